@@ -1,0 +1,295 @@
+"""The settings of a run: frozen, validated. Presets and ``--set`` end up here."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from vitsplice.errors import ConfigError
+
+Probability = Field(ge=0, le=1)
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth(cls, value: Any) -> Any:
+        """No setting is true or false, and neither is a number."""
+        if isinstance(value, bool):
+            raise ValueError("true and false are not values of this setting")
+        return value
+
+
+class BackboneConfig(_Settings):
+    """Which backbone, and what may stand in for it when its weights cannot be had."""
+
+    name: str
+    weights: Path | None = None
+    fallback: tuple[str, ...] = ()
+
+
+class GeneratorConfig(_Settings):
+    """Which generator, and its options."""
+
+    name: str = "unet"
+    options: dict[str, Any] = {}
+
+
+class TermConfig(_Settings):
+    """One weighted loss term.
+
+    It runs at the steps ``start <= step`` with ``step % every == 0``. ``view`` is the view that the generator is
+    fed, ``target_view`` the one that its output is compared with (the same unless said). ``input`` and ``target``
+    say of which picture, in place of the term's own.
+    """
+
+    loss: str
+    weight: float = Field(ge=0)
+    view: Literal["crop", "entire"] = "crop"
+    target_view: Literal["crop", "entire"] | None = None
+    input: Literal["structure", "appearance"] | None = None
+    target: Literal["structure", "appearance"] | None = None
+    start: int = Field(default=0, ge=0)
+    every: int = Field(default=1, ge=1)
+    facet: str | None = None
+    layer: int | None = None
+    options: dict[str, Any] = {}
+
+    def ever_active(self, steps: int) -> bool:
+        """Whether the term is part of any step's loss in a run of so many steps."""
+        first = -(-self.start // self.every) * self.every
+        return self.weight > 0 and first < steps
+
+    def active(self, step: int) -> bool:
+        """Whether the term is part of this step's loss."""
+        return self.weight > 0 and step >= self.start and step % self.every == 0
+
+
+class JitterConfig(_Settings):
+    """Colour jitter, in random order: factors 1 +- brightness, contrast, saturation; hue +- a part of the circle."""
+
+    probability: float = Probability
+    brightness: float = Field(default=0.4, ge=0, le=1)
+    contrast: float = Field(default=0.4, ge=0, le=1)
+    saturation: float = Field(default=0.2, ge=0, le=1)
+    hue: float = Field(default=0.1, ge=0, le=0.5)
+
+
+class BlurConfig(_Settings):
+    """Gaussian blur with sigma (in pixels) drawn uniformly."""
+
+    probability: float = Probability
+    kernel: int = Field(default=3, ge=1)
+    sigma: tuple[float, float] = (0.1, 2.0)
+
+    @field_validator("kernel")
+    @classmethod
+    def _odd(cls, kernel: int) -> int:
+        if kernel % 2 == 0:
+            raise ValueError("must be odd")
+        return kernel
+
+    @field_validator("sigma")
+    @classmethod
+    def _rising(cls, sigma: tuple[float, float]) -> tuple[float, float]:
+        if not 0 < sigma[0] <= sigma[1]:
+            raise ValueError("must be two numbers above 0, the smaller first")
+        return sigma
+
+
+class ViewConfig(_Settings):
+    """How views of one picture are drawn: a square crop, a flip, colour jitter, blur.
+
+    The side of the square is uniform in ``crop`` times the picture's shorter side.
+    """
+
+    crop: tuple[float, float] = (0.95, 1.0)
+    flip: float = Field(default=0.5, ge=0, le=1)
+    jitter: JitterConfig = JitterConfig(probability=0)
+    blur: BlurConfig = BlurConfig(probability=0)
+
+    @field_validator("crop")
+    @classmethod
+    def _part(cls, crop: tuple[float, float]) -> tuple[float, float]:
+        if not 0 < crop[0] <= crop[1] <= 1:
+            raise ValueError("must be two numbers in (0, 1], the smaller first")
+        return crop
+
+
+class ViewsConfig(_Settings):
+    """Views of the structure image and of the appearance image."""
+
+    structure: ViewConfig = ViewConfig()
+    appearance: ViewConfig = ViewConfig()
+
+
+class ResizeConfig(_Settings):
+    """The size at which the backbone looks at pictures (shorter side, and the most of the longer), in pixels."""
+
+    size: int = Field(default=224, ge=16, le=4096)
+    max_size: int | None = Field(default=None, ge=16, le=16384)
+    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
+
+
+class OptimiserConfig(_Settings):
+    """Adam; ``schedule`` is how the learning rate goes over the run."""
+
+    lr: float = Field(default=0.002, gt=0, le=10)
+    betas: tuple[float, float] = (0.0, 0.99)
+    schedule: Literal["constant", "cosine"] = "constant"
+
+    @field_validator("betas")
+    @classmethod
+    def _below_one(cls, betas: tuple[float, float]) -> tuple[float, float]:
+        if not all(0 <= beta < 1 for beta in betas):
+            raise ValueError("must be two numbers in [0, 1)")
+        return betas
+
+
+class RunConfig(_Settings):
+    """Everything that a run depends on besides its two pictures.
+
+    ``size`` is the shorter side that both pictures are brought to first (None: as they are); ``previews`` the
+    number of steps between previews (0: none).
+    """
+
+    backbone: BackboneConfig
+    generator: GeneratorConfig = GeneratorConfig()
+    terms: dict[str, TermConfig] = Field(min_length=1)
+    views: ViewsConfig = ViewsConfig()
+    resize: ResizeConfig = ResizeConfig()
+    optimiser: OptimiserConfig = OptimiserConfig()
+    steps: int = Field(ge=1, le=10_000_000)
+    size: int | None = Field(default=None, ge=16, le=16384)
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    device: str = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = "float32"
+    previews: int = Field(default=50, ge=0)
+
+    @field_validator("terms")
+    @classmethod
+    def _plain_names(cls, terms: dict[str, TermConfig]) -> dict[str, TermConfig]:
+        for name in terms:
+            if not re.fullmatch(r"[A-Za-z0-9_-]+", name) or name in {"step", "total"}:
+                raise ValueError(f"a term's name is letters, digits, - and _, and not step or total: not {name!r}")
+        return terms
+
+    def to_yaml(self) -> str:
+        """YAML that is loadable as a preset and gives the same settings."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that reads 1e-3 as a number, as YAML 1.2 does."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
+def load(text: str, source: str, overrides: Iterable[str] = ()) -> RunConfig:
+    """Settings from YAML, with ``dotted.key=value`` overrides.
+
+    Args:
+        text: YAML.
+        source: what it is, for messages.
+        overrides: ``dotted.key=value``; values are YAML.
+
+    Raises:
+        ConfigError: naming the key, what was given and what is allowed.
+    """
+    try:
+        data = yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{source} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(data, dict):
+        raise ConfigError(f"{source} must be a mapping of settings; see `vitsplice presets show paper`")
+    # Another generator or loss first: it takes none of the options of the one before.
+    for override in sorted(overrides, key=lambda given: not given.startswith("generator.name=")):
+        _override(data, override)
+    return validate(data, source)
+
+
+def validate(data: Mapping[str, Any], source: str) -> RunConfig:
+    """Settings from plain data. Raises ConfigError as `load` does."""
+    try:
+        return RunConfig.model_validate(data)
+    except ValidationError as error:
+        lines = [_explain(e, data) for e in error.errors()[:5]]
+        raise ConfigError("\n".join([f"{source}: {lines[0]}", *lines[1:]])) from error
+
+
+def _override(data: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    path = [part.strip() for part in key.split(".")]
+    if not equals or not all(path):
+        raise ConfigError(f"--set {override!r}: write it as dotted.key=value, such as terms.structure.weight=2")
+    node = data
+    for part in path[:-1]:
+        child = node.setdefault(part, {})
+        if not isinstance(child, dict):
+            raise ConfigError(f"--set {key}: '{part}' is a single value and has no '{path[-1]}'")
+        node = child
+    try:
+        given = yaml.load(value, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {key}: {value!r} is not a YAML value") from error
+    if path == ["generator", "name"] and given != node.get("name"):
+        node.pop("options", None)  # they were another generator's
+    node[path[-1]] = given
+
+
+def _explain(error: Any, data: Mapping[str, Any]) -> str:
+    location = [part for part in error["loc"] if not isinstance(part, int)]
+    key = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        allowed = _allowed(location[:-1])
+        near = difflib.get_close_matches(str(location[-1]), allowed, n=1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        return f"{key}: unknown key; allowed here: {', '.join(allowed)}.{hint}"
+    if error["type"] == "missing" and location[0] == "terms":
+        names = [name for name in data["terms"] if name != location[1]]
+        near = difflib.get_close_matches(str(location[1]), names, n=1)
+        hint = f" Did you mean terms.{near[0]}?" if near else f" There are {', '.join(names)}."
+        return f"terms.{location[1]}.loss: is missing; a new term needs a loss.{hint}"
+    if error["type"] in {"model_type", "dict_type"}:
+        return f"{key}: {error['input']!r} is not allowed; it has keys of its own: {', '.join(_allowed(location))}"
+    if error["type"] == "tuple_type":
+        return f"{key}: {error['input']!r} is not allowed; it takes a list, such as [0, 1]"
+    if error["type"] == "missing":
+        return f"{key}: is missing"
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{key}: {error['input']!r} is not allowed: {message[0].lower()}{message[1:]}"
+
+
+def _allowed(location: list[Any]) -> list[str]:
+    """The keys of the settings at a place."""
+    model: Any = RunConfig
+    for depth, part in enumerate(location):
+        if depth == 1 and location[0] == "terms":
+            continue  # a name of the user's own
+        model = TermConfig if part == "terms" else model.model_fields[part].annotation
+    return list(model.model_fields)
+
+
+def read_text(path: Path) -> str:
+    """The text of a preset file.
+
+    Raises:
+        ConfigError: if it cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ConfigError(f"preset file {path} does not exist") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"preset file {path} cannot be read: {error}") from error

@@ -1,0 +1,268 @@
+"""What a plugin sees: the shapes that pass between backbones, loss terms, generators and the engine.
+
+Nothing here imports torch, so that plugins can be listed without it.
+
+A picture is RGB float32 in [0, 1], shape ``(B, 3, H, W)``. Normalisation belongs to the backbone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from vitsplice.errors import ConfigError
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+    from pathlib import Path
+
+    import torch
+    from torch import Tensor, nn
+
+Role = Literal["structure", "appearance"]
+"""Also the two pictures of a run: the structure image and the appearance image."""
+
+GLOBAL_FACETS = frozenset({"cls", "pooled"})
+LOCAL_FACETS = frozenset({"key", "query", "value", "token", "map"})
+FACETS = GLOBAL_FACETS | LOCAL_FACETS
+
+
+@dataclass(frozen=True)
+class FeatureRequest:
+    """One kind of feature of one layer.
+
+    Args:
+        facet: ``cls``, ``key``, ``query``, ``value``, ``token``, ``pooled`` for transformers;
+            ``map``, ``pooled`` for CNNs.
+        layer: counts from the end like Python; -1 is the last.
+    """
+
+    facet: str
+    layer: int = -1
+
+    def __str__(self) -> str:
+        return f"{self.facet}[{self.layer}]"
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features of a batch of pictures, always float32.
+
+    Args:
+        values: ``(B, N, D)`` for a local facet, ``(B, D)`` for a global one.
+        grid: ``(h, w)`` of a local facet; ``N == prefix + h * w``, row by row.
+        prefix: how many tokens without a place ([CLS], registers) stand before the grid.
+    """
+
+    values: Tensor
+    grid: tuple[int, int] | None = None
+    prefix: int = 0
+
+    @property
+    def patches(self) -> Tensor:
+        """The values that have a place on the grid, ``(B, h * w, D)``."""
+        return self.values[:, self.prefix :]
+
+    def __getitem__(self, rows: slice) -> Features:
+        """The same features of some of the pictures."""
+        return Features(self.values[rows], self.grid, self.prefix)
+
+
+@dataclass(frozen=True)
+class BackboneInfo:
+    """What a loaded backbone says of itself.
+
+    Args:
+        name: the name it was asked for by.
+        model: the architecture behind it.
+        facets: the facets it can give.
+        layers: how many layers can be asked for.
+        structure, appearance: the default request for each role.
+        stride: pixels between two neighbours on the grid of the last layer (a ViT's patch size).
+        multiple: height and width must be multiples of this.
+        smallest: neither side may be smaller than this.
+        fixed: the only size ``(H, W)`` it takes, or None.
+        mean, std: the normalisation it applies to its input.
+        cls_normalised: whether [CLS] and tokens are taken after the final norm; None without [CLS].
+        parameters: how many.
+        licence, source: of the weights.
+        sha256: of the weights, over names, shapes and bytes; "" if they are random.
+    """
+
+    name: str
+    model: str
+    facets: tuple[str, ...]
+    layers: int
+    structure: FeatureRequest
+    appearance: FeatureRequest
+    stride: int
+    multiple: int
+    smallest: int
+    fixed: tuple[int, int] | None
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    cls_normalised: bool | None
+    parameters: int
+    licence: str
+    source: str
+    sha256: str
+
+    def role(self, role: Role) -> FeatureRequest:
+        """The request that stands for a role."""
+        return self.structure if role == "structure" else self.appearance
+
+
+class Backbone(Protocol):
+    """A frozen network: in eval mode, deterministic, differentiable in its input."""
+
+    @property
+    def info(self) -> BackboneInfo:
+        """What it is and what it takes."""
+
+    def __call__(self, pictures: Tensor, requests: Iterable[FeatureRequest]) -> dict[FeatureRequest, Features]:
+        """Features of ``(B, 3, H, W)`` pictures, all from one forward pass.
+
+        Raises:
+            UserError: for a facet or layer that it has not, or a size that it cannot take.
+        """
+
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> Backbone:
+        """The same backbone on a device, its weights cast once."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """A setting that a loss term or a generator takes: its default, and what is allowed.
+
+    A value has the default's type. ``choices``, ``minimum`` and ``maximum`` narrow it.
+    """
+
+    default: Any
+    help: str = ""
+    choices: tuple[Any, ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+
+
+@dataclass(frozen=True)
+class TermContext:
+    """What a loss term knows when it is built.
+
+    Args:
+        backbone: facts of the backbone that it will be evaluated on.
+        facet, layer: the user's choice in place of the role's default, or None.
+        options: every option of the term's spec, checked and complete.
+    """
+
+    backbone: BackboneInfo
+    facet: str | None = None
+    layer: int | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def request(self, role: Role) -> FeatureRequest:
+        """The request for a role, as this backbone and the user's choice have it."""
+        default = self.backbone.role(role)
+        facet = self.facet or default.facet
+        if facet not in self.backbone.facets:
+            raise ConfigError(
+                f"backbone '{self.backbone.name}' has no facet '{facet}'; it has {', '.join(self.backbone.facets)}"
+            )
+        layer = default.layer if self.layer is None else self.layer
+        if not -self.backbone.layers <= layer < self.backbone.layers:
+            raise ConfigError(
+                f"backbone '{self.backbone.name}' has no layer {layer}; "
+                f"it has -{self.backbone.layers} .. {self.backbone.layers - 1}"
+            )
+        return FeatureRequest(facet, layer if layer < 0 else layer - self.backbone.layers)
+
+
+@dataclass(frozen=True)
+class LossTerm:
+    """A built loss term: the requests it makes, and a pure function of what they bring.
+
+    ``function(output, target)`` gets, for the generated and for the target picture, the features
+    of each request, and returns an unweighted scalar.
+    """
+
+    requests: tuple[FeatureRequest, ...]
+    function: Callable[[Mapping[FeatureRequest, Features], Mapping[FeatureRequest, Features]], Tensor]
+
+
+@dataclass(frozen=True)
+class BackboneSpec:
+    """A backbone that can be asked for by name.
+
+    Args:
+        name: lower case, unique among backbones.
+        build: ``build(weights)`` loads it in float32 on the CPU. ``weights`` is a file the user named, or None.
+        summary: one line.
+        licence: of the weights.
+        source: where the weights come from.
+    """
+
+    name: str
+    build: Callable[[Path | None], Backbone]
+    summary: str
+    licence: str
+    source: str
+
+
+@dataclass(frozen=True)
+class LossSpec:
+    """A loss term that presets may use.
+
+    Args:
+        name: unique among loss terms.
+        build: makes the term for one backbone.
+        summary: one line.
+        input: which picture the generator is fed.
+        target: which picture the output is compared with.
+        options: the settings it takes.
+    """
+
+    name: str
+    build: Callable[[TermContext], LossTerm]
+    summary: str
+    input: Role
+    target: Role
+    options: Mapping[str, Option] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class GeneratorSpec:
+    """A generator that presets may use.
+
+    Args:
+        name: unique among generators.
+        build: ``build(structure, options)`` makes an ``nn.Module`` from picture to picture of the
+            same size; ``structure`` is the structure image ``(1, 3, H, W)``.
+        summary: one line.
+        options: the settings it takes.
+        canvas: it holds one picture, the output itself, and ignores what it is fed: views are cut
+            out of its output, and only the structure image can be its input.
+    """
+
+    name: str
+    build: Callable[[Tensor, Mapping[str, Any]], nn.Module]
+    summary: str
+    options: Mapping[str, Option] = field(default_factory=dict)
+    canvas: bool = False
+
+
+@dataclass(frozen=True)
+class PresetSpec:
+    """A named YAML file of settings, each value with its source in a comment."""
+
+    name: str
+    path: Traversable
+    summary: str
+
+
+@dataclass(frozen=True)
+class CommandSpec:
+    """A command of ``vitsplice``: a function that typer can read, or a ``typer.Typer`` group."""
+
+    name: str
+    command: Callable[..., Any]
+    summary: str

@@ -1,0 +1,69 @@
+"""Checking the options of a loss term or a generator against what its spec declares."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from vitsplice.contracts import GeneratorSpec, LossSpec, Option
+from vitsplice.errors import ConfigError
+
+
+def complete(spec: LossSpec | GeneratorSpec, given: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+    """Every option of a spec: the given values, checked, and the defaults of the others.
+
+    Args:
+        spec: a loss term or a generator.
+        given: option name -> value.
+        where: the dotted key under which they were given, for messages.
+
+    Raises:
+        ConfigError: for an unknown name, a wrong type or a value that is not allowed.
+    """
+    where = f"{where}." if where else ""
+    for name in given:
+        if name not in spec.options:
+            near = difflib.get_close_matches(name, spec.options, n=1)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            allowed = ", ".join(sorted(spec.options)) or "no options"
+            raise ConfigError(f"{where}{name}: '{spec.name}' has no such option; it takes {allowed}.{hint}")
+    return {
+        name: _checked(option, given[name], f"{where}{name}") if name in given else option.default
+        for name, option in spec.options.items()
+    }
+
+
+def _checked(option: Option, value: Any, key: str) -> Any:
+    if not _same_type(option.default, value):
+        raise ConfigError(
+            f"{key}: {value!r} is not allowed; it takes {_kind(option.default)}, such as {option.default!r}"
+        )
+    if option.choices and value not in option.choices:
+        raise ConfigError(f"{key}: {value!r} is not allowed; it is one of {', '.join(map(str, option.choices))}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{key}: {value!r} is not allowed; it takes a finite number")
+    for number in value if isinstance(value, list | tuple) else [value]:
+        if option.minimum is not None and number < option.minimum:
+            raise ConfigError(f"{key}: {value!r} is too small; the least is {option.minimum:g}")
+        if option.maximum is not None and number > option.maximum:
+            raise ConfigError(f"{key}: {value!r} is too large; the most is {option.maximum:g}")
+    return value
+
+
+def _same_type(default: Any, value: Any) -> bool:
+    if isinstance(default, bool) or isinstance(value, bool):
+        return isinstance(default, bool) and isinstance(value, bool)
+    if isinstance(default, float):
+        return isinstance(value, int | float)
+    if isinstance(default, list | tuple):
+        return isinstance(value, list | tuple) and all(_same_type(default[0], v) for v in value) and bool(value)
+    return isinstance(value, type(default))
+
+
+def _kind(default: Any) -> str:
+    if isinstance(default, list | tuple):
+        return f"a list of {_kind(default[0])}"
+    kinds = {bool: "true or false", int: "a whole number", float: "a number", str: "a word"}
+    return kinds.get(type(default), type(default).__name__)

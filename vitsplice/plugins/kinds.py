@@ -1,0 +1,33 @@
+"""The kinds of things that plugins give."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from vitsplice.contracts import BackboneSpec, CommandSpec, GeneratorSpec, LossSpec, PresetSpec
+
+Spec = BackboneSpec | LossSpec | GeneratorSpec | PresetSpec | CommandSpec
+SpecT = TypeVar("SpecT", BackboneSpec, LossSpec, GeneratorSpec, PresetSpec, CommandSpec)
+
+
+@dataclass(frozen=True)
+class Kind(Generic[SpecT]):
+    """One kind of thing that plugins give: its name in a record, in a sentence, and the type of its specs."""
+
+    name: str
+    word: str
+    spec: type[SpecT]
+
+    @property
+    def hook(self) -> str:
+        """The hook that lists it."""
+        return f"vitsplice_{self.name}"
+
+
+BACKBONES = Kind("backbones", "backbone", BackboneSpec)
+LOSSES = Kind("losses", "loss term", LossSpec)
+GENERATORS = Kind("generators", "generator", GeneratorSpec)
+PRESETS = Kind("presets", "preset", PresetSpec)
+COMMANDS = Kind("commands", "command", CommandSpec)
+KINDS = (BACKBONES, LOSSES, GENERATORS, PRESETS, COMMANDS)

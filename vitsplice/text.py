@@ -1,0 +1,25 @@
+"""Text that comes from elsewhere (names of files, plugins, errors), made harmless for a terminal."""
+
+from __future__ import annotations
+
+_LONGEST_LINE = 300
+
+
+def printable(text: str, keep: str = "") -> str:
+    r"""The text on one line, with everything a terminal might obey, but what to keep, written as an escape.
+
+    >>> printable("a\nb")
+    'a\\nb'
+    """
+    return "".join(c if c.isprintable() or c in keep else ascii(c)[1:-1] for c in text)
+
+
+def plain(text: str) -> str:
+    """As `printable`, with its newlines and tabs."""
+    return printable(text, keep="\n\t")
+
+
+def one_line(text: str) -> str:
+    """A sentence on one line: what is not printable is a space, runs of space are one, and a long one is cut."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return line if len(line) <= _LONGEST_LINE else f"{line[: _LONGEST_LINE - 3]}..."
