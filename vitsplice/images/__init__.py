@@ -1,0 +1,27 @@
+"""Reading and writing pictures: the one place that knows formats.
+
+A picture inside the package is RGB float32 in [0, 1], ``(1, 3, H, W)``. Colour profiles are not applied.
+"""
+
+from vitsplice.images.encode import encode_png, to_pil, write_png
+from vitsplice.images.examples import EXAMPLE_PAIRS, example
+from vitsplice.images.formats import FORMATS
+from vitsplice.images.limits import LARGEST_AREA, LARGEST_SIDE, SMALLEST_SIDE
+from vitsplice.images.picture import Picture, Source, read
+from vitsplice.images.resize import resize_to
+
+__all__ = [
+    "EXAMPLE_PAIRS",
+    "FORMATS",
+    "LARGEST_AREA",
+    "LARGEST_SIDE",
+    "SMALLEST_SIDE",
+    "Picture",
+    "Source",
+    "encode_png",
+    "example",
+    "read",
+    "resize_to",
+    "to_pil",
+    "write_png",
+]

@@ -1,0 +1,47 @@
+"""What a picture may be: its shape, its size, the range of its values."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vitsplice.errors import PictureError
+
+SMALLEST_SIDE = 16
+"""Neither side may have fewer pixels."""
+
+LARGEST_SIDE = 16384
+"""Neither side may have more pixels."""
+
+LARGEST_AREA = 64_000_000
+"""Height times width may not be more."""
+
+LIMITS = (
+    f"at most {LARGEST_SIDE} pixels a side and {LARGEST_AREA // 10**6} megapixels, "
+    f"at least {SMALLEST_SIDE} pixels a side"
+)
+
+
+def is_one_rgb(tensor: Tensor) -> bool:
+    """Whether the shape is ``(3, H, W)`` or ``(1, 3, H, W)``."""
+    return tensor.ndim in (3, 4) and tensor.shape[-3] == 3 and tensor.shape[:-3].numel() == 1
+
+
+def check_size(name: str, width: int, height: int) -> None:
+    """Refuse what is outside of the limits."""
+    if min(width, height) < SMALLEST_SIDE:
+        raise PictureError(f"'{name}' is too small, {width} x {height} pixels: {LIMITS}")
+    if max(width, height) > LARGEST_SIDE or width * height > LARGEST_AREA:
+        raise PictureError(f"'{name}' is too large, {width} x {height} pixels: {LIMITS}")
+
+
+def check_range(name: str, values: NDArray[Any]) -> None:
+    """Refuse NaN, infinity and what is outside of [0, 1]."""
+    low, high = float(values.min()), float(values.max())
+    if math.isnan(low):
+        raise PictureError(f"'{name}' holds NaN; values must be in [0, 1]")
+    if low < 0 or high > 1:
+        raise PictureError(f"'{name}' holds values from {low:.9g} to {high:.9g}; they must be in [0, 1]")

@@ -1,0 +1,114 @@
+"""A picture, read from whatever a caller has: a path, a PIL image, an array, a tensor."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import warnings
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from vitsplice.errors import PictureError
+from vitsplice.images.decode import decode
+from vitsplice.images.formats import identify, open_file
+from vitsplice.images.limits import check_range, check_size, is_one_rgb
+from vitsplice.images.values import flatten, to_pixels, unit_values
+from vitsplice.text import printable
+
+Source = str | os.PathLike[Any] | Image.Image | NDArray[Any] | Tensor
+
+_ACCEPTED = "a path, a PIL image, a numpy array (H, W) or (H, W, 1|3|4), or a torch tensor (3, H, W) or (1, 3, H, W)"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture that was read.
+
+    Args:
+        pixels: ``(1, 3, H, W)``, float32 in [0, 1], on the CPU, memory of its own.
+        notes: what was done to it that the user should know.
+        sha256: of the bytes of the file; without a file, of the bytes of ``pixels``.
+        name: the path as given (or "PIL image", "array", "tensor"), safe to print.
+    """
+
+    pixels: Tensor = field(compare=False, repr=False)
+    notes: tuple[str, ...]
+    sha256: str
+    name: str
+
+
+def read(source: Source) -> Picture:
+    """Read a picture.
+
+    Args:
+        source: a path of a PNG, JPEG, WebP, TIFF or BMP file; a PIL image; a numpy array
+            ``(H, W)``, ``(H, W, 1)``, ``(H, W, 3)`` or ``(H, W, 4)``, uint8, uint16 or float in
+            [0, 1]; or a torch tensor ``(3, H, W)`` or ``(1, 3, H, W)``, uint8 or float in [0, 1].
+
+    Raises:
+        PictureError: it cannot be read, is too small or too large, or has values outside of
+            [0, 1]. The message is one line and names the file.
+    """
+    if isinstance(source, Image.Image):
+        return _read_pil(source)
+    if isinstance(source, np.ndarray):
+        return _read_array(source)
+    if isinstance(source, Tensor):
+        return _read_tensor(source)
+    if isinstance(source, str | os.PathLike):
+        return _read_path(os.fsdecode(source))
+    raise PictureError(f"a picture must be {_ACCEPTED}; this is a {type(source).__name__}")
+
+
+def _read_path(path: str) -> Picture:
+    """Pillow's warnings (a large picture, odd EXIF) are kept from the user, here and below; we check sizes."""
+    name = printable(path)
+    with open_file(path, name) as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        with warnings.catch_warnings(action="ignore"), identify(file, name) as image:
+            pixels, notes = decode(image, name)
+    return Picture(pixels, notes, sha256, name)
+
+
+def _read_pil(image: Image.Image) -> Picture:
+    name = printable(str(getattr(image, "filename", ""))) or "PIL image"
+    with warnings.catch_warnings(action="ignore"):
+        pixels, notes = decode(image, name)
+    return _unfiled(pixels, notes, name)
+
+
+def _read_array(array: NDArray[Any]) -> Picture:
+    name = "array"
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
+        raise PictureError(f"an array must be (H, W) or (H, W, 1|3|4); this one is {array.shape}")
+    check_size(name, array.shape[1], array.shape[0])
+    values = unit_values(np.atleast_3d(array))
+    check_range(name, values)
+    notes: list[str] = []
+    pixels = to_pixels(flatten(values, notes))
+    return _unfiled(pixels, tuple(notes), name)
+
+
+def _read_tensor(tensor: Tensor) -> Picture:
+    name = "tensor"
+    if not is_one_rgb(tensor):
+        raise PictureError(f"a tensor must be (3, H, W) or (1, 3, H, W); this one is {tuple(tensor.shape)}")
+    if tensor.dtype != torch.uint8 and not tensor.is_floating_point():
+        raise PictureError(f"a tensor must be uint8 or float; this one is {tensor.dtype}")
+    check_size(name, tensor.shape[-1], tensor.shape[-2])
+    pixels = tensor.detach().to("cpu", torch.float32, copy=True).reshape(1, 3, *tensor.shape[-2:])
+    if tensor.dtype == torch.uint8:
+        pixels /= 255
+    check_range(name, pixels.numpy())
+    return _unfiled(pixels.contiguous(), (), name)
+
+
+def _unfiled(pixels: Tensor, notes: tuple[str, ...], name: str) -> Picture:
+    """A picture without a file, told apart by its pixels."""
+    return Picture(pixels, notes, hashlib.sha256(pixels.numpy().reshape(-1).data).hexdigest(), name)
