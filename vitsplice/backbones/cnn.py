@@ -1,0 +1,77 @@
+"""Feature maps of a timm CNN (``features_only=True``).
+
+A layer is one of the stages that timm lists. The last map stands for structure, its mean over places for
+appearance, as the keys and [CLS] do in a ViT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from torch import Tensor, nn
+
+from vitsplice.backbones.inputs import check_inputs, normalised
+from vitsplice.backbones.weights import digest
+from vitsplice.contracts import BackboneInfo, FeatureRequest, Features
+
+
+class TimmCNN(nn.Module):
+    """A frozen timm CNN as a backbone.
+
+    Args:
+        model: made by ``timm.create_model(..., features_only=True)``.
+        name: what it was asked for by.
+        licence, source: of its weights.
+    """
+
+    def __init__(self, model: nn.Module, *, name: str, licence: str, source: str) -> None:
+        super().__init__()
+        self.model: Any = model.eval().requires_grad_(False)
+        self.info = _describe(self.model, name, licence, source)
+        self.eval()
+
+    def train(self, mode: bool = True) -> TimmCNN:
+        """A backbone stays in eval mode."""
+        super().train(False)
+        return self
+
+    def forward(self, pictures: Tensor, requests: Iterable[FeatureRequest]) -> dict[FeatureRequest, Features]:
+        """See `vitsplice.contracts.Backbone`."""
+        requests = tuple(dict.fromkeys(requests))
+        check_inputs(self.info, pictures, requests)
+        dtype = next(self.model.parameters()).dtype
+        maps = self.model(normalised(self.info, pictures).to(dtype))
+        if getattr(getattr(self.model, "output_fmt", None), "value", "NCHW") == "NHWC":
+            maps = [values.permute(0, 3, 1, 2) for values in maps]
+        return {request: _pick(maps[request.layer].float(), request.facet) for request in requests}
+
+
+def _pick(values: Tensor, facet: str) -> Features:
+    if facet == "pooled":
+        return Features(values.mean((2, 3)))
+    return Features(values.flatten(2).transpose(1, 2), (values.shape[2], values.shape[3]))
+
+
+def _describe(model: Any, name: str, licence: str, source: str) -> BackboneInfo:
+    cfg = model.pretrained_cfg
+    reductions = model.feature_info.reduction()
+    return BackboneInfo(
+        name=name,
+        model=cfg.get("architecture") or type(model).__name__,
+        facets=("map", "pooled"),
+        layers=len(reductions),
+        structure=FeatureRequest("map"),
+        appearance=FeatureRequest("pooled"),
+        stride=reductions[-1],
+        multiple=1,
+        smallest=reductions[-1],
+        fixed=tuple(cfg["input_size"][1:]) if cfg.get("fixed_input_size") else None,
+        mean=tuple(cfg["mean"]),
+        std=tuple(cfg["std"]),
+        cls_normalised=None,
+        parameters=sum(p.numel() for p in model.parameters()),
+        licence=licence,
+        source=source,
+        sha256=digest(model.state_dict()),
+    )

@@ -1,0 +1,45 @@
+"""Bringing pictures to the size at which a backbone looks at them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from vitsplice.backbones.inputs import fitting_size
+from vitsplice.contracts import BackboneInfo
+
+
+@dataclass(frozen=True)
+class Resize:
+    """Antialiased, differentiable, aspect kept but for rounding to what the backbone takes.
+
+    Args:
+        size: the shorter side in pixels, or None to leave pictures as they are.
+        max_size: the longer side is at most this before it is rounded to what the backbone takes, or None.
+        interpolation: ``bicubic`` or ``bilinear``.
+    """
+
+    size: int | None = 224
+    max_size: int | None = None
+    interpolation: str = "bicubic"
+
+    def target_size(self, height: int, width: int, info: BackboneInfo) -> tuple[int, int]:
+        """The height and width that a picture of this size is brought to."""
+        if self.size is None:
+            return height, width
+        scale = self.size / min(height, width)
+        if self.max_size is not None:
+            scale = min(scale, self.max_size / max(height, width))
+        return fitting_size(info, round(height * scale), round(width * scale))
+
+    def __call__(self, pictures: Tensor, info: BackboneInfo) -> Tensor:
+        """Pictures ``(B, 3, H, W)`` at the size for this backbone."""
+        return self.to(pictures, self.target_size(pictures.shape[-2], pictures.shape[-1], info))
+
+    def to(self, pictures: Tensor, size: tuple[int, int]) -> Tensor:
+        """Pictures ``(B, 3, H, W)`` at exactly this height and width."""
+        if size == tuple(pictures.shape[-2:]):
+            return pictures
+        return F.interpolate(pictures, size=size, mode=self.interpolation, align_corners=False, antialias=True)

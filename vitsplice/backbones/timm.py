@@ -1,0 +1,126 @@
+"""Any timm ViT or CNN by its timm name, and short aliases for the usual ones."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vitsplice.contracts import Backbone, BackboneSpec
+from vitsplice.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+APACHE = "Apache-2.0"
+DINOV3 = "DINOv3 licence (Meta; gated)"
+ALIASES: dict[str, tuple[str, str, str]] = {
+    "dino-vitb8": ("vit_base_patch8_224.dino", APACHE, "DINO v1 ViT-B/8, the paper's"),
+    "dino-vits8": ("vit_small_patch8_224.dino", APACHE, "DINO v1 ViT-S/8"),
+    "dino-vitb16": ("vit_base_patch16_224.dino", APACHE, "DINO v1 ViT-B/16"),
+    "dino-vits16": ("vit_small_patch16_224.dino", APACHE, "DINO v1 ViT-S/16"),
+    "dinov2-vits14": ("vit_small_patch14_dinov2.lvd142m", APACHE, "DINOv2 ViT-S/14"),
+    "dinov2-vitb14": ("vit_base_patch14_dinov2.lvd142m", APACHE, "DINOv2 ViT-B/14"),
+    "dinov2-vits14-reg": ("vit_small_patch14_reg4_dinov2.lvd142m", APACHE, "DINOv2 ViT-S/14 with registers"),
+    "dinov2-vitb14-reg": ("vit_base_patch14_reg4_dinov2.lvd142m", APACHE, "DINOv2 ViT-B/14 with registers"),
+    "dinov3-vits16": ("vit_small_patch16_dinov3.lvd1689m", DINOV3, "DINOv3 ViT-S/16"),
+    "dinov3-vitb16": ("vit_base_patch16_dinov3.lvd1689m", DINOV3, "DINOv3 ViT-B/16"),
+    "supervised-vits16": ("vit_small_patch16_224.augreg_in1k", APACHE, "ViT-S/16 supervised on ImageNet-1k"),
+    "supervised-vitb16": ("vit_base_patch16_224.augreg_in1k", APACHE, "ViT-B/16 supervised on ImageNet-1k"),
+    "mae-vitb16": ("vit_base_patch16_224.mae", "CC-BY-NC-4.0", "MAE ViT-B/16"),
+    "resnet50": ("resnet50.a1_in1k", APACHE, "ResNet-50 supervised on ImageNet-1k"),
+    "vgg19": ("vgg19.tv_in1k", "BSD-3-Clause", "VGG-19 supervised on ImageNet-1k"),
+    "convnext-tiny": ("convnext_tiny.fb_in1k", APACHE, "ConvNeXt-T supervised on ImageNet-1k"),
+    "efficientnet-b0": ("efficientnet_b0.ra_in1k", APACHE, "EfficientNet-B0 supervised on ImageNet-1k"),
+}
+
+
+def aliases() -> list[BackboneSpec]:
+    """The specs of the short names; none of them loads timm."""
+    return [
+        BackboneSpec(name, partial(build, timm_name, name), summary, licence, f"hub timm/{timm_name}")
+        for name, (timm_name, licence, summary) in ALIASES.items()
+    ]
+
+
+def spec_for(name: str) -> BackboneSpec | None:
+    """The spec of a timm model name such as ``vit_small_patch16_224.dino``, or None."""
+    import timm
+
+    if not timm.is_model(name):
+        return None
+    cfg = timm.get_pretrained_cfg(name, allow_unregistered=False)
+    licence = (cfg.license if cfg else None) or "not stated by timm"
+    return BackboneSpec(name, partial(build, name, name), f"timm {name}", licence, f"hub timm/{name}")
+
+
+def build(timm_name: str, name: str, weights: Path | None) -> Backbone:
+    """Load a timm model as a backbone: a ViT if its blocks have one attention each, else a CNN.
+
+    Raises:
+        UserError: if timm has no such ViT, and no such CNN that can give feature maps.
+        WeightsUnavailable, WeightsRejected: see `vitsplice.backbones.weights`.
+    """
+    from vitsplice.backbones.cnn import TimmCNN
+    from vitsplice.backbones.vit import TimmViT, is_vit
+
+    model = _outline(timm_name)
+    vit = is_vit(model)
+    cfg = model.pretrained_cfg
+    state_dict, source = _weights(cfg, timm_name, weights)
+    model = _create(timm_name, state_dict, features_only=not vit)
+    licence = cfg.get("license") or "not stated by timm"
+    if not vit:
+        return TimmCNN(model, name=name, licence=licence, source=source)
+    # Splice takes [CLS] before the final norm; of the families that timm has, only DINO v1 is made for that.
+    normalised = cfg.get("tag") != "dino"
+    return TimmViT(model, name=name, licence=licence, source=source, cls_normalised=normalised)
+
+
+def _weights(cfg: dict[str, Any], timm_name: str, weights: Path | None) -> tuple[dict[str, Tensor], str]:
+    from vitsplice.backbones.weights import hub_state_dict, read_state_dict
+
+    if weights is not None:
+        return read_state_dict(weights), f"file {weights.name}"
+    return hub_state_dict(cfg, timm_name)
+
+
+def _outline(timm_name: str) -> Any:
+    """The model without weights or memory, to ask it what it is."""
+    import torch
+
+    with torch.device("meta"):
+        return _create(timm_name)
+
+
+def _create(timm_name: str, state_dict: dict[str, Tensor] | None = None, features_only: bool = False) -> nn.Module:
+    """A timm model without a classifier, with timm's own conversion of the state dict if one is given."""
+    import timm
+
+    from vitsplice.errors import WeightsRejected
+    from vitsplice.rng import private_rng
+
+    settings: dict[str, Any] = {"features_only": True} if features_only else {"num_classes": 0}
+    if state_dict is not None:
+        settings |= {"pretrained": True, "pretrained_cfg_overlay": {"state_dict": state_dict}}
+    with private_rng(0):
+        try:
+            return _dynamic(timm.create_model, timm_name, settings)
+        except RuntimeError as error:
+            if features_only and state_dict is None:
+                raise UserError(f"timm's '{timm_name}' gives no feature maps: {error}") from error
+            raise WeightsRejected(f"these weights do not fit timm's '{timm_name}': {_first_lines(error)}") from error
+
+
+def _dynamic(create: Any, timm_name: str, settings: dict[str, Any]) -> nn.Module:
+    """Ask for any input size where the model can take it."""
+    if not settings.get("features_only"):
+        try:
+            return create(timm_name, dynamic_img_size=True, **settings)  # type: ignore[no-any-return]
+        except TypeError:
+            pass
+    return create(timm_name, **settings)  # type: ignore[no-any-return]
+
+
+def _first_lines(error: Exception, most: int = 3) -> str:
+    return " ".join(line.strip()[:160] for line in str(error).splitlines()[:most])

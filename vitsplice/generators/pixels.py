@@ -1,0 +1,37 @@
+"""A "generator" that is the output picture itself: its pixels are optimised directly. For experiments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class Pixels(nn.Module):
+    """One picture, kept as logits so that it stays in (0, 1).
+
+    Args:
+        start: ``(1, 3, H, W)`` in [0, 1].
+        margin: how far from 0 and 1 the start is kept, so that its logits stay finite.
+    """
+
+    def __init__(self, start: Tensor, margin: float = 0.01) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(torch.logit(start.detach().clamp(margin, 1 - margin)))
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """The picture ``(1, 3, H, W)``, whatever it is fed."""
+        return self.logits.sigmoid()
+
+
+def build(structure: Tensor, options: Mapping[str, Any]) -> nn.Module:
+    """Start from the structure image, from grey, or from noise around grey."""
+    grey = torch.full_like(structure, 0.5)
+    starts = {
+        "structure": lambda: structure,
+        "grey": lambda: grey,
+        "noise": lambda: grey + 0.1 * torch.randn_like(structure),
+    }
+    return Pixels(starts[options["start"]]())

@@ -1,0 +1,125 @@
+"""The paper's generator: a U-Net from picture to picture of the same size.
+
+Source: Tumanyan et al., supplement of the TOG 2023 version, and the released code, which differ in how many
+convolutions a level has; both are settings here. Every level halves the picture by a strided 3x3 convolution;
+a 1x1 convolution carries the level's input to the decoder, where it is concatenated with the upsampled result
+of the level below.
+
+Normalisation always uses the statistics of the picture at hand: the released code keeps BatchNorm in training
+mode on a batch of one, so that it acts as instance normalisation with an affine map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+SMALLEST = 2
+"""At the deepest level a picture must have more than one place, or its statistics are undefined."""
+
+
+def _block(inputs: int, outputs: int, kernel: int, slope: float, stride: int = 1) -> list[nn.Module]:
+    return [
+        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2),
+        nn.BatchNorm2d(outputs, track_running_stats=False),
+        nn.LeakyReLU(slope),
+    ]
+
+
+class Level(nn.Module):
+    """One level: down, whatever lies below, up, joined with the skip, and the decoder's convolutions."""
+
+    def __init__(
+        self,
+        inputs: int,
+        width: int,
+        below: Level | None,
+        skip: int,
+        slope: float,
+        down_convs: int,
+        up_1x1: bool,
+    ) -> None:
+        super().__init__()
+        self.outputs = width
+        down = _block(inputs, width, 3, slope, stride=2)
+        for _ in range(down_convs - 1):
+            down += _block(width, width, 3, slope)
+        self.down = nn.Sequential(*down)
+        self.below = below
+        self.skip = nn.Sequential(*_block(inputs, skip, 1, slope))
+        joined = skip + (below.outputs if below is not None else width)
+        up = [nn.BatchNorm2d(joined, track_running_stats=False), *_block(joined, width, 3, slope)]
+        if up_1x1:
+            up += _block(width, width, 1, slope)
+        self.up = nn.Sequential(*up)
+
+    def forward(self, picture: Tensor) -> Tensor:
+        """``(B, inputs, H, W)`` to ``(B, width, H, W)``."""
+        deep = self.down(picture)
+        if self.below is not None:
+            deep = self.below(deep)
+        deep = F.interpolate(deep, size=picture.shape[-2:], mode="bilinear", align_corners=False)
+        joined: Tensor = self.up(torch.cat([self.skip(picture), deep], 1))
+        return joined
+
+
+class UNet(nn.Module):
+    """U-Net generator.
+
+    Args:
+        channels: encoder widths, from the top level down; the decoder mirrors them.
+        skip_channels: width of each 1x1 skip.
+        slope: of LeakyReLU.
+        down_convs: 3x3 convolutions a level on the way down.
+        up_1x1: whether a 1x1 convolution follows the 3x3 one on the way up.
+        init_gain: Xavier gain of convolutions and standard deviation around 1 of norms; 0 keeps torch's own.
+    """
+
+    def __init__(
+        self,
+        channels: Sequence[int] = (16, 32, 64, 128, 128),
+        skip_channels: int = 4,
+        slope: float = 0.2,
+        down_convs: int = 2,
+        up_1x1: bool = True,
+        init_gain: float = 0.02,
+    ) -> None:
+        super().__init__()
+        level: Level | None = None
+        for inputs, width in reversed(list(zip((3, *channels), channels, strict=False))):
+            level = Level(inputs, width, level, skip_channels, slope, down_convs, up_1x1)
+        self.net = nn.Sequential(level or nn.Identity(), nn.Conv2d(channels[0], 3, 1), nn.Sigmoid())
+        self.smallest = SMALLEST * 2 ** len(channels)
+        if init_gain:
+            self.apply(lambda module: _initialise(module, init_gain))
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Pictures ``(B, 3, H, W)`` in [0, 1] to pictures of the same shape in [0, 1].
+
+        Pictures too small for all levels are padded by their border and cut again.
+        """
+        height, width = pictures.shape[-2:]
+        missing = (max(0, self.smallest - width), max(0, self.smallest - height))
+        if any(missing):
+            pictures = F.pad(pictures, (0, missing[0], 0, missing[1]), mode="replicate")
+        made: Tensor = self.net(pictures)
+        return made[..., :height, :width]
+
+
+def _initialise(module: nn.Module, gain: float) -> None:
+    if isinstance(module, nn.Conv2d):
+        nn.init.xavier_normal_(module.weight, gain)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.BatchNorm2d):
+        nn.init.normal_(module.weight, 1.0, gain)
+        nn.init.zeros_(module.bias)
+
+
+def build(structure: Tensor, options: Mapping[str, Any]) -> nn.Module:
+    """The generator for a preset; the structure image does not matter."""
+    return UNet(**options)
