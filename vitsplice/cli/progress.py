@@ -1,0 +1,88 @@
+"""What a run shows while it goes: a bar with ETA, each loss, the step rate, and previews as they come."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+from rich.text import Text
+
+from vitsplice.text import plain
+
+if TYPE_CHECKING:
+    from vitsplice.api import Run
+    from vitsplice.engine.loop import Step
+    from vitsplice.report.artifacts import RunFolder
+
+PLAIN_EVERY = 10.0
+"""Seconds between lines where the output is not a terminal."""
+
+
+class Progress:
+    """Shows a run on standard error: a live bar on a terminal, a line now and then elsewhere."""
+
+    def __init__(self, run: Run) -> None:
+        self._console = Console(stderr=True, highlight=False)
+        self._run = run
+        self._began = self._last_line = perf_counter()
+        self._bar = Bar(
+            BarColumn(bar_width=30), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("ETA"), TimeRemainingColumn()
+        )
+        self._task = self._bar.add_task("", total=run.settings.steps)
+        self._live = Live(self._bar, console=self._console, transient=True)
+        self._introduce()
+
+    def _introduce(self) -> None:
+        """What is about to be done, and everything that is not as was asked."""
+        settings, info = self._run.settings, self._run.backbone.info
+        for role, picture in self._run.pictures.items():
+            notes = "".join(f"; {note}" for note in picture.notes)
+            height, width = picture.pixels.shape[-2:]
+            self.note(f"{role} image {picture.name}, {width}x{height} px{notes}")
+        self.note(f"backbone {info.name} ({info.model}, {info.licence}), weights from {info.source}")
+        self.note(f"{settings.steps} steps on {settings.device} in {settings.precision}, seed {settings.seed}")
+        if self._run.substitution:
+            self.note(f"SUBSTITUTION: {self._run.substitution}", style="bold yellow")
+
+    def __enter__(self) -> Progress:
+        self._began = self._last_line = perf_counter()
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._live.stop()
+
+    def step(self, step: Step) -> None:
+        """Show that a step is done."""
+        taken = step.index + 1
+        rate = taken / (perf_counter() - self._began)
+        losses = "  ".join(f"{name} {value:.4g}" for name, value in step.losses.items())
+        line = f"total {step.total:.4g}  {losses}  {rate:.2f} steps/s"
+        self._bar.update(self._task, completed=taken)
+        self._live.update(Group(self._bar, Text(plain(line))))
+        if not self._console.is_terminal and self._is_time(taken):
+            left = (self._run.settings.steps - taken) / rate
+            self.note(f"step {taken}/{self._run.settings.steps}  {line}  ETA {left:.0f} s")
+
+    def _is_time(self, taken: int) -> bool:
+        now = perf_counter()
+        if taken in (1, self._run.settings.steps) or now - self._last_line >= PLAIN_EVERY:
+            self._last_line = now
+            return True
+        return False
+
+    def saved(self, folder: RunFolder, *, finished: bool = False) -> None:
+        """Say where the output is: on standard output, as the answer of the command."""
+        if not finished:
+            taken = len(self._run.history)
+            self.note(f"stopped after {taken} of {self._run.settings.steps} steps; the picture so far is kept")
+        print(folder.output, flush=True)
+
+    def note(self, line: str, style: str = "") -> None:
+        """Say something above the bar."""
+        self._console.print(Text(plain(line), style=style), soft_wrap=not self._console.is_terminal)

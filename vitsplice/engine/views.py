@@ -1,0 +1,100 @@
+"""Views: seeded crops and augmentations of a picture.
+
+Drawing a view and applying it are apart: a `View` is plain numbers, so the same view can be cut from several
+pictures, and drawn again from the seed and the step alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torchvision.transforms.functional as TF
+from torch import Generator, Tensor
+
+from vitsplice.config import JitterConfig, ViewConfig
+
+ADJUST = {
+    "brightness": TF.adjust_brightness,
+    "contrast": TF.adjust_contrast,
+    "saturation": TF.adjust_saturation,
+    "hue": TF.adjust_hue,
+}
+
+
+@dataclass(frozen=True)
+class View:
+    """Where a view lies (pixels), and what is done to it.
+
+    Args:
+        top, left, height, width: the crop.
+        flip: horizontally.
+        jitter: colour adjustments in the order they are made.
+        blur: kernel side and sigma in pixels, or None.
+    """
+
+    top: int
+    left: int
+    height: int
+    width: int
+    flip: bool = False
+    jitter: tuple[tuple[str, float], ...] = ()
+    blur: tuple[int, float] | None = None
+
+    def place(self, picture: Tensor) -> Tensor:
+        """Only what moves pixels: the crop and the flip of ``(B, 3, H, W)``."""
+        crop = picture[..., self.top : self.top + self.height, self.left : self.left + self.width]
+        return crop.flip(-1) if self.flip else crop
+
+    def __call__(self, picture: Tensor) -> Tensor:
+        """The view of a picture ``(B, 3, H, W)``."""
+        seen = self.place(picture)
+        for name, amount in self.jitter:
+            seen = ADJUST[name](seen, amount)
+        if self.blur:
+            seen = TF.gaussian_blur(seen, [self.blur[0]] * 2, [self.blur[1]] * 2)
+        return seen
+
+
+def entire(picture: Tensor) -> View:
+    """The view that is the whole picture, unchanged."""
+    return View(0, 0, picture.shape[-2], picture.shape[-1])
+
+
+def draw(config: ViewConfig, height: int, width: int, rng: Generator) -> View:
+    """Draw a view of a picture of this size."""
+    shorter = min(height, width)
+    side = _whole(rng, max(1, round(config.crop[0] * shorter)), max(1, round(config.crop[1] * shorter)))
+    return View(
+        top=_whole(rng, 0, height - side),
+        left=_whole(rng, 0, width - side),
+        height=side,
+        width=side,
+        flip=_happens(rng, config.flip),
+        jitter=_jitter(config.jitter, rng) if _happens(rng, config.jitter.probability) else (),
+        blur=(
+            (config.blur.kernel, _uniform(rng, *config.blur.sigma)) if _happens(rng, config.blur.probability) else None
+        ),
+    )
+
+
+def _jitter(config: JitterConfig, rng: Generator) -> tuple[tuple[str, float], ...]:
+    amounts = [
+        ("brightness", _uniform(rng, 1 - config.brightness, 1 + config.brightness)),
+        ("contrast", _uniform(rng, 1 - config.contrast, 1 + config.contrast)),
+        ("saturation", _uniform(rng, 1 - config.saturation, 1 + config.saturation)),
+        ("hue", _uniform(rng, -config.hue, config.hue)),
+    ]
+    return tuple(amounts[i] for i in torch.randperm(len(amounts), generator=rng).tolist())
+
+
+def _whole(rng: Generator, low: int, high: int) -> int:
+    return int(torch.randint(low, high + 1, (), generator=rng))
+
+
+def _uniform(rng: Generator, low: float, high: float) -> float:
+    return low + (high - low) * float(torch.rand((), generator=rng, dtype=torch.float64))
+
+
+def _happens(rng: Generator, probability: float) -> bool:
+    return _uniform(rng, 0, 1) < probability

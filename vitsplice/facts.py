@@ -1,0 +1,55 @@
+"""What `run.json` records of a run."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import asdict
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vitsplice.api import Run
+
+PACKAGES = ("vitsplice", "torch", "torchvision", "timm", "pillow", "numpy")
+
+
+def versions() -> dict[str, str]:
+    """Python and the packages whose version can change the bytes of a picture."""
+    return {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES}
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def describe(run: Run) -> dict[str, Any]:
+    """Versions, inputs, backbone, substitutions, timings (seconds) and losses, as plain data."""
+    import torch
+
+    last = run.history[-1] if run.history else None
+    return {
+        "finished": len(run.history) == run.settings.steps,
+        "steps": {"asked": run.settings.steps, "taken": len(run.history)},
+        "seed": run.settings.seed,
+        "device": run.settings.device,
+        "precision": run.settings.precision,
+        "threads": torch.get_num_threads(),
+        "versions": versions(),
+        "inputs": {
+            role: {
+                "name": picture.name,
+                "sha256": picture.sha256,
+                "height": picture.pixels.shape[-2],
+                "width": picture.pixels.shape[-1],
+                "notes": list(picture.notes),
+            }
+            for role, picture in run.pictures.items()
+        },
+        "backbone": asdict(run.backbone.info),
+        "substitutions": [asdict(run.substitution)] if run.substitution else [],
+        "seconds": {name: round(value, 3) for name, value in run.seconds.items()},
+        "last": {"step": last.index, "total": last.total, "losses": dict(last.losses)} if last else None,
+    }

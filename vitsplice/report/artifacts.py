@@ -1,0 +1,145 @@
+"""What a run leaves behind in its folder. Every file is written beside its place and renamed."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vitsplice.errors import OutputExists, UserError, VitspliceError
+from vitsplice.files import write_atomically
+from vitsplice.images import encode_png
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from vitsplice.config import RunConfig
+    from vitsplice.engine.loop import Step
+    from vitsplice.result import Result
+
+OUTPUT, SETTINGS, FACTS, LOSSES, PLOT, PREVIEWS = (
+    "output.png",
+    "run.yaml",
+    "run.json",
+    "losses.csv",
+    "losses.png",
+    "previews",
+)
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one run."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, path: str | os.PathLike[str], *, force: bool = False) -> RunFolder:
+        """Make the folder, or take one that is there; with ``force`` an earlier run's artifacts are removed.
+
+        Raises:
+            OutputExists: if it already holds a run.
+            UserError: if it cannot be made or written to.
+        """
+        folder = cls.check(path, force=force)
+        try:
+            folder.path.mkdir(parents=True, exist_ok=True)
+            for old in folder._artifacts():
+                old.unlink()
+        except OSError as error:
+            raise UserError(f"cannot write to output folder {path}: {error.strerror or error}") from error
+        if not os.access(folder.path, os.W_OK | os.X_OK):
+            raise UserError(f"cannot write to output folder {path}: permission denied")
+        return folder
+
+    @classmethod
+    def check(cls, path: str | os.PathLike[str], *, force: bool = False) -> RunFolder:
+        """The folder, untouched, if a run may be written into it. Raises as `create` does."""
+        folder = cls(Path(path))
+        try:
+            is_file = folder.path.exists() and not folder.path.is_dir()
+            artifacts = folder._artifacts()
+        except OSError as error:
+            raise UserError(f"cannot use output folder {path}: {error.strerror or error}") from error
+        if is_file:
+            raise UserError(f"output folder {path} is a file; choose another -o")
+        if artifacts and not force:
+            raise OutputExists(f"{path} already holds a run; choose another -o, or add --force to replace it")
+        return folder
+
+    def _artifacts(self) -> list[Path]:
+        """The files of an earlier run."""
+        named = [self.path / name for name in (FACTS, SETTINGS, OUTPUT, LOSSES, PLOT)]
+        return [path for path in [*named, *(self.path / PREVIEWS).glob("step-*.png")] if path.is_file()]
+
+    @property
+    def output(self) -> Path:
+        """Where the output image goes."""
+        return self.path / OUTPUT
+
+    def preview(self, step: int, pixels: Tensor) -> Path:
+        """Write the picture ``(3, H, W)`` after so many steps."""
+        return self._write(f"{PREVIEWS}/step-{step:06d}.png", encode_png(pixels))
+
+    def begin(self, settings: RunConfig) -> None:
+        """Write the settings before the first step, so that whatever ends the run, they are there."""
+        self._write(SETTINGS, settings.to_yaml().encode())
+
+    def save(self, result: Result) -> None:
+        """Write everything; ``run.json`` comes last, so that where it stands the rest is whole."""
+        names = list(result.settings.terms)
+        self._write(OUTPUT, encode_png(result.pixels))
+        self._write(SETTINGS, result.settings.to_yaml().encode())
+        self._write(LOSSES, losses_csv(result.losses, names).encode())
+        self._write(PLOT, losses_plot(result.losses, names))
+        self._write(FACTS, (json.dumps(result.facts, indent=2) + "\n").encode())
+
+    def _write(self, name: str, data: bytes) -> Path:
+        path = self.path / name
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, data)
+        except OSError as error:
+            raise VitspliceError(f"cannot write {path}: {error.strerror or error}") from error
+        return path
+
+
+def losses_csv(steps: Sequence[Step], names: Sequence[str]) -> str:
+    """A row a step: step, weighted total, each term's unweighted value (empty where it did not run)."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["step", "total", *names])
+    for step in steps:
+        writer.writerow(
+            [step.index, repr(step.total), *(repr(step.losses[n]) if n in step.losses else "" for n in names)]
+        )
+    return text.getvalue()
+
+
+def losses_plot(steps: Sequence[Step], names: Sequence[str]) -> bytes:
+    """A PNG with one panel a term that ran: its unweighted value (log scale) over the steps."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    shown = [name for name in names if any(name in step.losses for step in steps)]
+    figure = Figure(figsize=(7, 1.2 + 1.5 * len(shown)), layout="constrained")
+    FigureCanvasAgg(figure)
+    for row, name in enumerate(shown):
+        points = [(step.index, step.losses[name]) for step in steps if name in step.losses]
+        axes = figure.add_subplot(len(shown), 1, row + 1)
+        axes.plot(*zip(*points, strict=True), marker="o" if len(points) < 40 else None, markersize=2.5, linewidth=1)
+        axes.set_ylabel(name)
+        axes.grid(alpha=0.3)
+        if all(value > 0 for _, value in points):
+            axes.set_yscale("log")
+    figure.supxlabel("step")
+    figure.suptitle("loss terms, unweighted; lower is better")
+    png = io.BytesIO()
+    figure.savefig(png, format="png", dpi=110, metadata={"Software": None})
+    return png.getvalue()

@@ -1,0 +1,56 @@
+"""What a run gives back."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vitsplice.config import RunConfig
+from vitsplice.images import encode_png, to_pil
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
+    from vitsplice.engine.loop import Step
+
+
+@dataclass(frozen=True)
+class Result:
+    """The output image of a run, and how it came about.
+
+    Args:
+        pixels: the output image, float32 in [0, 1], ``(3, H, W)``, on the CPU.
+        losses: what each step saw, first to last.
+        settings: the resolved settings; loadable as a preset.
+        facts: what `run.json` records.
+        finished: whether every step was taken.
+    """
+
+    pixels: Tensor
+    losses: tuple[Step, ...]
+    settings: RunConfig
+    facts: dict[str, Any]
+    finished: bool
+
+    @property
+    def picture(self) -> Image:
+        """The output image as 8-bit RGB."""
+        return to_pil(self.pixels)
+
+    def save(self, folder: str | os.PathLike[str], *, force: bool = False) -> Path:
+        """Write the artifacts into a folder and return it.
+
+        Raises:
+            OutputExists: if it already holds a run and ``force`` is not given.
+        """
+        from vitsplice.report.artifacts import RunFolder
+
+        out = RunFolder.create(folder, force=force)
+        out.save(self)
+        return out.path
+
+    def _repr_png_(self) -> bytes:
+        return encode_png(self.pixels)
