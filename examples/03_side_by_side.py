@@ -1,0 +1,24 @@
+"""Structure image, appearance image and output beside each other, as one PNG; this made the README's picture.
+
+python examples/03_side_by_side.py STRUCTURE APPEARANCE OUTPUT SHEET.png
+"""
+
+import sys
+
+import torch
+import torch.nn.functional as F
+
+from vitsplice.images import read, write_png
+
+HEIGHT = 320
+
+
+def at_height(path):
+    pixels = read(path).pixels
+    width = round(pixels.shape[-1] * HEIGHT / pixels.shape[-2])
+    return F.interpolate(pixels, (HEIGHT, width), mode="bicubic", antialias=True).clamp(0, 1)
+
+
+*pictures, sheet = sys.argv[1:]
+write_png(sheet, torch.cat([at_height(path) for path in pictures], dim=-1))
+print(sheet)

@@ -1,0 +1,109 @@
+"""What every backbone promises, for each one that can be built here: the tiny ones, and the real offline ones."""
+
+import pytest
+import torch
+
+from vitsplice.backbones.inputs import fitting_size
+from vitsplice.contracts import GLOBAL_FACETS, FeatureRequest
+from vitsplice.plugins import catalogue
+
+from ..conftest import noise
+
+LISTED = ["tiny-vit", "tiny-cnn"]
+OFFLINE = ["dinov2-vits14-offline", "efficientnet-lite0-offline"]
+
+
+@pytest.fixture(scope="module", params=[*LISTED, *(pytest.param(name, marks=pytest.mark.real) for name in OFFLINE)])
+def built(request):
+    catalogue.cache_clear()
+    known = catalogue().backbones
+    if request.param not in known:
+        pytest.skip(f"no plugin gives {request.param}")
+    return known[request.param].build(None)
+
+
+@pytest.fixture
+def pictures(built):
+    return noise(2, 3, *fitting_size(built.info, 64, 80))
+
+
+def requests(info):
+    layers = (-1, 0)
+    return [FeatureRequest(facet, layer) for facet in info.facets for layer in layers]
+
+
+def test_shapes_and_grids(built, pictures):
+    found = built(pictures, requests(built.info))
+    for request, features in found.items():
+        assert features.values.dtype == torch.float32
+        if request.facet in GLOBAL_FACETS:
+            assert features.values.ndim == 2
+            assert features.grid is None
+        else:
+            height, width = features.grid
+            assert features.values.shape[:2] == (2, features.prefix + height * width)
+    assert set(found) == set(requests(built.info))
+    assert found[built.info.structure].grid == tuple(-(-s // built.info.stride) for s in pictures.shape[-2:])
+
+
+def test_deterministic_and_without_random_numbers(built, pictures):
+    state = torch.get_rng_state()
+    first, second = (built(pictures, requests(built.info)) for _ in range(2))
+    assert all(torch.equal(first[r].values, second[r].values) for r in first)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_frozen_and_in_eval_mode(built, pictures):
+    built.train()
+    assert not any(module.training for module in built.modules())
+    assert not any(parameter.requires_grad for parameter in built.parameters())
+
+
+def test_gradients_reach_the_picture_and_nothing_else(built, pictures):
+    pictures = pictures.requires_grad_()
+    roles = [built.info.structure, built.info.appearance]
+    found = built(pictures, roles)
+    for request in roles:
+        (gradient,) = torch.autograd.grad(found[request].values.square().sum(), pictures, retain_graph=True)
+        assert gradient.isfinite().all()
+        assert gradient.abs().sum() > 0
+
+
+def test_a_batch_equals_one_by_one(built, pictures):
+    roles = [built.info.structure, built.info.appearance]
+    both = built(pictures, roles)
+    for row in range(2):
+        alone = built(pictures[row : row + 1], roles)
+        for request in roles:
+            torch.testing.assert_close(both[request].values[row : row + 1], alone[request].values, rtol=1e-3, atol=1e-4)
+
+
+def test_bfloat16_weights_give_float32_features_that_are_near(built, pictures):
+    full = built(pictures, [built.info.appearance])[built.info.appearance].values
+    try:
+        half = built.to("cpu", torch.bfloat16)(pictures, [built.info.appearance])[built.info.appearance].values
+    finally:
+        built.to("cpu", torch.float32)
+    assert half.dtype == torch.float32
+    assert torch.nn.functional.cosine_similarity(full, half).min() > 0.98
+
+
+def test_it_says_what_it_is(built):
+    info = built.info
+    assert info.licence
+    assert info.source
+    assert len(info.sha256) == 64
+    assert len(info.mean) == len(info.std) == 3
+    assert info.parameters == sum(p.numel() for p in built.parameters())
+    assert fitting_size(info, 224, 224) == fitting_size(info, *fitting_size(info, 224, 224))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA on this machine")
+def test_on_cuda(built, pictures):
+    roles = [built.info.structure]
+    here = built(pictures, roles)[roles[0]].values
+    try:
+        there = built.to("cuda", torch.float32)(pictures.cuda(), roles)[roles[0]].values
+    finally:
+        built.to("cpu", torch.float32)
+    torch.testing.assert_close(there.cpu(), here, rtol=1e-2, atol=1e-2)

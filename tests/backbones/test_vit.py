@@ -1,0 +1,148 @@
+import pytest
+import timm
+import torch
+import torch.nn.functional as F
+import vitsplice_tiny
+
+from vitsplice.backbones.vit import is_vit
+from vitsplice.contracts import FeatureRequest
+from vitsplice.errors import UserError
+
+from ..conftest import noise
+
+FACETS = ("key", "query", "value", "token", "cls", "pooled")
+
+
+def by_hand(backbone, pictures, layer):
+    """Queries, keys and values of a block, from the model's own weights and a plain walk over its blocks."""
+    model, seen = backbone.model, []
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (backbone.info.mean, backbone.info.std))
+    x = model._pos_embed(model.patch_embed((pictures - mean) / std))
+    for block in model.blocks:
+        attention, inputs = block.attn, block.norm1(x)
+        q, k, v = F.linear(inputs, attention.qkv.weight, attention.qkv.bias).chunk(3, -1)
+        heads = [t.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2) for t in (q, k, v)]
+        weights = (heads[0] @ heads[1].transpose(-1, -2) * heads[0].shape[-1] ** -0.5).softmax(-1)
+        x = x + attention.proj((weights @ heads[2]).transpose(1, 2).flatten(2))
+        x = x + block.mlp(block.norm2(x))
+        seen.append({"query": q, "key": k, "value": v, "token": x})
+    return seen[layer]
+
+
+@pytest.mark.parametrize("layer", [-1, 0, 1])
+@pytest.mark.parametrize("fused", [True, False])
+def test_facets_equal_an_independent_walk(layer, fused):
+    backbone = vitsplice_tiny.tiny_vit(cls_normalised=False)
+    for block in backbone.model.blocks:
+        block.attn.fused_attn = fused
+    pictures = noise(2, 3, 32, 40)
+    expected = by_hand(backbone, pictures, layer)
+    found = backbone(pictures, [FeatureRequest(facet, layer) for facet in FACETS])
+    for facet in ("query", "key", "value", "token"):
+        torch.testing.assert_close(found[FeatureRequest(facet, layer)].values, expected[facet])
+    torch.testing.assert_close(found[FeatureRequest("cls", layer)].values, expected["token"][:, 0])
+    torch.testing.assert_close(found[FeatureRequest("pooled", layer)].values, expected["token"][:, 1:].mean(1))
+
+
+def test_cls_after_the_final_norm_where_the_backbone_says_so():
+    pre, post = vitsplice_tiny.tiny_vit(cls_normalised=False), vitsplice_tiny.tiny_vit(cls_normalised=True)
+    pictures, cls = noise(1, 3, 32, 32), FeatureRequest("cls")
+    before, after = pre(pictures, [cls])[cls].values, post(pictures, [cls])[cls].values
+    torch.testing.assert_close(post.model.norm(before), after)
+    torch.testing.assert_close(after, post.model.forward_features((pictures - 0.5) / 0.5)[:, 0])
+    assert (pre.info.cls_normalised, post.info.cls_normalised) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "prefix"),
+    [
+        ("vit_small_patch14_reg4_dinov2", {"img_size": 32}, 5),
+        ("vit_small_patch16_dinov3", {"img_size": 32}, 5),
+        ("vit_base_patch16_siglip_224", {"img_size": 32}, 0),
+        ("beit_base_patch16_224", {"dynamic_img_size": None}, 1),
+    ],
+)
+def test_prefix_tokens_are_counted_from_the_model(model, settings, prefix):
+    settings = {key: value for key, value in settings.items() if value is not None}
+    backbone = vitsplice_tiny.tiny_vit(model=model, **settings) if "beit" not in model else _beit()
+    found = backbone(noise(1, 3, 32, 32), [FeatureRequest("key"), backbone.info.appearance])
+    keys = found[FeatureRequest("key")]
+    assert keys.prefix == prefix
+    assert keys.grid == (4, 4)
+    assert keys.values.shape[1] == prefix + 16
+    assert keys.patches.shape == (1, 16, 32)
+    assert backbone.info.appearance.facet == ("cls" if prefix else "pooled")
+
+
+def _beit():
+    from vitsplice.backbones.vit import TimmViT
+
+    model = timm.create_model(
+        "beit_base_patch16_224",
+        patch_size=8, embed_dim=32, depth=2, num_heads=2, img_size=32, num_classes=0,
+    )  # fmt: skip
+    return TimmViT(model, name="beit", licence="", source="", cls_normalised=True)
+
+
+def test_separate_biases_are_part_of_the_projections():
+    """BEiT keeps the biases of queries and values apart from its fused projection."""
+    backbone = _beit()
+    attention, seen = backbone.model.blocks[-1].attn, {}
+    with torch.no_grad():
+        attention.q_bias.normal_()
+    handle = attention.register_forward_pre_hook(lambda _, args: seen.__setitem__("x", args[0]))
+    query = FeatureRequest("query")
+    found = backbone(noise(1, 3, 32, 32), [query])[query].values
+    handle.remove()
+    torch.testing.assert_close(found, F.linear(seen["x"], attention.qkv.weight[:32], attention.q_bias))
+
+
+def test_hooks_are_gone_after_a_pass_even_one_that_fails(vit):
+    vit(noise(1, 3, 32, 32), [FeatureRequest("key")])
+    with pytest.raises(RuntimeError):
+        vit(noise(1, 3, 32, 32).to("meta"), [FeatureRequest("key")])
+    for block in vit.model.blocks:
+        assert not block._forward_hooks
+        assert not block.attn._forward_pre_hooks
+
+
+@pytest.mark.parametrize(("size", "fit"), [((33, 32), "32x32"), ((45, 20), "48x24"), ((3, 9), "8x8")])
+def test_a_size_that_does_not_fit_is_answered_with_the_nearest(vit, size, fit):
+    with pytest.raises(UserError, match=f"{size[0]}x{size[1]} pixels .* nearest that fits is {fit}"):
+        vit(torch.zeros(1, 3, *size), [FeatureRequest("key")])
+
+
+def test_a_fixed_size_model_says_its_size():
+    backbone = vitsplice_tiny.tiny_vit(dynamic_img_size=False)
+    with pytest.raises(UserError, match="nearest that fits is 32x32"):
+        backbone(torch.zeros(1, 3, 64, 64), [FeatureRequest("key")])
+    assert backbone(torch.zeros(1, 3, 32, 32), [FeatureRequest("key")])
+
+
+@pytest.mark.parametrize(("facet", "layer", "told"), [("map", -1, "no facet 'map'"), ("key", 3, "no layer 3")])
+def test_what_is_not_there_is_told(vit, facet, layer, told):
+    with pytest.raises(UserError, match=told):
+        vit(noise(1, 3, 32, 32), [FeatureRequest(facet, layer)])
+
+
+def test_a_model_without_its_prefix_in_every_block_is_refused():
+    from vitsplice.backbones.vit import TimmViT
+
+    model = timm.create_model("cait_xxs24_224", num_classes=0, img_size=32, depth=2)
+    if not is_vit(model):
+        return
+    backbone = TimmViT(model, name="cait", licence="", source="", cls_normalised=True)
+    with pytest.raises(UserError, match="does not keep all its tokens"):
+        backbone(noise(1, 3, 32, 32), [FeatureRequest("key")])
+
+
+def test_cls_normalised_is_true_only_where_there_is_a_norm():
+    assert _beit().info.cls_normalised is not None
+    assert vitsplice_tiny.tiny_vit(global_pool="avg").info.cls_normalised is True
+    assert vitsplice_tiny.tiny_vit(final_norm=False).info.cls_normalised is False
+
+
+def test_is_vit_tells_plain_vits_from_other_models():
+    assert is_vit(timm.create_model("test_vit", num_classes=0))
+    assert not is_vit(timm.create_model("test_resnet", num_classes=0))
+    assert not is_vit(timm.create_model("test_convnext", num_classes=0))

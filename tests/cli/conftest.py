@@ -1,0 +1,72 @@
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from vitsplice.cli import main
+from vitsplice.images import encode_png
+from vitsplice.plugins import catalogue
+
+SUPPORT = Path(__file__).resolve().parents[1] / "support"
+
+
+@pytest.fixture
+def environment():
+    paths = [str(SUPPORT), os.environ.get("PYTHONPATH", "")]
+    return os.environ | {
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        "COLUMNS": "200",
+        "NO_COLOR": "1",
+    }
+
+
+@dataclass(frozen=True)
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def vitsplice(tmp_path, monkeypatch, capsys):
+    """Run a command in this process, in an empty folder: quick, for most of what there is to check."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    def run(*arguments, **env):
+        for name, value in env.items():
+            monkeypatch.setenv(name, value)
+        catalogue.cache_clear()
+        code = main([str(argument) for argument in arguments])
+        return Done(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def vitsplice_process(tmp_path, environment):
+    """Run a command in a process of its own, in an empty folder."""
+
+    def run(*arguments, **env):
+        return subprocess.run(
+            [sys.executable, "-W", "error", "-m", "vitsplice", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env=environment | env,
+            timeout=300,
+        )
+
+    return run
+
+
+@pytest.fixture
+def png(pair, tmp_path):
+    paths = [tmp_path / "structure.png", tmp_path / "appearance.png"]
+    for path, pixels in zip(paths, pair, strict=True):
+        path.write_bytes(encode_png(pixels))
+    return paths

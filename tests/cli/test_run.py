@@ -1,0 +1,143 @@
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+TINY = ("run", "--preset", "tiny")
+
+
+def one_error(done, code):
+    """A mistake is answered on one screen: an exit code, nothing on standard output, no traceback."""
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) <= 12
+    return done.stderr
+
+
+def test_a_run_ends_with_its_artifacts_and_says_where(vitsplice, png, tmp_path):
+    done = vitsplice(*TINY, *png, "-o", "out")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "out/output.png"
+    assert "SUBSTITUTION" in done.stderr
+    assert "tiny-vit" in done.stderr
+    assert "preview out/previews/step-000004.png" in done.stderr
+    out = tmp_path / "out"
+    assert {p.name for p in (out / "previews").iterdir()} == {"step-000002.png", "step-000004.png"}
+    facts = json.loads((out / "run.json").read_text())
+    assert facts["substitutions"][0]["used"] == "tiny-vit"
+    assert len((out / "losses.csv").read_text().splitlines()) == 6
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["appearance.png", "out", "structure.png"]
+
+
+def test_two_processes_give_the_same_bytes_and_run_yaml_repeats_them(vitsplice_process, png, tmp_path):
+    vitsplice_process(*TINY, *png, "-o", "a", "--seed", 3)
+    vitsplice_process(*TINY, *png, "-o", "b", "--seed", 3)
+    vitsplice_process("run", "--preset", "a/run.yaml", *png, "-o", "c")
+    first, *others = ((tmp_path / name / "output.png").read_bytes() for name in "abc")
+    assert all(other == first for other in others)
+
+
+def test_an_out_that_holds_a_run_is_not_overwritten_without_force(vitsplice, png, tmp_path):
+    vitsplice(*TINY, *png, "-o", "out")
+    before = (tmp_path / "out" / "output.png").read_bytes()
+    refused = vitsplice(*TINY, *png, "-o", "out", "--seed", 1)
+    assert "already holds a run" in one_error(refused, 2)
+    assert (tmp_path / "out" / "output.png").read_bytes() == before
+    assert vitsplice(*TINY, *png, "-o", "out", "--seed", 1, "--force").returncode == 0
+    assert (tmp_path / "out" / "output.png").read_bytes() != before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("run", "missing.png", "structure.png"), "missing.png"),
+        (("run", "structure.png"), "both pictures"),
+        (("run", "--preset", "papper"), "paper"),
+        (("run", "--preset", "nowhere.yaml"), "nowhere.yaml"),
+        (("run", "--backbone", "dino-vitb9"), "dino-vitb8"),
+        (("run", "--steps", "0"), "steps"),
+        (("run", "--stepz", "3"), "--steps"),
+        (("run", "--set", "terms.structure.wait=3"), "unknown key"),
+        (("run", "--preset", "tiny", "--device", "abacus"), "abacus"),
+        (("run", "--preset", "tiny", "-o", "structure.png"), "structure.png"),
+        (("rum",), "run"),
+        (("presets", "show", "papper"), "paper"),
+    ],
+)
+def test_a_mistake_is_told_in_a_few_lines(vitsplice, png, arguments, told):
+    assert told in one_error(vitsplice(*arguments), 2)
+
+
+def test_weights_out_of_reach_are_a_failure_that_says_what_to_do(vitsplice, tmp_path):
+    began = time.monotonic()
+    error = one_error(
+        vitsplice("run", "--backbone", "dino-vits16", HF_HUB_OFFLINE="0", HF_ENDPOINT="http://127.0.0.1:9"), 1
+    )
+    assert time.monotonic() - began < 15
+    assert "backbone.weights=FILE" in error
+    assert not (tmp_path / "vitsplice-out").exists()
+
+
+def test_debug_shows_the_traceback(vitsplice):
+    done = vitsplice("run", "--preset", "papper", "--debug")
+    assert "Traceback" in done.stderr
+    assert "UnknownName" in done.stderr
+
+
+def test_nan_is_a_failure_with_the_last_good_picture_kept(vitsplice, png, tmp_path):
+    terms = "terms={structure: {loss: structure, weight: 1}, odd: {loss: nan-at-third, weight: 1}}"
+    done = vitsplice(*TINY, *png, "-o", "out", "--set", terms)
+    assert done.returncode == 1
+    assert "term 'odd' became nan at step 3" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "out" / "output.png").is_file()
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["finished"] is False
+
+
+def test_ctrl_c_finishes_cleanly_with_what_there_is(environment, png, tmp_path):
+    command = [sys.executable, "-m", "vitsplice", *TINY, *map(str, png), "-o", "out", "--steps", "1000000"]
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stderr:
+            if line.startswith("preview"):
+                process.send_signal(signal.SIGINT)
+                break
+        rest = process.stderr.read()
+        assert process.wait(60) == 130
+    assert "the picture so far is kept" in rest
+    assert "Traceback" not in rest
+    facts = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert facts["finished"] is False
+    assert 2 <= facts["steps"]["taken"] < 1_000_000
+    assert (tmp_path / "out" / "output.png").is_file()
+
+
+def test_a_preview_that_cannot_be_written_does_not_end_the_run(vitsplice, png, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "previews").write_text("in the way")
+    done = vitsplice(*TINY, *png, "-o", "out")
+    assert done.returncode == 0, done.stderr
+    assert "no preview: cannot write out/previews/step-000002.png" in done.stderr
+
+
+def test_an_output_that_cannot_be_written_is_told(vitsplice, png, tmp_path):
+    (tmp_path / "out" / "output.png").mkdir(parents=True)
+    assert "cannot write out/output.png" in vitsplice(*TINY, *png, "-o", "out").stderr
+
+
+def test_no_temporary_files_are_left(vitsplice, png, tmp_path):
+    vitsplice(*TINY, *png, "-o", "out")
+    names = {p.name for p in (tmp_path / "out").rglob("*")}
+    assert names == {
+        "output.png",
+        "run.yaml",
+        "run.json",
+        "losses.csv",
+        "losses.png",
+        "previews",
+        "step-000002.png",
+        "step-000004.png",
+    }

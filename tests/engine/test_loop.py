@@ -1,0 +1,155 @@
+import math
+
+import pytest
+import torch
+
+from vitsplice.config import load
+from vitsplice.engine.loop import Optimisation
+from vitsplice.engine.problem import assemble
+from vitsplice.errors import NonFiniteLoss
+from vitsplice.plugins import catalogue
+
+TINY = catalogue().presets["tiny"].path.read_text()
+
+
+class Counting:
+    """A backbone that notes every pass: how many pictures, and whether gradients were on."""
+
+    def __init__(self, backbone):
+        self.backbone, self.info, self.passes = backbone, backbone.info, []
+
+    def __call__(self, pictures, requests):
+        self.passes.append((pictures.shape[0], torch.is_grad_enabled()))
+        return self.backbone(pictures, requests)
+
+    def to(self, device, dtype):
+        return self
+
+
+def optimisation(vit, pair, *overrides):
+    config = load(TINY, "tiny", overrides)
+    counting = Counting(vit)
+    problem = assemble(config, *pair, counting, catalogue(), torch.device("cpu"))
+    return Optimisation(problem), counting
+
+
+def run(vit, pair, *overrides):
+    made, _ = optimisation(vit, pair, *overrides)
+    steps = list(made.steps())
+    return steps, made.picture()
+
+
+def test_two_backbone_passes_a_step_serve_all_terms(vit, pair):
+    made, counting = optimisation(vit, pair)
+    steps = made.steps()
+    passes = []
+    for _ in range(5):
+        counting.passes.clear()
+        next(steps)
+        passes.append(list(counting.passes))
+    ordinary = [(2, False), (2, True)]
+    assert passes[1] == passes[2] == passes[3] == ordinary
+    # The entire picture is not square, so where it comes in it has a size, and a pass, of its own.
+    assert sorted(passes[4]) == sorted([*ordinary, (1, False), (1, True)])
+
+
+def test_the_entire_pair_shares_the_pass_where_the_sizes_are_equal(vit, pair):
+    square = tuple(p[..., :40, :40] for p in pair)
+    made, counting = optimisation(vit, square)
+    list(made.steps())
+    assert counting.passes[-2:] == [(3, False), (3, True)]
+
+
+def test_which_terms_run_at_which_step(vit, pair):
+    steps, _ = run(vit, pair, "steps=9")
+    every = [set(step.losses) for step in steps]
+    assert every[0] == {"appearance", "structure-entire"}
+    assert every[1] == every[7] == {"appearance", "structure", "identity"}
+    assert every[4] == every[8] == {"appearance", "structure", "identity", "structure-entire"}
+
+
+def test_the_total_is_the_weighted_sum(vit, pair):
+    for step in run(vit, pair)[0]:
+        weights = {"appearance": 10, "structure": 1, "identity": 1, "structure-entire": 1}
+        assert step.total == pytest.approx(sum(weights[n] * v for n, v in step.losses.items()), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["vit", "cnn"])
+def test_the_loss_falls(name, request, pair):
+    backbone = request.getfixturevalue(name)
+    steps, _ = run(backbone, pair, "steps=40", "optimiser.lr=0.01", "resize.size=40")
+    common = [sum(s.losses[n] for n in ("appearance", "structure", "identity")) for s in steps[1:]]
+    assert sum(common[-5:]) < 0.9 * sum(common[:5])
+
+
+def test_the_same_seed_gives_the_same_bytes_whatever_the_host_draws(vit, pair):
+    first = run(vit, pair)
+    torch.manual_seed(99)
+    torch.rand(7)
+    state = torch.get_rng_state()
+    second = run(vit, pair)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert [s.losses for s in first[0]] == [s.losses for s in second[0]]
+    assert torch.equal(first[1], second[1])
+
+
+def test_another_seed_gives_another_picture(vit, pair):
+    assert not torch.equal(run(vit, pair)[1], run(vit, pair, "seed=1")[1])
+
+
+def test_the_picture_has_the_structure_image_s_size(vit, pair):
+    assert run(vit, pair, "steps=1")[1].shape == pair[0].shape
+
+
+def test_nan_stops_the_run_at_the_step_and_keeps_the_last_good_picture(vit, pair):
+    terms = "terms={structure: {loss: structure, weight: 1}, odd: {loss: nan-at-third, weight: 1}}"
+    made, _ = optimisation(vit, pair, "steps=9", terms)
+    pictures = []
+    with pytest.raises(NonFiniteLoss, match="term .odd. became nan at step 3") as caught:  # noqa: PT012
+        for _ in made.steps():
+            pictures.append(made.picture())
+    assert (caught.value.step, caught.value.term) == (3, "odd")
+    # The picture after the third step made the loss NaN; the one before it was still good.
+    assert torch.equal(made.picture(), pictures[1])
+
+
+def test_a_step_without_active_terms_changes_nothing(vit, pair):
+    steps, _ = run(vit, pair, "terms={structure: {loss: structure, weight: 1, start: 2}}", "steps=3")
+    assert [bool(step.losses) for step in steps] == [False, False, True]
+
+
+def test_a_canvas_moves_its_own_pixels_in_the_place_of_the_view(vit, pair):
+    settings = ["generator.name=pixels", "terms.identity.weight=0", "optimiser.lr=0.05", "steps=30"]
+    made, _ = optimisation(vit, pair, *settings)
+    before = made.picture()
+    steps = list(made.steps())
+    assert sum(step.total for step in steps[-8:]) < sum(step.total for step in steps[1:9])
+    changed = (made.picture() - before).abs().sum(1)[0] > 0
+    assert changed.float().mean() > 0.9
+
+
+def test_identity_on_the_structure_image_is_an_option(vit, pair):
+    option = ["terms.identity.input=structure", "terms.identity.target=structure"]
+    (usual, _), (other, _) = run(vit, pair), run(vit, pair, *option)
+    assert usual[1].losses["structure"] == other[1].losses["structure"]
+    assert usual[1].losses["identity"] != other[1].losses["identity"]
+    assert math.isfinite(other[1].losses["identity"])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA on this machine")
+def test_on_cuda(vit, pair):
+    problem = assemble(load(TINY, "tiny"), *pair, vit, catalogue(), torch.device("cuda"))
+    try:
+        assert all(math.isfinite(step.total) for step in Optimisation(problem).steps())
+    finally:
+        vit.to("cpu", torch.float32)
+
+
+def test_a_gradient_that_is_not_finite_never_reaches_the_generator(vit, pair):
+    made, _ = optimisation(vit, pair)
+    generator = made.problem.generator
+    next(iter(generator.parameters())).register_hook(lambda gradient: gradient * float("inf"))
+    before = made.picture()
+    with pytest.raises(NonFiniteLoss, match="the gradient of the total became (nan|inf) at step 0"):
+        list(made.steps())
+    assert torch.equal(made.picture(), before)

@@ -1,0 +1,87 @@
+import pytest
+import torch
+
+from vitsplice.config import BackboneConfig, load
+from vitsplice.engine.problem import assemble, load_backbone
+from vitsplice.errors import ConfigError, UnknownName, WeightsUnavailable
+from vitsplice.plugins import catalogue
+
+TINY = catalogue().presets["tiny"].path.read_text()
+
+
+def build(vit, pair, *overrides):
+    return assemble(load(TINY, "tiny", overrides), *pair, vit, catalogue(), torch.device("cpu"))
+
+
+def test_a_fallback_is_taken_and_recorded():
+    config = BackboneConfig(name="tiny-gone", fallback=("not-installed", "tiny-vit"))
+    backbone, substitution = load_backbone(config, catalogue())
+    assert backbone.info.name == "tiny-vit"
+    assert (substitution.wanted, substitution.used) == ("tiny-gone", "tiny-vit")
+    assert "nowhere" in substitution.why
+
+
+def test_without_a_fallback_the_reason_is_told():
+    with pytest.raises(WeightsUnavailable, match="nowhere"):
+        load_backbone(BackboneConfig(name="tiny-gone"), catalogue())
+
+
+def test_fallbacks_that_cannot_be_had_either_are_named():
+    with pytest.raises(
+        WeightsUnavailable, match=r"nowhere\nIts fallback 'not-installed' cannot be had either: no backbone"
+    ):
+        load_backbone(BackboneConfig(name="tiny-gone", fallback=("not-installed",)), catalogue())
+
+
+def test_a_backbone_that_can_be_had_needs_no_substitution():
+    assert load_backbone(BackboneConfig(name="tiny-cnn"), catalogue())[1] is None
+
+
+@pytest.mark.parametrize(
+    ("override", "error", "told"),
+    [
+        ("terms.structure.loss=strukture", UnknownName, "structure"),
+        ("generator.name=unett", UnknownName, "unet"),
+        ("terms.structure.facet=map", ConfigError, "terms.structure: .*no facet 'map'"),
+        ("terms.structure.layer=12", ConfigError, "terms.structure: .*no layer 12"),
+        (
+            "terms.structure.options.form=cubic",
+            ConfigError,
+            "terms.structure.options.form: 'cubic'.*norm, mse",
+        ),
+        ("terms={a: {loss: structure, weight: 0}}", ConfigError, "nothing to optimise"),
+        ("terms={a: {loss: structure, weight: 1, start: 99}}", ConfigError, "a turn within 5 steps"),
+        ("terms={a: {loss: structure, weight: 1, start: 4, every: 3}}", ConfigError, "a turn within 5 steps"),
+        ("terms.structure.facet=cls", ConfigError, "terms.structure: the structure term compares places"),
+        ("views.structure.blur.kernel=101", ConfigError, "blur.kernel: 101 is too large for views of 38 px"),
+        ("generator={name: pixels}", ConfigError, r"--set terms.identity.weight=0"),
+        (
+            "generator.options.slope=-1",
+            ConfigError,
+            "generator.options.slope: -1 is too small; the least is 0",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_told_by_its_key(vit, pair, override, error, told):
+    with pytest.raises(error, match=told):
+        build(vit, pair, override)
+
+
+def test_terms_of_weight_0_are_left_out_but_their_options_are_still_checked(vit, pair):
+    problem = build(vit, pair, "terms.identity.weight=0")
+    assert "identity" not in [term.name for term in problem.terms]
+    with pytest.raises(ConfigError, match="terms.identity.options"):
+        build(vit, pair, "terms.identity.weight=0", "terms.identity.options.form=cubic")
+
+
+def test_the_official_generator_and_terms():
+    official = load(catalogue().preset("official").path.read_text(), "official")
+    assert {n: (t.weight, t.start, t.every) for n, t in official.terms.items()} == {
+        "appearance": (10, 0, 1),
+        "structure": (1, 1, 1),
+        "identity": (1, 1, 1),
+        "structure-entire": (1, 0, 75),
+        "appearance-entire": (10, 0, 75),
+    }
+    entire = official.terms["appearance-entire"]
+    assert (entire.view, entire.target_view) == ("entire", "crop")

@@ -1,0 +1,71 @@
+import pytest
+import torch
+
+from vitsplice.config import BlurConfig, JitterConfig, ViewConfig
+from vitsplice.engine.views import View, draw, entire
+from vitsplice.rng import stream
+
+from ..conftest import noise
+
+PLAIN = ViewConfig(flip=0)
+ALL = ViewConfig(crop=(0.5, 1.0), jitter=JitterConfig(probability=1), blur=BlurConfig(probability=1))
+
+
+def many(config, count=400, size=(100, 140)):
+    return [draw(config, *size, stream(0, i)) for i in range(count)]
+
+
+def test_crops_are_squares_of_95_to_100_percent_of_the_shorter_side_anywhere():
+    views = many(PLAIN)
+    assert {v.height for v in views} == set(range(95, 101))
+    assert all(v.height == v.width and v.top + v.height <= 100 and v.left + v.width <= 140 for v in views)
+    assert min(v.left for v in views) == 0
+    assert max(v.left + v.width for v in views) == 140
+
+
+def test_probabilities():
+    config = ViewConfig(flip=0.5, jitter=JitterConfig(probability=0.2), blur=BlurConfig(probability=0.8))
+    views = many(config, 2000)
+    assert sum(v.flip for v in views) / 2000 == pytest.approx(0.5, abs=0.04)
+    assert sum(bool(v.jitter) for v in views) / 2000 == pytest.approx(0.2, abs=0.04)
+    assert sum(v.blur is not None for v in views) / 2000 == pytest.approx(0.8, abs=0.04)
+
+
+def test_jitter_and_blur_stay_in_their_ranges_and_come_in_every_order():
+    views = many(ALL)
+    amounts = [dict(v.jitter) for v in views]
+    assert all(0.6 <= a["brightness"] <= 1.4 and 0.6 <= a["contrast"] <= 1.4 for a in amounts)
+    assert all(0.8 <= a["saturation"] <= 1.2 and -0.1 <= a["hue"] <= 0.1 for a in amounts)
+    assert len({tuple(name for name, _ in v.jitter) for v in views}) == 24
+    assert all(0.1 <= v.blur[1] <= 2.0 and v.blur[0] == 3 for v in views)
+
+
+def test_the_same_place_in_a_run_gives_the_same_view_and_another_another():
+    assert draw(ALL, 100, 140, stream(3, 7, "x")) == draw(ALL, 100, 140, stream(3, 7, "x"))
+    assert draw(ALL, 100, 140, stream(3, 7, "x")) != draw(ALL, 100, 140, stream(3, 8, "x"))
+
+
+def test_the_entire_view_is_the_picture():
+    picture = noise(1, 3, 20, 30)
+    assert torch.equal(entire(picture)(picture), picture)
+
+
+def test_place_crops_then_flips():
+    picture = torch.arange(20.0).view(1, 1, 4, 5).repeat(1, 3, 1, 1)
+    view = View(1, 2, 2, 3, flip=True)
+    assert view.place(picture)[0, 0].tolist() == [[9, 8, 7], [14, 13, 12]]
+
+
+def test_colours_change_but_not_places():
+    view = draw(ALL, 40, 60, stream(1))
+    picture = noise(1, 3, 40, 60)
+    assert view(picture).shape == view.place(picture).shape
+    assert not torch.equal(view(picture), view.place(picture))
+    assert view(picture).min() >= 0
+    assert view(picture).max() <= 1
+
+
+def test_no_global_random_numbers():
+    state = torch.get_rng_state()
+    draw(ALL, 40, 60, stream(1))(noise(1, 3, 40, 60))
+    assert torch.equal(torch.get_rng_state(), state)

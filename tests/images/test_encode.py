@@ -1,0 +1,59 @@
+"""Writing PNG files."""
+
+import io
+import os
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vitsplice.errors import PictureError
+from vitsplice.images import encode_png, read, to_pil, write_png
+
+from .conftest import H, W, rgb8
+
+
+@pytest.mark.parametrize("shape", [(3, H, W), (1, 3, H, W)])
+def test_png_round_trip(tmp_path, shape):
+    raw = rgb8()
+    pixels = (torch.from_numpy(raw).permute(2, 0, 1).float() / 255).reshape(shape)
+    write_png(tmp_path / "a.png", pixels)
+    assert torch.equal(read(tmp_path / "a.png").pixels, pixels.reshape(1, 3, H, W))
+    assert os.listdir(tmp_path) == ["a.png"]
+
+
+def test_png_rounds_to_nearest_and_clamps():
+    values = torch.tensor([-3.0, 0.0, 0.49 / 255, 0.51 / 255, 254.4 / 255, 254.6 / 255, 1.0, 7.0, torch.inf])
+    written = to_pil(values.expand(3, 16, -1))
+    assert np.asarray(written)[5, :, 1].tolist() == [0, 0, 0, 1, 254, 255, 255, 255, 255]
+
+
+def test_png_is_deterministic_8_bit_and_without_metadata():
+    pixels = torch.rand(1, 3, H, W, generator=torch.Generator().manual_seed(6))
+    data = encode_png(pixels)
+    assert data == encode_png(pixels[0].clone().double())
+    assert data != encode_png(1 - pixels)
+    with Image.open(io.BytesIO(data)) as image:
+        assert (image.format, image.mode, image.size, image.info) == ("PNG", "RGB", (W, H), {})
+
+
+def test_png_of_a_tensor_with_gradient_and_odd_strides():
+    pixels = torch.rand(1, 3, W, H, generator=torch.Generator().manual_seed(7), requires_grad=True)
+    assert np.array_equal(np.asarray(to_pil(pixels.mT)), np.asarray(to_pil(pixels)).swapaxes(0, 1))
+
+
+@pytest.mark.parametrize("shape", [(H, W), (1, H, W), (2, 3, H, W), (H, W, 3)])
+def test_png_of_another_shape_is_refused(shape):
+    with pytest.raises(PictureError, match=r"\(1, 3, H, W\)") as caught:
+        encode_png(torch.zeros(shape))
+    assert str(tuple(shape)) in str(caught.value)
+
+
+def test_nan_is_not_written_and_the_old_file_stays(tmp_path):
+    write_png(tmp_path / "a.png", torch.zeros(3, H, W))
+    old = (tmp_path / "a.png").read_bytes()
+    with pytest.raises(PictureError, match="NaN"):
+        write_png(tmp_path / "a.png", torch.full((3, H, W), torch.nan))
+    assert (tmp_path / "a.png").read_bytes() == old
+    assert os.listdir(tmp_path) == ["a.png"]

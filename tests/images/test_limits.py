@@ -1,0 +1,74 @@
+"""Pictures that are too small or too large."""
+
+import struct
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vitsplice.images import SMALLEST_SIDE, limits, read
+
+from .conftest import H, W, png, refused, tiff
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (15, 64), (64, 15)])
+def test_too_small(tmp_path, width, height):
+    Image.new("RGB", (width, height)).save(tmp_path / "small.png")
+    message = refused(tmp_path / "small.png")
+    assert "small.png" in message
+    assert f"{width} x {height}" in message
+    assert f"at least {SMALLEST_SIDE} pixels" in message
+
+
+def test_smallest_that_is_allowed(tmp_path):
+    Image.new("RGB", (16, 16)).save(tmp_path / "a.png")
+    assert read(tmp_path / "a.png").pixels.shape == (1, 3, 16, 16)
+
+
+def test_largest_side(tmp_path):
+    Image.new("L", (16384, 16)).save(tmp_path / "a.png")
+    assert read(tmp_path / "a.png").pixels.shape == (1, 3, 16, 16384)
+    Image.new("L", (16, 16385)).save(tmp_path / "long.png")
+    message = refused(tmp_path / "long.png")
+    assert "long.png" in message
+    assert "16 x 16385" in message
+    assert "at most 16384 pixels" in message
+
+
+def huge_bmp(width, height):
+    return struct.pack("<2sIHHI", b"BM", 100, 0, 0, 54) + struct.pack(
+        "<IiiHHIIiiII", 40, width, height, 1, 24, 0, 0, 0, 0, 0, 0
+    )
+
+
+@pytest.mark.parametrize(
+    ("suffix", "data"),
+    [
+        ("png", png(50000, 50000, 8, 2, [b""])),
+        ("png", png(13000, 13000, 8, 2, [b""])),  # Pillow would warn
+        ("png", png(8001, 8000, 8, 2, [b""])),  # Pillow would say nothing
+        ("bmp", huge_bmp(50000, 50000)),
+        ("tif", tiff((50000, 50000, b""), 8, 1)),
+    ],
+)
+def test_huge_header_is_refused_without_decoding(tmp_path, monkeypatch, suffix, data):
+    path = tmp_path / f"huge.{suffix}"
+    path.write_bytes(data)
+
+    def decode(*_):
+        raise AssertionError("decoded")
+
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", decode)
+    limit, start = Image.MAX_IMAGE_PIXELS, time.perf_counter()
+    message = refused(path)
+    assert time.perf_counter() - start < 1
+    assert f"huge.{suffix}" in message
+    assert "64 megapixels" in message
+    assert limit == Image.MAX_IMAGE_PIXELS
+
+
+def test_largest_area_is_allowed(tmp_path, monkeypatch):
+    monkeypatch.setattr(limits, "LARGEST_AREA", H * W)
+    assert read(np.zeros((H, W), np.uint8)).pixels.shape == (1, 3, H, W)
+    assert "too large" in refused(np.zeros((H, W + 1), np.uint8))

@@ -1,0 +1,194 @@
+"""Pictures from memory; names; what reading leaves behind."""
+
+import hashlib
+import io
+import os
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vitsplice.images import LARGEST_SIDE, Picture, read
+
+from .conftest import H, W, hwc, on_white, refused, rgb8
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, ">u2", np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("channels", [None, 1, 3])
+def test_arrays(dtype, channels):
+    shape = (H, W) if channels is None else (H, W, channels)
+    unit = np.random.default_rng(3).random(shape)
+    peak = {1: 255, 2: 65535}[np.dtype(dtype).itemsize] if np.dtype(dtype).kind == "u" else 1
+    array = (unit * peak).astype(dtype)
+    array.flags.writeable = False
+    expected = np.broadcast_to(array.reshape(H, W, -1).astype(np.float64) / peak, (H, W, 3))
+    picture = read(array)
+    np.testing.assert_allclose(hwc(picture), expected, atol=1e-7)
+    assert picture.notes == ()
+    assert picture.name == "array"
+    assert picture.sha256 == hashlib.sha256(picture.pixels.numpy().tobytes()).hexdigest()
+
+
+def test_array_with_alpha_and_odd_strides():
+    raw = rgb8(channels=4)
+    picture = read(raw[::-1, ::-1])
+    np.testing.assert_allclose(hwc(picture), on_white(raw[..., :3], raw[..., 3])[::-1, ::-1], atol=1e-6)
+    assert picture.notes == ("alpha composited on white",)
+
+
+@pytest.mark.parametrize("shape", [(3, H, W), (1, 3, H, W)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.uint8])
+def test_tensors(shape, dtype):
+    unit = torch.rand(shape, generator=torch.Generator().manual_seed(4))
+    tensor = (unit * 255).to(dtype) if dtype == torch.uint8 else unit.to(dtype)
+    picture = read(tensor)
+    expected = tensor.float() / (255 if dtype == torch.uint8 else 1)
+    assert torch.equal(picture.pixels, expected.reshape(1, 3, H, W))
+    assert (picture.notes, picture.name) == ((), "tensor")
+    assert picture.sha256 == hashlib.sha256(picture.pixels.numpy().tobytes()).hexdigest()
+
+
+@pytest.mark.parametrize("kind", ["tensor", "array"])
+def test_picture_has_memory_of_its_own(kind):
+    source = torch.full((3, H, W), 0.5) if kind == "tensor" else np.full((H, W, 3), 0.5, np.float32)
+    picture = read(source)
+    source[:] = 1
+    assert (picture.pixels == 0.5).all()
+
+
+def test_tensor_with_gradient_is_detached():
+    assert not read(torch.full((3, H, W), 0.5, requires_grad=True)).pixels.requires_grad
+
+
+def test_pil_image_without_a_file_and_from_a_file(tmp_path):
+    image = Image.fromarray(rgb8())
+    picture = read(image)
+    assert np.array_equal(hwc(picture), rgb8().astype(np.float32) / 255)
+    assert picture.name == "PIL image"
+    image.save(tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as opened:
+        again = read(opened)
+    assert again.name.endswith("a.png")
+    assert again.sha256 == picture.sha256 == hashlib.sha256(picture.pixels.numpy().tobytes()).hexdigest()
+
+
+def test_pil_image_is_not_changed():
+    image = Image.fromarray(rgb8(channels=4))
+    image.getexif()[0x0112] = 6
+    before = image.copy()
+    read(image)
+    assert image == before
+    assert image.getexif()[0x0112] == 6
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        (np.zeros((H, W, 2)), "(20, 24, 2)"),
+        (np.zeros((3, H, W)), "(3, 20, 24)"),
+        (np.zeros(W), "(24,)"),
+        (np.zeros((1, H, W, 3)), "(1, 20, 24, 3)"),
+        (np.zeros((H, W), bool), "bool"),
+        (np.zeros((H, W), np.int64), "int64"),
+        (np.zeros((H, W), complex), "complex128"),
+        (np.zeros((H, W), object), "object"),
+        (np.zeros((0, 0, 3)), "0 x 0"),
+        (np.full((H, W), 255.0), "from 255 to 255"),
+        (np.full((H, W), -0.5), "from -0.5 to -0.5"),
+        (np.full((H, W), np.nan), "NaN"),
+        (torch.zeros(1, H, W), "(1, 20, 24)"),
+        (torch.zeros(2, 3, H, W), "(2, 3, 20, 24)"),
+        (torch.zeros(H, W, 3), "(20, 24, 3)"),
+        (torch.zeros(3, H, W, dtype=torch.int64), "int64"),
+        (torch.zeros(3, H, W, dtype=torch.complex64), "complex64"),
+        (torch.full((3, H, W), 1.5), "from 1.5 to 1.5"),
+        (torch.full((3, H, W), torch.nan), "NaN"),
+        (torch.zeros(3, 15, W), "24 x 15"),
+        (np.zeros((H, LARGEST_SIDE + 1), np.uint8), "16385 x 20"),
+        ([[0, 1]], "list"),
+        (None, "NoneType"),
+        (b"a.png", "bytes"),
+        (io.BytesIO(b""), "BytesIO"),
+    ],
+)
+def test_refused_sources_in_memory(source, said):
+    assert said in refused(source)
+
+
+def test_refused_kind_names_every_accepted_one():
+    message = refused(7)
+    assert all(word in message for word in ("path", "PIL image", "numpy array", "torch tensor"))
+
+
+def test_closed_pil_image_is_a_picture_error(tmp_path):
+    Image.fromarray(rgb8()).save(tmp_path / "shut.png")
+    image = Image.open(tmp_path / "shut.png")
+    image.close()
+    assert "shut.png" in refused(image)
+
+
+def test_warnings_of_pillow_stay_inside_and_the_filters_as_they_were(tmp_path, monkeypatch):
+    Image.fromarray(rgb8()).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", H * W - 1)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        filters = list(warnings.filters)
+        read(tmp_path / "a.png")
+        assert warnings.filters == filters
+    assert caught == []
+
+
+def test_files_are_closed(tmp_path):
+    """A file left open is a ResourceWarning, which the interpreter may turn into an error message."""
+    Image.fromarray(rgb8()).save(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes()[:200])
+    code = (
+        "import sys\nfrom vitsplice.errors import PictureError\nfrom vitsplice.images import read\n"
+        "for path in sys.argv[1:]:\n    try:\n        read(path)\n    except PictureError:\n        pass\n"
+    )
+    paths = [str(tmp_path / name) for name in ("a.png", "b.png", "none.png")]
+    done = subprocess.run(
+        [sys.executable, "-W", "always::ResourceWarning", "-c", code, *paths], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "ResourceWarning" not in done.stderr
+
+
+def test_a_name_with_newline_and_escape_is_shown_harmless(tmp_path):
+    name = "two\nlines \x1b[31mred\x07.png"
+    message = refused(tmp_path / name)
+    assert "two\\nlines \\x1b[31mred\\x07.png" in message
+    (tmp_path / name).write_bytes(b"no picture")
+    assert "two\\nlines" in refused(tmp_path / name)
+    Image.fromarray(rgb8()).save(tmp_path / name)
+    assert read(tmp_path / name).name.endswith("two\\nlines \\x1b[31mred\\x07.png")
+
+
+def test_a_name_that_is_not_unicode(tmp_path):
+    path = os.fsencode(tmp_path) + b"/raw\xff.png"
+    Image.fromarray(rgb8()).save(tmp_path / "a.png")
+    os.rename(tmp_path / "a.png", path)
+    assert read(os.fsdecode(path)).name.encode().endswith(b"raw\\udcff.png")
+
+
+@pytest.mark.parametrize("encode", [os.fsdecode, os.fsencode])
+def test_path_like(tmp_path, encode):
+    class Here:
+        def __fspath__(self):
+            return encode(tmp_path / "a.png")
+
+    Image.fromarray(rgb8()).save(tmp_path / "a.png")
+    assert read(Here()) == read(tmp_path / "a.png")
+
+
+def test_picture_is_frozen_and_compares_by_what_it_is():
+    one, other = read(rgb8(0)), read(rgb8(1))
+    assert one == read(rgb8(0)) != other
+    with pytest.raises(AttributeError):
+        one.name = "x"
+    assert "tensor(" not in repr(one)
+    assert isinstance(one, Picture)

@@ -1,0 +1,52 @@
+"""Resizing by the shorter side."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vitsplice.errors import PictureError
+from vitsplice.images import resize_to
+
+from .conftest import grey3, rgb8
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "size", "expected"),
+    [
+        (40, 60, 20, (20, 30)),
+        (60, 40, 20, (30, 20)),
+        (300, 451, 224, (224, 337)),
+        (20, 24, 40, (40, 48)),
+        (33, 33, 17, (17, 17)),
+    ],
+)
+def test_resize_to_sets_the_shorter_side(height, width, size, expected):
+    pixels = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(8))
+    assert resize_to(pixels, size).shape == (1, 3, *expected)
+
+
+def test_resize_to_returns_the_same_pixels_if_they_fit():
+    pixels = torch.rand(1, 3, 20, 24)
+    assert resize_to(pixels, 20) is pixels
+
+
+def test_resize_to_is_antialiased_bicubic_as_pillow_has_it():
+    raw = rgb8(height=96, width=120, channels=1)[..., 0].astype(np.float32) / 255
+    ours = resize_to(torch.from_numpy(grey3(raw)).permute(2, 0, 1)[None], 24)[0, 0].numpy()
+    theirs = np.asarray(Image.fromarray(raw).resize((30, 24), Image.Resampling.BICUBIC))
+    np.testing.assert_allclose(ours, theirs.clip(0, 1), atol=1e-5)
+
+
+def test_resize_to_stays_in_range():
+    edge = torch.zeros(1, 3, 20, 20)
+    edge[..., 10:] = 1
+    larger = resize_to(edge, 60)
+    assert larger.min() == 0
+    assert larger.max() == 1
+
+
+@pytest.mark.parametrize(("shape", "size"), [((16, 16384), 512), ((64, 64), 8), ((64, 64), 0)])
+def test_resize_to_keeps_to_the_limits(shape, size):
+    with pytest.raises(PictureError, match=r"at most 16384 pixels a side.* at least 16 pixels"):
+        resize_to(torch.zeros(1, 3, *shape), size)

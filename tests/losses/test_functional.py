@@ -1,0 +1,78 @@
+import pytest
+import torch
+
+from vitsplice.errors import UserError
+from vitsplice.losses.functional import (
+    FORMS,
+    appearance_loss,
+    distance,
+    identity_loss,
+    self_similarity,
+    structure_loss,
+)
+
+
+def keys(batch=2, tokens=5, width=4, seed=0):
+    return torch.randn(batch, tokens, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def test_self_similarity_is_symmetric_with_a_unit_diagonal_and_bounded():
+    similarity = self_similarity(keys())
+    assert similarity.shape == (2, 5, 5)
+    torch.testing.assert_close(similarity, similarity.transpose(1, 2))
+    torch.testing.assert_close(similarity.diagonal(dim1=1, dim2=2), torch.ones(2, 5, dtype=torch.float64))
+    assert similarity.abs().max() <= 1 + 1e-12
+
+
+def test_self_similarity_is_the_cosine_of_each_pair():
+    k = keys(batch=1)
+    expected = torch.stack([torch.nn.functional.cosine_similarity(k[0, i], k[0], dim=-1) for i in range(5)])
+    torch.testing.assert_close(self_similarity(k)[0], expected)
+
+
+def test_self_similarity_ignores_the_length_of_keys_and_a_rotation():
+    k = keys()
+    rotation, _ = torch.linalg.qr(keys(batch=1, tokens=4, seed=3)[0])
+    torch.testing.assert_close(self_similarity(3 * k @ rotation), self_similarity(k))
+
+
+def test_distance_forms_by_hand():
+    output, target = torch.tensor([[3.0, 0.0], [0.0, 1.0]]), torch.tensor([[0.0, 4.0], [0.0, 0.0]])
+    assert distance(output, target, "mse").item() == pytest.approx((9 + 16 + 0 + 1) / 4)
+    assert distance(output, target, "norm").item() == pytest.approx((5 + 1) / 2)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("loss", [structure_loss, identity_loss])
+def test_zero_for_equal_pictures_and_positive_otherwise(loss, form):
+    assert loss(keys(), keys(), form).item() == 0
+    assert loss(keys(), keys(seed=1), form).item() > 0
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_gradients_are_zero_and_finite_at_the_optimum(form):
+    output = keys().requires_grad_()
+    structure_loss(output, keys(), form).backward()
+    assert torch.equal(output.grad, torch.zeros_like(output))
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("loss", [structure_loss, identity_loss])
+def test_gradients_agree_with_finite_differences(loss, form):
+    output, target = keys().requires_grad_(), keys(seed=1)
+    assert torch.autograd.gradcheck(lambda x: loss(x, target, form), (output,))
+
+
+def test_appearance_gradients_agree_with_finite_differences():
+    output, target = keys()[:, 0].requires_grad_(), keys(seed=1)[:, 0]
+    assert torch.autograd.gradcheck(lambda x: appearance_loss(x, target, "norm"), (output,))
+
+
+def test_shapes_that_differ_are_told():
+    with pytest.raises(UserError, match=r"\(2, 5, 4\) and \(2, 6, 4\)"):
+        identity_loss(keys(), keys(tokens=6))
+
+
+def test_an_unknown_form_is_told():
+    with pytest.raises(UserError, match="'huber' is unknown; it is one of norm, mse"):
+        identity_loss(keys(), keys(), "huber")

@@ -1,0 +1,152 @@
+"""A shelf of made-up distributions in a folder, found as real ones are."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from vitsplice.errors import UserError
+from vitsplice.plugins import Catalogue, PluginRecord, catalogue, find
+
+HEAD = """
+from pathlib import Path
+from vitsplice.contracts import BackboneSpec, CommandSpec, GeneratorSpec, LossSpec, PresetSpec
+from vitsplice.errors import UserError
+from vitsplice.hookspecs import hookimpl
+
+def backbone(name):
+    return BackboneSpec(name, lambda weights: None, "a backbone", "MIT", "nowhere")
+
+def loss(name):
+    return LossSpec(name, lambda context: None, "a term", "structure", "structure")
+
+def generator(name):
+    return GeneratorSpec(name, lambda structure, options: None, "a generator")
+
+def preset(name):
+    return PresetSpec(name, Path(name), "a preset")
+
+def command(name):
+    return CommandSpec(name, lambda: None, "a command")
+"""
+BUILTIN = """
+@hookimpl
+def vitsplice_backbones():
+    return [backbone("dino-vitb8"), backbone("vgg19")]
+
+@hookimpl
+def vitsplice_presets():
+    return [preset("paper"), preset("quick")]
+
+@hookimpl
+def vitsplice_commands():
+    return [command("run")]
+"""
+GOOD = """
+@hookimpl
+def vitsplice_backbones():
+    return [backbone("clip-vitb16")]
+
+@hookimpl
+def vitsplice_losses():
+    return [loss("gram")]
+
+@hookimpl
+def vitsplice_generators():
+    return [generator("siren")]
+
+@hookimpl
+def vitsplice_presets():
+    return [preset("painting")]
+
+@hookimpl
+def vitsplice_commands():
+    return [command("paint")]
+"""
+
+
+def backbones(expression: str) -> str:
+    """A plugin whose hook for backbones returns an expression."""
+    return f"@hookimpl\ndef vitsplice_backbones():\n    return {expression}\n"
+
+
+def backbone_for(expression: str) -> str:
+    """A plugin that answers to backbones' names with an expression."""
+    return f"@hookimpl\ndef vitsplice_backbone_for(name):\n    return {expression}\n"
+
+
+class Shelf:
+    """A folder on sys.path with made-up distributions in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def module(self, name: str, code: str) -> None:
+        (self.folder / f"{name}.py").write_text(HEAD + dedent(code))
+        importlib.invalidate_caches()
+
+    def add(self, name: str, code: str, distribution: str = "", attribute: str = "") -> None:
+        """A distribution 1.0 with one module and one entry point ``name``."""
+        distribution = distribution or f"vitsplice-{name}"
+        module = f"shelf_{distribution}_{name}".replace("-", "_")
+        self.module(module, code)
+        self.entry_point(name, module + attribute, distribution)
+
+    def entry_point(self, name: str, value: str, distribution: str) -> None:
+        info = self.folder / f"{distribution.replace('-', '_')}-1.0.dist-info"
+        info.mkdir(exist_ok=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n")
+        (info / "RECORD").write_text("")
+        points = info / "entry_points.txt"
+        lines = points.read_text() if points.exists() else "[vitsplice]\n"
+        points.write_text(f"{lines}{name} = {value}\n")
+        importlib.invalidate_caches()
+
+
+@pytest.fixture
+def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shelf]:
+    """An empty shelf, made-up built-ins, and nothing remembered before or after."""
+    folder = tmp_path / "shelf"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.delenv(find.VARIABLE, raising=False)
+    monkeypatch.setattr(find, "BUILTIN", "shelf_builtin")
+    made = Shelf(folder)
+    made.module("shelf_builtin", BUILTIN)
+    catalogue.cache_clear()
+    yield made
+    catalogue.cache_clear()
+    for name in [name for name in sys.modules if name.startswith("shelf_")]:
+        del sys.modules[name]
+
+
+def record(name: str) -> PluginRecord:
+    """The one record of a plugin."""
+    (found,) = [record for record in catalogue().plugins if record.name == name]
+    return found
+
+
+def message(error: type[UserError], name: str, kind: str = "backbone") -> str:
+    """What is said when a name is asked for in vain."""
+    with pytest.raises(error) as caught:
+        getattr(catalogue(), kind)(name)
+    return str(caught.value)
+
+
+def assert_only_it_is_lost(name: str, reason: str) -> Catalogue:
+    """The plugin failed for that reason, in one line; the built-ins and 'good' are all there."""
+    failed = record(name)
+    assert failed.failure is not None
+    assert reason in failed.failure
+    assert "\n" not in failed.failure
+    assert not failed.gives
+    known = catalogue()
+    assert record("good").failure is None
+    assert known.backbone("dino-vitb8").name == "dino-vitb8"
+    assert known.backbone("clip-vitb16").name == "clip-vitb16"
+    return known

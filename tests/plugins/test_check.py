@@ -1,0 +1,50 @@
+"""A plugin that breaks the contract loses only itself."""
+
+from __future__ import annotations
+
+import pytest
+
+from vitsplice.plugins import catalogue
+
+from .conftest import GOOD, Shelf, assert_only_it_is_lost, backbones, record
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("raise RuntimeError('no\\nluck')", "RuntimeError: no luck"),
+        ("raise SystemExit(3)", "SystemExit: 3"),
+        ("import there_is_no_such_module", "No module named 'there_is_no_such_module'"),
+        ("raise ValueError('\\x1b[31mred')", "ValueError: [31mred"),
+        (
+            "@hookimpl\ndef vitsplice_backbone(): return []",
+            "there is no hook vitsplice_backbone; did you mean 'vitsplice_backbones'",
+        ),
+        ("@hookimpl\ndef losses(): return []", "there is no hook losses"),
+        ("@hookimpl\ndef vitsplice_losses(device): return []", "Argument(s) {'device'}"),
+        ("def vitsplice_losses(): return []", "vitsplice_losses is not marked"),
+        (backbones("None"), "vitsplice_backbones returned None, not a list"),
+        (backbones("(backbone('a'),)"), "vitsplice_backbones returned a tuple, not a list"),
+        (backbones("['a']"), "vitsplice_backbones returned a str in its list, not a BackboneSpec"),
+        (backbones("[loss('a')]"), "returned a LossSpec in its list, not a BackboneSpec"),
+        (backbones("[backbone('a'), backbone('a')]"), "vitsplice_backbones gives 'a' twice"),
+        (backbones("[backbone('')]"), "'' is no name"),
+        (backbones("[backbone('ViT')]"), "'ViT' is no name"),
+        (backbones("[backbone('vit b')]"), "'vit b' is no name"),
+        (backbones("[backbone('vit\\n')]"), "is no name"),
+        (backbones("[backbone(8)]"), "8 is no name"),
+        (backbones("1 / 0"), "vitsplice_backbones raised ZeroDivisionError"),
+        (backbones("exit(1)"), "vitsplice_backbones raised SystemExit: 1"),
+    ],
+)
+def test_a_broken_plugin_loses_only_itself(shelf: Shelf, code: str, reason: str) -> None:
+    shelf.add("good", GOOD)
+    shelf.add("broken", code)
+    known = assert_only_it_is_lost("broken", reason)
+    assert set(known.commands) == {"run", "paint"}
+
+
+def test_a_plugin_that_imports_the_hookspecs_is_sound(shelf: Shelf) -> None:
+    shelf.add("star", "from vitsplice.hookspecs import vitsplice_losses\n" + backbones("[backbone('star')]"))
+    assert record("star").failure is None
+    assert catalogue().backbone("star").name == "star"

@@ -1,0 +1,85 @@
+"""What is found, in which order, and what the environment variable chooses."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from vitsplice.errors import UnknownName
+from vitsplice.plugins import catalogue
+
+from .conftest import GOOD, Shelf, backbones, message, record
+
+
+def test_the_built_in_plugin_comes_first_then_by_entry_point(shelf: Shelf) -> None:
+    for name, distribution in (("zebra", "d-1"), ("moth", "d-2"), ("ant", "d-3")):
+        shelf.add(name, backbones(f"[backbone('{name}')]"), distribution=distribution)
+    names = [record.name for record in catalogue().plugins]
+    assert names[0] == "vitsplice"
+    assert [name for name in names if name in ("zebra", "ant", "moth")] == ["ant", "moth", "zebra"]
+
+
+def test_it_is_found_once_and_kept(shelf: Shelf) -> None:
+    first = catalogue()
+    shelf.add("good", GOOD)
+    assert catalogue() is first
+    catalogue.cache_clear()
+    assert "clip-vitb16" in catalogue().backbones
+
+
+def test_importing_finds_nothing_and_is_light(shelf: Shelf) -> None:
+    shelf.add("loud", "raise RuntimeError('loaded at import')")
+    code = f"""
+import sys
+sys.path.insert(0, {str(shelf.folder)!r})
+import vitsplice.plugins
+heavy = {{"torch", "timm", "rich", "typer", "pydantic"}} & sys.modules.keys()
+assert not heavy, heavy
+assert not [name for name in sys.modules if name.startswith("shelf_")]
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("value", "loaded"),
+    [
+        (None, {"one", "two"}),
+        ("", set()),
+        (" , ", set()),
+        ("one", {"one"}),
+        ("vitsplice-two", {"two"}),
+        ("Vitsplice_Two, one,", {"one", "two"}),
+        ("vitsplice", set()),
+    ],
+)
+def test_the_variable_chooses(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, value: str | None, loaded: set[str]
+) -> None:
+    shelf.add("one", backbones("[backbone('one')]"))
+    shelf.add("two", backbones("[backbone('two')]"))
+    if value is not None:
+        monkeypatch.setenv("VITSPLICE_PLUGINS", value)
+    known = catalogue()
+    assert known.backbones.keys() & {"one", "two"} == loaded
+    assert "dino-vitb8" in known.backbones
+    assert not [record for record in known.plugins if (record.failure or "").startswith("not installed")]
+
+
+def test_a_plugin_that_is_not_chosen_is_not_even_imported(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    shelf.add("broken", "raise RuntimeError")
+    monkeypatch.setenv("VITSPLICE_PLUGINS", "")
+    assert [record.name for record in catalogue().plugins] == ["vitsplice"]
+    assert "shelf_vitsplice_broken_broken" not in sys.modules
+
+
+def test_a_chosen_plugin_that_is_not_installed(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    shelf.add("openclip", backbones("[backbone('one')]"))
+    monkeypatch.setenv("VITSPLICE_PLUGINS", "opencilp,zzz")
+    assert record("opencilp").failure is not None
+    assert "not installed" in str(record("opencilp").failure)
+    assert "did you mean 'openclip'" in str(record("opencilp").failure)
+    assert "did you mean" not in str(record("zzz").failure)
+    assert "plugin 'opencilp' failed: not installed" in message(UnknownName, "nothing-like-it")

@@ -1,0 +1,57 @@
+"""Names that nobody gives."""
+
+from __future__ import annotations
+
+import pytest
+
+from vitsplice.errors import UnknownName
+
+from .conftest import Shelf, backbones, message
+
+
+def test_an_unknown_name_offers_the_nearest(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VITSPLICE_PLUGINS", "")
+    said = message(UnknownName, "DINO-vitb16")
+    assert said == "no backbone 'DINO-vitb16'; did you mean 'dino-vitb8'? (see `vitsplice plugins`)"
+
+
+def test_an_unknown_name_offers_all_when_none_is_near(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VITSPLICE_PLUGINS", "")
+    assert "there are paper, quick" in message(UnknownName, "zzz", "preset")
+    assert "no loss term 'zzz'; there is none at all" in message(UnknownName, "zzz", "loss")
+    assert "no generator 'zzz'" in message(UnknownName, "zzz", "generator")
+
+
+def test_many_names_are_counted(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    shelf.module("shelf_builtin", backbones("[backbone(f'net{i}') for i in range(50)]"))
+    monkeypatch.setenv("VITSPLICE_PLUGINS", "")
+    said = message(UnknownName, "zzz")
+    assert "there are 50 (see" in said
+    assert "net49" not in said
+
+
+def test_an_unknown_name_tells_of_failed_plugins(shelf: Shelf) -> None:
+    shelf.add("first", "raise RuntimeError('reason one')")
+    shelf.add("second", "raise RuntimeError('reason two')")
+    said = message(UnknownName, "zzz")
+    assert "plugin 'first' failed: RuntimeError: reason one" in said
+    assert "plugin 'second' failed: RuntimeError: reason two" in said
+    assert "`vitsplice plugins`" in said
+    assert len(said.splitlines()) == 2
+
+
+def test_a_failed_plugin_with_a_word_of_the_name_is_told_alone(shelf: Shelf) -> None:
+    shelf.add("openclip", "raise RuntimeError('reason one')")
+    shelf.add("second", "raise RuntimeError('reason two')")
+    said = message(UnknownName, "openclip/vit-l-14")
+    assert "reason one" in said
+    assert "reason two" not in said
+
+
+def test_a_failed_plugin_that_listed_the_name_is_told_alone(shelf: Shelf) -> None:
+    rubbish = "@hookimpl\ndef vitsplice_losses(): raise ValueError('reason one')"
+    shelf.add("first", backbones("[backbone('second-net')]") + rubbish)
+    shelf.add("second", "raise RuntimeError('reason two')")
+    said = message(UnknownName, "second-net")
+    assert "reason one" in said
+    assert "reason two" not in said

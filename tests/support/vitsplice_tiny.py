@@ -1,0 +1,80 @@
+"""A plugin with small random backbones and a preset of a few steps, for tests that must not need weights.
+
+It is found like any installed plugin: its metadata lies beside it and this folder is on the path.
+"""
+
+from importlib.resources import files
+
+from vitsplice.contracts import BackboneSpec, GeneratorSpec, LossSpec, LossTerm, PresetSpec
+from vitsplice.errors import WeightsUnavailable
+from vitsplice.hookspecs import hookimpl
+
+NONE = "random weights"
+
+
+def tiny_vit(weights=None, *, name="tiny-vit", cls_normalised=True, model="vit_tiny_patch16_224", **settings):
+    import timm
+
+    from vitsplice.backbones.vit import TimmViT
+    from vitsplice.rng import private_rng
+
+    shape = {"patch_size": 8, "embed_dim": 32, "depth": 3, "num_heads": 2, "img_size": 32, "num_classes": 0}
+    with private_rng(0):
+        network = timm.create_model(model, **(shape | {"dynamic_img_size": True} | settings))
+    return TimmViT(network, name=name, licence=NONE, source=NONE, cls_normalised=cls_normalised)
+
+
+def tiny_cnn(weights=None, *, name="tiny-cnn"):
+    import timm
+
+    from vitsplice.backbones.cnn import TimmCNN
+    from vitsplice.rng import private_rng
+
+    with private_rng(0):
+        network = timm.create_model("test_resnet", features_only=True)
+    return TimmCNN(network, name=name, licence=NONE, source=NONE)
+
+
+def unavailable(weights):
+    raise WeightsUnavailable("the weights of 'tiny-gone' are nowhere")
+
+
+def nan_term(context):
+    request = context.request("structure")
+
+    def function(output, target):
+        distance = (output[request].values - target[request].values).square().mean()
+        nan_term.calls += 1
+        return distance * float("nan") if nan_term.calls > 3 else distance
+
+    nan_term.calls = 0
+    return LossTerm((request,), function)
+
+
+@hookimpl
+def vitsplice_backbones():
+    return [
+        BackboneSpec("tiny-vit", tiny_vit, "a tiny random ViT", NONE, NONE),
+        BackboneSpec("tiny-cnn", tiny_cnn, "a tiny random CNN", NONE, NONE),
+        BackboneSpec("tiny-gone", unavailable, "never there", NONE, NONE),
+    ]
+
+
+@hookimpl
+def vitsplice_losses():
+    return [LossSpec("nan-at-third", nan_term, "NaN from its fourth call", "structure", "structure")]
+
+
+@hookimpl
+def vitsplice_generators():
+    def build(structure, options):
+        from torch import nn
+
+        return nn.Conv2d(3, 3, 1)
+
+    return [GeneratorSpec("tiny-mix", build, "one 1x1 convolution")]
+
+
+@hookimpl
+def vitsplice_presets():
+    return [PresetSpec("tiny", files("vitsplice_tiny_presets") / "tiny.yaml", "a few steps of a tiny ViT")]

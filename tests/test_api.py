@@ -1,0 +1,126 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import vitsplice
+from vitsplice.errors import ConfigError, OutputExists, UnknownName, UserError, WeightsUnavailable
+from vitsplice.images import encode_png
+
+
+def splice(pair, **settings):
+    return vitsplice.splice(*pair, "tiny", **settings)
+
+
+@pytest.fixture
+def png(pair, tmp_path):
+    paths = [tmp_path / "structure.png", tmp_path / "appearance.png"]
+    for path, pixels in zip(paths, pair, strict=True):
+        path.write_bytes(encode_png(pixels))
+    return paths
+
+
+def test_a_result_has_picture_losses_and_settings(pair):
+    result = splice(pair)
+    assert result.finished
+    assert result.pixels.shape == (3, 32, 38)
+    assert result.picture.size == (38, 32)
+    assert [step.index for step in result.losses] == [0, 1, 2, 3, 4]
+    assert result.settings.backbone.name == "tiny-vit"
+    assert result.facts["substitutions"][0]["wanted"] == "tiny-gone"
+    assert result._repr_png_().startswith(b"\x89PNG")
+
+
+def test_paths_pil_images_arrays_and_tensors_give_the_same(png):
+    images = [Image.open(path) for path in png]
+    arrays = [np.asarray(image) for image in images]
+    tensors = [torch.from_numpy(a.copy()).permute(2, 0, 1) / 255 for a in arrays]
+    results = [splice(p).pixels for p in (png, [str(p) for p in png], images, arrays, tensors)]
+    assert all(torch.equal(results[0], other) for other in results[1:])
+
+
+def test_on_step_is_called_and_may_end_the_run(pair):
+    seen = []
+    result = splice(pair, on_step=lambda step: seen.append(step.index) or step.index < 2)
+    assert seen == [0, 1, 2]
+    assert not result.finished
+    assert result.facts["finished"] is False
+    assert result.facts["steps"] == {"asked": 5, "taken": 3}
+
+
+def test_the_global_random_state_is_not_touched(pair):
+    state = torch.get_rng_state()
+    splice(pair)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_saved_settings_give_the_same_bytes_again(pair, tmp_path):
+    first = splice(pair, seed=5)
+    out = first.save(tmp_path / "out")
+    second = vitsplice.splice(*pair, out / "run.yaml")
+    assert torch.equal(first.pixels, second.pixels)
+    assert second.facts["substitutions"] == []
+    assert second.save(tmp_path / "again").joinpath("output.png").read_bytes() == (out / "output.png").read_bytes()
+
+
+def test_save_leaves_every_artifact_and_does_not_overwrite(pair, tmp_path):
+    result = splice(pair)
+    out = result.save(tmp_path / "deep" / "out")
+    assert {p.name for p in out.iterdir()} == {
+        "output.png",
+        "run.yaml",
+        "run.json",
+        "losses.csv",
+        "losses.png",
+    }
+    facts = json.loads((out / "run.json").read_text())
+    assert facts["finished"] is True
+    assert facts["backbone"]["sha256"]
+    assert {len(facts["inputs"][role]["sha256"]) for role in ("structure", "appearance")} == {64}
+    with pytest.raises(OutputExists, match="already holds a run"):
+        result.save(out)
+    result.save(out, force=True)
+
+
+def test_a_backbone_that_the_user_named_never_falls_back(pair):
+    with pytest.raises(WeightsUnavailable):
+        splice(pair, backbone="tiny-gone")
+    with pytest.raises(WeightsUnavailable):
+        splice(pair, overrides=["backbone.name=tiny-gone"])
+    assert splice(pair, backbone="tiny-cnn", overrides=["resize.size=40"]).facts["substitutions"] == []
+
+
+def test_settings_by_name_win_over_the_preset():
+    settings = vitsplice.settings_for("paper", steps=3, size=99, seed=7, device="cpu", precision="bfloat16")
+    assert (settings.steps, settings.size, settings.seed) == (3, 99, 7)
+    assert (settings.device, settings.precision) == ("cpu", "bfloat16")
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "told"),
+    [
+        ({"preset": "papper"}, UnknownName, "paper"),
+        ({"preset": "nowhere.yaml"}, ConfigError, "nowhere.yaml does not exist"),
+        ({"preset": "tiny", "steps": 0}, ConfigError, "steps: 0"),
+        ({"preset": "tiny", "device": "abacus"}, UserError, "'abacus' is not on this machine"),
+        ({"preset": "tiny", "backbone": "tiny-vat"}, UnknownName, "tiny-vit"),
+    ],
+)
+def test_mistakes_are_told(pair, settings, error, told):
+    with pytest.raises(error, match=told):
+        vitsplice.splice(*pair, **settings)
+
+
+def test_importing_loads_neither_torch_nor_plugins_and_public_names_exist():
+    import subprocess
+    import sys
+
+    code = "import sys, vitsplice, vitsplice.losses; print({'torch', 'pluggy', 'timm'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+    assert all(getattr(vitsplice, name) for name in vitsplice.__all__)
+    assert all(getattr(vitsplice.losses, name) for name in vitsplice.losses.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'spliec'"):
+        vitsplice.spliec  # noqa: B018

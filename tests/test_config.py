@@ -1,0 +1,119 @@
+import pytest
+
+from vitsplice import config
+from vitsplice.errors import ConfigError
+from vitsplice.plugins import catalogue
+
+PRESETS = sorted(catalogue().presets)
+PAPER = catalogue().presets["paper"].path.read_text()
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_is_valid_and_its_yaml_gives_it_again(name):
+    settings = config.load(catalogue().presets[name].path.read_text(), name)
+    assert config.load(settings.to_yaml(), "again") == settings
+
+
+def test_the_paper_preset_is_the_printed_recipe():
+    paper = config.load(PAPER, "paper")
+    assert {n: t.weight for n, t in paper.terms.items() if t.every == 1} == {
+        "appearance": 1.0,
+        "structure": 0.1,
+        "identity": 0.1,
+    }
+    assert {t.options["form"] for t in paper.terms.values()} == {"norm"}
+    assert {t.every for t in paper.terms.values() if t.view == "entire"} == {75}
+    assert (paper.steps, paper.optimiser.lr, paper.optimiser.betas) == (2000, 0.002, (0.0, 0.99))
+    assert (paper.resize.size, paper.resize.interpolation, paper.backbone.name) == (
+        224,
+        "bicubic",
+        "dino-vitb8",
+    )
+    structure, appearance = paper.views.structure, paper.views.appearance
+    assert structure.crop == appearance.crop == (0.95, 1.0)
+    assert (structure.flip, structure.jitter.probability, structure.blur.probability) == (0.5, 0.5, 0.5)
+    assert (appearance.flip, appearance.jitter.probability, appearance.blur.probability) == (0.5, 0, 0)
+
+
+def test_overrides_change_one_value_and_may_name_nested_ones():
+    overrides = [
+        "terms.structure.weight=2",
+        "steps=7",
+        "views.structure.blur.sigma=[0.5, 1]",
+        "optimiser.lr=1e-3",
+    ]
+    changed = config.load(PAPER, "paper", overrides)
+    assert changed.terms["structure"].weight == 2
+    assert changed.steps == 7
+    assert changed.views.structure.blur.sigma == (0.5, 1)
+    assert changed.optimiser.lr == 1e-3
+    assert changed.terms["identity"] == config.load(PAPER, "paper").terms["identity"]
+
+
+def test_another_generator_does_not_keep_the_options_of_the_one_before():
+    assert config.load(PAPER, "paper", ["generator.name=pixels"]).generator.options == {}
+    both = ["generator.options.start=grey", "generator.name=pixels"]
+    assert config.load(PAPER, "paper", both).generator.options == {"start": "grey"}
+
+
+def test_exponents_are_numbers_everywhere():
+    changed = config.load(PAPER, "paper", ["generator.options.init_gain=2e-3", "generator.options.slope=1E-1"])
+    assert changed.generator.options["init_gain"] == 2e-3
+    assert changed.generator.options["slope"] == 0.1
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("stepz=3", "stepz: unknown key; allowed here: .*Did you mean steps"),
+        ("terms.structure.wait=3", "terms.structure.wait: unknown key; allowed here: loss, weight"),
+        ("views.structure.jitter.hues=0.1", "hues: unknown key; .*Did you mean hue"),
+        ("terms.structure.weight=heavy", "terms.structure.weight: 'heavy' is not allowed"),
+        (
+            "terms.structure.weight=-1",
+            "terms.structure.weight: -1 is not allowed: .*greater than or equal to 0",
+        ),
+        ("terms.structure.weight=.nan", "terms.structure.weight: nan is not allowed"),
+        ("steps=0", "steps: 0 is not allowed"),
+        ("steps=1.5", "steps: 1.5 is not allowed"),
+        ("precision=float16", "precision: 'float16' is not allowed: .*'float32'"),
+        ("views.structure.crop=[0.9, 0.5]", "views.structure.crop: .*the smaller first"),
+        ("views.structure.blur.kernel=4", "views.structure.blur.kernel: 4 is not allowed: must be odd"),
+        ("optimiser.betas=[0, 1]", r"optimiser.betas: .*in \[0, 1\)"),
+        ("terms.new.weight=1", "terms.new.loss: is missing; a new term needs a loss. There are appearance"),
+        ("terms.structre.weight=1", "Did you mean terms.structure"),
+        ("terms.weight.typo=2", "terms.weight.typo: unknown key|terms.weight.loss"),
+        ("terms={step: {loss: structure, weight: 1}}", "not step or total"),
+        ("terms={a$b: {loss: structure, weight: 1}}", "letters, digits"),
+        ("steps=true", "steps: True is not allowed"),
+        ("backbone=tiny-vit", "backbone: 'tiny-vit' is not allowed; it has keys of its own: name, weights, fallback"),
+        ("views.structure.crop=0.9", "views.structure.crop: 0.9 is not allowed; it takes a list"),
+        ("terms={}", "terms: "),
+        ("steps.x=3", "'steps' is a single value"),
+        ("steps", "write it as dotted.key=value"),
+        ("=3", "write it as dotted.key=value"),
+        ("steps=[1", "is not a YAML value"),
+    ],
+)
+def test_a_wrong_setting_is_told_by_its_key(override, told):
+    with pytest.raises(ConfigError, match=told):
+        config.load(PAPER, "paper", [override])
+
+
+@pytest.mark.parametrize("text", ["- a\n", "just words", "", "a: [", "!!python/object/apply:os.getcwd []"])
+def test_what_is_not_a_mapping_of_settings_is_refused(text):
+    with pytest.raises(ConfigError):
+        config.load(text, "file.yaml")
+
+
+def test_settings_are_frozen():
+    with pytest.raises(ValueError, match="frozen"):
+        config.load(PAPER, "paper").steps = 3
+
+
+@pytest.mark.parametrize("name", ["missing.yaml", "folder.yaml", "binary.yaml"])
+def test_a_preset_file_that_cannot_be_read_is_named(tmp_path, name):
+    (tmp_path / "folder.yaml").mkdir()
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match=name):
+        config.read_text(tmp_path / name)

@@ -1,0 +1,36 @@
+"""The scripts in examples/ run as they stand."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vitsplice.images import example
+
+PAIR = tuple(map(str, example()))
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("script", "arguments", "told"),
+    [
+        ("01_transfer.py", (), "saved to: out/example-transfer"),
+        ("02_losses_in_your_loop.py", (), "step 4"),
+        ("03_side_by_side.py", (*PAIR, PAIR[0], "sheet.png"), "sheet.png"),
+        ("benchmark_step.py", ("--steps", "1"), "plain, as released"),
+    ],
+)
+def test_an_example_runs(script, arguments, told, tmp_path):
+    pytest.importorskip("vitsplice_offline", reason="the plugin vitsplice-offline is not installed")
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / script, *arguments],
+        cwd=tmp_path,
+        env=os.environ | {"HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert told in done.stdout

@@ -1,0 +1,112 @@
+"""Atomic writing."""
+
+import os
+import stat
+
+import pytest
+
+from vitsplice import files
+from vitsplice.files import write_atomically
+
+
+@pytest.fixture
+def umask():
+    """Set a umask for one test, and put the old one back."""
+    old = os.umask(0)
+    os.umask(old)
+    yield os.umask
+    os.umask(old)
+
+
+def mode_of(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_new_file_has_the_bytes_and_nothing_is_left_beside_it(tmp_path):
+    write_atomically(tmp_path / "a.bin", b"\0new\n")
+    assert (tmp_path / "a.bin").read_bytes() == b"\0new\n"
+    assert os.listdir(tmp_path) == ["a.bin"]
+
+
+def test_old_file_is_replaced(tmp_path):
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"a longer old text")
+    write_atomically(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert os.listdir(tmp_path) == ["a.bin"]
+
+
+@pytest.mark.parametrize("failing", ["replace", "fsync"])
+@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
+def test_failure_leaves_the_old_file_whole_and_no_temporary(tmp_path, monkeypatch, failing, error):
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"old")
+    seen = []
+
+    def fail(*_):
+        seen.extend(os.listdir(tmp_path))
+        raise error
+
+    monkeypatch.setattr(files.os, failing, fail)
+    with pytest.raises(type(error)):
+        write_atomically(path, b"new")
+    assert len(seen) == 2  # the temporary file was in the same folder
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["a.bin"]
+
+
+def test_data_is_synced_before_the_file_takes_its_place(tmp_path, monkeypatch):
+    calls = []
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(files.os, "fsync", lambda fd: (calls.append(os.fstat(fd).st_size), fsync(fd))[1])
+    monkeypatch.setattr(files.os, "replace", lambda a, b: (calls.append("replace"), replace(a, b))[1])
+    write_atomically(tmp_path / "a.bin", b"12345")
+    assert calls == [5, "replace"]
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_new_file_follows_the_umask(tmp_path, umask, mask, mode):
+    umask(mask)
+    write_atomically(tmp_path / "a.bin", b"")
+    assert mode_of(tmp_path / "a.bin") == mode
+
+
+def test_old_file_keeps_its_mode(tmp_path):
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"old")
+    path.chmod(0o640)
+    write_atomically(path, b"new")
+    assert mode_of(path) == 0o640
+
+
+def test_symbolic_link_is_followed(tmp_path):
+    (tmp_path / "there").mkdir()
+    target = tmp_path / "there" / "a.bin"
+    target.write_bytes(b"old")
+    link = tmp_path / "link.bin"
+    link.symlink_to(target)
+    write_atomically(link, b"new")
+    assert link.is_symlink()
+    assert target.read_bytes() == b"new"
+    assert os.listdir(target.parent) == ["a.bin"]
+
+
+def test_name_of_the_longest_length_is_written(tmp_path):
+    write_atomically(tmp_path / ("n" * 255), b"new")
+    assert os.listdir(tmp_path) == ["n" * 255]
+
+
+def test_missing_folder_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        write_atomically(tmp_path / "none" / "a.bin", b"new")
+
+
+def test_folder_and_pipe_are_not_replaced(tmp_path):
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("folder", "pipe"):
+        with pytest.raises(FileExistsError, match=name):
+            write_atomically(tmp_path / name, b"new")
+    assert sorted(os.listdir(tmp_path)) == ["folder", "pipe"]
+    assert (tmp_path / "folder").is_dir()
+    assert (tmp_path / "pipe").is_fifo()

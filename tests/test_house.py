@@ -1,0 +1,86 @@
+"""The house: imports point one way, and nothing of the project names what it must not."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import vitsplice
+
+HOUSE = Path(vitsplice.__file__).parent
+FLOORS = [
+    {"errors", "text"},
+    {"contracts", "files", "text", "images", "rng", "hookspecs", "options"},
+    {"config", "plugins", "backbones", "losses", "generators"},
+    {"engine"},
+    {"measure", "result", "facts", "api", "report"},
+    {"cli"},
+    {"builtin", "__main__"},
+]
+PUBLIC_TO_PLUGINS = {
+    "errors",
+    "contracts",
+    "rng",
+    "hookspecs",
+    "options",
+    "images",
+    "files",
+    "text",
+    "backbones",
+    "losses",
+    "generators",
+}
+
+
+def floor(room):
+    return next(number for number, rooms in enumerate(FLOORS) if room in rooms)
+
+
+def files():
+    return [path for path in sorted(HOUSE.rglob("*.py")) if path != HOUSE / "__init__.py"]
+
+
+def room(path):
+    return path.relative_to(HOUSE).with_suffix("").parts[0]
+
+
+def imports(path):
+    """The rooms of vitsplice that a file imports at run time, wherever in the file."""
+    tree = ast.parse(path.read_text())
+    typing_only = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if id(node) in typing_only:
+            continue
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            bare = node.module == "vitsplice"
+            names = [f"vitsplice.{alias.name}" for alias in node.names] if bare else [node.module]
+        yield from (name.split(".")[1] for name in names if name.startswith("vitsplice."))
+
+
+@pytest.mark.parametrize("path", files(), ids=lambda path: path.relative_to(HOUSE).as_posix())
+def test_imports_point_down(path):
+    above = {other for other in imports(path) if floor(other) > floor(room(path))}
+    assert not above
+
+
+@pytest.mark.parametrize("kind", ["backbones", "losses", "generators"])
+def test_built_in_parts_import_nothing_that_a_plugin_could_not(kind):
+    for path in (HOUSE / kind).rglob("*.py"):
+        assert set(imports(path)) <= PUBLIC_TO_PLUGINS, path
+
+
+def test_only_the_command_line_uses_rich_and_typer():
+    for path in files():
+        tree = ast.parse(path.read_text())
+        names = {alias.name for n in ast.walk(tree) if isinstance(n, ast.Import) for alias in n.names}
+        names |= {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module}
+        used = {name.split(".")[0] for name in names} & {"rich", "typer"}
+        assert not used or room(path) == "cli", path

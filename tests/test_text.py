@@ -1,0 +1,32 @@
+"""Text from elsewhere, shown on a terminal."""
+
+import pytest
+
+from vitsplice.text import one_line, plain, printable
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain name.png", "plain name.png"),
+        ("Käse 写真.png", "Käse 写真.png"),
+        ('it\'s a \\ in "quotes"', 'it\'s a \\ in "quotes"'),
+        ("a\nb\r\t", "a\\nb\\r\\t"),
+        ("\x1b[31mred\x9b", "\\x1b[31mred\\x9b"),
+        ("gnp.\u202eabc\u2028", "gnp.\\u202eabc\\u2028"),
+        ("raw \udcff byte", "raw \\udcff byte"),
+        ("\U000e0001", "\\U000e0001"),
+    ],
+)
+def test_printable(text, shown):
+    assert printable(text) == shown
+
+
+def test_plain_keeps_lines():
+    assert plain("no such\n\tfile \x1b[2J\r\u202e") == "no such\n\tfile \\x1b[2J\\r\\u202e"
+
+
+def test_one_line():
+    assert one_line("a\x1b[2J\tb\r\nc\u202ed") == "a [2J b c d"
+    assert one_line("x" * 300) == "x" * 300
+    assert one_line("x" * 1000) == "x" * 297 + "..."
