@@ -52,8 +52,8 @@ def test_overrides_change_one_value_and_may_name_nested_ones():
 
 def test_another_generator_does_not_keep_the_options_of_the_one_before():
     assert config.load(PAPER, "paper", ["generator.name=pixels"]).generator.options == {}
-    both = ["generator.options.start=grey", "generator.name=pixels"]
-    assert config.load(PAPER, "paper", both).generator.options == {"start": "grey"}
+    both = ["generator.options.begin=grey", "generator.name=pixels"]
+    assert config.load(PAPER, "paper", both).generator.options == {"begin": "grey"}
 
 
 def test_exponents_are_numbers_everywhere():

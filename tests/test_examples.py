@@ -20,7 +20,6 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
         ("01_transfer.py", (), "saved to: out/example-transfer"),
         ("02_losses_in_your_loop.py", (), "step 4"),
         ("03_side_by_side.py", (*PAIR, PAIR[0], "sheet.png"), "sheet.png"),
-        ("benchmark_step.py", ("--steps", "1"), "plain, as released"),
     ],
 )
 def test_an_example_runs(script, arguments, told, tmp_path):

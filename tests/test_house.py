@@ -10,10 +10,10 @@ import vitsplice
 HOUSE = Path(vitsplice.__file__).parent
 FLOORS = [
     {"errors", "text"},
-    {"contracts", "files", "text", "images", "rng", "hookspecs", "options"},
-    {"config", "plugins", "backbones", "losses", "generators"},
+    {"colour", "contracts", "files", "text", "images", "rng", "hookspecs", "options"},
+    {"config", "plugins", "backbones", "matching", "losses", "generators"},
     {"engine"},
-    {"measure", "result", "facts", "api", "report"},
+    {"measure", "figures", "result", "facts", "api", "report", "bench"},
     {"cli"},
     {"builtin", "__main__"},
 ]
@@ -27,6 +27,8 @@ PUBLIC_TO_PLUGINS = {
     "files",
     "text",
     "backbones",
+    "colour",
+    "matching",
     "losses",
     "generators",
 }

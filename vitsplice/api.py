@@ -8,27 +8,36 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from vitsplice import config as configs
 from vitsplice.config import BackboneConfig, RunConfig
-from vitsplice.contracts import Backbone
+from vitsplice.contracts import Backbone, Image
 from vitsplice.engine.device import pick_device, pick_precision
-from vitsplice.engine.loop import Optimisation, Step
-from vitsplice.engine.problem import Substitution, assemble
+from vitsplice.engine.loop import Step
+from vitsplice.engine.problem import DTYPES, Substitution
 from vitsplice.engine.problem import load_backbone as load_with_fallback
+from vitsplice.engine.stages import Staged
+from vitsplice.engine.targets import Images
+from vitsplice.errors import UserError
 from vitsplice.facts import describe
+from vitsplice.figures import Figure, figures, load_cnn
 from vitsplice.images import Picture, read, resize_to
 from vitsplice.plugins import Catalogue, catalogue
 from vitsplice.result import Result
+
+DEFAULT_PRESET = "quick"
 
 
 def splice(
     structure: Any,
     appearance: Any,
-    preset: str | os.PathLike[str] | RunConfig = "paper",
+    preset: str | os.PathLike[str] | RunConfig = DEFAULT_PRESET,
     *,
     on_step: Callable[[Step], object] | None = None,
+    structure_mask: Any = None,
+    appearance_mask: Any = None,
     **settings: Any,
 ) -> Result:
     """Give the structure image the look of the appearance image.
@@ -37,13 +46,22 @@ def splice(
         structure, appearance: each a path, a PIL image, an array ``(H, W, 3)`` or a tensor ``(3, H, W)``.
         preset: the name of a preset, a YAML file, or settings.
         on_step: called after each step; returning ``False`` ends the run early.
+        structure_mask: where the output may differ from the structure image: light is yes. A picture of any
+            kind that `structure` may be, as large as the structure image.
+        appearance_mask: what may be taken from the appearance image, likewise.
         settings: see `settings_for`: ``backbone``, ``steps``, ``size``, ``seed``, ``device``, ``precision``,
-            ``overrides``.
+            ``structure_strength``, ``appearance_strength``, ``overrides``.
 
     Raises:
         VitspliceError: saying what was given, what is allowed and what to do next.
     """
-    run = Run(structure, appearance, settings_for(preset, **settings))
+    run = Run(
+        structure,
+        appearance,
+        settings_for(preset, **settings),
+        structure_mask=structure_mask,
+        appearance_mask=appearance_mask,
+    )
     for step in run.steps():
         if on_step is not None and on_step(step) is False:
             break
@@ -51,7 +69,7 @@ def splice(
 
 
 def settings_for(
-    preset: str | os.PathLike[str] | RunConfig = "paper",
+    preset: str | os.PathLike[str] | RunConfig = DEFAULT_PRESET,
     *,
     backbone: str | None = None,
     steps: int | None = None,
@@ -59,6 +77,8 @@ def settings_for(
     seed: int | None = None,
     device: str | None = None,
     precision: str | None = None,
+    structure_strength: float | None = None,
+    appearance_strength: float | None = None,
     overrides: Iterable[str] = (),
 ) -> RunConfig:
     """The settings of a preset, with some of them replaced. A backbone that is named here never falls back.
@@ -71,6 +91,7 @@ def settings_for(
         seed: of everything random.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         precision: of the backbone: ``auto``, ``float32`` or ``bfloat16``.
+        structure_strength, appearance_strength: from 0 on; 1 is as the preset has it.
         overrides: ``dotted.key=value``, as on the command line.
     """
     overrides = list(overrides)
@@ -83,6 +104,8 @@ def settings_for(
         "seed": seed,
         "device": device,
         "precision": precision,
+        "structure_strength": structure_strength,
+        "appearance_strength": appearance_strength,
     }
     if named is not None:
         weights = settings.backbone.weights
@@ -120,24 +143,31 @@ class Run:
     Making one reads the pictures and loads the backbone; nothing is written anywhere.
     """
 
-    def __init__(self, structure: Any, appearance: Any, settings: RunConfig) -> None:
+    def __init__(
+        self,
+        structure: Any,
+        appearance: Any,
+        settings: RunConfig,
+        *,
+        structure_mask: Any = None,
+        appearance_mask: Any = None,
+    ) -> None:
         began = perf_counter()
         known: Catalogue = catalogue()
         device = pick_device(settings.device)
-        pictures = {"structure": read(structure), "appearance": read(appearance)}
+        pictures: dict[Image, Picture] = {"structure": read(structure), "appearance": read(appearance)}
+        masks = _masks(pictures, {"structure": structure_mask, "appearance": appearance_mask})
         backbone, substitution = load_with_fallback(settings.backbone, known)
-        self.pictures: dict[str, Picture] = pictures
+        self.pictures = pictures
+        self.masks = masks
         self.substitution: Substitution | None = substitution
         self.settings = _resolved(settings, substitution, str(device), pick_precision(settings.precision, device))
-        structure_image, appearance_image = (
-            resize_to(p.pixels, settings.size) if settings.size else p.pixels for p in pictures.values()
-        )
-        problem = assemble(self.settings, structure_image, appearance_image, backbone, known, device)
-        self.backbone = problem.backbone
-        self._optimisation = Optimisation(problem)
+        loaded = perf_counter()
+        images = Images(_on(device, pictures, settings.size), _on(device, masks, settings.size))
+        self.backbone = backbone.to(device, DTYPES[self.settings.precision])
+        self._optimisation = Staged(self.settings, images, self.backbone, known)
         self.history: list[Step] = []
-
-        self.seconds = {"load": perf_counter() - began, "steps": 0.0}
+        self.seconds = {"load": loaded - began, "start": perf_counter() - loaded, "steps": 0.0}
 
     def steps(self) -> Iterator[Step]:
         """Take the steps. Raises NonFiniteLoss; `result` then has the last good picture."""
@@ -151,6 +181,13 @@ class Run:
         """The output image as it is now, float32 ``(3, H, W)`` on the CPU."""
         return self._optimisation.picture()[0].float().cpu()
 
+    def figures(self) -> list[Figure]:
+        """How the output as it is now measures in networks other than the run's; none if the settings want none."""
+        if self.settings.figures == "none":
+            return []
+        structure, appearance = (self.pictures[image].pixels for image in ("structure", "appearance"))
+        return figures(structure, appearance, self.pixels()[None], load_cnn(catalogue()))
+
     def result(self) -> Result:
         """The picture as it is now, with everything known about it."""
         return Result(
@@ -158,8 +195,32 @@ class Run:
             losses=tuple(self.history),
             settings=self.settings,
             facts=describe(self),
+            figures=tuple(self.figures()),
             finished=len(self.history) == self.settings.steps,
         )
+
+
+def _masks(pictures: dict[Image, Picture], given: dict[Image, Any]) -> dict[Image, Picture]:
+    """The masks that were given, read and checked against the pictures they belong to."""
+    masks = {image: read(mask) for image, mask in given.items() if mask is not None}
+    for image, mask in masks.items():
+        height, width = pictures[image].pixels.shape[-2:]
+        if tuple(mask.pixels.shape[-2:]) != (height, width):
+            raise UserError(
+                f"{image} mask {mask.name} is {mask.pixels.shape[-1]}x{mask.pixels.shape[-2]} px (width x height); "
+                f"it must be as large as the {image} image, {width}x{height}"
+            )
+        if not bool((mask.pixels > 0.5).any()):
+            raise UserError(f"{image} mask {mask.name} is black everywhere; white is where it takes part")
+    return masks
+
+
+def _on(device: torch.device, pictures: dict[Image, Picture], size: int | None) -> dict[Image, Tensor]:
+    """Pixels on a device, brought to a shorter side of so many pixels, if any."""
+    return {
+        image: (resize_to(picture.pixels, size) if size else picture.pixels).to(device)
+        for image, picture in pictures.items()
+    }
 
 
 def _resolved(settings: RunConfig, substitution: Substitution | None, device: str, precision: str) -> RunConfig:

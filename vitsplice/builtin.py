@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from importlib import import_module
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from vitsplice.backbones import timm as timm_backbones
 from vitsplice.contracts import BackboneSpec, CommandSpec, GeneratorSpec, LossSpec, Option, PresetSpec
 from vitsplice.hookspecs import hookimpl
-from vitsplice.losses.terms import APPEARANCE, IDENTITY, STRUCTURE
+from vitsplice.losses.terms import TERMS
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 PRESETS = {
     "paper": "the recipe printed in the supplement of the TOG 2023 paper",
     "official": "the recipe of the code released with the CVPR 2022 paper",
+    "instant": "a few seconds, no training: colours, tone and contrast go to corresponding regions",
+    "quick": "about a minute on a laptop: instant, then texture",
+    "best": "as quick, with more steps and finer stages",
 }
 
 
@@ -34,13 +38,13 @@ def vitsplice_backbone_for(name: str) -> BackboneSpec | None:
 
 @hookimpl
 def vitsplice_losses() -> list[LossSpec]:
-    """The three losses of Splice."""
-    return [APPEARANCE, STRUCTURE, IDENTITY]
+    """The three losses of Splice, and those that go beside them."""
+    return list(TERMS)
 
 
 @hookimpl
 def vitsplice_generators() -> list[GeneratorSpec]:
-    """The paper's U-Net, and the pixels themselves."""
+    """The paper's U-Net and one that corrects; the pixels themselves, plain or as a pyramid."""
     unet_options = {
         "channels": Option([16, 32, 64, 128, 128], "encoder widths from the top level down", minimum=1),
         "skip_channels": Option(4, "width of each 1x1 skip", minimum=1),
@@ -49,16 +53,27 @@ def vitsplice_generators() -> list[GeneratorSpec]:
         "up_1x1": Option(True, "a 1x1 convolution after the 3x3 one on the way up"),
         "init_gain": Option(0.02, "Xavier gain; 0 keeps torch's own initialisation", minimum=0),
     }
-    start = Option("structure", "where the pixels begin", choices=("structure", "grey", "noise"))
+    residual_options = {"channels": unet_options["channels"], "slope": unet_options["slope"]}
+    begin = Option("start", "where the pixels begin", choices=("start", "grey", "noise"))
+    pyramid_options = {
+        "levels": Option(5, "levels, each half the size of the one before", minimum=1, maximum=12),
+        "chroma_from": Option(2, "colour differences are changed from this level on", minimum=0, maximum=11),
+    }
     return [
-        GeneratorSpec("unet", _unet, "the paper's U-Net, a network from picture to picture", unet_options),
-        GeneratorSpec("pixels", _pixels, "the output's own pixels, no network", {"start": start}, canvas=True),
+        GeneratorSpec("unet", _build("unet"), "the paper's U-Net, a network from picture to picture", unet_options),
+        GeneratorSpec(
+            "residual-unet", _build("residual"), "a U-Net that corrects the picture it is fed", residual_options
+        ),
+        GeneratorSpec("pixels", _build("pixels"), "the output's own pixels, no network", {"begin": begin}, canvas=True),
+        GeneratorSpec(
+            "pyramid", _build("pyramid"), "the output as a Laplacian pyramid, no network", pyramid_options, canvas=True
+        ),
     ]
 
 
 @hookimpl
 def vitsplice_presets() -> list[PresetSpec]:
-    """The recipes of the paper and of its released code."""
+    """The recipes of the paper and of its released code, and ours."""
     folder = files("vitsplice") / "presets"
     return [PresetSpec(name, folder / f"{name}.yaml", summary) for name, summary in PRESETS.items()]
 
@@ -66,6 +81,8 @@ def vitsplice_presets() -> list[PresetSpec]:
 @hookimpl
 def vitsplice_commands() -> list[CommandSpec]:
     """The commands of the command line."""
+    from vitsplice.cli.bench import bench
+    from vitsplice.cli.correspond import correspond
     from vitsplice.cli.measure import measure
     from vitsplice.cli.plugins import plugins
     from vitsplice.cli.presets import presets
@@ -73,19 +90,19 @@ def vitsplice_commands() -> list[CommandSpec]:
 
     return [
         CommandSpec("run", run, "Transfer the appearance of one picture to the structure of another."),
-        CommandSpec("measure", measure, "Measure three pictures with every loss term, unweighted."),
+        CommandSpec("measure", measure, "Measure three pictures by every loss term and by independent figures."),
+        CommandSpec("correspond", correspond, "Match two pictures, place by place."),
+        CommandSpec("bench", bench, "Time the presets on this machine, as ratios."),
         CommandSpec("presets", presets, "List presets, or show one as YAML."),
         CommandSpec("plugins", plugins, "List plugins, what they give, and why some failed."),
     ]
 
 
-def _unet(structure: Tensor, options: Mapping[str, Any]) -> nn.Module:
-    from vitsplice.generators import unet
+def _build(module: str) -> Callable[[Tensor, Mapping[str, Any]], nn.Module]:
+    """The ``build`` of a module of `vitsplice.generators`, which is imported when it is called."""
 
-    return unet.build(structure, options)
+    def build(start: Tensor, options: Mapping[str, Any]) -> nn.Module:
+        made: nn.Module = import_module(f"vitsplice.generators.{module}").build(start, options)
+        return made
 
-
-def _pixels(structure: Tensor, options: Mapping[str, Any]) -> nn.Module:
-    from vitsplice.generators import pixels
-
-    return pixels.build(structure, options)
+    return build

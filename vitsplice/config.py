@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from vitsplice.errors import ConfigError
 
@@ -56,7 +56,7 @@ class TermConfig(_Settings):
     view: Literal["crop", "entire"] = "crop"
     target_view: Literal["crop", "entire"] | None = None
     input: Literal["structure", "appearance"] | None = None
-    target: Literal["structure", "appearance"] | None = None
+    target: Literal["structure", "appearance", "start"] | None = None
     start: int = Field(default=0, ge=0)
     every: int = Field(default=1, ge=1)
     facet: str | None = None
@@ -106,12 +106,16 @@ class BlurConfig(_Settings):
 
 
 class ViewConfig(_Settings):
-    """How views of one picture are drawn: a square crop, a flip, colour jitter, blur.
+    """How views of one picture are drawn: a crop, a flip, colour jitter, blur.
 
-    The side of the square is uniform in ``crop`` times the picture's shorter side.
+    A ``square`` crop's side is uniform in ``crop`` times the picture's shorter side; one of the shape of the
+    ``picture`` has both its sides times that. With a ``bank`` only so many views are drawn, and their features as
+    targets are kept; without, every step draws its own.
     """
 
     crop: tuple[float, float] = (0.95, 1.0)
+    shape: Literal["square", "picture"] = "square"
+    bank: int | None = Field(default=None, ge=1, le=256)
     flip: float = Field(default=0.5, ge=0, le=1)
     jitter: JitterConfig = JitterConfig(probability=0)
     blur: BlurConfig = BlurConfig(probability=0)
@@ -154,25 +158,58 @@ class OptimiserConfig(_Settings):
         return betas
 
 
-class RunConfig(_Settings):
-    """Everything that a run depends on besides its two pictures.
+class MatchConfig(_Settings):
+    """The correspondence behind a warm start: see `vitsplice.matching`.
 
-    ``size`` is the shorter side that both pictures are brought to first (None: as they are); ``previews`` the
-    number of steps between previews (0: none).
+    Pictures are matched at about ``side * side`` pixels.
+    """
+
+    side: int = Field(default=672, ge=16, le=4096)
+    temperature: float = Field(default=0.02, gt=0, le=10)
+    balance: float = Field(default=0.2, ge=0, le=1)
+
+
+class StageConfig(_Settings):
+    """One stage, coarse to fine: pictures at about ``side * side`` pixels, for its ``share`` of the steps.
+
+    ``lr`` is in place of the optimiser's.
+    """
+
+    side: int = Field(ge=16, le=4096)
+    share: float = Field(default=1.0, gt=0)
+    lr: float | None = Field(default=None, gt=0, le=10)
+
+
+class RunConfig(_Settings):
+    """Everything that a run depends on besides its pictures.
+
+    ``start`` is the picture that the output starts from: the structure image, or (``match``) the warm start. With
+    ``stages`` the pictures are worked on at those sizes, and what that changes is laid over the start at its full
+    size; without, they are worked on as they are. ``size`` is the shorter side that both pictures are brought to
+    first (None: as they are). The strengths multiply the weights of the terms that compare with the structure
+    image and the start, and with the appearance image; appearance below 1 weakens the warm start too.
+    ``previews`` is the number of steps between previews (0: none); ``figures`` whether the output is measured at
+    the end by `vitsplice.figures`.
     """
 
     backbone: BackboneConfig
+    start: Literal["structure", "match"] = "structure"
+    match: MatchConfig = MatchConfig()
     generator: GeneratorConfig = GeneratorConfig()
-    terms: dict[str, TermConfig] = Field(min_length=1)
+    terms: dict[str, TermConfig] = {}
+    stages: tuple[StageConfig, ...] = ()
+    structure_strength: float = Field(default=1.0, ge=0, le=10)
+    appearance_strength: float = Field(default=1.0, ge=0, le=10)
     views: ViewsConfig = ViewsConfig()
     resize: ResizeConfig = ResizeConfig()
     optimiser: OptimiserConfig = OptimiserConfig()
-    steps: int = Field(ge=1, le=10_000_000)
+    steps: int = Field(ge=0, le=10_000_000)
     size: int | None = Field(default=None, ge=16, le=16384)
     seed: int = Field(default=0, ge=0, lt=2**63)
     device: str = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "float32"
     previews: int = Field(default=50, ge=0)
+    figures: Literal["all", "none"] = "all"
 
     @field_validator("terms")
     @classmethod
@@ -182,9 +219,17 @@ class RunConfig(_Settings):
                 raise ValueError(f"a term's name is letters, digits, - and _, and not step or total: not {name!r}")
         return terms
 
+    @model_validator(mode="after")
+    def _something_to_do(self) -> RunConfig:
+        if self.steps == 0 and self.start == "structure":
+            raise ValueError("steps: 0 is not allowed unless start is match; there would be nothing to do")
+        if self.steps > 0 and not self.terms:
+            raise ValueError("terms: there are none; a run with steps needs at least one")
+        return self
+
     def to_yaml(self) -> str:
         """YAML that is loadable as a preset and gives the same settings."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+        return str(yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False))
 
 
 class _Loader(yaml.SafeLoader):
@@ -267,7 +312,9 @@ def _explain(error: Any, data: Mapping[str, Any]) -> str:
         return f"{key}: {error['input']!r} is not allowed; it takes a list, such as [0, 1]"
     if error["type"] == "missing":
         return f"{key}: is missing"
-    message = error["msg"].removeprefix("Value error, ")
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if not key:
+        return message
     return f"{key}: {error['input']!r} is not allowed: {message[0].lower()}{message[1:]}"
 
 

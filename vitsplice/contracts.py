@@ -21,11 +21,20 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 Role = Literal["structure", "appearance"]
-"""Also the two pictures of a run: the structure image and the appearance image."""
+"""What a backbone has a default request for."""
+
+Image = Literal["structure", "appearance", "start"]
+"""The pictures of a run: the structure image, the appearance image, and the one that the output starts from."""
 
 GLOBAL_FACETS = frozenset({"cls", "pooled"})
-LOCAL_FACETS = frozenset({"key", "query", "value", "token", "map"})
-FACETS = GLOBAL_FACETS | LOCAL_FACETS
+GIVEN_FACETS = frozenset({"picture", "match", "mask"})
+"""What a loss term may ask for besides the backbone's facets, at the size at which the backbone looks:
+
+``picture``: the pixels, ``(B, H * W, 3)``;
+``match``: descriptors of the *image* at that place (never of what the generator made of it), by which places of the
+structure and of the appearance image are told alike (`vitsplice.matching`), ``(B, N, D)``;
+``mask``: where the image takes part, ``(B, H * W, 1)`` in [0, 1], ones without a mask.
+"""
 
 
 @dataclass(frozen=True)
@@ -42,7 +51,10 @@ class FeatureRequest:
     layer: int = -1
 
     def __str__(self) -> str:
-        return f"{self.facet}[{self.layer}]"
+        return self.facet if self.facet in GIVEN_FACETS else f"{self.facet}[{self.layer}]"
+
+
+PICTURE, MATCH, MASK = FeatureRequest("picture"), FeatureRequest("match"), FeatureRequest("mask")
 
 
 @dataclass(frozen=True)
@@ -63,6 +75,12 @@ class Features:
     def patches(self) -> Tensor:
         """The values that have a place on the grid, ``(B, h * w, D)``."""
         return self.values[:, self.prefix :]
+
+    @property
+    def maps(self) -> Tensor:
+        """The values of a local facet as maps, ``(B, D, h, w)``."""
+        places = self.patches.transpose(1, 2)
+        return places.reshape(*places.shape[:2], *(self.grid or (-1, 1)))
 
     def __getitem__(self, rows: slice) -> Features:
         """The same features of some of the pictures."""
@@ -225,7 +243,7 @@ class LossSpec:
     build: Callable[[TermContext], LossTerm]
     summary: str
     input: Role
-    target: Role
+    target: Image
     options: Mapping[str, Option] = field(default_factory=dict)
 
 
@@ -235,8 +253,9 @@ class GeneratorSpec:
 
     Args:
         name: unique among generators.
-        build: ``build(structure, options)`` makes an ``nn.Module`` from picture to picture of the
-            same size; ``structure`` is the structure image ``(1, 3, H, W)``.
+        build: ``build(start, options)`` makes an ``nn.Module`` from picture to picture of the
+            same size; ``start`` is the picture that the output starts from, ``(1, 3, H, W)``: the structure
+            image, or the warm start.
         summary: one line.
         options: the settings it takes.
         canvas: it holds one picture, the output itself, and ignores what it is fed: views are cut

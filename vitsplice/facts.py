@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vitsplice.api import Run
 
-PACKAGES = ("vitsplice", "torch", "torchvision", "timm", "pillow", "numpy")
+PACKAGES = ("vitsplice", "torch", "torchvision", "timm", "kornia", "pillow", "numpy")
 
 
 def versions() -> dict[str, str]:
@@ -48,6 +48,7 @@ def describe(run: Run) -> dict[str, Any]:
             }
             for role, picture in run.pictures.items()
         },
+        "masks": {image: {"name": mask.name, "sha256": mask.sha256} for image, mask in run.masks.items()},
         "backbone": asdict(run.backbone.info),
         "substitutions": [asdict(run.substitution)] if run.substitution else [],
         "seconds": {name: round(value, 3) for name, value in run.seconds.items()},

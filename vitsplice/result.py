@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from vitsplice.engine.loop import Step
+    from vitsplice.figures import Figure
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Result:
         settings: the resolved settings; loadable as a preset.
         facts: what `run.json` records.
         finished: whether every step was taken.
+        figures: of the output, by networks other than the run's.
     """
 
     pixels: Tensor
@@ -34,6 +36,7 @@ class Result:
     settings: RunConfig
     facts: dict[str, Any]
     finished: bool
+    figures: tuple[Figure, ...] = ()
 
     @property
     def picture(self) -> Image:

@@ -41,7 +41,7 @@ def vitsplice_backbones():
 
 @hookimpl
 def vitsplice_presets():
-    return [preset("paper"), preset("quick")]
+    return [preset("paper"), preset("swift")]
 
 @hookimpl
 def vitsplice_commands():

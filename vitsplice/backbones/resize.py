@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch.nn.functional as F
@@ -43,3 +44,19 @@ class Resize:
         if size == tuple(pictures.shape[-2:]):
             return pictures
         return F.interpolate(pictures, size=size, mode=self.interpolation, align_corners=False, antialias=True)
+
+
+@dataclass(frozen=True)
+class Area:
+    """Brings pictures to about ``side * side`` pixels, aspect kept but for rounding to what a backbone takes."""
+
+    side: int
+
+    def target_size(self, height: int, width: int, info: BackboneInfo) -> tuple[int, int]:
+        """The height and width that a picture of this size is brought to."""
+        scale = self.side / math.sqrt(height * width)
+        return fitting_size(info, round(height * scale), round(width * scale))
+
+    def __call__(self, pictures: Tensor, info: BackboneInfo) -> Tensor:
+        """Pictures ``(B, 3, H, W)`` at the size for this backbone."""
+        return Resize().to(pictures, self.target_size(pictures.shape[-2], pictures.shape[-1], info))

@@ -17,7 +17,7 @@ def measure(
     appearance: Annotated[Path, typer.Option(help=f"The appearance image: {PICTURE}")],
     output: Annotated[Path, typer.Option(help=f"The output image: {PICTURE}")],
     backbone: Annotated[
-        str | None, typer.Option(help="Name of a backbone. Without it: the paper's, or its fallback.")
+        str | None, typer.Option(help="Name of a backbone. Without it: that of the preset quick.")
     ] = None,
     size: Annotated[
         int, typer.Option(min=16, max=4096, help="Shorter side at which the backbone looks, in pixels.")
@@ -27,24 +27,29 @@ def measure(
     """Measure an output image with every loss term, unweighted. Lower is nearer, 0 is equal."""
     from vitsplice.api import settings_for
     from vitsplice.engine.problem import load_backbone
+    from vitsplice.figures import CNN, FIGURES, figures, load_cnn
     from vitsplice.images import read
     from vitsplice.measure import measure as measured
     from vitsplice.plugins import catalogue
 
     pictures = [read(path) for path in (structure, appearance, output)]
     s, a, o = (picture.pixels for picture in pictures)
-    settings = settings_for("paper", backbone=backbone)
+    settings = settings_for("quick", backbone=backbone)
     network, substitution = load_backbone(settings.backbone, catalogue())
     found = measured(s, a, o, network, catalogue().losses.values(), size)
+    independent = figures(s, a, o, load_cnn(catalogue()))
     if as_json:
         facts = {
             "backbone": network.info.name,
             "weights_sha256": network.info.sha256,
             "size": size,
             "substitutions": [asdict(substitution)] if substitution else [],
+            "notes": {picture.name: list(picture.notes) for picture in pictures if picture.notes},
             "terms": {m.term: m.value for m in found},
             "against": {m.term: m.against for m in found},
             "requests": {m.term: list(m.requests) for m in found},
+            "not_measured": {m.term: m.why for m in found if m.value is None},
+            "figures": {figure.name: asdict(figure) for figure in independent},
         }
         typer.echo(json.dumps(facts, indent=2))
         return
@@ -55,4 +60,10 @@ def measure(
             typer.echo(f"note: {picture.name}: {note}", err=True)
     typer.echo(f"backbone {network.info.name}, shorter side {size} px; lower is nearer")
     for m in found:
-        typer.echo(f"{m.term:<12} {m.value:<12.6g} output against {m.against} image, {', '.join(m.requests)}")
+        value = f"{m.value:<12.6g}" if m.value is not None else f"{'-':<12}"
+        typer.echo(f"{m.term:<20} {value} output against {m.against} image, {', '.join(m.requests) or m.why}")
+    typer.echo("figures that do not belong to that backbone; lower is better")
+    for figure in independent:
+        typer.echo(f"{figure.name:<20} {figure.value:<12.6g} output against {figure.against} image")
+    if len(independent) < len(FIGURES):
+        typer.echo(f"note: the others need the backbone {CNN}: install the plugin vitsplice-offline", err=True)

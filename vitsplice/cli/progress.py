@@ -9,14 +9,18 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
+from rich.table import Table
 from rich.text import Text
 
+from vitsplice.figures import CNN
+from vitsplice.report.artifacts import used
 from vitsplice.text import plain
 
 if TYPE_CHECKING:
     from vitsplice.api import Run
     from vitsplice.engine.loop import Step
     from vitsplice.report.artifacts import RunFolder
+    from vitsplice.result import Result
 
 PLAIN_EVERY = 10.0
 """Seconds between lines where the output is not a terminal."""
@@ -82,6 +86,19 @@ class Progress:
             taken = len(self._run.history)
             self.note(f"stopped after {taken} of {self._run.settings.steps} steps; the picture so far is kept")
         print(folder.output, flush=True)
+
+    def figures(self, result: Result) -> None:
+        """A small table of figures; one that a term of the run optimised is marked."""
+        if not result.figures:
+            return
+        optimised = used(result.settings)
+        table = Table("figure", "value", "against", title="lower is better", title_justify="left", box=None)
+        for figure in result.figures:
+            mark = " (optimised by this run)" if figure.akin in optimised else ""
+            table.add_row(figure.name, f"{figure.value:.4g}", f"{figure.against} image{mark}")
+        self._console.print(table)
+        if not any(figure.name.startswith("cnn") for figure in result.figures):
+            self.note(f"figures of a CNN need the backbone {CNN}: install the plugin vitsplice-offline")
 
     def note(self, line: str, style: str = "") -> None:
         """Say something above the bar."""

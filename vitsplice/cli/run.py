@@ -28,11 +28,24 @@ def run(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the output and its records.")] = Path(
         "vitsplice-out"
     ),
-    preset: Annotated[str, typer.Option(help="Name of a preset (see `vitsplice presets`), or a YAML file.")] = "paper",
+    preset: Annotated[str, typer.Option(help="Name of a preset (see `vitsplice presets`), or a YAML file.")] = "quick",
     backbone: Annotated[
         str | None, typer.Option(help="Name of a backbone. A backbone named here never falls back.")
     ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="How many steps.")] = None,
+    steps: Annotated[int | None, typer.Option(min=0, help="How many steps.")] = None,
+    structure_strength: Annotated[
+        float | None,
+        typer.Option(min=0, max=10, help="How much the structure image counts; 1 is as the preset has it."),
+    ] = None,
+    appearance_strength: Annotated[
+        float | None, typer.Option(min=0, max=10, help="How much the appearance image counts, likewise.")
+    ] = None,
+    structure_mask: Annotated[
+        Path | None, typer.Option(help="Picture as large as STRUCTURE: the output may differ where it is white.")
+    ] = None,
+    appearance_mask: Annotated[
+        Path | None, typer.Option(help="Picture as large as APPEARANCE: the look is taken where it is white.")
+    ] = None,
     size: Annotated[
         int | None, typer.Option(min=16, help="Bring both pictures to this shorter side first, in pixels.")
     ] = None,
@@ -59,10 +72,12 @@ def run(
         seed=seed,
         device=device,
         precision=precision,
+        structure_strength=structure_strength,
+        appearance_strength=appearance_strength,
         overrides=set_ or [],
     )
     RunFolder.check(out, force=force)
-    started = Run(*pair, settings)
+    started = Run(*pair, settings, structure_mask=structure_mask, appearance_mask=appearance_mask)
     folder = RunFolder.create(out, force=force)
     finished = _follow(started, folder, Progress(started))
     if not finished:
@@ -98,6 +113,7 @@ def _follow(run: Run, folder: RunFolder, progress: Progress) -> bool:
             raise
         result = run.result()
         folder.save(result)
+    progress.figures(result)
     progress.saved(folder, finished=result.finished)
     return result.finished
 

@@ -2,37 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from vitsplice.backbones.resize import Resize
-from vitsplice.contracts import Backbone, FeatureRequest, Features
+from vitsplice.contracts import GIVEN_FACETS, MASK, MATCH, PICTURE, Backbone, BackboneInfo, FeatureRequest, Features
+from vitsplice.matching import descriptor_requests, joined
 
 Key = TypeVar("Key", bound=Hashable)
 
+Look = Callable[[Tensor, BackboneInfo], Tensor]
+"""Brings pictures ``(B, 3, H, W)`` to the size at which a backbone looks at them."""
+
 
 def extract(
-    backbone: Backbone, resize: Resize, pictures: Mapping[Key, Tensor], requests: Iterable[FeatureRequest]
+    backbone: Backbone,
+    look: Look,
+    pictures: Mapping[Key, Tensor],
+    requests: Iterable[FeatureRequest],
+    masks: Mapping[Key, Tensor] | None = None,
 ) -> dict[Key, dict[FeatureRequest, Features]]:
     """All requested features of all pictures; pictures that come to the same size share one pass.
 
     Args:
         backbone: what looks.
-        resize: to the size at which it looks.
+        look: to the size at which it looks.
         pictures: key -> ``(1, 3, H, W)``.
-        requests: the union of what all terms ask for.
+        requests: the union of what all terms ask for; `vitsplice.contracts.GIVEN_FACETS` are answered too.
+        masks: key -> ``(1, 1, H, W)``, for the facet ``mask``; ones where there is none.
     """
     requests = tuple(dict.fromkeys(requests))
+    asked = [request for request in requests if request.facet not in GIVEN_FACETS]
+    if MATCH in requests:
+        asked += [request for request in descriptor_requests(backbone.info) if request not in asked]
     batches: dict[torch.Size, dict[Key, Tensor]] = {}
     for key, picture in pictures.items():
-        seen = resize(picture, backbone.info)
+        seen = look(picture, backbone.info)
         batches.setdefault(seen.shape, {})[key] = seen
     features = {}
     for batch in batches.values():
-        found = backbone(torch.cat(list(batch.values())), requests)
+        seen = torch.cat(list(batch.values()))
+        found = dict(backbone(seen, asked)) if asked else {}
+        if PICTURE in requests:
+            found[PICTURE] = flat(seen)
+        if MATCH in requests:
+            found[MATCH] = joined(found, descriptor_requests(backbone.info))
+        if MASK in requests:
+            found[MASK] = flat(torch.cat([_mask(look, backbone, key, batch[key], masks or {}) for key in batch]))
         for row, key in enumerate(batch):
             features[key] = {request: found[request][row : row + 1] for request in requests}
     return features
+
+
+def flat(maps: Tensor) -> Features:
+    """Maps ``(B, C, H, W)`` as features with a place for each pixel."""
+    return Features(maps.flatten(2).transpose(1, 2), (maps.shape[-2], maps.shape[-1]))
+
+
+def _mask(look: Look, backbone: Backbone, key: Key, seen: Tensor, masks: Mapping[Key, Tensor]) -> Tensor:
+    if key not in masks:
+        return torch.ones_like(seen[:, :1])
+    return look(masks[key].expand(-1, 3, -1, -1), backbone.info)[:, :1].clamp(0, 1)

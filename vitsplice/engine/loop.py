@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from vitsplice.backbones.resize import Resize
 from vitsplice.config import RunConfig, TermConfig
-from vitsplice.contracts import Backbone, FeatureRequest, Features, LossTerm, Role
-from vitsplice.engine.features import extract
+from vitsplice.contracts import MASK, MATCH, Backbone, FeatureRequest, Image, LossTerm
+from vitsplice.engine.features import Look, extract
 from vitsplice.engine.schedule import learning_rate
-from vitsplice.engine.views import View, draw, entire
+from vitsplice.engine.targets import FeatureTable, Images, Place, Targets
+from vitsplice.engine.views import View
 from vitsplice.errors import NonFiniteLoss
-from vitsplice.rng import private_rng, stream
+from vitsplice.rng import private_rng
 
-Place = tuple[Role, str]
-"""A picture of a step: of which image, and which view of it."""
-
-FeatureTable = Mapping[Place, Mapping[FeatureRequest, Features]]
+OF_THE_IMAGE = (MATCH, MASK)
+"""What a term gets on the side of the output from the image at that place, not from what was made of it."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +31,7 @@ class WeightedTerm:
     config: TermConfig
     input: Place
     target: Place
+    weight: float
 
 
 @dataclass(frozen=True)
@@ -56,30 +55,38 @@ class Problem:
 
     Args:
         config: the settings.
-        structure, appearance: the two images, ``(1, 3, H, W)`` in [0, 1].
+        images: the structure image, the appearance image and the start.
         backbone: frozen.
+        look: brings pictures to the size at which the backbone looks.
         generator: what is optimised.
         canvas: whether the generator holds one picture (`vitsplice.contracts.GeneratorSpec`).
         terms: the weighted loss terms.
+        fed: what the generator is fed for the output, as large as the structure image.
     """
 
     config: RunConfig
-    structure: Tensor
-    appearance: Tensor
+    images: Images
     backbone: Backbone
+    look: Look
     generator: nn.Module
     canvas: bool
     terms: tuple[WeightedTerm, ...]
+    fed: Tensor
 
 
 class Optimisation:
-    """Runs the steps of a problem, one at a time."""
+    """Runs the steps of a problem, one at a time.
 
-    def __init__(self, problem: Problem) -> None:
+    Args:
+        problem: what to optimise.
+        indices: of the steps to take, which seeds and the turns of terms go by; None is all of the run's.
+    """
+
+    def __init__(self, problem: Problem, indices: range | None = None) -> None:
         self.problem = problem
+        self.indices = range(problem.config.steps) if indices is None else indices
         config = problem.config
-        self.images: dict[Role, Tensor] = {"structure": problem.structure, "appearance": problem.appearance}
-        self.resize = Resize(config.resize.size, config.resize.max_size, config.resize.interpolation)
+        self.targets = Targets(problem.images, problem.backbone, problem.look, config.views)
         self.optimiser = torch.optim.Adam(
             problem.generator.parameters(), lr=config.optimiser.lr, betas=config.optimiser.betas
         )
@@ -93,7 +100,7 @@ class Optimisation:
         """
         generator = self.problem.generator
         last_good: dict[str, Tensor] = {}
-        for index in range(self.problem.config.steps):
+        for index in self.indices:
             active = [term for term in self.problem.terms if term.config.active(index)]
             if not active:
                 yield Step(index, 0.0, {})
@@ -105,7 +112,7 @@ class Optimisation:
                     generator.load_state_dict(last_good or generator.state_dict())
                     raise NonFiniteLoss(index, name, value)
             last_good = {name: value.clone() for name, value in generator.state_dict().items()}
-            total = torch.stack([term.config.weight * losses[term.name] for term in active]).sum()
+            total = torch.stack([term.weight * losses[term.name] for term in active]).sum()
             if not math.isfinite(norm := self._backward(total)):
                 raise NonFiniteLoss(index, "", norm)
             self._update(index)
@@ -114,42 +121,46 @@ class Optimisation:
     def picture(self) -> Tensor:
         """The output image as it is now, ``(1, 3, H, W)``."""
         with torch.no_grad(), private_rng(self.problem.config.seed):
-            made: Tensor = self.problem.generator(self.problem.structure)
-        return made.detach()
+            made: Tensor = self.problem.generator(self.problem.fed)
+        return self._masked(made.detach(), self.problem.images.pictures["structure"])
 
     def _losses(self, index: int, active: list[WeightedTerm]) -> dict[str, Tensor]:
         """The unweighted value of every term that is active at a step."""
-        views = self._views(index)
-        seen = {place: views[place](self.images[place[0]]) for term in active for place in (term.input, term.target)}
-        requests = [request for term in active for request in term.term.requests]
-        with torch.no_grad():
-            targets = self._extract({term.target: seen[term.target] for term in active}, requests)
+        views = self.problem.images.views(self.problem.config.views, self.problem.config.seed, index)
+        known = self.targets(_looked_at(active), views)
         with private_rng(self.problem.config.seed + index):
-            made = self._generate({term.input: seen[term.input] for term in active}, views)
+            made = self._generate(dict.fromkeys(term.input for term in active), views)
+        requests = [request for term in active for request in term.term.requests if request not in OF_THE_IMAGE]
         outputs = self._extract(made, requests)
-        return {term.name: term.term.function(outputs[term.input], targets[term.target]) for term in active}
+        for place, output in outputs.items():
+            output |= {request: known[place][request] for request in OF_THE_IMAGE if request in known.get(place, {})}
+        return {term.name: term.term.function(outputs[term.input], known[term.target]) for term in active}
 
-    def _views(self, index: int) -> dict[Place, View]:
-        """The views of a step: they depend on the seed and the step alone."""
-        config, views = self.problem.config, {}
-        for role, view_config in (
-            ("structure", config.views.structure),
-            ("appearance", config.views.appearance),
-        ):
-            image = self.images[role]  # type: ignore[index]
-            views[role, "entire"] = entire(image)
-            views[role, "crop"] = draw(view_config, image.shape[-2], image.shape[-1], stream(config.seed, index, role))
-        return views  # type: ignore[return-value]
-
-    def _generate(self, inputs: Mapping[Place, Tensor], views: Mapping[Place, View]) -> dict[Place, Tensor]:
-        generator = self.problem.generator
+    def _generate(self, places: Iterable[Place], views: Mapping[Place, View]) -> dict[Place, Tensor]:
         if self.problem.canvas:
-            output = generator(self.problem.structure)
-            return {place: views[place].place(output) for place in inputs}
-        return {place: generator(picture) for place, picture in inputs.items()}
+            output = self._masked(self.problem.generator(self.problem.fed), self._picture("structure"))
+            return {place: views[place].place(output) for place in places}
+        return {place: self._made_of(place, views[place]) for place in places}
+
+    def _made_of(self, place: Place, view: View) -> Tensor:
+        """What the generator makes of a view; the structure image's place is fed the start."""
+        if place[0] == "appearance":
+            return torch.as_tensor(self.problem.generator(view(self._picture("appearance"))))
+        made = self.problem.generator(view(self.problem.fed))
+        return self._masked(made, view(self._picture("structure")), view)
+
+    def _picture(self, image: Image) -> Tensor:
+        return self.problem.images.pictures[image]
+
+    def _masked(self, output: Tensor, structure: Tensor, view: View | None = None) -> Tensor:
+        """The output where the structure image's mask lets it through, and the structure image elsewhere."""
+        mask = self.problem.images.masks.get("structure")
+        if mask is None:
+            return output
+        return torch.lerp(structure, output, view.place(mask) if view else mask)
 
     def _extract(self, pictures: Mapping[Place, Tensor], requests: list[FeatureRequest]) -> FeatureTable:
-        return extract(self.problem.backbone, self.resize, pictures, requests)
+        return extract(self.problem.backbone, self.problem.look, pictures, requests)
 
     def _backward(self, total: Tensor) -> float:
         """Compute the gradients of the generator, and return their norm."""
@@ -161,5 +172,17 @@ class Optimisation:
     def _update(self, index: int) -> None:
         config = self.problem.config
         for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(config.optimiser, index, config.steps)
+            group["lr"] = learning_rate(config.optimiser, index - self.indices.start, len(self.indices))
         self.optimiser.step()
+
+
+def _looked_at(terms: Iterable[WeightedTerm]) -> dict[Place, list[FeatureRequest]]:
+    """The images' places that terms need to know, and what of each; targets first."""
+    asked: dict[Place, list[FeatureRequest]] = {}
+    for term in terms:
+        asked.setdefault(term.target, []).extend(term.term.requests)
+    for term in terms:
+        of_the_image = [request for request in term.term.requests if request in OF_THE_IMAGE]
+        if of_the_image:
+            asked.setdefault(term.input, []).extend(of_the_image)
+    return asked

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from vitsplice.backbones.resize import Resize
 from vitsplice.config import BackboneConfig, RunConfig, ViewConfig
 from vitsplice.contracts import Backbone, GeneratorSpec, Role, TermContext
+from vitsplice.engine.features import Look
 from vitsplice.engine.loop import Problem, WeightedTerm
+from vitsplice.engine.targets import Images
 from vitsplice.errors import ConfigError, UnknownName, WeightsRejected, WeightsUnavailable
 from vitsplice.options import complete
 from vitsplice.plugins import Catalogue
@@ -37,10 +40,9 @@ def load_backbone(config: BackboneConfig, catalogue: Catalogue) -> tuple[Backbon
         UnknownName: if no such backbone is registered.
         WeightsUnavailable: if neither its weights nor those of a fallback can be had.
     """
-    spec = catalogue.backbone(config.name)
     try:
-        return spec.build(config.weights), None
-    except WeightsUnavailable as error:
+        return catalogue.backbone(config.name).build(config.weights), None
+    except (UnknownName, WeightsUnavailable) as error:
         if not config.fallback:
             raise
         missing = error
@@ -71,7 +73,8 @@ def weighted_terms(config: RunConfig, backbone: Backbone, catalogue: Catalogue) 
             raise ConfigError(f"terms.{name}: {error}") from error
         input_ = (term.input or spec.input, term.view)
         target = (term.target or spec.target, term.target_view or term.view)
-        terms.append(WeightedTerm(name, built, term, input_, target))
+        strength = config.appearance_strength if target[0] == "appearance" else config.structure_strength
+        terms.append(WeightedTerm(name, built, term, input_, target, term.weight * strength))
     if not any(term.config.ever_active(config.steps) for term in terms):
         raise ConfigError(f"terms: none has a weight and a turn within {config.steps} steps; nothing to optimise")
     return tuple(terms)
@@ -79,29 +82,40 @@ def weighted_terms(config: RunConfig, backbone: Backbone, catalogue: Catalogue) 
 
 def assemble(
     config: RunConfig,
-    structure: Tensor,
-    appearance: Tensor,
+    images: Images,
     backbone: Backbone,
     catalogue: Catalogue,
-    device: torch.device,
+    look: Look | None = None,
+    fed: Tensor | None = None,
 ) -> Problem:
-    """Everything that an optimisation needs, on its device. ``config.precision`` must not be ``auto``."""
+    """Everything that an optimisation needs, on the images' device.
+
+    Args:
+        config: the settings; ``precision`` must not be ``auto``.
+        images: on the device of the run.
+        backbone: loaded, at the precision of the run, on the device.
+        catalogue: where loss terms and generators are found.
+        look: at which size the backbone looks; None is as the settings' ``resize`` has it.
+        fed: what the generator begins with, or is fed; None is the start.
+    """
     spec = catalogue.generator(config.generator.name)
     options = complete(spec, config.generator.options, "generator.options")
     terms = weighted_terms(config, backbone, catalogue)
     _check_canvas(spec, terms)
-    _check_blur("structure", config.views.structure, structure)
-    _check_blur("appearance", config.views.appearance, appearance)
+    _check_blur("structure", config.views.structure, images.pictures["structure"])
+    _check_blur("appearance", config.views.appearance, images.pictures["appearance"])
+    fed = images.pictures["start"] if fed is None else fed
     with private_rng(config.seed):
-        generator = spec.build(structure, options)
+        generator = spec.build(fed.cpu(), options)
     return Problem(
         config=config,
-        structure=structure.to(device),
-        appearance=appearance.to(device),
-        backbone=backbone.to(device, DTYPES[config.precision]),
-        generator=generator.to(device).train(),
+        images=images,
+        backbone=backbone,
+        look=look or Resize(config.resize.size, config.resize.max_size, config.resize.interpolation),
+        generator=generator.to(fed.device).train(),
         canvas=spec.canvas,
         terms=terms,
+        fed=fed,
     )
 
 

@@ -13,6 +13,7 @@ import torchvision.transforms.functional as TF
 from torch import Generator, Tensor
 
 from vitsplice.config import JitterConfig, ViewConfig
+from vitsplice.rng import stream
 
 ADJUST = {
     "brightness": TF.adjust_brightness,
@@ -63,13 +64,17 @@ def entire(picture: Tensor) -> View:
 
 def draw(config: ViewConfig, height: int, width: int, rng: Generator) -> View:
     """Draw a view of a picture of this size."""
-    shorter = min(height, width)
-    side = _whole(rng, max(1, round(config.crop[0] * shorter)), max(1, round(config.crop[1] * shorter)))
+    if config.shape == "square":
+        shorter = min(height, width)
+        tall = wide = _whole(rng, max(1, round(config.crop[0] * shorter)), max(1, round(config.crop[1] * shorter)))
+    else:
+        part = _uniform(rng, *config.crop)
+        tall, wide = max(1, round(part * height)), max(1, round(part * width))
     return View(
-        top=_whole(rng, 0, height - side),
-        left=_whole(rng, 0, width - side),
-        height=side,
-        width=side,
+        top=_whole(rng, 0, height - tall),
+        left=_whole(rng, 0, width - wide),
+        height=tall,
+        width=wide,
         flip=_happens(rng, config.flip),
         jitter=_jitter(config.jitter, rng) if _happens(rng, config.jitter.probability) else (),
         blur=(
@@ -98,3 +103,12 @@ def _uniform(rng: Generator, low: float, high: float) -> float:
 
 def _happens(rng: Generator, probability: float) -> bool:
     return _uniform(rng, 0, 1) < probability
+
+
+def draw_for(config: ViewConfig, picture: Tensor, seed: int, step: int, image: str) -> View:
+    """The view of an image that a step sees: one of its bank, or one of its own."""
+    height, width = picture.shape[-2:]
+    if config.bank is None:
+        return draw(config, height, width, stream(seed, step, image))
+    number = _whole(stream(seed, step, image), 0, config.bank - 1)
+    return draw(config, height, width, stream(seed, "bank", image, number))

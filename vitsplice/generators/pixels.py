@@ -26,12 +26,12 @@ class Pixels(nn.Module):
         return self.logits.sigmoid()
 
 
-def build(structure: Tensor, options: Mapping[str, Any]) -> nn.Module:
-    """Start from the structure image, from grey, or from noise around grey."""
-    grey = torch.full_like(structure, 0.5)
-    starts = {
-        "structure": lambda: structure,
+def build(start: Tensor, options: Mapping[str, Any]) -> nn.Module:
+    """Begin with the start, with grey, or with noise around grey."""
+    grey = torch.full_like(start, 0.5)
+    beginnings = {
+        "start": lambda: start,
         "grey": lambda: grey,
-        "noise": lambda: grey + 0.1 * torch.randn_like(structure),
+        "noise": lambda: grey + 0.1 * torch.randn_like(start),
     }
-    return Pixels(starts[options["start"]]())
+    return Pixels(beginnings[options["begin"]]())

@@ -77,6 +77,7 @@ class UNet(nn.Module):
         down_convs: 3x3 convolutions a level on the way down.
         up_1x1: whether a 1x1 convolution follows the 3x3 one on the way up.
         init_gain: Xavier gain of convolutions and standard deviation around 1 of norms; 0 keeps torch's own.
+        squash: whether a sigmoid brings the output into [0, 1].
     """
 
     def __init__(
@@ -87,12 +88,14 @@ class UNet(nn.Module):
         down_convs: int = 2,
         up_1x1: bool = True,
         init_gain: float = 0.02,
+        squash: bool = True,
     ) -> None:
         super().__init__()
         level: Level | None = None
         for inputs, width in reversed(list(zip((3, *channels), channels, strict=False))):
             level = Level(inputs, width, level, skip_channels, slope, down_convs, up_1x1)
-        self.net = nn.Sequential(level or nn.Identity(), nn.Conv2d(channels[0], 3, 1), nn.Sigmoid())
+        last = nn.Sigmoid() if squash else nn.Identity()
+        self.net = nn.Sequential(level or nn.Identity(), nn.Conv2d(channels[0], 3, 1), last)
         self.smallest = SMALLEST * 2 ** len(channels)
         if init_gain:
             self.apply(lambda module: _initialise(module, init_gain))
@@ -120,6 +123,6 @@ def _initialise(module: nn.Module, gain: float) -> None:
         nn.init.zeros_(module.bias)
 
 
-def build(structure: Tensor, options: Mapping[str, Any]) -> nn.Module:
-    """The generator for a preset; the structure image does not matter."""
+def build(start: Tensor, options: Mapping[str, Any]) -> nn.Module:
+    """The generator for a preset; the start does not matter."""
     return UNet(**options)

@@ -1,4 +1,4 @@
-"""Appearance, structure and identity as loss terms: what they ask a backbone for, and for which pictures."""
+"""The built-in loss terms: what they ask a backbone for, which pictures they compare, and what they can be told."""
 
 from __future__ import annotations
 
@@ -72,3 +72,64 @@ IDENTITY = _spec(
     input="appearance",
     target="appearance",
 )
+
+
+def _guided(name: str) -> Callable[[TermContext], LossTerm]:
+    """The builder of that name in `vitsplice.losses.guided`, which is imported when it is called."""
+
+    def build(context: TermContext) -> LossTerm:
+        from vitsplice.losses import guided
+
+        term: LossTerm = getattr(guided, name)(context)
+        return term
+
+    return build
+
+
+CALLED_FOR = {
+    "temperature": Option(0.02, "of the assignment that says which target places are called for", minimum=1e-4),
+    "uniform": Option(0.3, "0: target places count as they are called for; 1: all alike", minimum=0.0, maximum=1.0),
+}
+
+TEXTURE = LossSpec(
+    "texture",
+    _guided("texture"),
+    "shallow tokens like those of corresponding places (relaxed earth mover's distance, guided)",
+    input="structure",
+    target="appearance",
+    options={"guide": Option(1.5, "weight of the correspondence beside the texture", minimum=0.0), **CALLED_FOR},
+)
+PATCHES = LossSpec(
+    "patches",
+    _guided("patches"),
+    "Lab patches distributed as in the appearance image (sliced Wasserstein distance)",
+    input="structure",
+    target="appearance",
+    options={
+        "size": Option(7, "side of a patch in pixels", minimum=1, maximum=64),
+        "stride": Option(5, "pixels from one patch to the next", minimum=1, maximum=64),
+        "directions": Option(64, "how many random directions", minimum=1, maximum=4096),
+        **CALLED_FOR,
+    },
+)
+EDGES = LossSpec(
+    "edges",
+    _guided("edges"),
+    "the start's gradients of lightness, where its edges stand out",
+    input="structure",
+    target="start",
+    options={"sharpness": Option(1.0, "the greater, the fewer edges count", minimum=0.0)},
+)
+SMOOTHNESS = LossSpec(
+    "smoothness",
+    _guided("smoothness"),
+    "little total variation of lightness, and less of colour",
+    input="structure",
+    target="structure",
+    options={
+        "light": Option(0.05, "weight of lightness", minimum=0.0),
+        "chroma": Option(1.0, "weight of colour", minimum=0.0),
+    },
+)
+
+TERMS = (APPEARANCE, STRUCTURE, IDENTITY, TEXTURE, PATCHES, EDGES, SMOOTHNESS)

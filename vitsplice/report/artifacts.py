@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -98,7 +98,7 @@ class RunFolder:
         self._write(SETTINGS, result.settings.to_yaml().encode())
         self._write(LOSSES, losses_csv(result.losses, names).encode())
         self._write(PLOT, losses_plot(result.losses, names))
-        self._write(FACTS, (json.dumps(result.facts, indent=2) + "\n").encode())
+        self._write(FACTS, facts_json(result).encode())
 
     def _write(self, name: str, data: bytes) -> Path:
         path = self.path / name
@@ -108,6 +108,17 @@ class RunFolder:
         except OSError as error:
             raise VitspliceError(f"cannot write {path}: {error.strerror or error}") from error
         return path
+
+
+def facts_json(result: Result) -> str:
+    """`run.json`: what is known of the run, and its figures."""
+    figures = [asdict(figure) | {"optimised": figure.akin in used(result.settings)} for figure in result.figures]
+    return json.dumps(result.facts | {"figures": figures}, indent=2) + "\n"
+
+
+def used(settings: RunConfig) -> set[str]:
+    """The loss terms that had a part in a run."""
+    return {term.loss for term in settings.terms.values() if term.weight > 0 and settings.steps > 0}
 
 
 def losses_csv(steps: Sequence[Step], names: Sequence[str]) -> str:

@@ -1,0 +1,54 @@
+"""``vitsplice correspond``: which places of one picture are like which of another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+PICTURE = "PNG, JPEG, WebP, TIFF or BMP."
+
+
+def correspond(
+    first: Annotated[Path, typer.Argument(metavar="A", help=f"Its places are matched. {PICTURE}")],
+    second: Annotated[Path, typer.Argument(metavar="B", help=f"They are matched with its places. {PICTURE}")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the pictures and numbers.")] = Path(
+        "vitsplice-matches"
+    ),
+    backbone: Annotated[
+        str | None, typer.Option(help="Name of a backbone. Without it: that of the preset quick.")
+    ] = None,
+    side: Annotated[
+        int, typer.Option(min=16, max=4096, help="Pictures are matched at about SIDE x SIDE pixels.")
+    ] = 672,
+    temperature: Annotated[float, typer.Option(help="Of the assignment, above 0; smaller is harder.")] = 0.02,
+    balance: Annotated[
+        float, typer.Option(min=0, max=1, help="0: places choose freely; 1: all of B is used alike (Sinkhorn).")
+    ] = 0.2,
+    points: Annotated[int, typer.Option(min=1, help="Draw at most so many matches.")] = 60,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    force: Annotated[bool, typer.Option("--force", help="Replace what the folder holds.")] = False,
+) -> None:
+    """Match two pictures: mutual nearest points, B's colours on A, and how sure each place is."""
+    import torch
+
+    from vitsplice.api import settings_for
+    from vitsplice.engine.device import pick_device
+    from vitsplice.engine.problem import load_backbone
+    from vitsplice.images import read
+    from vitsplice.matching import correspond as match
+    from vitsplice.plugins import catalogue
+    from vitsplice.report import matches
+
+    matches.check(out, force=force)
+    place = pick_device(device)
+    one, two = (read(path).pixels for path in (first, second))
+    network, substitution = load_backbone(settings_for("quick", backbone=backbone).backbone, catalogue())
+    if substitution:
+        typer.echo(f"note: {substitution}", err=True)
+    network = network.to(place, torch.float32)
+    found = match(one.to(place), two.to(place), network, side=side, temperature=temperature, balance=balance).cpu()
+    folder = matches.save(out, found, one, two, points, force=force)
+    typer.echo(f"{int(found.mutual.sum())} of {len(found.best)} places are mutual nearest neighbours", err=True)
+    typer.echo(str(folder / matches.POINTS))

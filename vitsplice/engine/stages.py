@@ -1,0 +1,133 @@
+"""A run from its start to its output: the warm start, the stages, and the output at the structure image's full size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vitsplice.backbones.resize import Area
+from vitsplice.config import RunConfig, StageConfig
+from vitsplice.contracts import Backbone
+from vitsplice.engine.loop import Optimisation, Step
+from vitsplice.engine.problem import assemble
+from vitsplice.engine.targets import Images
+from vitsplice.engine.warmstart import warm_start
+from vitsplice.matching import correspond
+from vitsplice.plugins import Catalogue
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What an optimisation changed: laid over a picture of any size."""
+
+    before: Tensor
+    after: Tensor
+
+    def over(self, picture: Tensor) -> Tensor:
+        """The change, enlarged, on ``(1, 3, H, W)``."""
+        change = self.after - self.before
+        if change.shape[-2:] != picture.shape[-2:]:
+            change = F.interpolate(change, size=picture.shape[-2:], mode="bicubic", align_corners=False)
+        return (picture + change).clamp(0, 1)
+
+
+class Staged:
+    """The whole optimisation of a run.
+
+    Args:
+        config: the settings; device and precision settled.
+        images: structure and appearance at full size, on the device of the run; the start is made here.
+        backbone: at the precision of the run, on the device.
+        catalogue: where loss terms and generators are found.
+    """
+
+    def __init__(self, config: RunConfig, images: Images, backbone: Backbone, catalogue: Catalogue) -> None:
+        self._config, self._backbone, self._catalogue = config, backbone, catalogue
+        self._images = Images({**images.pictures, "start": _start(config, images, backbone)}, images.masks)
+        self._stages = [(stage, indices) for stage, indices in stage_steps(config) if indices]
+        self._before: Tensor | None = None
+        self._current: Optimisation | None = None
+        if config.steps and not config.stages:
+            self._current = Optimisation(assemble(config, self._images, backbone, catalogue))
+        elif config.steps:
+            self._current = self._stage(*self._stages[0])
+
+    def steps(self) -> Iterator[Step]:
+        """Take the steps of all stages. Raises NonFiniteLoss; `picture` is then the last good one."""
+        if self._current is None:
+            return
+        yield from self._current.steps()
+        for stage, indices in self._stages[1:]:
+            self._current = self._stage(stage, indices)
+            yield from self._current.steps()
+
+    def picture(self) -> Tensor:
+        """The output image as it is now, at full size, ``(1, 3, H, W)``."""
+        if self._current is not None and not self._stages:
+            return self._current.picture()
+        layer, start = self._layer(), self._images.pictures["start"]
+        output = layer.over(start) if layer else start
+        mask = self._images.masks.get("structure")
+        return output if mask is None else torch.lerp(self._images.pictures["structure"], output, mask)
+
+    def _layer(self) -> Layer | None:
+        """What the stages have changed so far, if one has begun."""
+        if self._current is None or self._before is None:
+            return None
+        return Layer(self._before, self._current.picture())
+
+    def _stage(self, stage: StageConfig, indices: range) -> Optimisation:
+        """A stage that goes on from the one before."""
+        layer, images = self._layer(), self._sized(stage)
+        self._before = images.pictures["start"]
+        optimiser = self._config.optimiser.model_copy(update={"lr": stage.lr or self._config.optimiser.lr})
+        config = self._config.model_copy(update={"optimiser": optimiser})
+        fed = layer.over(self._before) if layer else self._before
+        problem = assemble(config, images, self._backbone, self._catalogue, Area(stage.side), fed)
+        return Optimisation(problem, indices)
+
+    def _sized(self, stage: StageConfig) -> Images:
+        """The images at the size of a stage: a view of theirs is about as large as the backbone looks at."""
+        views = self._config.views
+        widest = {"structure": views.structure, "start": views.structure, "appearance": views.appearance}
+        info = self._backbone.info
+
+        def sized(maps: Tensor, image: str) -> Tensor:
+            side = round(stage.side / widest[image].crop[1])
+            size = Area(side).target_size(maps.shape[-2], maps.shape[-1], info)
+            return F.interpolate(maps, size=size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
+
+        return Images(
+            {image: sized(picture, image) for image, picture in self._images.pictures.items()},
+            {image: sized(mask, image) for image, mask in self._images.masks.items()},
+        )
+
+
+def stage_steps(config: RunConfig) -> list[tuple[StageConfig, range]]:
+    """The stages of a run, each with the indices of its steps, which are shared out among them."""
+    shares = [stage.share for stage in config.stages]
+    ends = [round(config.steps * sum(shares[: n + 1]) / sum(shares)) for n in range(len(shares))]
+    return list(zip(config.stages, map(range, [0, *ends[:-1]], ends), strict=True)) if shares else []
+
+
+def _start(config: RunConfig, images: Images, backbone: Backbone) -> Tensor:
+    """The picture that the output starts from."""
+    structure, appearance = images.pictures["structure"], images.pictures["appearance"]
+    if config.start == "structure":
+        return structure
+    match = correspond(
+        structure,
+        appearance,
+        backbone,
+        side=config.match.side,
+        temperature=config.match.temperature,
+        balance=config.match.balance,
+        mask=images.masks.get("appearance"),
+    )
+    made = warm_start(structure, appearance, match, config.appearance_strength)
+    mask = images.masks.get("structure")
+    return made if mask is None else torch.lerp(structure, made, mask)

@@ -1,0 +1,125 @@
+"""Figures of an output that do not belong to the network it was optimised in. Lower is better for each.
+
+Structure, against the structure image: how unlike the gradients are, and how unlike a CNN's self-similarity is.
+Appearance, against the appearance image: how far apart Lab patches and a CNN's statistics are, wherever they lie.
+All are taken at a shorter side of 256 px.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import kornia
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vitsplice.backbones.resize import Resize
+from vitsplice.colour import to_lab
+from vitsplice.contracts import Backbone, FeatureRequest, Role
+from vitsplice.errors import VitspliceError
+from vitsplice.losses.functional import self_similarity
+from vitsplice.losses.realism import gradients
+from vitsplice.plugins import Catalogue
+from vitsplice.rng import stream
+
+SIZE = 256
+CNN = "efficientnet-lite0-offline"
+"""The network of the figures that need one. It has no part in any preset of ours."""
+
+FIGURES = ("gradient-ssim", "cnn-self-similarity", "lab-patches", "cnn-statistics")
+
+PATCH, STRIDE, DIRECTIONS, QUANTILES, MOST = 7, 2, 64, 512, 100_000
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure; lower is better.
+
+    Args:
+        name: what it is called.
+        value: of the output.
+        against: the image that the output was compared with.
+        akin: the loss term that optimises the same thing, or "".
+    """
+
+    name: str
+    value: float
+    against: Role
+    akin: str = ""
+
+
+def load_cnn(catalogue: Catalogue) -> Backbone | None:
+    """The network of the figures that need one, or None where it is not installed."""
+    try:
+        return catalogue.backbone(CNN).build(None)
+    except VitspliceError:
+        return None
+
+
+@torch.no_grad()
+def figures(structure: Tensor, appearance: Tensor, output: Tensor, cnn: Backbone | None) -> list[Figure]:
+    """All figures of an output, those of a CNN only if there is one.
+
+    Args:
+        structure, appearance, output: ``(1, 3, H, W)`` in [0, 1], on one device.
+        cnn: a CNN on that device.
+    """
+    one, two = (_sized(picture, cnn) for picture in (structure, appearance))
+    made = Resize().to(output, (one.shape[-2], one.shape[-1]))
+    found = [Figure("gradient-ssim", gradient_ssim_distance(made, one), "structure", "edges")]
+    if cnn:
+        found.append(Figure("cnn-self-similarity", _compare(cnn, made, one, _self_similarity), "structure"))
+    found.append(Figure("lab-patches", patch_distance(made, two), "appearance", "patches"))
+    if cnn:
+        found.append(Figure("cnn-statistics", _compare(cnn, made, two, _statistics), "appearance"))
+    return found
+
+
+def _sized(picture: Tensor, cnn: Backbone | None) -> Tensor:
+    if cnn:
+        return Resize(SIZE)(picture, cnn.info)
+    height, width = picture.shape[-2:]
+    scale = SIZE / min(height, width)
+    return Resize().to(picture, (round(height * scale), round(width * scale)))
+
+
+def gradient_ssim_distance(output: Tensor, target: Tensor) -> float:
+    """1 - SSIM (Wang et al. 2004, window 11) of the size of the gradients of lightness, times 4. In [0, 2]."""
+    ours, theirs = (torch.hypot(*gradients(to_lab(picture)[:, :1])) * 4 for picture in (output, target))
+    return float(1 - kornia.metrics.ssim(ours, theirs, 11).mean())
+
+
+def patch_distance(output: Tensor, target: Tensor) -> float:
+    """Sliced Wasserstein distance of 7x7 Lab patches, by their quantiles along 64 random directions."""
+    rng = stream(0, "figures")
+    directions = F.normalize(torch.randn(3 * PATCH * PATCH, DIRECTIONS, generator=rng), dim=0).to(output.device)
+    at = torch.linspace(0, 1, QUANTILES, device=output.device)
+    spread = []
+    for picture in (output, target):
+        patches = F.unfold(to_lab(picture), PATCH, stride=STRIDE)[0].T @ directions
+        patches = patches[:: -(-len(patches) // MOST)]
+        spread.append(torch.quantile(patches, at, dim=0))
+    return float((spread[0] - spread[1]).abs().mean())
+
+
+def _compare(cnn: Backbone, output: Tensor, target: Tensor, distance: Callable[[Tensor, Tensor], float]) -> float:
+    """The mean distance over the CNN's maps; self-similarity looks at the last alone."""
+    info = cnn.info
+    layers = [-1] if distance is _self_similarity else list(range(-info.layers, 0))
+    requests = [FeatureRequest("map", layer) for layer in layers]
+    ours, theirs = cnn(output, requests), cnn(target, requests)
+    return sum(distance(ours[r].values, theirs[r].values) for r in requests) / len(requests)
+
+
+def _self_similarity(output: Tensor, target: Tensor) -> float:
+    return float((self_similarity(output) - self_similarity(target)).square().mean())
+
+
+def _statistics(output: Tensor, target: Tensor) -> float:
+    """How far each channel's mean and spread are off, in units of the target's spread, at most 5 of them."""
+    unit = target.std(1) + 1e-3 * target.std()
+    means = (output.mean(1) - target.mean(1)).abs() / unit
+    spreads = (output.std(1) - target.std(1)).abs() / unit
+    return float((means.clamp(max=5).mean() + spreads.clamp(max=5).mean()) / 2)

@@ -1,0 +1,42 @@
+"""A U-Net that corrects the picture it is fed, rather than making one. Ours.
+
+It begins as the identity, so that nothing has to be fitted before a warm start can be improved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vitsplice.generators.unet import UNet
+
+
+class ResidualUNet(nn.Module):
+    """``sigmoid(logit(picture) + correction)``; the correction's last convolution begins at zero.
+
+    Args:
+        margin: how far from 0 and 1 pictures are kept, so that their logits stay finite.
+        settings: of `UNet`.
+    """
+
+    def __init__(self, margin: float = 0.01, **settings: Any) -> None:
+        super().__init__()
+        self.margin = margin
+        self.unet = UNet(**settings, init_gain=0.0, squash=False)
+        last = self.unet.net[1]
+        for parameter in last.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Pictures ``(B, 3, H, W)`` in [0, 1] to pictures of the same shape."""
+        logits = torch.logit(pictures.clamp(self.margin, 1 - self.margin))
+        corrected: Tensor = torch.sigmoid(logits + self.unet(pictures))
+        return corrected
+
+
+def build(start: Tensor, options: Mapping[str, Any]) -> nn.Module:
+    """The generator for a preset; the start does not matter, it is what the generator is fed."""
+    return ResidualUNet(**options)

@@ -1,0 +1,129 @@
+"""Terms beside Splice's own: texture and patches guided by the correspondence, edges, smoothness. Ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vitsplice.colour import to_lab
+from vitsplice.contracts import (
+    MASK,
+    MATCH,
+    PICTURE,
+    BackboneInfo,
+    FeatureRequest,
+    Features,
+    LossTerm,
+    TermContext,
+)
+from vitsplice.losses.realism import edge_distance, total_variation
+from vitsplice.losses.transport import cosine_cost, relaxed_earth_mover, sliced_wasserstein
+from vitsplice.matching import assignment, similarity
+from vitsplice.rng import stream
+
+Found = Mapping[FeatureRequest, Features]
+
+OUT_OF_REACH = 10.0
+"""Cost of a place that the mask leaves out; every other cost is a few at most."""
+
+
+def shallow_requests(info: BackboneInfo) -> tuple[FeatureRequest, ...]:
+    """The layers that see texture rather than things: a sixth, a third and a half of the way up."""
+    facet = "token" if "token" in info.facets else info.structure.facet
+    layers = [max(1, round(info.layers * part)) for part in (1 / 6, 1 / 3, 1 / 2)]
+    return tuple(dict.fromkeys(FeatureRequest(facet, layer - 1 - info.layers) for layer in layers))
+
+
+def texture(context: TermContext) -> LossTerm:
+    """Relaxed earth mover's distance of shallow tokens, whose cost knows which places correspond."""
+    shallow = shallow_requests(context.backbone)
+    guide = context.options["guide"]
+
+    def function(output: Found, target: Found) -> Tensor:
+        alike, mass, allowed = called_for(output, target, context)
+        ours, theirs = (_tokens(found, shallow) for found in (output, target))
+        cost = cosine_cost(ours, theirs) + guide * (1 - alike) + OUT_OF_REACH * (allowed < 0.5)
+        return relaxed_earth_mover(cost, mass)
+
+    return LossTerm((*shallow, MATCH, MASK), function)
+
+
+def patches(context: TermContext) -> LossTerm:
+    """Sliced Wasserstein distance of Lab patches."""
+    size, stride = context.options["size"], context.options["stride"]
+    directions = _directions(3 * size * size, context.options["directions"])
+
+    def unfold(maps: Tensor) -> Tensor:
+        return F.unfold(maps, size, stride=stride)[0].T
+
+    def function(output: Found, target: Found) -> Tensor:
+        ours, theirs = (unfold(to_lab(found[PICTURE].maps)) for found in (output, target))
+        with torch.no_grad():
+            _, mass, _ = called_for(output, target, context)
+            grid = target[MATCH].grid or (1, 1)
+            spread = F.interpolate(mass.view(1, 1, *grid), size=target[PICTURE].grid, mode="nearest")
+            chances = unfold(spread).mean(1).cpu()
+            drawn = torch.multinomial(chances, len(ours), replacement=True, generator=stream(0, "patches"))
+        return sliced_wasserstein(ours, theirs[drawn.to(theirs.device)], directions.to(ours.device))
+
+    return LossTerm((PICTURE, MATCH, MASK), function)
+
+
+def edges(context: TermContext) -> LossTerm:
+    """Distance of gradients of lightness from those of the picture that the output starts from."""
+
+    def function(output: Found, target: Found) -> Tensor:
+        ours, theirs = (to_lab(found[PICTURE].maps)[:, :1] for found in (output, target))
+        return edge_distance(ours, theirs, context.options["sharpness"])
+
+    return LossTerm((PICTURE,), function)
+
+
+def smoothness(context: TermContext) -> LossTerm:
+    """Total variation of lightness and of colour."""
+
+    def function(output: Found, _: Found) -> Tensor:
+        lab = to_lab(output[PICTURE].maps)
+        light, chroma = total_variation(lab[:, :1]), total_variation(lab[:, 1:])
+        return torch.as_tensor(context.options["light"] * light + context.options["chroma"] * chroma)
+
+    return LossTerm((PICTURE,), function)
+
+
+@torch.no_grad()
+def called_for(output: Found, target: Found, context: TermContext) -> tuple[Tensor, Tensor, Tensor]:
+    """Which places of the appearance image the structure image calls for.
+
+    Returns:
+        the similarity ``(B, N, M)``, how much each target place counts ``(B, M)``, which sums to 1, and
+        whether it may be used ``(M,)``.
+    """
+    ours, theirs = output[MATCH], target[MATCH]
+    uniform = context.options["uniform"]
+    alike = similarity(ours.values, theirs.values)
+    allowed = _at(target[MASK], theirs.grid)[0, :, 0]
+    used = assignment(alike[0], context.options["temperature"], 0.0, allowed).mean(0)
+    mass = (1 - uniform) * used + uniform * allowed / allowed.sum()
+    return alike, mass[None], allowed
+
+
+def _tokens(found: Found, requests: tuple[FeatureRequest, ...]) -> Tensor:
+    """Shallow tokens on the grid of the correspondence, each layer normalised, ``(B, N, D)``."""
+    return torch.cat([F.normalize(_at(found[request], found[MATCH].grid), dim=-1) for request in requests], -1)
+
+
+def _at(features: Features, grid: tuple[int, int] | None) -> Tensor:
+    """Local features averaged on a grid, ``(B, h * w, D)``."""
+    if grid is None or features.grid == grid:
+        return features.patches
+    return F.adaptive_avg_pool2d(features.maps, grid).flatten(2).transpose(1, 2)
+
+
+@cache
+def _directions(dimensions: int, number: int) -> Tensor:
+    """Random directions, the same at every call."""
+    return F.normalize(torch.randn(dimensions, number, generator=stream(0, "directions")), dim=0)

@@ -1,0 +1,16 @@
+"""Dense semantic correspondence of two pictures, from the features of any backbone."""
+
+from vitsplice.matching.assignment import Correspondence, assign, assignment
+from vitsplice.matching.descriptors import describe, descriptor_requests, joined, similarity
+from vitsplice.matching.pair import correspond
+
+__all__ = [
+    "Correspondence",
+    "assign",
+    "assignment",
+    "correspond",
+    "describe",
+    "descriptor_requests",
+    "joined",
+    "similarity",
+]

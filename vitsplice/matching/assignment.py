@@ -1,0 +1,105 @@
+"""From similarities to a soft assignment of places to places."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vitsplice.errors import UserError
+
+ROUNDS = 10
+"""Sinkhorn rounds. Enough for a balance within a few per cent; more changes no picture."""
+
+
+def assignment(
+    similarity: Tensor, temperature: float = 0.02, balance: float = 0.2, allowed: Tensor | None = None
+) -> Tensor:
+    """A soft assignment: every place of the first picture as a mixture of places of the second.
+
+    Args:
+        similarity: ``(N, M)``.
+        temperature: of the softmax; smaller is harder.
+        balance: 0 leaves each place free to choose; 1 has every place of the second picture used alike
+            (Sinkhorn, Cuturi 2013); between them, partly.
+        allowed: ``(M,)`` in [0, 1], a place of the second picture may be used from 0.5 on; None is all.
+
+    Returns:
+        ``(N, M)``, rows sum to 1.
+
+    Raises:
+        UserError: if a value is out of range, or nothing is allowed.
+    """
+    if temperature <= 0 or not 0 <= balance <= 1:
+        raise UserError(f"temperature must be above 0 and balance within 0 .. 1: {temperature} and {balance}")
+    scores = similarity / temperature
+    if allowed is not None:
+        if not bool((allowed >= 0.5).any()):
+            raise UserError("the mask of the second picture leaves no place to take from")
+        scores = scores.masked_fill(allowed < 0.5, float("-inf"))
+    for _ in range(ROUNDS if balance > 0 else 0):
+        scores = scores - scores.logsumexp(1, keepdim=True)
+        used = scores.logsumexp(0, keepdim=True)
+        scores = scores - balance * used.masked_fill(used.isinf(), 0.0)
+    return scores.softmax(1)
+
+
+@dataclass(frozen=True)
+class Correspondence:
+    """Which places of one picture are like which of another.
+
+    Args:
+        weights: ``(N, M)`` soft assignment, rows sum to 1.
+        similarity: ``(N, M)`` cosine of the descriptors.
+        grid: ``(h, w)`` of the first picture, ``N == h * w``.
+        other_grid: of the second, ``M == h * w``.
+    """
+
+    weights: Tensor
+    similarity: Tensor
+    grid: tuple[int, int]
+    other_grid: tuple[int, int]
+
+    @property
+    def confidence(self) -> Tensor:
+        """How decided each place of the first picture is, ``(N,)`` in [0, 1]: 1 less its entropy over the greatest."""
+        entropy = -torch.special.xlogy(self.weights, self.weights).sum(1)
+        return torch.clamp(1 - entropy / math.log(max(2, self.weights.shape[1])), 0, 1)
+
+    @property
+    def best(self) -> Tensor:
+        """The most similar place of the second picture for each of the first, ``(N,)``."""
+        return self.similarity.argmax(1)
+
+    @property
+    def mutual(self) -> Tensor:
+        """Whether a place of the first picture and its best one are each other's best, ``(N,)`` bool."""
+        back = self.similarity.argmax(0)
+        here = torch.arange(len(self.best), device=self.best.device)
+        return torch.eq(back[self.best], here)
+
+    def mass(self) -> Tensor:
+        """How much each place of the second picture is used, ``(M,)``, sums to 1."""
+        return self.weights.mean(0)
+
+    def cpu(self) -> Correspondence:
+        """The same on the CPU."""
+        return Correspondence(self.weights.cpu(), self.similarity.cpu(), self.grid, self.other_grid)
+
+    def warp(self, values: Tensor) -> Tensor:
+        """Values of the second picture's places ``(M, C)`` where the first has their like, ``(N, C)``."""
+        return self.weights @ values
+
+
+def assign(
+    similarity: Tensor,
+    grid: tuple[int, int],
+    other_grid: tuple[int, int],
+    temperature: float = 0.02,
+    balance: float = 0.2,
+    allowed: Tensor | None = None,
+) -> Correspondence:
+    """The correspondence that follows from similarities ``(N, M)``. See `assignment`."""
+    return Correspondence(assignment(similarity, temperature, balance, allowed), similarity, grid, other_grid)

@@ -1,0 +1,139 @@
+"""What `vitsplice correspond` leaves behind: matched points, a warped colour map, and both as numbers."""
+
+from __future__ import annotations
+
+import colorsys
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from vitsplice.errors import OutputExists, UserError, VitspliceError
+from vitsplice.files import write_atomically
+from vitsplice.images import encode_png, to_pil
+from vitsplice.matching import Correspondence
+
+POINTS, WARPED, CONFIDENCE, NUMBERS = "matches.png", "warped.png", "confidence.png", "matches.json"
+
+
+@dataclass(frozen=True)
+class Match:
+    """A pair of places that are each other's best, in pixels of their pictures (x right, y down)."""
+
+    first: tuple[float, float]
+    second: tuple[float, float]
+    similarity: float
+    confidence: float
+
+
+def matches(found: Correspondence, first: Tensor, second: Tensor, most: int) -> list[Match]:
+    """The mutual nearest places, the most similar first, at most so many.
+
+    Args:
+        found: of the two pictures.
+        first, second: ``(1, 3, H, W)``, for their sizes.
+        most: how many.
+    """
+    similar = found.similarity.max(1).values
+    confidence, best = found.confidence, found.best
+    order = [n for n in torch.argsort(similar, descending=True).tolist() if found.mutual[n]]
+    return [
+        Match(
+            _pixel(n, found.grid, first),
+            _pixel(int(best[n]), found.other_grid, second),
+            round(float(similar[n]), 4),
+            round(float(confidence[n]), 4),
+        )
+        for n in order[:most]
+    ]
+
+
+def _pixel(place: int, grid: tuple[int, int], picture: Tensor) -> tuple[float, float]:
+    """The middle of a place on the grid."""
+    row, column = divmod(place, grid[1])
+    height, width = picture.shape[-2:]
+    return round((column + 0.5) * width / grid[1], 1), round((row + 0.5) * height / grid[0], 1)
+
+
+def warped(found: Correspondence, first: Tensor, second: Tensor) -> Tensor:
+    """The second picture's colours where the first has their like, ``(3, H, W)`` at the first's size."""
+    colours = F.adaptive_avg_pool2d(second, found.other_grid).flatten(2)[0].T
+    return _enlarged(found.warp(colours), found, first)
+
+
+def confidence_map(found: Correspondence, first: Tensor) -> Tensor:
+    """How decided each place is, from black (any would do) to white (one alone), ``(3, H, W)``."""
+    return _enlarged(found.confidence[:, None].expand(-1, 3), found, first)
+
+
+def _enlarged(values: Tensor, found: Correspondence, picture: Tensor) -> Tensor:
+    maps = values.T.reshape(1, -1, *found.grid)
+    return F.interpolate(maps, size=picture.shape[-2:], mode="bilinear", align_corners=False)[0].clamp(0, 1)
+
+
+def draw(pairs: list[Match], first: Tensor, second: Tensor, height: int = 480) -> Tensor:
+    """Both pictures side by side with a line for each match, ``(3, H, W)``."""
+    pictures = [to_pil(picture[0]) for picture in (first, second)]
+    scales = [height / picture.height for picture in pictures]
+    sized = [
+        picture.resize((round(picture.width * scale), height)) for picture, scale in zip(pictures, scales, strict=True)
+    ]
+    sheet = Image.new("RGB", (sum(picture.width for picture in sized), height))
+    sheet.paste(sized[0], (0, 0))
+    sheet.paste(sized[1], (sized[0].width, 0))
+    pen = ImageDraw.Draw(sheet)
+    for n, pair in enumerate(pairs):
+        hue = tuple(round(255 * c) for c in colorsys.hsv_to_rgb(n / max(1, len(pairs)), 0.9, 1.0))
+        start = (pair.first[0] * scales[0], pair.first[1] * scales[0])
+        end = (sized[0].width + pair.second[0] * scales[1], pair.second[1] * scales[1])
+        pen.line([start, end], fill=hue, width=1)
+        for x, y in (start, end):
+            pen.ellipse([x - 4, y - 4, x + 4, y + 4], fill=hue, outline="black")
+    return torch.frombuffer(bytearray(sheet.tobytes()), dtype=torch.uint8).view(height, -1, 3).permute(2, 0, 1) / 255
+
+
+def save(
+    folder: str | os.PathLike[str], found: Correspondence, first: Tensor, second: Tensor, points: int, *, force: bool
+) -> Path:
+    """Write everything into a folder and return it.
+
+    Raises:
+        OutputExists: if it already holds a correspondence and ``force`` is not given.
+        UserError, VitspliceError: if it cannot be written.
+    """
+    path = check(folder, force=force)
+    pairs = matches(found, first, second, points)
+    numbers = {
+        "grid": found.grid,
+        "other_grid": found.other_grid,
+        "mutual": int(found.mutual.sum()),
+        "matches": [asdict(pair) for pair in pairs],
+    }
+    files = {
+        POINTS: encode_png(draw(pairs, first, second)),
+        WARPED: encode_png(warped(found, first, second)),
+        CONFIDENCE: encode_png(confidence_map(found, first)),
+        NUMBERS: (json.dumps(numbers, indent=2) + "\n").encode(),
+    }
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        for name, data in files.items():
+            write_atomically(path / name, data)
+    except OSError as error:
+        raise VitspliceError(f"cannot write to {path}: {error.strerror or error}") from error
+    return path
+
+
+def check(folder: str | os.PathLike[str], *, force: bool) -> Path:
+    """The folder, untouched, if a correspondence may be written into it. Raises as `save` does."""
+    path = Path(folder)
+    if path.exists() and not path.is_dir():
+        raise UserError(f"output folder {path} is a file; choose another -o")
+    if not force and any((path / name).exists() for name in (POINTS, WARPED, CONFIDENCE, NUMBERS)):
+        raise OutputExists(f"{path} already holds a correspondence; choose another -o, or add --force to replace it")
+    return path
