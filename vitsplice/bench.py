@@ -67,13 +67,17 @@ class Loop:
 
 
 def bench(
-    backbone: str | None = None, steps: int = 8, told: Callable[[str], object] = lambda _: None
+    backbone: str | None = None,
+    steps: int = 8,
+    quick_steps: int | None = None,
+    told: Callable[[str], object] = lambda _: None,
 ) -> dict[str, Any]:
     """Measure everything.
 
     Args:
         backbone: in place of the presets' own.
         steps: how many of each loop are timed.
+        quick_steps: to cut the preset quick to, or None for all of it.
         told: called with what is being measured.
 
     Returns:
@@ -107,7 +111,7 @@ def bench(
         "backbone_share_of_matmul_rate": passes,
         "pass_seconds_by_size": sizes,
         "pass_seconds_by_views": views,
-        "quick_seconds": stages(name),
+        "quick_seconds": stages(name, quick_steps),
         "peak_memory_mib": peak_memory(),
     }
 
@@ -202,9 +206,9 @@ def _problem(settings: RunConfig, network: Backbone) -> Problem:
     return assemble(settings, images, network, catalogue())
 
 
-def stages(backbone: str) -> dict[str, float]:
+def stages(backbone: str, steps: int | None = None) -> dict[str, float]:
     """Seconds of each part of `quick` on the packaged pair."""
-    run = Run(*example(), settings_for("quick", backbone=backbone))
+    run = Run(*example(), settings_for("quick", backbone=backbone, steps=steps))
     for _ in run.steps():
         pass
     return run.seconds | {"figures": _timed(run.figures)}

@@ -161,10 +161,10 @@ class OptimiserConfig(_Settings):
 class MatchConfig(_Settings):
     """The correspondence behind a warm start: see `vitsplice.matching`.
 
-    Pictures are matched at about ``side * side`` pixels.
+    Pictures are matched on a grid of about ``places * places``.
     """
 
-    side: int = Field(default=672, ge=16, le=4096)
+    places: int = Field(default=48, ge=2, le=256)
     temperature: float = Field(default=0.02, gt=0, le=10)
     balance: float = Field(default=0.2, ge=0, le=1)
 

@@ -6,10 +6,17 @@ import torch
 from vitsplice.config import load
 from vitsplice.engine.loop import Optimisation
 from vitsplice.engine.problem import assemble
+from vitsplice.engine.targets import Images
 from vitsplice.errors import NonFiniteLoss
 from vitsplice.plugins import catalogue
 
 TINY = catalogue().presets["tiny"].path.read_text()
+
+
+def images(pair, device="cpu"):
+    """The images of a run that starts from the structure image."""
+    structure, appearance = (picture.to(device) for picture in pair)
+    return Images({"structure": structure, "appearance": appearance, "start": structure})
 
 
 class Counting:
@@ -29,7 +36,7 @@ class Counting:
 def optimisation(vit, pair, *overrides):
     config = load(TINY, "tiny", overrides)
     counting = Counting(vit)
-    problem = assemble(config, *pair, counting, catalogue(), torch.device("cpu"))
+    problem = assemble(config, images(pair), counting, catalogue())
     return Optimisation(problem), counting
 
 
@@ -138,7 +145,8 @@ def test_identity_on_the_structure_image_is_an_option(vit, pair):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA on this machine")
 def test_on_cuda(vit, pair):
-    problem = assemble(load(TINY, "tiny"), *pair, vit, catalogue(), torch.device("cuda"))
+    config, device = load(TINY, "tiny"), torch.device("cuda")
+    problem = assemble(config, images(pair, device), vit.to(device, torch.float32), catalogue())
     try:
         assert all(math.isfinite(step.total) for step in Optimisation(problem).steps())
     finally:

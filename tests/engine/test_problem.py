@@ -1,8 +1,8 @@
 import pytest
-import torch
 
 from vitsplice.config import BackboneConfig, load
 from vitsplice.engine.problem import assemble, load_backbone
+from vitsplice.engine.targets import Images
 from vitsplice.errors import ConfigError, UnknownName, WeightsUnavailable
 from vitsplice.plugins import catalogue
 
@@ -10,7 +10,9 @@ TINY = catalogue().presets["tiny"].path.read_text()
 
 
 def build(vit, pair, *overrides):
-    return assemble(load(TINY, "tiny", overrides), *pair, vit, catalogue(), torch.device("cpu"))
+    structure, appearance = pair
+    images = Images({"structure": structure, "appearance": appearance, "start": structure})
+    return assemble(load(TINY, "tiny", overrides), images, vit, catalogue())
 
 
 def test_a_fallback_is_taken_and_recorded():

@@ -35,7 +35,7 @@ def test_a_built_in_name_given_again_is_a_conflict(shelf: Shelf) -> None:
     said = message(PluginConflict, "paper", "preset")
     assert "vitsplice and vitsplice-thief each give a preset 'paper'" in said
     assert "Uninstall vitsplice-thief," in said
-    assert catalogue().preset("quick").name == "quick"
+    assert catalogue().preset("swift").name == "swift"
 
 
 def test_one_name_for_two_kinds_is_no_conflict(shelf: Shelf) -> None:

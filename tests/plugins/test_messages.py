@@ -17,7 +17,7 @@ def test_an_unknown_name_offers_the_nearest(shelf: Shelf, monkeypatch: pytest.Mo
 
 def test_an_unknown_name_offers_all_when_none_is_near(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VITSPLICE_PLUGINS", "")
-    assert "there are paper, quick" in message(UnknownName, "zzz", "preset")
+    assert "there are paper, swift" in message(UnknownName, "zzz", "preset")
     assert "no loss term 'zzz'; there is none at all" in message(UnknownName, "zzz", "loss")
     assert "no generator 'zzz'" in message(UnknownName, "zzz", "generator")
 

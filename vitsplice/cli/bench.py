@@ -13,12 +13,15 @@ def bench(
         str | None, typer.Option(help="Name of a backbone. Without it: the presets' own, or their fallback.")
     ] = None,
     steps: Annotated[int, typer.Option(min=1, max=1000, help="How many steps of each loop are timed.")] = 8,
+    quick_steps: Annotated[
+        int | None, typer.Option(min=0, help="Cut the preset quick to so many steps; without it: all of them.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Time steps of the presets beside a plain loop of the published recipe, in one run. Takes some minutes."""
     from vitsplice.bench import bench as measured
 
-    found = measured(backbone, steps, told=lambda what: typer.echo(f"measuring {what}", err=True))
+    found = measured(backbone, steps, quick_steps, told=lambda what: typer.echo(f"measuring {what}", err=True))
     if as_json:
         typer.echo(json.dumps(found, indent=2))
     else:

@@ -19,9 +19,9 @@ def correspond(
     backbone: Annotated[
         str | None, typer.Option(help="Name of a backbone. Without it: that of the preset quick.")
     ] = None,
-    side: Annotated[
-        int, typer.Option(min=16, max=4096, help="Pictures are matched at about SIDE x SIDE pixels.")
-    ] = 672,
+    places: Annotated[
+        int, typer.Option(min=2, max=256, help="Pictures are matched on a grid of about so many places a side.")
+    ] = 48,
     temperature: Annotated[float, typer.Option(help="Of the assignment, above 0; smaller is harder.")] = 0.02,
     balance: Annotated[
         float, typer.Option(min=0, max=1, help="0: places choose freely; 1: all of B is used alike (Sinkhorn).")
@@ -48,7 +48,7 @@ def correspond(
     if substitution:
         typer.echo(f"note: {substitution}", err=True)
     network = network.to(place, torch.float32)
-    found = match(one.to(place), two.to(place), network, side=side, temperature=temperature, balance=balance).cpu()
+    found = match(one.to(place), two.to(place), network, places=places, temperature=temperature, balance=balance).cpu()
     folder = matches.save(out, found, one, two, points, force=force)
     typer.echo(f"{int(found.mutual.sum())} of {len(found.best)} places are mutual nearest neighbours", err=True)
     typer.echo(str(folder / matches.POINTS))

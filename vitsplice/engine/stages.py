@@ -123,7 +123,7 @@ def _start(config: RunConfig, images: Images, backbone: Backbone) -> Tensor:
         structure,
         appearance,
         backbone,
-        side=config.match.side,
+        places=config.match.places,
         temperature=config.match.temperature,
         balance=config.match.balance,
         mask=images.masks.get("appearance"),

@@ -66,9 +66,8 @@ def patches(context: TermContext) -> LossTerm:
             _, mass, _ = called_for(output, target, context)
             grid = target[MATCH].grid or (1, 1)
             spread = F.interpolate(mass.view(1, 1, *grid), size=target[PICTURE].grid, mode="nearest")
-            chances = unfold(spread).mean(1).cpu()
-            drawn = torch.multinomial(chances, len(ours), replacement=True, generator=stream(0, "patches"))
-        return sliced_wasserstein(ours, theirs[drawn.to(theirs.device)], directions.to(ours.device))
+            drawn = _in_proportion(unfold(spread).mean(1), len(ours))
+        return sliced_wasserstein(ours, theirs[drawn], directions.to(ours.device))
 
     return LossTerm((PICTURE, MATCH, MASK), function)
 
@@ -121,6 +120,13 @@ def _at(features: Features, grid: tuple[int, int] | None) -> Tensor:
     if grid is None or features.grid == grid:
         return features.patches
     return F.adaptive_avg_pool2d(features.maps, grid).flatten(2).transpose(1, 2)
+
+
+def _in_proportion(mass: Tensor, number: int) -> Tensor:
+    """So many indices, each as often as its mass ``(N,)`` has it; evenly spaced, so that nothing is left to chance."""
+    ends = (mass / mass.sum()).cumsum(0)
+    at = (torch.arange(number, device=mass.device) + 0.5) / number
+    return torch.searchsorted(ends, at).clamp(max=len(mass) - 1)
 
 
 @cache

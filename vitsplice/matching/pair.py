@@ -18,7 +18,7 @@ def correspond(
     second: Tensor,
     backbone: Backbone,
     *,
-    side: int = 672,
+    places: int = 48,
     temperature: float = 0.02,
     balance: float = 0.2,
     mask: Tensor | None = None,
@@ -28,12 +28,14 @@ def correspond(
     Args:
         first, second: ``(1, 3, H, W)`` in [0, 1], on the backbone's device; their sizes may differ.
         backbone: any.
-        side: pictures are brought to about ``side * side`` pixels, aspect kept.
+        places: pictures are brought to a size of about ``places * places`` places, aspect kept.
         temperature, balance: see `assignment`.
         mask: ``(1, 1, H, W)`` in [0, 1] over the second picture: what may be taken from it; None is all.
     """
-    area = Area(side)
-    one, two = (describe(backbone, area(picture, backbone.info)) for picture in (first, second))
+    info = backbone.info
+    finest = max(1, info.stride // 2) if info.structure.facet == "map" else info.stride
+    area = Area(places * finest)
+    one, two = (describe(backbone, area(picture, info)) for picture in (first, second))
     grid, other = one.grid or (1, 1), two.grid or (1, 1)
     allowed = None if mask is None else F.adaptive_avg_pool2d(mask, other).flatten()
     return assign(similarity(one.values, two.values)[0], grid, other, temperature, balance, allowed)

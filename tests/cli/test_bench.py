@@ -1,0 +1,16 @@
+import json
+
+import pytest
+
+
+@pytest.mark.real
+def test_bench_tells_ratios(vitsplice):
+    pytest.importorskip("vitsplice_offline", reason="the plugin vitsplice-offline is not installed")
+    done = vitsplice("bench", "--steps", 1, "--json", "--quick-steps", 2)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    plain, *others = found["steps"]
+    assert plain["of_plain"]["median"] == 1.0
+    assert all(0 < loop["of_plain"]["median"] < 1.2 for loop in others)
+    assert 0 < found["backbone_share_of_matmul_rate"]["float32"] < 1.5
+    assert found["peak_memory_mib"] > 100

@@ -1,0 +1,126 @@
+import pytest
+import torch
+
+from vitsplice.config import load
+from vitsplice.engine.stages import Layer, Staged, stage_steps
+from vitsplice.engine.targets import Images
+from vitsplice.errors import ConfigError
+from vitsplice.plugins import catalogue
+
+QUICK = catalogue().presets["quick"].path.read_text()
+SMALL = (
+    "backbone={name: tiny-vit}",
+    "match.places=6",
+    "stages=[{side: 32, share: 3}, {side: 40, share: 1, lr: 0.005}]",
+    "steps=8",
+    "figures=none",
+    "precision=float32",
+)
+
+
+def staged(vit, pair, *overrides, masks=None):
+    structure, appearance = pair
+    config = load(QUICK, "quick", [*SMALL, *overrides])
+    return Staged(config, Images({"structure": structure, "appearance": appearance}, masks or {}), vit, catalogue())
+
+
+def test_steps_are_shared_out_and_numbered_through(vit, pair):
+    made = staged(vit, pair)
+    assert [list(indices) for _, indices in stage_steps(load(QUICK, "quick", SMALL))] == [[*range(6)], [6, 7]]
+    assert [step.index for step in made.steps()] == list(range(8))
+    assert made.picture().shape == pair[0].shape
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_fewer_steps_than_stages_are_taken_too(vit, pair, steps):
+    assert len(list(staged(vit, pair, f"steps={steps}").steps())) == steps
+
+
+def test_without_steps_the_output_is_the_warm_start(vit, pair):
+    made = staged(vit, pair, "steps=0")
+    assert list(made.steps()) == []
+    assert not torch.equal(made.picture(), pair[0])
+    assert made.picture().shape == pair[0].shape
+
+
+def test_before_the_first_step_the_output_is_the_start(vit, pair):
+    made, start = staged(vit, pair), staged(vit, pair, "steps=0")
+    torch.testing.assert_close(made.picture(), start.picture(), atol=0.02, rtol=0)  # logits are kept finite
+
+
+def test_a_stage_goes_on_where_the_one_before_ended(vit, pair):
+    made = staged(vit, pair)
+    steps = made.steps()
+    for _ in range(6):
+        next(steps)
+    ended = made.picture()
+    next(steps)
+    start = staged(vit, pair, "steps=0").picture()
+    assert (made.picture() - ended).abs().mean() < 0.5 * (ended - start).abs().mean()
+
+
+def test_the_same_seed_gives_the_same_bytes(vit, pair):
+    first, second, other = (staged(vit, pair, f"seed={seed}") for seed in (1, 1, 2))
+    pictures = []
+    for made in (first, second, other):
+        list(made.steps())
+        pictures.append(made.picture())
+    assert torch.equal(pictures[0], pictures[1])
+    assert not torch.equal(pictures[0], pictures[2])
+
+
+def test_outside_its_mask_the_structure_image_is_kept(vit, pair):
+    mask = torch.zeros(1, 1, 40, 48)
+    mask[..., :24] = 1
+    made = staged(vit, pair, masks={"structure": mask})
+    list(made.steps())
+    picture = made.picture()
+    assert torch.equal(picture[..., 24:], pair[0][..., 24:])
+    assert not torch.equal(picture[..., :24], pair[0][..., :24])
+
+
+def test_an_appearance_mask_keeps_its_colours_out(vit, pair):
+    structure, appearance = pair
+    appearance = appearance.clone()
+    appearance[..., 24:] = torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1)
+    mask = torch.zeros(1, 1, 40, 48)
+    mask[..., :24] = 1
+    with_red, without = (
+        staged(vit, (structure, appearance), "steps=0", "match.balance=1", masks=masks).picture()
+        for masks in ({}, {"appearance": mask})
+    )
+    redness = [float((picture[:, 0] - picture[:, 1:].mean(1)).mean()) for picture in (with_red, without)]
+    assert redness[0] > redness[1] + 0.05
+
+
+def test_strengths_are_weights(vit, pair):
+    def first(*overrides):
+        return next(staged(vit, pair, *overrides).steps())
+
+    plain, strong = first(), first("appearance_strength=2")
+    assert strong.losses == plain.losses
+    texture = sum(
+        weight * plain.losses[name] for name, weight in (("texture", 8), ("appearance", 0.02), ("patches", 2))
+    )
+    assert strong.total - plain.total == pytest.approx(texture, rel=1e-4)
+    kept = first("structure_strength=0")
+    assert kept.total == pytest.approx(texture, rel=1e-4)
+
+
+def test_a_residual_unet_begins_as_the_start(vit, pair):
+    generator = "generator={name: residual-unet, options: {channels: [4, 4]}}"
+    made, start = staged(vit, pair, generator), staged(vit, pair, "steps=0")
+    torch.testing.assert_close(made.picture(), start.picture(), atol=0.02, rtol=0)
+    steps = list(made.steps())
+    assert len(steps) == 8
+    assert not torch.equal(made.picture(), start.picture())
+
+
+def test_a_canvas_cannot_keep_the_appearance_image(vit, pair):
+    with pytest.raises(ConfigError, match="holds the output picture itself"):
+        staged(vit, pair, "terms.identity={loss: identity, weight: 1}")
+
+
+def test_a_layer_is_what_was_changed():
+    before, after = torch.full((1, 3, 4, 4), 0.5), torch.full((1, 3, 4, 4), 0.6)
+    torch.testing.assert_close(Layer(before, after).over(torch.full((1, 3, 9, 7), 0.2)), torch.full((1, 3, 9, 7), 0.3))

@@ -1,0 +1,57 @@
+import torch
+
+from tests.engine.test_loop import Counting
+from vitsplice.backbones.resize import Resize
+from vitsplice.config import ViewsConfig
+from vitsplice.contracts import MATCH, PICTURE, FeatureRequest
+from vitsplice.engine.targets import Images, Targets
+
+KEY = FeatureRequest("key")
+
+
+def images(pair):
+    return Images({"structure": pair[0], "appearance": pair[1], "start": pair[0].flip(1)})
+
+
+def config(bank):
+    view = {"crop": [0.9, 0.9], "shape": "picture", "bank": bank, "flip": 0}
+    return ViewsConfig.model_validate({"structure": view, "appearance": view})
+
+
+def test_a_bank_is_looked_at_once_a_view_and_gives_the_same(vit, pair):
+    counting, settings = Counting(vit), config(3)
+    banked = Targets(images(pair), counting, Resize(32), settings)
+    fresh = Targets(images(pair), vit, Resize(32), config(None))
+    seen = set()
+    for step in range(30):
+        views = images(pair).views(settings, 0, step)
+        place = ("appearance", "crop")
+        seen.add(views[place])
+        found = banked({place: [KEY]}, views)[place][KEY]
+        torch.testing.assert_close(found.values, fresh({place: [KEY]}, views)[place][KEY].values)
+    assert len(seen) == 3
+    assert len(counting.passes) == 3
+    assert not any(gradients for _, gradients in counting.passes)
+
+
+def test_views_of_the_picture_s_shape_keep_it(vit, pair):
+    view = images(pair).views(config(3), 0, 0)["structure", "crop"]
+    assert (view.height, view.width) == (36, 43)
+
+
+def test_the_start_is_seen_as_the_structure_image_is(pair):
+    views = images(pair).views(ViewsConfig(), 5, 7)
+    assert views["start", "crop"] == views["structure", "crop"]
+
+
+def test_pixels_need_no_pass_of_the_backbone(vit, pair):
+    counting = Counting(vit)
+    targets = Targets(images(pair), counting, Resize(32), config(None))
+    views = images(pair).views(config(None), 0, 0)
+    start, appearance = ("start", "crop"), ("appearance", "crop")
+    found = targets({start: [PICTURE], appearance: [KEY, MATCH, PICTURE]}, views)
+    assert counting.passes == [(1, False)]
+    assert set(found[start]) == {PICTURE}
+    assert found[appearance][MATCH].grid == found[appearance][KEY].grid
+    seen = Resize(32)(views[start](images(pair).pictures["start"]), vit.info)
+    torch.testing.assert_close(found[start][PICTURE].maps, seen)

@@ -1,0 +1,52 @@
+import pytest
+import torch
+
+from tests.conftest import noise
+from vitsplice.colour import to_lab
+from vitsplice.engine.warmstart import warm_start
+from vitsplice.matching import assign
+
+
+def halves(left, right, size=96):
+    picture = torch.zeros(1, 3, size, size)
+    picture[..., : size // 2] = torch.tensor(left).view(1, 3, 1, 1)
+    picture[..., size // 2 :] = torch.tensor(right).view(1, 3, 1, 1)
+    return (picture + 0.04 * (noise(1, 1, size, size) - 0.5)).clamp(0, 1)
+
+
+@pytest.fixture
+def crossed():
+    """A structure and an appearance image whose like halves lie on opposite sides, and their correspondence."""
+    structure, appearance = halves((0.2, 0.2, 0.2), (0.8, 0.8, 0.8)), halves((0.9, 0.6, 0.1), (0.1, 0.5, 0.2))
+    column = torch.arange(64) % 8
+    alike = (column[:, None] // 4 != column[None] // 4).float()
+    return structure, appearance, assign(alike, (8, 8), (8, 8), balance=0.0)
+
+
+def test_colours_go_to_corresponding_places(crossed):
+    structure, appearance, match = crossed
+    made = to_lab(warm_start(structure, appearance, match))
+    wanted = to_lab(appearance)
+    for ours, theirs in ((slice(0, 40), slice(56, 96)), (slice(56, 96), slice(0, 40))):
+        torch.testing.assert_close(
+            made[..., ours].mean((0, 2, 3)), wanted[..., theirs].mean((0, 2, 3)), atol=0.02, rtol=0
+        )
+
+
+def test_edges_stay_where_they_are_in_the_structure_image(crossed):
+    made = to_lab(warm_start(*crossed))[:, :1]
+    across = made.diff(dim=-1).abs().mean((0, 1, 2))
+    assert across.argmax() == 47
+
+
+def test_strength_goes_from_the_structure_image_to_the_whole(crossed):
+    none, half, full = (warm_start(*crossed, strength) for strength in (0.0, 0.5, 1.0))
+    torch.testing.assert_close(none, crossed[0])
+    torch.testing.assert_close(half, (none + full) / 2)
+
+
+def test_sizes_may_differ_and_the_output_has_the_structure_image_s(crossed):
+    structure, appearance, match = crossed
+    made = warm_start(structure[..., :80, :], appearance[..., :50], match)
+    assert made.shape == (1, 3, 80, 96)
+    assert 0 <= made.min() <= made.max() <= 1

@@ -1,0 +1,60 @@
+import pytest
+import torch
+
+from tests.conftest import noise
+from vitsplice.errors import UserError
+from vitsplice.matching import assign, assignment
+
+
+def test_rows_are_mixtures_and_a_clear_best_takes_all():
+    similarity = torch.tensor([[0.9, 0.1, 0.0], [0.0, 0.1, 0.8]])
+    weights = assignment(similarity, 0.02, 0.0)
+    torch.testing.assert_close(weights.sum(1), torch.ones(2))
+    assert weights.argmax(1).tolist() == [0, 2]
+    assert weights.max(1).values.min() > 0.99
+
+
+def test_balanced_every_place_is_used_alike_and_free_some_are_not():
+    similarity = noise(30, 30)
+    similarity[:, 0] += 0.5  # everyone's favourite
+    used = {balance: assignment(similarity, 0.1, balance).sum(0) for balance in (0.0, 0.5, 1.0)}
+    assert used[0.0].max() > 5
+    assert used[0.0].max() > used[0.5].max() > used[1.0].max()
+    torch.testing.assert_close(used[1.0], torch.ones(30), atol=0.05, rtol=0)
+
+
+def test_what_the_mask_leaves_out_is_never_taken():
+    allowed = torch.tensor([1.0, 0.0, 1.0])
+    for balance in (0.0, 1.0):
+        weights = assignment(torch.tensor([[0.1, 0.9, 0.2]] * 4), 0.05, balance, allowed)
+        assert weights[:, 1].max() == 0
+        torch.testing.assert_close(weights.sum(1), torch.ones(4))
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"temperature": 0}, "temperature"),
+        ({"balance": 2}, "balance"),
+        ({"allowed": torch.zeros(3)}, "leaves no place"),
+    ],
+)
+def test_values_out_of_range(values, told):
+    with pytest.raises(UserError, match=told):
+        assignment(noise(2, 3), **values)
+
+
+def test_a_permutation_is_found_again_and_is_mutual():
+    order = torch.randperm(12, generator=torch.Generator().manual_seed(1))
+    found = assign(torch.eye(12)[order], (3, 4), (4, 3))
+    assert torch.equal(found.best, order)
+    assert found.mutual.all()
+    assert found.confidence.min() > 0.99
+    values = noise(12, 2)
+    torch.testing.assert_close(found.warp(values), values[order], atol=1e-4, rtol=0)
+    torch.testing.assert_close(found.mass(), torch.full((12,), 1 / 12), atol=1e-4, rtol=0)
+
+
+def test_where_all_are_alike_nothing_is_sure():
+    found = assign(torch.zeros(4, 9), (2, 2), (3, 3))
+    torch.testing.assert_close(found.confidence, torch.zeros(4), atol=1e-5, rtol=0)

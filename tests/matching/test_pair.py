@@ -1,0 +1,60 @@
+import torch
+
+from tests.conftest import noise
+from vitsplice.contracts import Features
+from vitsplice.matching import correspond, descriptor_requests, joined, similarity
+from vitsplice.matching.descriptors import on_grid
+
+
+def test_a_picture_corresponds_to_itself(backbone, pair):
+    found = correspond(pair[0], pair[0], backbone, places=6, balance=0.0)
+    assert found.mutual.all()
+    assert torch.equal(found.best, torch.arange(len(found.best)))
+
+
+def test_a_flipped_picture_corresponds_to_its_mirror_image(vit):
+    picture = torch.nn.functional.interpolate(noise(1, 3, 6, 6, seed=4), size=(48, 48), mode="nearest")
+    found = correspond(picture, picture.flip(-1), vit, places=6, balance=0.0)
+    columns = torch.arange(6)
+    mirrored = (torch.arange(6)[:, None] * 6 + columns.flip(0)).flatten()
+    assert (found.best == mirrored).float().mean() > 0.5  # positions take part in a random ViT's features
+
+
+def test_the_grids_are_each_picture_s_own(vit, pair):
+    found = correspond(pair[0], pair[1][..., :24], vit, places=6)
+    assert found.grid[0] < found.grid[1]
+    assert found.other_grid[0] > found.other_grid[1]
+    assert found.weights.shape == (found.grid[0] * found.grid[1], found.other_grid[0] * found.other_grid[1])
+
+
+def test_a_mask_keeps_to_its_part(vit, pair):
+    mask = torch.zeros(1, 1, 40, 48)
+    mask[..., :24] = 1
+    found = correspond(pair[0], pair[1], vit, places=6, mask=mask)
+    used = found.mass().view(found.other_grid)
+    assert used[:, found.other_grid[1] // 2 + 1 :].sum() == 0
+
+
+def test_descriptors_are_asked_for_by_what_the_backbone_has(vit, cnn):
+    assert [str(r) for r in descriptor_requests(vit.info)] == ["key[-3]", "key[-1]", "token[-1]"]
+    assert [str(r) for r in descriptor_requests(cnn.info)] == ["map[-2]", "map[-1]"]
+
+
+def test_features_of_several_grids_are_joined_on_the_finest(cnn, pair):
+    requests = descriptor_requests(cnn.info)
+    found = cnn(torch.nn.functional.interpolate(pair[0], size=(64, 64)), requests)
+    both = joined(found, requests)
+    assert both.grid == found[requests[0]].grid
+    assert both.values.shape[-1] == sum(found[request].values.shape[-1] for request in requests)
+
+
+def test_a_constant_stays_one_on_another_grid():
+    assert on_grid(Features(torch.full((1, 6, 2), 3.0), (2, 3)), (4, 5)).unique().tolist() == [3.0]
+
+
+def test_similarity_is_a_cosine_around_the_common_centre():
+    first, second = noise(1, 5, 8, seed=1) + 10, noise(1, 7, 8, seed=2) + 10
+    found = similarity(first, second)
+    assert found.shape == (1, 5, 7)
+    assert found.abs().max() <= 1 + 1e-6
+    assert found.min() < 0  # without the centre all would be near 1

@@ -1,0 +1,46 @@
+import pytest
+import torch
+
+from tests.conftest import noise
+from vitsplice.figures import FIGURES, figures, gradient_ssim_distance, patch_distance
+
+
+def photograph(seed, side=96):
+    return torch.nn.functional.interpolate(noise(1, 3, 12, 12, seed=seed), size=(side, side), mode="bicubic").clamp(
+        0, 1
+    )
+
+
+def by_name(structure, appearance, output, cnn):
+    return {figure.name: figure.value for figure in figures(structure, appearance, output, cnn)}
+
+
+def test_the_image_itself_is_nothing_away(cnn):
+    structure, appearance = photograph(1), photograph(2)
+    kept, taken = (by_name(structure, appearance, output, cnn) for output in (structure, appearance))
+    assert tuple(kept) == FIGURES
+    for name in FIGURES[:2]:
+        assert kept[name] == pytest.approx(0, abs=1e-5)
+        assert taken[name] > 1e-4
+    for name in FIGURES[2:]:
+        assert taken[name] == pytest.approx(0, abs=1e-5)
+        assert kept[name] > 1e-3
+
+
+def test_without_a_cnn_the_others_are_still_told():
+    assert tuple(by_name(photograph(1), photograph(2), photograph(1), None)) == (FIGURES[0], FIGURES[2])
+
+
+def test_structure_is_blind_to_colour_and_appearance_to_place():
+    picture = photograph(3)
+    assert gradient_ssim_distance((picture + 0.05).clamp(0, 1), picture) < 0.2 * gradient_ssim_distance(
+        photograph(4), picture
+    )
+    assert patch_distance(picture.flip(-1).flip(-2), picture) < 0.3 * patch_distance(photograph(4), picture)
+
+
+def test_more_noise_is_farther():
+    picture, speckle = photograph(5), noise(1, 3, 96, 96) - 0.5
+    found = [gradient_ssim_distance((picture + amount * speckle).clamp(0, 1), picture) for amount in (0, 0.1, 0.4)]
+    assert found == sorted(found)
+    assert found[2] > found[1] > found[0]
