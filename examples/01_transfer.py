@@ -1,4 +1,4 @@
-"""One picture from two, from Python: a few steps of the paper's recipe, and what comes back.
+"""One picture from two, from Python: a few steps of `quick`, and what comes back.
 
 python examples/01_transfer.py [STRUCTURE APPEARANCE]
 """
@@ -12,9 +12,8 @@ structure, appearance = sys.argv[1:3] if len(sys.argv) > 2 else example()
 result = vitsplice.splice(
     structure,
     appearance,
-    preset="paper",
+    preset="quick",
     steps=10,
-    size=224,
     on_step=lambda step: print(f"step {step.index}: {step.total:.4g}"),
 )
 print("backbone:", result.settings.backbone.name)

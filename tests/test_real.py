@@ -2,10 +2,15 @@
 
 import csv
 import json
+import subprocess
+import sys
 
 import pytest
 
 from vitsplice.cli import main
+from vitsplice.figures import figures, load_cnn
+from vitsplice.images import example, read, resize_to, write_png
+from vitsplice.plugins import catalogue
 
 pytestmark = pytest.mark.real
 
@@ -38,3 +43,46 @@ def test_thirty_steps_of_the_paper_s_recipe(tmp_path, capsys, monkeypatch):
 
     assert float(rows[29]["total"]) < float(rows[0]["total"])
     assert unaugmented(rows[29]) < 0.97 * unaugmented(rows[0])
+
+
+def figures_of(folder):
+    return {figure["name"]: figure for figure in json.loads((folder / "run.json").read_text())["figures"]}
+
+
+@pytest.mark.parametrize(("preset", "steps"), [("instant", None), ("quick", 24)])
+def test_ours_on_the_packaged_pair(tmp_path, capsys, monkeypatch, preset, steps):
+    pytest.importorskip("vitsplice_offline", reason="the plugin vitsplice-offline is not installed")
+    monkeypatch.chdir(tmp_path)
+    cut = [] if steps is None else ["--steps", str(steps)]
+    assert main(["run", "--preset", preset, *cut, "-o", "out"]) == 0
+    said = capsys.readouterr().err
+    assert "lower is better" in said
+    assert ("optimised by this run" in said) == (preset == "quick")
+
+    structure, appearance = (read(path).pixels for path in example())
+    output = read(tmp_path / "out" / "output.png").pixels
+    assert output.shape == structure.shape
+    found = figures_of(tmp_path / "out")
+    before = {figure.name: figure.value for figure in figures(structure, appearance, structure, load_cnn(catalogue()))}
+    assert found["lab-patches"]["value"] < 0.7 * before["lab-patches"]
+    assert found["cnn-statistics"]["value"] < 0.9 * before["cnn-statistics"]
+    assert found["cnn-self-similarity"]["value"] < 0.03  # the appearance image itself: above 0.05
+    assert found["lab-patches"]["optimised"] == (preset == "quick")
+
+
+def test_a_large_picture_stays_within_memory(tmp_path):
+    pytest.importorskip("vitsplice_offline", reason="the plugin vitsplice-offline is not installed")
+    large = tmp_path / "large.png"
+    write_png(large, resize_to(read(example()[0]).pixels, 2048)[0])
+    script = (
+        "import resource, sys, vitsplice\n"
+        "result = vitsplice.splice(*sys.argv[1:3], preset='quick', steps=2)\n"
+        "print(*result.pixels.shape, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(large), str(example()[1])], capture_output=True, text=True, check=True
+    )
+    channels, height, width, mebibytes = map(int, done.stdout.split())
+    assert channels == 3
+    assert min(height, width) == 2048
+    assert mebibytes < 4096

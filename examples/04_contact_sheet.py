@@ -1,0 +1,53 @@
+"""The README's picture: structure, appearance, `instant` and `quick` on the packaged pairs, and how long each took.
+
+python examples/04_contact_sheet.py SHEET.png [--steps N]
+"""
+
+import argparse
+import time
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageDraw, ImageFont
+
+import vitsplice
+from vitsplice.images import EXAMPLE_PAIRS, example, read, write_png
+
+HEIGHT, BAR, GAP = 224, 22, 6
+
+
+def cell(pixels, text):
+    """A picture of one height over its caption, (3, H, W)."""
+    width = round(pixels.shape[-1] * HEIGHT / pixels.shape[-2])
+    sized = F.interpolate(pixels[None], (HEIGHT, width), mode="bicubic", antialias=True)[0].clamp(0, 1)
+    bar = Image.new("RGB", (width, BAR), "white")
+    ImageDraw.Draw(bar).text((2, 4), text, fill="black", font=ImageFont.load_default(13))
+    caption = torch.from_numpy(np.array(bar)).permute(2, 0, 1) / 255
+    return F.pad(torch.cat([sized, caption], 1), (0, GAP), value=1.0)
+
+
+def transferred(structure, appearance, preset, steps):
+    began = time.perf_counter()
+    result = vitsplice.splice(structure, appearance, preset=preset, steps=steps, overrides=["figures=none"])
+    return cell(result.pixels, f"{preset}, {time.perf_counter() - began:.0f} s")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("sheet")
+    parser.add_argument("--steps", type=int, default=None, help="cut `quick` to so many steps")
+    arguments = parser.parse_args()
+    rows = []
+    for name in EXAMPLE_PAIRS:
+        pair = example(name)
+        shown = [cell(read(path).pixels[0], what) for path, what in zip(pair, ("structure", "appearance"), strict=True)]
+        shown += [transferred(*pair, "instant", None), transferred(*pair, "quick", arguments.steps)]
+        rows.append(torch.cat(shown, -1))
+    width = max(row.shape[-1] for row in rows)
+    write_png(arguments.sheet, torch.cat([F.pad(row, (0, width - row.shape[-1]), value=1.0) for row in rows], 1))
+    print(arguments.sheet)
+
+
+if __name__ == "__main__":
+    main()

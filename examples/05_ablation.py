@@ -1,0 +1,62 @@
+"""Which part of `quick` buys what: mean figures over pairs of photographs, with one part left out at a time.
+
+A pair is a folder with structure.jpg and appearance.jpg. The table goes to standard output, as Markdown.
+
+python examples/05_ablation.py FOLDER_OF_PAIRS [--steps N] [--only NAME ...]
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+import vitsplice
+from vitsplice.figures import FIGURES
+
+VARIANTS = {
+    "quick": (),
+    "instant (no training)": ("steps=0",),
+    "without the warm start": ("start=structure",),
+    "without structure": ("terms.structure.weight=0",),
+    "without appearance ([CLS])": ("terms.appearance.weight=0",),
+    "without texture": ("terms.texture.weight=0",),
+    "texture without its guide": ("terms.texture.options.guide=0.0",),
+    "every target place alike": ("terms.texture.options.uniform=1.0", "terms.patches.options.uniform=1.0"),
+    "without patches": ("terms.patches.weight=0",),
+    "without edges": ("terms.edges.weight=0",),
+    "without smoothness": ("terms.smoothness.weight=0",),
+    "fine colour differences free": ("generator.options.chroma_from=0",),
+    "one stage": ("stages=[{side: 336}]",),
+    "without shifts": ("views.structure.bank=1", "views.appearance.bank=1"),
+}
+
+
+def measured(pairs, overrides, steps):
+    """Mean figures and seconds of one variant."""
+    values, began = [], time.perf_counter()
+    for pair in pairs:
+        settings = [f"steps={steps}", *overrides] if steps is not None else list(overrides)
+        result = vitsplice.splice(pair / "structure.jpg", pair / "appearance.jpg", preset="quick", overrides=settings)
+        values.append([figure.value for figure in result.figures])
+    return torch.tensor(values).mean(0).tolist(), (time.perf_counter() - began) / len(pairs)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("pairs", type=Path)
+    parser.add_argument("--steps", type=int, default=None, help="in place of the preset's own")
+    parser.add_argument("--only", nargs="*", default=list(VARIANTS), choices=list(VARIANTS), metavar="NAME")
+    arguments = parser.parse_args()
+    pairs = sorted(path.parent for path in arguments.pairs.glob("*/structure.jpg"))
+    if not pairs:
+        sys.exit(f"{arguments.pairs} holds no folder with structure.jpg and appearance.jpg")
+    print(f"| {len(pairs)} pairs | {' | '.join(FIGURES)} | seconds |\n|---|{'---|' * (len(FIGURES) + 1)}", flush=True)
+    for name in arguments.only:
+        figures, seconds = measured(pairs, VARIANTS[name], arguments.steps)
+        print(f"| {name} | {' | '.join(f'{value:.4f}' for value in figures)} | {seconds:.0f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
