@@ -4,7 +4,7 @@ import torch
 from tests.conftest import noise
 from vitsplice.contracts import MASK, MATCH, PICTURE, Features, TermContext
 from vitsplice.engine.features import extract
-from vitsplice.losses.guided import called_for, shallow_requests
+from vitsplice.losses.guided import called_for, requests_at
 from vitsplice.losses.terms import EDGES, PATCHES, SMOOTHNESS, TEXTURE
 from vitsplice.options import complete
 
@@ -79,11 +79,13 @@ def test_a_mask_keeps_texture_and_patches_out(vit):
         assert part > whole
 
 
-def test_shallow_layers_lie_below_the_middle(vit, cnn):
-    for backbone in (vit, cnn):
-        layers = [request.layer for request in shallow_requests(backbone.info)]
-        assert all(layer < -backbone.info.layers // 2 + 1 for layer in layers)
-        assert layers == sorted(layers)
+def test_depths_are_parts_of_the_way_up(vit, cnn):
+    assert [str(request) for request in requests_at(vit.info, [0.0, 0.34, 0.67, 1.0])] == [
+        "token[-3]",
+        "token[-2]",
+        "token[-1]",
+    ]
+    assert [request.layer for request in requests_at(cnn.info, [0.0, 1.0])] == [-cnn.info.layers, -1]
 
 
 def test_smoothness_sees_coloured_noise_before_grey_noise(vit):

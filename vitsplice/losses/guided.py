@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 import torch
@@ -31,25 +31,25 @@ OUT_OF_REACH = 10.0
 """Cost of a place that the mask leaves out; every other cost is a few at most."""
 
 
-def shallow_requests(info: BackboneInfo) -> tuple[FeatureRequest, ...]:
-    """The layers that see texture rather than things: a sixth, a third and a half of the way up."""
+def requests_at(info: BackboneInfo, depths: Sequence[float]) -> tuple[FeatureRequest, ...]:
+    """Tokens, or maps, of the layers that lie so far up, from 0 to 1: low ones see texture, high ones things."""
     facet = "token" if "token" in info.facets else info.structure.facet
-    layers = [max(1, round(info.layers * part)) for part in (1 / 6, 1 / 3, 1 / 2)]
+    layers = [max(1, round(info.layers * depth)) for depth in depths]
     return tuple(dict.fromkeys(FeatureRequest(facet, layer - 1 - info.layers) for layer in layers))
 
 
 def texture(context: TermContext) -> LossTerm:
-    """Relaxed earth mover's distance of shallow tokens, whose cost knows which places correspond."""
-    shallow = shallow_requests(context.backbone)
+    """Relaxed earth mover's distance of tokens of several layers, whose cost knows which places correspond."""
+    layers = requests_at(context.backbone, context.options["depths"])
     guide = context.options["guide"]
 
     def function(output: Found, target: Found) -> Tensor:
         alike, mass, allowed = called_for(output, target, context)
-        ours, theirs = (_tokens(found, shallow) for found in (output, target))
+        ours, theirs = (_tokens(found, layers) for found in (output, target))
         cost = cosine_cost(ours, theirs) + guide * (1 - alike) + OUT_OF_REACH * (allowed < 0.5)
         return relaxed_earth_mover(cost, mass)
 
-    return LossTerm((*shallow, MATCH, MASK), function)
+    return LossTerm((*layers, MATCH, MASK), function)
 
 
 def patches(context: TermContext) -> LossTerm:
@@ -111,7 +111,7 @@ def called_for(output: Found, target: Found, context: TermContext) -> tuple[Tens
 
 
 def _tokens(found: Found, requests: tuple[FeatureRequest, ...]) -> Tensor:
-    """Shallow tokens on the grid of the correspondence, each layer normalised, ``(B, N, D)``."""
+    """Tokens of several layers on the grid of the correspondence, each layer normalised, ``(B, N, D)``."""
     return torch.cat([F.normalize(_at(found[request], found[MATCH].grid), dim=-1) for request in requests], -1)
 
 

@@ -94,10 +94,16 @@ CALLED_FOR = {
 TEXTURE = LossSpec(
     "texture",
     _guided("texture"),
-    "shallow tokens like those of corresponding places (relaxed earth mover's distance, guided)",
+    "tokens like those of corresponding places (relaxed earth mover's distance, guided)",
     input="structure",
     target="appearance",
-    options={"guide": Option(1.5, "weight of the correspondence beside the texture", minimum=0.0), **CALLED_FOR},
+    options={
+        "guide": Option(1.5, "weight of the correspondence beside the texture", minimum=0.0),
+        "depths": Option(
+            [0.17, 0.33, 0.5, 0.67, 0.83], "how far up the layers lie that are compared", minimum=0.0, maximum=1.0
+        ),
+        **CALLED_FOR,
+    },
 )
 PATCHES = LossSpec(
     "patches",
