@@ -52,4 +52,4 @@ def test_make_targets_that_the_documents_name_exist():
 def test_make_says_what_it_would_do_without_doing_it():
     done = subprocess.run(["make", "-n", "run"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0
-    assert "--preset paper" in done.stdout
+    assert "vitsplice run --force -o out/make-run" in done.stdout
