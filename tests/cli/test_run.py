@@ -1,3 +1,4 @@
+import inspect
 import json
 import signal
 import subprocess
@@ -5,6 +6,9 @@ import sys
 import time
 
 import pytest
+
+from vitsplice.api import splice
+from vitsplice.cli.run import run
 
 TINY = ("run", "--preset", "tiny")
 
@@ -37,6 +41,11 @@ def test_two_processes_give_the_same_bytes_and_run_yaml_repeats_them(vitsplice_p
     vitsplice_process(*TINY, *png, "-o", "a", "--seed", 3)
     vitsplice_process("run", "--preset", "a/run.yaml", *png, "-o", "b")
     assert (tmp_path / "b" / "output.png").read_bytes() == (tmp_path / "a" / "output.png").read_bytes()
+
+
+def test_the_command_line_and_python_have_one_default_preset():
+    default = inspect.signature(run).parameters["preset"].default
+    assert default == inspect.signature(splice).parameters["preset"].default
 
 
 def test_an_out_that_holds_a_run_is_not_overwritten_without_force(vitsplice, png, tmp_path):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-PICTURE = "PNG, JPEG, WebP, TIFF or BMP."
+from vitsplice.cli.wording import PICTURE
 
 
 def correspond(
@@ -17,7 +17,7 @@ def correspond(
         "vitsplice-matches"
     ),
     backbone: Annotated[
-        str | None, typer.Option(help="Name of a backbone. Without it: that of the preset quick.")
+        str | None, typer.Option(help="Name of a backbone. Without it: that of the default preset.")
     ] = None,
     places: Annotated[
         int, typer.Option(min=2, max=256, help="Pictures are matched on a grid of about so many places a side.")
@@ -44,7 +44,7 @@ def correspond(
     matches.check(out, force=force)
     place = pick_device(device)
     one, two = (read(path).pixels for path in (first, second))
-    network, substitution = load_backbone(settings_for("quick", backbone=backbone).backbone, catalogue())
+    network, substitution = load_backbone(settings_for(backbone=backbone).backbone, catalogue())
     if substitution:
         typer.echo(f"note: {substitution}", err=True)
     network = network.to(place, torch.float32)

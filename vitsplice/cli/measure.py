@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-PICTURE = "PNG, JPEG, WebP, TIFF or BMP."
+from vitsplice.cli.wording import PICTURE
 
 
 def measure(
@@ -17,7 +17,7 @@ def measure(
     appearance: Annotated[Path, typer.Option(help=f"The appearance image: {PICTURE}")],
     output: Annotated[Path, typer.Option(help=f"The output image: {PICTURE}")],
     backbone: Annotated[
-        str | None, typer.Option(help="Name of a backbone. Without it: that of the preset quick.")
+        str | None, typer.Option(help="Name of a backbone. Without it: that of the default preset.")
     ] = None,
     size: Annotated[
         int, typer.Option(min=16, max=4096, help="Shorter side at which the backbone looks, in pixels.")
@@ -34,7 +34,7 @@ def measure(
 
     pictures = [read(path) for path in (structure, appearance, output)]
     s, a, o = (picture.pixels for picture in pictures)
-    settings = settings_for("quick", backbone=backbone)
+    settings = settings_for(backbone=backbone)
     network, substitution = load_backbone(settings.backbone, catalogue())
     found = measured(s, a, o, network, catalogue().losses.values(), size)
     independent = figures(s, a, o, load_cnn(catalogue()))

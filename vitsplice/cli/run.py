@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vitsplice.cli.wording import PICTURE
+
 if TYPE_CHECKING:
     from vitsplice.api import Run
     from vitsplice.cli.progress import Progress
     from vitsplice.report.artifacts import RunFolder
-
-PICTURE = "PNG, JPEG, WebP, TIFF or BMP."
 
 
 def run(
