@@ -1,6 +1,7 @@
 # make run        the main job on the packaged pair of photographs
 # make test       every test
 # make test-fast  the tests that need no pretrained weights
+# make fuzz       mutated picture files, 20,000 of them; FILES=N for more
 # make check      linters and type checker
 # Each target sets up what it needs in $(VENV) first.
 
@@ -10,7 +11,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.vitsplice-ready
 OUT ?= out/make-run
 
-.PHONY: run test test-fast check setup clean
+FILES ?= 20000
+
+.PHONY: run test test-fast fuzz check setup clean
 
 setup: $(READY)
 
@@ -28,6 +31,9 @@ test: $(READY)
 
 test-fast: $(READY)
 	$(BIN)/python -m pytest -m "not real"
+
+fuzz: $(READY)
+	$(BIN)/python tests/support/fuzz_pictures.py --files $(FILES)
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -7,6 +7,7 @@ import pytest
 import torch
 import vitsplice_tiny
 
+from vitsplice.images import encode_png
 from vitsplice.plugins import catalogue
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -51,6 +52,14 @@ def pair():
     """A structure image and an appearance image, smooth enough to have some structure, (1, 3, 40, 48)."""
     grids = [noise(1, 3, 5, 6, seed=seed) for seed in (1, 2)]
     return tuple(torch.nn.functional.interpolate(g, size=(40, 48), mode="bilinear", align_corners=False) for g in grids)
+
+
+@pytest.fixture
+def png(pair, tmp_path):
+    paths = [tmp_path / "structure.png", tmp_path / "appearance.png"]
+    for path, pixels in zip(paths, pair, strict=True):
+        path.write_bytes(encode_png(pixels))
+    return paths
 
 
 @pytest.fixture(scope="session")

@@ -117,3 +117,34 @@ def test_a_preset_file_that_cannot_be_read_is_named(tmp_path, name):
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match=name):
         config.read_text(tmp_path / name)
+
+
+def test_yaml_that_could_stand_for_millions_or_run_code_is_refused(tmp_path):
+    for text in (
+        "a: &a [1, 2]\nb: [*a, *a, *a]",
+        "!!python/object/apply:os.system ['true']",
+        "[" * 100_000,
+        "steps: 2026-13-45",
+        "\x00",
+    ):
+        with pytest.raises(ConfigError):
+            config.load(text, "hostile")
+    (tmp_path / "long.yaml").write_text("#" * 2_000_000)
+    with pytest.raises(ConfigError, match="longer than"):
+        config.read_text(tmp_path / "long.yaml")
+
+
+def test_a_preset_file_names_weights_in_its_own_folder_only(tmp_path):
+    def load(weights, *overrides):
+        text = PAPER.replace("backbone:", f"backbone:\n  weights: {weights}", 1)
+        return config.load(text, "preset", overrides, tmp_path).backbone.weights
+
+    assert load("own.safetensors") == tmp_path / "own.safetensors"
+    assert load("sub/../own.safetensors") == tmp_path / "own.safetensors"
+    for outside in ("../other.safetensors", "/etc/passwd", "sub/../../other.safetensors"):
+        with pytest.raises(ConfigError, match=r"only name a file in its own folder.*--set backbone.weights="):
+            load(outside)
+    (tmp_path / "link.safetensors").symlink_to("/etc/passwd")
+    with pytest.raises(ConfigError, match="own folder"):
+        load("link.safetensors")
+    assert str(load("own.safetensors", "backbone.weights=/elsewhere/w.pt")) == "/elsewhere/w.pt"

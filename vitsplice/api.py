@@ -14,11 +14,12 @@ from torch import Tensor
 from vitsplice import config as configs
 from vitsplice.config import BackboneConfig, RunConfig
 from vitsplice.contracts import Backbone, Image
+from vitsplice.engine import memory
 from vitsplice.engine.device import pick_device, pick_precision
 from vitsplice.engine.loop import Step
 from vitsplice.engine.problem import DTYPES, Substitution
 from vitsplice.engine.problem import load_backbone as load_with_fallback
-from vitsplice.engine.stages import Staged
+from vitsplice.engine.stages import Snapshot, Staged
 from vitsplice.engine.targets import Images
 from vitsplice.errors import UserError
 from vitsplice.facts import describe
@@ -95,8 +96,8 @@ def settings_for(
         overrides: ``dotted.key=value``, as on the command line.
     """
     overrides = list(overrides)
-    text, source = _preset_text(preset)
-    settings = configs.load(text, source, overrides)
+    text, source, folder = _preset_text(preset)
+    settings = configs.load(text, source, overrides, folder)
     named = backbone or (settings.backbone.name if _names_backbone(overrides) else None)
     changes: dict[str, Any] = {
         "steps": steps,
@@ -118,14 +119,14 @@ def _names_backbone(overrides: list[str]) -> bool:
     return any(override.partition("=")[0].strip() in {"backbone", "backbone.name"} for override in overrides)
 
 
-def _preset_text(preset: str | os.PathLike[str] | RunConfig) -> tuple[str, str]:
-    """The YAML of a preset, and what to call it in messages."""
+def _preset_text(preset: str | os.PathLike[str] | RunConfig) -> tuple[str, str, Path | None]:
+    """The YAML of a preset, what to call it in messages, and the folder that it lies in."""
     if isinstance(preset, RunConfig):
-        return preset.to_yaml(), "settings"
+        return preset.to_yaml(), "settings", None
     path = Path(preset)
     if isinstance(preset, str) and path.suffix not in {".yaml", ".yml"} and not path.is_file():
-        return catalogue().preset(preset).path.read_text(encoding="utf-8"), f"preset '{preset}'"
-    return configs.read_text(path), f"preset {path}"
+        return catalogue().preset(preset).path.read_text(encoding="utf-8"), f"preset '{preset}'", None
+    return configs.read_text(path), f"preset {path}", path.parent
 
 
 def load_backbone(name: str, weights: str | os.PathLike[str] | None = None) -> Backbone:
@@ -165,17 +166,41 @@ class Run:
         loaded = perf_counter()
         images = Images(_on(device, pictures, settings.size), _on(device, masks, settings.size))
         self.backbone = backbone.to(device, DTYPES[self.settings.precision])
-        self._optimisation = Staged(self.settings, images, self.backbone, known)
+        if settings.steps:
+            memory.check(memory.Estimate(self.settings, self.backbone, known), images, memory.free(device))
+        with memory.advice():
+            self._optimisation = Staged(self.settings, images, self.backbone, known)
         self.history: list[Step] = []
+        self.resumed_at = 0
         self.seconds = {"load": loaded - began, "start": perf_counter() - loaded, "steps": 0.0}
 
     def steps(self) -> Iterator[Step]:
-        """Take the steps. Raises NonFiniteLoss; `result` then has the last good picture."""
+        """Take the steps. Raises NonFiniteLoss, after which `result` has the last good picture, and OutOfMemory."""
         began = perf_counter()
-        for step in self._optimisation.steps():
+        steps = self._optimisation.steps()
+        while True:
+            with memory.advice():
+                step = next(steps, None)
+            if step is None:
+                return
             self.history.append(step)
             self.seconds["steps"] = perf_counter() - began
             yield step
+
+    @property
+    def finished(self) -> bool:
+        """Whether every step was taken."""
+        return len(self.history) == self.settings.steps
+
+    def snapshot(self) -> Snapshot:
+        """Where the optimisation stands between two steps."""
+        return self._optimisation.snapshot()
+
+    def restore(self, snapshot: Snapshot, history: Iterable[Step]) -> None:
+        """Go on from where a run of the same pictures, settings and weights stood: to the same bytes."""
+        self._optimisation.restore(snapshot)
+        self.history = list(history)
+        self.resumed_at = snapshot.step
 
     def pixels(self) -> Tensor:
         """The output image as it is now, float32 ``(3, H, W)`` on the CPU."""
@@ -196,7 +221,7 @@ class Run:
             settings=self.settings,
             facts=describe(self),
             figures=tuple(self.figures()),
-            finished=len(self.history) == self.settings.steps,
+            finished=self.finished,
         )
 
 

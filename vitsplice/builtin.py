@@ -83,6 +83,7 @@ def vitsplice_commands() -> list[CommandSpec]:
     """The commands of the command line."""
     from vitsplice.cli.bench import bench
     from vitsplice.cli.correspond import correspond
+    from vitsplice.cli.doctor import doctor
     from vitsplice.cli.measure import measure
     from vitsplice.cli.plugins import plugins
     from vitsplice.cli.presets import presets
@@ -94,6 +95,7 @@ def vitsplice_commands() -> list[CommandSpec]:
         CommandSpec("correspond", correspond, "Match two pictures, place by place."),
         CommandSpec("bench", bench, "Time the presets on this machine, as ratios."),
         CommandSpec("presets", presets, "List presets, or show one as YAML."),
+        CommandSpec("doctor", doctor, "Whether the main job can run here, and what a fault report needs."),
         CommandSpec("plugins", plugins, "List plugins, what they give, and why some failed."),
     ]
 

@@ -180,6 +180,17 @@ class StageConfig(_Settings):
     lr: float | None = Field(default=None, gt=0, le=10)
 
 
+class CheckpointConfig(_Settings):
+    """When a run that is written to a folder keeps where it stands, for ``--resume``.
+
+    Every so many steps (``every``; 0: not by steps), and after so many seconds (``seconds``; 0: not by time), whichever
+    comes first. By time never more often than costs a hundredth of the run.
+    """
+
+    every: int = Field(default=0, ge=0)
+    seconds: float = Field(default=30.0, ge=0)
+
+
 class RunConfig(_Settings):
     """Everything that a run depends on besides its pictures.
 
@@ -189,7 +200,7 @@ class RunConfig(_Settings):
     first (None: as they are). The strengths multiply the weights of the terms that compare with the structure
     image and the start, and with the appearance image; appearance below 1 weakens the warm start too.
     ``previews`` is the number of steps between previews (0: none); ``figures`` whether the output is measured at
-    the end by `vitsplice.figures`.
+    the end by `vitsplice.figures`; neither, nor ``checkpoint``, changes the output.
     """
 
     backbone: BackboneConfig
@@ -210,6 +221,7 @@ class RunConfig(_Settings):
     precision: Literal["auto", "float32", "bfloat16"] = "float32"
     previews: int = Field(default=50, ge=0)
     figures: Literal["all", "none"] = "all"
+    checkpoint: CheckpointConfig = CheckpointConfig()
 
     @field_validator("terms")
     @classmethod
@@ -232,8 +244,18 @@ class RunConfig(_Settings):
         return str(yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False))
 
 
+LONGEST = 1_000_000
+"""A preset file may not be longer, in bytes."""
+
+
 class _Loader(yaml.SafeLoader):
-    """Safe YAML that reads 1e-3 as a number, as YAML 1.2 does."""
+    """Safe YAML that reads 1e-3 as a number, as YAML 1.2 does, and knows no aliases: a few could stand for millions."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """A node; raises for an alias."""
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases (*name) are not allowed")
+        return super().compose_node(parent, index)
 
 
 _Loader.add_implicit_resolver(
@@ -241,23 +263,27 @@ _Loader.add_implicit_resolver(
 )
 
 
-def load(text: str, source: str, overrides: Iterable[str] = ()) -> RunConfig:
+def load(text: str, source: str, overrides: Iterable[str] = (), folder: Path | None = None) -> RunConfig:
     """Settings from YAML, with ``dotted.key=value`` overrides.
 
     Args:
         text: YAML.
         source: what it is, for messages.
         overrides: ``dotted.key=value``; values are YAML.
+        folder: where the YAML lies. The weights file it names is in there, or it is refused: a preset may come from
+            anyone. Only overrides can name another. None for YAML of one's own.
 
     Raises:
         ConfigError: naming the key, what was given and what is allowed.
     """
     try:
         data = yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise ConfigError(f"{source} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(data, dict):
         raise ConfigError(f"{source} must be a mapping of settings; see `vitsplice presets show paper`")
+    if folder is not None:
+        _keep_inside(data, folder, source)
     # Another generator or loss first: it takes none of the options of the one before.
     for override in sorted(overrides, key=lambda given: not given.startswith("generator.name=")):
         _override(data, override)
@@ -271,6 +297,20 @@ def validate(data: Mapping[str, Any], source: str) -> RunConfig:
     except ValidationError as error:
         lines = [_explain(e, data) for e in error.errors()[:5]]
         raise ConfigError("\n".join([f"{source}: {lines[0]}", *lines[1:]])) from error
+
+
+def _keep_inside(data: dict[str, Any], folder: Path, source: str) -> None:
+    """Make the weights file that a preset names one in its own folder."""
+    backbone = data.get("backbone")
+    if not isinstance(backbone, dict) or not isinstance(named := backbone.get("weights"), str):
+        return
+    path = (folder / named).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise ConfigError(
+            f"{source}: backbone.weights: {named!r} is not allowed: a preset may only name a file in its own folder; "
+            f"to take it, give it yourself: --set backbone.weights={named}"
+        )
+    backbone["weights"] = str(path)
 
 
 def _override(data: dict[str, Any], override: str) -> None:
@@ -335,8 +375,12 @@ def read_text(path: Path) -> str:
         ConfigError: if it cannot be read.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        with path.open(encoding="utf-8") as file:
+            text = file.read(LONGEST + 1)
     except FileNotFoundError as error:
         raise ConfigError(f"preset file {path} does not exist") from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"preset file {path} cannot be read: {error}") from error
+    if len(text) > LONGEST:
+        raise ConfigError(f"preset file {path} is longer than {LONGEST} characters")
+    return text

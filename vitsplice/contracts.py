@@ -217,6 +217,7 @@ class BackboneSpec:
         summary: one line.
         licence: of the weights.
         source: where the weights come from.
+        at_hand: says, quickly and without a network, where on this machine the weights are, or "" if they are not.
     """
 
     name: str
@@ -224,6 +225,7 @@ class BackboneSpec:
     summary: str
     licence: str
     source: str
+    at_hand: Callable[[], str] | None = None
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,22 @@ class OutputExists(UserError):
     """The output folder already holds a run."""
 
 
+class OutputBusy(UserError):
+    """Another run is writing to the output folder."""
+
+
+class AlreadyFinished(UserError):
+    """The run that was to go on has taken all its steps."""
+
+
+class CheckpointRejected(UserError):
+    """A checkpoint is cut short or altered, or is of other pictures, settings or weights."""
+
+
+class OutOfMemory(UserError):
+    """There is not enough memory for a run of this size."""
+
+
 class WeightsUnavailable(VitspliceError):
     """Pretrained weights are neither in a file, nor in the cache, nor reachable."""
 

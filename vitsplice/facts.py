@@ -31,8 +31,8 @@ def describe(run: Run) -> dict[str, Any]:
 
     last = run.history[-1] if run.history else None
     return {
-        "finished": len(run.history) == run.settings.steps,
-        "steps": {"asked": run.settings.steps, "taken": len(run.history)},
+        "finished": run.finished,
+        "steps": {"asked": run.settings.steps, "taken": len(run.history), "resumed_at": run.resumed_at},
         "seed": run.settings.seed,
         "device": run.settings.device,
         "precision": run.settings.precision,

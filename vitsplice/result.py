@@ -48,11 +48,18 @@ class Result:
 
         Raises:
             OutputExists: if it already holds a run and ``force`` is not given.
+            OutputBusy: if a run is being written to it.
         """
         from vitsplice.report.artifacts import RunFolder
+        from vitsplice.report.lock import FolderLock
 
         out = RunFolder.create(folder, force=force)
-        out.save(self)
+        lock = FolderLock(out.path)
+        try:
+            out.clear()
+            out.save(self)
+        finally:
+            lock.release()
         return out.path
 
     def _repr_png_(self) -> bytes:

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from vitsplice.cli import main
-from vitsplice.images import encode_png
 from vitsplice.plugins import catalogue
 
 SUPPORT = Path(__file__).resolve().parents[1] / "support"
@@ -62,11 +61,3 @@ def vitsplice_process(tmp_path, environment):
         )
 
     return run
-
-
-@pytest.fixture
-def png(pair, tmp_path):
-    paths = [tmp_path / "structure.png", tmp_path / "appearance.png"]
-    for path, pixels in zip(paths, pair, strict=True):
-        path.write_bytes(encode_png(pixels))
-    return paths

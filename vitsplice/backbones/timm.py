@@ -38,7 +38,14 @@ ALIASES: dict[str, tuple[str, str, str]] = {
 def aliases() -> list[BackboneSpec]:
     """The specs of the short names; none of them loads timm."""
     return [
-        BackboneSpec(name, partial(build, timm_name, name), summary, licence, f"hub timm/{timm_name}")
+        BackboneSpec(
+            name,
+            partial(build, timm_name, name),
+            summary,
+            licence,
+            f"hub timm/{timm_name}",
+            partial(_at_hand, f"timm/{timm_name}"),
+        )
         for name, (timm_name, licence, summary) in ALIASES.items()
     ]
 
@@ -52,6 +59,12 @@ def spec_for(name: str) -> BackboneSpec | None:
     cfg = timm.get_pretrained_cfg(name, allow_unregistered=False)
     licence = (cfg.license if cfg else None) or "not stated by timm"
     return BackboneSpec(name, partial(build, name, name), f"timm {name}", licence, f"hub timm/{name}")
+
+
+def _at_hand(repo: str) -> str:
+    from vitsplice.backbones.weights import file_names, in_hub_cache
+
+    return "in the hub's cache" if in_hub_cache(repo, file_names()) else ""
 
 
 def build(timm_name: str, name: str, weights: Path | None) -> Backbone:

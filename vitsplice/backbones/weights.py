@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -21,6 +21,8 @@ from vitsplice.text import printable
 
 PROBE_SECONDS = 4.0
 """The hub has this long, in all, to answer that it has a file."""
+
+ANSWERS = "answers"
 
 ACCEPTED = "a state dict in .safetensors, or one saved by torch.save that loads with weights_only=True"
 WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model", "teacher", "student")
@@ -161,8 +163,8 @@ def hub_state_dict(pretrained_cfg: Mapping[str, Any], model: str) -> tuple[dict[
     if not hub_id and not url:
         raise WeightsUnavailable(_no_source(pretrained_cfg, model))
     repo, _, revision = hub_id.partition("@")
-    names = _file_names(pretrained_cfg)
-    if repo and (path := _in_hub_cache(repo, names, revision or None)):
+    names = file_names(pretrained_cfg.get("hf_hub_filename"))
+    if repo and (path := in_hub_cache(repo, names, revision or None)):
         return read_state_dict(path), f"hub {hub_id}"
     if path := _in_torch_cache(url):
         return read_state_dict(path), f"url {url}"
@@ -182,15 +184,15 @@ def _no_source(pretrained_cfg: Mapping[str, Any], model: str) -> str:
     return f"timm has no pretrained weights for '{model}'; {instead}.\n{ADVICE}"
 
 
-def _file_names(pretrained_cfg: Mapping[str, Any]) -> list[str]:
+def file_names(named: str | None = None) -> list[str]:
     """The names under which a repository may keep the weights, safetensors first."""
-    named = pretrained_cfg.get("hf_hub_filename")
     if not named:
         return ["model.safetensors", "pytorch_model.bin"]
     return list(dict.fromkeys([str(Path(named).with_suffix(".safetensors")), named]))
 
 
-def _in_hub_cache(repo: str, names: list[str], revision: str | None) -> Path | None:
+def in_hub_cache(repo: str, names: list[str], revision: str | None = None) -> Path | None:
+    """The first of the names that the hub's cache has of a repository; no network is used."""
     from huggingface_hub import try_to_load_from_cache
 
     found = (try_to_load_from_cache(repo, name, revision=revision) for name in names)
@@ -221,17 +223,36 @@ def _from_hub(repo: str, names: list[str], revision: str | None, model: str) -> 
 
 
 def _probe(repo: str, names: list[str], revision: str | None) -> str:
-    """The first of the names that the hub has, or why there is none, in words that follow 'the hub'.
+    """The first of the names that the hub has, or why there is none, in words that follow 'the hub'."""
+    return _in_time(lambda: _ask(repo, names, revision))
 
-    In a thread of its own, because a name look-up that hangs knows no time-out.
-    """
+
+def hub_answers() -> tuple[str, str]:
+    """The address of the hub, and "answers", or why it does not, within `PROBE_SECONDS`."""
+    from huggingface_hub import constants, is_offline_mode
+
+    if is_offline_mode():
+        return constants.ENDPOINT, "is not asked, since HF_HUB_OFFLINE is set"
+    return constants.ENDPOINT, _in_time(_greet)
+
+
+def _in_time(ask: Callable[[], str]) -> str:
+    """An answer of the hub, in a thread of its own, because a name look-up that hangs knows no time-out."""
     answers: list[str] = []
-    thread = threading.Thread(
-        target=lambda: answers.append(_ask(repo, names, revision)), name="vitsplice-hub-probe", daemon=True
-    )
+    thread = threading.Thread(target=lambda: answers.append(ask()), name="vitsplice-hub-probe", daemon=True)
     thread.start()
     thread.join(PROBE_SECONDS)
     return answers[0] if answers else f"is not in reach (no answer in {PROBE_SECONDS:.0f} seconds)"
+
+
+def _greet() -> str:
+    from huggingface_hub import constants, get_session
+
+    try:
+        with get_session().stream("HEAD", constants.ENDPOINT, timeout=PROBE_SECONDS):
+            return ANSWERS
+    except Exception as error:  # the hub's client raises errors of many libraries
+        return f"is not in reach ({_short(error)})"
 
 
 def _ask(repo: str, names: list[str], revision: str | None) -> str:

@@ -25,6 +25,9 @@ def main(arguments: list[str]) -> int:
         build()(args=[argument for argument in arguments if argument != DEBUG], prog_name="vitsplice")
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

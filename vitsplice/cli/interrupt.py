@@ -1,4 +1,4 @@
-"""Ctrl-C that lets the step at hand finish."""
+"""Ctrl-C and SIGTERM that let the step at hand finish."""
 
 from __future__ import annotations
 
@@ -6,20 +6,23 @@ import signal
 from types import FrameType
 from typing import Any
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 
 class Interrupt:
-    """Within it the first Ctrl-C only sets ``asked``; a second one interrupts at once."""
+    """Within it the first signal only sets ``asked``; a second one interrupts at once."""
 
     def __init__(self) -> None:
         self.asked = False
-        self._before: Any = None
+        self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Interrupt:
-        self._before = signal.signal(signal.SIGINT, self._handle)
+        self._before = {number: signal.signal(number, self._handle) for number in SIGNALS}
         return self
 
     def __exit__(self, *exception: object) -> None:
-        signal.signal(signal.SIGINT, self._before)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.asked:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,8 @@ class Progress:
             self.note(f"{role} image {picture.name}, {width}x{height} px{notes}")
         self.note(f"backbone {info.name} ({info.model}, {info.licence}), weights from {info.source}")
         self.note(f"{settings.steps} steps on {settings.device} in {settings.precision}, seed {settings.seed}")
+        if self._run.resumed_at:
+            self.note(f"going on after step {self._run.resumed_at}")
         if self._run.substitution:
             self.note(f"SUBSTITUTION: {self._run.substitution}", style="bold yellow")
 
@@ -64,7 +67,7 @@ class Progress:
     def step(self, step: Step) -> None:
         """Show that a step is done."""
         taken = step.index + 1
-        rate = taken / (perf_counter() - self._began)
+        rate = (taken - self._run.resumed_at) / (perf_counter() - self._began)
         losses = "  ".join(f"{name} {value:.4g}" for name, value in step.losses.items())
         line = f"total {step.total:.4g}  {losses}  {rate:.2f} steps/s"
         self._bar.update(self._task, completed=taken)
@@ -75,7 +78,7 @@ class Progress:
 
     def _is_time(self, taken: int) -> bool:
         now = perf_counter()
-        if taken in (1, self._run.settings.steps) or now - self._last_line >= PLAIN_EVERY:
+        if taken in (self._run.resumed_at + 1, self._run.settings.steps) or now - self._last_line >= PLAIN_EVERY:
             self._last_line = now
             return True
         return False
@@ -85,6 +88,7 @@ class Progress:
         if not finished:
             taken = len(self._run.history)
             self.note(f"stopped after {taken} of {self._run.settings.steps} steps; the picture so far is kept")
+            self.note(f"to go on: vitsplice run --resume {shlex.quote(str(folder.path))}")
         print(folder.output, flush=True)
 
     def figures(self, result: Result) -> None:

@@ -10,12 +10,12 @@ import typer
 from vitsplice.cli.wording import PICTURE
 
 if TYPE_CHECKING:
-    from vitsplice.api import Run
     from vitsplice.cli.progress import Progress
-    from vitsplice.report.artifacts import RunFolder
+    from vitsplice.recording import Recording
 
 
 def run(
+    context: typer.Context,
     structure: Annotated[
         Path | None,
         typer.Argument(
@@ -57,11 +57,17 @@ def run(
         typer.Option("--set", metavar="KEY=VALUE", help="Change one setting, e.g. terms.structure.weight=2."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the run that the folder holds.")] = False,
+    resume: Annotated[
+        Path | None,
+        typer.Option(metavar="OUT", help="Go on with the run in this folder; no other option is taken with it."),
+    ] = None,
 ) -> None:
     """Transfer the appearance of one picture to the structure of another."""
-    from vitsplice.api import Run, settings_for
-    from vitsplice.cli.progress import Progress
-    from vitsplice.report.artifacts import RunFolder
+    if resume is not None:
+        _resume(context, resume)
+        return
+    from vitsplice.api import settings_for
+    from vitsplice.recording import Recording
 
     pair = _pair(structure, appearance)
     settings = settings_for(
@@ -76,12 +82,29 @@ def run(
         appearance_strength=appearance_strength,
         overrides=set_ or [],
     )
-    RunFolder.check(out, force=force)
-    started = Run(*pair, settings, structure_mask=structure_mask, appearance_mask=appearance_mask)
-    folder = RunFolder.create(out, force=force)
-    finished = _follow(started, folder, Progress(started))
-    if not finished:
-        raise typer.Exit(130)
+    pictures = {"structure": pair[0], "appearance": pair[1]}
+    masks = {"structure_mask": structure_mask, "appearance_mask": appearance_mask}
+    pictures |= {role: mask for role, mask in masks.items() if mask is not None}
+    with Recording.begin(pictures, settings, out, force=force) as recording:
+        _follow(recording)
+
+
+def _resume(context: typer.Context, path: Path) -> None:
+    """Go on with a run; one that is finished has its answer already."""
+    from vitsplice.errors import AlreadyFinished
+    from vitsplice.recording import Recording
+
+    sources = {name: context.get_parameter_source(name) for name in context.params if name != "resume"}
+    if given := [name for name, source in sources.items() if source and source.name == "COMMANDLINE"]:
+        other = given[0].strip("_").replace("_", "-")
+        raise typer.BadParameter(f"--resume goes on with the pictures and settings of the run; leave out '{other}'")
+    try:
+        recording = Recording.resume(path)
+    except AlreadyFinished as finished:
+        typer.echo(f"note: {finished}", err=True)
+        return
+    with recording:
+        _follow(recording)
 
 
 def _pair(structure: Path | None, appearance: Path | None) -> tuple[Path, Path]:
@@ -95,47 +118,37 @@ def _pair(structure: Path | None, appearance: Path | None) -> tuple[Path, Path]:
     raise typer.BadParameter("give both pictures, STRUCTURE and APPEARANCE, or neither for the packaged pair")
 
 
-def _follow(run: Run, folder: RunFolder, progress: Progress) -> bool:
-    """Take the steps, with progress and previews, and save; False if the user stopped them."""
+def _follow(recording: Recording) -> None:
+    """Take the steps, with progress, and save; exits with 130 if the user stopped them."""
     from vitsplice.cli.interrupt import Interrupt
+    from vitsplice.cli.progress import Progress
 
+    progress = Progress(recording.run)
     with Interrupt() as interrupt:
         try:
-            folder.begin(run.settings)
             with progress:
-                for step in run.steps():
-                    _preview(run, folder, progress, step.index + 1)
+                for step in recording.steps(progress.note):
                     progress.step(step)
                     if interrupt.asked:
                         break
         except Exception:
-            _save_what_there_is(run, folder, progress)
+            _save_what_there_is(recording, progress)
             raise
-        result = run.result()
-        folder.save(result)
+        recording.keep(progress.note)
+        result = recording.save()
     progress.figures(result)
-    progress.saved(folder, finished=result.finished)
-    return result.finished
+    progress.saved(recording.folder, finished=result.finished)
+    if not result.finished:
+        raise typer.Exit(130)
 
 
-def _preview(run: Run, folder: RunFolder, progress: Progress, taken: int) -> None:
-    """Write a preview where one is due; one that cannot be written is told, and the run goes on."""
-    from vitsplice.errors import VitspliceError
-
-    if run.settings.previews and taken % run.settings.previews == 0:
-        try:
-            progress.note(f"preview {folder.preview(taken, run.pixels())}")
-        except VitspliceError as error:
-            progress.note(f"no preview: {error}")
-
-
-def _save_what_there_is(run: Run, folder: RunFolder, progress: Progress) -> None:
+def _save_what_there_is(recording: Recording, progress: Progress) -> None:
     """Keep the picture of a run that failed; if that fails too, say so and leave the first error to be told."""
     from vitsplice.errors import VitspliceError
 
     try:
-        folder.save(run.result())
+        recording.save()
     except VitspliceError as error:
         progress.note(f"the picture so far could not be kept: {error}")
     else:
-        progress.saved(folder)
+        progress.saved(recording.folder)

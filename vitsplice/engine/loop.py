@@ -22,6 +22,9 @@ OF_THE_IMAGE = (MATCH, MASK)
 """What a term gets on the side of the output from the image at that place, not from what was made of it."""
 
 
+GENERATOR, OPTIMISER = "generator.", "optimiser."
+
+
 @dataclass(frozen=True)
 class WeightedTerm:
     """A term of the loss: which output it looks at, what it is compared with, and how much it counts."""
@@ -85,6 +88,7 @@ class Optimisation:
     def __init__(self, problem: Problem, indices: range | None = None) -> None:
         self.problem = problem
         self.indices = range(problem.config.steps) if indices is None else indices
+        self.next = self.indices.start
         config = problem.config
         self.targets = Targets(problem.images, problem.backbone, problem.look, config.views)
         self.optimiser = torch.optim.Adam(
@@ -100,9 +104,10 @@ class Optimisation:
         """
         generator = self.problem.generator
         last_good: dict[str, Tensor] = {}
-        for index in self.indices:
+        for index in range(self.next, self.indices.stop):
             active = [term for term in self.problem.terms if term.config.active(index)]
             if not active:
+                self.next = index + 1
                 yield Step(index, 0.0, {})
                 continue
             losses = self._losses(index, active)
@@ -116,6 +121,7 @@ class Optimisation:
             if not math.isfinite(norm := self._backward(total)):
                 raise NonFiniteLoss(index, "", norm)
             self._update(index)
+            self.next = index + 1
             yield Step(index, total.item(), values)
 
     def picture(self) -> Tensor:
@@ -124,17 +130,35 @@ class Optimisation:
             made: Tensor = self.problem.generator(self.problem.fed)
         return self._masked(made.detach(), self.problem.images.pictures["structure"])
 
+    def state(self) -> dict[str, Tensor]:
+        """All that the steps have changed, by name: the generator's tensors and the optimiser's."""
+        moments = self.optimiser.state_dict()["state"]
+        return {f"{GENERATOR}{name}": value for name, value in self.problem.generator.state_dict().items()} | {
+            f"{OPTIMISER}{number}.{name}": value for number, kept in moments.items() for name, value in kept.items()
+        }
+
+    def restore(self, state: Mapping[str, Tensor], following: int) -> None:
+        """Go on as one whose `state` this was, before the step of index ``following``."""
+        generator = {name.removeprefix(GENERATOR): v for name, v in state.items() if name.startswith(GENERATOR)}
+        self.problem.generator.load_state_dict(generator)
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, value in state.items():
+            if name.startswith(OPTIMISER):
+                number, _, moment = name.removeprefix(OPTIMISER).partition(".")
+                moments.setdefault(int(number), {})[moment] = value
+        self.optimiser.load_state_dict(self.optimiser.state_dict() | {"state": moments})
+        self.next = following
+
     def _losses(self, index: int, active: list[WeightedTerm]) -> dict[str, Tensor]:
         """The unweighted value of every term that is active at a step."""
         views = self.problem.images.views(self.problem.config.views, self.problem.config.seed, index)
         known = self.targets(_looked_at(active), views)
-        with private_rng(self.problem.config.seed + index):
-            made = self._generate(dict.fromkeys(term.input for term in active), views)
         requests = [request for term in active for request in term.term.requests if request not in OF_THE_IMAGE]
-        outputs = self._extract(made, requests)
-        for place, output in outputs.items():
-            output |= {request: known[place][request] for request in OF_THE_IMAGE if request in known.get(place, {})}
-        return {term.name: term.term.function(outputs[term.input], known[term.target]) for term in active}
+        with private_rng(self.problem.config.seed + index):
+            outputs = self._extract(self._generate(dict.fromkeys(term.input for term in active), views), requests)
+            for place, output in outputs.items():
+                output |= {wanted: known[place][wanted] for wanted in OF_THE_IMAGE if wanted in known.get(place, {})}
+            return {term.name: term.term.function(outputs[term.input], known[term.target]) for term in active}
 
     def _generate(self, places: Iterable[Place], views: Mapping[Place, View]) -> dict[Place, Tensor]:
         if self.problem.canvas:

@@ -19,6 +19,8 @@ from vitsplice.engine.warmstart import warm_start
 from vitsplice.matching import correspond
 from vitsplice.plugins import Catalogue
 
+FED = "fed"
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -35,6 +37,21 @@ class Layer:
         return (picture + change).clamp(0, 1)
 
 
+@dataclass(frozen=True)
+class Snapshot:
+    """Where an optimisation stands between two steps: all that cannot be made again from its settings and images.
+
+    Args:
+        stage: the number of the stage, from 0.
+        step: the index of the step that follows.
+        tensors: by name.
+    """
+
+    stage: int
+    step: int
+    tensors: dict[str, Tensor]
+
+
 class Staged:
     """The whole optimisation of a run.
 
@@ -49,21 +66,37 @@ class Staged:
         self._config, self._backbone, self._catalogue = config, backbone, catalogue
         self._images = Images({**images.pictures, "start": _start(config, images, backbone)}, images.masks)
         self._stages = [(stage, indices) for stage, indices in stage_steps(config) if indices]
+        self._number = 0
         self._before: Tensor | None = None
         self._current: Optimisation | None = None
         if config.steps and not config.stages:
             self._current = Optimisation(assemble(config, self._images, backbone, catalogue))
         elif config.steps:
-            self._current = self._stage(*self._stages[0])
+            self._enter(0)
 
     def steps(self) -> Iterator[Step]:
         """Take the steps of all stages. Raises NonFiniteLoss; `picture` is then the last good one."""
         if self._current is None:
             return
         yield from self._current.steps()
-        for stage, indices in self._stages[1:]:
-            self._current = self._stage(stage, indices)
+        while self._number + 1 < len(self._stages):
+            self._enter(self._number + 1)
             yield from self._current.steps()
+
+    def snapshot(self) -> Snapshot:
+        """Where it stands. The tensors are those in use: write them before the next step."""
+        if self._current is None:
+            return Snapshot(0, 0, {})
+        fed = {FED: self._current.problem.fed} if self._number else {}
+        return Snapshot(self._number, self._current.next, self._current.state() | fed)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go on from where a snapshot of the same settings and images was taken."""
+        if self._current is None:
+            return
+        if snapshot.stage:
+            self._enter(snapshot.stage, snapshot.tensors[FED].to(self._images.pictures["start"].device))
+        self._current.restore(snapshot.tensors, snapshot.step)
 
     def picture(self) -> Tensor:
         """The output image as it is now, at full size, ``(1, 3, H, W)``."""
@@ -80,15 +113,17 @@ class Staged:
             return None
         return Layer(self._before, self._current.picture())
 
-    def _stage(self, stage: StageConfig, indices: range) -> Optimisation:
-        """A stage that goes on from the one before."""
+    def _enter(self, number: int, fed: Tensor | None = None) -> None:
+        """Begin a stage: with what the one before it made, or with ``fed``."""
+        stage, indices = self._stages[number]
         layer, images = self._layer(), self._sized(stage)
-        self._before = images.pictures["start"]
+        before = images.pictures["start"]
         optimiser = self._config.optimiser.model_copy(update={"lr": stage.lr or self._config.optimiser.lr})
         config = self._config.model_copy(update={"optimiser": optimiser})
-        fed = layer.over(self._before) if layer else self._before
+        if fed is None:
+            fed = layer.over(before) if layer else before
         problem = assemble(config, images, self._backbone, self._catalogue, Area(stage.side), fed)
-        return Optimisation(problem, indices)
+        self._number, self._before, self._current = number, before, Optimisation(problem, indices)
 
     def _sized(self, stage: StageConfig) -> Images:
         """The images at the size of a stage: a view of theirs is about as large as the backbone looks at."""

@@ -72,11 +72,19 @@ class Targets:
     ) -> FeatureTable:
         keys = {place: (place, views[place], frozenset(requests)) for place in places}
         new = [place for place in places if keys[place] not in self._bank]
-        pictures = {place: views[place](self._images.pictures[place[0]]) for place in new}
-        masks = {p: views[p].place(self._images.masks[p[0]]) for p in new if p[0] in self._images.masks}
-        found = extract(self._backbone, self._look, pictures, requests, masks)
+        found: FeatureTable = {}
+        for batch in self._batches(new):
+            pictures = {place: views[place](self._images.pictures[place[0]]) for place in batch}
+            masks = {p: views[p].place(self._images.masks[p[0]]) for p in batch if p[0] in self._images.masks}
+            found |= extract(self._backbone, self._look, pictures, requests, masks)
         self._bank |= {keys[place]: found[place] for place in new if self._banked[place[0]]}
         return {place: found[place] if place in found else self._bank[keys[place]] for place in places}
+
+    def _batches(self, places: list[Place]) -> list[list[Place]]:
+        """What is kept is looked at alone, so that it does not depend on when; the rest shares a pass."""
+        alone = [[place] for place in places if self._banked[place[0]]]
+        together = [place for place in places if not self._banked[place[0]]]
+        return [*alone, together] if together else alone
 
 
 def _needs_backbone(request: FeatureRequest) -> bool:

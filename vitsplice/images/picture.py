@@ -21,8 +21,6 @@ from vitsplice.images.limits import check_range, check_size, is_one_rgb
 from vitsplice.images.values import flatten, to_pixels, unit_values
 from vitsplice.text import printable
 
-Source = str | os.PathLike[Any] | Image.Image | NDArray[Any] | Tensor
-
 _ACCEPTED = "a path, a PIL image, a numpy array (H, W) or (H, W, 1|3|4), or a torch tensor (3, H, W) or (1, 3, H, W)"
 
 
@@ -43,8 +41,11 @@ class Picture:
     name: str
 
 
+Source = str | os.PathLike[Any] | Image.Image | NDArray[Any] | Tensor | Picture
+
+
 def read(source: Source) -> Picture:
-    """Read a picture.
+    """Read a picture; one that was read already is given back.
 
     Args:
         source: a path of a PNG, JPEG, WebP, TIFF or BMP file; a PIL image; a numpy array
@@ -55,6 +56,8 @@ def read(source: Source) -> Picture:
         PictureError: it cannot be read, is too small or too large, or has values outside of
             [0, 1]. The message is one line and names the file.
     """
+    if isinstance(source, Picture):
+        return source
     if isinstance(source, Image.Image):
         return _read_pil(source)
     if isinstance(source, np.ndarray):

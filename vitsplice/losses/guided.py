@@ -21,6 +21,7 @@ from vitsplice.contracts import (
     TermContext,
 )
 from vitsplice.losses.realism import edge_distance, total_variation
+from vitsplice.losses.terms import layer_at
 from vitsplice.losses.transport import cosine_cost, relaxed_earth_mover, sliced_wasserstein
 from vitsplice.matching import assignment, similarity
 from vitsplice.rng import stream
@@ -34,8 +35,7 @@ OUT_OF_REACH = 10.0
 def requests_at(info: BackboneInfo, depths: Sequence[float]) -> tuple[FeatureRequest, ...]:
     """Tokens, or maps, of the layers that lie so far up, from 0 to 1: low ones see texture, high ones things."""
     facet = "token" if "token" in info.facets else info.structure.facet
-    layers = [max(1, round(info.layers * depth)) for depth in depths]
-    return tuple(dict.fromkeys(FeatureRequest(facet, layer - 1 - info.layers) for layer in layers))
+    return tuple(dict.fromkeys(FeatureRequest(facet, layer_at(info, depth)) for depth in depths))
 
 
 def texture(context: TermContext) -> LossTerm:

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from vitsplice.contracts import GLOBAL_FACETS, FeatureRequest, Features, LossSpec, LossTerm, Option, Role, TermContext
+from vitsplice.contracts import (
+    GLOBAL_FACETS,
+    BackboneInfo,
+    FeatureRequest,
+    Features,
+    LossSpec,
+    LossTerm,
+    Option,
+    Role,
+    TermContext,
+)
 from vitsplice.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -15,6 +26,11 @@ if TYPE_CHECKING:
 FORM = Option(
     "mse", "norm: as printed in the paper, not squared; mse: as in the released code", choices=("norm", "mse")
 )
+
+
+def layer_at(info: BackboneInfo, depth: float) -> int:
+    """The layer that lies so far up, from 0 to 1, counted from the last, which is -1."""
+    return max(1, round(info.layers * depth)) - 1 - info.layers
 
 
 def distance_term(function: Callable[[Tensor, Tensor, str], Tensor], role: Role, context: TermContext) -> LossTerm:
@@ -40,6 +56,8 @@ def _structure(context: TermContext) -> LossTerm:
     facet = context.request("structure").facet
     if facet in GLOBAL_FACETS:
         raise ConfigError(f"the structure term compares places with each other, and facet '{facet}' has none")
+    if context.layer is None and context.options["depth"] < 1:
+        context = replace(context, layer=layer_at(context.backbone, context.options["depth"]))
     return distance_term(structure_loss, "structure", context)
 
 
@@ -48,6 +66,8 @@ def _identity(context: TermContext) -> LossTerm:
 
     return distance_term(identity_loss, "structure", context)
 
+
+DEPTH = Option(1.0, "how far up the layers it looks, where no layer is given", minimum=0.0, maximum=1.0)
 
 _spec = partial(LossSpec, options={"form": FORM})
 
@@ -58,12 +78,13 @@ APPEARANCE = _spec(
     input="structure",
     target="appearance",
 )
-STRUCTURE = _spec(
+STRUCTURE = LossSpec(
     "structure",
     _structure,
     "key self-similarity of the output near the structure image's (paper, equations 2 and 4)",
     input="structure",
     target="structure",
+    options={"form": FORM, "depth": DEPTH},
 )
 IDENTITY = _spec(
     "identity",

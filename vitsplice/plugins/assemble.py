@@ -56,7 +56,7 @@ def _without_lost_commands(plugin: Loaded, conflicts: Conflicts) -> Loaded:
     kept = tuple(spec for spec in plugin.specs[COMMANDS.name] if spec.name not in lost)
     names = {COMMANDS.name: tuple(spec.name for spec in kept)}
     notes = tuple(f"command '{name}' is not used: {joined(conflicts[COMMANDS.name, name])} give it" for name in lost)
-    record = replace(plugin.record, gives=MappingProxyType({**gives, **names}), notes=notes)
+    record = replace(plugin.record, gives=MappingProxyType({**gives, **names}), notes=plugin.record.notes + notes)
     return replace(plugin, record=record, specs={**plugin.specs, COMMANDS.name: kept})
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 import pluggy
 
 from vitsplice.plugins.check import ANYTHING, called, checked, reason, registered
 from vitsplice.plugins.find import Found
+from vitsplice.plugins.guard import SECONDS, TookTooLong, defaults_kept, time_limit
 from vitsplice.plugins.kinds import KINDS, Spec
 from vitsplice.plugins.records import PluginRecord
 from vitsplice.text import one_line
@@ -26,14 +27,24 @@ class Loaded:
     manager: pluggy.PluginManager | None = None
 
 
-def load(plugin: Found) -> Loaded:
-    """Load a plugin and read what it lists. What it prints meanwhile goes to standard error."""
-    with contextlib.redirect_stdout(sys.stderr):
-        try:
-            manager = registered(plugin.load())
-        except ANYTHING as error:
-            return _failed(plugin, [reason(error)], [])
-        return _listed(plugin, manager)
+def load(plugin: Found, seconds: float = SECONDS) -> Loaded:
+    """Load a plugin and read what it lists, in limited time.
+
+    What it prints meanwhile goes to standard error; what it changes of the process's defaults is put back, and noted.
+    """
+    changed: list[str] = []
+    with contextlib.redirect_stdout(sys.stderr), defaults_kept(changed):
+        loaded = _loaded(plugin, seconds)
+    notes = tuple(f"it changed {what}, which was put back" for what in changed)
+    return replace(loaded, record=replace(loaded.record, notes=loaded.record.notes + notes))
+
+
+def _loaded(plugin: Found, seconds: float) -> Loaded:
+    try:
+        with time_limit(seconds):
+            return _listed(plugin, registered(plugin.load()))
+    except (*ANYTHING, TookTooLong) as error:
+        return _failed(plugin, [reason(error)], [])
 
 
 def _listed(plugin: Found, manager: pluggy.PluginManager) -> Loaded:

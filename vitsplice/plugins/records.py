@@ -16,7 +16,7 @@ class PluginRecord:
         gives: the names it gives, by kind ("backbones", "losses", ...); empty if it failed.
         failure: why it was dropped, in one line, or None.
         hint: the names that a failed plugin listed before it failed.
-        notes: what a working plugin lost, one line each (a command whose name was taken).
+        notes: what else there is to know, one line each (a command whose name was taken, a default that it changed).
     """
 
     name: str

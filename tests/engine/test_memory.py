@@ -1,0 +1,73 @@
+import pytest
+import torch
+
+from vitsplice.api import settings_for
+from vitsplice.engine import memory
+from vitsplice.engine.targets import Images
+from vitsplice.errors import OutOfMemory
+from vitsplice.plugins import catalogue
+
+
+@pytest.fixture
+def estimate(vit):
+    return memory.Estimate(settings_for("tiny", backbone="tiny-vit", device="cpu"), vit, catalogue())
+
+
+def images(side):
+    return Images({image: torch.zeros(1, 3, side, side) for image in ("structure", "appearance")})
+
+
+def test_what_a_function_keeps_is_counted_once():
+    x = torch.rand(1000, requires_grad=True)
+    assert memory.kept_for_backward(lambda: (x * 2).exp()) == 4000
+    assert memory.kept_for_backward(lambda: x * x) == 4000
+    with torch.no_grad():
+        assert memory.kept_for_backward(lambda: x * x * x) == 8000  # gradients are turned on within
+
+
+def test_the_estimate_grows_with_the_pixels(estimate):
+    small, large = (estimate.bytes((side, side), (side, side)) for side in (400, 800))
+    assert 3.5 < large / small < 4.1
+
+
+def test_a_run_that_does_not_fit_is_refused_with_a_size_that_fits(estimate):
+    needed = estimate.bytes((800, 800), (800, 800))
+    memory.check(estimate, images(800), needed)
+    memory.check(estimate, images(800), None)
+    with pytest.raises(OutOfMemory, match=r"needs about .* GiB .* --size \d+ would fit") as told:
+        memory.check(estimate, images(800), needed // 2)
+    fits = int(str(told.value).split("--size ")[1].split()[0])
+    assert 500 < fits < 620
+    memory.check(estimate, images(fits), needed // 2)
+    with pytest.raises(OutOfMemory):
+        memory.check(estimate, images(fits + 2), needed // 2)
+    with pytest.raises(OutOfMemory, match="no size of these pictures would fit"):
+        memory.check(estimate, images(800), 1)
+
+
+def test_what_is_free_respects_the_container(tmp_path):
+    (tmp_path / "memory.max").write_text("1000\n")
+    (tmp_path / "memory.current").write_text("400\n")
+    assert memory._left_in_container(tmp_path) == 600
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory._left_in_container(tmp_path) == float("inf")
+    assert memory._left_in_container(tmp_path / "none") == float("inf")
+    free = memory.free(torch.device("cpu"))
+    assert free is not None
+    assert free > 0
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory. Tried"), MemoryError()])
+def test_memory_that_runs_out_is_told_with_advice(error):
+    with pytest.raises(OutOfMemory, match="smaller --size"), memory.advice():
+        raise error
+
+
+def test_an_allocation_that_fails_on_the_cpu_is_told_with_advice():
+    with pytest.raises(OutOfMemory, match="smaller --size"), memory.advice():
+        torch.empty(2**60, dtype=torch.uint8)
+
+
+def test_other_errors_pass():
+    with pytest.raises(RuntimeError, match="odd"), memory.advice():
+        raise RuntimeError("odd")

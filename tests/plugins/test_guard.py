@@ -1,0 +1,103 @@
+"""A plugin that hangs, or changes what belongs to the whole process."""
+
+import random
+import threading
+import time
+
+import numpy
+import pytest
+import torch
+
+from vitsplice.plugins import catalogue, load
+from vitsplice.plugins.find import Found
+from vitsplice.plugins.guard import TookTooLong, defaults_kept, time_limit
+
+from .conftest import GOOD, Shelf, record
+
+
+def test_a_plugin_that_hangs_is_dropped_and_the_others_work(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load, "SECONDS", 0.2)
+    hanging = Found("hanging", "vitsplice-hanging", "1", lambda: time.sleep(60))
+    began = time.monotonic()
+    loaded = load.load(hanging, 0.2)
+    assert time.monotonic() - began < 5
+    assert "did not answer within 0.2 seconds" in str(loaded.record.failure)
+
+
+def test_a_plugin_that_catches_everything_is_interrupted_too(shelf: Shelf) -> None:
+    def stubborn() -> None:
+        try:
+            time.sleep(60)
+        except Exception:
+            time.sleep(60)
+
+    loaded = load.load(Found("stubborn", "vitsplice-stubborn", "1", stubborn), 0.2)
+    assert "did not answer" in str(loaded.record.failure)
+
+
+def test_time_is_not_limited_where_no_signal_can_do_it() -> None:
+    done = []
+
+    def work() -> None:
+        with time_limit(0.01):
+            time.sleep(0.05)
+        done.append(True)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert done
+
+
+def test_a_limit_that_is_kept_leaves_no_alarm() -> None:
+    with time_limit(0.05):
+        pass
+    time.sleep(0.1)
+    with pytest.raises(TookTooLong), time_limit(0.05):
+        time.sleep(1)
+
+
+CHANGES = {
+    "torch's random state": "import torch; torch.manual_seed(3)",
+    "torch's default dtype": "import torch; torch.set_default_dtype(torch.float64)",
+    "torch's gradient mode": "import torch; torch.set_grad_enabled(False)",
+    "torch's number of threads": "import torch; torch.set_num_threads(torch.get_num_threads() + 1)",
+    "torch's default device": "import torch; torch.set_default_device('meta')",
+    "torch's deterministic mode": "import torch; torch.use_deterministic_algorithms(True)",
+    "Python's random state": "import random; random.seed(1)",
+    "numpy's random state": "import numpy; numpy.random.seed(1)",
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_what_a_plugin_changes_is_put_back_and_said(shelf: Shelf, what: str) -> None:
+    before = (
+        torch.get_rng_state().tolist(),
+        torch.get_default_dtype(),
+        torch.is_grad_enabled(),
+        torch.get_num_threads(),
+        torch.get_default_device(),
+        random.getstate(),
+        numpy.random.get_state()[1].tolist(),
+    )
+    shelf.add("good", CHANGES[what] + "\n" + GOOD)
+    assert record("good").notes == (f"it changed {what}, which was put back",)
+    assert "clip-vitb16" in catalogue().backbones
+    after = (
+        torch.get_rng_state().tolist(),
+        torch.get_default_dtype(),
+        torch.is_grad_enabled(),
+        torch.get_num_threads(),
+        torch.get_default_device(),
+        random.getstate(),
+        numpy.random.get_state()[1].tolist(),
+    )
+    assert after == before
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_nothing_is_said_of_code_that_changes_nothing() -> None:
+    changed: list[str] = []
+    with defaults_kept(changed):
+        torch.rand(3, generator=torch.Generator().manual_seed(0))
+    assert changed == []

@@ -1,0 +1,298 @@
+"""Runs that are killed, spoiled or contended for, and go on."""
+
+import hashlib
+import json
+import multiprocessing
+import os
+import random
+import signal
+import time
+
+import pytest
+from PIL import Image
+
+from vitsplice.api import settings_for
+from vitsplice.config import CheckpointConfig
+from vitsplice.errors import (
+    AlreadyFinished,
+    CheckpointRejected,
+    OutputBusy,
+    OutputExists,
+    UnknownName,
+    UserError,
+    VitspliceError,
+)
+from vitsplice.recording import Pace, Recording
+
+UNET = ["steps=12", "checkpoint.every=2"]
+PYRAMID = [
+    "steps=18",
+    "checkpoint.every=2",
+    "start=match",
+    "generator={name: pyramid, options: {levels: 3}}",
+    "terms={structure: {loss: structure, weight: 10}, texture: {loss: texture, weight: 4}}",
+    "views={structure: {crop: [0.9, 0.9], shape: picture, bank: 3}, appearance: {crop: [0.9, 0.9], bank: 3}}",
+    "stages=[{side: 24, share: 0.5}, {side: 32, share: 0.5, lr: 0.01}]",
+    "optimiser={lr: 0.02, schedule: cosine}",
+]
+RECIPES = {"unet": UNET, "pyramid": PYRAMID}
+KILLS = 50
+"""Of each recipe: a hundred in all."""
+
+
+def tiny(*overrides):
+    return settings_for("tiny", overrides=overrides)
+
+
+def quiet(_):
+    pass
+
+
+def through(recording, until=None):
+    with recording:
+        for step in recording.steps(quiet):
+            if step.index + 1 == until:
+                recording.keep(quiet)
+                break
+        return recording.save()
+
+
+def begun(png, out, *overrides, until=None, force=False):
+    pictures = dict(zip(("structure", "appearance"), png, strict=True))
+    return through(Recording.begin(pictures, tiny(*overrides), out, force=force), until)
+
+
+def artifacts(folder):
+    names = ("output.png", "losses.csv", "losses.png", "run.yaml")
+    previews = sorted(path.name for path in (folder / "previews").iterdir())
+    return {
+        name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        for name in [*names, *(f"previews/{name}" for name in previews)]
+    }
+
+
+def work(png, out, overrides):
+    """What a killed process does: go on with what is there, or begin."""
+    import torch
+
+    torch.set_num_threads(1)
+    try:
+        recording = Recording.resume(out)
+    except AlreadyFinished:
+        return
+    except UserError:
+        pictures = dict(zip(("structure", "appearance"), png, strict=True))
+        recording = Recording.begin(pictures, tiny(*overrides), out, force=True)
+    through(recording)
+
+
+@pytest.fixture(scope="module")
+def processes():
+    """Fresh processes that have imported everything and run nothing."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["vitsplice.recording", "vitsplice_tiny", "timm", "matplotlib.figure"])
+    return context
+
+
+def killed_after(processes, seconds, *arguments):
+    """Run in a process of its own and kill it; whether it was still running."""
+    process = processes.Process(target=work, args=arguments)
+    process.start()
+    process.join(seconds)
+    running = process.is_alive()
+    if running:
+        os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    return running
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_killed_at_any_moment_and_resumed_it_ends_with_the_same_bytes(processes, png, tmp_path, recipe):
+    overrides, chance = RECIPES[recipe], random.Random(0)
+    began = time.perf_counter()
+    assert not killed_after(processes, 100, png, tmp_path / "quiet", overrides)
+    lasts = time.perf_counter() - began
+    expected = artifacts(tmp_path / "quiet")
+    killed = 0
+    while killed < KILLS:
+        out = tmp_path / f"{killed}"
+        if not killed_after(processes, chance.uniform(0, lasts), png, out, overrides):
+            continue
+        killed += 1
+        killed_after(processes, 100, png, out, overrides)
+        assert artifacts(out) == expected, f"kill {killed}"
+        assert not (out / "checkpoint").exists()
+        assert not list(out.rglob("*.tmp"))
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("until", [1, 9, 10])
+def test_stopped_and_resumed_it_ends_with_the_same_bytes(png, tmp_path, recipe, until):
+    begun(png, tmp_path / "whole", *RECIPES[recipe])
+    begun(png, tmp_path / "parts", *RECIPES[recipe], until=until)
+    facts = json.loads((tmp_path / "parts" / "run.json").read_text())
+    assert facts["finished"] is False
+    through(Recording.resume(tmp_path / "parts"))
+    assert artifacts(tmp_path / "parts") == artifacts(tmp_path / "whole")
+    facts = json.loads((tmp_path / "parts" / "run.json").read_text())
+    assert facts["finished"] is True
+    assert facts["steps"] == {"asked": facts["steps"]["asked"], "taken": facts["steps"]["asked"], "resumed_at": until}
+    assert facts["substitutions"][0]["used"] == "tiny-vit"
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_starts_again(png, tmp_path):
+    begun(png, tmp_path / "whole", "checkpoint.seconds=0")
+    pictures = dict(zip(("structure", "appearance"), png, strict=True))
+    Recording.begin(pictures, tiny("checkpoint.seconds=0"), tmp_path / "out").close()
+    through(Recording.resume(tmp_path / "out"))
+    assert artifacts(tmp_path / "out") == artifacts(tmp_path / "whole")
+
+
+@pytest.fixture
+def stopped(png, tmp_path):
+    """A folder of a run that was stopped after 8 of 12 steps, with checkpoints after 6 and 8."""
+    begun(png, tmp_path / "out", *UNET, until=8)
+    names = sorted(path.name for path in (tmp_path / "out" / "checkpoint").iterdir())
+    tensors = ["step-00000006.json", "step-00000006.safetensors", "step-00000008.json", "step-00000008.safetensors"]
+    assert names == ["begun.json", *tensors]
+    return tmp_path / "out"
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-5])
+
+
+def altered(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("spoil", [cut, altered])
+@pytest.mark.parametrize("suffix", ["json", "safetensors"])
+def test_a_spoilt_checkpoint_is_refused_by_name_and_the_one_before_is_offered(stopped, spoil, suffix):
+    spoil(stopped / "checkpoint" / f"step-00000008.{suffix}")
+    older = stopped / "checkpoint" / "step-00000006.json"
+    with pytest.raises(CheckpointRejected, match=r"step-00000008.*\n.*--resume .*step-00000006\.json"):
+        Recording.resume(stopped)
+    resumed = Recording.resume(older)
+    assert resumed.run.resumed_at == 6
+    through(resumed)
+
+
+def test_when_no_checkpoint_is_whole_that_is_said(stopped):
+    for path in (stopped / "checkpoint").glob("step-*.json"):
+        cut(path)
+    with pytest.raises(CheckpointRejected, match="no other that is whole"):
+        Recording.resume(stopped)
+
+
+def test_another_picture_is_refused(stopped, png):
+    Image.new("RGB", (40, 40)).save(png[1])
+    with pytest.raises(CheckpointRejected, match="appearance.png is not the appearance image"):
+        Recording.resume(stopped)
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"), [({"seed": 5}, "another settings"), ({"backbone": {"name": "tiny-cnn"}}, "another weights")]
+)
+def test_other_settings_or_weights_are_refused(stopped, changed, told):
+    path = stopped / "checkpoint" / "begun.json"
+    content = json.loads(path.read_text())
+    content["settings"] |= changed
+    path.write_text(json.dumps(content))
+    with pytest.raises(CheckpointRejected, match=told.split()[-1]):
+        Recording.resume(stopped)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"pictures": [], "settings": 3}', "[" * 100_000])
+def test_a_folder_that_does_not_say_what_was_begun_is_refused(stopped, content):
+    (stopped / "checkpoint" / "begun.json").write_text(content)
+    with pytest.raises(UserError, match="out"):
+        Recording.resume(stopped)
+
+
+def test_a_folder_without_a_run_and_one_with_a_finished_run_are_told(png, tmp_path):
+    with pytest.raises(UserError, match="no run that can go on"):
+        Recording.resume(tmp_path / "nothing")
+    begun(png, tmp_path / "out")
+    assert not (tmp_path / "out" / "checkpoint").exists()
+    with pytest.raises(AlreadyFinished, match=r"output\.png"):
+        Recording.resume(tmp_path / "out")
+
+
+def test_a_second_run_into_the_same_folder_is_refused_at_once(png, tmp_path):
+    pictures = dict(zip(("structure", "appearance"), png, strict=True))
+    with Recording.begin(pictures, tiny(), tmp_path / "out"):
+        with pytest.raises(OutputExists):
+            Recording.begin(pictures, tiny(), tmp_path / "out")
+        with pytest.raises(OutputBusy, match="another run is writing"):
+            Recording.begin(pictures, tiny(), tmp_path / "out", force=True)
+        with pytest.raises(OutputBusy):
+            Recording.resume(tmp_path / "out")
+    through(Recording.resume(tmp_path / "out"))
+    assert not (tmp_path / "out" / ".lock").exists()
+
+
+def test_a_run_that_cannot_begin_leaves_no_files(png, tmp_path):
+    pictures = dict(zip(("structure", "appearance"), png, strict=True))
+    with pytest.raises(UnknownName):
+        Recording.begin(pictures, tiny("generator.name=nothing"), tmp_path / "out")
+    assert not list((tmp_path / "out").rglob("*"))
+
+
+def test_a_checkpoint_that_cannot_be_written_is_noted_and_the_run_goes_on(png, tmp_path, monkeypatch):
+    def full(path, data):
+        raise OSError(28, "No space left on device")
+
+    notes = []
+    pictures = dict(zip(("structure", "appearance"), png, strict=True))
+    with Recording.begin(pictures, tiny("checkpoint.every=2"), tmp_path / "out") as recording:
+        monkeypatch.setattr("vitsplice.report.checkpoints.write_atomically", full)
+        assert len(list(recording.steps(notes.append))) == 5
+        recording.save()
+    assert [note for note in notes if "no checkpoint" in note and "No space left" in note]
+    assert (tmp_path / "out" / "output.png").is_file()
+
+
+def test_an_output_folder_that_vanishes_is_made_again(png, tmp_path):
+    import shutil
+
+    pictures = dict(zip(("structure", "appearance"), png, strict=True))
+    with Recording.begin(pictures, tiny("checkpoint.every=2"), tmp_path / "out") as recording:
+        for step in recording.steps(quiet):
+            if step.index == 2:
+                shutil.rmtree(tmp_path / "out")
+        recording.save()
+    assert (tmp_path / "out" / "output.png").is_file()
+
+
+def test_a_save_that_fails_names_the_file_and_keeps_the_checkpoint(png, tmp_path):
+    pictures = dict(zip(("structure", "appearance"), png, strict=True))
+    with Recording.begin(pictures, tiny("checkpoint.every=2"), tmp_path / "out") as recording:
+        list(recording.steps(quiet))
+        (tmp_path / "out" / "output.png").mkdir()
+        with pytest.raises(VitspliceError, match=r"cannot write .*output\.png"):
+            recording.save()
+    (tmp_path / "out" / "output.png").rmdir()
+    through(Recording.resume(tmp_path / "out"))
+    assert (tmp_path / "out" / "output.png").is_file()
+
+
+def test_checkpoints_by_time_cost_a_hundredth_at_most(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("vitsplice.recording.perf_counter", lambda: clock[0])
+    pace = Pace(CheckpointConfig(every=0, seconds=30))
+    clock[0] = 29
+    assert not pace.due(1)
+    clock[0] = 31
+    assert pace.due(2)
+    clock[0] = 36  # it took five seconds
+    pace.kept(31)
+    clock[0] = 36 + 499
+    assert not pace.due(3)
+    clock[0] = 36 + 501
+    assert pace.due(4)
+    assert Pace(CheckpointConfig(every=3, seconds=0)).due(6)
+    assert not Pace(CheckpointConfig(every=3, seconds=0)).due(7)

@@ -1,0 +1,193 @@
+"""How much memory a run needs, asked of the parts themselves before it starts, and how much there is.
+
+What an optimisation holds is above all what its backward pass keeps. That is counted on a small picture, where it costs
+nothing, and grows with the number of pixels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vitsplice.config import RunConfig, StageConfig
+from vitsplice.contracts import Backbone, FeatureRequest
+from vitsplice.engine.problem import weighted_terms
+from vitsplice.engine.targets import Images
+from vitsplice.errors import OutOfMemory
+from vitsplice.options import complete
+from vitsplice.plugins import Catalogue
+from vitsplice.rng import private_rng
+
+SAMPLE = 64
+"""Side in pixels of the picture on which a generator is tried."""
+
+FULL_SIZE = 60
+"""Float32 numbers a pixel at the full size of both images: the pictures, their colours, the warm start's filters."""
+
+MARGIN = 1.25
+"""Of what was counted: gradients, workspace, and what the allocator wastes."""
+
+GIB = 2**30
+
+Size = tuple[int, int]
+"""Height and width."""
+
+ADVICE = "try a smaller --size, --precision bfloat16, or a smaller backbone"
+
+
+def kept_for_backward(function: Callable[[], Tensor]) -> int:
+    """Bytes that a function's result keeps for its backward pass, each piece of memory counted once."""
+    seen: dict[int, int] = {}
+
+    def count(tensor: Tensor) -> Tensor:
+        seen[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(count, lambda kept: kept):
+        result = function()
+    del result
+    return sum(seen.values())
+
+
+class Estimate:
+    """What a run needs, as a function of the sizes of its images.
+
+    Args:
+        config: the settings; device and precision settled.
+        backbone: on the device, at the precision of the run.
+        catalogue: where loss terms and generators are found.
+    """
+
+    def __init__(self, config: RunConfig, backbone: Backbone, catalogue: Catalogue) -> None:
+        self._config = config
+        terms = [term for term in weighted_terms(config, backbone, catalogue) if term.config.ever_active(config.steps)]
+        self._inputs = len({term.input for term in terms})
+        self._look = _per_pixel_of_backbone(backbone, config)
+        spec = catalogue.generator(config.generator.name)
+        self._canvas = spec.canvas
+        options = complete(spec, config.generator.options, "generator.options")
+        with private_rng(config.seed):
+            sample = torch.rand(1, 3, SAMPLE, SAMPLE)
+            generator = spec.build(sample, options).train()
+            self._generate = kept_for_backward(lambda: generator(sample)) / SAMPLE**2
+            own = sum(p.numel() * p.element_size() for p in generator.parameters())
+        self._own = (own / SAMPLE**2 if spec.canvas else 0.0, 0 if spec.canvas else own)
+
+    def bytes(self, structure: Size, appearance: Size) -> int:
+        """For images of these heights and widths."""
+        full = math.prod(structure) + math.prod(appearance)
+        steps = max((self._steps(structure, appearance, stage) for stage in self._config.stages or (None,)), default=0)
+        return round(MARGIN * (4 * FULL_SIZE * full + steps))
+
+    def _steps(self, structure: Size, appearance: Size, stage: StageConfig | None) -> float:
+        """What an optimisation at one size keeps: of the generator, its gradients and moments, and of the backbone."""
+        if stage:
+            made = looked_at = float(stage.side**2)
+        else:
+            made = float(max(math.prod(structure), math.prod(appearance)))
+            looked_at = max(self._seen(structure), self._seen(appearance))
+        generated = 1 if self._canvas else self._inputs
+        per_pixel, fixed = self._own
+        moments = 4 * (per_pixel * made + fixed)  # itself, its gradient, Adam's two moments
+        return generated * self._generate * made + moments + self._inputs * self._look * looked_at
+
+    def _seen(self, size: Size) -> float:
+        resize, (short, long) = self._config.resize, sorted(size)
+        longer = min(resize.size * long / short, resize.max_size or math.inf)
+        return resize.size * longer
+
+
+def _per_pixel_of_backbone(backbone: Backbone, config: RunConfig) -> float:
+    """Bytes that the backbone keeps for a pixel that it looks at."""
+    info = backbone.info
+    side = max(info.smallest, math.ceil(2 * SAMPLE / info.multiple) * info.multiple)
+    height, width = info.fixed or (side, side)
+    device, last = torch.device(config.device), FeatureRequest(info.structure.facet, -1)
+
+    def looked() -> Tensor:
+        picture = torch.zeros(1, 3, height, width, device=device, requires_grad=True)
+        return backbone(picture, [last])[last].values
+
+    return kept_for_backward(looked) / (height * width)
+
+
+def check(estimate: Estimate, images: Images, there: int | None) -> None:
+    """Refuse a run that does not fit.
+
+    Args:
+        estimate: of the run.
+        images: structure and appearance.
+        there: bytes that are free, or None if that is not known.
+
+    Raises:
+        OutOfMemory: saying how much is needed and which size would fit.
+    """
+    structure, appearance = (_size(images.pictures[image]) for image in ("structure", "appearance"))
+    needed = estimate.bytes(structure, appearance)
+    if there is None or needed <= there:
+        return
+    shorter = min(*structure, *appearance)
+    fits = next((size for size in range(shorter - 1, 15, -1) if _at(estimate, structure, appearance, size) <= there), 0)
+    advice = f"--size {fits} would fit" if fits else "no size of these pictures would fit"
+    raise OutOfMemory(
+        f"this run needs about {needed / GIB:.1f} GiB of memory and {there / GIB:.1f} GiB are free; {advice}"
+    )
+
+
+def _size(picture: Tensor) -> Size:
+    return picture.shape[-2], picture.shape[-1]
+
+
+def _scaled(image: Size, shorter: int) -> Size:
+    return round(image[0] * shorter / min(image)), round(image[1] * shorter / min(image))
+
+
+def _at(estimate: Estimate, structure: Size, appearance: Size, shorter: int) -> int:
+    """What is needed when both images are brought to a shorter side."""
+    return estimate.bytes(_scaled(structure, shorter), _scaled(appearance, shorter))
+
+
+def free(device: torch.device) -> int | None:
+    """Bytes that are free on a device: of the CPU, within the limits of the container; None if not known."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    if device.type != "cpu":
+        return None
+    import psutil
+
+    return int(min(psutil.virtual_memory().available, _left_in_container()))
+
+
+def _left_in_container(folder: Path = Path("/sys/fs/cgroup")) -> float:
+    """What control groups leave (version 2), or infinity."""
+    try:
+        limit, used = ((folder / name).read_text().strip() for name in ("memory.max", "memory.current"))
+        return max(0, int(limit) - int(used))
+    except (OSError, ValueError):
+        return math.inf
+
+
+@contextmanager
+def advice() -> Iterator[None]:
+    """Tell an allocation that fails in words that help.
+
+    Raises:
+        OutOfMemory: in place of torch's error, on any device.
+    """
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise OutOfMemory(f"the memory is used up ({_first_line(error)}); {ADVICE}") from error
+    except RuntimeError as error:
+        if "can't allocate memory" not in str(error) and "out of memory" not in str(error):
+            raise
+        raise OutOfMemory(f"the memory is used up ({_first_line(error)}); {ADVICE}") from error
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:160]

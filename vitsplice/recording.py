@@ -1,0 +1,240 @@
+"""A run that keeps a folder: its inputs, previews and checkpoints as it goes, its artifacts at the end."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+from types import TracebackType
+from typing import Any
+
+from vitsplice import config as configs
+from vitsplice.api import Run
+from vitsplice.config import CheckpointConfig, RunConfig
+from vitsplice.engine.loop import Step
+from vitsplice.errors import AlreadyFinished, CheckpointRejected, VitspliceError
+from vitsplice.images import Picture, read
+from vitsplice.report import checkpoints
+from vitsplice.report.artifacts import RunFolder
+from vitsplice.report.checkpoints import Checkpoint
+from vitsplice.report.lock import FolderLock
+from vitsplice.result import Result
+
+ROLES = ("structure", "appearance", "structure_mask", "appearance_mask")
+"""The pictures of a run, by what `vitsplice.api.Run` calls them."""
+
+SHARE = 0.01
+"""The most of a run that its checkpoints may cost, where they go by time."""
+
+NOT_OF_THE_OUTPUT = {"previews", "figures", "checkpoint"}
+"""Settings that can change between a checkpoint and what goes on from it."""
+
+Note = Callable[[str], object]
+
+
+@dataclass
+class Pace:
+    """When the next checkpoint is due."""
+
+    config: CheckpointConfig
+    _last: float = field(default_factory=lambda: perf_counter())
+    _cost: float = 0.0
+
+    def due(self, taken: int) -> bool:
+        """Whether one is due after so many steps."""
+        if self.config.every and taken % self.config.every == 0:
+            return True
+        waited = perf_counter() - self._last
+        return self.config.seconds > 0 and waited >= max(self.config.seconds, self._cost / SHARE)
+
+    def kept(self, began: float) -> None:
+        """One has been written, or tried, since then."""
+        self._last = perf_counter()
+        self._cost = self._last - began
+
+
+class Recording:
+    """A run and its folder, which no other process may use meanwhile. Use it in ``with``, or `close` it.
+
+    Make one by `begin` or `resume`.
+    """
+
+    def __init__(self, run: Run, folder: RunFolder, lock: FolderLock) -> None:
+        self.run, self.folder, self._lock = run, folder, lock
+
+    @classmethod
+    def begin(
+        cls,
+        pictures: Mapping[str, str | os.PathLike[str]],
+        settings: RunConfig,
+        out: str | os.PathLike[str],
+        *,
+        force: bool = False,
+    ) -> Recording:
+        """Begin a run. What it needs to be resumed is in the folder before anything that takes long.
+
+        Args:
+            pictures: paths by role (`ROLES`); masks may be absent.
+            settings: of the run.
+            out: the folder.
+            force: replace the run that it holds.
+
+        Raises:
+            VitspliceError: as `vitsplice.api.Run` and `RunFolder.create` do, and OutputBusy. The folder is then as
+                if nothing had been begun.
+        """
+        RunFolder.check(out, force=force)
+        given = {role: read(path) for role, path in pictures.items()}
+        folder = RunFolder.create(out, force=force)
+        lock = FolderLock(folder.path)
+        try:
+            folder.clear()
+            folder.begin(_begun(settings, pictures, given))
+            run = Run(**given, settings=settings)
+            folder.settle(run.settings)
+        except Exception:
+            with suppress(OSError):
+                folder.clear()
+            lock.release()
+            raise
+        return cls(run, folder, lock)
+
+    @classmethod
+    def resume(cls, path: str | os.PathLike[str]) -> Recording:
+        """Go on with a run: from its last checkpoint, from a given one, or from the first step if there is none.
+
+        Args:
+            path: the folder of the run, or the JSON of one of its checkpoints.
+
+        Raises:
+            AlreadyFinished: if there is nothing left to do.
+            CheckpointRejected: if a checkpoint is not whole, or is not of these pictures, settings and weights.
+            UserError: if there is no run.
+        """
+        path = Path(path)
+        chosen = path if path.suffix == ".json" else None
+        folder = RunFolder(path.parent.parent if chosen else path)
+        if folder.finished():
+            raise AlreadyFinished(f"the run in {folder.path} is finished: {folder.output}")
+        settings, given = _read_again(folder)
+        lock = FolderLock(folder.path)
+        try:
+            run = Run(**given, settings=settings)
+            last = checkpoints.read(chosen) if chosen else _last(folder)
+            if last:
+                last.check(belongs_to(run), chosen or checkpoints.found(folder.checkpoints)[0])
+                run.restore(last.snapshot, last.history)
+        except Exception:
+            lock.release()
+            raise
+        return cls(run, folder, lock)
+
+    def __enter__(self) -> Recording:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let the folder go."""
+        self._lock.release()
+
+    def steps(self, note: Note) -> Iterator[Step]:
+        """Take the steps, with previews and checkpoints. One that cannot be written is noted, and the run goes on."""
+        pace, every = Pace(self.run.settings.checkpoint), self.run.settings.previews
+        for step in self.run.steps():
+            taken = step.index + 1
+            if every and taken % every == 0:
+                self._preview(taken, note)
+            if pace.due(taken):
+                began = perf_counter()
+                self.keep(note)
+                pace.kept(began)
+            yield step
+
+    def _preview(self, taken: int, note: Note) -> None:
+        try:
+            note(f"preview {self.folder.preview(taken, self.run.pixels())}")
+        except VitspliceError as error:
+            note(f"no preview: {error}")
+
+    def keep(self, note: Note) -> None:
+        """Write a checkpoint now, if the run is not finished."""
+        if self.run.finished:
+            return
+        last = Checkpoint(self.run.snapshot(), tuple(self.run.history), belongs_to(self.run))
+        try:
+            checkpoints.write(self.folder.checkpoints, last)
+        except VitspliceError as error:
+            note(f"no checkpoint: {error}")
+
+    def save(self) -> Result:
+        """Write the artifacts; a finished run needs no checkpoints any more."""
+        result = self.run.result()
+        self.folder.save(result)
+        if result.finished:
+            with suppress(OSError):
+                self.folder.forget()
+        return result
+
+
+def belongs_to(run: Run) -> dict[str, str]:
+    """What a run's output depends on: digests, by what it is called in messages."""
+    pictures = {f"{image} image": picture.sha256 for image, picture in run.pictures.items()}
+    masks = {f"{image} mask": mask.sha256 for image, mask in run.masks.items()}
+    settings = run.settings.model_dump_json(exclude=NOT_OF_THE_OUTPUT)
+    digest = hashlib.sha256(settings.encode()).hexdigest()
+    return pictures | masks | {"settings": digest, "weights": run.backbone.info.sha256}
+
+
+def _begun(
+    settings: RunConfig, paths: Mapping[str, str | os.PathLike[str]], pictures: Mapping[str, Picture]
+) -> dict[str, Any]:
+    """What was asked for: the settings, where the pictures are, and which they are."""
+    known = {role: {"path": os.path.abspath(path), "sha256": pictures[role].sha256} for role, path in paths.items()}
+    return {"settings": settings.model_dump(mode="json"), "pictures": known}
+
+
+def _read_again(folder: RunFolder) -> tuple[RunConfig, dict[str, Picture]]:
+    """The settings and the pictures that a run began with."""
+    begun = folder.begun()
+    try:
+        known = {role: (str(one["path"]), one["sha256"]) for role, one in begun["pictures"].items() if role in ROLES}
+        settings = configs.validate(begun["settings"], f"{folder.path}")
+    except (AttributeError, KeyError, TypeError) as error:
+        raise CheckpointRejected(f"{folder.path} does not say what its run began with; start it again") from error
+    pictures = {role: read(path) for role, (path, _) in known.items()}
+    for role, (_, digest) in known.items():
+        if pictures[role].sha256 != digest:
+            what = role.replace("_", " ") + ("" if "mask" in role else " image")
+            raise CheckpointRejected(f"{pictures[role].name} is not the {what} that {folder.path} began with")
+    return settings, pictures
+
+
+def _last(folder: RunFolder) -> Checkpoint | None:
+    """The last checkpoint; if it is not whole, the message offers the one before."""
+    paths = checkpoints.found(folder.checkpoints)
+    if not paths:
+        return None
+    try:
+        return checkpoints.read(paths[0])
+    except CheckpointRejected as error:
+        older = next((path for path in paths[1:] if _is_whole(path)), None)
+        advice = (
+            f"The one before it is whole: vitsplice run --resume {older}"
+            if older
+            else "There is no other that is whole; start the run again with --force"
+        )
+        raise CheckpointRejected(f"{error}\n{advice}") from error
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        checkpoints.read(path)
+    except CheckpointRejected:
+        return False
+    return True
