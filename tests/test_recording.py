@@ -122,8 +122,8 @@ def test_killed_at_any_moment_and_resumed_it_ends_with_the_same_bytes(processes,
         killed += 1
         killed_after(processes, 100, png, out, overrides)
         assert artifacts(out) == expected, f"kill {killed}"
-        assert not (out / "checkpoint").exists()
-        assert not list(out.rglob("*.tmp"))
+        left = {path.relative_to(out).as_posix() for path in out.rglob("*")}
+        assert left == {*expected, "run.json", "previews"}
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -222,6 +222,23 @@ def test_a_folder_without_a_run_and_one_with_a_finished_run_are_told(png, tmp_pa
         Recording.resume(tmp_path / "out")
 
 
+def test_what_a_kill_leaves_is_removed(stopped):
+    (stopped / ".0123456789abcdef.tmp").write_bytes(b"half")
+    (stopped / "checkpoint" / ".0123456789abcdef.tmp").write_bytes(b"half")
+    (stopped / ".mine.tmp").write_bytes(b"mine")
+    through(Recording.resume(stopped))
+    assert [path.name for path in stopped.rglob("*.tmp")] == [".mine.tmp"]
+
+
+def test_a_kill_just_before_the_end_leaves_nothing_to_do(stopped):
+    """The run is finished, and its checkpoints were not removed yet."""
+    (stopped / "run.json").write_text('{"finished": true}')
+    with pytest.raises(AlreadyFinished):
+        Recording.resume(stopped)
+    assert not (stopped / "checkpoint").exists()
+    assert not (stopped / ".lock").exists()
+
+
 def test_a_second_run_into_the_same_folder_is_refused_at_once(png, tmp_path):
     pictures = dict(zip(("structure", "appearance"), png, strict=True))
     with Recording.begin(pictures, tiny(), tmp_path / "out"):
@@ -235,11 +252,16 @@ def test_a_second_run_into_the_same_folder_is_refused_at_once(png, tmp_path):
     assert not (tmp_path / "out" / ".lock").exists()
 
 
-def test_a_run_that_cannot_begin_leaves_no_files(png, tmp_path):
+def test_a_run_that_cannot_begin_leaves_all_as_it_was(png, tmp_path):
     pictures = dict(zip(("structure", "appearance"), png, strict=True))
     with pytest.raises(UnknownName):
         Recording.begin(pictures, tiny("generator.name=nothing"), tmp_path / "out")
-    assert not list((tmp_path / "out").rglob("*"))
+    assert not (tmp_path / "out").exists()
+    begun(png, tmp_path / "out")
+    before = artifacts(tmp_path / "out")
+    with pytest.raises(UnknownName):
+        Recording.begin(pictures, tiny("generator.name=nothing"), tmp_path / "out", force=True)
+    assert artifacts(tmp_path / "out") == before
 
 
 def test_a_checkpoint_that_cannot_be_written_is_noted_and_the_run_goes_on(png, tmp_path, monkeypatch):

@@ -87,19 +87,28 @@ class Recording:
             VitspliceError: as `vitsplice.api.Run` and `RunFolder.create` do, and OutputBusy. The folder is then as
                 if nothing had been begun.
         """
-        RunFolder.check(out, force=force)
+        there = RunFolder.check(out, force=force)
+        new, earlier = not there.path.exists(), there.holds_a_run()
         given = {role: read(path) for role, path in pictures.items()}
         folder = RunFolder.create(out, force=force)
         lock = FolderLock(folder.path)
+        begun = _begun(settings, pictures, given)
         try:
-            folder.clear()
-            folder.begin(_begun(settings, pictures, given))
+            if not earlier:
+                folder.begin(begun)
             run = Run(**given, settings=settings)
+            if earlier:  # lost only now that this one can begin
+                folder.clear()
+                folder.begin(begun)
             folder.settle(run.settings)
         except Exception:
             with suppress(OSError):
-                folder.clear()
+                if not earlier:
+                    folder.clear()
             lock.release()
+            with suppress(OSError):
+                if new:
+                    folder.path.rmdir()
             raise
         return cls(run, folder, lock)
 
@@ -118,16 +127,19 @@ class Recording:
         path = Path(path)
         chosen = path if path.suffix == ".json" else None
         folder = RunFolder(path.parent.parent if chosen else path)
-        if folder.finished():
-            raise AlreadyFinished(f"the run in {folder.path} is finished: {folder.output}")
-        settings, given = _read_again(folder)
+        settings, paths = _asked_for(folder)
         lock = FolderLock(folder.path)
         try:
-            run = Run(**given, settings=settings)
+            folder.tidy()
+            if folder.finished():
+                folder.forget()
+                raise AlreadyFinished(f"the run in {folder.path} is finished: {folder.output}")
+            run = Run(**_read_again(folder, paths), settings=settings)
             last = checkpoints.read(chosen) if chosen else _last(folder)
             if last:
                 last.check(belongs_to(run), chosen or checkpoints.found(folder.checkpoints)[0])
                 run.restore(last.snapshot, last.history)
+            folder.settle(run.settings)
         except Exception:
             lock.release()
             raise
@@ -199,20 +211,29 @@ def _begun(
     return {"settings": settings.model_dump(mode="json"), "pictures": known}
 
 
-def _read_again(folder: RunFolder) -> tuple[RunConfig, dict[str, Picture]]:
-    """The settings and the pictures that a run began with."""
+def _asked_for(folder: RunFolder) -> tuple[RunConfig, dict[str, tuple[str, str]]]:
+    """The settings that a run began with, and path and SHA-256 of its pictures."""
+    if folder.finished() and not folder.has_begun():
+        raise AlreadyFinished(f"the run in {folder.path} is finished: {folder.output}")
     begun = folder.begun()
     try:
-        known = {role: (str(one["path"]), one["sha256"]) for role, one in begun["pictures"].items() if role in ROLES}
-        settings = configs.validate(begun["settings"], f"{folder.path}")
+        paths = {role: (str(one["path"]), str(one["sha256"])) for role, one in begun["pictures"].items()}
+        return configs.validate(begun["settings"], f"{folder.path}"), {
+            role: paths[role] for role in ROLES if role in paths
+        }
     except (AttributeError, KeyError, TypeError) as error:
         raise CheckpointRejected(f"{folder.path} does not say what its run began with; start it again") from error
-    pictures = {role: read(path) for role, (path, _) in known.items()}
-    for role, (_, digest) in known.items():
+    return settings, {role: paths[role] for role in ROLES if role in paths}
+
+
+def _read_again(folder: RunFolder, paths: Mapping[str, tuple[str, str]]) -> dict[str, Picture]:
+    """The pictures that a run began with."""
+    pictures = {role: read(path) for role, (path, _) in paths.items()}
+    for role, (_, digest) in paths.items():
         if pictures[role].sha256 != digest:
             what = role.replace("_", " ") + ("" if "mask" in role else " image")
             raise CheckpointRejected(f"{pictures[role].name} is not the {what} that {folder.path} began with")
-    return settings, pictures
+    return pictures
 
 
 def _last(folder: RunFolder) -> Checkpoint | None:

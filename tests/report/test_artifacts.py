@@ -33,7 +33,7 @@ def test_a_folder_with_a_run_is_taken_only_by_force_and_only_its_own_files_go(tm
     (tmp_path / "previews" / "mine.png").write_text("mine")
     with pytest.raises(OutputExists, match="--force"):
         RunFolder.create(tmp_path)
-    RunFolder.create(tmp_path, force=True)
+    RunFolder.create(tmp_path, force=True).clear()
     left = {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()}
     assert left == {"notes.txt", "previews/mine.png"}
 

@@ -9,6 +9,7 @@ Every file depends on the seed and its number alone, so a fault that is reported
 import argparse
 import io
 import multiprocessing
+import os
 import random
 import resource
 import struct
@@ -146,6 +147,7 @@ def work(numbers, seed, folder, done):
     from vitsplice import images
     from vitsplice.errors import PictureError
 
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libtiff complains there
     images.read(np.zeros((20, 20, 3), np.uint8))
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + LIMIT_BYTES, resource.RLIM_INFINITY))

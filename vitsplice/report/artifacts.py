@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vitsplice.errors import OutputExists, UserError, VitspliceError
-from vitsplice.files import write_atomically
+from vitsplice.files import leftovers, write_atomically
 from vitsplice.images import encode_png
 
 if TYPE_CHECKING:
@@ -81,6 +81,10 @@ class RunFolder:
         found = [path for folder, pattern in patterns for path in folder.glob(pattern)]
         return [path for path in [*named, *found] if path.is_file()]
 
+    def holds_a_run(self) -> bool:
+        """Whether it has files of an earlier run. May raise OSError."""
+        return bool(self._artifacts())
+
     def clear(self) -> None:
         """Remove the files of an earlier run, and their folders if nothing else is in them. May raise OSError."""
         _remove(self._artifacts())
@@ -88,6 +92,16 @@ class RunFolder:
     def forget(self) -> None:
         """Remove what is needed only to go on. May raise OSError."""
         _remove([path for path in self._artifacts() if path.parent == self.checkpoints])
+
+    def tidy(self) -> None:
+        """Remove what a killed process left half-written. May raise OSError."""
+        for folder in (self.path, self.path / PREVIEWS, self.checkpoints):
+            for left in leftovers(folder):
+                left.unlink(missing_ok=True)
+
+    def has_begun(self) -> bool:
+        """Whether it is told what a run began with."""
+        return (self.checkpoints / BEGUN).is_file()
 
     def finished(self) -> bool:
         """Whether the folder holds a run that took all its steps."""
