@@ -218,9 +218,7 @@ def _asked_for(folder: RunFolder) -> tuple[RunConfig, dict[str, tuple[str, str]]
     begun = folder.begun()
     try:
         paths = {role: (str(one["path"]), str(one["sha256"])) for role, one in begun["pictures"].items()}
-        return configs.validate(begun["settings"], f"{folder.path}"), {
-            role: paths[role] for role in ROLES if role in paths
-        }
+        settings = configs.validate(begun["settings"], f"{folder.path}")
     except (AttributeError, KeyError, TypeError) as error:
         raise CheckpointRejected(f"{folder.path} does not say what its run began with; start it again") from error
     return settings, {role: paths[role] for role in ROLES if role in paths}
