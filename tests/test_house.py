@@ -13,7 +13,7 @@ FLOORS = [
     {"colour", "contracts", "files", "text", "images", "rng", "hookspecs", "options"},
     {"config", "plugins", "backbones", "matching", "losses", "generators"},
     {"engine"},
-    {"measure", "figures", "result", "facts", "api", "report", "bench"},
+    {"measure", "figures", "result", "facts", "api", "report", "bench", "recording", "doctor", "testing", "scaffold"},
     {"cli"},
     {"builtin", "__main__"},
 ]
@@ -31,6 +31,7 @@ PUBLIC_TO_PLUGINS = {
     "matching",
     "losses",
     "generators",
+    "testing",
 }
 
 

@@ -1,0 +1,39 @@
+"""The built-in parts, and those of the plugins beside them, pass through the kit that strangers use."""
+
+import pytest
+
+from vitsplice.plugins import catalogue
+from vitsplice.testing import BackboneContract, GeneratorContract, LossContract, PresetContract
+
+OFFLINE = ["dinov2-vits14-offline", "efficientnet-lite0-offline"]
+
+
+def of_all(contract, names):
+    """The contract as a test class for each name."""
+    for name in names:
+        title = f"Test_{name.replace('-', '_')}_{contract.kind}"
+        globals()[title] = type(title, (contract,), {"name": name, "__module__": __name__})
+
+
+of_all(BackboneContract, ["tiny-vit", "tiny-cnn"])
+of_all(GeneratorContract, list(catalogue().generators))
+of_all(LossContract, list(catalogue().losses))
+of_all(PresetContract, [name for name in catalogue().presets if name != "tiny"])
+
+
+class _Offline(BackboneContract):
+    @pytest.fixture(autouse=True)
+    def _there(self):
+        pytest.importorskip("vitsplice_offline", reason="the plugin vitsplice-offline is not installed")
+
+
+for _name in OFFLINE:
+    _title = f"Test_{_name.replace('-', '_')}"
+    globals()[_title] = pytest.mark.real(type(_title, (_Offline,), {"name": _name, "__module__": __name__}))
+
+
+def test_each_built_in_part_is_among_them():
+    tested = {(c.kind, c.name) for c in globals().values() if isinstance(c, type) and getattr(c, "name", "")}
+    known = catalogue()
+    for kind in ("generators", "losses"):
+        assert {(kind, name) for name in getattr(known, kind)} <= tested

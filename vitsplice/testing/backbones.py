@@ -1,0 +1,348 @@
+"""What every backbone promises (`vitsplice.contracts.Backbone`)."""
+
+from __future__ import annotations
+
+import gc
+import re
+import tempfile
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar
+from unittest import SkipTest
+
+import torch
+from torch import Tensor, nn
+
+from vitsplice.backbones.inputs import fitting_size, normalised
+from vitsplice.contracts import GLOBAL_FACETS, Backbone, BackboneInfo, FeatureRequest, Features
+from vitsplice.errors import UserError, VitspliceError
+from vitsplice.plugins import catalogue
+from vitsplice.rng import stream
+from vitsplice.testing.contract import Contract, near, pictures, random_state_untouched
+
+CALLS = 50
+"""Memory must not grow over so many calls."""
+
+STEP = 0.2
+"""Of the finite difference: the length of the change over all pixels."""
+
+
+@cache
+def _built(name: str, weights: Path | None) -> Backbone:
+    return catalogue().backbone(name).build(weights)
+
+
+class BackboneContract(Contract):
+    """The checks of a backbone.
+
+    Attributes:
+        weights: a file to build it with, or None.
+        size: about the height and width of the pictures that it is tried on; they are brought to what it takes.
+    """
+
+    kind: ClassVar[str] = "backbones"
+    weights: ClassVar[Path | None] = None
+    size: ClassVar[tuple[int, int]] = (64, 96)
+
+    def backbone(self) -> Backbone:
+        """The backbone, built once; override it to test one that is not registered."""
+        return _built(self.name, self.weights)
+
+    def pictures(self, number: int = 2) -> Tensor:
+        """Pictures that it takes."""
+        return pictures(number, *fitting_size(self.backbone().info, *self.size))
+
+    def roles(self) -> list[FeatureRequest]:
+        """The requests that it gives for structure and for appearance."""
+        info = self.backbone().info
+        return [info.structure, info.appearance]
+
+    def requests(self) -> list[FeatureRequest]:
+        """Every facet, of the first and the last layer."""
+        info = self.backbone().info
+        return [FeatureRequest(facet, layer) for facet in info.facets for layer in dict.fromkeys((-1, -info.layers))]
+
+    def test_building_leaves_the_random_state_alone(self) -> None:
+        """Building it does not touch the host program's random numbers."""
+        spec = catalogue().backbone(self.name) if self.name else None
+        if spec is None:
+            raise SkipTest("it is not registered")
+        with random_state_untouched("building it"):
+            spec.build(self.weights)
+
+    def test_its_facts_are_whole(self) -> None:
+        """Licence, source, mean, std, stride and the rest are stated, and possible."""
+        info = self.backbone().info
+        assert info.licence.strip(), "no licence is stated"
+        assert info.source.strip(), "no source of the weights is stated"
+        assert len(info.mean) == len(info.std) == 3, "mean and std need three numbers each"
+        assert all(value > 0 for value in info.std), "std must be above 0"
+        assert info.layers > 0, "it has no layers"
+        assert min(info.stride, info.multiple, info.smallest) > 0, "stride, multiple and smallest must be above 0"
+        assert re.fullmatch("[0-9a-f]{64}|", info.sha256), "sha256 is no digest"
+        for request in self.roles():
+            assert request.facet in info.facets, f"its facets do not have {request}"
+        assert info.structure.facet not in GLOBAL_FACETS, "structure needs a facet with places"
+        assert info.appearance.facet in GLOBAL_FACETS, "appearance needs a facet of the whole picture"
+
+    def test_shapes_and_grid(self) -> None:
+        """Local facets are (B, prefix + h * w, D) with a grid that has the picture's shape; global ones (B, D)."""
+        shown, info = self.pictures(), self.backbone().info
+        found = self.backbone()(shown, self.requests())
+        assert set(found) == set(self.requests()), "it does not answer just what it is asked"
+        for request, features in found.items():
+            _check_shape(request, features, len(shown))
+        height, width = (-(-side // info.stride) for side in shown.shape[-2:])
+        grid = found[info.structure].grid
+        assert grid == (height, width), (
+            f"a picture of {tuple(shown.shape[-2:])} px has the grid {grid}, not {height, width}"
+        )
+
+    def test_the_cls_row_is_counted(self) -> None:
+        """Where there is a [CLS], tokens without a place stand before the grid and are counted as prefix."""
+        info = self.backbone().info
+        if "cls" not in info.facets:
+            raise SkipTest("it has no [CLS]")
+        found = self.backbone()(self.pictures(1), [info.structure])[info.structure]
+        assert found.prefix >= 1, f"prefix is {found.prefix}, although it has a [CLS]"
+
+    def test_places_lie_where_they_are_seen(self) -> None:
+        """What changes near a corner of the picture changes that corner of the grid, row by row."""
+        before = self.pictures(1)
+        for wanted in ((0.15, 0.85), (0.85, 0.15)):
+            seen = self._place_of_change(before, _changed(before, wanted))
+            off = max(abs(s - w) for s, w in zip(seen, wanted, strict=True))
+            assert off < 0.25, f"a change at {wanted} of height and width is found at {seen[0]:.2f}, {seen[1]:.2f}"
+
+    def _place_of_change(self, before: Tensor, after: Tensor) -> tuple[float, float]:
+        """Where the first layer's features differ most, as parts of height and width."""
+        request = FeatureRequest(self.backbone().info.structure.facet, -self.backbone().info.layers)
+        first, second = (self.backbone()(shown, [request])[request].maps for shown in (before, after))
+        change = (second - first).square().sum(1)[0]
+        row, column = divmod(int(change.argmax()), change.shape[1])
+        return (row + 0.5) / change.shape[0], (column + 0.5) / change.shape[1]
+
+    def test_values_are_float32_and_finite(self) -> None:
+        """Features are float32, and numbers."""
+        for request, features in self.backbone()(self.pictures(), self.requests()).items():
+            assert features.values.dtype == torch.float32, f"{request} is {features.values.dtype}"
+            assert features.values.isfinite().all(), f"{request} is not finite"
+
+    def test_the_same_twice_without_random_numbers(self) -> None:
+        """The same picture gives the same features, and no random number is drawn."""
+        shown = self.pictures()
+        with random_state_untouched("looking"):
+            first, second = (self.backbone()(shown, self.roles()) for _ in range(2))
+        for request in first:
+            assert torch.equal(first[request].values, second[request].values), f"{request} differs from call to call"
+
+    def test_it_does_not_change_the_picture(self) -> None:
+        """The pictures it is given stay as they are."""
+        shown = self.pictures()
+        before = shown.clone()
+        self.backbone()(shown, self.roles())
+        assert torch.equal(shown, before), "it writes into the picture"
+
+    def test_frozen_and_in_eval_mode(self) -> None:
+        """Weights take no gradients, and eval mode is kept."""
+        for network in _networks(self.backbone()):
+            network.train()
+            left = [name for name, module in network.named_modules() if module.training]
+            assert not left, f"{left[0] or 'it'} can be put into training mode"
+            free = [name for name, parameter in network.named_parameters() if parameter.requires_grad]
+            assert not free, f"{free[0]} takes gradients"
+
+    def test_gradients_reach_the_picture_and_only_it(self) -> None:
+        """Structure and appearance can be differentiated in the picture; no weight gets a gradient."""
+        for request in self.roles():
+            shown = self.pictures(1).requires_grad_()
+            self.backbone()(shown, [request])[request].values.square().sum().backward()  # type: ignore[no-untyped-call]
+            assert shown.grad is not None, f"{request} gives no gradient to the picture"
+            assert shown.grad.abs().sum() > 0, f"the gradient of {request} is zero"
+            for network in _networks(self.backbone()):
+                got = [name for name, parameter in network.named_parameters() if parameter.grad is not None]
+                assert not got, f"{got[0]} got a gradient"
+
+    def test_gradients_are_right(self) -> None:
+        """Along the gradient, what it says is what a finite difference says."""
+        for request in self.roles():
+            shown = 0.25 + 0.5 * self.pictures(1)
+            leaf = shown.clone().requires_grad_()
+            (gradient,) = torch.autograd.grad(self._value(leaf, request), leaf)
+            told = float(gradient.norm())
+            direction = gradient / told
+            with torch.no_grad():
+                ahead, behind = (self._value(shown + step * direction, request) for step in (STEP, -STEP))
+            rise = float(ahead - behind) / (2 * STEP)
+            assert abs(told - rise) < 0.05 * told, f"{request}: gradient {told:.4g}, finite difference {rise:.4g}"
+
+    def _value(self, shown: Tensor, request: FeatureRequest) -> Tensor:
+        """A number that goes by all of a feature."""
+        values = self.backbone()(shown, [request])[request].values
+        mixed = values @ torch.randn(values.shape[-1], generator=stream(0, "testing"))
+        return (mixed / values.square().mean().sqrt().detach()).mean()
+
+    def test_a_batch_equals_one_by_one(self) -> None:
+        """A picture's features do not depend on its neighbours in the batch."""
+        shown = self.pictures(3)
+        together = self.backbone()(shown, self.roles())
+        for row in range(3):
+            alone = self.backbone()(shown[row : row + 1], self.roles())
+            for request in alone:
+                near(together[request].values[row : row + 1], alone[request].values, f"{request} in a batch and alone")
+
+    def test_asked_together_or_alone(self) -> None:
+        """A feature does not depend on what else is asked for."""
+        shown = self.pictures(1)
+        together = self.backbone()(shown, self.requests())
+        for request in self.requests():
+            alone = self.backbone()(shown, [request])[request].values
+            near(together[request].values, alone, f"{request} asked with others and alone")
+
+    def test_it_normalises_once_as_it_says(self) -> None:
+        """Its network sees the pictures less the stated mean, divided by the stated std."""
+        shown = self.pictures(1)
+        seen = list(_first_picture_seen(self.backbone(), shown, self.roles()))
+        if not seen:
+            raise SkipTest("it holds no torch module that is given the picture")
+        near(seen[0].float(), normalised(self.backbone().info, shown), "what its network is given", 1e-2)
+
+    def test_sizes_promised_and_refused(self) -> None:
+        """It takes the sizes that its facts promise, and refuses others with a size that fits."""
+        info = self.backbone().info
+        if info.fixed is None:
+            for size in (fitting_size(info, 2 * info.smallest, 5 * info.smallest), fitting_size(info, 80, 48)):
+                self.backbone()(pictures(1, *size), [info.structure])
+        for size in _wrong_sizes(info):
+            fits = "{}x{}".format(*fitting_size(info, *size))
+            told = self._refusal(pictures(1, *size), info.structure)
+            assert told is not None, f"{size} px should be refused: the facts say that {fits} fits"
+            assert fits in told, f"the refusal of {size} px does not name {fits}, which fits: {told}"
+
+    def test_what_it_has_not_is_refused(self) -> None:
+        """A facet or a layer that it has not is refused with a UserError that names those it has."""
+        info = self.backbone().info
+        for request in (FeatureRequest("no-such-facet"), FeatureRequest(info.structure.facet, info.layers)):
+            told = self._refusal(self.pictures(1), request)
+            assert told is not None, f"{request} is not refused with a UserError"
+
+    def _refusal(self, shown: Tensor, request: FeatureRequest) -> str | None:
+        """What looking is refused with, or None if it is not."""
+        try:
+            self.backbone()(shown, [request])
+        except UserError as error:
+            return str(error)
+        except Exception as error:
+            raise AssertionError(f"it raises {type(error).__name__}, not a UserError") from error
+        return None
+
+    def test_weights_that_are_none_are_refused(self) -> None:
+        """A weights file that is none is refused with an error for the user, and no code of it is run."""
+        if not self.name:
+            raise SkipTest("it is not registered")
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "weights.safetensors"
+            path.write_bytes(b"these are no weights")
+            try:
+                catalogue().backbone(self.name).build(path)
+            except VitspliceError:
+                return
+            except Exception as error:
+                raise AssertionError(f"it raises {type(error).__name__}, not a VitspliceError") from error
+            raise AssertionError("it takes a file that holds no weights")
+
+    def test_bfloat16(self) -> None:
+        """With weights in bfloat16 features are float32 still, and near."""
+        request, shown = self.backbone().info.appearance, self.pictures(1)
+        full = self.backbone()(shown, [request])[request].values
+        try:
+            half = self.backbone().to("cpu", torch.bfloat16)(shown, [request])[request].values
+        finally:
+            self.backbone().to("cpu", torch.float32)
+        assert half.dtype == torch.float32, f"features are {half.dtype}"
+        alike = torch.nn.functional.cosine_similarity(full, half).min()
+        assert alike > 0.95, f"cosine with the float32 features is {alike:.3f}"
+
+    def test_on_an_accelerator(self) -> None:
+        """On CUDA features are as on the CPU."""
+        if not torch.cuda.is_available():
+            raise SkipTest("no CUDA on this machine")
+        request, shown = self.backbone().info.structure, self.pictures(1)
+        here = self.backbone()(shown, [request])[request].values
+        try:
+            there = self.backbone().to("cuda", torch.float32)(shown.cuda(), [request])[request].values
+        finally:
+            self.backbone().to("cpu", torch.float32)
+        near(there.cpu(), here, "features on CUDA and on the CPU", 2e-2)
+
+    def test_memory_does_not_grow(self) -> None:
+        """It keeps nothing of what it has seen."""
+        shown = self.pictures(1)
+        counts = []
+        for calls in (3, CALLS):
+            for _ in range(calls):
+                self.backbone()(shown, [self.backbone().info.appearance])
+            gc.collect()
+            counts.append(sum(isinstance(thing, Tensor) for thing in gc.get_objects()))
+        assert counts[1] <= counts[0], f"{counts[1] - counts[0]} tensors more after {CALLS} calls"
+
+
+def _check_shape(request: FeatureRequest, features: Features, batch: int) -> None:
+    shape = tuple(features.values.shape)
+    if request.facet in GLOBAL_FACETS:
+        assert len(shape) == 2, f"{request} is {shape}, not (B, D)"
+        assert shape[0] == batch, f"{request} is {shape} for {batch} pictures"
+        return
+    assert features.grid is not None, f"{request} has no grid"
+    height, width = features.grid
+    rows = features.prefix + height * width
+    assert len(shape) == 3, f"{request} is {shape}, not (B, N, D)"
+    assert shape[:2] == (batch, rows), (
+        f"{request} is {shape}; prefix {features.prefix} and grid {features.grid} make {rows}"
+    )
+
+
+def _changed(before: Tensor, at: tuple[float, float], side: int = 16) -> Tensor:
+    """The picture with a square put in its place whose middle lies at these parts of height and width."""
+    after = before.clone()
+    top, left = (round(part * length) - side // 2 for part, length in zip(at, before.shape[-2:], strict=True))
+    square = (..., slice(max(0, top), top + side), slice(max(0, left), left + side))
+    after[square] = 1 - before[square].round()
+    return after
+
+
+def _networks(backbone: Backbone) -> list[nn.Module]:
+    """The torch modules that a backbone is, or holds."""
+    if isinstance(backbone, nn.Module):
+        return [backbone]
+    return [value for value in vars(backbone).values() if isinstance(value, nn.Module)]
+
+
+def _first_picture_seen(backbone: Backbone, shown: Tensor, requests: Iterable[FeatureRequest]) -> Iterator[Tensor]:
+    """What the first inner module that is given something like the picture is given."""
+    seen: list[Tensor] = []
+
+    def look(module: nn.Module, given: tuple[Any, ...]) -> None:
+        if given and isinstance(given[0], Tensor) and given[0].shape == shown.shape:
+            seen.append(given[0].detach().clone())
+
+    held: list[object] = [module for network in _networks(backbone) for module in network.modules()]
+    inner = [module for module in held if module is not backbone and isinstance(module, nn.Module)]
+    handles = [module.register_forward_pre_hook(look) for module in inner]
+    try:
+        backbone(shown, list(requests))
+    finally:
+        for handle in handles:
+            handle.remove()
+    yield from seen[:1]
+
+
+def _wrong_sizes(info: BackboneInfo) -> list[tuple[int, int]]:
+    """Sizes that the facts do not promise."""
+    sizes = [(info.smallest - 1, info.smallest - 1)] if info.smallest > 1 and info.fixed is None else []
+    if info.fixed:
+        sizes.append((info.fixed[0] + info.multiple, info.fixed[1] + 2 * info.multiple))
+    if info.multiple > 1:
+        sizes.append((4 * info.multiple + 1, 4 * info.multiple))
+    return [size for size in sizes if size != fitting_size(info, *size)]

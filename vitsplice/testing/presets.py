@@ -1,0 +1,47 @@
+"""What every preset promises."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import yaml
+
+from vitsplice import config as configs
+from vitsplice.config import RunConfig
+from vitsplice.options import complete
+from vitsplice.plugins import catalogue
+from vitsplice.testing.contract import Contract
+
+
+class PresetContract(Contract):
+    """The checks of a preset: that its YAML is whole and that all it names is there."""
+
+    kind: ClassVar[str] = "presets"
+
+    def text(self) -> str:
+        """Its YAML; override it to test one that is not registered."""
+        return catalogue().preset(self.name).path.read_text(encoding="utf-8")
+
+    def settings(self) -> RunConfig:
+        """Its settings."""
+        return configs.load(self.text(), f"preset '{self.name}'")
+
+    def test_its_yaml_is_valid_and_gives_itself_again(self) -> None:
+        """Every key is known, every value allowed, and writing the settings and reading them changes nothing."""
+        assert configs.load(self.settings().to_yaml(), "again") == self.settings(), "it is not the same again"
+
+    def test_it_says_where_it_comes_from(self) -> None:
+        """Its first line is a comment, and it has no machine's device or weights file in it."""
+        assert self.text().lstrip().startswith("#"), "begin it with a comment: what it is, and its source"
+        given = yaml.safe_load(self.text())
+        assert "device" not in given, "leave the device to the machine it runs on"
+        assert "weights" not in (given.get("backbone") or {}), "a preset does not name a file of weights"
+
+    def test_what_it_names_is_there(self) -> None:
+        """Its backbone, generator and loss terms are registered, with the options that it gives them."""
+        settings, known = self.settings(), catalogue()
+        known.backbone(settings.backbone.name)
+        spec = known.generator(settings.generator.name)
+        complete(spec, settings.generator.options, "generator.options")
+        for name, term in settings.terms.items():
+            complete(known.loss(term.loss), term.options, f"terms.{name}.options")
