@@ -12,6 +12,14 @@ from vitsplice.hookspecs import hookimpl
 NONE = "random weights"
 
 
+def read(network, weights):
+    """Put the weights of a file into a network, if there is one."""
+    from vitsplice.backbones.weights import load_into, read_state_dict
+
+    if weights is not None:
+        load_into(network, read_state_dict(weights), "the file")
+
+
 def tiny_vit(weights=None, *, name="tiny-vit", cls_normalised=True, model="vit_tiny_patch16_224", **settings):
     import timm
 
@@ -21,6 +29,7 @@ def tiny_vit(weights=None, *, name="tiny-vit", cls_normalised=True, model="vit_t
     shape = {"patch_size": 8, "embed_dim": 32, "depth": 3, "num_heads": 2, "img_size": 32, "num_classes": 0}
     with private_rng(0):
         network = timm.create_model(model, **(shape | {"dynamic_img_size": True} | settings))
+    read(network, weights)
     return TimmViT(network, name=name, licence=NONE, source=NONE, cls_normalised=cls_normalised)
 
 
@@ -32,6 +41,7 @@ def tiny_cnn(weights=None, *, name="tiny-cnn"):
 
     with private_rng(0):
         network = timm.create_model("test_resnet", features_only=True)
+    read(network, weights)
     return TimmCNN(network, name=name, licence=NONE, source=NONE)
 
 
