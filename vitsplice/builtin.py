@@ -84,7 +84,9 @@ def vitsplice_commands() -> list[CommandSpec]:
     from vitsplice.cli.bench import bench
     from vitsplice.cli.correspond import correspond
     from vitsplice.cli.doctor import doctor
+    from vitsplice.cli.listing import listing
     from vitsplice.cli.measure import measure
+    from vitsplice.cli.plugin import plugin
     from vitsplice.cli.plugins import plugins
     from vitsplice.cli.presets import presets
     from vitsplice.cli.run import run
@@ -95,6 +97,8 @@ def vitsplice_commands() -> list[CommandSpec]:
         CommandSpec("correspond", correspond, "Match two pictures, place by place."),
         CommandSpec("bench", bench, "Time the presets on this machine, as ratios."),
         CommandSpec("presets", presets, "List presets, or show one as YAML."),
+        CommandSpec("list", listing, "List backbones, losses, generators or presets, with their facts."),
+        CommandSpec("plugin", plugin, "Begin a plugin, or check one against the contracts."),
         CommandSpec("doctor", doctor, "Whether the main job can run here, and what a fault report needs."),
         CommandSpec("plugins", plugins, "List plugins, what they give, and why some failed."),
     ]

@@ -218,6 +218,9 @@ class BackboneSpec:
         licence: of the weights.
         source: where the weights come from.
         at_hand: says, quickly and without a network, where on this machine the weights are, or "" if they are not.
+        stride: pixels between two places of the last layer (a ViT's patch size); 0 where it is not known beforehand.
+        side: of the square pictures that it was trained on, in pixels; 0 likewise.
+        parameters: how many; 0 likewise.
     """
 
     name: str
@@ -226,6 +229,9 @@ class BackboneSpec:
     licence: str
     source: str
     at_hand: Callable[[], str] | None = None
+    stride: int = 0
+    side: int = 0
+    parameters: int = 0
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import pickle
 import shutil
 import struct
 import time
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -172,7 +173,7 @@ def vanishes(scene):
 
 @fault("too little memory for the size", "nothing was begun")
 def too_little_memory(scene):
-    scene.patch.setattr(memory, "free", lambda device: 2 * 10**6)
+    scene.patch.setattr(memory, "free", lambda device: 8 * 10**6)
     done = scene.run("--set", "size=null")
     assert not (scene.folder / "out").exists()
     return done
@@ -214,8 +215,9 @@ def picture(name):
 
 @picture("a decompression bomb")
 def bomb(path):
-    header = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + b"IHDR" + header + b"\0\0\0\0")
+    header = b"IHDR" + struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
+    start = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    path.write_bytes(start + b"\0\0\0\0IDAT" + struct.pack(">I", zlib.crc32(b"IDAT")))
 
 
 @picture("a picture that is cut short")

@@ -34,6 +34,27 @@ ALIASES: dict[str, tuple[str, str, str]] = {
     "efficientnet-b0": ("efficientnet_b0.ra_in1k", APACHE, "EfficientNet-B0 supervised on ImageNet-1k"),
 }
 
+OUTLINES: dict[str, tuple[int, int, int]] = {
+    "dino-vitb8": (8, 224, 85_807_872),
+    "dino-vits8": (8, 224, 21_670_272),
+    "dino-vitb16": (16, 224, 85_798_656),
+    "dino-vits16": (16, 224, 21_665_664),
+    "dinov2-vits14": (14, 518, 22_056_192),
+    "dinov2-vitb14": (14, 518, 86_579_712),
+    "dinov2-vits14-reg": (14, 518, 22_057_344),
+    "dinov2-vitb14-reg": (14, 518, 86_582_016),
+    "dinov3-vits16": (16, 256, 21_586_944),
+    "dinov3-vitb16": (16, 256, 85_641_216),
+    "supervised-vits16": (16, 224, 21_665_664),
+    "supervised-vitb16": (16, 224, 85_798_656),
+    "mae-vitb16": (16, 224, 85_798_656),
+    "resnet50": (32, 224, 23_508_032),
+    "vgg19": (32, 224, 20_024_384),
+    "convnext-tiny": (32, 224, 27_818_592),
+    "efficientnet-b0": (32, 224, 3_595_388),
+}
+"""Stride, side of the pictures it was trained on, parameters: what timm would tell, told without loading it."""
+
 
 def aliases() -> list[BackboneSpec]:
     """The specs of the short names; none of them loads timm."""
@@ -45,6 +66,7 @@ def aliases() -> list[BackboneSpec]:
             licence,
             f"hub timm/{timm_name}",
             partial(_at_hand, f"timm/{timm_name}"),
+            *OUTLINES[name],
         )
         for name, (timm_name, licence, summary) in ALIASES.items()
     ]

@@ -134,9 +134,11 @@ def check(estimate: Estimate, images: Images, there: int | None) -> None:
     shorter = min(*structure, *appearance)
     fits = next((size for size in range(shorter - 1, 15, -1) if _at(estimate, structure, appearance, size) <= there), 0)
     advice = f"--size {fits} would fit" if fits else "no size of these pictures would fit"
-    raise OutOfMemory(
-        f"this run needs about {needed / GIB:.1f} GiB of memory and {there / GIB:.1f} GiB are free; {advice}"
-    )
+    raise OutOfMemory(f"this run needs about {_shown(needed)} of memory and {_shown(there)} are free; {advice}")
+
+
+def _shown(number: int) -> str:
+    return f"{number / GIB:.1f} GiB" if number >= GIB else f"{number / 2**20:.0f} MiB"
 
 
 def _size(picture: Tensor) -> Size:
@@ -190,4 +192,5 @@ def advice() -> Iterator[None]:
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:160]
+    line = (str(error).splitlines() or [type(error).__name__])[0]
+    return line.partition("DefaultCPUAllocator: ")[2][:160] or line[:160]

@@ -43,7 +43,9 @@ def _loaded(plugin: Found, seconds: float) -> Loaded:
     try:
         with time_limit(seconds):
             return _listed(plugin, registered(plugin.load()))
-    except (*ANYTHING, TookTooLong) as error:
+    except TookTooLong as error:
+        return _failed(plugin, [str(error)], [])
+    except ANYTHING as error:
         return _failed(plugin, [reason(error)], [])
 
 

@@ -86,6 +86,16 @@ class BackboneContract(Contract):
         assert info.structure.facet not in GLOBAL_FACETS, "structure needs a facet with places"
         assert info.appearance.facet in GLOBAL_FACETS, "appearance needs a facet of the whole picture"
 
+    def test_what_its_spec_tells_beforehand_is_true(self) -> None:
+        """Stride and number of parameters are those of the network, where its spec states them."""
+        if self.name not in catalogue().backbones:
+            raise SkipTest("it is not listed")
+        spec, info = catalogue().backbones[self.name], self.backbone().info
+        for what in ("stride", "parameters"):
+            told, found = getattr(spec, what), getattr(info, what)
+            assert told in (0, found), f"its spec says {told} for {what}, the network {found}"
+        assert (spec.licence, spec.source) == (info.licence, info.source), "licence or source differ from the spec's"
+
     def test_shapes_and_grid(self) -> None:
         """Local facets are (B, prefix + h * w, D) with a grid that has the picture's shape; global ones (B, D)."""
         shown, info = self.pictures(), self.backbone().info

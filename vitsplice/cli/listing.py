@@ -1,0 +1,95 @@
+"""``vitsplice list``: the parts that can be asked for by name, and their facts."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+
+class Part(StrEnum):
+    """What can be listed."""
+
+    backbones = "backbones"
+    losses = "losses"
+    generators = "generators"
+    presets = "presets"
+
+
+def listing(
+    kind: Annotated[Part, typer.Argument(help="backbones, losses, generators or presets.")],
+    pattern: Annotated[
+        str, typer.Option("--filter", help="Only names that have this in them; * and ? stand for anything.")
+    ] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print plain JSON, for programs.")] = False,
+) -> None:
+    """List backbones, loss terms, generators or presets, with their facts."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from vitsplice.plugins import catalogue
+    from vitsplice.text import one_line
+
+    wanted = pattern if any(c in pattern for c in "*?[") else f"*{pattern}*"
+    specs = [spec for name, spec in getattr(catalogue(), kind).items() if fnmatch.fnmatch(name, wanted)]
+    facts = [FACTS[kind](spec) for spec in specs]
+    if as_json:
+        typer.echo(json.dumps(facts, indent=2))
+        return
+    if not facts:
+        typer.echo(f"no {kind} match '{pattern}'", err=True)
+        raise typer.Exit(2)
+    table = Table(*facts[0], box=box.SIMPLE_HEAD, pad_edge=False)
+    table.columns[0].no_wrap = True
+    for row in facts:
+        table.add_row(*(Text(one_line(_shown(value))) for value in row.values()))
+    Console(soft_wrap=False).print(table)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name}={default}" for name, default in value.items()) or "-"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value / 1e6:.1f} M" if value >= 10**6 else str(value or "-")
+    return str(value) if value not in (None, "") else "-"
+
+
+def _backbone(spec: Any) -> dict[str, Any]:
+    try:
+        there = spec.at_hand() if spec.at_hand else "not told"
+    except Exception as error:  # a plugin's code
+        there = f"cannot be told ({type(error).__name__})"
+    return {
+        "name": spec.name,
+        "patch": spec.stride,
+        "size": spec.side,
+        "parameters": spec.parameters,
+        "licence": spec.licence,
+        "weights": spec.source,
+        "here": there or "no",
+        "summary": spec.summary,
+    }
+
+
+def _loss(spec: Any) -> dict[str, Any]:
+    return {"name": spec.name, "compares with": spec.target, "options": _defaults(spec), "summary": spec.summary}
+
+
+def _generator(spec: Any) -> dict[str, Any]:
+    return {"name": spec.name, "canvas": spec.canvas, "options": _defaults(spec), "summary": spec.summary}
+
+
+def _preset(spec: Any) -> dict[str, Any]:
+    return {"name": spec.name, "summary": spec.summary}
+
+
+def _defaults(spec: Any) -> dict[str, Any]:
+    return {name: option.default for name, option in spec.options.items()}
+
+
+FACTS = {Part.backbones: _backbone, Part.losses: _loss, Part.generators: _generator, Part.presets: _preset}
