@@ -21,10 +21,10 @@ def test_check_gives_a_verdict_in_words(vitsplice):
 
 
 def test_check_names_what_is_broken(vitsplice):
-    done = vitsplice("plugin", "check", "nan-at-third")
+    done = vitsplice("plugin", "check", "tiny-gone")
     assert done.returncode == 1
     assert "BROKEN" in done.stdout
-    assert "the value is nan" in done.stdout
+    assert "the weights of 'tiny-gone' are nowhere" in done.stdout
 
 
 def test_check_as_json(vitsplice):
