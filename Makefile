@@ -17,9 +17,11 @@ FILES ?= 20000
 
 setup: $(READY)
 
-$(READY): pyproject.toml plugins/vitsplice-offline/pyproject.toml
+PLUGINS := $(wildcard plugins/*)
+
+$(READY): pyproject.toml $(PLUGINS:%=%/pyproject.toml)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -e '.[dev]' -e plugins/vitsplice-offline
+	$(BIN)/python -m pip install --quiet -e '.[dev]' $(PLUGINS:%=-e %)
 	touch $@
 
 run: $(READY)
@@ -39,7 +41,7 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy plugins/vitsplice-offline/vitsplice_offline
+	$(BIN)/mypy $(wildcard plugins/*/vitsplice_*/)
 
 clean:
 	rm -rf $(VENV) out .pytest_cache .mypy_cache .ruff_cache

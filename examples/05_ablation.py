@@ -19,7 +19,8 @@ VARIANTS = {
     "quick": (),
     "instant (no training)": ("steps=0",),
     "without the warm start": ("start=structure",),
-    "without structure": ("terms.structure.weight=0",),
+    "without structure": ("terms.structure.weight=0", "terms.structure-lower.weight=0"),
+    "structure at the last layer alone": ("terms.structure-lower.weight=0",),
     "without appearance ([CLS])": ("terms.appearance.weight=0",),
     "without texture": ("terms.texture.weight=0",),
     "texture without its guide": ("terms.texture.options.guide=0.0",),
@@ -29,7 +30,8 @@ VARIANTS = {
     "without smoothness": ("terms.smoothness.weight=0",),
     "fine colour differences free": ("generator.options.chroma_from=0",),
     "one stage": ("stages=[{side: 336}]",),
-    "without shifts": ("views.structure.bank=1", "views.appearance.bank=1"),
+    "one view": ("views.structure.bank=1", "views.appearance.bank=1"),
+    "a network that corrects (residual-unet)": ("generator.name=residual-unet", "optimiser.lr=0.01"),
 }
 
 

@@ -96,19 +96,43 @@ def build(timm_name: str, name: str, weights: Path | None) -> Backbone:
         UserError: if timm has no such ViT, and no such CNN that can give feature maps.
         WeightsUnavailable, WeightsRejected: see `vitsplice.backbones.weights`.
     """
+    model = _outline(timm_name)
+    state_dict, source = _weights(model.pretrained_cfg, timm_name, weights)
+    licence = model.pretrained_cfg.get("license") or "not stated by timm"
+    # Splice takes [CLS] before the final norm; of the families that timm has, only DINO v1 is made for that.
+    normalised = model.pretrained_cfg.get("tag") != "dino"
+    return with_weights(timm_name, state_dict, normalised=normalised, name=name, licence=licence, source=source)
+
+
+def with_weights(
+    timm_name: str,
+    state_dict: dict[str, Tensor],
+    *,
+    normalised: bool,
+    name: str,
+    licence: str,
+    source: str,
+    overlay: dict[str, Any] | None = None,
+) -> Backbone:
+    """A timm model with these weights as a backbone.
+
+    Args:
+        timm_name: of the architecture.
+        state_dict: under timm's names, or older ones that timm converts.
+        normalised: whether [CLS] and tokens are taken after the final norm.
+        name, licence, source: see `vitsplice.contracts.BackboneInfo`.
+        overlay: what of timm's configuration (``mean``, ``std``) is otherwise.
+
+    Raises:
+        WeightsRejected: if the weights do not fit.
+    """
     from vitsplice.backbones.cnn import TimmCNN
     from vitsplice.backbones.vit import TimmViT, is_vit
 
-    model = _outline(timm_name)
-    vit = is_vit(model)
-    cfg = model.pretrained_cfg
-    state_dict, source = _weights(cfg, timm_name, weights)
-    model = _create(timm_name, state_dict, features_only=not vit)
-    licence = cfg.get("license") or "not stated by timm"
+    vit = is_vit(_outline(timm_name))
+    model = _create(timm_name, state_dict, features_only=not vit, overlay=overlay or {})
     if not vit:
         return TimmCNN(model, name=name, licence=licence, source=source)
-    # Splice takes [CLS] before the final norm; of the families that timm has, only DINO v1 is made for that.
-    normalised = cfg.get("tag") != "dino"
     return TimmViT(model, name=name, licence=licence, source=source, cls_normalised=normalised)
 
 
@@ -128,7 +152,12 @@ def _outline(timm_name: str) -> Any:
         return _create(timm_name)
 
 
-def _create(timm_name: str, state_dict: dict[str, Tensor] | None = None, features_only: bool = False) -> nn.Module:
+def _create(
+    timm_name: str,
+    state_dict: dict[str, Tensor] | None = None,
+    features_only: bool = False,
+    overlay: dict[str, Any] | None = None,
+) -> nn.Module:
     """A timm model without a classifier, with timm's own conversion of the state dict if one is given."""
     import timm
 
@@ -137,7 +166,7 @@ def _create(timm_name: str, state_dict: dict[str, Tensor] | None = None, feature
 
     settings: dict[str, Any] = {"features_only": True} if features_only else {"num_classes": 0}
     if state_dict is not None:
-        settings |= {"pretrained": True, "pretrained_cfg_overlay": {"state_dict": state_dict}}
+        settings |= {"pretrained": True, "pretrained_cfg_overlay": {"state_dict": state_dict, **(overlay or {})}}
     with private_rng(0):
         try:
             return _dynamic(timm.create_model, timm_name, settings)

@@ -172,7 +172,7 @@ def hub_state_dict(pretrained_cfg: Mapping[str, Any], model: str) -> tuple[dict[
         raise WeightsUnavailable(
             f"the weights of '{model}' are not in the cache, and not on the hub but at {url} .\n{ADVICE}"
         )
-    return read_state_dict(_from_hub(repo, names, revision or None, model)), f"hub {hub_id}"
+    return read_state_dict(from_hub(repo, names, revision or None, model)), f"hub {hub_id}"
 
 
 def _no_source(pretrained_cfg: Mapping[str, Any], model: str) -> str:
@@ -207,7 +207,12 @@ def _in_torch_cache(url: str) -> Path | None:
     return path if readable and path.is_file() else None
 
 
-def _from_hub(repo: str, names: list[str], revision: str | None, model: str) -> Path:
+def from_hub(repo: str, names: list[str], revision: str | None, model: str) -> Path:
+    """The first of the names that a repository has, downloaded into the hub's cache.
+
+    Raises:
+        WeightsUnavailable: within 10 seconds, if no hub is in reach.
+    """
     from huggingface_hub import constants, hf_hub_download, is_offline_mode
 
     where = f"the weights of '{model}' ({repo}) are not in the cache"

@@ -1,0 +1,45 @@
+"""Structural terms on pixels, by kornia."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from vitsplice.contracts import LossSpec, LossTerm, Option, TermContext
+from vitsplice.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+WINDOW = Option(11, "side of the window in pixels, odd", choices=tuple(range(3, 33, 2)))
+SCALES = Option(1, "so many scales, each half the size of the one before", minimum=1, maximum=5)
+LEVELS = Option(3, "levels of the pyramid", minimum=1, maximum=6)
+
+
+@hookimpl
+def vitsplice_losses() -> list[LossSpec]:
+    """Terms that compare the output with the structure image, pixel by pixel."""
+    spec = partial(LossSpec, input="structure", target="structure")
+    return [
+        spec("ssim", partial(_build, "ssim"), "1 - SSIM of lightness", options={"window": WINDOW, "scales": SCALES}),
+        spec("sobel", partial(_build, "sobel"), "distance of the sizes of gradients", options={"scales": SCALES}),
+        spec("laplacian", partial(_build, "laplacian"), "distance of Laplacian pyramids", options={"levels": LEVELS}),
+    ]
+
+
+def _build(name: str, context: TermContext) -> LossTerm:
+    from vitsplice.contracts import GIVEN_FACETS, PICTURE, FeatureRequest, Features
+    from vitsplice.errors import ConfigError
+    from vitsplice_kornia import distances
+
+    if context.facet is not None and context.facet not in GIVEN_FACETS:
+        raise ConfigError(f"{name} compares pixels, and takes no facet; it was given '{context.facet}'")
+    function: Callable[..., distances.Tensor] = getattr(distances, name)
+
+    def compare(
+        output: Mapping[FeatureRequest, Features], target: Mapping[FeatureRequest, Features]
+    ) -> distances.Tensor:
+        return function(output[PICTURE].maps, target[PICTURE].maps, **context.options)
+
+    return LossTerm((PICTURE,), compare)

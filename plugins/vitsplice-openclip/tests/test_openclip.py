@@ -1,0 +1,174 @@
+"""Towers of open_clip against open_clip's own forward, on small random networks; no hub is in reach."""
+
+import sys
+import time
+
+import open_clip
+import pytest
+import torch
+import torch.nn.functional as F
+from open_clip.model import CLIPVisionCfg, _build_vision_tower
+from safetensors.torch import save_file
+from vitsplice_openclip import LISTED
+from vitsplice_openclip.build import assembled, build
+
+from vitsplice.contracts import FeatureRequest
+from vitsplice.errors import UserError, WeightsRejected, WeightsUnavailable
+from vitsplice.plugins import catalogue
+from vitsplice.testing import BackboneContract
+
+SEEN = {"mean": open_clip.OPENAI_DATASET_MEAN, "std": open_clip.OPENAI_DATASET_STD, "quick_gelu": False}
+VIT = {"embed_dim": 16, "vision_cfg": {"image_size": 32, "layers": 3, "width": 64, "head_width": 32, "patch_size": 8}}
+CUSTOM = {"embed_dim": 16, "vision_cfg": VIT["vision_cfg"] | {"block_type": "custom"}}
+RESNET = {"embed_dim": 16, "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 16, "head_width": 16}}
+SIGLIP = {"embed_dim": 16, "vision_cfg": {"timm_model_name": "test_vit", "timm_pool": "token", "timm_proj": "none"}}
+CONVNEXT = {"embed_dim": 16, "vision_cfg": {"timm_model_name": "test_convnext", "timm_pool": "", "timm_proj": "linear"}}
+
+
+def tower(cfg):
+    torch.manual_seed(0)
+    made = _build_vision_tower(cfg["embed_dim"], CLIPVisionCfg(**cfg["vision_cfg"])).eval()
+    with torch.no_grad():
+        for parameter in made.parameters():  # some begin as zero
+            parameter.add_(0.02 * torch.randn(parameter.shape))
+    return made
+
+
+def backbone(cfg):
+    return assembled(cfg, tower(cfg).state_dict(), SEEN, "openclip-small", "none", "random weights")
+
+
+def pictures(height, width):
+    return torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(0))
+
+
+def shown(seen):
+    mean, std = (torch.tensor(SEEN[key]).view(1, 3, 1, 1) for key in ("mean", "std"))
+    return (seen - mean) / std
+
+
+@pytest.mark.parametrize("cfg", [VIT, CUSTOM], ids=["vit", "custom"])
+def test_facets_equal_an_independent_walk(cfg):
+    ours, theirs, seen = backbone(cfg), tower(cfg), pictures(32, 32)
+    found = ours(seen, [FeatureRequest(f, layer) for f in ours.info.facets for layer in (-1, 0)])
+    x = theirs._embeds(shown(seen))
+    for number, block in enumerate(theirs.transformer.resblocks):
+        parts = F.linear(block.ln_1(x), block.attn.in_proj_weight, block.attn.in_proj_bias).chunk(3, -1)
+        x = block(x)
+        layer = {0: 0, 2: -1}.get(number)
+        if layer is None:
+            continue
+        for facet, values in zip(("query", "key", "value"), parts, strict=True):
+            torch.testing.assert_close(found[FeatureRequest(facet, layer)].values, values)
+        torch.testing.assert_close(found[FeatureRequest("token", layer)].values, theirs.ln_post(x))
+    cls = found[FeatureRequest("cls")].values
+    torch.testing.assert_close(cls @ theirs.proj, theirs(shown(seen)))
+
+
+def test_positions_are_resampled_for_other_sizes():
+    ours, theirs = backbone(VIT), tower(VIT)
+    keys = ours(pictures(48, 64), [FeatureRequest("key")])[FeatureRequest("key")]
+    assert (keys.grid, keys.prefix, keys.values.shape) == ((6, 8), 1, (2, 49, 64))
+    assert torch.equal(ours._positions((4, 4)), theirs.positional_embedding)
+    own = theirs.positional_embedding[1:].T.reshape(1, -1, 4, 4)
+    twice = F.interpolate(own, size=(8, 8), mode="bicubic", antialias=True)
+    torch.testing.assert_close(ours._positions((8, 8))[1:], twice[0].flatten(1).T)
+
+
+def test_a_resnet_gives_the_maps_of_its_stages():
+    ours, theirs, seen = backbone(RESNET), tower(RESNET), pictures(64, 96)
+    found = ours(seen, [FeatureRequest("map", -1), FeatureRequest("map", 0), FeatureRequest("pooled")])
+    x = theirs.layer1(theirs.stem(shown(seen)))
+    torch.testing.assert_close(found[FeatureRequest("map", 0)].maps, x)
+    x = theirs.layer4(theirs.layer3(theirs.layer2(x)))
+    torch.testing.assert_close(found[FeatureRequest("map")].maps, x)
+    torch.testing.assert_close(found[FeatureRequest("pooled")].values, x.mean((2, 3)))
+    native = ours(pictures(64, 64), [FeatureRequest("map")])[FeatureRequest("map")].maps
+    torch.testing.assert_close(theirs.attnpool(native), theirs(shown(pictures(64, 64))))
+
+
+@pytest.mark.parametrize("cfg", [SIGLIP, CONVNEXT], ids=["vit", "convnext"])
+def test_towers_that_timm_makes_agree_with_their_trunk(cfg):
+    ours, theirs, seen = backbone(cfg), tower(cfg), pictures(160, 160)
+    assert (ours.info.mean, ours.info.std) == (SEEN["mean"], SEEN["std"])
+    facet = FeatureRequest("token" if "token" in ours.info.facets else "map")
+    found = ours(seen, [facet])[facet]
+    expected = theirs.trunk.forward_features(shown(seen))
+    torch.testing.assert_close(found.values if facet.facet == "token" else found.maps, expected)
+
+
+class TestViT(BackboneContract):
+    made = None
+
+    def backbone(self):
+        TestViT.made = TestViT.made or backbone(VIT)
+        return TestViT.made
+
+
+class TestResNet(BackboneContract):
+    made = None
+
+    def backbone(self):
+        TestResNet.made = TestResNet.made or backbone(RESNET)
+        return TestResNet.made
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "pt"])
+@pytest.mark.parametrize("prefix", ["visual.", ""])
+def test_a_checkpoint_of_ones_own_is_read(tmp_path, monkeypatch, suffix, prefix):
+    monkeypatch.setattr(open_clip, "list_models", lambda: ["Small-ViT"])
+    monkeypatch.setattr(open_clip, "get_model_config", lambda name: VIT)
+    tensors = {f"{prefix}{key}": value for key, value in tower(VIT).state_dict().items()}
+    if prefix:
+        tensors["logit_scale"] = torch.ones(())
+    path = tmp_path / f"clip.{suffix}"
+    save_file(tensors, path) if suffix == "safetensors" else torch.save(tensors, path)
+    made = catalogue().backbone("openclip/small-vit").build(path)
+    assert made.info.source == f"file clip.{suffix}"
+    key, seen = FeatureRequest("key"), pictures(32, 32)
+    torch.testing.assert_close(made(seen, [key])[key].values, backbone(VIT)(seen, [key])[key].values)
+    save_file({"visual.conv1.weight": torch.zeros(3)}, tmp_path / "bad.safetensors")
+    with pytest.raises(WeightsRejected, match="does not fit"):
+        catalogue().backbone("openclip/small-vit").build(tmp_path / "bad.safetensors")
+
+
+def test_building_leaves_the_random_state_alone():
+    state = torch.get_rng_state()
+    weights = tower(VIT).state_dict()
+    torch.set_rng_state(state)
+    assembled(VIT, weights, SEEN, "x", "none", "none")
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("name", LISTED)
+def test_without_a_hub_it_says_so_quickly(name):
+    began = time.monotonic()
+    with pytest.raises(WeightsUnavailable, match="not in the cache"):
+        catalogue().backbone(name).build(None)
+    assert time.monotonic() - began < 10
+
+
+def test_listed_models_and_tags_are_open_clips():
+    for model, tag, _, repo, _ in LISTED.values():
+        assert open_clip.get_pretrained_cfg(model, tag)["hf_hub"].strip("/") == repo
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "told"),
+    [
+        ("openclip/vit-b-99", UserError, "no model 'vit-b-99'"),
+        ("openclip/vit-b-32/nothing", UserError, "no weights 'nothing' for ViT-B-32; it has openai"),
+        ("openclip/vit-b-32", WeightsUnavailable, "needs a file"),
+    ],
+)
+def test_what_open_clip_has_not_is_told(name, error, told):
+    with pytest.raises(error, match=told):
+        catalogue().backbone(name).build(None)
+
+
+def test_a_broken_open_clip_loses_only_itself(monkeypatch):
+    monkeypatch.setitem(sys.modules, "open_clip", None)
+    with pytest.raises(WeightsUnavailable, match="pip install open-clip-torch"):
+        build("openclip-vitb16", "ViT-B-16", "openai", "MIT", None)
+    assert "structure" in catalogue().losses
+    assert catalogue().backbones["openclip-vitb16"].summary

@@ -1,0 +1,53 @@
+"""SIREN: Sitzmann et al. 2020, "Implicit Neural Representations with Periodic Activation Functions", section 3."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+INNER = 30.0
+"""Frequency of the inner layers (section 3.2)."""
+
+MARGIN = 0.01
+"""How far from 0 and 1 the start is kept, so that its logits stay finite."""
+
+
+class Siren(nn.Module):
+    """``sigmoid(logit(start) + network(place))``; the last layer begins at zero.
+
+    Args:
+        start: ``(1, 3, H, W)`` in [0, 1].
+        width: of each layer.
+        layers: with sines.
+        frequency: of the first.
+    """
+
+    def __init__(self, start: Tensor, width: int, layers: int, frequency: float) -> None:
+        super().__init__()
+        self.register_buffer("logits", torch.logit(start.detach().clamp(MARGIN, 1 - MARGIN)))
+        self.register_buffer("places", _places(start.shape[-2], start.shape[-1]))
+        self.frequencies = [frequency, *[INNER] * (layers - 1)]
+        self.hidden = nn.ModuleList([nn.Linear(width if number else 2, width) for number in range(layers)])
+        self.last = nn.Linear(width, 3)
+        for number, layer in enumerate(self.hidden):
+            assert isinstance(layer, nn.Linear)
+            bound = 1 / 2 if number == 0 else math.sqrt(6 / width) / INNER
+            nn.init.uniform_(layer.weight, -bound, bound)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """The picture ``(1, 3, H, W)``, whatever it is fed."""
+        values = self.places
+        for frequency, layer in zip(self.frequencies, self.hidden, strict=True):
+            values = torch.sin(frequency * layer(values))
+        return torch.sigmoid(self.logits + self.last(values).movedim(-1, 0)[None])
+
+
+def _places(height: int, width: int) -> Tensor:
+    """Down and across, ``(H, W, 2)``, in [-1, 1] along the longer side."""
+    longer = max(height, width)
+    down, across = ((2 * torch.arange(side) + 1 - side) / longer for side in (height, width))
+    return torch.stack(torch.meshgrid(down, across, indexing="ij"), -1)
