@@ -2,6 +2,7 @@
 # make test       every test
 # make test-fast  the tests that need no pretrained weights
 # make fuzz       mutated picture files, 20,000 of them; FILES=N for more
+# make docs       what is generated of the docs
 # make check      linters and type checker
 # Each target sets up what it needs in $(VENV) first.
 
@@ -13,7 +14,7 @@ OUT ?= out/make-run
 
 FILES ?= 20000
 
-.PHONY: run test test-fast fuzz check setup clean
+.PHONY: run test test-fast fuzz docs check setup clean
 
 setup: $(READY)
 
@@ -36,6 +37,10 @@ test-fast: $(READY)
 
 fuzz: $(READY)
 	$(BIN)/python tests/support/fuzz_pictures.py --files $(FILES)
+
+docs: $(READY)
+	$(BIN)/python tests/support/reference.py docs/reference.md
+	VITSPLICE_WRITE_DOCS=1 $(BIN)/python -m pytest tests/cli/test_faults.py
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -4,12 +4,14 @@ import re
 import subprocess
 from pathlib import Path
 
-import pytest
+import reference
+import timm
+from safetensors.torch import save_file
 
 from vitsplice import hookspecs
 from vitsplice.backbones.timm import ALIASES
 from vitsplice.builtin import PRESETS
-from vitsplice.contracts import BackboneSpec, LossSpec
+from vitsplice.testing import BackboneContract, GeneratorContract, LossContract
 
 ROOT = Path(__file__).resolve().parents[1]
 README, CONTRIBUTING = ((ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md"))
@@ -20,15 +22,56 @@ def python_blocks(text):
     return re.findall(r"```python\n(.*?)```", text, re.S)
 
 
-@pytest.mark.parametrize("block", python_blocks(CONTRIBUTING), ids=["backbone", "loss"])
-def test_the_plugins_of_contributing_work_as_printed(block):
-    namespace = {}
-    exec(compile(block, "CONTRIBUTING.md", "exec"), namespace)
-    hook = next(name for name in HOOKS if name in namespace)
+PLUGINS = {
+    next(name for name in HOOKS if f"def {name}(" in block): block
+    for block in python_blocks(CONTRIBUTING)
+    if "@hookimpl" in block
+}
+
+
+def test_every_hook_has_an_example():
+    assert set(PLUGINS) == set(HOOKS)
+
+
+def spec_of(hook):
+    namespace = {"__name__": "contributing"}
+    exec(compile(PLUGINS[hook], "CONTRIBUTING.md", "exec"), namespace)
+    if hook == "vitsplice_backbone_for":
+        assert namespace[hook]("others/x") is None
+        return namespace[hook]("mine/test_vit")
     (spec,) = namespace[hook]()
-    assert isinstance(spec, BackboneSpec | LossSpec)
-    if isinstance(spec, BackboneSpec):
-        assert spec.build(None).info.name == spec.name
+    return spec
+
+
+def test_the_loss_of_contributing_keeps_its_contract():
+    spec = spec_of("vitsplice_losses")
+    assert not [v for v in type("Of", (LossContract,), {"spec": lambda self: spec}).verdicts() if v.outcome == "broken"]
+
+
+def test_the_generator_of_contributing_keeps_its_contract():
+    spec = spec_of("vitsplice_generators")
+    found = type("Of", (GeneratorContract,), {"spec": lambda self: spec}).verdicts()
+    assert not [verdict for verdict in found if verdict.outcome == "broken"]
+
+
+def test_the_backbones_of_contributing_are_built(tmp_path):
+    made = spec_of("vitsplice_backbones").build(None)
+    assert made.info.name == "mine-vit"
+    contract = type("Of", (BackboneContract,), {"backbone": lambda self: made, "size": (32, 48)})
+    assert not [v for v in contract.verdicts("shapes") if v.outcome == "broken"]
+    path = tmp_path / "weights.safetensors"
+    save_file(timm.create_model("test_vit", num_classes=0).state_dict(), path)
+    assert spec_of("vitsplice_backbone_for").build(path).info.name == "mine/test_vit"
+
+
+def test_the_preset_and_the_command_of_contributing_work(capsys):
+    assert spec_of("vitsplice_presets").path.is_file()
+    spec_of("vitsplice_commands").command("losses")
+    assert int(capsys.readouterr().out) >= 7
+
+
+def test_the_reference_is_what_the_code_says():
+    assert (ROOT / "docs" / "reference.md").read_text() == reference.text()
 
 
 def test_every_alias_and_preset_is_in_the_readme():

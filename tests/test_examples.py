@@ -14,6 +14,35 @@ PAIRS = Path(__file__).resolve().parents[2] / "shared" / "pairs"
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 
+SUPPORT = Path(__file__).parent / "support"
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "told"),
+    [
+        ("02_losses_in_your_loop.py", ("tiny-vit",), "step 4"),
+        ("06_backbone_plugin.py", (), "against itself: 0.0000"),
+        (
+            "07_vit_or_cnn.py",
+            ("tiny-vit", "tiny-cnn", "--steps", "2", "--size", "64"),
+            "tiny-cnn: out/example-tiny-cnn",
+        ),
+    ],
+)
+def test_an_example_runs_on_tiny_networks(script, arguments, told, tmp_path):
+    path = os.pathsep.join([str(SUPPORT), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / script, *arguments],
+        cwd=tmp_path,
+        env=os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert told in done.stdout
+    assert "broken" not in done.stdout
+
+
 @pytest.mark.real
 @pytest.mark.parametrize(
     ("script", "arguments", "told"),

@@ -90,7 +90,7 @@ def _at_hand(repo: str) -> str:
 
 
 def build(timm_name: str, name: str, weights: Path | None) -> Backbone:
-    """Load a timm model as a backbone: a ViT if its blocks have one attention each, else a CNN.
+    """Load a timm model as a backbone: a ViT if its blocks have one attention each, a Swin, or else feature maps.
 
     Raises:
         UserError: if timm has no such ViT, and no such CNN that can give feature maps.
@@ -127,13 +127,16 @@ def with_weights(
         WeightsRejected: if the weights do not fit.
     """
     from vitsplice.backbones.cnn import TimmCNN
+    from vitsplice.backbones.swin import TimmSwin, is_swin
     from vitsplice.backbones.vit import TimmViT, is_vit
 
-    vit = is_vit(_outline(timm_name))
-    model = _create(timm_name, state_dict, features_only=not vit, overlay=overlay or {})
-    if not vit:
-        return TimmCNN(model, name=name, licence=licence, source=source)
-    return TimmViT(model, name=name, licence=licence, source=source, cls_normalised=normalised)
+    outline = _outline(timm_name)
+    vit, swin = is_vit(outline), is_swin(outline)
+    model = _create(timm_name, state_dict, features_only=not (vit or swin), overlay=overlay or {})
+    if vit:
+        return TimmViT(model, name=name, licence=licence, source=source, cls_normalised=normalised)
+    made = TimmSwin if swin else TimmCNN
+    return made(model, name=name, licence=licence, source=source)
 
 
 def _weights(cfg: dict[str, Any], timm_name: str, weights: Path | None) -> tuple[dict[str, Tensor], str]:
@@ -179,8 +182,9 @@ def _create(
 def _dynamic(create: Any, timm_name: str, settings: dict[str, Any]) -> nn.Module:
     """Ask for any input size where the model can take it."""
     if not settings.get("features_only"):
+        any_size = {"strict_img_size": False} if timm_name.startswith("swin") else {"dynamic_img_size": True}
         try:
-            return create(timm_name, dynamic_img_size=True, **settings)  # type: ignore[no-any-return]
+            return create(timm_name, **any_size, **settings)  # type: ignore[no-any-return]
         except TypeError:
             pass
     return create(timm_name, **settings)  # type: ignore[no-any-return]
