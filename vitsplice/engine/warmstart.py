@@ -30,6 +30,9 @@ GAIN = (0.4, 2.5)
 CHROMA_DETAIL = 0.3
 """How much of the structure image's fine colour differences is kept."""
 
+NEAR, ALIKE, AKIN = 2.0, 0.06, 0.15
+"""How far apart (places), how unlike in colour (Lab / 100) and in kind places are that agree on what they take: sigmas."""
+
 FLOOR = 1e-5
 """Added to variances, so that flat places are not blown up."""
 
@@ -47,12 +50,27 @@ def warm_start(structure: Tensor, appearance: Tensor, match: Correspondence, str
     size = (structure.shape[-2], structure.shape[-1])
     smooth = _guided(structure, max(size) / max(match.grid))
     mean = _means(ours, match.grid)
-    colour = smooth(_spread(match.warp(_means(theirs, match.other_grid)), match.grid, size))
+    agreed = _agreement(mean, match)
+    colour = smooth(_spread(agreed @ match.warp(_means(theirs, match.other_grid)), match.grid, size))
     detail = ours - smooth(_spread(mean, match.grid, size))
-    wanted, here = match.warp(_contrast(theirs, match.other_grid)), _contrast(ours, match.grid)
+    wanted, here = agreed @ match.warp(_contrast(theirs, match.other_grid)), _contrast(ours, match.grid)
     gain = smooth(_spread(((wanted + FLOOR) / (here + FLOOR)).sqrt().clamp(*GAIN), match.grid, size))
     made = to_rgb(torch.cat([(colour + detail * gain)[:, :1], (colour + CHROMA_DETAIL * detail)[:, 1:]], 1))
     return torch.lerp(structure, made, min(1.0, strength))
+
+
+def _agreement(mean: Tensor, match: Correspondence) -> Tensor:
+    """How much each place goes by each other, ``(h * w, h * w)``, rows sum to 1.
+
+    Neighbours of one colour and kind take alike: a plain thing that has no clear counterpart would otherwise be patched
+    together of places from all over the appearance image. An eye goes by itself. Places are of one kind that are like
+    the same places of the appearance image.
+    """
+    down, across = (torch.arange(side, device=mean.device, dtype=mean.dtype) for side in match.grid)
+    places = torch.cartesian_prod(down, across)
+    likes = F.normalize(match.similarity - match.similarity.mean(1, keepdim=True), dim=1)
+    apart = torch.cdist(places, places).square() / NEAR**2 + torch.cdist(mean, mean).square() / ALIKE**2
+    return torch.softmax(-(apart + torch.cdist(likes, likes).square() / AKIN**2) / 2, -1)
 
 
 def _guided(guide: Tensor, place: float) -> Callable[[Tensor], Tensor]:
