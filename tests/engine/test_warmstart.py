@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -50,3 +52,20 @@ def test_sizes_may_differ_and_the_output_has_the_structure_image_s(crossed):
     made = warm_start(structure[..., :80, :], appearance[..., :50], match)
     assert made.shape == (1, 3, 80, 96)
     assert 0 <= made.min() <= made.max() <= 1
+
+
+def test_a_plain_thing_is_not_patched_together():
+    """One place of a plain half is told like the wrong half; its neighbours outvote it. At an edge nobody does."""
+    structure, appearance = halves((0.2, 0.2, 0.2), (0.8, 0.8, 0.8)), halves((0.2, 0.2, 0.2), (0.8, 0.8, 0.8))
+    column = torch.arange(64) % 8
+    alike = (column[:, None] // 4 == column[None] // 4).float()
+    alike += 0.1 * torch.rand(64, 64, generator=torch.Generator().manual_seed(0))
+    stray = 3 * 8 + 1
+    wrong = assign(alike, (8, 8), (8, 8), balance=0.0)
+    weights = wrong.weights.clone()
+    weights[stray] = weights[stray].flip(0)  # from the light half
+    made = warm_start(structure, appearance, replace(wrong, weights=weights))
+    place = to_lab(made)[0, 0, 36:48, 12:24].mean()
+    assert place < to_lab(structure)[0, 0, :, :40].mean() + 0.1
+    right = to_lab(warm_start(structure, appearance, wrong))
+    assert right[0, 0, :, 52:].mean() - right[0, 0, :, :44].mean() > 0.5

@@ -31,7 +31,7 @@ CHROMA_DETAIL = 0.3
 """How much of the structure image's fine colour differences is kept."""
 
 NEAR, ALIKE, AKIN = 2.0, 0.06, 0.15
-"""How far apart (places), how unlike in colour (Lab / 100) and in kind places are that agree on what they take: sigmas."""
+"""How far apart (places), how unlike in colour (Lab / 100) and in kind places may be that agree: sigmas."""
 
 FLOOR = 1e-5
 """Added to variances, so that flat places are not blown up."""
