@@ -105,21 +105,32 @@ def test_nan_is_a_failure_with_the_last_good_picture_kept(vitsplice, png, tmp_pa
     assert json.loads((tmp_path / "out" / "run.json").read_text())["finished"] is False
 
 
-def test_ctrl_c_finishes_cleanly_with_what_there_is(environment, png, tmp_path):
+@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
+def test_a_signal_finishes_cleanly_with_what_there_is(environment, png, tmp_path, asked):
     command = [sys.executable, "-m", "vitsplice", *TINY, *map(str, png), "-o", "out", "--steps", "1000000"]
     with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as process:
         for line in process.stderr:
             if line.startswith("preview"):
-                process.send_signal(signal.SIGINT)
+                process.send_signal(asked)
                 break
         rest = process.stderr.read()
         assert process.wait(60) == 130
     assert "the picture so far is kept" in rest
+    assert "to go on: vitsplice run --resume out" in rest
     assert "Traceback" not in rest
     facts = json.loads((tmp_path / "out" / "run.json").read_text())
     assert facts["finished"] is False
     assert 2 <= facts["steps"]["taken"] < 1_000_000
     assert (tmp_path / "out" / "output.png").is_file()
+
+
+def test_resume_goes_on_and_takes_nothing_else(vitsplice, png, tmp_path):
+    vitsplice(*TINY, *png, "-o", "whole")
+    assert "no run that can go on" in one_error(vitsplice("run", "--resume", "nowhere"), 2)
+    assert "leave out 'steps'" in one_error(vitsplice("run", "--resume", "whole", "--steps", "3"), 2)
+    done = vitsplice("run", "--resume", "whole")
+    assert done.returncode == 0
+    assert "is finished: whole/output.png" in done.stderr
 
 
 def test_a_preview_that_cannot_be_written_does_not_end_the_run(vitsplice, png, tmp_path):

@@ -46,10 +46,24 @@ def _decode(image: Image.Image, name: str) -> tuple[Tensor, tuple[str, ...]]:
 
 
 def _frame_notes(image: Image.Image) -> list[str]:
+    at = image.tell()
+    if hasattr(image, "tag_v2"):
+        return [f"{'first' if at == 0 else f'frame {at + 1}'} of several frames"] if at or _has_another(image) else []
     frames = getattr(image, "n_frames", 1)
     if frames == 1:
         return []
-    return [f"first of {frames} frames" if image.tell() == 0 else f"frame {image.tell() + 1} of {frames}"]
+    return [f"first of {frames} frames" if at == 0 else f"frame {at + 1} of {frames}"]
+
+
+def _has_another(image: Image.Image) -> bool:
+    """Whether a TIFF has a second frame. To count them all takes as long as there are many."""
+    try:
+        image.seek(1)
+    except EOFError:
+        return False
+    finally:
+        image.seek(0)
+    return True
 
 
 def _channels(image: Image.Image, header: Stored, name: str, notes: list[str]) -> Values:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 import subprocess
 import sys
 from importlib import metadata, resources
@@ -241,3 +242,13 @@ def test_a_file_for_another_architecture_is_refused(name: str, wrong: Asset) -> 
     cache.state_dict(wrong)
     with pytest.raises(WeightsRejected, match="does not fit"):
         build(name, cache.cached_file(wrong))
+
+
+def test_two_processes_that_fill_the_cache_at_once_both_work(tmp_path: Path) -> None:
+    code = (
+        "from vitsplice_offline.cache import state_dict; from vitsplice_offline.files import LITE0; state_dict(LITE0)"
+    )
+    environment = os.environ | {"VITSPLICE_CACHE": str(tmp_path)}
+    both = [subprocess.Popen([sys.executable, "-c", code], env=environment) for _ in range(2)]
+    assert [process.wait(120) for process in both] == [0, 0]
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [cache.cached_file(LITE0).name]
