@@ -38,7 +38,7 @@ def test_on_step_is_called_and_may_end_the_run(pair):
     assert seen == [0, 1, 2]
     assert not result.finished
     assert result.facts["finished"] is False
-    assert result.facts["steps"] == {"asked": 5, "taken": 3}
+    assert result.facts["steps"] == {"asked": 5, "taken": 3, "resumed_at": 0}
 
 
 def test_the_global_random_state_is_not_touched(pair):
