@@ -2,6 +2,7 @@
 # make test       every test
 # make test-fast  the tests that need no pretrained weights
 # make fuzz       mutated picture files, 20,000 of them; FILES=N for more
+# make kill       kills a run at a hundred random moments and resumes it
 # make docs       what is generated of the docs
 # make check      linters and type checker
 # Each target sets up what it needs in $(VENV) first.
@@ -14,7 +15,7 @@ OUT ?= out/make-run
 
 FILES ?= 20000
 
-.PHONY: run test test-fast fuzz docs check setup clean
+.PHONY: run test test-fast fuzz kill docs check setup clean
 
 setup: $(READY)
 
@@ -37,6 +38,9 @@ test-fast: $(READY)
 
 fuzz: $(READY)
 	$(BIN)/python tests/support/fuzz_pictures.py --files $(FILES)
+
+kill: $(READY)
+	VITSPLICE_KILLS=50 $(BIN)/python -m pytest tests/test_recording.py -m real
 
 docs: $(READY)
 	$(BIN)/python tests/support/reference.py docs/reference.md

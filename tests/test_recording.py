@@ -36,8 +36,8 @@ PYRAMID = [
     "optimiser={lr: 0.02, schedule: cosine}",
 ]
 RECIPES = {"unet": UNET, "pyramid": PYRAMID}
-KILLS = 50
-"""Of each recipe: a hundred in all."""
+KILLS = int(os.environ.get("VITSPLICE_KILLS", "15"))
+"""Of each recipe; `make kill` does fifty of each, a hundred in all."""
 
 
 def tiny(*overrides):

@@ -86,6 +86,7 @@ def vitsplice_commands() -> list[CommandSpec]:
     from vitsplice.cli.doctor import doctor
     from vitsplice.cli.listing import listing
     from vitsplice.cli.measure import measure
+    from vitsplice.cli.pca import pca
     from vitsplice.cli.plugin import plugin
     from vitsplice.cli.plugins import plugins
     from vitsplice.cli.presets import presets
@@ -95,6 +96,7 @@ def vitsplice_commands() -> list[CommandSpec]:
         CommandSpec("run", run, "Transfer the appearance of one picture to the structure of another."),
         CommandSpec("measure", measure, "Measure three pictures by every loss term and by independent figures."),
         CommandSpec("correspond", correspond, "Match two pictures, place by place."),
+        CommandSpec("pca", pca, "Show what features hold: their principal components as colours."),
         CommandSpec("bench", bench, "Time the presets on this machine, as ratios."),
         CommandSpec("presets", presets, "List presets, or show one as YAML."),
         CommandSpec("list", listing, "List backbones, losses, generators or presets, with their facts."),

@@ -1,0 +1,53 @@
+"""``vitsplice pca``: the principal components of features, as colours."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vitsplice.cli.wording import PICTURE
+
+
+class Of(StrEnum):
+    """What components are taken of."""
+
+    similarity = "self-similarity"
+    features = "features"
+
+
+class Upsample(StrEnum):
+    """How the grid is enlarged."""
+
+    edges = "edges"
+    blocks = "blocks"
+
+
+def pca(
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help=f"{PICTURE} Several share their colours.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the pictures and numbers.")] = Path(
+        "vitsplice-pca"
+    ),
+    backbone: Annotated[
+        str | None, typer.Option(help="Name of a backbone. Without it: that of the default preset.")
+    ] = None,
+    facet: Annotated[str | None, typer.Option(help="key, query, value, token or map. Without it: the default.")] = None,
+    layer: Annotated[int | None, typer.Option(help="-1 is the last. Without it: a sheet of all layers.")] = None,
+    of: Annotated[Of, typer.Option(help="Of the rows of the self-similarity, or of the features.")] = Of.similarity,
+    upsample: Annotated[Upsample, typer.Option(help="Along the picture's edges, or as blocks.")] = Upsample.edges,
+    size: Annotated[int, typer.Option(min=16, max=4096, help="Shorter side at which the backbone looks.")] = 448,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    force: Annotated[bool, typer.Option("--force", help="Replace what the folder holds.")] = False,
+) -> None:
+    """Show what features hold: three principal components of their places as red, green and blue."""
+    from vitsplice.inside import look, save
+
+    found = look(
+        images, backbone=backbone, facet=facet, layer=layer, of=of.value, edges=upsample is Upsample.edges,
+        size=size, device=device, out=out, force=force,
+    )  # fmt: skip
+    for note in found.notes:
+        typer.echo(f"note: {note}", err=True)
+    typer.echo(save(found, out, force=force))
