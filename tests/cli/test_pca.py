@@ -13,7 +13,8 @@ def test_a_sheet_of_all_layers_of_several_pictures(vitsplice, png, tmp_path):
         for number, stem in ((1, "structure"), (2, "appearance"))
         for layer in (-1, -2, -3)
     }
-    assert Image.open(tmp_path / "out" / "1-structure-layer-1.png").size == (48, 40)
+    with Image.open(tmp_path / "out" / "1-structure-layer-1.png") as shown:
+        assert shown.size == (48, 40)
     numbers = json.loads((tmp_path / "out" / "pca.json").read_text())
     assert numbers["facet"] == "key"
     assert all(0 < sum(parts) <= 1.0001 for parts in numbers["explained"].values())
