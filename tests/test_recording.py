@@ -36,7 +36,7 @@ PYRAMID = [
     "optimiser={lr: 0.02, schedule: cosine}",
 ]
 RECIPES = {"unet": UNET, "pyramid": PYRAMID}
-KILLS = int(os.environ.get("VITSPLICE_KILLS", "15"))
+KILLS = int(os.environ.get("VITSPLICE_KILLS", "8"))
 """Of each recipe; `make kill` does fifty of each, a hundred in all."""
 
 
