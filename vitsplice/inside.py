@@ -19,10 +19,10 @@ from vitsplice.components import Of, as_blocks, components, with_edges
 from vitsplice.contracts import GLOBAL_FACETS, Backbone, FeatureRequest, Features
 from vitsplice.engine.device import pick_device
 from vitsplice.engine.problem import load_backbone
-from vitsplice.errors import OutputExists, UserError, VitspliceError
-from vitsplice.files import write_atomically
+from vitsplice.errors import UserError
 from vitsplice.images import Picture, encode_png, read
 from vitsplice.plugins import catalogue
+from vitsplice.report import folder as folders
 from vitsplice.report.sheet import sheet
 
 SHEET, NUMBERS = "pca.png", "pca.json"
@@ -135,12 +135,7 @@ def save(layers: Layers, folder: str | os.PathLike[str], *, force: bool = False)
     }
     numbers = layers.facts | {"explained": {str(layer): parts for layer, parts in layers.explained.items()}}
     files |= {SHEET: encode_png(sheet(rows)), NUMBERS: (json.dumps(numbers, indent=2) + "\n").encode()}
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        for name, data in files.items():
-            write_atomically(path / name, data)
-    except OSError as error:
-        raise VitspliceError(f"cannot write to {path}: {error.strerror or error}") from error
+    folders.write(path, files)
     return path / SHEET
 
 
@@ -158,9 +153,4 @@ def _stem(picture: Picture, number: int) -> str:
 
 def check(folder: str | os.PathLike[str], *, force: bool) -> Path:
     """The folder, untouched, if maps may be written into it. Raises as `save` does."""
-    path = Path(folder)
-    if path.exists() and not path.is_dir():
-        raise UserError(f"output folder {path} is a file; choose another -o")
-    if not force and any((path / name).exists() for name in (SHEET, NUMBERS)):
-        raise OutputExists(f"{path} already holds a PCA; choose another -o, or add --force to replace it")
-    return path
+    return folders.check(folder, (SHEET, NUMBERS), "a PCA", force=force)

@@ -13,10 +13,9 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from vitsplice.errors import OutputExists, UserError, VitspliceError
-from vitsplice.files import write_atomically
 from vitsplice.images import encode_png, to_pil
 from vitsplice.matching import Correspondence
+from vitsplice.report import folder as folders
 
 POINTS, WARPED, CONFIDENCE, NUMBERS = "matches.png", "warped.png", "confidence.png", "matches.json"
 
@@ -120,20 +119,10 @@ def save(
         CONFIDENCE: encode_png(confidence_map(found, first)),
         NUMBERS: (json.dumps(numbers, indent=2) + "\n").encode(),
     }
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        for name, data in files.items():
-            write_atomically(path / name, data)
-    except OSError as error:
-        raise VitspliceError(f"cannot write to {path}: {error.strerror or error}") from error
+    folders.write(path, files)
     return path
 
 
 def check(folder: str | os.PathLike[str], *, force: bool) -> Path:
     """The folder, untouched, if a correspondence may be written into it. Raises as `save` does."""
-    path = Path(folder)
-    if path.exists() and not path.is_dir():
-        raise UserError(f"output folder {path} is a file; choose another -o")
-    if not force and any((path / name).exists() for name in (POINTS, WARPED, CONFIDENCE, NUMBERS)):
-        raise OutputExists(f"{path} already holds a correspondence; choose another -o, or add --force to replace it")
-    return path
+    return folders.check(folder, (POINTS, WARPED, CONFIDENCE, NUMBERS), "a correspondence", force=force)
