@@ -11,7 +11,7 @@ from types import MappingProxyType
 import pluggy
 
 from vitsplice.plugins.check import ANYTHING, called, checked, reason, registered
-from vitsplice.plugins.find import Found
+from vitsplice.plugins.find import DISTRIBUTION, Found
 from vitsplice.plugins.guard import SECONDS, TookTooLong, defaults_kept, time_limit
 from vitsplice.plugins.kinds import KINDS, Spec
 from vitsplice.plugins.records import PluginRecord
@@ -35,6 +35,8 @@ def load(plugin: Found, seconds: float = SECONDS) -> Loaded:
     changed: list[str] = []
     with contextlib.redirect_stdout(sys.stderr), defaults_kept(changed):
         loaded = _loaded(plugin, seconds)
+    if plugin.name == DISTRIBUTION:
+        return loaded  # rich draws a random number when it is imported; it is put back, and not worth a note
     notes = tuple(f"it changed {what}, which was put back" for what in changed)
     return replace(loaded, record=replace(loaded.record, notes=loaded.record.notes + notes))
 
