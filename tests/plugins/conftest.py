@@ -58,7 +58,7 @@ def vitsplice_losses():
 
 @hookimpl
 def vitsplice_generators():
-    return [generator("siren")]
+    return [generator("kiting")]
 
 @hookimpl
 def vitsplice_presets():

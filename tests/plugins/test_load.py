@@ -22,14 +22,14 @@ def test_a_good_plugin_gives_all_it_lists(shelf: Shelf) -> None:
         {
             "backbones": ("clip-vitb16",),
             "losses": ("gram",),
-            "generators": ("siren",),
+            "generators": ("kiting",),
             "presets": ("painting",),
             "commands": ("paint",),
         },
     )
     assert known.backbone("clip-vitb16").source == "nowhere"
     assert known.loss("gram").target == "structure"
-    assert known.generator("siren").summary == "a generator"
+    assert known.generator("kiting").summary == "a generator"
     assert known.preset("painting").path == Path("painting")
     assert set(known.commands) == {"run", "paint"}
     assert not known.conflicts
