@@ -81,3 +81,18 @@ def test_no_weights_in_reach_is_told():
 def test_an_unknown_name_is_answered_with_the_nearest():
     with pytest.raises(UnknownName, match="dino-vitb8"):
         catalogue().backbone("dino-vitb9")
+
+
+@pytest.mark.parametrize("name", ["test_vit.r160_in1k", "test_resnet.r160_in1k", "test_convnext.r160_in1k"])
+def test_a_file_that_lacks_tensors_is_refused(tmp_path, name):
+    """timm loads such a file without a word, and leaves the rest random."""
+    tensors = timm.create_model(name).state_dict()
+    dropped = [key for key in tensors if "conv" in key or "attn" in key or "blocks" in key][-2:]
+    save_file(
+        {key: value.contiguous() for key, value in tensors.items() if key not in dropped}, tmp_path / "w.safetensors"
+    )
+    with pytest.raises(WeightsRejected, match="missing"):
+        catalogue().backbone(name).build(tmp_path / "w.safetensors")
+    save_file({"other": torch.zeros(3)}, tmp_path / "other.safetensors")
+    with pytest.raises(WeightsRejected):
+        catalogue().backbone(name).build(tmp_path / "other.safetensors")

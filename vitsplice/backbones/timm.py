@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vitsplice.contracts import Backbone, BackboneSpec
-from vitsplice.errors import UserError
+from vitsplice.errors import UserError, WeightsRejected
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -132,11 +132,31 @@ def with_weights(
 
     outline = _outline(timm_name)
     vit, swin = is_vit(outline), is_swin(outline)
-    model = _create(timm_name, state_dict, features_only=not (vit or swin), overlay=overlay or {})
+    model = _filled(timm_name, state_dict, not (vit or swin), overlay or {}, source)
     if vit:
         return TimmViT(model, name=name, licence=licence, source=source, cls_normalised=normalised)
     made = TimmSwin if swin else TimmCNN
     return made(model, name=name, licence=licence, source=source)
+
+
+def _filled(
+    timm_name: str, state_dict: dict[str, Tensor], features_only: bool, overlay: dict[str, Any], source: str
+) -> nn.Module:
+    """A timm model all of whose tensors come from the state dict.
+
+    timm does not tell which it left as they were. What is left random differs between two models of other seeds.
+    """
+    import torch
+
+    if not state_dict:
+        raise WeightsRejected(f"{source} holds no tensors for timm's '{timm_name}'")
+    model, other = (_create(timm_name, state_dict, features_only, overlay, seed) for seed in (0, 1))
+    again = other.state_dict()
+    missing = [name for name, tensor in model.state_dict().items() if not torch.equal(tensor, again[name])]
+    if missing:
+        shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+        raise WeightsRejected(f"{source} does not fit timm's '{timm_name}': {len(missing)} missing ({shown})")
+    return model
 
 
 def _weights(cfg: dict[str, Any], timm_name: str, weights: Path | None) -> tuple[dict[str, Tensor], str]:
@@ -160,17 +180,17 @@ def _create(
     state_dict: dict[str, Tensor] | None = None,
     features_only: bool = False,
     overlay: dict[str, Any] | None = None,
+    seed: int = 0,
 ) -> nn.Module:
     """A timm model without a classifier, with timm's own conversion of the state dict if one is given."""
     import timm
 
-    from vitsplice.errors import WeightsRejected
     from vitsplice.rng import private_rng
 
     settings: dict[str, Any] = {"features_only": True} if features_only else {"num_classes": 0}
     if state_dict is not None:
         settings |= {"pretrained": True, "pretrained_cfg_overlay": {"state_dict": state_dict, **(overlay or {})}}
-    with private_rng(0):
+    with private_rng(seed):
         try:
             return _dynamic(timm.create_model, timm_name, settings)
         except RuntimeError as error:

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from open_clip.model import CLIPVisionCfg, _build_vision_tower
 from safetensors.torch import save_file
 from vitsplice_openclip import LISTED
-from vitsplice_openclip.build import assembled, build
+from vitsplice_openclip.build import assembled, build, preprocessing
+from vitsplice_openclip.files import same_tag
 
 from vitsplice.contracts import FeatureRequest
 from vitsplice.errors import UserError, WeightsRejected, WeightsUnavailable
@@ -172,3 +173,29 @@ def test_a_broken_open_clip_loses_only_itself(monkeypatch):
         build("openclip-vitb16", "ViT-B-16", "openai", "MIT", None)
     assert "structure" in catalogue().losses
     assert catalogue().backbones["openclip-vitb16"].summary
+
+
+def test_a_file_of_ones_own_is_run_as_the_model_is_made_not_as_its_first_tag():
+    assert preprocessing("ViT-B-16", "openai")["quick_gelu"]
+    assert not preprocessing("ViT-B-16", "")["quick_gelu"]
+    assert not preprocessing("ViT-B-16", "laion2b-s34b-b88k")["quick_gelu"]
+    assert preprocessing("ViT-B-16-SigLIP", "")["mean"] == (0.5, 0.5, 0.5)
+    assert same_tag("laion2b_s34b_b88k", "laion2b-s34b-B88K")
+
+
+@pytest.mark.parametrize("cfg", [SIGLIP, CONVNEXT], ids=["vit", "convnext"])
+def test_a_checkpoint_that_lacks_the_trunk_or_part_of_it_is_refused(cfg):
+    tensors = tower(cfg).state_dict()
+    with pytest.raises(WeightsRejected, match="holds no tensors"):
+        assembled(cfg, {"x": torch.zeros(3)}, SEEN, "small", "none", "file w.pt")
+    last = [key for key in tensors if key.startswith("trunk.") and key.endswith("weight") and tensors[key].ndim > 1][-1]
+    del tensors[last]
+    with pytest.raises(WeightsRejected, match="missing"):
+        assembled(cfg, tensors, SEEN, "small", "none", "file w.pt")
+
+
+def test_a_tower_with_a_pool_of_its_own_gives_cls_before_the_norm():
+    coca = {"embed_dim": 16, "vision_cfg": VIT["vision_cfg"] | {"attentional_pool": True, "attn_pooler_heads": 2}}
+    made = backbone(coca)
+    assert made.info.cls_normalised is False
+    assert made(pictures(32, 32), [FeatureRequest("cls")])[FeatureRequest("cls")].values.shape == (2, 64)

@@ -12,6 +12,7 @@ from vitsplice.backbones.weights import load_into
 from vitsplice.contracts import Backbone
 from vitsplice.errors import UserError, WeightsUnavailable
 from vitsplice.rng import private_rng
+from vitsplice_openclip.files import same_tag
 
 INSTALL = "pip install open-clip-torch"
 
@@ -44,13 +45,19 @@ def build(name: str, model: str, tag: str, licence: str, weights: Path | None) -
 
 
 def preprocessing(model: str, tag: str) -> dict[str, Any]:
-    """``mean`` and ``std`` of a model's pictures, and whether it has the quick GELU."""
+    """``mean`` and ``std`` of a model's pictures, and whether these weights have the quick GELU.
+
+    Without a tag, for a file of one's own: what all of open_clip's tags for the model agree on, or its defaults.
+    """
     open_clip = _open_clip()
     tags = open_clip.list_pretrained_tags_by_model(model)
-    found = next((one for one in tags if one.lower() == tag.lower()), tags[0] if tags else None)
-    cfg = open_clip.get_pretrained_cfg(model, found) if found else {}
-    mean, std = (tuple(cfg.get(key) or getattr(open_clip, f"OPENAI_DATASET_{key.upper()}")) for key in ("mean", "std"))
-    return {"mean": mean, "std": std, "quick_gelu": bool(cfg.get("quick_gelu"))}
+    chosen = [one for one in tags if same_tag(one, tag)] if tag else tags
+    configs = [open_clip.get_pretrained_cfg(model, one) for one in chosen]
+    found: dict[str, Any] = {}
+    for key in ("mean", "std"):
+        values = {tuple(cfg[key]) for cfg in configs if cfg.get(key)}
+        found[key] = values.pop() if len(values) == 1 else getattr(open_clip, f"OPENAI_DATASET_{key.upper()}")
+    return found | {"quick_gelu": bool(tag) and any(cfg.get("quick_gelu") for cfg in configs)}
 
 
 def assembled(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from vitsplice.backbones.weights import from_hub, in_hub_cache, read_state_dict
+from vitsplice.backbones.weights import file_names, from_hub, in_hub_cache, read_state_dict
 from vitsplice.errors import UserError, WeightsRejected, WeightsUnavailable
 
 NAMES = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
@@ -40,14 +41,20 @@ def _downloaded(name: str, model: str, tag: str) -> tuple[Path, str]:
         raise WeightsUnavailable(
             f"'{name}' needs a file (--set backbone.weights=FILE) or a tag: {name}/TAG with one of {', '.join(tags)}"
         )
-    found = next((one for one in tags if one.lower() == tag.lower()), None)
+    found = next((one for one in tags if same_tag(one, tag)), None)
     if found is None:
         raise UserError(f"open_clip has no weights '{tag}' for {model}; it has {', '.join(tags)}")
     cfg: dict[str, Any] = open_clip.get_pretrained_cfg(model, found)
-    repo = cfg.get("hf_hub", "").strip("/")
+    repo, file = os.path.split(cfg.get("hf_hub", ""))
+    names = file_names(file) if file else list(NAMES)
     if not repo:
         raise WeightsUnavailable(
             f"open_clip keeps '{found}' of {model} not on the hub but at {cfg.get('url') or 'no address'} ;\n"
             "give a file that you have with --set backbone.weights=FILE"
         )
-    return in_hub_cache(repo, list(NAMES)) or from_hub(repo, list(NAMES), None, name), f"hub {repo}"
+    return in_hub_cache(repo, names) or from_hub(repo, names, None, name), f"hub {repo}"
+
+
+def same_tag(one: str, other: str) -> bool:
+    """Whether two names of weights are one to open_clip, which takes dashes for underscores."""
+    return one.lower().replace("-", "_") == other.lower().replace("-", "_")

@@ -22,7 +22,9 @@ PROJECTIONS = ("query", "key", "value")
 
 
 class ClipViT(nn.Module):
-    """A frozen image tower of open_clip as a backbone; [CLS] and tokens are taken after the final norm.
+    """A frozen image tower of open_clip as a backbone.
+
+    [CLS] and tokens are taken after the final norm, but where that comes after a pool of its own (CoCa): there before.
 
     Args:
         tower: an ``open_clip.transformer.VisionTransformer``.
@@ -58,7 +60,7 @@ class ClipViT(nn.Module):
             fixed=None,
             mean=mean,
             std=std,
-            cls_normalised=True,
+            cls_normalised=network.attn_pool is None,
             parameters=sum(p.numel() for p in tower.parameters()),
             licence=licence,
             source=source,
@@ -123,7 +125,10 @@ class ClipViT(nn.Module):
                 None if bias is None else bias.chunk(3)[part],
             )
             return Features(values.float(), grid, 1)
-        tokens = self.tower.ln_post(seen["block", request.layer]).float()
+        tokens = seen["block", request.layer]
+        if self.info.cls_normalised:
+            tokens = self.tower.ln_post(tokens)
+        tokens = tokens.float()
         if request.facet == "cls":
             return Features(tokens[:, 0])
         return Features(tokens[:, 1:].mean(1)) if request.facet == "pooled" else Features(tokens, grid, 1)
