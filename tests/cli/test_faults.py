@@ -50,6 +50,11 @@ class Scene:
 
     def __init__(self, vitsplice, folder, monkeypatch):
         self.call, self.folder, self.patch = vitsplice, folder, monkeypatch
+        self.plugins("tiny")
+
+    def plugins(self, names):
+        """Only these, whatever is installed."""
+        self.patch.setenv("VITSPLICE_PLUGINS", names)
 
     def run(self, *more):
         return self.call(*RUN, *more)
@@ -301,6 +306,7 @@ preset(
 
 @fault("a plugin that hangs when it is loaded", "everything else works")
 def hanging_plugin(scene):
+    scene.plugins("tiny,hanging")
     hanging = find.Found("hanging", "vitsplice-hanging", "1.0", lambda: time.sleep(60))
     scene.patch.setattr("vitsplice.plugins.load.time_limit", lambda _: time_limit(0.2))
     installed = find.installed
@@ -315,6 +321,7 @@ def broken_plugin(scene):
         raise ImportError("no module named 'flux'")
 
     installed = find.installed
+    scene.plugins("tiny,broken")
     found = find.Found("broken", "vitsplice-broken", "1.0", broken)
     scene.patch.setattr("vitsplice.plugins.assemble.installed", lambda: [*installed(), found])
     assert scene.run().returncode == 0
@@ -327,7 +334,7 @@ def told(done):
     wanted = ("error:", "The one before", "stopped", "to go on", "no checkpoint", "failed:", "preview out")
     start = next((i for i, line in enumerate(lines) if line.startswith("error:")), None)
     kept = lines[start:] if start is not None else [line for line in lines if any(w in line for w in wanted)]
-    return " ".join(kept).replace("|", "\\|")
+    return " ".join(" ".join(kept).split()).replace("|", "\\|")
 
 
 def row(name, done):

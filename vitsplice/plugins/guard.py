@@ -48,7 +48,7 @@ def defaults_kept(changed: list[str]) -> Iterator[None]:
     Guarded are the random states of Python, numpy and torch, and torch's defaults. Where torch is only imported
     within, its state before is the one it starts with.
     """
-    before = {name: read() for name, (read, _) in _guarded().items()} if "torch" in sys.modules else {}
+    before = {name: read() for name, (read, _) in _guarded().items()} if sys.modules.get("torch") else {}
     python = random.getstate()
     numpy = sys.modules.get("numpy")
     legacy = numpy.random.get_state() if numpy else None
@@ -61,7 +61,7 @@ def defaults_kept(changed: list[str]) -> Iterator[None]:
         if numpy and legacy and not _same(numpy.random.get_state(), legacy):
             numpy.random.set_state(legacy)
             changed.append("numpy's random state")
-        if "torch" in sys.modules:
+        if sys.modules.get("torch"):
             changed += _put_back(before or _as_imported())
 
 

@@ -87,7 +87,7 @@ def test_the_installed_file_is_the_known_one(asset: Asset) -> None:
 def test_another_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other = tmp_path / "other.pth"
     other.write_bytes(b"other")
-    monkeypatch.setattr("vitsplice_offline.files._find", lambda _: other)
+    monkeypatch.setattr("vitsplice_offline.files.installed", lambda _: other)
     with pytest.raises(WeightsRejected) as caught:
         verified(LITE0)
     assert LITE0.sha256 in str(caught.value)

@@ -20,8 +20,8 @@ def vitsplice_backbones() -> list[BackboneSpec]:
     """One ViT and one CNN."""
     vit, cnn = "DINOv2 ViT-S/14 from a PyPI wheel, no hub needed", "EfficientNet-Lite0 from a PyPI wheel, no hub needed"
     return [
-        BackboneSpec(VIT, _vit, vit, LICENCE, VIT_SOURCE, partial(_at_hand, "DINOV2"), 14, 518, 22_056_576),
-        BackboneSpec(CNN, _cnn, cnn, LICENCE, CNN_SOURCE, partial(_at_hand, "LITE0"), 32, 224, 3_370_760),
+        BackboneSpec(VIT, _vit, vit, LICENCE, VIT_SOURCE, partial(_at_hand, "DINOV2"), 14, 518, 22_056_192),
+        BackboneSpec(CNN, _cnn, cnn, LICENCE, CNN_SOURCE, partial(_at_hand, "LITE0"), 32, 224, 2_958_848),
     ]
 
 
