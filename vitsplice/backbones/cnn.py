@@ -49,7 +49,7 @@ class TimmCNN(nn.Module):
 
 def _pick(values: Tensor, facet: str) -> Features:
     if values.requires_grad:  # torch's batch norm in eval mode computes wrong gradients from strided ones on the CPU
-        values.register_hook(lambda gradient: gradient.contiguous())
+        values.register_hook(lambda gradient: gradient.contiguous())  # type: ignore[no-untyped-call]
     if facet == "pooled":
         return Features(values.mean((2, 3)))
     return Features(values.flatten(2).transpose(1, 2), (values.shape[2], values.shape[3]))

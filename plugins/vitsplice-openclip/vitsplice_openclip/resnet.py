@@ -74,7 +74,7 @@ class ClipResNet(nn.Module):
 
 def _pick(values: Tensor, facet: str) -> Features:
     if values.requires_grad:  # as in `vitsplice.backbones.cnn`
-        values.register_hook(lambda gradient: gradient.contiguous())
+        values.register_hook(lambda gradient: gradient.contiguous())  # type: ignore[no-untyped-call]
     if facet == "pooled":
         return Features(values.mean((2, 3)))
     return Features(values.flatten(2).transpose(1, 2), (values.shape[2], values.shape[3]))
