@@ -1,6 +1,6 @@
 # make run        the main job on the packaged pair of photographs
 # make test       every test
-# make test-fast  the tests that need no pretrained weights
+# make test-fast  the tests that need no pretrained weights and are quick
 # make fuzz       mutated picture files, 20,000 of them; FILES=N for more
 # make kill       kills a run at a hundred random moments and resumes it
 # make docs       what is generated of the docs

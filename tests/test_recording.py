@@ -24,6 +24,8 @@ from vitsplice.errors import (
 )
 from vitsplice.recording import Pace, Recording
 
+pytestmark = pytest.mark.real  # slow
+
 UNET = ["steps=12", "checkpoint.every=2"]
 PYRAMID = [
     "steps=18",

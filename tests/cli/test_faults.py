@@ -25,6 +25,8 @@ from vitsplice.plugins.guard import time_limit
 from vitsplice.report import artifacts, checkpoints
 from vitsplice.report.lock import FolderLock
 
+pytestmark = pytest.mark.real  # slow
+
 TABLE = Path(__file__).parents[2] / "docs" / "faults.md"
 HEAD = """# Faults
 

@@ -5,6 +5,8 @@ import pytest
 from vitsplice.plugins import catalogue
 from vitsplice.testing import BackboneContract, GeneratorContract, LossContract, PresetContract
 
+pytestmark = pytest.mark.real  # slow
+
 OFFLINE = ["dinov2-vits14-offline", "efficientnet-lite0-offline"]
 
 

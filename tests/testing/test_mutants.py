@@ -11,6 +11,8 @@ from vitsplice.errors import ConfigError
 from vitsplice.testing import BackboneContract, GeneratorContract, LossContract, PresetContract
 from vitsplice.testing.tiny import tiny_vit
 
+pytestmark = pytest.mark.real  # slow
+
 KEY = FeatureRequest("key")
 
 
