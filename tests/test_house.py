@@ -26,6 +26,7 @@ FLOORS = [
         "testing",
         "scaffold",
         "inside",
+        "pairs",
     },
     {"cli"},
     {"builtin", "__main__"},
