@@ -11,7 +11,7 @@ HOUSE = Path(vitsplice.__file__).parent
 FLOORS = [
     {"errors", "text"},
     {"colour", "contracts", "files", "text", "images", "rng", "hookspecs", "options"},
-    {"config", "plugins", "backbones", "components", "matching", "losses", "generators"},
+    {"config", "plugins", "backbones", "matching", "losses", "generators"},
     {"engine"},
     {
         "measure",
@@ -25,7 +25,7 @@ FLOORS = [
         "doctor",
         "testing",
         "scaffold",
-        "inside",
+        "analysis",
         "pairs",
     },
     {"cli"},

@@ -21,6 +21,9 @@ PRESETS = {
     "instant": "a few seconds, no training: colours, tone and contrast go to corresponding regions",
     "quick": "about a minute on a laptop: instant, then texture",
     "best": "as quick, with more steps and finer stages",
+    "invert": "for `vitsplice invert`: a picture with one feature of another, by a network prior",
+    "invert-pixels": "for `vitsplice invert`: the same by pixels with total variation",
+    "invert-official": "for `vitsplice invert`: the released code's recipe",
 }
 
 
@@ -55,7 +58,15 @@ def vitsplice_generators() -> list[GeneratorSpec]:
     }
     residual_options = {"channels": unet_options["channels"], "slope": unet_options["slope"]}
     begin = Option("start", "where the pixels begin", choices=("start", "grey", "noise"))
+    prior_options = {
+        "channels": Option([16, 32, 64, 128, 128, 128], "widths from the top level down", minimum=1),
+        "kernels": Option([7, 7, 5, 5, 3, 3], "side of the convolutions of each level; odd", minimum=1),
+        "inputs": Option(32, "channels of the noise", minimum=1),
+        "noise": Option([0.0], "deviations of the noise added at each step, one a part of the run", minimum=0),
+        "until": Option([0.5, 0.75], "where the parts of the run end", minimum=0, maximum=1),
+    }
     pyramid_options = {
+        "begin": begin,
         "levels": Option(5, "levels, each half the size of the one before", minimum=1, maximum=12),
         "chroma_from": Option(2, "colour differences are changed from this level on", minimum=0, maximum=11),
     }
@@ -65,6 +76,13 @@ def vitsplice_generators() -> list[GeneratorSpec]:
             "residual-unet", _build("residual"), "a U-Net that corrects the picture it is fed", residual_options
         ),
         GeneratorSpec("pixels", _build("pixels"), "the output's own pixels, no network", {"begin": begin}, canvas=True),
+        GeneratorSpec(
+            "prior",
+            _build("prior"),
+            "one picture, made of noise by a network (deep image prior)",
+            prior_options,
+            canvas=True,
+        ),
         GeneratorSpec(
             "pyramid", _build("pyramid"), "the output as a Laplacian pyramid, no network", pyramid_options, canvas=True
         ),
@@ -84,6 +102,7 @@ def vitsplice_commands() -> list[CommandSpec]:
     from vitsplice.cli.bench import bench
     from vitsplice.cli.correspond import correspond
     from vitsplice.cli.doctor import doctor
+    from vitsplice.cli.invert import invert
     from vitsplice.cli.listing import listing
     from vitsplice.cli.measure import measure
     from vitsplice.cli.pca import pca
@@ -97,6 +116,7 @@ def vitsplice_commands() -> list[CommandSpec]:
         CommandSpec("measure", measure, "Measure three pictures by every loss term and by independent figures."),
         CommandSpec("correspond", correspond, "Match two pictures, place by place."),
         CommandSpec("pca", pca, "Show what features hold: their principal components as colours."),
+        CommandSpec("invert", invert, "Make pictures that share one feature with a picture, and nothing else."),
         CommandSpec("bench", bench, "Time the presets on this machine, as ratios."),
         CommandSpec("presets", presets, "List presets, or show one as YAML."),
         CommandSpec("list", listing, "List backbones, losses, generators or presets, with their facts."),

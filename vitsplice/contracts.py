@@ -263,7 +263,8 @@ class GeneratorSpec:
         name: unique among generators.
         build: ``build(start, options)`` makes an ``nn.Module`` from picture to picture of the
             same size; ``start`` is the picture that the output starts from, ``(1, 3, H, W)``: the structure
-            image, or the warm start.
+            image, or the warm start. If the module has a method ``at(part)``, it is called before each step with
+            how much of the run's steps is done, from 0, and with 1.0 before the output is taken.
         summary: one line.
         options: the settings it takes.
         canvas: it holds one picture, the output itself, and ignores what it is fed: views are cut

@@ -145,6 +145,26 @@ class Recording:
             raise
         return cls(run, folder, lock)
 
+    @classmethod
+    def begin_or_resume(
+        cls,
+        pictures: Mapping[str, str | os.PathLike[str]],
+        settings: RunConfig,
+        out: str | os.PathLike[str],
+        *,
+        force: bool = False,
+    ) -> Recording:
+        """Go on with the run that a folder holds, or begin it there; a folder of one's own making, among many.
+
+        Raises:
+            AlreadyFinished: if there is nothing left to do.
+            VitspliceError: as `begin` and `resume` do.
+        """
+        folder = RunFolder(Path(out))
+        if not force and (folder.has_begun() or folder.finished()):
+            return cls.resume(out)
+        return cls.begin(pictures, settings, out, force=True)
+
     def __enter__(self) -> Recording:
         return self
 

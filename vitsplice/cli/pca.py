@@ -42,7 +42,7 @@ def pca(
     force: Annotated[bool, typer.Option("--force", help="Replace what the folder holds.")] = False,
 ) -> None:
     """Show what features hold: three principal components of their places as red, green and blue."""
-    from vitsplice.inside import look, save
+    from vitsplice.analysis.pca import look, save
 
     found = look(
         images, backbone=backbone, facet=facet, layer=layer, of=of.value, edges=upsample is Upsample.edges,

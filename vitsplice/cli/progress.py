@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -30,7 +29,8 @@ PLAIN_EVERY = 10.0
 class Progress:
     """Shows a run on standard error: a live bar on a terminal, a line now and then elsewhere."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, again: str) -> None:
+        self._again = again
         self._console = Console(stderr=True, highlight=False)
         self._run = run
         self._began = self._last_line = perf_counter()
@@ -88,7 +88,7 @@ class Progress:
         if not finished:
             taken = len(self._run.history)
             self.note(f"stopped after {taken} of {self._run.settings.steps} steps; the picture so far is kept")
-            self.note(f"to go on: vitsplice run --resume {shlex.quote(str(folder.path))}")
+            self.note(f"to go on: {self._again}")
         print(folder.output, flush=True)
 
     def figures(self, result: Result) -> None:

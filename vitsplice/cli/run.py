@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -86,7 +87,7 @@ def run(
     masks = {"structure_mask": structure_mask, "appearance_mask": appearance_mask}
     pictures |= {role: mask for role, mask in masks.items() if mask is not None}
     with Recording.begin(pictures, settings, out, force=force) as recording:
-        _follow(recording)
+        follow(recording)
 
 
 def _resume(context: typer.Context, path: Path) -> None:
@@ -94,17 +95,22 @@ def _resume(context: typer.Context, path: Path) -> None:
     from vitsplice.errors import AlreadyFinished
     from vitsplice.recording import Recording
 
-    sources = {name: context.get_parameter_source(name) for name in context.params if name != "resume"}
-    if given := [name for name, source in sources.items() if source and source.name == "COMMANDLINE"]:
-        other = given[0].strip("_").replace("_", "-")
-        raise typer.BadParameter(f"--resume goes on with the pictures and settings of the run; leave out '{other}'")
+    alone(context, "resume", "the run")
     try:
         recording = Recording.resume(path)
     except AlreadyFinished as finished:
         typer.echo(f"note: {finished}", err=True)
         return
     with recording:
-        _follow(recording)
+        follow(recording)
+
+
+def alone(context: typer.Context, option: str, what: str) -> None:
+    """Raise unless the option is the only one on the command line; it goes on with what was begun."""
+    sources = {name: context.get_parameter_source(name) for name in context.params if name != option}
+    if given := [name for name, source in sources.items() if source and source.name == "COMMANDLINE"]:
+        other = given[0].strip("_").replace("_", "-")
+        raise typer.BadParameter(f"--{option} goes on with the pictures and settings of {what}; leave out '{other}'")
 
 
 def _pair(structure: Path | None, appearance: Path | None) -> tuple[Path, Path]:
@@ -118,12 +124,17 @@ def _pair(structure: Path | None, appearance: Path | None) -> tuple[Path, Path]:
     raise typer.BadParameter("give both pictures, STRUCTURE and APPEARANCE, or neither for the packaged pair")
 
 
-def _follow(recording: Recording) -> None:
-    """Take the steps, with progress, and save; exits with 130 if the user stopped them."""
+def follow(recording: Recording, again: str = "") -> None:
+    """Take the steps, with progress, and save; exits with 130 if the user stopped them.
+
+    Args:
+        recording: begun or resumed.
+        again: the command that goes on; "" is that of a single run.
+    """
     from vitsplice.cli.interrupt import Interrupt
     from vitsplice.cli.progress import Progress
 
-    progress = Progress(recording.run)
+    progress = Progress(recording.run, again or f"vitsplice run --resume {shlex.quote(str(recording.folder.path))}")
     with Interrupt() as interrupt:
         try:
             with progress:

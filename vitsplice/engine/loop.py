@@ -105,6 +105,7 @@ class Optimisation:
         generator = self.problem.generator
         last_good: dict[str, Tensor] = {}
         for index in range(self.next, self.indices.stop):
+            self._tell((index - self.indices.start) / len(self.indices))
             active = [term for term in self.problem.terms if term.config.active(index)]
             if not active:
                 self.next = index + 1
@@ -126,6 +127,7 @@ class Optimisation:
 
     def picture(self) -> Tensor:
         """The output image as it is now, ``(1, 3, H, W)``."""
+        self._tell(1.0)
         with torch.no_grad(), private_rng(self.problem.config.seed):
             made: Tensor = self.problem.generator(self.problem.fed)
         return self._masked(made.detach(), self.problem.images.pictures["structure"])
@@ -148,6 +150,12 @@ class Optimisation:
                 moments.setdefault(int(number), {})[moment] = value
         self.optimiser.load_state_dict(self.optimiser.state_dict() | {"state": moments})
         self.next = following
+
+    def _tell(self, part: float) -> None:
+        """Tell a generator that wants to know how much of the steps is done."""
+        at = getattr(self.problem.generator, "at", None)
+        if callable(at):
+            at(part)
 
     def _losses(self, index: int, active: list[WeightedTerm]) -> dict[str, Tensor]:
         """The unweighted value of every term that is active at a step."""

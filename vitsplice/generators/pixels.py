@@ -26,12 +26,14 @@ class Pixels(nn.Module):
         return self.logits.sigmoid()
 
 
+def beginning(start: Tensor, begin: str) -> Tensor:
+    """The ``start``, ``grey``, or ``noise`` around grey, of the start's size."""
+    if begin == "start":
+        return start
+    grey = torch.full_like(start, 0.5)
+    return grey if begin == "grey" else grey + 0.1 * torch.randn_like(start)
+
+
 def build(start: Tensor, options: Mapping[str, Any]) -> nn.Module:
     """Begin with the start, with grey, or with noise around grey."""
-    grey = torch.full_like(start, 0.5)
-    beginnings = {
-        "start": lambda: start,
-        "grey": lambda: grey,
-        "noise": lambda: grey + 0.1 * torch.randn_like(start),
-    }
-    return Pixels(beginnings[options["begin"]]())
+    return Pixels(beginning(start, options["begin"]))

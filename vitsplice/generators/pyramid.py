@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vitsplice.generators.pixels import beginning
+
 OPPONENT = torch.tensor([[1 / 3, 1 / 3, 1 / 3], [1.0, -1.0, 0.0], [0.5, 0.5, -1.0]])
 """From red, green, blue to lightness, red against green, yellow against blue."""
 
@@ -67,5 +69,6 @@ def _enlarged(maps: Tensor, to: Tensor) -> Tensor:
 
 
 def build(start: Tensor, options: Mapping[str, Any]) -> nn.Module:
-    """The generator for a preset, which begins as its start."""
-    return Pyramid(start, **options)
+    """The generator for a preset."""
+    begin, rest = options["begin"], {name: value for name, value in options.items() if name != "begin"}
+    return Pyramid(beginning(start, begin), **rest)

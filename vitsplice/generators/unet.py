@@ -22,9 +22,11 @@ SMALLEST = 2
 """At the deepest level a picture must have more than one place, or its statistics are undefined."""
 
 
-def _block(inputs: int, outputs: int, kernel: int, slope: float, stride: int = 1) -> list[nn.Module]:
+def _block(
+    inputs: int, outputs: int, kernel: int, slope: float, stride: int = 1, padding: str = "zeros"
+) -> list[nn.Module]:
     return [
-        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2),
+        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, padding_mode=padding),
         nn.BatchNorm2d(outputs, track_running_stats=False),
         nn.LeakyReLU(slope),
     ]
@@ -42,17 +44,19 @@ class Level(nn.Module):
         slope: float,
         down_convs: int,
         up_1x1: bool,
+        kernel: int = 3,
+        padding: str = "zeros",
     ) -> None:
         super().__init__()
         self.outputs = width
-        down = _block(inputs, width, 3, slope, stride=2)
+        down = _block(inputs, width, kernel, slope, stride=2, padding=padding)
         for _ in range(down_convs - 1):
-            down += _block(width, width, 3, slope)
+            down += _block(width, width, kernel, slope, padding=padding)
         self.down = nn.Sequential(*down)
         self.below = below
         self.skip = nn.Sequential(*_block(inputs, skip, 1, slope))
         joined = skip + (below.outputs if below is not None else width)
-        up = [nn.BatchNorm2d(joined, track_running_stats=False), *_block(joined, width, 3, slope)]
+        up = [nn.BatchNorm2d(joined, track_running_stats=False), *_block(joined, width, kernel, slope, padding=padding)]
         if up_1x1:
             up += _block(width, width, 1, slope)
         self.up = nn.Sequential(*up)
@@ -78,6 +82,9 @@ class UNet(nn.Module):
         up_1x1: whether a 1x1 convolution follows the 3x3 one on the way up.
         init_gain: Xavier gain of convolutions and standard deviation around 1 of norms; 0 keeps torch's own.
         squash: whether a sigmoid brings the output into [0, 1].
+        inputs: channels of what it is fed.
+        kernels: side of the convolutions of each level, from the top down; 3 where there are none.
+        padding: of the convolutions, as torch names it.
     """
 
     def __init__(
@@ -89,11 +96,15 @@ class UNet(nn.Module):
         up_1x1: bool = True,
         init_gain: float = 0.02,
         squash: bool = True,
+        inputs: int = 3,
+        kernels: Sequence[int] = (),
+        padding: str = "zeros",
     ) -> None:
         super().__init__()
         level: Level | None = None
-        for inputs, width in reversed(list(zip((3, *channels), channels, strict=False))):
-            level = Level(inputs, width, level, skip_channels, slope, down_convs, up_1x1)
+        sides = [*kernels, *[3] * len(channels)]
+        for above, width, kernel in reversed(list(zip((inputs, *channels), channels, sides, strict=False))):
+            level = Level(above, width, level, skip_channels, slope, down_convs, up_1x1, kernel, padding)
         last = nn.Sigmoid() if squash else nn.Identity()
         self.net = nn.Sequential(level or nn.Identity(), nn.Conv2d(channels[0], 3, 1), last)
         self.smallest = SMALLEST * 2 ** len(channels)
@@ -101,7 +112,7 @@ class UNet(nn.Module):
             self.apply(lambda module: _initialise(module, init_gain))
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """Pictures ``(B, 3, H, W)`` in [0, 1] to pictures of the same shape in [0, 1].
+        """Pictures ``(B, inputs, H, W)`` to pictures ``(B, 3, H, W)`` in [0, 1].
 
         Pictures too small for all levels are padded by their border and cut again.
         """

@@ -6,6 +6,9 @@ supplement of its journal version (TOG 2023). Each comes in two forms:
 * ``norm``, as printed: the Euclidean (Frobenius) norm of the difference, not squared;
 * ``mse``, as in the released code: the mean of the squared differences.
 
+`distance` knows a third, for figures that compare across networks: ``relative``, the squared error as a part of the
+target's squared deviation from its mean feature.
+
 Every function returns a scalar, the mean over the batch, zero for equal inputs.
 """
 
@@ -19,7 +22,7 @@ from torch import Tensor
 
 from vitsplice.errors import UserError
 
-Form = Literal["norm", "mse"]
+Form = Literal["norm", "mse", "relative"]
 FORMS: tuple[str, ...] = get_args(Form)
 
 
@@ -36,6 +39,9 @@ def distance(output: Tensor, target: Tensor, form: str = "mse") -> Tensor:
     if form == "norm":
         norms: Tensor = torch.linalg.vector_norm((output - target).flatten(1), dim=1)
         return norms.mean()
+    if form == "relative":
+        middle = target.mean(dim=tuple(range(1, target.ndim - 1)) or -1, keepdim=True)
+        return (output - target).square().sum() / (target - middle).square().sum().clamp(min=1e-12)
     raise UserError(f"form '{form}' is unknown; it is one of {', '.join(FORMS)}")
 
 

@@ -69,6 +69,13 @@ def _identity(context: TermContext) -> LossTerm:
 
 DEPTH = Option(1.0, "how far up the layers it looks, where no layer is given", minimum=0.0, maximum=1.0)
 
+FEATURE_FORM = replace(
+    FORM,
+    default="relative",
+    choices=("relative", *FORM.choices),
+    help=f"{FORM.help}; relative: squared error as a part of the target's squared deviation from its mean",
+)
+
 _spec = partial(LossSpec, options={"form": FORM})
 
 APPEARANCE = _spec(
@@ -92,6 +99,14 @@ IDENTITY = _spec(
     "fed the appearance image, the generator keeps its keys (paper, equation 5)",
     input="appearance",
     target="appearance",
+)
+FEATURE = LossSpec(
+    "feature",
+    _identity,
+    "one feature of the output near the structure image's: feature inversion",
+    input="structure",
+    target="structure",
+    options={"form": FEATURE_FORM},
 )
 
 
@@ -159,4 +174,4 @@ SMOOTHNESS = LossSpec(
     },
 )
 
-TERMS = (APPEARANCE, STRUCTURE, IDENTITY, TEXTURE, PATCHES, EDGES, SMOOTHNESS)
+TERMS = (APPEARANCE, STRUCTURE, IDENTITY, FEATURE, TEXTURE, PATCHES, EDGES, SMOOTHNESS)

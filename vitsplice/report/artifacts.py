@@ -106,21 +106,17 @@ class RunFolder:
     def finished(self) -> bool:
         """Whether the folder holds a run that took all its steps."""
         try:
-            facts = json.loads((self.path / FACTS).read_bytes())
-        except (OSError, ValueError):
+            return self.facts().get("finished") is True
+        except UserError:
             return False
-        return isinstance(facts, dict) and facts.get("finished") is True
+
+    def facts(self) -> dict[str, Any]:
+        """What ``run.json`` records. Raises UserError if it is not there or is none."""
+        return _read_json(self.path / FACTS, f"{self.path} holds no run that has ended")
 
     def begun(self) -> dict[str, Any]:
         """What `begin` wrote. Raises UserError if it is not there."""
-        path = self.checkpoints / BEGUN
-        try:
-            known = json.loads(path.read_bytes())
-        except (OSError, ValueError, RecursionError) as error:
-            raise UserError(f"{self.path} holds no run that can go on: no {path} that can be read") from error
-        if not isinstance(known, dict):
-            raise UserError(f"{path} does not say what its run began with; start the run again with --force")
-        return known
+        return _read_json(self.checkpoints / BEGUN, f"{self.path} holds no run that can go on; start it with --force")
 
     @property
     def checkpoints(self) -> Path:
@@ -161,6 +157,17 @@ class RunFolder:
         except OSError as error:
             raise VitspliceError(f"cannot write {path}: {error.strerror or error}") from error
         return path
+
+
+def _read_json(path: Path, otherwise: str) -> dict[str, Any]:
+    """An object. Raises UserError with what it means if there is none."""
+    try:
+        known = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{otherwise}: no {path} that can be read") from error
+    if not isinstance(known, dict):
+        raise UserError(f"{otherwise}: {path} is not an object")
+    return known
 
 
 def _remove(paths: list[Path]) -> None:

@@ -1,9 +1,9 @@
 import torch
 
-from vitsplice.components import as_blocks, components, with_edges
+from vitsplice.analysis.components import as_blocks, components, with_edges
 from vitsplice.contracts import Features
 
-from .conftest import noise
+from ..conftest import noise
 
 
 def parts(height=8, width=10, prefix=1):

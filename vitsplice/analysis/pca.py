@@ -1,4 +1,4 @@
-"""`vitsplice pca`: from pictures to coloured maps of every layer, and a folder of them."""
+"""From pictures to coloured maps of every layer, and a folder of them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vitsplice.analysis.components import Of, as_blocks, components, with_edges
 from vitsplice.api import settings_for
 from vitsplice.backbones.inputs import check_request
 from vitsplice.backbones.resize import Resize
-from vitsplice.components import Of, as_blocks, components, with_edges
 from vitsplice.contracts import GLOBAL_FACETS, Backbone, FeatureRequest, Features
 from vitsplice.engine.device import pick_device
 from vitsplice.engine.problem import load_backbone
@@ -68,7 +68,7 @@ def look(
         backbone: name, or None for that of the default preset.
         facet: a local one, or None for the backbone's own.
         layer: counts from the end, or None for all.
-        of: see `vitsplice.components.components`.
+        of: see `vitsplice.analysis.components.components`.
         edges: enlarge along the picture's edges; otherwise as blocks.
         size: shorter side at which the backbone looks, in pixels.
         device: see `vitsplice.engine.device.pick_device`.

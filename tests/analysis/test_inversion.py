@@ -1,0 +1,104 @@
+import pytest
+import torch
+
+from vitsplice.analysis import inversion
+from vitsplice.contracts import FeatureRequest
+from vitsplice.errors import OutputExists, UserError
+
+KEY, CLS = FeatureRequest("key", -1), FeatureRequest("cls", -1)
+SMALL = {"backbone": "tiny-vit", "size": 32, "overrides": ["resize.size=32", "checkpoint.every=1"]}
+
+
+def small(request, preset="invert", **more):
+    return inversion.settings_of(request, preset, **(SMALL | {"steps": 3} | more))
+
+
+@pytest.mark.parametrize("preset", ["invert", "invert-pixels", "invert-official"])
+def test_the_presets_look_at_the_feature_alone(preset):
+    settings = inversion.settings_of(CLS, preset)
+    assert (settings.terms["inversion"].facet, settings.terms["inversion"].layer) == ("cls", -1)
+    assert {term.loss for term in settings.terms.values()} <= {"feature", "smoothness"}
+    assert settings.generator.name == "prior" or settings.generator.options["begin"] == "grey"
+
+
+def test_noise_is_for_features_without_places():
+    assert inversion.settings_of(CLS, "invert-official").generator.options["noise"] == [10, 2, 0.5]
+    assert inversion.settings_of(KEY, "invert-official").generator.options["noise"] == [0]
+
+
+def test_a_preset_without_the_term_is_refused():
+    with pytest.raises(UserError, match="no term 'inversion'"):
+        inversion.settings_of(CLS, "quick")
+
+
+def test_what_is_asked_of_a_backbone(vit, cnn):
+    assert inversion.requests_of(vit.info) == [CLS, KEY]
+    assert [r.facet for r in inversion.requests_of(cnn.info)] == ["pooled", "map"]
+    assert inversion.requests_of(vit.info, ["key", "cls"], [-1, -2])[1] == FeatureRequest("key", -2)
+    with pytest.raises(UserError, match="no facet 'cls'"):
+        inversion.requests_of(cnn.info, ["cls"])
+
+
+@pytest.mark.parametrize("preset", ["invert", "invert-pixels"])
+def test_it_comes_nearer_to_the_feature(pair, preset):
+    seen = []
+    request = KEY
+    inversion.invert(pair[0], {request: small(request, preset, steps=30)}, lambda _, step: seen.append(step))
+    first, last = (seen[at].losses["inversion"] for at in (0, -1))
+    assert last < 0.7 * first
+
+
+def test_nothing_of_the_picture_but_the_feature_gets_in(pair):
+    """With the feature's weight at 0 the inversions of two pictures are the same."""
+    made = []
+    for picture in pair:
+        settings = small(KEY, "invert-pixels", overrides=[*SMALL["overrides"], "terms.inversion.weight=1e-30"])
+        made.append(inversion.invert(picture, {KEY: settings}).made[KEY])
+    assert (made[0] - made[1]).abs().max() < 1e-4
+
+
+def test_a_plan_is_gone_on_with_and_ends_with_the_same_bytes(png, tmp_path):
+    plan = inversion.Plan(png[0], {request: small(request) for request in (CLS, KEY)})
+    quiet = inversion.begin(plan, tmp_path / "quiet")
+    for request in plan.settings:
+        with inversion.recording(plan, request, quiet) as recording:
+            list(recording.steps(print))
+            recording.save()
+    out = inversion.begin(plan, tmp_path / "out")
+    with inversion.recording(plan, CLS, out) as recording:
+        next(recording.steps(print))
+    again = inversion.read_plan(out)
+    assert again == inversion.Plan(png[0].absolute(), plan.settings)
+    for request in again.settings:
+        with inversion.recording(again, request, out) as recording:
+            list(recording.steps(print))
+            recording.save()
+    assert inversion.recording(again, CLS, out) is None
+    for request in plan.settings:
+        name = inversion.name_of(request)
+        assert (out / name / "output.png").read_bytes() == (quiet / name / "output.png").read_bytes()
+    found = inversion.finished(again, out)
+    assert set(found.made) == {CLS, KEY}
+    assert found._repr_png_() == inversion.save_sheet(found, out).read_bytes()
+
+
+def test_a_folder_with_inversions_is_left_alone(png, tmp_path):
+    plan = inversion.Plan(png[0], {CLS: small(CLS)})
+    inversion.begin(plan, tmp_path / "out")
+    with pytest.raises(OutputExists, match="already holds inversions"):
+        inversion.begin(plan, tmp_path / "out")
+    inversion.begin(plan, tmp_path / "out", force=True)
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"image": 1, "of": []}', '{"image": "a", "of": [1]}'])
+def test_a_plan_that_cannot_be_read_is_told(tmp_path, text):
+    (tmp_path / inversion.BEGUN).write_text(text)
+    with pytest.raises(UserError, match="no inversions that can go on"):
+        inversion.read_plan(tmp_path)
+
+
+def test_the_sheet_has_a_row_a_facet(pair):
+    made = {FeatureRequest(facet, layer): torch.rand(3, 30, 40) for facet in ("cls", "key") for layer in (-1, -2)}
+    found = inversion.Inversions(pair[0], made, dict.fromkeys(made, 0.5))
+    one = inversion.Inversions(pair[0], dict(list(made.items())[:2]), dict.fromkeys(made, 0.5))
+    assert found.sheet.shape[1] == 2 * one.sheet.shape[1]

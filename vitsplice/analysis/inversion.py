@@ -1,0 +1,198 @@
+"""Feature inversion: a picture that has one feature of another, made from nothing but that feature.
+
+What is lost is what the feature does not hold: [CLS] inverted has the appearance without the layout, keys inverted
+have the layout (Tumanyan et al. 2022, section 3.1). An inversion is a run whose one term is `feature`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from vitsplice import config as configs
+from vitsplice.api import Run, settings_for
+from vitsplice.backbones.inputs import check_request
+from vitsplice.config import RunConfig
+from vitsplice.contracts import GLOBAL_FACETS, BackboneInfo, FeatureRequest
+from vitsplice.engine.loop import Step
+from vitsplice.errors import AlreadyFinished, UserError
+from vitsplice.images import encode_png, read
+from vitsplice.recording import Recording
+from vitsplice.report import folder as folders
+from vitsplice.report.artifacts import RunFolder
+from vitsplice.report.sheet import sheet
+
+PRESETS = {"network": "invert", "pixels": "invert-pixels"}
+"""What holds the picture together where the feature says nothing, and the preset that has it."""
+
+TERM = "inversion"
+"""The name of the term in the presets."""
+
+SHEET, BEGUN = "inversions.png", "inversions.json"
+
+
+@dataclass(frozen=True)
+class Inversions:
+    """Inverted features of one picture; shows itself in a notebook as a sheet.
+
+    Args:
+        picture: that was inverted, ``(1, 3, H, W)``.
+        made: of each feature, ``(3, h, w)``.
+        left: how far each is from its feature at the last step, as its term has it.
+    """
+
+    picture: Tensor = field(repr=False)
+    made: Mapping[FeatureRequest, Tensor] = field(repr=False)
+    left: Mapping[FeatureRequest, float]
+
+    @property
+    def sheet(self) -> Tensor:
+        """The picture and its inversions, a row a facet, ``(3, H, W)``."""
+        facets = dict.fromkeys(request.facet for request in self.made)
+        rows = [[r for r in self.made if r.facet == facet] for facet in facets]
+        shown = [[(f"{r}: {self.left[r]:.2g} left", self.made[r]) for r in row] for row in rows]
+        return sheet([[("picture", self.picture[0]), *row] for row in shown])
+
+    def _repr_png_(self) -> bytes:
+        return encode_png(self.sheet)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be inverted, and how.
+
+    Args:
+        image: path of the picture.
+        settings: of the run of each feature.
+    """
+
+    image: Path
+    settings: Mapping[FeatureRequest, RunConfig]
+
+
+def settings_of(
+    request: FeatureRequest, preset: str | os.PathLike[str] | RunConfig = PRESETS["network"], **settings: Any
+) -> RunConfig:
+    """The settings of one inversion: those of a preset, with facet and layer put in.
+
+    A local facet is inverted without the noise that is added for a global one, as in the released recipe.
+
+    Args:
+        request: the feature.
+        preset: one with a term named ``inversion``.
+        settings: as `vitsplice.api.settings_for` takes them.
+
+    Raises:
+        UserError: if the preset has no such term.
+    """
+    plain = settings_for(preset, **settings)
+    if TERM not in plain.terms:
+        raise UserError(f"this preset has no term '{TERM}'; one that has: {', '.join(PRESETS.values())}")
+    changed = plain.model_dump(mode="json")
+    changed["terms"][TERM] |= {"facet": request.facet, "layer": request.layer}
+    if plain.generator.name == "prior" and request.facet not in GLOBAL_FACETS:
+        changed["generator"]["options"] |= {"noise": [0.0]}
+    return configs.validate(changed, "settings")
+
+
+def requests_of(info: BackboneInfo, facets: Iterable[str] = (), layers: Iterable[int] = ()) -> list[FeatureRequest]:
+    """Every facet at every layer; by default those of the two roles, at the last.
+
+    Raises:
+        UserError: for one that the backbone has not.
+    """
+    facets = list(facets) or [info.appearance.facet, info.structure.facet]
+    found = [FeatureRequest(facet, layer) for facet in facets for layer in (list(layers) or [-1])]
+    for request in found:
+        check_request(info, request)
+    return list(dict.fromkeys(found))
+
+
+def invert(
+    image: Any,
+    settings: Mapping[FeatureRequest, RunConfig],
+    on_step: Callable[[FeatureRequest, Step], object] | None = None,
+) -> Inversions:
+    """Invert features of a picture, one after the other.
+
+    Args:
+        image: whatever `vitsplice.images.read` takes.
+        settings: of each feature: see `settings_of`.
+        on_step: called after each step.
+    """
+    picture = read(image)
+    made, left = {}, {}
+    for request, chosen in settings.items():
+        run = Run(picture, picture, chosen)
+        for step in run.steps():
+            if on_step:
+                on_step(request, step)
+        made[request], left[request] = run.pixels(), run.history[-1].losses[TERM]
+    return Inversions(picture.pixels, made, left)
+
+
+def begin(plan: Plan, out: str | os.PathLike[str], *, force: bool = False) -> Path:
+    """Write what is to be done into a folder, so that it can be gone on with.
+
+    Raises:
+        OutputExists: if it holds inversions and ``force`` is not given.
+        UserError, VitspliceError: if it cannot be written to.
+    """
+    path = folders.check(out, (BEGUN,), "inversions", force=force)
+    folders.write(path, {BEGUN: (json.dumps(_as_json(plan), indent=2) + "\n").encode()})
+    return path
+
+
+def read_plan(out: str | os.PathLike[str]) -> Plan:
+    """What was to be done in a folder. Raises UserError if it holds none."""
+    path = Path(out) / BEGUN
+    try:
+        known = json.loads(path.read_bytes())
+        image, cells = Path(known["image"]), [(FeatureRequest(*one["feature"]), one["settings"]) for one in known["of"]]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UserError(f"{out} holds no inversions that can go on: no {path} that can be read") from error
+    return Plan(image, {request: configs.validate(settings, str(path)) for request, settings in cells})
+
+
+def recording(plan: Plan, request: FeatureRequest, out: Path, *, force: bool = False) -> Recording | None:
+    """The run of one feature, begun, or gone on with; None if it is finished."""
+    pictures = {"structure": plan.image, "appearance": plan.image}
+    try:
+        return Recording.begin_or_resume(pictures, plan.settings[request], out / name_of(request), force=force)
+    except AlreadyFinished:
+        return None
+
+
+def finished(plan: Plan, out: Path) -> Inversions:
+    """What a folder holds when all is done. Raises UserError if it does not."""
+    made, left = {}, {}
+    for request in plan.settings:
+        folder = RunFolder(out / name_of(request))
+        made[request] = read(folder.output).pixels[0]
+        left[request] = folder.facts()["last"]["losses"][TERM]
+    return Inversions(read(plan.image).pixels, made, left)
+
+
+def save_sheet(inversions: Inversions, out: Path) -> Path:
+    """Write the sheet and return its path. Raises VitspliceError if it cannot be written."""
+    folders.write(out, {SHEET: encode_png(inversions.sheet)})
+    return out / SHEET
+
+
+def name_of(request: FeatureRequest) -> str:
+    """Of the folder of one inversion."""
+    return f"{request.facet}-layer{request.layer}"
+
+
+def _as_json(plan: Plan) -> dict[str, Any]:
+    cells = [
+        {"feature": [request.facet, request.layer], "settings": settings.model_dump(mode="json")}
+        for request, settings in plan.settings.items()
+    ]
+    return {"image": os.path.abspath(plan.image), "of": cells}

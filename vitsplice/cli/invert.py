@@ -1,0 +1,99 @@
+"""``vitsplice invert``: what one feature of a picture holds, as a picture."""
+
+from __future__ import annotations
+
+import shlex
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vitsplice.cli.wording import PICTURE
+
+if TYPE_CHECKING:
+    from vitsplice.analysis.inversion import Plan
+
+
+class Prior(StrEnum):
+    """What holds the picture together where the feature says nothing."""
+
+    network = "network"
+    pixels = "pixels"
+
+
+def invert(
+    context: typer.Context,
+    image: Annotated[
+        Path | None, typer.Argument(metavar="IMAGE", help=f"{PICTURE} Without one: a packaged cat.")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the pictures and their records.")] = Path(
+        "vitsplice-inversions"
+    ),
+    facet: Annotated[
+        list[str] | None,
+        typer.Option(help="cls, key, ...; several make a sheet. Without it: cls and key, or the like."),
+    ] = None,
+    layer: Annotated[list[int] | None, typer.Option(help="-1 is the last (the default); several make a sheet.")] = None,
+    prior: Annotated[
+        Prior, typer.Option(help="A network that makes pictures out of noise, or pixels with total variation.")
+    ] = Prior.network,
+    preset: Annotated[
+        str | None, typer.Option(help="In place of --prior: invert-official, or a YAML file with a term 'inversion'.")
+    ] = None,
+    backbone: Annotated[str | None, typer.Option(help="Name of a backbone, in place of the preset's.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Number of steps.")] = None,
+    size: Annotated[int | None, typer.Option(min=16, help="Shorter side of the output, in pixels.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything random.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one setting of the preset.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace what the folder holds.")] = False,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="OUT", help="Go on with the inversions in this folder; no other option.")
+    ] = None,
+) -> None:
+    """Make pictures that share nothing with a picture but one feature each: what that feature holds."""
+    from vitsplice.analysis import inversion
+    from vitsplice.cli.run import alone
+
+    if resume is not None:
+        alone(context, "resume", "inversions")
+        _carry_out(inversion.read_plan(resume), resume, force=False)
+        return
+    from vitsplice.engine.problem import load_backbone
+    from vitsplice.errors import UserError
+    from vitsplice.images import example
+    from vitsplice.plugins import catalogue
+
+    if preset is not None and context.get_parameter_source("prior").name == "COMMANDLINE":  # type: ignore[union-attr]
+        raise UserError("give --prior or --preset, not both: a prior is one of the presets invert and invert-pixels")
+    chosen = preset or inversion.PRESETS[prior.value]
+    given = {
+        "backbone": backbone,
+        "steps": steps,
+        "size": size,
+        "seed": seed,
+        "device": device,
+        "overrides": set_ or [],
+    }
+    network, _ = load_backbone(inversion.settings_for(chosen, **given).backbone, catalogue())
+    requests = inversion.requests_of(network.info, facet or (), layer or ())
+    settings = {request: inversion.settings_of(request, chosen, **given) for request in requests}
+    plan = inversion.Plan(image or example("cat-dog")[0], settings)
+    _carry_out(plan, inversion.begin(plan, out, force=force), force=force)
+
+
+def _carry_out(plan: Plan, out: Path, *, force: bool) -> None:
+    """Invert what is not inverted yet, then draw the sheet of all."""
+    from vitsplice.analysis import inversion
+    from vitsplice.cli.run import follow
+
+    for number, request in enumerate(plan.settings, 1):
+        typer.echo(f"{request}, {number} of {len(plan.settings)}", err=True)
+        recording = inversion.recording(plan, request, out, force=force)
+        if recording:
+            with recording:
+                follow(recording, again=f"vitsplice invert --resume {shlex.quote(str(out))}")
+    typer.echo(inversion.save_sheet(inversion.finished(plan, out), out))
