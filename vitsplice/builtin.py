@@ -8,6 +8,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from vitsplice.backbones import timm as timm_backbones
+from vitsplice.backbones import untrained
 from vitsplice.contracts import BackboneSpec, CommandSpec, GeneratorSpec, LossSpec, Option, PresetSpec
 from vitsplice.hookspecs import hookimpl
 from vitsplice.losses.terms import TERMS
@@ -35,8 +36,8 @@ def vitsplice_backbones() -> list[BackboneSpec]:
 
 @hookimpl
 def vitsplice_backbone_for(name: str) -> BackboneSpec | None:
-    """Any timm model by its own name."""
-    return timm_backbones.spec_for(name)
+    """Any timm model by its own name, and the same untrained."""
+    return untrained.spec_for(name) or timm_backbones.spec_for(name)
 
 
 @hookimpl

@@ -1,0 +1,121 @@
+"""What a backbone encodes of a picture, layer by layer, as pure functions of features.
+
+Structure is the self-similarity of local features (Tumanyan et al. 2022, equation 2) on a grid that is the same for
+all backbones; appearance is a global feature.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vitsplice.analysis.changes import Where, centres
+from vitsplice.contracts import Features
+from vitsplice.losses.functional import self_similarity
+
+SIDE = 16
+"""Of the common grid: local features are averaged, or interpolated, to so many places a side."""
+
+ALPHA = 0.1
+"""A match is correct that is off by no more than this part of the side (Yang and Ramanan 2013)."""
+
+CLUSTERS, COMPONENTS, ROUNDS = 6, 6, 30
+
+
+def on_common_grid(features: Features, side: int = SIDE) -> Tensor:
+    """Local features of one picture ``(1, N, D)`` at ``side * side`` places, ``(side * side, D)``."""
+    maps = F.interpolate(features.maps, size=(side, side), mode="bilinear", align_corners=False, antialias=True)
+    return maps.flatten(2)[0].T
+
+
+def structure_of(features: Features) -> Tensor:
+    """The self-similarity of local features on the common grid, ``(SIDE**2, SIDE**2)``."""
+    return self_similarity(on_common_grid(features)[None])[0]
+
+
+def distance(one: Tensor, two: Tensor) -> float:
+    """Root mean square difference of two features of a kind."""
+    return float((one.float() - two.float()).square().mean().sqrt())
+
+
+def cka(one: Tensor, two: Tensor) -> float:
+    """How alike two self-similarities ``(N, N)`` of the same places are, in [0, 1]; 1 is the same up to scale.
+
+    Centred kernel alignment (Kornblith et al. 2019, equation 2), the self-similarities being the kernels.
+    """
+    first, second = (_centred(kernel.double()) for kernel in (one, two))
+    scale = first.norm() * second.norm()
+    return float((first * second).sum() / scale) if scale > 0 else float(torch.equal(first, second))
+
+
+def _centred(kernel: Tensor) -> Tensor:
+    return kernel - kernel.mean(0, keepdim=True) - kernel.mean(1, keepdim=True) + kernel.mean()
+
+
+def pck(features: Features, warped: Features, where: Where, alpha: float = ALPHA) -> float:
+    """The part of a warped picture's places whose nearest neighbour is where they come from, in [0, 1].
+
+    Percentage of correct keypoints with every place a keypoint; those that come from outside of the picture do not
+    count.
+
+    Args:
+        features, warped: local features of the picture and of the warped one, ``(1, N, D)``.
+        where: the warp.
+        alpha: how far off a match may be, as a part of the side.
+    """
+    here, there = (centres(*(found.grid or (1, 1))).to(found.values) for found in (features, warped))
+    true = where(there)
+    inside = ((true >= 0) & (true <= 1)).all(1)
+    if not bool(inside.any()):
+        return float("nan")
+    one, two = (F.normalize(found.patches[0], dim=-1) for found in (features, warped))
+    nearest = here[(two[inside] @ one.T).argmax(1)]
+    return float(((nearest - true[inside]).abs().amax(1) <= alpha).float().mean())
+
+
+def separability(features: Features, labels: Tensor, clusters: int = CLUSTERS) -> float:
+    """How well clusters of places, found without labels, tell the parts of a picture apart: mean IoU in [0, 1].
+
+    The principal components of the features are clustered (k-means), and each cluster is given to the label that has
+    most of it (compare Amir et al. 2021, co-segmentation from keys).
+
+    Args:
+        features: local, of one picture.
+        labels: of each pixel, whole numbers, ``(H, W)``.
+        clusters: how many.
+    """
+    places = on_common_grid(features).double()
+    scores = (places - places.mean(0)) @ torch.linalg.svd(places - places.mean(0), full_matrices=False).Vh[
+        :COMPONENTS
+    ].T
+    found = kmeans(scores, clusters)
+    known = F.interpolate(labels[None, None].float(), size=(SIDE, SIDE), mode="nearest")[0, 0].flatten().long()
+    kinds = known.unique()
+    shares = torch.stack(
+        [torch.stack([((found == c) & (known == kind)).sum() for kind in kinds]) for c in range(clusters)]
+    )
+    given = kinds[shares.argmax(1)][found]
+    return mean_iou(given, known)
+
+
+def mean_iou(found: Tensor, known: Tensor) -> float:
+    """Intersection over union of equal labels, the mean over the known ones, in [0, 1]."""
+    values = [((found == k) & (known == k)).sum() / ((found == k) | (known == k)).sum() for k in known.unique()]
+    return float(torch.stack(values).mean())
+
+
+def kmeans(points: Tensor, clusters: int) -> Tensor:
+    """Which cluster each of ``(N, D)`` belongs to, ``(N,)``: Lloyd's rounds from far-apart points; no chance in it."""
+    middle = points.mean(0, keepdim=True)
+    chosen = [int(torch.cdist(points, middle).argmin())]
+    for _ in range(clusters - 1):
+        chosen.append(int(torch.cdist(points, points[chosen]).amin(1).argmax()))
+    centre = points[chosen]
+    found = torch.cdist(points, centre).argmin(1)
+    for _ in range(ROUNDS):
+        centre = torch.stack(
+            [points[found == c].mean(0) if bool((found == c).any()) else centre[c] for c in range(clusters)]
+        )
+        found = torch.cdist(points, centre).argmin(1)
+    return found
