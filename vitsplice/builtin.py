@@ -101,6 +101,7 @@ def vitsplice_presets() -> list[PresetSpec]:
 def vitsplice_commands() -> list[CommandSpec]:
     """The commands of the command line."""
     from vitsplice.cli.bench import bench
+    from vitsplice.cli.compare import compare
     from vitsplice.cli.correspond import correspond
     from vitsplice.cli.doctor import doctor
     from vitsplice.cli.invert import invert
@@ -118,6 +119,7 @@ def vitsplice_commands() -> list[CommandSpec]:
         CommandSpec("correspond", correspond, "Match two pictures, place by place."),
         CommandSpec("pca", pca, "Show what features hold: their principal components as colours."),
         CommandSpec("invert", invert, "Make pictures that share one feature with a picture, and nothing else."),
+        CommandSpec("compare", compare, "Compare what backbones encode as structure and as appearance."),
         CommandSpec("bench", bench, "Time the presets on this machine, as ratios."),
         CommandSpec("presets", presets, "List presets, or show one as YAML."),
         CommandSpec("list", listing, "List backbones, losses, generators or presets, with their facts."),

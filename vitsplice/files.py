@@ -39,6 +39,11 @@ def leftovers(folder: Path) -> list[Path]:
     return [path for path in folder.glob(".*.tmp") if re.fullmatch(r"\.[0-9a-f]{16}\.tmp", path.name)]
 
 
+def file_stem(name: str) -> str:
+    """A name made fit for a file: what a file system or a shell may not take is ``_``, and it is cut at 80."""
+    return "".join(c if c.isalnum() or c in "-_." else "_" for c in name)[:80].lstrip(".") or "_"
+
+
 def _mode_of(path: Path) -> int | None:
     """The permissions of a regular file, or None if there is no such file."""
     try:

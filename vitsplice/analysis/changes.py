@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import torch
@@ -28,7 +29,7 @@ TILES = 4
 
 def grey(picture: Tensor) -> Tensor:
     """Luma alone."""
-    return TF.rgb_to_grayscale(picture, num_output_channels=3)
+    return torch.as_tensor(TF.rgb_to_grayscale(picture, num_output_channels=3))
 
 
 def jitter(picture: Tensor) -> Tensor:
@@ -46,7 +47,7 @@ def jitter(picture: Tensor) -> Tensor:
 def blur(picture: Tensor) -> Tensor:
     """Gaussian, sigma a hundredth of the shorter side."""
     sigma = min(picture.shape[-2:]) / 100
-    return TF.gaussian_blur(picture, [2 * math.ceil(3 * sigma) + 1] * 2, [sigma] * 2)
+    return torch.as_tensor(TF.gaussian_blur(picture, [2 * math.ceil(3 * sigma) + 1] * 2, [sigma] * 2))
 
 
 def shuffle(picture: Tensor) -> Tensor:
@@ -107,6 +108,6 @@ APPEARANCE: dict[str, Callable[[Tensor], Tensor]] = {"grey": grey, "jitter": jit
 """Changes of appearance that need nothing else; `style`, in another picture's look, comes beside them."""
 
 STRUCTURE: dict[str, Callable[[Tensor], Tensor]] = {
-    **{name: (lambda picture, where=where: warped(picture, where)) for name, where in WARPS.items()},
+    **{name: partial(warped, where=where) for name, where in WARPS.items()},
     "shuffle": shuffle,
 }

@@ -91,7 +91,7 @@ def separability(features: Features, labels: Tensor, clusters: int = CLUSTERS) -
     ].T
     found = kmeans(scores, clusters)
     known = F.interpolate(labels[None, None].float(), size=(SIDE, SIDE), mode="nearest")[0, 0].flatten().long()
-    kinds = known.unique()
+    kinds = torch.unique(known)
     shares = torch.stack(
         [torch.stack([((found == c) & (known == kind)).sum() for kind in kinds]) for c in range(clusters)]
     )
@@ -101,7 +101,7 @@ def separability(features: Features, labels: Tensor, clusters: int = CLUSTERS) -
 
 def mean_iou(found: Tensor, known: Tensor) -> float:
     """Intersection over union of equal labels, the mean over the known ones, in [0, 1]."""
-    values = [((found == k) & (known == k)).sum() / ((found == k) | (known == k)).sum() for k in known.unique()]
+    values = [((found == k) & (known == k)).sum() / ((found == k) | (known == k)).sum() for k in torch.unique(known)]
     return float(torch.stack(values).mean())
 
 

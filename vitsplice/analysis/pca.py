@@ -20,6 +20,7 @@ from vitsplice.contracts import GLOBAL_FACETS, Backbone, FeatureRequest, Feature
 from vitsplice.engine.device import pick_device
 from vitsplice.engine.problem import load_backbone
 from vitsplice.errors import UserError
+from vitsplice.files import file_stem
 from vitsplice.images import Picture, encode_png, read
 from vitsplice.plugins import catalogue
 from vitsplice.report import folder as folders
@@ -148,7 +149,7 @@ def _row(layers: Layers, number: int) -> list[tuple[str, Tensor]]:
 
 def _stem(picture: Picture, number: int) -> str:
     """The name of a picture's file without its ending, with what a file system may not take left out."""
-    return f"{number + 1}-" + "".join(c if c.isalnum() or c in "-_." else "_" for c in Path(picture.name).stem)[:80]
+    return f"{number + 1}-{file_stem(Path(picture.name).stem)}"
 
 
 def check(folder: str | os.PathLike[str], *, force: bool) -> Path:

@@ -62,6 +62,7 @@ def invert(
         alone(context, "resume", "inversions")
         _carry_out(inversion.read_plan(resume), resume, force=False)
         return
+    from vitsplice.api import settings_for
     from vitsplice.engine.problem import load_backbone
     from vitsplice.errors import UserError
     from vitsplice.images import example
@@ -70,17 +71,12 @@ def invert(
     if preset is not None and context.get_parameter_source("prior").name == "COMMANDLINE":  # type: ignore[union-attr]
         raise UserError("give --prior or --preset, not both: a prior is one of the presets invert and invert-pixels")
     chosen = preset or inversion.PRESETS[prior.value]
-    given = {
-        "backbone": backbone,
-        "steps": steps,
-        "size": size,
-        "seed": seed,
-        "device": device,
-        "overrides": set_ or [],
-    }
-    network, _ = load_backbone(inversion.settings_for(chosen, **given).backbone, catalogue())
+    plain = settings_for(
+        chosen, backbone=backbone, steps=steps, size=size, seed=seed, device=device, overrides=set_ or []
+    )
+    network, _ = load_backbone(plain.backbone, catalogue())
     requests = inversion.requests_of(network.info, facet or (), layer or ())
-    settings = {request: inversion.settings_of(request, chosen, **given) for request in requests}
+    settings = {request: inversion.settings_of(request, plain) for request in requests}
     plan = inversion.Plan(image or example("cat-dog")[0], settings)
     _carry_out(plan, inversion.begin(plan, out, force=force), force=force)
 

@@ -107,3 +107,36 @@ class Progress:
     def note(self, line: str, style: str = "") -> None:
         """Say something above the bar."""
         self._console.print(Text(plain(line), style=style), soft_wrap=not self._console.is_terminal)
+
+
+class Parts:
+    """Shows on standard error how many of the parts of a long work are done: a bar on a terminal, lines elsewhere."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True, highlight=False)
+        self._bar = Bar(
+            TextColumn("{task.description}"), BarColumn(bar_width=30), MofNCompleteColumn(), TimeElapsedColumn(),
+            TextColumn("ETA"), TimeRemainingColumn(), console=self._console, transient=True,
+            disable=not self._console.is_terminal,
+        )  # fmt: skip
+        self._task = self._bar.add_task("")
+        self._began = perf_counter()
+
+    def __enter__(self) -> Parts:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.stop()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Say what is being done, and how many of how many parts are done already."""
+        self._bar.update(self._task, description=plain(what), completed=done, total=total)
+        if not self._console.is_terminal:
+            passed = perf_counter() - self._began
+            left = f"  ETA {passed / done * (total - done):.0f} s" if done else ""
+            self.note(f"{done}/{total}  {what}  {passed:.0f} s{left}")
+
+    def note(self, line: str) -> None:
+        """Say something above the bar."""
+        self._console.print(Text(plain(line)), soft_wrap=not self._console.is_terminal)

@@ -54,7 +54,7 @@ class Prior(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """The picture ``(1, 3, H, W)``, whatever it is fed."""
-        fed: Tensor = self.fixed
+        fed = torch.as_tensor(self.fixed)
         if self.sigma:
             fed = fed + self.sigma * torch.randn(fed.shape).to(fed)
         made: Tensor = self.net(fed)

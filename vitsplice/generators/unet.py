@@ -12,18 +12,20 @@ mode on a batch of one, so that it acts as instance normalisation with an affine
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+Padding = Literal["zeros", "reflect"]
 
 SMALLEST = 2
 """At the deepest level a picture must have more than one place, or its statistics are undefined."""
 
 
 def _block(
-    inputs: int, outputs: int, kernel: int, slope: float, stride: int = 1, padding: str = "zeros"
+    inputs: int, outputs: int, kernel: int, slope: float, stride: int = 1, padding: Padding = "zeros"
 ) -> list[nn.Module]:
     return [
         nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, padding_mode=padding),
@@ -45,7 +47,7 @@ class Level(nn.Module):
         down_convs: int,
         up_1x1: bool,
         kernel: int = 3,
-        padding: str = "zeros",
+        padding: Padding = "zeros",
     ) -> None:
         super().__init__()
         self.outputs = width
@@ -98,7 +100,7 @@ class UNet(nn.Module):
         squash: bool = True,
         inputs: int = 3,
         kernels: Sequence[int] = (),
-        padding: str = "zeros",
+        padding: Padding = "zeros",
     ) -> None:
         super().__init__()
         level: Level | None = None

@@ -149,7 +149,9 @@ def _pair(row: Mapping[str, Any], folder: Path, where: str) -> Pair:
             f"{where}: id {values['id']!r} cannot name a folder; letters, digits, '.', '_' and '-', at most 100"
         )
     paths = {name: folder / values[name] for name in PATHS if values.get(name)}
-    return Pair(**{**values, **dict.fromkeys(PATHS), **paths})
+    masks = (paths.get("structure_mask"), paths.get("appearance_mask"))
+    told = (values.get("licence", ""), values.get("source", ""))
+    return Pair(values["id"], paths["structure"], paths["appearance"], *masks, *told)
 
 
 def _row(pair: Pair, folder: Path) -> dict[str, str]:

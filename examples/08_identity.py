@@ -1,0 +1,80 @@
+"""What the identity term is good for: fed the appearance image, fed the structure image, or left out.
+
+The paper has the generator keep its *target* (the appearance image) as it is (equation 5). Writes a sheet of pictures
+and prints a table as Markdown. What is finished is kept in the folder: the same command goes on.
+
+python examples/08_identity.py FOLDER SHEET.png [PAIR_FOLDER ...] [--steps N] [--size N]
+
+A pair's folder has structure.jpg and appearance.jpg; without any, the packaged pairs are taken.
+"""
+
+import argparse
+from pathlib import Path
+
+from vitsplice.api import settings_for
+from vitsplice.errors import AlreadyFinished
+from vitsplice.images import EXAMPLE_PAIRS, encode_png, example, read
+from vitsplice.recording import Recording
+from vitsplice.report.artifacts import RunFolder
+from vitsplice.report.sheet import sheet
+
+TERMS = ("identity", "identity-entire")
+VARIANTS = {
+    "identity on the appearance image (the paper)": (),
+    "identity on the structure image": ("input=structure", "target=structure"),
+    "no identity term": ("weight=1e-9",),  # so little that it is still measured
+}
+
+
+def pairs_of(folders):
+    if not folders:
+        return {name: example(name) for name in EXAMPLE_PAIRS}
+    return {folder.name: (folder / "structure.jpg", folder / "appearance.jpg") for folder in folders}
+
+
+def finished(pair, changes, folder, arguments):
+    """The folder of a finished run, which is begun, gone on with, or there already."""
+    overrides = [f"terms.{term}.{change}" for term in TERMS for change in changes]
+    settings = settings_for("paper", steps=arguments.steps, size=arguments.size, overrides=overrides)
+    try:
+        with Recording.begin_or_resume(
+            dict(zip(("structure", "appearance"), pair, strict=True)), settings, folder
+        ) as run:
+            for _ in run.steps(print):
+                pass
+            run.save()
+    except AlreadyFinished:
+        pass
+    return RunFolder(folder)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("sheet", type=Path)
+    parser.add_argument("pairs", type=Path, nargs="*")
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--size", type=int, default=224)
+    arguments = parser.parse_args()
+    rows, lines = [], []
+    for name, pair in pairs_of(arguments.pairs).items():
+        row = [(role, read(path).pixels[0]) for role, path in zip(("structure", "appearance"), pair, strict=True)]
+        for number, (variant, changes) in enumerate(VARIANTS.items()):
+            run = finished(pair, changes, arguments.folder / f"{name}-{number}", arguments)
+            figures = {figure["name"]: figure["value"] for figure in run.facts()["figures"]}
+            figures |= {
+                f"{term} loss": value for term, value in run.facts()["last"]["losses"].items() if "-" not in term
+            }
+            row.append((variant, read(run.output).pixels[0]))
+            lines.append((f"{name}: {variant}", figures))
+        rows.append(row)
+    columns = list(lines[0][1])
+    print(f"| {arguments.steps} steps | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}")
+    for line, figures in lines:
+        print(f"| {line} | {' | '.join(f'{figures[column]:.4g}' for column in columns)} |")
+    arguments.sheet.write_bytes(encode_png(sheet(rows)))
+    print(arguments.sheet)
+
+
+if __name__ == "__main__":
+    main()

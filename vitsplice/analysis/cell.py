@@ -1,0 +1,166 @@
+"""A cell of the comparison: every figure of one backbone on one picture, and the file that keeps it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from vitsplice.analysis import changes, encoding
+from vitsplice.backbones.inputs import fitting_size
+from vitsplice.backbones.resize import Resize
+from vitsplice.contracts import Backbone, BackboneInfo, FeatureRequest, Features
+from vitsplice.files import write_atomically
+
+FORMAT = 1
+"""Of what a cell holds; one of another format is made again."""
+
+STYLE = "style"
+"""The change of appearance that takes another picture."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A picture of the comparison.
+
+    Args:
+        name: for reports; unique.
+        pixels: square, ``(1, 3, S, S)``.
+        styled: the same in another picture's look, or None.
+        labels: of the parts of the picture, whole numbers, ``(S, S)``, or None.
+    """
+
+    name: str
+    pixels: Tensor = field(repr=False)
+    styled: Tensor | None = field(default=None, repr=False)
+    labels: Tensor | None = field(default=None, repr=False)
+
+    @property
+    def digest(self) -> str:
+        """Of all that its cells depend on."""
+        total = hashlib.sha256()
+        for part in (self.pixels, self.styled, self.labels):
+            total.update(b"none" if part is None else part.contiguous().numpy().tobytes())
+        return total.hexdigest()
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one backbone encodes of one picture. Layers count from the end.
+
+    Args:
+        changed: (role, change, layer) -> how much the change changes the feature of that role.
+        pck: (warp, layer) -> the part of the places that are found again.
+        parts: layer -> mean IoU of clusters with the labels; empty without labels.
+        structure: the self-similarity of each layer, the first first, ``(L, N, N)``.
+        appearance: the global feature of each layer, the first first, ``(D,)`` each.
+    """
+
+    changed: Mapping[tuple[str, str, int], float]
+    pck: Mapping[tuple[str, int], float]
+    parts: Mapping[int, float]
+    structure: Tensor = field(repr=False)
+    appearance: tuple[Tensor, ...] = field(repr=False)
+
+    def features(self, role: str) -> list[Tensor]:
+        """The features of a role, layer by layer, the first first."""
+        return list(self.structure) if role == "structure" else list(self.appearance)
+
+
+@torch.no_grad()
+def look_at(subject: Subject, backbone: Backbone) -> Cell:
+    """Every figure of one backbone on one picture.
+
+    Args:
+        subject: on the CPU.
+        backbone: on any device.
+    """
+    eye = _Eye(backbone)
+    plain = eye(subject.pixels)
+    made = {name: change(subject.pixels) for name, change in (changes.APPEARANCE | changes.STRUCTURE).items()}
+    made |= {} if subject.styled is None else {STYLE: subject.styled}
+    changed: dict[tuple[str, str, int], float] = {}
+    pck: dict[tuple[str, int], float] = {}
+    for name, picture in made.items():
+        seen = eye(picture)
+        for layer, (before, after) in enumerate(zip(plain, seen, strict=True), -len(plain)):
+            changed["structure", name, layer] = encoding.distance(before.structure, after.structure)
+            changed["appearance", name, layer] = encoding.distance(before.appearance, after.appearance)
+            if name in changes.WARPS:
+                pck[name, layer] = encoding.pck(before.local, after.local, changes.WARPS[name])
+    parts = {}
+    if subject.labels is not None:
+        parts = {n: encoding.separability(one.local, subject.labels) for n, one in enumerate(plain, -len(plain))}
+    return Cell(changed, pck, parts, torch.stack([one.structure for one in plain]), tuple(o.appearance for o in plain))
+
+
+def layers_of(info: BackboneInfo) -> range:
+    """All layers, counted from the end, the first first."""
+    return range(-info.layers, 0)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """One layer's features of one picture."""
+
+    local: Features
+    structure: Tensor
+    appearance: Tensor
+
+
+class _Eye:
+    """All layers' features of a picture, at its own size or the nearest that the backbone takes."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        self._backbone, info = backbone, backbone.info
+        roles = (info.structure.facet, info.appearance.facet)
+        self._requests = [tuple(FeatureRequest(facet, layer) for facet in roles) for layer in layers_of(info)]
+        self._device = next(iter(getattr(backbone, "parameters", lambda: ())()), torch.zeros(())).device
+
+    def __call__(self, picture: Tensor) -> list[_Seen]:
+        info = self._backbone.info
+        size = fitting_size(info, picture.shape[-2], picture.shape[-1])
+        found = self._backbone(
+            Resize().to(picture.to(self._device), size), [r for both in self._requests for r in both]
+        )
+        features = [(found[structure], found[appearance]) for structure, appearance in self._requests]
+        return [_Seen(local, encoding.structure_of(local).cpu(), whole.values[0].cpu()) for local, whole in features]
+
+
+def write(path: Path, cell: Cell) -> None:
+    """Keep a cell. May raise OSError."""
+    figures = {
+        "format": FORMAT,
+        "changed": [[*key, value] for key, value in cell.changed.items()],
+        "pck": [[*key, value] for key, value in cell.pck.items()],
+        "parts": list(cell.parts.items()),
+    }
+    tensors = {"structure": cell.structure.half()} | {f"appearance.{n}": t for n, t in enumerate(cell.appearance)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, save({n: t.contiguous() for n, t in tensors.items()}, {"figures": json.dumps(figures)}))
+
+
+def read(path: Path) -> Cell | None:
+    """A cell that was kept, or None if there is none that is whole."""
+    try:
+        with safe_open(path, "pt") as file:
+            figures = json.loads((file.metadata() or {})["figures"])
+            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+        if figures["format"] != FORMAT:
+            return None
+        return Cell(
+            {(role, change, layer): value for role, change, layer, value in figures["changed"]},
+            {(warp, layer): value for warp, layer, value in figures["pck"]},
+            dict(figures["parts"]),
+            tensors.pop("structure"),
+            tuple(tensors[f"appearance.{n}"] for n in range(len(tensors))),
+        )
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,229 @@
+"""The comparison of backbones: what to compare, in a folder that keeps what is finished."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vitsplice.analysis import cell as cells
+from vitsplice.analysis import comparison
+from vitsplice.analysis.cell import Cell, Subject
+from vitsplice.analysis.comparison import Comparison, Row
+from vitsplice.api import Run, load_backbone, settings_for
+from vitsplice.backbones.resize import Resize
+from vitsplice.config import RunConfig
+from vitsplice.contracts import BackboneInfo
+from vitsplice.engine.device import pick_device
+from vitsplice.errors import AlreadyFinished, OutputExists, UserError, VitspliceError
+from vitsplice.files import file_stem
+from vitsplice.images import encode_png, read
+from vitsplice.recording import Recording
+from vitsplice.report import folder as folders
+from vitsplice.report.artifacts import RunFolder
+from vitsplice.report.lock import FolderLock
+
+BEGUN, FIGURES = "compare.json", "figures.csv"
+
+MOST_LABELS = 16
+"""A mask with more grey levels is taken as light and dark."""
+
+Watch = Callable[[str, int, int], object]
+"""Told what is done next, and how many of how many parts are done."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is compared.
+
+    Args:
+        images: paths of at least two pictures.
+        backbones: names.
+        masks: a folder with masks of the pictures' parts, by the stems of their names, or None.
+        size: pictures are cut square and brought to so many pixels a side.
+        transfers: how many pairs of neighbours among the pictures are transferred with each backbone.
+        preset: of the transfers.
+        steps: of the transfers; None is the preset's.
+        device: see `vitsplice.engine.device.pick_device`.
+    """
+
+    images: tuple[Path, ...]
+    backbones: tuple[str, ...]
+    masks: Path | None = None
+    size: int = 224
+    transfers: int = 1
+    preset: str = "quick"
+    steps: int | None = None
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        if len(self.images) < 2:
+            raise UserError("give at least two pictures: a change counts by how much another picture would change")
+        if not self.backbones:
+            raise UserError("give at least one backbone with --backbone; `vitsplice list backbones` names them")
+
+
+def compare(
+    plan: Plan,
+    out: str | os.PathLike[str],
+    *,
+    force: bool = False,
+    watch: Watch = lambda *_: None,
+    note: Callable[[str], object] = lambda _: None,
+) -> Comparison:
+    """Compare backbones. What is finished is kept in the folder; the same plan goes on with it.
+
+    Raises:
+        OutputExists: if the folder holds a comparison of another plan and ``force`` is not given.
+        OutputBusy: if another process is writing to it.
+        VitspliceError: as reading pictures and loading backbones do, before anything that takes long.
+    """
+    with _folder(Path(out), plan, force) as path:
+        infos = {name: load_backbone(name).info for name in dict.fromkeys(plan.backbones)}
+        subjects = _subjects(plan, path, note)
+        pairs = [(n, (n + 1) % len(subjects)) for n in range(min(plan.transfers, len(subjects)))]
+        total, done = len(infos) * (len(subjects) + len(pairs)), 0
+        watch("cells", done, total)
+        found: dict[str, dict[str, Cell]] = {}
+        transfers: dict[tuple[str, str], Tensor] = {}
+        rows: list[Row] = []
+        for name in infos:
+            found[name] = {}
+            for subject, one in _cells(plan, path, name, infos[name], subjects):
+                done += 1
+                watch(f"{name}, {subject.name}", done, total)
+                found[name][subject.name] = one
+            rows += comparison.rows_of(name, found[name])
+        for name in infos:
+            for here, there in pairs:
+                label = f"{subjects[here].name} from {subjects[there].name}"
+                watch(f"{name}, {label}", done, total)
+                run = _transfer(plan, path, name, plan.images[here], plan.images[there], note)
+                transfers[name, label] = read(run.output).pixels[0]
+                done += 1
+                rows += [Row(name, -1, "transfer", f["name"], label, f["value"]) for f in run.facts()["figures"]]
+        agreed = comparison.agreement(found)
+        made = Comparison(infos, tuple(s.name for s in subjects), tuple(rows), agreed, transfers)
+        made = Comparison(
+            made.infos, made.pictures, (*rows, *comparison.agreement_rows(made.places, agreed)), agreed, transfers
+        )
+        folders.write(path, {FIGURES: made.csv().encode()})
+        return made
+
+
+@contextmanager
+def _folder(path: Path, plan: Plan, force: bool) -> Iterator[Path]:
+    """The folder, for this process alone; it says what is compared."""
+    if path.exists() and not path.is_dir():
+        raise UserError(f"output folder {path} is a file; choose another -o")
+    told = json.dumps(asdict(plan), default=str, indent=2) + "\n"
+    there = path / BEGUN
+    if there.exists() and there.read_text() != told and not force:
+        raise OutputExists(f"{path} holds another comparison; choose another -o, or add --force to replace it")
+    folders.write(path, {BEGUN: told.encode()})
+    lock = FolderLock(path)
+    try:
+        yield path
+    finally:
+        lock.release()
+
+
+def _subjects(plan: Plan, path: Path, note: Callable[[str], object]) -> list[Subject]:
+    """The pictures, cut square, with labels where there are masks, and in their neighbour's look."""
+    pictures = [read(image) for image in plan.images]
+    names = _unique([Path(picture.name).stem for picture in pictures])
+    squares = [square(picture.pixels, plan.size) for picture in pictures]
+    labels = [_labels(plan, image) for image in plan.images]
+    styled = [_styled(path, squares[n], squares[(n + 1) % len(squares)]) for n in range(len(squares))]
+    if None in styled:
+        note("no change of style: the backbone of the preset instant cannot be had")
+    return [Subject(*parts) for parts in zip(names, squares, styled, labels, strict=True)]
+
+
+def _unique(names: list[str]) -> list[str]:
+    return [name if names.count(name) == 1 else f"{name} {n}" for n, name in enumerate(names, 1)]
+
+
+def square(picture: Tensor, size: int) -> Tensor:
+    """The middle of ``(1, C, H, W)`` at ``size * size`` pixels."""
+    side = min(picture.shape[-2:])
+    top, left = ((length - side) // 2 for length in picture.shape[-2:])
+    cut = picture[..., top : top + side, left : left + side]
+    return Resize().to(cut, (size, size)).clamp(0, 1)
+
+
+def _labels(plan: Plan, image: Path) -> Tensor | None:
+    """Labels of the parts of a picture from its mask: a label a grey level, or light and dark."""
+    if plan.masks is None:
+        return None
+    found = sorted(path for path in plan.masks.glob("*") if path.stem == image.stem)
+    if not found:
+        return None
+    mask = read(found[0]).pixels
+    if mask.shape != (pixels := read(image).pixels).shape:
+        raise UserError(f"mask {found[0]} is not as large as {image}, {pixels.shape[-1]}x{pixels.shape[-2]} px")
+    side = min(mask.shape[-2:])
+    top, left = ((length - side) // 2 for length in mask.shape[-2:])
+    grey = mask[..., top : top + side, left : left + side].mean(1, keepdim=True)
+    levels = (F.interpolate(grey, size=(plan.size, plan.size), mode="nearest")[0, 0] * 255).round().long()
+    return levels if len(torch.unique(levels)) <= MOST_LABELS else (levels > 127).long()
+
+
+def _styled(path: Path, picture: Tensor, other: Tensor) -> Tensor | None:
+    """A picture in another's look by `instant`, made once and kept; None where its backbone cannot be had."""
+    name = hashlib.sha256(picture.numpy().tobytes() + other.numpy().tobytes()).hexdigest()[:16]
+    kept = path / "styled" / f"{name}.png"
+    if not kept.is_file():
+        try:
+            made = Run(picture, other, settings_for("instant", overrides=["figures=none"])).pixels()
+        except VitspliceError:
+            return None
+        folders.write(kept.parent, {kept.name: encode_png(made)})
+    return read(kept).pixels
+
+
+def _cells(
+    plan: Plan, path: Path, name: str, info: BackboneInfo, subjects: list[Subject]
+) -> Iterator[tuple[Subject, Cell]]:
+    """The cells of a backbone: those that are kept, and those that are made now."""
+    backbone = None
+    for subject in subjects:
+        key = hashlib.sha256(f"{info.sha256}{subject.digest}".encode()).hexdigest()[:16]
+        kept = path / "cells" / file_stem(name) / f"{key}.safetensors"
+        one = cells.read(kept)
+        if one is None:
+            backbone = backbone or load_backbone(name).to(pick_device(plan.device), torch.float32)
+            cells.write(kept, cells.look_at(subject, backbone))
+            one = cells.read(kept)
+            assert one is not None  # it has just been written
+        yield subject, one
+
+
+def _transfer(
+    plan: Plan, path: Path, name: str, structure: Path, appearance: Path, note: Callable[[str], object]
+) -> RunFolder:
+    """The folder of a finished run, which is begun, gone on with, or there already."""
+    settings = settings_for(plan.preset, backbone=name, steps=plan.steps, device=plan.device)
+    pictures = {"structure": structure, "appearance": appearance}
+    folder = path / "transfers" / f"{file_stem(name)}-{_key(settings, pictures)}"
+    try:
+        with Recording.begin_or_resume(pictures, settings, folder) as recording:
+            for _ in recording.steps(lambda _: None):
+                pass
+            recording.save()
+    except AlreadyFinished:
+        pass
+    return RunFolder(folder)
+
+
+def _key(settings: RunConfig, pictures: Mapping[str, Path]) -> str:
+    digests = [read(path).sha256 for path in pictures.values()]
+    return hashlib.sha256("".join([settings.model_dump_json(), *digests]).encode()).hexdigest()[:16]

@@ -1,0 +1,52 @@
+"""``vitsplice compare``: what backbones encode of pictures, side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vitsplice.cli.wording import PICTURE
+
+
+def compare(
+    images: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="IMAGE...", help=f"{PICTURE} Two or more; without: the packaged four."),
+    ] = None,
+    backbone: Annotated[
+        list[str] | None,
+        typer.Option("--backbone", "-b", help="Name of a backbone; give several. untrained-NAME is a control."),
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the report and what it is made of.")] = Path(
+        "vitsplice-comparison"
+    ),
+    masks: Annotated[
+        Path | None, typer.Option(help="Folder of masks of the pictures' parts, named as the pictures are.")
+    ] = None,
+    size: Annotated[int, typer.Option(min=64, max=1024, help="Pictures are cut square, to so many pixels.")] = 224,
+    transfers: Annotated[
+        int, typer.Option(min=0, help="How many pairs of neighbours to transfer with each backbone; 0 is none.")
+    ] = 1,
+    preset: Annotated[str, typer.Option(help="Of the transfers.")] = "quick",
+    steps: Annotated[int | None, typer.Option(min=1, help="Of the transfers, in place of the preset's.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    force: Annotated[bool, typer.Option("--force", help="Replace another comparison that the folder holds.")] = False,
+) -> None:
+    """Compare what backbones encode as structure and as appearance, layer by layer.
+
+    What is finished is kept: the same command goes on where it was stopped.
+    """
+    from vitsplice.analysis.compare import Plan, compare
+    from vitsplice.analysis.findings import findings
+    from vitsplice.cli.progress import Parts
+    from vitsplice.images import EXAMPLE_PAIRS, example
+
+    pictures = tuple(images or [path for name in EXAMPLE_PAIRS for path in example(name)])
+    plan = Plan(pictures, tuple(backbone or ()), masks, size, transfers, preset, steps, device)
+    with Parts() as parts:
+        made = compare(plan, out, force=force, watch=parts, note=parts.note)
+    for sentence in findings(made):
+        typer.echo(sentence, err=True)
+    typer.echo(out / "report.html")
