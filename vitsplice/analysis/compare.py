@@ -23,7 +23,7 @@ from vitsplice.backbones.resize import Resize
 from vitsplice.config import RunConfig
 from vitsplice.contracts import BackboneInfo
 from vitsplice.engine.device import pick_device
-from vitsplice.errors import AlreadyFinished, OutputExists, UserError, VitspliceError
+from vitsplice.errors import AlreadyFinished, OutputExists, UserError, WeightsUnavailable
 from vitsplice.files import file_stem
 from vitsplice.images import encode_png, read
 from vitsplice.recording import Recording
@@ -49,6 +49,7 @@ class Plan:
         backbones: names.
         masks: a folder with masks of the pictures' parts, by the stems of their names, or None.
         size: pictures are cut square and brought to so many pixels a side.
+        style: preset by which a picture gets its neighbour's look, as one more change of appearance; None for none.
         transfers: how many pairs of neighbours among the pictures are transferred with each backbone.
         preset: of the transfers.
         steps: of the transfers; None is the preset's.
@@ -62,6 +63,7 @@ class Plan:
     transfers: int = 1
     preset: str = "quick"
     steps: int | None = None
+    style: str | None = "instant"
     device: str = "auto"
 
     def __post_init__(self) -> None:
@@ -142,9 +144,8 @@ def _subjects(plan: Plan, path: Path, note: Callable[[str], object]) -> list[Sub
     names = _unique([Path(picture.name).stem for picture in pictures])
     squares = [square(picture.pixels, plan.size) for picture in pictures]
     labels = [_labels(plan, image) for image in plan.images]
-    styled = [_styled(path, squares[n], squares[(n + 1) % len(squares)]) for n in range(len(squares))]
-    if None in styled:
-        note("no change of style: the backbone of the preset instant cannot be had")
+    others = [*squares[1:], squares[0]]
+    styled = [_styled(plan, path, *both, note) for both in zip(squares, others, strict=True)]
     return [Subject(*parts) for parts in zip(names, squares, styled, labels, strict=True)]
 
 
@@ -177,16 +178,23 @@ def _labels(plan: Plan, image: Path) -> Tensor | None:
     return levels if len(torch.unique(levels)) <= MOST_LABELS else (levels > 127).long()
 
 
-def _styled(path: Path, picture: Tensor, other: Tensor) -> Tensor | None:
-    """A picture in another's look by `instant`, made once and kept; None where its backbone cannot be had."""
-    name = hashlib.sha256(picture.numpy().tobytes() + other.numpy().tobytes()).hexdigest()[:16]
+def _styled(plan: Plan, path: Path, picture: Tensor, other: Tensor, note: Callable[[str], object]) -> Tensor | None:
+    """A picture in another's look, made once and kept; None if there is none to be, or its backbone cannot be had."""
+    if plan.style is None:
+        return None
+    settings = settings_for(plan.style, overrides=["figures=none"])
+    parts = (picture.numpy().tobytes(), other.numpy().tobytes(), settings.model_dump_json().encode())
+    name = hashlib.sha256(b"".join(parts)).hexdigest()[:16]
     kept = path / "styled" / f"{name}.png"
     if not kept.is_file():
         try:
-            made = Run(picture, other, settings_for("instant", overrides=["figures=none"])).pixels()
-        except VitspliceError:
+            run = Run(picture, other, settings)
+        except WeightsUnavailable as error:
+            note(f"no change of style: {error}")
             return None
-        folders.write(kept.parent, {kept.name: encode_png(made)})
+        for _ in run.steps():
+            pass
+        folders.write(kept.parent, {kept.name: encode_png(run.pixels())})
     return read(kept).pixels
 
 
@@ -211,7 +219,7 @@ def _transfer(
     plan: Plan, path: Path, name: str, structure: Path, appearance: Path, note: Callable[[str], object]
 ) -> RunFolder:
     """The folder of a finished run, which is begun, gone on with, or there already."""
-    settings = settings_for(plan.preset, backbone=name, steps=plan.steps, device=plan.device)
+    settings = settings_for(plan.preset, backbone=name, steps=plan.steps, device=plan.device, overrides=["figures=all"])
     pictures = {"structure": structure, "appearance": appearance}
     folder = path / "transfers" / f"{file_stem(name)}-{_key(settings, pictures)}"
     try:

@@ -123,14 +123,16 @@ def _controls(comparison: Comparison) -> list[str]:
 
 def _control(comparison: Comparison, name: str, control: str) -> str:
     total = len(comparison.pictures)
-    more = [
-        sum(
-            comparison.selectivity(name, -1, role, picture) > comparison.selectivity(control, -1, role, picture)
+    apart = {
+        role: [
+            comparison.selectivity(name, -1, role, picture) - comparison.selectivity(control, -1, role, picture)
             for picture in comparison.pictures
-        )
+        ]
         for role in ROLES
-    ]
-    plainly = "plainly apart from" if all(count in (0, total) for count in more) else "not on all pictures apart from"
+    }
+    more = [sum(difference > 0 for difference in apart[role]) for role in ROLES]
+    always = all(min(values) > 0 or max(values) < 0 for values in apart.values())
+    plainly = "plainly apart from" if always else "not on all pictures apart from"
     return (
         f"{name} is {plainly} the untrained {control}: at the last layer its structure feature is the more selective "
         f"on {more[0]} of {total} pictures, its appearance feature on {more[1]}."

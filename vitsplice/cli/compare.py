@@ -31,6 +31,9 @@ def compare(
     ] = 1,
     preset: Annotated[str, typer.Option(help="Of the transfers.")] = "quick",
     steps: Annotated[int | None, typer.Option(min=1, help="Of the transfers, in place of the preset's.")] = None,
+    style: Annotated[
+        str, typer.Option(help="Preset by which a picture gets its neighbour's look, one of the changes; none: none.")
+    ] = "instant",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     force: Annotated[bool, typer.Option("--force", help="Replace another comparison that the folder holds.")] = False,
 ) -> None:
@@ -44,7 +47,17 @@ def compare(
     from vitsplice.images import EXAMPLE_PAIRS, example
 
     pictures = tuple(images or [path for name in EXAMPLE_PAIRS for path in example(name)])
-    plan = Plan(pictures, tuple(backbone or ()), masks, size, transfers, preset, steps, device)
+    plan = Plan(
+        pictures,
+        tuple(backbone or ()),
+        masks,
+        size,
+        transfers,
+        preset,
+        steps,
+        None if style == "none" else style,
+        device,
+    )
     with Parts() as parts:
         made = compare(plan, out, force=force, watch=parts, note=parts.note)
     for sentence in findings(made):

@@ -1,0 +1,27 @@
+from vitsplice.analysis.findings import findings
+
+from .test_comparison import compared
+from .toys import Toy, colour, luma
+
+
+def test_sentences_follow_the_figures():
+    found = compared(Toy(colour, "colour"), Toy(luma, "luma"), Toy(luma, "blind", source="random weights"))
+    sentences = findings(found)
+    assert findings(found) == sentences
+    told = "\n".join(sentences)
+    value = max(found.mean("colour", layer, "pck") for layer in (-2, -1))
+    assert f"colour {value:.2f} at layer" in told
+    assert "luma with blind (untrained) 1.00" in told
+    assert "luma is not on all pictures apart from the untrained blind" in told
+    assert "masks" not in told
+    assert "Pictures made with" not in told
+
+
+def test_trends_are_told_in_words():
+    from vitsplice.analysis.findings import _trend
+
+    assert _trend([1, 2, 3, 4]) == "rises"
+    assert _trend([4, 3, 3.5, 1]) == "falls"
+    assert _trend([1, 4, 1, 4, 1]) == "goes up and down"
+    assert _trend([1.0, 1.01, 1.02]) == "stays about the same"
+    assert _trend([1.0, float("inf"), 1.02]) == "stays about the same"

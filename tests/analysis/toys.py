@@ -1,0 +1,44 @@
+"""Toy backbones with known answers: what they see of a picture is a formula."""
+
+import torch
+import torch.nn.functional as F
+
+from vitsplice.contracts import BackboneInfo, FeatureRequest, Features
+
+
+class Toy(torch.nn.Module):
+    """Two layers, of 8 and of 4 pixels a place; local features and their mean."""
+
+    def __init__(self, see, name="toy", source="a formula"):
+        super().__init__()
+        self.see = see
+        self.info = BackboneInfo(
+            name=name, model="toy", facets=("map", "pooled"), layers=2, structure=FeatureRequest("map"),
+            appearance=FeatureRequest("pooled"), stride=4, multiple=8, smallest=8, fixed=None, mean=(0, 0, 0),
+            std=(1, 1, 1), cls_normalised=None, parameters=0, licence="none", source=source, sha256=f"sha of {name}",
+        )  # fmt: skip
+
+    def forward(self, pictures, requests):
+        found = {}
+        for request in requests:
+            maps = F.avg_pool2d(self.see(pictures), {-2: 8, -1: 4}[request.layer])
+            if request.facet == "pooled":
+                found[request] = Features(maps.mean((2, 3)))
+            else:
+                found[request] = Features(maps.flatten(2).transpose(1, 2), (maps.shape[2], maps.shape[3]))
+        return found
+
+
+def luma(pictures):
+    """Blind to colour: lightness as grey pictures have it, and its differences, so that places can be told apart."""
+    weights = torch.tensor([0.2989, 0.587, 0.114]).reshape(1, 3, 1, 1)
+    grey = (pictures * weights).sum(1, keepdim=True) / weights.sum()
+    return torch.cat([grey, F.pad(grey.diff(dim=2), (0, 0, 0, 1)), F.pad(grey.diff(dim=3), (0, 1))], 1)
+
+
+def colour(pictures):
+    return pictures
+
+
+def nothing(pictures):
+    return torch.ones_like(pictures)
