@@ -22,6 +22,9 @@ SUPPORT = Path(__file__).parent / "support"
     [
         ("02_losses_in_your_loop.py", ("tiny-vit",), "step 4"),
         ("06_backbone_plugin.py", (), "against itself: 0.0000"),
+        ("09_pca.py", ("tiny-vit",), "saved: out/example-pca/pca.png"),
+        ("10_inversion.py", ("tiny-vit", "2"), "cls[-1]"),
+        ("11_comparison.py", ("tiny-vit", "tiny-cnn"), "tiny-cnn ["),
         (
             "07_vit_or_cnn.py",
             ("tiny-vit", "tiny-cnn", "--steps", "2", "--size", "64"),
@@ -51,6 +54,7 @@ def test_an_example_runs_on_tiny_networks(script, arguments, told, tmp_path):
         ("02_losses_in_your_loop.py", (), "step 4"),
         ("04_contact_sheet.py", ("sheet.png", "--steps", "2"), "sheet.png"),
         ("05_ablation.py", (str(PAIRS), "--steps", "1", "--only", "quick"), "| quick |"),
+        ("08_identity.py", ("runs", "sheet.png", "--steps", "1", "--size", "112"), "sheet.png"),
         ("03_side_by_side.py", (*PAIR, PAIR[0], "sheet.png"), "sheet.png"),
     ],
 )

@@ -31,7 +31,7 @@ SHEET, NUMBERS = "pca.png", "pca.json"
 
 @dataclass(frozen=True)
 class Layers:
-    """Coloured maps of layers.
+    """Coloured maps of layers; they show themselves in a notebook as a sheet.
 
     Args:
         pictures: that were looked at.
@@ -46,6 +46,15 @@ class Layers:
     explained: dict[int, list[float]]
     facts: dict[str, Any]
     notes: tuple[str, ...] = field(default=())
+
+    @property
+    def sheet(self) -> Tensor:
+        """Every picture with its maps, a row each, ``(3, H, W)``."""
+        rows = [[("picture", picture.pixels[0]), *_row(self, number)] for number, picture in enumerate(self.pictures)]
+        return sheet(rows)
+
+    def _repr_png_(self) -> bytes:
+        return encode_png(self.sheet)
 
 
 @torch.no_grad()
@@ -128,14 +137,13 @@ def save(layers: Layers, folder: str | os.PathLike[str], *, force: bool = False)
         UserError, VitspliceError: if it cannot be written.
     """
     path = check(folder, force=force)
-    rows = [[("picture", picture.pixels[0]), *_row(layers, number)] for number, picture in enumerate(layers.pictures)]
     files = {
         f"{_stem(picture, number)}-layer{layer}.png": encode_png(maps[number])
         for layer, maps in layers.shown.items()
         for number, picture in enumerate(layers.pictures)
     }
     numbers = layers.facts | {"explained": {str(layer): parts for layer, parts in layers.explained.items()}}
-    files |= {SHEET: encode_png(sheet(rows)), NUMBERS: (json.dumps(numbers, indent=2) + "\n").encode()}
+    files |= {SHEET: encode_png(layers.sheet), NUMBERS: (json.dumps(numbers, indent=2) + "\n").encode()}
     folders.write(path, files)
     return path / SHEET
 

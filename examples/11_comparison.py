@@ -1,0 +1,28 @@
+# %% [markdown]
+# # What a ViT, a CNN and an untrained ViT encode
+# Changes of appearance and of structure, and what they change in each backbone's features. Run it cell by cell, or
+# whole: `python examples/11_comparison.py [BACKBONE ...]`
+
+# %%
+import sys
+
+from vitsplice.analysis.compare import Plan, compare
+from vitsplice.analysis.findings import findings
+from vitsplice.images import EXAMPLE_PAIRS, example
+
+ARGUMENTS = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
+BACKBONES = ARGUMENTS or ["dinov2-vits14-offline", "efficientnet-lite0-offline", "untrained-dinov2-vits14"]
+PICTURES = [path for name in EXAMPLE_PAIRS for path in example(name)]
+
+# %% What is finished is kept in the folder; without transfers it takes about half a minute
+plan = Plan(tuple(PICTURES), tuple(BACKBONES), transfers=0, style=None)
+comparison = compare(plan, "out/example-comparison", force=True)
+comparison
+
+# %% In words
+for sentence in findings(comparison):
+    print(sentence)
+
+# %% Any figure by hand: how well places are found again after a turn, layer by layer
+for name, info in comparison.infos.items():
+    print(name, [round(comparison.mean(name, layer, "pck", ["turn"]), 2) for layer in range(-info.layers, 0)])
