@@ -43,6 +43,13 @@ class Subject:
     labels: Tensor | None = field(default=None, repr=False)
 
     @property
+    def changed(self) -> dict[str, Tensor]:
+        """Every change of it, by name."""
+        made = {name: change(self.pixels) for name, change in changes.APPEARANCE.items()}
+        made |= {} if self.styled is None else {STYLE: self.styled}
+        return made | {name: change(self.pixels) for name, change in changes.STRUCTURE.items()}
+
+    @property
     def digest(self) -> str:
         """Of all that its cells depend on."""
         total = hashlib.sha256()
@@ -84,11 +91,9 @@ def look_at(subject: Subject, backbone: Backbone) -> Cell:
     """
     eye = _Eye(backbone)
     plain = eye(subject.pixels)
-    made = {name: change(subject.pixels) for name, change in (changes.APPEARANCE | changes.STRUCTURE).items()}
-    made |= {} if subject.styled is None else {STYLE: subject.styled}
     changed: dict[tuple[str, str, int], float] = {}
     pck: dict[tuple[str, int], float] = {}
-    for name, picture in made.items():
+    for name, picture in subject.changed.items():
         seen = eye(picture)
         for layer, (before, after) in enumerate(zip(plain, seen, strict=True), -len(plain)):
             changed["structure", name, layer] = encoding.distance(before.structure, after.structure)

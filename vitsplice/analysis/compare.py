@@ -17,6 +17,7 @@ from torch import Tensor
 from vitsplice.analysis import cell as cells
 from vitsplice.analysis import comparison
 from vitsplice.analysis.cell import Cell, Subject
+from vitsplice.analysis.compare_page import report
 from vitsplice.analysis.comparison import Comparison, Row
 from vitsplice.api import Run, load_backbone, settings_for
 from vitsplice.backbones.resize import Resize
@@ -31,7 +32,7 @@ from vitsplice.report import folder as folders
 from vitsplice.report.artifacts import RunFolder
 from vitsplice.report.lock import FolderLock
 
-BEGUN, FIGURES = "compare.json", "figures.csv"
+BEGUN, FIGURES, REPORT = "compare.json", "figures.csv", "report.html"
 
 MOST_LABELS = 16
 """A mask with more grey levels is taken as light and dark."""
@@ -113,11 +114,16 @@ def compare(
                 done += 1
                 rows += [Row(name, -1, "transfer", f["name"], label, f["value"]) for f in run.facts()["figures"]]
         agreed = comparison.agreement(found)
-        made = Comparison(infos, tuple(s.name for s in subjects), tuple(rows), agreed, transfers)
+        places = [(name, layer) for name, info in infos.items() for layer in cells.layers_of(info)]
         made = Comparison(
-            made.infos, made.pictures, (*rows, *comparison.agreement_rows(made.places, agreed)), agreed, transfers
+            infos=infos,
+            pictures=tuple(subject.name for subject in subjects),
+            rows=(*rows, *comparison.agreement_rows(places, agreed)),
+            agreement=agreed,
+            transfers=transfers,
+            changed={name: pixels[0] for name, pixels in subjects[0].changed.items()},
         )
-        folders.write(path, {FIGURES: made.csv().encode()})
+        folders.write(path, {FIGURES: made.csv().encode(), REPORT: report(made).encode()})
         return made
 
 

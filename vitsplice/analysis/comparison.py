@@ -7,6 +7,7 @@ blind to it, 1 as different as another picture.
 from __future__ import annotations
 
 import csv
+import html
 import io
 import math
 from collections.abc import Container, Mapping, Sequence
@@ -63,6 +64,7 @@ class Comparison:
         rows: figures.
         agreement: CKA of every layer of every backbone with every other, ``(M, M)``; see `places`.
         transfers: pictures made with each backbone: (backbone, pair) -> ``(3, H, W)``.
+        changed: every change of the first picture, ``(3, S, S)``.
     """
 
     infos: Mapping[str, BackboneInfo]
@@ -70,6 +72,7 @@ class Comparison:
     rows: tuple[Row, ...] = field(repr=False)
     agreement: Tensor = field(repr=False)
     transfers: Mapping[tuple[str, str], Tensor] = field(default_factory=dict, repr=False)
+    changed: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
 
     @property
     def places(self) -> list[tuple[str, int]]:
@@ -108,6 +111,12 @@ class Comparison:
     def controls(self) -> list[str]:
         """The backbones with random weights."""
         return [name for name, info in self.infos.items() if info.source.startswith("random weights")]
+
+    def _repr_html_(self) -> str:
+        from vitsplice.analysis.compare_page import report
+
+        page = html.escape(report(self), quote=True)
+        return f'<iframe srcdoc="{page}" style="width: 100%; height: 48rem; border: 0"></iframe>'
 
     def csv(self) -> str:
         """Every figure, a row each."""

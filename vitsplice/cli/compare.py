@@ -41,7 +41,7 @@ def compare(
 
     What is finished is kept: the same command goes on where it was stopped.
     """
-    from vitsplice.analysis.compare import Plan, compare
+    from vitsplice.analysis.compare import REPORT, Plan, compare
     from vitsplice.analysis.findings import findings
     from vitsplice.cli.progress import Parts
     from vitsplice.images import EXAMPLE_PAIRS, example
@@ -62,4 +62,4 @@ def compare(
         made = compare(plan, out, force=force, watch=parts, note=parts.note)
     for sentence in findings(made):
         typer.echo(sentence, err=True)
-    typer.echo(out / "report.html")
+    typer.echo(out / REPORT)

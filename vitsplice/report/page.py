@@ -1,0 +1,194 @@
+"""Reports as one HTML file: it opens from disk and asks nothing of any network.
+
+A report is a title and blocks, top to bottom: `render` makes the file. Styles, script and pictures are in it. The same
+blocks give the same bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+from markupsafe import Markup
+from PIL import Image
+
+from vitsplice.images import to_pil
+from vitsplice.text import printable
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from torch import Tensor
+
+LARGEST = 1200
+"""Pictures are shown at most so many pixels a side."""
+
+INK = "#010203"
+"""What plots are drawn in; on the page it is the colour of the text, light or dark."""
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A section begins."""
+
+    text: str
+    kind: str = "heading"
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph; a ``loud`` one is set apart, for what must not be missed."""
+
+    text: str
+    loud: bool = False
+    kind: str = "text"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Names and values, one pair a line."""
+
+    rows: Sequence[tuple[str, str]]
+    kind: str = "facts"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows that sort by a click on a column's head; numbers sort as numbers, ``None`` last."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str | float | None]]
+    caption: str = ""
+    kind: str = "table"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture ``(3, H, W)`` in [0, 1] with words below it; its ``alt`` is read where it is not seen."""
+
+    pixels: Tensor
+    caption: str = ""
+    alt: str = ""
+    kind: str = "picture"
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures side by side that wrap where there is no room."""
+
+    pictures: Sequence[Picture]
+    kind: str = "pictures"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Pictures in rows and columns, each with a head; ``None`` leaves a place empty."""
+
+    columns: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[Picture | None]]]
+    kind: str = "grid"
+
+
+@dataclass(frozen=True)
+class Slider:
+    """Two pictures of one shape over each other, and a handle that uncovers the second."""
+
+    before: Picture
+    after: Picture
+    kind: str = "slider"
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A drawing; make one by `plot`."""
+
+    svg: str
+    caption: str = ""
+    kind: str = "plot"
+
+
+@dataclass(frozen=True)
+class Details:
+    """Text as it stands (settings, a log), folded away below its summary."""
+
+    summary: str
+    text: str
+    kind: str = "details"
+
+
+Block = Heading | Text | Facts | Table | Picture | Pictures | Grid | Slider | Plot | Details
+
+
+def render(title: str, blocks: Sequence[Block], lead: str = "") -> str:
+    """The report as HTML.
+
+    Args:
+        title: of the page.
+        blocks: top to bottom.
+        lead: a sentence below the title.
+    """
+    return _template().render(title=title, lead=lead, blocks=blocks)
+
+
+def plot(draw: Callable[[Figure], object], size: tuple[float, float] = (7, 3), caption: str = "") -> Plot:
+    """A plot whose lines and words have the colour of the page's text.
+
+    Args:
+        draw: draws into a matplotlib figure.
+        size: in inches, width first.
+        caption: below it.
+    """
+    import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    colours = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color")
+    settings: dict[Any, Any] = dict.fromkeys(colours, INK) | {
+        "svg.fonttype": "none",
+        "svg.hashsalt": caption,
+        "font.size": 9,
+    }
+    svg = io.StringIO()
+    with matplotlib.rc_context(settings):
+        figure = Figure(figsize=size, layout="constrained")
+        FigureCanvasSVG(figure)
+        draw(figure)
+        figure.savefig(svg, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    drawing = svg.getvalue()
+    return Plot(drawing[drawing.index("<svg") :].replace(INK, "currentColor"), caption)
+
+
+def data_uri(pixels: Tensor, largest: int = LARGEST) -> str:
+    """A picture ``(3, H, W)`` in [0, 1] as the address of itself, no larger than so many pixels a side."""
+    shown = to_pil(pixels)
+    if max(shown.size) > largest:
+        scale = largest / max(shown.size)
+        size = (max(1, round(shown.width * scale)), max(1, round(shown.height * scale)))
+        shown = shown.resize(size, Image.Resampling.LANCZOS)
+    file = io.BytesIO()
+    shown.save(file, "JPEG", quality=88)
+    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def _number(value: str | float | None) -> str:
+    """A value of a table as it is shown."""
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else printable(str(value))
+
+
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("vitsplice.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )  # fmt: skip
+    environment.filters |= {
+        "uri": data_uri,
+        "shown": _number,
+        "plain": lambda text: printable(text, "\n"),
+        "safe_svg": Markup,
+    }
+    return environment.get_template("page.html")
