@@ -8,7 +8,8 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from vitsplice.backbones import timm as timm_backbones
-from vitsplice.contracts import BackboneSpec, CommandSpec, GeneratorSpec, LossSpec, Option, PresetSpec
+from vitsplice.contracts import BackboneSpec, CommandSpec, ExecutorSpec, GeneratorSpec, LossSpec, Option, PresetSpec
+from vitsplice.executors import local
 from vitsplice.hookspecs import hookimpl
 from vitsplice.losses.terms import TERMS
 
@@ -79,8 +80,15 @@ def vitsplice_presets() -> list[PresetSpec]:
 
 
 @hookimpl
+def vitsplice_executors() -> list[ExecutorSpec]:
+    """Processes on this machine."""
+    return [ExecutorSpec("local", local.build, "processes on this machine, or one for each of its GPUs")]
+
+
+@hookimpl
 def vitsplice_commands() -> list[CommandSpec]:
     """The commands of the command line."""
+    from vitsplice.cli.batch import batch
     from vitsplice.cli.bench import bench
     from vitsplice.cli.correspond import correspond
     from vitsplice.cli.doctor import doctor
@@ -94,12 +102,13 @@ def vitsplice_commands() -> list[CommandSpec]:
 
     return [
         CommandSpec("run", run, "Transfer the appearance of one picture to the structure of another."),
+        CommandSpec("batch", batch, "Run every pair of a list, on this machine or many."),
         CommandSpec("measure", measure, "Measure three pictures by every loss term and by independent figures."),
         CommandSpec("correspond", correspond, "Match two pictures, place by place."),
         CommandSpec("pca", pca, "Show what features hold: their principal components as colours."),
         CommandSpec("bench", bench, "Time the presets on this machine, as ratios."),
         CommandSpec("presets", presets, "List presets, or show one as YAML."),
-        CommandSpec("list", listing, "List backbones, losses, generators or presets, with their facts."),
+        CommandSpec("list", listing, "List backbones, losses, generators, presets or executors, with their facts."),
         CommandSpec("plugin", plugin, "Begin a plugin, or check one against the contracts."),
         CommandSpec("doctor", doctor, "Whether the main job can run here, and what a fault report needs."),
         CommandSpec("plugins", plugins, "List plugins, what they give, and why some failed."),
