@@ -12,7 +12,7 @@ FLOORS = [
     {"errors", "text"},
     {"colour", "contracts", "files", "text", "images", "rng", "hookspecs", "options"},
     {"config", "plugins", "backbones", "matching", "losses", "generators"},
-    {"engine"},
+    {"engine", "executors"},
     {
         "measure",
         "figures",
@@ -27,6 +27,8 @@ FLOORS = [
         "scaffold",
         "analysis",
         "pairs",
+        "networks",
+        "batch",
     },
     {"cli"},
     {"builtin", "__main__"},
@@ -45,6 +47,7 @@ PUBLIC_TO_PLUGINS = {
     "matching",
     "losses",
     "generators",
+    "executors",
     "testing",
 }
 
@@ -88,7 +91,7 @@ def test_imports_point_down(path):
     assert not above
 
 
-@pytest.mark.parametrize("kind", ["backbones", "losses", "generators"])
+@pytest.mark.parametrize("kind", ["backbones", "losses", "generators", "executors"])
 def test_built_in_parts_import_nothing_that_a_plugin_could_not(kind):
     for path in (HOUSE / kind).rglob("*.py"):
         assert set(imports(path)) <= PUBLIC_TO_PLUGINS, path

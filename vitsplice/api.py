@@ -17,14 +17,14 @@ from vitsplice.contracts import Backbone, Image
 from vitsplice.engine import memory
 from vitsplice.engine.device import pick_device, pick_precision
 from vitsplice.engine.loop import Step
-from vitsplice.engine.problem import DTYPES, Substitution
-from vitsplice.engine.problem import load_backbone as load_with_fallback
+from vitsplice.engine.problem import Substitution
 from vitsplice.engine.stages import Snapshot, Staged
 from vitsplice.engine.targets import Images
 from vitsplice.errors import UserError
 from vitsplice.facts import describe
-from vitsplice.figures import Figure, figures, load_cnn
+from vitsplice.figures import Figure, figures
 from vitsplice.images import Picture, read, resize_to
+from vitsplice.networks import Networks
 from vitsplice.plugins import Catalogue, catalogue
 from vitsplice.result import Result
 
@@ -142,6 +142,11 @@ class Run:
     """A run that is taken step by step.
 
     Making one reads the pictures and loads the backbone; nothing is written anywhere.
+
+    Args:
+        structure, appearance, structure_mask, appearance_mask: as `splice` takes them.
+        settings: of the run.
+        networks: where it takes its backbone from; None loads it.
     """
 
     def __init__(
@@ -152,20 +157,22 @@ class Run:
         *,
         structure_mask: Any = None,
         appearance_mask: Any = None,
+        networks: Networks | None = None,
     ) -> None:
         began = perf_counter()
         known: Catalogue = catalogue()
         device = pick_device(settings.device)
+        precision = pick_precision(settings.precision, device)
         pictures: dict[Image, Picture] = {"structure": read(structure), "appearance": read(appearance)}
         masks = _masks(pictures, {"structure": structure_mask, "appearance": appearance_mask})
-        backbone, substitution = load_with_fallback(settings.backbone, known)
+        self._networks = networks or Networks()
+        self.backbone, substitution = self._networks.backbone(settings.backbone, known, device, precision)
         self.pictures = pictures
         self.masks = masks
         self.substitution: Substitution | None = substitution
-        self.settings = _resolved(settings, substitution, str(device), pick_precision(settings.precision, device))
+        self.settings = _resolved(settings, substitution, str(device), precision)
         loaded = perf_counter()
         images = Images(_on(device, pictures, settings.size), _on(device, masks, settings.size))
-        self.backbone = backbone.to(device, DTYPES[self.settings.precision])
         if settings.steps:
             memory.check(memory.Estimate(self.settings, self.backbone, known), images, memory.free(device))
         with memory.advice():
@@ -211,7 +218,7 @@ class Run:
         if self.settings.figures == "none":
             return []
         structure, appearance = (self.pictures[image].pixels for image in ("structure", "appearance"))
-        return figures(structure, appearance, self.pixels()[None], load_cnn(catalogue()))
+        return figures(structure, appearance, self.pixels()[None], self._networks.cnn(catalogue()))
 
     def result(self) -> Result:
         """The picture as it is now, with everything known about it."""

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from vitsplice.backbones import timm as timm_backbones
 from vitsplice.backbones import untrained
-from vitsplice.contracts import BackboneSpec, CommandSpec, GeneratorSpec, LossSpec, Option, PresetSpec
+from vitsplice.contracts import BackboneSpec, CommandSpec, ExecutorSpec, GeneratorSpec, LossSpec, Option, PresetSpec
+from vitsplice.executors import local
 from vitsplice.hookspecs import hookimpl
 from vitsplice.losses.terms import TERMS
 
@@ -98,8 +99,15 @@ def vitsplice_presets() -> list[PresetSpec]:
 
 
 @hookimpl
+def vitsplice_executors() -> list[ExecutorSpec]:
+    """Processes on this machine."""
+    return [ExecutorSpec("local", local.build, "processes on this machine, or one for each of its GPUs")]
+
+
+@hookimpl
 def vitsplice_commands() -> list[CommandSpec]:
     """The commands of the command line."""
+    from vitsplice.cli.batch import batch
     from vitsplice.cli.bench import bench
     from vitsplice.cli.compare import compare
     from vitsplice.cli.correspond import correspond
@@ -115,6 +123,7 @@ def vitsplice_commands() -> list[CommandSpec]:
 
     return [
         CommandSpec("run", run, "Transfer the appearance of one picture to the structure of another."),
+        CommandSpec("batch", batch, "Run every pair of a list, on this machine or many."),
         CommandSpec("measure", measure, "Measure three pictures by every loss term and by independent figures."),
         CommandSpec("correspond", correspond, "Match two pictures, place by place."),
         CommandSpec("pca", pca, "Show what features hold: their principal components as colours."),
@@ -122,7 +131,7 @@ def vitsplice_commands() -> list[CommandSpec]:
         CommandSpec("compare", compare, "Compare what backbones encode as structure and as appearance."),
         CommandSpec("bench", bench, "Time the presets on this machine, as ratios."),
         CommandSpec("presets", presets, "List presets, or show one as YAML."),
-        CommandSpec("list", listing, "List backbones, losses, generators or presets, with their facts."),
+        CommandSpec("list", listing, "List backbones, losses, generators, presets or executors, with their facts."),
         CommandSpec("plugin", plugin, "Begin a plugin, or check one against the contracts."),
         CommandSpec("doctor", doctor, "Whether the main job can run here, and what a fault report needs."),
         CommandSpec("plugins", plugins, "List plugins, what they give, and why some failed."),

@@ -200,7 +200,8 @@ class RunConfig(_Settings):
     first (None: as they are). The strengths multiply the weights of the terms that compare with the structure
     image and the start, and with the appearance image; appearance below 1 weakens the warm start too.
     ``previews`` is the number of steps between previews (0: none); ``figures`` whether the output is measured at
-    the end by `vitsplice.figures`; neither, nor ``checkpoint``, changes the output.
+    the end by `vitsplice.figures`; ``plots`` whether the losses are drawn; none of them, nor ``checkpoint``, changes
+    the output.
     """
 
     backbone: BackboneConfig
@@ -221,6 +222,7 @@ class RunConfig(_Settings):
     precision: Literal["auto", "float32", "bfloat16"] = "float32"
     previews: int = Field(default=50, ge=0)
     figures: Literal["all", "none"] = "all"
+    plots: Literal["all", "none"] = "all"
     checkpoint: CheckpointConfig = CheckpointConfig()
 
     @field_validator("terms")

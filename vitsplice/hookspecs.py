@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pluggy
 
-from vitsplice.contracts import BackboneSpec, CommandSpec, GeneratorSpec, LossSpec, PresetSpec
+from vitsplice.contracts import BackboneSpec, CommandSpec, ExecutorSpec, GeneratorSpec, LossSpec, PresetSpec
 
 GROUP = "vitsplice"
 """The entry point group, and the name of the pluggy project."""
@@ -45,6 +45,12 @@ def vitsplice_generators() -> list[GeneratorSpec]:
 @hookspec
 def vitsplice_presets() -> list[PresetSpec]:
     """Presets, by name."""
+    raise NotImplementedError
+
+
+@hookspec
+def vitsplice_executors() -> list[ExecutorSpec]:
+    """Executors, which do the jobs of a batch, by name."""
     raise NotImplementedError
 
 

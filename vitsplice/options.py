@@ -1,21 +1,43 @@
-"""Checking the options of a loss term or a generator against what its spec declares."""
+"""Checking the options of a loss term, a generator or an executor against what its spec declares."""
 
 from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from vitsplice.contracts import GeneratorSpec, LossSpec, Option
+import yaml
+
+from vitsplice.contracts import ExecutorSpec, GeneratorSpec, LossSpec, Option
 from vitsplice.errors import ConfigError
 
 
-def complete(spec: LossSpec | GeneratorSpec, given: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+def parse(given: Iterable[str], where: str) -> dict[str, Any]:
+    """Option name -> value, from ``name=value`` with values in YAML.
+
+    Raises:
+        ConfigError: naming ``where`` and what is not of that form.
+    """
+    found = {}
+    for one in given:
+        name, equals, value = one.partition("=")
+        try:
+            found[name.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{where} {name}: {value!r} is not a YAML value") from error
+        if not equals or not name.strip():
+            raise ConfigError(f"{where} {one!r}: write it as name=value")
+    return found
+
+
+def complete(
+    spec: LossSpec | GeneratorSpec | ExecutorSpec, given: Mapping[str, Any], where: str = ""
+) -> dict[str, Any]:
     """Every option of a spec: the given values, checked, and the defaults of the others.
 
     Args:
-        spec: a loss term or a generator.
+        spec: a loss term, a generator or an executor.
         given: option name -> value.
         where: the dotted key under which they were given, for messages.
 

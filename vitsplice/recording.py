@@ -18,6 +18,7 @@ from vitsplice.config import CheckpointConfig, RunConfig
 from vitsplice.engine.loop import Step
 from vitsplice.errors import AlreadyFinished, CheckpointRejected, VitspliceError
 from vitsplice.images import Picture, read
+from vitsplice.networks import Networks
 from vitsplice.report import checkpoints
 from vitsplice.report.artifacts import RunFolder
 from vitsplice.report.checkpoints import Checkpoint
@@ -30,7 +31,7 @@ ROLES = ("structure", "appearance", "structure_mask", "appearance_mask")
 SHARE = 0.01
 """The most of a run that its checkpoints may cost, where they go by time."""
 
-NOT_OF_THE_OUTPUT = {"previews", "figures", "checkpoint"}
+NOT_OF_THE_OUTPUT = {"previews", "figures", "plots", "checkpoint"}
 """Settings that can change between a checkpoint and what goes on from it."""
 
 Note = Callable[[str], object]
@@ -74,6 +75,7 @@ class Recording:
         out: str | os.PathLike[str],
         *,
         force: bool = False,
+        networks: Networks | None = None,
     ) -> Recording:
         """Begin a run. What it needs to be resumed is in the folder before anything that takes long.
 
@@ -82,6 +84,7 @@ class Recording:
             settings: of the run.
             out: the folder.
             force: replace the run that it holds.
+            networks: see `vitsplice.api.Run`.
 
         Raises:
             VitspliceError: as `vitsplice.api.Run` and `RunFolder.create` do, and OutputBusy. The folder is then as
@@ -94,9 +97,10 @@ class Recording:
         lock = FolderLock(folder.path)
         begun = _begun(settings, pictures, given)
         try:
+            folder.tidy()
             if not earlier:
                 folder.begin(begun)
-            run = Run(**given, settings=settings)
+            run = Run(**given, settings=settings, networks=networks)
             if earlier:  # lost only now that this one can begin
                 folder.clear()
                 folder.begin(begun)
@@ -113,11 +117,12 @@ class Recording:
         return cls(run, folder, lock)
 
     @classmethod
-    def resume(cls, path: str | os.PathLike[str]) -> Recording:
+    def resume(cls, path: str | os.PathLike[str], *, networks: Networks | None = None) -> Recording:
         """Go on with a run: from its last checkpoint, from a given one, or from the first step if there is none.
 
         Args:
             path: the folder of the run, or the JSON of one of its checkpoints.
+            networks: see `vitsplice.api.Run`.
 
         Raises:
             AlreadyFinished: if there is nothing left to do.
@@ -134,7 +139,7 @@ class Recording:
             if folder.finished():
                 folder.forget()
                 raise AlreadyFinished(f"the run in {folder.path} is finished: {folder.output}")
-            run = Run(**_read_again(folder, paths), settings=settings)
+            run = Run(**_read_again(folder, paths), settings=settings, networks=networks)
             last = checkpoints.read(chosen) if chosen else _last(folder)
             if last:
                 last.check(belongs_to(run), chosen or checkpoints.found(folder.checkpoints)[0])

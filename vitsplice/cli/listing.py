@@ -17,16 +17,17 @@ class Part(StrEnum):
     losses = "losses"
     generators = "generators"
     presets = "presets"
+    executors = "executors"
 
 
 def listing(
-    kind: Annotated[Part, typer.Argument(help="backbones, losses, generators or presets.")],
+    kind: Annotated[Part, typer.Argument(help="backbones, losses, generators, presets or executors.")],
     pattern: Annotated[
         str, typer.Option("--filter", help="Only names that have this in them; * and ? stand for anything.")
     ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print plain JSON, for programs.")] = False,
 ) -> None:
-    """List backbones, loss terms, generators or presets, with their facts."""
+    """List backbones, loss terms, generators, presets or executors, with their facts."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -88,8 +89,18 @@ def _preset(spec: Any) -> dict[str, Any]:
     return {"name": spec.name, "summary": spec.summary}
 
 
+def _executor(spec: Any) -> dict[str, Any]:
+    return {"name": spec.name, "options": _defaults(spec), "summary": spec.summary}
+
+
 def _defaults(spec: Any) -> dict[str, Any]:
     return {name: option.default for name, option in spec.options.items()}
 
 
-FACTS = {Part.backbones: _backbone, Part.losses: _loss, Part.generators: _generator, Part.presets: _preset}
+FACTS = {
+    Part.backbones: _backbone,
+    Part.losses: _loss,
+    Part.generators: _generator,
+    Part.presets: _preset,
+    Part.executors: _executor,
+}

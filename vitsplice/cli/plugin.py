@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from vitsplice.testing import Verdict
+    from vitsplice.testing import Contract, Verdict
 
 plugin = typer.Typer(help="Begin a plugin, or check one against the contracts.", no_args_is_help=True)
 
@@ -53,9 +53,15 @@ def check(
 
 
 def _verdicts(kind: str, name: str) -> list[Verdict]:
-    from vitsplice.testing import BackboneContract, Contract, GeneratorContract, LossContract, PresetContract
+    from vitsplice import testing
 
-    contracts: tuple[type[Contract], ...] = (BackboneContract, LossContract, GeneratorContract, PresetContract)
+    contracts: tuple[type[Contract], ...] = (
+        testing.BackboneContract,
+        testing.LossContract,
+        testing.GeneratorContract,
+        testing.PresetContract,
+        testing.ExecutorContract,
+    )
     made: type[Contract] = type(name, (next(c for c in contracts if c.kind == kind),), {"name": name})
     return made.verdicts()
 
@@ -65,7 +71,7 @@ def _parts(name: str) -> list[tuple[str, str]]:
     from vitsplice.errors import UserError
     from vitsplice.plugins import catalogue
 
-    known, kinds = catalogue(), ("backbones", "losses", "generators", "presets")
+    known, kinds = catalogue(), ("backbones", "losses", "generators", "presets", "executors")
     named = [(kind, name) for kind in kinds if name in getattr(known, kind)]
     given = [record for record in known.plugins if name in (record.name, record.distribution)]
     for record in given:

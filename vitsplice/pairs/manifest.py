@@ -52,11 +52,12 @@ class Pair:
         return {field: path for field in PATHS if (path := getattr(self, field)) is not None}
 
 
-def read(path: str | os.PathLike[str]) -> Iterator[Pair]:
+def read(path: str | os.PathLike[str], *, unique: bool = True) -> Iterator[Pair]:
     """The pairs of a manifest, in order, one at a time; pictures are not opened.
 
     Args:
         path: ``.csv`` with a header, or ``.jsonl``. Relative paths in it are relative to its folder.
+        unique: refuse an id that comes twice, for which every id is kept in memory.
 
     Raises:
         ConfigError: naming line and field, for a field that is unknown, missing or not text, an id that cannot name a
@@ -72,9 +73,10 @@ def read(path: str | os.PathLike[str]) -> Iterator[Pair]:
         with path.open(encoding="utf-8-sig", newline="") as file:
             for number, row in rows(file, path):
                 pair = _pair(row, path.parent, f"{path}, line {number}")
-                if pair.id in seen:
+                if unique and pair.id in seen:
                     raise ConfigError(f"{path}, line {number}: id {pair.id!r} comes a second time")
-                seen.add(pair.id)
+                if unique:
+                    seen.add(pair.id)
                 yield pair
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
@@ -138,7 +140,7 @@ def _jsonl_rows(file: IO[str], path: Path) -> Iterator[tuple[int, Mapping[str, A
 def _pair(row: Mapping[str, Any], folder: Path, where: str) -> Pair:
     if unknown := [str(name) for name in row if name not in FIELDS]:
         raise ConfigError(f"{where}: unknown field {unknown[0]!r}; allowed: {', '.join(FIELDS)}")
-    values = {name: "" if value is None else value for name, value in row.items()}
+    values: dict[str, Any] = {name: "" if value is None else value for name, value in row.items()}
     if wrong := [name for name, value in values.items() if not isinstance(value, str) or "\0" in value]:
         raise ConfigError(f"{where}: {wrong[0]} must be text, not {row[wrong[0]]!r}")
     values = {name: value.strip() for name, value in values.items()}

@@ -9,7 +9,7 @@ from functools import cache
 from types import MappingProxyType
 
 from vitsplice.plugins.find import VARIABLE, builtin, installed, selected
-from vitsplice.plugins.kinds import BACKBONES, COMMANDS, GENERATORS, LOSSES, PRESETS, Kind, SpecT
+from vitsplice.plugins.kinds import BACKBONES, COMMANDS, EXECUTORS, GENERATORS, LOSSES, PRESETS, Kind, SpecT
 from vitsplice.plugins.load import Loaded, load
 from vitsplice.plugins.lookup import Catalogue
 from vitsplice.plugins.records import PluginRecord, owners
@@ -31,6 +31,7 @@ def catalogue() -> Catalogue:
         losses=_named(LOSSES, loaded, conflicts),
         generators=_named(GENERATORS, loaded, conflicts),
         presets=_named(PRESETS, loaded, conflicts),
+        executors=_named(EXECUTORS, loaded, conflicts),
         commands=_named(COMMANDS, loaded, ()),
         conflicts=conflicts,
         managers={i: plugin.manager for i, plugin in enumerate(loaded) if plugin.manager is not None},

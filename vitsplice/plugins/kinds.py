@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from vitsplice.contracts import BackboneSpec, CommandSpec, GeneratorSpec, LossSpec, PresetSpec
+from vitsplice.contracts import BackboneSpec, CommandSpec, ExecutorSpec, GeneratorSpec, LossSpec, PresetSpec
 
-Spec = BackboneSpec | LossSpec | GeneratorSpec | PresetSpec | CommandSpec
-SpecT = TypeVar("SpecT", BackboneSpec, LossSpec, GeneratorSpec, PresetSpec, CommandSpec)
+Spec = BackboneSpec | LossSpec | GeneratorSpec | PresetSpec | ExecutorSpec | CommandSpec
+SpecT = TypeVar("SpecT", BackboneSpec, LossSpec, GeneratorSpec, PresetSpec, ExecutorSpec, CommandSpec)
 
 
 @dataclass(frozen=True)
@@ -29,5 +29,6 @@ BACKBONES = Kind("backbones", "backbone", BackboneSpec)
 LOSSES = Kind("losses", "loss term", LossSpec)
 GENERATORS = Kind("generators", "generator", GeneratorSpec)
 PRESETS = Kind("presets", "preset", PresetSpec)
+EXECUTORS = Kind("executors", "executor", ExecutorSpec)
 COMMANDS = Kind("commands", "command", CommandSpec)
-KINDS = (BACKBONES, LOSSES, GENERATORS, PRESETS, COMMANDS)
+KINDS = (BACKBONES, LOSSES, GENERATORS, PRESETS, EXECUTORS, COMMANDS)

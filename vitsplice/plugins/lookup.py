@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 import pluggy
 
-from vitsplice.contracts import BackboneSpec, CommandSpec, GeneratorSpec, LossSpec, PresetSpec
+from vitsplice.contracts import BackboneSpec, CommandSpec, ExecutorSpec, GeneratorSpec, LossSpec, PresetSpec
 from vitsplice.errors import PluginConflict, UnknownName, VitspliceError
 from vitsplice.plugins.check import ANYTHING, asked, reason
-from vitsplice.plugins.kinds import BACKBONES, GENERATORS, LOSSES, PRESETS, Kind, SpecT
+from vitsplice.plugins.kinds import BACKBONES, EXECUTORS, GENERATORS, LOSSES, PRESETS, Kind, SpecT
 from vitsplice.plugins.messages import conflict, unknown
 from vitsplice.plugins.records import PluginRecord, owners
 
@@ -21,7 +21,7 @@ class Catalogue:
 
     Args:
         plugins: one record a plugin, the built-in one first.
-        backbones, losses, generators, presets, commands: by name, without those in conflict.
+        backbones, losses, generators, presets, executors, commands: by name, without those in conflict.
         conflicts: (kind, name) -> the distributions that give it. A built-in command that others give
             too is in here and in ``commands``.
         managers: by position in ``plugins``, the hooks of those that work.
@@ -32,6 +32,7 @@ class Catalogue:
     losses: Mapping[str, LossSpec]
     generators: Mapping[str, GeneratorSpec]
     presets: Mapping[str, PresetSpec]
+    executors: Mapping[str, ExecutorSpec]
     commands: Mapping[str, CommandSpec]
     conflicts: Mapping[tuple[str, str], tuple[str, ...]]
     managers: Mapping[int, pluggy.PluginManager] = field(repr=False)
@@ -58,6 +59,10 @@ class Catalogue:
     def preset(self, name: str) -> PresetSpec:
         """The preset of that name, or UnknownName or PluginConflict."""
         return self._get(PRESETS, self.presets, name)
+
+    def executor(self, name: str) -> ExecutorSpec:
+        """The executor of that name, or UnknownName or PluginConflict."""
+        return self._get(EXECUTORS, self.executors, name)
 
     def _get(self, kind: Kind[SpecT], specs: Mapping[str, SpecT], name: str) -> SpecT:
         self._refuse_conflict(kind, name)

@@ -146,7 +146,8 @@ class RunFolder:
         self._write(OUTPUT, encode_png(result.pixels))
         self._write(SETTINGS, result.settings.to_yaml().encode())
         self._write(LOSSES, losses_csv(result.losses, names).encode())
-        self._write(PLOT, losses_plot(result.losses, names))
+        if result.settings.plots == "all":
+            self._write(PLOT, losses_plot(result.losses, names))
         self._write(FACTS, facts_json(result).encode())
 
     def _write(self, name: str, data: bytes) -> Path:

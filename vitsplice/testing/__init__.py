@@ -12,8 +12,17 @@ A plugin's tests are three lines::
 
 from vitsplice.testing.backbones import BackboneContract
 from vitsplice.testing.contract import Contract, Verdict
+from vitsplice.testing.executors import ExecutorContract
 from vitsplice.testing.generators import GeneratorContract
 from vitsplice.testing.losses import LossContract
 from vitsplice.testing.presets import PresetContract
 
-__all__ = ["BackboneContract", "Contract", "GeneratorContract", "LossContract", "PresetContract", "Verdict"]
+__all__ = [
+    "BackboneContract",
+    "Contract",
+    "ExecutorContract",
+    "GeneratorContract",
+    "LossContract",
+    "PresetContract",
+    "Verdict",
+]

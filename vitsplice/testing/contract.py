@@ -22,9 +22,9 @@ from vitsplice.text import one_line
 LISTS_WITHOUT_TORCH = """
 import sys
 from vitsplice.plugins import catalogue
-known = {kind: getattr(catalogue(), kind) for kind in ("backbones", "losses", "generators", "presets")}
+known = {kind: getattr(catalogue(), kind) for kind in ("backbones", "losses", "generators", "presets", "executors")}
 assert sys.argv[2] in known[sys.argv[1]], f"{sys.argv[2]} is not listed"
-loaded = sorted({"torch", "timm", "open_clip", "torchvision", "kornia"} & set(sys.modules))
+loaded = sorted({"torch", "timm", "open_clip", "torchvision", "kornia", "ray"} & set(sys.modules))
 assert not loaded, f"listing imports {', '.join(loaded)}"
 """
 
@@ -51,7 +51,7 @@ class Contract:
 
     Attributes:
         name: under which the part is registered.
-        kind: the hook's word for it: backbones, losses, generators or presets.
+        kind: the hook's word for it: backbones, losses, generators, presets or executors.
     """
 
     name: ClassVar[str] = ""

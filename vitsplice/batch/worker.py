@@ -1,0 +1,161 @@
+"""One job: a run in its folder, begun or gone on with."""
+
+from __future__ import annotations
+
+import json
+import time
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from vitsplice.config import RunConfig
+from vitsplice.contracts import Job, Outcome
+from vitsplice.errors import AlreadyFinished, CheckpointRejected, OutOfMemory, OutputBusy, UserError, VitspliceError
+from vitsplice.networks import KeptNetworks
+from vitsplice.recording import Recording
+from vitsplice.report.artifacts import FACTS, RunFolder
+from vitsplice.report.lock import LOCK, FolderLock
+from vitsplice.text import one_line, printable
+
+BUSY = 30.0
+"""Seconds to wait for a folder that another process holds: one that was given up for dead, perhaps."""
+
+LOOKS = 0.5
+"""Seconds between looks for the file that says stop."""
+
+MAY_GET_BETTER = (OutputBusy, OutOfMemory)
+"""Errors of the user's that another time, or another machine, may not see."""
+
+
+def work(job: Job) -> Outcome:
+    """Do a job, and tell what became of it; nothing is raised. Networks are kept for the next job of this process."""
+    began = time.perf_counter()
+    try:
+        outcome = _done(job)
+    except UserError as error:
+        state = "failed" if isinstance(error, MAY_GET_BETTER) else "refused"
+        outcome = Outcome(job.id, state, one_line(str(error)))  # type: ignore[arg-type]
+    except VitspliceError as error:
+        outcome = Outcome(job.id, "failed", one_line(str(error)))
+    except (Exception, SystemExit) as error:  # a plugin's code may raise anything
+        outcome = Outcome(job.id, "failed", one_line(f"{type(error).__name__}: {error}"))
+    return Outcome(outcome.id, outcome.state, outcome.why, time.perf_counter() - began, outcome.told)
+
+
+def finished(job: Job) -> dict[str, Any] | None:
+    """What is worth knowing of a run that is done and left nothing to tidy up, or None.
+
+    Raises:
+        UserError: if it is of other pictures.
+    """
+    folder = RunFolder(Path(job.folder))
+    try:
+        facts = json.loads((folder.path / FACTS).read_bytes())
+        if facts.get("finished") is not True or folder.checkpoints.exists() or (folder.path / LOCK).exists():
+            return None
+        told = told_by(facts)
+    except (OSError, ValueError, AttributeError, KeyError, TypeError):
+        return None
+    if told["pictures"] != names(job):
+        raise UserError(
+            f"{folder.path} holds a run of other pictures ({', '.join(told['pictures'].values())}); "
+            "give the pair another id, or remove that folder"
+        )
+    return told
+
+
+def names(job: Job) -> dict[str, str]:
+    """The names of a job's pictures by role, without their folders, which may move."""
+    return {role: printable(Path(path).name) for role, path in job.pictures.items()}
+
+
+def told_by(facts: dict[str, Any]) -> dict[str, Any]:
+    """What of a run's ``run.json`` is worth telling to its batch."""
+    pictures = {role: picture["name"] for role, picture in facts["inputs"].items()}
+    pictures |= {f"{image}_mask": mask["name"] for image, mask in facts["masks"].items()}
+    return {
+        "pictures": {role: Path(name).name for role, name in pictures.items()},
+        "backbone": facts["backbone"]["name"],
+        "seconds": round(sum(facts["seconds"].values()), 3),
+        "figures": {figure["name"]: figure["value"] for figure in facts["figures"]},
+    }
+
+
+@cache
+def _networks() -> KeptNetworks:
+    """Of this process, which does one job after another."""
+    return KeptNetworks()
+
+
+def _done(job: Job) -> Outcome:
+    import torch
+
+    stopped = Stop(Path(job.stop))
+    if stopped():
+        return Outcome(job.id, "stopped")
+    torch.set_num_threads(job.threads)
+    try:
+        recording = _patiently_opened(job)
+    except AlreadyFinished:
+        FolderLock(Path(job.folder)).release()
+        return Outcome(job.id, "done", told=finished(job) or {})
+    with recording:
+        for _ in recording.steps(_unheard):
+            if stopped():
+                break
+        if not recording.run.finished:
+            recording.keep(_unheard)
+            return Outcome(job.id, "stopped")
+        recording.save()
+    return Outcome(job.id, "done", told=finished(job) or {})
+
+
+def _patiently_opened(job: Job) -> Recording:
+    until = time.monotonic() + BUSY
+    while True:
+        try:
+            return _opened(job)
+        except OutputBusy:
+            if time.monotonic() > until:
+                raise
+        time.sleep(0.2)
+
+
+def _opened(job: Job) -> Recording:
+    """The run as far as it has come; a checkpoint that is no good, or of something else, is begun anew."""
+    folder, settings = RunFolder(Path(job.folder)), RunConfig.model_validate_json(job.settings)
+    if folder.finished():
+        return Recording.resume(folder.path, networks=_networks())
+    if _begun_as(job, settings, folder):
+        try:
+            return Recording.resume(folder.path, networks=_networks())
+        except CheckpointRejected:
+            pass
+    return Recording.begin(job.pictures, settings, folder.path, force=True, networks=_networks())
+
+
+def _begun_as(job: Job, settings: RunConfig, folder: RunFolder) -> bool:
+    """Whether a folder holds a run that was begun with just these settings and pictures."""
+    try:
+        begun = folder.begun()
+        paths = {role: picture["path"] for role, picture in begun["pictures"].items()}
+        return bool(paths == dict(job.pictures) and begun["settings"] == settings.model_dump(mode="json"))
+    except (UserError, AttributeError, KeyError, TypeError):
+        return False
+
+
+class Stop:
+    """Whether the file that says stop is there; it is looked for now and then only."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._next, self._seen = path, 0.0, False
+
+    def __call__(self) -> bool:
+        """Whether it was there at the last look."""
+        if not self._seen and time.monotonic() >= self._next:
+            self._seen, self._next = self._path.exists(), time.monotonic() + LOOKS
+        return self._seen
+
+
+def _unheard(note: str) -> None:
+    """Notes of a run within a batch go nowhere."""

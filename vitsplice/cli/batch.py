@@ -1,0 +1,67 @@
+"""``vitsplice batch``: many pairs, on this machine or many."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def batch(
+    pairs: Annotated[Path, typer.Argument(help="List of pairs: .csv or .jsonl with id, structure, appearance.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for all runs; one that was begun is gone on with.")],
+    preset: Annotated[
+        list[str] | None, typer.Option(help="Name of a preset, or a YAML file; once for each. Default: quick.")
+    ] = None,
+    backbone: Annotated[list[str] | None, typer.Option(help="Name of a backbone; once for each.")] = None,
+    seed: Annotated[list[int] | None, typer.Option(min=0, help="Once for each.")] = None,
+    steps: Annotated[int | None, typer.Option(min=0, help="How many steps.")] = None,
+    size: Annotated[
+        int | None, typer.Option(min=16, help="Bring all pictures to this shorter side first, in pixels.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change one setting, e.g. plots=none."),
+    ] = None,
+    executor: Annotated[str, typer.Option(help="What does the runs (see `vitsplice list executors`).")] = "local",
+    option: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="One option of the executor.")] = None,
+    workers: Annotated[int, typer.Option(min=0, help="Runs at once; 0: as the executor has it.")] = 0,
+    threads: Annotated[
+        int, typer.Option(min=0, help="CPU threads of each run; 0: as the batch was begun, or the executor has it.")
+    ] = 0,
+    retries: Annotated[int, typer.Option(min=0, help="How many times more a run that failed is tried.")] = 1,
+) -> None:
+    """Run every pair of a list with every preset, backbone and seed; the same command again goes on."""
+    from vitsplice.batch import plan
+    from vitsplice.batch.drive import carry_out
+    from vitsplice.cli.interrupt import Interrupt
+    from vitsplice.cli.standing import Standing
+    from vitsplice.options import complete, parse
+    from vitsplice.pairs import count
+    from vitsplice.plugins import catalogue
+
+    spec = catalogue().executor(executor)
+    options = complete(spec, parse(option or [], "--option"), "--option")
+    variants = plan.variants(
+        preset or ["quick"], backbone or [], seed or [], steps=steps, size=size, overrides=set_ or []
+    )
+    total = count(pairs) * len(variants)
+    plan.make_folder(out)
+    made = spec.build(workers, threads or plan.threads_of(out), options)
+    with Interrupt(lambda: plan.stop(out)) as interrupt, Standing(total) as standing:
+        tally = carry_out(
+            out,
+            pairs,
+            variants,
+            made,
+            total,
+            retries=retries,
+            stopped=lambda: interrupt.asked,
+            told=standing.show,
+        )
+    standing.sum_up(tally, out, stopped=interrupt.asked)
+    if interrupt.asked and tally.left:
+        raise typer.Exit(130)
+    if tally.failures:
+        raise typer.Exit(1)

@@ -1,0 +1,92 @@
+"""What a batch shows while it goes: a bar on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from vitsplice.cli.progress import PLAIN_EVERY
+from vitsplice.text import plain
+
+if TYPE_CHECKING:
+    from vitsplice.batch.drive import Tally
+    from vitsplice.contracts import Outcome
+
+REDRAW = 0.1
+"""Seconds between two looks of the bar."""
+
+SHOWN = 10
+"""Failures that are told at the end; all are in a file."""
+
+
+class Standing:
+    """Shows a batch on standard error. Use it in ``with``."""
+
+    def __init__(self, total: int) -> None:
+        self._console = Console(stderr=True, highlight=False)
+        self._bar = Progress(
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.description}"),
+            console=self._console,
+            transient=True,
+        )
+        self._task = self._bar.add_task("", total=total)
+        self._began = self._last = perf_counter()
+
+    def __enter__(self) -> Standing:
+        if self._console.is_terminal:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.stop()
+
+    def show(self, tally: Tally, outcome: Outcome | None) -> None:
+        """Show how it stands after an outcome, or after something that was done before."""
+        if outcome and outcome.why:
+            self._note(f"{outcome.id}: {outcome.state}: {outcome.why}")
+        now = perf_counter()
+        if now - self._last < (REDRAW if self._console.is_terminal else PLAIN_EVERY):
+            return
+        self._last = now
+        if self._console.is_terminal:
+            self._bar.update(self._task, completed=tally.total - tally.left, description=self._line(tally))
+        else:
+            self._note(f"{tally.total - tally.left}/{tally.total}  {self._line(tally)}")
+
+    def _line(self, tally: Tally) -> str:
+        rate = (tally.done + len(tally.failures)) / (perf_counter() - self._began)
+        eta = f"ETA {_span(tally.left / rate)}" if rate else "ETA unknown"
+        done = tally.before + tally.done
+        return f"{done} done, {len(tally.failures)} failed, {tally.left} left  {rate * 60:.3g}/min  {eta}"
+
+    def sum_up(self, tally: Tally, out: Path, *, stopped: bool) -> None:
+        """Say at the end how it went, and on standard output where the results are."""
+        from vitsplice.batch.plan import FAILURES, RESULTS
+
+        failures = tally.failures
+        before = f" ({tally.before} of them before)" if tally.before else ""
+        self._note(f"{tally.before + tally.done} of {tally.total} runs done{before}, {len(failures)} failed")
+        for failure in failures[:SHOWN]:
+            self._note(f"  {failure.id}: {failure.why}")
+        if failures:
+            more = f"and {len(failures) - SHOWN} more; " if len(failures) > SHOWN else ""
+            self._note(f"  {more}all of them: {out / FAILURES}")
+        if stopped and tally.left:
+            self._note(f"stopped with {tally.left} left; the same command goes on")
+        print(out / RESULTS, flush=True)
+
+    def _note(self, line: str) -> None:
+        self._console.print(Text(plain(line)), soft_wrap=not self._console.is_terminal)
+
+
+def _span(seconds: float) -> str:
+    hours, rest = divmod(round(seconds), 3600)
+    return f"{hours}:{rest // 60:02}:{rest % 60:02}"

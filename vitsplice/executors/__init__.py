@@ -1,0 +1,1 @@
+"""Executors: what does the jobs of a batch."""
