@@ -1,6 +1,7 @@
 """What tests share: the tiny backbones, small pictures, and the folder of shared photographs."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,51 @@ from vitsplice.images import encode_png
 from vitsplice.plugins import catalogue
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+SWITCHES = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium without a window."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if chromium is None:
+        pytest.skip("there is no Chromium on this machine: `make browser` installs it where it can")
+    with playwright.sync_playwright() as driver:
+        found = driver.chromium.launch(executable_path=chromium, args=SWITCHES.split())
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def opened(browser):
+    """Open an HTML file; at the end the page must have asked for nothing and complained of nothing."""
+    contexts, trouble = [], []
+
+    def go(path, **settings):
+        context = browser.new_context(**settings)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("request", lambda request: trouble.append(f"request {request.url[:80]}") if outside(request) else None)
+        page.on(
+            "console", lambda message: trouble.append(message.text) if message.type in ("error", "warning") else None
+        )
+        page.on("pageerror", lambda error: trouble.append(str(error)))
+        page.goto(Path(path).as_uri())
+        return page
+
+    def outside(request):
+        return not request.url.startswith("data:") and not request.is_navigation_request()
+
+    yield go
+    for context in contexts:
+        context.close()
+    assert trouble == []
 
 
 @pytest.fixture(autouse=True)

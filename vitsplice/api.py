@@ -229,6 +229,8 @@ class Run:
             facts=describe(self),
             figures=tuple(self.figures()),
             finished=self.finished,
+            inputs={role: picture.pixels[0] for role, picture in self.pictures.items()}
+            | {f"{image}_mask": mask.pixels[0] for image, mask in self.masks.items()},
         )
 
 

@@ -200,8 +200,8 @@ class RunConfig(_Settings):
     first (None: as they are). The strengths multiply the weights of the terms that compare with the structure
     image and the start, and with the appearance image; appearance below 1 weakens the warm start too.
     ``previews`` is the number of steps between previews (0: none); ``figures`` whether the output is measured at
-    the end by `vitsplice.figures`; ``plots`` whether the losses are drawn; none of them, nor ``checkpoint``, changes
-    the output.
+    the end by `vitsplice.figures`; ``plots`` whether losses.png and report.html are made; none of them, nor
+    ``checkpoint``, changes the output.
     """
 
     backbone: BackboneConfig

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ class Result:
         facts: what `run.json` records.
         finished: whether every step was taken.
         figures: of the output, by networks other than the run's.
+        inputs: the pictures and masks it was made from, ``(3, H, W)`` each, by role.
     """
 
     pixels: Tensor
@@ -37,6 +39,7 @@ class Result:
     facts: dict[str, Any]
     finished: bool
     figures: tuple[Figure, ...] = ()
+    inputs: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
 
     @property
     def picture(self) -> Image:

@@ -6,7 +6,8 @@ import torch
 
 from vitsplice.engine.loop import Step
 from vitsplice.errors import OutputExists, UserError
-from vitsplice.report.artifacts import RunFolder, losses_csv, losses_plot
+from vitsplice.report.artifacts import RunFolder, losses_csv
+from vitsplice.report.run_page import losses_png
 
 STEPS = [Step(0, 3.5, {"a": 1.0}), Step(1, 0.1 + 0.2, {"a": 0.5, "b-entire": 2.0})]
 
@@ -22,7 +23,7 @@ def test_losses_csv_is_exact_and_leaves_terms_that_did_not_run_empty():
 
 @pytest.mark.parametrize("steps", [STEPS, [Step(0, 0.0, {"a": 0.0})], []])
 def test_the_plot_is_a_png_even_of_zeros_or_of_nothing(steps):
-    assert losses_plot(steps, ["a", "b-entire", "never"]).startswith(b"\x89PNG")
+    assert losses_png(steps, ["a", "b-entire", "never"]).startswith(b"\x89PNG")
 
 
 def test_a_folder_with_a_run_is_taken_only_by_force_and_only_its_own_files_go(tmp_path):

@@ -97,7 +97,9 @@ def _best(comparison: Comparison, name: str) -> list[float | None]:
 def _changes(comparison: Comparison, role: str) -> Table:
     figure = f"{role} change"
     names = [change for change in KINDS if any(row.of == change and row.figure == figure for row in comparison.rows)]
-    rows = [[name, *[comparison.mean(name, -1, figure, [change]) for change in names]] for name in comparison.infos]
+    rows: list[list[str | float | None]] = [
+        [name, *[comparison.mean(name, -1, figure, [change]) for change in names]] for name in comparison.infos
+    ]
     return Table(["backbone", *names], rows, f"The {role} feature of the last layer, change by change.")
 
 

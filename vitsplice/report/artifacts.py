@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from vitsplice.errors import OutputExists, UserError, VitspliceError
 from vitsplice.files import leftovers, write_atomically
 from vitsplice.images import encode_png
+from vitsplice.report.run_page import losses_png, report
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,12 +24,13 @@ if TYPE_CHECKING:
     from vitsplice.engine.loop import Step
     from vitsplice.result import Result
 
-OUTPUT, SETTINGS, FACTS, LOSSES, PLOT, PREVIEWS = (
+OUTPUT, SETTINGS, FACTS, LOSSES, PLOT, REPORT, PREVIEWS = (
     "output.png",
     "run.yaml",
     "run.json",
     "losses.csv",
     "losses.png",
+    "report.html",
     "previews",
 )
 CHECKPOINTS, BEGUN = "checkpoint", "begun.json"
@@ -74,7 +76,7 @@ class RunFolder:
 
     def _artifacts(self) -> list[Path]:
         """The files of an earlier run."""
-        named = [self.path / name for name in (FACTS, SETTINGS, OUTPUT, LOSSES, PLOT)]
+        named = [self.path / name for name in (FACTS, SETTINGS, OUTPUT, LOSSES, PLOT, REPORT)]
         named.append(self.checkpoints / BEGUN)
         patterns = [(self.path / PREVIEWS, "step-*.png"), (self.checkpoints, "step-*.json")]
         patterns.append((self.checkpoints, "step-*.safetensors"))
@@ -132,6 +134,11 @@ class RunFolder:
         """Write the picture ``(3, H, W)`` after so many steps."""
         return self._write(f"{PREVIEWS}/step-{step:06d}.png", encode_png(pixels))
 
+    def previews(self) -> list[tuple[int, Path]]:
+        """The previews that are there: after how many steps, and where."""
+        found = sorted((self.path / PREVIEWS).glob("step-*.png"))
+        return [(int(path.stem.removeprefix("step-")), path) for path in found]
+
     def begin(self, begun: dict[str, Any]) -> None:
         """Write what a run is made of, as it was asked for, before anything that takes long."""
         self._write(f"{CHECKPOINTS}/{BEGUN}", (json.dumps(begun, indent=2) + "\n").encode())
@@ -147,7 +154,8 @@ class RunFolder:
         self._write(SETTINGS, result.settings.to_yaml().encode())
         self._write(LOSSES, losses_csv(result.losses, names).encode())
         if result.settings.plots == "all":
-            self._write(PLOT, losses_plot(result.losses, names))
+            self._write(PLOT, losses_png(result.losses, names))
+            self._write(REPORT, report(result, used(result.settings), self.previews()).encode())
         self._write(FACTS, facts_json(result).encode())
 
     def _write(self, name: str, data: bytes) -> Path:
@@ -200,26 +208,3 @@ def losses_csv(steps: Sequence[Step], names: Sequence[str]) -> str:
             [step.index, repr(step.total), *(repr(step.losses[n]) if n in step.losses else "" for n in names)]
         )
     return text.getvalue()
-
-
-def losses_plot(steps: Sequence[Step], names: Sequence[str]) -> bytes:
-    """A PNG with one panel a term that ran: its unweighted value (log scale) over the steps."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    shown = [name for name in names if any(name in step.losses for step in steps)]
-    figure = Figure(figsize=(7, 1.2 + 1.5 * len(shown)), layout="constrained")
-    FigureCanvasAgg(figure)
-    for row, name in enumerate(shown):
-        points = [(step.index, step.losses[name]) for step in steps if name in step.losses]
-        axes = figure.add_subplot(len(shown), 1, row + 1)
-        axes.plot(*zip(*points, strict=True), marker="o" if len(points) < 40 else None, markersize=2.5, linewidth=1)
-        axes.set_ylabel(name)
-        axes.grid(alpha=0.3)
-        if all(value > 0 for _, value in points):
-            axes.set_yscale("log")
-    figure.supxlabel("step")
-    figure.suptitle("loss terms, unweighted; lower is better")
-    png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=110, metadata={"Software": None})
-    return png.getvalue()

@@ -1,0 +1,61 @@
+import pytest
+
+import vitsplice
+from vitsplice.report.artifacts import RunFolder
+
+
+@pytest.fixture
+def result(pair):
+    return vitsplice.splice(*pair, preset="tiny", structure_mask=pair[1].gt(-1).float(), overrides=["figures=all"])
+
+
+def test_it_says_what_the_run_was_made_of(result, tmp_path):
+    page = (result.save(tmp_path / "out") / "report.html").read_text()
+    for part in ("structure image", "appearance image", "structure mask", "gradient-ssim", "loss", "appearance"):
+        assert part in page
+    assert "Backbone &#39;tiny-gone&#39; could not be had; &#39;tiny-vit&#39; was used instead" in page
+    assert result.facts["inputs"]["structure"]["sha256"] in page
+    assert result.settings.to_yaml().splitlines()[0] in page
+    assert "lab-patches" in page
+
+
+def test_a_run_without_steps_has_one_too(pair, tmp_path):
+    settings = ["backbone.name=tiny-vit", "start=match", "steps=0", "figures=none"]
+    page = (
+        vitsplice.splice(*pair, preset="tiny", overrides=settings).save(tmp_path / "out") / "report.html"
+    ).read_text()
+    assert "Losses" not in page
+    assert "0 steps" in page
+
+
+def test_it_can_be_left_out(pair, tmp_path):
+    folder = vitsplice.splice(*pair, preset="tiny", overrides=["plots=none"]).save(tmp_path / "out")
+    assert not (folder / "report.html").exists()
+    assert not (folder / "losses.png").exists()
+    assert RunFolder(folder).finished()
+
+
+def test_it_goes_when_the_run_is_replaced(result, tmp_path):
+    folder = result.save(tmp_path / "out")
+    RunFolder(folder).clear()
+    assert not (folder / "report.html").exists()
+
+
+def test_previews_are_shown_evenly_and_the_last_is_among_them(result, tmp_path):
+    folder = RunFolder.create(tmp_path / "out")
+    for step in range(1, 25):
+        folder.preview(step, result.pixels)
+    folder.save(result)
+    page = (folder.path / "report.html").read_text()
+    shown = [step for step in range(1, 25) if f"<figcaption>step {step}</figcaption>" in page]
+    assert shown == list(range(3, 25, 3))
+
+
+@pytest.mark.real
+def test_a_browser_shows_a_run(opened, result, tmp_path):
+    page = opened(result.save(tmp_path / "out") / "report.html")
+    assert page.locator("img").evaluate_all("all => all.every(one => one.naturalWidth > 0)")
+    assert page.locator(".stack input").is_visible()
+    assert page.locator("svg").count() == 1
+    page.locator("summary").click()
+    assert "backbone:" in page.locator("pre").inner_text()
