@@ -27,6 +27,7 @@ FLOORS = [
         "scaffold",
         "inside",
         "pairs",
+        "study",
     },
     {"cli"},
     {"builtin", "__main__"},

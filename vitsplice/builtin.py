@@ -91,12 +91,14 @@ def vitsplice_commands() -> list[CommandSpec]:
     from vitsplice.cli.plugins import plugins
     from vitsplice.cli.presets import presets
     from vitsplice.cli.run import run
+    from vitsplice.cli.study import study
 
     return [
         CommandSpec("run", run, "Transfer the appearance of one picture to the structure of another."),
         CommandSpec("measure", measure, "Measure three pictures by every loss term and by independent figures."),
         CommandSpec("correspond", correspond, "Match two pictures, place by place."),
         CommandSpec("pca", pca, "Show what features hold: their principal components as colours."),
+        CommandSpec("study", study, "Ask people which of two outputs they prefer, and analyse it."),
         CommandSpec("bench", bench, "Time the presets on this machine, as ratios."),
         CommandSpec("presets", presets, "List presets, or show one as YAML."),
         CommandSpec("list", listing, "List backbones, losses, generators or presets, with their facts."),
