@@ -32,7 +32,7 @@ class Settings:
     Args:
         question: what is asked of each two outputs; A is the structure image, B the appearance image.
         title: of the page.
-        trials: comparisons a rater, without checks; None is all there are, up to `DEFAULT_TRIALS` of `vitsplice.study.trials`.
+        trials: comparisons a rater, without checks; None: all there are, up to `trials.DEFAULT_TRIALS`.
         checks: trials with a known answer a rater.
         size: longer side of the pictures in the page, in pixels, at most.
         min_view: seconds for which a trial is shown before it can be answered.

@@ -98,7 +98,7 @@ def agreement(counts: ArrayLike) -> float | None:
 
 def _judged_twice(counts: ArrayLike) -> NDArray[np.float64]:
     table = np.asarray(counts, float)
-    return table[table.sum(1) >= 2]
+    return np.asarray(table[table.sum(1) >= 2])
 
 
 def _disagreements(table: NDArray[np.float64]) -> NDArray[np.float64]:

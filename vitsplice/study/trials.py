@@ -61,7 +61,7 @@ def method(text: str) -> Method:
 
 
 def outputs(methods: Sequence[Method], pairs: Sequence[Pair]) -> dict[tuple[str, str], Path]:
-    """The output pictures by (pair id, method name): ``FOLDER/ID.png``, ``.jpg``, ``.jpeg`` or ``FOLDER/ID/output.png``.
+    """Paths by (pair id, method name): ``FOLDER/ID.png``, ``.jpg``, ``.jpeg`` or ``FOLDER/ID/output.png``.
 
     Raises:
         ConfigError: if there are fewer than two methods, or two of one name.

@@ -230,6 +230,7 @@
     byId("thanks").textContent = left
       ? `${left} choices are left. What you chose so far can be handed over, or go back and continue.`
       : "Please download the results and hand over the file.";
+    byId("text").open = !left; // it names the methods, which who goes on should not see
     byId("results").value = JSON.stringify(results(), null, 1);
     byId("download").focus();
   }
@@ -243,6 +244,7 @@
   }
 
   async function copy() {
+    byId("text").open = true;
     byId("results").select();
     try {
       await navigator.clipboard.writeText(byId("results").value);
