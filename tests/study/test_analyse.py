@@ -61,7 +61,7 @@ def test_raters_who_agree_on_each_pair_have_alpha_one(result, handed_over):
     found = analyse(read([handed_over(*(result(name, votes) for name in "xyz"))]))
     (one,) = found.comparisons
     assert (one.rate, one.alpha, one.agreement, one.over_raters) == (0.5, 1, 1, None)
-    assert any("3 raters are few" in note for note in found.notes)
+    assert any("raters are few (3)" in note for note in found.notes)
     assert any("all are of one rate" in note for note in found.notes)
     assert any("no checks" in note for note in found.notes)
 

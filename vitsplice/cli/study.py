@@ -92,8 +92,8 @@ def _show(found: Analysis) -> None:
 
     typer.echo(f"study {one_line(found.study)}: {one_line(found.question)}")
     typer.echo(
-        f"{len(found.raters)} raters count, {len(found.excluded)} results do not; left was chosen in "
-        f"{percent(found.left)} of comparisons; {found.median_ms / 1000:.1f} s a comparison"
+        f"raters who count: {len(found.raters)}, results that do not: {len(found.excluded)}; left was chosen in "
+        f"{percent(found.left)} of comparisons, which took {found.median_ms / 1000:.1f} s in the median"
     )
     _table(HEAD, [cells(comparison) for comparison in found.comparisons])
     if found.standings:
@@ -107,7 +107,9 @@ def _show(found: Analysis) -> None:
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    """A table that is as wide as its figures are; a narrower terminal folds its lines."""
     from rich.console import Console
+    from rich.measure import Measurement
     from rich.table import Table
 
     from vitsplice.text import one_line
@@ -115,4 +117,6 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
     table = Table(*head, box=None, pad_edge=False)
     for row in rows:
         table.add_row(*map(one_line, row))
-    Console(highlight=False, markup=False, emoji=False).print(table)
+    wide = Console(width=10_000)
+    width = max(Measurement.get(wide, wide.options, table).maximum, Console().width)
+    Console(width=width, highlight=False, markup=False, emoji=False).print(table)

@@ -81,8 +81,8 @@ def markdown(analysis: Analysis) -> str:
     parts = [
         f"# {_safe(a.title)}: study {_safe(a.study)}",
         _safe(a.question),
-        f"{len(a.raters)} raters count, {len(a.excluded)} results do not. Left was chosen in {percent(a.left)} of "
-        f"comparisons; a comparison took {a.median_ms / 1000:.1f} s in the median.",
+        f"Raters who count: {len(a.raters)}; results that do not: {len(a.excluded)}. Left was chosen in "
+        f"{percent(a.left)} of comparisons, which took {a.median_ms / 1000:.1f} s in the median.",
         _table(HEAD, [cells(comparison) for comparison in a.comparisons]),
     ]
     if a.standings:
