@@ -29,6 +29,7 @@ FLOORS = [
         "pairs",
         "networks",
         "batch",
+        "study",
     },
     {"cli"},
     {"builtin", "__main__"},

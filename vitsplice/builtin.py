@@ -120,6 +120,7 @@ def vitsplice_commands() -> list[CommandSpec]:
     from vitsplice.cli.plugins import plugins
     from vitsplice.cli.presets import presets
     from vitsplice.cli.run import run
+    from vitsplice.cli.study import study
 
     return [
         CommandSpec("run", run, "Transfer the appearance of one picture to the structure of another."),
@@ -129,6 +130,7 @@ def vitsplice_commands() -> list[CommandSpec]:
         CommandSpec("pca", pca, "Show what features hold: their principal components as colours."),
         CommandSpec("invert", invert, "Make pictures that share one feature with a picture, and nothing else."),
         CommandSpec("compare", compare, "Compare what backbones encode as structure and as appearance."),
+        CommandSpec("study", study, "Ask people which of two outputs they prefer, and analyse it."),
         CommandSpec("bench", bench, "Time the presets on this machine, as ratios."),
         CommandSpec("presets", presets, "List presets, or show one as YAML."),
         CommandSpec("list", listing, "List backbones, losses, generators, presets or executors, with their facts."),

@@ -1,0 +1,91 @@
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from vitsplice.errors import ConfigError, UserError
+from vitsplice.pairs import Pair
+from vitsplice.study.trials import Method, checks, method, outputs, trials_a_rater
+
+PAIRS = [Pair(name, Path("s"), Path("a")) for name in ("cow", "bear")]
+
+
+@pytest.fixture
+def folders(tmp_path):
+    for name in ("one/cow.png", "one/bear.jpg", "two/cow/output.png", "two/bear.jpeg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    return [Method(name, tmp_path / name) for name in ("one", "two")]
+
+
+def test_outputs_are_found_in_every_form(folders, tmp_path):
+    found = {key: str(path.relative_to(tmp_path)) for key, path in outputs(folders, PAIRS).items()}
+    assert found == {
+        ("cow", "one"): "one/cow.png",
+        ("bear", "one"): "one/bear.jpg",
+        ("cow", "two"): "two/cow/output.png",
+        ("bear", "two"): "two/bear.jpeg",
+    }
+
+
+def test_what_is_missing_or_twice_is_named(folders, tmp_path):
+    (tmp_path / "two/bear.png").touch()
+    with pytest.raises(UserError, match=r"two has more than one output for bear.*bear\.png and .*bear\.jpeg"):
+        outputs(folders, PAIRS)
+    for name in ("bear.png", "bear.jpeg"):
+        (tmp_path / "two" / name).unlink()
+    with pytest.raises(UserError, match="two has no output for 1 of 2 pairs: bear"):
+        outputs(folders, PAIRS)
+    with pytest.raises(UserError, match="holds no pairs"):
+        outputs(folders, [])
+    for wrong in ([], folders[:1], [folders[0], folders[0]]):
+        with pytest.raises(ConfigError, match="two or more methods of different names"):
+            outputs(wrong, PAIRS)
+
+
+def test_a_method_is_a_name_and_a_folder(tmp_path):
+    assert method(f"ours={tmp_path}") == Method("ours", tmp_path)
+    assert method(f" a b ={tmp_path}").name == "a b"
+    for text in ("ours", "=x", "ours=", "a\x1b=x", f"{'a' * 61}=x"):
+        with pytest.raises(ConfigError, match="--method"):
+            method(text)
+    with pytest.raises(UserError, match="no folder"):
+        method(f"ours={tmp_path}/none")
+
+
+def test_trials_a_rater():
+    assert trials_a_rater(None, 3, 3) == 9
+    assert trials_a_rater(None, 100, 2) == 40
+    assert trials_a_rater(60, 100, 2) == 60
+    with pytest.raises(ConfigError, match="10 is more than there are: 3 pairs by 3 pairs of methods are 9"):
+        trials_a_rater(10, 3, 3)
+
+
+PICTURES = {
+    "cow": frozenset({"cow", "zebra"}),
+    "horse": frozenset({"horse", "zebra"}),
+    "bear": frozenset({"bear", "polar bear"}),
+}
+
+
+def test_checks_take_the_wrong_answer_from_a_pair_that_shares_no_picture():
+    found = checks(6, PICTURES, ("a", "b"), seed=0)
+    assert all(not PICTURES[check.pair] & PICTURES[check.other] for check in found)
+    assert len(set(found)) == len({(check.pair, check.method) for check in found}) == 6
+    assert Counter(check.method for check in found) == {"a": 3, "b": 3}
+    assert Counter(check.pair for check in found) == dict.fromkeys(PICTURES, 2)
+
+
+def test_the_seed_chooses_the_checks():
+    several = {tuple(checks(2, PICTURES, ("a", "b"), seed)) for seed in range(20)}
+    assert len(several) > 1
+    assert checks(2, PICTURES, ("a", "b"), 3) == checks(2, PICTURES, ("a", "b"), 3)
+
+
+def test_more_checks_than_there_can_be():
+    with pytest.raises(ConfigError, match="--checks 7 is more than there can be: 6"):
+        checks(7, PICTURES, ("a", "b"), 0)
+    related = {name: PICTURES[name] for name in ("cow", "horse")}
+    with pytest.raises(ConfigError, match="two pairs that share no picture"):
+        checks(1, related, ("a", "b"), 0)
+    assert checks(0, related, ("a", "b"), 0) == []

@@ -1,0 +1,122 @@
+"""``vitsplice study``: which of two outputs people prefer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from vitsplice.study.findings import Analysis
+
+study = typer.Typer(help="Ask people which of two outputs they prefer, and analyse it.", no_args_is_help=True)
+
+
+@study.command()
+def make(
+    manifest: Annotated[Path, typer.Argument(help="Pairs, as CSV or JSON lines; a pair's source is its set.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The page, such as study.html.")],
+    method: Annotated[
+        list[str],
+        typer.Option(metavar="NAME=FOLDER", help="Outputs: FOLDER/ID.png, .jpg or FOLDER/ID/output.png. Two or more."),
+    ],
+    question: Annotated[str | None, typer.Option(help="Asked of every two outputs.")] = None,
+    title: Annotated[str | None, typer.Option(help="Of the page; raters see it.")] = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="A rater, without checks; else up to 40.")] = None,
+    checks: Annotated[int, typer.Option(min=0, help="Trials a rater of which the right answer is known.")] = 3,
+    size: Annotated[int, typer.Option(min=64, max=4096, help="Longer side of the pictures in the page, in px.")] = 512,
+    min_view: Annotated[float, typer.Option(min=0, max=60, help="Seconds before a trial can be answered.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Of the checks, and of every rater's order with their id.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Replace a page that is there.")] = False,
+) -> None:
+    """Write one page that asks, of two methods at a time, whose output is better; it needs no network."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from vitsplice.study import page
+    from vitsplice.study.make import QUESTION, TITLE, Settings
+    from vitsplice.study.make import make as made
+    from vitsplice.study.trials import method as parsed
+    from vitsplice.text import one_line
+
+    target = page.check(out, force=force)
+    settings = Settings(question or QUESTION, title or TITLE, trials, checks, size, min_view, seed)
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("reading pictures")
+        found = made(
+            manifest,
+            [parsed(text) for text in method],
+            settings,
+            lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    text = page.render(found)
+    page.write(target, text)
+    for note in found.notes:
+        typer.echo(f"note: {one_line(note)}", err=True)
+    key = found.key
+    typer.echo(
+        f"study {key['study']}: {len(key['pairs'])} pairs, {len(key['methods'])} methods; a rater has {key['trials']} "
+        f"trials and {len(key['checks'])} checks; {len(text) / 1e6:.1f} MB",
+        err=True,
+    )
+    typer.echo(target)
+
+
+@study.command()
+def analyse(
+    results: Annotated[list[Path], typer.Argument(metavar="RESULTS...", help="Files of raters, or folders of them.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for analysis.json, .csv and .md.")] = None,
+    max_failed: Annotated[int, typer.Option(min=0, help="Checks that a rater may fail and still count.")] = 0,
+    min_ms: Annotated[float, typer.Option(min=0, help="Raters with a faster median trial do not count.")] = 800,
+    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Replace what the folder holds.")] = False,
+) -> None:
+    """How often each method was preferred, with intervals, tests and the agreement of raters."""
+    from vitsplice.report import folder
+    from vitsplice.study.analyse import analyse as analysed
+    from vitsplice.study.report import NAMES, files
+    from vitsplice.study.results import read
+
+    target = None if out is None else folder.check(out, NAMES, "an analysis", force=force)
+    found = analysed(read(results), max_failed=max_failed, min_ms=min_ms, seed=seed)
+    _show(found)
+    if target is not None:
+        folder.write(target, files(found))
+        typer.echo(target / NAMES[-1])
+
+
+def _show(found: Analysis) -> None:
+    from vitsplice.study.report import HEAD, STANDING_HEAD, cells, percent, standing_cells
+    from vitsplice.text import one_line
+
+    typer.echo(f"study {one_line(found.study)}: {one_line(found.question)}")
+    typer.echo(
+        f"raters who count: {len(found.raters)}, results that do not: {len(found.excluded)}; left was chosen in "
+        f"{percent(found.left)} of comparisons, which took {found.median_ms / 1000:.1f} s in the median"
+    )
+    _table(HEAD, [cells(comparison) for comparison in found.comparisons])
+    if found.standings:
+        _table(STANDING_HEAD, [standing_cells(standing) for standing in found.standings])
+    typer.echo("report the interval over raters; that over trials, p and Holm's take every trial for independent")
+    for note in found.notes:
+        typer.echo(f"note: {one_line(note)}", err=True)
+    for excluded in found.excluded:
+        why = "; ".join(excluded.reasons)
+        typer.echo(f"excluded: {one_line(f'{excluded.rater} ({excluded.source}): {why}')}", err=True)
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    """A table that is as wide as its figures are; a narrower terminal folds its lines."""
+    from rich.console import Console
+    from rich.measure import Measurement
+    from rich.table import Table
+
+    from vitsplice.text import one_line
+
+    table = Table(*head, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*map(one_line, row))
+    wide = Console(width=10_000)
+    width = max(Measurement.get(wide, wide.options, table).maximum, Console().width)
+    Console(width=width, highlight=False, markup=False, emoji=False).print(table)

@@ -1,0 +1,62 @@
+"""A study as one HTML page: it holds its pictures and asks no network for anything."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+from importlib.resources import files
+from pathlib import Path
+
+from jinja2 import Environment
+from markupsafe import Markup
+
+from vitsplice.errors import OutputExists, UserError, VitspliceError
+from vitsplice.files import write_atomically
+from vitsplice.study.make import Study
+
+
+def render(study: Study) -> str:
+    """The page. Script and style are allowed by their hashes; which picture is whose is hidden from a glance."""
+    folder = files("vitsplice.study") / "templates"
+    html, script, style = ((folder / f"study.{ending}").read_text("utf-8") for ending in ("html", "js", "css"))
+    template = Environment(autoescape=True).from_string(html)
+    return template.render(
+        title=study.key["title"],
+        policy=f"default-src 'none'; img-src data:; script-src {_hash(script)}; style-src {_hash(style)}; "
+        "base-uri 'none'; form-action 'none'",
+        script=Markup(script),
+        style=Markup(style),
+        key=base64.b64encode(json.dumps(study.key).encode()).decode(),
+        pictures=study.pictures,
+    )
+
+
+def check(path: str | os.PathLike[str], *, force: bool) -> Path:
+    """The path, untouched, if the page may be written there.
+
+    Raises:
+        UserError: if it is a folder.
+        OutputExists: if it is there and ``force`` is not given.
+    """
+    target = Path(path)
+    if target.is_dir():
+        raise UserError(f"{target} is a folder; -o names the page, such as study.html")
+    if target.exists() and not force:
+        raise OutputExists(f"{target} is there already; choose another -o, or add --force to replace it")
+    return target
+
+
+def write(path: Path, text: str) -> None:
+    """Write the page, whole or not at all. Raises VitspliceError if it cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, text.encode())
+    except OSError as error:
+        raise VitspliceError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _hash(text: str) -> str:
+    """A source of a content security policy, of an element whose text this is."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

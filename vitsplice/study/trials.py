@@ -1,0 +1,134 @@
+"""What a study compares: pairs, methods with an output for each, and trials of which the right answer is known."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import comb
+from pathlib import Path
+
+from vitsplice.errors import ConfigError, UserError
+from vitsplice.pairs import Pair
+
+ENDINGS = ("png", "jpg", "jpeg")
+LONGEST_NAME = 60
+SHOWN_IN_ERRORS = 5
+
+DEFAULT_TRIALS = 40
+"""A rater, where there are as many: some five minutes."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """What is compared: a name, and the folder that holds its output pictures."""
+
+    name: str
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Check:
+    """A trial with a known answer.
+
+    Args:
+        pair: id of the pair that is shown.
+        method: name of the method whose output for that pair is the right answer.
+        other: id of the pair whose output, by the same method and turned upside down, is the wrong one.
+    """
+
+    pair: str
+    method: str
+    other: str
+
+
+def method(text: str) -> Method:
+    """A method out of ``NAME=FOLDER``.
+
+    Raises:
+        ConfigError: if it is not of that form, or the name is not printable or is too long.
+        UserError: if there is no such folder.
+    """
+    name, equals, folder = text.partition("=")
+    name = name.strip()
+    if not equals or not name or not folder:
+        raise ConfigError(f"--method {text!r}: write it as NAME=FOLDER, such as ours=out/ours")
+    if not name.isprintable() or len(name) > LONGEST_NAME:
+        raise ConfigError(f"--method {text!r}: a name is printable and has at most {LONGEST_NAME} characters")
+    if not Path(folder).is_dir():
+        raise UserError(f"--method {name}: there is no folder {folder}")
+    return Method(name, Path(folder))
+
+
+def outputs(methods: Sequence[Method], pairs: Sequence[Pair]) -> dict[tuple[str, str], Path]:
+    """Paths by (pair id, method name): ``FOLDER/ID.png``, ``.jpg``, ``.jpeg`` or ``FOLDER/ID/output.png``.
+
+    Raises:
+        ConfigError: if there are fewer than two methods, or two of one name.
+        UserError: naming the pairs for which a method has no output, or more than one.
+    """
+    names = [method.name for method in methods]
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise ConfigError(f"a study compares two or more methods of different names, not {', '.join(names) or 'none'}")
+    if not pairs:
+        raise UserError("the manifest holds no pairs")
+    found = {(pair.id, method.name): _candidates(method.folder, pair.id) for method in methods for pair in pairs}
+    for name in names:
+        if twice := [pair for pair in pairs if len(found[pair.id, name]) > 1]:
+            both = " and ".join(map(str, found[twice[0].id, name]))
+            raise UserError(f"method {name} has more than one output for {twice[0].id}: {both}; keep one")
+        if missing := [pair.id for pair in pairs if not found[pair.id, name]]:
+            shown = ", ".join(missing[:SHOWN_IN_ERRORS]) + (", ..." if len(missing) > SHOWN_IN_ERRORS else "")
+            raise UserError(
+                f"method {name} has no output for {len(missing)} of {len(pairs)} pairs: {shown}; a study needs "
+                "FOLDER/ID.png, .jpg or FOLDER/ID/output.png of every method for every pair of the manifest"
+            )
+    return {key: paths[0] for key, paths in found.items()}
+
+
+def _candidates(folder: Path, pair: str) -> list[Path]:
+    paths = [*(folder / f"{pair}.{ending}" for ending in ENDINGS), folder / pair / "output.png"]
+    return [path for path in paths if path.is_file()]
+
+
+def trials_a_rater(asked: int | None, pairs: int, methods: int) -> int:
+    """How many comparisons a rater is given; without a wish, all there are up to `DEFAULT_TRIALS`.
+
+    Raises:
+        ConfigError: if more are asked for than there are.
+    """
+    most = pairs * comb(methods, 2)
+    if asked is not None and asked > most:
+        raise ConfigError(
+            f"--trials {asked} is more than there are: {pairs} pairs by {comb(methods, 2)} pairs of methods are {most}"
+        )
+    return min(most, DEFAULT_TRIALS) if asked is None else asked
+
+
+def checks(wanted: int, pictures: Mapping[str, frozenset[str]], methods: Sequence[str], seed: int) -> list[Check]:
+    """Trials with a known answer: an output of the pair beside one of an unrelated pair, upside down.
+
+    Pairs and methods take turns, so that no method's outputs are the right answer more often than another's.
+
+    Args:
+        wanted: how many.
+        pictures: by id of pair, its pictures (SHA-256); pairs that share one are related.
+        methods: names.
+        seed: of the choice.
+
+    Raises:
+        ConfigError: if there are not so many.
+    """
+    chance = random.Random(seed)
+    unrelated = {a: [b for b in pictures if not pictures[a] & pictures[b]] for a in pictures}
+    order = chance.sample(usable := [pair for pair in pictures if unrelated[pair]], len(usable))
+    if wanted > len(order) * len(methods):
+        raise ConfigError(
+            f"--checks {wanted} is more than there can be: {len(order) * len(methods)}. A check needs two pairs that "
+            "share no picture; add pairs, or give a smaller --checks (0 for none)"
+        )
+    turns = [(place, lap) for lap in range(len(methods)) for place in range(len(order))][:wanted]
+    return [
+        Check(order[place], methods[(place + lap) % len(methods)], chance.choice(unrelated[order[place]]))
+        for place, lap in turns
+    ]
