@@ -5,6 +5,7 @@
 # make kill       kills a run at a hundred random moments and resumes it
 # make docs       what is generated of the docs
 # make check      linters and type checker
+# make browser    Chromium for the tests of pages, where it can be installed; they skip without it
 # Each target sets up what it needs in $(VENV) first.
 
 PYTHON ?= python3
@@ -15,7 +16,7 @@ OUT ?= out/make-run
 
 FILES ?= 20000
 
-.PHONY: run test test-fast fuzz kill docs check setup clean
+.PHONY: run test test-fast browser fuzz kill docs check setup clean
 
 setup: $(READY)
 
@@ -30,8 +31,11 @@ run: $(READY)
 	$(BIN)/vitsplice run --force -o $(OUT)
 	@echo "The picture is $(OUT)/output.png; what it was made from and with is in $(OUT)/run.json."
 
-test: $(READY)
+test: $(READY) browser
 	$(BIN)/python -m pytest
+
+browser:
+	@sh tests/support/browser.sh
 
 test-fast: $(READY)
 	$(BIN)/python -m pytest -m "not real"

@@ -10,8 +10,6 @@ from vitsplice.errors import OutputBusy, OutputExists, UserError, WeightsUnavail
 from vitsplice.images import encode_png
 from vitsplice.report.lock import FolderLock
 
-from ..conftest import noise
-
 
 @pytest.fixture
 def plan(png):
@@ -113,8 +111,3 @@ def test_pictures_of_one_name_are_told_apart(png, tmp_path):
     other.write_bytes(Path(png[1]).read_bytes())
     found = compare.compare(Plan((png[0], other), ("tiny-vit",), size=64, transfers=0, style=None), tmp_path / "out")
     assert found.pictures == ("structure 1", "structure 2")
-
-
-def test_the_middle_square():
-    picture = noise(1, 3, 40, 60)
-    torch.testing.assert_close(compare.square(picture, 40), picture[..., 10:50])

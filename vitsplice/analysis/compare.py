@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from vitsplice.analysis import cell as cells
@@ -19,23 +18,20 @@ from vitsplice.analysis import comparison
 from vitsplice.analysis.cell import Cell, Subject
 from vitsplice.analysis.compare_page import report
 from vitsplice.analysis.comparison import Comparison, Row
-from vitsplice.api import Run, load_backbone, settings_for
-from vitsplice.backbones.resize import Resize
+from vitsplice.analysis.subjects import styled, subjects_of
+from vitsplice.api import load_backbone, settings_for
 from vitsplice.config import RunConfig
 from vitsplice.contracts import BackboneInfo
 from vitsplice.engine.device import pick_device
 from vitsplice.errors import AlreadyFinished, OutputExists, UserError, WeightsUnavailable
 from vitsplice.files import file_stem
-from vitsplice.images import encode_png, read
+from vitsplice.images import read
 from vitsplice.recording import Recording
 from vitsplice.report import folder as folders
 from vitsplice.report.artifacts import RunFolder
 from vitsplice.report.lock import FolderLock
 
 BEGUN, FIGURES, REPORT = "compare.json", "figures.csv", "report.html"
-
-MOST_LABELS = 16
-"""A mask with more grey levels is taken as light and dark."""
 
 Watch = Callable[[str, int, int], object]
 """Told what is done next, and how many of how many parts are done."""
@@ -89,9 +85,10 @@ def compare(
         OutputBusy: if another process is writing to it.
         VitspliceError: as reading pictures and loading backbones do, before anything that takes long.
     """
+    infos = {name: load_backbone(name).info for name in dict.fromkeys(plan.backbones)}
+    plain = subjects_of(plan.images, plan.masks, plan.size)
     with _folder(Path(out), plan, force) as path:
-        infos = {name: load_backbone(name).info for name in dict.fromkeys(plan.backbones)}
-        subjects = _subjects(plan, path, note)
+        subjects = _styled(plan, path, plain, note)
         pairs = [(n, (n + 1) % len(subjects)) for n in range(min(plan.transfers, len(subjects)))]
         total, done = len(infos) * (len(subjects) + len(pairs)), 0
         watch("cells", done, total)
@@ -144,64 +141,15 @@ def _folder(path: Path, plan: Plan, force: bool) -> Iterator[Path]:
         lock.release()
 
 
-def _subjects(plan: Plan, path: Path, note: Callable[[str], object]) -> list[Subject]:
-    """The pictures, cut square, with labels where there are masks, and in their neighbour's look."""
-    pictures = [read(image) for image in plan.images]
-    names = _unique([Path(picture.name).stem for picture in pictures])
-    squares = [square(picture.pixels, plan.size) for picture in pictures]
-    labels = [_labels(plan, image) for image in plan.images]
-    others = [*squares[1:], squares[0]]
-    styled = [_styled(plan, path, *both, note) for both in zip(squares, others, strict=True)]
-    return [Subject(*parts) for parts in zip(names, squares, styled, labels, strict=True)]
-
-
-def _unique(names: list[str]) -> list[str]:
-    return [name if names.count(name) == 1 else f"{name} {n}" for n, name in enumerate(names, 1)]
-
-
-def square(picture: Tensor, size: int) -> Tensor:
-    """The middle of ``(1, C, H, W)`` at ``size * size`` pixels."""
-    side = min(picture.shape[-2:])
-    top, left = ((length - side) // 2 for length in picture.shape[-2:])
-    cut = picture[..., top : top + side, left : left + side]
-    return Resize().to(cut, (size, size)).clamp(0, 1)
-
-
-def _labels(plan: Plan, image: Path) -> Tensor | None:
-    """Labels of the parts of a picture from its mask: a label a grey level, or light and dark."""
-    if plan.masks is None:
-        return None
-    found = sorted(path for path in plan.masks.glob("*") if path.stem == image.stem)
-    if not found:
-        return None
-    mask = read(found[0]).pixels
-    if mask.shape != (pixels := read(image).pixels).shape:
-        raise UserError(f"mask {found[0]} is not as large as {image}, {pixels.shape[-1]}x{pixels.shape[-2]} px")
-    side = min(mask.shape[-2:])
-    top, left = ((length - side) // 2 for length in mask.shape[-2:])
-    grey = mask[..., top : top + side, left : left + side].mean(1, keepdim=True)
-    levels = (F.interpolate(grey, size=(plan.size, plan.size), mode="nearest")[0, 0] * 255).round().long()
-    return levels if len(torch.unique(levels)) <= MOST_LABELS else (levels > 127).long()
-
-
-def _styled(plan: Plan, path: Path, picture: Tensor, other: Tensor, note: Callable[[str], object]) -> Tensor | None:
-    """A picture in another's look, made once and kept; None if there is none to be, or its backbone cannot be had."""
+def _styled(plan: Plan, path: Path, plain: list[Subject], note: Callable[[str], object]) -> list[Subject]:
+    """The pictures, each in its neighbour's look too; as they are if there is to be no such change, or cannot be."""
     if plan.style is None:
-        return None
-    settings = settings_for(plan.style, overrides=["figures=none"])
-    parts = (picture.numpy().tobytes(), other.numpy().tobytes(), settings.model_dump_json().encode())
-    name = hashlib.sha256(b"".join(parts)).hexdigest()[:16]
-    kept = path / "styled" / f"{name}.png"
-    if not kept.is_file():
-        try:
-            run = Run(picture, other, settings)
-        except WeightsUnavailable as error:
-            note(f"no change of style: {error}")
-            return None
-        for _ in run.steps():
-            pass
-        folders.write(kept.parent, {kept.name: encode_png(run.pixels())})
-    return read(kept).pixels
+        return plain
+    try:
+        return styled(plain, settings_for(plan.style, overrides=["figures=none"]), path / "styled")
+    except WeightsUnavailable as error:
+        note(f"no change of style: {error}")
+        return plain
 
 
 def _cells(

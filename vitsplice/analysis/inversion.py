@@ -141,10 +141,12 @@ def begin(plan: Plan, out: str | os.PathLike[str], *, force: bool = False) -> Pa
     """Write what is to be done into a folder, so that it can be gone on with.
 
     Raises:
+        PictureError: if the picture cannot be read.
         OutputExists: if it holds inversions and ``force`` is not given.
         UserError, VitspliceError: if it cannot be written to.
     """
     path = folders.check(out, (BEGUN,), "inversions", force=force)
+    read(plan.image)
     folders.write(path, {BEGUN: (json.dumps(_as_json(plan), indent=2) + "\n").encode()})
     return path
 

@@ -1,0 +1,56 @@
+import json
+
+SMALL = ("--backbone", "tiny-vit", "--size", "32", "--steps", "3", "--set", "resize.size=32")
+SHALLOW = ("--set", "generator.options={channels: [4, 8], kernels: [5, 3]}")
+
+
+def test_a_sheet_of_two_facets_at_two_layers(vitsplice, png, tmp_path):
+    wanted = ("--facet", "cls", "--facet", "key", "--layer", "-1", "--layer", "-2")
+    done = vitsplice("invert", png[0], *wanted, *SMALL, *SHALLOW, "-o", "out")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[-1] == "out/inversions.png"
+    folders = {path.name for path in (tmp_path / "out").iterdir() if path.is_dir()}
+    assert folders == {"cls-layer-1", "cls-layer-2", "key-layer-1", "key-layer-2"}
+    facts = json.loads((tmp_path / "out" / "key-layer-2" / "run.json").read_text())
+    assert facts["finished"]
+    assert "key[-2], 4 of 4" in done.stderr
+
+
+def test_it_goes_on_where_it_was(vitsplice, png, tmp_path):
+    assert vitsplice("invert", png[0], "--prior", "pixels", *SMALL, "-o", "out").returncode == 0
+    sheet = (tmp_path / "out" / "inversions.png").read_bytes()
+    kept = (tmp_path / "out" / "cls-layer-1" / "output.png").stat().st_mtime_ns
+    for path in (tmp_path / "out" / "key-layer-1").rglob("*.*"):
+        path.unlink()
+    (tmp_path / "out" / "inversions.png").unlink()
+    done = vitsplice("invert", "--resume", "out")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "inversions.png").read_bytes() == sheet
+    assert (tmp_path / "out" / "cls-layer-1" / "output.png").stat().st_mtime_ns == kept
+
+
+def test_a_folder_that_holds_some_is_left_alone(vitsplice, png):
+    assert vitsplice("invert", png[0], "--prior", "pixels", "--facet", "key", *SMALL, "-o", "out").returncode == 0
+    again = vitsplice("invert", png[0], "--prior", "pixels", "--facet", "key", *SMALL, "-o", "out")
+    assert (again.returncode, "already holds inversions" in again.stderr) == (2, True)
+    forced = vitsplice("invert", png[0], "--prior", "pixels", "--facet", "key", *SMALL, "-o", "out", "--force")
+    assert forced.returncode == 0
+
+
+def test_mistakes_are_told(vitsplice, png, tmp_path):
+    (tmp_path / "broken.png").write_bytes(png[0].read_bytes()[:200])
+    for arguments, told in (
+        ((png[0], "--facet", "map"), "no facet 'map'"),
+        ((png[0], "--layer", "7"), "no layer 7"),
+        ((png[0], "--preset", "quick"), "no term 'inversion'"),
+        ((png[0], "--preset", "invert", "--prior", "pixels"), "not both"),
+        (("nowhere.png",), "nowhere.png"),
+        (("broken.png",), "broken.png"),
+        (("--resume", "nowhere"), "no inversions that can go on"),
+    ):
+        done = vitsplice("invert", *arguments, *(() if "--resume" in arguments else SMALL))
+        assert done.returncode == 2, arguments
+        assert told in done.stderr
+        assert "Traceback" not in done.stderr
+    other = vitsplice("invert", "--resume", "nowhere", "--steps", "4")
+    assert "leave out 'steps'" in other.stderr
