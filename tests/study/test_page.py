@@ -130,6 +130,11 @@ def test_a_whole_study_is_taken_and_analysed(visit, study, tmp_path, act):
     assert "Done" in visited.text_content("#verdict")
     target = handed_over(visited, tmp_path)
     assert target.name == f"study-{study.key['study']}-rater_ä_1.json"
+    visited.click("#copy")
+    visited.wait_for_function("document.querySelector('#copy').textContent === 'Copied' || "
+                              "document.querySelector('#note').textContent.includes('is selected')")  # fmt: skip
+    chosen = visited.eval_on_selector("#results", "area => area.value.slice(area.selectionStart, area.selectionEnd)")
+    assert chosen == target.read_text()
     (result,) = read([target])
     assert (result.rater, result.study, result.planned) == ("rater ä/1", study.key["study"], 14)
     assert result.finished > result.began

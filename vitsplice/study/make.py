@@ -16,7 +16,7 @@ from vitsplice.study.pictures import Album
 from vitsplice.study.trials import Method, checks, outputs, trials_a_rater
 
 SCHEMA = 1
-"""Of the key of a study and of its results."""
+"""Of the key of a study and of its results; another one too if the page chooses other trials for the same rater."""
 
 QUESTION = "Which picture better shows the structure of A with the appearance of B?"
 TITLE = "Comparing pictures"

@@ -40,11 +40,10 @@
     const gcd = (a, b) => (b ? gcd(b, a % b) : a);
     const lap = (rows.length * columns.length) / gcd(rows.length, columns.length);
     // Along the diagonal of the table of pairs by two methods; one column further after each lap.
-    return Array.from({ length: study.trials }, (_, step) => ({
-      pair: rows[step % rows.length],
-      column: (step + Math.floor(step / lap)) % columns.length,
-      two: columns[(step + Math.floor(step / lap)) % columns.length],
-    }));
+    return Array.from({ length: study.trials }, (_, step) => {
+      const column = (step + Math.floor(step / lap)) % columns.length;
+      return { pair: rows[step % rows.length], column, two: columns[column] };
+    });
   }
 
   /** Sides take turns: through the comparisons of the first two methods, then of the next, ... */
