@@ -15,7 +15,7 @@ from vitsplice.plugins import Catalogue, PluginRecord, catalogue, find
 
 HEAD = """
 from pathlib import Path
-from vitsplice.contracts import BackboneSpec, CommandSpec, GeneratorSpec, LossSpec, PresetSpec
+from vitsplice.contracts import BackboneSpec, CommandSpec, ExecutorSpec, GeneratorSpec, LossSpec, PresetSpec
 from vitsplice.errors import UserError
 from vitsplice.hookspecs import hookimpl
 
@@ -30,6 +30,9 @@ def generator(name):
 
 def preset(name):
     return PresetSpec(name, Path(name), "a preset")
+
+def executor(name):
+    return ExecutorSpec(name, lambda workers, threads, options: None, "an executor")
 
 def command(name):
     return CommandSpec(name, lambda: None, "a command")
@@ -63,6 +66,10 @@ def vitsplice_generators():
 @hookimpl
 def vitsplice_presets():
     return [preset("painting")]
+
+@hookimpl
+def vitsplice_executors():
+    return [executor("crowd")]
 
 @hookimpl
 def vitsplice_commands():

@@ -18,7 +18,9 @@ from vitsplice.config import RunConfig
 from vitsplice.contracts import Job
 from vitsplice.errors import OutputExists, UserError, VitspliceError
 from vitsplice.files import write_atomically
+from vitsplice.options import complete
 from vitsplice.pairs import read
+from vitsplice.plugins import catalogue
 from vitsplice.report.artifacts import RunFolder
 
 BATCH, RESULTS, FAILURES, STOP = "batch.json", "results.jsonl", "failures.jsonl", ".stop"
@@ -107,7 +109,18 @@ def variants(
                 f"two variants of this batch would be called '{name}'; give each preset, backbone and seed once"
             )
         found[name] = Variant(name, settings_for(preset, backbone=backbone, seed=seed, **settings))
+        _look_up(found[name].settings)
     return tuple(found.values())
+
+
+def _look_up(settings: RunConfig) -> None:
+    """Raises UnknownName or ConfigError now rather than for every pair."""
+    known = catalogue()
+    if not settings.backbone.fallback:
+        known.backbone(settings.backbone.name)
+    complete(known.generator(settings.generator.name), settings.generator.options, "generator.options")
+    for name, term in settings.terms.items():
+        complete(known.loss(term.loss), term.options, f"terms.{name}.options")
 
 
 def plan(out: Path, manifest: Path, wanted: Iterable[Variant], threads: int) -> Batch:

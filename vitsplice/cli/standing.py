@@ -46,7 +46,8 @@ class Standing:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._bar.stop()
+        if self._console.is_terminal:
+            self._bar.stop()
 
     def show(self, tally: Tally, outcome: Outcome | None) -> None:
         """Show how it stands after an outcome, or after something that was done before."""

@@ -1,0 +1,136 @@
+"""Ray, and what becomes of a batch when its processes, its nodes or its driver are killed."""
+
+import os
+import time
+
+import batches
+import psutil
+import pytest
+import vitsplice_ray
+
+from vitsplice.options import complete
+from vitsplice.testing import ExecutorContract
+
+PAIRS = 6
+
+
+@pytest.mark.real
+class TestRay(ExecutorContract):
+    name = "ray"
+    options = {"node_losses": 0}  # noqa: RUF012
+    patience = 30.0
+
+
+def made(workers=0, threads=0, **options):
+    (spec,) = vitsplice_ray.vitsplice_executors()
+    return spec.build(workers, threads, complete(spec, options))
+
+
+@pytest.mark.parametrize(
+    ("executor", "cluster", "tasks"),
+    [
+        (made(), {"CPU": 8.0}, 16),
+        (made(ahead=0), {"CPU": 8.0}, 8),
+        (made(threads=3, ahead=0), {"CPU": 8.0}, 2),
+        (made(threads=3, cpus=0.5, ahead=0), {"CPU": 8.0}, 16),
+        (made(gpus=0.5, ahead=0), {"CPU": 64.0, "GPU": 4.0}, 8),
+        (made(gpus=1), {"CPU": 64.0}, 1),
+        (made(resources={"spot": 2}, ahead=0), {"CPU": 64.0, "spot": 6.0}, 3),
+        (made(workers=5), {"CPU": 64.0}, 5),
+        (made(), {"CPU": 1e6}, 10_000),
+        (made(), {}, 1),
+    ],
+)
+def test_tasks_in_ray_are_as_many_as_there_is_room_for_and_some(executor, cluster, tasks):
+    assert executor._most(cluster) == tasks
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Three nodes: one where no run goes, and two with room for one each."""
+    before = dict(os.environ)
+    os.environ.update(batches.environment())
+    os.environ.update({"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"})
+    from ray.cluster_utils import Cluster
+
+    lean = {"object_store_memory": 80 * 2**20, "include_dashboard": False}
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **lean})
+    try:
+        for _ in range(2):
+            made.add_node(num_cpus=1, object_store_memory=lean["object_store_memory"])
+        yield made
+    finally:
+        made.shutdown()
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@pytest.fixture(scope="module")
+def quiet(tmp_path_factory):
+    """A manifest, and a batch of it that the local executor did and nothing disturbed."""
+    folder = tmp_path_factory.mktemp("quiet")
+    pairs = batches.made_pairs(folder / "pairs", PAIRS)
+    done = batches.through(pairs, folder / "out", "--workers", "1")
+    assert done.returncode == 0, done.stderr
+    return pairs, folder / "out"
+
+
+def on(cluster):
+    return "--executor", "ray", "--option", f"address={cluster.address}"
+
+
+def at_work():
+    """The processes of this machine's cluster that do a run."""
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        try:
+            found += [child] if "ray::work" in " ".join(child.cmdline()) else []
+        except psutil.Error:
+            continue
+    return found
+
+
+def ended(process):
+    _, told = process.communicate(timeout=200)
+    assert process.returncode == 0, told
+
+
+@pytest.mark.real
+def test_runs_on_ray_survive_what_kills_workers_nodes_and_drivers(cluster, quiet, tmp_path):
+    """All on one cluster of three nodes, one after another: starting it takes the most time."""
+    pairs, expected = quiet
+
+    out = tmp_path / "worker"
+    process = batches.begun(pairs, out, *on(cluster), "--retries", "0")
+    batches.until(lambda: batches.checkpoints(out) and at_work())
+    victim = at_work()[0]
+    victim.kill()
+    ended(process)
+    assert not victim.is_running()
+    batches.assert_whole(out, expected)
+
+    out = tmp_path / "node"
+    process = batches.begun(pairs, out, *on(cluster), "--retries", "0")
+    batches.until(lambda: len({one.ppid() for one in at_work()}) == 2 and len(batches.checkpoints(out)) >= 1)
+    cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
+    ended(process)
+    batches.assert_whole(out, expected)
+    cluster.add_node(num_cpus=1, object_store_memory=80 * 2**20)
+
+    out = tmp_path / "driver"
+    for _ in range(2):
+        process = batches.begun(pairs, out, *on(cluster))
+        batches.until(lambda: batches.checkpoints(out))
+        time.sleep(0.5)
+        batches.kill(process)
+        process.communicate()
+    ended(batches.begun(pairs, out, *on(cluster)))
+    batches.assert_whole(out, expected)
+
+
+@pytest.mark.real
+def test_a_cluster_that_is_not_there_is_told(quiet, tmp_path):
+    done = batches.through(quiet[0], tmp_path / "out", "--executor", "ray", "--option", "address=127.0.0.1:1")
+    assert done.returncode == 1
+    assert "Ray cannot be reached at '127.0.0.1:1'" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,127 @@
+"""Jobs as Ray tasks.
+
+Tasks without a state, not actors: Ray gives a task whose process or node died to another by itself, spreads tasks over
+nodes that join later, and keeps worker processes for tasks that follow, so that what a process has loaded stays there.
+An actor would be lost with its node, and a pool of them would have to be watched and filled up by us.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from vitsplice.contracts import Job, Outcome
+from vitsplice.errors import VitspliceError
+from vitsplice.text import one_line
+
+Work = Callable[[Job], Outcome]
+
+LOOKS = 5.0
+"""Seconds between looks at the size of the cluster."""
+
+MOST = 10_000
+"""Tasks in Ray at once, however large the cluster."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a run takes of its node, and how often Ray tries it again when that dies."""
+
+    cpus: float
+    gpus: float
+    resources: Mapping[str, float]
+    node_losses: int
+
+    def room(self, cluster: Mapping[str, float]) -> int:
+        """How many there is room for in a cluster of these resources."""
+        wanted = {"CPU": self.cpus, "GPU": self.gpus, **self.resources}
+        return int(min(cluster.get(name, 0.0) // amount for name, amount in wanted.items() if amount > 0))
+
+
+@dataclass(frozen=True)
+class Ray:
+    """See the module.
+
+    Args:
+        workers: how many runs at once at most; 0 is as many as there is room for.
+        threads: of each run.
+        address: of a cluster, or ``auto``, or ``local``.
+        task: what a run takes.
+        ahead: how many more runs wait in Ray, for each that there is room for.
+    """
+
+    workers: int
+    threads: int
+    address: str
+    task: Task
+    ahead: float
+
+    def run(self, work: Work, jobs: Iterable[Job]) -> Iterator[Outcome]:
+        """Do the jobs: see `vitsplice.contracts.Executor`."""
+        with self._connected() as ray:
+            task = ray.remote(work).options(
+                num_cpus=self.task.cpus,
+                num_gpus=self.task.gpus,
+                resources=dict(self.task.resources) or None,
+                max_retries=self.task.node_losses,
+            )
+            waiting, flying = iter(jobs), dict[Any, str]()
+            most, look = 0, 0.0
+            try:
+                while True:
+                    if time.monotonic() >= look:
+                        most, look = self._most(ray.cluster_resources()), time.monotonic() + LOOKS
+                    while len(flying) < most and (job := next(waiting, None)):
+                        flying[task.remote(job)] = job.id
+                    if not flying:
+                        return
+                    ready, _ = ray.wait(list(flying), num_returns=1, timeout=1.0)
+                    for reference in ready:
+                        yield _outcome(ray, reference, flying.pop(reference))
+            finally:
+                for reference in flying:
+                    ray.cancel(reference, force=True)
+
+    def _most(self, cluster: Mapping[str, float]) -> int:
+        """How many tasks to have in Ray at once; one at least, which waits where there is no room yet."""
+        return self.workers or min(MOST, max(1, int(self.task.room(cluster) * (1 + self.ahead))))
+
+    @contextmanager
+    def _connected(self) -> Iterator[Any]:
+        """Ray, connected for as long as it is needed, or as the host program has connected it."""
+        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else Ray warns of what it will change
+        import ray
+
+        theirs = ray.is_initialized()
+        if not theirs:
+            here: dict[str, Any] = {"include_dashboard": False} if self.address == "local" else {}
+            if here and self.workers:
+                here["num_cpus"] = math.ceil(self.workers * self.task.cpus)
+            try:
+                ray.init(address=self.address, log_to_driver=False, logging_level=logging.ERROR, **here)
+            except (OSError, RuntimeError, ValueError) as error:
+                raise VitspliceError(
+                    f"Ray cannot be reached at '{self.address}' ({one_line(str(error))}); "
+                    "--option address=host:port names a cluster, address=local starts one here"
+                ) from error
+        try:
+            yield ray
+        finally:
+            if not theirs:
+                ray.shutdown()
+
+
+def _outcome(ray: Any, reference: Any, job: str) -> Outcome:
+    """What a task gave, or why it gave nothing."""
+    try:
+        outcome: Outcome = ray.get(reference)
+    except ray.exceptions.RayError as error:
+        return Outcome(job, "failed", one_line(f"{type(error).__name__}: {error}"))
+    return outcome

@@ -1,0 +1,91 @@
+import json
+import time
+from dataclasses import replace
+
+import pytest
+
+from vitsplice.batch.ledger import Ledger, write_failures
+from vitsplice.batch.plan import RESULTS
+from vitsplice.contracts import Job, Outcome
+
+
+def job(number, structure="s.png"):
+    return Job(f"quick/pair-{number}", "/f", {"structure": f"/x/{structure}", "appearance": "/x/a.png"}, "{}", 1, "")
+
+
+def told(**facts):
+    return {"pictures": {"structure": "s.png", "appearance": "a.png"}, "seconds": 1.5, "figures": {"f": 0.25}, **facts}
+
+
+def test_what_was_added_is_known_when_opened_again(tmp_path):
+    with Ledger(tmp_path) as ledger:
+        assert job(1) not in ledger
+        ledger.add(job(1), told())
+    with Ledger(tmp_path) as ledger:
+        assert job(1) in ledger
+        assert job(2) not in ledger
+        assert replace(job(1), id="best/pair-1") not in ledger
+        assert job(1, structure="other.png") not in ledger
+    (line,) = map(json.loads, (tmp_path / RESULTS).read_text().splitlines())
+    assert line["id"] == "pair-1"
+    assert line["variant"] == "quick"
+    assert line["folder"].startswith("quick/")
+    assert line["figures"] == {"f": 0.25}
+
+
+def test_pictures_may_move_to_another_folder(tmp_path):
+    with Ledger(tmp_path) as ledger:
+        ledger.add(job(1), told())
+    with Ledger(tmp_path) as ledger:
+        assert replace(job(1), pictures={"appearance": "/y/z/a.png", "structure": "/y/s.png"}) in ledger
+
+
+@pytest.mark.parametrize(
+    "junk", ['{"id": "pair-3", "vari', "", "\n", "null\n", "\x00\x00\n", '{"id": 1}\n', "[" * 9000]
+)
+def test_a_file_cut_short_or_spoilt_loses_only_those_lines(tmp_path, junk):
+    path = tmp_path / RESULTS
+    with Ledger(tmp_path) as ledger:
+        for number in (1, 2):
+            ledger.add(job(number), told())
+    first, second = path.read_text().splitlines(keepends=True)
+    path.write_text(first + junk + ("" if not junk.endswith("\n") else second))
+    with Ledger(tmp_path) as ledger:
+        assert job(1) in ledger
+        assert (job(2) in ledger) == junk.endswith("\n")
+        ledger.add(job(5), told())
+    assert all(json.loads(line)["variant"] == "quick" for line in path.read_text().splitlines())
+    assert [p.name for p in tmp_path.iterdir()] == [RESULTS]
+
+
+def test_a_line_without_its_end_is_none(tmp_path):
+    with Ledger(tmp_path) as ledger:
+        ledger.add(job(1), told())
+    path = tmp_path / RESULTS
+    path.write_text(path.read_text().rstrip("\n"))
+    with Ledger(tmp_path) as ledger:
+        assert job(1) not in ledger
+        ledger.add(job(1), told())
+    assert len(path.read_text().splitlines()) == 1
+
+
+def test_a_hundred_thousand_are_known_in_seconds(tmp_path):
+    with Ledger(tmp_path) as ledger:
+        for number in range(100_000):
+            ledger.add(job(number), told())
+    began = time.perf_counter()
+    with Ledger(tmp_path) as ledger:
+        assert all(job(number) in ledger for number in range(100_000))
+        assert job(100_000) not in ledger
+    assert time.perf_counter() - began < 10
+
+
+def test_failures_are_a_line_each_and_go_when_there_are_none(tmp_path):
+    write_failures(tmp_path, [Outcome("quick/a", "refused", "no\npicture"), Outcome("quick/b", "failed", "ä")])
+    lines = (tmp_path / "failures.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [
+        {"id": "a", "variant": "quick", "why": "no\npicture"},
+        {"id": "b", "variant": "quick", "why": "ä"},
+    ]
+    write_failures(tmp_path, [])
+    assert not (tmp_path / "failures.jsonl").exists()

@@ -1,0 +1,176 @@
+import json
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from vitsplice.api import settings_for
+from vitsplice.batch import worker
+from vitsplice.batch.worker import finished, work
+from vitsplice.contracts import Job
+from vitsplice.errors import UserError
+from vitsplice.recording import Recording
+from vitsplice.report.lock import FolderLock
+
+pytestmark = pytest.mark.real  # slow
+
+SETTINGS = settings_for("tiny", overrides=["checkpoint.every=2", "previews=0", "plots=none", "steps=6"])
+
+
+@pytest.fixture(autouse=True)
+def _own_networks():
+    worker._networks.cache_clear()
+    yield
+    worker._networks.cache_clear()
+
+
+@pytest.fixture
+def job(png, tmp_path):
+    pictures = {"structure": str(png[0]), "appearance": str(png[1])}
+    folder = str(tmp_path / "out" / "tiny" / "123" / "one")
+    return Job("tiny/one", folder, pictures, SETTINGS.model_dump_json(), 1, str(tmp_path / ".stop"))
+
+
+def alone(job, out):
+    """The same run by itself."""
+    with Recording.begin(job.pictures, SETTINGS, out) as recording:
+        for _ in recording.steps(lambda note: None):
+            pass
+        recording.save()
+    return contents(out)
+
+
+def contents(folder):
+    return {p.name: p.read_bytes() for p in Path(folder).iterdir() if p.is_file() and p.name != "run.json"}
+
+
+def stopped_after(job, steps):
+    """The folder of a run that was killed after so many steps."""
+    with Recording.begin(job.pictures, SETTINGS, job.folder) as recording:
+        for step in recording.steps(lambda note: None):
+            if step.index + 1 == steps:
+                return
+
+
+def test_it_gives_the_bytes_of_a_run_by_itself_also_with_kept_networks(job, tmp_path):
+    expected = alone(job, tmp_path / "alone")
+    for name in ("first", "second"):
+        outcome = work(replace(job, id=f"tiny/{name}", folder=str(tmp_path / name)))
+        assert (outcome.state, outcome.why) == ("done", "")
+        assert outcome.seconds > 0
+        assert contents(tmp_path / name) == expected
+    assert outcome.told == finished(replace(job, folder=str(tmp_path / "second")))
+    assert outcome.told["pictures"] == {"structure": "structure.png", "appearance": "appearance.png"}
+
+
+def test_the_backbone_is_loaded_once(job, tmp_path, monkeypatch):
+    import vitsplice_tiny
+
+    loads = []
+    once = vitsplice_tiny.tiny_vit
+    spec = worker_spec("tiny-vit")
+    monkeypatch.setitem(spec, "build", lambda weights: loads.append(1) or once(weights))
+    for name in ("first", "second", "third"):
+        assert work(replace(job, folder=str(tmp_path / name))).state == "done"
+    assert len(loads) == 1
+
+
+def worker_spec(name):
+    """The inside of a backbone's spec, which is frozen."""
+    from vitsplice.plugins import catalogue
+
+    return vars(catalogue().backbones[name])
+
+
+@pytest.mark.parametrize("steps", [1, 3, 6])
+def test_a_killed_run_is_gone_on_with_to_the_same_bytes(job, tmp_path, steps):
+    stopped_after(job, steps)
+    assert work(job).state == "done"
+    assert contents(job.folder) == alone(job, tmp_path / "alone")
+    facts = json.loads((Path(job.folder) / "run.json").read_text())
+    assert facts["steps"]["resumed_at"] == steps // 2 * 2 - (2 if steps == 6 else 0) or steps == 6
+
+
+def test_a_spoilt_checkpoint_is_begun_anew(job, tmp_path):
+    stopped_after(job, 5)
+    for path in Path(job.folder).glob("checkpoint/step-*"):
+        path.write_bytes(b"no checkpoint")
+    assert work(job).state == "done"
+    assert contents(job.folder) == alone(job, tmp_path / "alone")
+
+
+def test_a_checkpoint_of_other_settings_or_pictures_is_begun_anew(job, png, tmp_path):
+    stopped_after(job, 5)
+    other = replace(job, pictures={"structure": str(png[1]), "appearance": str(png[0])})
+    assert work(other).state == "done"
+    assert contents(job.folder) == alone(other, tmp_path / "alone")
+
+
+@pytest.mark.parametrize("left", [".lock", "checkpoint/begun.json"])
+def test_what_a_kill_after_the_last_file_leaves_is_tidied(job, left):
+    assert work(job).state == "done"
+    path = Path(job.folder) / left
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"settings": {}, "pictures": {}}) if "begun" in left else "")
+    if "begun" in left:
+        pictures = {role: {"path": p, "sha256": ""} for role, p in job.pictures.items()}
+        path.write_text(json.dumps({"settings": SETTINGS.model_dump(mode="json"), "pictures": pictures}))
+    assert finished(job) is None
+    outcome = work(job)
+    assert outcome.state == "done"
+    assert outcome.told == finished(job) is not None
+    assert not path.exists()
+
+
+def test_a_finished_run_of_other_pictures_is_refused(job, png):
+    assert work(job).state == "done"
+    other = png[0].with_name("other.png")
+    shutil.copy(png[0], other)
+    changed = replace(job, pictures=job.pictures | {"structure": str(other)})
+    with pytest.raises(UserError, match=r"other pictures \(structure\.png, appearance\.png\)"):
+        finished(changed)
+
+
+def test_told_to_stop_it_keeps_where_it_stands(job, tmp_path, monkeypatch):
+    monkeypatch.setattr(worker, "LOOKS", 0.0)
+    looks = iter([False, False, False, True])
+    monkeypatch.setattr(worker.Stop, "__call__", lambda self: next(looks))
+    assert work(job).state == "stopped"
+    assert [path.name for path in Path(job.folder).glob("checkpoint/step-*.json")][-1:] != []
+    assert not (Path(job.folder) / "output.png").exists()
+    monkeypatch.undo()
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert work(job).state == "done"
+    assert json.loads((Path(job.folder) / "run.json").read_text())["steps"]["resumed_at"] == 3
+    assert contents(job.folder) == alone(job, tmp_path / "alone")
+
+
+def test_told_to_stop_before_it_begins_it_leaves_nothing(job, tmp_path):
+    (tmp_path / ".stop").touch()
+    assert work(job).state == "stopped"
+    assert not Path(job.folder).exists()
+
+
+def test_what_cannot_get_better_is_refused_and_leaves_nothing(job, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    for path in ("broken.png", "nowhere.png"):
+        outcome = work(replace(job, pictures=job.pictures | {"structure": str(tmp_path / path)}))
+        assert outcome.state == "refused"
+        assert path in outcome.why
+        assert not Path(job.folder).exists()
+
+
+def test_what_may_get_better_has_failed(job, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(worker, "_patiently_opened", lambda job: 1 / 0)
+        assert work(job).why == "ZeroDivisionError: division by zero"
+        assert work(job).state == "failed"
+    monkeypatch.setattr(worker, "BUSY", 0.0)
+    os.makedirs(job.folder)
+    held = FolderLock(Path(job.folder))
+    outcome = work(job)
+    held.release()
+    assert (outcome.state, "another run" in outcome.why) == ("failed", True)
+    assert work(job).state == "done"

@@ -1,0 +1,103 @@
+"""Batches of tiny runs that are disturbed, and what must be left of them."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import torch
+from PIL import Image
+
+SUPPORT = Path(__file__).parent
+RECIPE = ("--preset", "tiny", "--steps", "10", "--threads", "1")
+RECIPE += tuple(f"--set={one}" for one in ("checkpoint.every=2", "plots=none", "previews=0"))
+RUN = {"output.png", "losses.csv", "run.yaml", "run.json"}
+
+
+def made_pairs(folder, number):
+    """A manifest of so many pairs of small pictures that differ."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for index in range(number):
+        for role, seed in (("s", index), ("a", 1000 + index)):
+            pixels = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(seed)).mul(255).byte()
+            picture = Image.fromarray(pixels.permute(1, 2, 0).numpy())
+            picture.resize((40, 36), Image.Resampling.BICUBIC).save(folder / f"{role}{index}.png")
+    rows = [f"pair-{index},s{index}.png,a{index}.png\n" for index in range(number)]
+    path = folder / "pairs.csv"
+    path.write_text("id,structure,appearance\n" + "".join(rows))
+    return path
+
+
+def command(pairs, out, *more):
+    return [sys.executable, "-W", "error", "-m", "vitsplice", "batch", str(pairs), "-o", str(out), *RECIPE, *more]
+
+
+def environment():
+    paths = [str(SUPPORT), os.environ.get("PYTHONPATH", "")]
+    fixed = {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "COLUMNS": "200", "NO_COLOR": "1"}
+    return os.environ | fixed | {"HF_HUB_OFFLINE": "1"}
+
+
+def through(pairs, out, *more):
+    """Run a batch to its end."""
+    return subprocess.run(command(pairs, out, *more), env=environment(), capture_output=True, text=True, timeout=300)
+
+
+def begun(pairs, out, *more):
+    """Begin a batch in a process of its own."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command(pairs, out, *more), env=environment(), **pipes)
+
+
+def until(condition, seconds=120):
+    """Wait until something holds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it never came to pass"
+        time.sleep(0.01)
+
+
+def lines(out):
+    path = Path(out) / "results.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+
+
+def checkpoints(out):
+    return list(Path(out).glob("*/*/*/checkpoint/step-*.json"))
+
+
+def kill(process):
+    """SIGKILL, and wait for the end; a process that has ended already is left alone."""
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def descendants(process):
+    """Its child processes that do runs: those of multiprocessing.spawn."""
+    found = psutil.Process(process.pid).children(recursive=True)
+    return [child for child in found if "spawn_main" in " ".join(child.cmdline())]
+
+
+def bytes_of(out):
+    """Digest of every file of every run but run.json, which has times; by pair."""
+    found = {}
+    for folder in sorted(Path(out).glob("*/*/*")):
+        files = [path for path in folder.rglob("*") if path.is_file()]
+        assert {path.relative_to(folder).as_posix() for path in files} == RUN, f"{folder}: {files}"
+        digests = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in files if p.name != "run.json"}
+        assert json.loads((folder / "run.json").read_text())["finished"] is True
+        assert folder.name not in found
+        found[folder.name] = digests
+    return found
+
+
+def assert_whole(out, quiet):
+    """Every pair is there once, with the bytes of a quiet batch, and nothing else is left."""
+    assert bytes_of(out) == bytes_of(quiet)
+    assert sorted(line["id"] for line in lines(out)) == sorted(line["id"] for line in lines(quiet))
+    assert {path.name for path in Path(out).iterdir()} == {"batch.json", "results.jsonl", "tiny"}
