@@ -18,7 +18,7 @@ class PictureError(UserError):
 
 
 class UnknownName(UserError):
-    """No backbone, loss term, generator or preset of that name is registered."""
+    """No backbone, loss term, generator, metric or preset of that name is registered."""
 
 
 class PluginConflict(UserError):

@@ -16,17 +16,18 @@ class Part(StrEnum):
     backbones = "backbones"
     losses = "losses"
     generators = "generators"
+    metrics = "metrics"
     presets = "presets"
 
 
 def listing(
-    kind: Annotated[Part, typer.Argument(help="backbones, losses, generators or presets.")],
+    kind: Annotated[Part, typer.Argument(help="backbones, losses, generators, metrics or presets.")],
     pattern: Annotated[
         str, typer.Option("--filter", help="Only names that have this in them; * and ? stand for anything.")
     ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print plain JSON, for programs.")] = False,
 ) -> None:
-    """List backbones, loss terms, generators or presets, with their facts."""
+    """List backbones, loss terms, generators, metrics or presets, with their facts."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -84,6 +85,16 @@ def _generator(spec: Any) -> dict[str, Any]:
     return {"name": spec.name, "canvas": spec.canvas, "options": _defaults(spec), "summary": spec.summary}
 
 
+def _metric(spec: Any) -> dict[str, Any]:
+    return {
+        "name": spec.name,
+        "better": spec.better,
+        "over": spec.over,
+        "compares with": spec.against,
+        "summary": spec.summary,
+    }
+
+
 def _preset(spec: Any) -> dict[str, Any]:
     return {"name": spec.name, "summary": spec.summary}
 
@@ -92,4 +103,10 @@ def _defaults(spec: Any) -> dict[str, Any]:
     return {name: option.default for name, option in spec.options.items()}
 
 
-FACTS = {Part.backbones: _backbone, Part.losses: _loss, Part.generators: _generator, Part.presets: _preset}
+FACTS = {
+    Part.backbones: _backbone,
+    Part.losses: _loss,
+    Part.generators: _generator,
+    Part.metrics: _metric,
+    Part.presets: _preset,
+}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from vitsplice.contracts import BackboneSpec, CommandSpec, GeneratorSpec, LossSpec, PresetSpec
+from vitsplice.contracts import BackboneSpec, CommandSpec, GeneratorSpec, LossSpec, MetricSpec, PresetSpec
 
-Spec = BackboneSpec | LossSpec | GeneratorSpec | PresetSpec | CommandSpec
-SpecT = TypeVar("SpecT", BackboneSpec, LossSpec, GeneratorSpec, PresetSpec, CommandSpec)
+Spec = BackboneSpec | LossSpec | GeneratorSpec | MetricSpec | PresetSpec | CommandSpec
+SpecT = TypeVar("SpecT", BackboneSpec, LossSpec, GeneratorSpec, MetricSpec, PresetSpec, CommandSpec)
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class Kind(Generic[SpecT]):
 BACKBONES = Kind("backbones", "backbone", BackboneSpec)
 LOSSES = Kind("losses", "loss term", LossSpec)
 GENERATORS = Kind("generators", "generator", GeneratorSpec)
+METRICS = Kind("metrics", "metric", MetricSpec)
 PRESETS = Kind("presets", "preset", PresetSpec)
 COMMANDS = Kind("commands", "command", CommandSpec)
-KINDS = (BACKBONES, LOSSES, GENERATORS, PRESETS, COMMANDS)
+KINDS = (BACKBONES, LOSSES, GENERATORS, METRICS, PRESETS, COMMANDS)
