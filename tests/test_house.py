@@ -27,6 +27,7 @@ FLOORS = [
         "scaffold",
         "analysis",
         "pairs",
+        "evaluation",
     },
     {"cli"},
     {"builtin", "__main__"},

@@ -26,8 +26,7 @@ def structure_distance(context: MetricContext) -> Metric:
     def value(case: Case) -> float:
         size = Resize(SIZE).target_size(case.structure.shape[-2], case.structure.shape[-1], backbone.info)
         made, wanted = (
-            backbone(Resize().to(picture, size), [request])[request].values
-            for picture in (case.output, case.structure)
+            backbone(Resize().to(picture, size), [request])[request].values for picture in (case.output, case.structure)
         )
         return float(structure_loss(made, wanted))
 
