@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from vitsplice.errors import VitspliceError
 
 Keys = NDArray[np.uint64]
+Places = NDArray[np.int64]
 
 
 def key_of(*parts: object) -> int:
@@ -66,7 +67,7 @@ class Log:
                 if (found := _parsed(line)) is not None:
                     yield found
 
-    def places(self, keys: Keys) -> NDArray[np.int64]:
+    def places(self, keys: Keys) -> Places:
         """For each line where its key stands in ``keys`` (any order, 0 is no key), or -1."""
         lines = np.fromiter((key for key, _ in self), np.uint64)
         order = np.argsort(keys, kind="stable")
@@ -88,7 +89,7 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
         raise _unwritable(path, error) from error
 
 
-def _places(ordered: Keys, keys: Keys) -> NDArray[np.int64]:
+def _places(ordered: Keys, keys: Keys) -> Places:
     """Where each key stands among ordered ones, or -1."""
     if not len(ordered):
         return np.full(len(keys), -1)

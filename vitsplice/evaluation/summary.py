@@ -6,19 +6,18 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import combinations
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from vitsplice.contracts import Metric, MetricSpec
 from vitsplice.evaluation.cases import Account
-from vitsplice.evaluation.log import Keys, Log
+from vitsplice.evaluation.log import Keys, Log, Places
 from vitsplice.evaluation.outputs import Method, Network
+from vitsplice.evaluation.own import Own, optimised_by
+from vitsplice.evaluation.own import own as own_of
 from vitsplice.evaluation.plan import Built, Plan
 from vitsplice.evaluation.statistics import Column, Difference, Mean, holm, mean_ranks, mean_with_interval, paired
-
-Own = Literal["yes", "no", "not known"]
-"""Whether a method optimised a network that a figure looks with."""
 
 
 @dataclass(frozen=True)
@@ -128,11 +127,11 @@ def summarise(
         sets: (metric, method) -> the figure of its set.
     """
     places = log.places(keys.ravel())
-    optimised = _optimised(plan, log, places, keys.shape[1])
+    optimised = optimised_by(plan, log, places, keys.shape[1])
     names = [method.name for method in plan.methods]
     figures = {}
     for spec, metric in built.metrics:
-        own = {name: _own(metric, optimised[name]) for name in names}
+        own = {name: own_of(metric, optimised[name]) for name in names}
         if spec.over == "pair":
             table, why = columns(log, places, spec.name, keys.shape)
             figures[spec.name] = _of_pairs(spec, metric, plan.methods, table, keys != 0, why, own)
@@ -145,7 +144,7 @@ def summarise(
     return Summary(keys.shape[1], accounts, optimised, figures, ranks, built.left_out)
 
 
-def columns(log: Log, places: Keys | Column, name: str, shape: tuple[int, ...]) -> tuple[Column, dict[int, str]]:
+def columns(log: Log, places: Places, name: str, shape: tuple[int, ...]) -> tuple[Column, dict[int, str]]:
     """One figure of all outputs, NaN where there is none, ``(methods, pairs)``; and method -> the first reason why."""
     flat = np.full(shape[0] * shape[1], np.nan)
     why: dict[int, str] = {}
@@ -178,8 +177,8 @@ def _of_pairs(
     differences = [paired(table[one], table[two]) for one, two in both]
     adjusted = holm([difference.p for difference in differences])
     tests = tuple(
-        Test(methods[one].name, methods[two].name, *parts)
-        for (one, two), *parts in zip(both, differences, adjusted, strict=True)
+        Test(methods[one].name, methods[two].name, difference, p)
+        for (one, two), difference, p in zip(both, differences, adjusted, strict=True)
     )
     return Figures(spec, metric, standings, tests)
 
@@ -198,37 +197,6 @@ def _of_sets(
         for (name, value), rank in zip(values.items(), ranks, strict=True)
     }  # fmt: skip
     return Figures(spec, metric, standings, ())
-
-
-def _optimised(plan: Plan, log: Log, places: Keys | Column, pairs: int) -> dict[str, tuple[Network, ...] | None]:
-    """What each method optimised: as the command says, or as the records of all its outputs say."""
-    seen: list[dict[Network, None]] = [{} for _ in plan.methods]
-    unknown = [False for _ in plan.methods]
-    for place, (_, record) in zip(places, log, strict=True):
-        if place < 0:
-            continue
-        row = int(place) // pairs
-        if "optimised" in record:
-            seen[row][Network(**record["optimised"])] = None
-        else:
-            unknown[row] = True
-    found: dict[str, tuple[Network, ...] | None] = {}
-    for row, method in enumerate(plan.methods):
-        said = plan.optimised.get(method.name)
-        if said is not None:
-            found[method.name] = () if said == "none" else (Network(said),)
-        else:
-            found[method.name] = None if unknown[row] or not seen[row] else tuple(seen[row])
-    return found
-
-
-def _own(metric: Metric, optimised: tuple[Network, ...] | None) -> Own:
-    if not metric.networks:
-        return "no"
-    if optimised is None:
-        return "not known"
-    looked = [Network(info.name, info.sha256) for info in metric.networks]
-    return "yes" if any(one.same(other) for one in looked for other in optimised) else "no"
 
 
 def _figures(one: Figures) -> dict[str, Any]:

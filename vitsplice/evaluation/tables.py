@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from vitsplice.evaluation.statistics import Mean
 from vitsplice.evaluation.summary import Figures, Summary
@@ -93,7 +93,7 @@ def _tests(summary: Summary) -> Iterator[list[str]]:
             yield [name, f"{test.one}, {test.two}", str(found.n), *numbers]
 
 
-def _table(names: list[str], cells: Iterator[list[str]]) -> list[str]:
+def _table(names: list[str], cells: Iterable[list[str]]) -> list[str]:
     lines = [names, ["---"] * len(names), *cells]
     return ["| " + " | ".join(_escaped(cell) for cell in line) + " |" for line in lines]
 
