@@ -30,6 +30,7 @@ FLOORS = [
         "networks",
         "batch",
         "study",
+        "evaluation",
     },
     {"cli"},
     {"builtin", "__main__"},

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from vitsplice.backbones import timm as timm_backbones
 from vitsplice.backbones import untrained
-from vitsplice.contracts import BackboneSpec, CommandSpec, ExecutorSpec, GeneratorSpec, LossSpec, Option, PresetSpec
+from vitsplice.contracts import (
+    BackboneSpec,
+    CommandSpec,
+    ExecutorSpec,
+    GeneratorSpec,
+    LossSpec,
+    MetricSpec,
+    Option,
+    PresetSpec,
+)
+from vitsplice.evaluation.metrics import METRICS
 from vitsplice.executors import local
 from vitsplice.hookspecs import hookimpl
 from vitsplice.losses.terms import TERMS
@@ -92,6 +102,12 @@ def vitsplice_generators() -> list[GeneratorSpec]:
 
 
 @hookimpl
+def vitsplice_metrics() -> list[MetricSpec]:
+    """Figures of structure, of appearance and of sets."""
+    return list(METRICS)
+
+
+@hookimpl
 def vitsplice_presets() -> list[PresetSpec]:
     """The recipes of the paper and of its released code, and ours."""
     folder = files("vitsplice") / "presets"
@@ -112,6 +128,7 @@ def vitsplice_commands() -> list[CommandSpec]:
     from vitsplice.cli.compare import compare
     from vitsplice.cli.correspond import correspond
     from vitsplice.cli.doctor import doctor
+    from vitsplice.cli.evaluate import evaluate
     from vitsplice.cli.invert import invert
     from vitsplice.cli.listing import listing
     from vitsplice.cli.measure import measure
@@ -130,10 +147,11 @@ def vitsplice_commands() -> list[CommandSpec]:
         CommandSpec("pca", pca, "Show what features hold: their principal components as colours."),
         CommandSpec("invert", invert, "Make pictures that share one feature with a picture, and nothing else."),
         CommandSpec("compare", compare, "Compare what backbones encode as structure and as appearance."),
+        CommandSpec("evaluate", evaluate, "Figures over a set of pairs, for one or more methods."),
         CommandSpec("study", study, "Ask people which of two outputs they prefer, and analyse it."),
         CommandSpec("bench", bench, "Time the presets on this machine, as ratios."),
         CommandSpec("presets", presets, "List presets, or show one as YAML."),
-        CommandSpec("list", listing, "List backbones, losses, generators, presets or executors, with their facts."),
+        CommandSpec("list", listing, "List backbones, losses, generators, metrics, presets or executors."),
         CommandSpec("plugin", plugin, "Begin a plugin, or check one against the contracts."),
         CommandSpec("doctor", doctor, "Whether the main job can run here, and what a fault report needs."),
         CommandSpec("plugins", plugins, "List plugins, what they give, and why some failed."),

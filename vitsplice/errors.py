@@ -18,7 +18,7 @@ class PictureError(UserError):
 
 
 class UnknownName(UserError):
-    """No backbone, loss term, generator, preset or executor of that name is registered."""
+    """No backbone, loss term, generator, metric, preset or executor of that name is registered."""
 
 
 class PluginConflict(UserError):

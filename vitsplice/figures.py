@@ -18,7 +18,7 @@ from torch import Tensor
 from vitsplice.backbones.resize import Resize
 from vitsplice.colour import to_lab
 from vitsplice.contracts import Backbone, FeatureRequest, Role
-from vitsplice.errors import VitspliceError
+from vitsplice.errors import UserError, VitspliceError
 from vitsplice.losses.functional import self_similarity
 from vitsplice.losses.realism import gradients
 from vitsplice.plugins import Catalogue
@@ -29,6 +29,7 @@ CNN = "efficientnet-lite0-offline"
 """The network of the figures that need one. It has no part in any preset of ours."""
 
 FIGURES = ("gradient-ssim", "cnn-self-similarity", "lab-patches", "cnn-statistics")
+NEED_A_CNN = ("cnn-self-similarity", "cnn-statistics")
 
 PATCH, STRIDE, DIRECTIONS, QUANTILES, MOST = 7, 2, 64, 512, 100_000
 
@@ -66,15 +67,23 @@ def figures(structure: Tensor, appearance: Tensor, output: Tensor, cnn: Backbone
         structure, appearance, output: ``(1, 3, H, W)`` in [0, 1], on one device.
         cnn: a CNN on that device.
     """
+    return [figure(name, structure, appearance, output, cnn) for name in FIGURES if cnn or name not in NEED_A_CNN]
+
+
+@torch.no_grad()
+def figure(name: str, structure: Tensor, appearance: Tensor, output: Tensor, cnn: Backbone | None) -> Figure:
+    """One of `FIGURES`; those in `NEED_A_CNN` need one. See `figures`."""
     one, two = (_sized(picture, cnn) for picture in (structure, appearance))
     made = Resize().to(output, (one.shape[-2], one.shape[-1]))
-    found = [Figure("gradient-ssim", gradient_ssim_distance(made, one), "structure", "edges")]
-    if cnn:
-        found.append(Figure("cnn-self-similarity", _compare(cnn, made, one, _self_similarity), "structure"))
-    found.append(Figure("lab-patches", patch_distance(made, two), "appearance", "patches"))
-    if cnn:
-        found.append(Figure("cnn-statistics", _compare(cnn, made, two, _statistics), "appearance"))
-    return found
+    if name == "gradient-ssim":
+        return Figure(name, gradient_ssim_distance(made, one), "structure", "edges")
+    if name == "lab-patches":
+        return Figure(name, patch_distance(made, two), "appearance", "patches")
+    if cnn is None:
+        raise UserError(f"figure '{name}' needs the backbone {CNN}: install the plugin vitsplice-offline")
+    if name == "cnn-self-similarity":
+        return Figure(name, _compare(cnn, made, one, _self_similarity), "structure")
+    return Figure(name, _compare(cnn, made, two, _statistics), "appearance")
 
 
 def _sized(picture: Tensor, cnn: Backbone | None) -> Tensor:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pluggy
 
-from vitsplice.contracts import BackboneSpec, CommandSpec, ExecutorSpec, GeneratorSpec, LossSpec, PresetSpec
+from vitsplice.contracts import BackboneSpec, CommandSpec, ExecutorSpec, GeneratorSpec, LossSpec, MetricSpec, PresetSpec
 
 GROUP = "vitsplice"
 """The entry point group, and the name of the pluggy project."""
@@ -39,6 +39,12 @@ def vitsplice_losses() -> list[LossSpec]:
 @hookspec
 def vitsplice_generators() -> list[GeneratorSpec]:
     """Generators, by name."""
+    raise NotImplementedError
+
+
+@hookspec
+def vitsplice_metrics() -> list[MetricSpec]:
+    """Metrics of `vitsplice evaluate`, by name."""
     raise NotImplementedError
 
 

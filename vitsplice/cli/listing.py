@@ -16,18 +16,19 @@ class Part(StrEnum):
     backbones = "backbones"
     losses = "losses"
     generators = "generators"
+    metrics = "metrics"
     presets = "presets"
     executors = "executors"
 
 
 def listing(
-    kind: Annotated[Part, typer.Argument(help="backbones, losses, generators, presets or executors.")],
+    kind: Annotated[Part, typer.Argument(help="backbones, losses, generators, metrics, presets or executors.")],
     pattern: Annotated[
         str, typer.Option("--filter", help="Only names that have this in them; * and ? stand for anything.")
     ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print plain JSON, for programs.")] = False,
 ) -> None:
-    """List backbones, loss terms, generators, presets or executors, with their facts."""
+    """List backbones, loss terms, generators, metrics, presets or executors, with their facts."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -85,6 +86,16 @@ def _generator(spec: Any) -> dict[str, Any]:
     return {"name": spec.name, "canvas": spec.canvas, "options": _defaults(spec), "summary": spec.summary}
 
 
+def _metric(spec: Any) -> dict[str, Any]:
+    return {
+        "name": spec.name,
+        "better": spec.better,
+        "over": spec.over,
+        "compares with": spec.against,
+        "summary": spec.summary,
+    }
+
+
 def _preset(spec: Any) -> dict[str, Any]:
     return {"name": spec.name, "summary": spec.summary}
 
@@ -103,4 +114,5 @@ FACTS = {
     Part.generators: _generator,
     Part.presets: _preset,
     Part.executors: _executor,
+    Part.metrics: _metric,
 }

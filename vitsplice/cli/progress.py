@@ -110,9 +110,14 @@ class Progress:
 
 
 class Parts:
-    """Shows on standard error how many of the parts of a long work are done: a bar on a terminal, lines elsewhere."""
+    """Shows on standard error how many of the parts of a long work are done: a bar on a terminal, lines elsewhere.
 
-    def __init__(self) -> None:
+    Args:
+        every: seconds between lines, at least; all parts have one if it is 0.
+    """
+
+    def __init__(self, every: float = 0.0) -> None:
+        self._every, self._last_line = every, float("-inf")
         self._console = Console(stderr=True, highlight=False)
         self._bar = Bar(
             TextColumn("{task.description}"), BarColumn(bar_width=30), MofNCompleteColumn(), TimeElapsedColumn(),
@@ -132,8 +137,9 @@ class Parts:
     def __call__(self, what: str, done: int, total: int) -> None:
         """Say what is being done, and how many of how many parts are done already."""
         self._bar.update(self._task, description=plain(what), completed=done, total=total)
-        if not self._console.is_terminal:
-            passed = perf_counter() - self._began
+        now = perf_counter()
+        if not self._console.is_terminal and now - self._last_line >= self._every:
+            self._last_line, passed = now, now - self._began
             left = f"  ETA {passed / done * (total - done):.0f} s" if done else ""
             self.note(f"{done}/{total}  {what}  {passed:.0f} s{left}")
 

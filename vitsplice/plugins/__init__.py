@@ -7,7 +7,7 @@ it is used. Nothing happens before the first call of `catalogue`.
 
 from vitsplice.plugins.assemble import catalogue
 from vitsplice.plugins.find import DISTRIBUTION, VARIABLE
-from vitsplice.plugins.kinds import BACKBONES, COMMANDS, EXECUTORS, GENERATORS, KINDS, LOSSES, PRESETS, Kind
+from vitsplice.plugins.kinds import BACKBONES, COMMANDS, EXECUTORS, GENERATORS, KINDS, LOSSES, METRICS, PRESETS, Kind
 from vitsplice.plugins.lookup import Catalogue
 from vitsplice.plugins.messages import conflict, unknown
 from vitsplice.plugins.records import PluginRecord
@@ -20,6 +20,7 @@ __all__ = [
     "GENERATORS",
     "KINDS",
     "LOSSES",
+    "METRICS",
     "PRESETS",
     "VARIABLE",
     "Catalogue",

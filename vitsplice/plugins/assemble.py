@@ -9,7 +9,7 @@ from functools import cache
 from types import MappingProxyType
 
 from vitsplice.plugins.find import VARIABLE, builtin, installed, selected
-from vitsplice.plugins.kinds import BACKBONES, COMMANDS, EXECUTORS, GENERATORS, LOSSES, PRESETS, Kind, SpecT
+from vitsplice.plugins.kinds import BACKBONES, COMMANDS, EXECUTORS, GENERATORS, LOSSES, METRICS, PRESETS, Kind, SpecT
 from vitsplice.plugins.load import Loaded, load
 from vitsplice.plugins.lookup import Catalogue
 from vitsplice.plugins.records import PluginRecord, owners
@@ -30,6 +30,7 @@ def catalogue() -> Catalogue:
         backbones=_named(BACKBONES, loaded, conflicts),
         losses=_named(LOSSES, loaded, conflicts),
         generators=_named(GENERATORS, loaded, conflicts),
+        metrics=_named(METRICS, loaded, conflicts),
         presets=_named(PRESETS, loaded, conflicts),
         executors=_named(EXECUTORS, loaded, conflicts),
         commands=_named(COMMANDS, loaded, ()),

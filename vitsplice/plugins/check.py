@@ -15,7 +15,7 @@ from vitsplice.plugins.wording import a, did_you_mean
 from vitsplice.text import one_line
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._:/@+-]*")
-"""What the name of a backbone, loss term, generator, preset, executor or command looks like."""
+"""What the name of a backbone, loss term, generator, metric, preset, executor or command looks like."""
 
 ANYTHING = (Exception, SystemExit)
 """What a plugin's code may raise without harm to the others."""

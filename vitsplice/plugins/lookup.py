@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 import pluggy
 
-from vitsplice.contracts import BackboneSpec, CommandSpec, ExecutorSpec, GeneratorSpec, LossSpec, PresetSpec
+from vitsplice.contracts import BackboneSpec, CommandSpec, ExecutorSpec, GeneratorSpec, LossSpec, MetricSpec, PresetSpec
 from vitsplice.errors import PluginConflict, UnknownName, VitspliceError
 from vitsplice.plugins.check import ANYTHING, asked, reason
-from vitsplice.plugins.kinds import BACKBONES, EXECUTORS, GENERATORS, LOSSES, PRESETS, Kind, SpecT
+from vitsplice.plugins.kinds import BACKBONES, EXECUTORS, GENERATORS, LOSSES, METRICS, PRESETS, Kind, SpecT
 from vitsplice.plugins.messages import conflict, unknown
 from vitsplice.plugins.records import PluginRecord, owners
 
@@ -21,7 +21,7 @@ class Catalogue:
 
     Args:
         plugins: one record a plugin, the built-in one first.
-        backbones, losses, generators, presets, executors, commands: by name, without those in conflict.
+        backbones, losses, generators, metrics, presets, executors, commands: by name, without those in conflict.
         conflicts: (kind, name) -> the distributions that give it. A built-in command that others give
             too is in here and in ``commands``.
         managers: by position in ``plugins``, the hooks of those that work.
@@ -31,6 +31,7 @@ class Catalogue:
     backbones: Mapping[str, BackboneSpec]
     losses: Mapping[str, LossSpec]
     generators: Mapping[str, GeneratorSpec]
+    metrics: Mapping[str, MetricSpec]
     presets: Mapping[str, PresetSpec]
     executors: Mapping[str, ExecutorSpec]
     commands: Mapping[str, CommandSpec]
@@ -55,6 +56,10 @@ class Catalogue:
     def generator(self, name: str) -> GeneratorSpec:
         """The generator of that name, or UnknownName or PluginConflict."""
         return self._get(GENERATORS, self.generators, name)
+
+    def metric(self, name: str) -> MetricSpec:
+        """The metric of that name, or UnknownName or PluginConflict."""
+        return self._get(METRICS, self.metrics, name)
 
     def preset(self, name: str) -> PresetSpec:
         """The preset of that name, or UnknownName or PluginConflict."""

@@ -1,0 +1,98 @@
+"""``vitsplice evaluate``: figures over a set of pairs, for one or more methods."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from vitsplice.evaluation.summary import Summary
+
+
+def evaluate(
+    methods: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NAME=FOLDER...",
+            help="A method and the folder of its outputs: FOLDER/ID.png (.jpg, .jpeg, .webp), run folders "
+            "FOLDER/ID, or a folder of `vitsplice batch`.",
+        ),
+    ],
+    pairs: Annotated[
+        Path | None, typer.Option(help="The manifest of the pairs, .csv or .jsonl. It is needed.", metavar="FILE")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the figures and the report.")] = Path(
+        "vitsplice-evaluation"
+    ),
+    metric: Annotated[
+        list[str] | None, typer.Option(help="Only this figure; give several. `vitsplice list metrics` names them.")
+    ] = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="For figures that can take any. Without it: that of the default preset.")
+    ] = None,
+    optimised: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="METHOD=BACKBONE",
+            help="What a method without run records optimised (none: no network); its own figures are marked.",
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace another evaluation that the folder holds.")] = False,
+) -> None:
+    """Evaluate methods over a set of pairs: means with intervals, tests between methods, ranks, and a gallery.
+
+    What is finished is kept: the same command goes on where it was stopped.
+    """
+    if pairs is None:
+        raise typer.BadParameter("give the set of pairs with --pairs FILE; run folders alone do not say what is a pair")
+    import json
+
+    from vitsplice.cli.interrupt import Interrupt
+    from vitsplice.cli.progress import PLAIN_EVERY, Parts
+    from vitsplice.evaluation.evaluate import evaluate
+    from vitsplice.evaluation.outputs import method
+    from vitsplice.evaluation.plan import Plan
+
+    plan = Plan(pairs, tuple(map(method, methods)), tuple(metric or ()), backbone, device, _optimised(optimised or []))
+    with Interrupt() as interrupt, Parts(PLAIN_EVERY) as parts:
+        summary = evaluate(plan, out, force=force, watch=parts, note=parts.note, stopped=lambda: interrupt.asked)
+    if summary is None:
+        typer.echo("stopped; what is finished is kept, and the same command goes on", err=True)
+        raise typer.Exit(130)
+    if as_json:
+        typer.echo(json.dumps(summary.plain(), indent=2))
+        return
+    _show(summary)
+    typer.echo(out / "summary.md")
+
+
+def _optimised(given: list[str]) -> dict[str, str]:
+    found = {}
+    for text in given:
+        name, _, backbone = text.partition("=")
+        if not name or not backbone:
+            raise typer.BadParameter("--optimised takes METHOD=BACKBONE, or METHOD=none")
+        found[name] = backbone
+    return found
+
+
+def _show(summary: Summary) -> None:
+    """The table on standard output, and on standard error what is missing."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from vitsplice.evaluation import tables
+    from vitsplice.text import one_line
+
+    table = Table(*tables.head(summary), box=box.SIMPLE_HEAD, pad_edge=False, caption=tables.LEGEND)
+    for row in tables.rows(summary):
+        table.add_row(*(Text(cell) for cell in row))
+    Console().print(table)
+    for note in tables.notes(summary):
+        typer.echo(f"note: {one_line(note)}", err=True)

@@ -1,0 +1,81 @@
+"""Cases, one at a time: the pictures of a pair and a method's output."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vitsplice.contracts import Case
+from vitsplice.errors import PictureError
+from vitsplice.evaluation.log import key_of
+from vitsplice.evaluation.outputs import Method
+from vitsplice.images import read
+from vitsplice.pairs.manifest import Pair
+from vitsplice.text import printable
+
+EXAMPLES = 5
+
+
+@dataclass
+class Account:
+    """How many outputs of a method there are, and what became of the others.
+
+    Args:
+        measured: outputs with figures.
+        missing, broken: outputs that are not there, or cannot be used.
+        examples: what was wrong with the first few.
+    """
+
+    measured: int = 0
+    missing: int = 0
+    broken: int = 0
+    examples: list[str] = field(default_factory=list)
+
+    def note(self, pair: str, why: str) -> None:
+        """Keep what was wrong, if it is among the first few."""
+        if len(self.examples) < EXAMPLES:
+            self.examples.append(f"{pair}: {why}")
+
+
+class Images:
+    """The images of a pair, read when they are first asked for."""
+
+    def __init__(self, pair: Pair, device: torch.device) -> None:
+        self._pair, self._device = pair, device
+        self._read: dict[str, Tensor] | None = None
+
+    def case(self, output: Path) -> Case:
+        """The case of an output. Raises PictureError if a picture cannot be read or a mask does not fit."""
+        if self._read is None:
+            self._read = {name: read(path).pixels.to(self._device) for name, path in self._pair.pictures.items()}
+            for image in ("structure", "appearance"):
+                self._make_mask(image, self._read)
+        return Case(self._pair.id, output=read(output).pixels.to(self._device), **self._read)
+
+    def _make_mask(self, image: str, pictures: dict[str, Tensor]) -> None:
+        name = f"{image}_mask"
+        if name not in pictures:
+            return
+        if pictures[name].shape != pictures[image].shape:
+            raise PictureError(f"{printable(str(getattr(self._pair, name)))} is not as large as its picture")
+        pictures[name] = (pictures[name].mean(1, keepdim=True) > 0.5).float()
+
+
+def key(pair: Pair, method: Method, output: Path) -> int:
+    """64 bits that are others when one of the files of a case is another, as size and time of change tell.
+
+    Raises:
+        PictureError: if a file is not there.
+    """
+    stamps = []
+    for path in (*pair.pictures.values(), output):
+        try:
+            told = os.stat(path)
+        except (OSError, ValueError) as error:
+            raise PictureError(f"'{printable(str(path))}' cannot be read") from error
+        stamps.append((os.path.abspath(path), told.st_size, told.st_mtime_ns))
+    return key_of(method.name, pair.id, *stamps)

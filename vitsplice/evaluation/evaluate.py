@@ -1,0 +1,238 @@
+"""The evaluation: every output of every method, one pair at a time; what is finished is kept."""
+
+from __future__ import annotations
+
+import heapq
+import math
+import os
+from array import array
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vitsplice.api import settings_for
+from vitsplice.contracts import Case, Metric, MetricContext, MetricSpec
+from vitsplice.engine.device import pick_device
+from vitsplice.engine.problem import load_backbone
+from vitsplice.errors import PictureError, UserError, VitspliceError
+from vitsplice.evaluation.cases import Account, Images, key
+from vitsplice.evaluation.log import Keys, Log, key_of
+from vitsplice.evaluation.networks import Networks
+from vitsplice.evaluation.outputs import LAYOUT, Method, network_of
+from vitsplice.evaluation.plan import SETS, VALUES, Built, Plan, folder, told
+from vitsplice.evaluation.report import write
+from vitsplice.evaluation.summary import Summary, summarise
+from vitsplice.pairs import read
+from vitsplice.pairs.manifest import Pair
+from vitsplice.plugins import catalogue
+from vitsplice.text import one_line, printable
+
+Watch = Callable[[str, int, int], object]
+"""Told what is done next, and how many of how many parts are done."""
+
+Value = float | None
+
+
+def evaluate(
+    plan: Plan,
+    out: str | os.PathLike[str],
+    *,
+    force: bool = False,
+    watch: Watch = lambda *_: None,
+    note: Callable[[str], object] = lambda _: None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> Summary | None:
+    """Evaluate methods over a set of pairs; None if it was stopped. The same plan goes on with what is finished.
+
+    Raises:
+        OutputExists: if the folder holds another evaluation and ``force`` is not given.
+        OutputBusy: if another process is writing to it.
+        UserError: if a method has no outputs at all, or no metric can be had.
+        VitspliceError: as reading the manifest and loading the backbone do.
+    """
+    device = pick_device(plan.device)
+    total = _count(plan)
+    built = build(plan, device, note)
+    with folder(Path(out), told(plan, built, str(device)), force=force) as path, Log(path / VALUES) as log:
+        found = _measure(plan, built.over("pair"), device, log, total, watch, stopped)
+        if found is None:
+            return None
+        keys, accounts = found
+        with Log(path / SETS) as sets:
+            whole = _measure_sets(plan, built.over("set"), device, sets, keys, watch, stopped)
+        if whole is None:
+            return None
+        watch("summary", total, total)
+        summary = summarise(plan, built, log, keys, accounts, whole)
+        write(path, plan, summary, log, keys)
+        return summary
+
+
+def _count(plan: Plan) -> int:
+    """How many pairs there are. Raises UserError if there is none, or a method has no output for any."""
+    total, without = 0, dict.fromkeys(plan.methods)
+    for pair in read(plan.pairs):
+        total += 1
+        for method in list(without):
+            if method.find(pair.id):
+                del without[method]
+    if not total:
+        raise UserError(f"{printable(str(plan.pairs))} has no pairs")
+    if without:
+        method = next(iter(without))
+        raise UserError(
+            f"method {method.name}: {printable(str(method.folder))} has no output for any of the {total} pairs; "
+            f"outputs are looked for in {LAYOUT}"
+        )
+    return total
+
+
+def build(plan: Plan, device: torch.device, note: Callable[[str], object]) -> Built:
+    """The metrics of a plan. Those whose networks cannot be had are left out; a plugin's may fail in any way."""
+    known = catalogue()
+    specs = [known.metric(name) for name in dict.fromkeys(plan.metrics)] or list(known.metrics.values())
+    backbone, substitution = load_backbone(settings_for(backbone=plan.backbone).backbone, known)
+    if substitution:
+        note(str(substitution))
+    networks = Networks(known, device)
+    networks.add(backbone)
+    context = MetricContext(networks.load, backbone.info.name, device)
+    metrics: list[tuple[MetricSpec, Metric]] = []
+    left_out: dict[str, str] = {}
+    for spec in specs:
+        try:
+            metrics.append((spec, spec.build(context)))
+        except VitspliceError as error:
+            left_out[spec.name] = one_line(str(error))
+        except Exception as error:
+            left_out[spec.name] = one_line(f"it cannot be built: {type(error).__name__}: {error}")
+    if not metrics:
+        raise UserError("none of the metrics can be had: " + "; ".join(f"{n}: {why}" for n, why in left_out.items()))
+    return Built(tuple(metrics), left_out)
+
+
+def _measure(
+    plan: Plan,
+    metrics: Sequence[tuple[MetricSpec, Metric]],
+    device: torch.device,
+    log: Log,
+    total: int,
+    watch: Watch,
+    stopped: Callable[[], bool],
+) -> tuple[Keys, dict[str, Account]] | None:
+    """Figures of every output that has none yet, pair by pair, into the log; None if it was stopped.
+
+    Returns:
+        The key of each case ``(methods, pairs)``, 0 where there is none, and an account of each method.
+    """
+    keys, accounts = array("Q"), {method.name: Account() for method in plan.methods}
+    for done, pair in enumerate(read(plan.pairs)):
+        if stopped():
+            return None
+        watch(pair.id, done, total)
+        images = Images(pair, device)
+        for method in plan.methods:
+            keys.append(_measure_one(pair, method, images, metrics, log, accounts[method.name]))
+    return np.frombuffer(keys, np.uint64).reshape(-1, len(plan.methods)).T, accounts
+
+
+def _measure_one(
+    pair: Pair,
+    method: Method,
+    images: Images,
+    metrics: Sequence[tuple[MetricSpec, Metric]],
+    log: Log,
+    account: Account,
+) -> int:
+    """The key of a case whose figures are in the log now, or 0 if it has none."""
+    output = method.find(pair.id)
+    if output is None:
+        account.missing += 1
+        account.note(pair.id, "no output")
+        return 0
+    try:
+        name = key(pair, method, output)
+        if name not in log:
+            network = network_of(output)
+            figures, why = figures_of(images.case(output), metrics)
+            record = {"method": method.name, "id": pair.id, "figures": figures}
+            record |= {"why": why} if why else {}
+            record |= {"optimised": asdict(network)} if network else {}
+            log.add(name, record)
+    except PictureError as error:
+        account.broken += 1
+        account.note(pair.id, one_line(str(error)))
+        return 0
+    account.measured += 1
+    return name
+
+
+@torch.no_grad()
+def figures_of(
+    case: Case | Iterator[Case], metrics: Sequence[tuple[MetricSpec, Metric]]
+) -> tuple[dict[str, Value], dict[str, str]]:
+    """Every figure of a case, or of a set of them, None where there is none, and why some could not be taken."""
+    values: dict[str, Value] = {}
+    why: dict[str, str] = {}
+    for spec, metric in metrics:
+        try:
+            values[spec.name] = _finite(metric.value(case))
+        except Exception as error:  # a plugin's code may raise anything, and one picture must not stop the others
+            values[spec.name], why[spec.name] = None, one_line(f"{type(error).__name__}: {error}")
+    return values, why
+
+
+def _measure_sets(
+    plan: Plan,
+    metrics: Sequence[tuple[MetricSpec, Metric]],
+    device: torch.device,
+    log: Log,
+    keys: Keys,
+    watch: Watch,
+    stopped: Callable[[], bool],
+) -> Mapping[tuple[str, str], Mapping[str, Any]] | None:
+    """(metric, method) -> the figure of its set, of how many cases and why not; None if it was stopped."""
+    wanted: dict[int, tuple[str, str]] = {}
+    done = 0
+    for spec, metric in metrics:
+        for row, method in enumerate(plan.methods):
+            watch(f"{spec.name} of {method.name}", done, len(metrics) * len(plan.methods))
+            done += 1
+            chosen = chosen_pairs(plan.pairs, keys[row], spec.most)
+            name = key_of(spec.name, method.name, *(number for _, number in chosen))
+            wanted[name] = (spec.name, method.name)
+            if name not in log:
+                cases = _cases(method, [pair for pair, _ in chosen], device, stopped)
+                figures, why = figures_of(cases, [(spec, metric)])
+                if stopped():
+                    return None
+                told = {"value": figures[spec.name], "cases": len(chosen), "why": why.get(spec.name, "")}
+                log.add(name, {"metric": spec.name, "method": method.name, **told})
+    return {wanted[name]: record for name, record in log if name in wanted}
+
+
+def chosen_pairs(manifest: Path, keys: NDArray[np.uint64], most: int) -> list[tuple[Pair, int]]:
+    """At most so many of the pairs whose key is not 0, with it: those whose ids have the smallest hashes, by hash.
+
+    The same pairs in the same order, whatever the order of the manifest.
+    """
+    there = ((key_of(pair.id), pair, int(number)) for pair, number in zip(read(manifest), keys, strict=True) if number)
+    return [(pair, number) for _, pair, number in heapq.nsmallest(most, there, key=lambda found: found[0])]
+
+
+def _cases(method: Method, pairs: Sequence[Pair], device: torch.device, stopped: Callable[[], bool]) -> Iterator[Case]:
+    for pair in pairs:
+        output = method.find(pair.id)
+        if stopped() or output is None:
+            return
+        yield Images(pair, device).case(output)
+
+
+def _finite(value: float) -> Value:
+    value = float(value)
+    return value if math.isfinite(value) else None

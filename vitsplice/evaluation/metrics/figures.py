@@ -1,0 +1,49 @@
+"""The independent figures of `vitsplice.figures` as metrics."""
+
+from __future__ import annotations
+
+from vitsplice.contracts import Case, Metric, MetricContext
+from vitsplice.errors import VitspliceError
+from vitsplice.figures import CNN, SIZE, figure
+
+
+def gradient_ssim(context: MetricContext) -> Metric:
+    """1 - SSIM of the size of the gradients of lightness."""
+    return _without_network("gradient-ssim", context)
+
+
+def lab_patches(context: MetricContext) -> Metric:
+    """Sliced Wasserstein distance of 7x7 Lab patches."""
+    return _without_network("lab-patches", context)
+
+
+def cnn_self_similarity(context: MetricContext) -> Metric:
+    """Mean squared difference of the self-similarity of the CNN's last map."""
+    return _with_network("cnn-self-similarity", context, {"facet": "map", "layer": -1})
+
+
+def cnn_statistics(context: MetricContext) -> Metric:
+    """Distance of each channel's mean and spread, over all maps of the CNN."""
+    return _with_network("cnn-statistics", context, {"facet": "map", "layer": "all"})
+
+
+def _without_network(name: str, context: MetricContext) -> Metric:
+    """A figure of pixels; it takes the CNN's picture size where there is one, as `vitsplice measure` does."""
+    try:
+        cnn = context.load(CNN)
+    except VitspliceError:
+        cnn = None
+    rounded = cnn.info.multiple if cnn else 1
+    return Metric(
+        lambda case: figure(name, case.structure, case.appearance, case.output, cnn).value,
+        facts={"shorter_side": SIZE, "rounded_to": rounded},
+    )
+
+
+def _with_network(name: str, context: MetricContext, facts: dict[str, object]) -> Metric:
+    cnn = context.load(CNN)
+
+    def value(case: Case) -> float:
+        return figure(name, case.structure, case.appearance, case.output, cnn).value
+
+    return Metric(value, (cnn.info,), {**facts, "shorter_side": SIZE})

@@ -1,0 +1,48 @@
+"""Kernel inception distance (Binkowski et al. 2018, "Demystifying MMD GANs"), with a small CNN's features."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from vitsplice.contracts import Case, FeatureRequest, Metric, MetricContext
+from vitsplice.evaluation.metrics.features import facts, global_feature
+from vitsplice.figures import CNN, SIZE
+
+POOLED = FeatureRequest("pooled")
+
+
+def kid(context: MetricContext) -> Metric:
+    """Between the outputs and the appearance images of a set of cases; NaN for fewer than two."""
+    cnn = context.load(CNN)
+
+    def value(cases: Iterable[Case]) -> float:
+        made, wanted = [], []
+        for case in cases:
+            made.append(global_feature(cnn, POOLED, case.output, SIZE).cpu())
+            wanted.append(global_feature(cnn, POOLED, case.appearance, SIZE).cpu())
+        return mmd2(torch.cat(made), torch.cat(wanted)) if len(made) > 1 else float("nan")
+
+    return Metric(value, (cnn.info,), facts(POOLED, SIZE, kernel="(x.y / D + 1)^3", estimator="unbiased"))
+
+
+def mmd2(one: Tensor, two: Tensor) -> float:
+    """Unbiased estimate of the squared maximum mean discrepancy with the kernel ``(x.y / D + 1)^3``.
+
+    Args:
+        one, two: samples ``(M, D)`` and ``(N, D)``, at least two each. May be a little below 0.
+    """
+    one, two = one.double(), two.double()
+    return float(_within(one) + _within(two) - 2 * _kernel(one, two).mean())
+
+
+def _kernel(one: Tensor, two: Tensor) -> Tensor:
+    return (one @ two.T / one.shape[1] + 1) ** 3
+
+
+def _within(sample: Tensor) -> Tensor:
+    """The mean of the kernel over all pairs of different samples."""
+    values, number = _kernel(sample, sample), len(sample)
+    return (values.sum() - values.diagonal().sum()) / (number * (number - 1))

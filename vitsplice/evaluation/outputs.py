@@ -1,0 +1,100 @@
+"""Where a method's outputs are: pictures, run folders, or the runs of a batch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vitsplice.errors import PictureError, UserError
+from vitsplice.text import printable
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+OUTPUT, RUN, BATCH = "output.png", "run.json", "batch.json"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,39}")
+
+LAYOUT = f"FOLDER/ID{{{','.join(SUFFIXES)}}}, FOLDER/ID/{OUTPUT}, or a folder of `vitsplice batch`"
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method: a name, and the folder that its outputs lie in."""
+
+    name: str
+    folder: Path
+
+    def find(self, pair: str) -> Path | None:
+        """The output for a pair's id, or None if there is none."""
+        shard = hashlib.sha256(pair.encode()).hexdigest()[:3]  # of `vitsplice batch`
+        places = [self.folder / f"{pair}{suffix}" for suffix in SUFFIXES]
+        places += [self.folder / pair / OUTPUT, self.folder / shard / pair / OUTPUT]
+        return next((place for place in places if place.is_file()), None)
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network by its name and the digest of its weights, "" if that is not known."""
+
+    name: str
+    sha256: str = ""
+
+    def same(self, other: Network) -> bool:
+        """Whether both are the same network: the same weights, or the same name where a digest is not known."""
+        return self.sha256 == other.sha256 if self.sha256 and other.sha256 else self.name == other.name
+
+
+def method(given: str) -> Method:
+    """The method that NAME=FOLDER means; of a batch with one variant it is that one.
+
+    Raises:
+        UserError: saying what is wrong with it.
+    """
+    name, equals, folder = given.partition("=")
+    shown = printable(given)
+    if not equals or not NAME.fullmatch(name) or not folder:
+        raise UserError(
+            f"'{shown}' is no method; give NAME=FOLDER, the name of letters, digits and . _ + - (at most 40)"
+        )
+    path = Path(folder)
+    if not path.is_dir():
+        raise UserError(f"method {name}: {printable(folder)} is no folder; its outputs are looked for in {LAYOUT}")
+    if (path / BATCH).is_file():
+        variants = sorted(_read(path / BATCH).get("variants", {}))
+        if len(variants) != 1:
+            some = ", ".join(map(printable, variants[:8])) or "none"
+            raise UserError(
+                f"method {name}: {printable(folder)} is a batch of {len(variants)} variants ({some}); "
+                f"give each as a method of its own, such as NAME={printable(os.path.join(folder, *variants[:1]))}"
+            )
+        path = path / variants[0]
+    return Method(name, path)
+
+
+def network_of(output: Path) -> Network | None:
+    """The backbone that a run optimised, from its record; None where an output has none.
+
+    Raises:
+        PictureError: if the run was not finished.
+    """
+    if output.name != OUTPUT:
+        return None
+    facts = _read(output.parent / RUN)
+    if facts.get("finished") is False:
+        raise PictureError(f"{printable(str(output))} is of a run that was not finished; resume it")
+    backbone = facts.get("backbone")
+    if not isinstance(backbone, dict) or not isinstance(backbone.get("name"), str):
+        return None
+    return Network(backbone["name"], str(backbone.get("sha256") or ""))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A JSON object, empty if there is none that can be read."""
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return facts if isinstance(facts, dict) else {}

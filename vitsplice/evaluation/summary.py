@@ -1,0 +1,231 @@
+"""What the figures of all pairs say of each method."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from vitsplice.contracts import Metric, MetricSpec
+from vitsplice.evaluation.cases import Account
+from vitsplice.evaluation.log import Keys, Log, Places
+from vitsplice.evaluation.outputs import Method, Network
+from vitsplice.evaluation.own import Own, optimised_by
+from vitsplice.evaluation.own import own as own_of
+from vitsplice.evaluation.plan import Built, Plan
+from vitsplice.evaluation.statistics import Column, Difference, Mean, holm, mean_ranks, mean_with_interval, paired
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A method by one figure.
+
+    Args:
+        mean: with its interval; of a set, the figure itself without one, and of how many cases.
+        rank: the mean over the pairs that all methods have; of a set, by the figure.
+        own: whether the method optimised the network of the figure.
+        without: measured outputs that have no such figure.
+        why: the first of them has none.
+    """
+
+    mean: Mean
+    rank: float
+    own: Own
+    without: int
+    why: str
+
+
+@dataclass(frozen=True)
+class Test:
+    """Two methods by one figure, on the pairs that both have; ``adjusted`` is Holm's p over pairs of methods."""
+
+    one: str
+    two: str
+    difference: Difference
+    adjusted: float
+
+
+@dataclass(frozen=True)
+class Figures:
+    """One figure of all methods."""
+
+    spec: MetricSpec
+    metric: Metric
+    standings: Mapping[str, Standing]
+    tests: tuple[Test, ...]
+
+    @property
+    def best(self) -> list[str]:
+        """The methods whose mean is best; none where there is only one method."""
+        means = {name: one.mean.mean for name, one in self.standings.items() if math.isfinite(one.mean.mean)}
+        if len(self.standings) < 2 or not means:
+            return []
+        top = (max if self.spec.better == "higher" else min)(means.values())
+        return [name for name, mean in means.items() if mean == top]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What there is to say.
+
+    Args:
+        pairs: how many are in the manifest.
+        accounts: method -> how many outputs there are.
+        optimised: method -> networks that it optimised; empty if none, None if that is not known.
+        figures: by metric.
+        ranks: method -> mean over figures of its rank; NaN if there are none.
+        left_out: metric -> why.
+    """
+
+    pairs: int
+    accounts: Mapping[str, Account]
+    optimised: Mapping[str, tuple[Network, ...] | None]
+    figures: Mapping[str, Figures]
+    ranks: Mapping[str, float]
+    left_out: Mapping[str, str]
+
+    def plain(self) -> dict[str, Any]:
+        """As data for JSON; what there is not is None."""
+        found: dict[str, Any] = _plain(
+            {
+                "pairs": self.pairs,
+                "methods": {
+                    name: {
+                        **asdict(account),
+                        "optimised": _networks(self.optimised[name]),
+                        "mean_rank": self.ranks[name],
+                    }
+                    for name, account in self.accounts.items()
+                },
+                "metrics": {name: _figures(one) for name, one in self.figures.items()},
+                "left_out": dict(self.left_out),
+            }
+        )
+        return found
+
+
+def summarise(
+    plan: Plan,
+    built: Built,
+    log: Log,
+    keys: Keys,
+    accounts: Mapping[str, Account],
+    sets: Mapping[tuple[str, str], Mapping[str, Any]],
+) -> Summary:
+    """Everything there is to say, reading the log once for each figure.
+
+    Args:
+        plan: what was evaluated.
+        built: the metrics.
+        log: the figures of every output.
+        keys: of each case ``(methods, pairs)``, 0 where there is none.
+        accounts: of each method.
+        sets: (metric, method) -> the figure of its set.
+    """
+    places = log.places(keys.ravel())
+    optimised = optimised_by(plan, log, places, keys.shape[1])
+    names = [method.name for method in plan.methods]
+    figures = {}
+    for spec, metric in built.metrics:
+        own = {name: own_of(metric, optimised[name]) for name in names}
+        if spec.over == "pair":
+            table, why = columns(log, places, spec.name, keys.shape)
+            figures[spec.name] = _of_pairs(spec, metric, plan.methods, table, keys != 0, why, own)
+        else:
+            figures[spec.name] = _of_sets(spec, metric, {name: sets[spec.name, name] for name in names}, own)
+    ranks = {}
+    for name in names:
+        found = [one.standings[name].rank for one in figures.values() if math.isfinite(one.standings[name].rank)]
+        ranks[name] = float(np.mean(found)) if found else math.nan
+    return Summary(keys.shape[1], accounts, optimised, figures, ranks, built.left_out)
+
+
+def columns(log: Log, places: Places, name: str, shape: tuple[int, ...]) -> tuple[Column, dict[int, str]]:
+    """One figure of all outputs, NaN where there is none, ``(methods, pairs)``; and method -> the first reason why."""
+    flat = np.full(shape[0] * shape[1], np.nan)
+    why: dict[int, str] = {}
+    for place, (_, record) in zip(places, log, strict=True):
+        if place < 0:
+            continue
+        value = record["figures"].get(name)
+        flat[int(place)] = math.nan if value is None else value
+        if reason := record.get("why", {}).get(name):
+            why.setdefault(int(place) // shape[1], reason)
+    return flat.reshape(shape), why
+
+
+def _of_pairs(
+    spec: MetricSpec,
+    metric: Metric,
+    methods: tuple[Method, ...],
+    table: Column,
+    there: np.ndarray[Any, np.dtype[np.bool_]],
+    why: Mapping[int, str],
+    own: Mapping[str, Own],
+) -> Figures:
+    ranks = mean_ranks(table, higher=spec.better == "higher") if len(methods) > 1 else np.full(1, np.nan)
+    standings = {}
+    for row, method in enumerate(methods):
+        mean = mean_with_interval(table[row])
+        without = int(there[row].sum()) - mean.n
+        standings[method.name] = Standing(mean, float(ranks[row]), own[method.name], without, why.get(row, ""))
+    both = list(combinations(range(len(methods)), 2))
+    differences = [paired(table[one], table[two]) for one, two in both]
+    adjusted = holm([difference.p for difference in differences])
+    tests = tuple(
+        Test(methods[one].name, methods[two].name, difference, p)
+        for (one, two), difference, p in zip(both, differences, adjusted, strict=True)
+    )
+    return Figures(spec, metric, standings, tests)
+
+
+def _of_sets(
+    spec: MetricSpec, metric: Metric, found: Mapping[str, Mapping[str, Any]], own: Mapping[str, Own]
+) -> Figures:
+    values = {name: math.nan if one["value"] is None else one["value"] for name, one in found.items()}
+    table = np.array(list(values.values()))[:, None]
+    ranks = mean_ranks(table, higher=spec.better == "higher") if len(values) > 1 else np.full(1, np.nan)
+    standings = {
+        name: Standing(
+            Mean(value, math.nan, math.nan, found[name]["cases"], ""),
+            float(rank), own[name], int(math.isnan(value)), found[name]["why"],
+        )
+        for (name, value), rank in zip(values.items(), ranks, strict=True)
+    }  # fmt: skip
+    return Figures(spec, metric, standings, ())
+
+
+def _figures(one: Figures) -> dict[str, Any]:
+    spec, metric = one.spec, one.metric
+    return {
+        "summary": spec.summary,
+        "better": spec.better,
+        "over": spec.over,
+        "against": spec.against,
+        "networks": [{"name": info.name, "sha256": info.sha256} for info in metric.networks],
+        "facts": dict(metric.facts),
+        "best": one.best,
+        "methods": {
+            name: asdict(s.mean) | {"rank": s.rank, "own_network": s.own, "without": s.without, "why": s.why}
+            for name, s in one.standings.items()
+        },
+        "tests": [
+            {"one": test.one, "two": test.two, **asdict(test.difference), "p_holm": test.adjusted} for test in one.tests
+        ],
+    }
+
+
+def _networks(found: tuple[Network, ...] | None) -> Any:
+    return "not known" if found is None else [asdict(network) for network in found]
+
+
+def _plain(data: Any) -> Any:
+    if isinstance(data, Mapping):
+        return {str(name): _plain(value) for name, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_plain(value) for value in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data
