@@ -65,6 +65,7 @@ def test_save_leaves_every_artifact_and_does_not_overwrite(pair, tmp_path):
         "run.json",
         "losses.csv",
         "losses.png",
+        "report.html",
     }
     facts = json.loads((out / "run.json").read_text())
     assert facts["finished"] is True

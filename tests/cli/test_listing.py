@@ -18,13 +18,13 @@ def test_backbones_by_a_part_of_their_name(vitsplice):
     }
 
 
-@pytest.mark.parametrize(("pattern", "names"), [("*unet", ["unet", "residual-unet"]), ("p*", ["pixels", "pyramid"])])
+@pytest.mark.parametrize(("pattern", "names"), [("*unet", ["unet", "residual-unet"]), ("p*", ["pixels", "prior", "pyramid"])])
 def test_wildcards(vitsplice, pattern, names):
     found = json.loads(vitsplice("list", "generators", "--filter", pattern, "--json").stdout)
     assert [row["name"] for row in found] == names
 
 
-@pytest.mark.parametrize("kind", ["backbones", "losses", "generators", "presets"])
+@pytest.mark.parametrize("kind", ["backbones", "losses", "generators", "metrics", "presets", "executors"])
 def test_every_kind_has_a_table(vitsplice, kind):
     done = vitsplice("list", kind)
     assert done.returncode == 0

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
+from typing import Any
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
 from vitsplice.cli import plugins as command
-from vitsplice.contracts import BackboneSpec
 from vitsplice.plugins import Catalogue, PluginRecord
 
 
 def made(*records: PluginRecord, conflicts: dict[tuple[str, str], tuple[str, ...]] | None = None) -> Catalogue:
-    backbones: dict[str, BackboneSpec] = {}
-    return Catalogue(records, backbones, {}, {}, {}, {}, conflicts or {}, {})
+    empty: dict[str, Any] = {field.name: {} for field in fields(Catalogue) if field.name != "plugins"}
+    return Catalogue(records, **empty | {"conflicts": conflicts or {}})
 
 
 def shown(known: Catalogue, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str:

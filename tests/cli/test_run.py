@@ -155,6 +155,7 @@ def test_no_temporary_files_are_left(vitsplice, png, tmp_path):
         "run.json",
         "losses.csv",
         "losses.png",
+        "report.html",
         "previews",
         "step-000002.png",
         "step-000004.png",

@@ -24,6 +24,7 @@ def test_a_good_plugin_gives_all_it_lists(shelf: Shelf) -> None:
             "losses": ("gram",),
             "generators": ("kiting",),
             "presets": ("painting",),
+            "metrics": ("blueness",),
             "executors": ("crowd",),
             "commands": ("paint",),
         },
