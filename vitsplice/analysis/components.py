@@ -68,7 +68,7 @@ def components(pictures: Sequence[Features], of: Of = "self-similarity", number:
 
 
 def _like_self_similarity(directions: Tensor) -> Tensor:
-    """Rows ``(N, D)`` with the same scalar products, and so the same components, as those of ``X X^T``, of X ``(N, D)``.
+    """Rows ``(N, D)`` with the scalar products, and so the components, of those of ``X X^T``; X is ``(N, D)``.
 
     ``(X X^T)(X X^T)^T = X (X^T X) X^T``, and a square root of the middle factor is cheap where N is large.
     """
