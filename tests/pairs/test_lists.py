@@ -56,7 +56,11 @@ def test_frames_in_their_order_with_masks(folder):
     ]
     (folder / "transforms.json").write_text(json.dumps({"camera_angle_x": 0.7, "frames": listed}))
     found, masks = frames(folder / "transforms.json")
-    assert [path.relative_to(folder).as_posix() for path in found] == ["train/r_1.jpg", "train/r_0.png", "train/r_9.png"]
+    assert [path.relative_to(folder).as_posix() for path in found] == [
+        "train/r_1.jpg",
+        "train/r_0.png",
+        "train/r_9.png",
+    ]
     assert masks == {folder / "train/r_0.png": folder / "mask.png"}
 
 

@@ -16,7 +16,11 @@ MANY = Group(*[tuple(Path(f"{number}.jpg") for number in range(30))] * 2)
 
 def test_all_but_itself():
     chosen = dict(every(Group(*[paths("a", "b", "c")] * 2)))
-    assert chosen == {Path("a"): [Path("b"), Path("c")], Path("b"): [Path("a"), Path("c")], Path("c"): [*paths("a", "b")]}
+    assert chosen == {
+        Path("a"): [Path("b"), Path("c")],
+        Path("b"): [Path("a"), Path("c")],
+        Path("c"): [*paths("a", "b")],
+    }
 
 
 def test_a_link_to_itself_is_itself(tmp_path):
