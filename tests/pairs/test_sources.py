@@ -61,6 +61,7 @@ def test_two_folders_and_single_pictures(made):
     for arguments, told in (
         ((folder / "s", folder / "empty"), "empty holds no pictures"),
         ((folder / "s", folder / "none"), "none does not exist"),
+        ((folder / "s", folder / "empty/x.txt"), "x.txt is no picture"),
         ((folder / "none",), "none does not exist"),
         ((folder / "one.jpg",), "is one picture"),
         ((folder / "empty/x.txt", folder / "a"), "is a list of pairs"),

@@ -40,7 +40,10 @@ def test_pairs_of_both_forms_and_masks(made):
         (["x/structure.jpg"], r"x has no appearance image: appearance.png"),
         (["x/B/1.jpg"], r"x has no structure image"),
         (["x/structure.jpg", "x/structure.png", "x/appearance.jpg"], r"structure\.\* must be one picture; there are 2"),
-        (["x/A/1.jpg", "x/A/2.jpg", "x/B/1.jpg"], r"A must be one picture; there are 2: 1.jpg, 2.jpg"),
+        (
+            ["x/A/1.jpg", "x/A/2.jpg", "x/B/1.jpg"],
+            r"A must be one picture; there are 2: 1.jpg, 2.jpg; to pair two folders",
+        ),
     ],
 )
 def test_half_a_pair_and_a_choice_are_named(made, files, told):

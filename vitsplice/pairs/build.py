@@ -156,8 +156,8 @@ def _chosen(
     if chosen is not None and not any(appearances for _, _, appearances in chosen):
         pictures = len({path for group in groups for path in (*group.structures, *group.appearances)})
         raise UserError(
-            f"there is nothing to pair in {printable(str(plan.place))}: of {pictures} picture(s), no structure image has "
-            "an appearance image that can be read and is not itself"
+            f"there is nothing to pair in {printable(str(plan.place))}: of {pictures} picture(s), no structure image "
+            "has an appearance image that can be read and is not itself"
         )
     return chosen
 

@@ -9,11 +9,15 @@ from numpy.typing import NDArray
 
 from vitsplice.pairs.looks import BITS, CELLS, Look
 
-NEAR_BITS = 6
+NEAR_BITS = 8
 """Bits in which the hashes of two pictures that look the same may differ."""
 
-NEAR_COLOURS = 8.0
-"""The most that their colours may be apart: the root mean square over cells of the distance in Lab."""
+NEAR_COLOURS = 10.0
+"""The most that their colours may be apart: the root mean square over cells of the distance in Lab.
+
+Both limits were found on 122 wallpapers and 4,367 pieces of them: of 1.3 million couples of pieces with some contrast
+none of different wallpapers is within both (a piece of plain colour is within both of another).
+"""
 
 ROWS = 512
 """Pictures whose distances to all before them are held at a time."""

@@ -27,9 +27,13 @@ def images(place: Path) -> tuple[Path, ...]:
     """The pictures of a folder, or a picture alone. Raises UserError if there is none."""
     if not place.exists():
         raise UserError(f"{printable(str(place))} does not exist")
-    if found := pictures(place) if place.is_dir() else (place,):
-        return found
-    raise UserError(f"{printable(str(place))} holds no pictures; {HINT}")
+    if place.is_dir():
+        if found := pictures(place):
+            return found
+        raise UserError(f"{printable(str(place))} holds no pictures; {HINT}")
+    if place.suffix.lower() in SUFFIXES:
+        return (place,)
+    raise UserError(f"{printable(str(place))} is no picture; {HINT}")
 
 
 def _inside(folder: Path) -> list[Path]:

@@ -101,8 +101,8 @@ def write(path: str | os.PathLike[str], pairs: Iterable[Pair]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, text.encode())
     except UnicodeEncodeError as error:
-        where = printable(text[max(0, error.start - 60) : error.end + 20])
-        raise UserError(f"{path} cannot name a file whose name is not UTF-8: ...{where}; rename it") from error
+        line = text[text.rfind("\n", 0, error.start) + 1 : error.end + 20]
+        raise UserError(f"{path} cannot hold a file name that is not UTF-8, as in {printable(line)!r}") from error
     except OSError as error:
         raise VitspliceError(f"cannot write {path}: {error.strerror or error}") from error
 

@@ -39,7 +39,7 @@ def by_chance(group: Group, most: int, seed: int) -> Iterator[Choice]:
     for structure in group.structures:
         own = places.get(os.path.realpath(structure), len(group.appearances))
         there = len(group.appearances) - (own < len(group.appearances))
-        drawn = chance.sample(range(there), min(most, there))
+        drawn = sorted(chance.sample(range(there), min(most, there)))
         yield structure, [group.appearances[number + (number >= own)] for number in drawn]
 
 

@@ -13,6 +13,8 @@ from vitsplice.text import printable
 RELEASED = {"structure": "A", "appearance": "B"}
 """In the released data: the folder that holds nothing but the picture of that role."""
 
+BOTH = "; to pair two folders of pictures, name both"
+
 
 def pairs(place: Path) -> tuple[Pair, ...]:
     """The pairs in a folder of subfolders, named after them; subfolders without pictures of either role do not count.
@@ -39,15 +41,15 @@ def _pair(folder: Path, ids: Ids) -> Pair | None:
 
 def _picture(folder: Path, role: str) -> Path | None:
     released = folder / RELEASED[role]
-    return _named(folder, role) or (_only(pictures(released), released) if released.is_dir() else None)
+    return _named(folder, role) or (_only(pictures(released), released, BOTH) if released.is_dir() else None)
 
 
 def _named(folder: Path, stem: str) -> Path | None:
     return _only([path for path in pictures(folder) if path.stem == stem], folder / f"{stem}.*")
 
 
-def _only(found: tuple[Path, ...] | list[Path], where: Path) -> Path | None:
+def _only(found: tuple[Path, ...] | list[Path], where: Path, hint: str = "") -> Path | None:
     if len(found) > 1:
         names = ", ".join(printable(path.name) for path in found[:3])
-        raise UserError(f"{printable(str(where))} must be one picture; there are {len(found)}: {names}")
+        raise UserError(f"{printable(str(where))} must be one picture; there are {len(found)}: {names}{hint}")
     return found[0] if found else None
