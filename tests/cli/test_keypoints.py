@@ -41,7 +41,7 @@ def test_stopped_by_a_signal(vitsplice, png, monkeypatch):
     ("arguments", "told"),
     [
         (("empty",), "PairAnnotation"),
-        (("gone.png",), "no picture"),
+        (("gone.png",), "is not there"),
         (("structure.png", "--split", "val"), "no splits"),
         (("structure.png", "--layer", "last"), "whole numbers"),
         (("structure.png", "--facet", "cls"), "no places"),

@@ -19,7 +19,7 @@ def test_a_data_set_is_known_by_its_layout(tmp_path, png):
         (["empty"], {}, "PairAnnotation/SPLIT.*SPLIT_pairs_pf_pascal.csv"),
         (["empty", "empty"], {}, "give one folder"),
         (["empty", "gone.png"], {}, "give one folder"),
-        (["gone.png"], {}, "no picture"),
+        (["gone.png"], {}, "is not there"),
         ([], {"split": "test"}, "no splits"),
         (["two"], {"subset": "small"}, "subset"),
         (["two"], {"split": "x"}, "list of split x"),

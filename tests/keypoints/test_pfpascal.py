@@ -47,6 +47,7 @@ def test_points_of_a_list_for_training_come_from_annotations_and_unseen_ones_are
     ("line", "why"),
     [
         (row("a.jpg", 21, [(1, 2)], [(3, 4)]), "class 21"),
+        (row("a.jpg", "inf", [(1, 2)], [(3, 4)]), "infinity"),
         (row("a.jpg", "cat", [(1, 2)], [(3, 4)]), "cat"),
         (row("a.jpg", 8, [(1, 2)], [(3, 4), (5, 6)]), "1 keypoints in the source and 2"),
         ("a.jpg,b.jpg,8,1;2,3,4;5,6;7", "2 keypoints across and 1 down"),

@@ -52,6 +52,8 @@ FLAWS = {
     "words": (FINE | {"src_kps": [["a", "b"]]}, "is no annotation"),
     "no box": (FINE | {"trg_bndbox": [5, 5, 5, 5]}, "empty"),
     "half a box": (FINE | {"trg_bndbox": [5, 5]}, "is no annotation"),
+    "half a size": (FINE | {"src_imsize": [5]}, "is no annotation"),
+    "huge": (FINE | {"src_kps": [[10**400, 1]]}, "is no annotation"),
     "category": (FINE | {"category": None}, "is no annotation"),
 }
 

@@ -28,7 +28,7 @@ def test_a_picture_given_twice_is_one(png):
 
 
 def test_a_picture_that_is_not_there(tmp_path):
-    with pytest.raises(UserError, match="no picture"):
+    with pytest.raises(UserError, match="is not there"):
         warps.read([tmp_path / "gone.png"])
 
 

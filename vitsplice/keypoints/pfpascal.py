@@ -101,7 +101,7 @@ def _pair(root: Path, number: int, row: Row) -> Pair | Flaw:
         here, there = _keypoints(root, category, names, row)
     except FileNotFoundError as error:
         return Flaw(id_, one_line(str(error)), missing=True)
-    except ValueError as error:
+    except (ValueError, ArithmeticError) as error:
         return Flaw(id_, one_line(str(error)))
     source, target = (View(_picture(root, name)) for name in names)
     return Pair(id_, category, source, target, here, there)

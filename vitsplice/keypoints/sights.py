@@ -72,14 +72,18 @@ class Sights:
         self._load, self._requests, self._size = load, tuple(requests), size
         self._device, self._room = device, room
         self._kept: OrderedDict[View, Sight] = OrderedDict()
+        self._taken = 0
 
     @torch.no_grad()
     def __call__(self, view: View) -> Sight:
         """What is seen of a picture. Raises PictureError if it cannot be read or is not as large as it should be."""
-        sight = self._kept.pop(view, None) or self._look(view)
-        self._kept[view] = sight
-        while len(self._kept) > 2 and sum(kept.bytes for kept in self._kept.values()) > self._room:
-            self._kept.popitem(last=False)
+        if view in self._kept:
+            self._kept.move_to_end(view)
+            return self._kept[view]
+        self._kept[view] = sight = self._look(view)
+        self._taken += sight.bytes
+        while len(self._kept) > 2 and self._taken > self._room:
+            self._taken -= self._kept.popitem(last=False)[1].bytes
         return sight
 
     @cached_property

@@ -64,7 +64,7 @@ def _names(root: Path, split: str, subset: str) -> list[str]:
     if not (root / LAYOUT).is_dir() and subset == SUBSETS[0]:
         return sorted(path.stem for path in (root / PAIRS / split).glob("*.json"))
     try:
-        names = listed.read_text(encoding="utf-8").split()
+        names = [line.strip() for line in listed.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read {printable(str(listed))}, which names the pairs of the split") from error
     return list(dict.fromkeys(names))
@@ -79,7 +79,7 @@ def _pair(root: Path, folder: Path, name: str) -> Pair | Flaw:
         return Flaw(name, f"cannot read {path.name}: {error.strerror or error}", missing=not path.exists())
     except KeyError as error:
         return Flaw(name, f"{path.name} has no {error}")
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, AttributeError, IndexError, ArithmeticError, RecursionError) as error:
         return Flaw(name, one_line(f"{path.name} is no annotation of a pair: {error}"))
 
 

@@ -21,7 +21,7 @@ def read(pictures: Sequence[Path]) -> DataSet:
         UserError: if one of the pictures is no file.
     """
     if missing := [path for path in pictures if not path.is_file()]:
-        raise UserError(f"there is no picture {printable(str(missing[0]))}")
+        raise UserError(f"{printable(str(missing[0]))} is not there; give pictures, or the folder of a data set")
     pictures = tuple(dict.fromkeys(path.absolute() for path in pictures))
     facts = {"warps": list(WARPS), "keypoints": SIDE**2, "pictures": [str(path) for path in pictures]}
 
