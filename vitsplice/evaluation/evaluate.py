@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from vitsplice.api import settings_for
 from vitsplice.contracts import Case, Metric, MetricContext, MetricSpec
 from vitsplice.engine.device import pick_device
-from vitsplice.engine.problem import load_backbone
 from vitsplice.errors import PictureError, UserError, VitspliceError
 from vitsplice.evaluation.cases import Account, Images, key
 from vitsplice.evaluation.gallery import gallery
@@ -105,12 +104,10 @@ def build(plan: Plan, device: torch.device, note: Callable[[str], object]) -> Bu
     """The metrics of a plan. Those whose networks cannot be had are left out; a plugin's may fail in any way."""
     known = catalogue()
     specs = [known.metric(name) for name in dict.fromkeys(plan.metrics)] or list(known.metrics.values())
-    backbone, substitution = load_backbone(settings_for(backbone=plan.backbone).backbone, known)
-    if substitution:
-        note(str(substitution))
-    networks = Networks(known, device)
-    networks.add(backbone)
-    context = MetricContext(networks.load, backbone.info.name, device)
+    if plan.backbone:
+        known.backbone(plan.backbone)  # or the error that says which there are
+    chosen = settings_for(backbone=plan.backbone).backbone
+    context = MetricContext(Networks(known, device, chosen, note).load, chosen.name, device)
     metrics: list[tuple[MetricSpec, Metric]] = []
     left_out: dict[str, str] = {}
     for spec in specs:

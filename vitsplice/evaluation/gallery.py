@@ -125,10 +125,10 @@ def _words(summary: Summary) -> Iterator[Block]:
 def _cases(summary: Summary, names: list[str], cards: list[Card]) -> Iterator[Block]:
     higher = {name: summary.figures[name].spec.better == "higher" for name in names}
     cards = sorted(cards, key=lambda card: _worst_first(card.values[0][0], higher[names[0]]))
-    shown = f"{len(cards):,} of {summary.pairs:,} pairs: " if len(cards) < summary.pairs else ""
-    why = "the worst and the best of each method by each figure; " if shown else "all pairs; "
+    shown = f"{len(cards):,} of {summary.pairs:,} pairs, " if len(cards) < summary.pairs else ""
+    why = "the worst and the best of each method by each figure" if shown else "All pairs"
     yield Heading("Cases")
-    yield Text(f"{shown}{why}the figures of all outputs are in {CSV}.")
+    yield Text(f"{shown}{why}. The figures of all outputs are in {CSV}.")
     yield Cards([*higher.items()], [*summary.accounts], cards)
 
 

@@ -16,7 +16,7 @@ Column = NDArray[np.float64]
 
 LEVEL = 0.95
 RESAMPLES = 10_000
-MOST_RESAMPLED = 20_000
+MOST_RESAMPLED = 10_000
 """A longer column gets the normal interval, which is the same for so many values."""
 
 FEWEST_RANKED = 13

@@ -55,7 +55,7 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class Test:
+class Versus:
     """Two methods by one figure, on the pairs that both have; ``adjusted`` is Holm's p over pairs of methods."""
 
     one: str
@@ -71,7 +71,7 @@ class Figures:
     spec: MetricSpec
     metric: Metric
     standings: Mapping[str, Standing]
-    tests: tuple[Test, ...]
+    tests: tuple[Versus, ...]
 
     @property
     def best(self) -> list[str]:
@@ -198,7 +198,7 @@ def _of_pairs(
     differences = [paired(table[one], table[two]) for one, two in both]
     adjusted = holm([difference.p for difference in differences])
     tests = tuple(
-        Test(methods[one].name, methods[two].name, difference, p)
+        Versus(methods[one].name, methods[two].name, difference, p)
         for (one, two), difference, p in zip(both, differences, adjusted, strict=True)
     )
     return Figures(spec, metric, standings, tests)

@@ -14,7 +14,7 @@ from vitsplice.figures import CNN, SIZE
 
 POOLED = FeatureRequest("pooled")
 
-FEWEST = 10
+FEWEST = 50
 """Of fewer cases the estimate is noise, and none is given."""
 
 
