@@ -46,7 +46,7 @@ def test_another_plan_is_refused_and_forced_keeps_only_figures_that_still_hold(w
         (path / VALUES).touch()
         (path / SETS).touch()
     other = wanted | {part: value}
-    with pytest.raises(OutputExists, match=f"its {part} differs"), folder(path, other, force=False):
+    with pytest.raises(OutputExists, match=f"it differs in {part}"), folder(path, other, force=False):
         pass
     with folder(path, other, force=True):
         assert (path / VALUES).exists() is (path / SETS).exists() is kept

@@ -149,4 +149,4 @@ def _differences(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
     if not there:
         return f"its {PLAN} cannot be read"
     parts = [name for name in wanted if there.get(name) != wanted[name]]
-    return f"its {' and '.join(parts)} {'differs' if len(parts) == 1 else 'differ'}"
+    return f"it differs in {' and '.join(parts)}"

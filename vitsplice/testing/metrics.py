@@ -83,7 +83,8 @@ class MetricContract(Contract):
         shown = list(self._shown(masks=True))
         before = [one.output.clone() for one in shown]
         self._value(self.build(), shown=shown)
-        assert all(torch.equal(one.output, kept) for one, kept in zip(shown, before, strict=True)), "it writes into them"
+        kept = all(torch.equal(one.output, was) for one, was in zip(shown, before, strict=True))
+        assert kept, "it writes into the output"
 
     def test_nothing_is_better_than_the_picture_itself(self) -> None:
         """An output that is the image it is compared with is no worse than another."""
