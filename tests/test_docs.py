@@ -11,7 +11,8 @@ from safetensors.torch import save_file
 from vitsplice import hookspecs
 from vitsplice.backbones.timm import ALIASES
 from vitsplice.builtin import PRESETS
-from vitsplice.testing import BackboneContract, GeneratorContract, LossContract
+from vitsplice.options import complete
+from vitsplice.testing import BackboneContract, GeneratorContract, LossContract, MetricContract
 
 ROOT = Path(__file__).resolve().parents[1]
 README, CONTRIBUTING = ((ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md"))
@@ -54,6 +55,19 @@ def test_the_generator_of_contributing_keeps_its_contract():
     assert not [verdict for verdict in found if verdict.outcome == "broken"]
 
 
+def test_the_metric_of_contributing_keeps_its_contract():
+    spec = spec_of("vitsplice_metrics")
+    found = type("Of", (MetricContract,), {"spec": lambda self: spec}).verdicts()
+    assert not [verdict for verdict in found if verdict.outcome == "broken"]
+
+
+def test_the_executor_of_contributing_is_built():
+    spec = spec_of("vitsplice_executors")
+    for workers, options, expected in ((0, {}, 1), (5, {"most": 2}, 2)):
+        made = spec.build(workers, 3, complete(spec, options))
+        assert (made.workers, made.threads) == (expected, 3)
+
+
 def test_the_backbones_of_contributing_are_built(tmp_path):
     made = spec_of("vitsplice_backbones").build(None)
     assert made.info.name == "mine-vit"
@@ -82,8 +96,8 @@ def test_every_alias_and_preset_is_in_the_readme():
 
 
 def test_every_public_thing_that_can_be_swapped_is_in_contributing():
-    for word in ("backbone", "loss term", "generator", "preset", "command"):
-        assert f"### A {word}" in CONTRIBUTING
+    for word in ("A backbone", "A loss term", "A generator", "A metric", "A preset", "An executor", "A command"):
+        assert f"### {word}" in CONTRIBUTING
 
 
 def test_make_targets_that_the_documents_name_exist():

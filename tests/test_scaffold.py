@@ -71,8 +71,8 @@ def test_what_cannot_be_is_told(tmp_path):
     for name in ("My", "a b", "../up", "a--b", "1st", "class", ""):
         with pytest.raises(UserError, match="cannot be a plugin's name"):
             scaffold.write(name, "loss", tmp_path)
-    with pytest.raises(UserError, match="there are backbone, loss, generator, preset"):
-        scaffold.write("mine", "metric", tmp_path)
+    with pytest.raises(UserError, match="there are backbone, loss, generator, metric, preset"):
+        scaffold.write("mine", "picture", tmp_path)
     scaffold.write("mine", "loss", tmp_path)
     with pytest.raises(OutputExists, match="exists already"):
         scaffold.write("mine", "loss", tmp_path)

@@ -31,6 +31,9 @@ CNN = "efficientnet-lite0-offline"
 FIGURES = ("gradient-ssim", "cnn-self-similarity", "lab-patches", "cnn-statistics")
 NEED_A_CNN = ("cnn-self-similarity", "cnn-statistics")
 
+AKIN = {"gradient-ssim": "edges", "lab-patches": "patches"}
+"""The loss term that optimises the same thing as a figure."""
+
 PATCH, STRIDE, DIRECTIONS, QUANTILES, MOST = 7, 2, 64, 512, 100_000
 
 
@@ -76,9 +79,9 @@ def figure(name: str, structure: Tensor, appearance: Tensor, output: Tensor, cnn
     one, two = (_sized(picture, cnn) for picture in (structure, appearance))
     made = Resize().to(output, (one.shape[-2], one.shape[-1]))
     if name == "gradient-ssim":
-        return Figure(name, gradient_ssim_distance(made, one), "structure", "edges")
+        return Figure(name, gradient_ssim_distance(made, one), "structure", AKIN[name])
     if name == "lab-patches":
-        return Figure(name, patch_distance(made, two), "appearance", "patches")
+        return Figure(name, patch_distance(made, two), "appearance", AKIN[name])
     if cnn is None:
         raise UserError(f"figure '{name}' needs the backbone {CNN}: install the plugin vitsplice-offline")
     if name == "cnn-self-similarity":

@@ -52,6 +52,12 @@ KINDS = {
         "vitsplice run --set generator.name=$name --steps 20",
         "- `$module/network.py`: your network.\n- `$module/__init__.py`: its options.",
     ),
+    "metric": Kind(
+        "MetricContract",
+        {"__init__.py": "metric.py.txt"},
+        "vitsplice evaluate METHOD=FOLDER --pairs PAIRS.csv --metric $name",
+        "- `$module/__init__.py`: the distance, and what is said of it in `MetricSpec`.",
+    ),
     "preset": Kind(
         "PresetContract",
         {"__init__.py": "preset.py.txt", "$name.yaml": "preset.yaml.txt"},

@@ -18,7 +18,9 @@ def test_backbones_by_a_part_of_their_name(vitsplice):
     }
 
 
-@pytest.mark.parametrize(("pattern", "names"), [("*unet", ["unet", "residual-unet"]), ("p*", ["pixels", "prior", "pyramid"])])
+@pytest.mark.parametrize(
+    ("pattern", "names"), [("*unet", ["unet", "residual-unet"]), ("p*", ["pixels", "prior", "pyramid"])]
+)
 def test_wildcards(vitsplice, pattern, names):
     found = json.loads(vitsplice("list", "generators", "--filter", pattern, "--json").stdout)
     assert [row["name"] for row in found] == names

@@ -3,7 +3,7 @@
 import pytest
 
 from vitsplice.plugins import catalogue
-from vitsplice.testing import BackboneContract, GeneratorContract, LossContract, PresetContract
+from vitsplice.testing import BackboneContract, GeneratorContract, LossContract, MetricContract, PresetContract
 
 pytestmark = pytest.mark.real  # slow
 
@@ -21,6 +21,7 @@ OURS = catalogue().plugins[0].gives
 of_all(BackboneContract, ["tiny-vit", "tiny-cnn"])
 of_all(GeneratorContract, OURS["generators"])
 of_all(LossContract, OURS["losses"])
+of_all(MetricContract, OURS["metrics"])
 of_all(PresetContract, OURS["presets"])
 
 

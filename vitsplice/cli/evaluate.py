@@ -55,7 +55,7 @@ def evaluate(
     from vitsplice.cli.progress import PLAIN_EVERY, Parts
     from vitsplice.evaluation.evaluate import evaluate
     from vitsplice.evaluation.outputs import method
-    from vitsplice.evaluation.plan import Plan
+    from vitsplice.evaluation.plan import GALLERY, Plan
 
     plan = Plan(pairs, tuple(map(method, methods)), tuple(metric or ()), backbone, device, _optimised(optimised or []))
     with Interrupt() as interrupt, Parts(PLAIN_EVERY) as parts:
@@ -67,7 +67,7 @@ def evaluate(
         typer.echo(json.dumps(summary.plain(), indent=2))
         return
     _show(summary)
-    typer.echo(out / "summary.md")
+    typer.echo(out / GALLERY)
 
 
 def _optimised(given: list[str]) -> dict[str, str]:
@@ -94,5 +94,7 @@ def _show(summary: Summary) -> None:
     for row in tables.rows(summary):
         table.add_row(*(Text(cell) for cell in row))
     Console().print(table)
+    for warning in tables.warnings(summary):
+        typer.echo(f"WARNING: {one_line(warning)}", err=True)
     for note in tables.notes(summary):
         typer.echo(f"note: {one_line(note)}", err=True)

@@ -20,7 +20,7 @@ MARKS = {"kept": "ok", "broken": "BROKEN", "not checked": "-"}
 @plugin.command()
 def new(
     name: Annotated[str, typer.Argument(help="Of the part and of the plugin: lower case, digits, dashes.")],
-    kind: Annotated[str, typer.Option(help="backbone, loss, generator or preset.")],
+    kind: Annotated[str, typer.Option(help="backbone, loss, generator, metric or preset.")],
     folder: Annotated[Path, typer.Option(help="Where the new folder vitsplice-NAME goes.")] = Path(),
 ) -> None:
     """Write a complete plugin that can be installed and passes its own tests."""
@@ -59,6 +59,7 @@ def _verdicts(kind: str, name: str) -> list[Verdict]:
         testing.BackboneContract,
         testing.LossContract,
         testing.GeneratorContract,
+        testing.MetricContract,
         testing.PresetContract,
         testing.ExecutorContract,
     )
@@ -71,7 +72,7 @@ def _parts(name: str) -> list[tuple[str, str]]:
     from vitsplice.errors import UserError
     from vitsplice.plugins import catalogue
 
-    known, kinds = catalogue(), ("backbones", "losses", "generators", "presets", "executors")
+    known, kinds = catalogue(), ("backbones", "losses", "generators", "metrics", "presets", "executors")
     named = [(kind, name) for kind in kinds if name in getattr(known, kind)]
     given = [record for record in known.plugins if name in (record.name, record.distribution)]
     for record in given:

@@ -19,6 +19,9 @@ from vitsplice.text import printable
 
 EXAMPLES = 5
 
+LONGEST = 8
+"""No picture may be so many times as long as it is wide: networks look at all of it, with a shorter side of 448 px."""
+
 
 @dataclass
 class Account:
@@ -51,10 +54,17 @@ class Images:
     def case(self, output: Path) -> Case:
         """The case of an output. Raises PictureError if a picture cannot be read or a mask does not fit."""
         if self._read is None:
-            self._read = {name: read(path).pixels.to(self._device) for name, path in self._pair.pictures.items()}
+            pictures = {name: self._picture(path) for name, path in self._pair.pictures.items()}
             for image in ("structure", "appearance"):
-                self._make_mask(image, self._read)
-        return Case(self._pair.id, output=read(output).pixels.to(self._device), **self._read)
+                self._make_mask(image, pictures)
+            self._read = pictures
+        return Case(self._pair.id, output=self._picture(output), **self._read)
+
+    def _picture(self, path: Path) -> Tensor:
+        pixels = read(path).pixels
+        if max(pixels.shape[-2:]) > LONGEST * min(pixels.shape[-2:]):
+            raise PictureError(f"{printable(str(path))} is more than {LONGEST} times as long as it is wide")
+        return pixels.to(self._device)
 
     def _make_mask(self, image: str, pictures: dict[str, Tensor]) -> None:
         name = f"{image}_mask"

@@ -18,18 +18,20 @@ from numpy.typing import NDArray
 from vitsplice.api import settings_for
 from vitsplice.contracts import Case, Metric, MetricContext, MetricSpec
 from vitsplice.engine.device import pick_device
-from vitsplice.engine.problem import load_backbone
 from vitsplice.errors import PictureError, UserError, VitspliceError
 from vitsplice.evaluation.cases import Account, Images, key
+from vitsplice.evaluation.gallery import gallery
 from vitsplice.evaluation.log import Keys, Log, key_of
 from vitsplice.evaluation.networks import Networks
-from vitsplice.evaluation.outputs import LAYOUT, Method, network_of
-from vitsplice.evaluation.plan import SETS, VALUES, Built, Plan, folder, told
+from vitsplice.evaluation.outputs import LAYOUT, Method
+from vitsplice.evaluation.own import of_run
+from vitsplice.evaluation.plan import GALLERY, SETS, VALUES, Built, Plan, folder, told
 from vitsplice.evaluation.report import write
 from vitsplice.evaluation.summary import Summary, summarise
-from vitsplice.pairs import read
+from vitsplice.pairs import count, read
 from vitsplice.pairs.manifest import Pair
 from vitsplice.plugins import catalogue
+from vitsplice.report import folder as folders
 from vitsplice.text import one_line, printable
 
 Watch = Callable[[str, int, int], object]
@@ -69,20 +71,26 @@ def evaluate(
             return None
         watch("summary", total, total)
         summary = summarise(plan, built, log, keys, accounts, whole)
-        write(path, plan, summary, log, keys)
+        write(path, summary, log, keys)
+        page = gallery(plan, summary, log, keys, watch, stopped)
+        if page is None:
+            return None
+        folders.write(path, {GALLERY: page.encode()})
         return summary
 
 
 def _count(plan: Plan) -> int:
     """How many pairs there are. Raises UserError if there is none, or a method has no output for any."""
-    total, without = 0, dict.fromkeys(plan.methods)
-    for pair in read(plan.pairs):
-        total += 1
+    total = count(plan.pairs)
+    if not total:
+        raise UserError(f"{printable(str(plan.pairs))} has no pairs")
+    without = dict.fromkeys(plan.methods)
+    for pair in read(plan.pairs, unique=False):
         for method in list(without):
             if method.find(pair.id):
                 del without[method]
-    if not total:
-        raise UserError(f"{printable(str(plan.pairs))} has no pairs")
+        if not without:
+            break
     if without:
         method = next(iter(without))
         raise UserError(
@@ -96,12 +104,10 @@ def build(plan: Plan, device: torch.device, note: Callable[[str], object]) -> Bu
     """The metrics of a plan. Those whose networks cannot be had are left out; a plugin's may fail in any way."""
     known = catalogue()
     specs = [known.metric(name) for name in dict.fromkeys(plan.metrics)] or list(known.metrics.values())
-    backbone, substitution = load_backbone(settings_for(backbone=plan.backbone).backbone, known)
-    if substitution:
-        note(str(substitution))
-    networks = Networks(known, device)
-    networks.add(backbone)
-    context = MetricContext(networks.load, backbone.info.name, device)
+    if plan.backbone:
+        known.backbone(plan.backbone)  # or the error that says which there are
+    chosen = settings_for(backbone=plan.backbone).backbone
+    context = MetricContext(Networks(known, device, chosen, note).load, chosen.name, device)
     metrics: list[tuple[MetricSpec, Metric]] = []
     left_out: dict[str, str] = {}
     for spec in specs:
@@ -131,7 +137,7 @@ def _measure(
         The key of each case ``(methods, pairs)``, 0 where there is none, and an account of each method.
     """
     keys, accounts = array("Q"), {method.name: Account() for method in plan.methods}
-    for done, pair in enumerate(read(plan.pairs)):
+    for done, pair in enumerate(read(plan.pairs, unique=False)):
         if stopped():
             return None
         watch(pair.id, done, total)
@@ -158,11 +164,11 @@ def _measure_one(
     try:
         name = key(pair, method, output)
         if name not in log:
-            network = network_of(output)
+            optimised = of_run(output)
             figures, why = figures_of(images.case(output), metrics)
             record = {"method": method.name, "id": pair.id, "figures": figures}
             record |= {"why": why} if why else {}
-            record |= {"optimised": asdict(network)} if network else {}
+            record |= {"optimised": asdict(optimised)} if optimised else {}
             log.add(name, record)
     except PictureError as error:
         account.broken += 1
@@ -182,6 +188,8 @@ def figures_of(
     for spec, metric in metrics:
         try:
             values[spec.name] = _finite(metric.value(case))
+        except VitspliceError as error:
+            values[spec.name], why[spec.name] = None, one_line(str(error))
         except Exception as error:  # a plugin's code may raise anything, and one picture must not stop the others
             values[spec.name], why[spec.name] = None, one_line(f"{type(error).__name__}: {error}")
     return values, why
@@ -197,15 +205,13 @@ def _measure_sets(
     stopped: Callable[[], bool],
 ) -> Mapping[tuple[str, str], Mapping[str, Any]] | None:
     """(metric, method) -> the figure of its set, of how many cases and why not; None if it was stopped."""
-    wanted: dict[int, tuple[str, str]] = {}
-    done = 0
+    found, done = {}, 0
     for spec, metric in metrics:
         for row, method in enumerate(plan.methods):
             watch(f"{spec.name} of {method.name}", done, len(metrics) * len(plan.methods))
             done += 1
             chosen = chosen_pairs(plan.pairs, keys[row], spec.most)
             name = key_of(spec.name, method.name, *(number for _, number in chosen))
-            wanted[name] = (spec.name, method.name)
             if name not in log:
                 cases = _cases(method, [pair for pair, _ in chosen], device, stopped)
                 figures, why = figures_of(cases, [(spec, metric)])
@@ -213,7 +219,8 @@ def _measure_sets(
                     return None
                 told = {"value": figures[spec.name], "cases": len(chosen), "why": why.get(spec.name, "")}
                 log.add(name, {"metric": spec.name, "method": method.name, **told})
-    return {wanted[name]: record for name, record in log if name in wanted}
+            found[spec.name, method.name] = log[name]
+    return found
 
 
 def chosen_pairs(manifest: Path, keys: NDArray[np.uint64], most: int) -> list[tuple[Pair, int]]:
@@ -221,7 +228,8 @@ def chosen_pairs(manifest: Path, keys: NDArray[np.uint64], most: int) -> list[tu
 
     The same pairs in the same order, whatever the order of the manifest.
     """
-    there = ((key_of(pair.id), pair, int(number)) for pair, number in zip(read(manifest), keys, strict=True) if number)
+    pairs = read(manifest, unique=False)
+    there = ((key_of(pair.id), pair, int(number)) for pair, number in zip(pairs, keys, strict=True) if number)
     return [(pair, number) for _, pair, number in heapq.nsmallest(most, there, key=lambda found: found[0])]
 
 

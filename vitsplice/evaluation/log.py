@@ -17,7 +17,11 @@ from numpy.typing import NDArray
 from vitsplice.errors import VitspliceError
 
 Keys = NDArray[np.uint64]
-Places = NDArray[np.int64]
+
+RECENT = 4096
+"""So many lines that were added last are held in a dict; the others, 16 bytes each, in order of their keys."""
+
+_ENTRY = np.dtype([("key", np.uint64), ("place", np.int64)])
 
 
 def key_of(*parts: object) -> int:
@@ -27,7 +31,9 @@ def key_of(*parts: object) -> int:
 
 
 class Log:
-    """Lines by key; only the keys are held. A last line that was cut short is taken off. Use it in ``with``.
+    """Lines by key, of which only keys and places are held. A last line that was cut short is taken off.
+
+    Use it in ``with``.
 
     Raises:
         VitspliceError: if the file cannot be read or written.
@@ -35,44 +41,58 @@ class Log:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._recent: dict[int, int] = {}
         try:
-            self._keys = np.sort(np.fromiter(_whole_lines(path), np.uint64))
+            self._keys, self._places = _ordered(np.fromiter(_whole_lines(path), _ENTRY))
             self._file: IO[bytes] = path.open("ab")
+            self._reader: IO[bytes] = path.open("rb")
         except OSError as error:
-            raise _unwritable(path, error) from error
+            raise _unusable(path, error) from error
 
     def __enter__(self) -> Log:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._file.close()
+        self._reader.close()
 
     def __contains__(self, key: int) -> bool:
-        """Whether the line was there when the file was opened."""
-        return int(_places(self._keys, np.array([key], np.uint64))[0]) >= 0
+        return self._place(key) is not None
+
+    def __getitem__(self, key: int) -> dict[str, Any]:
+        """What the last line of that key says. Raises KeyError if there is none."""
+        if (place := self._place(key)) is None:
+            raise KeyError(key)
+        self._reader.seek(place)
+        if (found := _parsed(self._reader.readline())) is None or found[0] != key:
+            raise VitspliceError(f"{self._path} was changed by something else; begin anew with --force")
+        return found[1]
 
     def add(self, key: int, record: Mapping[str, Any]) -> None:
         """Write a line. Raises VitspliceError if that fails."""
         line = json.dumps({"key": f"{key:016x}", **record}, ensure_ascii=False, allow_nan=False)
         try:
+            place = self._file.tell()
             self._file.write(line.encode() + b"\n")
             self._file.flush()
         except OSError as error:
-            raise _unwritable(self._path, error) from error
+            raise _unusable(self._path, error) from error
+        self._recent[key] = place
+        if len(self._recent) >= RECENT:
+            self._settle()
 
-    def __iter__(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """All lines that can be read, with their keys, in the order in which they were written."""
-        with self._path.open("rb") as file:
-            for line in file:
-                if (found := _parsed(line)) is not None:
-                    yield found
+    def _place(self, key: int) -> int | None:
+        """Where the last line of a key begins."""
+        if key in self._recent:
+            return self._recent[key]
+        at = int(np.searchsorted(self._keys, np.uint64(key), side="right")) - 1
+        return int(self._places[at]) if at >= 0 and self._keys[at] == key else None
 
-    def places(self, keys: Keys) -> Places:
-        """For each line where its key stands in ``keys`` (any order, 0 is no key), or -1."""
-        lines = np.fromiter((key for key, _ in self), np.uint64)
-        order = np.argsort(keys, kind="stable")
-        found = _places(keys[order], lines)
-        return np.where(found >= 0, order[found], -1)
+    def _settle(self) -> None:
+        before = np.empty(len(self._keys), _ENTRY)
+        before["key"], before["place"] = self._keys, self._places
+        self._keys, self._places = _ordered(np.concatenate([before, np.fromiter(self._recent.items(), _ENTRY)]))
+        self._recent.clear()
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
@@ -86,28 +106,27 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise _unusable(path, error) from error
 
 
-def _places(ordered: Keys, keys: Keys) -> Places:
-    """Where each key stands among ordered ones, or -1."""
-    if not len(ordered):
-        return np.full(len(keys), -1)
-    at = np.searchsorted(ordered, keys).clip(max=len(ordered) - 1)
-    return np.where(ordered[at] == keys, at, -1)
+def _ordered(entries: NDArray[np.void]) -> tuple[Keys, NDArray[np.int64]]:
+    """Keys in order, and places; lines of one key as they were written."""
+    order = np.argsort(entries["key"], kind="stable")
+    return np.ascontiguousarray(entries["key"][order]), np.ascontiguousarray(entries["place"][order])
 
 
-def _whole_lines(path: Path) -> Iterator[int]:
-    """The keys of a file, which is cut after its last whole line."""
+def _whole_lines(path: Path) -> Iterator[tuple[int, int]]:
+    """The keys and places of the lines of a file, which is cut after its last whole line."""
     if not path.exists():
         return
     end = 0
     with path.open("rb") as file:
         for line in file:
-            if line.endswith(b"\n"):
-                end += len(line)
-                if (found := _parsed(line)) is not None:
-                    yield found[0]
+            if not line.endswith(b"\n"):
+                break
+            if (found := _parsed(line)) is not None:
+                yield found[0], end
+            end += len(line)
     if end < path.stat().st_size:
         os.truncate(path, end)
 
@@ -116,10 +135,11 @@ def _parsed(line: bytes) -> tuple[int, dict[str, Any]] | None:
     """Key and content of a line, or None if it is none of ours."""
     try:
         record = json.loads(line)
-        return int(record.pop("key"), 16), record
+        key = int(record.pop("key"), 16)
+        return (key, record) if 0 < key < 2**64 else None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 
-def _unwritable(path: Path, error: OSError) -> VitspliceError:
-    return VitspliceError(f"cannot write {path}: {error.strerror or error}")
+def _unusable(path: Path, error: OSError) -> VitspliceError:
+    return VitspliceError(f"cannot use {path}: {error.strerror or error}")

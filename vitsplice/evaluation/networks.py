@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
 
+from vitsplice.config import BackboneConfig
 from vitsplice.contracts import Backbone, BackboneInfo, FeatureRequest, Features
+from vitsplice.engine.problem import load_backbone
+from vitsplice.errors import VitspliceError
 from vitsplice.plugins import Catalogue
 
 KEPT = 12
@@ -44,27 +47,39 @@ class Remembering:
 
 
 class Networks:
-    """Backbones by name on one device, in float32, each loaded once.
+    """Backbones by name on one device, in float32, each loaded when it is first asked for.
 
     Args:
         catalogue: where they are found.
         device: that they are brought to.
+        chosen: one that may have fallbacks.
+        note: is told if such a one is taken.
     """
 
-    def __init__(self, catalogue: Catalogue, device: torch.device) -> None:
-        self._catalogue, self._device = catalogue, device
-        self._loaded: dict[str, Backbone] = {}
-
-    def add(self, backbone: Backbone) -> None:
-        """Take one that is loaded already."""
-        self._loaded[backbone.info.name] = Remembering(backbone.to(self._device, torch.float32))
+    def __init__(
+        self, catalogue: Catalogue, device: torch.device, chosen: BackboneConfig, note: Callable[[str], object]
+    ) -> None:
+        self._catalogue, self._device, self._chosen, self._note = catalogue, device, chosen, note
+        self._loaded: dict[str, Backbone | VitspliceError] = {}
 
     def load(self, name: str) -> Backbone:
-        """The backbone of that name. Raises what `Catalogue.backbone` and its ``build`` raise."""
+        """The backbone of that name. Raises what `load_backbone` raises, and the same when it is asked for again."""
         if name not in self._loaded:
-            backbone = self._catalogue.backbone(name).build(None).to(self._device, torch.float32)
-            self._loaded[name] = Remembering(backbone)
-        return self._loaded[name]
+            try:
+                self._loaded[name] = Remembering(self._build(name).to(self._device, torch.float32))
+            except VitspliceError as error:
+                self._loaded[name] = error
+        found = self._loaded[name]
+        if isinstance(found, VitspliceError):
+            raise found
+        return found
+
+    def _build(self, name: str) -> Backbone:
+        config = self._chosen if name == self._chosen.name else BackboneConfig(name=name, fallback=())
+        backbone, substitution = load_backbone(config, self._catalogue)
+        if substitution:
+            self._note(str(substitution))
+        return backbone
 
 
 def _digest(pictures: Tensor) -> str:

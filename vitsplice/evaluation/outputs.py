@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vitsplice.errors import PictureError, UserError
+from vitsplice.errors import UserError
 from vitsplice.text import printable
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
@@ -33,18 +33,6 @@ class Method:
         places = [self.folder / f"{pair}{suffix}" for suffix in SUFFIXES]
         places += [self.folder / pair / OUTPUT, self.folder / shard / pair / OUTPUT]
         return next((place for place in places if place.is_file()), None)
-
-
-@dataclass(frozen=True)
-class Network:
-    """A network by its name and the digest of its weights, "" if that is not known."""
-
-    name: str
-    sha256: str = ""
-
-    def same(self, other: Network) -> bool:
-        """Whether both are the same network: the same weights, or the same name where a digest is not known."""
-        return self.sha256 == other.sha256 if self.sha256 and other.sha256 else self.name == other.name
 
 
 def method(given: str) -> Method:
@@ -72,23 +60,6 @@ def method(given: str) -> Method:
             )
         path = path / variants[0]
     return Method(name, path)
-
-
-def network_of(output: Path) -> Network | None:
-    """The backbone that a run optimised, from its record; None where an output has none.
-
-    Raises:
-        PictureError: if the run was not finished.
-    """
-    if output.name != OUTPUT:
-        return None
-    facts = _read(output.parent / RUN)
-    if facts.get("finished") is False:
-        raise PictureError(f"{printable(str(output))} is of a run that was not finished; resume it")
-    backbone = facts.get("backbone")
-    if not isinstance(backbone, dict) or not isinstance(backbone.get("name"), str):
-        return None
-    return Network(backbone["name"], str(backbone.get("sha256") or ""))
 
 
 def _read(path: Path) -> dict[str, Any]:

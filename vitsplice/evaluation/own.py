@@ -1,45 +1,132 @@
-"""Whether a figure looks with the network that a method optimised: such a figure flatters it."""
+"""Whether a figure flatters a method: it looks with the network that the method optimised, or is what it optimised."""
 
 from __future__ import annotations
 
-from typing import Literal
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
 
+from vitsplice import config
 from vitsplice.contracts import Metric
-from vitsplice.evaluation.log import Log, Places
-from vitsplice.evaluation.outputs import Network
+from vitsplice.errors import ConfigError, PictureError
+from vitsplice.evaluation.log import Keys, Log
+from vitsplice.evaluation.outputs import OUTPUT, RUN
 from vitsplice.evaluation.plan import Plan
+from vitsplice.report.artifacts import used
+from vitsplice.text import printable
 
-Own = Literal["yes", "no", "not known"]
-"""Whether a method optimised a network that a figure looks with."""
+SETTINGS = "run.yaml"
+
+Own = Literal["network", "term", "no", "not known"]
+"""Whether a figure looks with a network that the method optimised, or the method had a loss term like the figure."""
 
 
-def optimised_by(plan: Plan, log: Log, places: Places, pairs: int) -> dict[str, tuple[Network, ...] | None]:
-    """What each method optimised: as the command says, or as the records of all its outputs say."""
-    seen: list[dict[Network, None]] = [{} for _ in plan.methods]
-    unknown = [False for _ in plan.methods]
-    for place, (_, record) in zip(places, log, strict=True):
-        if place < 0:
-            continue
-        row = int(place) // pairs
-        if "optimised" in record:
-            seen[row][Network(**record["optimised"])] = None
-        else:
-            unknown[row] = True
-    found: dict[str, tuple[Network, ...] | None] = {}
+@dataclass(frozen=True)
+class Network:
+    """A network by its name and the digest of its weights, "" if that is not known."""
+
+    name: str
+    sha256: str = ""
+
+    def same(self, other: Network) -> bool:
+        """Whether both are the same network: the same weights, or the same name where a digest is not known."""
+        return self.sha256 == other.sha256 if self.sha256 and other.sha256 else self.name == other.name
+
+
+@dataclass(frozen=True)
+class Optimised:
+    """What outputs were optimised for: networks that were looked with, and loss terms that had a part in it."""
+
+    networks: tuple[Network, ...] = ()
+    terms: tuple[str, ...] = ()
+
+
+def of_run(output: Path) -> Optimised | None:
+    """What a run optimised, from its record; None where an output has none.
+
+    Raises:
+        PictureError: if the run was not finished.
+    """
+    if output.name != OUTPUT:
+        return None
+    try:
+        facts = json.loads((output.parent / RUN).read_text(encoding="utf-8"))
+        network = Network(str(facts["backbone"]["name"]), str(facts["backbone"]["sha256"] or ""))
+        finished = facts.get("finished")
+        settings = (output.parent / SETTINGS).read_text(encoding="utf-8")
+    except (OSError, ValueError, RecursionError, TypeError, KeyError, AttributeError):
+        return None
+    if finished is False:
+        raise PictureError(f"{printable(str(output))} is of a run that was not finished; resume it")
+    return Optimised((network,), _terms(settings))
+
+
+@lru_cache(maxsize=16)
+def _terms(settings: str) -> tuple[str, ...]:
+    try:
+        return tuple(sorted(used(config.load(settings, SETTINGS))))
+    except ConfigError:
+        return ()
+
+
+def optimised_by(plan: Plan, log: Log, keys: Keys) -> dict[str, Optimised | None]:
+    """What each method optimised: as the command says, or as the records of all its outputs say; None: not known.
+
+    Args:
+        plan: what is evaluated.
+        log: a record of each output.
+        keys: of each case ``(methods, pairs)``, 0 where there is none.
+    """
+    found: dict[str, Optimised | None] = {}
     for row, method in enumerate(plan.methods):
         said = plan.optimised.get(method.name)
         if said is not None:
-            found[method.name] = () if said == "none" else (Network(said),)
+            found[method.name] = Optimised() if said == "none" else Optimised((Network(said),))
         else:
-            found[method.name] = None if unknown[row] or not seen[row] else tuple(seen[row])
+            found[method.name] = _of_all(log[int(key)].get("optimised") for key in keys[row] if key)
     return found
 
 
-def own(metric: Metric, optimised: tuple[Network, ...] | None) -> Own:
-    """Whether a metric looks with one of the networks that a method optimised (None: not known)."""
-    if not metric.networks:
+def _of_all(records: Any) -> Optimised | None:
+    networks: dict[Network, None] = {}
+    terms: set[str] = set()
+    for record in records:
+        if record is None:
+            return None
+        networks |= {Network(**network): None for network in record["networks"]}
+        terms |= set(record["terms"])
+    return Optimised(tuple(networks), tuple(sorted(terms))) if networks else None
+
+
+def own(metric: Metric, optimised: Optimised | None) -> Own:
+    """Whether a metric looks with what a method optimised (None: not known)."""
+    if not metric.networks and not metric.akin:
         return "no"
     if optimised is None:
         return "not known"
     looked = [Network(info.name, info.sha256) for info in metric.networks]
-    return "yes" if any(one.same(other) for one in looked for other in optimised) else "no"
+    if any(one.same(other) for one in looked for other in optimised.networks):
+        return "network"
+    return "term" if set(metric.akin) & set(optimised.terms) else "no"
+
+
+def warning(method: str, optimised: Optimised | None, owned: Mapping[str, Own]) -> list[str]:
+    """Which figures flatter a method, in words.
+
+    Args:
+        method: its name.
+        optimised: what it optimised.
+        owned: by figure.
+    """
+    told: list[str] = []
+    if optimised is None:
+        return told
+    if by_network := [figure for figure, how in owned.items() if how == "network"]:
+        names = ", ".join(printable(network.name) for network in optimised.networks)
+        told.append(f"{method} was made with {names}, with which {', '.join(by_network)} look: they flatter it")
+    if by_term := [figure for figure, how in owned.items() if how == "term"]:
+        told.append(f"{method} had loss terms that are like {', '.join(by_term)}: they flatter it")
+    return told

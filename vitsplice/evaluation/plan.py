@@ -13,12 +13,17 @@ from typing import Any
 from vitsplice.contracts import Metric, MetricSpec
 from vitsplice.errors import OutputExists, UserError
 from vitsplice.evaluation.outputs import Method
+from vitsplice.facts import versions
 from vitsplice.report import folder as folders
 from vitsplice.report.lock import FolderLock
 from vitsplice.text import printable
 
 FORMAT = 1
 PLAN, VALUES, SETS = "evaluate.json", "values.jsonl", "sets.jsonl"
+CSV, JSON, MARKDOWN, GALLERY = "values.csv", "summary.json", "summary.md", "gallery.html"
+
+FIGURES = ("format", "metrics", "device", "versions")
+"""The parts of a plan that figures which were taken before depend on."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,7 @@ class Built:
 
 
 def told(plan: Plan, built: Built, device: str) -> dict[str, Any]:
-    """All that the figures depend on, as plain data."""
+    """All that the figures depend on, as plain data that JSON gives back as it is."""
     try:
         with plan.pairs.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -85,57 +90,63 @@ def told(plan: Plan, built: Built, device: str) -> dict[str, Any]:
         }
         for spec, metric in built.metrics
     }
-    return {
+    parts = {
         "format": FORMAT,
         "pairs": {"path": str(plan.pairs.absolute()), "sha256": digest},
         "methods": {method.name: str(method.folder.absolute()) for method in plan.methods},
         "metrics": metrics,
         "device": device,
+        "versions": versions(),
     }
+    plain: dict[str, Any] = json.loads(json.dumps(parts, default=str))
+    return plain
 
 
 @contextmanager
 def folder(path: Path, wanted: Mapping[str, Any], *, force: bool) -> Iterator[Path]:
     """The folder of an evaluation, for this process alone; what is finished of the same one is kept.
 
+    With ``force`` another evaluation's place is taken; of its figures those are kept that depend on nothing that is
+    other now (another list of pairs, or of methods, changes no figure).
+
     Raises:
-        OutputExists: if it holds another one and ``force`` is not given.
+        OutputExists: if it holds another one, or other files of these names, and ``force`` is not given.
         OutputBusy: if another process is writing to it.
     """
-    folders.check(path, (), "", force=force)
-    text = json.dumps(wanted, indent=2) + "\n"
     there = _before(path / PLAN)
-    if there not in (None, text) and not force:
+    others = () if there is not None else (VALUES, SETS, CSV, JSON, MARKDOWN, GALLERY)
+    folders.check(path, others, f"files that an evaluation writes ({', '.join(others)})", force=force)
+    if there is not None and there != wanted and not force:
         raise OutputExists(
-            f"{path} holds another evaluation: {_differences(there or '', wanted)}; "
-            "choose another -o, or add --force to begin anew"
+            f"{path} holds another evaluation: {_differences(there, wanted)}; "
+            "choose another -o, or add --force to put this one in its place"
         )
     folders.write(path, {})
     lock = FolderLock(path)
     try:
-        if there != text:
+        if there is None or any(there.get(part) != wanted[part] for part in FIGURES):
             for name in (VALUES, SETS):
                 (path / name).unlink(missing_ok=True)
-            folders.write(path, {PLAN: text.encode()})
+        folders.write(path, {PLAN: (json.dumps(wanted, indent=2) + "\n").encode()})
         yield path
     finally:
         lock.release()
 
 
-def _before(path: Path) -> str | None:
+def _before(path: Path) -> dict[str, Any] | None:
+    """The plan of the evaluation that is there; empty if it cannot be read, None if there is none."""
     if not path.exists():
         return None
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, ValueError):
-        return ""
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
-def _differences(there: str, wanted: Mapping[str, Any]) -> str:
+def _differences(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
     """Which parts of two plans differ, in words."""
-    try:
-        before = json.loads(there)
-        parts = [name for name in wanted if before.get(name) != wanted[name]]
-    except (ValueError, AttributeError):
+    if not there:
         return f"its {PLAN} cannot be read"
-    return f"its {' and '.join(parts)} {'differs' if len(parts) == 1 else 'differ'}"
+    parts = [name for name in wanted if there.get(name) != wanted[name]]
+    return f"it differs in {' and '.join(parts)}"

@@ -10,15 +10,13 @@ from pathlib import Path
 
 from vitsplice.evaluation import tables
 from vitsplice.evaluation.log import Keys, Log, write_lines
-from vitsplice.evaluation.plan import Plan
+from vitsplice.evaluation.plan import CSV, JSON, MARKDOWN
 from vitsplice.evaluation.summary import Summary
 from vitsplice.report import folder as folders
 
-CSV, JSON, MARKDOWN, GALLERY = "values.csv", "summary.json", "summary.md", "gallery.html"
 
-
-def write(path: Path, plan: Plan, summary: Summary, log: Log, keys: Keys) -> None:
-    """Write the values as CSV, the summary and the gallery. Raises VitspliceError if one cannot be written."""
+def write(path: Path, summary: Summary, log: Log, keys: Keys) -> None:
+    """Write the values as CSV and the summary. Raises VitspliceError if one cannot be written."""
     write_lines(path / CSV, _csv(summary, log, keys))
     files = {
         JSON: json.dumps(summary.plain(), indent=2, ensure_ascii=False, allow_nan=False) + "\n",
@@ -28,11 +26,12 @@ def write(path: Path, plan: Plan, summary: Summary, log: Log, keys: Keys) -> Non
 
 
 def _csv(summary: Summary, log: Log, keys: Keys) -> Iterator[str]:
-    """A line an output, a column a figure, empty where there is none."""
+    """A line an output, in the order of the pairs; a column a figure, empty where there is none."""
     names = [name for name, one in summary.figures.items() if one.spec.over == "pair"]
     yield _line(["method", "id", *names])
-    for place, (_, record) in zip(log.places(keys.ravel()), log, strict=True):
-        if place >= 0:
+    for key in keys.T.ravel():
+        if key:
+            record = log[int(key)]
             values = [record["figures"].get(name) for name in names]
             yield _line([record["method"], record["id"], *("" if v is None else repr(v) for v in values)])
 

@@ -10,11 +10,13 @@ import numpy as np
 import scipy.stats
 from numpy.typing import NDArray
 
+from vitsplice.study import statistics as study
+
 Column = NDArray[np.float64]
 
 LEVEL = 0.95
 RESAMPLES = 10_000
-MOST_RESAMPLED = 20_000
+MOST_RESAMPLED = 10_000
 """A longer column gets the normal interval, which is the same for so many values."""
 
 FEWEST_RANKED = 13
@@ -106,13 +108,8 @@ def sign_flip(differences: Column) -> float:
 
 def holm(values: Sequence[float]) -> list[float]:
     """P-values of one family, adjusted (Holm 1979); NaN stays and does not count."""
-    adjusted = list(values)
-    known = sorted((p, place) for place, p in enumerate(values) if np.isfinite(p))
-    highest = 0.0
-    for passed, (p, place) in enumerate(known):
-        highest = max(highest, min(1.0, p * (len(known) - passed)))
-        adjusted[place] = highest
-    return adjusted
+    adjusted = iter(study.holm([p for p in values if np.isfinite(p)]))
+    return [next(adjusted) if np.isfinite(p) else p for p in values]
 
 
 def mean_ranks(table: Column, *, higher: bool) -> Column:
@@ -130,3 +127,17 @@ def mean_ranks(table: Column, *, higher: bool) -> Column:
         return np.full(len(table), np.nan)
     ranks: Column = scipy.stats.rankdata(-whole if higher else whole, axis=0)
     return np.asarray(ranks.mean(1), dtype=np.float64)
+
+
+def extremes(column: Column, most: int, *, higher: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Where at most so many of the worst finite values stand, the worst first, and of the best, the best first.
+
+    Args:
+        column: values.
+        most: of either.
+        higher: whether the highest is best.
+    """
+    there = np.flatnonzero(np.isfinite(column))
+    ordered = there[np.argsort(column[there], kind="stable")]
+    low, high = (tuple(int(place) for place in some) for some in (ordered[:most], ordered[::-1][:most]))
+    return (low, high) if higher else (high, low)

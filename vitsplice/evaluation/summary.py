@@ -12,12 +12,24 @@ import numpy as np
 
 from vitsplice.contracts import Metric, MetricSpec
 from vitsplice.evaluation.cases import Account
-from vitsplice.evaluation.log import Keys, Log, Places
-from vitsplice.evaluation.outputs import Method, Network
-from vitsplice.evaluation.own import Own, optimised_by
+from vitsplice.evaluation.log import Keys, Log
+from vitsplice.evaluation.outputs import Method
+from vitsplice.evaluation.own import Optimised, Own, optimised_by
 from vitsplice.evaluation.own import own as own_of
 from vitsplice.evaluation.plan import Built, Plan
-from vitsplice.evaluation.statistics import Column, Difference, Mean, holm, mean_ranks, mean_with_interval, paired
+from vitsplice.evaluation.statistics import (
+    Column,
+    Difference,
+    Mean,
+    extremes,
+    holm,
+    mean_ranks,
+    mean_with_interval,
+    paired,
+)
+
+SHOWN = 5
+"""So many of the worst and of the best cases of a method by a figure are told."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +39,10 @@ class Standing:
     Args:
         mean: with its interval; of a set, the figure itself without one, and of how many cases.
         rank: the mean over the pairs that all methods have; of a set, by the figure.
-        own: whether the method optimised the network of the figure.
+        own: whether the figure flatters the method.
         without: measured outputs that have no such figure.
         why: the first of them has none.
+        worst, best: the places of some pairs, the worst and the best first.
     """
 
     mean: Mean
@@ -37,10 +50,12 @@ class Standing:
     own: Own
     without: int
     why: str
+    worst: tuple[int, ...] = ()
+    best: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
-class Test:
+class Versus:
     """Two methods by one figure, on the pairs that both have; ``adjusted`` is Holm's p over pairs of methods."""
 
     one: str
@@ -56,7 +71,7 @@ class Figures:
     spec: MetricSpec
     metric: Metric
     standings: Mapping[str, Standing]
-    tests: tuple[Test, ...]
+    tests: tuple[Versus, ...]
 
     @property
     def best(self) -> list[str]:
@@ -75,15 +90,15 @@ class Summary:
     Args:
         pairs: how many are in the manifest.
         accounts: method -> how many outputs there are.
-        optimised: method -> networks that it optimised; empty if none, None if that is not known.
+        optimised: by method; None if that is not known.
         figures: by metric.
-        ranks: method -> mean over figures of its rank; NaN if there are none.
+        ranks: method -> mean of its rank over the figures that flatter no method; NaN if there are none.
         left_out: metric -> why.
     """
 
     pairs: int
     accounts: Mapping[str, Account]
-    optimised: Mapping[str, tuple[Network, ...] | None]
+    optimised: Mapping[str, Optimised | None]
     figures: Mapping[str, Figures]
     ranks: Mapping[str, float]
     left_out: Mapping[str, str]
@@ -96,7 +111,7 @@ class Summary:
                 "methods": {
                     name: {
                         **asdict(account),
-                        "optimised": _networks(self.optimised[name]),
+                        "optimised": asdict(known) if (known := self.optimised[name]) else "not known",
                         "mean_rank": self.ranks[name],
                     }
                     for name, account in self.accounts.items()
@@ -116,7 +131,7 @@ def summarise(
     accounts: Mapping[str, Account],
     sets: Mapping[tuple[str, str], Mapping[str, Any]],
 ) -> Summary:
-    """Everything there is to say, reading the log once for each figure.
+    """Everything there is to say; the log is read once for each figure, of which one column is held at a time.
 
     Args:
         plan: what was evaluated.
@@ -126,36 +141,39 @@ def summarise(
         accounts: of each method.
         sets: (metric, method) -> the figure of its set.
     """
-    places = log.places(keys.ravel())
-    optimised = optimised_by(plan, log, places, keys.shape[1])
+    optimised = optimised_by(plan, log, keys)
     names = [method.name for method in plan.methods]
     figures = {}
     for spec, metric in built.metrics:
         own = {name: own_of(metric, optimised[name]) for name in names}
         if spec.over == "pair":
-            table, why = columns(log, places, spec.name, keys.shape)
+            table, why = columns(log, keys, spec.name)
             figures[spec.name] = _of_pairs(spec, metric, plan.methods, table, keys != 0, why, own)
         else:
             figures[spec.name] = _of_sets(spec, metric, {name: sets[spec.name, name] for name in names}, own)
-    ranks = {}
-    for name in names:
-        found = [one.standings[name].rank for one in figures.values() if math.isfinite(one.standings[name].rank)]
-        ranks[name] = float(np.mean(found)) if found else math.nan
-    return Summary(keys.shape[1], accounts, optimised, figures, ranks, built.left_out)
+    return Summary(keys.shape[1], accounts, optimised, figures, _ranks(figures, names), built.left_out)
 
 
-def columns(log: Log, places: Places, name: str, shape: tuple[int, ...]) -> tuple[Column, dict[int, str]]:
+def _ranks(figures: Mapping[str, Figures], names: list[str]) -> dict[str, float]:
+    fair = [
+        [one.standings[name].rank for name in names]
+        for one in figures.values()
+        if all(math.isfinite(s.rank) and s.own not in ("network", "term") for s in one.standings.values())
+    ]
+    return dict(zip(names, np.mean(fair, axis=0).tolist() if fair else [math.nan] * len(names), strict=True))
+
+
+def columns(log: Log, keys: Keys, name: str) -> tuple[Column, dict[int, str]]:
     """One figure of all outputs, NaN where there is none, ``(methods, pairs)``; and method -> the first reason why."""
-    flat = np.full(shape[0] * shape[1], np.nan)
+    table = np.full(keys.shape, np.nan)
     why: dict[int, str] = {}
-    for place, (_, record) in zip(places, log, strict=True):
-        if place < 0:
-            continue
+    for row, place in zip(*np.nonzero(keys), strict=True):
+        record = log[int(keys[row, place])]
         value = record["figures"].get(name)
-        flat[int(place)] = math.nan if value is None else value
+        table[row, place] = math.nan if value is None else value
         if reason := record.get("why", {}).get(name):
-            why.setdefault(int(place) // shape[1], reason)
-    return flat.reshape(shape), why
+            why.setdefault(int(row), reason)
+    return table, why
 
 
 def _of_pairs(
@@ -172,12 +190,15 @@ def _of_pairs(
     for row, method in enumerate(methods):
         mean = mean_with_interval(table[row])
         without = int(there[row].sum()) - mean.n
-        standings[method.name] = Standing(mean, float(ranks[row]), own[method.name], without, why.get(row, ""))
+        worst, best = extremes(table[row], SHOWN, higher=spec.better == "higher")
+        standings[method.name] = Standing(
+            mean, float(ranks[row]), own[method.name], without, why.get(row, ""), worst, best
+        )
     both = list(combinations(range(len(methods)), 2))
     differences = [paired(table[one], table[two]) for one, two in both]
     adjusted = holm([difference.p for difference in differences])
     tests = tuple(
-        Test(methods[one].name, methods[two].name, difference, p)
+        Versus(methods[one].name, methods[two].name, difference, p)
         for (one, two), difference, p in zip(both, differences, adjusted, strict=True)
     )
     return Figures(spec, metric, standings, tests)
@@ -210,17 +231,13 @@ def _figures(one: Figures) -> dict[str, Any]:
         "facts": dict(metric.facts),
         "best": one.best,
         "methods": {
-            name: asdict(s.mean) | {"rank": s.rank, "own_network": s.own, "without": s.without, "why": s.why}
+            name: asdict(s.mean) | {"rank": s.rank, "own": s.own, "without": s.without, "why": s.why}
             for name, s in one.standings.items()
         },
         "tests": [
             {"one": test.one, "two": test.two, **asdict(test.difference), "p_holm": test.adjusted} for test in one.tests
         ],
     }
-
-
-def _networks(found: tuple[Network, ...] | None) -> Any:
-    return "not known" if found is None else [asdict(network) for network in found]
 
 
 def _plain(data: Any) -> Any:

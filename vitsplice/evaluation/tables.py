@@ -5,15 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 
+from vitsplice.evaluation.own import warning
 from vitsplice.evaluation.statistics import Mean
 from vitsplice.evaluation.summary import Figures, Summary
 
-OWN, UNKNOWN, BEST = "†", "?", "*"
+BEST = "*"
+MARKS = {"network": "†", "term": "‡", "not known": "?", "no": ""}
 LEGEND = (
-    "mean [95 % interval]; "
-    f"{BEST} best mean; {OWN} the method optimised the network of this figure; "
-    f"{UNKNOWN} what it optimised is not known"
+    f"mean [95 % interval]; {BEST} best mean; {MARKS['network']} flattered: the method looked with this figure's "
+    f"network; {MARKS['term']} flattered: it had a loss term like this figure; {MARKS['not known']} what it optimised "
+    "is not known"
 )
+
+FEW = 10
+"""Intervals over fewer pairs are much too narrow."""
+
+
+DESCRIBED = ["figure", "what it is", "against", "over", "networks", "facts"]
+TESTS = ["figure", "methods", "pairs", "difference", "test", "p", "p (Holm)"]
+TESTED = "The difference is that of the means, the first less the second, on the pairs that both have."
 
 
 def head(summary: Summary) -> list[str]:
@@ -22,7 +32,7 @@ def head(summary: Summary) -> list[str]:
 
 
 def rows(summary: Summary) -> Iterator[list[str]]:
-    """The cells of the table, a figure a row; the mean rank last, where there is one."""
+    """The cells of the table, a figure a row; last the mean rank over those that flatter no method."""
     for name, one in summary.figures.items():
         yield [name, one.spec.better, *(cell(one, method) for method in summary.accounts)]
     if any(math.isfinite(rank) for rank in summary.ranks.values()):
@@ -32,7 +42,7 @@ def rows(summary: Summary) -> Iterator[list[str]]:
 def cell(one: Figures, method: str) -> str:
     """A mean with its interval and marks."""
     standing = one.standings[method]
-    marks = BEST * (method in one.best) + {"yes": OWN, "not known": UNKNOWN, "no": ""}[standing.own]
+    marks = BEST * (method in one.best) + MARKS[standing.own] * math.isfinite(standing.mean.mean)
     return f"{interval(standing.mean)}{' ' if marks else ''}{marks}"
 
 
@@ -46,6 +56,24 @@ def number(value: float) -> str:
     return f"{value:.4g}" if math.isfinite(value) else "-"
 
 
+def warnings(summary: Summary) -> Iterator[str]:
+    """What must be known before a figure is trusted."""
+    for method, optimised in summary.optimised.items():
+        standings = {name: one.standings[method] for name, one in summary.figures.items()}
+        owned = {name: one.own for name, one in standings.items() if math.isfinite(one.mean.mean)}
+        yield from warning(method, optimised, owned)
+    if unknown := [name for name, optimised in summary.optimised.items() if optimised is None]:
+        yield (
+            f"what {', '.join(unknown)} optimised is not known, so it may be flattered; say it with "
+            "--optimised METHOD=BACKBONE, or =none"
+        )
+    if summary.pairs < FEW:
+        yield (
+            f"{summary.pairs} {'pair is' if summary.pairs == 1 else 'pairs are'} few: over fewer than {FEW} the "
+            "intervals are much too narrow, and differences say little of other pairs"
+        )
+
+
 def notes(summary: Summary) -> Iterator[str]:
     """All that is missing, and why."""
     for name, account in summary.accounts.items():
@@ -55,42 +83,45 @@ def notes(summary: Summary) -> Iterator[str]:
                 f"{account.broken} broken; " + "; ".join(account.examples)
             )
     for name, one in summary.figures.items():
-        for method, standing in one.standings.items():
-            if standing.without:
-                yield f"{name}: none for {standing.without} of {method}" + (f"; {standing.why}" if standing.why else "")
+        without = {method: standing for method, standing in one.standings.items() if standing.without}
+        if without:
+            whose = ", ".join(f"{s.without} of {m}" if one.spec.over == "pair" else m for m, s in without.items())
+            why = next((s.why for s in without.values() if s.why), "")
+            yield f"{name}: none for {whose}" + (f"; {why}" if why else "")
     for name, why in summary.left_out.items():
         yield f"{name} is left out: {why}"
-    if unknown := [name for name, networks in summary.optimised.items() if networks is None]:
-        yield f"what {', '.join(unknown)} optimised is not known; say it with --optimised METHOD=BACKBONE, or =none"
 
 
 def markdown(summary: Summary) -> str:
     """The summary as a page of Markdown."""
     lines = ["# Evaluation", "", f"{summary.pairs} pairs. {LEGEND}.", ""]
     lines += table(head(summary), rows(summary))
+    if found := list(warnings(summary)):
+        lines += ["", "## Beware", "", *(f"- {_escaped(line)}" for line in found)]
     if found := list(notes(summary)):
         lines += ["", "## What is missing", "", *(f"- {_escaped(line)}" for line in found)]
     lines += ["", "## Figures", ""]
-    lines += table(["figure", "what it is", "against", "over", "networks", "facts"], _described(summary))
-    if tests := list(_tests(summary)):
-        lines += ["", "## Tests", "", "The difference is that of the means, the first less the second.", ""]
-        lines += table(["figure", "methods", "pairs", "difference", "test", "p", "p (Holm)"], tests)
+    lines += table(DESCRIBED, described(summary))
+    if tested := list(tests(summary)):
+        lines += ["", "## Tests", "", TESTED, ""]
+        lines += table(TESTS, ([number(c) if isinstance(c, float) else str(c) for c in row] for row in tested))
     return "\n".join(lines) + "\n"
 
 
-def _described(summary: Summary) -> Iterator[list[str]]:
+def described(summary: Summary) -> Iterator[list[str]]:
+    """What each figure is: the cells below `DESCRIBED`."""
     for name, one in summary.figures.items():
         networks = ", ".join(info.name for info in one.metric.networks) or "none"
         facts = ", ".join(f"{fact} {value}" for fact, value in one.metric.facts.items()) or "none"
         yield [name, one.spec.summary, one.spec.against, one.spec.over, networks, facts]
 
 
-def _tests(summary: Summary) -> Iterator[list[str]]:
+def tests(summary: Summary) -> Iterator[list[str | float]]:
+    """Every test between two methods: the cells below `TESTS`."""
     for name, one in summary.figures.items():
         for test in one.tests:
             found = test.difference
-            numbers = [number(found.mean), found.how, number(found.p), number(test.adjusted)]
-            yield [name, f"{test.one}, {test.two}", str(found.n), *numbers]
+            yield [name, f"{test.one}, {test.two}", found.n, found.mean, found.how, found.p, test.adjusted]
 
 
 def table(names: list[str], cells: Iterable[list[str]]) -> list[str]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import jinja2
@@ -119,7 +119,50 @@ class Details:
     kind: str = "details"
 
 
-Block = Heading | Text | Facts | Table | Picture | Pictures | Grid | Slider | Plot | Details
+@dataclass(frozen=True)
+class Thumbnail:
+    """A small picture as the address of itself (`data_uri`), which takes little memory; "" leaves its place empty."""
+
+    uri: str
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Card:
+    """Pictures of one case and numbers of some of them.
+
+    Args:
+        title: of the case.
+        pictures: without numbers; they come first.
+        columns: one for each column of the numbers.
+        values: of each row of `Cards` and each column; ``None`` where there is none.
+        notes: (row, column) -> words on that value.
+    """
+
+    title: str
+    pictures: Sequence[Thumbnail]
+    columns: Sequence[Thumbnail]
+    values: Sequence[Sequence[float | None]]
+    notes: Mapping[tuple[int, int], str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Cards:
+    """Cards in the order of any of their numbers, the worst or the best first; cards without it come last.
+
+    Args:
+        rows: the names of the numbers, and whether the higher is better.
+        columns: what has those numbers.
+        cards: in the order of the first number of the first column, the worst first.
+    """
+
+    rows: Sequence[tuple[str, bool]]
+    columns: Sequence[str]
+    cards: Sequence[Card]
+    kind: str = "cards"
+
+
+Block = Heading | Text | Facts | Table | Picture | Pictures | Grid | Slider | Plot | Details | Cards
 
 
 def render(title: str, blocks: Sequence[Block], lead: str = "") -> str:
@@ -161,7 +204,7 @@ def plot(draw: Callable[[Figure], object], size: tuple[float, float] = (7, 3), c
     return Plot(drawing[drawing.index("<svg") :].replace(INK, "currentColor"), caption)
 
 
-def data_uri(pixels: Tensor, largest: int = LARGEST) -> str:
+def data_uri(pixels: Tensor, largest: int = LARGEST, quality: int = 88) -> str:
     """A picture ``(3, H, W)`` in [0, 1] as the address of itself, no larger than so many pixels a side."""
     shown = to_pil(pixels)
     if max(shown.size) > largest:
@@ -169,7 +212,7 @@ def data_uri(pixels: Tensor, largest: int = LARGEST) -> str:
         size = (max(1, round(shown.width * scale)), max(1, round(shown.height * scale)))
         shown = shown.resize(size, Image.Resampling.LANCZOS)
     file = io.BytesIO()
-    shown.save(file, "JPEG", quality=88)
+    shown.save(file, "JPEG", quality=quality)
     return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
@@ -191,4 +234,5 @@ def _template() -> jinja2.Template:
         "plain": lambda text: printable(text, "\n"),
         "safe_svg": Markup,
     }
+    environment.globals["zip"] = zip
     return environment.get_template("page.html")

@@ -15,6 +15,7 @@ from vitsplice.testing.contract import Contract, Verdict
 from vitsplice.testing.executors import ExecutorContract
 from vitsplice.testing.generators import GeneratorContract
 from vitsplice.testing.losses import LossContract
+from vitsplice.testing.metrics import MetricContract
 from vitsplice.testing.presets import PresetContract
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "ExecutorContract",
     "GeneratorContract",
     "LossContract",
+    "MetricContract",
     "PresetContract",
     "Verdict",
 ]

@@ -22,11 +22,15 @@ from vitsplice.text import one_line
 LISTS_WITHOUT_TORCH = """
 import sys
 from vitsplice.plugins import catalogue
-known = {kind: getattr(catalogue(), kind) for kind in ("backbones", "losses", "generators", "presets", "executors")}
+known = {kind: getattr(catalogue(), kind) for kind in sys.argv[3:]}
 assert sys.argv[2] in known[sys.argv[1]], f"{sys.argv[2]} is not listed"
 loaded = sorted({"torch", "timm", "open_clip", "torchvision", "kornia", "ray"} & set(sys.modules))
 assert not loaded, f"listing imports {', '.join(loaded)}"
 """
+
+
+KINDS = ("backbones", "losses", "generators", "metrics", "presets", "executors")
+"""The kinds of parts that have a contract."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class Contract:
 
     Attributes:
         name: under which the part is registered.
-        kind: the hook's word for it: backbones, losses, generators, presets or executors.
+        kind: the hook's word for it, of `KINDS`.
     """
 
     name: ClassVar[str] = ""
@@ -61,7 +65,7 @@ class Contract:
         """Hooks return specs; torch and the like are imported where something is built."""
         if self.name not in getattr(catalogue(), self.kind):
             raise SkipTest("it is not listed")
-        command = [sys.executable, "-c", LISTS_WITHOUT_TORCH, self.kind, self.name]
+        command = [sys.executable, "-c", LISTS_WITHOUT_TORCH, self.kind, self.name, *KINDS]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         done = subprocess.run(command, capture_output=True, text=True, env=environment)
         assert done.returncode == 0, done.stderr.strip().splitlines()[-1]

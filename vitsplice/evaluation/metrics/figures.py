@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from vitsplice.contracts import Case, Metric, MetricContext
-from vitsplice.errors import VitspliceError
-from vitsplice.figures import CNN, SIZE, figure
+from vitsplice.figures import AKIN, CNN, SIZE, figure
 
 
 def gradient_ssim(context: MetricContext) -> Metric:
     """1 - SSIM of the size of the gradients of lightness."""
-    return _without_network("gradient-ssim", context)
+    return _without_network("gradient-ssim")
 
 
 def lab_patches(context: MetricContext) -> Metric:
     """Sliced Wasserstein distance of 7x7 Lab patches."""
-    return _without_network("lab-patches", context)
+    return _without_network("lab-patches")
 
 
 def cnn_self_similarity(context: MetricContext) -> Metric:
@@ -27,17 +26,11 @@ def cnn_statistics(context: MetricContext) -> Metric:
     return _with_network("cnn-statistics", context, {"facet": "map", "layer": "all"})
 
 
-def _without_network(name: str, context: MetricContext) -> Metric:
-    """A figure of pixels; it takes the CNN's picture size where there is one, as `vitsplice measure` does."""
-    try:
-        cnn = context.load(CNN)
-    except VitspliceError:
-        cnn = None
-    rounded = cnn.info.multiple if cnn else 1
-    return Metric(
-        lambda case: figure(name, case.structure, case.appearance, case.output, cnn).value,
-        facts={"shorter_side": SIZE, "rounded_to": rounded},
-    )
+def _without_network(name: str) -> Metric:
+    def value(case: Case) -> float:
+        return figure(name, case.structure, case.appearance, case.output, None).value
+
+    return Metric(value, facts={"shorter_side": SIZE}, akin=(AKIN[name],))
 
 
 def _with_network(name: str, context: MetricContext, facts: dict[str, object]) -> Metric:

@@ -8,14 +8,18 @@ import torch
 from torch import Tensor
 
 from vitsplice.contracts import Case, FeatureRequest, Metric, MetricContext
+from vitsplice.errors import VitspliceError
 from vitsplice.evaluation.metrics.features import facts, global_feature
 from vitsplice.figures import CNN, SIZE
 
 POOLED = FeatureRequest("pooled")
 
+FEWEST = 50
+"""Of fewer cases the estimate is noise, and none is given."""
+
 
 def kid(context: MetricContext) -> Metric:
-    """Between the outputs and the appearance images of a set of cases; NaN for fewer than two."""
+    """Between the outputs and the appearance images of a set of cases; it raises for fewer than `FEWEST`."""
     cnn = context.load(CNN)
 
     def value(cases: Iterable[Case]) -> float:
@@ -23,7 +27,9 @@ def kid(context: MetricContext) -> Metric:
         for case in cases:
             made.append(global_feature(cnn, POOLED, case.output, SIZE).cpu())
             wanted.append(global_feature(cnn, POOLED, case.appearance, SIZE).cpu())
-        return mmd2(torch.cat(made), torch.cat(wanted)) if len(made) > 1 else float("nan")
+        if len(made) < FEWEST:
+            raise VitspliceError(f"{len(made)} outputs are too few; at least {FEWEST} are needed")
+        return mmd2(torch.cat(made), torch.cat(wanted))
 
     return Metric(value, (cnn.info,), facts(POOLED, SIZE, kernel="(x.y / D + 1)^3", estimator="unbiased"))
 

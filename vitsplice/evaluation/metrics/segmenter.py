@@ -49,7 +49,7 @@ def weights_file() -> Path:
             raise WeightsUnavailable(f"{VARIABLE} names no file: {printable(named)}")
         return Path(named)
     folder = Path(torch.hub.get_dir()) / "checkpoints"
-    found = [path for model in MODELS for path in sorted(folder.glob(f"{model}_*.pth"))]
+    found = [path for model in MODELS for path in sorted(folder.glob(f"{model}*.pth"))]
     if not found:
         raise WeightsUnavailable(
             f"no weights of a torchvision segmenter are in torch hub's cache; put a file whose name begins with "

@@ -22,3 +22,30 @@ for (const button of document.querySelectorAll(".sorts thead button")) {
     table.tBodies[0].append(...[...table.tBodies[0].rows].sort(compare));
   });
 }
+for (const box of document.querySelectorAll(".cards")) {
+  const form = box.querySelector("form"), cards = [...box.querySelectorAll("article")];
+  const cell = (card, row, column) => card.querySelector("tbody").rows[row].cells[column + 1];
+  const show = () => {
+    const row = Number(form.elements.row.value), column = Number(form.elements.column.value);
+    const higher = "higher" in form.elements.row.selectedOptions[0].dataset;
+    const rising = higher === (form.elements.end.value === "worst");
+    const value = card => "value" in cell(card, row, column).dataset ? Number(cell(card, row, column).dataset.value) : null;
+    const compare = (a, b) => {
+      const x = value(a), y = value(b);
+      if (x === null || y === null) return (x === null) - (y === null);
+      return rising ? x - y : y - x;
+    };
+    for (const card of cards) {
+      const note = cell(card, row, column).dataset.note;
+      card.querySelector("h3 output").textContent = note ? note : "";
+      card.querySelectorAll(".ours figure").forEach((figure, place) => {
+        figure.querySelector("output").textContent = cell(card, row, place).textContent;
+        figure.classList.toggle("chosen", place === column);
+      });
+    }
+    box.append(...cards.sort(compare));
+  };
+  form.addEventListener("change", show);
+  form.addEventListener("submit", event => event.preventDefault());
+  show();
+}

@@ -1,0 +1,61 @@
+import pytest
+import torch
+
+from vitsplice.errors import PictureError
+from vitsplice.evaluation.cases import EXAMPLES, Account, Images, key
+from vitsplice.evaluation.outputs import Method
+from vitsplice.pairs import Pair
+
+from .conftest import picture
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def pair(tmp_path):
+    return Pair("p", picture(tmp_path / "s.png"), picture(tmp_path / "a.png", 20, 24, seed=1))
+
+
+def test_a_case_has_each_picture_at_its_own_size(pair, tmp_path):
+    case = Images(pair, CPU).case(picture(tmp_path / "o.png", 40, 48, seed=2))
+    shapes = [tuple(one.shape) for one in (case.structure, case.appearance, case.output)]
+    assert shapes == [(1, 3, 16, 20), (1, 3, 20, 24), (1, 3, 40, 48)]
+    assert case.structure_mask is case.appearance_mask is None
+
+
+def test_a_mask_is_ones_and_zeros(pair, tmp_path):
+    masked = Pair("p", pair.structure, pair.appearance, picture(tmp_path / "m.png", seed=3))
+    mask = Images(masked, CPU).case(pair.structure).structure_mask
+    assert mask.shape == (1, 1, 16, 20)
+    assert set(mask.unique().tolist()) == {0.0, 1.0}
+
+
+def test_a_mask_of_another_size_is_refused_for_every_method(pair, tmp_path):
+    images = Images(Pair("p", pair.structure, pair.appearance, picture(tmp_path / "m.png", 16, 24)), CPU)
+    for _ in range(2):
+        with pytest.raises(PictureError, match="not as large as its picture"):
+            images.case(pair.structure)
+
+
+def test_a_picture_that_no_network_could_look_at_is_refused(pair, tmp_path):
+    with pytest.raises(PictureError, match="8 times as long"):
+        Images(pair, CPU).case(picture(tmp_path / "long.png", 16, 130))
+
+
+def test_a_key_is_another_when_a_file_or_the_method_is(pair, tmp_path):
+    output = picture(tmp_path / "o.png", seed=2)
+    before = key(pair, Method("m", tmp_path), output)
+    assert key(pair, Method("m", tmp_path), output) == before
+    assert key(pair, Method("n", tmp_path), output) != before
+    output.write_bytes(output.read_bytes() + b" ")
+    assert key(pair, Method("m", tmp_path), output) != before
+    pair.appearance.unlink()
+    with pytest.raises(PictureError, match=r"a\.png"):
+        key(pair, Method("m", tmp_path), output)
+
+
+def test_only_the_first_few_faults_are_kept():
+    account = Account()
+    for number in range(100):
+        account.note(f"p{number}", "no output")
+    assert account.examples == [f"p{number}: no output" for number in range(EXAMPLES)]

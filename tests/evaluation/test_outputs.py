@@ -1,0 +1,32 @@
+import json
+
+import pytest
+
+from vitsplice.batch.plan import folder
+from vitsplice.errors import UserError
+from vitsplice.evaluation.outputs import Method, method
+
+
+@pytest.mark.parametrize(
+    "name", ["a.png", "a.jpg", "a.jpeg", "a.webp", "a/output.png", f"{folder('v', 'a')[2:]}/output.png"]
+)
+def test_outputs_are_found_by_id(tmp_path, name):
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("")
+    assert Method("m", tmp_path).find("a") == path
+    assert Method("m", tmp_path).find("b") is None
+
+
+def test_the_one_variant_of_a_batch_is_meant(tmp_path):
+    (tmp_path / "batch.json").write_text(json.dumps({"variants": {"quick": {}}}))
+    assert method(f"mine={tmp_path}") == Method("mine", tmp_path / "quick")
+    (tmp_path / "batch.json").write_text(json.dumps({"variants": {"quick": {}, "best": {}}}))
+    with pytest.raises(UserError, match=r"2 variants \(best, quick\).*best"):
+        method(f"mine={tmp_path}")
+
+
+@pytest.mark.parametrize("given", ["", "x", "=x", "a b=.", "x=", "x=nowhere", "é=."])
+def test_what_is_no_method_is_told(given):
+    with pytest.raises(UserError, match=r"NAME=FOLDER|is no folder"):
+        method(given)

@@ -1,0 +1,54 @@
+import math
+
+import pytest
+
+from vitsplice.contracts import Metric, MetricSpec
+from vitsplice.evaluation import tables
+from vitsplice.evaluation.cases import Account
+from vitsplice.evaluation.own import Network, Optimised
+from vitsplice.evaluation.statistics import Difference, Mean
+from vitsplice.evaluation.summary import Figures, Standing, Summary, Versus
+
+
+@pytest.fixture
+def summary():
+    spec = MetricSpec("a_b|c", lambda context: None, "what <it> is")
+    standings = {
+        "one": Standing(Mean(0.123456, 0.1, 0.2, 3, "bootstrap"), 1.0, "network", 0, ""),
+        "two": Standing(Mean(math.nan, math.nan, math.nan, 0, ""), 2.0, "term", 2, "so"),
+    }
+    versus = Versus("one", "two", Difference(12_345, 0.5, 0.01, "Wilcoxon"), math.nan)
+    figures = {"a_b|c": Figures(spec, Metric(float, facts={"size": 3}), standings, (versus,))}
+    accounts = {"one": Account(3), "two": Account(1, 1, 1, ["p: *gone*"])}
+    optimised = {"one": Optimised((Network("net"),)), "two": None}
+    return Summary(3, accounts, optimised, figures, {"one": 1.0, "two": math.nan}, {"lost": "why"})
+
+
+def test_a_cell_is_a_mean_with_its_interval_and_marks(summary):
+    assert list(tables.rows(summary)) == [
+        ["a_b|c", "lower", "0.1235 [0.1, 0.2] *†", "-"],
+        ["mean rank", "lower", "1", "-"],
+    ]
+
+
+def test_all_that_is_missing_is_told(summary):
+    notes = list(tables.notes(summary))
+    assert notes[0] == "two: 1 of 3 pairs measured, 1 without output, 1 broken; p: *gone*"
+    assert notes[1:] == ["a_b|c: none for 2 of two; so", "lost is left out: why"]
+
+
+def test_what_to_beware_of_is_told(summary):
+    flattered, unknown, few = tables.warnings(summary)
+    assert flattered.startswith("one was made with net")
+    assert unknown.startswith("what two optimised is not known")
+    assert few.startswith("3 pairs are few")
+
+
+def test_markdown_keeps_words_as_they_are(summary):
+    text = tables.markdown(summary)
+    assert "| a\\_b\\|c | lower | 0.1235 [0.1, 0.2] \\*† | - |" in text
+    assert "what &lt;it&gt; is" in text
+    assert "| a\\_b\\|c | one, two | 12345 | 0.5 | Wilcoxon | 0.01 | - |" in text
+    assert "\\*gone\\*" in text
+    for part in ("Beware", "What is missing", "Figures", "Tests"):
+        assert f"## {part}" in text
