@@ -21,6 +21,8 @@ def test_a_data_set_is_known_by_its_layout(tmp_path, png):
         (["empty", "gone.png"], {}, "give one folder"),
         (["gone.png"], {}, "is not there"),
         ([], {"split": "test"}, "no splits"),
+        (["one"], {"change": "grey"}, "as they are"),
+        ([], {"change": "style"}, "no change 'style'"),
         (["two"], {"subset": "small"}, "subset"),
         (["two"], {"split": "x"}, "list of split x"),
         (["one"], {"split": "x"}, "no folder"),

@@ -52,6 +52,9 @@ def test_a_warped_view_is_another_picture_of_the_same_shape(tmp_path):
     path = picture(tmp_path / "a.png", height=50, width=100)
     plain, flipped = (sights.pixels_of(View(path, warp), 50) for warp in ("", "flip"))
     assert torch.allclose(plain.flip(3), flipped, atol=1e-4)
+    grey = sights.pixels_of(View(path, "flip", "grey"), 50)
+    assert torch.allclose(grey[:, 0], grey[:, 2])
+    assert (grey - flipped).abs().max() > 0.1
 
 
 def test_a_picture_of_another_size_than_its_annotation_says_is_refused(tmp_path):

@@ -23,6 +23,16 @@ def test_every_picture_under_every_warp(png):
     assert np.allclose(pairs[0].target_points, pairs[0].source_points - 1 / 8)
 
 
+def test_the_look_of_the_warped_picture_is_changed_and_only_that(png):
+    for change, looks in (("jitter", "jitter"), ("grey", "grey"), ("none", "")):
+        data = warps.read(png, change)
+        assert {(pair.source.change, pair.target.change) for pair in data.pairs()} == {(looks, "")}
+        assert data.facts["change"] == change
+    assert next(warps.read(png).pairs()).key() != next(warps.read(png, "none").pairs()).key()
+    with pytest.raises(UserError, match="there are grey, jitter, blur, none"):
+        warps.read(png, "style")
+
+
 def test_a_picture_given_twice_is_one(png):
     assert warps.read([png[0], png[0]]).count == len(WARPS)
 
@@ -42,7 +52,7 @@ def test_a_backbone_that_sees_where_things_come_from_finds_them(tmp_path):
     path = tmp_path / "ramp.png"
     path.write_bytes(encode_png(torch.stack([down, across, torch.zeros_like(down)])[None]))
     sights = Sights(lambda: Toy(place), [FeatureRequest("map")], 112, torch.device("cpu"))
-    for pair in warps.read([path]).pairs():
+    for pair in warps.read([path], "none").pairs():
         off = errors(pair, sights(pair.source), sights(pair.target), FeatureRequest("map"))
         assert len(off.values) + off.outside == warps.SIDE**2
         assert np.median(off.values) < 0.03, pair.category

@@ -52,6 +52,10 @@ def keypoints(
     ] = None,
     split: Annotated[str | None, typer.Option(help="Of the data set.", show_default="test")] = None,
     subset: Annotated[Subset | None, typer.Option(help="Of SPair-71k.", show_default="large")] = None,
+    change: Annotated[
+        str | None,
+        typer.Option(help="Of the look of warped pictures: jitter, grey, blur or none.", show_default="jitter"),
+    ] = None,
     size: Annotated[
         int, typer.Option(min=64, max=2048, help="Backbones look at about so many pixels a side, aspect kept.")
     ] = 448,
@@ -72,7 +76,7 @@ def keypoints(
     from vitsplice.keypoints import Plan, benchmark, find
     from vitsplice.keypoints.benchmark import ALPHAS
 
-    data = find(sources or (), split, subset.value if subset else None)
+    data = find(sources or (), split, subset.value if subset else None, change)
     plan = Plan(
         data, tuple(backbone or ()), tuple(facet or ()), _layers(layer or ["-1"]), tuple(alpha or ALPHAS), size, device
     )

@@ -28,11 +28,13 @@ class View:
     Args:
         path: of its file.
         warp: the name of a warp that it is shown under (`vitsplice.analysis.changes.WARPS`), or "".
+        change: the name of a change of appearance (`vitsplice.analysis.changes.APPEARANCE`), or "".
         size: that its annotation says it has; None if it says nothing.
     """
 
     path: Path
     warp: str = ""
+    change: str = ""
     size: Size | None = None
 
 
@@ -101,4 +103,4 @@ def _stamp(view: View) -> tuple[object, ...]:
         told = view.path.stat()
     except (OSError, ValueError) as error:
         raise PictureError(f"'{printable(str(view.path))}' cannot be read") from error
-    return view.path.absolute(), view.warp, view.size, told.st_size, told.st_mtime_ns
+    return view.path.absolute(), view.warp, view.change, view.size, told.st_size, told.st_mtime_ns

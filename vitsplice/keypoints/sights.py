@@ -10,7 +10,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from vitsplice.analysis.changes import WARPS, warped
+from vitsplice.analysis.changes import APPEARANCE, WARPS, warped
 from vitsplice.backbones.resize import Area
 from vitsplice.contracts import Backbone, FeatureRequest, Features
 from vitsplice.errors import PictureError, VitspliceError
@@ -115,4 +115,6 @@ def pixels_of(view: View, size: int) -> Tensor:
             f"'{printable(str(view.path))}' is {pixels.shape[-1]}x{pixels.shape[-2]} px, "
             f"and its annotation was made for {width}x{height}"
         )
-    return warped(resize_to(pixels, size), WARPS[view.warp]) if view.warp else pixels
+    if view.warp:
+        pixels = warped(resize_to(pixels, size), WARPS[view.warp])
+    return APPEARANCE[view.change](pixels).clamp(0, 1) if view.change else pixels
