@@ -1,6 +1,7 @@
 """Ray, and what becomes of a batch when its processes, its nodes or its driver are killed."""
 
 import os
+import sys
 import time
 
 import batches
@@ -8,6 +9,7 @@ import psutil
 import pytest
 import vitsplice_ray
 
+from vitsplice.errors import VitspliceError
 from vitsplice.options import complete
 from vitsplice.testing import ExecutorContract
 
@@ -27,22 +29,55 @@ def made(workers=0, threads=0, **options):
 
 
 @pytest.mark.parametrize(
-    ("executor", "cluster", "tasks"),
+    ("executor", "nodes", "tasks"),
     [
-        (made(), {"CPU": 8.0}, 16),
-        (made(ahead=0), {"CPU": 8.0}, 8),
-        (made(threads=3, ahead=0), {"CPU": 8.0}, 2),
-        (made(threads=3, cpus=0.5, ahead=0), {"CPU": 8.0}, 16),
-        (made(gpus=0.5, ahead=0), {"CPU": 64.0, "GPU": 4.0}, 8),
-        (made(gpus=1), {"CPU": 64.0}, 1),
-        (made(resources={"spot": 2}, ahead=0), {"CPU": 64.0, "spot": 6.0}, 3),
-        (made(workers=5), {"CPU": 64.0}, 5),
-        (made(), {"CPU": 1e6}, 10_000),
-        (made(), {}, 1),
+        (made(), [{"CPU": 8.0}], 16),
+        (made(ahead=0), [{"CPU": 8.0}], 8),
+        (made(ahead=0), [{"CPU": 0.0}, {"CPU": 1.0}, {"CPU": 3.0}], 4),
+        (made(threads=3, ahead=0), [{"CPU": 8.0}], 2),
+        (made(threads=3, ahead=0), [{"CPU": 2.0}, {"CPU": 2.0}, {"CPU": 5.0}], 1),
+        (made(threads=3, cpus=0.5, ahead=0), [{"CPU": 8.0}], 16),
+        (made(gpus=0.1, ahead=0), [{"CPU": 64.0, "GPU": 1.0}], 10),
+        (made(gpus=0.5, ahead=0), [{"CPU": 64.0, "GPU": 4.0}], 8),
+        (made(gpus=1), [{"CPU": 64.0}], 1),
+        (made(resources={"spot": 2}, ahead=0), [{"CPU": 64.0, "spot": 6.0}], 3),
+        (made(workers=5), [{"CPU": 64.0}], 5),
+        (made(), [{"CPU": 1e4}] * 100, 10_000),
+        (made(), [], 1),
     ],
 )
-def test_tasks_in_ray_are_as_many_as_there_is_room_for_and_some(executor, cluster, tasks):
-    assert executor._most(cluster) == tasks
+def test_tasks_in_ray_are_as_many_as_there_is_room_for_and_some(executor, nodes, tasks):
+    assert executor._most(sum(map(executor.task.room, nodes))) == tasks
+
+
+class Nodes:
+    """What of Ray tells the nodes of a cluster."""
+
+    def __init__(self, *cpus):
+        self.all = [{"Alive": True, "Resources": {"CPU": float(number)}} for number in cpus]
+        self.all.append({"Alive": False, "Resources": {"CPU": 64.0}})
+
+    def nodes(self):
+        return self.all
+
+
+def test_a_machine_without_room_is_told_and_a_cluster_without_is_waited_for(caplog):
+    with pytest.raises(VitspliceError, match="takes CPU 4; lower --threads"):
+        next(made(threads=4)._sizes(Nodes(2)))
+    assert next(made(threads=4, address="auto")._sizes(Nodes(2, 3))) == 1
+    assert "no node has room for a run that takes CPU 4" in caplog.text
+
+
+@pytest.mark.parametrize("broken", [None, "raise ImportError('libsomething.so is not there')"])
+def test_without_ray_it_is_said_what_to_install(broken, monkeypatch, tmp_path):
+    if broken:
+        (tmp_path / "ray.py").write_text(broken)
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.delitem(sys.modules, "ray", raising=False)
+    else:
+        monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(VitspliceError, match="pip install 'ray>=2.40'"):
+        list(made().run(print, []))
 
 
 @pytest.fixture(scope="module")
