@@ -55,3 +55,10 @@ def test_a_failed_plugin_that_listed_the_name_is_told_alone(shelf: Shelf) -> Non
     said = message(UnknownName, "second-net")
     assert "reason one" in said
     assert "reason two" not in said
+
+
+def test_an_executor_of_a_plugin_that_is_not_installed_names_the_plugin():
+    said = unknown(EXECUTORS, "ray", ["local"], [])
+    assert said.startswith("no executor 'ray'; there are local")
+    assert "pip install vitsplice-ray, or -e plugins/vitsplice-ray" in said
+    assert "pip install" not in unknown(EXECUTORS, "rai", ["local"], [])

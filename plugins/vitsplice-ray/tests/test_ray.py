@@ -2,10 +2,8 @@
 
 import os
 import sys
-import time
 
 import batches
-import psutil
 import pytest
 import vitsplice_ray
 
@@ -13,14 +11,39 @@ from vitsplice.errors import VitspliceError
 from vitsplice.options import complete
 from vitsplice.testing import ExecutorContract
 
-PAIRS = 6
+PAIRS = 4
+WORKER = "ray::work"
+LEAN = 80 * 2**20
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Three nodes: one where no run goes, and two with room for one each."""
+    before = dict(os.environ)
+    os.environ.update(batches.environment())
+    os.environ.update({"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"})
+    from ray.cluster_utils import Cluster
+
+    head = {"num_cpus": 0, "object_store_memory": LEAN, "include_dashboard": False}
+    made = Cluster(initialize_head=True, head_node_args=head)
+    try:
+        for _ in range(2):
+            made.add_node(num_cpus=1, object_store_memory=LEAN)
+        yield made
+    finally:
+        made.shutdown()
+        os.environ.clear()
+        os.environ.update(before)
 
 
 @pytest.mark.real
 class TestRay(ExecutorContract):
     name = "ray"
-    options = {"node_losses": 0}  # noqa: RUF012
     patience = 30.0
+
+    @pytest.fixture(autouse=True)
+    def _on_a_cluster(self, cluster):
+        self.options = {"node_losses": 0, "address": cluster.address}
 
 
 def made(workers=0, threads=0, **options):
@@ -81,31 +104,11 @@ def test_without_ray_it_is_said_what_to_install(broken, monkeypatch, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def cluster():
-    """Three nodes: one where no run goes, and two with room for one each."""
-    before = dict(os.environ)
-    os.environ.update(batches.environment())
-    os.environ.update({"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"})
-    from ray.cluster_utils import Cluster
-
-    lean = {"object_store_memory": 80 * 2**20, "include_dashboard": False}
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **lean})
-    try:
-        for _ in range(2):
-            made.add_node(num_cpus=1, object_store_memory=lean["object_store_memory"])
-        yield made
-    finally:
-        made.shutdown()
-        os.environ.clear()
-        os.environ.update(before)
-
-
-@pytest.fixture(scope="module")
 def quiet(tmp_path_factory):
     """A manifest, and a batch of it that the local executor did and nothing disturbed."""
     folder = tmp_path_factory.mktemp("quiet")
     pairs = batches.made_pairs(folder / "pairs", PAIRS)
-    done = batches.through(pairs, folder / "out", "--workers", "1")
+    done = batches.through(pairs, folder / "out", "--workers", "2")
     assert done.returncode == 0, done.stderr
     return pairs, folder / "out"
 
@@ -114,53 +117,66 @@ def on(cluster):
     return "--executor", "ray", "--option", f"address={cluster.address}"
 
 
-def at_work():
-    """The processes of this machine's cluster that do a run."""
-    found = []
-    for child in psutil.Process().children(recursive=True):
-        try:
-            found += [child] if "ray::work" in " ".join(child.cmdline()) else []
-        except psutil.Error:
-            continue
-    return found
-
-
 def ended(process):
     _, told = process.communicate(timeout=200)
     assert process.returncode == 0, told
 
 
 @pytest.mark.real
+@pytest.mark.timeout(280)
 def test_runs_on_ray_survive_what_kills_workers_nodes_and_drivers(cluster, quiet, tmp_path):
-    """All on one cluster of three nodes, one after another: starting it takes the most time."""
+    """On one cluster of three nodes, one after another: starting it takes the most time.
+
+    Each time it is a run with a checkpoint that is hit, and it must go on from there; without retries, so that it is
+    Ray that gives it to another process or node.
+    """
     pairs, expected = quiet
 
     out = tmp_path / "worker"
     process = batches.begun(pairs, out, *on(cluster), "--retries", "0")
-    batches.until(lambda: batches.checkpoints(out) and at_work())
-    victim = at_work()[0]
+    victim, folder = batches.one_at_work(out, WORKER)
     victim.kill()
     ended(process)
-    assert not victim.is_running()
+    assert batches.resumed_at(folder) >= 2
     batches.assert_whole(out, expected)
 
     out = tmp_path / "node"
     process = batches.begun(pairs, out, *on(cluster), "--retries", "0")
-    batches.until(lambda: len({one.ppid() for one in at_work()}) == 2 and len(batches.checkpoints(out)) >= 1)
-    cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
+    victim, folder = batches.one_at_work(out, WORKER)
+    cluster.remove_node(node_of(victim, cluster), allow_graceful=False)
     ended(process)
+    assert batches.resumed_at(folder) >= 2
     batches.assert_whole(out, expected)
-    cluster.add_node(num_cpus=1, object_store_memory=80 * 2**20)
+    cluster.add_node(num_cpus=1, object_store_memory=LEAN)
 
-    out = tmp_path / "driver"
+    out, folders = tmp_path / "driver", []
     for _ in range(2):
-        process = batches.begun(pairs, out, *on(cluster))
-        batches.until(lambda: batches.checkpoints(out))
-        time.sleep(0.5)
+        process = batches.begun(pairs, out, *on(cluster), "--retries", "0")
+        folders.append(batches.one_at_work(out, WORKER)[1])
         batches.kill(process)
         process.communicate()
-    ended(batches.begun(pairs, out, *on(cluster)))
+        batches.until(lambda: not batches.at_work(out, WORKER))  # Ray ends what belongs to nobody
+    ended(batches.begun(pairs, out, *on(cluster), "--retries", "0"))
+    assert all(batches.resumed_at(folder) >= 2 for folder in folders)
     batches.assert_whole(out, expected)
+
+
+def node_of(process, cluster):
+    """The node whose raylet is the parent of a process."""
+    return next(node for node in cluster.worker_nodes if node.all_processes["raylet"][0].process.pid == process.ppid())
+
+
+@pytest.mark.real
+def test_a_signal_lets_runs_on_ray_keep_where_they_stand(cluster, quiet, tmp_path):
+    out = tmp_path / "out"
+    process = batches.begun(quiet[0], out, *on(cluster))
+    _, folder = batches.one_at_work(out, WORKER)
+    process.terminate()
+    _, told = process.communicate(timeout=100)
+    assert process.returncode == 130, told
+    assert "the same command goes on" in told
+    assert not (out / ".stop").exists()
+    assert list(folder.glob("checkpoint/step-*.json"))
 
 
 @pytest.mark.real

@@ -11,6 +11,7 @@ import logging
 import math
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -29,6 +30,9 @@ LOOKS = 5.0
 
 MOST = 10_000
 """Tasks in Ray at once, however large the cluster."""
+
+PATIENCE = 10.0
+"""Seconds within which a cluster must answer."""
 
 LOCAL = "local"
 """The address that starts a cluster of this machine alone."""
@@ -129,9 +133,10 @@ class Ray:
             if here and self.workers:
                 here["num_cpus"] = math.ceil(self.workers * self.task.cpus)
             try:
+                _knock(self.address)
                 with _sigterm_kept():
                     ray.init(address=self.address, log_to_driver=False, logging_level=logging.ERROR, **here)
-            except (OSError, RuntimeError, ValueError) as error:
+            except (OSError, OverflowError, RuntimeError, ValueError) as error:
                 raise VitspliceError(
                     f"Ray cannot be reached at '{self.address}' ({one_line(str(error))}); "
                     "--option address=host:port names a cluster, address=local starts one here"
@@ -154,6 +159,13 @@ def _imported() -> Any:
             f"Ray cannot be imported ({one_line(str(error))}); install it: pip install 'ray>=2.40'"
         ) from error
     return ray
+
+
+def _knock(address: str) -> None:
+    """Raises OSError if nobody answers at ``host:port``; Ray itself would try for minutes."""
+    host, _, port = address.rpartition("//")[2].rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE).close()
 
 
 @contextmanager
