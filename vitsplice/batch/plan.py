@@ -8,6 +8,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -204,5 +205,6 @@ def make_folder(out: Path) -> None:
 
 
 def stop(out: Path) -> None:
-    """Tell the running jobs of a batch to keep where they stand and end."""
-    (out / STOP).touch()
+    """Tell the running jobs of a batch to keep where they stand and end; where that cannot be, they go on to theirs."""
+    with suppress(OSError):
+        (out / STOP).touch()

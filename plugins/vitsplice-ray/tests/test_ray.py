@@ -117,9 +117,11 @@ def on(cluster):
     return "--executor", "ray", "--option", f"address={cluster.address}"
 
 
-def ended(process):
-    _, told = process.communicate(timeout=200)
+def ended(process, out):
+    """To its end, and with nothing of Ray's on standard output."""
+    printed, told = process.communicate(timeout=200)
     assert process.returncode == 0, told
+    assert printed == f"{out / 'results.jsonl'}\n"
 
 
 @pytest.mark.real
@@ -136,7 +138,7 @@ def test_runs_on_ray_survive_what_kills_workers_nodes_and_drivers(cluster, quiet
     process = batches.begun(pairs, out, *on(cluster), "--retries", "0")
     victim, folder = batches.one_at_work(out, WORKER)
     victim.kill()
-    ended(process)
+    ended(process, out)
     assert batches.resumed_at(folder) >= 2
     batches.assert_whole(out, expected)
 
@@ -144,7 +146,7 @@ def test_runs_on_ray_survive_what_kills_workers_nodes_and_drivers(cluster, quiet
     process = batches.begun(pairs, out, *on(cluster), "--retries", "0")
     victim, folder = batches.one_at_work(out, WORKER)
     cluster.remove_node(node_of(victim, cluster), allow_graceful=False)
-    ended(process)
+    ended(process, out)
     assert batches.resumed_at(folder) >= 2
     batches.assert_whole(out, expected)
     cluster.add_node(num_cpus=1, object_store_memory=LEAN)
@@ -156,7 +158,7 @@ def test_runs_on_ray_survive_what_kills_workers_nodes_and_drivers(cluster, quiet
         batches.kill(process)
         process.communicate()
         batches.until(lambda: not batches.at_work(out, WORKER))  # Ray ends what belongs to nobody
-    ended(batches.begun(pairs, out, *on(cluster), "--retries", "0"))
+    ended(batches.begun(pairs, out, *on(cluster), "--retries", "0"), out)
     assert all(batches.resumed_at(folder) >= 2 for folder in folders)
     batches.assert_whole(out, expected)
 

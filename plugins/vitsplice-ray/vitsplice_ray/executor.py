@@ -15,7 +15,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -142,7 +142,8 @@ class Ray:
                     "--option address=host:port names a cluster, address=local starts one here"
                 ) from error
         try:
-            yield ray
+            with nullcontext() if theirs else _quiet(ray):
+                yield ray
         finally:
             if not theirs:
                 ray.shutdown()
@@ -177,6 +178,22 @@ def _sigterm_kept() -> Iterator[None]:
     finally:
         if before is not None and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _quiet(ray: Any) -> Iterator[None]:
+    """Ray prints pages on every node that is lost, on standard output; here they go to the log, as information."""
+    within = ray._private.worker
+    before = getattr(within, "print_to_stdstream", None)
+
+    def log(data: Mapping[str, Any], *rest: Any, **more: Any) -> None:
+        logging.getLogger(__name__).info("%s", "\n".join(data["lines"]))
+
+    within.print_to_stdstream = log
+    try:
+        yield
+    finally:
+        within.print_to_stdstream = before
 
 
 def _outcome(ray: Any, reference: Any, job: str) -> Outcome:
