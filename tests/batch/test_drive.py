@@ -145,6 +145,19 @@ def test_a_file_that_says_stop_from_an_earlier_time_stops_nothing(batch, in_turn
     assert not batch.stop.exists()
 
 
+def test_interrupted_it_leaves_what_is_known_and_nothing_else(batch, in_turn):
+    def spoil(job):
+        if job.id == "tiny/three":
+            batch.stop.touch()
+            raise KeyboardInterrupt
+        return Outcome(job.id, "failed", "why") if job.id == "tiny/two" else done(job)
+
+    with pytest.raises(KeyboardInterrupt):
+        carried(batch, in_turn(spoil))
+    assert (ids(batch), [one["id"] for one in failures(batch)]) == (["one"], ["two"])
+    assert {path.name for path in batch.out.iterdir()} == {BATCH, RESULTS, "failures.jsonl"}
+
+
 def test_a_second_driver_is_refused(batch, in_turn):
     held = FolderLock(batch.out)
     with pytest.raises(OutputBusy):

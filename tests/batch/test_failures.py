@@ -39,7 +39,7 @@ def test_only_what_failed_is_tried_again_round_by_round(tmp_path):
         assert failures.again() == 0
 
 
-def test_settled_the_last_word_on_each_that_is_not_done_is_left(tmp_path):
+def test_at_the_end_the_last_word_on_each_that_is_not_done_is_left(tmp_path):
     with Failures(tmp_path) as failures:
         for name in "abcd":
             failures.add(failed(name))
@@ -47,7 +47,6 @@ def test_settled_the_last_word_on_each_that_is_not_done_is_left(tmp_path):
         failures.mend(failed("b"))
         failures.add(failed("c", "still"))
         failures.add(failed("d", "never", "refused"))
-        failures.settle()
     assert lines(tmp_path) == [
         ("a", "quick", "failed", "why"),
         ("c", "quick", "failed", "still"),
@@ -65,7 +64,6 @@ def test_the_file_of_an_earlier_time_goes_and_without_failures_there_is_none(tmp
             failures.add(failed("a"))
             failures.again()
             failures.mend(failed("a"))
-        failures.settle()
     assert list(tmp_path.iterdir()) == []
     assert list(first(tmp_path, 5)) == []
 

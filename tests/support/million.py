@@ -16,7 +16,7 @@ from vitsplice.batch.plan import RESULTS, folder, plan, variants
 from vitsplice.pairs import count
 
 TOLD = {"backbone": "dinov2-vits14-offline", "seconds": 2.345}
-FIGURES = {name: 0.12345 for name in ("gradient-ssim", "cnn-self-similarity", "lab-patches", "cnn-statistics")}
+FIGURES = dict.fromkeys(("gradient-ssim", "cnn-self-similarity", "lab-patches", "cnn-statistics"), 0.12345)
 
 
 class Nobody:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from vitsplice.batch.failures import Failures
 from vitsplice.batch.ledger import Ledger
-from vitsplice.batch.plan import Variant, plan
+from vitsplice.batch.plan import STOP, Variant, plan
 from vitsplice.batch.worker import finished, work
 from vitsplice.contracts import Executor, Job, Outcome
 from vitsplice.errors import UserError
@@ -86,7 +87,7 @@ def carry_out(
     lock = FolderLock(out)
     try:
         batch = plan(out, manifest, variants, executor.threads)
-        batch.stop.unlink(missing_ok=True)
+        batch.stop.unlink(missing_ok=True)  # of a driver that was killed
         with Ledger(batch.out) as ledger, Failures(batch.out) as failures:
             books = _Books(ledger, failures, Tally(total), told)
             for round_ in range(retries + 1):
@@ -96,10 +97,10 @@ def carry_out(
                 wanted = (job for job in jobs if job in failures) if round_ else books.not_done(jobs)
                 for outcome in executor.run(work, wanted):
                     books.take(outcome, again=round_ > 0)
-            failures.settle()
-        batch.stop.unlink(missing_ok=True)
         return books.tally
     finally:
+        with suppress(OSError):
+            (out / STOP).unlink(missing_ok=True)
         lock.release()
 
 

@@ -24,8 +24,8 @@ SETTLED = ".failures.jsonl.settled"
 class Failures:
     """The jobs that failed or are refused. Use it in ``with``; the file of an earlier time goes.
 
-    Each has its line as soon as it comes, and in memory 64 bits, so that a million take 8 MB. One that is tried again
-    keeps its line until `settle`.
+    Each has its line as soon as it comes, and in memory 64 bits, so that a million take 8 MB. At the end one line, the
+    last, is left for each that is not done, and no file if there is none.
 
     Raises:
         VitspliceError: if the file cannot be written.
@@ -45,6 +45,11 @@ class Failures:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._file.close()
+        try:
+            self._settle()
+        except OSError as problem:
+            if error is None:
+                raise _unwritable(self._path, problem) from problem
 
     def add(self, outcome: Outcome) -> None:
         """Write why a job failed or is refused. Raises VitspliceError if that cannot be written."""
@@ -73,22 +78,13 @@ class Failures:
         """A job that had failed is done."""
         self._mended.append(digest(outcome.id))
 
-    def settle(self) -> None:
-        """Leave one line, the last, for each job that is not done, or no file if there is none.
-
-        Raises:
-            VitspliceError: if it cannot be written.
-        """
-        self._file.close()
+    def _settle(self) -> None:
         settled = self._path.with_name(SETTLED)
-        try:
-            with self._path.open("rb") as file, settled.open("wb") as kept:
-                kept.writelines(compress(file, self._holding()))
-            os.replace(settled, self._path)
-            if not self._path.stat().st_size:
-                self._path.unlink()
-        except OSError as error:
-            raise _unwritable(self._path, error) from error
+        with self._path.open("rb") as file, settled.open("wb") as kept:
+            kept.writelines(compress(file, self._holding()))
+        os.replace(settled, self._path)
+        if not self._path.stat().st_size:
+            self._path.unlink()
 
     def _holding(self) -> NDArray[np.bool_]:
         """For each line, whether it still holds: it is the last of its job, which is not done."""
