@@ -34,7 +34,7 @@ def pairs_of(folders):
 
 def finished(pair, changes, folder, arguments):
     """The folder of a finished run, which is begun, gone on with, or there already."""
-    overrides = [f"terms.{term}.{change}" for term in TERMS for change in changes]
+    overrides = [f"terms.{term}.{change}" for term in TERMS for change in changes] + ["precision=auto"]
     settings = settings_for("paper", steps=arguments.steps, size=arguments.size, overrides=overrides)
     try:
         with Recording.begin_or_resume(

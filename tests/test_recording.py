@@ -125,7 +125,7 @@ def test_killed_at_any_moment_and_resumed_it_ends_with_the_same_bytes(processes,
         killed_after(processes, 100, png, out, overrides)
         assert artifacts(out) == expected, f"kill {killed}"
         left = {path.relative_to(out).as_posix() for path in out.rglob("*")}
-        assert left == {*expected, "run.json", "previews"}
+        assert left == {*expected, "run.json", "report.html", "previews"}
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

@@ -15,7 +15,9 @@ from vitsplice.plugins import Catalogue, PluginRecord, catalogue, find
 
 HEAD = """
 from pathlib import Path
-from vitsplice.contracts import BackboneSpec, CommandSpec, ExecutorSpec, GeneratorSpec, LossSpec, PresetSpec
+from vitsplice.contracts import (
+    BackboneSpec, CommandSpec, ExecutorSpec, GeneratorSpec, LossSpec, MetricSpec, PresetSpec
+)
 from vitsplice.errors import UserError
 from vitsplice.hookspecs import hookimpl
 
@@ -27,6 +29,9 @@ def loss(name):
 
 def generator(name):
     return GeneratorSpec(name, lambda structure, options: None, "a generator")
+
+def metric(name):
+    return MetricSpec(name, lambda context: None, "a metric")
 
 def preset(name):
     return PresetSpec(name, Path(name), "a preset")
@@ -62,6 +67,10 @@ def vitsplice_losses():
 @hookimpl
 def vitsplice_generators():
     return [generator("kiting")]
+
+@hookimpl
+def vitsplice_metrics():
+    return [metric("blueness")]
 
 @hookimpl
 def vitsplice_presets():

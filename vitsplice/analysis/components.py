@@ -51,10 +51,7 @@ def components(pictures: Sequence[Features], of: Of = "self-similarity", number:
     A component's sign is chosen so that its larger excursions are positive; the same pictures give the same colours.
     """
     places = torch.cat([features.patches[0] for features in pictures]).double()
-    rows = places
-    if of == "self-similarity":
-        directions = F.normalize(places, dim=-1)
-        rows = directions @ directions.T
+    rows = _like_self_similarity(F.normalize(places, dim=-1)) if of == "self-similarity" else places
     centred = rows - rows.mean(0)
     values, vectors = torch.linalg.eigh(centred.T @ centred)
     scores = centred @ vectors.flip(1)[:, :number]
@@ -68,6 +65,15 @@ def components(pictures: Sequence[Features], of: Of = "self-similarity", number:
     ]
     spread = values.flip(0).clamp(min=0)
     return Components(tuple(maps), (spread[:number] / spread.sum().clamp(min=1e-12)).float())
+
+
+def _like_self_similarity(directions: Tensor) -> Tensor:
+    """Rows ``(N, D)`` with the scalar products, and so the components, of those of ``X X^T``; X is ``(N, D)``.
+
+    ``(X X^T)(X X^T)^T = X (X^T X) X^T``, and a square root of the middle factor is cheap where N is large.
+    """
+    values, vectors = torch.linalg.eigh(directions.T @ directions)
+    return torch.as_tensor(directions @ (vectors * values.clamp(min=0).sqrt()))
 
 
 def as_blocks(maps: Tensor, size: tuple[int, int]) -> Tensor:

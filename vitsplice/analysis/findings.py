@@ -116,24 +116,23 @@ def _transfers(comparison: Comparison) -> list[str]:
 
 
 def _controls(comparison: Comparison) -> list[str]:
-    """On how many pictures each trained backbone is more selective than each control."""
+    """How each trained backbone stands apart from each control: on every picture to the same side, or not."""
     trained = [name for name in comparison.infos if name not in comparison.controls]
     return [_control(comparison, name, control) for control in comparison.controls for name in trained]
 
 
 def _control(comparison: Comparison, name: str, control: str) -> str:
-    total = len(comparison.pictures)
-    apart = {
-        role: [
+    pictures, told, apart = comparison.pictures, [], []
+    for role in ROLES:
+        by_how_much = [
             comparison.selectivity(name, -1, role, picture) - comparison.selectivity(control, -1, role, picture)
-            for picture in comparison.pictures
+            for picture in pictures
         ]
-        for role in ROLES
-    }
-    more = [sum(difference > 0 for difference in apart[role]) for role in ROLES]
-    always = all(min(values) > 0 or max(values) < 0 for values in apart.values())
-    plainly = "plainly apart from" if always else "not on all pictures apart from"
+        told.append(f"its {role} feature on {sum(more > 0 for more in by_how_much)}")
+        if min(by_how_much) > 0 or max(by_how_much) < 0:
+            apart.append(f"its {role} feature")
+    by = f", by {' and '.join(apart)}" if apart else ""
     return (
-        f"{name} is {plainly} the untrained {control}: at the last layer its structure feature is the more selective "
-        f"on {more[0]} of {total} pictures, its appearance feature on {more[1]}."
+        f"{name} is {'plainly' if apart else 'not on all pictures'} apart from the untrained {control}{by}: "
+        f"at the last layer, of {len(pictures)} pictures, {' and '.join(told)} is the more selective."
     )

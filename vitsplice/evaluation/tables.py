@@ -67,14 +67,14 @@ def notes(summary: Summary) -> Iterator[str]:
 def markdown(summary: Summary) -> str:
     """The summary as a page of Markdown."""
     lines = ["# Evaluation", "", f"{summary.pairs} pairs. {LEGEND}.", ""]
-    lines += _table(head(summary), rows(summary))
+    lines += table(head(summary), rows(summary))
     if found := list(notes(summary)):
         lines += ["", "## What is missing", "", *(f"- {_escaped(line)}" for line in found)]
     lines += ["", "## Figures", ""]
-    lines += _table(["figure", "what it is", "against", "over", "networks", "facts"], _described(summary))
+    lines += table(["figure", "what it is", "against", "over", "networks", "facts"], _described(summary))
     if tests := list(_tests(summary)):
         lines += ["", "## Tests", "", "The difference is that of the means, the first less the second.", ""]
-        lines += _table(["figure", "methods", "pairs", "difference", "test", "p", "p (Holm)"], tests)
+        lines += table(["figure", "methods", "pairs", "difference", "test", "p", "p (Holm)"], tests)
     return "\n".join(lines) + "\n"
 
 
@@ -93,7 +93,8 @@ def _tests(summary: Summary) -> Iterator[list[str]]:
             yield [name, f"{test.one}, {test.two}", str(found.n), *numbers]
 
 
-def _table(names: list[str], cells: Iterable[list[str]]) -> list[str]:
+def table(names: list[str], cells: Iterable[list[str]]) -> list[str]:
+    """The lines of a table in Markdown."""
     lines = [names, ["---"] * len(names), *cells]
     return ["| " + " | ".join(_escaped(cell) for cell in line) + " |" for line in lines]
 
