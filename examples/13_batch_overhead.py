@@ -74,7 +74,8 @@ def measured(folder: Path, pairs: Path, number: int, executor: str, workers: int
     command += ["--workers", str(workers), "--threads", "1"]
     seconds, seen = watched(command, out / "results.jsonl")
     own = [json.loads(line)["seconds"] for line in (out / "results.jsonl").read_text().splitlines()]
-    assert len(own) == number, f"{len(own)} results"
+    if len(own) != number:
+        sys.exit(f"{len(own)} results of {number} pairs")
     overhead = (seconds * workers - sum(own)) / number
     print(f"{executor}: {number} pairs, {workers} workers, {seconds:.1f} s ({number / seconds:.1f} pairs/s)")
     print(f"  a run's own work {1e3 * sum(own) / number:.1f} ms, overhead {1e3 * overhead:.1f} ms a pair")

@@ -1,4 +1,6 @@
 import json
+import tracemalloc
+from collections import deque
 
 import pytest
 
@@ -179,3 +181,25 @@ def test_jobs_are_drawn_one_by_one(batch, in_turn):
         return done(job)
 
     assert carried(batch, Watching()).done == 3
+
+
+@pytest.mark.parametrize("state", ["done", "failed"])
+def test_the_driver_keeps_next_to_nothing_of_a_pair(batch, in_turn, png, state):
+    number, seen = 6_000, {}
+    write(batch.manifest, (Pair(f"pair-{index}", *png) for index in range(number)))
+
+    def spoil(job):
+        return done(job) if state == "done" else Outcome(job.id, "failed", "for a reason " * 20)
+
+    def told(tally, outcome):
+        if (come := tally.done + tally.failed) in (1_000, number):
+            seen[come] = tracemalloc.get_traced_memory()[0]
+
+    executor = in_turn(spoil)
+    executor.asked = deque(maxlen=1)
+    tracemalloc.start()
+    try:
+        carry_out(batch.out, batch.manifest, batch.variants, executor, number, retries=0, told=told)
+    finally:
+        tracemalloc.stop()
+    assert (seen[number] - seen[1_000]) / (number - 1_000) < 40  # bytes

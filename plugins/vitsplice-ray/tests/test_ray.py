@@ -1,7 +1,9 @@
 """Ray, and what becomes of a batch when its processes, its nodes or its driver are killed."""
 
 import os
+import subprocess
 import sys
+from pathlib import Path
 
 import batches
 import pytest
@@ -187,3 +189,12 @@ def test_a_cluster_that_is_not_there_is_told(quiet, tmp_path):
     assert done.returncode == 1
     assert "Ray cannot be reached at '127.0.0.1:1'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.real
+def test_a_cluster_of_this_machine_alone(tmp_path):
+    script = Path(__file__).parents[3] / "examples" / "13_batch_overhead.py"
+    command = [sys.executable, script, tmp_path, "--pairs", "12", "--executor", "ray"]
+    done = subprocess.run(command, env=batches.environment(), capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    assert "ray: 12 pairs, 2 workers" in done.stdout
