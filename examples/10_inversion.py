@@ -16,7 +16,7 @@ STEPS = int(ARGUMENTS[1]) if len(ARGUMENTS) > 1 else 60
 
 # %% The feature of either role, at the last layer: few steps, to see how it goes; the preset's own number is better
 requests = requests_of(load_backbone(BACKBONE).info)
-settings = {request: settings_of(request, "invert", backbone=BACKBONE, steps=STEPS) for request in requests}
+settings = {request: settings_of(request, backbone=BACKBONE, steps=STEPS) for request in requests}
 inversions = invert(example("cat-dog")[0], settings)
 inversions
 

@@ -31,6 +31,7 @@ FLOORS = [
         "batch",
         "study",
         "evaluation",
+        "keypoints",
     },
     {"cli"},
     {"builtin", "__main__"},

@@ -130,8 +130,10 @@ def vitsplice_commands() -> list[CommandSpec]:
     from vitsplice.cli.doctor import doctor
     from vitsplice.cli.evaluate import evaluate
     from vitsplice.cli.invert import invert
+    from vitsplice.cli.keypoints import keypoints
     from vitsplice.cli.listing import listing
     from vitsplice.cli.measure import measure
+    from vitsplice.cli.pairs import pairs
     from vitsplice.cli.pca import pca
     from vitsplice.cli.plugin import plugin
     from vitsplice.cli.plugins import plugins
@@ -144,9 +146,11 @@ def vitsplice_commands() -> list[CommandSpec]:
         CommandSpec("batch", batch, "Run every pair of a list, on this machine or many."),
         CommandSpec("measure", measure, "Measure three pictures by every loss term and by independent figures."),
         CommandSpec("correspond", correspond, "Match two pictures, place by place."),
+        CommandSpec("keypoints", keypoints, "How well features find keypoints again: PCK on data sets or known warps."),
         CommandSpec("pca", pca, "Show what features hold: their principal components as colours."),
         CommandSpec("invert", invert, "Make pictures that share one feature with a picture, and nothing else."),
         CommandSpec("compare", compare, "Compare what backbones encode as structure and as appearance."),
+        CommandSpec("pairs", pairs, "Make manifests of pairs, and look for what is wrong with them."),
         CommandSpec("evaluate", evaluate, "Figures over a set of pairs, for one or more methods."),
         CommandSpec("study", study, "Ask people which of two outputs they prefer, and analyse it."),
         CommandSpec("bench", bench, "Time the presets on this machine, as ratios."),

@@ -243,7 +243,7 @@ class RunConfig(_Settings):
 
     def to_yaml(self) -> str:
         """YAML that is loadable as a preset and gives the same settings."""
-        return str(yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False))
+        return str(yaml.dump(self.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False))
 
 
 LONGEST = 1_000_000
@@ -263,6 +263,9 @@ class _Loader(yaml.SafeLoader):
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
 )
+
+_Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+"""The one in C where there is one: a fifth of the time, which a batch of small runs would feel."""
 
 
 def load(text: str, source: str, overrides: Iterable[str] = (), folder: Path | None = None) -> RunConfig:

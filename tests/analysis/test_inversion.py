@@ -23,6 +23,11 @@ def test_the_presets_look_at_the_feature_alone(preset):
     assert settings.generator.name == "prior" or settings.generator.options["begin"] == "grey"
 
 
+def test_pixels_hold_a_global_feature_and_a_network_a_local_one():
+    assert inversion.settings_of(CLS).generator.name == "pyramid"
+    assert inversion.settings_of(KEY).generator.name == "prior"
+
+
 def test_noise_is_for_features_without_places():
     assert inversion.settings_of(CLS, "invert-official").generator.options["noise"] == [10, 2, 0.5]
     assert inversion.settings_of(KEY, "invert-official").generator.options["noise"] == [0]

@@ -1,15 +1,20 @@
 import json
+import tracemalloc
+from collections import deque
 
 import pytest
 
 from vitsplice.batch.drive import carry_out
-from vitsplice.batch.plan import BATCH, RESULTS
+from vitsplice.batch.failures import first
+from vitsplice.batch.plan import BATCH, RESULTS, variants
 from vitsplice.contracts import Outcome
 from vitsplice.errors import OutputBusy
 from vitsplice.pairs import Pair, write
 from vitsplice.report.lock import FolderLock
 
 from .conftest import done
+
+NONE = {"pictures": {}, "figures": {}}
 
 
 def carried(batch, executor, **more):
@@ -20,10 +25,14 @@ def ids(batch):
     return [json.loads(line)["id"] for line in (batch.out / RESULTS).read_text().splitlines()]
 
 
+def failures(batch):
+    return [json.loads(line) for line in (batch.out / "failures.jsonl").read_text().splitlines()]
+
+
 def test_every_run_is_made_once_and_then_skipped(batch, in_turn):
     first = in_turn()
     tally = carried(batch, first)
-    assert (tally.done, tally.before, tally.failures, tally.left) == (3, 0, [], 0)
+    assert (tally.done, tally.before, tally.failures, tally.left) == (3, 0, 0, 0)
     assert first.asked == ["tiny/one", "tiny/two", "tiny/three"]
     assert {path.parent.name for path in batch.out.glob("*/*/*/output.png")} == {"one", "two", "three"}
     again = in_turn()
@@ -56,9 +65,9 @@ def test_what_failed_is_tried_again_after_all_others_what_is_refused_is_not(batc
     executor = in_turn(spoil)
     tally = carried(batch, executor)
     assert executor.asked == ["tiny/one", "tiny/two", "tiny/three", "tiny/one"]
-    assert (tally.done, [one.id for one in tally.failures], tally.left) == (2, ["tiny/two"], 0)
-    (failure,) = map(json.loads, (batch.out / "failures.jsonl").read_text().splitlines())
-    assert failure == {"id": "two", "variant": "tiny", "why": "for a reason"}
+    assert (tally.done, tally.refused, tally.failed, tally.left) == (2, 1, 0, 0)
+    (failure,) = failures(batch)
+    assert failure == {"id": "two", "variant": "tiny", "state": "refused", "why": "for a reason"}
 
 
 @pytest.mark.parametrize("retries", [0, 1, 3])
@@ -66,16 +75,17 @@ def test_retries_have_an_end(batch, in_turn, retries):
     executor = in_turn(lambda job: Outcome(job.id, "failed", "always") if job.id == "tiny/two" else done(job))
     tally = carried(batch, executor, retries=retries)
     assert executor.asked.count("tiny/two") == retries + 1
-    assert [one.id for one in tally.failures] == ["tiny/two"]
-    assert (tally.done, tally.left) == (2, 0)
+    assert [one["id"] for one in failures(batch)] == ["two"]
+    assert (tally.done, tally.failed, tally.left) == (2, 1, 0)
 
 
 def test_a_broken_picture_stops_no_other_run_and_is_tried_when_mended(batch, in_turn, png, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"none")
     write(batch.manifest, [Pair("bad", tmp_path / "broken.png", png[1]), Pair("good", *png), Pair("two", *png)])
     tally = carried(batch, in_turn())
-    assert (tally.done, [one.id for one in tally.refused]) == (2, ["tiny/bad"])
-    assert "broken.png" in (batch.out / "failures.jsonl").read_text()
+    assert (tally.done, tally.refused) == (2, 1)
+    ((bad, why),) = first(batch.out, 5)
+    assert (bad, "broken.png" in why) == ("tiny/bad", True)
     (tmp_path / "broken.png").write_bytes(png[0].read_bytes())
     executor = in_turn()
     assert carried(batch, executor).done == 1
@@ -86,10 +96,12 @@ def test_a_broken_picture_stops_no_other_run_and_is_tried_when_mended(batch, in_
 def test_a_pair_whose_pictures_changed_is_refused(batch, in_turn, png):
     carried(batch, in_turn())
     write(batch.manifest, [Pair("one", png[1], png[0]), Pair("two", *png), Pair("three", *png)])
-    tally = carried(batch, in_turn())
-    assert [one.id for one in tally.refused] == ["tiny/one"]
-    assert "other pictures" in tally.refused[0].why
-    assert tally.before == 2
+    told = []
+    tally = carried(batch, in_turn(), told=lambda tally, outcome: told.append(outcome))
+    assert (tally.refused, tally.before) == (1, 2)
+    (failure,) = failures(batch)
+    assert (failure["id"], "other pictures" in failure["why"]) == ("one", True)
+    assert [one.id for one in told if one] == ["tiny/one"]
 
 
 def test_stopped_it_begins_no_more_and_goes_on_another_time(batch, in_turn):
@@ -99,10 +111,53 @@ def test_stopped_it_begins_no_more_and_goes_on_another_time(batch, in_turn):
     assert carried(batch, in_turn()).done == 2
 
 
+def test_stopped_it_looks_no_further_at_what_is_done(batch, in_turn):
+    carried(batch, in_turn())
+    seen = []
+    tally = carried(batch, in_turn(), stopped=lambda: bool(seen), told=lambda tally, outcome: seen.append(outcome))
+    assert (tally.before, tally.left) == (1, 2)
+
+
+def test_stopped_among_the_retries_what_failed_stays_told(batch, in_turn):
+    """One is mended, one is stopped and one is not tried again."""
+    states = {f"tiny/{name}": "failed" for name in ("one", "two", "three")} | {"tiny/one again": "done"}
+    seen = []
+
+    def spoil(job):
+        again = job.id in seen
+        seen.append(job.id)
+        return Outcome(job.id, states.get(f"{job.id} again", "stopped") if again else states[job.id], "why", told=NONE)
+
+    tally = carried(batch, in_turn(spoil), stopped=lambda: seen.count("tiny/two") == 2)
+    assert seen[3:] == ["tiny/one", "tiny/two"]
+    assert (tally.done, tally.failed, tally.left) == (1, 2, 0)
+    assert [one["id"] for one in failures(batch)] == ["two", "three"]
+
+
+def test_a_grid_goes_variant_by_variant(batch, in_turn):
+    executor = in_turn(done)
+    carry_out(batch.out, batch.manifest, variants(["tiny"], seeds=[1, 2]), executor, 6)
+    pairs = ("one", "two", "three")
+    assert executor.asked == [f"tiny_seed{seed}/{pair}" for seed in (1, 2) for pair in pairs]
+
+
 def test_a_file_that_says_stop_from_an_earlier_time_stops_nothing(batch, in_turn):
     batch.stop.touch()
     assert carried(batch, in_turn()).done == 3
     assert not batch.stop.exists()
+
+
+def test_interrupted_it_leaves_what_is_known_and_nothing_else(batch, in_turn):
+    def spoil(job):
+        if job.id == "tiny/three":
+            batch.stop.touch()
+            raise KeyboardInterrupt
+        return Outcome(job.id, "failed", "why") if job.id == "tiny/two" else done(job)
+
+    with pytest.raises(KeyboardInterrupt):
+        carried(batch, in_turn(spoil))
+    assert (ids(batch), [one["id"] for one in failures(batch)]) == (["one"], ["two"])
+    assert {path.name for path in batch.out.iterdir()} == {BATCH, RESULTS, "failures.jsonl"}
 
 
 def test_a_second_driver_is_refused(batch, in_turn):
@@ -126,3 +181,25 @@ def test_jobs_are_drawn_one_by_one(batch, in_turn):
         return done(job)
 
     assert carried(batch, Watching()).done == 3
+
+
+@pytest.mark.parametrize("state", ["done", "failed"])
+def test_the_driver_keeps_next_to_nothing_of_a_pair(batch, in_turn, png, state):
+    number, seen = 6_000, {}
+    write(batch.manifest, (Pair(f"pair-{index}", *png) for index in range(number)))
+
+    def spoil(job):
+        return done(job) if state == "done" else Outcome(job.id, "failed", "for a reason " * 20)
+
+    def told(tally, outcome):
+        if (come := tally.done + tally.failed) in (1_000, number):
+            seen[come] = tracemalloc.get_traced_memory()[0]
+
+    executor = in_turn(spoil)
+    executor.asked = deque(maxlen=1)
+    tracemalloc.start()
+    try:
+        carry_out(batch.out, batch.manifest, batch.variants, executor, number, retries=0, told=told)
+    finally:
+        tracemalloc.stop()
+    assert (seen[number] - seen[1_000]) / (number - 1_000) < 40  # bytes

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from vitsplice.batch.ledger import Ledger, write_failures
+from vitsplice.batch.ledger import Ledger
 from vitsplice.batch.plan import RESULTS
-from vitsplice.contracts import Job, Outcome
+from vitsplice.contracts import Job
 
 
 def job(number, structure="s.png"):
@@ -78,14 +78,3 @@ def test_a_hundred_thousand_are_known_in_seconds(tmp_path):
         assert all(job(number) in ledger for number in range(100_000))
         assert job(100_000) not in ledger
     assert time.perf_counter() - began < 10
-
-
-def test_failures_are_a_line_each_and_go_when_there_are_none(tmp_path):
-    write_failures(tmp_path, [Outcome("quick/a", "refused", "no\npicture"), Outcome("quick/b", "failed", "ä")])
-    lines = (tmp_path / "failures.jsonl").read_text().splitlines()
-    assert [json.loads(line) for line in lines] == [
-        {"id": "a", "variant": "quick", "why": "no\npicture"},
-        {"id": "b", "variant": "quick", "why": "ä"},
-    ]
-    write_failures(tmp_path, [])
-    assert not (tmp_path / "failures.jsonl").exists()

@@ -6,7 +6,7 @@ SHALLOW = ("--set", "generator.options={channels: [4, 8], kernels: [5, 3]}")
 
 def test_a_sheet_of_two_facets_at_two_layers(vitsplice, png, tmp_path):
     wanted = ("--facet", "cls", "--facet", "key", "--layer", "-1", "--layer", "-2")
-    done = vitsplice("invert", png[0], *wanted, *SMALL, *SHALLOW, "-o", "out")
+    done = vitsplice("invert", png[0], "--prior", "network", *wanted, *SMALL, *SHALLOW, "-o", "out")
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[-1] == "out/inversions.png"
     folders = {path.name for path in (tmp_path / "out").iterdir() if path.is_dir()}

@@ -1,8 +1,7 @@
 """Processes on this machine, and what becomes of a batch when they, or their driver, are killed."""
 
-import random
+import os
 import signal
-import time
 
 import batches
 import pytest
@@ -11,6 +10,7 @@ from vitsplice.executors import local
 from vitsplice.testing import ExecutorContract
 
 PAIRS = 4
+WORKER = "spawn_main"
 
 
 @pytest.mark.real
@@ -62,69 +62,49 @@ def quiet(tmp_path_factory):
 
 
 @pytest.mark.real
-def test_two_workers_give_the_same_bytes(quiet, tmp_path):
-    pairs, expected = quiet
-    assert batches.through(pairs, tmp_path / "out", "--workers", "2").returncode == 0
-    batches.assert_whole(tmp_path / "out", expected)
-
-
-@pytest.mark.real
 def test_a_killed_worker_is_replaced_and_its_run_gone_on_with(quiet, tmp_path):
     pairs, expected = quiet
     process = batches.begun(pairs, tmp_path / "out", "--workers", "2")
-    batches.until(lambda: batches.checkpoints(tmp_path / "out"))
-    batches.descendants(process)[0].kill()
+    victim, folder = batches.one_at_work(tmp_path / "out", WORKER)
+    victim.kill()
     _, told = process.communicate(timeout=200)
     assert process.returncode == 0, told
-    assert "SIGKILL" in told
+    assert f"tiny/{folder.name}: failed: the worker process died (SIGKILL" in told
+    assert batches.resumed_at(folder) >= 2
     batches.assert_whole(tmp_path / "out", expected)
 
 
 @pytest.mark.real
-def test_without_retries_a_killed_worker_is_told_and_the_same_command_mends_it(quiet, tmp_path):
+def test_a_driver_killed_twice_and_started_again_makes_every_run_once(quiet, tmp_path):
     pairs, expected = quiet
-    process = batches.begun(pairs, tmp_path / "out", "--workers", "1", "--retries", "0")
-    batches.until(lambda: batches.checkpoints(tmp_path / "out"))
-    batches.descendants(process)[0].kill()
-    _, told = process.communicate(timeout=200)
-    assert process.returncode == 1
-    assert "SIGKILL" in (tmp_path / "out" / "failures.jsonl").read_text()
-    assert f"{PAIRS - 1} of {PAIRS} runs done, 1 failed" in told
-    assert batches.through(pairs, tmp_path / "out", "--workers", "1").returncode == 0
-    batches.assert_whole(tmp_path / "out", expected)
-
-
-@pytest.mark.real
-def test_a_driver_killed_at_any_moment_and_started_again_makes_every_run_once(quiet, tmp_path):
-    pairs, expected = quiet
-    out, chance = tmp_path / "out", random.Random(0)
-    for _ in range(4):
+    out, folders = tmp_path / "out", []
+    for _ in range(2):
         process = batches.begun(pairs, out, "--workers", "2")
-        batches.until(lambda: batches.checkpoints(out) or len(batches.lines(out)) == PAIRS)
-        time.sleep(chance.uniform(0, 1.5))
-        workers = batches.descendants(process) if process.poll() is None else []
+        worker, folder = batches.one_at_work(out, WORKER)
+        folders.append(folder)
         batches.kill(process)
         process.communicate()
-        batches.until(lambda: not any(worker.is_running() for worker in workers), 10)  # noqa: B023
+        batches.until(lambda: not worker.is_running())  # noqa: B023
     done = batches.through(pairs, out, "--workers", "2")
     assert done.returncode == 0, done.stderr
+    assert all(batches.resumed_at(folder) >= 2 for folder in folders)
     batches.assert_whole(out, expected)
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_lets_runs_keep_where_they_stand(quiet, tmp_path, number):
+def test_ctrl_c_lets_runs_keep_where_they_stand(quiet, tmp_path):
+    """A terminal sends it to the driver and to all workers."""
     pairs, expected = quiet
     out = tmp_path / "out"
-    process = batches.begun(pairs, out, "--workers", "2", "--set=checkpoint.every=0")
-    batches.until(lambda: list(out.glob("*/*/*/run.yaml")))
-    process.send_signal(number)
+    process = batches.begun(pairs, out, "--workers", "2", start_new_session=True)
+    _, folder = batches.one_at_work(out, WORKER)
+    os.killpg(process.pid, signal.SIGINT)
     _, told = process.communicate(timeout=100)
-    if process.returncode == 130:
-        assert "the same command goes on" in told
-        assert not (out / ".stop").exists()
-        assert len(batches.lines(out)) < PAIRS
-    assert batches.through(pairs, out, "--workers", "2", "--set=checkpoint.every=0").returncode == 0
-    assert {pair: files["output.png"] for pair, files in batches.bytes_of(out).items()} == {
-        pair: files["output.png"] for pair, files in batches.bytes_of(expected).items()
-    }
+    assert process.returncode == 130, told
+    assert "the same command goes on" in told
+    assert "Traceback" not in told
+    assert not (out / ".stop").exists()
+    assert not (folder / "output.png").exists()
+    assert batches.through(pairs, out, "--workers", "2").returncode == 0
+    assert batches.resumed_at(folder) >= 2
+    batches.assert_whole(out, expected)

@@ -65,6 +65,16 @@ def test_what_cannot_be_read_is_named(tmp_path):
         write(tmp_path / "pairs.txt", PAIRS)
 
 
+def test_names_of_files_that_a_manifest_must_not_change_or_cannot_hold(tmp_path):
+    path = tmp_path / "pairs.csv"
+    pair = Pair("a", tmp_path / " space.png", tmp_path / 'new\nline, "quoted".png')
+    write(path, [pair])
+    assert list(read(path)) == [pair]
+    with pytest.raises(UserError, match=r"not UTF-8, as in 'b,\\\\udcff"):
+        write(path, [pair, Pair("b", tmp_path / "\udcff.png", tmp_path / "t.png")])
+    assert list(read(path)) == [pair]
+
+
 def test_a_long_manifest_is_not_held(tmp_path):
     path = tmp_path / "pairs.jsonl"
     path.write_text('{"id": "a", "structure": "s", "appearance": "t"}\n{"id": "b"}\n')

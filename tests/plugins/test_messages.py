@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from vitsplice.errors import UnknownName
+from vitsplice.plugins import EXECUTORS, unknown
 
 from .conftest import Shelf, backbones, message
 
@@ -55,3 +56,10 @@ def test_a_failed_plugin_that_listed_the_name_is_told_alone(shelf: Shelf) -> Non
     said = message(UnknownName, "second-net")
     assert "reason one" in said
     assert "reason two" not in said
+
+
+def test_an_executor_of_a_plugin_that_is_not_installed_names_the_plugin() -> None:
+    said = unknown(EXECUTORS, "ray", ["local"], [])
+    assert said.startswith("no executor 'ray'; there are local")
+    assert "pip install vitsplice-ray, or -e plugins/vitsplice-ray" in said
+    assert "pip install" not in unknown(EXECUTORS, "rai", ["local"], [])

@@ -1,9 +1,11 @@
-"""Batches of tiny runs that are disturbed, and what must be left of them."""
+"""Batches of tiny runs that are disturbed, and what must be left of them.
+
+Each step of a run naps, so that a run lasts two seconds however fast the machine is: there is a middle to disturb.
+"""
 
 import hashlib
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -16,6 +18,7 @@ from PIL import Image
 SUPPORT = Path(__file__).parent
 RECIPE = ("--preset", "tiny", "--steps", "10", "--threads", "1")
 RECIPE += tuple(f"--set={one}" for one in ("checkpoint.every=2", "plots=none", "previews=0"))
+RECIPE += ("--set=terms.nap={loss: tiny-nap, weight: 1}",)
 RUN = {"output.png", "losses.csv", "run.yaml", "run.json"}
 
 
@@ -48,10 +51,10 @@ def through(pairs, out, *more):
     return subprocess.run(command(pairs, out, *more), env=environment(), capture_output=True, text=True, timeout=300)
 
 
-def begun(pairs, out, *more):
+def begun(pairs, out, *more, **settings):
     """Begin a batch in a process of its own."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command(pairs, out, *more), env=environment(), **pipes)
+    return subprocess.Popen(command(pairs, out, *more), env=environment(), **pipes, **settings)
 
 
 def until(condition, seconds=120):
@@ -67,20 +70,41 @@ def lines(out):
     return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
 
-def checkpoints(out):
-    return list(Path(out).glob("*/*/*/checkpoint/step-*.json"))
+def at_work(out, title):
+    """The processes that do a run which has a checkpoint, and its folder.
+
+    Args:
+        out: the folder of the batch.
+        title: a part of the command lines of processes that do runs.
+    """
+    found = {}
+    for process in psutil.Process().children(recursive=True):
+        try:
+            held = [Path(file.path) for file in process.open_files()] if title in " ".join(process.cmdline()) else []
+        except psutil.Error:
+            continue
+        for lock in held:
+            if lock.name == ".lock" and Path(out) in lock.parents and any(lock.parent.glob("checkpoint/step-*.json")):
+                found[process] = lock.parent
+    return found
+
+
+def one_at_work(out, title):
+    """One of `at_work`, as soon as there is one."""
+    found = {}
+    until(lambda: found.update(at_work(out, title)) or found)
+    return next(iter(found.items()))
+
+
+def resumed_at(folder):
+    """After how many steps a finished run was gone on with last."""
+    return json.loads((folder / "run.json").read_text())["steps"]["resumed_at"]
 
 
 def kill(process):
     """SIGKILL, and wait for the end; a process that has ended already is left alone."""
-    os.kill(process.pid, signal.SIGKILL)
+    process.kill()
     process.wait()
-
-
-def descendants(process):
-    """Its child processes that do runs: those of multiprocessing.spawn."""
-    found = psutil.Process(process.pid).children(recursive=True)
-    return [child for child in found if "spawn_main" in " ".join(child.cmdline())]
 
 
 def bytes_of(out):

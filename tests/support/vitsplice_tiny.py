@@ -5,7 +5,7 @@ It is found like any installed plugin: its metadata lies beside it and this fold
 
 from importlib.resources import files
 
-from vitsplice.contracts import BackboneSpec, GeneratorSpec, LossSpec, LossTerm, PresetSpec
+from vitsplice.contracts import BackboneSpec, GeneratorSpec, LossSpec, LossTerm, Option, PresetSpec
 from vitsplice.errors import WeightsUnavailable
 from vitsplice.hookspecs import hookimpl
 
@@ -61,6 +61,19 @@ def nan_term(context):
     return LossTerm((request,), function)
 
 
+def nap(context):
+    """Nothing, which takes its time: a run with it lasts as long on any machine, and is as long in the middle."""
+    import time
+
+    request = context.request("structure")
+
+    def function(output, target):
+        time.sleep(context.options["seconds"])
+        return (output[request].values - target[request].values).sum() * 0
+
+    return LossTerm((request,), function)
+
+
 @hookimpl
 def vitsplice_backbones():
     return [
@@ -72,7 +85,11 @@ def vitsplice_backbones():
 
 @hookimpl
 def vitsplice_losses():
-    return [LossSpec("nan-at-third", nan_term, "NaN from its fourth call", "structure", "structure")]
+    seconds = {"seconds": Option(0.2, "that each step takes", minimum=0)}
+    return [
+        LossSpec("nan-at-third", nan_term, "NaN from its fourth call", "structure", "structure"),
+        LossSpec("tiny-nap", nap, "nothing, which takes its time", "structure", "structure", seconds),
+    ]
 
 
 @hookimpl

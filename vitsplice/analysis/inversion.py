@@ -76,8 +76,13 @@ class Plan:
     settings: Mapping[FeatureRequest, RunConfig]
 
 
+def preset_of(request: FeatureRequest) -> str:
+    """The preset by which a feature is inverted: pixels for a global one, for which a network takes many more steps."""
+    return PRESETS["pixels" if request.facet in GLOBAL_FACETS else "network"]
+
+
 def settings_of(
-    request: FeatureRequest, preset: str | os.PathLike[str] | RunConfig = PRESETS["network"], **settings: Any
+    request: FeatureRequest, preset: str | os.PathLike[str] | RunConfig | None = None, **settings: Any
 ) -> RunConfig:
     """The settings of one inversion: those of a preset, with facet and layer put in.
 
@@ -85,13 +90,13 @@ def settings_of(
 
     Args:
         request: the feature.
-        preset: one with a term named ``inversion``.
+        preset: one with a term named ``inversion``; None is that of the feature: see `preset_of`.
         settings: as `vitsplice.api.settings_for` takes them.
 
     Raises:
         UserError: if the preset has no such term.
     """
-    plain = settings_for(preset, **settings)
+    plain = settings_for(preset_of(request) if preset is None else preset, **settings)
     if TERM not in plain.terms:
         raise UserError(f"this preset has no term '{TERM}'; one that has: {', '.join(PRESETS.values())}")
     changed = plain.model_dump(mode="json")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-from vitsplice.batch.ledger import Ledger, write_failures
-from vitsplice.batch.plan import Batch, Variant, plan
+from vitsplice.batch.failures import Failures
+from vitsplice.batch.ledger import Ledger
+from vitsplice.batch.plan import STOP, Variant, plan
 from vitsplice.batch.worker import finished, work
 from vitsplice.contracts import Executor, Job, Outcome
 from vitsplice.errors import UserError
@@ -16,41 +18,43 @@ from vitsplice.report.lock import FolderLock
 
 @dataclass
 class Tally:
-    """How a batch stands.
+    """How a batch stands: how many jobs.
 
     Args:
-        total: of its jobs.
+        total: there are.
         before: were done when it began.
         done: have been done since.
         refused: cannot be done.
-        failed: did not go well this time, by id.
+        failed: did not go well this time.
     """
 
     total: int
     before: int = 0
     done: int = 0
-    refused: list[Outcome] = field(default_factory=list)
-    failed: dict[str, Outcome] = field(default_factory=dict)
+    refused: int = 0
+    failed: int = 0
 
     @property
-    def failures(self) -> list[Outcome]:
-        """All that is not done and was tried."""
-        return [*self.refused, *self.failed.values()]
+    def failures(self) -> int:
+        """How many are not done and were tried."""
+        return self.refused + self.failed
 
     @property
     def left(self) -> int:
         """How many are neither done nor failed."""
-        return self.total - self.before - self.done - len(self.refused) - len(self.failed)
+        return self.total - self.before - self.done - self.failures
 
-    def count(self, outcome: Outcome) -> None:
-        """Take an outcome into account."""
-        self.failed.pop(outcome.id, None)
-        if outcome.state == "done":
-            self.done += 1
-        elif outcome.state == "refused":
-            self.refused.append(outcome)
-        elif outcome.state == "failed":
-            self.failed[outcome.id] = outcome
+    def count(self, outcome: Outcome, again: bool) -> None:
+        """Take an outcome into account; `again` is of a job that is among the failed."""
+        if outcome.state == "stopped":
+            return
+        self.failed -= again
+        self.done += outcome.state == "done"
+        self.refused += outcome.state == "refused"
+        self.failed += outcome.state == "failed"
+
+
+Told = Callable[[Tally, Outcome | None], object]
 
 
 def carry_out(
@@ -62,7 +66,7 @@ def carry_out(
     *,
     retries: int = 1,
     stopped: Callable[[], bool] = lambda: False,
-    told: Callable[[Tally, Outcome | None], object] = lambda tally, outcome: None,
+    told: Told = lambda tally, outcome: None,
 ) -> Tally:
     """Do every job of a batch that is not done yet.
 
@@ -78,61 +82,67 @@ def carry_out(
 
     Raises:
         OutputBusy: if another process works on this batch.
-        UserError, VitspliceError: as `plan` and `Ledger` do.
+        UserError, VitspliceError: as `plan`, `Ledger` and `Failures` do.
     """
     lock = FolderLock(out)
     try:
         batch = plan(out, manifest, variants, executor.threads)
-        batch.stop.unlink(missing_ok=True)
-        tally = Tally(total)
-        with Ledger(batch.out) as ledger:
-            for jobs in _rounds(batch, ledger, tally, retries, lambda: told(tally, None)):
-                for outcome in executor.run(work, _until(stopped, jobs)):
-                    if outcome.state == "done":
-                        ledger.add(outcome, outcome.told)
-                    tally.count(outcome)
-                    told(tally, outcome)
-                if stopped():
+        batch.stop.unlink(missing_ok=True)  # of a driver that was killed
+        with Ledger(batch.out) as ledger, Failures(batch.out) as failures:
+            books = _Books(ledger, failures, Tally(total), told)
+            for round_ in range(retries + 1):
+                if stopped() or (round_ and not failures.again()):
                     break
-        write_failures(batch.out, tally.failures)
-        batch.stop.unlink(missing_ok=True)
-        return tally
+                jobs = _until(stopped, batch.jobs())
+                wanted = (job for job in jobs if job in failures) if round_ else books.not_done(jobs)
+                for outcome in executor.run(work, wanted):
+                    books.take(outcome, again=round_ > 0)
+        return books.tally
     finally:
+        with suppress(OSError):
+            (out / STOP).unlink(missing_ok=True)
         lock.release()
 
 
-def _rounds(
-    batch: Batch, ledger: Ledger, tally: Tally, retries: int, looked: Callable[[], object]
-) -> Iterator[Iterator[Job]]:
-    """The jobs that are not done; then, again and again, those that failed."""
-    yield _not_done(batch, ledger, tally, looked)
-    for _ in range(retries):
-        if tally.failed:
-            again = set(tally.failed)
-            yield (job for job in batch.jobs() if job.id in again)
+@dataclass(frozen=True)
+class _Books:
+    """What is written down and told of a batch."""
+
+    ledger: Ledger
+    failures: Failures
+    tally: Tally
+    told: Told
+
+    def take(self, outcome: Outcome, *, again: bool = False) -> None:
+        """An outcome has come, perhaps of a job that had failed before."""
+        if outcome.state == "done":
+            self.ledger.add(outcome, outcome.told)
+            if again:
+                self.failures.mend(outcome)
+        elif outcome.state != "stopped":
+            self.failures.add(outcome)
+        self.tally.count(outcome, again)
+        self.told(self.tally, outcome)
+
+    def not_done(self, jobs: Iterable[Job]) -> Iterator[Job]:
+        """The jobs that are not done. A run that is, and is not in the ledger, gets its line."""
+        for job in jobs:
+            if job not in self.ledger:
+                try:
+                    facts = finished(job)
+                except UserError as error:
+                    self.take(Outcome(job.id, "refused", str(error)))
+                    continue
+                if facts is None:
+                    yield job
+                    continue
+                self.ledger.add(job, facts)
+            self.tally.before += 1
+            self.told(self.tally, None)
 
 
-def _not_done(batch: Batch, ledger: Ledger, tally: Tally, looked: Callable[[], object]) -> Iterator[Job]:
-    """The jobs that are not done. A run that is, and is not in the ledger, gets its line."""
-    for job in batch.jobs():
-        if job in ledger:
-            tally.before += 1
-            looked()
-            continue
-        try:
-            facts = finished(job)
-        except UserError as error:
-            tally.refused.append(Outcome(job.id, "refused", str(error)))
-            continue
-        if facts is None:
-            yield job
-        else:
-            ledger.add(job, facts)
-            tally.before += 1
-            looked()
-
-
-def _until(stopped: Callable[[], bool], jobs: Iterator[Job]) -> Iterator[Job]:
+def _until(stopped: Callable[[], bool], jobs: Iterable[Job]) -> Iterator[Job]:
+    """The jobs for as long as nobody says stop; looked at before each, as also those that are done take time."""
     for job in jobs:
         if stopped():
             return

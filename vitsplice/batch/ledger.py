@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import os
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
 import numpy as np
 
-from vitsplice.batch.plan import FAILURES, RESULTS, folder
+from vitsplice.batch.plan import RESULTS, folder, parts
 from vitsplice.batch.worker import names
 from vitsplice.contracts import Job, Outcome
 from vitsplice.errors import VitspliceError
-from vitsplice.files import write_atomically
 from vitsplice.pairs.count import digest
 
 MENDED = ".results.jsonl.mended"
@@ -52,38 +51,13 @@ class Ledger:
 
     def add(self, job: Job | Outcome, told: Mapping[str, Any]) -> None:
         """Write that a run is done. Raises VitspliceError if that cannot be written."""
-        variant, pair = _parts(job.id)
+        variant, pair = parts(job.id)
         line = {"id": pair, "variant": variant, "folder": folder(variant, pair), **told}
         try:
             self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
             self._file.flush()
         except OSError as error:
             raise _unwritable(self._path, error) from error
-
-
-def write_failures(out: Path, failures: Iterable[Outcome]) -> None:
-    """Write why jobs failed, a line each; the file of an earlier time goes.
-
-    Raises:
-        VitspliceError: if it cannot be written.
-    """
-    path, lines = out / FAILURES, []
-    for failure in failures:
-        variant, pair = _parts(failure.id)
-        lines.append(json.dumps({"id": pair, "variant": variant, "why": failure.why}, ensure_ascii=False) + "\n")
-    try:
-        if lines:
-            write_atomically(path, "".join(lines).encode())
-        else:
-            path.unlink(missing_ok=True)
-    except OSError as error:
-        raise _unwritable(path, error) from error
-
-
-def _parts(job: str) -> tuple[str, str]:
-    """Variant and pair, of the id of a job."""
-    variant, _, pair = job.partition("/")
-    return variant, pair
 
 
 def _key(job: str, pictures: Mapping[str, str]) -> int:

@@ -8,6 +8,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,13 +58,14 @@ class Batch:
     threads: int
 
     def jobs(self) -> Iterator[Job]:
-        """All jobs, pair by pair, as the manifest is read."""
-        settings = {variant.name: variant.settings.model_dump_json() for variant in self.variants}
-        for pair in read(self.manifest, unique=False):
-            pictures = {role: os.path.abspath(path) for role, path in pair.pictures.items()}
-            for name, text in settings.items():
-                where = self.out / folder(name, pair.id)
-                yield Job(f"{name}/{pair.id}", str(where), pictures, text, self.threads, str(self.stop))
+        """All jobs, variant by variant, so that a process keeps to one backbone; the manifest is read for each."""
+        out, stop = str(self.out), str(self.stop)
+        for variant in self.variants:
+            settings = variant.settings.model_dump_json()
+            for pair in read(self.manifest, unique=False):
+                pictures = {role: os.path.abspath(path) for role, path in pair.pictures.items()}
+                where = os.path.join(out, folder(variant.name, pair.id))
+                yield Job(f"{variant.name}/{pair.id}", where, pictures, settings, self.threads, stop)
 
     @property
     def stop(self) -> Path:
@@ -78,6 +80,12 @@ def folder(variant: str, pair: str) -> str:
     4,096 others in it, and a pair's place depends on nothing but its id.
     """
     return f"{variant}/{hashlib.sha256(pair.encode()).hexdigest()[:3]}/{pair}"
+
+
+def parts(job: str) -> tuple[str, str]:
+    """Variant and pair, of the id of a job."""
+    variant, _, pair = job.partition("/")
+    return variant, pair
 
 
 def variants(
@@ -197,5 +205,6 @@ def make_folder(out: Path) -> None:
 
 
 def stop(out: Path) -> None:
-    """Tell the running jobs of a batch to keep where they stand and end."""
-    (out / STOP).touch()
+    """Tell the running jobs of a batch to keep where they stand and end; where that cannot be, they go on to theirs."""
+    with suppress(OSError):
+        (out / STOP).touch()

@@ -49,16 +49,22 @@ def finished(job: Job) -> dict[str, Any] | None:
         UserError: if it is of other pictures.
     """
     folder = RunFolder(Path(job.folder))
+    told = _told(job)
+    return None if told and (folder.checkpoints.exists() or (folder.path / LOCK).exists()) else told
+
+
+def _told(job: Job) -> dict[str, Any] | None:
+    """What is worth knowing of a run that is done, or None. Raises UserError if it is of other pictures."""
     try:
-        facts = json.loads((folder.path / FACTS).read_bytes())
-        if facts.get("finished") is not True or folder.checkpoints.exists() or (folder.path / LOCK).exists():
+        facts = json.loads((Path(job.folder) / FACTS).read_bytes())
+        if facts.get("finished") is not True:
             return None
         told = told_by(facts)
-    except (OSError, ValueError, AttributeError, KeyError, TypeError):
+    except (OSError, ValueError, AttributeError, KeyError, TypeError, RecursionError):
         return None
     if told["pictures"] != names(job):
         raise UserError(
-            f"{folder.path} holds a run of other pictures ({', '.join(told['pictures'].values())}); "
+            f"{job.folder} holds a run of other pictures ({', '.join(told['pictures'].values())}); "
             "give the pair another id, or remove that folder"
         )
     return told
@@ -98,7 +104,7 @@ def _done(job: Job) -> Outcome:
         recording = _patiently_opened(job)
     except AlreadyFinished:
         FolderLock(Path(job.folder)).release()
-        return Outcome(job.id, "done", told=finished(job) or {})
+        return Outcome(job.id, "done", told=_told(job) or {})
     with recording:
         for _ in recording.steps(_unheard):
             if stopped():
@@ -107,7 +113,7 @@ def _done(job: Job) -> Outcome:
             recording.keep(_unheard)
             return Outcome(job.id, "stopped")
         recording.save()
-    return Outcome(job.id, "done", told=finished(job) or {})
+    return Outcome(job.id, "done", told=_told(job) or {})
 
 
 def _patiently_opened(job: Job) -> Recording:

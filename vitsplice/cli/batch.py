@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+STOPPING = b"\nstopping: runs keep where they stand; once more ends them at once\n"
 
 
 def batch(
@@ -49,7 +52,12 @@ def batch(
     total = count(pairs) * len(variants)
     plan.make_folder(out)
     made = spec.build(workers, threads or plan.threads_of(out), options)
-    with Interrupt(lambda: plan.stop(out)) as interrupt, Standing(total) as standing:
+
+    def stop() -> None:
+        os.write(2, STOPPING)  # unlike print, safe in the middle of anything
+        plan.stop(out)
+
+    with Interrupt(stop) as interrupt, Standing(total) as standing:
         tally = carry_out(
             out,
             pairs,

@@ -36,8 +36,12 @@ def invert(
     ] = None,
     layer: Annotated[list[int] | None, typer.Option(help="-1 is the last (the default); several make a sheet.")] = None,
     prior: Annotated[
-        Prior, typer.Option(help="A network that makes pictures out of noise, or pixels with total variation.")
-    ] = Prior.network,
+        Prior | None,
+        typer.Option(
+            help="A network that makes pictures out of noise, or pixels with total variation. Without it: pixels for "
+            "cls and pooled, the network for the others."
+        ),
+    ] = None,
     preset: Annotated[
         str | None, typer.Option(help="In place of --prior: invert-official, or a YAML file with a term 'inversion'.")
     ] = None,
@@ -68,15 +72,19 @@ def invert(
     from vitsplice.images import example
     from vitsplice.plugins import catalogue
 
-    if preset is not None and context.get_parameter_source("prior").name == "COMMANDLINE":  # type: ignore[union-attr]
+    if preset is not None and prior is not None:
         raise UserError("give --prior or --preset, not both: a prior is one of the presets invert and invert-pixels")
-    chosen = preset or inversion.PRESETS[prior.value]
-    plain = settings_for(
-        chosen, backbone=backbone, steps=steps, size=size, seed=seed, device=device, overrides=set_ or []
-    )
+    chosen = inversion.PRESETS[prior.value] if prior else preset
+    named = [one for one in set_ or [] if one.startswith("backbone.")]
+    plain = settings_for(chosen or inversion.PRESETS["network"], backbone=backbone, overrides=named)
     network, _ = load_backbone(plain.backbone, catalogue())
-    requests = inversion.requests_of(network.info, facet or (), layer or ())
-    settings = {request: inversion.settings_of(request, plain) for request in requests}
+    settings = {
+        request: inversion.settings_of(
+            request, chosen,
+            backbone=backbone, steps=steps, size=size, seed=seed, device=device, overrides=set_ or [],
+        )
+        for request in inversion.requests_of(network.info, facet or (), layer or ())
+    }  # fmt: skip
     plan = inversion.Plan(image or example("cat-dog")[0], settings)
     _carry_out(plan, inversion.begin(plan, out, force=force), force=force)
 

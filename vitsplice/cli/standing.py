@@ -63,22 +63,22 @@ class Standing:
             self._note(f"{tally.total - tally.left}/{tally.total}  {self._line(tally)}")
 
     def _line(self, tally: Tally) -> str:
-        rate = (tally.done + len(tally.failures)) / (perf_counter() - self._began)
+        rate = (tally.done + tally.failures) / (perf_counter() - self._began)
         eta = f"ETA {_span(tally.left / rate)}" if rate else "ETA unknown"
         done = tally.before + tally.done
-        return f"{done} done, {len(tally.failures)} failed, {tally.left} left  {rate * 60:.3g}/min  {eta}"
+        return f"{done} done, {tally.failures} failed, {tally.left} left  {rate * 60:.3g}/min  {eta}"
 
     def sum_up(self, tally: Tally, out: Path, *, stopped: bool) -> None:
         """Say at the end how it went, and on standard output where the results are."""
+        from vitsplice.batch.failures import first
         from vitsplice.batch.plan import FAILURES, RESULTS
 
-        failures = tally.failures
         before = f" ({tally.before} of them before)" if tally.before else ""
-        self._note(f"{tally.before + tally.done} of {tally.total} runs done{before}, {len(failures)} failed")
-        for failure in failures[:SHOWN]:
-            self._note(f"  {failure.id}: {failure.why}")
-        if failures:
-            more = f"and {len(failures) - SHOWN} more; " if len(failures) > SHOWN else ""
+        self._note(f"{tally.before + tally.done} of {tally.total} runs done{before}, {tally.failures} failed")
+        for job, why in first(out, SHOWN):
+            self._note(f"  {job}: {why}")
+        if tally.failures:
+            more = f"and {tally.failures - SHOWN} more; " if tally.failures > SHOWN else ""
             self._note(f"  {more}all of them: {out / FAILURES}")
         if stopped and tally.left:
             self._note(f"stopped with {tally.left} left; the same command goes on")

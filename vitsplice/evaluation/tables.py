@@ -95,16 +95,16 @@ def notes(summary: Summary) -> Iterator[str]:
 def markdown(summary: Summary) -> str:
     """The summary as a page of Markdown."""
     lines = ["# Evaluation", "", f"{summary.pairs} pairs. {LEGEND}.", ""]
-    lines += _table(head(summary), rows(summary))
+    lines += table(head(summary), rows(summary))
     if found := list(warnings(summary)):
         lines += ["", "## Beware", "", *(f"- {_escaped(line)}" for line in found)]
     if found := list(notes(summary)):
         lines += ["", "## What is missing", "", *(f"- {_escaped(line)}" for line in found)]
     lines += ["", "## Figures", ""]
-    lines += _table(DESCRIBED, described(summary))
+    lines += table(DESCRIBED, described(summary))
     if tested := list(tests(summary)):
         lines += ["", "## Tests", "", TESTED, ""]
-        lines += _table(TESTS, ([number(c) if isinstance(c, float) else str(c) for c in row] for row in tested))
+        lines += table(TESTS, ([number(c) if isinstance(c, float) else str(c) for c in row] for row in tested))
     return "\n".join(lines) + "\n"
 
 
@@ -124,7 +124,8 @@ def tests(summary: Summary) -> Iterator[list[str | float]]:
             yield [name, f"{test.one}, {test.two}", found.n, found.mean, found.how, found.p, test.adjusted]
 
 
-def _table(names: list[str], cells: Iterable[list[str]]) -> list[str]:
+def table(names: list[str], cells: Iterable[list[str]]) -> list[str]:
+    """The lines of a table in Markdown."""
     lines = [names, ["---"] * len(names), *cells]
     return ["| " + " | ".join(_escaped(cell) for cell in line) + " |" for line in lines]
 

@@ -65,12 +65,12 @@ class Local:
 
 
 class _Worker:
-    """A process and the job that it does."""
+    """A process, and the id of the job that it does, if it does one."""
 
     def __init__(self, work: Work, gpu: str) -> None:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
-        self.job: Job | None = None
+        self.job = ""
         self.alive = True
         self._process = context.Process(target=_serve, args=(theirs, work, gpu), daemon=True)
         self._process.start()
@@ -78,19 +78,18 @@ class _Worker:
 
     def give(self, job: Job) -> None:
         """Begin a job. If the process has died, `take` will say so."""
-        self.job = job
+        self.job = job.id
         with suppress(OSError):
             self.connection.send(job)
 
     def take(self) -> Outcome:
         """The outcome of the job, once there is one."""
-        job, self.job = self.job, None
-        assert job is not None
+        job, self.job = self.job, ""
         try:
             outcome: Outcome = self.connection.recv()
         except (EOFError, OSError):
             self.end()
-            return Outcome(job.id, "failed", f"the worker process died ({_cause(self._process.exitcode)})")
+            return Outcome(job, "failed", f"the worker process died ({_cause(self._process.exitcode)})")
         return outcome
 
     def end(self) -> None:
@@ -108,12 +107,9 @@ def _serve(connection: Connection, work: Work, gpu: str) -> None:
     if gpu:
         os.environ[VISIBLE] = gpu
     threading.Thread(target=_die_with_the_driver, daemon=True).start()
-    while True:
-        try:
-            job = connection.recv()
-        except EOFError:
-            return
-        connection.send(work(job))
+    with suppress(EOFError, OSError):
+        while True:
+            connection.send(work(connection.recv()))
 
 
 def _die_with_the_driver() -> None:

@@ -14,6 +14,7 @@ from typing import IO, Any
 
 from vitsplice.errors import ConfigError, UserError, VitspliceError
 from vitsplice.files import write_atomically
+from vitsplice.text import printable
 
 FIELDS = ("id", "structure", "appearance", "structure_mask", "appearance_mask", "licence", "source")
 PATHS = FIELDS[1:5]
@@ -95,10 +96,13 @@ def write(path: str | os.PathLike[str], pairs: Iterable[Pair]) -> None:
     formats = {".csv": _as_csv, ".jsonl": _as_jsonl}
     if path.suffix.lower() not in formats:
         raise UserError(f"{path} cannot be a manifest: its name must end in .csv or .jsonl")
-    text = formats[path.suffix.lower()]([_row(pair, path.parent) for pair in pairs])
+    text = formats[path.suffix.lower()](_row(pair, path.parent) for pair in pairs)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, text.encode())
+    except UnicodeEncodeError as error:
+        line = text[text.rfind("\n", 0, error.start) + 1 : error.end + 20]
+        raise UserError(f"{path} cannot hold a file name that is not UTF-8, as in {printable(line)!r}") from error
     except OSError as error:
         raise VitspliceError(f"cannot write {path}: {error.strerror or error}") from error
 
@@ -163,10 +167,13 @@ def _row(pair: Pair, folder: Path) -> dict[str, str]:
 
 def _relative(path: Path, folder: Path) -> str:
     full, base = Path(os.path.abspath(path)), Path(os.path.abspath(folder))
-    return full.relative_to(base).as_posix() if full.is_relative_to(base) else str(full)
+    if not full.is_relative_to(base):
+        return str(full)
+    inside = full.relative_to(base).as_posix()
+    return inside if inside == inside.lstrip() else f"./{inside}"  # `read` takes space off the ends
 
 
-def _as_csv(rows: list[dict[str, str]]) -> str:
+def _as_csv(rows: Iterable[dict[str, str]]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, FIELDS, lineterminator="\n")
     writer.writeheader()
@@ -174,6 +181,6 @@ def _as_csv(rows: list[dict[str, str]]) -> str:
     return text.getvalue()
 
 
-def _as_jsonl(rows: list[dict[str, str]]) -> str:
+def _as_jsonl(rows: Iterable[dict[str, str]]) -> str:
     kept = ({name: value for name, value in row.items() if value} for row in rows)
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept)

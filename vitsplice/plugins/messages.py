@@ -14,6 +14,10 @@ _FEW = 12
 _COMMON_WORDS = frozenset({"vitsplice", "plugin", "plugins"})
 
 
+ELSEWHERE = {("executor", "ray"): "vitsplice-ray"}
+"""Plugins of this project that have to be installed for what they give."""
+
+
 def conflict(word: str, name: str, owners: Sequence[str]) -> str:
     """Two plugins, one name: which ones, and how to go on."""
     others = [owner for owner in owners if owner != DISTRIBUTION]
@@ -28,6 +32,8 @@ def unknown(kind: Kind[SpecT], name: str, known: Iterable[str], plugins: Iterabl
     names = sorted(known)
     help_ = did_you_mean(name, names) or _all_of(names)
     lines = [f"no {kind.word} {name!r}{help_} (see `vitsplice plugins`)"]
+    if plugin := ELSEWHERE.get((kind.word, name)):
+        lines.append(f"It comes with the plugin {plugin}: pip install {plugin}, or -e plugins/{plugin} in a checkout")
     failed = _suspects(name, [record for record in plugins if record.failure])
     if failed:
         reasons = "; ".join(f"plugin '{record.name}' failed: {record.failure}" for record in failed)

@@ -145,13 +145,15 @@ class RunFolder:
 
     def settle(self, settings: RunConfig) -> None:
         """Write the settings: before the first step, so that whatever ends the run, they are there."""
-        self._write(SETTINGS, settings.to_yaml().encode())
+        text = settings.to_yaml().encode()
+        if not _holds(self.path / SETTINGS, text):
+            self._write(SETTINGS, text)
 
     def save(self, result: Result) -> None:
         """Write everything; ``run.json`` comes last, so that where it stands the rest is whole."""
         names = list(result.settings.terms)
         self._write(OUTPUT, encode_png(result.pixels))
-        self._write(SETTINGS, result.settings.to_yaml().encode())
+        self.settle(result.settings)
         self._write(LOSSES, losses_csv(result.losses, names).encode())
         if result.settings.plots == "all":
             self._write(PLOT, losses_png(result.losses, names))
@@ -166,6 +168,14 @@ class RunFolder:
         except OSError as error:
             raise VitspliceError(f"cannot write {path}: {error.strerror or error}") from error
         return path
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    """Whether a file has just this content."""
+    try:
+        return path.read_bytes() == data
+    except OSError:
+        return False
 
 
 def _read_json(path: Path, otherwise: str) -> dict[str, Any]:

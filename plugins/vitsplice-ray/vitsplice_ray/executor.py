@@ -10,9 +10,12 @@ from __future__ import annotations
 import logging
 import math
 import os
+import signal
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +31,12 @@ LOOKS = 5.0
 MOST = 10_000
 """Tasks in Ray at once, however large the cluster."""
 
+PATIENCE = 10.0
+"""Seconds within which a cluster must answer."""
+
+LOCAL = "local"
+"""The address that starts a cluster of this machine alone."""
+
 
 @dataclass(frozen=True)
 class Task:
@@ -38,10 +47,16 @@ class Task:
     resources: Mapping[str, float]
     node_losses: int
 
-    def room(self, cluster: Mapping[str, float]) -> int:
-        """How many there is room for in a cluster of these resources."""
+    def room(self, node: Mapping[str, float]) -> int:
+        """How many there is room for on a node of these resources."""
+        return int(min(node.get(name, 0.0) / amount + 1e-9 for name, amount in self._wanted().items()))
+
+    def _wanted(self) -> dict[str, float]:
         wanted = {"CPU": self.cpus, "GPU": self.gpus, **self.resources}
-        return int(min(cluster.get(name, 0.0) // amount for name, amount in wanted.items() if amount > 0))
+        return {name: amount for name, amount in wanted.items() if amount > 0}
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name} {amount:g}" for name, amount in self._wanted().items())
 
 
 @dataclass(frozen=True)
@@ -71,51 +86,114 @@ class Ray:
                 resources=dict(self.task.resources) or None,
                 max_retries=self.task.node_losses,
             )
-            waiting, flying = iter(jobs), dict[Any, str]()
-            most, look = 0, 0.0
+            waiting, flying, most = iter(jobs), dict[Any, str](), self._sizes(ray)
             try:
                 while True:
-                    if time.monotonic() >= look:
-                        most, look = self._most(ray.cluster_resources()), time.monotonic() + LOOKS
-                    while len(flying) < most and (job := next(waiting, None)):
+                    while len(flying) < next(most) and (job := next(waiting, None)):
                         flying[task.remote(job)] = job.id
                     if not flying:
                         return
                     ready, _ = ray.wait(list(flying), num_returns=1, timeout=1.0)
+                    if ready:  # and all others that are, as a look at thousands takes its time
+                        ready, _ = ray.wait(list(flying), num_returns=len(flying), timeout=0)
                     for reference in ready:
                         yield _outcome(ray, reference, flying.pop(reference))
             finally:
                 for reference in flying:
                     ray.cancel(reference, force=True)
 
-    def _most(self, cluster: Mapping[str, float]) -> int:
+    def _sizes(self, ray: Any) -> Iterator[int]:
+        """How many tasks to have in Ray, again and again. Raises VitspliceError if this machine has room for none."""
+        look, room, told = 0.0, 0, False
+        while True:
+            if time.monotonic() >= look:
+                nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+                room, look = sum(map(self.task.room, nodes)), time.monotonic() + LOOKS
+                if not room and self.address == LOCAL:
+                    raise VitspliceError(
+                        f"Ray has no room on this machine for a run that takes {self.task}; "
+                        "lower --threads, or --option cpus, gpus or resources"
+                    )
+                if not room and not told:
+                    logging.getLogger(__name__).warning("waiting: no node has room for a run that takes %s", self.task)
+                told = not room
+            yield self._most(room)
+
+    def _most(self, room: int) -> int:
         """How many tasks to have in Ray at once; one at least, which waits where there is no room yet."""
-        return self.workers or min(MOST, max(1, int(self.task.room(cluster) * (1 + self.ahead))))
+        return self.workers or min(MOST, max(1, int(room * (1 + self.ahead))))
 
     @contextmanager
     def _connected(self) -> Iterator[Any]:
         """Ray, connected for as long as it is needed, or as the host program has connected it."""
-        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else Ray warns of what it will change
-        import ray
-
+        ray = _imported()
         theirs = ray.is_initialized()
         if not theirs:
-            here: dict[str, Any] = {"include_dashboard": False} if self.address == "local" else {}
+            here: dict[str, Any] = {"include_dashboard": False} if self.address == LOCAL else {}
             if here and self.workers:
                 here["num_cpus"] = math.ceil(self.workers * self.task.cpus)
             try:
-                ray.init(address=self.address, log_to_driver=False, logging_level=logging.ERROR, **here)
-            except (OSError, RuntimeError, ValueError) as error:
+                _knock(self.address)
+                with _sigterm_kept():
+                    ray.init(address=self.address, log_to_driver=False, logging_level=logging.ERROR, **here)
+            except (OSError, OverflowError, RuntimeError, ValueError) as error:
                 raise VitspliceError(
                     f"Ray cannot be reached at '{self.address}' ({one_line(str(error))}); "
                     "--option address=host:port names a cluster, address=local starts one here"
                 ) from error
         try:
-            yield ray
+            with nullcontext() if theirs else _quiet(ray):
+                yield ray
         finally:
             if not theirs:
                 ray.shutdown()
+
+
+def _imported() -> Any:
+    """Ray, with settings that it reads from the environment. Raises VitspliceError if it is not there."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else Ray warns of what it will change
+    try:
+        import ray
+    except ImportError as error:
+        raise VitspliceError(
+            f"Ray cannot be imported ({one_line(str(error))}); install it: pip install 'ray>=2.40'"
+        ) from error
+    return ray
+
+
+def _knock(address: str) -> None:
+    """Raises OSError if nobody answers at ``host:port``; Ray itself would try for minutes."""
+    host, _, port = address.rpartition("//")[2].rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE).close()
+
+
+@contextmanager
+def _sigterm_kept() -> Iterator[None]:
+    """Ray takes SIGTERM, which is the host program's, for its own."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if before is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _quiet(ray: Any) -> Iterator[None]:
+    """Ray prints pages on every node that is lost, on standard output; here they go to the log, as information."""
+    within = ray._private.worker
+    before = getattr(within, "print_to_stdstream", None)
+
+    def log(data: Mapping[str, Any], *rest: Any, **more: Any) -> None:
+        logging.getLogger(__name__).info("%s", "\n".join(data["lines"]))
+
+    within.print_to_stdstream = log
+    try:
+        yield
+    finally:
+        within.print_to_stdstream = before
 
 
 def _outcome(ray: Any, reference: Any, job: str) -> Outcome:

@@ -1,0 +1,117 @@
+"""What was tried and is not done: a line a job, with the reason, in a file that is begun anew each time."""
+
+from __future__ import annotations
+
+import json
+import os
+from array import array
+from collections.abc import Iterator
+from itertools import compress, islice
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vitsplice.batch.plan import FAILURES, parts
+from vitsplice.contracts import Job, Outcome
+from vitsplice.errors import VitspliceError
+from vitsplice.pairs.count import digest
+
+SETTLED = ".failures.jsonl.settled"
+
+
+class Failures:
+    """The jobs that failed or are refused. Use it in ``with``; the file of an earlier time goes.
+
+    Each has its line as soon as it comes, and in memory 64 bits, so that a million take 8 MB. At the end one line, the
+    last, is left for each that is not done, and no file if there is none.
+
+    Raises:
+        VitspliceError: if the file cannot be written.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self._path = out / FAILURES
+        self._failed, self._mended = array("Q"), array("Q")
+        self._again: NDArray[np.uint64] = np.empty(0, np.uint64)
+        try:
+            self._file = self._path.open("w", encoding="utf-8")
+        except OSError as error:
+            raise _unwritable(self._path, error) from error
+
+    def __enter__(self) -> Failures:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._file.close()
+        try:
+            self._settle()
+        except OSError as problem:
+            if error is None:
+                raise _unwritable(self._path, problem) from problem
+
+    def add(self, outcome: Outcome) -> None:
+        """Write why a job failed or is refused. Raises VitspliceError if that cannot be written."""
+        variant, pair = parts(outcome.id)
+        line = {"id": pair, "variant": variant, "state": outcome.state, "why": outcome.why}
+        try:
+            self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise _unwritable(self._path, error) from error
+        if outcome.state == "failed":
+            self._failed.append(digest(outcome.id))
+
+    def again(self) -> int:
+        """Begin another round with those that failed in the last one: how many. They are `in` this until the next."""
+        self._again = np.unique(_numbers(self._failed))
+        self._failed = array("Q")
+        return len(self._again)
+
+    def __contains__(self, job: Job) -> bool:
+        key = np.uint64(digest(job.id))
+        place = int(np.searchsorted(self._again, key))
+        return place < len(self._again) and self._again[place] == key
+
+    def mend(self, outcome: Outcome) -> None:
+        """A job that had failed is done."""
+        self._mended.append(digest(outcome.id))
+
+    def _settle(self) -> None:
+        settled = self._path.with_name(SETTLED)
+        with self._path.open("rb") as file, settled.open("wb") as kept:
+            kept.writelines(compress(file, self._holding()))
+        os.replace(settled, self._path)
+        if not self._path.stat().st_size:
+            self._path.unlink()
+
+    def _holding(self) -> NDArray[np.bool_]:
+        """For each line, whether it still holds: it is the last of its job, which is not done."""
+        with self._path.open("rb") as file:
+            keys = _numbers(array("Q", map(_key_of, file)))
+        holding = np.zeros(len(keys), bool)
+        holding[len(keys) - 1 - np.unique(keys[::-1], return_index=True)[1]] = True
+        return holding & ~np.isin(keys, _numbers(self._mended))
+
+
+def first(out: Path, most: int) -> Iterator[tuple[str, str]]:
+    """The first failures of a batch, at most so many: the id of the job and why. None if there is no file."""
+    path = out / FAILURES
+    if path.exists():
+        with path.open(encoding="utf-8") as file:
+            for line in map(json.loads, islice(file, most)):
+                yield f"{line['variant']}/{line['id']}", line["why"]
+
+
+def _key_of(line: bytes) -> int:
+    known = json.loads(line)
+    return digest(f"{known['variant']}/{known['id']}")
+
+
+def _numbers(keys: array[int]) -> NDArray[np.uint64]:
+    return np.frombuffer(keys, np.uint64)
+
+
+def _unwritable(path: Path, error: OSError) -> VitspliceError:
+    return VitspliceError(f"cannot write {path}: {error.strerror or error}")

@@ -1,0 +1,122 @@
+"""``vitsplice keypoints``: semantic correspondence as a benchmark."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vitsplice.cli.wording import PICTURE
+
+if TYPE_CHECKING:
+    from vitsplice.keypoints.summary import Summary
+
+ALL = "all"
+
+
+class Subset(StrEnum):
+    """The lists of pairs that SPair-71k has."""
+
+    large = "large"
+    small = "small"
+
+
+def keypoints(
+    sources: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="FOLDER | PICTURE...",
+            help="A data set in the layout of SPair-71k or PF-PASCAL; or pictures, for known warps of them. "
+            f"{PICTURE} Without: the packaged four.",
+        ),
+    ] = None,
+    backbone: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--backbone",
+            "-b",
+            help="Name of a backbone; give several. untrained-NAME is a control. Without: that of the default preset.",
+        ),
+    ] = None,
+    facet: Annotated[
+        list[str] | None,
+        typer.Option(help="key, query, value, token or map; give several. Without: the backbone's own."),
+    ] = None,
+    layer: Annotated[
+        list[str] | None, typer.Option(help="-1 is the last; give several, or all.", metavar="N", show_default="-1")
+    ] = None,
+    alpha: Annotated[
+        list[float] | None, typer.Option(help="Threshold; give several.", show_default="0.05, 0.1, 0.15")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Of the data set.", show_default="test")] = None,
+    subset: Annotated[Subset | None, typer.Option(help="Of SPair-71k.", show_default="large")] = None,
+    change: Annotated[
+        str | None,
+        typer.Option(help="Of the look of warped pictures: jitter, grey, blur or none.", show_default="jitter"),
+    ] = None,
+    size: Annotated[
+        int, typer.Option(min=64, max=2048, help="Backbones look at about so many pixels a side, aspect kept.")
+    ] = 448,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the figures.")] = Path("vitsplice-keypoints"),
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace what the folder holds of other data.")] = False,
+) -> None:
+    """Find keypoints of one picture again in another by features: PCK on SPair-71k, PF-PASCAL or known warps.
+
+    What is finished is kept: the same command goes on where it was stopped, and one with more backbones, facets or
+    layers measures only those that are new.
+    """
+    import json
+
+    from vitsplice.cli.interrupt import Interrupt
+    from vitsplice.cli.progress import PLAIN_EVERY, Parts
+    from vitsplice.keypoints import Plan, benchmark, find
+    from vitsplice.keypoints.benchmark import ALPHAS
+
+    data = find(sources or (), split, subset.value if subset else None, change)
+    plan = Plan(
+        data, tuple(backbone or ()), tuple(facet or ()), _layers(layer or ["-1"]), tuple(alpha or ALPHAS), size, device
+    )
+    with Interrupt() as interrupt, Parts(PLAIN_EVERY) as parts:
+        summary = benchmark(plan, out, force=force, watch=parts, note=parts.note, stopped=lambda: interrupt.asked)
+    if summary is None:
+        typer.echo("stopped; what is finished is kept, and the same command goes on", err=True)
+        raise typer.Exit(130)
+    if as_json:
+        typer.echo(json.dumps(summary.plain(), indent=2))
+        return
+    _show(summary)
+    typer.echo(out / "summary.md")
+
+
+def _layers(given: list[str]) -> tuple[int, ...]:
+    if ALL in given:
+        return ()
+    try:
+        return tuple(int(number) for number in given)
+    except ValueError:
+        raise typer.BadParameter(f"--layer takes whole numbers, or {ALL}: {', '.join(given)}") from None
+
+
+def _show(summary: Summary) -> None:
+    """The table on standard output, and on standard error what does not count."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from vitsplice.keypoints import tables
+    from vitsplice.text import one_line
+
+    heads = [head for head in tables.head(summary) if head != tables.ALONE]
+    shown = Table(*heads, box=box.SIMPLE_HEAD, pad_edge=False, caption=tables.LEGEND)
+    for column, name in zip(shown.columns, heads, strict=True):
+        column.overflow, column.min_width = "fold", len(name)
+    for row in tables.rows(summary):
+        shown.add_row(*(Text(cell) for cell, head in zip(row, tables.head(summary), strict=True) if head in heads))
+    Console().print(shown)
+    for note in tables.notes(summary):
+        typer.echo(f"note: {one_line(note)}", err=True)

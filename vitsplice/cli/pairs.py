@@ -1,0 +1,129 @@
+"""``vitsplice pairs``: manifests of pairs, made and looked through."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from vitsplice.pairs.findings import Checked
+
+pairs = typer.Typer(help="Make manifests of pairs, and look for what is wrong with them.", no_args_is_help=True)
+
+SHOWN = 10
+"""Findings of a kind that are told one by one."""
+
+
+class By(StrEnum):
+    """How pictures are paired."""
+
+    similarity = "similarity"
+    random = "random"
+    every = "all"
+    name = "name"
+
+
+@pairs.command()
+def build(
+    place: Annotated[
+        Path,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A folder of pictures; of subfolders with structure.* and appearance.*; a tree such as train/cat/*; "
+            "a text file of two paths a line. With APPEARANCE: structure images, or a scene's transforms.json.",
+        ),
+    ],
+    appearance: Annotated[
+        Path | None, typer.Argument(metavar="[APPEARANCE]", help="A folder of appearance images, or one.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The manifest, .csv or .jsonl. It is needed.", metavar="FILE")
+    ] = None,
+    by: Annotated[
+        By | None,
+        typer.Option(
+            help="similarity: the nearest by the backbone's [CLS]; random; all; name: the same name in two folders. "
+            "Without it: name for two folders, all for a scene or a single picture, otherwise random."
+        ),
+    ] = None,
+    k: Annotated[
+        int | None, typer.Option("--k", min=1, help="Appearance images for each structure image. Without it: 1.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of --by random. Without it: 0.")] = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="That tells similarity. Without it: that of the default preset.")
+    ] = None,
+    licence: Annotated[str, typer.Option(help="Of all pictures, such as CC0; it is written to every pair.")] = "",
+    source: Annotated[str, typer.Option(help="Of all pictures, written to every pair. Without it: the domain.")] = "",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    force: Annotated[bool, typer.Option("--force", help="Replace a manifest that is there.")] = False,
+) -> None:
+    """Make a manifest of pairs from pictures or lists; the same again gives the same manifest.
+
+    Similarity that is stopped keeps what it has looked at: the same command goes on.
+    """
+    if out is None:
+        raise typer.BadParameter("name the manifest with -o, such as -o pairs.csv")
+    from vitsplice.cli.interrupt import Interrupt
+    from vitsplice.cli.progress import PLAIN_EVERY, Parts
+    from vitsplice.pairs.build import Plan
+    from vitsplice.pairs.build import build as made
+
+    plan = Plan(place, appearance, by.value if by else None, k, seed, backbone, device, licence.strip(), source.strip())
+    with Interrupt() as interrupt, Parts(PLAIN_EVERY) as parts:
+        number = made(plan, out, force=force, watch=parts, note=parts.note, stopped=lambda: interrupt.asked)
+    if number is None:
+        raise typer.Exit(130)
+    typer.echo(f"{number} pairs", err=True)
+    typer.echo(out)
+
+
+@pairs.command()
+def check(
+    manifest: Annotated[Path, typer.Argument(metavar="PAIRS", help="A manifest, .csv or .jsonl.")],
+    ignore: Annotated[
+        list[str] | None, typer.Option(metavar="KIND", help="A kind that is no finding, such as unlicensed; several.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all findings as JSON.")] = False,
+) -> None:
+    """Find what is missing, broken, there twice or without a licence; the exit code is 1 if anything is found."""
+    import json
+
+    from vitsplice.cli.progress import PLAIN_EVERY, Parts
+    from vitsplice.pairs.check import check as checked
+
+    with Parts(PLAIN_EVERY) as parts:
+        found = checked(manifest, ignore=ignore or [], watch=parts)
+    if as_json:
+        typer.echo(json.dumps(found.plain(), indent=2))
+    else:
+        _show(found)
+    if found.findings:
+        raise typer.Exit(1)
+
+
+def _show(found: Checked) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from vitsplice.pairs.findings import KINDS
+    from vitsplice.text import one_line
+
+    table = Table("what", "pair", "why", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.columns[0].no_wrap = True
+    for kind in KINDS:
+        findings = [finding for finding in found.findings if finding.kind == kind]
+        for finding in findings[:SHOWN]:
+            more = f" and {finding.pairs - 1} more" if finding.pairs > 1 else ""
+            table.add_row(*(Text(one_line(cell)) for cell in (kind, f"{finding.pair}{more}", finding.why)))
+        if len(findings) > SHOWN:
+            table.add_row(kind, "", f"... and {len(findings) - SHOWN} more; --json has all")
+    if found.findings:
+        Console().print(table)
+    counts = ", ".join(f"{number} {kind}" for kind, number in found.counts.items()) or "nothing found"
+    typer.echo(f"{found.pairs} pairs of {found.pictures} pictures and {found.masks} masks: {counts}")

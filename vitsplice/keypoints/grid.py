@@ -1,0 +1,93 @@
+"""Which features of which backbones are measured: every facet and layer asked for that a backbone has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from vitsplice.api import settings_for
+from vitsplice.contracts import GLOBAL_FACETS, Backbone, BackboneInfo, FeatureRequest
+from vitsplice.engine.problem import load_backbone
+from vitsplice.errors import UserError
+from vitsplice.plugins import catalogue
+from vitsplice.text import printable
+
+
+@dataclass(frozen=True)
+class Looker:
+    """A backbone and what is asked of it.
+
+    Args:
+        info: of the backbone.
+        requests: local features.
+        load: the backbone, in float32 on the CPU.
+    """
+
+    info: BackboneInfo
+    requests: tuple[FeatureRequest, ...]
+    load: Callable[[], Backbone]
+
+
+def lookers(
+    backbones: Sequence[str],
+    facets: Sequence[str],
+    layers: Sequence[int],
+    note: Callable[[str], object] = lambda _: None,
+) -> tuple[Looker, ...]:
+    """The backbones, each with the facets and layers that it has; what one has not is told.
+
+    Args:
+        backbones: names; none is that of the default preset.
+        facets: local ones; none is each backbone's own for structure.
+        layers: counted from the end, or from 0; none is all.
+        note: told what is left out, and what was taken in place of what cannot be had.
+
+    Raises:
+        UserError: if a backbone has none of the facets or of the layers, or a facet has no places.
+        VitspliceError: as loading backbones does.
+    """
+    if whole := GLOBAL_FACETS.intersection(facets):
+        raise UserError(f"facet '{min(whole)}' has no places to match; give one that has, such as key, token or map")
+    found = []
+    names = tuple(dict.fromkeys(backbones or (None,)))
+    for name in names:
+        loaded, substitution = load_backbone(settings_for(backbone=name).backbone, catalogue())
+        if substitution:
+            note(str(substitution))
+        requests, left_out = requests_of(loaded.info, facets, layers)
+        if left_out:
+            note(f"{loaded.info.name} has no {', '.join(left_out)}")
+        found.append(
+            Looker(loaded.info, requests, partial(_again, loaded.info.name, loaded if len(names) == 1 else None))
+        )
+    return tuple(found)
+
+
+def requests_of(
+    info: BackboneInfo, facets: Sequence[str], layers: Sequence[int]
+) -> tuple[tuple[FeatureRequest, ...], list[str]]:
+    """The requests that a backbone can answer, facet by facet, and in words what it has not.
+
+    Raises:
+        UserError: if there is none.
+    """
+    own = [facet for facet in info.facets if facet not in GLOBAL_FACETS]
+    wanted = dict.fromkeys(facets or (info.structure.facet,))
+    if not (there := [facet for facet in wanted if facet in own]):
+        raise UserError(f"backbone '{info.name}' has no facet {printable(', '.join(wanted))}; it has {', '.join(own)}")
+    numbers = dict.fromkeys(layers or range(-info.layers, 0))
+    inside = dict.fromkeys(n if n < 0 else n - info.layers for n in numbers if -info.layers <= n < info.layers)
+    if not inside:
+        raise UserError(
+            f"backbone '{info.name}' has no layer {', '.join(map(str, numbers))}; "
+            f"it has {-info.layers} .. {info.layers - 1}"
+        )
+    left_out = [f"facet {printable(facet)}" for facet in wanted if facet not in own]
+    left_out += [f"layer {number}" for number in numbers if not -info.layers <= number < info.layers]
+    return tuple(FeatureRequest(facet, layer) for facet in there for layer in inside), left_out
+
+
+def _again(name: str, loaded: Backbone | None) -> Backbone:
+    """A backbone that was loaded before; of several none was held in memory."""
+    return loaded or catalogue().backbone(name).build(None)

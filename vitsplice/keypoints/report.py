@@ -1,0 +1,58 @@
+"""The files of a benchmark, made of its log."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from vitsplice.evaluation.log import Keys, Log, write_lines
+from vitsplice.keypoints import tables
+from vitsplice.keypoints.errors import within
+from vitsplice.keypoints.summary import Summary
+from vitsplice.report import folder as folders
+
+PAIRS, CSV, JSON, MARKDOWN = "pairs.csv", "summary.csv", "summary.json", "summary.md"
+
+
+def write(path: Path, summary: Summary, log: Log, keys: Keys) -> None:
+    """Write the figures of every pair, and the summary. Raises VitspliceError if one cannot be written."""
+    write_lines(path / PAIRS, _pairs(summary, log, keys))
+    write_lines(path / CSV, _csv(summary))
+    files = {
+        JSON: json.dumps(summary.plain(), indent=2, ensure_ascii=False, allow_nan=False) + "\n",
+        MARKDOWN: tables.markdown(summary),
+    }
+    folders.write(path, {name: text.encode() for name, text in files.items()})
+
+
+def _pairs(summary: Summary, log: Log, keys: Keys) -> Iterator[str]:
+    """A line a pair and feature: how many keypoints count, and how many of them are found."""
+    names = ("backbone", "facet", "layer", "pair", "category")
+    yield _line([*names, "keypoints", "outside", *(f"found@{alpha:g}" for alpha in summary.alphas)])
+    for key in keys[keys != 0].tolist():
+        record = log[key]
+        found = [sum(within(error, alpha) for error in record["errors"]) for alpha in summary.alphas]
+        yield _line([*(record[name] for name in names), len(record["errors"]), record["outside"], *found])
+
+
+def _csv(summary: Summary) -> Iterator[str]:
+    """A line a feature, category and threshold; no category is all pairs."""
+    yield _line(
+        ["backbone", "facet", "layer", "category", "alpha", "per_pair", "low", "high", "per_keypoint", "pairs",
+         "keypoints"]
+    )  # fmt: skip
+    for row in summary.rows:
+        for category, part in row.parts.items():
+            for alpha, mean in part.per_pair.items():
+                numbers = [mean.mean, mean.low, mean.high, part.per_keypoint[alpha]]
+                cells = ["" if value != value else repr(value) for value in numbers]
+                yield _line([*row.name, category, alpha, *cells, part.pairs, part.keypoints])
+
+
+def _line(cells: Iterable[object]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return text.getvalue()

@@ -1,0 +1,200 @@
+"""A manifest of the pairs of a source."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from vitsplice.errors import OutputExists, UserError
+from vitsplice.pairs.ids import Ids
+from vitsplice.pairs.manifest import Pair, write
+from vitsplice.pairs.pairing import Choice, by_chance, by_name, every
+from vitsplice.pairs.sources import Found, Group, find
+from vitsplice.text import printable
+
+MOST = 1_000_000
+"""Pairs in a manifest that is made here."""
+
+Watch = Callable[[str, int, int], object]
+"""Told what is looked at, and how many of how many pictures were."""
+
+Chosen = list[tuple[Group, Path, list[Path]]]
+"""Structure images with their appearance images."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be paired with what, and how.
+
+    Args:
+        place, appearance: as `vitsplice.pairs.sources.find` takes them.
+        by: ``similarity``, ``random``, ``all`` or ``name``; None for what suits the source.
+        k: appearance images for each structure image, by similarity and at random; None is 1.
+        seed: of chance; None is 0.
+        backbone: that tells similarity; None for that of the default preset, with its fallback.
+        device: see `vitsplice.engine.device.pick_device`.
+        licence, source: of all pairs. Without a source, a group's name is its pairs' source.
+    """
+
+    place: Path
+    appearance: Path | None = None
+    by: str | None = None
+    k: int | None = None
+    seed: int | None = None
+    backbone: str | None = None
+    device: str = "auto"
+    licence: str = ""
+    source: str = ""
+
+
+def build(
+    plan: Plan,
+    out: str | os.PathLike[str],
+    *,
+    force: bool = False,
+    watch: Watch = lambda *_: None,
+    note: Callable[[str], object] = lambda _: None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> int | None:
+    """Write the manifest of a source; the same source and plan give the same manifest.
+
+    Args:
+        plan: what is to be paired.
+        out: the manifest, .csv or .jsonl.
+        force: replace one that is there.
+        watch: told of the pictures that similarity looks at.
+        note: told what the user should know.
+        stopped: asked before each picture; what similarity has looked at is then kept beside the manifest.
+
+    Returns:
+        How many pairs, or None if it was stopped.
+
+    Raises:
+        OutputExists: if there is one and ``force`` is not given.
+        UserError: if the plan or the source is not sound, or there is nothing to pair.
+        VitspliceError: if the backbone cannot be had, or the manifest cannot be written.
+    """
+    target = _target(Path(out), force=force)
+    found = find(plan.place, plan.appearance)
+    plan = _completed(plan, found)
+    note(f"{printable(str(plan.place))} is taken for {found.layout}")
+    _note_missing(found, note)
+    if found.pairs:
+        pairs = [replace(pair, licence=plan.licence, source=plan.source) for pair in found.pairs]
+        write(target, pairs)
+        return len(pairs)
+    chosen = _chosen(plan, found.groups, target, watch, note, stopped)
+    if chosen is None:
+        return None
+    _note_fewer(chosen, plan, note)
+    write(target, _pairs(chosen, plan))
+    _kept(target).unlink(missing_ok=True)
+    return sum(len(appearances) for _, _, appearances in chosen)
+
+
+def _target(out: Path, *, force: bool) -> Path:
+    shown = printable(str(out))
+    if out.suffix.lower() not in (".csv", ".jsonl"):
+        raise UserError(f"-o {shown}: the name of a manifest ends in .csv or .jsonl")
+    if out.is_dir():
+        raise UserError(f"{shown} is a folder; -o names the manifest, such as pairs.csv")
+    if out.exists() and not force:
+        raise OutputExists(f"{shown} is there already; choose another -o, or add --force to replace it")
+    return out
+
+
+def _kept(target: Path) -> Path:
+    """The file of features beside a manifest that is not finished."""
+    return target.with_name(f".{target.name}.features.jsonl")
+
+
+def _completed(plan: Plan, found: Found) -> Plan:
+    """The plan with what the source suggests. Raises UserError for what does not go together."""
+    by = plan.by or found.by
+    if not found.by and plan.by:
+        raise UserError(f"--by {plan.by} has no use: {printable(str(plan.place))} is {found.layout}, which pairs them")
+    if by == "name" and any(group.structures == group.appearances for group in found.groups):
+        raise UserError("--by name needs two folders: one of structure images, then one of appearance images")
+    for option, given, of in (
+        ("--k", plan.k, ("similarity", "random")),
+        ("--seed", plan.seed, ("random",)),
+        ("--backbone", plan.backbone, ("similarity",)),
+    ):
+        if given is not None and by not in of:
+            how = f"--by {by}" if by else "a source that pairs its pictures itself"
+            raise UserError(f"{option} has no use with {how}; it belongs to --by {' or '.join(of)}")
+    plan = replace(plan, by=by, k=plan.k or 1, seed=plan.seed or 0)
+    pairs = sum(len(group.structures) * _at_most(plan, group) for group in found.groups)
+    if pairs > MOST:
+        raise UserError(f"--by {by} would make about {pairs} pairs, more than {MOST}; try --by random --k 1")
+    return plan
+
+
+def _at_most(plan: Plan, group: Group) -> int:
+    """Appearance images for each structure image."""
+    number = {"all": len(group.appearances), "name": 1}.get(str(plan.by), plan.k or 1)
+    return min(number, len(group.appearances))
+
+
+def _chosen(
+    plan: Plan,
+    groups: tuple[Group, ...],
+    target: Path,
+    watch: Watch,
+    note: Callable[[str], object],
+    stopped: Callable[[], bool],
+) -> Chosen | None:
+    """Which goes with which, or None if it was stopped. Raises UserError if nothing goes with anything."""
+    if plan.by == "similarity":
+        from vitsplice.pairs.similarity import similar
+
+        chosen = similar(groups, plan.k or 1, plan.backbone, plan.device, _kept(target), watch, note, stopped)
+    else:
+        chosen = [(group, *choice) for group in groups for choice in _choices(plan, group)]
+    if chosen is not None and not any(appearances for _, _, appearances in chosen):
+        pictures = len({path for group in groups for path in (*group.structures, *group.appearances)})
+        raise UserError(
+            f"there is nothing to pair in {printable(str(plan.place))}: of {pictures} picture(s), no structure image "
+            "has an appearance image that can be read and is not itself"
+        )
+    return chosen
+
+
+def _choices(plan: Plan, group: Group) -> Iterator[Choice]:
+    if plan.by == "random":
+        return by_chance(group, plan.k or 1, plan.seed or 0)
+    return by_name(group) if plan.by == "name" else every(group)
+
+
+def _pairs(chosen: Chosen, plan: Plan) -> Iterator[Pair]:
+    ids = Ids()
+    for group, structure, appearances in chosen:
+        mask = group.masks.get(structure)
+        for appearance in appearances:
+            name = ids(*dict.fromkeys((structure.stem, appearance.stem)))
+            yield Pair(name, structure, appearance, mask, None, plan.licence, plan.source or group.name)
+
+
+def _note_missing(found: Found, note: Callable[[str], object]) -> None:
+    """Lists may name pictures that are not there."""
+    listed = [path for pair in found.pairs for path in pair.pictures.values()]
+    for group in found.groups:
+        listed += [*group.structures, *group.appearances, *group.masks.values()]
+    missing = [path for path in dict.fromkeys(listed) if not path.is_file()]
+    if missing:
+        note(
+            f"{len(missing)} of the files it names are not there, such as {printable(str(missing[0]))}; "
+            "`vitsplice pairs check` names all"
+        )
+
+
+def _note_fewer(chosen: Chosen, plan: Plan, note: Callable[[str], object]) -> None:
+    alone = [structure for _, structure, appearances in chosen if not appearances]
+    if alone:
+        note(f"{len(alone)} structure images have no appearance image, such as {printable(str(alone[0]))}")
+    if plan.by in ("similarity", "random"):
+        fewer = sum(0 < len(appearances) < (plan.k or 1) for _, _, appearances in chosen)
+        if fewer:
+            note(f"{fewer} structure images have fewer than {plan.k} appearance images: there are no more")

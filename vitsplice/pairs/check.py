@@ -1,0 +1,128 @@
+"""Looking through a set of pairs for what is wrong: each file once, in however many pairs it is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vitsplice.errors import PictureError, UserError
+from vitsplice.pairs.duplicates import look_alike, nearest_before
+from vitsplice.pairs.findings import KINDS, Checked, Finding
+from vitsplice.pairs.looks import Look, look
+from vitsplice.pairs.survey import NONE, Survey, survey
+from vitsplice.text import printable
+
+
+def check(
+    manifest: str | os.PathLike[str],
+    *,
+    ignore: Iterable[str] = (),
+    watch: Callable[[str, int, int], object] = lambda *_: None,
+) -> Checked:
+    """Look at every file of a manifest.
+
+    Args:
+        manifest: see `vitsplice.pairs.read`.
+        ignore: kinds that are no findings.
+        watch: told which file is looked at, and how many of how many were.
+
+    Raises:
+        ConfigError, UserError: as `vitsplice.pairs.read`; if it has no pairs, or there is no such kind.
+    """
+    ignore = set(ignore)
+    if unknown := ignore - KINDS.keys():
+        raise UserError(f"there is no kind '{printable(min(unknown))}' to ignore; there are {', '.join(KINDS)}")
+    known = survey(manifest)
+    looks, faults = _looked(known, watch)
+    pictures = np.unique(known.rows[:, :2])
+    found = [
+        *faults,
+        *_mask_sizes(known, looks),
+        *_pairs(known, looks),
+        *_copies(known, looks, pictures),
+        *(Finding("unlicensed", known.ids[row], 1, "", "has no licence") for row in known.unlicensed),
+    ]
+    order = {kind: number for number, kind in enumerate(KINDS)}
+    kept = sorted((one for one in found if one.kind not in ignore), key=lambda one: order[one.kind])
+    masks = np.setdiff1d(known.rows[:, 2:], [NONE])
+    return Checked(len(known.ids), len(pictures), len(masks), tuple(kept))
+
+
+def _looked(known: Survey, watch: Callable[[str, int, int], object]) -> tuple[list[Look | None], list[Finding]]:
+    """How each file looks, None for those that cannot be read, and what is wrong with these."""
+    looks: list[Look | None] = []
+    faults = []
+    for number, file in enumerate(known.files):
+        watch(file.path.name, number, len(known.files))
+        try:
+            looks.append(look(file.path))
+        except PictureError as error:
+            looks.append(None)
+            faults.append(_of_file("broken" if os.path.exists(file.path) else "missing", known, number, str(error)))
+    return looks, faults
+
+
+def _mask_sizes(known: Survey, looks: Sequence[Look | None]) -> Iterator[Finding]:
+    seen = set()
+    for row in known.rows.tolist():
+        for number, mask in zip(row[:2], row[2:], strict=True):
+            picture, shape = looks[number], looks[mask] if mask != NONE else None
+            if picture and shape and picture.size != shape.size and (number, mask) not in seen:
+                seen.add((number, mask))
+                sizes = [f"{width}x{height}" for height, width in (shape.size, picture.size)]
+                yield _of_file(
+                    "mask-size", known, mask,
+                    f"{_name(known, mask)} has {sizes[0]} px, and its picture {_name(known, number)} {sizes[1]}",
+                )  # fmt: skip
+
+
+def _pairs(known: Survey, looks: Sequence[Look | None]) -> Iterator[Finding]:
+    """Pairs that are one picture twice, and pairs that were there before."""
+    before: dict[tuple[int, ...], str] = {}
+    for pair, row in zip(known.ids, known.rows.tolist(), strict=True):
+        structure, appearance = row[:2]
+        if why := _same(looks[structure], looks[appearance], one_file=structure == appearance):
+            yield Finding("same-picture", pair, 1, "", f"its structure image and its appearance image {why}")
+        first = before.setdefault(tuple(row), pair)
+        if first != pair:
+            yield Finding("repeated-pair", pair, 1, "", f"has the same files as {first}")
+
+
+def _same(one: Look | None, two: Look | None, *, one_file: bool) -> str:
+    """What makes two pictures the same, in words, or ""."""
+    if one_file:
+        return "are one file"
+    if not one or not two:
+        return ""
+    if one.sha256 == two.sha256:
+        return "have the same bytes"
+    return "look the same" if look_alike(one, two) else ""
+
+
+def _copies(known: Survey, looks: Sequence[Look | None], pictures: NDArray[np.int64]) -> Iterator[Finding]:
+    """Pictures with the bytes of one before them, and pictures that look the same as one before them."""
+    first: dict[str, int] = {}
+    for number in pictures.tolist():
+        if seen := looks[number]:
+            original = first.setdefault(seen.sha256, number)
+            if original != number:
+                why = f"{_name(known, number)} has the same bytes as {_name(known, original)}"
+                yield _of_file("duplicate", known, number, why)
+    different = list(first.values())
+    nearest = nearest_before([seen for number in different if (seen := looks[number])])
+    for number, at in zip(different, nearest.tolist(), strict=True):
+        if at >= 0:
+            why = f"{_name(known, number)} looks the same as {_name(known, different[at])}"
+            yield _of_file("near-duplicate", known, number, why)
+
+
+def _of_file(kind: str, known: Survey, number: int, why: str) -> Finding:
+    file = known.files[number]
+    return Finding(kind, file.pair, known.uses[number], str(file.path), why)
+
+
+def _name(known: Survey, number: int) -> str:
+    return f"'{printable(str(known.files[number].path))}'"

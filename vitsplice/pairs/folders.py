@@ -1,0 +1,43 @@
+"""The pictures in a folder, told by the endings of their names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vitsplice.errors import UserError
+from vitsplice.text import printable
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
+"""Of pictures, in small or capital letters."""
+
+HINT = f"pictures end in {', '.join(SUFFIXES)}"
+
+
+def pictures(folder: Path) -> tuple[Path, ...]:
+    """The pictures that lie in a folder itself, by name; hidden ones do not count. UserError if it cannot be read."""
+    return tuple(path for path in _inside(folder) if path.suffix.lower() in SUFFIXES and path.is_file())
+
+
+def folders(folder: Path) -> list[Path]:
+    """The folders in a folder, by name; hidden ones do not count. Raises UserError if it cannot be read."""
+    return [path for path in _inside(folder) if path.is_dir()]
+
+
+def images(place: Path) -> tuple[Path, ...]:
+    """The pictures of a folder, or a picture alone. Raises UserError if there is none."""
+    if not place.exists():
+        raise UserError(f"{printable(str(place))} does not exist")
+    if place.is_dir():
+        if found := pictures(place):
+            return found
+        raise UserError(f"{printable(str(place))} holds no pictures; {HINT}")
+    if place.suffix.lower() in SUFFIXES:
+        return (place,)
+    raise UserError(f"{printable(str(place))} is no picture; {HINT}")
+
+
+def _inside(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise UserError(f"cannot read folder {printable(str(folder))}: {error.strerror or error}") from error
