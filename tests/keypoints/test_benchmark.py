@@ -95,7 +95,7 @@ def test_one_that_was_stopped_or_killed_goes_on_to_the_same_end(tmp_path, after)
 def test_other_data_or_another_size_is_refused_without_force(tmp_path, png):
     benchmark(Plan(find([known_spair(tmp_path / "data")]), **SMALL), tmp_path / "out")
     other = Plan(find(png), **SMALL)
-    with pytest.raises(OutputExists, match="its keypoints differs"):
+    with pytest.raises(OutputExists, match="it differs in keypoints"):
         benchmark(other, tmp_path / "out")
     assert benchmark(other, tmp_path / "out", force=True).rows[0].parts[ALL].pairs == 8
 

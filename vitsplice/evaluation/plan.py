@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -103,8 +103,14 @@ def told(plan: Plan, built: Built, device: str) -> dict[str, Any]:
 
 
 @contextmanager
-def folder(path: Path, wanted: Mapping[str, Any], *, force: bool) -> Iterator[Path]:
+def folder(path: Path, wanted: Mapping[str, Any], *, force: bool, figures: Sequence[str] = FIGURES) -> Iterator[Path]:
     """The folder of an evaluation, for this process alone; what is finished of the same one is kept.
+
+    Args:
+        path: of the folder.
+        wanted: what is evaluated, as plain data.
+        force: take the place of another one.
+        figures: the parts of ``wanted`` on which figures depend.
 
     With ``force`` another evaluation's place is taken; of its figures those are kept that depend on nothing that is
     other now (another list of pairs, or of methods, changes no figure).
@@ -124,7 +130,7 @@ def folder(path: Path, wanted: Mapping[str, Any], *, force: bool) -> Iterator[Pa
     folders.write(path, {})
     lock = FolderLock(path)
     try:
-        if there is None or any(there.get(part) != wanted[part] for part in FIGURES):
+        if there is None or any(there.get(part) != wanted[part] for part in figures):
             for name in (VALUES, SETS):
                 (path / name).unlink(missing_ok=True)
         folders.write(path, {PLAN: (json.dumps(wanted, indent=2) + "\n").encode()})

@@ -84,7 +84,7 @@ def benchmark(
     told = {"format": FORMAT, "keypoints": dict(plan.data.facts), "size": plan.size, "device": str(device)}
     total = plan.data.count * len(found)
     keys, account = array("Q"), Account()
-    with folder(Path(out), told, force=force) as path, Log(path / VALUES) as log:
+    with folder(Path(out), told, force=force, figures=tuple(told)) as path, Log(path / VALUES) as log:
         for number, looker in enumerate(found):
             account = Account()
             sights = Sights(looker.load, looker.requests, plan.size, device)

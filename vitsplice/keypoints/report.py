@@ -32,10 +32,10 @@ def _pairs(summary: Summary, log: Log, keys: Keys) -> Iterator[str]:
     """A line a pair and feature: how many keypoints count, and how many of them are found."""
     names = ("backbone", "facet", "layer", "pair", "category")
     yield _line([*names, "keypoints", "outside", *(f"found@{alpha:g}" for alpha in summary.alphas)])
-    for place, (_, record) in zip(log.places(keys.ravel()), log, strict=True):
-        if place >= 0:
-            found = [sum(within(error, alpha) for error in record["errors"]) for alpha in summary.alphas]
-            yield _line([*(record[name] for name in names), len(record["errors"]), record["outside"], *found])
+    for key in keys[keys != 0].tolist():
+        record = log[key]
+        found = [sum(within(error, alpha) for error in record["errors"]) for alpha in summary.alphas]
+        yield _line([*(record[name] for name in names), len(record["errors"]), record["outside"], *found])
 
 
 def _csv(summary: Summary) -> Iterator[str]:

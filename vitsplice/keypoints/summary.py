@@ -136,7 +136,7 @@ def summarise(
     keys: Keys,
     account: Account,
 ) -> Summary:
-    """Everything there is to say, from one reading of the log.
+    """Everything there is to say.
 
     Args:
         data: the pairs.
@@ -150,10 +150,8 @@ def summarise(
     hits = np.zeros((*keys.shape, len(alphas)), np.int64)
     points, outside = (np.zeros(keys.shape, np.int64) for _ in range(2))
     kinds, names = np.zeros(keys.shape[1], np.int64), [ALL]
-    for place, (_, record) in zip(log.places(keys.ravel()), log, strict=True):
-        if place < 0:
-            continue
-        at = np.unravel_index(int(place), keys.shape)
+    for at in zip(*np.nonzero(keys), strict=True):
+        record = log[int(keys[at])]
         hits[at] = [sum(within(error, alpha) for error in record["errors"]) for alpha in alphas]
         points[at], outside[at] = len(record["errors"]), record["outside"]
         if record["category"] not in names:

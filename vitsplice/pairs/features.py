@@ -74,18 +74,18 @@ def features(
     broken = []
     network = (backbone.info.name, backbone.info.sha256, SIZE)
     with Log(kept) as log:
-        known = {key: feature for key, record in log if (feature := _parsed(record))}
         for done, path in enumerate(pictures):
             if stopped():
                 return None
             watch(path.name, done, len(pictures))
             try:
                 key = key_of(*network, *_stamp(path))
-                if key not in known:
-                    known[key] = _look(path, backbone, device)
-                    told = {"sha256": known[key].sha256, "feature": b64encode(known[key].values.tobytes()).decode()}
-                    log.add(key, told)
-                found[path] = known[key]
+                feature = _parsed(log[key]) if key in log else None
+                if feature is None:
+                    feature = _look(path, backbone, device)
+                    values = b64encode(feature.values.tobytes()).decode()
+                    log.add(key, {"sha256": feature.sha256, "feature": values})
+                found[path] = feature
             except PictureError as error:
                 broken.append(str(error))
     return Looked(found, tuple(broken))
