@@ -20,9 +20,9 @@ from vitsplice.report.sheet import sheet
 
 TERMS = ("identity", "identity-entire")
 VARIANTS = {
-    "identity on the appearance image (the paper)": (),
-    "identity on the structure image": ("input=structure", "target=structure"),
-    "no identity term": ("weight=1e-9",),  # so little that it is still measured
+    "of the appearance image": (),
+    "of the structure image": ("input=structure", "target=structure"),
+    "no identity": ("weight=1e-9",),  # so little that it is still measured
 }
 
 

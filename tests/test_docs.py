@@ -1,6 +1,7 @@
 """What the documents say of names and code is true."""
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -11,7 +12,9 @@ from safetensors.torch import save_file
 from vitsplice import hookspecs
 from vitsplice.backbones.timm import ALIASES
 from vitsplice.builtin import PRESETS
+from vitsplice.evaluation.metrics import METRICS
 from vitsplice.options import complete
+from vitsplice.pairs import Pair, write
 from vitsplice.testing import BackboneContract, GeneratorContract, LossContract, MetricContract
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -93,6 +96,17 @@ def test_every_alias_and_preset_is_in_the_readme():
         assert name in README
     stems = re.sub(r"both with\s+`-reg`", "", README)
     assert [n for n in ALIASES if f"`{n}`" not in stems and f"`{n.removesuffix('-reg')}`" not in stems] == []
+
+
+def test_every_metric_is_in_the_docs_and_their_code_runs(png, tmp_path):
+    text = (ROOT / "docs" / "evaluation.md").read_text()
+    assert [spec.name for spec in METRICS if f"| `{spec.name}` | {spec.better} |" not in text] == []
+    write(tmp_path / "pairs.csv", [Pair("p", *png)])
+    (tmp_path / "made").mkdir()
+    shutil.copy(png[0], tmp_path / "made" / "p.png")
+    (block,) = python_blocks(text)
+    exec(block, {"pairs": tmp_path / "pairs.csv", "folder": tmp_path / "made", "out": tmp_path / "out"})
+    assert (tmp_path / "out" / "gallery.html").is_file()
 
 
 def test_every_public_thing_that_can_be_swapped_is_in_contributing():

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from vitsplice.api import settings_for
 from vitsplice.batch import worker
@@ -24,6 +25,15 @@ def _own_networks():
     worker._networks.cache_clear()
     yield
     worker._networks.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def _threads():
+    """As many as the jobs have, also in what they are compared with; then again as they were."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture
@@ -164,13 +174,29 @@ def test_what_cannot_get_better_is_refused_and_leaves_nothing(job, tmp_path):
 
 def test_what_may_get_better_has_failed(job, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(worker, "_patiently_opened", lambda job: 1 / 0)
+        patch.setattr(worker, "_patiently_opened", lambda job, stopped: 1 / 0)
         assert work(job).why == "ZeroDivisionError: division by zero"
         assert work(job).state == "failed"
-    monkeypatch.setattr(worker, "BUSY", 0.0)
+
+
+def test_a_folder_that_is_held_is_waited_for(job, monkeypatch):
     os.makedirs(job.folder)
     held = FolderLock(Path(job.folder))
+    monkeypatch.setattr("time.sleep", lambda seconds: held.release())
+    assert work(job).state == "done"
+
+
+@pytest.mark.parametrize("why", ["BUSY", "stop"])
+def test_a_folder_that_is_held_too_long_or_until_all_is_stopped_has_failed(job, monkeypatch, why):
+    os.makedirs(job.folder)
+    held = FolderLock(Path(job.folder))
+    if why == "BUSY":
+        monkeypatch.setattr(worker, "BUSY", 0.0)
+    else:
+        looks = iter([False, True])
+        monkeypatch.setattr(worker.Stop, "__call__", lambda self: next(looks))
     outcome = work(job)
     held.release()
     assert (outcome.state, "another run" in outcome.why) == ("failed", True)
+    monkeypatch.undo()
     assert work(job).state == "done"

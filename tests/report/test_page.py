@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from vitsplice.report.page import (
+    Card,
+    Cards,
     Details,
     Facts,
     Grid,
@@ -13,6 +15,7 @@ from vitsplice.report.page import (
     Slider,
     Table,
     Text,
+    Thumbnail,
     data_uri,
     plot,
     render,
@@ -22,6 +25,11 @@ from ..conftest import noise
 
 NASTY = "<script>document.title='caught'</script>\"'>\x1b[31m.png"
 ROWS = [["beta", 10.0, None], ["alpha", 9.0, 1.5], ["gamma", -1.0, 0.5]]
+
+
+def card(title, first, second):
+    shown = Thumbnail(data_uri(noise(3, 30, 40)), NASTY)
+    return Card(title, [shown], [shown, Thumbnail("")], [[first, second], [None, 3.0]], {(0, 0): NASTY})
 
 
 def everything():
@@ -37,6 +45,7 @@ def everything():
         Slider(before, after),
         plot(lambda figure: figure.add_subplot().plot([1, 2, 3]), caption=NASTY),
         Details(NASTY, NASTY * 20),
+        Cards([(NASTY, True), ("other", False)], [NASTY, "two"], [card("a", 1.0, None), card(NASTY, 2.0, 0.5)]),
     ]
 
 
@@ -122,6 +131,26 @@ def test_the_table_sorts_numbers_as_numbers_and_nothing_last(opened, file):
     head.nth(2).click()
     assert column(3) == ["0.5", "1.5", "-"]
     assert page.locator(".sorts [aria-sort]").count() == 1
+
+
+@pytest.mark.real
+def test_cards_sort_by_any_number_and_those_without_it_are_last(opened, file):
+    page = opened(file)
+
+    def titles():
+        return page.locator(".cards h3").evaluate_all("all => all.map(one => one.firstChild.textContent[0])")
+
+    def choose(**names):
+        for name, label in names.items():
+            page.select_option(f"select[name={name}]", index=label)
+
+    assert titles() == ["a", "<"]  # the higher is better, the worst first
+    assert page.locator(".cards h3 output").first.inner_text().startswith("<script>")
+    choose(end=1)
+    assert titles() == ["<", "a"]
+    choose(end=0, column=1)
+    assert titles() == ["<", "a"]
+    assert page.locator(".cards .chosen output").all_inner_texts() == ["0.5", "-"]
 
 
 @pytest.mark.real

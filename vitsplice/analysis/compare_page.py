@@ -11,6 +11,7 @@ from vitsplice.analysis.comparison import KINDS, Comparison
 from vitsplice.analysis.encoding import ALPHA
 from vitsplice.analysis.findings import ROLES, findings
 from vitsplice.facts import versions
+from vitsplice.figures import CNN, NEED_A_CNN
 from vitsplice.report.page import Block, Facts, Grid, Heading, Picture, Plot, Table, Text, plot, render
 
 if TYPE_CHECKING:
@@ -146,12 +147,12 @@ def _agreement(comparison: Comparison) -> Plot:
             axes.axvline(end, color="white", linewidth=0.8)
         names = list(comparison.infos)
         axes.set_xticks(middles, names, fontsize=7)
-        axes.set_yticks(middles, names, fontsize=7, rotation=90, va="center")
+        axes.set_yticks(middles, names, fontsize=7)
 
     caption = (
         "Centred kernel alignment of the self-similarities of all layers, the first at the top left; 1 is the same."
     )
-    return plot(draw, (6.5, 5.6), caption)
+    return plot(draw, (8, 5.6), caption)
 
 
 def _transfers(comparison: Comparison) -> list[Block]:
@@ -164,7 +165,10 @@ def _transfers(comparison: Comparison) -> list[Block]:
     values: list[list[str | float | None]] = [
         [name, *[comparison.mean(name, -1, "transfer", [figure]) for figure in figures]] for name in comparison.infos
     ]
-    return [Grid(labels, rows), Table(["backbone", *figures], values, "Figures of the pictures; lower is better.")]
+    told = "Figures of the pictures; lower is better."
+    if CNN in comparison.infos and set(NEED_A_CNN) & set(figures):
+        told += f" {' and '.join(NEED_A_CNN)} look with {CNN}: of pictures made with it they say little."
+    return [Grid(labels, rows), Table(["backbone", *figures], values, told)]
 
 
 def _facts(comparison: Comparison) -> Facts:

@@ -8,6 +8,7 @@ from itertools import combinations
 from statistics import correlation, fmean
 
 from vitsplice.analysis.comparison import Comparison
+from vitsplice.figures import CNN, NEED_A_CNN
 
 ROLES = ("structure", "appearance")
 
@@ -35,7 +36,7 @@ def _named(comparison: Comparison, name: str) -> str:
 
 
 def _listed(comparison: Comparison, values: Iterable[tuple[float, str]]) -> str:
-    return ", ".join(f"{_named(comparison, name)} {value:.2f}" for value, name in values)
+    return ", ".join(f"{_named(comparison, name)} {value:.3g}" for value, name in values)
 
 
 def _selective(comparison: Comparison, role: str) -> str:
@@ -110,8 +111,13 @@ def _transfers(comparison: Comparison) -> list[str]:
     figures = dict.fromkeys(row.of for row in comparison.rows if row.figure == "transfer")
     told = []
     for figure in figures:
-        values = sorted((comparison.mean(name, -1, "transfer", [figure]), name) for name in comparison.infos)
-        told.append(f"Pictures made with each backbone, by {figure} (lower is better): {_listed(comparison, values)}.")
+        own = [CNN] if figure in NEED_A_CNN and CNN in comparison.infos else []
+        others = [name for name in comparison.infos if name not in own]
+        values = sorted((comparison.mean(name, -1, "transfer", [figure]), name) for name in others)
+        without = "".join(f"; not {name}, with which the figure looks" for name in own)
+        told += [
+            f"Pictures made with each backbone, by {figure} (lower is better{without}): {_listed(comparison, values)}."
+        ]
     return told
 
 

@@ -17,8 +17,9 @@ from vitsplice.report.artifacts import FACTS, RunFolder
 from vitsplice.report.lock import LOCK, FolderLock
 from vitsplice.text import one_line, printable
 
-BUSY = 30.0
-"""Seconds to wait for a folder that another process holds: one that was given up for dead, perhaps."""
+BUSY = 120.0
+"""Seconds to wait for a folder that another process holds: one that was given up for dead, perhaps. A file server keeps
+the locks of a machine that is lost for a while (NFS: 90 s)."""
 
 LOOKS = 0.5
 """Seconds between looks for the file that says stop."""
@@ -101,7 +102,7 @@ def _done(job: Job) -> Outcome:
         return Outcome(job.id, "stopped")
     torch.set_num_threads(job.threads)
     try:
-        recording = _patiently_opened(job)
+        recording = _patiently_opened(job, stopped)
     except AlreadyFinished:
         FolderLock(Path(job.folder)).release()
         return Outcome(job.id, "done", told=_told(job) or {})
@@ -116,13 +117,13 @@ def _done(job: Job) -> Outcome:
     return Outcome(job.id, "done", told=_told(job) or {})
 
 
-def _patiently_opened(job: Job) -> Recording:
+def _patiently_opened(job: Job, stopped: Stop) -> Recording:
     until = time.monotonic() + BUSY
     while True:
         try:
             return _opened(job)
         except OutputBusy:
-            if time.monotonic() > until:
+            if time.monotonic() > until or stopped():
                 raise
         time.sleep(0.2)
 

@@ -84,13 +84,14 @@ def _show(summary: Summary) -> None:
     """The table on standard output, and on standard error what is missing."""
     from rich import box
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
     from rich.text import Text
 
     from vitsplice.evaluation import tables
     from vitsplice.text import one_line
 
-    table = Table(*tables.head(summary), box=box.SIMPLE_HEAD, pad_edge=False, caption=tables.LEGEND)
+    columns = [Column(name, no_wrap=place < 2) for place, name in enumerate(tables.head(summary))]
+    table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False, caption=tables.LEGEND)
     for row in tables.rows(summary):
         table.add_row(*(Text(cell) for cell in row))
     Console().print(table)

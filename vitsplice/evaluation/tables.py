@@ -14,7 +14,7 @@ MARKS = {"network": "†", "term": "‡", "not known": "?", "no": ""}
 LEGEND = (
     f"mean [95 % interval]; {BEST} best mean; {MARKS['network']} flattered: the method looked with this figure's "
     f"network; {MARKS['term']} flattered: it had a loss term like this figure; {MARKS['not known']} what it optimised "
-    "is not known"
+    "is not known; mean rank: over the figures that flatter no method"
 )
 
 FEW = 10

@@ -1,0 +1,70 @@
+"""Segmentations whose IoU is known: squares, and the same squares shifted, as `vitsplice evaluate` scores them.
+
+python examples/15_known_masks.py FOLDER
+
+A square of one colour and grain lies on another; sides and shifts are whole patches of DINOv2 (14 px), so that the IoU
+of the square and the shifted one is a ratio of areas. The structure mask is the square. Exit code 1 if a figure is off.
+"""
+
+import csv
+import sys
+from pathlib import Path
+
+import torch
+
+from vitsplice.evaluation.evaluate import evaluate
+from vitsplice.evaluation.outputs import Method
+from vitsplice.evaluation.plan import Plan
+from vitsplice.images import write_png
+from vitsplice.pairs import Pair, write
+
+PATCH, PATCHES = 14, 24
+SCENES = [(8, 2, 0), (8, 4, 0), (12, 2, 0), (12, 0, 4), (10, 3, 2), (6, 6, 0)]
+"""Side of the square, and how far it goes to the right and down, in patches."""
+
+
+def scene(number, left, top, side):
+    """A picture and the mask of its square."""
+    rng = torch.Generator().manual_seed(number)
+    ground, square = torch.rand(2, 3, 1, 1, generator=rng)
+    square = (ground + 0.5) % 1 * 0.8 + 0.2 * square  # far from the ground's colour
+    mask = torch.zeros(1, 1, PATCH * PATCHES, PATCH * PATCHES)
+    mask[..., PATCH * top : PATCH * (top + side), PATCH * left : PATCH * (left + side)] = 1
+    grain = 0.1 * (torch.rand(1, 3, *mask.shape[2:], generator=rng) - 0.5)
+    return (ground * (1 - mask) + square * mask + grain).clamp(0, 1), mask
+
+
+def make(folder):
+    """The pictures, their manifest, and the IoU of each pair's shifted output."""
+    pairs, known = [], {}
+    for name in ("structure", "mask", "itself", "shifted"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    for number, (side, right, down) in enumerate(SCENES):
+        name = f"{number}-side{side}-right{right}-down{down}"
+        picture, mask = scene(number, 4, 5, side)
+        shifted, _ = scene(number, 4 + right, 5 + down, side)
+        pictures = {"structure": picture, "itself": picture, "shifted": shifted, "mask": mask.expand_as(picture)}
+        paths = {kind: folder / kind / f"{name}.png" for kind in pictures}
+        for kind, pixels in pictures.items():
+            write_png(paths[kind], pixels)
+        pairs.append(Pair(name, paths["structure"], paths["structure"], structure_mask=paths["mask"]))
+        overlap = max(side - right, 0) * max(side - down, 0)
+        known[name] = overlap / (2 * side * side - overlap)
+    write(folder / "pairs.csv", pairs)
+    return folder / "pairs.csv", known
+
+
+folder = Path(sys.argv[1])
+manifest, known = make(folder)
+methods = tuple(Method(name, folder / name) for name in ("itself", "shifted"))
+evaluate(Plan(manifest, methods, ("iou-mask", "iou-cosegmentation")), folder / "figures", force=True)
+off = 0
+with (folder / "figures" / "values.csv").open() as file:
+    for row in csv.DictReader(file):
+        expected = known[row["id"]] if row["method"] == "shifted" else 1.0
+        found = float(row["iou-mask"])
+        off += abs(found - expected) > 1e-6
+        print(f"{row['method']:<8} {row['id']:<24} known {expected:.4f}  iou-mask {found:.4f}", end="  ")
+        print(f"iou-cosegmentation {float(row['iou-cosegmentation']):.4f}")
+print(f"{off} of {2 * len(known)} are off")
+sys.exit(off > 0)
