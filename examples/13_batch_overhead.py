@@ -1,4 +1,4 @@
-"""What a batch costs besides its runs, and the memory of its driver, on the executors of this machine.
+"""What a batch costs besides its runs, and the memory of its processes, on the executors of this machine.
 
     python examples/13_batch_overhead.py [--pairs 2000] [--workers 2] [--executor local] [--executor ray]
 
@@ -32,7 +32,7 @@ figures: none   # no networks but the run's own
 previews: 0
 plots: none     # no losses.png and no report.html: they take longer than such a run
 """
-EVERY = 0.2  # seconds between looks at the driver
+EVERY = 0.2  # seconds between looks at the processes
 
 
 def made_pairs(folder: Path, number: int) -> Path:
@@ -51,15 +51,23 @@ def made_pairs(folder: Path, number: int) -> Path:
     return folder / "pairs.csv"
 
 
-def watched(command: list[str], results: Path) -> tuple[float, list[tuple[int, int]]]:
-    """Run a command to its end: its seconds; how many results there were and the bytes that its process took, again
-    and again."""
+def memory(process: psutil.Process) -> int:
+    """The bytes that a process takes, 0 if it has ended."""
+    try:
+        return process.memory_info().rss
+    except psutil.Error:
+        return 0
+
+
+def watched(command: list[str], results: Path) -> tuple[float, list[tuple[int, int, int]]]:
+    """Run a batch to its end: its seconds; and, again and again, how many results there are, the memory of the driver
+    and that of the largest process below it."""
     began, seen = time.perf_counter(), []
     process = subprocess.Popen(command)
     driver = psutil.Process(process.pid)
     while process.poll() is None:
         done = results.read_bytes().count(b"\n") if results.exists() else 0
-        seen.append((done, driver.memory_info().rss))
+        seen.append((done, memory(driver), max(map(memory, driver.children(recursive=True)), default=0)))
         time.sleep(EVERY)
     if process.wait():
         sys.exit(f"the batch ended with code {process.returncode}")
@@ -79,9 +87,9 @@ def measured(folder: Path, pairs: Path, number: int, executor: str, workers: int
     overhead = (seconds * workers - sum(own)) / number
     print(f"{executor}: {number} pairs, {workers} workers, {seconds:.1f} s ({number / seconds:.1f} pairs/s)")
     print(f"  a run's own work {1e3 * sum(own) / number:.1f} ms, overhead {1e3 * overhead:.1f} ms a pair")
-    for when, share in (("first result", 0.0), ("middle", 0.5), ("end", 0.98)):
-        memory = next((rss for done, rss in seen if done > share * number), seen[-1][1])
-        print(f"  driver's memory, {when}: {memory / 2**20:.0f} MiB")
+    for when, share in (("after a tenth", 0.1), ("middle", 0.5), ("end", 0.95)):
+        _, driver, worker = next((look for look in seen if look[0] > share * number), seen[-1])
+        print(f"  memory, {when}: driver {driver / 2**20:.0f} MiB, largest worker {worker / 2**20:.0f} MiB")
 
 
 if __name__ == "__main__":

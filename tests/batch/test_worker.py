@@ -1,3 +1,4 @@
+import gc
 import json
 import os
 import shutil
@@ -92,6 +93,15 @@ def worker_spec(name):
     from vitsplice.plugins import catalogue
 
     return vars(catalogue().backbones[name])
+
+
+def test_a_process_keeps_nothing_of_a_run_that_is_done(job, tmp_path):
+    alive = []
+    for number in range(4):
+        assert work(replace(job, folder=str(tmp_path / str(number)))).state == "done"
+        gc.collect()
+        alive.append(sum(issubclass(type(one), torch.Tensor) for one in gc.get_objects()))
+    assert alive[1] == alive[3]
 
 
 @pytest.mark.parametrize("steps", [1, 3, 6])

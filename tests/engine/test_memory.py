@@ -1,3 +1,6 @@
+import gc
+import weakref
+
 import pytest
 import torch
 
@@ -23,6 +26,20 @@ def test_what_a_function_keeps_is_counted_once():
     assert memory.kept_for_backward(lambda: x * x) == 4000
     with torch.no_grad():
         assert memory.kept_for_backward(lambda: x * x * x) == 8000  # gradients are turned on within
+
+
+def test_what_was_counted_is_let_go():
+    """A result that its own gradient needs must not hold itself: a process that makes many runs would fill up."""
+    x, made = torch.zeros(1000, requires_grad=True), []
+
+    def function():
+        result = x.exp()
+        made.append(weakref.ref(result))
+        return result
+
+    memory.kept_for_backward(function)
+    gc.collect()
+    assert made[0]() is None
 
 
 def test_the_estimate_grows_with_the_pixels(estimate):

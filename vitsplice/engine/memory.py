@@ -46,7 +46,7 @@ def kept_for_backward(function: Callable[[], Tensor]) -> int:
 
     def count(tensor: Tensor) -> Tensor:
         seen[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
+        return tensor.detach()  # a result that is saved for itself would otherwise hold itself, and never be freed
 
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(count, lambda kept: kept):
         result = function()
