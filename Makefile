@@ -31,14 +31,14 @@ run: $(READY)
 	$(BIN)/vitsplice run --force -o $(OUT)
 	@echo "The picture is $(OUT)/output.png; what it was made from and with is in $(OUT)/run.json."
 
-test: $(READY) browser
-	$(BIN)/python -m pytest
+test: test-fast browser
+	$(BIN)/python -m pytest -m real
 
 browser:
 	@sh tests/support/browser.sh
 
 test-fast: $(READY)
-	$(BIN)/python -m pytest -m "not real"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not real" -n 2 --dist loadfile
 
 fuzz: $(READY)
 	$(BIN)/python tests/support/fuzz_pictures.py --files $(FILES)

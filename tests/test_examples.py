@@ -17,6 +17,7 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 SUPPORT = Path(__file__).parent / "support"
 
 
+@pytest.mark.real  # slow: a process each
 @pytest.mark.parametrize(
     ("script", "arguments", "told"),
     [
