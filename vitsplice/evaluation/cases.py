@@ -11,9 +11,9 @@ from torch import Tensor
 
 from vitsplice.contracts import Case
 from vitsplice.errors import PictureError
-from vitsplice.evaluation.log import key_of
 from vitsplice.evaluation.outputs import Method
 from vitsplice.images import read
+from vitsplice.log import key_of
 from vitsplice.pairs.manifest import Pair
 from vitsplice.text import printable
 

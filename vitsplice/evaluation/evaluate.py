@@ -21,13 +21,13 @@ from vitsplice.engine.device import pick_device
 from vitsplice.errors import PictureError, UserError, VitspliceError
 from vitsplice.evaluation.cases import Account, Images, key
 from vitsplice.evaluation.gallery import gallery
-from vitsplice.evaluation.log import Keys, Log, key_of
 from vitsplice.evaluation.networks import Networks
 from vitsplice.evaluation.outputs import LAYOUT, Method
 from vitsplice.evaluation.own import of_run
 from vitsplice.evaluation.plan import GALLERY, SETS, VALUES, Built, Plan, folder, told
 from vitsplice.evaluation.report import write
 from vitsplice.evaluation.summary import Summary, summarise
+from vitsplice.log import Keys, Log, key_of
 from vitsplice.pairs import count, read
 from vitsplice.pairs.manifest import Pair
 from vitsplice.plugins import catalogue

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from vitsplice.errors import PictureError
 from vitsplice.evaluation import tables
-from vitsplice.evaluation.log import Keys, Log
 from vitsplice.evaluation.plan import CSV, Plan
 from vitsplice.evaluation.summary import Standing, Summary
 from vitsplice.images import read as read_picture
+from vitsplice.log import Keys, Log
 from vitsplice.pairs import read
 from vitsplice.pairs.manifest import Pair
 from vitsplice.report.page import Block, Card, Cards, Heading, Table, Text, Thumbnail, data_uri, render

@@ -12,9 +12,9 @@ from typing import Any, Literal
 from vitsplice import config
 from vitsplice.contracts import Metric
 from vitsplice.errors import ConfigError, PictureError
-from vitsplice.evaluation.log import Keys, Log
 from vitsplice.evaluation.outputs import OUTPUT, RUN
 from vitsplice.evaluation.plan import Plan
+from vitsplice.log import Keys, Log
 from vitsplice.report.artifacts import used
 from vitsplice.text import printable
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vitsplice.evaluation import tables
-from vitsplice.evaluation.log import Keys, Log, write_lines
 from vitsplice.evaluation.plan import CSV, JSON, MARKDOWN
 from vitsplice.evaluation.summary import Summary
+from vitsplice.log import Keys, Log, write_lines
 from vitsplice.report import folder as folders
 
 

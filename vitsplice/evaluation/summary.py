@@ -12,7 +12,6 @@ import numpy as np
 
 from vitsplice.contracts import Metric, MetricSpec
 from vitsplice.evaluation.cases import Account
-from vitsplice.evaluation.log import Keys, Log
 from vitsplice.evaluation.outputs import Method
 from vitsplice.evaluation.own import Optimised, Own, optimised_by
 from vitsplice.evaluation.own import own as own_of
@@ -27,6 +26,7 @@ from vitsplice.evaluation.statistics import (
     mean_with_interval,
     paired,
 )
+from vitsplice.log import Keys, Log
 
 SHOWN = 5
 """So many of the worst and of the best cases of a method by a figure are told."""

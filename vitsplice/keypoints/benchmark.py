@@ -16,7 +16,6 @@ import torch
 from vitsplice.contracts import FeatureRequest
 from vitsplice.engine.device import pick_device
 from vitsplice.errors import PictureError, UserError
-from vitsplice.evaluation.log import Log, key_of
 from vitsplice.evaluation.plan import VALUES, folder
 from vitsplice.keypoints.errors import errors
 from vitsplice.keypoints.grid import Looker, lookers
@@ -24,6 +23,7 @@ from vitsplice.keypoints.pairs import DataSet, Flaw, Pair
 from vitsplice.keypoints.report import write
 from vitsplice.keypoints.sights import Sights
 from vitsplice.keypoints.summary import Account, Summary, summarise
+from vitsplice.log import Log, key_of
 from vitsplice.text import one_line, printable
 
 FORMAT = 1

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitsplice.errors import PictureError
-from vitsplice.evaluation.log import key_of
+from vitsplice.log import key_of
 from vitsplice.text import printable
 
 Size = tuple[int, int]

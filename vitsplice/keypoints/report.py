@@ -8,10 +8,10 @@ import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from vitsplice.evaluation.log import Keys, Log, write_lines
 from vitsplice.keypoints import tables
 from vitsplice.keypoints.errors import within
 from vitsplice.keypoints.summary import Summary
+from vitsplice.log import Keys, Log, write_lines
 from vitsplice.report import folder as folders
 
 PAIRS, CSV, JSON, MARKDOWN = "pairs.csv", "summary.csv", "summary.json", "summary.md"

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitsplice.contracts import BackboneInfo, FeatureRequest
-from vitsplice.evaluation.log import Keys, Log
 from vitsplice.evaluation.statistics import Mean, mean_with_interval
 from vitsplice.keypoints.errors import within
 from vitsplice.keypoints.pairs import DataSet, Flaw
+from vitsplice.log import Keys, Log
 
 RESAMPLES = 2_000
 EXAMPLES = 5

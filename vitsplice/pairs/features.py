@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from vitsplice.backbones.resize import Resize
 from vitsplice.contracts import Backbone
 from vitsplice.errors import PictureError
-from vitsplice.evaluation.log import Log, key_of
 from vitsplice.images import read
+from vitsplice.log import Log, key_of
 from vitsplice.text import printable
 
 SIZE, LONGEST = 224, 480

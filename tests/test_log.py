@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
+from vitsplice import log as logs
 from vitsplice.errors import VitspliceError
-from vitsplice.evaluation import log as logs
-from vitsplice.evaluation.log import Log, key_of, write_lines
+from vitsplice.log import Log, key_of, write_lines
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_lines_that_are_none_are_passed_over(path):
 
 
 def test_what_a_killed_process_wrote_is_there(path):
-    code = "import sys, os, signal; from vitsplice.evaluation.log import Log; from pathlib import Path\n"
+    code = "import sys, os, signal; from vitsplice.log import Log; from pathlib import Path\n"
     code += "log = Log(Path(sys.argv[1])); [log.add(n, {'value': n}) for n in range(1, 101)]; os.kill(os.getpid(), 9)"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     assert subprocess.run([sys.executable, "-c", code, path], env=environment).returncode == -9
