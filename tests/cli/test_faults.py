@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import vitsplice_tiny
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -340,7 +341,10 @@ def told(done):
 
 
 def row(name, done):
-    return f"| {name} | {done.returncode} | {told(done)} | {FAULTS[name][1]} |"
+    said = told(done)
+    for term in TERMS:  # of the tests' own plugin, which nobody else has
+        said = said.replace(f", {term}", "")
+    return f"| {name} | {done.returncode} | {said} | {FAULTS[name][1]} |"
 
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -361,3 +365,4 @@ def test_the_table_has_no_other_rows():
 
 
 ROWS = {}
+TERMS = [spec.name for spec in vitsplice_tiny.vitsplice_losses()]
