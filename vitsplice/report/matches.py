@@ -39,8 +39,8 @@ def matches(found: Correspondence, first: Tensor, second: Tensor, most: int) -> 
         most: how many.
     """
     similar = found.similarity.max(1).values
-    confidence, best = found.confidence, found.best
-    order = [n for n in torch.argsort(similar, descending=True).tolist() if found.mutual[n]]
+    confidence, best, mutual = found.confidence, found.best, found.mutual
+    order = [n for n in torch.argsort(similar, descending=True).tolist() if mutual[n]]
     return [
         Match(
             _pixel(n, found.grid, first),
