@@ -23,7 +23,7 @@ from vitsplice.api import load_backbone, settings_for
 from vitsplice.config import RunConfig
 from vitsplice.contracts import BackboneInfo
 from vitsplice.engine.device import pick_device
-from vitsplice.errors import AlreadyFinished, OutputExists, UserError, WeightsUnavailable
+from vitsplice.errors import AlreadyFinished, OutputExists, UserError, VitspliceError, WeightsUnavailable
 from vitsplice.files import file_stem
 from vitsplice.images import read
 from vitsplice.recording import Recording
@@ -165,7 +165,8 @@ def _cells(
             backbone = backbone or load_backbone(name).to(pick_device(plan.device), torch.float32)
             cells.write(kept, cells.look_at(subject, backbone))
             one = cells.read(kept)
-            assert one is not None  # it has just been written
+        if one is None:
+            raise VitspliceError(f"{kept} cannot be read back")
         yield subject, one
 
 

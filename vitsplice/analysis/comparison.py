@@ -168,14 +168,13 @@ def agreement(cells: Mapping[str, Mapping[str, Cell]]) -> Tensor:
         ``(M, M)``, symmetric, in [0, 1], M all layers of the first backbone, then of the second, and so on.
     """
     pictures = next(iter(cells.values())).keys()
-    total = None
+    found = []
     for picture in pictures:
         kernels = torch.cat([of_backbone[picture].structure for of_backbone in cells.values()]).float()
         kernels = kernels - kernels.mean(1, keepdim=True) - kernels.mean(2, keepdim=True) + kernels.mean((1, 2), True)
         flat = torch.nn.functional.normalize(kernels.flatten(1), dim=1)
-        total = flat @ flat.T + (0 if total is None else total)
-    assert total is not None  # there is a picture
-    return total / len(pictures)
+        found.append(flat @ flat.T)
+    return torch.stack(found).mean(0)
 
 
 def agreement_rows(places: Sequence[tuple[str, int]], found: Tensor) -> list[Row]:
