@@ -56,7 +56,7 @@ def test_an_example_runs_on_tiny_networks(script, arguments, told, tmp_path):
         ("02_losses_in_your_loop.py", (), "step 4"),
         ("04_contact_sheet.py", ("sheet.png", "--steps", "2"), "sheet.png"),
         ("05_ablation.py", (str(PAIRS), "--steps", "1", "--only", "quick"), "| quick |"),
-        ("15_known_masks.py", ("masks",), "0 of 8 are off"),
+        ("14_known_masks.py", ("masks",), "0 of 8 are off"),
         ("08_identity.py", ("runs", "sheet.png", "--steps", "1", "--size", "112"), "sheet.png"),
         ("13_batch_overhead.py", ("o", "--pairs", "12", "--executor", "local"), "memory, end: driver"),
         ("03_side_by_side.py", (*PAIR, PAIR[0], "sheet.png"), "sheet.png"),

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from vitsplice.analysis.compare import Plan
 from vitsplice.errors import OutputBusy, OutputExists, UserError, WeightsUnavailable
 from vitsplice.images import encode_png
 from vitsplice.report.lock import FolderLock
+from vitsplice.watch import Watch
 
 
 @pytest.fixture
@@ -18,7 +20,7 @@ def plan(png):
 
 def test_figures_of_every_backbone_and_picture(plan, tmp_path):
     seen = []
-    found = compare.compare(plan, tmp_path / "out", watch=lambda *told: seen.append(told))
+    found = compare.compare(plan, tmp_path / "out", watch=Watch(lambda *told: seen.append(told)))
     assert list(found.infos) == ["tiny-vit", "tiny-cnn"]
     assert found.pictures == ("structure", "appearance")
     assert {(row.backbone, row.picture) for row in found.rows if row.figure == "pck"} == {
@@ -26,6 +28,17 @@ def test_figures_of_every_backbone_and_picture(plan, tmp_path):
     }
     assert seen[-1][1:] == (4, 4)
     assert (tmp_path / "out" / "figures.csv").read_text() == found.csv()
+
+
+@pytest.mark.parametrize("moment", range(0, 12, 3))
+def test_stopped_at_any_moment_it_goes_on_to_the_same_figures(plan, tmp_path, moment):
+    plan = replace(plan, transfers=1, preset="tiny", steps=6)
+    whole = compare.compare(plan, tmp_path / "whole").csv()
+    asked = iter(range(1_000))
+    watch = Watch(stopped=lambda: next(asked) >= moment)
+    assert compare.compare(plan, tmp_path / "out", watch=watch) is None
+    assert not (tmp_path / "out" / compare.REPORT).exists()
+    assert compare.compare(plan, tmp_path / "out").csv() == whole
 
 
 def test_what_is_finished_is_kept(plan, tmp_path, monkeypatch):
@@ -87,7 +100,7 @@ def test_without_the_backbone_of_the_style_there_is_none_and_it_is_said(plan, tm
     preset.write_text("backbone: {name: tiny-gone}\nstart: match\nsteps: 0\n")
     notes = []
     styled = Plan(plan.images, ("tiny-vit",), size=64, transfers=0, style=str(preset))
-    found = compare.compare(styled, tmp_path / "out", note=notes.append)
+    found = compare.compare(styled, tmp_path / "out", watch=Watch(note=notes.append))
     assert "no change of style" in notes[0]
     assert "style" not in {row.of for row in found.rows}
 

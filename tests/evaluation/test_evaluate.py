@@ -14,6 +14,7 @@ from vitsplice.evaluation.outputs import Method
 from vitsplice.evaluation.plan import Plan
 from vitsplice.images import read
 from vitsplice.pairs import Pair, write
+from vitsplice.watch import Watch
 
 from .conftest import picture
 
@@ -92,7 +93,7 @@ def test_stopped_at_any_moment_it_goes_on_to_the_same_files(evaluated, method, t
     for path in (tmp_path / "out").iterdir():
         path.unlink()
     asked = iter(range(10_000))
-    stopped = evaluated(*methods, stopped=lambda: next(asked) >= moment)
+    stopped = evaluated(*methods, watch=Watch(stopped=lambda: next(asked) >= moment))
     assert stopped is None or moment > 15
     assert evaluated(*methods) is not None
     assert files(tmp_path) == whole
@@ -203,7 +204,7 @@ def test_what_cannot_be_is_told_before_anything_is_written(evaluated, method, pa
 def test_progress_is_told(quick_metrics, pairs, method, tmp_path):
     told = []
     plan = Plan(pairs, (method("one", 10),), ("off-structure", "of-set"), device="cpu")
-    evaluate(plan, tmp_path / "out", watch=lambda *what: told.append(what))
+    evaluate(plan, tmp_path / "out", watch=Watch(lambda *what: told.append(what)))
     assert [what for what in told if what[0].startswith("p")] == [(f"p{n}", n, 5) for n in range(5)]
     assert ("of-set of one", 0, 1) in told
     assert ("gallery", 4, 5) in told

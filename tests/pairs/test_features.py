@@ -4,6 +4,7 @@ import torch
 
 from vitsplice.images import encode_png, read
 from vitsplice.pairs.features import features
+from vitsplice.watch import Watch
 
 
 class Counting:
@@ -31,7 +32,7 @@ def look(vit, tmp_path):
         backbone = Counting(vit)
         asked = iter(range(10**9))
         found = features(
-            paths, backbone, torch.device("cpu"), tmp_path / "kept", lambda *_: None, lambda: next(asked) >= stop
+            paths, backbone, torch.device("cpu"), tmp_path / "kept", Watch(stopped=lambda: next(asked) >= stop)
         )
         return found, backbone.calls
 

@@ -6,19 +6,6 @@ from vitsplice.errors import UserError
 from vitsplice.pairs.sources import find
 
 
-@pytest.fixture
-def made(tmp_path):
-    """Make empty files by their paths."""
-
-    def make(*names):
-        for name in names:
-            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / name).touch()
-        return tmp_path
-
-    return make
-
-
 def names(paths, folder):
     return [Path(path).relative_to(folder).as_posix() for path in paths]
 

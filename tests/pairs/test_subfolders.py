@@ -4,17 +4,6 @@ from vitsplice.errors import UserError
 from vitsplice.pairs.subfolders import pairs
 
 
-@pytest.fixture
-def made(tmp_path):
-    def make(*names):
-        for name in names:
-            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / name).touch()
-        return tmp_path
-
-    return make
-
-
 def inside(pair, folder):
     return {field: path.relative_to(folder).as_posix() for field, path in pair.pictures.items()}
 

@@ -30,11 +30,9 @@ from vitsplice.recording import Recording
 from vitsplice.report import folder as folders
 from vitsplice.report.artifacts import RunFolder
 from vitsplice.report.lock import FolderLock
+from vitsplice.watch import NOBODY, Watch
 
 BEGUN, FIGURES, REPORT = "compare.json", "figures.csv", "report.html"
-
-Watch = Callable[[str, int, int], object]
-"""Told what is done next, and how many of how many parts are done."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +73,9 @@ def compare(
     out: str | os.PathLike[str],
     *,
     force: bool = False,
-    watch: Watch = lambda *_: None,
-    note: Callable[[str], object] = lambda _: None,
-) -> Comparison:
-    """Compare backbones. What is finished is kept in the folder; the same plan goes on with it.
+    watch: Watch = NOBODY,
+) -> Comparison | None:
+    """Compare backbones; None if it was stopped. What is finished is kept in the folder; the same plan goes on with it.
 
     Raises:
         OutputExists: if the folder holds a comparison of another plan and ``force`` is not given.
@@ -88,10 +85,10 @@ def compare(
     infos = {name: load_backbone(name).info for name in dict.fromkeys(plan.backbones)}
     plain = subjects_of(plan.images, plan.masks, plan.size)
     with _folder(Path(out), plan, force) as path:
-        subjects = _styled(plan, path, plain, note)
+        subjects = _styled(plan, path, plain, watch.note)
         pairs = [(n, (n + 1) % len(subjects)) for n in range(min(plan.transfers, len(subjects)))]
         total, done = len(infos) * (len(subjects) + len(pairs)), 0
-        watch("cells", done, total)
+        watch.part("cells", done, total)
         found: dict[str, dict[str, Cell]] = {}
         transfers: dict[tuple[str, str], Tensor] = {}
         rows: list[Row] = []
@@ -99,14 +96,18 @@ def compare(
             found[name] = {}
             for subject, one in _cells(plan, path, name, infos[name], subjects):
                 done += 1
-                watch(f"{name}, {subject.name}", done, total)
+                watch.part(f"{name}, {subject.name}", done, total)
                 found[name][subject.name] = one
+                if watch.stopped():
+                    return None
             rows += comparison.rows_of(name, found[name])
         for name in infos:
             for here, there in pairs:
                 label = f"{subjects[here].name} from {subjects[there].name}"
-                watch(f"{name}, {label}", done, total)
-                run = _transfer(plan, path, name, plan.images[here], plan.images[there], note)
+                watch.part(f"{name}, {label}", done, total)
+                run = _transfer(plan, path, name, plan.images[here], plan.images[there], watch)
+                if run is None:
+                    return None
                 transfers[name, label] = read(run.output).pixels[0]
                 done += 1
                 rows += [Row(name, -1, "transfer", f["name"], label, f["value"]) for f in run.facts()["figures"]]
@@ -170,17 +171,17 @@ def _cells(
         yield subject, one
 
 
-def _transfer(
-    plan: Plan, path: Path, name: str, structure: Path, appearance: Path, note: Callable[[str], object]
-) -> RunFolder:
-    """The folder of a finished run, which is begun, gone on with, or there already."""
+def _transfer(plan: Plan, path: Path, name: str, structure: Path, appearance: Path, watch: Watch) -> RunFolder | None:
+    """The folder of a finished run, which is begun, gone on with, or there already; None if it was stopped."""
     settings = settings_for(plan.preset, backbone=name, steps=plan.steps, device=plan.device, overrides=["figures=all"])
     pictures = {"structure": structure, "appearance": appearance}
     folder = path / "transfers" / f"{file_stem(name)}-{_key(settings, pictures)}"
     try:
         with Recording.begin_or_resume(pictures, settings, folder) as recording:
             for _ in recording.steps(lambda _: None):
-                pass
+                if watch.stopped():
+                    recording.keep(watch.note)
+                    return None
             recording.save()
     except AlreadyFinished:
         pass

@@ -43,7 +43,7 @@ def compare(
     """
     from vitsplice.analysis.compare import REPORT, Plan, compare
     from vitsplice.analysis.findings import findings
-    from vitsplice.cli.progress import Parts
+    from vitsplice.cli.progress import unless_stopped, watched
     from vitsplice.images import EXAMPLE_PAIRS, example
 
     pictures = tuple(images or [path for name in EXAMPLE_PAIRS for path in example(name)])
@@ -58,8 +58,8 @@ def compare(
         None if style == "none" else style,
         device,
     )
-    with Parts() as parts:
-        made = compare(plan, out, force=force, watch=parts, note=parts.note)
+    with watched() as watch:
+        made = unless_stopped(compare(plan, out, force=force, watch=watch))
     for sentence in findings(made):
         typer.echo(sentence, err=True)
     typer.echo(out / REPORT)

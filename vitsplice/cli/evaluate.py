@@ -51,18 +51,14 @@ def evaluate(
         raise typer.BadParameter("give the set of pairs with --pairs FILE; run folders alone do not say what is a pair")
     import json
 
-    from vitsplice.cli.interrupt import Interrupt
-    from vitsplice.cli.progress import PLAIN_EVERY, Parts
+    from vitsplice.cli.progress import unless_stopped, watched
     from vitsplice.evaluation.evaluate import evaluate
     from vitsplice.evaluation.outputs import method
     from vitsplice.evaluation.plan import GALLERY, Plan
 
     plan = Plan(pairs, tuple(map(method, methods)), tuple(metric or ()), backbone, device, _optimised(optimised or []))
-    with Interrupt() as interrupt, Parts(PLAIN_EVERY) as parts:
-        summary = evaluate(plan, out, force=force, watch=parts, note=parts.note, stopped=lambda: interrupt.asked)
-    if summary is None:
-        typer.echo("stopped; what is finished is kept, and the same command goes on", err=True)
-        raise typer.Exit(130)
+    with watched() as watch:
+        summary = unless_stopped(evaluate(plan, out, force=force, watch=watch))
     if as_json:
         typer.echo(json.dumps(summary.plain(), indent=2))
         return

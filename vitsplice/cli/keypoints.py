@@ -71,8 +71,7 @@ def keypoints(
     """
     import json
 
-    from vitsplice.cli.interrupt import Interrupt
-    from vitsplice.cli.progress import PLAIN_EVERY, Parts
+    from vitsplice.cli.progress import unless_stopped, watched
     from vitsplice.keypoints import Plan, benchmark, find
     from vitsplice.keypoints.benchmark import ALPHAS
 
@@ -80,11 +79,8 @@ def keypoints(
     plan = Plan(
         data, tuple(backbone or ()), tuple(facet or ()), _layers(layer or ["-1"]), tuple(alpha or ALPHAS), size, device
     )
-    with Interrupt() as interrupt, Parts(PLAIN_EVERY) as parts:
-        summary = benchmark(plan, out, force=force, watch=parts, note=parts.note, stopped=lambda: interrupt.asked)
-    if summary is None:
-        typer.echo("stopped; what is finished is kept, and the same command goes on", err=True)
-        raise typer.Exit(130)
+    with watched() as watch:
+        summary = unless_stopped(benchmark(plan, out, force=force, watch=watch))
     if as_json:
         typer.echo(json.dumps(summary.plain(), indent=2))
         return

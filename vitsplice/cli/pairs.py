@@ -67,16 +67,13 @@ def build(
     """
     if out is None:
         raise typer.BadParameter("name the manifest with -o, such as -o pairs.csv")
-    from vitsplice.cli.interrupt import Interrupt
-    from vitsplice.cli.progress import PLAIN_EVERY, Parts
+    from vitsplice.cli.progress import unless_stopped, watched
     from vitsplice.pairs.build import Plan
     from vitsplice.pairs.build import build as made
 
     plan = Plan(place, appearance, by.value if by else None, k, seed, backbone, device, licence.strip(), source.strip())
-    with Interrupt() as interrupt, Parts(PLAIN_EVERY) as parts:
-        number = made(plan, out, force=force, watch=parts, note=parts.note, stopped=lambda: interrupt.asked)
-    if number is None:
-        raise typer.Exit(130)
+    with watched() as watch:
+        number = unless_stopped(made(plan, out, force=force, watch=watch))
     typer.echo(f"{number} pairs", err=True)
     typer.echo(out)
 
@@ -94,9 +91,10 @@ def check(
 
     from vitsplice.cli.progress import PLAIN_EVERY, Parts
     from vitsplice.pairs.check import check as checked
+    from vitsplice.watch import Watch
 
     with Parts(PLAIN_EVERY) as parts:
-        found = checked(manifest, ignore=ignore or [], watch=parts)
+        found = checked(manifest, ignore=ignore or [], watch=Watch(parts))
     if as_json:
         typer.echo(json.dumps(found.plain(), indent=2))
     else:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+import typer
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -12,15 +15,19 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
+from vitsplice.cli.interrupt import Interrupt
 from vitsplice.figures import CNN
 from vitsplice.report.artifacts import used
 from vitsplice.text import plain
+from vitsplice.watch import Watch
 
 if TYPE_CHECKING:
     from vitsplice.api import Run
     from vitsplice.engine.loop import Step
     from vitsplice.report.artifacts import RunFolder
     from vitsplice.result import Result
+
+Made = TypeVar("Made")
 
 PLAIN_EVERY = 10.0
 """Seconds between lines where the output is not a terminal."""
@@ -146,3 +153,18 @@ class Parts:
     def note(self, line: str) -> None:
         """Say something above the bar."""
         self._console.print(Text(plain(line)), soft_wrap=not self._console.is_terminal)
+
+
+@contextmanager
+def watched() -> Iterator[Watch]:
+    """Long work within it shows its parts; the first Ctrl-C or SIGTERM stops it after the part at hand."""
+    with Interrupt() as interrupt, Parts(PLAIN_EVERY) as parts:
+        yield Watch(parts, parts.note, lambda: interrupt.asked)
+
+
+def unless_stopped(made: Made | None) -> Made:
+    """What long work made; exits with 130 if it made nothing, because it was stopped."""
+    if made is None:
+        typer.echo("stopped; what is finished is kept, and the same command goes on", err=True)
+        raise typer.Exit(130)
+    return made

@@ -33,9 +33,7 @@ from vitsplice.pairs.manifest import Pair
 from vitsplice.plugins import catalogue
 from vitsplice.report import folder as folders
 from vitsplice.text import one_line, printable
-
-Watch = Callable[[str, int, int], object]
-"""Told what is done next, and how many of how many parts are done."""
+from vitsplice.watch import NOBODY, Watch
 
 Value = float | None
 
@@ -45,9 +43,7 @@ def evaluate(
     out: str | os.PathLike[str],
     *,
     force: bool = False,
-    watch: Watch = lambda *_: None,
-    note: Callable[[str], object] = lambda _: None,
-    stopped: Callable[[], bool] = lambda: False,
+    watch: Watch = NOBODY,
 ) -> Summary | None:
     """Evaluate methods over a set of pairs; None if it was stopped. The same plan goes on with what is finished.
 
@@ -59,20 +55,20 @@ def evaluate(
     """
     device = pick_device(plan.device)
     total = _count(plan)
-    built = build(plan, device, note)
+    built = build(plan, device, watch.note)
     with folder(Path(out), told(plan, built, str(device)), force=force) as path, Log(path / VALUES) as log:
-        found = _measure(plan, built.over("pair"), device, log, total, watch, stopped)
+        found = _measure(plan, built.over("pair"), device, log, total, watch)
         if found is None:
             return None
         keys, accounts = found
         with Log(path / SETS) as sets:
-            whole = _measure_sets(plan, built.over("set"), device, sets, keys, watch, stopped)
+            whole = _measure_sets(plan, built.over("set"), device, sets, keys, watch)
         if whole is None:
             return None
-        watch("summary", total, total)
+        watch.part("summary", total, total)
         summary = summarise(plan, built, log, keys, accounts, whole)
         write(path, summary, log, keys)
-        page = gallery(plan, summary, log, keys, watch, stopped)
+        page = gallery(plan, summary, log, keys, watch)
         if page is None:
             return None
         folders.write(path, {GALLERY: page.encode()})
@@ -129,7 +125,6 @@ def _measure(
     log: Log,
     total: int,
     watch: Watch,
-    stopped: Callable[[], bool],
 ) -> tuple[Keys, dict[str, Account]] | None:
     """Figures of every output that has none yet, pair by pair, into the log; None if it was stopped.
 
@@ -138,9 +133,9 @@ def _measure(
     """
     keys, accounts = array("Q"), {method.name: Account() for method in plan.methods}
     for done, pair in enumerate(read(plan.pairs, unique=False)):
-        if stopped():
+        if watch.stopped():
             return None
-        watch(pair.id, done, total)
+        watch.part(pair.id, done, total)
         images = Images(pair, device)
         for method in plan.methods:
             keys.append(_measure_one(pair, method, images, metrics, log, accounts[method.name]))
@@ -202,20 +197,19 @@ def _measure_sets(
     log: Log,
     keys: Keys,
     watch: Watch,
-    stopped: Callable[[], bool],
 ) -> Mapping[tuple[str, str], Mapping[str, Any]] | None:
     """(metric, method) -> the figure of its set, of how many cases and why not; None if it was stopped."""
     found, done = {}, 0
     for spec, metric in metrics:
         for row, method in enumerate(plan.methods):
-            watch(f"{spec.name} of {method.name}", done, len(metrics) * len(plan.methods))
+            watch.part(f"{spec.name} of {method.name}", done, len(metrics) * len(plan.methods))
             done += 1
             chosen = chosen_pairs(plan.pairs, keys[row], spec.most)
             name = key_of(spec.name, method.name, *(number for _, number in chosen))
             if name not in log:
-                cases = _cases(method, [pair for pair, _ in chosen], device, stopped)
+                cases = _cases(method, [pair for pair, _ in chosen], device, watch)
                 figures, why = figures_of(cases, [(spec, metric)])
-                if stopped():
+                if watch.stopped():
                     return None
                 told = {"value": figures[spec.name], "cases": len(chosen), "why": why.get(spec.name, "")}
                 log.add(name, {"metric": spec.name, "method": method.name, **told})
@@ -233,10 +227,10 @@ def chosen_pairs(manifest: Path, keys: NDArray[np.uint64], most: int) -> list[tu
     return [(pair, number) for _, pair, number in heapq.nsmallest(most, there, key=lambda found: found[0])]
 
 
-def _cases(method: Method, pairs: Sequence[Pair], device: torch.device, stopped: Callable[[], bool]) -> Iterator[Case]:
+def _cases(method: Method, pairs: Sequence[Pair], device: torch.device, watch: Watch) -> Iterator[Case]:
     for pair in pairs:
         output = method.find(pair.id)
-        if stopped() or output is None:
+        if watch.stopped() or output is None:
             return
         yield Images(pair, device).case(output)
 

@@ -6,7 +6,7 @@ However many pairs there are, it shows at most `MOST` pictures.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, zip_longest
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from vitsplice.log import Keys, Log
 from vitsplice.pairs import read
 from vitsplice.pairs.manifest import Pair
 from vitsplice.report.page import Block, Card, Cards, Heading, Table, Text, Thumbnail, data_uri, render
+from vitsplice.watch import NOBODY, Watch
 
 MOST = 1000
 """Pictures on the page."""
@@ -34,8 +35,7 @@ def gallery(
     summary: Summary,
     log: Log,
     keys: Keys,
-    watch: Callable[[str, int, int], object] = lambda *_: None,
-    stopped: Callable[[], bool] = lambda: False,
+    watch: Watch = NOBODY,
 ) -> str | None:
     """The page as HTML; None if it was stopped.
 
@@ -44,16 +44,15 @@ def gallery(
         summary: of it.
         log: the figures of each output.
         keys: of each case ``(methods, pairs)``, 0 where there is none.
-        watch: is told what is done next, and how many of how many pairs are done.
-        stopped: whether to stop.
+        watch: told how many of how many pairs are done.
     """
     names = [name for name, one in summary.figures.items() if one.spec.over == "pair"]
     chosen = choose(summary, names, MOST // (2 + len(plan.methods)))
     cards: list[Card] = []
     for place, pair in _pairs(plan.pairs, chosen):
-        if stopped():
+        if watch.stopped():
             return None
-        watch("gallery", len(cards), len(chosen))
+        watch.part("gallery", len(cards), len(chosen))
         figures = [log[int(key)]["figures"] if key else {} for key in keys[:, place]]
         values = [[one.get(name) for one in figures] for name in names]
         cards.append(_card(plan, pair, values, chosen[place]))

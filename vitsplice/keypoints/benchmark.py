@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from array import array
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,12 +24,10 @@ from vitsplice.keypoints.sights import Sights
 from vitsplice.keypoints.summary import Account, Summary, summarise
 from vitsplice.log import Log, key_of
 from vitsplice.text import one_line, printable
+from vitsplice.watch import NOBODY, Watch
 
 FORMAT = 1
 ALPHAS = (0.05, 0.1, 0.15)
-
-Watch = Callable[[str, int, int], object]
-"""Told what is done next, and how many of how many parts are done."""
 
 
 @dataclass(frozen=True)
@@ -65,9 +62,7 @@ def benchmark(
     out: str | os.PathLike[str],
     *,
     force: bool = False,
-    watch: Watch = lambda *_: None,
-    note: Callable[[str], object] = lambda _: None,
-    stopped: Callable[[], bool] = lambda: False,
+    watch: Watch = NOBODY,
 ) -> Summary | None:
     """Percentage of correct keypoints for every backbone, facet and layer; None if it was stopped.
 
@@ -80,7 +75,7 @@ def benchmark(
         VitspliceError: as reading the data and loading backbones do.
     """
     device = pick_device(plan.device)
-    found = lookers(plan.backbones, plan.facets, plan.layers, note)
+    found = lookers(plan.backbones, plan.facets, plan.layers, watch.note)
     told = {"format": FORMAT, "keypoints": dict(plan.data.facts), "size": plan.size, "device": str(device)}
     total = plan.data.count * len(found)
     keys, account = array("Q"), Account()
@@ -90,14 +85,14 @@ def benchmark(
             sights = Sights(looker.load, looker.requests, plan.size, device)
             block: list[array[int]] = [array("Q") for _ in looker.requests]
             for place, pair in enumerate(plan.data.pairs()):
-                if stopped():
+                if watch.stopped():
                     return None
-                watch(f"{looker.info.name}, {pair.id}", number * plan.data.count + place, total)
+                watch.part(f"{looker.info.name}, {pair.id}", number * plan.data.count + place, total)
                 for row, key in zip(block, _measure(pair, looker, sights, plan, device, log, account), strict=True):
                     row.append(key)
             for row in block:
                 keys.extend(row)
-        watch("summary", total, total)
+        watch.part("summary", total, total)
         rows = [(looker.info, request) for looker in found for request in looker.requests]
         table = np.frombuffer(keys, np.uint64).reshape(len(rows), -1)
         if not table.any():

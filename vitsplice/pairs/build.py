@@ -13,12 +13,10 @@ from vitsplice.pairs.manifest import Pair, write
 from vitsplice.pairs.pairing import Choice, by_chance, by_name, every
 from vitsplice.pairs.sources import Found, Group, find
 from vitsplice.text import printable
+from vitsplice.watch import NOBODY, Watch
 
 MOST = 1_000_000
 """Pairs in a manifest that is made here."""
-
-Watch = Callable[[str, int, int], object]
-"""Told what is looked at, and how many of how many pictures were."""
 
 Chosen = list[tuple[Group, Path, list[Path]]]
 """Structure images with their appearance images."""
@@ -54,9 +52,7 @@ def build(
     out: str | os.PathLike[str],
     *,
     force: bool = False,
-    watch: Watch = lambda *_: None,
-    note: Callable[[str], object] = lambda _: None,
-    stopped: Callable[[], bool] = lambda: False,
+    watch: Watch = NOBODY,
 ) -> int | None:
     """Write the manifest of a source; the same source and plan give the same manifest.
 
@@ -64,9 +60,8 @@ def build(
         plan: what is to be paired.
         out: the manifest, .csv or .jsonl.
         force: replace one that is there.
-        watch: told of the pictures that similarity looks at.
-        note: told what the user should know.
-        stopped: asked before each picture; what similarity has looked at is then kept beside the manifest.
+        watch: told of the pictures that similarity looks at; if it stops them, what has been looked at is kept beside
+            the manifest.
 
     Returns:
         How many pairs, or None if it was stopped.
@@ -79,16 +74,16 @@ def build(
     target = _target(Path(out), force=force)
     found = find(plan.place, plan.appearance)
     plan = _completed(plan, found)
-    note(f"{printable(str(plan.place))} is taken for {found.layout}")
-    _note_missing(found, note)
+    watch.note(f"{printable(str(plan.place))} is taken for {found.layout}")
+    _note_missing(found, watch.note)
     if found.pairs:
         pairs = [replace(pair, licence=plan.licence, source=plan.source) for pair in found.pairs]
         write(target, pairs)
         return len(pairs)
-    chosen = _chosen(plan, found.groups, target, watch, note, stopped)
+    chosen = _chosen(plan, found.groups, target, watch)
     if chosen is None:
         return None
-    _note_fewer(chosen, plan, note)
+    _note_fewer(chosen, plan, watch.note)
     write(target, _pairs(chosen, plan))
     _kept(target).unlink(missing_ok=True)
     return sum(len(appearances) for _, _, appearances in chosen)
@@ -143,14 +138,12 @@ def _chosen(
     groups: tuple[Group, ...],
     target: Path,
     watch: Watch,
-    note: Callable[[str], object],
-    stopped: Callable[[], bool],
 ) -> Chosen | None:
     """Which goes with which, or None if it was stopped. Raises UserError if nothing goes with anything."""
     if plan.by == "similarity":
         from vitsplice.pairs.similarity import similar
 
-        chosen = similar(groups, plan.k or 1, plan.backbone, plan.device, _kept(target), watch, note, stopped)
+        chosen = similar(groups, plan.k or 1, plan.backbone, plan.device, _kept(target), watch)
     else:
         chosen = [(group, *choice) for group in groups for choice in _choices(plan, group)]
     if chosen is not None and not any(appearances for _, _, appearances in chosen):

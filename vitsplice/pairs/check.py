@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +14,14 @@ from vitsplice.pairs.findings import KINDS, Checked, Finding
 from vitsplice.pairs.looks import Look, look
 from vitsplice.pairs.survey import NONE, Survey, survey
 from vitsplice.text import printable
+from vitsplice.watch import NOBODY, Watch
 
 
 def check(
     manifest: str | os.PathLike[str],
     *,
     ignore: Iterable[str] = (),
-    watch: Callable[[str, int, int], object] = lambda *_: None,
+    watch: Watch = NOBODY,
 ) -> Checked:
     """Look at every file of a manifest.
 
@@ -51,12 +52,12 @@ def check(
     return Checked(len(known.ids), len(pictures), len(masks), tuple(kept))
 
 
-def _looked(known: Survey, watch: Callable[[str, int, int], object]) -> tuple[list[Look | None], list[Finding]]:
+def _looked(known: Survey, watch: Watch) -> tuple[list[Look | None], list[Finding]]:
     """How each file looks, None for those that cannot be read, and what is wrong with these."""
     looks: list[Look | None] = []
     faults = []
     for number, file in enumerate(known.files):
-        watch(file.path.name, number, len(known.files))
+        watch.part(file.path.name, number, len(known.files))
         try:
             looks.append(look(file.path))
         except PictureError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from vitsplice.errors import PictureError
 from vitsplice.images import read
 from vitsplice.log import Log, key_of
 from vitsplice.text import printable
+from vitsplice.watch import Watch
 
 SIZE, LONGEST = 224, 480
 """Of the shorter side at which the backbone looks, as in the released code of Splice, and the most of the longer."""
@@ -54,8 +55,7 @@ def features(
     backbone: Backbone,
     device: torch.device,
     kept: Path,
-    watch: Callable[[str, int, int], object],
-    stopped: Callable[[], bool],
+    watch: Watch,
 ) -> Looked | None:
     """Features of pictures, or None if it was stopped.
 
@@ -65,7 +65,6 @@ def features(
         device: that of the backbone.
         kept: a file of features by picture and backbone, which is made, or gone on with.
         watch: told what is looked at, and how many of how many were.
-        stopped: asked before each picture.
 
     Raises:
         VitspliceError: if the file cannot be written.
@@ -75,9 +74,9 @@ def features(
     network = (backbone.info.name, backbone.info.sha256, SIZE)
     with Log(kept) as log:
         for done, path in enumerate(pictures):
-            if stopped():
+            if watch.stopped():
                 return None
-            watch(path.name, done, len(pictures))
+            watch.part(path.name, done, len(pictures))
             try:
                 key = key_of(*network, *_stamp(path))
                 feature = _parsed(log[key]) if key in log else None

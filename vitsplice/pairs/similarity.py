@@ -21,7 +21,7 @@ from vitsplice.pairs.pairing import Choice
 from vitsplice.pairs.sources import Group
 from vitsplice.plugins import catalogue
 from vitsplice.report import folder
-from vitsplice.text import printable
+from vitsplice.watch import Watch
 
 SHOWN = 5
 """Pictures that cannot be read and are named; the others are counted."""
@@ -36,9 +36,7 @@ def similar(
     name: str | None,
     device: str,
     kept: Path,
-    watch: Callable[[str, int, int], object],
-    note: Callable[[str], object],
-    stopped: Callable[[], bool],
+    watch: Watch,
 ) -> list[tuple[Group, Path, list[Path]]] | None:
     """For each structure image of each group so many appearance images, or None if it was stopped.
 
@@ -48,8 +46,8 @@ def similar(
         name: of a backbone, or None for that of the default preset, with its fallback.
         device: see `vitsplice.engine.device.pick_device`.
         kept: a file of features, made, or gone on with.
-        watch, stopped: as `vitsplice.pairs.features.features`.
-        note: told of a backbone that stands in for another, and of pictures that cannot be read.
+        watch: told which picture is looked at, of a backbone that stands in for another, and of pictures that cannot be
+            read.
 
     Raises:
         UnknownName, WeightsUnavailable: if the backbone cannot be had.
@@ -58,14 +56,13 @@ def similar(
     place = pick_device(device)
     backbone, substitution = load_backbone(settings_for(backbone=name).backbone, catalogue())
     backbone = backbone.to(place, torch.float32)
-    note(str(substitution) if substitution else f"similarity is told by {backbone.info.name}")
+    watch.note(str(substitution) if substitution else f"similarity is told by {backbone.info.name}")
     pictures = list(dict.fromkeys(path for group in groups for path in (*group.structures, *group.appearances)))
     folder.write(kept.parent, {})
-    found = features(pictures, backbone, place, kept, watch, stopped)
+    found = features(pictures, backbone, place, kept, watch)
     if found is None:
-        note(f"stopped; the features so far are kept in {printable(str(kept))}, and the same command goes on")
         return None
-    _note_broken(found.broken, note)
+    _note_broken(found.broken, watch.note)
     return [(group, *choice) for group in groups for choice in by_similarity(group, found.features, most)]
 
 

@@ -1,6 +1,6 @@
 """Segmentations whose IoU is known: squares, and the same squares shifted, as `vitsplice evaluate` scores them.
 
-python examples/15_known_masks.py FOLDER
+python examples/14_known_masks.py FOLDER
 
 A square of one colour and grain lies on another; sides and shifts are whole patches of DINOv2 (14 px), so that the IoU
 of the square and the shifted one is a ratio of areas. The structure mask is the square. Exit code 1 if a figure is off.
