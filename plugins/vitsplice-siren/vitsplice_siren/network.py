@@ -29,10 +29,10 @@ class Siren(nn.Module):
         self.register_buffer("logits", torch.logit(start.detach().clamp(MARGIN, 1 - MARGIN)))
         self.register_buffer("places", _places(start.shape[-2], start.shape[-1]))
         self.frequencies = [frequency, *[INNER] * (layers - 1)]
-        self.hidden = nn.ModuleList([nn.Linear(width if number else 2, width) for number in range(layers)])
+        hidden = [nn.Linear(width if number else 2, width) for number in range(layers)]
+        self.hidden = nn.ModuleList(hidden)
         self.last = nn.Linear(width, 3)
-        for number, layer in enumerate(self.hidden):
-            assert isinstance(layer, nn.Linear)
+        for number, layer in enumerate(hidden):
             bound = 1 / 2 if number == 0 else math.sqrt(6 / width) / INNER
             nn.init.uniform_(layer.weight, -bound, bound)
         nn.init.zeros_(self.last.weight)
