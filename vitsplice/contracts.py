@@ -130,6 +130,11 @@ class BackboneInfo:
         """The request that stands for a role."""
         return self.structure if role == "structure" else self.appearance
 
+    @property
+    def every_layer(self) -> range:
+        """All layers, counted from the end, the first first."""
+        return range(-self.layers, 0)
+
 
 class Backbone(Protocol):
     """A frozen network: in eval mode, deterministic, differentiable in its input."""

@@ -119,7 +119,7 @@ def patch_distance(output: Tensor, target: Tensor) -> float:
 def _compare(cnn: Backbone, output: Tensor, target: Tensor, distance: Callable[[Tensor, Tensor], float]) -> float:
     """The mean distance over the CNN's maps; self-similarity looks at the last alone."""
     info = cnn.info
-    layers = [-1] if distance is _self_similarity else list(range(-info.layers, 0))
+    layers = [-1] if distance is _self_similarity else list(info.every_layer)
     requests = [FeatureRequest("map", layer) for layer in layers]
     ours, theirs = cnn(output, requests), cnn(target, requests)
     return sum(distance(ours[r].values, theirs[r].values) for r in requests) / len(requests)

@@ -156,8 +156,6 @@ class Recording:
         pictures: Mapping[str, str | os.PathLike[str]],
         settings: RunConfig,
         out: str | os.PathLike[str],
-        *,
-        force: bool = False,
     ) -> Recording:
         """Go on with the run that a folder holds, or begin it there; a folder of one's own making, among many.
 
@@ -166,7 +164,7 @@ class Recording:
             VitspliceError: as `begin` and `resume` do.
         """
         folder = RunFolder(Path(out))
-        if not force and (folder.has_begun() or folder.finished()):
+        if folder.has_begun() or folder.finished():
             return cls.resume(out)
         return cls.begin(pictures, settings, out, force=True)
 

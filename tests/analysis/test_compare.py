@@ -77,8 +77,21 @@ def test_one_at_a_time(plan, tmp_path):
     (tmp_path / "out").mkdir()
     lock = FolderLock(tmp_path / "out")
     with pytest.raises(OutputBusy):
-        compare.compare(plan, tmp_path / "out")
+        compare.compare(plan, tmp_path / "out", force=True)
     lock.release()
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_cells_of_other_versions_are_not_taken(plan, tmp_path, monkeypatch):
+    compare.compare(plan, tmp_path / "out")
+    monkeypatch.setattr(compare, "versions", lambda: {"torch": "0"})
+    looked = []
+    look_at = cell.look_at
+    monkeypatch.setattr(cell, "look_at", lambda subject, backbone: looked.append(1) or look_at(subject, backbone))
+    with pytest.raises(OutputExists, match="it differs in versions"):
+        compare.compare(plan, tmp_path / "out")
+    compare.compare(plan, tmp_path / "out", force=True)
+    assert len(looked) == 4
 
 
 def test_transfers_are_runs_with_the_backbone_as_the_only_change(plan, tmp_path):

@@ -56,7 +56,8 @@ def test_agreement_of_a_backbone_with_itself_is_1():
 
 def test_agreement_is_the_mean_of_what_cka_says():
     cells = {name: cells_of(Toy(see, name)) for name, see in (("one", colour), ("two", luma))}
-    by_hand = [encoding.cka(cells["one"][p].structure[0], cells["two"][p].structure[1]) for p in cells["one"]]
+    both = [torch.stack([cells["one"][p].structure[0], cells["two"][p].structure[1]]) for p in cells["one"]]
+    by_hand = [float(encoding.cka(kernels)[0, 1]) for kernels in both]
     assert float(comparison.agreement(cells)[0, 3]) == pytest.approx(sum(by_hand) / 3, abs=1e-4)
 
 

@@ -45,6 +45,13 @@ def test_signs_do_not_depend_on_the_order_of_places():
     )
 
 
+def test_signs_follow_the_larger_excursions():
+    features = parts(prefix=0)
+    turned = Features(-features.values, features.grid)
+    found, again = (components([one], "features").maps[0] for one in (features, turned))
+    torch.testing.assert_close(found, again, atol=1e-4, rtol=0)
+
+
 def test_several_pictures_share_their_colours():
     together = components([parts(), parts(6, 6)])
     assert [tuple(maps.shape) for maps in together.maps] == [(3, 8, 10), (3, 6, 6)]

@@ -29,6 +29,7 @@ def test_trends_are_told_in_words():
     assert _trend([4, 3, 3.5, 1]) == "falls"
     assert _trend([1, 4, 1, 4, 1]) == "goes up and down"
     assert _trend([1.0, 1.01, 1.02]) == "stays about the same"
+    assert _trend([0.0, 0.0, 0.0]) == "stays about the same"
     assert _trend([1.0, float("inf"), 1.02]) == "stays about the same"
 
 

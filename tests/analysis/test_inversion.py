@@ -4,6 +4,7 @@ import torch
 from vitsplice.analysis import inversion
 from vitsplice.contracts import FeatureRequest
 from vitsplice.errors import OutputExists, UserError
+from vitsplice.report.artifacts import RunFolder
 
 KEY, CLS = FeatureRequest("key", -1), FeatureRequest("cls", -1)
 SHALLOW = "generator.options={channels: [4, 8], kernels: [5, 3]}"
@@ -94,7 +95,41 @@ def test_a_folder_with_inversions_is_left_alone(png, tmp_path):
     inversion.begin(plan, tmp_path / "out")
     with pytest.raises(OutputExists, match="already holds inversions"):
         inversion.begin(plan, tmp_path / "out")
-    inversion.begin(plan, tmp_path / "out", force=True)
+
+
+def test_forced_it_forgets_what_another_plan_had_made(png, tmp_path):
+    first, second = (inversion.Plan(path, {KEY: small(KEY, seed=seed)}) for seed, path in enumerate(png))
+    for number, plan in enumerate((first, second)):
+        out = inversion.begin(plan, tmp_path / "out", force=bool(number))
+        assert not list((out / inversion.name_of(KEY)).glob("*"))
+        with inversion.recording(inversion.read_plan(out), KEY, out) as recording:
+            list(recording.steps(print))
+            recording.save()
+    facts = RunFolder(out / inversion.name_of(KEY)).facts()
+    assert facts["inputs"]["structure"]["name"] == str(png[1])
+    assert facts["seed"] == 1
+
+
+def test_runs_of_something_else_are_left_alone(png, tmp_path):
+    (tmp_path / inversion.name_of(KEY)).mkdir()
+    with pytest.raises(OutputExists):
+        inversion.begin(inversion.Plan(png[0], {KEY: small(KEY)}), tmp_path)
+
+
+def test_a_term_that_does_not_run_at_the_last_step_has_its_last_value(png, tmp_path):
+    plan = inversion.Plan(png[0], {KEY: small(KEY, steps=4, overrides=["terms.inversion.every=2"])})
+    out = inversion.begin(plan, tmp_path / "out")
+    with inversion.recording(plan, KEY, out) as recording:
+        values = [step.losses.get(inversion.TERM) for step in recording.steps(print)]
+        recording.save()
+    assert values[-1] is None
+    assert inversion.finished(plan, out).left[KEY] == values[-2]
+    assert inversion.invert(png[0], plan.settings).left[KEY] == values[-2]
+
+
+def test_noise_that_is_asked_for_stays():
+    assert inversion.settings_of(KEY).generator.options["noise"] == [0.0]
+    assert inversion.settings_of(KEY, overrides=["generator.options.noise=[1.0]"]).generator.options["noise"] == [1.0]
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"image": 1, "of": []}', '{"image": "a", "of": [1]}'])

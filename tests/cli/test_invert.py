@@ -37,6 +37,13 @@ def test_a_folder_that_holds_some_is_left_alone(vitsplice, png):
     assert forced.returncode == 0
 
 
+def test_the_network_may_be_named_as_a_setting(vitsplice, png, tmp_path):
+    done = vitsplice("invert", png[0], "--set", "backbone={name: tiny-cnn}", "--prior", "pixels", *SMALL[2:])
+    assert done.returncode == 0, done.stderr
+    runs = (tmp_path / "vitsplice-inversions").glob("*/run.json")
+    assert {json.loads(run.read_text())["backbone"]["name"] for run in runs} == {"tiny-cnn"}
+
+
 def test_mistakes_are_told(vitsplice, png, tmp_path):
     (tmp_path / "broken.png").write_bytes(png[0].read_bytes()[:200])
     for arguments, told in (

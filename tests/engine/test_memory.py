@@ -64,8 +64,9 @@ def test_a_run_that_does_not_fit_is_refused_with_a_size_that_fits(estimate):
 
 def test_what_is_free_respects_the_container(tmp_path):
     (tmp_path / "memory.max").write_text("1000\n")
-    (tmp_path / "memory.current").write_text("400\n")
-    assert memory._left_in_container(tmp_path) == 600
+    (tmp_path / "memory.current").write_text("700\n")
+    (tmp_path / "memory.stat").write_text("anon 400\nfile 300\ninactive_file 250\n")
+    assert memory._left_in_container(tmp_path) == 1000 - 700 + 250
     (tmp_path / "memory.max").write_text("max\n")
     assert memory._left_in_container(tmp_path) == float("inf")
     assert memory._left_in_container(tmp_path / "none") == float("inf")

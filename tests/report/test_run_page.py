@@ -1,7 +1,13 @@
+import html
+
 import pytest
+from matplotlib.figure import Figure
 
 import vitsplice
+from vitsplice.engine.loop import Step
+from vitsplice.images import encode_png
 from vitsplice.report.artifacts import RunFolder
+from vitsplice.report.run_page import POINTS, losses_figure, report
 
 
 @pytest.fixture
@@ -26,6 +32,28 @@ def test_a_run_without_steps_has_one_too(pair, tmp_path):
     ).read_text()
     assert "Losses" not in page
     assert "0 steps" in page
+
+
+def test_names_and_masks_are_told_as_they_are(pair, tmp_path):
+    paths = {}
+    for name, pixels in (("cat and dog", pair[0]), ("b", pair[1]), ("my mask", pair[0].gt(-1).float())):
+        paths[name] = tmp_path / f"{name}.png"
+        paths[name].write_bytes(encode_png(pixels))
+    result = vitsplice.splice(
+        paths["cat and dog"], paths["b"], preset="tiny", structure_mask=paths["my mask"], overrides=["figures=none"]
+    )
+    page = html.unescape(report(result, set()))
+    assert "The structure of cat and dog.png, the appearance of b.png" in page
+    assert "--preset run.yaml --structure-mask '" in page
+
+
+def test_a_loss_has_a_ceiling_of_points_and_rare_terms_all_of_theirs():
+    steps = [Step(n, 1.0, {"often": 1.0 + n} | ({"rare": 1.0 + n} if n % 75 == 0 else {})) for n in range(2800)]
+    figure = Figure()
+    losses_figure(figure, steps, ["often", "rare"])
+    often, rare = (axes.lines[0].get_xdata() for axes in figure.axes)
+    assert POINTS / 2 < len(often) <= POINTS
+    assert list(rare) == list(range(0, 2800, 75))
 
 
 def test_it_can_be_left_out(pair, tmp_path):

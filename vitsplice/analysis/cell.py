@@ -16,8 +16,8 @@ from torch import Tensor
 from vitsplice.analysis import changes, encoding
 from vitsplice.backbones.inputs import fitting_size
 from vitsplice.backbones.resize import Resize
-from vitsplice.contracts import Backbone, BackboneInfo, FeatureRequest, Features
-from vitsplice.files import write_atomically
+from vitsplice.contracts import Backbone, FeatureRequest, Features
+from vitsplice.report import folder
 
 FORMAT = 1
 """Of what a cell holds; one of another format is made again."""
@@ -106,11 +106,6 @@ def look_at(subject: Subject, backbone: Backbone) -> Cell:
     return Cell(changed, pck, parts, torch.stack([one.structure for one in plain]), tuple(o.appearance for o in plain))
 
 
-def layers_of(info: BackboneInfo) -> range:
-    """All layers, counted from the end, the first first."""
-    return range(-info.layers, 0)
-
-
 @dataclass(frozen=True)
 class _Seen:
     """One layer's features of one picture."""
@@ -126,7 +121,7 @@ class _Eye:
     def __init__(self, backbone: Backbone) -> None:
         self._backbone, info = backbone, backbone.info
         roles = (info.structure.facet, info.appearance.facet)
-        self._requests = [tuple(FeatureRequest(facet, layer) for facet in roles) for layer in layers_of(info)]
+        self._requests = [tuple(FeatureRequest(facet, layer) for facet in roles) for layer in info.every_layer]
         self._device = next(iter(getattr(backbone, "parameters", lambda: ())()), torch.zeros(())).device
 
     def __call__(self, picture: Tensor) -> list[_Seen]:
@@ -140,7 +135,7 @@ class _Eye:
 
 
 def write(path: Path, cell: Cell) -> None:
-    """Keep a cell. May raise OSError."""
+    """Keep a cell. Raises VitspliceError if it cannot be written."""
     figures = {
         "format": FORMAT,
         "changed": [[*key, value] for key, value in cell.changed.items()],
@@ -148,8 +143,8 @@ def write(path: Path, cell: Cell) -> None:
         "parts": list(cell.parts.items()),
     }
     tensors = {"structure": cell.structure.half()} | {f"appearance.{n}": t for n, t in enumerate(cell.appearance)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, save({n: t.contiguous() for n, t in tensors.items()}, {"figures": json.dumps(figures)}))
+    data = save({n: t.contiguous() for n, t in tensors.items()}, {"figures": json.dumps(figures)})
+    folder.write(path.parent, {path.name: data})
 
 
 def read(path: Path) -> Cell | None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,19 +20,20 @@ from vitsplice.analysis.compare_page import report
 from vitsplice.analysis.comparison import Comparison, Row
 from vitsplice.analysis.subjects import styled, subjects_of
 from vitsplice.api import load_backbone, settings_for
-from vitsplice.config import RunConfig
 from vitsplice.contracts import BackboneInfo
 from vitsplice.engine.device import pick_device
-from vitsplice.errors import AlreadyFinished, OutputExists, UserError, VitspliceError, WeightsUnavailable
+from vitsplice.errors import AlreadyFinished, UserError, VitspliceError, WeightsUnavailable
+from vitsplice.facts import versions
 from vitsplice.files import file_stem
 from vitsplice.images import read
 from vitsplice.recording import Recording
 from vitsplice.report import folder as folders
 from vitsplice.report.artifacts import RunFolder
-from vitsplice.report.lock import FolderLock
+from vitsplice.report.kept import Work, kept
 from vitsplice.watch import NOBODY, Watch
 
-BEGUN, FIGURES, REPORT = "compare.json", "figures.csv", "report.html"
+FIGURES, REPORT = "figures.csv", "report.html"
+WORK = Work("comparison", "compare.json", results=(FIGURES, REPORT))
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def compare(
     """
     infos = {name: load_backbone(name).info for name in dict.fromkeys(plan.backbones)}
     plain = subjects_of(plan.images, plan.masks, plan.size)
-    with _folder(Path(out), plan, force) as path:
+    with kept(Path(out), WORK, _told(plan), force=force) as path:
         subjects = _styled(plan, path, plain, watch.note)
         pairs = [(n, (n + 1) % len(subjects)) for n in range(min(plan.transfers, len(subjects)))]
         total, done = len(infos) * (len(subjects) + len(pairs)), 0
@@ -112,7 +113,7 @@ def compare(
                 done += 1
                 rows += [Row(name, -1, "transfer", f["name"], label, f["value"]) for f in run.facts()["figures"]]
         agreed = comparison.agreement(found)
-        places = [(name, layer) for name, info in infos.items() for layer in cells.layers_of(info)]
+        places = comparison.places_of(infos)
         made = Comparison(
             infos=infos,
             pictures=tuple(subject.name for subject in subjects),
@@ -125,21 +126,10 @@ def compare(
         return made
 
 
-@contextmanager
-def _folder(path: Path, plan: Plan, force: bool) -> Iterator[Path]:
-    """The folder, for this process alone; it says what is compared."""
-    if path.exists() and not path.is_dir():
-        raise UserError(f"output folder {path} is a file; choose another -o")
-    told = json.dumps(asdict(plan), default=str, indent=2) + "\n"
-    there = path / BEGUN
-    if there.exists() and there.read_text() != told and not force:
-        raise OutputExists(f"{path} holds another comparison; choose another -o, or add --force to replace it")
-    folders.write(path, {BEGUN: told.encode()})
-    lock = FolderLock(path)
-    try:
-        yield path
-    finally:
-        lock.release()
+def _told(plan: Plan) -> dict[str, Any]:
+    """What is compared, as plain data."""
+    plain: dict[str, Any] = json.loads(json.dumps(asdict(plan), default=str))
+    return plain | {"versions": versions()}
 
 
 def _styled(plan: Plan, path: Path, plain: list[Subject], note: Callable[[str], object]) -> list[Subject]:
@@ -159,15 +149,14 @@ def _cells(
     """The cells of a backbone: those that are kept, and those that are made now."""
     backbone = None
     for subject in subjects:
-        key = hashlib.sha256(f"{info.sha256}{subject.digest}".encode()).hexdigest()[:16]
-        kept = path / "cells" / file_stem(name) / f"{key}.safetensors"
-        one = cells.read(kept)
+        file = path / "cells" / file_stem(name) / f"{_key(info.sha256, subject.digest)}.safetensors"
+        one = cells.read(file)
         if one is None:
             backbone = backbone or load_backbone(name).to(pick_device(plan.device), torch.float32)
-            cells.write(kept, cells.look_at(subject, backbone))
-            one = cells.read(kept)
+            cells.write(file, cells.look_at(subject, backbone))
+            one = cells.read(file)
         if one is None:
-            raise VitspliceError(f"{kept} cannot be read back")
+            raise VitspliceError(f"{file} cannot be read back")
         yield subject, one
 
 
@@ -175,7 +164,8 @@ def _transfer(plan: Plan, path: Path, name: str, structure: Path, appearance: Pa
     """The folder of a finished run, which is begun, gone on with, or there already; None if it was stopped."""
     settings = settings_for(plan.preset, backbone=name, steps=plan.steps, device=plan.device, overrides=["figures=all"])
     pictures = {"structure": structure, "appearance": appearance}
-    folder = path / "transfers" / f"{file_stem(name)}-{_key(settings, pictures)}"
+    key = _key(settings.model_dump_json(), read(structure).sha256, read(appearance).sha256)
+    folder = path / "transfers" / f"{file_stem(name)}-{key}"
     try:
         with Recording.begin_or_resume(pictures, settings, folder) as recording:
             for _ in recording.steps(lambda _: None):
@@ -188,6 +178,6 @@ def _transfer(plan: Plan, path: Path, name: str, structure: Path, appearance: Pa
     return RunFolder(folder)
 
 
-def _key(settings: RunConfig, pictures: Mapping[str, Path]) -> str:
-    digests = [read(path).sha256 for path in pictures.values()]
-    return hashlib.sha256("".join([settings.model_dump_json(), *digests]).encode()).hexdigest()[:16]
+def _key(*parts: str) -> str:
+    """Of something that depends on these, and on the versions of what made it."""
+    return hashlib.sha256("".join([*parts, str(versions())]).encode()).hexdigest()[:16]

@@ -52,7 +52,7 @@ def _depths(comparison: Comparison, name: str) -> list[float]:
 
 
 def _layers(comparison: Comparison, name: str) -> range:
-    return range(-comparison.infos[name].layers, 0)
+    return comparison.infos[name].every_layer
 
 
 def _map(comparison: Comparison, role: str) -> Plot:

@@ -77,7 +77,7 @@ class Comparison:
     @property
     def places(self) -> list[tuple[str, int]]:
         """The (backbone, layer) that each row and column of `agreement` stands for."""
-        return [(name, layer) for name, info in self.infos.items() for layer in range(-info.layers, 0)]
+        return places_of(self.infos)
 
     @cached_property
     def _by_layer(self) -> Mapping[tuple[str, int, str], list[Row]]:
@@ -171,10 +171,13 @@ def agreement(cells: Mapping[str, Mapping[str, Cell]]) -> Tensor:
     found = []
     for picture in pictures:
         kernels = torch.cat([of_backbone[picture].structure for of_backbone in cells.values()]).float()
-        kernels = kernels - kernels.mean(1, keepdim=True) - kernels.mean(2, keepdim=True) + kernels.mean((1, 2), True)
-        flat = torch.nn.functional.normalize(kernels.flatten(1), dim=1)
-        found.append(flat @ flat.T)
+        found.append(encoding.cka(kernels))
     return torch.stack(found).mean(0)
+
+
+def places_of(infos: Mapping[str, BackboneInfo]) -> list[tuple[str, int]]:
+    """Every (backbone, layer), in order."""
+    return [(name, layer) for name, info in infos.items() for layer in info.every_layer]
 
 
 def agreement_rows(places: Sequence[tuple[str, int]], found: Tensor) -> list[Row]:

@@ -50,7 +50,7 @@ def components(pictures: Sequence[Features], of: Of = "self-similarity", number:
 
     A component's sign is chosen so that its larger excursions are positive; the same pictures give the same colours.
     """
-    places = torch.cat([features.patches[0] for features in pictures]).double()
+    places = torch.cat([features.patches[0] for features in pictures]).cpu().double()
     rows = _like_self_similarity(F.normalize(places, dim=-1)) if of == "self-similarity" else places
     centred = rows - rows.mean(0)
     values, vectors = torch.linalg.eigh(centred.T @ centred)
@@ -86,4 +86,6 @@ def with_edges(maps: Tensor, picture: Tensor) -> Tensor:
     size = (picture.shape[-2], picture.shape[-1])
     large = F.interpolate(maps[None].to(picture), size=size, mode="bilinear", align_corners=False)
     radius = max(2, round(0.6 * size[0] / maps.shape[-2]))
-    return torch.as_tensor(kornia.filters.guided_blur(picture, large, (2 * radius + 1,) * 2, EPSILON))[0].clamp(0, 1)
+    side, coarser = 2 * radius + 1, max(1, radius // 4)
+    fine = torch.as_tensor(kornia.filters.guided_blur(picture, large, (side, side), EPSILON, subsample=coarser))
+    return fine[0].clamp(0, 1)

@@ -39,18 +39,15 @@ def distance(one: Tensor, two: Tensor) -> float:
     return float((one.float() - two.float()).square().mean().sqrt())
 
 
-def cka(one: Tensor, two: Tensor) -> float:
-    """How alike two self-similarities ``(N, N)`` of the same places are, in [0, 1]; 1 is the same up to scale.
+def cka(kernels: Tensor) -> Tensor:
+    """How alike self-similarities ``(M, N, N)`` of the same places are, each with each, ``(M, M)`` in [0, 1].
 
-    Centred kernel alignment (Kornblith et al. 2019, equation 2), the self-similarities being the kernels.
+    1 is the same up to scale; one that is the same everywhere is like none. Centred kernel alignment (Kornblith et al.
+    2019, equation 2), the self-similarities being the kernels.
     """
-    first, second = (_centred(kernel.double()) for kernel in (one, two))
-    scale = first.norm() * second.norm()
-    return float((first * second).sum() / scale) if scale > 0 else float(torch.equal(first, second))
-
-
-def _centred(kernel: Tensor) -> Tensor:
-    return kernel - kernel.mean(0, keepdim=True) - kernel.mean(1, keepdim=True) + kernel.mean()
+    centred = kernels - kernels.mean(1, keepdim=True) - kernels.mean(2, keepdim=True) + kernels.mean((1, 2), True)
+    flat = F.normalize(centred.flatten(1), dim=1)
+    return flat @ flat.T
 
 
 def pck(features: Features, warped: Features, where: Where, alpha: float = ALPHA) -> float:
@@ -85,7 +82,7 @@ def separability(features: Features, labels: Tensor, clusters: int = CLUSTERS) -
         labels: of each pixel, whole numbers, ``(H, W)``.
         clusters: how many.
     """
-    places = on_common_grid(features).double()
+    places = on_common_grid(features).cpu().double()
     scores = (places - places.mean(0)) @ torch.linalg.svd(places - places.mean(0), full_matrices=False).Vh[
         :COMPONENTS
     ].T

@@ -49,17 +49,16 @@ def _selective(comparison: Comparison, role: str) -> str:
 
 
 def _depth(comparison: Comparison, name: str) -> str:
-    layers = range(-comparison.infos[name].layers, 0)
     told = []
     for role in ROLES:
-        values = [comparison.selectivity(name, layer, role) for layer in layers]
+        values = [comparison.selectivity(name, layer, role) for layer in comparison.infos[name].every_layer]
         told.append(f"of the {role} feature {_trend(values)}, from {values[0]:.2f} to {values[-1]:.2f}")
     return f"From the first layer of {_named(comparison, name)} to its last, the selectivity {', and '.join(told)}."
 
 
 def _trend(values: list[float]) -> str:
     """In a word, how values go over the layers."""
-    if len(values) < 3 or not all(map(math.isfinite, values)) or max(values) - min(values) < FLAT * fmean(values):
+    if len(values) < 3 or not all(map(math.isfinite, values)) or max(values) - min(values) <= FLAT * fmean(values):
         return "stays about the same"
     rank = correlation(range(len(values)), [sorted(values).index(value) for value in values])
     return "rises" if rank >= TREND else "falls" if rank <= -TREND else "goes up and down"
@@ -69,7 +68,7 @@ def _best_layers(comparison: Comparison, figure: str) -> list[tuple[float, str, 
     """Each backbone's best layer by a figure, the best first."""
     found = []
     for name, info in comparison.infos.items():
-        values = [(comparison.mean(name, layer, figure), name, layer) for layer in range(-info.layers, 0)]
+        values = [(comparison.mean(name, layer, figure), name, layer) for layer in info.every_layer]
         found += [max(values)] if all(math.isfinite(value) for value, *_ in values) else []
     return sorted(found, reverse=True)
 

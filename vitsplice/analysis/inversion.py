@@ -26,6 +26,7 @@ from vitsplice.images import encode_png, read
 from vitsplice.recording import Recording
 from vitsplice.report import folder as folders
 from vitsplice.report.artifacts import RunFolder
+from vitsplice.report.lock import FolderLock
 from vitsplice.report.sheet import sheet
 
 PRESETS = {"network": "invert", "pixels": "invert-pixels"}
@@ -101,7 +102,9 @@ def settings_of(
         raise UserError(f"this preset has no term '{TERM}'; one that has: {', '.join(PRESETS.values())}")
     changed = plain.model_dump(mode="json")
     changed["terms"][TERM] |= {"facet": request.facet, "layer": request.layer}
-    if plain.generator.name == "prior" and request.facet not in GLOBAL_FACETS:
+    as_it_comes = settings_for(preset_of(request) if preset is None else preset).generator
+    untouched = plain.generator.options.get("noise") == as_it_comes.options.get("noise")
+    if untouched and plain.generator.name == "prior" and request.facet not in GLOBAL_FACETS:
         changed["generator"]["options"] |= {"noise": [0.0]}
     return configs.validate(changed, "settings")
 
@@ -138,7 +141,8 @@ def invert(
         for step in run.steps():
             if on_step:
                 on_step(request, step)
-        made[request], left[request] = run.pixels(), run.history[-1].losses[TERM]
+        made[request] = run.pixels()
+        left[request] = next(step.losses[TERM] for step in reversed(run.history) if TERM in step.losses)
     return Inversions(picture.pixels, made, left)
 
 
@@ -148,10 +152,17 @@ def begin(plan: Plan, out: str | os.PathLike[str], *, force: bool = False) -> Pa
     Raises:
         PictureError: if the picture cannot be read.
         OutputExists: if it holds inversions and ``force`` is not given.
+        OutputBusy: if another process is at one of them.
         UserError, VitspliceError: if it cannot be written to.
     """
-    path = folders.check(out, (BEGUN,), "inversions", force=force)
+    runs = [RunFolder(Path(out) / name_of(request)) for request in plan.settings]
+    path = folders.check(out, (BEGUN, *(run.path.name for run in runs)), "inversions", force=force)
     read(plan.image)
+    for run in runs:
+        if run.path.is_dir():
+            lock = FolderLock(run.path)
+            run.clear()
+            lock.release()
     folders.write(path, {BEGUN: (json.dumps(_as_json(plan), indent=2) + "\n").encode()})
     return path
 
@@ -167,11 +178,11 @@ def read_plan(out: str | os.PathLike[str]) -> Plan:
     return Plan(image, {request: configs.validate(settings, str(path)) for request, settings in cells})
 
 
-def recording(plan: Plan, request: FeatureRequest, out: Path, *, force: bool = False) -> Recording | None:
+def recording(plan: Plan, request: FeatureRequest, out: Path) -> Recording | None:
     """The run of one feature, begun, or gone on with; None if it is finished."""
     pictures = {"structure": plan.image, "appearance": plan.image}
     try:
-        return Recording.begin_or_resume(pictures, plan.settings[request], out / name_of(request), force=force)
+        return Recording.begin_or_resume(pictures, plan.settings[request], out / name_of(request))
     except AlreadyFinished:
         return None
 
@@ -182,7 +193,7 @@ def finished(plan: Plan, out: Path) -> Inversions:
     for request in plan.settings:
         folder = RunFolder(out / name_of(request))
         made[request] = read(folder.output).pixels[0]
-        left[request] = folder.facts()["last"]["losses"][TERM]
+        left[request] = folder.last_loss(TERM)
     return Inversions(read(plan.image).pixels, made, left)
 
 

@@ -21,12 +21,15 @@ from vitsplice.engine.device import pick_device
 from vitsplice.engine.problem import load_backbone
 from vitsplice.errors import UserError
 from vitsplice.files import file_stem
-from vitsplice.images import Picture, encode_png, read
+from vitsplice.images import Picture, encode_png, read, resize_to
 from vitsplice.plugins import catalogue
 from vitsplice.report import folder as folders
 from vitsplice.report.sheet import sheet
 
 SHEET, NUMBERS = "pca.png", "pca.json"
+
+SHORT = 360
+"""The most pixels of the shorter side of a picture that is drawn on a sheet."""
 
 
 @dataclass(frozen=True)
@@ -35,14 +38,16 @@ class Layers:
 
     Args:
         pictures: that were looked at.
-        shown: layer -> for each picture ``(3, H, W)`` in [0, 1].
+        maps: layer -> for each picture ``(3, h, w)`` in [0, 1], a pixel a place.
+        edges: enlarge them along the picture's edges; otherwise as blocks.
         explained: layer -> which part of the variance the three components have.
         facts: backbone, facet, size and what else the pictures depend on.
         notes: what the user should know.
     """
 
     pictures: tuple[Picture, ...]
-    shown: dict[int, tuple[Tensor, ...]]
+    maps: dict[int, tuple[Tensor, ...]]
+    edges: bool
     explained: dict[int, list[float]]
     facts: dict[str, Any]
     notes: tuple[str, ...] = field(default=())
@@ -50,8 +55,21 @@ class Layers:
     @property
     def sheet(self) -> Tensor:
         """Every picture with its maps, a row each, ``(3, H, W)``."""
-        rows = [[("picture", picture.pixels[0]), *_row(self, number)] for number, picture in enumerate(self.pictures)]
-        return sheet(rows)
+        return sheet([self._row(number, _small(picture.pixels)) for number, picture in enumerate(self.pictures)])
+
+    def shown(self, layer: int, number: int) -> Tensor:
+        """The map of a picture at its size, ``(3, H, W)`` in [0, 1]."""
+        return self._enlarged(self.maps[layer][number], self.pictures[number].pixels)
+
+    def _row(self, number: int, pixels: Tensor) -> list[tuple[str, Tensor]]:
+        maps = [
+            (f"layer {layer}: {100 * sum(self.explained[layer]):.0f} %", self._enlarged(all_maps[number], pixels))
+            for layer, all_maps in self.maps.items()
+        ]
+        return [("picture", pixels[0]), *maps]
+
+    def _enlarged(self, maps: Tensor, pixels: Tensor) -> Tensor:
+        return with_edges(maps, pixels) if self.edges else as_blocks(maps, (pixels.shape[-2], pixels.shape[-1]))
 
     def _repr_png_(self) -> bytes:
         return encode_png(self.sheet)
@@ -93,18 +111,16 @@ def look(
     facet = facet or network.info.structure.facet
     if facet in GLOBAL_FACETS:
         raise UserError(f"facet '{facet}' has no places to show; give one of the others that {network.info.name} has")
-    layers = list(range(-network.info.layers, 0)) if layer is None else [layer]
+    layers = list(network.info.every_layer) if layer is None else [layer]
     requests = [FeatureRequest(facet, number) for number in layers]
     for request in requests:
         check_request(network.info, request)
     seen = [_look_at(network, picture.pixels.to(place), requests, size) for picture in pictures]
-    shown, explained = {}, {}
+    maps, explained = {}, {}
     for request in requests:
         found = components([features[request] for features in seen], of)
         explained[request.layer] = [round(float(part), 4) for part in found.explained]
-        shown[request.layer] = tuple(
-            _enlarged(maps.cpu(), picture.pixels, edges) for maps, picture in zip(found.maps, pictures, strict=True)
-        )
+        maps[request.layer] = tuple(map(_coloured, found.maps))
     facts = {
         "backbone": network.info.name,
         "weights_sha256": network.info.sha256,
@@ -114,7 +130,7 @@ def look(
         "upsample": "edges" if edges else "blocks",
         "images": [{"name": picture.name, "sha256": picture.sha256} for picture in pictures],
     }
-    return Layers(pictures, shown, explained, facts, (str(substitution),) if substitution else ())
+    return Layers(pictures, maps, edges, explained, facts, (str(substitution),) if substitution else ())
 
 
 def _look_at(
@@ -123,10 +139,14 @@ def _look_at(
     return network(Resize(size)(pixels, network.info), requests)
 
 
-def _enlarged(maps: Tensor, picture: Tensor, edges: bool) -> Tensor:
-    missing = 3 - maps.shape[0]
-    maps = torch.cat([maps, maps.new_zeros(missing, *maps.shape[1:])]) if missing > 0 else maps
-    return with_edges(maps, picture) if edges else as_blocks(maps, (picture.shape[-2], picture.shape[-1]))
+def _coloured(maps: Tensor) -> Tensor:
+    """Three maps, the last ones dark where a backbone has fewer components."""
+    return torch.cat([maps, maps.new_zeros(3, *maps.shape[1:])])[:3]
+
+
+def _small(pixels: Tensor) -> Tensor:
+    """A picture ``(1, 3, H, W)`` no larger than a sheet shows well."""
+    return resize_to(pixels, min(SHORT, *pixels.shape[-2:]))
 
 
 def save(layers: Layers, folder: str | os.PathLike[str], *, force: bool = False) -> Path:
@@ -137,22 +157,13 @@ def save(layers: Layers, folder: str | os.PathLike[str], *, force: bool = False)
         UserError, VitspliceError: if it cannot be written.
     """
     path = check(folder, force=force)
-    files = {
-        f"{_stem(picture, number)}-layer{layer}.png": encode_png(maps[number])
-        for layer, maps in layers.shown.items()
-        for number, picture in enumerate(layers.pictures)
-    }
+    for layer in layers.maps:
+        for number, picture in enumerate(layers.pictures):
+            name = f"{_stem(picture, number)}-layer{layer}.png"
+            folders.write(path, {name: encode_png(layers.shown(layer, number))})
     numbers = layers.facts | {"explained": {str(layer): parts for layer, parts in layers.explained.items()}}
-    files |= {SHEET: encode_png(layers.sheet), NUMBERS: (json.dumps(numbers, indent=2) + "\n").encode()}
-    folders.write(path, files)
+    folders.write(path, {SHEET: encode_png(layers.sheet), NUMBERS: (json.dumps(numbers, indent=2) + "\n").encode()})
     return path / SHEET
-
-
-def _row(layers: Layers, number: int) -> list[tuple[str, Tensor]]:
-    return [
-        (f"layer {layer}: {100 * sum(layers.explained[layer]):.0f} %", maps[number])
-        for layer, maps in layers.shown.items()
-    ]
 
 
 def _stem(picture: Picture, number: int) -> str:

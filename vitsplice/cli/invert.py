@@ -64,7 +64,7 @@ def invert(
 
     if resume is not None:
         alone(context, "resume", "inversions")
-        _carry_out(inversion.read_plan(resume), resume, force=False)
+        _carry_out(inversion.read_plan(resume), resume)
         return
     from vitsplice.api import settings_for
     from vitsplice.engine.problem import load_backbone
@@ -75,7 +75,7 @@ def invert(
     if preset is not None and prior is not None:
         raise UserError("give --prior or --preset, not both: a prior is one of the presets invert and invert-pixels")
     chosen = inversion.PRESETS[prior.value] if prior else preset
-    named = [one for one in set_ or [] if one.startswith("backbone.")]
+    named = [one for one in set_ or [] if one.startswith("backbone")]
     plain = settings_for(chosen or inversion.PRESETS["network"], backbone=backbone, overrides=named)
     network, _ = load_backbone(plain.backbone, catalogue())
     settings = {
@@ -86,17 +86,17 @@ def invert(
         for request in inversion.requests_of(network.info, facet or (), layer or ())
     }  # fmt: skip
     plan = inversion.Plan(image or example("cat-dog")[0], settings)
-    _carry_out(plan, inversion.begin(plan, out, force=force), force=force)
+    _carry_out(plan, inversion.begin(plan, out, force=force))
 
 
-def _carry_out(plan: Plan, out: Path, *, force: bool) -> None:
+def _carry_out(plan: Plan, out: Path) -> None:
     """Invert what is not inverted yet, then draw the sheet of all."""
     from vitsplice.analysis import inversion
     from vitsplice.cli.run import follow
 
     for number, request in enumerate(plan.settings, 1):
         typer.echo(f"{request}, {number} of {len(plan.settings)}", err=True)
-        recording = inversion.recording(plan, request, out, force=force)
+        recording = inversion.recording(plan, request, out)
         if recording:
             with recording:
                 follow(recording, again=f"vitsplice invert --resume {shlex.quote(str(out))}")

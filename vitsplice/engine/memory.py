@@ -166,11 +166,12 @@ def free(device: torch.device) -> int | None:
 
 
 def _left_in_container(folder: Path = Path("/sys/fs/cgroup")) -> float:
-    """What control groups leave (version 2), or infinity."""
+    """What control groups leave (version 2), or infinity. What is used includes files kept in memory, which can go."""
     try:
         limit, used = ((folder / name).read_text().strip() for name in ("memory.max", "memory.current"))
-        return max(0, int(limit) - int(used))
-    except (OSError, ValueError):
+        kept = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+        return max(0, int(limit) - int(used) + int(kept["inactive_file"]))
+    except (OSError, ValueError, KeyError):
         return math.inf
 
 

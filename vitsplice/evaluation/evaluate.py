@@ -24,7 +24,7 @@ from vitsplice.evaluation.gallery import gallery
 from vitsplice.evaluation.networks import Networks
 from vitsplice.evaluation.outputs import LAYOUT, Method
 from vitsplice.evaluation.own import of_run
-from vitsplice.evaluation.plan import GALLERY, SETS, VALUES, Built, Plan, folder, told
+from vitsplice.evaluation.plan import GALLERY, SETS, VALUES, WORK, Built, Plan, told
 from vitsplice.evaluation.report import write
 from vitsplice.evaluation.summary import Summary, summarise
 from vitsplice.log import Keys, Log, key_of
@@ -32,6 +32,7 @@ from vitsplice.pairs import count, read
 from vitsplice.pairs.manifest import Pair
 from vitsplice.plugins import catalogue
 from vitsplice.report import folder as folders
+from vitsplice.report.kept import kept
 from vitsplice.text import one_line, printable
 from vitsplice.watch import NOBODY, Watch
 
@@ -56,7 +57,8 @@ def evaluate(
     device = pick_device(plan.device)
     total = _count(plan)
     built = build(plan, device, watch.note)
-    with folder(Path(out), told(plan, built, str(device)), force=force) as path, Log(path / VALUES) as log:
+    wanted = told(plan, built, str(device))
+    with kept(Path(out), WORK, wanted, force=force) as path, Log(path / VALUES) as log:
         found = _measure(plan, built.over("pair"), device, log, total, watch)
         if found is None:
             return None

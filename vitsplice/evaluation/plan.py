@@ -1,29 +1,32 @@
-"""What is evaluated, and the folder that says so."""
+"""What is evaluated."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from vitsplice.contracts import Metric, MetricSpec
-from vitsplice.errors import OutputExists, UserError
+from vitsplice.errors import UserError
 from vitsplice.evaluation.outputs import Method
 from vitsplice.facts import versions
-from vitsplice.report import folder as folders
-from vitsplice.report.lock import FolderLock
+from vitsplice.report.kept import Work
 from vitsplice.text import printable
 
 FORMAT = 1
 PLAN, VALUES, SETS = "evaluate.json", "values.jsonl", "sets.jsonl"
 CSV, JSON, MARKDOWN, GALLERY = "values.csv", "summary.json", "summary.md", "gallery.html"
 
-FIGURES = ("format", "metrics", "device", "versions")
-"""The parts of a plan that figures which were taken before depend on."""
+WORK = Work(
+    "evaluation",
+    PLAN,
+    parts=(VALUES, SETS),
+    results=(CSV, JSON, MARKDOWN, GALLERY),
+    decisive=("format", "metrics", "device", "versions"),
+)
 
 
 @dataclass(frozen=True)
@@ -100,59 +103,3 @@ def told(plan: Plan, built: Built, device: str) -> dict[str, Any]:
     }
     plain: dict[str, Any] = json.loads(json.dumps(parts, default=str))
     return plain
-
-
-@contextmanager
-def folder(path: Path, wanted: Mapping[str, Any], *, force: bool, figures: Sequence[str] = FIGURES) -> Iterator[Path]:
-    """The folder of an evaluation, for this process alone; what is finished of the same one is kept.
-
-    Args:
-        path: of the folder.
-        wanted: what is evaluated, as plain data.
-        force: take the place of another one.
-        figures: the parts of ``wanted`` on which figures depend.
-
-    With ``force`` another evaluation's place is taken; of its figures those are kept that depend on nothing that is
-    other now (another list of pairs, or of methods, changes no figure).
-
-    Raises:
-        OutputExists: if it holds another one, or other files of these names, and ``force`` is not given.
-        OutputBusy: if another process is writing to it.
-    """
-    there = _before(path / PLAN)
-    others = () if there is not None else (VALUES, SETS, CSV, JSON, MARKDOWN, GALLERY)
-    folders.check(path, others, f"files that an evaluation writes ({', '.join(others)})", force=force)
-    if there is not None and there != wanted and not force:
-        raise OutputExists(
-            f"{path} holds another evaluation: {_differences(there, wanted)}; "
-            "choose another -o, or add --force to put this one in its place"
-        )
-    folders.write(path, {})
-    lock = FolderLock(path)
-    try:
-        if there is None or any(there.get(part) != wanted[part] for part in figures):
-            for name in (VALUES, SETS):
-                (path / name).unlink(missing_ok=True)
-        folders.write(path, {PLAN: (json.dumps(wanted, indent=2) + "\n").encode()})
-        yield path
-    finally:
-        lock.release()
-
-
-def _before(path: Path) -> dict[str, Any] | None:
-    """The plan of the evaluation that is there; empty if it cannot be read, None if there is none."""
-    if not path.exists():
-        return None
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _differences(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    """Which parts of two plans differ, in words."""
-    if not there:
-        return f"its {PLAN} cannot be read"
-    parts = [name for name in wanted if there.get(name) != wanted[name]]
-    return f"it differs in {' and '.join(parts)}"

@@ -15,19 +15,29 @@ import torch
 from vitsplice.contracts import FeatureRequest
 from vitsplice.engine.device import pick_device
 from vitsplice.errors import PictureError, UserError
-from vitsplice.evaluation.plan import VALUES, folder
+from vitsplice.facts import versions
 from vitsplice.keypoints.errors import errors
 from vitsplice.keypoints.grid import Looker, lookers
 from vitsplice.keypoints.pairs import DataSet, Flaw, Pair
-from vitsplice.keypoints.report import write
+from vitsplice.keypoints.report import CSV, JSON, MARKDOWN, PAIRS, write
 from vitsplice.keypoints.sights import Sights
 from vitsplice.keypoints.summary import Account, Summary, summarise
 from vitsplice.log import Log, key_of
+from vitsplice.report.kept import Work, kept
 from vitsplice.text import one_line, printable
 from vitsplice.watch import NOBODY, Watch
 
 FORMAT = 1
 ALPHAS = (0.05, 0.1, 0.15)
+VALUES = "values.jsonl"
+
+WORK = Work(
+    "benchmark",
+    "keypoints.json",
+    parts=(VALUES,),
+    results=(PAIRS, CSV, JSON, MARKDOWN),
+    decisive=("format", "versions", "keypoints", "size", "device"),
+)
 
 
 @dataclass(frozen=True)
@@ -76,10 +86,16 @@ def benchmark(
     """
     device = pick_device(plan.device)
     found = lookers(plan.backbones, plan.facets, plan.layers, watch.note)
-    told = {"format": FORMAT, "keypoints": dict(plan.data.facts), "size": plan.size, "device": str(device)}
+    told = {
+        "format": FORMAT,
+        "versions": versions(),
+        "keypoints": dict(plan.data.facts),
+        "size": plan.size,
+        "device": str(device),
+    }
     total = plan.data.count * len(found)
     keys, account = array("Q"), Account()
-    with folder(Path(out), told, force=force, figures=tuple(told)) as path, Log(path / VALUES) as log:
+    with kept(Path(out), WORK, told, force=force) as path, Log(path / VALUES) as log:
         for number, looker in enumerate(found):
             account = Account()
             sights = Sights(looker.load, looker.requests, plan.size, device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -78,10 +79,9 @@ class RunFolder:
         """The files of an earlier run."""
         named = [self.path / name for name in (FACTS, SETTINGS, OUTPUT, LOSSES, PLOT, REPORT)]
         named.append(self.checkpoints / BEGUN)
-        patterns = [(self.path / PREVIEWS, "step-*.png"), (self.checkpoints, "step-*.json")]
-        patterns.append((self.checkpoints, "step-*.safetensors"))
-        found = [path for folder, pattern in patterns for path in folder.glob(pattern)]
-        return [path for path in [*named, *found] if path.is_file()]
+        previews = [path for _, path in self.previews()]
+        checkpoints = [path for kind in ("json", "safetensors") for path in self.checkpoints.glob(f"step-*.{kind}")]
+        return [path for path in [*named, *previews, *checkpoints] if path.is_file()]
 
     def holds_a_run(self) -> bool:
         """Whether it has files of an earlier run. May raise OSError."""
@@ -136,8 +136,14 @@ class RunFolder:
 
     def previews(self) -> list[tuple[int, Path]]:
         """The previews that are there: after how many steps, and where."""
-        found = sorted((self.path / PREVIEWS).glob("step-*.png"))
-        return [(int(path.stem.removeprefix("step-")), path) for path in found]
+        found = [(path.stem.removeprefix("step-"), path) for path in (self.path / PREVIEWS).glob("step-*.png")]
+        return sorted((int(step), path) for step, path in found if step.isdecimal())
+
+    def last_loss(self, term: str) -> float:
+        """The value of a term, unweighted, at the last step at which it ran; nan if it never did."""
+        with (self.path / LOSSES).open(newline="") as file:
+            values = [row[term] for row in csv.DictReader(file) if row[term]]
+        return float(values[-1]) if values else math.nan
 
     def begin(self, begun: dict[str, Any]) -> None:
         """Write what a run is made of, as it was asked for, before anything that takes long."""

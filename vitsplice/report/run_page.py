@@ -46,7 +46,7 @@ def report(result: Result, used: set[str], previews: Sequence[tuple[int, Path]] 
         previews: steps and files, in order.
     """
     facts = result.facts
-    names = " and ".join(Path(facts["inputs"][role]["name"]).name for role in ("structure", "appearance"))
+    structure, appearance = (Path(facts["inputs"][role]["name"]).name for role in ("structure", "appearance"))
     steps = facts["steps"]
     taken = (
         f"{steps['taken']} steps" if result.finished else f"stopped after {steps['taken']} of {steps['asked']} steps"
@@ -54,9 +54,7 @@ def report(result: Result, used: set[str], previews: Sequence[tuple[int, Path]] 
     lead = f"{taken} with {facts['backbone']['name']} on {facts['device']}, {sum(facts['seconds'].values()):.0f} s"
     shown = [_slider(result), _inputs(result), *_substitutions(facts), *_figures(result, used)]
     shown += [*_previews(previews), *_losses(result), Heading("Made of"), _made_of(facts)]
-    return render(
-        f"The structure of {names.replace(' and ', ', the appearance of ')}", [*shown, *_settings(result)], lead
-    )
+    return render(f"The structure of {structure}, the appearance of {appearance}", [*shown, *_settings(result)], lead)
 
 
 def losses_figure(figure: Figure, steps: Sequence[Step], names: Sequence[str]) -> None:
@@ -64,6 +62,7 @@ def losses_figure(figure: Figure, steps: Sequence[Step], names: Sequence[str]) -
     shown = [name for name in names if any(name in step.losses for step in steps)]
     for row, name in enumerate(shown):
         points = [(step.index, step.losses[name]) for step in steps if name in step.losses]
+        points = points[:: -(-len(points) // POINTS)]
         axes = figure.add_subplot(len(shown), 1, row + 1)
         axes.plot(*zip(*points, strict=True), marker="o" if len(points) < 40 else None, markersize=2.5, linewidth=1)
         axes.set_ylabel(name)
@@ -140,9 +139,7 @@ def _read(path: Path) -> Tensor:
 def _losses(result: Result) -> list[Block]:
     if not any(step.losses for step in result.losses):
         return []
-    every = max(1, len(result.losses) // POINTS)
-    steps, names = result.losses[::every], list(result.settings.terms)
-    return [Heading("Losses"), _plot(steps, names)]
+    return [Heading("Losses"), _plot(result.losses, list(result.settings.terms))]
 
 
 def _plot(steps: Sequence[Step], names: Sequence[str]) -> Plot:
@@ -178,7 +175,8 @@ def _noted(notes: Sequence[str]) -> str:
 
 def _settings(result: Result) -> list[Block]:
     paths = [shlex.quote(result.facts["inputs"][role]["name"]) for role in ("structure", "appearance")]
-    again = f"vitsplice run {' '.join(paths)} --preset run.yaml -o again"
+    masks = [f"--{image}-mask {shlex.quote(mask['name'])}" for image, mask in result.facts["masks"].items()]
+    again = " ".join(["vitsplice run", *paths, "--preset run.yaml", *masks, "-o again"])
     return [
         Text(f"The same again, from this folder: {again}"),
         Details("Settings (run.yaml)", result.settings.to_yaml()),

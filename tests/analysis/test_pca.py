@@ -1,0 +1,34 @@
+import pytest
+import torch
+
+from vitsplice.analysis import pca
+from vitsplice.images import encode_png, read
+
+from ..conftest import noise
+
+
+def test_maps_are_kept_as_small_as_they_are_and_shown_as_large_as_their_pictures(png):
+    found = pca.look(png, backbone="tiny-vit", size=64)
+    for number, path in enumerate(png):
+        pixels = read(path).pixels
+        for layer in (-3, -2, -1):
+            assert found.maps[layer][number].shape[1] < 64
+            assert found.shown(layer, number).shape == pixels.shape[1:]
+
+
+def test_a_sheet_of_a_large_picture_is_no_larger_than_one_of_a_small(tmp_path):
+    sizes = []
+    for side in (180, 1200):
+        path = tmp_path / f"{side}.png"
+        path.write_bytes(encode_png(noise(1, 3, side, side)))
+        sizes.append(pca.look([path], backbone="tiny-vit", size=32).sheet.shape)
+    assert sizes[0] == sizes[1]
+
+
+@pytest.mark.parametrize("edges", [True, False])
+def test_files_show_what_the_result_shows(png, tmp_path, edges):
+    found = pca.look(png[:1], backbone="tiny-cnn", layer=-1, size=64, edges=edges)
+    assert pca.save(found, tmp_path / "out") == tmp_path / "out" / pca.SHEET
+    shown = read(tmp_path / "out" / "1-structure-layer-1.png").pixels[0]
+    torch.testing.assert_close(shown, found.shown(-1, 0), atol=1 / 255, rtol=0)
+    assert found._repr_png_() == (tmp_path / "out" / pca.SHEET).read_bytes()

@@ -1,0 +1,65 @@
+import json
+
+import pytest
+
+from vitsplice.errors import OutputBusy, OutputExists, UserError
+from vitsplice.report.kept import Work, kept
+
+WORK = Work("baking", "plan.json", parts=("parts.jsonl",), results=("summary.md",), decisive=("flour",))
+WANTED = {"flour": "rye", "guests": [1, 2]}
+
+
+def files(path):
+    return sorted(file.name for file in path.iterdir())
+
+
+def test_the_same_plan_keeps_what_is_finished(tmp_path):
+    for _ in range(2):
+        with kept(tmp_path / "out", WORK, WANTED, force=False) as path:
+            (path / "parts.jsonl").touch()
+    assert json.loads((path / "plan.json").read_text()) == WANTED
+    assert files(path) == ["parts.jsonl", "plan.json"]
+
+
+@pytest.mark.parametrize(("entry", "stays"), [("flour", False), ("guests", True)])
+def test_another_plan_is_refused_and_forced_keeps_only_parts_that_still_hold(tmp_path, entry, stays):
+    with kept(tmp_path / "out", WORK, WANTED, force=False) as path:
+        (path / "parts.jsonl").touch()
+    other = WANTED | {entry: "another"}
+    with (
+        pytest.raises(OutputExists, match=f"another baking: it differs in {entry}"),
+        kept(path, WORK, other, force=False),
+    ):
+        pass
+    assert json.loads((path / "plan.json").read_text()) == WANTED
+    with kept(path, WORK, other, force=True):
+        assert (path / "parts.jsonl").exists() is stays
+    assert json.loads((path / "plan.json").read_text()) == other
+
+
+@pytest.mark.parametrize("text", ["[", "[]"])
+def test_a_plan_that_cannot_be_read_is_another(tmp_path, text):
+    (tmp_path / "plan.json").write_text(text)
+    with pytest.raises(OutputExists, match=r"plan\.json cannot be read"), kept(tmp_path, WORK, WANTED, force=False):
+        pass
+
+
+@pytest.mark.parametrize("name", ["parts.jsonl", "summary.md"])
+def test_files_of_something_else_are_not_written_over(tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(OutputExists, match=name), kept(tmp_path, WORK, WANTED, force=False):
+        pass
+    assert files(tmp_path) == [name]
+    assert (tmp_path / name).read_text() == "mine"
+    with pytest.raises(UserError, match="is a file"), kept(tmp_path / name, WORK, WANTED, force=True):
+        pass
+
+
+def test_one_process_at_a_time_and_nothing_of_the_first_is_touched(tmp_path):
+    with (
+        kept(tmp_path / "out", WORK, WANTED, force=False) as path,
+        pytest.raises(OutputBusy),
+        kept(path, WORK, {"flour": "oat", "guests": []}, force=True),
+    ):
+        pass
+    assert json.loads((path / "plan.json").read_text()) == WANTED

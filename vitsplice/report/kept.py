@@ -1,0 +1,86 @@
+"""A folder that keeps what long work has finished: the same plan goes on with it, another one is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vitsplice.errors import OutputExists
+from vitsplice.report import folder
+from vitsplice.report.lock import FolderLock
+
+
+@dataclass(frozen=True)
+class Work:
+    """A kind of long work, by what it leaves in a folder.
+
+    Args:
+        name: in messages, such as ``evaluation``.
+        plan: name of the file that says what is done.
+        parts: names of the files of what is finished.
+        results: names of what is written at the end.
+        decisive: entries of a plan that finished parts depend on.
+    """
+
+    name: str
+    plan: str
+    parts: tuple[str, ...] = ()
+    results: tuple[str, ...] = ()
+    decisive: tuple[str, ...] = ()
+
+
+@contextmanager
+def kept(path: Path, work: Work, wanted: Mapping[str, Any], *, force: bool) -> Iterator[Path]:
+    """The folder of long work, for this process alone; what is finished by the same plan is kept.
+
+    Args:
+        path: of the folder; it need not exist.
+        work: its kind.
+        wanted: the plan, as data that JSON gives back as it is.
+        force: take the place of another plan; of its parts those are kept that depend on nothing that is other now.
+
+    Raises:
+        OutputExists: if it holds another plan, or other files of these names, and ``force`` is not given.
+        OutputBusy: if another process is writing to it; nothing in it is touched.
+        UserError: if it is a file.
+    """
+    others = () if (path / work.plan).exists() else (*work.parts, *work.results)
+    folder.check(path, others, f"files of the names of this {work.name}'s ({', '.join(others)})", force=force)
+    folder.write(path, {})
+    lock = FolderLock(path)
+    try:
+        there = _before(path / work.plan)
+        if there is not None and there != wanted and not force:
+            raise OutputExists(
+                f"{path} holds another {work.name}: {_differences(there, wanted, work.plan)}; "
+                "choose another -o, or add --force to put this one in its place"
+            )
+        if there is None or any(there.get(name) != wanted[name] for name in work.decisive):
+            for name in work.parts:
+                (path / name).unlink(missing_ok=True)
+        folder.write(path, {work.plan: (json.dumps(wanted, indent=2) + "\n").encode()})
+        yield path
+    finally:
+        lock.release()
+
+
+def _before(path: Path) -> dict[str, Any] | None:
+    """The plan that is there; empty if it cannot be read, None if there is none."""
+    if not path.exists():
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _differences(there: Mapping[str, Any], wanted: Mapping[str, Any], name: str) -> str:
+    """Which entries of two plans differ, in words."""
+    if not there:
+        return f"its {name} cannot be read"
+    return f"it differs in {' and '.join(key for key in wanted if there.get(key) != wanted[key])}"
