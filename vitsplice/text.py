@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-_LONGEST_LINE = 300
+_LONGEST_LINE = 1000
+"""Characters: more than any message of ours, and little enough for a table of thousands."""
 
 
 def printable(text: str, keep: str = "") -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from vitsplice.errors import UnknownName
-from vitsplice.plugins import EXECUTORS, unknown
+from vitsplice.plugins import BACKBONES, EXECUTORS, unknown
 
 from .conftest import Shelf, backbones, message
 
@@ -13,7 +13,7 @@ from .conftest import Shelf, backbones, message
 def test_an_unknown_name_offers_the_nearest(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VITSPLICE_PLUGINS", "")
     said = message(UnknownName, "DINO-vitb16")
-    assert said == "no backbone 'DINO-vitb16'; did you mean 'dino-vitb8'? (see `vitsplice plugins`)"
+    assert said == "no backbone 'DINO-vitb16'; did you mean 'dino-vitb8'? (see `vitsplice list backbones`)"
 
 
 def test_an_unknown_name_offers_all_when_none_is_near(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,7 +37,7 @@ def test_an_unknown_name_tells_of_failed_plugins(shelf: Shelf) -> None:
     said = message(UnknownName, "zzz")
     assert "plugin 'first' failed: RuntimeError: reason one" in said
     assert "plugin 'second' failed: RuntimeError: reason two" in said
-    assert "`vitsplice plugins`" in said
+    assert "`vitsplice list backbones`" in said
     assert len(said.splitlines()) == 2
 
 
@@ -63,3 +63,14 @@ def test_an_executor_of_a_plugin_that_is_not_installed_names_the_plugin() -> Non
     assert said.startswith("no executor 'ray'; there are local")
     assert "pip install vitsplice-ray, or -e plugins/vitsplice-ray" in said
     assert "pip install" not in unknown(EXECUTORS, "rai", ["local"], [])
+
+
+@pytest.mark.parametrize("name", ["dinov2-vits14-offline", "openclip-vitb32", "openclip/ViT-B-32/laion2b"])
+def test_a_backbone_of_a_plugin_that_is_left_out_names_the_plugin_and_no_other_backbone(name, monkeypatch) -> None:
+    monkeypatch.setenv("VITSPLICE_PLUGINS", "")
+    said = unknown(BACKBONES, name, [name.replace("-", "")], [])
+    assert "did you mean" not in said
+    assert f"pip install vitsplice-{'offline' if 'offline' in name else 'openclip'}" in said
+    assert "VITSPLICE_PLUGINS says which plugins are loaded" in said
+    monkeypatch.delenv("VITSPLICE_PLUGINS")
+    assert "VITSPLICE_PLUGINS" not in unknown(BACKBONES, name, [], [])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
 
 from vitsplice.plugins.find import DISTRIBUTION, VARIABLE
 from vitsplice.plugins.kinds import Kind, SpecT
@@ -13,9 +15,13 @@ from vitsplice.plugins.wording import did_you_mean, joined
 _FEW = 12
 _COMMON_WORDS = frozenset({"vitsplice", "plugin", "plugins"})
 
-
-ELSEWHERE = {("executor", "ray"): "vitsplice-ray"}
-"""Plugins of this project that have to be installed for what they give."""
+ELSEWHERE = (
+    ("backbone", "*-offline", "vitsplice-offline"),
+    ("backbone", "openclip[-/]*", "vitsplice-openclip"),
+    ("executor", "ray", "vitsplice-ray"),
+    ("generator", "siren", "vitsplice-siren"),
+)
+"""Kinds and names of what plugins of this project give, which have to be installed."""
 
 
 def conflict(word: str, name: str, owners: Sequence[str]) -> str:
@@ -30,15 +36,22 @@ def conflict(word: str, name: str, owners: Sequence[str]) -> str:
 def unknown(kind: Kind[SpecT], name: str, known: Iterable[str], plugins: Iterable[PluginRecord]) -> str:
     """No such name: the nearest ones or all, and the plugins that failed and might have given it."""
     names = sorted(known)
-    help_ = did_you_mean(name, names) or _all_of(names)
-    lines = [f"no {kind.word} {name!r}{help_} (see `vitsplice plugins`)"]
-    if plugin := ELSEWHERE.get((kind.word, name)):
+    plugin = _giver(kind.word, name)
+    help_ = ("" if plugin else did_you_mean(name, names)) or _all_of(names)
+    lines = [f"no {kind.word} {name!r}{help_} (see `vitsplice list {kind.name}`)"]
+    if plugin:
         lines.append(f"It comes with the plugin {plugin}: pip install {plugin}, or -e plugins/{plugin} in a checkout")
+        lines += [f"{VARIABLE} says which plugins are loaded"] if VARIABLE in os.environ else []
     failed = _suspects(name, [record for record in plugins if record.failure])
     if failed:
         reasons = "; ".join(f"plugin '{record.name}' failed: {record.failure}" for record in failed)
         lines.append(f"It may be missing because {reasons}")
     return "\n".join(lines)
+
+
+def _giver(word: str, name: str) -> str:
+    """The plugin of this project that gives it, or nothing."""
+    return next((plugin for kind, names, plugin in ELSEWHERE if kind == word and fnmatchcase(name, names)), "")
 
 
 def _suspects(name: str, failed: list[PluginRecord]) -> list[PluginRecord]:
