@@ -93,8 +93,16 @@ def test_a_plan_is_gone_on_with_and_ends_with_the_same_bytes(png, tmp_path):
 def test_a_folder_with_inversions_is_left_alone(png, tmp_path):
     plan = inversion.Plan(png[0], {CLS: small(CLS)})
     inversion.begin(plan, tmp_path / "out")
-    with pytest.raises(OutputExists, match="already holds inversions"):
-        inversion.begin(plan, tmp_path / "out")
+    for other in (inversion.Plan(png[1], plan.settings), inversion.Plan(png[0], {KEY: small(KEY)})):
+        with pytest.raises(OutputExists, match="already holds other inversions"):
+            inversion.begin(other, tmp_path / "out")
+    assert inversion.read_plan(inversion.begin(plan, tmp_path / "out")).settings == plan.settings
+
+
+def test_a_layer_counted_from_either_end_is_one(vit):
+    assert inversion.requests_of(vit.info, ["key"], [-1, vit.info.layers - 1, 0]) == [
+        KEY, FeatureRequest("key", -vit.info.layers),
+    ]  # fmt: skip
 
 
 def test_forced_it_forgets_what_another_plan_had_made(png, tmp_path):

@@ -25,6 +25,23 @@ def test_a_sheet_of_a_large_picture_is_no_larger_than_one_of_a_small(tmp_path):
     assert sizes[0] == sizes[1]
 
 
+def test_forced_the_maps_of_another_time_go_and_nothing_else(png, tmp_path):
+    pca.save(pca.look(png, backbone="tiny-vit", size=64), tmp_path)
+    (tmp_path / "mine-layer-1.png").write_text("mine")
+    pca.save(pca.look(png[:1], backbone="tiny-vit", size=64, layer=2), tmp_path, force=True)
+    assert {path.name for path in tmp_path.iterdir() if "layer" in path.name} == {
+        "1-structure-layer-1.png", "mine-layer-1.png",
+    }  # fmt: skip
+
+
+def test_many_layers_go_on_in_another_row(png, monkeypatch):
+    whole = pca.look(png[:1], backbone="tiny-vit", size=64).sheet
+    monkeypatch.setattr(pca, "ACROSS", 2)
+    folded = pca.look(png[:1], backbone="tiny-vit", size=64).sheet
+    assert folded.shape[1] == 2 * whole.shape[1]
+    assert folded.shape[2] < whole.shape[2]
+
+
 @pytest.mark.parametrize("edges", [True, False])
 def test_files_show_what_the_result_shows(png, tmp_path, edges):
     found = pca.look(png[:1], backbone="tiny-cnn", layer=-1, size=64, edges=edges)

@@ -6,7 +6,7 @@ def test_a_report_the_figures_and_the_findings(vitsplice, png, tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "out/report.html"
     assert "At the last layer" in done.stderr
-    assert done.stderr.startswith("0/6  cells")
+    assert done.stderr.startswith("0/6  tiny-vit, structure")
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "cells", "compare.json", "figures.csv", "report.html", "transfers",
     }  # fmt: skip

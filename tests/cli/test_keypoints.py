@@ -15,7 +15,7 @@ def test_a_table_on_known_warps_and_the_files(vitsplice, png, tmp_path):
     assert lines[0].split() == ["backbone", "facet", "layer", "PCK@0.05", "PCK@0.1", "PCK@0.15", "keypoints", "pairs"]
     assert sum(line.lstrip().startswith("tiny-") for line in lines) == 4
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "evaluate.json", "pairs.csv", "summary.csv", "summary.json", "summary.md", "values.jsonl",
+        "keypoints.json", "pairs.csv", "summary.csv", "summary.json", "summary.md", "values.jsonl",
     }  # fmt: skip
 
 

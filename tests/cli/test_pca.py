@@ -35,7 +35,8 @@ def test_a_cnn_has_maps(vitsplice, png):
 
 def test_mistakes_are_told(vitsplice, png):
     for arguments, told in (
-        (("--facet", "cls"), "has no places to show"),
+        (("--facet", "cls"), "has no places to show; of tiny-vit these have: key, query, value, token"),
+        (("--facet", "cls", "--backbone", "tiny-cnn"), "no facet 'cls'; it has"),
         (("--facet", "map"), "no facet 'map'"),
         (("--layer", "9"), "no layer 9"),
         (("-o", "structure.png"), "is a file"),

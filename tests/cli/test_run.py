@@ -127,7 +127,7 @@ def test_a_signal_finishes_cleanly_with_what_there_is(environment, png, tmp_path
 def test_resume_goes_on_and_takes_nothing_else(vitsplice, png, tmp_path):
     vitsplice(*TINY, *png, "-o", "whole")
     assert "no run that can go on" in one_error(vitsplice("run", "--resume", "nowhere"), 2)
-    assert "leave out 'steps'" in one_error(vitsplice("run", "--resume", "whole", "--steps", "3"), 2)
+    assert "leave out --steps" in one_error(vitsplice("run", "--resume", "whole", "--steps", "3"), 2)
     done = vitsplice("run", "--resume", "whole")
     assert done.returncode == 0
     assert "is finished: whole/output.png" in done.stderr

@@ -4,6 +4,8 @@ import pytest
 from matplotlib.figure import Figure
 
 import vitsplice
+from vitsplice.analysis.inversion import settings_of
+from vitsplice.contracts import FeatureRequest
 from vitsplice.engine.loop import Step
 from vitsplice.images import encode_png
 from vitsplice.report.artifacts import RunFolder
@@ -45,6 +47,13 @@ def test_names_and_masks_are_told_as_they_are(pair, tmp_path):
     page = html.unescape(report(result, set()))
     assert "The structure of cat and dog.png, the appearance of b.png" in page
     assert "--preset run.yaml --structure-mask '" in page
+
+
+def test_an_inversion_says_which_feature_it_shows(pair):
+    settings = settings_of(FeatureRequest("key", -2), "invert-pixels", backbone="tiny-vit", steps=1, size=32)
+    page = html.unescape(report(vitsplice.splice(pair[0], pair[0], preset=settings), set()))
+    assert "What key[-2] of " in page
+    assert "the appearance of" not in page
 
 
 def test_a_loss_has_a_ceiling_of_points_and_rare_terms_all_of_theirs():

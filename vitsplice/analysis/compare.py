@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from vitsplice.analysis.compare_page import report
 from vitsplice.analysis.comparison import Comparison, Row
 from vitsplice.analysis.subjects import styled, subjects_of
 from vitsplice.api import load_backbone, settings_for
-from vitsplice.contracts import BackboneInfo
+from vitsplice.contracts import Backbone
 from vitsplice.engine.device import pick_device
 from vitsplice.errors import AlreadyFinished, UserError, VitspliceError, WeightsUnavailable
 from vitsplice.facts import versions
@@ -89,18 +90,19 @@ def compare(
         subjects = _styled(plan, path, plain, watch.note)
         pairs = [(n, (n + 1) % len(subjects)) for n in range(min(plan.transfers, len(subjects)))]
         total, done = len(infos) * (len(subjects) + len(pairs)), 0
-        watch.part("cells", done, total)
         found: dict[str, dict[str, Cell]] = {}
         transfers: dict[tuple[str, str], Tensor] = {}
         rows: list[Row] = []
         for name in infos:
             found[name] = {}
-            for subject, one in _cells(plan, path, name, infos[name], subjects):
-                done += 1
-                watch.part(f"{name}, {subject.name}", done, total)
-                found[name][subject.name] = one
+            load = cache(lambda name=name: load_backbone(name).to(pick_device(plan.device), torch.float32))
+            for subject in subjects:
                 if watch.stopped():
                     return None
+                watch.part(f"{name}, {subject.name}", done, total)
+                file = path / "cells" / file_stem(name) / f"{_key(infos[name].sha256, subject.digest)}.safetensors"
+                found[name][subject.name] = _cell(file, subject, load)
+                done += 1
             rows += comparison.rows_of(name, found[name])
         for name in infos:
             for here, there in pairs:
@@ -112,6 +114,7 @@ def compare(
                 transfers[name, label] = read(run.output).pixels[0]
                 done += 1
                 rows += [Row(name, -1, "transfer", f["name"], label, f["value"]) for f in run.facts()["figures"]]
+        watch.part("report", total, total)
         agreed = comparison.agreement(found)
         places = comparison.places_of(infos)
         made = Comparison(
@@ -143,21 +146,14 @@ def _styled(plan: Plan, path: Path, plain: list[Subject], note: Callable[[str], 
         return plain
 
 
-def _cells(
-    plan: Plan, path: Path, name: str, info: BackboneInfo, subjects: list[Subject]
-) -> Iterator[tuple[Subject, Cell]]:
-    """The cells of a backbone: those that are kept, and those that are made now."""
-    backbone = None
-    for subject in subjects:
-        file = path / "cells" / file_stem(name) / f"{_key(info.sha256, subject.digest)}.safetensors"
+def _cell(file: Path, subject: Subject, load: Callable[[], Backbone]) -> Cell:
+    """The cell of a backbone and a picture, which a file keeps, or is made and kept now."""
+    if (one := cells.read(file)) is None:
+        cells.write(file, cells.look_at(subject, load()))
         one = cells.read(file)
-        if one is None:
-            backbone = backbone or load_backbone(name).to(pick_device(plan.device), torch.float32)
-            cells.write(file, cells.look_at(subject, backbone))
-            one = cells.read(file)
-        if one is None:
-            raise VitspliceError(f"{file} cannot be read back")
-        yield subject, one
+    if one is None:
+        raise VitspliceError(f"{file} cannot be read back")
+    return one
 
 
 def _transfer(plan: Plan, path: Path, name: str, structure: Path, appearance: Path, watch: Watch) -> RunFolder | None:

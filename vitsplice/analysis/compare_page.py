@@ -148,6 +148,8 @@ def _agreement(comparison: Comparison) -> Plot:
         names = list(comparison.infos)
         axes.set_xticks(middles, names, fontsize=7)
         axes.set_yticks(middles, names, fontsize=7)
+        axes.set_xlabel("layers of each, the last at the right")
+        axes.set_ylabel("layers of each, the last at the bottom")
 
     caption = (
         "Centred kernel alignment of the self-similarities of all layers, the first at the top left; 1 is the same."

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from vitsplice import config as configs
 from vitsplice.api import Run, settings_for
-from vitsplice.backbones.inputs import check_request
+from vitsplice.backbones.inputs import counted_from_end
 from vitsplice.config import RunConfig
 from vitsplice.contracts import GLOBAL_FACETS, BackboneInfo, FeatureRequest
 from vitsplice.engine.loop import Step
@@ -117,9 +117,7 @@ def requests_of(info: BackboneInfo, facets: Iterable[str] = (), layers: Iterable
     """
     facets = list(facets) or [info.appearance.facet, info.structure.facet]
     found = [FeatureRequest(facet, layer) for facet in facets for layer in (list(layers) or [-1])]
-    for request in found:
-        check_request(info, request)
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(counted_from_end(info, request) for request in found))
 
 
 def invert(
@@ -147,17 +145,19 @@ def invert(
 
 
 def begin(plan: Plan, out: str | os.PathLike[str], *, force: bool = False) -> Path:
-    """Write what is to be done into a folder, so that it can be gone on with.
+    """Write what is to be done into a folder, so that it can be gone on with; the same plan goes on with its own.
 
     Raises:
         PictureError: if the picture cannot be read.
-        OutputExists: if it holds inversions and ``force`` is not given.
+        OutputExists: if it holds other inversions and ``force`` is not given.
         OutputBusy: if another process is at one of them.
         UserError, VitspliceError: if it cannot be written to.
     """
     runs = [RunFolder(Path(out) / name_of(request)) for request in plan.settings]
-    path = folders.check(out, (BEGUN, *(run.path.name for run in runs)), "inversions", force=force)
     read(plan.image)
+    if not force and (Path(out) / BEGUN).is_file() and read_plan(out) == replace(plan, image=plan.image.absolute()):
+        return Path(out)
+    path = folders.check(out, (BEGUN, *(run.path.name for run in runs)), "other inversions", force=force)
     for run in runs:
         if run.path.is_dir():
             lock = FolderLock(run.path)

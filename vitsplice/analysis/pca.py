@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vitsplice.analysis.components import Of, as_blocks, components, with_edges
 from vitsplice.api import settings_for
-from vitsplice.backbones.inputs import check_request
+from vitsplice.backbones.inputs import check_request, counted_from_end
 from vitsplice.backbones.resize import Resize
 from vitsplice.contracts import GLOBAL_FACETS, Backbone, FeatureRequest, Features
 from vitsplice.engine.device import pick_device
@@ -27,6 +27,9 @@ from vitsplice.report import folder as folders
 from vitsplice.report.sheet import sheet
 
 SHEET, NUMBERS = "pca.png", "pca.json"
+
+ACROSS = 7
+"""Pictures in a row of the sheet: half of the layers of a ViT, with the picture itself."""
 
 SHORT = 360
 """The most pixels of the shorter side of a picture that is drawn on a sheet."""
@@ -54,19 +57,21 @@ class Layers:
 
     @property
     def sheet(self) -> Tensor:
-        """Every picture with its maps, a row each, ``(3, H, W)``."""
-        return sheet([self._row(number, _small(picture.pixels)) for number, picture in enumerate(self.pictures)])
+        """Every picture with its maps, ``(3, H, W)``."""
+        return sheet([row for number in range(len(self.pictures)) for row in self._rows(number)])
 
     def shown(self, layer: int, number: int) -> Tensor:
         """The map of a picture at its size, ``(3, H, W)`` in [0, 1]."""
         return self._enlarged(self.maps[layer][number], self.pictures[number].pixels)
 
-    def _row(self, number: int, pixels: Tensor) -> list[tuple[str, Tensor]]:
+    def _rows(self, number: int) -> Iterator[list[tuple[str, Tensor]]]:
+        pixels = _small(self.pictures[number].pixels)
         maps = [
-            (f"layer {layer}: {100 * sum(self.explained[layer]):.0f} %", self._enlarged(all_maps[number], pixels))
-            for layer, all_maps in self.maps.items()
+            (f"layer {layer}: {100 * sum(self.explained[layer]):.0f} % of variance", self._enlarged(of[number], pixels))
+            for layer, of in self.maps.items()
         ]
-        return [("picture", pixels[0]), *maps]
+        cells = [("picture", pixels[0]), *maps]
+        yield from (cells[start : start + ACROSS] for start in range(0, len(cells), ACROSS))
 
     def _enlarged(self, maps: Tensor, pixels: Tensor) -> Tensor:
         return with_edges(maps, pixels) if self.edges else as_blocks(maps, (pixels.shape[-2], pixels.shape[-1]))
@@ -109,12 +114,12 @@ def look(
     network, substitution = load_backbone(settings_for(backbone=backbone).backbone, catalogue())
     network = network.to(place, torch.float32)
     facet = facet or network.info.structure.facet
+    check_request(network.info, FeatureRequest(facet, -1))
     if facet in GLOBAL_FACETS:
-        raise UserError(f"facet '{facet}' has no places to show; give one of the others that {network.info.name} has")
+        local = ", ".join(one for one in network.info.facets if one not in GLOBAL_FACETS)
+        raise UserError(f"facet '{facet}' has no places to show; of {network.info.name} these have: {local}")
     layers = list(network.info.every_layer) if layer is None else [layer]
-    requests = [FeatureRequest(facet, number) for number in layers]
-    for request in requests:
-        check_request(network.info, request)
+    requests = [counted_from_end(network.info, FeatureRequest(facet, number)) for number in layers]
     seen = [_look_at(network, picture.pixels.to(place), requests, size) for picture in pictures]
     maps, explained = {}, {}
     for request in requests:
@@ -157,13 +162,28 @@ def save(layers: Layers, folder: str | os.PathLike[str], *, force: bool = False)
         UserError, VitspliceError: if it cannot be written.
     """
     path = check(folder, force=force)
-    for layer in layers.maps:
-        for number, picture in enumerate(layers.pictures):
-            name = f"{_stem(picture, number)}-layer{layer}.png"
-            folders.write(path, {name: encode_png(layers.shown(layer, number))})
-    numbers = layers.facts | {"explained": {str(layer): parts for layer, parts in layers.explained.items()}}
+    names = {
+        f"{_stem(picture, number)}-layer{layer}.png": (layer, number)
+        for layer in layers.maps
+        for number, picture in enumerate(layers.pictures)
+    }
+    for left in _before(path) - set(names):
+        (path / left).unlink(missing_ok=True)
+    for name, place in names.items():
+        folders.write(path, {name: encode_png(layers.shown(*place))})
+    explained = {str(layer): parts for layer, parts in layers.explained.items()}
+    numbers = layers.facts | {"explained": explained, "files": list(names)}
     folders.write(path, {SHEET: encode_png(layers.sheet), NUMBERS: (json.dumps(numbers, indent=2) + "\n").encode()})
     return path / SHEET
+
+
+def _before(path: Path) -> set[str]:
+    """The maps that a folder says it holds."""
+    try:
+        names = json.loads((path / NUMBERS).read_bytes())["files"]
+        return {str(name) for name in names if Path(str(name)).name == name and str(name).endswith(".png")}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return set()
 
 
 def _stem(picture: Picture, number: int) -> str:

@@ -32,11 +32,14 @@ def subjects_of(images: Sequence[Path], masks: Path | None, size: int) -> list[S
         size: side in pixels.
 
     Raises:
-        UserError: for a picture that cannot be read, or a mask that does not fit.
+        UserError: for a picture that cannot be read or is given twice, or a mask that does not fit.
     """
     if masks is not None and not masks.is_dir():
         raise UserError(f"{masks} is no folder of masks")
     pictures = [read(image) for image in images]
+    digests = [picture.sha256 for picture in pictures]
+    if twice := [picture.name for picture in pictures if digests.count(picture.sha256) > 1]:
+        raise UserError(f"the same picture is given twice: {', '.join(twice)}; each is compared with the others")
     names = [Path(picture.name).stem for picture in pictures]
     names = [name if names.count(name) == 1 else f"{name} {number}" for number, name in enumerate(names, 1)]
     return [

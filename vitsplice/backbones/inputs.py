@@ -18,6 +18,12 @@ def check_request(info: BackboneInfo, request: FeatureRequest) -> None:
         )
 
 
+def counted_from_end(info: BackboneInfo, request: FeatureRequest) -> FeatureRequest:
+    """The same request, its layer below 0. Raises UserError unless the backbone has it."""
+    check_request(info, request)
+    return FeatureRequest(request.facet, request.layer if request.layer < 0 else request.layer - info.layers)
+
+
 def check_size(info: BackboneInfo, height: int, width: int) -> None:
     """Raise UserError, with the nearest size that fits, unless the backbone takes this size."""
     fit = fitting_size(info, height, width)

@@ -17,7 +17,9 @@ def batch(
     preset: Annotated[
         list[str] | None, typer.Option(help="Name of a preset, or a YAML file; once for each. Default: quick.")
     ] = None,
-    backbone: Annotated[list[str] | None, typer.Option(help="Name of a backbone; once for each.")] = None,
+    backbone: Annotated[
+        list[str] | None, typer.Option("--backbone", "-b", help="Name of a backbone; once for each.")
+    ] = None,
     seed: Annotated[list[int] | None, typer.Option(min=0, help="Once for each.")] = None,
     steps: Annotated[int | None, typer.Option(min=0, help="How many steps.")] = None,
     size: Annotated[

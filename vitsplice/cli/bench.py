@@ -10,7 +10,8 @@ import typer
 
 def bench(
     backbone: Annotated[
-        str | None, typer.Option(help="Name of a backbone. Without it: the presets' own, or their fallback.")
+        str | None,
+        typer.Option("--backbone", "-b", help="Name of a backbone. Without it: the presets' own, or their fallback."),
     ] = None,
     steps: Annotated[int, typer.Option(min=1, max=1000, help="How many steps of each loop are timed.")] = 8,
     quick_steps: Annotated[

@@ -17,7 +17,7 @@ def correspond(
         "vitsplice-matches"
     ),
     backbone: Annotated[
-        str | None, typer.Option(help="Name of a backbone. Without it: that of the default preset.")
+        str | None, typer.Option("--backbone", "-b", help="Name of a backbone. Without it: that of the default preset.")
     ] = None,
     places: Annotated[
         int, typer.Option(min=2, max=256, help="Pictures are matched on a grid of about so many places a side.")

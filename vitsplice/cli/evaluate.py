@@ -30,7 +30,8 @@ def evaluate(
         list[str] | None, typer.Option(help="Only this figure; give several. `vitsplice list metrics` names them.")
     ] = None,
     backbone: Annotated[
-        str | None, typer.Option(help="For figures that can take any. Without it: that of the default preset.")
+        str | None,
+        typer.Option("--backbone", "-b", help="For figures that can take any. Without it: that of the default preset."),
     ] = None,
     optimised: Annotated[
         list[str] | None,

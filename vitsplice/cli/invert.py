@@ -34,7 +34,9 @@ def invert(
         list[str] | None,
         typer.Option(help="cls, key, ...; several make a sheet. Without it: cls and key, or the like."),
     ] = None,
-    layer: Annotated[list[int] | None, typer.Option(help="-1 is the last (the default); several make a sheet.")] = None,
+    layer: Annotated[
+        list[int] | None, typer.Option(help="-1 is the last (the default), 0 the first; several make a sheet.")
+    ] = None,
     prior: Annotated[
         Prior | None,
         typer.Option(
@@ -45,7 +47,9 @@ def invert(
     preset: Annotated[
         str | None, typer.Option(help="In place of --prior: invert-official, or a YAML file with a term 'inversion'.")
     ] = None,
-    backbone: Annotated[str | None, typer.Option(help="Name of a backbone, in place of the preset's.")] = None,
+    backbone: Annotated[
+        str | None, typer.Option("--backbone", "-b", help="Name of a backbone, in place of the preset's.")
+    ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Number of steps.")] = None,
     size: Annotated[int | None, typer.Option(min=16, help="Shorter side of the output, in pixels.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything random.")] = None,
@@ -58,7 +62,10 @@ def invert(
         Path | None, typer.Option(metavar="OUT", help="Go on with the inversions in this folder; no other option.")
     ] = None,
 ) -> None:
-    """Make pictures that share nothing with a picture but one feature each: what that feature holds."""
+    """Make pictures that share nothing with a picture but one feature each: what that feature holds.
+
+    What is finished is kept: the same command goes on where it was stopped.
+    """
     from vitsplice.analysis import inversion
     from vitsplice.cli.run import alone
 
@@ -97,7 +104,9 @@ def _carry_out(plan: Plan, out: Path) -> None:
     for number, request in enumerate(plan.settings, 1):
         typer.echo(f"{request}, {number} of {len(plan.settings)}", err=True)
         recording = inversion.recording(plan, request, out)
-        if recording:
+        if recording is None:
+            typer.echo("done already", err=True)
+        else:
             with recording:
                 follow(recording, again=f"vitsplice invert --resume {shlex.quote(str(out))}")
     typer.echo(inversion.save_sheet(inversion.finished(plan, out), out))

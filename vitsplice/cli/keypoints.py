@@ -45,7 +45,8 @@ def keypoints(
         typer.Option(help="key, query, value, token or map; give several. Without: the backbone's own."),
     ] = None,
     layer: Annotated[
-        list[str] | None, typer.Option(help="-1 is the last; give several, or all.", metavar="N", show_default="-1")
+        list[str] | None,
+        typer.Option(help="-1 is the last, 0 the first; give several, or all.", metavar="N", show_default="-1"),
     ] = None,
     alpha: Annotated[
         list[float] | None, typer.Option(help="Threshold; give several.", show_default="0.05, 0.1, 0.15")

@@ -54,7 +54,8 @@ def build(
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of --by random. Without it: 0.")] = None,
     backbone: Annotated[
-        str | None, typer.Option(help="That tells similarity. Without it: that of the default preset.")
+        str | None,
+        typer.Option("--backbone", "-b", help="That tells similarity. Without it: that of the default preset."),
     ] = None,
     licence: Annotated[str, typer.Option(help="Of all pictures, such as CC0; it is written to every pair.")] = "",
     source: Annotated[str, typer.Option(help="Of all pictures, written to every pair. Without it: the domain.")] = "",

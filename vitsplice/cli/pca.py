@@ -31,10 +31,12 @@ def pca(
         "vitsplice-pca"
     ),
     backbone: Annotated[
-        str | None, typer.Option(help="Name of a backbone. Without it: that of the default preset.")
+        str | None, typer.Option("--backbone", "-b", help="Name of a backbone. Without it: that of the default preset.")
     ] = None,
     facet: Annotated[str | None, typer.Option(help="key, query, value, token or map. Without it: the default.")] = None,
-    layer: Annotated[int | None, typer.Option(help="-1 is the last. Without it: a sheet of all layers.")] = None,
+    layer: Annotated[
+        int | None, typer.Option(help="-1 is the last, 0 the first. Without it: a sheet of all layers.")
+    ] = None,
     of: Annotated[Of, typer.Option(help="Of the rows of the self-similarity, or of the features.")] = Of.similarity,
     upsample: Annotated[Upsample, typer.Option(help="Along the picture's edges, or as blocks.")] = Upsample.edges,
     size: Annotated[int, typer.Option(min=16, max=4096, help="Shorter side at which the backbone looks.")] = 448,

@@ -31,7 +31,7 @@ def run(
     ),
     preset: Annotated[str, typer.Option(help="Name of a preset (see `vitsplice presets`), or a YAML file.")] = "quick",
     backbone: Annotated[
-        str | None, typer.Option(help="Name of a backbone. A backbone named here never falls back.")
+        str | None, typer.Option("--backbone", "-b", help="Name of a backbone. A backbone named here never falls back.")
     ] = None,
     steps: Annotated[int | None, typer.Option(min=0, help="How many steps.")] = None,
     structure_strength: Annotated[
@@ -109,8 +109,10 @@ def alone(context: typer.Context, option: str, what: str) -> None:
     """Raise unless the option is the only one on the command line; it goes on with what was begun."""
     sources = {name: context.get_parameter_source(name) for name in context.params if name != option}
     if given := [name for name, source in sources.items() if source and source.name == "COMMANDLINE"]:
-        other = given[0].strip("_").replace("_", "-")
-        raise typer.BadParameter(f"--{option} goes on with the pictures and settings of {what}; leave out '{other}'")
+        option_names = {one.name: max(one.opts, key=len) for one in context.command.params}
+        raise typer.BadParameter(
+            f"--{option} goes on with the pictures and settings of {what}; leave out {option_names[given[0]]}"
+        )
 
 
 def _pair(structure: Path | None, appearance: Path | None) -> tuple[Path, Path]:

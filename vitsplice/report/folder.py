@@ -32,9 +32,17 @@ def check(folder: str | os.PathLike[str], names: Iterable[str], what: str, *, fo
 
 
 def write(path: Path, files: Mapping[str, bytes]) -> None:
-    """Write files by name. Raises VitspliceError if one cannot be written; those before it are whole."""
+    """Write files by name; those before one that cannot be written are whole.
+
+    Raises:
+        UserError: if there can be no such folder.
+        VitspliceError: if a file cannot be written.
+    """
     try:
         path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the folder {path}: {error.strerror or error}; choose another -o") from error
+    try:
         for name, data in files.items():
             write_atomically(path / name, data)
     except OSError as error:

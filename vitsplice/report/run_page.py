@@ -46,7 +46,6 @@ def report(result: Result, used: set[str], previews: Sequence[tuple[int, Path]] 
         previews: steps and files, in order.
     """
     facts = result.facts
-    structure, appearance = (Path(facts["inputs"][role]["name"]).name for role in ("structure", "appearance"))
     steps = facts["steps"]
     taken = (
         f"{steps['taken']} steps" if result.finished else f"stopped after {steps['taken']} of {steps['asked']} steps"
@@ -54,7 +53,15 @@ def report(result: Result, used: set[str], previews: Sequence[tuple[int, Path]] 
     lead = f"{taken} with {facts['backbone']['name']} on {facts['device']}, {sum(facts['seconds'].values()):.0f} s"
     shown = [_slider(result), _inputs(result), *_substitutions(facts), *_figures(result, used)]
     shown += [*_previews(previews), *_losses(result), Heading("Made of"), _made_of(facts)]
-    return render(f"The structure of {structure}, the appearance of {appearance}", [*shown, *_settings(result)], lead)
+    return render(_title(result), [*shown, *_settings(result)], lead)
+
+
+def _title(result: Result) -> str:
+    structure, appearance = (result.facts["inputs"][role] for role in ("structure", "appearance"))
+    features = [f"{term.facet}[{term.layer}]" for term in result.settings.terms.values() if term.loss == "feature"]
+    if features and structure["sha256"] == appearance["sha256"]:
+        return f"What {' and '.join(features)} of {Path(structure['name']).name} holds"
+    return f"The structure of {Path(structure['name']).name}, the appearance of {Path(appearance['name']).name}"
 
 
 def losses_figure(figure: Figure, steps: Sequence[Step], names: Sequence[str]) -> None:
@@ -178,6 +185,6 @@ def _settings(result: Result) -> list[Block]:
     masks = [f"--{image}-mask {shlex.quote(mask['name'])}" for image, mask in result.facts["masks"].items()]
     again = " ".join(["vitsplice run", *paths, "--preset run.yaml", *masks, "-o again"])
     return [
-        Text(f"The same again, from this folder: {again}"),
+        Text(f"The same again, with run.yaml of this folder: {again}"),
         Details("Settings (run.yaml)", result.settings.to_yaml()),
     ]

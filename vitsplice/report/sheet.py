@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
 
 import torch
 from PIL import Image, ImageDraw, ImageFont
@@ -16,18 +18,30 @@ GAP, LINE = 6, 18
 
 def sheet(rows: Sequence[Sequence[tuple[str, Tensor]]], height: int = 180) -> Tensor:
     """Rows of (caption, picture ``(3, H, W)``), brought to one height, as ``(3, H', W')``."""
-    drawn = [[(caption, _sized(picture, height)) for caption, picture in row] for row in rows]
-    width = max(sum(picture.width + GAP for _, picture in row) for row in drawn)
+    font = ImageFont.load_default(12)
+    drawn = [[_Cell(printable(caption), _sized(picture, height), font) for caption, picture in row] for row in rows]
+    width = max(sum(cell.width + GAP for cell in row) for row in drawn)
     whole = Image.new("RGB", (width, len(drawn) * (height + LINE + GAP)), "white")
-    pen, font = ImageDraw.Draw(whole), ImageFont.load_default(12)
+    pen = ImageDraw.Draw(whole)
     for number, row in enumerate(drawn):
         left, top = 0, number * (height + LINE + GAP)
-        for caption, picture in row:
-            whole.paste(picture, (left, top))
-            pen.text((left + 2, top + height + 1), printable(caption), fill="black", font=font)
-            left += picture.width + GAP
+        for cell in row:
+            whole.paste(cell.picture, (left, top))
+            pen.text((left + 2, top + height + 1), cell.caption, fill="black", font=font)
+            left += cell.width + GAP
     pixels = torch.frombuffer(bytearray(whole.tobytes()), dtype=torch.uint8)
     return pixels.view(whole.height, whole.width, 3).permute(2, 0, 1) / 255
+
+
+@dataclass(frozen=True)
+class _Cell:
+    caption: str
+    picture: Image.Image
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+    @property
+    def width(self) -> int:
+        return max(self.picture.width, ceil(self.font.getlength(self.caption)) + 2)
 
 
 def _sized(picture: Tensor, height: int) -> Image.Image:
