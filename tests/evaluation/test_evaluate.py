@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from vitsplice.contracts import Metric, MetricSpec
 from vitsplice.errors import ConfigError, UnknownName, UserError
 from vitsplice.evaluation.evaluate import chosen_pairs, evaluate
 from vitsplice.evaluation.outputs import Method
@@ -144,6 +145,42 @@ def test_a_metric_that_fails_loses_only_its_own_figures(evaluated, method, tmp_p
     assert [row["choosy"] for row in rows(tmp_path)] == ["1.0", "", "", "1.0", "1.0"]
     assert all(row["off-structure"] for row in rows(tmp_path))
     assert "choosy: none for 2 of one; RuntimeError: not this one" in (tmp_path / "out" / "summary.md").read_text()
+
+
+def test_what_failed_is_measured_again_and_nothing_else_is(evaluated, method, quick_metrics, tmp_path, monkeypatch):
+    full, seen = True, {"scarce": [], "scarce-set": [], "plenty": []}
+
+    def scarce(case):
+        seen["scarce"].append(case.id)
+        if full and case.id in ("p1", "p3"):
+            raise RuntimeError("out of memory")
+        return float("nan") if case.id == "p2" else 1.0
+
+    def scarce_set(cases):
+        seen["scarce-set"].append([case.id for case in cases])
+        if full:
+            raise RuntimeError("out of memory")
+        return 1.0
+
+    values = {"scarce": scarce, "scarce-set": scarce_set, "plenty": lambda case: seen["plenty"].append(case.id) or 2.0}
+    for name, value in values.items():
+        spec = MetricSpec(name, lambda _, value=value: Metric(value), "it", over="set" if "set" in name else "pair")
+        monkeypatch.setitem(quick_metrics, name, spec)
+
+    one, log = method("one", 10, ("p0", "p1", "p2", "p3")), tmp_path / "out" / "values.jsonl"
+    evaluated(one, metrics=tuple(values))
+    kept = log.read_bytes()
+    evaluated(one, metrics=tuple(values))
+    assert log.read_bytes() == kept  # what fails in the same way adds no line
+    assert seen["scarce"] == ["p0", "p1", "p2", "p3", "p1", "p3"]
+    full = False
+    for _ in range(2):
+        found = evaluated(one, metrics=tuple(values))
+        assert seen["scarce"] == ["p0", "p1", "p2", "p3", *["p1", "p3"] * 2]
+        assert seen["plenty"] == ["p0", "p1", "p2", "p3"]
+        assert len(seen["scarce-set"]) == 3
+        standings = [found.figures[name].standings["one"] for name in values]
+        assert [(one.mean.mean, one.without, one.why) for one in standings] == [(1, 1, ""), (1, 0, ""), (2, 0, "")]
 
 
 def test_a_figure_of_the_network_that_was_optimised_is_marked(evaluated, method, tmp_path):
