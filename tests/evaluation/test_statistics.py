@@ -1,3 +1,6 @@
+from itertools import product
+from operator import mul
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -66,6 +69,16 @@ def test_few_differences_are_tested_by_all_changes_of_sign():
     assert sign_flip(differences) == pytest.approx(known.pvalue)
     assert paired(differences, np.zeros(5)).how == "sign flips"
     assert paired(np.arange(1.0, 4), np.zeros(3)).p == 0.25  # the least that three pairs can give
+
+
+def test_sums_that_only_rounding_tells_apart_are_equal():
+    rng = np.random.default_rng(0)
+    for turn in range(200):
+        tenths = rng.integers(-9, 10, rng.integers(2, 9))
+        if turn % 2:
+            tenths = np.append(tenths, -tenths.sum())  # a sum of exactly 0: nothing is nearer
+        sums = [abs(sum(map(mul, tenths.tolist(), signs))) for signs in product((1, -1), repeat=len(tenths))]
+        assert sign_flip(tenths / 10) == sum(one >= sums[0] for one in sums) / len(sums)
 
 
 def test_pairs_without_both_figures_do_not_count():
