@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from vitsplice.contracts import Metric, MetricSpec
 from vitsplice.errors import ConfigError, UnknownName, UserError
@@ -207,6 +208,22 @@ def test_best_is_the_end_that_is_better(evaluated, method, tmp_path, images, fig
     assert found.best == ["same"]
     assert [found.standings[name].rank for name in ("same", "one")] == [1, 2]
     assert found.standings["same"].mean.mean == 0
+
+
+def test_who_has_only_the_easiest_pair_and_loses_it_is_not_the_best(evaluated, pairs, tmp_path):
+    light, dark = (Image.new("RGB", (20, 16), (level,) * 3) for level in (255, 0))
+    for number in range(5):  # p0 is easy, the others are not
+        made = Image.open(tmp_path / "in" / f"{number}s.png")
+        for name, share in (("all", 0.0 if number == 0 else 0.9), ("few", 0.1)):
+            if name == "all" or number == 0:
+                (tmp_path / name).mkdir(exist_ok=True)
+                Image.blend(made, dark if number % 2 else light, share).save(tmp_path / name / f"p{number}.png")
+    found = evaluated(*(Method(name, tmp_path / name) for name in ("few", "all")))
+    one = found.figures["off-structure"]
+    assert one.standings["few"].mean.mean < one.standings["all"].mean.mean  # over its own pair
+    assert [one.standings[name].shared for name in ("few", "all")] == [one.standings["few"].mean.mean, 0]
+    assert (one.best, one.standings["all"].rank, one.shared) == (["all"], 1, 1)
+    assert "means of off-structure, like-appearance are over other pairs" in (tmp_path / "out/summary.md").read_text()
 
 
 def test_a_method_is_added_and_figures_are_kept(evaluated, method, tmp_path):

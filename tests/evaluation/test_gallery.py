@@ -54,7 +54,7 @@ def test_the_worst_of_all_come_before_the_second_worst_of_any():
     figures = {
         name: Shown(
             {
-                m: Standing(Mean(0.0, 0.0, 0.0, 1000, ""), 1.0, "no", 0, "", worst, best)
+                m: Standing(Mean(0.0, 0.0, 0.0, 1000, ""), 0.0, 1.0, "no", 0, "", worst, best)
                 for m, (worst, best) in of.items()
             }
         )

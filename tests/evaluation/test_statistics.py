@@ -6,7 +6,15 @@ import pytest
 import scipy.stats
 
 from vitsplice.evaluation import statistics
-from vitsplice.evaluation.statistics import extremes, holm, mean_ranks, mean_with_interval, paired, sign_flip
+from vitsplice.evaluation.statistics import (
+    extremes,
+    holm,
+    mean_ranks,
+    mean_with_interval,
+    paired,
+    shared_means,
+    sign_flip,
+)
 
 from ..conftest import noise
 
@@ -98,6 +106,12 @@ def test_ranks_are_over_the_pairs_that_all_have():
     assert mean_ranks(table, higher=False) == pytest.approx(known)
     assert mean_ranks(table, higher=True) == pytest.approx(4 - known)
     assert np.isnan(mean_ranks(np.array([[NAN], [1.0]]), higher=True)).all()
+
+
+def test_shared_means_are_over_the_pairs_that_all_have():
+    table = np.array([[1, 2, 9, 5.0], [2, 2, NAN, 4], [3, 1, 0, NAN]])
+    assert shared_means(table) == pytest.approx([1.5, 2, 2])
+    assert np.isnan(shared_means(np.array([[NAN], [1.0]]))).all()
 
 
 def test_extremes_are_the_ends_of_the_order():

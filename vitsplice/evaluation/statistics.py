@@ -113,6 +113,17 @@ def holm(values: Sequence[float]) -> list[float]:
     return [next(adjusted) if np.isfinite(p) else p for p in values]
 
 
+def shared(table: Column) -> Column:
+    """The columns of the pairs that all methods have, of a table ``(methods, pairs)``."""
+    return table[:, np.isfinite(table).all(0)]
+
+
+def shared_means(table: Column) -> Column:
+    """The mean of each method over the pairs that all have, ``(methods,)``; NaN if there is none."""
+    whole = shared(table)
+    return np.asarray(whole.mean(1)) if whole.shape[1] else np.full(len(table), np.nan)
+
+
 def mean_ranks(table: Column, *, higher: bool) -> Column:
     """The mean rank of each method over the pairs that all have; 1 is best, ties share the mean of their ranks.
 
@@ -123,7 +134,7 @@ def mean_ranks(table: Column, *, higher: bool) -> Column:
     Returns:
         ``(methods,)``; NaN if no pair has values of all.
     """
-    whole = table[:, np.isfinite(table).all(0)]
+    whole = shared(table)
     if not whole.shape[1]:
         return np.full(len(table), np.nan)
     ranks: Column = scipy.stats.rankdata(-whole if higher else whole, axis=0)

@@ -25,6 +25,8 @@ from vitsplice.evaluation.statistics import (
     mean_ranks,
     mean_with_interval,
     paired,
+    shared,
+    shared_means,
 )
 from vitsplice.log import Keys, Log
 
@@ -37,7 +39,8 @@ class Standing:
     """A method by one figure.
 
     Args:
-        mean: with its interval; of a set, the figure itself without one, and of how many cases.
+        mean: of the method's own pairs, with its interval; of a set, the figure without one, and of how many cases.
+        shared: the mean over the pairs that all methods have, NaN if there is none; of a set, the figure.
         rank: the mean over the pairs that all methods have; of a set, by the figure.
         own: whether the figure flatters the method.
         without: measured outputs that have no such figure.
@@ -46,6 +49,7 @@ class Standing:
     """
 
     mean: Mean
+    shared: float
     rank: float
     own: Own
     without: int
@@ -66,17 +70,18 @@ class Versus:
 
 @dataclass(frozen=True)
 class Figures:
-    """One figure of all methods."""
+    """One figure of all methods; ``shared`` is the number of pairs that all have, if it is over pairs."""
 
     spec: MetricSpec
     metric: Metric
     standings: Mapping[str, Standing]
     tests: tuple[Versus, ...]
+    shared: int = 0
 
     @property
     def best(self) -> list[str]:
-        """The methods whose mean is best; none where there is only one method."""
-        means = {name: one.mean.mean for name, one in self.standings.items() if math.isfinite(one.mean.mean)}
+        """The methods whose mean over the pairs that all have is best; none where there is only one method."""
+        means = {name: one.shared for name, one in self.standings.items() if math.isfinite(one.shared)}
         if len(self.standings) < 2 or not means:
             return []
         top = (max if self.spec.better == "higher" else min)(means.values())
@@ -186,13 +191,14 @@ def _of_pairs(
     own: Mapping[str, Own],
 ) -> Figures:
     ranks = mean_ranks(table, higher=spec.better == "higher") if len(methods) > 1 else np.full(1, np.nan)
+    means = shared_means(table)
     standings = {}
     for row, method in enumerate(methods):
         mean = mean_with_interval(table[row])
         without = int(there[row].sum()) - mean.n
         worst, best = extremes(table[row], SHOWN, higher=spec.better == "higher")
         standings[method.name] = Standing(
-            mean, float(ranks[row]), own[method.name], without, why.get(row, ""), worst, best
+            mean, float(means[row]), float(ranks[row]), own[method.name], without, why.get(row, ""), worst, best
         )
     both = list(combinations(range(len(methods)), 2))
     differences = [paired(table[one], table[two]) for one, two in both]
@@ -201,7 +207,7 @@ def _of_pairs(
         Versus(methods[one].name, methods[two].name, difference, p)
         for (one, two), difference, p in zip(both, differences, adjusted, strict=True)
     )
-    return Figures(spec, metric, standings, tests)
+    return Figures(spec, metric, standings, tests, shared(table).shape[1])
 
 
 def _of_sets(
@@ -213,7 +219,7 @@ def _of_sets(
     standings = {
         name: Standing(
             Mean(value, math.nan, math.nan, found[name]["cases"], ""),
-            float(rank), own[name], int(math.isnan(value)), found[name]["why"],
+            value, float(rank), own[name], int(math.isnan(value)), found[name]["why"],
         )
         for (name, value), rank in zip(values.items(), ranks, strict=True)
     }  # fmt: skip
@@ -231,7 +237,8 @@ def _figures(one: Figures) -> dict[str, Any]:
         "facts": dict(metric.facts),
         "best": one.best,
         "methods": {
-            name: asdict(s.mean) | {"rank": s.rank, "own": s.own, "without": s.without, "why": s.why}
+            name: asdict(s.mean)
+            | {"shared_mean": s.shared, "rank": s.rank, "own": s.own, "without": s.without, "why": s.why}
             for name, s in one.standings.items()
         },
         "tests": [
