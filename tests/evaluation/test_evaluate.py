@@ -55,6 +55,7 @@ def test_every_output_has_its_figures_in_the_order_of_the_pairs(evaluated, metho
     assert tested.difference.mean == pytest.approx(np.mean(values["one"]) - np.mean(values["two"]))
     plain = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert plain == json.loads(json.dumps(found.plain()))
+    assert plain["measured"] == {"pairs": 5, "structures": 5, "appearances": 5}
     assert plain["metrics"]["off-structure"]["facts"] == {"sizes": [1, 2]}
 
 

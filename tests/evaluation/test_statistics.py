@@ -61,6 +61,14 @@ def test_the_interval_holds_the_true_mean_as_often_as_the_docs_say(n, least, mos
     assert least <= coverage(n, lambda rng, size: rng.normal(size=size), 0) <= most
 
 
+def test_of_pairs_that_share_images_it_does_so_as_seldom_as_the_docs_say():
+    def crossed(rng, size):  # every one of 10 structure images with every one of 10 appearance images
+        structure, appearance = np.divmod(np.arange(size), 10)
+        return rng.normal(size=10)[structure] + rng.normal(size=10)[appearance] + rng.normal(size=size)
+
+    assert 0.45 <= coverage(100, crossed, 0) <= 0.61
+
+
 def test_many_differences_are_tested_by_ranks():
     one, two = column(30, 1), column(30, 2)
     found = paired(one, two)

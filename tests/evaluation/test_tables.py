@@ -5,7 +5,7 @@ import pytest
 
 from vitsplice.contracts import Metric, MetricSpec
 from vitsplice.evaluation import tables
-from vitsplice.evaluation.cases import Account
+from vitsplice.evaluation.cases import Account, Measured
 from vitsplice.evaluation.own import Network, Optimised
 from vitsplice.evaluation.statistics import Difference, Mean
 from vitsplice.evaluation.summary import Figures, Standing, Summary, Versus
@@ -22,7 +22,7 @@ def summary():
     figures = {"a_b|c": Figures(spec, Metric(float, facts={"size": 3}), standings, (versus,))}
     accounts = {"one": Account(3), "two": Account(1, 1, 1, ["p: *gone*"])}
     optimised = {"one": Optimised((Network("net"),)), "two": None}
-    return Summary(3, accounts, optimised, figures, {"one": 1.0, "two": math.nan}, {"lost": "why"})
+    return Summary(3, accounts, optimised, figures, {"one": 1.0, "two": math.nan}, {"lost": "why"}, Measured(3, 3, 3))
 
 
 def test_a_cell_is_a_mean_with_its_interval_and_marks(summary):
@@ -52,6 +52,12 @@ def test_means_over_the_same_pairs_need_no_warning(summary):
     assert not [
         line for line in tables.warnings(replace(summary, figures={"a_b|c": alike})) if "other pairs from" in line
     ]
+
+
+def test_images_that_pairs_share_are_warned_of(summary):
+    told = list(tables.warnings(replace(summary, measured=Measured(300, 100, 300))))
+    assert told[3].startswith("the 300 pairs have 100 structure and 300 appearance images between them")
+    assert "not independent" in told[3]
 
 
 def test_markdown_keeps_words_as_they_are(summary):

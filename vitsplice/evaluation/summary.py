@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from vitsplice.contracts import Metric, MetricSpec
-from vitsplice.evaluation.cases import Account
+from vitsplice.evaluation.cases import Account, Measured, measured
 from vitsplice.evaluation.outputs import Method
 from vitsplice.evaluation.own import Optimised, Own, optimised_by
 from vitsplice.evaluation.own import own as own_of
@@ -99,6 +99,7 @@ class Summary:
         figures: by metric.
         ranks: method -> mean of its rank over the figures that flatter no method; NaN if there are none.
         left_out: metric -> why.
+        measured: how many pairs and images the figures are of.
     """
 
     pairs: int
@@ -107,12 +108,14 @@ class Summary:
     figures: Mapping[str, Figures]
     ranks: Mapping[str, float]
     left_out: Mapping[str, str]
+    measured: Measured
 
     def plain(self) -> dict[str, Any]:
         """As data for JSON; what there is not is None."""
         found: dict[str, Any] = _plain(
             {
                 "pairs": self.pairs,
+                "measured": asdict(self.measured),
                 "methods": {
                     name: {
                         **asdict(account),
@@ -156,7 +159,8 @@ def summarise(
             figures[spec.name] = _of_pairs(spec, metric, plan.methods, table, keys != 0, why, own)
         else:
             figures[spec.name] = _of_sets(spec, metric, {name: sets[spec.name, name] for name in names}, own)
-    return Summary(keys.shape[1], accounts, optimised, figures, _ranks(figures, names), built.left_out)
+    ranks = _ranks(figures, names)
+    return Summary(keys.shape[1], accounts, optimised, figures, ranks, built.left_out, measured(plan.pairs, keys))
 
 
 def _ranks(figures: Mapping[str, Figures], names: list[str]) -> dict[str, float]:

@@ -72,6 +72,11 @@ def warnings(summary: Summary) -> Iterator[str]:
             f"means of {', '.join(apart)} are over other pairs from method to method, so they cannot be compared; "
             f"{BEST}, ranks and tests are over pairs that all, or both, have"
         )
+    if (found := summary.measured).share:
+        yield (
+            f"the {found.pairs} pairs have {found.structures} structure and {found.appearances} appearance images "
+            "between them: pairs that share an image are not independent, so intervals are too narrow and p too small"
+        )
     if summary.pairs < FEW:
         yield (
             f"{summary.pairs} {'pair is' if summary.pairs == 1 else 'pairs are'} few: over fewer than {FEW} the "
