@@ -34,7 +34,7 @@ def test_make_tells_mistakes(vitsplice, study, tmp_path):
         ((*study, "-o", "x.html", "--trials", "3"), "more than there are"),
         ((*study, "-o", "x.html", "--checks", "9"), "more than there can be"),
         ((*study[:3], "-o", "x.html"), "two or more methods"),
-        ((*study[:4], "theirs=none", "-o", "x.html"), "no folder none"),
+        ((*study[:4], "theirs=none", "-o", "x.html"), "none is no folder"),
         (("empty.csv", *study[1:], "-o", "x.html"), "holds no pairs"),
         (("none.csv", *study[1:], "-o", "x.html"), "cannot read"),
         ((*study, "-o", "x.html", "--size", "1"), "--size"),

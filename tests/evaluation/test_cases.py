@@ -1,10 +1,14 @@
+from itertools import product
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 
 from vitsplice.errors import PictureError
-from vitsplice.evaluation.cases import EXAMPLES, Account, Images, key
+from vitsplice.evaluation.cases import EXAMPLES, Account, Images, Measured, key, measured
 from vitsplice.evaluation.outputs import Method
-from vitsplice.pairs import Pair
+from vitsplice.pairs import Pair, write
 
 from .conftest import picture
 
@@ -59,3 +63,22 @@ def test_only_the_first_few_faults_are_kept():
     for number in range(100):
         account.note(f"p{number}", "no output")
     assert account.examples == [f"p{number}: no output" for number in range(EXAMPLES)]
+
+
+@pytest.mark.parametrize(("left_out", "structures"), [([], 2), ([0, 1], 1)])
+def test_images_of_measured_pairs_are_counted_once_each(tmp_path, left_out, structures):
+    made = [Pair(f"{s}{a}", Path(f"{s}.png"), Path(f"./{a}.png")) for s, a in product("xy", "12")]
+    write(tmp_path / "pairs.csv", made)
+    keys = np.arange(1, 9, dtype=np.uint64).reshape(2, 4)
+    keys[:, left_out] = 0
+    keys[1, 2] = 0  # the other method has it
+    found = measured(tmp_path / "pairs.csv", keys)
+    assert found == Measured(4 - len(left_out), structures, 2)
+    assert found.share
+
+
+def test_pairs_of_images_of_their_own_share_none(tmp_path):
+    write(tmp_path / "pairs.jsonl", [Pair(s, Path(f"{s}.png"), Path(f"{s}.jpg")) for s in "abc"])
+    for keys, number in ((np.ones((1, 3), np.uint64), 3), (np.zeros((1, 3), np.uint64), 0)):
+        assert measured(tmp_path / "pairs.jsonl", keys) == Measured(number, number, number)
+    assert not Measured(3, 3, 3).share

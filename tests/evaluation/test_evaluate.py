@@ -7,7 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from vitsplice.contracts import Metric, MetricSpec
 from vitsplice.errors import ConfigError, UnknownName, UserError
 from vitsplice.evaluation.evaluate import chosen_pairs, evaluate
 from vitsplice.evaluation.outputs import Method
@@ -53,6 +55,7 @@ def test_every_output_has_its_figures_in_the_order_of_the_pairs(evaluated, metho
     assert tested.difference.mean == pytest.approx(np.mean(values["one"]) - np.mean(values["two"]))
     plain = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert plain == json.loads(json.dumps(found.plain()))
+    assert plain["measured"] == {"pairs": 5, "structures": 5, "appearances": 5}
     assert plain["metrics"]["off-structure"]["facts"] == {"sizes": [1, 2]}
 
 
@@ -146,6 +149,42 @@ def test_a_metric_that_fails_loses_only_its_own_figures(evaluated, method, tmp_p
     assert "choosy: none for 2 of one; RuntimeError: not this one" in (tmp_path / "out" / "summary.md").read_text()
 
 
+def test_what_failed_is_measured_again_and_nothing_else_is(evaluated, method, quick_metrics, tmp_path, monkeypatch):
+    full, seen = True, {"scarce": [], "scarce-set": [], "plenty": []}
+
+    def scarce(case):
+        seen["scarce"].append(case.id)
+        if full and case.id in ("p1", "p3"):
+            raise RuntimeError("out of memory")
+        return float("nan") if case.id == "p2" else 1.0
+
+    def scarce_set(cases):
+        seen["scarce-set"].append([case.id for case in cases])
+        if full:
+            raise RuntimeError("out of memory")
+        return 1.0
+
+    values = {"scarce": scarce, "scarce-set": scarce_set, "plenty": lambda case: seen["plenty"].append(case.id) or 2.0}
+    for name, value in values.items():
+        spec = MetricSpec(name, lambda _, value=value: Metric(value), "it", over="set" if "set" in name else "pair")
+        monkeypatch.setitem(quick_metrics, name, spec)
+
+    one, log = method("one", 10, ("p0", "p1", "p2", "p3")), tmp_path / "out" / "values.jsonl"
+    evaluated(one, metrics=tuple(values))
+    kept = log.read_bytes()
+    evaluated(one, metrics=tuple(values))
+    assert log.read_bytes() == kept  # what fails in the same way adds no line
+    assert seen["scarce"] == ["p0", "p1", "p2", "p3", "p1", "p3"]
+    full = False
+    for _ in range(2):
+        found = evaluated(one, metrics=tuple(values))
+        assert seen["scarce"] == ["p0", "p1", "p2", "p3", *["p1", "p3"] * 2]
+        assert seen["plenty"] == ["p0", "p1", "p2", "p3"]
+        assert len(seen["scarce-set"]) == 3
+        standings = [found.figures[name].standings["one"] for name in values]
+        assert [(one.mean.mean, one.without, one.why) for one in standings] == [(1, 1, ""), (1, 0, ""), (2, 0, "")]
+
+
 def test_a_figure_of_the_network_that_was_optimised_is_marked(evaluated, method, tmp_path):
     found = evaluated(
         method("one", 10), method("two", 20), method("three", 30),
@@ -170,6 +209,22 @@ def test_best_is_the_end_that_is_better(evaluated, method, tmp_path, images, fig
     assert found.best == ["same"]
     assert [found.standings[name].rank for name in ("same", "one")] == [1, 2]
     assert found.standings["same"].mean.mean == 0
+
+
+def test_who_has_only_the_easiest_pair_and_loses_it_is_not_the_best(evaluated, pairs, tmp_path):
+    light, dark = (Image.new("RGB", (20, 16), (level,) * 3) for level in (255, 0))
+    for number in range(5):  # p0 is easy, the others are not
+        made = Image.open(tmp_path / "in" / f"{number}s.png")
+        for name, share in (("all", 0.0 if number == 0 else 0.9), ("few", 0.1)):
+            if name == "all" or number == 0:
+                (tmp_path / name).mkdir(exist_ok=True)
+                Image.blend(made, dark if number % 2 else light, share).save(tmp_path / name / f"p{number}.png")
+    found = evaluated(*(Method(name, tmp_path / name) for name in ("few", "all")))
+    one = found.figures["off-structure"]
+    assert one.standings["few"].mean.mean < one.standings["all"].mean.mean  # over its own pair
+    assert [one.standings[name].shared for name in ("few", "all")] == [one.standings["few"].mean.mean, 0]
+    assert (one.best, one.standings["all"].rank, one.shared) == (["all"], 1, 1)
+    assert "means of off-structure, like-appearance are over other pairs" in (tmp_path / "out/summary.md").read_text()
 
 
 def test_a_method_is_added_and_figures_are_kept(evaluated, method, tmp_path):

@@ -3,6 +3,7 @@ import re
 import pytest
 
 from vitsplice.evaluation import gallery as galleries
+from vitsplice.evaluation.cases import Measured
 from vitsplice.evaluation.gallery import choose, ordinal
 from vitsplice.evaluation.statistics import Mean
 from vitsplice.evaluation.summary import Standing, Summary
@@ -54,13 +55,13 @@ def test_the_worst_of_all_come_before_the_second_worst_of_any():
     figures = {
         name: Shown(
             {
-                m: Standing(Mean(0.0, 0.0, 0.0, 1000, ""), 1.0, "no", 0, "", worst, best)
+                m: Standing(Mean(0.0, 0.0, 0.0, 1000, ""), 0.0, 1.0, "no", 0, "", worst, best)
                 for m, (worst, best) in of.items()
             }
         )
         for name, of in standings.items()
     }
-    summary = Summary(1000, {}, {}, figures, {}, {})
+    summary = Summary(1000, {}, {}, figures, {}, {}, Measured(1000, 1000, 1000))
     assert [*choose(summary, ["m"], 5)] == [0, 4, 2, 6, 1]
 
 

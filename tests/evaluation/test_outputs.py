@@ -1,21 +1,30 @@
 import json
 
 import pytest
+from PIL import Image
 
 from vitsplice.batch.plan import folder
 from vitsplice.errors import UserError
 from vitsplice.evaluation.outputs import Method, method
+from vitsplice.images.formats import FORMATS
+from vitsplice.pairs.folders import SUFFIXES
 
 
 @pytest.mark.parametrize(
-    "name", ["a.png", "a.jpg", "a.jpeg", "a.webp", "a/output.png", f"{folder('v', 'a')[2:]}/output.png"]
+    "name", [*(f"a{suffix}" for suffix in SUFFIXES), "a/output.png", f"{folder('v', 'a')[2:]}/output.png"]
 )
 def test_outputs_are_found_by_id(tmp_path, name):
     path = tmp_path / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("")
     assert Method("m", tmp_path).find("a") == path
+    assert [*Method("m", tmp_path).found("a")] == [path]
     assert Method("m", tmp_path).find("b") is None
+
+
+def test_every_format_that_can_be_read_may_be_an_output():
+    endings = Image.registered_extensions()
+    assert {endings[suffix] for suffix in SUFFIXES} == set(FORMATS)
 
 
 def test_the_one_variant_of_a_batch_is_meant(tmp_path):
@@ -26,7 +35,7 @@ def test_the_one_variant_of_a_batch_is_meant(tmp_path):
         method(f"mine={tmp_path}")
 
 
-@pytest.mark.parametrize("given", ["", "x", "=x", "a b=.", "x=", "x=nowhere", "é=."])
+@pytest.mark.parametrize("given", ["", "x", "=x", "a b=.", "x=", "x=nowhere", f"x={'n' * 300}", "é=."])
 def test_what_is_no_method_is_told(given):
     with pytest.raises(UserError, match=r"NAME=FOLDER|is no folder"):
         method(given)

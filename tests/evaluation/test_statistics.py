@@ -1,9 +1,20 @@
+from itertools import product
+from operator import mul
+
 import numpy as np
 import pytest
 import scipy.stats
 
 from vitsplice.evaluation import statistics
-from vitsplice.evaluation.statistics import extremes, holm, mean_ranks, mean_with_interval, paired, sign_flip
+from vitsplice.evaluation.statistics import (
+    extremes,
+    holm,
+    mean_ranks,
+    mean_with_interval,
+    paired,
+    shared_means,
+    sign_flip,
+)
 
 from ..conftest import noise
 
@@ -50,6 +61,14 @@ def test_the_interval_holds_the_true_mean_as_often_as_the_docs_say(n, least, mos
     assert least <= coverage(n, lambda rng, size: rng.normal(size=size), 0) <= most
 
 
+def test_of_pairs_that_share_images_it_does_so_as_seldom_as_the_docs_say():
+    def crossed(rng, size):  # every one of 10 structure images with every one of 10 appearance images
+        structure, appearance = np.divmod(np.arange(size), 10)
+        return rng.normal(size=10)[structure] + rng.normal(size=10)[appearance] + rng.normal(size=size)
+
+    assert 0.45 <= coverage(100, crossed, 0) <= 0.61
+
+
 def test_many_differences_are_tested_by_ranks():
     one, two = column(30, 1), column(30, 2)
     found = paired(one, two)
@@ -66,6 +85,16 @@ def test_few_differences_are_tested_by_all_changes_of_sign():
     assert sign_flip(differences) == pytest.approx(known.pvalue)
     assert paired(differences, np.zeros(5)).how == "sign flips"
     assert paired(np.arange(1.0, 4), np.zeros(3)).p == 0.25  # the least that three pairs can give
+
+
+def test_sums_that_only_rounding_tells_apart_are_equal():
+    rng = np.random.default_rng(0)
+    for turn in range(200):
+        tenths = rng.integers(-9, 10, rng.integers(2, 9))
+        if turn % 2:
+            tenths = np.append(tenths, -tenths.sum())  # a sum of exactly 0: nothing is nearer
+        sums = [abs(sum(map(mul, tenths.tolist(), signs))) for signs in product((1, -1), repeat=len(tenths))]
+        assert sign_flip(tenths / 10) == sum(one >= sums[0] for one in sums) / len(sums)
 
 
 def test_pairs_without_both_figures_do_not_count():
@@ -85,6 +114,12 @@ def test_ranks_are_over_the_pairs_that_all_have():
     assert mean_ranks(table, higher=False) == pytest.approx(known)
     assert mean_ranks(table, higher=True) == pytest.approx(4 - known)
     assert np.isnan(mean_ranks(np.array([[NAN], [1.0]]), higher=True)).all()
+
+
+def test_shared_means_are_over_the_pairs_that_all_have():
+    table = np.array([[1, 2, 9, 5.0], [2, 2, NAN, 4], [3, 1, 0, NAN]])
+    assert shared_means(table) == pytest.approx([1.5, 2, 2])
+    assert np.isnan(shared_means(np.array([[NAN], [1.0]]))).all()
 
 
 def test_extremes_are_the_ends_of_the_order():

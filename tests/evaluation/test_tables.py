@@ -1,10 +1,11 @@
 import math
+from dataclasses import replace
 
 import pytest
 
 from vitsplice.contracts import Metric, MetricSpec
 from vitsplice.evaluation import tables
-from vitsplice.evaluation.cases import Account
+from vitsplice.evaluation.cases import Account, Measured
 from vitsplice.evaluation.own import Network, Optimised
 from vitsplice.evaluation.statistics import Difference, Mean
 from vitsplice.evaluation.summary import Figures, Standing, Summary, Versus
@@ -14,14 +15,14 @@ from vitsplice.evaluation.summary import Figures, Standing, Summary, Versus
 def summary():
     spec = MetricSpec("a_b|c", lambda context: None, "what <it> is")
     standings = {
-        "one": Standing(Mean(0.123456, 0.1, 0.2, 3, "bootstrap"), 1.0, "network", 0, ""),
-        "two": Standing(Mean(math.nan, math.nan, math.nan, 0, ""), 2.0, "term", 2, "so"),
+        "one": Standing(Mean(0.123456, 0.1, 0.2, 3, "bootstrap"), 0.1, 1.0, "network", 0, ""),
+        "two": Standing(Mean(math.nan, math.nan, math.nan, 0, ""), math.nan, 2.0, "term", 2, "so"),
     }
     versus = Versus("one", "two", Difference(12_345, 0.5, 0.01, "Wilcoxon"), math.nan)
     figures = {"a_b|c": Figures(spec, Metric(float, facts={"size": 3}), standings, (versus,))}
     accounts = {"one": Account(3), "two": Account(1, 1, 1, ["p: *gone*"])}
     optimised = {"one": Optimised((Network("net"),)), "two": None}
-    return Summary(3, accounts, optimised, figures, {"one": 1.0, "two": math.nan}, {"lost": "why"})
+    return Summary(3, accounts, optimised, figures, {"one": 1.0, "two": math.nan}, {"lost": "why"}, Measured(3, 3, 3))
 
 
 def test_a_cell_is_a_mean_with_its_interval_and_marks(summary):
@@ -38,10 +39,25 @@ def test_all_that_is_missing_is_told(summary):
 
 
 def test_what_to_beware_of_is_told(summary):
-    flattered, unknown, few = tables.warnings(summary)
+    flattered, unknown, apart, few = tables.warnings(summary)
     assert flattered.startswith("one was made with net")
     assert unknown.startswith("what two optimised is not known")
+    assert apart.startswith("means of a_b|c are over other pairs from method to method")
     assert few.startswith("3 pairs are few")
+
+
+def test_means_over_the_same_pairs_need_no_warning(summary):
+    one = summary.figures["a_b|c"]
+    alike = replace(one, standings={"one": one.standings["one"], "two": one.standings["one"]}, shared=3)
+    assert not [
+        line for line in tables.warnings(replace(summary, figures={"a_b|c": alike})) if "other pairs from" in line
+    ]
+
+
+def test_images_that_pairs_share_are_warned_of(summary):
+    told = list(tables.warnings(replace(summary, measured=Measured(300, 100, 300))))
+    assert told[3].startswith("the 300 pairs have 100 structure and 300 appearance images between them")
+    assert "not independent" in told[3]
 
 
 def test_markdown_keeps_words_as_they_are(summary):

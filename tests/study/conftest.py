@@ -6,8 +6,8 @@ import random
 import pytest
 from PIL import Image
 
+from vitsplice.evaluation.outputs import Method
 from vitsplice.pairs import Pair, write
-from vitsplice.study.trials import Method
 
 
 @pytest.fixture(scope="session")

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from vitsplice.errors import OutputExists, PictureError, UserError
+from vitsplice.evaluation.outputs import Method
 from vitsplice.study import page, pictures
 from vitsplice.study.make import Settings, make
-from vitsplice.study.trials import Method
 
 
 @pytest.fixture(scope="module")

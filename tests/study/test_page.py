@@ -298,6 +298,32 @@ def test_who_stops_hands_over_what_there_is_sees_no_method_and_may_go_on(visit, 
     assert position(visited) == "1 of 14"
 
 
+def test_the_time_of_a_choice_that_one_rater_took_back_is_not_the_next_rater_s(visit, tmp_path):
+    visited = visit(rater="slow")
+    visited.clock.install()
+    visited.click("text=Begin")
+    look_for(visited, 60_000)
+    visited.keyboard.press("j")
+    visited.wait_for_selector("#undo:enabled")
+    visited.click("#undo")
+    visited.wait_for_selector("#undo:disabled")
+    visited.click("#stop")
+    visited.click("#another")
+    begin(visited, "quick")
+    look_for(visited, 1000)
+    visited.keyboard.press("j")
+    visited.wait_for_selector("#undo:enabled")
+    visited.click("#stop")
+    (result,) = read([handed_over(visited, tmp_path)])
+    assert result.rater == "quick"
+    assert result.trials[0].milliseconds < 30_000
+
+
+def look_for(visited, milliseconds):
+    visited.wait_for_selector("#trial:not(.waiting)")
+    visited.clock.run_for(milliseconds)
+
+
 def test_without_storage_it_works_and_says_so(visit, study):
     visited = visit(rater="private", script=REFUSED.format("local") + REFUSED.format("session"))
     visited.click("text=Begin")

@@ -3,16 +3,18 @@ from pathlib import Path
 
 import pytest
 
-from vitsplice.errors import ConfigError, UserError
+from vitsplice.batch.plan import BATCH, folder
+from vitsplice.errors import ConfigError, PictureError, UserError
+from vitsplice.evaluation.outputs import Method, method
 from vitsplice.pairs import Pair
-from vitsplice.study.trials import Method, checks, method, outputs, trials_a_rater
+from vitsplice.study.trials import checks, outputs, trials_a_rater
 
 PAIRS = [Pair(name, Path("s"), Path("a")) for name in ("cow", "bear")]
 
 
 @pytest.fixture
 def folders(tmp_path):
-    for name in ("one/cow.png", "one/bear.jpg", "two/cow/output.png", "two/bear.jpeg"):
+    for name in ("one/cow.png", "one/bear.jpg", "two/cow/output.png", "two/bear.webp"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     return [Method(name, tmp_path / name) for name in ("one", "two")]
@@ -24,15 +26,15 @@ def test_outputs_are_found_in_every_form(folders, tmp_path):
         ("cow", "one"): "one/cow.png",
         ("bear", "one"): "one/bear.jpg",
         ("cow", "two"): "two/cow/output.png",
-        ("bear", "two"): "two/bear.jpeg",
+        ("bear", "two"): "two/bear.webp",
     }
 
 
 def test_what_is_missing_or_twice_is_named(folders, tmp_path):
     (tmp_path / "two/bear.png").touch()
-    with pytest.raises(UserError, match=r"two has more than one output for bear.*bear\.png and .*bear\.jpeg"):
+    with pytest.raises(UserError, match=r"two has more than one output for bear.*bear\.png and .*bear\.webp"):
         outputs(folders, PAIRS)
-    for name in ("bear.png", "bear.jpeg"):
+    for name in ("bear.png", "bear.webp"):
         (tmp_path / "two" / name).unlink()
     with pytest.raises(UserError, match="two has no output for 1 of 2 pairs: bear"):
         outputs(folders, PAIRS)
@@ -43,14 +45,19 @@ def test_what_is_missing_or_twice_is_named(folders, tmp_path):
             outputs(wrong, PAIRS)
 
 
-def test_a_method_is_a_name_and_a_folder(tmp_path):
-    assert method(f"ours={tmp_path}") == Method("ours", tmp_path)
-    assert method(f" a b ={tmp_path}").name == "a b"
-    for text in ("ours", "=x", "ours=", "a\x1b=x", f"{'a' * 61}=x"):
-        with pytest.raises(ConfigError, match="--method"):
-            method(text)
-    with pytest.raises(UserError, match="no folder"):
-        method(f"ours={tmp_path}/none")
+def test_the_runs_of_a_batch_are_outputs_but_not_unfinished_ones(folders, tmp_path):
+    runs = {pair.id: tmp_path / "batch" / folder("quick", pair.id) for pair in PAIRS}
+    for run in runs.values():
+        run.mkdir(parents=True)
+        (run / "output.png").touch()
+    (tmp_path / "batch" / BATCH).write_text('{"variants": {"quick": {}}}')
+    methods = [folders[0], method(f"mine={tmp_path / 'batch'}")]
+    found = outputs(methods, PAIRS)
+    assert {pair: found[pair, "mine"] for pair in runs} == {pair: run / "output.png" for pair, run in runs.items()}
+    (runs["bear"] / "run.yaml").touch()
+    (runs["bear"] / "run.json").write_text('{"backbone": {"name": "b", "sha256": ""}, "finished": false}')
+    with pytest.raises(PictureError, match="not finished"):
+        outputs(methods, PAIRS)
 
 
 def test_trials_a_rater():

@@ -46,10 +46,6 @@ def counting(context):
     return Metric(lambda case: calls.append(1) or distance(case) * len(calls))
 
 
-def overwrites(context):
-    return Metric(lambda case: float(case.output.mul_(0.5).mean()))
-
-
 def upside_down(context):
     return Metric(lambda case: -distance(case))
 
@@ -62,7 +58,6 @@ BROKEN = {
     needs_masks: "no_figure",
     random: "same_again",
     counting: "same_again",
-    overwrites: "left_alone",
     upside_down: "nothing_is_better",
 }
 
@@ -76,6 +71,16 @@ def verdicts(build, outcome, only="", **facts):
 @pytest.mark.parametrize("build", BROKEN, ids=lambda build: build.__name__)
 def test_a_wrong_metric_is_caught_and_named(build):
     assert verdicts(build, "broken", BROKEN[build])
+
+
+@pytest.mark.parametrize("name", ["structure", "appearance", "output", "structure_mask", "appearance_mask"])
+def test_one_that_writes_into_what_it_is_shown_is_caught(name):
+    def value(case):
+        getattr(case, name).mul_(0.5)
+        return distance(case)
+
+    found = verdicts(lambda context: Metric(value), "broken", "left_alone")
+    assert list(found.values()) == [f"it writes into the {name}"]
 
 
 def test_wrong_facts_are_caught():

@@ -74,12 +74,17 @@ class Batch:
 
 
 def folder(variant: str, pair: str) -> str:
-    """Where a run lies below the folder of its batch: ``VARIANT/SHARD/ID``.
+    """Where a run lies below the folder of its batch: ``VARIANT/SHARD/ID``."""
+    return f"{variant}/{place(pair)}"
+
+
+def place(pair: str) -> str:
+    """Where the run of a pair lies below the folder of its variant: ``SHARD/ID``.
 
     The shard is the first three digits of the SHA-256 of the id, so that of a million pairs no folder has more than
     4,096 others in it, and a pair's place depends on nothing but its id.
     """
-    return f"{variant}/{hashlib.sha256(pair.encode()).hexdigest()[:3]}/{pair}"
+    return f"{hashlib.sha256(pair.encode()).hexdigest()[:3]}/{pair}"
 
 
 def parts(job: str) -> tuple[str, str]:

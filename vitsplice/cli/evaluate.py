@@ -16,7 +16,7 @@ def evaluate(
         list[str],
         typer.Argument(
             metavar="NAME=FOLDER...",
-            help="A method and the folder of its outputs: FOLDER/ID.png (.jpg, .jpeg, .webp), run folders "
+            help="A method and the folder of its outputs: FOLDER/ID.png (or .jpg, .webp, .tif ...), run folders "
             "FOLDER/ID, or a folder of `vitsplice batch`.",
         ),
     ],

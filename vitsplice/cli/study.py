@@ -19,7 +19,11 @@ def make(
     out: Annotated[Path, typer.Option("--out", "-o", help="The page, such as study.html.")],
     method: Annotated[
         list[str],
-        typer.Option(metavar="NAME=FOLDER", help="Outputs: FOLDER/ID.png, .jpg or FOLDER/ID/output.png. Two or more."),
+        typer.Option(
+            metavar="NAME=FOLDER",
+            help="A method and the folder of its outputs: FOLDER/ID.png (or .jpg, .webp, .tif ...), run folders "
+            "FOLDER/ID, or a folder of `vitsplice batch`. Two or more.",
+        ),
     ],
     question: Annotated[str | None, typer.Option(help="Asked of every two outputs.")] = None,
     title: Annotated[str | None, typer.Option(help="Of the page; raters see it.")] = None,
@@ -34,10 +38,10 @@ def make(
     from rich.console import Console
     from rich.progress import Progress
 
+    from vitsplice.evaluation.outputs import method as parsed
     from vitsplice.study import page
     from vitsplice.study.make import QUESTION, TITLE, Settings
     from vitsplice.study.make import make as made
-    from vitsplice.study.trials import method as parsed
     from vitsplice.text import one_line
 
     target = page.check(out, force=force)

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,7 +14,8 @@ from vitsplice.contracts import Case
 from vitsplice.errors import PictureError
 from vitsplice.evaluation.outputs import Method
 from vitsplice.images import read
-from vitsplice.log import key_of
+from vitsplice.log import Keys, key_of
+from vitsplice.pairs import read as read_pairs
 from vitsplice.pairs.manifest import Pair
 from vitsplice.text import printable
 
@@ -73,6 +75,33 @@ class Images:
         if pictures[name].shape != pictures[image].shape:
             raise PictureError(f"{printable(str(getattr(self._pair, name)))} is not as large as its picture")
         pictures[name] = (pictures[name].mean(1, keepdim=True) > 0.5).float()
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The pairs of which some method is measured.
+
+    Args:
+        pairs: how many.
+        structures, appearances: how many different structure and appearance images they have, by path.
+    """
+
+    pairs: int
+    structures: int
+    appearances: int
+
+    @property
+    def share(self) -> bool:
+        """Whether pairs share an image, and so are not independent."""
+        return min(self.structures, self.appearances) < self.pairs
+
+
+def measured(manifest: Path, keys: Keys) -> Measured:
+    """Count them, of the keys of each case ``(methods, pairs)``, 0 where there is none."""
+    pairs = (pair for pair, there in zip(read_pairs(manifest, unique=False), keys.T, strict=True) if there.any())
+    images = (tuple(key_of(os.path.abspath(path)) for path in (pair.structure, pair.appearance)) for pair in pairs)
+    names = np.fromiter(images, np.dtype((np.uint64, 2)))
+    return Measured(len(names), *(len(np.unique(role)) for role in names.T))
 
 
 def key(pair: Pair, method: Method, output: Path) -> int:

@@ -128,7 +128,7 @@ def _measure(
     total: int,
     watch: Watch,
 ) -> tuple[Keys, dict[str, Account]] | None:
-    """Figures of every output that has none yet, pair by pair, into the log; None if it was stopped.
+    """Figures of every output that has none yet, or of which some failed, pair by pair; None if it was stopped.
 
     Returns:
         The key of each case ``(methods, pairs)``, 0 where there is none, and an account of each method.
@@ -160,19 +160,27 @@ def _measure_one(
         return 0
     try:
         name = key(pair, method, output)
-        if name not in log:
-            optimised = of_run(output)
-            figures, why = figures_of(images.case(output), metrics)
-            record = {"method": method.name, "id": pair.id, "figures": figures}
-            record |= {"why": why} if why else {}
-            record |= {"optimised": asdict(optimised)} if optimised else {}
-            log.add(name, record)
+        new = name not in log
+        before = _record(pair, method, output) if new else log[name]
+        again = metrics if new else [one for one in metrics if one[0].name in before.get("why", {})]
+        if new or again:
+            figures, why = figures_of(images.case(output), again)
+            after = before | {"figures": before["figures"] | figures, "why": why}
+            if new or after != before:
+                log.add(name, after)
     except PictureError as error:
         account.broken += 1
         account.note(pair.id, one_line(str(error)))
         return 0
     account.measured += 1
     return name
+
+
+def _record(pair: Pair, method: Method, output: Path) -> dict[str, Any]:
+    """What is kept of a case, as yet without figures. Raises PictureError if its run was not finished."""
+    optimised = of_run(output)
+    told: dict[str, Any] = {"method": method.name, "id": pair.id, "figures": {}}
+    return told | ({"optimised": asdict(optimised)} if optimised else {})
 
 
 @torch.no_grad()
@@ -208,7 +216,7 @@ def _measure_sets(
             done += 1
             chosen = chosen_pairs(plan.pairs, keys[row], spec.most)
             name = key_of(spec.name, method.name, *(number for _, number in chosen))
-            if name not in log:
+            if name not in log or log[name]["why"]:
                 cases = _cases(method, [pair for pair, _ in chosen], device, watch)
                 figures, why = figures_of(cases, [(spec, metric)])
                 if watch.stopped():

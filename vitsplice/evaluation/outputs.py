@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vitsplice.batch.plan import BATCH, place
 from vitsplice.errors import UserError
+from vitsplice.pairs.folders import SUFFIXES
+from vitsplice.report.artifacts import OUTPUT
 from vitsplice.text import printable
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
-OUTPUT, RUN, BATCH = "output.png", "run.json", "batch.json"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,39}")
 
 LAYOUT = f"FOLDER/ID{{{','.join(SUFFIXES)}}}, FOLDER/ID/{OUTPUT}, or a folder of `vitsplice batch`"
@@ -29,10 +30,13 @@ class Method:
 
     def find(self, pair: str) -> Path | None:
         """The output for a pair's id, or None if there is none."""
-        shard = hashlib.sha256(pair.encode()).hexdigest()[:3]  # of `vitsplice batch`
+        return next(self.found(pair), None)
+
+    def found(self, pair: str) -> Iterator[Path]:
+        """All outputs for a pair's id; there should be one."""
         places = [self.folder / f"{pair}{suffix}" for suffix in SUFFIXES]
-        places += [self.folder / pair / OUTPUT, self.folder / shard / pair / OUTPUT]
-        return next((place for place in places if place.is_file()), None)
+        places += [self.folder / run / OUTPUT for run in (pair, place(pair))]
+        return (path for path in places if os.path.isfile(path))
 
 
 def method(given: str) -> Method:
@@ -48,9 +52,9 @@ def method(given: str) -> Method:
             f"'{shown}' is no method; give NAME=FOLDER, the name of letters, digits and . _ + - (at most 40)"
         )
     path = Path(folder)
-    if not path.is_dir():
+    if not os.path.isdir(path):
         raise UserError(f"method {name}: {printable(folder)} is no folder; its outputs are looked for in {LAYOUT}")
-    if (path / BATCH).is_file():
+    if os.path.isfile(path / BATCH):
         variants = sorted(_read(path / BATCH).get("variants", {}))
         if len(variants) != 1:
             some = ", ".join(map(printable, variants[:8])) or "none"

@@ -12,13 +12,10 @@ from typing import Any, Literal
 from vitsplice import config
 from vitsplice.contracts import Metric
 from vitsplice.errors import ConfigError, PictureError
-from vitsplice.evaluation.outputs import OUTPUT, RUN
 from vitsplice.evaluation.plan import Plan
 from vitsplice.log import Keys, Log
-from vitsplice.report.artifacts import used
+from vitsplice.report.artifacts import FACTS, OUTPUT, SETTINGS, used
 from vitsplice.text import printable
-
-SETTINGS = "run.yaml"
 
 Own = Literal["network", "term", "no", "not known"]
 """Whether a figure looks with a network that the method optimised, or the method had a loss term like the figure."""
@@ -53,7 +50,7 @@ def of_run(output: Path) -> Optimised | None:
     if output.name != OUTPUT:
         return None
     try:
-        facts = json.loads((output.parent / RUN).read_text(encoding="utf-8"))
+        facts = json.loads((output.parent / FACTS).read_text(encoding="utf-8"))
         network = Network(str(facts["backbone"]["name"]), str(facts["backbone"]["sha256"] or ""))
         finished = facts.get("finished")
         settings = (output.parent / SETTINGS).read_text(encoding="utf-8")

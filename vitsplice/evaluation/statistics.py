@@ -102,14 +102,26 @@ def paired(one: Column, two: Column) -> Difference:
 def sign_flip(differences: Column) -> float:
     """The part of all changes of sign whose mean is at least as far from 0, two-sided, exact."""
     signs = np.array(list(product((1.0, -1.0), repeat=len(differences))))
-    means = np.abs(signs @ differences)
-    return float((means >= means[0] * (1 - 1e-12)).mean())
+    sums = np.abs(signs @ differences)
+    rounding = 1e-12 * np.abs(differences).sum()  # of sums that are equal but for it, also of those near 0
+    return float((sums >= sums[0] - rounding).mean())
 
 
 def holm(values: Sequence[float]) -> list[float]:
     """P-values of one family, adjusted (Holm 1979); NaN stays and does not count."""
     adjusted = iter(study.holm([p for p in values if np.isfinite(p)]))
     return [next(adjusted) if np.isfinite(p) else p for p in values]
+
+
+def shared(table: Column) -> Column:
+    """The columns of the pairs that all methods have, of a table ``(methods, pairs)``."""
+    return table[:, np.isfinite(table).all(0)]
+
+
+def shared_means(table: Column) -> Column:
+    """The mean of each method over the pairs that all have, ``(methods,)``; NaN if there is none."""
+    whole = shared(table)
+    return np.asarray(whole.mean(1)) if whole.shape[1] else np.full(len(table), np.nan)
 
 
 def mean_ranks(table: Column, *, higher: bool) -> Column:
@@ -122,7 +134,7 @@ def mean_ranks(table: Column, *, higher: bool) -> Column:
     Returns:
         ``(methods,)``; NaN if no pair has values of all.
     """
-    whole = table[:, np.isfinite(table).all(0)]
+    whole = shared(table)
     if not whole.shape[1]:
         return np.full(len(table), np.nan)
     ranks: Column = scipy.stats.rankdata(-whole if higher else whole, axis=0)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from vitsplice.contracts import Metric, MetricSpec
-from vitsplice.evaluation.cases import Account
+from vitsplice.evaluation.cases import Account, Measured, measured
 from vitsplice.evaluation.outputs import Method
 from vitsplice.evaluation.own import Optimised, Own, optimised_by
 from vitsplice.evaluation.own import own as own_of
@@ -25,6 +25,8 @@ from vitsplice.evaluation.statistics import (
     mean_ranks,
     mean_with_interval,
     paired,
+    shared,
+    shared_means,
 )
 from vitsplice.log import Keys, Log
 
@@ -37,7 +39,8 @@ class Standing:
     """A method by one figure.
 
     Args:
-        mean: with its interval; of a set, the figure itself without one, and of how many cases.
+        mean: of the method's own pairs, with its interval; of a set, the figure without one, and of how many cases.
+        shared: the mean over the pairs that all methods have, NaN if there is none; of a set, the figure.
         rank: the mean over the pairs that all methods have; of a set, by the figure.
         own: whether the figure flatters the method.
         without: measured outputs that have no such figure.
@@ -46,6 +49,7 @@ class Standing:
     """
 
     mean: Mean
+    shared: float
     rank: float
     own: Own
     without: int
@@ -66,17 +70,18 @@ class Versus:
 
 @dataclass(frozen=True)
 class Figures:
-    """One figure of all methods."""
+    """One figure of all methods; ``shared`` is the number of pairs that all have, if it is over pairs."""
 
     spec: MetricSpec
     metric: Metric
     standings: Mapping[str, Standing]
     tests: tuple[Versus, ...]
+    shared: int = 0
 
     @property
     def best(self) -> list[str]:
-        """The methods whose mean is best; none where there is only one method."""
-        means = {name: one.mean.mean for name, one in self.standings.items() if math.isfinite(one.mean.mean)}
+        """The methods whose mean over the pairs that all have is best; none where there is only one method."""
+        means = {name: one.shared for name, one in self.standings.items() if math.isfinite(one.shared)}
         if len(self.standings) < 2 or not means:
             return []
         top = (max if self.spec.better == "higher" else min)(means.values())
@@ -94,6 +99,7 @@ class Summary:
         figures: by metric.
         ranks: method -> mean of its rank over the figures that flatter no method; NaN if there are none.
         left_out: metric -> why.
+        measured: how many pairs and images the figures are of.
     """
 
     pairs: int
@@ -102,12 +108,14 @@ class Summary:
     figures: Mapping[str, Figures]
     ranks: Mapping[str, float]
     left_out: Mapping[str, str]
+    measured: Measured
 
     def plain(self) -> dict[str, Any]:
         """As data for JSON; what there is not is None."""
         found: dict[str, Any] = _plain(
             {
                 "pairs": self.pairs,
+                "measured": asdict(self.measured),
                 "methods": {
                     name: {
                         **asdict(account),
@@ -151,7 +159,8 @@ def summarise(
             figures[spec.name] = _of_pairs(spec, metric, plan.methods, table, keys != 0, why, own)
         else:
             figures[spec.name] = _of_sets(spec, metric, {name: sets[spec.name, name] for name in names}, own)
-    return Summary(keys.shape[1], accounts, optimised, figures, _ranks(figures, names), built.left_out)
+    ranks = _ranks(figures, names)
+    return Summary(keys.shape[1], accounts, optimised, figures, ranks, built.left_out, measured(plan.pairs, keys))
 
 
 def _ranks(figures: Mapping[str, Figures], names: list[str]) -> dict[str, float]:
@@ -186,13 +195,14 @@ def _of_pairs(
     own: Mapping[str, Own],
 ) -> Figures:
     ranks = mean_ranks(table, higher=spec.better == "higher") if len(methods) > 1 else np.full(1, np.nan)
+    means = shared_means(table)
     standings = {}
     for row, method in enumerate(methods):
         mean = mean_with_interval(table[row])
         without = int(there[row].sum()) - mean.n
         worst, best = extremes(table[row], SHOWN, higher=spec.better == "higher")
         standings[method.name] = Standing(
-            mean, float(ranks[row]), own[method.name], without, why.get(row, ""), worst, best
+            mean, float(means[row]), float(ranks[row]), own[method.name], without, why.get(row, ""), worst, best
         )
     both = list(combinations(range(len(methods)), 2))
     differences = [paired(table[one], table[two]) for one, two in both]
@@ -201,7 +211,7 @@ def _of_pairs(
         Versus(methods[one].name, methods[two].name, difference, p)
         for (one, two), difference, p in zip(both, differences, adjusted, strict=True)
     )
-    return Figures(spec, metric, standings, tests)
+    return Figures(spec, metric, standings, tests, shared(table).shape[1])
 
 
 def _of_sets(
@@ -213,7 +223,7 @@ def _of_sets(
     standings = {
         name: Standing(
             Mean(value, math.nan, math.nan, found[name]["cases"], ""),
-            float(rank), own[name], int(math.isnan(value)), found[name]["why"],
+            value, float(rank), own[name], int(math.isnan(value)), found[name]["why"],
         )
         for (name, value), rank in zip(values.items(), ranks, strict=True)
     }  # fmt: skip
@@ -231,7 +241,8 @@ def _figures(one: Figures) -> dict[str, Any]:
         "facts": dict(metric.facts),
         "best": one.best,
         "methods": {
-            name: asdict(s.mean) | {"rank": s.rank, "own": s.own, "without": s.without, "why": s.why}
+            name: asdict(s.mean)
+            | {"shared_mean": s.shared, "rank": s.rank, "own": s.own, "without": s.without, "why": s.why}
             for name, s in one.standings.items()
         },
         "tests": [

@@ -12,9 +12,9 @@ from vitsplice.evaluation.summary import Figures, Summary
 BEST = "*"
 MARKS = {"network": "†", "term": "‡", "not known": "?", "no": ""}
 LEGEND = (
-    f"mean [95 % interval]; {BEST} best mean; {MARKS['network']} flattered: the method looked with this figure's "
-    f"network; {MARKS['term']} flattered: it had a loss term like this figure; {MARKS['not known']} what it optimised "
-    "is not known; mean rank: over the figures that flatter no method"
+    f"mean [95 % interval]; {BEST} best mean of the pairs that all have; {MARKS['network']} flattered: the method "
+    f"looked with this figure's network; {MARKS['term']} flattered: it had a loss term like this figure; "
+    f"{MARKS['not known']} what it optimised is not known; mean rank: over the figures that flatter no method"
 )
 
 FEW = 10
@@ -67,11 +67,26 @@ def warnings(summary: Summary) -> Iterator[str]:
             f"what {', '.join(unknown)} optimised is not known, so it may be flattered; say it with "
             "--optimised METHOD=BACKBONE, or =none"
         )
+    if apart := [name for name, one in summary.figures.items() if _apart(one)]:
+        yield (
+            f"means of {', '.join(apart)} are over other pairs from method to method, so they cannot be compared; "
+            f"{BEST}, ranks and tests are over pairs that all, or both, have"
+        )
+    if (found := summary.measured).share:
+        yield (
+            f"the {found.pairs} pairs have {found.structures} structure and {found.appearances} appearance images "
+            "between them: pairs that share an image are not independent, so intervals are too narrow and p too small"
+        )
     if summary.pairs < FEW:
         yield (
             f"{summary.pairs} {'pair is' if summary.pairs == 1 else 'pairs are'} few: over fewer than {FEW} the "
             "intervals are much too narrow, and differences say little of other pairs"
         )
+
+
+def _apart(one: Figures) -> bool:
+    """Whether a method has pairs that another has not."""
+    return one.spec.over == "pair" and any(standing.mean.n > one.shared for standing in one.standings.values())
 
 
 def notes(summary: Summary) -> Iterator[str]:

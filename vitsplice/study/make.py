@@ -11,9 +11,10 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from vitsplice.evaluation.outputs import Method
 from vitsplice.pairs import Pair, read
 from vitsplice.study.pictures import Album
-from vitsplice.study.trials import Method, checks, outputs, trials_a_rater
+from vitsplice.study.trials import checks, outputs, trials_a_rater
 
 SCHEMA = 1
 """Of the key of a study and of its results; another one too if the page chooses other trials for the same rater."""

@@ -9,22 +9,14 @@ from math import comb
 from pathlib import Path
 
 from vitsplice.errors import ConfigError, UserError
+from vitsplice.evaluation.outputs import LAYOUT, Method
+from vitsplice.evaluation.own import of_run
 from vitsplice.pairs import Pair
 
-ENDINGS = ("png", "jpg", "jpeg")
-LONGEST_NAME = 60
 SHOWN_IN_ERRORS = 5
 
 DEFAULT_TRIALS = 40
 """A rater, where there are as many: some five minutes."""
-
-
-@dataclass(frozen=True)
-class Method:
-    """What is compared: a name, and the folder that holds its output pictures."""
-
-    name: str
-    folder: Path
 
 
 @dataclass(frozen=True)
@@ -42,37 +34,20 @@ class Check:
     other: str
 
 
-def method(text: str) -> Method:
-    """A method out of ``NAME=FOLDER``.
-
-    Raises:
-        ConfigError: if it is not of that form, or the name is not printable or is too long.
-        UserError: if there is no such folder.
-    """
-    name, equals, folder = text.partition("=")
-    name = name.strip()
-    if not equals or not name or not folder:
-        raise ConfigError(f"--method {text!r}: write it as NAME=FOLDER, such as ours=out/ours")
-    if not name.isprintable() or len(name) > LONGEST_NAME:
-        raise ConfigError(f"--method {text!r}: a name is printable and has at most {LONGEST_NAME} characters")
-    if not Path(folder).is_dir():
-        raise UserError(f"--method {name}: there is no folder {folder}")
-    return Method(name, Path(folder))
-
-
 def outputs(methods: Sequence[Method], pairs: Sequence[Pair]) -> dict[tuple[str, str], Path]:
-    """Paths by (pair id, method name): ``FOLDER/ID.png``, ``.jpg``, ``.jpeg`` or ``FOLDER/ID/output.png``.
+    """Paths by (pair id, method name), of files that lie as for an evaluation.
 
     Raises:
         ConfigError: if there are fewer than two methods, or two of one name.
         UserError: naming the pairs for which a method has no output, or more than one.
+        PictureError: if an output is of a run that was not finished.
     """
     names = [method.name for method in methods]
     if len(names) < 2 or len(set(names)) < len(names):
         raise ConfigError(f"a study compares two or more methods of different names, not {', '.join(names) or 'none'}")
     if not pairs:
         raise UserError("the manifest holds no pairs")
-    found = {(pair.id, method.name): _candidates(method.folder, pair.id) for method in methods for pair in pairs}
+    found = {(pair.id, method.name): [*method.found(pair.id)] for method in methods for pair in pairs}
     for name in names:
         if twice := [pair for pair in pairs if len(found[pair.id, name]) > 1]:
             both = " and ".join(map(str, found[twice[0].id, name]))
@@ -81,14 +56,11 @@ def outputs(methods: Sequence[Method], pairs: Sequence[Pair]) -> dict[tuple[str,
             shown = ", ".join(missing[:SHOWN_IN_ERRORS]) + (", ..." if len(missing) > SHOWN_IN_ERRORS else "")
             raise UserError(
                 f"method {name} has no output for {len(missing)} of {len(pairs)} pairs: {shown}; a study needs "
-                "FOLDER/ID.png, .jpg or FOLDER/ID/output.png of every method for every pair of the manifest"
+                f"one of every method for every pair of the manifest, in {LAYOUT}"
             )
-    return {key: paths[0] for key, paths in found.items()}
-
-
-def _candidates(folder: Path, pair: str) -> list[Path]:
-    paths = [*(folder / f"{pair}.{ending}" for ending in ENDINGS), folder / pair / "output.png"]
-    return [path for path in paths if path.is_file()]
+    for [path] in found.values():
+        of_run(path)
+    return {key: path for key, [path] in found.items()}
 
 
 def trials_a_rater(asked: int | None, pairs: int, methods: int) -> int:

@@ -21,6 +21,9 @@ from vitsplice.testing.tiny import tiny_vit
 STRUCTURE, APPEARANCE, OUTPUT = (64, 80), (72, 64), (50, 66)
 """Height and width of the pictures of a case: no two alike."""
 
+SHOWN = ("structure", "appearance", "output", "structure_mask", "appearance_mask")
+"""What a case shows a metric."""
+
 
 class MetricContract(Contract):
     """The checks of a metric; the backbone that a user may choose is a small random ViT.
@@ -79,12 +82,13 @@ class MetricContract(Contract):
         assert first == second, f"the same pictures have {first} and then {second}"
 
     def test_pictures_are_left_alone(self) -> None:
-        """It does not write into the pictures."""
+        """It does not write into the pictures and masks, which other metrics and methods are shown after it."""
         shown = list(self._shown(masks=True))
-        before = [one.output.clone() for one in shown]
+        before = [{name: getattr(one, name).clone() for name in SHOWN} for one in shown]
         self._value(self.build(), shown=shown)
-        kept = all(torch.equal(one.output, was) for one, was in zip(shown, before, strict=True))
-        assert kept, "it writes into the output"
+        for one, was in zip(shown, before, strict=True):
+            changed = [name for name in SHOWN if not torch.equal(getattr(one, name), was[name])]
+            assert not changed, f"it writes into the {changed[0]}"
 
     def test_nothing_is_better_than_the_picture_itself(self) -> None:
         """An output that is the image it is compared with is no worse than another."""

@@ -17,6 +17,8 @@ POOLED = FeatureRequest("pooled")
 FEWEST = 50
 """Of fewer cases the estimate is noise, and none is given."""
 
+ESTIMATOR = "unbiased, no output with its own appearance image"
+
 
 def kid(context: MetricContext) -> Metric:
     """Between the outputs and the appearance images of a set of cases; it raises for fewer than `FEWEST`."""
@@ -31,24 +33,23 @@ def kid(context: MetricContext) -> Metric:
             raise VitspliceError(f"{len(made)} outputs are too few; at least {FEWEST} are needed")
         return mmd2(torch.cat(made), torch.cat(wanted))
 
-    return Metric(value, (cnn.info,), facts(POOLED, SIZE, kernel="(x.y / D + 1)^3", estimator="unbiased"))
+    return Metric(value, (cnn.info,), facts(POOLED, SIZE, kernel="(x.y / D + 1)^3", estimator=ESTIMATOR))
 
 
 def mmd2(one: Tensor, two: Tensor) -> float:
-    """Unbiased estimate of the squared maximum mean discrepancy with the kernel ``(x.y / D + 1)^3``.
+    """Unbiased estimate of the squared maximum mean discrepancy of paired samples, with the kernel ``(x.y / D + 1)^3``.
+
+    Row i of one sample may depend on row i of the other, as an output does on its appearance image; so the two are
+    never compared, just as no row is with itself. Different rows are taken for independent.
 
     Args:
-        one, two: samples ``(M, D)`` and ``(N, D)``, at least two each. May be a little below 0.
+        one, two: samples ``(N, D)``, at least two each. The estimate may be a little below 0.
     """
     one, two = one.double(), two.double()
-    return float(_within(one) + _within(two) - 2 * _kernel(one, two).mean())
+    return _of_different_rows(one, one) + _of_different_rows(two, two) - 2 * _of_different_rows(one, two)
 
 
-def _kernel(one: Tensor, two: Tensor) -> Tensor:
-    return (one @ two.T / one.shape[1] + 1) ** 3
-
-
-def _within(sample: Tensor) -> Tensor:
-    """The mean of the kernel over all pairs of different samples."""
-    values, number = _kernel(sample, sample), len(sample)
-    return (values.sum() - values.diagonal().sum()) / (number * (number - 1))
+def _of_different_rows(one: Tensor, two: Tensor) -> float:
+    """The mean of the kernel over all i and j that differ."""
+    values, number = (one @ two.T / one.shape[1] + 1) ** 3, len(one)
+    return float(values.sum() - values.diagonal().sum()) / (number * (number - 1))

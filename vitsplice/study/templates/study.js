@@ -156,6 +156,7 @@
     state.began = kept?.began ?? new Date().toISOString();
     state.finished = kept?.finished ?? null;
     state.answers = kept?.answers ?? [];
+    state.carried = 0; // of a choice that another rater took back
     save();
     next();
   }
