@@ -33,7 +33,7 @@ def test_a_table_on_standard_output_and_files(vitsplice, pairs, tmp_path):
     assert "lab-patches" in done.stdout
     assert done.stdout.strip().endswith("out/gallery.html")
     assert "WARNING: what two optimised is not known" in done.stderr
-    assert "WARNING: 3 pairs are few" in done.stderr
+    assert "WARNING: few pairs are measured (2 of one, 3 of two)" in done.stderr
     assert "note: one: 2 of 3 pairs measured, 1 without output" in done.stderr
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "evaluate.json", "values.jsonl", "sets.jsonl", "values.csv", "summary.json", "summary.md", "gallery.html",

@@ -47,7 +47,7 @@ def test_every_output_has_its_figures_in_the_order_of_the_pairs(evaluated, metho
             pixels(tmp_path / row["method"] / f"p{number}.png"),
             pixels(tmp_path / "in" / f"{number}s.png"),
         )
-        assert float(row["off-structure"]) == float((output - structure).abs().mean())
+        assert float(row["off-structure"]) == pytest.approx(float((output - structure).abs().mean()), rel=1e-5)
         values.setdefault(row["method"], []).append(float(row["off-structure"]))
     standings = found.figures["off-structure"].standings
     assert standings["two"].mean.mean == pytest.approx(np.mean(values["two"]))
@@ -65,7 +65,9 @@ def test_the_sets_are_those_with_the_smallest_hashes_in_any_order(evaluated, met
     chosen = [pair.id for pair, _ in chosen_pairs(pairs, keys, 3)]
     assert len(set(chosen) - {"p1"}) == 3
     standing = found.figures["of-set"].standings["one"]
-    assert standing.mean.mean == pytest.approx(sum(float(pixels(tmp_path / "one" / f"{i}.png").mean()) for i in chosen))
+    assert standing.mean.mean == pytest.approx(
+        sum(float(pixels(tmp_path / "one" / f"{i}.png").mean()) for i in chosen), rel=1e-5
+    )
     assert standing.mean.n == 3
     from vitsplice.pairs import read as read_pairs
 
@@ -120,7 +122,7 @@ def test_only_outputs_that_are_others_are_measured_again(evaluated, method, quic
     evaluated(one)
     assert seen == ["p3"]
     assert float(rows(tmp_path)[3]["off-structure"]) == pytest.approx(
-        float((pixels(tmp_path / "one" / "p3.png") - pixels(tmp_path / "in" / "3s.png")).abs().mean())
+        float((pixels(tmp_path / "one" / "p3.png") - pixels(tmp_path / "in" / "3s.png")).abs().mean()), rel=1e-5
     )
     assert len(rows(tmp_path)) == 5
 
@@ -263,3 +265,22 @@ def test_progress_is_told(quick_metrics, pairs, method, tmp_path):
     assert [what for what in told if what[0].startswith("p")] == [(f"p{n}", n, 5) for n in range(5)]
     assert ("of-set of one", 0, 1) in told
     assert ("gallery", 4, 5) in told
+
+
+def test_noise_of_single_precision_decides_nothing(evaluated, method, quick_metrics, monkeypatch):
+    spec = quick_metrics["off-structure"]
+
+    def build(context):
+        noise = iter([0.0, 1e-8] * 5)
+        return replace(spec.build(context), value=lambda case: 0.2646 + next(noise))
+
+    monkeypatch.setitem(quick_metrics, "off-structure", replace(spec, build=build))
+    found = evaluated(method("one", 10), method("two", 20)).figures["off-structure"]
+    assert found.best == ["one", "two"]
+    assert {standing.rank for standing in found.standings.values()} == {1.5}
+    assert found.tests[0].difference.mean == 0
+
+
+def test_a_method_cannot_have_optimised_a_network_that_there_is_not(evaluated, method):
+    with pytest.raises(UserError, match="no backbone 'dino-vitb88'; did you mean"):
+        evaluated(method("one", 10), optimised={"one": "dino-vitb88"})

@@ -43,7 +43,7 @@ def test_what_to_beware_of_is_told(summary):
     assert flattered.startswith("one was made with net")
     assert unknown.startswith("what two optimised is not known")
     assert apart.startswith("means of a_b|c are over other pairs from method to method")
-    assert few.startswith("3 pairs are few")
+    assert few.startswith("few pairs are measured (3 of one, 1 of two)")
 
 
 def test_means_over_the_same_pairs_need_no_warning(summary):

@@ -12,7 +12,9 @@ STOPPING = b"\nstopping: runs keep where they stand; once more ends them at once
 
 
 def batch(
-    pairs: Annotated[Path, typer.Argument(help="List of pairs: .csv or .jsonl with id, structure, appearance.")],
+    pairs: Annotated[
+        Path, typer.Argument(metavar="PAIRS", help="List of pairs: .csv or .jsonl with id, structure, appearance.")
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for all runs; one that was begun is gone on with.")],
     preset: Annotated[
         list[str] | None, typer.Option(help="Name of a preset, or a YAML file; once for each. Default: quick.")

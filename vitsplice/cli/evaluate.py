@@ -88,10 +88,10 @@ def _show(summary: Summary) -> None:
     from vitsplice.text import one_line
 
     columns = [Column(name, no_wrap=place < 2) for place, name in enumerate(tables.head(summary))]
-    table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False, caption=tables.LEGEND)
+    table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
     for row in tables.rows(summary):
         table.add_row(*(Text(cell) for cell in row))
-    Console().print(table)
+    Console().print(table, Text(tables.LEGEND, style="italic"))
     for warning in tables.warnings(summary):
         typer.echo(f"WARNING: {one_line(warning)}", err=True)
     for note in tables.notes(summary):

@@ -109,11 +109,11 @@ def _show(summary: Summary) -> None:
     from vitsplice.text import one_line
 
     heads = [head for head in tables.head(summary) if head != tables.ALONE]
-    shown = Table(*heads, box=box.SIMPLE_HEAD, pad_edge=False, caption=tables.LEGEND)
+    shown = Table(*heads, box=box.SIMPLE_HEAD, pad_edge=False)
     for column, name in zip(shown.columns, heads, strict=True):
         column.overflow, column.min_width = "fold", len(name)
     for row in tables.rows(summary):
         shown.add_row(*(Text(cell) for cell, head in zip(row, tables.head(summary), strict=True) if head in heads))
-    Console().print(shown)
+    Console().print(shown, Text(tables.LEGEND, style="italic"))
     for note in tables.notes(summary):
         typer.echo(f"note: {one_line(note)}", err=True)

@@ -37,7 +37,7 @@ def build(
         ),
     ],
     appearance: Annotated[
-        Path | None, typer.Argument(metavar="[APPEARANCE]", help="A folder of appearance images, or one.")
+        Path | None, typer.Argument(metavar="APPEARANCE", help="A folder of appearance images, or one.")
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The manifest, .csv or .jsonl. It is needed.", metavar="FILE")
@@ -125,4 +125,8 @@ def _show(found: Checked) -> None:
     if found.findings:
         Console().print(table)
     counts = ", ".join(f"{number} {kind}" for kind, number in found.counts.items()) or "nothing found"
+    if "unlicensed" in found.counts:
+        typer.echo(
+            "`pairs build --licence` says whose the pictures are; `--ignore unlicensed` lets them pass", err=True
+        )
     typer.echo(f"{found.pairs} pairs of {found.pictures} pictures and {found.masks} masks: {counts}")

@@ -15,7 +15,7 @@ study = typer.Typer(help="Ask people which of two outputs they prefer, and analy
 
 @study.command()
 def make(
-    manifest: Annotated[Path, typer.Argument(help="Pairs, as CSV or JSON lines; a pair's source is its set.")],
+    manifest: Annotated[Path, typer.Argument(metavar="PAIRS", help="CSV or JSON lines; a pair's source is its set.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The page, such as study.html.")],
     method: Annotated[
         list[str],
@@ -31,7 +31,7 @@ def make(
     checks: Annotated[int, typer.Option(min=0, help="Trials a rater of which the right answer is known.")] = 3,
     size: Annotated[int, typer.Option(min=64, max=4096, help="Longer side of the pictures in the page, in px.")] = 512,
     min_view: Annotated[float, typer.Option(min=0, max=60, help="Seconds before a trial can be answered.")] = 0.0,
-    seed: Annotated[int, typer.Option(help="Of the checks, and of every rater's order with their id.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the checks, and of every rater's order with their id.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace a page that is there.")] = False,
 ) -> None:
     """Write one page that asks, of two methods at a time, whose output is better; it needs no network."""

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from vitsplice.api import settings_for
+from vitsplice.backbones.weights import ADVICE
 from vitsplice.contracts import Case, Metric, MetricContext, MetricSpec
 from vitsplice.engine.device import pick_device
 from vitsplice.errors import PictureError, UserError, VitspliceError
@@ -104,6 +105,8 @@ def build(plan: Plan, device: torch.device, note: Callable[[str], object]) -> Bu
     specs = [known.metric(name) for name in dict.fromkeys(plan.metrics)] or list(known.metrics.values())
     if plan.backbone:
         known.backbone(plan.backbone)  # or the error that says which there are
+    for name in set(plan.optimised.values()) - {"none"}:
+        known.backbone(name)
     chosen = settings_for(backbone=plan.backbone).backbone
     context = MetricContext(Networks(known, device, chosen, note).load, chosen.name, device)
     metrics: list[tuple[MetricSpec, Metric]] = []
@@ -112,7 +115,7 @@ def build(plan: Plan, device: torch.device, note: Callable[[str], object]) -> Bu
         try:
             metrics.append((spec, spec.build(context)))
         except VitspliceError as error:
-            left_out[spec.name] = one_line(str(error))
+            left_out[spec.name] = one_line(str(error).replace(ADVICE, ""))  # which is on the options of a run
         except Exception as error:
             left_out[spec.name] = one_line(f"it cannot be built: {type(error).__name__}: {error}")
     if not metrics:
@@ -246,5 +249,6 @@ def _cases(method: Method, pairs: Sequence[Pair], device: torch.device, watch: W
 
 
 def _finite(value: float) -> Value:
-    value = float(value)
+    """With as many digits as single precision is good for, so that its noise decides no rank."""
+    value = float(f"{float(value):.6g}")
     return value if math.isfinite(value) else None

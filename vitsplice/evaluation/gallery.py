@@ -46,7 +46,11 @@ def gallery(
         keys: of each case ``(methods, pairs)``, 0 where there is none.
         watch: told how many of how many pairs are done.
     """
-    names = [name for name, one in summary.figures.items() if one.spec.over == "pair"]
+    names = [
+        name
+        for name, one in summary.figures.items()
+        if one.spec.over == "pair" and any(math.isfinite(standing.mean.mean) for standing in one.standings.values())
+    ]
     chosen = choose(summary, names, MOST // (2 + len(plan.methods)))
     cards: list[Card] = []
     for place, pair in _pairs(plan.pairs, chosen):

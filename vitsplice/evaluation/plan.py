@@ -16,7 +16,7 @@ from vitsplice.facts import versions
 from vitsplice.report.kept import Work
 from vitsplice.text import printable
 
-FORMAT = 1
+FORMAT = 2
 PLAN, VALUES, SETS = "evaluate.json", "values.jsonl", "sets.jsonl"
 CSV, JSON, MARKDOWN, GALLERY = "values.csv", "summary.json", "summary.md", "gallery.html"
 

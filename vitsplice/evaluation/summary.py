@@ -30,6 +30,9 @@ from vitsplice.evaluation.statistics import (
 )
 from vitsplice.log import Keys, Log
 
+DIGITS = 4
+"""Of a figure, as it is shown."""
+
 SHOWN = 5
 """So many of the worst and of the best cases of a method by a figure are told."""
 
@@ -80,12 +83,12 @@ class Figures:
 
     @property
     def best(self) -> list[str]:
-        """The methods whose mean over the pairs that all have is best; none where there is only one method."""
+        """The methods whose mean over the pairs that all have is best, as it is shown; none where there is only one."""
         means = {name: one.shared for name, one in self.standings.items() if math.isfinite(one.shared)}
         if len(self.standings) < 2 or not means:
             return []
         top = (max if self.spec.better == "higher" else min)(means.values())
-        return [name for name, mean in means.items() if mean == top]
+        return [name for name, mean in means.items() if f"{mean:.{DIGITS}g}" == f"{top:.{DIGITS}g}"]
 
 
 @dataclass(frozen=True)

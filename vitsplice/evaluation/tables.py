@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from vitsplice.evaluation.own import warning
 from vitsplice.evaluation.statistics import Mean
-from vitsplice.evaluation.summary import Figures, Summary
+from vitsplice.evaluation.summary import DIGITS, Figures, Summary
 
 BEST = "*"
 MARKS = {"network": "†", "term": "‡", "not known": "?", "no": ""}
@@ -52,8 +52,8 @@ def interval(mean: Mean) -> str:
 
 
 def number(value: float) -> str:
-    """Four digits, or a dash where there is none."""
-    return f"{value:.4g}" if math.isfinite(value) else "-"
+    """As it is shown, or a dash where there is none."""
+    return f"{value:.{DIGITS}g}" if math.isfinite(value) else "-"
 
 
 def warnings(summary: Summary) -> Iterator[str]:
@@ -77,10 +77,10 @@ def warnings(summary: Summary) -> Iterator[str]:
             f"the {found.pairs} pairs have {found.structures} structure and {found.appearances} appearance images "
             "between them: pairs that share an image are not independent, so intervals are too narrow and p too small"
         )
-    if summary.pairs < FEW:
+    if few := [f"{one.measured} of {name}" for name, one in summary.accounts.items() if one.measured < FEW]:
         yield (
-            f"{summary.pairs} {'pair is' if summary.pairs == 1 else 'pairs are'} few: over fewer than {FEW} the "
-            "intervals are much too narrow, and differences say little of other pairs"
+            f"few pairs are measured ({', '.join(few)}): over fewer than {FEW} the intervals are much too narrow, and "
+            "differences say little of other pairs"
         )
 
 
@@ -102,7 +102,7 @@ def notes(summary: Summary) -> Iterator[str]:
         if without:
             whose = ", ".join(f"{s.without} of {m}" if one.spec.over == "pair" else m for m, s in without.items())
             why = next((s.why for s in without.values() if s.why), "")
-            yield f"{name}: none for {whose}" + (f"; {why}" if why else "")
+            yield f"{name}: none for {whose}; {why or 'there is nothing that it could measure'}"
     for name, why in summary.left_out.items():
         yield f"{name} is left out: {why}"
 

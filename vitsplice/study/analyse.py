@@ -146,7 +146,7 @@ def _notes(kept: Sequence[Result], comparisons: Sequence[Comparison], checks: di
         notes.append("no interval over raters where there is one rater, or all are of one rate: resampling cannot tell")
     if not checks:
         notes.append("the study had no checks: careless raters are told by time and sides alone")
-    bad = [pair for pair, (passed, shown) in checks.items() if passed < shown / 2]
+    bad = [pair for pair, (passed, shown) in checks.items() if passed < shown / 2 and shown > 1]
     if bad:
         notes.append(f"most raters failed the check of {', '.join(bad)}: look whether its right answer is one")
     return notes
