@@ -15,6 +15,7 @@ from vitsplice.evaluation.plan import Plan
 from vitsplice.images import encode_png
 from vitsplice.pairs import Pair, write
 from vitsplice.plugins import catalogue
+from vitsplice.watch import NOBODY
 
 from ..conftest import noise
 
@@ -98,10 +99,9 @@ def method(tmp_path):
 def evaluated(quick_metrics, pairs, tmp_path):
     """Evaluate methods over the five pairs, without a network, into ``out``."""
 
-    def run(*methods, metrics=("off-structure", "like-appearance", "of-set"), force=False, **others):
-        notes = {name: others.pop(name) for name in ("watch", "note", "stopped") if name in others}
+    def run(*methods, metrics=("off-structure", "like-appearance", "of-set"), force=False, watch=NOBODY, **others):
         plan = Plan(pairs, methods, metrics, device="cpu", **others)
-        return evaluate(plan, tmp_path / "out", force=force, **notes)
+        return evaluate(plan, tmp_path / "out", force=force, watch=watch)
 
     return run
 
