@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from vitsplice import facts
 from vitsplice.analysis import cell, compare
 from vitsplice.analysis.compare import Plan
 from vitsplice.errors import OutputBusy, OutputExists, UserError, WeightsUnavailable
@@ -51,6 +52,15 @@ def test_what_is_finished_is_kept(plan, tmp_path, monkeypatch):
     again = compare.compare(plan, tmp_path / "out")
     assert len(looked) == 1
     assert again.csv() == first.csv()
+
+
+def test_cells_of_other_versions_are_not_taken(plan, tmp_path, monkeypatch):
+    compare.compare(plan, tmp_path / "out")
+    monkeypatch.setattr(facts, "_version", lambda package: f"other {package}")
+    looked, look_at = [], cell.look_at
+    monkeypatch.setattr(cell, "look_at", lambda subject, backbone: looked.append(1) or look_at(subject, backbone))
+    compare.compare(plan, tmp_path / "out")
+    assert len(looked) == 4
 
 
 def test_another_plan_is_refused_without_force(plan, tmp_path):

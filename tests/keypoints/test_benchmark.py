@@ -3,6 +3,7 @@ import json
 
 import pytest
 
+from vitsplice import facts
 from vitsplice.errors import OutputExists, UserError
 from vitsplice.evaluation.plan import VALUES
 from vitsplice.images import example
@@ -99,6 +100,17 @@ def test_other_data_or_another_size_is_refused_without_force(tmp_path, png):
     with pytest.raises(OutputExists, match="it differs in keypoints"):
         benchmark(other, tmp_path / "out")
     assert benchmark(other, tmp_path / "out", force=True).rows[0].parts[ALL].pairs == 8
+
+
+def test_figures_of_two_versions_are_not_mixed(tmp_path, looks, monkeypatch):
+    plan = Plan(find([known_spair(tmp_path / "data")]), **SMALL)
+    benchmark(plan, tmp_path / "out")
+    monkeypatch.setattr(facts, "_version", lambda package: f"other {package}")
+    with pytest.raises(OutputExists, match="it differs in versions"):
+        benchmark(plan, tmp_path / "out")
+    before = len(looks)
+    benchmark(plan, tmp_path / "out", force=True)
+    assert len(looks) == 2 * before
 
 
 def test_broken_and_missing_pictures_are_counted_and_told(tmp_path):

@@ -24,6 +24,7 @@ from vitsplice.config import RunConfig
 from vitsplice.contracts import BackboneInfo
 from vitsplice.engine.device import pick_device
 from vitsplice.errors import AlreadyFinished, OutputExists, UserError, VitspliceError, WeightsUnavailable
+from vitsplice.facts import versions
 from vitsplice.files import file_stem
 from vitsplice.images import read
 from vitsplice.recording import Recording
@@ -159,7 +160,7 @@ def _cells(
     """The cells of a backbone: those that are kept, and those that are made now."""
     backbone = None
     for subject in subjects:
-        key = hashlib.sha256(f"{info.sha256}{subject.digest}".encode()).hexdigest()[:16]
+        key = hashlib.sha256(f"{info.sha256}{subject.digest}{versions()}".encode()).hexdigest()[:16]
         kept = path / "cells" / file_stem(name) / f"{key}.safetensors"
         one = cells.read(kept)
         if one is None:

@@ -16,6 +16,7 @@ from vitsplice.contracts import FeatureRequest
 from vitsplice.engine.device import pick_device
 from vitsplice.errors import PictureError, UserError
 from vitsplice.evaluation.plan import VALUES, folder
+from vitsplice.facts import versions
 from vitsplice.keypoints.errors import errors
 from vitsplice.keypoints.grid import Looker, lookers
 from vitsplice.keypoints.pairs import DataSet, Flaw, Pair
@@ -69,14 +70,20 @@ def benchmark(
     Backbones, facets, layers and thresholds may be others when it goes on: what was measured of them is kept.
 
     Raises:
-        OutputExists: if the folder holds an evaluation of other data and ``force`` is not given.
+        OutputExists: if the folder holds an evaluation of other data, or by other versions, and ``force`` is not given.
         OutputBusy: if another process is writing to it.
         UserError: if no pair can be measured.
         VitspliceError: as reading the data and loading backbones do.
     """
     device = pick_device(plan.device)
     found = lookers(plan.backbones, plan.facets, plan.layers, watch.note)
-    told = {"format": FORMAT, "keypoints": dict(plan.data.facts), "size": plan.size, "device": str(device)}
+    told = {
+        "format": FORMAT,
+        "keypoints": dict(plan.data.facts),
+        "size": plan.size,
+        "device": str(device),
+        "versions": versions(),
+    }
     total = plan.data.count * len(found)
     keys, account = array("Q"), Account()
     with folder(Path(out), told, force=force, figures=tuple(told)) as path, Log(path / VALUES) as log:
