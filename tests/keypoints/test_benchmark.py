@@ -11,7 +11,7 @@ from vitsplice.keypoints import Plan, benchmark, find, sights
 from vitsplice.keypoints.summary import ALL
 from vitsplice.watch import Watch
 
-from .trees import SIDE, known_pascal, known_spair, picture
+from .trees import SIDE, known_pascal, known_spair, picture, row
 
 SMALL = {"size": SIDE, "backbones": ("tiny-vit",)}
 
@@ -123,6 +123,28 @@ def test_broken_and_missing_pictures_are_counted_and_told(tmp_path):
     assert [example.split(": ")[0] for example in account.examples] == ["1-a-a:cat", "3-a-a:dog"]
     assert summary.rows[0].parts[ALL].pairs == 1
     assert "1 of 3 pairs measured, 1 missing, 1 broken" in (tmp_path / "out" / "summary.md").read_text()
+
+
+LONG = "x" * 300
+"""As no file can be named."""
+
+
+def test_a_name_that_no_file_can_have_is_one_pair_s_flaw(tmp_path):
+    root = known_spair(tmp_path / "data")
+    path = root / "PairAnnotation" / "test" / "2-a-a:cat.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"trg_imname": f"{LONG}.jpg"}))
+    with (root / "Layout" / "large" / "test.txt").open("a") as file:
+        file.write(LONG)
+    account = benchmark(Plan(find([root]), **SMALL), tmp_path / "out").account
+    assert (account.measured, account.missing, account.broken) == (2, 0, 2)
+
+
+def test_a_name_that_no_file_can_have_in_the_other_layout(tmp_path):
+    root = known_pascal(tmp_path / "data")
+    with (root / "test_pairs_pf_pascal.csv").open("a") as file:
+        file.write(row(f"{LONG}.jpg", 1, [(1, 2)], [(3, 4)]) + "\n")
+    account = benchmark(Plan(find([root]), **SMALL), tmp_path / "out").account
+    assert (account.measured, account.missing, account.broken) == (2, 0, 1)
 
 
 def test_nothing_to_measure_is_an_error_that_says_why(tmp_path):

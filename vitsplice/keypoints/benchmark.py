@@ -19,7 +19,7 @@ from vitsplice.evaluation.plan import VALUES, folder
 from vitsplice.facts import versions
 from vitsplice.keypoints.errors import errors
 from vitsplice.keypoints.grid import Looker, lookers
-from vitsplice.keypoints.pairs import DataSet, Flaw, Pair
+from vitsplice.keypoints.pairs import DataSet, Flaw, NotThere, Pair
 from vitsplice.keypoints.report import write
 from vitsplice.keypoints.sights import Sights
 from vitsplice.keypoints.summary import Account, Summary, summarise
@@ -125,8 +125,7 @@ def _measure(
             off = errors(pair, source, target, request)
             log.add(key, _record(pair, looker.info.name, request) | {"errors": off.values, "outside": off.outside})
     except PictureError as error:
-        missing = not (pair.source.path.exists() and pair.target.path.exists())
-        account.flaw(Flaw(pair.id, one_line(str(error)), missing))
+        account.flaw(Flaw(pair.id, one_line(str(error)), isinstance(error, NotThere)))
         return [0] * len(looker.requests)
     account.measured += 1
     return keys

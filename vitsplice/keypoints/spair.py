@@ -10,6 +10,7 @@ own example loader has it.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ def read(root: Path, split: str, subset: str) -> DataSet:
         UserError: if there is no such split, or it has no pairs.
     """
     folder = root / PAIRS / split
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         there = ", ".join(sorted(path.name for path in (root / PAIRS).iterdir() if path.is_dir())) or "none"
         raise UserError(f"{printable(str(folder))} is no folder; the splits that are there: {there}")
     names = _names(root, split, subset)
@@ -76,7 +77,7 @@ def _pair(root: Path, folder: Path, name: str) -> Pair | Flaw:
         told = json.loads(path.read_text(encoding="utf-8"))
         return _parsed(root, name, told)
     except OSError as error:
-        return Flaw(name, f"cannot read {path.name}: {error.strerror or error}", missing=not path.exists())
+        return Flaw(name, f"cannot read {path.name}: {error.strerror or error}", missing=isinstance(error, FileNotFoundError))
     except KeyError as error:
         return Flaw(name, f"{path.name} has no {error}")
     except (ValueError, TypeError, AttributeError, IndexError, ArithmeticError, RecursionError) as error:
