@@ -1,5 +1,8 @@
 import csv
 import json
+import os
+import shutil
+from pathlib import Path
 
 import pytest
 
@@ -123,6 +126,40 @@ def test_broken_and_missing_pictures_are_counted_and_told(tmp_path):
     assert [example.split(": ")[0] for example in account.examples] == ["1-a-a:cat", "3-a-a:dog"]
     assert summary.rows[0].parts[ALL].pairs == 1
     assert "1 of 3 pairs measured, 1 missing, 1 broken" in (tmp_path / "out" / "summary.md").read_text()
+
+
+def odd(folder):
+    """A name that is not UTF-8."""
+    return Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9"))
+
+
+def test_a_picture_whose_name_is_not_utf_8(tmp_path):
+    path = picture(odd(tmp_path).with_suffix(".png"))
+    summary = benchmark(Plan(find([path]), **SMALL), tmp_path / "out")
+    assert summary.rows[0].parts[ALL].pairs == 4
+    with (tmp_path / "out" / "pairs.csv").open(newline="") as file:
+        assert {row["pair"] for row in csv.DictReader(file)} == {
+            rf"1-caf\udce9-{name}" for name in ("shift", "flip", "turn", "bend")
+        }
+    told = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert told["data"]["pictures"] == [str(path)]
+
+
+def test_a_data_set_whose_names_are_not_utf_8(tmp_path):
+    root = known_spair(odd(tmp_path))
+    annotations, pictures = root / "PairAnnotation" / "test", root / "JPEGImages"
+    shutil.rmtree(root / "Layout")
+    (annotations / "3-a-a:dog.json").write_text("{")
+    for path in annotations.iterdir():
+        path.rename(annotations / f"{path.stem}{odd(tmp_path).name}.json")
+    told = json.loads((cat := next(annotations.glob("1-*"))).read_text())
+    category = odd(tmp_path).name
+    cat.write_text(json.dumps(told | {"category": category}))
+    shutil.copytree(pictures / "cat", pictures / category)
+    summary = benchmark(Plan(find([root]), **SMALL), tmp_path / "out")
+    assert (summary.account.measured, summary.account.broken) == (2, 1)
+    assert set(summary.rows[0].parts) == {ALL, "cat", r"caf\udce9"}
+    assert summary.plain() == json.loads((tmp_path / "out" / "summary.json").read_text())
 
 
 LONG = "x" * 300

@@ -22,7 +22,7 @@ def write(path: Path, summary: Summary, log: Log, keys: Keys) -> None:
     write_lines(path / PAIRS, _pairs(summary, log, keys))
     write_lines(path / CSV, _csv(summary))
     files = {
-        JSON: json.dumps(summary.plain(), indent=2, ensure_ascii=False, allow_nan=False) + "\n",
+        JSON: json.dumps(summary.plain(), indent=2, allow_nan=False) + "\n",
         MARKDOWN: tables.markdown(summary),
     }
     folders.write(path, {name: text.encode() for name, text in files.items()})

@@ -72,19 +72,19 @@ def _names(root: Path, split: str, subset: str) -> list[str]:
 
 
 def _pair(root: Path, folder: Path, name: str) -> Pair | Flaw:
-    path = folder / f"{name}.json"
+    path, id_ = folder / f"{name}.json", printable(name)
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
-        return _parsed(root, name, told)
+        return _parsed(root, id_, told)
     except OSError as error:
-        return Flaw(name, f"cannot read {path.name}: {error.strerror or error}", missing=isinstance(error, FileNotFoundError))
+        return Flaw(id_, f"cannot read {id_}.json: {error.strerror or error}", missing=isinstance(error, FileNotFoundError))
     except KeyError as error:
-        return Flaw(name, f"{path.name} has no {error}")
+        return Flaw(id_, f"{id_}.json has no {error}")
     except (ValueError, TypeError, AttributeError, IndexError, ArithmeticError, RecursionError) as error:
-        return Flaw(name, one_line(f"{path.name} is no annotation of a pair: {error}"))
+        return Flaw(id_, one_line(f"{id_}.json is no annotation of a pair: {error}"))
 
 
-def _parsed(root: Path, name: str, told: Mapping[str, Any]) -> Pair:
+def _parsed(root: Path, id_: str, told: Mapping[str, Any]) -> Pair:
     category = told["category"]
     source, target = (
         View(root / PICTURES / category / told[f"{side}_imname"], size=_size(told.get(f"{side}_imsize")))
@@ -97,7 +97,7 @@ def _parsed(root: Path, name: str, told: Mapping[str, Any]) -> Pair:
     reference = max(right - left, bottom - top)
     if not 0 < reference < float("inf"):
         raise ValueError(f"trg_bndbox {told['trg_bndbox']} is empty")
-    return Pair(name, category, source, target, here, there, reference=reference)
+    return Pair(id_, printable(category), source, target, here, there, reference=reference)
 
 
 def _points(given: Any) -> Points:

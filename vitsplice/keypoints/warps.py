@@ -47,8 +47,7 @@ def read(pictures: Sequence[Path], change: str = CHANGE) -> DataSet:
         for number, path in enumerate(pictures, 1):
             for name, where in WARPS.items():
                 points = (grid.numpy(), where(grid).numpy())
-                yield Pair(
-                    f"{number}-{path.stem}-{name}", name, View(path, name, looks), View(path), *points, unit="sides"
-                )
+                id_ = f"{number}-{printable(path.stem)}-{name}"
+                yield Pair(id_, name, View(path, name, looks), View(path), *points, unit="sides")
 
     return DataSet(f"known warps, change of look: {change}", facts, len(pictures) * len(WARPS), pairs)
