@@ -35,6 +35,8 @@ def test_what_the_mask_leaves_out_is_never_taken():
     ("values", "told"),
     [
         ({"temperature": 0}, "temperature"),
+        ({"temperature": float("nan")}, "temperature"),
+        ({"balance": float("nan")}, "balance"),
         ({"balance": 2}, "balance"),
         ({"allowed": torch.zeros(3)}, "leaves no place"),
     ],

@@ -32,7 +32,7 @@ def assignment(
     Raises:
         UserError: if a value is out of range, or nothing is allowed.
     """
-    if temperature <= 0 or not 0 <= balance <= 1:
+    if not temperature > 0 or not 0 <= balance <= 1:
         raise UserError(f"temperature must be above 0 and balance within 0 .. 1: {temperature} and {balance}")
     scores = similarity / temperature
     if allowed is not None:

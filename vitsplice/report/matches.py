@@ -80,7 +80,8 @@ def draw(pairs: list[Match], first: Tensor, second: Tensor, height: int = 480) -
     pictures = [to_pil(picture[0]) for picture in (first, second)]
     scales = [height / picture.height for picture in pictures]
     sized = [
-        picture.resize((round(picture.width * scale), height)) for picture, scale in zip(pictures, scales, strict=True)
+        picture.resize((max(1, round(picture.width * scale)), height))
+        for picture, scale in zip(pictures, scales, strict=True)
     ]
     sheet = Image.new("RGB", (sum(picture.width for picture in sized), height))
     sheet.paste(sized[0], (0, 0))
