@@ -108,7 +108,7 @@ def _show(summary: Summary) -> None:
     from vitsplice.text import one_line
 
     heads = [head for head in tables.head(summary) if head != tables.ALONE]
-    shown = Table(*heads, box=box.SIMPLE_HEAD, pad_edge=False, caption=tables.LEGEND)
+    shown = Table(*heads, box=box.SIMPLE_HEAD, pad_edge=False, caption=tables.legend(summary))
     for column, name in zip(shown.columns, heads, strict=True):
         column.overflow, column.min_width = "fold", len(name)
     for row in tables.rows(summary):

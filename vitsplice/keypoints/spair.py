@@ -77,7 +77,8 @@ def _pair(root: Path, folder: Path, name: str) -> Pair | Flaw:
         told = json.loads(path.read_text(encoding="utf-8"))
         return _parsed(root, id_, told)
     except OSError as error:
-        return Flaw(id_, f"cannot read {id_}.json: {error.strerror or error}", missing=isinstance(error, FileNotFoundError))
+        missing = isinstance(error, FileNotFoundError)
+        return Flaw(id_, f"cannot read {id_}.json: {error.strerror or error}", missing)
     except KeyError as error:
         return Flaw(id_, f"{id_}.json has no {error}")
     except (ValueError, TypeError, AttributeError, IndexError, ArithmeticError, RecursionError) as error:
