@@ -20,7 +20,7 @@ def correspond(
         str | None, typer.Option(help="Name of a backbone. Without it: that of the default preset.")
     ] = None,
     places: Annotated[
-        int, typer.Option(min=2, max=256, help="Pictures are matched on a grid of about so many places a side.")
+        int, typer.Option(min=2, max=128, help="Pictures are matched on a grid of about so many places a side.")
     ] = 48,
     temperature: Annotated[float, typer.Option(help="Of the assignment, above 0; smaller is harder.")] = 0.02,
     balance: Annotated[
