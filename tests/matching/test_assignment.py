@@ -54,7 +54,7 @@ def test_a_permutation_is_found_again_and_is_mutual():
     assert found.confidence.min() > 0.99
     values = noise(12, 2)
     torch.testing.assert_close(found.warp(values), values[order], atol=1e-4, rtol=0)
-    torch.testing.assert_close(found.mass(), torch.full((12,), 1 / 12), atol=1e-4, rtol=0)
+    torch.testing.assert_close(found.weights.mean(0), torch.full((12,), 1 / 12), atol=1e-4, rtol=0)
 
 
 def test_where_all_are_alike_nothing_is_sure():

@@ -80,10 +80,6 @@ class Correspondence:
         here = torch.arange(len(self.best), device=self.best.device)
         return torch.eq(back[self.best], here)
 
-    def mass(self) -> Tensor:
-        """How much each place of the second picture is used, ``(M,)``, sums to 1."""
-        return self.weights.mean(0)
-
     def cpu(self) -> Correspondence:
         """The same on the CPU."""
         return Correspondence(self.weights.cpu(), self.similarity.cpu(), self.grid, self.other_grid)
