@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from vitsplice.images import to_pil
+from vitsplice.images import from_pil, to_pil
 from vitsplice.text import printable
 
 GAP, LINE = 6, 18
@@ -26,8 +25,7 @@ def sheet(rows: Sequence[Sequence[tuple[str, Tensor]]], height: int = 180) -> Te
             whole.paste(picture, (left, top))
             pen.text((left + 2, top + height + 1), printable(caption), fill="black", font=font)
             left += picture.width + GAP
-    pixels = torch.frombuffer(bytearray(whole.tobytes()), dtype=torch.uint8)
-    return pixels.view(whole.height, whole.width, 3).permute(2, 0, 1) / 255
+    return from_pil(whole)
 
 
 def _sized(picture: Tensor, height: int) -> Image.Image:
