@@ -2,6 +2,7 @@ import csv
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from vitsplice.errors import OutputExists, UserError
 from vitsplice.evaluation.plan import VALUES
 from vitsplice.images import example
 from vitsplice.keypoints import Plan, benchmark, find, sights
+from vitsplice.keypoints.grid import lookers
 from vitsplice.keypoints.summary import ALL
 from vitsplice.watch import Watch
 
@@ -182,6 +184,37 @@ def test_a_name_that_no_file_can_have_in_the_other_layout(tmp_path):
         file.write(row(f"{LONG}.jpg", 1, [(1, 2)], [(3, 4)]) + "\n")
     account = benchmark(Plan(find([root]), **SMALL), tmp_path / "out").account
     assert (account.measured, account.missing, account.broken) == (2, 0, 1)
+
+
+def test_pairs_are_counted_once_however_many_backbones_look_at_them(tmp_path):
+    root = known_spair(tmp_path / "data")
+    (root / "PairAnnotation" / "test" / "1-a-a:cat.json").unlink()
+    account = benchmark(Plan(find([root]), ("tiny-vit", "tiny-cnn"), size=SIDE), tmp_path / "out").account
+    assert (account.measured, account.missing, len(account.examples)) == (2, 1, 1)
+
+
+def test_a_backbone_of_the_same_name_with_other_weights_is_measured_anew(tmp_path, looks, monkeypatch):
+    plan = Plan(find([known_spair(tmp_path / "data")]), **SMALL)
+    benchmark(plan, tmp_path / "out")
+    (looker,) = lookers(["tiny-vit"], [], [-1])
+    other = replace(looker, info=replace(looker.info, sha256="0" * 64))
+    monkeypatch.setitem(benchmark.__globals__, "lookers", lambda *_: (other,))
+    before = len(looks)
+    benchmark(plan, tmp_path / "out")
+    assert len(looks) == 2 * before
+
+
+def test_a_category_without_a_keypoint_that_counts_has_no_part_in_the_mean_of_categories(tmp_path):
+    root = known_spair(tmp_path / "data")
+    path = root / "PairAnnotation" / "test" / "3-a-a:dog.json"
+    told = json.loads(path.read_text())
+    path.write_text(json.dumps(told | {"src_kps": [[999, 9]] * 3}))
+    row = benchmark(Plan(find([root]), alphas=(0.1,), **SMALL), tmp_path / "out").rows[0]
+    assert row.parts["dog"].pairs == 0
+    assert row.mean_of_categories(0.1) == pytest.approx((2 / 3 + 1) / 2)
+    (plain,) = json.loads((tmp_path / "out" / "summary.json").read_text())["rows"]
+    assert plain["categories"]["dog"]["per_pair"]["0.1"]["mean"] is None
+    assert "| tiny-vit | key | -1 | 0.833 | - | 0.833 |" in (tmp_path / "out" / "summary.md").read_text()
 
 
 def test_nothing_to_measure_is_an_error_that_says_why(tmp_path):

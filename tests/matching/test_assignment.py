@@ -31,6 +31,12 @@ def test_what_the_mask_leaves_out_is_never_taken():
         torch.testing.assert_close(weights.sum(1), torch.ones(4))
 
 
+def test_a_place_that_is_half_in_the_mask_may_be_taken_and_one_that_is_less_not():
+    weights = assignment(torch.zeros(2, 4), 0.05, 0.0, torch.tensor([0.5, 0.49, 0.6, 0.0]))
+    torch.testing.assert_close(weights, torch.tensor([[0.5, 0.0, 0.5, 0.0]] * 2))
+    assert assignment(torch.zeros(2, 1), 0.05, 0.0, torch.tensor([0.5])).tolist() == [[1], [1]]
+
+
 @pytest.mark.parametrize(
     ("values", "told"),
     [
