@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 
 import vitsplice
+from vitsplice.api import backbone_or_default
 from vitsplice.errors import ConfigError, OutputExists, UnknownName, UserError, WeightsUnavailable
 
 
@@ -130,3 +131,13 @@ def test_the_tiny_model_gives_what_it_always_gave(pair):
     quarters = torch.nn.functional.adaptive_avg_pool2d(result.pixels.mean(0, keepdim=True), 2).flatten()
     assert result.losses[0].total == pytest.approx(STORED_LOSS, rel=1e-4)
     torch.testing.assert_close(quarters, torch.tensor(STORED_QUARTERS), atol=2e-3, rtol=0)
+
+
+def test_a_backbone_that_is_named_is_that_one_and_without_a_name_it_is_the_default_preset_s(monkeypatch):
+    found, substitution = backbone_or_default("tiny-cnn")
+    assert (found.info.name, substitution) == ("tiny-cnn", None)
+    with pytest.raises(WeightsUnavailable):
+        backbone_or_default("tiny-gone")
+    monkeypatch.setattr(vitsplice.settings_for, "__defaults__", ("tiny",))
+    found, substitution = backbone_or_default(None)
+    assert (found.info.name, substitution.wanted, substitution.used) == ("tiny-vit", "tiny-gone", "tiny-vit")

@@ -14,7 +14,7 @@ from torch import Tensor
 from vitsplice import config as configs
 from vitsplice.config import BackboneConfig, RunConfig
 from vitsplice.contracts import Backbone, Image
-from vitsplice.engine import memory
+from vitsplice.engine import memory, problem
 from vitsplice.engine.device import pick_device, pick_precision
 from vitsplice.engine.loop import Step
 from vitsplice.engine.problem import Substitution
@@ -136,6 +136,15 @@ def load_backbone(name: str, weights: str | os.PathLike[str] | None = None) -> B
         UnknownName, WeightsUnavailable, WeightsRejected: see `vitsplice.errors`.
     """
     return catalogue().backbone(name).build(None if weights is None else Path(weights))
+
+
+def backbone_or_default(name: str | None) -> tuple[Backbone, Substitution | None]:
+    """The backbone of that name; for None that of the default preset, or what stands in for it. Float32, on the CPU.
+
+    Raises:
+        UnknownName, WeightsUnavailable, WeightsRejected: see `vitsplice.errors`.
+    """
+    return problem.load_backbone(settings_for(backbone=name).backbone, catalogue())
 
 
 class Run:

@@ -70,3 +70,13 @@ class NonFiniteLoss(VitspliceError):
         )
         self.step = step
         self.term = term
+
+
+def used_up(error: BaseException) -> str | None:
+    """What an allocation that failed says, on one line, on any device; None if the error is another one."""
+    text = str(error)
+    told = "can't allocate memory" in text or "out of memory" in text  # torch's are RuntimeErrors
+    if not isinstance(error, MemoryError) and not (isinstance(error, RuntimeError) and told):
+        return None
+    line = (text.splitlines() or [type(error).__name__])[0]
+    return line.partition("DefaultCPUAllocator: ")[2][:160] or line[:160]

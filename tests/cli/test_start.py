@@ -1,6 +1,7 @@
 import time
 
 import pytest
+import torch
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("plugins",), ("presets",), ("--version",)])
@@ -37,3 +38,13 @@ def test_a_broken_plugin_breaks_only_itself(vitsplice, monkeypatch, png, tmp_pat
     asked = vitsplice("run", "--backbone", "broken-vit", *png)
     assert asked.returncode == 2
     assert "no good" in asked.stderr
+
+
+@pytest.mark.parametrize("command", ["pca", "correspond", "keypoints", "compare --style none"])
+@pytest.mark.parametrize("allocate", [lambda: torch.empty(2**60), lambda: bytes(2**62)], ids=["torch", "Python"])
+def test_memory_that_runs_out_is_told_in_words(vitsplice, monkeypatch, png, command, allocate):
+    monkeypatch.setattr("vitsplice.backbones.vit.TimmViT.forward", lambda *_: allocate())
+    done = vitsplice(*command.split(), *png, "--backbone", "tiny-vit")
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.splitlines()[-1].startswith("error: the memory is used up (")
+    assert "smaller --size" in done.stderr

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from vitsplice.errors import PictureError
-from vitsplice.images import encode_png, read, to_pil, write_png
+from vitsplice.images import encode_png, from_pil, read, to_pil, write_png
 
 from .conftest import H, W, rgb8
 
@@ -57,3 +57,12 @@ def test_nan_is_not_written_and_the_old_file_stays(tmp_path):
         write_png(tmp_path / "a.png", torch.full((3, H, W), torch.nan))
     assert (tmp_path / "a.png").read_bytes() == old
     assert os.listdir(tmp_path) == ["a.png"]
+
+
+def test_from_pil_is_to_pil_turned_round():
+    image = Image.new("RGB", (3, 2))
+    image.putpixel((2, 0), (255, 0, 51))
+    pixels = from_pil(image)
+    assert (pixels.dtype, pixels.shape, pixels.count_nonzero()) == (torch.float32, (3, 2, 3), 2)
+    torch.testing.assert_close(pixels[:, 0, 2], torch.tensor([1, 0, 0.2]))
+    assert to_pil(pixels).tobytes() == image.tobytes()

@@ -1,16 +1,22 @@
 import csv
 import json
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from vitsplice import facts
 from vitsplice.errors import OutputExists, UserError
 from vitsplice.evaluation.plan import VALUES
 from vitsplice.images import example
 from vitsplice.keypoints import Plan, benchmark, find, sights
+from vitsplice.keypoints.grid import lookers
 from vitsplice.keypoints.summary import ALL
 from vitsplice.watch import Watch
 
-from .trees import SIDE, known_pascal, known_spair, picture
+from .trees import SIDE, known_pascal, known_spair, picture, row
 
 SMALL = {"size": SIDE, "backbones": ("tiny-vit",)}
 
@@ -101,6 +107,17 @@ def test_other_data_or_another_size_is_refused_without_force(tmp_path, png):
     assert benchmark(other, tmp_path / "out", force=True).rows[0].parts[ALL].pairs == 8
 
 
+def test_figures_of_two_versions_are_not_mixed(tmp_path, looks, monkeypatch):
+    plan = Plan(find([known_spair(tmp_path / "data")]), **SMALL)
+    benchmark(plan, tmp_path / "out")
+    monkeypatch.setattr(facts, "_version", lambda package: f"other {package}")
+    with pytest.raises(OutputExists, match="it differs in versions"):
+        benchmark(plan, tmp_path / "out")
+    before = len(looks)
+    benchmark(plan, tmp_path / "out", force=True)
+    assert len(looks) == 2 * before
+
+
 def test_broken_and_missing_pictures_are_counted_and_told(tmp_path):
     root = known_spair(tmp_path / "data")
     (root / "JPEGImages" / "dog" / "a.jpg").write_bytes(b"\xff\xd8\xff broken")
@@ -111,6 +128,93 @@ def test_broken_and_missing_pictures_are_counted_and_told(tmp_path):
     assert [example.split(": ")[0] for example in account.examples] == ["1-a-a:cat", "3-a-a:dog"]
     assert summary.rows[0].parts[ALL].pairs == 1
     assert "1 of 3 pairs measured, 1 missing, 1 broken" in (tmp_path / "out" / "summary.md").read_text()
+
+
+def odd(folder):
+    """A name that is not UTF-8."""
+    return Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9"))
+
+
+def test_a_picture_whose_name_is_not_utf_8(tmp_path):
+    path = picture(odd(tmp_path).with_suffix(".png"))
+    summary = benchmark(Plan(find([path]), **SMALL), tmp_path / "out")
+    assert summary.rows[0].parts[ALL].pairs == 4
+    with (tmp_path / "out" / "pairs.csv").open(newline="") as file:
+        assert {row["pair"] for row in csv.DictReader(file)} == {
+            rf"1-caf\udce9-{name}" for name in ("shift", "flip", "turn", "bend")
+        }
+    told = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert told["data"]["pictures"] == [str(path)]
+
+
+def test_a_data_set_whose_names_are_not_utf_8(tmp_path):
+    root = known_spair(odd(tmp_path))
+    annotations, pictures = root / "PairAnnotation" / "test", root / "JPEGImages"
+    shutil.rmtree(root / "Layout")
+    (annotations / "3-a-a:dog.json").write_text("{")
+    for path in annotations.iterdir():
+        path.rename(annotations / f"{path.stem}{odd(tmp_path).name}.json")
+    told = json.loads((cat := next(annotations.glob("1-*"))).read_text())
+    category = odd(tmp_path).name
+    cat.write_text(json.dumps(told | {"category": category}))
+    shutil.copytree(pictures / "cat", pictures / category)
+    summary = benchmark(Plan(find([root]), **SMALL), tmp_path / "out")
+    assert (summary.account.measured, summary.account.broken) == (2, 1)
+    assert set(summary.rows[0].parts) == {ALL, "cat", r"caf\udce9"}
+    assert summary.plain() == json.loads((tmp_path / "out" / "summary.json").read_text())
+
+
+LONG = "x" * 300
+"""As no file can be named."""
+
+
+def test_a_name_that_no_file_can_have_is_one_pair_s_flaw(tmp_path):
+    root = known_spair(tmp_path / "data")
+    path = root / "PairAnnotation" / "test" / "2-a-a:cat.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"trg_imname": f"{LONG}.jpg"}))
+    with (root / "Layout" / "large" / "test.txt").open("a") as file:
+        file.write(LONG)
+    account = benchmark(Plan(find([root]), **SMALL), tmp_path / "out").account
+    assert (account.measured, account.missing, account.broken) == (2, 0, 2)
+
+
+def test_a_name_that_no_file_can_have_in_the_other_layout(tmp_path):
+    root = known_pascal(tmp_path / "data")
+    with (root / "test_pairs_pf_pascal.csv").open("a") as file:
+        file.write(row(f"{LONG}.jpg", 1, [(1, 2)], [(3, 4)]) + "\n")
+    account = benchmark(Plan(find([root]), **SMALL), tmp_path / "out").account
+    assert (account.measured, account.missing, account.broken) == (2, 0, 1)
+
+
+def test_pairs_are_counted_once_however_many_backbones_look_at_them(tmp_path):
+    root = known_spair(tmp_path / "data")
+    (root / "PairAnnotation" / "test" / "1-a-a:cat.json").unlink()
+    account = benchmark(Plan(find([root]), ("tiny-vit", "tiny-cnn"), size=SIDE), tmp_path / "out").account
+    assert (account.measured, account.missing, len(account.examples)) == (2, 1, 1)
+
+
+def test_a_backbone_of_the_same_name_with_other_weights_is_measured_anew(tmp_path, looks, monkeypatch):
+    plan = Plan(find([known_spair(tmp_path / "data")]), **SMALL)
+    benchmark(plan, tmp_path / "out")
+    (looker,) = lookers(["tiny-vit"], [], [-1])
+    other = replace(looker, info=replace(looker.info, sha256="0" * 64))
+    monkeypatch.setitem(benchmark.__globals__, "lookers", lambda *_: (other,))
+    before = len(looks)
+    benchmark(plan, tmp_path / "out")
+    assert len(looks) == 2 * before
+
+
+def test_a_category_without_a_keypoint_that_counts_has_no_part_in_the_mean_of_categories(tmp_path):
+    root = known_spair(tmp_path / "data")
+    path = root / "PairAnnotation" / "test" / "3-a-a:dog.json"
+    told = json.loads(path.read_text())
+    path.write_text(json.dumps(told | {"src_kps": [[999, 9]] * 3}))
+    row = benchmark(Plan(find([root]), alphas=(0.1,), **SMALL), tmp_path / "out").rows[0]
+    assert row.parts["dog"].pairs == 0
+    assert row.mean_of_categories(0.1) == pytest.approx((2 / 3 + 1) / 2)
+    (plain,) = json.loads((tmp_path / "out" / "summary.json").read_text())["rows"]
+    assert plain["categories"]["dog"]["per_pair"]["0.1"]["mean"] is None
+    assert "| tiny-vit | key | -1 | 0.833 | - | 0.833 |" in (tmp_path / "out" / "summary.md").read_text()
 
 
 def test_nothing_to_measure_is_an_error_that_says_why(tmp_path):

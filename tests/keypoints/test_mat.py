@@ -41,6 +41,11 @@ def test_every_byte_may_be_wrong_and_nothing_else_is_raised(tmp_path):
             assert keypoints(tmp_path / "a.mat").shape[1] == 2
 
 
+def test_a_name_that_no_file_can_have(tmp_path):
+    with pytest.raises(ValueError, match="holds no keypoints"):
+        keypoints(tmp_path / ("x" * 300 + ".mat"))
+
+
 def test_one_that_is_not_there(tmp_path):
     with pytest.raises(FileNotFoundError):
         keypoints(tmp_path / "a.mat")

@@ -39,6 +39,17 @@ def test_without_room_two_are_remembered(tmp_path, read):
     assert read == ["0.png", "1.png", "2.png", "0.png"]
 
 
+def test_with_room_for_three_the_last_three_are_remembered_however_many_came_before(tmp_path, read):
+    views = [View(picture(tmp_path / f"{n}.png", n)) for n in range(6)]
+    sight = looking(room=3 * looking()(views[0]).bytes)
+    read.clear()
+    for view in [*views, *views[-3:]]:
+        sight(view)
+    assert read == [f"{n}.png" for n in range(6)]
+    sight(views[2])
+    assert read[-1] == "2.png"
+
+
 def test_sizes_and_all_requests_at_once(tmp_path):
     requests = (MAP, FeatureRequest("map", -2))
     sight = looking(requests=requests)(View(picture(tmp_path / "a.png", height=50, width=100)))

@@ -20,6 +20,12 @@ def test_points_sizes_and_threshold_are_those_of_the_target(tmp_path):
     assert np.array_equal(dog.target_points, [(20, 70), (33, 9), (9, 9)])
 
 
+@pytest.mark.parametrize(("box", "reference"), [((5, 7, 45, 17), 40), ((5, 7, 15, 37), 30)])
+def test_a_threshold_is_a_part_of_the_larger_side_of_the_box_whichever_it_is(tmp_path, box, reference):
+    (pair,) = spair.read(tree(tmp_path, {"a": annotation("cat", [(1, 2)], [(3, 4)], box)}), "test", "large").pairs()
+    assert pair.reference == reference
+
+
 def test_subsets_and_a_tree_without_layout(tmp_path):
     known_spair(tmp_path)
     assert spair.read(tmp_path, "test", "small").count == 1

@@ -31,10 +31,18 @@ def test_what_the_mask_leaves_out_is_never_taken():
         torch.testing.assert_close(weights.sum(1), torch.ones(4))
 
 
+def test_a_place_that_is_half_in_the_mask_may_be_taken_and_one_that_is_less_not():
+    weights = assignment(torch.zeros(2, 4), 0.05, 0.0, torch.tensor([0.5, 0.49, 0.6, 0.0]))
+    torch.testing.assert_close(weights, torch.tensor([[0.5, 0.0, 0.5, 0.0]] * 2))
+    assert assignment(torch.zeros(2, 1), 0.05, 0.0, torch.tensor([0.5])).tolist() == [[1], [1]]
+
+
 @pytest.mark.parametrize(
     ("values", "told"),
     [
         ({"temperature": 0}, "temperature"),
+        ({"temperature": float("nan")}, "temperature"),
+        ({"balance": float("nan")}, "balance"),
         ({"balance": 2}, "balance"),
         ({"allowed": torch.zeros(3)}, "leaves no place"),
     ],
@@ -52,7 +60,7 @@ def test_a_permutation_is_found_again_and_is_mutual():
     assert found.confidence.min() > 0.99
     values = noise(12, 2)
     torch.testing.assert_close(found.warp(values), values[order], atol=1e-4, rtol=0)
-    torch.testing.assert_close(found.mass(), torch.full((12,), 1 / 12), atol=1e-4, rtol=0)
+    torch.testing.assert_close(found.weights.mean(0), torch.full((12,), 1 / 12), atol=1e-4, rtol=0)
 
 
 def test_where_all_are_alike_nothing_is_sure():

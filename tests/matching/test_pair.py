@@ -31,7 +31,7 @@ def test_a_mask_keeps_to_its_part(vit, pair):
     mask = torch.zeros(1, 1, 40, 48)
     mask[..., :24] = 1
     found = correspond(pair[0], pair[1], vit, places=6, mask=mask)
-    used = found.mass().view(found.other_grid)
+    used = found.weights.mean(0).view(found.other_grid)
     assert used[:, found.other_grid[1] // 2 + 1 :].sum() == 0
 
 

@@ -13,16 +13,14 @@ import torch
 from torch import Tensor
 
 from vitsplice.analysis.components import Of, as_blocks, components, with_edges
-from vitsplice.api import settings_for
+from vitsplice.api import backbone_or_default
 from vitsplice.backbones.inputs import check_request, counted_from_end
 from vitsplice.backbones.resize import Resize
 from vitsplice.contracts import GLOBAL_FACETS, Backbone, FeatureRequest, Features
 from vitsplice.engine.device import pick_device
-from vitsplice.engine.problem import load_backbone
 from vitsplice.errors import UserError
 from vitsplice.files import file_stem
 from vitsplice.images import Picture, encode_png, read, resize_to
-from vitsplice.plugins import catalogue
 from vitsplice.report import folder as folders
 from vitsplice.report.sheet import sheet
 
@@ -111,7 +109,7 @@ def look(
         check(out, force=force)
     place = pick_device(device)
     pictures = tuple(read(path) for path in images)
-    network, substitution = load_backbone(settings_for(backbone=backbone).backbone, catalogue())
+    network, substitution = backbone_or_default(backbone)
     network = network.to(place, torch.float32)
     facet = facet or network.info.structure.facet
     check_request(network.info, FeatureRequest(facet, -1))

@@ -16,6 +16,7 @@ from vitsplice.api import Run
 from vitsplice.backbones.resize import Resize
 from vitsplice.config import RunConfig
 from vitsplice.errors import UserError
+from vitsplice.facts import versions
 from vitsplice.images import Picture, encode_png, read
 from vitsplice.report import folder as folders
 
@@ -86,7 +87,12 @@ def styled(subjects: Sequence[Subject], settings: RunConfig, folder: Path) -> li
 
 
 def _in_the_look(picture: Tensor, other: Tensor, settings: RunConfig, folder: Path) -> Tensor:
-    parts = (picture.numpy().tobytes(), other.numpy().tobytes(), settings.model_dump_json().encode())
+    parts = (
+        picture.numpy().tobytes(),
+        other.numpy().tobytes(),
+        settings.model_dump_json().encode(),
+        str(versions()).encode(),
+    )
     kept = folder / f"{hashlib.sha256(b''.join(parts)).hexdigest()[:16]}.png"
     if not kept.is_file():
         run = Run(picture, other, settings)

@@ -6,9 +6,10 @@ import os
 import sys
 import traceback
 
-from vitsplice.errors import UserError, VitspliceError
+from vitsplice.errors import OutOfMemory, UserError, VitspliceError, used_up
 
 DEBUG = "--debug"
+LESS = "try smaller pictures, a smaller --size (--places of correspond), or a smaller backbone"
 
 
 def entry() -> None:
@@ -42,6 +43,8 @@ def _report(error: Exception) -> int:
     """Say on one screen what went wrong, and return the exit code."""
     from vitsplice.text import plain
 
+    if what := used_up(error):
+        error = OutOfMemory(f"the memory is used up ({what}); {LESS}")
     known = isinstance(error, VitspliceError)
     text = str(error) if known else f"{type(error).__name__}: {error}"
     print(f"error: {plain(text[:2000])}", file=sys.stderr)

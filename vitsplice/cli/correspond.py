@@ -20,7 +20,7 @@ def correspond(
         str | None, typer.Option("--backbone", "-b", help="Name of a backbone. Without it: that of the default preset.")
     ] = None,
     places: Annotated[
-        int, typer.Option(min=2, max=256, help="Pictures are matched on a grid of about so many places a side.")
+        int, typer.Option(min=2, max=128, help="Pictures are matched on a grid of about so many places a side.")
     ] = 48,
     temperature: Annotated[float, typer.Option(help="Of the assignment, above 0; smaller is harder.")] = 0.02,
     balance: Annotated[
@@ -33,18 +33,16 @@ def correspond(
     """Match two pictures: mutual nearest points, B's colours on A, and how sure each place is."""
     import torch
 
-    from vitsplice.api import settings_for
+    from vitsplice.api import backbone_or_default
     from vitsplice.engine.device import pick_device
-    from vitsplice.engine.problem import load_backbone
     from vitsplice.images import read
     from vitsplice.matching import correspond as match
-    from vitsplice.plugins import catalogue
     from vitsplice.report import matches
 
     matches.check(out, force=force)
     place = pick_device(device)
     one, two = (read(path).pixels for path in (first, second))
-    network, substitution = load_backbone(settings_for(backbone=backbone).backbone, catalogue())
+    network, substitution = backbone_or_default(backbone)
     if substitution:
         typer.echo(f"note: {substitution}", err=True)
     network = network.to(place, torch.float32)

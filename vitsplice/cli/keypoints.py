@@ -114,6 +114,6 @@ def _show(summary: Summary) -> None:
         column.overflow, column.min_width = "fold", len(name)
     for row in tables.rows(summary):
         shown.add_row(*(Text(cell) for cell, head in zip(row, tables.head(summary), strict=True) if head in heads))
-    Console().print(shown, Text(tables.LEGEND, style="italic"))
+    Console().print(shown, Text(tables.legend(summary), style="italic"))
     for note in tables.notes(summary):
         typer.echo(f"note: {one_line(note)}", err=True)

@@ -25,8 +25,7 @@ def measure(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure an output image with every loss term, unweighted. Lower is nearer, 0 is equal."""
-    from vitsplice.api import settings_for
-    from vitsplice.engine.problem import load_backbone
+    from vitsplice.api import backbone_or_default
     from vitsplice.figures import CNN, FIGURES, figures, load_cnn
     from vitsplice.images import read
     from vitsplice.measure import measure as measured
@@ -34,8 +33,7 @@ def measure(
 
     pictures = [read(path) for path in (structure, appearance, output)]
     s, a, o = (picture.pixels for picture in pictures)
-    settings = settings_for(backbone=backbone)
-    network, substitution = load_backbone(settings.backbone, catalogue())
+    network, substitution = backbone_or_default(backbone)
     found = measured(s, a, o, network, catalogue().losses.values(), size)
     independent = figures(s, a, o, load_cnn(catalogue()))
     if as_json:

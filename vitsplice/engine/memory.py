@@ -18,7 +18,7 @@ from vitsplice.config import RunConfig, StageConfig
 from vitsplice.contracts import Backbone, FeatureRequest
 from vitsplice.engine.problem import weighted_terms
 from vitsplice.engine.targets import Images
-from vitsplice.errors import OutOfMemory
+from vitsplice.errors import OutOfMemory, used_up
 from vitsplice.options import complete
 from vitsplice.plugins import Catalogue
 from vitsplice.rng import private_rng
@@ -184,14 +184,7 @@ def advice() -> Iterator[None]:
     """
     try:
         yield
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        raise OutOfMemory(f"the memory is used up ({_first_line(error)}); {ADVICE}") from error
-    except RuntimeError as error:
-        if "can't allocate memory" not in str(error) and "out of memory" not in str(error):
+    except (MemoryError, RuntimeError) as error:
+        if (what := used_up(error)) is None:
             raise
-        raise OutOfMemory(f"the memory is used up ({_first_line(error)}); {ADVICE}") from error
-
-
-def _first_line(error: BaseException) -> str:
-    line = (str(error).splitlines() or [type(error).__name__])[0]
-    return line.partition("DefaultCPUAllocator: ")[2][:160] or line[:160]
+        raise OutOfMemory(f"the memory is used up ({what}); {ADVICE}") from error

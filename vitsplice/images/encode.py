@@ -31,6 +31,11 @@ def to_pil(pixels: Tensor) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(rounded.permute(1, 2, 0).numpy()))
 
 
+def from_pil(image: Image.Image) -> Tensor:
+    """``(3, H, W)`` in [0, 1] of an 8-bit RGB image: `to_pil` turned round. Files go through `read`."""
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1) / 255
+
+
 def encode_png(pixels: Tensor) -> bytes:
     """The bytes of an 8-bit RGB PNG without metadata; the same pixels give the same bytes. See ``to_pil``."""
     buffer = io.BytesIO()

@@ -18,7 +18,7 @@ from vitsplice.errors import PictureError, UserError
 from vitsplice.facts import versions
 from vitsplice.keypoints.errors import errors
 from vitsplice.keypoints.grid import Looker, lookers
-from vitsplice.keypoints.pairs import DataSet, Flaw, Pair
+from vitsplice.keypoints.pairs import DataSet, Flaw, NotThere, Pair
 from vitsplice.keypoints.report import CSV, JSON, MARKDOWN, PAIRS, write
 from vitsplice.keypoints.sights import Sights
 from vitsplice.keypoints.summary import Account, Summary, summarise
@@ -79,7 +79,7 @@ def benchmark(
     Backbones, facets, layers and thresholds may be others when it goes on: what was measured of them is kept.
 
     Raises:
-        OutputExists: if the folder holds an evaluation of other data and ``force`` is not given.
+        OutputExists: if the folder holds an evaluation of other data, or by other versions, and ``force`` is not given.
         OutputBusy: if another process is writing to it.
         UserError: if no pair can be measured.
         VitspliceError: as reading the data and loading backbones do.
@@ -134,8 +134,7 @@ def _measure(
             off = errors(pair, source, target, request)
             log.add(key, _record(pair, looker.info.name, request) | {"errors": off.values, "outside": off.outside})
     except PictureError as error:
-        missing = not (pair.source.path.exists() and pair.target.path.exists())
-        account.flaw(Flaw(pair.id, one_line(str(error)), missing))
+        account.flaw(Flaw(pair.id, one_line(str(error)), isinstance(error, NotThere)))
         return [0] * len(looker.requests)
     account.measured += 1
     return keys

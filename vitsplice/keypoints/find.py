@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def find(
     Raises:
         UserError: saying what was looked for.
     """
-    folders = [path for path in sources if path.is_dir()]
+    folders = [path for path in sources if os.path.isdir(path)]
     if folders and len(sources) > 1:
         raise UserError(f"give one folder, or pictures: {printable(str(folders[0]))} is a folder and not the only one")
     if folders and change:

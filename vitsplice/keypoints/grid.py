@@ -6,9 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from vitsplice.api import settings_for
+from vitsplice.api import backbone_or_default
 from vitsplice.contracts import GLOBAL_FACETS, Backbone, BackboneInfo, FeatureRequest
-from vitsplice.engine.problem import load_backbone
 from vitsplice.errors import UserError
 from vitsplice.plugins import catalogue
 from vitsplice.text import printable
@@ -52,7 +51,7 @@ def lookers(
     found = []
     names = tuple(dict.fromkeys(backbones or (None,)))
     for name in names:
-        loaded, substitution = load_backbone(settings_for(backbone=name).backbone, catalogue())
+        loaded, substitution = backbone_or_default(name)
         if substitution:
             note(str(substitution))
         requests, left_out = requests_of(loaded.info, facets, layers)

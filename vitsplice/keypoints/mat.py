@@ -25,8 +25,6 @@ def keypoints(path: Path) -> Points:
         FileNotFoundError: if there is no such file.
         ValueError: if it is no such file.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist")
     try:
         if path.stat().st_size > LARGEST:
             raise ValueError(f"larger than {LARGEST} bytes")
@@ -35,5 +33,7 @@ def keypoints(path: Path) -> Points:
         if len(shape) != 2 or shape[1] != 2 or shape[0] > MOST:
             raise ValueError(f"no {NAME} of (N, 2)")
         return np.asarray(loadmat(path, variable_names=[NAME])[NAME], np.float64)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{path} does not exist") from error
     except Exception as error:  # scipy lets many kinds through on damaged files
         raise ValueError(f"{path} holds no keypoints: {error}") from error

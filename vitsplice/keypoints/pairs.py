@@ -21,6 +21,10 @@ Points = NDArray[np.float64]
 """``(N, 2)``, down and across."""
 
 
+class NotThere(PictureError):
+    """The file of a picture is not there."""
+
+
 @dataclass(frozen=True)
 class View:
     """A picture of a pair.
@@ -64,7 +68,8 @@ class Pair:
         """64 bits that are others when files, points or threshold are (files as size and time of change tell).
 
         Raises:
-            PictureError: if a file is not there.
+            NotThere: if a file is not there.
+            PictureError: if it cannot be used.
         """
         points = (self.source_points.tobytes().hex(), self.target_points.tobytes().hex(), self.unit, self.reference)
         return key_of(self.id, self.category, *_stamp(self.source), *_stamp(self.target), *points)
@@ -101,6 +106,8 @@ class DataSet:
 def _stamp(view: View) -> tuple[object, ...]:
     try:
         told = view.path.stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise NotThere(f"'{printable(str(view.path))}' is not there") from error
     except (OSError, ValueError) as error:
         raise PictureError(f"'{printable(str(view.path))}' cannot be read") from error
     return view.path.absolute(), view.warp, view.change, view.size, told.st_size, told.st_mtime_ns

@@ -11,6 +11,7 @@ is a part of the longer side of the target.
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
@@ -52,7 +53,7 @@ def read(root: Path, split: str) -> DataSet:
     Raises:
         UserError: if there is no such list, or it has no pairs or lacks a column.
     """
-    found = [path for name in LISTS if (path := root / name.format(split)).is_file()]
+    found = [path for name in LISTS if os.path.isfile(path := root / name.format(split))]
     if not found:
         there = sorted({path.name.partition("_pairs")[0] for name in LISTS for path in root.glob(name.format("*"))})
         looked = ", ".join(name.format(split) for name in LISTS)
@@ -109,7 +110,7 @@ def _pair(root: Path, number: int, row: Row) -> Pair | Flaw:
 
 def _picture(root: Path, name: PurePosixPath) -> Path:
     told = root / name
-    return told if told.is_file() else root / PICTURES / name.name
+    return told if os.path.isfile(told) else root / PICTURES / name.name
 
 
 def _class(text: str) -> int:

@@ -22,7 +22,7 @@ def write(path: Path, summary: Summary, log: Log, keys: Keys) -> None:
     write_lines(path / PAIRS, _pairs(summary, log, keys))
     write_lines(path / CSV, _csv(summary))
     files = {
-        JSON: json.dumps(summary.plain(), indent=2, ensure_ascii=False, allow_nan=False) + "\n",
+        JSON: json.dumps(summary.plain(), indent=2, allow_nan=False) + "\n",
         MARKDOWN: tables.markdown(summary),
     }
     folders.write(path, {name: text.encode() for name, text in files.items()})
@@ -41,15 +41,18 @@ def _pairs(summary: Summary, log: Log, keys: Keys) -> Iterator[str]:
 def _csv(summary: Summary) -> Iterator[str]:
     """A line a feature, category and threshold; no category is all pairs."""
     yield _line(
-        ["backbone", "facet", "layer", "category", "alpha", "per_pair", "low", "high", "per_keypoint", "pairs",
+        ["backbone", "facet", "layer", "category", "alpha", "per_pair", "low", "high", "how", "per_keypoint", "pairs",
          "keypoints"]
     )  # fmt: skip
     for row in summary.rows:
         for category, part in row.parts.items():
             for alpha, mean in part.per_pair.items():
-                numbers = [mean.mean, mean.low, mean.high, part.per_keypoint[alpha]]
-                cells = ["" if value != value else repr(value) for value in numbers]
-                yield _line([*row.name, category, alpha, *cells, part.pairs, part.keypoints])
+                *cells, alone = map(_cell, (mean.mean, mean.low, mean.high, part.per_keypoint[alpha]))
+                yield _line([*row.name, category, alpha, *cells, mean.how, alone, part.pairs, part.keypoints])
+
+
+def _cell(value: float) -> str:
+    return "" if value != value else repr(value)
 
 
 def _line(cells: Iterable[object]) -> str:

@@ -10,6 +10,7 @@ own example loader has it.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ def read(root: Path, split: str, subset: str) -> DataSet:
         UserError: if there is no such split, or it has no pairs.
     """
     folder = root / PAIRS / split
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         there = ", ".join(sorted(path.name for path in (root / PAIRS).iterdir() if path.is_dir())) or "none"
         raise UserError(f"{printable(str(folder))} is no folder; the splits that are there: {there}")
     names = _names(root, split, subset)
@@ -71,19 +72,20 @@ def _names(root: Path, split: str, subset: str) -> list[str]:
 
 
 def _pair(root: Path, folder: Path, name: str) -> Pair | Flaw:
-    path = folder / f"{name}.json"
+    path, id_ = folder / f"{name}.json", printable(name)
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
-        return _parsed(root, name, told)
+        return _parsed(root, id_, told)
     except OSError as error:
-        return Flaw(name, f"cannot read {path.name}: {error.strerror or error}", missing=not path.exists())
+        missing = isinstance(error, FileNotFoundError)
+        return Flaw(id_, f"cannot read {id_}.json: {error.strerror or error}", missing)
     except KeyError as error:
-        return Flaw(name, f"{path.name} has no {error}")
+        return Flaw(id_, f"{id_}.json has no {error}")
     except (ValueError, TypeError, AttributeError, IndexError, ArithmeticError, RecursionError) as error:
-        return Flaw(name, one_line(f"{path.name} is no annotation of a pair: {error}"))
+        return Flaw(id_, one_line(f"{id_}.json is no annotation of a pair: {error}"))
 
 
-def _parsed(root: Path, name: str, told: Mapping[str, Any]) -> Pair:
+def _parsed(root: Path, id_: str, told: Mapping[str, Any]) -> Pair:
     category = told["category"]
     source, target = (
         View(root / PICTURES / category / told[f"{side}_imname"], size=_size(told.get(f"{side}_imsize")))
@@ -96,7 +98,7 @@ def _parsed(root: Path, name: str, told: Mapping[str, Any]) -> Pair:
     reference = max(right - left, bottom - top)
     if not 0 < reference < float("inf"):
         raise ValueError(f"trg_bndbox {told['trg_bndbox']} is empty")
-    return Pair(name, category, source, target, here, there, reference=reference)
+    return Pair(id_, printable(category), source, target, here, there, reference=reference)
 
 
 def _points(given: Any) -> Points:

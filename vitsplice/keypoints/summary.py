@@ -187,7 +187,12 @@ def _part(part: Part) -> dict[str, Any]:
         "pairs": part.pairs,
         "keypoints": part.keypoints,
         "per_pair": {
-            str(alpha): {"mean": _number(mean.mean), "low": _number(mean.low), "high": _number(mean.high)}
+            str(alpha): {
+                "mean": _number(mean.mean),
+                "low": _number(mean.low),
+                "high": _number(mean.high),
+                "how": mean.how,
+            }
             for alpha, mean in part.per_pair.items()
         },
         "per_keypoint": {str(alpha): _number(value) for alpha, value in part.per_keypoint.items()},

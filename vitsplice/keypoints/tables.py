@@ -10,10 +10,14 @@ from vitsplice.evaluation.tables import table
 from vitsplice.keypoints.summary import ALL, Row, Summary
 from vitsplice.text import printable
 
-LEGEND = "PCK: mean over pairs [95 % interval, bootstrap over pairs]; per keypoint: of all keypoints together"
-
-
 ALONE = "per keypoint"
+
+
+def legend(summary: Summary) -> str:
+    """What the figures of the table are, and how their intervals were made."""
+    hows = dict.fromkeys(mean.how for row in summary.rows for mean in row.parts[ALL].per_pair.values() if mean.how)
+    ends = f" [95 % interval, {' or '.join(hows)}, over pairs as if they shared no pictures]" if hows else ""
+    return f"PCK: mean over pairs{ends}; per keypoint: of all keypoints together"
 
 
 def head(summary: Summary) -> list[str]:
@@ -54,7 +58,8 @@ def notes(summary: Summary) -> Iterator[str]:
 
 def markdown(summary: Summary) -> str:
     """The summary as a page of Markdown."""
-    lines = ["# Keypoints found again", "", f"{printable(summary.data.name)}: {summary.data.count} pairs. {LEGEND}. "]
+    lines = ["# Keypoints found again", "", f"{printable(summary.data.name)}: {summary.data.count} pairs. "]
+    lines[-1] += f"{legend(summary)}. "
     lines[-1] += f"PCK@a counts a keypoint that is found within a times {summary.data.threshold}."
     lines += ["", *table(head(summary), rows(summary))]
     if found := list(notes(summary)):

@@ -6,6 +6,7 @@ fingerprint of pixels, finds them well. So the look of the warped picture is cha
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def read(pictures: Sequence[Path], change: str = CHANGE) -> DataSet:
     """
     if change not in (*APPEARANCE, NONE):
         raise UserError(f"there is no change '{printable(change)}'; there are {', '.join([*APPEARANCE, NONE])}")
-    if missing := [path for path in pictures if not path.is_file()]:
+    if missing := [path for path in pictures if not os.path.isfile(path)]:
         raise UserError(f"{printable(str(missing[0]))} is not there; give pictures, or the folder of a data set")
     pictures = tuple(dict.fromkeys(path.absolute() for path in pictures))
     facts = {"warps": list(WARPS), "change": change, "keypoints": SIDE**2, "pictures": [str(path) for path in pictures]}
@@ -46,8 +47,7 @@ def read(pictures: Sequence[Path], change: str = CHANGE) -> DataSet:
         for number, path in enumerate(pictures, 1):
             for name, where in WARPS.items():
                 points = (grid.numpy(), where(grid).numpy())
-                yield Pair(
-                    f"{number}-{path.stem}-{name}", name, View(path, name, looks), View(path), *points, unit="sides"
-                )
+                id_ = f"{number}-{printable(path.stem)}-{name}"
+                yield Pair(id_, name, View(path, name, looks), View(path), *points, unit="sides")
 
     return DataSet(f"known warps, change of look: {change}", facts, len(pictures) * len(WARPS), pairs)

@@ -32,7 +32,7 @@ def assignment(
     Raises:
         UserError: if a value is out of range, or nothing is allowed.
     """
-    if temperature <= 0 or not 0 <= balance <= 1:
+    if not temperature > 0 or not 0 <= balance <= 1:
         raise UserError(f"temperature must be above 0 and balance within 0 .. 1: {temperature} and {balance}")
     scores = similarity / temperature
     if allowed is not None:
@@ -79,10 +79,6 @@ class Correspondence:
         back = self.similarity.argmax(0)
         here = torch.arange(len(self.best), device=self.best.device)
         return torch.eq(back[self.best], here)
-
-    def mass(self) -> Tensor:
-        """How much each place of the second picture is used, ``(M,)``, sums to 1."""
-        return self.weights.mean(0)
 
     def cpu(self) -> Correspondence:
         """The same on the CPU."""

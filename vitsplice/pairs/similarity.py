@@ -13,13 +13,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vitsplice.api import settings_for
+from vitsplice.api import backbone_or_default
 from vitsplice.engine.device import pick_device
-from vitsplice.engine.problem import load_backbone
 from vitsplice.pairs.features import Feature, features
 from vitsplice.pairs.pairing import Choice
 from vitsplice.pairs.sources import Group
-from vitsplice.plugins import catalogue
 from vitsplice.report import folder
 from vitsplice.watch import Watch
 
@@ -54,7 +52,7 @@ def similar(
         VitspliceError: if the file cannot be written.
     """
     place = pick_device(device)
-    backbone, substitution = load_backbone(settings_for(backbone=name).backbone, catalogue())
+    backbone, substitution = backbone_or_default(name)
     backbone = backbone.to(place, torch.float32)
     watch.note(str(substitution) if substitution else f"similarity is told by {backbone.info.name}")
     pictures = list(dict.fromkeys(path for group in groups for path in (*group.structures, *group.appearances)))

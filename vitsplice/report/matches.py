@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from vitsplice.images import encode_png, to_pil
+from vitsplice.images import encode_png, from_pil, to_pil
 from vitsplice.matching import Correspondence
 from vitsplice.report import folder as folders
 
@@ -80,7 +80,8 @@ def draw(pairs: list[Match], first: Tensor, second: Tensor, height: int = 480) -
     pictures = [to_pil(picture[0]) for picture in (first, second)]
     scales = [height / picture.height for picture in pictures]
     sized = [
-        picture.resize((round(picture.width * scale), height)) for picture, scale in zip(pictures, scales, strict=True)
+        picture.resize((max(1, round(picture.width * scale)), height))
+        for picture, scale in zip(pictures, scales, strict=True)
     ]
     sheet = Image.new("RGB", (sum(picture.width for picture in sized), height))
     sheet.paste(sized[0], (0, 0))
@@ -93,7 +94,7 @@ def draw(pairs: list[Match], first: Tensor, second: Tensor, height: int = 480) -
         pen.line([start, end], fill=hue, width=1)
         for x, y in (start, end):
             pen.ellipse([x - 4, y - 4, x + 4, y + 4], fill=hue, outline="black")
-    return torch.frombuffer(bytearray(sheet.tobytes()), dtype=torch.uint8).view(height, -1, 3).permute(2, 0, 1) / 255
+    return from_pil(sheet)
 
 
 def save(

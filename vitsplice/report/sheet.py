@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 
-import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from vitsplice.images import to_pil
+from vitsplice.images import from_pil, to_pil
 from vitsplice.text import printable
 
 GAP, LINE = 6, 18
@@ -29,8 +28,7 @@ def sheet(rows: Sequence[Sequence[tuple[str, Tensor]]], height: int = 180) -> Te
             whole.paste(cell.picture, (left, top))
             pen.text((left + 2, top + height + 1), cell.caption, fill="black", font=font)
             left += cell.width + GAP
-    pixels = torch.frombuffer(bytearray(whole.tobytes()), dtype=torch.uint8)
-    return pixels.view(whole.height, whole.width, 3).permute(2, 0, 1) / 255
+    return from_pil(whole)
 
 
 @dataclass(frozen=True)
