@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitsplice.errors import VitspliceError
+from vitsplice.files import write_atomically
 
 Keys = NDArray[np.uint64]
 
@@ -97,14 +97,8 @@ class Log:
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
     """Write a text file line by line, whole or not at all. Raises VitspliceError if that fails."""
-    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
-        try:
-            with temporary.open("x", encoding="utf-8", newline="") as file:
-                file.writelines(lines)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_atomically(path, (line.encode() for line in lines))
     except OSError as error:
         raise _unusable(path, error) from error
 
