@@ -85,6 +85,32 @@ def test_a_file_that_something_else_changes_is_refused(path):
         Log(path / "below")
 
 
+@pytest.mark.usefixtures("full_disk")
+def test_a_full_disk_is_told_and_what_was_written_is_there(path):
+    added = []
+
+    def fill():
+        with Log(path) as log:
+            for number in range(1, 1000):
+                log.add(number, {"value": "x" * 100})
+                added.append(number)
+
+    with pytest.raises(VitspliceError, match=r"cannot use .*values\.jsonl: "):
+        fill()
+    with Log(path) as log:
+        assert [number for number in range(1000) if number in log] == added
+    assert len(added) > 20
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_what_only_closing_finds_is_told_too(path):
+    file = path.open("wb")
+    file.write(b"x" * 5000)
+    with pytest.raises(VitspliceError, match="cannot use"):
+        logs.close(file, path, None)
+    assert file.closed
+
+
 def test_keys_tell_parts_apart():
     assert key_of("a", "bc") != key_of("ab", "c")
     assert key_of("a", 1) == key_of("a", 1) > 0

@@ -47,14 +47,14 @@ class Log:
             self._file: IO[bytes] = path.open("ab")
             self._reader: IO[bytes] = path.open("rb")
         except OSError as error:
-            raise _unusable(path, error) from error
+            raise unusable(path, error) from error
 
     def __enter__(self) -> Log:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._file.close()
         self._reader.close()
+        close(self._file, self._path, error)
 
     def __contains__(self, key: int) -> bool:
         return self._place(key) is not None
@@ -76,7 +76,7 @@ class Log:
             self._file.write(line.encode() + b"\n")
             self._file.flush()
         except OSError as error:
-            raise _unusable(self._path, error) from error
+            raise unusable(self._path, error) from error
         self._recent[key] = place
         if len(self._recent) >= RECENT:
             self._settle()
@@ -100,7 +100,7 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
     try:
         write_atomically(path, (line.encode() for line in lines))
     except OSError as error:
-        raise _unusable(path, error) from error
+        raise unusable(path, error) from error
 
 
 def _ordered(entries: NDArray[np.void]) -> tuple[Keys, NDArray[np.int64]]:
@@ -135,5 +135,19 @@ def _parsed(line: bytes) -> tuple[int, dict[str, Any]] | None:
         return None
 
 
-def _unusable(path: Path, error: OSError) -> VitspliceError:
+def close(file: IO[Any], path: Path, error: BaseException | None) -> None:
+    """Close a file that was written to, whatever it still holds.
+
+    Raises:
+        VitspliceError: if that cannot be written, unless an error is under way, which is then why.
+    """
+    try:
+        file.close()
+    except OSError as problem:
+        if error is None:
+            raise unusable(path, problem) from problem
+
+
+def unusable(path: Path, error: OSError) -> VitspliceError:
+    """What to raise for a file that cannot be read or written."""
     return VitspliceError(f"cannot use {path}: {error.strerror or error}")

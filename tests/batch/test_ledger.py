@@ -7,6 +7,7 @@ import pytest
 from vitsplice.batch.ledger import Ledger
 from vitsplice.batch.plan import RESULTS
 from vitsplice.contracts import Job
+from vitsplice.errors import VitspliceError
 
 
 def job(number, structure="s.png"):
@@ -78,3 +79,14 @@ def test_a_hundred_thousand_are_known_in_seconds(tmp_path):
         assert all(job(number) in ledger for number in range(100_000))
         assert job(100_000) not in ledger
     assert time.perf_counter() - began < 10
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_a_full_disk_is_told(tmp_path):
+    def fill():
+        with Ledger(tmp_path) as ledger:
+            for number in range(1000):
+                ledger.add(job(number), told())
+
+    with pytest.raises(VitspliceError, match=r"cannot use .*results\.jsonl: "):
+        fill()

@@ -15,7 +15,7 @@ import numpy as np
 from vitsplice.batch.plan import RESULTS, folder, parts
 from vitsplice.batch.worker import names
 from vitsplice.contracts import Job, Outcome
-from vitsplice.errors import VitspliceError
+from vitsplice.log import close, unusable
 from vitsplice.pairs.count import digest
 
 MENDED = ".results.jsonl.mended"
@@ -36,13 +36,13 @@ class Ledger:
             self._keys = np.unique(np.frombuffer(_read(self._path), np.uint64))
             self._file: IO[str] = self._path.open("a", encoding="utf-8")
         except OSError as error:
-            raise _unwritable(self._path, error) from error
+            raise unusable(self._path, error) from error
 
     def __enter__(self) -> Ledger:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._file.close()
+        close(self._file, self._path, error)
 
     def __contains__(self, job: Job) -> bool:
         key = _key(job.id, names(job))
@@ -57,7 +57,7 @@ class Ledger:
             self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
             self._file.flush()
         except OSError as error:
-            raise _unwritable(self._path, error) from error
+            raise unusable(self._path, error) from error
 
 
 def _key(job: str, pictures: Mapping[str, str]) -> int:
@@ -93,7 +93,3 @@ def _key_of(line: bytes) -> int | None:
         return _key(f"{known['variant']}/{known['id']}", known["pictures"]) if line.endswith(b"\n") else None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-
-
-def _unwritable(path: Path, error: OSError) -> VitspliceError:
-    return VitspliceError(f"cannot write {path}: {error.strerror or error}")
