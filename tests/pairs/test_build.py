@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 import torch
@@ -61,6 +62,24 @@ def test_domains_are_not_mixed(made, tmp_path):
     for pair in read(tmp_path / "pairs.csv"):
         assert pair.structure.parent == pair.appearance.parent == tmp_path / "afhq" / pair.source
     assert any("1 structure images have no appearance image" in note for note in notes)
+
+
+def test_a_pair_keeps_its_id_when_other_domains_come_and_go(made, tmp_path):
+    def pairs(*domains):
+        shutil.rmtree(tmp_path / "tree", ignore_errors=True)
+        for domain in domains:
+            (tmp_path / "tree" / domain).mkdir(parents=True)
+            for number in (1, 2, 3):
+                (tmp_path / "tree" / domain / f"000{number}.jpg").touch()
+        made(tmp_path / "tree", by="all", force=True)
+        return {pair.id: pair.pictures for pair in read(tmp_path / "pairs.csv")}
+
+    everything = pairs("test/bear", "train/ant", "train/bear", "train/cat", "val/cat")
+    assert len(everything) == 5 * 6
+    for domains in (["train/cat"], ["train/bear", "train/cat"], ["val/cat"]):
+        some = pairs(*domains)
+        assert len(some) == len(domains) * 6
+        assert some.items() <= everything.items()
 
 
 def test_a_scene_has_its_masks_and_every_appearance(made, pictures, tmp_path):

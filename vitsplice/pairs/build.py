@@ -164,9 +164,9 @@ def _choices(plan: Plan, group: Group) -> Iterator[Choice]:
 def _pairs(chosen: Chosen, plan: Plan) -> Iterator[Pair]:
     ids = Ids()
     for group, structure, appearances in chosen:
-        mask = group.masks.get(structure)
+        mask, inside = group.masks.get(structure), [group.name] if group.name else []
         for appearance in appearances:
-            name = ids(*dict.fromkeys((structure.stem, appearance.stem)))
+            name = ids(*inside, *dict.fromkeys((structure.stem, appearance.stem)))
             yield Pair(name, structure, appearance, mask, None, plan.licence, plan.source or group.name)
 
 
