@@ -135,6 +135,13 @@ def _parsed(line: bytes) -> tuple[int, dict[str, Any]] | None:
         return None
 
 
+def last_of_each(keys: Keys) -> NDArray[np.bool_]:
+    """For each key, whether it is the last of those that are the same."""
+    last = np.zeros(len(keys), bool)
+    last[len(keys) - 1 - np.unique(keys[::-1], return_index=True)[1]] = True
+    return last
+
+
 def close(file: IO[Any], path: Path, error: BaseException | None) -> None:
     """Close a file that was written to, whatever it still holds.
 

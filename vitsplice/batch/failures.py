@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from vitsplice.batch.plan import FAILURES, parts
 from vitsplice.contracts import Job, Outcome
 from vitsplice.files import write_atomically
-from vitsplice.log import close, unusable
+from vitsplice.log import close, last_of_each, unusable
 from vitsplice.pairs.count import digest
 
 TORN = 0
@@ -89,10 +89,9 @@ class Failures:
     def _holding(self) -> NDArray[np.bool_]:
         """For each line, whether it still holds: it is whole, and the last of its job, which is not done."""
         with self._path.open("rb") as file:
-            keys = np.fromiter(map(_key_of, file), np.uint64)
-        holding = np.zeros(len(keys), bool)
-        holding[len(keys) - 1 - np.unique(keys[::-1], return_index=True)[1]] = True
-        return holding & (keys != TORN) & ~np.isin(keys, _numbers(self._mended))
+            keys: NDArray[np.uint64] = np.fromiter(map(_key_of, file), np.uint64)
+        holding: NDArray[np.bool_] = last_of_each(keys) & (keys != TORN) & ~np.isin(keys, _numbers(self._mended))
+        return holding
 
 
 def first(out: Path, most: int) -> Iterator[tuple[str, str]]:
