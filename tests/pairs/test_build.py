@@ -130,8 +130,10 @@ def test_what_does_not_go_together_is_named(made, pictures, tmp_path, options, t
 
 
 def test_a_source_that_pairs_takes_no_pairing(made, pictures, tmp_path):
-    (tmp_path / "list.txt").write_text("pictures/0.png pictures/1.png")
-    assert made(tmp_path / "list.txt")[0] == 1
+    (tmp_path / "list.txt").write_text(f"pictures/0.png pictures/1.png\npictures/0.png {'x' * 300}.png")
+    number, notes = made(tmp_path / "list.txt")
+    assert number == 2
+    assert any(note.startswith("1 of the files it names are not there") for note in notes)
     with pytest.raises(OutputExists, match="--force"):
         made(tmp_path / "list.txt")
     with pytest.raises(UserError, match="--by random has no use"):

@@ -93,9 +93,9 @@ def _target(out: Path, *, force: bool) -> Path:
     shown = printable(str(out))
     if out.suffix.lower() not in (".csv", ".jsonl"):
         raise UserError(f"-o {shown}: the name of a manifest ends in .csv or .jsonl")
-    if out.is_dir():
+    if os.path.isdir(out):
         raise UserError(f"{shown} is a folder; -o names the manifest, such as pairs.csv")
-    if out.exists() and not force:
+    if os.path.exists(out) and not force:
         raise OutputExists(f"{shown} is there already; choose another -o, or add --force to replace it")
     return out
 
@@ -175,7 +175,7 @@ def _note_missing(found: Found, note: Callable[[str], object]) -> None:
     listed = [path for pair in found.pairs for path in pair.pictures.values()]
     for group in found.groups:
         listed += [*group.structures, *group.appearances, *group.masks.values()]
-    missing = [path for path in dict.fromkeys(listed) if not path.is_file()]
+    missing = [path for path in dict.fromkeys(listed) if not os.path.isfile(path)]
     if missing:
         note(
             f"{len(missing)} of the files it names are not there, such as {printable(str(missing[0]))}; "
