@@ -46,8 +46,16 @@ def counting(context):
     return Metric(lambda case: calls.append(1) or distance(case) * len(calls))
 
 
-def overwrites(context):
-    return Metric(lambda case: float(case.output.mul_(0.5).mean()))
+def overwriting(name):
+    """A metric that is right but for what it leaves of one of the tensors of a case."""
+
+    def value(case):
+        found = distance(case)
+        if getattr(case, name) is not None:
+            getattr(case, name).zero_()
+        return found
+
+    return lambda context: Metric(value)
 
 
 def upside_down(context):
@@ -62,7 +70,6 @@ BROKEN = {
     needs_masks: "no_figure",
     random: "same_again",
     counting: "same_again",
-    overwrites: "left_alone",
     upside_down: "nothing_is_better",
 }
 
@@ -76,6 +83,11 @@ def verdicts(build, outcome, only="", **facts):
 @pytest.mark.parametrize("build", BROKEN, ids=lambda build: build.__name__)
 def test_a_wrong_metric_is_caught_and_named(build):
     assert verdicts(build, "broken", BROKEN[build])
+
+
+@pytest.mark.parametrize("name", ["structure", "appearance", "output", "structure_mask", "appearance_mask"])
+def test_a_metric_that_writes_into_what_it_is_shown_is_caught(name):
+    assert list(verdicts(overwriting(name), "broken", "left_alone").values()) == [f"it writes into {name}"]
 
 
 def test_wrong_facts_are_caught():
