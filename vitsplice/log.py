@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from json.encoder import encode_basestring_ascii
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -13,8 +14,9 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vitsplice.errors import VitspliceError
+from vitsplice.errors import PictureError, VitspliceError
 from vitsplice.files import write_atomically
+from vitsplice.text import printable
 
 Keys = NDArray[np.uint64]
 
@@ -26,8 +28,21 @@ _ENTRY = np.dtype([("key", np.uint64), ("place", np.int64)])
 
 def key_of(*parts: object) -> int:
     """64 bits that tell what a line is about; never 0."""
-    text = json.dumps([str(part) for part in parts])
+    text = f"[{', '.join([encode_basestring_ascii(str(part)) for part in parts])}]"
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") or 1
+
+
+def stamp(path: Path) -> tuple[str, int, int]:
+    """What is another when a picture is, and can be told without reading it: its place, size and time of change.
+
+    Raises:
+        PictureError: if it is not there.
+    """
+    try:
+        told = os.stat(path)
+    except (OSError, ValueError) as error:
+        raise PictureError(f"'{printable(str(path))}' does not exist or cannot be read") from error
+    return os.path.abspath(path), told.st_size, told.st_mtime_ns
 
 
 class Log:

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from vitsplice.batch.plan import FAILURES, parts
 from vitsplice.contracts import Job, Outcome
 from vitsplice.files import write_atomically
-from vitsplice.log import close, last_of_each, unusable
-from vitsplice.pairs.count import digest
+from vitsplice.log import close, key_of, last_of_each, unusable
 
 TORN = 0
 
@@ -61,7 +60,7 @@ class Failures:
         except OSError as error:
             raise unusable(self._path, error) from error
         if outcome.state == "failed":
-            self._failed.append(digest(outcome.id))
+            self._failed.append(key_of(outcome.id))
 
     def again(self) -> int:
         """Begin another round with those that failed in the last one: how many. They are `in` this until the next."""
@@ -70,13 +69,13 @@ class Failures:
         return len(self._again)
 
     def __contains__(self, job: Job) -> bool:
-        key = np.uint64(digest(job.id))
+        key = np.uint64(key_of(job.id))
         place = int(np.searchsorted(self._again, key))
         return place < len(self._again) and self._again[place] == key
 
     def mend(self, outcome: Outcome) -> None:
         """A job that had failed is done."""
-        self._mended.append(digest(outcome.id))
+        self._mended.append(key_of(outcome.id))
 
     def _settle(self) -> None:
         holding = self._holding()
@@ -89,7 +88,7 @@ class Failures:
     def _holding(self) -> NDArray[np.bool_]:
         """For each line, whether it still holds: it is whole, and the last of its job, which is not done."""
         with self._path.open("rb") as file:
-            keys: NDArray[np.uint64] = np.fromiter(map(_key_of, file), np.uint64)
+            keys: NDArray[np.uint64] = np.fromiter(map(_job_of, file), np.uint64)
         holding: NDArray[np.bool_] = last_of_each(keys) & (keys != TORN) & ~np.isin(keys, _numbers(self._mended))
         return holding
 
@@ -103,13 +102,13 @@ def first(out: Path, most: int) -> Iterator[tuple[str, str]]:
                 yield f"{line['variant']}/{line['id']}", line["why"]
 
 
-def _key_of(line: bytes) -> int:
+def _job_of(line: bytes) -> int:
     """The number of a line's job, or that of lines that a full disk has cut short."""
     try:
         known = json.loads(line)
     except ValueError:
         return TORN
-    return digest(f"{known['variant']}/{known['id']}")
+    return key_of(f"{known['variant']}/{known['id']}")
 
 
 def _numbers(keys: array[int]) -> NDArray[np.uint64]:

@@ -10,9 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vitsplice.errors import PictureError
-from vitsplice.log import key_of
-from vitsplice.text import printable
+from vitsplice.log import key_of, stamp
 
 Size = tuple[int, int]
 """Height and width, in pixels."""
@@ -99,8 +97,5 @@ class DataSet:
 
 
 def _stamp(view: View) -> tuple[object, ...]:
-    try:
-        told = view.path.stat()
-    except (OSError, ValueError) as error:
-        raise PictureError(f"'{printable(str(view.path))}' cannot be read") from error
-    return view.path.absolute(), view.warp, view.change, view.size, told.st_size, told.st_mtime_ns
+    path, *told = stamp(view.path)
+    return path, view.warp, view.change, view.size, *told

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vitsplice.errors import OutputExists, UserError
+from vitsplice.errors import UserError
 from vitsplice.pairs.ids import Ids
 from vitsplice.pairs.manifest import Pair, write
 from vitsplice.pairs.pairing import Choice, by_chance, by_name, every
 from vitsplice.pairs.sources import Found, Group, find
+from vitsplice.report.folder import check_file
 from vitsplice.text import printable
 from vitsplice.watch import NOBODY, Watch
 
@@ -90,14 +91,9 @@ def build(
 
 
 def _target(out: Path, *, force: bool) -> Path:
-    shown = printable(str(out))
     if out.suffix.lower() not in (".csv", ".jsonl"):
-        raise UserError(f"-o {shown}: the name of a manifest ends in .csv or .jsonl")
-    if os.path.isdir(out):
-        raise UserError(f"{shown} is a folder; -o names the manifest, such as pairs.csv")
-    if os.path.exists(out) and not force:
-        raise OutputExists(f"{shown} is there already; choose another -o, or add --force to replace it")
-    return out
+        raise UserError(f"-o {printable(str(out))}: the name of a manifest ends in .csv or .jsonl")
+    return check_file(out, "manifest, such as pairs.csv", force=force)
 
 
 def _kept(target: Path) -> Path:
