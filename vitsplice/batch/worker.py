@@ -77,7 +77,7 @@ def _refuse_others(job: Job, pictures: Mapping[str, tuple[str, str]]) -> None:
     except OSError as error:
         raise UserError(
             f"{job.folder} holds a run of pictures elsewhere, and whether they are these cannot be told: "
-            f"cannot read {printable(str(error.filename))}: {error.strerror}"
+            f"cannot read {printable(str(error.filename or 'a picture'))}: {error.strerror or error}"
         ) from error
     if ours != {role: sha256 for role, (_, sha256) in pictures.items()}:
         raise UserError(
