@@ -2,6 +2,7 @@ import json
 import shutil
 import tracemalloc
 from collections import deque
+from itertools import pairwise
 
 import pytest
 
@@ -216,6 +217,7 @@ def test_jobs_are_drawn_one_by_one(batch, in_turn):
 
 @pytest.mark.parametrize("state", ["done", "failed"])
 def test_the_driver_keeps_next_to_nothing_of_a_pair(batch, in_turn, png, state):
+    """Twice 2,500 pairs, as a table of the interpreter's own may double among the one or the other."""
     number, seen = 6_000, {}
     write(batch.manifest, (Pair(f"pair-{index}", *png) for index in range(number)))
 
@@ -223,7 +225,7 @@ def test_the_driver_keeps_next_to_nothing_of_a_pair(batch, in_turn, png, state):
         return done(job) if state == "done" else Outcome(job.id, "failed", "for a reason " * 20)
 
     def told(tally, outcome):
-        if (come := tally.done + tally.failed) in (1_000, number):
+        if (come := tally.done + tally.failed) in (1_000, 3_500, number):
             seen[come] = tracemalloc.get_traced_memory()[0]
 
     executor = in_turn(spoil)
@@ -233,4 +235,4 @@ def test_the_driver_keeps_next_to_nothing_of_a_pair(batch, in_turn, png, state):
         carry_out(batch.out, batch.manifest, batch.variants, executor, number, retries=0, told=told)
     finally:
         tracemalloc.stop()
-    assert (seen[number] - seen[1_000]) / (number - 1_000) < 40  # bytes
+    assert min(after - before for before, after in pairwise(seen.values())) / 2_500 < 40  # bytes
