@@ -1,6 +1,7 @@
 """What tests share: the tiny backbones, small pictures, and the folder of shared photographs."""
 
 import os
+import resource
 import shutil
 from pathlib import Path
 
@@ -72,6 +73,15 @@ def _fresh_catalogue():
     catalogue.cache_clear()
     yield
     catalogue.cache_clear()
+
+
+@pytest.fixture
+def full_disk():
+    """Files have room for 4 kB; what is more is refused by the system."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import os
 import stat
+import tracemalloc
 
 import pytest
 
@@ -26,6 +27,16 @@ def test_new_file_has_the_bytes_and_nothing_is_left_beside_it(tmp_path):
     write_atomically(tmp_path / "a.bin", b"\0new\n")
     assert (tmp_path / "a.bin").read_bytes() == b"\0new\n"
     assert os.listdir(tmp_path) == ["a.bin"]
+
+
+def test_pieces_are_written_one_after_another_and_taken_one_at_a_time(tmp_path):
+    """A million lines need not be in memory at once."""
+    number, piece = 20_000, b"x" * 1000
+    tracemalloc.start()
+    write_atomically(tmp_path / "a.bin", (b"%06d" % index + piece for index in range(number)))
+    assert tracemalloc.get_traced_memory()[1] < number * len(piece) / 20
+    tracemalloc.stop()
+    assert (tmp_path / "a.bin").read_bytes() == b"".join(b"%06d" % index + piece for index in range(number))
 
 
 def test_old_file_is_replaced(tmp_path):

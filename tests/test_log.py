@@ -1,3 +1,5 @@
+import hashlib
+import json
 import os
 import random
 import subprocess
@@ -6,8 +8,8 @@ import sys
 import pytest
 
 from vitsplice import log as logs
-from vitsplice.errors import VitspliceError
-from vitsplice.log import Log, key_of, write_lines
+from vitsplice.errors import PictureError, VitspliceError
+from vitsplice.log import Log, key_of, stamp, write_lines
 
 
 @pytest.fixture
@@ -83,6 +85,55 @@ def test_a_file_that_something_else_changes_is_refused(path):
             log[1]
     with pytest.raises(VitspliceError, match="cannot use"):
         Log(path / "below")
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_a_full_disk_is_told_and_what_was_written_is_there(path):
+    added = []
+
+    def fill():
+        with Log(path) as log:
+            for number in range(1, 1000):
+                log.add(number, {"value": "x" * 100})
+                added.append(number)
+
+    with pytest.raises(VitspliceError, match=r"cannot use .*values\.jsonl: "):
+        fill()
+    with Log(path) as log:
+        assert [number for number in range(1000) if number in log] == added
+    assert len(added) > 20
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_what_only_closing_finds_is_told_too(path):
+    file = path.open("wb")
+    file.write(b"x" * 5000)
+    with pytest.raises(VitspliceError, match="cannot use"):
+        logs.close(file, path, None)
+    assert file.closed
+
+
+@pytest.mark.parametrize(
+    "parts", [(), ("",), ("a", "b"), ("a, b",), ('"\\\n\x7f', 1, None), ("ä猫\u2028\udcff", ("x", 2))]
+)
+def test_a_key_is_the_blake2b_of_the_parts_as_json(parts):
+    """Files are kept under it: it must not change."""
+    text = json.dumps([str(part) for part in parts])
+    assert f"{key_of(*parts):016x}" == hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def test_a_stamp_is_another_when_the_file_is(path):
+    path.write_text("one")
+    first = stamp(path)
+    assert first == stamp(path) == stamp(path.parent / "." / path.name)
+    path.write_text("three")
+    assert stamp(path) != first
+    path.write_text("two")
+    os.utime(path, ns=(0, first[2] + 1))
+    assert stamp(path) != first
+    for gone in (path / "below", path.with_name("x" * 300), path.with_name("a\0b")):
+        with pytest.raises(PictureError, match="does not exist|cannot be read"):
+            stamp(gone)
 
 
 def test_keys_tell_parts_apart():

@@ -17,6 +17,10 @@ class PictureError(UserError):
     """A picture cannot be read, or is too small or too large."""
 
 
+class NotThere(PictureError):
+    """The file of a picture does not exist."""
+
+
 class UnknownName(UserError):
     """No backbone, loss term, generator, metric, preset or executor of that name is registered."""
 

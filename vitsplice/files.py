@@ -7,13 +7,14 @@ import os
 import re
 import secrets
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write ``data`` to a temporary file in the same folder, sync it, and put it in the place of ``path``.
+def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
+    """Write ``data``, or pieces of it, to a temporary file in the same folder, sync it, and put it in its place.
 
-    When anything fails the old file is whole and the temporary file is gone. As with a normal
+    When anything fails, also the pieces, the old file is whole and the temporary file is gone. As with a normal
     ``open``: a new file gets the mode that the umask leaves, an old file keeps its mode, a symbolic
     link is followed.
 
@@ -25,7 +26,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     mode = _mode_of(target)
     temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
-        _write_new(temporary, data)
+        _write_new(temporary, [data] if isinstance(data, bytes) else data)
         if mode is not None:
             temporary.chmod(mode)
         os.replace(temporary, target)
@@ -55,9 +56,9 @@ def _mode_of(path: Path) -> int | None:
     return stat.S_IMODE(mode)
 
 
-def _write_new(path: Path, data: bytes) -> None:
+def _write_new(path: Path, pieces: Iterable[bytes]) -> None:
     """Write a file that must not exist yet ("x": O_EXCL), and wait until it is on the disk."""
     with path.open("xb") as file:
-        file.write(data)
+        file.writelines(pieces)
         file.flush()
         os.fsync(file.fileno())

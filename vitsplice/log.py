@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 from collections.abc import Iterable, Iterator, Mapping
+from json.encoder import encode_basestring_ascii
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -14,7 +14,9 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vitsplice.errors import VitspliceError
+from vitsplice.errors import NotThere, PictureError, VitspliceError
+from vitsplice.files import write_atomically
+from vitsplice.text import printable
 
 Keys = NDArray[np.uint64]
 
@@ -26,8 +28,24 @@ _ENTRY = np.dtype([("key", np.uint64), ("place", np.int64)])
 
 def key_of(*parts: object) -> int:
     """64 bits that tell what a line is about; never 0."""
-    text = json.dumps([str(part) for part in parts])
+    text = f"[{', '.join([encode_basestring_ascii(str(part)) for part in parts])}]"
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") or 1
+
+
+def stamp(path: Path) -> tuple[str, int, int]:
+    """What is another when a picture is, and can be told without reading it: its place, size and time of change.
+
+    Raises:
+        NotThere: if it does not exist.
+        PictureError: if it cannot be read.
+    """
+    try:
+        told = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise NotThere(f"'{printable(str(path))}' does not exist") from error
+    except (OSError, ValueError) as error:
+        raise PictureError(f"'{printable(str(path))}' cannot be read") from error
+    return os.path.abspath(path), told.st_size, told.st_mtime_ns
 
 
 class Log:
@@ -47,14 +65,14 @@ class Log:
             self._file: IO[bytes] = path.open("ab")
             self._reader: IO[bytes] = path.open("rb")
         except OSError as error:
-            raise _unusable(path, error) from error
+            raise unusable(path, error) from error
 
     def __enter__(self) -> Log:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._file.close()
         self._reader.close()
+        close(self._file, self._path, error)
 
     def __contains__(self, key: int) -> bool:
         return self._place(key) is not None
@@ -76,7 +94,7 @@ class Log:
             self._file.write(line.encode() + b"\n")
             self._file.flush()
         except OSError as error:
-            raise _unusable(self._path, error) from error
+            raise unusable(self._path, error) from error
         self._recent[key] = place
         if len(self._recent) >= RECENT:
             self._settle()
@@ -97,16 +115,10 @@ class Log:
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
     """Write a text file line by line, whole or not at all. Raises VitspliceError if that fails."""
-    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
-        try:
-            with temporary.open("x", encoding="utf-8", newline="") as file:
-                file.writelines(lines)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_atomically(path, (line.encode() for line in lines))
     except OSError as error:
-        raise _unusable(path, error) from error
+        raise unusable(path, error) from error
 
 
 def _ordered(entries: NDArray[np.void]) -> tuple[Keys, NDArray[np.int64]]:
@@ -141,5 +153,26 @@ def _parsed(line: bytes) -> tuple[int, dict[str, Any]] | None:
         return None
 
 
-def _unusable(path: Path, error: OSError) -> VitspliceError:
+def last_of_each(keys: Keys) -> NDArray[np.bool_]:
+    """For each key, whether it is the last of those that are the same."""
+    last = np.zeros(len(keys), bool)
+    last[len(keys) - 1 - np.unique(keys[::-1], return_index=True)[1]] = True
+    return last
+
+
+def close(file: IO[Any], path: Path, error: BaseException | None) -> None:
+    """Close a file that was written to, whatever it still holds.
+
+    Raises:
+        VitspliceError: if that cannot be written, unless an error is under way, which is then why.
+    """
+    try:
+        file.close()
+    except OSError as problem:
+        if error is None:
+            raise unusable(path, problem) from problem
+
+
+def unusable(path: Path, error: OSError) -> VitspliceError:
+    """What to raise for a file that cannot be read or written."""
     return VitspliceError(f"cannot use {path}: {error.strerror or error}")

@@ -70,5 +70,19 @@ def test_the_file_of_an_earlier_time_goes_and_without_failures_there_is_none(tmp
 
 def test_a_file_that_cannot_be_is_told(tmp_path):
     (tmp_path / "failures.jsonl").mkdir()
-    with pytest.raises(VitspliceError, match=r"cannot write .*failures\.jsonl"):
+    with pytest.raises(VitspliceError, match=r"cannot use .*failures\.jsonl"):
         Failures(tmp_path)
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_a_full_disk_is_told_and_the_lines_that_are_whole_are_left(tmp_path):
+    def fill():
+        with Failures(tmp_path) as failures:
+            for number in range(1000):
+                failures.add(failed(f"pair-{number:03}"))
+
+    with pytest.raises(VitspliceError, match=r"cannot use .*failures\.jsonl: "):
+        fill()
+    assert [line[0] for line in lines(tmp_path)] == [f"pair-{n:03}" for n in range(len(lines(tmp_path)))]
+    assert len(lines(tmp_path)) > 20
+    assert [path.name for path in tmp_path.iterdir()] == ["failures.jsonl"]

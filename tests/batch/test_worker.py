@@ -13,6 +13,7 @@ from vitsplice.batch import worker
 from vitsplice.batch.worker import finished, work
 from vitsplice.contracts import Job
 from vitsplice.errors import UserError
+from vitsplice.images import encode_png, read
 from vitsplice.recording import Recording
 from vitsplice.report.lock import FolderLock
 
@@ -73,7 +74,7 @@ def test_it_gives_the_bytes_of_a_run_by_itself_also_with_kept_networks(job, tmp_
         assert outcome.seconds > 0
         assert contents(tmp_path / name) == expected
     assert outcome.told == finished(replace(job, folder=str(tmp_path / "second")))
-    assert outcome.told["pictures"] == {"structure": "structure.png", "appearance": "appearance.png"}
+    assert outcome.told["pictures"] == job.pictures
 
 
 def test_the_backbone_is_loaded_once(job, tmp_path, monkeypatch):
@@ -144,13 +145,27 @@ def test_what_a_kill_after_the_last_file_leaves_is_tidied(job, left):
     assert not path.exists()
 
 
-def test_a_finished_run_of_other_pictures_is_refused(job, png):
+def test_a_finished_run_of_pictures_that_lie_elsewhere_is_told_by_their_bytes(job, png, tmp_path):
+    """Also where they have the same names, as in the folders of a data set."""
+    (tmp_path / "mask.png").write_bytes(encode_png(torch.ones(1, 3, *read(png[0]).pixels.shape[-2:])))
+    job = replace(job, pictures=job.pictures | {"structure_mask": str(tmp_path / "mask.png")})
     assert work(job).state == "done"
-    other = png[0].with_name("other.png")
-    shutil.copy(png[0], other)
-    changed = replace(job, pictures=job.pictures | {"structure": str(other)})
-    with pytest.raises(UserError, match=r"other pictures \(structure\.png, appearance\.png\)"):
-        finished(changed)
+    done = finished(job)
+    moved = replace(job, pictures={role: str(tmp_path / "moved" / f"{role}.png") for role in job.pictures})
+    (tmp_path / "moved").mkdir()
+    for role, path in moved.pictures.items():
+        shutil.copy(job.pictures[role], path)
+    assert finished(moved) == done | {"pictures": moved.pictures}
+    for role, path in moved.pictures.items():
+        Path(path).write_bytes(Path(path).read_bytes() + b"\0")
+        with pytest.raises(UserError, match="holds a run of other pictures"):
+            finished(moved)
+        Path(path).unlink()
+        with pytest.raises(UserError, match=f"cannot read .*{role}.png"):
+            finished(moved)
+        shutil.copy(job.pictures[role], path)
+    with pytest.raises(UserError, match="other pictures"):
+        finished(replace(moved, pictures={role: moved.pictures[role] for role in ("structure", "appearance")}))
 
 
 def test_told_to_stop_it_keeps_where_it_stands(job, tmp_path, monkeypatch):

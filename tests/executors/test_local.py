@@ -1,11 +1,16 @@
 """Processes on this machine, and what becomes of a batch when they, or their driver, are killed."""
 
+import atexit
 import os
 import signal
+import sys
+import time
 
 import batches
+import psutil
 import pytest
 
+from vitsplice.contracts import Job
 from vitsplice.executors import local
 from vitsplice.testing import ExecutorContract
 
@@ -48,6 +53,24 @@ def test_gpus_are_those_that_the_environment_leaves(monkeypatch):
     assert local._gpus() == ("0", "1")
     monkeypatch.setenv(local.VISIBLE, "3, GPU-5")
     assert local._gpus() == ("3", "GPU-5")
+
+
+class Unusable:
+    """Work that ends the process which is handed it; the process takes a while to be gone."""
+
+    def __reduce__(self):
+        return leave, ()
+
+
+def leave():
+    atexit.register(time.sleep, 0.3)
+    sys.exit(7)
+
+
+@pytest.mark.real
+def test_a_worker_that_ends_by_itself_is_told_by_its_own_exit_code():
+    (outcome,) = local.Local(1, 1).run(Unusable(), [Job("one", "/nowhere", {}, "{}", 1, "/nowhere/.stop")])
+    assert (outcome.state, outcome.why) == ("failed", "the worker process died (exit code 7)")
 
 
 @pytest.fixture(scope="module")
@@ -108,3 +131,23 @@ def test_ctrl_c_lets_runs_keep_where_they_stand(quiet, tmp_path):
     assert batches.through(pairs, out, "--workers", "2").returncode == 0
     assert batches.resumed_at(folder) >= 2
     batches.assert_whole(out, expected)
+
+
+@pytest.mark.real
+def test_ctrl_c_while_workers_begin_has_done_nothing_and_harmed_nothing(quiet, tmp_path):
+    """A worker that imports what it needs cannot ignore it yet."""
+    out = tmp_path / "out"
+    process = batches.begun(quiet[0], out, "--workers", "2", start_new_session=True)
+    batches.until(lambda: len(workers_of(process)) == 2)
+    os.killpg(process.pid, signal.SIGINT)
+    _, told = process.communicate(timeout=100)
+    assert process.returncode == 130, told
+    assert f"0 of {PAIRS} runs done, 0 failed" in told
+    assert f"stopped with {PAIRS} left; the same command goes on" in told
+    assert "Traceback" not in told
+    assert {path.name for path in out.iterdir()} == {"batch.json", "results.jsonl"}
+
+
+def workers_of(process):
+    found = psutil.Process(process.pid).children()
+    return [one for one in found if any(WORKER in word for word in one.cmdline())]

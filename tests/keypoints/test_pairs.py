@@ -4,8 +4,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vitsplice.errors import PictureError
-from vitsplice.keypoints.pairs import NotThere, Pair, View
+from vitsplice.errors import NotThere, PictureError
+from vitsplice.keypoints.pairs import Pair, View
 
 HERE, THERE = np.array([(1.0, 2.0)]), np.array([(3.0, 4.0)])
 
@@ -50,7 +50,7 @@ def test_a_picture_of_which_anything_is_other_gives_another_key(pair, side):
 
 def test_a_picture_that_is_not_there_is_told_from_one_that_cannot_be(pair):
     pair.target.path.unlink()
-    with pytest.raises(NotThere, match="is not there"):
+    with pytest.raises(NotThere, match="does not exist"):
         pair.key()
     for name in ("x" * 300, "a\0"):
         with pytest.raises(PictureError, match="cannot be read") as raised:

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 import torch
@@ -63,6 +64,24 @@ def test_domains_are_not_mixed(made, tmp_path):
     assert any("1 structure images have no appearance image" in note for note in notes)
 
 
+def test_a_pair_keeps_its_id_when_other_domains_come_and_go(made, tmp_path):
+    def pairs(*domains):
+        shutil.rmtree(tmp_path / "tree", ignore_errors=True)
+        for domain in domains:
+            (tmp_path / "tree" / domain).mkdir(parents=True)
+            for number in (1, 2, 3):
+                (tmp_path / "tree" / domain / f"000{number}.jpg").touch()
+        made(tmp_path / "tree", by="all", force=True)
+        return {pair.id: pair.pictures for pair in read(tmp_path / "pairs.csv")}
+
+    everything = pairs("test/bear", "train/ant", "train/bear", "train/cat", "val/cat")
+    assert len(everything) == 5 * 6
+    for domains in (["train/cat"], ["train/bear", "train/cat"], ["val/cat"]):
+        some = pairs(*domains)
+        assert len(some) == len(domains) * 6
+        assert some.items() <= everything.items()
+
+
 def test_a_scene_has_its_masks_and_every_appearance(made, pictures, tmp_path):
     (tmp_path / "mask.png").touch()
     listed = [{"file_path": "pictures/1.png", "mask_path": "mask.png"}, {"file_path": "pictures/gone.png"}]
@@ -111,8 +130,10 @@ def test_what_does_not_go_together_is_named(made, pictures, tmp_path, options, t
 
 
 def test_a_source_that_pairs_takes_no_pairing(made, pictures, tmp_path):
-    (tmp_path / "list.txt").write_text("pictures/0.png pictures/1.png")
-    assert made(tmp_path / "list.txt")[0] == 1
+    (tmp_path / "list.txt").write_text(f"pictures/0.png pictures/1.png\npictures/0.png {'x' * 300}.png")
+    number, notes = made(tmp_path / "list.txt")
+    assert number == 2
+    assert any(note.startswith("1 of the files it names are not there") for note in notes)
     with pytest.raises(OutputExists, match="--force"):
         made(tmp_path / "list.txt")
     with pytest.raises(UserError, match="--by random has no use"):

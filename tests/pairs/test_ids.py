@@ -9,7 +9,14 @@ ODD = ["cat", "Kätzchen 1", "猫", "../..", "-rf", ".hidden", "a" * 300, "a\nb"
 @pytest.mark.parametrize("name", ODD)
 def test_any_name_makes_a_valid_id(name):
     ids = Ids()
-    for made in (ids(name), ids(name, name), ids(name), ids("cat", name)):
+    for made in (
+        ids(name),
+        ids(name, name),
+        ids(name),
+        ids("cat", name),
+        ids(name, name, name),
+        ids("train/cat", name, "1"),
+    ):
         assert ID.fullmatch(made), made
 
 
@@ -22,6 +29,7 @@ def test_ids_are_told_apart_by_a_file_system_without_capitals():
 
 def test_an_id_is_read_as_its_names():
     assert Ids()("Kätzchen 1", "zebra") == "Katzchen_1--zebra"
+    assert Ids()("train/cat", "1", "2") == "train_cat--1--2"
 
 
 def test_many_of_a_name_take_no_longer_each():

@@ -41,6 +41,18 @@ def test_what_is_wrong_in_a_list_is_named(folder, text, told):
         pairs(folder / "list.txt")
 
 
+@pytest.mark.parametrize("name", ["x" * 300, "x/" * 3000 + "y"])
+def test_names_that_no_file_can_have_are_not_there(folder, name):
+    (folder / "list.txt").write_text(f"a.jpg {name}.jpg")
+    (pair,) = pairs(folder / "list.txt")
+    assert pair.appearance == folder / f"{name}.jpg"
+    (folder / "list.txt").write_text(f"{name}.jpg {name}.jpg")
+    with pytest.raises(UserError, match="none of its 2 pictures is there"):
+        pairs(folder / "list.txt")
+    (folder / "transforms.json").write_text(json.dumps({"frames": [{"file_path": "a.jpg"}, {"file_path": name}]}))
+    assert frames(folder / "transforms.json")[0] == (folder / "a.jpg", folder / f"{name}.png")
+
+
 def test_what_is_no_text_is_named(folder):
     (folder / "list.txt").write_bytes(b"\xff\xd8\xff\xe0")
     with pytest.raises(UserError, match="not UTF-8 text"):

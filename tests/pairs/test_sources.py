@@ -50,6 +50,8 @@ def test_two_folders_and_single_pictures(made):
         ((folder / "s", folder / "none"), "none does not exist"),
         ((folder / "s", folder / "empty/x.txt"), "x.txt is no picture"),
         ((folder / "none",), "none does not exist"),
+        ((folder / ("x" * 300),), "x does not exist"),
+        ((folder / "s", folder / ("x" * 300)), "x does not exist"),
         ((folder / "one.jpg",), "is one picture"),
         ((folder / "empty/x.txt", folder / "a"), "is a list of pairs"),
     ):

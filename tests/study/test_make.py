@@ -6,7 +6,7 @@ import re
 import pytest
 from PIL import Image
 
-from vitsplice.errors import OutputExists, PictureError, UserError
+from vitsplice.errors import PictureError, UserError
 from vitsplice.evaluation.outputs import Method
 from vitsplice.study import page, pictures
 from vitsplice.study.make import Settings, make
@@ -103,14 +103,3 @@ def test_a_page_too_large_for_a_browser_is_refused(drawn, monkeypatch):
     monkeypatch.setattr(pictures, "LARGEST_PAGE", 5000)
     with pytest.raises(UserError, match="smaller --size than 512"):
         make(*drawn(3, ("a", "b")), Settings())
-
-
-def test_a_page_that_is_there_is_kept(tmp_path):
-    path = tmp_path / "study.html"
-    assert page.check(path, force=False) == path
-    path.touch()
-    with pytest.raises(OutputExists, match="--force"):
-        page.check(path, force=False)
-    assert page.check(path, force=True) == path
-    with pytest.raises(UserError, match="is a folder"):
-        page.check(tmp_path, force=True)

@@ -1,6 +1,7 @@
 """What a batch of a million finished runs costs its driver when it is begun again: python tests/support/million.py [N]
 
-A manifest and a ledger of so many lines are made up, without runs; then the driver counts, opens and looks through.
+A manifest and a ledger of so many lines are made up, with empty folders for runs; then the driver counts, opens and
+looks through.
 """
 
 import json
@@ -37,9 +38,10 @@ def made(out, number):
         pairs.write("id,structure,appearance\n")
         for index in range(number):
             name = f"pair-{index:07}"
-            pictures = {"structure": f"s{index:07}.jpg", "appearance": f"a{index:07}.jpg"}
-            pairs.write(f"{name},pictures/{pictures['structure']},pictures/{pictures['appearance']}\n")
+            pictures = {"structure": f"{out}/s{index:07}.jpg", "appearance": f"{out}/a{index:07}.jpg"}
+            pairs.write(f"{name},{pictures['structure']},{pictures['appearance']}\n")
             line = {"id": name, "variant": "instant", "folder": folder("instant", name), "pictures": pictures}
+            (out / "batch" / line["folder"]).mkdir(parents=True)
             results.write(json.dumps(line | TOLD | {"figures": FIGURES}) + "\n")
     return manifest, grid
 
@@ -58,7 +60,7 @@ def main(number):
         began = time.perf_counter()
         manifest, grid = made(out, number)
         size = (out / "batch" / RESULTS).stat().st_size
-        began = told(f"{number} lines made, {size / number:.0f} bytes each", began)
+        began = told(f"{number} lines and folders made, {size / number:.0f} bytes each", began)
         print(count(manifest), "pairs")
         began = told("manifest looked through", began)
         with Ledger(out / "batch"):

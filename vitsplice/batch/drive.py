@@ -13,6 +13,7 @@ from vitsplice.batch.plan import STOP, Variant, plan
 from vitsplice.batch.worker import finished, work
 from vitsplice.contracts import Executor, Job, Outcome
 from vitsplice.errors import UserError
+from vitsplice.files import leftovers
 from vitsplice.report.lock import FolderLock
 
 
@@ -87,7 +88,8 @@ def carry_out(
     lock = FolderLock(out)
     try:
         batch = plan(out, manifest, variants, executor.threads)
-        batch.stop.unlink(missing_ok=True)  # of a driver that was killed
+        for left in (batch.stop, *leftovers(batch.out)):  # of a driver that was killed
+            left.unlink(missing_ok=True)
         with Ledger(batch.out) as ledger, Failures(batch.out) as failures:
             books = _Books(ledger, failures, Tally(total), told)
             for round_ in range(retries + 1):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from array import array
 from collections.abc import Iterator
 from itertools import compress, islice
@@ -15,10 +14,10 @@ from numpy.typing import NDArray
 
 from vitsplice.batch.plan import FAILURES, parts
 from vitsplice.contracts import Job, Outcome
-from vitsplice.errors import VitspliceError
-from vitsplice.pairs.count import digest
+from vitsplice.files import write_atomically
+from vitsplice.log import close, key_of, last_of_each, unusable
 
-SETTLED = ".failures.jsonl.settled"
+TORN = 0
 
 
 class Failures:
@@ -38,18 +37,18 @@ class Failures:
         try:
             self._file = self._path.open("w", encoding="utf-8")
         except OSError as error:
-            raise _unwritable(self._path, error) from error
+            raise unusable(self._path, error) from error
 
     def __enter__(self) -> Failures:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._file.close()
+        close(self._file, self._path, error)
         try:
             self._settle()
         except OSError as problem:
             if error is None:
-                raise _unwritable(self._path, problem) from problem
+                raise unusable(self._path, problem) from problem
 
     def add(self, outcome: Outcome) -> None:
         """Write why a job failed or is refused. Raises VitspliceError if that cannot be written."""
@@ -59,9 +58,9 @@ class Failures:
             self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
             self._file.flush()
         except OSError as error:
-            raise _unwritable(self._path, error) from error
+            raise unusable(self._path, error) from error
         if outcome.state == "failed":
-            self._failed.append(digest(outcome.id))
+            self._failed.append(key_of(outcome.id))
 
     def again(self) -> int:
         """Begin another round with those that failed in the last one: how many. They are `in` this until the next."""
@@ -70,29 +69,28 @@ class Failures:
         return len(self._again)
 
     def __contains__(self, job: Job) -> bool:
-        key = np.uint64(digest(job.id))
+        key = np.uint64(key_of(job.id))
         place = int(np.searchsorted(self._again, key))
         return place < len(self._again) and self._again[place] == key
 
     def mend(self, outcome: Outcome) -> None:
         """A job that had failed is done."""
-        self._mended.append(digest(outcome.id))
+        self._mended.append(key_of(outcome.id))
 
     def _settle(self) -> None:
-        settled = self._path.with_name(SETTLED)
-        with self._path.open("rb") as file, settled.open("wb") as kept:
-            kept.writelines(compress(file, self._holding()))
-        os.replace(settled, self._path)
-        if not self._path.stat().st_size:
+        holding = self._holding()
+        if not holding.any():
             self._path.unlink()
+        elif not holding.all():
+            with self._path.open("rb") as file:
+                write_atomically(self._path, compress(file, holding))
 
     def _holding(self) -> NDArray[np.bool_]:
-        """For each line, whether it still holds: it is the last of its job, which is not done."""
+        """For each line, whether it still holds: it is whole, and the last of its job, which is not done."""
         with self._path.open("rb") as file:
-            keys = _numbers(array("Q", map(_key_of, file)))
-        holding = np.zeros(len(keys), bool)
-        holding[len(keys) - 1 - np.unique(keys[::-1], return_index=True)[1]] = True
-        return holding & ~np.isin(keys, _numbers(self._mended))
+            keys: NDArray[np.uint64] = np.fromiter(map(_job_of, file), np.uint64)
+        holding: NDArray[np.bool_] = last_of_each(keys) & (keys != TORN) & ~np.isin(keys, _numbers(self._mended))
+        return holding
 
 
 def first(out: Path, most: int) -> Iterator[tuple[str, str]]:
@@ -104,14 +102,14 @@ def first(out: Path, most: int) -> Iterator[tuple[str, str]]:
                 yield f"{line['variant']}/{line['id']}", line["why"]
 
 
-def _key_of(line: bytes) -> int:
-    known = json.loads(line)
-    return digest(f"{known['variant']}/{known['id']}")
+def _job_of(line: bytes) -> int:
+    """The number of a line's job, or that of lines that a full disk has cut short."""
+    try:
+        known = json.loads(line)
+    except ValueError:
+        return TORN
+    return key_of(f"{known['variant']}/{known['id']}")
 
 
 def _numbers(keys: array[int]) -> NDArray[np.uint64]:
     return np.frombuffer(keys, np.uint64)
-
-
-def _unwritable(path: Path, error: OSError) -> VitspliceError:
-    return VitspliceError(f"cannot write {path}: {error.strerror or error}")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
-from array import array
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import compress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -15,16 +16,18 @@ import numpy as np
 from vitsplice.batch.plan import RESULTS, folder, parts
 from vitsplice.batch.worker import names
 from vitsplice.contracts import Job, Outcome
-from vitsplice.errors import VitspliceError
-from vitsplice.pairs.count import digest
+from vitsplice.files import write_atomically
+from vitsplice.log import Keys, close, key_of, last_of_each, unusable
 
-MENDED = ".results.jsonl.mended"
+_LINE = np.dtype([("job", np.uint64), ("key", np.uint64)])
+"""What a line is about, and also with which pictures."""
 
 
 class Ledger:
     """The finished runs of a batch. Use it in ``with``; nobody else may write to it meanwhile.
 
-    A run that was in the file when it was opened is told by 64 bits, so that a million take 8 MB.
+    A run that was in the file when it was opened is told by 64 bits, so that a million take 8 MB, and 120 MB while
+    it is opened.
 
     Raises:
         VitspliceError: if the file cannot be read or written.
@@ -33,16 +36,16 @@ class Ledger:
     def __init__(self, out: Path) -> None:
         self._path = out / RESULTS
         try:
-            self._keys = np.unique(np.frombuffer(_read(self._path), np.uint64))
+            self._keys = _read(out)
             self._file: IO[str] = self._path.open("a", encoding="utf-8")
         except OSError as error:
-            raise _unwritable(self._path, error) from error
+            raise unusable(self._path, error) from error
 
     def __enter__(self) -> Ledger:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._file.close()
+        close(self._file, self._path, error)
 
     def __contains__(self, job: Job) -> bool:
         key = _key(job.id, names(job))
@@ -57,43 +60,42 @@ class Ledger:
             self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
             self._file.flush()
         except OSError as error:
-            raise _unwritable(self._path, error) from error
+            raise unusable(self._path, error) from error
 
 
 def _key(job: str, pictures: Mapping[str, str]) -> int:
-    return digest("\n".join([job, *(f"{role} {name}" for role, name in sorted(pictures.items()))]))
+    return key_of(job, *sorted(pictures.items()))
 
 
-def _read(path: Path) -> array[int]:
-    """The keys of the lines of a file; lines that are cut short or no lines of ours are taken out of it."""
-    keys, whole = array("Q"), True
+def _read(out: Path) -> Keys:
+    """The keys of the lines of a file; those that do not hold are taken out of it.
+
+    A line holds if it is whole and one of ours, the folder of its run is there, and no later one is of the same run.
+    """
+    path = out / RESULTS
     if not path.exists():
-        return keys
+        return np.empty(0, np.uint64)
     with path.open("rb") as file:
-        for line in file:
-            key = _key_of(line)
-            keys.extend([] if key is None else [key])
-            whole = whole and key is not None
-    if not whole:
-        _mend(path)
-    return keys
+        lines = np.fromiter(map(_keys_of, file), _LINE)
+    holding = last_of_each(lines["job"]) & np.isin(lines["job"], np.fromiter(_there(out), np.uint64))
+    if not holding.all():
+        with path.open("rb") as file:
+            write_atomically(path, compress(file, holding))
+    return np.unique(lines["key"][holding])
 
 
-def _mend(path: Path) -> None:
-    mended = path.with_name(MENDED)
-    with path.open("rb") as file, mended.open("wb") as kept:
-        kept.writelines(line for line in file if _key_of(line) is not None)
-    os.replace(mended, path)
+def _there(out: Path) -> Iterator[int]:
+    """The runs that have a folder. Shards are listed, as a look at every run is much to ask of a file server."""
+    for shard in glob.iglob("*/*/", root_dir=out):
+        variant = shard.partition(os.sep)[0]
+        yield from (key_of(f"{variant}/{pair}") for pair in os.listdir(out / shard))
 
 
-def _key_of(line: bytes) -> int | None:
-    """The key of a line, or None if it is none of ours or is cut short."""
+def _keys_of(line: bytes) -> tuple[int, int]:
+    """The numbers of a line; 0, which no run has, if it is none of ours or is cut short."""
     try:
         known = json.loads(line)
-        return _key(f"{known['variant']}/{known['id']}", known["pictures"]) if line.endswith(b"\n") else None
+        job = f"{known['variant']}/{known['id']}"
+        return (key_of(job), _key(job, known["pictures"])) if line.endswith(b"\n") else (0, 0)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return None
-
-
-def _unwritable(path: Path, error: OSError) -> VitspliceError:
-    return VitspliceError(f"cannot write {path}: {error.strerror or error}")
+        return 0, 0

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -60,28 +62,49 @@ def _told(job: Job) -> dict[str, Any] | None:
         facts = json.loads((Path(job.folder) / FACTS).read_bytes())
         if facts.get("finished") is not True:
             return None
-        told = told_by(facts)
+        told, pictures = _told_by(facts), _pictures(facts)
     except (OSError, ValueError, AttributeError, KeyError, TypeError, RecursionError):
         return None
-    if told["pictures"] != names(job):
+    if {role: name for role, (name, _) in pictures.items()} != names(job):
+        _refuse_others(job, pictures)
+    return {"pictures": names(job), **told}
+
+
+def _refuse_others(job: Job, pictures: Mapping[str, tuple[str, str]]) -> None:
+    """Raise UserError unless a job's pictures, which lie elsewhere than those of its run did, have the same bytes."""
+    try:
+        ours = {role: _sha256(path) for role, path in job.pictures.items()}
+    except OSError as error:
         raise UserError(
-            f"{job.folder} holds a run of other pictures ({', '.join(told['pictures'].values())}); "
+            f"{job.folder} holds a run of pictures elsewhere, and whether they are these cannot be told: "
+            f"cannot read {printable(str(error.filename or 'a picture'))}: {error.strerror or error}"
+        ) from error
+    if ours != {role: sha256 for role, (_, sha256) in pictures.items()}:
+        raise UserError(
+            f"{job.folder} holds a run of other pictures ({', '.join(name for name, _ in pictures.values())}); "
             "give the pair another id, or remove that folder"
         )
-    return told
 
 
 def names(job: Job) -> dict[str, str]:
-    """The names of a job's pictures by role, without their folders, which may move."""
-    return {role: printable(Path(path).name) for role, path in job.pictures.items()}
+    """The paths of a job's pictures by role, fit to be shown."""
+    return {role: printable(path) for role, path in job.pictures.items()}
 
 
-def told_by(facts: dict[str, Any]) -> dict[str, Any]:
-    """What of a run's ``run.json`` is worth telling to its batch."""
-    pictures = {role: picture["name"] for role, picture in facts["inputs"].items()}
-    pictures |= {f"{image}_mask": mask["name"] for image, mask in facts["masks"].items()}
+def _pictures(facts: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    """Path and SHA-256 of the pictures of a run by role, as its ``run.json`` has them."""
+    inputs = facts["inputs"] | {f"{image}_mask": mask for image, mask in facts["masks"].items()}
+    return {role: (picture["name"], picture["sha256"]) for role, picture in inputs.items()}
+
+
+def _sha256(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _told_by(facts: dict[str, Any]) -> dict[str, Any]:
+    """What of a run's ``run.json`` is worth telling to its batch, besides its pictures."""
     return {
-        "pictures": {role: Path(name).name for role, name in pictures.items()},
         "backbone": facts["backbone"]["name"],
         "seconds": round(sum(facts["seconds"].values()), 3),
         "figures": {figure["name"]: figure["value"] for figure in facts["figures"]},

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-STOPPING = b"\nstopping: runs keep where they stand; once more ends them at once\n"
+STOPPING = b"\nstopping: runs keep where they stand, and the same command goes on; once more ends them at once\n"
 
 
 def batch(

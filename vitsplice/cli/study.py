@@ -39,12 +39,13 @@ def make(
     from rich.progress import Progress
 
     from vitsplice.evaluation.outputs import method as parsed
+    from vitsplice.report.folder import check_file
     from vitsplice.study import page
     from vitsplice.study.make import QUESTION, TITLE, Settings
     from vitsplice.study.make import make as made
     from vitsplice.text import one_line
 
-    target = page.check(out, force=force)
+    target = check_file(out, "page, such as study.html", force=force)
     settings = Settings(question or QUESTION, title or TITLE, trials, checks, size, min_view, seed)
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("reading pictures")

@@ -14,7 +14,7 @@ from vitsplice.contracts import Case
 from vitsplice.errors import PictureError
 from vitsplice.evaluation.outputs import Method
 from vitsplice.images import read
-from vitsplice.log import Keys, key_of
+from vitsplice.log import Keys, key_of, stamp
 from vitsplice.pairs import read as read_pairs
 from vitsplice.pairs.manifest import Pair
 from vitsplice.text import printable
@@ -110,11 +110,5 @@ def key(pair: Pair, method: Method, output: Path) -> int:
     Raises:
         PictureError: if a file is not there.
     """
-    stamps = []
-    for path in (*pair.pictures.values(), output):
-        try:
-            told = os.stat(path)
-        except (OSError, ValueError) as error:
-            raise PictureError(f"'{printable(str(path))}' cannot be read") from error
-        stamps.append((os.path.abspath(path), told.st_size, told.st_mtime_ns))
+    stamps = [stamp(path) for path in (*pair.pictures.values(), output)]
     return key_of(method.name, pair.id, *stamps)

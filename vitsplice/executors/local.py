@@ -7,13 +7,20 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any, cast
 
 from vitsplice.contracts import Executor, Job, Outcome
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+"""What a terminal or a system sends to all processes at once; the driver alone heeds it."""
+
+DYING = 5.0
+"""Seconds within which a process that answers no more has its own exit code."""
 
 Work = Callable[[Job], Outcome]
 
@@ -73,7 +80,8 @@ class _Worker:
         self.job = ""
         self.alive = True
         self._process = context.Process(target=_serve, args=(theirs, work, gpu), daemon=True)
-        self._process.start()
+        with _signals_held():
+            self._process.start()
         theirs.close()
 
     def give(self, job: Job) -> None:
@@ -88,8 +96,10 @@ class _Worker:
         try:
             outcome: Outcome = self.connection.recv()
         except (EOFError, OSError):
+            self._process.join(DYING)
+            cause = _cause(self._process.exitcode)
             self.end()
-            return Outcome(job, "failed", f"the worker process died ({_cause(self._process.exitcode)})")
+            return Outcome(job, "failed", f"the worker process died ({cause})")
         return outcome
 
     def end(self) -> None:
@@ -100,10 +110,22 @@ class _Worker:
         self.connection.close()
 
 
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Signals wait: for the driver until this ends, for a process begun within until it has learnt to ignore them."""
+    resource_tracker.ensure_running()  # beginning a process begins this one first, which would let signals through
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _serve(connection: Connection, work: Work, gpu: str) -> None:
-    """What a worker does: jobs, until its driver is gone. Signals that a terminal sends to all are the driver's."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    """What a worker does: jobs, until its driver is gone."""
+    for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     if gpu:
         os.environ[VISIBLE] = gpu
     threading.Thread(target=_die_with_the_driver, daemon=True).start()
@@ -124,7 +146,7 @@ def _cause(code: int | None) -> str:
     if code is not None and code < 0:
         name = signal.Signals(-code).name
         return f"{name}, which the system sends when memory runs out" if name == "SIGKILL" else name
-    return f"exit code {code}"
+    return "without an exit code" if code is None else f"exit code {code}"
 
 
 def _cores() -> int:

@@ -14,11 +14,11 @@ import torch
 
 from vitsplice.contracts import FeatureRequest
 from vitsplice.engine.device import pick_device
-from vitsplice.errors import PictureError, UserError
+from vitsplice.errors import NotThere, PictureError, UserError
 from vitsplice.facts import versions
 from vitsplice.keypoints.errors import errors
 from vitsplice.keypoints.grid import Looker, lookers
-from vitsplice.keypoints.pairs import DataSet, Flaw, NotThere, Pair
+from vitsplice.keypoints.pairs import DataSet, Flaw, Pair
 from vitsplice.keypoints.report import CSV, JSON, MARKDOWN, PAIRS, write
 from vitsplice.keypoints.sights import Sights
 from vitsplice.keypoints.summary import Account, Summary, summarise

@@ -10,19 +10,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vitsplice.errors import PictureError
-from vitsplice.log import key_of
-from vitsplice.text import printable
+from vitsplice.log import key_of, stamp
 
 Size = tuple[int, int]
 """Height and width, in pixels."""
 
 Points = NDArray[np.float64]
 """``(N, 2)``, down and across."""
-
-
-class NotThere(PictureError):
-    """The file of a picture is not there."""
 
 
 @dataclass(frozen=True)
@@ -104,10 +98,5 @@ class DataSet:
 
 
 def _stamp(view: View) -> tuple[object, ...]:
-    try:
-        told = view.path.stat()
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise NotThere(f"'{printable(str(view.path))}' is not there") from error
-    except (OSError, ValueError) as error:
-        raise PictureError(f"'{printable(str(view.path))}' cannot be read") from error
-    return view.path.absolute(), view.warp, view.change, view.size, told.st_size, told.st_mtime_ns
+    path, *told = stamp(view.path)
+    return path, view.warp, view.change, view.size, *told

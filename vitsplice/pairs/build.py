@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vitsplice.errors import OutputExists, UserError
+from vitsplice.errors import UserError
 from vitsplice.pairs.ids import Ids
 from vitsplice.pairs.manifest import Pair, write
 from vitsplice.pairs.pairing import Choice, by_chance, by_name, every
 from vitsplice.pairs.sources import Found, Group, find
+from vitsplice.report.folder import check_file
 from vitsplice.text import printable
 from vitsplice.watch import NOBODY, Watch
 
@@ -47,6 +48,15 @@ class Plan:
     source: str = ""
 
 
+@dataclass(frozen=True)
+class _Way:
+    """How a source is paired, with what was left open filled in; ``by`` is "" if it pairs its pictures itself."""
+
+    by: str
+    k: int
+    seed: int
+
+
 def build(
     plan: Plan,
     out: str | os.PathLike[str],
@@ -73,31 +83,26 @@ def build(
     """
     target = _target(Path(out), force=force)
     found = find(plan.place, plan.appearance)
-    plan = _completed(plan, found)
+    way = _way(plan, found)
     watch.note(f"{printable(str(plan.place))} is taken for {found.layout}")
     _note_missing(found, watch.note)
     if found.pairs:
         pairs = [replace(pair, licence=plan.licence, source=plan.source) for pair in found.pairs]
         write(target, pairs)
         return len(pairs)
-    chosen = _chosen(plan, found.groups, target, watch)
+    chosen = _chosen(plan, way, found.groups, target, watch)
     if chosen is None:
         return None
-    _note_fewer(chosen, plan, watch.note)
+    _note_fewer(chosen, way, watch.note)
     write(target, _pairs(chosen, plan))
     _kept(target).unlink(missing_ok=True)
     return sum(len(appearances) for _, _, appearances in chosen)
 
 
 def _target(out: Path, *, force: bool) -> Path:
-    shown = printable(str(out))
     if out.suffix.lower() not in (".csv", ".jsonl"):
-        raise UserError(f"-o {shown}: the name of a manifest ends in .csv or .jsonl")
-    if out.is_dir():
-        raise UserError(f"{shown} is a folder; -o names the manifest, such as pairs.csv")
-    if out.exists() and not force:
-        raise OutputExists(f"{shown} is there already; choose another -o, or add --force to replace it")
-    return out
+        raise UserError(f"-o {printable(str(out))}: the name of a manifest ends in .csv or .jsonl")
+    return check_file(out, "manifest, such as pairs.csv", force=force)
 
 
 def _kept(target: Path) -> Path:
@@ -105,8 +110,8 @@ def _kept(target: Path) -> Path:
     return target.with_name(f".{target.name}.features.jsonl")
 
 
-def _completed(plan: Plan, found: Found) -> Plan:
-    """The plan with what the source suggests. Raises UserError for what does not go together."""
+def _way(plan: Plan, found: Found) -> _Way:
+    """As the plan or else the source has it. Raises UserError for what does not go together."""
     by = plan.by or found.by
     if not found.by and plan.by:
         raise UserError(f"--by {plan.by} has no use: {printable(str(plan.place))} is {found.layout}, which pairs them")
@@ -120,32 +125,33 @@ def _completed(plan: Plan, found: Found) -> Plan:
         if given is not None and by not in of:
             how = f"--by {by}" if by else "a source that pairs its pictures itself"
             raise UserError(f"{option} has no use with {how}; it belongs to --by {' or '.join(of)}")
-    plan = replace(plan, by=by, k=plan.k or 1, seed=plan.seed or 0)
-    pairs = sum(len(group.structures) * _at_most(plan, group) for group in found.groups)
+    way = _Way(by, plan.k or 1, plan.seed or 0)
+    pairs = sum(len(group.structures) * _at_most(way, group) for group in found.groups)
     if pairs > MOST:
         raise UserError(f"--by {by} would make about {pairs} pairs, more than {MOST}; try --by random --k 1")
-    return plan
+    return way
 
 
-def _at_most(plan: Plan, group: Group) -> int:
+def _at_most(way: _Way, group: Group) -> int:
     """Appearance images for each structure image."""
-    number = {"all": len(group.appearances), "name": 1}.get(str(plan.by), plan.k or 1)
+    number = {"all": len(group.appearances), "name": 1}.get(way.by, way.k)
     return min(number, len(group.appearances))
 
 
 def _chosen(
     plan: Plan,
+    way: _Way,
     groups: tuple[Group, ...],
     target: Path,
     watch: Watch,
 ) -> Chosen | None:
     """Which goes with which, or None if it was stopped. Raises UserError if nothing goes with anything."""
-    if plan.by == "similarity":
+    if way.by == "similarity":
         from vitsplice.pairs.similarity import similar
 
-        chosen = similar(groups, plan.k or 1, plan.backbone, plan.device, _kept(target), watch)
+        chosen = similar(groups, way.k, plan.backbone, plan.device, _kept(target), watch)
     else:
-        chosen = [(group, *choice) for group in groups for choice in _choices(plan, group)]
+        chosen = [(group, *choice) for group in groups for choice in _choices(way, group)]
     if chosen is not None and not any(appearances for _, _, appearances in chosen):
         pictures = len({path for group in groups for path in (*group.structures, *group.appearances)})
         raise UserError(
@@ -155,18 +161,18 @@ def _chosen(
     return chosen
 
 
-def _choices(plan: Plan, group: Group) -> Iterator[Choice]:
-    if plan.by == "random":
-        return by_chance(group, plan.k or 1, plan.seed or 0)
-    return by_name(group) if plan.by == "name" else every(group)
+def _choices(way: _Way, group: Group) -> Iterator[Choice]:
+    if way.by == "random":
+        return by_chance(group, way.k, way.seed)
+    return by_name(group) if way.by == "name" else every(group)
 
 
 def _pairs(chosen: Chosen, plan: Plan) -> Iterator[Pair]:
     ids = Ids()
     for group, structure, appearances in chosen:
-        mask = group.masks.get(structure)
+        mask, inside = group.masks.get(structure), [group.name] if group.name else []
         for appearance in appearances:
-            name = ids(*dict.fromkeys((structure.stem, appearance.stem)))
+            name = ids(*inside, *dict.fromkeys((structure.stem, appearance.stem)))
             yield Pair(name, structure, appearance, mask, None, plan.licence, plan.source or group.name)
 
 
@@ -175,7 +181,7 @@ def _note_missing(found: Found, note: Callable[[str], object]) -> None:
     listed = [path for pair in found.pairs for path in pair.pictures.values()]
     for group in found.groups:
         listed += [*group.structures, *group.appearances, *group.masks.values()]
-    missing = [path for path in dict.fromkeys(listed) if not path.is_file()]
+    missing = [path for path in dict.fromkeys(listed) if not os.path.isfile(path)]
     if missing:
         note(
             f"{len(missing)} of the files it names are not there, such as {printable(str(missing[0]))}; "
@@ -183,11 +189,11 @@ def _note_missing(found: Found, note: Callable[[str], object]) -> None:
         )
 
 
-def _note_fewer(chosen: Chosen, plan: Plan, note: Callable[[str], object]) -> None:
+def _note_fewer(chosen: Chosen, way: _Way, note: Callable[[str], object]) -> None:
     alone = [structure for _, structure, appearances in chosen if not appearances]
     if alone:
         note(f"{len(alone)} structure images have no appearance image, such as {printable(str(alone[0]))}")
-    if plan.by in ("similarity", "random"):
-        fewer = sum(0 < len(appearances) < (plan.k or 1) for _, _, appearances in chosen)
+    if way.by in ("similarity", "random"):
+        fewer = sum(0 < len(appearances) < way.k for _, _, appearances in chosen)
         if fewer:
-            note(f"{fewer} structure images have fewer than {plan.k} appearance images: there are no more")
+            note(f"{fewer} structure images have fewer than {way.k} appearance images: there are no more")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,8 +15,7 @@ from vitsplice.backbones.resize import Resize
 from vitsplice.contracts import Backbone
 from vitsplice.errors import PictureError
 from vitsplice.images import read
-from vitsplice.log import Log, key_of
-from vitsplice.text import printable
+from vitsplice.log import Log, key_of, stamp
 from vitsplice.watch import Watch
 
 SIZE, LONGEST = 224, 480
@@ -78,7 +76,7 @@ def features(
                 return None
             watch.part(path.name, done, len(pictures))
             try:
-                key = key_of(*network, *_stamp(path))
+                key = key_of(*network, *stamp(path))
                 feature = _parsed(log[key]) if key in log else None
                 if feature is None:
                     feature = _look(path, backbone, device)
@@ -97,15 +95,6 @@ def _look(path: Path, backbone: Backbone, device: torch.device) -> Feature:
     pixels = Resize(SIZE, LONGEST)(picture.pixels.to(device), backbone.info)
     values = backbone(pixels, (request,))[request].values.flatten()
     return Feature(picture.sha256, values.float().cpu().numpy())
-
-
-def _stamp(path: Path) -> tuple[str, int, int]:
-    """What is another when the file is: its place, size and time of change."""
-    try:
-        told = os.stat(path)
-    except (OSError, ValueError) as error:
-        raise PictureError(f"'{printable(str(path))}' does not exist or cannot be read") from error
-    return os.path.abspath(path), told.st_size, told.st_mtime_ns
 
 
 def _parsed(record: dict[str, object]) -> Feature | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from vitsplice.errors import UserError
@@ -15,19 +16,19 @@ HINT = f"pictures end in {', '.join(SUFFIXES)}"
 
 def pictures(folder: Path) -> tuple[Path, ...]:
     """The pictures that lie in a folder itself, by name; hidden ones do not count. UserError if it cannot be read."""
-    return tuple(path for path in _inside(folder) if path.suffix.lower() in SUFFIXES and path.is_file())
+    return tuple(path for path in _inside(folder) if path.suffix.lower() in SUFFIXES and os.path.isfile(path))
 
 
 def folders(folder: Path) -> list[Path]:
     """The folders in a folder, by name; hidden ones do not count. Raises UserError if it cannot be read."""
-    return [path for path in _inside(folder) if path.is_dir()]
+    return [path for path in _inside(folder) if os.path.isdir(path)]
 
 
 def images(place: Path) -> tuple[Path, ...]:
     """The pictures of a folder, or a picture alone. Raises UserError if there is none."""
-    if not place.exists():
+    if not os.path.exists(place):
         raise UserError(f"{printable(str(place))} does not exist")
-    if place.is_dir():
+    if os.path.isdir(place):
         if found := pictures(place):
             return found
         raise UserError(f"{printable(str(place))} holds no pictures; {HINT}")

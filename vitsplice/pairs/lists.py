@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from pathlib import Path
 from typing import Any
@@ -94,12 +95,12 @@ def _picture(path: Path) -> Path:
     if path.suffix.lower() in SUFFIXES:
         return path
     named = (path.with_name(path.name + suffix) for suffix in SUFFIXES)
-    return next((one for one in named if one.is_file()), path.with_name(f"{path.name}.png"))
+    return next((one for one in named if os.path.isfile(one)), path.with_name(f"{path.name}.png"))
 
 
 def _refuse_elsewhere(path: Path, pictures: list[Path]) -> None:
     """Raise UserError if not one picture is there: the paths are then meant from another folder."""
-    if not any(picture.is_file() for picture in pictures):
+    if not any(os.path.isfile(picture) for picture in pictures):
         raise UserError(
             f"{printable(str(path))}: none of its {len(pictures)} pictures is there, such as "
             f"{printable(str(pictures[0]))}; paths are taken from the folder of the list"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,15 +58,15 @@ def find(place: Path, appearance: Path | None = None) -> Found:
     Raises:
         UserError: if there are no pictures, or it is none of these.
     """
-    if not place.exists():
+    if not os.path.exists(place):
         raise UserError(f"{_shown(place)} does not exist")
-    if place.is_dir() or place.suffix.lower() in SUFFIXES:
+    if os.path.isdir(place) or place.suffix.lower() in SUFFIXES:
         return _in_folder(place) if appearance is None else _two(place, appearance)
     return _in_file(place, appearance)
 
 
 def _in_folder(place: Path) -> Found:
-    if place.is_file():
+    if os.path.isfile(place):
         raise UserError(f"{_shown(place)} is one picture; name after it an appearance image, or a folder of them")
     if direct := pictures(place):
         return Found("a folder of pictures", (Group(direct, direct),), by="random")
@@ -75,7 +76,7 @@ def _in_folder(place: Path) -> Found:
 
 
 def _two(structure: Path, appearance: Path) -> Found:
-    by = "name" if structure.is_dir() and appearance.is_dir() else "all"
+    by = "name" if os.path.isdir(structure) and os.path.isdir(appearance) else "all"
     return Found("structure images and appearance images", (Group(images(structure), images(appearance)),), by=by)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from vitsplice.errors import UserError
@@ -41,7 +42,7 @@ def _pair(folder: Path, ids: Ids) -> Pair | None:
 
 def _picture(folder: Path, role: str) -> Path | None:
     released = folder / RELEASED[role]
-    return _named(folder, role) or (_only(pictures(released), released, BOTH) if released.is_dir() else None)
+    return _named(folder, role) or (_only(pictures(released), released, BOTH) if os.path.isdir(released) else None)
 
 
 def _named(folder: Path, stem: str) -> Path | None:

@@ -1,4 +1,4 @@
-"""A folder of results that is written at once: refused early if it may not be, then every file whole."""
+"""A folder or file of results that is written at once: refused early if it may not be, then every file whole."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from vitsplice.errors import OutputExists, UserError, VitspliceError
 from vitsplice.files import write_atomically
+from vitsplice.text import printable
 
 
 def check(folder: str | os.PathLike[str], names: Iterable[str], what: str, *, force: bool) -> Path:
@@ -24,10 +25,30 @@ def check(folder: str | os.PathLike[str], names: Iterable[str], what: str, *, fo
         OutputExists: if it holds results and ``force`` is not given.
     """
     path = Path(folder)
-    if path.exists() and not path.is_dir():
+    if os.path.exists(path) and not os.path.isdir(path):
         raise UserError(f"output folder {path} is a file; choose another -o")
-    if not force and any((path / name).exists() for name in names):
+    if not force and any(os.path.exists(path / name) for name in names):
         raise OutputExists(f"{path} already holds {what}; choose another -o, or add --force to replace it")
+    return path
+
+
+def check_file(file: str | os.PathLike[str], what: str, *, force: bool) -> Path:
+    """The file, untouched, if it may be written.
+
+    Args:
+        file: it need not exist.
+        what: it is, with a name for it as an example, for the message.
+        force: whether it may be replaced.
+
+    Raises:
+        UserError: if it is a folder.
+        OutputExists: if it is there and ``force`` is not given.
+    """
+    path, shown = Path(file), printable(str(file))
+    if os.path.isdir(path):
+        raise UserError(f"{shown} is a folder; -o names the {what}")
+    if os.path.exists(path) and not force:
+        raise OutputExists(f"{shown} is there already; choose another -o, or add --force to replace it")
     return path
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 from importlib.resources import files
 from pathlib import Path
 
 from jinja2 import Environment
 from markupsafe import Markup
 
-from vitsplice.errors import OutputExists, UserError, VitspliceError
+from vitsplice.errors import VitspliceError
 from vitsplice.files import write_atomically
 from vitsplice.study.make import Study
 
@@ -31,21 +30,6 @@ def render(study: Study) -> str:
         key=base64.b64encode(json.dumps(study.key).encode()).decode(),
         pictures=study.pictures,
     )
-
-
-def check(path: str | os.PathLike[str], *, force: bool) -> Path:
-    """The path, untouched, if the page may be written there.
-
-    Raises:
-        UserError: if it is a folder.
-        OutputExists: if it is there and ``force`` is not given.
-    """
-    target = Path(path)
-    if target.is_dir():
-        raise UserError(f"{target} is a folder; -o names the page, such as study.html")
-    if target.exists() and not force:
-        raise OutputExists(f"{target} is there already; choose another -o, or add --force to replace it")
-    return target
 
 
 def write(path: Path, text: str) -> None:

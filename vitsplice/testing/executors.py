@@ -126,6 +126,7 @@ class ExecutorContract(Contract):
                 until = time.monotonic() + self.patience
                 while not _beats(folder) and time.monotonic() < until:
                     time.sleep(BEAT)
+                assert _beats(folder), f"no other job has begun within {self.patience:g} s of the first outcome"
             until = time.monotonic() + self.patience
             while (before := _beats(folder)) and time.monotonic() < until:
                 time.sleep(10 * BEAT)
