@@ -30,9 +30,13 @@ def test_figures_of_every_backbone_and_picture(plan, tmp_path):
     assert (tmp_path / "out" / "figures.csv").read_text() == found.csv()
 
 
-@pytest.mark.parametrize("moment", range(0, 12, 3))
-def test_stopped_at_any_moment_it_goes_on_to_the_same_figures(plan, tmp_path, moment):
-    plan = replace(plan, transfers=1, preset="tiny", steps=6)
+@pytest.mark.parametrize(
+    ("moment", "changed"),
+    [(0, {}), (3, {}), (4, {"transfers": 1, "preset": "tiny", "steps": 4, "backbones": ("tiny-vit",)})],
+    ids=["before the first cell", "among cells", "in a transfer"],
+)
+def test_stopped_at_any_moment_it_goes_on_to_the_same_figures(plan, tmp_path, moment, changed):
+    plan = replace(plan, **changed)
     whole = compare.compare(plan, tmp_path / "whole").csv()
     asked = iter(range(1_000))
     watch = Watch(stopped=lambda: next(asked) >= moment)
