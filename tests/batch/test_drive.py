@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from vitsplice.batch.drive import carry_out
-from vitsplice.batch.failures import first
+from vitsplice.batch.failures import reasons
 from vitsplice.batch.plan import BATCH, RESULTS, variants
 from vitsplice.contracts import Outcome
 from vitsplice.errors import OutputBusy
@@ -86,7 +86,8 @@ def test_a_broken_picture_stops_no_other_run_and_is_tried_when_mended(batch, in_
     write(batch.manifest, [Pair("bad", tmp_path / "broken.png", png[1]), Pair("good", *png), Pair("two", *png)])
     tally = carried(batch, in_turn())
     assert (tally.done, tally.refused) == (2, 1)
-    ((bad, why),) = first(batch.out, 5)
+    (found,) = reasons(batch.out, 5)
+    bad, why = found.first, found.why
     assert (bad, "broken.png" in why) == ("tiny/bad", True)
     (tmp_path / "broken.png").write_bytes(png[0].read_bytes())
     executor = in_turn()

@@ -95,11 +95,11 @@ def test_other_settings_are_refused(here, pairs):
     assert "other settings" in done.stderr
 
 
-def test_no_pairs_is_no_mistake(here, pairs):
+def test_a_list_without_pairs_is_a_mistake(here, pairs, tmp_path):
     write(pairs, [])
     done = here("batch", pairs, "-o", "out", *TINY)
-    assert done.returncode == 0
-    assert "0 of 0 runs done" in done.stderr
+    assert (done.returncode, "has no pairs" in done.stderr) == (2, True)
+    assert not (tmp_path / "out").exists()
 
 
 def test_threads_are_those_that_the_batch_was_begun_with(here, pairs, monkeypatch):

@@ -31,11 +31,14 @@ def test_paths_are_relative_to_the_manifest(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "text", "says"),
     [
-        ("p.csv", "id,structure\na,b\n", "line 2: appearance is missing"),
+        ("p.csv", "id,structure\na,b\n", "line 1: there is no field appearance; needed: id, structure"),
+        ("p.csv", "id,structure,appearance\na,b,\n", "line 2: appearance is missing"),
+        ("p.csv", "id;structure;appearance\na;b;c\n", "line 1: unknown field .*separated by commas"),
+        ("p.jsonl", '{"id": "a", "structure": "b"}', "line 1: there is no field appearance"),
         ("p.csv", "id,structure,appearance\na,b\n", "line 2: has not as many"),
         ("p.csv", "id,structure,appearance\na,b,c,d\n", "line 2: has not as many"),
         ("p.csv", "id,structure,appearance,mask\na,b,c,d\n", "unknown field 'mask'"),
-        ("p.csv", "id,structure,appearance\na,b,c\na,d,e\n", "line 3: id 'a' comes a second time"),
+        ("p.csv", "id,structure,appearance\na,b,c\na,d,e\n", "line 3: id 'a' comes a second time, after line 2"),
         ("p.csv", 'id,structure,appearance\na,b,"c\n', "is not CSV"),
         ("p.csv", "id,structure,appearance\n../a,b,c\n", "cannot name a folder"),
         ("p.csv", "id,structure,appearance\n..,b,c\n", "cannot name a folder"),

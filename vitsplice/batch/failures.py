@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Iterator
-from itertools import compress, islice
+from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from types import TracebackType
 
@@ -93,13 +93,26 @@ class Failures:
         return holding
 
 
-def first(out: Path, most: int) -> Iterator[tuple[str, str]]:
-    """The first failures of a batch, at most so many: the id of the job and why. None if there is no file."""
+@dataclass
+class Reason:
+    """Why ``jobs`` jobs are not done, of which ``first`` is the first."""
+
+    why: str
+    first: str
+    jobs: int = 0
+
+
+def reasons(out: Path, most: int) -> list[Reason]:
+    """The first so many reasons why jobs of a batch are not done; none if there is no file."""
     path = out / FAILURES
+    found: dict[str, Reason] = {}
     if path.exists():
         with path.open(encoding="utf-8") as file:
-            for line in map(json.loads, islice(file, most)):
-                yield f"{line['variant']}/{line['id']}", line["why"]
+            for line in map(json.loads, file):
+                if line["why"] in found or len(found) < most:
+                    name = f"{line['variant']}/{line['id']}"
+                    found.setdefault(line["why"], Reason(line["why"], name)).jobs += 1
+    return list(found.values())
 
 
 def _job_of(line: bytes) -> int:

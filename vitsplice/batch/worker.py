@@ -12,7 +12,15 @@ from typing import Any
 
 from vitsplice.config import RunConfig
 from vitsplice.contracts import Job, Outcome
-from vitsplice.errors import AlreadyFinished, CheckpointRejected, OutOfMemory, OutputBusy, UserError, VitspliceError
+from vitsplice.errors import (
+    AlreadyFinished,
+    CheckpointRejected,
+    OutOfMemory,
+    OutputBusy,
+    UserError,
+    VitspliceError,
+    WeightsUnavailable,
+)
 from vitsplice.networks import KeptNetworks
 from vitsplice.recording import Recording
 from vitsplice.report.artifacts import FACTS, RunFolder
@@ -35,7 +43,7 @@ def work(job: Job) -> Outcome:
     began = time.perf_counter()
     try:
         outcome = _done(job)
-    except UserError as error:
+    except (UserError, WeightsUnavailable) as error:
         state = "failed" if isinstance(error, MAY_GET_BETTER) else "refused"
         outcome = Outcome(job.id, state, one_line(str(error)))  # type: ignore[arg-type]
     except VitspliceError as error:

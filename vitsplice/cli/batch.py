@@ -44,9 +44,11 @@ def batch(
     from vitsplice.batch.drive import carry_out
     from vitsplice.cli.interrupt import Interrupt
     from vitsplice.cli.standing import Standing
+    from vitsplice.errors import UserError
     from vitsplice.options import complete, parse
     from vitsplice.pairs import count
     from vitsplice.plugins import catalogue
+    from vitsplice.text import printable
 
     spec = catalogue().executor(executor)
     options = complete(spec, parse(option or [], "--option"), "--option")
@@ -54,6 +56,8 @@ def batch(
         preset or ["quick"], backbone or [], seed or [], steps=steps, size=size, overrides=set_ or []
     )
     total = count(pairs) * len(variants)
+    if not total:
+        raise UserError(f"{printable(str(pairs))} has no pairs")
     plan.make_folder(out)
     made = spec.build(workers, threads or plan.threads_of(out), options)
 
@@ -61,6 +65,7 @@ def batch(
         os.write(2, STOPPING)  # unlike print, safe in the middle of anything
         plan.stop(out)
 
+    typer.echo(f"{total} runs by the executor {executor}, CPU threads of each: {made.threads}", err=True)
     with Interrupt(stop) as interrupt, Standing(total) as standing:
         tally = carry_out(
             out,

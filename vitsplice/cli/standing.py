@@ -21,7 +21,10 @@ REDRAW = 0.1
 """Seconds between two looks of the bar."""
 
 SHOWN = 10
-"""Failures that are told at the end; all are in a file."""
+"""Reasons of failures that are told at the end; all are in a file."""
+
+MANY = 100
+"""The last reasons that were told, which are not told again."""
 
 
 class Standing:
@@ -38,6 +41,7 @@ class Standing:
             transient=True,
         )
         self._task = self._bar.add_task("", total=total)
+        self._told: list[str] = []
         self._began = self._last = perf_counter()
 
     def __enter__(self) -> Standing:
@@ -51,8 +55,9 @@ class Standing:
 
     def show(self, tally: Tally, outcome: Outcome | None) -> None:
         """Show how it stands after an outcome, or after something that was done before."""
-        if outcome and outcome.why:
+        if outcome and outcome.why and outcome.why not in self._told:
             self._note(f"{outcome.id}: {outcome.state}: {outcome.why}")
+            self._told = [*self._told[-MANY:], outcome.why]
         now = perf_counter()
         if now - self._last < (REDRAW if self._console.is_terminal else PLAIN_EVERY):
             return
@@ -70,16 +75,18 @@ class Standing:
 
     def sum_up(self, tally: Tally, out: Path, *, stopped: bool) -> None:
         """Say at the end how it went, and on standard output where the results are."""
-        from vitsplice.batch.failures import first
+        from vitsplice.batch.failures import reasons
         from vitsplice.batch.plan import FAILURES, RESULTS
 
         before = f" ({tally.before} of them before)" if tally.before else ""
         self._note(f"{tally.before + tally.done} of {tally.total} runs done{before}, {tally.failures} failed")
-        for job, why in first(out, SHOWN):
-            self._note(f"  {job}: {why}")
+        told = reasons(out, SHOWN)
+        for reason in told:
+            others = f" and {reason.jobs - 1} others" if reason.jobs > 1 else ""
+            self._note(f"  {reason.first}{others}: {reason.why}")
         if tally.failures:
-            more = f"and {tally.failures - SHOWN} more; " if tally.failures > SHOWN else ""
-            self._note(f"  {more}all of them: {out / FAILURES}")
+            left = tally.failures - sum(reason.jobs for reason in told)
+            self._note(f"  {f'and {left} more; ' if left else ''}all of them: {out / FAILURES}")
         if stopped and tally.left:
             self._note(f"stopped with {tally.left} left; the same command goes on")
         print(out / RESULTS, flush=True)

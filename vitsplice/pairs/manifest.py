@@ -7,14 +7,14 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from vitsplice.errors import ConfigError, UserError, VitspliceError
 from vitsplice.files import write_atomically
-from vitsplice.text import printable
+from vitsplice.text import one_line, printable
 
 FIELDS = ("id", "structure", "appearance", "structure_mask", "appearance_mask", "licence", "source")
 PATHS = FIELDS[1:5]
@@ -69,15 +69,13 @@ def read(path: str | os.PathLike[str], *, unique: bool = True) -> Iterator[Pair]
     rows = {".csv": _csv_rows, ".jsonl": _jsonl_rows}.get(path.suffix.lower())
     if rows is None:
         raise UserError(f"{path} is no manifest: its name must end in .csv or .jsonl")
-    seen: set[str] = set()
+    seen: dict[str, int] = {}
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             for number, row in rows(file, path):
                 pair = _pair(row, path.parent, f"{path}, line {number}")
-                if unique and pair.id in seen:
-                    raise ConfigError(f"{path}, line {number}: id {pair.id!r} comes a second time")
-                if unique:
-                    seen.add(pair.id)
+                if unique and (first := seen.setdefault(pair.id, number)) != number:
+                    raise ConfigError(f"{path}, line {number}: id {pair.id!r} comes a second time, after line {first}")
                 yield pair
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
@@ -120,12 +118,21 @@ def _lines(file: IO[str], path: Path) -> Iterator[str]:
 def _csv_rows(file: IO[str], path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     reader = csv.DictReader(_lines(file, path), strict=True)
     try:
+        _check_fields(list(reader.fieldnames or FIELDS), f"{path}, line 1")
         for row in reader:
             if None in row or None in row.values():
                 raise ConfigError(f"{path}, line {reader.line_num}: has not as many fields as the first line")
             yield reader.line_num, row
     except csv.Error as error:
         raise ConfigError(f"{path}, line {reader.line_num}: is not CSV: {error}") from error
+
+
+def _check_fields(names: Sequence[str], where: str) -> None:
+    if unknown := [name for name in names if name not in FIELDS]:
+        hint = "; fields are separated by commas" if len(names) == 1 else ""
+        raise ConfigError(f"{where}: unknown field {unknown[0]!r}; allowed: {', '.join(FIELDS)}{hint}")
+    if missing := [name for name in NEEDED if name not in names]:
+        raise ConfigError(f"{where}: there is no field {missing[0]}; needed: {', '.join(NEEDED)}")
 
 
 def _jsonl_rows(file: IO[str], path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -135,15 +142,14 @@ def _jsonl_rows(file: IO[str], path: Path) -> Iterator[tuple[int, Mapping[str, A
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise ConfigError(f"{path}, line {number}: is not JSON") from error
+            raise ConfigError(f"{path}, line {number}: is not JSON ({one_line(str(error))})") from error
         if not isinstance(row, dict):
             raise ConfigError(f'{path}, line {number}: must be an object, such as {{"id": ..., "structure": ...}}')
         yield number, row
 
 
 def _pair(row: Mapping[str, Any], folder: Path, where: str) -> Pair:
-    if unknown := [str(name) for name in row if name not in FIELDS]:
-        raise ConfigError(f"{where}: unknown field {unknown[0]!r}; allowed: {', '.join(FIELDS)}")
+    _check_fields([*map(str, row)], where)
     values: dict[str, Any] = {name: "" if value is None else value for name, value in row.items()}
     if wrong := [name for name, value in values.items() if not isinstance(value, str) or "\0" in value]:
         raise ConfigError(f"{where}: {wrong[0]} must be text, not {row[wrong[0]]!r}")
