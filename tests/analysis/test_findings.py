@@ -16,8 +16,8 @@ def test_sentences_follow_the_figures():
     value = max(found.mean("colour", layer, "pck") for layer in (-2, -1))
     assert f"colour {value:.2f} at layer" in told
     assert "luma with blind (untrained) 1.00" in told
-    assert "luma is not on all pictures apart from the untrained blind: at the last layer, of 3 pictures" in told
-    assert "colour is plainly apart from the untrained blind, by its " in told
+    assert "luma is not on all pictures apart from blind (untrained): at the last layer, of 3 pictures" in told
+    assert "colour is plainly apart from blind (untrained), by its " in told
     assert "masks" not in told
     assert "Pictures made with" not in told
 

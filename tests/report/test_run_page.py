@@ -54,6 +54,7 @@ def test_an_inversion_says_which_feature_it_shows(pair):
     page = html.unescape(report(vitsplice.splice(pair[0], pair[0], preset=settings), set()))
     assert "What key[-2] of " in page
     assert "the appearance of" not in page
+    assert "<figcaption>appearance image</figcaption>" not in page
 
 
 def test_a_loss_has_a_ceiling_of_points_and_rare_terms_all_of_theirs():

@@ -32,7 +32,8 @@ def findings(comparison: Comparison) -> list[str]:
 
 
 def _named(comparison: Comparison, name: str) -> str:
-    return f"{name} (untrained)" if name in comparison.controls else name
+    told = name in comparison.controls and not name.startswith("untrained")
+    return f"{name} (untrained)" if told else name
 
 
 def _listed(comparison: Comparison, values: Iterable[tuple[float, str]]) -> str:
@@ -138,6 +139,6 @@ def _control(comparison: Comparison, name: str, control: str) -> str:
             apart.append(f"its {role} feature")
     by = f", by {' and '.join(apart)}" if apart else ""
     return (
-        f"{name} is {'plainly' if apart else 'not on all pictures'} apart from the untrained {control}{by}: "
+        f"{name} is {'plainly' if apart else 'not on all pictures'} apart from {_named(comparison, control)}{by}: "
         f"at the last layer, of {len(pictures)} pictures, {' and '.join(told)} is the more selective."
     )

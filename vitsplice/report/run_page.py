@@ -51,17 +51,24 @@ def report(result: Result, used: set[str], previews: Sequence[tuple[int, Path]] 
         f"{steps['taken']} steps" if result.finished else f"stopped after {steps['taken']} of {steps['asked']} steps"
     )
     lead = f"{taken} with {facts['backbone']['name']} on {facts['device']}, {sum(facts['seconds'].values()):.0f} s"
-    shown = [_slider(result), _inputs(result), *_substitutions(facts), *_figures(result, used)]
+    inputs = [] if _inverted(result) else [_inputs(result)]
+    shown = [_slider(result), *inputs, *_substitutions(facts), *_figures(result, used)]
     shown += [*_previews(previews), *_losses(result), Heading("Made of"), _made_of(facts)]
     return render(_title(result), [*shown, *_settings(result)], lead)
 
 
 def _title(result: Result) -> str:
-    structure, appearance = (result.facts["inputs"][role] for role in ("structure", "appearance"))
-    features = [f"{term.facet}[{term.layer}]" for term in result.settings.terms.values() if term.loss == "feature"]
-    if features and structure["sha256"] == appearance["sha256"]:
-        return f"What {' and '.join(features)} of {Path(structure['name']).name} holds"
-    return f"The structure of {Path(structure['name']).name}, the appearance of {Path(appearance['name']).name}"
+    structure, appearance = (Path(result.facts["inputs"][role]["name"]).name for role in ("structure", "appearance"))
+    if features := _inverted(result):
+        return f"What {' and '.join(features)} of {structure} holds"
+    return f"The structure of {structure}, the appearance of {appearance}"
+
+
+def _inverted(result: Result) -> list[str]:
+    """The features that a run inverted, if that is what it did: both inputs are the same picture."""
+    if len({result.facts["inputs"][role]["sha256"] for role in ("structure", "appearance")}) > 1:
+        return []
+    return [f"{term.facet}[{term.layer}]" for term in result.settings.terms.values() if term.loss == "feature"]
 
 
 def losses_figure(figure: Figure, steps: Sequence[Step], names: Sequence[str]) -> None:
