@@ -175,4 +175,4 @@ def close(file: IO[Any], path: Path, error: BaseException | None) -> None:
 
 def unusable(path: Path, error: OSError) -> VitspliceError:
     """What to raise for a file that cannot be read or written."""
-    return VitspliceError(f"cannot use {path}: {error.strerror or error}")
+    return VitspliceError(f"cannot use {error.filename or path}: {error.strerror or error}")

@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from vitsplice.analysis import inversion
 from vitsplice.contracts import FeatureRequest
-from vitsplice.errors import OutputExists, UserError
+from vitsplice.errors import OutputBusy, OutputExists, UserError
 from vitsplice.report.artifacts import RunFolder
 
 KEY, CLS = FeatureRequest("key", -1), FeatureRequest("cls", -1)
@@ -65,38 +67,50 @@ def test_nothing_of_the_picture_but_the_feature_gets_in(pair):
     assert (made[0] - made[1]).abs().max() < 1e-4
 
 
+def done(plan, out, force=False):
+    """Carry a plan out."""
+    with inversion.begun(plan, out, force=force):
+        for request in plan.settings:
+            if found := inversion.recording(plan, request, out):
+                with found:
+                    list(found.steps(print))
+                    found.save()
+    return inversion.finished(plan, out)
+
+
 def test_a_plan_is_gone_on_with_and_ends_with_the_same_bytes(png, tmp_path):
-    plan = inversion.Plan(png[0], {request: small(request) for request in (CLS, KEY)})
-    quiet = inversion.begin(plan, tmp_path / "quiet")
-    for request in plan.settings:
-        with inversion.recording(plan, request, quiet) as recording:
-            list(recording.steps(print))
-            recording.save()
-    out = inversion.begin(plan, tmp_path / "out")
-    with inversion.recording(plan, CLS, out) as recording:
+    plan, quiet, out = inversion.Plan(png[0], {r: small(r) for r in (CLS, KEY)}), tmp_path / "quiet", tmp_path / "out"
+    done(plan, quiet)
+    with inversion.begun(plan, out), inversion.recording(plan, CLS, out) as recording:
         next(recording.steps(print))
     again = inversion.read_plan(out)
     assert again == inversion.Plan(png[0].absolute(), plan.settings)
-    for request in again.settings:
-        with inversion.recording(again, request, out) as recording:
-            list(recording.steps(print))
-            recording.save()
+    found = done(again, out)
     assert inversion.recording(again, CLS, out) is None
     for request in plan.settings:
         name = inversion.name_of(request)
         assert (out / name / "output.png").read_bytes() == (quiet / name / "output.png").read_bytes()
-    found = inversion.finished(again, out)
     assert set(found.made) == {CLS, KEY}
     assert found._repr_png_() == inversion.save_sheet(found, out).read_bytes()
 
 
-def test_a_folder_with_inversions_is_left_alone(png, tmp_path):
-    plan = inversion.Plan(png[0], {CLS: small(CLS)})
-    inversion.begin(plan, tmp_path / "out")
-    for other in (inversion.Plan(png[1], plan.settings), inversion.Plan(png[0], {KEY: small(KEY)})):
-        with pytest.raises(OutputExists, match="already holds other inversions"):
-            inversion.begin(other, tmp_path / "out")
-    assert inversion.read_plan(inversion.begin(plan, tmp_path / "out")).settings == plan.settings
+def test_other_inversions_are_left_alone(png, tmp_path):
+    plan, out = inversion.Plan(png[0], {CLS: small(CLS)}), tmp_path / "out"
+    with inversion.begun(plan, out):
+        pass
+    for other, what in ((replace(plan, image=png[1]), "image"), (replace(plan, settings={KEY: small(KEY)}), "of")):
+        with pytest.raises(OutputExists, match=f"another inversion: it differs in {what}"), inversion.begun(other, out):
+            pass
+    with inversion.begun(plan, out), pytest.raises(OutputBusy), inversion.begun(plan, out, force=True):
+        pass
+
+
+def test_the_same_path_with_another_picture_is_another_plan(png, tmp_path):
+    plan, out = inversion.Plan(png[0], {KEY: small(KEY)}), tmp_path / "out"
+    done(plan, out)
+    png[0].write_bytes(png[1].read_bytes())
+    with pytest.raises(OutputExists, match="it differs in image"), inversion.begun(plan, out):
+        pass
 
 
 def test_a_layer_counted_from_either_end_is_one(vit):
@@ -106,13 +120,12 @@ def test_a_layer_counted_from_either_end_is_one(vit):
 
 
 def test_forced_it_forgets_what_another_plan_had_made(png, tmp_path):
-    first, second = (inversion.Plan(path, {KEY: small(KEY, seed=seed)}) for seed, path in enumerate(png))
-    for number, plan in enumerate((first, second)):
-        out = inversion.begin(plan, tmp_path / "out", force=bool(number))
-        assert not list((out / inversion.name_of(KEY)).glob("*"))
-        with inversion.recording(inversion.read_plan(out), KEY, out) as recording:
-            list(recording.steps(print))
-            recording.save()
+    out = tmp_path / "out"
+    done(inversion.Plan(png[0], {KEY: small(KEY), CLS: small(CLS)}), out)
+    plan = inversion.Plan(png[1], {KEY: small(KEY, seed=1)})
+    with inversion.begun(plan, out, force=True):
+        assert {path.name for path in out.rglob("*") if path.is_file()} == {inversion.BEGUN, ".lock"}
+    done(plan, out)
     facts = RunFolder(out / inversion.name_of(KEY)).facts()
     assert facts["inputs"]["structure"]["name"] == str(png[1])
     assert facts["seed"] == 1
@@ -120,14 +133,14 @@ def test_forced_it_forgets_what_another_plan_had_made(png, tmp_path):
 
 def test_runs_of_something_else_are_left_alone(png, tmp_path):
     (tmp_path / inversion.name_of(KEY)).mkdir()
-    with pytest.raises(OutputExists):
-        inversion.begin(inversion.Plan(png[0], {KEY: small(KEY)}), tmp_path)
+    with pytest.raises(OutputExists), inversion.begun(inversion.Plan(png[0], {KEY: small(KEY)}), tmp_path):
+        pass
 
 
 def test_a_term_that_does_not_run_at_the_last_step_has_its_last_value(png, tmp_path):
     plan = inversion.Plan(png[0], {KEY: small(KEY, steps=4, overrides=["terms.inversion.every=2"])})
-    out = inversion.begin(plan, tmp_path / "out")
-    with inversion.recording(plan, KEY, out) as recording:
+    out = tmp_path / "out"
+    with inversion.begun(plan, out), inversion.recording(plan, KEY, out) as recording:
         values = [step.losses.get(inversion.TERM) for step in recording.steps(print)]
         recording.save()
     assert values[-1] is None

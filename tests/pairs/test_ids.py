@@ -32,6 +32,15 @@ def test_an_id_is_read_as_its_names():
     assert Ids()("train/cat", "1", "2") == "train_cat--1--2"
 
 
+def test_long_names_that_begin_alike_are_told_apart_and_do_not_depend_on_each_other():
+    black, white = ("a_rather_long_name_of_a_breed_that_is_" + colour for colour in ("black", "white"))
+    ids = Ids()
+    first, second = ids(black, "1", "2"), ids(white, "1", "2")
+    assert not second.endswith("--1--2-2")
+    assert Ids()(white, "1", "2") == second != first
+    assert first.startswith("a_rather_long_name_of")
+
+
 def test_many_of_a_name_take_no_longer_each():
     ids = Ids()
     assert [ids("same") for _ in range(20_000)][-1] == "same-20000"

@@ -68,9 +68,15 @@ def test_an_executor_of_a_plugin_that_is_not_installed_names_the_plugin() -> Non
 @pytest.mark.parametrize("name", ["dinov2-vits14-offline", "openclip-vitb32", "openclip/ViT-B-32/laion2b"])
 def test_a_backbone_of_a_plugin_that_is_left_out_names_the_plugin_and_no_other_backbone(name, monkeypatch) -> None:
     monkeypatch.setenv("VITSPLICE_PLUGINS", "")
-    said = unknown(BACKBONES, name, [name.replace("-", "")], [])
+    said = unknown(BACKBONES, name, [name.replace("-", "").replace("/", "")], [])
     assert "did you mean" not in said
     assert f"pip install vitsplice-{'offline' if 'offline' in name else 'openclip'}" in said
     assert "VITSPLICE_PLUGINS says which plugins are loaded" in said
     monkeypatch.delenv("VITSPLICE_PLUGINS")
     assert "VITSPLICE_PLUGINS" not in unknown(BACKBONES, name, [], [])
+
+
+def test_of_a_plugin_that_is_there_the_nearest_name_is_offered() -> None:
+    said = unknown(BACKBONES, "dinov2-vits15-offline", ["dinov2-vits14-offline"], [])
+    assert "did you mean 'dinov2-vits14-offline'?" in said
+    assert "pip install" not in said

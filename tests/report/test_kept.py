@@ -32,8 +32,12 @@ def test_another_plan_is_refused_and_forced_keeps_only_parts_that_still_hold(tmp
     ):
         pass
     assert json.loads((path / "plan.json").read_text()) == WANTED
+    (path / "summary.md").touch()
+    with kept(path, WORK, WANTED, force=False):
+        assert (path / "summary.md").exists()
     with kept(path, WORK, other, force=True):
         assert (path / "parts.jsonl").exists() is stays
+        assert not (path / "summary.md").exists()
     assert json.loads((path / "plan.json").read_text()) == other
 
 
@@ -53,6 +57,13 @@ def test_files_of_something_else_are_not_written_over(tmp_path, name):
     assert (tmp_path / name).read_text() == "mine"
     with pytest.raises(UserError, match="is a file"), kept(tmp_path / name, WORK, WANTED, force=True):
         pass
+
+
+def test_what_cannot_be_removed_is_told(tmp_path):
+    (tmp_path / "plan.json").write_text("[")
+    (tmp_path / "parts.jsonl" / "mine").mkdir(parents=True)
+    with kept(tmp_path, WORK, WANTED, force=True):
+        assert (tmp_path / "parts.jsonl" / "mine").exists()
 
 
 def test_one_process_at_a_time_and_nothing_of_the_first_is_touched(tmp_path):

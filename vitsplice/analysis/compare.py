@@ -80,14 +80,16 @@ def compare(
     """Compare backbones; None if it was stopped. What is finished is kept in the folder; the same plan goes on with it.
 
     Raises:
-        OutputExists: if the folder holds a comparison of another plan and ``force`` is not given.
+        OutputExists: if the folder holds a comparison of another plan, or by other versions, without ``force``.
         OutputBusy: if another process is writing to it.
         VitspliceError: as reading pictures and loading backbones do, before anything that takes long.
     """
     infos = {name: load_backbone(name).info for name in dict.fromkeys(plan.backbones)}
     plain = subjects_of(plan.images, plan.masks, plan.size)
     with kept(Path(out), WORK, _told(plan), force=force) as path:
-        subjects = _styled(plan, path, plain, watch.note)
+        subjects = _styled(plan, path, plain, watch)
+        if subjects is None:
+            return None
         pairs = [(n, (n + 1) % len(subjects)) for n in range(min(plan.transfers, len(subjects)))]
         total, done = len(infos) * (len(subjects) + len(pairs)), 0
         found: dict[str, dict[str, Cell]] = {}
@@ -135,14 +137,17 @@ def _told(plan: Plan) -> dict[str, Any]:
     return plain | {"versions": versions()}
 
 
-def _styled(plan: Plan, path: Path, plain: list[Subject], note: Callable[[str], object]) -> list[Subject]:
-    """The pictures, each in its neighbour's look too; as they are if there is to be no such change, or cannot be."""
+def _styled(plan: Plan, path: Path, plain: list[Subject], watch: Watch) -> list[Subject] | None:
+    """The pictures, each in its neighbour's look too; as they are if there is to be no such change, or cannot be.
+
+    None if it was stopped.
+    """
     if plan.style is None:
         return plain
     try:
-        return styled(plain, settings_for(plan.style, overrides=["figures=none"]), path / "styled")
+        return styled(plain, settings_for(plan.style, overrides=["figures=none"]), path / "styled", watch)
     except WeightsUnavailable as error:
-        note(f"no change of style: {error}")
+        watch.note(f"no change of style: {error}")
         return plain
 
 

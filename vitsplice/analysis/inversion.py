@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,12 @@ from vitsplice.config import RunConfig
 from vitsplice.contracts import GLOBAL_FACETS, BackboneInfo, FeatureRequest
 from vitsplice.engine.loop import Step
 from vitsplice.errors import AlreadyFinished, UserError
+from vitsplice.facts import versions
 from vitsplice.images import encode_png, read
 from vitsplice.recording import Recording
 from vitsplice.report import folder as folders
 from vitsplice.report.artifacts import RunFolder
-from vitsplice.report.lock import FolderLock
+from vitsplice.report.kept import Work, kept
 from vitsplice.report.sheet import sheet
 
 PRESETS = {"network": "invert", "pixels": "invert-pixels"}
@@ -45,7 +47,7 @@ class Inversions:
     Args:
         picture: that was inverted, ``(1, 3, H, W)``.
         made: of each feature, ``(3, h, w)``.
-        left: how far each is from its feature at the last step, as its term has it.
+        left: how far each is from its feature, as its term has it at the last step at which it ran.
     """
 
     picture: Tensor = field(repr=False)
@@ -144,27 +146,21 @@ def invert(
     return Inversions(picture.pixels, made, left)
 
 
-def begin(plan: Plan, out: str | os.PathLike[str], *, force: bool = False) -> Path:
-    """Write what is to be done into a folder, so that it can be gone on with; the same plan goes on with its own.
+@contextmanager
+def begun(plan: Plan, out: str | os.PathLike[str], *, force: bool = False) -> Iterator[Path]:
+    """The folder of inversions, for this process alone; those that the same plan has finished are kept.
 
     Raises:
         PictureError: if the picture cannot be read.
-        OutputExists: if it holds other inversions and ``force`` is not given.
-        OutputBusy: if another process is at one of them.
+        OutputExists: if it holds other inversions, or by other versions, and ``force`` is not given; with it they go.
+        OutputBusy: if another process is writing to it.
         UserError, VitspliceError: if it cannot be written to.
     """
-    runs = [RunFolder(Path(out) / name_of(request)) for request in plan.settings]
-    read(plan.image)
-    if not force and (Path(out) / BEGUN).is_file() and read_plan(out) == replace(plan, image=plan.image.absolute()):
-        return Path(out)
-    path = folders.check(out, (BEGUN, *(run.path.name for run in runs)), "other inversions", force=force)
-    for run in runs:
-        if run.path.is_dir():
-            lock = FolderLock(run.path)
-            run.clear()
-            lock.release()
-    folders.write(path, {BEGUN: (json.dumps(_as_json(plan), indent=2) + "\n").encode()})
-    return path
+    told, runs = _as_json(plan), [*map(name_of, plan.settings)]
+    with suppress(UserError):
+        runs += map(name_of, read_plan(out).settings)
+    with kept(Path(out), Work("inversion", BEGUN, results=(SHEET, *dict.fromkeys(runs))), told, force=force) as path:
+        yield path
 
 
 def read_plan(out: str | os.PathLike[str]) -> Plan:
@@ -172,7 +168,8 @@ def read_plan(out: str | os.PathLike[str]) -> Plan:
     path = Path(out) / BEGUN
     try:
         known = json.loads(path.read_bytes())
-        image, cells = Path(known["image"]), [(FeatureRequest(*one["feature"]), one["settings"]) for one in known["of"]]
+        image = Path(known["image"]["path"])
+        cells = [(FeatureRequest(*one["feature"]), one["settings"]) for one in known["of"]]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{out} holds no inversions that can go on: no {path} that can be read") from error
     return Plan(image, {request: configs.validate(settings, str(path)) for request, settings in cells})
@@ -213,4 +210,5 @@ def _as_json(plan: Plan) -> dict[str, Any]:
         {"feature": [request.facet, request.layer], "settings": settings.model_dump(mode="json")}
         for request, settings in plan.settings.items()
     ]
-    return {"image": os.path.abspath(plan.image), "of": cells}
+    image = {"path": os.path.abspath(plan.image), "sha256": read(plan.image).sha256}
+    return {"image": image, "of": cells, "versions": versions()}

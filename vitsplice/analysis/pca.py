@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -166,7 +167,8 @@ def save(layers: Layers, folder: str | os.PathLike[str], *, force: bool = False)
         for number, picture in enumerate(layers.pictures)
     }
     for left in _before(path) - set(names):
-        (path / left).unlink(missing_ok=True)
+        with suppress(OSError):
+            (path / left).unlink()
     for name, place in names.items():
         folders.write(path, {name: encode_png(layers.shown(*place))})
     explained = {str(layer): parts for layer, parts in layers.explained.items()}

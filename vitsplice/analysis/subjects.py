@@ -19,6 +19,7 @@ from vitsplice.errors import UserError
 from vitsplice.facts import versions
 from vitsplice.images import Picture, encode_png, read
 from vitsplice.report import folder as folders
+from vitsplice.watch import NOBODY, Watch
 
 MOST_LABELS = 16
 """A mask with more grey levels is taken as light and dark."""
@@ -73,20 +74,26 @@ def _labels(masks: Path, image: Path, picture: Picture, size: int) -> Tensor | N
     return levels if len(torch.unique(levels)) <= MOST_LABELS else (levels > 127).long()
 
 
-def styled(subjects: Sequence[Subject], settings: RunConfig, folder: Path) -> list[Subject]:
-    """The pictures, each in the next one's look too; made once and kept in a folder.
+def styled(
+    subjects: Sequence[Subject], settings: RunConfig, folder: Path, watch: Watch = NOBODY
+) -> list[Subject] | None:
+    """The pictures, each in the next one's look too; made once and kept in a folder. None if it was stopped.
 
     Raises:
         WeightsUnavailable: if the backbone of the settings cannot be had.
     """
-    others = [*subjects[1:], subjects[0]]
-    return [
-        replace(subject, styled=_in_the_look(subject.pixels, other.pixels, settings, folder))
-        for subject, other in zip(subjects, others, strict=True)
-    ]
+    made = []
+    for number, subject in enumerate(subjects):
+        other = subjects[(number + 1) % len(subjects)]
+        watch.part(f"{subject.name} in the look of {other.name}", number, len(subjects))
+        look = _in_the_look(subject.pixels, other.pixels, settings, folder, watch)
+        if look is None:
+            return None
+        made.append(replace(subject, styled=look))
+    return made
 
 
-def _in_the_look(picture: Tensor, other: Tensor, settings: RunConfig, folder: Path) -> Tensor:
+def _in_the_look(picture: Tensor, other: Tensor, settings: RunConfig, folder: Path, watch: Watch) -> Tensor | None:
     parts = (
         picture.numpy().tobytes(),
         other.numpy().tobytes(),
@@ -95,8 +102,11 @@ def _in_the_look(picture: Tensor, other: Tensor, settings: RunConfig, folder: Pa
     )
     kept = folder / f"{hashlib.sha256(b''.join(parts)).hexdigest()[:16]}.png"
     if not kept.is_file():
+        if watch.stopped():
+            return None
         run = Run(picture, other, settings)
         for _ in run.steps():
-            pass
+            if watch.stopped():
+                return None
         folders.write(folder, {kept.name: encode_png(run.pixels())})
     return read(kept).pixels

@@ -19,7 +19,6 @@ from vitsplice.errors import (
     OutputBusy,
     UserError,
     VitspliceError,
-    WeightsUnavailable,
 )
 from vitsplice.networks import KeptNetworks
 from vitsplice.recording import Recording
@@ -43,7 +42,7 @@ def work(job: Job) -> Outcome:
     began = time.perf_counter()
     try:
         outcome = _done(job)
-    except (UserError, WeightsUnavailable) as error:
+    except UserError as error:
         state = "failed" if isinstance(error, MAY_GET_BETTER) else "refused"
         outcome = Outcome(job.id, state, one_line(str(error)))  # type: ignore[arg-type]
     except VitspliceError as error:

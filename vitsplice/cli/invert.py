@@ -71,7 +71,7 @@ def invert(
 
     if resume is not None:
         alone(context, "resume", "inversions")
-        _carry_out(inversion.read_plan(resume), resume)
+        _carry_out(inversion.read_plan(resume), resume, force=False)
         return
     from vitsplice.api import settings_for
     from vitsplice.engine.problem import load_backbone
@@ -93,20 +93,21 @@ def invert(
         for request in inversion.requests_of(network.info, facet or (), layer or ())
     }  # fmt: skip
     plan = inversion.Plan(image or example("cat-dog")[0], settings)
-    _carry_out(plan, inversion.begin(plan, out, force=force))
+    _carry_out(plan, out, force=force)
 
 
-def _carry_out(plan: Plan, out: Path) -> None:
+def _carry_out(plan: Plan, out: Path, *, force: bool) -> None:
     """Invert what is not inverted yet, then draw the sheet of all."""
     from vitsplice.analysis import inversion
     from vitsplice.cli.run import follow
 
-    for number, request in enumerate(plan.settings, 1):
-        typer.echo(f"{request}, {number} of {len(plan.settings)}", err=True)
-        recording = inversion.recording(plan, request, out)
-        if recording is None:
-            typer.echo("done already", err=True)
-        else:
+    with inversion.begun(plan, out, force=force):
+        for number, request in enumerate(plan.settings, 1):
+            typer.echo(f"{request}, {number} of {len(plan.settings)}", err=True)
+            recording = inversion.recording(plan, request, out)
+            if recording is None:
+                typer.echo("done already", err=True)
+                continue
             with recording:
                 follow(recording, again=f"vitsplice invert --resume {shlex.quote(str(out))}")
-    typer.echo(inversion.save_sheet(inversion.finished(plan, out), out))
+        typer.echo(inversion.save_sheet(inversion.finished(plan, out), out))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
 
 BETWEEN = "--"
+
+DIGITS = 6
+"""Of a hash, at the end of a name that was cut."""
 
 LONGEST = 90
 """In characters, of the names in an id and what is between them, which leaves room for a number."""
@@ -30,7 +34,14 @@ class Ids:
 
 
 def _fitting(name: str, most: int) -> str:
-    """A name in the letters of an id: accents are taken off, other letters are ``_``, and a long one is cut."""
+    """A name in the letters of an id: accents are taken off, other letters are ``_``.
+
+    A long one is cut, and ends in digits that tell it from others that begin alike.
+    """
     plain = unicodedata.normalize("NFKD", name)
     plain = re.sub(r"[^A-Za-z0-9._-]+", "_", "".join(c for c in plain if not unicodedata.combining(c)))
-    return plain.lstrip("._-")[:most].rstrip("._-") or "picture"
+    plain = plain.lstrip("._-")
+    if len(plain) > most:
+        digest = hashlib.sha256(plain.encode()).hexdigest()[:DIGITS]
+        plain = f"{plain[: most - DIGITS - 1].rstrip('._-')}-{digest}"
+    return plain.rstrip("._-") or "picture"

@@ -36,7 +36,7 @@ def conflict(word: str, name: str, owners: Sequence[str]) -> str:
 def unknown(kind: Kind[SpecT], name: str, known: Iterable[str], plugins: Iterable[PluginRecord]) -> str:
     """No such name: the nearest ones or all, and the plugins that failed and might have given it."""
     names = sorted(known)
-    plugin = _giver(kind.word, name)
+    plugin = _giver(kind.word, name, names)
     help_ = ("" if plugin else did_you_mean(name, names)) or _all_of(names)
     lines = [f"no {kind.word} {name!r}{help_} (see `vitsplice list {kind.name}`)"]
     if plugin:
@@ -49,9 +49,10 @@ def unknown(kind: Kind[SpecT], name: str, known: Iterable[str], plugins: Iterabl
     return "\n".join(lines)
 
 
-def _giver(word: str, name: str) -> str:
-    """The plugin of this project that gives it, or nothing."""
-    return next((plugin for kind, names, plugin in ELSEWHERE if kind == word and fnmatchcase(name, names)), "")
+def _giver(word: str, name: str, known: Sequence[str]) -> str:
+    """The plugin of this project that gives names like it, or nothing; one that is there gives others already."""
+    found = ((like, plugin) for kind, like, plugin in ELSEWHERE if kind == word and fnmatchcase(name, like))
+    return next((plugin for like, plugin in found if not any(fnmatchcase(one, like) for one in known)), "")
 
 
 def _suspects(name: str, failed: list[PluginRecord]) -> list[PluginRecord]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vitsplice.errors import OutputExists
+from vitsplice.errors import OutputExists, VitspliceError
 from vitsplice.report import folder
+from vitsplice.report.artifacts import RunFolder
 from vitsplice.report.lock import FolderLock
 
 
@@ -21,8 +22,8 @@ class Work:
     Args:
         name: in messages, such as ``evaluation``.
         plan: name of the file that says what is done.
-        parts: names of the files of what is finished.
-        results: names of what is written at the end.
+        parts: names of what holds what is finished: files, or folders of runs.
+        results: names of what a plan makes of them, likewise.
         decisive: entries of a plan that finished parts depend on.
     """
 
@@ -41,7 +42,8 @@ def kept(path: Path, work: Work, wanted: Mapping[str, Any], *, force: bool) -> I
         path: of the folder; it need not exist.
         work: its kind.
         wanted: the plan, as data that JSON gives back as it is.
-        force: take the place of another plan; of its parts those are kept that depend on nothing that is other now.
+        force: take the place of another plan, whose results go; its parts stay if they depend on nothing that is
+            other now.
 
     Raises:
         OutputExists: if it holds another plan, or other files of these names, and ``force`` is not given.
@@ -60,12 +62,25 @@ def kept(path: Path, work: Work, wanted: Mapping[str, Any], *, force: bool) -> I
                 "choose another -o, or add --force to put this one in its place"
             )
         if there is None or any(there.get(name) != wanted[name] for name in work.decisive):
-            for name in work.parts:
-                (path / name).unlink(missing_ok=True)
+            _remove(path, work.parts)
+        if there != wanted:
+            _remove(path, work.results)
         folder.write(path, {work.plan: (json.dumps(wanted, indent=2) + "\n").encode()})
         yield path
     finally:
         lock.release()
+
+
+def _remove(path: Path, names: Iterable[str]) -> None:
+    """Remove files and runs. Raises VitspliceError if one cannot be removed."""
+    try:
+        for name in names:
+            if (path / name).is_dir():
+                RunFolder(path / name).clear()
+            else:
+                (path / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise VitspliceError(f"cannot remove {error.filename}: {error.strerror or error}") from error
 
 
 def _before(path: Path) -> dict[str, Any] | None:

@@ -68,7 +68,11 @@ def _inverted(result: Result) -> list[str]:
     """The features that a run inverted, if that is what it did: both inputs are the same picture."""
     if len({result.facts["inputs"][role]["sha256"] for role in ("structure", "appearance")}) > 1:
         return []
-    return [f"{term.facet}[{term.layer}]" for term in result.settings.terms.values() if term.loss == "feature"]
+    return [
+        f"{term.facet}[{term.layer}]"
+        for term in result.settings.terms.values()
+        if term.facet and term.loss == "feature"
+    ]
 
 
 def losses_figure(figure: Figure, steps: Sequence[Step], names: Sequence[str]) -> None:
