@@ -141,3 +141,21 @@ def test_a_backbone_that_is_named_is_that_one_and_without_a_name_it_is_the_defau
     monkeypatch.setattr(vitsplice.settings_for, "__defaults__", ("tiny",))
     found, substitution = backbone_or_default(None)
     assert (found.info.name, substitution.wanted, substitution.used) == ("tiny-vit", "tiny-gone", "tiny-vit")
+
+
+@pytest.mark.parametrize("colour", ["L", "RGB"])
+@pytest.mark.parametrize("steps", [0, 2])
+def test_an_appearance_mask_file_keeps_its_colours_out(pair, tmp_path, colour, steps):
+    appearance = pair[1].clone()
+    appearance[..., 24:] = torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1)
+    path = tmp_path / "mask.png"
+    mask = Image.new(colour, (48, 40))
+    mask.paste("white", (0, 0, 24, 40))
+    mask.save(path)
+    settings = ["backbone.name=tiny-vit", "start=match", "match.balance=1", "figures=none"]
+    with_red, without = (
+        vitsplice.splice(pair[0], appearance, preset="tiny", steps=steps, overrides=settings, **masks).pixels
+        for masks in ({}, {"appearance_mask": path})
+    )
+    redness = [float((picture[0] - picture[1:].mean(0)).mean()) for picture in (with_red, without)]
+    assert redness[0] > redness[1] + 0.01

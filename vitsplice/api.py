@@ -181,7 +181,8 @@ class Run:
         self.substitution: Substitution | None = substitution
         self.settings = _resolved(settings, substitution, str(device), precision)
         loaded = perf_counter()
-        images = Images(_on(device, pictures, settings.size), _on(device, masks, settings.size))
+        grey = {image: mask.mean(1, keepdim=True) for image, mask in _on(device, masks, settings.size).items()}
+        images = Images(_on(device, pictures, settings.size), grey)
         if settings.steps:
             memory.check(memory.Estimate(self.settings, self.backbone, known), images, memory.free(device))
         with memory.advice():
