@@ -51,6 +51,7 @@ def test_pictures_elsewhere_are_others_until_that_is_looked_into(tmp_path):
     with Ledger(tmp_path) as ledger:
         assert moved not in ledger
         ledger.add(moved, told(pictures=moved.pictures))
+    assert len((tmp_path / RESULTS).read_text().splitlines()) == 1
     with Ledger(tmp_path) as ledger:
         assert moved in ledger
         assert job(1) not in ledger

@@ -11,7 +11,7 @@ from vitsplice.pairs.folders import SUFFIXES
 
 
 @pytest.mark.parametrize(
-    "name", [*(f"a{suffix}" for suffix in SUFFIXES), "a/output.png", f"{folder('v', 'a')[2:]}/output.png"]
+    "name", [*(f"a{suffix}" for suffix in SUFFIXES), "a.JPG", "a/output.png", f"{folder('v', 'a')[2:]}/output.png"]
 )
 def test_outputs_are_found_by_id(tmp_path, name):
     path = tmp_path / name

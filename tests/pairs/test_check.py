@@ -33,8 +33,13 @@ def found(folder):
     return look
 
 
+def size(path):
+    with Image.open(path) as picture:
+        return picture.size
+
+
 def test_a_sound_set_has_no_findings(found, folder):
-    Image.open(folder / "cat.png").convert("L").save(folder / "mask.png")
+    Image.new("L", size(folder / "cat.png"), 255).save(folder / "mask.png")
     assert found("a,apple.png,orange.png,,,CC0", "b,cat.png,dog.png,mask.png,,CC0") == []
     checked = check(folder / "pairs.csv")
     assert (checked.pairs, checked.pictures, checked.masks) == (2, 4, 1)
@@ -53,9 +58,21 @@ def test_files_that_are_missing_or_broken(found, folder):
 
 
 def test_a_mask_of_another_size(found, folder):
-    Image.new("L", (50, 50)).save(folder / "mask.png")
+    Image.new("L", (50, 50), 255).save(folder / "mask.png")
     lines = ["a,apple.png,cat.png,mask.png,,CC0", "b,apple.png,dog.png,mask.png,,CC0"]
     assert found(*lines) == [("mask-size", "a", 2, "mask.png")]
+
+
+def test_only_pairs_whose_picture_a_mask_does_not_fit_are_blamed(found, folder):
+    Image.new("L", size(folder / "apple.png"), 255).save(folder / "mask.png")
+    Image.new("RGB", (50, 50)).save(folder / "small.png")
+    lines = ["a,apple.png,cat.png,mask.png,,CC0", "b,small.png,cat.png,mask.png,,CC0"]
+    assert found(*lines) == [("mask-size", "b", 1, "mask.png")]
+
+
+def test_a_black_mask_lets_nothing_through(found, folder):
+    Image.new("L", size(folder / "apple.png")).save(folder / "mask.png")
+    assert found("a,apple.png,cat.png,mask.png,,CC0") == [("black-mask", "a", 1, "mask.png")]
 
 
 def test_copies(found, folder):

@@ -1,4 +1,5 @@
 import html
+from pathlib import Path
 
 import pytest
 from matplotlib.figure import Figure
@@ -44,9 +45,9 @@ def test_names_and_masks_are_told_as_they_are(pair, tmp_path):
     result = vitsplice.splice(
         paths["cat and dog"], paths["b"], preset="tiny", structure_mask=paths["my mask"], overrides=["figures=none"]
     )
-    page = html.unescape(report(result, set()))
+    page = html.unescape(report(result, set(), (), Path("my out")))
     assert "The structure of cat and dog.png, the appearance of b.png" in page
-    assert "--preset run.yaml --structure-mask '" in page
+    assert "--preset 'my out/run.yaml' --structure-mask '" in page
 
 
 def test_an_inversion_says_which_feature_it_shows(pair):

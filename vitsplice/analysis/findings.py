@@ -134,11 +134,11 @@ def _control(comparison: Comparison, name: str, control: str) -> str:
             comparison.selectivity(name, -1, role, picture) - comparison.selectivity(control, -1, role, picture)
             for picture in pictures
         ]
-        told.append(f"its {role} feature on {sum(more > 0 for more in by_how_much)}")
+        told.append(f"its {role} feature is the more selective on {sum(more > 0 for more in by_how_much)}")
         if min(by_how_much) > 0 or max(by_how_much) < 0:
             apart.append(f"its {role} feature")
     by = f", by {' and '.join(apart)}" if apart else ""
     return (
         f"{name} is {'plainly' if apart else 'not on all pictures'} apart from {_named(comparison, control)}{by}: "
-        f"at the last layer, of {len(pictures)} pictures, {' and '.join(told)} is the more selective."
+        f"at the last layer, of {len(pictures)} pictures, {' and '.join(told)} (all or none is apart)."
     )

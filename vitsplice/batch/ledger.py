@@ -40,12 +40,18 @@ class Ledger:
             self._file: IO[str] = self._path.open("a", encoding="utf-8")
         except OSError as error:
             raise unusable(self._path, error) from error
+        self._found = False
 
     def __enter__(self) -> Ledger:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         close(self._file, self._path, error)
+        if self._found and error is None:
+            try:
+                _read(self._path.parent)
+            except OSError as problem:
+                raise unusable(self._path, problem) from problem
 
     def __contains__(self, job: Job) -> bool:
         key = _key(job.id, names(job))
@@ -53,7 +59,12 @@ class Ledger:
         return place < len(self._keys) and int(self._keys[place]) == key
 
     def add(self, job: Job | Outcome, told: Mapping[str, Any]) -> None:
-        """Write that a run is done. Raises VitspliceError if that cannot be written."""
+        """Write that a run is done. Raises VitspliceError if that cannot be written.
+
+        A `Job` is of a run that was found done: another line may tell of it, with its pictures elsewhere, which is
+        taken out at the end.
+        """
+        self._found |= isinstance(job, Job)
         variant, pair = parts(job.id)
         line = {"id": pair, "variant": variant, "folder": folder(variant, pair), **told}
         try:

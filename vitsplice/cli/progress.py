@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 Made = TypeVar("Made")
 
+WIDEST = 60
+"""Characters of what is being done; a file may have a longer name."""
+
 PLAIN_EVERY = 10.0
 """Seconds between lines where the output is not a terminal."""
 
@@ -143,7 +146,8 @@ class Parts:
 
     def __call__(self, what: str, done: int, total: int) -> None:
         """Say what is being done, and how many of how many parts are done already."""
-        self._bar.update(self._task, description=plain(what), completed=done, total=total)
+        what = plain(what) if len(what) <= WIDEST else f"{plain(what[: WIDEST - 3])}..."
+        self._bar.update(self._task, description=what, completed=done, total=total)
         now = perf_counter()
         if not self._console.is_terminal and now - self._last_line >= self._every:
             self._last_line, passed = now, now - self._began

@@ -34,9 +34,10 @@ class Method:
 
     def found(self, pair: str) -> Iterator[Path]:
         """All outputs for a pair's id; there should be one."""
-        places = [self.folder / f"{pair}{suffix}" for suffix in SUFFIXES]
-        places += [self.folder / run / OUTPUT for run in (pair, place(pair))]
-        return (path for path in places if os.path.isfile(path))
+        places: list[tuple[str, ...]] = [(f"{pair}{suffix}", f"{pair}{suffix.upper()}") for suffix in SUFFIXES]
+        places += [(f"{run}/{OUTPUT}",) for run in (pair, place(pair))]
+        for names in places:  # on some file systems both are one
+            yield from [path for name in names if os.path.isfile(path := self.folder / name)][:1]
 
 
 def method(given: str) -> Method:

@@ -38,17 +38,17 @@ def check(
         raise UserError(f"there is no kind '{printable(min(unknown))}' to ignore; there are {', '.join(KINDS)}")
     known = survey(manifest)
     looks, faults = _looked(known, watch)
-    pictures = np.unique(known.rows[:, :2])
+    pictures, masks = np.unique(known.rows[:, :2]), np.setdiff1d(known.rows[:, 2:], [NONE])
     found = [
         *faults,
         *_mask_sizes(known, looks),
+        *_black_masks(known, looks, masks),
         *_pairs(known, looks),
         *_copies(known, looks, pictures),
         *(Finding("unlicensed", known.ids[row], 1, "", "has no licence") for row in known.unlicensed),
     ]
     order = {kind: number for number, kind in enumerate(KINDS)}
     kept = sorted((one for one in found if one.kind not in ignore), key=lambda one: order[one.kind])
-    masks = np.setdiff1d(known.rows[:, 2:], [NONE])
     return Checked(len(known.ids), len(pictures), len(masks), tuple(kept))
 
 
@@ -67,17 +67,22 @@ def _looked(known: Survey, watch: Watch) -> tuple[list[Look | None], list[Findin
 
 
 def _mask_sizes(known: Survey, looks: Sequence[Look | None]) -> Iterator[Finding]:
-    seen = set()
-    for row in known.rows.tolist():
+    wrong: dict[tuple[int, int], list[str]] = {}
+    for pair, row in zip(known.ids, known.rows.tolist(), strict=True):
         for number, mask in zip(row[:2], row[2:], strict=True):
             picture, shape = looks[number], looks[mask] if mask != NONE else None
-            if picture and shape and picture.size != shape.size and (number, mask) not in seen:
-                seen.add((number, mask))
-                sizes = [f"{width}x{height}" for height, width in (shape.size, picture.size)]
-                yield _of_file(
-                    "mask-size", known, mask,
-                    f"{_name(known, mask)} has {sizes[0]} px, and its picture {_name(known, number)} {sizes[1]}",
-                )  # fmt: skip
+            if picture and shape and picture.size != shape.size:
+                wrong.setdefault((number, mask), []).append(pair)
+    for (number, mask), pairs in wrong.items():
+        sizes = [f"{width}x{height}" for at in (mask, number) if (seen := looks[at]) for height, width in [seen.size]]
+        why = f"{_name(known, mask)} has {sizes[0]} px, and its picture {_name(known, number)} {sizes[1]}"
+        yield Finding("mask-size", pairs[0], len(pairs), str(known.files[mask].path), why)
+
+
+def _black_masks(known: Survey, looks: Sequence[Look | None], masks: NDArray[np.int64]) -> Iterator[Finding]:
+    for mask in masks.tolist():
+        if (seen := looks[mask]) and seen.black:
+            yield _of_file("black-mask", known, mask, f"{_name(known, mask)} is black everywhere: nothing takes part")
 
 
 def _pairs(known: Survey, looks: Sequence[Look | None]) -> Iterator[Finding]:

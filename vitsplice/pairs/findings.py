@@ -11,6 +11,7 @@ KINDS = {
     "missing": "a file that is not there",
     "broken": "a file that cannot be read as a picture",
     "mask-size": "a mask that is not as large as its picture",
+    "black-mask": "a mask that is black everywhere",
     "same-picture": "a pair whose two pictures are the same or look the same",
     "repeated-pair": "a pair of the same files as one before it",
     "duplicate": "a picture with the same bytes as one before it",

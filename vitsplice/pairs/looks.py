@@ -29,12 +29,14 @@ class Look:
         size: height and width in pixels.
         bits: ``(BITS,)``, the perceptual hash: which low frequencies of the lightness are above their median.
         colours: ``(3 * CELLS**2,)``, the mean Lab of each cell, L in 0 .. 100.
+        black: as a mask it lets nothing through.
     """
 
     sha256: str
     size: tuple[int, int]
     bits: NDArray[np.bool_]
     colours: NDArray[np.float32]
+    black: bool = False
 
 
 def look(path: Path) -> Look:
@@ -48,4 +50,5 @@ def look(path: Path) -> Look:
     lab = to_lab(F.interpolate(picture.pixels, (SIDE, SIDE), mode="area")) * SCALE
     frequencies = dctn(lab[0, 0].double().numpy(), norm="ortho")[:LOW, :LOW].ravel()[1:]
     colours = F.avg_pool2d(lab, SIDE // CELLS).flatten().to(torch.float32).numpy()
-    return Look(picture.sha256, (height, width), frequencies > np.median(frequencies), colours)
+    black = not bool((picture.pixels > 0.5).any())
+    return Look(picture.sha256, (height, width), frequencies > np.median(frequencies), colours, black)

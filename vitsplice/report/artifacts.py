@@ -163,7 +163,7 @@ class RunFolder:
         self._write(LOSSES, losses_csv(result.losses, names).encode())
         if result.settings.plots == "all":
             self._write(PLOT, losses_png(result.losses, names))
-            self._write(REPORT, report(result, used(result.settings), self.previews()).encode())
+            self._write(REPORT, report(result, used(result.settings), self.previews(), self.path).encode())
         self._write(FACTS, facts_json(result).encode())
 
     def _write(self, name: str, data: bytes) -> Path:

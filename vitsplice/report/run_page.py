@@ -37,13 +37,14 @@ POINTS = 400
 """A loss is drawn with at most so many points."""
 
 
-def report(result: Result, used: set[str], previews: Sequence[tuple[int, Path]] = ()) -> str:
+def report(result: Result, used: set[str], previews: Sequence[tuple[int, Path]] = (), folder: Path = Path()) -> str:
     """The report as HTML, one file.
 
     Args:
         result: of the run.
         used: the loss terms that had a part in it.
         previews: steps and files, in order.
+        folder: that holds its ``run.yaml``.
     """
     facts = result.facts
     steps = facts["steps"]
@@ -54,7 +55,7 @@ def report(result: Result, used: set[str], previews: Sequence[tuple[int, Path]] 
     inputs = [] if _inverted(result) else [_inputs(result)]
     shown = [_slider(result), *inputs, *_substitutions(facts), *_figures(result, used)]
     shown += [*_previews(previews), *_losses(result), Heading("Made of"), _made_of(facts)]
-    return render(_title(result), [*shown, *_settings(result)], lead)
+    return render(_title(result), [*shown, *_settings(result, folder)], lead)
 
 
 def _title(result: Result) -> str:
@@ -191,11 +192,12 @@ def _noted(notes: Sequence[str]) -> str:
     return "".join(f"; {note}" for note in notes)
 
 
-def _settings(result: Result) -> list[Block]:
+def _settings(result: Result, folder: Path) -> list[Block]:
     paths = [shlex.quote(result.facts["inputs"][role]["name"]) for role in ("structure", "appearance")]
     masks = [f"--{image}-mask {shlex.quote(mask['name'])}" for image, mask in result.facts["masks"].items()]
-    again = " ".join(["vitsplice run", *paths, "--preset run.yaml", *masks, "-o again"])
+    preset = shlex.quote(str(folder / "run.yaml"))
+    again = " ".join(["vitsplice run", *paths, "--preset", preset, *masks, "-o again"])
     return [
-        Text(f"The same again, with run.yaml of this folder: {again}"),
+        Text(f"The same again, from where it was run: {again}"),
         Details("Settings (run.yaml)", result.settings.to_yaml()),
     ]
