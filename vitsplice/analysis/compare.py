@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from vitsplice.analysis import cell as cells
 from vitsplice.analysis import comparison
@@ -21,7 +21,7 @@ from vitsplice.analysis.compare_page import report
 from vitsplice.analysis.comparison import Comparison, Row
 from vitsplice.analysis.subjects import styled, subjects_of
 from vitsplice.api import load_backbone, settings_for
-from vitsplice.contracts import Backbone
+from vitsplice.contracts import Backbone, BackboneInfo
 from vitsplice.engine.device import pick_device
 from vitsplice.errors import AlreadyFinished, UserError, VitspliceError, WeightsUnavailable
 from vitsplice.facts import versions
@@ -87,46 +87,13 @@ def compare(
     infos = {name: load_backbone(name).info for name in dict.fromkeys(plan.backbones)}
     plain = subjects_of(plan.images, plan.masks, plan.size)
     with kept(Path(out), WORK, _told(plan), force=force) as path:
-        subjects = _styled(plan, path, plain, watch)
-        if subjects is None:
+        parts = _Parts(plan, path, infos, watch)
+        if (subjects := _styled(plan, path, plain, watch)) is None:
             return None
-        pairs = [(n, (n + 1) % len(subjects)) for n in range(min(plan.transfers, len(subjects)))]
-        total, done = len(infos) * (len(subjects) + len(pairs)), 0
-        found: dict[str, dict[str, Cell]] = {}
-        transfers: dict[tuple[str, str], Tensor] = {}
-        rows: list[Row] = []
-        for name in infos:
-            found[name] = {}
-            load = cache(lambda name=name: load_backbone(name).to(pick_device(plan.device), torch.float32))
-            for subject in subjects:
-                if watch.stopped():
-                    return None
-                watch.part(f"{name}, {subject.name}", done, total)
-                file = path / "cells" / file_stem(name) / f"{_key(infos[name].sha256, subject.digest)}.safetensors"
-                found[name][subject.name] = _cell(file, subject, load)
-                done += 1
-            rows += comparison.rows_of(name, found[name])
-        for name in infos:
-            for here, there in pairs:
-                label = f"{subjects[here].name} from {subjects[there].name}"
-                watch.part(f"{name}, {label}", done, total)
-                run = _transfer(plan, path, name, plan.images[here], plan.images[there], watch)
-                if run is None:
-                    return None
-                transfers[name, label] = read(run.output).pixels[0]
-                done += 1
-                rows += [Row(name, -1, "transfer", f["name"], label, f["value"]) for f in run.facts()["figures"]]
-        watch.part("report", total, total)
-        agreed = comparison.agreement(found)
-        places = comparison.places_of(infos)
-        made = Comparison(
-            infos=infos,
-            pictures=tuple(subject.name for subject in subjects),
-            rows=(*rows, *comparison.agreement_rows(places, agreed)),
-            agreement=agreed,
-            transfers=transfers,
-            changed={name: pixels[0] for name, pixels in subjects[0].changed.items()},
-        )
+        if (found := parts.cells(subjects)) is None or (runs := parts.transfers(subjects)) is None:
+            return None
+        watch.part("report", parts.total, parts.total)
+        made = _made(infos, subjects, found, runs)
         folders.write(path, {FIGURES: made.csv().encode(), REPORT: report(made).encode()})
         return made
 
@@ -151,6 +118,74 @@ def _styled(plan: Plan, path: Path, plain: list[Subject], watch: Watch) -> list[
         return plain
 
 
+@dataclass(frozen=True)
+class _Parts:
+    """What takes long: the cells, then the transfers. Each is None if it was stopped."""
+
+    plan: Plan
+    path: Path
+    infos: Mapping[str, BackboneInfo]
+    watch: Watch
+
+    @property
+    def total(self) -> int:
+        """Of cells and transfers."""
+        return len(self.infos) * (len(self.plan.images) + len(self._pairs))
+
+    @property
+    def _pairs(self) -> list[tuple[int, int]]:
+        """Each picture with its neighbour, as many as are to be transferred."""
+        number = len(self.plan.images)
+        return [(n, (n + 1) % number) for n in range(min(self.plan.transfers, number))]
+
+    def cells(self, subjects: Sequence[Subject]) -> dict[str, dict[str, Cell]] | None:
+        """By backbone and picture."""
+        found: dict[str, dict[str, Cell]] = {}
+        for name, info in self.infos.items():
+            load = cache(partial(self._backbone, name))
+            found[name] = {}
+            for subject in subjects:
+                if self.watch.stopped():
+                    return None
+                self.watch.part(f"{name}, {subject.name}", sum(map(len, found.values())), self.total)
+                file = self.path / "cells" / file_stem(name) / f"{_key(info.sha256, subject.digest)}.safetensors"
+                found[name][subject.name] = _cell(file, subject, load)
+        return found
+
+    def _backbone(self, name: str) -> Backbone:
+        return load_backbone(name).to(pick_device(self.plan.device), torch.float32)
+
+    def transfers(self, subjects: Sequence[Subject]) -> dict[tuple[str, str], RunFolder] | None:
+        """The folders of finished runs, by backbone and pair."""
+        made: dict[tuple[str, str], RunFolder] = {}
+        for name, (here, there) in product(self.infos, self._pairs):
+            pair = f"{subjects[here].name} from {subjects[there].name}"
+            self.watch.part(f"{name}, {pair}", len(self.infos) * len(subjects) + len(made), self.total)
+            run = self._transfer(name, self.plan.images[here], self.plan.images[there])
+            if run is None:
+                return None
+            made[name, pair] = run
+        return made
+
+    def _transfer(self, name: str, structure: Path, appearance: Path) -> RunFolder | None:
+        plan, pictures = self.plan, {"structure": structure, "appearance": appearance}
+        settings = settings_for(
+            plan.preset, backbone=name, steps=plan.steps, device=plan.device, overrides=["figures=all"]
+        )
+        key = _key(settings.model_dump_json(), read(structure).sha256, read(appearance).sha256)
+        folder = self.path / "transfers" / f"{file_stem(name)}-{key}"
+        try:
+            with Recording.begin_or_resume(pictures, settings, folder) as recording:
+                for _ in recording.steps(lambda _: None):
+                    if self.watch.stopped():
+                        recording.keep(self.watch.note)
+                        return None
+                recording.save()
+        except AlreadyFinished:
+            pass
+        return RunFolder(folder)
+
+
 def _cell(file: Path, subject: Subject, load: Callable[[], Backbone]) -> Cell:
     """The cell of a backbone and a picture, which a file keeps, or is made and kept now."""
     if (one := cells.read(file)) is None:
@@ -161,22 +196,24 @@ def _cell(file: Path, subject: Subject, load: Callable[[], Backbone]) -> Cell:
     return one
 
 
-def _transfer(plan: Plan, path: Path, name: str, structure: Path, appearance: Path, watch: Watch) -> RunFolder | None:
-    """The folder of a finished run, which is begun, gone on with, or there already; None if it was stopped."""
-    settings = settings_for(plan.preset, backbone=name, steps=plan.steps, device=plan.device, overrides=["figures=all"])
-    pictures = {"structure": structure, "appearance": appearance}
-    key = _key(settings.model_dump_json(), read(structure).sha256, read(appearance).sha256)
-    folder = path / "transfers" / f"{file_stem(name)}-{key}"
-    try:
-        with Recording.begin_or_resume(pictures, settings, folder) as recording:
-            for _ in recording.steps(lambda _: None):
-                if watch.stopped():
-                    recording.keep(watch.note)
-                    return None
-            recording.save()
-    except AlreadyFinished:
-        pass
-    return RunFolder(folder)
+def _made(
+    infos: Mapping[str, BackboneInfo],
+    subjects: Sequence[Subject],
+    found: Mapping[str, Mapping[str, Cell]],
+    runs: Mapping[tuple[str, str], RunFolder],
+) -> Comparison:
+    agreed, places = comparison.agreement(found), comparison.places_of(infos)
+    rows = [row for name, of_backbone in found.items() for row in comparison.rows_of(name, of_backbone)]
+    for (name, pair), run in runs.items():
+        rows += [Row(name, -1, "transfer", f["name"], pair, f["value"]) for f in run.facts()["figures"]]
+    return Comparison(
+        infos=infos,
+        pictures=tuple(subject.name for subject in subjects),
+        rows=(*rows, *comparison.agreement_rows(places, agreed)),
+        agreement=agreed,
+        transfers={at: read(run.output).pixels[0] for at, run in runs.items()},
+        changed={name: pixels[0] for name, pixels in subjects[0].changed.items()},
+    )
 
 
 def _key(*parts: str) -> str:
