@@ -30,7 +30,7 @@ def test_forced_the_maps_of_another_time_go_and_nothing_else(png, tmp_path):
     (tmp_path / "mine-layer-1.png").write_text("mine")
     pca.save(pca.look(png[:1], backbone="tiny-vit", size=64, layer=2), tmp_path, force=True)
     assert {path.name for path in tmp_path.iterdir() if "layer" in path.name} == {
-        "1-structure-layer-1.png", "mine-layer-1.png",
+        "1-structure_layer_-1.png", "mine-layer-1.png",
     }  # fmt: skip
 
 
@@ -46,6 +46,6 @@ def test_many_layers_go_on_in_another_row(png, monkeypatch):
 def test_files_show_what_the_result_shows(png, tmp_path, edges):
     found = pca.look(png[:1], backbone="tiny-cnn", layer=-1, size=64, edges=edges)
     assert pca.save(found, tmp_path / "out") == tmp_path / "out" / pca.SHEET
-    shown = read(tmp_path / "out" / "1-structure-layer-1.png").pixels[0]
+    shown = read(tmp_path / "out" / "1-structure_layer_-1.png").pixels[0]
     torch.testing.assert_close(shown, found.shown(-1, 0), atol=1 / 255, rtol=0)
     assert found._repr_png_() == (tmp_path / "out" / pca.SHEET).read_bytes()

@@ -202,7 +202,7 @@ def save_sheet(inversions: Inversions, out: Path) -> Path:
 
 def name_of(request: FeatureRequest) -> str:
     """Of the folder of one inversion."""
-    return f"{request.facet}-layer{request.layer}"
+    return f"{request.facet}_layer_{request.layer}"
 
 
 def _as_json(plan: Plan) -> dict[str, Any]:

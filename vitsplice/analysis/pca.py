@@ -162,7 +162,7 @@ def save(layers: Layers, folder: str | os.PathLike[str], *, force: bool = False)
     """
     path = check(folder, force=force)
     names = {
-        f"{_stem(picture, number)}-layer{layer}.png": (layer, number)
+        f"{_stem(picture, number)}_layer_{layer}.png": (layer, number)
         for layer in layers.maps
         for number, picture in enumerate(layers.pictures)
     }
