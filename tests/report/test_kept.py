@@ -1,8 +1,9 @@
 import json
+from pathlib import Path
 
 import pytest
 
-from vitsplice.errors import OutputBusy, OutputExists, UserError
+from vitsplice.errors import OutputBusy, OutputExists, UserError, VitspliceError
 from vitsplice.report.kept import Work, kept
 
 WORK = Work("baking", "plan.json", parts=("parts.jsonl",), results=("summary.md",), decisive=("flour",))
@@ -59,11 +60,27 @@ def test_files_of_something_else_are_not_written_over(tmp_path, name):
         pass
 
 
-def test_what_cannot_be_removed_is_told(tmp_path):
+def test_a_folder_of_that_name_keeps_what_is_of_no_run(tmp_path):
     (tmp_path / "plan.json").write_text("[")
     (tmp_path / "parts.jsonl" / "mine").mkdir(parents=True)
     with kept(tmp_path, WORK, WANTED, force=True):
         assert (tmp_path / "parts.jsonl" / "mine").exists()
+
+
+def test_what_cannot_be_removed_is_told(tmp_path, monkeypatch):
+    plain = Path.unlink
+
+    def unlink(path, missing_ok=False):
+        if path.name == "parts.jsonl":
+            raise PermissionError(13, "Permission denied", str(path))
+        plain(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", unlink)
+    with (
+        pytest.raises(VitspliceError, match=r"cannot remove .*parts\.jsonl: Permission denied"),
+        kept(tmp_path, WORK, WANTED, force=True),
+    ):
+        pass
 
 
 def test_one_process_at_a_time_and_nothing_of_the_first_is_touched(tmp_path):

@@ -12,14 +12,7 @@ from typing import Any
 
 from vitsplice.config import RunConfig
 from vitsplice.contracts import Job, Outcome
-from vitsplice.errors import (
-    AlreadyFinished,
-    CheckpointRejected,
-    OutOfMemory,
-    OutputBusy,
-    UserError,
-    VitspliceError,
-)
+from vitsplice.errors import AlreadyFinished, CheckpointRejected, OutOfMemory, OutputBusy, UserError, VitspliceError
 from vitsplice.networks import KeptNetworks
 from vitsplice.recording import Recording
 from vitsplice.report.artifacts import FACTS, RunFolder

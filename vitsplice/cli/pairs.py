@@ -90,11 +90,11 @@ def check(
     """Find what is missing, broken, there twice or without a licence; the exit code is 1 if anything is found."""
     import json
 
-    from vitsplice.cli.progress import PLAIN_EVERY, Parts
+    from vitsplice.cli.progress import Parts
     from vitsplice.pairs.check import check as checked
     from vitsplice.watch import Watch
 
-    with Parts(PLAIN_EVERY) as parts:
+    with Parts() as parts:
         found = checked(manifest, ignore=ignore or [], watch=Watch(parts))
     if as_json:
         typer.echo(json.dumps(found.plain(), indent=2))

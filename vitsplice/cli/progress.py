@@ -120,14 +120,10 @@ class Progress:
 
 
 class Parts:
-    """Shows on standard error how many of the parts of a long work are done: a bar on a terminal, lines elsewhere.
+    """Shows on standard error how many of the parts of a long work are done: a bar on a terminal, lines elsewhere."""
 
-    Args:
-        every: seconds between lines, at least; all parts have one if it is 0.
-    """
-
-    def __init__(self, every: float = 0.0) -> None:
-        self._every, self._last_line = every, float("-inf")
+    def __init__(self) -> None:
+        self._last_line = float("-inf")
         self._console = Console(stderr=True, highlight=False)
         self._bar = Bar(
             TextColumn("{task.description}"), BarColumn(bar_width=30), MofNCompleteColumn(), TimeElapsedColumn(),
@@ -149,7 +145,7 @@ class Parts:
         what = plain(what) if len(what) <= WIDEST else f"{plain(what[: WIDEST - 3])}..."
         self._bar.update(self._task, description=what, completed=done, total=total)
         now = perf_counter()
-        if not self._console.is_terminal and now - self._last_line >= self._every:
+        if not self._console.is_terminal and now - self._last_line >= PLAIN_EVERY:
             self._last_line, passed = now, now - self._began
             left = f"  ETA {passed / done * (total - done):.0f} s" if done else ""
             self.note(f"{done}/{total}  {what}  {passed:.0f} s{left}")
@@ -162,7 +158,7 @@ class Parts:
 @contextmanager
 def watched() -> Iterator[Watch]:
     """Long work within it shows its parts; the first Ctrl-C or SIGTERM stops it after the part at hand."""
-    with Interrupt() as interrupt, Parts(PLAIN_EVERY) as parts:
+    with Interrupt() as interrupt, Parts() as parts:
         yield Watch(parts, parts.note, lambda: interrupt.asked)
 
 

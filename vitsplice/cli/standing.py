@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -41,7 +42,7 @@ class Standing:
             transient=True,
         )
         self._task = self._bar.add_task("", total=total)
-        self._told: list[str] = []
+        self._told: deque[str] = deque(maxlen=MANY)
         self._began = self._last = perf_counter()
 
     def __enter__(self) -> Standing:
@@ -57,7 +58,7 @@ class Standing:
         """Show how it stands after an outcome, or after something that was done before."""
         if outcome and outcome.why and outcome.why not in self._told:
             self._note(f"{outcome.id}: {outcome.state}: {outcome.why}")
-            self._told = [*self._told[-MANY:], outcome.why]
+            self._told.append(outcome.why)
         now = perf_counter()
         if now - self._last < (REDRAW if self._console.is_terminal else PLAIN_EVERY):
             return

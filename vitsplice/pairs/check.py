@@ -67,15 +67,15 @@ def _looked(known: Survey, watch: Watch) -> tuple[list[Look | None], list[Findin
 
 
 def _mask_sizes(known: Survey, looks: Sequence[Look | None]) -> Iterator[Finding]:
-    wrong: dict[tuple[int, int], list[str]] = {}
+    wrong: dict[tuple[int, str], list[str]] = {}
     for pair, row in zip(known.ids, known.rows.tolist(), strict=True):
         for number, mask in zip(row[:2], row[2:], strict=True):
             picture, shape = looks[number], looks[mask] if mask != NONE else None
             if picture and shape and picture.size != shape.size:
-                wrong.setdefault((number, mask), []).append(pair)
-    for (number, mask), pairs in wrong.items():
-        sizes = [f"{width}x{height}" for at in (mask, number) if (seen := looks[at]) for height, width in [seen.size]]
-        why = f"{_name(known, mask)} has {sizes[0]} px, and its picture {_name(known, number)} {sizes[1]}"
+                has = f"{_name(known, mask)} has {_size(shape)} px"
+                why = f"{has}, and its picture {_name(known, number)} {_size(picture)}"
+                wrong.setdefault((mask, why), []).append(pair)
+    for (mask, why), pairs in wrong.items():
         yield Finding("mask-size", pairs[0], len(pairs), str(known.files[mask].path), why)
 
 
@@ -128,6 +128,11 @@ def _copies(known: Survey, looks: Sequence[Look | None], pictures: NDArray[np.in
 def _of_file(kind: str, known: Survey, number: int, why: str) -> Finding:
     file = known.files[number]
     return Finding(kind, file.pair, known.uses[number], str(file.path), why)
+
+
+def _size(look: Look) -> str:
+    height, width = look.size
+    return f"{width}x{height}"
 
 
 def _name(known: Survey, number: int) -> str:
