@@ -1,8 +1,73 @@
-"""The errors a caller may want to catch. Their message is for the person who typed the command."""
+"""The errors a caller may want to catch, and how their messages name an argument or a setting.
+
+A message is text, with the arguments and settings that would help as data in it. ``str(error)`` writes them as Python
+does (``size=96``); the command line writes them as its options (``--size 96``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Argument:
+    """An argument of a function, and the option of that name on the command line.
+
+    Args:
+        name: as Python spells it.
+        value: to be given; None names only the argument.
+    """
+
+    name: str
+    value: object = None
+
+    def __str__(self) -> str:
+        return self.name if self.value is None else f"{self.name}={self.value!r}"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting of a run by its dotted key, as ``overrides`` takes it.
+
+    Args:
+        key: dotted.
+        value: to be given; None names only the key.
+    """
+
+    key: str
+    value: object = None
+
+    def __str__(self) -> str:
+        return self.key if self.value is None else f"{self.key}={self.value}"
+
+
+Part = str | Argument | Setting
+"""A message is a sequence of these."""
+
+
+def written(parts: Iterable[Part], write: Callable[[Argument | Setting], str] = str) -> str:
+    """A message as text; ``write`` says how an argument or a setting is written."""
+    return "".join(part if isinstance(part, str) else write(part) for part in parts)
 
 
 class VitspliceError(Exception):
-    """Something failed although what was asked for was sound (the command line exits with 1)."""
+    """Something failed although what was asked for was sound (the command line exits with 1).
+
+    Args:
+        parts: the message: what was given, what is allowed, and what to do next.
+    """
+
+    def __init__(self, *parts: Part) -> None:
+        super().__init__(*parts)
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The message, with arguments and settings as data."""
+        return self.args
+
+    def __str__(self) -> str:
+        return written(self.parts)
 
 
 class UserError(VitspliceError):
@@ -67,10 +132,14 @@ class NonFiniteLoss(VitspliceError):
 
     def __init__(self, step: int, term: str, value: float) -> None:
         what = f"term '{term}'" if term else "the gradient of the total"
-        weight = f"a lower --set terms.{term}.weight=..., " if term else ""
+        weight: tuple[Part, ...] = (" a lower ", Setting(f"terms.{term}.weight"), ",") if term else ()
         super().__init__(
-            f"{what} became {value} at step {step}; the generator was put back to the last good step. "
-            f"Try a lower --set optimiser.lr=..., {weight}or --precision float32."
+            f"{what} became {value} at step {step}; the generator was put back to the last good step. Try a lower ",
+            Setting("optimiser.lr"),
+            ",",
+            *weight,
+            " or ",
+            Argument("precision", "float32"),
         )
         self.step = step
         self.term = term

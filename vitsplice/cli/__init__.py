@@ -41,12 +41,13 @@ def main(arguments: list[str]) -> int:
 
 def _report(error: Exception) -> int:
     """Say on one screen what went wrong, and return the exit code."""
+    from vitsplice.cli.wording import message
     from vitsplice.text import plain
 
     if what := used_up(error):
         error = OutOfMemory(f"the memory is used up ({what}); {LESS}")
     known = isinstance(error, VitspliceError)
-    text = str(error) if known else f"{type(error).__name__}: {error}"
+    text = message(error) if isinstance(error, VitspliceError) else f"{type(error).__name__}: {error}"
     print(f"error: {plain(text[:2000])}", file=sys.stderr)
     if not known:
         print("This is a fault of vitsplice or of a plugin; --debug shows where it happened.", file=sys.stderr)

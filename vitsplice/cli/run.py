@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vitsplice.cli.wording import PICTURE
+from vitsplice.cli.wording import PICTURE, message
 
 if TYPE_CHECKING:
     from vitsplice.cli.progress import Progress
@@ -99,7 +99,7 @@ def _resume(context: typer.Context, path: Path) -> None:
     try:
         recording = Recording.resume(path)
     except AlreadyFinished as finished:
-        typer.echo(f"note: {finished}", err=True)
+        typer.echo(f"note: {message(finished)}", err=True)
         return
     with recording:
         follow(recording)
@@ -162,6 +162,6 @@ def _save_what_there_is(recording: Recording, progress: Progress) -> None:
     try:
         recording.save()
     except VitspliceError as error:
-        progress.note(f"the picture so far could not be kept: {error}")
+        progress.note(f"the picture so far could not be kept: {message(error)}")
     else:
         progress.saved(recording.folder)
