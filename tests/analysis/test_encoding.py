@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -56,7 +58,18 @@ def test_pck_of_a_backbone_that_matches_anything_is_what_chance_gives():
     generator = torch.Generator().manual_seed(0)
     one, two = (Features(torch.randn(1, 1600, 32, generator=generator), (40, 40)) for _ in range(2))
     chance = encoding.pck(one, two, lambda points: points)
-    assert chance == pytest.approx((2 * 0.1) ** 2, abs=0.02)
+    assert chance == pytest.approx(math.pi * 0.1**2, abs=0.01)
+
+
+def test_pck_measures_the_euclidean_distance():
+    """A sixteenth of the side off in both directions is 0.088: no match at 0.07, every match at 0.09."""
+    features = local(noise(1, 3, 64, 64), 16)
+
+    def where(points):
+        return points + 1 / 16
+
+    assert encoding.pck(features, features, where, alpha=0.07) == 0
+    assert encoding.pck(features, features, where, alpha=0.09) == 1
 
 
 def test_places_that_come_from_outside_do_not_count():

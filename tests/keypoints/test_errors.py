@@ -6,9 +6,10 @@ import torch
 
 from vitsplice.analysis.changes import centres
 from vitsplice.contracts import FeatureRequest, Features
-from vitsplice.keypoints.errors import errors, within
+from vitsplice.keypoints.errors import errors
 from vitsplice.keypoints.pairs import Pair, View
 from vitsplice.keypoints.sights import Sight
+from vitsplice.matching.pck import within
 
 KEY = FeatureRequest("key")
 

@@ -19,7 +19,7 @@ from vitsplice.backbones.resize import Resize
 from vitsplice.contracts import Backbone, FeatureRequest, Features
 from vitsplice.report import folder
 
-FORMAT = 1
+FORMAT = 2
 """Of what a cell holds; one of another format is made again."""
 
 STYLE = "style"

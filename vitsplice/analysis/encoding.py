@@ -13,12 +13,13 @@ from torch import Tensor
 from vitsplice.analysis.changes import Where, centres
 from vitsplice.contracts import Features
 from vitsplice.losses.functional import self_similarity
+from vitsplice.matching import pck as matching
 
 SIDE = 16
 """Of the common grid: local features are averaged, or interpolated, to so many places a side."""
 
 ALPHA = 0.1
-"""A match is correct that is off by no more than this part of the side (Yang and Ramanan 2013)."""
+"""Threshold of `pck`: a match is correct whose Euclidean distance is at most this fraction of the side."""
 
 CLUSTERS, COMPONENTS, ROUNDS = 6, 6, 30
 
@@ -51,10 +52,10 @@ def cka(kernels: Tensor) -> Tensor:
 
 
 def pck(features: Features, warped: Features, where: Where, alpha: float = ALPHA) -> float:
-    """The part of a warped picture's places whose nearest neighbour is where they come from, in [0, 1].
+    """Percentage of correct keypoints (`vitsplice.matching.pck`), every patch of the warped image being one, in [0, 1].
 
-    Percentage of correct keypoints with every place a keypoint; those that come from outside of the picture do not
-    count.
+    A patch is matched with the patch whose feature has the greatest cosine with its own. Patches that come from outside
+    of the image do not count; NaN if all do.
 
     Args:
         features, warped: local features of the picture and of the warped one, ``(1, N, D)``.
@@ -64,11 +65,9 @@ def pck(features: Features, warped: Features, where: Where, alpha: float = ALPHA
     here, there = (centres(*(found.grid or (1, 1))).to(found.values) for found in (features, warped))
     true = where(there)
     inside = ((true >= 0) & (true <= 1)).all(1)
-    if not bool(inside.any()):
-        return float("nan")
     one, two = (F.normalize(found.patches[0], dim=-1) for found in (features, warped))
     nearest = here[(two[inside] @ one.T).argmax(1)]
-    return float(((nearest - true[inside]).abs().amax(1) <= alpha).float().mean())
+    return matching.pck(matching.point_errors(nearest, true[inside], (1, 1), 1), alpha)
 
 
 def separability(features: Features, labels: Tensor, clusters: int = CLUSTERS) -> float:

@@ -11,9 +11,7 @@ from vitsplice.contracts import FeatureRequest
 from vitsplice.keypoints.pairs import Pair, Points, Size
 from vitsplice.keypoints.search import found_again
 from vitsplice.keypoints.sights import Sight
-
-ROUNDING = 1e-9
-"""A distance of exactly the threshold counts as within it, whatever the rounding."""
+from vitsplice.matching.pck import point_errors
 
 
 @dataclass(frozen=True)
@@ -43,14 +41,8 @@ def errors(pair: Pair, source: Sight, target: Sight, request: FeatureRequest) ->
         target.looked,
         target.lengths(request),
     )
-    off = (found - there[inside]) * torch.tensor(target.size, dtype=torch.float64)
-    reference = pair.reference or float(max(target.size))
-    return Errors((off.norm(dim=1) / reference).tolist(), int((~inside).sum()))
-
-
-def within(error: float, alpha: float) -> bool:
-    """Whether a point is found: it is no further off than the threshold."""
-    return error <= alpha + ROUNDING
+    off = point_errors(found, there[inside], target.size, pair.reference or float(max(target.size)))
+    return Errors(off.tolist(), int((~inside).sum()))
 
 
 def _parts(points: Points, size: Size, unit: str) -> Tensor:

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from vitsplice.keypoints import tables
-from vitsplice.keypoints.errors import within
 from vitsplice.keypoints.summary import Summary
 from vitsplice.log import Keys, Log, write_lines
+from vitsplice.matching.pck import within
 from vitsplice.report import folder as folders
 
 PAIRS, CSV, JSON, MARKDOWN = "pairs.csv", "summary.csv", "summary.json", "summary.md"

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from vitsplice.contracts import BackboneInfo, FeatureRequest
 from vitsplice.evaluation.statistics import Mean, mean_with_interval
-from vitsplice.keypoints.errors import within
 from vitsplice.keypoints.pairs import DataSet, Flaw
 from vitsplice.log import Keys, Log
+from vitsplice.matching.pck import within
 
 RESAMPLES = 2_000
 EXAMPLES = 5
