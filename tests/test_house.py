@@ -10,7 +10,7 @@ import vitsplice
 HOUSE = Path(vitsplice.__file__).parent
 FLOORS = [
     {"errors", "text"},
-    {"colour", "contracts", "files", "text", "images", "rng", "hookspecs", "options", "log", "watch"},
+    {"colour", "contracts", "files", "text", "csv_text", "images", "rng", "hookspecs", "options", "log", "watch"},
     {"config", "plugins", "backbones", "matching", "losses", "generators"},
     {"engine", "executors"},
     {

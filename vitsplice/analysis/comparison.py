@@ -6,9 +6,7 @@ blind to it, 1 as different as another picture.
 
 from __future__ import annotations
 
-import csv
 import html
-import io
 import math
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +16,7 @@ from statistics import fmean
 import torch
 from torch import Tensor
 
+from vitsplice import csv_text
 from vitsplice.analysis import changes, encoding
 from vitsplice.analysis.cell import STYLE, Cell
 from vitsplice.contracts import BackboneInfo
@@ -120,14 +119,12 @@ class Comparison:
 
     def csv(self) -> str:
         """Every figure, a row each."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["backbone", "layer", "depth", "figure", "of", "picture", "value"])
+        rows: list[list[object]] = [["backbone", "layer", "depth", "figure", "of", "picture", "value"]]
         for row in self.rows:
             layers = self.infos[row.backbone].layers
             depth = (row.layer + layers + 1) / layers
-            writer.writerow([row.backbone, row.layer, f"{depth:.4g}", row.figure, row.of, row.picture, repr(row.value)])
-        return text.getvalue()
+            rows.append([row.backbone, row.layer, f"{depth:.4g}", row.figure, row.of, row.picture, row.value])
+        return csv_text.document(rows)
 
 
 def rows_of(name: str, cells: Mapping[str, Cell]) -> list[Row]:

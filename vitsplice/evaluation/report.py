@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from vitsplice import csv_text
 from vitsplice.evaluation import tables
 from vitsplice.evaluation.plan import CSV, JSON, MARKDOWN
 from vitsplice.evaluation.summary import Summary
@@ -28,15 +27,8 @@ def write(path: Path, summary: Summary, log: Log, keys: Keys) -> None:
 def _csv(summary: Summary, log: Log, keys: Keys) -> Iterator[str]:
     """A line an output, in the order of the pairs; a column a figure, empty where there is none."""
     names = [name for name, one in summary.figures.items() if one.spec.over == "pair"]
-    yield _line(["method", "id", *names])
+    yield csv_text.line(["method", "id", *names])
     for key in keys.T.ravel():
         if key:
             record = log[int(key)]
-            values = [record["figures"].get(name) for name in names]
-            yield _line([record["method"], record["id"], *("" if v is None else repr(v) for v in values)])
-
-
-def _line(cells: list[str]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(cells)
-    return text.getvalue()
+            yield csv_text.line([record["method"], record["id"], *(record["figures"].get(name) for name in names)])

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
+from vitsplice import csv_text
 from vitsplice.keypoints import tables
 from vitsplice.keypoints.summary import Summary
 from vitsplice.log import Keys, Log, write_lines
@@ -31,16 +30,16 @@ def write(path: Path, summary: Summary, log: Log, keys: Keys) -> None:
 def _pairs(summary: Summary, log: Log, keys: Keys) -> Iterator[str]:
     """A line a pair and feature: how many keypoints count, and how many of them are found."""
     names = ("backbone", "facet", "layer", "pair", "category")
-    yield _line([*names, "keypoints", "outside", *(f"found@{alpha:g}" for alpha in summary.alphas)])
+    yield csv_text.line([*names, "keypoints", "outside", *(f"found@{alpha:g}" for alpha in summary.alphas)])
     for key in keys[keys != 0].tolist():
         record = log[key]
         found = [sum(within(error, alpha) for error in record["errors"]) for alpha in summary.alphas]
-        yield _line([*(record[name] for name in names), len(record["errors"]), record["outside"], *found])
+        yield csv_text.line([*(record[name] for name in names), len(record["errors"]), record["outside"], *found])
 
 
 def _csv(summary: Summary) -> Iterator[str]:
     """A line a feature, category and threshold; no category is all pairs."""
-    yield _line(
+    yield csv_text.line(
         ["backbone", "facet", "layer", "category", "alpha", "per_pair", "low", "high", "how", "per_keypoint", "pairs",
          "keypoints"]
     )  # fmt: skip
@@ -48,14 +47,8 @@ def _csv(summary: Summary) -> Iterator[str]:
         for category, part in row.parts.items():
             for alpha, mean in part.per_pair.items():
                 *cells, alone = map(_cell, (mean.mean, mean.low, mean.high, part.per_keypoint[alpha]))
-                yield _line([*row.name, category, alpha, *cells, mean.how, alone, part.pairs, part.keypoints])
+                yield csv_text.line([*row.name, category, alpha, *cells, mean.how, alone, part.pairs, part.keypoints])
 
 
-def _cell(value: float) -> str:
-    return "" if value != value else repr(value)
-
-
-def _line(cells: Iterable[object]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(cells)
-    return text.getvalue()
+def _cell(value: float) -> float | None:
+    return None if value != value else value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import os
 import re
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from vitsplice import csv_text
 from vitsplice.errors import ConfigError, UserError, VitspliceError
 from vitsplice.files import write_atomically
 from vitsplice.text import one_line, printable
@@ -19,6 +19,7 @@ from vitsplice.text import one_line, printable
 FIELDS = ("id", "structure", "appearance", "structure_mask", "appearance_mask", "licence", "source")
 PATHS = FIELDS[1:5]
 NEEDED = FIELDS[:3]
+WORDS = FIELDS[5:]
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 """An id names a folder: letters, digits, ``.``, ``_`` and ``-``, at most 100, the first a letter or digit."""
@@ -122,7 +123,7 @@ def _csv_rows(file: IO[str], path: Path) -> Iterator[tuple[int, Mapping[str, Any
         for row in reader:
             if None in row or None in row.values():
                 raise ConfigError(f"{path}, line {reader.line_num}: has not as many fields as the first line")
-            yield reader.line_num, row
+            yield reader.line_num, {name: csv_text.unescaped(row[name]) if name in WORDS else row[name] for name in row}
     except csv.Error as error:
         raise ConfigError(f"{path}, line {reader.line_num}: is not CSV: {error}") from error
 
@@ -176,15 +177,12 @@ def _relative(path: Path, folder: Path) -> str:
     if not full.is_relative_to(base):
         return str(full)
     inside = full.relative_to(base).as_posix()
-    return inside if inside == inside.lstrip() else f"./{inside}"  # `read` takes space off the ends
+    as_it_is = inside == inside.lstrip() and csv_text.escaped(inside) == inside
+    return inside if as_it_is else f"./{inside}"  # `read` takes space off the ends, and a path has no apostrophe added
 
 
 def _as_csv(rows: Iterable[dict[str, str]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, FIELDS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    return csv_text.document([FIELDS, *([row[name] for name in FIELDS] for row in rows)])
 
 
 def _as_jsonl(rows: Iterable[dict[str, str]]) -> str:

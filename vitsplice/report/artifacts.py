@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import math
 import os
@@ -11,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vitsplice import csv_text
 from vitsplice.errors import OutputExists, UserError, VitspliceError
 from vitsplice.files import leftovers, write_atomically
 from vitsplice.images import encode_png
@@ -142,7 +142,8 @@ class RunFolder:
     def last_loss(self, term: str) -> float:
         """The value of a term, unweighted, at the last step at which it ran; nan if it never did."""
         with (self.path / LOSSES).open(newline="") as file:
-            values = [row[term] for row in csv.DictReader(file) if row[term]]
+            name = csv_text.escaped(term)
+            values = [row[name] for row in csv.DictReader(file) if row[name]]
         return float(values[-1]) if values else math.nan
 
     def begin(self, begun: dict[str, Any]) -> None:
@@ -216,11 +217,5 @@ def used(settings: RunConfig) -> set[str]:
 
 def losses_csv(steps: Sequence[Step], names: Sequence[str]) -> str:
     """A row a step: step, weighted total, each term's unweighted value (empty where it did not run)."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["step", "total", *names])
-    for step in steps:
-        writer.writerow(
-            [step.index, repr(step.total), *(repr(step.losses[n]) if n in step.losses else "" for n in names)]
-        )
-    return text.getvalue()
+    rows = ([step.index, step.total, *map(step.losses.get, names)] for step in steps)
+    return csv_text.document([["step", "total", *names], *rows])

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from vitsplice import csv_text
 from vitsplice.study.findings import Analysis, Comparison, Standing
 from vitsplice.study.results import OWN
 from vitsplice.study.statistics import Interval
@@ -109,12 +108,10 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _csv(analysis: Analysis) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    for c in analysis.comparisons:
-        row = asdict(c)
-        row["raters_low"], row["raters_high"] = c.over_raters or ("", "")
-        row["trials_low"], row["trials_high"] = c.over_trials
-        writer.writerow(row)
-    return text.getvalue()
+    rows = (asdict(c) | _ends("raters", c.over_raters) | _ends("trials", c.over_trials) for c in analysis.comparisons)
+    return csv_text.document([COLUMNS, *([row[name] for name in COLUMNS] for row in rows)])
+
+
+def _ends(of: str, found: Interval | None) -> dict[str, float | None]:
+    low, high = found or (None, None)
+    return {f"{of}_low": low, f"{of}_high": high}
