@@ -148,3 +148,8 @@ def test_a_preset_file_names_weights_in_its_own_folder_only(tmp_path):
     with pytest.raises(ConfigError, match="own folder"):
         load("link.safetensors")
     assert str(load("own.safetensors", "backbone.weights=/elsewhere/w.pt")) == "/elsewhere/w.pt"
+
+
+def test_a_temperature_that_overflows_is_refused():
+    with pytest.raises(ConfigError, match=r"match.temperature: 1e-300 is not allowed.*0.0001"):
+        config.load(PAPER, "paper", ["match.temperature=1e-300"])

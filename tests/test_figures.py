@@ -44,3 +44,9 @@ def test_more_noise_is_farther():
     found = [gradient_ssim_distance((picture + amount * speckle).clamp(0, 1), picture) for amount in (0, 0.1, 0.4)]
     assert found == sorted(found)
     assert found[2] > found[1] > found[0]
+
+
+@pytest.mark.parametrize("level", [0.0, 0.5, 1.0])
+def test_a_flat_picture_has_the_structure_of_itself(level):
+    flat = torch.full((1, 3, 64, 64), level)
+    assert gradient_ssim_distance(flat, flat) == 0

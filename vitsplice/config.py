@@ -165,7 +165,7 @@ class MatchConfig(_Settings):
     """
 
     places: int = Field(default=48, ge=2, le=256)
-    temperature: float = Field(default=0.02, gt=0, le=10)
+    temperature: float = Field(default=0.02, ge=1e-4, le=10)  # below: float32 overflows in `assignment`
     balance: float = Field(default=0.2, ge=0, le=1)
 
 

@@ -100,7 +100,7 @@ def _sized(picture: Tensor, cnn: Backbone | None) -> Tensor:
 def gradient_ssim_distance(output: Tensor, target: Tensor) -> float:
     """1 - SSIM (Wang et al. 2004, window 11) of the size of the gradients of lightness, times 4. In [0, 2]."""
     ours, theirs = (torch.hypot(*gradients(to_lab(picture)[:, :1])) * 4 for picture in (output, target))
-    return float(1 - kornia.metrics.ssim(ours, theirs, 11).mean())
+    return float(1 - kornia.metrics.ssim(ours, theirs, 11, eps=0.0).mean())
 
 
 def patch_distance(output: Tensor, target: Tensor) -> float:

@@ -69,3 +69,12 @@ def test_a_plain_thing_is_not_patched_together():
     assert place < to_lab(structure)[0, 0, :, :40].mean() + 0.1
     right = to_lab(warm_start(structure, appearance, wrong))
     assert right[0, 0, :, 52:].mean() - right[0, 0, :, :44].mean() > 0.5
+
+
+@pytest.mark.parametrize("size", [(16, 512), (512, 16), (16, 90), (17, 16)])
+def test_a_thin_image_is_filtered_within_its_border(size):
+    structure, appearance = noise(1, 3, *size), noise(1, 3, 40, 40, seed=1)
+    match = assign(noise(2, 4), (1, 2), (2, 2)) if size[1] > size[0] else assign(noise(2, 4), (2, 1), (2, 2))
+    made = warm_start(structure, appearance, match)
+    assert made.shape == structure.shape
+    assert made.isfinite().all()

@@ -76,3 +76,11 @@ def test_shapes_that_differ_are_told():
 def test_an_unknown_form_is_told():
     with pytest.raises(UserError, match="'huber' is unknown; it is one of norm, mse"):
         identity_loss(keys(), keys(), "huber")
+
+
+def test_every_form_is_the_mean_over_the_batch():
+    scales = torch.tensor([1.0, 100.0], dtype=torch.float64)[:, None, None]
+    output, target = keys() * scales, keys(seed=1) * scales
+    for form in FORMS:
+        each = [distance(output[i : i + 1], target[i : i + 1], form) for i in range(2)]
+        torch.testing.assert_close(distance(output, target, form), torch.stack(each).mean())

@@ -4,6 +4,7 @@ import torch
 from tests.conftest import noise
 from vitsplice.errors import UserError
 from vitsplice.matching import assign, assignment
+from vitsplice.matching.assignment import LEAST_TEMPERATURE
 
 
 def test_rows_are_mixtures_and_a_clear_best_takes_all():
@@ -41,6 +42,8 @@ def test_a_place_that_is_half_in_the_mask_may_be_taken_and_one_that_is_less_not(
     ("values", "told"),
     [
         ({"temperature": 0}, "temperature"),
+        ({"temperature": 1e-300}, "temperature 1e-300 .* at least 0.0001"),
+        ({"temperature": float("inf")}, "temperature"),
         ({"temperature": float("nan")}, "temperature"),
         ({"balance": float("nan")}, "balance"),
         ({"balance": 2}, "balance"),
@@ -66,3 +69,9 @@ def test_a_permutation_is_found_again_and_is_mutual():
 def test_where_all_are_alike_nothing_is_sure():
     found = assign(torch.zeros(4, 9), (2, 2), (3, 3))
     torch.testing.assert_close(found.confidence, torch.zeros(4), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("balance", [0.0, 0.2, 1.0])
+def test_the_least_temperature_gives_finite_rows_that_sum_to_one(balance):
+    weights = assignment(2 * noise(30, 40) - 1, LEAST_TEMPERATURE, balance)
+    torch.testing.assert_close(weights.sum(1), torch.ones(30))

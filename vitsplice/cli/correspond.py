@@ -22,7 +22,7 @@ def correspond(
     places: Annotated[
         int, typer.Option(min=2, max=128, help="Pictures are matched on a grid of about so many places a side.")
     ] = 48,
-    temperature: Annotated[float, typer.Option(help="Of the assignment, above 0; smaller is harder.")] = 0.02,
+    temperature: Annotated[float, typer.Option(help="Of the assignment, at least 0.0001; smaller is harder.")] = 0.02,
     balance: Annotated[
         float, typer.Option(min=0, max=1, help="0: places choose freely; 1: all of B is used alike (Sinkhorn).")
     ] = 0.2,

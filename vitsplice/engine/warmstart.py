@@ -75,12 +75,13 @@ def _agreement(mean: Tensor, match: Correspondence) -> Tensor:
 
 def _guided(guide: Tensor, place: float) -> Callable[[Tensor], Tensor]:
     radius = max(3, round(RADIUS * place))
+    subsample = max(1, radius // 4)
+    # The filter reflects at the border, so that no radius may reach over the whole of a thin image.
+    radii = [min(radius, max(0, side // subsample - 1) * subsample) for side in guide.shape[-2:]]
+    window = (2 * radii[0] + 1, 2 * radii[1] + 1)
 
     def smooth(values: Tensor) -> Tensor:
-        side = 2 * radius + 1
-        return torch.as_tensor(
-            kornia.filters.guided_blur(guide, values, (side, side), EPSILON, subsample=max(1, radius // 4))
-        )
+        return torch.as_tensor(kornia.filters.guided_blur(guide, values, window, EPSILON, subsample=subsample))
 
     return smooth
 

@@ -41,7 +41,8 @@ def distance(output: Tensor, target: Tensor, form: str = "mse") -> Tensor:
         return norms.mean()
     if form == "relative":
         middle = target.mean(dim=tuple(range(1, target.ndim - 1)) or -1, keepdim=True)
-        return (output - target).square().sum() / (target - middle).square().sum().clamp(min=1e-12)
+        error, spread = ((output - target).square(), (target - middle).square())
+        return (error.flatten(1).sum(1) / spread.flatten(1).sum(1).clamp(min=1e-12)).mean()
     raise UserError(f"form '{form}' is unknown; it is one of {', '.join(FORMS)}")
 
 

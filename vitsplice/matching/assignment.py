@@ -10,6 +10,9 @@ from torch import Tensor
 
 from vitsplice.errors import UserError
 
+LEAST_TEMPERATURE = 1e-4
+"""Below it the softmax is hard already, and float32 soon overflows."""
+
 ROUNDS = 10
 """Sinkhorn rounds. Enough for a balance within a few per cent; more changes no picture."""
 
@@ -21,7 +24,7 @@ def assignment(
 
     Args:
         similarity: ``(N, M)``.
-        temperature: of the softmax; smaller is harder.
+        temperature: of the softmax, at least `LEAST_TEMPERATURE`; smaller is harder.
         balance: 0 leaves each place free to choose; 1 has every place of the second picture used alike
             (Sinkhorn, Cuturi 2013); between them, partly.
         allowed: ``(M,)`` in [0, 1], a place of the second picture may be used from 0.5 on; None is all.
@@ -32,8 +35,10 @@ def assignment(
     Raises:
         UserError: if a value is out of range, or nothing is allowed.
     """
-    if not temperature > 0 or not 0 <= balance <= 1:
-        raise UserError(f"temperature must be above 0 and balance within 0 .. 1: {temperature} and {balance}")
+    if not LEAST_TEMPERATURE <= temperature < math.inf:
+        raise UserError(f"temperature {temperature} is not allowed; it is at least {LEAST_TEMPERATURE:g}, and finite")
+    if not 0 <= balance <= 1:
+        raise UserError(f"balance {balance} is not allowed; it is within 0 .. 1")
     scores = similarity / temperature
     if allowed is not None:
         if not bool((allowed >= 0.5).any()):

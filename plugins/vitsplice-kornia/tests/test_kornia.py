@@ -42,5 +42,11 @@ def test_more_scales_see_what_one_does_not():
     assert distances.ssim(coarse, 1 - coarse, scales=3) > distances.ssim(coarse, coarse, scales=3)
 
 
+@pytest.mark.parametrize("name", ["ssim", "sobel", "laplacian"])
+def test_a_flat_picture_is_like_itself(name):
+    flat = torch.zeros(1, 3, 48, 64)
+    assert getattr(distances, name)(flat, flat) == 0
+
+
 def test_they_are_listed():
     assert {"ssim", "sobel", "laplacian"} <= set(catalogue().losses)

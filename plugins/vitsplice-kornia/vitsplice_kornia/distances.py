@@ -12,7 +12,7 @@ __all__ = ["Tensor", "laplacian", "sobel", "ssim"]
 
 def ssim(output: Tensor, target: Tensor, window: int = 11, scales: int = 1) -> Tensor:
     """1 - SSIM of lightness (Wang et al. 2004), the mean over scales. In [0, 2]."""
-    return _mean_over_scales(lambda a, b: 1 - kornia.metrics.ssim(a, b, window).mean(), output, target, scales)
+    return _mean_over_scales(lambda a, b: 1 - kornia.metrics.ssim(a, b, window, eps=0.0).mean(), output, target, scales)
 
 
 def sobel(output: Tensor, target: Tensor, scales: int = 1) -> Tensor:
