@@ -142,7 +142,7 @@ def test_a_preset_file_names_weights_in_its_own_folder_only(tmp_path):
     assert load("own.safetensors") == tmp_path / "own.safetensors"
     assert load("sub/../own.safetensors") == tmp_path / "own.safetensors"
     for outside in ("../other.safetensors", "/etc/passwd", "sub/../../other.safetensors"):
-        with pytest.raises(ConfigError, match=r"only name a file in its own folder.*--set backbone.weights="):
+        with pytest.raises(ConfigError, match=r"only name a file in its own folder.*yourself: backbone.weights="):
             load(outside)
     (tmp_path / "link.safetensors").symlink_to("/etc/passwd")
     with pytest.raises(ConfigError, match="own folder"):

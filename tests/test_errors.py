@@ -38,5 +38,6 @@ def test_an_error_can_be_sent_to_another_process():
 
 def test_a_loss_that_is_not_finite_names_settings_for_each_caller():
     error = NonFiniteLoss(3, "cls", float("nan"))
-    assert "--" not in str(error) and "terms.cls.weight" in str(error)
+    assert "--" not in str(error)
+    assert "terms.cls.weight" in str(error)
     assert "--set terms.cls.weight=..., or --precision float32" in message(error)

@@ -1,6 +1,7 @@
 """The house: imports point one way, and nothing of the project names what it must not."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -107,3 +108,26 @@ def test_only_the_command_line_uses_rich_and_typer():
         names |= {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module}
         used = {name.split(".")[0] for name in names} & {"rich", "typer"}
         assert not used or room(path) == "cli", path
+
+
+WRITE_COMMANDS = {"report/run_page.py", "scaffold.py"}
+"""Files that write whole commands for a person to type in a shell."""
+
+
+def strings(path):
+    """The string literals of a file, its docstrings left out."""
+    tree = ast.parse(path.read_text())
+    documentation = {
+        id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documentation:
+            yield node.value
+
+
+@pytest.mark.parametrize("path", files(), ids=lambda path: path.relative_to(HOUSE).as_posix())
+def test_nothing_below_the_command_line_names_an_option_of_it(path):
+    if room(path) == "cli" or path.relative_to(HOUSE).as_posix() in WRITE_COMMANDS:
+        return
+    named = [text for text in strings(path) if re.search(r"(?<![\w-])(--[a-z]|-o\b)", text)]
+    assert not named, "errors name an Argument or a Setting (vitsplice.errors), which the command line writes"

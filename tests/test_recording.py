@@ -176,7 +176,7 @@ def altered(path):
 def test_a_spoilt_checkpoint_is_refused_by_name_and_the_one_before_is_offered(stopped, spoil, suffix):
     spoil(stopped / "checkpoint" / f"step-00000008.{suffix}")
     older = stopped / "checkpoint" / "step-00000006.json"
-    with pytest.raises(CheckpointRejected, match=r"step-00000008.*\n.*--resume .*step-00000006\.json"):
+    with pytest.raises(CheckpointRejected, match=r"step-00000008.*\n.*go on with resume=.*step-00000006\.json"):
         Recording.resume(stopped)
     resumed = Recording.resume(older)
     assert resumed.run.resumed_at == 6

@@ -1,4 +1,4 @@
-"""The settings of a run: frozen, validated. Presets and ``--set`` end up here."""
+"""The settings of a run: frozen, validated. Presets and overrides end up here."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from vitsplice.errors import ConfigError
+from vitsplice.errors import ConfigError, Setting
 
 Probability = Field(ge=0, le=1)
 
@@ -181,7 +181,7 @@ class StageConfig(_Settings):
 
 
 class CheckpointConfig(_Settings):
-    """When a run that is written to a folder keeps where it stands, for ``--resume``.
+    """When a run that is written to a folder keeps where it stands, to be resumed.
 
     Every so many steps (``every``; 0: not by steps), and after so many seconds (``seconds``; 0: not by time), whichever
     comes first. By time never more often than costs a hundredth of the run.
@@ -313,7 +313,8 @@ def _keep_inside(data: dict[str, Any], folder: Path, source: str) -> None:
     if not path.is_relative_to(folder.resolve()):
         raise ConfigError(
             f"{source}: backbone.weights: {named!r} is not allowed: a preset may only name a file in its own folder; "
-            f"to take it, give it yourself: --set backbone.weights={named}"
+            "to take it, give it yourself: ",
+            Setting("backbone.weights", named),
         )
     backbone["weights"] = str(path)
 
@@ -322,17 +323,17 @@ def _override(data: dict[str, Any], override: str) -> None:
     key, equals, value = override.partition("=")
     path = [part.strip() for part in key.split(".")]
     if not equals or not all(path):
-        raise ConfigError(f"--set {override!r}: write it as dotted.key=value, such as terms.structure.weight=2")
+        raise ConfigError(f"override {override!r}: write it as dotted.key=value, such as terms.structure.weight=2")
     node = data
     for part in path[:-1]:
         child = node.setdefault(part, {})
         if not isinstance(child, dict):
-            raise ConfigError(f"--set {key}: '{part}' is a single value and has no '{path[-1]}'")
+            raise ConfigError(Setting(key), f": '{part}' is a single value and has no '{path[-1]}'")
         node = child
     try:
         given = yaml.load(value, Loader=_Loader)
     except yaml.YAMLError as error:
-        raise ConfigError(f"--set {key}: {value!r} is not a YAML value") from error
+        raise ConfigError(Setting(key), f": {value!r} is not a YAML value") from error
     if path == ["generator", "name"] and given != node.get("name"):
         node.pop("options", None)  # they were another generator's
     node[path[-1]] = given

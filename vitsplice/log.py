@@ -14,7 +14,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vitsplice.errors import NotThere, PictureError, VitspliceError
+from vitsplice.errors import Argument, NotThere, PictureError, VitspliceError
 from vitsplice.files import write_atomically
 from vitsplice.text import printable
 
@@ -83,7 +83,9 @@ class Log:
             raise KeyError(key)
         self._reader.seek(place)
         if (found := _parsed(self._reader.readline())) is None or found[0] != key:
-            raise VitspliceError(f"{self._path} was changed by something else; begin anew with --force")
+            raise VitspliceError(
+                f"{self._path} was changed by something else; start again with ", Argument("force", True)
+            )
         return found[1]
 
     def add(self, key: int, record: Mapping[str, Any]) -> None:

@@ -16,12 +16,13 @@ from vitsplice import config as configs
 from vitsplice.api import Run
 from vitsplice.config import CheckpointConfig, RunConfig
 from vitsplice.engine.loop import Step
-from vitsplice.errors import AlreadyFinished, CheckpointRejected, VitspliceError
+from vitsplice.errors import AlreadyFinished, Argument, CheckpointRejected, Part, VitspliceError
 from vitsplice.images import Picture, read
 from vitsplice.networks import Networks
 from vitsplice.report import checkpoints
 from vitsplice.report.artifacts import RunFolder
 from vitsplice.report.checkpoints import Checkpoint
+from vitsplice.report.folder import REPLACE
 from vitsplice.report.lock import FolderLock
 from vitsplice.result import Result
 
@@ -266,12 +267,10 @@ def _last(folder: RunFolder) -> Checkpoint | None:
         return checkpoints.read(paths[0])
     except CheckpointRejected as error:
         older = next((path for path in paths[1:] if _is_whole(path)), None)
-        advice = (
-            f"The one before it is whole: vitsplice run --resume {older}"
-            if older
-            else "There is no other that is whole; start the run again with --force"
-        )
-        raise CheckpointRejected(f"{error}\n{advice}") from error
+        advice: tuple[Part, ...] = ("There is no other that is whole; start the run again with ", REPLACE)
+        if older:
+            advice = ("The one before it is whole: go on with ", Argument("resume", str(older)))
+        raise CheckpointRejected(*error.parts, "\n", *advice) from error
 
 
 def _is_whole(path: Path) -> bool:

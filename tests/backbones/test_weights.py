@@ -251,8 +251,8 @@ def refused() -> str:
         hub_state_dict(CFG, "some-vit")
     message = str(caught.value)
     assert "some-vit" in message
-    assert "--set backbone.weights=FILE" in message
-    assert "--backbone dinov2-vits14-offline" in message
+    assert "backbone.weights=FILE" in message
+    assert "backbone='dinov2-vits14-offline'" in message
     assert len(message.splitlines()) <= 3
     return message
 

@@ -51,9 +51,9 @@ def test_a_run_that_does_not_fit_is_refused_with_a_size_that_fits(estimate):
     needed = estimate.bytes((800, 800), (800, 800))
     memory.check(estimate, images(800), needed)
     memory.check(estimate, images(800), None)
-    with pytest.raises(OutOfMemory, match=r"needs about .* [GM]iB .* --size \d+ would fit") as told:
+    with pytest.raises(OutOfMemory, match=r"needs about .* [GM]iB .* size=\d+ would fit") as told:
         memory.check(estimate, images(800), needed // 2)
-    fits = int(str(told.value).split("--size ")[1].split()[0])
+    fits = int(str(told.value).split("size=")[1].split()[0])
     assert 500 < fits < 620
     memory.check(estimate, images(fits), needed // 2)
     with pytest.raises(OutOfMemory):
@@ -77,12 +77,12 @@ def test_what_is_free_respects_the_container(tmp_path):
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory. Tried"), MemoryError()])
 def test_memory_that_runs_out_is_told_with_advice(error):
-    with pytest.raises(OutOfMemory, match="smaller --size"), memory.advice():
+    with pytest.raises(OutOfMemory, match="smaller size, precision="), memory.advice():
         raise error
 
 
 def test_an_allocation_that_fails_on_the_cpu_is_told_with_advice():
-    with pytest.raises(OutOfMemory, match="smaller --size"), memory.advice():
+    with pytest.raises(OutOfMemory, match="smaller size, precision="), memory.advice():
         torch.empty(2**60, dtype=torch.uint8)
 
 

@@ -56,7 +56,7 @@ def test_a_backbone_that_can_be_had_needs_no_substitution():
         ("terms={a: {loss: structure, weight: 1, start: 4, every: 3}}", ConfigError, "a turn within 5 steps"),
         ("terms.structure.facet=cls", ConfigError, "terms.structure: the structure term compares places"),
         ("views.structure.blur.kernel=101", ConfigError, "blur.kernel: 101 is too large for views of 38 px"),
-        ("generator={name: pixels}", ConfigError, r"--set terms.identity.weight=0"),
+        ("generator={name: pixels}", ConfigError, r"terms.identity.weight=0 leaves"),
         (
             "generator.options.slope=-1",
             ConfigError,

@@ -115,10 +115,10 @@ def test_similarity_leaves_out_what_is_broken_and_tells_it(made, pictures, tmp_p
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"by": "name"}, "--by name needs two folders"),
-        ({"by": "all", "k": 2}, "--k has no use with --by all"),
-        ({"by": "similarity", "seed": 2}, "--seed has no use"),
-        ({"backbone": "tiny-vit"}, "--backbone has no use with --by random"),
+        ({"by": "name"}, "by='name' needs two folders"),
+        ({"by": "all", "k": 2}, "k has no use with by='all'"),
+        ({"by": "similarity", "seed": 2}, "seed has no use"),
+        ({"backbone": "tiny-vit"}, "backbone has no use with by='random'"),
         ({"by": "similarity", "backbone": "no-such"}, "no backbone 'no-such'"),
         ({"out": "pairs.txt"}, "ends in .csv or .jsonl"),
     ],
@@ -134,11 +134,11 @@ def test_a_source_that_pairs_takes_no_pairing(made, pictures, tmp_path):
     number, notes = made(tmp_path / "list.txt")
     assert number == 2
     assert any(note.startswith("1 of the files it names are not there") for note in notes)
-    with pytest.raises(OutputExists, match="--force"):
+    with pytest.raises(OutputExists, match="force=True"):
         made(tmp_path / "list.txt")
-    with pytest.raises(UserError, match="--by random has no use"):
+    with pytest.raises(UserError, match="by='random' has no use"):
         made(tmp_path / "list.txt", by="random", force=True)
-    with pytest.raises(UserError, match="--k has no use with a source that pairs"):
+    with pytest.raises(UserError, match="k has no use with a source that pairs"):
         made(tmp_path / "list.txt", k=1, force=True)
 
 

@@ -10,11 +10,11 @@ def test_a_file_is_taken_if_it_is_not_there_or_by_force(tmp_path):
     assert list(tmp_path.iterdir()) == []
     path.parent.mkdir()
     path.write_text("kept")
-    with pytest.raises(OutputExists, match="is there already.*--force"):
+    with pytest.raises(OutputExists, match="is there already.*force=True"):
         check_file(path, "page", force=False)
     assert check_file(str(path), "page", force=True) == path
     assert path.read_text() == "kept"
-    with pytest.raises(UserError, match="is a folder; -o names the page, such as page.html"):
+    with pytest.raises(UserError, match="is a folder; give the name of the page, such as page.html"):
         check_file(tmp_path, "page, such as page.html", force=True)
 
 

@@ -23,7 +23,7 @@ from vitsplice.analysis.subjects import styled, subjects_of
 from vitsplice.api import load_backbone, settings_for
 from vitsplice.contracts import Backbone, BackboneInfo
 from vitsplice.engine.device import pick_device
-from vitsplice.errors import AlreadyFinished, UserError, VitspliceError, WeightsUnavailable
+from vitsplice.errors import AlreadyFinished, Argument, UserError, VitspliceError, WeightsUnavailable
 from vitsplice.facts import versions
 from vitsplice.files import file_stem
 from vitsplice.images import read
@@ -67,7 +67,9 @@ class Plan:
         if len(self.images) < 2:
             raise UserError("give at least two pictures: a change counts by how much another picture would change")
         if not self.backbones:
-            raise UserError("give at least one backbone with --backbone; `vitsplice list backbones` names them")
+            raise UserError(
+                "give at least one backbone (", Argument("backbone"), "); `vitsplice list backbones` names them"
+            )
 
 
 def compare(

@@ -16,7 +16,7 @@ from urllib.parse import urlparse
 import torch
 from torch import Tensor, nn
 
-from vitsplice.errors import WeightsRejected, WeightsUnavailable
+from vitsplice.errors import Argument, Part, Setting, WeightsRejected, WeightsUnavailable
 from vitsplice.text import printable
 
 PROBE_SECONDS = 4.0
@@ -26,10 +26,14 @@ ANSWERS = "answers"
 
 ACCEPTED = "a state dict in .safetensors, or one saved by torch.save that loads with weights_only=True"
 WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model", "teacher", "student")
-ADVICE = (
-    "Give a file with --set backbone.weights=FILE,\n"
-    "or use an offline backbone: --backbone dinov2-vits14-offline (plugin vitsplice-offline)."
+ADVICE: tuple[Part, ...] = (
+    "\nGive a file with ",
+    Setting("backbone.weights", "FILE"),
+    ",\nor use an offline backbone: ",
+    Argument("backbone", "dinov2-vits14-offline"),
+    " (plugin vitsplice-offline).",
 )
+"""What to do without the weights."""
 
 
 def cache_folder() -> Path:
@@ -161,7 +165,7 @@ def hub_state_dict(pretrained_cfg: Mapping[str, Any], model: str) -> tuple[dict[
         return read_state_dict(Path(file)), f"file {Path(file).name}"
     hub_id, url = pretrained_cfg.get("hf_hub_id") or "", pretrained_cfg.get("url") or ""
     if not hub_id and not url:
-        raise WeightsUnavailable(_no_source(pretrained_cfg, model))
+        raise WeightsUnavailable(_no_source(pretrained_cfg, model), *ADVICE)
     repo, _, revision = hub_id.partition("@")
     names = file_names(pretrained_cfg.get("hf_hub_filename"))
     if repo and (path := in_hub_cache(repo, names, revision or None)):
@@ -170,7 +174,7 @@ def hub_state_dict(pretrained_cfg: Mapping[str, Any], model: str) -> tuple[dict[
         return read_state_dict(path), f"url {url}"
     if not repo:
         raise WeightsUnavailable(
-            f"the weights of '{model}' are not in the cache, and not on the hub but at {url} .\n{ADVICE}"
+            f"the weights of '{model}' are not in the cache, and not on the hub but at {url} .", *ADVICE
         )
     return read_state_dict(from_hub(repo, names, revision or None, model)), f"hub {hub_id}"
 
@@ -181,7 +185,7 @@ def _no_source(pretrained_cfg: Mapping[str, Any], model: str) -> str:
     architecture = pretrained_cfg.get("architecture") or model.partition(".")[0]
     others = timm.list_pretrained(f"{architecture}.*")[:5]
     instead = f"it has for {', '.join(others)}" if others else "nor for another name of this architecture"
-    return f"timm has no pretrained weights for '{model}'; {instead}.\n{ADVICE}"
+    return f"timm has no pretrained weights for '{model}'; {instead}."
 
 
 def file_names(named: str | None = None) -> list[str]:
@@ -217,14 +221,14 @@ def from_hub(repo: str, names: list[str], revision: str | None, model: str) -> P
 
     where = f"the weights of '{model}' ({repo}) are not in the cache"
     if is_offline_mode():
-        raise WeightsUnavailable(f"{where}, and HF_HUB_OFFLINE is set.\n{ADVICE}")
+        raise WeightsUnavailable(f"{where}, and HF_HUB_OFFLINE is set.", *ADVICE)
     answer = _probe(repo, names, revision)
     if answer not in names:
-        raise WeightsUnavailable(f"{where}, and the hub {constants.ENDPOINT} {answer}.\n{ADVICE}")
+        raise WeightsUnavailable(f"{where}, and the hub {constants.ENDPOINT} {answer}.", *ADVICE)
     try:
         return Path(hf_hub_download(repo, answer, revision=revision, etag_timeout=PROBE_SECONDS))
     except Exception as error:  # the hub's client raises errors of many libraries
-        raise WeightsUnavailable(f"{where}, and the download failed ({_short(error)}).\n{ADVICE}") from error
+        raise WeightsUnavailable(f"{where}, and the download failed ({_short(error)}).", *ADVICE) from error
 
 
 def _probe(repo: str, names: list[str], revision: str | None) -> str:

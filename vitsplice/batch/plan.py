@@ -17,7 +17,7 @@ from vitsplice import config as configs
 from vitsplice.api import settings_for
 from vitsplice.config import RunConfig
 from vitsplice.contracts import Job
-from vitsplice.errors import OutputExists, UserError, VitspliceError
+from vitsplice.errors import Argument, OutputExists, UserError, VitspliceError
 from vitsplice.files import write_atomically
 from vitsplice.options import complete
 from vitsplice.pairs import read
@@ -172,18 +172,20 @@ def _known(out: Path) -> dict[str, Any]:
         return {}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         pass
-    raise UserError(f"{path} does not say what the batch in {out} is; choose another -o")
+    raise UserError(f"{path} does not say what the batch in {out} is; choose another folder")
 
 
 def _check(batch: Batch, known: dict[str, Any]) -> None:
     """Raises UserError unless what is there can be gone on with."""
     others = [name for name in (RESULTS, *(variant.name for variant in batch.variants)) if (batch.out / name).exists()]
     if others and not known:
-        raise OutputExists(f"{batch.out} has {others[0]} but no {BATCH} that tells its settings; choose another -o")
+        raise OutputExists(f"{batch.out} has {others[0]} but no {BATCH} that tells its settings; choose another folder")
     if known and known["threads"] != batch.threads:
         raise OutputExists(
             f"the runs in {batch.out} have {known['threads']} threads each, and {batch.threads} give other bytes; "
-            f"say --threads {known['threads']}, or choose another -o"
+            "give ",
+            Argument("threads", known["threads"]),
+            ", or choose another folder",
         )
     for variant in batch.variants:
         before = known.get("variants", {}).get(variant.name)
@@ -191,7 +193,7 @@ def _check(batch: Batch, known: dict[str, Any]) -> None:
             changed = _changed(before, variant.settings.model_dump(mode="json"))
             raise OutputExists(
                 f"{batch.out} has runs of '{variant.name}' with other settings ({changed}); "
-                "give the settings that it was begun with, or choose another -o"
+                "give the settings that it was begun with, or choose another folder"
             )
 
 

@@ -18,7 +18,7 @@ from vitsplice.config import RunConfig, StageConfig
 from vitsplice.contracts import Backbone, FeatureRequest
 from vitsplice.engine.problem import weighted_terms
 from vitsplice.engine.targets import Images
-from vitsplice.errors import OutOfMemory, used_up
+from vitsplice.errors import Argument, OutOfMemory, Part, used_up
 from vitsplice.options import complete
 from vitsplice.plugins import Catalogue
 from vitsplice.rng import private_rng
@@ -37,7 +37,13 @@ GIB = 2**30
 Size = tuple[int, int]
 """Height and width."""
 
-ADVICE = "try a smaller --size, --precision bfloat16, or a smaller backbone"
+ADVICE: tuple[Part, ...] = (
+    "try a smaller ",
+    Argument("size"),
+    ", ",
+    Argument("precision", "bfloat16"),
+    ", or a smaller backbone",
+)
 
 
 def kept_for_backward(function: Callable[[], Tensor]) -> int:
@@ -133,8 +139,8 @@ def check(estimate: Estimate, images: Images, there: int | None) -> None:
         return
     shorter = min(*structure, *appearance)
     fits = next((size for size in range(shorter - 1, 15, -1) if _at(estimate, structure, appearance, size) <= there), 0)
-    advice = f"--size {fits} would fit" if fits else "no size of these pictures would fit"
-    raise OutOfMemory(f"this run needs about {_shown(needed)} of memory and {_shown(there)} are free; {advice}")
+    advice = (Argument("size", fits), " would fit") if fits else ("no size of these pictures would fit",)
+    raise OutOfMemory(f"this run needs about {_shown(needed)} of memory and {_shown(there)} are free; ", *advice)
 
 
 def _shown(number: int) -> str:
@@ -187,4 +193,4 @@ def advice() -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:
         if (what := used_up(error)) is None:
             raise
-        raise OutOfMemory(f"the memory is used up ({what}); {ADVICE}") from error
+        raise OutOfMemory(f"the memory is used up ({what}); ", *ADVICE) from error

@@ -13,7 +13,7 @@ from vitsplice.contracts import Backbone, GeneratorSpec, Role, TermContext
 from vitsplice.engine.features import Look
 from vitsplice.engine.loop import Problem, WeightedTerm
 from vitsplice.engine.targets import Images
-from vitsplice.errors import ConfigError, UnknownName, WeightsRejected, WeightsUnavailable
+from vitsplice.errors import ConfigError, Part, Setting, UnknownName, WeightsRejected, WeightsUnavailable
 from vitsplice.options import complete
 from vitsplice.plugins import Catalogue
 from vitsplice.rng import private_rng
@@ -46,13 +46,13 @@ def load_backbone(config: BackboneConfig, catalogue: Catalogue) -> tuple[Backbon
         if not config.fallback:
             raise
         missing = error
-    why = []
+    why: list[Part] = []
     for name in config.fallback:
         try:
             return catalogue.backbone(name).build(None), Substitution(config.name, name, str(missing).splitlines()[0])
         except (UnknownName, WeightsUnavailable, WeightsRejected) as error:
-            why.append(f"Its fallback '{name}' cannot be had either: {error}")
-    raise WeightsUnavailable("\n".join([str(missing), *why])) from missing
+            why += [f"\nIts fallback '{name}' cannot be had either: ", *error.parts]
+    raise WeightsUnavailable(*missing.parts, *why) from missing
 
 
 def weighted_terms(config: RunConfig, backbone: Backbone, catalogue: Catalogue) -> tuple[WeightedTerm, ...]:
@@ -70,7 +70,7 @@ def weighted_terms(config: RunConfig, backbone: Backbone, catalogue: Catalogue) 
         try:
             built = spec.build(TermContext(backbone.info, term.facet, term.layer, options))
         except ConfigError as error:
-            raise ConfigError(f"terms.{name}: {error}") from error
+            raise ConfigError(f"terms.{name}: ", *error.parts) from error
         input_ = (term.input or spec.input, term.view)
         target = (term.target or spec.target, term.target_view or term.view)
         strength = config.appearance_strength if target[0] == "appearance" else config.structure_strength
@@ -133,5 +133,7 @@ def _check_canvas(spec: GeneratorSpec, terms: tuple[WeightedTerm, ...]) -> None:
         if spec.canvas and term.input[0] != "structure":
             raise ConfigError(
                 f"generator '{spec.name}' holds the output picture itself and cannot be fed the appearance image, "
-                f"as term '{term.name}' asks; --set terms.{term.name}.weight=0 leaves the term out"
+                f"as term '{term.name}' asks; ",
+                Setting(f"terms.{term.name}.weight", 0),
+                " leaves the term out",
             )

@@ -19,7 +19,7 @@ from vitsplice.api import settings_for
 from vitsplice.backbones.weights import ADVICE
 from vitsplice.contracts import Case, Metric, MetricContext, MetricSpec
 from vitsplice.engine.device import pick_device
-from vitsplice.errors import PictureError, UserError, VitspliceError
+from vitsplice.errors import PictureError, UserError, VitspliceError, written
 from vitsplice.evaluation.cases import Account, Images, key
 from vitsplice.evaluation.gallery import gallery
 from vitsplice.evaluation.networks import Networks
@@ -115,7 +115,8 @@ def build(plan: Plan, device: torch.device, note: Callable[[str], object]) -> Bu
         try:
             metrics.append((spec, spec.build(context)))
         except VitspliceError as error:
-            left_out[spec.name] = one_line(str(error).replace(ADVICE, ""))  # which is on the options of a run
+            why = written(part for part in error.parts if part not in ADVICE)  # which is on the options of a run
+            left_out[spec.name] = one_line(why)
         except Exception as error:
             left_out[spec.name] = one_line(f"it cannot be built: {type(error).__name__}: {error}")
     if not metrics:

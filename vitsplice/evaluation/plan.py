@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vitsplice.contracts import Metric, MetricSpec
-from vitsplice.errors import UserError
+from vitsplice.errors import Argument, UserError
 from vitsplice.evaluation.outputs import Method
 from vitsplice.facts import versions
 from vitsplice.report.kept import Work
@@ -58,7 +58,8 @@ class Plan:
             raise UserError(f"method '{twice[0]}' is given twice; give each a name of its own")
         if unknown := [name for name in self.optimised if name not in names]:
             raise UserError(
-                f"--optimised names '{printable(unknown[0])}', which is no method; there are {', '.join(names)}"
+                Argument("optimised"),
+                f" names '{printable(unknown[0])}', which is no method; there are {', '.join(names)}",
             )
 
 

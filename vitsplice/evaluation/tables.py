@@ -64,8 +64,8 @@ def warnings(summary: Summary) -> Iterator[str]:
         yield from warning(method, optimised, owned)
     if unknown := [name for name, optimised in summary.optimised.items() if optimised is None]:
         yield (
-            f"what {', '.join(unknown)} optimised is not known, so it may be flattered; say it with "
-            "--optimised METHOD=BACKBONE, or =none"
+            f"what {', '.join(unknown)} optimised is not known, so it may be flattered; say in `optimised` "
+            "which backbone it optimised, or that it is none"
         )
     if apart := [name for name, one in summary.figures.items() if _apart(one)]:
         yield (

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vitsplice.errors import UserError
+from vitsplice.errors import Argument, UserError
 from vitsplice.pairs.ids import Ids
 from vitsplice.pairs.manifest import Pair, write
 from vitsplice.pairs.pairing import Choice, by_chance, by_name, every
@@ -101,7 +101,7 @@ def build(
 
 def _target(out: Path, *, force: bool) -> Path:
     if out.suffix.lower() not in (".csv", ".jsonl"):
-        raise UserError(f"-o {printable(str(out))}: the name of a manifest ends in .csv or .jsonl")
+        raise UserError(f"{printable(str(out))}: the name of a manifest ends in .csv or .jsonl")
     return check_file(out, "manifest, such as pairs.csv", force=force)
 
 
@@ -114,21 +114,31 @@ def _way(plan: Plan, found: Found) -> _Way:
     """As the plan or else the source has it. Raises UserError for what does not go together."""
     by = plan.by or found.by
     if not found.by and plan.by:
-        raise UserError(f"--by {plan.by} has no use: {printable(str(plan.place))} is {found.layout}, which pairs them")
+        where = f"{printable(str(plan.place))} is {found.layout}"
+        raise UserError(Argument("by", plan.by), f" has no use: {where}, which pairs them")
     if by == "name" and any(group.structures == group.appearances for group in found.groups):
-        raise UserError("--by name needs two folders: one of structure images, then one of appearance images")
+        raise UserError(
+            Argument("by", "name"), " needs two folders: one of structure images, then one of appearance images"
+        )
     for option, given, of in (
-        ("--k", plan.k, ("similarity", "random")),
-        ("--seed", plan.seed, ("random",)),
-        ("--backbone", plan.backbone, ("similarity",)),
+        ("k", plan.k, ("similarity", "random")),
+        ("seed", plan.seed, ("random",)),
+        ("backbone", plan.backbone, ("similarity",)),
     ):
         if given is not None and by not in of:
-            how = f"--by {by}" if by else "a source that pairs its pictures itself"
-            raise UserError(f"{option} has no use with {how}; it belongs to --by {' or '.join(of)}")
+            how = Argument("by", by) if by else "a source that pairs its pictures itself"
+            it = f"; it belongs to {' and '.join(of)}"
+            raise UserError(Argument(option), " has no use with ", how, it)
     way = _Way(by, plan.k or 1, plan.seed or 0)
     pairs = sum(len(group.structures) * _at_most(way, group) for group in found.groups)
     if pairs > MOST:
-        raise UserError(f"--by {by} would make about {pairs} pairs, more than {MOST}; try --by random --k 1")
+        raise UserError(
+            Argument("by", by),
+            f" would make about {pairs} pairs, more than {MOST}; try ",
+            Argument("by", "random"),
+            " with ",
+            Argument("k", 1),
+        )
     return way
 
 

@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
-from vitsplice.errors import UserError
+from vitsplice.errors import Argument, UserError
 from vitsplice.pairs.sources import Group
 from vitsplice.text import printable
 
@@ -26,7 +26,9 @@ def by_name(group: Group) -> Iterator[Choice]:
         names = [printable(paths[0].name) for paths in (group.structures, group.appearances)]
         raise UserError(
             f"no structure image has the name of an appearance image ({names[0]}, ... and {names[1]}, ...); "
-            "pair them otherwise: --by similarity, random or all"
+            "pair them otherwise: ",
+            Argument("by"),
+            " similarity, random or all",
         )
     for stem, structure in structures.items():
         yield structure, [appearances[stem]] if stem in appearances else []

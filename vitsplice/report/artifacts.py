@@ -14,6 +14,7 @@ from vitsplice import csv_text
 from vitsplice.errors import OutputExists, UserError, VitspliceError
 from vitsplice.files import leftovers, write_atomically
 from vitsplice.images import encode_png
+from vitsplice.report.folder import REPLACE
 from vitsplice.report.run_page import losses_png, report
 
 if TYPE_CHECKING:
@@ -70,9 +71,9 @@ class RunFolder:
         except OSError as error:
             raise UserError(f"cannot use output folder {path}: {error.strerror or error}") from error
         if is_file:
-            raise UserError(f"output folder {path} is a file; choose another -o")
+            raise UserError(f"output folder {path} is a file; choose another folder")
         if artifacts and not force:
-            raise OutputExists(f"{path} already holds a run; choose another -o, or add --force to replace it")
+            raise OutputExists(f"{path} already holds a run; choose another folder, or replace it with ", REPLACE)
         return folder
 
     def _artifacts(self) -> list[Path]:
@@ -118,7 +119,7 @@ class RunFolder:
 
     def begun(self) -> dict[str, Any]:
         """What `begin` wrote. Raises UserError if it is not there."""
-        return _read_json(self.checkpoints / BEGUN, f"{self.path} holds no run that can go on; start it with --force")
+        return _read_json(self.checkpoints / BEGUN, f"{self.path} holds no run that can go on")
 
     @property
     def checkpoints(self) -> Path:

@@ -6,9 +6,12 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from vitsplice.errors import OutputExists, UserError, VitspliceError
+from vitsplice.errors import Argument, OutputExists, UserError, VitspliceError
 from vitsplice.files import write_atomically
 from vitsplice.text import printable
+
+REPLACE = Argument("force", True)
+"""What replaces the results that are there."""
 
 
 def check(folder: str | os.PathLike[str], names: Iterable[str], what: str, *, force: bool) -> Path:
@@ -26,9 +29,9 @@ def check(folder: str | os.PathLike[str], names: Iterable[str], what: str, *, fo
     """
     path = Path(folder)
     if os.path.exists(path) and not os.path.isdir(path):
-        raise UserError(f"output folder {path} is a file; choose another -o")
+        raise UserError(f"output folder {path} is a file; choose another folder")
     if not force and any(os.path.exists(path / name) for name in names):
-        raise OutputExists(f"{path} already holds {what}; choose another -o, or add --force to replace it")
+        raise OutputExists(f"{path} already holds {what}; choose another folder, or replace it with ", REPLACE)
     return path
 
 
@@ -46,9 +49,9 @@ def check_file(file: str | os.PathLike[str], what: str, *, force: bool) -> Path:
     """
     path, shown = Path(file), printable(str(file))
     if os.path.isdir(path):
-        raise UserError(f"{shown} is a folder; -o names the {what}")
+        raise UserError(f"{shown} is a folder; give the name of the {what}")
     if os.path.exists(path) and not force:
-        raise OutputExists(f"{shown} is there already; choose another -o, or add --force to replace it")
+        raise OutputExists(f"{shown} is there already; choose another name, or replace it with ", REPLACE)
     return path
 
 
@@ -62,7 +65,7 @@ def write(path: Path, files: Mapping[str, bytes]) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"cannot make the folder {path}: {error.strerror or error}; choose another -o") from error
+        raise UserError(f"cannot make the folder {path}: {error.strerror or error}; choose another") from error
     try:
         for name, data in files.items():
             write_atomically(path / name, data)

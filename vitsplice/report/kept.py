@@ -59,7 +59,8 @@ def kept(path: Path, work: Work, wanted: Mapping[str, Any], *, force: bool) -> I
         if there is not None and there != wanted and not force:
             raise OutputExists(
                 f"{path} holds another {work.name}: {_differences(there, wanted, work.plan)}; "
-                "choose another -o, or add --force to put this one in its place"
+                "choose another folder, or put this one in its place with ",
+                folder.REPLACE,
             )
         if there is None or any(there.get(name) != wanted[name] for name in work.decisive):
             _remove(path, work.parts)

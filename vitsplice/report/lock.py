@@ -25,7 +25,7 @@ class FolderLock:
         try:
             self._lock.acquire(timeout=0)
         except Timeout as error:
-            raise OutputBusy(f"another run is writing to {folder}; wait for it, or choose another -o") from error
+            raise OutputBusy(f"another run is writing to {folder}; wait for it, or choose another folder") from error
         except OSError as error:
             raise UserError(f"cannot write to output folder {folder}: {error.strerror or error}") from error
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from vitsplice.errors import UserError
+from vitsplice.errors import Argument, UserError
 from vitsplice.images import read, to_pil
 
 QUALITY = 95
@@ -65,7 +65,9 @@ class Album:
             if self._characters > LARGEST_PAGE:
                 raise UserError(
                     f"the page would hold more than {LARGEST_PAGE // 10**6} MB of pictures; give fewer pairs or "
-                    f"methods, or a smaller --size than {self._size}"
+                    "methods, or a smaller ",
+                    Argument("size"),
+                    f" than {self._size}",
                 )
             self._told(len(self._shown))
         return self._shown[key]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import comb
 from pathlib import Path
 
-from vitsplice.errors import ConfigError, UserError
+from vitsplice.errors import Argument, ConfigError, UserError
 from vitsplice.evaluation.outputs import LAYOUT, Method
 from vitsplice.evaluation.own import of_run
 from vitsplice.pairs import Pair
@@ -72,7 +72,8 @@ def trials_a_rater(asked: int | None, pairs: int, methods: int) -> int:
     most = pairs * comb(methods, 2)
     if asked is not None and asked > most:
         raise ConfigError(
-            f"--trials {asked} is more than there are: {pairs} pairs by {comb(methods, 2)} pairs of methods are {most}"
+            Argument("trials", asked),
+            f" is more than there are: {pairs} pairs by {comb(methods, 2)} pairs of methods are {most}",
         )
     return min(most, DEFAULT_TRIALS) if asked is None else asked
 
@@ -96,8 +97,11 @@ def checks(wanted: int, pictures: Mapping[str, frozenset[str]], methods: Sequenc
     order = chance.sample(usable := [pair for pair in pictures if unrelated[pair]], len(usable))
     if wanted > len(order) * len(methods):
         raise ConfigError(
-            f"--checks {wanted} is more than there can be: {len(order) * len(methods)}. A check needs two pairs that "
-            "share no picture; add pairs, or give a smaller --checks (0 for none)"
+            Argument("checks", wanted),
+            f" is more than there can be: {len(order) * len(methods)}. A check needs two pairs that share no picture; "
+            "add pairs, or give a smaller ",
+            Argument("checks"),
+            " (0 for none)",
         )
     turns = [(place, lap) for lap in range(len(methods)) for place in range(len(order))][:wanted]
     return [
