@@ -119,6 +119,48 @@ def test_refused_sources_in_memory(source, said):
     assert said in refused(source)
 
 
+@pytest.mark.parametrize("hidden", [255.0, np.nan, 0.5])
+def test_masked_values_are_refused_whatever_lies_under_the_mask(hidden):
+    array = np.ma.masked_array(np.full((H, W, 3), 0.5))
+    assert (read(array).pixels == 0.5).all()
+    array[2:4] = np.ma.masked
+    array.data[2:4] = hidden
+    assert "no masked values" in refused(array)
+
+
+@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")  # what numpy says of np.matrix
+def test_a_matrix_is_an_array():
+    unit = np.random.default_rng(0).random((H, W))
+    assert torch.equal(read(np.matrix(unit)).pixels, read(unit).pixels)
+
+
+@pytest.mark.parametrize("dtype", [">f2", ">f4", ">f8"])
+def test_big_endian_arrays_with_negative_strides_and_broadcast_arrays(dtype):
+    unit = np.random.default_rng(0).random((H, W, 3)).astype(dtype)
+    np.testing.assert_allclose(hwc(read(unit[::-1, ::-1, ::-1])), unit[::-1, ::-1, ::-1], atol=1e-7)
+    flat = np.broadcast_to(unit[:1, :1], unit.shape)
+    np.testing.assert_allclose(hwc(read(flat)), flat, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("tensor", "said"),
+    [
+        (torch.zeros(3, H, W, device="meta"), "meta"),
+        (torch.zeros(3, H, W).to_sparse(), "sparse"),
+        (torch.zeros(3, H, 0), "(3, 20, 0)"),
+    ],
+)
+def test_tensors_without_plain_memory_are_refused(tensor, said):
+    assert said in refused(tensor)
+
+
+@pytest.mark.filterwarnings("ignore")  # masked and nested tensors are prototypes, and warn
+def test_masked_and_nested_tensors_are_refused():
+    plain = torch.full((3, H, W), 0.5)
+    assert "MaskedTensor" in refused(torch.masked.masked_tensor(plain, plain > 0))
+    assert "nested" in refused(torch.nested.nested_tensor([plain]))
+
+
 def test_refused_kind_names_every_accepted_one():
     message = refused(7)
     assert all(word in message for word in ("path", "PIL image", "numpy array", "torch tensor"))

@@ -38,10 +38,10 @@ def check_size(name: str, width: int, height: int) -> None:
         raise PictureError(f"'{name}' is too large, {width} x {height} pixels: {LIMITS}")
 
 
-def check_range(name: str, values: NDArray[Any]) -> None:
-    """Refuse NaN, infinity and what is outside of [0, 1]."""
+def check_range(name: str, values: NDArray[Any] | Tensor, tolerance: float = 0.0) -> None:
+    """Refuse NaN, infinity and values outside [0, 1] by more than a tolerance. Never empty, never a masked array."""
     low, high = float(values.min()), float(values.max())
     if math.isnan(low):
         raise PictureError(f"'{name}' holds NaN; values must be in [0, 1]")
-    if low < 0 or high > 1:
+    if low < -tolerance or high > 1 + tolerance:
         raise PictureError(f"'{name}' holds values from {low:.9g} to {high:.9g}; they must be in [0, 1]")

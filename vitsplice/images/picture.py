@@ -18,6 +18,7 @@ from vitsplice.errors import PictureError
 from vitsplice.images.decode import decode
 from vitsplice.images.formats import identify, open_file
 from vitsplice.images.limits import check_range, check_size, is_one_rgb
+from vitsplice.images.tensors import check_plain, image_batch
 from vitsplice.images.values import flatten, to_pixels, unit_values
 from vitsplice.text import printable
 
@@ -88,6 +89,9 @@ def _read_pil(image: Image.Image) -> Picture:
 
 def _read_array(array: NDArray[Any]) -> Picture:
     name = "array"
+    if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
+        raise PictureError("an array must have no masked values; array.filled(value) gives them one")
+    array = np.asarray(array)  # subclasses such as np.matrix keep two dimensions whatever is done to them
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
         raise PictureError(f"an array must be (H, W) or (H, W, 1|3|4); this one is {array.shape}")
     check_size(name, array.shape[1], array.shape[0])
@@ -100,16 +104,11 @@ def _read_array(array: NDArray[Any]) -> Picture:
 
 def _read_tensor(tensor: Tensor) -> Picture:
     name = "tensor"
+    check_plain(tensor, name)
     if not is_one_rgb(tensor):
         raise PictureError(f"a tensor must be (3, H, W) or (1, 3, H, W); this one is {tuple(tensor.shape)}")
-    if tensor.dtype != torch.uint8 and not tensor.is_floating_point():
-        raise PictureError(f"a tensor must be uint8 or float; this one is {tensor.dtype}")
-    check_size(name, tensor.shape[-1], tensor.shape[-2])
-    pixels = tensor.detach().to("cpu", torch.float32, copy=True).reshape(1, 3, *tensor.shape[-2:])
-    if tensor.dtype == torch.uint8:
-        pixels /= 255
-    check_range(name, pixels.numpy())
-    return _unfiled(pixels.contiguous(), (), name)
+    pixels = image_batch(tensor.detach(), name)
+    return _unfiled(pixels.to("cpu", copy=True, memory_format=torch.contiguous_format), (), name)
 
 
 def _unfiled(pixels: Tensor, notes: tuple[str, ...], name: str) -> Picture:
