@@ -118,6 +118,24 @@ def png(pair, tmp_path):
     return paths
 
 
+@pytest.fixture
+def victim(tmp_path_factory):
+    """A folder of somebody else's, with a finished run and checkpoints, that must be as it was at the end of a test."""
+    folder = tmp_path_factory.mktemp("victim")
+    names = ("output.png", "run.json", "run.yaml", "losses.csv", "report.html", "values.jsonl", "analysis.json")
+    inner = ("previews/step-000001.png", "checkpoint/begun.json", "checkpoint/step-00000001.json", "checkpoint/.lock")
+    for name in (*names, *inner, *(f"run/{name}" for name in names), f".{'0' * 16}.tmp"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("{}")
+
+    def state():
+        return {path: path.read_bytes() if path.is_file() else None for path in sorted(folder.rglob("*"))}
+
+    before = state()
+    yield folder
+    assert state() == before
+
+
 @pytest.fixture(scope="session")
 def shared():
     """The folder with the oracle and photographs that are not part of the project."""

@@ -7,7 +7,8 @@ import tracemalloc
 import pytest
 
 from vitsplice import files
-from vitsplice.files import write_atomically
+from vitsplice.errors import PathRejected
+from vitsplice.files import inside, write_atomically
 
 
 @pytest.fixture
@@ -121,3 +122,38 @@ def test_folder_and_pipe_are_not_replaced(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["folder", "pipe"]
     assert (tmp_path / "folder").is_dir()
     assert (tmp_path / "pipe").is_fifo()
+
+
+@pytest.mark.parametrize("name", ["a", "a/b.png", "a b/ä-1.png", ".lock", "key_layer_-1", "a..b"])
+def test_a_name_in_the_folder_is_joined(tmp_path, name):
+    assert inside(tmp_path / "out", name) == tmp_path / "out" / name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "", ".", "..", "/", "/etc/passwd", "../a", "a/../../b", "a/..", "a//b", "a/", "./a", "C:a", "c:/a", "a\\b",
+        "a\0b", "a\nb", "\ud800", "a" * 256, "ä" * 128, "b/" + "a" * 256,
+    ],
+)  # fmt: skip
+def test_a_name_that_may_lead_out_of_the_folder_is_refused(tmp_path, name):
+    with pytest.raises(PathRejected) as error:
+        inside(tmp_path, name)
+    assert "\n" not in str(error.value)
+    assert str(error.value).isprintable()
+
+
+def test_a_symbolic_link_that_leads_out_of_the_folder_is_refused(tmp_path):
+    out, other = tmp_path / "out", tmp_path / "out-other"
+    out.mkdir()
+    other.mkdir()
+    (out / "a").symlink_to(other)
+    (out / "b").symlink_to(out / "c")
+    (out / "c").mkdir()
+    (out / "gone").symlink_to(other / "not-there")
+    for name in ("a", "a/file", "gone"):
+        with pytest.raises(PathRejected, match="remove that symbolic link"):
+            inside(out, name)
+    assert inside(out, "b/file") == out / "b" / "file"
+    (tmp_path / "linked").symlink_to(out)
+    assert inside(tmp_path / "linked", "b") == tmp_path / "linked" / "b"

@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import time
 
@@ -23,6 +24,7 @@ from vitsplice.errors import (
     VitspliceError,
 )
 from vitsplice.recording import Pace, Recording
+from vitsplice.report import checkpoints
 
 pytestmark = pytest.mark.real  # slow
 
@@ -320,3 +322,36 @@ def test_checkpoints_by_time_cost_a_hundredth_at_most(monkeypatch):
     assert pace.due(4)
     assert Pace(CheckpointConfig(every=3, seconds=0)).due(6)
     assert not Pace(CheckpointConfig(every=3, seconds=0)).due(7)
+
+
+LINKS = ["output.png", "run.json", "run.yaml", "losses.csv", "report.html", "previews", "checkpoint", ".lock"]
+
+
+@pytest.mark.parametrize("name", LINKS)
+def test_a_link_out_of_a_run_s_folder_is_refused_and_nothing_outside_changes(png, tmp_path, victim, name):
+    out = tmp_path / "out"
+    begun(png, out, "checkpoint.every=1", until=2)
+    path = out / name
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
+    path.symlink_to(victim / name)
+    for force in (False, True):
+        with pytest.raises(UserError, match="leads out of|already holds a run"):
+            begun(png, out, force=force)
+    with pytest.raises(UserError, match="leads out of"):
+        through(Recording.resume(out))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"step": "../../x"}, {"step": -1}, {"step": 1.5}, {"stage": "0"}, {"stage": True}, {"history": [[0]]},
+     {"history": 5}, {"belongs_to": []}],
+)  # fmt: skip
+def test_a_checkpoint_whose_digest_fits_and_whose_content_does_not_is_refused(stopped, changed):
+    path = checkpoints.found(stopped / "checkpoint")[0]
+    content = json.loads(path.read_text()) | changed
+    content.pop("digest")
+    path.write_text(json.dumps(content | {"digest": checkpoints._digest(content)}))
+    with pytest.raises(CheckpointRejected):
+        Recording.resume(path)

@@ -94,6 +94,10 @@ class PluginConflict(UserError):
     """Two plugins give the same name for the same kind of thing."""
 
 
+class PathRejected(UserError):
+    """A name leads out of the folder that it has to stay in."""
+
+
 class OutputExists(UserError):
     """The output folder already holds a run."""
 

@@ -1,4 +1,7 @@
-"""Writing files so that a reader finds the old one or the new one, never a half."""
+"""Writing files so that a reader finds the old one or the new one, never a half; and only where they belong.
+
+Every path below an output folder that is written to or removed comes from `inside`, whoever chose its name.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,12 @@ import secrets
 import stat
 from collections.abc import Iterable
 from pathlib import Path
+
+from vitsplice.errors import PathRejected
+from vitsplice.text import printable
+
+LONGEST_NAME = 255
+"""Bytes in one part of a path; file systems take no more."""
 
 
 def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
@@ -33,6 +42,44 @@ def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def inside(folder: str | os.PathLike[str], name: str) -> Path:
+    """``folder / name``, proved to lie in the folder when every symbolic link is resolved.
+
+    Args:
+        folder: trusted; it may be a symbolic link, and need not exist.
+        name: relative, its parts separated by ``/``. It may come from anywhere.
+
+    Raises:
+        PathRejected: if the name is absolute, has a part ``..``, ``.`` or none, a drive letter, a backslash, a
+            character that is not printable or a part of more than `LONGEST_NAME` bytes, or if a symbolic link
+            leads out of the folder.
+    """
+    if problem := _unsafe(name):
+        raise PathRejected(f"'{printable(name)}' cannot be a path in {printable(str(folder))}: {problem}")
+    path = Path(folder, name)
+    base, real = os.path.realpath(folder), os.path.realpath(path)
+    if not real.startswith(base.rstrip(os.sep) + os.sep):
+        raise PathRejected(
+            f"{printable(str(path))} leads out of {printable(str(folder))}, to {printable(real)}; "
+            "remove that symbolic link, or choose another output folder"
+        )
+    return path
+
+
+def _unsafe(name: str) -> str:
+    """Why a name may lead out of a folder or cannot be there, or ""."""
+    parts = name.split("/")
+    if not name.isprintable():
+        return "it has a character that is not printable"
+    if name.startswith("/") or "\\" in name or re.match("[A-Za-z]:", name):
+        return "it is not relative, or has a backslash"
+    if not all(parts) or {".", ".."} & set(parts):
+        return "a part of it is empty, '.' or '..'"
+    if any(len(os.fsencode(part)) > LONGEST_NAME for part in parts):
+        return f"a part of it is longer than {LONGEST_NAME} bytes"
+    return ""
 
 
 def leftovers(folder: Path) -> list[Path]:

@@ -143,3 +143,14 @@ def test_pictures_of_one_name_are_told_apart(png, tmp_path):
     other.write_bytes(Path(png[1]).read_bytes())
     found = compare.compare(Plan((png[0], other), ("tiny-vit",), size=64, transfers=0, style=None), tmp_path / "out")
     assert found.pictures == ("structure 1", "structure 2")
+
+
+@pytest.mark.parametrize("name", ["compare.json", "figures.csv", "report.html", "cells", "cells/tiny-vit", "transfers"])
+def test_a_link_out_of_the_folder_is_refused(plan, tmp_path, victim, name):
+    plan = replace(plan, backbones=("tiny-vit",), transfers=1, preset="tiny", steps=1)
+    path = tmp_path / "out" / name
+    path.parent.mkdir(parents=True)
+    path.symlink_to(victim / ("report.html" if path.suffix else "run"))
+    for force in (False, True):
+        with pytest.raises(UserError, match="leads out of|files of the names"):
+            compare.compare(plan, tmp_path / "out", force=force)

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import pytest
@@ -5,7 +6,7 @@ import torch
 
 from vitsplice.analysis import inversion
 from vitsplice.contracts import FeatureRequest
-from vitsplice.errors import OutputBusy, OutputExists, UserError
+from vitsplice.errors import OutputBusy, OutputExists, PathRejected, UserError
 from vitsplice.report.artifacts import RunFolder
 
 KEY, CLS = FeatureRequest("key", -1), FeatureRequest("cls", -1)
@@ -165,3 +166,51 @@ def test_the_sheet_has_a_row_a_facet(pair):
     found = inversion.Inversions(pair[0], made, dict.fromkeys(made, 0.5))
     one = inversion.Inversions(pair[0], dict(list(made.items())[:2]), dict.fromkeys(made, 0.5))
     assert found.sheet.shape[1] == 2 * one.sheet.shape[1]
+
+
+HOSTILE = [
+    ["a", "/../../victim/run"], ["../victim", -1], ["..", -1], ["/tmp", -1], ["key", "-1"], ["key", -1.0],
+    ["key", True], ["key\0", -1], ["key/a", -1], ["k" * 300, -1], ["", -1], [5, -1], [None, -1],
+    ["key"], ["key", -1, 0], "key",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("feature", HOSTILE, ids=repr)
+@pytest.mark.parametrize("alike", [False, True], ids=["feature", "feature and settings"])
+def test_a_plan_with_a_feature_that_is_none_is_refused(png, tmp_path, feature, alike):
+    out = tmp_path / "out"
+    with inversion.begun(inversion.Plan(png[0], {KEY: small(KEY)}), out):
+        pass
+    known = json.loads((out / inversion.BEGUN).read_text())
+    known["of"][0]["feature"] = feature
+    if alike and len(feature) == 2:
+        known["of"][0]["settings"]["terms"][inversion.TERM] |= {"facet": feature[0], "layer": feature[1]}
+    (out / inversion.BEGUN).write_text(json.dumps(known))
+    with pytest.raises(UserError):
+        inversion.checked(inversion.read_plan(out))
+
+
+def test_a_feature_that_the_backbone_has_not_is_refused_before_anything_is_written(png, tmp_path):
+    plan = inversion.Plan(png[0], {FeatureRequest("map", -1): small(FeatureRequest("map", -1))})
+    with pytest.raises(UserError, match="no facet 'map'"):
+        inversion.checked(plan)
+    with pytest.raises(UserError, match="no layer -9"):
+        inversion.checked(inversion.Plan(png[0], {FeatureRequest("key", -9): small(FeatureRequest("key", -9))}))
+
+
+def test_forced_it_removes_nothing_that_a_hostile_plan_names(png, tmp_path, victim):
+    out, plan = tmp_path / "out", inversion.Plan(png[0], {KEY: small(KEY)})
+    with inversion.begun(plan, out):
+        pass
+    known = json.loads((out / inversion.BEGUN).read_text())
+    known["of"].append({"feature": ["a", f"/../../{victim.name}/run"], "settings": known["of"][0]["settings"]})
+    (out / inversion.BEGUN).write_text(json.dumps(known))
+    with inversion.begun(plan, out, force=True):
+        pass
+    assert inversion.read_plan(out).settings == plan.settings
+    for link in (inversion.name_of(KEY), inversion.SHEET, inversion.BEGUN):
+        (out / link).unlink(missing_ok=True)
+        (out / link).symlink_to(victim / "run")
+        with pytest.raises(PathRejected, match="leads out"), inversion.begun(plan, out, force=True):
+            pass
+        (out / link).unlink()

@@ -1,7 +1,10 @@
+import json
+
 import pytest
 import torch
 
 from vitsplice.analysis import pca
+from vitsplice.errors import PathRejected
 from vitsplice.images import encode_png, read
 
 from ..conftest import noise
@@ -49,3 +52,18 @@ def test_files_show_what_the_result_shows(png, tmp_path, edges):
     shown = read(tmp_path / "out" / "1-structure_layer_-1.png").pixels[0]
     torch.testing.assert_close(shown, found.shown(-1, 0), atol=1 / 255, rtol=0)
     assert found._repr_png_() == (tmp_path / "out" / pca.SHEET).read_bytes()
+
+
+def test_what_a_folder_says_of_its_maps_removes_no_other_file(png, tmp_path, victim):
+    out = tmp_path / "out"
+    pca.save(pca.look(png[:1], backbone="tiny-vit", size=64, layer=2), out)
+    mine = tmp_path / "out" / "mine.png"
+    mine.write_text("mine")
+    names = ["mine.png", f"../../{victim.name}/output.png", str(victim / "output.png"), "../1-a_layer_-1.png", 5, None]
+    (out / pca.NUMBERS).write_text(json.dumps({"files": names}))
+    pca.save(pca.look(png[:1], backbone="tiny-vit", size=64, layer=2), out, force=True)
+    assert mine.read_text() == "mine"
+    (out / pca.SHEET).unlink()
+    (out / pca.SHEET).symlink_to(victim / "output.png")
+    with pytest.raises(PathRejected, match="leads out of"):
+        pca.save(pca.look(png[:1], backbone="tiny-vit", size=64, layer=2), out, force=True)

@@ -8,9 +8,9 @@ import pytest
 
 from vitsplice.batch.drive import carry_out
 from vitsplice.batch.failures import reasons
-from vitsplice.batch.plan import BATCH, RESULTS, variants
+from vitsplice.batch.plan import BATCH, RESULTS, place, variants
 from vitsplice.contracts import Outcome
-from vitsplice.errors import OutputBusy
+from vitsplice.errors import OutputBusy, PathRejected
 from vitsplice.pairs import Pair, write
 from vitsplice.report.lock import FolderLock
 
@@ -237,3 +237,15 @@ def test_the_driver_keeps_next_to_nothing_of_a_pair(batch, in_turn, png, state):
     finally:
         tracemalloc.stop()
     assert min(after - before for before, after in pairwise(seen.values())) / 2_500 < 40  # bytes
+
+
+@pytest.mark.parametrize("name", [BATCH, RESULTS, "failures.jsonl", ".stop", ".lock", "tiny", "tiny/shard"])
+def test_a_link_out_of_the_folder_of_a_batch_is_refused(batch, in_turn, victim, name):
+    carried(batch, in_turn())
+    path = batch.out / name.replace("shard", place("one").split("/")[0])
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
+    path.symlink_to(victim / ("run" if name.startswith("tiny") else "values.jsonl"))
+    with pytest.raises(PathRejected, match="leads out of"):
+        carried(batch, in_turn())

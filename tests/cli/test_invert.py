@@ -63,3 +63,17 @@ def test_mistakes_are_told(vitsplice, png, tmp_path):
         assert "Traceback" not in done.stderr
     other = vitsplice("invert", "--resume", "nowhere", "--steps", "4")
     assert "leave out --steps" in other.stderr
+
+
+def test_a_plan_made_to_write_elsewhere_does_not(vitsplice, png, tmp_path, victim):
+    made = ("invert", png[0], "--facet", "key", *SMALL, "--prior", "pixels", "-o", "evil")
+    assert vitsplice(*made).returncode == 0
+    known = json.loads((tmp_path / "evil" / "inversions.json").read_text())
+    away = "/".join([".."] * 20) + str(victim / "run")
+    for feature in (["key", f"/{away}"], [away, -1], ["key", -7]):
+        known["of"][0]["feature"] = feature
+        (tmp_path / "evil" / "inversions.json").write_text(json.dumps(known))
+        done = vitsplice("invert", "--resume", "evil")
+        assert (done.returncode, done.stdout) == (2, ""), feature
+        assert "Traceback" not in done.stderr
+    assert vitsplice(*made, "--force").returncode == 0

@@ -39,3 +39,10 @@ def test_the_one_variant_of_a_batch_is_meant(tmp_path):
 def test_what_is_no_method_is_told(given):
     with pytest.raises(UserError, match=r"NAME=FOLDER|is no folder"):
         method(given)
+
+
+@pytest.mark.parametrize("known", [{"../other": {}}, {"/etc": {}}, {"a/../..": {}}, {"": {}}, ["quick"], 5, None])
+def test_a_variant_that_is_not_in_the_folder_of_its_batch_is_refused(tmp_path, known):
+    (tmp_path / "batch.json").write_text(json.dumps({"variants": known}))
+    with pytest.raises(UserError):
+        method(f"mine={tmp_path}")

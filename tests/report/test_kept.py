@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from vitsplice.errors import OutputBusy, OutputExists, UserError, VitspliceError
+from vitsplice.errors import OutputBusy, OutputExists, PathRejected, UserError, VitspliceError
 from vitsplice.report.kept import Work, kept
 
 WORK = Work("baking", "plan.json", parts=("parts.jsonl",), results=("summary.md",), decisive=("flour",))
@@ -91,3 +91,24 @@ def test_one_process_at_a_time_and_nothing_of_the_first_is_touched(tmp_path):
     ):
         pass
     assert json.loads((path / "plan.json").read_text()) == WANTED
+
+
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize("name", ["/../../x", "../{}/run", "run/../../x", "a\0b"])
+def test_a_part_that_is_not_in_the_folder_is_refused_and_not_removed(tmp_path, victim, name, force):
+    work = Work("baking", "plan.json", results=(name.format(victim.name),))
+    for folder in (tmp_path / "out", victim.parent / "out"):
+        with pytest.raises(PathRejected), kept(folder, work, WANTED, force=force):
+            pass
+
+
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize("name", ["plan.json", "parts.jsonl", "summary.md", ".lock"])
+def test_a_link_out_of_the_folder_is_refused(tmp_path, victim, name, force):
+    with kept(tmp_path / "out", WORK, WANTED, force=False) as path:
+        (path / name).unlink(missing_ok=True)
+        (path / name).symlink_to(victim / "values.jsonl")
+    (path / name).unlink(missing_ok=True)
+    (path / name).symlink_to(victim / "values.jsonl")
+    with pytest.raises(PathRejected, match="leads out of"), kept(path, WORK, WANTED | {"flour": 1}, force=force):
+        pass

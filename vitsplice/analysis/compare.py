@@ -25,7 +25,7 @@ from vitsplice.contracts import Backbone, BackboneInfo
 from vitsplice.engine.device import pick_device
 from vitsplice.errors import AlreadyFinished, Argument, UserError, VitspliceError, WeightsUnavailable
 from vitsplice.facts import versions
-from vitsplice.files import file_stem
+from vitsplice.files import file_stem, inside
 from vitsplice.images import read
 from vitsplice.recording import Recording
 from vitsplice.report import folder as folders
@@ -114,7 +114,7 @@ def _styled(plan: Plan, path: Path, plain: list[Subject], watch: Watch) -> list[
     if plan.style is None:
         return plain
     try:
-        return styled(plain, settings_for(plan.style, overrides=["figures=none"]), path / "styled", watch)
+        return styled(plain, settings_for(plan.style, overrides=["figures=none"]), inside(path, "styled"), watch)
     except WeightsUnavailable as error:
         watch.note(f"no change of style: {error}")
         return plain
@@ -150,7 +150,8 @@ class _Parts:
                 if self.watch.stopped():
                     return None
                 self.watch.part(f"{name}, {subject.name}", sum(map(len, found.values())), self.total)
-                file = self.path / "cells" / file_stem(name) / f"{_key(info.sha256, subject.digest)}.safetensors"
+                key = _key(info.sha256, subject.digest)
+                file = inside(self.path, f"cells/{file_stem(name)}/{key}.safetensors")
                 found[name][subject.name] = _cell(file, subject, load)
         return found
 
@@ -175,7 +176,7 @@ class _Parts:
             plan.preset, backbone=name, steps=plan.steps, device=plan.device, overrides=["figures=all"]
         )
         key = _key(settings.model_dump_json(), read(structure).sha256, read(appearance).sha256)
-        folder = self.path / "transfers" / f"{file_stem(name)}-{key}"
+        folder = inside(self.path, f"transfers/{file_stem(name)}-{key}")
         try:
             with Recording.begin_or_resume(pictures, settings, folder) as recording:
                 for _ in recording.steps(lambda _: None):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -18,13 +19,16 @@ from torch import Tensor
 
 from vitsplice import config as configs
 from vitsplice.api import Run, settings_for
-from vitsplice.backbones.inputs import counted_from_end
+from vitsplice.backbones.inputs import check_request, counted_from_end
 from vitsplice.config import RunConfig
 from vitsplice.contracts import GLOBAL_FACETS, BackboneInfo, FeatureRequest
 from vitsplice.engine.loop import Step
+from vitsplice.engine.problem import load_backbone
 from vitsplice.errors import AlreadyFinished, UserError
 from vitsplice.facts import versions
+from vitsplice.files import inside
 from vitsplice.images import encode_png, read
+from vitsplice.plugins import catalogue
 from vitsplice.recording import Recording
 from vitsplice.report import folder as folders
 from vitsplice.report.artifacts import RunFolder
@@ -38,6 +42,9 @@ TERM = "inversion"
 """The name of the term in the presets."""
 
 SHEET, BEGUN = "inversions.png", "inversions.json"
+
+FACET = re.compile(r"[a-z0-9_-]{1,40}")
+"""A facet's name, which is part of a folder's."""
 
 
 @dataclass(frozen=True)
@@ -164,22 +171,46 @@ def begun(plan: Plan, out: str | os.PathLike[str], *, force: bool = False) -> It
 
 
 def read_plan(out: str | os.PathLike[str]) -> Plan:
-    """What was to be done in a folder. Raises UserError if it holds none."""
+    """What was to be done in a folder, as its file says; `checked` compares that with the backbones.
+
+    Raises:
+        UserError: if the folder holds no such file, or a feature in it is none or is not that of its settings.
+    """
     path = Path(out) / BEGUN
     try:
         known = json.loads(path.read_bytes())
         image = Path(known["image"]["path"])
-        cells = [(FeatureRequest(*one["feature"]), one["settings"]) for one in known["of"]]
+        cells = [_cell(one, str(path)) for one in known["of"]]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{out} holds no inversions that can go on: no {path} that can be read") from error
-    return Plan(image, {request: configs.validate(settings, str(path)) for request, settings in cells})
+    return Plan(image, dict(cells))
+
+
+def _cell(told: Mapping[str, Any], source: str) -> tuple[FeatureRequest, RunConfig]:
+    """A feature and its settings, from a file that may be anybody's."""
+    (facet, layer), settings = told["feature"], configs.validate(told["settings"], source)
+    term = settings.terms[TERM]
+    if type(layer) is not int or (term.facet, term.layer) != (facet, layer) or not FACET.fullmatch(facet):
+        raise ValueError(f"{facet!r} at layer {layer!r} is no feature, or not that of its settings")
+    return FeatureRequest(facet, layer), settings
+
+
+def checked(plan: Plan) -> Plan:
+    """The plan, if its backbones have its features. Raises UserError if not, and as loading a backbone does."""
+    infos: dict[str, BackboneInfo] = {}
+    for request, settings in plan.settings.items():
+        key = settings.backbone.model_dump_json()
+        if key not in infos:
+            infos[key] = load_backbone(settings.backbone, catalogue())[0].info
+        check_request(infos[key], request)
+    return plan
 
 
 def recording(plan: Plan, request: FeatureRequest, out: Path) -> Recording | None:
     """The run of one feature, begun, or gone on with; None if it is finished."""
     pictures = {"structure": plan.image, "appearance": plan.image}
     try:
-        return Recording.begin_or_resume(pictures, plan.settings[request], out / name_of(request))
+        return Recording.begin_or_resume(pictures, plan.settings[request], inside(out, name_of(request)))
     except AlreadyFinished:
         return None
 
@@ -188,7 +219,7 @@ def finished(plan: Plan, out: Path) -> Inversions:
     """What a folder holds when all is done. Raises UserError if it does not."""
     made, left = {}, {}
     for request in plan.settings:
-        folder = RunFolder(out / name_of(request))
+        folder = RunFolder(inside(out, name_of(request)))
         made[request] = read(folder.output).pixels[0]
         left[request] = folder.last_loss(TERM)
     return Inversions(read(plan.image).pixels, made, left)

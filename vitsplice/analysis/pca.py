@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -26,6 +27,9 @@ from vitsplice.report import folder as folders
 from vitsplice.report.sheet import sheet
 
 SHEET, NUMBERS = "pca.png", "pca.json"
+
+MAP = re.compile(r"[0-9]+-[^/\\\0]+_layer_-?[0-9]+\.png")
+"""The name of a map: no other file is removed, whatever the folder's ``pca.json`` says."""
 
 ACROSS = 7
 """Pictures in a row of the sheet: half of the layers of a ViT, with the picture itself."""
@@ -181,7 +185,7 @@ def _before(path: Path) -> set[str]:
     """The maps that a folder says it holds."""
     try:
         names = json.loads((path / NUMBERS).read_bytes())["files"]
-        return {str(name) for name in names if Path(str(name)).name == name and str(name).endswith(".png")}
+        return {name for name in names if isinstance(name, str) and MAP.fullmatch(name)}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return set()
 

@@ -18,7 +18,7 @@ from vitsplice.api import settings_for
 from vitsplice.config import RunConfig
 from vitsplice.contracts import Job
 from vitsplice.errors import Argument, OutputExists, UserError, VitspliceError
-from vitsplice.files import write_atomically
+from vitsplice.files import inside, write_atomically
 from vitsplice.options import complete
 from vitsplice.pairs import read
 from vitsplice.plugins import catalogue
@@ -58,14 +58,18 @@ class Batch:
     threads: int
 
     def jobs(self) -> Iterator[Job]:
-        """All jobs, variant by variant, so that a process keeps to one backbone; the manifest is read for each."""
+        """All jobs, variant by variant, so that a process keeps to one backbone; the manifest is read for each.
+
+        Raises:
+            PathRejected: if the folder of a run is not in that of the batch.
+        """
         out, stop = str(self.out), str(self.stop)
         for variant in self.variants:
             settings = variant.settings.model_dump_json()
             for pair in read(self.manifest, unique=False):
                 pictures = {role: os.path.abspath(path) for role, path in pair.pictures.items()}
-                where = os.path.join(out, folder(variant.name, pair.id))
-                yield Job(f"{variant.name}/{pair.id}", where, pictures, settings, self.threads, stop)
+                where = inside(out, folder(variant.name, pair.id))
+                yield Job(f"{variant.name}/{pair.id}", str(where), pictures, settings, self.threads, stop)
 
     @property
     def stop(self) -> Path:
@@ -140,9 +144,11 @@ def plan(out: Path, manifest: Path, wanted: Iterable[Variant], threads: int) -> 
     """Write what a batch is to its folder, or go on with the one that is there. Call it with the folder locked.
 
     Raises:
-        UserError: if what is there has other settings.
+        UserError: if what is there has other settings, or leads out of the folder.
         VitspliceError: if it cannot be written.
     """
+    for name in (BATCH, RESULTS, FAILURES, STOP):
+        inside(out, name)
     batch = Batch(out.absolute(), manifest.absolute(), tuple(wanted), threads)
     known = _known(batch.out)
     _check(batch, known)

@@ -71,7 +71,7 @@ def invert(
 
     if resume is not None:
         alone(context, "resume", "inversions")
-        _carry_out(inversion.read_plan(resume), resume, force=False)
+        _carry_out(inversion.checked(inversion.read_plan(resume)), resume, force=False)
         return
     from vitsplice.api import settings_for
     from vitsplice.engine.problem import load_backbone

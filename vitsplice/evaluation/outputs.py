@@ -12,6 +12,7 @@ from typing import Any
 
 from vitsplice.batch.plan import BATCH, place
 from vitsplice.errors import UserError
+from vitsplice.files import inside
 from vitsplice.pairs.folders import SUFFIXES
 from vitsplice.report.artifacts import OUTPUT
 from vitsplice.text import printable
@@ -56,14 +57,15 @@ def method(given: str) -> Method:
     if not os.path.isdir(path):
         raise UserError(f"method {name}: {printable(folder)} is no folder; its outputs are looked for in {LAYOUT}")
     if os.path.isfile(path / BATCH):
-        variants = sorted(_read(path / BATCH).get("variants", {}))
+        known = _read(path / BATCH).get("variants")
+        variants = sorted(known) if isinstance(known, dict) else []
         if len(variants) != 1:
             some = ", ".join(map(printable, variants[:8])) or "none"
             raise UserError(
                 f"method {name}: {printable(folder)} is a batch of {len(variants)} variants ({some}); "
                 f"give each as a method of its own, such as NAME={printable(os.path.join(folder, *variants[:1]))}"
             )
-        path = path / variants[0]
+        path = inside(path, variants[0])
     return Method(name, path)
 
 

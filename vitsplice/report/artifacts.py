@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from vitsplice import csv_text
 from vitsplice.errors import OutputExists, UserError, VitspliceError
-from vitsplice.files import leftovers, write_atomically
+from vitsplice.files import inside, leftovers, write_atomically
 from vitsplice.images import encode_png
 from vitsplice.report.folder import REPLACE
 from vitsplice.report.run_page import losses_png, report
@@ -50,7 +50,7 @@ class RunFolder:
 
         Raises:
             OutputExists: if it already holds a run.
-            UserError: if it cannot be made or written to.
+            UserError: if it cannot be made or written to, or a file of a run in it leads out of it.
         """
         folder = cls.check(path, force=force)
         try:
@@ -78,8 +78,8 @@ class RunFolder:
 
     def _artifacts(self) -> list[Path]:
         """The files of an earlier run."""
-        named = [self.path / name for name in (FACTS, SETTINGS, OUTPUT, LOSSES, PLOT, REPORT)]
-        named.append(self.checkpoints / BEGUN)
+        names = (FACTS, SETTINGS, OUTPUT, LOSSES, PLOT, REPORT, f"{CHECKPOINTS}/{BEGUN}")
+        named = [inside(self.path, name) for name in names]
         previews = [path for _, path in self.previews()]
         checkpoints = [path for kind in ("json", "safetensors") for path in self.checkpoints.glob(f"step-*.{kind}")]
         return [path for path in [*named, *previews, *checkpoints] if path.is_file()]
@@ -98,7 +98,7 @@ class RunFolder:
 
     def tidy(self) -> None:
         """Remove what a killed process left half-written. May raise OSError."""
-        for folder in (self.path, self.path / PREVIEWS, self.checkpoints):
+        for folder in (self.path, inside(self.path, PREVIEWS), self.checkpoints):
             for left in leftovers(folder):
                 left.unlink(missing_ok=True)
 
@@ -123,8 +123,8 @@ class RunFolder:
 
     @property
     def checkpoints(self) -> Path:
-        """Where checkpoints are kept."""
-        return self.path / CHECKPOINTS
+        """Where checkpoints are kept. Raises PathRejected if that is not in the folder."""
+        return inside(self.path, CHECKPOINTS)
 
     @property
     def output(self) -> Path:
@@ -136,8 +136,9 @@ class RunFolder:
         return self._write(f"{PREVIEWS}/step-{step:06d}.png", encode_png(pixels))
 
     def previews(self) -> list[tuple[int, Path]]:
-        """The previews that are there: after how many steps, and where."""
-        found = [(path.stem.removeprefix("step-"), path) for path in (self.path / PREVIEWS).glob("step-*.png")]
+        """The previews that are there: after how many steps, and where. Raises PathRejected as `checkpoints` does."""
+        paths = inside(self.path, PREVIEWS).glob("step-*.png")
+        found = [(path.stem.removeprefix("step-"), path) for path in paths]
         return sorted((int(step), path) for step, path in found if step.isdecimal())
 
     def last_loss(self, term: str) -> float:
@@ -169,7 +170,7 @@ class RunFolder:
         self._write(FACTS, facts_json(result).encode())
 
     def _write(self, name: str, data: bytes) -> Path:
-        path = self.path / name
+        path = inside(self.path, name)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, data)

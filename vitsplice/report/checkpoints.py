@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from vitsplice.engine.loop import Step
 from vitsplice.engine.stages import Snapshot
 from vitsplice.errors import CheckpointRejected, VitspliceError
-from vitsplice.files import write_atomically
+from vitsplice.files import inside, write_atomically
 
 KEPT = 2
 """How many checkpoints a folder keeps."""
@@ -55,7 +56,7 @@ def write(folder: Path, checkpoint: Checkpoint) -> None:
         VitspliceError: if it cannot be written; those before it are whole.
     """
     snapshot = checkpoint.snapshot
-    path = folder / f"step-{snapshot.step:08d}.json"
+    path, tensors_path = (inside(folder, f"step-{snapshot.step:08d}{end}") for end in (".json", ".safetensors"))
     tensors = save({name: tensor.detach().cpu().contiguous() for name, tensor in snapshot.tensors.items()})
     content = {
         "format": FORMAT,
@@ -67,7 +68,7 @@ def write(folder: Path, checkpoint: Checkpoint) -> None:
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(path.with_suffix(".safetensors"), tensors)
+        write_atomically(tensors_path, tensors)
         write_atomically(path, json.dumps(content | {"digest": _digest(content)}).encode())
         for old in found(folder)[KEPT:]:
             _remove(old)
@@ -93,8 +94,22 @@ def read(path: Path) -> Checkpoint:
         raise CheckpointRejected(f"checkpoint {path} was altered, or is of another version")
     if content["tensors"] != hashlib.sha256(tensors).hexdigest():
         raise CheckpointRejected(f"checkpoint {path.with_suffix('.safetensors')} is cut short or was altered")
-    snapshot = Snapshot(content["stage"], content["step"], load(tensors))
-    return Checkpoint(snapshot, tuple(Step(*step) for step in content["history"]), content["belongs_to"])
+    try:
+        return _parsed(content, tensors)
+    except (ValueError, AttributeError, KeyError, TypeError, SafetensorError) as error:
+        raise CheckpointRejected(f"checkpoint {path} is not one that was written by a run") from error
+
+
+def _parsed(content: dict[str, Any], tensors: bytes) -> Checkpoint:
+    """A checkpoint from its JSON and tensors; a digest that fits proves nothing of who made it."""
+    if (
+        type(content["stage"]) is not int
+        or type(content["step"]) is not int
+        or min(content["stage"], content["step"]) < 0
+    ):
+        raise ValueError("stage and step are whole numbers from 0 on")
+    history = tuple(Step(int(index), float(total), dict(losses)) for index, total, losses in content["history"])
+    return Checkpoint(Snapshot(content["stage"], content["step"], load(tensors)), history, dict(content["belongs_to"]))
 
 
 def found(folder: Path) -> list[Path]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from vitsplice.errors import Argument, OutputExists, UserError, VitspliceError
-from vitsplice.files import write_atomically
+from vitsplice.files import inside, write_atomically
 from vitsplice.text import printable
 
 REPLACE = Argument("force", True)
@@ -59,7 +59,7 @@ def write(path: Path, files: Mapping[str, bytes]) -> None:
     """Write files by name; those before one that cannot be written are whole.
 
     Raises:
-        UserError: if there can be no such folder.
+        UserError: if there can be no such folder, or a name leads out of it.
         VitspliceError: if a file cannot be written.
     """
     try:
@@ -68,6 +68,6 @@ def write(path: Path, files: Mapping[str, bytes]) -> None:
         raise UserError(f"cannot make the folder {path}: {error.strerror or error}; choose another") from error
     try:
         for name, data in files.items():
-            write_atomically(path / name, data)
+            write_atomically(inside(path, name), data)
     except OSError as error:
         raise VitspliceError(f"cannot write to {path}: {error.strerror or error}") from error

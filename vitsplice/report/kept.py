@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vitsplice.errors import OutputExists, VitspliceError
+from vitsplice.files import inside
 from vitsplice.report import folder
 from vitsplice.report.artifacts import RunFolder
 from vitsplice.report.lock import FolderLock
@@ -49,7 +50,10 @@ def kept(path: Path, work: Work, wanted: Mapping[str, Any], *, force: bool) -> I
         OutputExists: if it holds another plan, or other files of these names, and ``force`` is not given.
         OutputBusy: if another process is writing to it; nothing in it is touched.
         UserError: if it is a file.
+        PathRejected: if a part or result, such as one that the plan of earlier work names, is not in the folder.
     """
+    for name in (work.plan, *work.parts, *work.results):
+        inside(path, name)
     others = () if (path / work.plan).exists() else (*work.parts, *work.results)
     folder.check(path, others, f"files of the names of this {work.name}'s ({', '.join(others)})", force=force)
     folder.write(path, {})
@@ -76,10 +80,10 @@ def _remove(path: Path, names: Iterable[str]) -> None:
     """Remove files and runs. Raises VitspliceError if one cannot be removed."""
     try:
         for name in names:
-            if (path / name).is_dir():
-                RunFolder(path / name).clear()
+            if (part := inside(path, name)).is_dir():
+                RunFolder(part).clear()
             else:
-                (path / name).unlink(missing_ok=True)
+                part.unlink(missing_ok=True)
     except OSError as error:
         raise VitspliceError(f"cannot remove {error.filename}: {error.strerror or error}") from error
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from vitsplice.errors import OutputBusy, UserError
+from vitsplice.files import inside
 
 LOCK = ".lock"
 
@@ -16,11 +17,11 @@ class FolderLock:
 
     Raises:
         OutputBusy: at once, if another process holds it.
-        UserError: if the folder cannot be written to.
+        UserError: if the folder cannot be written to, or its lock file leads out of it.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / LOCK
+        self._path = inside(folder, LOCK)
         self._lock = FileLock(self._path)
         try:
             self._lock.acquire(timeout=0)
