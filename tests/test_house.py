@@ -11,7 +11,21 @@ import vitsplice
 HOUSE = Path(vitsplice.__file__).parent
 FLOORS = [
     {"errors", "text"},
-    {"colour", "contracts", "files", "text", "csv_text", "images", "rng", "hookspecs", "options", "log", "watch"},
+    {
+        "bounded_yaml",
+        "colour",
+        "contracts",
+        "csv_text",
+        "files",
+        "text",
+        "images",
+        "rng",
+        "hookspecs",
+        "mistakes",
+        "options",
+        "log",
+        "watch",
+    },
     {"config", "plugins", "backbones", "matching", "losses", "generators"},
     {"engine", "executors"},
     {

@@ -30,7 +30,7 @@ def test_defaults_and_given_values():
         ({"depth": 2.5}, "g.depth: 2.5 is not allowed; it takes a whole number"),
         ({"depth": True}, "it takes a whole number"),
         ({"deep": 1}, "it takes true or false"),
-        ({"slope": float("nan")}, "it takes a finite number"),
+        ({"slope": float("nan")}, "it takes finite numbers"),
         ({"depth": 0}, "g.depth: 0 is too small; the least is 1"),
         ({"depth": 10}, "too large; the most is 9"),
         ({"start": "black"}, "'black' is not allowed; it is one of grey, noise"),

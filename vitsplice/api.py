@@ -112,7 +112,7 @@ def settings_for(
         weights = settings.backbone.weights
         changes["backbone"] = {"name": named, "weights": weights, "fallback": ()}
     changed = {key: value for key, value in changes.items() if value is not None}
-    return configs.validate(settings.model_dump() | changed, source)
+    return configs.validate(settings.model_dump() | changed, source, [(key,) for key in changed])
 
 
 def _names_backbone(overrides: list[str]) -> bool:
@@ -124,7 +124,7 @@ def _preset_text(preset: str | os.PathLike[str] | RunConfig) -> tuple[str, str, 
     if isinstance(preset, RunConfig):
         return preset.to_yaml(), "settings", None
     path = Path(preset)
-    if isinstance(preset, str) and path.suffix not in {".yaml", ".yml"} and not path.is_file():
+    if isinstance(preset, str) and path.suffix not in {".yaml", ".yml"} and not os.path.isfile(path):
         return catalogue().preset(preset).path.read_text(encoding="utf-8"), f"preset '{preset}'", None
     return configs.read_text(path), f"preset {path}", path.parent
 
@@ -170,6 +170,7 @@ class Run:
     ) -> None:
         began = perf_counter()
         known: Catalogue = catalogue()
+        problem.check_parts(settings, known)
         device = pick_device(settings.device)
         precision = pick_precision(settings.precision, device)
         pictures: dict[Image, Picture] = {"structure": read(structure), "appearance": read(appearance)}

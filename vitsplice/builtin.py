@@ -61,20 +61,22 @@ def vitsplice_losses() -> list[LossSpec]:
 def vitsplice_generators() -> list[GeneratorSpec]:
     """The paper's U-Net and one that corrects; the pixels themselves, plain or as a pyramid."""
     unet_options = {
-        "channels": Option([16, 32, 64, 128, 128], "encoder widths from the top level down", minimum=1),
-        "skip_channels": Option(4, "width of each 1x1 skip", minimum=1),
-        "slope": Option(0.2, "of LeakyReLU", minimum=0),
-        "down_convs": Option(2, "3x3 convolutions a level on the way down", minimum=1),
+        "channels": Option([16, 32, 64, 128, 128], "encoder widths from the top level down", minimum=1, maximum=4096),
+        "skip_channels": Option(4, "width of each 1x1 skip", minimum=1, maximum=4096),
+        "slope": Option(0.2, "of LeakyReLU", minimum=0, maximum=1),
+        "down_convs": Option(2, "3x3 convolutions a level on the way down", minimum=1, maximum=16),
         "up_1x1": Option(True, "a 1x1 convolution after the 3x3 one on the way up"),
-        "init_gain": Option(0.02, "Xavier gain; 0 keeps torch's own initialisation", minimum=0),
+        "init_gain": Option(0.02, "Xavier gain; 0 keeps torch's own initialisation", minimum=0, maximum=10),
     }
     residual_options = {"channels": unet_options["channels"], "slope": unet_options["slope"]}
     begin = Option("start", "where the pixels begin", choices=("start", "grey", "noise"))
     prior_options = {
-        "channels": Option([16, 32, 64, 128, 128, 128], "widths from the top level down", minimum=1),
-        "kernels": Option([7, 7, 5, 5, 3, 3], "side of the convolutions of each level; odd", minimum=1),
-        "inputs": Option(32, "channels of the noise", minimum=1),
-        "noise": Option([0.0], "deviations of the noise added at each step, one a part of the run", minimum=0),
+        "channels": Option([16, 32, 64, 128, 128, 128], "widths from the top level down", minimum=1, maximum=4096),
+        "kernels": Option([7, 7, 5, 5, 3, 3], "side of the convolutions of each level; odd", minimum=1, maximum=31),
+        "inputs": Option(32, "channels of the noise", minimum=1, maximum=4096),
+        "noise": Option(
+            [0.0], "deviations of the noise added at each step, one a part of the run", minimum=0, maximum=10
+        ),
         "until": Option([0.5, 0.75], "where the parts of the run end", minimum=0, maximum=1),
     }
     pyramid_options = {

@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
+from vitsplice import bounded_yaml
 from vitsplice.errors import ConfigError, Setting
+from vitsplice.mistakes import Location, explain
+from vitsplice.text import shortened
 
 Probability = Field(ge=0, le=1)
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+"""Of a part, a facet or a device."""
+
+MOST_STEPS = 10_000_000
+
+MISTAKES = 5
+"""At most so many are listed."""
 
 
 class _Settings(BaseModel):
@@ -21,25 +39,27 @@ class _Settings(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _no_truth(cls, value: Any) -> Any:
-        """No setting is true or false, and neither is a number."""
+    def _plain(cls, value: Any) -> Any:
+        """No setting is true or false, and neither is a number; text can be written, and given to the system."""
         if isinstance(value, bool):
             raise ValueError("true and false are not values of this setting")
+        if isinstance(value, str | Path) and not bounded_yaml.is_text(str(value)):
+            raise ValueError("it has a NUL character or an incomplete Unicode character")
         return value
 
 
 class BackboneConfig(_Settings):
     """Which backbone, and what may stand in for it when its weights cannot be had."""
 
-    name: str
+    name: Name
     weights: Path | None = None
-    fallback: tuple[str, ...] = ()
+    fallback: tuple[Name, ...] = ()
 
 
 class GeneratorConfig(_Settings):
     """Which generator, and its options."""
 
-    name: str = "unet"
+    name: Name = "unet"
     options: dict[str, Any] = {}
 
 
@@ -51,15 +71,15 @@ class TermConfig(_Settings):
     say of which picture, in place of the term's own.
     """
 
-    loss: str
-    weight: float = Field(ge=0)
+    loss: Name
+    weight: float = Field(ge=0, le=1e12)
     view: Literal["crop", "entire"] = "crop"
     target_view: Literal["crop", "entire"] | None = None
     input: Literal["structure", "appearance"] | None = None
     target: Literal["structure", "appearance", "start"] | None = None
-    start: int = Field(default=0, ge=0)
-    every: int = Field(default=1, ge=1)
-    facet: str | None = None
+    start: int = Field(default=0, ge=0, le=MOST_STEPS)
+    every: int = Field(default=1, ge=1, le=MOST_STEPS)
+    facet: Name | None = None
     layer: int | None = None
     options: dict[str, Any] = {}
 
@@ -87,7 +107,7 @@ class BlurConfig(_Settings):
     """Gaussian blur with sigma (in pixels) drawn uniformly."""
 
     probability: float = Probability
-    kernel: int = Field(default=3, ge=1)
+    kernel: int = Field(default=3, ge=1, le=9999)
     sigma: tuple[float, float] = (0.1, 2.0)
 
     @field_validator("kernel")
@@ -100,8 +120,8 @@ class BlurConfig(_Settings):
     @field_validator("sigma")
     @classmethod
     def _rising(cls, sigma: tuple[float, float]) -> tuple[float, float]:
-        if not 0 < sigma[0] <= sigma[1]:
-            raise ValueError("must be two numbers above 0, the smaller first")
+        if not 0.01 <= sigma[0] <= sigma[1] <= 1000:
+            raise ValueError("must be two numbers from 0.01 to 1000, the smaller first")
         return sigma
 
 
@@ -123,8 +143,8 @@ class ViewConfig(_Settings):
     @field_validator("crop")
     @classmethod
     def _part(cls, crop: tuple[float, float]) -> tuple[float, float]:
-        if not 0 < crop[0] <= crop[1] <= 1:
-            raise ValueError("must be two numbers in (0, 1], the smaller first")
+        if not 0.01 <= crop[0] <= crop[1] <= 1:
+            raise ValueError("must be two numbers from 0.01 to 1, the smaller first")
         return crop
 
 
@@ -176,7 +196,7 @@ class StageConfig(_Settings):
     """
 
     side: int = Field(ge=16, le=4096)
-    share: float = Field(default=1.0, gt=0)
+    share: float = Field(default=1.0, ge=1e-6, le=1e6)
     lr: float | None = Field(default=None, gt=0, le=10)
 
 
@@ -187,8 +207,8 @@ class CheckpointConfig(_Settings):
     comes first. By time never more often than costs a hundredth of the run.
     """
 
-    every: int = Field(default=0, ge=0)
-    seconds: float = Field(default=30.0, ge=0)
+    every: int = Field(default=0, ge=0, le=MOST_STEPS)
+    seconds: float = Field(default=30.0, ge=0, le=1e9)
 
 
 class RunConfig(_Settings):
@@ -215,12 +235,12 @@ class RunConfig(_Settings):
     views: ViewsConfig = ViewsConfig()
     resize: ResizeConfig = ResizeConfig()
     optimiser: OptimiserConfig = OptimiserConfig()
-    steps: int = Field(ge=0, le=10_000_000)
+    steps: int = Field(ge=0, le=MOST_STEPS)
     size: int | None = Field(default=None, ge=16, le=16384)
     seed: int = Field(default=0, ge=0, lt=2**63)
-    device: str = "auto"
+    device: Name = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "float32"
-    previews: int = Field(default=50, ge=0)
+    previews: int = Field(default=50, ge=0, le=MOST_STEPS)
     figures: Literal["all", "none"] = "all"
     plots: Literal["all", "none"] = "all"
     checkpoint: CheckpointConfig = CheckpointConfig()
@@ -229,8 +249,9 @@ class RunConfig(_Settings):
     @classmethod
     def _plain_names(cls, terms: dict[str, TermConfig]) -> dict[str, TermConfig]:
         for name in terms:
-            if not re.fullmatch(r"[A-Za-z0-9_-]+", name) or name in {"step", "total"}:
-                raise ValueError(f"a term's name is letters, digits, - and _, and not step or total: not {name!r}")
+            if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name) or name in {"step", "total"}:
+                rule = "1 to 64 letters, digits, - and _, and not step or total"
+                raise ValueError(f"a term's name is {rule}: not {shortened(name)!r}")
         return terms
 
     @model_validator(mode="after")
@@ -247,22 +268,7 @@ class RunConfig(_Settings):
 
 
 LONGEST = 1_000_000
-"""A preset file may not be longer, in bytes."""
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML that reads 1e-3 as a number, as YAML 1.2 does, and knows no aliases: a few could stand for millions."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        """A node; raises for an alias."""
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases (*name) are not allowed")
-        return super().compose_node(parent, index)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
+"""A preset file may not be longer, in characters."""
 
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 """The one in C where there is one: a fifth of the time, which a batch of small runs would feel."""
@@ -282,26 +288,40 @@ def load(text: str, source: str, overrides: Iterable[str] = (), folder: Path | N
         ConfigError: naming the key, what was given and what is allowed.
     """
     try:
-        data = yaml.load(text, Loader=_Loader)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise ConfigError(f"{source} is not YAML: {' '.join(str(error).split())}") from error
+        data = bounded_yaml.parse(text)
+    except bounded_yaml.YAMLMistake as error:
+        raise ConfigError(f"{source} is not YAML that can be used: {error}") from error
     if not isinstance(data, dict):
         raise ConfigError(f"{source} must be a mapping of settings; see `vitsplice presets show paper`")
     if folder is not None:
         _keep_inside(data, folder, source)
     # Another generator or loss first: it takes none of the options of the one before.
-    for override in sorted(overrides, key=lambda given: not given.startswith("generator.name=")):
-        _override(data, override)
-    return validate(data, source)
+    overrides = sorted(overrides, key=lambda given: not given.startswith("generator.name="))
+    return validate(data, source, [_override(data, override) for override in overrides])
 
 
-def validate(data: Mapping[str, Any], source: str) -> RunConfig:
-    """Settings from plain data. Raises ConfigError as `load` does."""
+def validate(data: Mapping[str, Any], source: str, given: Iterable[Location] = ()) -> RunConfig:
+    """Settings from plain data.
+
+    Args:
+        data: the settings.
+        source: where they are from, for messages.
+        given: the locations of those that are not from there; mistakes in them are not put down to it.
+
+    Raises:
+        ConfigError: as `load` does.
+    """
     try:
         return RunConfig.model_validate(data)
     except ValidationError as error:
-        lines = [_explain(e, data) for e in error.errors()[:5]]
-        raise ConfigError("\n".join([f"{source}: {lines[0]}", *lines[1:]])) from error
+        mistakes, others = explain(error, RunConfig, data)[:MISTAKES], tuple(given)
+        raise ConfigError("\n".join(_blamed(*mistake, source, others) for mistake in mistakes)) from error
+
+
+def _blamed(location: Location, what: str, source: str, given: tuple[Location, ...]) -> str:
+    """A mistake, with the source of the settings unless it was given beside them."""
+    ours = any(location[: len(one)] == one or one[: len(location)] == location for one in given if location)
+    return what if ours else f"{source}: {what}"
 
 
 def _keep_inside(data: dict[str, Any], folder: Path, source: str) -> None:
@@ -319,59 +339,29 @@ def _keep_inside(data: dict[str, Any], folder: Path, source: str) -> None:
     backbone["weights"] = str(path)
 
 
-def _override(data: dict[str, Any], override: str) -> None:
+def _override(data: dict[str, Any], override: str) -> Location:
+    """Change one setting, and return where it is."""
     key, equals, value = override.partition("=")
-    path = [part.strip() for part in key.split(".")]
-    if not equals or not all(path):
-        raise ConfigError(f"override {override!r}: write it as dotted.key=value, such as terms.structure.weight=2")
+    path, setting = tuple(part.strip() for part in key.split(".")), Setting(shortened(key))
+    if not equals or not all(path) or len(path) > bounded_yaml.DEEPEST:
+        given = shortened(override)
+        raise ConfigError(f"override {given!r}: write it as dotted.key=value, such as terms.structure.weight=2")
     node = data
     for part in path[:-1]:
         child = node.setdefault(part, {})
+        if isinstance(child, list):
+            raise ConfigError(setting, f": '{part}' is a list; give it as a whole")
         if not isinstance(child, dict):
-            raise ConfigError(Setting(key), f": '{part}' is a single value and has no '{path[-1]}'")
+            raise ConfigError(setting, f": '{part}' is a single value and has no '{path[-1]}'")
         node = child
     try:
-        given = yaml.load(value, Loader=_Loader)
-    except yaml.YAMLError as error:
-        raise ConfigError(Setting(key), f": {value!r} is not a YAML value") from error
-    if path == ["generator", "name"] and given != node.get("name"):
+        given_value = bounded_yaml.parse(value)
+    except bounded_yaml.YAMLMistake as error:
+        raise ConfigError(setting, f": {shortened(value)!r} is not a YAML value: {error}") from error
+    if path == ("generator", "name") and given_value != node.get("name"):
         node.pop("options", None)  # they were another generator's
-    node[path[-1]] = given
-
-
-def _explain(error: Any, data: Mapping[str, Any]) -> str:
-    location = [part for part in error["loc"] if not isinstance(part, int)]
-    key = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "extra_forbidden":
-        allowed = _allowed(location[:-1])
-        near = difflib.get_close_matches(str(location[-1]), allowed, n=1)
-        hint = f" Did you mean {near[0]}?" if near else ""
-        return f"{key}: unknown key; allowed here: {', '.join(allowed)}.{hint}"
-    if error["type"] == "missing" and location[0] == "terms":
-        names = [name for name in data["terms"] if name != location[1]]
-        near = difflib.get_close_matches(str(location[1]), names, n=1)
-        hint = f" Did you mean terms.{near[0]}?" if near else f" There are {', '.join(names)}."
-        return f"terms.{location[1]}.loss: is missing; a new term needs a loss.{hint}"
-    if error["type"] in {"model_type", "dict_type"}:
-        return f"{key}: {error['input']!r} is not allowed; it has keys of its own: {', '.join(_allowed(location))}"
-    if error["type"] == "tuple_type":
-        return f"{key}: {error['input']!r} is not allowed; it takes a list, such as [0, 1]"
-    if error["type"] == "missing":
-        return f"{key}: is missing"
-    message = str(error["msg"]).removeprefix("Value error, ")
-    if not key:
-        return message
-    return f"{key}: {error['input']!r} is not allowed: {message[0].lower()}{message[1:]}"
-
-
-def _allowed(location: list[Any]) -> list[str]:
-    """The keys of the settings at a place."""
-    model: Any = RunConfig
-    for depth, part in enumerate(location):
-        if depth == 1 and location[0] == "terms":
-            continue  # a name of the user's own
-        model = TermConfig if part == "terms" else model.model_fields[part].annotation
-    return list(model.model_fields)
+    node[path[-1]] = given_value
+    return path
 
 
 def read_text(path: Path) -> str:

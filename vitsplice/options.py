@@ -7,10 +7,10 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import yaml
-
+from vitsplice import bounded_yaml
 from vitsplice.contracts import ExecutorSpec, GeneratorSpec, LossSpec, Option
 from vitsplice.errors import ConfigError
+from vitsplice.text import shortened
 
 
 def parse(given: Iterable[str], where: str) -> dict[str, Any]:
@@ -23,9 +23,10 @@ def parse(given: Iterable[str], where: str) -> dict[str, Any]:
     for one in given:
         name, equals, value = one.partition("=")
         try:
-            found[name.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"{where} {name}: {value!r} is not a YAML value") from error
+            found[name.strip()] = bounded_yaml.parse(value)
+        except bounded_yaml.YAMLMistake as error:
+            shown = shortened(value)
+            raise ConfigError(f"{where} {shortened(name)}: {shown!r} is not a YAML value: {error}") from error
         if not equals or not name.strip():
             raise ConfigError(f"{where} {one!r}: write it as name=value")
     return found
@@ -64,9 +65,9 @@ def _checked(option: Option, value: Any, key: str) -> Any:
         )
     if option.choices and value not in option.choices:
         raise ConfigError(f"{key}: {value!r} is not allowed; it is one of {', '.join(map(str, option.choices))}")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ConfigError(f"{key}: {value!r} is not allowed; it takes a finite number")
     for number in value if isinstance(value, list | tuple) else [value]:
+        if isinstance(number, float) and not math.isfinite(number):
+            raise ConfigError(f"{key}: {value!r} is not allowed; it takes finite numbers")
         if option.minimum is not None and number < option.minimum:
             raise ConfigError(f"{key}: {value!r} is too small; the least is {option.minimum:g}")
         if option.maximum is not None and number > option.maximum:

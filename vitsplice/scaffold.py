@@ -11,8 +11,12 @@ from string import Template
 
 from vitsplice.errors import OutputExists, UserError
 from vitsplice.files import write_atomically
+from vitsplice.text import shortened
 
 TEMPLATES = files("vitsplice") / "templates"
+
+LONGEST = 60
+"""Characters of a name, which folders and modules are named by."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ def write(name: str, kind: str, folder: Path) -> Path:
     """Write a plugin into a new folder ``vitsplice-NAME`` and return its path.
 
     Args:
-        name: of the part, and of the plugin: lower case, digits and single dashes.
+        name: of the part, and of the plugin: lower case, digits and single dashes, at most `LONGEST` characters.
         kind: one of `KINDS`.
         folder: where the new folder goes.
 
@@ -79,9 +83,10 @@ def write(name: str, kind: str, folder: Path) -> Path:
         UserError: for a name or a kind that cannot be, or a folder that cannot be written to.
         OutputExists: if the folder is there already.
     """
-    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or keyword.iskeyword(name):
+    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or keyword.iskeyword(name) or len(name) > LONGEST:
         raise UserError(
-            f"'{name}' cannot be a plugin's name: lower case letters, digits and single dashes, a letter first"
+            f"'{shortened(name)}' cannot be a plugin's name: at most {LONGEST} lower case letters, digits and single "
+            "dashes, a letter first"
         )
     if kind not in KINDS:
         raise UserError(f"there is no kind '{kind}'; there are {', '.join(KINDS)}")

@@ -23,4 +23,13 @@ def plain(text: str) -> str:
 def one_line(text: str) -> str:
     """A sentence on one line: what is not printable is a space, runs of space are one, and a long one is cut."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return line if len(line) <= _LONGEST_LINE else f"{line[: _LONGEST_LINE - 3]}..."
+    return shortened(line, _LONGEST_LINE)
+
+
+def shortened(text: str, most: int = 100) -> str:
+    """A text without its end where it is longer than so many characters.
+
+    >>> shortened("abcdefgh", 6)
+    'abc...'
+    """
+    return text if len(text) <= most else f"{text[: most - 3]}..."

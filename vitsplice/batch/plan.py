@@ -17,9 +17,9 @@ from vitsplice import config as configs
 from vitsplice.api import settings_for
 from vitsplice.config import RunConfig
 from vitsplice.contracts import Job
+from vitsplice.engine.problem import check_parts
 from vitsplice.errors import Argument, OutputExists, UserError, VitspliceError
 from vitsplice.files import inside, write_atomically
-from vitsplice.options import complete
 from vitsplice.pairs import read
 from vitsplice.plugins import catalogue
 from vitsplice.report.artifacts import RunFolder
@@ -135,9 +135,7 @@ def _look_up(settings: RunConfig) -> None:
     known = catalogue()
     if not settings.backbone.fallback:
         known.backbone(settings.backbone.name)
-    complete(known.generator(settings.generator.name), settings.generator.options, "generator.options")
-    for name, term in settings.terms.items():
-        complete(known.loss(term.loss), term.options, f"terms.{name}.options")
+    check_parts(settings, known)
 
 
 def plan(out: Path, manifest: Path, wanted: Iterable[Variant], threads: int) -> Batch:

@@ -33,7 +33,7 @@ def run(
     backbone: Annotated[
         str | None, typer.Option("--backbone", "-b", help="Name of a backbone. A backbone named here never falls back.")
     ] = None,
-    steps: Annotated[int | None, typer.Option(min=0, help="How many steps.")] = None,
+    steps: Annotated[int | None, typer.Option(min=0, max=10_000_000, help="How many steps.")] = None,
     structure_strength: Annotated[
         float | None,
         typer.Option(min=0, max=10, help="How much the structure image counts; 1 is as the preset has it."),
@@ -48,7 +48,7 @@ def run(
         Path | None, typer.Option(help="Picture as large as APPEARANCE: the look is taken where it is white.")
     ] = None,
     size: Annotated[
-        int | None, typer.Option(min=16, help="Bring both pictures to this shorter side first, in pixels.")
+        int | None, typer.Option(min=16, max=16384, help="Bring both pictures to this shorter side first, in pixels.")
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Same seed, same bytes.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = None,

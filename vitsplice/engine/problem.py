@@ -55,6 +55,17 @@ def load_backbone(config: BackboneConfig, catalogue: Catalogue) -> tuple[Backbon
     raise WeightsUnavailable(*missing.parts, *why) from missing
 
 
+def check_parts(config: RunConfig, catalogue: Catalogue) -> None:
+    """Look up the generator and every loss term, with their options, whether they will be used or not.
+
+    Raises:
+        UnknownName, ConfigError: naming the part or the key.
+    """
+    complete(catalogue.generator(config.generator.name), config.generator.options, "generator.options")
+    for name, term in config.terms.items():
+        complete(catalogue.loss(term.loss), term.options, f"terms.{name}.options")
+
+
 def weighted_terms(config: RunConfig, backbone: Backbone, catalogue: Catalogue) -> tuple[WeightedTerm, ...]:
     """Build the terms of a run whose weight is not 0.
 

@@ -20,6 +20,7 @@ from vitsplice.contracts import (
     LossTerm,
     TermContext,
 )
+from vitsplice.errors import ConfigError
 from vitsplice.losses.realism import edge_distance, total_variation
 from vitsplice.losses.terms import layer_at
 from vitsplice.losses.transport import cosine_cost, relaxed_earth_mover, sliced_wasserstein
@@ -58,6 +59,9 @@ def patches(context: TermContext) -> LossTerm:
     directions = _directions(3 * size * size, context.options["directions"])
 
     def unfold(maps: Tensor) -> Tensor:
+        if size > min(maps.shape[-2:]):
+            shape = f"{maps.shape[-1]}x{maps.shape[-2]} px (width x height)"
+            raise ConfigError(f"loss 'patches': patches of {size} px a side (option size) do not fit in {shape}")
         return F.unfold(maps, size, stride=stride)[0].T
 
     def function(output: Found, target: Found) -> Tensor:

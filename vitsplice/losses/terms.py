@@ -123,7 +123,9 @@ def _guided(name: str) -> Callable[[TermContext], LossTerm]:
 
 
 CALLED_FOR = {
-    "temperature": Option(0.02, "of the assignment that says which target places are called for", minimum=1e-4),
+    "temperature": Option(
+        0.02, "of the assignment that says which target places are called for", minimum=1e-4, maximum=10.0
+    ),
     "uniform": Option(0.3, "0: target places count as they are called for; 1: all alike", minimum=0.0, maximum=1.0),
 }
 
@@ -134,7 +136,7 @@ TEXTURE = LossSpec(
     input="structure",
     target="appearance",
     options={
-        "guide": Option(1.5, "weight of the correspondence beside the texture", minimum=0.0),
+        "guide": Option(1.5, "weight of the correspondence beside the texture", minimum=0.0, maximum=1e6),
         "depths": Option(
             [0.17, 0.33, 0.5, 0.67, 0.83], "how far up the layers lie that are compared", minimum=0.0, maximum=1.0
         ),
@@ -160,7 +162,7 @@ EDGES = LossSpec(
     "the start's gradients of lightness, where its edges stand out",
     input="structure",
     target="start",
-    options={"sharpness": Option(1.0, "the greater, the fewer edges count", minimum=0.0)},
+    options={"sharpness": Option(1.0, "the greater, the fewer edges count", minimum=0.0, maximum=100.0)},
 )
 SMOOTHNESS = LossSpec(
     "smoothness",
@@ -169,8 +171,8 @@ SMOOTHNESS = LossSpec(
     input="structure",
     target="structure",
     options={
-        "light": Option(0.05, "weight of lightness", minimum=0.0),
-        "chroma": Option(1.0, "weight of colour", minimum=0.0),
+        "light": Option(0.05, "weight of lightness", minimum=0.0, maximum=1e6),
+        "chroma": Option(1.0, "weight of colour", minimum=0.0, maximum=1e6),
     },
 )
 

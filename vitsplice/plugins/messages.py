@@ -11,6 +11,7 @@ from vitsplice.plugins.find import DISTRIBUTION, VARIABLE
 from vitsplice.plugins.kinds import Kind, SpecT
 from vitsplice.plugins.records import PluginRecord
 from vitsplice.plugins.wording import did_you_mean, joined
+from vitsplice.text import shortened
 
 _FEW = 12
 _COMMON_WORDS = frozenset({"vitsplice", "plugin", "plugins"})
@@ -38,7 +39,7 @@ def unknown(kind: Kind[SpecT], name: str, known: Iterable[str], plugins: Iterabl
     names = sorted(known)
     plugin = _giver(kind.word, name, names)
     help_ = ("" if plugin else did_you_mean(name, names)) or _all_of(names)
-    lines = [f"no {kind.word} {name!r}{help_} (see `vitsplice list {kind.name}`)"]
+    lines = [f"no {kind.word} {shortened(name)!r}{help_} (see `vitsplice list {kind.name}`)"]
     if plugin:
         lines.append(f"It comes with the plugin {plugin}: pip install {plugin}, or -e plugins/{plugin} in a checkout")
         lines += [f"{VARIABLE} says which plugins are loaded"] if VARIABLE in os.environ else []

@@ -8,7 +8,7 @@ import yaml
 
 from vitsplice import config as configs
 from vitsplice.config import RunConfig
-from vitsplice.options import complete
+from vitsplice.engine.problem import check_parts
 from vitsplice.plugins import catalogue
 from vitsplice.testing.contract import Contract
 
@@ -41,7 +41,4 @@ class PresetContract(Contract):
         """Its backbone, generator and loss terms are registered, with the options that it gives them."""
         settings, known = self.settings(), catalogue()
         known.backbone(settings.backbone.name)
-        spec = known.generator(settings.generator.name)
-        complete(spec, settings.generator.options, "generator.options")
-        for name, term in settings.terms.items():
-            complete(known.loss(term.loss), term.options, f"terms.{name}.options")
+        check_parts(settings, known)
