@@ -8,6 +8,7 @@ import timm
 import torch
 
 from vitsplice.backbones.cnn import TimmCNN
+from vitsplice.backbones.provenance import loaded
 from vitsplice.backbones.swin import TimmSwin, is_swin
 from vitsplice.backbones.vit import TimmViT, is_vit
 from vitsplice.contracts import FeatureRequest
@@ -68,6 +69,34 @@ def vit(family):
 def normal(backbone, pictures):
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (backbone.info.mean, backbone.info.std))
     return (pictures - mean) / std
+
+
+def reload(name, settings, only):
+    """The network again, from its state dict with timm's conversion, checked."""
+    tensors = made(name, num_classes=0, **settings).state_dict()
+
+    def create(given):
+        return timm.create_model(
+            name, pretrained=True, pretrained_cfg_overlay={"state_dict": given}, **settings, **only
+        )
+
+    return loaded(create, tensors, "file", name)
+
+
+@pytest.mark.parametrize("family", VITS)
+def test_a_complete_file_is_accepted_for_a_vit(family):
+    name, settings, *_ = VITS[family]
+    assert reload(name, settings, {"num_classes": 0})
+
+
+@pytest.mark.parametrize("name", SWINS)
+def test_a_complete_file_is_accepted_for_a_swin(name):
+    assert reload(name, SWIN, {"num_classes": 0})
+
+
+@pytest.mark.parametrize("name", CNNS)
+def test_a_complete_file_is_accepted_for_a_cnn(name):
+    assert reload(name, {}, {"features_only": True})
 
 
 @pytest.mark.parametrize("family", VITS)

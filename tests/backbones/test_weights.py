@@ -171,6 +171,21 @@ def test_loading_is_strict_and_says_what_differs() -> None:
         load_into(model, {**good, "weight": torch.ones(3, 2)}, "file w.pth")
 
 
+@pytest.mark.parametrize(("value", "said"), [(torch.nan, "contains NaN"), (torch.inf, "infinite values")])
+def test_strict_loading_refuses_values_that_are_not_finite(value: float, said: str) -> None:
+    weight = torch.ones(2, 3)
+    weight[1, 1] = value
+    with pytest.raises(WeightsRejected, match=rf"w\.pth.*{said}: in 1 tensors \(weight\)"):
+        load_into(nn.Linear(3, 2), {"weight": weight, "bias": torch.zeros(2)}, "file w.pth")
+
+
+def test_strict_loading_takes_batch_norm_without_a_count_and_refuses_integers() -> None:
+    tensors = {name: t for name, t in nn.BatchNorm2d(2).state_dict().items() if name != "num_batches_tracked"}
+    load_into(nn.BatchNorm2d(2), tensors, "file")
+    with pytest.raises(WeightsRejected, match=r"1 not floating point \(bias\)"):
+        load_into(nn.BatchNorm2d(2), {**tensors, "bias": torch.zeros(2, dtype=torch.int32)}, "file")
+
+
 def test_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("VITSPLICE_CACHE", raising=False)

@@ -121,27 +121,49 @@ def load_into(model: nn.Module, state_dict: Mapping[str, Tensor], what: str) -> 
         what: names the weights in the message.
 
     Raises:
-        WeightsRejected: if names or shapes differ; it shows the first few.
+        WeightsRejected: if names, shapes or kinds of number differ, or a value is not finite; it shows the first few.
     """
     own = model.state_dict()
+    shared = {name: (tensor, own[name]) for name, tensor in state_dict.items() if name in own}
     problems = [
-        _listed("missing", [name for name in own if name not in state_dict]),
-        _listed("unexpected", [name for name in state_dict if name not in own]),
-        _listed("of another shape", [_shapes(n, t, own[n]) for n, t in state_dict.items() if n in own]),
+        listed("missing", [name for name in own if name not in state_dict and not name.endswith(UNUSED)]),
+        listed("unexpected", [name for name in state_dict if name not in own]),
+        listed("of another shape", [_shapes(name, *pair) for name, pair in shared.items() if _differ(*pair)]),
+        listed("not floating point", [name for name, pair in shared.items() if _is_rounded(*pair)]),
     ]
     if any(problems):
         raise WeightsRejected(f"{what} does not fit {type(model).__name__}: {'; '.join(filter(None, problems))}")
+    check_finite(state_dict, what)
     model.load_state_dict(state_dict, strict=True)
 
 
+UNUSED = "num_batches_tracked"
+"""A buffer of batch normalisation that eval mode does not use, and old checkpoints do not have."""
+
+
+def check_finite(state_dict: Mapping[str, Tensor], what: str) -> None:
+    """Raise WeightsRejected, saying where, if a value is NaN or infinite."""
+    floating = {name: tensor for name, tensor in state_dict.items() if tensor.is_floating_point()}
+    bad = {name: tensor for name, tensor in floating.items() if not tensor.isfinite().all()}
+    if bad:
+        kind = "NaN" if any(tensor.isnan().any() for tensor in bad.values()) else "infinite values"
+        raise WeightsRejected(f"{what} contains {kind}: in {listed('tensors', list(bad))}; it may be damaged")
+
+
+def _differ(given: Tensor, wanted: Tensor) -> bool:
+    return given.shape != wanted.shape
+
+
+def _is_rounded(given: Tensor, wanted: Tensor) -> bool:
+    return wanted.is_floating_point() and not given.is_floating_point()
+
+
 def _shapes(name: str, given: Tensor, wanted: Tensor) -> str:
-    if given.shape == wanted.shape:
-        return ""
     return f"{name} {tuple(given.shape)} for {tuple(wanted.shape)}"
 
 
-def _listed(kind: str, names: list[str], most: int = 3) -> str:
-    names = [name for name in names if name]
+def listed(kind: str, names: list[str], most: int = 3) -> str:
+    """How many there are of a kind, and the first few; "" for none."""
     if not names:
         return ""
     return f"{len(names)} {kind} ({', '.join(names[:most])}{', ...' if len(names) > most else ''})"
