@@ -146,3 +146,15 @@ def test_is_vit_tells_plain_vits_from_other_models():
     assert is_vit(timm.create_model("test_vit", num_classes=0))
     assert not is_vit(timm.create_model("test_resnet", num_classes=0))
     assert not is_vit(timm.create_model("test_convnext", num_classes=0))
+
+
+def test_integer_images_are_refused_and_half_precision_ones_normalised_in_float32(vit):
+    request = vit.info.structure
+    images = noise(1, 3, 32, 32)
+    with pytest.raises(UserError, match="floating-point images in \\[0, 1\\], not torch.uint8; divide uint8 by 255"):
+        vit((images * 255).to(torch.uint8), [request])
+    for dtype in (torch.bfloat16, torch.float16):
+        rounded = images.to(dtype)
+        torch.testing.assert_close(
+            vit(rounded, [request])[request].values, vit(rounded.float(), [request])[request].values
+        )

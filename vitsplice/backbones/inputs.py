@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from vitsplice.contracts import BackboneInfo, FeatureRequest
@@ -48,12 +49,17 @@ def check_inputs(info: BackboneInfo, pictures: Tensor, requests: tuple[FeatureRe
     """Raise UserError unless these requests can be answered for pictures ``(B, 3, H, W)``."""
     if pictures.ndim != 4 or pictures.shape[1] != 3:
         raise UserError(f"backbone '{info.name}' takes pictures (B, 3, H, W), not {tuple(pictures.shape)}")
+    if not pictures.is_floating_point():
+        raise UserError(
+            f"backbone '{info.name}' takes floating-point images in [0, 1], not {pictures.dtype}; divide uint8 by 255"
+        )
     for request in requests:
         check_request(info, request)
     check_size(info, *pictures.shape[-2:])
 
 
 def normalised(info: BackboneInfo, pictures: Tensor) -> Tensor:
-    """Pictures in [0, 1] with the backbone's mean subtracted, divided by its standard deviation."""
+    """Images in [0, 1] minus the mean of the backbone, divided by its standard deviation, in float32 or finer."""
+    pictures = pictures.to(torch.promote_types(pictures.dtype, torch.float32))
     mean, std = (pictures.new_tensor(values).view(1, 3, 1, 1) for values in (info.mean, info.std))
     return (pictures - mean) / std

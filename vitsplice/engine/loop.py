@@ -160,13 +160,11 @@ class Optimisation:
     def _losses(self, index: int, active: list[WeightedTerm]) -> dict[str, Tensor]:
         """The unweighted value of every term that is active at a step."""
         views = self.problem.images.views(self.problem.config.views, self.problem.config.seed, index)
-        known = self.targets(_looked_at(active), views)
-        requests = [request for term in active for request in term.term.requests if request not in OF_THE_IMAGE]
+        known = self.targets(target_requests(active), views)
+        requests = output_requests(active)
         with private_rng(self.problem.config.seed + index):
             outputs = self._extract(self._generate(dict.fromkeys(term.input for term in active), views), requests)
-            for place, output in outputs.items():
-                output |= {wanted: known[place][wanted] for wanted in OF_THE_IMAGE if wanted in known.get(place, {})}
-            return {term.name: term.term.function(outputs[term.input], known[term.target]) for term in active}
+            return term_values(active, outputs, known)
 
     def _generate(self, places: Iterable[Place], views: Mapping[Place, View]) -> dict[Place, Tensor]:
         if self.problem.canvas:
@@ -208,7 +206,12 @@ class Optimisation:
         self.optimiser.step()
 
 
-def _looked_at(terms: Iterable[WeightedTerm]) -> dict[Place, list[FeatureRequest]]:
+def output_requests(terms: Iterable[WeightedTerm]) -> list[FeatureRequest]:
+    """The features that terms need of an output itself."""
+    return [request for term in terms for request in term.term.requests if request not in OF_THE_IMAGE]
+
+
+def target_requests(terms: Iterable[WeightedTerm]) -> dict[Place, list[FeatureRequest]]:
     """The images' places that terms need to know, and what of each; targets first."""
     asked: dict[Place, list[FeatureRequest]] = {}
     for term in terms:
@@ -218,3 +221,18 @@ def _looked_at(terms: Iterable[WeightedTerm]) -> dict[Place, list[FeatureRequest
         if of_the_image:
             asked.setdefault(term.input, []).extend(of_the_image)
     return asked
+
+
+def term_values(terms: Iterable[WeightedTerm], outputs: FeatureTable, known: FeatureTable) -> dict[str, Tensor]:
+    """The unweighted value of each term, by its name.
+
+    Args:
+        terms: that run.
+        outputs: features of the output at each place that is the input of a term (`output_requests`).
+        known: features of the images (`target_requests`).
+    """
+    complete = {
+        place: {**features, **{r: known[place][r] for r in OF_THE_IMAGE if r in known.get(place, {})}}
+        for place, features in outputs.items()
+    }
+    return {term.name: term.term.function(complete[term.input], known[term.target]) for term in terms}

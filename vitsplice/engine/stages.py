@@ -64,7 +64,7 @@ class Staged:
 
     def __init__(self, config: RunConfig, images: Images, backbone: Backbone, catalogue: Catalogue) -> None:
         self._config, self._backbone, self._catalogue = config, backbone, catalogue
-        self._images = Images({**images.pictures, "start": _start(config, images, backbone)}, images.masks)
+        self._images = Images({**images.pictures, "start": start_image(config, images, backbone)}, images.masks)
         self._stages = [(stage, indices) for stage, indices in stage_steps(config) if indices]
         self._number = 0
         self._before: Tensor | None = None
@@ -149,7 +149,7 @@ def stage_steps(config: RunConfig) -> list[tuple[StageConfig, range]]:
     return list(zip(config.stages, map(range, [0, *ends[:-1]], ends), strict=True)) if shares else []
 
 
-def _start(config: RunConfig, images: Images, backbone: Backbone) -> Tensor:
+def start_image(config: RunConfig, images: Images, backbone: Backbone) -> Tensor:
     """The picture that the output starts from."""
     structure, appearance = images.pictures["structure"], images.pictures["appearance"]
     if config.start == "structure":
