@@ -44,7 +44,7 @@ class FeatureRequest:
     Args:
         facet: ``cls``, ``key``, ``query``, ``value``, ``token``, ``pooled`` for transformers;
             ``map``, ``pooled`` for CNNs.
-        layer: counts from the end like Python; -1 is the last.
+        layer: counts from the end like Python; -1 is the last. `BackboneInfo.request` also takes block numbers from 0.
     """
 
     facet: str
@@ -85,6 +85,16 @@ class Features:
     def __getitem__(self, rows: slice) -> Features:
         """The same features of some of the pictures."""
         return Features(self.values[rows], self.grid, self.prefix)
+
+
+def layer_label(layer: int, layers: int) -> str:
+    """Both numbers of one of so many layers, from 0 and from the end, such as ``11 (-1)``."""
+    return f"{layer % layers} ({layer % layers - layers})"
+
+
+def layer_file_label(layer: int, layers: int) -> str:
+    """One of so many layers in names of files, which sort by depth, such as ``layer_03`` of twelve."""
+    return f"layer_{layer % layers:0{len(str(layers - 1))}d}"
 
 
 @dataclass(frozen=True)
@@ -129,6 +139,39 @@ class BackboneInfo:
     def role(self, role: Role) -> FeatureRequest:
         """The request that stands for a role."""
         return self.structure if role == "structure" else self.appearance
+
+    def request(self, facet: str, layer: int = -1) -> FeatureRequest:
+        """The request for a facet of a layer, which may count from 0 (the first) or from -1 (the last).
+
+        Whatever a user, a setting or a file says goes through here, so that a layer has one number inside: below 0.
+
+        Raises:
+            ConfigError: naming the facets and layers there are, if it has no such one.
+        """
+        if facet not in self.facets:
+            raise ConfigError(f"backbone '{self.name}' has no facet '{facet}'; it has {', '.join(self.facets)}")
+        if not -self.layers <= layer < self.layers:
+            raise ConfigError(
+                f"backbone '{self.name}' has no layer {layer}; it has 0 to {self.layers - 1}, "
+                f"which are also -{self.layers} to -1"
+            )
+        return FeatureRequest(facet, layer if layer < 0 else layer - self.layers)
+
+    def block(self, layer: int) -> int:
+        """The number of a layer from 0, the first."""
+        return layer % self.layers
+
+    def layer_label(self, layer: int) -> str:
+        """Both numbers of a layer, such as ``11 (-1)``."""
+        return layer_label(layer, self.layers)
+
+    def label(self, request: FeatureRequest) -> str:
+        """A request with both numbers of its layer, such as ``key at layer 11 (-1)``."""
+        return f"{request.facet} at layer {self.layer_label(request.layer)}"
+
+    def file_label(self, layer: int) -> str:
+        """A layer in names of files, which sort by depth: see `layer_file_label`."""
+        return layer_file_label(layer, self.layers)
 
     @property
     def every_layer(self) -> range:
@@ -186,18 +229,8 @@ class TermContext:
     def request(self, role: Role) -> FeatureRequest:
         """The request for a role, as this backbone and the user's choice have it."""
         default = self.backbone.role(role)
-        facet = self.facet or default.facet
-        if facet not in self.backbone.facets:
-            raise ConfigError(
-                f"backbone '{self.backbone.name}' has no facet '{facet}'; it has {', '.join(self.backbone.facets)}"
-            )
         layer = default.layer if self.layer is None else self.layer
-        if not -self.backbone.layers <= layer < self.backbone.layers:
-            raise ConfigError(
-                f"backbone '{self.backbone.name}' has no layer {layer}; "
-                f"it has -{self.backbone.layers} .. {self.backbone.layers - 1}"
-            )
-        return FeatureRequest(facet, layer if layer < 0 else layer - self.backbone.layers)
+        return self.backbone.request(self.facet or default.facet, layer)
 
 
 @dataclass(frozen=True)

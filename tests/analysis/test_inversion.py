@@ -14,6 +14,14 @@ SHALLOW = "generator.options={channels: [4, 8], kernels: [5, 3]}"
 SMALL = {"backbone": "tiny-vit", "size": 32, "overrides": ["resize.size=32", "checkpoint.every=1"]}
 
 
+LAYERS = 3
+"""Of the tiny ViT."""
+
+
+def plan_of(image, settings):
+    return inversion.Plan(image, settings, LAYERS)
+
+
 def small(request, preset="invert", **more):
     overrides = [*SMALL["overrides"], *([SHALLOW] if preset == "invert" else []), *more.pop("overrides", [])]
     return inversion.settings_of(request, preset, **(SMALL | {"steps": 3} | more | {"overrides": overrides}))
@@ -80,23 +88,23 @@ def done(plan, out, force=False):
 
 
 def test_a_plan_is_gone_on_with_and_ends_with_the_same_bytes(png, tmp_path):
-    plan, quiet, out = inversion.Plan(png[0], {r: small(r) for r in (CLS, KEY)}), tmp_path / "quiet", tmp_path / "out"
+    plan, quiet, out = plan_of(png[0], {r: small(r) for r in (CLS, KEY)}), tmp_path / "quiet", tmp_path / "out"
     done(plan, quiet)
     with inversion.begun(plan, out), inversion.recording(plan, CLS, out) as recording:
         next(recording.steps(print))
     again = inversion.read_plan(out)
-    assert again == inversion.Plan(png[0].absolute(), plan.settings)
+    assert again == plan_of(png[0].absolute(), plan.settings)
     found = done(again, out)
     assert inversion.recording(again, CLS, out) is None
     for request in plan.settings:
-        name = inversion.name_of(request)
+        name = inversion.name_of(request, LAYERS)
         assert (out / name / "output.png").read_bytes() == (quiet / name / "output.png").read_bytes()
     assert set(found.made) == {CLS, KEY}
     assert found._repr_png_() == inversion.save_sheet(found, out).read_bytes()
 
 
 def test_other_inversions_are_left_alone(png, tmp_path):
-    plan, out = inversion.Plan(png[0], {CLS: small(CLS)}), tmp_path / "out"
+    plan, out = plan_of(png[0], {CLS: small(CLS)}), tmp_path / "out"
     with inversion.begun(plan, out):
         pass
     for other, what in ((replace(plan, image=png[1]), "image"), (replace(plan, settings={KEY: small(KEY)}), "of")):
@@ -107,7 +115,7 @@ def test_other_inversions_are_left_alone(png, tmp_path):
 
 
 def test_the_same_path_with_another_picture_is_another_plan(png, tmp_path):
-    plan, out = inversion.Plan(png[0], {KEY: small(KEY)}), tmp_path / "out"
+    plan, out = plan_of(png[0], {KEY: small(KEY)}), tmp_path / "out"
     done(plan, out)
     png[0].write_bytes(png[1].read_bytes())
     with pytest.raises(OutputExists, match="it differs in image"), inversion.begun(plan, out):
@@ -122,24 +130,24 @@ def test_a_layer_counted_from_either_end_is_one(vit):
 
 def test_forced_it_forgets_what_another_plan_had_made(png, tmp_path):
     out = tmp_path / "out"
-    done(inversion.Plan(png[0], {KEY: small(KEY), CLS: small(CLS)}), out)
-    plan = inversion.Plan(png[1], {KEY: small(KEY, seed=1)})
+    done(plan_of(png[0], {KEY: small(KEY), CLS: small(CLS)}), out)
+    plan = plan_of(png[1], {KEY: small(KEY, seed=1)})
     with inversion.begun(plan, out, force=True):
         assert {path.name for path in out.rglob("*") if path.is_file()} == {inversion.BEGUN, ".lock"}
     done(plan, out)
-    facts = RunFolder(out / inversion.name_of(KEY)).facts()
+    facts = RunFolder(out / inversion.name_of(KEY, LAYERS)).facts()
     assert facts["inputs"]["structure"]["name"] == str(png[1])
     assert facts["seed"] == 1
 
 
 def test_runs_of_something_else_are_left_alone(png, tmp_path):
-    (tmp_path / inversion.name_of(KEY)).mkdir()
-    with pytest.raises(OutputExists), inversion.begun(inversion.Plan(png[0], {KEY: small(KEY)}), tmp_path):
+    (tmp_path / inversion.name_of(KEY, LAYERS)).mkdir()
+    with pytest.raises(OutputExists), inversion.begun(plan_of(png[0], {KEY: small(KEY)}), tmp_path):
         pass
 
 
 def test_a_term_that_does_not_run_at_the_last_step_has_its_last_value(png, tmp_path):
-    plan = inversion.Plan(png[0], {KEY: small(KEY, steps=4, overrides=["terms.inversion.every=2"])})
+    plan = plan_of(png[0], {KEY: small(KEY, steps=4, overrides=["terms.inversion.every=2"])})
     out = tmp_path / "out"
     with inversion.begun(plan, out), inversion.recording(plan, KEY, out) as recording:
         values = [step.losses.get(inversion.TERM) for step in recording.steps(print)]
@@ -163,8 +171,8 @@ def test_a_plan_that_cannot_be_read_is_told(tmp_path, text):
 
 def test_the_sheet_has_a_row_a_facet(pair):
     made = {FeatureRequest(facet, layer): torch.rand(3, 30, 40) for facet in ("cls", "key") for layer in (-1, -2)}
-    found = inversion.Inversions(pair[0], made, dict.fromkeys(made, 0.5))
-    one = inversion.Inversions(pair[0], dict(list(made.items())[:2]), dict.fromkeys(made, 0.5))
+    found = inversion.Inversions(pair[0], made, dict.fromkeys(made, 0.5), LAYERS)
+    one = inversion.Inversions(pair[0], dict(list(made.items())[:2]), dict.fromkeys(made, 0.5), LAYERS)
     assert found.sheet.shape[1] == 2 * one.sheet.shape[1]
 
 
@@ -179,7 +187,7 @@ HOSTILE = [
 @pytest.mark.parametrize("alike", [False, True], ids=["feature", "feature and settings"])
 def test_a_plan_with_a_feature_that_is_none_is_refused(png, tmp_path, feature, alike):
     out = tmp_path / "out"
-    with inversion.begun(inversion.Plan(png[0], {KEY: small(KEY)}), out):
+    with inversion.begun(plan_of(png[0], {KEY: small(KEY)}), out):
         pass
     known = json.loads((out / inversion.BEGUN).read_text())
     known["of"][0]["feature"] = feature
@@ -191,15 +199,15 @@ def test_a_plan_with_a_feature_that_is_none_is_refused(png, tmp_path, feature, a
 
 
 def test_a_feature_that_the_backbone_has_not_is_refused_before_anything_is_written(png, tmp_path):
-    plan = inversion.Plan(png[0], {FeatureRequest("map", -1): small(FeatureRequest("map", -1))})
+    plan = plan_of(png[0], {FeatureRequest("map", -1): small(FeatureRequest("map", -1))})
     with pytest.raises(UserError, match="no facet 'map'"):
         inversion.checked(plan)
     with pytest.raises(UserError, match="no layer -9"):
-        inversion.checked(inversion.Plan(png[0], {FeatureRequest("key", -9): small(FeatureRequest("key", -9))}))
+        inversion.checked(plan_of(png[0], {FeatureRequest("key", -9): small(FeatureRequest("key", -9))}))
 
 
 def test_forced_it_removes_nothing_that_a_hostile_plan_names(png, tmp_path, victim):
-    out, plan = tmp_path / "out", inversion.Plan(png[0], {KEY: small(KEY)})
+    out, plan = tmp_path / "out", plan_of(png[0], {KEY: small(KEY)})
     with inversion.begun(plan, out):
         pass
     known = json.loads((out / inversion.BEGUN).read_text())
@@ -208,7 +216,7 @@ def test_forced_it_removes_nothing_that_a_hostile_plan_names(png, tmp_path, vict
     with inversion.begun(plan, out, force=True):
         pass
     assert inversion.read_plan(out).settings == plan.settings
-    for link in (inversion.name_of(KEY), inversion.SHEET, inversion.BEGUN):
+    for link in (inversion.name_of(KEY, LAYERS), inversion.SHEET, inversion.BEGUN):
         (out / link).unlink(missing_ok=True)
         (out / link).symlink_to(victim / "run")
         with pytest.raises(PathRejected, match="leads out"), inversion.begun(plan, out, force=True):

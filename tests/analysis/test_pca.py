@@ -2,6 +2,7 @@ import json
 
 import pytest
 import torch
+import vitsplice_tiny
 
 from vitsplice.analysis import pca
 from vitsplice.errors import PathRejected
@@ -33,7 +34,7 @@ def test_forced_the_maps_of_another_time_go_and_nothing_else(png, tmp_path):
     (tmp_path / "mine-layer-1.png").write_text("mine")
     pca.save(pca.look(png[:1], backbone="tiny-vit", size=64, layer=2), tmp_path, force=True)
     assert {path.name for path in tmp_path.iterdir() if "layer" in path.name} == {
-        "1-structure_layer_-1.png", "mine-layer-1.png",
+        "1-structure_layer_2.png", "mine-layer-1.png",
     }  # fmt: skip
 
 
@@ -49,7 +50,7 @@ def test_many_layers_go_on_in_another_row(png, monkeypatch):
 def test_files_show_what_the_result_shows(png, tmp_path, edges):
     found = pca.look(png[:1], backbone="tiny-cnn", layer=-1, size=64, edges=edges)
     assert pca.save(found, tmp_path / "out") == tmp_path / "out" / pca.SHEET
-    shown = read(tmp_path / "out" / "1-structure_layer_-1.png").pixels[0]
+    shown = read(tmp_path / "out" / "1-structure_layer_4.png").pixels[0]
     torch.testing.assert_close(shown, found.shown(-1, 0), atol=1 / 255, rtol=0)
     assert found._repr_png_() == (tmp_path / "out" / pca.SHEET).read_bytes()
 
@@ -67,3 +68,13 @@ def test_what_a_folder_says_of_its_maps_removes_no_other_file(png, tmp_path, vic
     (out / pca.SHEET).symlink_to(victim / "output.png")
     with pytest.raises(PathRejected, match="leads out of"):
         pca.save(pca.look(png[:1], backbone="tiny-vit", size=64, layer=2), out, force=True)
+
+
+def test_layers_are_in_order_of_depth_and_have_both_numbers(tmp_path, png):
+    deep = vitsplice_tiny.tiny_vit(depth=11).info
+    assert [deep.file_label(layer) for layer in (-11, -2, -1)] == ["layer_00", "layer_09", "layer_10"]
+    found = pca.look(png[:1], backbone="tiny-vit", size=64)
+    assert [caption.partition(":")[0] for caption, _ in next(found._rows(0))[1:]] == [
+        "layer 0 (-3)", "layer 1 (-2)", "layer 2 (-1)",
+    ]  # fmt: skip
+    assert torch.equal(pca.look(png[:1], backbone="tiny-vit", size=64, layer=1).maps[-2][0], found.maps[-2][0])

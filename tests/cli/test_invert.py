@@ -10,23 +10,23 @@ def test_a_sheet_of_two_facets_at_two_layers(vitsplice, png, tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[-1] == "out/inversions.png"
     folders = {path.name for path in (tmp_path / "out").iterdir() if path.is_dir()}
-    assert folders == {"cls_layer_-1", "cls_layer_-2", "key_layer_-1", "key_layer_-2"}
-    facts = json.loads((tmp_path / "out" / "key_layer_-2" / "run.json").read_text())
+    assert folders == {"cls_layer_2", "cls_layer_1", "key_layer_2", "key_layer_1"}
+    facts = json.loads((tmp_path / "out" / "key_layer_1" / "run.json").read_text())
     assert facts["finished"]
-    assert "key[-2], 4 of 4" in done.stderr
+    assert "key at layer 1 (-2), 4 of 4" in done.stderr
 
 
 def test_it_goes_on_where_it_was(vitsplice, png, tmp_path):
     assert vitsplice("invert", png[0], "--prior", "pixels", *SMALL, "-o", "out").returncode == 0
     sheet = (tmp_path / "out" / "inversions.png").read_bytes()
-    kept = (tmp_path / "out" / "cls_layer_-1" / "output.png").stat().st_mtime_ns
-    for path in (tmp_path / "out" / "key_layer_-1").rglob("*.*"):
+    kept = (tmp_path / "out" / "cls_layer_2" / "output.png").stat().st_mtime_ns
+    for path in (tmp_path / "out" / "key_layer_2").rglob("*.*"):
         path.unlink()
     (tmp_path / "out" / "inversions.png").unlink()
     done = vitsplice("invert", "--resume", "out")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out" / "inversions.png").read_bytes() == sheet
-    assert (tmp_path / "out" / "cls_layer_-1" / "output.png").stat().st_mtime_ns == kept
+    assert (tmp_path / "out" / "cls_layer_2" / "output.png").stat().st_mtime_ns == kept
 
 
 def test_a_folder_that_holds_some_is_left_alone(vitsplice, png):

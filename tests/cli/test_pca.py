@@ -11,9 +11,9 @@ def test_a_sheet_of_all_layers_of_several_pictures(vitsplice, png, tmp_path):
     assert names == {"pca.png", "pca.json"} | {
         f"{number}-{stem}_layer_{layer}.png"
         for number, stem in ((1, "structure"), (2, "appearance"))
-        for layer in (-1, -2, -3)
+        for layer in (0, 1, 2)
     }
-    with Image.open(tmp_path / "out" / "1-structure_layer_-1.png") as shown:
+    with Image.open(tmp_path / "out" / "1-structure_layer_2.png") as shown:
         assert shown.size == (48, 40)
     numbers = json.loads((tmp_path / "out" / "pca.json").read_text())
     assert numbers["facet"] == "key"

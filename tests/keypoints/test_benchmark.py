@@ -36,7 +36,7 @@ def looks(monkeypatch):
 def test_the_answer_of_a_known_data_set_per_pair_per_keypoint_and_per_category(tmp_path):
     plan = Plan(find([known_spair(tmp_path / "data")]), ("tiny-vit", "tiny-cnn"), alphas=(0.05, 0.1, 0.2), size=SIDE)
     summary = benchmark(plan, tmp_path / "out")
-    assert [row.name for row in summary.rows] == [["tiny-vit", "key", "-1"], ["tiny-cnn", "map", "-1"]]
+    assert [row.name for row in summary.rows] == [["tiny-vit", "key", "2 (-1)"], ["tiny-cnn", "map", "4 (-1)"]]
     row = summary.rows[0]
     assert shares(row.parts[ALL]) == pytest.approx(
         {0.05: (1 / 3 + 0 + 1 / 2) / 3, 0.1: (2 / 3 + 1 + 1 / 2) / 3, 0.2: 1}
@@ -69,8 +69,8 @@ def test_files_say_the_same(tmp_path):
         found = [(row["pair"], row["keypoints"], row["outside"], row["found@0.1"]) for row in csv.DictReader(file)]
     assert found == [("1-a-a:cat", "3", "0", "2"), ("2-a-a:cat", "1", "0", "1"), ("3-a-a:dog", "2", "1", "1")]
     page = (tmp_path / "out" / "summary.md").read_text()
-    assert "| tiny-vit | key | -1 | 0.722 [0.500, 1.000] | 0.667 | 6 | 3 |" in page
-    assert "| tiny-vit | key | -1 | 0.833 | 0.500 | 0.667 |" in page
+    assert "| tiny-vit | key | 2 (-1) | 0.722 [0.500, 1.000] | 0.667 | 6 | 3 |" in page
+    assert "| tiny-vit | key | 2 (-1) | 0.833 | 0.500 | 0.667 |" in page
     assert "1 keypoints are outside" in page
 
 
@@ -214,7 +214,7 @@ def test_a_category_without_a_keypoint_that_counts_has_no_part_in_the_mean_of_ca
     assert row.mean_of_categories(0.1) == pytest.approx((2 / 3 + 1) / 2)
     (plain,) = json.loads((tmp_path / "out" / "summary.json").read_text())["rows"]
     assert plain["categories"]["dog"]["per_pair"]["0.1"]["mean"] is None
-    assert "| tiny-vit | key | -1 | 0.833 | - | 0.833 |" in (tmp_path / "out" / "summary.md").read_text()
+    assert "| tiny-vit | key | 2 (-1) | 0.833 | - | 0.833 |" in (tmp_path / "out" / "summary.md").read_text()
 
 
 def test_nothing_to_measure_is_an_error_that_says_why(tmp_path):

@@ -32,7 +32,7 @@ def test_without_facets_the_backbone_s_own_and_without_layers_all(vit):
         ([ViT], ["cls"], [-1], "no places"),
         ([ViT], ["kee"], [-1], "no facet kee; it has key, query, value, token"),
         ([ViT, CNN], ["key"], [-1], "'tiny-cnn' has no facet key; it has map"),
-        ([ViT], [], [-4], r"no layer -4; it has -3 \.\. 2"),
+        ([ViT], [], [-4], "no layer -4; it has 0 to 2, which are also -3 to -1"),
         (["tiny-vitt"], [], [-1], "tiny-vit"),
     ],
 )

@@ -53,7 +53,7 @@ def test_names_and_masks_are_told_as_they_are(pair, tmp_path):
 def test_an_inversion_says_which_feature_it_shows(pair):
     settings = settings_of(FeatureRequest("key", -2), "invert-pixels", backbone="tiny-vit", steps=1, size=32)
     page = html.unescape(report(vitsplice.splice(pair[0], pair[0], preset=settings), set()))
-    assert "What key[-2] of " in page
+    assert "What key at layer 1 (-2) of " in page
     assert "the appearance of" not in page
     assert "<figcaption>appearance image</figcaption>" not in page
 

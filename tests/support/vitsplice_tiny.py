@@ -20,7 +20,16 @@ def read(network, weights):
         load_into(network, read_state_dict(weights), "the file")
 
 
-def tiny_vit(weights=None, *, name="tiny-vit", cls_normalised=True, model="vit_tiny_patch16_224", **settings):
+def tiny_vit(
+    weights=None,
+    *,
+    name="tiny-vit",
+    cls_normalised=True,
+    model="vit_tiny_patch16_224",
+    structure=None,
+    appearance=None,
+    **settings,
+):
     import timm
 
     from vitsplice.backbones.vit import TimmViT
@@ -30,10 +39,11 @@ def tiny_vit(weights=None, *, name="tiny-vit", cls_normalised=True, model="vit_t
     with private_rng(0):
         network = timm.create_model(model, **(shape | {"dynamic_img_size": True} | settings))
     read(network, weights)
-    return TimmViT(network, name=name, licence=NONE, source=NONE, cls_normalised=cls_normalised)
+    facts = {"name": name, "licence": NONE, "source": NONE, "cls_normalised": cls_normalised}
+    return TimmViT(network, **facts, structure=structure, appearance=appearance)
 
 
-def tiny_cnn(weights=None, *, name="tiny-cnn"):
+def tiny_cnn(weights=None, *, name="tiny-cnn", **roles):
     import timm
 
     from vitsplice.backbones.cnn import TimmCNN
@@ -42,7 +52,7 @@ def tiny_cnn(weights=None, *, name="tiny-cnn"):
     with private_rng(0):
         network = timm.create_model("test_resnet", features_only=True)
     read(network, weights)
-    return TimmCNN(network, name=name, licence=NONE, source=NONE)
+    return TimmCNN(network, name=name, licence=NONE, source=NONE, **roles)
 
 
 def unavailable(weights):

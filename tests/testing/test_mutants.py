@@ -120,6 +120,11 @@ class LiesAboutTheSizesItTakes(Mutant):
         super().__init__(multiple=16)
 
 
+class CountsLayersFromZero(Mutant):
+    def __init__(self):
+        super().__init__(structure=FeatureRequest("key", 1))
+
+
 class HasNoLicence(Mutant):
     def __init__(self):
         super().__init__(licence=" ")
@@ -189,6 +194,7 @@ BACKBONES = {
     DependsOnItsNeighbours: "batch",
     LiesAboutItsPatchSize: "shapes_and_grid",
     LiesAboutTheSizesItTakes: "sizes",
+    CountsLayersFromZero: "facts",
     HasNoLicence: "facts",
     GivesHalfPrecision: "float32",
     trainable: "eval_mode",

@@ -19,9 +19,8 @@ from torch import Tensor
 
 from vitsplice import config as configs
 from vitsplice.api import Run, settings_for
-from vitsplice.backbones.inputs import check_request, counted_from_end
 from vitsplice.config import RunConfig
-from vitsplice.contracts import GLOBAL_FACETS, BackboneInfo, FeatureRequest
+from vitsplice.contracts import GLOBAL_FACETS, BackboneInfo, FeatureRequest, layer_file_label, layer_label
 from vitsplice.engine.loop import Step
 from vitsplice.engine.problem import load_backbone
 from vitsplice.errors import AlreadyFinished, UserError
@@ -55,18 +54,20 @@ class Inversions:
         picture: that was inverted, ``(1, 3, H, W)``.
         made: of each feature, ``(3, h, w)``.
         left: how far each is from its feature, as its term has it at the last step at which it ran.
+        layers: how many the backbone has.
     """
 
     picture: Tensor = field(repr=False)
     made: Mapping[FeatureRequest, Tensor] = field(repr=False)
     left: Mapping[FeatureRequest, float]
+    layers: int
 
     @property
     def sheet(self) -> Tensor:
         """The picture and its inversions, a row a facet, ``(3, H, W)``."""
         facets = dict.fromkeys(request.facet for request in self.made)
         rows = [[r for r in self.made if r.facet == facet] for facet in facets]
-        shown = [[(f"{r}: {self.left[r]:.2g} left", self.made[r]) for r in row] for row in rows]
+        shown = [[(f"{label(r, self.layers)}: {self.left[r]:.2g} left", self.made[r]) for r in row] for row in rows]
         return sheet([[("picture", self.picture[0]), *row] for row in shown])
 
     def _repr_png_(self) -> bytes:
@@ -80,10 +81,12 @@ class Plan:
     Args:
         image: path of the picture.
         settings: of the run of each feature.
+        layers: how many the backbone has.
     """
 
     image: Path
     settings: Mapping[FeatureRequest, RunConfig]
+    layers: int
 
 
 def preset_of(request: FeatureRequest) -> str:
@@ -119,14 +122,16 @@ def settings_of(
 
 
 def requests_of(info: BackboneInfo, facets: Iterable[str] = (), layers: Iterable[int] = ()) -> list[FeatureRequest]:
-    """Every facet at every layer; by default those of the two roles, at the last.
+    """Every facet at every layer, which counts from either end; by default the requests of the two roles.
 
     Raises:
         UserError: for one that the backbone has not.
     """
-    facets = list(facets) or [info.appearance.facet, info.structure.facet]
-    found = [FeatureRequest(facet, layer) for facet in facets for layer in (list(layers) or [-1])]
-    return list(dict.fromkeys(counted_from_end(info, request) for request in found))
+    facets, layers = list(facets), list(layers)
+    if not facets and not layers:
+        return [info.appearance, info.structure]
+    facets = facets or [info.appearance.facet, info.structure.facet]
+    return list(dict.fromkeys(info.request(facet, layer) for facet in facets for layer in layers or [-1]))
 
 
 def invert(
@@ -142,15 +147,15 @@ def invert(
         on_step: called after each step.
     """
     picture = read(image)
-    made, left = {}, {}
+    made, left, layers = {}, {}, 1
     for request, chosen in settings.items():
         run = Run(picture, picture, chosen)
         for step in run.steps():
             if on_step:
                 on_step(request, step)
-        made[request] = run.pixels()
+        made[request], layers = run.pixels(), run.backbone.info.layers
         left[request] = next(step.losses[TERM] for step in reversed(run.history) if TERM in step.losses)
-    return Inversions(picture.pixels, made, left)
+    return Inversions(picture.pixels, made, left, layers)
 
 
 @contextmanager
@@ -163,9 +168,9 @@ def begun(plan: Plan, out: str | os.PathLike[str], *, force: bool = False) -> It
         OutputBusy: if another process is writing to it.
         UserError, VitspliceError: if it cannot be written to.
     """
-    told, runs = _as_json(plan), [*map(name_of, plan.settings)]
+    told, runs = _as_json(plan), _folders(plan)
     with suppress(UserError):
-        runs += map(name_of, read_plan(out).settings)
+        runs += _folders(read_plan(out))
     with kept(Path(out), Work("inversion", BEGUN, results=(SHEET, *dict.fromkeys(runs))), told, force=force) as path:
         yield path
 
@@ -180,17 +185,23 @@ def read_plan(out: str | os.PathLike[str]) -> Plan:
     try:
         known = json.loads(path.read_bytes())
         image = Path(known["image"]["path"])
-        cells = [_cell(one, str(path)) for one in known["of"]]
+        layers = int(known["layers"])
+        cells = [_cell(one, layers, str(path)) for one in known["of"]]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{out} holds no inversions that can go on: no {path} that can be read") from error
-    return Plan(image, dict(cells))
+    return Plan(image, dict(cells), layers)
 
 
-def _cell(told: Mapping[str, Any], source: str) -> tuple[FeatureRequest, RunConfig]:
+def _cell(told: Mapping[str, Any], layers: int, source: str) -> tuple[FeatureRequest, RunConfig]:
     """A feature and its settings, from a file that may be anybody's."""
     (facet, layer), settings = told["feature"], configs.validate(told["settings"], source)
     term = settings.terms[TERM]
-    if type(layer) is not int or (term.facet, term.layer) != (facet, layer) or not FACET.fullmatch(facet):
+    if (
+        type(layer) is not int
+        or not -layers <= layer < 0
+        or (term.facet, term.layer) != (facet, layer)
+        or not FACET.fullmatch(facet)
+    ):
         raise ValueError(f"{facet!r} at layer {layer!r} is no feature, or not that of its settings")
     return FeatureRequest(facet, layer), settings
 
@@ -202,7 +213,9 @@ def checked(plan: Plan) -> Plan:
         key = settings.backbone.model_dump_json()
         if key not in infos:
             infos[key] = load_backbone(settings.backbone, catalogue())[0].info
-        check_request(infos[key], request)
+        infos[key].request(request.facet, request.layer)
+        if infos[key].layers != plan.layers:
+            raise UserError(f"backbone '{infos[key].name}' has {infos[key].layers} layers, not {plan.layers}")
     return plan
 
 
@@ -210,7 +223,7 @@ def recording(plan: Plan, request: FeatureRequest, out: Path) -> Recording | Non
     """The run of one feature, begun, or gone on with; None if it is finished."""
     pictures = {"structure": plan.image, "appearance": plan.image}
     try:
-        return Recording.begin_or_resume(pictures, plan.settings[request], inside(out, name_of(request)))
+        return Recording.begin_or_resume(pictures, plan.settings[request], inside(out, name_of(request, plan.layers)))
     except AlreadyFinished:
         return None
 
@@ -219,10 +232,10 @@ def finished(plan: Plan, out: Path) -> Inversions:
     """What a folder holds when all is done. Raises UserError if it does not."""
     made, left = {}, {}
     for request in plan.settings:
-        folder = RunFolder(inside(out, name_of(request)))
+        folder = RunFolder(inside(out, name_of(request, plan.layers)))
         made[request] = read(folder.output).pixels[0]
         left[request] = folder.last_loss(TERM)
-    return Inversions(read(plan.image).pixels, made, left)
+    return Inversions(read(plan.image).pixels, made, left, plan.layers)
 
 
 def save_sheet(inversions: Inversions, out: Path) -> Path:
@@ -231,9 +244,18 @@ def save_sheet(inversions: Inversions, out: Path) -> Path:
     return out / SHEET
 
 
-def name_of(request: FeatureRequest) -> str:
-    """Of the folder of one inversion."""
-    return f"{request.facet}_layer_{request.layer}"
+def name_of(request: FeatureRequest, layers: int) -> str:
+    """Of the folder of one inversion by a backbone of so many layers; of one facet they sort by depth."""
+    return f"{request.facet}_{layer_file_label(request.layer, layers)}"
+
+
+def label(request: FeatureRequest, layers: int) -> str:
+    """A feature of a backbone of so many layers, with both numbers of its layer."""
+    return f"{request.facet} at layer {layer_label(request.layer, layers)}"
+
+
+def _folders(plan: Plan) -> list[str]:
+    return [name_of(request, plan.layers) for request in plan.settings]
 
 
 def _as_json(plan: Plan) -> dict[str, Any]:
@@ -242,4 +264,4 @@ def _as_json(plan: Plan) -> dict[str, Any]:
         for request, settings in plan.settings.items()
     ]
     image = {"path": os.path.abspath(plan.image), "sha256": read(plan.image).sha256}
-    return {"image": image, "of": cells, "versions": versions()}
+    return {"image": image, "layers": plan.layers, "of": cells, "versions": versions()}

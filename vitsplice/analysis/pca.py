@@ -16,9 +16,8 @@ from torch import Tensor
 
 from vitsplice.analysis.components import Of, as_blocks, components, with_edges
 from vitsplice.api import backbone_or_default
-from vitsplice.backbones.inputs import check_request, counted_from_end
 from vitsplice.backbones.resize import Resize
-from vitsplice.contracts import GLOBAL_FACETS, Backbone, FeatureRequest, Features
+from vitsplice.contracts import GLOBAL_FACETS, Backbone, BackboneInfo, FeatureRequest, Features
 from vitsplice.engine.device import pick_device
 from vitsplice.errors import UserError
 from vitsplice.files import file_stem
@@ -47,6 +46,7 @@ class Layers:
         maps: layer -> for each picture ``(3, h, w)`` in [0, 1], a pixel a place.
         edges: enlarge them along the picture's edges; otherwise as blocks.
         explained: layer -> which part of the variance the three components have.
+        info: of the backbone.
         facts: backbone, facet, size and what else the pictures depend on.
         notes: what the user should know.
     """
@@ -55,6 +55,7 @@ class Layers:
     maps: dict[int, tuple[Tensor, ...]]
     edges: bool
     explained: dict[int, list[float]]
+    info: BackboneInfo
     facts: dict[str, Any]
     notes: tuple[str, ...] = field(default=())
 
@@ -69,12 +70,12 @@ class Layers:
 
     def _rows(self, number: int) -> Iterator[list[tuple[str, Tensor]]]:
         pixels = _small(self.pictures[number].pixels)
-        maps = [
-            (f"layer {layer}: {100 * sum(self.explained[layer]):.0f} % of variance", self._enlarged(of[number], pixels))
-            for layer, of in self.maps.items()
-        ]
+        maps = [(self._caption(layer), self._enlarged(of[number], pixels)) for layer, of in self.maps.items()]
         cells = [("picture", pixels[0]), *maps]
         yield from (cells[start : start + ACROSS] for start in range(0, len(cells), ACROSS))
+
+    def _caption(self, layer: int) -> str:
+        return f"layer {self.info.layer_label(layer)}: {100 * sum(self.explained[layer]):.0f} % of variance"
 
     def _enlarged(self, maps: Tensor, pixels: Tensor) -> Tensor:
         return with_edges(maps, pixels) if self.edges else as_blocks(maps, (pixels.shape[-2], pixels.shape[-1]))
@@ -103,7 +104,7 @@ def look(
         images: paths; their colours are shared.
         backbone: name, or None for that of the default preset.
         facet: a local one, or None for the backbone's own.
-        layer: counts from the end, or None for all.
+        layer: counts from 0, the first, or from -1, the last; None for all.
         of: see `vitsplice.analysis.components.components`.
         edges: enlarge along the picture's edges; otherwise as blocks.
         size: shorter side at which the backbone looks, in pixels.
@@ -117,12 +118,12 @@ def look(
     network, substitution = backbone_or_default(backbone)
     network = network.to(place, torch.float32)
     facet = facet or network.info.structure.facet
-    check_request(network.info, FeatureRequest(facet, -1))
+    network.info.request(facet)
     if facet in GLOBAL_FACETS:
         local = ", ".join(one for one in network.info.facets if one not in GLOBAL_FACETS)
         raise UserError(f"facet '{facet}' has no places to show; of {network.info.name} these have: {local}")
     layers = list(network.info.every_layer) if layer is None else [layer]
-    requests = [counted_from_end(network.info, FeatureRequest(facet, number)) for number in layers]
+    requests = [network.info.request(facet, number) for number in layers]
     seen = [_look_at(network, picture.pixels.to(place), requests, size) for picture in pictures]
     maps, explained = {}, {}
     for request in requests:
@@ -133,12 +134,13 @@ def look(
         "backbone": network.info.name,
         "weights_sha256": network.info.sha256,
         "facet": facet,
+        "layers": network.info.layers,
         "of": of,
         "size": size,
         "upsample": "edges" if edges else "blocks",
         "images": [{"name": picture.name, "sha256": picture.sha256} for picture in pictures],
     }
-    return Layers(pictures, maps, edges, explained, facts, (str(substitution),) if substitution else ())
+    return Layers(pictures, maps, edges, explained, network.info, facts, (str(substitution),) if substitution else ())
 
 
 def _look_at(
@@ -166,7 +168,7 @@ def save(layers: Layers, folder: str | os.PathLike[str], *, force: bool = False)
     """
     path = check(folder, force=force)
     names = {
-        f"{_stem(picture, number)}_layer_{layer}.png": (layer, number)
+        f"{_stem(picture, number)}_{layers.info.file_label(layer)}.png": (layer, number)
         for layer in layers.maps
         for number, picture in enumerate(layers.pictures)
     }

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from vitsplice.backbones.inputs import check_inputs, normalised
+from vitsplice.backbones.inputs import check_inputs, normalised, with_roles
 from vitsplice.backbones.weights import digest
 from vitsplice.contracts import BackboneInfo, FeatureRequest, Features
 
@@ -23,12 +23,25 @@ class TimmCNN(nn.Module):
         model: made by ``timm.create_model(..., features_only=True)``.
         name: what it was asked for by.
         licence, source: of its weights.
+        structure, appearance: default requests of the roles. Without: the map of the last layer, and its mean.
+
+    Raises:
+        ConfigError: if it has no such facet or layer, or the facet does not suit the role.
     """
 
-    def __init__(self, model: nn.Module, *, name: str, licence: str, source: str) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        name: str,
+        licence: str,
+        source: str,
+        structure: FeatureRequest | None = None,
+        appearance: FeatureRequest | None = None,
+    ) -> None:
         super().__init__()
         self.model: Any = model.eval().requires_grad_(False)
-        self.info = _describe(self.model, name, licence, source)
+        self.info = with_roles(_describe(self.model, name, licence, source), structure, appearance)
         self.eval()
 
     def train(self, mode: bool = True) -> TimmCNN:

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
-from vitsplice.contracts import BackboneInfo, FeatureRequest
-from vitsplice.errors import UserError
+from vitsplice.contracts import GLOBAL_FACETS, BackboneInfo, FeatureRequest
+from vitsplice.errors import ConfigError, UserError
 
 
-def check_request(info: BackboneInfo, request: FeatureRequest) -> None:
-    """Raise UserError unless the backbone has the facet and the layer."""
-    if request.facet not in info.facets:
-        raise UserError(f"backbone '{info.name}' has no facet '{request.facet}'; it has {', '.join(info.facets)}")
-    if not -info.layers <= request.layer < info.layers:
-        raise UserError(
-            f"backbone '{info.name}' has no layer {request.layer}; it has {-info.layers} .. {info.layers - 1}"
-        )
+def with_roles(info: BackboneInfo, structure: FeatureRequest | None, appearance: FeatureRequest | None) -> BackboneInfo:
+    """The facts with other default requests for the roles, where they are given.
 
-
-def counted_from_end(info: BackboneInfo, request: FeatureRequest) -> FeatureRequest:
-    """The same request, its layer below 0. Raises UserError unless the backbone has it."""
-    check_request(info, request)
-    return FeatureRequest(request.facet, request.layer if request.layer < 0 else request.layer - info.layers)
+    Raises:
+        ConfigError: if it has no such facet or layer, or the facet does not suit the role.
+    """
+    roles = {"structure": structure or info.structure, "appearance": appearance or info.appearance}
+    roles = {role: info.request(request.facet, request.layer) for role, request in roles.items()}
+    for role, request in roles.items():
+        if (request.facet in GLOBAL_FACETS) != (role == "appearance"):
+            own = [facet for facet in info.facets if (facet in GLOBAL_FACETS) == (role == "appearance")]
+            of = "of the whole image" if role == "appearance" else "with one value for each patch"
+            raise ConfigError(f"{role}={request} of backbone '{info.name}' needs a facet {of}: {', '.join(own)}")
+    return replace(info, structure=roles["structure"], appearance=roles["appearance"])
 
 
 def check_size(info: BackboneInfo, height: int, width: int) -> None:
@@ -54,7 +56,7 @@ def check_inputs(info: BackboneInfo, pictures: Tensor, requests: tuple[FeatureRe
             f"backbone '{info.name}' takes floating-point images in [0, 1], not {pictures.dtype}; divide uint8 by 255"
         )
     for request in requests:
-        check_request(info, request)
+        info.request(request.facet, request.layer)
     check_size(info, *pictures.shape[-2:])
 
 

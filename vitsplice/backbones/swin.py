@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from vitsplice.backbones.inputs import check_inputs, normalised
+from vitsplice.backbones.inputs import check_inputs, normalised, with_roles
 from vitsplice.backbones.vit import PROJECTIONS, project
 from vitsplice.backbones.weights import digest
 from vitsplice.contracts import BackboneInfo, FeatureRequest, Features
@@ -31,14 +31,29 @@ class TimmSwin(nn.Module):
         model: without a classifier, made for any size (``strict_img_size=False``).
         name: what it was asked for by.
         licence, source: of its weights.
+        structure, appearance: default requests of the roles. Without: keys of the last block, and the mean of its
+            tokens.
+
+    Raises:
+        ConfigError: if it has no such facet or layer, or the facet does not suit the role.
     """
 
-    def __init__(self, model: nn.Module, *, name: str, licence: str, source: str) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        name: str,
+        licence: str,
+        source: str,
+        structure: FeatureRequest | None = None,
+        appearance: FeatureRequest | None = None,
+    ) -> None:
         super().__init__()
         network: Any = model.eval().requires_grad_(False)
         self.model: Any = network
         self.blocks: list[Any] = [block for stage in network.layers for block in stage.blocks]
-        self.info = _describe(network, len(self.blocks), name, licence, source)
+        info = _describe(network, len(self.blocks), name, licence, source)
+        self.info = with_roles(info, structure, appearance)
         self.eval()
 
     def train(self, mode: bool = True) -> TimmSwin:

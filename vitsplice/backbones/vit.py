@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vitsplice.backbones.inputs import check_inputs, normalised
+from vitsplice.backbones.inputs import check_inputs, normalised, with_roles
 from vitsplice.backbones.weights import digest
 from vitsplice.contracts import BackboneInfo, FeatureRequest, Features
 from vitsplice.errors import UserError
@@ -71,12 +71,28 @@ class TimmViT(nn.Module):
         licence, source: of its weights.
         cls_normalised: take [CLS] and tokens after the final norm. Splice takes them before it, which is right
             for DINO v1; the un-normalised [CLS] of DINOv2 is ruled by a few huge channels.
+        structure, appearance: default requests of the roles. Without: keys of the last layer, and its [CLS] or, where
+            there is none, the mean of its tokens.
+
+    Raises:
+        ConfigError: if it has no such facet or layer, or the facet does not suit the role.
     """
 
-    def __init__(self, model: nn.Module, *, name: str, licence: str, source: str, cls_normalised: bool) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        name: str,
+        licence: str,
+        source: str,
+        cls_normalised: bool,
+        structure: FeatureRequest | None = None,
+        appearance: FeatureRequest | None = None,
+    ) -> None:
         super().__init__()
         self.model: Any = model.eval().requires_grad_(False)
-        self.info = _describe(self.model, name, licence, source, cls_normalised)
+        info = _describe(self.model, name, licence, source, cls_normalised)
+        self.info = with_roles(info, structure, appearance)
         self.eval()
 
     def train(self, mode: bool = True) -> TimmViT:

@@ -35,7 +35,7 @@ def invert(
         typer.Option(help="cls, key, ...; several make a sheet. Without it: cls and key, or the like."),
     ] = None,
     layer: Annotated[
-        list[int] | None, typer.Option(help="-1 is the last (the default), 0 the first; several make a sheet.")
+        list[int] | None, typer.Option(help="0 is the first, -1 the last (the default); several make a sheet.")
     ] = None,
     prior: Annotated[
         Prior | None,
@@ -92,7 +92,7 @@ def invert(
         )
         for request in inversion.requests_of(network.info, facet or (), layer or ())
     }  # fmt: skip
-    plan = inversion.Plan(image or example("cat-dog")[0], settings)
+    plan = inversion.Plan(image or example("cat-dog")[0], settings, network.info.layers)
     _carry_out(plan, out, force=force)
 
 
@@ -103,7 +103,7 @@ def _carry_out(plan: Plan, out: Path, *, force: bool) -> None:
 
     with inversion.begun(plan, out, force=force):
         for number, request in enumerate(plan.settings, 1):
-            typer.echo(f"{request}, {number} of {len(plan.settings)}", err=True)
+            typer.echo(f"{inversion.label(request, plan.layers)}, {number} of {len(plan.settings)}", err=True)
             recording = inversion.recording(plan, request, out)
             if recording is None:
                 typer.echo("done already", err=True)

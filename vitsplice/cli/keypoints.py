@@ -46,7 +46,7 @@ def keypoints(
     ] = None,
     layer: Annotated[
         list[str] | None,
-        typer.Option(help="-1 is the last, 0 the first; give several, or all.", metavar="N", show_default="-1"),
+        typer.Option(help="0 is the first, -1 the last; give several, or all.", metavar="N", show_default="-1"),
     ] = None,
     alpha: Annotated[
         list[float] | None, typer.Option(help="Threshold; give several.", show_default="0.05, 0.1, 0.15")

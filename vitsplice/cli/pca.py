@@ -35,7 +35,7 @@ def pca(
     ] = None,
     facet: Annotated[str | None, typer.Option(help="key, query, value, token or map. Without it: the default.")] = None,
     layer: Annotated[
-        int | None, typer.Option(help="-1 is the last, 0 the first. Without it: a sheet of all layers.")
+        int | None, typer.Option(help="0 is the first, -1 the last. Without it: a sheet of all layers.")
     ] = None,
     of: Annotated[Of, typer.Option(help="Of the rows of the self-similarity, or of the features.")] = Of.similarity,
     upsample: Annotated[Upsample, typer.Option(help="Along the picture's edges, or as blocks.")] = Upsample.edges,

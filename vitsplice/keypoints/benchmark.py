@@ -48,7 +48,7 @@ class Plan:
         data: the pairs.
         backbones: names; none is that of the default preset.
         facets: local ones; none is each backbone's own for structure.
-        layers: counted from the end; none is all.
+        layers: each counts from 0, the first, or from -1, the last; none is all.
         alphas: thresholds.
         size: pictures are looked at with about ``size * size`` pixels, aspect kept.
         device: see `vitsplice.engine.device.pick_device`.

@@ -75,16 +75,14 @@ def requests_of(
     wanted = dict.fromkeys(facets or (info.structure.facet,))
     if not (there := [facet for facet in wanted if facet in own]):
         raise UserError(f"backbone '{info.name}' has no facet {printable(', '.join(wanted))}; it has {', '.join(own)}")
-    numbers = dict.fromkeys(layers or range(-info.layers, 0))
-    inside = dict.fromkeys(n if n < 0 else n - info.layers for n in numbers if -info.layers <= n < info.layers)
-    if not inside:
-        raise UserError(
-            f"backbone '{info.name}' has no layer {', '.join(map(str, numbers))}; "
-            f"it has {-info.layers} .. {info.layers - 1}"
-        )
+    numbers = list(layers or info.every_layer)
+    outside = [number for number in numbers if not -info.layers <= number < info.layers]
+    if len(outside) == len(numbers):
+        info.request(there[0], outside[0])  # raises, and names those there are
     left_out = [f"facet {printable(facet)}" for facet in wanted if facet not in own]
-    left_out += [f"layer {number}" for number in numbers if not -info.layers <= number < info.layers]
-    return tuple(FeatureRequest(facet, layer) for facet in there for layer in inside), left_out
+    left_out += [f"layer {number}" for number in outside]
+    inside = [number for number in numbers if number not in outside]
+    return tuple(dict.fromkeys(info.request(facet, number) for facet in there for number in inside)), left_out
 
 
 def _again(name: str, loaded: Backbone | None) -> Backbone:

@@ -40,14 +40,16 @@ def _pairs(summary: Summary, log: Log, keys: Keys) -> Iterator[str]:
 def _csv(summary: Summary) -> Iterator[str]:
     """A line a feature, category and threshold; no category is all pairs."""
     yield csv_text.line(
-        ["backbone", "facet", "layer", "category", "alpha", "per_pair", "low", "high", "how", "per_keypoint", "pairs",
-         "keypoints"]
+        ["backbone", "facet", "layer", "block", "category", "alpha", "per_pair", "low", "high", "how", "per_keypoint",
+         "pairs", "keypoints"]
     )  # fmt: skip
     for row in summary.rows:
+        layer = row.request.layer
+        feature = [row.backbone.name, row.request.facet, layer, row.backbone.block(layer)]
         for category, part in row.parts.items():
             for alpha, mean in part.per_pair.items():
                 *cells, alone = map(_cell, (mean.mean, mean.low, mean.high, part.per_keypoint[alpha]))
-                yield csv_text.line([*row.name, category, alpha, *cells, mean.how, alone, part.pairs, part.keypoints])
+                yield csv_text.line([*feature, category, alpha, *cells, mean.how, alone, part.pairs, part.keypoints])
 
 
 def _cell(value: float) -> float | None:

@@ -86,8 +86,8 @@ class Row:
 
     @property
     def name(self) -> list[str]:
-        """Backbone, facet and layer."""
-        return [self.backbone.name, self.request.facet, str(self.request.layer)]
+        """Backbone, facet and both numbers of the layer."""
+        return [self.backbone.name, self.request.facet, self.backbone.layer_label(self.request.layer)]
 
     def mean_of_categories(self, alpha: float) -> float:
         """The mean over categories of the mean over pairs."""
@@ -120,6 +120,7 @@ class Summary:
             "weights_sha256": row.backbone.sha256,
             "facet": row.request.facet,
             "layer": row.request.layer,
+            "block": row.backbone.block(row.request.layer),
             "keypoints_outside": row.outside,
             "pairs_without_keypoints": row.empty,
             **_part(row.parts[ALL]),

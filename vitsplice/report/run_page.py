@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vitsplice.contracts import layer_label
 from vitsplice.report.page import (
     Block,
     Details,
@@ -69,8 +70,9 @@ def _inverted(result: Result) -> list[str]:
     """The features that a run inverted, if that is what it did: both inputs are the same picture."""
     if len({result.facts["inputs"][role]["sha256"] for role in ("structure", "appearance")}) > 1:
         return []
+    layers = result.facts["backbone"]["layers"]
     return [
-        f"{term.facet}[{term.layer}]"
+        f"{term.facet} at layer {layer_label(-1 if term.layer is None else term.layer, layers)}"
         for term in result.settings.terms.values()
         if term.facet and term.loss == "feature"
     ]

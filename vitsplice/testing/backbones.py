@@ -59,9 +59,10 @@ class BackboneContract(Contract):
         return [info.structure, info.appearance]
 
     def requests(self) -> list[FeatureRequest]:
-        """Every facet, of the first and the last layer."""
+        """Every facet, of the first layer, the last, and those of the roles."""
         info = self.backbone().info
-        return [FeatureRequest(facet, layer) for facet in info.facets for layer in dict.fromkeys((-1, -info.layers))]
+        layers = dict.fromkeys((-1, -info.layers, info.structure.layer, info.appearance.layer))
+        return [FeatureRequest(facet, layer) for facet in info.facets for layer in layers]
 
     def test_building_leaves_the_random_state_alone(self) -> None:
         """Building it does not touch the host program's random numbers."""
@@ -83,6 +84,7 @@ class BackboneContract(Contract):
         assert re.fullmatch("[0-9a-f]{64}|", info.sha256), "sha256 is no digest"
         for request in self.roles():
             assert request.facet in info.facets, f"its facets do not have {request}"
+            assert -info.layers <= request.layer < 0, f"{request} does not count from the end, -{info.layers} to -1"
         assert info.structure.facet not in GLOBAL_FACETS, "structure needs a facet with places"
         assert info.appearance.facet in GLOBAL_FACETS, "appearance needs a facet of the whole picture"
 
@@ -104,9 +106,9 @@ class BackboneContract(Contract):
         for request, features in found.items():
             _check_shape(request, features, len(shown))
         height, width = (-(-side // info.stride) for side in shown.shape[-2:])
-        grid = found[info.structure].grid
+        grid = found[FeatureRequest(info.structure.facet, -1)].grid
         assert grid == (height, width), (
-            f"a picture of {tuple(shown.shape[-2:])} px has the grid {grid}, not {height, width}"
+            f"a picture of {tuple(shown.shape[-2:])} px has the grid {grid} at the last layer, not {height, width}"
         )
 
     def test_the_cls_row_is_counted(self) -> None:

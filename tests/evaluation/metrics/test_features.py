@@ -25,7 +25,7 @@ def test_structure_is_the_mean_squared_difference_of_the_keys_self_similarities(
     expected = (keys[0] @ keys[0].T - keys[1] @ keys[1].T).square().mean()
     assert metric.value(shown) == pytest.approx(float(expected), rel=1e-4)
     assert metric.networks == (vit.info,)
-    assert metric.facts == {"facet": "key", "layer": -1, "shorter_side": 224}
+    assert metric.facts == {"facet": "key", "layer": -1, "block": 2, "shorter_side": 224}
 
 
 @torch.no_grad()

@@ -30,7 +30,7 @@ def structure_distance(context: MetricContext) -> Metric:
         )
         return float(structure_loss(made, wanted))
 
-    return Metric(value, (backbone.info,), facts(request, SIZE))
+    return Metric(value, (backbone.info,), facts(backbone, request, SIZE))
 
 
 def cls_similarity(context: MetricContext) -> Metric:
@@ -51,7 +51,7 @@ def _cosine(backbone: Backbone, request: FeatureRequest) -> Metric:
         made, wanted = (global_feature(backbone, request, picture) for picture in (case.output, case.appearance))
         return float(F.cosine_similarity(made, wanted).mean())
 
-    return Metric(value, (backbone.info,), facts(request, SIZE))
+    return Metric(value, (backbone.info,), facts(backbone, request, SIZE))
 
 
 def global_feature(backbone: Backbone, request: FeatureRequest, picture: Tensor, size: int = SIZE) -> Tensor:
@@ -67,6 +67,6 @@ def local_request(backbone: Backbone) -> FeatureRequest:
     return request
 
 
-def facts(request: FeatureRequest, size: int, **others: object) -> dict[str, object]:
-    """What is recorded beside a figure of features."""
-    return asdict(request) | {"shorter_side": size} | others
+def facts(backbone: Backbone, request: FeatureRequest, size: int, **others: object) -> dict[str, object]:
+    """What is recorded beside a metric of features; ``block`` is the layer counted from 0."""
+    return asdict(request) | {"block": backbone.info.block(request.layer), "shorter_side": size} | others

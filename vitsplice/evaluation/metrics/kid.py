@@ -33,7 +33,7 @@ def kid(context: MetricContext) -> Metric:
             raise VitspliceError(f"{len(made)} outputs are too few; at least {FEWEST} are needed")
         return mmd2(torch.cat(made), torch.cat(wanted))
 
-    return Metric(value, (cnn.info,), facts(POOLED, SIZE, kernel="(x.y / D + 1)^3", estimator=ESTIMATOR))
+    return Metric(value, (cnn.info,), facts(cnn, POOLED, SIZE, kernel="(x.y / D + 1)^3", estimator=ESTIMATOR))
 
 
 def mmd2(one: Tensor, two: Tensor) -> float:

@@ -75,4 +75,4 @@ def mask_iou(found: Tensor, known: Tensor) -> float:
 
 
 def _facts(backbone: Backbone) -> dict[str, object]:
-    return facts(local_request(backbone), SIZE, clusters=CLUSTERS, components=COMPONENTS)
+    return facts(backbone, local_request(backbone), SIZE, clusters=CLUSTERS, components=COMPONENTS)
