@@ -210,6 +210,16 @@ class Run:
         """Whether every step was taken."""
         return len(self.history) == self.settings.steps
 
+    @property
+    def working_sizes(self) -> list[tuple[int, int]]:
+        """The height and width that the output is worked on at, stage by stage; empty without steps."""
+        return self._optimisation.sizes
+
+    @property
+    def output_size(self) -> tuple[int, int]:
+        """The height and width of the output image."""
+        return self._optimisation.output_size
+
     def snapshot(self) -> Snapshot:
         """Where the optimisation stands between two steps."""
         return self._optimisation.snapshot()

@@ -35,6 +35,10 @@ def describe(run: Run) -> dict[str, Any]:
     return {
         "finished": run.finished,
         "steps": {"asked": run.settings.steps, "taken": len(run.history), "resumed_at": run.resumed_at},
+        "sizes": {
+            "working": [{"height": height, "width": width} for height, width in run.working_sizes],
+            "output": dict(zip(("height", "width"), run.output_size, strict=True)),
+        },
         "seed": run.settings.seed,
         "device": run.settings.device,
         "precision": run.settings.precision,

@@ -33,6 +33,8 @@ def test_a_run_ends_with_its_artifacts_and_says_where(vitsplice, png, tmp_path):
     assert {p.name for p in (out / "previews").iterdir()} == {"step-000002.png", "step-000004.png"}
     facts = json.loads((out / "run.json").read_text())
     assert facts["substitutions"][0]["used"] == "tiny-vit"
+    assert "works at 38x32 px; output 38x32 px" in done.stderr
+    assert facts["sizes"] == {"working": [{"height": 32, "width": 38}], "output": {"height": 32, "width": 38}}
     assert len((out / "losses.csv").read_text().splitlines()) == 6
     assert sorted(p.name for p in tmp_path.iterdir()) == ["appearance.png", "out", "structure.png"]
 

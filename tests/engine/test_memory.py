@@ -89,3 +89,13 @@ def test_an_allocation_that_fails_on_the_cpu_is_told_with_advice():
 def test_other_errors_pass():
     with pytest.raises(RuntimeError, match="odd"), memory.advice():
         raise RuntimeError("odd")
+
+
+def test_a_stage_larger_than_the_output_needs_no_more_than_the_output_s_size(vit):
+    def needed(side):
+        overrides = [f"stages=[{{side: {side}}}]"]
+        settings = settings_for("tiny", backbone="tiny-vit", device="cpu", overrides=overrides)
+        return memory.Estimate(settings, vit, catalogue()).bytes((64, 64), (64, 64))
+
+    assert needed(64) == needed(2048)
+    assert needed(32) < needed(64)

@@ -60,6 +60,7 @@ class Progress:
             self.note(f"{role} image {picture.name}, {width}x{height} px{notes}")
         self.note(f"backbone {info.name} ({info.model}, {info.licence}), weights from {info.source}")
         self.note(f"{settings.steps} steps on {settings.device} in {settings.precision}, seed {settings.seed}")
+        self.note(_sizes(self._run.working_sizes, self._run.output_size))
         if self._run.resumed_at:
             self.note(f"going on after step {self._run.resumed_at}")
         if self._run.substitution:
@@ -117,6 +118,12 @@ class Progress:
     def note(self, line: str, style: str = "") -> None:
         """Say something above the bar."""
         self._console.print(Text(plain(line), style=style), soft_wrap=not self._console.is_terminal)
+
+
+def _sizes(working: list[tuple[int, int]], output: tuple[int, int]) -> str:
+    """The sizes of the stages and of the output, each given as height and width."""
+    stages = ", then ".join(f"{width}x{height} px" for height, width in working)
+    return f"works at {stages}; output {output[1]}x{output[0]} px" if working else f"output {output[1]}x{output[0]} px"
 
 
 class Parts:

@@ -17,6 +17,7 @@ from torch import Tensor
 from vitsplice.config import RunConfig, StageConfig
 from vitsplice.contracts import Backbone, FeatureRequest
 from vitsplice.engine.problem import weighted_terms
+from vitsplice.engine.stages import working_side
 from vitsplice.engine.targets import Images
 from vitsplice.errors import Argument, OutOfMemory, Part, used_up
 from vitsplice.options import complete
@@ -93,7 +94,7 @@ class Estimate:
     def _steps(self, structure: Size, appearance: Size, stage: StageConfig | None) -> float:
         """What an optimisation at one size keeps: of the generator, its gradients and moments, and of the backbone."""
         if stage:
-            made = looked_at = float(stage.side**2)
+            made = looked_at = float(working_side(stage, structure) ** 2)
         else:
             made = float(max(math.prod(structure), math.prod(appearance)))
             looked_at = max(self._seen(structure), self._seen(appearance))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -65,7 +66,7 @@ class Staged:
     def __init__(self, config: RunConfig, images: Images, backbone: Backbone, catalogue: Catalogue) -> None:
         self._config, self._backbone, self._catalogue = config, backbone, catalogue
         self._images = Images({**images.pictures, "start": start_image(config, images, backbone)}, images.masks)
-        self._stages = [(stage, indices) for stage, indices in stage_steps(config) if indices]
+        self._stages = [(self._capped(stage), indices) for stage, indices in stage_steps(config) if indices]
         self._number = 0
         self._before: Tensor | None = None
         self._current: Optimisation | None = None
@@ -73,6 +74,20 @@ class Staged:
             self._current = Optimisation(assemble(config, self._images, backbone, catalogue))
         elif config.steps:
             self._enter(0)
+
+    @property
+    def output_size(self) -> tuple[int, int]:
+        """The height and width of the output image: those of the structure image."""
+        height, width = self._images.pictures["structure"].shape[-2:]
+        return height, width
+
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """The height and width that the output is worked on at, stage by stage; empty without steps."""
+        structure = self._images.pictures["structure"]
+        if not self._stages:
+            return [self.output_size] if self._config.steps else []
+        return [self._size(structure, "structure", stage) for stage, _ in self._stages]
 
     def steps(self) -> Iterator[Step]:
         """Take the steps of all stages. Raises NonFiniteLoss; `picture` is then the last good one."""
@@ -125,21 +140,37 @@ class Staged:
         problem = assemble(config, images, self._backbone, self._catalogue, Area(stage.side), fed)
         self._number, self._before, self._current = number, before, Optimisation(problem, indices)
 
+    def _capped(self, stage: StageConfig) -> StageConfig:
+        """A stage at most as large as the output image."""
+        return stage.model_copy(update={"side": working_side(stage, self.output_size)})
+
     def _sized(self, stage: StageConfig) -> Images:
-        """The images at the size of a stage: a view of theirs is about as large as the backbone looks at."""
-        views = self._config.views
-        widest = {"structure": views.structure, "start": views.structure, "appearance": views.appearance}
-        info = self._backbone.info
+        """The images at the size of a stage."""
 
         def sized(maps: Tensor, image: str) -> Tensor:
-            side = round(stage.side / widest[image].crop[1])
-            size = Area(side).target_size(maps.shape[-2], maps.shape[-1], info)
+            size = self._size(maps, image, stage)
             return F.interpolate(maps, size=size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
 
         return Images(
             {image: sized(picture, image) for image, picture in self._images.pictures.items()},
             {image: sized(mask, image) for image, mask in self._images.masks.items()},
         )
+
+    def _size(self, maps: Tensor, image: str, stage: StageConfig) -> tuple[int, int]:
+        """Of an image at a stage: a view of it is about as large as the backbone looks at, if the image has so much."""
+        views = self._config.views
+        widest = (views.appearance if image == "appearance" else views.structure).crop[1]
+        height, width = maps.shape[-2:]
+        side = min(round(stage.side / widest), max(stage.side, math.isqrt(height * width)))
+        return Area(side).target_size(height, width, self._backbone.info)
+
+
+def working_side(stage: StageConfig, output: tuple[int, int]) -> int:
+    """Side in pixels of a square with as many pixels as the output image is worked on at in a stage.
+
+    That of the stage, or that of the output image of this height and width if it is smaller.
+    """
+    return min(stage.side, math.isqrt(math.prod(output)))
 
 
 def stage_steps(config: RunConfig) -> list[tuple[StageConfig, range]]:
