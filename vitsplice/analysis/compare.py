@@ -208,7 +208,8 @@ def _made(
     agreed, places = comparison.agreement(found), comparison.places_of(infos)
     rows = [row for name, of_backbone in found.items() for row in comparison.rows_of(name, of_backbone)]
     for (name, pair), run in runs.items():
-        rows += [Row(name, -1, "transfer", f["name"], pair, f["value"]) for f in run.facts()["figures"]]
+        measured = [f for f in run.facts()["figures"] if f["value"] is not None]
+        rows += [Row(name, -1, "transfer", f["name"], pair, f["value"]) for f in measured]
     return Comparison(
         infos=infos,
         pictures=tuple(subject.name for subject in subjects),
