@@ -3,12 +3,13 @@
 import os
 import stat
 import tracemalloc
+from pathlib import Path
 
 import pytest
 
 from vitsplice import files
 from vitsplice.errors import PathRejected
-from vitsplice.files import inside, write_atomically
+from vitsplice.files import inside, unique_names, write_atomically
 
 
 @pytest.fixture
@@ -157,3 +158,17 @@ def test_a_symbolic_link_that_leads_out_of_the_folder_is_refused(tmp_path):
     assert inside(out, "b/file") == out / "b" / "file"
     (tmp_path / "linked").symlink_to(out)
     assert inside(tmp_path / "linked", "b") == tmp_path / "linked" / "b"
+
+
+def test_files_of_one_name_go_by_their_folders():
+    assert unique_names([Path("x/a.png"), Path("y/a.png"), Path("a 1.png")]) == ["x/a", "y/a", "a 1"]
+    assert unique_names([Path("p/x/a.png"), Path("q/x/a.png")]) == ["p/x/a", "q/x/a"]
+    assert unique_names([Path("x/a.png"), Path("x/a.jpg"), Path("b.png")]) == ["a.png", "a.jpg", "b"]
+
+
+def test_names_of_files_are_unique_and_independent_of_their_order():
+    paths = [Path(name) for name in ("a.png", "x/a.png", "x/a.png.png", "y/x/a.png", "a 1.png", "x/a 1.png", "a.jpg")]
+    given = unique_names(paths)
+    assert len(set(given)) == len(paths)
+    assert unique_names(paths[::-1]) == given[::-1]
+    assert len(set(unique_names([*paths, *paths]))) == 2 * len(paths)

@@ -10,7 +10,8 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from vitsplice.errors import PathRejected
@@ -90,6 +91,29 @@ def leftovers(folder: Path) -> list[Path]:
 def file_stem(name: str) -> str:
     """A name made fit for a file: what a file system or a shell may not take is ``_``, and it is cut at 80."""
     return "".join(c if c.isalnum() or c in "-_." else "_" for c in name)[:80].lstrip(".") or "_"
+
+
+def unique_names(paths: Sequence[Path]) -> list[str]:
+    """A name for each file, unique, and the same whatever the order of the files.
+
+    It is the name without its suffix; where several files share it, with as many parent folders as only this file has
+    (``x/a`` and ``y/a``), and with the suffix where they differ in nothing else (``a.png`` and ``a.jpg``).
+
+    Args:
+        paths: of files; one that is given twice is numbered by its position.
+    """
+    candidates = [_candidate_names(Path(os.path.abspath(path))) for path in paths]
+    counts = Counter(name for names in candidates for name in dict.fromkeys(names))
+    return [
+        next((name for name in names if counts[name] == 1), f"{names[-1]} #{number}")
+        for number, names in enumerate(candidates, 1)
+    ]
+
+
+def _candidate_names(path: Path) -> list[str]:
+    """Ends of a path, the shortest first: those without the suffix, then those with it."""
+    plain, whole = path.with_suffix("").parts[1:] or path.parts, path.parts[1:] or path.parts
+    return ["/".join(parts[-depth:]) for parts in (plain, whole) for depth in range(1, len(parts) + 1)]
 
 
 def _mode_of(path: Path) -> int | None:

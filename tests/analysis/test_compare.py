@@ -1,16 +1,18 @@
 import json
+import weakref
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 
-from vitsplice.analysis import cell, compare
+from vitsplice.analysis import cell, compare, comparison, encoding
 from vitsplice.analysis.compare import Plan
 from vitsplice.errors import OutputBusy, OutputExists, UserError, WeightsUnavailable
-from vitsplice.images import encode_png
+from vitsplice.images import encode_png, read
 from vitsplice.report.lock import FolderLock
 from vitsplice.watch import Watch
+
+from ..conftest import noise
 
 
 @pytest.fixture
@@ -104,6 +106,9 @@ def test_transfers_are_runs_with_the_backbone_as_the_only_change(plan, tmp_path)
     with_transfers = Plan(plan.images, plan.backbones, size=64, transfers=1, preset="tiny", steps=2, style="tiny")
     found = compare.compare(with_transfers, tmp_path / "out")
     assert set(found.transfers) == {(name, "structure from appearance") for name in found.infos}
+    inputs = found.inputs["structure from appearance"]
+    assert torch.equal(inputs[0], read(plan.images[0]).pixels[0])
+    assert torch.equal(inputs[1], read(plan.images[1]).pixels[0])
     runs = sorted((tmp_path / "out" / "transfers").iterdir())
     facts = [json.loads((run / "run.json").read_text()) for run in runs]
     assert [one["backbone"]["name"] for one in facts] == ["tiny-cnn", "tiny-vit"]
@@ -137,12 +142,58 @@ def test_masks_are_found_by_name(plan, tmp_path, png):
         compare.compare(Plan(plan.images, ("tiny-vit",), masks, 64, 0, style=None), tmp_path / "out")
 
 
-def test_pictures_of_one_name_are_told_apart(png, tmp_path):
-    other = tmp_path / "other" / "structure.png"
-    other.parent.mkdir()
-    other.write_bytes(Path(png[1]).read_bytes())
-    found = compare.compare(Plan((png[0], other), ("tiny-vit",), size=64, transfers=0, style=None), tmp_path / "out")
-    assert found.pictures == ("structure 1", "structure 2")
+def test_images_of_colliding_names_are_all_compared(tmp_path):
+    """``x/a.png y/a.png "a 1.png"`` were two images by name, and one was lost."""
+    images = [tmp_path / "x" / "a.png", tmp_path / "y" / "a.png", tmp_path / "a 1.png"]
+    for number, path in enumerate(images):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(encode_png(noise(3, 40, 48, seed=number)))
+    found = compare.compare(Plan(tuple(images), ("tiny-vit",), size=64, transfers=0, style=None), tmp_path / "out")
+    assert found.pictures == ("x/a", "y/a", "a 1")
+    assert len(list((tmp_path / "out" / "cells" / "tiny-vit").iterdir())) == 3
+    assert {row.picture for row in found.rows} == {*found.pictures, ""}
+
+
+def test_the_features_that_are_compared_are_named_in_the_files(plan, tmp_path):
+    compare.compare(plan, tmp_path / "out")
+    features = json.loads((tmp_path / "out" / "compare.json").read_text())["features"]
+    assert features["tiny-vit"] == {"structure": "key", "appearance": "cls", "layers": [-3, -2, -1]}
+    assert features["tiny-cnn"]["structure"] == "map"
+    for name in ("figures.csv", "intervals.csv"):
+        assert {"key", "cls", "map", "pooled"} <= {
+            line.split(",")[1] for line in (tmp_path / "out" / name).read_text().splitlines()[1:]
+        }
+
+
+def test_memory_does_not_grow_with_the_number_of_images(tmp_path, monkeypatch):
+    """At no time are more than a few cells of a backbone, or any image but one, in memory."""
+    images = [tmp_path / f"{number}.png" for number in range(14)]
+    for number, path in enumerate(images):
+        path.write_bytes(encode_png(noise(3, 64, 64, seed=number)))
+    alive, most, read = weakref.WeakSet(), [], cell.read
+
+    def counted(file):
+        if (made := read(file)) is not None:
+            alive.add(made.structure)
+            most.append(len(alive))
+        return made
+
+    monkeypatch.setattr(cell, "read", counted)
+    compare.compare(Plan(tuple(images), ("tiny-vit",), size=64, transfers=0, style=None), tmp_path / "out")
+    assert cell.IN_MEMORY <= max(most) <= cell.IN_MEMORY + 2 < len(images)
+
+
+def test_cells_are_read_as_often_as_their_number_and_not_its_square(tmp_path, monkeypatch):
+    images = [tmp_path / f"{number}.png" for number in range(20)]
+    for number, path in enumerate(images):
+        path.write_bytes(encode_png(noise(3, 64, 64, seed=number)))
+    plan = Plan(tuple(images), ("tiny-vit",), size=64, transfers=0, style=None)
+    distances = []
+    distance = encoding.distance
+    monkeypatch.setattr(encoding, "distance", lambda one, two: distances.append(1) or distance(one, two))
+    compare.compare(plan, tmp_path / "out")
+    changes = 2 * 3 * 8 * len(images)
+    assert len(distances) == changes + 2 * 3 * comparison.OTHERS * len(images)
 
 
 @pytest.mark.parametrize("name", ["compare.json", "figures.csv", "report.html", "cells", "cells/tiny-vit", "transfers"])

@@ -1,45 +1,39 @@
-import dataclasses
+import re
 
-from vitsplice.analysis.comparison import Row
-from vitsplice.analysis.findings import findings
-from vitsplice.figures import CNN, FIGURES, NEED_A_CNN
+from vitsplice.analysis.findings import CAUTION, findings
 
-from .test_comparison import compared
-from .toys import Toy, colour, luma
+from .synthetic import comparison, info
 
 
-def test_sentences_follow_the_figures():
-    found = compared(Toy(colour, "colour"), Toy(luma, "luma"), Toy(luma, "blind", source="random weights"))
+def test_sentences_state_supported_differences_with_their_intervals():
+    infos = [info("one"), info("two"), info("blind", source="random weights")]
+    found = comparison(infos, {"one": 3.0, "two": 1.0, "blind": 1.0}, images=60)
     sentences = findings(found)
     assert findings(found) == sentences
-    told = "\n".join(sentences)
-    value = max(found.mean("colour", layer, "pck") for layer in (-2, -1))
-    assert f"colour {value:.2f} at layer" in told
-    assert "luma with blind (untrained) 1.00" in told
-    assert "luma is not on all pictures apart from blind (untrained): at the last layer, of 3 pictures" in told
-    assert "colour is plainly apart from blind (untrained), by its " in told
-    assert "masks" not in told
-    assert "Pictures made with" not in told
+    assert re.match(r"Selectivity of the structure feature, layer -1: one 2\.9\d \[2\.\d\d, 3\.\d\d\], ", sentences[0])
+    assert sentences[0].endswith("not distinguished: two and blind (untrained).") or sentences[0].endswith(
+        "not distinguished: blind (untrained) and two."
+    )
+    assert not any("PCK" in sentence for sentence in sentences)
+    assert sentences[-1] == CAUTION
 
 
-def test_trends_are_told_in_words():
-    from vitsplice.analysis.findings import _trend
-
-    assert _trend([1, 2, 3, 4]) == "rises"
-    assert _trend([4, 3, 3.5, 1]) == "falls"
-    assert _trend([1, 4, 1, 4, 1]) == "goes up and down"
-    assert _trend([1.0, 1.01, 1.02]) == "stays about the same"
-    assert _trend([0.0, 0.0, 0.0]) == "stays about the same"
-    assert _trend([1.0, float("inf"), 1.02]) == "stays about the same"
+def test_four_images_support_no_sentence_about_a_difference():
+    infos = [info("one"), info("control", source="random weights")]
+    (sentence,) = findings(comparison(infos, {"one": 50.0, "control": 1.0}, images=4))
+    assert sentence.startswith("4 images are too few to support a difference")
 
 
-def test_no_backbone_is_praised_by_a_figure_that_looks_with_it():
-    found = compared(Toy(colour, "colour"), Toy(luma, CNN))
-    rows = [Row(name, -1, "transfer", figure, "", 0.00123) for name in found.infos for figure in FIGURES]
-    told = findings(dataclasses.replace(found, rows=(*found.rows, *rows)))
-    made = [sentence for sentence in told if sentence.startswith("Pictures made")]
-    assert len(made) == len(FIGURES)
-    for figure, sentence in zip(FIGURES, made, strict=True):
-        assert "colour 0.00123" in sentence
-        assert (f"{CNN} 0.00123" in sentence) == (figure not in NEED_A_CNN)
-        assert (f"not {CNN}" in sentence) == (figure in NEED_A_CNN)
+def test_what_does_not_differ_is_not_claimed():
+    (sentence,) = findings(comparison([info("one"), info("two")], {"one": 1.0, "two": 1.0}))
+    assert sentence == "The 20 images support no difference."
+
+
+def test_many_backbones_do_not_make_a_long_sentence():
+    names = [f"backbone-{n}" for n in range(12)]
+    found = comparison([info(name) for name in names], {name: 1.0 + n for n, name in enumerate(names)}, images=40)
+    sentences = findings(found)
+    assert len(sentences) <= 6
+    assert all(sentence.count("[") <= 4 for sentence in sentences)
+    assert "highest backbone-11" in sentences[0]
+    assert "lowest backbone-0" in sentences[0]

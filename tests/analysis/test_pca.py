@@ -75,6 +75,6 @@ def test_layers_are_in_order_of_depth_and_have_both_numbers(tmp_path, png):
     assert [deep.file_label(layer) for layer in (-11, -2, -1)] == ["layer_00", "layer_09", "layer_10"]
     found = pca.look(png[:1], backbone="tiny-vit", size=64)
     assert [caption.partition(":")[0] for caption, _ in next(found._rows(0))[1:]] == [
-        "layer 0 (-3)", "layer 1 (-2)", "layer 2 (-1)",
+        "key at layer 0 (-3)", "key at layer 1 (-2)", "key at layer 2 (-1)",
     ]  # fmt: skip
     assert torch.equal(pca.look(png[:1], backbone="tiny-vit", size=64, layer=1).maps[-2][0], found.maps[-2][0])

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from vitsplice.analysis.subjects import square, subjects_of
+from vitsplice.analysis.subjects import sources_of, square
+from vitsplice.errors import UserError
 from vitsplice.images import encode_png
 
 from ..conftest import noise
@@ -19,9 +20,9 @@ def test_labels_are_cut_as_the_picture_is(tmp_path):
     mask = torch.zeros(3, 40, 60)
     mask[..., 30:] = 1
     (masks / "a.jpg.png").write_bytes(encode_png(mask))
-    assert subjects_of([image], masks, 40)[0].labels is None
+    assert sources_of([image], masks, 40)[0].subject().labels is None
     (masks / "a.png").write_bytes(encode_png(mask))
-    labels = subjects_of([image], masks, 40)[0].labels
+    labels = sources_of([image], masks, 40)[0].subject().labels
     assert labels.shape == (40, 40)
     assert labels[:, :20].unique().tolist() == [0]
     assert labels[:, 20:].unique().tolist() == [255]
@@ -34,5 +35,19 @@ def test_many_grey_levels_are_light_and_dark(tmp_path, levels, kept):
     masks = tmp_path / "masks"
     masks.mkdir()
     (masks / "a.png").write_bytes(encode_png(grey))
-    labels = subjects_of([tmp_path / "a.png"], masks, 160)[0].labels
+    labels = sources_of([tmp_path / "a.png"], masks, 160)[0].subject().labels
     assert len(labels.unique()) == kept
+
+
+def test_images_of_one_name_have_masks_in_folders_of_theirs(tmp_path):
+    images = [tmp_path / folder / "a.png" for folder in "xy"]
+    masks = tmp_path / "masks"
+    for number, image in enumerate(images):
+        image.parent.mkdir()
+        image.write_bytes(encode_png(noise(3, 40, 40, seed=number)))
+    (masks / "y").mkdir(parents=True)
+    (masks / "y" / "a.png").write_bytes(encode_png((noise(3, 40, 40) > 0.5).float()))
+    assert [source.mask for source in sources_of(images, masks, 40)] == [None, masks / "y" / "a.png"]
+    (masks / "a.png").write_bytes(encode_png(noise(3, 40, 40)))
+    with pytest.raises(UserError, match="could be of several images; name the one of .*x/a.png"):
+        sources_of(images, masks, 40)

@@ -18,6 +18,9 @@ def test_it_leaves_matches_a_warped_map_and_numbers(vitsplice, png, tmp_path):
     assert sizes["warped"] == sizes["confidence"] == (48, 40)
     assert sizes["matches"][1] == 480
     found = json.loads((out / "matches.json").read_text())
+    assert found["backbone"] == "tiny-vit"
+    assert {"facet": "key", "layer": -1, "layers": 3} in found["features"]
+    assert "matched by tiny-vit: key at layer 0 (-3), key at layer 2 (-1), token at layer 2 (-1)" in done.stderr
     assert 0 < len(found["matches"]) <= 5
     similar = [match["similarity"] for match in found["matches"]]
     assert similar == sorted(similar, reverse=True)

@@ -1,7 +1,7 @@
 import torch
 
 from tests.conftest import noise
-from vitsplice.report.matches import Match, draw
+from vitsplice.report.matches import Match, draw, features
 
 
 def test_a_line_goes_from_where_a_match_is_in_one_picture_to_where_it_is_in_the_other():
@@ -16,3 +16,11 @@ def test_a_line_goes_from_where_a_match_is_in_one_picture_to_where_it_is_in_the_
 
 def test_a_picture_a_thousand_times_as_high_as_wide_is_a_column_at_least():
     assert draw([], noise(1, 3, 16_000, 16), noise(1, 3, 16, 16)).shape == (3, 480, 1 + 480)
+
+
+def test_the_numbers_name_the_backbone_the_facets_and_the_layers(vit, cnn):
+    assert features(vit.info) == [
+        {"facet": "key", "layer": -3, "layers": 3}, {"facet": "key", "layer": -1, "layers": 3},
+        {"facet": "token", "layer": -1, "layers": 3},
+    ]  # fmt: skip
+    assert {one["facet"] for one in features(cnn.info)} == {"map"}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -17,10 +18,14 @@ from vitsplice.analysis import changes, encoding
 from vitsplice.backbones.inputs import fitting_size
 from vitsplice.backbones.resize import Resize
 from vitsplice.contracts import Backbone, FeatureRequest, Features
+from vitsplice.errors import VitspliceError
 from vitsplice.report import folder
 
 FORMAT = 2
 """Of what a cell holds; one of another format is made again."""
+
+IN_MEMORY = 9
+"""Cells of one backbone that are in memory at a time, however many images there are."""
 
 STYLE = "style"
 """The change of appearance that takes another picture."""
@@ -164,3 +169,30 @@ def read(path: Path) -> Cell | None:
         )
     except (OSError, SafetensorError, ValueError, KeyError, TypeError):
         return None
+
+
+class Cells(Mapping[str, Cell]):
+    """Stored cells of one backbone by image; at most `IN_MEMORY` are in memory at a time.
+
+    Raises:
+        VitspliceError: when one cannot be read back.
+    """
+
+    def __init__(self, files: Mapping[str, Path]) -> None:
+        self._files = files
+        self._read = lru_cache(IN_MEMORY)(_read_back)
+
+    def __getitem__(self, picture: str) -> Cell:
+        return self._read(self._files[picture])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+
+def _read_back(file: Path) -> Cell:
+    if (cell := read(file)) is None:
+        raise VitspliceError(f"{file} cannot be read back; the same command makes it again")
+    return cell

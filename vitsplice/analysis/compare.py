@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, partial
 from itertools import product
@@ -13,17 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from vitsplice.analysis import cell as cells
-from vitsplice.analysis import comparison
-from vitsplice.analysis.cell import Cell, Subject
+from vitsplice.analysis import comparison, intervals
+from vitsplice.analysis.cell import Cells
 from vitsplice.analysis.compare_page import report
 from vitsplice.analysis.comparison import Comparison, Row
-from vitsplice.analysis.subjects import styled, subjects_of
+from vitsplice.analysis.subjects import Source, sources_of, styled
 from vitsplice.api import load_backbone, settings_for
 from vitsplice.contracts import Backbone, BackboneInfo
 from vitsplice.engine.device import pick_device
-from vitsplice.errors import AlreadyFinished, Argument, UserError, VitspliceError, WeightsUnavailable
+from vitsplice.errors import AlreadyFinished, Argument, UserError, WeightsUnavailable
 from vitsplice.facts import versions
 from vitsplice.files import file_stem, inside
 from vitsplice.images import read
@@ -33,8 +34,11 @@ from vitsplice.report.artifacts import RunFolder
 from vitsplice.report.kept import Work, kept
 from vitsplice.watch import NOBODY, Watch
 
-FIGURES, REPORT = "figures.csv", "report.html"
-WORK = Work("comparison", "compare.json", results=(FIGURES, REPORT))
+FIGURES, INTERVALS, DIFFERENCES, REPORT = "figures.csv", "intervals.csv", "differences.csv", "report.html"
+WORK = Work("comparison", "compare.json", results=(FIGURES, INTERVALS, DIFFERENCES, REPORT))
+
+SHOWN = 6
+"""So many transfers with each backbone are on the report's page; the metrics are of all."""
 
 
 @dataclass(frozen=True)
@@ -87,37 +91,63 @@ def compare(
         VitspliceError: as reading pictures and loading backbones do, before anything that takes long.
     """
     infos = {name: load_backbone(name).info for name in dict.fromkeys(plan.backbones)}
-    plain = subjects_of(plan.images, plan.masks, plan.size)
-    with kept(Path(out), WORK, _told(plan), force=force) as path:
-        parts = _Parts(plan, path, infos, watch)
-        if (subjects := _styled(plan, path, plain, watch)) is None:
+    sources = sources_of(plan.images, plan.masks, plan.size)
+    with kept(Path(out), WORK, _told(plan, infos), force=force) as path:
+        if (subjects := _subjects(plan, path, sources, watch)) is None:
             return None
-        if (found := parts.cells(subjects)) is None or (runs := parts.transfers(subjects)) is None:
+        parts = _Parts(plan, path, infos, subjects, watch)
+        if (found := parts.cells()) is None or (runs := parts.transfers()) is None:
             return None
+        made = _made(infos, subjects, found, runs, watch)
         watch.part("report", parts.total, parts.total)
-        made = _made(infos, subjects, found, runs)
-        folders.write(path, {FIGURES: made.csv().encode(), REPORT: report(made).encode()})
+        files = {
+            FIGURES: made.csv(),
+            INTERVALS: intervals.document(made),
+            DIFFERENCES: intervals.differences_document(made),
+            REPORT: report(made),
+        }
+        folders.write(path, {name: text.encode() for name, text in files.items()})
         return made
 
 
-def _told(plan: Plan) -> dict[str, Any]:
-    """What is compared, as plain data."""
+def _told(plan: Plan, infos: Mapping[str, BackboneInfo]) -> dict[str, Any]:
+    """What is compared, as plain data, with the features of each backbone."""
     plain: dict[str, Any] = json.loads(json.dumps(asdict(plan), default=str))
-    return plain | {"versions": versions()}
+    features = {
+        name: {"structure": info.structure.facet, "appearance": info.appearance.facet, "layers": [*info.every_layer]}
+        for name, info in infos.items()
+    }
+    return plain | {"features": features, "versions": versions()}
 
 
-def _styled(plan: Plan, path: Path, plain: list[Subject], watch: Watch) -> list[Subject] | None:
-    """The pictures, each in its neighbour's look too; as they are if there is to be no such change, or cannot be.
+@dataclass(frozen=True)
+class _Image:
+    """An image of the comparison, and the file of it in its neighbour's look, if there is one."""
+
+    source: Source
+    styled: Path | None
+
+    @property
+    def name(self) -> str:
+        return self.source.name
+
+    def subject(self) -> cells.Subject:
+        """Read from its files whenever it is needed."""
+        return self.source.subject(self.styled)
+
+
+def _subjects(plan: Plan, path: Path, sources: list[Source], watch: Watch) -> list[_Image] | None:
+    """The images with their neighbour's look; without it if there is to be no such change, or it is unavailable.
 
     None if it was stopped.
     """
-    if plan.style is None:
-        return plain
-    try:
-        return styled(plain, settings_for(plan.style, overrides=["figures=none"]), inside(path, "styled"), watch)
-    except WeightsUnavailable as error:
-        watch.note(f"no change of style: {error}")
-        return plain
+    files: Sequence[Path | None] | None = [None] * len(sources)
+    if plan.style is not None:
+        try:
+            files = styled(sources, settings_for(plan.style, overrides=["figures=none"]), inside(path, "styled"), watch)
+        except WeightsUnavailable as error:
+            watch.note(f"no change of style: {error}")
+    return None if files is None else [_Image(*both) for both in zip(sources, files, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -127,6 +157,7 @@ class _Parts:
     plan: Plan
     path: Path
     infos: Mapping[str, BackboneInfo]
+    images: Sequence[_Image]
     watch: Watch
 
     @property
@@ -140,30 +171,35 @@ class _Parts:
         number = len(self.plan.images)
         return [(n, (n + 1) % number) for n in range(min(self.plan.transfers, number))]
 
-    def cells(self, subjects: Sequence[Subject]) -> dict[str, dict[str, Cell]] | None:
-        """By backbone and picture."""
-        found: dict[str, dict[str, Cell]] = {}
+    def cells(self) -> dict[str, Cells] | None:
+        """By backbone; each is computed and stored unless it is stored already."""
+        made: dict[str, Cells] = {}
+        digests: dict[str, str] = {}
         for name, info in self.infos.items():
             load = cache(partial(self._backbone, name))
-            found[name] = {}
-            for subject in subjects:
+            files: dict[str, Path] = {}
+            for image in self.images:
                 if self.watch.stopped():
                     return None
-                self.watch.part(f"{name}, {subject.name}", sum(map(len, found.values())), self.total)
-                key = _key(info.sha256, subject.digest)
-                file = inside(self.path, f"cells/{file_stem(name)}/{key}.safetensors")
-                found[name][subject.name] = _cell(file, subject, load)
-        return found
+                self.watch.part(f"{name}, {image.name}", len(made) * len(self.images) + len(files), self.total)
+                if image.name not in digests:
+                    digests[image.name] = image.subject().digest
+                file = f"{_key(info.sha256, digests[image.name])}.safetensors"
+                files[image.name] = inside(self.path, f"cells/{file_stem(name)}/{file}")
+                if cells.read(files[image.name]) is None:
+                    cells.write(files[image.name], cells.look_at(image.subject(), load()))
+            made[name] = Cells(files)
+        return made
 
     def _backbone(self, name: str) -> Backbone:
         return load_backbone(name).to(pick_device(self.plan.device), torch.float32)
 
-    def transfers(self, subjects: Sequence[Subject]) -> dict[tuple[str, str], RunFolder] | None:
+    def transfers(self) -> dict[tuple[str, str], RunFolder] | None:
         """The folders of finished runs, by backbone and pair."""
         made: dict[tuple[str, str], RunFolder] = {}
         for name, (here, there) in product(self.infos, self._pairs):
-            pair = f"{subjects[here].name} from {subjects[there].name}"
-            self.watch.part(f"{name}, {pair}", len(self.infos) * len(subjects) + len(made), self.total)
+            pair = f"{self.images[here].name} from {self.images[there].name}"
+            self.watch.part(f"{name}, {pair}", len(self.infos) * len(self.images) + len(made), self.total)
             run = self._transfer(name, self.plan.images[here], self.plan.images[there])
             if run is None:
                 return None
@@ -189,35 +225,37 @@ class _Parts:
         return RunFolder(folder)
 
 
-def _cell(file: Path, subject: Subject, load: Callable[[], Backbone]) -> Cell:
-    """The cell of a backbone and a picture, which a file keeps, or is made and kept now."""
-    if (one := cells.read(file)) is None:
-        cells.write(file, cells.look_at(subject, load()))
-        one = cells.read(file)
-    if one is None:
-        raise VitspliceError(f"{file} cannot be read back")
-    return one
-
-
 def _made(
     infos: Mapping[str, BackboneInfo],
-    subjects: Sequence[Subject],
-    found: Mapping[str, Mapping[str, Cell]],
+    images: Sequence[_Image],
+    found: Mapping[str, Cells],
     runs: Mapping[tuple[str, str], RunFolder],
+    watch: Watch,
 ) -> Comparison:
-    agreed, places = comparison.agreement(found), comparison.places_of(infos)
-    rows = [row for name, of_backbone in found.items() for row in comparison.rows_of(name, of_backbone)]
+    rows: list[Row] = []
+    for number, (name, of_backbone) in enumerate(found.items()):
+        watch.part(f"numbers of {name}", number, len(found) + 1)
+        rows += comparison.rows_of(infos[name], of_backbone)
+    watch.part("agreement of layers", len(found), len(found) + 1)
+    agreed = comparison.agreement(found)
     for (name, pair), run in runs.items():
-        measured = [f for f in run.facts()["figures"] if f["value"] is not None]
-        rows += [Row(name, -1, "transfer", f["name"], pair, f["value"]) for f in measured]
+        rows += [Row(name, "", -1, "transfer", f["name"], pair, f["value"]) for f in run.facts()["figures"]]
+    shown = list(dict.fromkeys(pair for _, pair in runs))[:SHOWN]
     return Comparison(
         infos=infos,
-        pictures=tuple(subject.name for subject in subjects),
-        rows=(*rows, *comparison.agreement_rows(places, agreed)),
+        pictures=tuple(image.name for image in images),
+        rows=(*rows, *comparison.agreement_rows(infos, agreed)),
         agreement=agreed,
-        transfers={at: read(run.output).pixels[0] for at, run in runs.items()},
-        changed={name: pixels[0] for name, pixels in subjects[0].changed.items()},
+        transfers={at: read(run.output).pixels[0] for at, run in runs.items() if at[1] in shown},
+        inputs={pair: _inputs(images, number) for number, pair in enumerate(shown)},
+        changed={name: pixels[0] for name, pixels in images[0].subject().changed.items()},
     )
+
+
+def _inputs(images: Sequence[_Image], number: int) -> tuple[Tensor, Tensor]:
+    """Structure image and appearance image of a transfer."""
+    here, there = (images[n % len(images)].source.image for n in (number, number + 1))
+    return read(here).pixels[0], read(there).pixels[0]
 
 
 def _key(*parts: str) -> str:

@@ -1,182 +1,180 @@
-"""The report of a comparison: plots, tables and pictures, and what they say."""
+"""The report of a comparison: plots, what the images support, tables and images."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from functools import partial
-from typing import TYPE_CHECKING
 
-from vitsplice.analysis.comparison import KINDS, Comparison
-from vitsplice.analysis.encoding import ALPHA
-from vitsplice.analysis.findings import ROLES, findings
+from vitsplice.analysis import compare_plots as plots
+from vitsplice.analysis.comparison import KINDS, ROLES, Comparison
+from vitsplice.analysis.findings import findings, shown
+from vitsplice.analysis.intervals import Contrast, Quantity, compared, differences, mean_of
+from vitsplice.contracts import Role
 from vitsplice.facts import versions
 from vitsplice.figures import CNN, NEED_A_CNN
-from vitsplice.report.page import Block, Facts, Grid, Heading, Picture, Plot, Table, Text, plot, render
+from vitsplice.report.page import Block, Facts, Grid, Heading, Picture, Pictures, Table, Text, render
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+ALL_PAIRS = 6
+"""The page has the differences of all pairs of at most so many backbones."""
 
-LEAD = (
-    "How much changes of a picture change what each layer of a backbone says of it: 0 is not at all, 1 as much as "
-    "another picture would."
+TESTED = (
+    "The higher first; its ratio to the other for selectivity, else the difference, with its 95 % interval over "
+    "images. p: exact sign flips for fewer than 13 images, else Wilcoxon's signed-rank test; adjusted by Holm over the "
+    "pairs of a quantity. Supported: the interval excludes no difference and the adjusted p is below 0.05. Of more "
+    "than 6 backbones only neighbours are shown; all pairs are in differences.csv."
 )
 
 
 def report(comparison: Comparison) -> str:
     """The report as HTML, one file."""
-    names = ", ".join(comparison.infos)
-    return render(f"What {names} encode", blocks(comparison), LEAD)
+    backbones, images = len(comparison.infos), len(comparison.pictures)
+    lead = (
+        f"{images} images, {backbones} {'backbone' if backbones == 1 else 'backbones'}. How much known changes of an "
+        "image change the features of each layer. Bars and bands are 95 % intervals over images."
+    )
+    return render("What backbones encode as structure and as appearance", blocks(comparison), lead)
 
 
 def blocks(comparison: Comparison) -> list[Block]:
     """What the report shows, top to bottom."""
-    shown: list[Block] = [Heading("Findings"), *[Text(sentence) for sentence in findings(comparison)]]
-    shown += [Heading("Structure against appearance"), *[_map(comparison, role) for role in ROLES]]
-    shown += [_summary(comparison), *[_changes(comparison, role) for role in ROLES]]
-    shown += [Heading("Layer by layer"), _by_layer(comparison)]
-    shown += [Heading("Agreement of self-similarities"), _agreement(comparison)]
-    if comparison.transfers:
-        shown += [Heading("The same transfer with each backbone"), *_transfers(comparison)]
-    if comparison.changed:
-        pictures = [Picture(pixels, name) for name, pixels in comparison.changed.items()]
-        rows = [("appearance", "appearance"), ("structure", "structure")]
-        grid = Grid([""] * 5, [(word, [p for p in pictures if KINDS[p.caption] == kind]) for word, kind in rows])
-        shown += [Heading(f"The changes, of {comparison.pictures[0]}"), grid]
-    return [*shown, Heading("Made of"), _facts(comparison)]
-
-
-def _depths(comparison: Comparison, name: str) -> list[float]:
-    layers = comparison.infos[name].layers
-    return [number / layers for number in range(1, layers + 1)]
-
-
-def _layers(comparison: Comparison, name: str) -> range:
-    return comparison.infos[name].every_layer
-
-
-def _map(comparison: Comparison, role: str) -> Plot:
-    """Two axes: sensitivity to changes of appearance and of structure; a line through the layers of each backbone."""
-
-    def draw(figure: Figure) -> None:
-        axes = figure.add_subplot()
-        for name in comparison.infos:
-            points = [comparison.sensitivity(name, layer, role) for layer in _layers(comparison, name)]
-            (line,) = axes.plot(*zip(*points, strict=True), marker="o", markersize=3, linewidth=1, label=name)
-            axes.plot(*points[-1], marker="o", markersize=9, color=line.get_color())
-        axes.axline((0, 0), slope=1, linewidth=0.6, linestyle=":", color="#888888")
-        axes.set_xlim(left=0)
-        axes.set_ylim(bottom=0)
-        axes.set_xlabel("changed by changes of appearance")
-        axes.set_ylabel("changed by changes of structure")
-        axes.legend(frameon=False)
-        axes.grid(alpha=0.2)
-
-    caption = (
-        f"The {role} feature of each layer; the large dot is the last. Above the dotted line structure counts more."
-    )
-    return plot(draw, (6.5, 4.2), caption)
-
-
-def _summary(comparison: Comparison) -> Table:
-    columns = [
-        "backbone, last layer",
-        *[f"{role} feature: by {kind}" for role in ROLES for kind in ("appearance", "structure")],
+    return [
+        Heading("Structure against appearance, layer by layer"),
+        plots.sensitivities(comparison),
+        plots.layer_by_layer(comparison),
+        Heading("The last layer of each backbone"),
+        plots.last_layers(comparison),
+        Heading("Agreement of self-similarities"),
+        plots.agreements(comparison),
+        Heading("What the images support"),
+        *[Text(sentence) for sentence in findings(comparison)],
+        Heading("What was compared"),
+        _backbones(comparison),
+        *_transfers(comparison),
+        Heading("The last layer in numbers"),
+        *[_changes(comparison, role) for role in ROLES],
+        *_tests(comparison),
+        *_changed(comparison),
+        Heading("Images and versions"),
+        Facts([("images", ", ".join(comparison.pictures)), *versions().items()]),
     ]
+
+
+def _backbones(comparison: Comparison) -> Table:
     rows: list[list[str | float | None]] = [
-        [name, *[value for role in ROLES for value in comparison.sensitivity(name, -1, role)], *_best(comparison, name)]
-        for name in comparison.infos
+        [
+            name,
+            info.structure.facet,
+            info.appearance.facet,
+            f"{info.layer_label(-info.layers)} to {info.layer_label(-1)}",
+            f"{info.model}, {info.source}, {info.licence}, {info.sha256[:16] or 'random'}",
+        ]
+        for name, info in comparison.infos.items()
     ]
-    return Table([*columns, f"PCK at {ALPHA}", "parts, mean IoU"], rows)
+    columns = ["backbone", "structure", "appearance", "layers", "model, weights, licence, SHA-256"]
+    caption = (
+        "The facets compared, at every layer: the self-similarity of the structure facet, and the appearance facet "
+        "itself. Layers count from 0 and, in brackets, from the end."
+    )
+    return Table(columns, rows, caption)
 
 
-def _best(comparison: Comparison, name: str) -> list[float | None]:
-    values = [comparison.mean(name, -1, figure) for figure in ("pck", "parts")]
-    return [value if math.isfinite(value) else None for value in values]
-
-
-def _changes(comparison: Comparison, role: str) -> Table:
+def _changes(comparison: Comparison, role: Role) -> Table:
     figure = f"{role} change"
     names = [change for change in KINDS if any(row.of == change and row.figure == figure for row in comparison.rows)]
     rows: list[list[str | float | None]] = [
-        [name, *[comparison.mean(name, -1, figure, [change]) for change in names]] for name in comparison.infos
+        [name, *[shown(mean_of(comparison.per_image(name, -1, figure, [change]))) for change in names]]
+        for name in comparison.infos
     ]
-    return Table(["backbone", *names], rows, f"The {role} feature of the last layer, change by change.")
-
-
-def _by_layer(comparison: Comparison) -> Plot:
-    figures: dict[str, Callable[[str, int], float]] = {
-        "selectivity of the structure feature": partial(comparison.selectivity, role="structure"),
-        "selectivity of the appearance feature": partial(comparison.selectivity, role="appearance"),
-        f"PCK at {ALPHA}, known warps": partial(comparison.mean, figure="pck"),
-    }
-    if any(row.figure == "parts" for row in comparison.rows):
-        figures["parts, mean IoU"] = partial(comparison.mean, figure="parts")
-
-    def draw(figure: Figure) -> None:
-        for number, (title, value) in enumerate(figures.items(), 1):
-            axes = figure.add_subplot(1, len(figures), number)
-            for name in comparison.infos:
-                values = [value(name, layer) for layer in _layers(comparison, name)]
-                axes.plot(_depths(comparison, name), values, marker="o", markersize=3, linewidth=1, label=name)
-            axes.set_title(title, fontsize=9)
-            axes.set_xlabel("depth")
-            axes.grid(alpha=0.2)
-            if number == 1:
-                axes.legend(frameon=False, fontsize=7)
-
     caption = (
-        "Selectivity: how many times as much the feature is changed by changes of its own kind as by the others. "
-        "Depth: 0 is the picture, 1 the last layer."
+        f"How much each change changes the {role} feature of layer -1 ({plots.features(comparison, role)}), relative "
+        "to another image, with 95 % intervals over images."
     )
-    return plot(draw, (3.4 * len(figures), 3.2), caption)
+    return Table(["backbone", *names], rows, caption)
 
 
-def _agreement(comparison: Comparison) -> Plot:
-    def draw(figure: Figure) -> None:
-        axes = figure.add_subplot()
-        shown = axes.imshow(comparison.agreement.numpy(), vmin=0, vmax=1, cmap="magma")
-        figure.colorbar(shown, ax=axes, label="CKA")
-        ends, middles, at = [], [], 0
-        for info in comparison.infos.values():
-            middles.append(at + info.layers / 2 - 0.5)
-            at += info.layers
-            ends.append(at - 0.5)
-        for end in ends[:-1]:
-            axes.axhline(end, color="white", linewidth=0.8)
-            axes.axvline(end, color="white", linewidth=0.8)
-        names = list(comparison.infos)
-        axes.set_xticks(middles, names, fontsize=7)
-        axes.set_yticks(middles, names, fontsize=7)
-        axes.set_xlabel("layers of each, the last at the right")
-        axes.set_ylabel("layers of each, the last at the bottom")
+def _tests(comparison: Comparison) -> list[Block]:
+    """Every backbone against every other, and how far their last layers agree."""
+    if len(comparison.infos) < 2:
+        return []
+    rows = [_tested(one) for quantity in compared(comparison) for one in _selected(comparison, quantity)]
+    columns = [
+        "quantity, layer -1",
+        "higher",
+        "lower",
+        "ratio or difference",
+        "low",
+        "high",
+        "p, adjusted",
+        "supported",
+    ]
+    return [Table(columns, rows, TESTED), _agreed(comparison)]
 
-    caption = (
-        "Centred kernel alignment of the self-similarities of all layers, the first at the top left; 1 is the same."
-    )
-    return plot(draw, (8, 5.6), caption)
+
+def _selected(comparison: Comparison, quantity: Quantity) -> list[Contrast]:
+    """All differences, or of many backbones those of neighbours in their order."""
+    found = differences(comparison, quantity)
+    if len(comparison.infos) <= ALL_PAIRS:
+        return found
+    order = [one.two for one in found if one.one == found[0].one]
+    neighbours = set(zip([found[0].one, *order], order, strict=False))
+    return [one for one in found if (one.one, one.two) in neighbours]
+
+
+def _tested(contrast: Contrast) -> list[str | float | None]:
+    mean = contrast.mean
+    values = [v if math.isfinite(v) else None for v in (mean.mean, mean.low, mean.high, contrast.adjusted)]
+    return [
+        contrast.quantity.name, contrast.one[0], contrast.two[0], *values, "yes" if contrast.supported else "no",
+    ]  # fmt: skip
+
+
+def _agreed(comparison: Comparison) -> Table:
+    last = [number for number, (_, layer) in enumerate(comparison.places) if layer == -1]
+    names, agreed = list(comparison.infos), comparison.agreement
+    rows: list[list[str | float | None]] = [
+        [names[i], names[j], float(agreed.mean[last[i], last[j]]), _finite(float(agreed.reach[last[i], last[j]]))]
+        for i in range(len(names))
+        for j in range(i + 1, len(names))
+    ]
+    caption = f"CKA of the self-similarities at layer -1 ({plots.features(comparison, 'structure')})."
+    return Table(["one", "other", "CKA", "95 % interval, plus or minus"], rows, caption)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _transfers(comparison: Comparison) -> list[Block]:
-    labels = list(dict.fromkeys(label for _, label in comparison.transfers))
-    rows = [
-        (name, [Picture(comparison.transfers[name, label], "", f"{label} with {name}") for label in labels])
-        for name in comparison.infos
-    ]
-    figures = list(dict.fromkeys(row.of for row in comparison.rows if row.figure == "transfer"))
-    values: list[list[str | float | None]] = [
-        [name, *[comparison.mean(name, -1, "transfer", [figure]) for figure in figures]] for name in comparison.infos
-    ]
-    told = "Figures of the pictures; lower is better."
-    if CNN in comparison.infos and set(NEED_A_CNN) & set(figures):
-        told += f" {' and '.join(NEED_A_CNN)} look with {CNN}: of pictures made with it they say little."
-    return [Grid(labels, rows), Table(["backbone", *figures], values, told)]
+    if not comparison.transfers:
+        return []
+    grids = [Pictures(_transfer(comparison, pair)) for pair in comparison.inputs]
+    return [Heading("The same transfer with each backbone"), *grids, _metrics(comparison)]
 
 
-def _facts(comparison: Comparison) -> Facts:
-    backbones = [
-        (name, f"{info.model}, {info.source}, {info.licence}, weights {info.sha256[:16] or 'random'}")
-        for name, info in comparison.infos.items()
+def _transfer(comparison: Comparison, pair: str) -> list[Picture]:
+    """Both inputs, then what each backbone made of them."""
+    inputs = zip(("structure image", "appearance image"), comparison.inputs[pair], strict=True)
+    made = [(name, pixels) for (name, of), pixels in comparison.transfers.items() if of == pair]
+    return [Picture(pixels, caption, f"{caption}, {pair}") for caption, pixels in [*inputs, *made]]
+
+
+def _metrics(comparison: Comparison) -> Table:
+    names = list(dict.fromkeys(row.of for row in comparison.rows if row.figure == "transfer"))
+    values = {(name, of): comparison.transferred(name, of) for name in comparison.infos for of in names}
+    pairs = max(map(len, values.values()))
+    rows: list[list[str | float | None]] = [
+        [name, *[shown(mean_of(values[name, of])) for of in names]] for name in comparison.infos
     ]
-    pictures = ("pictures", ", ".join(comparison.pictures))
-    return Facts([*backbones, pictures, *versions().items()])
+    caption = "Metrics of the output images; lower is better. "
+    caption += f"Means over {pairs} pairs." if pairs > 1 else "One pair: an illustration, no comparison."
+    if CNN in comparison.infos and set(NEED_A_CNN) & set(names):
+        caption += f" {' and '.join(NEED_A_CNN)} are measured with {CNN}: they do not count for its own images."
+    return Table(["backbone", *names], rows, caption)
+
+
+def _changed(comparison: Comparison) -> list[Block]:
+    """Every change of the first image."""
+    if not comparison.changed:
+        return []
+    pictures = [Picture(pixels, name) for name, pixels in comparison.changed.items()]
+    rows = [(kind, [p for p in pictures if KINDS[p.caption] == kind]) for kind in ("appearance", "structure")]
+    return [Heading(f"The changes, of {comparison.pictures[0]}"), Grid([""] * 5, rows)]

@@ -1,7 +1,7 @@
-"""From cells to figures that can be compared across backbones and layers.
+"""From cells to numbers that can be compared across backbones and layers.
 
-A change of a picture counts by how much it changes a feature, as a part of how much another picture would: 0 is
-blind to it, 1 as different as another picture.
+A change of an image counts by how much it changes a feature, relative to how much another image would: 0 is no change,
+1 as different as another image.
 """
 
 from __future__ import annotations
@@ -13,13 +13,16 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from statistics import fmean
 
+import numpy as np
+import scipy.stats
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from vitsplice import csv_text
 from vitsplice.analysis import changes, encoding
 from vitsplice.analysis.cell import STYLE, Cell
-from vitsplice.contracts import BackboneInfo
+from vitsplice.contracts import BackboneInfo, Role
 
 KINDS: dict[str, changes.Kind] = {
     **dict.fromkeys([*changes.APPEARANCE, STYLE], "appearance"),
@@ -27,25 +30,38 @@ KINDS: dict[str, changes.Kind] = {
 }
 """Of each change: what it changes."""
 
+ROLES: tuple[Role, Role] = ("structure", "appearance")
+
 OTHERS = 8
-"""With at most so many others a picture is compared, to know how much another one would change a feature."""
+"""With at most so many other images an image is compared, to know how much another one would change a feature."""
+
+LAYER = ("layer", "layer from 0", "depth")
+"""Columns of files: a layer counted from the end, counted from 0, and its depth in (0, 1]."""
+
+LEVEL = 0.95
+"""Of intervals."""
+
+Column = NDArray[np.float64]
+"""One value an image, in the order of the images; NaN where there is none."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One figure.
+    """One number.
 
     Args:
         backbone: its name.
+        facet: that was compared; "" of a transfer, whose facets are those of its preset.
         layer: counted from the end.
         figure: ``structure change``, ``appearance change`` (of the feature of that role), ``pck``, ``parts``, ``cka``,
             or ``transfer``.
-        of: the change, the warp, the backbone and layer it is compared with, or the transfer's figure.
-        picture: that it is of; "" is all.
+        of: the change, the warp, the backbone, facet and layer it is compared with, or the transfer's metric.
+        picture: name of the image, or pair of a transfer; "" is the mean over all images.
         value: see `figure`.
     """
 
     backbone: str
+    facet: str
     layer: int
     figure: str
     of: str
@@ -54,57 +70,99 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """All figures of a comparison.
+class Agreement:
+    """CKA of every layer of every backbone with every other, over images.
 
     Args:
-        infos: the backbones, by name, in the order they were asked for.
-        pictures: names.
-        rows: figures.
-        agreement: CKA of every layer of every backbone with every other, ``(M, M)``; see `places`.
-        transfers: pictures made with each backbone: (backbone, pair) -> ``(3, H, W)``.
-        changed: every change of the first picture, ``(3, S, S)``.
+        mean: ``(M, M)``, symmetric, in [0, 1].
+        reach: half the width of the 95 % t-interval of each mean over images, ``(M, M)``; NaN for one image.
+        n: how many images.
+    """
+
+    mean: Tensor = field(repr=False)
+    reach: Tensor = field(repr=False)
+    n: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All numbers of a comparison.
+
+    Args:
+        infos: the backbones, by name, in the order they were requested.
+        pictures: names of the images.
+        rows: numbers.
+        agreement: of the layers; see `places` for their order.
+        transfers: output images made with each backbone: (backbone, pair) -> ``(3, H, W)``.
+        inputs: of each pair of `transfers`: structure image and appearance image, ``(3, H, W)`` each.
+        changed: every change of the first image, ``(3, S, S)``.
     """
 
     infos: Mapping[str, BackboneInfo]
     pictures: tuple[str, ...]
     rows: tuple[Row, ...] = field(repr=False)
-    agreement: Tensor = field(repr=False)
+    agreement: Agreement = field(repr=False)
     transfers: Mapping[tuple[str, str], Tensor] = field(default_factory=dict, repr=False)
+    inputs: Mapping[str, tuple[Tensor, Tensor]] = field(default_factory=dict, repr=False)
     changed: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
 
     @property
     def places(self) -> list[tuple[str, int]]:
-        """The (backbone, layer) that each row and column of `agreement` stands for."""
+        """The (backbone, layer) that each row and column of the agreement stands for."""
         return places_of(self.infos)
 
     @cached_property
-    def _by_layer(self) -> Mapping[tuple[str, int, str], list[Row]]:
-        found: dict[tuple[str, int, str], list[Row]] = {}
+    def _columns(self) -> Mapping[tuple[str, int, str], Mapping[str, Column]]:
+        """(backbone, layer, figure) -> what it is of -> its values."""
+        at = {picture: number for number, picture in enumerate(self.pictures)}
+        columns: dict[tuple[str, int, str], dict[str, Column]] = {}
         for row in self.rows:
-            found.setdefault((row.backbone, row.layer, row.figure), []).append(row)
-        return found
+            if row.picture in at and row.figure != "transfer":
+                known = columns.setdefault((row.backbone, row.layer, row.figure), {})
+                known.setdefault(row.of, np.full(len(at), np.nan))[at[row.picture]] = row.value
+        return columns
 
-    def mean(self, backbone: str, layer: int, figure: str, of: Container[str] = (), picture: str = "") -> float:
-        """Over pictures and over what it is of, or some of them; NaN if there is none."""
-        rows = self._by_layer.get((backbone, layer, figure), [])
-        values = [row.value for row in rows if (not of or row.of in of) and picture in ("", row.picture)]
-        return fmean(values) if values else math.nan
+    def per_image(self, backbone: str, layer: int, figure: str, of: Container[str] = ()) -> Column:
+        """The mean of each image over what the number is of, or some of it; NaN where there is none."""
+        columns = self._columns.get((backbone, layer, figure), {})
+        chosen = [column for name, column in columns.items() if not of or name in of]
+        if not chosen:
+            return np.full(len(self.pictures), np.nan)
+        table = np.array(chosen)
+        there = np.isfinite(table)
+        count = there.sum(0)
+        total: Column = np.where(there, table, 0).sum(0)
+        return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
-    def sensitivity(self, backbone: str, layer: int, role: str, picture: str = "") -> tuple[float, float]:
-        """How much changes of (appearance, structure) change the feature of a role."""
+    def mean(self, backbone: str, layer: int, figure: str, of: Container[str] = ()) -> float:
+        """Over images, of `per_image`; NaN if there is none."""
+        column = self.per_image(backbone, layer, figure, of)
+        finite = column[np.isfinite(column)]
+        return float(finite.mean()) if len(finite) else math.nan
+
+    def sensitivity(self, backbone: str, layer: int, role: str) -> tuple[Column, Column]:
+        """How much changes of (appearance, structure) change the feature of a role, of each image."""
         appearance, structure = ([c for c, k in KINDS.items() if k == kind] for kind in ("appearance", "structure"))
         figure = f"{role} change"
         return (
-            self.mean(backbone, layer, figure, appearance, picture),
-            self.mean(backbone, layer, figure, structure, picture),
+            self.per_image(backbone, layer, figure, appearance),
+            self.per_image(backbone, layer, figure, structure),
         )
 
-    def selectivity(self, backbone: str, layer: int, role: str, picture: str = "") -> float:
-        """How many times as much the feature of a role is changed by changes of its own kind as by the others."""
-        appearance, structure = self.sensitivity(backbone, layer, role, picture)
+    def log_selectivity(self, backbone: str, layer: int, role: str) -> Column:
+        """Logarithm of how many times as much the feature of a role is changed by changes of its own kind as by others.
+
+        Of each image; what another image would change cancels out. NaN where a feature is not changed at all.
+        """
+        appearance, structure = self.sensitivity(backbone, layer, role)
         own, other = (structure, appearance) if role == "structure" else (appearance, structure)
-        return own / other if other > 0 else math.inf
+        ratio = np.divide(own, other, out=np.full(len(own), np.nan), where=(own > 0) & (other > 0))
+        return np.asarray(np.log(ratio))
+
+    def transferred(self, backbone: str, metric: str) -> list[float]:
+        """A metric of the transfers with a backbone, pair by pair."""
+        own = (row for row in self.rows if row.figure == "transfer" and row.backbone == backbone)
+        return [row.value for row in own if row.of == metric]
 
     @property
     def controls(self) -> list[str]:
@@ -118,58 +176,82 @@ class Comparison:
         return f'<iframe srcdoc="{page}" style="width: 100%; height: 48rem; border: 0"></iframe>'
 
     def csv(self) -> str:
-        """Every figure, a row each."""
-        rows: list[list[object]] = [["backbone", "layer", "depth", "figure", "of", "picture", "value"]]
+        """Every number, a row each."""
+        rows: list[list[object]] = [["backbone", "facet", *LAYER, "figure", "of", "picture", "value"]]
         for row in self.rows:
-            layers = self.infos[row.backbone].layers
-            depth = (row.layer + layers + 1) / layers
-            rows.append([row.backbone, row.layer, f"{depth:.4g}", row.figure, row.of, row.picture, row.value])
+            place = self.place(row.backbone, row.layer)
+            rows.append([row.backbone, row.facet, *place, row.figure, row.of, row.picture, row.value])
         return csv_text.document(rows)
 
+    def place(self, backbone: str, layer: int) -> tuple[int, int, str]:
+        """The cells of a layer in files: see `LAYER`."""
+        return layer, self.infos[backbone].layers + layer, f"{self.depth(backbone, layer):.4g}"
 
-def rows_of(name: str, cells: Mapping[str, Cell]) -> list[Row]:
-    """The figures of one backbone that need no other.
+    def depth(self, backbone: str, layer: int) -> float:
+        """Of a layer counted from the end, in (0, 1]; 1 is the last."""
+        layers = self.infos[backbone].layers
+        return (layer + layers + 1) / layers
+
+
+def rows_of(info: BackboneInfo, cells: Mapping[str, Cell]) -> list[Row]:
+    """The numbers of one backbone that need no other. Few cells are in memory at a time if reading one makes it.
 
     Args:
-        name: of the backbone.
-        cells: picture -> cell.
+        info: of the backbone.
+        cells: image -> cell.
     """
-    rows = []
-    references = {role: _references(list(cells.values()), role) for role in ("structure", "appearance")}
-    for number, (picture, cell) in enumerate(cells.items()):
+    rows, names = [], list(cells)
+    local = info.structure.facet
+    facet: dict[str, str] = {role: info.role(role).facet for role in ROLES}
+    for number, picture in enumerate(names):
+        cell, units = cells[picture], _units(cells, names, number)
         for (role, change, layer), value in cell.changed.items():
-            unit = references[role][number][layer]
-            rows.append(Row(name, layer, f"{role} change", change, picture, value / unit if unit > 0 else 0.0))
-        rows += [Row(name, layer, "pck", warp, picture, value) for (warp, layer), value in cell.pck.items()]
-        rows += [Row(name, layer, "parts", "labels", picture, value) for layer, value in cell.parts.items()]
+            unit = units[role][layer]
+            relative = value / unit if unit > 0 else 0.0
+            rows.append(Row(info.name, facet[role], layer, f"{role} change", change, picture, relative))
+        rows += [Row(info.name, local, layer, "pck", warp, picture, v) for (warp, layer), v in cell.pck.items()]
+        rows += [Row(info.name, local, layer, "parts", "labels", picture, v) for layer, v in cell.parts.items()]
     return rows
 
 
-def _references(cells: Sequence[Cell], role: str) -> list[list[float]]:
-    """How much other pictures would change each layer's feature of each picture."""
-    features = [cell.features(role) for cell in cells]
-    found = []
-    for number, layers in enumerate(features):
-        others = [features[(number + step) % len(features)] for step in range(1, min(len(features), OTHERS + 1))]
-        found.append([fmean(encoding.distance(layer, o[n]) for o in others) for n, layer in enumerate(layers)])
-    return found
+def others(number: int, total: int) -> list[int]:
+    """With which other images one of so many is compared: all, or `OTHERS` that are evenly spaced in the list."""
+    steps = range(1, total) if total <= OTHERS + 1 else [k * total // (OTHERS + 1) for k in range(1, OTHERS + 1)]
+    return [(number + step) % total for step in steps]
 
 
-def agreement(cells: Mapping[str, Mapping[str, Cell]]) -> Tensor:
-    """CKA of the self-similarities of all layers of all backbones, the mean over pictures.
+def _units(cells: Mapping[str, Cell], names: Sequence[str], number: int) -> dict[str, list[float]]:
+    """How much other images would change each layer's feature of an image, by role."""
+    own = cells[names[number]]
+    found: dict[str, list[list[float]]] = {role: [] for role in ROLES}
+    for other in others(number, len(names)):
+        cell = cells[names[other]]
+        for role in ROLES:
+            both = zip(own.features(role), cell.features(role), strict=True)
+            found[role].append([encoding.distance(one, two) for one, two in both])
+    return {role: [fmean(values) for values in zip(*layers, strict=True)] for role, layers in found.items()}
+
+
+def agreement(cells: Mapping[str, Mapping[str, Cell]]) -> Agreement:
+    """CKA of the self-similarities of all layers of all backbones, over images; one image is in memory at a time.
 
     Args:
-        cells: backbone -> picture -> cell.
+        cells: backbone -> image -> cell.
 
     Returns:
-        ``(M, M)``, symmetric, in [0, 1], M all layers of the first backbone, then of the second, and so on.
+        ``(M, M)``, M all layers of the first backbone, then of the second, and so on.
     """
     pictures = next(iter(cells.values())).keys()
-    found = []
-    for picture in pictures:
+    n, mean, squares = 0, torch.zeros(()), torch.zeros(())
+    for n, picture in enumerate(pictures, 1):
         kernels = torch.cat([of_backbone[picture].structure for of_backbone in cells.values()]).float()
-        found.append(encoding.cka(kernels))
-    return torch.stack(found).mean(0)
+        value = encoding.cka(kernels).double()
+        before = value - mean
+        mean = mean + before / n
+        squares = squares + before * (value - mean)
+    deviation = (squares / (n - 1)).clamp(min=0).sqrt() if n > 1 else torch.full_like(mean, math.nan)
+    reach = deviation * float(scipy.stats.t.ppf((1 + LEVEL) / 2, max(1, n - 1))) / math.sqrt(n)
+    return Agreement(mean.float(), reach.float(), n)
 
 
 def places_of(infos: Mapping[str, BackboneInfo]) -> list[tuple[str, int]]:
@@ -177,10 +259,12 @@ def places_of(infos: Mapping[str, BackboneInfo]) -> list[tuple[str, int]]:
     return [(name, layer) for name, info in infos.items() for layer in info.every_layer]
 
 
-def agreement_rows(places: Sequence[tuple[str, int]], found: Tensor) -> list[Row]:
-    """The same as figures, each layer with each of the others once."""
+def agreement_rows(infos: Mapping[str, BackboneInfo], agreed: Agreement) -> list[Row]:
+    """The same as numbers, each layer with each of the others once."""
+    places = places_of(infos)
+    facets = [infos[name].structure.facet for name, _ in places]
     return [
-        Row(*places[i], "cka", f"{places[j][0]} {places[j][1]}", "", float(found[i, j]))
-        for i in range(len(places))
+        Row(name, facets[i], layer, "cka", f"{places[j][0]} {facets[j]} {places[j][1]}", "", float(agreed.mean[i, j]))
+        for i, (name, layer) in enumerate(places)
         for j in range(i + 1, len(places))
     ]

@@ -1,144 +1,98 @@
-"""Sentences about a comparison, written from its figures by rule."""
+"""Sentences about a comparison, by rule: each states a difference that the images support, with its interval."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from itertools import combinations
-from statistics import correlation, fmean
+from collections.abc import Sequence
 
-from vitsplice.analysis.comparison import Comparison
-from vitsplice.figures import CNN, NEED_A_CNN
+from vitsplice.analysis.comparison import ROLES, Comparison
+from vitsplice.analysis.intervals import (
+    FEWEST,
+    SELECTIVITY,
+    Contrast,
+    Place,
+    Quantity,
+    compared,
+    contrasts,
+    differences,
+    interval,
+)
+from vitsplice.evaluation.statistics import Mean
 
-ROLES = ("structure", "appearance")
+CAUTION = (
+    "Backbones differ in training data, objective, architecture and size at once, so no difference is due to one of "
+    "these alone; and each holds for images of this kind."
+)
 
-FLAT, TREND = 0.1, 0.6
-"""Over the layers a figure is flat if it varies by less than this part of its mean; it has a trend if its rank goes
-with depth by at least this (Spearman)."""
+
+LISTED = 4
+"""A sentence lists at most so many backbones or pairs."""
 
 
 def findings(comparison: Comparison) -> list[str]:
-    """What the figures say, a sentence each; the same figures give the same sentences."""
-    found = [
-        *[_selective(comparison, role) for role in ROLES],
-        *[_depth(comparison, name) for name in comparison.infos],
-        _found_again(comparison),
-        _parts(comparison),
-        _alike(comparison),
-        *_transfers(comparison),
-        *_controls(comparison),
+    """What the images support, a sentence each; the same numbers give the same sentences."""
+    number = len(comparison.pictures)
+    if number < FEWEST:
+        return [
+            f"{number} images are too few to support a difference: the exact test needs {FEWEST}. "
+            "Plots and tables describe these images alone."
+        ]
+    sentences = [*[_order(comparison, quantity) for quantity in compared(comparison)], *_depths(comparison)]
+    supported = [sentence for sentence in sentences if sentence]
+    return [*supported, CAUTION] if supported else [f"The {number} images support no difference."]
+
+
+def named(comparison: Comparison, name: str) -> str:
+    """A backbone's name, marked if its weights are random and its name does not say so."""
+    unmarked = name in comparison.controls and not name.startswith("untrained")
+    return f"{name} (untrained)" if unmarked else name
+
+
+def shown(mean: Mean) -> str:
+    """A mean with its interval, as ``2.71 [2.60, 2.83]``."""
+    ends = f" [{_digits(mean.low)}, {_digits(mean.high)}]" if math.isfinite(mean.low) else ""
+    return f"{_digits(mean.mean)}{ends}"
+
+
+def _digits(value: float) -> str:
+    return f"{value:#.3g}".rstrip(".")
+
+
+def _order(comparison: Comparison, quantity: Quantity) -> str:
+    """The backbones in order at the last layer; "" unless the images support one difference."""
+    found = differences(comparison, quantity)
+    if not any(contrast.supported for contrast in found):
+        return ""
+    places = list(dict.fromkeys(place for contrast in found for place in (contrast.one, contrast.two)))
+    told = [f"{named(comparison, place[0])} {shown(interval(comparison, quantity, place))}" for place in places]
+    listed = ", ".join(told) if len(told) <= LISTED else f"highest {told[0]}, lowest {told[-1]}"
+    return f"{_capital(quantity.name)}, layer -1: {listed}; {_undecided(comparison, found)}."
+
+
+def _undecided(comparison: Comparison, found: Sequence[Contrast]) -> str:
+    open_ = [contrast for contrast in found if not contrast.supported]
+    if not open_:
+        return "each two differ" if len(found) > 1 else "the two differ"
+    both = (" and ".join(named(comparison, place[0]) for place in (c.one, c.two)) for c in open_)
+    return (
+        f"not distinguished: {', '.join(both)}" if len(open_) < LISTED else f"{len(open_)} pairs are not distinguished"
+    )
+
+
+def _depths(comparison: Comparison) -> list[str]:
+    return [_depth(comparison, SELECTIVITY[role]) for role in ROLES]
+
+
+def _depth(comparison: Comparison, quantity: Quantity) -> str:
+    """In which backbones the last layer differs from the first; "" if in none."""
+    pairs: list[tuple[Place, Place]] = [
+        ((name, -1), (name, -info.layers)) for name, info in comparison.infos.items() if info.layers > 1
     ]
-    return [sentence for sentence in found if sentence]
+    supported = [contrast for contrast in contrasts(comparison, quantity, pairs) if contrast.supported]
+    told = ", ".join(f"{named(comparison, one.one[0])} {shown(one.mean)}" for one in supported[:LISTED])
+    more = f", and of {len(supported) - LISTED} more" if len(supported) > LISTED else ""
+    return f"{_capital(quantity.name)}, the last layer over the first: {told}{more}." if told else ""
 
 
-def _named(comparison: Comparison, name: str) -> str:
-    told = name in comparison.controls and not name.startswith("untrained")
-    return f"{name} (untrained)" if told else name
-
-
-def _listed(comparison: Comparison, values: Iterable[tuple[float, str]]) -> str:
-    return ", ".join(f"{_named(comparison, name)} {value:.3g}" for value, name in values)
-
-
-def _selective(comparison: Comparison, role: str) -> str:
-    other = next(kind for kind in ROLES if kind != role)
-    values = sorted(((comparison.selectivity(name, -1, role), name) for name in comparison.infos), reverse=True)
-    return (
-        f"At the last layer, changes of {role} change the {role} feature this many times as much as changes of "
-        f"{other}: {_listed(comparison, values)}."
-    )
-
-
-def _depth(comparison: Comparison, name: str) -> str:
-    told = []
-    for role in ROLES:
-        values = [comparison.selectivity(name, layer, role) for layer in comparison.infos[name].every_layer]
-        told.append(f"of the {role} feature {_trend(values)}, from {values[0]:.2f} to {values[-1]:.2f}")
-    return f"From the first layer of {_named(comparison, name)} to its last, the selectivity {', and '.join(told)}."
-
-
-def _trend(values: list[float]) -> str:
-    """In a word, how values go over the layers."""
-    if len(values) < 3 or not all(map(math.isfinite, values)) or max(values) - min(values) <= FLAT * fmean(values):
-        return "stays about the same"
-    rank = correlation(range(len(values)), [sorted(values).index(value) for value in values])
-    return "rises" if rank >= TREND else "falls" if rank <= -TREND else "goes up and down"
-
-
-def _best_layers(comparison: Comparison, figure: str) -> list[tuple[float, str, int]]:
-    """Each backbone's best layer by a figure, the best first."""
-    found = []
-    for name, info in comparison.infos.items():
-        values = [(comparison.mean(name, layer, figure), name, layer) for layer in info.every_layer]
-        found += [max(values)] if all(math.isfinite(value) for value, *_ in values) else []
-    return sorted(found, reverse=True)
-
-
-def _layer_list(comparison: Comparison, best: list[tuple[float, str, int]]) -> str:
-    return ", ".join(f"{_named(comparison, name)} {value:.2f} at layer {layer}" for value, name, layer in best)
-
-
-def _found_again(comparison: Comparison) -> str:
-    best = _best_layers(comparison, "pck")
-    told = _layer_list(comparison, best)
-    return (
-        f"The part of a warped picture's places that are found again (PCK at 0.1), at the best layer: {told}."
-        if best
-        else ""
-    )
-
-
-def _parts(comparison: Comparison) -> str:
-    best = _best_layers(comparison, "parts")
-    told = _layer_list(comparison, best)
-    return f"Clusters agree with the parts that the masks show (mean IoU), at the best layer: {told}." if best else ""
-
-
-def _alike(comparison: Comparison) -> str:
-    at = {place: number for number, place in enumerate(comparison.places)}
-    values = sorted(
-        (
-            float(comparison.agreement[at[one, -1], at[two, -1]]),
-            f"{_named(comparison, one)} with {_named(comparison, two)}",
-        )
-        for one, two in combinations(comparison.infos, 2)
-    )
-    told = ", ".join(f"{pair} {value:.2f}" for value, pair in reversed(values))
-    return f"Self-similarities of the last layers agree (CKA): {told}." if values else ""
-
-
-def _transfers(comparison: Comparison) -> list[str]:
-    figures = dict.fromkeys(row.of for row in comparison.rows if row.figure == "transfer")
-    told = []
-    for figure in figures:
-        own = [CNN] if figure in NEED_A_CNN and CNN in comparison.infos else []
-        others = [name for name in comparison.infos if name not in own]
-        values = sorted((comparison.mean(name, -1, "transfer", [figure]), name) for name in others)
-        without = "".join(f"; not {name}, with which the figure looks" for name in own)
-        told += [
-            f"Pictures made with each backbone, by {figure} (lower is better{without}): {_listed(comparison, values)}."
-        ]
-    return told
-
-
-def _controls(comparison: Comparison) -> list[str]:
-    """How each trained backbone stands apart from each control: on every picture to the same side, or not."""
-    trained = [name for name in comparison.infos if name not in comparison.controls]
-    return [_control(comparison, name, control) for control in comparison.controls for name in trained]
-
-
-def _control(comparison: Comparison, name: str, control: str) -> str:
-    pictures, told, apart = comparison.pictures, [], []
-    for role in ROLES:
-        by_how_much = [
-            comparison.selectivity(name, -1, role, picture) - comparison.selectivity(control, -1, role, picture)
-            for picture in pictures
-        ]
-        told.append(f"its {role} feature is the more selective on {sum(more > 0 for more in by_how_much)}")
-        if min(by_how_much) > 0 or max(by_how_much) < 0:
-            apart.append(f"its {role} feature")
-    by = f", by {' and '.join(apart)}" if apart else ""
-    return (
-        f"{name} is {'plainly' if apart else 'not on all pictures'} apart from {_named(comparison, control)}{by}: "
-        f"at the last layer, of {len(pictures)} pictures, {' and '.join(told)} (all or none is apart)."
-    )
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -75,7 +75,8 @@ class Layers:
         yield from (cells[start : start + ACROSS] for start in range(0, len(cells), ACROSS))
 
     def _caption(self, layer: int) -> str:
-        return f"layer {self.info.layer_label(layer)}: {100 * sum(self.explained[layer]):.0f} % of variance"
+        request = FeatureRequest(self.facts["facet"], layer)
+        return f"{self.info.label(request)}: {100 * sum(self.explained[layer]):.0f} % of variance"
 
     def _enlarged(self, maps: Tensor, pixels: Tensor) -> Tensor:
         return with_edges(maps, pixels) if self.edges else as_blocks(maps, (pixels.shape[-2], pixels.shape[-1]))

@@ -1,10 +1,10 @@
-"""The pictures of a comparison: cut square, with labels of their parts, and in another picture's look."""
+"""The images of a comparison: cut square, with labels of their parts, and in another image's look."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -17,6 +17,7 @@ from vitsplice.backbones.resize import Resize
 from vitsplice.config import RunConfig
 from vitsplice.errors import UserError
 from vitsplice.facts import versions
+from vitsplice.files import unique_names
 from vitsplice.images import Picture, encode_png, read
 from vitsplice.report import folder as folders
 from vitsplice.watch import NOBODY, Watch
@@ -25,29 +26,72 @@ MOST_LABELS = 16
 """A mask with more grey levels is taken as light and dark."""
 
 
-def subjects_of(images: Sequence[Path], masks: Path | None, size: int) -> list[Subject]:
-    """Pictures, cut square.
+@dataclass(frozen=True)
+class Source:
+    """An image of the comparison, read from its file whenever it is needed.
+
+    Args:
+        name: for reports; unique.
+        image: path.
+        mask: path of a mask of its parts, or None.
+        size: side in pixels.
+    """
+
+    name: str
+    image: Path
+    mask: Path | None
+    size: int
+
+    def subject(self, styled: Path | None = None) -> Subject:
+        """The image, cut square, with the same image in its neighbour's look if that is given."""
+        picture = read(self.image)
+        labels = _labels(self.mask, self.image, picture, self.size) if self.mask else None
+        look = read(styled).pixels if styled else None
+        return Subject(self.name, square(picture.pixels, self.size), look, labels)
+
+
+def sources_of(images: Sequence[Path], masks: Path | None, size: int) -> list[Source]:
+    """The images of a comparison, each read once to check it; one is in memory at a time.
 
     Args:
         images: paths.
-        masks: a folder with masks of their parts, by the stems of their names, or None.
+        masks: a folder with masks of their parts, by their names, or None. Images whose names are alike go by the
+            shortest part of their paths that differs (`vitsplice.files.unique_names`), and so do their masks.
         size: side in pixels.
 
     Raises:
-        UserError: for a picture that cannot be read or is given twice, or a mask that does not fit.
+        UserError: for an image that cannot be read or is given twice, or a mask that does not fit.
     """
     if masks is not None and not masks.is_dir():
         raise UserError(f"{masks} is no folder of masks")
-    pictures = [read(image) for image in images]
-    digests = [picture.sha256 for picture in pictures]
-    if twice := [picture.name for picture in pictures if digests.count(picture.sha256) > 1]:
-        raise UserError(f"the same picture is given twice: {', '.join(twice)}; each is compared with the others")
-    names = [Path(picture.name).stem for picture in pictures]
-    names = [name if names.count(name) == 1 else f"{name} {number}" for number, name in enumerate(names, 1)]
-    return [
-        Subject(name, square(picture.pixels, size), None, _labels(masks, image, picture, size) if masks else None)
-        for name, image, picture in zip(names, images, pictures, strict=True)
+    names = unique_names(images)
+    sources = [
+        Source(name, image, _mask_of(masks, name, image) if masks else None, size)
+        for name, image in zip(names, images, strict=True)
     ]
+    digests: dict[str, str] = {}
+    for source in sources:
+        picture = read(source.image)
+        if (other := digests.setdefault(picture.sha256, source.name)) != source.name:
+            raise UserError(
+                f"the same picture is given twice: {other}, {source.name}; each is compared with the others"
+            )
+        if source.mask:
+            _labels(source.mask, source.image, picture, size)
+    return sources
+
+
+def _mask_of(masks: Path, name: str, image: Path) -> Path | None:
+    """The mask of an image, None if it has none. Raises UserError if it is not clear whose a mask is."""
+
+    def named(path: str) -> list[Path]:
+        folder, stem = (masks / path).parent, Path(path).name
+        return sorted(mask for mask in folder.iterdir() if mask.stem == stem) if folder.is_dir() else []
+
+    own, shared = named(name), named(image.stem)
+    if shared and not own:
+        raise UserError(f"mask {shared[0]} could be of several images; name the one of {image} {masks / name}.png")
+    return own[0] if own else None
 
 
 def square(picture: Tensor, size: int) -> Tensor:
@@ -61,39 +105,34 @@ def _middle(picture: Tensor) -> Tensor:
     return picture[..., top : top + side, left : left + side]
 
 
-def _labels(masks: Path, image: Path, picture: Picture, size: int) -> Tensor | None:
-    """Labels of the parts of a picture from its mask, if it has one: a label a grey level, or light and dark."""
-    found = sorted(path for path in masks.iterdir() if path.stem == image.stem)
-    if not found:
-        return None
-    mask, pixels = read(found[0]).pixels, picture.pixels
+def _labels(file: Path, image: Path, picture: Picture, size: int) -> Tensor:
+    """Labels of the parts of an image from its mask: a label a grey level, or light and dark."""
+    mask, pixels = read(file).pixels, picture.pixels
     if mask.shape != pixels.shape:
-        raise UserError(f"mask {found[0]} is not as large as {image}, {pixels.shape[-1]}x{pixels.shape[-2]} px")
+        raise UserError(f"mask {file} is not as large as {image}, {pixels.shape[-1]}x{pixels.shape[-2]} px")
     grey = _middle(mask).mean(1, keepdim=True)
     levels = (F.interpolate(grey, size=(size, size), mode="nearest")[0, 0] * 255).round().long()
     return levels if len(torch.unique(levels)) <= MOST_LABELS else (levels > 127).long()
 
 
-def styled(
-    subjects: Sequence[Subject], settings: RunConfig, folder: Path, watch: Watch = NOBODY
-) -> list[Subject] | None:
-    """The pictures, each in the next one's look too; made once and kept in a folder. None if it was stopped.
+def styled(sources: Sequence[Source], settings: RunConfig, folder: Path, watch: Watch = NOBODY) -> list[Path] | None:
+    """Files of the images, each in the next one's look; made once and stored in a folder. None if it was stopped.
 
     Raises:
         WeightsUnavailable: if the backbone of the settings cannot be had.
     """
-    made = []
-    for number, subject in enumerate(subjects):
-        other = subjects[(number + 1) % len(subjects)]
-        watch.part(f"{subject.name} in the look of {other.name}", number, len(subjects))
-        look = _in_the_look(subject.pixels, other.pixels, settings, folder, watch)
-        if look is None:
+    files = []
+    for number, source in enumerate(sources):
+        other = sources[(number + 1) % len(sources)]
+        watch.part(f"{source.name} in the look of {other.name}", number, len(sources))
+        file = _in_the_look(source.subject().pixels, other.subject().pixels, settings, folder, watch)
+        if file is None:
             return None
-        made.append(replace(subject, styled=look))
-    return made
+        files.append(file)
+    return files
 
 
-def _in_the_look(picture: Tensor, other: Tensor, settings: RunConfig, folder: Path, watch: Watch) -> Tensor | None:
+def _in_the_look(picture: Tensor, other: Tensor, settings: RunConfig, folder: Path, watch: Watch) -> Path | None:
     parts = (
         picture.numpy().tobytes(),
         other.numpy().tobytes(),
@@ -109,4 +148,4 @@ def _in_the_look(picture: Tensor, other: Tensor, settings: RunConfig, folder: Pa
             if watch.stopped():
                 return None
         folders.write(folder, {kept.name: encode_png(run.pixels())})
-    return read(kept).pixels
+    return kept

@@ -37,6 +37,7 @@ def correspond(
     from vitsplice.engine.device import pick_device
     from vitsplice.images import read
     from vitsplice.matching import correspond as match
+    from vitsplice.matching import descriptor_requests
     from vitsplice.report import matches
 
     matches.check(out, force=force)
@@ -47,6 +48,8 @@ def correspond(
         typer.echo(f"note: {substitution}", err=True)
     network = network.to(place, torch.float32)
     found = match(one.to(place), two.to(place), network, places=places, temperature=temperature, balance=balance).cpu()
-    folder = matches.save(out, found, one, two, points, force=force)
+    folder = matches.save(out, found, one, two, points, network.info, force=force)
+    matched = ", ".join(map(network.info.label, descriptor_requests(network.info)))
+    typer.echo(f"matched by {network.info.name}: {matched}", err=True)
     typer.echo(f"{int(found.mutual.sum())} of {len(found.best)} places are mutual nearest neighbours", err=True)
     typer.echo(str(folder / matches.POINTS))

@@ -60,16 +60,12 @@ def run(
     force: Annotated[bool, typer.Option("--force", help="Replace the run that the folder holds.")] = False,
     resume: Annotated[
         Path | None,
-        typer.Option(
-            metavar="OUT",
-            help="Go on with the run in this folder. Beside it only --set of what does not change the output: figures, "
-            "plots, previews, checkpoint.",
-        ),
+        typer.Option(metavar="OUT", help="Go on with the run in this folder; no other option is taken with it."),
     ] = None,
 ) -> None:
     """Transfer the appearance of one picture to the structure of another."""
     if resume is not None:
-        _resume(context, resume, set_ or [])
+        _resume(context, resume)
         return
     from vitsplice.api import settings_for
     from vitsplice.recording import Recording
@@ -94,14 +90,14 @@ def run(
         follow(recording)
 
 
-def _resume(context: typer.Context, path: Path, overrides: list[str]) -> None:
+def _resume(context: typer.Context, path: Path) -> None:
     """Go on with a run; one that is finished has its answer already."""
     from vitsplice.errors import AlreadyFinished
     from vitsplice.recording import Recording
 
-    alone(context, "resume", "the run", but="set_")
+    alone(context, "resume", "the run")
     try:
-        recording = Recording.resume(path, overrides=overrides)
+        recording = Recording.resume(path)
     except AlreadyFinished as finished:
         typer.echo(f"note: {message(finished)}", err=True)
         return
@@ -109,9 +105,9 @@ def _resume(context: typer.Context, path: Path, overrides: list[str]) -> None:
         follow(recording)
 
 
-def alone(context: typer.Context, option: str, what: str, but: str = "") -> None:
-    """Raise unless the option is the only one on the command line, but for one; it goes on with what was begun."""
-    sources = {name: context.get_parameter_source(name) for name in context.params if name not in (option, but)}
+def alone(context: typer.Context, option: str, what: str) -> None:
+    """Raise unless the option is the only one on the command line; it goes on with what was begun."""
+    sources = {name: context.get_parameter_source(name) for name in context.params if name != option}
     if given := [name for name, source in sources.items() if source and source.name == "COMMANDLINE"]:
         option_names = {one.name: max(one.opts, key=len) for one in context.command.params}
         raise typer.BadParameter(

@@ -13,8 +13,9 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from vitsplice.contracts import BackboneInfo
 from vitsplice.images import encode_png, from_pil, to_pil
-from vitsplice.matching import Correspondence
+from vitsplice.matching import Correspondence, descriptor_requests
 from vitsplice.report import folder as folders
 
 POINTS, WARPED, CONFIDENCE, NUMBERS = "matches.png", "warped.png", "confidence.png", "matches.json"
@@ -97,10 +98,32 @@ def draw(pairs: list[Match], first: Tensor, second: Tensor, height: int = 480) -
     return from_pil(sheet)
 
 
+def features(info: BackboneInfo) -> list[dict[str, str | int]]:
+    """The features that are matched, as plain data: facet and layer, which counts from the end, of how many."""
+    return [
+        {"facet": request.facet, "layer": request.layer, "layers": info.layers} for request in descriptor_requests(info)
+    ]
+
+
 def save(
-    folder: str | os.PathLike[str], found: Correspondence, first: Tensor, second: Tensor, points: int, *, force: bool
+    folder: str | os.PathLike[str],
+    found: Correspondence,
+    first: Tensor,
+    second: Tensor,
+    points: int,
+    info: BackboneInfo,
+    *,
+    force: bool,
 ) -> Path:
     """Write everything into a folder and return it.
+
+    Args:
+        folder: it need not exist.
+        found: of the two pictures.
+        first, second: ``(1, 3, H, W)``.
+        points: draw and list at most so many matches.
+        info: of the backbone that they were matched with.
+        force: replace what the folder holds.
 
     Raises:
         OutputExists: if it already holds a correspondence and ``force`` is not given.
@@ -109,6 +132,9 @@ def save(
     path = check(folder, force=force)
     pairs = matches(found, first, second, points)
     numbers = {
+        "backbone": info.name,
+        "weights_sha256": info.sha256,
+        "features": features(info),
         "grid": found.grid,
         "other_grid": found.other_grid,
         "mutual": int(found.mutual.sum()),
