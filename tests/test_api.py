@@ -1,12 +1,17 @@
 import json
+import re
 
 import numpy as np
 import pytest
 import torch
+import vitsplice_tiny
 from PIL import Image
 
 import vitsplice
+from vitsplice import networks
 from vitsplice.api import backbone_or_default
+from vitsplice.config import BackboneConfig
+from vitsplice.engine import problem
 from vitsplice.errors import ConfigError, OutputExists, UnknownName, UserError, WeightsUnavailable
 
 
@@ -159,3 +164,70 @@ def test_an_appearance_mask_file_keeps_its_colours_out(pair, tmp_path, colour, s
     )
     redness = [float((picture[0] - picture[1:].mean(0)).mean()) for picture in (with_red, without)]
     assert redness[0] > redness[1] + 0.01
+
+
+@pytest.fixture
+def loads(monkeypatch):
+    """The names of the backbones that are loaded for runs."""
+    names, load = [], problem.load_backbone
+    monkeypatch.setattr(
+        networks, "load_backbone", lambda config, known: names.append(config.name) or load(config, known)
+    )
+    return names
+
+
+def test_a_loaded_backbone_gives_the_same_bytes_as_its_name_and_is_not_loaded_again(pair, loads):
+    backbone = vitsplice.load_backbone("tiny-vit")
+    results = [splice(pair, backbone=one) for one in (backbone, backbone)]
+    assert loads == []
+    named = splice(pair, backbone="tiny-vit")
+    assert loads == ["tiny-vit"]
+    assert all(torch.equal(result.pixels, named.pixels) for result in results)
+    assert results[0].settings == named.settings
+    assert results[0].facts["backbone"] == named.facts["backbone"]
+    assert results[0].facts["backbone"]["sha256"]
+
+
+def test_a_loaded_backbone_that_no_plugin_gives_is_recorded_by_its_own_name(pair):
+    result = splice(pair, backbone=vitsplice_tiny.tiny_vit(name="mine", depth=2))
+    assert result.settings.backbone == BackboneConfig(name="mine")
+    assert result.facts["backbone"]["layers"] == 2
+
+
+def test_a_loaded_backbone_stays_in_float32_when_a_run_takes_another_precision(pair):
+    backbone = vitsplice.load_backbone("tiny-vit")
+    splice(pair, backbone=backbone, precision="bfloat16", steps=1)
+    assert next(backbone.parameters()).dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"backbone": 5}, "backbone is the name of a backbone, or one that vitsplice.load_backbone gave, not a int"),
+        ({"backbone": torch.nn.Identity()}, "not a Identity"),
+        ({"backbone": vitsplice_tiny.tiny_vit(), "overrides": ["backbone.weights=x"]}, "used as it is; leave out"),
+    ],
+)
+def test_what_is_no_backbone_is_refused_in_one_line(pair, settings, message):
+    with pytest.raises(UserError, match=message) as caught:
+        splice(pair, **settings)
+    assert len(str(caught.value)) < 200
+
+
+def test_a_misspelt_keyword_is_named_with_those_allowed_and_the_nearest(pair):
+    with pytest.raises(
+        UserError, match=r"splice\(\) has no argument 'step'; it takes on_step, .* overrides\. Did you mean steps"
+    ) as error:
+        splice(pair, step=3)
+    assert isinstance(error.value, TypeError)
+
+
+def test_a_result_is_shown_on_one_line(pair):
+    result = splice(pair, backbone="tiny-vit")
+    assert re.fullmatch(r"Result\(38x32 px, 5 of 5 steps, loss [0-9.]+, backbone 'tiny-vit'\)", repr(result))
+
+
+def test_features_are_shown_by_their_shape(vit):
+    request = vit.info.structure
+    features = vit(torch.full((1, 3, 32, 32), 0.5), [request])[request]
+    assert repr(features) == "Features(values=(1, 17, 32), grid=(4, 4), prefix=1)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from inspect import signature
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -13,18 +14,18 @@ from torch import Tensor
 
 from vitsplice import config as configs
 from vitsplice.config import BackboneConfig, RunConfig
-from vitsplice.contracts import Backbone, Image
+from vitsplice.contracts import Backbone, BackboneInfo, Image
 from vitsplice.engine import memory, problem
 from vitsplice.engine.device import pick_device, pick_precision
 from vitsplice.engine.loop import Step
 from vitsplice.engine.problem import Substitution
 from vitsplice.engine.stages import Snapshot, Staged
 from vitsplice.engine.targets import Images
-from vitsplice.errors import UserError
+from vitsplice.errors import Argument, UserError, check_keywords
 from vitsplice.facts import describe
 from vitsplice.figures import Figure, figures
 from vitsplice.images import Picture, read, resize_to
-from vitsplice.networks import Networks
+from vitsplice.networks import LoadedBackbone, Networks
 from vitsplice.plugins import Catalogue, catalogue
 from vitsplice.result import Result
 
@@ -51,17 +52,22 @@ def splice(
             kind that `structure` may be, as large as the structure image.
         appearance_mask: what may be taken from the appearance image, likewise.
         settings: see `settings_for`: ``backbone``, ``steps``, ``size``, ``seed``, ``device``, ``precision``,
-            ``structure_strength``, ``appearance_strength``, ``overrides``.
+            ``structure_strength``, ``appearance_strength``, ``overrides``. A loaded ``backbone`` is used as it is,
+            which saves loading it for each of many images.
 
     Raises:
+        UnknownKeyword: for a keyword that it does not take.
         VitspliceError: saying what was given, what is allowed and what to do next.
     """
+    check_keywords("splice", settings, (*_keywords(splice), *_keywords(settings_for)))
+    backbone = settings.get("backbone")
     run = Run(
         structure,
         appearance,
         settings_for(preset, **settings),
         structure_mask=structure_mask,
         appearance_mask=appearance_mask,
+        networks=None if backbone is None or isinstance(backbone, str) else LoadedBackbone(backbone),
     )
     for step in run.steps():
         if on_step is not None and on_step(step) is False:
@@ -69,10 +75,16 @@ def splice(
     return run.result()
 
 
+def _keywords(function: Callable[..., object]) -> Iterator[str]:
+    """The names of the arguments that a function takes by keyword only."""
+    parameters = signature(function).parameters.values()
+    return (parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY)
+
+
 def settings_for(
     preset: str | os.PathLike[str] | RunConfig = DEFAULT_PRESET,
     *,
-    backbone: str | None = None,
+    backbone: str | Backbone | None = None,
     steps: int | None = None,
     size: int | None = None,
     seed: int | None = None,
@@ -86,7 +98,8 @@ def settings_for(
 
     Args:
         preset: the name of a preset, a YAML file, or settings.
-        backbone: name of a backbone.
+        backbone: name of a backbone; of a loaded one its name is taken, and no weights file. The name alone loads it
+            again only if a plugin gives it.
         steps: how many.
         size: shorter side in pixels that both pictures are brought to first.
         seed: of everything random.
@@ -98,7 +111,10 @@ def settings_for(
     overrides = list(overrides)
     text, source, folder = _preset_text(preset)
     settings = configs.load(text, source, overrides, folder)
-    named = backbone or (settings.backbone.name if _names_backbone(overrides) else None)
+    loaded = backbone is not None and not isinstance(backbone, str)
+    if loaded and any(override.strip().startswith("backbone") for override in overrides):
+        raise UserError("a loaded backbone is used as it is; leave out the overrides that begin with backbone")
+    named = _name_of(backbone) or (settings.backbone.name if _names_backbone(overrides) else None)
     changes: dict[str, Any] = {
         "steps": steps,
         "size": size,
@@ -109,10 +125,22 @@ def settings_for(
         "appearance_strength": appearance_strength,
     }
     if named is not None:
-        weights = settings.backbone.weights
+        weights = None if loaded else settings.backbone.weights
         changes["backbone"] = {"name": named, "weights": weights, "fallback": ()}
     changed = {key: value for key, value in changes.items() if value is not None}
     return configs.validate(settings.model_dump() | changed, source, [(key,) for key in changed])
+
+
+def _name_of(backbone: str | Backbone | None) -> str | None:
+    """The name of a backbone that is named or loaded. Raises UserError if it is neither."""
+    if backbone is None or isinstance(backbone, str):
+        return backbone
+    if not isinstance(getattr(backbone, "info", None), BackboneInfo) or not callable(backbone):
+        raise UserError(
+            Argument("backbone"),
+            f" is the name of a backbone, or one that vitsplice.load_backbone gave, not a {type(backbone).__name__}",
+        )
+    return backbone.info.name
 
 
 def _names_backbone(overrides: list[str]) -> bool:

@@ -71,6 +71,9 @@ class Features:
     grid: tuple[int, int] | None = None
     prefix: int = 0
 
+    def __repr__(self) -> str:
+        return f"Features(values={tuple(self.values.shape)}, grid={self.grid}, prefix={self.prefix})"
+
     @property
     def patches(self) -> Tensor:
         """The values that have a place on the grid, ``(B, h * w, D)``."""

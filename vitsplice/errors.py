@@ -6,6 +6,7 @@ does (``size=96``); the command line writes them as its options (``--size 96``).
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -90,6 +91,10 @@ class UnknownName(UserError):
     """No backbone, loss term, generator, metric, preset or executor of that name is registered."""
 
 
+class UnknownKeyword(UserError, TypeError):
+    """A function was called with a keyword argument that it does not take."""
+
+
 class PluginConflict(UserError):
     """Two plugins give the same name for the same kind of thing."""
 
@@ -147,6 +152,22 @@ class NonFiniteLoss(VitspliceError):
         )
         self.step = step
         self.term = term
+
+
+def check_keywords(function: str, given: Iterable[str], allowed: Iterable[str]) -> None:
+    """Raise UnknownKeyword, with the nearest name and all names, unless every keyword is allowed.
+
+    Args:
+        function: its name, for the message.
+        given: keywords that it was called with.
+        allowed: keywords that it takes.
+    """
+    names = list(allowed)
+    for name in given:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            raise UnknownKeyword(f"{function}() has no argument '{name}'; it takes {', '.join(names)}.{hint}")
 
 
 def used_up(error: BaseException) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from copy import deepcopy
 
 import torch
 
@@ -26,6 +27,25 @@ class Networks:
     def cnn(self, known: Catalogue) -> Backbone | None:
         """The network of the figures that need one, if there is one."""
         return load_cnn(known)
+
+
+class LoadedBackbone(Networks):
+    """Gives every run the backbone that the caller has loaded.
+
+    It is moved to the run's device and stays there; for a precision other than float32 a copy is cast.
+
+    Args:
+        backbone: in float32.
+    """
+
+    def __init__(self, backbone: Backbone) -> None:
+        self._backbone = backbone
+
+    def backbone(self, config: BackboneConfig, known: Catalogue, device: torch.device, precision: str) -> Loaded:
+        """The backbone, on the device; nothing is loaded."""
+        dtype = DTYPES[precision]
+        backbone = self._backbone if dtype == torch.float32 else deepcopy(self._backbone)
+        return backbone.to(device, dtype), None
 
 
 class KeptNetworks(Networks):

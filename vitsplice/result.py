@@ -41,6 +41,12 @@ class Result:
     figures: tuple[Figure, ...] = ()
     inputs: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
 
+    def __repr__(self) -> str:
+        height, width = self.pixels.shape[-2:]
+        last = f", loss {self.losses[-1].total:.4g}" if self.losses else ""
+        taken = f"{len(self.losses)} of {self.settings.steps} steps{last}"
+        return f"Result({width}x{height} px, {taken}, backbone {self.settings.backbone.name!r})"
+
     @property
     def picture(self) -> Image:
         """The output image as 8-bit RGB."""

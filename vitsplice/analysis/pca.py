@@ -52,7 +52,7 @@ class Layers:
     """
 
     pictures: tuple[Picture, ...]
-    maps: dict[int, tuple[Tensor, ...]]
+    maps: dict[int, tuple[Tensor, ...]] = field(repr=False)
     edges: bool
     explained: dict[int, list[float]]
     info: BackboneInfo

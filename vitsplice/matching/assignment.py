@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -62,8 +62,8 @@ class Correspondence:
         other_grid: of the second, ``M == h * w``.
     """
 
-    weights: Tensor
-    similarity: Tensor
+    weights: Tensor = field(repr=False)
+    similarity: Tensor = field(repr=False)
     grid: tuple[int, int]
     other_grid: tuple[int, int]
 
