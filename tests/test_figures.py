@@ -2,6 +2,8 @@ import pytest
 import torch
 
 from tests.conftest import noise
+from vitsplice import figures as module
+from vitsplice.errors import UserError
 from vitsplice.figures import FIGURES, figures, gradient_ssim_distance, patch_distance
 
 
@@ -50,3 +52,35 @@ def test_more_noise_is_farther():
 def test_a_flat_picture_has_the_structure_of_itself(level):
     flat = torch.full((1, 3, 64, 64), level)
     assert gradient_ssim_distance(flat, flat) == 0
+
+
+OUT_OF_MEMORY = RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (MemoryError(), "the memory is used up (MemoryError)"),
+        (OUT_OF_MEMORY, "the memory is used up (can't allocate memory: you tried to allocate 9 bytes)"),
+        (UserError("not\nthis"), "not this"),
+        (ZeroDivisionError("by zero"), "ZeroDivisionError: by zero"),
+    ],
+)
+def test_a_figure_that_fails_costs_its_own_value_alone(cnn, monkeypatch, error, why):
+    def fail(*_):
+        raise error
+
+    pictures = [photograph(seed) for seed in (1, 2, 3)]
+    whole = figures(*pictures, cnn)
+    monkeypatch.setattr(module, "patch_distance", fail)
+    found = figures(*pictures, cnn)
+    assert [figure.name for figure in found] == list(FIGURES)
+    assert [figure for figure in found if figure.value is not None] == [f for f in whole if f.name != "lab-patches"]
+    [failed] = [figure for figure in found if figure.value is None]
+    assert (failed.name, failed.against, failed.why) == ("lab-patches", "appearance", why)
+
+
+def test_a_figure_that_is_not_a_number_has_no_value(monkeypatch):
+    monkeypatch.setattr(module, "patch_distance", lambda *_: float("nan"))
+    found = {figure.name: figure for figure in figures(*[photograph(seed) for seed in (1, 2, 3)], None)}
+    assert (found["lab-patches"].value, found["lab-patches"].why) == (None, "it is nan")

@@ -355,3 +355,59 @@ def test_a_checkpoint_whose_digest_fits_and_whose_content_does_not_is_refused(st
     path.write_text(json.dumps(content | {"digest": checkpoints._digest(content)}))
     with pytest.raises(CheckpointRejected):
         Recording.resume(path)
+
+
+def test_the_output_is_written_before_it_is_measured_and_whatever_measuring_does(png, tmp_path, monkeypatch):
+    begun(png, tmp_path / "whole")
+    seen = []
+
+    def fail(*_):
+        seen.append((tmp_path / "out" / "output.png").read_bytes())
+        raise MemoryError
+
+    monkeypatch.setattr("vitsplice.figures.gradient_ssim_distance", fail)
+    monkeypatch.setattr("vitsplice.figures.patch_distance", fail)
+    begun(png, tmp_path / "out", "figures=all")
+    assert set(seen) == {(tmp_path / "whole" / "output.png").read_bytes()}
+    facts = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert facts["finished"] is True
+    failed = {figure["name"]: figure["why"] for figure in facts["figures"] if figure["value"] is None}
+    assert set(failed) >= {"gradient-ssim", "lab-patches"}
+    assert set(failed.values()) == {"the memory is used up (MemoryError)"}
+    assert "not measured: the memory is used up" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_a_network_that_cannot_be_loaded_costs_the_figures_that_need_it(png, tmp_path, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("broken weights")
+
+    monkeypatch.setattr("vitsplice.networks.load_cnn", fail)
+    result = begun(png, tmp_path / "out", "figures=all")
+    values = {figure.name: (figure.value is None, figure.why) for figure in result.figures}
+    assert values["cnn-statistics"] == (True, "RuntimeError: broken weights")
+    assert values["lab-patches"] == (False, "")
+
+
+def test_a_run_killed_while_it_is_measured_is_resumed_without_measuring(png, tmp_path, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    def kill(*_):
+        raise Killed
+
+    begun(png, tmp_path / "whole")
+    monkeypatch.setattr("vitsplice.figures.patch_distance", kill)
+    for _ in range(2):
+        with pytest.raises(Killed):
+            begun(png, tmp_path / "out", "figures=all", force=True)
+        with pytest.raises(Killed):
+            through(Recording.resume(tmp_path / "out"))
+    through(Recording.resume(tmp_path / "out", overrides=["figures=none", "previews=0"]))
+    assert (tmp_path / "out" / "output.png").read_bytes() == (tmp_path / "whole" / "output.png").read_bytes()
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["figures"] == []
+
+
+@pytest.mark.parametrize("override", ["seed=5", "steps=1", "terms.structure.weight=3", "figures=some", "nonsense=1"])
+def test_a_run_is_resumed_with_its_own_settings(stopped, override):
+    with pytest.raises(UserError, match=r"can be changed|is not allowed|unknown key"):
+        Recording.resume(stopped, overrides=[override])

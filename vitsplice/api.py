@@ -21,9 +21,9 @@ from vitsplice.engine.loop import Step
 from vitsplice.engine.problem import Substitution
 from vitsplice.engine.stages import Snapshot, Staged
 from vitsplice.engine.targets import Images
-from vitsplice.errors import Argument, UserError, check_keywords
+from vitsplice.errors import Argument, UserError, check_keywords, reason
 from vitsplice.facts import describe
-from vitsplice.figures import Figure, figures
+from vitsplice.figures import NEED_A_CNN, Figure, figures, without_value
 from vitsplice.images import Picture, read, resize_to
 from vitsplice.networks import LoadedBackbone, Networks
 from vitsplice.plugins import Catalogue, catalogue
@@ -262,21 +262,34 @@ class Run:
         """The output image as it is now, float32 ``(3, H, W)`` on the CPU."""
         return self._optimisation.picture()[0].float().cpu()
 
-    def figures(self) -> list[Figure]:
-        """How the output as it is now measures in networks other than the run's; none if the settings want none."""
+    def figures(self, pixels: Tensor | None = None) -> list[Figure]:
+        """How the output as it is now measures in networks other than the run's; none if the settings want none.
+
+        A figure that fails, for whatever reason, has None for its value and says why.
+
+        Args:
+            pixels: as `pixels` gives them; None to take them from there.
+        """
         if self.settings.figures == "none":
             return []
         structure, appearance = (self.pictures[image].pixels for image in ("structure", "appearance"))
-        return figures(structure, appearance, self.pixels()[None], self._networks.cnn(catalogue()))
+        cnn, failed = None, []
+        try:
+            cnn = self._networks.cnn(catalogue())
+        except Exception as error:
+            failed = [without_value(name, reason(error)) for name in NEED_A_CNN]
+        output = self.pixels() if pixels is None else pixels
+        return figures(structure, appearance, output[None], cnn) + failed
 
     def result(self) -> Result:
         """The picture as it is now, with everything known about it."""
+        pixels = self.pixels()
         return Result(
-            pixels=self.pixels(),
+            pixels=pixels,
             losses=tuple(self.history),
             settings=self.settings,
             facts=describe(self),
-            figures=tuple(self.figures()),
+            figures=tuple(self.figures(pixels)),
             finished=self.finished,
             inputs={role: picture.pixels[0] for role, picture in self.pictures.items()}
             | {f"{image}_mask": mask.pixels[0] for image, mask in self.masks.items()},

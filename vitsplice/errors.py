@@ -10,6 +10,8 @@ import difflib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from vitsplice.text import one_line
+
 
 @dataclass(frozen=True)
 class Argument:
@@ -178,3 +180,10 @@ def used_up(error: BaseException) -> str | None:
         return None
     line = (text.splitlines() or [type(error).__name__])[0]
     return line.partition("DefaultCPUAllocator: ")[2][:160] or line[:160]
+
+
+def reason(error: Exception) -> str:
+    """Why something failed, on one line, for a record: any exception, also of a plugin or of an allocation."""
+    if what := used_up(error):
+        return one_line(f"the memory is used up ({what})")
+    return one_line(str(error) if isinstance(error, VitspliceError) else f"{type(error).__name__}: {error}")

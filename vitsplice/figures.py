@@ -7,6 +7,7 @@ All are taken at a shorter side of 256 px.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ from torch import Tensor
 from vitsplice.backbones.resize import Resize
 from vitsplice.colour import to_lab
 from vitsplice.contracts import Backbone, FeatureRequest, Role
-from vitsplice.errors import UserError, VitspliceError
+from vitsplice.errors import UserError, VitspliceError, reason
 from vitsplice.losses.functional import self_similarity
 from vitsplice.losses.realism import gradients
 from vitsplice.plugins import Catalogue
@@ -30,6 +31,14 @@ CNN = "efficientnet-lite0-offline"
 
 FIGURES = ("gradient-ssim", "cnn-self-similarity", "lab-patches", "cnn-statistics")
 NEED_A_CNN = ("cnn-self-similarity", "cnn-statistics")
+
+AGAINST: dict[str, Role] = {
+    "gradient-ssim": "structure",
+    "cnn-self-similarity": "structure",
+    "lab-patches": "appearance",
+    "cnn-statistics": "appearance",
+}
+"""The image that the output is compared with."""
 
 AKIN = {"gradient-ssim": "edges", "lab-patches": "patches"}
 """The loss term that optimises the same thing as a figure."""
@@ -43,15 +52,17 @@ class Figure:
 
     Args:
         name: what it is called.
-        value: of the output.
+        value: of the output, or None where it could not be measured.
         against: the image that the output was compared with.
         akin: the loss term that optimises the same thing, or "".
+        why: there is no value, or "".
     """
 
     name: str
-    value: float
+    value: float | None
     against: Role
     akin: str = ""
+    why: str = ""
 
 
 def load_cnn(catalogue: Catalogue) -> Backbone | None:
@@ -64,29 +75,47 @@ def load_cnn(catalogue: Catalogue) -> Backbone | None:
 
 @torch.no_grad()
 def figures(structure: Tensor, appearance: Tensor, output: Tensor, cnn: Backbone | None) -> list[Figure]:
-    """All figures of an output, those of a CNN only if there is one.
+    """All figures of an output, those of a CNN only if there is one. One that fails costs its own value alone.
 
     Args:
         structure, appearance, output: ``(1, 3, H, W)`` in [0, 1], on one device.
         cnn: a CNN on that device.
     """
-    return [figure(name, structure, appearance, output, cnn) for name in FIGURES if cnn or name not in NEED_A_CNN]
+    found = []
+    for name in FIGURES:
+        if cnn or name not in NEED_A_CNN:
+            try:
+                found.append(_figure(name, value_of(name, structure, appearance, output, cnn)))
+            except Exception as error:  # whatever it is, memory above all, the image and the other values are good
+                found.append(without_value(name, reason(error)))
+    return found
+
+
+def without_value(name: str, why: str) -> Figure:
+    """A figure that could not be measured."""
+    return Figure(name, None, AGAINST[name], AKIN.get(name, ""), why)
+
+
+def _figure(name: str, value: float) -> Figure:
+    if not math.isfinite(value):
+        return without_value(name, f"it is {value}")
+    return Figure(name, value, AGAINST[name], AKIN.get(name, ""))
 
 
 @torch.no_grad()
-def figure(name: str, structure: Tensor, appearance: Tensor, output: Tensor, cnn: Backbone | None) -> Figure:
-    """One of `FIGURES`; those in `NEED_A_CNN` need one. See `figures`."""
+def value_of(name: str, structure: Tensor, appearance: Tensor, output: Tensor, cnn: Backbone | None) -> float:
+    """The value of one of `FIGURES`; those in `NEED_A_CNN` need one. See `figures`; whatever fails is raised."""
     one, two = (_sized(picture, cnn) for picture in (structure, appearance))
     made = Resize().to(output, (one.shape[-2], one.shape[-1]))
     if name == "gradient-ssim":
-        return Figure(name, gradient_ssim_distance(made, one), "structure", AKIN[name])
+        return gradient_ssim_distance(made, one)
     if name == "lab-patches":
-        return Figure(name, patch_distance(made, two), "appearance", AKIN[name])
+        return patch_distance(made, two)
     if cnn is None:
         raise UserError(f"figure '{name}' needs the backbone {CNN}: install the plugin vitsplice-offline")
     if name == "cnn-self-similarity":
-        return Figure(name, _compare(cnn, made, one, _self_similarity), "structure")
-    return Figure(name, _compare(cnn, made, two, _statistics), "appearance")
+        return _compare(cnn, made, one, _self_similarity)
+    return _compare(cnn, made, two, _statistics)
 
 
 def _sized(picture: Tensor, cnn: Backbone | None) -> Tensor:

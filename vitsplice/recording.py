@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,7 @@ from vitsplice import config as configs
 from vitsplice.api import Run
 from vitsplice.config import CheckpointConfig, RunConfig
 from vitsplice.engine.loop import Step
-from vitsplice.errors import AlreadyFinished, Argument, CheckpointRejected, Part, VitspliceError
+from vitsplice.errors import AlreadyFinished, Argument, CheckpointRejected, ConfigError, Part, VitspliceError
 from vitsplice.images import Picture, read
 from vitsplice.networks import Networks
 from vitsplice.report import checkpoints
@@ -118,22 +118,28 @@ class Recording:
         return cls(run, folder, lock)
 
     @classmethod
-    def resume(cls, path: str | os.PathLike[str], *, networks: Networks | None = None) -> Recording:
+    def resume(
+        cls, path: str | os.PathLike[str], *, overrides: Iterable[str] = (), networks: Networks | None = None
+    ) -> Recording:
         """Go on with a run: from its last checkpoint, from a given one, or from the first step if there is none.
 
         Args:
             path: the folder of the run, or the JSON of one of its checkpoints.
+            overrides: ``dotted.key=value``, of settings that do not change the output (`NOT_OF_THE_OUTPUT`), such as
+                ``figures=none`` where there is too little memory to measure it.
             networks: see `vitsplice.api.Run`.
 
         Raises:
             AlreadyFinished: if there is nothing left to do.
             CheckpointRejected: if a checkpoint is not whole, or is not of these pictures, settings and weights.
+            ConfigError: for an override of another setting, or one that is not allowed.
             UserError: if there is no run.
         """
         path = Path(path)
         chosen = path if path.suffix == ".json" else None
         folder = RunFolder(path.parent.parent if chosen else path)
         settings, paths = _asked_for(folder)
+        settings = _changed(settings, overrides)
         lock = FolderLock(folder.path)
         try:
             folder.tidy()
@@ -209,9 +215,10 @@ class Recording:
             note(f"no checkpoint: {error}")
 
     def save(self) -> Result:
-        """Write the artifacts; a finished run needs no checkpoints any more."""
+        """Write the artifacts: the output image before it is measured. A finished run needs no checkpoints any more."""
+        self.folder.save_output(self.run.pixels())
         result = self.run.result()
-        self.folder.save(result)
+        self.folder.save_records(result)
         if result.finished:
             with suppress(OSError):
                 self.folder.forget()
@@ -246,6 +253,15 @@ def _asked_for(folder: RunFolder) -> tuple[RunConfig, dict[str, tuple[str, str]]
     except (AttributeError, KeyError, TypeError) as error:
         raise CheckpointRejected(f"{folder.path} does not say what its run began with; start it again") from error
     return settings, {role: paths[role] for role in ROLES if role in paths}
+
+
+def _changed(settings: RunConfig, overrides: Iterable[str]) -> RunConfig:
+    """The settings of a run that is resumed, with those replaced that do not change its output."""
+    changed = configs.load(settings.to_yaml(), "settings", overrides)
+    if changed.model_dump(exclude=NOT_OF_THE_OUTPUT) != settings.model_dump(exclude=NOT_OF_THE_OUTPUT):
+        allowed = ", ".join(sorted(NOT_OF_THE_OUTPUT))
+        raise ConfigError(f"a run is resumed with its own settings; only {allowed} can be changed")
+    return changed
 
 
 def _read_again(folder: RunFolder, paths: Mapping[str, tuple[str, str]]) -> dict[str, Picture]:

@@ -197,6 +197,28 @@ def memory_runs_out(scene):
     return done
 
 
+@fault("memory that runs out while the output is measured", "everything; the other figures have their values")
+def memory_runs_out_in_figures(scene):
+    def fail(*_):
+        raise MemoryError
+
+    scene.patch.setattr("vitsplice.figures.patch_distance", fail)
+    done = scene.run("--set", "figures=all", "--set", "previews=0")
+    assert scene.finished()
+    assert scene.has("output.png", "report.html")
+    return done
+
+
+@fault("a file of the folder that leads out of it", "what it leads to, untouched")
+def leads_out(scene):
+    (scene.folder / "out").mkdir()
+    (scene.folder / "mine.png").write_text("mine")
+    (scene.folder / "out" / "output.png").symlink_to(scene.folder / "mine.png")
+    done = scene.run("--force")
+    assert (scene.folder / "mine.png").read_text() == "mine"
+    return done
+
+
 @fault("a loss that is not a number", "the last good picture")
 def not_a_number(scene):
     odd = "terms={structure: {loss: structure, weight: 1}, odd: {loss: nan-at-third, weight: 1}}"

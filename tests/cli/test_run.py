@@ -162,3 +162,27 @@ def test_no_temporary_files_are_left(vitsplice, png, tmp_path):
         "step-000002.png",
         "step-000004.png",
     }
+
+
+def test_a_figure_that_cannot_be_measured_says_why_and_the_run_is_done(vitsplice, png, tmp_path, monkeypatch):
+    def fail(*_):
+        raise MemoryError
+
+    monkeypatch.setattr("vitsplice.figures.patch_distance", fail)
+    done = vitsplice("run", *png, "--preset", "tiny", "--set", "figures=all", "-o", "out")
+    assert (done.returncode, done.stdout.strip()) == (0, "out/output.png")
+    [row] = [line for line in done.stderr.splitlines() if line.strip().startswith("lab-patches")]
+    assert "- appearance image; not measured: the memory is used up (MemoryError)" in " ".join(row.split())
+
+
+def test_a_run_killed_while_it_is_measured_is_resumed_without_measuring(vitsplice, png, tmp_path, monkeypatch):
+    def kill(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vitsplice.figures.patch_distance", kill)
+    assert vitsplice("run", *png, "--preset", "tiny", "--set", "figures=all", "-o", "out").returncode == 130
+    assert vitsplice("run", "--resume", "out").returncode == 130
+    assert "leave out --seed" in one_error(vitsplice("run", "--resume", "out", "--seed", "3"), 2)
+    assert "can be changed" in one_error(vitsplice("run", "--resume", "out", "--set", "seed=3"), 2)
+    assert vitsplice("run", "--resume", "out", "--set", "figures=none").returncode == 0
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["finished"] is True

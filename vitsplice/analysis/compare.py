@@ -239,7 +239,8 @@ def _made(
     watch.part("agreement of layers", len(found), len(found) + 1)
     agreed = comparison.agreement(found)
     for (name, pair), run in runs.items():
-        rows += [Row(name, "", -1, "transfer", f["name"], pair, f["value"]) for f in run.facts()["figures"]]
+        measured = [f for f in run.facts()["figures"] if f["value"] is not None]
+        rows += [Row(name, "", -1, "transfer", f["name"], pair, f["value"]) for f in measured]
     shown = list(dict.fromkeys(pair for _, pair in runs))[:SHOWN]
     return Comparison(
         infos=infos,

@@ -62,6 +62,8 @@ def measure(
         typer.echo(f"{m.term:<20} {value} output against {m.against} image, {', '.join(m.requests) or m.why}")
     typer.echo("figures that do not belong to that backbone; lower is better")
     for figure in independent:
-        typer.echo(f"{figure.name:<20} {figure.value:<12.6g} output against {figure.against} image")
+        value = f"{figure.value:<12.6g}" if figure.value is not None else f"{'-':<12}"
+        why = f"; not measured: {figure.why}" if figure.why else ""
+        typer.echo(f"{figure.name:<20} {value} output against {figure.against} image{why}")
     if len(independent) < len(FIGURES):
         typer.echo(f"note: the others need the backbone {CNN}: install the plugin vitsplice-offline", err=True)

@@ -110,7 +110,9 @@ class Progress:
         table = Table("figure", "value", "against", title="lower is better", title_justify="left", box=None)
         for figure in result.figures:
             mark = " (optimised by this run)" if figure.akin in optimised else ""
-            table.add_row(figure.name, f"{figure.value:.4g}", f"{figure.against} image{mark}")
+            value = "-" if figure.value is None else f"{figure.value:.4g}"
+            why = f"; not measured: {figure.why}" if figure.why else ""
+            table.add_row(figure.name, value, plain(f"{figure.against} image{mark}{why}"))
         self._console.print(table)
         if not any(figure.name.startswith("cnn") for figure in result.figures):
             self.note(f"figures of a CNN need the backbone {CNN}: install the plugin vitsplice-offline")

@@ -60,12 +60,16 @@ def run(
     force: Annotated[bool, typer.Option("--force", help="Replace the run that the folder holds.")] = False,
     resume: Annotated[
         Path | None,
-        typer.Option(metavar="OUT", help="Go on with the run in this folder; no other option is taken with it."),
+        typer.Option(
+            metavar="OUT",
+            help="Go on with the run in this folder. Beside it only --set of what does not change the output: figures, "
+            "plots, previews, checkpoint.",
+        ),
     ] = None,
 ) -> None:
     """Transfer the appearance of one picture to the structure of another."""
     if resume is not None:
-        _resume(context, resume)
+        _resume(context, resume, set_ or [])
         return
     from vitsplice.api import settings_for
     from vitsplice.recording import Recording
@@ -90,14 +94,14 @@ def run(
         follow(recording)
 
 
-def _resume(context: typer.Context, path: Path) -> None:
+def _resume(context: typer.Context, path: Path, overrides: list[str]) -> None:
     """Go on with a run; one that is finished has its answer already."""
     from vitsplice.errors import AlreadyFinished
     from vitsplice.recording import Recording
 
-    alone(context, "resume", "the run")
+    alone(context, "resume", "the run", but="set_")
     try:
-        recording = Recording.resume(path)
+        recording = Recording.resume(path, overrides=overrides)
     except AlreadyFinished as finished:
         typer.echo(f"note: {message(finished)}", err=True)
         return
@@ -105,9 +109,9 @@ def _resume(context: typer.Context, path: Path) -> None:
         follow(recording)
 
 
-def alone(context: typer.Context, option: str, what: str) -> None:
-    """Raise unless the option is the only one on the command line; it goes on with what was begun."""
-    sources = {name: context.get_parameter_source(name) for name in context.params if name != option}
+def alone(context: typer.Context, option: str, what: str, but: str = "") -> None:
+    """Raise unless the option is the only one on the command line, but for one; it goes on with what was begun."""
+    sources = {name: context.get_parameter_source(name) for name in context.params if name not in (option, but)}
     if given := [name for name, source in sources.items() if source and source.name == "COMMANDLINE"]:
         option_names = {one.name: max(one.opts, key=len) for one in context.command.params}
         raise typer.BadParameter(

@@ -19,7 +19,7 @@ from vitsplice.api import settings_for
 from vitsplice.backbones.weights import ADVICE
 from vitsplice.contracts import Case, Metric, MetricContext, MetricSpec
 from vitsplice.engine.device import pick_device
-from vitsplice.errors import PictureError, UserError, VitspliceError, written
+from vitsplice.errors import PictureError, UserError, VitspliceError, reason, written
 from vitsplice.evaluation.cases import Account, Images, key
 from vitsplice.evaluation.gallery import gallery
 from vitsplice.evaluation.networks import Networks
@@ -197,10 +197,8 @@ def figures_of(
     for spec, metric in metrics:
         try:
             values[spec.name] = _finite(metric.value(case))
-        except VitspliceError as error:
-            values[spec.name], why[spec.name] = None, one_line(str(error))
         except Exception as error:  # a plugin's code may raise anything, and one picture must not stop the others
-            values[spec.name], why[spec.name] = None, one_line(f"{type(error).__name__}: {error}")
+            values[spec.name], why[spec.name] = None, reason(error)
     return values, why
 
 

@@ -159,9 +159,17 @@ class RunFolder:
             self._write(SETTINGS, text)
 
     def save(self, result: Result) -> None:
-        """Write everything; ``run.json`` comes last, so that where it stands the rest is whole."""
+        """Write everything."""
+        self.save_output(result.pixels)
+        self.save_records(result)
+
+    def save_output(self, pixels: Tensor) -> None:
+        """Write the output image ``(3, H, W)``."""
+        self._write(OUTPUT, encode_png(pixels))
+
+    def save_records(self, result: Result) -> None:
+        """Write all the rest; ``run.json`` comes last, so that where it stands everything is whole."""
         names = list(result.settings.terms)
-        self._write(OUTPUT, encode_png(result.pixels))
         self.settle(result.settings)
         self._write(LOSSES, losses_csv(result.losses, names).encode())
         if result.settings.plots == "all":

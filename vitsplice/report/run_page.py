@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from vitsplice.engine.loop import Step
+    from vitsplice.figures import Figure as Measured
     from vitsplice.result import Result
 
 PREVIEWS = 8
@@ -134,11 +135,16 @@ def _substitutions(facts: dict[str, Any]) -> list[Block]:
 def _figures(result: Result, used: set[str]) -> list[Block]:
     if not result.figures:
         return []
-    rows = [
-        [figure.name, figure.value, f"{figure.against} image", "optimised by this run" if figure.akin in used else ""]
+    rows: list[list[str | float | None]] = [
+        [figure.name, figure.value, f"{figure.against} image", "; ".join(_remarks(figure, used))]
         for figure in result.figures
     ]
     return [Heading("Figures"), Table(["figure", "value", "against", ""], rows, "Lower is better.")]
+
+
+def _remarks(figure: Measured, used: set[str]) -> list[str]:
+    own = ["optimised by this run"] if figure.akin in used else []
+    return own + ([f"not measured: {figure.why}"] if figure.why else [])
 
 
 def _previews(previews: Sequence[tuple[int, Path]]) -> list[Block]:

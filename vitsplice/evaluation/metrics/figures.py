@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vitsplice.contracts import Case, Metric, MetricContext
-from vitsplice.figures import AKIN, CNN, SIZE, figure
+from vitsplice.figures import AKIN, CNN, SIZE, value_of
 
 
 def gradient_ssim(context: MetricContext) -> Metric:
@@ -28,7 +28,7 @@ def cnn_statistics(context: MetricContext) -> Metric:
 
 def _without_network(name: str) -> Metric:
     def value(case: Case) -> float:
-        return figure(name, case.structure, case.appearance, case.output, None).value
+        return value_of(name, case.structure, case.appearance, case.output, None)
 
     return Metric(value, facts={"shorter_side": SIZE}, akin=(AKIN[name],))
 
@@ -37,6 +37,6 @@ def _with_network(name: str, context: MetricContext, facts: dict[str, object]) -
     cnn = context.load(CNN)
 
     def value(case: Case) -> float:
-        return figure(name, case.structure, case.appearance, case.output, cnn).value
+        return value_of(name, case.structure, case.appearance, case.output, cnn)
 
     return Metric(value, (cnn.info,), {**facts, "shorter_side": SIZE})
