@@ -3,6 +3,9 @@ import json
 import pytest
 
 from vitsplice.pairs import Pair, write
+from vitsplice.study.plan import as_bytes
+
+from ..study.conftest import plan_of, prefers, result_of
 
 
 @pytest.fixture
@@ -22,14 +25,18 @@ def test_make_writes_one_page(vitsplice, study, tmp_path):
     assert done.stdout == "out/study.html\n"
     assert "2 pairs, 2 methods; a rater has 2 trials and 2 checks" in done.stderr
     assert "ours and theirs have the same picture for 2 of 2 pairs" in done.stderr
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["study.html"]
+    assert "for the analysis, not for raters: out/study.plan.json" in done.stderr
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"study.html", "study.plan.json"}
+    assert json.loads((tmp_path / "out" / "study.plan.json").read_text())["methods"] == ["ours", "theirs"]
 
 
 def test_make_tells_mistakes(vitsplice, study, tmp_path):
     (tmp_path / "empty.csv").write_text("id,structure,appearance\n")
     (tmp_path / "there.html").touch()
+    (tmp_path / "planned.plan.json").touch()
     for arguments, told in (
         ((*study, "-o", "there.html"), "--force"),
+        ((*study, "-o", "planned.html"), "planned.plan.json is there already"),
         ((*study, "-o", "one"), "is a folder"),
         ((*study, "-o", "x.html", "--trials", "3"), "more than there are"),
         ((*study, "-o", "x.html", "--checks", "9"), "more than there can be"),
@@ -45,51 +52,67 @@ def test_make_tells_mistakes(vitsplice, study, tmp_path):
         assert not (tmp_path / "x.html").exists()
 
 
-def results(tmp_path, *raters, study="0123"):
+PLAN = plan_of(10, ("ours", "theirs"), question="Q [bold]?")
+
+
+def results(tmp_path, *raters, plan=PLAN):
+    """The plan of a study, and a folder with results of raters who mostly prefer ours."""
     (tmp_path / "results").mkdir(exist_ok=True)
+    (tmp_path / "study.plan.json").write_bytes(as_bytes(PLAN.model_dump(by_alias=True)))
+    ours, theirs = prefers("ours", "theirs"), prefers("theirs", "ours")
     for rater in raters:
-        trials = [
-            {"pair": f"p{number}", "set": "", "left": "ours", "right": "theirs", "milliseconds": 2000, "check": False,
-             "passed": None, "choice": "right" if number == 0 else "left"}
-            for number in range(10)
-        ]  # fmt: skip
-        made = {
-            "kind": "vitsplice study result", "schema": 1, "study": study, "title": "T", "question": "Q [bold]?",
-            "methods": ["ours", "theirs"], "rater": rater, "began": "", "finished": "x", "planned": 10,
-            "trials": trials, "user_agent": "", "screen": {"width": 1, "height": 1, "ratio": 1},
-        }  # fmt: skip
+        made = result_of(plan, rater, lambda asked: (theirs if asked.pair == "pair-0" else ours)(asked))
         (tmp_path / "results" / f"{rater}.json").write_text(json.dumps(made))
+
+
+ANALYSE = ("study", "analyse", "results", "--plan", "study.plan.json")
 
 
 def test_analyse_prints_a_table_and_writes_files(vitsplice, tmp_path):
     results(tmp_path, "one", "two")
     (tmp_path / "results" / "copy.json").write_bytes((tmp_path / "results" / "two.json").read_bytes())
-    done = vitsplice("study", "analyse", "results", "-o", "out")
+    done = vitsplice(*ANALYSE, "-o", "out")
     assert done.returncode == 0, done.stderr
     assert "Q [bold]?" in done.stdout
     assert "ours over theirs" in done.stdout
     assert "90.0 %" in done.stdout
     assert "excluded: two" in done.stderr
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"analysis.json", "analysis.csv", "analysis.md"}
-    again = vitsplice("study", "analyse", "results", "-o", "out")
+    assert json.loads((tmp_path / "out" / "analysis.json").read_text())["plan"] == PLAN.digest
+    again = vitsplice(*ANALYSE, "-o", "out")
     assert (again.returncode, "already holds an analysis" in again.stderr) == (2, True)
-    assert vitsplice("study", "analyse", "results", "-o", "out", "--force").returncode == 0
+    assert vitsplice(*ANALYSE, "-o", "out", "--force").returncode == 0
 
 
 def test_analyse_in_the_folder_of_the_results(vitsplice, tmp_path):
     results(tmp_path, "one", "two")
     for force in ((), ("--force",)):
-        assert vitsplice("study", "analyse", "results", "-o", "results", *force).returncode == 0
+        assert vitsplice(*ANALYSE, "-o", "results", *force).returncode == 0
+
+
+def test_results_of_another_study_and_files_that_are_none_are_named_and_do_not_count(vitsplice, tmp_path):
+    results(tmp_path, "one", "two")
+    results(tmp_path, "three", plan=plan_of(9, ("ours", "theirs")))
+    (tmp_path / "results" / "corrupt\x1b[31m.json").write_text("{")
+    done = vitsplice(*ANALYSE)
+    assert done.returncode == 0, done.stderr
+    assert "raters who count: 2, results that do not: 2" in done.stdout
+    assert "excluded: three (results/three.json): of another study" in done.stderr
+    assert "excluded: unknown rater (results/corrupt [31m.json): no result of a study" in done.stderr
 
 
 def test_analyse_tells_mistakes(vitsplice, tmp_path):
     results(tmp_path, "one")
-    results(tmp_path, "two", study="4567")
+    (tmp_path / "changed.plan.json").write_bytes(as_bytes(PLAN.model_dump(by_alias=True) | {"trials": 5}))
+    plan = ("--plan", "study.plan.json")
     for arguments, told in (
-        (("results",), "2 studies"),
-        (("none.json",), "cannot read"),
-        (("results/one.json", "--min-ms", "9000"), "no rater is left"),
-        (("results/one.json", "-o", "results/one.json"), "is a file"),
+        (("results",), "--plan study.plan.json"),
+        (("results", "--plan", "results/one.json"), "is no plan of a study"),
+        (("results", "--plan", "changed.plan.json"), "was changed after it was written"),
+        (("results", "--plan", "none.json"), "cannot read the plan"),
+        (("none.json", *plan), "cannot read"),
+        (("results/one.json", *plan, "--min-ms", "9000"), "no rater is left"),
+        (("results/one.json", *plan, "-o", "results/one.json"), "is a file"),
     ):
         done = vitsplice("study", "analyse", *arguments)
         assert (done.returncode, told in done.stderr) == (2, True), done.stderr

@@ -8,6 +8,8 @@ from PIL import Image
 
 from vitsplice.evaluation.outputs import Method
 from vitsplice.pairs import Pair, write
+from vitsplice.study.order import trials_of
+from vitsplice.study.plan import SCHEMA, Plan, identified
 
 
 @pytest.fixture(scope="session")
@@ -39,29 +41,42 @@ def drawn(tmp_path_factory):
     return draw
 
 
-@pytest.fixture
-def result():
-    """A result as the page gives it, of comparisons [(pair, left, right, choice)] and checks [passed]."""
+def plan_of(pairs=3, methods=("a", "b"), *, sets=1, trials=None, checks=0, **changes):
+    """A plan without images, of all comparisons or so many."""
+    entries = [
+        {"id": f"pair-{n}", "set": f"set {n % sets}" if sets > 1 else "", "structure": "", "appearance": "",
+         "outputs": list(methods)}
+        for n in range(pairs)
+    ]  # fmt: skip
+    known = [{"pair": f"pair-{n % pairs}", "method": methods[n % len(methods)], "wrong": ""} for n in range(checks)]
+    asked = {
+        "schema": SCHEMA, "title": "T", "question": "Which?", "seed": 0, "min_view_ms": 0, "methods": list(methods),
+        "trials": trials or pairs * len(methods) * (len(methods) - 1) // 2, "pairs": entries, "checks": known,
+    }  # fmt: skip
+    return Plan.model_validate(identified(asked | changes))
 
-    def make(rater, comparisons, checks=(), *, methods=("a", "b"), milliseconds=2000, **changes):
-        trials = [
-            {"pair": pair, "set": "", "left": left, "right": right, "choice": choice, "milliseconds": milliseconds,
-             "check": False, "passed": None}
-            for pair, left, right, choice in comparisons
-        ]  # fmt: skip
-        trials += [
-            {"pair": f"check-{number}", "set": "", "left": methods[0], "right": None,
-             "choice": "left" if passed else "right", "milliseconds": milliseconds, "check": True, "passed": passed}
-            for number, passed in enumerate(checks)
-        ]  # fmt: skip
-        return {
-            "kind": "vitsplice study result", "schema": 1, "study": "0123", "title": "T", "question": "Which?",
-            "methods": list(methods), "rater": rater, "began": "2026-01-01T00:00:00Z", "trials": trials,
-            "finished": "2026-01-01T00:10:00Z", "planned": len(trials), "user_agent": "test",
-            "screen": {"width": 800, "height": 600, "ratio": 1},
-        } | changes  # fmt: skip
 
-    return make
+def result_of(plan, rater, choose=lambda asked: "left", *, failed=0, trials=None, milliseconds=2000, **changes):
+    """A result as the page gives it, of all trials or the first few, by a rater who fails so many checks."""
+    given = []
+    for asked in trials_of(plan, rater)[:trials]:
+        check = asked.answer is not None
+        wrong = check and failed > sum(trial["passed"] is False for trial in given)
+        choice = {"left": "right", "right": "left"}[asked.answer] if wrong else asked.answer or choose(asked)
+        given.append(
+            {"pair": asked.pair, "set": asked.set, "left": asked.left, "right": asked.right, "choice": choice,
+             "milliseconds": milliseconds, "check": check, "passed": not wrong if check else None}
+        )  # fmt: skip
+    return {
+        "kind": "vitsplice study result", "schema": SCHEMA, "study": plan.study, "plan": plan.digest, "rater": rater,
+        "began": f"2026-01-01T00:00:00Z {rater}"[:40], "finished": None if trials else "2026-01-01T00:10:00Z",
+        "trials": given, "user_agent": "test", "screen": {"width": 800, "height": 600, "ratio": 1},
+    } | changes  # fmt: skip
+
+
+def prefers(*order):
+    """Choose the method that comes first in an order."""
+    return lambda asked: "left" if order.index(asked.left) < order.index(asked.right) else "right"
 
 
 @pytest.fixture

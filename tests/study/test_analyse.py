@@ -11,27 +11,28 @@ from vitsplice.study.analyse import analyse
 from vitsplice.study.report import NAMES, files
 from vitsplice.study.results import read
 
+from .conftest import plan_of, prefers, result_of
+
 
 @pytest.fixture
-def simulated(result, handed_over):
+def analysed(handed_over):
+    """Analyse results by their plan."""
+    return lambda plan, *given, **options: analyse(plan, *read([handed_over(*given)]), **options)
+
+
+@pytest.fixture
+def simulated(analysed):
     """Raters who prefer the first of two methods with a known probability, analysed."""
 
     def run(preference, raters=30, pairs=10, methods=("a", "b"), sets=1, seed=0, bootstrap=0):
         chance = random.Random(seed)
+        plan = plan_of(pairs, methods, sets=sets, checks=2)
 
-        def vote(pair, one, two):
-            sides = chance.sample([one, two], 2)
-            winner = one if chance.random() < preference(one, two) else two
-            return pair, *sides, ("left", "right")[sides.index(winner)]
+        def choose(asked):
+            one, two = sorted((asked.left, asked.right), key=methods.index)
+            return "left" if (asked.left == one) == (chance.random() < preference(one, two)) else "right"
 
-        given = []
-        for rater in range(raters):
-            votes = [vote(f"pair-{n}", *two) for n in range(pairs) for two in combinations(methods, 2)]
-            made = result(f"rater-{rater}", votes, [True, True], methods=methods)
-            for number, trial in enumerate(made["trials"]):
-                trial["set"] = f"set {number % sets}" if sets > 1 else ""
-            given.append(made)
-        return analyse(read([handed_over(*given)]), seed=bootstrap)
+        return analysed(plan, *(result_of(plan, f"rater-{n}", choose) for n in range(raters)), seed=bootstrap)
 
     return run
 
@@ -56,9 +57,14 @@ def test_raters_by_chance_give_one_half(simulated):
     assert found.median_ms == 2000
 
 
-def test_raters_who_agree_on_each_pair_have_alpha_one(result, handed_over):
-    votes = [("cow", "a", "b", "left"), ("bear", "a", "b", "right")]
-    found = analyse(read([handed_over(*(result(name, votes) for name in "xyz"))]))
+def by_pair(asked):
+    """Prefer a for the first pair, and b for all others."""
+    return prefers("a", "b")(asked) if asked.pair == "pair-0" else prefers("b", "a")(asked)
+
+
+def test_raters_who_agree_on_each_pair_have_alpha_one(analysed):
+    plan = plan_of(2)
+    found = analysed(plan, *(result_of(plan, name, by_pair) for name in "xyz"))
     (one,) = found.comparisons
     assert (one.rate, one.alpha, one.agreement, one.over_raters) == (0.5, 1, 1, None)
     assert any("raters are few (3)" in note for note in found.notes)
@@ -91,19 +97,38 @@ def test_sets_have_rows_of_their_own(simulated):
     assert found[0].p_holm == found[0].p
 
 
-def test_checks_that_most_fail_are_noted(result, handed_over):
-    votes = [("cow", "a", "b", "left"), ("bear", "a", "b", "right")]
-    given = [result(name, votes, [name == "w", True]) for name in "wxyz"]
-    found = analyse(read([handed_over(*given)]))
+def test_checks_that_most_fail_are_noted(analysed):
+    plan = plan_of(2, checks=1)
+    found = analysed(plan, *(result_of(plan, name, by_pair, failed=name != "w") for name in "wxyz"))
     assert found.raters == ("w",)
-    assert found.checks_passed == {"check-0": (1, 4), "check-1": (4, 4)}
-    assert any("most raters failed the check of check-0" in note for note in found.notes)
+    assert found.checks_passed == {"pair-0": (1, 4)}
+    assert any("most raters failed the check of pair-0" in note for note in found.notes)
 
 
-def test_no_rater_left(result, handed_over):
+def test_no_rater_left(analysed):
+    plan = plan_of(2, checks=1)
     with pytest.raises(UserError, match="no rater is left of 1") as told:
-        analyse(read([handed_over(result("x", [("cow", "a", "b", "left")], [False]))]))
+        analysed(plan, result_of(plan, "x", failed=1))
     assert "failed 1 of 1 checks" in str(told.value)
+
+
+def test_an_altered_set_neither_counts_nor_changes_the_family_of_the_tests(analysed):
+    plan = plan_of(8, sets=2)
+    honest = [result_of(plan, f"rater-{n}", prefers("a", "b")) for n in range(6)]
+    altered = result_of(plan, "evil", prefers("b", "a"))
+    for number, trial in enumerate(altered["trials"]):
+        trial["set"] = f"=1+cmd|{number}"
+    found = analysed(plan, *honest, altered)
+    assert found.comparisons == analysed(plan, *honest, altered | {"trials": []}).comparisons
+    assert [one.set for one in found.comparisons] == ["", "set 0", "set 1"]
+    (excluded,) = found.excluded
+    assert (excluded.rater, excluded.reasons) == ("evil", ("altered: trial 1 is not what the plan asks of this rater",))
+
+
+def test_failed_checks_of_another_study_are_not_counted(analysed):
+    plan, other = plan_of(2, checks=1), plan_of(3, checks=1)
+    found = analysed(plan, result_of(plan, "x", by_pair), result_of(other, "y", failed=1))
+    assert found.checks_passed == {"pair-0": (1, 1)}
 
 
 def test_the_seed_sets_the_bootstrap(simulated):
@@ -129,7 +154,13 @@ def test_files_say_the_same(simulated):
     assert data["raters"][0] == "rater-0"
 
 
-def test_names_cannot_break_a_table(result, handed_over):
-    votes = [("cow", "a|<b>", "b\n", "left"), ("cow", "a|<b>", "b\n", "right")]
-    text = files(analyse(read([handed_over(result("r", votes, methods=("a|<b>", "b\n")))])))["analysis.md"].decode()
+def test_names_cannot_break_a_table(analysed):
+    plan = plan_of(2, ("a|<b>", "b\n"))
+    text = files(analysed(plan, result_of(plan, "r")))["analysis.md"].decode()
     assert r"a\|&lt;b> over b " in text
+
+
+def test_the_table_has_no_formula(analysed):
+    plan = plan_of(4, ("=1+cmd|", "@b"), sets=2)
+    rows = csv.DictReader(io.StringIO(files(analysed(plan, result_of(plan, "r")))["analysis.csv"].decode()))
+    assert {(row["first"], row["second"]) for row in rows} == {("'=1+cmd|", "'@b")}

@@ -10,6 +10,9 @@ import pytest
 from vitsplice.study import page
 from vitsplice.study.analyse import analyse
 from vitsplice.study.make import Settings, make
+from vitsplice.study.order import trials_of
+from vitsplice.study.plan import Plan
+from vitsplice.study.raters import belonging
 from vitsplice.study.results import read
 
 pytestmark = pytest.mark.real
@@ -126,6 +129,14 @@ def handed_over(visited, path):
     return target
 
 
+def only(study, path):
+    """The result in a file, which the analysis takes for one of the study."""
+    results, unread = read([path])
+    (own,), foreign = belonging(results, Plan.model_validate(study.key))
+    assert not [*unread, *foreign]
+    return own
+
+
 @pytest.mark.parametrize("act", ["keyboard", "mouse"])
 def test_a_whole_study_is_taken_and_analysed(visit, study, tmp_path, act):
     visited = visit()
@@ -138,8 +149,8 @@ def test_a_whole_study_is_taken_and_analysed(visit, study, tmp_path, act):
     visited.locator("#copy:text-is('Copied'), #note:has-text('is selected')").first.wait_for()
     chosen = visited.eval_on_selector("#results", "area => area.value.slice(area.selectionStart, area.selectionEnd)")
     assert chosen == target.read_text()
-    (result,) = read([target])
-    assert (result.rater, result.study, result.planned) == ("rater ä/1", study.key["study"], 14)
+    result = only(study, target)
+    assert (result.rater, result.study, result.plan) == ("rater ä/1", study.key["study"], study.key["digest"])
     assert result.finished > result.began
     assert len(seen) == len(result.trials) == 14
     assert [trial.check for trial in result.trials] == [right_side(study, pictures) is not None for pictures in seen]
@@ -150,7 +161,7 @@ def test_a_whole_study_is_taken_and_analysed(visit, study, tmp_path, act):
         assert pictures[:2] == (study.pictures[pair["structure"]], study.pictures[pair["appearance"]])
         assert trial.set == pair["set"]
         assert 250 <= trial.milliseconds < 30_000
-    found = analyse([result], min_ms=0)
+    found = analyse(Plan.model_validate(study.key), [result], min_ms=0)
     assert [c.rate for c in found.comparisons if not c.set] == [1, 1, 1]
     assert [standing.method for standing in found.standings] == list(METHODS)
     assert result.screen.width > 0
@@ -201,7 +212,9 @@ def test_what_does_not_divide_is_balanced_to_one(visit, drawn, tmp_path, pairs, 
             visited.keyboard.press("j")
         asked = json.loads(visited.input_value("#results"))["trials"]
         visited.click("#another")
-        firsts.add(tuple(trial["pair"] for trial in asked))
+        firsts.add(tuple((trial["pair"], trial["left"], trial["right"]) for trial in asked))
+        planned = trials_of(Plan.model_validate(made.key), f"rater {rater}")
+        assert [(t["pair"], t["left"], t["right"]) for t in asked] == [(t.pair, t.left, t.right) for t in planned]
         real = [trial for trial in asked if not trial["check"]]
         assert len(real) == trials
         assert len({(trial["pair"], frozenset((trial["left"], trial["right"]))) for trial in real}) == trials
@@ -245,7 +258,7 @@ def test_a_reload_goes_on_where_it_was_with_the_same_order(visit, study, tmp_pat
         assert shown(again) == expected[number]
         again.keyboard.press("j")
         answered(again, number)
-    (result,) = read([handed_over(again, tmp_path)])
+    result = only(study, handed_over(again, tmp_path))
     assert len(result.trials) == 14
     again.reload()
     assert "Done" in again.text_content("#verdict")
@@ -273,7 +286,7 @@ def test_undo_takes_the_last_choice_back(visit, study, tmp_path):
     visited.keyboard.press("j")
     ready(visited)
     visited.click("#stop")
-    (result,) = read([handed_over(visited, tmp_path)])
+    result = only(study, handed_over(visited, tmp_path))
     assert [trial.choice for trial in result.trials] == ["right"]
     assert result.trials[0].milliseconds > 1000  # all three looks
 
@@ -286,7 +299,7 @@ def test_who_stops_hands_over_what_there_is_sees_no_method_and_may_go_on(visit, 
     visited.click("#stop")
     assert "11 choices are left" in visited.text_content("#thanks")
     assert not visited.is_visible("#results")
-    (result,) = read([handed_over(visited, tmp_path)])
+    result = only(study, handed_over(visited, tmp_path))
     assert (len(result.trials), result.finished) == (3, None)
     visited.click("#back")
     ready(visited)
@@ -298,7 +311,7 @@ def test_who_stops_hands_over_what_there_is_sees_no_method_and_may_go_on(visit, 
     assert position(visited) == "1 of 14"
 
 
-def test_the_time_of_a_choice_that_one_rater_took_back_is_not_the_next_rater_s(visit, tmp_path):
+def test_the_time_of_a_choice_that_one_rater_took_back_is_not_the_next_rater_s(visit, study, tmp_path):
     visited = visit(rater="slow")
     visited.clock.install()
     visited.click("text=Begin")
@@ -314,7 +327,7 @@ def test_the_time_of_a_choice_that_one_rater_took_back_is_not_the_next_rater_s(v
     visited.keyboard.press("j")
     visited.wait_for_selector("#undo:enabled")
     visited.click("#stop")
-    (result,) = read([handed_over(visited, tmp_path)])
+    result = only(study, handed_over(visited, tmp_path))
     assert result.rater == "quick"
     assert result.trials[0].milliseconds < 30_000
 

@@ -1,58 +1,62 @@
 import json
+import os
 
 import pytest
 
 from vitsplice.errors import UserError
 from vitsplice.study import results
 
-COMPARISON = ("cow", "a", "b", "left")
+from .conftest import plan_of, result_of
+
+PLAN = plan_of(2, checks=2)
 
 
-def test_winner_and_loser_are_by_side(result, handed_over):
-    (found,) = results.read([handed_over(result("r", [COMPARISON, ("cow", "a", "b", "right")], [True, False]))])
-    assert [(trial.winner, trial.loser) for trial in found.comparisons] == [("a", "b"), ("b", "a")]
+def test_winner_and_loser_are_by_side(handed_over):
+    ((found,), excluded) = results.read([handed_over(result_of(PLAN, "r", failed=1))])
+    assert not excluded
+    assert [(trial.winner, trial.loser) for trial in found.comparisons] == [
+        (trial.left, trial.right) for trial in found.comparisons
+    ]
     assert (found.failed, found.median_ms, len(found.trials)) == (1, 2000, 4)
 
 
-def test_files_and_folders_each_once(result, handed_over):
-    folder = handed_over(result("r", [COMPARISON]), result("s", [COMPARISON]))
+def test_files_and_folders_each_once(handed_over):
+    folder = handed_over(result_of(PLAN, "r"), result_of(PLAN, "s"))
     (folder / "analysis.json").write_text("{}")
+    (folder / "study.plan.json").write_text("{}")
     (folder / "notes.txt").write_text("no result")
-    assert [found.rater for found in results.read([folder, folder / "0000.json"])] == ["r", "s"]
-
-
-def test_results_of_two_studies_are_refused(result, handed_over):
-    folder = handed_over(result("r", [COMPARISON]), result("s", [COMPARISON], study="4567"))
-    with pytest.raises(UserError, match="results of 2 studies") as told:
-        results.read([folder])
-    assert "0123: 1 files" in str(told.value)
-    assert "4567: 1 files" in str(told.value)
-    assert "0001.json" in str(told.value)
-
-
-def test_one_study_has_one_question(result, handed_over):
-    with pytest.raises(UserError, match="some were altered"):
-        results.read([handed_over(result("r", [COMPARISON]), result("s", [COMPARISON], question="Other?"))])
+    found, excluded = results.read([folder, folder / "0000.json"])
+    assert [one.rater for one in found] == ["r", "s"]
+    assert not excluded
 
 
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"schema": 2}, "schema"),
+        ({"schema": 1}, "schema"),
         ({"kind": "other"}, "kind"),
         ({"more": 1}, "more"),
         ({"rater": ""}, "rater"),
-        ({"planned": 0}, "planned"),
-        ({"methods": ["a", "c"]}, "not among methods"),
-        ({"methods": ["a"]}, "methods"),
-        ({"trials": [{}]}, r"trials\.0\.pair"),
+        ({"rater": "x" * 81}, "rater"),
+        ({"rater": "two  spaces"}, "rater"),
+        ({"rater": " r"}, "rater"),
+        ({"study": "x" * 65}, "study"),
+        ({"plan": None}, "plan"),
+        ({"finished": 5}, "finished"),
+        ({"began": "x" * 41}, "began"),
+        ({"user_agent": "x" * 10_001}, "user_agent"),
+        ({"screen": {"width": 1e9, "height": 1, "ratio": 1}}, "screen.width"),
+        ({"screen": {"width": float("inf"), "height": 1, "ratio": 1}}, "screen.width"),
+        ({"trials": [{}]}, "trials.0.pair"),
         ({"trials": 3}, "trials"),
+        ({"planned": 4}, "planned"),
     ],
 )
-def test_what_is_no_result_is_named(result, handed_over, change, says):
-    with pytest.raises(UserError, match=says) as told:
-        results.read([handed_over(result("r", [COMPARISON]) | change)])
-    assert "0000.json is no result of a study" in str(told.value)
+def test_a_file_that_is_no_result_is_excluded_by_name_and_the_others_count(handed_over, change, says):
+    found, (excluded,) = results.read([handed_over(result_of(PLAN, "r") | change, result_of(PLAN, "s"))])
+    assert [one.rater for one in found] == ["s"]
+    assert excluded.source.endswith("0000.json")
+    assert f"no result of a study: {says}: " in str(excluded)
 
 
 @pytest.mark.parametrize(
@@ -61,25 +65,42 @@ def test_what_is_no_result_is_named(result, handed_over, change, says):
         ("choice", "both"),
         ("milliseconds", -1),
         ("milliseconds", float("nan")),
+        ("milliseconds", float("inf")),
+        ("milliseconds", 1e300),
         ("milliseconds", "2000"),
-        ("passed", True),
-        ("check", True),
+        ("milliseconds", [[2000]]),
+        ("passed", "yes"),
+        ("check", 1),
         ("right", None),
         ("right", "a"),
+        ("pair", {"id": "cow"}),
     ],
 )
-def test_a_trial_that_cannot_be_is_refused(result, handed_over, field, value):
-    wrong = result("r", [COMPARISON])
-    wrong["trials"][0][field] = value
-    with pytest.raises(UserError, match=r"trials\.0"):
-        results.read([handed_over(wrong)])
+def test_a_trial_that_cannot_be_excludes_its_file(handed_over, field, value):
+    wrong = result_of(PLAN, "r")
+    wrong["trials"][0] |= {"left": "a", "right": "b", field: value}
+    found, (excluded,) = results.read([handed_over(wrong)])
+    assert not found
+    assert "trials.0" in str(excluded)
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"\xff\xfe", b'{"a":' * 50_000, b"null"])
-def test_corrupt_files_are_told(tmp_path, data):
+@pytest.mark.parametrize(
+    "data", [b"", b"{", b"[]", b"\xff\xfe", b'{"a":' * 50_000, b"null", b'{"schema": ' + b"9" * 5000 + b"}"]
+)
+def test_corrupt_files_are_excluded(tmp_path, data):
     (tmp_path / "r.json").write_bytes(data)
-    with pytest.raises(UserError, match=r"r\.json is no result"):
-        results.read([tmp_path])
+    found, (excluded,) = results.read([tmp_path])
+    assert not found
+    assert "r.json): no result of a study" in str(excluded)
+
+
+def test_a_file_that_never_ends_or_is_a_folder_is_excluded(tmp_path):
+    (tmp_path / "endless.json").symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / "fifo.json")
+    (tmp_path / "folder.json").mkdir()
+    found, excluded = results.read([tmp_path])
+    assert not found
+    assert [one.reasons for one in excluded] == [("no result of a study: not a regular file",)] * 3
 
 
 def test_nothing_to_read(tmp_path, monkeypatch):
@@ -89,5 +110,5 @@ def test_nothing_to_read(tmp_path, monkeypatch):
         results.read([tmp_path / "none.json"])
     (tmp_path / "large.json").write_text(json.dumps(["x" * 200]))
     monkeypatch.setattr(results, "LARGEST_FILE", 100)
-    with pytest.raises(UserError, match="larger than"):
-        results.read([tmp_path])
+    _, (excluded,) = results.read([tmp_path])
+    assert "larger than" in str(excluded)

@@ -43,9 +43,11 @@ def make(
     from vitsplice.study import page
     from vitsplice.study.make import QUESTION, TITLE, Settings
     from vitsplice.study.make import make as made
+    from vitsplice.study.plan import beside
     from vitsplice.text import one_line
 
     target = check_file(out, "page, such as study.html", force=force)
+    check_file(beside(target), "plan of a page", force=force)
     settings = Settings(question or QUESTION, title or TITLE, trials, checks, size, min_view, seed)
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("reading pictures")
@@ -55,36 +57,48 @@ def make(
             settings,
             lambda done, total: bar.update(task, completed=done, total=total),
         )
-    text = page.render(found)
-    page.write(target, text)
+    length = page.write(target, found)
     for note in found.notes:
         typer.echo(f"note: {one_line(note)}", err=True)
     key = found.key
     typer.echo(
         f"study {key['study']}: {len(key['pairs'])} pairs, {len(key['methods'])} methods; a rater has {key['trials']} "
-        f"trials and {len(key['checks'])} checks; {len(text) / 1e6:.1f} MB",
+        f"trials and {len(key['checks'])} checks; {length / 1e6:.1f} MB",
         err=True,
     )
+    typer.echo(f"for the analysis, not for raters: {beside(target)}", err=True)
     typer.echo(target)
 
 
 @study.command()
 def analyse(
     results: Annotated[list[Path], typer.Argument(metavar="RESULTS...", help="Files of raters, or folders of them.")],
+    plan: Annotated[
+        Path | None,
+        typer.Option(
+            help="The plan, STUDY.plan.json, that `study make` wrote beside the page. Needed.", metavar="FILE"
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for analysis.json, .csv and .md.")] = None,
     max_failed: Annotated[int, typer.Option(min=0, help="Checks that a rater may fail and still count.")] = 0,
     min_ms: Annotated[float, typer.Option(min=0, help="Raters with a faster median trial do not count.")] = 800,
     seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace what the folder holds.")] = False,
 ) -> None:
-    """How often each method was preferred, with intervals, tests and the agreement of raters."""
+    """How often each method was preferred, with intervals, tests and the agreement of raters.
+
+    A result that is of another study, incomplete, altered or handed over twice does not count, and is named.
+    """
+    if plan is None:
+        raise typer.BadParameter("give the plan with --plan, such as --plan study.plan.json beside study.html")
     from vitsplice.report import folder
+    from vitsplice.study import plan as plans
     from vitsplice.study.analyse import analyse as analysed
     from vitsplice.study.report import NAMES, files
     from vitsplice.study.results import read
 
     target = None if out is None else folder.check(out, NAMES, "an analysis", force=force)
-    found = analysed(read(results), max_failed=max_failed, min_ms=min_ms, seed=seed)
+    found = analysed(plans.read(plan), *read(results), max_failed=max_failed, min_ms=min_ms, seed=seed)
     _show(found)
     if target is not None:
         folder.write(target, files(found))
@@ -107,8 +121,7 @@ def _show(found: Analysis) -> None:
     for note in found.notes:
         typer.echo(f"note: {one_line(note)}", err=True)
     for excluded in found.excluded:
-        why = "; ".join(excluded.reasons)
-        typer.echo(f"excluded: {one_line(f'{excluded.rater} ({excluded.source}): {why}')}", err=True)
+        typer.echo(f"excluded: {excluded}", err=True)
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:

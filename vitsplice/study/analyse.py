@@ -11,8 +11,9 @@ from statistics import median
 from vitsplice.errors import UserError
 from vitsplice.study import statistics
 from vitsplice.study.findings import Analysis, Comparison, Standing
-from vitsplice.study.raters import Excluded, sift
-from vitsplice.study.results import Result, Trial
+from vitsplice.study.plan import Plan
+from vitsplice.study.raters import belonging, sift
+from vitsplice.study.results import Excluded, Result, Trial
 from vitsplice.study.statistics import Interval
 
 FEW_RATERS = 20
@@ -30,30 +31,42 @@ class _Vote:
     loser: str
 
 
-def analyse(results: Sequence[Result], *, max_failed: int = 0, min_ms: float = 800, seed: int = 0) -> Analysis:
-    """Analyse the results of one study.
+def analyse(
+    plan: Plan,
+    results: Sequence[Result],
+    excluded: Sequence[Excluded] = (),
+    *,
+    max_failed: int = 0,
+    min_ms: float = 800,
+    seed: int = 0,
+) -> Analysis:
+    """Analyse the results of a study. Methods, sets and checks are those of its plan.
 
     Args:
-        results: as `vitsplice.study.results.read` gives them.
+        plan: as `vitsplice.study.plan.read` gives it.
+        results, excluded: as `vitsplice.study.results.read` gives them.
         max_failed, min_ms: see `vitsplice.study.raters.sift`.
         seed: of the bootstrap.
 
     Raises:
         UserError: if no rater is left.
     """
-    kept, excluded = sift(results, max_failed=max_failed, min_ms=min_ms)
+    own, foreign = belonging(results, plan)
+    kept, careless = sift(own, plan.planned, max_failed=max_failed, min_ms=min_ms)
+    excluded = [*excluded, *foreign, *careless]
     if not kept:
-        raise UserError(f"no rater is left of {len(results)}:\n" + "\n".join(map(_told, excluded[:10])))
-    methods, trials = kept[0].methods, [trial for result in kept for trial in result.comparisons]
+        raise UserError(f"no rater is left of {len(excluded)}:\n" + "\n".join(map(str, excluded[:10])))
+    methods, trials = plan.methods, [trial for result in kept for trial in result.comparisons]
     votes = [_vote(rater, trial) for rater, result in enumerate(kept) for trial in result.comparisons]
-    sets = sorted({vote.set for vote in votes})
+    sets = sorted({pair.set for pair in plan.pairs})
     comparisons = _comparisons("", votes, methods, seed)
     of_sets = [c for name in sets for c in _comparisons(name, [v for v in votes if v.set == name], methods, seed)]
-    checks = _checks(results)
+    checks = _checks(own)
     return Analysis(
-        study=kept[0].study,
-        title=kept[0].title,
-        question=kept[0].question,
+        study=plan.study,
+        plan=plan.digest,
+        title=plan.title,
+        question=plan.question,
         raters=tuple(result.rater for result in kept),
         excluded=tuple(excluded),
         comparisons=(*_corrected(comparisons), *(_corrected(of_sets) if len(sets) > 1 else ())),
@@ -150,7 +163,3 @@ def _notes(kept: Sequence[Result], comparisons: Sequence[Comparison], checks: di
     if bad:
         notes.append(f"most raters failed the check of {', '.join(bad)}: look whether its right answer is one")
     return notes
-
-
-def _told(excluded: Excluded) -> str:
-    return f"{excluded.rater} ({excluded.source}): {'; '.join(excluded.reasons)}"

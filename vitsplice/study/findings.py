@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vitsplice.study.raters import Excluded
+from vitsplice.study.results import Excluded
 from vitsplice.study.statistics import Interval
 
 
@@ -66,18 +66,19 @@ class Analysis:
     """What was found.
 
     Args:
-        study, title, question: of the page.
+        study, plan, title, question: of the page; ``plan`` is the digest of the study's plan.
         raters: the ids that count.
         excluded: the results that do not, and why.
         comparisons: of all pairs, then of each set.
         standings: where there are three methods or more.
-        checks_passed: by pair, how many passed its check of how many, careless raters included.
+        checks_passed: by pair, how many passed its check of how many, careless raters of the study included.
         left: share of comparisons in which the left side was chosen.
         median_ms: of a comparison.
         notes: what one should know in reading.
     """
 
     study: str
+    plan: str
     title: str
     question: str
     raters: tuple[str, ...]

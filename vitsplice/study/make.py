@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,10 +12,8 @@ from typing import Any
 from vitsplice.evaluation.outputs import Method
 from vitsplice.pairs import Pair, read
 from vitsplice.study.pictures import Album
+from vitsplice.study.plan import SCHEMA, identified
 from vitsplice.study.trials import checks, outputs, trials_a_rater
-
-SCHEMA = 1
-"""Of the key of a study and of its results; another one too if the page chooses other trials for the same rater."""
 
 QUESTION = "Which picture better shows the structure of A with the appearance of B?"
 TITLE = "Comparing pictures"
@@ -54,7 +50,7 @@ class Study:
     """A study that was made.
 
     Args:
-        key: what the page asks, and which picture is whose; ``study`` is its id, a hash of all the rest.
+        key: the plan as plain data: see `vitsplice.study.plan.Plan`.
         pictures: data URIs by name.
         notes: what is not as one might think.
     """
@@ -104,8 +100,7 @@ def make(
             for c in chosen
         ],
     }
-    identity = hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
-    return Study({"study": identity, **asked}, album.uris(), tuple(_notes(pairs, names, paths, album)))
+    return Study(identified(asked), album.uris(), tuple(_notes(pairs, names, paths, album)))
 
 
 def _entry(pair: Pair, names: Sequence[str], paths: Mapping[tuple[str, str], Path], album: Album) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from vitsplice.errors import VitspliceError
 from vitsplice.files import write_atomically
+from vitsplice.study import plan
 from vitsplice.study.make import Study
 
 
@@ -32,11 +33,21 @@ def render(study: Study) -> str:
     )
 
 
-def write(path: Path, text: str) -> None:
-    """Write the page, whole or not at all. Raises VitspliceError if it cannot be written."""
+def write(path: Path, study: Study) -> int:
+    """Write the plan beside the page, then the page, each whole or not at all.
+
+    Returns:
+        The size of the page in bytes.
+
+    Raises:
+        VitspliceError: if one cannot be written.
+    """
+    text = render(study).encode()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, text.encode())
+        write_atomically(plan.beside(path), plan.as_bytes(study.key))
+        write_atomically(path, text)
+        return len(text)
     except OSError as error:
         raise VitspliceError(f"cannot write {path}: {error.strerror or error}") from error
 

@@ -1,35 +1,59 @@
-"""The results of raters: JSON files as the page gives them."""
+"""The results of raters: JSON files as the page gives them.
+
+Nothing in them is trusted: `vitsplice.study.raters` compares them with the plan of the study.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from vitsplice.errors import UserError
+from vitsplice.study.plan import SUFFIX, Given
+from vitsplice.text import one_line, printable
 
 LARGEST_FILE = 20_000_000
 OWN = "analysis.json"
 """Of an analysis, which may lie in the same folder."""
 
+A_DAY = 86_400_000
+"""In milliseconds; no choice takes longer."""
 
-class _Given(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+@dataclass(frozen=True)
+class Excluded:
+    """A result that does not count.
+
+    Args:
+        rater: their id; "" is not known.
+        source: the file.
+        reasons: why, each a short sentence.
+    """
+
+    rater: str
+    source: str
+    reasons: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return one_line(f"{self.rater or 'unknown rater'} ({self.source}): {'; '.join(self.reasons)}")
 
 
-class Screen(_Given):
+class Screen(Given):
     """In CSS pixels, and device pixels to one of these."""
 
-    width: float
-    height: float
-    ratio: float
+    width: float = Field(ge=0, le=1e6)
+    height: float = Field(ge=0, le=1e6)
+    ratio: float = Field(ge=0, le=1e6)
 
 
-class Trial(_Given):
+class Trial(Given):
     """One choice.
 
     Args:
@@ -47,7 +71,7 @@ class Trial(_Given):
     left: str | None
     right: str | None
     choice: Literal["left", "right"]
-    milliseconds: float = Field(ge=0)
+    milliseconds: float = Field(ge=0, le=A_DAY)
     check: bool
     passed: bool | None
 
@@ -69,32 +93,27 @@ class Trial(_Given):
         return self.right if self.choice == "left" else self.left
 
 
-class Result(_Given):
-    """What one rater handed over; `source` is the file."""
+class Result(Given):
+    """What one rater handed over; ``plan`` is the digest of the study's plan, ``source`` the file."""
 
     kind: Literal["vitsplice study result"]
-    schema_: Literal[1] = Field(alias="schema")
-    study: str
-    title: str
-    question: str
-    methods: tuple[str, ...] = Field(min_length=2, strict=False)
-    rater: str = Field(min_length=1)
-    began: str
-    finished: str | None
-    planned: int = Field(ge=1)
+    schema_: Literal[2] = Field(alias="schema")
+    study: str = Field(max_length=64)
+    plan: str = Field(max_length=64)
+    rater: str = Field(min_length=1, max_length=80)
+    began: str = Field(max_length=40)
+    finished: str | None = Field(max_length=40)
     trials: tuple[Trial, ...] = Field(strict=False)
-    user_agent: str
+    user_agent: str = Field(max_length=10_000)
     screen: Screen
     source: str = ""
 
-    @model_validator(mode="after")
-    def _sound(self) -> Self:
-        named = {name for trial in self.trials for name in (trial.left, trial.right)} - {None}
-        if not named <= set(self.methods):
-            raise ValueError("trials name a method that is not among methods")
-        if len(self.trials) > self.planned:
-            raise ValueError("there are more trials than were planned")
-        return self
+    @field_validator("rater")
+    @classmethod
+    def _tidy(cls, rater: str) -> str:
+        if rater != re.sub(r"\s+", " ", rater.strip()):
+            raise ValueError("is not as the page writes it")
+        return rater
 
     @property
     def comparisons(self) -> tuple[Trial, ...]:
@@ -112,45 +131,46 @@ class Result(_Given):
         return median(trial.milliseconds for trial in self.trials) if self.trials else 0.0
 
 
-def read(paths: Iterable[str | os.PathLike[str]]) -> list[Result]:
-    """The results of one study, in the order of their files.
+def read(paths: Iterable[str | os.PathLike[str]]) -> tuple[list[Result], list[Excluded]]:
+    """The results in files, in their order, and the files that hold none, with the reason.
 
     Args:
         paths: files, and folders of ``.json`` files; a file that is named twice is read once.
 
     Raises:
-        UserError: if one cannot be read or is no result, there are none, or they are of more than one study.
+        UserError: if a file cannot be opened, or there are none.
     """
-    found = [_read(path) for path in dict.fromkeys(file for path in paths for file in _files(Path(path)))]
-    if not found:
+    results, excluded = [], []
+    for file in dict.fromkeys(file for path in paths for file in _files(Path(path))):
+        found = _read(file)
+        if isinstance(found, Result):
+            results.append(found)
+        else:
+            excluded.append(found)
+    if not results and not excluded:
         raise UserError("there are no results: no .json file in what was given")
-    studies: dict[str, list[Result]] = {}
-    for result in found:
-        studies.setdefault(result.study, []).append(result)
-    if len(studies) > 1:
-        parts = [f"{study}: {len(of)} files, as {of[0].source}" for study, of in studies.items()]
-        raise UserError(f"these are results of {len(studies)} studies; give those of one:\n" + "\n".join(parts[:10]))
-    if len({(result.methods, result.question) for result in found}) > 1:
-        raise UserError(f"results of study {found[0].study} name different methods or questions: some were altered")
-    return found
+    return results, excluded
 
 
 def _files(path: Path) -> list[Path]:
-    if path.is_dir():
-        return sorted(file for file in path.glob("*.json") if file.name != OWN)
-    return [path]
+    if not path.is_dir():
+        return [path]
+    return sorted(one for one in path.glob("*.json") if one.name != OWN and not one.name.endswith(SUFFIX))
 
 
-def _read(path: Path) -> Result:
+def _read(path: Path) -> Result | Excluded:
     try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise UserError(f"{path} is no result of a study: larger than {LARGEST_FILE // 10**6} MB")
-        text = path.read_bytes()
+        if path.exists() and not path.is_file():
+            return Excluded("", str(path), ("no result of a study: not a regular file",))
+        with path.open("rb") as file:
+            text = file.read(LARGEST_FILE + 1)
     except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+        raise UserError(f"cannot read {printable(str(path))}: {error.strerror or error}") from error
+    if len(text) > LARGEST_FILE:
+        return Excluded("", str(path), (f"no result of a study: larger than {LARGEST_FILE // 10**6} MB",))
     try:
         return Result.model_validate_json(text).model_copy(update={"source": str(path)})
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise UserError(f"{path} is no result of a study: {where and f'{where}: '}{first['msg']}") from error
+        return Excluded("", str(path), (one_line(f"no result of a study: {where and f'{where}: '}{first['msg']}"),))

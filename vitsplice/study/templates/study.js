@@ -74,7 +74,7 @@
     });
   }
 
-  /** All trials of a rater, in order; one check in each of equal parts. */
+  /** All trials of a rater, in order; one check in each of equal parts. `vitsplice/study/order.py` computes the same. */
   function plan(rater) {
     const random = chance(`${study.study}/${rater}`);
     const trials = shuffled(sided(comparisons(random), random), random);
@@ -140,7 +140,7 @@
     for (const id of ["intro", "trial", "end"]) byId(id).hidden = id !== name;
   }
 
-  const tidy = (rater) => rater.trim().replace(/\s+/g, " ").slice(0, 80);
+  const tidy = (rater) => [...rater.trim().replace(/\s+/g, " ")].slice(0, 80).join("");
 
   function introduce(rater) {
     page("intro");
@@ -215,10 +215,10 @@
       const passed = check ? choice === right_answer : null;
       return { pair: pair.id, set: pair.set, left: left.method, right: right.method, choice, milliseconds, check, passed };
     });
-    const { study: id, schema, title, question, methods } = study;
+    const { study: id, schema, digest } = study;
     return {
-      kind: "vitsplice study result", schema, study: id, title, question, methods, rater: state.rater, began: state.began,
-      finished: state.finished, planned: state.trials.length, trials, user_agent: navigator.userAgent,
+      kind: "vitsplice study result", schema, study: id, plan: digest, rater: state.rater, began: state.began,
+      finished: state.finished, trials, user_agent: navigator.userAgent,
       screen: { width: screen.width, height: screen.height, ratio: devicePixelRatio },
     };
   }
