@@ -101,5 +101,5 @@ def test_a_picture_that_cannot_be_read_is_named(drawn):
 
 def test_a_page_too_large_for_a_browser_is_refused(drawn, monkeypatch):
     monkeypatch.setattr(pictures, "LARGEST_PAGE", 5000)
-    with pytest.raises(UserError, match="smaller --size than 512"):
+    with pytest.raises(UserError, match="smaller size than 512"):
         make(*drawn(3, ("a", "b")), Settings())
