@@ -90,7 +90,7 @@ def test_the_seed_chooses_the_checks():
 
 
 def test_more_checks_than_there_can_be():
-    with pytest.raises(ConfigError, match="--checks 7 is more than there can be: 6"):
+    with pytest.raises(ConfigError, match="checks=7 is more than there can be: 6"):
         checks(7, PICTURES, ("a", "b"), 0)
     related = {name: PICTURES[name] for name in ("cow", "horse")}
     with pytest.raises(ConfigError, match="two pairs that share no picture"):
