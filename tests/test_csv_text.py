@@ -10,7 +10,8 @@ import torch
 
 import vitsplice
 from vitsplice import csv_text
-from vitsplice.analysis.comparison import Comparison, Row
+from vitsplice.analysis.comparison import Agreement, Comparison, Row
+from vitsplice.contracts import FeatureRequest
 from vitsplice.engine.loop import Step
 from vitsplice.evaluation import report as evaluation
 from vitsplice.evaluation.statistics import Mean
@@ -67,7 +68,8 @@ def keypoints_of(name):
     records = {7: {**names, "layer": "-1", "errors": [0.01], "outside": 0}}
     mean = Mean(0.5, float("nan"), float("nan"), 1, "")
     part = SimpleNamespace(per_pair={0.1: mean}, per_keypoint={0.1: 1.0}, pairs=1, keypoints=1)
-    row = SimpleNamespace(name=[name, name, "-1"], parts={name: part})
+    backbone = SimpleNamespace(name=name, block=lambda layer: 11)
+    row = SimpleNamespace(backbone=backbone, request=FeatureRequest(name, -1), parts={name: part})
     return SimpleNamespace(alphas=(0.1,), rows=[row]), records, np.array([7])
 
 
@@ -79,7 +81,8 @@ def evaluation_of(name):
 
 def comparison_of(name):
     info = Toy(colour).info
-    return Comparison({name: info}, (name,), (Row(name, -1, "pck", name, name, -0.5),), torch.ones(1, 1))
+    rows = (Row(name, name, -1, "pck", name, name, -0.5),)
+    return Comparison({name: info}, (name,), rows, Agreement(torch.ones(1, 1), torch.zeros(1, 1), 1))
 
 
 WRITERS = {
