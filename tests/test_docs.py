@@ -15,6 +15,7 @@ from vitsplice.builtin import PRESETS
 from vitsplice.evaluation.metrics import METRICS
 from vitsplice.options import complete
 from vitsplice.pairs import Pair, write
+from vitsplice.plugins import catalogue
 from vitsplice.testing import BackboneContract, GeneratorContract, LossContract, MetricContract
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,6 +32,16 @@ PLUGINS = {
     for block in python_blocks(CONTRIBUTING)
     if "@hookimpl" in block
 }
+
+
+def test_the_presets_take_as_long_in_the_readme_as_in_the_list_and_in_their_files():
+    for name in ("instant", "quick", "best"):
+        duration = PRESETS[name].partition(":")[0]
+        (row,) = re.findall(rf"^\| `{name}`.*$", README, re.M)
+        assert duration in row
+    for name in ("instant", "quick"):
+        first = catalogue().presets[name].path.read_text().splitlines()[0]
+        assert PRESETS[name].partition(":")[0] in first.lower().replace("cpu", "CPU")
 
 
 def test_every_hook_has_an_example():

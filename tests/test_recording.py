@@ -23,7 +23,7 @@ from vitsplice.errors import (
     UserError,
     VitspliceError,
 )
-from vitsplice.recording import Pace, Recording
+from vitsplice.recording import Pace, Recording, preview_is_due
 from vitsplice.report import checkpoints
 
 pytestmark = pytest.mark.real  # slow
@@ -145,6 +145,23 @@ def test_stopped_and_resumed_it_ends_with_the_same_bytes(png, tmp_path, recipe, 
     assert facts["substitutions"][0]["used"] == "tiny-vit"
 
 
+def test_previews_begin_with_the_start_and_come_early():
+    due = [taken for taken in range(160) if preview_is_due(taken, 50)]
+    assert due == [0, 10, 25, 50, 100, 150]
+    assert [taken for taken in range(13) if preview_is_due(taken, 4)] == [0, 4, 8, 12]
+    assert not any(preview_is_due(taken, 0) for taken in range(100))
+
+
+def test_a_run_without_steps_has_one_preview_its_output(png, tmp_path):
+    settings = settings_for("tiny", backbone="tiny-vit", steps=0, overrides=["start=match"])
+    with Recording.begin(dict(zip(("structure", "appearance"), png, strict=True)), settings, tmp_path / "out") as one:
+        list(one.steps(print))
+        one.save()
+    (preview,) = (tmp_path / "out" / "previews").iterdir()
+    assert preview.name == "step-000000.png"
+    assert preview.read_bytes() == (tmp_path / "out" / "output.png").read_bytes()
+
+
 def test_a_run_that_was_killed_before_its_first_checkpoint_starts_again(png, tmp_path):
     begun(png, tmp_path / "whole", "checkpoint.seconds=0")
     pictures = dict(zip(("structure", "appearance"), png, strict=True))
@@ -218,7 +235,7 @@ def test_a_folder_that_does_not_say_what_was_begun_is_refused(stopped, content):
 
 
 def test_a_folder_without_a_run_and_one_with_a_finished_run_are_told(png, tmp_path):
-    with pytest.raises(UserError, match="no run that can go on"):
+    with pytest.raises(UserError, match="holds no run that can be resumed|there is no folder"):
         Recording.resume(tmp_path / "nothing")
     begun(png, tmp_path / "out")
     assert not (tmp_path / "out" / "checkpoint").exists()

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 PRESETS = {
     "paper": "the recipe printed in the supplement of the TOG 2023 paper",
     "official": "the recipe of the code released with the CVPR 2022 paper",
-    "instant": "a few seconds, no training: colours, tone and contrast go to corresponding regions",
-    "quick": "about a minute on a laptop: instant, then texture",
-    "best": "as quick, with more steps and finer stages",
+    "instant": "seconds, no training: colours, tone and contrast go to corresponding regions",
+    "quick": "one to two minutes on 2 CPU cores: instant, then texture",
+    "best": "no time limit: as quick, with more steps and finer stages",
     "invert": "for `vitsplice invert`: a picture with one feature of another, by a network prior",
     "invert-pixels": "for `vitsplice invert`: the same by pixels with total variation",
     "invert-official": "for `vitsplice invert`: the released code's recipe",

@@ -219,9 +219,9 @@ class RunConfig(_Settings):
     size; without, they are worked on as they are. ``size`` is the shorter side that both pictures are brought to
     first (None: as they are). The strengths multiply the weights of the terms that compare with the structure
     image and the start, and with the appearance image; appearance below 1 weakens the warm start too.
-    ``previews`` is the number of steps between previews (0: none); ``figures`` whether the output is measured at
-    the end by `vitsplice.figures`; ``plots`` whether losses.png and report.html are made; none of them, nor
-    ``checkpoint``, changes the output.
+    ``previews`` is the number of steps between previews, which begin with the start and have two early ones (0: none);
+    ``figures`` whether the output is measured at the end by `vitsplice.figures`; ``plots`` whether losses.png and
+    report.html are made; none of them, nor ``checkpoint``, changes the output.
     """
 
     backbone: BackboneConfig

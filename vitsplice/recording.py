@@ -32,6 +32,9 @@ ROLES = ("structure", "appearance", "structure_mask", "appearance_mask")
 SHARE = 0.01
 """The most of a run that its checkpoints may cost, where they go by time."""
 
+EARLY = (10, 25)
+"""Steps after which there is a preview although fewer than those between two previews are taken."""
+
 NOT_OF_THE_OUTPUT = {"previews", "figures", "plots", "checkpoint"}
 """Settings that can change between a checkpoint and what goes on from it."""
 
@@ -57,6 +60,11 @@ class Pace:
         """One has been written, or tried, since then."""
         self._last = perf_counter()
         self._cost = self._last - began
+
+
+def preview_is_due(taken: int, every: int) -> bool:
+    """Whether a run with a preview every so many steps has one after so many: of its start, and some early ones."""
+    return every > 0 and (taken % every == 0 or (taken in EARLY and taken < every))
 
 
 class Recording:
@@ -188,9 +196,11 @@ class Recording:
     def steps(self, note: Note) -> Iterator[Step]:
         """Take the steps, with previews and checkpoints. One that cannot be written is noted, and the run goes on."""
         pace, every = Pace(self.run.settings.checkpoint), self.run.settings.previews
+        if not self.run.resumed_at and preview_is_due(0, every):
+            self._preview(0, note)
         for step in self.run.steps():
             taken = step.index + 1
-            if every and taken % every == 0:
+            if preview_is_due(taken, every):
                 self._preview(taken, note)
             if pace.due(taken):
                 began = perf_counter()

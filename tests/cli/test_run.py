@@ -7,8 +7,9 @@ import time
 
 import pytest
 
-from vitsplice.api import splice
+from vitsplice.api import settings_for, splice
 from vitsplice.cli.run import run
+from vitsplice.recording import Recording
 
 TINY = ("run", "--preset", "tiny")
 
@@ -26,11 +27,12 @@ def test_a_run_ends_with_its_artifacts_and_says_where(vitsplice, png, tmp_path):
     done = vitsplice(*TINY, *png, "-o", "out")
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "out/output.png"
+    assert "report: out/report.html" in done.stderr
     assert "SUBSTITUTION" in done.stderr
     assert "tiny-vit" in done.stderr
     assert "preview out/previews/step-000004.png" in done.stderr
     out = tmp_path / "out"
-    assert {p.name for p in (out / "previews").iterdir()} == {"step-000002.png", "step-000004.png"}
+    assert {p.name for p in (out / "previews").iterdir()} == {"step-000000.png", "step-000002.png", "step-000004.png"}
     facts = json.loads((out / "run.json").read_text())
     assert facts["substitutions"][0]["used"] == "tiny-vit"
     assert "works at 38x32 px; output 38x32 px" in done.stderr
@@ -58,6 +60,15 @@ def test_an_out_that_holds_a_run_is_not_overwritten_without_force(vitsplice, png
     assert (tmp_path / "out" / "output.png").read_bytes() == before
     assert vitsplice(*TINY, *png, "-o", "out", "--seed", 1, "--force").returncode == 0
     assert (tmp_path / "out" / "output.png").read_bytes() != before
+
+
+def test_after_a_kill_the_same_command_offers_to_resume(vitsplice, png, tmp_path):
+    pictures = {"structure": png[0], "appearance": png[1]}
+    Recording.begin(pictures, settings_for("tiny"), tmp_path / "out dir").close()
+    refused = one_error(vitsplice(*TINY, *png, "-o", "out dir"), 2)
+    assert "is not finished; resume it with --resume 'out dir', choose another folder, or replace it with" in refused
+    assert "--force" in refused
+    assert vitsplice("run", "--resume", "out dir").returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -112,7 +123,7 @@ def test_a_signal_finishes_cleanly_with_what_there_is(environment, png, tmp_path
     command = [sys.executable, "-m", "vitsplice", *TINY, *map(str, png), "-o", "out", "--steps", "1000000"]
     with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as process:
         for line in process.stderr:
-            if line.startswith("preview"):
+            if "step-000002" in line:
                 process.send_signal(asked)
                 break
         rest = process.stderr.read()
@@ -128,7 +139,11 @@ def test_a_signal_finishes_cleanly_with_what_there_is(environment, png, tmp_path
 
 def test_resume_goes_on_and_takes_nothing_else(vitsplice, png, tmp_path):
     vitsplice(*TINY, *png, "-o", "whole")
-    assert "no run that can go on" in one_error(vitsplice("run", "--resume", "nowhere"), 2)
+    error = one_error(vitsplice("run", "--resume", "nowhere"), 2)
+    assert "there is no folder nowhere; --resume takes the folder of a run" in error
+    assert "--force" not in error
+    (tmp_path / "empty").mkdir()
+    assert "empty holds no run that can be resumed" in one_error(vitsplice("run", "--resume", "empty"), 2)
     assert "leave out --steps" in one_error(vitsplice("run", "--resume", "whole", "--steps", "3"), 2)
     done = vitsplice("run", "--resume", "whole")
     assert done.returncode == 0
@@ -159,6 +174,7 @@ def test_no_temporary_files_are_left(vitsplice, png, tmp_path):
         "losses.png",
         "report.html",
         "previews",
+        "step-000000.png",
         "step-000002.png",
         "step-000004.png",
     }

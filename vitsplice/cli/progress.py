@@ -100,6 +100,8 @@ class Progress:
             taken = len(self._run.history)
             self.note(f"stopped after {taken} of {self._run.settings.steps} steps; the picture so far is kept")
             self.note(f"to go on: {self._again}")
+        if folder.report.is_file():
+            self.note(f"report: {folder.report}")
         print(folder.output, flush=True)
 
     def figures(self, result: Result) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vitsplice import csv_text
-from vitsplice.errors import OutputExists, UserError, VitspliceError
+from vitsplice.errors import Argument, OutputExists, UserError, VitspliceError
 from vitsplice.files import inside, leftovers, write_atomically
 from vitsplice.images import encode_png
 from vitsplice.report.folder import REPLACE
@@ -72,6 +72,10 @@ class RunFolder:
             raise UserError(f"cannot use output folder {path}: {error.strerror or error}") from error
         if is_file:
             raise UserError(f"output folder {path} is a file; choose another folder")
+        if artifacts and not force and folder.has_begun() and not folder.finished():
+            resume = Argument("resume", str(path))
+            begun = f"{path} already holds a run that is not finished; resume it with "
+            raise OutputExists(begun, resume, ", choose another folder, or replace it with ", REPLACE)
         if artifacts and not force:
             raise OutputExists(f"{path} already holds a run; choose another folder, or replace it with ", REPLACE)
         return folder
@@ -119,6 +123,10 @@ class RunFolder:
 
     def begun(self) -> dict[str, Any]:
         """What `begin` wrote. Raises UserError if it is not there."""
+        if not self.path.is_dir():
+            raise UserError(f"there is no folder {self.path}; ", Argument("resume"), " takes the folder of a run")
+        if not self.has_begun():
+            raise UserError(f"{self.path} holds no run that can be resumed: it has no {CHECKPOINTS}/{BEGUN}")
         return _read_json(self.checkpoints / BEGUN, f"{self.path} holds no run that can go on")
 
     @property
@@ -130,6 +138,11 @@ class RunFolder:
     def output(self) -> Path:
         """Where the output image goes."""
         return self.path / OUTPUT
+
+    @property
+    def report(self) -> Path:
+        """Where the report goes."""
+        return self.path / REPORT
 
     def preview(self, step: int, pixels: Tensor) -> Path:
         """Write the picture ``(3, H, W)`` after so many steps."""
