@@ -30,6 +30,7 @@ FLOORS = [
     {"engine", "executors"},
     {
         "measure",
+        "loss_modules",
         "figures",
         "result",
         "facts",

@@ -1,0 +1,236 @@
+"""One term as a module: any installed term, with the checks of `vitsplice.splice`, cached, differentiable."""
+
+import doctest
+
+import pytest
+import torch
+
+import vitsplice.loss_modules
+from tests.conftest import noise
+from vitsplice.errors import ConfigError, PictureError, UserError
+from vitsplice.losses import AppearanceLoss, FeatureLoss, IdentityLoss, StructureLoss
+from vitsplice.plugins import catalogue
+
+ODD = {"nan-at-third", "tiny-nap"}  # of the tests' own plugin
+TERMS = sorted(set(catalogue().losses) - ODD)
+SPLICE = [AppearanceLoss, StructureLoss, IdentityLoss]
+
+
+def module(name, backbone, pair, **settings):
+    return FeatureLoss(backbone, name, size=32, **settings).set_targets(*pair)
+
+
+def output(pair):
+    return (0.5 * (pair[0] + pair[1])).requires_grad_()
+
+
+def test_the_examples_of_the_docstring_run():
+    assert doctest.testmod(vitsplice.loss_modules).failed == 0
+
+
+@pytest.mark.parametrize("kind", SPLICE)
+def test_a_module_drops_into_a_training_loop(kind, backbone, pair):
+    output, target = pair[0].clone().requires_grad_(), pair[1].clone().requires_grad_()
+    loss = kind(backbone, size=32)
+    optimiser = torch.optim.SGD([output], lr=0.0)
+    value = loss(output, target)
+    value.backward()
+    optimiser.step()
+    assert value.shape == ()
+    assert output.grad.abs().sum() > 0
+    assert target.grad is None
+    assert all(parameter.grad is None for parameter in backbone.parameters())
+    assert loss(output, output).item() == 0
+
+
+def test_pictures_of_another_aspect_are_resized_to_what_fits(vit, pair):
+    assert StructureLoss(vit, size=24)(*(p[..., :33, :] for p in pair)).item() > 0
+
+
+def test_size_none_takes_pictures_as_they_are(vit, pair):
+    exact = tuple(p[..., :32, :40] for p in pair)
+    assert StructureLoss(vit, size=None)(*exact).item() > 0
+
+
+def test_a_wrong_option_is_told(vit):
+    with pytest.raises(ConfigError, match="foam: 'structure' has no such option.*Did you mean form"):
+        StructureLoss(vit, foam="mse")
+
+
+def test_an_option_that_is_called_as_an_argument_is_given_by_options(vit, pair):
+    few, many = (FeatureLoss(vit, "patches", size=40, options={"size": side}).set_targets(*pair) for side in (3, 9))
+    assert few(output(pair)) != many(output(pair))
+
+
+@pytest.mark.parametrize("name", TERMS)
+def test_every_installed_term_is_a_module_of_an_output(name, backbone, pair):
+    loss, ours = module(name, backbone, pair), output(pair)
+    value = loss(ours)
+    assert value.shape == ()
+    assert value.isfinite()
+    value.backward()
+    assert ours.grad.isfinite().all()
+    assert ours.grad.abs().sum() > 0
+    assert torch.equal(loss(ours), value)
+
+
+@pytest.mark.parametrize("name", TERMS)
+def test_a_target_of_a_call_is_the_same_as_one_that_was_set(name, vit, pair):
+    set_before, ours = module(name, vit, pair), output(pair)
+    images = {"structure": pair[0], "start": pair[0], "appearance": pair[1]}
+    target = images[catalogue().loss(name).target]
+    assert torch.equal(set_before(ours, target), set_before(ours))
+
+
+@pytest.mark.parametrize("name", TERMS)
+def test_the_value_of_a_batch_is_the_mean_of_its_images(name, vit, pair):
+    others = tuple(p.flip(-1) for p in pair)
+    batch = tuple(torch.cat(both) for both in zip(pair, others, strict=True))
+    ours, single = output(pair), [module(name, vit, p)(output(p)) for p in (pair, others)]
+    both = torch.cat([ours, output(others)])
+    torch.testing.assert_close(module(name, vit, batch)(both), torch.stack(single).mean())
+    torch.testing.assert_close(module(name, vit, pair)(torch.cat([ours, ours])), single[0])
+
+
+@pytest.mark.parametrize("name", TERMS)
+def test_gradients_agree_with_finite_differences(name, vit, pair):
+    """Along the gradient, where single precision is enough to see the difference."""
+    loss, ours = module(name, vit, pair), 0.1 + 0.8 * noise(*pair[0].shape)  # no two neighbours are equal
+    ours.requires_grad_()
+    (gradient,) = torch.autograd.grad(loss(ours), ours)
+    along = gradient / gradient.norm()
+    step = 1e-3
+    with torch.no_grad():
+        slope = (loss(ours + step * along) - loss(ours - step * along)) / (2 * step)
+    torch.testing.assert_close(slope, gradient.norm(), rtol=0.05, atol=1e-6)
+
+
+def test_features_of_targets_are_computed_once_until_others_are_set(vit, pair, monkeypatch):
+    calls = []
+    forward = type(vit).forward
+    monkeypatch.setattr(type(vit), "forward", lambda self, *given: calls.append(1) or forward(self, *given))
+    loss = module("structure", vit, pair)
+    loss(output(pair)), loss(output(pair))
+    assert len(calls) == 3
+    loss.set_targets(pair[1])
+    assert loss(pair[1]).item() == 0
+    assert len(calls) == 5
+    loss.float()(pair[1])
+    assert len(calls) == 7
+
+
+def test_targets_are_not_those_of_a_tensor_that_changes_later(vit, pair):
+    image = pair[0].clone()
+    loss = StructureLoss(vit, size=32).set_targets(image)
+    image.zero_()
+    assert loss(pair[0]).item() == 0
+
+
+def test_targets_that_were_set_and_computed_in_inference_mode_serve_a_loop(vit, pair):
+    with torch.inference_mode():
+        loss = module("smoothness", vit, tuple(p + 0 for p in pair))
+        loss(pair[1])
+    loss(output(pair)).backward()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+def test_other_floating_types_are_computed_in_float32_and_have_gradients_of_their_own(dtype, vit, pair):
+    ours = output(pair).detach().to(dtype).requires_grad_()
+    loss = StructureLoss(vit, size=32)
+    value = loss(ours, pair[0])
+    value.backward()
+    assert value.dtype == torch.float32
+    assert ours.grad.dtype == dtype
+    torch.testing.assert_close(value, loss(ours.float(), pair[0]))
+
+
+def test_uint8_counts_as_255_parts_and_one_image_needs_no_batch(vit, pair):
+    bytes_ = (pair[0] * 255).round().to(torch.uint8)
+    loss = StructureLoss(vit, size=32)
+    assert torch.equal(loss(pair[1], bytes_), loss(pair[1], bytes_ / 255))
+    assert torch.equal(loss(pair[1][0], pair[0][0]), loss(pair[1], pair[0]))
+
+
+def test_autocast_changes_nothing(vit, pair):
+    loss = module("texture", vit, pair)
+    value = loss(output(pair))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(loss(output(pair)), value)
+        assert torch.equal(module("texture", vit, pair)(output(pair)), value)
+
+
+@pytest.mark.parametrize("kind", SPLICE)
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda p: p * 255, "must be in"),
+        (lambda p: p * torch.nan, "NaN"),
+        (lambda p: p.movedim(1, -1), "movedim"),
+        (lambda p: p[:, :1], "RGB has 3 channels"),
+        (lambda p: p.long(), "uint8 or float"),
+        (lambda p: p.numpy(), "not a ndarray"),
+        (lambda p: torch.cat([p, p, p]), r"batches differ in size \(.* 3, .* 2\)"),
+    ],
+)
+def test_what_is_no_image_is_refused_as_output_and_as_target(kind, change, said, vit, pair):
+    loss = kind(vit, size=32)
+    two = torch.cat([pair[0], pair[1]])
+    wrong = change(pair[0])
+    for given in ((wrong, two), (two, wrong)):
+        with pytest.raises(UserError, match=said if given[0] is wrong else said.partition(" (")[0][:20]):
+            loss(*given)
+
+
+def test_an_output_may_overshoot_a_little_and_the_check_of_values_can_be_left_out(vit, pair):
+    over = pair[0] - pair[0].min() - 0.04
+    StructureLoss(vit, size=32)(over, pair[0])
+    with pytest.raises(PictureError, match="'output' holds values from -0.0"):
+        StructureLoss(vit, size=32)(over - 0.02, pair[0])
+    StructureLoss(vit, size=32, check=False)(over - 0.02, pair[0])
+
+
+def test_an_image_that_is_not_set_is_named(vit, pair):
+    with pytest.raises(UserError, match=r"term 'texture' needs the image 'structure'.*set_targets\(structure"):
+        FeatureLoss(vit, "texture", size=32)(*pair)
+    with pytest.raises(UserError, match=r"term 'structure' needs the image 'structure'"):
+        StructureLoss(vit, size=32)(pair[0])
+
+
+def test_an_output_of_another_shape_than_the_image_it_is_compared_with_is_told(vit, pair):
+    for name in ("structure", "smoothness", "edges", "texture", "identity"):
+        images = (pair[1], pair[0]) if name == "identity" else pair
+        with pytest.raises(UserError, match=r"output, 40x20 \(height x width\).*40x48"):
+            module(name, vit, images)(pair[0][..., :20])
+    assert module("texture", vit, (pair[0], pair[1][..., :20]))(pair[0]).isfinite()
+    assert AppearanceLoss(vit, size=32)(pair[0][..., :20], pair[1]).isfinite()
+
+
+def test_a_backbone_may_be_a_name_and_anything_else_is_refused(vit, pair):
+    named = StructureLoss("tiny-vit", size=32)
+    assert torch.equal(named(*pair), StructureLoss(vit, size=32)(*pair))
+    with pytest.raises(UserError, match="no backbone 'tiny-vitt'"):
+        StructureLoss("tiny-vitt")
+    with pytest.raises(UserError, match=r"a name or a loaded backbone .*, not a Conv2d"):
+        StructureLoss(torch.nn.Conv2d(3, 3, 1))
+    with pytest.raises(UserError, match="textur"):
+        FeatureLoss(vit, "textur")
+
+
+def test_pictures_that_splice_takes_are_targets(vit, pair, png):
+    loss = StructureLoss(vit, size=32).set_targets(str(png[0]))
+    torch.testing.assert_close(loss(pair[0]), torch.tensor(0.0), atol=1e-4, rtol=0)
+
+
+def test_a_copy_of_a_module_is_a_module_of_its_own(vit, pair):
+    import copy
+
+    loss = module("texture", vit, pair)
+    value = loss(output(pair))
+    again = copy.deepcopy(loss)
+    again.set_targets(pair[1], pair[0])
+    assert torch.equal(loss(output(pair)), value)
+
+
+def test_huge_images_of_another_layout_are_refused_before_they_are_resized(vit):
+    with pytest.raises(PictureError, match="movedim"):
+        StructureLoss(vit)(torch.zeros(1).expand(1, 4096, 4096, 3), noise(1, 3, 32, 32))

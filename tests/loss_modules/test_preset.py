@@ -1,0 +1,136 @@
+"""The terms of a preset as a module: the engine's own values, weighted, differentiable."""
+
+import logging
+
+import pytest
+import torch
+
+from tests.conftest import noise
+from vitsplice.api import settings_for
+from vitsplice.backbones.resize import Area
+from vitsplice.engine.loop import Optimisation
+from vitsplice.engine.problem import assemble
+from vitsplice.engine.stages import start_image
+from vitsplice.engine.targets import Images
+from vitsplice.errors import ConfigError, PictureError, UserError
+from vitsplice.losses import from_preset
+from vitsplice.plugins import catalogue
+
+SMALL = ["stages=[{side: 32}, {side: 64}]"]
+QUICK = ["structure", "structure-lower", "appearance", "texture", "patches", "edges", "smoothness"]
+
+
+def smooth(seed, *size):
+    return torch.nn.functional.interpolate(noise(1, 3, 6, 6, seed=seed), size=size, mode="bilinear")
+
+
+@pytest.fixture
+def images():
+    """A structure image, an appearance image of another aspect, and an output."""
+    return smooth(1, 64, 64), smooth(2, 48, 80), smooth(3, 64, 64)
+
+
+def test_values_are_those_of_the_engine_for_the_same_images(vit, images):
+    """The engine, with the output as its canvas, in a stage of the same size with the entire images as views."""
+    structure, appearance, output = images
+    loss = from_preset("quick", structure, appearance, backbone=vit, overrides=SMALL)
+    config = settings_for("quick", backbone="tiny-vit", overrides=[*SMALL, "generator.name=pixels"])
+    entire = {name: term.model_copy(update={"view": "entire"}) for name, term in config.terms.items()}
+    config = config.model_copy(update={"terms": entire})
+    pictures = {"structure": structure, "appearance": appearance}
+    pictures["start"] = start_image(config, Images(pictures), vit)
+    problem = assemble(config, Images(pictures), vit, catalogue(), Area(64), output)
+    expected = Optimisation(problem)._losses(0, list(problem.terms))
+    values = loss(output, unreduced=True)
+    assert list(values) == list(expected) == QUICK
+    for name, value in expected.items():
+        torch.testing.assert_close(values[name], value.detach(), rtol=1e-4, atol=1e-7)
+    total = sum(term.weight * expected[term.name].item() for term in problem.terms)
+    assert loss(output).item() == pytest.approx(total, rel=1e-4)
+
+
+def test_it_is_a_differentiable_scalar_and_gradients_agree_with_finite_differences(backbone, images):
+    loss = from_preset("quick", *images[:2], backbone=backbone, overrides=SMALL)
+    output = (0.1 + 0.8 * noise(1, 3, 64, 64)).requires_grad_()
+    value = loss(output)
+    assert value.shape == ()
+    (gradient,) = torch.autograd.grad(value, output)
+    along = gradient / gradient.norm()
+    with torch.no_grad():
+        slope = (loss(output + 1e-3 * along) - loss(output - 1e-3 * along)) / 2e-3
+    torch.testing.assert_close(slope, gradient.norm(), rtol=0.05, atol=0)
+
+
+def test_a_few_steps_on_pixels_lower_it(vit, images):
+    loss = from_preset("quick", *images[:2], backbone=vit, overrides=SMALL)
+    output = images[2].clone().requires_grad_()
+    optimiser = torch.optim.Adam([output], lr=0.02)
+    before = loss(output).item()
+    for _ in range(5):
+        optimiser.zero_grad()
+        loss(output.clamp(0, 1)).backward()
+        optimiser.step()
+    assert loss(output.clamp(0, 1)).item() < before
+
+
+def test_the_total_is_the_weighted_sum_and_strengths_count(vit, images):
+    loss = from_preset("quick", *images[:2], backbone=vit, appearance_strength=0.5, overrides=SMALL)
+    values = loss(images[2], unreduced=True)
+    assert loss.weights == dict(zip(QUICK, (30, 20, 0.01, 4, 1, 6, 2), strict=True))
+    total = sum(loss.weights[name] * value for name, value in values.items())
+    torch.testing.assert_close(loss(images[2]), total)
+
+
+def test_a_term_that_runs_every_75_steps_counts_a_75th(vit):
+    weights = from_preset("official", backbone=vit).weights
+    assert weights["appearance"] == 10
+    assert weights["appearance-entire"] == pytest.approx(10 / 75)
+
+
+def test_terms_of_the_appearance_image_need_what_was_made_of_it(vit, images):
+    structure, appearance, output = images
+    loss = from_preset("paper", structure, appearance, backbone=vit, size=64)
+    with pytest.raises(UserError, match=r"term 'identity' compares.*loss\(output, reconstruction\).*identity-entire"):
+        loss(output)
+    perfect = loss(output, appearance, unreduced=True)
+    assert perfect["identity"].item() == 0
+    assert loss(output, smooth(4, 48, 80), unreduced=True)["identity"].item() > 0
+    with pytest.raises(UserError, match="'identity' compares locations"):
+        loss(output, output)
+    without = [f"terms.{name}.weight=0" for name in ("identity", "identity-entire")]
+    assert from_preset("paper", structure, appearance, backbone=vit, size=64, overrides=without)(output).isfinite()
+
+
+def test_a_preset_without_terms_is_refused(vit):
+    with pytest.raises(ConfigError, match="no loss terms"):
+        from_preset("instant", backbone=vit)
+
+
+def test_targets_may_be_set_later_and_batches_differ_image_by_image(vit, images):
+    loss = from_preset("quick", backbone=vit, overrides=SMALL)
+    with pytest.raises(UserError, match=r"needs the image 'structure'"):
+        loss(images[2])
+    first = loss.set_targets(*images[:2])(images[2])
+    second = loss.set_targets(images[0].flip(-1), images[1])(images[2])
+    loss.set_targets(torch.cat([images[0], images[0].flip(-1)]), images[1])
+    torch.testing.assert_close(loss(torch.cat([images[2], images[2]])), (first + second) / 2)
+    with pytest.raises(PictureError, match="'structure' holds values"):
+        loss.set_targets(255 * images[0], images[1])
+
+
+def test_a_backbone_that_stands_in_for_the_preset_s_is_logged(caplog):
+    settings = settings_for("quick", overrides=SMALL)
+    gone = settings.backbone.model_copy(update={"name": "tiny-gone", "fallback": ("tiny-vit",)})
+    with caplog.at_level(logging.WARNING):
+        loss = from_preset(settings.model_copy(update={"backbone": gone}))
+    assert loss.backbone.info.name == "tiny-vit"
+    assert "tiny-gone" in caplog.text
+
+
+@pytest.mark.real
+def test_quick_with_its_own_backbone(images):
+    pytest.importorskip("vitsplice_offline", reason="the plugin vitsplice-offline is not installed")
+    loss = from_preset("quick", *images[:2], size=112)
+    output = images[2].clone().requires_grad_()
+    loss(output).backward()
+    assert output.grad.isfinite().all()
