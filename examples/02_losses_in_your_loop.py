@@ -1,4 +1,6 @@
-"""The losses in somebody else's training loop: here the pixels of one picture move towards another's structure.
+"""The losses in somebody else's training loop: here the pixels of one image are optimised.
+
+First one term towards another image's structure, then all the terms of the preset quick.
 
 python examples/02_losses_in_your_loop.py [BACKBONE]
 """
@@ -9,16 +11,32 @@ import torch
 
 import vitsplice
 from vitsplice.images import example, read, resize_to
-from vitsplice.losses import StructureLoss
+from vitsplice.losses import StructureLoss, from_preset
 
-target, start = (resize_to(read(path).pixels, 224) for path in example())
-loss = StructureLoss(vitsplice.load_backbone(sys.argv[1] if len(sys.argv) > 1 else "dinov2-vits14-offline"))
+structure, appearance = (resize_to(read(path).pixels, 224) for path in example())
+backbone = vitsplice.load_backbone(sys.argv[1] if len(sys.argv) > 1 else "dinov2-vits14-offline")
 
-picture = start.clone().requires_grad_()
-optimiser = torch.optim.Adam([picture], lr=0.01)
-for step in range(5):
-    value = loss(picture, target)
-    optimiser.zero_grad()
-    value.backward()
-    optimiser.step()
-    print(f"step {step}: {value.item():.5f}")
+
+def optimise(loss, image, steps=5):
+    """Adam on the pixels of an image."""
+    pixels = image.clone().requires_grad_()
+    optimiser = torch.optim.Adam([pixels], lr=0.01)
+    for step in range(steps):
+        value = loss(pixels)
+        optimiser.zero_grad()
+        value.backward()
+        optimiser.step()
+        with torch.no_grad():
+            pixels.clamp_(0, 1)  # losses take images in [0, 1]
+        print(f"step {step}: {value.item():.5f}")
+    return pixels.detach()
+
+
+print("structure alone, from the appearance image")
+optimise(StructureLoss(backbone).set_targets(structure), appearance)
+
+print("all terms of quick, from the structure image")
+loss = from_preset("quick", structure, appearance, backbone=backbone, size=224)
+output = optimise(loss, structure)
+for name, value in loss(output, unreduced=True).items():
+    print(f"{name:<16} {loss.weights[name]:g} x {value.item():.5f}")

@@ -13,6 +13,7 @@ from vitsplice import hookspecs
 from vitsplice.backbones.timm import ALIASES
 from vitsplice.builtin import PRESETS
 from vitsplice.evaluation.metrics import METRICS
+from vitsplice.losses.terms import TERMS
 from vitsplice.options import complete
 from vitsplice.pairs import Pair, write
 from vitsplice.plugins import catalogue
@@ -118,6 +119,12 @@ def test_every_metric_is_in_the_docs_and_their_code_runs(png, tmp_path):
     (block,) = python_blocks(text)
     exec(block, {"pairs": tmp_path / "pairs.csv", "folder": tmp_path / "made", "out": tmp_path / "out"})
     assert (tmp_path / "out" / "gallery.html").is_file()
+
+
+def test_the_code_of_the_docs_of_losses_runs_and_its_table_has_every_term():
+    text = (ROOT / "docs" / "losses.md").read_text()
+    exec("\n".join(python_blocks(text)), {})
+    assert [spec.name for spec in TERMS if f"`{spec.name}`" not in text.partition("| term |")[2]] == []
 
 
 def test_every_public_thing_that_can_be_swapped_is_in_contributing():

@@ -21,7 +21,7 @@ SUPPORT = Path(__file__).parent / "support"
 @pytest.mark.parametrize(
     ("script", "arguments", "told"),
     [
-        ("02_losses_in_your_loop.py", ("tiny-vit",), "step 4"),
+        ("02_losses_in_your_loop.py", ("tiny-vit",), "smoothness       2 x"),
         ("06_backbone_plugin.py", (), "against itself: 0.0000"),
         ("09_pca.py", ("tiny-vit",), "saved: out/example-pca/pca.png"),
         ("10_inversion.py", ("tiny-vit", "2"), "cls[-1]"),
@@ -53,7 +53,7 @@ def test_an_example_runs_on_tiny_networks(script, arguments, told, tmp_path):
     ("script", "arguments", "told"),
     [
         ("01_transfer.py", (), "saved to: out/example-transfer"),
-        ("02_losses_in_your_loop.py", (), "step 4"),
+        ("02_losses_in_your_loop.py", (), "smoothness       2 x"),
         ("04_contact_sheet.py", ("sheet.png", "--steps", "2"), "sheet.png"),
         ("05_ablation.py", (str(PAIRS), "--steps", "1", "--only", "quick"), "| quick |"),
         ("14_known_masks.py", ("masks",), "0 of 8 are off"),

@@ -114,7 +114,7 @@ def settings_for(
     loaded = backbone is not None and not isinstance(backbone, str)
     if loaded and any(override.strip().startswith("backbone") for override in overrides):
         raise UserError("a loaded backbone is used as it is; leave out the overrides that begin with backbone")
-    named = _name_of(backbone) or (settings.backbone.name if _names_backbone(overrides) else None)
+    named = name_of(backbone) or (settings.backbone.name if _names_backbone(overrides) else None)
     changes: dict[str, Any] = {
         "steps": steps,
         "size": size,
@@ -131,7 +131,7 @@ def settings_for(
     return configs.validate(settings.model_dump() | changed, source, [(key,) for key in changed])
 
 
-def _name_of(backbone: str | Backbone | None) -> str | None:
+def name_of(backbone: str | Backbone | None) -> str | None:
     """The name of a backbone that is named or loaded. Raises UserError if it is neither."""
     if backbone is None or isinstance(backbone, str):
         return backbone

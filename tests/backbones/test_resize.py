@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from vitsplice.backbones.resize import Resize
+from vitsplice.backbones.resize import Area, Resize
 
 from ..conftest import noise
 
@@ -33,3 +33,9 @@ def test_a_flat_picture_stays_flat_and_gradients_pass(vit):
     torch.testing.assert_close(seen, torch.full_like(seen, 0.3))
     seen.sum().backward()
     assert (picture.grad > 0).all()
+
+
+def test_area_leaves_smaller_images_as_large_as_they_are_if_it_may_not_enlarge(vit):
+    assert Area(64).target_size(32, 32, vit.info) == (64, 64)
+    assert Area(64, enlarge=False).target_size(32, 32, vit.info) == (32, 32)
+    assert Area(64, enlarge=False).target_size(128, 128, vit.info) == (64, 64)

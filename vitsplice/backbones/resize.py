@@ -48,13 +48,20 @@ class Resize:
 
 @dataclass(frozen=True)
 class Area:
-    """Brings pictures to about ``side * side`` pixels, aspect kept but for rounding to what a backbone takes."""
+    """Brings pictures to about ``side * side`` pixels, aspect kept but for rounding to what a backbone takes.
+
+    Args:
+        side: of the square with as many pixels.
+        enlarge: whether smaller images are enlarged.
+    """
 
     side: int
+    enlarge: bool = True
 
     def target_size(self, height: int, width: int, info: BackboneInfo) -> tuple[int, int]:
         """The height and width that a picture of this size is brought to."""
         scale = self.side / math.sqrt(height * width)
+        scale = scale if self.enlarge else min(1.0, scale)
         return fitting_size(info, round(height * scale), round(width * scale))
 
     def __call__(self, pictures: Tensor, info: BackboneInfo) -> Tensor:

@@ -20,7 +20,7 @@ from vitsplice.engine.loop import WeightedTerm
 from vitsplice.engine.stages import start_image
 from vitsplice.engine.targets import Images
 from vitsplice.errors import ConfigError, UserError
-from vitsplice.loss_modules.terms import Batches, TermsLoss, loaded, singles
+from vitsplice.loss_modules.terms import Batches, TermsLoss, singles
 from vitsplice.plugins import catalogue
 
 logger = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ class PresetLoss(TermsLoss):
         entire = {n: t.model_copy(update={"view": "entire", "target_view": None}) for n, t in config.terms.items()}
         config = config.model_copy(update={"terms": entire})
         terms = problem.weighted_terms(config, backbone, catalogue())
-        look = Area(config.stages[-1].side) if config.stages else Resize(**config.resize.model_dump())
+        look = Area(config.stages[-1].side, enlarge=False) if config.stages else Resize(**config.resize.model_dump())
         mean = tuple(replace(term, weight=term.weight / term.config.every) for term in terms)
         super().__init__(backbone, mean, look if size is None else Resize(size), check)
         self.config = config
@@ -119,7 +119,7 @@ def from_preset(
     """
     settings = settings_for(
         preset,
-        backbone=backbone if isinstance(backbone, str) else None,
+        backbone=backbone,
         structure_strength=structure_strength,
         appearance_strength=appearance_strength,
         overrides=overrides,
@@ -128,7 +128,7 @@ def from_preset(
         backbone, substitution = problem.load_backbone(settings.backbone, catalogue())
         if substitution is not None:
             logger.warning("%s", substitution)
-    loss = PresetLoss(settings, loaded(backbone), size=size, check=check)
+    loss = PresetLoss(settings, backbone, size=size, check=check)
     return loss if structure is None and appearance is None else loss.set_targets(structure, appearance)
 
 

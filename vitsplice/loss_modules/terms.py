@@ -8,9 +8,9 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from vitsplice.api import load_backbone
+from vitsplice.api import load_backbone, name_of
 from vitsplice.backbones.resize import Area, Resize
-from vitsplice.contracts import GLOBAL_FACETS, Backbone, BackboneInfo, FeatureRequest, Features, Image
+from vitsplice.contracts import GLOBAL_FACETS, Backbone, FeatureRequest, Features, Image
 from vitsplice.engine.features import extract
 from vitsplice.engine.loop import WeightedTerm, output_requests, target_requests, term_values
 from vitsplice.engine.targets import FeatureTable, Place
@@ -29,7 +29,7 @@ class TermsLoss(nn.Module):
     """Loss terms on entire images, and the images that outputs are compared with: what the modules below share.
 
     Args:
-        backbone: its name, or a loaded one; its device decides where outputs have to be.
+        backbone: loaded; its device decides where outputs have to be.
         terms: built for it; their places are ``(image, "entire")``.
         look: brings images to the size at which the backbone views them.
         check: whether to check the range of every output's values; on a GPU that waits for the device.
@@ -138,13 +138,9 @@ class TermsLoss(nn.Module):
 
 
 def loaded(backbone: Backbone | str) -> Backbone:
-    """A backbone by its name, or the one that was given."""
-    if isinstance(backbone, str):
-        return load_backbone(backbone)
-    if not isinstance(getattr(backbone, "info", None), BackboneInfo):
-        what = type(backbone).__name__
-        raise UserError(f"backbone must be a name or a loaded backbone (vitsplice.load_backbone), not a {what}")
-    return backbone
+    """A backbone by its name, or the one that was given. Raises UserError if it is neither."""
+    name_of(backbone)
+    return load_backbone(backbone) if isinstance(backbone, str) else backbone
 
 
 def _batch(source: Any, name: str) -> Tensor:
