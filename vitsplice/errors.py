@@ -133,6 +133,10 @@ class WeightsRejected(UserError):
     """A weights file was found and is not what it should be."""
 
 
+class LossTermRejected(VitspliceError):
+    """A loss term returned something that cannot be optimised: not a scalar, or without a gradient."""
+
+
 class NonFiniteLoss(VitspliceError):
     """A loss term, or the gradient of the total, became NaN or infinite.
 

@@ -1,13 +1,15 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from vitsplice.config import load
+from vitsplice.contracts import FeatureRequest, LossTerm
 from vitsplice.engine.loop import Optimisation
 from vitsplice.engine.problem import assemble
 from vitsplice.engine.targets import Images
-from vitsplice.errors import NonFiniteLoss
+from vitsplice.errors import LossTermRejected, NonFiniteLoss
 from vitsplice.plugins import catalogue
 
 TINY = catalogue().presets["tiny"].path.read_text()
@@ -161,3 +163,28 @@ def test_a_gradient_that_is_not_finite_never_reaches_the_generator(vit, pair):
     with pytest.raises(NonFiniteLoss, match="the gradient of the total became (nan|inf) at step 0"):
         list(made.steps())
     assert torch.equal(made.picture(), before)
+
+
+def whole(output, target):
+    request = FeatureRequest("key")
+    return (output[request].values - target[request].values).square()
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda o, t: whole(o, t).mean().reshape(1), r"shape \(1,\)"),
+        (lambda o, t: whole(o, t).mean().detach(), "without a gradient"),
+        (lambda o, t: float(whole(o, t).mean().detach()), "a float"),
+        (lambda o, t: torch.tensor(1), "int64"),
+    ],
+    ids=["shape (1,)", "detached", "float", "integer"],
+)
+def test_a_term_that_is_no_differentiable_scalar_is_named_with_what_is_expected(vit, pair, function, message):
+    terms = "terms={structure: {loss: structure, weight: 1}, mine: {loss: identity, weight: 1}}"
+    made, _ = optimisation(vit, pair, "steps=2", terms)
+    broken = replace(made.problem.terms[1], term=LossTerm((FeatureRequest("key"),), function))
+    made.problem = replace(made.problem, terms=(made.problem.terms[0], broken))
+    expected = rf"term 'mine' \(loss term 'identity'\) returned .*{message}.* a scalar tensor, of shape \(\)"
+    with pytest.raises(LossTermRejected, match=expected):
+        list(made.steps())

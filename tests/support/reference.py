@@ -1,15 +1,16 @@
-"""Writes docs/reference.md out of the code: the hooks, the built-in parts with their facts, the commands.
+"""Writes docs/reference.md out of the code: hooks, built-in parts with their facts, commands, the Python interface.
 
 python tests/support/reference.py docs/reference.md
 """
 
 import inspect
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import typer
 
-from vitsplice import hookspecs
+from vitsplice import errors, hookspecs
 from vitsplice.builtin import (
     vitsplice_backbones,
     vitsplice_commands,
@@ -17,6 +18,20 @@ from vitsplice.builtin import (
     vitsplice_losses,
     vitsplice_presets,
 )
+
+PUBLIC = (
+    "vitsplice",
+    "vitsplice.losses",
+    "vitsplice.matching",
+    "vitsplice.images",
+    "vitsplice.keypoints",
+    "vitsplice.plugins",
+    "vitsplice.testing",
+)
+"""The modules whose ``__all__`` is the Python interface."""
+
+LONGEST = 400
+"""Characters of a signature with its types and defaults."""
 
 HEAD = """# Reference
 
@@ -100,6 +115,57 @@ def section(name, command):
     return f"### `vitsplice {name}`\n\n{text}" + (f"\n\n{table(['', '', 'default'], rows)}" if rows else "")
 
 
+class Bare(str):
+    """An annotation that is shown without quotes."""
+
+    __slots__ = ()
+
+    def __repr__(self):
+        return str(self)
+
+
+def signature(value):
+    """The arguments of a function or class, with types and defaults where those are short."""
+    if not callable(value):
+        return ""
+    try:
+        found = inspect.signature(value)
+    except ValueError:
+        return "(...)"
+    parameters = [
+        p.replace(annotation=Bare(p.annotation) if isinstance(p.annotation, str) else p.annotation)
+        for p in found.parameters.values()
+    ]
+    returns = Bare(found.return_annotation) if inspect.isfunction(value) else inspect.Signature.empty
+    text = str(inspect.Signature(parameters, return_annotation=returns))
+    return text if len(text) < LONGEST and " at 0x" not in text else f"({', '.join(found.parameters)})"
+
+
+def first_line(value):
+    if not callable(value):
+        return f"`{value!r}`" if len(repr(value)) < 80 else f"a {type(value).__name__}"
+    return (inspect.getdoc(value) or "").split("\n\n")[0]
+
+
+def module(name):
+    found = import_module(name)
+    rows = [
+        (f"`{one}{signature(getattr(found, one))}`", first_line(getattr(found, one))) for one in sorted(found.__all__)
+    ]
+    about = (inspect.getdoc(found) or "").split("\n\n")[0].replace("\n", " ")
+    return f"### `{name}`\n\n{about}\n\n{table(['name', 'what it is'], rows)}"
+
+
+def error_classes():
+    found = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, errors.VitspliceError)]
+    rows = [(f"`{one.__name__}`", one.__base__.__name__, first_line(one)) for one in found]
+    return f"### `vitsplice.errors`\n\n{table(['name', 'is a', 'when it is raised'], rows)}"
+
+
+def python_api():
+    return "\n\n".join([*map(module, PUBLIC), error_classes()])
+
+
 def text():
     parts = {
         "Hooks": hooks(),
@@ -108,6 +174,7 @@ def text():
         "Generators": generators(),
         "Presets": presets(),
         "Commands": commands(),
+        "Python": python_api(),
     }
     return HEAD + "".join(f"\n## {title}\n\n{part}\n" for title, part in parts.items())
 

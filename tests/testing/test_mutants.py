@@ -250,6 +250,8 @@ def writes(output, target):
 LOSSES = {
     "no-summary": (term(distance, summary=""), "facts"),
     "not-a-scalar": (term(lambda o, t: (o[KEY].patches.mean(1) - t[KEY].patches.mean(1)).square().mean(1)), "scalar"),
+    "of-shape-1": (term(lambda o, t: distance(o, t).reshape(1)), "scalar"),
+    "detached": (term(lambda o, t: distance(o, t).detach()), "gradients"),
     "not-a-number": (term(lambda o, t: distance(o, t) * float("nan")), "scalar"),
     "no-gradient": (term(lambda o, t: distance(o, t).detach().requires_grad_()), "gradients"),
     "asks-for-more": (term(distance, (KEY, FeatureRequest("value"))), "only_what"),

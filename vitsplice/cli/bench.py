@@ -7,11 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
+from vitsplice.cli.wording import BACKBONE
+
 
 def bench(
     backbone: Annotated[
         str | None,
-        typer.Option("--backbone", "-b", help="Name of a backbone. Without it: the presets' own, or their fallback."),
+        typer.Option("--backbone", "-b", help=f"{BACKBONE} Without it: the presets' own, or their fallback."),
     ] = None,
     steps: Annotated[int, typer.Option(min=1, max=1000, help="How many steps of each loop are timed.")] = 8,
     quick_steps: Annotated[

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vitsplice.cli.wording import PICTURE
+from vitsplice.cli.wording import BACKBONE, PICTURE
 
 
 def compare(
@@ -17,7 +17,7 @@ def compare(
     ] = None,
     backbone: Annotated[
         list[str] | None,
-        typer.Option("--backbone", "-b", help="Name of a backbone; give several. untrained-NAME is a control."),
+        typer.Option("--backbone", "-b", help=f"{BACKBONE} Give several; an untrained one is a control."),
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the report and what it is made of.")] = Path(
         "vitsplice-comparison"

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vitsplice.cli.wording import PICTURE
+from vitsplice.cli.wording import BACKBONE, PICTURE
 
 
 def correspond(
@@ -17,7 +17,7 @@ def correspond(
         "vitsplice-matches"
     ),
     backbone: Annotated[
-        str | None, typer.Option("--backbone", "-b", help="Name of a backbone. Without it: that of the default preset.")
+        str | None, typer.Option("--backbone", "-b", help=f"{BACKBONE} Without it: that of the default preset.")
     ] = None,
     places: Annotated[
         int, typer.Option(min=2, max=128, help="Pictures are matched on a grid of about so many places a side.")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vitsplice.cli.wording import BACKBONE
+
 if TYPE_CHECKING:
     from vitsplice.evaluation.summary import Summary
 
@@ -31,7 +33,11 @@ def evaluate(
     ] = None,
     backbone: Annotated[
         str | None,
-        typer.Option("--backbone", "-b", help="For figures that can take any. Without it: that of the default preset."),
+        typer.Option(
+            "--backbone",
+            "-b",
+            help=f"{BACKBONE} For metrics that can take any. Without it: that of the default preset.",
+        ),
     ] = None,
     optimised: Annotated[
         list[str] | None,

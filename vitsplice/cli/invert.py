@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vitsplice.cli.wording import PICTURE
+from vitsplice.cli.wording import BACKBONE, PICTURE
 
 if TYPE_CHECKING:
     from vitsplice.analysis.inversion import Plan
@@ -48,7 +48,7 @@ def invert(
         str | None, typer.Option(help="In place of --prior: invert-official, or a YAML file with a term 'inversion'.")
     ] = None,
     backbone: Annotated[
-        str | None, typer.Option("--backbone", "-b", help="Name of a backbone, in place of the preset's.")
+        str | None, typer.Option("--backbone", "-b", help=f"{BACKBONE} In place of the preset's.")
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Number of steps.")] = None,
     size: Annotated[int | None, typer.Option(min=16, help="Shorter side of the output, in pixels.")] = None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vitsplice.cli.wording import PICTURE
+from vitsplice.cli.wording import BACKBONE, PICTURE
 
 if TYPE_CHECKING:
     from vitsplice.keypoints.summary import Summary
@@ -37,7 +37,7 @@ def keypoints(
         typer.Option(
             "--backbone",
             "-b",
-            help="Name of a backbone; give several. untrained-NAME is a control. Without: that of the default preset.",
+            help=f"{BACKBONE} Give several; an untrained one is a control. Without: that of the default preset.",
         ),
     ] = None,
     facet: Annotated[

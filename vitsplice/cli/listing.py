@@ -21,22 +21,38 @@ class Part(StrEnum):
     executors = "executors"
 
 
+SINGULAR = {part.removesuffix("es" if part == "losses" else "s"): part for part in Part}
+"""A kind by its name in the singular."""
+
+
+def _part(given: str) -> Part:
+    """A kind by its name, in the plural or the singular."""
+    try:
+        return SINGULAR[given] if given in SINGULAR else Part(given)
+    except ValueError:
+        raise typer.BadParameter(f"{given!r} is not one of {', '.join(Part)}") from None
+
+
 def listing(
-    kind: Annotated[Part, typer.Argument(help="backbones, losses, generators, metrics, presets or executors.")],
+    kind: Annotated[
+        Part,
+        typer.Argument(
+            parser=_part,
+            metavar="KIND",
+            help="backbones, losses, generators, metrics, presets or executors; or one in the singular.",
+        ),
+    ],
     pattern: Annotated[
         str, typer.Option("--filter", help="Only names that have this in them; * and ? stand for anything.")
     ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print plain JSON, for programs.")] = False,
 ) -> None:
     """List backbones, loss terms, generators, metrics, presets or executors, with their facts."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
+    from vitsplice.cli.tables import show
+    from vitsplice.cli.wording import note_failures
     from vitsplice.plugins import catalogue
-    from vitsplice.text import one_line
 
+    note_failures()
     wanted = pattern if any(c in pattern for c in "*?[") else f"*{pattern}*"
     specs = [spec for name, spec in getattr(catalogue(), kind).items() if fnmatch.fnmatch(name, wanted)]
     facts = [FACTS[kind](spec) for spec in specs]
@@ -46,11 +62,7 @@ def listing(
     if not facts:
         typer.echo(f"no {kind} match '{pattern}'", err=True)
         raise typer.Exit(2)
-    table = Table(*facts[0], box=box.SIMPLE_HEAD, pad_edge=False)
-    table.columns[0].no_wrap = True
-    for row in facts:
-        table.add_row(*(Text(one_line(_shown(value))) for value in row.values()))
-    Console(soft_wrap=False).print(table)
+    show([*facts[0]], [[_shown(value) for value in row.values()] for row in facts])
 
 
 def _shown(value: Any) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from vitsplice.cli.wording import PICTURE
+from vitsplice.cli.wording import BACKBONE, PICTURE
 
 
 def measure(
@@ -17,7 +17,7 @@ def measure(
     appearance: Annotated[Path, typer.Option(help=f"The appearance image: {PICTURE}")],
     output: Annotated[Path, typer.Option(help=f"The output image: {PICTURE}")],
     backbone: Annotated[
-        str | None, typer.Option("--backbone", "-b", help="Name of a backbone. Without it: that of the default preset.")
+        str | None, typer.Option("--backbone", "-b", help=f"{BACKBONE} Without it: that of the default preset.")
     ] = None,
     size: Annotated[
         int, typer.Option(min=16, max=4096, help="Shorter side at which the backbone looks, in pixels.")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vitsplice.cli.wording import BACKBONE
+
 if TYPE_CHECKING:
     from vitsplice.pairs.findings import Checked
 
@@ -55,7 +57,9 @@ def build(
     seed: Annotated[int | None, typer.Option(min=0, help="Of --by random. Without it: 0.")] = None,
     backbone: Annotated[
         str | None,
-        typer.Option("--backbone", "-b", help="That tells similarity. Without it: that of the default preset."),
+        typer.Option(
+            "--backbone", "-b", help=f"{BACKBONE} It measures similarity. Without it: that of the default preset."
+        ),
     ] = None,
     licence: Annotated[str, typer.Option(help="Of all pictures, such as CC0; it is written to every pair.")] = "",
     source: Annotated[str, typer.Option(help="Of all pictures, written to every pair. Without it: the domain.")] = "",

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from vitsplice.cli.wording import PICTURE
+from vitsplice.cli.wording import BACKBONE, PICTURE
 
 
 class Of(StrEnum):
@@ -31,7 +31,7 @@ def pca(
         "vitsplice-pca"
     ),
     backbone: Annotated[
-        str | None, typer.Option("--backbone", "-b", help="Name of a backbone. Without it: that of the default preset.")
+        str | None, typer.Option("--backbone", "-b", help=f"{BACKBONE} Without it: that of the default preset.")
     ] = None,
     facet: Annotated[str | None, typer.Option(help="key, query, value, token or map. Without it: the default.")] = None,
     layer: Annotated[

@@ -37,6 +37,9 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print plain JSON, for programs.")] = False,
 ) -> None:
     """Hold a plugin's parts to their contracts; exit 1 if one is broken."""
+    from vitsplice.cli.wording import note_failures
+
+    note_failures()
     found = {f"{kind} '{part}'": _verdicts(kind, part) for kind, part in _parts(name)}
     broken = sum(verdict.outcome == "broken" for verdicts in found.values() for verdict in verdicts)
     if as_json:
@@ -79,6 +82,8 @@ def _parts(name: str) -> list[tuple[str, str]]:
         if record.failure:
             raise UserError(f"plugin '{name}' does not load: {record.failure}")
         named += [(kind, part) for kind in kinds for part in record.gives.get(kind, ())]
+    if given and not named:
+        raise UserError(f"plugin '{name}' gives no part that has a contract; there are contracts of {', '.join(kinds)}")
     if not named:
         known.backbone(name)  # one that is made for its name, or the error that says what there is
         named = [("backbones", name)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vitsplice.cli.wording import PICTURE, message
+from vitsplice.cli.wording import BACKBONE, PICTURE, message
 
 if TYPE_CHECKING:
     from vitsplice.cli.progress import Progress
@@ -31,7 +31,7 @@ def run(
     ),
     preset: Annotated[str, typer.Option(help="Name of a preset (see `vitsplice presets`), or a YAML file.")] = "quick",
     backbone: Annotated[
-        str | None, typer.Option("--backbone", "-b", help="Name of a backbone. A backbone named here never falls back.")
+        str | None, typer.Option("--backbone", "-b", help=f"{BACKBONE} A backbone named here never falls back.")
     ] = None,
     steps: Annotated[int | None, typer.Option(min=0, max=10_000_000, help="How many steps.")] = None,
     structure_strength: Annotated[

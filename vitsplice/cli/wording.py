@@ -1,10 +1,12 @@
 """What several commands word alike."""
 
 import shlex
+import sys
 
 from vitsplice.errors import Argument, Setting, VitspliceError, written
 
 PICTURE = "PNG, JPEG, WebP, TIFF or BMP."
+BACKBONE = "A name of `vitsplice list backbones`, any timm name, or untrained-NAME of a timm model (random weights)."
 
 
 def message(error: VitspliceError) -> str:
@@ -19,3 +21,14 @@ def option(named: Argument | Setting) -> str:
         return f"--set {named.key}={value}"
     name = f"--{named.name.replace('_', '-')}"
     return name if named.value is None or named.value is True else f"{name} {shlex.quote(str(named.value))}"
+
+
+def note_failures() -> None:
+    """Say on standard error which plugins failed to load, so that a part of theirs is not missing without a word."""
+    from vitsplice.plugins import catalogue
+    from vitsplice.text import one_line
+
+    for record in catalogue().plugins:
+        if record.failure:
+            note = f"note: plugin '{one_line(record.name)}' failed to load: {one_line(record.failure)}"
+            print(note, file=sys.stderr)

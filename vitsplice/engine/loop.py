@@ -15,7 +15,7 @@ from vitsplice.engine.features import Look, extract
 from vitsplice.engine.schedule import learning_rate
 from vitsplice.engine.targets import FeatureTable, Images, Place, Targets
 from vitsplice.engine.views import View
-from vitsplice.errors import NonFiniteLoss
+from vitsplice.errors import LossTermRejected, NonFiniteLoss
 from vitsplice.rng import private_rng
 
 OF_THE_IMAGE = (MATCH, MASK)
@@ -230,9 +230,39 @@ def term_values(terms: Iterable[WeightedTerm], outputs: FeatureTable, known: Fea
         terms: that run.
         outputs: features of the output at each place that is the input of a term (`output_requests`).
         known: features of the images (`target_requests`).
+
+    Raises:
+        LossTermRejected: if a term returns anything but a scalar that can be differentiated in the output.
     """
     complete = {
         place: {**features, **{r: known[place][r] for r in OF_THE_IMAGE if r in known.get(place, {})}}
         for place, features in outputs.items()
     }
-    return {term.name: term.term.function(complete[term.input], known[term.target]) for term in terms}
+    values = {}
+    for term in terms:
+        values[term.name] = value = term.term.function(complete[term.input], known[term.target])
+        differentiable = any(features.values.requires_grad for features in complete[term.input].values())
+        if mistake := value_mistake(value, differentiable=differentiable):
+            raise LossTermRejected(
+                f"term '{term.name}' (loss term '{term.config.loss}') returned {mistake}; "
+                "a loss term returns a scalar tensor, of shape (), that can be differentiated in the output's features"
+            )
+    return values
+
+
+def value_mistake(value: object, *, differentiable: bool = True) -> str:
+    """What is wrong with the value of a loss term, or "" if it is a scalar.
+
+    Args:
+        value: that its function returned.
+        differentiable: whether the output's features are, so that the value has to be.
+    """
+    if not isinstance(value, Tensor):
+        return f"a {type(value).__name__}"
+    if value.shape != ():
+        return f"a tensor of shape {tuple(value.shape)} (.mean() or .sum() reduces it)"
+    if not value.is_floating_point():
+        return f"a tensor of {value.dtype}"
+    if differentiable and not value.requires_grad:
+        return "a value without a gradient (it is detached, or computed under no_grad or from numbers alone)"
+    return ""

@@ -49,6 +49,10 @@ class BackboneContract(Contract):
         """The backbone, built once; override it to test one that is not registered."""
         return _built(self.name, self.weights)
 
+    def try_build(self) -> object:
+        """Load it."""
+        return self.backbone()
+
     def pictures(self, number: int = 2) -> Tensor:
         """Pictures that it takes."""
         return pictures(number, *fitting_size(self.backbone().info, *self.size))

@@ -70,11 +70,26 @@ class Contract:
         done = subprocess.run(command, capture_output=True, text=True, env=environment)
         assert done.returncode == 0, done.stderr.strip().splitlines()[-1]
 
+    def try_build(self) -> object:
+        """Build the part as the checks do; what it raises, they all would."""
+        return None
+
     @classmethod
     def verdicts(cls, only: str = "") -> list[Verdict]:
-        """Run every check whose name has ``only`` in it, and tell what became of it."""
+        """Run every check whose name has ``only`` in it, and tell what became of it.
+
+        If the part cannot be built, that is the only verdict.
+        """
         names = [name for name, _ in inspect.getmembers(cls, inspect.isfunction) if name.startswith("test_")]
-        return [_verdict(cls, name) for name in names if only in name]
+        names = [name for name in names if only in name]
+        try:
+            cls().try_build()
+        except SkipTest:
+            pass
+        except Exception as error:  # a plugin's code may raise anything
+            why = f"{_why(error)} (the other {len(names)} checks need it built and were not made)"
+            return [Verdict("build", "It can be built.", "broken", why)]
+        return [_verdict(cls, name) for name in names]
 
 
 def _verdict(contract: type[Contract], name: str) -> Verdict:
@@ -85,9 +100,13 @@ def _verdict(contract: type[Contract], name: str) -> Verdict:
     except SkipTest as skipped:
         return Verdict(name, promise, "not checked", one_line(str(skipped)))
     except Exception as error:  # a plugin's code may raise anything
-        told = str(error).split("\n")[0] if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"
-        return Verdict(name, promise, "broken", one_line(told) or "it does not hold")
+        return Verdict(name, promise, "broken", _why(error))
     return Verdict(name, promise, "kept")
+
+
+def _why(error: Exception) -> str:
+    told = str(error).split("\n")[0] if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"
+    return one_line(told) or "it does not hold"
 
 
 def pictures(number: int, height: int, width: int, seed: int = 0) -> Tensor:

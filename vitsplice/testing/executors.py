@@ -65,6 +65,10 @@ class ExecutorContract(Contract):
         """It, as a batch builds it."""
         return self.spec().build(self.workers, self.threads, complete(self.spec(), self.options))
 
+    def try_build(self) -> object:
+        """Build it."""
+        return self.build()
+
     def test_its_facts_are_whole(self) -> None:
         """Summary and options are stated, and the defaults are allowed."""
         spec = self.spec()

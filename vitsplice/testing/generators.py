@@ -31,6 +31,10 @@ class GeneratorContract(Contract):
         with private_rng(seed):
             return self.spec().build(start, complete(self.spec(), {})).train()
 
+    def try_build(self) -> object:
+        """Build it for a small image."""
+        return self.build(pictures(1, *SIZES[0]))
+
     def test_its_facts_are_whole(self) -> None:
         """Summary and options are stated, and the defaults are allowed."""
         spec = self.spec()

@@ -12,6 +12,7 @@ from torch import Tensor
 from vitsplice.backbones.resize import Resize
 from vitsplice.contracts import Backbone, FeatureRequest, Features, LossSpec, LossTerm, TermContext
 from vitsplice.engine.features import extract
+from vitsplice.engine.loop import value_mistake
 from vitsplice.errors import ConfigError
 from vitsplice.options import complete
 from vitsplice.plugins import catalogue
@@ -42,6 +43,10 @@ class LossContract(Contract):
         """The term; override it to test one that is not registered."""
         return catalogue().loss(self.name)
 
+    def try_build(self) -> object:
+        """Build it for each backbone that it fits."""
+        return list(self._built())
+
     def test_its_facts_are_whole(self) -> None:
         """Summary, pictures and options are stated, and the defaults are allowed."""
         spec = self.spec()
@@ -60,7 +65,8 @@ class LossContract(Contract):
         """The value is one finite float32 number."""
         for term, output, target in self._played():
             value = term.function(output, target)
-            assert value.shape == (), f"the value has the shape {tuple(value.shape)}"
+            mistake = value_mistake(value, differentiable=False)
+            assert not mistake, f"it returns {mistake}"
             assert value.dtype == torch.float32, f"the value is {value.dtype}"
             assert value.isfinite(), f"the value is {value.item()}"
 
@@ -70,7 +76,9 @@ class LossContract(Contract):
             shown = pictures(1, 48, 64).requires_grad_()
             output = self._features(backbone, term, shown)
             target = self._features(backbone, term, pictures(1, 48, 64, seed=1))
-            (gradient,) = torch.autograd.grad(term.function(output, target), shown, allow_unused=True)
+            value = term.function(output, target)
+            assert value.requires_grad, f"it returns {value_mistake(value)}"
+            (gradient,) = torch.autograd.grad(value, shown, allow_unused=True)
             assert gradient is not None, "no gradient reaches the output"
             assert gradient.isfinite().all(), "the gradient is not finite"
             assert gradient.abs().sum() > 0, "the gradient is zero"

@@ -43,6 +43,10 @@ class MetricContract(Contract):
         """It, as an evaluation builds it. Skips where its network is not on this machine."""
         return self._built()[0]
 
+    def try_build(self) -> object:
+        """Build it."""
+        return self.build()
+
     def test_its_facts_are_whole(self) -> None:
         """Summary, which end is better, and what it is over and against are stated."""
         spec = self.spec()
