@@ -151,6 +151,9 @@ def _preset_text(preset: str | os.PathLike[str] | RunConfig) -> tuple[str, str, 
     """The YAML of a preset, what to call it in messages, and the folder that it lies in."""
     if isinstance(preset, RunConfig):
         return preset.to_yaml(), "settings", None
+    if not isinstance(preset, str | os.PathLike):
+        what = type(preset).__name__
+        raise UserError(Argument("preset"), f" is the name of a preset, a YAML file, or settings, not a {what}")
     path = Path(preset)
     if isinstance(preset, str) and path.suffix not in {".yaml", ".yml"} and not os.path.isfile(path):
         return catalogue().preset(preset).path.read_text(encoding="utf-8"), f"preset '{preset}'", None

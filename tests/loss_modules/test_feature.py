@@ -8,7 +8,7 @@ import torch
 import vitsplice.loss_modules
 from tests.conftest import noise
 from vitsplice.errors import ConfigError, PictureError, UserError
-from vitsplice.losses import AppearanceLoss, FeatureLoss, IdentityLoss, StructureLoss
+from vitsplice.losses import AppearanceLoss, FeatureLoss, IdentityLoss, StructureLoss, from_preset
 from vitsplice.plugins import catalogue
 
 ODD = {"nan-at-third", "tiny-nap"}  # of the tests' own plugin
@@ -234,3 +234,18 @@ def test_a_copy_of_a_module_is_a_module_of_its_own(vit, pair):
 def test_huge_images_of_another_layout_are_refused_before_they_are_resized(vit):
     with pytest.raises(PictureError, match="movedim"):
         StructureLoss(vit)(torch.zeros(1).expand(1, 4096, 4096, 3), noise(1, 3, 32, 32))
+
+
+@pytest.mark.parametrize("size", [0, -5, 8, 5000, 32.5, float("nan"), "224"])
+def test_a_size_out_of_range_is_refused(size, vit):
+    with pytest.raises(UserError, match="from 16 to 4096 px, or None"):
+        StructureLoss(vit, size=size)
+
+
+def test_arguments_that_are_none_or_in_another_place_are_named(vit, pair):
+    with pytest.raises(UserError, match="backbone is missing"):
+        StructureLoss(None)
+    with pytest.raises(UserError, match="name of a loss term, or a LossSpec, not a NoneType"):
+        FeatureLoss(vit, None)
+    with pytest.raises(UserError, match="preset is the name of a preset, a YAML file, or settings, not a Tensor"):
+        from_preset(*pair)

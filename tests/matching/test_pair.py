@@ -1,7 +1,9 @@
+import pytest
 import torch
 
 from tests.conftest import noise
 from vitsplice.contracts import Features
+from vitsplice.errors import UserError
 from vitsplice.matching import correspond, descriptor_requests, joined, similarity
 from vitsplice.matching.descriptors import on_grid
 
@@ -58,3 +60,17 @@ def test_similarity_is_a_cosine_around_the_common_centre():
     assert found.shape == (1, 5, 7)
     assert found.abs().max() <= 1 + 1e-6
     assert found.min() < 0  # without the centre all would be near 1
+
+
+def test_images_and_the_backbone_are_checked(vit, pair):
+    plain = correspond(*pair, vit, places=6)
+    assert torch.equal(correspond(pair[0][0], pair[1][0], vit, places=6).weights, plain.weights)
+    for wrong, said in (
+        (255 * pair[0], "'first' holds values"),
+        (pair[0].movedim(1, -1), "movedim"),
+        (torch.cat(pair), "batch of 2"),
+    ):
+        with pytest.raises(UserError, match=said):
+            correspond(wrong, pair[1], vit, places=6)
+    with pytest.raises(UserError, match=r"vitsplice\.load_backbone\('tiny-vit'\)"):
+        correspond(*pair, "tiny-vit")

@@ -10,6 +10,9 @@ from vitsplice.images.limits import check_range, check_size
 
 LAYOUT = "(3, H, W) or (B, 3, H, W)"
 
+OVERSHOOT = 0.05
+"""How far the values of images in a caller's own code may lie outside [0, 1]: resizing and optimising overshoot."""
+
 
 def check_plain(tensor: Tensor, name: str) -> None:
     """Refuse tensors whose values do not all lie in ordinary memory: masked, nested, sparse, quantised, meta."""

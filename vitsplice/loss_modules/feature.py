@@ -7,12 +7,12 @@ from typing import Any
 
 from torch import Tensor
 
-from vitsplice.backbones.resize import Resize
 from vitsplice.config import TermConfig
 from vitsplice.contracts import Backbone, Image, LossSpec, TermContext
 from vitsplice.engine.loop import WeightedTerm
 from vitsplice.engine.targets import Place
-from vitsplice.loss_modules.terms import TermsLoss, loaded
+from vitsplice.errors import UserError
+from vitsplice.loss_modules.terms import TermsLoss, loaded, resized
 from vitsplice.losses.terms import APPEARANCE, IDENTITY, STRUCTURE
 from vitsplice.options import complete
 from vitsplice.plugins import catalogue
@@ -47,13 +47,15 @@ class FeatureLoss(TermsLoss):
         **more: Any,
     ) -> None:
         backbone = loaded(backbone)
+        if not isinstance(spec, str | LossSpec):
+            raise UserError(f"spec is the name of a loss term, or a LossSpec, not a {type(spec).__name__}")
         self.spec = catalogue().loss(spec) if isinstance(spec, str) else spec
         chosen = complete(self.spec, {**(options or {}), **more})
         built = self.spec.build(TermContext(backbone.info, facet, layer, chosen))
         config = TermConfig(loss=self.spec.name, weight=1, view="entire")
         places: tuple[Place, Place] = (self.spec.input, "entire"), (self.spec.target, "entire")
         term = WeightedTerm(self.spec.name, built, config, *places, weight=1.0)
-        super().__init__(backbone, (term,), Resize(size, None, "bicubic"), check)
+        super().__init__(backbone, (term,), resized(size), check)
 
     def forward(self, output: Tensor, target: Tensor | None = None) -> Tensor:
         """The unweighted loss, a scalar: the mean over the batch.

@@ -20,7 +20,7 @@ from vitsplice.engine.loop import WeightedTerm
 from vitsplice.engine.stages import start_image
 from vitsplice.engine.targets import Images
 from vitsplice.errors import ConfigError, UserError
-from vitsplice.loss_modules.terms import Batches, TermsLoss, singles
+from vitsplice.loss_modules.terms import Batches, TermsLoss, resized, singles
 from vitsplice.plugins import catalogue
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class PresetLoss(TermsLoss):
         terms = problem.weighted_terms(config, backbone, catalogue())
         look = Area(config.stages[-1].side, enlarge=False) if config.stages else Resize(**config.resize.model_dump())
         mean = tuple(replace(term, weight=term.weight / term.config.every) for term in terms)
-        super().__init__(backbone, mean, look if size is None else Resize(size), check)
+        super().__init__(backbone, mean, look if size is None else resized(size), check)
         self.config = config
 
     def forward(

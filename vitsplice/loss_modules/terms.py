@@ -16,10 +16,10 @@ from vitsplice.engine.loop import WeightedTerm, output_requests, target_requests
 from vitsplice.engine.targets import FeatureTable, Place
 from vitsplice.errors import UserError
 from vitsplice.images import read
-from vitsplice.images.tensors import image_batch
+from vitsplice.images.tensors import OVERSHOOT, image_batch
 
-TOLERANCE = 0.05
-"""Values may lie this far outside [0, 1]: optimised pixels and resized images overshoot a little."""
+SIDES = range(16, 4097)
+"""Shorter sides in pixels at which a backbone may view images."""
 
 Batches = Mapping[Image, Tensor]
 """Images ``(B, 3, H, W)`` in [0, 1] by their role."""
@@ -76,7 +76,7 @@ class TermsLoss(nn.Module):
 
     def _output(self, pixels: Tensor, name: str) -> Tensor:
         """A checked output."""
-        batch = image_batch(pixels, name, tolerance=TOLERANCE, check=self.check)
+        batch = image_batch(pixels, name, tolerance=OVERSHOOT, check=self.check)
         weight = next(self.backbone.parameters(), None) if isinstance(self.backbone, nn.Module) else None
         if weight is not None and weight.device != batch.device:
             raise UserError(f"'{name}' is on {batch.device} and the loss on {weight.device}: loss.to('{batch.device}')")
@@ -139,15 +139,23 @@ class TermsLoss(nn.Module):
 
 def loaded(backbone: Backbone | str) -> Backbone:
     """A backbone by its name, or the one that was given. Raises UserError if it is neither."""
-    name_of(backbone)
+    if name_of(backbone) is None:
+        raise UserError("backbone is missing: give its name, or a loaded one")
     return load_backbone(backbone) if isinstance(backbone, str) else backbone
+
+
+def resized(size: int | None) -> Resize:
+    """Brings images to a shorter side; None leaves them as they are. Raises UserError for a side out of range."""
+    if size is not None and size not in SIDES:
+        raise UserError(f"size={size!r} is not allowed: a whole number from {SIDES[0]} to {SIDES[-1]} px, or None")
+    return Resize(size)
 
 
 def _batch(source: Any, name: str) -> Tensor:
     """Images to compare with, checked, in memory of their own that autograd may use."""
     with torch.inference_mode(False), torch.no_grad():
         if isinstance(source, Tensor):
-            return image_batch(source.detach(), name, tolerance=TOLERANCE).clone()
+            return image_batch(source.detach(), name, tolerance=OVERSHOOT).clone()
         return read(source).pixels.clone()
 
 
