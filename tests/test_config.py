@@ -86,7 +86,10 @@ def test_exponents_are_numbers_everywhere():
         ("terms={step: {loss: structure, weight: 1}}", "not step or total"),
         ("terms={a$b: {loss: structure, weight: 1}}", "letters, digits"),
         ("steps=true", "steps: True is not allowed"),
-        ("backbone=tiny-vit", "backbone: 'tiny-vit' is not allowed; it has keys of its own: name, weights, fallback"),
+        (
+            "backbone=tiny-vit",
+            "it has keys of its own: name, weights, sha256, fallback",
+        ),
         ("views.structure.crop=0.9", "views.structure.crop: 0.9 is not allowed; it takes a list"),
         ("terms={}", "terms: "),
         ("steps.x=3", "'steps' is a single value"),
@@ -151,6 +154,20 @@ def test_a_preset_file_names_weights_in_its_own_folder_only(tmp_path):
     with pytest.raises(ConfigError, match="own folder"):
         load("link.safetensors")
     assert str(load("own.safetensors", "backbone.weights=/elsewhere/w.pt")) == "/elsewhere/w.pt"
+    assert str(load(f"/elsewhere/w.pt\n  sha256: '{'0' * 64}'")) == "/elsewhere/w.pt"
+    for none in ("''", "abc", "5", "null", "[]"):
+        with pytest.raises(ConfigError, match=r"own folder|sha256"):
+            load(f"/elsewhere/w.pt\n  sha256: {none}")
+
+
+def test_weights_are_absolute_and_another_file_has_another_sha256(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert config.load(PAPER, "paper", ["backbone.weights=w.pt"]).backbone.weights == tmp_path / "w.pt"
+    text = PAPER.replace("backbone:", f"backbone:\n  weights: /a/w.pt\n  sha256: '{'0' * 64}'", 1)
+    assert config.load(text, "paper").backbone.sha256 == "0" * 64
+    assert config.load(text, "paper", ["backbone.weights=w.pt"]).backbone.sha256 is None
+    with pytest.raises(ConfigError, match="there is none"):
+        config.load(text, "paper", ["backbone.weights=null", f"backbone.sha256='{'0' * 64}'"])
 
 
 def test_a_temperature_that_overflows_is_refused():

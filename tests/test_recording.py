@@ -10,7 +10,10 @@ import signal
 import time
 
 import pytest
+import vitsplice_tiny
+import yaml
 from PIL import Image
+from safetensors.torch import save_file
 
 from vitsplice.api import settings_for
 from vitsplice.config import CheckpointConfig
@@ -22,6 +25,7 @@ from vitsplice.errors import (
     UnknownName,
     UserError,
     VitspliceError,
+    WeightsRejected,
 )
 from vitsplice.recording import Pace, Recording, preview_is_due
 from vitsplice.report import checkpoints
@@ -428,3 +432,61 @@ def test_a_run_killed_while_it_is_measured_is_resumed_without_measuring(png, tmp
 def test_a_run_is_resumed_with_its_own_settings(stopped, override):
     with pytest.raises(UserError, match=r"can be changed|is not allowed|unknown key"):
         Recording.resume(stopped, overrides=[override])
+
+
+@pytest.fixture
+def weights(tmp_path):
+    """Weights of the tiny ViT, other than its own."""
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    tensors = vitsplice_tiny.tiny_vit().model.state_dict()
+    save_file({name: tensor * 1.01 for name, tensor in tensors.items()}, folder / "w.safetensors")
+    return folder / "w.safetensors"
+
+
+def test_a_named_weights_file_gives_the_same_bytes_from_any_working_directory(png, tmp_path, weights, monkeypatch):
+    pictures = dict(zip(("structure", "appearance"), png, strict=True))
+    monkeypatch.chdir(weights.parent)
+    settings = settings_for(
+        "tiny", backbone="tiny-vit", overrides=["backbone.weights=w.safetensors", "checkpoint.every=2"]
+    )
+    through(Recording.begin(pictures, settings, tmp_path / "first"))
+    through(Recording.begin(pictures, settings, tmp_path / "stopped"), until=2)
+    named = yaml.safe_load((tmp_path / "first" / "run.yaml").read_text())["backbone"]
+    assert named["weights"] == str(weights)
+    assert named["sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert json.loads((tmp_path / "stopped" / "checkpoint" / "begun.json").read_text())["settings"]["backbone"] == named
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    through(Recording.resume(tmp_path / "stopped"))
+    through(Recording.begin(pictures, settings_for("../first/run.yaml"), tmp_path / "again"))
+    outputs = {(tmp_path / name / "output.png").read_bytes() for name in ("first", "stopped", "again")}
+    assert len(outputs) == 1
+    plain = settings_for("tiny", overrides=["checkpoint.every=2"])
+    through(Recording.begin(pictures, plain, tmp_path / "plain"))
+    assert (tmp_path / "plain" / "output.png").read_bytes() not in outputs
+
+
+@pytest.mark.parametrize("change", ["another", "gone", "folder"])
+def test_a_weights_file_that_changed_is_refused_by_preset_and_resume(png, tmp_path, weights, change):
+    pictures = dict(zip(("structure", "appearance"), png, strict=True))
+    named = [f"backbone.weights={weights}", "checkpoint.every=2"]
+    settings = settings_for("tiny", backbone="tiny-vit", overrides=named)
+    through(Recording.begin(pictures, settings, tmp_path / "out"), until=2)
+    data = weights.read_bytes()
+    weights.unlink()
+    if change == "another":
+        weights.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    elif change == "folder":
+        weights.mkdir()
+    why = {"another": "not the one that these settings were made with", "gone": "does not exist", "folder": "regular"}
+    with pytest.raises(WeightsRejected, match=why[change]):
+        Recording.resume(tmp_path / "out")
+    with pytest.raises(WeightsRejected, match=why[change]):
+        Recording.begin(pictures, settings_for(tmp_path / "out" / "run.yaml"), tmp_path / "again")
+    assert not (tmp_path / "again").exists()
+    given = weights.with_name("given.safetensors")
+    given.write_bytes(data)
+    settings = settings_for(tmp_path / "out" / "run.yaml", overrides=[f"backbone.weights={given}"])
+    assert settings.backbone.sha256 == hashlib.sha256(data).hexdigest()

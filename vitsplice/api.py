@@ -96,6 +96,8 @@ def settings_for(
 ) -> RunConfig:
     """The settings of a preset, with some of them replaced. A backbone that is named here never falls back.
 
+    A weights file that they name gets its SHA-256 put beside it, so that the same settings mean the same file.
+
     Args:
         preset: the name of a preset, a YAML file, or settings.
         backbone: name of a backbone; of a loaded one its name is taken, and no weights file. The name alone loads it
@@ -107,6 +109,10 @@ def settings_for(
         precision: of the backbone: ``auto``, ``float32`` or ``bfloat16``.
         structure_strength, appearance_strength: from 0 on; 1 is as the preset has it.
         overrides: ``dotted.key=value``, as on the command line.
+
+    Raises:
+        ConfigError: naming the key, what was given and what is allowed.
+        WeightsRejected: if a weights file is named and cannot be read.
     """
     overrides = list(overrides)
     text, source, folder = _preset_text(preset)
@@ -125,10 +131,10 @@ def settings_for(
         "appearance_strength": appearance_strength,
     }
     if named is not None:
-        weights = None if loaded else settings.backbone.weights
-        changes["backbone"] = {"name": named, "weights": weights, "fallback": ()}
+        file = {} if loaded else settings.backbone.model_dump(include={"weights", "sha256"})
+        changes["backbone"] = {"name": named, **file, "fallback": ()}
     changed = {key: value for key, value in changes.items() if value is not None}
-    return configs.validate(settings.model_dump() | changed, source, [(key,) for key in changed])
+    return problem.pinned(configs.validate(settings.model_dump() | changed, source, [(key,) for key in changed]))
 
 
 def name_of(backbone: str | Backbone | None) -> str | None:
@@ -201,6 +207,7 @@ class Run:
     ) -> None:
         began = perf_counter()
         known: Catalogue = catalogue()
+        settings = problem.pinned(settings)
         problem.check_parts(settings, known)
         device = pick_device(settings.device)
         precision = pick_precision(settings.precision, device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -49,11 +50,27 @@ class _Settings(BaseModel):
 
 
 class BackboneConfig(_Settings):
-    """Which backbone, and what may stand in for it when its weights cannot be had."""
+    """Which backbone, and what may stand in for it when its weights cannot be had.
+
+    ``weights`` is a file, relative to the working directory or to the folder of the preset that names it, and absolute
+    in the settings; ``sha256`` is of its bytes, and no other file is then taken.
+    """
 
     name: Name
     weights: Path | None = None
+    sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
     fallback: tuple[Name, ...] = ()
+
+    @field_validator("weights")
+    @classmethod
+    def _absolute(cls, weights: Path | None) -> Path | None:
+        return None if weights is None else Path(os.path.abspath(weights))
+
+    @model_validator(mode="after")
+    def _of_a_file(self) -> BackboneConfig:
+        if self.sha256 and self.weights is None:
+            raise ValueError("sha256 is that of the file that weights names, and there is none")
+        return self
 
 
 class GeneratorConfig(_Settings):
@@ -281,8 +298,9 @@ def load(text: str, source: str, overrides: Iterable[str] = (), folder: Path | N
         text: YAML.
         source: what it is, for messages.
         overrides: ``dotted.key=value``; values are YAML.
-        folder: where the YAML lies. The weights file it names is in there, or it is refused: a preset may come from
-            anyone. Only overrides can name another. None for YAML of one's own.
+        folder: where the YAML lies. The weights file it names is in there, or is named with its SHA-256, as in
+            ``run.yaml``, or it is refused: a preset may come from anyone. Only overrides can name another. None for
+            YAML of one's own.
 
     Raises:
         ConfigError: naming the key, what was given and what is allowed.
@@ -325,15 +343,18 @@ def _blamed(location: Location, what: str, source: str, given: tuple[Location, .
 
 
 def _keep_inside(data: dict[str, Any], folder: Path, source: str) -> None:
-    """Make the weights file that a preset names one in its own folder."""
+    """Make the weights file that a preset names absolute; one elsewhere than in its own folder has to have a SHA-256.
+
+    A preset may come from anyone. With a SHA-256 it can have nothing read but what its author knows already.
+    """
     backbone = data.get("backbone")
     if not isinstance(backbone, dict) or not isinstance(named := backbone.get("weights"), str):
         return
     path = (folder / named).resolve()
-    if not path.is_relative_to(folder.resolve()):
+    if not path.is_relative_to(folder.resolve()) and not backbone.get("sha256"):
         raise ConfigError(
-            f"{source}: backbone.weights: {named!r} is not allowed: a preset may only name a file in its own folder; "
-            "to take it, give it yourself: ",
+            f"{source}: backbone.weights: {named!r} is not allowed: without its sha256 a preset may only name a file "
+            "in its own folder; to take it, give it yourself: ",
             Setting("backbone.weights", named),
         )
     backbone["weights"] = str(path)
@@ -360,6 +381,8 @@ def _override(data: dict[str, Any], override: str) -> Location:
         raise ConfigError(setting, f": {shortened(value)!r} is not a YAML value: {error}") from error
     if path == ("generator", "name") and given_value != node.get("name"):
         node.pop("options", None)  # they were another generator's
+    if path == ("backbone", "weights"):
+        node.pop("sha256", None)  # it was another file's
     node[path[-1]] = given_value
     return path
 

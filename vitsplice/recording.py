@@ -16,6 +16,7 @@ from vitsplice import config as configs
 from vitsplice.api import Run
 from vitsplice.config import CheckpointConfig, RunConfig
 from vitsplice.engine.loop import Step
+from vitsplice.engine.problem import pinned
 from vitsplice.errors import AlreadyFinished, Argument, CheckpointRejected, ConfigError, Part, VitspliceError
 from vitsplice.images import Picture, read
 from vitsplice.networks import Networks
@@ -102,6 +103,7 @@ class Recording:
         there = RunFolder.check(out, force=force)
         new, earlier = not there.path.exists(), there.holds_a_run()
         given = {role: read(path) for role, path in pictures.items()}
+        settings = pinned(settings)
         folder = RunFolder.create(out, force=force)
         lock = FolderLock(folder.path)
         begun = _begun(settings, pictures, given)

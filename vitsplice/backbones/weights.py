@@ -53,10 +53,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     Raises:
         WeightsRejected: if it is no such file. Code in a pickle is refused, never run.
     """
-    shown = printable(str(path))
-    if not os.path.isfile(path):
-        what = "is not a regular file" if os.path.exists(path) else "does not exist"
-        raise WeightsRejected(f"weights file '{shown}' {what}; accepted is {ACCEPTED}")
+    shown = _shown(path)
     try:
         content = _load(path)
     except Exception as error:  # a hostile file can make a reader raise anything
@@ -67,6 +64,25 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     if tensors is None:
         raise WeightsRejected(f"weights file '{shown}' holds no state dict; accepted is {ACCEPTED}")
     return _strip(_strip(tensors, "module."), "backbone.")
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of the bytes of a weights file. Raises WeightsRejected if it cannot be read."""
+    shown = _shown(path)
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise WeightsRejected(f"cannot read weights file '{shown}' ({error.strerror or error})") from error
+
+
+def _shown(path: Path) -> str:
+    """The path of a regular file, safe to print. Raises WeightsRejected if it is none."""
+    shown = printable(str(path))
+    if not os.path.isfile(path):
+        what = "is not a regular file" if os.path.exists(path) else "does not exist"
+        raise WeightsRejected(f"weights file '{shown}' {what}; accepted is {ACCEPTED}")
+    return shown
 
 
 def _load(path: Path) -> object:

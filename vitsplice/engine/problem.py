@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from vitsplice.backbones.resize import Resize
+from vitsplice.backbones.weights import sha256_of
 from vitsplice.config import BackboneConfig, RunConfig, ViewConfig
 from vitsplice.contracts import Backbone, GeneratorSpec, Role, TermContext
 from vitsplice.engine.features import Look
@@ -17,6 +18,7 @@ from vitsplice.errors import ConfigError, Part, Setting, UnknownName, WeightsRej
 from vitsplice.options import complete
 from vitsplice.plugins import Catalogue
 from vitsplice.rng import private_rng
+from vitsplice.text import printable
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -33,17 +35,40 @@ class Substitution:
         return f"backbone '{self.wanted}' cannot be had, so '{self.used}' is used instead. {self.why}"
 
 
+def pinned(settings: RunConfig) -> RunConfig:
+    """The same, with the SHA-256 of the weights file that they name, if it has none. Raises WeightsRejected."""
+    backbone = settings.backbone
+    if backbone.weights is None or backbone.sha256:
+        return settings
+    backbone = backbone.model_copy(update={"sha256": sha256_of(backbone.weights)})
+    return settings.model_copy(update={"backbone": backbone})
+
+
+def _check_file(config: BackboneConfig) -> None:
+    """Raise WeightsRejected unless the weights file that is named is there and is the one that is meant."""
+    if config.weights is None or not config.sha256:
+        return
+    if (found := sha256_of(config.weights)) != config.sha256:
+        raise WeightsRejected(
+            f"weights file '{printable(str(config.weights))}' is not the one that these settings were made with:\n"
+            f"its SHA-256 is {found},\nwanted is    {config.sha256}.\nPut that file back, or give another with ",
+            Setting("backbone.weights", "FILE"),
+        )
+
+
 def load_backbone(config: BackboneConfig, catalogue: Catalogue) -> tuple[Backbone, Substitution | None]:
-    """Load a backbone, or the first of its fallbacks whose weights can be had.
+    """Load a backbone, or the first of its fallbacks whose weights can be had; nothing stands in for a named file.
 
     Raises:
         UnknownName: if no such backbone is registered.
         WeightsUnavailable: if neither its weights nor those of a fallback can be had.
+        WeightsRejected: if the weights file that is named is gone, another one than is meant, or not one for it.
     """
+    _check_file(config)
     try:
         return catalogue.backbone(config.name).build(config.weights), None
     except (UnknownName, WeightsUnavailable) as error:
-        if not config.fallback:
+        if not config.fallback or config.weights is not None:
             raise
         missing = error
     why: list[Part] = []
