@@ -77,7 +77,7 @@ def test_other_settings_of_a_variant_are_refused_and_named(batch):
 
 def test_another_number_of_threads_is_refused(batch):
     begun(batch)
-    with pytest.raises(OutputExists, match="--threads 1"):
+    with pytest.raises(OutputExists, match="threads=1"):
         begun(batch, threads=2)
 
 
