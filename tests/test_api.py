@@ -233,3 +233,20 @@ def test_features_are_shown_by_their_shape(vit):
     request = vit.info.structure
     features = vit(torch.full((1, 3, 32, 32), 0.5), [request])[request]
     assert repr(features) == "Features(values=(1, 17, 32), grid=(4, 4), prefix=1)"
+
+
+def test_masks_may_be_truth_values_or_have_one_channel(pair):
+    height, width = pair[0].shape[-2:]
+    inside = np.zeros((height, width), bool)
+    inside[:, : width // 2] = True
+    tensor = torch.from_numpy(inside)
+    masks = [inside.astype(np.uint8) * 255, inside, tensor, tensor[None], tensor[None, None].float()]
+    results = [splice(pair, backbone="tiny-vit", steps=1, structure_mask=mask).pixels for mask in masks]
+    assert all(torch.equal(results[0], other) for other in results[1:])
+    assert not torch.equal(results[0], splice(pair, backbone="tiny-vit", steps=1).pixels)
+
+
+@pytest.mark.parametrize("mask", [torch.zeros(2, 20, 24, dtype=torch.bool), np.zeros((4,), bool)])
+def test_a_mask_of_another_shape_is_refused(pair, mask):
+    with pytest.raises(UserError, match="this one is"):
+        splice(pair, structure_mask=mask)

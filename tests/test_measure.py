@@ -33,5 +33,5 @@ def test_it_says_what_was_compared(vit, pair):
     found = {m.term: m for m in measure(*pair, pair[0], vit, BUILT_IN, 32)}
     assert found["structure"].against == "structure"
     assert found["identity"].against == found["appearance"].against == "appearance"
-    assert found["structure"].requests == ("key[-1]",)
+    assert found["structure"].requests == ("key at layer 2 (-1)",)
     assert found["structure"].value == pytest.approx(0, abs=1e-12)

@@ -25,6 +25,7 @@ from vitsplice.errors import Argument, UserError, check_keywords, reason
 from vitsplice.facts import describe
 from vitsplice.figures import NEED_A_CNN, Figure, figures, without_value
 from vitsplice.images import Picture, read, resize_to
+from vitsplice.images.masks import as_image
 from vitsplice.networks import LoadedBackbone, Networks
 from vitsplice.plugins import Catalogue, catalogue
 from vitsplice.result import Result
@@ -212,7 +213,7 @@ class Run:
         device = pick_device(settings.device)
         precision = pick_precision(settings.precision, device)
         pictures: dict[Image, Picture] = {"structure": read(structure), "appearance": read(appearance)}
-        masks = _masks(pictures, {"structure": structure_mask, "appearance": appearance_mask})
+        masks = _masks(pictures, {"structure": as_image(structure_mask), "appearance": as_image(appearance_mask)})
         self._networks = networks or Networks()
         self.backbone, substitution = self._networks.backbone(settings.backbone, known, device, precision)
         self.pictures = pictures

@@ -170,6 +170,8 @@ class BackboneInfo:
 
     def label(self, request: FeatureRequest) -> str:
         """A request with both numbers of its layer, such as ``key at layer 11 (-1)``."""
+        if request.facet in GIVEN_FACETS:
+            return request.facet
         return f"{request.facet} at layer {self.layer_label(request.layer)}"
 
     def file_label(self, layer: int) -> str:

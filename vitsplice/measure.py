@@ -70,7 +70,7 @@ def _measure_term(spec: LossSpec, backbone: Backbone, table: _Table) -> Measurem
         value = float(term.function(made, wanted))
     except VitspliceError as error:
         return Measurement(spec.name, None, spec.target, why=str(error))
-    return Measurement(spec.name, value, spec.target, tuple(map(str, term.requests)))
+    return Measurement(spec.name, value, spec.target, tuple(map(backbone.info.label, term.requests)))
 
 
 class _Table:
