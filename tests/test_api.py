@@ -9,7 +9,7 @@ from PIL import Image
 
 import vitsplice
 from vitsplice import networks
-from vitsplice.api import backbone_or_default
+from vitsplice.api import backbone_or_default, settings_for
 from vitsplice.config import BackboneConfig
 from vitsplice.engine import problem
 from vitsplice.errors import ConfigError, OutputExists, UnknownName, UserError, WeightsUnavailable
@@ -250,3 +250,15 @@ def test_masks_may_be_truth_values_or_have_one_channel(pair):
 def test_a_mask_of_another_shape_is_refused(pair, mask):
     with pytest.raises(UserError, match="this one is"):
         splice(pair, structure_mask=mask)
+
+
+def test_the_preset_that_settings_began_as_is_recorded_and_survives_its_yaml(tmp_path, pair):
+    settings = settings_for("tiny", seed=3)
+    assert settings.preset == "tiny"
+    (tmp_path / "again.yaml").write_text(settings.to_yaml())
+    assert settings_for(tmp_path / "again.yaml").preset == "tiny"
+    own = settings.model_copy(update={"preset": None})
+    (tmp_path / "own.yaml").write_text(own.to_yaml())
+    assert settings_for(tmp_path / "own.yaml").preset == str(tmp_path / "own.yaml")
+    assert settings_for(own).preset is None
+    assert splice(pair).facts["preset"] == "tiny"

@@ -4,7 +4,7 @@ import torch
 from tests.conftest import noise
 from vitsplice import figures as module
 from vitsplice.errors import UserError
-from vitsplice.figures import FIGURES, figures, gradient_ssim_distance, patch_distance
+from vitsplice.figures import FIGURES, figures, gradient_ssim_distance, patch_distance, with_scale
 
 
 def photograph(seed, side=96):
@@ -27,6 +27,19 @@ def test_the_image_itself_is_nothing_away(cnn):
     for name in FIGURES[2:]:
         assert taken[name] == pytest.approx(0, abs=1e-5)
         assert kept[name] > 1e-3
+
+
+def test_a_scale_that_cannot_be_measured_costs_nothing_else(monkeypatch):
+    structure, appearance, output = photograph(1), photograph(2), photograph(3)
+    measured = figures(structure, appearance, output, None)
+
+    def fails(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(module, "value_of", fails)
+    beside = with_scale(measured, structure, appearance, output, None)
+    assert [one.value for one in beside] == [one.value for one in measured]
+    assert {one.start for one in beside} | {one.unchanged for one in beside} == {None}
 
 
 def test_without_a_cnn_the_others_are_still_told():

@@ -23,7 +23,7 @@ from vitsplice.engine.stages import Snapshot, Staged
 from vitsplice.engine.targets import Images
 from vitsplice.errors import Argument, UserError, check_keywords, reason
 from vitsplice.facts import describe
-from vitsplice.figures import NEED_A_CNN, Figure, figures, without_value
+from vitsplice.figures import NEED_A_CNN, Figure, figures, with_scale, without_value
 from vitsplice.images import Picture, read, resize_to
 from vitsplice.images.masks import as_image
 from vitsplice.networks import LoadedBackbone, Networks
@@ -123,6 +123,7 @@ def settings_for(
         raise UserError("a loaded backbone is used as it is; leave out the overrides that begin with backbone")
     named = name_of(backbone) or (settings.backbone.name if _names_backbone(overrides) else None)
     changes: dict[str, Any] = {
+        "preset": settings.preset or (None if isinstance(preset, RunConfig) else os.fspath(preset)),
         "steps": steps,
         "size": size,
         "seed": seed,
@@ -290,7 +291,14 @@ class Run:
         except Exception as error:
             failed = [without_value(name, reason(error)) for name in NEED_A_CNN]
         output = self.pixels() if pixels is None else pixels
-        return figures(structure, appearance, output[None], cnn) + failed
+        measured = figures(structure, appearance, output[None], cnn)
+        return with_scale(measured, structure, appearance, self._start(), cnn) + failed
+
+    def _start(self) -> Tensor | None:
+        """The image that the output started from, ``(1, 3, H, W)``; None if it is the structure image or the output."""
+        if self.settings.start == "structure" or not self.settings.steps:
+            return None
+        return self._optimisation.start.float().cpu()
 
     def result(self) -> Result:
         """The picture as it is now, with everything known about it."""

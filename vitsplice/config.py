@@ -231,6 +231,7 @@ class CheckpointConfig(_Settings):
 class RunConfig(_Settings):
     """Everything that a run depends on besides its pictures.
 
+    ``preset`` is the name or the file of the preset that the settings began as, for the records; it changes nothing.
     ``start`` is the picture that the output starts from: the structure image, or (``match``) the warm start. With
     ``stages`` the pictures are worked on at those sizes, and what that changes is laid over the start at its full
     size; without, they are worked on as they are. ``size`` is the shorter side that both pictures are brought to
@@ -241,6 +242,7 @@ class RunConfig(_Settings):
     report.html are made; none of them, nor ``checkpoint``, changes the output.
     """
 
+    preset: str | None = Field(default=None, max_length=bounded_yaml.LONGEST_TEXT)
     backbone: BackboneConfig
     start: Literal["structure", "match"] = "structure"
     match: MatchConfig = MatchConfig()

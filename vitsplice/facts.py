@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cache
 from importlib import metadata
@@ -27,6 +28,18 @@ def _version(package: str) -> str:
         return "not installed"
 
 
+def sizes(run: Run) -> dict[str, Any]:
+    """The sizes in pixels at which a run works, stage by stage, and that of its output, as plain data."""
+    working, output = ([{"height": h, "width": w} for h, w in of] for of in (run.working_sizes, [run.output_size]))
+    return {"working": working, "output": output[0]}
+
+
+def worked_at(sizes: Mapping[str, Any]) -> str:
+    """The sizes of a run in words, width first."""
+    *stages, output = (f"{one['width']}x{one['height']} px" for one in [*sizes["working"], sizes["output"]])
+    return f"works at {', then '.join(stages)}; output {output}" if stages else f"output {output}"
+
+
 def describe(run: Run) -> dict[str, Any]:
     """Versions, inputs, backbone, substitutions, timings (seconds) and losses, as plain data."""
     import torch
@@ -35,10 +48,8 @@ def describe(run: Run) -> dict[str, Any]:
     return {
         "finished": run.finished,
         "steps": {"asked": run.settings.steps, "taken": len(run.history), "resumed_at": run.resumed_at},
-        "sizes": {
-            "working": [{"height": height, "width": width} for height, width in run.working_sizes],
-            "output": dict(zip(("height", "width"), run.output_size, strict=True)),
-        },
+        "preset": run.settings.preset,
+        "sizes": sizes(run),
         "seed": run.settings.seed,
         "device": run.settings.device,
         "precision": run.settings.precision,

@@ -8,8 +8,8 @@ All are taken at a shorter side of 256 px.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import kornia
 import torch
@@ -56,6 +56,8 @@ class Figure:
         against: the image that the output was compared with.
         akin: the loss term that optimises the same thing, or "".
         why: there is no value, or "".
+        start: the value of the image that the output started from, where it is another one.
+        unchanged: the value of the structure image as it is.
     """
 
     name: str
@@ -63,6 +65,8 @@ class Figure:
     against: Role
     akin: str = ""
     why: str = ""
+    start: float | None = None
+    unchanged: float | None = None
 
 
 def load_cnn(catalogue: Catalogue) -> Backbone | None:
@@ -89,6 +93,29 @@ def figures(structure: Tensor, appearance: Tensor, output: Tensor, cnn: Backbone
             except Exception as error:  # whatever it is, memory above all, the image and the other values are good
                 found.append(without_value(name, reason(error)))
     return found
+
+
+def with_scale(
+    measured: Sequence[Figure], structure: Tensor, appearance: Tensor, start: Tensor | None, cnn: Backbone | None
+) -> list[Figure]:
+    """Figures of an output with those of the unchanged structure image and of the start, None where one fails.
+
+    Args:
+        measured: of the output.
+        structure, appearance, start: ``(1, 3, H, W)`` in [0, 1]; ``start`` may be None.
+        cnn: as for `figures`.
+    """
+
+    def value(name: str, image: Tensor | None) -> float | None:
+        if image is None:
+            return None
+        try:
+            found = value_of(name, structure, appearance, image, cnn)
+        except Exception:  # as in `figures`: what is only beside the value costs nothing else
+            return None
+        return found if math.isfinite(found) else None
+
+    return [replace(one, start=value(one.name, start), unchanged=value(one.name, structure)) for one in measured]
 
 
 def without_value(name: str, why: str) -> Figure:

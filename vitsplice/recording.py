@@ -36,7 +36,7 @@ SHARE = 0.01
 EARLY = (10, 25)
 """Steps after which there is a preview although fewer than those between two previews are taken."""
 
-NOT_OF_THE_OUTPUT = {"previews", "figures", "plots", "checkpoint"}
+NOT_OF_THE_OUTPUT = {"preset", "previews", "figures", "plots", "checkpoint"}
 """Settings that can change between a checkpoint and what goes on from it."""
 
 Note = Callable[[str], object]

@@ -7,7 +7,7 @@ import torch
 from vitsplice.engine.loop import Step
 from vitsplice.errors import OutputExists, UserError
 from vitsplice.report.artifacts import RunFolder, losses_csv
-from vitsplice.report.run_page import losses_png
+from vitsplice.report.losses_plot import losses_png
 
 STEPS = [Step(0, 3.5, {"a": 1.0}), Step(1, 0.1 + 0.2, {"a": 0.5, "b-entire": 2.0})]
 

@@ -2,15 +2,13 @@ import html
 from pathlib import Path
 
 import pytest
-from matplotlib.figure import Figure
 
 import vitsplice
 from vitsplice.analysis.inversion import settings_of
 from vitsplice.contracts import FeatureRequest
-from vitsplice.engine.loop import Step
 from vitsplice.images import encode_png
 from vitsplice.report.artifacts import RunFolder
-from vitsplice.report.run_page import POINTS, losses_figure, report
+from vitsplice.report.run_page import report
 
 
 @pytest.fixture
@@ -26,6 +24,36 @@ def test_it_says_what_the_run_was_made_of(result, tmp_path):
     assert result.facts["inputs"]["structure"]["sha256"] in page
     assert result.settings.to_yaml().splitlines()[0] in page
     assert "lab-patches" in page
+
+
+def test_the_output_is_shown_whole_before_it_is_over_the_structure_image(result):
+    page = report(result, set())
+    whole = page.index("<figcaption>output, 38x32 px</figcaption>")
+    assert whole < page.index('class="stack"')
+    assert page.index("<figcaption>structure image</figcaption>") < page.index('class="stack"')
+
+
+def test_the_preset_and_the_sizes_are_named(result):
+    page = report(result, set())
+    assert "preset tiny, 5 steps with tiny-vit" in page
+    assert "works at 38x32 px; output 38x32 px" in page
+
+
+def test_the_metrics_have_the_start_and_the_unchanged_structure_image_beside_them(pair):
+    settings = ["backbone.name=tiny-vit", "start=match", "figures=all"]
+    result = vitsplice.splice(*pair, preset="tiny", overrides=settings)
+    by_name = {figure.name: figure for figure in result.figures}
+    assert by_name["gradient-ssim"].unchanged == pytest.approx(0, abs=1e-6)
+    assert by_name["lab-patches"].unchanged > 0
+    assert by_name["gradient-ssim"].start > 0
+    page = report(result, set())
+    assert all(column in page for column in (">start</button>", ">unchanged structure image</button>"))
+    assert f'data-value="{by_name["lab-patches"].start}"' in page
+
+
+def test_a_run_from_the_structure_image_has_no_start_beside_its_metrics(result):
+    assert [figure.start for figure in result.figures] == [None] * len(result.figures)
+    assert all(figure.unchanged is not None for figure in result.figures)
 
 
 def test_a_run_without_steps_has_one_too(pair, tmp_path):
@@ -58,15 +86,6 @@ def test_an_inversion_says_which_feature_it_shows(pair):
     assert "<figcaption>appearance image</figcaption>" not in page
 
 
-def test_a_loss_has_a_ceiling_of_points_and_rare_terms_all_of_theirs():
-    steps = [Step(n, 1.0, {"often": 1.0 + n} | ({"rare": 1.0 + n} if n % 75 == 0 else {})) for n in range(2800)]
-    figure = Figure()
-    losses_figure(figure, steps, ["often", "rare"])
-    often, rare = (axes.lines[0].get_xdata() for axes in figure.axes)
-    assert POINTS / 2 < len(often) <= POINTS
-    assert list(rare) == list(range(0, 2800, 75))
-
-
 def test_it_can_be_left_out(pair, tmp_path):
     folder = vitsplice.splice(*pair, preset="tiny", overrides=["plots=none"]).save(tmp_path / "out")
     assert not (folder / "report.html").exists()
@@ -80,14 +99,14 @@ def test_it_goes_when_the_run_is_replaced(result, tmp_path):
     assert not (folder / "report.html").exists()
 
 
-def test_previews_are_shown_evenly_and_the_last_is_among_them(result, tmp_path):
+def test_previews_are_shown_evenly_from_the_first_to_the_last(result, tmp_path):
     folder = RunFolder.create(tmp_path / "out")
     for step in range(1, 25):
         folder.preview(step, result.pixels)
     folder.save(result)
     page = (folder.path / "report.html").read_text()
-    shown = [step for step in range(1, 25) if f"<figcaption>step {step}</figcaption>" in page]
-    assert shown == list(range(3, 25, 3))
+    shown = [step for step in range(1, 25) if f"<figcaption>after step {step}</figcaption>" in page]
+    assert shown == [1, 4, 8, 11, 14, 17, 21, 24]
 
 
 @pytest.mark.real

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vitsplice.cli.interrupt import Interrupt
+from vitsplice.facts import sizes, worked_at
 from vitsplice.figures import CNN
 from vitsplice.report.artifacts import used
 from vitsplice.text import plain
@@ -59,8 +60,9 @@ class Progress:
             height, width = picture.pixels.shape[-2:]
             self.note(f"{role} image {picture.name}, {width}x{height} px{notes}")
         self.note(f"backbone {info.name} ({info.model}, {info.licence}), weights from {info.source}")
-        self.note(f"{settings.steps} steps on {settings.device} in {settings.precision}, seed {settings.seed}")
-        self.note(_sizes(self._run.working_sizes, self._run.output_size))
+        preset = f"preset {settings.preset}, " if settings.preset else ""
+        self.note(f"{preset}{settings.steps} steps on {settings.device} in {settings.precision}, seed {settings.seed}")
+        self.note(worked_at(sizes(self._run)))
         if self._run.resumed_at:
             self.note(f"going on after step {self._run.resumed_at}")
         if self._run.substitution:
@@ -109,12 +111,15 @@ class Progress:
         if not result.figures:
             return
         optimised = used(result.settings)
-        table = Table("figure", "value", "against", title="lower is better", title_justify="left", box=None)
+        columns = ("figure", "output", "start", "unchanged", "against")
+        title = "lower is better; start: before the first step; unchanged: the structure image"
+        table = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False, collapse_padding=True)
         for figure in result.figures:
             mark = " (optimised by this run)" if figure.akin in optimised else ""
-            value = "-" if figure.value is None else f"{figure.value:.4g}"
+            measured = (figure.value, figure.start, figure.unchanged)
+            values = ["-" if value is None else f"{value:.3g}" for value in measured]
             why = f"; not measured: {figure.why}" if figure.why else ""
-            table.add_row(figure.name, value, plain(f"{figure.against} image{mark}{why}"))
+            table.add_row(figure.name, *values, plain(f"{figure.against}{mark}{why}"))
         self._console.print(table)
         if not any(figure.name.startswith("cnn") for figure in result.figures):
             self.note(f"figures of a CNN need the backbone {CNN}: install the plugin vitsplice-offline")
@@ -122,12 +127,6 @@ class Progress:
     def note(self, line: str, style: str = "") -> None:
         """Say something above the bar."""
         self._console.print(Text(plain(line), style=style), soft_wrap=not self._console.is_terminal)
-
-
-def _sizes(working: list[tuple[int, int]], output: tuple[int, int]) -> str:
-    """The sizes of the stages and of the output, each given as height and width."""
-    stages = ", then ".join(f"{width}x{height} px" for height, width in working)
-    return f"works at {stages}; output {output[1]}x{output[0]} px" if working else f"output {output[1]}x{output[0]} px"
 
 
 class Parts:

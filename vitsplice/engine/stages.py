@@ -82,6 +82,11 @@ class Staged:
         return height, width
 
     @property
+    def start(self) -> Tensor:
+        """The image that the output starts from, at full size, ``(1, 3, H, W)``."""
+        return self._images.pictures["start"]
+
+    @property
     def sizes(self) -> list[tuple[int, int]]:
         """The height and width that the output is worked on at, stage by stage; empty without steps."""
         structure = self._images.pictures["structure"]

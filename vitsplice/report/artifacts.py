@@ -15,7 +15,8 @@ from vitsplice.errors import Argument, OutputExists, UserError, VitspliceError
 from vitsplice.files import inside, leftovers, write_atomically
 from vitsplice.images import encode_png
 from vitsplice.report.folder import REPLACE
-from vitsplice.report.run_page import losses_png, report
+from vitsplice.report.losses_plot import losses_png, stage_marks
+from vitsplice.report.run_page import report
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -186,7 +187,7 @@ class RunFolder:
         self.settle(result.settings)
         self._write(LOSSES, losses_csv(result.losses, names).encode())
         if result.settings.plots == "all":
-            self._write(PLOT, losses_png(result.losses, names))
+            self._write(PLOT, losses_png(result.losses, names, stage_marks(result)))
             self._write(REPORT, report(result, used(result.settings), self.previews(), self.path).encode())
         self._write(FACTS, facts_json(result).encode())
 

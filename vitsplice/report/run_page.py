@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vitsplice.contracts import layer_label
+from vitsplice.facts import worked_at
+from vitsplice.report.losses_plot import CAPTION, height_for, losses_figure, stage_marks
 from vitsplice.report.page import (
     Block,
     Details,
@@ -16,7 +18,6 @@ from vitsplice.report.page import (
     Heading,
     Picture,
     Pictures,
-    Plot,
     Slider,
     Table,
     Text,
@@ -25,18 +26,18 @@ from vitsplice.report.page import (
 )
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from torch import Tensor
 
-    from vitsplice.engine.loop import Step
     from vitsplice.figures import Figure as Measured
     from vitsplice.result import Result
 
 PREVIEWS = 8
 """At most so many are shown, evenly chosen."""
 
-POINTS = 400
-"""A loss is drawn with at most so many points."""
+SCALE = (
+    "Lower is better; 0: no difference. Beside the output, as a scale: the image that it started from, and the "
+    "unchanged structure image, to which nothing of the appearance was transferred."
+)
 
 
 def report(result: Result, used: set[str], previews: Sequence[tuple[int, Path]] = (), folder: Path = Path()) -> str:
@@ -53,9 +54,11 @@ def report(result: Result, used: set[str], previews: Sequence[tuple[int, Path]] 
     taken = (
         f"{steps['taken']} steps" if result.finished else f"stopped after {steps['taken']} of {steps['asked']} steps"
     )
-    lead = f"{taken} with {facts['backbone']['name']} on {facts['device']}, {sum(facts['seconds'].values()):.0f} s"
-    inputs = [] if _inverted(result) else [_inputs(result)]
-    shown = [_slider(result), *inputs, *_substitutions(facts), *_figures(result, used)]
+    preset = f"preset {facts['preset']}, " if facts["preset"] else ""
+    lead = (
+        f"{preset}{taken} with {facts['backbone']['name']} on {facts['device']}, {sum(facts['seconds'].values()):.0f} s"
+    )
+    shown = [*_images(result), *_substitutions(facts), *_figures(result, used)]
     shown += [*_previews(previews), *_losses(result), Heading("Made of"), _made_of(facts)]
     return render(_title(result), [*shown, *_settings(result, folder)], lead)
 
@@ -79,45 +82,17 @@ def _inverted(result: Result) -> list[str]:
     ]
 
 
-def losses_figure(figure: Figure, steps: Sequence[Step], names: Sequence[str]) -> None:
-    """Draw one panel a term that ran: its unweighted value (log scale) over the steps."""
-    shown = [name for name in names if any(name in step.losses for step in steps)]
-    for row, name in enumerate(shown):
-        points = [(step.index, step.losses[name]) for step in steps if name in step.losses]
-        points = points[:: -(-len(points) // POINTS)]
-        axes = figure.add_subplot(len(shown), 1, row + 1)
-        axes.plot(*zip(*points, strict=True), marker="o" if len(points) < 40 else None, markersize=2.5, linewidth=1)
-        axes.set_ylabel(name)
-        axes.grid(alpha=0.3)
-        if all(value > 0 for _, value in points):
-            axes.set_yscale("log")
-    figure.supxlabel("step")
-
-
-def height_for(steps: Sequence[Step], names: Sequence[str]) -> float:
-    """Of the figure of losses, in inches."""
-    return 1.2 + 1.5 * sum(any(name in step.losses for step in steps) for name in names)
-
-
-def losses_png(steps: Sequence[Step], names: Sequence[str]) -> bytes:
-    """The losses as a PNG."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, height_for(steps, names)), layout="constrained")
-    FigureCanvasAgg(figure)
-    losses_figure(figure, steps, names)
-    figure.suptitle("loss terms, unweighted; lower is better")
-    png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=110, metadata={"Software": None})
-    return png.getvalue()
-
-
-def _slider(result: Result) -> Slider | Picture:
+def _images(result: Result) -> list[Block]:
+    """The output whole, and beside what it was made of; then over the structure image, behind a handle."""
+    sizes = result.facts["sizes"]["output"]
     output = Picture(result.pixels, "output", "the output image")
-    if "structure" not in result.inputs:
-        return output
-    return Slider(Picture(result.inputs["structure"], "structure image", "the structure image"), output)
+    blocks: list[Block] = [replace(output, caption=f"output, {sizes['width']}x{sizes['height']} px")]
+    if not _inverted(result):
+        blocks.append(_inputs(result))
+    if "structure" in result.inputs:
+        structure = Picture(result.inputs["structure"], "structure image", "the structure image")
+        blocks += [Heading("Output over structure image"), Slider(structure, output)]
+    return blocks
 
 
 def _inputs(result: Result) -> Pictures:
@@ -135,11 +110,12 @@ def _substitutions(facts: dict[str, Any]) -> list[Block]:
 def _figures(result: Result, used: set[str]) -> list[Block]:
     if not result.figures:
         return []
+    columns = ["metric", "output", "start", "unchanged structure image", "against", ""]
     rows: list[list[str | float | None]] = [
-        [figure.name, figure.value, f"{figure.against} image", "; ".join(_remarks(figure, used))]
-        for figure in result.figures
+        [one.name, one.value, one.start, one.unchanged, f"{one.against} image", "; ".join(_remarks(one, used))]
+        for one in result.figures
     ]
-    return [Heading("Figures"), Table(["figure", "value", "against", ""], rows, "Lower is better.")]
+    return [Heading("Metrics"), Table(columns, rows, SCALE)]
 
 
 def _remarks(figure: Measured, used: set[str]) -> list[str]:
@@ -150,10 +126,12 @@ def _remarks(figure: Measured, used: set[str]) -> list[str]:
 def _previews(previews: Sequence[tuple[int, Path]]) -> list[Block]:
     if not previews:
         return []
-    step = max(1, -(-len(previews) // PREVIEWS))
+    most = min(PREVIEWS, len(previews))
+    chosen = [previews[round(n * (len(previews) - 1) / max(1, most - 1))] for n in range(most)]
+    captions = {0: "the start"}
     return [
         Heading("Over time"),
-        Pictures([Picture(_read(path), f"step {n}") for n, path in previews[step - 1 :: step]]),
+        Pictures([Picture(_read(path), captions.get(step, f"after step {step}")) for step, path in chosen]),
     ]
 
 
@@ -166,12 +144,10 @@ def _read(path: Path) -> Tensor:
 def _losses(result: Result) -> list[Block]:
     if not any(step.losses for step in result.losses):
         return []
-    return [Heading("Losses"), _plot(result.losses, list(result.settings.terms))]
-
-
-def _plot(steps: Sequence[Step], names: Sequence[str]) -> Plot:
-    caption = "Each term, unweighted; lower is better."
-    return plot(lambda figure: losses_figure(figure, steps, names), (7, height_for(steps, names)), caption)
+    steps, names, marks = result.losses, list(result.settings.terms), stage_marks(result)
+    size = (7, height_for(steps, names))
+    caption = f"{CAPTION}{' Dashed: a stage begins, at the size above it.' if marks else ''}"
+    return [Heading("Losses"), plot(lambda figure: losses_figure(figure, steps, names, marks), size, caption)]
 
 
 def _made_of(facts: dict[str, Any]) -> Facts:
@@ -186,6 +162,8 @@ def _made_of(facts: dict[str, Any]) -> Facts:
     masks = [(f"{image} mask", f"{one['name']}, SHA-256 {one['sha256']}") for image, one in facts["masks"].items()]
     weights = f"{backbone['source']}, {backbone['licence']}, SHA-256 {backbone['sha256'] or 'none: random'}"
     run = [
+        *([("preset", facts["preset"])] if facts["preset"] else []),
+        ("sizes", worked_at(facts["sizes"])),
         ("backbone", f"{backbone['name']} ({backbone['model']})"),
         ("weights", weights),
         ("device", f"{facts['device']}, {facts['precision']}, {facts['threads']} threads"),
