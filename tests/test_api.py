@@ -12,7 +12,7 @@ from vitsplice import networks
 from vitsplice.api import backbone_or_default, settings_for
 from vitsplice.config import BackboneConfig
 from vitsplice.engine import problem
-from vitsplice.errors import ConfigError, OutputExists, UnknownName, UserError, WeightsUnavailable
+from vitsplice.errors import ConfigError, OutputExists, UnknownName, UserError, WeightsRejected, WeightsUnavailable
 
 
 def splice(pair, **settings):
@@ -185,15 +185,27 @@ def test_a_loaded_backbone_gives_the_same_bytes_as_its_name_and_is_not_loaded_ag
     named = splice(pair, backbone="tiny-vit")
     assert loads == ["tiny-vit"]
     assert all(torch.equal(result.pixels, named.pixels) for result in results)
-    assert results[0].settings == named.settings
+    assert results[0].settings.backbone == BackboneConfig(name="tiny-vit", network_sha256=backbone.info.sha256)
+    again = vitsplice.splice(*pair, vitsplice.settings_for(results[0].settings))
+    assert torch.equal(again.pixels, named.pixels)
     assert results[0].facts["backbone"] == named.facts["backbone"]
     assert results[0].facts["backbone"]["sha256"]
 
 
 def test_a_loaded_backbone_that_no_plugin_gives_is_recorded_by_its_own_name(pair):
-    result = splice(pair, backbone=vitsplice_tiny.tiny_vit(name="mine", depth=2))
-    assert result.settings.backbone == BackboneConfig(name="mine")
+    mine = vitsplice_tiny.tiny_vit(name="mine", depth=2)
+    result = splice(pair, backbone=mine)
+    assert result.settings.backbone == BackboneConfig(name="mine", network_sha256=mine.info.sha256)
     assert result.facts["backbone"]["layers"] == 2
+    with pytest.raises(UnknownName, match="no backbone 'mine'"):
+        vitsplice.splice(*pair, result.settings)
+
+
+def test_settings_of_a_loaded_backbone_refuse_another_of_its_name(pair):
+    settings = splice(pair, backbone=vitsplice_tiny.tiny_vit(depth=2), steps=1).settings
+    with pytest.raises(WeightsRejected, match="that was loaded and given, with other weights"):
+        vitsplice.splice(*pair, settings)
+    assert vitsplice.splice(*pair, settings, backbone="tiny-vit").finished
 
 
 def test_a_loaded_backbone_stays_in_float32_when_a_run_takes_another_precision(pair):

@@ -88,7 +88,7 @@ def test_exponents_are_numbers_everywhere():
         ("steps=true", "steps: True is not allowed"),
         (
             "backbone=tiny-vit",
-            "it has keys of its own: name, weights, sha256, fallback",
+            "it has keys of its own: name, weights, sha256, network_sha256, fallback",
         ),
         ("views.structure.crop=0.9", "views.structure.crop: 0.9 is not allowed; it takes a list"),
         ("terms={}", "terms: "),

@@ -101,8 +101,8 @@ def settings_for(
 
     Args:
         preset: the name of a preset, a YAML file, or settings.
-        backbone: name of a backbone; of a loaded one its name is taken, and no weights file. The name alone loads it
-            again only if a plugin gives it.
+        backbone: name of a backbone; of a loaded one the name and the SHA-256 of its weights are taken. The settings
+            load it again only if a plugin gives that name with those weights.
         steps: how many.
         size: shorter side in pixels that both pictures are brought to first.
         seed: of everything random.
@@ -132,9 +132,10 @@ def settings_for(
         "structure_strength": structure_strength,
         "appearance_strength": appearance_strength,
     }
-    if named is not None:
-        file = {} if loaded else settings.backbone.model_dump(include={"weights", "sha256"})
-        changes["backbone"] = {"name": named, **file, "fallback": ()}
+    if backbone is not None and not isinstance(backbone, str):
+        changes["backbone"] = {"name": named, "network_sha256": backbone.info.sha256 or None}
+    elif named is not None:
+        changes["backbone"] = {"name": named, **settings.backbone.model_dump(include={"weights", "sha256"})}
     changed = {key: value for key, value in changes.items() if value is not None}
     return problem.pinned(configs.validate(settings.model_dump() | changed, source, [(key,) for key in changed]))
 

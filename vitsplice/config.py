@@ -53,12 +53,14 @@ class BackboneConfig(_Settings):
     """Which backbone, and what may stand in for it when its weights cannot be had.
 
     ``weights`` is a file, relative to the working directory or to the folder of the preset that names it, and absolute
-    in the settings; ``sha256`` is of its bytes, and no other file is then taken.
+    in the settings; ``sha256`` is of its bytes, and no other file is then taken. ``network_sha256`` is that of the
+    tensors of a loaded backbone that was given (`BackboneInfo.sha256`): other weights of its name are refused.
     """
 
     name: Name
     weights: Path | None = None
     sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    network_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
     fallback: tuple[Name, ...] = ()
 
     @field_validator("weights")
@@ -385,6 +387,7 @@ def _override(data: dict[str, Any], override: str) -> Location:
         node.pop("options", None)  # they were another generator's
     if path == ("backbone", "weights"):
         node.pop("sha256", None)  # it was another file's
+        node.pop("network_sha256", None)
     node[path[-1]] = given_value
     return path
 

@@ -10,11 +10,11 @@ from torch import Tensor
 from vitsplice.backbones.resize import Resize
 from vitsplice.backbones.weights import sha256_of
 from vitsplice.config import BackboneConfig, RunConfig, ViewConfig
-from vitsplice.contracts import Backbone, GeneratorSpec, Role, TermContext
+from vitsplice.contracts import Backbone, BackboneInfo, GeneratorSpec, Role, TermContext
 from vitsplice.engine.features import Look
 from vitsplice.engine.loop import Problem, WeightedTerm
 from vitsplice.engine.targets import Images
-from vitsplice.errors import ConfigError, Part, Setting, UnknownName, WeightsRejected, WeightsUnavailable
+from vitsplice.errors import Argument, ConfigError, Part, Setting, UnknownName, WeightsRejected, WeightsUnavailable
 from vitsplice.options import complete
 from vitsplice.plugins import Catalogue
 from vitsplice.rng import private_rng
@@ -56,6 +56,17 @@ def _check_file(config: BackboneConfig) -> None:
         )
 
 
+def _check_network(config: BackboneConfig, info: BackboneInfo) -> None:
+    """Raise WeightsRejected if the settings are of a loaded backbone with other weights."""
+    if config.network_sha256 and info.sha256 != config.network_sha256:
+        raise WeightsRejected(
+            f"these settings are of a backbone '{config.name}' that was loaded and given, with other weights than the "
+            f"one of that name here:\nSHA-256 {config.network_sha256}, here {info.sha256 or 'none'}.\n"
+            "Load that one, and give it again as ",
+            Argument("backbone"),
+        )
+
+
 def load_backbone(config: BackboneConfig, catalogue: Catalogue) -> tuple[Backbone, Substitution | None]:
     """Load a backbone, or the first of its fallbacks whose weights can be had; nothing stands in for a named file.
 
@@ -66,7 +77,9 @@ def load_backbone(config: BackboneConfig, catalogue: Catalogue) -> tuple[Backbon
     """
     _check_file(config)
     try:
-        return catalogue.backbone(config.name).build(config.weights), None
+        backbone = catalogue.backbone(config.name).build(config.weights)
+        _check_network(config, backbone.info)
+        return backbone, None
     except (UnknownName, WeightsUnavailable) as error:
         if not config.fallback or config.weights is not None:
             raise
