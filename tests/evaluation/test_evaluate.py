@@ -20,7 +20,7 @@ from vitsplice.watch import Watch
 
 from .conftest import picture
 
-FILES = ("values.csv", "summary.json", "summary.md", "gallery.html")
+FILES = ("values.csv", "summary.json", "summary.md", "gallery.html", "distributions.png")
 
 
 def rows(tmp_path):

@@ -18,7 +18,8 @@ def summary():
         "one": Standing(Mean(0.123456, 0.1, 0.2, 3, "bootstrap"), 0.1, 1.0, "network", 0, ""),
         "two": Standing(Mean(math.nan, math.nan, math.nan, 0, ""), math.nan, 2.0, "term", 2, "so"),
     }
-    versus = Versus("one", "two", Difference(12_345, 0.5, 0.01, "Wilcoxon"), math.nan)
+    interval = Mean(0.5, 0.25, math.nan, 12_345, "bootstrap")
+    versus = Versus("one", "two", Difference(12_345, 0.5, 0.01, "Wilcoxon"), interval, math.nan)
     figures = {"a_b|c": Figures(spec, Metric(float, facts={"size": 3}), standings, (versus,))}
     accounts = {"one": Account(3), "two": Account(1, 1, 1, ["p: *gone*"])}
     optimised = {"one": Optimised((Network("net"),)), "two": None}
@@ -64,7 +65,7 @@ def test_markdown_keeps_words_as_they_are(summary):
     text = tables.markdown(summary)
     assert "| a\\_b\\|c | lower | 0.1235 [0.1, 0.2] \\*† | - |" in text
     assert "what &lt;it&gt; is" in text
-    assert "| a\\_b\\|c | one, two | 12345 | 0.5 | Wilcoxon | 0.01 | - |" in text
+    assert "| a\\_b\\|c | one, two | 12345 | 0.5 | 0.25 | - | Wilcoxon | 0.01 | - |" in text
     assert "\\*gone\\*" in text
     for part in ("Beware", "What is missing", "Figures", "Tests"):
         assert f"## {part}" in text

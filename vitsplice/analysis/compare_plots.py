@@ -14,13 +14,11 @@ from vitsplice.analysis.intervals import SENSITIVITY, Quantity, compared, interv
 from vitsplice.contracts import Role
 from vitsplice.evaluation.statistics import Mean
 from vitsplice.report.page import Plot, plot
+from vitsplice.report.plots import WIDTH, reach, styles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-WIDTH = 9.6
-"""Of the plots, in inches: as wide as the page."""
 
 NAME, LINE, LABEL = 2.3, 0.24, 10
 """Inches that a backbone's name takes at most in a legend, inches of a line of one, points that a label of the CKA plot
@@ -150,12 +148,7 @@ def _compared(comparison: Comparison) -> str:
 
 
 def _styles(comparison: Comparison) -> Mapping[str, dict[str, Any]]:
-    """Of each backbone a colour, and after ten another line."""
-    lines, markers = ("-", "--", ":"), ("o", "s", "^")
-    return {
-        name: {"color": f"C{n % 10}", "linestyle": lines[n // 10 % 3], "marker": markers[n // 10 % 3]}
-        for n, name in enumerate(comparison.infos)
-    }
+    return styles(comparison.infos)
 
 
 def _means(comparison: Comparison, quantity: Quantity, name: str) -> list[Mean]:
@@ -163,9 +156,8 @@ def _means(comparison: Comparison, quantity: Quantity, name: str) -> list[Mean]:
 
 
 def _with_ends(means: Sequence[Mean]) -> tuple[list[float], Any]:
-    """Means and how far their intervals reach below and above, ``(2, n)``; 0 without an interval."""
-    ends = np.array([[mean.mean - mean.low, mean.high - mean.mean] for mean in means]).T
-    return [mean.mean for mean in means], np.nan_to_num(ends).clip(min=0)
+    """Means, and how far their intervals reach below and above."""
+    return [mean.mean for mean in means], reach(means)
 
 
 def _labelled(axes: Axes, title: str, x: str, y: str) -> None:

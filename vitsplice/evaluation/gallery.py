@@ -11,7 +11,7 @@ from itertools import chain, zip_longest
 from pathlib import Path
 
 from vitsplice.errors import PictureError
-from vitsplice.evaluation import tables
+from vitsplice.evaluation import plots, tables
 from vitsplice.evaluation.plan import CSV, Plan
 from vitsplice.evaluation.summary import Standing, Summary
 from vitsplice.images import read as read_picture
@@ -60,7 +60,7 @@ def gallery(
         figures = [log[int(key)]["figures"] if key else {} for key in keys[:, place]]
         values = [[one.get(name) for one in figures] for name in names]
         cards.append(_card(plan, pair, values, chosen[place]))
-    shown = [*_words(summary), *(_cases(summary, names, cards) if names else ()), *_tables(summary)]
+    shown = [*_words(summary), *_plots(summary), *(_cases(summary, names, cards) if names else ()), *_tables(summary)]
     return render("Evaluation", shown, _lead(summary))
 
 
@@ -123,6 +123,12 @@ def _words(summary: Summary) -> Iterator[Block]:
     if missing := list(tables.notes(summary)):
         yield Heading("What is missing")
         yield from map(Text, missing)
+
+
+def _plots(summary: Summary) -> Iterator[Block]:
+    for drawing in plots.drawings(summary):
+        yield Heading(plots.HEADINGS[drawing.name])
+        yield drawing.plot()
 
 
 def _cases(summary: Summary, names: list[str], cards: list[Card]) -> Iterator[Block]:

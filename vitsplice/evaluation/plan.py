@@ -19,12 +19,13 @@ from vitsplice.text import printable
 FORMAT = 2
 PLAN, VALUES, SETS = "evaluate.json", "values.jsonl", "sets.jsonl"
 CSV, JSON, MARKDOWN, GALLERY = "values.csv", "summary.json", "summary.md", "gallery.html"
+PLOTS = ("differences.png", "scatter.png", "distributions.png")
 
 WORK = Work(
     "evaluation",
     PLAN,
     parts=(VALUES, SETS),
-    results=(CSV, JSON, MARKDOWN, GALLERY),
+    results=(CSV, JSON, MARKDOWN, GALLERY, *PLOTS),
     decisive=("format", "metrics", "device", "versions"),
 )
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vitsplice import csv_text
-from vitsplice.evaluation import tables
+from vitsplice.evaluation import plots, tables
 from vitsplice.evaluation.plan import CSV, JSON, MARKDOWN
 from vitsplice.evaluation.summary import Summary
 from vitsplice.log import Keys, Log, write_lines
@@ -15,13 +15,14 @@ from vitsplice.report import folder as folders
 
 
 def write(path: Path, summary: Summary, log: Log, keys: Keys) -> None:
-    """Write the values as CSV and the summary. Raises VitspliceError if one cannot be written."""
+    """Write the values as CSV, the summary and the plots. Raises VitspliceError if one cannot be written."""
     write_lines(path / CSV, _csv(summary, log, keys))
     files = {
         JSON: json.dumps(summary.plain(), indent=2, ensure_ascii=False, allow_nan=False) + "\n",
         MARKDOWN: tables.markdown(summary),
     }
-    folders.write(path, {name: text.encode() for name, text in files.items()})
+    drawn = {f"{drawing.name}.png": drawing.png() for drawing in plots.drawings(summary)}
+    folders.write(path, {name: text.encode() for name, text in files.items()} | drawn)
 
 
 def _csv(summary: Summary, log: Log, keys: Keys) -> Iterator[str]:

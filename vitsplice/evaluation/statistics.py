@@ -99,6 +99,32 @@ def paired(one: Column, two: Column) -> Difference:
     return Difference(n, mean, float(scipy.stats.wilcoxon(moved).pvalue), "Wilcoxon")
 
 
+@dataclass(frozen=True)
+class Spread:
+    """How the values of a column spread.
+
+    Args:
+        quartiles: low whisker, first quartile, median, third quartile, high whisker; whiskers end at the values
+            furthest out within 1.5 interquartile ranges of the quartiles (Tukey 1977). Empty without values.
+        values: of evenly chosen places, NaN where there is none.
+    """
+
+    quartiles: tuple[float, ...]
+    values: Column
+
+
+def spread(column: Column, most: int) -> Spread:
+    """How a column spreads, with at most so many of its values: those of the same places in columns of one length."""
+    places = np.unique(np.linspace(0, len(column) - 1, min(most, len(column))).astype(int))
+    values = column[np.isfinite(column)]
+    if not len(values):
+        return Spread((), column[places])
+    first, median, third = np.quantile(values, [0.25, 0.5, 0.75])
+    within = values[(values >= first - 1.5 * (third - first)) & (values <= third + 1.5 * (third - first))]
+    low, high = min(within.min(), first), max(within.max(), third)
+    return Spread(tuple(map(float, (low, first, median, third, high))), column[places])
+
+
 def sign_flip(differences: Column) -> float:
     """The part of all changes of sign whose mean is at least as far from 0, two-sided, exact."""
     signs = np.array(list(product((1.0, -1.0), repeat=len(differences))))

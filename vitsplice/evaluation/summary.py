@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import combinations
 from typing import Any
 
@@ -20,6 +20,7 @@ from vitsplice.evaluation.statistics import (
     Column,
     Difference,
     Mean,
+    Spread,
     extremes,
     holm,
     mean_ranks,
@@ -27,11 +28,18 @@ from vitsplice.evaluation.statistics import (
     paired,
     shared,
     shared_means,
+    spread,
 )
 from vitsplice.log import Keys, Log
 
 DIGITS = 4
 """Of a figure, as it is shown."""
+
+DIFFERENCE_RESAMPLES = 2_000
+"""Of the interval of a difference; there are many more differences than means."""
+
+POINTS = 300
+"""Of a method by a metric, at most, in a plot."""
 
 SHOWN = 5
 """So many of the worst and of the best cases of a method by a figure are told."""
@@ -63,23 +71,40 @@ class Standing:
 
 @dataclass(frozen=True)
 class Versus:
-    """Two methods by one figure, on the pairs that both have; ``adjusted`` is Holm's p over pairs of methods."""
+    """Two methods by one metric, on the pairs that both have.
+
+    Args:
+        one, two: the methods.
+        difference: first minus second, and the test.
+        interval: its mean, with a 95 % interval over pairs.
+        adjusted: Holm's p over pairs of methods.
+    """
 
     one: str
     two: str
     difference: Difference
+    interval: Mean
     adjusted: float
 
 
 @dataclass(frozen=True)
 class Figures:
-    """One figure of all methods; ``shared`` is the number of pairs that all have, if it is over pairs."""
+    """One metric of all methods.
+
+    Args:
+        spec, metric: which.
+        standings: by method.
+        tests: of every two methods.
+        shared: number of pairs that all have, if it is over pairs.
+        spreads: method -> how its values spread, if it is over pairs.
+    """
 
     spec: MetricSpec
     metric: Metric
     standings: Mapping[str, Standing]
     tests: tuple[Versus, ...]
     shared: int = 0
+    spreads: Mapping[str, Spread] = field(default_factory=dict)
 
     @property
     def best(self) -> list[str]:
@@ -211,10 +236,15 @@ def _of_pairs(
     differences = [paired(table[one], table[two]) for one, two in both]
     adjusted = holm([difference.p for difference in differences])
     tests = tuple(
-        Versus(methods[one].name, methods[two].name, difference, p)
+        Versus(methods[one].name, methods[two].name, difference, _interval(table[one] - table[two]), p)
         for (one, two), difference, p in zip(both, differences, adjusted, strict=True)
     )
-    return Figures(spec, metric, standings, tests, shared(table).shape[1])
+    spreads = {method.name: spread(table[row], POINTS) for row, method in enumerate(methods)}
+    return Figures(spec, metric, standings, tests, shared(table).shape[1], spreads)
+
+
+def _interval(differences: Column) -> Mean:
+    return mean_with_interval(differences, resamples=DIFFERENCE_RESAMPLES)
 
 
 def _of_sets(
@@ -249,7 +279,15 @@ def _figures(one: Figures) -> dict[str, Any]:
             for name, s in one.standings.items()
         },
         "tests": [
-            {"one": test.one, "two": test.two, **asdict(test.difference), "p_holm": test.adjusted} for test in one.tests
+            {
+                "one": test.one,
+                "two": test.two,
+                **asdict(test.difference),
+                "low": test.interval.low,
+                "high": test.interval.high,
+                "p_holm": test.adjusted,
+            }
+            for test in one.tests
         ],
     }
 

@@ -22,7 +22,7 @@ FEW = 10
 
 
 DESCRIBED = ["figure", "what it is", "against", "over", "networks", "facts"]
-TESTS = ["figure", "methods", "pairs", "difference", "test", "p", "p (Holm)"]
+TESTS = ["figure", "methods", "pairs", "difference", "low", "high", "test", "p", "p (Holm)"]
 TESTED = "The difference is that of the means, the first less the second, on the pairs that both have."
 
 
@@ -136,7 +136,8 @@ def tests(summary: Summary) -> Iterator[list[str | float]]:
     for name, one in summary.figures.items():
         for test in one.tests:
             found = test.difference
-            yield [name, f"{test.one}, {test.two}", found.n, found.mean, found.how, found.p, test.adjusted]
+            ends = (test.interval.low, test.interval.high)
+            yield [name, f"{test.one}, {test.two}", found.n, found.mean, *ends, found.how, found.p, test.adjusted]
 
 
 def table(names: list[str], cells: Iterable[list[str]]) -> list[str]:
