@@ -37,7 +37,7 @@ def test_a_table_on_standard_output_and_files(vitsplice, pairs, tmp_path):
     assert "note: one: 2 of 3 pairs measured, 1 without output" in done.stderr
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "evaluate.json", "values.jsonl", "sets.jsonl", "values.csv", "summary.json", "summary.md", "gallery.html",
-        "differences.png", "scatter.png", "distributions.png",
+        "differences.png", "distributions.png",
     }  # fmt: skip
 
 
