@@ -175,7 +175,7 @@ def test_loading_is_strict_and_says_what_differs() -> None:
 def test_strict_loading_refuses_values_that_are_not_finite(value: float, said: str) -> None:
     weight = torch.ones(2, 3)
     weight[1, 1] = value
-    with pytest.raises(WeightsRejected, match=rf"w\.pth.*{said}: in 1 tensors \(weight\)"):
+    with pytest.raises(WeightsRejected, match=rf"w\.pth.*{said} in 1 of 2 tensors \(weight\)"):
         load_into(nn.Linear(3, 2), {"weight": weight, "bias": torch.zeros(2)}, "file w.pth")
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 import vitsplice_tiny
 from PIL import Image
@@ -308,6 +309,22 @@ def lying_header(path):
 @weights("weights of another model", "w.safetensors")
 def other_model(path):
     save_file({"patch_embed.proj.weight": torch.zeros(3, 3)}, path)
+
+
+def small_vit():
+    return timm.create_model("vit_small_patch8_224", num_classes=0).state_dict()
+
+
+@weights("weights without the biases of attention", "w.safetensors")
+def without_biases(path):
+    save_file({name: tensor for name, tensor in small_vit().items() if "qkv.bias" not in name}, path)
+
+
+@weights("weights that contain NaN", "w.safetensors")
+def nan_weights(path):
+    tensors = small_vit()
+    tensors["norm.weight"][5] = torch.nan
+    save_file(tensors, path)
 
 
 def preset(name, text):

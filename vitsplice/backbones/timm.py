@@ -181,7 +181,10 @@ def _create(
 
     settings: dict[str, Any] = {"features_only": True} if features_only else {"num_classes": 0}
     if state_dict is not None:
-        settings |= {"pretrained": True, "pretrained_cfg_overlay": {"state_dict": state_dict, **(overlay or {})}}
+        # Another number of classes than the model's: timm drops a classifier, and leaves to us what is missing.
+        classes = {} if features_only else {"num_classes": 1}
+        changes = {"state_dict": state_dict, **classes, **(overlay or {})}
+        settings |= {"pretrained": True, "pretrained_cfg_overlay": changes}
     with private_rng(0):
         try:
             return _dynamic(timm.create_model, timm_name, settings)

@@ -163,7 +163,8 @@ def check_finite(state_dict: Mapping[str, Tensor], what: str) -> None:
     bad = {name: tensor for name, tensor in floating.items() if not tensor.isfinite().all()}
     if bad:
         kind = "NaN" if any(tensor.isnan().any() for tensor in bad.values()) else "infinite values"
-        raise WeightsRejected(f"{what} contains {kind}: in {listed('tensors', list(bad))}; it may be damaged")
+        tensors = listed(f"of {len(state_dict)} tensors", list(bad))
+        raise WeightsRejected(f"{what} contains {kind} in {tensors}; it may be damaged")
 
 
 def _differ(given: Tensor, wanted: Tensor) -> bool:
