@@ -1,5 +1,8 @@
 import json
 import re
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -9,10 +12,11 @@ from PIL import Image
 
 import vitsplice
 from vitsplice import networks
-from vitsplice.api import backbone_or_default, settings_for
+from vitsplice.api import Run, backbone_or_default, settings_for
 from vitsplice.config import BackboneConfig
 from vitsplice.engine import problem
 from vitsplice.errors import ConfigError, OutputExists, UnknownName, UserError, WeightsRejected, WeightsUnavailable
+from vitsplice.networks import KeptNetworks
 
 
 def splice(pair, **settings):
@@ -47,10 +51,54 @@ def test_on_step_is_called_and_may_end_the_run(pair):
     assert result.facts["steps"] == {"asked": 5, "taken": 3, "resumed_at": 0}
 
 
-def test_the_global_random_state_is_not_touched(pair):
-    state = torch.get_rng_state()
-    splice(pair)
-    assert torch.equal(torch.get_rng_state(), state)
+SMALL = {"backbone": "tiny-vit", "steps": 2, "size": 48, "overrides": ["figures=none"]}
+PRESETS = ("quick", "paper", "invert-official")
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_global_random_state_is_not_touched_even_during_a_run(pair, preset):
+    """A thread of the host draws from it meanwhile, and gets the numbers that it would get without a run."""
+    drawn, done = [], threading.Event()
+
+    def host():
+        while not done.is_set():
+            drawn.append(torch.rand(1))
+            time.sleep(0.001)
+
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        thread = threading.Thread(target=host)
+        thread.start()
+        vitsplice.splice(*pair, preset, **SMALL)
+        done.set()
+        thread.join()
+        torch.manual_seed(3)
+        assert torch.equal(torch.cat(drawn), torch.cat([torch.rand(1) for _ in drawn]))
+
+
+def test_runs_in_several_threads_give_the_bytes_of_runs_alone(pair):
+    def run(number):
+        images = pair[:: -1 if number % 2 else 1]
+        return vitsplice.splice(*images, PRESETS[number % 3], seed=number, **SMALL).pixels
+
+    alone = list(map(run, range(4)))
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(run, range(4)))
+    assert [number for number in range(4) if not torch.equal(alone[number], together[number])] == []
+
+
+def test_runs_in_several_threads_that_share_a_network_give_the_bytes_of_runs_alone(pair):
+    networks = KeptNetworks()
+
+    def run(number):
+        run = Run(*pair, vitsplice.settings_for("quick", seed=number, **SMALL), networks=networks)
+        return [step.total for step in run.steps()], run.pixels()
+
+    alone = list(map(run, range(3)))
+    with ThreadPoolExecutor(3) as pool:
+        together = list(pool.map(run, range(3)))
+    assert [losses for losses, _ in together] == [losses for losses, _ in alone]
+    assert all(torch.equal(one, other) for (_, one), (_, other) in zip(alone, together, strict=True))
 
 
 def test_saved_settings_give_the_same_bytes_again(pair, tmp_path):

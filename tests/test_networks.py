@@ -1,5 +1,10 @@
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
 import pytest
 import torch
+import vitsplice_tiny
 
 from vitsplice.config import BackboneConfig
 from vitsplice.errors import WeightsUnavailable
@@ -17,6 +22,23 @@ def test_kept_ones_are_the_same_object_and_others_are_loaded_anew():
     kept, plain = KeptNetworks(), Networks()
     assert got(kept, "tiny-vit")[0] is got(kept, "tiny-vit")[0]
     assert got(plain, "tiny-vit")[0] is not got(plain, "tiny-vit")[0]
+
+
+def test_several_threads_load_a_network_once():
+    kept, loads = KeptNetworks(most=1), []
+
+    def slow(weights):
+        loads.append(weights)
+        time.sleep(0.05)
+        return vitsplice_tiny.tiny_vit()
+
+    spec = replace(catalogue().backbone("tiny-vit"), build=slow)
+    known = replace(catalogue(), backbones={"tiny-vit": spec})
+    config = BackboneConfig(name="tiny-vit")
+    with ThreadPoolExecutor(4) as pool:
+        given = list(pool.map(lambda _: kept.backbone(config, known, CPU, "float32")[0], range(8)))
+    assert len(loads) == 1
+    assert all(network is given[0] for network in given)
 
 
 def test_each_precision_is_one_of_its_own():

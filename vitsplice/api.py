@@ -27,6 +27,7 @@ from vitsplice.figures import NEED_A_CNN, Figure, figures, with_scale, without_v
 from vitsplice.images import Picture, read, resize_to
 from vitsplice.images.masks import as_image
 from vitsplice.networks import LoadedBackbone, Networks
+from vitsplice.numerics import numerics
 from vitsplice.plugins import Catalogue, catalogue
 from vitsplice.result import Result
 
@@ -169,6 +170,7 @@ def _preset_text(preset: str | os.PathLike[str] | RunConfig) -> tuple[str, str, 
     return configs.read_text(path), f"preset {path}", path.parent
 
 
+@numerics()
 def load_backbone(name: str, weights: str | os.PathLike[str] | None = None) -> Backbone:
     """Load a backbone by name, in float32 on the CPU.
 
@@ -198,6 +200,7 @@ class Run:
         networks: where it takes its backbone from; None loads it.
     """
 
+    @numerics()
     def __init__(
         self,
         structure: Any,
@@ -238,7 +241,7 @@ class Run:
         began = perf_counter()
         steps = self._optimisation.steps()
         while True:
-            with memory.advice():
+            with numerics(), memory.advice():
                 step = next(steps, None)
             if step is None:
                 return
@@ -265,12 +268,14 @@ class Run:
         """Where the optimisation stands between two steps."""
         return self._optimisation.snapshot()
 
+    @numerics()
     def restore(self, snapshot: Snapshot, history: Iterable[Step]) -> None:
         """Go on from where a run of the same pictures, settings and weights stood: to the same bytes."""
         self._optimisation.restore(snapshot)
         self.history = list(history)
         self.resumed_at = snapshot.step
 
+    @numerics(grad=False)
     def pixels(self) -> Tensor:
         """The output image as it is now, float32 ``(3, H, W)`` on the CPU."""
         return self._optimisation.picture()[0].float().cpu()

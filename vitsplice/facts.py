@@ -44,6 +44,8 @@ def describe(run: Run) -> dict[str, Any]:
     """Versions, inputs, backbone, substitutions, timings (seconds) and losses, as plain data."""
     import torch
 
+    from vitsplice import numerics
+
     last = run.history[-1] if run.history else None
     return {
         "finished": run.finished,
@@ -54,6 +56,7 @@ def describe(run: Run) -> dict[str, Any]:
         "device": run.settings.device,
         "precision": run.settings.precision,
         "threads": torch.get_num_threads(),
+        "numerics": numerics.describe(),
         "versions": versions(),
         "inputs": {
             role: {

@@ -22,6 +22,7 @@ from vitsplice.contracts import Backbone, FeatureRequest, Role
 from vitsplice.errors import UserError, VitspliceError, reason
 from vitsplice.losses.functional import self_similarity
 from vitsplice.losses.realism import gradients
+from vitsplice.numerics import numerics
 from vitsplice.plugins import Catalogue
 from vitsplice.rng import stream
 
@@ -69,6 +70,7 @@ class Figure:
     unchanged: float | None = None
 
 
+@numerics()
 def load_cnn(catalogue: Catalogue) -> Backbone | None:
     """The network of the figures that need one, or None where it is not installed."""
     try:
@@ -77,7 +79,7 @@ def load_cnn(catalogue: Catalogue) -> Backbone | None:
         return None
 
 
-@torch.no_grad()
+@numerics(grad=False)
 def figures(structure: Tensor, appearance: Tensor, output: Tensor, cnn: Backbone | None) -> list[Figure]:
     """All figures of an output, those of a CNN only if there is one. One that fails costs its own value alone.
 
@@ -129,7 +131,7 @@ def _figure(name: str, value: float) -> Figure:
     return Figure(name, value, AGAINST[name], AKIN.get(name, ""))
 
 
-@torch.no_grad()
+@numerics(grad=False)
 def value_of(name: str, structure: Tensor, appearance: Tensor, output: Tensor, cnn: Backbone | None) -> float:
     """The value of one of `FIGURES`; those in `NEED_A_CNN` need one. See `figures`; whatever fails is raised."""
     one, two = (_sized(picture, cnn) for picture in (structure, appearance))

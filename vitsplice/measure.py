@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from vitsplice.backbones.resize import Resize
@@ -14,6 +13,7 @@ from vitsplice.engine.features import extract
 from vitsplice.engine.warmstart import warm_start
 from vitsplice.errors import VitspliceError
 from vitsplice.matching import correspond
+from vitsplice.numerics import numerics
 from vitsplice.options import complete
 
 
@@ -36,7 +36,7 @@ class Measurement:
     why: str = ""
 
 
-@torch.no_grad()
+@numerics(grad=False)
 def measure(
     structure: Tensor,
     appearance: Tensor,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from copy import deepcopy
 
@@ -51,7 +52,7 @@ class LoadedBackbone(Networks):
 class KeptNetworks(Networks):
     """Keeps those that were used last, for a process that makes one run after another.
 
-    A backbone is frozen, so that it gives the same to every run. Not for several threads.
+    A backbone is frozen, so that it gives the same to every run, of any thread. One is loaded at a time.
 
     Args:
         most: how many backbones are kept; each takes the memory of its weights.
@@ -59,21 +60,24 @@ class KeptNetworks(Networks):
 
     def __init__(self, most: int = 2) -> None:
         self._most = most
+        self._lock = threading.Lock()
         self._kept: OrderedDict[tuple[BackboneConfig, str, str], Loaded] = OrderedDict()
         self._cnn: list[Backbone | None] = []
 
     def backbone(self, config: BackboneConfig, known: Catalogue, device: torch.device, precision: str) -> Loaded:
         """As `Networks.backbone`, loaded only if it is not among the kept. One that cannot be had is tried again."""
         key = (config, str(device), precision)
-        if key not in self._kept:
-            while len(self._kept) >= self._most:
-                self._kept.popitem(last=False)
-            self._kept[key] = super().backbone(config, known, device, precision)
-        self._kept.move_to_end(key)
-        return self._kept[key]
+        with self._lock:
+            if key not in self._kept:
+                while len(self._kept) >= self._most:
+                    self._kept.popitem(last=False)
+                self._kept[key] = super().backbone(config, known, device, precision)
+            self._kept.move_to_end(key)
+            return self._kept[key]
 
     def cnn(self, known: Catalogue) -> Backbone | None:
         """As `Networks.cnn`, loaded once."""
-        if not self._cnn:
-            self._cnn.append(super().cnn(known))
-        return self._cnn[0]
+        with self._lock:
+            if not self._cnn:
+                self._cnn.append(super().cnn(known))
+            return self._cnn[0]

@@ -5,14 +5,16 @@ import io
 import os
 import subprocess
 import sys
+import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from vitsplice.images import LARGEST_SIDE, Picture, read
+from vitsplice.images import LARGEST_SIDE, Picture, picture, read
 
 from .conftest import H, W, hwc, on_white, refused, rgb8
 
@@ -234,3 +236,21 @@ def test_picture_is_frozen_and_compares_by_what_it_is():
         one.name = "x"
     assert "tensor(" not in repr(one)
     assert isinstance(one, Picture)
+
+
+def test_several_threads_that_read_leave_the_filters_of_warnings_alone(monkeypatch):
+    decode, before = picture.decode, list(warnings.filters)
+
+    def slow(image, name):
+        time.sleep(0.1)
+        return decode(image, name)
+
+    monkeypatch.setattr(picture, "decode", slow)
+
+    def reads(wait):
+        time.sleep(wait)
+        return read(Image.new("RGB", (20, 20)))
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(reads, (0, 0.05)))
+    assert warnings.filters == before

@@ -1,8 +1,10 @@
 """A plugin that hangs, or changes what belongs to the whole process."""
 
 import random
+import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy
 import pytest
@@ -101,3 +103,27 @@ def test_nothing_is_said_of_code_that_changes_nothing() -> None:
     with defaults_kept(changed):
         torch.rand(3, generator=torch.Generator().manual_seed(0))
     assert changed == []
+
+
+def test_several_threads_that_load_plugins_leave_standard_output_alone() -> None:
+    before = sys.stdout
+
+    def loads(wait: float) -> None:
+        time.sleep(wait)
+        load.load(Found("slow", "vitsplice-slow", "1", lambda: time.sleep(0.2)))
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(loads, (0, 0.1)))
+    assert sys.stdout is before
+
+
+def test_numbers_that_another_thread_draws_meanwhile_are_not_drawn_again() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        expected = torch.rand(2)
+        torch.manual_seed(5)
+        with defaults_kept([]):
+            thread = threading.Thread(target=torch.rand, args=(1,))
+            thread.start()
+            thread.join()
+        assert torch.equal(torch.rand(1), expected[1:])

@@ -19,6 +19,7 @@ from vitsplice.backbones.inputs import fitting_size
 from vitsplice.backbones.resize import Resize
 from vitsplice.contracts import Backbone, FeatureRequest, Features
 from vitsplice.errors import VitspliceError
+from vitsplice.numerics import numerics
 from vitsplice.report import folder
 
 FORMAT = 2
@@ -86,7 +87,7 @@ class Cell:
         return list(self.structure) if role == "structure" else list(self.appearance)
 
 
-@torch.no_grad()
+@numerics(grad=False)
 def look_at(subject: Subject, backbone: Backbone) -> Cell:
     """Every figure of one backbone on one picture.
 

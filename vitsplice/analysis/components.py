@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vitsplice.contracts import Features
+from vitsplice.numerics import numerics
 
 Of = Literal["self-similarity", "features"]
 
@@ -39,7 +40,7 @@ class Components:
     explained: Tensor
 
 
-@torch.no_grad()
+@numerics(grad=False)
 def components(pictures: Sequence[Features], of: Of = "self-similarity", number: int = 3) -> Components:
     """Principal components of local features, jointly over pictures.
 

@@ -22,6 +22,7 @@ from vitsplice.engine.device import pick_device
 from vitsplice.errors import UserError
 from vitsplice.files import file_stem
 from vitsplice.images import Picture, encode_png, read, resize_to
+from vitsplice.numerics import numerics
 from vitsplice.report import folder as folders
 from vitsplice.report.sheet import sheet
 
@@ -85,7 +86,7 @@ class Layers:
         return encode_png(self.sheet)
 
 
-@torch.no_grad()
+@numerics(grad=False)
 def look(
     images: Sequence[str | os.PathLike[str]],
     *,

@@ -6,17 +6,22 @@ appearance, as the keys and [CLS] do in a ViT.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import threading
+from contextlib import nullcontext
 from typing import Any
 
 from torch import Tensor, nn
 
-from vitsplice.backbones.inputs import check_inputs, normalised, with_roles
+from vitsplice.backbones.base import FrozenBackbone
+from vitsplice.backbones.inputs import with_roles
 from vitsplice.backbones.weights import digest
 from vitsplice.contracts import BackboneInfo, FeatureRequest, Features
 
+_HOOKED = threading.Lock()
+"""Held while a network runs whose maps timm collects by hooks, which would mix those of several threads."""
 
-class TimmCNN(nn.Module):
+
+class TimmCNN(FrozenBackbone):
     """A frozen timm CNN as a backbone.
 
     Args:
@@ -41,20 +46,13 @@ class TimmCNN(nn.Module):
     ) -> None:
         super().__init__()
         self.model: Any = model.eval().requires_grad_(False)
+        self._hooked = any(hasattr(value, "get_output") for value in vars(model).values())
         self.info = with_roles(_describe(self.model, name, licence, source), structure, appearance)
         self.eval()
 
-    def train(self, mode: bool = True) -> TimmCNN:
-        """A backbone stays in eval mode."""
-        super().train(False)
-        return self
-
-    def forward(self, pictures: Tensor, requests: Iterable[FeatureRequest]) -> dict[FeatureRequest, Features]:
-        """See `vitsplice.contracts.Backbone`."""
-        requests = tuple(dict.fromkeys(requests))
-        check_inputs(self.info, pictures, requests)
-        dtype = next(self.model.parameters()).dtype
-        maps = self.model(normalised(self.info, pictures).to(dtype))
+    def _features(self, inputs: Tensor, requests: tuple[FeatureRequest, ...]) -> dict[FeatureRequest, Features]:
+        with _HOOKED if self._hooked else nullcontext():
+            maps = self.model(inputs)
         if getattr(getattr(self.model, "output_fmt", None), "value", "NCHW") == "NHWC":
             maps = [values.permute(0, 3, 1, 2) for values in maps]
         return {request: _pick(maps[request.layer].float(), request.facet) for request in requests}

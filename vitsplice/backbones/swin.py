@@ -7,13 +7,12 @@ the grid of its stage. There is no [CLS]: the mean of the last tokens, after the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor, nn
 
-from vitsplice.backbones.inputs import check_inputs, normalised, with_roles
+from vitsplice.backbones.base import FrozenBackbone, Seen, captured, tap_input, tap_output
+from vitsplice.backbones.inputs import with_roles
 from vitsplice.backbones.vit import PROJECTIONS, project
 from vitsplice.backbones.weights import digest
 from vitsplice.contracts import BackboneInfo, FeatureRequest, Features
@@ -24,7 +23,7 @@ def is_swin(model: nn.Module) -> bool:
     return type(model).__name__ in ("SwinTransformer", "SwinTransformerV2")
 
 
-class TimmSwin(nn.Module):
+class TimmSwin(FrozenBackbone):
     """A frozen timm Swin transformer as a backbone.
 
     Args:
@@ -54,49 +53,23 @@ class TimmSwin(nn.Module):
         self.blocks: list[Any] = [block for stage in network.layers for block in stage.blocks]
         info = _describe(network, len(self.blocks), name, licence, source)
         self.info = with_roles(info, structure, appearance)
+        for number, block in enumerate(self.blocks):
+            tap_input(block, "attention", number, _attended)
+            tap_output(block, "block", number)
         self.eval()
 
-    def train(self, mode: bool = True) -> TimmSwin:
-        """A backbone stays in eval mode."""
-        super().train(False)
-        return self
-
-    def forward(self, pictures: Tensor, requests: Iterable[FeatureRequest]) -> dict[FeatureRequest, Features]:
-        """See `vitsplice.contracts.Backbone`."""
-        requests = tuple(dict.fromkeys(requests))
-        check_inputs(self.info, pictures, requests)
-        dtype = next(self.model.parameters()).dtype
-        with self._listening(requests) as seen:
-            self.model.forward_features(normalised(self.info, pictures).to(dtype))
+    def _features(self, inputs: Tensor, requests: tuple[FeatureRequest, ...]) -> dict[FeatureRequest, Features]:
+        with captured(map(self._layer, requests)) as seen:
+            self.model.forward_features(inputs)
         return {request: self._pick(seen, request) for request in requests}
 
-    @contextmanager
-    def _listening(self, requests: tuple[FeatureRequest, ...]) -> Iterator[dict[tuple[str, int], Tensor]]:
-        """Keep what goes into the attention of blocks, and what comes out of them, as maps ``(B, h, w, D)``."""
-        seen: dict[tuple[str, int], Tensor] = {}
-        handles = []
-        for layer in {request.layer for request in requests}:
-            block = self.blocks[layer]
-            handles.append(
-                block.register_forward_pre_hook(
-                    lambda block, args, layer=layer: seen.__setitem__(("attention", layer), _attended(block, args[0]))
-                )
-            )
-            handles.append(
-                block.register_forward_hook(lambda _, __, out, layer=layer: seen.__setitem__(("block", layer), out))
-            )
-        try:
-            yield seen
-        finally:
-            for handle in handles:
-                handle.remove()
-
-    def _pick(self, seen: dict[tuple[str, int], Tensor], request: FeatureRequest) -> Features:
-        block = self.blocks[request.layer]
+    def _pick(self, seen: Seen, request: FeatureRequest) -> Features:
+        layer = self._layer(request)
+        block = self.blocks[layer]
         if request.facet in PROJECTIONS:
-            values = project(block.attn, seen["attention", request.layer].flatten(1, 2), request.facet)
-            return Features(values.float(), _grid(seen["attention", request.layer]))
-        maps = seen["block", request.layer]
+            values = project(block.attn, seen["attention", layer].flatten(1, 2), request.facet)
+            return Features(values.float(), _grid(seen["attention", layer]))
+        maps = seen["block", layer]
         tokens = maps.flatten(1, 2)
         if block is self.blocks[-1]:
             tokens = self.model.norm(tokens)
@@ -106,7 +79,7 @@ class TimmSwin(nn.Module):
 
 
 def _attended(block: Any, tokens: Tensor) -> Tensor:
-    """What the attention sees: version 1 norms before it, version 2 after."""
+    """What the attention of a block sees, ``(B, h, w, D)``: version 1 norms before it, version 2 after."""
     return tokens if type(block).__name__.startswith("SwinTransformerV2") else block.norm1(tokens)
 
 

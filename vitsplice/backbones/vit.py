@@ -7,15 +7,14 @@ position embedding: the keys of Tumanyan et al. 2022 are the plain projections, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vitsplice.backbones.inputs import check_inputs, normalised, with_roles
+from vitsplice.backbones.base import FrozenBackbone, Seen, captured, tap_input, tap_output
+from vitsplice.backbones.inputs import with_roles
 from vitsplice.backbones.weights import digest
 from vitsplice.contracts import BackboneInfo, FeatureRequest, Features
 from vitsplice.errors import UserError
@@ -62,7 +61,7 @@ def project(attention: Any, tokens: Tensor, facet: str) -> Tensor:
     return F.linear(tokens, weight, bias)
 
 
-class TimmViT(nn.Module):
+class TimmViT(FrozenBackbone):
     """A frozen timm ViT as a backbone.
 
     Args:
@@ -90,49 +89,23 @@ class TimmViT(nn.Module):
         appearance: FeatureRequest | None = None,
     ) -> None:
         super().__init__()
-        self.model: Any = model.eval().requires_grad_(False)
-        info = _describe(self.model, name, licence, source, cls_normalised)
+        network: Any = model.eval().requires_grad_(False)
+        self.model: Any = network
+        info = _describe(network, name, licence, source, cls_normalised)
         self.info = with_roles(info, structure, appearance)
+        for number, block in enumerate(network.blocks):
+            tap_input(block.attn, "attention", number)
+            tap_output(block, "block", number)
         self.eval()
 
-    def train(self, mode: bool = True) -> TimmViT:
-        """A backbone stays in eval mode."""
-        super().train(False)
-        return self
+    def _features(self, inputs: Tensor, requests: tuple[FeatureRequest, ...]) -> dict[FeatureRequest, Features]:
+        grid = inputs.shape[-2] // self.info.stride, inputs.shape[-1] // self.info.stride
+        with captured(map(self._layer, requests)) as seen:
+            self.model.forward_features(inputs)
+        return {request: self._pick(seen, request, grid) for request in requests}
 
-    def forward(self, pictures: Tensor, requests: Iterable[FeatureRequest]) -> dict[FeatureRequest, Features]:
-        """See `vitsplice.contracts.Backbone`."""
-        requests = tuple(dict.fromkeys(requests))
-        check_inputs(self.info, pictures, requests)
-        grid = tuple(side // self.info.stride for side in pictures.shape[-2:])
-        dtype = next(self.model.parameters()).dtype
-        with self._listening(requests) as seen:
-            self.model.forward_features(normalised(self.info, pictures).to(dtype))
-        return {request: self._pick(seen, request, (grid[0], grid[1])) for request in requests}
-
-    @contextmanager
-    def _listening(self, requests: tuple[FeatureRequest, ...]) -> Iterator[dict[tuple[str, int], Tensor]]:
-        """Keep the input of attention layers and the output of blocks that the requests need."""
-        seen: dict[tuple[str, int], Tensor] = {}
-        handles = []
-        for layer in {r.layer for r in requests}:
-            block = self.model.blocks[layer]
-            handles.append(
-                block.attn.register_forward_pre_hook(
-                    lambda _, args, layer=layer: seen.__setitem__(("attention", layer), args[0])
-                )
-            )
-            handles.append(
-                block.register_forward_hook(lambda _, __, out, layer=layer: seen.__setitem__(("block", layer), out))
-            )
-        try:
-            yield seen
-        finally:
-            for handle in handles:
-                handle.remove()
-
-    def _pick(self, seen: dict[tuple[str, int], Tensor], request: FeatureRequest, grid: tuple[int, int]) -> Features:
-        prefix, layer = self.model.num_prefix_tokens, request.layer
+    def _pick(self, seen: Seen, request: FeatureRequest, grid: tuple[int, int]) -> Features:
+        prefix, layer = self.model.num_prefix_tokens, self._layer(request)
         if seen["attention", layer].shape[1] != prefix + grid[0] * grid[1]:
             raise UserError(
                 f"'{self.info.model}' does not keep all its tokens in every block, so its facets cannot be taken"

@@ -16,7 +16,7 @@ from vitsplice.engine.schedule import learning_rate
 from vitsplice.engine.targets import FeatureTable, Images, Place, Targets
 from vitsplice.engine.views import View
 from vitsplice.errors import LossTermRejected, NonFiniteLoss
-from vitsplice.rng import private_rng
+from vitsplice.rng import private_rng, seeded
 
 OF_THE_IMAGE = (MATCH, MASK)
 """What a term gets on the side of the output from the image at that place, not from what was made of it."""
@@ -162,8 +162,11 @@ class Optimisation:
         views = self.problem.images.views(self.problem.config.views, self.problem.config.seed, index)
         known = self.targets(target_requests(active), views)
         requests = output_requests(active)
-        with private_rng(self.problem.config.seed + index):
-            outputs = self._extract(self._generate(dict.fromkeys(term.input for term in active), views), requests)
+        rng = seeded(self.problem.config.seed + index)
+        with private_rng(rng):
+            made = self._generate(dict.fromkeys(term.input for term in active), views)
+        outputs = self._extract(made, requests)
+        with private_rng(rng):
             return term_values(active, outputs, known)
 
     def _generate(self, places: Iterable[Place], views: Mapping[Place, View]) -> dict[Place, Tensor]:

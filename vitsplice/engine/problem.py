@@ -15,6 +15,7 @@ from vitsplice.engine.features import Look
 from vitsplice.engine.loop import Problem, WeightedTerm
 from vitsplice.engine.targets import Images
 from vitsplice.errors import Argument, ConfigError, Part, Setting, UnknownName, WeightsRejected, WeightsUnavailable
+from vitsplice.numerics import numerics
 from vitsplice.options import complete
 from vitsplice.plugins import Catalogue
 from vitsplice.rng import private_rng
@@ -67,6 +68,7 @@ def _check_network(config: BackboneConfig, info: BackboneInfo) -> None:
         )
 
 
+@numerics()
 def load_backbone(config: BackboneConfig, catalogue: Catalogue) -> tuple[Backbone, Substitution | None]:
     """Load a backbone, or the first of its fallbacks whose weights can be had; nothing stands in for a named file.
 

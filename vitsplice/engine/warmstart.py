@@ -17,6 +17,7 @@ from torch import Tensor
 
 from vitsplice.colour import to_lab, to_rgb
 from vitsplice.matching import Correspondence
+from vitsplice.numerics import numerics
 
 RADIUS = 0.45
 """Of the guided filter, in places of the correspondence's grid."""
@@ -37,7 +38,7 @@ FLOOR = 1e-5
 """Added to variances, so that flat places are not blown up."""
 
 
-@torch.no_grad()
+@numerics(grad=False)
 def warm_start(structure: Tensor, appearance: Tensor, match: Correspondence, strength: float = 1.0) -> Tensor:
     """The structure image in the appearance image's colours, at the structure image's size.
 

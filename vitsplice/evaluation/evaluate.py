@@ -29,6 +29,7 @@ from vitsplice.evaluation.plan import GALLERY, SETS, VALUES, WORK, Built, Plan, 
 from vitsplice.evaluation.report import write
 from vitsplice.evaluation.summary import Summary, summarise
 from vitsplice.log import Keys, Log, key_of
+from vitsplice.numerics import numerics
 from vitsplice.pairs import count, read
 from vitsplice.pairs.manifest import Pair
 from vitsplice.plugins import catalogue
@@ -187,7 +188,7 @@ def _record(pair: Pair, method: Method, output: Path) -> dict[str, Any]:
     return told | ({"optimised": asdict(optimised)} if optimised else {})
 
 
-@torch.no_grad()
+@numerics(grad=False)
 def figures_of(
     case: Case | Iterator[Case], metrics: Sequence[tuple[MetricSpec, Metric]]
 ) -> tuple[dict[str, Value], dict[str, str]]:

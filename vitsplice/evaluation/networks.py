@@ -13,6 +13,7 @@ from vitsplice.config import BackboneConfig
 from vitsplice.contracts import Backbone, BackboneInfo, FeatureRequest, Features
 from vitsplice.engine.problem import load_backbone
 from vitsplice.errors import VitspliceError
+from vitsplice.numerics import numerics
 from vitsplice.plugins import Catalogue
 
 KEPT = 12
@@ -31,7 +32,7 @@ class Remembering:
         """Another backbone on a device, with nothing remembered."""
         return Remembering(self._backbone.to(device, dtype))
 
-    @torch.no_grad()
+    @numerics(grad=False)
     def __call__(self, pictures: Tensor, requests: Iterable[FeatureRequest]) -> dict[FeatureRequest, Features]:
         """Features of pictures, without gradients; the defaults of both roles are taken along, for who asks next."""
         requests = tuple(requests)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from vitsplice.generators.pixels import beginning
 
-OPPONENT = torch.tensor([[1 / 3, 1 / 3, 1 / 3], [1.0, -1.0, 0.0], [0.5, 0.5, -1.0]])
+OPPONENT = ((1 / 3, 1 / 3, 1 / 3), (1.0, -1.0, 0.0), (0.5, 0.5, -1.0))
 """From red, green, blue to lightness, red against green, yellow against blue."""
 
 
@@ -31,9 +31,10 @@ class Pyramid(nn.Module):
 
     def __init__(self, start: Tensor, levels: int = 5, chroma_from: int = 2, margin: float = 0.01) -> None:
         super().__init__()
-        self.register_buffer("mixed", torch.linalg.inv(OPPONENT))
+        opponent = torch.tensor(OPPONENT, dtype=torch.float32)
+        self.register_buffer("mixed", torch.linalg.inv(opponent))
         logits = torch.logit(start.detach().clamp(margin, 1 - margin))
-        parts = torch.einsum("ij,bjhw->bihw", OPPONENT.to(logits), logits)
+        parts = torch.einsum("ij,bjhw->bihw", opponent.to(logits), logits)
         self.light = nn.ParameterList(split(parts[:, :1], levels))
         self.chroma = nn.ParameterList(split(parts[:, 1:], levels))
         for level in self.chroma[: min(chroma_from, levels - 1)]:

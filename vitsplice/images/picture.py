@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +26,10 @@ from vitsplice.images.values import flatten, to_pixels, unit_values
 from vitsplice.text import printable
 
 _ACCEPTED = "a path, a PIL image, a numpy array (H, W) or (H, W, 1|3|4), or a torch tensor (3, H, W) or (1, 3, H, W)"
+
+
+_FILTERS = threading.Lock()
+"""Held while warnings are ignored: their filters belong to the process, and threads would restore each other's."""
 
 
 @dataclass(frozen=True)
@@ -70,19 +77,26 @@ def read(source: Source) -> Picture:
     raise PictureError(f"a picture must be {_ACCEPTED}; this is a {type(source).__name__}")
 
 
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Ignore warnings, one thread at a time."""
+    with _FILTERS, warnings.catch_warnings(action="ignore"):
+        yield
+
+
 def _read_path(path: str) -> Picture:
     """Pillow's warnings (a large picture, odd EXIF) are kept from the user, here and below; we check sizes."""
     name = printable(path)
     with open_file(path, name) as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        with warnings.catch_warnings(action="ignore"), identify(file, name) as image:
+        with _without_warnings(), identify(file, name) as image:
             pixels, notes = decode(image, name)
     return Picture(pixels, notes, sha256, name)
 
 
 def _read_pil(image: Image.Image) -> Picture:
     name = printable(str(getattr(image, "filename", ""))) or "PIL image"
-    with warnings.catch_warnings(action="ignore"):
+    with _without_warnings():
         pixels, notes = decode(image, name)
     return _unfiled(pixels, notes, name)
 

@@ -17,6 +17,7 @@ from vitsplice.errors import PictureError, VitspliceError
 from vitsplice.images import read, resize_to
 from vitsplice.keypoints.pairs import Size, View
 from vitsplice.keypoints.search import enlarged_lengths
+from vitsplice.numerics import numerics
 from vitsplice.text import printable
 
 ROOM = 1_000_000_000
@@ -74,7 +75,7 @@ class Sights:
         self._kept: OrderedDict[View, Sight] = OrderedDict()
         self._taken = 0
 
-    @torch.no_grad()
+    @numerics(grad=False)
     def __call__(self, view: View) -> Sight:
         """What is seen of a picture. Raises PictureError if it cannot be read or is not as large as it should be."""
         if view in self._kept:

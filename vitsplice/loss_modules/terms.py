@@ -17,6 +17,7 @@ from vitsplice.engine.targets import FeatureTable, Place
 from vitsplice.errors import UserError
 from vitsplice.images import read
 from vitsplice.images.tensors import OVERSHOOT, image_batch
+from vitsplice.numerics import numerics
 
 SIDES = range(16, 4097)
 """Shorter sides in pixels at which a backbone may view images."""
@@ -90,7 +91,7 @@ class TermsLoss(nn.Module):
             images: to compare with; None: those that were set, whose features are cached.
         """
         device = next(iter(outputs.values())).device
-        with torch.autocast(device.type, enabled=False):
+        with numerics(grad=None):
             known = self._cached(device, outputs) if images is None else self._targets(images, outputs)
             needs: dict[Place, list[FeatureRequest]] = {
                 (image, "entire"): output_requests(term for term in self.terms if term.input[0] == image)
@@ -112,7 +113,7 @@ class TermsLoss(nn.Module):
     def _targets(self, images: Batches, outputs: Batches) -> list[FeatureTable]:
         """The features that outputs are compared with, row by row, without gradients."""
         check_fit(self.terms, outputs, images, self._seen)
-        with torch.inference_mode(False), torch.no_grad():
+        with numerics(grad=False):
             needs = target_requests(self.terms)
             if ("start", "entire") in needs and "start" not in images:
                 images = {**images, "start": self._start(images)}
@@ -153,7 +154,7 @@ def resized(size: int | None) -> Resize:
 
 def _batch(source: Any, name: str) -> Tensor:
     """Images to compare with, checked, in memory of their own that autograd may use."""
-    with torch.inference_mode(False), torch.no_grad():
+    with numerics(grad=False):
         if isinstance(source, Tensor):
             return image_batch(source.detach(), name, tolerance=OVERSHOOT).clone()
         return read(source).pixels.clone()

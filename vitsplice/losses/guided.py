@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +24,7 @@ from vitsplice.losses.realism import edge_distance, total_variation
 from vitsplice.losses.terms import layer_at
 from vitsplice.losses.transport import cosine_cost, relaxed_earth_mover, sliced_wasserstein
 from vitsplice.matching import assignment, similarity
+from vitsplice.numerics import numerics
 from vitsplice.rng import stream
 
 Found = Mapping[FeatureRequest, Features]
@@ -133,7 +133,7 @@ def _in_proportion(mass: Tensor, number: int) -> Tensor:
     return torch.searchsorted(ends, at).clamp(max=len(mass) - 1)
 
 
-@cache
+@numerics(grad=False)
 def _directions(dimensions: int, number: int) -> Tensor:
-    """Random directions, the same at every call."""
+    """Random directions, the same at every call and in every mode of the caller, float32 on the CPU."""
     return F.normalize(torch.randn(dimensions, number, generator=stream(0, "directions")), dim=0)

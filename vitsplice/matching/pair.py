@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -12,9 +11,10 @@ from vitsplice.errors import PictureError, UserError
 from vitsplice.images.tensors import OVERSHOOT, image_batch
 from vitsplice.matching.assignment import Correspondence, assign
 from vitsplice.matching.descriptors import describe, similarity
+from vitsplice.numerics import numerics
 
 
-@torch.no_grad()
+@numerics(grad=False)
 def correspond(
     first: Tensor,
     second: Tensor,

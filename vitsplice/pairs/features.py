@@ -16,6 +16,7 @@ from vitsplice.contracts import Backbone
 from vitsplice.errors import PictureError
 from vitsplice.images import read
 from vitsplice.log import Log, key_of, stamp
+from vitsplice.numerics import numerics
 from vitsplice.watch import Watch
 
 SIZE, LONGEST = 224, 480
@@ -88,7 +89,7 @@ def features(
     return Looked(found, tuple(broken))
 
 
-@torch.no_grad()
+@numerics(grad=False)
 def _look(path: Path, backbone: Backbone, device: torch.device) -> Feature:
     picture = read(path)
     request = backbone.info.appearance

@@ -7,9 +7,11 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import FrameType
 from typing import Any
+
+RANDOM = "random state"
 
 SECONDS = 20.0
 """A plugin has this long to load and to list what it gives."""
@@ -46,14 +48,17 @@ def defaults_kept(changed: list[str]) -> Iterator[None]:
     """Put back what the code within changes for the whole process, and add what it was to ``changed``.
 
     Guarded are the random states of Python, numpy and torch, and torch's defaults. Where torch is only imported
-    within, its state before is the one it starts with.
+    within, its state before is the one it starts with. Torch's random state is put back only where a seed was set:
+    what is drawn comes from a generator of its own, so that other threads keep theirs.
     """
-    before = {name: read() for name, (read, _) in _guarded().items()} if sys.modules.get("torch") else {}
+    there = bool(sys.modules.get("torch"))
+    before = {name: read() for name, (read, _) in _guarded().items() if name != RANDOM} if there else {}
     python = random.getstate()
     numpy = sys.modules.get("numpy")
     legacy = numpy.random.get_state() if numpy else None
     try:
-        yield
+        with _torch_random(changed) if there else nullcontext():
+            yield
     finally:
         if random.getstate() != python:
             random.setstate(python)
@@ -63,6 +68,22 @@ def defaults_kept(changed: list[str]) -> Iterator[None]:
             changed.append("numpy's random state")
         if sys.modules.get("torch"):
             changed += _put_back(before or _as_imported())
+
+
+@contextmanager
+def _torch_random(changed: list[str]) -> Iterator[None]:
+    """Draw within from another generator than torch's global one, and note it if the seed of that one is set."""
+    import torch
+
+    from vitsplice.rng import private_rng
+
+    seed = torch.initial_seed()
+    with private_rng(0):
+        try:
+            yield
+        finally:
+            if torch.initial_seed() != seed:
+                changed.append(f"torch's {RANDOM}")
 
 
 def _put_back(before: dict[str, Any]) -> list[str]:
@@ -79,7 +100,7 @@ def _guarded() -> dict[str, tuple[Callable[[], Any], Callable[[Any], object]]]:
     import torch
 
     return {
-        "random state": (torch.get_rng_state, torch.set_rng_state),
+        RANDOM: (torch.get_rng_state, torch.set_rng_state),
         "default dtype": (torch.get_default_dtype, torch.set_default_dtype),
         "default device": (torch.get_default_device, _set_device),
         "gradient mode": (torch.is_grad_enabled, torch.set_grad_enabled),
@@ -103,7 +124,7 @@ def _as_imported() -> dict[str, Any]:
     import torch
 
     return {
-        "random state": torch.Generator().get_state(),
+        RANDOM: torch.Generator().get_state(),
         "default dtype": torch.float32,
         "default device": torch.device("cpu"),
         "gradient mode": True,

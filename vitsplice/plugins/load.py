@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -27,13 +28,17 @@ class Loaded:
     manager: pluggy.PluginManager | None = None
 
 
+_ONE = threading.RLock()
+"""Held while a plugin loads: standard output and the defaults belong to the process, not to a thread."""
+
+
 def load(plugin: Found, seconds: float = SECONDS) -> Loaded:
     """Load a plugin and read what it lists, in limited time.
 
     What it prints meanwhile goes to standard error; what it changes of the process's defaults is put back, and noted.
     """
     changed: list[str] = []
-    with contextlib.redirect_stdout(sys.stderr), defaults_kept(changed):
+    with _ONE, contextlib.redirect_stdout(sys.stderr), defaults_kept(changed):
         loaded = _loaded(plugin, seconds)
     if plugin.name == DISTRIBUTION:
         return loaded  # rich draws a random number when it is imported; it is put back, and not worth a note

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from torch import Tensor, nn
 
-from vitsplice.backbones.inputs import check_inputs, normalised
+from vitsplice.backbones.base import FrozenBackbone
 from vitsplice.backbones.weights import digest
 from vitsplice.contracts import BackboneInfo, FeatureRequest, Features
 
@@ -15,7 +14,7 @@ STAGES = ("layer1", "layer2", "layer3", "layer4")
 STRIDE = 32
 
 
-class ClipResNet(nn.Module):
+class ClipResNet(FrozenBackbone):
     """A frozen ``open_clip.modified_resnet.ModifiedResNet`` as a backbone: the maps of its four stages.
 
     Args:
@@ -57,16 +56,8 @@ class ClipResNet(nn.Module):
         )
         self.eval()
 
-    def train(self, mode: bool = True) -> ClipResNet:
-        """A backbone stays in eval mode."""
-        super().train(False)
-        return self
-
-    def forward(self, pictures: Tensor, requests: Iterable[FeatureRequest]) -> dict[FeatureRequest, Features]:
-        """See `vitsplice.contracts.Backbone`."""
-        requests = tuple(dict.fromkeys(requests))
-        check_inputs(self.info, pictures, requests)
-        maps = [self.tower.stem(normalised(self.info, pictures).to(self.tower.conv1.weight.dtype))]
+    def _features(self, inputs: Tensor, requests: tuple[FeatureRequest, ...]) -> dict[FeatureRequest, Features]:
+        maps = [self.tower.stem(inputs)]
         for stage in STAGES:
             maps.append(getattr(self.tower, stage)(maps[-1]))
         return {request: _pick(maps[1:][request.layer].float(), request.facet) for request in requests}

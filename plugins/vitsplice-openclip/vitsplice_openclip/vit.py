@@ -6,22 +6,19 @@ query/key normalisation, heads concatenated, as `vitsplice.backbones.vit` does f
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vitsplice.backbones.inputs import check_inputs, normalised
+from vitsplice.backbones.base import FrozenBackbone, Seen, captured, tap_output
+from vitsplice.backbones.vit import PROJECTIONS
 from vitsplice.backbones.weights import digest
 from vitsplice.contracts import BackboneInfo, FeatureRequest, Features
 
-PROJECTIONS = ("query", "key", "value")
 
-
-class ClipViT(nn.Module):
+class ClipViT(FrozenBackbone):
     """A frozen image tower of open_clip as a backbone.
 
     [CLS] and tokens are taken after the final norm, but where that comes after a pool of its own (CoCa): there before.
@@ -66,21 +63,15 @@ class ClipViT(nn.Module):
             source=source,
             sha256=digest(tower.state_dict()),
         )
+        for number, block in enumerate(self.blocks):
+            tap_output(block.ln_1, "attention", number)
+            tap_output(block, "block", number)
         self.eval()
 
-    def train(self, mode: bool = True) -> ClipViT:
-        """A backbone stays in eval mode."""
-        super().train(False)
-        return self
-
-    def forward(self, pictures: Tensor, requests: Iterable[FeatureRequest]) -> dict[FeatureRequest, Features]:
-        """See `vitsplice.contracts.Backbone`."""
-        requests = tuple(dict.fromkeys(requests))
-        check_inputs(self.info, pictures, requests)
-        grid = pictures.shape[-2] // self.info.stride, pictures.shape[-1] // self.info.stride
-        shown = normalised(self.info, pictures).to(self.tower.conv1.weight.dtype)
-        with self._listening(requests) as seen:
-            self.tower.transformer(self._embedded(shown, grid))
+    def _features(self, inputs: Tensor, requests: tuple[FeatureRequest, ...]) -> dict[FeatureRequest, Features]:
+        grid = inputs.shape[-2] // self.info.stride, inputs.shape[-1] // self.info.stride
+        with captured(map(self._layer, requests)) as seen:
+            self.tower.transformer(self._embedded(inputs, grid))
         return {request: self._pick(seen, request, grid) for request in requests}
 
     def _embedded(self, shown: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -99,33 +90,18 @@ class ClipViT(nn.Module):
         resampled = F.interpolate(maps, size=grid, mode="bicubic", antialias=True, align_corners=False)
         return torch.cat([positions[:1], resampled[0].flatten(1).T.to(positions.dtype)])
 
-    @contextmanager
-    def _listening(self, requests: tuple[FeatureRequest, ...]) -> Iterator[dict[tuple[str, int], Tensor]]:
-        """Keep the input of attention layers and the output of blocks that the requests need."""
-        seen: dict[tuple[str, int], Tensor] = {}
-        handles = []
-        for layer in {request.layer for request in requests}:
-            for kind, module in (("attention", self.blocks[layer].ln_1), ("block", self.blocks[layer])):
-                handles.append(
-                    module.register_forward_hook(lambda _, __, out, key=(kind, layer): seen.__setitem__(key, out))
-                )
-        try:
-            yield seen
-        finally:
-            for handle in handles:
-                handle.remove()
-
-    def _pick(self, seen: dict[tuple[str, int], Tensor], request: FeatureRequest, grid: tuple[int, int]) -> Features:
+    def _pick(self, seen: Seen, request: FeatureRequest, grid: tuple[int, int]) -> Features:
+        layer = self._layer(request)
         if request.facet in PROJECTIONS:
-            attention, part = self.blocks[request.layer].attn, PROJECTIONS.index(request.facet)
+            attention, part = self.blocks[layer].attn, PROJECTIONS.index(request.facet)
             bias = attention.in_proj_bias
             values = F.linear(
-                seen["attention", request.layer],
+                seen["attention", layer],
                 attention.in_proj_weight.chunk(3)[part],
                 None if bias is None else bias.chunk(3)[part],
             )
             return Features(values.float(), grid, 1)
-        tokens = seen["block", request.layer]
+        tokens = seen["block", layer]
         if self.info.cls_normalised:
             tokens = self.tower.ln_post(tokens)
         tokens = tokens.float()

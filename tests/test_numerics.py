@@ -1,0 +1,211 @@
+"""The state of torch while vitsplice computes: set, the same for every caller, and restored."""
+
+import threading
+from contextlib import ExitStack, contextmanager
+
+import pytest
+import torch
+import vitsplice_tiny
+
+import vitsplice
+from vitsplice.api import Run, settings_for
+from vitsplice.losses import from_preset
+from vitsplice.matching import correspond
+from vitsplice.measure import measure
+from vitsplice.numerics import describe, numerics, of_the_process
+from vitsplice.plugins import catalogue
+
+
+@contextmanager
+def changed(read, write, value):
+    before = read()
+    write(value)
+    try:
+        yield
+    finally:
+        write(before)
+
+
+def attribute(owner, name, value):
+    return changed(lambda: getattr(owner, name), lambda new: setattr(owner, name, new), value)
+
+
+def deterministic(_=True):
+    read = torch.are_deterministic_algorithms_enabled
+    return changed(read, torch.use_deterministic_algorithms, True)
+
+
+CUDA, BACKENDS = torch.backends.cuda, torch.backends
+MODES = {
+    "no_grad": torch.no_grad,
+    "inference_mode": torch.inference_mode,
+    "float64": lambda: changed(torch.get_default_dtype, torch.set_default_dtype, torch.float64),
+    "bfloat16": lambda: changed(torch.get_default_dtype, torch.set_default_dtype, torch.bfloat16),
+    "default device": lambda: torch.device("meta"),
+    "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
+    "medium": lambda: changed(
+        torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "medium"
+    ),
+    "fp32_precision": lambda: attribute(BACKENDS, "fp32_precision", "tf32"),
+    "mkldnn.matmul": lambda: attribute(BACKENDS.mkldnn.matmul, "fp32_precision", "bf16"),
+    "mkldnn.conv": lambda: attribute(BACKENDS.mkldnn.conv, "fp32_precision", "bf16"),
+    "no mkldnn": lambda: attribute(BACKENDS.mkldnn, "enabled", False),
+    "deterministic": deterministic,
+    "no flash attention": lambda: changed(CUDA.flash_sdp_enabled, CUDA.enable_flash_sdp, False),
+    "flush subnormals": lambda: changed(lambda: False, torch.set_flush_denormal, True),
+}  # fmt: skip
+
+
+@pytest.fixture(params=MODES)
+def mode(request):
+    return MODES[request.param]
+
+
+def state():
+    """All that `numerics` may change, as the host sees it."""
+    process = {setting.name: setting.read() for setting in of_the_process()}
+    return process | {
+        "grad": torch.is_grad_enabled(),
+        "inference": torch.is_inference_mode_enabled(),
+        "autocast": torch.is_autocast_enabled("cpu"),
+        "device": torch.get_default_device(),
+        "subnormal": 5e-324 * 1.0 == 0.0,
+        "random": tuple(torch.get_rng_state().tolist()),
+    }
+
+
+@pytest.fixture(scope="module")
+def images():
+    grids = [torch.rand(1, 3, 5, 6, generator=torch.Generator().manual_seed(seed)) for seed in (1, 2)]
+    return [torch.nn.functional.interpolate(grid, size=(64, 72), mode="bilinear") for grid in grids]
+
+
+QUICK = {"backbone": "tiny-vit", "steps": 3, "overrides": ["stages=[{side: 48, share: 0.5}, {side: 64, share: 0.5}]"]}
+PAPER = {"backbone": "tiny-vit", "steps": 2, "size": 48, "overrides": ["figures=none"]}
+RUNS = {"quick": ("quick", QUICK), "paper": ("paper", PAPER)}
+
+
+def splice(images, name, **more):
+    preset, settings = RUNS[name]
+    return vitsplice.splice(*images, preset, **settings, **more)
+
+
+@pytest.fixture(scope="module")
+def plain(images):
+    """The output of each run in the modes that torch starts with."""
+    return {name: splice(images, name) for name in RUNS}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_run_gives_the_same_bytes_in_any_mode_and_leaves_the_mode_alone(images, plain, mode, name):
+    seen = []
+    with mode():
+        before = state()
+        result = splice(images, name, on_step=lambda _: seen.append(state()))
+        assert state() == before
+    assert seen == [before] * len(seen)
+    assert torch.equal(result.pixels, plain[name].pixels)
+    assert [step.total for step in result.losses] == [step.total for step in plain[name].losses]
+    assert result.figures == plain[name].figures
+    assert result.facts["numerics"] == plain[name].facts["numerics"]
+
+
+def test_a_result_is_saved_in_any_mode(plain, mode, tmp_path):
+    with mode():
+        out = plain["quick"].save(tmp_path / "out")
+    expected = plain["quick"].save(tmp_path / "plain")
+    assert (out / "output.png").read_bytes() == (expected / "output.png").read_bytes()
+
+
+def test_measures_and_matches_are_the_same_in_any_mode(images, mode):
+    losses = [catalogue().loss(name) for name in ("structure", "appearance", "texture", "patches")]
+
+    def computed():
+        backbone = vitsplice.load_backbone("tiny-vit")
+        return measure(*images, images[0], backbone, losses, 64), correspond(*images, backbone, places=8).weights
+
+    measured, weights = computed()
+    with mode():
+        again, weights_again = computed()
+    assert [one.value for one in again] == [one.value for one in measured]
+    assert torch.equal(weights_again, weights)
+
+
+def test_loss_modules_give_the_same_value_and_gradient_in_any_mode(images, mode):
+    """The backward pass is the caller's: here it is taken outside of the mode."""
+
+    def value():
+        return from_preset("quick", *images, backbone="tiny-vit", size=64)(output)
+
+    output = images[0].clone().requires_grad_()
+    expected = value()
+    with mode():
+        again = value()
+    assert torch.equal(again, expected)
+    if again.requires_grad:
+        gradients = [torch.autograd.grad(one, output)[0] for one in (again, expected)]
+        assert torch.equal(*gradients)
+
+
+def test_a_call_in_inference_mode_and_float64_leaves_nothing_that_breaks_later_runs(images, plain):
+    """Tensors that are kept from one call to the next must not be of the caller's mode."""
+    float64 = MODES["float64"]
+    with float64(), torch.inference_mode():
+        backbone = vitsplice_tiny.tiny_vit()
+        measure(*images, images[0], backbone, [catalogue().loss("patches")], 64)
+        splice(images, "quick")
+    assert torch.equal(splice(images, "quick").pixels, plain["quick"].pixels)
+
+
+def test_all_modes_at_once(images, plain):
+    either = "medium", "fp32_precision", "mkldnn.matmul"  # torch's older and newer settings exclude each other
+    with ExitStack() as stack:
+        for name, mode in MODES.items():
+            if name not in either:
+                stack.enter_context(mode())
+        assert torch.equal(splice(images, "quick").pixels, plain["quick"].pixels)
+
+
+def test_a_failure_restores_the_state(images):
+    @numerics()
+    def failing():
+        assert torch.get_default_dtype() == torch.float32
+        raise ZeroDivisionError
+
+    with MODES["float64"](), torch.inference_mode():
+        before = state()
+        with pytest.raises(ZeroDivisionError):
+            failing()
+        run = Run(*images, settings_for("quick", **QUICK))
+        steps = run.steps()
+        next(steps)
+        steps.close()
+        assert state() == before
+
+
+def test_process_wide_settings_stay_until_the_last_thread_returns():
+    inside, leave = threading.Event(), threading.Event()
+
+    def other():
+        with numerics():
+            inside.set()
+            leave.wait()
+
+    thread = threading.Thread(target=other)
+    with MODES["float64"]():
+        thread.start()
+        inside.wait()
+        with numerics():
+            pass
+        assert torch.get_default_dtype() == torch.float32
+        leave.set()
+        thread.join()
+        assert torch.get_default_dtype() == torch.float64
+
+
+def test_what_a_run_was_computed_with_is_recorded(plain):
+    facts = plain["quick"].facts["numerics"]
+    assert facts == describe()
+    assert facts["default_dtype"] == "float32"
+    assert facts["float32_matmul_precision"] == "highest"
+    assert facts["cpu_capability"]

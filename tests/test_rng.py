@@ -1,0 +1,104 @@
+"""Random numbers: the stream of torch's global generator, without that generator."""
+
+import threading
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from vitsplice.rng import private_rng, seeded, stream
+
+
+def draws():
+    """Numbers by many of torch's ways to draw on the CPU."""
+    x = torch.randn(40).abs() / 4
+    tensors = [
+        x,
+        torch.rand(2, 3),
+        torch.rand_like(x),
+        torch.randn_like(x),
+        torch.randint(5, (4,)),
+        torch.randint(2, 5, (4,)),
+        torch.randint_like(x, 2, 5),
+        torch.randperm(6),
+        torch.normal(x, x),
+        torch.normal(0.0, 1.0, (3,)),
+        torch.bernoulli(x.clamp(0, 1)),
+        torch.multinomial(x, 3),
+        torch.poisson(x),
+        torch.empty(3).exponential_(),
+        torch.empty(3).bernoulli_(0.5),
+        nn.init.trunc_normal_(torch.empty(3)),
+        F.dropout(x, 0.5),
+        F.rrelu(x, training=True),
+        torch.native_dropout(x, 0.5, True)[0],
+        torch.rand(2, out=torch.empty(2)),
+        torch.distributions.Gamma(1.0, 1.0).sample(),
+    ]
+    layers = [nn.Linear(3, 2), nn.Conv2d(1, 2, 3), nn.LSTM(2, 3, 2), nn.Embedding(3, 2), nn.MultiheadAttention(4, 2)]
+    return [*tensors, *(parameter.detach() for layer in layers for parameter in layer.parameters())]
+
+
+@pytest.mark.parametrize("source", [7, seeded(7)], ids=["seed", "generator"])
+def test_numbers_are_those_that_the_global_generator_gives_after_its_seed(source):
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        expected = draws()
+    before = torch.get_rng_state()
+    with private_rng(source):
+        drawn = draws()
+    assert all(map(torch.equal, drawn, expected))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_generator_goes_on_where_the_last_block_left_it():
+    whole, parts = seeded(3), seeded(3)
+    with private_rng(whole):
+        expected = torch.rand(2), torch.rand(2)
+    drawn = []
+    for _ in range(2):
+        with private_rng(parts):
+            drawn.append(torch.rand(2))
+    assert all(map(torch.equal, drawn, expected))
+
+
+def test_a_generator_that_the_code_names_is_left_to_it():
+    with private_rng(1):
+        drawn = torch.rand(3, generator=seeded(5))
+    assert torch.equal(drawn, torch.rand(3, generator=seeded(5)))
+
+
+def test_other_threads_keep_the_global_generator():
+    drawn, go, done = [], threading.Event(), threading.Event()
+
+    def host():
+        go.wait()
+        drawn.append(torch.rand(4))
+        done.set()
+
+    with torch.random.fork_rng():
+        torch.manual_seed(11)
+        expected = torch.rand(4)
+        torch.manual_seed(11)
+        thread = threading.Thread(target=host)
+        thread.start()
+        with private_rng(0):
+            torch.rand(100)
+            go.set()
+            done.wait()
+            torch.rand(100)
+        thread.join()
+    assert torch.equal(drawn[0], expected)
+
+
+def test_a_global_seed_set_by_the_code_within_is_undone():
+    before = torch.get_rng_state()
+    with private_rng(0):
+        torch.manual_seed(torch.initial_seed() // 2 + 1)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_parts_of_a_key_give_streams_of_their_own():
+    assert torch.equal(torch.rand(3, generator=stream(0, "a", 1)), torch.rand(3, generator=stream(0, "a", 1)))
+    assert not torch.equal(torch.rand(3, generator=stream(0, "a", 1)), torch.rand(3, generator=stream(0, "a", 2)))

@@ -1,0 +1,170 @@
+"""The state of torch that results depend on: set while vitsplice computes, restored when it returns.
+
+A host program may have changed torch's default dtype or device, gradient, inference or autocast mode, the precision of
+float32 products, or which kernels are used. Each would change the bytes of a run, or end it with an error. Part of that
+state belongs to a thread and part to the process. The latter is restored when the last thread that computes returns:
+until then other threads of the host program see it too.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cache, partial
+from operator import attrgetter
+from typing import Any
+
+import torch
+
+SUBNORMAL = 5e-324
+"""The smallest double above 0; times 1 it is 0 where subnormal numbers are flushed."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One part of torch's state.
+
+    Args:
+        name: in `run.json`.
+        read: its value now.
+        write: sets it.
+        value: while vitsplice computes.
+        same: other values that mean the same.
+    """
+
+    name: str
+    read: Callable[[], Any]
+    write: Callable[[Any], object]
+    value: Any
+    same: tuple[Any, ...] = ()
+
+    def apply(self) -> Callable[[], object] | None:
+        """Set it; returns what restores it, or None if nothing had to change."""
+        before = self.read()
+        if before == self.value or before in self.same:
+            return None
+        self.write(self.value)
+        return partial(self.write, before)
+
+
+@cache
+def of_the_process() -> tuple[Setting, ...]:
+    """The settings that all threads share, in the order in which they are set."""
+    cuda = torch.backends.cuda
+    return (
+        Setting("default_dtype", torch.get_default_dtype, torch.set_default_dtype, torch.float32),
+        # From the general to the special: a precision of "none" follows the more general one.
+        *(_backend(f"{name}fp32_precision", "none") for name in ("", "mkldnn.", "cudnn.")),
+        Setting("float32_matmul_precision", _matmul_precision, torch.set_float32_matmul_precision, "highest", (None,)),
+        *(_backend(f"mkldnn.{op}.fp32_precision", "ieee", "none") for op in ("matmul", "conv", "rnn")),
+        _backend("cuda.matmul.fp32_precision", "ieee", "none"),
+        *(_backend(f"cudnn.{op}.fp32_precision", "tf32") for op in ("conv", "rnn")),
+        Setting("deterministic_algorithms", _deterministic, _set_deterministic, (False, False), ((False, True),)),
+        *(_backend(name, True) for name in ("mkldnn.enabled", "cudnn.enabled")),
+        *(_backend(name, False) for name in ("mkldnn.deterministic", "cudnn.deterministic", "cudnn.benchmark")),
+        Setting("flash_sdp", cuda.flash_sdp_enabled, cuda.enable_flash_sdp, True),
+        Setting("math_sdp", cuda.math_sdp_enabled, cuda.enable_math_sdp, True),
+        Setting("mem_efficient_sdp", cuda.mem_efficient_sdp_enabled, cuda.enable_mem_efficient_sdp, True),
+    )
+
+
+def _backend(name: str, value: Any, *same: Any) -> Setting:
+    """An attribute of ``torch.backends``, by its dotted name."""
+    owner, _, attribute = name.rpartition(".")
+    where = attrgetter(owner)(torch.backends) if owner else torch.backends
+    return Setting(name, partial(getattr, where, attribute), partial(setattr, where, attribute), value, same)
+
+
+def _matmul_precision() -> str | None:
+    """None where only torch's newer settings are in use, with which this one is an error."""
+    try:
+        return torch.get_float32_matmul_precision()
+    except RuntimeError:
+        return None
+
+
+def _deterministic() -> tuple[bool, bool]:
+    return torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+
+
+def _set_deterministic(state: tuple[bool, bool]) -> None:
+    torch.use_deterministic_algorithms(state[0], warn_only=state[1])
+
+
+class _Process:
+    """The settings of the process, set while at least one thread computes."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._restore: list[Callable[[], object]] = []
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Within it the settings hold."""
+        with self._lock:
+            if not self._users:
+                self._restore = _applied(of_the_process())
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users -= 1
+                if not self._users:
+                    _undo(self._restore)
+
+
+def _applied(settings: Sequence[Setting]) -> list[Callable[[], object]]:
+    done: list[Callable[[], object]] = []
+    try:
+        for setting in settings:
+            if restore := setting.apply():
+                done.append(restore)
+    except BaseException:
+        _undo(done)
+        raise
+    return done
+
+
+def _undo(restore: list[Callable[[], object]]) -> None:
+    while restore:
+        restore.pop()()
+
+
+_PROCESS = _Process()
+
+
+@contextmanager
+def numerics(*, grad: bool | None = True) -> Iterator[None]:
+    """Compute as in a fresh process, whatever modes the caller is in; also a decorator.
+
+    Args:
+        grad: whether operations are recorded for gradients; None leaves that to the caller.
+    """
+    recorded = torch.is_grad_enabled() if grad is None else grad
+    with ExitStack() as stack:
+        stack.enter_context(_PROCESS.held())
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.set_grad_enabled(recorded))
+        for kind in ("cpu", "cuda", "mps"):
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        if torch.get_default_device().type != "cpu":
+            stack.enter_context(torch.device("cpu"))
+        if _flushes_subnormals() and torch.set_flush_denormal(False):
+            stack.callback(torch.set_flush_denormal, True)
+        yield
+
+
+def _flushes_subnormals() -> bool:
+    return SUBNORMAL * 1.0 == 0.0
+
+
+def describe() -> dict[str, Any]:
+    """What `run.json` records: the CPU's instructions that torch uses, and each setting's value in a run."""
+    fixed = {setting.name: setting.value for setting in of_the_process()}
+    fixed |= {"default_dtype": "float32", "deterministic_algorithms": False}
+    return {"cpu_capability": torch.backends.cpu.get_cpu_capability(), **fixed}
