@@ -205,3 +205,10 @@ def test_a_link_out_of_the_folder_is_refused(plan, tmp_path, victim, name):
     for force in (False, True):
         with pytest.raises(UserError, match="leads out of|files of the names"):
             compare.compare(plan, tmp_path / "out", force=force)
+
+
+def test_no_two_backbones_share_a_folder_of_cells():
+    names = ["mine/vit", "mine_vit", "mine:vit", "a" * 90, "a" * 91]
+    folders = [compare._cells_folder(name) for name in names]
+    assert folders[1] == "mine_vit"
+    assert len(set(folders)) == len(names)

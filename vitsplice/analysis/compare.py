@@ -185,7 +185,7 @@ class _Parts:
                 if image.name not in digests:
                     digests[image.name] = image.subject().digest
                 file = f"{_key(info.sha256, digests[image.name])}.safetensors"
-                files[image.name] = inside(self.path, f"cells/{file_stem(name)}/{file}")
+                files[image.name] = inside(self.path, f"cells/{_cells_folder(name)}/{file}")
                 if cells.read(files[image.name]) is None:
                     cells.write(files[image.name], cells.look_at(image.subject(), load()))
             made[name] = Cells(files)
@@ -257,6 +257,12 @@ def _inputs(images: Sequence[_Image], number: int) -> tuple[Tensor, Tensor]:
     """Structure image and appearance image of a transfer."""
     here, there = (images[n % len(images)].source.image for n in (number, number + 1))
     return read(here).pixels[0], read(there).pixels[0]
+
+
+def _cells_folder(name: str) -> str:
+    """Of a backbone's cells: its name, marked if a file system may not take it, so that no two backbones share one."""
+    stem = file_stem(name)
+    return stem if stem == name else f"{stem}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def _key(*parts: str) -> str:
