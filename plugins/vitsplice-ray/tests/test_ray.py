@@ -1,13 +1,17 @@
 """Ray, and what becomes of a batch when its processes, its nodes or its driver are killed."""
 
 import os
+import socket
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import batches
 import pytest
 import vitsplice_ray
+from vitsplice_ray import executor
 
 from vitsplice.errors import VitspliceError
 from vitsplice.options import complete
@@ -189,6 +193,52 @@ def test_a_cluster_that_is_not_there_is_told(quiet, tmp_path):
     assert done.returncode == 1
     assert "Ray cannot be reached at '127.0.0.1:1'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.fixture
+def listener():
+    """A socket that accepts connections and does with each what a test appends to ``answers``; by default nothing."""
+    answers, accepted = [], []
+
+    def serve():
+        while True:
+            try:
+                connection, _ = server.accept()
+            except OSError:
+                return
+            accepted.append(connection)
+            for answer in answers:
+                connection.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"127.0.0.1:{server.getsockname()[1]}", answers
+        server.shutdown(socket.SHUT_RDWR)
+    thread.join()
+    for connection in accepted:
+        connection.close()
+
+
+def test_an_address_that_listens_and_never_answers_fails_in_bounded_time(listener, monkeypatch):
+    pytest.importorskip("ray")
+    monkeypatch.setattr(executor, "PATIENCE", 0.5)
+    began = time.monotonic()
+    with pytest.raises(VitspliceError, match="something listens there and did not answer within 0.5 seconds"):
+        list(made(address=listener[0]).run(print, []))
+    assert time.monotonic() - began < 30
+
+
+@pytest.mark.parametrize("answers", [[b"HTTP/1.1 400 Bad Request\r\n\r\n"], [b"SSH-2.0-other\r\n"]])
+def test_a_server_of_another_protocol_is_reported(listener, answers):
+    listener[1].extend(answers)
+    with pytest.raises(OSError, match="not Ray"):
+        executor._knock(listener[0])
+
+
+def test_a_server_that_answers_slowly_is_accepted(listener):
+    listener[1].extend(bytes([byte]) for byte in executor.SETTINGS)
+    executor._knock(listener[0])
 
 
 @pytest.mark.real

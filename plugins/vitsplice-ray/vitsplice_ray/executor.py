@@ -32,7 +32,13 @@ MOST = 10_000
 """Tasks in Ray at once, however large the cluster."""
 
 PATIENCE = 10.0
-"""Seconds within which a cluster must answer."""
+"""Seconds within which a cluster must accept a connection, and again within which it must answer."""
+
+SETTINGS = b"\0\0\0\4\0\0\0\0\0"
+"""An empty settings frame of HTTP/2, with which each side begins (RFC 9113, section 3.4); the byte 4 is its type."""
+
+HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SETTINGS
+"""With which a client of HTTP/2 begins."""
 
 LOCAL = "local"
 """The address that starts a cluster of this machine alone."""
@@ -163,10 +169,35 @@ def _imported() -> Any:
 
 
 def _knock(address: str) -> None:
-    """Raises OSError if nobody answers at ``host:port``; Ray itself would try for minutes."""
+    """Raises OSError unless a server of gRPC, as Ray's are, answers at ``host:port``; Ray itself would try for minutes.
+
+    It takes `PATIENCE` at most to connect, and as long again for an answer.
+    """
+    address = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
     host, _, port = address.rpartition("//")[2].rpartition(":")
-    if host and port.isdigit():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE).close()
+    if not host or not port.isdigit():
+        return
+    with socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE) as connection:
+        connection.sendall(HELLO)
+        header = _received(connection, len(SETTINGS))
+    encrypted = os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true")
+    if header[3:4] != SETTINGS[3:4] and not encrypted:
+        raise OSError("what listens there is not Ray")
+
+
+def _received(connection: socket.socket, number: int) -> bytes:
+    """So many bytes, or fewer if the other side closes. Raises OSError if they do not come within `PATIENCE`."""
+    received, until = b"", time.monotonic() + PATIENCE
+    while len(received) < number:
+        try:
+            connection.settimeout(max(0.01, until - time.monotonic()))
+            piece = connection.recv(number - len(received))
+        except TimeoutError as error:
+            raise OSError(f"something listens there and did not answer within {PATIENCE:g} seconds") from error
+        if not piece:
+            break
+        received += piece
+    return received
 
 
 @contextmanager
