@@ -57,7 +57,7 @@ def test_runs_say_what_they_optimised(vitsplice, pairs, png, tmp_path):
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["metrics"]["cls-similarity"]["methods"]["mine"]["own"] == "network"
     facts = summary["metrics"]["cls-similarity"]["facts"]
-    assert facts == {"facet": "cls", "layer": -1, "shorter_side": 224}
+    assert facts == {"facet": "cls", "layer": -1, "block": 2, "shorter_side": 224}
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,9 @@ def test_a_sheet_of_two_facets_at_two_layers(vitsplice, png, tmp_path):
     facts = json.loads((tmp_path / "out" / "key_layer_1" / "run.json").read_text())
     assert facts["finished"]
     assert "key at layer 1 (-2), 4 of 4" in done.stderr
+    assert done.stderr.count("\nimage ") == 4
+    assert "structure image " not in done.stderr.replace("unchanged: the structure image", "")
+    assert "appearance image" not in done.stderr
 
 
 def test_it_goes_on_where_it_was(vitsplice, png, tmp_path):

@@ -46,14 +46,25 @@ def test_check_tells_what_it_finds(vitsplice, pictures, tmp_path):
     assert done.returncode == 1
     assert "'pictures/1.png' is not a picture" in done.stdout
     assert "p-0 and 11 more" in done.stdout
-    assert "... and 2 more; --json has all" in done.stdout
-    assert done.stdout.endswith("12 pairs of 2 pictures and 0 masks: 1 broken, 11 repeated-pair, 12 unlicensed\n")
+    assert "... and 1 more; --json has all" in done.stdout
+    assert done.stdout.endswith("12 pairs of 2 pictures and 0 masks: 1 broken, 11 repeated-pair\n")
+    assert "note: 12 of 12 pairs have no licence, the first is p-0; `pairs build --licence` writes one" in done.stderr
 
-    found = vitsplice("pairs", "check", "pairs.csv", "--json", "--ignore", "unlicensed", "--ignore", "repeated-pair")
+    found = vitsplice("pairs", "check", "pairs.csv", "--json", "--ignore", "repeated-pair")
     assert found.returncode == 1
     told = json.loads(found.stdout)
     assert (told["pairs"], told["pictures"], told["counts"]) == (12, 2, {"broken": 1})
     assert told["findings"][0]["picture"] == "pictures/1.png"
+    assert len(told["notes"]) == 12
+
+
+def test_own_photographs_without_a_licence_pass_unless_one_is_required(vitsplice, pictures):
+    assert vitsplice("pairs", "build", "pictures", "-o", "pairs.csv").returncode == 0
+    done = vitsplice("pairs", "check", "pairs.csv")
+    assert (done.returncode, "pairs have no licence" in done.stderr) == (0, True)
+    assert done.stdout.endswith(": nothing found\n")
+    done = vitsplice("pairs", "check", "pairs.csv", "--require-licence")
+    assert (done.returncode, "4 unlicensed" in done.stdout) == (1, True)
 
 
 def test_mistakes(vitsplice, pictures, tmp_path):

@@ -98,10 +98,14 @@ def test_pairs_of_one_picture_and_pairs_that_repeat(found, folder):
     ]
 
 
-def test_pairs_without_a_licence(found):
+def test_a_pair_without_a_licence_is_a_note_and_a_finding_where_one_is_required(found, folder):
     lines = ["a,apple.png,cat.png,,,CC0", "b,orange.png,dog.png,,,"]
-    assert found(*lines) == [("unlicensed", "b", 1, "")]
-    assert found(*lines, ignore=["unlicensed"]) == []
+    assert found(*lines, require_licence=True) == [("unlicensed", "b", 1, "")]
+    assert found(*lines, require_licence=True, ignore=["unlicensed"]) == []
+    assert found(*lines) == []
+    (note,) = check(folder / "pairs.csv").notes
+    assert (note.kind, note.pair) == ("unlicensed", "b")
+    assert check(folder / "pairs.csv", ignore=["unlicensed"]).notes == ()
 
 
 def test_a_picture_of_many_pairs_is_looked_at_once(found, folder, monkeypatch):

@@ -84,6 +84,9 @@ def test_an_inversion_says_which_feature_it_shows(pair):
     assert "What key at layer 1 (-2) of " in page
     assert "the appearance of" not in page
     assert "<figcaption>appearance image</figcaption>" not in page
+    assert "Output over image" in page
+    assert page.count(">image</th>") == 1
+    assert not [role for role in ("structure", "appearance") if f">{role} image</th>" in page]
 
 
 def test_it_can_be_left_out(pair, tmp_path):

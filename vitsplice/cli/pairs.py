@@ -87,11 +87,14 @@ def build(
 def check(
     manifest: Annotated[Path, typer.Argument(metavar="PAIRS", help="A manifest, .csv or .jsonl.")],
     ignore: Annotated[
-        list[str] | None, typer.Option(metavar="KIND", help="A kind that is no finding, such as unlicensed; several.")
+        list[str] | None, typer.Option(metavar="KIND", help="A kind that is no finding, such as duplicate; several.")
     ] = None,
+    require_licence: Annotated[
+        bool, typer.Option("--require-licence", help="A pair without a licence is a finding, not a note.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print all findings as JSON.")] = False,
 ) -> None:
-    """Find what is missing, broken, there twice or without a licence; the exit code is 1 if anything is found."""
+    """Find what is missing, corrupt or duplicate; the exit code is 1 if anything is. A missing licence is a note."""
     import json
 
     from vitsplice.cli.progress import Parts
@@ -99,7 +102,7 @@ def check(
     from vitsplice.watch import Watch
 
     with Parts() as parts:
-        found = checked(manifest, ignore=ignore or [], watch=Watch(parts))
+        found = checked(manifest, ignore=ignore or [], require_licence=require_licence, watch=Watch(parts))
     if as_json:
         typer.echo(json.dumps(found.plain(), indent=2))
     else:
@@ -129,8 +132,10 @@ def _show(found: Checked) -> None:
     if found.findings:
         Console().print(table)
     counts = ", ".join(f"{number} {kind}" for kind, number in found.counts.items()) or "nothing found"
-    if "unlicensed" in found.counts:
+    if found.notes:
         typer.echo(
-            "`pairs build --licence` says whose the pictures are; `--ignore unlicensed` lets them pass", err=True
+            f"note: {len(found.notes)} of {found.pairs} pairs have no licence, the first is {found.notes[0].pair}; "
+            "`pairs build --licence` writes one, `--require-licence` makes it a finding",
+            err=True,
         )
     typer.echo(f"{found.pairs} pairs of {found.pictures} pictures and {found.masks} masks: {counts}")

@@ -19,6 +19,7 @@ from vitsplice.cli.interrupt import Interrupt
 from vitsplice.facts import sizes, worked_at
 from vitsplice.figures import CNN
 from vitsplice.report.artifacts import used
+from vitsplice.report.run_page import one_image
 from vitsplice.text import plain
 from vitsplice.watch import Watch
 
@@ -55,10 +56,11 @@ class Progress:
     def _introduce(self) -> None:
         """What is about to be done, and everything that is not as was asked."""
         settings, info = self._run.settings, self._run.backbone.info
-        for role, picture in self._run.pictures.items():
+        one = len({picture.sha256 for picture in self._run.pictures.values()}) == 1  # as in an inversion
+        for role, picture in list(self._run.pictures.items())[: 1 if one else None]:
             notes = "".join(f"; {note}" for note in picture.notes)
             height, width = picture.pixels.shape[-2:]
-            self.note(f"{role} image {picture.name}, {width}x{height} px{notes}")
+            self.note(f"{'' if one else f'{role} '}image {picture.name}, {width}x{height} px{notes}")
         self.note(f"backbone {info.name} ({info.model}, {info.licence}), weights from {info.source}")
         preset = f"preset {settings.preset}, " if settings.preset else ""
         self.note(f"{preset}{settings.steps} steps on {settings.device} in {settings.precision}, seed {settings.seed}")
@@ -110,7 +112,7 @@ class Progress:
         """A small table of figures; one that a term of the run optimised is marked."""
         if not result.figures:
             return
-        optimised = used(result.settings)
+        optimised, one = used(result.settings), one_image(result.facts)
         columns = ("figure", "output", "start", "unchanged", "against")
         title = "lower is better; start: before the first step; unchanged: the structure image"
         table = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False, collapse_padding=True)
@@ -119,7 +121,7 @@ class Progress:
             measured = (figure.value, figure.start, figure.unchanged)
             values = ["-" if value is None else f"{value:.3g}" for value in measured]
             why = f"; not measured: {figure.why}" if figure.why else ""
-            table.add_row(figure.name, *values, plain(f"{figure.against}{mark}{why}"))
+            table.add_row(figure.name, *values, plain(f"{'image' if one else figure.against}{mark}{why}"))
         self._console.print(table)
         if not any(figure.name.startswith("cnn") for figure in result.figures):
             self.note(f"figures of a CNN need the backbone {CNN}: install the plugin vitsplice-offline")

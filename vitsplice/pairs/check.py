@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from vitsplice.errors import PictureError, UserError
 from vitsplice.pairs.duplicates import look_alike, nearest_before
-from vitsplice.pairs.findings import KINDS, Checked, Finding
+from vitsplice.pairs.findings import KINDS, UNLICENSED, Checked, Finding
 from vitsplice.pairs.looks import Look, look
 from vitsplice.pairs.survey import NONE, Survey, survey
 from vitsplice.text import printable
@@ -21,6 +21,7 @@ def check(
     manifest: str | os.PathLike[str],
     *,
     ignore: Iterable[str] = (),
+    require_licence: bool = False,
     watch: Watch = NOBODY,
 ) -> Checked:
     """Look at every file of a manifest.
@@ -28,6 +29,7 @@ def check(
     Args:
         manifest: see `vitsplice.pairs.read`.
         ignore: kinds that are no findings.
+        require_licence: report a pair without a licence as a finding; otherwise it is a note.
         watch: told which file is looked at, and how many of how many were.
 
     Raises:
@@ -45,11 +47,13 @@ def check(
         *_black_masks(known, looks, masks),
         *_pairs(known, looks),
         *_copies(known, looks, pictures),
-        *(Finding("unlicensed", known.ids[row], 1, "", "has no licence") for row in known.unlicensed),
     ]
+    unlicensed = [Finding(UNLICENSED, known.ids[row], 1, "", "has no licence") for row in known.unlicensed]
+    found += unlicensed if require_licence else []
+    notes = () if require_licence or UNLICENSED in ignore else tuple(unlicensed)
     order = {kind: number for number, kind in enumerate(KINDS)}
     kept = sorted((one for one in found if one.kind not in ignore), key=lambda one: order[one.kind])
-    return Checked(len(known.ids), len(pictures), len(masks), tuple(kept))
+    return Checked(len(known.ids), len(pictures), len(masks), tuple(kept), notes)
 
 
 def _looked(known: Survey, watch: Watch) -> tuple[list[Look | None], list[Finding]]:

@@ -18,7 +18,10 @@ KINDS = {
     "near-duplicate": "a picture that looks the same as one before it",
     "unlicensed": "a pair without a licence",
 }
-"""In the order in which they are told."""
+"""In the order in which they are reported."""
+
+UNLICENSED = "unlicensed"
+"""A note, unless a licence is required."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +50,14 @@ class Checked:
     Args:
         pairs, pictures, masks: how many; a file that is in many pairs counts once.
         findings: in the order of `KINDS`, and of the manifest.
+        notes: what is no fault: pairs without a licence, where none is required.
     """
 
     pairs: int
     pictures: int
     masks: int
     findings: tuple[Finding, ...]
+    notes: tuple[Finding, ...] = ()
 
     @property
     def counts(self) -> Mapping[str, int]:

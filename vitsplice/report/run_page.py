@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,9 +70,14 @@ def _title(result: Result) -> str:
     return f"The structure of {structure}, the appearance of {appearance}"
 
 
+def one_image(facts: Mapping[str, Any]) -> bool:
+    """Whether structure image and appearance image are one, as in an inversion."""
+    return len({facts["inputs"][role]["sha256"] for role in ("structure", "appearance")}) == 1
+
+
 def _inverted(result: Result) -> list[str]:
     """The features that a run inverted, if that is what it did: both inputs are the same picture."""
-    if len({result.facts["inputs"][role]["sha256"] for role in ("structure", "appearance")}) > 1:
+    if not one_image(result.facts):
         return []
     layers = result.facts["backbone"]["layers"]
     return [
@@ -90,8 +95,9 @@ def _images(result: Result) -> list[Block]:
     if not _inverted(result):
         blocks.append(_inputs(result))
     if "structure" in result.inputs:
-        structure = Picture(result.inputs["structure"], "structure image", "the structure image")
-        blocks += [Heading("Output over structure image"), Slider(structure, output)]
+        name = "image" if one_image(result.facts) else "structure image"
+        structure = Picture(result.inputs["structure"], name, f"the {name}")
+        blocks += [Heading(f"Output over {name}"), Slider(structure, output)]
     return blocks
 
 
@@ -112,10 +118,14 @@ def _figures(result: Result, used: set[str]) -> list[Block]:
         return []
     columns = ["metric", "output", "start", "unchanged structure image", "against", ""]
     rows: list[list[str | float | None]] = [
-        [one.name, one.value, one.start, one.unchanged, f"{one.against} image", "; ".join(_remarks(one, used))]
+        [one.name, one.value, one.start, one.unchanged, _against(result, one), "; ".join(_remarks(one, used))]
         for one in result.figures
     ]
     return [Heading("Metrics"), Table(columns, rows, SCALE)]
+
+
+def _against(result: Result, figure: Measured) -> str:
+    return "image" if one_image(result.facts) else f"{figure.against} image"
 
 
 def _remarks(figure: Measured, used: set[str]) -> list[str]:
@@ -154,10 +164,10 @@ def _made_of(facts: dict[str, Any]) -> Facts:
     backbone = facts["backbone"]
     pictures = [
         (
-            f"{role} image",
+            "image" if one_image(facts) else f"{role} image",
             f"{one['name']}, {one['width']}x{one['height']} px, SHA-256 {one['sha256']}{_noted(one['notes'])}",
         )
-        for role, one in facts["inputs"].items()
+        for role, one in list(facts["inputs"].items())[: 1 if one_image(facts) else None]
     ]
     masks = [(f"{image} mask", f"{one['name']}, SHA-256 {one['sha256']}") for image, one in facts["masks"].items()]
     weights = f"{backbone['source']}, {backbone['licence']}, SHA-256 {backbone['sha256'] or 'none: random'}"
