@@ -490,3 +490,26 @@ def test_a_weights_file_that_changed_is_refused_by_preset_and_resume(png, tmp_pa
     given.write_bytes(data)
     settings = settings_for(tmp_path / "out" / "run.yaml", overrides=[f"backbone.weights={given}"])
     assert settings.backbone.sha256 == hashlib.sha256(data).hexdigest()
+
+
+@pytest.mark.parametrize("mask", ["strip", "cut-out"])
+def test_a_masked_run_of_quick_is_stopped_and_resumed_to_the_same_bytes(tmp_path, mask):
+    side, paths = 112, {}
+    for name, seed in (("structure", 1), ("appearance", 2)):
+        grid = Image.frombytes("RGB", (8, 8), random.Random(seed).randbytes(192))
+        paths[name] = tmp_path / f"{name}.png"
+        grid.resize((side, side), Image.Resampling.BICUBIC).save(paths[name])
+    strip = Image.new("L", (side, side))
+    strip.paste(255, (0, 0, side, 15))
+    cut_out = Image.new("RGBA", (side, side), "white")
+    cut_out.putalpha(strip)
+    for role in ("structure_mask", "appearance_mask"):
+        paths[role] = tmp_path / f"{role}.png"
+        (strip if mask == "strip" else cut_out).save(paths[role])
+    stages = ["stages=[{side: 48}, {side: 64}]", "match.places=8", "checkpoint.every=5", "precision=float32"]
+    settings = settings_for("quick", backbone="tiny-vit", steps=30, overrides=[*stages, "figures=none", "plots=none"])
+    through(Recording.begin(paths, settings, tmp_path / "whole"))
+    through(Recording.begin(paths, settings, tmp_path / "parts"), 12)
+    through(Recording.resume(tmp_path / "parts"))
+    whole, parts = ((tmp_path / name / "output.png").read_bytes() for name in ("whole", "parts"))
+    assert whole == parts

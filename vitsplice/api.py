@@ -18,13 +18,14 @@ from vitsplice.contracts import Backbone, BackboneInfo, Image
 from vitsplice.engine import memory, problem
 from vitsplice.engine.device import pick_device, pick_precision
 from vitsplice.engine.loop import Step
+from vitsplice.engine.masks import masked
 from vitsplice.engine.problem import Substitution
 from vitsplice.engine.stages import Snapshot, Staged
 from vitsplice.engine.targets import Images
 from vitsplice.errors import Argument, UserError, check_keywords, reason
 from vitsplice.facts import describe
 from vitsplice.figures import NEED_A_CNN, Figure, figures, with_scale, without_value
-from vitsplice.images import Picture, read, resize_to
+from vitsplice.images import Picture, is_black, read, read_mask, resize_to
 from vitsplice.images.masks import as_image
 from vitsplice.networks import LoadedBackbone, Networks
 from vitsplice.numerics import numerics
@@ -50,9 +51,11 @@ def splice(
         structure, appearance: each a path, a PIL image, an array ``(H, W, 3)`` or a tensor ``(3, H, W)``.
         preset: the name of a preset, a YAML file, or settings.
         on_step: called after each step; returning ``False`` ends the run early.
-        structure_mask: where the output may differ from the structure image: light is yes. A picture of any
-            kind that `structure` may be, as large as the structure image.
-        appearance_mask: what may be taken from the appearance image, likewise.
+        structure_mask: where the output may differ from the structure image: white is yes, black is no, grey is
+            partly. A picture of any kind that `structure` may be, as large as the structure image. The alpha channel
+            of a cut-out is taken as the mask.
+        appearance_mask: what may be taken from the appearance image, likewise, but a patch that is half white
+            or more is taken like any other.
         settings: see `settings_for`: ``backbone``, ``steps``, ``size``, ``seed``, ``device``, ``precision``,
             ``structure_strength``, ``appearance_strength``, ``overrides``. A loaded ``backbone`` is used as it is,
             which saves loading it for each of many images.
@@ -227,7 +230,7 @@ class Run:
         self.settings = _resolved(settings, substitution, str(device), precision)
         loaded = perf_counter()
         grey = {image: mask.mean(1, keepdim=True) for image, mask in _on(device, masks, settings.size).items()}
-        images = Images(_on(device, pictures, settings.size), grey)
+        images = masked(Images(_on(device, pictures, settings.size), grey), settings.mask)
         if settings.steps:
             memory.check(memory.Estimate(self.settings, self.backbone, known), images, memory.free(device))
         with memory.advice():
@@ -323,7 +326,7 @@ class Run:
 
 def _masks(pictures: dict[Image, Picture], given: dict[Image, Any]) -> dict[Image, Picture]:
     """The masks that were given, read and checked against the pictures they belong to."""
-    masks = {image: read(mask) for image, mask in given.items() if mask is not None}
+    masks = {image: read_mask(mask) for image, mask in given.items() if mask is not None}
     for image, mask in masks.items():
         height, width = pictures[image].pixels.shape[-2:]
         if tuple(mask.pixels.shape[-2:]) != (height, width):
@@ -331,7 +334,7 @@ def _masks(pictures: dict[Image, Picture], given: dict[Image, Any]) -> dict[Imag
                 f"{image} mask {mask.name} is {mask.pixels.shape[-1]}x{mask.pixels.shape[-2]} px (width x height); "
                 f"it must be as large as the {image} image, {width}x{height}"
             )
-        if not bool((mask.pixels > 0.5).any()):
+        if is_black(mask.pixels):
             raise UserError(f"{image} mask {mask.name} is black everywhere; white is where it takes part")
     return masks
 

@@ -208,6 +208,15 @@ class MatchConfig(_Settings):
     balance: float = Field(default=0.2, ge=0, le=1)
 
 
+class MaskConfig(_Settings):
+    """How the edge of the structure mask is softened.
+
+    ``feather`` is the standard deviation of a blur, as a part of the image's shorter side; 0 leaves the edge hard.
+    """
+
+    feather: float = Field(default=0.004, ge=0, le=0.1)
+
+
 class StageConfig(_Settings):
     """One stage, coarse to fine: pictures at about ``side * side`` pixels, for its ``share`` of the steps.
 
@@ -238,7 +247,8 @@ class RunConfig(_Settings):
     ``stages`` the pictures are worked on at those sizes, and what that changes is laid over the start at its full
     size; without, they are worked on as they are. ``size`` is the shorter side that both pictures are brought to
     first (None: as they are). The strengths multiply the weights of the terms that compare with the structure
-    image and the start, and with the appearance image; appearance below 1 weakens the warm start too.
+    image and the start, and with the appearance image; appearance below 1 weakens the warm start too. Without
+    steps the warm start goes by both strengths (`vitsplice.engine.warmstart`).
     ``previews`` is the number of steps between previews, which begin with the start and have two early ones (0: none);
     ``figures`` whether the output is measured at the end by `vitsplice.figures`; ``plots`` whether losses.png and
     report.html are made; none of them, nor ``checkpoint``, changes the output.
@@ -248,6 +258,7 @@ class RunConfig(_Settings):
     backbone: BackboneConfig
     start: Literal["structure", "match"] = "structure"
     match: MatchConfig = MatchConfig()
+    mask: MaskConfig = MaskConfig()
     generator: GeneratorConfig = GeneratorConfig()
     terms: dict[str, TermConfig] = {}
     stages: tuple[StageConfig, ...] = ()

@@ -33,7 +33,9 @@ GIVEN_FACETS = frozenset({"picture", "match", "mask"})
 ``picture``: the pixels, ``(B, H * W, 3)``;
 ``match``: descriptors of the *image* at that place (never of what the generator made of it), by which places of the
 structure and of the appearance image are told alike (`vitsplice.matching`), ``(B, N, D)``;
-``mask``: where the image takes part, ``(B, H * W, 1)`` in [0, 1], ones without a mask.
+``mask``: what of the appearance image takes part, ``(B, H * W, 1)`` in [0, 1]; ones without an appearance mask, and for
+    the other images. In a run with an appearance mask the appearance image comes with it, requested or not; outside of
+    it the image has the mean colour of the inside.
 """
 
 

@@ -68,7 +68,10 @@ def describe(run: Run) -> dict[str, Any]:
             }
             for role, picture in run.pictures.items()
         },
-        "masks": {image: {"name": mask.name, "sha256": mask.sha256} for image, mask in run.masks.items()},
+        "masks": {
+            image: {"name": mask.name, "sha256": mask.sha256, "notes": list(mask.notes)}
+            for image, mask in run.masks.items()
+        },
         "backbone": asdict(run.backbone.info),
         "substitutions": [asdict(run.substitution)] if run.substitution else [],
         "seconds": {name: round(value, 3) for name, value in run.seconds.items()},

@@ -18,7 +18,7 @@ from vitsplice.config import CheckpointConfig, RunConfig
 from vitsplice.engine.loop import Step
 from vitsplice.engine.problem import pinned
 from vitsplice.errors import AlreadyFinished, Argument, CheckpointRejected, ConfigError, Part, VitspliceError
-from vitsplice.images import Picture, read
+from vitsplice.images import Picture, read, read_mask
 from vitsplice.networks import Networks
 from vitsplice.report import checkpoints
 from vitsplice.report.artifacts import RunFolder
@@ -102,7 +102,7 @@ class Recording:
         """
         there = RunFolder.check(out, force=force)
         new, earlier = not there.path.exists(), there.holds_a_run()
-        given = {role: read(path) for role, path in pictures.items()}
+        given = {role: _read(role, path) for role, path in pictures.items()}
         settings = pinned(settings)
         folder = RunFolder.create(out, force=force)
         lock = FolderLock(folder.path)
@@ -276,9 +276,13 @@ def _changed(settings: RunConfig, overrides: Iterable[str]) -> RunConfig:
     return changed
 
 
+def _read(role: str, path: str | os.PathLike[str]) -> Picture:
+    return read_mask(path) if role.endswith("mask") else read(path)
+
+
 def _read_again(folder: RunFolder, paths: Mapping[str, tuple[str, str]]) -> dict[str, Picture]:
     """The pictures that a run began with."""
-    pictures = {role: read(path) for role, (path, _) in paths.items()}
+    pictures = {role: _read(role, path) for role, (path, _) in paths.items()}
     for role, (_, digest) in paths.items():
         if pictures[role].sha256 != digest:
             what = role.replace("_", " ") + ("" if "mask" in role else " image")

@@ -87,3 +87,27 @@ def test_the_official_generator_and_terms():
     }
     entire = official.terms["appearance-entire"]
     assert (entire.view, entire.target_view) == ("entire", "crop")
+
+
+INVERT = ["terms={it: {loss: feature, weight: 1}}"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        ([*INVERT, "appearance_strength=2"], "appearance_strength would have no effect.*the appearance image"),
+        (["terms={it: {loss: appearance, weight: 1}}", "structure_strength=2"], "structure_strength would have no"),
+    ],
+)
+def test_a_strength_that_no_term_goes_by_is_refused(vit, pair, overrides, told):
+    with pytest.raises(ConfigError, match=told):
+        build(vit, pair, *overrides)
+    assert build(vit, pair, *overrides[:1])
+
+
+def test_an_appearance_mask_that_no_term_goes_by_is_refused(vit, pair):
+    pictures = {"structure": pair[0], "appearance": pair[1], "start": pair[0]}
+    images = Images(pictures, {"appearance": pair[1][:, :1]})
+    with pytest.raises(ConfigError, match="appearance_mask would have no effect"):
+        assemble(load(TINY, "tiny", INVERT), images, vit, catalogue())
+    assert assemble(load(TINY, "tiny"), images, vit, catalogue())

@@ -1,6 +1,8 @@
 import pytest
 import torch
+import torch.nn.functional as F
 
+from tests.conftest import noise
 from vitsplice.backbones.resize import Area
 from vitsplice.config import StageConfig, load
 from vitsplice.engine.stages import Layer, Staged, stage_steps, working_side
@@ -151,3 +153,28 @@ def test_small_views_do_not_make_the_images_of_a_stage_larger_than_they_are(vit,
     views = "views={structure: {crop: [0.1, 0.1]}, appearance: {crop: [0.1, 0.1]}}"
     made = staged(vit, pair, views, "stages=[{side: 224}]", "steps=1", "terms={s: {loss: smoothness, weight: 1}}")
     assert made.sizes == [(40, 48)]
+
+
+@pytest.mark.parametrize("steps", [0, 2])
+def test_a_grey_mask_is_applied_once(vit, pair, steps):
+    grey = torch.full((1, 1, 40, 48), 0.5)
+    soft = staged(vit, pair, f"steps={steps}", masks={"structure": grey})
+    whole = staged(vit, pair, f"steps={steps}")
+    if steps == 0:
+        torch.testing.assert_close(soft.picture(), torch.lerp(pair[0], whole.picture(), 0.5))
+    list(soft.steps())
+    far, near = ((made.picture() - pair[0]).abs().mean() for made in (whole, soft))
+    assert near > 0.4 * far
+
+
+@pytest.mark.parametrize("mask", ["strip", "corner", "pixel"])
+@pytest.mark.parametrize("image", ["structure", "appearance"])
+def test_a_small_mask_near_a_border_lasts_to_the_end(vit, image, mask):
+    where = {"strip": (slice(0, 15), slice(0, 112)), "corner": (slice(102, 112),) * 2, "pixel": (slice(111, 112),) * 2}
+    white = torch.zeros(1, 1, 112, 112)
+    white[(..., *where[mask])] = 1
+    photographs = [F.interpolate(noise(1, 3, 9, 9, seed=seed), size=(112, 112), mode="bilinear") for seed in (1, 2)]
+    made = staged(vit, photographs, "steps=30", masks={image: white})
+    losses = [step.total for step in made.steps()]
+    assert len(losses) == 30
+    assert made.picture().isfinite().all()

@@ -3,7 +3,7 @@ import torch
 from tests.engine.test_loop import Counting
 from vitsplice.backbones.resize import Resize
 from vitsplice.config import ViewsConfig
-from vitsplice.contracts import MATCH, PICTURE, FeatureRequest
+from vitsplice.contracts import MASK, MATCH, PICTURE, FeatureRequest
 from vitsplice.engine.targets import Images, Targets
 
 KEY = FeatureRequest("key")
@@ -55,3 +55,32 @@ def test_pixels_need_no_pass_of_the_backbone(vit, pair):
     assert found[appearance][MATCH].grid == found[appearance][KEY].grid
     seen = Resize(32)(views[start](images(pair).pictures["start"]), vit.info)
     torch.testing.assert_close(found[start][PICTURE].maps, seen)
+
+
+def half(image, masks=("structure", "appearance")):
+    mask = torch.zeros(1, 1, *image.shape[-2:])
+    mask[..., :24] = 1
+    return dict.fromkeys(masks, mask)
+
+
+def test_a_masked_appearance_image_comes_with_its_mask_and_no_other_image_does(vit, pair):
+    masked = Images(images(pair).pictures, half(pair[0]))
+    places = {(image, "crop"): [KEY] for image in ("structure", "start", "appearance")}
+    views = masked.views(config(None), 0, 0)
+    found = Targets(masked, vit, Resize(32), config(None))(places, views)
+    means = [float(found[place][MASK].values.mean()) for place in places if MASK in found[place]]
+    assert means[:-1] == [1.0] * (len(means) - 1)
+    assert 0.4 < means[-1] < 0.6
+    unmasked = Targets(images(pair), vit, Resize(32), config(None))(places, views)
+    assert not any(MASK in features for features in unmasked.values())
+
+
+def test_views_of_both_images_keep_their_masks(pair):
+    narrow = torch.zeros(1, 1, 40, 48)
+    narrow[..., :2, :2] = 1
+    masked = Images(images(pair).pictures, {"structure": narrow, "appearance": narrow.flip(-1)})
+    for step in range(30):
+        views = masked.views(config(None), 0, step)
+        for image in ("structure", "appearance"):
+            assert views[image, "crop"].place(masked.masks[image]).sum() == 4
+        assert views["start", "crop"] == views["structure", "crop"]

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from vitsplice.config import BlurConfig, JitterConfig, ViewConfig
-from vitsplice.engine.views import View, draw, entire
+from vitsplice.engine.views import ENOUGH, View, draw, draw_for, entire
 from vitsplice.rng import stream
 
 from ..conftest import noise
@@ -69,3 +69,57 @@ def test_no_global_random_numbers():
     state = torch.get_rng_state()
     draw(ALL, 40, 60, stream(1))(noise(1, 3, 40, 60))
     assert torch.equal(torch.get_rng_state(), state)
+
+
+WIDE = (0.75, 1.0)
+TOP = (slice(0, 15), slice(0, 112))
+CORNER = (slice(100, 112), slice(100, 112))
+PIXEL = (slice(111, 112), slice(0, 1))
+
+
+def with_mask(where, size=(112, 112)):
+    mask = torch.zeros(1, 1, *size)
+    mask[(..., *where)] = 1
+    return mask
+
+
+def views_of(mask, shape="picture", bank=12):
+    config = ViewConfig(crop=WIDE, shape=shape, bank=bank, flip=0)
+    return [draw_for(config, torch.zeros(1, 3, *mask.shape[-2:]), 0, step, "appearance", mask) for step in range(60)]
+
+
+@pytest.mark.parametrize("bank", [12, None])
+@pytest.mark.parametrize("shape", ["picture", "square"])
+@pytest.mark.parametrize("where", [TOP, CORNER, PIXEL])
+def test_every_view_of_a_masked_image_has_the_mask(where, shape, bank):
+    mask = with_mask(where)
+    views = views_of(mask, shape, bank)
+    assert all(view.place(mask).shape[-2:] == (view.height, view.width) for view in views)
+    most = [float(mask[..., : view.height, : view.width].sum()) if where is TOP else mask.sum() for view in views]
+    assert all(view.place(mask).sum() >= ENOUGH * m for view, m in zip(views, most, strict=True))
+
+
+def test_a_mask_larger_than_the_view_is_in_it_as_far_as_it_can_be():
+    ring = with_mask((slice(0, 112), slice(0, 112)))
+    ring[..., 10:102, 10:102] = 0
+    for view in views_of(ring):
+        assert view.place(ring).sum() > 0
+    corners = with_mask(CORNER) + with_mask(PIXEL)  # no view of three quarters has both
+    assert all(view.place(corners).sum() >= ENOUGH * 144 for view in views_of(corners))
+
+
+def test_a_white_mask_and_one_in_the_middle_change_no_view():
+    plain = [draw_for(ViewConfig(crop=WIDE), torch.zeros(1, 3, 112, 112), 0, step, "structure") for step in range(20)]
+    middle = with_mask((slice(50, 62), slice(50, 62)))
+    for mask in (torch.ones(1, 1, 112, 112), middle):
+        config = ViewConfig(crop=WIDE)
+        drawn = [draw_for(config, torch.zeros(1, 3, 112, 112), 0, step, "structure", mask) for step in range(20)]
+        assert drawn == plain
+
+
+def test_views_of_a_masked_image_are_all_over_where_they_may_be_and_the_same_for_a_seed():
+    mask = with_mask((slice(0, 15), slice(0, 150)), (112, 150))
+    views = views_of(mask, bank=None)
+    assert views == views_of(mask, bank=None)
+    assert max(view.top for view in views) == 1
+    assert len({view.left for view in views}) > 15

@@ -5,7 +5,7 @@ import torch
 
 from tests.conftest import noise
 from vitsplice.colour import to_lab
-from vitsplice.engine.warmstart import warm_start
+from vitsplice.engine.warmstart import eased, warm_start
 from vitsplice.matching import assign
 
 
@@ -78,3 +78,38 @@ def test_a_thin_image_is_filtered_within_its_border(size):
     made = warm_start(structure, appearance, match)
     assert made.shape == structure.shape
     assert made.isfinite().all()
+
+
+def test_above_one_the_appearance_s_colours_are_driven_apart(crossed):
+    spreads = [to_lab(warm_start(*crossed, strength)).std((2, 3)).norm() for strength in (0.5, 1.0, 1.5, 4.0)]
+    assert spreads[1] < spreads[2] < spreads[3]
+
+
+def test_structure_strength_is_how_much_of_its_own_detail_is_put_back(crossed):
+    fine = [
+        float(warm_start(*crossed, detail_strength=strength)[..., 10:86, 8:32].diff(dim=-1).abs().mean())
+        for strength in (0.0, 0.5, 1.0, 2.0, 10.0)
+    ]
+    assert fine == sorted(fine)
+    assert fine[0] < 0.1 * fine[2]
+    assert fine[4] < 2 * fine[2]
+
+
+def test_eased_is_smooth_at_one_and_stays_below_two():
+    assert [eased(strength) for strength in (0.0, 0.5, 1.0, 2.0)] == [0.0, 0.5, 1.0, 1.5]
+    assert eased(1.001) == pytest.approx(1.001, abs=1e-5)
+    assert eased(1e9) < 2.0000001
+
+
+def test_pixels_outside_of_the_appearance_mask_give_no_colour(crossed):
+    structure, appearance, match = crossed
+    mask = torch.zeros(1, 1, 96, 96)
+    mask[..., 3:7, :] = 1
+    mask[..., 90:93, :] = 1  # less than a place, and not in every place
+    changed = torch.where(mask > 0, appearance, torch.zeros(()))
+    weights = match.weights.view(64, 8, 8).clone()
+    weights[:, 1:7] = 0
+    match = replace(match, weights=(weights / weights.sum((1, 2), keepdim=True)).view(64, 64))
+    made = [warm_start(structure, image, match, mask=mask) for image in (appearance, changed)]
+    torch.testing.assert_close(*made, atol=0.02, rtol=0)
+    assert (warm_start(structure, changed, match) - made[0]).abs().max() > 0.2

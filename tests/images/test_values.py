@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from vitsplice.images import read
+from vitsplice.images import is_black, read, read_mask
 
 from .conftest import LOSSLESS, H, W, hwc, on_white, rgb8
 
@@ -51,3 +52,45 @@ def test_premultiplied_alpha_is_not_multiplied_again(mode, premultiplied):
 def test_colour_above_its_alpha_stays_in_range():
     glowing = Image.frombytes("La", (W, H), b"\xff\x40" * (W * H))
     assert (read(glowing).pixels == 1).all()
+
+
+def half_transparent(mode="RGBA"):
+    raw = rgb8(channels=4)
+    raw[..., 3] = 255
+    raw[:, : W // 2, 3] = 0
+    return Image.fromarray(raw).convert(mode), raw[..., 3].astype(np.float32) / 255
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "RGBa", "La", "PA"])
+def test_alpha_that_varies_is_the_mask(mode):
+    image, alpha = half_transparent()
+    image = image.convert("LA").convert("La") if mode == "La" else image.convert(mode)
+    picture = read_mask(image)
+    assert np.array_equal(hwc(picture), np.repeat(alpha[..., None], 3, axis=2))
+    assert picture.notes == ("alpha taken as the mask",)
+
+
+def test_alpha_of_arrays_and_files_is_the_mask_too(tmp_path):
+    image, alpha = half_transparent()
+    image.save(tmp_path / "a.png")
+    for source in (np.asarray(image), tmp_path / "a.png"):
+        assert np.array_equal(hwc(read_mask(source))[..., 0], alpha)
+
+
+@pytest.mark.parametrize("value", [255, 128])
+def test_alpha_that_is_the_same_everywhere_is_not_the_mask(value):
+    image, _ = half_transparent()
+    image.putalpha(value)
+    assert torch.equal(read_mask(image).pixels, read(image).pixels)
+
+
+def test_a_mask_that_is_transparent_everywhere_is_black():
+    image, _ = half_transparent()
+    image.putalpha(0)
+    assert is_black(read_mask(image).pixels)
+
+
+def test_dark_grey_is_not_black_and_what_jpeg_leaves_is():
+    assert not is_black(torch.full((1, 3, 16, 16), 0.2))
+    assert is_black(torch.full((1, 3, 16, 16), 0.03))
+    assert read_mask(read(np.zeros((16, 16)))).notes == ()

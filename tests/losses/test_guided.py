@@ -4,7 +4,7 @@ import torch
 from tests.conftest import noise
 from vitsplice.contracts import MASK, MATCH, PICTURE, Features, TermContext
 from vitsplice.engine.features import extract
-from vitsplice.losses.guided import called_for, requests_at
+from vitsplice.losses.guided import OUT_OF_REACH, called_for, requests_at
 from vitsplice.losses.terms import EDGES, PATCHES, SMOOTHNESS, TEXTURE
 from vitsplice.options import complete
 
@@ -94,3 +94,28 @@ def test_smoothness_sees_coloured_noise_before_grey_noise(vit):
     coloured = 0.5 + 0.1 * (noise(1, 3, 64, 64) - 0.5)
     values = [term.function(looked_at(vit, p, [PICTURE]), {}) for p in (grey, coloured)]
     assert values[1] > 3 * values[0]
+
+
+@pytest.mark.parametrize("where", [(slice(0, 1),) * 2, (slice(63, 64), slice(0, 64)), (slice(5, 9), slice(40, 44))])
+@pytest.mark.parametrize("spec", [TEXTURE, PATCHES], ids=lambda spec: spec.name)
+def test_a_mask_smaller_than_a_patch_leaves_something_to_take(spec, where, backbone):
+    mask = torch.zeros(1, 1, 64, 64)
+    mask[(..., *where)] = 1
+    for uniform in (0.0, 1.0):
+        term = built(spec, backbone, uniform=uniform)
+        found = looked_at(backbone, picture(1), term.requests)
+        value = term.function(found, looked_at(backbone, picture(2), term.requests, {0: mask}))
+        assert value.isfinite()
+        assert value < OUT_OF_REACH / 2
+
+
+def test_pixels_outside_of_the_mask_are_in_no_patch(vit):
+    target, mask = picture(2), torch.zeros(1, 1, 64, 64)
+    mask[..., :30] = 1
+    changed = target.clone()
+    changed[..., 30:] = 0
+    term = built(PATCHES, vit, uniform=1.0, size=5, stride=1)
+    found = looked_at(vit, picture(1), term.requests)
+    wanted = looked_at(vit, target, term.requests, {0: mask})
+    other = wanted | {PICTURE: looked_at(vit, changed, [PICTURE])[PICTURE]}
+    assert torch.equal(term.function(found, wanted), term.function(found, other))

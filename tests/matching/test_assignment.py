@@ -3,7 +3,7 @@ import torch
 
 from tests.conftest import noise
 from vitsplice.errors import UserError
-from vitsplice.matching import assign, assignment
+from vitsplice.matching import assign, assignment, usable
 from vitsplice.matching.assignment import LEAST_TEMPERATURE
 
 
@@ -47,7 +47,7 @@ def test_a_place_that_is_half_in_the_mask_may_be_taken_and_one_that_is_less_not(
         ({"temperature": float("nan")}, "temperature"),
         ({"balance": float("nan")}, "balance"),
         ({"balance": 2}, "balance"),
-        ({"allowed": torch.zeros(3)}, "leaves no place"),
+        ({"allowed": torch.zeros(3)}, "excludes every location"),
     ],
 )
 def test_values_out_of_range(values, told):
@@ -75,3 +75,16 @@ def test_where_all_are_alike_nothing_is_sure():
 def test_the_least_temperature_gives_finite_rows_that_sum_to_one(balance):
     weights = assignment(2 * noise(30, 40) - 1, LEAST_TEMPERATURE, balance)
     torch.testing.assert_close(weights.sum(1), torch.ones(30))
+
+
+@pytest.mark.parametrize(
+    ("coverage", "expected"),
+    [
+        ([1.0, 0.5, 0.49, 0.0], [True, True, False, False]),
+        ([0.3, 0.28, 0.1, 0.0], [True, True, False, False]),  # a small mask: nearly the most
+        ([1e-6, 0.0, 0.0, 0.0], [True, False, False, False]),
+        ([0.4, 0.4, 0.4, 0.4], [True] * 4),  # grey
+    ],
+)
+def test_some_location_of_every_mask_is_usable(coverage, expected):
+    assert usable(torch.tensor(coverage)).tolist() == expected

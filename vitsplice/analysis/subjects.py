@@ -18,7 +18,7 @@ from vitsplice.config import RunConfig
 from vitsplice.errors import UserError
 from vitsplice.facts import versions
 from vitsplice.files import unique_names
-from vitsplice.images import Picture, encode_png, read
+from vitsplice.images import Picture, encode_png, read, read_mask
 from vitsplice.report import folder as folders
 from vitsplice.watch import NOBODY, Watch
 
@@ -107,7 +107,7 @@ def _middle(picture: Tensor) -> Tensor:
 
 def _labels(file: Path, image: Path, picture: Picture, size: int) -> Tensor:
     """Labels of the parts of an image from its mask: a label a grey level, or light and dark."""
-    mask, pixels = read(file).pixels, picture.pixels
+    mask, pixels = read_mask(file).pixels, picture.pixels
     if mask.shape != pixels.shape:
         raise UserError(f"mask {file} is not as large as {image}, {pixels.shape[-1]}x{pixels.shape[-2]} px")
     grey = _middle(mask).mean(1, keepdim=True)

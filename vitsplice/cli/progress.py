@@ -61,6 +61,9 @@ class Progress:
             notes = "".join(f"; {note}" for note in picture.notes)
             height, width = picture.pixels.shape[-2:]
             self.note(f"{'' if one else f'{role} '}image {picture.name}, {width}x{height} px{notes}")
+        for image, mask in self._run.masks.items():
+            notes = "".join(f"; {note}" for note in mask.notes)
+            self.note(f"{image} mask {mask.name}, {float(mask.pixels.mean()):.0%} inside{notes}")
         self.note(f"backbone {info.name} ({info.model}, {info.licence}), weights from {info.source}")
         preset = f"preset {settings.preset}, " if settings.preset else ""
         self.note(f"{preset}{settings.steps} steps on {settings.device} in {settings.precision}, seed {settings.seed}")

@@ -36,16 +36,29 @@ def run(
     steps: Annotated[int | None, typer.Option(min=0, max=10_000_000, help="How many steps.")] = None,
     structure_strength: Annotated[
         float | None,
-        typer.Option(min=0, max=10, help="How much the structure image counts; 1 is as the preset has it."),
+        typer.Option(
+            min=0,
+            max=10,
+            help="How much the structure image counts; 1 is as the preset has it. In instant: of its detail.",
+        ),
     ] = None,
     appearance_strength: Annotated[
-        float | None, typer.Option(min=0, max=10, help="How much the appearance image counts, likewise.")
+        float | None,
+        typer.Option(
+            min=0,
+            max=10,
+            help="How much the appearance image counts, likewise. With instant: above 1 its colours are exaggerated.",
+        ),
     ] = None,
     structure_mask: Annotated[
-        Path | None, typer.Option(help="Picture as large as STRUCTURE: the output may differ where it is white.")
+        Path | None,
+        typer.Option(
+            help="Image as large as STRUCTURE: the output may differ where it is white; grey blends. The alpha of a "
+            "cut-out is its mask. Edges are feathered: --set mask.feather=0 leaves them hard."
+        ),
     ] = None,
     appearance_mask: Annotated[
-        Path | None, typer.Option(help="Picture as large as APPEARANCE: the look is taken where it is white.")
+        Path | None, typer.Option(help="Image as large as APPEARANCE: the look is taken where it is white, likewise.")
     ] = None,
     size: Annotated[
         int | None, typer.Option(min=16, max=16384, help="Bring both pictures to this shorter side first, in pixels.")

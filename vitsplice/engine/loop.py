@@ -127,10 +127,14 @@ class Optimisation:
 
     def picture(self) -> Tensor:
         """The output image as it is now, ``(1, 3, H, W)``."""
+        return self._masked(self.generated(), self._picture("structure"))
+
+    def generated(self) -> Tensor:
+        """What the generator makes now, before the structure mask is applied, ``(1, 3, H, W)``."""
         self._tell(1.0)
         with torch.no_grad(), private_rng(self.problem.config.seed):
             made: Tensor = self.problem.generator(self.problem.fed)
-        return self._masked(made.detach(), self.problem.images.pictures["structure"])
+        return made.detach()
 
     def state(self) -> dict[str, Tensor]:
         """All that the steps have changed, by name: the generator's tensors and the optimiser's."""

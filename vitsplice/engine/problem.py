@@ -153,6 +153,7 @@ def assemble(
     options = complete(spec, config.generator.options, "generator.options")
     terms = weighted_terms(config, backbone, catalogue)
     _check_canvas(spec, terms)
+    _check_effect(config, terms, images)
     _check_blur("structure", config.views.structure, images.pictures["structure"])
     _check_blur("appearance", config.views.appearance, images.pictures["appearance"])
     fed = images.pictures["start"] if fed is None else fed
@@ -177,6 +178,21 @@ def _check_blur(role: Role, view: ViewConfig, image: Tensor) -> None:
             f"views.{role}.blur.kernel: {view.blur.kernel} is too large for views of {smallest} px; "
             f"the most is {2 * smallest - 1}"
         )
+
+
+def _check_effect(config: RunConfig, terms: tuple[WeightedTerm, ...], images: Images) -> None:
+    """Refuse a strength or a mask that no term goes by; a warm start goes by all of them."""
+    if config.start == "match":
+        return
+    targets = {term.target[0] for term in terms}
+    given = {
+        "appearance_mask": "appearance" in images.masks and "appearance" not in targets,
+        "appearance_strength": config.appearance_strength != 1 and "appearance" not in targets,
+        "structure_strength": config.structure_strength != 1 and targets == {"appearance"},
+    }
+    for name in (name for name, without_effect in given.items() if without_effect):
+        what = f" would have no effect: no term of these settings compares with the {name.partition('_')[0]} image"
+        raise ConfigError(Argument(name), what)
 
 
 def _check_canvas(spec: GeneratorSpec, terms: tuple[WeightedTerm, ...]) -> None:

@@ -65,13 +65,14 @@ class Staged:
 
     def __init__(self, config: RunConfig, images: Images, backbone: Backbone, catalogue: Catalogue) -> None:
         self._config, self._backbone, self._catalogue = config, backbone, catalogue
-        self._images = Images({**images.pictures, "start": start_image(config, images, backbone)}, images.masks)
+        self._start = start_image(config, images, backbone)
+        self._images = Images({**images.pictures, "start": self._masked(self._start, images)}, images.masks)
         self._stages = [(self._capped(stage), indices) for stage, indices in stage_steps(config) if indices]
         self._number = 0
         self._before: Tensor | None = None
         self._current: Optimisation | None = None
         if config.steps and not config.stages:
-            self._current = Optimisation(assemble(config, self._images, backbone, catalogue))
+            self._current = Optimisation(assemble(config, self._images, backbone, catalogue, fed=self._start))
         elif config.steps:
             self._enter(0)
 
@@ -122,22 +123,26 @@ class Staged:
         """The output image as it is now, at full size, ``(1, 3, H, W)``."""
         if self._current is not None and not self._stages:
             return self._current.picture()
-        layer, start = self._layer(), self._images.pictures["start"]
-        output = layer.over(start) if layer else start
-        mask = self._images.masks.get("structure")
-        return output if mask is None else torch.lerp(self._images.pictures["structure"], output, mask)
+        layer = self._layer()
+        return self._masked(layer.over(self._start) if layer else self._start, self._images)
+
+    @staticmethod
+    def _masked(output: Tensor, images: Images) -> Tensor:
+        """The output where the structure mask lets it through. What is laid over it is masked only here, and once."""
+        mask = images.masks.get("structure")
+        return output if mask is None else torch.lerp(images.pictures["structure"], output, mask)
 
     def _layer(self) -> Layer | None:
         """What the stages have changed so far, if one has begun."""
         if self._current is None or self._before is None:
             return None
-        return Layer(self._before, self._current.picture())
+        return Layer(self._before, self._current.generated())
 
     def _enter(self, number: int, fed: Tensor | None = None) -> None:
         """Begin a stage: with what the one before it made, or with ``fed``."""
         stage, indices = self._stages[number]
         layer, images = self._layer(), self._sized(stage)
-        before = images.pictures["start"]
+        before = self._resized(self._start, "start", stage)
         optimiser = self._config.optimiser.model_copy(update={"lr": stage.lr or self._config.optimiser.lr})
         config = self._config.model_copy(update={"optimiser": optimiser})
         if fed is None:
@@ -151,15 +156,14 @@ class Staged:
 
     def _sized(self, stage: StageConfig) -> Images:
         """The images at the size of a stage."""
-
-        def sized(maps: Tensor, image: str) -> Tensor:
-            size = self._size(maps, image, stage)
-            return F.interpolate(maps, size=size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
-
         return Images(
-            {image: sized(picture, image) for image, picture in self._images.pictures.items()},
-            {image: sized(mask, image) for image, mask in self._images.masks.items()},
+            {image: self._resized(picture, image, stage) for image, picture in self._images.pictures.items()},
+            {image: self._resized(mask, image, stage) for image, mask in self._images.masks.items()},
         )
+
+    def _resized(self, maps: Tensor, image: str, stage: StageConfig) -> Tensor:
+        size = self._size(maps, image, stage)
+        return F.interpolate(maps, size=size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
 
     def _size(self, maps: Tensor, image: str, stage: StageConfig) -> tuple[int, int]:
         """Of an image at a stage: a view of it is about as large as the backbone looks at, if the image has so much."""
@@ -186,7 +190,11 @@ def stage_steps(config: RunConfig) -> list[tuple[StageConfig, range]]:
 
 
 def start_image(config: RunConfig, images: Images, backbone: Backbone) -> Tensor:
-    """The picture that the output starts from."""
+    """The image that the output starts from, before the structure mask is applied.
+
+    Without steps the warm start is the output, and goes by strengths above 1 and by that of the structure; with steps
+    it is the weights of the terms that do.
+    """
     structure, appearance = images.pictures["structure"], images.pictures["appearance"]
     if config.start == "structure":
         return structure
@@ -199,6 +207,7 @@ def start_image(config: RunConfig, images: Images, backbone: Backbone) -> Tensor
         balance=config.match.balance,
         mask=images.masks.get("appearance"),
     )
-    made = warm_start(structure, appearance, match, config.appearance_strength)
-    mask = images.masks.get("structure")
-    return made if mask is None else torch.lerp(structure, made, mask)
+    strengths = (config.appearance_strength, config.structure_strength)
+    if config.steps:
+        strengths = (min(1.0, config.appearance_strength), 1.0)
+    return warm_start(structure, appearance, match, *strengths, mask=images.masks.get("appearance"))

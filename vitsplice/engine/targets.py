@@ -9,12 +9,15 @@ import torch
 from torch import Tensor
 
 from vitsplice.config import ViewsConfig
-from vitsplice.contracts import GIVEN_FACETS, Backbone, FeatureRequest, Features, Image
+from vitsplice.contracts import GIVEN_FACETS, MASK, Backbone, FeatureRequest, Features, Image
 from vitsplice.engine.features import Look, extract
 from vitsplice.engine.views import View, draw_for, entire
 
 Place = tuple[Image, str]
 """A picture of a step: of which image, and which view of it."""
+
+MASKED: Image = "appearance"
+"""The image whose mask says which of its features count; that of the structure image says what of the output does."""
 
 FeatureTable = dict[Place, dict[FeatureRequest, Features]]
 
@@ -37,7 +40,8 @@ class Images:
         for image, view in (("structure", config.structure), ("appearance", config.appearance)):
             picture = self.pictures[image]  # type: ignore[index]
             views[image, "entire"] = entire(picture)  # type: ignore[index]
-            views[image, "crop"] = draw_for(view, picture, seed, step, image)  # type: ignore[index]
+            mask = self.masks.get(image)  # type: ignore[call-overload]
+            views[image, "crop"] = draw_for(view, picture, seed, step, image, mask)  # type: ignore[index]
         for kind in ("entire", "crop"):
             views["start", kind] = views["structure", kind]
         return views
@@ -57,8 +61,12 @@ class Targets:
 
     @torch.no_grad()
     def __call__(self, places: Mapping[Place, Iterable[FeatureRequest]], views: Mapping[Place, View]) -> FeatureTable:
-        """The features of each place. Those that need the backbone share one pass, and one set of requests."""
-        asked = {place: tuple(dict.fromkeys(requests)) for place, requests in places.items()}
+        """The features of each place. Those that need the backbone share one pass, and one set of requests.
+
+        An appearance image that has a mask comes with it, requested or not.
+        """
+        masked = {MASKED: [MASK]} if MASKED in self._images.masks else {}
+        asked = {place: tuple(dict.fromkeys([*p, *masked.get(place[0], [])])) for place, p in places.items()}
         through = [place for place in asked if any(_needs_backbone(request) for request in asked[place])]
         union = tuple(dict.fromkeys(request for place in through for request in asked[place]))
         asked |= dict.fromkeys(through, union)
@@ -75,7 +83,9 @@ class Targets:
         found: FeatureTable = {}
         for batch in self._batches(new):
             pictures = {place: views[place](self._images.pictures[place[0]]) for place in batch}
-            masks = {p: views[p].place(self._images.masks[p[0]]) for p in batch if p[0] in self._images.masks}
+            masks = {
+                p: views[p].place(self._images.masks[MASKED]) for p in batch if p[0] == MASKED in self._images.masks
+            }
             found |= extract(self._backbone, self._look, pictures, requests, masks)
         self._bank |= {keys[place]: found[place] for place in new if self._banked[place[0]]}
         return {place: found[place] if place in found else self._bank[keys[place]] for place in places}

@@ -6,9 +6,10 @@ pictures, and drawn again from the seed and the step alone.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 import torchvision.transforms.functional as TF
 from torch import Generator, Tensor
 
@@ -21,6 +22,9 @@ ADJUST = {
     "saturation": TF.adjust_saturation,
     "hue": TF.adjust_hue,
 }
+
+ENOUGH = 0.9
+"""A view of an image with a mask has at least this much of the most of the mask that any view of its size has."""
 
 
 @dataclass(frozen=True)
@@ -105,10 +109,35 @@ def _happens(rng: Generator, probability: float) -> bool:
     return _uniform(rng, 0, 1) < probability
 
 
-def draw_for(config: ViewConfig, picture: Tensor, seed: int, step: int, image: str) -> View:
-    """The view of an image that a step sees: one of its bank, or one of its own."""
-    height, width = picture.shape[-2:]
-    if config.bank is None:
-        return draw(config, height, width, stream(seed, step, image))
-    number = _whole(stream(seed, step, image), 0, config.bank - 1)
-    return draw(config, height, width, stream(seed, "bank", image, number))
+def draw_for(config: ViewConfig, picture: Tensor, seed: int, step: int, image: str, mask: Tensor | None = None) -> View:
+    """The view of an image that a step sees: one of its bank, or one of its own.
+
+    Args:
+        config: how views are drawn.
+        picture: ``(1, 3, H, W)``.
+        seed, step, image: what the view depends on.
+        mask: ``(1, 1, H, W)`` in [0, 1], of which the view has to have enough; None is the same as white.
+    """
+    rng = stream(seed, step, image)
+    if config.bank is not None:
+        rng = stream(seed, "bank", image, _whole(rng, 0, config.bank - 1))
+    view = draw(config, picture.shape[-2], picture.shape[-1], rng)
+    return view if mask is None else keeping(view, mask, rng)
+
+
+def keeping(view: View, mask: Tensor, rng: Generator) -> View:
+    """The view if it has enough of a mask ``(1, 1, H, W)``, or else the same view where it has, drawn uniformly."""
+    inside = _sums(mask, view.height, view.width)
+    enough = inside >= ENOUGH * inside.max()
+    if enough[view.top, view.left]:
+        return view
+    corners = enough.nonzero()
+    top, left = corners[_whole(rng, 0, len(corners) - 1)].tolist()
+    return replace(view, top=top, left=left)
+
+
+def _sums(mask: Tensor, height: int, width: int) -> Tensor:
+    """The sum of a mask over every window of a size, by the window's corner, ``(H - height + 1, W - width + 1)``."""
+    total = F.pad(mask[0, 0].cpu().double().cumsum(0).cumsum(1), (1, 0, 1, 0))
+    rows = total[height:] - total[:-height]
+    return rows[:, width:] - rows[:, :-width]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from torch import Tensor
 from vitsplice.contracts import Case
 from vitsplice.errors import PictureError
 from vitsplice.evaluation.outputs import Method
-from vitsplice.images import read
+from vitsplice.images import Picture, read, read_mask
 from vitsplice.log import Keys, key_of, stamp
 from vitsplice.pairs import read as read_pairs
 from vitsplice.pairs.manifest import Pair
@@ -56,14 +57,15 @@ class Images:
     def case(self, output: Path) -> Case:
         """The case of an output. Raises PictureError if a picture cannot be read or a mask does not fit."""
         if self._read is None:
-            pictures = {name: self._picture(path) for name, path in self._pair.pictures.items()}
+            files = self._pair.pictures.items()
+            pictures = {name: self._picture(path, read_mask if "mask" in name else read) for name, path in files}
             for image in ("structure", "appearance"):
                 self._make_mask(image, pictures)
             self._read = pictures
         return Case(self._pair.id, output=self._picture(output), **self._read)
 
-    def _picture(self, path: Path) -> Tensor:
-        pixels = read(path).pixels
+    def _picture(self, path: Path, reader: Callable[[Path], Picture] = read) -> Tensor:
+        pixels = reader(path).pixels
         if max(pixels.shape[-2:]) > LONGEST * min(pixels.shape[-2:]):
             raise PictureError(f"{printable(str(path))} is more than {LONGEST} times as long as it is wide")
         return pixels.to(self._device)

@@ -7,7 +7,7 @@ from vitsplice.images.encode import encode_png, from_pil, to_pil, write_png
 from vitsplice.images.examples import EXAMPLE_PAIRS, example
 from vitsplice.images.formats import FORMATS
 from vitsplice.images.limits import LARGEST_AREA, LARGEST_SIDE, SMALLEST_SIDE
-from vitsplice.images.picture import Picture, Source, read
+from vitsplice.images.picture import Picture, Source, is_black, read, read_mask
 from vitsplice.images.resize import resize_to
 
 __all__ = [
@@ -21,7 +21,9 @@ __all__ = [
     "encode_png",
     "example",
     "from_pil",
+    "is_black",
     "read",
+    "read_mask",
     "resize_to",
     "to_pil",
     "write_png",

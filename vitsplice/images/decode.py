@@ -14,24 +14,30 @@ from vitsplice.images.formats import reason
 from vitsplice.images.limits import check_range, check_size
 from vitsplice.images.orientation import UPRIGHT, orientation, turned
 from vitsplice.images.stored import Stored, stored
-from vitsplice.images.values import Values, divided, flatten, to_pixels, unit_values
+from vitsplice.images.values import Flatten, Values, divided, flatten, to_pixels, unit_values
 
 _OTHER_MODES = ("1", "RGBX", "CMYK", "YCbCr", "HSV")
 """Pillow's modes that its ``convert("RGB")`` brings to RGB without loss that matters."""
 
 
-def decode(image: Image.Image, name: str) -> tuple[Tensor, tuple[str, ...]]:
-    """Pixels ``(1, 3, H, W)`` and notes of a PIL image, upright; its size is checked before it is decoded."""
+def decode(image: Image.Image, name: str, flat: Flatten = flatten) -> tuple[Tensor, tuple[str, ...]]:
+    """Pixels ``(1, 3, H, W)`` and notes of a PIL image, upright; its size is checked before it is decoded.
+
+    Args:
+        image: of any mode that can be read.
+        name: for messages.
+        flat: what becomes of an alpha channel.
+    """
     check_size(name, *image.size)
     try:
-        return _decode(image, name)
+        return _decode(image, name, flat)
     except PictureError:
         raise
     except Exception as error:  # Pillow's decoders let many kinds through on damaged data
         raise PictureError(f"'{name}' cannot be decoded: {reason(error)}; it may be damaged or cut short") from error
 
 
-def _decode(image: Image.Image, name: str) -> tuple[Tensor, tuple[str, ...]]:
+def _decode(image: Image.Image, name: str, flat: Flatten) -> tuple[Tensor, tuple[str, ...]]:
     notes = _frame_notes(image)
     turned_by_pillow = hasattr(image, "tag_v2") and orientation(image) != UPRIGHT  # a TIFF, while it loads
     header = stored(image)
@@ -39,7 +45,7 @@ def _decode(image: Image.Image, name: str) -> tuple[Tensor, tuple[str, ...]]:
     turn = orientation(image)
     values = _channels(image, header, name, notes)
     check_range(name, values)
-    rgb = flatten(values, notes, premultiplied=image.mode.endswith("a"))
+    rgb = flat(values, notes, image.mode.endswith("a"))
     if turned_by_pillow or turn != UPRIGHT:
         notes.append("turned as EXIF says")
     return to_pixels(turned(rgb, turn)), tuple(notes)

@@ -22,10 +22,13 @@ from vitsplice.images.decode import decode
 from vitsplice.images.formats import identify, open_file
 from vitsplice.images.limits import check_range, check_size, is_one_rgb
 from vitsplice.images.tensors import check_plain, image_batch
-from vitsplice.images.values import flatten, to_pixels, unit_values
+from vitsplice.images.values import Flatten, flatten, mask_values, to_pixels, unit_values
 from vitsplice.text import printable
 
 _ACCEPTED = "a path, a PIL image, a numpy array (H, W) or (H, W, 1|3|4), or a torch tensor (3, H, W) or (1, 3, H, W)"
+
+BLACK = 0.05
+"""A mask that is nowhere lighter than this lets nothing through."""
 
 
 _FILTERS = threading.Lock()
@@ -64,16 +67,34 @@ def read(source: Source) -> Picture:
         PictureError: it cannot be read, is too small or too large, or has values outside of
             [0, 1]. The message is one line and names the file.
     """
+    return _read(source, flatten)
+
+
+def read_mask(source: Source) -> Picture:
+    """Read a mask, which may be anything that `read` takes.
+
+    Light is inside and grey partly so. An alpha channel that is not the same everywhere is the mask, whatever the
+    colours are: a cut-out on a transparent ground is its own mask. Raises as `read` does.
+    """
+    return _read(source, mask_values)
+
+
+def is_black(mask: Tensor) -> bool:
+    """Whether a mask ``(1, 3, H, W)`` lets nothing through; JPEG leaves a little where it was black."""
+    return not bool((mask > BLACK).any())
+
+
+def _read(source: Source, flat: Flatten) -> Picture:
     if isinstance(source, Picture):
         return source
     if isinstance(source, Image.Image):
-        return _read_pil(source)
+        return _read_pil(source, flat)
     if isinstance(source, np.ndarray):
-        return _read_array(source)
+        return _read_array(source, flat)
     if isinstance(source, Tensor):
         return _read_tensor(source)
     if isinstance(source, str | os.PathLike):
-        return _read_path(os.fsdecode(source))
+        return _read_path(os.fsdecode(source), flat)
     raise PictureError(f"a picture must be {_ACCEPTED}; this is a {type(source).__name__}")
 
 
@@ -84,24 +105,24 @@ def _without_warnings() -> Iterator[None]:
         yield
 
 
-def _read_path(path: str) -> Picture:
+def _read_path(path: str, flat: Flatten) -> Picture:
     """Pillow's warnings (a large picture, odd EXIF) are kept from the user, here and below; we check sizes."""
     name = printable(path)
     with open_file(path, name) as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         with _without_warnings(), identify(file, name) as image:
-            pixels, notes = decode(image, name)
+            pixels, notes = decode(image, name, flat)
     return Picture(pixels, notes, sha256, name)
 
 
-def _read_pil(image: Image.Image) -> Picture:
+def _read_pil(image: Image.Image, flat: Flatten) -> Picture:
     name = printable(str(getattr(image, "filename", ""))) or "PIL image"
     with _without_warnings():
-        pixels, notes = decode(image, name)
+        pixels, notes = decode(image, name, flat)
     return _unfiled(pixels, notes, name)
 
 
-def _read_array(array: NDArray[Any]) -> Picture:
+def _read_array(array: NDArray[Any], flat: Flatten) -> Picture:
     name = "array"
     if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
         raise PictureError("an array must have no masked values; array.filled(value) gives them one")
@@ -112,7 +133,7 @@ def _read_array(array: NDArray[Any]) -> Picture:
     values = unit_values(np.atleast_3d(array))
     check_range(name, values)
     notes: list[str] = []
-    pixels = to_pixels(flatten(values, notes))
+    pixels = to_pixels(flat(values, notes, False))
     return _unfiled(pixels, tuple(notes), name)
 
 

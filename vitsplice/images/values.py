@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,9 @@ from torch import Tensor
 from vitsplice.errors import PictureError
 
 Values = NDArray[np.float32]
+
+Flatten = Callable[[Values, list[str], bool], Values]
+"""``flatten(values, notes, premultiplied)``: what becomes of an alpha channel."""
 
 _PEAKS = {("u", 1): 255, ("u", 2): 65535, ("f", 2): 1, ("f", 4): 1, ("f", 8): 1}
 """By kind and size of the number: the value that is 1."""
@@ -46,6 +50,15 @@ def flatten(values: Values, notes: list[str], premultiplied: bool = False) -> Va
     out = colour.copy() if premultiplied else colour * alpha
     out += 1 - alpha
     return np.clip(out, 0, 1, out=out)
+
+
+def mask_values(values: Values, notes: list[str], premultiplied: bool = False) -> Values:
+    """As `flatten`, for a mask: alpha that is not the same everywhere is the mask itself (a cut-out), as is alpha 0."""
+    alpha = values[..., -1:]
+    if values.shape[2] % 2 or alpha.min() == alpha.max() > 0:
+        return flatten(values, notes, premultiplied)
+    notes.append("alpha taken as the mask")
+    return alpha
 
 
 def to_pixels(values: Values) -> Tensor:

@@ -23,7 +23,7 @@ from vitsplice.errors import ConfigError
 from vitsplice.losses.realism import edge_distance, total_variation
 from vitsplice.losses.terms import layer_at
 from vitsplice.losses.transport import cosine_cost, relaxed_earth_mover, sliced_wasserstein
-from vitsplice.matching import assignment, similarity
+from vitsplice.matching import assignment, similarity, usable
 from vitsplice.numerics import numerics
 from vitsplice.rng import stream
 
@@ -31,6 +31,9 @@ Found = Mapping[FeatureRequest, Features]
 
 OUT_OF_REACH = 10.0
 """Cost of a place that the mask leaves out; every other cost is a few at most."""
+
+INSIDE = 0.9
+"""A patch of pixels is compared if a mask covers at least this much of it."""
 
 
 def requests_at(info: BackboneInfo, depths: Sequence[float]) -> tuple[FeatureRequest, ...]:
@@ -47,7 +50,7 @@ def texture(context: TermContext) -> LossTerm:
     def function(output: Found, target: Found) -> Tensor:
         alike, mass, allowed = called_for(output, target, context)
         ours, theirs = (_tokens(found, layers) for found in (output, target))
-        cost = cosine_cost(ours, theirs) + guide * (1 - alike) + OUT_OF_REACH * (allowed < 0.5)
+        cost = cosine_cost(ours, theirs) + guide * (1 - alike) + OUT_OF_REACH * ~allowed
         return relaxed_earth_mover(cost, mass)
 
     return LossTerm((*layers, MATCH, MASK), function)
@@ -70,7 +73,8 @@ def patches(context: TermContext) -> LossTerm:
             _, mass, _ = called_for(output, target, context)
             grid = target[MATCH].grid or (1, 1)
             spread = F.interpolate(mass.view(1, 1, *grid), size=target[PICTURE].grid, mode="nearest")
-            drawn = _in_proportion(unfold(spread).mean(1), len(ours))
+            covered = unfold(target[MASK].maps).mean(1)
+            drawn = _in_proportion(_within(unfold(spread).mean(1), covered), len(ours))
         return sliced_wasserstein(ours, theirs[drawn], directions.to(ours.device))
 
     return LossTerm((PICTURE, MATCH, MASK), function)
@@ -103,13 +107,14 @@ def called_for(output: Found, target: Found, context: TermContext) -> tuple[Tens
 
     Returns:
         the similarity ``(B, N, M)``, how much each target place counts ``(B, M)``, which sums to 1, and
-        whether it may be used ``(M,)``.
+        whether it takes part ``(M,)``, bool.
     """
     ours, theirs = output[MATCH], target[MATCH]
     uniform = context.options["uniform"]
     alike = similarity(ours.values, theirs.values)
-    allowed = _at(target[MASK], theirs.grid)[0, :, 0]
-    used = assignment(alike[0], context.options["temperature"], 0.0, allowed).mean(0)
+    coverage = _at(target[MASK], theirs.grid)[0, :, 0]
+    allowed = usable(coverage)
+    used = assignment(alike[0], context.options["temperature"], 0.0, coverage).mean(0)
     mass = (1 - uniform) * used + uniform * allowed / allowed.sum()
     return alike, mass[None], allowed
 
@@ -124,6 +129,17 @@ def _at(features: Features, grid: tuple[int, int] | None) -> Tensor:
     if grid is None or features.grid == grid:
         return features.patches
     return F.adaptive_avg_pool2d(features.maps, grid).flatten(2).transpose(1, 2)
+
+
+def _within(mass: Tensor, covered: Tensor) -> Tensor:
+    """The mass ``(N,)`` of patches that a mask covers (how much of each, ``(N,)``).
+
+    If they have none, they count alike. A mask between the patches (at a border that no stride reaches) covers none,
+    and all have their mass: the engine has put the mask's mean colour outside of it.
+    """
+    inside = usable(covered, INSIDE) if bool(covered.any()) else torch.ones_like(mass)
+    kept = mass * inside
+    return kept if bool(kept.any()) else inside.to(mass.dtype)
 
 
 def _in_proportion(mass: Tensor, number: int) -> Tensor:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from vitsplice.contracts import (
     GLOBAL_FACETS,
+    MASK,
     BackboneInfo,
     FeatureRequest,
     Features,
@@ -34,14 +35,36 @@ def layer_at(info: BackboneInfo, depth: float) -> int:
 
 
 def distance_term(function: Callable[[Tensor, Tensor, str], Tensor], role: Role, context: TermContext) -> LossTerm:
-    """A term that compares one request's features of two pictures by ``function(output, target, form)``."""
+    """A term that compares one request's features of two pictures by ``function(output, target, form)``.
+
+    Where the target has a mask, only the locations of both that it covers are compared.
+    """
     request = context.request(role)
     form = context.options["form"]
 
     def compare(output: Mapping[FeatureRequest, Features], target: Mapping[FeatureRequest, Features]) -> Tensor:
-        return function(output[request].values, target[request].values, form)
+        mask = target.get(MASK)
+        return function(inside(output[request], mask), inside(target[request], mask), form)
 
     return LossTerm((request,), compare)
+
+
+def inside(features: Features, mask: Features | None) -> Tensor:
+    """The values of features ``(1, N, D)`` that count: prefix tokens, and locations that a mask covers.
+
+    Args:
+        features: of any grid, or global ones, which count as they are.
+        mask: ``(1, H * W, 1)``; None is the same as white.
+    """
+    if mask is None or features.grid is None:
+        return features.values
+    import torch
+    import torch.nn.functional as F
+
+    from vitsplice.matching import usable
+
+    counts = usable(F.adaptive_avg_pool2d(mask.maps, features.grid).flatten())
+    return torch.cat([features.values[:, : features.prefix], features.patches[:, counts]], 1)
 
 
 def _appearance(context: TermContext) -> LossTerm:

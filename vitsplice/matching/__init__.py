@@ -1,6 +1,6 @@
 """Dense semantic correspondence of two pictures, from the features of any backbone."""
 
-from vitsplice.matching.assignment import Correspondence, assign, assignment
+from vitsplice.matching.assignment import Correspondence, assign, assignment, usable
 from vitsplice.matching.descriptors import describe, descriptor_requests, joined, similarity
 from vitsplice.matching.pair import correspond
 
@@ -13,4 +13,5 @@ __all__ = [
     "descriptor_requests",
     "joined",
     "similarity",
+    "usable",
 ]

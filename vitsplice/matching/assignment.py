@@ -13,8 +13,28 @@ from vitsplice.errors import UserError
 LEAST_TEMPERATURE = 1e-4
 """Below it the softmax is hard already, and float32 soon overflows."""
 
+NEARLY = 0.9
+"""Of the most: locations of a small mask that have at least this much take part."""
+
 ROUNDS = 10
 """Sinkhorn rounds. Enough for a balance within a few per cent; more changes no picture."""
+
+
+def usable(coverage: Tensor, least: float = 0.5) -> Tensor:
+    """Which locations of a mask take part.
+
+    Args:
+        coverage: how much of each location is inside, in [0, 1], of any shape.
+        least: from this on a location takes part. Where a small mask reaches it nowhere, those locations do that have
+            nearly as much as the most.
+
+    Raises:
+        UserError: if nothing is inside.
+    """
+    most = coverage.max()
+    if not most > 0:
+        raise UserError("the mask excludes every location; it has to be lighter than black somewhere")
+    return coverage >= torch.clamp(NEARLY * most, max=least)
 
 
 def assignment(
@@ -27,7 +47,8 @@ def assignment(
         temperature: of the softmax, at least `LEAST_TEMPERATURE`; smaller is harder.
         balance: 0 leaves each place free to choose; 1 has every place of the second picture used alike
             (Sinkhorn, Cuturi 2013); between them, partly.
-        allowed: ``(M,)`` in [0, 1], a place of the second picture may be used from 0.5 on; None is all.
+        allowed: ``(M,)`` in [0, 1], how much of each place of the second picture a mask covers: see `usable`; None
+            is all.
 
     Returns:
         ``(N, M)``, rows sum to 1.
@@ -41,9 +62,7 @@ def assignment(
         raise UserError(f"balance {balance} is not allowed; it is within 0 .. 1")
     scores = similarity / temperature
     if allowed is not None:
-        if not bool((allowed >= 0.5).any()):
-            raise UserError("the mask of the second picture leaves no place to take from")
-        scores = scores.masked_fill(allowed < 0.5, float("-inf"))
+        scores = scores.masked_fill(~usable(allowed), float("-inf"))
     for _ in range(ROUNDS if balance > 0 else 0):
         scores = scores - scores.logsumexp(1, keepdim=True)
         used = scores.logsumexp(0, keepdim=True)

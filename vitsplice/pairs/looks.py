@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.fft import dctn
 
 from vitsplice.colour import SCALE, to_lab
-from vitsplice.images import read
+from vitsplice.images import is_black, read
 
 SIDE, CELLS, LOW = 32, 8, 8
 """Pixels a side of what the hash is taken of, cells a side of the colours, and frequencies a side of the hash."""
@@ -50,5 +50,5 @@ def look(path: Path) -> Look:
     lab = to_lab(F.interpolate(picture.pixels, (SIDE, SIDE), mode="area")) * SCALE
     frequencies = dctn(lab[0, 0].double().numpy(), norm="ortho")[:LOW, :LOW].ravel()[1:]
     colours = F.avg_pool2d(lab, SIDE // CELLS).flatten().to(torch.float32).numpy()
-    black = not bool((picture.pixels > 0.5).any())
-    return Look(picture.sha256, (height, width), frequencies > np.median(frequencies), colours, black)
+    bits = frequencies > np.median(frequencies)
+    return Look(picture.sha256, (height, width), bits, colours, is_black(picture.pixels))

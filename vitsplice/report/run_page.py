@@ -169,7 +169,10 @@ def _made_of(facts: dict[str, Any]) -> Facts:
         )
         for role, one in list(facts["inputs"].items())[: 1 if one_image(facts) else None]
     ]
-    masks = [(f"{image} mask", f"{one['name']}, SHA-256 {one['sha256']}") for image, one in facts["masks"].items()]
+    masks = [
+        (f"{image} mask", f"{one['name']}, SHA-256 {one['sha256']}{_noted(one['notes'])}")
+        for image, one in facts["masks"].items()
+    ]
     weights = f"{backbone['source']}, {backbone['licence']}, SHA-256 {backbone['sha256'] or 'none: random'}"
     run = [
         *([("preset", facts["preset"])] if facts["preset"] else []),

@@ -1,0 +1,55 @@
+"""Masks of a run: soft edges for the structure mask, and an appearance image without what lies outside of its mask.
+
+What lies outside of the appearance mask is replaced by the mean colour of what lies inside, before anything looks at
+the image. A [CLS] token, a pooled feature, and attention from inside to outside then carry nothing of what was
+excluded, whatever the loss term: a flat field has no texture, and this colour leaves the mean as it is. Ours.
+"""
+
+from __future__ import annotations
+
+import kornia
+import torch
+from torch import Tensor
+
+from vitsplice.config import MaskConfig
+from vitsplice.engine.targets import Images
+
+WHITE = 0.999
+"""A mask that is nowhere darker than this excludes nothing."""
+
+
+def masked(images: Images, config: MaskConfig) -> Images:
+    """The images as a run sees them: structure mask feathered, appearance image neutralised outside of its mask.
+
+    A mask that is white everywhere is the same as none.
+    """
+    pictures = dict(images.pictures)
+    masks = {image: mask for image, mask in images.masks.items() if bool((mask < WHITE).any())}
+    if "structure" in masks:
+        masks["structure"] = feathered(masks["structure"], config.feather)
+    if "appearance" in masks:
+        pictures["appearance"] = neutralised(pictures["appearance"], masks["appearance"])
+    return Images(pictures, masks)
+
+
+def neutralised(image: Tensor, mask: Tensor) -> Tensor:
+    """An image ``(1, 3, H, W)`` with the mean colour of the inside outside of a mask ``(1, 1, H, W)``, grey partly."""
+    mean = (image * mask).mean((2, 3), keepdim=True) / mask.mean((2, 3), keepdim=True)
+    return torch.lerp(mean, image, mask)
+
+
+def feathered(mask: Tensor, share: float) -> Tensor:
+    """A mask ``(1, 1, H, W)`` with soft edges: blurred by a Gaussian.
+
+    What was inside keeps at least half of its value, so that a mask narrower than the blur does not vanish.
+
+    Args:
+        mask: in [0, 1].
+        share: the standard deviation as a part of the shorter side; 0 leaves the mask as it is.
+    """
+    sigma = share * min(mask.shape[-2:])
+    radius = min(round(3 * sigma), min(mask.shape[-2:]) - 1)
+    if radius < 1:
+        return mask
+    soft = kornia.filters.gaussian_blur2d(mask, (2 * radius + 1,) * 2, (sigma, sigma))
+    return torch.maximum(soft.clamp(0, 1), mask / 2)
