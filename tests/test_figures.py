@@ -97,3 +97,13 @@ def test_a_figure_that_is_not_a_number_has_no_value(monkeypatch):
     monkeypatch.setattr(module, "patch_distance", lambda *_: float("nan"))
     found = {figure.name: figure for figure in figures(*[photograph(seed) for seed in (1, 2, 3)], None)}
     assert (found["lab-patches"].value, found["lab-patches"].why) == (None, "it is nan")
+
+
+def test_a_long_image_is_measured_at_a_bounded_size(cnn, monkeypatch):
+    seen = []
+    to_lab = module.to_lab
+    monkeypatch.setattr(module, "to_lab", lambda image: seen.append(tuple(image.shape[-2:])) or to_lab(image))
+    pictures = [noise(1, 3, 32, 1024, seed=seed) for seed in (1, 2, 3)]
+    for network in (cnn, None):
+        assert all(figure.value is not None for figure in figures(*pictures, network))
+    assert max(max(size) for size in seen) <= module.LONGEST

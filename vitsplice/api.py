@@ -231,8 +231,7 @@ class Run:
         loaded = perf_counter()
         grey = {image: mask.mean(1, keepdim=True) for image, mask in _on(device, masks, settings.size).items()}
         images = masked(Images(_on(device, pictures, settings.size), grey), settings.mask)
-        if settings.steps:
-            memory.check(memory.Estimate(self.settings, self.backbone, known), images, memory.free(device))
+        memory.check(memory.Estimate(self.settings, self.backbone, known), images, memory.free(device))
         with memory.advice():
             self._optimisation = Staged(self.settings, images, self.backbone, known)
         self.history: list[Step] = []

@@ -2,7 +2,7 @@
 
 Structure, against the structure image: how unlike the gradients are, and how unlike a CNN's self-similarity is.
 Appearance, against the appearance image: how far apart Lab patches and a CNN's statistics are, wherever they lie.
-All are taken at a shorter side of 256 px.
+All are taken at a shorter side of 256 px, or less where the longer one would be more than 2,048 px.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from vitsplice.plugins import Catalogue
 from vitsplice.rng import stream
 
 SIZE = 256
+LONGEST = 8 * SIZE
+"""The longer side at which an image is measured is at most this, in pixels."""
 CNN = "efficientnet-lite0-offline"
 """The network of the figures that need one. It has no part in any preset of ours."""
 
@@ -149,9 +151,9 @@ def value_of(name: str, structure: Tensor, appearance: Tensor, output: Tensor, c
 
 def _sized(picture: Tensor, cnn: Backbone | None) -> Tensor:
     if cnn:
-        return Resize(SIZE)(picture, cnn.info)
+        return Resize(SIZE, LONGEST)(picture, cnn.info)
     height, width = picture.shape[-2:]
-    scale = SIZE / min(height, width)
+    scale = min(SIZE / min(height, width), LONGEST / max(height, width))
     return Resize().to(picture, (round(height * scale), round(width * scale)))
 
 

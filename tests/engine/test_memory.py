@@ -99,3 +99,39 @@ def test_a_stage_larger_than_the_output_needs_no_more_than_the_output_s_size(vit
 
     assert needed(64) == needed(2048)
     assert needed(32) < needed(64)
+
+
+@pytest.fixture
+def of_settings(vit):
+    def made(*overrides):
+        settings = settings_for("tiny", backbone="tiny-vit", device="cpu", overrides=overrides)
+        return memory.Estimate(settings, vit, catalogue())
+
+    return made
+
+
+def test_a_run_without_steps_is_estimated_too(of_settings):
+    start = of_settings("steps=0", "start=match")
+    assert start.bytes((400, 400), (400, 400)) > 4 * memory.FULL_SIZE * 2 * 400 * 400
+    with pytest.raises(OutOfMemory, match="needs about"):
+        memory.check(start, images(400), 10**6)
+
+
+def test_matching_with_many_patches_is_part_of_the_estimate(of_settings):
+    few, many = (
+        of_settings("steps=0", "start=match", f"match.places={n}").bytes((64, 64), (64, 64)) for n in (48, 256)
+    )
+    assert many - few > 4 * (256**4 - 48**4)
+
+
+def test_measuring_is_part_of_the_estimate_and_bounded(of_settings):
+    none, measured = (of_settings("steps=0", "start=match", "match.places=2", f"figures={f}") for f in ("none", "all"))
+    extra = [measured.bytes((16, long), (16, 16)) - none.bytes((16, long), (16, 16)) for long in (16, 128, 512)]
+    assert 0 < extra[0] < extra[1]
+    assert extra[2] == pytest.approx(extra[1], rel=0.01)
+
+
+def test_self_similarity_of_long_images_is_part_of_the_estimate(of_settings):
+    plain = of_settings("resize.size=224")
+    wide = plain.bytes((224, 224 * 32), (224, 224))
+    assert wide > 4 * memory.SIMILARITIES * ((224 * 224 * 32) / 8**2) ** 2

@@ -5,8 +5,10 @@ import time
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from vitsplice.errors import PictureError
 from vitsplice.images import SMALLEST_SIDE, limits, read
 
 from .conftest import H, W, png, refused, tiff
@@ -27,13 +29,25 @@ def test_smallest_that_is_allowed(tmp_path):
 
 
 def test_largest_side(tmp_path):
-    Image.new("L", (16384, 16)).save(tmp_path / "a.png")
-    assert read(tmp_path / "a.png").pixels.shape == (1, 3, 16, 16384)
+    Image.new("L", (16384, 512)).save(tmp_path / "a.png")
+    assert read(tmp_path / "a.png").pixels.shape == (1, 3, 512, 16384)
     Image.new("L", (16, 16385)).save(tmp_path / "long.png")
     message = refused(tmp_path / "long.png")
     assert "long.png" in message
     assert "16 x 16385" in message
     assert "at most 16384 pixels" in message
+
+
+@pytest.mark.parametrize("size", [(16, 513), (513, 16), (16, 16384), (100, 3201)])
+def test_an_image_that_is_too_long_for_its_width_is_refused_from_any_source(tmp_path, size):
+    Image.new("RGB", size).save(tmp_path / "long.png")
+    array = np.zeros((size[1], size[0], 3), np.uint8)
+    sources = (tmp_path / "long.png", Image.new("RGB", size), array, torch.zeros(3, size[1], size[0]))
+    for source in sources:
+        with pytest.raises(PictureError, match=rf"{size[0]} x {size[1]} pixels.*at most 32 times the shorter"):
+            read(source)
+    Image.new("RGB", (16, 512)).save(tmp_path / "a.png")
+    assert read(tmp_path / "a.png").pixels.shape == (1, 3, 512, 16)
 
 
 def huge_bmp(width, height):

@@ -27,8 +27,23 @@ from vitsplice.rng import private_rng
 SAMPLE = 64
 """Side in pixels of the picture on which a generator is tried."""
 
-FULL_SIZE = 60
+FULL_SIZE = 40
 """Float32 numbers a pixel at the full size of both images: the pictures, their colours, the warm start's filters."""
+
+PAIRS = 8
+"""Float32 numbers for each pair of patches while images are matched: similarities, assignments, agreement."""
+
+FORWARD = 0.15
+"""Of what a backbone keeps for its backward pass: what it needs for a forward pass alone, which keeps one block."""
+
+SIMILARITIES = 4
+"""Float32 numbers for each pair of patches that a self-similarity keeps for its backward pass."""
+
+MEASURED = 150
+"""Float32 numbers a pixel at the size at which the output is measured: unfolded patches above all."""
+
+MEASURED_SIDE, MEASURED_LONGEST = 256, 2048
+"""That size: the shorter side, and the most of the longer, in pixels (`vitsplice.figures`)."""
 
 MARGIN = 1.25
 """Of what was counted: gradients, workspace, and what the allocator wastes."""
@@ -71,10 +86,16 @@ class Estimate:
     """
 
     def __init__(self, config: RunConfig, backbone: Backbone, catalogue: Catalogue) -> None:
-        self._config = config
+        self._config, self._stride = config, backbone.info.stride
+        self._look = _per_pixel_of_backbone(backbone, config)
+        self._inputs, self._generate, self._canvas, self._own = 0, 0.0, True, (0.0, 0)
+        if config.steps:
+            self._try_generator(config, backbone, catalogue)
+
+    def _try_generator(self, config: RunConfig, backbone: Backbone, catalogue: Catalogue) -> None:
+        """What the steps keep for a pixel."""
         terms = [term for term in weighted_terms(config, backbone, catalogue) if term.config.ever_active(config.steps)]
         self._inputs = len({term.input for term in terms})
-        self._look = _per_pixel_of_backbone(backbone, config)
         spec = catalogue.generator(config.generator.name)
         self._canvas = spec.canvas
         options = complete(spec, config.generator.options, "generator.options")
@@ -86,10 +107,26 @@ class Estimate:
         self._own = (own / SAMPLE**2 if spec.canvas else 0.0, 0 if spec.canvas else own)
 
     def bytes(self, structure: Size, appearance: Size) -> int:
-        """For images of these heights and widths."""
+        """For images of these heights and widths: at full size, and of the start, stages and measuring the largest."""
         full = math.prod(structure) + math.prod(appearance)
-        steps = max((self._steps(structure, appearance, stage) for stage in self._config.stages or (None,)), default=0)
-        return round(MARGIN * (4 * FULL_SIZE * full + steps))
+        phases = [self._start(), self._measuring(structure, appearance)]
+        if self._config.steps:
+            phases += [self._steps(structure, appearance, stage) for stage in self._config.stages or (None,)]
+        return round(MARGIN * (4 * FULL_SIZE * full + max(phases)))
+
+    def _start(self) -> float:
+        """What matching both images keeps: features, and numbers for every pair of patches."""
+        if self._config.start != "match":
+            return 0.0
+        patches = self._config.match.places**2
+        return 4 * PAIRS * patches**2 + FORWARD * self._look * patches * self._stride**2
+
+    def _measuring(self, structure: Size, appearance: Size) -> float:
+        """What measuring the output keeps, of the larger of both images."""
+        if self._config.figures == "none":
+            return 0.0
+        longest = max(max(size) / min(size) for size in (structure, appearance))
+        return 4 * MEASURED * MEASURED_SIDE * min(MEASURED_SIDE * longest, MEASURED_LONGEST)
 
     def _steps(self, structure: Size, appearance: Size, stage: StageConfig | None) -> float:
         """What an optimisation at one size keeps: of the generator, its gradients and moments, and of the backbone."""
@@ -101,7 +138,9 @@ class Estimate:
         generated = 1 if self._canvas else self._inputs
         per_pixel, fixed = self._own
         moments = 4 * (per_pixel * made + fixed)  # itself, its gradient, Adam's two moments
-        return generated * self._generate * made + moments + self._inputs * self._look * looked_at
+        patches = looked_at / self._stride**2
+        seen = self._inputs * self._look * looked_at + 4 * SIMILARITIES * patches**2
+        return generated * self._generate * made + moments + seen
 
     def _seen(self, size: Size) -> float:
         resize, (short, long) = self._config.resize, sorted(size)

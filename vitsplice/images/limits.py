@@ -19,9 +19,12 @@ LARGEST_SIDE = 16384
 LARGEST_AREA = 64_000_000
 """Height times width may not be more."""
 
+LARGEST_ASPECT = 32
+"""The longer side may not be more than this many times the shorter one: networks scale images by the shorter side."""
+
 LIMITS = (
     f"at most {LARGEST_SIDE} pixels a side and {LARGEST_AREA // 10**6} megapixels, "
-    f"at least {SMALLEST_SIDE} pixels a side"
+    f"at least {SMALLEST_SIDE} pixels a side, the longer side at most {LARGEST_ASPECT} times the shorter one"
 )
 
 
@@ -36,6 +39,8 @@ def check_size(name: str, width: int, height: int) -> None:
         raise PictureError(f"'{name}' is too small, {width} x {height} pixels: {LIMITS}")
     if max(width, height) > LARGEST_SIDE or width * height > LARGEST_AREA:
         raise PictureError(f"'{name}' is too large, {width} x {height} pixels: {LIMITS}")
+    if max(width, height) > LARGEST_ASPECT * min(width, height):
+        raise PictureError(f"'{name}' is too long for its width, {width} x {height} pixels: {LIMITS}")
 
 
 def check_range(name: str, values: NDArray[Any] | Tensor, tolerance: float = 0.0) -> None:
