@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Self
+from typing import Any, NotRequired, Self, TypedDict
 
 from torch import Tensor, nn
 
-from vitsplice.backbones.inputs import check_inputs, normalised
+from vitsplice.backbones.inputs import check_inputs, normalised, with_roles
+from vitsplice.backbones.weights import digest
 from vitsplice.contracts import BackboneInfo, FeatureRequest, Features
 from vitsplice.numerics import numerics
 
@@ -48,7 +49,52 @@ class FrozenBackbone(nn.Module):
 
     def _layer(self, request: FeatureRequest) -> int:
         """The number of a request's layer, from 0."""
-        return request.layer % self.info.layers
+        return self.info.block(request.layer)
+
+
+class Given(TypedDict):
+    """What is stated of a network from outside, and the default requests of the roles in place of its own."""
+
+    name: str
+    licence: str
+    source: str
+    structure: NotRequired[FeatureRequest | None]
+    appearance: NotRequired[FeatureRequest | None]
+
+
+def described(network: nn.Module, given: Given, *, roles: tuple[str, str], stride: int, **facts: Any) -> BackboneInfo:
+    """The facts of a network.
+
+    Args:
+        network: of which parameters are counted and weights are digested.
+        given: name, licence, source, and default requests.
+        roles: the facets that stand for structure and for appearance, at the last layer, unless others are given.
+        stride: also ``multiple`` and ``smallest`` unless they are given.
+        facts: the others of `BackboneInfo`; ``fixed`` and ``cls_normalised`` may be left out.
+
+    Raises:
+        ConfigError: if it has no such facet or layer, or the facet does not suit the role.
+    """
+    structure, appearance = map(FeatureRequest, roles)
+    info = BackboneInfo(
+        name=given["name"],
+        licence=given["licence"],
+        source=given["source"],
+        structure=structure,
+        appearance=appearance,
+        stride=stride,
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        sha256=digest(network.state_dict()),
+        **{"multiple": stride, "smallest": stride, "fixed": None, "cls_normalised": None, **facts},
+    )
+    return with_roles(info, given.get("structure"), given.get("appearance"))
+
+
+def timm_facts(model: Any) -> dict[str, Any]:
+    """Architecture, mean and std of a timm model."""
+    cfg = model.pretrained_cfg
+    name = cfg.get("architecture") or type(model).__name__
+    return {"model": name, "mean": tuple(cfg["mean"]), "std": tuple(cfg["std"])}
 
 
 @dataclass(frozen=True)

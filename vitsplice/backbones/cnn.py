@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import threading
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, Unpack
 
 from torch import Tensor, nn
 
-from vitsplice.backbones.base import FrozenBackbone
-from vitsplice.backbones.inputs import with_roles
-from vitsplice.backbones.weights import digest
-from vitsplice.contracts import BackboneInfo, FeatureRequest, Features
+from vitsplice.backbones.base import FrozenBackbone, Given, described, timm_facts
+from vitsplice.contracts import FeatureRequest, Features
 
 _HOOKED = threading.Lock()
 """Held while a network runs whose maps timm collects by hooks, which would mix those of several threads."""
@@ -26,28 +24,29 @@ class TimmCNN(FrozenBackbone):
 
     Args:
         model: made by ``timm.create_model(..., features_only=True)``.
-        name: what it was asked for by.
-        licence, source: of its weights.
-        structure, appearance: default requests of the roles. Without: the map of the last layer, and its mean.
+        given: see `Given`; the default requests are the map of the last layer, and its mean.
 
     Raises:
         ConfigError: if it has no such facet or layer, or the facet does not suit the role.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        *,
-        name: str,
-        licence: str,
-        source: str,
-        structure: FeatureRequest | None = None,
-        appearance: FeatureRequest | None = None,
-    ) -> None:
+    def __init__(self, model: nn.Module, **given: Unpack[Given]) -> None:
         super().__init__()
-        self.model: Any = model.eval().requires_grad_(False)
+        network: Any = model.eval().requires_grad_(False)
+        self.model: Any = network
         self._hooked = any(hasattr(value, "get_output") for value in vars(model).values())
-        self.info = with_roles(_describe(self.model, name, licence, source), structure, appearance)
+        reductions, cfg = network.feature_info.reduction(), network.pretrained_cfg
+        self.info = described(
+            network,
+            given,
+            roles=("map", "pooled"),
+            facets=("map", "pooled"),
+            layers=len(reductions),
+            stride=reductions[-1],
+            multiple=1,
+            fixed=tuple(cfg["input_size"][1:]) if cfg.get("fixed_input_size") else None,
+            **timm_facts(network),
+        )
         self.eval()
 
     def _features(self, inputs: Tensor, requests: tuple[FeatureRequest, ...]) -> dict[FeatureRequest, Features]:
@@ -55,36 +54,13 @@ class TimmCNN(FrozenBackbone):
             maps = self.model(inputs)
         if getattr(getattr(self.model, "output_fmt", None), "value", "NCHW") == "NHWC":
             maps = [values.permute(0, 3, 1, 2) for values in maps]
-        return {request: _pick(maps[request.layer].float(), request.facet) for request in requests}
+        return {request: facet_of(maps[request.layer].float(), request.facet) for request in requests}
 
 
-def _pick(values: Tensor, facet: str) -> Features:
+def facet_of(values: Tensor, facet: str) -> Features:
+    """A map ``(B, D, h, w)`` as the facet ``map``, or its mean as ``pooled``."""
     if values.requires_grad:  # torch's batch norm in eval mode computes wrong gradients from strided ones on the CPU
         values.register_hook(lambda gradient: gradient.contiguous())  # type: ignore[no-untyped-call]
     if facet == "pooled":
         return Features(values.mean((2, 3)))
     return Features(values.flatten(2).transpose(1, 2), (values.shape[2], values.shape[3]))
-
-
-def _describe(model: Any, name: str, licence: str, source: str) -> BackboneInfo:
-    cfg = model.pretrained_cfg
-    reductions = model.feature_info.reduction()
-    return BackboneInfo(
-        name=name,
-        model=cfg.get("architecture") or type(model).__name__,
-        facets=("map", "pooled"),
-        layers=len(reductions),
-        structure=FeatureRequest("map"),
-        appearance=FeatureRequest("pooled"),
-        stride=reductions[-1],
-        multiple=1,
-        smallest=reductions[-1],
-        fixed=tuple(cfg["input_size"][1:]) if cfg.get("fixed_input_size") else None,
-        mean=tuple(cfg["mean"]),
-        std=tuple(cfg["std"]),
-        cls_normalised=None,
-        parameters=sum(p.numel() for p in model.parameters()),
-        licence=licence,
-        source=source,
-        sha256=digest(model.state_dict()),
-    )

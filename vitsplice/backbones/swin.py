@@ -7,15 +7,13 @@ the grid of its stage. There is no [CLS]: the mean of the last tokens, after the
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 from torch import Tensor, nn
 
-from vitsplice.backbones.base import FrozenBackbone, Seen, captured, tap_input, tap_output
-from vitsplice.backbones.inputs import with_roles
+from vitsplice.backbones.base import FrozenBackbone, Given, Seen, captured, described, tap_input, tap_output, timm_facts
 from vitsplice.backbones.vit import PROJECTIONS, project
-from vitsplice.backbones.weights import digest
-from vitsplice.contracts import BackboneInfo, FeatureRequest, Features
+from vitsplice.contracts import FeatureRequest, Features
 
 
 def is_swin(model: nn.Module) -> bool:
@@ -28,31 +26,26 @@ class TimmSwin(FrozenBackbone):
 
     Args:
         model: without a classifier, made for any size (``strict_img_size=False``).
-        name: what it was asked for by.
-        licence, source: of its weights.
-        structure, appearance: default requests of the roles. Without: keys of the last block, and the mean of its
-            tokens.
+        given: see `Given`; the default requests are keys of the last block, and the mean of its tokens.
 
     Raises:
         ConfigError: if it has no such facet or layer, or the facet does not suit the role.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        *,
-        name: str,
-        licence: str,
-        source: str,
-        structure: FeatureRequest | None = None,
-        appearance: FeatureRequest | None = None,
-    ) -> None:
+    def __init__(self, model: nn.Module, **given: Unpack[Given]) -> None:
         super().__init__()
         network: Any = model.eval().requires_grad_(False)
         self.model: Any = network
         self.blocks: list[Any] = [block for stage in network.layers for block in stage.blocks]
-        info = _describe(network, len(self.blocks), name, licence, source)
-        self.info = with_roles(info, structure, appearance)
+        self.info = described(
+            network,
+            given,
+            roles=("key", "pooled"),
+            facets=(*PROJECTIONS, "token", "pooled"),
+            layers=len(self.blocks),
+            stride=network.patch_embed.patch_size[0] * 2 ** (len(network.layers) - 1),
+            **timm_facts(network),
+        )
         for number, block in enumerate(self.blocks):
             tap_input(block, "attention", number, _attended)
             tap_output(block, "block", number)
@@ -85,27 +78,3 @@ def _attended(block: Any, tokens: Tensor) -> Tensor:
 
 def _grid(maps: Tensor) -> tuple[int, int]:
     return maps.shape[1], maps.shape[2]
-
-
-def _describe(model: Any, layers: int, name: str, licence: str, source: str) -> BackboneInfo:
-    cfg = model.pretrained_cfg
-    stride = model.patch_embed.patch_size[0] * 2 ** (len(model.layers) - 1)
-    return BackboneInfo(
-        name=name,
-        model=cfg.get("architecture") or type(model).__name__,
-        facets=(*PROJECTIONS, "token", "pooled"),
-        layers=layers,
-        structure=FeatureRequest("key"),
-        appearance=FeatureRequest("pooled"),
-        stride=stride,
-        multiple=stride,
-        smallest=stride,
-        fixed=None,
-        mean=tuple(cfg["mean"]),
-        std=tuple(cfg["std"]),
-        cls_normalised=None,
-        parameters=sum(p.numel() for p in model.parameters()),
-        licence=licence,
-        source=source,
-        sha256=digest(model.state_dict()),
-    )

@@ -7,15 +7,13 @@ position embedding: the keys of Tumanyan et al. 2022 are the plain projections, 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vitsplice.backbones.base import FrozenBackbone, Seen, captured, tap_input, tap_output
-from vitsplice.backbones.inputs import with_roles
-from vitsplice.backbones.weights import digest
+from vitsplice.backbones.base import FrozenBackbone, Given, Seen, captured, described, tap_input, tap_output, timm_facts
 from vitsplice.contracts import BackboneInfo, FeatureRequest, Features
 from vitsplice.errors import UserError
 
@@ -66,33 +64,20 @@ class TimmViT(FrozenBackbone):
 
     Args:
         model: a timm ViT without a classifier.
-        name: what it was asked for by.
-        licence, source: of its weights.
         cls_normalised: take [CLS] and tokens after the final norm. Splice takes them before it, which is right
             for DINO v1; the un-normalised [CLS] of DINOv2 is ruled by a few huge channels.
-        structure, appearance: default requests of the roles. Without: keys of the last layer, and its [CLS] or, where
-            there is none, the mean of its tokens.
+        given: see `Given`; the default requests are keys of the last layer, and its [CLS] or, where there is none, the
+            mean of its tokens.
 
     Raises:
         ConfigError: if it has no such facet or layer, or the facet does not suit the role.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        *,
-        name: str,
-        licence: str,
-        source: str,
-        cls_normalised: bool,
-        structure: FeatureRequest | None = None,
-        appearance: FeatureRequest | None = None,
-    ) -> None:
+    def __init__(self, model: nn.Module, *, cls_normalised: bool, **given: Unpack[Given]) -> None:
         super().__init__()
         network: Any = model.eval().requires_grad_(False)
         self.model: Any = network
-        info = _describe(network, name, licence, source, cls_normalised)
-        self.info = with_roles(info, structure, appearance)
+        self.info = _describe(network, cls_normalised, given)
         for number, block in enumerate(network.blocks):
             tap_input(block.attn, "attention", number)
             tap_output(block, "block", number)
@@ -130,29 +115,20 @@ def _final_norm(model: Any) -> nn.Module:
     return pooled if isinstance(final, nn.Identity) else final
 
 
-def _describe(model: Any, name: str, licence: str, source: str, cls_normalised: bool) -> BackboneInfo:
-    cfg = model.pretrained_cfg
+def _describe(model: Any, cls_normalised: bool, given: Given) -> BackboneInfo:
     patch = model.patch_embed.patch_size[0]
     has_cls = getattr(model, "cls_token", None) is not None
     fixed = None if model.patch_embed.img_size is None else tuple(model.patch_embed.img_size)
     if getattr(model, "dynamic_img_size", False) or not getattr(model.patch_embed, "strict_img_size", True):
         fixed = None
-    return BackboneInfo(
-        name=name,
-        model=cfg.get("architecture") or type(model).__name__,
+    return described(
+        model,
+        given,
+        roles=("key", "cls" if has_cls else "pooled"),
         facets=("key", "query", "value", "token", *(("cls",) if has_cls else ()), "pooled"),
         layers=len(model.blocks),
-        structure=FeatureRequest("key"),
-        appearance=FeatureRequest("cls" if has_cls else "pooled"),
         stride=patch,
-        multiple=patch,
-        smallest=patch,
         fixed=fixed,
-        mean=tuple(cfg["mean"]),
-        std=tuple(cfg["std"]),
         cls_normalised=(cls_normalised and not isinstance(_final_norm(model), nn.Identity)) if has_cls else None,
-        parameters=sum(p.numel() for p in model.parameters()),
-        licence=licence,
-        source=source,
-        sha256=digest(model.state_dict()),
+        **timm_facts(model),
     )

@@ -6,16 +6,15 @@ query/key normalisation, heads concatenated, as `vitsplice.backbones.vit` does f
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vitsplice.backbones.base import FrozenBackbone, Seen, captured, tap_output
+from vitsplice.backbones.base import FrozenBackbone, Given, Seen, captured, described, tap_output
 from vitsplice.backbones.vit import PROJECTIONS
-from vitsplice.backbones.weights import digest
-from vitsplice.contracts import BackboneInfo, FeatureRequest, Features
+from vitsplice.contracts import FeatureRequest, Features
 
 
 class ClipViT(FrozenBackbone):
@@ -26,42 +25,27 @@ class ClipViT(FrozenBackbone):
     Args:
         tower: an ``open_clip.transformer.VisionTransformer``.
         mean, std: of the pictures it was trained on.
-        name, licence, source: see `vitsplice.contracts.BackboneInfo`.
+        given: see `vitsplice.backbones.base.Given`.
     """
 
     def __init__(
-        self,
-        tower: nn.Module,
-        *,
-        mean: tuple[float, ...],
-        std: tuple[float, ...],
-        name: str,
-        licence: str,
-        source: str,
+        self, tower: nn.Module, *, mean: tuple[float, ...], std: tuple[float, ...], **given: Unpack[Given]
     ) -> None:
         super().__init__()
         network: Any = tower.eval().requires_grad_(False)
         self.tower: Any = network
         self.blocks: Any = network.transformer.resblocks
-        patch = int(network.patch_size[0])
-        self.info = BackboneInfo(
-            name=name,
+        self.info = described(
+            tower,
+            given,
+            roles=("key", "cls"),
             model="open_clip VisionTransformer",
             facets=(*PROJECTIONS, "token", "cls", "pooled"),
             layers=len(network.transformer.resblocks),
-            structure=FeatureRequest("key"),
-            appearance=FeatureRequest("cls"),
-            stride=patch,
-            multiple=patch,
-            smallest=patch,
-            fixed=None,
+            stride=int(network.patch_size[0]),
             mean=mean,
             std=std,
             cls_normalised=network.attn_pool is None,
-            parameters=sum(p.numel() for p in tower.parameters()),
-            licence=licence,
-            source=source,
-            sha256=digest(tower.state_dict()),
         )
         for number, block in enumerate(self.blocks):
             tap_output(block.ln_1, "attention", number)
