@@ -53,14 +53,14 @@ def test_an_image_is_compared_with_a_bounded_number_of_others_from_the_entire_li
 
 def test_a_backbone_blind_to_colour_has_no_sensitivity_to_its_loss():
     found = compared(Toy(luma, "luma"), Toy(colour, "colour"))
-    assert found.mean("luma", -1, "appearance change", ["grey"]) == pytest.approx(0, abs=0.01)
-    assert found.mean("colour", -1, "appearance change", ["grey"]) > 0.1
+    assert found.per_image("luma", -1, "appearance change", ["grey"]).mean() == pytest.approx(0, abs=0.01)
+    assert found.per_image("colour", -1, "appearance change", ["grey"]).mean() > 0.1
 
 
 def test_one_that_sees_nothing_has_no_sensitivity_and_no_selectivity():
     found = compared(Toy(nothing))
     for role in comparison.ROLES:
-        assert np.all(np.array(found.sensitivity("toy", -1, role)) == 0)
+        assert np.all(np.array([found.sensitivity("toy", -1, role, kind) for kind in comparison.ROLES]) == 0)
         assert np.isnan(found.log_selectivity("toy", -1, role)).all()
 
 
@@ -87,11 +87,11 @@ def test_agreement_is_the_mean_of_cka_with_a_t_interval():
 
 def test_selectivity_is_of_one_s_own_kind_over_the_other():
     found = compared(Toy(colour))
-    appearance, structure = found.sensitivity("toy", -1, "structure")
+    structure, appearance = (found.sensitivity("toy", -1, "structure", kind) for kind in comparison.ROLES)
     assert np.exp(found.log_selectivity("toy", -1, "structure")) == pytest.approx(structure / appearance)
-    appearance, structure = found.sensitivity("toy", -1, "appearance")
+    structure, appearance = (found.sensitivity("toy", -1, "appearance", kind) for kind in comparison.ROLES)
     assert np.exp(found.log_selectivity("toy", -1, "appearance")) == pytest.approx(appearance / structure)
-    assert np.isnan(found.mean("toy", -1, "parts"))
+    assert np.isnan(found.per_image("toy", -1, "parts")).all()
 
 
 def test_controls_are_those_with_random_weights():

@@ -91,14 +91,14 @@ def compare(
         VitspliceError: as reading pictures and loading backbones do, before anything that takes long.
     """
     infos = {name: load_backbone(name).info for name in dict.fromkeys(plan.backbones)}
-    sources = sources_of(plan.images, plan.masks, plan.size)
+    plain = sources_of(plan.images, plan.masks, plan.size)
     with kept(Path(out), WORK, _told(plan, infos), force=force) as path:
-        if (subjects := _subjects(plan, path, sources, watch)) is None:
+        if (sources := _styled(plan, path, plain, watch)) is None:
             return None
-        parts = _Parts(plan, path, infos, subjects, watch)
+        parts = _Parts(plan, path, infos, sources, watch)
         if (found := parts.cells()) is None or (runs := parts.transfers()) is None:
             return None
-        made = _made(infos, subjects, found, runs, watch)
+        made = _made(infos, sources, found, runs, watch)
         watch.part("report", parts.total, parts.total)
         files = {
             FIGURES: made.csv(),
@@ -120,34 +120,18 @@ def _told(plan: Plan, infos: Mapping[str, BackboneInfo]) -> dict[str, Any]:
     return plain | {"features": features, "versions": versions()}
 
 
-@dataclass(frozen=True)
-class _Image:
-    """An image of the comparison, and the file of it in its neighbour's look, if there is one."""
-
-    source: Source
-    styled: Path | None
-
-    @property
-    def name(self) -> str:
-        return self.source.name
-
-    def subject(self) -> cells.Subject:
-        """Read from its files whenever it is needed."""
-        return self.source.subject(self.styled)
-
-
-def _subjects(plan: Plan, path: Path, sources: list[Source], watch: Watch) -> list[_Image] | None:
+def _styled(plan: Plan, path: Path, sources: list[Source], watch: Watch) -> list[Source] | None:
     """The images with their neighbour's look; without it if there is to be no such change, or it is unavailable.
 
     None if it was stopped.
     """
-    files: Sequence[Path | None] | None = [None] * len(sources)
-    if plan.style is not None:
-        try:
-            files = styled(sources, settings_for(plan.style, overrides=["figures=none"]), inside(path, "styled"), watch)
-        except WeightsUnavailable as error:
-            watch.note(f"no change of style: {error}")
-    return None if files is None else [_Image(*both) for both in zip(sources, files, strict=True)]
+    if plan.style is None:
+        return sources
+    try:
+        return styled(sources, settings_for(plan.style, overrides=["figures=none"]), inside(path, "styled"), watch)
+    except WeightsUnavailable as error:
+        watch.note(f"no change of style: {error}")
+        return sources
 
 
 @dataclass(frozen=True)
@@ -157,7 +141,7 @@ class _Parts:
     plan: Plan
     path: Path
     infos: Mapping[str, BackboneInfo]
-    images: Sequence[_Image]
+    images: Sequence[Source]
     watch: Watch
 
     @property
@@ -227,7 +211,7 @@ class _Parts:
 
 def _made(
     infos: Mapping[str, BackboneInfo],
-    images: Sequence[_Image],
+    images: Sequence[Source],
     found: Mapping[str, Cells],
     runs: Mapping[tuple[str, str], RunFolder],
     watch: Watch,
@@ -253,9 +237,9 @@ def _made(
     )
 
 
-def _inputs(images: Sequence[_Image], number: int) -> tuple[Tensor, Tensor]:
+def _inputs(images: Sequence[Source], number: int) -> tuple[Tensor, Tensor]:
     """Structure image and appearance image of a transfer."""
-    here, there = (images[n % len(images)].source.image for n in (number, number + 1))
+    here, there = (images[n % len(images)].image for n in (number, number + 1))
     return read(here).pixels[0], read(there).pixels[0]
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 from vitsplice.analysis import compare_plots as plots
 from vitsplice.analysis.comparison import KINDS, ROLES, Comparison
 from vitsplice.analysis.findings import findings, shown
 from vitsplice.analysis.intervals import Contrast, Quantity, compared, differences, mean_of
 from vitsplice.contracts import Role
+from vitsplice.evaluation.statistics import finite
 from vitsplice.facts import versions
 from vitsplice.figures import CNN, NEED_A_CNN
 from vitsplice.report.page import Block, Facts, Grid, Heading, Picture, Pictures, Table, Text, render
@@ -121,7 +120,7 @@ def _selected(comparison: Comparison, quantity: Quantity) -> list[Contrast]:
 
 def _tested(contrast: Contrast) -> list[str | float | None]:
     mean = contrast.mean
-    values = [v if math.isfinite(v) else None for v in (mean.mean, mean.low, mean.high, contrast.adjusted)]
+    values = map(finite, (mean.mean, mean.low, mean.high, contrast.adjusted))
     return [
         contrast.quantity.name, contrast.one[0], contrast.two[0], *values, "yes" if contrast.supported else "no",
     ]  # fmt: skip
@@ -131,16 +130,12 @@ def _agreed(comparison: Comparison) -> Table:
     last = [number for number, (_, layer) in enumerate(comparison.places) if layer == -1]
     names, agreed = list(comparison.infos), comparison.agreement
     rows: list[list[str | float | None]] = [
-        [names[i], names[j], float(agreed.mean[last[i], last[j]]), _finite(float(agreed.reach[last[i], last[j]]))]
+        [names[i], names[j], float(agreed.mean[last[i], last[j]]), finite(float(agreed.reach[last[i], last[j]]))]
         for i in range(len(names))
         for j in range(i + 1, len(names))
     ]
     caption = f"CKA of the self-similarities at layer -1 ({plots.features(comparison, 'structure')})."
     return Table(["one", "other", "CKA", "95 % interval, plus or minus"], rows, caption)
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def _transfers(comparison: Comparison) -> list[Block]:

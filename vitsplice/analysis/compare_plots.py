@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -50,10 +49,10 @@ def sensitivities(comparison: Comparison) -> Plot:
     def draw(figure: Figure) -> None:
         for number, role in enumerate(ROLES, 1):
             axes = figure.add_subplot(1, 2, number)
-            for name, style in _styles(comparison).items():
+            for name, style in styles(comparison.infos).items():
                 both = [_means(comparison, quantity, name) for quantity in SENSITIVITY[role]]
-                (x, x_ends), (y, y_ends) = (_with_ends(means) for means in both)
-                axes.errorbar(x, y, y_ends, x_ends, **style, markersize=3, linewidth=1, elinewidth=0.6)
+                x, y = ([mean.mean for mean in means] for means in both)
+                axes.errorbar(x, y, reach(both[1]), reach(both[0]), **style, markersize=3, linewidth=1, elinewidth=0.6)
                 axes.plot(x[-1:], y[-1:], **style, markersize=9)
             axes.axline((0, 0), slope=1, linewidth=0.6, linestyle=":", color="#888888")
             axes.set_xlim(left=0)
@@ -76,9 +75,9 @@ def last_layers(comparison: Comparison) -> Plot:
         first = None
         for number, quantity in enumerate(quantities, 1):
             first = axes = figure.add_subplot(1, len(quantities), number, sharey=first)
-            for place, (name, style) in enumerate(_styles(comparison).items()):
-                mean, ends = _with_ends([interval(comparison, quantity, (name, -1))])
-                axes.errorbar(mean, [place], None, ends, **style, markersize=5, capsize=3)
+            for place, (name, style) in enumerate(styles(comparison.infos).items()):
+                mean = interval(comparison, quantity, (name, -1))
+                axes.errorbar([mean.mean], [place], None, reach([mean]), **style, markersize=5, capsize=3)
             if quantity.ratio:
                 axes.axvline(1, linewidth=0.6, linestyle=":", color="#888888")
             axes.set_yticks(range(len(names)), names, fontsize=8)
@@ -101,7 +100,7 @@ def layer_by_layer(comparison: Comparison) -> Plot:
     def draw(figure: Figure) -> None:
         for number, quantity in enumerate(quantities, 1):
             axes = figure.add_subplot(1, len(quantities), number)
-            for name, style in _styles(comparison).items():
+            for name, style in styles(comparison.infos).items():
                 means = _means(comparison, quantity, name)
                 depths = [comparison.depth(name, layer) for layer in comparison.infos[name].every_layer]
                 axes.plot(depths, [mean.mean for mean in means], **style, markersize=3, linewidth=1)
@@ -147,17 +146,8 @@ def _compared(comparison: Comparison) -> str:
     return f"{both[:1].upper()}{both[1:]}."
 
 
-def _styles(comparison: Comparison) -> Mapping[str, dict[str, Any]]:
-    return styles(comparison.infos)
-
-
 def _means(comparison: Comparison, quantity: Quantity, name: str) -> list[Mean]:
     return [interval(comparison, quantity, (name, layer)) for layer in comparison.infos[name].every_layer]
-
-
-def _with_ends(means: Sequence[Mean]) -> tuple[list[float], Any]:
-    """Means, and how far their intervals reach below and above."""
-    return [mean.mean for mean in means], reach(means)
 
 
 def _labelled(axes: Axes, title: str, x: str, y: str) -> None:
@@ -179,5 +169,5 @@ def _legend(figure: Figure, comparison: Comparison) -> None:
     """Below the plot, where it covers nothing."""
     from matplotlib.lines import Line2D
 
-    handles = [Line2D([], [], label=name, **style) for name, style in _styles(comparison).items()]
+    handles = [Line2D([], [], label=name, **style) for name, style in styles(comparison.infos).items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=_columns(comparison), frameon=False, fontsize=8)

@@ -134,28 +134,17 @@ class Comparison:
         total: Column = np.where(there, table, 0).sum(0)
         return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
-    def mean(self, backbone: str, layer: int, figure: str, of: Container[str] = ()) -> float:
-        """Over images, of `per_image`; NaN if there is none."""
-        column = self.per_image(backbone, layer, figure, of)
-        finite = column[np.isfinite(column)]
-        return float(finite.mean()) if len(finite) else math.nan
+    def sensitivity(self, backbone: str, layer: int, role: Role, kind: changes.Kind) -> Column:
+        """How much changes of a kind change the feature of a role, of each image."""
+        return self.per_image(backbone, layer, f"{role} change", [c for c, k in KINDS.items() if k == kind])
 
-    def sensitivity(self, backbone: str, layer: int, role: str) -> tuple[Column, Column]:
-        """How much changes of (appearance, structure) change the feature of a role, of each image."""
-        appearance, structure = ([c for c, k in KINDS.items() if k == kind] for kind in ("appearance", "structure"))
-        figure = f"{role} change"
-        return (
-            self.per_image(backbone, layer, figure, appearance),
-            self.per_image(backbone, layer, figure, structure),
-        )
-
-    def log_selectivity(self, backbone: str, layer: int, role: str) -> Column:
+    def log_selectivity(self, backbone: str, layer: int, role: Role) -> Column:
         """Logarithm of how many times as much the feature of a role is changed by changes of its own kind as by others.
 
         Of each image; what another image would change cancels out. NaN where a feature is not changed at all.
         """
-        appearance, structure = self.sensitivity(backbone, layer, role)
-        own, other = (structure, appearance) if role == "structure" else (appearance, structure)
+        unlike: changes.Kind = "appearance" if role == "structure" else "structure"
+        own, other = (self.sensitivity(backbone, layer, role, kind) for kind in (role, unlike))
         ratio = np.divide(own, other, out=np.full(len(own), np.nan), where=(own > 0) & (other > 0))
         return np.asarray(np.log(ratio))
 

@@ -19,12 +19,7 @@ from vitsplice import csv_text
 from vitsplice.analysis.comparison import LAYER, ROLES, Column, Comparison
 from vitsplice.analysis.encoding import ALPHA
 from vitsplice.contracts import Role
-from vitsplice.evaluation.statistics import Mean, holm, mean_with_interval, paired
-
-RESAMPLES = 2_000
-
-SIGNIFICANT = 0.05
-"""A difference is supported if its interval excludes no difference and its p, adjusted by Holm, is below this."""
+from vitsplice.evaluation.statistics import FEWER_RESAMPLES, Mean, finite, holm, mean_with_interval, paired, supported
 
 FEWEST = 6
 """Of fewer images no difference can be supported: the exact sign-flip test of 5 is at best p = 2 / 2^5 = 0.0625."""
@@ -50,33 +45,23 @@ class Quantity:
     ratio: bool = False
 
 
-def _sensitivity(comparison: Comparison, backbone: str, layer: int, *, role: Role, kind: int) -> Column:
-    return comparison.sensitivity(backbone, layer, role)[kind]
-
-
-def _selectivity(comparison: Comparison, backbone: str, layer: int, *, role: Role) -> Column:
-    return comparison.log_selectivity(backbone, layer, role)
-
-
-def _figure(comparison: Comparison, backbone: str, layer: int, *, figure: str) -> Column:
-    return comparison.per_image(backbone, layer, figure)
-
-
 SENSITIVITY = {
     role: tuple(
-        Quantity(f"{role} feature, by changes of {kind}", role, partial(_sensitivity, role=role, kind=number))
-        for number, kind in enumerate(("appearance", "structure"))
+        Quantity(f"{role} feature, by changes of {kind}", role, partial(Comparison.sensitivity, role=role, kind=kind))
+        for kind in ("appearance", "structure")
     )
     for role in ROLES
 }
 """Role -> how much changes of appearance, and changes of structure, change its feature."""
 
 SELECTIVITY = {
-    role: Quantity(f"selectivity of the {role} feature", role, partial(_selectivity, role=role), ratio=True)
+    role: Quantity(
+        f"selectivity of the {role} feature", role, partial(Comparison.log_selectivity, role=role), ratio=True
+    )
     for role in ROLES
 }
-PCK = Quantity(f"PCK at {ALPHA}", "structure", partial(_figure, figure="pck"))
-PARTS = Quantity("parts, mean IoU", "structure", partial(_figure, figure="parts"))
+PCK = Quantity(f"PCK at {ALPHA}", "structure", partial(Comparison.per_image, figure="pck"))
+PARTS = Quantity("parts, mean IoU", "structure", partial(Comparison.per_image, figure="parts"))
 
 
 def compared(comparison: Comparison) -> list[Quantity]:
@@ -92,7 +77,7 @@ def interval(comparison: Comparison, quantity: Quantity, place: Place) -> Mean:
 
 def mean_of(values: ArrayLike, *, ratio: bool = False) -> Mean:
     """The mean of values ``(n,)`` with its interval; of logarithms the geometric mean of what they are of."""
-    mean = mean_with_interval(np.asarray(values, np.float64), resamples=RESAMPLES)
+    mean = mean_with_interval(np.asarray(values, np.float64), resamples=FEWER_RESAMPLES)
     middle, low, high = np.exp([mean.mean, mean.low, mean.high]).tolist()
     return Mean(middle, low, high, mean.n, mean.how) if ratio else mean
 
@@ -119,8 +104,7 @@ class Contrast:
     @property
     def supported(self) -> bool:
         """Whether the images support that the two differ."""
-        none = 1 if self.quantity.ratio else 0
-        return self.adjusted < SIGNIFICANT and not self.mean.low <= none <= self.mean.high
+        return supported(self.mean, self.adjusted, none=1 if self.quantity.ratio else 0)
 
 
 def contrasts(comparison: Comparison, quantity: Quantity, pairs: Sequence[tuple[Place, Place]]) -> list[Contrast]:
@@ -150,12 +134,8 @@ def differences_document(comparison: Comparison) -> str:
         for one in differences(comparison, quantity):
             ends, tests = (one.mean.mean, one.mean.low, one.mean.high), (one.p, one.adjusted)
             places = [quantity.name, -1, one.one[0], one.two[0], how]
-            rows.append([*places, *map(_known, ends), one.mean.n, *map(_known, tests)])
+            rows.append([*places, *map(finite, ends), one.mean.n, *map(finite, tests)])
     return csv_text.document(rows)
-
-
-def _known(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def document(comparison: Comparison) -> str:
@@ -164,7 +144,7 @@ def document(comparison: Comparison) -> str:
     for quantity in [*(one for both in SENSITIVITY.values() for one in both), *compared(comparison)]:
         for name, layer in comparison.places:
             mean = interval(comparison, quantity, (name, layer))
-            values = map(_known, (mean.mean, mean.low, mean.high))
+            values = map(finite, (mean.mean, mean.low, mean.high))
             facet = comparison.infos[name].role(quantity.role).facet
             rows.append([name, facet, *comparison.place(name, layer), quantity.name, *values, mean.n])
     return csv_text.document(rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -35,18 +35,20 @@ class Source:
         image: path.
         mask: path of a mask of its parts, or None.
         size: side in pixels.
+        styled: path of the image in its neighbour's look, or None.
     """
 
     name: str
     image: Path
     mask: Path | None
     size: int
+    styled: Path | None = None
 
-    def subject(self, styled: Path | None = None) -> Subject:
-        """The image, cut square, with the same image in its neighbour's look if that is given."""
+    def subject(self) -> Subject:
+        """The image, cut square, read from its files whenever it is needed."""
         picture = read(self.image)
         labels = _labels(self.mask, self.image, picture, self.size) if self.mask else None
-        look = read(styled).pixels if styled else None
+        look = read(self.styled).pixels if self.styled else None
         return Subject(self.name, square(picture.pixels, self.size), look, labels)
 
 
@@ -115,21 +117,21 @@ def _labels(file: Path, image: Path, picture: Picture, size: int) -> Tensor:
     return levels if len(torch.unique(levels)) <= MOST_LABELS else (levels > 127).long()
 
 
-def styled(sources: Sequence[Source], settings: RunConfig, folder: Path, watch: Watch = NOBODY) -> list[Path] | None:
-    """Files of the images, each in the next one's look; made once and stored in a folder. None if it was stopped.
+def styled(sources: Sequence[Source], settings: RunConfig, folder: Path, watch: Watch = NOBODY) -> list[Source] | None:
+    """The images, each in the next one's look too; made once and stored in a folder. None if it was stopped.
 
     Raises:
         WeightsUnavailable: if the backbone of the settings cannot be had.
     """
-    files = []
+    found = []
     for number, source in enumerate(sources):
         other = sources[(number + 1) % len(sources)]
         watch.part(f"{source.name} in the look of {other.name}", number, len(sources))
         file = _in_the_look(source.subject().pixels, other.subject().pixels, settings, folder, watch)
         if file is None:
             return None
-        files.append(file)
-    return files
+        found.append(replace(source, styled=file))
+    return found
 
 
 def _in_the_look(picture: Tensor, other: Tensor, settings: RunConfig, folder: Path, watch: Watch) -> Path | None:

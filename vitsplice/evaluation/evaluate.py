@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import math
 import os
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,6 +26,7 @@ from vitsplice.evaluation.outputs import LAYOUT, Method
 from vitsplice.evaluation.own import of_run
 from vitsplice.evaluation.plan import GALLERY, SETS, VALUES, WORK, Built, Plan, told
 from vitsplice.evaluation.report import write
+from vitsplice.evaluation.statistics import finite
 from vitsplice.evaluation.summary import Summary, summarise
 from vitsplice.log import Keys, Log, key_of
 from vitsplice.numerics import numerics
@@ -250,5 +250,4 @@ def _cases(method: Method, pairs: Sequence[Pair], device: torch.device, watch: W
 
 def _finite(value: float) -> Value:
     """With as many digits as single precision is good for, so that its noise decides no rank."""
-    value = float(f"{float(value):.6g}")
-    return value if math.isfinite(value) else None
+    return finite(float(f"{float(value):.6g}"))

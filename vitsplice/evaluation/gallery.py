@@ -13,6 +13,7 @@ from pathlib import Path
 from vitsplice.errors import PictureError
 from vitsplice.evaluation import plots, tables
 from vitsplice.evaluation.plan import CSV, Plan
+from vitsplice.evaluation.statistics import finite
 from vitsplice.evaluation.summary import Standing, Summary
 from vitsplice.images import read as read_picture
 from vitsplice.log import Keys, Log
@@ -144,14 +145,10 @@ def _cases(summary: Summary, names: list[str], cards: list[Card]) -> Iterator[Bl
 def _tables(summary: Summary) -> Iterator[Block]:
     yield Heading("Figures")
     yield Table(tables.DESCRIBED, list(tables.described(summary)))
-    if tested := [[_known(cell) for cell in row] for row in tables.tests(summary)]:
+    if tested := [[finite(cell) if isinstance(cell, float) else cell for cell in row] for row in tables.tests(summary)]:
         yield Heading("Tests")
         yield Table(tables.TESTS, tested, tables.TESTED)
 
 
 def _worst_first(value: float | None, higher: bool) -> float:
     return math.inf if value is None else value if higher else -value
-
-
-def _known(cell: str | float) -> str | float | None:
-    return None if isinstance(cell, float) and not math.isfinite(cell) else cell

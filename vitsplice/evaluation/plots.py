@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vitsplice.evaluation.statistics import SIGNIFICANT, supported
 from vitsplice.evaluation.summary import POINTS, Figures, Summary, Versus
 from vitsplice.report.plots import MUTED, WIDTH, Drawing, reach, styles
 
@@ -20,9 +21,6 @@ ACROSS = 3
 
 FEW = 4
 """Of so many methods every two are compared in the plot; of more, each with the first."""
-
-SUPPORTED = 0.05
-"""Of p, adjusted."""
 
 HEADINGS = {
     "differences": "Differences between methods",
@@ -58,14 +56,14 @@ def _differences(summary: Summary, shown: Sequence[Figures]) -> list[Drawing]:
             axes.errorbar(
                 [sign * test.interval.mean], [place], None, reach([test.interval])[:: sign], capsize=3, markersize=6,
                 color=whose["color"], marker=whose["marker"],
-                markerfacecolor=whose["color"] if _supported(test) else "none",
+                markerfacecolor=whose["color"] if supported(test.interval, test.adjusted) else "none",
             )  # fmt: skip
         axes.axvline(0, color=MUTED, linewidth=0.8, linestyle=":")
 
     caption = (
         f"Mean difference over the pairs that both methods have, with its 95 % bootstrap interval over pairs"
         f"{'' if every else f'; each method minus {names[0]}'}. Filled: the interval excludes 0 and p, adjusted by "
-        f"Holm, is below {SUPPORTED}; hollow: the pairs do not support a difference. The table of tests has all."
+        f"Holm, is below {SIGNIFICANT}; hollow: the pairs do not support a difference. The table of tests has all."
     )
     below = f"mean difference{'' if every else f', each method minus {names[0]}'}, and its 95 % interval over pairs"
     return [_panels("differences", shown, labels, panel, below, caption)]
@@ -77,10 +75,6 @@ def _tests(one: Figures, names: Sequence[str]) -> list[Versus]:
 
 def _other(test: Versus, names: Sequence[str]) -> str:
     return test.two if test.one == names[0] else test.one
-
-
-def _supported(test: Versus) -> bool:
-    return test.adjusted < SUPPORTED and not test.interval.low <= 0 <= test.interval.high
 
 
 def _scatter(summary: Summary, shown: Sequence[Figures]) -> list[Drawing]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -16,6 +17,9 @@ Column = NDArray[np.float64]
 
 LEVEL = 0.95
 RESAMPLES = 10_000
+FEWER_RESAMPLES = 2_000
+"""Where there are many intervals."""
+
 MOST_RESAMPLED = 10_000
 """A longer column gets the normal interval, which is the same for so many values."""
 
@@ -23,6 +27,9 @@ FEWEST_RANKED = 13
 """Of fewer differences that are not zero all changes of sign are gone through."""
 
 AT_ONCE = 2_000_000
+
+SIGNIFICANT = 0.05
+"""A difference is supported if its interval excludes no difference and its p, adjusted by Holm, is below this."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,16 @@ def mean_with_interval(column: Column, seed: int = 0, resamples: int = RESAMPLES
         return Mean(mean, mean - reach, mean + reach, n, "normal")
     low, high = np.quantile(_resampled(values, seed, resamples), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Mean(mean, float(low), float(high), n, "bootstrap")
+
+
+def supported(mean: Mean, adjusted: float, none: float = 0) -> bool:
+    """Whether a difference with this p is supported; ``none`` is no difference: 0, or 1 of a ratio."""
+    return adjusted < SIGNIFICANT and not mean.low <= none <= mean.high
+
+
+def finite(value: float) -> float | None:
+    """The value, or None for NaN and infinity, which neither JSON nor a table has."""
+    return value if math.isfinite(value) else None
 
 
 def _resampled(values: Column, seed: int, resamples: int) -> Column:

@@ -17,11 +17,13 @@ from vitsplice.evaluation.own import Optimised, Own, optimised_by
 from vitsplice.evaluation.own import own as own_of
 from vitsplice.evaluation.plan import Built, Plan
 from vitsplice.evaluation.statistics import (
+    FEWER_RESAMPLES,
     Column,
     Difference,
     Mean,
     Spread,
     extremes,
+    finite,
     holm,
     mean_ranks,
     mean_with_interval,
@@ -34,9 +36,6 @@ from vitsplice.log import Keys, Log
 
 DIGITS = 4
 """Of a figure, as it is shown."""
-
-DIFFERENCE_RESAMPLES = 2_000
-"""Of the interval of a difference; there are many more differences than means."""
 
 POINTS = 300
 """Of a method by a metric, at most, in a plot."""
@@ -236,15 +235,17 @@ def _of_pairs(
     differences = [paired(table[one], table[two]) for one, two in both]
     adjusted = holm([difference.p for difference in differences])
     tests = tuple(
-        Versus(methods[one].name, methods[two].name, difference, _interval(table[one] - table[two]), p)
+        Versus(
+            methods[one].name,
+            methods[two].name,
+            difference,
+            mean_with_interval(table[one] - table[two], resamples=FEWER_RESAMPLES),
+            p,
+        )
         for (one, two), difference, p in zip(both, differences, adjusted, strict=True)
     )
     spreads = {method.name: spread(table[row], POINTS) for row, method in enumerate(methods)}
     return Figures(spec, metric, standings, tests, shared(table).shape[1], spreads)
-
-
-def _interval(differences: Column) -> Mean:
-    return mean_with_interval(differences, resamples=DIFFERENCE_RESAMPLES)
 
 
 def _of_sets(
@@ -297,4 +298,4 @@ def _plain(data: Any) -> Any:
         return {str(name): _plain(value) for name, value in data.items()}
     if isinstance(data, list | tuple):
         return [_plain(value) for value in data]
-    return None if isinstance(data, float) and not math.isfinite(data) else data
+    return finite(data) if isinstance(data, float) else data

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vitsplice import csv_text
+from vitsplice.evaluation.statistics import finite
 from vitsplice.keypoints import tables
 from vitsplice.keypoints.summary import Summary
 from vitsplice.log import Keys, Log, write_lines
@@ -48,9 +49,5 @@ def _csv(summary: Summary) -> Iterator[str]:
         feature = [row.backbone.name, row.request.facet, layer, row.backbone.block(layer)]
         for category, part in row.parts.items():
             for alpha, mean in part.per_pair.items():
-                *cells, alone = map(_cell, (mean.mean, mean.low, mean.high, part.per_keypoint[alpha]))
+                *cells, alone = map(finite, (mean.mean, mean.low, mean.high, part.per_keypoint[alpha]))
                 yield csv_text.line([*feature, category, alpha, *cells, mean.how, alone, part.pairs, part.keypoints])
-
-
-def _cell(value: float) -> float | None:
-    return None if value != value else value

@@ -10,12 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitsplice.contracts import BackboneInfo, FeatureRequest
-from vitsplice.evaluation.statistics import Mean, mean_with_interval
+from vitsplice.evaluation.statistics import FEWER_RESAMPLES, Mean, finite, mean_with_interval
 from vitsplice.keypoints.pairs import DataSet, Flaw
 from vitsplice.log import Keys, Log
 from vitsplice.matching.pck import within
 
-RESAMPLES = 2_000
 EXAMPLES = 5
 ALL = ""
 """The category of all pairs."""
@@ -124,7 +123,7 @@ class Summary:
             "keypoints_outside": row.outside,
             "pairs_without_keypoints": row.empty,
             **_part(row.parts[ALL]),
-            "mean_of_categories": {str(alpha): _number(row.mean_of_categories(alpha)) for alpha in self.alphas},
+            "mean_of_categories": {str(alpha): finite(row.mean_of_categories(alpha)) for alpha in self.alphas},
             "categories": {name: _part(part) for name, part in row.parts.items() if name != ALL},
         }
 
@@ -176,7 +175,7 @@ def _figures(alphas: Sequence[float], hits: NDArray[np.int64], points: NDArray[n
     shares = hits[full] / points[full, None]
     total = int(points.sum())
     return Part(
-        {alpha: mean_with_interval(shares[:, n], resamples=RESAMPLES) for n, alpha in enumerate(alphas)},
+        {alpha: mean_with_interval(shares[:, n], resamples=FEWER_RESAMPLES) for n, alpha in enumerate(alphas)},
         {alpha: float(hits[:, n].sum() / total) if total else float("nan") for n, alpha in enumerate(alphas)},
         int(full.sum()),
         total,
@@ -189,16 +188,12 @@ def _part(part: Part) -> dict[str, Any]:
         "keypoints": part.keypoints,
         "per_pair": {
             str(alpha): {
-                "mean": _number(mean.mean),
-                "low": _number(mean.low),
-                "high": _number(mean.high),
+                "mean": finite(mean.mean),
+                "low": finite(mean.low),
+                "high": finite(mean.high),
                 "how": mean.how,
             }
             for alpha, mean in part.per_pair.items()
         },
-        "per_keypoint": {str(alpha): _number(value) for alpha, value in part.per_keypoint.items()},
+        "per_keypoint": {str(alpha): finite(value) for alpha, value in part.per_keypoint.items()},
     }
-
-
-def _number(value: float) -> float | None:
-    return value if np.isfinite(value) else None
