@@ -324,7 +324,7 @@ def test_the_preset_that_settings_began_as_is_recorded_and_survives_its_yaml(tmp
     assert splice(pair).facts["preset"] == "tiny"
 
 
-SMALL = {
+OVERRIDES = {
     "paper": [],
     "official": [],
     "quick": ["stages=[{side: 32}, {side: 40}]", "match.places=6"],
@@ -334,7 +334,7 @@ SMALL = {
 
 
 def small_run(preset, pair, overrides=(), **masks):
-    settings = [*SMALL[preset], "figures=none", "resize.size=32", "precision=float32", *overrides]
+    settings = [*OVERRIDES[preset], "figures=none", "resize.size=32", "precision=float32", *overrides]
     steps = {} if preset == "instant" else {"steps": 3}
     return vitsplice.splice(*pair, preset=preset, backbone="tiny-vit", overrides=settings, **steps, **masks).pixels
 
@@ -345,7 +345,7 @@ def left_half(pair):
     return mask
 
 
-@pytest.mark.parametrize("preset", SMALL)
+@pytest.mark.parametrize("preset", OVERRIDES)
 def test_what_lies_outside_of_the_appearance_mask_changes_no_byte_and_the_mask_does(preset, pair):
     mask, other = left_half(pair), pair[1].clone()
     other[..., 24:] = 1 - other[..., 24:]
@@ -364,13 +364,13 @@ def test_no_built_in_term_sees_what_lies_outside_of_the_appearance_mask(loss, pa
     assert not torch.equal(masked, small_run("paper", pair, terms))
 
 
-@pytest.mark.parametrize("preset", SMALL)
+@pytest.mark.parametrize("preset", OVERRIDES)
 def test_white_masks_change_no_byte(preset, pair):
     white = torch.ones(3, 40, 48)
     assert torch.equal(small_run(preset, pair, structure_mask=white, appearance_mask=white), small_run(preset, pair))
 
 
-@pytest.mark.parametrize("preset", SMALL)
+@pytest.mark.parametrize("preset", OVERRIDES)
 def test_outside_of_the_structure_mask_the_structure_image_is_kept_and_the_edge_is_soft(preset, pair):
     hard, soft = (
         small_run(preset, pair, [f"mask.feather={feather}"], structure_mask=left_half(pair)) for feather in (0, 0.05)
