@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from tests.conftest import noise
 from vitsplice.backbones.resize import Area
 from vitsplice.config import StageConfig, load
-from vitsplice.engine.stages import Layer, Staged, stage_steps, working_side
+from vitsplice.engine.stages import Layer, Staged, stage_steps, with_start, working_side
 from vitsplice.engine.targets import Images
 from vitsplice.errors import ConfigError
 from vitsplice.plugins import catalogue
@@ -178,3 +178,15 @@ def test_a_small_mask_near_a_border_lasts_to_the_end(vit, image, mask):
     losses = [step.total for step in made.steps()]
     assert len(losses) == 30
     assert made.picture().isfinite().all()
+
+
+def test_an_appearance_image_that_matches_better_mirrored_is_mirrored_for_the_terms_with_its_mask(vit):
+    structure = F.interpolate(noise(1, 3, 6, 6, seed=4), size=(48, 48), mode="nearest")
+    mask = torch.zeros(1, 1, 48, 48)
+    mask[..., :30] = 1
+    config = load(QUICK, "quick", SMALL)
+    for appearance, turned in ((structure, False), (structure.flip(-1), True)):
+        images = Images({"structure": structure, "appearance": appearance}, {"appearance": mask})
+        started = with_start(config, images, vit)
+        assert torch.equal(started.pictures["appearance"], appearance.flip(-1) if turned else appearance)
+        assert torch.equal(started.masks["appearance"], mask.flip(-1) if turned else mask)

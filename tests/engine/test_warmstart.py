@@ -5,7 +5,7 @@ import torch
 
 from tests.conftest import noise
 from vitsplice.colour import to_lab
-from vitsplice.engine.warmstart import eased, warm_start
+from vitsplice.engine.warmstart import eased, joint_bilateral, warm_start
 from vitsplice.matching import assign
 
 
@@ -54,21 +54,21 @@ def test_sizes_may_differ_and_the_output_has_the_structure_image_s(crossed):
     assert 0 <= made.min() <= made.max() <= 1
 
 
-def test_a_plain_thing_is_not_patched_together():
-    """One place of a plain half is told like the wrong half; its neighbours outvote it. At an edge nobody does."""
-    structure, appearance = halves((0.2, 0.2, 0.2), (0.8, 0.8, 0.8)), halves((0.2, 0.2, 0.2), (0.8, 0.8, 0.8))
-    column = torch.arange(64) % 8
-    alike = (column[:, None] // 4 == column[None] // 4).float()
-    alike += 0.1 * torch.rand(64, 64, generator=torch.Generator().manual_seed(0))
-    stray = 3 * 8 + 1
-    wrong = assign(alike, (8, 8), (8, 8), balance=0.0)
-    weights = wrong.weights.clone()
-    weights[stray] = weights[stray].flip(0)  # from the light half
-    made = warm_start(structure, appearance, replace(wrong, weights=weights))
-    place = to_lab(made)[0, 0, 36:48, 12:24].mean()
-    assert place < to_lab(structure)[0, 0, :, :40].mean() + 0.1
-    right = to_lab(warm_start(structure, appearance, wrong))
-    assert right[0, 0, :, 52:].mean() - right[0, 0, :, :44].mean() > 0.5
+def test_a_pixel_takes_the_values_of_the_nearby_place_that_has_its_colour():
+    """Two places side by side, dark and light; the border of the pixels lies well within the first place."""
+    lab = torch.zeros(1, 3, 20, 40)
+    lab[:, 0, :, 14:] = 0.8
+    mean = torch.tensor([[0.0, 0.0, 0.0], [0.8, 0.0, 0.0]])
+    chosen = joint_bilateral(torch.tensor([[3.0], [7.0]]), mean, (1, 2), lab)
+    torch.testing.assert_close(chosen[..., :14], torch.full((1, 1, 20, 14), 3.0), atol=1e-3, rtol=0)
+    torch.testing.assert_close(chosen[..., 14:], torch.full((1, 1, 20, 26), 7.0), atol=1e-3, rtol=0)
+
+
+def test_values_are_means_of_those_of_places_even_for_a_colour_that_no_place_has():
+    values = noise(12, 2)
+    chosen = joint_bilateral(values, noise(12, 3), (3, 4), 50 + torch.zeros(1, 3, 9, 16))
+    assert chosen.shape == (1, 2, 9, 16)
+    assert values.min() <= chosen.min() <= chosen.max() <= values.max()
 
 
 @pytest.mark.parametrize("size", [(16, 512), (512, 16), (16, 90), (17, 16)])

@@ -4,7 +4,7 @@ import torch
 from tests.conftest import noise
 from vitsplice.contracts import Features
 from vitsplice.errors import UserError
-from vitsplice.matching import correspond, descriptor_requests, joined, similarity
+from vitsplice.matching import assignment, correspond, descriptor_requests, joined, similarity
 from vitsplice.matching.descriptors import on_grid
 
 
@@ -14,12 +14,22 @@ def test_a_picture_corresponds_to_itself(backbone, pair):
     assert torch.equal(found.best, torch.arange(len(found.best)))
 
 
-def test_a_flipped_picture_corresponds_to_its_mirror_image(vit):
+def test_a_flipped_picture_is_matched_as_its_mirror_image(backbone):
     picture = torch.nn.functional.interpolate(noise(1, 3, 6, 6, seed=4), size=(48, 48), mode="nearest")
-    found = correspond(picture, picture.flip(-1), vit, places=6, balance=0.0)
-    columns = torch.arange(6)
-    mirrored = (torch.arange(6)[:, None] * 6 + columns.flip(0)).flatten()
-    assert (found.best == mirrored).float().mean() > 0.5  # positions take part in a random ViT's features
+    plain, turned = (
+        correspond(picture, other, backbone, places=6, balance=0.0) for other in (picture, picture.flip(-1))
+    )
+    assert (plain.mirrored, turned.mirrored) == (False, True)
+    height, width = plain.grid
+    mirrored = (torch.arange(height)[:, None] * width + torch.arange(width).flip(0)).flatten()
+    assert torch.equal(turned.best, mirrored)
+    torch.testing.assert_close(turned.weights[:, mirrored], plain.weights, atol=1e-4, rtol=1e-4)
+
+
+def test_without_agreement_each_place_is_matched_by_itself(vit, pair):
+    found = correspond(*pair, vit, places=6, agreement=0.0)
+    torch.testing.assert_close(found.weights, assignment(found.similarity))
+    assert not torch.allclose(correspond(*pair, vit, places=6, agreement=1.0).weights, found.weights)
 
 
 def test_the_grids_are_each_picture_s_own(vit, pair):
@@ -38,7 +48,7 @@ def test_a_mask_keeps_to_its_part(vit, pair):
 
 
 def test_descriptors_are_asked_for_by_what_the_backbone_has(vit, cnn):
-    assert [str(r) for r in descriptor_requests(vit.info)] == ["key[-3]", "key[-1]", "token[-1]"]
+    assert [str(r) for r in descriptor_requests(vit.info)] == ["key[-3]", "key[-1]", "token[-1]", "value[-3]"]
     assert [str(r) for r in descriptor_requests(cnn.info)] == ["map[-2]", "map[-1]"]
 
 

@@ -17,7 +17,7 @@ from vitsplice.engine.loop import Optimisation, Step
 from vitsplice.engine.problem import assemble
 from vitsplice.engine.targets import Images
 from vitsplice.engine.warmstart import warm_start
-from vitsplice.matching import correspond
+from vitsplice.matching import Correspondence, correspond
 from vitsplice.plugins import Catalogue
 
 FED = "fed"
@@ -65,7 +65,8 @@ class Staged:
 
     def __init__(self, config: RunConfig, images: Images, backbone: Backbone, catalogue: Catalogue) -> None:
         self._config, self._backbone, self._catalogue = config, backbone, catalogue
-        self._start = start_image(config, images, backbone)
+        images = with_start(config, images, backbone)
+        self._start = images.pictures["start"]
         self._images = Images({**images.pictures, "start": self._masked(self._start, images)}, images.masks)
         self._stages = [(self._capped(stage), indices) for stage, indices in stage_steps(config) if indices]
         self._number = 0
@@ -189,24 +190,49 @@ def stage_steps(config: RunConfig) -> list[tuple[StageConfig, range]]:
     return list(zip(config.stages, map(range, [0, *ends[:-1]], ends), strict=True)) if shares else []
 
 
-def start_image(config: RunConfig, images: Images, backbone: Backbone) -> Tensor:
-    """The image that the output starts from, before the structure mask is applied.
+def with_start(config: RunConfig, images: Images, backbone: Backbone) -> Images:
+    """The images with the one that the output starts from, before the structure mask is applied.
 
-    Without steps the warm start is the output, and goes by strengths above 1 and by that of the structure; with steps
-    it is the weights of the terms that do.
+    The appearance image is mirrored, and so is its mask, where that is more like the structure image: what the terms
+    match is then as alike as can be, and no term asks for its left and right.
     """
     structure, appearance = images.pictures["structure"], images.pictures["appearance"]
     if config.start == "structure":
-        return structure
-    match = correspond(
-        structure,
-        appearance,
+        return Images({**images.pictures, "start": structure}, images.masks)
+    match = _match(config, images, backbone)
+    start = _warm_start(config, images, match)
+    if not match.mirrored:
+        return Images({**images.pictures, "start": start}, images.masks)
+    masks = {image: mask.flip(-1) if image == "appearance" else mask for image, mask in images.masks.items()}
+    return Images({**images.pictures, "appearance": appearance.flip(-1), "start": start}, masks)
+
+
+def start_image(config: RunConfig, images: Images, backbone: Backbone) -> Tensor:
+    """The image that the output starts from, before the structure mask is applied."""
+    return with_start(config, images, backbone).pictures["start"]
+
+
+def _match(config: RunConfig, images: Images, backbone: Backbone) -> Correspondence:
+    match = config.match
+    return correspond(
+        images.pictures["structure"],
+        images.pictures["appearance"],
         backbone,
-        places=config.match.places,
-        temperature=config.match.temperature,
-        balance=config.match.balance,
+        places=match.places,
+        temperature=match.temperature,
+        balance=match.balance,
+        agreement=match.agreement,
         mask=images.masks.get("appearance"),
     )
+
+
+def _warm_start(config: RunConfig, images: Images, match: Correspondence) -> Tensor:
+    """The warm start at the strengths of the run.
+
+    Without steps it is the output, and goes by strengths above 1 and by that of the structure; with steps it is the
+    weights of the terms that do.
+    """
+    structure, appearance = images.pictures["structure"], images.pictures["appearance"]
     strengths = (config.appearance_strength, config.structure_strength)
     if config.steps:
         strengths = (min(1.0, config.appearance_strength), 1.0)

@@ -1,13 +1,15 @@
 """The warm start: the appearance image's colours where the structure image has their like, with no training.
 
-Every place of the structure image takes the mixture of the appearance image's places that the correspondence gives
-it: their mean colour and their local contrast. A guided filter (He, Sun, Tang 2013) spreads both along the
-structure image's edges, and the structure image's own detail is put back, scaled to the local contrast. Ours; not
+Every place of the structure image takes the mean colour and the local contrast of what the correspondence gives it.
+Each pixel takes them from the places nearby whose colour in the structure image is like its own (joint bilateral
+upsampling, Kopf et al. 2007), at a moderate size; a guided filter (He, Sun, Tang 2013) brings them to the structure
+image's edges at its full size. The structure image's own detail is put back, scaled to the local contrast. Ours; not
 part of Splice.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import kornia
@@ -19,20 +21,26 @@ from vitsplice.colour import to_lab, to_rgb
 from vitsplice.matching import Correspondence
 from vitsplice.numerics import numerics
 
-RADIUS = 0.45
-"""Of the guided filter, in places of the correspondence's grid."""
+WORKING = 512
+"""The longer side in pixels at which pixels choose among places."""
+
+REACH, NEAR, ALIKE = 2, 0.9, 0.06
+"""How many places away a pixel looks, and standard deviations of distance (places) and of colour (Lab / 100)."""
+
+RADIUS = 2.0
+"""Of the guided filter, in pixels of the working size."""
 
 EPSILON = 1e-4
 """Of the guided filter: edges weaker than its square root are smoothed over."""
 
-GAIN = (0.4, 2.5)
+GAIN = (0.5, 2.5)
 """How far detail may be weakened or strengthened."""
 
 CHROMA_DETAIL = 0.3
 """How much of the structure image's fine colour differences is kept."""
 
-NEAR, ALIKE, AKIN = 2.0, 0.06, 0.15
-"""How far apart (places), how unlike in colour (Lab / 100) and in kind places may be that agree: sigmas."""
+FAINT = 1e-8
+"""What a place counts, beside one of a pixel's own colour, whatever its colour: so that some place always does."""
 
 SLIGHT = 1e-6
 """What a place's own mean counts beside the mean of what a mask covers of it."""
@@ -62,17 +70,15 @@ def warm_start(
         mask: ``(1, 1, H, W)`` in [0, 1], which pixels of the appearance image count; None is all.
     """
     ours, theirs = to_lab(structure), to_lab(appearance)
-    size = (structure.shape[-2], structure.shape[-1])
-    smooth = _guided(structure, max(size) / max(match.grid))
     mean = _means(ours, match.grid)
-    agreed = _agreement(mean, match)
-    taken = agreed @ match.warp(_means(theirs, match.other_grid, mask))
+    taken = match.warp(_means(theirs, match.other_grid, mask))
     if strength > 1:
         taken = torch.lerp(taken.mean(0), taken, eased(strength))
-    colour = smooth(_spread(taken, match.grid, size))
-    detail = (ours - smooth(_spread(mean, match.grid, size))) * eased(detail_strength)
-    wanted, here = agreed @ match.warp(_contrast(theirs, match.other_grid, mask)), _contrast(ours, match.grid)
-    gain = smooth(_spread(((wanted + FLOOR) / (here + FLOOR)).sqrt().clamp(*GAIN), match.grid, size))
+    wanted, here = match.warp(_contrast(theirs, match.other_grid, mask)), _contrast(ours, match.grid)
+    gain = ((wanted + FLOOR) / (here + FLOOR)).sqrt().clamp(*GAIN)
+    maps = _upsampled(torch.cat([taken, mean, gain], 1), mean, match.grid, structure)
+    colour, own, gain = maps[:, :3], maps[:, 3:6], maps[:, 6:]
+    detail = (ours - own) * eased(detail_strength)
     made = to_rgb(torch.cat([(colour + detail * gain)[:, :1], (colour + CHROMA_DETAIL * detail)[:, 1:]], 1))
     return torch.lerp(structure, made, min(1.0, strength))
 
@@ -82,22 +88,46 @@ def eased(strength: float) -> float:
     return strength if strength <= 1 else 2 - 1 / strength
 
 
-def _agreement(mean: Tensor, match: Correspondence) -> Tensor:
-    """How much each place goes by each other, ``(h * w, h * w)``, rows sum to 1.
+def _upsampled(values: Tensor, mean: Tensor, grid: tuple[int, int], structure: Tensor) -> Tensor:
+    """Values of places ``(h * w, C)`` for each pixel of the structure image, ``(1, C, H, W)``, along its edges."""
+    size = structure.shape[-2:]
+    scale = min(1.0, WORKING / max(size))
+    working = F.interpolate(structure, size=[max(1, round(scale * side)) for side in size], mode="area")
+    chosen = joint_bilateral(values, mean, grid, to_lab(working))
+    enlarged = F.interpolate(chosen, size=size, mode="bilinear", align_corners=False)
+    return _guided(structure, max(2, round(RADIUS / scale)))(enlarged)
 
-    Neighbours of one colour and kind take alike: a plain thing that has no clear counterpart would otherwise be patched
-    together of places from all over the appearance image. An eye goes by itself. Places are of one kind that are like
-    the same places of the appearance image.
+
+def joint_bilateral(values: Tensor, mean: Tensor, grid: tuple[int, int], lab: Tensor) -> Tensor:
+    """Values of places for each pixel, from the places nearby whose mean colour is like the pixel's (Kopf et al. 2007).
+
+    Args:
+        values: ``(h * w, C)``.
+        mean: the mean Lab / 100 of each place, ``(h * w, 3)``.
+        grid: ``(h, w)``.
+        lab: Lab / 100 of the pixels, ``(1, 3, H, W)``.
+
+    Returns:
+        ``(1, C, H, W)``, a weighted mean of values.
     """
-    down, across = (torch.arange(side, device=mean.device, dtype=mean.dtype) for side in match.grid)
-    places = torch.cartesian_prod(down, across)
-    likes = F.normalize(match.similarity - match.similarity.mean(1, keepdim=True), dim=1)
-    apart = torch.cdist(places, places).square() / NEAR**2 + torch.cdist(mean, mean).square() / ALIKE**2
-    return torch.softmax(-(apart + torch.cdist(likes, likes).square() / AKIN**2) / 2, -1)
+    places = torch.cat([values, mean], 1).T.reshape(1, -1, *grid)
+    down, across = (
+        (torch.arange(pixels, device=lab.device) + 0.5) / pixels * number - 0.5
+        for pixels, number in zip(lab.shape[-2:], grid, strict=True)
+    )
+    total: Tensor | float = 0.0
+    weights: Tensor | float = 0.0
+    for row, column in itertools.product(range(-REACH, REACH + 1), repeat=2):
+        rows, columns = ((down.round() + row).long(), (across.round() + column).long())
+        near = places[..., rows.clamp(0, grid[0] - 1), :][..., columns.clamp(0, grid[1] - 1)]
+        apart = ((down - rows).square()[:, None] + (across - columns).square()) / NEAR**2
+        unlike = (near[:, -3:] - lab).square().sum(1, keepdim=True) / ALIKE**2
+        weight = torch.exp(-(apart + unlike) / 2) + FAINT * torch.exp(-apart / 2)
+        total, weights = total + weight * near[:, :-3], weights + weight
+    return torch.as_tensor(total / weights)
 
 
-def _guided(guide: Tensor, place: float) -> Callable[[Tensor], Tensor]:
-    radius = max(3, round(RADIUS * place))
+def _guided(guide: Tensor, radius: int) -> Callable[[Tensor], Tensor]:
     subsample = max(1, radius // 4)
     # The filter reflects at the border, so that no radius may reach over the whole of a thin image.
     radii = [min(radius, max(0, side // subsample - 1) * subsample) for side in guide.shape[-2:]]

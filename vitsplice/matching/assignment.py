@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -79,12 +79,15 @@ class Correspondence:
         similarity: ``(N, M)`` cosine of the descriptors.
         grid: ``(h, w)`` of the first picture, ``N == h * w``.
         other_grid: of the second, ``M == h * w``.
+        mirrored: whether the second picture was matched as its mirror image. Its places are the picture's own all the
+            same.
     """
 
     weights: Tensor = field(repr=False)
     similarity: Tensor = field(repr=False)
     grid: tuple[int, int]
     other_grid: tuple[int, int]
+    mirrored: bool = False
 
     @property
     def confidence(self) -> Tensor:
@@ -106,7 +109,7 @@ class Correspondence:
 
     def cpu(self) -> Correspondence:
         """The same on the CPU."""
-        return Correspondence(self.weights.cpu(), self.similarity.cpu(), self.grid, self.other_grid)
+        return replace(self, weights=self.weights.cpu(), similarity=self.similarity.cpu())
 
     def warp(self, values: Tensor) -> Tensor:
         """Values of the second picture's places ``(M, C)`` where the first has their like, ``(N, C)``."""

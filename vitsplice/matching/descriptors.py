@@ -1,8 +1,10 @@
 """Descriptors: features by which places of two pictures are told apart or found alike.
 
-For a ViT they are the normalised keys of the last block and of the third last, and its final tokens, concatenated;
-centred over both pictures they find parts of one kind (compare Amir et al. 2021, "Deep ViT Features as Dense Visual
-Descriptors", which takes keys of one layer). For a CNN they are its last two feature maps on the finer one's grid.
+For a ViT they are the normalised keys of the last block and of the third last, its final tokens, and the values of the
+fourth last block, concatenated; centred over both pictures they find parts of one kind (compare Amir et al. 2021, "Deep
+ViT Features as Dense Visual Descriptors", which takes keys of one layer). The values find small parts, such as eyes,
+best (docs/correspondence.md); the others keep whole parts together. For a CNN they are its last two feature maps on the
+finer one's grid.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ def descriptor_requests(info: BackboneInfo) -> tuple[FeatureRequest, ...]:
     found = [FeatureRequest(facet, earlier), FeatureRequest(facet, -1)]
     if facet != "token" and "token" in info.facets:
         found.append(FeatureRequest("token", -1))
+    if "value" in info.facets:
+        found.append(FeatureRequest("value", max(-info.layers, -4)))
     return tuple(dict.fromkeys(found))
 
 

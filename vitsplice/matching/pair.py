@@ -6,12 +6,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vitsplice.backbones.resize import Area
-from vitsplice.contracts import Backbone
+from vitsplice.colour import to_lab
+from vitsplice.contracts import Backbone, Features
 from vitsplice.errors import PictureError, UserError
 from vitsplice.images.tensors import OVERSHOOT, image_batch
-from vitsplice.matching.assignment import Correspondence, assign
+from vitsplice.matching.agreement import affinity, agreed_assignment
+from vitsplice.matching.assignment import Correspondence, assignment, usable
 from vitsplice.matching.descriptors import describe, similarity
 from vitsplice.numerics import numerics
+
+AGREEMENT = 0.25
+"""Weight of agreement beside the similarity, by default."""
 
 
 @numerics(grad=False)
@@ -23,15 +28,21 @@ def correspond(
     places: int = 48,
     temperature: float = 0.02,
     balance: float = 0.2,
+    agreement: float = AGREEMENT,
     mask: Tensor | None = None,
 ) -> Correspondence:
     """Match two pictures.
+
+    The second is matched as it is and mirrored, and whichever is more alike is taken: features of a ViT tell left from
+    right, and would match the head of an animal that faces left with the tail of one that faces right.
 
     Args:
         first, second: ``(3, H, W)`` or ``(1, 3, H, W)`` in [0, 1], on the backbone's device; their sizes may differ.
         backbone: any.
         places: pictures are brought to a size of about ``places * places`` places, aspect kept.
         temperature, balance: see `assignment`.
+        agreement: weight of what neighbours take, in units of similarity; 0 matches each patch by itself. See
+            `vitsplice.matching.agreement`.
         mask: ``(1, 1, H, W)`` in [0, 1] over the second picture: what may be taken from it; None is all.
 
     Raises:
@@ -44,9 +55,29 @@ def correspond(
     finest = max(1, info.stride // 2) if info.structure.facet == "map" else info.stride
     area = Area(places * finest)
     one, two = (describe(backbone, area(picture, info)) for picture in (first, second))
+    turned = _mirrored(describe(backbone, area(second.flip(-1), info)))
     grid, other = one.grid or (1, 1), two.grid or (1, 1)
     allowed = None if mask is None else F.adaptive_avg_pool2d(mask, other).flatten()
-    return assign(similarity(one.values, two.values)[0], grid, other, temperature, balance, allowed)
+    alike, mirrored = similarity(one.values, two.values)[0], similarity(one.values, turned.values)[0]
+    turn = bool(mirrored.max(1).values.mean() > alike.max(1).values.mean())
+    alike = mirrored if turn else alike
+    if not agreement:
+        return Correspondence(assignment(alike, temperature, balance, allowed), alike, grid, other, turn)
+    ours, theirs = (_colours(picture, size) for picture, size in ((first, grid), (second, other)))
+    neighbours = agreement * affinity(ours, one.values[0], grid)
+    inside = None if allowed is None else usable(allowed)
+    weights = agreed_assignment(alike, neighbours, theirs, temperature, balance, inside)
+    return Correspondence(weights, alike, grid, other, turn)
+
+
+def _mirrored(features: Features) -> Features:
+    """Features of a mirrored image, each back at the location that it belongs to."""
+    return Features(features.maps.flip(-1).flatten(2).transpose(1, 2), features.grid)
+
+
+def _colours(picture: Tensor, grid: tuple[int, int]) -> Tensor:
+    """The mean Lab / 100 of each patch, ``(h * w, 3)``."""
+    return F.adaptive_avg_pool2d(to_lab(picture), grid).flatten(2)[0].T
 
 
 def _image(pixels: Tensor, name: str) -> Tensor:
