@@ -69,9 +69,11 @@ def test_the_global_random_state_is_not_touched_even_during_a_run(pair, preset):
         torch.manual_seed(3)
         thread = threading.Thread(target=host)
         thread.start()
-        vitsplice.splice(*pair, preset, **SMALL)
-        done.set()
-        thread.join()
+        try:
+            vitsplice.splice(*pair, preset, **SMALL)
+        finally:
+            done.set()
+            thread.join()
         torch.manual_seed(3)
         assert torch.equal(torch.cat(drawn), torch.cat([torch.rand(1) for _ in drawn]))
 

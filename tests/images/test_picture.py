@@ -241,9 +241,9 @@ def test_picture_is_frozen_and_compares_by_what_it_is():
 def test_several_threads_that_read_leave_the_filters_of_warnings_alone(monkeypatch):
     decode, before = picture.decode, list(warnings.filters)
 
-    def slow(image, name):
+    def slow(*arguments):
         time.sleep(0.1)
-        return decode(image, name)
+        return decode(*arguments)
 
     monkeypatch.setattr(picture, "decode", slow)
 

@@ -21,6 +21,6 @@ def test_a_picture_a_thousand_times_as_high_as_wide_is_a_column_at_least():
 def test_the_numbers_name_the_backbone_the_facets_and_the_layers(vit, cnn):
     assert features(vit.info) == [
         {"facet": "key", "layer": -3, "layers": 3}, {"facet": "key", "layer": -1, "layers": 3},
-        {"facet": "token", "layer": -1, "layers": 3},
+        {"facet": "token", "layer": -1, "layers": 3}, {"facet": "value", "layer": -3, "layers": 3},
     ]  # fmt: skip
     assert {one["facet"] for one in features(cnn.info)} == {"map"}

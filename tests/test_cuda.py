@@ -1,0 +1,90 @@
+"""What a user does first, on CUDA. The whole module skips where there is none."""
+
+import json
+
+import pytest
+import torch
+
+import vitsplice
+from tests.conftest import noise
+from vitsplice.api import settings_for
+from vitsplice.losses import from_preset
+from vitsplice.matching import correspond
+from vitsplice.recording import Recording
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA on this machine")
+
+SMALL = {
+    "quick": ["stages=[{side: 32}, {side: 40}]", "match.places=6"],
+    "best": ["stages=[{side: 32}, {side: 40}]", "match.places=6"],
+    "instant": ["match.places=6"],
+}
+PRESETS = ("paper", "official", "quick", "best", "instant", "invert", "invert-pixels")
+
+
+def run(preset, pair, device="cuda", **settings):
+    steps = None if preset == "instant" else 3
+    overrides = ["figures=none", "precision=float32", *SMALL.get(preset, ())]
+    return vitsplice.splice(
+        *pair, preset, backbone="tiny-vit", device=device, steps=steps, overrides=overrides, **settings
+    )
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_runs_and_its_first_loss_is_that_of_the_cpu(pair, preset):
+    result, expected = run(preset, pair), run(preset, pair, device="cpu")
+    assert result.pixels.shape == expected.pixels.shape
+    assert result.pixels.isfinite().all()
+    assert result.settings.device.startswith("cuda")
+    if preset == "instant":
+        torch.testing.assert_close(result.pixels, expected.pixels, atol=0.02, rtol=0)
+    else:
+        assert result.losses[0].total == pytest.approx(expected.losses[0].total, rel=0.02)
+
+
+def test_masks_and_bfloat16(pair):
+    mask = torch.zeros(1, *pair[0].shape[-2:])
+    mask[..., :20] = 1
+    result = run("quick", pair, structure_mask=mask, precision="bfloat16")
+    assert result.pixels.isfinite().all()
+    torch.testing.assert_close(result.pixels[..., 30:], pair[0][0][..., 30:], atol=1e-3, rtol=0)
+
+
+def test_a_run_resumes_from_its_checkpoint(png, tmp_path):
+    overrides = [*SMALL["quick"], "steps=4", "figures=none", "plots=none", "checkpoint.every=2", "precision=float32"]
+    settings = settings_for("quick", backbone="tiny-vit", device="cuda", overrides=overrides)
+    pictures = dict(zip(("structure", "appearance"), png, strict=True))
+    results = []
+    for stopped in (False, True):
+        folder = tmp_path / str(stopped)
+        with Recording.begin(pictures, settings, folder) as recording:
+            for step in recording.steps(lambda _: None):
+                if stopped and step.index == 2:
+                    break
+            else:
+                results.append(recording.save())
+        if stopped:
+            with Recording.resume(folder) as recording:
+                assert recording.run.resumed_at == 2
+                list(recording.steps(lambda _: None))
+                results.append(recording.save())
+        assert json.loads((folder / "run.json").read_text())["device"].startswith("cuda")
+    torch.testing.assert_close(results[0].pixels, results[1].pixels, atol=0.01, rtol=0)
+
+
+def test_places_are_matched_as_on_the_cpu(vit, pair):
+    there = correspond(pair[0].cuda(), pair[1].cuda(), vit.to("cuda", torch.float32), places=6)
+    vit.to("cpu", torch.float32)
+    here = correspond(*pair, vit, places=6)
+    assert (there.best.cpu() == here.best).float().mean() > 0.95
+    torch.testing.assert_close(there.weights.cpu(), here.weights, atol=0.05, rtol=0)
+
+
+def test_loss_modules_give_gradients(pair):
+    backbone = vitsplice.load_backbone("tiny-vit").to("cuda", torch.float32)
+    overrides = SMALL["quick"]
+    loss = from_preset("quick", *(image.cuda() for image in pair), backbone=backbone, overrides=overrides)
+    output = noise(*pair[0].shape).cuda().requires_grad_()
+    loss(output).backward()
+    assert output.grad.isfinite().all()
+    assert output.grad.abs().sum() > 0
