@@ -9,7 +9,7 @@ import pytest
 
 from vitsplice import files
 from vitsplice.errors import PathRejected
-from vitsplice.files import inside, unique_names, write_atomically
+from vitsplice.files import inside, read_regular, unique_names, write_atomically
 
 
 @pytest.fixture
@@ -142,6 +142,16 @@ def test_a_name_that_may_lead_out_of_the_folder_is_refused(tmp_path, name):
         inside(tmp_path, name)
     assert "\n" not in str(error.value)
     assert str(error.value).isprintable()
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    with pytest.raises(PathRejected, match="neither a file nor a folder"):
+        inside(tmp_path, "pipe")
+    for name in ("pipe", "zero"):
+        with pytest.raises(OSError, match="not a regular file"):
+            read_regular(tmp_path / name)
 
 
 def test_a_symbolic_link_that_leads_out_of_the_folder_is_refused(tmp_path):

@@ -10,10 +10,11 @@ import signal
 import time
 
 import pytest
+import torch
 import vitsplice_tiny
 import yaml
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save, save_file
 
 from vitsplice.api import settings_for
 from vitsplice.config import CheckpointConfig
@@ -22,6 +23,7 @@ from vitsplice.errors import (
     CheckpointRejected,
     OutputBusy,
     OutputExists,
+    PathRejected,
     UnknownName,
     UserError,
     VitspliceError,
@@ -367,7 +369,9 @@ def test_a_link_out_of_a_run_s_folder_is_refused_and_nothing_outside_changes(png
 @pytest.mark.parametrize(
     "changed",
     [{"step": "../../x"}, {"step": -1}, {"step": 1.5}, {"stage": "0"}, {"stage": True}, {"history": [[0]]},
-     {"history": 5}, {"belongs_to": []}],
+     {"history": 5}, {"belongs_to": []}, {"step": 9}, {"step": 10**30}, {"history": []}, {"stage": 7},
+     {"tensors": None}, {"history": [[n, 1.0, {"structure": "x"}] for n in range(8)]},
+     {"history": [[n, 10**400, {}] for n in range(8)]}],
 )  # fmt: skip
 def test_a_checkpoint_whose_digest_fits_and_whose_content_does_not_is_refused(stopped, changed):
     path = checkpoints.found(stopped / "checkpoint")[0]
@@ -376,6 +380,62 @@ def test_a_checkpoint_whose_digest_fits_and_whose_content_does_not_is_refused(st
     path.write_text(json.dumps(content | {"digest": checkpoints._digest(content)}))
     with pytest.raises(CheckpointRejected):
         Recording.resume(path)
+
+
+def _without_first(tensors, prefix):
+    name = next(name for name in tensors if name.startswith(prefix))
+    return {other: tensor for other, tensor in tensors.items() if other != name}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        lambda tensors: {},
+        lambda tensors: _without_first(tensors, "optimiser."),
+        lambda tensors: {n: torch.zeros(7) if "exp_avg" in n else tensor for n, tensor in tensors.items()},
+        lambda tensors: tensors | {"optimiser.x.step": torch.zeros(())},
+        lambda tensors: tensors | {"optimiser.9999.step": torch.zeros(())},
+    ],
+)
+def test_a_checkpoint_whose_tensors_are_not_of_the_run_is_refused(stopped, changed):
+    path = checkpoints.found(stopped / "checkpoint")[0]
+    tensors = save(changed(load_file(path.with_suffix(".safetensors"))))
+    path.with_suffix(".safetensors").write_bytes(tensors)
+    content = json.loads(path.read_text()) | {"tensors": hashlib.sha256(tensors).hexdigest()}
+    content.pop("digest")
+    path.write_text(json.dumps(content | {"digest": checkpoints._digest(content)}))
+    with pytest.raises(CheckpointRejected, match="does not fit"):
+        Recording.resume(stopped)
+
+
+@pytest.mark.parametrize(("name", "make"), [("output.png", os.mkdir), ("run.yaml", os.mkfifo), ("run.json", os.mkfifo)])
+def test_what_is_no_file_where_a_run_writes_one_is_refused_before_a_step_is_taken(png, tmp_path, name, make):
+    out = tmp_path / "out"
+    begun(png, out, "checkpoint.every=1", until=2)
+    (out / name).unlink(missing_ok=True)
+    make(out / name)
+    for force in (False, True):
+        with pytest.raises(PathRejected, match=f"{name} is .*; remove it"):
+            begun(png, out, force=force)
+    with pytest.raises(PathRejected, match=f"{name} is .*; remove it"):
+        Recording.resume(out)
+
+
+@pytest.mark.parametrize("suffix", ["json", "safetensors"])
+def test_a_pipe_in_the_place_of_a_checkpoint_is_refused_at_once(stopped, suffix):
+    path = stopped / "checkpoint" / f"step-00000008.{suffix}"
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(CheckpointRejected, match="not a regular file"):
+        Recording.resume(stopped)
+
+
+@pytest.mark.parametrize("pictures", [{}, {"structure": {"path": "structure.png", "sha256": ""}}])
+def test_a_run_that_does_not_say_both_images_is_refused(stopped, pictures):
+    path = stopped / "checkpoint" / "begun.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"pictures": pictures}))
+    with pytest.raises(CheckpointRejected, match="does not say what its run began with"):
+        Recording.resume(stopped)
 
 
 def test_the_output_is_written_before_it_is_measured_and_whatever_measuring_does(png, tmp_path, monkeypatch):

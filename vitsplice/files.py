@@ -54,8 +54,8 @@ def inside(folder: str | os.PathLike[str], name: str) -> Path:
 
     Raises:
         PathRejected: if the name is absolute, has a part ``..``, ``.`` or none, a drive letter, a backslash, a
-            character that is not printable or a part of more than `LONGEST_NAME` bytes, or if a symbolic link
-            leads out of the folder.
+            character that is not printable or a part of more than `LONGEST_NAME` bytes, if a symbolic link
+            leads out of the folder, or if what is there is neither a file nor a folder (a pipe would block).
     """
     if problem := _unsafe(name):
         raise PathRejected(f"'{printable(name)}' cannot be a path in {printable(str(folder))}: {problem}")
@@ -66,7 +66,21 @@ def inside(folder: str | os.PathLike[str], name: str) -> Path:
             f"{printable(str(path))} leads out of {printable(str(folder))}, to {printable(real)}; "
             "remove that symbolic link, or choose another output folder"
         )
+    if os.path.exists(path) and not (path.is_file() or path.is_dir()):
+        raise PathRejected(f"{printable(str(path))} is neither a file nor a folder; remove it")
     return path
+
+
+def read_regular(path: Path) -> bytes:
+    """The content of a regular file.
+
+    Raises:
+        OSError: also for a pipe, which would block, and a device, which may never end.
+        ValueError: for a path with a NUL character.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "is not a regular file", str(path))
+    return path.read_bytes()
 
 
 def _unsafe(name: str) -> str:

@@ -17,7 +17,7 @@ from vitsplice.api import Run
 from vitsplice.config import CheckpointConfig, RunConfig
 from vitsplice.engine.loop import Step
 from vitsplice.engine.problem import pinned
-from vitsplice.errors import AlreadyFinished, Argument, CheckpointRejected, ConfigError, Part, VitspliceError
+from vitsplice.errors import AlreadyFinished, Argument, CheckpointRejected, ConfigError, Part, VitspliceError, used_up
 from vitsplice.images import Picture, read, read_mask
 from vitsplice.networks import Networks
 from vitsplice.report import checkpoints
@@ -150,6 +150,7 @@ class Recording:
         folder = RunFolder(path.parent.parent if chosen else path)
         settings, paths = _asked_for(folder)
         settings = _changed(settings, overrides)
+        RunFolder.check(folder.path, force=True)
         lock = FolderLock(folder.path)
         try:
             folder.tidy()
@@ -159,8 +160,7 @@ class Recording:
             run = Run(**_read_again(folder, paths), settings=settings, networks=networks)
             last = checkpoints.read(chosen) if chosen else _last(folder)
             if last:
-                last.check(belongs_to(run), chosen or checkpoints.found(folder.checkpoints)[0])
-                run.restore(last.snapshot, last.history)
+                _restore(run, last, chosen or checkpoints.found(folder.checkpoints)[0])
             folder.settle(run.settings)
         except Exception:
             lock.release()
@@ -261,10 +261,11 @@ def _asked_for(folder: RunFolder) -> tuple[RunConfig, dict[str, tuple[str, str]]
     begun = folder.begun()
     try:
         paths = {role: (str(one["path"]), str(one["sha256"])) for role, one in begun["pictures"].items()}
+        both = {role: paths[role] for role in ("structure", "appearance")}
         settings = configs.validate(begun["settings"], f"{folder.path}")
     except (AttributeError, KeyError, TypeError) as error:
         raise CheckpointRejected(f"{folder.path} does not say what its run began with; start it again") from error
-    return settings, {role: paths[role] for role in ROLES if role in paths}
+    return settings, both | {role: paths[role] for role in ROLES if role in paths}
 
 
 def _changed(settings: RunConfig, overrides: Iterable[str]) -> RunConfig:
@@ -303,6 +304,17 @@ def _last(folder: RunFolder) -> Checkpoint | None:
         if older:
             advice = ("The one before it is whole: go on with ", Argument("resume", str(older)))
         raise CheckpointRejected(*error.parts, "\n", *advice) from error
+
+
+def _restore(run: Run, last: Checkpoint, path: Path) -> None:
+    """Go on from a checkpoint. Raises CheckpointRejected if it is of another run, or does not fit this one."""
+    last.check(belongs_to(run), path)
+    try:
+        run.restore(last.snapshot, last.history)
+    except (LookupError, ValueError, RuntimeError) as error:
+        if used_up(error):
+            raise
+        raise CheckpointRejected(f"checkpoint {path} does not fit its run: it was not written by one") from error
 
 
 def _is_whole(path: Path) -> bool:

@@ -25,7 +25,7 @@ from vitsplice.engine.loop import Step
 from vitsplice.engine.problem import load_backbone
 from vitsplice.errors import AlreadyFinished, UserError
 from vitsplice.facts import versions
-from vitsplice.files import inside
+from vitsplice.files import inside, read_regular
 from vitsplice.images import encode_png, read
 from vitsplice.plugins import catalogue
 from vitsplice.recording import Recording
@@ -183,7 +183,7 @@ def read_plan(out: str | os.PathLike[str]) -> Plan:
     """
     path = Path(out) / BEGUN
     try:
-        known = json.loads(path.read_bytes())
+        known = json.loads(read_regular(path))
         image = Path(known["image"]["path"])
         layers = int(known["layers"])
         cells = [_cell(one, layers, str(path)) for one in known["of"]]

@@ -20,7 +20,7 @@ from vitsplice.backbones.resize import Resize
 from vitsplice.contracts import GLOBAL_FACETS, Backbone, BackboneInfo, FeatureRequest, Features
 from vitsplice.engine.device import pick_device
 from vitsplice.errors import UserError
-from vitsplice.files import file_stem
+from vitsplice.files import file_stem, read_regular
 from vitsplice.images import Picture, encode_png, read, resize_to
 from vitsplice.numerics import numerics
 from vitsplice.report import folder as folders
@@ -188,7 +188,7 @@ def save(layers: Layers, folder: str | os.PathLike[str], *, force: bool = False)
 def _before(path: Path) -> set[str]:
     """The maps that a folder says it holds."""
     try:
-        names = json.loads((path / NUMBERS).read_bytes())["files"]
+        names = json.loads(read_regular(path / NUMBERS))["files"]
         return {name for name in names if isinstance(name, str) and MAP.fullmatch(name)}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return set()

@@ -19,7 +19,7 @@ from vitsplice.config import RunConfig
 from vitsplice.contracts import Job
 from vitsplice.engine.problem import check_parts
 from vitsplice.errors import Argument, OutputExists, UserError, VitspliceError
-from vitsplice.files import inside, write_atomically
+from vitsplice.files import inside, read_regular, write_atomically
 from vitsplice.pairs import read
 from vitsplice.plugins import catalogue
 from vitsplice.report.artifacts import RunFolder
@@ -169,7 +169,7 @@ def _known(out: Path) -> dict[str, Any]:
     """What the file of a batch says, or nothing if there is none. Raises UserError if it cannot be read."""
     path = out / BATCH
     try:
-        known = json.loads(path.read_bytes())
+        known = json.loads(read_regular(path))
         if known["format"] == FORMAT and isinstance(known["threads"], int) and isinstance(known["variants"], dict):
             return dict(known)
     except FileNotFoundError:

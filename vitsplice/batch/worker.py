@@ -13,6 +13,7 @@ from typing import Any
 from vitsplice.config import RunConfig
 from vitsplice.contracts import Job, Outcome
 from vitsplice.errors import AlreadyFinished, CheckpointRejected, OutOfMemory, OutputBusy, UserError, VitspliceError
+from vitsplice.files import read_regular
 from vitsplice.networks import KeptNetworks
 from vitsplice.recording import Recording
 from vitsplice.report.artifacts import FACTS, RunFolder
@@ -59,7 +60,7 @@ def finished(job: Job) -> dict[str, Any] | None:
 def _told(job: Job) -> dict[str, Any] | None:
     """What is worth knowing of a run that is done, or None. Raises UserError if it is of other pictures."""
     try:
-        facts = json.loads((Path(job.folder) / FACTS).read_bytes())
+        facts = json.loads(read_regular(Path(job.folder) / FACTS))
         if facts.get("finished") is not True:
             return None
         told, pictures = _told_by(facts), _pictures(facts)

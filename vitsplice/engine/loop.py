@@ -144,7 +144,11 @@ class Optimisation:
         }
 
     def restore(self, state: Mapping[str, Tensor], following: int) -> None:
-        """Go on as one whose `state` this was, before the step of index ``following``."""
+        """Go on as one whose `state` this was, before the step of index ``following``.
+
+        Raises:
+            LookupError, RuntimeError, ValueError: if it is the state of another generator or optimiser.
+        """
         generator = {name.removeprefix(GENERATOR): v for name, v in state.items() if name.startswith(GENERATOR)}
         self.problem.generator.load_state_dict(generator)
         moments: dict[int, dict[str, Tensor]] = {}
@@ -152,6 +156,11 @@ class Optimisation:
             if name.startswith(OPTIMISER):
                 number, _, moment = name.removeprefix(OPTIMISER).partition(".")
                 moments.setdefault(int(number), {})[moment] = value
+        shapes = [parameter.shape for parameter in self.problem.generator.parameters()]
+        for at, kept in moments.items():
+            expected = {"step": torch.Size(), "exp_avg": shapes[at], "exp_avg_sq": shapes[at]}
+            if {name: value.shape for name, value in kept.items()} != expected:
+                raise ValueError(f"the optimiser's state number {at} is not of this generator")
         self.optimiser.load_state_dict(self.optimiser.state_dict() | {"state": moments})
         self.next = following
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from vitsplice.batch.plan import BATCH, place
 from vitsplice.errors import UserError
-from vitsplice.files import inside
+from vitsplice.files import inside, read_regular
 from vitsplice.pairs.folders import SUFFIXES
 from vitsplice.report.artifacts import OUTPUT
 from vitsplice.text import printable
@@ -72,7 +72,7 @@ def method(given: str) -> Method:
 def _read(path: Path) -> dict[str, Any]:
     """A JSON object, empty if there is none that can be read."""
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        facts = json.loads(read_regular(path))
     except (OSError, ValueError, RecursionError):
         return {}
     return facts if isinstance(facts, dict) else {}

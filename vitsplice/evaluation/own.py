@@ -13,6 +13,7 @@ from vitsplice import config
 from vitsplice.contracts import Metric
 from vitsplice.errors import ConfigError, PictureError
 from vitsplice.evaluation.plan import Plan
+from vitsplice.files import read_regular
 from vitsplice.log import Keys, Log
 from vitsplice.report.artifacts import FACTS, OUTPUT, SETTINGS, used
 from vitsplice.text import printable
@@ -50,10 +51,10 @@ def of_run(output: Path) -> Optimised | None:
     if output.name != OUTPUT:
         return None
     try:
-        facts = json.loads((output.parent / FACTS).read_text(encoding="utf-8"))
+        facts = json.loads(read_regular(output.parent / FACTS))
         network = Network(str(facts["backbone"]["name"]), str(facts["backbone"]["sha256"] or ""))
         finished = facts.get("finished")
-        settings = (output.parent / SETTINGS).read_text(encoding="utf-8")
+        settings = read_regular(output.parent / SETTINGS).decode()
     except (OSError, ValueError, RecursionError, TypeError, KeyError, AttributeError):
         return None
     if finished is False:

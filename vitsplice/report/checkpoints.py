@@ -19,7 +19,7 @@ from safetensors.torch import load, save
 from vitsplice.engine.loop import Step
 from vitsplice.engine.stages import Snapshot
 from vitsplice.errors import CheckpointRejected, VitspliceError
-from vitsplice.files import inside, write_atomically
+from vitsplice.files import inside, read_regular, write_atomically
 
 KEPT = 2
 """How many checkpoints a folder keeps."""
@@ -83,20 +83,20 @@ def read(path: Path) -> Checkpoint:
         CheckpointRejected: if it is cut short, altered or not there; it names the file.
     """
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_regular(path))
         digest = content.pop("digest")
-        tensors = path.with_suffix(".safetensors").read_bytes()
+        tensors = read_regular(path.with_suffix(".safetensors"))
     except OSError as error:
         raise CheckpointRejected(f"checkpoint {error.filename} cannot be read: {error.strerror}") from error
     except (ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointRejected(f"checkpoint {path} is cut short or is none") from error
     if digest != _digest(content) or content.get("format") != FORMAT:
         raise CheckpointRejected(f"checkpoint {path} was altered, or is of another version")
-    if content["tensors"] != hashlib.sha256(tensors).hexdigest():
+    if content.get("tensors") != hashlib.sha256(tensors).hexdigest():
         raise CheckpointRejected(f"checkpoint {path.with_suffix('.safetensors')} is cut short or was altered")
     try:
         return _parsed(content, tensors)
-    except (ValueError, AttributeError, KeyError, TypeError, SafetensorError) as error:
+    except (ValueError, AttributeError, KeyError, TypeError, OverflowError, SafetensorError) as error:
         raise CheckpointRejected(f"checkpoint {path} is not one that was written by a run") from error
 
 
@@ -108,7 +108,12 @@ def _parsed(content: dict[str, Any], tensors: bytes) -> Checkpoint:
         or min(content["stage"], content["step"]) < 0
     ):
         raise ValueError("stage and step are whole numbers from 0 on")
-    history = tuple(Step(int(index), float(total), dict(losses)) for index, total, losses in content["history"])
+    history = tuple(
+        Step(index, float(total), {str(name): float(value) for name, value in losses.items()})
+        for index, total, losses in content["history"]
+    )
+    if len(history) != content["step"] or any(step.index != at for at, step in enumerate(history)):
+        raise ValueError("the history has one entry for each step that was taken")
     return Checkpoint(Snapshot(content["stage"], content["step"], load(tensors)), history, dict(content["belongs_to"]))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vitsplice.errors import OutputExists, VitspliceError
-from vitsplice.files import inside
+from vitsplice.files import inside, read_regular
 from vitsplice.report import folder
 from vitsplice.report.artifacts import RunFolder
 from vitsplice.report.lock import FolderLock
@@ -93,7 +93,7 @@ def _before(path: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(read_regular(path))
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

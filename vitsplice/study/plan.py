@@ -15,6 +15,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vitsplice.errors import UserError
+from vitsplice.files import read_regular
 from vitsplice.text import one_line, printable
 
 SCHEMA = 2
@@ -99,7 +100,7 @@ def read(path: str | os.PathLike[str]) -> Plan:
     try:
         if os.path.getsize(path) > LARGEST_FILE:
             raise UserError(f"{shown} is no plan of a study: larger than {LARGEST_FILE // 10**6} MB")
-        found = json.loads(Path(path).read_bytes())
+        found = json.loads(read_regular(Path(path)))
         plan = Plan.model_validate(found)
     except OSError as error:
         raise UserError(f"cannot read the plan {shown}: {error.strerror or error}") from error
