@@ -27,7 +27,7 @@ FLOORS = [
         "log",
         "watch",
     },
-    {"config", "plugins", "backbones", "matching", "losses", "generators"},
+    {"config", "settings_yaml", "plugins", "backbones", "matching", "losses", "generators"},
     {"engine", "executors"},
     {
         "measure",

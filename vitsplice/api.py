@@ -12,21 +12,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vitsplice import config as configs
+from vitsplice import settings_yaml
 from vitsplice.config import BackboneConfig, RunConfig
 from vitsplice.contracts import Backbone, BackboneInfo, Image
 from vitsplice.engine import memory, problem
 from vitsplice.engine.device import pick_device, pick_precision
 from vitsplice.engine.loop import Step
-from vitsplice.engine.masks import masked
+from vitsplice.engine.masks import masked, read_masks
 from vitsplice.engine.problem import Substitution
 from vitsplice.engine.stages import Snapshot, Staged
 from vitsplice.engine.targets import Images
 from vitsplice.errors import Argument, UserError, check_keywords, reason
 from vitsplice.facts import describe
 from vitsplice.figures import NEED_A_CNN, Figure, figures, with_scale, without_value
-from vitsplice.images import Picture, is_black, read, read_mask, resize_to
-from vitsplice.images.masks import as_image
+from vitsplice.images import Picture, read, resize_to
 from vitsplice.networks import LoadedBackbone, Networks
 from vitsplice.numerics import numerics
 from vitsplice.plugins import Catalogue, catalogue
@@ -51,11 +50,11 @@ def splice(
         structure, appearance: each a path, a PIL image, an array ``(H, W, 3)`` or a tensor ``(3, H, W)``.
         preset: the name of a preset, a YAML file, or settings.
         on_step: called after each step; returning ``False`` ends the run early.
-        structure_mask: where the output may differ from the structure image: white is yes, black is no, grey is
-            partly. A picture of any kind that `structure` may be, as large as the structure image. The alpha channel
-            of a cut-out is taken as the mask.
-        appearance_mask: what may be taken from the appearance image, likewise, but a patch that is half white
-            or more is taken like any other.
+        structure_mask: where the output may differ from the structure image: white everywhere, black nowhere, grey in
+            part. An image of any kind that `structure` may be, as large as the structure image. The alpha channel of a
+            cut-out is used as the mask.
+        appearance_mask: which parts of the appearance image are used, likewise; a patch that is at least half white
+            counts in full.
         settings: see `settings_for`: ``backbone``, ``steps``, ``size``, ``seed``, ``device``, ``precision``,
             ``structure_strength``, ``appearance_strength``, ``overrides``. A loaded ``backbone`` is used as it is,
             which saves loading it for each of many images.
@@ -107,12 +106,13 @@ def settings_for(
         preset: the name of a preset, a YAML file, or settings.
         backbone: name of a backbone; of a loaded one the name and the SHA-256 of its weights are taken. The settings
             load it again only if a plugin gives that name with those weights.
-        steps: how many.
-        size: shorter side in pixels that both pictures are brought to first.
-        seed: of everything random.
+        steps: number of steps.
+        size: shorter side in pixels that both images are resized to first.
+        seed: seed of all random number generators.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         precision: of the backbone: ``auto``, ``float32`` or ``bfloat16``.
-        structure_strength, appearance_strength: from 0 on; 1 is as the preset has it.
+        structure_strength, appearance_strength: factors of the weights of the terms, at least 0; 1 keeps those of the
+            preset.
         overrides: ``dotted.key=value``, as on the command line.
 
     Raises:
@@ -121,7 +121,7 @@ def settings_for(
     """
     overrides = list(overrides)
     text, source, folder = _preset_text(preset)
-    settings = configs.load(text, source, overrides, folder)
+    settings = settings_yaml.load(text, source, overrides, folder)
     loaded = backbone is not None and not isinstance(backbone, str)
     if loaded and any(override.strip().startswith("backbone") for override in overrides):
         raise UserError("a loaded backbone is used as it is; leave out the overrides that begin with backbone")
@@ -141,7 +141,7 @@ def settings_for(
     elif named is not None:
         changes["backbone"] = {"name": named, **settings.backbone.model_dump(include={"weights", "sha256"})}
     changed = {key: value for key, value in changes.items() if value is not None}
-    return problem.pinned(configs.validate(settings.model_dump() | changed, source, [(key,) for key in changed]))
+    return problem.pinned(settings_yaml.validate(settings.model_dump() | changed, source, [(key,) for key in changed]))
 
 
 def name_of(backbone: str | Backbone | None) -> str | None:
@@ -170,7 +170,7 @@ def _preset_text(preset: str | os.PathLike[str] | RunConfig) -> tuple[str, str, 
     path = Path(preset)
     if isinstance(preset, str) and path.suffix not in {".yaml", ".yml"} and not os.path.isfile(path):
         return catalogue().preset(preset).path.read_text(encoding="utf-8"), f"preset '{preset}'", None
-    return configs.read_text(path), f"preset {path}", path.parent
+    return settings_yaml.read_text(path), f"preset {path}", path.parent
 
 
 @numerics()
@@ -221,7 +221,7 @@ class Run:
         device = pick_device(settings.device)
         precision = pick_precision(settings.precision, device)
         pictures: dict[Image, Picture] = {"structure": read(structure), "appearance": read(appearance)}
-        masks = _masks(pictures, {"structure": as_image(structure_mask), "appearance": as_image(appearance_mask)})
+        masks = read_masks(pictures, {"structure": structure_mask, "appearance": appearance_mask})
         self._networks = networks or Networks()
         self.backbone, substitution = self._networks.backbone(settings.backbone, known, device, precision)
         self.pictures = pictures
@@ -321,21 +321,6 @@ class Run:
             inputs={role: picture.pixels[0] for role, picture in self.pictures.items()}
             | {f"{image}_mask": mask.pixels[0] for image, mask in self.masks.items()},
         )
-
-
-def _masks(pictures: dict[Image, Picture], given: dict[Image, Any]) -> dict[Image, Picture]:
-    """The masks that were given, read and checked against the pictures they belong to."""
-    masks = {image: read_mask(mask) for image, mask in given.items() if mask is not None}
-    for image, mask in masks.items():
-        height, width = pictures[image].pixels.shape[-2:]
-        if tuple(mask.pixels.shape[-2:]) != (height, width):
-            raise UserError(
-                f"{image} mask {mask.name} is {mask.pixels.shape[-1]}x{mask.pixels.shape[-2]} px (width x height); "
-                f"it must be as large as the {image} image, {width}x{height}"
-            )
-        if is_black(mask.pixels):
-            raise UserError(f"{image} mask {mask.name} is black everywhere; white is where it takes part")
-    return masks
 
 
 def _on(device: torch.device, pictures: dict[Image, Picture], size: int | None) -> dict[Image, Tensor]:

@@ -6,11 +6,10 @@ does (``size=96``); the command line writes them as its options (``--size 96``).
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from vitsplice.text import one_line
+from vitsplice.text import nearest, one_line
 
 
 @dataclass(frozen=True)
@@ -171,9 +170,8 @@ def check_keywords(function: str, given: Iterable[str], allowed: Iterable[str]) 
     names = list(allowed)
     for name in given:
         if name not in names:
-            near = difflib.get_close_matches(name, names, n=1)
-            hint = f" Did you mean {near[0]}?" if near else ""
-            raise UnknownKeyword(f"{function}() has no argument '{name}'; it takes {', '.join(names)}.{hint}")
+            taken = f"it takes {', '.join(names)}.{nearest(name, names)}"
+            raise UnknownKeyword(f"{function}() has no argument '{name}'; {taken}")
 
 
 def used_up(error: BaseException) -> str | None:

@@ -81,7 +81,6 @@ def load_cnn(catalogue: Catalogue) -> Backbone | None:
         return None
 
 
-@numerics(grad=False)
 def figures(structure: Tensor, appearance: Tensor, output: Tensor, cnn: Backbone | None) -> list[Figure]:
     """All figures of an output, those of a CNN only if there is one. One that fails costs its own value alone.
 
@@ -89,14 +88,7 @@ def figures(structure: Tensor, appearance: Tensor, output: Tensor, cnn: Backbone
         structure, appearance, output: ``(1, 3, H, W)`` in [0, 1], on one device.
         cnn: a CNN on that device.
     """
-    found = []
-    for name in FIGURES:
-        if cnn or name not in NEED_A_CNN:
-            try:
-                found.append(_figure(name, value_of(name, structure, appearance, output, cnn)))
-            except Exception as error:  # whatever it is, memory above all, the image and the other values are good
-                found.append(without_value(name, reason(error)))
-    return found
+    return [_figure(name, structure, appearance, output, cnn) for name in FIGURES if cnn or name not in NEED_A_CNN]
 
 
 def with_scale(
@@ -111,13 +103,7 @@ def with_scale(
     """
 
     def value(name: str, image: Tensor | None) -> float | None:
-        if image is None:
-            return None
-        try:
-            found = value_of(name, structure, appearance, image, cnn)
-        except Exception:  # as in `figures`: what is only beside the value costs nothing else
-            return None
-        return found if math.isfinite(found) else None
+        return None if image is None else _figure(name, structure, appearance, image, cnn).value
 
     return [replace(one, start=value(one.name, start), unchanged=value(one.name, structure)) for one in measured]
 
@@ -127,7 +113,11 @@ def without_value(name: str, why: str) -> Figure:
     return Figure(name, None, AGAINST[name], AKIN.get(name, ""), why)
 
 
-def _figure(name: str, value: float) -> Figure:
+def _figure(name: str, structure: Tensor, appearance: Tensor, output: Tensor, cnn: Backbone | None) -> Figure:
+    try:
+        value = value_of(name, structure, appearance, output, cnn)
+    except Exception as error:  # whatever it is, memory above all, the image and the other values are good
+        return without_value(name, reason(error))
     if not math.isfinite(value):
         return without_value(name, f"it is {value}")
     return Figure(name, value, AGAINST[name], AKIN.get(name, ""))

@@ -6,6 +6,8 @@ Every path below an output folder that is written to or removed comes from `insi
 from __future__ import annotations
 
 import errno
+import hashlib
+import json
 import os
 import re
 import secrets
@@ -13,6 +15,7 @@ import stat
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from vitsplice.errors import PathRejected
 from vitsplice.text import printable
@@ -95,6 +98,21 @@ def _unsafe(name: str) -> str:
     if any(len(os.fsencode(part)) > LONGEST_NAME for part in parts):
         return f"a part of it is longer than {LONGEST_NAME} bytes"
     return ""
+
+
+def file_sha256(path: str | os.PathLike[str]) -> str:
+    """The SHA-256 of a file's bytes. Raises OSError."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a regular file; empty if there is none that can be read."""
+    try:
+        found = json.loads(read_regular(path))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def leftovers(folder: Path) -> list[Path]:

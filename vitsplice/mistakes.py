@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from vitsplice.text import shortened
+from vitsplice.text import nearest, shortened
 
 Location = tuple[int | str, ...]
 
@@ -29,7 +28,8 @@ def _explained(error: Any, model: type[BaseModel], data: Mapping[str, Any]) -> s
     location, kind = error["loc"], error["type"]
     key, here = ".".join(map(str, location)), _type_at(model, location)
     if kind == "extra_forbidden":
-        return f"{key}: unknown key; {_allowed(str(location[-1]), _keys(_type_at(model, location[:-1])))}"
+        allowed = _keys(_type_at(model, location[:-1]))
+        return f"{key}: unknown key; allowed here: {', '.join(allowed)}.{nearest(str(location[-1]), allowed)}"
     if kind == "missing":
         return f"{key}: is missing{_needs(location[:-1], model, data)}"
     given = shortened(repr(error["input"]))
@@ -37,11 +37,6 @@ def _explained(error: Any, model: type[BaseModel], data: Mapping[str, Any]) -> s
         return f"{key}: {given} is not allowed; it {_shape(here)}"
     message = str(error["msg"]).removeprefix("Value error, ")
     return f"{key}: {given} is not allowed: {message[:1].lower()}{message[1:]}" if key else message
-
-
-def _allowed(given: str, allowed: list[str]) -> str:
-    near = difflib.get_close_matches(given, allowed, n=1)
-    return f"allowed here: {', '.join(allowed)}." + (f" Did you mean {near[0]}?" if near else "")
 
 
 def _needs(location: Location, model: type[BaseModel], data: Mapping[str, Any]) -> str:
@@ -54,9 +49,8 @@ def _needs(location: Location, model: type[BaseModel], data: Mapping[str, Any]) 
     if get_origin(_type_at(model, location[:-1])) is not dict:
         return needs
     others = [name for name in _value_at(data, location[:-1]) if name != location[-1]]
-    near = difflib.get_close_matches(str(location[-1]), others, n=1)
-    if near:
-        return f"{needs} Did you mean {'.'.join(map(str, [*location[:-1], near[0]]))}?"
+    if hint := nearest(str(location[-1]), others, "".join(f"{part}." for part in location[:-1])):
+        return f"{needs}{hint}"
     return f"{needs} There are {shortened(', '.join(others), 300)}." if others else needs
 
 

@@ -31,7 +31,7 @@ class Networks:
 
 
 class LoadedBackbone(Networks):
-    """Gives every run the backbone that the caller has loaded.
+    """The backbone that the caller has loaded, for every run.
 
     It is moved to the run's device and stays there; for a precision other than float32 a copy is cast.
 

@@ -23,7 +23,7 @@ SUBNORMAL = 5e-324
 
 
 @dataclass(frozen=True)
-class Setting:
+class TorchSetting:
     """One part of torch's state.
 
     Args:
@@ -50,31 +50,33 @@ class Setting:
 
 
 @cache
-def of_the_process() -> tuple[Setting, ...]:
+def of_the_process() -> tuple[TorchSetting, ...]:
     """The settings that all threads share, in the order in which they are set."""
     cuda = torch.backends.cuda
     return (
-        Setting("default_dtype", torch.get_default_dtype, torch.set_default_dtype, torch.float32),
+        TorchSetting("default_dtype", torch.get_default_dtype, torch.set_default_dtype, torch.float32),
         # From the general to the special: a precision of "none" follows the more general one.
         *(_backend(f"{name}fp32_precision", "none") for name in ("", "mkldnn.", "cudnn.")),
-        Setting("float32_matmul_precision", _matmul_precision, torch.set_float32_matmul_precision, "highest", (None,)),
+        TorchSetting(
+            "float32_matmul_precision", _matmul_precision, torch.set_float32_matmul_precision, "highest", (None,)
+        ),
         *(_backend(f"mkldnn.{op}.fp32_precision", "ieee", "none") for op in ("matmul", "conv", "rnn")),
         _backend("cuda.matmul.fp32_precision", "ieee", "none"),
         *(_backend(f"cudnn.{op}.fp32_precision", "tf32") for op in ("conv", "rnn")),
-        Setting("deterministic_algorithms", _deterministic, _set_deterministic, (False, False), ((False, True),)),
+        TorchSetting("deterministic_algorithms", _deterministic, _set_deterministic, (False, False), ((False, True),)),
         *(_backend(name, True) for name in ("mkldnn.enabled", "cudnn.enabled")),
         *(_backend(name, False) for name in ("mkldnn.deterministic", "cudnn.deterministic", "cudnn.benchmark")),
-        Setting("flash_sdp", cuda.flash_sdp_enabled, cuda.enable_flash_sdp, True),
-        Setting("math_sdp", cuda.math_sdp_enabled, cuda.enable_math_sdp, True),
-        Setting("mem_efficient_sdp", cuda.mem_efficient_sdp_enabled, cuda.enable_mem_efficient_sdp, True),
+        TorchSetting("flash_sdp", cuda.flash_sdp_enabled, cuda.enable_flash_sdp, True),
+        TorchSetting("math_sdp", cuda.math_sdp_enabled, cuda.enable_math_sdp, True),
+        TorchSetting("mem_efficient_sdp", cuda.mem_efficient_sdp_enabled, cuda.enable_mem_efficient_sdp, True),
     )
 
 
-def _backend(name: str, value: Any, *same: Any) -> Setting:
+def _backend(name: str, value: Any, *same: Any) -> TorchSetting:
     """An attribute of ``torch.backends``, by its dotted name."""
     owner, _, attribute = name.rpartition(".")
     where = attrgetter(owner)(torch.backends) if owner else torch.backends
-    return Setting(name, partial(getattr, where, attribute), partial(setattr, where, attribute), value, same)
+    return TorchSetting(name, partial(getattr, where, attribute), partial(setattr, where, attribute), value, same)
 
 
 def _matmul_precision() -> str | None:
@@ -117,7 +119,7 @@ class _Process:
                     _undo(self._restore)
 
 
-def _applied(settings: Sequence[Setting]) -> list[Callable[[], object]]:
+def _applied(settings: Sequence[TorchSetting]) -> list[Callable[[], object]]:
     done: list[Callable[[], object]] = []
     try:
         for setting in settings:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from vitsplice import bounded_yaml
 from vitsplice.contracts import ExecutorSpec, GeneratorSpec, LossSpec, Option
 from vitsplice.errors import ConfigError
-from vitsplice.text import shortened
+from vitsplice.text import nearest, shortened
 
 
 def parse(given: Iterable[str], where: str) -> dict[str, Any]:
@@ -48,10 +47,8 @@ def complete(
     where = f"{where}." if where else ""
     for name in given:
         if name not in spec.options:
-            near = difflib.get_close_matches(name, spec.options, n=1)
-            hint = f" Did you mean {near[0]}?" if near else ""
-            allowed = ", ".join(sorted(spec.options)) or "no options"
-            raise ConfigError(f"{where}{name}: '{spec.name}' has no such option; it takes {allowed}.{hint}")
+            allowed = f"{', '.join(sorted(spec.options)) or 'no options'}.{nearest(name, spec.options)}"
+            raise ConfigError(f"{where}{name}: '{spec.name}' has no such option; it takes {allowed}")
     return {
         name: _checked(option, given[name], f"{where}{name}") if name in given else option.default
         for name, option in spec.options.items()

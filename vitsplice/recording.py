@@ -12,7 +12,7 @@ from time import perf_counter
 from types import TracebackType
 from typing import Any
 
-from vitsplice import config as configs
+from vitsplice import settings_yaml
 from vitsplice.api import Run
 from vitsplice.config import CheckpointConfig, RunConfig
 from vitsplice.engine.loop import Step
@@ -262,7 +262,7 @@ def _asked_for(folder: RunFolder) -> tuple[RunConfig, dict[str, tuple[str, str]]
     try:
         paths = {role: (str(one["path"]), str(one["sha256"])) for role, one in begun["pictures"].items()}
         both = {role: paths[role] for role in ("structure", "appearance")}
-        settings = configs.validate(begun["settings"], f"{folder.path}")
+        settings = settings_yaml.validate(begun["settings"], f"{folder.path}")
     except (AttributeError, KeyError, TypeError) as error:
         raise CheckpointRejected(f"{folder.path} does not say what its run began with; start it again") from error
     return settings, both | {role: paths[role] for role in ROLES if role in paths}
@@ -270,7 +270,7 @@ def _asked_for(folder: RunFolder) -> tuple[RunConfig, dict[str, tuple[str, str]]
 
 def _changed(settings: RunConfig, overrides: Iterable[str]) -> RunConfig:
     """The settings of a run that is resumed, with those replaced that do not change its output."""
-    changed = configs.load(settings.to_yaml(), "settings", overrides)
+    changed = settings_yaml.load(settings.to_yaml(), "settings", overrides)
     if changed.model_dump(exclude=NOT_OF_THE_OUTPUT) != settings.model_dump(exclude=NOT_OF_THE_OUTPUT):
         allowed = ", ".join(sorted(NOT_OF_THE_OUTPUT))
         raise ConfigError(f"a run is resumed with its own settings; only {allowed} can be changed")

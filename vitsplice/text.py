@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 _LONGEST_LINE = 1000
 """Characters: more than any message of ours, and little enough for a table of thousands."""
 
@@ -24,6 +27,16 @@ def one_line(text: str) -> str:
     """A sentence on one line: what is not printable is a space, runs of space are one, and a long one is cut."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return shortened(line, _LONGEST_LINE)
+
+
+def nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
+    """A question to the user whether the nearest of the known names was meant; "" if none is near.
+
+    >>> nearest("sizes", ["steps", "size"])
+    ' Did you mean size?'
+    """
+    near = difflib.get_close_matches(name, known, n=1)
+    return f" Did you mean {prefix}{near[0]}?" if near else ""
 
 
 def shortened(text: str, most: int = 100) -> str:

@@ -5,6 +5,7 @@ import torch
 import vitsplice_tiny
 
 from vitsplice.analysis import pca
+from vitsplice.contracts import layer_file_label
 from vitsplice.errors import PathRejected
 from vitsplice.images import encode_png, read
 
@@ -72,7 +73,7 @@ def test_what_a_folder_says_of_its_maps_removes_no_other_file(png, tmp_path, vic
 
 def test_layers_are_in_order_of_depth_and_have_both_numbers(tmp_path, png):
     deep = vitsplice_tiny.tiny_vit(depth=11).info
-    assert [deep.file_label(layer) for layer in (-11, -2, -1)] == ["layer_00", "layer_09", "layer_10"]
+    assert [layer_file_label(layer, deep.layers) for layer in (-11, -2, -1)] == ["layer_00", "layer_09", "layer_10"]
     found = pca.look(png[:1], backbone="tiny-vit", size=64)
     assert [caption.partition(":")[0] for caption, _ in next(found._rows(0))[1:]] == [
         "key at layer 0 (-3)", "key at layer 1 (-2)", "key at layer 2 (-1)",

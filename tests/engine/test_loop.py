@@ -4,13 +4,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from vitsplice.config import load
 from vitsplice.contracts import FeatureRequest, LossTerm
 from vitsplice.engine.loop import Optimisation
 from vitsplice.engine.problem import assemble
 from vitsplice.engine.targets import Images
 from vitsplice.errors import LossTermRejected, NonFiniteLoss
 from vitsplice.plugins import catalogue
+from vitsplice.settings_yaml import load
 
 TINY = catalogue().presets["tiny"].path.read_text()
 

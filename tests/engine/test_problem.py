@@ -1,10 +1,11 @@
 import pytest
 
-from vitsplice.config import BackboneConfig, load
+from vitsplice.config import BackboneConfig
 from vitsplice.engine.problem import assemble, load_backbone
 from vitsplice.engine.targets import Images
 from vitsplice.errors import ConfigError, UnknownName, WeightsUnavailable
 from vitsplice.plugins import catalogue
+from vitsplice.settings_yaml import load
 
 TINY = catalogue().presets["tiny"].path.read_text()
 

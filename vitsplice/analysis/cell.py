@@ -26,7 +26,7 @@ FORMAT = 2
 """Of what a cell holds; one of another format is made again."""
 
 IN_MEMORY = 9
-"""Cells of one backbone that are in memory at a time, however many images there are."""
+"""Most cells of one backbone in memory at a time."""
 
 STYLE = "style"
 """The change of appearance that takes another picture."""

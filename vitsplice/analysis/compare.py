@@ -38,7 +38,7 @@ FIGURES, INTERVALS, DIFFERENCES, REPORT = "figures.csv", "intervals.csv", "diffe
 WORK = Work("comparison", "compare.json", results=(FIGURES, INTERVALS, DIFFERENCES, REPORT))
 
 SHOWN = 6
-"""So many transfers with each backbone are on the report's page; the metrics are of all."""
+"""Most transfers per backbone on the page of the report; the metrics cover all."""
 
 
 @dataclass(frozen=True)
@@ -244,11 +244,11 @@ def _inputs(images: Sequence[Source], number: int) -> tuple[Tensor, Tensor]:
 
 
 def _cells_folder(name: str) -> str:
-    """Of a backbone's cells: its name, marked if a file system may not take it, so that no two backbones share one."""
+    """The folder of a backbone's cells: its name, with a digest if the name had to be changed for the file system."""
     stem = file_stem(name)
     return stem if stem == name else f"{stem}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def _key(*parts: str) -> str:
-    """Of something that depends on these, and on the versions of what made it."""
+    """A digest of the parts and of the versions of all packages that results depend on."""
     return hashlib.sha256("".join([*parts, str(versions())]).encode()).hexdigest()[:16]

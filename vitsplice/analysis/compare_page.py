@@ -6,7 +6,7 @@ from vitsplice.analysis import compare_plots as plots
 from vitsplice.analysis.comparison import KINDS, ROLES, Comparison
 from vitsplice.analysis.findings import findings, shown
 from vitsplice.analysis.intervals import Contrast, Quantity, compared, differences, mean_of
-from vitsplice.contracts import Role
+from vitsplice.contracts import Role, layer_label
 from vitsplice.evaluation.statistics import finite
 from vitsplice.facts import versions
 from vitsplice.figures import CNN, NEED_A_CNN
@@ -63,7 +63,7 @@ def _backbones(comparison: Comparison) -> Table:
             name,
             info.structure.facet,
             info.appearance.facet,
-            f"{info.layer_label(-info.layers)} to {info.layer_label(-1)}",
+            f"{layer_label(0, info.layers)} to {layer_label(-1, info.layers)}",
             f"{info.model}, {info.source}, {info.licence}, {info.sha256[:16] or 'random'}",
         ]
         for name, info in comparison.infos.items()

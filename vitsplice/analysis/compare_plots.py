@@ -20,14 +20,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NAME, LINE, LABEL = 2.3, 0.24, 10
-"""Inches that a backbone's name takes at most in a legend, inches of a line of one, points that a label of the CKA plot
-takes."""
+"""Widest name of a backbone in a legend and height of a legend's line, in inches; height of a CKA label, in points."""
 
 TITLE = 22
 """Characters of a line of a plot's title."""
 
 NAMED = 4
-"""Captions name so many backbones, and count more."""
+"""Captions name up to this many backbones, and give the number of more."""
 
 
 def features(comparison: Comparison, role: Role) -> str:

@@ -33,7 +33,7 @@ KINDS: dict[str, changes.Kind] = {
 ROLES: tuple[Role, Role] = ("structure", "appearance")
 
 OTHERS = 8
-"""With at most so many other images an image is compared, to know how much another one would change a feature."""
+"""Most other images that an image is compared with, to measure how much another image changes a feature."""
 
 LAYER = ("layer", "layer from 0", "depth")
 """Columns of files: a layer counted from the end, counted from 0, and its depth in (0, 1]."""
@@ -204,7 +204,7 @@ def rows_of(info: BackboneInfo, cells: Mapping[str, Cell]) -> list[Row]:
 
 
 def others(number: int, total: int) -> list[int]:
-    """With which other images one of so many is compared: all, or `OTHERS` that are evenly spaced in the list."""
+    """Indices of the images that image ``number`` of ``total`` is compared with: all, or `OTHERS`, evenly spaced."""
     steps = range(1, total) if total <= OTHERS + 1 else [k * total // (OTHERS + 1) for k in range(1, OTHERS + 1)]
     return [(number + step) % total for step in steps]
 

@@ -24,9 +24,9 @@ ALPHA = 0.1
 CLUSTERS, COMPONENTS, ROUNDS = 6, 6, 30
 
 
-def on_common_grid(features: Features, side: int = SIDE) -> Tensor:
-    """Local features of one picture ``(1, N, D)`` at ``side * side`` places, ``(side * side, D)``."""
-    maps = F.interpolate(features.maps, size=(side, side), mode="bilinear", align_corners=False, antialias=True)
+def on_common_grid(features: Features) -> Tensor:
+    """Local features of one picture ``(1, N, D)`` at ``SIDE * SIDE`` places, ``(SIDE**2, D)``."""
+    maps = F.interpolate(features.maps, size=(SIDE, SIDE), mode="bilinear", align_corners=False, antialias=True)
     return maps.flatten(2)[0].T
 
 
@@ -70,7 +70,7 @@ def pck(features: Features, warped: Features, where: Where, alpha: float = ALPHA
     return matching.pck(matching.point_errors(nearest, true[inside], (1, 1), 1), alpha)
 
 
-def separability(features: Features, labels: Tensor, clusters: int = CLUSTERS) -> float:
+def separability(features: Features, labels: Tensor) -> float:
     """How well clusters of places, found without labels, tell the parts of a picture apart: mean IoU in [0, 1].
 
     The principal components of the features are clustered (k-means), and each cluster is given to the label that has
@@ -79,17 +79,16 @@ def separability(features: Features, labels: Tensor, clusters: int = CLUSTERS) -
     Args:
         features: local, of one picture.
         labels: of each pixel, whole numbers, ``(H, W)``.
-        clusters: how many.
     """
     places = on_common_grid(features).cpu().double()
     scores = (places - places.mean(0)) @ torch.linalg.svd(places - places.mean(0), full_matrices=False).Vh[
         :COMPONENTS
     ].T
-    found = kmeans(scores, clusters)
+    found = kmeans(scores, CLUSTERS)
     known = F.interpolate(labels[None, None].float(), size=(SIDE, SIDE), mode="nearest")[0, 0].flatten().long()
     kinds = torch.unique(known)
     shares = torch.stack(
-        [torch.stack([((found == c) & (known == kind)).sum() for kind in kinds]) for c in range(clusters)]
+        [torch.stack([((found == c) & (known == kind)).sum() for kind in kinds]) for c in range(CLUSTERS)]
     )
     given = kinds[shares.argmax(1)][found]
     return mean_iou(given, known)

@@ -17,10 +17,10 @@ from typing import Any
 
 from torch import Tensor
 
-from vitsplice import config as configs
+from vitsplice import settings_yaml
 from vitsplice.api import Run, settings_for
 from vitsplice.config import RunConfig
-from vitsplice.contracts import GLOBAL_FACETS, BackboneInfo, FeatureRequest, layer_file_label, layer_label
+from vitsplice.contracts import GLOBAL_FACETS, BackboneInfo, FeatureRequest, layer_file_label
 from vitsplice.engine.loop import Step
 from vitsplice.engine.problem import load_backbone
 from vitsplice.errors import AlreadyFinished, UserError
@@ -67,7 +67,7 @@ class Inversions:
         """The picture and its inversions, a row a facet, ``(3, H, W)``."""
         facets = dict.fromkeys(request.facet for request in self.made)
         rows = [[r for r in self.made if r.facet == facet] for facet in facets]
-        shown = [[(f"{label(r, self.layers)}: {self.left[r]:.2g} left", self.made[r]) for r in row] for row in rows]
+        shown = [[(f"{r.label(self.layers)}: {self.left[r]:.2g} left", self.made[r]) for r in row] for row in rows]
         return sheet([[("picture", self.picture[0]), *row] for row in shown])
 
     def _repr_png_(self) -> bytes:
@@ -118,7 +118,7 @@ def settings_of(
     untouched = plain.generator.options.get("noise") == as_it_comes.options.get("noise")
     if untouched and plain.generator.name == "prior" and request.facet not in GLOBAL_FACETS:
         changed["generator"]["options"] |= {"noise": [0.0]}
-    return configs.validate(changed, "settings")
+    return settings_yaml.validate(changed, "settings")
 
 
 def requests_of(info: BackboneInfo, facets: Iterable[str] = (), layers: Iterable[int] = ()) -> list[FeatureRequest]:
@@ -194,7 +194,7 @@ def read_plan(out: str | os.PathLike[str]) -> Plan:
 
 def _cell(told: Mapping[str, Any], layers: int, source: str) -> tuple[FeatureRequest, RunConfig]:
     """A feature and its settings, from a file that may be anybody's."""
-    (facet, layer), settings = told["feature"], configs.validate(told["settings"], source)
+    (facet, layer), settings = told["feature"], settings_yaml.validate(told["settings"], source)
     term = settings.terms[TERM]
     if (
         type(layer) is not int
@@ -245,13 +245,8 @@ def save_sheet(inversions: Inversions, out: Path) -> Path:
 
 
 def name_of(request: FeatureRequest, layers: int) -> str:
-    """Of the folder of one inversion by a backbone of so many layers; of one facet they sort by depth."""
+    """The name of the folder of one inversion; those of one facet sort by depth."""
     return f"{request.facet}_{layer_file_label(request.layer, layers)}"
-
-
-def label(request: FeatureRequest, layers: int) -> str:
-    """A feature of a backbone of so many layers, with both numbers of its layer."""
-    return f"{request.facet} at layer {layer_label(request.layer, layers)}"
 
 
 def _folders(plan: Plan) -> list[str]:

@@ -17,10 +17,10 @@ from torch import Tensor
 from vitsplice.analysis.components import Of, as_blocks, components, with_edges
 from vitsplice.api import backbone_or_default
 from vitsplice.backbones.resize import Resize
-from vitsplice.contracts import GLOBAL_FACETS, Backbone, BackboneInfo, FeatureRequest, Features
+from vitsplice.contracts import GLOBAL_FACETS, BackboneInfo, FeatureRequest, layer_file_label
 from vitsplice.engine.device import pick_device
 from vitsplice.errors import UserError
-from vitsplice.files import file_stem, read_regular
+from vitsplice.files import file_stem, read_object
 from vitsplice.images import Picture, encode_png, read, resize_to
 from vitsplice.numerics import numerics
 from vitsplice.report import folder as folders
@@ -120,13 +120,8 @@ def look(
     network, substitution = backbone_or_default(backbone)
     network = network.to(place, torch.float32)
     facet = facet or network.info.structure.facet
-    network.info.request(facet)
-    if facet in GLOBAL_FACETS:
-        local = ", ".join(one for one in network.info.facets if one not in GLOBAL_FACETS)
-        raise UserError(f"facet '{facet}' has no places to show; of {network.info.name} these have: {local}")
-    layers = list(network.info.every_layer) if layer is None else [layer]
-    requests = [network.info.request(facet, number) for number in layers]
-    seen = [_look_at(network, picture.pixels.to(place), requests, size) for picture in pictures]
+    requests = _requests(network.info, facet, layer)
+    seen = [network(Resize(size)(picture.pixels.to(place), network.info), requests) for picture in pictures]
     maps, explained = {}, {}
     for request in requests:
         found = components([features[request] for features in seen], of)
@@ -145,10 +140,13 @@ def look(
     return Layers(pictures, maps, edges, explained, network.info, facts, (str(substitution),) if substitution else ())
 
 
-def _look_at(
-    network: Backbone, pixels: Tensor, requests: list[FeatureRequest], size: int
-) -> dict[FeatureRequest, Features]:
-    return network(Resize(size)(pixels, network.info), requests)
+def _requests(info: BackboneInfo, facet: str, layer: int | None) -> list[FeatureRequest]:
+    """Of one layer, or of all. Raises UserError if the backbone has no such facet or layer, or the facet no places."""
+    requests = [info.request(facet, number) for number in (info.every_layer if layer is None else [layer])]
+    if facet in GLOBAL_FACETS:
+        local = ", ".join(one for one in info.facets if one not in GLOBAL_FACETS)
+        raise UserError(f"facet '{facet}' has no places to show; of {info.name} these have: {local}")
+    return requests
 
 
 def _coloured(maps: Tensor) -> Tensor:
@@ -170,7 +168,7 @@ def save(layers: Layers, folder: str | os.PathLike[str], *, force: bool = False)
     """
     path = check(folder, force=force)
     names = {
-        f"{_stem(picture, number)}_{layers.info.file_label(layer)}.png": (layer, number)
+        f"{_stem(picture, number)}_{layer_file_label(layer, layers.info.layers)}.png": (layer, number)
         for layer in layers.maps
         for number, picture in enumerate(layers.pictures)
     }
@@ -187,11 +185,9 @@ def save(layers: Layers, folder: str | os.PathLike[str], *, force: bool = False)
 
 def _before(path: Path) -> set[str]:
     """The maps that a folder says it holds."""
-    try:
-        names = json.loads(read_regular(path / NUMBERS))["files"]
-        return {name for name in names if isinstance(name, str) and MAP.fullmatch(name)}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return set()
+    names = read_object(path / NUMBERS).get("files")
+    names = names if isinstance(names, list) else []
+    return {name for name in names if isinstance(name, str) and MAP.fullmatch(name)}
 
 
 def _stem(picture: Picture, number: int) -> str:

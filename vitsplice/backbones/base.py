@@ -52,7 +52,7 @@ class FrozenBackbone(nn.Module):
         return self.info.block(request.layer)
 
 
-class Given(TypedDict):
+class Stated(TypedDict):
     """What is stated of a network from outside, and the default requests of the roles in place of its own."""
 
     name: str
@@ -62,12 +62,12 @@ class Given(TypedDict):
     appearance: NotRequired[FeatureRequest | None]
 
 
-def described(network: nn.Module, given: Given, *, roles: tuple[str, str], stride: int, **facts: Any) -> BackboneInfo:
+def described(network: nn.Module, stated: Stated, *, roles: tuple[str, str], stride: int, **facts: Any) -> BackboneInfo:
     """The facts of a network.
 
     Args:
         network: of which parameters are counted and weights are digested.
-        given: name, licence, source, and default requests.
+        stated: name, licence, source, and default requests.
         roles: the facets that stand for structure and for appearance, at the last layer, unless others are given.
         stride: also ``multiple`` and ``smallest`` unless they are given.
         facts: the others of `BackboneInfo`; ``fixed`` and ``cls_normalised`` may be left out.
@@ -77,9 +77,9 @@ def described(network: nn.Module, given: Given, *, roles: tuple[str, str], strid
     """
     structure, appearance = map(FeatureRequest, roles)
     info = BackboneInfo(
-        name=given["name"],
-        licence=given["licence"],
-        source=given["source"],
+        name=stated["name"],
+        licence=stated["licence"],
+        source=stated["source"],
         structure=structure,
         appearance=appearance,
         stride=stride,
@@ -87,7 +87,7 @@ def described(network: nn.Module, given: Given, *, roles: tuple[str, str], strid
         sha256=digest(network.state_dict()),
         **{"multiple": stride, "smallest": stride, "fixed": None, "cls_normalised": None, **facts},
     )
-    return with_roles(info, given.get("structure"), given.get("appearance"))
+    return with_roles(info, stated.get("structure"), stated.get("appearance"))
 
 
 def timm_facts(model: Any) -> dict[str, Any]:

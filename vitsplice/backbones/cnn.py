@@ -12,7 +12,7 @@ from typing import Any, Unpack
 
 from torch import Tensor, nn
 
-from vitsplice.backbones.base import FrozenBackbone, Given, described, timm_facts
+from vitsplice.backbones.base import FrozenBackbone, Stated, described, timm_facts
 from vitsplice.contracts import FeatureRequest, Features
 
 _HOOKED = threading.Lock()
@@ -24,13 +24,13 @@ class TimmCNN(FrozenBackbone):
 
     Args:
         model: made by ``timm.create_model(..., features_only=True)``.
-        given: see `Given`; the default requests are the map of the last layer, and its mean.
+        stated: see `Stated`; the default requests are the map of the last layer, and its mean.
 
     Raises:
         ConfigError: if it has no such facet or layer, or the facet does not suit the role.
     """
 
-    def __init__(self, model: nn.Module, **given: Unpack[Given]) -> None:
+    def __init__(self, model: nn.Module, **stated: Unpack[Stated]) -> None:
         super().__init__()
         network: Any = model.eval().requires_grad_(False)
         self.model: Any = network
@@ -38,7 +38,7 @@ class TimmCNN(FrozenBackbone):
         reductions, cfg = network.feature_info.reduction(), network.pretrained_cfg
         self.info = described(
             network,
-            given,
+            stated,
             roles=("map", "pooled"),
             facets=("map", "pooled"),
             layers=len(reductions),

@@ -11,7 +11,16 @@ from typing import Any, Unpack
 
 from torch import Tensor, nn
 
-from vitsplice.backbones.base import FrozenBackbone, Given, Seen, captured, described, tap_input, tap_output, timm_facts
+from vitsplice.backbones.base import (
+    FrozenBackbone,
+    Seen,
+    Stated,
+    captured,
+    described,
+    tap_input,
+    tap_output,
+    timm_facts,
+)
 from vitsplice.backbones.vit import PROJECTIONS, project
 from vitsplice.contracts import FeatureRequest, Features
 
@@ -26,20 +35,20 @@ class TimmSwin(FrozenBackbone):
 
     Args:
         model: without a classifier, made for any size (``strict_img_size=False``).
-        given: see `Given`; the default requests are keys of the last block, and the mean of its tokens.
+        stated: see `Stated`; the default requests are keys of the last block, and the mean of its tokens.
 
     Raises:
         ConfigError: if it has no such facet or layer, or the facet does not suit the role.
     """
 
-    def __init__(self, model: nn.Module, **given: Unpack[Given]) -> None:
+    def __init__(self, model: nn.Module, **stated: Unpack[Stated]) -> None:
         super().__init__()
         network: Any = model.eval().requires_grad_(False)
         self.model: Any = network
         self.blocks: list[Any] = [block for stage in network.layers for block in stage.blocks]
         self.info = described(
             network,
-            given,
+            stated,
             roles=("key", "pooled"),
             facets=(*PROJECTIONS, "token", "pooled"),
             layers=len(self.blocks),

@@ -205,5 +205,5 @@ def _dynamic(create: Any, timm_name: str, settings: dict[str, Any]) -> nn.Module
     return create(timm_name, **settings)  # type: ignore[no-any-return]
 
 
-def _first_lines(error: Exception, most: int = 3) -> str:
-    return " ".join(line.strip()[:160] for line in str(error).splitlines()[:most])
+def _first_lines(error: Exception) -> str:
+    return " ".join(line.strip()[:160] for line in str(error).splitlines()[:3])

@@ -13,7 +13,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vitsplice.backbones.base import FrozenBackbone, Given, Seen, captured, described, tap_input, tap_output, timm_facts
+from vitsplice.backbones.base import (
+    FrozenBackbone,
+    Seen,
+    Stated,
+    captured,
+    described,
+    tap_input,
+    tap_output,
+    timm_facts,
+)
 from vitsplice.contracts import BackboneInfo, FeatureRequest, Features
 from vitsplice.errors import UserError
 
@@ -66,18 +75,18 @@ class TimmViT(FrozenBackbone):
         model: a timm ViT without a classifier.
         cls_normalised: take [CLS] and tokens after the final norm. Splice takes them before it, which is right
             for DINO v1; the un-normalised [CLS] of DINOv2 is ruled by a few huge channels.
-        given: see `Given`; the default requests are keys of the last layer, and its [CLS] or, where there is none, the
-            mean of its tokens.
+        stated: see `Stated`; the default requests are keys of the last layer, and its [CLS] or, where there is none,
+            the mean of its tokens.
 
     Raises:
         ConfigError: if it has no such facet or layer, or the facet does not suit the role.
     """
 
-    def __init__(self, model: nn.Module, *, cls_normalised: bool, **given: Unpack[Given]) -> None:
+    def __init__(self, model: nn.Module, *, cls_normalised: bool, **stated: Unpack[Stated]) -> None:
         super().__init__()
         network: Any = model.eval().requires_grad_(False)
         self.model: Any = network
-        self.info = _describe(network, cls_normalised, given)
+        self.info = _describe(network, cls_normalised, stated)
         for number, block in enumerate(network.blocks):
             tap_input(block.attn, "attention", number)
             tap_output(block, "block", number)
@@ -115,7 +124,7 @@ def _final_norm(model: Any) -> nn.Module:
     return pooled if isinstance(final, nn.Identity) else final
 
 
-def _describe(model: Any, cls_normalised: bool, given: Given) -> BackboneInfo:
+def _describe(model: Any, cls_normalised: bool, stated: Stated) -> BackboneInfo:
     patch = model.patch_embed.patch_size[0]
     has_cls = getattr(model, "cls_token", None) is not None
     fixed = None if model.patch_embed.img_size is None else tuple(model.patch_embed.img_size)
@@ -123,7 +132,7 @@ def _describe(model: Any, cls_normalised: bool, given: Given) -> BackboneInfo:
         fixed = None
     return described(
         model,
-        given,
+        stated,
         roles=("key", "cls" if has_cls else "pooled"),
         facets=("key", "query", "value", "token", *(("cls",) if has_cls else ()), "pooled"),
         layers=len(model.blocks),

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from vitsplice.errors import Argument, Part, Setting, WeightsRejected, WeightsUnavailable
-from vitsplice.text import printable
+from vitsplice.files import file_sha256
+from vitsplice.text import printable, shortened
 
 PROBE_SECONDS = 4.0
 """The hub has this long, in all, to answer that it has a file."""
@@ -70,8 +71,7 @@ def sha256_of(path: Path) -> str:
     """The SHA-256 of the bytes of a weights file. Raises WeightsRejected if it cannot be read."""
     shown = _shown(path)
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(path)
     except OSError as error:
         raise WeightsRejected(f"cannot read weights file '{shown}' ({error.strerror or error})") from error
 
@@ -140,12 +140,16 @@ def load_into(model: nn.Module, state_dict: Mapping[str, Tensor], what: str) -> 
         WeightsRejected: if names, shapes or kinds of number differ, or a value is not finite; it shows the first few.
     """
     own = model.state_dict()
-    shared = {name: (tensor, own[name]) for name, tensor in state_dict.items() if name in own}
+    shared = [(name, tensor, own[name]) for name, tensor in state_dict.items() if name in own]
+    shapes = [
+        f"{name} {tuple(it.shape)} for {tuple(ours.shape)}" for name, it, ours in shared if it.shape != ours.shape
+    ]
+    rounded = [name for name, it, ours in shared if ours.is_floating_point() and not it.is_floating_point()]
     problems = [
         listed("missing", [name for name in own if name not in state_dict and not name.endswith(UNUSED)]),
         listed("unexpected", [name for name in state_dict if name not in own]),
-        listed("of another shape", [_shapes(name, *pair) for name, pair in shared.items() if _differ(*pair)]),
-        listed("not floating point", [name for name, pair in shared.items() if _is_rounded(*pair)]),
+        listed("of another shape", shapes),
+        listed("not floating point", rounded),
     ]
     if any(problems):
         raise WeightsRejected(f"{what} does not fit {type(model).__name__}: {'; '.join(filter(None, problems))}")
@@ -167,23 +171,11 @@ def check_finite(state_dict: Mapping[str, Tensor], what: str) -> None:
         raise WeightsRejected(f"{what} contains {kind} in {tensors}; it may be damaged")
 
 
-def _differ(given: Tensor, wanted: Tensor) -> bool:
-    return given.shape != wanted.shape
-
-
-def _is_rounded(given: Tensor, wanted: Tensor) -> bool:
-    return wanted.is_floating_point() and not given.is_floating_point()
-
-
-def _shapes(name: str, given: Tensor, wanted: Tensor) -> str:
-    return f"{name} {tuple(given.shape)} for {tuple(wanted.shape)}"
-
-
-def listed(kind: str, names: list[str], most: int = 3) -> str:
+def listed(kind: str, names: list[str]) -> str:
     """How many there are of a kind, and the first few; "" for none."""
     if not names:
         return ""
-    return f"{len(names)} {kind} ({', '.join(names[:most])}{', ...' if len(names) > most else ''})"
+    return f"{len(names)} {kind} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
 
 
 def hub_state_dict(pretrained_cfg: Mapping[str, Any], model: str) -> tuple[dict[str, Tensor], str]:
@@ -334,8 +326,8 @@ def _refusal(status: int) -> str:
     return f"answered with HTTP {status}"
 
 
-def _short(error: BaseException, most: int = 120) -> str:
+def _short(error: BaseException) -> str:
     """The first line of an error's message, or its kind if it has none."""
     line = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     line = line or type(error).__name__
-    return line if len(line) <= most else line[: most - 3] + "..."
+    return shortened(line, 120)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vitsplice import config as configs
+from vitsplice import settings_yaml
 from vitsplice.api import settings_for
 from vitsplice.config import RunConfig
 from vitsplice.contracts import Job
@@ -193,7 +193,7 @@ def _check(batch: Batch, known: dict[str, Any]) -> None:
         )
     for variant in batch.variants:
         before = known.get("variants", {}).get(variant.name)
-        if before is not None and configs.validate(before, str(batch.out / BATCH)) != variant.settings:
+        if before is not None and settings_yaml.validate(before, str(batch.out / BATCH)) != variant.settings:
             changed = _changed(before, variant.settings.model_dump(mode="json"))
             raise OutputExists(
                 f"{batch.out} has runs of '{variant.name}' with other settings ({changed}); "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Mapping
@@ -13,7 +12,7 @@ from typing import Any
 from vitsplice.config import RunConfig
 from vitsplice.contracts import Job, Outcome
 from vitsplice.errors import AlreadyFinished, CheckpointRejected, OutOfMemory, OutputBusy, UserError, VitspliceError
-from vitsplice.files import read_regular
+from vitsplice.files import file_sha256, read_regular
 from vitsplice.networks import KeptNetworks
 from vitsplice.recording import Recording
 from vitsplice.report.artifacts import FACTS, RunFolder
@@ -74,7 +73,7 @@ def _told(job: Job) -> dict[str, Any] | None:
 def _refuse_others(job: Job, pictures: Mapping[str, tuple[str, str]]) -> None:
     """Raise UserError unless a job's pictures, which lie elsewhere than those of its run did, have the same bytes."""
     try:
-        ours = {role: _sha256(path) for role, path in job.pictures.items()}
+        ours = {role: file_sha256(path) for role, path in job.pictures.items()}
     except OSError as error:
         raise UserError(
             f"{job.folder} holds a run of pictures elsewhere, and whether they are these cannot be told: "
@@ -96,11 +95,6 @@ def _pictures(facts: dict[str, Any]) -> dict[str, tuple[str, str]]:
     """Path and SHA-256 of the pictures of a run by role, as its ``run.json`` has them."""
     inputs = facts["inputs"] | {f"{image}_mask": mask for image, mask in facts["masks"].items()}
     return {role: (picture["name"], picture["sha256"]) for role, picture in inputs.items()}
-
-
-def _sha256(path: str) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _told_by(facts: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from vitsplice.cli.wording import BACKBONE
+from vitsplice.cli.wording import backbone_option
 
 STOPPING = b"\nstopping: runs keep where they stand, and the same command goes on; once more ends them at once\n"
 
@@ -21,7 +21,7 @@ def batch(
     preset: Annotated[
         list[str] | None, typer.Option(help="Name of a preset, or a YAML file; once for each. Default: quick.")
     ] = None,
-    backbone: Annotated[list[str] | None, typer.Option("--backbone", "-b", help=f"{BACKBONE} Once for each.")] = None,
+    backbone: Annotated[list[str] | None, backbone_option("Once for each.")] = None,
     seed: Annotated[list[int] | None, typer.Option(min=0, help="Once for each.")] = None,
     steps: Annotated[int | None, typer.Option(min=0, help="How many steps.")] = None,
     size: Annotated[

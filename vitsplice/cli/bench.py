@@ -7,14 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from vitsplice.cli.wording import BACKBONE
+from vitsplice.cli.wording import backbone_option
 
 
 def bench(
-    backbone: Annotated[
-        str | None,
-        typer.Option("--backbone", "-b", help=f"{BACKBONE} Without it: the presets' own, or their fallback."),
-    ] = None,
+    backbone: Annotated[str | None, backbone_option("Without it: the presets' own, or their fallback.")] = None,
     steps: Annotated[int, typer.Option(min=1, max=1000, help="How many steps of each loop are timed.")] = 8,
     quick_steps: Annotated[
         int | None, typer.Option(min=0, help="Cut the preset quick to so many steps; without it: all of them.")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vitsplice.cli.wording import BACKBONE, PICTURE
+from vitsplice.cli.wording import DEVICE, PICTURE, backbone_option
 
 
 def compare(
@@ -15,10 +15,7 @@ def compare(
         list[Path] | None,
         typer.Argument(metavar="IMAGE...", help=f"{PICTURE} Two or more; without: the packaged four."),
     ] = None,
-    backbone: Annotated[
-        list[str] | None,
-        typer.Option("--backbone", "-b", help=f"{BACKBONE} Give several; an untrained one is a control."),
-    ] = None,
+    backbone: Annotated[list[str] | None, backbone_option("Give several; an untrained one is a control.")] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the report and what it is made of.")] = Path(
         "vitsplice-comparison"
     ),
@@ -34,7 +31,7 @@ def compare(
     style: Annotated[
         str, typer.Option(help="Preset by which a picture gets its neighbour's look, one of the changes; none: none.")
     ] = "instant",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    device: Annotated[str, DEVICE] = "auto",
     force: Annotated[bool, typer.Option("--force", help="Replace another comparison that the folder holds.")] = False,
 ) -> None:
     """Compare what backbones encode as structure and as appearance, layer by layer.

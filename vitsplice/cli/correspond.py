@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vitsplice.cli.wording import BACKBONE, PICTURE
+from vitsplice.cli.wording import DEVICE, PICTURE, Backbone, notes
 
 
 def correspond(
@@ -16,9 +16,7 @@ def correspond(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the pictures and numbers.")] = Path(
         "vitsplice-matches"
     ),
-    backbone: Annotated[
-        str | None, typer.Option("--backbone", "-b", help=f"{BACKBONE} Without it: that of the default preset.")
-    ] = None,
+    backbone: Backbone = None,
     places: Annotated[
         int, typer.Option(min=2, max=128, help="Pictures are matched on a grid of about so many places a side.")
     ] = 48,
@@ -27,7 +25,7 @@ def correspond(
         float, typer.Option(min=0, max=1, help="0: places choose freely; 1: all of B is used alike (Sinkhorn).")
     ] = 0.2,
     points: Annotated[int, typer.Option(min=1, help="Draw at most so many matches.")] = 60,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    device: Annotated[str, DEVICE] = "auto",
     force: Annotated[bool, typer.Option("--force", help="Replace what the folder holds.")] = False,
 ) -> None:
     """Match two pictures: mutual nearest points, B's colours on A, and how sure each place is."""
@@ -44,8 +42,7 @@ def correspond(
     place = pick_device(device)
     one, two = (read(path).pixels for path in (first, second))
     network, substitution = backbone_or_default(backbone)
-    if substitution:
-        typer.echo(f"note: {substitution}", err=True)
+    notes([substitution] if substitution else [])
     network = network.to(place, torch.float32)
     found = match(one.to(place), two.to(place), network, places=places, temperature=temperature, balance=balance).cpu()
     folder = matches.save(out, found, one, two, points, network.info, force=force)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vitsplice.cli.wording import BACKBONE
+from vitsplice.cli.wording import DEVICE, backbone_option, notes
 
 if TYPE_CHECKING:
     from vitsplice.evaluation.summary import Summary
@@ -32,12 +32,7 @@ def evaluate(
         list[str] | None, typer.Option(help="Only this figure; give several. `vitsplice list metrics` names them.")
     ] = None,
     backbone: Annotated[
-        str | None,
-        typer.Option(
-            "--backbone",
-            "-b",
-            help=f"{BACKBONE} For metrics that can take any. Without it: that of the default preset.",
-        ),
+        str | None, backbone_option("For metrics that can take any. Without it: that of the default preset.")
     ] = None,
     optimised: Annotated[
         list[str] | None,
@@ -46,7 +41,7 @@ def evaluate(
             help="What a method without run records optimised (none: no network); its own figures are marked.",
         ),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    device: Annotated[str, DEVICE] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace another evaluation that the folder holds.")] = False,
 ) -> None:
@@ -91,14 +86,11 @@ def _show(summary: Summary) -> None:
     from rich.text import Text
 
     from vitsplice.evaluation import tables
-    from vitsplice.text import one_line
 
     columns = [Column(name, no_wrap=place < 2) for place, name in enumerate(tables.head(summary))]
     table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
     for row in tables.rows(summary):
         table.add_row(*(Text(cell) for cell in row))
     Console().print(table, Text(tables.LEGEND, style="italic"))
-    for warning in tables.warnings(summary):
-        typer.echo(f"WARNING: {one_line(warning)}", err=True)
-    for note in tables.notes(summary):
-        typer.echo(f"note: {one_line(note)}", err=True)
+    notes(tables.warnings(summary), "WARNING")
+    notes(tables.notes(summary))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vitsplice.cli.wording import BACKBONE, PICTURE
+from vitsplice.cli.wording import DEVICE, PICTURE, backbone_option
 
 if TYPE_CHECKING:
     from vitsplice.analysis.inversion import Plan
@@ -47,13 +47,11 @@ def invert(
     preset: Annotated[
         str | None, typer.Option(help="In place of --prior: invert-official, or a YAML file with a term 'inversion'.")
     ] = None,
-    backbone: Annotated[
-        str | None, typer.Option("--backbone", "-b", help=f"{BACKBONE} In place of the preset's.")
-    ] = None,
+    backbone: Annotated[str | None, backbone_option("In place of the preset's.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Number of steps.")] = None,
     size: Annotated[int | None, typer.Option(min=16, help="Shorter side of the output, in pixels.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything random.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = None,
+    device: Annotated[str | None, DEVICE] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one setting of the preset.")
     ] = None,
@@ -103,7 +101,7 @@ def _carry_out(plan: Plan, out: Path, *, force: bool) -> None:
 
     with inversion.begun(plan, out, force=force):
         for number, request in enumerate(plan.settings, 1):
-            typer.echo(f"{inversion.label(request, plan.layers)}, {number} of {len(plan.settings)}", err=True)
+            typer.echo(f"{request.label(plan.layers)}, {number} of {len(plan.settings)}", err=True)
             recording = inversion.recording(plan, request, out)
             if recording is None:
                 typer.echo("done already", err=True)

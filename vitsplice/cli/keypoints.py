@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vitsplice.cli.wording import BACKBONE, PICTURE
+from vitsplice.cli.wording import DEVICE, PICTURE, backbone_option, notes
 
 if TYPE_CHECKING:
     from vitsplice.keypoints.summary import Summary
@@ -34,11 +34,7 @@ def keypoints(
     ] = None,
     backbone: Annotated[
         list[str] | None,
-        typer.Option(
-            "--backbone",
-            "-b",
-            help=f"{BACKBONE} Give several; an untrained one is a control. Without: that of the default preset.",
-        ),
+        backbone_option("Give several; an untrained one is a control. Without: that of the default preset."),
     ] = None,
     facet: Annotated[
         list[str] | None,
@@ -61,7 +57,7 @@ def keypoints(
         int, typer.Option(min=64, max=2048, help="Backbones look at about so many pixels a side, aspect kept.")
     ] = 448,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the figures.")] = Path("vitsplice-keypoints"),
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    device: Annotated[str, DEVICE] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace what the folder holds of other data.")] = False,
 ) -> None:
@@ -106,7 +102,6 @@ def _show(summary: Summary) -> None:
     from rich.text import Text
 
     from vitsplice.keypoints import tables
-    from vitsplice.text import one_line
 
     heads = [head for head in tables.head(summary) if head != tables.ALONE]
     shown = Table(*heads, box=box.SIMPLE_HEAD, pad_edge=False)
@@ -115,5 +110,4 @@ def _show(summary: Summary) -> None:
     for row in tables.rows(summary):
         shown.add_row(*(Text(cell) for cell, head in zip(row, tables.head(summary), strict=True) if head in heads))
     Console().print(shown, Text(tables.legend(summary), style="italic"))
-    for note in tables.notes(summary):
-        typer.echo(f"note: {one_line(note)}", err=True)
+    notes(tables.notes(summary))

@@ -9,16 +9,14 @@ from typing import Annotated
 
 import typer
 
-from vitsplice.cli.wording import BACKBONE, PICTURE
+from vitsplice.cli.wording import PICTURE, Backbone, notes
 
 
 def measure(
     structure: Annotated[Path, typer.Option(help=f"The structure image: {PICTURE}")],
     appearance: Annotated[Path, typer.Option(help=f"The appearance image: {PICTURE}")],
     output: Annotated[Path, typer.Option(help=f"The output image: {PICTURE}")],
-    backbone: Annotated[
-        str | None, typer.Option("--backbone", "-b", help=f"{BACKBONE} Without it: that of the default preset.")
-    ] = None,
+    backbone: Backbone = None,
     size: Annotated[
         int, typer.Option(min=16, max=4096, help="Shorter side at which the backbone looks, in pixels.")
     ] = 224,
@@ -51,19 +49,20 @@ def measure(
         }
         typer.echo(json.dumps(facts, indent=2))
         return
-    for note in [str(substitution)] if substitution else []:
-        typer.echo(f"note: {note}", err=True)
-    for picture in pictures:
-        for note in picture.notes:
-            typer.echo(f"note: {picture.name}: {note}", err=True)
+    notes([substitution] if substitution else [])
+    notes(f"{picture.name}: {note}" for picture in pictures for note in picture.notes)
     typer.echo(f"backbone {network.info.name}, shorter side {size} px; lower is nearer")
     for m in found:
-        value = f"{m.value:<12.6g}" if m.value is not None else f"{'-':<12}"
-        typer.echo(f"{m.term:<20} {value} output against {m.against} image, {', '.join(m.requests) or m.why}")
+        typer.echo(
+            f"{m.term:<20} {_number(m.value)} output against {m.against} image, {', '.join(m.requests) or m.why}"
+        )
     typer.echo("figures that do not belong to that backbone; lower is better")
     for figure in independent:
-        value = f"{figure.value:<12.6g}" if figure.value is not None else f"{'-':<12}"
         why = f"; not measured: {figure.why}" if figure.why else ""
-        typer.echo(f"{figure.name:<20} {value} output against {figure.against} image{why}")
+        typer.echo(f"{figure.name:<20} {_number(figure.value)} output against {figure.against} image{why}")
     if len(independent) < len(FIGURES):
         typer.echo(f"note: the others need the backbone {CNN}: install the plugin vitsplice-offline", err=True)
+
+
+def _number(value: float | None) -> str:
+    return f"{'-':<12}" if value is None else f"{value:<12.6g}"

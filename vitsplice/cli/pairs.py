@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vitsplice.cli.wording import BACKBONE
+from vitsplice.cli.wording import DEVICE, backbone_option
 
 if TYPE_CHECKING:
     from vitsplice.pairs.findings import Checked
@@ -56,14 +56,11 @@ def build(
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of --by random. Without it: 0.")] = None,
     backbone: Annotated[
-        str | None,
-        typer.Option(
-            "--backbone", "-b", help=f"{BACKBONE} It measures similarity. Without it: that of the default preset."
-        ),
+        str | None, backbone_option("It measures similarity. Without it: that of the default preset.")
     ] = None,
     licence: Annotated[str, typer.Option(help="Of all pictures, such as CC0; it is written to every pair.")] = "",
     source: Annotated[str, typer.Option(help="Of all pictures, written to every pair. Without it: the domain.")] = "",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    device: Annotated[str, DEVICE] = "auto",
     force: Annotated[bool, typer.Option("--force", help="Replace a manifest that is there.")] = False,
 ) -> None:
     """Make a manifest of pairs from pictures or lists; the same again gives the same manifest.

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from vitsplice.cli.wording import BACKBONE, PICTURE
+from vitsplice.cli.wording import DEVICE, PICTURE, Backbone, notes
 
 
 class Of(StrEnum):
@@ -30,9 +30,7 @@ def pca(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the pictures and numbers.")] = Path(
         "vitsplice-pca"
     ),
-    backbone: Annotated[
-        str | None, typer.Option("--backbone", "-b", help=f"{BACKBONE} Without it: that of the default preset.")
-    ] = None,
+    backbone: Backbone = None,
     facet: Annotated[str | None, typer.Option(help="key, query, value, token or map. Without it: the default.")] = None,
     layer: Annotated[
         int | None, typer.Option(help="0 is the first, -1 the last. Without it: a sheet of all layers.")
@@ -40,7 +38,7 @@ def pca(
     of: Annotated[Of, typer.Option(help="Of the rows of the self-similarity, or of the features.")] = Of.similarity,
     upsample: Annotated[Upsample, typer.Option(help="Along the picture's edges, or as blocks.")] = Upsample.edges,
     size: Annotated[int, typer.Option(min=16, max=4096, help="Shorter side at which the backbone looks.")] = 448,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    device: Annotated[str, DEVICE] = "auto",
     force: Annotated[bool, typer.Option("--force", help="Replace what the folder holds.")] = False,
 ) -> None:
     """Show what features hold: three principal components of their places as red, green and blue."""
@@ -50,6 +48,5 @@ def pca(
         images, backbone=backbone, facet=facet, layer=layer, of=of.value, edges=upsample is Upsample.edges,
         size=size, device=device, out=out, force=force,
     )  # fmt: skip
-    for note in found.notes:
-        typer.echo(f"note: {note}", err=True)
+    notes(found.notes)
     typer.echo(save(found, out, force=force))

@@ -38,12 +38,23 @@ PLAIN_EVERY = 10.0
 """Seconds between lines where the output is not a terminal."""
 
 
-class Progress:
+class Display:
+    """Lines on standard error, above a bar where that is a terminal."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True, highlight=False)
+
+    def note(self, line: str, style: str = "") -> None:
+        """Say something above the bar."""
+        self._console.print(Text(plain(line), style=style), soft_wrap=not self._console.is_terminal)
+
+
+class Progress(Display):
     """Shows a run on standard error: a live bar on a terminal, a line now and then elsewhere."""
 
     def __init__(self, run: Run, again: str) -> None:
+        super().__init__()
         self._again = again
-        self._console = Console(stderr=True, highlight=False)
         self._run = run
         self._began = self._last_line = perf_counter()
         self._bar = Bar(
@@ -129,17 +140,13 @@ class Progress:
         if not any(figure.name.startswith("cnn") for figure in result.figures):
             self.note(f"figures of a CNN need the backbone {CNN}: install the plugin vitsplice-offline")
 
-    def note(self, line: str, style: str = "") -> None:
-        """Say something above the bar."""
-        self._console.print(Text(plain(line), style=style), soft_wrap=not self._console.is_terminal)
 
-
-class Parts:
+class Parts(Display):
     """Shows on standard error how many of the parts of a long work are done: a bar on a terminal, lines elsewhere."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._last_line = float("-inf")
-        self._console = Console(stderr=True, highlight=False)
         self._bar = Bar(
             TextColumn("{task.description}"), BarColumn(bar_width=30), MofNCompleteColumn(), TimeElapsedColumn(),
             TextColumn("ETA"), TimeRemainingColumn(), console=self._console, transient=True,
@@ -164,10 +171,6 @@ class Parts:
             self._last_line, passed = now, now - self._began
             left = f"  ETA {passed / done * (total - done):.0f} s" if done else ""
             self.note(f"{done}/{total}  {what}  {passed:.0f} s{left}")
-
-    def note(self, line: str) -> None:
-        """Say something above the bar."""
-        self._console.print(Text(plain(line)), soft_wrap=not self._console.is_terminal)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vitsplice.cli.wording import BACKBONE, PICTURE, message
+from vitsplice.cli.wording import DEVICE, PICTURE, backbone_option, message, notes
 
 if TYPE_CHECKING:
     from vitsplice.cli.progress import Progress
@@ -30,9 +30,7 @@ def run(
         "vitsplice-out"
     ),
     preset: Annotated[str, typer.Option(help="Name of a preset (see `vitsplice presets`), or a YAML file.")] = "quick",
-    backbone: Annotated[
-        str | None, typer.Option("--backbone", "-b", help=f"{BACKBONE} A backbone named here never falls back.")
-    ] = None,
+    backbone: Annotated[str | None, backbone_option("A backbone named here never falls back.")] = None,
     steps: Annotated[int | None, typer.Option(min=0, max=10_000_000, help="How many steps.")] = None,
     structure_strength: Annotated[
         float | None,
@@ -64,7 +62,7 @@ def run(
         int | None, typer.Option(min=16, max=16384, help="Bring both pictures to this shorter side first, in pixels.")
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Same seed, same bytes.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = None,
+    device: Annotated[str | None, DEVICE] = None,
     precision: Annotated[str | None, typer.Option(help="Of the backbone: auto, float32 or bfloat16.")] = None,
     set_: Annotated[
         list[str] | None,
@@ -116,7 +114,7 @@ def _resume(context: typer.Context, path: Path, overrides: list[str]) -> None:
     try:
         recording = Recording.resume(path, overrides=overrides)
     except AlreadyFinished as finished:
-        typer.echo(f"note: {message(finished)}", err=True)
+        notes([message(finished)])
         return
     with recording:
         follow(recording)

@@ -7,12 +7,9 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.text import Text
 
-from vitsplice.cli.progress import PLAIN_EVERY
-from vitsplice.text import plain
+from vitsplice.cli.progress import PLAIN_EVERY, Display
 
 if TYPE_CHECKING:
     from vitsplice.batch.drive import Tally
@@ -28,11 +25,11 @@ MANY = 100
 """The last reasons that were told, which are not told again."""
 
 
-class Standing:
+class Standing(Display):
     """Shows a batch on standard error. Use it in ``with``."""
 
     def __init__(self, total: int) -> None:
-        self._console = Console(stderr=True, highlight=False)
+        super().__init__()
         self._bar = Progress(
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
@@ -57,7 +54,7 @@ class Standing:
     def show(self, tally: Tally, outcome: Outcome | None) -> None:
         """Show how it stands after an outcome, or after something that was done before."""
         if outcome and outcome.why and outcome.why not in self._told:
-            self._note(f"{outcome.id}: {outcome.state}: {outcome.why}")
+            self.note(f"{outcome.id}: {outcome.state}: {outcome.why}")
             self._told.append(outcome.why)
         now = perf_counter()
         if now - self._last < (REDRAW if self._console.is_terminal else PLAIN_EVERY):
@@ -66,7 +63,7 @@ class Standing:
         if self._console.is_terminal:
             self._bar.update(self._task, completed=tally.total - tally.left, description=self._line(tally))
         else:
-            self._note(f"{tally.total - tally.left}/{tally.total}  {self._line(tally)}")
+            self.note(f"{tally.total - tally.left}/{tally.total}  {self._line(tally)}")
 
     def _line(self, tally: Tally) -> str:
         rate = (tally.done + tally.failures) / (perf_counter() - self._began)
@@ -80,20 +77,17 @@ class Standing:
         from vitsplice.batch.plan import FAILURES, RESULTS
 
         before = f" ({tally.before} of them before)" if tally.before else ""
-        self._note(f"{tally.before + tally.done} of {tally.total} runs done{before}, {tally.failures} failed")
+        self.note(f"{tally.before + tally.done} of {tally.total} runs done{before}, {tally.failures} failed")
         told = reasons(out, SHOWN)
         for reason in told:
             others = f" and {reason.jobs - 1} others" if reason.jobs > 1 else ""
-            self._note(f"  {reason.first}{others}: {reason.why}")
+            self.note(f"  {reason.first}{others}: {reason.why}")
         if tally.failures:
             left = tally.failures - sum(reason.jobs for reason in told)
-            self._note(f"  {f'and {left} more; ' if left else ''}all of them: {out / FAILURES}")
+            self.note(f"  {f'and {left} more; ' if left else ''}all of them: {out / FAILURES}")
         if stopped and tally.left:
-            self._note(f"stopped with {tally.left} left; the same command goes on")
+            self.note(f"stopped with {tally.left} left; the same command goes on")
         print(out / RESULTS, flush=True)
-
-    def _note(self, line: str) -> None:
-        self._console.print(Text(plain(line)), soft_wrap=not self._console.is_terminal)
 
 
 def _span(seconds: float) -> str:

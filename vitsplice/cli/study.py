@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vitsplice.cli.wording import notes
+
 if TYPE_CHECKING:
     from vitsplice.study.findings import Analysis
 
@@ -44,7 +46,6 @@ def make(
     from vitsplice.study.make import QUESTION, TITLE, Settings
     from vitsplice.study.make import make as made
     from vitsplice.study.plan import beside
-    from vitsplice.text import one_line
 
     target = check_file(out, "page, such as study.html", force=force)
     check_file(beside(target), "plan of a page", force=force)
@@ -58,8 +59,7 @@ def make(
             lambda done, total: bar.update(task, completed=done, total=total),
         )
     length = page.write(target, found)
-    for note in found.notes:
-        typer.echo(f"note: {one_line(note)}", err=True)
+    notes(found.notes)
     key = found.key
     typer.echo(
         f"study {key['study']}: {len(key['pairs'])} pairs, {len(key['methods'])} methods; a rater has {key['trials']} "
@@ -106,6 +106,7 @@ def analyse(
 
 
 def _show(found: Analysis) -> None:
+    from vitsplice.cli.tables import wide
     from vitsplice.study.report import HEAD, STANDING_HEAD, cells, percent, standing_cells
     from vitsplice.text import one_line
 
@@ -114,27 +115,9 @@ def _show(found: Analysis) -> None:
         f"raters who count: {len(found.raters)}, results that do not: {len(found.excluded)}; left was chosen in "
         f"{percent(found.left)} of comparisons, which took {found.median_ms / 1000:.1f} s in the median"
     )
-    _table(HEAD, [cells(comparison) for comparison in found.comparisons])
+    wide(HEAD, [cells(comparison) for comparison in found.comparisons])
     if found.standings:
-        _table(STANDING_HEAD, [standing_cells(standing) for standing in found.standings])
+        wide(STANDING_HEAD, [standing_cells(standing) for standing in found.standings])
     typer.echo("report the interval over raters; that over trials, p and Holm's take every trial for independent")
-    for note in found.notes:
-        typer.echo(f"note: {one_line(note)}", err=True)
-    for excluded in found.excluded:
-        typer.echo(f"excluded: {excluded}", err=True)
-
-
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    """A table that is as wide as its figures are; a narrower terminal folds its lines."""
-    from rich.console import Console
-    from rich.measure import Measurement
-    from rich.table import Table
-
-    from vitsplice.text import one_line
-
-    table = Table(*head, box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*map(one_line, row))
-    wide = Console(width=10_000)
-    width = max(Measurement.get(wide, wide.options, table).maximum, Console().width)
-    Console(width=width, highlight=False, markup=False, emoji=False).print(table)
+    notes(found.notes)
+    notes(found.excluded, "excluded")

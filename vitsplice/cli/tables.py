@@ -14,26 +14,39 @@ from rich.text import Text
 from vitsplice.text import one_line
 
 UNLIMITED = 100_000
-"""Characters of a line, where nothing has to fit."""
+"""Width in characters at which no table is folded."""
 
 
 def show(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table with one line a row; on a terminal that is too narrow for it, a paragraph a row."""
     console = Console(highlight=False)
-    table, width = _table(head, rows, box.SIMPLE_HEAD if console.is_terminal else None)
-    if console.is_terminal and width > console.width:
+    table = _table(head, rows, box.SIMPLE_HEAD if console.is_terminal else None)
+    if console.is_terminal and _width(table) > console.width:
         console.print(Text("\n".join(paragraphs(head, rows, console.width))), soft_wrap=True)
     else:
-        Console(width=max(width, console.width), highlight=False).print(table)
+        _print_unfolded(table)
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], lines: box.Box | None) -> tuple[Table, int]:
-    """The table, and how many characters wide it is if no cell is folded."""
+def wide(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table of figures with one line a row; a narrower terminal folds its lines."""
+    _print_unfolded(_table(head, rows, None))
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], lines: box.Box | None) -> Table:
     table = Table(*head, box=lines, pad_edge=False)
     for row in rows:
         table.add_row(*(Text(one_line(cell), no_wrap=True) for cell in row))
-    wide = Console(width=UNLIMITED)
-    return table, Measurement.get(wide, wide.options, table).maximum
+    return table
+
+
+def _print_unfolded(table: Table) -> None:
+    Console(width=max(_width(table), Console().width), highlight=False).print(table)
+
+
+def _width(table: Table) -> int:
+    """How many characters wide a table is if no cell is folded."""
+    unlimited = Console(width=UNLIMITED)
+    return Measurement.get(unlimited, unlimited.options, table).maximum
 
 
 def paragraphs(head: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[str]:

@@ -1,12 +1,34 @@
-"""What several commands word alike."""
+"""What several commands word alike: options, errors, notes."""
 
 import shlex
-import sys
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+import typer
 
 from vitsplice.errors import Argument, Setting, VitspliceError, written
 
 PICTURE = "PNG, JPEG, WebP, TIFF or BMP."
 BACKBONE = "A name of `vitsplice list backbones`, any timm name, or untrained-NAME of a timm model (random weights)."
+
+
+DEVICE: Any = typer.Option(help="auto, cpu, cuda, cuda:N or mps.")
+
+
+def backbone_option(more: str = "Without it: that of the default preset.") -> Any:
+    """The option ``--backbone``, with more words on it."""
+    return typer.Option("--backbone", "-b", help=f"{BACKBONE} {more}")
+
+
+Backbone = Annotated[str | None, backbone_option()]
+
+
+def notes(lines: Iterable[object], kind: str = "note") -> None:
+    """Print each on one line of standard error."""
+    from vitsplice.text import one_line
+
+    for line in lines:
+        typer.echo(f"{kind}: {one_line(str(line))}", err=True)
 
 
 def message(error: VitspliceError) -> str:
@@ -26,9 +48,5 @@ def option(named: Argument | Setting) -> str:
 def note_failures() -> None:
     """Say on standard error which plugins failed to load, so that a part of theirs is not missing without a word."""
     from vitsplice.plugins import catalogue
-    from vitsplice.text import one_line
 
-    for record in catalogue().plugins:
-        if record.failure:
-            note = f"note: plugin '{one_line(record.name)}' failed to load: {one_line(record.failure)}"
-            print(note, file=sys.stderr)
+    notes(f"plugin '{one.name}' failed to load: {one.failure}" for one in catalogue().plugins if one.failure)

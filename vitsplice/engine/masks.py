@@ -7,15 +7,40 @@ excluded, whatever the loss term: a flat field has no texture, and this colour l
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import kornia
 import torch
 from torch import Tensor
 
 from vitsplice.config import MaskConfig
+from vitsplice.contracts import Image
 from vitsplice.engine.targets import Images
+from vitsplice.errors import UserError
+from vitsplice.images import Picture, is_black, read_mask
 
 WHITE = 0.999
 """A mask that is nowhere darker than this excludes nothing."""
+
+
+def read_masks(pictures: Mapping[Image, Picture], given: Mapping[Image, Any]) -> dict[Image, Picture]:
+    """The masks that were given, read and checked against the images they belong to.
+
+    Raises:
+        UserError: if one cannot be read, has another size than its image, or is black everywhere.
+    """
+    masks = {image: read_mask(mask) for image, mask in given.items() if mask is not None}
+    for image, mask in masks.items():
+        height, width = pictures[image].pixels.shape[-2:]
+        if tuple(mask.pixels.shape[-2:]) != (height, width):
+            raise UserError(
+                f"{image} mask {mask.name} is {mask.pixels.shape[-1]}x{mask.pixels.shape[-2]} px (width x height); "
+                f"it must be as large as the {image} image, {width}x{height}"
+            )
+        if is_black(mask.pixels):
+            raise UserError(f"{image} mask {mask.name} is black everywhere; white is where it takes part")
+    return masks
 
 
 def masked(images: Images, config: MaskConfig) -> Images:

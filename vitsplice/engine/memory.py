@@ -28,22 +28,22 @@ SAMPLE = 64
 """Side in pixels of the picture on which a generator is tried."""
 
 FULL_SIZE = 40
-"""Float32 numbers a pixel at the full size of both images: the pictures, their colours, the warm start's filters."""
+"""Float32 numbers per pixel at the full size of both images: images, their colours, filters of the warm start."""
 
 PAIRS = 8
-"""Float32 numbers for each pair of patches while images are matched: similarities, assignments, agreement."""
+"""Float32 numbers per pair of patches while images are matched: similarities, assignments, agreement."""
 
 FORWARD = 0.15
-"""Of what a backbone keeps for its backward pass: what it needs for a forward pass alone, which keeps one block."""
+"""Memory of a forward pass alone, which stores one block, as a fraction of what a backward pass needs stored."""
 
 SIMILARITIES = 4
-"""Float32 numbers for each pair of patches that a self-similarity keeps for its backward pass."""
+"""Float32 numbers per pair of patches that a self-similarity stores for its backward pass."""
 
 MEASURED = 150
-"""Float32 numbers a pixel at the size at which the output is measured: unfolded patches above all."""
+"""Float32 numbers per pixel at the size at which the output is measured: unfolded patches above all."""
 
 MEASURED_SIDE, MEASURED_LONGEST = 256, 2048
-"""That size: the shorter side, and the most of the longer, in pixels (`vitsplice.figures`)."""
+"""That size: the shorter side, and the maximum of the longer, in pixels (`vitsplice.figures`)."""
 
 MARGIN = 1.25
 """Of what was counted: gradients, workspace, and what the allocator wastes."""
@@ -93,7 +93,7 @@ class Estimate:
             self._try_generator(config, backbone, catalogue)
 
     def _try_generator(self, config: RunConfig, backbone: Backbone, catalogue: Catalogue) -> None:
-        """What the steps keep for a pixel."""
+        """Measure what the steps store per pixel."""
         terms = [term for term in weighted_terms(config, backbone, catalogue) if term.config.ever_active(config.steps)]
         self._inputs = len({term.input for term in terms})
         spec = catalogue.generator(config.generator.name)
@@ -107,7 +107,7 @@ class Estimate:
         self._own = (own / SAMPLE**2 if spec.canvas else 0.0, 0 if spec.canvas else own)
 
     def bytes(self, structure: Size, appearance: Size) -> int:
-        """For images of these heights and widths: at full size, and of the start, stages and measuring the largest."""
+        """Memory for images of these sizes: at full size, plus the largest of start, stages and metrics."""
         full = math.prod(structure) + math.prod(appearance)
         phases = [self._start(), self._measuring(structure, appearance)]
         if self._config.steps:
@@ -115,21 +115,21 @@ class Estimate:
         return round(MARGIN * (4 * FULL_SIZE * full + max(phases)))
 
     def _start(self) -> float:
-        """What matching both images keeps: features, and numbers for every pair of patches."""
+        """Memory of matching both images: features, and numbers per pair of patches."""
         if self._config.start != "match":
             return 0.0
         patches = self._config.match.places**2
         return 4 * PAIRS * patches**2 + FORWARD * self._look * patches * self._stride**2
 
     def _measuring(self, structure: Size, appearance: Size) -> float:
-        """What measuring the output keeps, of the larger of both images."""
+        """Memory of measuring the output, by the longer of both images."""
         if self._config.figures == "none":
             return 0.0
         longest = max(max(size) / min(size) for size in (structure, appearance))
         return 4 * MEASURED * MEASURED_SIDE * min(MEASURED_SIDE * longest, MEASURED_LONGEST)
 
     def _steps(self, structure: Size, appearance: Size, stage: StageConfig | None) -> float:
-        """What an optimisation at one size keeps: of the generator, its gradients and moments, and of the backbone."""
+        """Memory of the optimisation at one size: the generator, its gradients and moments, and the backbone."""
         if stage:
             made = looked_at = float(working_side(stage, structure) ** 2)
         else:

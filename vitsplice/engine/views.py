@@ -24,7 +24,7 @@ ADJUST = {
 }
 
 ENOUGH = 0.9
-"""A view of an image with a mask has at least this much of the most of the mask that any view of its size has."""
+"""A view covers at least this fraction of the mask that the best view of the same size covers."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def draw_for(config: ViewConfig, picture: Tensor, seed: int, step: int, image: s
         config: how views are drawn.
         picture: ``(1, 3, H, W)``.
         seed, step, image: what the view depends on.
-        mask: ``(1, 1, H, W)`` in [0, 1], of which the view has to have enough; None is the same as white.
+        mask: ``(1, 1, H, W)`` in [0, 1], of which the view has to cover `ENOUGH`; None is the same as white.
     """
     rng = stream(seed, step, image)
     if config.bank is not None:
@@ -126,7 +126,7 @@ def draw_for(config: ViewConfig, picture: Tensor, seed: int, step: int, image: s
 
 
 def keeping(view: View, mask: Tensor, rng: Generator) -> View:
-    """The view if it has enough of a mask ``(1, 1, H, W)``, or else the same view where it has, drawn uniformly."""
+    """The view if it covers enough of a mask ``(1, 1, H, W)``, else one of the same size that does, drawn uniformly."""
     inside = _sums(mask, view.height, view.width)
     enough = inside >= ENOUGH * inside.max()
     if enough[view.top, view.left]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from vitsplice.batch.plan import BATCH, place
 from vitsplice.errors import UserError
-from vitsplice.files import inside, read_regular
+from vitsplice.files import inside, read_object
 from vitsplice.pairs.folders import SUFFIXES
 from vitsplice.report.artifacts import OUTPUT
 from vitsplice.text import printable
@@ -57,7 +55,7 @@ def method(given: str) -> Method:
     if not os.path.isdir(path):
         raise UserError(f"method {name}: {printable(folder)} is no folder; its outputs are looked for in {LAYOUT}")
     if os.path.isfile(path / BATCH):
-        known = _read(path / BATCH).get("variants")
+        known = read_object(path / BATCH).get("variants")
         variants = sorted(known) if isinstance(known, dict) else []
         if len(variants) != 1:
             some = ", ".join(map(printable, variants[:8])) or "none"
@@ -67,12 +65,3 @@ def method(given: str) -> Method:
             )
         path = inside(path, variants[0])
     return Method(name, path)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """A JSON object, empty if there is none that can be read."""
-    try:
-        facts = json.loads(read_regular(path))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return facts if isinstance(facts, dict) else {}

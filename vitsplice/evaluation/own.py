@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from vitsplice import config
+from vitsplice import settings_yaml
 from vitsplice.contracts import Metric
 from vitsplice.errors import ConfigError, PictureError
 from vitsplice.evaluation.plan import Plan
@@ -65,7 +65,7 @@ def of_run(output: Path) -> Optimised | None:
 @lru_cache(maxsize=16)
 def _terms(settings: str) -> tuple[str, ...]:
     try:
-        return tuple(sorted(used(config.load(settings, SETTINGS))))
+        return tuple(sorted(used(settings_yaml.load(settings, SETTINGS))))
     except ConfigError:
         return ()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from vitsplice.contracts import Metric, MetricSpec
 from vitsplice.errors import Argument, UserError
 from vitsplice.evaluation.outputs import Method
 from vitsplice.facts import versions
+from vitsplice.files import file_sha256
 from vitsplice.report.kept import Work
 from vitsplice.text import printable
 
@@ -84,8 +84,7 @@ class Built:
 def told(plan: Plan, built: Built, device: str) -> dict[str, Any]:
     """All that the figures depend on, as plain data that JSON gives back as it is."""
     try:
-        with plan.pairs.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = file_sha256(plan.pairs)
     except OSError as error:
         raise UserError(f"cannot read {printable(str(plan.pairs))}: {error.strerror or error}") from error
     metrics = {

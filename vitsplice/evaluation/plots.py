@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ACROSS = 3
-"""Panels side by side."""
+"""Panels in a row."""
 
 FEW = 4
-"""Of so many methods every two are compared in the plot; of more, each with the first."""
+"""Up to this many methods, all pairs of methods are plotted; with more, each against the first."""
 
 HEADINGS = {
     "differences": "Differences between methods",
@@ -34,13 +34,13 @@ LINE, HEAD = 0.24, 0.85
 
 
 def drawings(summary: Summary) -> list[Drawing]:
-    """The plots that there is something to draw in."""
+    """The plots that have data."""
     shown = [one for one in summary.figures.values() if any(spread.quartiles for spread in one.spreads.values())]
     return [*_differences(summary, shown), *_scatter(summary, shown), *_distributions(summary, shown)]
 
 
 def _differences(summary: Summary, shown: Sequence[Figures]) -> list[Drawing]:
-    """A forest plot, a panel a metric."""
+    """A forest plot, one panel per metric."""
     names, style = list(summary.accounts), styles(summary.accounts)
     tested = {one.spec.name: _tests(one, names) for one in shown}
     if not any(math.isfinite(test.interval.mean) for tests in tested.values() for test in tests):
@@ -78,7 +78,7 @@ def _other(test: Versus, names: Sequence[str]) -> str:
 
 
 def _scatter(summary: Summary, shown: Sequence[Figures]) -> list[Drawing]:
-    """A metric of structure against one of appearance: a point a pair, and the mean of each method."""
+    """A metric of structure against one of appearance: a point per pair, and the mean of each method."""
     pair = [_chosen(shown, against) for against in ("appearance", "structure")]
     across, up = pair
     if across is None or up is None:
@@ -117,7 +117,7 @@ def _toward_better(axes: Axes, across: Figures, up: Figures) -> None:
 
 
 def _chosen(shown: Sequence[Figures], against: str) -> Figures | None:
-    """The first metric against an image, of those that no method optimised if there is one."""
+    """The first metric that compares with an image, preferably one that no method optimised."""
     of_image = [one for one in shown if one.spec.against == against]
     return next((one for one in of_image if not _optimised(one)), of_image[0] if of_image else None)
 
@@ -127,7 +127,7 @@ def _optimised(one: Figures) -> bool:
 
 
 def _distributions(summary: Summary, shown: Sequence[Figures]) -> list[Drawing]:
-    """Box and strip of every method, a panel a metric."""
+    """Box plot and points of every method, one panel per metric."""
     names, style = list(summary.accounts), styles(summary.accounts)
 
     def panel(axes: Axes, one: Figures) -> None:
@@ -163,7 +163,7 @@ def _panels(
     below: str,
     caption: str,
 ) -> Drawing:
-    """A panel a metric, of which the labels are the lines; they are written at the left panels only."""
+    """One panel per metric, with one line per label; only the leftmost panels show the labels."""
     columns = min(ACROSS, len(shown))
     rows = math.ceil(len(shown) / columns)
 

@@ -18,7 +18,7 @@ Column = NDArray[np.float64]
 LEVEL = 0.95
 RESAMPLES = 10_000
 FEWER_RESAMPLES = 2_000
-"""Where there are many intervals."""
+"""In place of `RESAMPLES` where there are many intervals."""
 
 MOST_RESAMPLED = 10_000
 """A longer column gets the normal interval, which is the same for so many values."""
@@ -123,7 +123,7 @@ class Spread:
     Args:
         quartiles: low whisker, first quartile, median, third quartile, high whisker; whiskers end at the values
             furthest out within 1.5 interquartile ranges of the quartiles (Tukey 1977). Empty without values.
-        values: of evenly chosen places, NaN where there is none.
+        values: at evenly spaced indices, NaN where there is none.
     """
 
     quartiles: tuple[float, ...]
@@ -131,7 +131,7 @@ class Spread:
 
 
 def spread(column: Column, most: int) -> Spread:
-    """How a column spreads, with at most so many of its values: those of the same places in columns of one length."""
+    """Summarise a column, with at most ``most`` of its values, taken at the same indices in columns of equal length."""
     places = np.unique(np.linspace(0, len(column) - 1, min(most, len(column))).astype(int))
     values = column[np.isfinite(column)]
     if not len(values):

@@ -71,12 +71,24 @@ def read(source: Source) -> Picture:
 
 
 def read_mask(source: Source) -> Picture:
-    """Read a mask, which may be anything that `read` takes.
+    """Read a mask, which may be anything that `read` takes, or truth values, or a tensor of one channel.
 
     Light is inside and grey partly so. An alpha channel that is not the same everywhere is the mask, whatever the
     colours are: a cut-out on a transparent ground is its own mask. Raises as `read` does.
     """
-    return _read(source, mask_values)
+    return _read(_as_image(source), mask_values)
+
+
+def _as_image(mask: Any) -> Any:
+    """A mask of truth values, or a tensor ``(H, W)``, ``(1, H, W)`` or ``(1, 1, H, W)``, as `read` takes it."""
+    if isinstance(mask, np.ndarray) and mask.dtype == bool:
+        return mask.astype(np.uint8) * 255
+    if not isinstance(mask, Tensor):
+        return mask
+    values = mask.float() if mask.dtype == torch.bool else mask
+    if values.ndim in (2, 3, 4) and values.shape[:-2].numel() == 1:
+        return values.reshape(1, *values.shape[-2:]).expand(3, -1, -1)
+    return values
 
 
 def is_black(mask: Tensor) -> bool:

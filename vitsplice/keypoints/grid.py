@@ -6,11 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from vitsplice.api import backbone_or_default
+from vitsplice.api import backbone_or_default, load_backbone
 from vitsplice.contracts import GLOBAL_FACETS, Backbone, BackboneInfo, FeatureRequest
 from vitsplice.errors import UserError
-from vitsplice.numerics import numerics
-from vitsplice.plugins import catalogue
 from vitsplice.text import printable
 
 
@@ -86,7 +84,6 @@ def requests_of(
     return tuple(dict.fromkeys(info.request(facet, number) for facet in there for number in inside)), left_out
 
 
-@numerics()
 def _again(name: str, loaded: Backbone | None) -> Backbone:
     """A backbone that was loaded before; of several none was held in memory."""
-    return loaded or catalogue().backbone(name).build(None)
+    return loaded or load_backbone(name)

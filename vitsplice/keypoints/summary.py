@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vitsplice.contracts import BackboneInfo, FeatureRequest
+from vitsplice.contracts import BackboneInfo, FeatureRequest, layer_label
 from vitsplice.evaluation.statistics import FEWER_RESAMPLES, Mean, finite, mean_with_interval
 from vitsplice.keypoints.pairs import DataSet, Flaw
 from vitsplice.log import Keys, Log
@@ -86,7 +86,7 @@ class Row:
     @property
     def name(self) -> list[str]:
         """Backbone, facet and both numbers of the layer."""
-        return [self.backbone.name, self.request.facet, self.backbone.layer_label(self.request.layer)]
+        return [self.backbone.name, self.request.facet, layer_label(self.request.layer, self.backbone.layers)]
 
     def mean_of_categories(self, alpha: float) -> float:
         """The mean over categories of the mean over pairs."""

@@ -72,10 +72,8 @@ class FeatureLoss(TermsLoss):
         outputs: dict[Image, Tensor] = {self.spec.input: self._output(output, "output")}
         if target is None:
             return self._values(outputs)[self.spec.name]
-        device = outputs[self.spec.input].device
         given = self._output(target, "target").detach()
-        images = {image: batch.to(device) for image, batch in self._images.items()}
-        return self._values(outputs, {**images, self.spec.target: given})[self.spec.name]
+        return self._values(outputs, {**self._images, self.spec.target: given})[self.spec.name]
 
 
 class AppearanceLoss(FeatureLoss):

@@ -90,9 +90,10 @@ class TermsLoss(nn.Module):
             outputs: checked, by the image that they are made of.
             images: to compare with; None: those that were set, whose features are cached.
         """
+        self._check_fit(outputs, self._images if images is None else images)
         device = next(iter(outputs.values())).device
         with numerics(grad=None):
-            known = self._cached(device, outputs) if images is None else self._targets(images, outputs)
+            known = self._cached(device) if images is None else self._targets(images, device)
             needs: dict[Place, list[FeatureRequest]] = {
                 (image, "entire"): output_requests(term for term in self.terms if term.input[0] == image)
                 for image in outputs
@@ -102,22 +103,20 @@ class TermsLoss(nn.Module):
             values = [term_values(self.terms, tables[r % len(tables)], known[r % len(known)]) for r in rows]
         return {term.name: torch.stack([value[term.name] for value in values]).mean() for term in self.terms}
 
-    def _cached(self, device: torch.device, outputs: Batches) -> list[FeatureTable]:
+    def _cached(self, device: torch.device) -> list[FeatureTable]:
         """The features of the images that were set, computed once for a device."""
         if self._known is None or self._known[0] != device:
-            self._known = device, self._targets({i: batch.to(device) for i, batch in self._images.items()}, outputs)
-        else:
-            check_fit(self.terms, outputs, self._images, self._seen)
+            self._known = device, self._targets(self._images, device)
         return self._known[1]
 
-    def _targets(self, images: Batches, outputs: Batches) -> list[FeatureTable]:
+    def _targets(self, images: Batches, device: torch.device) -> list[FeatureTable]:
         """The features that outputs are compared with, row by row, without gradients."""
-        check_fit(self.terms, outputs, images, self._seen)
         with numerics(grad=False):
             needs = target_requests(self.terms)
+            images = {image: batch.to(device) for image, batch in images.items()}
             if ("start", "entire") in needs and "start" not in images:
-                images = {**images, "start": self._start(images)}
-            return self._features({image: images[image] for image, _ in needs}, needs)
+                images["start"] = self._start(images)
+            return self._features(images, needs)
 
     def _start(self, images: Batches) -> Tensor:
         """The images whose edges outputs keep, where none were set."""
@@ -132,6 +131,32 @@ class TermsLoss(nn.Module):
             features |= extract(self.backbone, self.look, rows, requests)
         counts = {place: len(images[place[0]]) for place in needs}
         return [{p: features[row % counts[p], p] for p in needs} for row in range(max(counts.values()))]
+
+    def _check_fit(self, outputs: Batches, images: Batches) -> None:
+        """Raise UserError unless the images that terms need are there, and batches and sizes fit."""
+        available = {*images, *(["start"] if "structure" in images else [])}
+        for name, image in ((term.name, image) for term in self.terms for image, _ in target_requests([term])):
+            if image not in available:
+                raise UserError(f"term '{name}' needs the image '{image}': loss.set_targets({image}=...) sets it")
+        counts = [(f"output of {image}", len(batch)) for image, batch in outputs.items()]
+        counts += [(image, len(batch)) for image, batch in images.items()]
+        if len({count for _, count in counts} - {1}) > 1:
+            what = ", ".join(f"{name} {count}" for name, count in counts)
+            raise UserError(f"batches differ in size ({what}); one image serves any number")
+        for term in self.terms:
+            if not all(request.facet in GLOBAL_FACETS for request in term.term.requests):
+                self._check_sizes(term, outputs[term.input[0]], images)
+
+    def _check_sizes(self, term: WeightedTerm, output: Tensor, images: Batches) -> None:
+        """Raise UserError unless the output is viewed at the size of the images whose locations it is compared with."""
+        for image in dict.fromkeys([term.input[0], term.target[0]]):
+            aligned = image in (term.input[0], "start") and image in images
+            if aligned and self._seen(images[image]) != self._seen(output):
+                ours, theirs = (f"{batch.shape[-2]}x{batch.shape[-1]}" for batch in (output, images[image]))
+                raise UserError(
+                    f"term '{term.name}' compares locations: the output, {ours} (height x width), must have the size "
+                    f"or the aspect of the {image} image, {theirs}"
+                )
 
     def _seen(self, batch: Tensor) -> tuple[int, int]:
         """The height and width at which the backbone views a batch."""
@@ -163,43 +188,3 @@ def _batch(source: Any, name: str) -> Tensor:
 def singles(batch: Tensor) -> list[Tensor]:
     """The images of a batch, each ``(1, 3, H, W)``."""
     return [batch[row : row + 1] for row in range(len(batch))]
-
-
-def check_fit(
-    terms: tuple[WeightedTerm, ...], outputs: Batches, images: Batches, seen: Callable[[Tensor], tuple[int, int]]
-) -> None:
-    """Raise UserError unless the images that terms need are there, and batches and sizes fit.
-
-    Args:
-        terms: that are evaluated.
-        outputs: by the image that they are made of.
-        images: to compare with.
-        seen: the height and width at which the backbone views a batch.
-    """
-    available = {*images, *(["start"] if "structure" in images else [])}
-    for term in terms:
-        for image, _ in target_requests([term]):
-            if image not in available:
-                raise UserError(f"term '{term.name}' needs the image '{image}': loss.set_targets({image}=...) sets it")
-    counts = [(f"output of {image}", len(batch)) for image, batch in outputs.items()]
-    counts += [(image, len(batch)) for image, batch in images.items()]
-    if len({count for _, count in counts} - {1}) > 1:
-        what = ", ".join(f"{name} {count}" for name, count in counts)
-        raise UserError(f"batches differ in size ({what}); one image serves any number")
-    for term in terms:
-        if not all(request.facet in GLOBAL_FACETS for request in term.term.requests):
-            _check_sizes(term, outputs[term.input[0]], images, seen)
-
-
-def _check_sizes(
-    term: WeightedTerm, output: Tensor, images: Batches, seen: Callable[[Tensor], tuple[int, int]]
-) -> None:
-    """Raise UserError unless the output is viewed at the size of the images whose locations it is compared with."""
-    for image in dict.fromkeys([term.input[0], term.target[0]]):
-        aligned = image in (term.input[0], "start") and image in images
-        if aligned and seen(images[image]) != seen(output):
-            ours, theirs = (f"{batch.shape[-2]}x{batch.shape[-1]}" for batch in (output, images[image]))
-            raise UserError(
-                f"term '{term.name}' compares locations: the output, {ours} (height x width), must have the size or "
-                f"the aspect of the {image} image, {theirs}"
-            )

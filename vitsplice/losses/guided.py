@@ -30,7 +30,7 @@ from vitsplice.rng import stream
 Found = Mapping[FeatureRequest, Features]
 
 OUT_OF_REACH = 10.0
-"""Cost of a place that the mask leaves out; every other cost is a few at most."""
+"""Cost of a patch that the mask excludes; all other costs are much smaller."""
 
 INSIDE = 0.9
 """A patch of pixels is compared if a mask covers at least this much of it."""

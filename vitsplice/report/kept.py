@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vitsplice.errors import OutputExists, VitspliceError
-from vitsplice.files import inside, read_regular
+from vitsplice.files import inside, read_object
 from vitsplice.report import folder
 from vitsplice.report.artifacts import RunFolder
 from vitsplice.report.lock import FolderLock
@@ -90,13 +90,7 @@ def _remove(path: Path, names: Iterable[str]) -> None:
 
 def _before(path: Path) -> dict[str, Any] | None:
     """The plan that is there; empty if it cannot be read, None if there is none."""
-    if not path.exists():
-        return None
-    try:
-        found = json.loads(read_regular(path))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    return read_object(path) if path.exists() else None
 
 
 def _differences(there: Mapping[str, Any], wanted: Mapping[str, Any], name: str) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+from vitsplice.report.plots import png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -14,13 +15,13 @@ if TYPE_CHECKING:
     from vitsplice.result import Result
 
 POINTS = 400
-"""A loss is drawn with at most so many points."""
+"""Most points of a curve."""
 
 SMOOTHED = 40
-"""A loss with at least so many points is drawn smoothed too: as running means over a part of them."""
+"""From this many points on, a running mean is drawn too."""
 
 PART = 20
-"""A running mean is over a PART-th of the points."""
+"""The window of the running mean is the number of points divided by this."""
 
 CAPTION = "Total: weighted sum of the terms; terms: unweighted. Lower is better."
 
@@ -45,9 +46,9 @@ def curves(steps: Sequence[Step], names: Sequence[str]) -> dict[str, Points]:
     return {name: points[:: -(-len(points) // POINTS)] for name, points in all_points.items() if points}
 
 
-def running_mean(values: Sequence[float], part: int = PART) -> list[float]:
-    """The mean of each value and its neighbours, a ``part``-th of all values; at both ends of those that there are."""
-    half = max(1, len(values) // part) // 2 + 1
+def running_mean(values: Sequence[float]) -> list[float]:
+    """The moving average, whose window (see `PART`) is truncated at both ends."""
+    half = max(1, len(values) // PART) // 2 + 1
     around = [values[max(0, at - half) : at + half + 1] for at in range(len(values))]
     return [sum(near) / len(near) for near in around]
 
@@ -95,13 +96,9 @@ def height_for(steps: Sequence[Step], names: Sequence[str]) -> float:
 
 def losses_png(steps: Sequence[Step], names: Sequence[str], marks: Marks = ()) -> bytes:
     """The losses as a PNG."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, height_for(steps, names)), layout="constrained")
-    FigureCanvasAgg(figure)
-    losses_figure(figure, steps, names, marks)
-    figure.suptitle(CAPTION, fontsize="medium")
-    png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=110, metadata={"Software": None})
-    return png.getvalue()
+    def draw(figure: Figure) -> None:
+        losses_figure(figure, steps, names, marks)
+        figure.suptitle(CAPTION, fontsize="medium")
+
+    return png(draw, (7, height_for(steps, names)), dpi=110, font=10)

@@ -30,93 +30,92 @@ INK = "#010203"
 """What plots are drawn in; on the page it is the colour of the text, light or dark."""
 
 
+class _Block:
+    """A part of a report."""
+
+    @property
+    def kind(self) -> str:
+        """Which macro of the template draws it."""
+        return type(self).__name__.lower()
+
+
 @dataclass(frozen=True)
-class Heading:
+class Heading(_Block):
     """A section begins."""
 
     text: str
-    kind: str = "heading"
 
 
 @dataclass(frozen=True)
-class Text:
+class Text(_Block):
     """A paragraph; a ``loud`` one is set apart, for what must not be missed."""
 
     text: str
     loud: bool = False
-    kind: str = "text"
 
 
 @dataclass(frozen=True)
-class Facts:
+class Facts(_Block):
     """Names and values, one pair a line."""
 
     rows: Sequence[tuple[str, str]]
-    kind: str = "facts"
 
 
 @dataclass(frozen=True)
-class Table:
+class Table(_Block):
     """Rows that sort by a click on a column's head; numbers sort as numbers, ``None`` last."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str | float | None]]
     caption: str = ""
-    kind: str = "table"
 
 
 @dataclass(frozen=True)
-class Picture:
+class Picture(_Block):
     """A picture ``(3, H, W)`` in [0, 1] with words below it; its ``alt`` is read where it is not seen."""
 
     pixels: Tensor
     caption: str = ""
     alt: str = ""
-    kind: str = "picture"
 
 
 @dataclass(frozen=True)
-class Pictures:
+class Pictures(_Block):
     """Pictures side by side that wrap where there is no room."""
 
     pictures: Sequence[Picture]
-    kind: str = "pictures"
 
 
 @dataclass(frozen=True)
-class Grid:
+class Grid(_Block):
     """Pictures in rows and columns, each with a head; ``None`` leaves a place empty."""
 
     columns: Sequence[str]
     rows: Sequence[tuple[str, Sequence[Picture | None]]]
-    kind: str = "grid"
 
 
 @dataclass(frozen=True)
-class Slider:
+class Slider(_Block):
     """Two pictures of one shape over each other, and a handle that uncovers the second."""
 
     before: Picture
     after: Picture
-    kind: str = "slider"
 
 
 @dataclass(frozen=True)
-class Plot:
+class Plot(_Block):
     """A drawing; make one by `plot`."""
 
     svg: str
     caption: str = ""
-    kind: str = "plot"
 
 
 @dataclass(frozen=True)
-class Details:
+class Details(_Block):
     """Text as it stands (settings, a log), folded away below its summary."""
 
     summary: str
     text: str
-    kind: str = "details"
 
 
 @dataclass(frozen=True)
@@ -147,7 +146,7 @@ class Card:
 
 
 @dataclass(frozen=True)
-class Cards:
+class Cards(_Block):
     """Cards in the order of any of their numbers, the worst or the best first; cards without it come last.
 
     Args:
@@ -159,7 +158,6 @@ class Cards:
     rows: Sequence[tuple[str, bool]]
     columns: Sequence[str]
     cards: Sequence[Card]
-    kind: str = "cards"
 
 
 Block = Heading | Text | Facts | Table | Picture | Pictures | Grid | Slider | Plot | Details | Cards

@@ -77,16 +77,23 @@ def reach(means: Sequence[Mean]) -> NDArray[np.float64]:
     return np.asarray(np.nan_to_num(ends).clip(min=0))
 
 
-def png(draw: Callable[[Figure], object], size: tuple[float, float]) -> bytes:
-    """A plot as a PNG file, dark on white; the same drawing gives the same bytes."""
+def png(draw: Callable[[Figure], object], size: tuple[float, float], dpi: int = DPI, font: int = 9) -> bytes:
+    """A plot as a PNG file, dark on white; the same drawing gives the same bytes.
+
+    Args:
+        draw: draws it into a matplotlib figure.
+        size: in inches, width first.
+        dpi: pixels to an inch.
+        font: size of text in points.
+    """
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     file = io.BytesIO()
-    with matplotlib.rc_context({"font.size": 9}):
+    with matplotlib.rc_context({"font.size": font}):
         figure = Figure(figsize=size, layout="constrained")
         FigureCanvasAgg(figure)
         draw(figure)
-        figure.savefig(file, format="png", dpi=DPI, metadata={"Software": None})
+        figure.savefig(file, format="png", dpi=dpi, metadata={"Software": None})
     return file.getvalue()

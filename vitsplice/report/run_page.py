@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vitsplice.contracts import layer_label
+from vitsplice.contracts import FeatureRequest
 from vitsplice.facts import worked_at
 from vitsplice.report.losses_plot import CAPTION, height_for, losses_figure, stage_marks
 from vitsplice.report.page import (
@@ -75,13 +75,19 @@ def one_image(facts: Mapping[str, Any]) -> bool:
     return len({facts["inputs"][role]["sha256"] for role in ("structure", "appearance")}) == 1
 
 
+def image_names(facts: Mapping[str, Any]) -> dict[str, str]:
+    """What the images are called, by role: only "image" where both are one."""
+    roles = ("structure", "appearance")
+    return {role: "image" if one_image(facts) else f"{role} image" for role in roles}
+
+
 def _inverted(result: Result) -> list[str]:
     """The features that a run inverted, if that is what it did: both inputs are the same picture."""
     if not one_image(result.facts):
         return []
     layers = result.facts["backbone"]["layers"]
     return [
-        f"{term.facet} at layer {layer_label(-1 if term.layer is None else term.layer, layers)}"
+        FeatureRequest(term.facet, -1 if term.layer is None else term.layer).label(layers)
         for term in result.settings.terms.values()
         if term.facet and term.loss == "feature"
     ]
@@ -95,7 +101,7 @@ def _images(result: Result) -> list[Block]:
     if not _inverted(result):
         blocks.append(_inputs(result))
     if "structure" in result.inputs:
-        name = "image" if one_image(result.facts) else "structure image"
+        name = image_names(result.facts)["structure"]
         structure = Picture(result.inputs["structure"], name, f"the {name}")
         blocks += [Heading(f"Output over {name}"), Slider(structure, output)]
     return blocks
@@ -117,15 +123,12 @@ def _figures(result: Result, used: set[str]) -> list[Block]:
     if not result.figures:
         return []
     columns = ["metric", "output", "start", "unchanged structure image", "against", ""]
+    names = image_names(result.facts)
     rows: list[list[str | float | None]] = [
-        [one.name, one.value, one.start, one.unchanged, _against(result, one), "; ".join(_remarks(one, used))]
+        [one.name, one.value, one.start, one.unchanged, names[one.against], "; ".join(_remarks(one, used))]
         for one in result.figures
     ]
     return [Heading("Metrics"), Table(columns, rows, SCALE)]
-
-
-def _against(result: Result, figure: Measured) -> str:
-    return "image" if one_image(result.facts) else f"{figure.against} image"
 
 
 def _remarks(figure: Measured, used: set[str]) -> list[str]:
@@ -138,11 +141,8 @@ def _previews(previews: Sequence[tuple[int, Path]]) -> list[Block]:
         return []
     most = min(PREVIEWS, len(previews))
     chosen = [previews[round(n * (len(previews) - 1) / max(1, most - 1))] for n in range(most)]
-    captions = {0: "the start"}
-    return [
-        Heading("Over time"),
-        Pictures([Picture(_read(path), captions.get(step, f"after step {step}")) for step, path in chosen]),
-    ]
+    pictures = [Picture(_read(path), f"after step {step}" if step else "the start") for step, path in chosen]
+    return [Heading("Over time"), Pictures(pictures)]
 
 
 def _read(path: Path) -> Tensor:
@@ -162,17 +162,11 @@ def _losses(result: Result) -> list[Block]:
 
 def _made_of(facts: dict[str, Any]) -> Facts:
     backbone = facts["backbone"]
-    pictures = [
-        (
-            "image" if one_image(facts) else f"{role} image",
-            f"{one['name']}, {one['width']}x{one['height']} px, SHA-256 {one['sha256']}{_noted(one['notes'])}",
-        )
+    images = {
+        image_names(facts)[role]: f"{one['name']}, {one['width']}x{one['height']} px, {_digest(one)}"
         for role, one in list(facts["inputs"].items())[: 1 if one_image(facts) else None]
-    ]
-    masks = [
-        (f"{image} mask", f"{one['name']}, SHA-256 {one['sha256']}{_noted(one['notes'])}")
-        for image, one in facts["masks"].items()
-    ]
+    }
+    images |= {f"{image} mask": f"{one['name']}, {_digest(one)}" for image, one in facts["masks"].items()}
     weights = f"{backbone['source']}, {backbone['licence']}, SHA-256 {backbone['sha256'] or 'none: random'}"
     run = [
         *([("preset", facts["preset"])] if facts["preset"] else []),
@@ -184,11 +178,11 @@ def _made_of(facts: dict[str, Any]) -> Facts:
         ("seconds", ", ".join(f"{name} {value:.1f}" for name, value in facts["seconds"].items())),
         ("versions", ", ".join(f"{name} {version}" for name, version in facts["versions"].items())),
     ]
-    return Facts([*pictures, *masks, *run])
+    return Facts([*images.items(), *run])
 
 
-def _noted(notes: Sequence[str]) -> str:
-    return "".join(f"; {note}" for note in notes)
+def _digest(image: Mapping[str, Any]) -> str:
+    return "; ".join([f"SHA-256 {image['sha256']}", *image["notes"]])
 
 
 def _settings(result: Result, folder: Path) -> list[Block]:

@@ -5,21 +5,21 @@ from __future__ import annotations
 import gc
 import re
 import tempfile
-from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 from unittest import SkipTest
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vitsplice.backbones.inputs import fitting_size, normalised
-from vitsplice.contracts import GLOBAL_FACETS, Backbone, BackboneInfo, FeatureRequest, Features
+from vitsplice.contracts import GLOBAL_FACETS, Backbone, FeatureRequest
 from vitsplice.errors import UserError, VitspliceError
 from vitsplice.plugins import catalogue
 from vitsplice.rng import stream
 from vitsplice.testing.contract import Contract, near, pictures, random_state_untouched
+from vitsplice.testing.probes import check_shape, images_seen, networks_of, with_square, wrong_sizes
 
 CALLS = 50
 """Memory must not grow over so many calls."""
@@ -108,7 +108,7 @@ class BackboneContract(Contract):
         found = self.backbone()(shown, self.requests())
         assert set(found) == set(self.requests()), "it does not answer just what it is asked"
         for request, features in found.items():
-            _check_shape(request, features, len(shown))
+            check_shape(request, features, len(shown))
         height, width = (-(-side // info.stride) for side in shown.shape[-2:])
         grid = found[FeatureRequest(info.structure.facet, -1)].grid
         assert grid == (height, width), (
@@ -127,7 +127,7 @@ class BackboneContract(Contract):
         """What changes near a corner of the picture changes that corner of the grid, row by row."""
         before = self.pictures(1)
         for wanted in ((0.15, 0.85), (0.85, 0.15)):
-            seen = self._place_of_change(before, _changed(before, wanted))
+            seen = self._place_of_change(before, with_square(before, wanted))
             off = max(abs(s - w) for s, w in zip(seen, wanted, strict=True))
             assert off < 0.25, f"a change at {wanted} of height and width is found at {seen[0]:.2f}, {seen[1]:.2f}"
 
@@ -162,7 +162,7 @@ class BackboneContract(Contract):
 
     def test_frozen_and_in_eval_mode(self) -> None:
         """Weights take no gradients, and eval mode is kept."""
-        for network in _networks(self.backbone()):
+        for network in networks_of(self.backbone()):
             network.train()
             left = [name for name, module in network.named_modules() if module.training]
             assert not left, f"{left[0] or 'it'} can be put into training mode"
@@ -176,7 +176,7 @@ class BackboneContract(Contract):
             self.backbone()(shown, [request])[request].values.square().sum().backward()  # type: ignore[no-untyped-call]
             assert shown.grad is not None, f"{request} gives no gradient to the picture"
             assert shown.grad.abs().sum() > 0, f"the gradient of {request} is zero"
-            for network in _networks(self.backbone()):
+            for network in networks_of(self.backbone()):
                 got = [name for name, parameter in network.named_parameters() if parameter.grad is not None]
                 assert not got, f"{got[0]} got a gradient"
 
@@ -222,7 +222,7 @@ class BackboneContract(Contract):
     def test_it_normalises_once_as_it_says(self) -> None:
         """Its network sees the pictures less the stated mean, divided by the stated std."""
         shown = self.pictures(1)
-        seen = _picture_seen(self.backbone(), shown, self.roles())
+        seen = images_seen(self.backbone(), shown, self.roles())
         if not seen:
             raise SkipTest("it holds no torch module that is given the picture")
         near(seen[0].float(), normalised(self.backbone().info, shown), "what its network is given", 1e-2)
@@ -233,7 +233,7 @@ class BackboneContract(Contract):
         if info.fixed is None:
             for size in (fitting_size(info, 2 * info.smallest, 5 * info.smallest), fitting_size(info, 80, 48)):
                 self.backbone()(pictures(1, *size), [info.structure])
-        for size in _wrong_sizes(info):
+        for size in wrong_sizes(info):
             fits = "{}x{}".format(*fitting_size(info, *size))
             told = self._refusal(pictures(1, *size), info.structure)
             assert told is not None, f"{size} px should be refused: the facts say that {fits} fits"
@@ -305,63 +305,3 @@ class BackboneContract(Contract):
             gc.collect()
             counts.append(sum(issubclass(type(thing), Tensor) for thing in gc.get_objects()))
         assert counts[1] <= counts[0], f"{counts[1] - counts[0]} tensors more after {CALLS} calls"
-
-
-def _check_shape(request: FeatureRequest, features: Features, batch: int) -> None:
-    shape = tuple(features.values.shape)
-    if request.facet in GLOBAL_FACETS:
-        assert len(shape) == 2, f"{request} is {shape}, not (B, D)"
-        assert shape[0] == batch, f"{request} is {shape} for {batch} pictures"
-        return
-    assert features.grid is not None, f"{request} has no grid"
-    height, width = features.grid
-    rows = features.prefix + height * width
-    assert len(shape) == 3, f"{request} is {shape}, not (B, N, D)"
-    assert shape[:2] == (batch, rows), (
-        f"{request} is {shape}; prefix {features.prefix} and grid {features.grid} make {rows}"
-    )
-
-
-def _changed(before: Tensor, at: tuple[float, float], side: int = 16) -> Tensor:
-    """The picture with a square put in its place whose middle lies at these parts of height and width."""
-    after = before.clone()
-    top, left = (round(part * length) - side // 2 for part, length in zip(at, before.shape[-2:], strict=True))
-    square = (..., slice(max(0, top), top + side), slice(max(0, left), left + side))
-    after[square] = 1 - before[square].round()
-    return after
-
-
-def _networks(backbone: Backbone) -> list[nn.Module]:
-    """The torch modules that a backbone is, or holds."""
-    if isinstance(backbone, nn.Module):
-        return [backbone]
-    return [value for value in vars(backbone).values() if isinstance(value, nn.Module)]
-
-
-def _picture_seen(backbone: Backbone, shown: Tensor, requests: Iterable[FeatureRequest]) -> list[Tensor]:
-    """What the innermost module that is given something like the picture is given; empty if there is none."""
-    seen: list[Tensor] = []
-
-    def look(module: nn.Module, given: tuple[Any, ...]) -> None:
-        if given and isinstance(given[0], Tensor) and given[0].shape == shown.shape:
-            seen.append(given[0].detach().clone())
-
-    held: list[object] = [module for network in _networks(backbone) for module in network.modules()]
-    inner = [module for module in held if module is not backbone and isinstance(module, nn.Module)]
-    handles = [module.register_forward_pre_hook(look) for module in inner]
-    try:
-        backbone(shown, list(requests))
-    finally:
-        for handle in handles:
-            handle.remove()
-    return seen[-1:]
-
-
-def _wrong_sizes(info: BackboneInfo) -> list[tuple[int, int]]:
-    """Sizes that the facts do not promise."""
-    sizes = [(info.smallest - 1, info.smallest - 1)] if info.smallest > 1 and info.fixed is None else []
-    if info.fixed:
-        sizes.append((info.fixed[0] + info.multiple, info.fixed[1] + 2 * info.multiple))
-    if info.multiple > 1:
-        sizes.append((4 * info.multiple + 1, 4 * info.multiple))
-    return [size for size in sizes if size != fitting_size(info, *size)]

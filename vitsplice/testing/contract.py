@@ -15,6 +15,8 @@ from unittest import SkipTest
 import torch
 from torch import Tensor
 
+from vitsplice.contracts import ExecutorSpec, GeneratorSpec, LossSpec
+from vitsplice.options import complete
 from vitsplice.plugins import catalogue
 from vitsplice.rng import stream
 from vitsplice.text import one_line
@@ -107,6 +109,14 @@ def _verdict(contract: type[Contract], name: str) -> Verdict:
 def _why(error: Exception) -> str:
     told = str(error).split("\n")[0] if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"
     return one_line(told) or "it does not hold"
+
+
+def whole(spec: LossSpec | GeneratorSpec | ExecutorSpec) -> None:
+    """Raises AssertionError unless a spec states its summary and options, and allows their defaults."""
+    assert spec.summary.strip(), "no summary"
+    defaults = {name: option.default for name, option in spec.options.items()}
+    assert complete(spec, defaults) == defaults, "a default is not allowed"
+    assert all(option.help.strip() for option in spec.options.values()), "an option has no help"
 
 
 def pictures(number: int, height: int, width: int, seed: int = 0) -> Tensor:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, cast
 from vitsplice.contracts import Executor, ExecutorSpec, Job, Outcome
 from vitsplice.options import complete
 from vitsplice.plugins import catalogue
-from vitsplice.testing.contract import Contract
+from vitsplice.testing.contract import Contract, whole
 
 BEAT = 0.05
 """Seconds between two signs of life of a job that goes on for long."""
@@ -71,11 +71,7 @@ class ExecutorContract(Contract):
 
     def test_its_facts_are_whole(self) -> None:
         """Summary and options are stated, and the defaults are allowed."""
-        spec = self.spec()
-        assert spec.summary.strip(), "no summary"
-        defaults = {name: option.default for name, option in spec.options.items()}
-        assert complete(spec, defaults) == defaults, "a default is not allowed"
-        assert all(option.help.strip() for option in spec.options.values()), "an option has no help"
+        whole(self.spec())
 
     def test_threads_are_as_asked_or_its_own_choice(self) -> None:
         """It uses the number of threads that it is told, and says how many where it is told none."""

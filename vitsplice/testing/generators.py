@@ -11,7 +11,7 @@ from vitsplice.contracts import GeneratorSpec
 from vitsplice.options import complete
 from vitsplice.plugins import catalogue
 from vitsplice.rng import private_rng
-from vitsplice.testing.contract import Contract, pictures
+from vitsplice.testing.contract import Contract, pictures, whole
 
 SIZES = ((40, 48), (37, 61))
 """One of them odd: pictures have any size."""
@@ -37,11 +37,7 @@ class GeneratorContract(Contract):
 
     def test_its_facts_are_whole(self) -> None:
         """Summary and options are stated, and the defaults are allowed."""
-        spec = self.spec()
-        assert spec.summary.strip(), "no summary"
-        defaults = {name: option.default for name, option in spec.options.items()}
-        assert complete(spec, defaults) == defaults, "a default is not allowed"
-        assert all(option.help.strip() for option in spec.options.values()), "an option has no help"
+        whole(self.spec())
 
     def test_from_picture_to_picture_of_the_same_size(self) -> None:
         """Any size gives a picture of that size, float32 in [0, 1]."""

@@ -16,7 +16,7 @@ from vitsplice.engine.loop import value_mistake
 from vitsplice.errors import ConfigError
 from vitsplice.options import complete
 from vitsplice.plugins import catalogue
-from vitsplice.testing.contract import Contract, pictures, random_state_untouched
+from vitsplice.testing.contract import Contract, pictures, random_state_untouched, whole
 from vitsplice.testing.tiny import tiny_cnn, tiny_vit
 
 Found = Mapping[FeatureRequest, Features]
@@ -50,12 +50,9 @@ class LossContract(Contract):
     def test_its_facts_are_whole(self) -> None:
         """Summary, pictures and options are stated, and the defaults are allowed."""
         spec = self.spec()
-        assert spec.summary.strip(), "no summary"
+        whole(spec)
         assert spec.input in ("structure", "appearance"), f"input is {spec.input!r}"
         assert spec.target in ("structure", "appearance", "start"), f"target is {spec.target!r}"
-        defaults = {name: option.default for name, option in spec.options.items()}
-        assert complete(spec, defaults) == defaults, "a default is not allowed"
-        assert all(option.help.strip() for option in spec.options.values()), "an option has no help"
 
     def test_it_fits_a_kind_of_backbone(self) -> None:
         """It can be built for a ViT or a CNN; where it cannot, a ConfigError says why."""

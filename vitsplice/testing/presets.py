@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import yaml
 
-from vitsplice import config as configs
+from vitsplice import settings_yaml
 from vitsplice.config import RunConfig
 from vitsplice.engine.problem import check_parts
 from vitsplice.plugins import catalogue
@@ -24,11 +24,11 @@ class PresetContract(Contract):
 
     def settings(self) -> RunConfig:
         """Its settings."""
-        return configs.load(self.text(), f"preset '{self.name}'")
+        return settings_yaml.load(self.text(), f"preset '{self.name}'")
 
     def test_its_yaml_is_valid_and_gives_itself_again(self) -> None:
         """Every key is known, every value allowed, and writing the settings and reading them changes nothing."""
-        assert configs.load(self.settings().to_yaml(), "again") == self.settings(), "it is not the same again"
+        assert settings_yaml.load(self.settings().to_yaml(), "again") == self.settings(), "it is not the same again"
 
     def test_it_says_where_it_comes_from(self) -> None:
         """Its first line is a comment, and it has no machine's device or weights file in it."""

@@ -6,7 +6,7 @@ from typing import Any, Unpack
 
 from torch import Tensor, nn
 
-from vitsplice.backbones.base import FrozenBackbone, Given, described
+from vitsplice.backbones.base import FrozenBackbone, Stated, described
 from vitsplice.backbones.cnn import facet_of
 from vitsplice.contracts import FeatureRequest, Features
 
@@ -20,17 +20,17 @@ class ClipResNet(FrozenBackbone):
     Args:
         tower: the network.
         mean, std: of the pictures it was trained on.
-        given: see `vitsplice.backbones.base.Given`.
+        stated: see `vitsplice.backbones.base.Stated`.
     """
 
     def __init__(
-        self, tower: nn.Module, *, mean: tuple[float, ...], std: tuple[float, ...], **given: Unpack[Given]
+        self, tower: nn.Module, *, mean: tuple[float, ...], std: tuple[float, ...], **stated: Unpack[Stated]
     ) -> None:
         super().__init__()
         self.tower: Any = tower.eval().requires_grad_(False)
         self.info = described(
             tower,
-            given,
+            stated,
             roles=("map", "pooled"),
             model="open_clip ModifiedResNet",
             facets=("map", "pooled"),

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vitsplice.backbones.base import FrozenBackbone, Given, Seen, captured, described, tap_output
+from vitsplice.backbones.base import FrozenBackbone, Seen, Stated, captured, described, tap_output
 from vitsplice.backbones.vit import PROJECTIONS
 from vitsplice.contracts import FeatureRequest, Features
 
@@ -25,11 +25,11 @@ class ClipViT(FrozenBackbone):
     Args:
         tower: an ``open_clip.transformer.VisionTransformer``.
         mean, std: of the pictures it was trained on.
-        given: see `vitsplice.backbones.base.Given`.
+        stated: see `vitsplice.backbones.base.Stated`.
     """
 
     def __init__(
-        self, tower: nn.Module, *, mean: tuple[float, ...], std: tuple[float, ...], **given: Unpack[Given]
+        self, tower: nn.Module, *, mean: tuple[float, ...], std: tuple[float, ...], **stated: Unpack[Stated]
     ) -> None:
         super().__init__()
         network: Any = tower.eval().requires_grad_(False)
@@ -37,7 +37,7 @@ class ClipViT(FrozenBackbone):
         self.blocks: Any = network.transformer.resblocks
         self.info = described(
             tower,
-            given,
+            stated,
             roles=("key", "cls"),
             model="open_clip VisionTransformer",
             facets=(*PROJECTIONS, "token", "cls", "pooled"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from vitsplice.analysis.encoding import mean_iou
 from vitsplice.backbones.resize import Resize
 from vitsplice.contracts import Case, Metric, MetricContext
 from vitsplice.errors import WeightsRejected, WeightsUnavailable
+from vitsplice.files import file_sha256
 from vitsplice.rng import private_rng
 from vitsplice.text import printable
 
@@ -34,7 +34,7 @@ def torchvision_iou(context: MetricContext) -> Metric:
         wanted, made = (classes(network, Resize().to(picture, size)) for picture in (case.structure, case.output))
         return mean_iou(made, wanted)
 
-    facts = {"model": _model(path), "file": printable(path.name), "sha256": _digest(path), "shorter_side": SIZE}
+    facts = {"model": _model(path), "file": printable(path.name), "sha256": file_sha256(path), "shorter_side": SIZE}
     return Metric(value, facts=facts)
 
 
@@ -99,8 +99,3 @@ def _size(picture: Tensor) -> tuple[int, int]:
 
 def _model(path: Path) -> str:
     return next((model for model in MODELS if path.name.startswith(model)), "")
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,6 +1,6 @@
 import pytest
 
-from vitsplice import config
+from vitsplice import settings_yaml
 from vitsplice.errors import ConfigError
 from vitsplice.plugins import catalogue
 
@@ -10,12 +10,12 @@ PAPER = catalogue().presets["paper"].path.read_text()
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_is_valid_and_its_yaml_gives_it_again(name):
-    settings = config.load(catalogue().presets[name].path.read_text(), name)
-    assert config.load(settings.to_yaml(), "again") == settings
+    settings = settings_yaml.load(catalogue().presets[name].path.read_text(), name)
+    assert settings_yaml.load(settings.to_yaml(), "again") == settings
 
 
 def test_the_paper_preset_is_the_printed_recipe():
-    paper = config.load(PAPER, "paper")
+    paper = settings_yaml.load(PAPER, "paper")
     assert {n: t.weight for n, t in paper.terms.items() if t.every == 1} == {
         "appearance": 1.0,
         "structure": 0.1,
@@ -42,22 +42,22 @@ def test_overrides_change_one_value_and_may_name_nested_ones():
         "views.structure.blur.sigma=[0.5, 1]",
         "optimiser.lr=1e-3",
     ]
-    changed = config.load(PAPER, "paper", overrides)
+    changed = settings_yaml.load(PAPER, "paper", overrides)
     assert changed.terms["structure"].weight == 2
     assert changed.steps == 7
     assert changed.views.structure.blur.sigma == (0.5, 1)
     assert changed.optimiser.lr == 1e-3
-    assert changed.terms["identity"] == config.load(PAPER, "paper").terms["identity"]
+    assert changed.terms["identity"] == settings_yaml.load(PAPER, "paper").terms["identity"]
 
 
 def test_another_generator_does_not_keep_the_options_of_the_one_before():
-    assert config.load(PAPER, "paper", ["generator.name=pixels"]).generator.options == {}
+    assert settings_yaml.load(PAPER, "paper", ["generator.name=pixels"]).generator.options == {}
     both = ["generator.options.begin=grey", "generator.name=pixels"]
-    assert config.load(PAPER, "paper", both).generator.options == {"begin": "grey"}
+    assert settings_yaml.load(PAPER, "paper", both).generator.options == {"begin": "grey"}
 
 
 def test_exponents_are_numbers_everywhere():
-    changed = config.load(PAPER, "paper", ["generator.options.init_gain=2e-3", "generator.options.slope=1E-1"])
+    changed = settings_yaml.load(PAPER, "paper", ["generator.options.init_gain=2e-3", "generator.options.slope=1E-1"])
     assert changed.generator.options["init_gain"] == 2e-3
     assert changed.generator.options["slope"] == 0.1
 
@@ -103,18 +103,18 @@ def test_exponents_are_numbers_everywhere():
 )
 def test_a_wrong_setting_is_told_by_its_key(override, told):
     with pytest.raises(ConfigError, match=told):
-        config.load(PAPER, "paper", [override])
+        settings_yaml.load(PAPER, "paper", [override])
 
 
 @pytest.mark.parametrize("text", ["- a\n", "just words", "", "a: [", "!!python/object/apply:os.getcwd []"])
 def test_what_is_not_a_mapping_of_settings_is_refused(text):
     with pytest.raises(ConfigError):
-        config.load(text, "file.yaml")
+        settings_yaml.load(text, "file.yaml")
 
 
 def test_settings_are_frozen():
     with pytest.raises(ValueError, match="frozen"):
-        config.load(PAPER, "paper").steps = 3
+        settings_yaml.load(PAPER, "paper").steps = 3
 
 
 @pytest.mark.parametrize("name", ["missing.yaml", "folder.yaml", "binary.yaml"])
@@ -122,7 +122,7 @@ def test_a_preset_file_that_cannot_be_read_is_named(tmp_path, name):
     (tmp_path / "folder.yaml").mkdir()
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match=name):
-        config.read_text(tmp_path / name)
+        settings_yaml.read_text(tmp_path / name)
 
 
 def test_yaml_that_could_stand_for_millions_or_run_code_is_refused(tmp_path):
@@ -134,16 +134,16 @@ def test_yaml_that_could_stand_for_millions_or_run_code_is_refused(tmp_path):
         "\x00",
     ):
         with pytest.raises(ConfigError):
-            config.load(text, "hostile")
+            settings_yaml.load(text, "hostile")
     (tmp_path / "long.yaml").write_text("#" * 2_000_000)
     with pytest.raises(ConfigError, match="longer than"):
-        config.read_text(tmp_path / "long.yaml")
+        settings_yaml.read_text(tmp_path / "long.yaml")
 
 
 def test_a_preset_file_names_weights_in_its_own_folder_only(tmp_path):
     def load(weights, *overrides):
         text = PAPER.replace("backbone:", f"backbone:\n  weights: {weights}", 1)
-        return config.load(text, "preset", overrides, tmp_path).backbone.weights
+        return settings_yaml.load(text, "preset", overrides, tmp_path).backbone.weights
 
     assert load("own.safetensors") == tmp_path / "own.safetensors"
     assert load("sub/../own.safetensors") == tmp_path / "own.safetensors"
@@ -162,14 +162,14 @@ def test_a_preset_file_names_weights_in_its_own_folder_only(tmp_path):
 
 def test_weights_are_absolute_and_another_file_has_another_sha256(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert config.load(PAPER, "paper", ["backbone.weights=w.pt"]).backbone.weights == tmp_path / "w.pt"
+    assert settings_yaml.load(PAPER, "paper", ["backbone.weights=w.pt"]).backbone.weights == tmp_path / "w.pt"
     text = PAPER.replace("backbone:", f"backbone:\n  weights: /a/w.pt\n  sha256: '{'0' * 64}'", 1)
-    assert config.load(text, "paper").backbone.sha256 == "0" * 64
-    assert config.load(text, "paper", ["backbone.weights=w.pt"]).backbone.sha256 is None
+    assert settings_yaml.load(text, "paper").backbone.sha256 == "0" * 64
+    assert settings_yaml.load(text, "paper", ["backbone.weights=w.pt"]).backbone.sha256 is None
     with pytest.raises(ConfigError, match="there is none"):
-        config.load(text, "paper", ["backbone.weights=null", f"backbone.sha256='{'0' * 64}'"])
+        settings_yaml.load(text, "paper", ["backbone.weights=null", f"backbone.sha256='{'0' * 64}'"])
 
 
 def test_a_temperature_that_overflows_is_refused():
     with pytest.raises(ConfigError, match=r"match.temperature: 1e-300 is not allowed.*0.0001"):
-        config.load(PAPER, "paper", ["match.temperature=1e-300"])
+        settings_yaml.load(PAPER, "paper", ["match.temperature=1e-300"])

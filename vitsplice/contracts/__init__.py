@@ -1,0 +1,58 @@
+"""What a plugin sees: the shapes that pass between backbones, loss terms, generators and the engine.
+
+Nothing here imports torch, so that plugins can be listed without it.
+"""
+
+from __future__ import annotations
+
+from vitsplice.contracts.executors import Executor, ExecutorSpec, Job, Outcome
+from vitsplice.contracts.features import (
+    GIVEN_FACETS,
+    GLOBAL_FACETS,
+    MASK,
+    MATCH,
+    PICTURE,
+    Backbone,
+    BackboneInfo,
+    BackboneSpec,
+    FeatureRequest,
+    Features,
+    Image,
+    Role,
+    layer_file_label,
+    layer_label,
+)
+from vitsplice.contracts.metrics import Case, Metric, MetricContext, MetricSpec
+from vitsplice.contracts.parts import CommandSpec, GeneratorSpec, LossSpec, LossTerm, Option, PresetSpec, TermContext
+
+__all__ = [
+    "GIVEN_FACETS",
+    "GLOBAL_FACETS",
+    "MASK",
+    "MATCH",
+    "PICTURE",
+    "Backbone",
+    "BackboneInfo",
+    "BackboneSpec",
+    "Case",
+    "CommandSpec",
+    "Executor",
+    "ExecutorSpec",
+    "FeatureRequest",
+    "Features",
+    "GeneratorSpec",
+    "Image",
+    "Job",
+    "LossSpec",
+    "LossTerm",
+    "Metric",
+    "MetricContext",
+    "MetricSpec",
+    "Option",
+    "Outcome",
+    "PresetSpec",
+    "Role",
+    "TermContext",
+    "layer_file_label",
+    "layer_label",
+]
