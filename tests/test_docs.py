@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pytest
 import reference
 import timm
 from safetensors.torch import save_file
@@ -12,12 +13,13 @@ from safetensors.torch import save_file
 from vitsplice import hookspecs
 from vitsplice.backbones.timm import ALIASES
 from vitsplice.builtin import PRESETS
+from vitsplice.errors import UserError
 from vitsplice.evaluation.metrics import METRICS
 from vitsplice.losses.terms import TERMS
 from vitsplice.options import complete
 from vitsplice.pairs import Pair, write
 from vitsplice.plugins import catalogue
-from vitsplice.testing import BackboneContract, GeneratorContract, LossContract, MetricContract
+from vitsplice.testing import BackboneContract, ExecutorContract, GeneratorContract, LossContract, MetricContract
 
 ROOT = Path(__file__).resolve().parents[1]
 README, CONTRIBUTING = ((ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md"))
@@ -76,9 +78,9 @@ def test_the_metric_of_contributing_keeps_its_contract():
     assert not [verdict for verdict in found if verdict.outcome == "broken"]
 
 
-def test_the_executor_of_contributing_is_built():
+def test_the_executor_of_contributing_has_the_two_workers_of_the_contract():
     spec = spec_of("vitsplice_executors")
-    for workers, options, expected in ((0, {}, 1), (5, {"most": 2}, 2)):
+    for workers, options, expected in ((ExecutorContract.workers, {}, 2), (0, {}, 2), (5, {"most": 1}, 1)):
         made = spec.build(workers, 3, complete(spec, options))
         assert (made.workers, made.threads) == (expected, 3)
 
@@ -97,6 +99,8 @@ def test_the_preset_and_the_command_of_contributing_work(capsys):
     assert spec_of("vitsplice_presets").path.is_file()
     spec_of("vitsplice_commands").command("losses")
     assert int(capsys.readouterr().out) >= 7
+    with pytest.raises(UserError, match="no kind 'colours'; there are backbones"):
+        spec_of("vitsplice_commands").command("colours")
 
 
 def test_the_reference_is_what_the_code_says():

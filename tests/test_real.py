@@ -26,7 +26,7 @@ def test_thirty_steps_of_the_paper_s_recipe(tmp_path, capsys, monkeypatch):
     said = capsys.readouterr()
     assert code == 0, said.err
     assert said.out.strip() == "out/output.png"
-    assert "SUBSTITUTION: backbone 'dino-vitb8' cannot be had, so 'dinov2-vits14-offline' is used" in said.err
+    assert "SUBSTITUTION: backbone 'dino-vitb8' is unavailable, so 'dinov2-vits14-offline' is used" in said.err
 
     facts = json.loads((tmp_path / "out" / "run.json").read_text())
     assert facts["substitutions"][0]["wanted"] == "dino-vitb8"

@@ -113,7 +113,7 @@ def _where(at_hand: Any) -> str:
     try:
         return str(at_hand())
     except Exception as error:  # a plugin's code
-        return f"cannot be told ({type(error).__name__})"
+        return f"unknown ({type(error).__name__})"
 
 
 def _main_job(catalogue: Catalogue, *, reachable: bool) -> Finding:
@@ -125,7 +125,7 @@ def _main_job(catalogue: Catalogue, *, reachable: bool) -> Finding:
     names = [wanted.name, *wanted.fallback]
     specs = [catalogue.backbones[name] for name in names if name in catalogue.backbones]
     if not reachable and not any(spec.at_hand is None or _where(spec.at_hand) for spec in specs):
-        return _no_weights(f"none of {', '.join(names)} is on this machine, and the hub is not in reach")
+        return _no_weights(f"none of {', '.join(names)} is on this machine, and the hub is not reachable")
     if not any(spec.at_hand and _where(spec.at_hand) for spec in specs):
         return Finding("weights", f"preset {DEFAULT_PRESET}", f"{names[0]} would be downloaded")
     try:

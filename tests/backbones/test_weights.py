@@ -1,4 +1,4 @@
-"""Weights are read without running code, and a hub that is not in reach is answered soon."""
+"""Weights are read without running code, and a hub that is not reachable is answered soon."""
 
 from __future__ import annotations
 
@@ -348,7 +348,7 @@ def test_a_name_look_up_that_hangs_is_left(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(weights, "_ask", lambda *_: str(released.wait(5)))
     monkeypatch.setattr(weights, "PROBE_SECONDS", 0.2)
     start = time.monotonic()
-    assert "not in reach" in refused()
+    assert "not reachable" in refused()
     assert time.monotonic() - start < 2
     released.set()
 
@@ -388,7 +388,7 @@ def test_a_hub_that_refuses_connections(tmp_path: Path) -> None:
         closed.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{closed.getsockname()[1]}"
         message, seconds = run_with(tmp_path, HF_ENDPOINT=address, HF_HUB_OFFLINE="0")
-    assert f"the hub {address} is not in reach" in message
+    assert f"the hub {address} is not reachable" in message
     assert len(message.splitlines()) == 3
     assert seconds < 5 + IMPORTS
 
@@ -397,7 +397,7 @@ def test_a_hub_that_accepts_and_never_answers(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
         message, seconds = run_with(tmp_path, HF_ENDPOINT=address, HF_HUB_OFFLINE="0")
-    assert f"the hub {address} is not in reach" in message
+    assert f"the hub {address} is not reachable" in message
     assert len(message.splitlines()) == 3
     assert seconds < 10 + IMPORTS
 
@@ -428,3 +428,11 @@ def test_a_file_in_the_settings_of_timm(tmp_path: Path, tensors: dict[str, Tenso
     found, source = hub_state_dict({**CFG, "file": str(tmp_path / "w.safetensors")}, "some-vit")
     assert same(found, tensors)
     assert source == "file w.safetensors"
+
+
+def test_a_file_that_is_no_weights_file_is_refused_without_advice_to_run_its_code(tmp_path):
+    path = tmp_path / "photograph.jpg"
+    path.write_bytes(b"\xff\xd8\xff\xe0" + bytes(64))
+    with pytest.raises(WeightsRejected, match="it is no state dict, or holds other objects than tensors") as error:
+        read_state_dict(path)
+    assert "weights_only argument" not in str(error.value)

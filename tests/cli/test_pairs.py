@@ -20,7 +20,7 @@ def pictures(tmp_path):
 def test_build_then_check(vitsplice, pictures, tmp_path):
     done = vitsplice("pairs", "build", "pictures", "-o", "out/pairs.csv", "--licence", "CC0", "--k", "2")
     assert (done.returncode, done.stdout) == (0, "out/pairs.csv\n"), done.stderr
-    assert "pictures is taken for a folder of pictures" in done.stderr
+    assert "pictures: read as a folder of pictures" in done.stderr
     assert "8 pairs" in done.stderr
     done = vitsplice("pairs", "check", "out/pairs.csv")
     assert (done.returncode, done.stdout) == (0, "8 pairs of 4 pictures and 0 masks: nothing found\n")
@@ -30,7 +30,7 @@ def test_build_by_similarity(vitsplice, pictures, tmp_path):
     arguments = ("pairs", "build", "pictures", "-o", "pairs.jsonl", "--by", "similarity", "--backbone", "tiny-vit")
     done = vitsplice(*arguments)
     assert done.returncode == 0, done.stderr
-    assert "similarity is told by tiny-vit" in done.stderr
+    assert "similarity by the appearance feature of tiny-vit" in done.stderr
     assert "0/4  0.png" in done.stderr
     assert len((tmp_path / "pairs.jsonl").read_text().splitlines()) == 4
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pairs.jsonl", "pictures"]

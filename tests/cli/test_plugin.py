@@ -38,3 +38,11 @@ def test_check_of_what_is_not_there(vitsplice):
     done = vitsplice("plugin", "check", "dino-vitb9")
     assert done.returncode == 2
     assert "dino-vitb8" in done.stderr
+
+
+def test_check_of_a_plugin_that_is_not_installed_says_to_install_it(vitsplice):
+    done = vitsplice("plugin", "check", "my-preset")
+    assert done.returncode == 2
+    first, second = done.stderr.splitlines()[:2]
+    assert first == "error: no part and no plugin has the name 'my-preset'"
+    assert "pip install -e FOLDER" in second

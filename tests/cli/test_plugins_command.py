@@ -80,3 +80,16 @@ def test_json_is_plain(monkeypatch: pytest.MonkeyPatch) -> None:
     assert told["plugins"][1]["failure"].startswith("OSError")
     assert told["conflicts"] == [{"kind": "losses", "name": "gram", "distributions": list(owners)}]
     assert "\x1b" not in printed
+
+
+def test_a_plugin_that_gives_only_backbones_by_name_is_not_said_to_give_nothing(vitsplice, monkeypatch, tmp_path):
+    (tmp_path / "vitsplice_library.py").write_text(
+        "from vitsplice.hookspecs import hookimpl\n\n\n@hookimpl\ndef vitsplice_backbone_for(name):\n    return None\n"
+    )
+    info = tmp_path / "vitsplice_library-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: vitsplice-library\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[vitsplice]\nlibrary = vitsplice_library\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    words = " ".join(vitsplice("plugins", VITSPLICE_PLUGINS="library").stdout.split())
+    assert "library backbones by names that are not listed (vitsplice_backbone_for)" in words

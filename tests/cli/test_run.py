@@ -202,3 +202,11 @@ def test_a_run_killed_while_it_is_measured_is_resumed_without_measuring(vitsplic
     assert "can be changed" in one_error(vitsplice("run", "--resume", "out", "--set", "seed=3"), 2)
     assert vitsplice("run", "--resume", "out", "--set", "figures=none").returncode == 0
     assert json.loads((tmp_path / "out" / "run.json").read_text())["finished"] is True
+
+
+def test_metrics_of_a_run_without_steps_have_no_column_of_the_start(vitsplice, png):
+    stepped = vitsplice(*TINY, *png, "-o", "stepped", "--set", "generator.name=pixels").stderr
+    assert "start: before the first step; unchanged: the structure image" in stepped
+    unstepped = vitsplice(*TINY, *png, "-o", "unstepped", "--set", "generator.name=pixels", "--steps", "0").stderr
+    assert "start:" not in unstepped
+    assert "lower is better; unchanged: the structure image" in unstepped

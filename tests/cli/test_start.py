@@ -48,3 +48,13 @@ def test_memory_that_runs_out_is_told_in_words(vitsplice, monkeypatch, png, comm
     assert done.returncode == 2, done.stderr
     assert done.stderr.splitlines()[-1].startswith("error: the memory is used up (")
     assert "smaller --size" in done.stderr
+
+
+@pytest.mark.parametrize("work", ["vitsplice.api.settings_for", "vitsplice.recording.Recording.begin"])
+def test_ctrl_c_before_the_first_step_prints_interrupted(vitsplice, monkeypatch, png, work):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(work, interrupted)
+    done = vitsplice("run", "--preset", "tiny", *png, "-o", "out")
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")

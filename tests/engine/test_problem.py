@@ -31,7 +31,7 @@ def test_without_a_fallback_the_reason_is_told():
 
 def test_fallbacks_that_cannot_be_had_either_are_named():
     with pytest.raises(
-        WeightsUnavailable, match=r"nowhere\nIts fallback 'not-installed' cannot be had either: no backbone"
+        WeightsUnavailable, match=r"nowhere\nIts fallback 'not-installed' is unavailable too: no backbone"
     ):
         load_backbone(BackboneConfig(name="tiny-gone", fallback=("not-installed",)), catalogue())
 

@@ -71,7 +71,9 @@ def test_a_backbone_of_a_plugin_that_is_left_out_names_the_plugin_and_no_other_b
     said = unknown(BACKBONES, name, [name.replace("-", "").replace("/", "")], [])
     assert "did you mean" not in said
     assert f"pip install vitsplice-{'offline' if 'offline' in name else 'openclip'}" in said
-    assert "VITSPLICE_PLUGINS says which plugins are loaded" in said
+    assert said.endswith("VITSPLICE_PLUGINS is set and empty, so no plugin is loaded; unset it to load all")
+    monkeypatch.setenv("VITSPLICE_PLUGINS", "kornia,siren")
+    assert "VITSPLICE_PLUGINS=kornia,siren allows those plugins alone" in unknown(BACKBONES, name, [], [])
     monkeypatch.delenv("VITSPLICE_PLUGINS")
     assert "VITSPLICE_PLUGINS" not in unknown(BACKBONES, name, [], [])
 

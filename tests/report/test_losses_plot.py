@@ -55,3 +55,9 @@ def test_the_marks_of_a_run_are_its_later_stages(pair):
     size = result.facts["sizes"]["working"][1]
     assert stage_marks(result) == [(3, f"{size['width']}x{size['height']} px")]
     assert stage_marks(vitsplice.splice(*pair, preset="tiny")) == []
+
+
+def test_the_axis_of_steps_has_whole_numbers_only() -> None:
+    figure = Figure()
+    losses_figure(figure, [Step(index, 1.0, {"structure": 1.0}) for index in range(18)], ["structure"])
+    assert all(float(tick).is_integer() for axes in figure.axes for tick in axes.get_xticks())

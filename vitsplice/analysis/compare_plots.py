@@ -108,7 +108,7 @@ def layer_by_layer(comparison: Comparison) -> Plot:
             _labelled(axes, quantity.name, "depth", "")
         _legend(figure, comparison)
 
-    caption = f"Depth: 0 is the image, 1 layer -1, the last. {_compared(comparison)}"
+    caption = f"Depth: 0 is the image, 1 the last layer (-1). {_compared(comparison)}"
     return plot(draw, (WIDTH, 3.2 + _legend_height(comparison)), caption)
 
 

@@ -25,6 +25,11 @@ CAUTION = (
 )
 
 
+_NONE = (
+    "No difference between backbones is supported by these {number} images: each has an interval with 0 in it, or "
+    "p >= 0.05 after correction for the number of comparisons. More images may support some."
+)
+
 LISTED = 4
 """A sentence lists at most so many backbones or pairs."""
 
@@ -39,7 +44,7 @@ def findings(comparison: Comparison) -> list[str]:
         ]
     sentences = [*[_order(comparison, quantity) for quantity in compared(comparison)], *_depths(comparison)]
     supported = [sentence for sentence in sentences if sentence]
-    return [*supported, CAUTION] if supported else [f"The {number} images support no difference."]
+    return [*supported, CAUTION] if supported else [_NONE.format(number=number)]
 
 
 def named(comparison: Comparison, name: str) -> str:

@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 from urllib.parse import urlparse
 
@@ -32,7 +33,7 @@ ADVICE: tuple[Part, ...] = (
     Setting("backbone.weights", "FILE"),
     ",\nor use an offline backbone: ",
     Argument("backbone", "dinov2-vits14-offline"),
-    " (plugin vitsplice-offline).",
+    " (install the plugin vitsplice-offline).",
 )
 """What to do without the weights."""
 
@@ -59,7 +60,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         content = _load(path)
     except Exception as error:  # a hostile file can make a reader raise anything
         raise WeightsRejected(
-            f"cannot read weights file '{shown}' ({_short(error)}); accepted is {ACCEPTED}"
+            f"cannot read weights file '{shown}' ({_unreadable(error)}); accepted is {ACCEPTED}"
         ) from error
     tensors = _unwrap(content)
     if tensors is None:
@@ -74,6 +75,13 @@ def sha256_of(path: Path) -> str:
         return file_sha256(path)
     except OSError as error:
         raise WeightsRejected(f"cannot read weights file '{shown}' ({error.strerror or error})") from error
+
+
+def _unreadable(error: Exception) -> str:
+    """The reason that a reader gives, without torch's advice to run code of the file."""
+    if isinstance(error, UnpicklingError):
+        return "it is no state dict, or holds other objects than tensors"
+    return _short(error)
 
 
 def _shown(path: Path) -> str:
@@ -189,7 +197,7 @@ def hub_state_dict(pretrained_cfg: Mapping[str, Any], model: str) -> tuple[dict[
         The state dict, and where it comes from in words.
 
     Raises:
-        WeightsUnavailable: within 10 seconds, if they are not in the cache and no hub is in reach.
+        WeightsUnavailable: within 10 seconds, if they are not in the cache and no hub is reachable.
         WeightsRejected: if the file is not what it should be.
     """
     if file := pretrained_cfg.get("file"):
@@ -246,7 +254,7 @@ def from_hub(repo: str, names: list[str], revision: str | None, model: str) -> P
     """The first of the names that a repository has, downloaded into the hub's cache.
 
     Raises:
-        WeightsUnavailable: within 10 seconds, if no hub is in reach.
+        WeightsUnavailable: within 10 seconds, if no hub is reachable.
     """
     from huggingface_hub import constants, hf_hub_download, is_offline_mode
 
@@ -282,7 +290,7 @@ def _in_time(ask: Callable[[], str]) -> str:
     thread = threading.Thread(target=lambda: answers.append(ask()), name="vitsplice-hub-probe", daemon=True)
     thread.start()
     thread.join(PROBE_SECONDS)
-    return answers[0] if answers else f"is not in reach (no answer in {PROBE_SECONDS:.0f} seconds)"
+    return answers[0] if answers else f"is not reachable (no answer in {PROBE_SECONDS:.0f} seconds)"
 
 
 def _greet() -> str:
@@ -292,7 +300,7 @@ def _greet() -> str:
         with get_session().stream("HEAD", constants.ENDPOINT, timeout=PROBE_SECONDS):
             return ANSWERS
     except Exception as error:  # the hub's client raises errors of many libraries
-        return f"is not in reach ({_short(error)})"
+        return f"is not reachable ({_short(error)})"
 
 
 def _ask(repo: str, names: list[str], revision: str | None) -> str:
@@ -304,7 +312,7 @@ def _ask(repo: str, names: list[str], revision: str | None) -> str:
             if status != 404:
                 return _refusal(status)
     except Exception as error:  # the hub's client raises errors of many libraries
-        return f"is not in reach ({_short(error)})"
+        return f"is not reachable ({_short(error)})"
     return f"has no {' or '.join(names)} there (HTTP 404)"
 
 

@@ -25,6 +25,8 @@ def main(arguments: list[str]) -> int:
     try:
         build()(args=[argument for argument in arguments if argument != DEBUG], prog_name="vitsplice")
     except SystemExit as stop:
+        if _interrupted(stop):
+            print("interrupted", file=sys.stderr)
         return stop.code if isinstance(stop.code, int) else 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -37,6 +39,13 @@ def main(arguments: list[str]) -> int:
             traceback.print_exc()
         return _report(error)
     return 0
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is among the causes of an error; typer makes an exit with code 130 of it, without a message."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _report(error: Exception) -> int:

@@ -17,29 +17,29 @@ def batch(
     pairs: Annotated[
         Path, typer.Argument(metavar="PAIRS", help="List of pairs: .csv or .jsonl with id, structure, appearance.")
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for all runs; one that was begun is gone on with.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for all runs; a batch that it holds is resumed.")],
     preset: Annotated[
-        list[str] | None, typer.Option(help="Name of a preset, or a YAML file; once for each. Default: quick.")
+        list[str] | None, typer.Option(help="Name of a preset, or a YAML file; repeat it for several. Default: quick.")
     ] = None,
-    backbone: Annotated[list[str] | None, backbone_option("Once for each.")] = None,
-    seed: Annotated[list[int] | None, typer.Option(min=0, help="Once for each.")] = None,
-    steps: Annotated[int | None, typer.Option(min=0, help="How many steps.")] = None,
+    backbone: Annotated[list[str] | None, backbone_option("Repeat it for several.")] = None,
+    seed: Annotated[list[int] | None, typer.Option(min=0, help="Seed of a run; repeat it for several.")] = None,
+    steps: Annotated[int | None, typer.Option(min=0, help="Number of steps, in place of the preset's.")] = None,
     size: Annotated[
-        int | None, typer.Option(min=16, help="Bring all pictures to this shorter side first, in pixels.")
+        int | None, typer.Option(min=16, help="Resize all images to this shorter side first, in pixels.")
     ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change one setting, e.g. plots=none."),
     ] = None,
-    executor: Annotated[str, typer.Option(help="What does the runs (see `vitsplice list executors`).")] = "local",
+    executor: Annotated[str, typer.Option(help="Executor of the runs (see `vitsplice list executors`).")] = "local",
     option: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="One option of the executor.")] = None,
-    workers: Annotated[int, typer.Option(min=0, help="Runs at once; 0: as the executor has it.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="Number of runs at a time; 0: the executor's default.")] = 0,
     threads: Annotated[
-        int, typer.Option(min=0, help="CPU threads of each run; 0: as the batch was begun, or the executor has it.")
+        int, typer.Option(min=0, help="CPU threads of each run; 0: as when the batch began, or the executor's default.")
     ] = 0,
-    retries: Annotated[int, typer.Option(min=0, help="How many times more a run that failed is tried.")] = 1,
+    retries: Annotated[int, typer.Option(min=0, help="Number of further attempts at a run that failed.")] = 1,
 ) -> None:
-    """Run every pair of a list with every preset, backbone and seed; the same command again goes on."""
+    """Run every pair of a list with every preset, backbone and seed; the same command again resumes."""
     from vitsplice.batch import plan
     from vitsplice.batch.drive import carry_out
     from vitsplice.cli.interrupt import Interrupt

@@ -13,30 +13,38 @@ from vitsplice.cli.wording import DEVICE, PICTURE, backbone_option
 def compare(
     images: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="IMAGE...", help=f"{PICTURE} Two or more; without: the packaged four."),
+        typer.Argument(metavar="IMAGE...", help=f"{PICTURE} Two or more. Without images: the packaged four."),
     ] = None,
     backbone: Annotated[list[str] | None, backbone_option("Give several; an untrained one is a control.")] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the report and what it is made of.")] = Path(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the report and its data.")] = Path(
         "vitsplice-comparison"
     ),
     masks: Annotated[
-        Path | None, typer.Option(help="Folder of masks of the pictures' parts, named as the pictures are.")
+        Path | None, typer.Option(help="Folder of masks of parts of the images, with the same file names.")
     ] = None,
-    size: Annotated[int, typer.Option(min=64, max=1024, help="Pictures are cut square, to so many pixels.")] = 224,
+    size: Annotated[
+        int, typer.Option(min=64, max=1024, help="Images are cropped square and resized to so many pixels a side.")
+    ] = 224,
     transfers: Annotated[
-        int, typer.Option(min=0, help="How many pairs of neighbours to transfer with each backbone; 0 is none.")
+        int,
+        typer.Option(
+            min=0, help="Number of transfers with each backbone, each from an image and the next one; 0 is none."
+        ),
     ] = 1,
-    preset: Annotated[str, typer.Option(help="Of the transfers.")] = "quick",
-    steps: Annotated[int | None, typer.Option(min=1, help="Of the transfers, in place of the preset's.")] = None,
+    preset: Annotated[str, typer.Option(help="Preset of the transfers.")] = "quick",
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps of the transfers, in place of the preset's.")] = None,
     style: Annotated[
-        str, typer.Option(help="Preset by which a picture gets its neighbour's look, one of the changes; none: none.")
+        str,
+        typer.Option(
+            help="Preset of the change `style`: an image with the appearance of the next one. none: without it."
+        ),
     ] = "instant",
     device: Annotated[str, DEVICE] = "auto",
     force: Annotated[bool, typer.Option("--force", help="Replace another comparison that the folder holds.")] = False,
 ) -> None:
     """Compare what backbones encode as structure and as appearance, layer by layer.
 
-    What is finished is kept: the same command goes on where it was stopped.
+    Finished parts are stored: the same command resumes where it was stopped.
     """
     from vitsplice.analysis.compare import REPORT, Plan, compare
     from vitsplice.analysis.findings import findings

@@ -23,13 +23,13 @@ def evaluate(
         ),
     ],
     pairs: Annotated[
-        Path | None, typer.Option(help="The manifest of the pairs, .csv or .jsonl. It is needed.", metavar="FILE")
+        Path | None, typer.Option(help="The manifest of the pairs, .csv or .jsonl. Required.", metavar="FILE")
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the figures and the report.")] = Path(
         "vitsplice-evaluation"
     ),
     metric: Annotated[
-        list[str] | None, typer.Option(help="Only this figure; give several. `vitsplice list metrics` names them.")
+        list[str] | None, typer.Option(help="Only this metric; give several. `vitsplice list metrics` names them.")
     ] = None,
     backbone: Annotated[
         str | None, backbone_option("For metrics that can take any. Without it: that of the default preset.")
@@ -38,7 +38,8 @@ def evaluate(
         list[str] | None,
         typer.Option(
             metavar="METHOD=BACKBONE",
-            help="What a method without run records optimised (none: no network); its own figures are marked.",
+            help="Backbone that a method without run records optimised, or none; "
+            "metrics with the same network are marked.",
         ),
     ] = None,
     device: Annotated[str, DEVICE] = "auto",
@@ -47,7 +48,7 @@ def evaluate(
 ) -> None:
     """Evaluate methods over a set of pairs: means with intervals, tests between methods, ranks, and a gallery.
 
-    What is finished is kept: the same command goes on where it was stopped.
+    Finished parts are stored: the same command resumes where it was stopped.
     """
     if pairs is None:
         raise typer.BadParameter("give the set of pairs with --pairs FILE; run folders alone do not say what is a pair")

@@ -62,7 +62,7 @@ def invert(
 ) -> None:
     """Make pictures that share nothing with a picture but one feature each: what that feature holds.
 
-    What is finished is kept: the same command goes on where it was stopped.
+    Finished parts are stored: the same command resumes where it was stopped.
     """
     from vitsplice.analysis import inversion
     from vitsplice.cli.run import alone

@@ -28,7 +28,7 @@ def keypoints(
         list[Path] | None,
         typer.Argument(
             metavar="FOLDER | PICTURE...",
-            help="A data set in the layout of SPair-71k or PF-PASCAL; or pictures, for known warps of them. "
+            help="A data set in the layout of SPair-71k or PF-PASCAL; or images, which are warped and found again. "
             f"{PICTURE} Without: the packaged four.",
         ),
     ] = None,
@@ -45,13 +45,17 @@ def keypoints(
         typer.Option(help="0 is the first, -1 the last; give several, or all.", metavar="N", show_default="-1"),
     ] = None,
     alpha: Annotated[
-        list[float] | None, typer.Option(help="Threshold; give several.", show_default="0.05, 0.1, 0.15")
+        list[float] | None,
+        typer.Option(
+            help="Threshold of PCK, as a part of the longer side of the object or image; give several.",
+            show_default="0.05, 0.1, 0.15",
+        ),
     ] = None,
-    split: Annotated[str | None, typer.Option(help="Of the data set.", show_default="test")] = None,
-    subset: Annotated[Subset | None, typer.Option(help="Of SPair-71k.", show_default="large")] = None,
+    split: Annotated[str | None, typer.Option(help="Split of the data set.", show_default="test")] = None,
+    subset: Annotated[Subset | None, typer.Option(help="List of pairs of SPair-71k.", show_default="large")] = None,
     change: Annotated[
         str | None,
-        typer.Option(help="Of the look of warped pictures: jitter, grey, blur or none.", show_default="jitter"),
+        typer.Option(help="Change of colours of warped images: jitter, grey, blur or none.", show_default="jitter"),
     ] = None,
     size: Annotated[
         int, typer.Option(min=64, max=2048, help="Backbones look at about so many pixels a side, aspect kept.")
@@ -63,7 +67,7 @@ def keypoints(
 ) -> None:
     """Find keypoints of one picture again in another by features: PCK on SPair-71k, PF-PASCAL or known warps.
 
-    What is finished is kept: the same command goes on where it was stopped, and one with more backbones, facets or
+    Finished parts are stored: the same command resumes where it was stopped, and one with more backbones, facets or
     layers measures only those that are new.
     """
     import json

@@ -75,9 +75,9 @@ def _shown(value: Any) -> str:
 
 def _backbone(spec: Any) -> dict[str, Any]:
     try:
-        there = spec.at_hand() if spec.at_hand else "not told"
+        there = spec.at_hand() if spec.at_hand else "unknown"
     except Exception as error:  # a plugin's code
-        there = f"cannot be told ({type(error).__name__})"
+        there = f"unknown ({type(error).__name__})"
     return {
         "name": spec.name,
         "patch": spec.stride,

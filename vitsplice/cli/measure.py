@@ -17,9 +17,7 @@ def measure(
     appearance: Annotated[Path, typer.Option(help=f"The appearance image: {PICTURE}")],
     output: Annotated[Path, typer.Option(help=f"The output image: {PICTURE}")],
     backbone: Backbone = None,
-    size: Annotated[
-        int, typer.Option(min=16, max=4096, help="Shorter side at which the backbone looks, in pixels.")
-    ] = 224,
+    size: Annotated[int, typer.Option(min=16, max=4096, help="Shorter side of the backbone's input, in pixels.")] = 224,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure an output image with every loss term, unweighted. Lower is nearer, 0 is equal."""

@@ -42,7 +42,7 @@ def build(
         Path | None, typer.Argument(metavar="APPEARANCE", help="A folder of appearance images, or one.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The manifest, .csv or .jsonl. It is needed.", metavar="FILE")
+        Path | None, typer.Option("--out", "-o", help="The manifest, .csv or .jsonl. Required.", metavar="FILE")
     ] = None,
     by: Annotated[
         By | None,
@@ -54,18 +54,20 @@ def build(
     k: Annotated[
         int | None, typer.Option("--k", min=1, help="Appearance images for each structure image. Without it: 1.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Of --by random. Without it: 0.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of --by random. Without it: 0.")] = None,
     backbone: Annotated[
         str | None, backbone_option("It measures similarity. Without it: that of the default preset.")
     ] = None,
-    licence: Annotated[str, typer.Option(help="Of all pictures, such as CC0; it is written to every pair.")] = "",
-    source: Annotated[str, typer.Option(help="Of all pictures, written to every pair. Without it: the domain.")] = "",
+    licence: Annotated[str, typer.Option(help="Licence of all images, such as CC0; it is written to every pair.")] = "",
+    source: Annotated[
+        str, typer.Option(help="Source of all images; it is written to every pair. Without it: the domain.")
+    ] = "",
     device: Annotated[str, DEVICE] = "auto",
     force: Annotated[bool, typer.Option("--force", help="Replace a manifest that is there.")] = False,
 ) -> None:
     """Make a manifest of pairs from pictures or lists; the same again gives the same manifest.
 
-    Similarity that is stopped keeps what it has looked at: the same command goes on.
+    With --by similarity, features that are computed are stored: the same command resumes.
     """
     if out is None:
         raise typer.BadParameter("name the manifest with -o, such as -o pairs.csv")

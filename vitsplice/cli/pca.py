@@ -35,9 +35,13 @@ def pca(
     layer: Annotated[
         int | None, typer.Option(help="0 is the first, -1 the last. Without it: a sheet of all layers.")
     ] = None,
-    of: Annotated[Of, typer.Option(help="Of the rows of the self-similarity, or of the features.")] = Of.similarity,
-    upsample: Annotated[Upsample, typer.Option(help="Along the picture's edges, or as blocks.")] = Upsample.edges,
-    size: Annotated[int, typer.Option(min=16, max=4096, help="Shorter side at which the backbone looks.")] = 448,
+    of: Annotated[
+        Of, typer.Option(help="Components of the rows of the self-similarity, or of the features.")
+    ] = Of.similarity,
+    upsample: Annotated[
+        Upsample, typer.Option(help="Enlarge the map along the image's edges, or as blocks.")
+    ] = Upsample.edges,
+    size: Annotated[int, typer.Option(min=16, max=4096, help="Shorter side of the backbone's input, in pixels.")] = 448,
     device: Annotated[str, DEVICE] = "auto",
     force: Annotated[bool, typer.Option("--force", help="Replace what the folder holds.")] = False,
 ) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from vitsplice.plugins import Catalogue
     from vitsplice.testing import Contract, Verdict
 
 plugin = typer.Typer(help="Begin a plugin, or check one against the contracts.", no_args_is_help=True)
@@ -19,7 +20,9 @@ MARKS = {"kept": "ok", "broken": "BROKEN", "not checked": "-"}
 
 @plugin.command()
 def new(
-    name: Annotated[str, typer.Argument(help="Of the part and of the plugin: lower case, digits, dashes.")],
+    name: Annotated[
+        str, typer.Argument(help="Name of the part and of the plugin: lower case letters, digits, dashes.")
+    ],
     kind: Annotated[str, typer.Option(help="backbone, loss, generator, metric or preset.")],
     folder: Annotated[Path, typer.Option(help="Where the new folder vitsplice-NAME goes.")] = Path(),
 ) -> None:
@@ -33,10 +36,12 @@ def new(
 
 @plugin.command()
 def check(
-    name: Annotated[str, typer.Argument(help="Of a part (a backbone, a loss, ...), or of a plugin, for all it gives.")],
+    name: Annotated[
+        str, typer.Argument(help="Name of a part (a backbone, a loss, ...), or of a plugin: all its parts.")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print plain JSON, for programs.")] = False,
 ) -> None:
-    """Hold a plugin's parts to their contracts; exit 1 if one is broken."""
+    """Test the parts of a plugin against their contracts; exit code 1 if one fails."""
     from vitsplice.cli.wording import note_failures
 
     note_failures()
@@ -85,6 +90,24 @@ def _parts(name: str) -> list[tuple[str, str]]:
     if given and not named:
         raise UserError(f"plugin '{name}' gives no part that has a contract; there are contracts of {', '.join(kinds)}")
     if not named:
-        known.backbone(name)  # one that is made for its name, or the error that says what there is
+        _check_backbone(known, name)
         named = [("backbones", name)]
     return list(dict.fromkeys(named))
+
+
+def _check_backbone(known: Catalogue, name: str) -> None:
+    """Raise UnknownName unless a plugin makes a backbone for the name: no part has it, nor has a plugin."""
+    from vitsplice.errors import UnknownName
+    from vitsplice.plugins.wording import did_you_mean
+    from vitsplice.text import shortened
+
+    kinds = (known.backbones, known.losses, known.generators, known.metrics, known.presets, known.executors)
+    names = {*(part for parts in kinds for part in parts), *(record.name for record in known.plugins)}
+    try:
+        known.backbone(name)
+    except UnknownName as error:
+        _, _, rest = str(error).partition("\n")
+        raise UnknownName(
+            f"no part and no plugin has the name {shortened(name)!r}{did_you_mean(name, names)}\n"
+            f"A plugin of your own is installed before it is checked: pip install -e FOLDER\n{rest}".rstrip()
+        ) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import typer
+from pluggy import PluginManager
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -53,8 +54,8 @@ def _table(known: Catalogue) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, leading=1)
     table.add_column("Plugin", overflow="fold", max_width=30)
     table.add_column("Gives", overflow="fold", ratio=1)
-    for record in known.plugins:
-        table.add_row(_origin(record), _gives(record))
+    for number, record in enumerate(known.plugins):
+        table.add_row(_origin(record), _gives(record, known.managers.get(number)))
     return table
 
 
@@ -64,11 +65,13 @@ def _origin(record: PluginRecord) -> Text:
     return Text("\n").join(line for line in lines if line)
 
 
-def _gives(record: PluginRecord) -> Text:
+def _gives(record: PluginRecord, manager: PluginManager | None) -> Text:
     """The names by kind, one kind a line; or, in red, why there are none."""
     if record.failure:
         return _text(f"failed: {record.failure}", "red")
     lines = [Text(f"{kind}: {', '.join(names)}") for kind, names in record.gives.items() if names]
+    if manager is not None and manager.hook.vitsplice_backbone_for.get_hookimpls():
+        lines += [_text("backbones by names that are not listed (vitsplice_backbone_for)")]
     lines += [_text(note, "red") for note in record.notes]
     return Text("\n").join(lines or [_text("nothing", "dim")])
 

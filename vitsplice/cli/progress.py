@@ -127,12 +127,13 @@ class Progress(Display):
         if not result.figures:
             return
         optimised, one = used(result.settings), one_image(result.facts)
-        columns = ("figure", "output", "start", "unchanged", "against")
-        title = "lower is better; start: before the first step; unchanged: the structure image"
+        started = any(figure.start is not None for figure in result.figures)  # not of a network, nor without steps
+        columns = ("figure", "output", *["start"] * started, "unchanged", "against")
+        title = f"lower is better; {'start: before the first step; ' * started}unchanged: the structure image"
         table = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False, collapse_padding=True)
         for figure in result.figures:
             mark = " (optimised by this run)" if figure.akin in optimised else ""
-            measured = (figure.value, figure.start, figure.unchanged)
+            measured = (figure.value, *[figure.start] * started, figure.unchanged)
             values = ["-" if value is None else f"{value:.3g}" for value in measured]
             why = f"; not measured: {figure.why}" if figure.why else ""
             table.add_row(figure.name, *values, plain(f"{'image' if one else figure.against}{mark}{why}"))

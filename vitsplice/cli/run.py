@@ -20,24 +20,27 @@ def run(
     structure: Annotated[
         Path | None,
         typer.Argument(
-            metavar="STRUCTURE", help=f"Its structure is kept. {PICTURE} Without pictures: the packaged pair."
+            metavar="STRUCTURE", help=f"Image that gives the structure. {PICTURE} Without images: the packaged pair."
         ),
     ] = None,
     appearance: Annotated[
-        Path | None, typer.Argument(metavar="APPEARANCE", help=f"Its look is transferred. {PICTURE}")
+        Path | None, typer.Argument(metavar="APPEARANCE", help=f"Image that gives the appearance. {PICTURE}")
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the output and its records.")] = Path(
         "vitsplice-out"
     ),
     preset: Annotated[str, typer.Option(help="Name of a preset (see `vitsplice presets`), or a YAML file.")] = "quick",
     backbone: Annotated[str | None, backbone_option("A backbone named here never falls back.")] = None,
-    steps: Annotated[int | None, typer.Option(min=0, max=10_000_000, help="How many steps.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=0, max=10_000_000, help="Number of steps, in place of the preset's.")
+    ] = None,
     structure_strength: Annotated[
         float | None,
         typer.Option(
             min=0,
             max=10,
-            help="How much the structure image counts; 1 is as the preset has it. In instant: of its detail.",
+            help="Factor of the terms that compare with the structure image; 1 is as the preset has it. "
+            "With instant: of its detail and local contrast.",
         ),
     ] = None,
     appearance_strength: Annotated[
@@ -45,7 +48,8 @@ def run(
         typer.Option(
             min=0,
             max=10,
-            help="How much the appearance image counts, likewise. With instant: above 1 its colours are exaggerated.",
+            help="Factor of the terms that compare with the appearance image, likewise. "
+            "With instant: above 1 its colours are exaggerated.",
         ),
     ] = None,
     structure_mask: Annotated[
@@ -56,14 +60,17 @@ def run(
         ),
     ] = None,
     appearance_mask: Annotated[
-        Path | None, typer.Option(help="Image as large as APPEARANCE: the look is taken where it is white, likewise.")
+        Path | None,
+        typer.Option(help="Image as large as APPEARANCE: the appearance is taken where it is white, likewise."),
     ] = None,
     size: Annotated[
-        int | None, typer.Option(min=16, max=16384, help="Bring both pictures to this shorter side first, in pixels.")
+        int | None, typer.Option(min=16, max=16384, help="Resize both images to this shorter side first, in pixels.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Same seed, same bytes.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Seed of all random numbers: the same seed gives the same bytes.")
+    ] = None,
     device: Annotated[str | None, DEVICE] = None,
-    precision: Annotated[str | None, typer.Option(help="Of the backbone: auto, float32 or bfloat16.")] = None,
+    precision: Annotated[str | None, typer.Option(help="Precision of the backbone: auto, float32 or bfloat16.")] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change one setting, e.g. terms.structure.weight=2."),
@@ -73,12 +80,12 @@ def run(
         Path | None,
         typer.Option(
             metavar="OUT",
-            help="Go on with the run in this folder. Beside it only --set of what does not change the output: figures, "
+            help="Resume the run in this folder. With it only --set of what does not change the output: figures, "
             "plots, previews, checkpoint.",
         ),
     ] = None,
 ) -> None:
-    """Transfer the appearance of one picture to the structure of another."""
+    """Transfer the appearance of one image to the structure of another."""
     if resume is not None:
         _resume(context, resume, set_ or [])
         return

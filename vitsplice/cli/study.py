@@ -27,13 +27,21 @@ def make(
             "FOLDER/ID, or a folder of `vitsplice batch`. Two or more.",
         ),
     ],
-    question: Annotated[str | None, typer.Option(help="Asked of every two outputs.")] = None,
-    title: Annotated[str | None, typer.Option(help="Of the page; raters see it.")] = None,
-    trials: Annotated[int | None, typer.Option(min=1, help="A rater, without checks; else up to 40.")] = None,
-    checks: Annotated[int, typer.Option(min=0, help="Trials a rater of which the right answer is known.")] = 3,
-    size: Annotated[int, typer.Option(min=64, max=4096, help="Longer side of the pictures in the page, in px.")] = 512,
+    question: Annotated[str | None, typer.Option(help="Question asked about every two outputs.")] = None,
+    title: Annotated[str | None, typer.Option(help="Title of the page; raters see it.")] = None,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="Trials of each rater, checks not counted. Without it: at most 40.")
+    ] = None,
+    checks: Annotated[
+        int, typer.Option(min=0, help="Additional trials of each rater whose right answer is known.")
+    ] = 3,
+    size: Annotated[
+        int, typer.Option(min=64, max=4096, help="Longer side of the images in the page, in pixels.")
+    ] = 512,
     min_view: Annotated[float, typer.Option(min=0, max=60, help="Seconds before a trial can be answered.")] = 0.0,
-    seed: Annotated[int, typer.Option(min=0, help="Of the checks, and of every rater's order with their id.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed of the checks and, with a rater's id, of the order of trials.")
+    ] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace a page that is there.")] = False,
 ) -> None:
     """Write one page that asks, of two methods at a time, whose output is better; it needs no network."""
@@ -82,7 +90,7 @@ def analyse(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for analysis.json, .csv and .md.")] = None,
     max_failed: Annotated[int, typer.Option(min=0, help="Checks that a rater may fail and still count.")] = 0,
     min_ms: Annotated[float, typer.Option(min=0, help="Raters with a faster median trial do not count.")] = 800,
-    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace what the folder holds.")] = False,
 ) -> None:
     """How often each method was preferred, with intervals, tests and the agreement of raters.

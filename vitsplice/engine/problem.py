@@ -33,7 +33,7 @@ class Substitution:
     why: str
 
     def __str__(self) -> str:
-        return f"backbone '{self.wanted}' cannot be had, so '{self.used}' is used instead. {self.why}"
+        return f"backbone '{self.wanted}' is unavailable, so '{self.used}' is used instead. {self.why}"
 
 
 def pinned(settings: RunConfig) -> RunConfig:
@@ -91,7 +91,7 @@ def load_backbone(config: BackboneConfig, catalogue: Catalogue) -> tuple[Backbon
         try:
             return catalogue.backbone(name).build(None), Substitution(config.name, name, str(missing).splitlines()[0])
         except (UnknownName, WeightsUnavailable, WeightsRejected) as error:
-            why += [f"\nIts fallback '{name}' cannot be had either: ", *error.parts]
+            why += [f"\nIts fallback '{name}' is unavailable too: ", *error.parts]
     raise WeightsUnavailable(*missing.parts, *why) from missing
 
 

@@ -84,7 +84,7 @@ def build(
     target = _target(Path(out), force=force)
     found = find(plan.place, plan.appearance)
     way = _way(plan, found)
-    watch.note(f"{printable(str(plan.place))} is taken for {found.layout}")
+    watch.note(f"{_sources(plan)}: read as {found.layout}")
     _note_missing(found, watch.note)
     if found.pairs:
         pairs = [replace(pair, licence=plan.licence, source=plan.source) for pair in found.pairs]
@@ -103,6 +103,10 @@ def _target(out: Path, *, force: bool) -> Path:
     if out.suffix.lower() not in (".csv", ".jsonl"):
         raise UserError(f"{printable(str(out))}: the name of a manifest ends in .csv or .jsonl")
     return check_file(out, "manifest, such as pairs.csv", force=force)
+
+
+def _sources(plan: Plan) -> str:
+    return " and ".join(printable(str(path)) for path in (plan.place, plan.appearance) if path is not None)
 
 
 def _kept(target: Path) -> Path:

@@ -54,7 +54,7 @@ def similar(
     place = pick_device(device)
     backbone, substitution = backbone_or_default(name)
     backbone = backbone.to(place, torch.float32)
-    watch.note(str(substitution) if substitution else f"similarity is told by {backbone.info.name}")
+    watch.note(str(substitution) if substitution else f"similarity by the appearance feature of {backbone.info.name}")
     pictures = list(dict.fromkeys(path for group in groups for path in (*group.structures, *group.appearances)))
     folder.write(kept.parent, {})
     found = features(pictures, backbone, place, kept, watch)

@@ -11,7 +11,7 @@ from vitsplice.plugins.find import DISTRIBUTION, VARIABLE
 from vitsplice.plugins.kinds import Kind, SpecT
 from vitsplice.plugins.records import PluginRecord
 from vitsplice.plugins.wording import did_you_mean, joined
-from vitsplice.text import shortened
+from vitsplice.text import one_line, shortened
 
 _FEW = 12
 _COMMON_WORDS = frozenset({"vitsplice", "plugin", "plugins"})
@@ -42,12 +42,18 @@ def unknown(kind: Kind[SpecT], name: str, known: Iterable[str], plugins: Iterabl
     lines = [f"no {kind.word} {shortened(name)!r}{help_} (see `vitsplice list {kind.name}`)"]
     if plugin:
         lines.append(f"It comes with the plugin {plugin}: pip install {plugin}, or -e plugins/{plugin} in a checkout")
-        lines += [f"{VARIABLE} says which plugins are loaded"] if VARIABLE in os.environ else []
+        lines += [_limited(os.environ[VARIABLE])] if VARIABLE in os.environ else []
     failed = _suspects(name, [record for record in plugins if record.failure])
     if failed:
         reasons = "; ".join(f"plugin '{record.name}' failed: {record.failure}" for record in failed)
         lines.append(f"It may be missing because {reasons}")
     return "\n".join(lines)
+
+
+def _limited(value: str) -> str:
+    if not value.strip():
+        return f"{VARIABLE} is set and empty, so no plugin is loaded; unset it to load all"
+    return f"{VARIABLE}={one_line(value)} allows those plugins alone; unset it to load all"
 
 
 def _giver(word: str, name: str, known: Sequence[str]) -> str:

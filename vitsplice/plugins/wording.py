@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The nearest of the known names, or nothing."""
-    near = difflib.get_close_matches(name.lower(), sorted(known), n=3, cutoff=0.5)
+    near = difflib.get_close_matches(name.lower(), sorted(known), n=3, cutoff=0.6)
     return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
 
 

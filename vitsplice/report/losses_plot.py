@@ -62,6 +62,8 @@ def losses_figure(figure: Figure, steps: Sequence[Step], names: Sequence[str], m
         names: of its terms.
         marks: steps at which something begins, and its name.
     """
+    from matplotlib.ticker import MaxNLocator
+
     shown = curves(steps, names)
     first = None
     for row, (name, points) in enumerate(shown.items()):
@@ -69,6 +71,7 @@ def losses_figure(figure: Figure, steps: Sequence[Step], names: Sequence[str], m
         first = first or axes
         _curve(axes, points)
         axes.set_ylabel(name)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         for at, words in marks:
             axes.axvline(at, linestyle="--", linewidth=1, color="tab:orange")

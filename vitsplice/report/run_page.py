@@ -59,7 +59,7 @@ def report(result: Result, used: set[str], previews: Sequence[tuple[int, Path]] 
         f"{preset}{taken} with {facts['backbone']['name']} on {facts['device']}, {sum(facts['seconds'].values()):.0f} s"
     )
     shown = [*_images(result), *_substitutions(facts), *_figures(result, used)]
-    shown += [*_previews(previews), *_losses(result), Heading("Made of"), _made_of(facts)]
+    shown += [*_previews(previews), *_losses(result), Heading("Inputs and settings"), _made_of(facts)]
     return render(_title(result), [*shown, *_settings(result, folder)], lead)
 
 
