@@ -205,8 +205,10 @@ def test_a_run_killed_while_it_is_measured_is_resumed_without_measuring(vitsplic
 
 
 def test_metrics_of_a_run_without_steps_have_no_column_of_the_start(vitsplice, png):
-    stepped = vitsplice(*TINY, *png, "-o", "stepped", "--set", "generator.name=pixels").stderr
-    assert "start: before the first step; unchanged: the structure image" in stepped
-    unstepped = vitsplice(*TINY, *png, "-o", "unstepped", "--set", "generator.name=pixels", "--steps", "0").stderr
+    values = ("generator.name=pixels", "generator.options={}", "terms.identity.weight=0", "figures=all", "start=match")
+    canvas = [part for value in values for part in ("--set", value)]
+    stepped = vitsplice(*TINY, *png, "-o", "stepped", *canvas).stderr
+    assert "lower is better; start: before the first step;" in stepped
+    unstepped = vitsplice(*TINY, *png, "-o", "unstepped", *canvas, "--steps", "0").stderr
     assert "start:" not in unstepped
     assert "lower is better; unchanged: the structure image" in unstepped
