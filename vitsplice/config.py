@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -26,6 +27,18 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 """Of a part, a facet or a device."""
 
 MOST_STEPS = 10_000_000
+
+
+def rising(low: float, high: float) -> AfterValidator:
+    """Accept two numbers in a range, the smaller first."""
+
+    def check(pair: tuple[float, float]) -> tuple[float, float]:
+        if not low <= pair[0] <= pair[1] <= high:
+            raise ValueError(f"must be two numbers from {low:g} to {high:g}, the smaller first")
+        return pair
+
+    return AfterValidator(check)
+
 
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 """The one in C where there is one: a fifth of the time, which a batch of small runs would feel."""
@@ -123,7 +136,7 @@ class BlurConfig(_Settings):
 
     probability: float = Probability
     kernel: int = Field(default=3, ge=1, le=9999)
-    sigma: tuple[float, float] = (0.1, 2.0)
+    sigma: Annotated[tuple[float, float], rising(0.01, 1000)] = (0.1, 2.0)
 
     @field_validator("kernel")
     @classmethod
@@ -131,13 +144,6 @@ class BlurConfig(_Settings):
         if kernel % 2 == 0:
             raise ValueError("must be odd")
         return kernel
-
-    @field_validator("sigma")
-    @classmethod
-    def _rising(cls, sigma: tuple[float, float]) -> tuple[float, float]:
-        if not 0.01 <= sigma[0] <= sigma[1] <= 1000:
-            raise ValueError("must be two numbers from 0.01 to 1000, the smaller first")
-        return sigma
 
 
 class ViewConfig(_Settings):
@@ -148,19 +154,12 @@ class ViewConfig(_Settings):
     targets are kept; without, every step draws its own.
     """
 
-    crop: tuple[float, float] = (0.95, 1.0)
+    crop: Annotated[tuple[float, float], rising(0.01, 1)] = (0.95, 1.0)
     shape: Literal["square", "picture"] = "square"
     bank: int | None = Field(default=None, ge=1, le=256)
     flip: float = Field(default=0.5, ge=0, le=1)
     jitter: JitterConfig = JitterConfig(probability=0)
     blur: BlurConfig = BlurConfig(probability=0)
-
-    @field_validator("crop")
-    @classmethod
-    def _part(cls, crop: tuple[float, float]) -> tuple[float, float]:
-        if not 0.01 <= crop[0] <= crop[1] <= 1:
-            raise ValueError("must be two numbers from 0.01 to 1, the smaller first")
-        return crop
 
 
 class ViewsConfig(_Settings):

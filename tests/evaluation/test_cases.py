@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vitsplice.errors import PictureError
-from vitsplice.evaluation.cases import EXAMPLES, Account, Images, Measured, key, measured
+from vitsplice.evaluation.cases import Images, Measured, key, measured
 from vitsplice.evaluation.outputs import Method
 from vitsplice.pairs import Pair, write
 
@@ -56,13 +56,6 @@ def test_a_key_is_another_when_a_file_or_the_method_is(pair, tmp_path):
     pair.appearance.unlink()
     with pytest.raises(PictureError, match=r"a\.png"):
         key(pair, Method("m", tmp_path), output)
-
-
-def test_only_the_first_few_faults_are_kept():
-    account = Account()
-    for number in range(100):
-        account.note(f"p{number}", "no output")
-    assert account.examples == [f"p{number}: no output" for number in range(EXAMPLES)]
 
 
 @pytest.mark.parametrize(("left_out", "structures"), [([], 2), ([0, 1], 1)])

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 
 from vitsplice.contracts import Metric, MetricSpec
 from vitsplice.evaluation import plots
-from vitsplice.evaluation.cases import Account, Measured
+from vitsplice.evaluation.account import Account
+from vitsplice.evaluation.cases import Measured
 from vitsplice.evaluation.outputs import Method
 from vitsplice.evaluation.statistics import spread
 from vitsplice.evaluation.summary import Summary, _of_pairs

@@ -5,7 +5,8 @@ import pytest
 
 from vitsplice.contracts import Metric, MetricSpec
 from vitsplice.evaluation import tables
-from vitsplice.evaluation.cases import Account, Measured
+from vitsplice.evaluation.account import Account
+from vitsplice.evaluation.cases import Measured
 from vitsplice.evaluation.own import Network, Optimised
 from vitsplice.evaluation.statistics import Difference, Mean
 from vitsplice.evaluation.summary import Figures, Standing, Summary, Versus

@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 
 from vitsplice.contracts import FeatureRequest
+from vitsplice.evaluation.account import Account
 from vitsplice.evaluation.statistics import MOST_RESAMPLED
 from vitsplice.keypoints import tables
 from vitsplice.keypoints.pairs import DataSet
 from vitsplice.keypoints.report import write
-from vitsplice.keypoints.summary import ALL, Account, summarise
+from vitsplice.keypoints.summary import ALL, summarise
 
 NAMES = {"backbone": "tiny-vit", "facet": "key", "layer": -1, "pair": "x"}
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from vitsplice.analysis.components import Of, as_blocks, components, with_edges
 from vitsplice.api import backbone_or_default
 from vitsplice.backbones.resize import Resize
-from vitsplice.contracts import GLOBAL_FACETS, BackboneInfo, FeatureRequest, layer_file_label
+from vitsplice.contracts import BackboneInfo, FeatureRequest, layer_file_label
 from vitsplice.engine.device import pick_device
 from vitsplice.errors import UserError
 from vitsplice.files import file_stem, read_object
@@ -143,8 +143,8 @@ def look(
 def _requests(info: BackboneInfo, facet: str, layer: int | None) -> list[FeatureRequest]:
     """Of one layer, or of all. Raises UserError if the backbone has no such facet or layer, or the facet no places."""
     requests = [info.request(facet, number) for number in (info.every_layer if layer is None else [layer])]
-    if facet in GLOBAL_FACETS:
-        local = ", ".join(one for one in info.facets if one not in GLOBAL_FACETS)
+    if facet not in info.local_facets:
+        local = ", ".join(info.local_facets)
         raise UserError(f"facet '{facet}' has no places to show; of {info.name} these have: {local}")
     return requests
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from vitsplice.contracts import GLOBAL_FACETS, BackboneInfo, FeatureRequest
+from vitsplice.contracts import BackboneInfo, FeatureRequest
 from vitsplice.errors import ConfigError, UserError
 
 
@@ -20,8 +20,8 @@ def with_roles(info: BackboneInfo, structure: FeatureRequest | None, appearance:
     roles = {"structure": structure or info.structure, "appearance": appearance or info.appearance}
     roles = {role: info.request(request.facet, request.layer) for role, request in roles.items()}
     for role, request in roles.items():
-        if (request.facet in GLOBAL_FACETS) != (role == "appearance"):
-            own = [facet for facet in info.facets if (facet in GLOBAL_FACETS) == (role == "appearance")]
+        own = [facet for facet in info.facets if (facet in info.local_facets) == (role == "structure")]
+        if request.facet not in own:
             of = "of the whole image" if role == "appearance" else "with one value for each patch"
             raise ConfigError(f"{role}={request} of backbone '{info.name}' needs a facet {of}: {', '.join(own)}")
     return replace(info, structure=roles["structure"], appearance=roles["appearance"])

@@ -173,6 +173,11 @@ class BackboneInfo:
         return request.label(self.layers)
 
     @property
+    def local_facets(self) -> tuple[str, ...]:
+        """The facets with one value for each patch."""
+        return tuple(facet for facet in self.facets if facet not in GLOBAL_FACETS)
+
+    @property
     def every_layer(self) -> range:
         """All layers, counted from the end, the first first."""
         return range(-self.layers, 0)

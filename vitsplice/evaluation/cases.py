@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,31 +20,8 @@ from vitsplice.pairs import read as read_pairs
 from vitsplice.pairs.manifest import Pair
 from vitsplice.text import printable
 
-EXAMPLES = 5
-
 LONGEST = 8
 """No picture may be so many times as long as it is wide: networks look at all of it, with a shorter side of 448 px."""
-
-
-@dataclass
-class Account:
-    """How many outputs of a method there are, and what became of the others.
-
-    Args:
-        measured: outputs with figures.
-        missing, broken: outputs that are not there, or cannot be used.
-        examples: what was wrong with the first few.
-    """
-
-    measured: int = 0
-    missing: int = 0
-    broken: int = 0
-    examples: list[str] = field(default_factory=list)
-
-    def note(self, pair: str, why: str) -> None:
-        """Keep what was wrong, if it is among the first few."""
-        if len(self.examples) < EXAMPLES:
-            self.examples.append(f"{pair}: {why}")
 
 
 class Images:

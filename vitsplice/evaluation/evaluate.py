@@ -19,7 +19,8 @@ from vitsplice.backbones.weights import ADVICE
 from vitsplice.contracts import Case, Metric, MetricContext, MetricSpec
 from vitsplice.engine.device import pick_device
 from vitsplice.errors import PictureError, UserError, VitspliceError, reason, written
-from vitsplice.evaluation.cases import Account, Images, key
+from vitsplice.evaluation.account import Account
+from vitsplice.evaluation.cases import Images, key
 from vitsplice.evaluation.gallery import gallery
 from vitsplice.evaluation.networks import Networks
 from vitsplice.evaluation.outputs import LAYOUT, Method
@@ -160,8 +161,7 @@ def _measure_one(
     """The key of a case whose figures are in the log now, or 0 if it has none."""
     output = method.find(pair.id)
     if output is None:
-        account.missing += 1
-        account.note(pair.id, "no output")
+        account.failed(pair.id, "no output", missing=True)
         return 0
     try:
         name = key(pair, method, output)
@@ -174,8 +174,7 @@ def _measure_one(
             if new or after != before:
                 log.add(name, after)
     except PictureError as error:
-        account.broken += 1
-        account.note(pair.id, one_line(str(error)))
+        account.failed(pair.id, one_line(str(error)), missing=False)
         return 0
     account.measured += 1
     return name

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from vitsplice.contracts import Metric, MetricSpec
-from vitsplice.evaluation.cases import Account, Measured, measured
+from vitsplice.evaluation.account import Account
+from vitsplice.evaluation.cases import Measured, measured
 from vitsplice.evaluation.outputs import Method
 from vitsplice.evaluation.own import Optimised, Own, optimised_by
 from vitsplice.evaluation.own import own as own_of

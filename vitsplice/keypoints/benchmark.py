@@ -15,13 +15,14 @@ import torch
 from vitsplice.contracts import FeatureRequest
 from vitsplice.engine.device import pick_device
 from vitsplice.errors import NotThere, PictureError, UserError
+from vitsplice.evaluation.account import Account
 from vitsplice.facts import versions
 from vitsplice.keypoints.errors import errors
 from vitsplice.keypoints.grid import Looker, lookers
 from vitsplice.keypoints.pairs import DataSet, Flaw, Pair
 from vitsplice.keypoints.report import CSV, JSON, MARKDOWN, PAIRS, write
 from vitsplice.keypoints.sights import Sights
-from vitsplice.keypoints.summary import Account, Summary, summarise
+from vitsplice.keypoints.summary import Summary, summarise
 from vitsplice.log import Log, key_of
 from vitsplice.report.kept import Work, kept
 from vitsplice.text import one_line, printable
@@ -123,7 +124,7 @@ def _measure(
 ) -> list[int]:
     """The key of each request's errors, which are in the log now; 0 if the pair cannot be measured."""
     if isinstance(pair, Flaw):
-        account.flaw(pair)
+        account.failed(pair.id, pair.why, missing=pair.missing)
         return [0] * len(looker.requests)
     try:
         keys = _keys(pair, looker, plan, device)
@@ -134,7 +135,7 @@ def _measure(
             off = errors(pair, source, target, request)
             log.add(key, _record(pair, looker.info.name, request) | {"errors": off.values, "outside": off.outside})
     except PictureError as error:
-        account.flaw(Flaw(pair.id, one_line(str(error)), isinstance(error, NotThere)))
+        account.failed(pair.id, one_line(str(error)), missing=isinstance(error, NotThere))
         return [0] * len(looker.requests)
     account.measured += 1
     return keys

@@ -70,7 +70,7 @@ def requests_of(
     Raises:
         UserError: if there is none.
     """
-    own = [facet for facet in info.facets if facet not in GLOBAL_FACETS]
+    own = info.local_facets
     wanted = dict.fromkeys(facets or (info.structure.facet,))
     if not (there := [facet for facet in wanted if facet in own]):
         raise UserError(f"backbone '{info.name}' has no facet {printable(', '.join(wanted))}; it has {', '.join(own)}")

@@ -3,50 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vitsplice.contracts import BackboneInfo, FeatureRequest, layer_label
+from vitsplice.evaluation.account import Account
 from vitsplice.evaluation.statistics import FEWER_RESAMPLES, Mean, finite, mean_with_interval
-from vitsplice.keypoints.pairs import DataSet, Flaw
+from vitsplice.keypoints.pairs import DataSet
 from vitsplice.log import Keys, Log
 from vitsplice.matching.pck import within
 
-EXAMPLES = 5
 ALL = ""
 """The category of all pairs."""
-
-
-@dataclass
-class Account:
-    """How many pairs could be measured, and what became of the others.
-
-    Args:
-        measured: pairs.
-        missing, broken: pairs of which a file is not there, or cannot be used.
-        examples: what was wrong with the first few.
-    """
-
-    measured: int = 0
-    missing: int = 0
-    broken: int = 0
-    examples: list[str] = field(default_factory=list)
-
-    def flaw(self, flaw: Flaw) -> None:
-        """Count a pair that cannot be measured."""
-        if flaw.missing:
-            self.missing += 1
-        else:
-            self.broken += 1
-        if len(self.examples) < EXAMPLES:
-            self.examples.append(f"{flaw.id}: {flaw.why}")
-
-    def told(self) -> str:
-        """What is missing or broken, in words."""
-        return f"{self.missing} missing, {self.broken} broken; " + "; ".join(self.examples)
 
 
 @dataclass(frozen=True)
