@@ -111,3 +111,10 @@ def test_a_first_call_in_inference_mode_leaves_no_inference_tensors_behind():
     caches = [module.attention_bias_cache for module in network.modules() if hasattr(module, "attention_bias_cache")]
     assert any(caches)
     assert not [bias for cache in caches for bias in cache.values() if bias.is_inference()]
+
+
+@pytest.mark.parametrize(("given", "said"), [({"licene": "none"}, "licene"), ({}, "licence")])
+def test_a_keyword_that_is_misspelt_or_missing_is_an_error(given, said):
+    network = timm.create_model("test_resnet", features_only=True)
+    with pytest.raises(TypeError, match=said):
+        TimmCNN(network, name="cnn", source="random weights", **given)

@@ -53,7 +53,7 @@ class FrozenBackbone(nn.Module):
 
 
 class Stated(TypedDict):
-    """What is stated of a network from outside, and the default requests of the roles in place of its own."""
+    """Keywords of every backbone: name, licence and source of its weights, default requests of the roles."""
 
     name: str
     licence: str
@@ -62,32 +62,37 @@ class Stated(TypedDict):
     appearance: NotRequired[FeatureRequest | None]
 
 
-def described(network: nn.Module, stated: Stated, *, roles: tuple[str, str], stride: int, **facts: Any) -> BackboneInfo:
+def described(
+    network: nn.Module,
+    *,
+    roles: tuple[str, str],
+    stride: int,
+    structure: FeatureRequest | None = None,
+    appearance: FeatureRequest | None = None,
+    **facts: Any,
+) -> BackboneInfo:
     """The facts of a network.
 
     Args:
         network: of which parameters are counted and weights are digested.
-        stated: name, licence, source, and default requests.
         roles: the facets that stand for structure and for appearance, at the last layer, unless others are given.
         stride: also ``multiple`` and ``smallest`` unless they are given.
+        structure, appearance: default requests of the roles in place of those.
         facts: the others of `BackboneInfo`; ``fixed`` and ``cls_normalised`` may be left out.
 
     Raises:
+        TypeError: for a fact that is missing or unknown.
         ConfigError: if it has no such facet or layer, or the facet does not suit the role.
     """
-    structure, appearance = map(FeatureRequest, roles)
     info = BackboneInfo(
-        name=stated["name"],
-        licence=stated["licence"],
-        source=stated["source"],
-        structure=structure,
-        appearance=appearance,
+        structure=FeatureRequest(roles[0]),
+        appearance=FeatureRequest(roles[1]),
         stride=stride,
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         sha256=digest(network.state_dict()),
         **{"multiple": stride, "smallest": stride, "fixed": None, "cls_normalised": None, **facts},
     )
-    return with_roles(info, stated.get("structure"), stated.get("appearance"))
+    return with_roles(info, structure, appearance)
 
 
 def timm_facts(model: Any) -> dict[str, Any]:

@@ -38,7 +38,6 @@ class TimmCNN(FrozenBackbone):
         reductions, cfg = network.feature_info.reduction(), network.pretrained_cfg
         self.info = described(
             network,
-            stated,
             roles=("map", "pooled"),
             facets=("map", "pooled"),
             layers=len(reductions),
@@ -46,6 +45,7 @@ class TimmCNN(FrozenBackbone):
             multiple=1,
             fixed=tuple(cfg["input_size"][1:]) if cfg.get("fixed_input_size") else None,
             **timm_facts(network),
+            **stated,
         )
         self.eval()
 

@@ -48,12 +48,12 @@ class TimmSwin(FrozenBackbone):
         self.blocks: list[Any] = [block for stage in network.layers for block in stage.blocks]
         self.info = described(
             network,
-            stated,
             roles=("key", "pooled"),
             facets=(*PROJECTIONS, "token", "pooled"),
             layers=len(self.blocks),
             stride=network.patch_embed.patch_size[0] * 2 ** (len(network.layers) - 1),
             **timm_facts(network),
+            **stated,
         )
         for number, block in enumerate(self.blocks):
             tap_input(block, "attention", number, _attended)

@@ -132,7 +132,6 @@ def _describe(model: Any, cls_normalised: bool, stated: Stated) -> BackboneInfo:
         fixed = None
     return described(
         model,
-        stated,
         roles=("key", "cls" if has_cls else "pooled"),
         facets=("key", "query", "value", "token", *(("cls",) if has_cls else ()), "pooled"),
         layers=len(model.blocks),
@@ -140,4 +139,5 @@ def _describe(model: Any, cls_normalised: bool, stated: Stated) -> BackboneInfo:
         fixed=fixed,
         cls_normalised=(cls_normalised and not isinstance(_final_norm(model), nn.Identity)) if has_cls else None,
         **timm_facts(model),
+        **stated,
     )

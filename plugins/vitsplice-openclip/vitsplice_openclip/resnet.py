@@ -30,7 +30,6 @@ class ClipResNet(FrozenBackbone):
         self.tower: Any = tower.eval().requires_grad_(False)
         self.info = described(
             tower,
-            stated,
             roles=("map", "pooled"),
             model="open_clip ModifiedResNet",
             facets=("map", "pooled"),
@@ -38,6 +37,7 @@ class ClipResNet(FrozenBackbone):
             stride=STRIDE,
             mean=mean,
             std=std,
+            **stated,
         )
         self.eval()
 

@@ -37,7 +37,6 @@ class ClipViT(FrozenBackbone):
         self.blocks: Any = network.transformer.resblocks
         self.info = described(
             tower,
-            stated,
             roles=("key", "cls"),
             model="open_clip VisionTransformer",
             facets=(*PROJECTIONS, "token", "cls", "pooled"),
@@ -46,6 +45,7 @@ class ClipViT(FrozenBackbone):
             mean=mean,
             std=std,
             cls_normalised=network.attn_pool is None,
+            **stated,
         )
         for number, block in enumerate(self.blocks):
             tap_output(block.ln_1, "attention", number)
