@@ -188,3 +188,12 @@ def test_a_term_that_is_no_differentiable_scalar_is_named_with_what_is_expected(
     expected = rf"term 'mine' \(loss term 'identity'\) returned .*{message}.* a scalar tensor, of shape \(\)"
     with pytest.raises(LossTermRejected, match=expected):
         list(made.steps())
+
+
+def test_iterators_over_one_optimisation_never_take_a_step_twice(vit, pair):
+    made, _ = optimisation(vit, pair)
+    one, two = made.steps(), made.steps()
+    assert [next(steps).index for steps in (one, two, one, two)] == [0, 1, 2, 3]
+    two.close()
+    assert [step.index for step in one] == [4]
+    assert torch.equal(made.picture(), run(vit, pair)[1])

@@ -104,7 +104,7 @@ class Optimisation:
         """
         generator = self.problem.generator
         last_good: dict[str, Tensor] = {}
-        for index in range(self.next, self.indices.stop):
+        while (index := self.next) < self.indices.stop:
             self._tell((index - self.indices.start) / len(self.indices))
             active = [term for term in self.problem.terms if term.config.active(index)]
             if not active:
