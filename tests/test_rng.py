@@ -92,7 +92,22 @@ def test_other_threads_keep_the_global_generator():
     assert torch.equal(drawn[0], expected)
 
 
-def test_a_global_seed_set_by_the_code_within_is_undone():
+def test_a_global_seed_set_by_another_thread_meanwhile_stays():
+    go, done = threading.Event(), threading.Event()
+    with torch.random.fork_rng():
+        with private_rng(0):
+            host = threading.Thread(target=lambda: (torch.manual_seed(13), done.set(), go.wait()))
+            host.start()
+            done.wait()
+        drawn = torch.rand(4)
+        go.set()
+        host.join()
+        torch.manual_seed(13)
+        assert torch.equal(drawn, torch.rand(4))
+
+
+def test_a_global_seed_set_by_the_code_within_is_undone(monkeypatch):
+    monkeypatch.setattr(threading, "active_count", lambda: 1)
     before = torch.get_rng_state()
     with private_rng(0):
         torch.manual_seed(torch.initial_seed() // 2 + 1)

@@ -37,7 +37,7 @@ def private_rng(rng: int | Generator) -> Iterator[None]:
 
     Such code is the initialisation of modules, dropout, or a plugin's. The global generator is neither read nor
     written, so that other threads may use it meanwhile. If the code calls ``torch.manual_seed``, which no redirection
-    prevents, the global state is put back.
+    prevents, the global state is restored where this is the only thread; with others it may have been one of them.
 
     Args:
         rng: where numbers come from, or the seed of a new generator.
@@ -47,7 +47,7 @@ def private_rng(rng: int | Generator) -> Iterator[None]:
         with _Redirected(seeded(rng) if isinstance(rng, int) else rng):
             yield
     finally:
-        if torch.initial_seed() != seed:
+        if torch.initial_seed() != seed and threading.active_count() == 1:
             torch.set_rng_state(state)
 
 
