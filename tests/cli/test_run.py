@@ -9,6 +9,7 @@ import pytest
 
 from vitsplice.api import settings_for, splice
 from vitsplice.cli.run import run
+from vitsplice.files import write_atomically
 from vitsplice.recording import Recording
 
 TINY = ("run", "--preset", "tiny")
@@ -158,9 +159,19 @@ def test_a_preview_that_cannot_be_written_does_not_end_the_run(vitsplice, png, t
     assert "no preview: cannot write out/previews/step-000002.png" in done.stderr
 
 
-def test_an_output_that_cannot_be_written_is_told(vitsplice, png, tmp_path):
+def test_an_output_that_cannot_be_written_is_told(vitsplice, png, monkeypatch):
+    def full(path, data):
+        if path.name == "output.png":
+            raise OSError(28, "No space left on device")
+        write_atomically(path, data)
+
+    monkeypatch.setattr("vitsplice.report.artifacts.write_atomically", full)
+    assert "cannot write out/output.png: No space left" in vitsplice(*TINY, *png, "-o", "out").stderr
+
+
+def test_a_folder_in_the_place_of_the_output_is_refused(vitsplice, png, tmp_path):
     (tmp_path / "out" / "output.png").mkdir(parents=True)
-    assert "cannot write out/output.png" in vitsplice(*TINY, *png, "-o", "out").stderr
+    assert "output.png is not a file, and a run writes one there" in one_error(vitsplice(*TINY, *png, "-o", "out"), 2)
 
 
 def test_no_temporary_files_are_left(vitsplice, png, tmp_path):
