@@ -29,6 +29,7 @@ from vitsplice.images import Picture, read, resize_to
 from vitsplice.networks import LoadedBackbone, Networks
 from vitsplice.numerics import numerics
 from vitsplice.plugins import Catalogue, catalogue
+from vitsplice.plugins.wording import a
 from vitsplice.result import Result
 
 DEFAULT_PRESET = "quick"
@@ -63,7 +64,7 @@ def splice(
         UnknownKeyword: for a keyword that it does not take.
         VitspliceError: saying what was given, what is allowed and what to do next.
     """
-    check_keywords("splice", settings, (*_keywords(splice), *_keywords(settings_for)))
+    check_keywords("splice", settings, ("preset", *_keywords(splice), *_keywords(settings_for)))
     backbone = settings.get("backbone")
     run = Run(
         structure,
@@ -151,7 +152,7 @@ def name_of(backbone: str | Backbone | None) -> str | None:
     if not isinstance(getattr(backbone, "info", None), BackboneInfo) or not callable(backbone):
         raise UserError(
             Argument("backbone"),
-            f" is the name of a backbone, or one that vitsplice.load_backbone gave, not a {type(backbone).__name__}",
+            f" is the name of a backbone, or one that vitsplice.load_backbone gave, not {a(backbone)}",
         )
     return backbone.info.name
 
@@ -165,8 +166,7 @@ def _preset_text(preset: str | os.PathLike[str] | RunConfig) -> tuple[str, str, 
     if isinstance(preset, RunConfig):
         return preset.to_yaml(), "settings", None
     if not isinstance(preset, str | os.PathLike):
-        what = type(preset).__name__
-        raise UserError(Argument("preset"), f" is the name of a preset, a YAML file, or settings, not a {what}")
+        raise UserError(Argument("preset"), f" is the name of a preset, a YAML file, or settings, not {a(preset)}")
     path = Path(preset)
     if isinstance(preset, str) and path.suffix not in {".yaml", ".yml"} and not os.path.isfile(path):
         return catalogue().preset(preset).path.read_text(encoding="utf-8"), f"preset '{preset}'", None

@@ -68,7 +68,7 @@ def test_another_plan_is_refused_without_force(plan, tmp_path):
 
 
 def test_mistakes_are_told_before_anything_is_made(plan, png, tmp_path):
-    with pytest.raises(UserError, match="at least two pictures"):
+    with pytest.raises(UserError, match="at least two images"):
         Plan((png[0],), ("tiny-vit",))
     with pytest.raises(UserError, match="the same picture is given twice: .*structure.*structure"):
         compare.compare(Plan((png[0], png[1], png[0]), ("tiny-vit",), style=None), tmp_path / "out")

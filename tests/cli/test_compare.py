@@ -23,7 +23,7 @@ def test_mistakes_are_told(vitsplice, png, tmp_path):
     (tmp_path / "broken.png").write_bytes(png[0].read_bytes()[:200])
     for arguments, told in (
         ((*png,), "at least one backbone"),
-        ((png[0], *BOTH), "at least two pictures"),
+        ((png[0], *BOTH), "at least two images"),
         ((*png, "-b", "nonsense", "--style", "none"), "nonsense"),
         ((png[0], "nowhere.png", *BOTH), "nowhere.png"),
         ((png[0], "broken.png", *BOTH), "broken.png"),

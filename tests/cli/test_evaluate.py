@@ -32,7 +32,7 @@ def test_a_table_on_standard_output_and_files(vitsplice, pairs, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "lab-patches" in done.stdout
     assert done.stdout.strip().endswith("out/gallery.html")
-    assert "WARNING: what two optimised is not known" in done.stderr
+    assert "WARNING: what two optimised is unknown" in done.stderr
     assert "WARNING: few pairs are measured (2 of one, 3 of two)" in done.stderr
     assert "note: one: 2 of 3 pairs measured, 1 without output" in done.stderr
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
@@ -53,7 +53,7 @@ def test_runs_say_what_they_optimised(vitsplice, pairs, png, tmp_path):
     looks = ("--metric", "cls-similarity", "--backbone", "tiny-vit", "--device", "cpu")
     done = vitsplice("evaluate", "mine=runs", "--pairs", pairs, "-o", "out", *looks)
     assert done.returncode == 0, done.stderr
-    assert "WARNING: mine was made with tiny-vit, with which cls-similarity look: they flatter it" in done.stderr
+    assert "WARNING: mine was made with tiny-vit, the network of cls-similarity: biased in its favour" in done.stderr
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["metrics"]["cls-similarity"]["methods"]["mine"]["own"] == "network"
     facts = summary["metrics"]["cls-similarity"]["facts"]

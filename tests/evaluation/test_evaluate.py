@@ -196,8 +196,8 @@ def test_a_figure_of_the_network_that_was_optimised_is_marked(evaluated, method,
         "one": "network", "two": "no", "three": "not known",
     }  # fmt: skip
     markdown = (tmp_path / "out" / "summary.md").read_text()
-    assert "one was made with tiny-vit, with which of-network look: they flatter it" in markdown
-    assert "what three optimised is not known" in markdown
+    assert "one was made with tiny-vit, the network of of-network: biased in its favour" in markdown
+    assert "what three optimised is unknown" in markdown
     ranks = {name: s.rank for name, s in found.figures["off-structure"].standings.items()}
     assert found.ranks == ranks  # of-network flatters one of them, so it does not count
 

@@ -28,15 +28,15 @@ def test_networks_are_the_same_by_their_weights_or_else_by_name(one, two, same):
     assert one.same(two) is two.same(one) is same
 
 
-def test_a_figure_flatters_by_its_network_or_by_a_term(vit):
+def test_a_metric_is_biased_by_its_network_or_by_a_loss_term(vit):
     info = replace(vit.info, name="alias", sha256="ab")
     looks, pixels, akin = Metric(float, (info,)), Metric(float), Metric(float, akin=("patches", "x"))
     assert [own(metric, MADE) for metric in (looks, pixels, akin)] == ["network", "no", "term"]
     assert [own(metric, None) for metric in (looks, pixels, akin)] == ["not known", "no", "not known"]
     assert [own(metric, Optimised()) for metric in (looks, pixels, akin)] == ["no", "no", "no"]
     told = warning("mine", MADE, {"a": "network", "b": "no", "c": "network", "d": "term"})
-    assert "mine was made with tiny-vit, with which a, c look" in told[0]
-    assert "loss terms that are like d" in told[1]
+    assert "mine was made with tiny-vit, the network of a, c: biased" in told[0]
+    assert "loss terms like d: biased" in told[1]
     assert warning("mine", MADE, {"b": "no"}) == warning("mine", None, {"a": "not known"}) == []
 
 

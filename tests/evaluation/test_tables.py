@@ -43,7 +43,7 @@ def test_all_that_is_missing_is_told(summary):
 def test_what_to_beware_of_is_told(summary):
     flattered, unknown, apart, few = tables.warnings(summary)
     assert flattered.startswith("one was made with net")
-    assert unknown.startswith("what two optimised is not known")
+    assert unknown.startswith("what two optimised is unknown")
     assert apart.startswith("means of a_b|c are over other pairs from method to method")
     assert few.startswith("few pairs are measured (3 of one, 1 of two)")
 

@@ -69,7 +69,7 @@ class Plan:
 
     def __post_init__(self) -> None:
         if len(self.images) < 2:
-            raise UserError("give at least two pictures: a change counts by how much another picture would change")
+            raise UserError("give at least two images: a change is measured relative to the difference between images")
         if not self.backbones:
             raise UserError(
                 "give at least one backbone (", Argument("backbone"), "); `vitsplice list backbones` names them"

@@ -1,4 +1,4 @@
-"""Whether a figure flatters a method: it looks with the network that the method optimised, or is what it optimised."""
+"""Metric leakage: a metric measures with the network that a method optimised, or is what the method optimised."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def own(metric: Metric, optimised: Optimised | None) -> Own:
 
 
 def warning(method: str, optimised: Optimised | None, owned: Mapping[str, Own]) -> list[str]:
-    """Which figures flatter a method, in words.
+    """Metrics that are biased in favour of a method, in words.
 
     Args:
         method: its name.
@@ -124,7 +124,7 @@ def warning(method: str, optimised: Optimised | None, owned: Mapping[str, Own]) 
         return told
     if by_network := [figure for figure, how in owned.items() if how == "network"]:
         names = ", ".join(printable(network.name) for network in optimised.networks)
-        told.append(f"{method} was made with {names}, with which {', '.join(by_network)} look: they flatter it")
+        told.append(f"{method} was made with {names}, the network of {', '.join(by_network)}: biased in its favour")
     if by_term := [figure for figure, how in owned.items() if how == "term"]:
-        told.append(f"{method} had loss terms that are like {', '.join(by_term)}: they flatter it")
+        told.append(f"{method} had loss terms like {', '.join(by_term)}: biased in its favour")
     return told

@@ -88,7 +88,7 @@ class Difference:
 
     Args:
         n: how many pairs.
-        mean: of the first less the second; NaN without pairs.
+        mean: of the first minus the second; NaN without pairs.
         p: two-sided; 1 where all are equal, NaN without pairs.
         how: the test.
     """

@@ -12,9 +12,9 @@ from vitsplice.evaluation.summary import DIGITS, Figures, Summary
 BEST = "*"
 MARKS = {"network": "†", "term": "‡", "not known": "?", "no": ""}
 LEGEND = (
-    f"mean [95 % interval]; {BEST} best mean of the pairs that all have; {MARKS['network']} flattered: the method "
-    f"looked with this figure's network; {MARKS['term']} flattered: it had a loss term like this figure; "
-    f"{MARKS['not known']} what it optimised is not known; mean rank: over the figures that flatter no method"
+    f"mean [95 % interval]; {BEST} best mean over the pairs that all methods have; biased in favour of the method: "
+    f"{MARKS['network']} it was made with the metric's network, {MARKS['term']} it had a loss term like the metric; "
+    f"{MARKS['not known']} what it optimised is unknown; mean rank: over metrics that are biased for no method"
 )
 
 FEW = 10
@@ -23,7 +23,7 @@ FEW = 10
 
 DESCRIBED = ["figure", "what it is", "against", "over", "networks", "facts"]
 TESTS = ["figure", "methods", "pairs", "difference", "low", "high", "test", "p", "p (Holm)"]
-TESTED = "The difference is that of the means, the first less the second, on the pairs that both have."
+TESTED = "The difference is that of the means, first minus second, on the pairs that both have."
 
 
 def head(summary: Summary) -> list[str]:
@@ -32,7 +32,7 @@ def head(summary: Summary) -> list[str]:
 
 
 def rows(summary: Summary) -> Iterator[list[str]]:
-    """The cells of the table, a figure a row; last the mean rank over those that flatter no method."""
+    """The cells of the table, a metric a row; last the mean rank over those that are biased for no method."""
     for name, one in summary.figures.items():
         yield [name, one.spec.better, *(cell(one, method) for method in summary.accounts)]
     if any(math.isfinite(rank) for rank in summary.ranks.values()):
@@ -64,8 +64,8 @@ def warnings(summary: Summary) -> Iterator[str]:
         yield from warning(method, optimised, owned)
     if unknown := [name for name, optimised in summary.optimised.items() if optimised is None]:
         yield (
-            f"what {', '.join(unknown)} optimised is not known, so it may be flattered; say in `optimised` "
-            "which backbone it optimised, or that it is none"
+            f"what {', '.join(unknown)} optimised is unknown, so metrics may be biased in its favour; "
+            "give its backbone, or none, as `optimised`"
         )
     if apart := [name for name, one in summary.figures.items() if _apart(one)]:
         yield (

@@ -154,8 +154,8 @@ class TermsLoss(nn.Module):
             if aligned and self._seen(images[image]) != self._seen(output):
                 ours, theirs = (f"{batch.shape[-2]}x{batch.shape[-1]}" for batch in (output, images[image]))
                 raise UserError(
-                    f"term '{term.name}' compares locations: the output, {ours} (height x width), must have the size "
-                    f"or the aspect of the {image} image, {theirs}"
+                    f"term '{term.name}' compares locations: the backbone views the output, {ours} (height x width), "
+                    f"at another size than the {image} image, {theirs}; resize one of them to the other"
                 )
 
     def _seen(self, batch: Tensor) -> tuple[int, int]:

@@ -63,7 +63,7 @@ class MetricContract(Contract):
         assert all(isinstance(name, str) for name in metric.akin), f"akin is {metric.akin!r}"
 
     def test_the_networks_that_it_looks_with_are_stated(self) -> None:
-        """Every backbone that it loads is among its networks, so that it can be told whom it flatters."""
+        """Every backbone that it loads is among its networks, so that methods that optimised it are marked."""
         metric, loaded = self._built()
         self._value(metric)
         silent = [info.name for info in loaded if info not in metric.networks]
