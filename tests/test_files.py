@@ -9,7 +9,7 @@ import pytest
 
 from vitsplice import files
 from vitsplice.errors import PathRejected
-from vitsplice.files import inside, read_regular, unique_names, write_atomically
+from vitsplice.files import inside, leftovers, read_regular, unique_names, write_atomically
 
 
 @pytest.fixture
@@ -142,6 +142,12 @@ def test_a_name_that_may_lead_out_of_the_folder_is_refused(tmp_path, name):
         inside(tmp_path, name)
     assert "\n" not in str(error.value)
     assert str(error.value).isprintable()
+
+
+def test_a_folder_with_the_name_of_a_temporary_file_is_not_one(tmp_path):
+    (tmp_path / ".0123456789abcdef.tmp").mkdir()
+    (tmp_path / ".fedcba9876543210.tmp").touch()
+    assert [path.name for path in leftovers(tmp_path)] == [".fedcba9876543210.tmp"]
 
 
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path):

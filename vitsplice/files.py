@@ -20,6 +20,8 @@ from typing import Any
 from vitsplice.errors import PathRejected
 from vitsplice.text import printable
 
+_TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp")
+
 LONGEST_NAME = 255
 """Bytes in one part of a path; file systems take no more."""
 
@@ -74,6 +76,14 @@ def inside(folder: str | os.PathLike[str], name: str) -> Path:
     return path
 
 
+def inside_file(folder: str | os.PathLike[str], name: str) -> Path:
+    """As `inside`, for a file that is written: raises PathRejected if there is anything else in its place."""
+    path = inside(folder, name)
+    if os.path.lexists(path) and not path.is_file():
+        raise PathRejected(f"{printable(str(path))} is not a file, and one is written there; remove it")
+    return path
+
+
 def read_regular(path: Path) -> bytes:
     """The content of a regular file.
 
@@ -117,7 +127,7 @@ def read_object(path: Path) -> dict[str, Any]:
 
 def leftovers(folder: Path) -> list[Path]:
     """The temporary files of `write_atomically` in a folder: of processes that were killed, or are still at work."""
-    return [path for path in folder.glob(".*.tmp") if re.fullmatch(r"\.[0-9a-f]{16}\.tmp", path.name)]
+    return [path for path in folder.glob(".*.tmp") if _TEMPORARY.fullmatch(path.name) and not path.is_dir()]
 
 
 def file_stem(name: str) -> str:

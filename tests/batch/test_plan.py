@@ -3,7 +3,7 @@ import json
 import pytest
 
 from vitsplice.batch.plan import BATCH, folder, plan, threads_of, variants
-from vitsplice.errors import OutputExists, UnknownName, UserError
+from vitsplice.errors import OutputExists, PathRejected, UnknownName, UserError
 
 
 def test_a_million_pairs_spread_over_folders_of_some_hundreds():
@@ -85,6 +85,13 @@ def test_another_number_of_threads_is_refused(batch):
 def test_a_file_that_says_nothing_is_refused(batch, content):
     (batch.out / BATCH).write_text(content)
     with pytest.raises(UserError, match=r"batch\.json does not say"):
+        begun(batch)
+
+
+@pytest.mark.parametrize("name", [BATCH, "results.jsonl", "failures.jsonl", ".stop"])
+def test_a_folder_in_the_place_of_a_file_of_the_batch_is_refused_before_it_begins(batch, name):
+    (batch.out / name).mkdir()
+    with pytest.raises(PathRejected, match="is not a file"):
         begun(batch)
 
 

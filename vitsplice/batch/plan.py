@@ -19,7 +19,7 @@ from vitsplice.config import RunConfig
 from vitsplice.contracts import Job
 from vitsplice.engine.problem import check_parts
 from vitsplice.errors import Argument, OutputExists, UserError, VitspliceError
-from vitsplice.files import inside, read_regular, write_atomically
+from vitsplice.files import inside, inside_file, read_regular, write_atomically
 from vitsplice.pairs import read
 from vitsplice.plugins import catalogue
 from vitsplice.report.artifacts import RunFolder
@@ -146,7 +146,7 @@ def plan(out: Path, manifest: Path, wanted: Iterable[Variant], threads: int) -> 
         VitspliceError: if it cannot be written.
     """
     for name in (BATCH, RESULTS, FAILURES, STOP):
-        inside(out, name)
+        inside_file(out, name)
     batch = Batch(out.absolute(), manifest.absolute(), tuple(wanted), threads)
     known = _known(batch.out)
     _check(batch, known)

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vitsplice import csv_text
-from vitsplice.errors import Argument, OutputExists, PathRejected, UserError, VitspliceError
-from vitsplice.files import inside, leftovers, read_regular, write_atomically
+from vitsplice.errors import Argument, OutputExists, UserError, VitspliceError
+from vitsplice.files import inside, inside_file, leftovers, read_regular, write_atomically
 from vitsplice.images import encode_png
 from vitsplice.report.folder import REPLACE
 from vitsplice.report.losses_plot import losses_png, stage_marks
@@ -84,9 +84,7 @@ class RunFolder:
     def _artifacts(self) -> list[Path]:
         """The files of an earlier run. Raises PathRejected where there is something else in the place of one."""
         names = (FACTS, SETTINGS, OUTPUT, LOSSES, PLOT, REPORT, f"{CHECKPOINTS}/{BEGUN}")
-        named = [inside(self.path, name) for name in names]
-        if others := [path for path in named if os.path.lexists(path) and not path.is_file()]:
-            raise PathRejected(f"{others[0]} is not a file, and a run writes one there; remove it")
+        named = [inside_file(self.path, name) for name in names]
         previews = [path for _, path in self.previews()]
         checkpoints = [path for kind in ("json", "safetensors") for path in self.checkpoints.glob(f"step-*.{kind}")]
         return [path for path in [*named, *previews, *checkpoints] if path.is_file()]
