@@ -1,6 +1,10 @@
+import math
+
+import pytest
 import torch
 
 from tests.conftest import noise
+from vitsplice.errors import UserError
 from vitsplice.matching import assignment
 from vitsplice.matching.agreement import affinity, agreed_assignment
 
@@ -59,7 +63,7 @@ def test_balance_spreads_what_is_taken():
 def test_what_a_mask_excludes_is_not_taken_and_persuades_nobody():
     other = torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.5, 0.0, 0.0]])
     similarity = torch.tensor([[0.9, 0.5, 0.49]]).expand(64, 3)
-    allowed = torch.tensor([False, True, True])
+    allowed = torch.tensor([0.0, 1.0, 0.5])
     weights = agreed_assignment(similarity, 0.25 * affinity(*plain(), GRID), other, 0.02, 0.2, allowed)
     assert weights[:, 0].max() == 0
     alone = agreed_assignment(similarity[:, 1:], 0.25 * affinity(*plain(), GRID), other[1:], 0.02, 0.2)
@@ -70,3 +74,9 @@ def test_without_neighbours_and_balance_it_is_the_plain_assignment():
     similarity = noise(9, 5)
     weights = agreed_assignment(similarity, torch.zeros(9, 9), noise(5, 3), 0.05, 0.0)
     torch.testing.assert_close(weights, assignment(similarity, 0.05, 0.0))
+
+
+@pytest.mark.parametrize(("temperature", "balance"), [(0.0, 0.2), (math.nan, 0.2), (0.02, 2.0), (0.02, math.nan)])
+def test_values_out_of_range_are_refused(temperature, balance):
+    with pytest.raises(UserError, match="is not allowed"):
+        agreed_assignment(noise(2, 3), torch.zeros(2, 2), noise(3, 3), temperature, balance)

@@ -84,3 +84,9 @@ def test_images_and_the_backbone_are_checked(vit, pair):
             correspond(wrong, pair[1], vit, places=6)
     with pytest.raises(UserError, match=r"vitsplice\.load_backbone\('tiny-vit'\)"):
         correspond(*pair, "tiny-vit")
+
+
+@pytest.mark.parametrize("agreement", [-1.0, float("nan"), float("inf")])
+def test_agreement_is_not_negative_and_finite(vit, pair, agreement):
+    with pytest.raises(UserError, match="agreement"):
+        correspond(*pair, vit, places=6, agreement=agreement)

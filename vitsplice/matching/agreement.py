@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vitsplice.matching.assignment import permitted
+
 NEAR, ALIKE, AKIN = 3.0, 0.12, 0.25
 """Standard deviations within which patches agree: distance (patches), colour (Lab / 100), 1 - cosine of descriptors."""
 
@@ -66,16 +68,20 @@ def agreed_assignment(
         colours: mean Lab / 100 of each patch of the second image, ``(M, 3)``.
         temperature: of the last round.
         balance: 0 leaves each patch free to choose; the greater, the more alike all of the second image is used.
-        allowed: ``(M,)`` bool, patches that may be taken; None is all.
+        allowed: ``(M,)`` in [0, 1], how much of each patch a mask of the second image covers: see `usable`; None
+            is all.
 
     Returns:
         ``(N, M)``, rows sum to 1.
+
+    Raises:
+        UserError: if a value is out of range, or nothing is allowed.
     """
     bins, means = _binned(colours)
     members = F.one_hot(bins, len(means)).to(similarity)
     unlike = (torch.cdist(means, means) / UNLIKE).square().clamp(max=1)
-    scores = similarity if allowed is None else similarity.masked_fill(~allowed, float("-inf"))
-    number = similarity.shape[1] if allowed is None else int(allowed.sum())
+    scores = permitted(similarity, temperature, balance, allowed)
+    number = int(scores[:1].isfinite().sum())
     crowding = torch.zeros_like(scores[:1])
     weights = (scores / (temperature * ANNEALED)).softmax(1)
     for part in torch.linspace(0, 1, ROUNDS).tolist():

@@ -37,6 +37,19 @@ def usable(coverage: Tensor, least: float = 0.5) -> Tensor:
     return coverage >= torch.clamp(NEARLY * most, max=least)
 
 
+def permitted(similarity: Tensor, temperature: float, balance: float, allowed: Tensor | None) -> Tensor:
+    """Similarities ``(N, M)``, with those that may not be taken at minus infinity; see `assignment`.
+
+    Raises:
+        UserError: if a value is out of range, or nothing is allowed.
+    """
+    if not LEAST_TEMPERATURE <= temperature < math.inf:
+        raise UserError(f"temperature {temperature} is not allowed; it is at least {LEAST_TEMPERATURE:g}, and finite")
+    if not 0 <= balance <= 1:
+        raise UserError(f"balance {balance} is not allowed; it is within 0 .. 1")
+    return similarity if allowed is None else similarity.masked_fill(~usable(allowed), float("-inf"))
+
+
 def assignment(
     similarity: Tensor, temperature: float = 0.02, balance: float = 0.2, allowed: Tensor | None = None
 ) -> Tensor:
@@ -56,13 +69,7 @@ def assignment(
     Raises:
         UserError: if a value is out of range, or nothing is allowed.
     """
-    if not LEAST_TEMPERATURE <= temperature < math.inf:
-        raise UserError(f"temperature {temperature} is not allowed; it is at least {LEAST_TEMPERATURE:g}, and finite")
-    if not 0 <= balance <= 1:
-        raise UserError(f"balance {balance} is not allowed; it is within 0 .. 1")
-    scores = similarity / temperature
-    if allowed is not None:
-        scores = scores.masked_fill(~usable(allowed), float("-inf"))
+    scores = permitted(similarity, temperature, balance, allowed) / temperature
     for _ in range(ROUNDS if balance > 0 else 0):
         scores = scores - scores.logsumexp(1, keepdim=True)
         used = scores.logsumexp(0, keepdim=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -11,7 +13,7 @@ from vitsplice.contracts import Backbone, Features
 from vitsplice.errors import PictureError, UserError
 from vitsplice.images.tensors import OVERSHOOT, image_batch
 from vitsplice.matching.agreement import affinity, agreed_assignment
-from vitsplice.matching.assignment import Correspondence, assignment, usable
+from vitsplice.matching.assignment import Correspondence, assignment
 from vitsplice.matching.descriptors import describe, similarity
 from vitsplice.numerics import numerics
 
@@ -46,10 +48,12 @@ def correspond(
         mask: ``(1, 1, H, W)`` in [0, 1] over the second picture: what may be taken from it; None is all.
 
     Raises:
-        UserError: if one is no image, or the backbone is not loaded.
+        UserError: if one is no image, a value is out of range, or the backbone is not loaded.
     """
     if isinstance(backbone, str):
         raise UserError(f"correspond takes a loaded backbone: vitsplice.load_backbone({backbone!r})")
+    if not 0 <= agreement < math.inf:
+        raise UserError(f"agreement {agreement} is not allowed; it is at least 0, and finite")
     first, second = _image(first, "first"), _image(second, "second")
     info = backbone.info
     finest = max(1, info.stride // 2) if info.structure.facet == "map" else info.stride
@@ -65,8 +69,7 @@ def correspond(
         return Correspondence(assignment(alike, temperature, balance, allowed), alike, grid, other, turn)
     ours, theirs = (_colours(picture, size) for picture, size in ((first, grid), (second, other)))
     neighbours = agreement * affinity(ours, one.values[0], grid)
-    inside = None if allowed is None else usable(allowed)
-    weights = agreed_assignment(alike, neighbours, theirs, temperature, balance, inside)
+    weights = agreed_assignment(alike, neighbours, theirs, temperature, balance, allowed)
     return Correspondence(weights, alike, grid, other, turn)
 
 
