@@ -25,4 +25,4 @@ for sentence in findings(comparison):
 
 # %% Any figure by hand: how well places are found again after a turn, layer by layer
 for name, info in comparison.infos.items():
-    print(name, [round(comparison.mean(name, layer, "pck", ["turn"]), 2) for layer in range(-info.layers, 0)])
+    print(name, [round(comparison.per_image(name, layer, "pck", ["turn"]).mean(), 2) for layer in info.every_layer])
