@@ -72,17 +72,18 @@ def defaults_kept(changed: list[str]) -> Iterator[None]:
 
 @contextmanager
 def _torch_random(changed: list[str]) -> Iterator[None]:
-    """Draw within from another generator than torch's global one, and note it if the seed of that one is set."""
+    """Draw within from another generator than torch's global one; if the seed of that one is set, undo and note it."""
     import torch
 
     from vitsplice.rng import private_rng
 
-    seed = torch.initial_seed()
+    seed, state = torch.initial_seed(), torch.get_rng_state()
     with private_rng(0):
         try:
             yield
         finally:
             if torch.initial_seed() != seed:
+                torch.set_rng_state(state)
                 changed.append(f"torch's {RANDOM}")
 
 
