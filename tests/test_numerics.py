@@ -56,8 +56,17 @@ MODES = {
 }  # fmt: skip
 
 
+KINDS = ("no_grad", "inference_mode", "float64", "default device", "autocast", "no mkldnn")
+"""Modes of each kind, for what is slow: all are set by one mechanism, which every mode tries below."""
+
+
 @pytest.fixture(params=MODES)
 def mode(request):
+    return MODES[request.param]
+
+
+@pytest.fixture(params=KINDS)
+def kind_of_mode(request):
     return MODES[request.param]
 
 
@@ -110,14 +119,14 @@ def test_a_run_gives_the_same_bytes_in_any_mode_and_leaves_the_mode_alone(images
     assert result.facts["numerics"] == plain[name].facts["numerics"]
 
 
-def test_a_result_is_saved_in_any_mode(plain, mode, tmp_path):
-    with mode():
+def test_a_result_is_saved_in_any_mode(plain, kind_of_mode, tmp_path):
+    with kind_of_mode():
         out = plain["quick"].save(tmp_path / "out")
     expected = plain["quick"].save(tmp_path / "plain")
     assert (out / "output.png").read_bytes() == (expected / "output.png").read_bytes()
 
 
-def test_measures_and_matches_are_the_same_in_any_mode(images, mode):
+def test_measures_and_matches_are_the_same_in_any_mode(images, kind_of_mode):
     losses = [catalogue().loss(name) for name in ("structure", "appearance", "texture", "patches")]
 
     def computed():
@@ -125,13 +134,13 @@ def test_measures_and_matches_are_the_same_in_any_mode(images, mode):
         return measure(*images, images[0], backbone, losses, 64), correspond(*images, backbone, places=8).weights
 
     measured, weights = computed()
-    with mode():
+    with kind_of_mode():
         again, weights_again = computed()
     assert [one.value for one in again] == [one.value for one in measured]
     assert torch.equal(weights_again, weights)
 
 
-def test_loss_modules_give_the_same_value_and_gradient_in_any_mode(images, mode):
+def test_loss_modules_give_the_same_value_and_gradient_in_any_mode(images, kind_of_mode):
     """The backward pass is the caller's: here it is taken outside of the mode."""
 
     def value():
@@ -139,7 +148,7 @@ def test_loss_modules_give_the_same_value_and_gradient_in_any_mode(images, mode)
 
     output = images[0].clone().requires_grad_()
     expected = value()
-    with mode():
+    with kind_of_mode():
         again = value()
     assert torch.equal(again, expected)
     if again.requires_grad:
