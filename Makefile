@@ -35,19 +35,19 @@ test: test-fast browser
 	$(BIN)/python -m pytest -m real
 
 browser:
-	@sh tests/support/browser.sh
+	@sh tests/helpers/browser.sh
 
 test-fast: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not real" -n 2 --dist loadfile
 
 fuzz: $(READY)
-	$(BIN)/python tests/support/fuzz_pictures.py --files $(FILES)
+	$(BIN)/python tests/helpers/fuzz_pictures.py --files $(FILES)
 
 kill: $(READY)
-	VITSPLICE_KILLS=50 $(BIN)/python -m pytest tests/test_recording.py -m real
+	VITSPLICE_KILLS=50 $(BIN)/python -m pytest tests/runs/test_recorder.py -m real
 
 docs: $(READY)
-	$(BIN)/python tests/support/reference.py docs/reference.md
+	$(BIN)/python tests/helpers/reference.py docs/reference.md
 	VITSPLICE_WRITE_DOCS=1 $(BIN)/python -m pytest tests/cli/test_faults.py
 
 check: $(READY)

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 import vitsplice
-from vitsplice.figures import FIGURES
+from vitsplice.metrics.output import FIGURES
 
 VARIANTS = {
     "quick": (),

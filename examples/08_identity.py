@@ -14,9 +14,9 @@ from pathlib import Path
 from vitsplice.api import settings_for
 from vitsplice.errors import AlreadyFinished
 from vitsplice.images import EXAMPLE_PAIRS, encode_png, example, read
-from vitsplice.recording import Recording
-from vitsplice.report.artifacts import RunFolder
-from vitsplice.report.sheet import sheet
+from vitsplice.images.contact_sheet import sheet
+from vitsplice.runs.artifacts import RunFolder
+from vitsplice.runs.recorder import Recording
 
 TERMS = ("identity", "identity-entire")
 VARIANTS = {

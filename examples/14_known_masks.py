@@ -12,11 +12,11 @@ from pathlib import Path
 
 import torch
 
+from vitsplice.datasets import Pair, write
 from vitsplice.evaluation.evaluate import evaluate
 from vitsplice.evaluation.outputs import Method
 from vitsplice.evaluation.plan import Plan
 from vitsplice.images import write_png
-from vitsplice.pairs import Pair, write
 
 PATCH, PATCHES = 14, 24
 SCENES = [(8, 2, 0), (12, 0, 4), (10, 3, 2), (6, 6, 0)]

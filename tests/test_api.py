@@ -11,12 +11,12 @@ import vitsplice_tiny
 from PIL import Image
 
 import vitsplice
-from vitsplice import networks
 from vitsplice.api import Run, backbone_or_default, settings_for
 from vitsplice.config import BackboneConfig
 from vitsplice.engine import problem
 from vitsplice.errors import ConfigError, OutputExists, UnknownName, UserError, WeightsRejected, WeightsUnavailable
-from vitsplice.networks import KeptNetworks
+from vitsplice.runs import backbone_cache as networks
+from vitsplice.runs.backbone_cache import KeptNetworks
 
 
 def splice(pair, **settings):

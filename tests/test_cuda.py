@@ -10,7 +10,7 @@ from tests.conftest import noise
 from vitsplice.api import settings_for
 from vitsplice.losses import from_preset
 from vitsplice.matching import correspond
-from vitsplice.recording import Recording
+from vitsplice.runs.recorder import Recording
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA on this machine")
 

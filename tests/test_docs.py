@@ -13,11 +13,11 @@ from safetensors.torch import save_file
 from vitsplice import hookspecs
 from vitsplice.backbones.timm import ALIASES
 from vitsplice.builtin import PRESETS
+from vitsplice.datasets import Pair, write
 from vitsplice.errors import UserError
-from vitsplice.evaluation.metrics import METRICS
 from vitsplice.losses.terms import TERMS
+from vitsplice.metrics import METRICS
 from vitsplice.options import complete
-from vitsplice.pairs import Pair, write
 from vitsplice.plugins import catalogue
 from vitsplice.testing import BackboneContract, ExecutorContract, GeneratorContract, LossContract, MetricContract
 

@@ -14,7 +14,7 @@ PAIRS = Path(__file__).resolve().parents[2] / "shared" / "pairs"
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 
-SUPPORT = Path(__file__).parent / "support"
+SUPPORT = Path(__file__).parent / "helpers"
 
 
 @pytest.mark.real  # slow: a process each

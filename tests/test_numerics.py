@@ -11,7 +11,7 @@ import vitsplice
 from vitsplice.api import Run, settings_for
 from vitsplice.losses import from_preset
 from vitsplice.matching import correspond
-from vitsplice.measure import measure
+from vitsplice.metrics.loss_terms import measure
 from vitsplice.numerics import describe, numerics, of_the_process
 from vitsplice.plugins import catalogue
 

@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from vitsplice.cli import main
-from vitsplice.figures import figures, load_cnn
 from vitsplice.images import example, read, resize_to, write_png
+from vitsplice.metrics.output import figures, load_cnn
 from vitsplice.plugins import catalogue
 
 pytestmark = pytest.mark.real

@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from vitsplice.api import Run, load_backbone, settings_for, splice
     from vitsplice.config import RunConfig
     from vitsplice.errors import VitspliceError
-    from vitsplice.result import Result
+    from vitsplice.runs.result import Result
 
 __all__ = ["Result", "Run", "RunConfig", "VitspliceError", "load_backbone", "settings_for", "splice"]
 
 _HOMES = {
-    "Result": "vitsplice.result",
+    "Result": "vitsplice.runs.result",
     "Run": "vitsplice.api",
     "RunConfig": "vitsplice.config",
     "VitspliceError": "vitsplice.errors",

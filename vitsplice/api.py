@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vitsplice import settings_yaml
 from vitsplice.config import BackboneConfig, RunConfig
 from vitsplice.contracts import Backbone, BackboneInfo, Image
 from vitsplice.engine import memory, problem
@@ -23,14 +22,15 @@ from vitsplice.engine.problem import Substitution
 from vitsplice.engine.stages import Snapshot, Staged
 from vitsplice.engine.targets import Images
 from vitsplice.errors import Argument, UserError, check_keywords, reason
-from vitsplice.facts import describe
-from vitsplice.figures import NEED_A_CNN, Figure, figures, with_scale, without_value
 from vitsplice.images import Picture, read, resize_to
-from vitsplice.networks import LoadedBackbone, Networks
+from vitsplice.metrics.output import NEED_A_CNN, Figure, figures, with_scale, without_value
 from vitsplice.numerics import numerics
 from vitsplice.plugins import Catalogue, catalogue
 from vitsplice.plugins.wording import a
-from vitsplice.result import Result
+from vitsplice.presets import loading as settings_yaml
+from vitsplice.runs.backbone_cache import LoadedBackbone, Networks
+from vitsplice.runs.metadata import describe
+from vitsplice.runs.result import Result
 
 DEFAULT_PRESET = "quick"
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from vitsplice.backbones import timm as timm_backbones
 from vitsplice.backbones import untrained
+from vitsplice.batch import local_executor as local
 from vitsplice.contracts import (
     BackboneSpec,
     CommandSpec,
@@ -19,10 +20,9 @@ from vitsplice.contracts import (
     Option,
     PresetSpec,
 )
-from vitsplice.evaluation.metrics import METRICS
-from vitsplice.executors import local
 from vitsplice.hookspecs import hookimpl
 from vitsplice.losses.terms import TERMS
+from vitsplice.metrics import METRICS
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

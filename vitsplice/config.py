@@ -1,4 +1,4 @@
-"""The settings of a run: frozen, validated. `vitsplice.settings_yaml` makes them of presets and overrides."""
+"""The settings of a run: frozen, validated. `vitsplice.presets.loading` makes them of presets and overrides."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from vitsplice import bounded_yaml
+from vitsplice.support import bounded_yaml
 from vitsplice.text import shortened
 
 Probability = Field(ge=0, le=1)
@@ -245,10 +245,10 @@ class RunConfig(_Settings):
     size; without, they are worked on as they are. ``size`` is the shorter side that both pictures are brought to
     first (None: as they are). The strengths multiply the weights of the terms that compare with the structure
     image and the start, and with the appearance image; appearance below 1 weakens the warm start too. Without
-    steps the warm start goes by both strengths (`vitsplice.engine.warmstart`).
+    steps the warm start goes by both strengths (`vitsplice.engine.warm_start`).
     ``previews`` is the number of steps between previews, which begin with the start and have two early ones (0: none);
-    ``figures`` whether the output is measured at the end by `vitsplice.figures`; ``plots`` whether losses.png and
-    report.html are made; none of them, nor ``checkpoint``, changes the output.
+    ``figures`` whether the output is measured at the end by `vitsplice.metrics.output`; ``plots`` whether
+    losses.png and report.html are made; none of them, nor ``checkpoint``, changes the output.
     """
 
     preset: str | None = Field(default=None, max_length=bounded_yaml.LONGEST_TEXT)

@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from vitsplice import bounded_yaml
 from vitsplice.contracts import ExecutorSpec, GeneratorSpec, LossSpec, Option
 from vitsplice.errors import ConfigError
+from vitsplice.support import bounded_yaml
 from vitsplice.text import nearest, shortened
 
 

@@ -1,10 +1,9 @@
 import pytest
 import torch
 
+from tests.analysis.toys import Toy, colour, luma, nothing
+from tests.conftest import noise
 from vitsplice.analysis import cell, changes
-
-from ..conftest import noise
-from .toys import Toy, colour, luma, nothing
 
 
 def smooth(seed=0, side=64):

@@ -1,9 +1,8 @@
 import pytest
 import torch
 
+from tests.conftest import noise
 from vitsplice.analysis import changes
-
-from ..conftest import noise
 
 
 @pytest.mark.parametrize("name", changes.APPEARANCE)

@@ -5,14 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 
+from tests.conftest import noise
 from vitsplice.analysis import cell, compare, comparison, encoding
 from vitsplice.analysis.compare import Plan
 from vitsplice.errors import OutputBusy, OutputExists, UserError, WeightsUnavailable
 from vitsplice.images import encode_png, read
-from vitsplice.report.lock import FolderLock
-from vitsplice.watch import Watch
-
-from ..conftest import noise
+from vitsplice.support.folder_lock import FolderLock
+from vitsplice.support.progress import Watch
 
 
 @pytest.fixture

@@ -3,14 +3,13 @@ import re
 
 import pytest
 
+from tests.analysis.synthetic import comparison, info
+from tests.conftest import noise
 from vitsplice.analysis.compare_page import blocks, report
 from vitsplice.analysis.comparison import KINDS, Row
 from vitsplice.analysis.findings import findings
-from vitsplice.figures import CNN
-from vitsplice.report.page import Heading, Pictures, Plot, Table, Text
-
-from ..conftest import noise
-from .synthetic import comparison, info
+from vitsplice.metrics.output import CNN
+from vitsplice.support.page import Heading, Pictures, Plot, Table, Text
 
 PAIR = "a from b"
 METRICS = ("gradient-ssim", "cnn-statistics")

@@ -6,11 +6,10 @@ import pytest
 import scipy.stats
 import torch
 
+from tests.analysis.test_cell import smooth
+from tests.analysis.toys import Toy, colour, luma, nothing
 from vitsplice.analysis import cell, comparison, encoding
 from vitsplice.analysis.comparison import OTHERS, Comparison, Row, others
-
-from .test_cell import smooth
-from .toys import Toy, colour, luma, nothing
 
 
 def cells_of(backbone, number=3):

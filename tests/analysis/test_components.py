@@ -1,9 +1,8 @@
 import torch
 
+from tests.conftest import noise
 from vitsplice.analysis.components import as_blocks, components, with_edges
 from vitsplice.contracts import Features
-
-from ..conftest import noise
 
 
 def parts(height=8, width=10, prefix=1):

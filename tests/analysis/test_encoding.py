@@ -3,11 +3,10 @@ import math
 import pytest
 import torch
 
+from tests.conftest import noise
 from vitsplice.analysis import encoding
 from vitsplice.analysis.changes import WARPS, warped
 from vitsplice.contracts import Features
-
-from ..conftest import noise
 
 
 def local(pixels, side=8):

@@ -1,8 +1,7 @@
 import re
 
+from tests.analysis.synthetic import comparison, info
 from vitsplice.analysis.findings import CAUTION, findings
-
-from .synthetic import comparison, info
 
 
 def test_sentences_state_supported_differences_with_their_intervals():

@@ -4,10 +4,9 @@ import io
 import numpy as np
 import pytest
 
+from tests.analysis.synthetic import comparison, info
 from vitsplice.analysis import intervals
 from vitsplice.analysis.intervals import FEWEST, PCK, SELECTIVITY
-
-from .synthetic import comparison, info
 
 STRUCTURE = SELECTIVITY["structure"]
 

@@ -7,7 +7,7 @@ import torch
 from vitsplice.analysis import inversion
 from vitsplice.contracts import FeatureRequest
 from vitsplice.errors import OutputBusy, OutputExists, PathRejected, UserError
-from vitsplice.report.artifacts import RunFolder
+from vitsplice.runs.artifacts import RunFolder
 
 KEY, CLS = FeatureRequest("key", -1), FeatureRequest("cls", -1)
 SHALLOW = "generator.options={channels: [4, 8], kernels: [5, 3]}"

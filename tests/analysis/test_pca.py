@@ -4,12 +4,11 @@ import pytest
 import torch
 import vitsplice_tiny
 
+from tests.conftest import noise
 from vitsplice.analysis import pca
 from vitsplice.contracts import layer_file_label
 from vitsplice.errors import PathRejected
 from vitsplice.images import encode_png, read
-
-from ..conftest import noise
 
 
 def test_maps_are_kept_as_small_as_they_are_and_shown_as_large_as_their_pictures(png):

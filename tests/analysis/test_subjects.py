@@ -1,11 +1,10 @@
 import pytest
 import torch
 
+from tests.conftest import noise
 from vitsplice.analysis.subjects import sources_of, square
 from vitsplice.errors import UserError
 from vitsplice.images import encode_png
-
-from ..conftest import noise
 
 
 def test_the_middle_square():

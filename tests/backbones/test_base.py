@@ -8,11 +8,10 @@ import timm
 import torch
 import vitsplice_tiny
 
+from tests.conftest import noise
 from vitsplice.backbones.cnn import TimmCNN
 from vitsplice.backbones.swin import TimmSwin
 from vitsplice.contracts import FeatureRequest
-
-from ..conftest import noise
 
 THREADS, CALLS = 4, 60
 

@@ -2,12 +2,11 @@ import pytest
 import timm
 import torch
 
+from tests.conftest import noise
 from vitsplice.backbones.cnn import TimmCNN
 from vitsplice.contracts import FeatureRequest
 from vitsplice.errors import UserError
 from vitsplice.rng import private_rng
-
-from ..conftest import noise
 
 
 @pytest.mark.parametrize("layer", [-1, 0, 2])

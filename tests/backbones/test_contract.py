@@ -3,11 +3,10 @@
 import pytest
 import torch
 
+from tests.conftest import noise
 from vitsplice.backbones.inputs import fitting_size
 from vitsplice.contracts import GLOBAL_FACETS, FeatureRequest
 from vitsplice.plugins import catalogue
-
-from ..conftest import noise
 
 LISTED = ["tiny-vit", "tiny-cnn"]
 OFFLINE = ["dinov2-vits14-offline", "efficientnet-lite0-offline"]

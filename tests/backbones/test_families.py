@@ -7,6 +7,7 @@ import pytest
 import timm
 import torch
 
+from tests.conftest import noise
 from vitsplice.backbones.cnn import TimmCNN
 from vitsplice.backbones.provenance import loaded
 from vitsplice.backbones.swin import TimmSwin, is_swin
@@ -15,8 +16,6 @@ from vitsplice.contracts import FeatureRequest
 from vitsplice.errors import UserError
 from vitsplice.rng import private_rng
 from vitsplice.testing import BackboneContract
-
-from ..conftest import noise
 
 pytestmark = pytest.mark.real  # slow
 

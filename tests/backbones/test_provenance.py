@@ -5,11 +5,10 @@ import timm
 import torch
 from safetensors.torch import save_file
 
+from tests.conftest import noise
 from vitsplice.backbones.provenance import loaded
 from vitsplice.errors import WeightsRejected
 from vitsplice.plugins import catalogue
-
-from ..conftest import noise
 
 VIT = {"embed_dim": 16, "depth": 2, "num_heads": 2, "img_size": 32, "patch_size": 8, "num_classes": 0}
 

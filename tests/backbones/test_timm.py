@@ -6,12 +6,11 @@ import timm
 import torch
 from safetensors.torch import save_file
 
+from tests.conftest import noise
 from vitsplice.backbones import timm as backbones
 from vitsplice.contracts import FeatureRequest
 from vitsplice.errors import UnknownName, WeightsRejected, WeightsUnavailable
 from vitsplice.plugins import catalogue
-
-from ..conftest import noise
 
 
 def saved(name, path, **settings):

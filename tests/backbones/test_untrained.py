@@ -1,12 +1,11 @@
 import pytest
 import torch
 
+from tests.conftest import noise
 from vitsplice.backbones import untrained
 from vitsplice.contracts import FeatureRequest
 from vitsplice.errors import UnknownName, UserError
 from vitsplice.plugins import catalogue
-
-from ..conftest import noise
 
 
 @pytest.mark.parametrize("timm_name", ["test_vit", "test_resnet", "test_convnext"])

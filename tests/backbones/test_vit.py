@@ -4,12 +4,11 @@ import torch
 import torch.nn.functional as F
 import vitsplice_tiny
 
+from tests.conftest import noise
 from vitsplice.backbones import base
 from vitsplice.backbones.vit import is_vit
 from vitsplice.contracts import FeatureRequest
 from vitsplice.errors import UserError
-
-from ..conftest import noise
 
 FACETS = ("key", "query", "value", "token", "cls", "pooled")
 

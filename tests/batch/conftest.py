@@ -2,7 +2,7 @@ import pytest
 
 from vitsplice.batch.plan import Batch, variants
 from vitsplice.contracts import Outcome
-from vitsplice.pairs import Pair, write
+from vitsplice.datasets import Pair, write
 
 
 class InTurn:

@@ -6,15 +6,14 @@ from itertools import pairwise
 
 import pytest
 
+from tests.batch.conftest import done
 from vitsplice.batch.drive import carry_out
 from vitsplice.batch.failures import reasons
 from vitsplice.batch.plan import BATCH, RESULTS, place, variants
 from vitsplice.contracts import Outcome
+from vitsplice.datasets import Pair, write
 from vitsplice.errors import OutputBusy, PathRejected
-from vitsplice.pairs import Pair, write
-from vitsplice.report.lock import FolderLock
-
-from .conftest import done
+from vitsplice.support.folder_lock import FolderLock
 
 NONE = {"pictures": {}, "figures": {}}
 

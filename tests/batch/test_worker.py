@@ -14,8 +14,8 @@ from vitsplice.batch.worker import finished, work
 from vitsplice.contracts import Job
 from vitsplice.errors import UserError
 from vitsplice.images import encode_png, read
-from vitsplice.recording import Recording
-from vitsplice.report.lock import FolderLock
+from vitsplice.runs.recorder import Recording
+from vitsplice.support.folder_lock import FolderLock
 
 pytestmark = pytest.mark.real  # slow
 

@@ -9,7 +9,7 @@ import pytest
 from vitsplice.cli import main
 from vitsplice.plugins import catalogue
 
-SUPPORT = Path(__file__).resolve().parents[1] / "support"
+SUPPORT = Path(__file__).resolve().parents[1] / "helpers"
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 from vitsplice.batch import worker
 from vitsplice.batch.plan import folder
 from vitsplice.contracts import Executor, ExecutorSpec, Option
-from vitsplice.pairs import Pair, write
+from vitsplice.datasets import Pair, write
 from vitsplice.plugins import catalogue
 
 TINY = ("--preset", "tiny", "--steps", "2", "--set", "plots=none", "--set", "previews=0")
@@ -23,7 +23,7 @@ def here(monkeypatch, vitsplice):
     """The command with an executor that works in this process."""
     from tests.batch.conftest import InTurn
 
-    monkeypatch.setattr("vitsplice.executors.local.build", lambda workers, threads, options: InTurn())
+    monkeypatch.setattr("vitsplice.batch.local_executor.build", lambda workers, threads, options: InTurn())
     worker._networks.cache_clear()
     return vitsplice
 

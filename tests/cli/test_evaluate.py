@@ -7,10 +7,9 @@ import time
 
 import pytest
 
+from tests.conftest import noise
+from vitsplice.datasets import Pair, write
 from vitsplice.images import encode_png
-from vitsplice.pairs import Pair, write
-
-from ..conftest import noise
 
 QUICK = ("--metric", "lab-patches", "--device", "cpu")
 

@@ -24,8 +24,8 @@ from safetensors.torch import save_file
 from vitsplice.engine import memory
 from vitsplice.plugins import find
 from vitsplice.plugins.guard import time_limit
-from vitsplice.report import artifacts, checkpoints
-from vitsplice.report.lock import FolderLock
+from vitsplice.runs import artifacts, checkpoints
+from vitsplice.support.folder_lock import FolderLock
 
 pytestmark = pytest.mark.real  # slow
 
@@ -203,7 +203,7 @@ def memory_runs_out_in_figures(scene):
     def fail(*_):
         raise MemoryError
 
-    scene.patch.setattr("vitsplice.figures.patch_distance", fail)
+    scene.patch.setattr("vitsplice.metrics.output.patch_distance", fail)
     done = scene.run("--set", "figures=all", "--set", "previews=0")
     assert scene.finished()
     assert scene.has("output.png", "report.html")

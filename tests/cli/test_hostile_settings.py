@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from .test_run import TINY, one_error
+from tests.cli.test_run import TINY, one_error
 
 HOSTILE = (
     "generator={options: 5}",

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from ..keypoints.trees import known_spair
+from tests.keypoints.trees import known_spair
 
 TINY = ("-b", "tiny-vit", "--size", "64")
 

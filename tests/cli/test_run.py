@@ -9,8 +9,8 @@ import pytest
 
 from vitsplice.api import settings_for, splice
 from vitsplice.cli.run import run
-from vitsplice.files import write_atomically
-from vitsplice.recording import Recording
+from vitsplice.runs.recorder import Recording
+from vitsplice.support.files import write_atomically
 
 TINY = ("run", "--preset", "tiny")
 
@@ -165,7 +165,7 @@ def test_an_output_that_cannot_be_written_is_told(vitsplice, png, monkeypatch):
             raise OSError(28, "No space left on device")
         write_atomically(path, data)
 
-    monkeypatch.setattr("vitsplice.report.artifacts.write_atomically", full)
+    monkeypatch.setattr("vitsplice.runs.artifacts.write_atomically", full)
     assert "cannot write out/output.png: No space left" in vitsplice(*TINY, *png, "-o", "out").stderr
 
 
@@ -196,7 +196,7 @@ def test_a_figure_that_cannot_be_measured_says_why_and_the_run_is_done(vitsplice
     def fail(*_):
         raise MemoryError
 
-    monkeypatch.setattr("vitsplice.figures.patch_distance", fail)
+    monkeypatch.setattr("vitsplice.metrics.output.patch_distance", fail)
     done = vitsplice("run", *png, "--preset", "tiny", "--set", "figures=all", "-o", "out")
     assert (done.returncode, done.stdout.strip()) == (0, "out/output.png")
     [row] = [line for line in done.stderr.splitlines() if line.strip().startswith("lab-patches")]
@@ -207,7 +207,7 @@ def test_a_run_killed_while_it_is_measured_is_resumed_without_measuring(vitsplic
     def kill(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("vitsplice.figures.patch_distance", kill)
+    monkeypatch.setattr("vitsplice.metrics.output.patch_distance", kill)
     assert vitsplice("run", *png, "--preset", "tiny", "--set", "figures=all", "-o", "out").returncode == 130
     assert vitsplice("run", "--resume", "out").returncode == 130
     assert "leave out --seed" in one_error(vitsplice("run", "--resume", "out", "--seed", "3"), 2)

@@ -2,10 +2,9 @@ import json
 
 import pytest
 
-from vitsplice.pairs import Pair, write
+from tests.study.conftest import plan_of, prefers, result_of
+from vitsplice.datasets import Pair, write
 from vitsplice.study.plan import as_bytes
-
-from ..study.conftest import plan_of, prefers, result_of
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from vitsplice.engine.problem import assemble
 from vitsplice.engine.targets import Images
 from vitsplice.errors import LossTermRejected, NonFiniteLoss
 from vitsplice.plugins import catalogue
-from vitsplice.settings_yaml import load
+from vitsplice.presets.loading import load
 
 TINY = catalogue().presets["tiny"].path.read_text()
 

@@ -5,7 +5,7 @@ from vitsplice.engine.problem import assemble, load_backbone
 from vitsplice.engine.targets import Images
 from vitsplice.errors import ConfigError, UnknownName, WeightsUnavailable
 from vitsplice.plugins import catalogue
-from vitsplice.settings_yaml import load
+from vitsplice.presets.loading import load
 
 TINY = catalogue().presets["tiny"].path.read_text()
 

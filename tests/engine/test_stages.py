@@ -3,13 +3,13 @@ import torch
 import torch.nn.functional as F
 
 from tests.conftest import noise
-from vitsplice.backbones.resize import Area
+from vitsplice.backbones.sizing import Area
 from vitsplice.config import StageConfig
 from vitsplice.engine.stages import Layer, Staged, stage_steps, with_start, working_side
 from vitsplice.engine.targets import Images
 from vitsplice.errors import ConfigError
 from vitsplice.plugins import catalogue
-from vitsplice.settings_yaml import load
+from vitsplice.presets.loading import load
 
 QUICK = catalogue().presets["quick"].path.read_text()
 SMALL = (

@@ -1,11 +1,10 @@
 import pytest
 import torch
 
+from tests.conftest import noise
 from vitsplice.config import BlurConfig, JitterConfig, ViewConfig
 from vitsplice.engine.views import ENOUGH, View, draw, draw_for, entire
 from vitsplice.rng import stream
-
-from ..conftest import noise
 
 PLAIN = ViewConfig(flip=0)
 ALL = ViewConfig(crop=(0.5, 1.0), jitter=JitterConfig(probability=1), blur=BlurConfig(probability=1))

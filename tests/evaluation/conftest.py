@@ -5,19 +5,18 @@ from dataclasses import replace
 import pytest
 import torch
 
+from tests.conftest import noise
 from vitsplice.config import BackboneConfig
 from vitsplice.contracts import Metric, MetricSpec
+from vitsplice.datasets import Pair, write
 from vitsplice.evaluation.evaluate import evaluate
-from vitsplice.evaluation.metrics.features import cls_similarity
 from vitsplice.evaluation.networks import Networks
 from vitsplice.evaluation.outputs import Method
 from vitsplice.evaluation.plan import Plan
 from vitsplice.images import encode_png
-from vitsplice.pairs import Pair, write
+from vitsplice.metrics.features import cls_similarity
 from vitsplice.plugins import catalogue
-from vitsplice.watch import NOBODY
-
-from ..conftest import noise
+from vitsplice.support.progress import NOBODY
 
 
 def off_structure(context):

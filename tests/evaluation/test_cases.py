@@ -5,12 +5,11 @@ import numpy as np
 import pytest
 import torch
 
+from tests.evaluation.conftest import picture
+from vitsplice.datasets import Pair, write
 from vitsplice.errors import PictureError
 from vitsplice.evaluation.cases import Images, Measured, key, measured
 from vitsplice.evaluation.outputs import Method
-from vitsplice.pairs import Pair, write
-
-from .conftest import picture
 
 CPU = torch.device("cpu")
 

@@ -9,16 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.evaluation.conftest import picture
 from vitsplice.contracts import Metric, MetricSpec
+from vitsplice.datasets import Pair, write
 from vitsplice.errors import ConfigError, UnknownName, UserError
 from vitsplice.evaluation.evaluate import chosen_pairs, evaluate
 from vitsplice.evaluation.outputs import Method
 from vitsplice.evaluation.plan import Plan
 from vitsplice.images import read
-from vitsplice.pairs import Pair, write
-from vitsplice.watch import Watch
-
-from .conftest import picture
+from vitsplice.support.progress import Watch
 
 FILES = ("values.csv", "summary.json", "summary.md", "gallery.html", "distributions.png")
 
@@ -69,7 +68,7 @@ def test_the_sets_are_those_with_the_smallest_hashes_in_any_order(evaluated, met
         sum(float(pixels(tmp_path / "one" / f"{i}.png").mean()) for i in chosen), rel=1e-5
     )
     assert standing.mean.n == 3
-    from vitsplice.pairs import read as read_pairs
+    from vitsplice.datasets import read as read_pairs
 
     write(tmp_path / "turned.csv", list(read_pairs(pairs))[::-1])
     assert [pair.id for pair, _ in chosen_pairs(tmp_path / "turned.csv", keys[::-1], 3)] == chosen

@@ -2,14 +2,13 @@ import re
 
 import pytest
 
+from tests.evaluation.conftest import picture
+from vitsplice.datasets import Pair, write
 from vitsplice.evaluation import gallery as galleries
 from vitsplice.evaluation.cases import Measured
 from vitsplice.evaluation.gallery import choose, ordinal
-from vitsplice.evaluation.statistics import Mean
 from vitsplice.evaluation.summary import Standing, Summary
-from vitsplice.pairs import Pair, write
-
-from .conftest import picture
+from vitsplice.metrics.statistics import Mean
 
 
 @pytest.fixture

@@ -1,13 +1,12 @@
 import pytest
 import torch
 
+from tests.conftest import noise
 from vitsplice.config import BackboneConfig
 from vitsplice.contracts import FeatureRequest
 from vitsplice.errors import WeightsUnavailable
 from vitsplice.evaluation.networks import KEPT, Networks, Remembering
 from vitsplice.plugins import catalogue
-
-from ..conftest import noise
 
 KEY, CLS = FeatureRequest("key"), FeatureRequest("cls")
 

@@ -4,10 +4,10 @@ import pytest
 from PIL import Image
 
 from vitsplice.batch.plan import folder
+from vitsplice.datasets.folders import SUFFIXES
 from vitsplice.errors import UserError
 from vitsplice.evaluation.outputs import Method, method
 from vitsplice.images.formats import FORMATS
-from vitsplice.pairs.folders import SUFFIXES
 
 
 @pytest.mark.parametrize(

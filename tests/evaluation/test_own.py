@@ -10,7 +10,7 @@ from vitsplice.errors import PictureError
 from vitsplice.evaluation.outputs import Method
 from vitsplice.evaluation.own import Network, Optimised, of_run, optimised_by, own, warning
 from vitsplice.evaluation.plan import Plan
-from vitsplice.log import Log
+from vitsplice.support.jsonl import Log
 
 MADE = Optimised((Network("tiny-vit", "ab"),), ("patches",))
 

@@ -12,8 +12,8 @@ from vitsplice.evaluation import plots
 from vitsplice.evaluation.account import Account
 from vitsplice.evaluation.cases import Measured
 from vitsplice.evaluation.outputs import Method
-from vitsplice.evaluation.statistics import spread
 from vitsplice.evaluation.summary import Summary, _of_pairs
+from vitsplice.metrics.statistics import spread
 
 LONG = [f"a-method-with-a-name-of-forty-letters-{number:02}" for number in range(8)]
 AGAINST = {"distance": "structure", "ssim": "structure", "cls": "appearance", "lab": "appearance"}

@@ -8,8 +8,8 @@ from vitsplice.evaluation import tables
 from vitsplice.evaluation.account import Account
 from vitsplice.evaluation.cases import Measured
 from vitsplice.evaluation.own import Network, Optimised
-from vitsplice.evaluation.statistics import Difference, Mean
 from vitsplice.evaluation.summary import Figures, Standing, Summary, Versus
+from vitsplice.metrics.statistics import Difference, Mean
 
 
 @pytest.fixture

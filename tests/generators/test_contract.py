@@ -3,11 +3,10 @@
 import pytest
 import torch
 
+from tests.conftest import noise
 from vitsplice.options import complete
 from vitsplice.plugins import catalogue
 from vitsplice.rng import private_rng
-
-from ..conftest import noise
 
 NAMES = sorted(catalogue().generators)
 

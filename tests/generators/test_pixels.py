@@ -1,10 +1,9 @@
 import pytest
 import torch
 
+from tests.conftest import noise
 from vitsplice.generators import pixels
 from vitsplice.rng import private_rng
-
-from ..conftest import noise
 
 
 def test_it_starts_at_the_structure_image():

@@ -1,11 +1,10 @@
 import pytest
 import torch
 
+from tests.conftest import noise
 from vitsplice.errors import ConfigError
 from vitsplice.generators.prior import Prior, build
 from vitsplice.rng import private_rng
-
-from ..conftest import noise
 
 
 def make(**settings):

@@ -1,10 +1,9 @@
 import pytest
 import torch
 
+from tests.conftest import noise
 from vitsplice.generators.unet import UNet
 from vitsplice.rng import private_rng
-
-from ..conftest import noise
 
 PAPER = {"down_convs": 1, "up_1x1": False}
 

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.images.conftest import LOSSLESS, LOSSY, H, W, exif, grey3, hwc, on_white, refused, rgb8, smooth8, tiff
 from vitsplice.errors import PictureError
 from vitsplice.images import read
-
-from .conftest import LOSSLESS, LOSSY, H, W, exif, grey3, hwc, on_white, refused, rgb8, smooth8, tiff
 
 
 @pytest.mark.parametrize("suffix", LOSSLESS)

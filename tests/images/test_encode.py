@@ -8,10 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.images.conftest import H, W, rgb8
 from vitsplice.errors import PictureError
 from vitsplice.images import encode_png, from_pil, read, to_pil, write_png
-
-from .conftest import H, W, rgb8
 
 
 @pytest.mark.parametrize("shape", [(3, H, W), (1, 3, H, W)])

@@ -5,9 +5,8 @@ import os
 import pytest
 from PIL import Image
 
+from tests.images.conftest import refused, rgb8
 from vitsplice.images import formats
-
-from .conftest import refused, rgb8
 
 
 def test_missing_file(tmp_path):

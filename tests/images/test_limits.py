@@ -8,10 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.images.conftest import H, W, png, refused, tiff
 from vitsplice.errors import PictureError
 from vitsplice.images import SMALLEST_SIDE, limits, read
-
-from .conftest import H, W, png, refused, tiff
 
 
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (15, 64), (64, 15)])

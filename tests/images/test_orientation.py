@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from tests.images.conftest import LOSSLESS, H, W, exif, grey3, hwc, rgb8, smooth8
 from vitsplice.images import read
-
-from .conftest import LOSSLESS, H, W, exif, grey3, hwc, rgb8, smooth8
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif", "webp"])

@@ -14,9 +14,8 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.images.conftest import H, W, hwc, on_white, refused, rgb8
 from vitsplice.images import LARGEST_SIDE, Picture, picture, read
-
-from .conftest import H, W, hwc, on_white, refused, rgb8
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, ">u2", np.float16, np.float32, np.float64])

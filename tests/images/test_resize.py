@@ -5,10 +5,9 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.images.conftest import grey3, rgb8
 from vitsplice.errors import PictureError
 from vitsplice.images import resize_to
-
-from .conftest import grey3, rgb8
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.images.conftest import H, W, chunk, grey3, hwc, png, rgb8, tiff
 from vitsplice.images import read
-
-from .conftest import H, W, chunk, grey3, hwc, png, rgb8, tiff
 
 
 @pytest.mark.parametrize(("bits", "peak"), [(1, 1), (2, 3), (4, 15), (8, 255), (16, 65535)])

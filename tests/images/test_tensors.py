@@ -3,10 +3,9 @@
 import pytest
 import torch
 
+from tests.images.conftest import H, W
 from vitsplice.errors import PictureError
 from vitsplice.images.tensors import image_batch
-
-from .conftest import H, W
 
 
 @pytest.mark.parametrize("shape", [(3, H, W), (1, 3, H, W), (4, 3, H, W)])

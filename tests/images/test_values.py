@@ -5,9 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.images.conftest import LOSSLESS, H, W, hwc, on_white, rgb8
 from vitsplice.images import is_black, read, read_mask
-
-from .conftest import LOSSLESS, H, W, hwc, on_white, rgb8
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif", "webp"])

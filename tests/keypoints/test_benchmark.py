@@ -7,16 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from vitsplice import facts
+from tests.keypoints.trees import SIDE, known_pascal, known_spair, picture, row
 from vitsplice.errors import OutputExists, UserError
 from vitsplice.evaluation.plan import VALUES
 from vitsplice.images import example
 from vitsplice.keypoints import Plan, benchmark, find, sights
 from vitsplice.keypoints.grid import lookers
 from vitsplice.keypoints.summary import ALL
-from vitsplice.watch import Watch
-
-from .trees import SIDE, known_pascal, known_spair, picture, row
+from vitsplice.runs import metadata as facts
+from vitsplice.support.progress import Watch
 
 SMALL = {"size": SIDE, "backbones": ("tiny-vit",)}
 

@@ -1,9 +1,8 @@
 import pytest
 
+from tests.keypoints.trees import known_pascal, known_spair
 from vitsplice.errors import UserError
 from vitsplice.keypoints import find
-
-from .trees import known_pascal, known_spair
 
 
 def test_a_data_set_is_known_by_its_layout(tmp_path, png):

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import scipy.io
 
+from tests.keypoints.trees import mat
 from vitsplice.keypoints.mat import LARGEST, keypoints
-
-from .trees import mat
 
 
 def test_points_are_as_they_were_saved(tmp_path):

@@ -1,10 +1,9 @@
 import numpy as np
 import pytest
 
+from tests.keypoints.trees import HEAD, known_pascal, mat, picture, row
 from vitsplice.errors import UserError
 from vitsplice.keypoints import Flaw, pfpascal
-
-from .trees import HEAD, known_pascal, mat, picture, row
 
 
 def write(root, *lines, name="test_pairs.csv"):

@@ -2,12 +2,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from tests.analysis.toys import Toy
+from tests.conftest import noise
 from vitsplice.analysis.changes import centres
 from vitsplice.contracts import FeatureRequest
 from vitsplice.keypoints.search import at, enlarged_lengths, found_again
-
-from ..analysis.toys import Toy
-from ..conftest import noise
 
 
 def enlarged(maps, size):

@@ -1,12 +1,11 @@
 import pytest
 import torch
 
+from tests.analysis.toys import Toy, colour
+from tests.keypoints.trees import picture
 from vitsplice.contracts import FeatureRequest
 from vitsplice.errors import PictureError, VitspliceError
 from vitsplice.keypoints import View, sights
-
-from ..analysis.toys import Toy, colour
-from .trees import picture
 
 MAP = FeatureRequest("map")
 

@@ -3,11 +3,10 @@ import json
 import numpy as np
 import pytest
 
+from tests.keypoints.trees import annotation, known_spair
+from tests.keypoints.trees import spair as tree
 from vitsplice.errors import UserError
 from vitsplice.keypoints import Flaw, spair
-
-from .trees import annotation, known_spair
-from .trees import spair as tree
 
 
 def test_points_sizes_and_threshold_are_those_of_the_target(tmp_path):

@@ -6,11 +6,11 @@ import pytest
 
 from vitsplice.contracts import FeatureRequest
 from vitsplice.evaluation.account import Account
-from vitsplice.evaluation.statistics import MOST_RESAMPLED
 from vitsplice.keypoints import tables
 from vitsplice.keypoints.pairs import DataSet
 from vitsplice.keypoints.report import write
 from vitsplice.keypoints.summary import ALL, summarise
+from vitsplice.metrics.statistics import MOST_RESAMPLED
 
 NAMES = {"backbone": "tiny-vit", "facet": "key", "layer": -1, "pair": "x"}
 

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.analysis.toys import Toy
 from vitsplice.analysis.changes import WARPS
 from vitsplice.contracts import FeatureRequest
 from vitsplice.errors import UserError
@@ -9,8 +10,6 @@ from vitsplice.images import encode_png
 from vitsplice.keypoints import warps
 from vitsplice.keypoints.errors import errors
 from vitsplice.keypoints.sights import Sights
-
-from ..analysis.toys import Toy
 
 
 def test_every_picture_under_every_warp(png):

@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 import scipy.io
 
+from tests.conftest import noise
 from vitsplice.images import encode_png
-
-from ..conftest import noise
 
 SIDE = 64
 

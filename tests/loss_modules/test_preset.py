@@ -7,7 +7,7 @@ import torch
 
 from tests.conftest import noise
 from vitsplice.api import settings_for
-from vitsplice.backbones.resize import Area
+from vitsplice.backbones.sizing import Area
 from vitsplice.engine.loop import Optimisation
 from vitsplice.engine.problem import assemble
 from vitsplice.engine.stages import start_image

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests.plugins.conftest import Shelf, backbones, message, record
 from vitsplice.errors import PluginConflict
 from vitsplice.plugins import catalogue
-
-from .conftest import Shelf, backbones, message, record
 
 
 def test_a_name_given_twice_is_an_error_when_asked_for(shelf: Shelf) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.plugins.conftest import GOOD, Shelf, assert_only_it_is_lost, backbones, record
 from vitsplice.plugins import catalogue
-
-from .conftest import GOOD, Shelf, assert_only_it_is_lost, backbones, record
 
 
 @pytest.mark.parametrize(

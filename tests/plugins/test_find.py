@@ -7,10 +7,9 @@ import sys
 
 import pytest
 
+from tests.plugins.conftest import GOOD, Shelf, backbones, message, record
 from vitsplice.errors import UnknownName
 from vitsplice.plugins import catalogue
-
-from .conftest import GOOD, Shelf, backbones, message, record
 
 
 def test_the_built_in_plugin_comes_first_then_by_entry_point(shelf: Shelf) -> None:

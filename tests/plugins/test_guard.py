@@ -10,11 +10,10 @@ import numpy
 import pytest
 import torch
 
+from tests.plugins.conftest import GOOD, Shelf, record
 from vitsplice.plugins import catalogue, load
 from vitsplice.plugins.find import Found
 from vitsplice.plugins.guard import TookTooLong, defaults_kept, time_limit
-
-from .conftest import GOOD, Shelf, record
 
 
 def test_a_plugin_that_hangs_is_dropped_and_the_others_work(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.plugins.conftest import GOOD, Shelf, assert_only_it_is_lost, backbones, message, record
 from vitsplice.errors import UnknownName
 from vitsplice.plugins import PluginRecord, catalogue
-
-from .conftest import GOOD, Shelf, assert_only_it_is_lost, backbones, message, record
 
 
 def test_a_good_plugin_gives_all_it_lists(shelf: Shelf) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from tests.plugins.conftest import Shelf, backbone_for, message
 from vitsplice.errors import PluginConflict, UnknownName, UserError
 from vitsplice.plugins import catalogue
-
-from .conftest import Shelf, backbone_for, message
 
 
 def test_a_backbone_is_made_for_a_name(shelf: Shelf) -> None:

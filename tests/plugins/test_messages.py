@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests.plugins.conftest import Shelf, backbones, message
 from vitsplice.errors import UnknownName
 from vitsplice.plugins import BACKBONES, EXECUTORS, unknown
-
-from .conftest import Shelf, backbones, message
 
 
 def test_an_unknown_name_offers_the_nearest(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:

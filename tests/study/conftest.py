@@ -6,8 +6,8 @@ import random
 import pytest
 from PIL import Image
 
+from vitsplice.datasets import Pair, write
 from vitsplice.evaluation.outputs import Method
-from vitsplice.pairs import Pair, write
 from vitsplice.study.order import trials_of
 from vitsplice.study.plan import SCHEMA, Plan, identified
 

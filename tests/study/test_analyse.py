@@ -6,12 +6,11 @@ from itertools import combinations
 
 import pytest
 
+from tests.study.conftest import plan_of, prefers, result_of
 from vitsplice.errors import UserError
 from vitsplice.study.analyse import analyse
 from vitsplice.study.report import NAMES, files
 from vitsplice.study.results import read
-
-from .conftest import plan_of, prefers, result_of
 
 
 @pytest.fixture

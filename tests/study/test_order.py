@@ -2,9 +2,8 @@ from collections import Counter
 
 import pytest
 
+from tests.study.conftest import plan_of
 from vitsplice.study.order import trials_of
-
-from .conftest import plan_of
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,10 @@ import json
 
 import pytest
 
+from tests.study.conftest import plan_of
 from vitsplice.errors import UserError
 from vitsplice.study import page, plan
 from vitsplice.study.make import Settings, make
-
-from .conftest import plan_of
 
 
 @pytest.fixture(scope="module")

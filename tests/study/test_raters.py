@@ -1,9 +1,8 @@
 import pytest
 
+from tests.study.conftest import plan_of, prefers, result_of
 from vitsplice.study.raters import belonging, sift
 from vitsplice.study.results import read
-
-from .conftest import plan_of, prefers, result_of
 
 PLAN = plan_of(10, sets=2, checks=3)
 CAREFUL = prefers("a", "b")

@@ -3,10 +3,9 @@ import os
 
 import pytest
 
+from tests.study.conftest import plan_of, result_of
 from vitsplice.errors import UserError
 from vitsplice.study import results
-
-from .conftest import plan_of, result_of
 
 PLAN = plan_of(2, checks=2)
 

@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 
 from vitsplice.batch.plan import BATCH, folder
+from vitsplice.datasets import Pair
 from vitsplice.errors import ConfigError, PictureError, UserError
 from vitsplice.evaluation.outputs import Method, method
-from vitsplice.pairs import Pair
 from vitsplice.study.trials import checks, outputs, trials_a_rater
 
 PAIRS = [Pair(name, Path("s"), Path("a")) for name in ("cow", "bear")]

@@ -16,11 +16,11 @@ from torch import Tensor
 
 from vitsplice.analysis import changes, encoding
 from vitsplice.backbones.inputs import fitting_size
-from vitsplice.backbones.resize import Resize
+from vitsplice.backbones.sizing import Resize
 from vitsplice.contracts import Backbone, FeatureRequest, Features
 from vitsplice.errors import VitspliceError
 from vitsplice.numerics import numerics
-from vitsplice.report import folder
+from vitsplice.support import output_folder as folder
 
 FORMAT = 2
 """Of what a cell holds; one of another format is made again."""

@@ -25,14 +25,14 @@ from vitsplice.api import load_backbone, settings_for
 from vitsplice.contracts import Backbone, BackboneInfo
 from vitsplice.engine.device import pick_device
 from vitsplice.errors import AlreadyFinished, Argument, UserError, WeightsUnavailable
-from vitsplice.facts import versions
-from vitsplice.files import file_stem, inside
 from vitsplice.images import read
-from vitsplice.recording import Recording
-from vitsplice.report import folder as folders
-from vitsplice.report.artifacts import RunFolder
-from vitsplice.report.kept import Work, kept
-from vitsplice.watch import NOBODY, Watch
+from vitsplice.runs.artifacts import RunFolder
+from vitsplice.runs.metadata import versions
+from vitsplice.runs.recorder import Recording
+from vitsplice.support import output_folder as folders
+from vitsplice.support.files import file_stem, inside
+from vitsplice.support.progress import NOBODY, Watch
+from vitsplice.support.resumable import Work, kept
 
 FIGURES, INTERVALS, DIFFERENCES, REPORT = "figures.csv", "intervals.csv", "differences.csv", "report.html"
 WORK = Work("comparison", "compare.json", results=(FIGURES, INTERVALS, DIFFERENCES, REPORT))

@@ -7,10 +7,10 @@ from vitsplice.analysis.comparison import KINDS, ROLES, Comparison
 from vitsplice.analysis.findings import findings, shown
 from vitsplice.analysis.intervals import Contrast, Quantity, compared, differences, mean_of
 from vitsplice.contracts import Role, layer_label
-from vitsplice.evaluation.statistics import finite
-from vitsplice.facts import versions
-from vitsplice.figures import CNN, NEED_A_CNN
-from vitsplice.report.page import Block, Facts, Grid, Heading, Picture, Pictures, Table, Text, render
+from vitsplice.metrics.output import CNN, NEED_A_CNN
+from vitsplice.metrics.statistics import finite
+from vitsplice.runs.metadata import versions
+from vitsplice.support.page import Block, Facts, Grid, Heading, Picture, Pictures, Table, Text, render
 
 ALL_PAIRS = 6
 """The page has the differences of all pairs of at most so many backbones."""

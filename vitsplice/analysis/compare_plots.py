@@ -11,9 +11,9 @@ import numpy as np
 from vitsplice.analysis.comparison import ROLES, Comparison
 from vitsplice.analysis.intervals import SENSITIVITY, Quantity, compared, interval
 from vitsplice.contracts import Role
-from vitsplice.evaluation.statistics import Mean
-from vitsplice.report.page import Plot, plot
-from vitsplice.report.plots import WIDTH, reach, styles
+from vitsplice.metrics.statistics import Mean
+from vitsplice.support.page import Plot, plot
+from vitsplice.support.plots import WIDTH, reach, styles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -19,10 +19,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vitsplice import csv_text
 from vitsplice.analysis import changes, encoding
 from vitsplice.analysis.cell import STYLE, Cell
 from vitsplice.contracts import BackboneInfo, Role
+from vitsplice.support import csv_text
 
 KINDS: dict[str, changes.Kind] = {
     **dict.fromkeys([*changes.APPEARANCE, STYLE], "appearance"),

@@ -17,7 +17,7 @@ from vitsplice.analysis.intervals import (
     differences,
     interval,
 )
-from vitsplice.evaluation.statistics import Mean
+from vitsplice.metrics.statistics import Mean
 
 CAUTION = (
     "Backbones differ in training data, objective, architecture and size at once, so no difference is due to one of "

@@ -1,6 +1,6 @@
 """Numbers of a comparison with intervals over images, and differences that they support.
 
-Every interval is a percentile bootstrap over images at 95 % (`vitsplice.evaluation.statistics`); what is compared is
+Every interval is a percentile bootstrap over images at 95 % (`vitsplice.metrics.statistics`); what is compared is
 compared image by image.
 """
 
@@ -15,11 +15,11 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from vitsplice import csv_text
 from vitsplice.analysis.comparison import LAYER, ROLES, Column, Comparison
 from vitsplice.analysis.encoding import ALPHA
 from vitsplice.contracts import Role
-from vitsplice.evaluation.statistics import FEWER_RESAMPLES, Mean, finite, holm, mean_with_interval, paired, supported
+from vitsplice.metrics.statistics import FEWER_RESAMPLES, Mean, finite, holm, mean_with_interval, paired, supported
+from vitsplice.support import csv_text
 
 FEWEST = 6
 """Of fewer images no difference can be supported: the exact sign-flip test of 5 is at best p = 2 / 2^5 = 0.0625."""

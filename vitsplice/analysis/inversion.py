@@ -17,22 +17,22 @@ from typing import Any
 
 from torch import Tensor
 
-from vitsplice import settings_yaml
 from vitsplice.api import Run, settings_for
 from vitsplice.config import RunConfig
 from vitsplice.contracts import GLOBAL_FACETS, BackboneInfo, FeatureRequest, layer_file_label
 from vitsplice.engine.loop import Step
 from vitsplice.engine.problem import load_backbone
 from vitsplice.errors import AlreadyFinished, UserError
-from vitsplice.facts import versions
-from vitsplice.files import inside, read_regular
 from vitsplice.images import encode_png, read
+from vitsplice.images.contact_sheet import sheet
 from vitsplice.plugins import catalogue
-from vitsplice.recording import Recording
-from vitsplice.report import folder as folders
-from vitsplice.report.artifacts import RunFolder
-from vitsplice.report.kept import Work, kept
-from vitsplice.report.sheet import sheet
+from vitsplice.presets import loading as settings_yaml
+from vitsplice.runs.artifacts import RunFolder
+from vitsplice.runs.metadata import versions
+from vitsplice.runs.recorder import Recording
+from vitsplice.support import output_folder as folders
+from vitsplice.support.files import inside, read_regular
+from vitsplice.support.resumable import Work, kept
 
 PRESETS = {"network": "invert", "pixels": "invert-pixels"}
 """What holds the picture together where the feature says nothing, and the preset that has it."""

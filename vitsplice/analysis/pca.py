@@ -16,15 +16,15 @@ from torch import Tensor
 
 from vitsplice.analysis.components import Of, as_blocks, components, with_edges
 from vitsplice.api import backbone_or_default
-from vitsplice.backbones.resize import Resize
+from vitsplice.backbones.sizing import Resize
 from vitsplice.contracts import BackboneInfo, FeatureRequest, layer_file_label
 from vitsplice.engine.device import pick_device
 from vitsplice.errors import UserError
-from vitsplice.files import file_stem, read_object
 from vitsplice.images import Picture, encode_png, read, resize_to
+from vitsplice.images.contact_sheet import sheet
 from vitsplice.numerics import numerics
-from vitsplice.report import folder as folders
-from vitsplice.report.sheet import sheet
+from vitsplice.support import output_folder as folders
+from vitsplice.support.files import file_stem, read_object
 
 SHEET, NUMBERS = "pca.png", "pca.json"
 

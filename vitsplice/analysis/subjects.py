@@ -13,14 +13,14 @@ from torch import Tensor
 
 from vitsplice.analysis.cell import Subject
 from vitsplice.api import Run
-from vitsplice.backbones.resize import Resize
+from vitsplice.backbones.sizing import Resize
 from vitsplice.config import RunConfig
 from vitsplice.errors import UserError
-from vitsplice.facts import versions
-from vitsplice.files import unique_names
 from vitsplice.images import Picture, encode_png, read, read_mask
-from vitsplice.report import folder as folders
-from vitsplice.watch import NOBODY, Watch
+from vitsplice.runs.metadata import versions
+from vitsplice.support import output_folder as folders
+from vitsplice.support.files import unique_names
+from vitsplice.support.progress import NOBODY, Watch
 
 MOST_LABELS = 16
 """A mask with more grey levels is taken as light and dark."""
@@ -58,7 +58,7 @@ def sources_of(images: Sequence[Path], masks: Path | None, size: int) -> list[So
     Args:
         images: paths.
         masks: a folder with masks of their parts, by their names, or None. Images whose names are alike go by the
-            shortest part of their paths that differs (`vitsplice.files.unique_names`), and so do their masks.
+            shortest part of their paths that differs (`vitsplice.support.files.unique_names`), and so do their masks.
         size: side in pixels.
 
     Raises:

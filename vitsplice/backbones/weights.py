@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from vitsplice.errors import Argument, Part, Setting, WeightsRejected, WeightsUnavailable
-from vitsplice.files import file_sha256
+from vitsplice.support.files import file_sha256
 from vitsplice.text import printable, shortened
 
 PROBE_SECONDS = 4.0

@@ -13,8 +13,8 @@ from vitsplice.batch.plan import STOP, Variant, plan
 from vitsplice.batch.worker import finished, work
 from vitsplice.contracts import Executor, Job, Outcome
 from vitsplice.errors import UserError
-from vitsplice.files import leftovers
-from vitsplice.report.lock import FolderLock
+from vitsplice.support.files import leftovers
+from vitsplice.support.folder_lock import FolderLock
 
 
 @dataclass
@@ -73,7 +73,7 @@ def carry_out(
 
     Args:
         out: the folder of the batch, which is there.
-        manifest: of the pairs, looked through already (`vitsplice.pairs.count`).
+        manifest: of the pairs, looked through already (`vitsplice.datasets.count`).
         variants: of the settings.
         executor: what does them.
         total: how many jobs there are.

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from vitsplice.batch.plan import FAILURES, parts
 from vitsplice.contracts import Job, Outcome
-from vitsplice.files import write_atomically
-from vitsplice.log import close, key_of, last_of_each, unusable
+from vitsplice.support.files import write_atomically
+from vitsplice.support.jsonl import close, key_of, last_of_each, unusable
 
 TORN = 0
 

@@ -16,8 +16,8 @@ import numpy as np
 from vitsplice.batch.plan import RESULTS, folder, parts
 from vitsplice.batch.worker import names
 from vitsplice.contracts import Job, Outcome
-from vitsplice.files import write_atomically
-from vitsplice.log import Keys, close, key_of, last_of_each, unusable
+from vitsplice.support.files import write_atomically
+from vitsplice.support.jsonl import Keys, close, key_of, last_of_each, unusable
 
 _LINE = np.dtype([("job", np.uint64), ("key", np.uint64)])
 """What a line is about, and also with which pictures."""

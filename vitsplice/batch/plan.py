@@ -13,16 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vitsplice import settings_yaml
 from vitsplice.api import settings_for
 from vitsplice.config import RunConfig
 from vitsplice.contracts import Job
+from vitsplice.datasets import read
 from vitsplice.engine.problem import check_parts
 from vitsplice.errors import Argument, OutputExists, UserError, VitspliceError
-from vitsplice.files import inside, inside_file, read_regular, write_atomically
-from vitsplice.pairs import read
 from vitsplice.plugins import catalogue
-from vitsplice.report.artifacts import RunFolder
+from vitsplice.presets import loading as settings_yaml
+from vitsplice.runs.artifacts import RunFolder
+from vitsplice.support.files import inside, inside_file, read_regular, write_atomically
 
 BATCH, RESULTS, FAILURES, STOP = "batch.json", "results.jsonl", "failures.jsonl", ".stop"
 FORMAT = 1

@@ -12,11 +12,11 @@ from typing import Any
 from vitsplice.config import RunConfig
 from vitsplice.contracts import Job, Outcome
 from vitsplice.errors import AlreadyFinished, CheckpointRejected, OutOfMemory, OutputBusy, UserError, VitspliceError
-from vitsplice.files import file_sha256, read_regular
-from vitsplice.networks import KeptNetworks
-from vitsplice.recording import Recording
-from vitsplice.report.artifacts import FACTS, RunFolder
-from vitsplice.report.lock import LOCK, FolderLock
+from vitsplice.runs.artifacts import FACTS, RunFolder
+from vitsplice.runs.backbone_cache import KeptNetworks
+from vitsplice.runs.recorder import Recording
+from vitsplice.support.files import file_sha256, read_regular
+from vitsplice.support.folder_lock import LOCK, FolderLock
 from vitsplice.text import one_line, printable
 
 BUSY = 120.0

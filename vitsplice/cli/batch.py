@@ -44,9 +44,9 @@ def batch(
     from vitsplice.batch.drive import carry_out
     from vitsplice.cli.interrupt import Interrupt
     from vitsplice.cli.standing import Standing
+    from vitsplice.datasets import count
     from vitsplice.errors import UserError
     from vitsplice.options import complete, parse
-    from vitsplice.pairs import count
     from vitsplice.plugins import catalogue
     from vitsplice.text import printable
 

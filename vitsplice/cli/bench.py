@@ -19,7 +19,7 @@ def bench(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Time steps of the presets beside a plain loop of the published recipe, in one run. Takes some minutes."""
-    from vitsplice.bench import bench as measured
+    from vitsplice.tools.bench import bench as measured
 
     found = measured(backbone, steps, quick_steps, told=lambda what: typer.echo(f"measuring {what}", err=True))
     if as_json:

@@ -31,12 +31,12 @@ def correspond(
     """Match two pictures: mutual nearest points, B's colours on A, and how sure each place is."""
     import torch
 
+    from vitsplice.analysis import correspondence as matches
     from vitsplice.api import backbone_or_default
     from vitsplice.engine.device import pick_device
     from vitsplice.images import read
     from vitsplice.matching import correspond as match
     from vitsplice.matching import descriptor_requests
-    from vitsplice.report import matches
 
     matches.check(out, force=force)
     place = pick_device(device)

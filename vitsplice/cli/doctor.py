@@ -14,9 +14,9 @@ def doctor(
     """Look at versions, device, memory, plugins, weights and folders; exit 1 if the main job could not run."""
     from dataclasses import asdict
 
-    from vitsplice.doctor import examine
     from vitsplice.plugins import catalogue
     from vitsplice.text import one_line
+    from vitsplice.tools.doctor import examine
 
     found = examine(catalogue())
     well = not any(finding.fatal for finding in found)

@@ -22,9 +22,9 @@ def measure(
 ) -> None:
     """Measure an output image with every loss term, unweighted. Lower is nearer, 0 is equal."""
     from vitsplice.api import backbone_or_default
-    from vitsplice.figures import CNN, FIGURES, figures, load_cnn
     from vitsplice.images import read
-    from vitsplice.measure import measure as measured
+    from vitsplice.metrics.loss_terms import measure as measured
+    from vitsplice.metrics.output import CNN, FIGURES, figures, load_cnn
     from vitsplice.plugins import catalogue
 
     pictures = [read(path) for path in (structure, appearance, output)]

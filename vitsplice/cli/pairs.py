@@ -11,7 +11,7 @@ import typer
 from vitsplice.cli.wording import DEVICE, backbone_option
 
 if TYPE_CHECKING:
-    from vitsplice.pairs.findings import Checked
+    from vitsplice.datasets.findings import Checked
 
 pairs = typer.Typer(help="Make manifests of pairs, and look for what is wrong with them.", no_args_is_help=True)
 
@@ -72,8 +72,8 @@ def build(
     if out is None:
         raise typer.BadParameter("name the manifest with -o, such as -o pairs.csv")
     from vitsplice.cli.progress import unless_stopped, watched
-    from vitsplice.pairs.build import Plan
-    from vitsplice.pairs.build import build as made
+    from vitsplice.datasets.build import Plan
+    from vitsplice.datasets.build import build as made
 
     plan = Plan(place, appearance, by.value if by else None, k, seed, backbone, device, licence.strip(), source.strip())
     with watched() as watch:
@@ -97,8 +97,8 @@ def check(
     import json
 
     from vitsplice.cli.progress import Parts
-    from vitsplice.pairs.check import check as checked
-    from vitsplice.watch import Watch
+    from vitsplice.datasets.check import check as checked
+    from vitsplice.support.progress import Watch
 
     with Parts() as parts:
         found = checked(manifest, ignore=ignore or [], require_licence=require_licence, watch=Watch(parts))
@@ -116,7 +116,7 @@ def _show(found: Checked) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from vitsplice.pairs.findings import KINDS
+    from vitsplice.datasets.findings import KINDS
     from vitsplice.text import one_line
 
     table = Table("what", "pair", "why", box=box.SIMPLE_HEAD, pad_edge=False)

@@ -27,7 +27,7 @@ def new(
     folder: Annotated[Path, typer.Option(help="Where the new folder vitsplice-NAME goes.")] = Path(),
 ) -> None:
     """Write a complete plugin that can be installed and passes its own tests."""
-    from vitsplice.scaffold import write
+    from vitsplice.tools.scaffold import write
 
     made = write(name, kind, folder)
     typer.echo(made)

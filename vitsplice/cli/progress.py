@@ -16,18 +16,18 @@ from rich.table import Table
 from rich.text import Text
 
 from vitsplice.cli.interrupt import Interrupt
-from vitsplice.facts import sizes, worked_at
-from vitsplice.figures import CNN
-from vitsplice.report.artifacts import used
-from vitsplice.report.run_page import one_image
+from vitsplice.metrics.output import CNN
+from vitsplice.runs.artifacts import used
+from vitsplice.runs.metadata import sizes, worked_at
+from vitsplice.runs.report import one_image
+from vitsplice.support.progress import Watch
 from vitsplice.text import plain
-from vitsplice.watch import Watch
 
 if TYPE_CHECKING:
     from vitsplice.api import Run
     from vitsplice.engine.loop import Step
-    from vitsplice.report.artifacts import RunFolder
-    from vitsplice.result import Result
+    from vitsplice.runs.artifacts import RunFolder
+    from vitsplice.runs.result import Result
 
 Made = TypeVar("Made")
 

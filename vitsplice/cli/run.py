@@ -12,7 +12,7 @@ from vitsplice.cli.wording import DEVICE, PICTURE, backbone_option, message, not
 
 if TYPE_CHECKING:
     from vitsplice.cli.progress import Progress
-    from vitsplice.recording import Recording
+    from vitsplice.runs.recorder import Recording
 
 
 def run(
@@ -90,7 +90,7 @@ def run(
         _resume(context, resume, set_ or [])
         return
     from vitsplice.api import settings_for
-    from vitsplice.recording import Recording
+    from vitsplice.runs.recorder import Recording
 
     pair = _pair(structure, appearance)
     settings = settings_for(
@@ -115,7 +115,7 @@ def run(
 def _resume(context: typer.Context, path: Path, overrides: list[str]) -> None:
     """Go on with a run; one that is finished has its answer already."""
     from vitsplice.errors import AlreadyFinished
-    from vitsplice.recording import Recording
+    from vitsplice.runs.recorder import Recording
 
     alone(context, "resume", "the run", but="set_")
     try:

@@ -49,11 +49,11 @@ def make(
     from rich.progress import Progress
 
     from vitsplice.evaluation.outputs import method as parsed
-    from vitsplice.report.folder import check_file
     from vitsplice.study import page
     from vitsplice.study.make import QUESTION, TITLE, Settings
     from vitsplice.study.make import make as made
     from vitsplice.study.plan import beside
+    from vitsplice.support.output_folder import check_file
 
     target = check_file(out, "page, such as study.html", force=force)
     check_file(beside(target), "plan of a page", force=force)
@@ -99,11 +99,11 @@ def analyse(
     """
     if plan is None:
         raise typer.BadParameter("give the plan with --plan, such as --plan study.plan.json beside study.html")
-    from vitsplice.report import folder
     from vitsplice.study import plan as plans
     from vitsplice.study.analyse import analyse as analysed
     from vitsplice.study.report import NAMES, files
     from vitsplice.study.results import read
+    from vitsplice.support import output_folder as folder
 
     target = None if out is None else folder.check(out, NAMES, "an analysis", force=force)
     found = analysed(plans.read(plan), *read(results), max_failed=max_failed, min_ms=min_ms, seed=seed)

@@ -43,7 +43,7 @@ MEASURED = 150
 """Float32 numbers per pixel at the size at which the output is measured: unfolded patches above all."""
 
 MEASURED_SIDE, MEASURED_LONGEST = 256, 2048
-"""That size: the shorter side, and the maximum of the longer, in pixels (`vitsplice.figures`)."""
+"""That size: the shorter side, and the maximum of the longer, in pixels (`vitsplice.metrics.output`)."""
 
 MARGIN = 1.25
 """Of what was counted: gradients, workspace, and what the allocator wastes."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vitsplice.backbones.resize import Resize
+from vitsplice.backbones.sizing import Resize
 from vitsplice.backbones.weights import sha256_of
 from vitsplice.config import BackboneConfig, RunConfig, ViewConfig
 from vitsplice.contracts import Backbone, BackboneInfo, GeneratorSpec, Role, TermContext

@@ -10,13 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vitsplice.backbones.resize import Area
+from vitsplice.backbones.sizing import Area
 from vitsplice.config import RunConfig, StageConfig
 from vitsplice.contracts import Backbone
 from vitsplice.engine.loop import Optimisation, Step
 from vitsplice.engine.problem import assemble
 from vitsplice.engine.targets import Images
-from vitsplice.engine.warmstart import warm_start
+from vitsplice.engine.warm_start import warm_start
 from vitsplice.matching import Correspondence, correspond
 from vitsplice.plugins import Catalogue
 

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from vitsplice.contracts import Case
+from vitsplice.datasets import read as read_pairs
+from vitsplice.datasets.manifest import Pair
 from vitsplice.errors import PictureError
 from vitsplice.evaluation.outputs import Method
 from vitsplice.images import Picture, read, read_mask
-from vitsplice.log import Keys, key_of, stamp
-from vitsplice.pairs import read as read_pairs
-from vitsplice.pairs.manifest import Pair
+from vitsplice.support.jsonl import Keys, key_of, stamp
 from vitsplice.text import printable
 
 LONGEST = 8

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from vitsplice.api import settings_for
 from vitsplice.backbones.weights import ADVICE
 from vitsplice.contracts import Case, Metric, MetricContext, MetricSpec
+from vitsplice.datasets import count, read
+from vitsplice.datasets.manifest import Pair
 from vitsplice.engine.device import pick_device
 from vitsplice.errors import PictureError, UserError, VitspliceError, reason, written
 from vitsplice.evaluation.account import Account
@@ -27,17 +29,15 @@ from vitsplice.evaluation.outputs import LAYOUT, Method
 from vitsplice.evaluation.own import of_run
 from vitsplice.evaluation.plan import GALLERY, SETS, VALUES, WORK, Built, Plan, told
 from vitsplice.evaluation.report import write
-from vitsplice.evaluation.statistics import finite
 from vitsplice.evaluation.summary import Summary, summarise
-from vitsplice.log import Keys, Log, key_of
+from vitsplice.metrics.statistics import finite
 from vitsplice.numerics import numerics
-from vitsplice.pairs import count, read
-from vitsplice.pairs.manifest import Pair
 from vitsplice.plugins import catalogue
-from vitsplice.report import folder as folders
-from vitsplice.report.kept import kept
+from vitsplice.support import output_folder as folders
+from vitsplice.support.jsonl import Keys, Log, key_of
+from vitsplice.support.progress import NOBODY, Watch
+from vitsplice.support.resumable import kept
 from vitsplice.text import one_line, printable
-from vitsplice.watch import NOBODY, Watch
 
 Value = float | None
 

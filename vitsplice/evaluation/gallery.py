@@ -10,17 +10,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, zip_longest
 from pathlib import Path
 
+from vitsplice.datasets import read
+from vitsplice.datasets.manifest import Pair
 from vitsplice.errors import PictureError
 from vitsplice.evaluation import plots, tables
 from vitsplice.evaluation.plan import CSV, Plan
-from vitsplice.evaluation.statistics import finite
 from vitsplice.evaluation.summary import Standing, Summary
 from vitsplice.images import read as read_picture
-from vitsplice.log import Keys, Log
-from vitsplice.pairs import read
-from vitsplice.pairs.manifest import Pair
-from vitsplice.report.page import Block, Card, Cards, Heading, Table, Text, Thumbnail, data_uri, render
-from vitsplice.watch import NOBODY, Watch
+from vitsplice.metrics.statistics import finite
+from vitsplice.support.jsonl import Keys, Log
+from vitsplice.support.page import Block, Card, Cards, Heading, Table, Text, Thumbnail, data_uri, render
+from vitsplice.support.progress import NOBODY, Watch
 
 MOST = 1000
 """Pictures on the page."""

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vitsplice.batch.plan import BATCH, place
+from vitsplice.datasets.folders import SUFFIXES
 from vitsplice.errors import UserError
-from vitsplice.files import inside, read_object
-from vitsplice.pairs.folders import SUFFIXES
-from vitsplice.report.artifacts import OUTPUT
+from vitsplice.runs.artifacts import OUTPUT
+from vitsplice.support.files import inside, read_object
 from vitsplice.text import printable
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,39}")

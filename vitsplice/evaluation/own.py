@@ -9,13 +9,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from vitsplice import settings_yaml
 from vitsplice.contracts import Metric
 from vitsplice.errors import ConfigError, PictureError
 from vitsplice.evaluation.plan import Plan
-from vitsplice.files import read_regular
-from vitsplice.log import Keys, Log
-from vitsplice.report.artifacts import FACTS, OUTPUT, SETTINGS, used
+from vitsplice.presets import loading as settings_yaml
+from vitsplice.runs.artifacts import FACTS, OUTPUT, SETTINGS, used
+from vitsplice.support.files import read_regular
+from vitsplice.support.jsonl import Keys, Log
 from vitsplice.text import printable
 
 Own = Literal["network", "term", "no", "not known"]

@@ -11,9 +11,9 @@ from typing import Any
 from vitsplice.contracts import Metric, MetricSpec
 from vitsplice.errors import Argument, UserError
 from vitsplice.evaluation.outputs import Method
-from vitsplice.facts import versions
-from vitsplice.files import file_sha256
-from vitsplice.report.kept import Work
+from vitsplice.runs.metadata import versions
+from vitsplice.support.files import file_sha256
+from vitsplice.support.resumable import Work
 from vitsplice.text import printable
 
 FORMAT = 2
@@ -35,7 +35,7 @@ class Plan:
     """What is evaluated.
 
     Args:
-        pairs: a manifest (`vitsplice.pairs.manifest`).
+        pairs: a manifest (`vitsplice.datasets.manifest`).
         methods: at least one.
         metrics: names; none is all.
         backbone: for metrics that can take any; None is that of the default preset.

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vitsplice.evaluation.statistics import SIGNIFICANT, supported
 from vitsplice.evaluation.summary import POINTS, Figures, Summary, Versus
-from vitsplice.report.plots import MUTED, WIDTH, Drawing, reach, styles
+from vitsplice.metrics.statistics import SIGNIFICANT, supported
+from vitsplice.support.plots import MUTED, WIDTH, Drawing, reach, styles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

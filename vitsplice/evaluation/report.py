@@ -6,12 +6,12 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from vitsplice import csv_text
 from vitsplice.evaluation import plots, tables
 from vitsplice.evaluation.plan import CSV, JSON, MARKDOWN
 from vitsplice.evaluation.summary import Summary
-from vitsplice.log import Keys, Log, write_lines
-from vitsplice.report import folder as folders
+from vitsplice.support import csv_text
+from vitsplice.support import output_folder as folders
+from vitsplice.support.jsonl import Keys, Log, write_lines
 
 
 def write(path: Path, summary: Summary, log: Log, keys: Keys) -> None:

@@ -17,7 +17,7 @@ from vitsplice.evaluation.outputs import Method
 from vitsplice.evaluation.own import Optimised, Own, optimised_by
 from vitsplice.evaluation.own import own as own_of
 from vitsplice.evaluation.plan import Built, Plan
-from vitsplice.evaluation.statistics import (
+from vitsplice.metrics.statistics import (
     FEWER_RESAMPLES,
     Column,
     Difference,
@@ -33,7 +33,7 @@ from vitsplice.evaluation.statistics import (
     shared_means,
     spread,
 )
-from vitsplice.log import Keys, Log
+from vitsplice.support.jsonl import Keys, Log
 
 DIGITS = 4
 """Of a figure, as it is shown."""

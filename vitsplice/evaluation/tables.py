@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable, Iterator
 
 from vitsplice.evaluation.own import warning
-from vitsplice.evaluation.statistics import Mean
 from vitsplice.evaluation.summary import DIGITS, Figures, Summary
+from vitsplice.metrics.statistics import Mean
 
 BEST = "*"
 MARKS = {"network": "†", "term": "‡", "not known": "?", "no": ""}

@@ -12,8 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from vitsplice.errors import PictureError
-from vitsplice.files import write_atomically
 from vitsplice.images.limits import is_one_rgb
+from vitsplice.support.files import write_atomically
 
 
 def to_pil(pixels: Tensor) -> Image.Image:

@@ -20,6 +20,6 @@ def example(name: str = next(iter(EXAMPLE_PAIRS))) -> tuple[Path, Path]:
     """
     if name not in EXAMPLE_PAIRS:
         raise UnknownName(f"no example pair '{printable(name)}'; there are {', '.join(EXAMPLE_PAIRS)}")
-    folder = Path(str(resources.files("vitsplice") / "pictures"))
+    folder = Path(str(resources.files("vitsplice") / "example_images"))
     structure, appearance = EXAMPLE_PAIRS[name]
     return folder / structure, folder / appearance

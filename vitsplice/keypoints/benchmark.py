@@ -16,17 +16,17 @@ from vitsplice.contracts import FeatureRequest
 from vitsplice.engine.device import pick_device
 from vitsplice.errors import NotThere, PictureError, UserError
 from vitsplice.evaluation.account import Account
-from vitsplice.facts import versions
 from vitsplice.keypoints.errors import errors
 from vitsplice.keypoints.grid import Looker, lookers
 from vitsplice.keypoints.pairs import DataSet, Flaw, Pair
 from vitsplice.keypoints.report import CSV, JSON, MARKDOWN, PAIRS, write
 from vitsplice.keypoints.sights import Sights
 from vitsplice.keypoints.summary import Summary, summarise
-from vitsplice.log import Log, key_of
-from vitsplice.report.kept import Work, kept
+from vitsplice.runs.metadata import versions
+from vitsplice.support.jsonl import Log, key_of
+from vitsplice.support.progress import NOBODY, Watch
+from vitsplice.support.resumable import Work, kept
 from vitsplice.text import one_line, printable
-from vitsplice.watch import NOBODY, Watch
 
 FORMAT = 1
 ALPHAS = (0.05, 0.1, 0.15)

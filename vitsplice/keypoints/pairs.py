@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vitsplice.log import key_of, stamp
+from vitsplice.support.jsonl import key_of, stamp
 
 Size = tuple[int, int]
 """Height and width, in pixels."""

@@ -6,13 +6,13 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from vitsplice import csv_text
-from vitsplice.evaluation.statistics import finite
 from vitsplice.keypoints import tables
 from vitsplice.keypoints.summary import Summary
-from vitsplice.log import Keys, Log, write_lines
 from vitsplice.matching.pck import within
-from vitsplice.report import folder as folders
+from vitsplice.metrics.statistics import finite
+from vitsplice.support import csv_text
+from vitsplice.support import output_folder as folders
+from vitsplice.support.jsonl import Keys, Log, write_lines
 
 PAIRS, CSV, JSON, MARKDOWN = "pairs.csv", "summary.csv", "summary.json", "summary.md"
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vitsplice.analysis.changes import APPEARANCE, WARPS, warped
-from vitsplice.backbones.resize import Area
+from vitsplice.backbones.sizing import Area
 from vitsplice.contracts import Backbone, FeatureRequest, Features
 from vitsplice.errors import PictureError, VitspliceError
 from vitsplice.images import read, resize_to

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from vitsplice.contracts import BackboneInfo, FeatureRequest, layer_label
 from vitsplice.evaluation.account import Account
-from vitsplice.evaluation.statistics import FEWER_RESAMPLES, Mean, finite, mean_with_interval
 from vitsplice.keypoints.pairs import DataSet
-from vitsplice.log import Keys, Log
 from vitsplice.matching.pck import within
+from vitsplice.metrics.statistics import FEWER_RESAMPLES, Mean, finite, mean_with_interval
+from vitsplice.support.jsonl import Keys, Log
 
 ALL = ""
 """The category of all pairs."""

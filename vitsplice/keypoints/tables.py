@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from vitsplice.evaluation.statistics import Mean
 from vitsplice.evaluation.tables import table
 from vitsplice.keypoints.summary import ALL, Row, Summary
+from vitsplice.metrics.statistics import Mean
 from vitsplice.text import printable
 
 ALONE = "per keypoint"

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vitsplice.api import DEFAULT_PRESET, settings_for
-from vitsplice.backbones.resize import Area, Resize
+from vitsplice.backbones.sizing import Area, Resize
 from vitsplice.config import RunConfig
 from vitsplice.contracts import Backbone, Image
 from vitsplice.engine import problem

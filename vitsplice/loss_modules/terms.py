@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vitsplice.api import load_backbone, name_of
-from vitsplice.backbones.resize import Area, Resize
+from vitsplice.backbones.sizing import Area, Resize
 from vitsplice.contracts import GLOBAL_FACETS, Backbone, FeatureRequest, Features, Image
 from vitsplice.engine.features import extract
 from vitsplice.engine.loop import WeightedTerm, output_requests, target_requests, term_values

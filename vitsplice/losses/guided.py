@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vitsplice.colour import to_lab
 from vitsplice.contracts import (
     MASK,
     MATCH,
@@ -20,6 +19,7 @@ from vitsplice.contracts import (
     TermContext,
 )
 from vitsplice.errors import ConfigError
+from vitsplice.images.colour import to_lab
 from vitsplice.losses.realism import edge_distance, total_variation
 from vitsplice.losses.terms import layer_at
 from vitsplice.losses.transport import cosine_cost, relaxed_earth_mover, sliced_wasserstein

@@ -7,10 +7,10 @@ import math
 import torch.nn.functional as F
 from torch import Tensor
 
-from vitsplice.backbones.resize import Area
-from vitsplice.colour import to_lab
+from vitsplice.backbones.sizing import Area
 from vitsplice.contracts import Backbone, Features
 from vitsplice.errors import PictureError, UserError
+from vitsplice.images.colour import to_lab
 from vitsplice.images.tensors import OVERSHOOT, image_batch
 from vitsplice.matching.agreement import affinity, agreed_assignment
 from vitsplice.matching.assignment import Correspondence, assignment

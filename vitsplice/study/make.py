@@ -9,8 +9,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from vitsplice.datasets import Pair, read
 from vitsplice.evaluation.outputs import Method
-from vitsplice.pairs import Pair, read
 from vitsplice.study.pictures import Album
 from vitsplice.study.plan import SCHEMA, identified
 from vitsplice.study.trials import checks, outputs, trials_a_rater

@@ -12,9 +12,9 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from vitsplice.errors import VitspliceError
-from vitsplice.files import write_atomically
 from vitsplice.study import plan
 from vitsplice.study.make import Study
+from vitsplice.support.files import write_atomically
 
 
 def render(study: Study) -> str:

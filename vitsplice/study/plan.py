@@ -15,7 +15,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vitsplice.errors import UserError
-from vitsplice.files import read_regular
+from vitsplice.support.files import read_regular
 from vitsplice.text import one_line, printable
 
 SCHEMA = 2

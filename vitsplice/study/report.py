@@ -6,10 +6,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from vitsplice import csv_text
 from vitsplice.study.findings import Analysis, Comparison, Standing
 from vitsplice.study.results import OWN
 from vitsplice.study.statistics import Interval
+from vitsplice.support import csv_text
 from vitsplice.text import one_line
 
 NAMES = (OWN, "analysis.csv", "analysis.md")

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from math import comb
 from pathlib import Path
 
+from vitsplice.datasets import Pair
 from vitsplice.errors import Argument, ConfigError, UserError
 from vitsplice.evaluation.outputs import LAYOUT, Method
 from vitsplice.evaluation.own import of_run
-from vitsplice.pairs import Pair
 
 SHOWN_IN_ERRORS = 5
 

@@ -6,10 +6,10 @@ from typing import ClassVar
 
 import yaml
 
-from vitsplice import settings_yaml
 from vitsplice.config import RunConfig
 from vitsplice.engine.problem import check_parts
 from vitsplice.plugins import catalogue
+from vitsplice.presets import loading as settings_yaml
 from vitsplice.testing.contract import Contract
 
 

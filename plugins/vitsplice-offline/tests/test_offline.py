@@ -70,7 +70,7 @@ def test_listing_imports_nothing_heavy() -> None:
 
 def cat(side: int) -> Tensor:
     """The packaged photograph of a cat, its middle square, ``(1, 3, side, side)``."""
-    path = Path(str(resources.files("vitsplice") / "pictures" / "cat.jpg"))
+    path = Path(str(resources.files("vitsplice") / "example_images" / "cat.jpg"))
     with Image.open(path) as opened:
         image = ImageOps.fit(opened.convert("RGB"), (side, side), Image.Resampling.BICUBIC)
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None] / 255

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vitsplice.backbones.weights import cache_folder, digest, read_state_dict
 from vitsplice.errors import WeightsRejected, WeightsUnavailable
-from vitsplice.files import write_atomically
+from vitsplice.support.files import write_atomically
 from vitsplice_offline.files import Asset, installed, verified
 
 logger = logging.getLogger(__name__)

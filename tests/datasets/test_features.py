@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+import torch
+
+from vitsplice.datasets.features import features
+from vitsplice.images import encode_png, read
+from vitsplice.support.progress import Watch
+
+
+class Counting:
+    """A backbone that counts what it looks at."""
+
+    def __init__(self, backbone):
+        self.info, self.backbone, self.calls = backbone.info, backbone, 0
+
+    def __call__(self, pictures, requests):
+        self.calls += 1
+        return self.backbone(pictures, requests)
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    paths = [tmp_path / f"{number}.png" for number in range(4)]
+    for number, path in enumerate(paths):
+        path.write_bytes(encode_png(torch.rand(1, 3, 24, 20, generator=torch.Generator().manual_seed(number))))
+    return paths
+
+
+@pytest.fixture
+def look(vit, tmp_path):
+    def go(paths, stop=10**9):
+        backbone = Counting(vit)
+        asked = iter(range(10**9))
+        found = features(
+            paths, backbone, torch.device("cpu"), tmp_path / "kept", Watch(stopped=lambda: next(asked) >= stop)
+        )
+        return found, backbone.calls
+
+    return go
+
+
+def test_what_is_finished_is_not_looked_at_again(look, pictures, tmp_path):
+    whole, calls = look(pictures)
+    assert (calls, list(whole.features)) == (4, pictures)
+    (tmp_path / "kept").unlink()
+    assert look(pictures, stop=2) == (None, 2)
+    with (tmp_path / "kept").open("ab") as file:
+        file.write(b'{"key": "00ff", "sha256": "x", "feature": "%"}\n{"key": "01", "sha')
+    again, calls = look(pictures)
+    assert calls == 2
+    for path in pictures:
+        assert again.features[path].sha256 == whole.features[path].sha256 == read(path).sha256
+        assert np.array_equal(again.features[path].values, whole.features[path].values)
+
+
+def test_a_picture_that_was_changed_is_looked_at_again(look, pictures):
+    before, _ = look(pictures)
+    pictures[0].write_bytes(pictures[1].read_bytes() + b"\0")
+    after, calls = look(pictures)
+    assert calls == 1
+    assert np.array_equal(after.features[pictures[0]].values, before.features[pictures[1]].values)
+
+
+def test_broken_pictures_are_told(look, pictures, tmp_path):
+    pictures[1].write_bytes(b"no picture")
+    found, _ = look([*pictures[:2], tmp_path / "gone.png"])
+    assert list(found.features) == pictures[:1]
+    assert ["is not a picture" in found.broken[0], "does not exist" in found.broken[1]] == [True, True]

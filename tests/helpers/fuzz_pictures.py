@@ -1,0 +1,219 @@
+"""Feeds mutated picture files to the reader: each must give a picture or a PictureError of one line, soon, in bounds.
+
+python tests/helpers/fuzz_pictures.py [--files N] [--seconds S] [--seed K]
+
+Every file depends on the seed and its number alone, so a fault that is reported by its number can be made again:
+--only NUMBER writes the file to standard output.
+"""
+
+import argparse
+import io
+import multiprocessing
+import os
+import random
+import resource
+import struct
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageCms
+
+LIMIT_SECONDS = 2.0
+"""No file may take longer."""
+
+LIMIT_BYTES = 3 * 2**30
+"""No file may need more memory than this beyond what the reader itself takes."""
+
+EXTREMES = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
+
+
+def saved(image, form, **options):
+    stream = io.BytesIO()
+    image.save(stream, form, **options)
+    return stream.getvalue()
+
+
+def seeds():
+    """Whole files of every format, in the variants that have code of their own."""
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (40, 48, 4), dtype=np.uint8)
+    rgb, rgba = Image.fromarray(pixels[..., :3]), Image.fromarray(pixels)
+    grey, wide = rgb.convert("L"), Image.fromarray(rng.integers(0, 65536, (40, 48), dtype=np.uint16))
+    real = Image.fromarray(rng.random((40, 48), dtype=np.float32))
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif[0x010E] = "words"
+    more = {"save_all": True, "append_images": [rgb.rotate(90)]}
+    made = [
+        saved(rgb, "PNG", icc_profile=profile, exif=exif),
+        saved(rgba, "PNG"),
+        saved(grey, "PNG", transparency=3),
+        saved(wide, "PNG"),
+        saved(rgb.quantize(16), "PNG", transparency=2),
+        saved(rgb, "PNG", **more),
+        saved(rgb, "JPEG", icc_profile=profile, exif=exif),
+        saved(rgb, "JPEG", progressive=True),
+        saved(rgb.convert("CMYK"), "JPEG"),
+        saved(grey, "JPEG"),
+        saved(rgb, "WEBP", exif=exif, icc_profile=profile),
+        saved(rgba, "WEBP", lossless=True),
+        saved(rgb, "WEBP", **more),
+        saved(rgb, "BMP"),
+        saved(grey, "BMP"),
+        saved(rgba, "BMP"),
+    ]
+    for compression in ("raw", "tiff_lzw", "tiff_deflate", "packbits", "jpeg"):
+        made.append(saved(rgb, "TIFF", compression=compression))
+    made += [saved(real, "TIFF"), saved(wide, "TIFF"), saved(rgb, "TIFF", exif=exif, **more)]
+    return made
+
+
+def mutated(number, seed, whole):
+    """The file of a number."""
+    chance = random.Random(f"{seed}:{number}")
+    data = bytearray(chance.choice(whole))
+    for _ in range(chance.choice((1, 1, 2, 3, 5, 8))):
+        chance.choice(MUTATIONS)(data, chance, whole)
+    return bytes(data)
+
+
+def _at(data, chance):
+    """Rather in the header than anywhere."""
+    return chance.randrange(min(len(data), 200)) if chance.random() < 0.6 else chance.randrange(len(data))
+
+
+def flip(data, chance, whole):
+    if data:
+        data[_at(data, chance)] ^= 1 << chance.randrange(8)
+
+
+def put(data, chance, whole):
+    if len(data) > 4:
+        at, order = min(_at(data, chance), len(data) - 4), chance.choice("<>")
+        value, size = chance.choice(EXTREMES), chance.choice((1, 2, 4))
+        data[at : at + size] = struct.pack(f"{order}I", value)[:size]
+
+
+def cut(data, chance, whole):
+    del data[chance.randrange(len(data) + 1) :]
+
+
+def lose(data, chance, whole):
+    if data:
+        at = _at(data, chance)
+        del data[at : at + chance.choice((1, 4, 16, 200))]
+
+
+def repeat(data, chance, whole):
+    if data:
+        at = _at(data, chance)
+        data[at:at] = data[at : at + chance.choice((1, 4, 16, 200))] * chance.choice((1, 2, 50))
+
+
+def mix(data, chance, whole):
+    other = chance.choice(whole)
+    at = _at(data, chance) if data else 0
+    begin = chance.randrange(len(other))
+    data[at : at + 64] = other[begin : begin + 64]
+
+
+MUTATIONS = (flip, flip, put, put, cut, lose, repeat, mix)
+
+
+def examine(path, pictures, error_kind):
+    """What became of one file: "picture", "refused", or a fault in words."""
+    began = time.perf_counter()
+    try:
+        picture = pictures.read(path)
+        low, high = float(picture.pixels.min()), float(picture.pixels.max())
+        outcome = "picture" if low >= 0 and high <= 1 else f"values from {low} to {high}"
+    except error_kind as error:
+        outcome = "refused" if str(error).isprintable() else f"message {str(error)!r}"
+    except MemoryError:
+        outcome = f"more memory than {LIMIT_BYTES} bytes"
+    except BaseException as error:
+        outcome = f"{type(error).__name__}: {error}"
+    took = time.perf_counter() - began
+    return outcome if took < LIMIT_SECONDS else f"took {took:.1f} s ({outcome})"
+
+
+def work(numbers, seed, folder, done):
+    """In a process of its own: examine files, and tell each before and after."""
+    from vitsplice import images
+    from vitsplice.errors import PictureError
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libtiff complains there
+    images.read(np.zeros((20, 20, 3), np.uint8))
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + LIMIT_BYTES, resource.RLIM_INFINITY))
+    whole, path = seeds(), Path(folder) / "picture"
+    for number in numbers:
+        path.write_bytes(mutated(number, seed, whole))
+        done.send((number, None))
+        done.send((number, examine(path, images, PictureError)))
+    done.close()
+
+
+def fuzz(files, seconds, seed):
+    """Counts of outcomes, and the faults by number."""
+    counts, faults, started = Counter(), {}, time.monotonic()
+    context = multiprocessing.get_context("spawn")
+    begin = 0
+    with tempfile.TemporaryDirectory() as folder:
+        while begin < files and time.monotonic() - started < seconds:
+            here, there = context.Pipe(duplex=False)
+            worker = context.Process(target=work, args=(range(begin, files), seed, folder, there))
+            worker.start()
+            there.close()
+            begin = _follow(here, worker, counts, faults, started + seconds)
+    return counts, faults
+
+
+def _follow(pipe, worker, counts, faults, end):
+    """Listen to a worker until it is done, dies or hangs; the number to go on with."""
+    number, at_work, patience = -1, False, 120.0  # it imports what it needs first
+    while time.monotonic() < end:
+        if not pipe.poll(patience):
+            faults[number] = "hung"
+            break
+        try:
+            number, outcome = pipe.recv()
+        except EOFError:
+            if at_work:
+                faults[number] = "the process died"
+            break
+        at_work, patience = outcome is None, 10 * LIMIT_SECONDS
+        if outcome is not None:
+            counts[outcome if outcome in ("picture", "refused") else "fault"] += 1
+        if outcome not in (None, "picture", "refused"):
+            faults[number] = outcome
+    worker.kill()
+    worker.join()
+    return number + 1
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--files", type=int, default=20_000)
+    parser.add_argument("--seconds", type=float, default=float("inf"))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", type=int, default=None)
+    given = parser.parse_args()
+    if given.only is not None:
+        sys.stdout.buffer.write(mutated(given.only, given.seed, seeds()))
+        return
+    began = time.monotonic()
+    counts, faults = fuzz(given.files, given.seconds, given.seed)
+    print(f"{sum(counts.values())} files in {time.monotonic() - began:.0f} s: {dict(counts)}")
+    for number, fault in faults.items():
+        print(f"file {number} of seed {given.seed}: {fault}")
+    sys.exit(1 if faults else 0)
+
+
+if __name__ == "__main__":
+    main()

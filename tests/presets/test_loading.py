@@ -1,0 +1,175 @@
+import pytest
+
+from vitsplice.errors import ConfigError
+from vitsplice.plugins import catalogue
+from vitsplice.presets import loading as settings_yaml
+
+PRESETS = sorted(catalogue().presets)
+PAPER = catalogue().presets["paper"].path.read_text()
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_is_valid_and_its_yaml_gives_it_again(name):
+    settings = settings_yaml.load(catalogue().presets[name].path.read_text(), name)
+    assert settings_yaml.load(settings.to_yaml(), "again") == settings
+
+
+def test_the_paper_preset_is_the_printed_recipe():
+    paper = settings_yaml.load(PAPER, "paper")
+    assert {n: t.weight for n, t in paper.terms.items() if t.every == 1} == {
+        "appearance": 1.0,
+        "structure": 0.1,
+        "identity": 0.1,
+    }
+    assert {t.options["form"] for t in paper.terms.values()} == {"norm"}
+    assert {t.every for t in paper.terms.values() if t.view == "entire"} == {75}
+    assert (paper.steps, paper.optimiser.lr, paper.optimiser.betas) == (2000, 0.002, (0.0, 0.99))
+    assert (paper.resize.size, paper.resize.interpolation, paper.backbone.name) == (
+        224,
+        "bicubic",
+        "dino-vitb8",
+    )
+    structure, appearance = paper.views.structure, paper.views.appearance
+    assert structure.crop == appearance.crop == (0.95, 1.0)
+    assert (structure.flip, structure.jitter.probability, structure.blur.probability) == (0.5, 0.5, 0.5)
+    assert (appearance.flip, appearance.jitter.probability, appearance.blur.probability) == (0.5, 0, 0)
+
+
+def test_overrides_change_one_value_and_may_name_nested_ones():
+    overrides = [
+        "terms.structure.weight=2",
+        "steps=7",
+        "views.structure.blur.sigma=[0.5, 1]",
+        "optimiser.lr=1e-3",
+    ]
+    changed = settings_yaml.load(PAPER, "paper", overrides)
+    assert changed.terms["structure"].weight == 2
+    assert changed.steps == 7
+    assert changed.views.structure.blur.sigma == (0.5, 1)
+    assert changed.optimiser.lr == 1e-3
+    assert changed.terms["identity"] == settings_yaml.load(PAPER, "paper").terms["identity"]
+
+
+def test_another_generator_does_not_keep_the_options_of_the_one_before():
+    assert settings_yaml.load(PAPER, "paper", ["generator.name=pixels"]).generator.options == {}
+    both = ["generator.options.begin=grey", "generator.name=pixels"]
+    assert settings_yaml.load(PAPER, "paper", both).generator.options == {"begin": "grey"}
+
+
+def test_exponents_are_numbers_everywhere():
+    changed = settings_yaml.load(PAPER, "paper", ["generator.options.init_gain=2e-3", "generator.options.slope=1E-1"])
+    assert changed.generator.options["init_gain"] == 2e-3
+    assert changed.generator.options["slope"] == 0.1
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("stepz=3", "stepz: unknown key; allowed here: .*Did you mean steps"),
+        ("terms.structure.wait=3", "terms.structure.wait: unknown key; allowed here: loss, weight"),
+        ("views.structure.jitter.hues=0.1", "hues: unknown key; .*Did you mean hue"),
+        ("terms.structure.weight=heavy", "terms.structure.weight: 'heavy' is not allowed"),
+        (
+            "terms.structure.weight=-1",
+            "terms.structure.weight: -1 is not allowed: .*greater than or equal to 0",
+        ),
+        ("terms.structure.weight=.nan", "terms.structure.weight: nan is not allowed"),
+        ("steps=0", "steps: 0 is not allowed"),
+        ("steps=1.5", "steps: 1.5 is not allowed"),
+        ("precision=float16", "precision: 'float16' is not allowed: .*'float32'"),
+        ("views.structure.crop=[0.9, 0.5]", "views.structure.crop: .*the smaller first"),
+        ("views.structure.blur.kernel=4", "views.structure.blur.kernel: 4 is not allowed: must be odd"),
+        ("optimiser.betas=[0, 1]", r"optimiser.betas: .*in \[0, 1\)"),
+        ("terms.new.weight=1", "terms.new.loss: is missing; terms.new needs loss and weight. There are appearance"),
+        ("terms.structre.weight=1", "Did you mean terms.structure"),
+        ("terms.weight.typo=2", "terms.weight.typo: unknown key|terms.weight.loss"),
+        ("terms={step: {loss: structure, weight: 1}}", "not step or total"),
+        ("terms={a$b: {loss: structure, weight: 1}}", "letters, digits"),
+        ("steps=true", "steps: True is not allowed"),
+        (
+            "backbone=tiny-vit",
+            "it has keys of its own: name, weights, sha256, network_sha256, fallback",
+        ),
+        ("views.structure.crop=0.9", "views.structure.crop: 0.9 is not allowed; it takes a list"),
+        ("terms={}", "terms: "),
+        ("steps.x=3", "'steps' is a single value"),
+        ("steps", "write it as dotted.key=value"),
+        ("terms.foo.loss=structure", "terms.foo.weight: is missing; terms.foo needs loss and weight"),
+        ("stages=[{sides: 112}]", "stages.0.sides: unknown key; .*Did you mean side"),
+        ("stages.0.side=3", "'stages' is a list; give it as a whole|stages"),
+        ("=3", "write it as dotted.key=value"),
+        ("steps=[1", "is not a YAML value"),
+    ],
+)
+def test_a_wrong_setting_is_told_by_its_key(override, told):
+    with pytest.raises(ConfigError, match=told):
+        settings_yaml.load(PAPER, "paper", [override])
+
+
+@pytest.mark.parametrize("text", ["- a\n", "just words", "", "a: [", "!!python/object/apply:os.getcwd []"])
+def test_what_is_not_a_mapping_of_settings_is_refused(text):
+    with pytest.raises(ConfigError):
+        settings_yaml.load(text, "file.yaml")
+
+
+def test_settings_are_frozen():
+    with pytest.raises(ValueError, match="frozen"):
+        settings_yaml.load(PAPER, "paper").steps = 3
+
+
+@pytest.mark.parametrize("name", ["missing.yaml", "folder.yaml", "binary.yaml"])
+def test_a_preset_file_that_cannot_be_read_is_named(tmp_path, name):
+    (tmp_path / "folder.yaml").mkdir()
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match=name):
+        settings_yaml.read_text(tmp_path / name)
+
+
+def test_yaml_that_could_stand_for_millions_or_run_code_is_refused(tmp_path):
+    for text in (
+        "a: &a [1, 2]\nb: [*a, *a, *a]",
+        "!!python/object/apply:os.system ['true']",
+        "[" * 100_000,
+        "steps: 2026-13-45",
+        "\x00",
+    ):
+        with pytest.raises(ConfigError):
+            settings_yaml.load(text, "hostile")
+    (tmp_path / "long.yaml").write_text("#" * 2_000_000)
+    with pytest.raises(ConfigError, match="longer than"):
+        settings_yaml.read_text(tmp_path / "long.yaml")
+
+
+def test_a_preset_file_names_weights_in_its_own_folder_only(tmp_path):
+    def load(weights, *overrides):
+        text = PAPER.replace("backbone:", f"backbone:\n  weights: {weights}", 1)
+        return settings_yaml.load(text, "preset", overrides, tmp_path).backbone.weights
+
+    assert load("own.safetensors") == tmp_path / "own.safetensors"
+    assert load("sub/../own.safetensors") == tmp_path / "own.safetensors"
+    for outside in ("../other.safetensors", "/etc/passwd", "sub/../../other.safetensors"):
+        with pytest.raises(ConfigError, match=r"only name a file in its own folder.*yourself: backbone.weights="):
+            load(outside)
+    (tmp_path / "link.safetensors").symlink_to("/etc/passwd")
+    with pytest.raises(ConfigError, match="own folder"):
+        load("link.safetensors")
+    assert str(load("own.safetensors", "backbone.weights=/elsewhere/w.pt")) == "/elsewhere/w.pt"
+    assert str(load(f"/elsewhere/w.pt\n  sha256: '{'0' * 64}'")) == "/elsewhere/w.pt"
+    for none in ("''", "abc", "5", "null", "[]"):
+        with pytest.raises(ConfigError, match=r"own folder|sha256"):
+            load(f"/elsewhere/w.pt\n  sha256: {none}")
+
+
+def test_weights_are_absolute_and_another_file_has_another_sha256(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert settings_yaml.load(PAPER, "paper", ["backbone.weights=w.pt"]).backbone.weights == tmp_path / "w.pt"
+    text = PAPER.replace("backbone:", f"backbone:\n  weights: /a/w.pt\n  sha256: '{'0' * 64}'", 1)
+    assert settings_yaml.load(text, "paper").backbone.sha256 == "0" * 64
+    assert settings_yaml.load(text, "paper", ["backbone.weights=w.pt"]).backbone.sha256 is None
+    with pytest.raises(ConfigError, match="there is none"):
+        settings_yaml.load(text, "paper", ["backbone.weights=null", f"backbone.sha256='{'0' * 64}'"])
+
+
+def test_a_temperature_that_overflows_is_refused():
+    with pytest.raises(ConfigError, match=r"match.temperature: 1e-300 is not allowed.*0.0001"):
+        settings_yaml.load(PAPER, "paper", ["match.temperature=1e-300"])

@@ -1,0 +1,53 @@
+import csv
+import io
+
+import pytest
+import torch
+
+from vitsplice.engine.loop import Step
+from vitsplice.errors import OutputExists, UserError
+from vitsplice.runs.artifacts import RunFolder, losses_csv
+from vitsplice.runs.losses_plot import losses_png
+
+STEPS = [Step(0, 3.5, {"a": 1.0}), Step(1, 0.1 + 0.2, {"a": 0.5, "b-entire": 2.0})]
+
+
+def test_losses_csv_is_exact_and_leaves_terms_that_did_not_run_empty():
+    rows = list(csv.reader(io.StringIO(losses_csv(STEPS, ["a", "b-entire"]))))
+    assert rows == [
+        ["step", "total", "a", "b-entire"],
+        ["0", "3.5", "1.0", ""],
+        ["1", repr(0.1 + 0.2), "0.5", "2.0"],
+    ]
+
+
+@pytest.mark.parametrize("steps", [STEPS, [Step(0, 0.0, {"a": 0.0})], []])
+def test_the_plot_is_a_png_even_of_zeros_or_of_nothing(steps):
+    assert losses_png(steps, ["a", "b-entire", "never"]).startswith(b"\x89PNG")
+
+
+def test_a_folder_with_a_run_is_taken_only_by_force_and_only_its_own_files_go(tmp_path):
+    folder = RunFolder.create(tmp_path)
+    folder.preview(2, torch.zeros(3, 20, 20))
+    folder.output.write_bytes(b"old")
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "previews" / "mine.png").write_text("mine")
+    (tmp_path / "previews" / "step-best.png").write_text("mine")
+    assert folder.previews() == [(2, tmp_path / "previews" / "step-000002.png")]
+    with pytest.raises(OutputExists, match="force=True"):
+        RunFolder.create(tmp_path)
+    RunFolder.create(tmp_path, force=True).clear()
+    left = {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()}
+    assert left == {"notes.txt", "previews/mine.png", "previews/step-best.png"}
+
+
+def test_checking_touches_nothing(tmp_path):
+    RunFolder.check(tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_an_output_that_is_a_file_is_told(tmp_path):
+    (tmp_path / "f").write_text("")
+    for place in (tmp_path / "f", tmp_path / "f" / "below"):
+        with pytest.raises(UserError, match="output folder"):
+            RunFolder.create(place)

@@ -1,0 +1,63 @@
+import pytest
+from matplotlib.figure import Figure
+
+import vitsplice
+from vitsplice.engine.loop import Step
+from vitsplice.runs.losses_plot import POINTS, curves, height_for, losses_figure, running_mean, stage_marks
+
+STEPS = [Step(n, 2.0 + n, {"often": 1.0 + n} | ({"rare": 1.0 + n} if n % 75 == 0 else {})) for n in range(2800)]
+
+
+def drawn(*arguments):
+    figure = Figure()
+    losses_figure(figure, *arguments)
+    return figure.axes
+
+
+def test_the_total_comes_first_and_terms_that_never_ran_are_left_out():
+    steps = [*STEPS[:4], Step(4, 0.0, {})]
+    assert list(curves(steps, ["often", "never"])) == ["total", "often"]
+    assert curves(steps, ["often"])["total"] == [(0, 2.0), (1, 3.0), (2, 4.0), (3, 5.0)]
+    assert [axes.get_ylabel() for axes in drawn(steps, ["often", "never"])] == ["total", "often"]
+    assert height_for(steps, ["often", "never"]) == pytest.approx(4.2)
+
+
+def test_a_loss_has_a_ceiling_of_points_and_rare_terms_all_of_theirs():
+    total, often, rare = (axes.lines[0].get_xdata() for axes in drawn(STEPS, ["often", "rare"]))
+    assert POINTS / 2 < len(often) <= POINTS
+    assert list(total) == list(often)
+    assert list(rare) == list(range(0, 2800, 75))
+
+
+def test_many_points_are_drawn_smoothed_too_and_few_are_not():
+    total, _, rare = drawn(STEPS, ["often", "rare"])
+    assert len(total.lines) == 2
+    assert len(rare.lines) == 1
+
+
+def test_a_running_mean_keeps_straight_lines_and_evens_out_noise():
+    line = [float(n) for n in range(100)]
+    assert running_mean(line)[5:-5] == pytest.approx(line[5:-5])
+    smooth = running_mean([(-1.0) ** n for n in range(100)])
+    assert max(map(abs, smooth)) < 0.3
+    assert running_mean([3.0]) == [3.0]
+
+
+def test_stages_are_marked_where_they_begin_with_their_size():
+    axes = drawn(STEPS[:200], ["often"], [(110, "252x252 px")])
+    assert all([110, 110] in [list(line.get_xdata()) for line in one.lines] for one in axes)
+    assert [text.get_text().strip() for text in axes[0].texts] == ["252x252 px"]
+
+
+def test_the_marks_of_a_run_are_its_later_stages(pair):
+    overrides = ["stages=[{side: 16, share: 3}, {side: 32, share: 2}]", "size=40"]
+    result = vitsplice.splice(*pair, preset="tiny", overrides=overrides)
+    size = result.facts["sizes"]["working"][1]
+    assert stage_marks(result) == [(3, f"{size['width']}x{size['height']} px")]
+    assert stage_marks(vitsplice.splice(*pair, preset="tiny")) == []
+
+
+def test_the_axis_of_steps_has_whole_numbers_only() -> None:
+    figure = Figure()
+    losses_figure(figure, [Step(index, 1.0, {"structure": 1.0}) for index in range(18)], ["structure"])
+    assert all(float(tick).is_integer() for axes in figure.axes for tick in axes.get_xticks())

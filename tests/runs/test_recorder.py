@@ -1,0 +1,575 @@
+"""Runs that are killed, spoiled or contended for, and go on."""
+
+import hashlib
+import json
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import time
+
+import pytest
+import torch
+import vitsplice_tiny
+import yaml
+from PIL import Image
+from safetensors.torch import load_file, save, save_file
+
+from vitsplice.api import settings_for
+from vitsplice.config import CheckpointConfig
+from vitsplice.errors import (
+    AlreadyFinished,
+    CheckpointRejected,
+    OutputBusy,
+    OutputExists,
+    PathRejected,
+    UnknownName,
+    UserError,
+    VitspliceError,
+    WeightsRejected,
+)
+from vitsplice.runs import checkpoints
+from vitsplice.runs.recorder import Pace, Recording, preview_is_due
+
+pytestmark = pytest.mark.real  # slow
+
+UNET = ["steps=12", "checkpoint.every=2"]
+PYRAMID = [
+    "steps=18",
+    "checkpoint.every=2",
+    "start=match",
+    "generator={name: pyramid, options: {levels: 3}}",
+    "terms={structure: {loss: structure, weight: 10}, texture: {loss: texture, weight: 4}}",
+    "views={structure: {crop: [0.9, 0.9], shape: picture, bank: 3}, appearance: {crop: [0.9, 0.9], bank: 3}}",
+    "stages=[{side: 24, share: 0.5}, {side: 32, share: 0.5, lr: 0.01}]",
+    "optimiser={lr: 0.02, schedule: cosine}",
+]
+RECIPES = {"unet": UNET, "pyramid": PYRAMID}
+KILLS = int(os.environ.get("VITSPLICE_KILLS", "8"))
+"""Of each recipe; `make kill` does fifty of each, a hundred in all."""
+
+
+def tiny(*overrides):
+    return settings_for("tiny", overrides=overrides)
+
+
+def quiet(_):
+    pass
+
+
+def through(recording, until=None):
+    with recording:
+        for step in recording.steps(quiet):
+            if step.index + 1 == until:
+                recording.keep(quiet)
+                break
+        return recording.save()
+
+
+def begun(png, out, *overrides, until=None, force=False):
+    pictures = dict(zip(("structure", "appearance"), png, strict=True))
+    return through(Recording.begin(pictures, tiny(*overrides), out, force=force), until)
+
+
+def artifacts(folder):
+    names = ("output.png", "losses.csv", "losses.png", "run.yaml")
+    previews = sorted(path.name for path in (folder / "previews").iterdir())
+    return {
+        name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        for name in [*names, *(f"previews/{name}" for name in previews)]
+    }
+
+
+def work(png, out, overrides):
+    """What a killed process does: go on with what is there, or begin."""
+    import torch
+
+    torch.set_num_threads(1)
+    try:
+        recording = Recording.resume(out)
+    except AlreadyFinished:
+        return
+    except UserError:
+        pictures = dict(zip(("structure", "appearance"), png, strict=True))
+        recording = Recording.begin(pictures, tiny(*overrides), out, force=True)
+    through(recording)
+
+
+@pytest.fixture(scope="module")
+def processes():
+    """Fresh processes that have imported everything and run nothing."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["vitsplice.runs.recorder", "vitsplice_tiny", "timm", "matplotlib.figure"])
+    return context
+
+
+def killed_after(processes, seconds, *arguments):
+    """Run in a process of its own and kill it; whether it was still running."""
+    process = processes.Process(target=work, args=arguments)
+    process.start()
+    process.join(seconds)
+    running = process.is_alive()
+    if running:
+        os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    return running
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_killed_at_any_moment_and_resumed_it_ends_with_the_same_bytes(processes, png, tmp_path, recipe):
+    overrides, chance = RECIPES[recipe], random.Random(0)
+    began = time.perf_counter()
+    assert not killed_after(processes, 100, png, tmp_path / "quiet", overrides)
+    lasts = time.perf_counter() - began
+    expected = artifacts(tmp_path / "quiet")
+    killed = 0
+    while killed < KILLS:
+        out = tmp_path / f"{killed}"
+        if not killed_after(processes, chance.uniform(0, lasts), png, out, overrides):
+            continue
+        killed += 1
+        killed_after(processes, 100, png, out, overrides)
+        assert artifacts(out) == expected, f"kill {killed}"
+        left = {path.relative_to(out).as_posix() for path in out.rglob("*")}
+        assert left == {*expected, "run.json", "report.html", "previews"}
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("until", [1, 9, 10])
+def test_stopped_and_resumed_it_ends_with_the_same_bytes(png, tmp_path, recipe, until):
+    begun(png, tmp_path / "whole", *RECIPES[recipe])
+    begun(png, tmp_path / "parts", *RECIPES[recipe], until=until)
+    facts = json.loads((tmp_path / "parts" / "run.json").read_text())
+    assert facts["finished"] is False
+    through(Recording.resume(tmp_path / "parts"))
+    assert artifacts(tmp_path / "parts") == artifacts(tmp_path / "whole")
+    facts = json.loads((tmp_path / "parts" / "run.json").read_text())
+    assert facts["finished"] is True
+    assert facts["steps"] == {"asked": facts["steps"]["asked"], "taken": facts["steps"]["asked"], "resumed_at": until}
+    assert facts["substitutions"][0]["used"] == "tiny-vit"
+
+
+def test_previews_begin_with_the_start_and_come_early():
+    due = [taken for taken in range(160) if preview_is_due(taken, 50)]
+    assert due == [0, 10, 25, 50, 100, 150]
+    assert [taken for taken in range(13) if preview_is_due(taken, 4)] == [0, 4, 8, 12]
+    assert not any(preview_is_due(taken, 0) for taken in range(100))
+
+
+def test_a_run_without_steps_has_one_preview_its_output(png, tmp_path):
+    settings = settings_for("tiny", backbone="tiny-vit", steps=0, overrides=["start=match"])
+    with Recording.begin(dict(zip(("structure", "appearance"), png, strict=True)), settings, tmp_path / "out") as one:
+        list(one.steps(print))
+        one.save()
+    (preview,) = (tmp_path / "out" / "previews").iterdir()
+    assert preview.name == "step-000000.png"
+    assert preview.read_bytes() == (tmp_path / "out" / "output.png").read_bytes()
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_starts_again(png, tmp_path):
+    begun(png, tmp_path / "whole", "checkpoint.seconds=0")
+    pictures = dict(zip(("structure", "appearance"), png, strict=True))
+    Recording.begin(pictures, tiny("checkpoint.seconds=0"), tmp_path / "out").close()
+    through(Recording.resume(tmp_path / "out"))
+    assert artifacts(tmp_path / "out") == artifacts(tmp_path / "whole")
+
+
+@pytest.fixture
+def stopped(png, tmp_path):
+    """A folder of a run that was stopped after 8 of 12 steps, with checkpoints after 6 and 8."""
+    begun(png, tmp_path / "out", *UNET, until=8)
+    names = sorted(path.name for path in (tmp_path / "out" / "checkpoint").iterdir())
+    tensors = ["step-00000006.json", "step-00000006.safetensors", "step-00000008.json", "step-00000008.safetensors"]
+    assert names == ["begun.json", *tensors]
+    return tmp_path / "out"
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-5])
+
+
+def altered(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("spoil", [cut, altered])
+@pytest.mark.parametrize("suffix", ["json", "safetensors"])
+def test_a_spoilt_checkpoint_is_refused_by_name_and_the_one_before_is_offered(stopped, spoil, suffix):
+    spoil(stopped / "checkpoint" / f"step-00000008.{suffix}")
+    older = stopped / "checkpoint" / "step-00000006.json"
+    with pytest.raises(CheckpointRejected, match=r"step-00000008.*\n.*go on with resume=.*step-00000006\.json"):
+        Recording.resume(stopped)
+    resumed = Recording.resume(older)
+    assert resumed.run.resumed_at == 6
+    through(resumed)
+
+
+def test_when_no_checkpoint_is_whole_that_is_said(stopped):
+    for path in (stopped / "checkpoint").glob("step-*.json"):
+        cut(path)
+    with pytest.raises(CheckpointRejected, match="no other that is whole"):
+        Recording.resume(stopped)
+
+
+def test_another_picture_is_refused(stopped, png):
+    Image.new("RGB", (40, 40)).save(png[1])
+    with pytest.raises(CheckpointRejected, match="appearance.png is not the appearance image"):
+        Recording.resume(stopped)
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"), [({"seed": 5}, "another settings"), ({"backbone": {"name": "tiny-cnn"}}, "another weights")]
+)
+def test_other_settings_or_weights_are_refused(stopped, changed, told):
+    path = stopped / "checkpoint" / "begun.json"
+    content = json.loads(path.read_text())
+    content["settings"] |= changed
+    path.write_text(json.dumps(content))
+    with pytest.raises(CheckpointRejected, match=told.split()[-1]):
+        Recording.resume(stopped)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"pictures": [], "settings": 3}', "[" * 100_000])
+def test_a_folder_that_does_not_say_what_was_begun_is_refused(stopped, content):
+    (stopped / "checkpoint" / "begun.json").write_text(content)
+    with pytest.raises(UserError, match="out"):
+        Recording.resume(stopped)
+
+
+def test_a_folder_without_a_run_and_one_with_a_finished_run_are_told(png, tmp_path):
+    with pytest.raises(UserError, match="holds no run that can be resumed|there is no folder"):
+        Recording.resume(tmp_path / "nothing")
+    begun(png, tmp_path / "out")
+    assert not (tmp_path / "out" / "checkpoint").exists()
+    with pytest.raises(AlreadyFinished, match=r"output\.png"):
+        Recording.resume(tmp_path / "out")
+
+
+def test_what_a_kill_leaves_is_removed(stopped):
+    (stopped / ".0123456789abcdef.tmp").write_bytes(b"half")
+    (stopped / "checkpoint" / ".0123456789abcdef.tmp").write_bytes(b"half")
+    (stopped / ".mine.tmp").write_bytes(b"mine")
+    through(Recording.resume(stopped))
+    assert [path.name for path in stopped.rglob("*.tmp")] == [".mine.tmp"]
+
+
+def test_a_kill_just_before_the_end_leaves_nothing_to_do(stopped):
+    """The run is finished, and its checkpoints were not removed yet."""
+    (stopped / "run.json").write_text('{"finished": true}')
+    with pytest.raises(AlreadyFinished):
+        Recording.resume(stopped)
+    assert not (stopped / "checkpoint").exists()
+    assert not (stopped / ".lock").exists()
+
+
+def test_a_second_run_into_the_same_folder_is_refused_at_once(png, tmp_path):
+    pictures = dict(zip(("structure", "appearance"), png, strict=True))
+    with Recording.begin(pictures, tiny(), tmp_path / "out"):
+        with pytest.raises(OutputExists):
+            Recording.begin(pictures, tiny(), tmp_path / "out")
+        with pytest.raises(OutputBusy, match="another run is writing"):
+            Recording.begin(pictures, tiny(), tmp_path / "out", force=True)
+        with pytest.raises(OutputBusy):
+            Recording.resume(tmp_path / "out")
+    through(Recording.resume(tmp_path / "out"))
+    assert not (tmp_path / "out" / ".lock").exists()
+
+
+def test_a_run_that_cannot_begin_leaves_all_as_it_was(png, tmp_path):
+    pictures = dict(zip(("structure", "appearance"), png, strict=True))
+    with pytest.raises(UnknownName):
+        Recording.begin(pictures, tiny("generator.name=nothing"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    begun(png, tmp_path / "out")
+    before = artifacts(tmp_path / "out")
+    with pytest.raises(UnknownName):
+        Recording.begin(pictures, tiny("generator.name=nothing"), tmp_path / "out", force=True)
+    assert artifacts(tmp_path / "out") == before
+
+
+def test_a_checkpoint_that_cannot_be_written_is_noted_and_the_run_goes_on(png, tmp_path, monkeypatch):
+    def full(path, data):
+        raise OSError(28, "No space left on device")
+
+    notes = []
+    pictures = dict(zip(("structure", "appearance"), png, strict=True))
+    with Recording.begin(pictures, tiny("checkpoint.every=2"), tmp_path / "out") as recording:
+        monkeypatch.setattr("vitsplice.runs.checkpoints.write_atomically", full)
+        assert len(list(recording.steps(notes.append))) == 5
+        recording.save()
+    assert [note for note in notes if "no checkpoint" in note and "No space left" in note]
+    assert (tmp_path / "out" / "output.png").is_file()
+
+
+def test_an_output_folder_that_vanishes_is_made_again(png, tmp_path):
+    import shutil
+
+    pictures = dict(zip(("structure", "appearance"), png, strict=True))
+    with Recording.begin(pictures, tiny("checkpoint.every=2"), tmp_path / "out") as recording:
+        for step in recording.steps(quiet):
+            if step.index == 2:
+                shutil.rmtree(tmp_path / "out")
+        recording.save()
+    assert (tmp_path / "out" / "output.png").is_file()
+
+
+def test_a_save_that_fails_names_the_file_and_keeps_the_checkpoint(png, tmp_path):
+    pictures = dict(zip(("structure", "appearance"), png, strict=True))
+    with Recording.begin(pictures, tiny("checkpoint.every=2"), tmp_path / "out") as recording:
+        list(recording.steps(quiet))
+        (tmp_path / "out" / "output.png").mkdir()
+        with pytest.raises(VitspliceError, match=r"cannot write .*output\.png"):
+            recording.save()
+    (tmp_path / "out" / "output.png").rmdir()
+    through(Recording.resume(tmp_path / "out"))
+    assert (tmp_path / "out" / "output.png").is_file()
+
+
+def test_checkpoints_by_time_cost_a_hundredth_at_most(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("vitsplice.runs.recorder.perf_counter", lambda: clock[0])
+    pace = Pace(CheckpointConfig(every=0, seconds=30))
+    clock[0] = 29
+    assert not pace.due(1)
+    clock[0] = 31
+    assert pace.due(2)
+    clock[0] = 36  # it took five seconds
+    pace.kept(31)
+    clock[0] = 36 + 499
+    assert not pace.due(3)
+    clock[0] = 36 + 501
+    assert pace.due(4)
+    assert Pace(CheckpointConfig(every=3, seconds=0)).due(6)
+    assert not Pace(CheckpointConfig(every=3, seconds=0)).due(7)
+
+
+LINKS = ["output.png", "run.json", "run.yaml", "losses.csv", "report.html", "previews", "checkpoint", ".lock"]
+
+
+@pytest.mark.parametrize("name", LINKS)
+def test_a_link_out_of_a_run_s_folder_is_refused_and_nothing_outside_changes(png, tmp_path, victim, name):
+    out = tmp_path / "out"
+    begun(png, out, "checkpoint.every=1", until=2)
+    path = out / name
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
+    path.symlink_to(victim / name)
+    for force in (False, True):
+        with pytest.raises(UserError, match="leads out of|already holds a run"):
+            begun(png, out, force=force)
+    with pytest.raises(UserError, match="leads out of"):
+        through(Recording.resume(out))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"step": "../../x"}, {"step": -1}, {"step": 1.5}, {"stage": "0"}, {"stage": True}, {"history": [[0]]},
+     {"history": 5}, {"belongs_to": []}, {"step": 9}, {"step": 10**30}, {"history": []}, {"stage": 7},
+     {"tensors": None}, {"history": [[n, 1.0, {"structure": "x"}] for n in range(8)]},
+     {"history": [[n, 10**400, {}] for n in range(8)]}],
+)  # fmt: skip
+def test_a_checkpoint_whose_digest_fits_and_whose_content_does_not_is_refused(stopped, changed):
+    path = checkpoints.found(stopped / "checkpoint")[0]
+    content = json.loads(path.read_text()) | changed
+    content.pop("digest")
+    path.write_text(json.dumps(content | {"digest": checkpoints._digest(content)}))
+    with pytest.raises(CheckpointRejected):
+        Recording.resume(path)
+
+
+def _without_first(tensors, prefix):
+    name = next(name for name in tensors if name.startswith(prefix))
+    return {other: tensor for other, tensor in tensors.items() if other != name}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        lambda tensors: {},
+        lambda tensors: _without_first(tensors, "optimiser."),
+        lambda tensors: {n: torch.zeros(7) if "exp_avg" in n else tensor for n, tensor in tensors.items()},
+        lambda tensors: tensors | {"optimiser.x.step": torch.zeros(())},
+        lambda tensors: tensors | {"optimiser.9999.step": torch.zeros(())},
+    ],
+)
+def test_a_checkpoint_whose_tensors_are_not_of_the_run_is_refused(stopped, changed):
+    path = checkpoints.found(stopped / "checkpoint")[0]
+    tensors = save(changed(load_file(path.with_suffix(".safetensors"))))
+    path.with_suffix(".safetensors").write_bytes(tensors)
+    content = json.loads(path.read_text()) | {"tensors": hashlib.sha256(tensors).hexdigest()}
+    content.pop("digest")
+    path.write_text(json.dumps(content | {"digest": checkpoints._digest(content)}))
+    with pytest.raises(CheckpointRejected, match="does not fit"):
+        Recording.resume(stopped)
+
+
+@pytest.mark.parametrize(("name", "make"), [("output.png", os.mkdir), ("run.yaml", os.mkfifo), ("run.json", os.mkfifo)])
+def test_what_is_no_file_where_a_run_writes_one_is_refused_before_a_step_is_taken(png, tmp_path, name, make):
+    out = tmp_path / "out"
+    begun(png, out, "checkpoint.every=1", until=2)
+    (out / name).unlink(missing_ok=True)
+    make(out / name)
+    for force in (False, True):
+        with pytest.raises(PathRejected, match=f"{name} is .*; remove it"):
+            begun(png, out, force=force)
+    with pytest.raises(PathRejected, match=f"{name} is .*; remove it"):
+        Recording.resume(out)
+
+
+@pytest.mark.parametrize("suffix", ["json", "safetensors"])
+def test_a_pipe_in_the_place_of_a_checkpoint_is_refused_at_once(stopped, suffix):
+    path = stopped / "checkpoint" / f"step-00000008.{suffix}"
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(CheckpointRejected, match="not a regular file"):
+        Recording.resume(stopped)
+
+
+@pytest.mark.parametrize("pictures", [{}, {"structure": {"path": "structure.png", "sha256": ""}}])
+def test_a_run_that_does_not_say_both_images_is_refused(stopped, pictures):
+    path = stopped / "checkpoint" / "begun.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"pictures": pictures}))
+    with pytest.raises(CheckpointRejected, match="does not say what its run began with"):
+        Recording.resume(stopped)
+
+
+def test_the_output_is_written_before_it_is_measured_and_whatever_measuring_does(png, tmp_path, monkeypatch):
+    begun(png, tmp_path / "whole")
+    seen = []
+
+    def fail(*_):
+        seen.append((tmp_path / "out" / "output.png").read_bytes())
+        raise MemoryError
+
+    monkeypatch.setattr("vitsplice.metrics.output.gradient_ssim_distance", fail)
+    monkeypatch.setattr("vitsplice.metrics.output.patch_distance", fail)
+    begun(png, tmp_path / "out", "figures=all")
+    assert set(seen) == {(tmp_path / "whole" / "output.png").read_bytes()}
+    facts = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert facts["finished"] is True
+    failed = {figure["name"]: figure["why"] for figure in facts["figures"] if figure["value"] is None}
+    assert set(failed) >= {"gradient-ssim", "lab-patches"}
+    assert set(failed.values()) == {"the memory is used up (MemoryError)"}
+    assert "not measured: the memory is used up" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_a_network_that_cannot_be_loaded_costs_the_figures_that_need_it(png, tmp_path, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("broken weights")
+
+    monkeypatch.setattr("vitsplice.runs.backbone_cache.load_cnn", fail)
+    result = begun(png, tmp_path / "out", "figures=all")
+    values = {figure.name: (figure.value is None, figure.why) for figure in result.figures}
+    assert values["cnn-statistics"] == (True, "RuntimeError: broken weights")
+    assert values["lab-patches"] == (False, "")
+
+
+def test_a_run_killed_while_it_is_measured_is_resumed_without_measuring(png, tmp_path, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    def kill(*_):
+        raise Killed
+
+    begun(png, tmp_path / "whole")
+    monkeypatch.setattr("vitsplice.metrics.output.patch_distance", kill)
+    for _ in range(2):
+        with pytest.raises(Killed):
+            begun(png, tmp_path / "out", "figures=all", force=True)
+        with pytest.raises(Killed):
+            through(Recording.resume(tmp_path / "out"))
+    through(Recording.resume(tmp_path / "out", overrides=["figures=none", "previews=0"]))
+    assert (tmp_path / "out" / "output.png").read_bytes() == (tmp_path / "whole" / "output.png").read_bytes()
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["figures"] == []
+
+
+@pytest.mark.parametrize("override", ["seed=5", "steps=1", "terms.structure.weight=3", "figures=some", "nonsense=1"])
+def test_a_run_is_resumed_with_its_own_settings(stopped, override):
+    with pytest.raises(UserError, match=r"can be changed|is not allowed|unknown key"):
+        Recording.resume(stopped, overrides=[override])
+
+
+@pytest.fixture
+def weights(tmp_path):
+    """Weights of the tiny ViT, other than its own."""
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    tensors = vitsplice_tiny.tiny_vit().model.state_dict()
+    save_file({name: tensor * 1.01 for name, tensor in tensors.items()}, folder / "w.safetensors")
+    return folder / "w.safetensors"
+
+
+def test_a_named_weights_file_gives_the_same_bytes_from_any_working_directory(png, tmp_path, weights, monkeypatch):
+    pictures = dict(zip(("structure", "appearance"), png, strict=True))
+    monkeypatch.chdir(weights.parent)
+    settings = settings_for(
+        "tiny", backbone="tiny-vit", overrides=["backbone.weights=w.safetensors", "checkpoint.every=2"]
+    )
+    through(Recording.begin(pictures, settings, tmp_path / "first"))
+    through(Recording.begin(pictures, settings, tmp_path / "stopped"), until=2)
+    named = yaml.safe_load((tmp_path / "first" / "run.yaml").read_text())["backbone"]
+    assert named["weights"] == str(weights)
+    assert named["sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert json.loads((tmp_path / "stopped" / "checkpoint" / "begun.json").read_text())["settings"]["backbone"] == named
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    through(Recording.resume(tmp_path / "stopped"))
+    through(Recording.begin(pictures, settings_for("../first/run.yaml"), tmp_path / "again"))
+    outputs = {(tmp_path / name / "output.png").read_bytes() for name in ("first", "stopped", "again")}
+    assert len(outputs) == 1
+    plain = settings_for("tiny", overrides=["checkpoint.every=2"])
+    through(Recording.begin(pictures, plain, tmp_path / "plain"))
+    assert (tmp_path / "plain" / "output.png").read_bytes() not in outputs
+
+
+@pytest.mark.parametrize("change", ["another", "gone", "folder"])
+def test_a_weights_file_that_changed_is_refused_by_preset_and_resume(png, tmp_path, weights, change):
+    pictures = dict(zip(("structure", "appearance"), png, strict=True))
+    named = [f"backbone.weights={weights}", "checkpoint.every=2"]
+    settings = settings_for("tiny", backbone="tiny-vit", overrides=named)
+    through(Recording.begin(pictures, settings, tmp_path / "out"), until=2)
+    data = weights.read_bytes()
+    weights.unlink()
+    if change == "another":
+        weights.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    elif change == "folder":
+        weights.mkdir()
+    why = {"another": "not the one that these settings were made with", "gone": "does not exist", "folder": "regular"}
+    with pytest.raises(WeightsRejected, match=why[change]):
+        Recording.resume(tmp_path / "out")
+    with pytest.raises(WeightsRejected, match=why[change]):
+        Recording.begin(pictures, settings_for(tmp_path / "out" / "run.yaml"), tmp_path / "again")
+    assert not (tmp_path / "again").exists()
+    given = weights.with_name("given.safetensors")
+    given.write_bytes(data)
+    settings = settings_for(tmp_path / "out" / "run.yaml", overrides=[f"backbone.weights={given}"])
+    assert settings.backbone.sha256 == hashlib.sha256(data).hexdigest()
+
+
+@pytest.mark.parametrize("mask", ["strip", "cut-out"])
+def test_a_masked_run_of_quick_is_stopped_and_resumed_to_the_same_bytes(tmp_path, mask):
+    side, paths = 112, {}
+    for name, seed in (("structure", 1), ("appearance", 2)):
+        grid = Image.frombytes("RGB", (8, 8), random.Random(seed).randbytes(192))
+        paths[name] = tmp_path / f"{name}.png"
+        grid.resize((side, side), Image.Resampling.BICUBIC).save(paths[name])
+    strip = Image.new("L", (side, side))
+    strip.paste(255, (0, 0, side, 15))
+    cut_out = Image.new("RGBA", (side, side), "white")
+    cut_out.putalpha(strip)
+    for role in ("structure_mask", "appearance_mask"):
+        paths[role] = tmp_path / f"{role}.png"
+        (strip if mask == "strip" else cut_out).save(paths[role])
+    stages = ["stages=[{side: 48}, {side: 64}]", "match.places=8", "checkpoint.every=5", "precision=float32"]
+    settings = settings_for("quick", backbone="tiny-vit", steps=30, overrides=[*stages, "figures=none", "plots=none"])
+    through(Recording.begin(paths, settings, tmp_path / "whole"))
+    through(Recording.begin(paths, settings, tmp_path / "parts"), 12)
+    through(Recording.resume(tmp_path / "parts"))
+    whole, parts = ((tmp_path / name / "output.png").read_bytes() for name in ("whole", "parts"))
+    assert whole == parts

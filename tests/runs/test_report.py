@@ -1,0 +1,122 @@
+import html
+from pathlib import Path
+
+import pytest
+
+import vitsplice
+from vitsplice.analysis.inversion import settings_of
+from vitsplice.contracts import FeatureRequest
+from vitsplice.images import encode_png
+from vitsplice.runs.artifacts import RunFolder
+from vitsplice.runs.report import report
+
+
+@pytest.fixture
+def result(pair):
+    return vitsplice.splice(*pair, preset="tiny", structure_mask=pair[1].gt(-1).float(), overrides=["figures=all"])
+
+
+def test_it_says_what_the_run_was_made_of(result, tmp_path):
+    page = (result.save(tmp_path / "out") / "report.html").read_text()
+    for part in ("structure image", "appearance image", "structure mask", "gradient-ssim", "loss", "appearance"):
+        assert part in page
+    assert "Backbone &#39;tiny-gone&#39; could not be had; &#39;tiny-vit&#39; was used instead" in page
+    assert result.facts["inputs"]["structure"]["sha256"] in page
+    assert result.settings.to_yaml().splitlines()[0] in page
+    assert "lab-patches" in page
+
+
+def test_the_output_is_shown_whole_before_it_is_over_the_structure_image(result):
+    page = report(result, set())
+    whole = page.index("<figcaption>output, 38x32 px</figcaption>")
+    assert whole < page.index('class="stack"')
+    assert page.index("<figcaption>structure image</figcaption>") < page.index('class="stack"')
+
+
+def test_the_preset_and_the_sizes_are_named(result):
+    page = report(result, set())
+    assert "preset tiny, 5 steps with tiny-vit" in page
+    assert "works at 38x32 px; output 38x32 px" in page
+
+
+def test_the_metrics_have_the_start_and_the_unchanged_structure_image_beside_them(pair):
+    settings = ["backbone.name=tiny-vit", "start=match", "figures=all"]
+    result = vitsplice.splice(*pair, preset="tiny", overrides=settings)
+    by_name = {figure.name: figure for figure in result.figures}
+    assert by_name["gradient-ssim"].unchanged == pytest.approx(0, abs=1e-6)
+    assert by_name["lab-patches"].unchanged > 0
+    assert by_name["gradient-ssim"].start > 0
+    page = report(result, set())
+    assert all(column in page for column in (">start</button>", ">unchanged structure image</button>"))
+    assert f'data-value="{by_name["lab-patches"].start}"' in page
+
+
+def test_a_run_from_the_structure_image_has_no_start_beside_its_metrics(result):
+    assert [figure.start for figure in result.figures] == [None] * len(result.figures)
+    assert all(figure.unchanged is not None for figure in result.figures)
+
+
+def test_a_run_without_steps_has_one_too(pair, tmp_path):
+    settings = ["backbone.name=tiny-vit", "start=match", "steps=0", "figures=none"]
+    page = (
+        vitsplice.splice(*pair, preset="tiny", overrides=settings).save(tmp_path / "out") / "report.html"
+    ).read_text()
+    assert "Losses" not in page
+    assert "0 steps" in page
+
+
+def test_names_and_masks_are_told_as_they_are(pair, tmp_path):
+    paths = {}
+    for name, pixels in (("cat and dog", pair[0]), ("b", pair[1]), ("my mask", pair[0].gt(-1).float())):
+        paths[name] = tmp_path / f"{name}.png"
+        paths[name].write_bytes(encode_png(pixels))
+    result = vitsplice.splice(
+        paths["cat and dog"], paths["b"], preset="tiny", structure_mask=paths["my mask"], overrides=["figures=none"]
+    )
+    page = html.unescape(report(result, set(), (), Path("my out")))
+    assert "The structure of cat and dog.png, the appearance of b.png" in page
+    assert "--preset 'my out/run.yaml' --structure-mask '" in page
+
+
+def test_an_inversion_says_which_feature_it_shows(pair):
+    settings = settings_of(FeatureRequest("key", -2), "invert-pixels", backbone="tiny-vit", steps=1, size=32)
+    page = html.unescape(report(vitsplice.splice(pair[0], pair[0], preset=settings), set()))
+    assert "What key at layer 1 (-2) of " in page
+    assert "the appearance of" not in page
+    assert "<figcaption>appearance image</figcaption>" not in page
+    assert "Output over image" in page
+    assert page.count(">image</th>") == 1
+    assert not [role for role in ("structure", "appearance") if f">{role} image</th>" in page]
+
+
+def test_it_can_be_left_out(pair, tmp_path):
+    folder = vitsplice.splice(*pair, preset="tiny", overrides=["plots=none"]).save(tmp_path / "out")
+    assert not (folder / "report.html").exists()
+    assert not (folder / "losses.png").exists()
+    assert RunFolder(folder).finished()
+
+
+def test_it_goes_when_the_run_is_replaced(result, tmp_path):
+    folder = result.save(tmp_path / "out")
+    RunFolder(folder).clear()
+    assert not (folder / "report.html").exists()
+
+
+def test_previews_are_shown_evenly_from_the_first_to_the_last(result, tmp_path):
+    folder = RunFolder.create(tmp_path / "out")
+    for step in range(1, 25):
+        folder.preview(step, result.pixels)
+    folder.save(result)
+    page = (folder.path / "report.html").read_text()
+    shown = [step for step in range(1, 25) if f"<figcaption>after step {step}</figcaption>" in page]
+    assert shown == [1, 4, 8, 11, 14, 17, 21, 24]
+
+
+@pytest.mark.real
+def test_a_browser_shows_a_run(opened, result, tmp_path):
+    page = opened(result.save(tmp_path / "out") / "report.html")
+    assert page.locator("img").evaluate_all("all => all.every(one => one.naturalWidth > 0)")
+    assert page.locator(".stack input").is_visible()
+    assert page.locator("svg").count() == 1
+    page.locator("summary").click()
+    assert "backbone:" in page.locator("pre").inner_text()

@@ -1,0 +1,67 @@
+import pytest
+
+from vitsplice.support.bounded_yaml import YAMLMistake, is_text, parse
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-3", 1e-3),
+        ("-2E+4", -2e4),
+        ("0x10", 16),
+        ("1.5", 1.5),
+        ("yes", True),
+        ("~", None),
+        ("2001-02-03", "2001-02-03"),
+        ("=", "="),
+        ("{a: [1, b], c: {d: null}}", {"a": [1, "b"], "c": {"d": None}}),
+        ("[" * 16 + "]" * 16, [[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]),
+    ],
+)
+def test_plain_values_are_parsed_and_dates_are_text(text, value):
+    assert parse(text) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{a: 1, a: 2}", "the key 'a' is given twice"),
+        ("{b: {a: 1, 'a': 2}}", "the key 'a' is given twice"),
+        ("{1: 2}", "a key must be text, not '1'"),
+        ("{[1]: 2}", "a key must be text"),
+        ("{null: 2}", "a key must be text"),
+        ("9" * 5000, "a number of 5000 characters"),
+        ("0x" + "f" * 5000, "a number of 5002 characters"),
+        ("[" * 3000, "nested deeper than 16"),
+        ("a: " * 17 + "1", "mapping values are not allowed"),
+        ("{a: " * 17 + "1" + "}" * 17, "nested deeper than 16"),
+        ('"a\\0b"', "NUL"),
+        ('"\\ud800"', "incomplete Unicode"),
+        ("x" * 5000, "text of 5000 characters"),
+        ("!!int x", "tags"),
+        ("!!int", "tags"),
+        ("0x_", "is not a number"),
+        ("!!timestamp 2001-01-01", "tags"),
+        ("!!binary aGk=", "tags"),
+        ("!!set {a}", "tags"),
+        ("!own 3", "tags"),
+        ("!!python/object/apply:os.getcwd []", "tags"),
+        ("{a: &a 1, b: *a}", "aliases"),
+        ("[1", "expected"),
+        ("\x00", "special characters"),
+    ],
+)
+def test_what_is_too_large_ambiguous_or_not_yaml_is_refused_with_its_reason(text, said):
+    with pytest.raises(YAMLMistake, match=said) as raised:
+        parse(text)
+    assert "\n" not in str(raised.value)
+
+
+def test_merge_keys_are_keys_like_any_other():
+    assert parse("{<<: {a: 1}, b: 2}") == {"<<": {"a": 1}, "b": 2}
+
+
+def test_text_is_what_a_file_could_be_named():
+    assert is_text("ä/b")
+    assert not is_text("a\0b")
+    assert not is_text("\udcff")

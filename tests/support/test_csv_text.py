@@ -1,0 +1,124 @@
+import ast
+import csv
+import io
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+import vitsplice
+from tests.analysis.toys import Toy, colour
+from vitsplice.analysis.comparison import Agreement, Comparison, Row
+from vitsplice.contracts import FeatureRequest
+from vitsplice.datasets import Pair, read, write
+from vitsplice.engine.loop import Step
+from vitsplice.evaluation import report as evaluation
+from vitsplice.keypoints import report as keypoints
+from vitsplice.metrics.statistics import Mean
+from vitsplice.runs.artifacts import RunFolder, losses_csv
+from vitsplice.support import csv_text
+
+HOSTILE = [
+    "=1+cmd|' /C calc'!A0",
+    "+1+1",
+    "-2+3",
+    "@SUM(A1)",
+    "\t=1",
+    "\r=1",
+    "\n=1",
+    "'=1",
+    "''@x",
+    "\uff1d1+1",
+    '=","',
+]
+HARMLESS = ["cow", "a=b", "'quoted'", "", "-0.5", "+1e-07", "-1", "'", "a;b", "a,b", 'a "b"']
+
+
+def parsed(text):
+    return list(csv.reader(io.StringIO(text, newline="")))
+
+
+def is_formula(cell):
+    """Whether a spreadsheet may evaluate a cell: stated again, without the code under test."""
+    try:
+        float(cell)
+    except ValueError:
+        return cell[:1] in {*"=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"} - {""}
+    return False
+
+
+@pytest.mark.parametrize("text", HOSTILE + HARMLESS)
+def test_no_cell_is_a_formula_and_the_text_comes_back(text):
+    ((cell, after),) = parsed(csv_text.line([text, "after"]))
+    assert not is_formula(cell)
+    assert after == "after"
+    assert csv_text.unescaped(cell) == text
+    assert (cell == text) == (text in HARMLESS)
+
+
+def test_numbers_stay_numbers_and_nothing_is_an_empty_cell():
+    assert csv_text.line([-1, 0.1 + 0.2, -1e-300, None, True]) == "-1,0.30000000000000004,-1e-300,,True\n"
+
+
+def keypoints_of(name):
+    names = dict.fromkeys(("backbone", "facet", "pair", "category"), name)
+    records = {7: {**names, "layer": "-1", "errors": [0.01], "outside": 0}}
+    mean = Mean(0.5, float("nan"), float("nan"), 1, "")
+    part = SimpleNamespace(per_pair={0.1: mean}, per_keypoint={0.1: 1.0}, pairs=1, keypoints=1)
+    backbone = SimpleNamespace(name=name, block=lambda layer: 11)
+    row = SimpleNamespace(backbone=backbone, request=FeatureRequest(name, -1), parts={name: part})
+    return SimpleNamespace(alphas=(0.1,), rows=[row]), records, np.array([7])
+
+
+def evaluation_of(name):
+    figures = {name: SimpleNamespace(spec=SimpleNamespace(over="pair"))}
+    log = {7: {"method": name, "id": name, "figures": {name: -0.5}}}
+    return SimpleNamespace(figures=figures), log, np.array([[7]])
+
+
+def comparison_of(name):
+    info = Toy(colour).info
+    rows = (Row(name, name, -1, "pck", name, name, -0.5),)
+    return Comparison({name: info}, (name,), rows, Agreement(torch.ones(1, 1), torch.zeros(1, 1), 1))
+
+
+WRITERS = {
+    "losses.csv": lambda name: losses_csv([Step(0, -0.5, {name: -0.5})], [name]),
+    "figures.csv": lambda name: comparison_of(name).csv(),
+    "values.csv": lambda name: "".join(evaluation._csv(*evaluation_of(name))),
+    "keypoints: pairs.csv": lambda name: "".join(keypoints._pairs(*keypoints_of(name))),
+    "keypoints: summary.csv": lambda name: "".join(keypoints._csv(keypoints_of(name)[0])),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("writer", WRITERS)
+def test_no_file_has_a_formula_for_a_hostile_name(writer, name):
+    cells = [cell for row in parsed(WRITERS[writer](name)) for cell in row]
+    assert csv_text.escaped(name) in cells
+    assert not list(filter(is_formula, cells))
+
+
+@pytest.mark.parametrize("value", HOSTILE + HARMLESS)
+def test_a_manifest_has_no_formula_and_reads_back_as_it_was(value, tmp_path):
+    pair = Pair("cow", tmp_path / "=s.png", tmp_path / "'=a.png", licence=value.strip(), source=value.strip())
+    for name in ("pairs.csv", "pairs.jsonl"):
+        write(tmp_path / name, [pair])
+        assert list(read(tmp_path / name)) == [pair]
+    text = (tmp_path / "pairs.csv").read_text()
+    assert "./=s.png,./'=a.png" in text
+    assert not [cell for row in parsed(text) for cell in row if is_formula(cell)]
+
+
+def test_losses_of_a_term_with_a_hostile_name_are_read_back(tmp_path):
+    (tmp_path / "losses.csv").write_text(losses_csv([Step(0, 1.0, {"=x": -0.5})], ["=x"]))
+    assert RunFolder(tmp_path).last_loss("=x") == -0.5
+
+
+def test_every_csv_file_is_written_by_one_module():
+    house = Path(vitsplice.__file__).parent
+    for path in set(house.rglob("*.py")) - {house / "support" / "csv_text.py"}:
+        calls = {node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)}
+        assert not calls & {"writer", "DictWriter", "to_csv", "savetxt"}, path

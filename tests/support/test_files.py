@@ -1,0 +1,190 @@
+"""Atomic writing."""
+
+import os
+import stat
+import tracemalloc
+from pathlib import Path
+
+import pytest
+
+from vitsplice.errors import PathRejected
+from vitsplice.support import files
+from vitsplice.support.files import inside, leftovers, read_regular, unique_names, write_atomically
+
+
+@pytest.fixture
+def umask():
+    """Set a umask for one test, and put the old one back."""
+    old = os.umask(0)
+    os.umask(old)
+    yield os.umask
+    os.umask(old)
+
+
+def mode_of(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_new_file_has_the_bytes_and_nothing_is_left_beside_it(tmp_path):
+    write_atomically(tmp_path / "a.bin", b"\0new\n")
+    assert (tmp_path / "a.bin").read_bytes() == b"\0new\n"
+    assert os.listdir(tmp_path) == ["a.bin"]
+
+
+def test_pieces_are_written_one_after_another_and_taken_one_at_a_time(tmp_path):
+    """A million lines need not be in memory at once."""
+    number, piece = 20_000, b"x" * 1000
+    tracemalloc.start()
+    write_atomically(tmp_path / "a.bin", (b"%06d" % index + piece for index in range(number)))
+    assert tracemalloc.get_traced_memory()[1] < number * len(piece) / 20
+    tracemalloc.stop()
+    assert (tmp_path / "a.bin").read_bytes() == b"".join(b"%06d" % index + piece for index in range(number))
+
+
+def test_old_file_is_replaced(tmp_path):
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"a longer old text")
+    write_atomically(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert os.listdir(tmp_path) == ["a.bin"]
+
+
+@pytest.mark.parametrize("failing", ["replace", "fsync"])
+@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
+def test_failure_leaves_the_old_file_whole_and_no_temporary(tmp_path, monkeypatch, failing, error):
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"old")
+    seen = []
+
+    def fail(*_):
+        seen.extend(os.listdir(tmp_path))
+        raise error
+
+    monkeypatch.setattr(files.os, failing, fail)
+    with pytest.raises(type(error)):
+        write_atomically(path, b"new")
+    assert len(seen) == 2  # the temporary file was in the same folder
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["a.bin"]
+
+
+def test_data_is_synced_before_the_file_takes_its_place(tmp_path, monkeypatch):
+    calls = []
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(files.os, "fsync", lambda fd: (calls.append(os.fstat(fd).st_size), fsync(fd))[1])
+    monkeypatch.setattr(files.os, "replace", lambda a, b: (calls.append("replace"), replace(a, b))[1])
+    write_atomically(tmp_path / "a.bin", b"12345")
+    assert calls == [5, "replace"]
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_new_file_follows_the_umask(tmp_path, umask, mask, mode):
+    umask(mask)
+    write_atomically(tmp_path / "a.bin", b"")
+    assert mode_of(tmp_path / "a.bin") == mode
+
+
+def test_old_file_keeps_its_mode(tmp_path):
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"old")
+    path.chmod(0o640)
+    write_atomically(path, b"new")
+    assert mode_of(path) == 0o640
+
+
+def test_symbolic_link_is_followed(tmp_path):
+    (tmp_path / "there").mkdir()
+    target = tmp_path / "there" / "a.bin"
+    target.write_bytes(b"old")
+    link = tmp_path / "link.bin"
+    link.symlink_to(target)
+    write_atomically(link, b"new")
+    assert link.is_symlink()
+    assert target.read_bytes() == b"new"
+    assert os.listdir(target.parent) == ["a.bin"]
+
+
+def test_name_of_the_longest_length_is_written(tmp_path):
+    write_atomically(tmp_path / ("n" * 255), b"new")
+    assert os.listdir(tmp_path) == ["n" * 255]
+
+
+def test_missing_folder_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        write_atomically(tmp_path / "none" / "a.bin", b"new")
+
+
+def test_folder_and_pipe_are_not_replaced(tmp_path):
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("folder", "pipe"):
+        with pytest.raises(FileExistsError, match=name):
+            write_atomically(tmp_path / name, b"new")
+    assert sorted(os.listdir(tmp_path)) == ["folder", "pipe"]
+    assert (tmp_path / "folder").is_dir()
+    assert (tmp_path / "pipe").is_fifo()
+
+
+@pytest.mark.parametrize("name", ["a", "a/b.png", "a b/ä-1.png", ".lock", "key_layer_-1", "a..b"])
+def test_a_name_in_the_folder_is_joined(tmp_path, name):
+    assert inside(tmp_path / "out", name) == tmp_path / "out" / name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "", ".", "..", "/", "/etc/passwd", "../a", "a/../../b", "a/..", "a//b", "a/", "./a", "C:a", "c:/a", "a\\b",
+        "a\0b", "a\nb", "\ud800", "a" * 256, "ä" * 128, "b/" + "a" * 256,
+    ],
+)  # fmt: skip
+def test_a_name_that_may_lead_out_of_the_folder_is_refused(tmp_path, name):
+    with pytest.raises(PathRejected) as error:
+        inside(tmp_path, name)
+    assert "\n" not in str(error.value)
+    assert str(error.value).isprintable()
+
+
+def test_a_folder_with_the_name_of_a_temporary_file_is_not_one(tmp_path):
+    (tmp_path / ".0123456789abcdef.tmp").mkdir()
+    (tmp_path / ".fedcba9876543210.tmp").touch()
+    assert [path.name for path in leftovers(tmp_path)] == [".fedcba9876543210.tmp"]
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    with pytest.raises(PathRejected, match="neither a file nor a folder"):
+        inside(tmp_path, "pipe")
+    for name in ("pipe", "zero"):
+        with pytest.raises(OSError, match="not a regular file"):
+            read_regular(tmp_path / name)
+
+
+def test_a_symbolic_link_that_leads_out_of_the_folder_is_refused(tmp_path):
+    out, other = tmp_path / "out", tmp_path / "out-other"
+    out.mkdir()
+    other.mkdir()
+    (out / "a").symlink_to(other)
+    (out / "b").symlink_to(out / "c")
+    (out / "c").mkdir()
+    (out / "gone").symlink_to(other / "not-there")
+    for name in ("a", "a/file", "gone"):
+        with pytest.raises(PathRejected, match="remove that symbolic link"):
+            inside(out, name)
+    assert inside(out, "b/file") == out / "b" / "file"
+    (tmp_path / "linked").symlink_to(out)
+    assert inside(tmp_path / "linked", "b") == tmp_path / "linked" / "b"
+
+
+def test_files_of_one_name_go_by_their_folders():
+    assert unique_names([Path("x/a.png"), Path("y/a.png"), Path("a 1.png")]) == ["x/a", "y/a", "a 1"]
+    assert unique_names([Path("p/x/a.png"), Path("q/x/a.png")]) == ["p/x/a", "q/x/a"]
+    assert unique_names([Path("x/a.png"), Path("x/a.jpg"), Path("b.png")]) == ["a.png", "a.jpg", "b"]
+
+
+def test_names_of_files_are_unique_and_independent_of_their_order():
+    paths = [Path(name) for name in ("a.png", "x/a.png", "x/a.png.png", "y/x/a.png", "a 1.png", "x/a 1.png", "a.jpg")]
+    given = unique_names(paths)
+    assert len(set(given)) == len(paths)
+    assert unique_names(paths[::-1]) == given[::-1]
+    assert len(set(unique_names([*paths, *paths]))) == 2 * len(paths)

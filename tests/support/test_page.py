@@ -1,0 +1,178 @@
+import re
+
+import pytest
+import torch
+
+from tests.conftest import noise
+from vitsplice.support.page import (
+    Card,
+    Cards,
+    Details,
+    Facts,
+    Grid,
+    Heading,
+    Picture,
+    Pictures,
+    Slider,
+    Table,
+    Text,
+    Thumbnail,
+    data_uri,
+    plot,
+    render,
+)
+
+NASTY = "<script>document.title='caught'</script>\"'>\x1b[31m.png"
+ROWS = [["beta", 10.0, None], ["alpha", 9.0, 1.5], ["gamma", -1.0, 0.5]]
+
+
+def card(title, first, second):
+    shown = Thumbnail(data_uri(noise(3, 30, 40)), NASTY)
+    return Card(title, [shown], [shown, Thumbnail("")], [[first, second], [None, 3.0]], {(0, 0): NASTY})
+
+
+def everything():
+    before, after = Picture(torch.zeros(3, 60, 80), "before"), Picture(torch.ones(3, 60, 80), "after")
+    return [
+        Heading("Heading"),
+        Text("words"),
+        Text("loud words", loud=True),
+        Facts([("name", "value"), (NASTY, NASTY)]),
+        Table(["name", "value", "other"], ROWS, NASTY),
+        Pictures([Picture(noise(3, 30, 40), NASTY), Picture(noise(3, 40, 30))]),
+        Grid(["one", NASTY], [("row", [Picture(noise(3, 30, 40)), None])]),
+        Slider(before, after),
+        plot(lambda figure: figure.add_subplot().plot([1, 2, 3]), caption=NASTY),
+        Details(NASTY, NASTY * 20),
+        Cards([(NASTY, True), ("other", False)], [NASTY, "two"], [card("a", 1.0, None), card(NASTY, 2.0, 0.5)]),
+    ]
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    path.write_text(render(NASTY, everything(), NASTY))
+    return path
+
+
+def test_the_same_blocks_give_the_same_bytes():
+    assert render("a", everything()) == render("a", everything())
+
+
+def test_nothing_in_it_leads_elsewhere():
+    page = render("a", everything())
+    assert not re.search(r"""(?:src|href)\s*=\s*["'](?!data:|#)""", page)
+    assert not re.search(r"url\((?!#)", page)
+    assert "@import" not in page
+
+
+def test_words_from_elsewhere_stay_words():
+    page = render(NASTY, everything(), NASTY)
+    assert "<script>document" not in page
+    assert "\x1b" not in page
+
+
+def test_large_pictures_are_shown_smaller():
+    small, large = (len(data_uri(torch.full((3, side, side // 2), 0.5), largest=200)) for side in (200, 3000))
+    assert large == pytest.approx(small, rel=0.05)
+
+
+def test_plots_have_the_colour_of_the_page_s_text():
+    drawn = plot(lambda figure: figure.add_subplot().set_title("words"))
+    assert drawn.svg.startswith("<svg")
+    assert "currentColor" in drawn.svg
+    assert "words" in drawn.svg
+
+
+@pytest.mark.real
+def test_a_browser_shows_it(opened, file):
+    page = opened(file)
+    assert page.title() != "caught"
+    assert page.locator("h1").inner_text().startswith("<script>")
+    assert page.locator("img").evaluate_all("all => all.every(one => one.complete && one.naturalWidth > 0)")
+    assert page.locator("svg").bounding_box()["width"] > 100
+
+
+@pytest.mark.real
+def test_the_slider_moves_by_mouse_and_by_keyboard(opened, file):
+    page = opened(file)
+    stack, handle = page.locator(".stack"), page.locator(".stack input")
+
+    def cut():
+        return page.locator(".stack .after").evaluate("one => getComputedStyle(one).clipPath")
+
+    assert cut() == "inset(0px 0px 0px 50%)"
+    stack.scroll_into_view_if_needed()
+    box = stack.bounding_box()
+    page.mouse.click(box["x"] + 0.9 * box["width"], box["y"] + 0.5 * box["height"])
+    by_mouse = cut()
+    assert 85 < float(re.search(r"([\d.]+)%", by_mouse)[1]) < 95
+    handle.press("Home")
+    assert cut() == "inset(0px)" or cut().endswith(" 0%)")
+    handle.press("ArrowRight")
+    assert cut() == "inset(0px 0px 0px 1%)"
+
+
+@pytest.mark.real
+def test_the_table_sorts_numbers_as_numbers_and_nothing_last(opened, file):
+    page = opened(file)
+
+    def column(number):
+        return page.locator(f".sorts tbody td:nth-child({number})").all_inner_texts()
+
+    head = page.locator(".sorts thead button")
+    head.nth(1).click()
+    assert column(2) == ["-1", "9", "10"]
+    head.nth(1).press("Enter")
+    assert column(2) == ["10", "9", "-1"]
+    head.nth(0).click()
+    assert column(1) == ["alpha", "beta", "gamma"]
+    head.nth(2).click()
+    assert column(3) == ["0.5", "1.5", "-"]
+    assert page.locator(".sorts [aria-sort]").count() == 1
+
+
+@pytest.mark.real
+def test_cards_sort_by_any_number_and_those_without_it_are_last(opened, file):
+    page = opened(file)
+
+    def titles():
+        return page.locator(".cards h3").evaluate_all("all => all.map(one => one.firstChild.textContent[0])")
+
+    def choose(**names):
+        for name, label in names.items():
+            page.select_option(f"select[name={name}]", index=label)
+
+    assert titles() == ["a", "<"]  # the higher is better, the worst first
+    assert page.locator(".cards h3 output").first.inner_text().startswith("<script>")
+    choose(end=1)
+    assert titles() == ["<", "a"]
+    choose(end=0, column=1)
+    assert titles() == ["<", "a"]
+    assert page.locator(".cards .chosen output").all_inner_texts() == ["0.5", "-"]
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_can_be_read_by_day_and_by_night(opened, file, scheme):
+    page = opened(file, color_scheme=scheme)
+    dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    paper = luminance(dark)
+    assert (paper > 0.5) == (scheme == "light")
+    for selector in ("p", "figcaption", ".loud", "summary", ".facts th", "svg text", "pre"):
+        style = "one => getComputedStyle(one)[one.closest('svg') ? 'fill' : 'color']"
+        ink = luminance(page.locator(selector).first.evaluate(style))
+        assert (max(ink, paper) + 0.05) / (min(ink, paper) + 0.05) >= 4.5, selector
+
+
+def luminance(colour):
+    """Relative luminance of a CSS colour (WCAG 2)."""
+    parts = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.real
+def test_nothing_sticks_out_on_a_phone(opened, file):
+    page = opened(file, viewport={"width": 390, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390

@@ -1,0 +1,66 @@
+import io
+from itertools import combinations
+
+import numpy as np
+from PIL import Image, ImageColor
+
+from vitsplice.metrics.statistics import Mean
+from vitsplice.support.plots import COLOURS, Drawing, png, reach, styles
+
+PAPERS = ("#fcfbf8", "#191817")
+"""Of the page, light and dark."""
+
+MATRICES = {
+    "trichromacy": np.eye(3),
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+}
+"""What is seen of linear RGB (Machado et al. 2009)."""
+
+TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+
+
+def linear(colour):
+    value = np.array(ImageColor.getrgb(colour)) / 255
+    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+
+
+def lab(colour, matrix):
+    xyz = TO_XYZ @ np.clip(np.asarray(matrix) @ linear(colour), 0, 1) / [0.9505, 1, 1.089]
+    x, y, z = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+def contrast(one, two):
+    low, high = sorted(float(TO_XYZ[1] @ linear(colour)) for colour in (one, two))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_colours_stand_out_on_light_and_on_dark_pages():
+    assert min(contrast(colour, paper) for colour in COLOURS for paper in PAPERS) >= 3  # WCAG 2, 1.4.11
+
+
+def test_colours_can_be_distinguished_with_a_colour_deficiency():
+    for matrix in MATRICES.values():
+        for one, two in combinations(COLOURS, 2):
+            assert np.linalg.norm(lab(one, matrix) - lab(two, matrix)) > 15, (one, two)
+
+
+def test_no_two_of_24_series_have_one_style():
+    found = [tuple(style.values()) for style in styles(map(str, range(24))).values()]
+    assert len(set(found)) == 24
+    assert len({marker for _, marker, _ in found[:8]}) == 8
+
+
+def test_error_bars_reach_to_the_ends_of_intervals():
+    nothing = Mean(2.0, float("nan"), float("nan"), 1, "")
+    assert reach([Mean(1.0, 0.5, 3.0, 9, "bootstrap"), nothing]).tolist() == [[0.5, 0], [2, 0]]
+
+
+def test_a_plot_is_a_png_of_its_size_and_the_same_bytes_each_time():
+    drawing = Drawing("name", lambda figure: figure.add_subplot().plot([1, 2]), (4, 2), "caption")
+    data = drawing.png()
+    assert data == png(drawing.draw, drawing.size)
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.size == (600, 300)
+    assert drawing.plot().caption == "caption"

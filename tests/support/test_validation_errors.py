@@ -1,0 +1,61 @@
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, Field, ValidationError
+
+from vitsplice.support.validation_errors import explain
+
+
+class Leaf(BaseModel, extra="forbid"):
+    side: int = Field(ge=1)
+    share: float = 1.0
+
+
+class Tree(BaseModel, extra="forbid"):
+    leaf: Leaf | None = None
+    leaves: tuple[Leaf, ...] = ()
+    named: dict[str, Leaf] = {}
+    free: dict[str, Any] = {}
+    numbers: tuple[float, float] = (0, 1)
+    names: tuple[str, ...] = ()
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ({"leef": 1}, "leef: unknown key; allowed here: leaf, leaves, named, free, numbers, names. Did you mean leaf?"),
+        ({"leaf": {"sidee": 2, "side": 1}}, "leaf.sidee: unknown key; allowed here: side, share. Did you mean side?"),
+        ({"leaf": 5}, "leaf: 5 is not allowed; it has keys of its own: side, share"),
+        ({"leaf": {}}, "leaf.side: is missing; leaf needs side."),
+        ({"leaves": 5}, "leaves: 5 is not allowed; it takes a list of mappings with the keys side, share"),
+        ({"leaves": [5]}, "leaves.0: 5 is not allowed; it has keys of its own: side, share"),
+        ({"leaves": [{"side": 1, "foo": 2}]}, "leaves.0.foo: unknown key; allowed here: side, share."),
+        ({"leaves": [{"side": 0}]}, "leaves.0.side: 0 is not allowed: input should be greater than or equal to 1"),
+        ({"named": 5}, "named: 5 is not allowed; it takes a mapping, such as {name: value}"),
+        ({"named": {"a": 5}}, "named.a: 5 is not allowed; it has keys of its own: side, share"),
+        ({"named": {"a": {}}}, "named.a.side: is missing; named.a needs side."),
+        (
+            {"named": {"first": {"side": 1}, "frist": {}}},
+            "named.frist.side: is missing; named.frist needs side. Did you mean named.first?",
+        ),
+        (
+            {"named": {"one": {"side": 1}, "two": {}}},
+            "named.two.side: is missing; named.two needs side. There are one.",
+        ),
+        ({"free": [1]}, "free: [1] is not allowed; it takes a mapping, such as {name: value}"),
+        ({"numbers": 3}, "numbers: 3 is not allowed; it takes a list, such as [0, 1]"),
+        ({"numbers": [1]}, "numbers.1: is missing"),
+        ({"names": {"a": 1}}, "names: {'a': 1} is not allowed; it takes a list, such as [name]"),
+    ],
+)
+def test_a_mistake_of_any_shape_is_explained_by_its_key(data, said):
+    with pytest.raises(ValidationError) as raised:
+        Tree.model_validate(data)
+    assert [what for _, what in explain(raised.value, Tree, data)] == [said]
+
+
+def test_a_value_that_was_given_is_shortened():
+    data = {"leaf": {"side": "x" * 5000}}
+    with pytest.raises(ValidationError) as raised:
+        Tree.model_validate(data)
+    assert len(explain(raised.value, Tree, data)[0][1]) < 250

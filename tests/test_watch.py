@@ -1,7 +1,0 @@
-from vitsplice.watch import NOBODY
-
-
-def test_nobody_never_stops_anything_and_hears_all():
-    NOBODY.part("picture", 1, 2)
-    NOBODY.note("a line")
-    assert not NOBODY.stopped()

@@ -1,0 +1,78 @@
+"""A new plugin passes its own tests as it stands, and a run takes it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vitsplice.errors import OutputExists, UserError
+from vitsplice.tools import scaffold
+
+SUPPORT = Path(__file__).resolve().parents[1] / "helpers"
+
+
+def installed(root):
+    """As pip would have it, without pip: its folder on the path, with the metadata of its entry point."""
+    module = next(path.name for path in root.iterdir() if path.name.startswith("vitsplice_"))
+    metadata = root / f"{module}-0.1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {root.name}\nVersion: 0.1.0\n")
+    entry = (root / "pyproject.toml").read_text().split("[project.entry-points.vitsplice]\n")[1].split("\n")[0]
+    (metadata / "entry_points.txt").write_text("[vitsplice]\n" + entry.replace('"', "") + "\n")
+    path = os.pathsep.join([str(root), str(SUPPORT), *filter(None, sys.path)])
+    return os.environ | {"PYTHONPATH": path, "NO_COLOR": "1", "COLUMNS": "200"}
+
+
+def called(environment, folder, *command):
+    done = subprocess.run(
+        [sys.executable, "-m", *map(str, command)], cwd=folder, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+USES = {
+    "backbone": ("--backbone", "my-part"),
+    "loss": ("--set", "terms.mine.loss=my-part", "--set", "terms.mine.weight=1"),
+    "generator": ("--set", "generator.name=my-part"),
+}
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("kind", scaffold.KINDS)
+def test_it_passes_its_own_tests_and_a_run_takes_it(tmp_path, png, kind):
+    root = scaffold.write("my-part", kind, tmp_path)
+    environment = installed(root)
+    assert "passed" in called(environment, root, "pytest", "-q", "-p", "no:cacheprovider")
+    assert "every contract is kept" in called(environment, tmp_path, "vitsplice", "plugin", "check", "my-part")
+    if kind in USES:
+        run = ("vitsplice", "run", "--preset", "tiny", *png, "-o", "out", "--steps", "3")
+        called(environment, tmp_path, *run, *USES[kind])
+        assert (tmp_path / "out" / "output.png").is_file()
+
+
+@pytest.mark.parametrize("kind", scaffold.KINDS)
+def test_what_it_writes_is_clean(tmp_path, kind):
+    root = scaffold.write("my-part", kind, tmp_path)
+    for command in (("check", "--select", "E,F,I,B,UP"), ("format", "--check")):
+        done = subprocess.run(
+            [sys.executable, "-m", "ruff", *command, "--isolated", "--line-length", "120", str(root)],
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    for path in root.rglob("*"):
+        assert not path.is_file() or "$" not in path.read_text(), path
+
+
+def test_what_cannot_be_is_told(tmp_path):
+    for name in ("My", "a b", "../up", "a--b", "1st", "class", ""):
+        with pytest.raises(UserError, match="cannot be a plugin's name"):
+            scaffold.write(name, "loss", tmp_path)
+    with pytest.raises(UserError, match="there are backbone, loss, generator, metric, preset"):
+        scaffold.write("mine", "picture", tmp_path)
+    scaffold.write("mine", "loss", tmp_path)
+    with pytest.raises(OutputExists, match="exists already"):
+        scaffold.write("mine", "loss", tmp_path)

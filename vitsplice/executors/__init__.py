@@ -1,1 +1,0 @@
-"""Executors: what does the jobs of a batch."""

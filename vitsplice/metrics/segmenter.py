@@ -1,0 +1,101 @@
+"""IoU by a trained segmenter of torchvision, whose weights have to be on this machine: none are downloaded."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from vitsplice.analysis.encoding import mean_iou
+from vitsplice.backbones.sizing import Resize
+from vitsplice.contracts import Case, Metric, MetricContext
+from vitsplice.errors import WeightsRejected, WeightsUnavailable
+from vitsplice.rng import private_rng
+from vitsplice.support.files import file_sha256
+from vitsplice.text import printable
+
+VARIABLE = "VITSPLICE_SEGMENTER"
+"""Environment variable that names a file of weights."""
+
+MODELS = ("lraspp_mobilenet_v3_large", "deeplabv3_mobilenet_v3_large", "deeplabv3_resnet50", "deeplabv3_resnet101")
+SIZE = 520
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def torchvision_iou(context: MetricContext) -> Metric:
+    """Mean IoU of the classes that the segmenter sees in the structure image and in the output."""
+    path = weights_file()
+    network = load(path).to(context.device)
+
+    def value(case: Case) -> float:
+        size = _size(case.structure)
+        wanted, made = (classes(network, Resize().to(picture, size)) for picture in (case.structure, case.output))
+        return mean_iou(made, wanted)
+
+    facts = {"model": _model(path), "file": printable(path.name), "sha256": file_sha256(path), "shorter_side": SIZE}
+    return Metric(value, facts=facts)
+
+
+def weights_file() -> Path:
+    """The file that the environment variable names, or one in torch hub's cache.
+
+    Raises:
+        WeightsUnavailable: if there is none.
+    """
+    if named := os.environ.get(VARIABLE):
+        if not Path(named).is_file():
+            raise WeightsUnavailable(f"{VARIABLE} names no file: {printable(named)}")
+        return Path(named)
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    found = [path for model in MODELS for path in sorted(folder.glob(f"{model}*.pth"))]
+    if not found:
+        raise WeightsUnavailable(
+            f"no weights of a torchvision segmenter are in torch hub's cache; put a file whose name begins with "
+            f"{MODELS[0]} or another of {', '.join(MODELS[1:])} there, or name it with {VARIABLE}=FILE"
+        )
+    return found[0]
+
+
+def load(path: Path) -> nn.Module:
+    """The segmenter whose weights a file holds; code in a pickle is refused, never run.
+
+    Raises:
+        WeightsRejected: if its name does not begin with one of `MODELS`, or it does not hold that model's weights.
+    """
+    from torchvision.models import segmentation
+
+    shown, model = printable(str(path)), _model(path)
+    if not model:
+        raise WeightsRejected(f"the name of '{shown}' must begin with one of {', '.join(MODELS)}")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        aux = {"aux_loss": any(name.startswith("aux_") for name in state)} if model.startswith("deeplab") else {}
+        classes = state[next(name for name in reversed(state) if name.endswith(".bias") and "aux" not in name)]
+        with private_rng(0):
+            network: nn.Module = getattr(segmentation, model)(
+                weights=None, weights_backbone=None, num_classes=len(classes), **aux
+            )
+        network.load_state_dict(state)
+    except Exception as error:  # a hostile file can make a reader raise anything
+        why = (str(error).splitlines() or [""])[0][:200]
+        raise WeightsRejected(f"'{shown}' does not hold weights of torchvision's {model}: {printable(why)}") from error
+    return network.eval().requires_grad_(False)
+
+
+def classes(network: nn.Module, picture: Tensor) -> Tensor:
+    """The class of each pixel, ``(H, W)``, of a picture ``(1, 3, H, W)``."""
+    mean, std = (picture.new_tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
+    scores: Tensor = network((picture - mean) / std)["out"]
+    return scores[0].argmax(0)
+
+
+def _size(picture: Tensor) -> tuple[int, int]:
+    height, width = picture.shape[-2:]
+    scale = SIZE / min(height, width)
+    return round(height * scale), round(width * scale)
+
+
+def _model(path: Path) -> str:
+    return next((model for model in MODELS if path.name.startswith(model)), "")

@@ -1,0 +1,83 @@
+"""Where a run takes its networks from: loaded anew for each run, or kept over runs that follow one another."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from copy import deepcopy
+
+import torch
+
+from vitsplice.config import BackboneConfig
+from vitsplice.contracts import Backbone
+from vitsplice.engine.problem import DTYPES, Substitution, load_backbone
+from vitsplice.metrics.output import load_cnn
+from vitsplice.plugins import Catalogue
+
+Loaded = tuple[Backbone, Substitution | None]
+
+
+class Networks:
+    """Loads what it is asked for, each time anew."""
+
+    def backbone(self, config: BackboneConfig, known: Catalogue, device: torch.device, precision: str) -> Loaded:
+        """A backbone, or what stands in for it, on its device. Raises as `vitsplice.engine.problem.load_backbone`."""
+        backbone, substitution = load_backbone(config, known)
+        return backbone.to(device, DTYPES[precision]), substitution
+
+    def cnn(self, known: Catalogue) -> Backbone | None:
+        """The network of the figures that need one, if there is one."""
+        return load_cnn(known)
+
+
+class LoadedBackbone(Networks):
+    """The backbone that the caller has loaded, for every run.
+
+    It is moved to the run's device and stays there; for a precision other than float32 a copy is cast.
+
+    Args:
+        backbone: in float32.
+    """
+
+    def __init__(self, backbone: Backbone) -> None:
+        self._backbone = backbone
+
+    def backbone(self, config: BackboneConfig, known: Catalogue, device: torch.device, precision: str) -> Loaded:
+        """The backbone, on the device; nothing is loaded."""
+        dtype = DTYPES[precision]
+        backbone = self._backbone if dtype == torch.float32 else deepcopy(self._backbone)
+        return backbone.to(device, dtype), None
+
+
+class KeptNetworks(Networks):
+    """Keeps those that were used last, for a process that makes one run after another.
+
+    A backbone is frozen, so that it gives the same to every run, of any thread. One is loaded at a time.
+
+    Args:
+        most: how many backbones are kept; each takes the memory of its weights.
+    """
+
+    def __init__(self, most: int = 2) -> None:
+        self._most = most
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[tuple[BackboneConfig, str, str], Loaded] = OrderedDict()
+        self._cnn: list[Backbone | None] = []
+
+    def backbone(self, config: BackboneConfig, known: Catalogue, device: torch.device, precision: str) -> Loaded:
+        """As `Networks.backbone`, loaded only if it is not among the kept. One that cannot be had is tried again."""
+        key = (config, str(device), precision)
+        with self._lock:
+            if key not in self._kept:
+                while len(self._kept) >= self._most:
+                    self._kept.popitem(last=False)
+                self._kept[key] = super().backbone(config, known, device, precision)
+            self._kept.move_to_end(key)
+            return self._kept[key]
+
+    def cnn(self, known: Catalogue) -> Backbone | None:
+        """As `Networks.cnn`, loaded once."""
+        with self._lock:
+            if not self._cnn:
+                self._cnn.append(super().cnn(known))
+            return self._cnn[0]
