@@ -1,7 +1,7 @@
 # make run        the main job on the packaged pair of photographs
 # make test       every test
 # make test-fast  the tests that need no pretrained weights and are quick
-# make fuzz       mutated picture files, 20,000 of them; FILES=N for more
+# make fuzz       mutated image files, 20,000 of them; FILES=N for more
 # make kill       kills a run at a hundred random moments and resumes it
 # make docs       what is generated of the docs
 # make check      linters and type checker
@@ -29,7 +29,7 @@ $(READY): pyproject.toml $(PLUGINS:%=%/pyproject.toml)
 
 run: $(READY)
 	$(BIN)/vitsplice run --force -o $(OUT)
-	@echo "The picture is $(OUT)/output.png; what it was made from and with is in $(OUT)/run.json."
+	@echo "The image is $(OUT)/output.png; what it was made from and with is in $(OUT)/run.json."
 
 test: test-fast browser
 	$(BIN)/python -m pytest -m real
@@ -41,7 +41,7 @@ test-fast: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not real" -n 2 --dist loadfile
 
 fuzz: $(READY)
-	$(BIN)/python tests/helpers/fuzz_pictures.py --files $(FILES)
+	$(BIN)/python tests/helpers/fuzz_images.py --files $(FILES)
 
 kill: $(READY)
 	VITSPLICE_KILLS=50 $(BIN)/python -m pytest tests/runs/test_recorder.py -m real

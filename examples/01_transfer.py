@@ -1,4 +1,4 @@
-"""One picture from two, from Python: a few steps of `quick`, and what comes back.
+"""One image from two, from Python: a few steps of `quick`, and what comes back.
 
 python examples/01_transfer.py [STRUCTURE APPEARANCE]
 """

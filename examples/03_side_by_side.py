@@ -19,6 +19,6 @@ def at_height(path):
     return F.interpolate(pixels, (HEIGHT, width), mode="bicubic", antialias=True).clamp(0, 1)
 
 
-*pictures, sheet = sys.argv[1:]
-write_png(sheet, torch.cat([at_height(path) for path in pictures], dim=-1))
+*images, sheet = sys.argv[1:]
+write_png(sheet, torch.cat([at_height(path) for path in images], dim=-1))
 print(sheet)

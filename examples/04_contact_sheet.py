@@ -1,4 +1,4 @@
-"""The README's picture: structure, appearance, `instant` and `quick` on the packaged pairs, and how long each took.
+"""The README's image: structure, appearance, `instant` and `quick` on the packaged pairs, and how long each took.
 
 python examples/04_contact_sheet.py SHEET.png [--steps N]
 """
@@ -18,7 +18,7 @@ HEIGHT, BAR, GAP = 224, 22, 6
 
 
 def cell(pixels, text):
-    """A picture of one height over its caption, (3, H, W)."""
+    """An image of one height over its caption, (3, H, W)."""
     width = round(pixels.shape[-1] * HEIGHT / pixels.shape[-2])
     sized = F.interpolate(pixels[None], (HEIGHT, width), mode="bicubic", antialias=True)[0].clamp(0, 1)
     bar = Image.new("RGB", (width, BAR), "white")
@@ -29,7 +29,7 @@ def cell(pixels, text):
 
 def transferred(structure, appearance, preset, steps):
     began = time.perf_counter()
-    result = vitsplice.splice(structure, appearance, preset=preset, steps=steps, overrides=["figures=none"])
+    result = vitsplice.splice(structure, appearance, preset=preset, steps=steps, overrides=["metrics=none"])
     return cell(result.pixels, f"{preset}, {time.perf_counter() - began:.0f} s")
 
 

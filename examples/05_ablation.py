@@ -1,4 +1,4 @@
-"""Which part of `quick` buys what: mean figures over pairs of photographs, with one part left out at a time.
+"""Which part of `quick` buys what: mean metrics over pairs of photographs, with one part left out at a time.
 
 A pair is a folder with structure.jpg and appearance.jpg. The table goes to standard output, as Markdown.
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 import vitsplice
-from vitsplice.metrics.output import FIGURES
+from vitsplice.metrics.output import METRICS
 
 VARIANTS = {
     "quick": (),
@@ -36,12 +36,12 @@ VARIANTS = {
 
 
 def measured(pairs, overrides, steps):
-    """Mean figures and seconds of one variant."""
+    """Mean metrics and seconds of one variant."""
     values, began = [], time.perf_counter()
     for pair in pairs:
         settings = [f"steps={steps}", *overrides] if steps is not None else list(overrides)
         result = vitsplice.splice(pair / "structure.jpg", pair / "appearance.jpg", preset="quick", overrides=settings)
-        values.append([figure.value for figure in result.figures])
+        values.append([figure.value for figure in result.metrics])
     return torch.tensor(values).mean(0).tolist(), (time.perf_counter() - began) / len(pairs)
 
 
@@ -54,10 +54,10 @@ def main():
     pairs = sorted(path.parent for path in arguments.pairs.glob("*/structure.jpg"))
     if not pairs:
         sys.exit(f"{arguments.pairs} holds no folder with structure.jpg and appearance.jpg")
-    print(f"| {len(pairs)} pairs | {' | '.join(FIGURES)} | seconds |\n|---|{'---|' * (len(FIGURES) + 1)}", flush=True)
+    print(f"| {len(pairs)} pairs | {' | '.join(METRICS)} | seconds |\n|---|{'---|' * (len(METRICS) + 1)}", flush=True)
     for name in arguments.only:
-        figures, seconds = measured(pairs, VARIANTS[name], arguments.steps)
-        print(f"| {name} | {' | '.join(f'{value:.4f}' for value in figures)} | {seconds:.0f} |", flush=True)
+        metrics, seconds = measured(pairs, VARIANTS[name], arguments.steps)
+        print(f"| {name} | {' | '.join(f'{value:.4f}' for value in metrics)} | {seconds:.0f} |", flush=True)
 
 
 if __name__ == "__main__":

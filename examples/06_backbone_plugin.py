@@ -44,11 +44,11 @@ class Blocks(nn.Module):
         """A backbone stays in eval mode."""
         return super().train(False)
 
-    def forward(self, pictures: Tensor, requests: Iterable[FeatureRequest]) -> dict[FeatureRequest, Features]:
-        """Features of pictures ``(B, 3, H, W)`` in [0, 1], from one pass."""
+    def forward(self, images: Tensor, requests: Iterable[FeatureRequest]) -> dict[FeatureRequest, Features]:
+        """Features of images ``(B, 3, H, W)`` in [0, 1], from one pass."""
         requests = tuple(dict.fromkeys(requests))
-        check_inputs(self.info, pictures, requests)
-        maps = F.avg_pool2d(normalised(self.info, pictures), 8).float()
+        check_inputs(self.info, images, requests)
+        maps = F.avg_pool2d(normalised(self.info, images), 8).float()
         grid = (maps.shape[-2], maps.shape[-1])
         found = {"map": Features(maps.flatten(2).transpose(1, 2), grid), "pooled": Features(maps.mean((2, 3)))}
         return {request: found[request.facet] for request in requests}

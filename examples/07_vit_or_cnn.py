@@ -1,4 +1,4 @@
-"""The same transfer with a ViT and with a CNN as the only change, and figures that belong to neither.
+"""The same transfer with a ViT and with a CNN as the only change, and metrics that belong to neither.
 
 python examples/07_vit_or_cnn.py [BACKBONE BACKBONE] [--steps N] [--size PIXELS]
 """
@@ -20,5 +20,5 @@ for name in given.backbones:
     result = vitsplice.splice(*example(), backbone=name, steps=given.steps, size=given.size)
     folder = result.save(f"out/example-{name}", force=True)
     print(f"{name}: {folder}")
-    for figure in result.figures:
+    for figure in result.metrics:
         print(f"  {figure.name:<22} {figure.value:.4f} against the {figure.against} image; lower is better")

@@ -1,6 +1,6 @@
 """What the identity term is good for: fed the appearance image, fed the structure image, or left out.
 
-The paper has the generator keep its *target* (the appearance image) as it is (equation 5). Writes a sheet of pictures
+The paper has the generator keep its *target* (the appearance image) as it is (equation 5). Writes a sheet of images
 and prints a table as Markdown. What is finished is kept in the folder: the same command goes on.
 
 python examples/08_identity.py FOLDER SHEET.png [PAIR_FOLDER ...] [--steps N] [--size N]
@@ -61,17 +61,17 @@ def main():
         row = [(role, read(path).pixels[0]) for role, path in zip(("structure", "appearance"), pair, strict=True)]
         for number, (variant, changes) in enumerate(VARIANTS.items()):
             run = finished(pair, changes, arguments.folder / f"{name}-{number}", arguments)
-            figures = {figure["name"]: figure["value"] for figure in run.facts()["figures"]}
-            figures |= {
+            metrics = {figure["name"]: figure["value"] for figure in run.facts()["metrics"]}
+            metrics |= {
                 f"{term} loss": value for term, value in run.facts()["last"]["losses"].items() if "-" not in term
             }
             row.append((variant, read(run.output).pixels[0]))
-            lines.append((f"{name}: {variant}", figures))
+            lines.append((f"{name}: {variant}", metrics))
         rows.append(row)
     columns = list(lines[0][1])
     print(f"| {arguments.steps} steps | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}")
-    for line, figures in lines:
-        print(f"| {line} | {' | '.join(f'{figures[column]:.4g}' for column in columns)} |")
+    for line, metrics in lines:
+        print(f"| {line} | {' | '.join(f'{metrics[column]:.4g}' for column in columns)} |")
     arguments.sheet.write_bytes(encode_png(sheet(rows)))
     print(arguments.sheet)
 

@@ -1,6 +1,6 @@
 # %% [markdown]
-# # Parts of pictures, by the principal components of a backbone's features
-# Pictures that are looked at together share their colours. Run it cell by cell, or whole:
+# # Parts of images, by the principal components of a backbone's features
+# Images that are looked at together share their colours. Run it cell by cell, or whole:
 # `python examples/09_pca.py [BACKBONE]`
 
 # %%

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # What a feature holds: pictures made from it alone
+# # What a feature holds: images made from it alone
 # [CLS] keeps what there is without where it is; keys keep where. Run it cell by cell, or whole:
 # `python examples/10_inversion.py [BACKBONE [STEPS]]`
 
@@ -24,7 +24,7 @@ inversions
 for request, left in inversions.left.items():
     print(f"{request}: {left:.3g} left")
 
-# %% The sheet as a picture
+# %% The sheet as an image
 with open("inversions.png", "wb") as file:
     file.write(encode_png(inversions.sheet))
 print("saved: inversions.png")

@@ -12,10 +12,10 @@ from vitsplice.images import EXAMPLE_PAIRS, example
 
 ARGUMENTS = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
 BACKBONES = ARGUMENTS or ["dinov2-vits14-offline", "efficientnet-lite0-offline", "untrained-dinov2-vits14"]
-PICTURES = [path for name in EXAMPLE_PAIRS for path in example(name)]
+IMAGES = [path for name in EXAMPLE_PAIRS for path in example(name)]
 
 # %% What is finished is kept in the folder; without transfers it takes about half a minute
-plan = Plan(tuple(PICTURES), tuple(BACKBONES), transfers=0, style=None)
+plan = Plan(tuple(IMAGES), tuple(BACKBONES), transfers=0, style=None)
 comparison = compare(plan, "out/example-comparison", force=True)
 comparison
 

@@ -2,11 +2,11 @@
 
     python examples/13_batch_overhead.py [--pairs 2000] [--workers 2] [--executor local] [--executor ray]
 
-The runs are as small as runs can be: one step, on 64-px pictures, with an untrained network. Overhead of a pair is
+The runs are as small as runs can be: one step, on 64-px images, with an untrained network. Overhead of a pair is
 
     (seconds of the whole command x workers - the runs' own seconds) / pairs
 
-where a run's own seconds are those of its run.json: reading its pictures, making ready, taking its steps. So all else
+where a run's own seconds are those of its run.json: reading its images, making ready, taking its steps. So all else
 counts: starting Python, torch and Ray in every process, locks, files and their fsyncs, the ledger, sending and waiting.
 """
 
@@ -28,7 +28,7 @@ terms:
   appearance: {loss: appearance, weight: 1, view: entire}
 resize: {size: 32}
 steps: 1
-figures: none   # no networks but the run's own
+metrics: none   # no networks but the run's own
 previews: 0
 plots: none     # no losses.png and no report.html: they take longer than such a run
 """
@@ -36,12 +36,12 @@ EVERY = 0.2  # seconds between looks at the processes
 
 
 def made_pairs(folder: Path, number: int) -> Path:
-    """A manifest of so many pairs of noise, each picture a file of its own."""
-    (folder / "pictures").mkdir(parents=True, exist_ok=True)
+    """A manifest of so many pairs of noise, each image a file of its own."""
+    (folder / "images").mkdir(parents=True, exist_ok=True)
     (folder / "tiny.yaml").write_text(PRESET)
     noise, lines = np.random.default_rng(0), ["id,structure,appearance\n"]
     for index in range(number):
-        names = [f"pictures/{role}{index:07}.png" for role in "sa"]
+        names = [f"images/{role}{index:07}.png" for role in "sa"]
         for name in names:
             if not (folder / name).exists():
                 pixels = noise.integers(0, 256, (8, 8, 3), np.uint8)

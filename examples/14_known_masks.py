@@ -24,7 +24,7 @@ SCENES = [(8, 2, 0), (12, 0, 4), (10, 3, 2), (6, 6, 0)]
 
 
 def scene(number, left, top, side):
-    """A picture and the mask of its square."""
+    """An image and the mask of its square."""
     rng = torch.Generator().manual_seed(number)
     ground, square = torch.rand(2, 3, 1, 1, generator=rng)
     square = (ground + 0.5) % 1 * 0.8 + 0.2 * square  # far from the ground's colour
@@ -35,17 +35,17 @@ def scene(number, left, top, side):
 
 
 def make(folder):
-    """The pictures, their manifest, and the IoU of each pair's shifted output."""
+    """The images, their manifest, and the IoU of each pair's shifted output."""
     pairs, known = [], {}
     for name in ("structure", "mask", "itself", "shifted"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     for number, (side, right, down) in enumerate(SCENES):
         name = f"{number}-side{side}-right{right}-down{down}"
-        picture, mask = scene(number, 4, 5, side)
+        image, mask = scene(number, 4, 5, side)
         shifted, _ = scene(number, 4 + right, 5 + down, side)
-        pictures = {"structure": picture, "itself": picture, "shifted": shifted, "mask": mask.expand_as(picture)}
-        paths = {kind: folder / kind / f"{name}.png" for kind in pictures}
-        for kind, pixels in pictures.items():
+        images = {"structure": image, "itself": image, "shifted": shifted, "mask": mask.expand_as(image)}
+        paths = {kind: folder / kind / f"{name}.png" for kind in images}
+        for kind, pixels in images.items():
             write_png(paths[kind], pixels)
         pairs.append(Pair(name, paths["structure"], paths["structure"], structure_mask=paths["mask"]))
         overlap = max(side - right, 0) * max(side - down, 0)
@@ -57,9 +57,9 @@ def make(folder):
 folder = Path(sys.argv[1])
 manifest, known = make(folder)
 methods = tuple(Method(name, folder / name) for name in ("itself", "shifted"))
-evaluate(Plan(manifest, methods, ("iou-mask", "iou-cosegmentation")), folder / "figures", force=True)
+evaluate(Plan(manifest, methods, ("iou-mask", "iou-cosegmentation")), folder / "metrics", force=True)
 off = 0
-with (folder / "figures" / "values.csv").open() as file:
+with (folder / "metrics" / "values.csv").open() as file:
     for row in csv.DictReader(file):
         expected = known[row["id"]] if row["method"] == "shifted" else 1.0
         found = float(row["iou-mask"])

@@ -1,4 +1,4 @@
-"""What tests share: the tiny backbones, small pictures, and the folder of shared photographs."""
+"""What tests share: the tiny backbones, small images, and the folder of shared photographs."""
 
 import os
 import resource

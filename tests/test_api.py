@@ -16,18 +16,18 @@ from vitsplice.config import BackboneConfig
 from vitsplice.engine import problem
 from vitsplice.errors import ConfigError, OutputExists, UnknownName, UserError, WeightsRejected, WeightsUnavailable
 from vitsplice.runs import backbone_cache as networks
-from vitsplice.runs.backbone_cache import KeptNetworks
+from vitsplice.runs.backbone_cache import BackboneCache
 
 
 def splice(pair, **settings):
     return vitsplice.splice(*pair, "tiny", **settings)
 
 
-def test_a_result_has_picture_losses_and_settings(pair):
+def test_a_result_has_image_losses_and_settings(pair):
     result = splice(pair)
     assert result.finished
     assert result.pixels.shape == (3, 32, 38)
-    assert result.picture.size == (38, 32)
+    assert result.image.size == (38, 32)
     assert [step.index for step in result.losses] == [0, 1, 2, 3, 4]
     assert result.settings.backbone.name == "tiny-vit"
     assert result.facts["substitutions"][0]["wanted"] == "tiny-gone"
@@ -51,7 +51,7 @@ def test_on_step_is_called_and_may_end_the_run(pair):
     assert result.facts["steps"] == {"asked": 5, "taken": 3, "resumed_at": 0}
 
 
-SMALL = {"backbone": "tiny-vit", "steps": 2, "size": 48, "overrides": ["figures=none"]}
+SMALL = {"backbone": "tiny-vit", "steps": 2, "size": 48, "overrides": ["metrics=none"]}
 PRESETS = ("quick", "paper", "invert-official")
 
 
@@ -90,7 +90,7 @@ def test_runs_in_several_threads_give_the_bytes_of_runs_alone(pair):
 
 
 def test_runs_in_several_threads_that_share_a_network_give_the_bytes_of_runs_alone(pair):
-    networks = KeptNetworks()
+    networks = BackboneCache()
 
     def run(number):
         run = Run(*pair, vitsplice.settings_for("quick", seed=number, **SMALL), networks=networks)
@@ -209,12 +209,12 @@ def test_an_appearance_mask_file_keeps_its_colours_out(pair, tmp_path, colour, s
     mask = Image.new(colour, (48, 40))
     mask.paste("white", (0, 0, 24, 40))
     mask.save(path)
-    settings = ["backbone.name=tiny-vit", "start=match", "match.balance=1", "figures=none"]
+    settings = ["backbone.name=tiny-vit", "start=match", "match.balance=1", "metrics=none"]
     with_red, without = (
         vitsplice.splice(pair[0], appearance, preset="tiny", steps=steps, overrides=settings, **masks).pixels
         for masks in ({}, {"appearance_mask": path})
     )
-    redness = [float((picture[0] - picture[1:].mean(0)).mean()) for picture in (with_red, without)]
+    redness = [float((image[0] - image[1:].mean(0)).mean()) for image in (with_red, without)]
     assert redness[0] > redness[1] + 0.005
 
 
@@ -337,7 +337,7 @@ OVERRIDES = {
 
 
 def small_run(preset, pair, overrides=(), **masks):
-    settings = [*OVERRIDES[preset], "figures=none", "resize.size=32", "precision=float32", *overrides]
+    settings = [*OVERRIDES[preset], "metrics=none", "resize.size=32", "precision=float32", *overrides]
     steps = {} if preset == "instant" else {"steps": 3}
     return vitsplice.splice(*pair, preset=preset, backbone="tiny-vit", overrides=settings, **steps, **masks).pixels
 
@@ -386,8 +386,8 @@ def test_outside_of_the_structure_mask_the_structure_image_is_kept_and_the_edge_
 @pytest.mark.parametrize("name", ["structure_strength", "appearance_strength"])
 @pytest.mark.parametrize("strength", [0.5, 2.0])
 def test_strengths_change_instant(pair, name, strength):
-    strong = vitsplice.splice(*pair, "instant", backbone="tiny-vit", overrides=["figures=none"], **{name: strength})
-    plain = vitsplice.splice(*pair, "instant", backbone="tiny-vit", overrides=["figures=none"])
+    strong = vitsplice.splice(*pair, "instant", backbone="tiny-vit", overrides=["metrics=none"], **{name: strength})
+    plain = vitsplice.splice(*pair, "instant", backbone="tiny-vit", overrides=["metrics=none"])
     assert not torch.equal(strong.pixels, plain.pixels)
 
 

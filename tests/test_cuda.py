@@ -24,7 +24,7 @@ PRESETS = ("paper", "official", "quick", "best", "instant", "invert", "invert-pi
 
 def run(preset, pair, device="cuda", **settings):
     steps = None if preset == "instant" else 3
-    overrides = ["figures=none", "precision=float32", *SMALL.get(preset, ())]
+    overrides = ["metrics=none", "precision=float32", *SMALL.get(preset, ())]
     return vitsplice.splice(
         *pair, preset, backbone="tiny-vit", device=device, steps=steps, overrides=overrides, **settings
     )
@@ -51,13 +51,13 @@ def test_masks_and_bfloat16(pair):
 
 
 def test_a_run_resumes_from_its_checkpoint(png, tmp_path):
-    overrides = [*SMALL["quick"], "steps=4", "figures=none", "plots=none", "checkpoint.every=2", "precision=float32"]
+    overrides = [*SMALL["quick"], "steps=4", "metrics=none", "plots=none", "checkpoint.every=2", "precision=float32"]
     settings = settings_for("quick", backbone="tiny-vit", device="cuda", overrides=overrides)
-    pictures = dict(zip(("structure", "appearance"), png, strict=True))
+    images = dict(zip(("structure", "appearance"), png, strict=True))
     results = []
     for stopped in (False, True):
         folder = tmp_path / str(stopped)
-        with Recording.begin(pictures, settings, folder) as recording:
+        with Recording.begin(images, settings, folder) as recording:
             for step in recording.steps(lambda _: None):
                 if stopped and step.index == 2:
                     break

@@ -26,7 +26,7 @@ SUPPORT = Path(__file__).parent / "helpers"
         ("09_pca.py", ("tiny-vit",), "saved: out/example-pca/pca.png"),
         ("10_inversion.py", ("tiny-vit", "2"), "cls[-1]"),
         ("11_comparison.py", ("tiny-vit", "tiny-cnn"), "tiny-cnn ["),
-        ("12_many_pictures.py", ("many", "--pictures", "5"), "5 pictures: "),
+        ("12_many_images.py", ("many", "--images", "5"), "5 images: "),
         (
             "07_vit_or_cnn.py",
             ("tiny-vit", "tiny-cnn", "--steps", "2", "--size", "64"),

@@ -32,7 +32,7 @@ FLOORS = [
     {
         "measure",
         "loss_modules",
-        "figures",
+        "metrics",
         "result",
         "facts",
         "api",

@@ -90,7 +90,7 @@ def images():
 
 
 QUICK = {"backbone": "tiny-vit", "steps": 3, "overrides": ["stages=[{side: 48, share: 0.5}, {side: 64, share: 0.5}]"]}
-PAPER = {"backbone": "tiny-vit", "steps": 2, "size": 48, "overrides": ["figures=none"]}
+PAPER = {"backbone": "tiny-vit", "steps": 2, "size": 48, "overrides": ["metrics=none"]}
 RUNS = {"quick": ("quick", QUICK), "paper": ("paper", PAPER)}
 
 
@@ -115,7 +115,7 @@ def test_a_run_gives_the_same_bytes_in_any_mode_and_leaves_the_mode_alone(images
     assert seen == [before] * len(seen)
     assert torch.equal(result.pixels, plain[name].pixels)
     assert [step.total for step in result.losses] == [step.total for step in plain[name].losses]
-    assert result.figures == plain[name].figures
+    assert result.metrics == plain[name].metrics
     assert result.facts["numerics"] == plain[name].facts["numerics"]
 
 

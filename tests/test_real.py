@@ -9,7 +9,7 @@ import pytest
 
 from vitsplice.cli import main
 from vitsplice.images import example, read, resize_to, write_png
-from vitsplice.metrics.output import figures, load_cnn
+from vitsplice.metrics.output import load_cnn, metrics
 from vitsplice.plugins import catalogue
 
 pytestmark = pytest.mark.real
@@ -45,8 +45,8 @@ def test_thirty_steps_of_the_paper_s_recipe(tmp_path, capsys, monkeypatch):
     assert unaugmented(rows[29]) < 0.97 * unaugmented(rows[0])
 
 
-def figures_of(folder):
-    return {figure["name"]: figure for figure in json.loads((folder / "run.json").read_text())["figures"]}
+def metrics_of(folder):
+    return {figure["name"]: figure for figure in json.loads((folder / "run.json").read_text())["metrics"]}
 
 
 @pytest.mark.parametrize(("preset", "steps"), [("instant", None), ("quick", 24)])
@@ -62,8 +62,8 @@ def test_ours_on_the_packaged_pair(tmp_path, capsys, monkeypatch, preset, steps)
     structure, appearance = (read(path).pixels for path in example())
     output = read(tmp_path / "out" / "output.png").pixels
     assert output.shape == structure.shape
-    found = figures_of(tmp_path / "out")
-    before = {figure.name: figure.value for figure in figures(structure, appearance, structure, load_cnn(catalogue()))}
+    found = metrics_of(tmp_path / "out")
+    before = {figure.name: figure.value for figure in metrics(structure, appearance, structure, load_cnn(catalogue()))}
     assert found["lab-patches"]["value"] < 0.7 * before["lab-patches"]
     if preset == "quick":
         assert found["cnn-statistics"]["value"] < 0.95 * before["cnn-statistics"]
@@ -71,7 +71,7 @@ def test_ours_on_the_packaged_pair(tmp_path, capsys, monkeypatch, preset, steps)
     assert found["lab-patches"]["optimised"] == (preset == "quick")
 
 
-def test_a_large_picture_stays_within_memory(tmp_path):
+def test_a_large_image_stays_within_memory(tmp_path):
     pytest.importorskip("vitsplice_offline", reason="the plugin vitsplice-offline is not installed")
     large = tmp_path / "large.png"
     write_png(large, resize_to(read(example()[0]).pixels, 2048)[0])

@@ -1,4 +1,4 @@
-"""The story on one screen: two pictures and a preset in, one picture out."""
+"""The story on one screen: two images and a preset in, one image out."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import torch
 from torch import Tensor
 
 from vitsplice.config import BackboneConfig, RunConfig
-from vitsplice.contracts import Backbone, BackboneInfo, Image
+from vitsplice.contracts import Backbone, BackboneInfo, ImageName
 from vitsplice.engine import memory, problem
 from vitsplice.engine.device import pick_device, pick_precision
 from vitsplice.engine.loop import Step
 from vitsplice.engine.masks import masked, read_masks
 from vitsplice.engine.problem import Substitution
 from vitsplice.engine.stages import Snapshot, Staged
-from vitsplice.engine.targets import Images
+from vitsplice.engine.targets import RunImages
 from vitsplice.errors import Argument, UserError, check_keywords, reason
-from vitsplice.images import Picture, read, resize_to
-from vitsplice.metrics.output import NEED_A_CNN, Figure, figures, with_scale, without_value
+from vitsplice.images import LoadedImage, read, resize_to
+from vitsplice.metrics.output import NEED_A_CNN, Figure, metrics, with_scale, without_value
 from vitsplice.numerics import numerics
 from vitsplice.plugins import Catalogue, catalogue
 from vitsplice.plugins.wording import a
@@ -195,7 +195,7 @@ def backbone_or_default(name: str | None) -> tuple[Backbone, Substitution | None
 class Run:
     """A run that is taken step by step.
 
-    Making one reads the pictures and loads the backbone; nothing is written anywhere.
+    Making one reads the images and loads the backbone; nothing is written anywhere.
 
     Args:
         structure, appearance, structure_mask, appearance_mask: as `splice` takes them.
@@ -220,26 +220,26 @@ class Run:
         problem.check_parts(settings, known)
         device = pick_device(settings.device)
         precision = pick_precision(settings.precision, device)
-        pictures: dict[Image, Picture] = {"structure": read(structure), "appearance": read(appearance)}
-        masks = read_masks(pictures, {"structure": structure_mask, "appearance": appearance_mask})
+        images: dict[ImageName, LoadedImage] = {"structure": read(structure), "appearance": read(appearance)}
+        masks = read_masks(images, {"structure": structure_mask, "appearance": appearance_mask})
         self._networks = networks or Networks()
         self.backbone, substitution = self._networks.backbone(settings.backbone, known, device, precision)
-        self.pictures = pictures
+        self.images = images
         self.masks = masks
         self.substitution: Substitution | None = substitution
         self.settings = _resolved(settings, substitution, str(device), precision)
         loaded = perf_counter()
         grey = {image: mask.mean(1, keepdim=True) for image, mask in _on(device, masks, settings.size).items()}
-        images = masked(Images(_on(device, pictures, settings.size), grey), settings.mask)
-        memory.check(memory.Estimate(self.settings, self.backbone, known), images, memory.free(device))
+        run_images = masked(RunImages(_on(device, images, settings.size), grey), settings.mask)
+        memory.check(memory.Estimate(self.settings, self.backbone, known), run_images, memory.free(device))
         with memory.advice():
-            self._optimisation = Staged(self.settings, images, self.backbone, known)
+            self._optimisation = Staged(self.settings, run_images, self.backbone, known)
         self.history: list[Step] = []
         self.resumed_at = 0
         self.seconds = {"load": loaded - began, "start": perf_counter() - loaded, "steps": 0.0}
 
     def steps(self) -> Iterator[Step]:
-        """Take the steps. Raises NonFiniteLoss, after which `result` has the last good picture, and OutOfMemory."""
+        """Take the steps. Raises NonFiniteLoss, after which `result` has the last good image, and OutOfMemory."""
         began = perf_counter()
         steps = self._optimisation.steps()
         while True:
@@ -272,7 +272,7 @@ class Run:
 
     @numerics()
     def restore(self, snapshot: Snapshot, history: Iterable[Step]) -> None:
-        """Go on from where a run of the same pictures, settings and weights stood: to the same bytes."""
+        """Go on from where a run of the same images, settings and weights stood: to the same bytes."""
         self._optimisation.restore(snapshot)
         self.history = list(history)
         self.resumed_at = snapshot.step
@@ -280,9 +280,9 @@ class Run:
     @numerics(grad=False)
     def pixels(self) -> Tensor:
         """The output image as it is now, float32 ``(3, H, W)`` on the CPU."""
-        return self._optimisation.picture()[0].float().cpu()
+        return self._optimisation.image()[0].float().cpu()
 
-    def figures(self, pixels: Tensor | None = None) -> list[Figure]:
+    def metrics(self, pixels: Tensor | None = None) -> list[Figure]:
         """How the output as it is now measures in networks other than the run's; none if the settings want none.
 
         A figure that fails, for whatever reason, has None for its value and says why.
@@ -290,16 +290,16 @@ class Run:
         Args:
             pixels: as `pixels` gives them; None to take them from there.
         """
-        if self.settings.figures == "none":
+        if self.settings.metrics == "none":
             return []
-        structure, appearance = (self.pictures[image].pixels for image in ("structure", "appearance"))
+        structure, appearance = (self.images[image].pixels for image in ("structure", "appearance"))
         cnn, failed = None, []
         try:
             cnn = self._networks.cnn(catalogue())
         except Exception as error:
             failed = [without_value(name, reason(error)) for name in NEED_A_CNN]
         output = self.pixels() if pixels is None else pixels
-        measured = figures(structure, appearance, output[None], cnn)
+        measured = metrics(structure, appearance, output[None], cnn)
         return with_scale(measured, structure, appearance, self._start(), cnn) + failed
 
     def _start(self) -> Tensor | None:
@@ -309,25 +309,24 @@ class Run:
         return self._optimisation.start.float().cpu()
 
     def result(self) -> Result:
-        """The picture as it is now, with everything known about it."""
+        """The image as it is now, with everything known about it."""
         pixels = self.pixels()
         return Result(
             pixels=pixels,
             losses=tuple(self.history),
             settings=self.settings,
             facts=describe(self),
-            figures=tuple(self.figures(pixels)),
+            metrics=tuple(self.metrics(pixels)),
             finished=self.finished,
-            inputs={role: picture.pixels[0] for role, picture in self.pictures.items()}
-            | {f"{image}_mask": mask.pixels[0] for image, mask in self.masks.items()},
+            inputs={role: image.pixels[0] for role, image in self.images.items()}
+            | {f"{role}_mask": mask.pixels[0] for role, mask in self.masks.items()},
         )
 
 
-def _on(device: torch.device, pictures: dict[Image, Picture], size: int | None) -> dict[Image, Tensor]:
+def _on(device: torch.device, images: dict[ImageName, LoadedImage], size: int | None) -> dict[ImageName, Tensor]:
     """Pixels on a device, brought to a shorter side of so many pixels, if any."""
     return {
-        image: (resize_to(picture.pixels, size) if size else picture.pixels).to(device)
-        for image, picture in pictures.items()
+        role: (resize_to(image.pixels, size) if size else image.pixels).to(device) for role, image in images.items()
     }
 
 

@@ -33,7 +33,7 @@ PRESETS = {
     "instant": "seconds, no training: colours, tone and contrast go to corresponding regions",
     "quick": "one to two minutes on 2 CPU cores: instant, then texture",
     "best": "no time limit: as quick, with more steps and finer stages",
-    "invert": "for `vitsplice invert`: a picture with one feature of another, by a network prior",
+    "invert": "for `vitsplice invert`: an image with one feature of another, by a network prior",
     "invert-pixels": "for `vitsplice invert`: the same by pixels with total variation",
     "invert-official": "for `vitsplice invert`: the released code's recipe",
 }
@@ -85,15 +85,15 @@ def vitsplice_generators() -> list[GeneratorSpec]:
         "chroma_from": Option(2, "colour differences are changed from this level on", minimum=0, maximum=11),
     }
     return [
-        GeneratorSpec("unet", _build("unet"), "the paper's U-Net, a network from picture to picture", unet_options),
+        GeneratorSpec("unet", _build("unet"), "the paper's U-Net, a network from image to image", unet_options),
         GeneratorSpec(
-            "residual-unet", _build("residual"), "a U-Net that corrects the picture it is fed", residual_options
+            "residual-unet", _build("residual"), "a U-Net that corrects the image it is fed", residual_options
         ),
         GeneratorSpec("pixels", _build("pixels"), "the output's own pixels, no network", {"begin": begin}, canvas=True),
         GeneratorSpec(
             "prior",
             _build("prior"),
-            "one picture, made of noise by a network (deep image prior)",
+            "one image, made of noise by a network (deep image prior)",
             prior_options,
             canvas=True,
         ),
@@ -105,7 +105,7 @@ def vitsplice_generators() -> list[GeneratorSpec]:
 
 @hookimpl
 def vitsplice_metrics() -> list[MetricSpec]:
-    """Figures of structure, of appearance and of sets."""
+    """Metrics of structure, of appearance and of sets."""
     return list(METRICS)
 
 
@@ -144,16 +144,16 @@ def vitsplice_commands() -> list[CommandSpec]:
     from vitsplice.cli.study import study
 
     return [
-        CommandSpec("run", run, "Transfer the appearance of one picture to the structure of another."),
+        CommandSpec("run", run, "Transfer the appearance of one image to the structure of another."),
         CommandSpec("batch", batch, "Run every pair of a list, on this machine or many."),
-        CommandSpec("measure", measure, "Measure three pictures by every loss term and by independent figures."),
-        CommandSpec("correspond", correspond, "Match two pictures, place by place."),
+        CommandSpec("measure", measure, "Measure three images by every loss term and by independent metrics."),
+        CommandSpec("correspond", correspond, "Match two images, place by place."),
         CommandSpec("keypoints", keypoints, "How well features find keypoints again: PCK on data sets or known warps."),
         CommandSpec("pca", pca, "Show what features hold: their principal components as colours."),
-        CommandSpec("invert", invert, "Make pictures that share one feature with a picture, and nothing else."),
+        CommandSpec("invert", invert, "Make images that share one feature with an image, and nothing else."),
         CommandSpec("compare", compare, "Compare what backbones encode as structure and as appearance."),
         CommandSpec("pairs", pairs, "Make manifests of pairs, and look for what is wrong with them."),
-        CommandSpec("evaluate", evaluate, "Figures over a set of pairs, for one or more methods."),
+        CommandSpec("evaluate", evaluate, "Metrics over a set of pairs, for one or more methods."),
         CommandSpec("study", study, "Ask people which of two outputs they prefer, and analyse it."),
         CommandSpec("bench", bench, "Time the presets on this machine, as ratios."),
         CommandSpec("presets", presets, "List presets, or show one as YAML."),

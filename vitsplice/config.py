@@ -96,7 +96,7 @@ class TermConfig(_Settings):
 
     It runs at the steps ``start <= step`` with ``step % every == 0``. ``view`` is the view that the generator is
     fed, ``target_view`` the one that its output is compared with (the same unless said). ``input`` and ``target``
-    say of which picture, in place of the term's own.
+    say of which image, in place of the term's own.
     """
 
     loss: Name
@@ -147,15 +147,15 @@ class BlurConfig(_Settings):
 
 
 class ViewConfig(_Settings):
-    """How views of one picture are drawn: a crop, a flip, colour jitter, blur.
+    """How views of one image are drawn: a crop, a flip, colour jitter, blur.
 
-    A ``square`` crop's side is uniform in ``crop`` times the picture's shorter side; one of the shape of the
-    ``picture`` has both its sides times that. With a ``bank`` only so many views are drawn, and their features as
+    A ``square`` crop's side is uniform in ``crop`` times the image's shorter side; one of the shape of the
+    ``pixels`` has both its sides times that. With a ``bank`` only so many views are drawn, and their features as
     targets are kept; without, every step draws its own.
     """
 
     crop: Annotated[tuple[float, float], rising(0.01, 1)] = (0.95, 1.0)
-    shape: Literal["square", "picture"] = "square"
+    shape: Literal["square", "image"] = "square"
     bank: int | None = Field(default=None, ge=1, le=256)
     flip: float = Field(default=0.5, ge=0, le=1)
     jitter: JitterConfig = JitterConfig(probability=0)
@@ -170,7 +170,7 @@ class ViewsConfig(_Settings):
 
 
 class ResizeConfig(_Settings):
-    """The size at which the backbone looks at pictures (shorter side, and the most of the longer), in pixels."""
+    """The size at which the backbone looks at images (shorter side, and the most of the longer), in pixels."""
 
     size: int = Field(default=224, ge=16, le=4096)
     max_size: int | None = Field(default=None, ge=16, le=16384)
@@ -195,7 +195,7 @@ class OptimiserConfig(_Settings):
 class MatchConfig(_Settings):
     """The correspondence behind a warm start: see `vitsplice.matching`.
 
-    Pictures are matched on a grid of about ``places * places``. ``agreement`` is how much neighbouring patches pay for
+    Images are matched on a grid of about ``places * places``. ``agreement`` is how much neighbouring patches pay for
     taking different colours; 0 matches each by itself.
     """
 
@@ -215,7 +215,7 @@ class MaskConfig(_Settings):
 
 
 class StageConfig(_Settings):
-    """One stage, coarse to fine: pictures at about ``side * side`` pixels, for its ``share`` of the steps.
+    """One stage, coarse to fine: images at about ``side * side`` pixels, for its ``share`` of the steps.
 
     ``lr`` is in place of the optimiser's.
     """
@@ -237,17 +237,17 @@ class CheckpointConfig(_Settings):
 
 
 class RunConfig(_Settings):
-    """Everything that a run depends on besides its pictures.
+    """Everything that a run depends on besides its images.
 
     ``preset`` is the name or the file of the preset that the settings began as, for the records; it changes nothing.
-    ``start`` is the picture that the output starts from: the structure image, or (``match``) the warm start. With
-    ``stages`` the pictures are worked on at those sizes, and what that changes is laid over the start at its full
-    size; without, they are worked on as they are. ``size`` is the shorter side that both pictures are brought to
+    ``start`` is the image that the output starts from: the structure image, or (``match``) the warm start. With
+    ``stages`` the images are worked on at those sizes, and what that changes is laid over the start at its full
+    size; without, they are worked on as they are. ``size`` is the shorter side that both images are brought to
     first (None: as they are). The strengths multiply the weights of the terms that compare with the structure
     image and the start, and with the appearance image; appearance below 1 weakens the warm start too. Without
     steps the warm start goes by both strengths (`vitsplice.engine.warm_start`).
     ``previews`` is the number of steps between previews, which begin with the start and have two early ones (0: none);
-    ``figures`` whether the output is measured at the end by `vitsplice.metrics.output`; ``plots`` whether
+    ``metrics`` whether the output is measured at the end by `vitsplice.metrics.output`; ``plots`` whether
     losses.png and report.html are made; none of them, nor ``checkpoint``, changes the output.
     """
 
@@ -270,7 +270,7 @@ class RunConfig(_Settings):
     device: Name = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "float32"
     previews: int = Field(default=50, ge=0, le=MOST_STEPS)
-    figures: Literal["all", "none"] = "all"
+    metrics: Literal["all", "none"] = "all"
     plots: Literal["all", "none"] = "all"
     checkpoint: CheckpointConfig = CheckpointConfig()
 

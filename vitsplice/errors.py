@@ -80,12 +80,12 @@ class ConfigError(UserError):
     """A setting has an unknown key, a wrong type or a value out of range."""
 
 
-class PictureError(UserError):
-    """A picture cannot be read, or is too small or too large."""
+class ImageError(UserError):
+    """An image cannot be read, or is too small or too large."""
 
 
-class NotThere(PictureError):
-    """The file of a picture does not exist."""
+class ImageNotFound(ImageError):
+    """The file of an image does not exist."""
 
 
 class UnknownName(UserError):
@@ -117,7 +117,7 @@ class AlreadyFinished(UserError):
 
 
 class CheckpointRejected(UserError):
-    """A checkpoint is cut short or altered, or is of other pictures, settings or weights."""
+    """A checkpoint is cut short or altered, or is of other images, settings or weights."""
 
 
 class OutOfMemory(UserError):

@@ -70,12 +70,12 @@ def test_what_is_not_a_whole_cell_is_none(tmp_path):
 
 
 def test_a_subject_s_digest_is_of_all_of_it():
-    picture, other, labels = smooth(), smooth(1), (noise(64, 64) > 0.5).long()
+    image, other, labels = smooth(), smooth(1), (noise(64, 64) > 0.5).long()
     digests = {
-        cell.Subject("a", picture).digest,
+        cell.Subject("a", image).digest,
         cell.Subject("a", other).digest,
-        cell.Subject("a", picture, other).digest,
-        cell.Subject("a", picture, None, labels).digest,
+        cell.Subject("a", image, other).digest,
+        cell.Subject("a", image, None, labels).digest,
     }
     assert len(digests) == 4
-    assert cell.Subject("b", picture).digest == cell.Subject("a", picture).digest
+    assert cell.Subject("b", image).digest == cell.Subject("a", image).digest

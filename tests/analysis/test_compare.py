@@ -19,16 +19,16 @@ def plan(png):
     return Plan(tuple(png), ("tiny-vit", "tiny-cnn"), size=64, transfers=0, style=None)
 
 
-def test_figures_of_every_backbone_and_picture(plan, tmp_path):
+def test_metrics_of_every_backbone_and_image(plan, tmp_path):
     seen = []
     found = compare.compare(plan, tmp_path / "out", watch=Watch(lambda *told: seen.append(told)))
     assert list(found.infos) == ["tiny-vit", "tiny-cnn"]
-    assert found.pictures == ("structure", "appearance")
-    assert {(row.backbone, row.picture) for row in found.rows if row.figure == "pck"} == {
-        (name, picture) for name in found.infos for picture in found.pictures
+    assert found.images == ("structure", "appearance")
+    assert {(row.backbone, row.image) for row in found.rows if row.figure == "pck"} == {
+        (name, image) for name in found.infos for image in found.images
     }
     assert seen[-1][1:] == (4, 4)
-    assert (tmp_path / "out" / "figures.csv").read_text() == found.csv()
+    assert (tmp_path / "out" / "metrics.csv").read_text() == found.csv()
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_figures_of_every_backbone_and_picture(plan, tmp_path):
     [(0, {}), (3, {}), (4, {"transfers": 1, "preset": "tiny", "steps": 4, "backbones": ("tiny-vit",)})],
     ids=["before the first cell", "among cells", "in a transfer"],
 )
-def test_stopped_at_any_moment_it_goes_on_to_the_same_figures(plan, tmp_path, moment, changed):
+def test_stopped_at_any_moment_it_goes_on_to_the_same_metrics(plan, tmp_path, moment, changed):
     plan = replace(plan, **changed)
     whole = compare.compare(plan, tmp_path / "whole").csv()
     asked = iter(range(1_000))
@@ -69,7 +69,7 @@ def test_another_plan_is_refused_without_force(plan, tmp_path):
 def test_mistakes_are_told_before_anything_is_made(plan, png, tmp_path):
     with pytest.raises(UserError, match="at least two images"):
         Plan((png[0],), ("tiny-vit",))
-    with pytest.raises(UserError, match="the same picture is given twice: .*structure.*structure"):
+    with pytest.raises(UserError, match="the same image is given twice: .*structure.*structure"):
         compare.compare(Plan((png[0], png[1], png[0]), ("tiny-vit",), style=None), tmp_path / "out")
     with pytest.raises(UserError, match="at least one backbone"):
         Plan(tuple(png), ())
@@ -135,7 +135,7 @@ def test_masks_are_found_by_name(plan, tmp_path, png):
     half[..., 20:] = 1
     (masks / "structure.png").write_bytes(encode_png(half))
     found = compare.compare(Plan(plan.images, ("tiny-vit",), masks, 64, 0, style=None), tmp_path / "out")
-    assert {row.picture for row in found.rows if row.figure == "parts"} == {"structure"}
+    assert {row.image for row in found.rows if row.figure == "parts"} == {"structure"}
     (masks / "structure.png").write_bytes(encode_png(half[..., :-1]))
     with pytest.raises(UserError, match="is not as large as"):
         compare.compare(Plan(plan.images, ("tiny-vit",), masks, 64, 0, style=None), tmp_path / "out")
@@ -148,9 +148,9 @@ def test_images_of_colliding_names_are_all_compared(tmp_path):
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(encode_png(noise(3, 40, 48, seed=number)))
     found = compare.compare(Plan(tuple(images), ("tiny-vit",), size=64, transfers=0, style=None), tmp_path / "out")
-    assert found.pictures == ("x/a", "y/a", "a 1")
+    assert found.images == ("x/a", "y/a", "a 1")
     assert len(list((tmp_path / "out" / "cells" / "tiny-vit").iterdir())) == 3
-    assert {row.picture for row in found.rows} == {*found.pictures, ""}
+    assert {row.image for row in found.rows} == {*found.images, ""}
 
 
 def test_the_features_that_are_compared_are_named_in_the_files(plan, tmp_path):
@@ -158,7 +158,7 @@ def test_the_features_that_are_compared_are_named_in_the_files(plan, tmp_path):
     features = json.loads((tmp_path / "out" / "compare.json").read_text())["features"]
     assert features["tiny-vit"] == {"structure": "key", "appearance": "cls", "layers": [-3, -2, -1]}
     assert features["tiny-cnn"]["structure"] == "map"
-    for name in ("figures.csv", "intervals.csv"):
+    for name in ("metrics.csv", "intervals.csv"):
         assert {"key", "cls", "map", "pooled"} <= {
             line.split(",")[1] for line in (tmp_path / "out" / name).read_text().splitlines()[1:]
         }
@@ -195,7 +195,7 @@ def test_cells_are_read_as_often_as_their_number_and_not_its_square(tmp_path, mo
     assert len(distances) == changes + 2 * 3 * comparison.OTHERS * len(images)
 
 
-@pytest.mark.parametrize("name", ["compare.json", "figures.csv", "report.html", "cells", "cells/tiny-vit", "transfers"])
+@pytest.mark.parametrize("name", ["compare.json", "metrics.csv", "report.html", "cells", "cells/tiny-vit", "transfers"])
 def test_a_link_out_of_the_folder_is_refused(plan, tmp_path, victim, name):
     plan = replace(plan, backbones=("tiny-vit",), transfers=1, preset="tiny", steps=1)
     path = tmp_path / "out" / name

@@ -9,7 +9,7 @@ from vitsplice.analysis.compare_page import blocks, report
 from vitsplice.analysis.comparison import KINDS, Row
 from vitsplice.analysis.findings import findings
 from vitsplice.metrics.output import CNN
-from vitsplice.support.page import Heading, Pictures, Plot, Table, Text
+from vitsplice.support.page import Heading, Images, Plot, Table, Text
 
 PAIR = "a from b"
 METRICS = ("gradient-ssim", "cnn-statistics")
@@ -74,8 +74,8 @@ def test_every_number_of_a_plot_has_its_interval(found):
 
 
 def test_transfers_are_beside_their_inputs(found):
-    shown = next(block for block in blocks(found) if isinstance(block, Pictures))
-    assert [one.caption for one in shown.pictures] == ["structure image", "appearance image", *found.infos]
+    shown = next(block for block in blocks(found) if isinstance(block, Images))
+    assert [one.caption for one in shown.images] == ["structure image", "appearance image", *found.infos]
 
 
 def test_no_backbone_is_praised_by_a_metric_that_uses_it(found):

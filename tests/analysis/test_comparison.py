@@ -13,18 +13,18 @@ from vitsplice.analysis.comparison import OTHERS, Comparison, Row, others
 
 
 def cells_of(backbone, number=3):
-    return {f"picture {n}": cell.look_at(cell.Subject(f"{n}", smooth(n)), backbone) for n in range(number)}
+    return {f"image {n}": cell.look_at(cell.Subject(f"{n}", smooth(n)), backbone) for n in range(number)}
 
 
 def compared(*toys, number=3):
     cells = {toy.info.name: cells_of(toy, number) for toy in toys}
     infos = {toy.info.name: toy.info for toy in toys}
     rows = [row for name in cells for row in comparison.rows_of(infos[name], cells[name])]
-    pictures = tuple(cells[toys[0].info.name])
-    return Comparison(infos, pictures, tuple(rows), comparison.agreement(cells))
+    images = tuple(cells[toys[0].info.name])
+    return Comparison(infos, images, tuple(rows), comparison.agreement(cells))
 
 
-def test_a_change_is_measured_by_how_much_another_picture_changes_the_feature():
+def test_a_change_is_measured_by_how_much_another_image_changes_the_feature():
     toy = Toy(colour)
     cells = cells_of(toy)
     first, *rest = cells.values()
@@ -32,7 +32,7 @@ def test_a_change_is_measured_by_how_much_another_picture_changes_the_feature():
     found = next(r for r in rows if (r.layer, r.figure, r.of) == (-1, "structure change", "flip"))
     unit = sum(encoding.distance(first.structure[1], other.structure[1]) for other in rest) / len(rest)
     assert found.value == pytest.approx(first.changed["structure", "flip", -1] / unit)
-    assert found.picture == "picture 0"
+    assert found.image == "image 0"
 
 
 def test_every_row_names_the_facet_that_was_compared():

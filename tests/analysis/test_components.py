@@ -51,7 +51,7 @@ def test_signs_follow_the_larger_excursions():
     torch.testing.assert_close(found, again, atol=1e-4, rtol=0)
 
 
-def test_several_pictures_share_their_colours():
+def test_several_images_share_their_colours():
     together = components([parts(), parts(6, 6)])
     assert [tuple(maps.shape) for maps in together.maps] == [(3, 8, 10), (3, 6, 6)]
     for at in ((5, 1), (5, -1)):
@@ -65,14 +65,14 @@ def test_of_features_as_they_are():
     assert not torch.equal(raw.maps[0], components([parts()]).maps[0])
 
 
-def test_blocks_and_edges_have_the_pictures_size():
+def test_blocks_and_edges_have_the_images_size():
     (maps,) = components([parts()]).maps
     blocks = as_blocks(maps, (80, 100))
     assert torch.equal(blocks[:, ::10, ::10], maps)
-    picture = torch.zeros(1, 3, 80, 100)
-    picture[..., 47:] = 1
-    edges = with_edges(maps, picture)
+    image = torch.zeros(1, 3, 80, 100)
+    image[..., 47:] = 1
+    edges = with_edges(maps, image)
     assert edges.shape == (3, 80, 100)
     assert 0 <= edges.min() <= edges.max() <= 1
     jump = edges[:, 60].diff(dim=-1).abs().sum(0)
-    assert jump.argmax() == 46  # the picture's edge, not the grid's, which lies at 50
+    assert jump.argmax() == 46  # the image's edge, not the grid's, which lies at 50

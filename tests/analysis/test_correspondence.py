@@ -4,7 +4,7 @@ from tests.conftest import noise
 from vitsplice.analysis.correspondence import Match, draw, features
 
 
-def test_a_line_goes_from_where_a_match_is_in_one_picture_to_where_it_is_in_the_other():
+def test_a_line_goes_from_where_a_match_is_in_one_image_to_where_it_is_in_the_other():
     first, second = torch.zeros(1, 3, 40, 60), torch.zeros(1, 3, 20, 20)
     drawn = draw([Match((45, 10), (5, 15), 1.0, 1.0)], first, second, height=80)
     assert drawn.shape == (3, 80, 120 + 80)
@@ -14,7 +14,7 @@ def test_a_line_goes_from_where_a_match_is_in_one_picture_to_where_it_is_in_the_
     assert torch.allclose(ends, torch.tensor([[20.0, 90], [60.0, 140]], dtype=torch.float64), atol=4)
 
 
-def test_a_picture_a_thousand_times_as_high_as_wide_is_a_column_at_least():
+def test_a_image_a_thousand_times_as_high_as_wide_is_a_column_at_least():
     assert draw([], noise(1, 3, 16_000, 16), noise(1, 3, 16, 16)).shape == (3, 480, 1 + 480)
 
 

@@ -10,7 +10,7 @@ from vitsplice.contracts import Features
 
 
 def local(pixels, side=8):
-    """A toy backbone: the picture's own pixels, averaged to places."""
+    """A toy backbone: the image's own pixels, averaged to places."""
     maps = torch.nn.functional.adaptive_avg_pool2d(pixels, side)
     return Features(maps.flatten(2).transpose(1, 2), (side, side))
 
@@ -77,14 +77,14 @@ def test_places_that_come_from_outside_do_not_count():
 
 
 def test_pixels_follow_every_warp():
-    """Smooth pictures: the colour of a place tells it apart."""
+    """Smooth images: the colour of a place tells it apart."""
     down, across = torch.meshgrid(torch.linspace(0, 1, 64), torch.linspace(0, 1, 64), indexing="ij")
-    picture = torch.stack([down, across, 1 - down])[None]
+    image = torch.stack([down, across, 1 - down])[None]
     for where in WARPS.values():
-        assert encoding.pck(local(picture, 16), local(warped(picture, where), 16), where) > 0.85
+        assert encoding.pck(local(image, 16), local(warped(image, where), 16), where) > 0.85
 
 
-def test_clusters_of_a_picture_in_two_halves_find_them():
+def test_clusters_of_a_image_in_two_halves_find_them():
     maps = 0.01 * noise(1, 3, 64, 64)
     maps[..., 20:] += torch.tensor([0.5, 0.2, 0.9])[:, None, None]
     labels = torch.zeros(64, 64, dtype=torch.long)

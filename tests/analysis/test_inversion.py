@@ -67,12 +67,12 @@ def test_it_comes_nearer_to_the_feature(pair, preset):
     assert last < 0.7 * first
 
 
-def test_nothing_of_the_picture_but_the_feature_gets_in(pair):
-    """With the feature's weight at 0 the inversions of two pictures are the same."""
+def test_nothing_of_the_image_but_the_feature_gets_in(pair):
+    """With the feature's weight at 0 the inversions of two images are the same."""
     made = []
-    for picture in pair:
+    for image in pair:
         settings = small(KEY, "invert-pixels", overrides=["terms.inversion.weight=1e-30"])
-        made.append(inversion.invert(picture, {KEY: settings}).made[KEY])
+        made.append(inversion.invert(image, {KEY: settings}).made[KEY])
     assert (made[0] - made[1]).abs().max() < 1e-4
 
 
@@ -114,7 +114,7 @@ def test_other_inversions_are_left_alone(png, tmp_path):
         pass
 
 
-def test_the_same_path_with_another_picture_is_another_plan(png, tmp_path):
+def test_the_same_path_with_another_image_is_another_plan(png, tmp_path):
     plan, out = plan_of(png[0], {KEY: small(KEY)}), tmp_path / "out"
     done(plan, out)
     png[0].write_bytes(png[1].read_bytes())

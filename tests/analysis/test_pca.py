@@ -11,7 +11,7 @@ from vitsplice.errors import PathRejected
 from vitsplice.images import encode_png, read
 
 
-def test_maps_are_kept_as_small_as_they_are_and_shown_as_large_as_their_pictures(png):
+def test_maps_are_kept_as_small_as_they_are_and_shown_as_large_as_their_images(png):
     found = pca.look(png, backbone="tiny-vit", size=64)
     for number, path in enumerate(png):
         pixels = read(path).pixels
@@ -20,7 +20,7 @@ def test_maps_are_kept_as_small_as_they_are_and_shown_as_large_as_their_pictures
             assert found.shown(layer, number).shape == pixels.shape[1:]
 
 
-def test_a_sheet_of_a_large_picture_is_no_larger_than_one_of_a_small(tmp_path):
+def test_a_sheet_of_a_large_image_is_no_larger_than_one_of_a_small(tmp_path):
     sizes = []
     for side in (180, 1200):
         path = tmp_path / f"{side}.png"

@@ -8,11 +8,11 @@ from vitsplice.images import encode_png
 
 
 def test_the_middle_square():
-    picture = noise(1, 3, 40, 60)
-    torch.testing.assert_close(square(picture, 40), picture[..., 10:50])
+    image = noise(1, 3, 40, 60)
+    torch.testing.assert_close(square(image, 40), image[..., 10:50])
 
 
-def test_labels_are_cut_as_the_picture_is(tmp_path):
+def test_labels_are_cut_as_the_image_is(tmp_path):
     image, masks = tmp_path / "a.png", tmp_path / "masks"
     masks.mkdir()
     image.write_bytes(encode_png(noise(3, 40, 60)))

@@ -1,4 +1,4 @@
-"""Toy backbones with known answers: what they see of a picture is a formula."""
+"""Toy backbones with known answers: what they see of an image is a formula."""
 
 import torch
 import torch.nn.functional as F
@@ -18,10 +18,10 @@ class Toy(torch.nn.Module):
             std=(1, 1, 1), cls_normalised=None, parameters=0, licence="none", source=source, sha256=f"sha of {name}",
         )  # fmt: skip
 
-    def forward(self, pictures, requests):
+    def forward(self, images, requests):
         found = {}
         for request in requests:
-            maps = F.avg_pool2d(self.see(pictures), {-2: 8, -1: 4}[request.layer])
+            maps = F.avg_pool2d(self.see(images), {-2: 8, -1: 4}[request.layer])
             if request.facet == "pooled":
                 found[request] = Features(maps.mean((2, 3)))
             else:
@@ -29,16 +29,16 @@ class Toy(torch.nn.Module):
         return found
 
 
-def luma(pictures):
-    """Blind to colour: lightness as grey pictures have it, and its differences, so that places can be told apart."""
+def luma(images):
+    """Blind to colour: lightness as grey images have it, and its differences, so that places can be told apart."""
     weights = torch.tensor([0.2989, 0.587, 0.114]).reshape(1, 3, 1, 1)
-    grey = (pictures * weights).sum(1, keepdim=True) / weights.sum()
+    grey = (images * weights).sum(1, keepdim=True) / weights.sum()
     return torch.cat([grey, F.pad(grey.diff(dim=2), (0, 0, 0, 1)), F.pad(grey.diff(dim=3), (0, 1))], 1)
 
 
-def colour(pictures):
-    return pictures
+def colour(images):
+    return images
 
 
-def nothing(pictures):
-    return torch.ones_like(pictures)
+def nothing(images):
+    return torch.ones_like(images)

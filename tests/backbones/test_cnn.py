@@ -11,10 +11,10 @@ from vitsplice.rng import private_rng
 
 @pytest.mark.parametrize("layer", [-1, 0, 2])
 def test_maps_and_means_equal_the_model_s_own(cnn, layer):
-    pictures = noise(2, 3, 64, 96)
+    images = noise(2, 3, 64, 96)
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (cnn.info.mean, cnn.info.std))
-    expected = cnn.model((pictures - mean) / std)[layer]
-    found = cnn(pictures, [FeatureRequest("map", layer), FeatureRequest("pooled", layer)])
+    expected = cnn.model((images - mean) / std)[layer]
+    found = cnn(images, [FeatureRequest("map", layer), FeatureRequest("pooled", layer)])
     maps, pooled = found[FeatureRequest("map", layer)], found[FeatureRequest("pooled", layer)]
     assert maps.grid == expected.shape[-2:]
     assert maps.prefix == 0
@@ -28,7 +28,7 @@ def test_roles(cnn):
     assert cnn.info.cls_normalised is None
 
 
-def test_too_small_a_picture_is_told(cnn):
+def test_too_small_a_image_is_told(cnn):
     with pytest.raises(UserError, match=f"nearest that fits is {cnn.info.smallest}x40"):
         cnn(torch.zeros(1, 3, cnn.info.smallest - 1, 40), [FeatureRequest("map")])
 

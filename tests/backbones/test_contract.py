@@ -22,7 +22,7 @@ def built(request):
 
 
 @pytest.fixture
-def pictures(built):
+def images(built):
     return noise(2, 3, *fitting_size(built.info, 64, 80))
 
 
@@ -31,8 +31,8 @@ def requests(info):
     return [FeatureRequest(facet, layer) for facet in info.facets for layer in layers]
 
 
-def test_shapes_and_grids(built, pictures):
-    found = built(pictures, requests(built.info))
+def test_shapes_and_grids(built, images):
+    found = built(images, requests(built.info))
     for request, features in found.items():
         assert features.values.dtype == torch.float32
         if request.facet in GLOBAL_FACETS:
@@ -42,45 +42,45 @@ def test_shapes_and_grids(built, pictures):
             height, width = features.grid
             assert features.values.shape[:2] == (2, features.prefix + height * width)
     assert set(found) == set(requests(built.info))
-    assert found[built.info.structure].grid == tuple(-(-s // built.info.stride) for s in pictures.shape[-2:])
+    assert found[built.info.structure].grid == tuple(-(-s // built.info.stride) for s in images.shape[-2:])
 
 
-def test_deterministic_and_without_random_numbers(built, pictures):
+def test_deterministic_and_without_random_numbers(built, images):
     state = torch.get_rng_state()
-    first, second = (built(pictures, requests(built.info)) for _ in range(2))
+    first, second = (built(images, requests(built.info)) for _ in range(2))
     assert all(torch.equal(first[r].values, second[r].values) for r in first)
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_frozen_and_in_eval_mode(built, pictures):
+def test_frozen_and_in_eval_mode(built, images):
     built.train()
     assert not any(module.training for module in built.modules())
     assert not any(parameter.requires_grad for parameter in built.parameters())
 
 
-def test_gradients_reach_the_picture_and_nothing_else(built, pictures):
-    pictures = pictures.requires_grad_()
+def test_gradients_reach_the_image_and_nothing_else(built, images):
+    images = images.requires_grad_()
     roles = [built.info.structure, built.info.appearance]
-    found = built(pictures, roles)
+    found = built(images, roles)
     for request in roles:
-        (gradient,) = torch.autograd.grad(found[request].values.square().sum(), pictures, retain_graph=True)
+        (gradient,) = torch.autograd.grad(found[request].values.square().sum(), images, retain_graph=True)
         assert gradient.isfinite().all()
         assert gradient.abs().sum() > 0
 
 
-def test_a_batch_equals_one_by_one(built, pictures):
+def test_a_batch_equals_one_by_one(built, images):
     roles = [built.info.structure, built.info.appearance]
-    both = built(pictures, roles)
+    both = built(images, roles)
     for row in range(2):
-        alone = built(pictures[row : row + 1], roles)
+        alone = built(images[row : row + 1], roles)
         for request in roles:
             torch.testing.assert_close(both[request].values[row : row + 1], alone[request].values, rtol=1e-3, atol=1e-4)
 
 
-def test_bfloat16_weights_give_float32_features_that_are_near(built, pictures):
-    full = built(pictures, [built.info.appearance])[built.info.appearance].values
+def test_bfloat16_weights_give_float32_features_that_are_near(built, images):
+    full = built(images, [built.info.appearance])[built.info.appearance].values
     try:
-        half = built.to("cpu", torch.bfloat16)(pictures, [built.info.appearance])[built.info.appearance].values
+        half = built.to("cpu", torch.bfloat16)(images, [built.info.appearance])[built.info.appearance].values
     finally:
         built.to("cpu", torch.float32)
     assert half.dtype == torch.float32
@@ -98,11 +98,11 @@ def test_it_says_what_it_is(built):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA on this machine")
-def test_on_cuda(built, pictures):
+def test_on_cuda(built, images):
     roles = [built.info.structure]
-    here = built(pictures, roles)[roles[0]].values
+    here = built(images, roles)[roles[0]].values
     try:
-        there = built.to("cuda", torch.float32)(pictures.cuda(), roles)[roles[0]].values
+        there = built.to("cuda", torch.float32)(images.cuda(), roles)[roles[0]].values
     finally:
         built.to("cpu", torch.float32)
     torch.testing.assert_close(there.cpu(), here, rtol=1e-2, atol=1e-2)

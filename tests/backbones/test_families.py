@@ -65,9 +65,9 @@ def vit(family):
     return TimmViT(made(name, num_classes=0, **settings), name=name, licence="none", source="none", cls_normalised=True)
 
 
-def normal(backbone, pictures):
+def normal(backbone, images):
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (backbone.info.mean, backbone.info.std))
-    return (pictures - mean) / std
+    return (images - mean) / std
 
 
 def reload(name, settings, only):
@@ -101,9 +101,9 @@ def test_a_complete_file_is_accepted_for_a_cnn(name):
 @pytest.mark.parametrize("family", VITS)
 def test_tokens_and_cls_are_timms_own(family):
     backbone, (_, _, prefix, appearance) = vit(family), VITS[family]
-    pictures = noise(2, 3, 32, 32)
-    found = backbone(pictures, [FeatureRequest("token"), FeatureRequest("token", 0), backbone.info.appearance])
-    features = backbone.model.forward_features(normal(backbone, pictures))
+    images = noise(2, 3, 32, 32)
+    found = backbone(images, [FeatureRequest("token"), FeatureRequest("token", 0), backbone.info.appearance])
+    features = backbone.model.forward_features(normal(backbone, images))
     last = found[FeatureRequest("token")]
     assert (last.prefix, last.grid, backbone.info.appearance.facet) == (prefix, (4, 4), appearance)
     norm = backbone.model.norm
@@ -113,7 +113,7 @@ def test_tokens_and_cls_are_timms_own(family):
     summary = features[:, 0] if appearance == "cls" else features[:, prefix:].mean(1)
     torch.testing.assert_close(found[backbone.info.appearance].values, summary)
     maps = backbone.model.forward_intermediates(
-        normal(backbone, pictures), indices=[0], intermediates_only=True, norm=not isinstance(norm, torch.nn.Identity)
+        normal(backbone, images), indices=[0], intermediates_only=True, norm=not isinstance(norm, torch.nn.Identity)
     )[0]
     if not isinstance(norm, torch.nn.Identity):
         torch.testing.assert_close(found[FeatureRequest("token", 0)].maps, maps)
@@ -123,7 +123,7 @@ def test_tokens_and_cls_are_timms_own(family):
 @pytest.mark.parametrize("layer", [0, -1])
 def test_keys_are_those_that_timm_attends_with(family, layer, monkeypatch):
     """The fused projection's own output, caught where timm computes it, split as timm splits it."""
-    backbone, pictures, caught = vit(family), noise(1, 3, 32, 32), {}
+    backbone, images, caught = vit(family), noise(1, 3, 32, 32), {}
     attention = backbone.model.blocks[layer].attn
     modules = [attention.qkv] if isinstance(getattr(attention, "qkv", None), torch.nn.Linear) else []
     modules = modules or [attention.q_proj, attention.k_proj, attention.v_proj]
@@ -137,11 +137,11 @@ def test_keys_are_those_that_timm_attends_with(family, layer, monkeypatch):
         return out
 
     monkeypatch.setattr(torch.nn.functional, "linear", spy)
-    backbone.model.forward_features(normal(backbone, pictures))
+    backbone.model.forward_features(normal(backbone, images))
     monkeypatch.undo()
     parts = caught[0].chunk(3, -1) if len(modules) == 1 else [caught[number] for number in range(3)]
     requests = [FeatureRequest(facet, layer) for facet in ("query", "key", "value")]
-    found = backbone(pictures, requests)
+    found = backbone(images, requests)
     for request, expected in zip(requests, parts, strict=True):
         torch.testing.assert_close(found[request].values, expected)
 
@@ -154,7 +154,7 @@ def swin(name):
 @pytest.mark.parametrize("layer", [0, 2, -1])
 def test_a_swins_keys_are_those_of_its_windows(name, layer, monkeypatch):
     """Caught in the windows of the attention, which are then undone by hand; blocks that shift are rolled back."""
-    backbone, pictures = swin(name), noise(1, 3, 224, 224) if "window7" in name else noise(1, 3, 256, 256)
+    backbone, images = swin(name), noise(1, 3, 224, 224) if "window7" in name else noise(1, 3, 256, 256)
     block, caught = backbone.blocks[layer], {}
     linear = torch.nn.functional.linear
 
@@ -165,10 +165,10 @@ def test_a_swins_keys_are_those_of_its_windows(name, layer, monkeypatch):
         return out
 
     monkeypatch.setattr(torch.nn.functional, "linear", spy)
-    backbone.model.forward_features(normal(backbone, pictures))
+    backbone.model.forward_features(normal(backbone, images))
     monkeypatch.undo()
     key = FeatureRequest("key", layer)
-    found = backbone(pictures, [key])[key]
+    found = backbone(images, [key])[key]
     height, width = found.grid
     side = block.window_size[0]
     windows = caught["windows"].chunk(3, -1)[1].reshape(height // side, width // side, side, side, -1)
@@ -179,12 +179,12 @@ def test_a_swins_keys_are_those_of_its_windows(name, layer, monkeypatch):
 
 @pytest.mark.parametrize("name", SWINS)
 def test_a_swins_tokens_are_timms_own(name):
-    backbone, pictures = swin(name), noise(2, 3, 256, 320)
+    backbone, images = swin(name), noise(2, 3, 256, 320)
     assert is_swin(backbone.model)
     assert not is_vit(backbone.model)
     token, pooled = FeatureRequest("token"), FeatureRequest("pooled")
-    found = backbone(pictures, [token, pooled])
-    features = backbone.model.forward_features(normal(backbone, pictures))
+    found = backbone(images, [token, pooled])
+    features = backbone.model.forward_features(normal(backbone, images))
     torch.testing.assert_close(found[token].maps.permute(0, 2, 3, 1), features)
     torch.testing.assert_close(found[pooled].values, features.mean((1, 2)))
 
@@ -195,11 +195,11 @@ def cnn(name):
 
 @pytest.mark.parametrize("name", [name for name in CNNS if timm.is_model(name)])
 def test_the_maps_of_a_cnn_are_timms_own(name):
-    backbone, pictures = cnn(name), noise(1, 3, 96, 128)
+    backbone, images = cnn(name), noise(1, 3, 96, 128)
     requests = [FeatureRequest("map", layer) for layer in range(-backbone.info.layers, 0)]
-    found = backbone(pictures, [*requests, FeatureRequest("pooled")])
+    found = backbone(images, [*requests, FeatureRequest("pooled")])
     for request, maps, reduction in zip(
-        requests, backbone.model(normal(backbone, pictures)), backbone.model.feature_info.reduction(), strict=True
+        requests, backbone.model(normal(backbone, images)), backbone.model.feature_info.reduction(), strict=True
     ):
         maps = maps.permute(0, 3, 1, 2) if name == "test_mambaout" else maps
         torch.testing.assert_close(found[request].maps, maps)
@@ -207,7 +207,7 @@ def test_the_maps_of_a_cnn_are_timms_own(name):
     torch.testing.assert_close(found[FeatureRequest("pooled")].values, maps.mean((2, 3)))
 
 
-def test_a_picture_that_is_too_small_or_odd_is_refused():
+def test_a_image_that_is_too_small_or_odd_is_refused():
     for backbone in (swin(SWINS[0]), vit("DINOv3")):
         with pytest.raises(UserError, match="nearest that fits"):
             backbone(noise(1, 3, 33, 40), [backbone.info.structure])

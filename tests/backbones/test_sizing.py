@@ -21,17 +21,17 @@ def test_target_size_keeps_the_aspect_and_fits_the_patches(vit, resize, size, ex
     assert resize(torch.zeros(1, 3, *size), vit.info).shape[-2:] == expected
 
 
-def test_a_picture_of_the_right_size_is_taken_as_it_is(vit):
-    picture = noise(1, 3, 32, 40)
-    assert Resize(32)(picture, vit.info) is picture
+def test_a_image_of_the_right_size_is_taken_as_it_is(vit):
+    image = noise(1, 3, 32, 40)
+    assert Resize(32)(image, vit.info) is image
 
 
-def test_a_flat_picture_stays_flat_and_gradients_pass(vit):
-    picture = torch.full((1, 3, 50, 50), 0.3, requires_grad=True)
-    seen = Resize(32)(picture, vit.info)
+def test_a_flat_image_stays_flat_and_gradients_pass(vit):
+    image = torch.full((1, 3, 50, 50), 0.3, requires_grad=True)
+    seen = Resize(32)(image, vit.info)
     torch.testing.assert_close(seen, torch.full_like(seen, 0.3))
     seen.sum().backward()
-    assert (picture.grad > 0).all()
+    assert (image.grad > 0).all()
 
 
 def test_area_leaves_smaller_images_as_large_as_they_are_if_it_may_not_enlarge(vit):

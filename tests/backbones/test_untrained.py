@@ -12,8 +12,8 @@ from vitsplice.plugins import catalogue
 def test_the_same_random_network_each_time(timm_name):
     one, two = (catalogue().backbone(f"untrained-{timm_name}").build(None) for _ in range(2))
     request = one.info.structure
-    picture = noise(1, 3, 160, 160)
-    assert torch.equal(one(picture, [request])[request].values, two(picture, [request])[request].values)
+    image = noise(1, 3, 160, 160)
+    assert torch.equal(one(image, [request])[request].values, two(image, [request])[request].values)
     assert one.info.source == "random weights"
 
 
@@ -36,7 +36,7 @@ def test_a_file_of_weights_is_refused(tmp_path):
         untrained.spec_for("untrained-test_vit").build(tmp_path / "weights")
 
 
-def test_it_looks_at_the_picture():
+def test_it_looks_at_the_image():
     network = untrained.spec_for("untrained-test_vit").build(None)
     cls = FeatureRequest("cls")
     one, two = (network(noise(1, 3, 160, 160, seed=s), [cls])[cls].values for s in (0, 1))

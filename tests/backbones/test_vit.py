@@ -13,11 +13,11 @@ from vitsplice.errors import UserError
 FACETS = ("key", "query", "value", "token", "cls", "pooled")
 
 
-def by_hand(backbone, pictures, layer):
+def by_hand(backbone, images, layer):
     """Queries, keys and values of a block, from the model's own weights and a plain walk over its blocks."""
     model, seen = backbone.model, []
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (backbone.info.mean, backbone.info.std))
-    x = model._pos_embed(model.patch_embed((pictures - mean) / std))
+    x = model._pos_embed(model.patch_embed((images - mean) / std))
     for block in model.blocks:
         attention, inputs = block.attn, block.norm1(x)
         q, k, v = F.linear(inputs, attention.qkv.weight, attention.qkv.bias).chunk(3, -1)
@@ -35,9 +35,9 @@ def test_facets_equal_an_independent_walk(layer, fused):
     backbone = vitsplice_tiny.tiny_vit(cls_normalised=False)
     for block in backbone.model.blocks:
         block.attn.fused_attn = fused
-    pictures = noise(2, 3, 32, 40)
-    expected = by_hand(backbone, pictures, layer)
-    found = backbone(pictures, [FeatureRequest(facet, layer) for facet in FACETS])
+    images = noise(2, 3, 32, 40)
+    expected = by_hand(backbone, images, layer)
+    found = backbone(images, [FeatureRequest(facet, layer) for facet in FACETS])
     for facet in ("query", "key", "value", "token"):
         torch.testing.assert_close(found[FeatureRequest(facet, layer)].values, expected[facet])
     torch.testing.assert_close(found[FeatureRequest("cls", layer)].values, expected["token"][:, 0])
@@ -46,10 +46,10 @@ def test_facets_equal_an_independent_walk(layer, fused):
 
 def test_cls_after_the_final_norm_where_the_backbone_says_so():
     pre, post = vitsplice_tiny.tiny_vit(cls_normalised=False), vitsplice_tiny.tiny_vit(cls_normalised=True)
-    pictures, cls = noise(1, 3, 32, 32), FeatureRequest("cls")
-    before, after = pre(pictures, [cls])[cls].values, post(pictures, [cls])[cls].values
+    images, cls = noise(1, 3, 32, 32), FeatureRequest("cls")
+    before, after = pre(images, [cls])[cls].values, post(images, [cls])[cls].values
     torch.testing.assert_close(post.model.norm(before), after)
-    torch.testing.assert_close(after, post.model.forward_features((pictures - 0.5) / 0.5)[:, 0])
+    torch.testing.assert_close(after, post.model.forward_features((images - 0.5) / 0.5)[:, 0])
     assert (pre.info.cls_normalised, post.info.cls_normalised) == (False, True)
 
 

@@ -15,7 +15,7 @@ from vitsplice.datasets import Pair, write
 from vitsplice.errors import OutputBusy, PathRejected
 from vitsplice.support.folder_lock import FolderLock
 
-NONE = {"pictures": {}, "figures": {}}
+NONE = {"images": {}, "metrics": {}}
 
 
 def carried(batch, executor, **more):
@@ -80,7 +80,7 @@ def test_retries_have_an_end(batch, in_turn, retries):
     assert (tally.done, tally.failed, tally.left) == (2, 1, 0)
 
 
-def test_a_broken_picture_stops_no_other_run_and_is_tried_when_mended(batch, in_turn, png, tmp_path):
+def test_a_broken_image_stops_no_other_run_and_is_tried_when_mended(batch, in_turn, png, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"none")
     write(batch.manifest, [Pair("bad", tmp_path / "broken.png", png[1]), Pair("good", *png), Pair("two", *png)])
     tally = carried(batch, in_turn())
@@ -95,18 +95,18 @@ def test_a_broken_picture_stops_no_other_run_and_is_tried_when_mended(batch, in_
     assert not (batch.out / "failures.jsonl").exists()
 
 
-def test_a_pair_whose_pictures_changed_is_refused(batch, in_turn, png):
+def test_a_pair_whose_images_changed_is_refused(batch, in_turn, png):
     carried(batch, in_turn())
     write(batch.manifest, [Pair("one", png[1], png[0]), Pair("two", *png), Pair("three", *png)])
     told = []
     tally = carried(batch, in_turn(), told=lambda tally, outcome: told.append(outcome))
     assert (tally.refused, tally.before) == (1, 2)
     (failure,) = failures(batch)
-    assert (failure["id"], "other pictures" in failure["why"]) == ("one", True)
+    assert (failure["id"], "other images" in failure["why"]) == ("one", True)
     assert [one.id for one in told if one] == ["tiny/one"]
 
 
-def test_another_pair_of_the_same_names_is_not_taken_for_done_and_moved_pictures_are(batch, in_turn, png, tmp_path):
+def test_another_pair_of_the_same_names_is_not_taken_for_done_and_moved_images_are(batch, in_turn, png, tmp_path):
     carried(batch, in_turn())
     for folder, order in (("moved", 1), ("others", -1)):
         (tmp_path / folder).mkdir()
@@ -119,7 +119,7 @@ def test_another_pair_of_the_same_names_is_not_taken_for_done_and_moved_pictures
         tally = carried(batch, executor)
         assert (executor.asked, tally.before, tally.refused) == ([], 2, 1)
         (failure,) = failures(batch)
-        assert (failure["id"], "other pictures" in failure["why"]) == ("one", True)
+        assert (failure["id"], "other images" in failure["why"]) == ("one", True)
     assert sorted(ids(batch)) == ["one", "three", "two"]
 
 

@@ -21,8 +21,8 @@ def lines(folder):
 
 def test_each_is_there_as_soon_as_it_comes(tmp_path):
     with Failures(tmp_path) as failures:
-        failures.add(failed("a", "no\npicture", "refused"))
-        assert lines(tmp_path) == [("a", "quick", "refused", "no\npicture")]
+        failures.add(failed("a", "no\nimage", "refused"))
+        assert lines(tmp_path) == [("a", "quick", "refused", "no\nimage")]
         failures.add(failed("b", "ä"))
         assert lines(tmp_path)[1] == ("b", "quick", "failed", "ä")
 

@@ -15,8 +15,8 @@ def job(number, structure="s.png"):
 
 
 def told(**facts):
-    pictures = {"structure": "/x/s.png", "appearance": "/x/a.png"}
-    return {"pictures": pictures, "seconds": 1.5, "figures": {"f": 0.25}, **facts}
+    images = {"structure": "/x/s.png", "appearance": "/x/a.png"}
+    return {"images": images, "seconds": 1.5, "metrics": {"f": 0.25}, **facts}
 
 
 def with_folders(out, *numbers):
@@ -39,24 +39,24 @@ def test_what_was_added_is_known_when_opened_again(tmp_path):
     assert line["id"] == "pair-1"
     assert line["variant"] == "quick"
     assert line["folder"].startswith("quick/")
-    assert line["figures"] == {"f": 0.25}
+    assert line["metrics"] == {"f": 0.25}
 
 
-def test_pictures_elsewhere_are_others_until_that_is_looked_into(tmp_path):
+def test_images_elsewhere_are_others_until_that_is_looked_into(tmp_path):
     """Then the run has a new line, and the old one goes."""
     with_folders(tmp_path, 1)
-    moved = replace(job(1), pictures={"appearance": "/y/a.png", "structure": "/y/s.png"})
+    moved = replace(job(1), images={"appearance": "/y/a.png", "structure": "/y/s.png"})
     with Ledger(tmp_path) as ledger:
         ledger.add(job(1), told())
     with Ledger(tmp_path) as ledger:
         assert moved not in ledger
-        ledger.add(moved, told(pictures=moved.pictures))
+        ledger.add(moved, told(images=moved.images))
     assert len((tmp_path / RESULTS).read_text().splitlines()) == 1
     with Ledger(tmp_path) as ledger:
         assert moved in ledger
         assert job(1) not in ledger
     (line,) = (tmp_path / RESULTS).read_text().splitlines()
-    assert json.loads(line)["pictures"] == moved.pictures
+    assert json.loads(line)["images"] == moved.images
 
 
 def test_a_run_whose_folder_is_gone_is_not_done(tmp_path):

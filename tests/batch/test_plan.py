@@ -46,7 +46,7 @@ def test_a_preset_that_is_none_is_refused():
 def test_jobs_are_plain_and_their_paths_absolute(batch, png):
     jobs = list(batch.jobs())
     assert [job.id for job in jobs] == ["tiny/one", "tiny/two", "tiny/three"]
-    assert jobs[0].pictures == {"structure": str(png[0]), "appearance": str(png[1])}
+    assert jobs[0].images == {"structure": str(png[0]), "appearance": str(png[1])}
     assert jobs[0].folder == str(batch.out / folder("tiny", "one"))
     assert json.loads(jobs[0].settings)["steps"] == 2
 

@@ -40,14 +40,14 @@ def _threads():
 
 @pytest.fixture
 def job(png, tmp_path):
-    pictures = {"structure": str(png[0]), "appearance": str(png[1])}
+    images = {"structure": str(png[0]), "appearance": str(png[1])}
     folder = str(tmp_path / "out" / "tiny" / "123" / "one")
-    return Job("tiny/one", folder, pictures, SETTINGS.model_dump_json(), 1, str(tmp_path / ".stop"))
+    return Job("tiny/one", folder, images, SETTINGS.model_dump_json(), 1, str(tmp_path / ".stop"))
 
 
 def alone(job, out):
     """The same run by itself."""
-    with Recording.begin(job.pictures, SETTINGS, out) as recording:
+    with Recording.begin(job.images, SETTINGS, out) as recording:
         for _ in recording.steps(lambda note: None):
             pass
         recording.save()
@@ -60,7 +60,7 @@ def contents(folder):
 
 def stopped_after(job, steps):
     """The folder of a run that was killed after so many steps."""
-    with Recording.begin(job.pictures, SETTINGS, job.folder) as recording:
+    with Recording.begin(job.images, SETTINGS, job.folder) as recording:
         for step in recording.steps(lambda note: None):
             if step.index + 1 == steps:
                 return
@@ -74,7 +74,7 @@ def test_it_gives_the_bytes_of_a_run_by_itself_also_with_kept_networks(job, tmp_
         assert outcome.seconds > 0
         assert contents(tmp_path / name) == expected
     assert outcome.told == finished(replace(job, folder=str(tmp_path / "second")))
-    assert outcome.told["pictures"] == job.pictures
+    assert outcome.told["images"] == job.images
 
 
 def test_the_backbone_is_loaded_once(job, tmp_path, monkeypatch):
@@ -122,9 +122,9 @@ def test_a_spoilt_checkpoint_is_begun_anew(job, tmp_path):
     assert contents(job.folder) == alone(job, tmp_path / "alone")
 
 
-def test_a_checkpoint_of_other_settings_or_pictures_is_begun_anew(job, png, tmp_path):
+def test_a_checkpoint_of_other_settings_or_images_is_begun_anew(job, png, tmp_path):
     stopped_after(job, 5)
-    other = replace(job, pictures={"structure": str(png[1]), "appearance": str(png[0])})
+    other = replace(job, images={"structure": str(png[1]), "appearance": str(png[0])})
     assert work(other).state == "done"
     assert contents(job.folder) == alone(other, tmp_path / "alone")
 
@@ -134,10 +134,10 @@ def test_what_a_kill_after_the_last_file_leaves_is_tidied(job, left):
     assert work(job).state == "done"
     path = Path(job.folder) / left
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({"settings": {}, "pictures": {}}) if "begun" in left else "")
+    path.write_text(json.dumps({"settings": {}, "images": {}}) if "begun" in left else "")
     if "begun" in left:
-        pictures = {role: {"path": p, "sha256": ""} for role, p in job.pictures.items()}
-        path.write_text(json.dumps({"settings": SETTINGS.model_dump(mode="json"), "pictures": pictures}))
+        images = {role: {"path": p, "sha256": ""} for role, p in job.images.items()}
+        path.write_text(json.dumps({"settings": SETTINGS.model_dump(mode="json"), "images": images}))
     assert finished(job) is None
     outcome = work(job)
     assert outcome.state == "done"
@@ -145,27 +145,27 @@ def test_what_a_kill_after_the_last_file_leaves_is_tidied(job, left):
     assert not path.exists()
 
 
-def test_a_finished_run_of_pictures_that_lie_elsewhere_is_told_by_their_bytes(job, png, tmp_path):
+def test_a_finished_run_of_images_that_lie_elsewhere_is_told_by_their_bytes(job, png, tmp_path):
     """Also where they have the same names, as in the folders of a data set."""
     (tmp_path / "mask.png").write_bytes(encode_png(torch.ones(1, 3, *read(png[0]).pixels.shape[-2:])))
-    job = replace(job, pictures=job.pictures | {"structure_mask": str(tmp_path / "mask.png")})
+    job = replace(job, images=job.images | {"structure_mask": str(tmp_path / "mask.png")})
     assert work(job).state == "done"
     done = finished(job)
-    moved = replace(job, pictures={role: str(tmp_path / "moved" / f"{role}.png") for role in job.pictures})
+    moved = replace(job, images={role: str(tmp_path / "moved" / f"{role}.png") for role in job.images})
     (tmp_path / "moved").mkdir()
-    for role, path in moved.pictures.items():
-        shutil.copy(job.pictures[role], path)
-    assert finished(moved) == done | {"pictures": moved.pictures}
-    for role, path in moved.pictures.items():
+    for role, path in moved.images.items():
+        shutil.copy(job.images[role], path)
+    assert finished(moved) == done | {"images": moved.images}
+    for role, path in moved.images.items():
         Path(path).write_bytes(Path(path).read_bytes() + b"\0")
-        with pytest.raises(UserError, match="holds a run of other pictures"):
+        with pytest.raises(UserError, match="holds a run of other images"):
             finished(moved)
         Path(path).unlink()
         with pytest.raises(UserError, match=f"cannot read .*{role}.png"):
             finished(moved)
-        shutil.copy(job.pictures[role], path)
-    with pytest.raises(UserError, match="other pictures"):
-        finished(replace(moved, pictures={role: moved.pictures[role] for role in ("structure", "appearance")}))
+        shutil.copy(job.images[role], path)
+    with pytest.raises(UserError, match="other images"):
+        finished(replace(moved, images={role: moved.images[role] for role in ("structure", "appearance")}))
 
 
 def test_told_to_stop_it_keeps_where_it_stands(job, tmp_path, monkeypatch):
@@ -189,9 +189,9 @@ def test_told_to_stop_before_it_begins_it_leaves_nothing(job, tmp_path):
 
 
 def test_what_cannot_get_better_is_refused_and_leaves_nothing(job, tmp_path):
-    (tmp_path / "broken.png").write_bytes(b"no picture")
+    (tmp_path / "broken.png").write_bytes(b"no image")
     for path in ("broken.png", "nowhere.png"):
-        outcome = work(replace(job, pictures=job.pictures | {"structure": str(tmp_path / path)}))
+        outcome = work(replace(job, images=job.images | {"structure": str(tmp_path / path)}))
         assert outcome.state == "refused"
         assert path in outcome.why
         assert not Path(job.folder).exists()

@@ -1,14 +1,14 @@
 BOTH = ("-b", "tiny-vit", "-b", "tiny-cnn", "--size", "64", "--style", "none")
 
 
-def test_a_report_the_figures_and_the_findings(vitsplice, png, tmp_path):
+def test_a_report_the_metrics_and_the_findings(vitsplice, png, tmp_path):
     done = vitsplice("compare", *png, *BOTH, "--transfers", "1", "--preset", "tiny", "--steps", "2", "-o", "out")
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "out/report.html"
     assert "2 images are too few to support a difference" in done.stderr
     assert done.stderr.startswith("0/6  tiny-vit, structure")
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "cells", "compare.json", "differences.csv", "figures.csv", "intervals.csv", "report.html", "transfers",
+        "cells", "compare.json", "differences.csv", "metrics.csv", "intervals.csv", "report.html", "transfers",
     }  # fmt: skip
 
 

@@ -5,8 +5,8 @@ from PIL import Image
 
 
 def size_of(path):
-    with Image.open(path) as picture:
-        return picture.size
+    with Image.open(path) as image:
+        return image.size
 
 
 def test_it_leaves_matches_a_warped_map_and_numbers(vitsplice, png, tmp_path):
@@ -27,7 +27,7 @@ def test_it_leaves_matches_a_warped_map_and_numbers(vitsplice, png, tmp_path):
     assert all(0 < match["first"][0] < 48 and 0 < match["second"][1] < 40 for match in found["matches"])
 
 
-def test_a_picture_s_matches_with_itself_do_not_move(vitsplice, png, tmp_path):
+def test_a_image_s_matches_with_itself_do_not_move(vitsplice, png, tmp_path):
     vitsplice("correspond", png[0], png[0], "-o", "out", "--backbone", "tiny-vit", "--places", 6)
     found = json.loads((tmp_path / "out" / "matches.json").read_text())
     assert found["matches"]

@@ -50,7 +50,7 @@ def fault(name, kept):
 
 
 class Scene:
-    """A folder with two pictures, and the command line."""
+    """A folder with two images, and the command line."""
 
     def __init__(self, vitsplice, folder, monkeypatch):
         self.call, self.folder, self.patch = vitsplice, folder, monkeypatch
@@ -82,7 +82,7 @@ class Scene:
         return json.loads((self.folder / "out" / "run.json").read_text())["finished"]
 
 
-@fault("Ctrl-C or SIGTERM", "the picture so far, a checkpoint, the losses")
+@fault("Ctrl-C or SIGTERM", "the image so far, a checkpoint, the losses")
 def interrupted(scene):
     done = scene.stopped()
     assert scene.has("output.png", "losses.csv", "checkpoint/step-00000003.json")
@@ -119,8 +119,8 @@ def cut_short(scene):
     return done
 
 
-@fault("another picture in place of the run's", "everything")
-def other_picture(scene):
+@fault("another image in place of the run's", "everything")
+def other_image(scene):
     scene.stopped()
     Image.new("RGB", (48, 40)).save(scene.folder / "appearance.png")
     return scene.call("run", "--resume", "out")
@@ -188,7 +188,7 @@ def too_little_memory(scene):
     return done
 
 
-@fault("memory that runs out during the run", "the last checkpoint, the picture so far")
+@fault("memory that runs out during the run", "the last checkpoint, the image so far")
 def memory_runs_out(scene):
     scene.patch.setattr(
         "vitsplice.engine.loop.Optimisation._backward", lambda *_: torch.empty(2**60, dtype=torch.uint8)
@@ -198,13 +198,13 @@ def memory_runs_out(scene):
     return done
 
 
-@fault("memory that runs out while the output is measured", "everything; the other figures have their values")
-def memory_runs_out_in_figures(scene):
+@fault("memory that runs out while the output is measured", "everything; the other metrics have their values")
+def memory_runs_out_in_metrics(scene):
     def fail(*_):
         raise MemoryError
 
     scene.patch.setattr("vitsplice.metrics.output.patch_distance", fail)
-    done = scene.run("--set", "figures=all", "--set", "previews=0")
+    done = scene.run("--set", "metrics=all", "--set", "previews=0")
     assert scene.finished()
     assert scene.has("output.png", "report.html")
     return done
@@ -220,7 +220,7 @@ def leads_out(scene):
     return done
 
 
-@fault("a loss that is not a number", "the last good picture")
+@fault("a loss that is not a number", "the last good image")
 def not_a_number(scene):
     odd = "terms={structure: {loss: structure, weight: 1}, odd: {loss: nan-at-third, weight: 1}}"
     done = scene.run("--set", odd)
@@ -228,7 +228,7 @@ def not_a_number(scene):
     return done
 
 
-def picture(name):
+def image(name):
     """A scenario of a hostile appearance image."""
 
     def scenario(write):
@@ -244,25 +244,25 @@ def picture(name):
     return scenario
 
 
-@picture("a decompression bomb")
+@image("a decompression bomb")
 def bomb(path):
     header = b"IHDR" + struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
     start = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
     path.write_bytes(start + b"\0\0\0\0IDAT" + struct.pack(">I", zlib.crc32(b"IDAT")))
 
 
-@picture("a picture that is cut short")
-def cut_picture(path):
+@image("an image that is cut short")
+def cut_image(path):
     path.write_bytes(path.read_bytes()[:-200])
 
 
-@picture("a file that is no picture")
-def no_picture(path):
+@image("a file that is no image")
+def no_image(path):
     path.write_text("<html><script>alert(1)</script>")
 
 
-@picture("NaN in a float TIFF")
-def nan_picture(path):
+@image("NaN in a float TIFF")
+def nan_image(path):
     values = np.zeros((40, 40), np.float32)
     values[3, 3] = np.nan
     Image.fromarray(values).save(path, "TIFF")

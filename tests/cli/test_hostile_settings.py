@@ -101,11 +101,11 @@ terms.structure terms.structure.weight terms.structure.view terms.structure.ever
 terms.structure.facet terms.structure.options terms.structure.options.form terms.new.loss stages views
 views.structure views.structure.crop views.structure.bank views.structure.blur views.appearance.jitter
 views.appearance.flip resize resize.size resize.max_size optimiser optimiser.lr optimiser.betas
-optimiser.schedule structure_strength seed device precision previews figures plots checkpoint nosuch a.b
+optimiser.schedule structure_strength seed device precision previews metrics plots checkpoint nosuch a.b
 """.split()  # noqa: SIM905
 SCALARS = r"""
 0 1 -1 2 3 0.5 1e-9 1e9 1e308 .inf .nan 9999999999999999999999 0x10 true no null ~ '' x structure match unet
-pixels pyramid tiny-vit crop entire cosine picture "\0" 2001-01-01 2001-99-99 << = all none [] {} !!int &a *a
+pixels pyramid tiny-vit crop entire cosine image "\0" 2001-01-01 2001-99-99 << = all none [] {} !!int &a *a
 """.split()  # noqa: SIM905
 
 

@@ -5,8 +5,8 @@ import pytest
 
 def test_json_and_table_give_the_same_numbers(vitsplice, png):
     structure, appearance = png
-    pictures = ("--structure", structure, "--appearance", appearance, "--output", appearance)
-    arguments = ("measure", *pictures, "--backbone", "tiny-vit", "--size", 40)
+    images = ("--structure", structure, "--appearance", appearance, "--output", appearance)
+    arguments = ("measure", *images, "--backbone", "tiny-vit", "--size", 40)
     found = json.loads(vitsplice(*arguments, "--json").stdout)
     assert found["backbone"] == "tiny-vit"
     assert found["terms"]["appearance"] == found["terms"]["identity"] == 0
@@ -34,8 +34,8 @@ def test_the_oracle_from_the_command_line(vitsplice, shared):
     pytest.importorskip("vitsplice_offline", reason="the plugin vitsplice-offline is not installed")
     numbers = json.loads((shared / "oracle" / "oracle.json").read_text())["pairs"]["cows"]
     structure, appearance = (shared / "oracle" / f"cows_{role}_224.png" for role in ("structure", "appearance"))
-    pictures = ("--structure", structure, "--appearance", structure, "--output", appearance)
-    done = vitsplice("measure", *pictures, "--backbone", "dinov2-vits14-offline", "--size", 224, "--json")
+    images = ("--structure", structure, "--appearance", structure, "--output", appearance)
+    done = vitsplice("measure", *images, "--backbone", "dinov2-vits14-offline", "--size", 224, "--json")
     terms = json.loads(done.stdout)["terms"]
     assert terms["structure"] == pytest.approx(numbers["structure_loss_mse"], rel=1e-3)
     assert terms["appearance"] == pytest.approx(numbers["appearance_loss_mse_postnorm"], rel=1e-3)

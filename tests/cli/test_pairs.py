@@ -7,59 +7,59 @@ from vitsplice.images import encode_png
 
 
 @pytest.fixture
-def pictures(tmp_path):
-    """A folder of four pictures."""
-    (tmp_path / "pictures").mkdir()
+def images(tmp_path):
+    """A folder of four images."""
+    (tmp_path / "images").mkdir()
     for number in range(4):
         grid = torch.rand(1, 3, 6, 6, generator=torch.Generator().manual_seed(number))
         pixels = torch.nn.functional.interpolate(grid, size=(40, 48), mode="bilinear")
-        (tmp_path / "pictures" / f"{number}.png").write_bytes(encode_png(pixels))
-    return tmp_path / "pictures"
+        (tmp_path / "images" / f"{number}.png").write_bytes(encode_png(pixels))
+    return tmp_path / "images"
 
 
-def test_build_then_check(vitsplice, pictures, tmp_path):
-    done = vitsplice("pairs", "build", "pictures", "-o", "out/pairs.csv", "--licence", "CC0", "--k", "2")
+def test_build_then_check(vitsplice, images, tmp_path):
+    done = vitsplice("pairs", "build", "images", "-o", "out/pairs.csv", "--licence", "CC0", "--k", "2")
     assert (done.returncode, done.stdout) == (0, "out/pairs.csv\n"), done.stderr
-    assert "pictures: read as a folder of pictures" in done.stderr
+    assert "images: read as a folder of images" in done.stderr
     assert "8 pairs" in done.stderr
     done = vitsplice("pairs", "check", "out/pairs.csv")
-    assert (done.returncode, done.stdout) == (0, "8 pairs of 4 pictures and 0 masks: nothing found\n")
+    assert (done.returncode, done.stdout) == (0, "8 pairs of 4 images and 0 masks: nothing found\n")
 
 
-def test_build_by_similarity(vitsplice, pictures, tmp_path):
-    arguments = ("pairs", "build", "pictures", "-o", "pairs.jsonl", "--by", "similarity", "--backbone", "tiny-vit")
+def test_build_by_similarity(vitsplice, images, tmp_path):
+    arguments = ("pairs", "build", "images", "-o", "pairs.jsonl", "--by", "similarity", "--backbone", "tiny-vit")
     done = vitsplice(*arguments)
     assert done.returncode == 0, done.stderr
     assert "similarity by the appearance feature of tiny-vit" in done.stderr
     assert "0/4  0.png" in done.stderr
     assert len((tmp_path / "pairs.jsonl").read_text().splitlines()) == 4
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["pairs.jsonl", "pictures"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pairs.jsonl", "images"]
     again = vitsplice(*arguments)
     assert (again.returncode, "--force" in again.stderr) == (2, True)
 
 
-def test_check_tells_what_it_finds(vitsplice, pictures, tmp_path):
-    lines = [f"p[red]{number},pictures/0.png,pictures/1.png\n" for number in range(12)]
+def test_check_tells_what_it_finds(vitsplice, images, tmp_path):
+    lines = [f"p[red]{number},images/0.png,images/1.png\n" for number in range(12)]
     (tmp_path / "pairs.csv").write_text("id,structure,appearance\n" + "".join(lines).replace("[red]", "-"))
-    (tmp_path / "pictures" / "1.png").write_bytes(b"[red]")
+    (tmp_path / "images" / "1.png").write_bytes(b"[red]")
     done = vitsplice("pairs", "check", "pairs.csv")
     assert done.returncode == 1
-    assert "'pictures/1.png' is not a picture" in done.stdout
+    assert "'images/1.png' is not an image" in done.stdout
     assert "p-0 and 11 more" in done.stdout
     assert "... and 1 more; --json has all" in done.stdout
-    assert done.stdout.endswith("12 pairs of 2 pictures and 0 masks: 1 broken, 11 repeated-pair\n")
+    assert done.stdout.endswith("12 pairs of 2 images and 0 masks: 1 broken, 11 repeated-pair\n")
     assert "note: 12 of 12 pairs have no licence, the first is p-0; `pairs build --licence` writes one" in done.stderr
 
     found = vitsplice("pairs", "check", "pairs.csv", "--json", "--ignore", "repeated-pair")
     assert found.returncode == 1
     told = json.loads(found.stdout)
-    assert (told["pairs"], told["pictures"], told["counts"]) == (12, 2, {"broken": 1})
-    assert told["findings"][0]["picture"] == "pictures/1.png"
+    assert (told["pairs"], told["images"], told["counts"]) == (12, 2, {"broken": 1})
+    assert told["findings"][0]["image"] == "images/1.png"
     assert len(told["notes"]) == 12
 
 
-def test_own_photographs_without_a_licence_pass_unless_one_is_required(vitsplice, pictures):
-    assert vitsplice("pairs", "build", "pictures", "-o", "pairs.csv").returncode == 0
+def test_own_photographs_without_a_licence_pass_unless_one_is_required(vitsplice, images):
+    assert vitsplice("pairs", "build", "images", "-o", "pairs.csv").returncode == 0
     done = vitsplice("pairs", "check", "pairs.csv")
     assert (done.returncode, "pairs have no licence" in done.stderr) == (0, True)
     assert done.stdout.endswith(": nothing found\n")
@@ -67,18 +67,18 @@ def test_own_photographs_without_a_licence_pass_unless_one_is_required(vitsplice
     assert (done.returncode, "4 unlicensed" in done.stdout) == (1, True)
 
 
-def test_mistakes(vitsplice, pictures, tmp_path):
+def test_mistakes(vitsplice, images, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty.csv").write_text("id,structure,appearance\n")
     for arguments, told in (
-        (("build", "pictures"), "-o pairs.csv"),
+        (("build", "images"), "-o pairs.csv"),
         (("build", "none", "-o", "p.csv"), "none does not exist"),
-        (("build", "empty", "-o", "p.csv"), "empty holds no pictures"),
-        (("build", "pictures", "-o", "p.txt"), "ends in .csv or .jsonl"),
-        (("build", "pictures", "-o", "p.csv", "--by", "name"), "needs two folders"),
-        (("build", "pictures", "empty", "-o", "p.csv"), "empty holds no pictures"),
-        (("build", "pictures", "-o", "p.csv", "--k", "0"), "--k"),
-        (("build", "pictures", "-o", "p.csv", "--by", "similarity", "--backbone", "nothing"), "no backbone 'nothing'"),
+        (("build", "empty", "-o", "p.csv"), "empty holds no images"),
+        (("build", "images", "-o", "p.txt"), "ends in .csv or .jsonl"),
+        (("build", "images", "-o", "p.csv", "--by", "name"), "needs two folders"),
+        (("build", "images", "empty", "-o", "p.csv"), "empty holds no images"),
+        (("build", "images", "-o", "p.csv", "--k", "0"), "--k"),
+        (("build", "images", "-o", "p.csv", "--by", "similarity", "--backbone", "nothing"), "no backbone 'nothing'"),
         (("check", "none.csv"), "cannot read none.csv"),
         (("check", "empty.csv"), "has no pairs"),
         (("check", "empty.csv", "--ignore", "all"), "no kind 'all'"),

@@ -3,7 +3,7 @@ import json
 from PIL import Image
 
 
-def test_a_sheet_of_all_layers_of_several_pictures(vitsplice, png, tmp_path):
+def test_a_sheet_of_all_layers_of_several_images(vitsplice, png, tmp_path):
     done = vitsplice("pca", *png, "-o", "out", "--backbone", "tiny-vit", "--size", "64")
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "out/pca.png"

@@ -64,8 +64,8 @@ def test_an_out_that_holds_a_run_is_not_overwritten_without_force(vitsplice, png
 
 
 def test_after_a_kill_the_same_command_offers_to_resume(vitsplice, png, tmp_path):
-    pictures = {"structure": png[0], "appearance": png[1]}
-    Recording.begin(pictures, settings_for("tiny"), tmp_path / "out dir").close()
+    images = {"structure": png[0], "appearance": png[1]}
+    Recording.begin(images, settings_for("tiny"), tmp_path / "out dir").close()
     refused = one_error(vitsplice(*TINY, *png, "-o", "out dir"), 2)
     assert "is not finished; resume it with --resume 'out dir', choose another folder, or replace it with" in refused
     assert "--force" in refused
@@ -76,7 +76,7 @@ def test_after_a_kill_the_same_command_offers_to_resume(vitsplice, png, tmp_path
     ("arguments", "told"),
     [
         (("run", "missing.png", "structure.png"), "missing.png"),
-        (("run", "structure.png"), "both pictures"),
+        (("run", "structure.png"), "both images"),
         (("run", "--preset", "papper"), "paper"),
         (("run", "--preset", "nowhere.yaml"), "nowhere.yaml"),
         (("run", "--backbone", "dino-vitb9"), "dino-vitb8"),
@@ -109,7 +109,7 @@ def test_debug_shows_the_traceback(vitsplice):
     assert "UnknownName" in done.stderr
 
 
-def test_nan_is_a_failure_with_the_last_good_picture_kept(vitsplice, png, tmp_path):
+def test_nan_is_a_failure_with_the_last_good_image_kept(vitsplice, png, tmp_path):
     terms = "terms={structure: {loss: structure, weight: 1}, odd: {loss: nan-at-third, weight: 1}}"
     done = vitsplice(*TINY, *png, "-o", "out", "--set", terms)
     assert done.returncode == 1
@@ -129,7 +129,7 @@ def test_a_signal_finishes_cleanly_with_what_there_is(environment, png, tmp_path
                 break
         rest = process.stderr.read()
         assert process.wait(60) == 130
-    assert "the picture so far is kept" in rest
+    assert "the image so far is kept" in rest
     assert "to go on: vitsplice run --resume out" in rest
     assert "Traceback" not in rest
     facts = json.loads((tmp_path / "out" / "run.json").read_text())
@@ -197,7 +197,7 @@ def test_a_figure_that_cannot_be_measured_says_why_and_the_run_is_done(vitsplice
         raise MemoryError
 
     monkeypatch.setattr("vitsplice.metrics.output.patch_distance", fail)
-    done = vitsplice("run", *png, "--preset", "tiny", "--set", "figures=all", "-o", "out")
+    done = vitsplice("run", *png, "--preset", "tiny", "--set", "metrics=all", "-o", "out")
     assert (done.returncode, done.stdout.strip()) == (0, "out/output.png")
     [row] = [line for line in done.stderr.splitlines() if line.strip().startswith("lab-patches")]
     assert "appearance; not measured: the memory is used up (MemoryError)" in " ".join(row.split())
@@ -208,16 +208,16 @@ def test_a_run_killed_while_it_is_measured_is_resumed_without_measuring(vitsplic
         raise KeyboardInterrupt
 
     monkeypatch.setattr("vitsplice.metrics.output.patch_distance", kill)
-    assert vitsplice("run", *png, "--preset", "tiny", "--set", "figures=all", "-o", "out").returncode == 130
+    assert vitsplice("run", *png, "--preset", "tiny", "--set", "metrics=all", "-o", "out").returncode == 130
     assert vitsplice("run", "--resume", "out").returncode == 130
     assert "leave out --seed" in one_error(vitsplice("run", "--resume", "out", "--seed", "3"), 2)
     assert "can be changed" in one_error(vitsplice("run", "--resume", "out", "--set", "seed=3"), 2)
-    assert vitsplice("run", "--resume", "out", "--set", "figures=none").returncode == 0
+    assert vitsplice("run", "--resume", "out", "--set", "metrics=none").returncode == 0
     assert json.loads((tmp_path / "out" / "run.json").read_text())["finished"] is True
 
 
 def test_metrics_of_a_run_without_steps_have_no_column_of_the_start(vitsplice, png):
-    values = ("generator.name=pixels", "generator.options={}", "terms.identity.weight=0", "figures=all", "start=match")
+    values = ("generator.name=pixels", "generator.options={}", "terms.identity.weight=0", "metrics=all", "start=match")
     canvas = [part for value in values for part in ("--set", value)]
     stepped = vitsplice(*TINY, *png, "-o", "stepped", *canvas).stderr
     assert "lower is better; start: before the first step;" in stepped

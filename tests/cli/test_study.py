@@ -23,7 +23,7 @@ def test_make_writes_one_page(vitsplice, study, tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout == "out/study.html\n"
     assert "2 pairs, 2 methods; a rater has 2 trials and 2 checks" in done.stderr
-    assert "ours and theirs have the same picture for 2 of 2 pairs" in done.stderr
+    assert "ours and theirs have the same image for 2 of 2 pairs" in done.stderr
     assert "for the analysis, not for raters: out/study.plan.json" in done.stderr
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"study.html", "study.plan.json"}
     assert json.loads((tmp_path / "out" / "study.plan.json").read_text())["methods"] == ["ours", "theirs"]

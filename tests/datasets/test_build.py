@@ -12,8 +12,8 @@ from vitsplice.support.progress import NOBODY, Watch
 
 
 @pytest.fixture
-def pictures(tmp_path):
-    folder = tmp_path / "pictures"
+def images(tmp_path):
+    folder = tmp_path / "images"
     folder.mkdir()
     for number in range(5):
         pixels = torch.rand(1, 3, 24, 20, generator=torch.Generator().manual_seed(number))
@@ -33,21 +33,21 @@ def made(tmp_path):
     return make
 
 
-def test_a_manifest_is_the_same_every_time(made, pictures, tmp_path):
-    assert made(pictures, k=2, licence="CC0", source="here")[0] == 10
+def test_a_manifest_is_the_same_every_time(made, images, tmp_path):
+    assert made(images, k=2, licence="CC0", source="here")[0] == 10
     first = (tmp_path / "pairs.csv").read_bytes()
-    assert made(pictures, k=2, licence="CC0", source="here", force=True)[0] == 10
+    assert made(images, k=2, licence="CC0", source="here", force=True)[0] == 10
     assert (tmp_path / "pairs.csv").read_bytes() == first
     pairs = list(read(tmp_path / "pairs.csv"))
     assert [(pair.licence, pair.source) for pair in pairs] == [("CC0", "here")] * 10
     assert all(pair.id == f"{pair.structure.stem}--{pair.appearance.stem}" for pair in pairs)
-    assert made(pictures, seed=1, k=2, licence="CC0", source="here", force=True)[0] == 10
+    assert made(images, seed=1, k=2, licence="CC0", source="here", force=True)[0] == 10
     assert (tmp_path / "pairs.csv").read_bytes() != first
 
 
-def test_jsonl_holds_the_same(made, pictures, tmp_path):
-    made(pictures, by="all")
-    made(pictures, by="all", out="pairs.jsonl")
+def test_jsonl_holds_the_same(made, images, tmp_path):
+    made(images, by="all")
+    made(images, by="all", out="pairs.jsonl")
     pairs = list(read(tmp_path / "pairs.csv"))
     assert pairs == list(read(tmp_path / "pairs.jsonl"))
     assert len(pairs) == 20
@@ -72,7 +72,7 @@ def test_a_pair_keeps_its_id_when_other_domains_come_and_go(made, tmp_path):
             for number in (1, 2, 3):
                 (tmp_path / "tree" / domain / f"000{number}.jpg").touch()
         made(tmp_path / "tree", by="all", force=True)
-        return {pair.id: pair.pictures for pair in read(tmp_path / "pairs.csv")}
+        return {pair.id: pair.images for pair in read(tmp_path / "pairs.csv")}
 
     everything = pairs("test/bear", "train/ant", "train/bear", "train/cat", "val/cat")
     assert len(everything) == 5 * 6
@@ -82,34 +82,34 @@ def test_a_pair_keeps_its_id_when_other_domains_come_and_go(made, tmp_path):
         assert some.items() <= everything.items()
 
 
-def test_a_scene_has_its_masks_and_every_appearance(made, pictures, tmp_path):
+def test_a_scene_has_its_masks_and_every_appearance(made, images, tmp_path):
     (tmp_path / "mask.png").touch()
-    listed = [{"file_path": "pictures/1.png", "mask_path": "mask.png"}, {"file_path": "pictures/gone.png"}]
+    listed = [{"file_path": "images/1.png", "mask_path": "mask.png"}, {"file_path": "images/gone.png"}]
     (tmp_path / "transforms.json").write_text(json.dumps({"frames": listed}))
-    number, notes = made(tmp_path / "transforms.json", pictures / "0.png")
+    number, notes = made(tmp_path / "transforms.json", images / "0.png")
     assert number == 2
     assert [pair.structure_mask for pair in read(tmp_path / "pairs.csv")] == [tmp_path / "mask.png", None]
     assert any("1 of the files it names are not there" in note for note in notes)
 
 
-def test_similarity_that_was_stopped_goes_on(made, pictures, tmp_path, monkeypatch):
+def test_similarity_that_was_stopped_goes_on(made, images, tmp_path, monkeypatch):
     options = {"by": "similarity", "k": 2, "backbone": "tiny-vit"}
-    assert made(pictures, **options)[0] == 10
+    assert made(images, **options)[0] == 10
     whole = (tmp_path / "pairs.csv").read_bytes()
     asked = iter([False, False, False, True])
-    assert made(pictures, **options, out="new/pairs.csv", stopped=lambda: next(asked))[0] is None
+    assert made(images, **options, out="new/pairs.csv", stopped=lambda: next(asked))[0] is None
     assert [path.name for path in (tmp_path / "new").iterdir()] == [".pairs.csv.features.jsonl"]
-    assert made(pictures, **options, out="new/pairs.csv")[0] == 10
+    assert made(images, **options, out="new/pairs.csv")[0] == 10
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["pairs.csv"]
     assert (tmp_path / "new" / "pairs.csv").read_text().replace(str(tmp_path) + "/", "") == whole.decode()
 
 
-def test_similarity_leaves_out_what_is_broken_and_tells_it(made, pictures, tmp_path):
+def test_similarity_leaves_out_what_is_broken_and_tells_it(made, images, tmp_path):
     for number in range(8):
-        (pictures / f"x{number}.png").write_bytes(b"no picture")
-    number, notes = made(pictures, by="similarity", backbone="tiny-cnn")
+        (images / f"x{number}.png").write_bytes(b"no image")
+    number, notes = made(images, by="similarity", backbone="tiny-cnn")
     assert number == 5
-    assert [note for note in notes if note.startswith("left out")][-1].endswith("3 more pictures that cannot be read")
+    assert [note for note in notes if note.startswith("left out")][-1].endswith("3 more images that cannot be read")
 
 
 @pytest.mark.parametrize(
@@ -123,14 +123,14 @@ def test_similarity_leaves_out_what_is_broken_and_tells_it(made, pictures, tmp_p
         ({"out": "pairs.txt"}, "ends in .csv or .jsonl"),
     ],
 )
-def test_what_does_not_go_together_is_named(made, pictures, tmp_path, options, told):
+def test_what_does_not_go_together_is_named(made, images, tmp_path, options, told):
     with pytest.raises(UserError, match=told):
-        made(pictures, **options)
-    assert [path.name for path in tmp_path.iterdir()] == ["pictures"]
+        made(images, **options)
+    assert [path.name for path in tmp_path.iterdir()] == ["images"]
 
 
-def test_a_source_that_pairs_takes_no_pairing(made, pictures, tmp_path):
-    (tmp_path / "list.txt").write_text(f"pictures/0.png pictures/1.png\npictures/0.png {'x' * 300}.png")
+def test_a_source_that_pairs_takes_no_pairing(made, images, tmp_path):
+    (tmp_path / "list.txt").write_text(f"images/0.png images/1.png\nimages/0.png {'x' * 300}.png")
     number, notes = made(tmp_path / "list.txt")
     assert number == 2
     assert any(note.startswith("1 of the files it names are not there") for note in notes)
@@ -142,11 +142,11 @@ def test_a_source_that_pairs_takes_no_pairing(made, pictures, tmp_path):
         made(tmp_path / "list.txt", k=1, force=True)
 
 
-def test_too_little_and_too_much(made, pictures, monkeypatch):
+def test_too_little_and_too_much(made, images, monkeypatch):
     for number in range(1, 5):
-        (pictures / f"{number}.png").unlink()
-    with pytest.raises(UserError, match="nothing to pair in .*: of 1 picture"):
-        made(pictures)
+        (images / f"{number}.png").unlink()
+    with pytest.raises(UserError, match="nothing to pair in .*: of 1 image"):
+        made(images)
     monkeypatch.setattr("vitsplice.datasets.build.MOST", 0)
     with pytest.raises(UserError, match="more than 0"):
-        made(pictures, by="all")
+        made(images, by="all")

@@ -12,21 +12,21 @@ APPLE, ORANGE, CAT, DOG = (path for name in EXAMPLE_PAIRS for path in example(na
 @pytest.fixture
 def folder(tmp_path):
     for path in (APPLE, ORANGE, CAT, DOG):
-        picture = Image.open(path)
-        picture.thumbnail((160, 160))
-        picture.save(tmp_path / f"{path.stem}.png")
+        image = Image.open(path)
+        image.thumbnail((160, 160))
+        image.save(tmp_path / f"{path.stem}.png")
     return tmp_path
 
 
 @pytest.fixture
 def found(folder):
-    """What is found in a manifest of these lines: (kind, pair, pairs, name of the picture)."""
+    """What is found in a manifest of these lines: (kind, pair, pairs, name of the image)."""
 
     def look(*lines, **options):
         head = "id,structure,appearance,structure_mask,appearance_mask,licence\n"
         (folder / "pairs.csv").write_text(head + "\n".join(lines))
         return [
-            (finding.kind, finding.pair, finding.pairs, finding.picture.rpartition("/")[2])
+            (finding.kind, finding.pair, finding.pairs, finding.image.rpartition("/")[2])
             for finding in check(folder / "pairs.csv", **options).findings
         ]
 
@@ -34,20 +34,20 @@ def found(folder):
 
 
 def size(path):
-    with Image.open(path) as picture:
-        return picture.size
+    with Image.open(path) as image:
+        return image.size
 
 
 def test_a_sound_set_has_no_findings(found, folder):
     Image.new("L", size(folder / "cat.png"), 255).save(folder / "mask.png")
     assert found("a,apple.png,orange.png,,,CC0", "b,cat.png,dog.png,mask.png,,CC0") == []
     checked = check(folder / "pairs.csv")
-    assert (checked.pairs, checked.pictures, checked.masks) == (2, 4, 1)
+    assert (checked.pairs, checked.images, checked.masks) == (2, 4, 1)
 
 
 def test_files_that_are_missing_or_broken(found, folder):
     (folder / "cut.png").write_bytes((folder / "cat.png").read_bytes()[:900])
-    (folder / "text.jpg").write_text("no picture")
+    (folder / "text.jpg").write_text("no image")
     lines = ["a,gone.png,cut.png,,,CC0", "b,text.jpg,gone.png,,,CC0", "c,apple.png,dog.png,none.png,,CC0"]
     assert found(*lines) == [
         ("missing", "a", 2, "gone.png"),
@@ -63,7 +63,7 @@ def test_a_mask_of_another_size(found, folder):
     assert found(*lines) == [("mask-size", "a", 2, "mask.png")]
 
 
-def test_only_pairs_whose_picture_a_mask_does_not_fit_are_blamed(found, folder):
+def test_only_pairs_whose_image_a_mask_does_not_fit_are_blamed(found, folder):
     Image.new("L", size(folder / "apple.png"), 255).save(folder / "mask.png")
     Image.new("RGB", (50, 50)).save(folder / "small.png")
     lines = ["a,apple.png,cat.png,mask.png,,CC0", "b,small.png,cat.png,mask.png,,CC0"]
@@ -82,7 +82,7 @@ def test_copies(found, folder):
     assert found(*lines) == [("duplicate", "b", 1, "same.png"), ("near-duplicate", "c", 1, "near.jpg")]
 
 
-def test_pairs_of_one_picture_and_pairs_that_repeat(found, folder):
+def test_pairs_of_one_image_and_pairs_that_repeat(found, folder):
     (folder / "same.png").write_bytes((folder / "apple.png").read_bytes())
     Image.open(folder / "cat.png").save(folder / "near.jpg", quality=60)
     lines = [
@@ -91,9 +91,9 @@ def test_pairs_of_one_picture_and_pairs_that_repeat(found, folder):
     ]  # fmt: skip
     ignore = ["duplicate", "near-duplicate"]
     assert found(*[line.replace("PARENT", folder.name) for line in lines], ignore=ignore) == [
-        ("same-picture", "a", 1, ""),
-        ("same-picture", "b", 1, ""),
-        ("same-picture", "c", 1, ""),
+        ("same-image", "a", 1, ""),
+        ("same-image", "b", 1, ""),
+        ("same-image", "c", 1, ""),
         ("repeated-pair", "f", 1, ""),
     ]
 
@@ -108,7 +108,7 @@ def test_a_pair_without_a_licence_is_a_note_and_a_finding_where_one_is_required(
     assert check(folder / "pairs.csv", ignore=["unlicensed"]).notes == ()
 
 
-def test_a_picture_of_many_pairs_is_looked_at_once(found, folder, monkeypatch):
+def test_a_image_of_many_pairs_is_looked_at_once(found, folder, monkeypatch):
     seen = []
     monkeypatch.setattr(checks, "look", lambda path, look=checks.look: seen.append(path.name) or look(path))
     found(*(f"p{number},cat.png,dog.png,,,CC0" for number in range(500)))

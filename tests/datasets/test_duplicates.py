@@ -41,7 +41,7 @@ def test_what_is_near_is_what_a_search_of_all_finds(monkeypatch, rows):
     assert 5 < sum(at == -1 for at in found) < 55
 
 
-def test_no_picture_and_one():
+def test_no_image_and_one():
     assert nearest_before([]).tolist() == []
     assert nearest_before(made(1)).tolist() == [-1]
 

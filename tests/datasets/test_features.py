@@ -13,13 +13,13 @@ class Counting:
     def __init__(self, backbone):
         self.info, self.backbone, self.calls = backbone.info, backbone, 0
 
-    def __call__(self, pictures, requests):
+    def __call__(self, images, requests):
         self.calls += 1
-        return self.backbone(pictures, requests)
+        return self.backbone(images, requests)
 
 
 @pytest.fixture
-def pictures(tmp_path):
+def images(tmp_path):
     paths = [tmp_path / f"{number}.png" for number in range(4)]
     for number, path in enumerate(paths):
         path.write_bytes(encode_png(torch.rand(1, 3, 24, 20, generator=torch.Generator().manual_seed(number))))
@@ -39,30 +39,30 @@ def look(vit, tmp_path):
     return go
 
 
-def test_what_is_finished_is_not_looked_at_again(look, pictures, tmp_path):
-    whole, calls = look(pictures)
-    assert (calls, list(whole.features)) == (4, pictures)
+def test_what_is_finished_is_not_looked_at_again(look, images, tmp_path):
+    whole, calls = look(images)
+    assert (calls, list(whole.features)) == (4, images)
     (tmp_path / "kept").unlink()
-    assert look(pictures, stop=2) == (None, 2)
+    assert look(images, stop=2) == (None, 2)
     with (tmp_path / "kept").open("ab") as file:
         file.write(b'{"key": "00ff", "sha256": "x", "feature": "%"}\n{"key": "01", "sha')
-    again, calls = look(pictures)
+    again, calls = look(images)
     assert calls == 2
-    for path in pictures:
+    for path in images:
         assert again.features[path].sha256 == whole.features[path].sha256 == read(path).sha256
         assert np.array_equal(again.features[path].values, whole.features[path].values)
 
 
-def test_a_picture_that_was_changed_is_looked_at_again(look, pictures):
-    before, _ = look(pictures)
-    pictures[0].write_bytes(pictures[1].read_bytes() + b"\0")
-    after, calls = look(pictures)
+def test_a_image_that_was_changed_is_looked_at_again(look, images):
+    before, _ = look(images)
+    images[0].write_bytes(images[1].read_bytes() + b"\0")
+    after, calls = look(images)
     assert calls == 1
-    assert np.array_equal(after.features[pictures[0]].values, before.features[pictures[1]].values)
+    assert np.array_equal(after.features[images[0]].values, before.features[images[1]].values)
 
 
-def test_broken_pictures_are_told(look, pictures, tmp_path):
-    pictures[1].write_bytes(b"no picture")
-    found, _ = look([*pictures[:2], tmp_path / "gone.png"])
-    assert list(found.features) == pictures[:1]
-    assert ["is not a picture" in found.broken[0], "does not exist" in found.broken[1]] == [True, True]
+def test_broken_images_are_told(look, images, tmp_path):
+    images[1].write_bytes(b"no image")
+    found, _ = look([*images[:2], tmp_path / "gone.png"])
+    assert list(found.features) == images[:1]
+    assert ["is not an image" in found.broken[0], "does not exist" in found.broken[1]] == [True, True]

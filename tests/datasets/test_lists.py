@@ -32,7 +32,7 @@ def test_two_paths_a_line(folder):
         ("a.jpg\t\td.png", "must be two paths"),
         ("'a.jpg d.png", "a quote without its other half"),
         ("# only\n\n", "lists no pairs"),
-        ("x/a.jpg x/d.png", "none of its 2 pictures is there"),
+        ("x/a.jpg x/d.png", "none of its 2 images is there"),
     ],
 )
 def test_what_is_wrong_in_a_list_is_named(folder, text, told):
@@ -47,7 +47,7 @@ def test_names_that_no_file_can_have_are_not_there(folder, name):
     (pair,) = pairs(folder / "list.txt")
     assert pair.appearance == folder / f"{name}.jpg"
     (folder / "list.txt").write_text(f"{name}.jpg {name}.jpg")
-    with pytest.raises(UserError, match="none of its 2 pictures is there"):
+    with pytest.raises(UserError, match="none of its 2 images is there"):
         pairs(folder / "list.txt")
     (folder / "transforms.json").write_text(json.dumps({"frames": [{"file_path": "a.jpg"}, {"file_path": name}]}))
     assert frames(folder / "transforms.json")[0] == (folder / "a.jpg", folder / f"{name}.png")

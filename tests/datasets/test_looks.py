@@ -11,24 +11,24 @@ from vitsplice.images import EXAMPLE_PAIRS, example, read
 PHOTOGRAPHS = [path for name in EXAMPLE_PAIRS for path in example(name)]
 
 
-def resaved(picture):
+def resaved(image):
     stream = io.BytesIO()
-    picture.save(stream, "JPEG", quality=40)
+    image.save(stream, "JPEG", quality=40)
     return Image.open(stream)
 
 
 COPIES = {
     "saved again": resaved,
-    "a third the size": lambda picture: ImageOps.contain(picture, (picture.width // 3, picture.height // 3)),
-    "lighter": lambda picture: ImageEnhance.Brightness(picture).enhance(1.1),
-    "less contrast": lambda picture: ImageEnhance.Contrast(picture).enhance(0.9),
-    "an edge cut off": lambda picture: picture.crop((2, 2, picture.width - 2, picture.height - 2)),
+    "a third the size": lambda image: ImageOps.contain(image, (image.width // 3, image.height // 3)),
+    "lighter": lambda image: ImageEnhance.Brightness(image).enhance(1.1),
+    "less contrast": lambda image: ImageEnhance.Contrast(image).enhance(0.9),
+    "an edge cut off": lambda image: image.crop((2, 2, image.width - 2, image.height - 2)),
 }
 OTHERS = {
     "mirrored": ImageOps.mirror,
-    "other colours": lambda picture: Image.merge("RGB", picture.split()[::-1]),
+    "other colours": lambda image: Image.merge("RGB", image.split()[::-1]),
     "upside down": ImageOps.flip,
-    "a quarter of it": lambda picture: picture.crop((0, 0, picture.width // 2, picture.height // 2)),
+    "a quarter of it": lambda image: image.crop((0, 0, image.width // 2, image.height // 2)),
 }
 
 
@@ -48,7 +48,7 @@ def test_a_copy_looks_the_same(changed, how):
 
 
 @pytest.mark.parametrize("how", OTHERS)
-def test_another_picture_does_not(changed, how):
+def test_another_image_does_not(changed, how):
     for path in PHOTOGRAPHS:
         assert not look_alike(look(path), changed(path, OTHERS[how])), path.name
 
@@ -59,20 +59,20 @@ def test_photographs_do_not_look_alike():
 
 
 def test_a_look_is_small_and_of_the_whole_file():
-    seen, picture = look(PHOTOGRAPHS[0]), read(PHOTOGRAPHS[0])
-    assert (seen.sha256, seen.size) == (picture.sha256, tuple(picture.pixels.shape[-2:]))
+    seen, image = look(PHOTOGRAPHS[0]), read(PHOTOGRAPHS[0])
+    assert (seen.sha256, seen.size) == (image.sha256, tuple(image.pixels.shape[-2:]))
     assert seen.bits.shape == (BITS,)
     mean = np.array(Image.open(PHOTOGRAPHS[0]).convert("L")).mean() / 255 * 100
     assert seen.colours[:64].mean() == pytest.approx(mean, abs=8)
 
 
 @pytest.mark.parametrize("size", [(16, 16), (17, 540), (40, 31)])
-def test_small_and_long_pictures_have_a_look(tmp_path, size):
+def test_small_and_long_images_have_a_look(tmp_path, size):
     Image.effect_noise(size, 80).save(tmp_path / "p.png")
     assert look(tmp_path / "p.png").bits.any()
 
 
-def test_plain_pictures_are_told_apart_by_their_colour(tmp_path):
+def test_plain_images_are_told_apart_by_their_colour(tmp_path):
     for name, colour in (("a", "red"), ("b", "blue"), ("c", (250, 0, 0))):
         Image.new("RGB", (64, 64), colour).save(tmp_path / f"{name}.png")
     red, blue, alike = (look(tmp_path / f"{name}.png") for name in "abc")

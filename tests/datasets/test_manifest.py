@@ -6,14 +6,14 @@ from vitsplice.datasets import Pair, read, write
 from vitsplice.errors import ConfigError, UserError
 
 PAIRS = [
-    Pair("cow-zebra", Path("/pictures/cow.jpg"), Path("/pictures/zebra.jpg"), licence="CC0", source="a, b"),
+    Pair("cow-zebra", Path("/images/cow.jpg"), Path("/images/zebra.jpg"), licence="CC0", source="a, b"),
     Pair("bär", Path("x"), Path("y")),
 ]
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "CSV"])
 def test_what_is_written_is_read(tmp_path, ending):
-    inside = Pair("in", tmp_path / "pictures/ä b.png", tmp_path / "c.png", tmp_path / "mask.png")
+    inside = Pair("in", tmp_path / "images/ä b.png", tmp_path / "c.png", tmp_path / "mask.png")
     pairs = [PAIRS[0], inside]
     path = tmp_path / f"pairs.{ending}"
     write(path, pairs)
@@ -25,7 +25,7 @@ def test_paths_are_relative_to_the_manifest(tmp_path, monkeypatch):
     monkeypatch.chdir("/")
     path = tmp_path / "pairs.csv"
     path.write_text("id,structure,appearance\na,s.png,../t.png\n")
-    assert next(read(path)).pictures == {"structure": tmp_path / "s.png", "appearance": tmp_path / "../t.png"}
+    assert next(read(path)).images == {"structure": tmp_path / "s.png", "appearance": tmp_path / "../t.png"}
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def test_a_file_of_the_same_bytes_is_no_neighbour():
     assert sorted(next(nearest(features, [*features, copy], 9))) == [1, 2]
 
 
-def test_pictures_without_a_feature_are_left_out():
+def test_images_without_a_feature_are_left_out():
     a, b, broken = map(Path, ("a", "b", "broken"))
     features = dict(zip((a, b), some(2, 0), strict=True))
     assert list(by_similarity(Group((a, broken, b), (broken, b, a)), features, 5)) == [(a, [b]), (b, [a])]
@@ -46,15 +46,15 @@ def test_pictures_without_a_feature_are_left_out():
 
 
 CHANGES = {
-    "paler": lambda picture: ImageEnhance.Color(picture).enhance(0.4),
+    "paler": lambda image: ImageEnhance.Color(image).enhance(0.4),
     "mirrored": ImageOps.mirror,
-    "cropped": lambda picture: picture.crop((picture.width // 8, picture.height // 8, picture.width, picture.height)),
-    "smaller": lambda picture: ImageOps.contain(picture, (240, 120)),
+    "cropped": lambda image: image.crop((image.width // 8, image.height // 8, image.width, image.height)),
+    "smaller": lambda image: ImageOps.contain(image, (240, 120)),
 }
 
 
 @pytest.mark.real
-def test_a_changed_picture_is_nearest_to_what_it_was(tmp_path):
+def test_a_changed_image_is_nearest_to_what_it_was(tmp_path):
     pytest.importorskip("vitsplice_offline", reason="the plugin vitsplice-offline is not installed")
     copies, originals = tmp_path / "copies", tmp_path / "originals"
     copies.mkdir(), originals.mkdir()

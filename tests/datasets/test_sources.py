@@ -10,7 +10,7 @@ def names(paths, folder):
     return [Path(path).relative_to(folder).as_posix() for path in paths]
 
 
-def test_a_folder_of_pictures_is_one_group(made):
+def test_a_folder_of_images_is_one_group(made):
     folder = made("b.jpg", "a.PNG", "notes.txt", ".hidden.jpg", "._b.jpg", "sub/c.jpg")
     (group,) = find(folder).groups
     assert names(group.structures, folder) == ["a.PNG", "b.jpg"]
@@ -35,24 +35,24 @@ def test_subfolders_with_roles_are_pairs(made):
 
 
 @pytest.mark.parametrize("file", ["x/y/z/deep.jpg", "note.txt"])
-def test_a_folder_without_pictures_is_named(made, file):
-    with pytest.raises(UserError, match="holds no pictures"):
+def test_a_folder_without_images_is_named(made, file):
+    with pytest.raises(UserError, match="holds no images"):
         find(made(file))
 
 
-def test_two_folders_and_single_pictures(made):
+def test_two_folders_and_single_images(made):
     folder = made("s/1.jpg", "s/2.jpg", "a/1.jpg", "one.jpg", "empty/x.txt")
     assert find(folder / "s", folder / "a").by == "name"
     found = find(folder / "s", folder / "one.jpg")
     assert (found.by, names(found.groups[0].appearances, folder)) == ("all", ["one.jpg"])
     for arguments, told in (
-        ((folder / "s", folder / "empty"), "empty holds no pictures"),
+        ((folder / "s", folder / "empty"), "empty holds no images"),
         ((folder / "s", folder / "none"), "none does not exist"),
-        ((folder / "s", folder / "empty/x.txt"), "x.txt is no picture"),
+        ((folder / "s", folder / "empty/x.txt"), "x.txt is no image"),
         ((folder / "none",), "none does not exist"),
         ((folder / ("x" * 300),), "x does not exist"),
         ((folder / "s", folder / ("x" * 300)), "x does not exist"),
-        ((folder / "one.jpg",), "is one picture"),
+        ((folder / "one.jpg",), "is one image"),
         ((folder / "empty/x.txt", folder / "a"), "is a list of pairs"),
     ):
         with pytest.raises(UserError, match=told):

@@ -5,7 +5,7 @@ from vitsplice.errors import UserError
 
 
 def inside(pair, folder):
-    return {field: path.relative_to(folder).as_posix() for field, path in pair.pictures.items()}
+    return {field: path.relative_to(folder).as_posix() for field, path in pair.images.items()}
 
 
 def test_pairs_of_both_forms_and_masks(made):
@@ -28,10 +28,10 @@ def test_pairs_of_both_forms_and_masks(made):
     [
         (["x/structure.jpg"], r"x has no appearance image: appearance.png"),
         (["x/B/1.jpg"], r"x has no structure image"),
-        (["x/structure.jpg", "x/structure.png", "x/appearance.jpg"], r"structure\.\* must be one picture; there are 2"),
+        (["x/structure.jpg", "x/structure.png", "x/appearance.jpg"], r"structure\.\* must be one image; there are 2"),
         (
             ["x/A/1.jpg", "x/A/2.jpg", "x/B/1.jpg"],
-            r"A must be one picture; there are 2: 1.jpg, 2.jpg; to pair two folders",
+            r"A must be one image; there are 2: 1.jpg, 2.jpg; to pair two folders",
         ),
     ],
 )

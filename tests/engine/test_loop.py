@@ -7,7 +7,7 @@ import torch
 from vitsplice.contracts import FeatureRequest, LossTerm
 from vitsplice.engine.loop import Optimisation
 from vitsplice.engine.problem import assemble
-from vitsplice.engine.targets import Images
+from vitsplice.engine.targets import RunImages
 from vitsplice.errors import LossTermRejected, NonFiniteLoss
 from vitsplice.plugins import catalogue
 from vitsplice.presets.loading import load
@@ -15,21 +15,21 @@ from vitsplice.presets.loading import load
 TINY = catalogue().presets["tiny"].path.read_text()
 
 
-def images(pair, device="cpu"):
+def run_images(pair, device="cpu"):
     """The images of a run that starts from the structure image."""
-    structure, appearance = (picture.to(device) for picture in pair)
-    return Images({"structure": structure, "appearance": appearance, "start": structure})
+    structure, appearance = (image.to(device) for image in pair)
+    return RunImages({"structure": structure, "appearance": appearance, "start": structure})
 
 
 class Counting:
-    """A backbone that notes every pass: how many pictures, and whether gradients were on."""
+    """A backbone that notes every pass: how many images, and whether gradients were on."""
 
     def __init__(self, backbone):
         self.backbone, self.info, self.passes = backbone, backbone.info, []
 
-    def __call__(self, pictures, requests):
-        self.passes.append((pictures.shape[0], torch.is_grad_enabled()))
-        return self.backbone(pictures, requests)
+    def __call__(self, images, requests):
+        self.passes.append((images.shape[0], torch.is_grad_enabled()))
+        return self.backbone(images, requests)
 
     def to(self, device, dtype):
         return self
@@ -38,14 +38,14 @@ class Counting:
 def optimisation(vit, pair, *overrides):
     config = load(TINY, "tiny", overrides)
     counting = Counting(vit)
-    problem = assemble(config, images(pair), counting, catalogue())
+    problem = assemble(config, run_images(pair), counting, catalogue())
     return Optimisation(problem), counting
 
 
 def run(vit, pair, *overrides):
     made, _ = optimisation(vit, pair, *overrides)
     steps = list(made.steps())
-    return steps, made.picture()
+    return steps, made.image()
 
 
 def test_two_backbone_passes_a_step_serve_all_terms(vit, pair):
@@ -58,7 +58,7 @@ def test_two_backbone_passes_a_step_serve_all_terms(vit, pair):
         passes.append(list(counting.passes))
     ordinary = [(2, False), (2, True)]
     assert passes[1] == passes[2] == passes[3] == ordinary
-    # The entire picture is not square, so where it comes in it has a size, and a pass, of its own.
+    # The entire image is not square, so where it comes in it has a size, and a pass, of its own.
     assert sorted(passes[4]) == sorted([*ordinary, (1, False), (1, True)])
 
 
@@ -102,24 +102,24 @@ def test_the_same_seed_gives_the_same_bytes_whatever_the_host_draws(vit, pair):
     assert torch.equal(first[1], second[1])
 
 
-def test_another_seed_gives_another_picture(vit, pair):
+def test_another_seed_gives_another_image(vit, pair):
     assert not torch.equal(run(vit, pair)[1], run(vit, pair, "seed=1")[1])
 
 
-def test_the_picture_has_the_structure_image_s_size(vit, pair):
+def test_the_image_has_the_structure_image_s_size(vit, pair):
     assert run(vit, pair, "steps=1")[1].shape == pair[0].shape
 
 
-def test_nan_stops_the_run_at_the_step_and_keeps_the_last_good_picture(vit, pair):
+def test_nan_stops_the_run_at_the_step_and_keeps_the_last_good_image(vit, pair):
     terms = "terms={structure: {loss: structure, weight: 1}, odd: {loss: nan-at-third, weight: 1}}"
     made, _ = optimisation(vit, pair, "steps=9", terms)
-    pictures = []
+    images = []
     with pytest.raises(NonFiniteLoss, match="term .odd. became nan at step 3") as caught:  # noqa: PT012
         for _ in made.steps():
-            pictures.append(made.picture())
+            images.append(made.image())
     assert (caught.value.step, caught.value.term) == (3, "odd")
-    # The picture after the third step made the loss NaN; the one before it was still good.
-    assert torch.equal(made.picture(), pictures[1])
+    # The image after the third step made the loss NaN; the one before it was still good.
+    assert torch.equal(made.image(), images[1])
 
 
 def test_a_step_without_active_terms_changes_nothing(vit, pair):
@@ -130,10 +130,10 @@ def test_a_step_without_active_terms_changes_nothing(vit, pair):
 def test_a_canvas_moves_its_own_pixels_in_the_place_of_the_view(vit, pair):
     settings = ["generator.name=pixels", "terms.identity.weight=0", "optimiser.lr=0.05", "steps=30"]
     made, _ = optimisation(vit, pair, *settings)
-    before = made.picture()
+    before = made.image()
     steps = list(made.steps())
     assert sum(step.total for step in steps[-8:]) < sum(step.total for step in steps[1:9])
-    changed = (made.picture() - before).abs().sum(1)[0] > 0
+    changed = (made.image() - before).abs().sum(1)[0] > 0
     assert changed.float().mean() > 0.9
 
 
@@ -148,7 +148,7 @@ def test_identity_on_the_structure_image_is_an_option(vit, pair):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA on this machine")
 def test_on_cuda(vit, pair):
     config, device = load(TINY, "tiny"), torch.device("cuda")
-    problem = assemble(config, images(pair, device), vit.to(device, torch.float32), catalogue())
+    problem = assemble(config, run_images(pair, device), vit.to(device, torch.float32), catalogue())
     try:
         assert all(math.isfinite(step.total) for step in Optimisation(problem).steps())
     finally:
@@ -159,10 +159,10 @@ def test_a_gradient_that_is_not_finite_never_reaches_the_generator(vit, pair):
     made, _ = optimisation(vit, pair)
     generator = made.problem.generator
     next(iter(generator.parameters())).register_hook(lambda gradient: gradient * float("inf"))
-    before = made.picture()
+    before = made.image()
     with pytest.raises(NonFiniteLoss, match="the gradient of the total became (nan|inf) at step 0"):
         list(made.steps())
-    assert torch.equal(made.picture(), before)
+    assert torch.equal(made.image(), before)
 
 
 def whole(output, target):
@@ -196,4 +196,4 @@ def test_iterators_over_one_optimisation_never_take_a_step_twice(vit, pair):
     assert [next(steps).index for steps in (one, two, one, two)] == [0, 1, 2, 3]
     two.close()
     assert [step.index for step in one] == [4]
-    assert torch.equal(made.picture(), run(vit, pair)[1])
+    assert torch.equal(made.image(), run(vit, pair)[1])

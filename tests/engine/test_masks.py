@@ -4,7 +4,7 @@ import torch
 from tests.conftest import noise
 from vitsplice.config import MaskConfig
 from vitsplice.engine.masks import feathered, masked, neutralised
-from vitsplice.engine.targets import Images
+from vitsplice.engine.targets import RunImages
 
 
 def half(value=1.0, size=(100, 120)):
@@ -58,10 +58,10 @@ def test_grey_stays_grey():
 
 
 def test_each_mask_has_its_own_use():
-    pictures = {"structure": noise(1, 3, 100, 120), "appearance": noise(1, 3, 100, 120, seed=1)}
-    seen = masked(Images(pictures, {"structure": half(), "appearance": half()}), MaskConfig(feather=0.05))
-    assert seen.pictures["structure"] is pictures["structure"]
-    assert not torch.equal(seen.pictures["appearance"], pictures["appearance"])
+    images = {"structure": noise(1, 3, 100, 120), "appearance": noise(1, 3, 100, 120, seed=1)}
+    seen = masked(RunImages(images, {"structure": half(), "appearance": half()}), MaskConfig(feather=0.05))
+    assert seen.pixels["structure"] is images["structure"]
+    assert not torch.equal(seen.pixels["appearance"], images["appearance"])
     assert not torch.equal(seen.masks["structure"], half())
     assert torch.equal(seen.masks["appearance"], half())
-    assert masked(Images(pictures), MaskConfig()).pictures == pictures
+    assert masked(RunImages(images), MaskConfig()).pixels == images

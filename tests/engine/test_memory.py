@@ -6,7 +6,7 @@ import torch
 
 from vitsplice.api import settings_for
 from vitsplice.engine import memory
-from vitsplice.engine.targets import Images
+from vitsplice.engine.targets import RunImages
 from vitsplice.errors import OutOfMemory
 from vitsplice.plugins import catalogue
 
@@ -17,7 +17,7 @@ def estimate(vit):
 
 
 def images(side):
-    return Images({image: torch.zeros(1, 3, side, side) for image in ("structure", "appearance")})
+    return RunImages({image: torch.zeros(1, 3, side, side) for image in ("structure", "appearance")})
 
 
 def test_what_a_function_keeps_is_counted_once():
@@ -58,7 +58,7 @@ def test_a_run_that_does_not_fit_is_refused_with_a_size_that_fits(estimate):
     memory.check(estimate, images(fits), needed // 2)
     with pytest.raises(OutOfMemory):
         memory.check(estimate, images(fits + 2), needed // 2)
-    with pytest.raises(OutOfMemory, match="no size of these pictures would fit"):
+    with pytest.raises(OutOfMemory, match="no size of these images would fit"):
         memory.check(estimate, images(800), 1)
 
 
@@ -125,7 +125,7 @@ def test_matching_with_many_patches_is_part_of_the_estimate(of_settings):
 
 
 def test_measuring_is_part_of_the_estimate_and_bounded(of_settings):
-    none, measured = (of_settings("steps=0", "start=match", "match.places=2", f"figures={f}") for f in ("none", "all"))
+    none, measured = (of_settings("steps=0", "start=match", "match.places=2", f"metrics={f}") for f in ("none", "all"))
     extra = [measured.bytes((16, long), (16, 16)) - none.bytes((16, long), (16, 16)) for long in (16, 128, 512)]
     assert 0 < extra[0] < extra[1]
     assert extra[2] == pytest.approx(extra[1], rel=0.01)

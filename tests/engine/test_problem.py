@@ -2,7 +2,7 @@ import pytest
 
 from vitsplice.config import BackboneConfig
 from vitsplice.engine.problem import assemble, load_backbone
-from vitsplice.engine.targets import Images
+from vitsplice.engine.targets import RunImages
 from vitsplice.errors import ConfigError, UnknownName, WeightsUnavailable
 from vitsplice.plugins import catalogue
 from vitsplice.presets.loading import load
@@ -12,7 +12,7 @@ TINY = catalogue().presets["tiny"].path.read_text()
 
 def build(vit, pair, *overrides):
     structure, appearance = pair
-    images = Images({"structure": structure, "appearance": appearance, "start": structure})
+    images = RunImages({"structure": structure, "appearance": appearance, "start": structure})
     return assemble(load(TINY, "tiny", overrides), images, vit, catalogue())
 
 
@@ -107,8 +107,8 @@ def test_a_strength_that_no_term_goes_by_is_refused(vit, pair, overrides, told):
 
 
 def test_an_appearance_mask_that_no_term_goes_by_is_refused(vit, pair):
-    pictures = {"structure": pair[0], "appearance": pair[1], "start": pair[0]}
-    images = Images(pictures, {"appearance": pair[1][:, :1]})
+    pixels = {"structure": pair[0], "appearance": pair[1], "start": pair[0]}
+    images = RunImages(pixels, {"appearance": pair[1][:, :1]})
     with pytest.raises(ConfigError, match="appearance_mask would have no effect"):
         assemble(load(TINY, "tiny", INVERT), images, vit, catalogue())
     assert assemble(load(TINY, "tiny"), images, vit, catalogue())

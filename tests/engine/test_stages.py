@@ -6,7 +6,7 @@ from tests.conftest import noise
 from vitsplice.backbones.sizing import Area
 from vitsplice.config import StageConfig
 from vitsplice.engine.stages import Layer, Staged, stage_steps, with_start, working_side
-from vitsplice.engine.targets import Images
+from vitsplice.engine.targets import RunImages
 from vitsplice.errors import ConfigError
 from vitsplice.plugins import catalogue
 from vitsplice.presets.loading import load
@@ -17,7 +17,7 @@ SMALL = (
     "match.places=6",
     "stages=[{side: 32, share: 3}, {side: 40, share: 1, lr: 0.005}]",
     "steps=8",
-    "figures=none",
+    "metrics=none",
     "precision=float32",
 )
 
@@ -25,14 +25,14 @@ SMALL = (
 def staged(vit, pair, *overrides, masks=None):
     structure, appearance = pair
     config = load(QUICK, "quick", [*SMALL, *overrides])
-    return Staged(config, Images({"structure": structure, "appearance": appearance}, masks or {}), vit, catalogue())
+    return Staged(config, RunImages({"structure": structure, "appearance": appearance}, masks or {}), vit, catalogue())
 
 
 def test_steps_are_shared_out_and_numbered_through(vit, pair):
     made = staged(vit, pair)
     assert [list(indices) for _, indices in stage_steps(load(QUICK, "quick", SMALL))] == [[*range(6)], [6, 7]]
     assert [step.index for step in made.steps()] == list(range(8))
-    assert made.picture().shape == pair[0].shape
+    assert made.image().shape == pair[0].shape
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3])
@@ -43,13 +43,13 @@ def test_fewer_steps_than_stages_are_taken_too(vit, pair, steps):
 def test_without_steps_the_output_is_the_warm_start(vit, pair):
     made = staged(vit, pair, "steps=0")
     assert list(made.steps()) == []
-    assert not torch.equal(made.picture(), pair[0])
-    assert made.picture().shape == pair[0].shape
+    assert not torch.equal(made.image(), pair[0])
+    assert made.image().shape == pair[0].shape
 
 
 def test_before_the_first_step_the_output_is_the_start(vit, pair):
     made, start = staged(vit, pair), staged(vit, pair, "steps=0")
-    torch.testing.assert_close(made.picture(), start.picture(), atol=0.02, rtol=0)  # logits are kept finite
+    torch.testing.assert_close(made.image(), start.image(), atol=0.02, rtol=0)  # logits are kept finite
 
 
 def test_a_stage_goes_on_where_the_one_before_ended(vit, pair):
@@ -57,20 +57,20 @@ def test_a_stage_goes_on_where_the_one_before_ended(vit, pair):
     steps = made.steps()
     for _ in range(6):
         next(steps)
-    ended = made.picture()
+    ended = made.image()
     next(steps)
-    start = staged(vit, pair, "steps=0").picture()
-    assert (made.picture() - ended).abs().mean() < 0.5 * (ended - start).abs().mean()
+    start = staged(vit, pair, "steps=0").image()
+    assert (made.image() - ended).abs().mean() < 0.5 * (ended - start).abs().mean()
 
 
 def test_the_same_seed_gives_the_same_bytes(vit, pair):
     first, second, other = (staged(vit, pair, f"seed={seed}") for seed in (1, 1, 2))
-    pictures = []
+    images = []
     for made in (first, second, other):
         list(made.steps())
-        pictures.append(made.picture())
-    assert torch.equal(pictures[0], pictures[1])
-    assert not torch.equal(pictures[0], pictures[2])
+        images.append(made.image())
+    assert torch.equal(images[0], images[1])
+    assert not torch.equal(images[0], images[2])
 
 
 def test_outside_its_mask_the_structure_image_is_kept(vit, pair):
@@ -78,9 +78,9 @@ def test_outside_its_mask_the_structure_image_is_kept(vit, pair):
     mask[..., :24] = 1
     made = staged(vit, pair, masks={"structure": mask})
     list(made.steps())
-    picture = made.picture()
-    assert torch.equal(picture[..., 24:], pair[0][..., 24:])
-    assert not torch.equal(picture[..., :24], pair[0][..., :24])
+    image = made.image()
+    assert torch.equal(image[..., 24:], pair[0][..., 24:])
+    assert not torch.equal(image[..., :24], pair[0][..., :24])
 
 
 def test_an_appearance_mask_keeps_its_colours_out(vit, pair):
@@ -90,10 +90,10 @@ def test_an_appearance_mask_keeps_its_colours_out(vit, pair):
     mask = torch.zeros(1, 1, 40, 48)
     mask[..., :24] = 1
     with_red, without = (
-        staged(vit, (structure, appearance), "steps=0", "match.balance=1", masks=masks).picture()
+        staged(vit, (structure, appearance), "steps=0", "match.balance=1", masks=masks).image()
         for masks in ({}, {"appearance": mask})
     )
-    redness = [float((picture[:, 0] - picture[:, 1:].mean(1)).mean()) for picture in (with_red, without)]
+    redness = [float((image[:, 0] - image[:, 1:].mean(1)).mean()) for image in (with_red, without)]
     assert redness[0] > redness[1] + 0.05
 
 
@@ -114,14 +114,14 @@ def test_strengths_are_weights(vit, pair):
 def test_a_residual_unet_begins_as_the_start(vit, pair):
     generator = "generator={name: residual-unet, options: {channels: [4, 4]}}"
     made, start = staged(vit, pair, generator), staged(vit, pair, "steps=0")
-    torch.testing.assert_close(made.picture(), start.picture(), atol=0.02, rtol=0)
+    torch.testing.assert_close(made.image(), start.image(), atol=0.02, rtol=0)
     steps = list(made.steps())
     assert len(steps) == 8
-    assert not torch.equal(made.picture(), start.picture())
+    assert not torch.equal(made.image(), start.image())
 
 
 def test_a_canvas_cannot_keep_the_appearance_image(vit, pair):
-    with pytest.raises(ConfigError, match="holds the output picture itself"):
+    with pytest.raises(ConfigError, match="holds the output image itself"):
         staged(vit, pair, "terms.identity={loss: identity, weight: 1}")
 
 
@@ -162,9 +162,9 @@ def test_a_grey_mask_is_applied_once(vit, pair, steps):
     soft = staged(vit, pair, f"steps={steps}", masks={"structure": grey})
     whole = staged(vit, pair, f"steps={steps}")
     if steps == 0:
-        torch.testing.assert_close(soft.picture(), torch.lerp(pair[0], whole.picture(), 0.5))
+        torch.testing.assert_close(soft.image(), torch.lerp(pair[0], whole.image(), 0.5))
     list(soft.steps())
-    far, near = ((made.picture() - pair[0]).abs().mean() for made in (whole, soft))
+    far, near = ((made.image() - pair[0]).abs().mean() for made in (whole, soft))
     assert near > 0.4 * far
 
 
@@ -178,7 +178,7 @@ def test_a_small_mask_near_a_border_lasts_to_the_end(vit, image, mask):
     made = staged(vit, photographs, "steps=30", masks={image: white})
     losses = [step.total for step in made.steps()]
     assert len(losses) == 30
-    assert made.picture().isfinite().all()
+    assert made.image().isfinite().all()
 
 
 def test_an_appearance_image_that_matches_better_mirrored_is_mirrored_for_the_terms_with_its_mask(vit):
@@ -187,7 +187,7 @@ def test_an_appearance_image_that_matches_better_mirrored_is_mirrored_for_the_te
     mask[..., :30] = 1
     config = load(QUICK, "quick", SMALL)
     for appearance, turned in ((structure, False), (structure.flip(-1), True)):
-        images = Images({"structure": structure, "appearance": appearance}, {"appearance": mask})
+        images = RunImages({"structure": structure, "appearance": appearance}, {"appearance": mask})
         started = with_start(config, images, vit)
-        assert torch.equal(started.pictures["appearance"], appearance.flip(-1) if turned else appearance)
+        assert torch.equal(started.pixels["appearance"], appearance.flip(-1) if turned else appearance)
         assert torch.equal(started.masks["appearance"], mask.flip(-1) if turned else mask)

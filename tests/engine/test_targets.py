@@ -3,18 +3,18 @@ import torch
 from tests.engine.test_loop import Counting
 from vitsplice.backbones.sizing import Resize
 from vitsplice.config import ViewsConfig
-from vitsplice.contracts import MASK, MATCH, PICTURE, FeatureRequest
-from vitsplice.engine.targets import Images, Targets
+from vitsplice.contracts import MASK, MATCH, PIXELS, FeatureRequest
+from vitsplice.engine.targets import RunImages, Targets
 
 KEY = FeatureRequest("key")
 
 
 def images(pair):
-    return Images({"structure": pair[0], "appearance": pair[1], "start": pair[0].flip(1)})
+    return RunImages({"structure": pair[0], "appearance": pair[1], "start": pair[0].flip(1)})
 
 
 def config(bank):
-    view = {"crop": [0.9, 0.9], "shape": "picture", "bank": bank, "flip": 0}
+    view = {"crop": [0.9, 0.9], "shape": "image", "bank": bank, "flip": 0}
     return ViewsConfig.model_validate({"structure": view, "appearance": view})
 
 
@@ -34,7 +34,7 @@ def test_a_bank_is_looked_at_once_a_view_and_gives_the_same(vit, pair):
     assert not any(gradients for _, gradients in counting.passes)
 
 
-def test_views_of_the_picture_s_shape_keep_it(vit, pair):
+def test_views_of_the_image_s_shape_keep_it(vit, pair):
     view = images(pair).views(config(3), 0, 0)["structure", "crop"]
     assert (view.height, view.width) == (36, 43)
 
@@ -49,12 +49,12 @@ def test_pixels_need_no_pass_of_the_backbone(vit, pair):
     targets = Targets(images(pair), counting, Resize(32), config(None))
     views = images(pair).views(config(None), 0, 0)
     start, appearance = ("start", "crop"), ("appearance", "crop")
-    found = targets({start: [PICTURE], appearance: [KEY, MATCH, PICTURE]}, views)
+    found = targets({start: [PIXELS], appearance: [KEY, MATCH, PIXELS]}, views)
     assert counting.passes == [(1, False)]
-    assert set(found[start]) == {PICTURE}
+    assert set(found[start]) == {PIXELS}
     assert found[appearance][MATCH].grid == found[appearance][KEY].grid
-    seen = Resize(32)(views[start](images(pair).pictures["start"]), vit.info)
-    torch.testing.assert_close(found[start][PICTURE].maps, seen)
+    seen = Resize(32)(views[start](images(pair).pixels["start"]), vit.info)
+    torch.testing.assert_close(found[start][PIXELS].maps, seen)
 
 
 def half(image, masks=("structure", "appearance")):
@@ -64,7 +64,7 @@ def half(image, masks=("structure", "appearance")):
 
 
 def test_a_masked_appearance_image_comes_with_its_mask_and_no_other_image_does(vit, pair):
-    masked = Images(images(pair).pictures, half(pair[0]))
+    masked = RunImages(images(pair).pixels, half(pair[0]))
     places = {(image, "crop"): [KEY] for image in ("structure", "start", "appearance")}
     views = masked.views(config(None), 0, 0)
     found = Targets(masked, vit, Resize(32), config(None))(places, views)
@@ -78,7 +78,7 @@ def test_a_masked_appearance_image_comes_with_its_mask_and_no_other_image_does(v
 def test_views_of_both_images_keep_their_masks(pair):
     narrow = torch.zeros(1, 1, 40, 48)
     narrow[..., :2, :2] = 1
-    masked = Images(images(pair).pictures, {"structure": narrow, "appearance": narrow.flip(-1)})
+    masked = RunImages(images(pair).pixels, {"structure": narrow, "appearance": narrow.flip(-1)})
     for step in range(30):
         views = masked.views(config(None), 0, step)
         for image in ("structure", "appearance"):

@@ -44,24 +44,24 @@ def test_the_same_place_in_a_run_gives_the_same_view_and_another_another():
     assert draw(ALL, 100, 140, stream(3, 7, "x")) != draw(ALL, 100, 140, stream(3, 8, "x"))
 
 
-def test_the_entire_view_is_the_picture():
-    picture = noise(1, 3, 20, 30)
-    assert torch.equal(entire(picture)(picture), picture)
+def test_the_entire_view_is_the_image():
+    image = noise(1, 3, 20, 30)
+    assert torch.equal(entire(image)(image), image)
 
 
 def test_place_crops_then_flips():
-    picture = torch.arange(20.0).view(1, 1, 4, 5).repeat(1, 3, 1, 1)
+    image = torch.arange(20.0).view(1, 1, 4, 5).repeat(1, 3, 1, 1)
     view = View(1, 2, 2, 3, flip=True)
-    assert view.place(picture)[0, 0].tolist() == [[9, 8, 7], [14, 13, 12]]
+    assert view.place(image)[0, 0].tolist() == [[9, 8, 7], [14, 13, 12]]
 
 
 def test_colours_change_but_not_places():
     view = draw(ALL, 40, 60, stream(1))
-    picture = noise(1, 3, 40, 60)
-    assert view(picture).shape == view.place(picture).shape
-    assert not torch.equal(view(picture), view.place(picture))
-    assert view(picture).min() >= 0
-    assert view(picture).max() <= 1
+    image = noise(1, 3, 40, 60)
+    assert view(image).shape == view.place(image).shape
+    assert not torch.equal(view(image), view.place(image))
+    assert view(image).min() >= 0
+    assert view(image).max() <= 1
 
 
 def test_no_global_random_numbers():
@@ -82,13 +82,13 @@ def with_mask(where, size=(112, 112)):
     return mask
 
 
-def views_of(mask, shape="picture", bank=12):
+def views_of(mask, shape="image", bank=12):
     config = ViewConfig(crop=WIDE, shape=shape, bank=bank, flip=0)
     return [draw_for(config, torch.zeros(1, 3, *mask.shape[-2:]), 0, step, "appearance", mask) for step in range(60)]
 
 
 @pytest.mark.parametrize("bank", [12, None])
-@pytest.mark.parametrize("shape", ["picture", "square"])
+@pytest.mark.parametrize("shape", ["image", "square"])
 @pytest.mark.parametrize("where", [TOP, CORNER, PIXEL])
 def test_every_view_of_a_masked_image_has_the_mask(where, shape, bank):
     mask = with_mask(where)

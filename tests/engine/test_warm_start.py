@@ -10,10 +10,10 @@ from vitsplice.matching import assign
 
 
 def halves(left, right, size=96):
-    picture = torch.zeros(1, 3, size, size)
-    picture[..., : size // 2] = torch.tensor(left).view(1, 3, 1, 1)
-    picture[..., size // 2 :] = torch.tensor(right).view(1, 3, 1, 1)
-    return (picture + 0.04 * (noise(1, 1, size, size) - 0.5)).clamp(0, 1)
+    image = torch.zeros(1, 3, size, size)
+    image[..., : size // 2] = torch.tensor(left).view(1, 3, 1, 1)
+    image[..., size // 2 :] = torch.tensor(right).view(1, 3, 1, 1)
+    return (image + 0.04 * (noise(1, 1, size, size) - 0.5)).clamp(0, 1)
 
 
 @pytest.fixture

@@ -65,7 +65,7 @@ def quick_metrics(monkeypatch):
     return METRICS
 
 
-def picture(path, *shape, seed=0):
+def image(path, *shape, seed=0):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(encode_png(noise(1, 3, *(shape or (16, 20)), seed=seed)))
     return path
@@ -75,7 +75,7 @@ def picture(path, *shape, seed=0):
 def pairs(tmp_path):
     """A manifest of five pairs p0 .. p4."""
     made = [
-        Pair(f"p{n}", *(picture(tmp_path / "in" / f"{n}{role}.png", seed=2 * n + k) for k, role in enumerate("sa")))
+        Pair(f"p{n}", *(image(tmp_path / "in" / f"{n}{role}.png", seed=2 * n + k) for k, role in enumerate("sa")))
         for n in range(5)
     ]
     write(tmp_path / "pairs.csv", made)
@@ -88,7 +88,7 @@ def method(tmp_path):
 
     def make(name, seed, ids=("p0", "p1", "p2", "p3", "p4")):
         for number, pair in enumerate(ids):
-            picture(tmp_path / name / f"{pair}.png", seed=seed + number)
+            image(tmp_path / name / f"{pair}.png", seed=seed + number)
         return Method(name, tmp_path / name)
 
     return make

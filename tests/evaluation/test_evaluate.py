@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.evaluation.conftest import picture
+from tests.evaluation.conftest import image
 from vitsplice.contracts import Metric, MetricSpec
 from vitsplice.datasets import Pair, write
 from vitsplice.errors import ConfigError, UnknownName, UserError
@@ -35,7 +35,7 @@ def pixels(path):
     return read(path).pixels
 
 
-def test_every_output_has_its_figures_in_the_order_of_the_pairs(evaluated, method, tmp_path):
+def test_every_output_has_its_metrics_in_the_order_of_the_pairs(evaluated, method, tmp_path):
     found = evaluated(method("one", 10), method("two", 20))
     table = rows(tmp_path)
     assert [(row["method"], row["id"]) for row in table] == [(m, f"p{n}") for n in range(5) for m in ("one", "two")]
@@ -48,9 +48,9 @@ def test_every_output_has_its_figures_in_the_order_of_the_pairs(evaluated, metho
         )
         assert float(row["off-structure"]) == pytest.approx(float((output - structure).abs().mean()), rel=1e-5)
         values.setdefault(row["method"], []).append(float(row["off-structure"]))
-    standings = found.figures["off-structure"].standings
+    standings = found.metrics["off-structure"].standings
     assert standings["two"].mean.mean == pytest.approx(np.mean(values["two"]))
-    (tested,) = found.figures["off-structure"].tests
+    (tested,) = found.metrics["off-structure"].tests
     assert tested.difference.mean == pytest.approx(np.mean(values["one"]) - np.mean(values["two"]))
     plain = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert plain == json.loads(json.dumps(found.plain()))
@@ -63,7 +63,7 @@ def test_the_sets_are_those_with_the_smallest_hashes_in_any_order(evaluated, met
     keys = np.array([1, 0, 3, 4, 5], np.uint64)
     chosen = [pair.id for pair, _ in chosen_pairs(pairs, keys, 3)]
     assert len(set(chosen) - {"p1"}) == 3
-    standing = found.figures["of-set"].standings["one"]
+    standing = found.metrics["of-set"].standings["one"]
     assert standing.mean.mean == pytest.approx(
         sum(float(pixels(tmp_path / "one" / f"{i}.png").mean()) for i in chosen), rel=1e-5
     )
@@ -116,7 +116,7 @@ def test_only_outputs_that_are_others_are_measured_again(evaluated, method, quic
     monkeypatch.setitem(quick_metrics, "off-structure", replace(spec, build=build))
     evaluated(one)
     assert seen == []
-    picture(tmp_path / "one" / "p3.png", seed=99)
+    image(tmp_path / "one" / "p3.png", seed=99)
     os.utime(tmp_path / "one" / "p3.png", ns=(0, time.time_ns()))
     evaluated(one)
     assert seen == ["p3"]
@@ -128,7 +128,7 @@ def test_only_outputs_that_are_others_are_measured_again(evaluated, method, quic
 
 def test_missing_and_broken_outputs_are_told_and_the_others_measured(evaluated, method, tmp_path):
     one = method("one", 10, ("p0", "p1", "p3"))
-    (tmp_path / "one" / "p1.png").write_bytes(b"no picture")
+    (tmp_path / "one" / "p1.png").write_bytes(b"no image")
     (tmp_path / "in" / "3a.png").unlink()
     account = evaluated(one).accounts["one"]
     assert (account.measured, account.missing, account.broken) == (1, 2, 2)
@@ -139,10 +139,10 @@ def test_missing_and_broken_outputs_are_told_and_the_others_measured(evaluated, 
     assert "1 of 5 pairs measured, 2 without output, 2 broken" in markdown
 
 
-def test_a_metric_that_fails_loses_only_its_own_figures(evaluated, method, tmp_path):
+def test_a_metric_that_fails_loses_only_its_own_metrics(evaluated, method, tmp_path):
     found = evaluated(method("one", 10), metrics=("off-structure", "choosy", "never"))
     assert found.left_out == {"never": "it cannot be built: ZeroDivisionError: by zero"}
-    standing = found.figures["choosy"].standings["one"]
+    standing = found.metrics["choosy"].standings["one"]
     assert (standing.mean.n, standing.without) == (3, 2)
     assert standing.why == "RuntimeError: not this one"
     assert [row["choosy"] for row in rows(tmp_path)] == ["1.0", "", "", "1.0", "1.0"]
@@ -182,7 +182,7 @@ def test_what_failed_is_measured_again_and_nothing_else_is(evaluated, method, qu
         assert seen["scarce"] == ["p0", "p1", "p2", "p3", *["p1", "p3"] * 2]
         assert seen["plenty"] == ["p0", "p1", "p2", "p3"]
         assert len(seen["scarce-set"]) == 3
-        standings = [found.figures[name].standings["one"] for name in values]
+        standings = [found.metrics[name].standings["one"] for name in values]
         assert [(one.mean.mean, one.without, one.why) for one in standings] == [(1, 1, ""), (1, 0, ""), (2, 0, "")]
 
 
@@ -191,13 +191,13 @@ def test_a_figure_of_the_network_that_was_optimised_is_marked(evaluated, method,
         method("one", 10), method("two", 20), method("three", 30),
         metrics=("of-network", "off-structure"), backbone="tiny-vit", optimised={"one": "tiny-vit", "two": "none"},
     )  # fmt: skip
-    assert {name: s.own for name, s in found.figures["of-network"].standings.items()} == {
+    assert {name: s.own for name, s in found.metrics["of-network"].standings.items()} == {
         "one": "network", "two": "no", "three": "not known",
     }  # fmt: skip
     markdown = (tmp_path / "out" / "summary.md").read_text()
     assert "one was made with tiny-vit, the network of of-network: biased in its favour" in markdown
     assert "what three optimised is unknown" in markdown
-    ranks = {name: s.rank for name, s in found.figures["off-structure"].standings.items()}
+    ranks = {name: s.rank for name, s in found.metrics["off-structure"].standings.items()}
     assert found.ranks == ranks  # of-network flatters one of them, so it does not count
 
 
@@ -206,7 +206,7 @@ def test_best_is_the_end_that_is_better(evaluated, method, tmp_path, images, fig
     (tmp_path / "same").mkdir()
     for number in range(5):
         shutil.copy(tmp_path / "in" / f"{number}{images}.png", tmp_path / "same" / f"p{number}.png")
-    found = evaluated(Method("same", tmp_path / "same"), method("one", 10)).figures[figure]
+    found = evaluated(Method("same", tmp_path / "same"), method("one", 10)).metrics[figure]
     assert found.best == ["same"]
     assert [found.standings[name].rank for name in ("same", "one")] == [1, 2]
     assert found.standings["same"].mean.mean == 0
@@ -221,14 +221,14 @@ def test_who_has_only_the_easiest_pair_and_loses_it_is_not_the_best(evaluated, p
                 (tmp_path / name).mkdir(exist_ok=True)
                 Image.blend(made, dark if number % 2 else light, share).save(tmp_path / name / f"p{number}.png")
     found = evaluated(*(Method(name, tmp_path / name) for name in ("few", "all")))
-    one = found.figures["off-structure"]
+    one = found.metrics["off-structure"]
     assert one.standings["few"].mean.mean < one.standings["all"].mean.mean  # over its own pair
     assert [one.standings[name].shared for name in ("few", "all")] == [one.standings["few"].mean.mean, 0]
     assert (one.best, one.standings["all"].rank, one.shared) == (["all"], 1, 1)
     assert "means of off-structure, like-appearance are over other pairs" in (tmp_path / "out/summary.md").read_text()
 
 
-def test_a_method_is_added_and_figures_are_kept(evaluated, method, tmp_path):
+def test_a_method_is_added_and_metrics_are_kept(evaluated, method, tmp_path):
     one = method("one", 10)
     evaluated(one)
     before = (tmp_path / "out" / "values.jsonl").read_bytes()
@@ -274,7 +274,7 @@ def test_noise_of_single_precision_decides_nothing(evaluated, method, quick_metr
         return replace(spec.build(context), value=lambda case: 0.2646 + next(noise))
 
     monkeypatch.setitem(quick_metrics, "off-structure", replace(spec, build=build))
-    found = evaluated(method("one", 10), method("two", 20)).figures["off-structure"]
+    found = evaluated(method("one", 10), method("two", 20)).metrics["off-structure"]
     assert found.best == ["one", "two"]
     assert {standing.rank for standing in found.standings.values()} == {1.5}
     assert found.tests[0].difference.mean == 0

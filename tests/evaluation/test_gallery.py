@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from tests.evaluation.conftest import picture
+from tests.evaluation.conftest import image
 from vitsplice.datasets import Pair, write
 from vitsplice.evaluation import gallery as galleries
 from vitsplice.evaluation.cases import Measured
@@ -34,14 +34,14 @@ def sorted_by_value(text):
 
 def test_of_many_pairs_the_worst_and_the_best_are_shown(evaluated, method, tmp_path, pairs, monkeypatch):
     monkeypatch.setattr(galleries, "MOST", 3 * 6)
-    images = [picture(tmp_path / f"{name}.png", seed=k) for k, name in enumerate("sa")]
+    images = [image(tmp_path / f"{name}.png", seed=k) for k, name in enumerate("sa")]
     names = [f"q{number}" for number in range(30)]
     write(pairs, [Pair(name, *images) for name in names])
     found = evaluated(method("one", 10, names))
     text = (tmp_path / "out" / "gallery.html").read_text()
     shown = set(re.findall(r"<h3>(\w+)", text))
     assert len(shown) == 6
-    for one in found.figures.values():
+    for one in found.metrics.values():
         if one.spec.over == "pair":
             ends = {one.standings["one"].worst[0], one.standings["one"].best[0]}
             assert {names[place] for place in ends} <= shown
@@ -51,7 +51,7 @@ def test_of_many_pairs_the_worst_and_the_best_are_shown(evaluated, method, tmp_p
 
 def test_the_worst_of_all_come_before_the_second_worst_of_any():
     standings = {"m": {"a": ((0, 1), (2, 3)), "b": ((4, 5), (6, 7))}}
-    figures = {
+    metrics = {
         name: Shown(
             {
                 m: Standing(Mean(0.0, 0.0, 0.0, 1000, ""), 0.0, 1.0, "no", 0, "", worst, best)
@@ -60,7 +60,7 @@ def test_the_worst_of_all_come_before_the_second_worst_of_any():
         )
         for name, of in standings.items()
     }
-    summary = Summary(1000, {}, {}, figures, {}, {}, Measured(1000, 1000, 1000))
+    summary = Summary(1000, {}, {}, metrics, {}, {}, Measured(1000, 1000, 1000))
     assert [*choose(summary, ["m"], 5)] == [0, 4, 2, 6, 1]
 
 

@@ -15,28 +15,28 @@ class Counting:
     def __init__(self, backbone):
         self.inner, self.info, self.calls = backbone, backbone.info, 0
 
-    def __call__(self, pictures, requests):
+    def __call__(self, images, requests):
         self.calls += 1
-        return self.inner(pictures, requests)
+        return self.inner(images, requests)
 
     def to(self, device, dtype):
         return self
 
 
-def test_a_picture_is_looked_at_once(vit):
+def test_a_image_is_looked_at_once(vit):
     counting = Counting(vit)
     seen = Remembering(counting)
-    picture = noise(1, 3, 32, 32)
+    image = noise(1, 3, 32, 32)
     with torch.no_grad():
-        known = vit(picture, [KEY, CLS])
+        known = vit(image, [KEY, CLS])
     for request in (KEY, CLS, KEY):
-        assert torch.equal(seen(picture.clone(), [request])[request].values, known[request].values)
+        assert torch.equal(seen(image.clone(), [request])[request].values, known[request].values)
     assert counting.calls == 1
-    assert not torch.equal(seen(1 - picture, [CLS])[CLS].values, known[CLS].values)
+    assert not torch.equal(seen(1 - image, [CLS])[CLS].values, known[CLS].values)
     assert counting.calls == 2
 
 
-def test_only_the_last_pictures_are_remembered(vit):
+def test_only_the_last_images_are_remembered(vit):
     counting = Counting(vit)
     seen = Remembering(counting)
     for round_ in range(2):

@@ -6,7 +6,7 @@ import pytest
 
 from vitsplice.api import settings_for
 from vitsplice.contracts import Metric
-from vitsplice.errors import PictureError
+from vitsplice.errors import ImageError
 from vitsplice.evaluation.outputs import Method
 from vitsplice.evaluation.own import Network, Optimised, of_run, optimised_by, own, warning
 from vitsplice.evaluation.plan import Plan
@@ -58,7 +58,7 @@ def test_a_run_says_what_it_optimised(tmp_path):
 
 
 def test_an_unfinished_run_is_no_output(tmp_path):
-    with pytest.raises(PictureError, match="not finished"):
+    with pytest.raises(ImageError, match="not finished"):
         of_run(run_folder(tmp_path / "run", finished=False))
 
 

@@ -15,7 +15,7 @@ def wanted(pairs, tmp_path, vit):
     return told(Plan(pairs, (Method("m", tmp_path),)), built, "cpu")
 
 
-def test_a_plan_says_all_that_figures_depend_on(wanted, vit):
+def test_a_plan_says_all_that_metrics_depend_on(wanted, vit):
     assert json.loads(json.dumps(wanted)) == wanted
     assert wanted["metrics"]["mine"]["networks"] == [{"name": "tiny-vit", "sha256": vit.info.sha256}]
     assert wanted["metrics"]["mine"]["facts"]["sizes"] == [1, 2]

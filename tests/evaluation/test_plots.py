@@ -22,16 +22,16 @@ AGAINST = {"distance": "structure", "ssim": "structure", "cls": "appearance", "l
 def summarised(names, pairs=40, own="no", shift=0.5):
     """A summary of metrics of two images; each method is better than the one before it by so much."""
     noise = np.random.default_rng(0)
-    figures = {}
+    metrics = {}
     for metric, against in AGAINST.items():
         better = "higher" if metric == "cls" else "lower"
         table = np.array([noise.normal(shift * row, 0.1, pairs) for row in range(len(names))])
         owned = dict.fromkeys(names, own if metric in ("distance", "cls") else "no")
         methods = tuple(Method(name, Path()) for name in names)
         spec = MetricSpec(metric, lambda context: None, "", better=better, against=against)
-        figures[metric] = _of_pairs(spec, Metric(lambda case: 0.0), methods, table, np.isfinite(table), {}, owned)
+        metrics[metric] = _of_pairs(spec, Metric(lambda case: 0.0), methods, table, np.isfinite(table), {}, owned)
     accounts, nothing = {name: Account(pairs) for name in names}, dict.fromkeys(names)
-    return Summary(pairs, accounts, nothing, figures, dict.fromkeys(names, 1.0), {}, Measured(pairs, pairs, pairs))
+    return Summary(pairs, accounts, nothing, metrics, dict.fromkeys(names, 1.0), {}, Measured(pairs, pairs, pairs))
 
 
 def drawn(drawing):

@@ -8,7 +8,7 @@ from vitsplice.evaluation import tables
 from vitsplice.evaluation.account import Account
 from vitsplice.evaluation.cases import Measured
 from vitsplice.evaluation.own import Network, Optimised
-from vitsplice.evaluation.summary import Figures, Standing, Summary, Versus
+from vitsplice.evaluation.summary import Metrics, Standing, Summary, Versus
 from vitsplice.metrics.statistics import Difference, Mean
 
 
@@ -21,10 +21,10 @@ def summary():
     }
     interval = Mean(0.5, 0.25, math.nan, 12_345, "bootstrap")
     versus = Versus("one", "two", Difference(12_345, 0.5, 0.01, "Wilcoxon"), interval, math.nan)
-    figures = {"a_b|c": Figures(spec, Metric(float, facts={"size": 3}), standings, (versus,))}
+    metrics = {"a_b|c": Metrics(spec, Metric(float, facts={"size": 3}), standings, (versus,))}
     accounts = {"one": Account(3), "two": Account(1, 1, 1, ["p: *gone*"])}
     optimised = {"one": Optimised((Network("net"),)), "two": None}
-    return Summary(3, accounts, optimised, figures, {"one": 1.0, "two": math.nan}, {"lost": "why"}, Measured(3, 3, 3))
+    return Summary(3, accounts, optimised, metrics, {"one": 1.0, "two": math.nan}, {"lost": "why"}, Measured(3, 3, 3))
 
 
 def test_a_cell_is_a_mean_with_its_interval_and_marks(summary):
@@ -49,10 +49,10 @@ def test_what_to_beware_of_is_told(summary):
 
 
 def test_means_over_the_same_pairs_need_no_warning(summary):
-    one = summary.figures["a_b|c"]
+    one = summary.metrics["a_b|c"]
     alike = replace(one, standings={"one": one.standings["one"], "two": one.standings["one"]}, shared=3)
     assert not [
-        line for line in tables.warnings(replace(summary, figures={"a_b|c": alike})) if "other pairs from" in line
+        line for line in tables.warnings(replace(summary, metrics={"a_b|c": alike})) if "other pairs from" in line
     ]
 
 
@@ -68,5 +68,5 @@ def test_markdown_keeps_words_as_they_are(summary):
     assert "what &lt;it&gt; is" in text
     assert "| a\\_b\\|c | one, two | 12345 | 0.5 | 0.25 | - | Wilcoxon | 0.01 | - |" in text
     assert "\\*gone\\*" in text
-    for part in ("Beware", "What is missing", "Figures", "Tests"):
+    for part in ("Beware", "What is missing", "Metrics", "Tests"):
         assert f"## {part}" in text

@@ -19,7 +19,7 @@ def build(name, seed=0):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_from_picture_to_picture_of_the_same_size(name):
+def test_from_image_to_image_of_the_same_size(name):
     structure, generator = build(name)
     made = generator(structure)
     assert made.shape == structure.shape

@@ -12,7 +12,7 @@ def make(**settings):
         return Prior(64, 80, channels=(4, 8, 8), kernels=(7, 5, 3), inputs=4, **settings)
 
 
-def test_it_makes_the_same_picture_whatever_it_is_fed():
+def test_it_makes_the_same_image_whatever_it_is_fed():
     generator = make()
     assert torch.equal(generator(noise(1, 3, 64, 80)), generator(noise(1, 3, 20, 20, seed=1)))
 

@@ -5,12 +5,12 @@ from vitsplice.generators.residual import ResidualUNet
 
 
 def test_it_begins_as_the_identity_and_can_learn():
-    generator, picture = ResidualUNet(channels=[4, 8]), 0.1 + 0.8 * noise(1, 3, 32, 40)
-    torch.testing.assert_close(generator(picture), picture)
+    generator, image = ResidualUNet(channels=[4, 8]), 0.1 + 0.8 * noise(1, 3, 32, 40)
+    torch.testing.assert_close(generator(image), image)
     optimiser = torch.optim.Adam(generator.parameters(), lr=0.03)
     for _ in range(100):
         optimiser.zero_grad()
-        loss = (generator(picture) - 0.5).square().mean()
+        loss = (generator(image) - 0.5).square().mean()
         loss.backward()
         optimiser.step()
-    assert loss < 0.5 * (picture - 0.5).square().mean()
+    assert loss < 0.5 * (image - 0.5).square().mean()

@@ -19,7 +19,7 @@ def test_the_released_variant_has_the_released_number_of_parameters():
 
 @pytest.mark.parametrize("size", [(16, 16), (17, 90), (31, 33), (64, 64), (97, 130)])
 @pytest.mark.parametrize("settings", [{}, PAPER])
-def test_any_picture_size_comes_out_as_it_went_in_within_0_and_1(size, settings):
+def test_any_image_size_comes_out_as_it_went_in_within_0_and_1(size, settings):
     made = make(**settings)(noise(1, 3, *size))
     assert made.shape == (1, 3, *size)
     assert made.min() >= 0
@@ -33,10 +33,10 @@ def test_every_parameter_gets_a_gradient():
     assert without == []
 
 
-def test_statistics_are_the_picture_s_own_in_training_and_in_eval_mode():
+def test_statistics_are_the_image_s_own_in_training_and_in_eval_mode():
     generator = make()
-    picture = noise(1, 3, 64, 64)
-    torch.testing.assert_close(generator.train()(picture), generator.eval()(picture))
+    image = noise(1, 3, 64, 64)
+    torch.testing.assert_close(generator.train()(image), generator.eval()(image))
     assert not list(generator.buffers())
 
 

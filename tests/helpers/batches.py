@@ -23,13 +23,13 @@ RUN = {"output.png", "losses.csv", "run.yaml", "run.json"}
 
 
 def made_pairs(folder, number):
-    """A manifest of so many pairs of small pictures that differ."""
+    """A manifest of so many pairs of small images that differ."""
     folder.mkdir(parents=True, exist_ok=True)
     for index in range(number):
         for role, seed in (("s", index), ("a", 1000 + index)):
             pixels = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(seed)).mul(255).byte()
-            picture = Image.fromarray(pixels.permute(1, 2, 0).numpy())
-            picture.resize((40, 36), Image.Resampling.BICUBIC).save(folder / f"{role}{index}.png")
+            image = Image.fromarray(pixels.permute(1, 2, 0).numpy())
+            image.resize((40, 36), Image.Resampling.BICUBIC).save(folder / f"{role}{index}.png")
     rows = [f"pair-{index},s{index}.png,a{index}.png\n" for index in range(number)]
     path = folder / "pairs.csv"
     path.write_text("id,structure,appearance\n" + "".join(rows))

@@ -20,7 +20,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-FAST = ("--set", "figures=none", "--set", "plots=none", "--set", "precision=float32", "--device", "cpu")
+FAST = ("--set", "metrics=none", "--set", "plots=none", "--set", "precision=float32", "--device", "cpu")
 STAGES = ("--set", "stages=[{side: 56}, {side: 84, lr: 0.01}]", "--set", "match.places=12")
 VIT, CNN = "dinov2-vits14-offline", "efficientnet-lite0-offline"
 

@@ -17,7 +17,7 @@ from vitsplice.batch.plan import RESULTS, folder, plan, variants
 from vitsplice.datasets import count
 
 TOLD = {"backbone": "dinov2-vits14-offline", "seconds": 2.345}
-FIGURES = dict.fromkeys(("gradient-ssim", "cnn-self-similarity", "lab-patches", "cnn-statistics"), 0.12345)
+METRICS = dict.fromkeys(("gradient-ssim", "cnn-self-similarity", "lab-patches", "cnn-statistics"), 0.12345)
 
 
 class Nobody:
@@ -38,11 +38,11 @@ def made(out, number):
         pairs.write("id,structure,appearance\n")
         for index in range(number):
             name = f"pair-{index:07}"
-            pictures = {"structure": f"{out}/s{index:07}.jpg", "appearance": f"{out}/a{index:07}.jpg"}
-            pairs.write(f"{name},{pictures['structure']},{pictures['appearance']}\n")
-            line = {"id": name, "variant": "instant", "folder": folder("instant", name), "pictures": pictures}
+            images = {"structure": f"{out}/s{index:07}.jpg", "appearance": f"{out}/a{index:07}.jpg"}
+            pairs.write(f"{name},{images['structure']},{images['appearance']}\n")
+            line = {"id": name, "variant": "instant", "folder": folder("instant", name), "images": images}
             (out / "batch" / line["folder"]).mkdir(parents=True)
-            results.write(json.dumps(line | TOLD | {"figures": FIGURES}) + "\n")
+            results.write(json.dumps(line | TOLD | {"metrics": METRICS}) + "\n")
     return manifest, grid
 
 

@@ -1,4 +1,4 @@
-"""Pictures made with Pillow or by hand, and what they should look like."""
+"""Images made with Pillow or by hand, and what they should look like."""
 
 import struct
 import zlib
@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from vitsplice.errors import PictureError
+from vitsplice.errors import ImageError
 from vitsplice.images import read
 
 H, W = 20, 24
@@ -25,11 +25,11 @@ def smooth8():
     return np.stack([x * 10, y * 12, 255 - x * 5], axis=2).astype(np.uint8)
 
 
-def hwc(picture):
-    assert picture.pixels.shape[:2] == (1, 3)
-    assert picture.pixels.dtype == torch.float32
-    assert picture.pixels.is_contiguous()
-    return picture.pixels[0].permute(1, 2, 0).numpy()
+def hwc(image):
+    assert image.pixels.shape[:2] == (1, 3)
+    assert image.pixels.dtype == torch.float32
+    assert image.pixels.is_contiguous()
+    return image.pixels[0].permute(1, 2, 0).numpy()
 
 
 def grey3(values):
@@ -70,8 +70,8 @@ def tiff(values, bits, photometric, samples=1):
 
 
 def refused(source):
-    """The message of the PictureError, which must be one line that a terminal can show."""
-    with pytest.raises(PictureError) as caught:
+    """The message of the ImageError, which must be one line that a terminal can show."""
+    with pytest.raises(ImageError) as caught:
         read(source)
     message = str(caught.value)
     assert message.isprintable()

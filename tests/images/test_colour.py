@@ -12,5 +12,5 @@ def test_white_black_and_red():
 
 
 def test_there_and_back():
-    picture = noise(1, 3, 8, 8)
-    torch.testing.assert_close(to_rgb(to_lab(picture)), picture, atol=1e-4, rtol=0)
+    image = noise(1, 3, 8, 8)
+    torch.testing.assert_close(to_rgb(to_lab(image)), image, atol=1e-4, rtol=0)

@@ -1,4 +1,4 @@
-"""Pictures of every format and mode, against known values."""
+"""Images of every format and mode, against known values."""
 
 import hashlib
 import struct
@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.images.conftest import LOSSLESS, LOSSY, H, W, exif, grey3, hwc, on_white, refused, rgb8, smooth8, tiff
-from vitsplice.errors import PictureError
+from vitsplice.errors import ImageError
 from vitsplice.images import read
 
 
@@ -17,21 +17,21 @@ from vitsplice.images import read
 def test_rgb_is_exact(tmp_path, suffix):
     raw, path = rgb8(), tmp_path / f"a.{suffix}"
     Image.fromarray(raw).save(path, **LOSSLESS[suffix])
-    picture = read(path)
-    assert np.array_equal(hwc(picture), raw.astype(np.float32) / 255)
-    assert picture.notes == ()
-    assert picture.name == str(path)
-    assert picture.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    image = read(path)
+    assert np.array_equal(hwc(image), raw.astype(np.float32) / 255)
+    assert image.notes == ()
+    assert image.name == str(path)
+    assert image.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def test_jpeg_is_what_pillow_decodes_and_close_to_the_source(tmp_path):
     raw, path = smooth8(), tmp_path / "a.jpg"
     Image.fromarray(raw).save(path, **LOSSY["jpg"])
-    picture = read(str(path))
+    loaded = read(str(path))
     with Image.open(path) as image:
-        assert np.array_equal(hwc(picture), np.asarray(image, np.float32) / 255)
-    assert np.abs(hwc(picture) - raw / 255).max() < 0.04
-    assert picture.notes == ()
+        assert np.array_equal(hwc(loaded), np.asarray(image, np.float32) / 255)
+    assert np.abs(hwc(loaded) - raw / 255).max() < 0.04
+    assert loaded.notes == ()
 
 
 def test_the_suffix_does_not_matter(tmp_path):
@@ -68,18 +68,18 @@ INDEX = np.arange(H * W).reshape(H, W) % 4
 @pytest.mark.parametrize("suffix", ["png", "bmp", "tif"])
 def test_palette(tmp_path, suffix):
     palette_image().save(tmp_path / f"a.{suffix}")
-    picture = read(tmp_path / f"a.{suffix}")
-    assert np.array_equal(hwc(picture), PALETTE[INDEX].astype(np.float32) / 255)
-    assert picture.notes == ()
+    image = read(tmp_path / f"a.{suffix}")
+    assert np.array_equal(hwc(image), PALETTE[INDEX].astype(np.float32) / 255)
+    assert image.notes == ()
 
 
 @pytest.mark.parametrize(("transparency", "alpha"), [(2, [255, 255, 0, 255]), (b"\x00\x80\xff\x40", [0, 128, 255, 64])])
 def test_palette_with_transparency(tmp_path, transparency, alpha):
     palette_image().save(tmp_path / "a.png", transparency=transparency)
-    picture = read(tmp_path / "a.png")
+    image = read(tmp_path / "a.png")
     expected = on_white(PALETTE[INDEX], np.array(alpha)[INDEX])
-    np.testing.assert_allclose(hwc(picture), expected, atol=1e-6)
-    assert picture.notes == ("alpha composited on white",)
+    np.testing.assert_allclose(hwc(image), expected, atol=1e-6)
+    assert image.notes == ("alpha composited on white",)
 
 
 def test_float_tiff(tmp_path):
@@ -108,18 +108,18 @@ def test_cmyk(tmp_path, suffix, tolerance):
     raw = np.stack([x * 10, y * 12, 200 - x, y * 3], axis=2).astype(np.uint8)
     options = LOSSY["jpg"] if suffix == "jpg" else {}
     Image.frombytes("CMYK", (W, H), raw.tobytes()).save(tmp_path / f"a.{suffix}", **options)
-    picture = read(tmp_path / f"a.{suffix}")
+    image = read(tmp_path / f"a.{suffix}")
     ink = raw / 255
     expected = (1 - ink[..., :3]) * (1 - ink[..., 3:])
-    assert np.abs(hwc(picture) - expected).max() < tolerance + 1.5 / 255
-    assert picture.notes == ("CMYK converted to RGB",)
+    assert np.abs(hwc(image) - expected).max() < tolerance + 1.5 / 255
+    assert image.notes == ("CMYK converted to RGB",)
 
 
 @pytest.mark.parametrize("mode", ["YCbCr", "HSV", "RGBX"])
 def test_other_modes_of_pil(mode):
     raw = smooth8()
-    picture = read(Image.fromarray(raw).convert(mode))
-    assert np.abs(hwc(picture) - raw / 255).max() < 0.03
+    image = read(Image.fromarray(raw).convert(mode))
+    assert np.abs(hwc(image) - raw / 255).max() < 0.03
 
 
 @pytest.mark.parametrize("mode", ["I", "LAB"])
@@ -134,9 +134,9 @@ def test_modes_without_a_known_range_are_refused(tmp_path, mode):
 def test_first_frame_of_several(tmp_path, suffix):
     frames = [Image.fromarray(rgb8(seed)) for seed in range(3)]
     frames[0].save(tmp_path / f"a.{suffix}", save_all=True, append_images=frames[1:], **LOSSLESS[suffix])
-    picture = read(tmp_path / f"a.{suffix}")
-    assert np.array_equal(hwc(picture), rgb8(0).astype(np.float32) / 255)
-    assert picture.notes == ("first of several frames" if suffix == "tif" else "first of 3 frames",)
+    image = read(tmp_path / f"a.{suffix}")
+    assert np.array_equal(hwc(image), rgb8(0).astype(np.float32) / 255)
+    assert image.notes == ("first of several frames" if suffix == "tif" else "first of 3 frames",)
 
 
 def test_pil_image_is_read_at_the_frame_it_stands_at(tmp_path):
@@ -144,9 +144,9 @@ def test_pil_image_is_read_at_the_frame_it_stands_at(tmp_path):
     frames[0].save(tmp_path / "a.tif", save_all=True, append_images=frames[1:])
     with Image.open(tmp_path / "a.tif") as image:
         image.seek(1)
-        picture = read(image)
-    assert np.array_equal(hwc(picture), rgb8(1).astype(np.float32) / 255)
-    assert picture.notes == ("frame 2 of several frames",)
+        loaded = read(image)
+    assert np.array_equal(hwc(loaded), rgb8(1).astype(np.float32) / 255)
+    assert loaded.notes == ("frame 2 of several frames",)
 
 
 @pytest.mark.parametrize("suffix", [*LOSSLESS, *LOSSY])
@@ -163,7 +163,7 @@ def test_truncated_files(tmp_path, suffix, share):
 
 
 @pytest.mark.parametrize("suffix", [*LOSSLESS, *LOSSY])
-def test_damaged_files_give_a_picture_or_a_picture_error(tmp_path, suffix):
+def test_damaged_files_give_a_image_or_a_image_error(tmp_path, suffix):
     """Whatever a damaged byte does to Pillow, nothing else comes out."""
     path = tmp_path / f"a.{suffix}"
     Image.fromarray(rgb8()).save(path, exif=exif(6).tobytes(), **(LOSSLESS | LOSSY)[suffix])
@@ -176,7 +176,7 @@ def test_damaged_files_give_a_picture_or_a_picture_error(tmp_path, suffix):
         path.write_bytes(damaged)
         try:
             read(path)
-        except PictureError as error:
+        except ImageError as error:
             messages.append(str(error))
     assert messages
     assert all(message.isprintable() and f"a.{suffix}" in message for message in messages)
@@ -193,7 +193,7 @@ def test_a_tiff_of_a_hundred_thousand_frames_is_read_at_once(tmp_path):
     chain = b"".join(entries + struct.pack("<I", following) for following in [*ends, 0])
     (tmp_path / "many.tif").write_bytes(bytes(first) + chain)
     began = time.perf_counter()
-    picture = read(tmp_path / "many.tif")
+    image = read(tmp_path / "many.tif")
     assert time.perf_counter() - began < 2
-    assert picture.notes == ("first of several frames",)
-    assert picture.pixels.shape == (1, 3, H, W)
+    assert image.notes == ("first of several frames",)
+    assert image.pixels.shape == (1, 3, H, W)

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from tests.images.conftest import H, W, rgb8
-from vitsplice.errors import PictureError
+from vitsplice.errors import ImageError
 from vitsplice.images import encode_png, from_pil, read, to_pil, write_png
 
 
@@ -44,7 +44,7 @@ def test_png_of_a_tensor_with_gradient_and_odd_strides():
 
 @pytest.mark.parametrize("shape", [(H, W), (1, H, W), (2, 3, H, W), (H, W, 3)])
 def test_png_of_another_shape_is_refused(shape):
-    with pytest.raises(PictureError, match=r"\(1, 3, H, W\)") as caught:
+    with pytest.raises(ImageError, match=r"\(1, 3, H, W\)") as caught:
         encode_png(torch.zeros(shape))
     assert str(tuple(shape)) in str(caught.value)
 
@@ -52,7 +52,7 @@ def test_png_of_another_shape_is_refused(shape):
 def test_nan_is_not_written_and_the_old_file_stays(tmp_path):
     write_png(tmp_path / "a.png", torch.zeros(3, H, W))
     old = (tmp_path / "a.png").read_bytes()
-    with pytest.raises(PictureError, match="NaN"):
+    with pytest.raises(ImageError, match="NaN"):
         write_png(tmp_path / "a.png", torch.full((3, H, W), torch.nan))
     assert (tmp_path / "a.png").read_bytes() == old
     assert os.listdir(tmp_path) == ["a.png"]

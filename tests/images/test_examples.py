@@ -1,4 +1,4 @@
-"""The packaged pictures."""
+"""The packaged images."""
 
 import pytest
 
@@ -14,10 +14,10 @@ def test_the_default_example_is_the_first_pair():
 @pytest.mark.parametrize("name", EXAMPLE_PAIRS)
 def test_examples_can_be_read_and_are_credited(name):
     for path in example(name):
-        picture = read(path)
-        assert min(picture.pixels.shape[-2:]) >= 300
-        assert picture.pixels.std() > 0.1
-        assert picture.notes == ()
+        image = read(path)
+        assert min(image.pixels.shape[-2:]) >= 300
+        assert image.pixels.std() > 0.1
+        assert image.notes == ()
         assert f"`{path.name}`" in (path.parent / "CREDITS.md").read_text()
 
 

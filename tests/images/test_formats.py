@@ -1,4 +1,4 @@
-"""Files that cannot be opened or are no pictures."""
+"""Files that cannot be opened or are no images."""
 
 import os
 
@@ -61,7 +61,7 @@ def test_permission_denied_by_the_system(tmp_path):
     assert "permission denied" in refused(tmp_path / "locked.png")
 
 
-def test_not_a_picture(tmp_path):
+def test_not_a_image(tmp_path):
     (tmp_path / "notes.txt").write_text("once upon a time\n" * 40)
     message = refused(tmp_path / "notes.txt")
     assert "notes.txt" in message

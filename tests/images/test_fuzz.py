@@ -2,15 +2,15 @@
 
 import os
 
-import fuzz_pictures
+import fuzz_images
 import pytest
 
 
 @pytest.mark.real
-def test_mutated_files_give_a_picture_or_one_line_soon_and_in_bounds():
-    counts, faults = fuzz_pictures.fuzz(20_000, float(os.environ.get("VITSPLICE_FUZZ_SECONDS", "40")), seed=1)
+def test_mutated_files_give_a_image_or_one_line_soon_and_in_bounds():
+    counts, faults = fuzz_images.fuzz(20_000, float(os.environ.get("VITSPLICE_FUZZ_SECONDS", "40")), seed=1)
     assert not faults
-    assert counts["picture"] > 50
+    assert counts["image"] > 50
     assert counts["refused"] > 50
 
 
@@ -26,5 +26,5 @@ def test_a_reader_that_is_wrong_would_be_found():
         def read(self, path):
             raise Told("two\nlines")
 
-    assert fuzz_pictures.examine("x", Wrong(), Told) == "ValueError: what is this"
-    assert fuzz_pictures.examine("x", Rude(), Told) == "message 'two\\nlines'"
+    assert fuzz_images.examine("x", Wrong(), Told) == "ValueError: what is this"
+    assert fuzz_images.examine("x", Rude(), Told) == "message 'two\\nlines'"

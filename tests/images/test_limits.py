@@ -1,4 +1,4 @@
-"""Pictures that are too small or too large."""
+"""Images that are too small or too large."""
 
 import struct
 import time
@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from tests.images.conftest import H, W, png, refused, tiff
-from vitsplice.errors import PictureError
+from vitsplice.errors import ImageError
 from vitsplice.images import SMALLEST_SIDE, limits, read
 
 
@@ -43,7 +43,7 @@ def test_an_image_that_is_too_long_for_its_width_is_refused_from_any_source(tmp_
     array = np.zeros((size[1], size[0], 3), np.uint8)
     sources = (tmp_path / "long.png", Image.new("RGB", size), array, torch.zeros(3, size[1], size[0]))
     for source in sources:
-        with pytest.raises(PictureError, match=rf"{size[0]} x {size[1]} pixels.*at most 32 times the shorter"):
+        with pytest.raises(ImageError, match=rf"{size[0]} x {size[1]} pixels.*at most 32 times the shorter"):
             read(source)
     Image.new("RGB", (16, 512)).save(tmp_path / "a.png")
     assert read(tmp_path / "a.png").pixels.shape == (1, 3, 512, 16)

@@ -1,4 +1,4 @@
-"""Pictures come out upright."""
+"""Images come out upright."""
 
 import numpy as np
 import pytest
@@ -13,12 +13,12 @@ from vitsplice.images import read
 def test_exif_orientation(tmp_path, suffix, orientation):
     raw, path = rgb8(), tmp_path / f"a.{suffix}"
     Image.fromarray(raw).save(path, exif=exif(orientation), **LOSSLESS[suffix])
-    picture = read(path)
+    image = read(path)
     upright = Image.fromarray(raw)
     upright.getexif()[0x0112] = orientation
     expected = np.asarray(ImageOps.exif_transpose(upright), np.float32) / 255
-    assert np.array_equal(hwc(picture), expected)
-    assert picture.notes == (() if orientation == 1 else ("turned as EXIF says",))
+    assert np.array_equal(hwc(image), expected)
+    assert image.notes == (() if orientation == 1 else ("turned as EXIF says",))
 
 
 def test_exif_orientation_6_turns_a_jpeg_clockwise(tmp_path):
@@ -48,12 +48,12 @@ def test_16_bit_grey_is_turned_too(tmp_path):
     ],
 )
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
-def test_broken_exif_does_not_cost_the_picture(tmp_path, data, suffix):
+def test_broken_exif_does_not_cost_the_image(tmp_path, data, suffix):
     path = tmp_path / f"a.{suffix}"
     Image.fromarray(smooth8()).save(path, exif=data)
-    picture = read(path)
-    assert picture.pixels.shape == (1, 3, H, W)
-    assert picture.notes == ()
+    image = read(path)
+    assert image.pixels.shape == (1, 3, H, W)
+    assert image.notes == ()
 
 
 def test_exif_that_cannot_be_parsed_is_ignored(monkeypatch):

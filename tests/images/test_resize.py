@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from tests.images.conftest import grey3, rgb8
-from vitsplice.errors import PictureError
+from vitsplice.errors import ImageError
 from vitsplice.images import resize_to
 
 
@@ -47,5 +47,5 @@ def test_resize_to_stays_in_range():
 
 @pytest.mark.parametrize(("shape", "size"), [((16, 16384), 512), ((64, 64), 8), ((64, 64), 0)])
 def test_resize_to_keeps_to_the_limits(shape, size):
-    with pytest.raises(PictureError, match=r"at most 16384 pixels a side.* at least 16 pixels"):
+    with pytest.raises(ImageError, match=r"at most 16384 pixels a side.* at least 16 pixels"):
         resize_to(torch.zeros(1, 3, *shape), size)

@@ -18,9 +18,9 @@ def test_transparent_grey_value_of_a_png(tmp_path, bits, peak):
     path = tmp_path / "a.png"
     path.write_bytes(png(16, 16, bits, 0, [r.tobytes() for r in rows], chunk(b"tRNS", struct.pack(">H", 1))))
     expected = np.where(values == 1, 1, values / peak)
-    picture = read(path)
-    np.testing.assert_allclose(hwc(picture), grey3(expected), atol=1e-6)
-    assert "alpha composited on white" in picture.notes
+    image = read(path)
+    np.testing.assert_allclose(hwc(image), grey3(expected), atol=1e-6)
+    assert "alpha composited on white" in image.notes
 
 
 def test_transparent_colour_of_a_png(tmp_path):
@@ -36,10 +36,10 @@ def test_transparent_colour_of_a_png(tmp_path):
 def test_16_bit_grey_is_kept(tmp_path, suffix):
     raw = np.linspace(0, 65535, H * W).round().astype(np.uint16).reshape(H, W)
     Image.fromarray(raw).save(tmp_path / f"a.{suffix}")
-    picture = read(tmp_path / f"a.{suffix}")
-    assert np.abs(hwc(picture) - grey3(raw / 65535)).max() < 0.01 / 65535 + 1e-7
-    assert len(np.unique(hwc(picture))) == H * W
-    assert picture.notes == ("16 bit kept",)
+    image = read(tmp_path / f"a.{suffix}")
+    assert np.abs(hwc(image) - grey3(raw / 65535)).max() < 0.01 / 65535 + 1e-7
+    assert len(np.unique(hwc(image))) == H * W
+    assert image.notes == ("16 bit kept",)
 
 
 def test_big_endian_16_bit_grey(tmp_path):
@@ -57,9 +57,9 @@ def test_tiff_of_12_bits_and_white_is_zero(tmp_path, bits, photometric):
     data = values.astype("<u2").tobytes() if bits == 16 else np.packbits(bytewise).tobytes()
     (tmp_path / "a.tif").write_bytes(tiff((16, 16, data), bits, photometric))
     expected = values / (2**bits - 1)
-    picture = read(tmp_path / "a.tif")
-    np.testing.assert_allclose(hwc(picture), grey3(expected if photometric else 1 - expected), atol=1e-6)
-    assert picture.notes == ((f"{bits} bit kept",) if bits > 8 else ())
+    image = read(tmp_path / "a.tif")
+    np.testing.assert_allclose(hwc(image), grey3(expected if photometric else 1 - expected), atol=1e-6)
+    assert image.notes == ((f"{bits} bit kept",) if bits > 8 else ())
 
 
 @pytest.mark.parametrize("colour", [2, 4, 6])
@@ -69,10 +69,10 @@ def test_16_bit_colour_png_is_reduced_and_says_so(tmp_path, colour):
     if colour != 2:
         raw[..., -1] = 65535
     (tmp_path / "a.png").write_bytes(png(W, H, 16, colour, [row.astype(">u2").tobytes() for row in raw]))
-    picture = read(tmp_path / "a.png")
+    image = read(tmp_path / "a.png")
     expected = np.broadcast_to(raw[..., : 1 if colour == 4 else 3], (H, W, 3)) / 65535
-    assert np.abs(hwc(picture) - expected).max() < 1 / 255
-    assert picture.notes == ("16 bit reduced to 8",)
+    assert np.abs(hwc(image) - expected).max() < 1 / 255
+    assert image.notes == ("16 bit reduced to 8",)
 
 
 def test_transparent_colour_of_a_16_bit_png(tmp_path):
@@ -80,7 +80,7 @@ def test_transparent_colour_of_a_16_bit_png(tmp_path):
     raw[2, 3] = (0x1234, 0x5678, 0x9ABC)
     key = chunk(b"tRNS", struct.pack(">3H", 0x1234, 0x5678, 0x9ABC))
     (tmp_path / "a.png").write_bytes(png(W, H, 16, 2, [row.astype(">u2").tobytes() for row in raw], key))
-    picture = read(tmp_path / "a.png")
-    assert (hwc(picture)[2, 3] == 1).all()
-    assert (hwc(picture)[2, 4] == np.float32(0x40 / 255)).all()
-    assert picture.notes == ("16 bit reduced to 8", "alpha composited on white")
+    image = read(tmp_path / "a.png")
+    assert (hwc(image)[2, 3] == 1).all()
+    assert (hwc(image)[2, 4] == np.float32(0x40 / 255)).all()
+    assert image.notes == ("16 bit reduced to 8", "alpha composited on white")

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.images.conftest import H, W
-from vitsplice.errors import PictureError
+from vitsplice.errors import ImageError
 from vitsplice.images.tensors import image_batch
 
 
@@ -42,18 +42,18 @@ def test_uint8_is_divided_by_255():
     ],
 )
 def test_what_is_no_batch_of_images_is_refused_with_what_is_allowed(pixels, said):
-    with pytest.raises(PictureError, match=said):
+    with pytest.raises(ImageError, match=said):
         image_batch(pixels, "output")
 
 
 def test_a_tolerance_lets_overshoot_pass_and_without_the_check_everything_does():
     image_batch(torch.full((3, H, W), 1.04), "output", tolerance=0.05)
-    with pytest.raises(PictureError, match=r"to 1\.0(6|59)"):
+    with pytest.raises(ImageError, match=r"to 1\.0(6|59)"):
         image_batch(torch.full((3, H, W), 1.06), "output", tolerance=0.05)
     image_batch(torch.full((3, H, W), 255.0), "output", check=False)
 
 
 def test_the_layout_is_checked_before_anything_is_computed():
     huge = torch.zeros(1).expand(1, 10**6, 10**6, 3)
-    with pytest.raises(PictureError, match="movedim"):
+    with pytest.raises(ImageError, match="movedim"):
         image_batch(huge, "output")

@@ -14,29 +14,29 @@ def test_alpha_is_composited_on_white(tmp_path, suffix):
     raw = rgb8(channels=4)
     raw[0, :3, 3] = (0, 255, 128)
     Image.fromarray(raw).save(tmp_path / f"a.{suffix}", exact=True, **LOSSLESS[suffix])
-    picture = read(tmp_path / f"a.{suffix}")
-    np.testing.assert_allclose(hwc(picture), on_white(raw[..., :3], raw[..., 3]), atol=1e-6)
-    assert (hwc(picture)[0, 0] == 1).all()
-    assert (hwc(picture)[0, 1] == raw[0, 1, :3].astype(np.float32) / 255).all()
-    assert picture.notes == ("alpha composited on white",)
+    image = read(tmp_path / f"a.{suffix}")
+    np.testing.assert_allclose(hwc(image), on_white(raw[..., :3], raw[..., 3]), atol=1e-6)
+    assert (hwc(image)[0, 0] == 1).all()
+    assert (hwc(image)[0, 1] == raw[0, 1, :3].astype(np.float32) / 255).all()
+    assert image.notes == ("alpha composited on white",)
 
 
 def test_opaque_alpha_changes_nothing_and_is_not_noted(tmp_path):
     raw = rgb8(channels=4)
     raw[..., 3] = 255
     Image.fromarray(raw).save(tmp_path / "a.png")
-    picture = read(tmp_path / "a.png")
-    assert np.array_equal(hwc(picture), raw[..., :3].astype(np.float32) / 255)
-    assert picture.notes == ()
+    image = read(tmp_path / "a.png")
+    assert np.array_equal(hwc(image), raw[..., :3].astype(np.float32) / 255)
+    assert image.notes == ()
 
 
 def test_grey_with_alpha(tmp_path):
     raw = rgb8(channels=2)
     Image.merge("LA", [Image.fromarray(raw[..., i].copy()) for i in (0, 1)]).save(tmp_path / "a.png")
-    picture = read(tmp_path / "a.png")
+    image = read(tmp_path / "a.png")
     expected = on_white(np.repeat(raw[..., :1], 3, axis=2), raw[..., 1])
-    np.testing.assert_allclose(hwc(picture), expected, atol=1e-6)
-    assert picture.notes == ("alpha composited on white",)
+    np.testing.assert_allclose(hwc(image), expected, atol=1e-6)
+    assert image.notes == ("alpha composited on white",)
 
 
 @pytest.mark.parametrize(("mode", "premultiplied"), [("LA", "La"), ("RGBA", "RGBa")])
@@ -64,9 +64,9 @@ def half_transparent(mode="RGBA"):
 def test_alpha_that_varies_is_the_mask(mode):
     image, alpha = half_transparent()
     image = image.convert("LA").convert("La") if mode == "La" else image.convert(mode)
-    picture = read_mask(image)
-    assert np.array_equal(hwc(picture), np.repeat(alpha[..., None], 3, axis=2))
-    assert picture.notes == ("alpha taken as the mask",)
+    loaded = read_mask(image)
+    assert np.array_equal(hwc(loaded), np.repeat(alpha[..., None], 3, axis=2))
+    assert loaded.notes == ("alpha taken as the mask",)
 
 
 def test_alpha_of_arrays_and_files_is_the_mask_too(tmp_path):

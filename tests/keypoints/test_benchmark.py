@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.keypoints.trees import SIDE, known_pascal, known_spair, picture, row
+from tests.keypoints.trees import SIDE, image, known_pascal, known_spair, row
 from vitsplice.errors import OutputExists, UserError
 from vitsplice.evaluation.plan import VALUES
 from vitsplice.images import example
@@ -26,7 +26,7 @@ def shares(part):
 
 @pytest.fixture
 def looks(monkeypatch):
-    """The pictures that are looked at."""
+    """The images that are looked at."""
     seen, real = [], sights.Sights._look
     monkeypatch.setattr(sights.Sights, "_look", lambda self, view: seen.append(view.path.name) or real(self, view))
     return seen
@@ -82,7 +82,7 @@ def test_what_is_finished_is_not_looked_at_again_and_what_is_new_is(tmp_path, lo
     more = benchmark(Plan(data, layers=(-1, -2), alphas=(0.2,), **SMALL), tmp_path / "out")
     assert len(looks) == 4
     assert shares(more.rows[0].parts[ALL]) == {0.2: 1}
-    picture(tmp_path / "data" / "JPEGImages" / "dog" / "a.jpg", 7, height=48, width=80)
+    image(tmp_path / "data" / "JPEGImages" / "dog" / "a.jpg", 7, height=48, width=80)
     benchmark(Plan(data, **SMALL), tmp_path / "out")
     assert len(looks) == 5
 
@@ -106,7 +106,7 @@ def test_other_data_or_another_size_is_refused_without_force(tmp_path, png):
     assert benchmark(other, tmp_path / "out", force=True).rows[0].parts[ALL].pairs == 8
 
 
-def test_figures_of_two_versions_are_not_mixed(tmp_path, looks, monkeypatch):
+def test_metrics_of_two_versions_are_not_mixed(tmp_path, looks, monkeypatch):
     plan = Plan(find([known_spair(tmp_path / "data")]), **SMALL)
     benchmark(plan, tmp_path / "out")
     monkeypatch.setattr(facts, "_version", lambda package: f"other {package}")
@@ -117,7 +117,7 @@ def test_figures_of_two_versions_are_not_mixed(tmp_path, looks, monkeypatch):
     assert len(looks) == 2 * before
 
 
-def test_broken_and_missing_pictures_are_counted_and_told(tmp_path):
+def test_broken_and_missing_images_are_counted_and_told(tmp_path):
     root = known_spair(tmp_path / "data")
     (root / "JPEGImages" / "dog" / "a.jpg").write_bytes(b"\xff\xd8\xff broken")
     (root / "PairAnnotation" / "test" / "1-a-a:cat.json").unlink()
@@ -134,8 +134,8 @@ def odd(folder):
     return Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9"))
 
 
-def test_a_picture_whose_name_is_not_utf_8(tmp_path):
-    path = picture(odd(tmp_path).with_suffix(".png"))
+def test_a_image_whose_name_is_not_utf_8(tmp_path):
+    path = image(odd(tmp_path).with_suffix(".png"))
     summary = benchmark(Plan(find([path]), **SMALL), tmp_path / "out")
     assert summary.rows[0].parts[ALL].pairs == 4
     with (tmp_path / "out" / "pairs.csv").open(newline="") as file:
@@ -143,12 +143,12 @@ def test_a_picture_whose_name_is_not_utf_8(tmp_path):
             rf"1-caf\udce9-{name}" for name in ("shift", "flip", "turn", "bend")
         }
     told = json.loads((tmp_path / "out" / "summary.json").read_text())
-    assert told["data"]["pictures"] == [str(path)]
+    assert told["data"]["images"] == [str(path)]
 
 
 def test_a_data_set_whose_names_are_not_utf_8(tmp_path):
     root = known_spair(odd(tmp_path))
-    annotations, pictures = root / "PairAnnotation" / "test", root / "JPEGImages"
+    annotations, images = root / "PairAnnotation" / "test", root / "JPEGImages"
     shutil.rmtree(root / "Layout")
     (annotations / "3-a-a:dog.json").write_text("{")
     for path in annotations.iterdir():
@@ -156,7 +156,7 @@ def test_a_data_set_whose_names_are_not_utf_8(tmp_path):
     told = json.loads((cat := next(annotations.glob("1-*"))).read_text())
     category = odd(tmp_path).name
     cat.write_text(json.dumps(told | {"category": category}))
-    shutil.copytree(pictures / "cat", pictures / category)
+    shutil.copytree(images / "cat", images / category)
     summary = benchmark(Plan(find([root]), **SMALL), tmp_path / "out")
     assert (summary.account.measured, summary.account.broken) == (2, 1)
     assert set(summary.rows[0].parts) == {ALL, "cat", r"caf\udce9"}

@@ -40,7 +40,7 @@ def test_parts_of_the_sides_are_the_same_in_all_sizes():
     assert max(errors(pair(points, points, unit="sides"), sight(16, (90, 50)), sight(16), KEY).values) == 0
 
 
-def test_points_outside_of_either_picture_do_not_count_and_those_on_the_border_do():
+def test_points_outside_of_either_image_do_not_count_and_those_on_the_border_do():
     there = [(0, 0), (0, 0), (0, 0), (16.5, 3), (16, 16)]
     here = [(0, 0), (-1.5, 0), (0, 40), (3, 3), (15, 15)]
     off = errors(pair(here, there), sight(16), sight(16), KEY)

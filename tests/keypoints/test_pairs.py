@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vitsplice.errors import NotThere, PictureError
+from vitsplice.errors import ImageError, ImageNotFound
 from vitsplice.keypoints.pairs import Pair, View
 
 HERE, THERE = np.array([(1.0, 2.0)]), np.array([(3.0, 4.0)])
@@ -34,7 +34,7 @@ def test_a_pair_of_which_anything_is_other_has_another_key(pair, name):
 
 
 @pytest.mark.parametrize("side", ["source", "target"])
-def test_a_picture_of_which_anything_is_other_gives_another_key(pair, side):
+def test_a_image_of_which_anything_is_other_gives_another_key(pair, side):
     view = getattr(pair, side)
     others = [
         replace(view, **{name: value}) for name, value in (("warp", "flip"), ("change", "grey"), ("size", (1, 2)))
@@ -48,11 +48,11 @@ def test_a_picture_of_which_anything_is_other_gives_another_key(pair, side):
     assert len(set(keys)) == 6
 
 
-def test_a_picture_that_is_not_there_is_told_from_one_that_cannot_be(pair):
+def test_a_image_that_is_not_there_is_told_from_one_that_cannot_be(pair):
     pair.target.path.unlink()
-    with pytest.raises(NotThere, match="does not exist"):
+    with pytest.raises(ImageNotFound, match="does not exist"):
         pair.key()
     for name in ("x" * 300, "a\0"):
-        with pytest.raises(PictureError, match="cannot be read") as raised:
+        with pytest.raises(ImageError, match="cannot be read") as raised:
             replace(pair, target=View(pair.target.path.parent / name)).key()
-        assert not isinstance(raised.value, NotThere)
+        assert not isinstance(raised.value, ImageNotFound)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tests.keypoints.trees import HEAD, known_pascal, mat, picture, row
+from tests.keypoints.trees import HEAD, image, known_pascal, mat, row
 from vitsplice.errors import UserError
 from vitsplice.keypoints import Flaw, pfpascal
 
@@ -22,7 +22,7 @@ def test_points_and_categories_of_a_list(tmp_path):
 
 
 def test_the_layout_of_ncnet(tmp_path):
-    path = picture(tmp_path / "PF-dataset-PASCAL" / "JPEGImages" / "a.jpg")
+    path = image(tmp_path / "PF-dataset-PASCAL" / "JPEGImages" / "a.jpg")
     write(tmp_path, HEAD, row("a.jpg", 3, [(1, 2)], [(3, 4)]), name="image_pairs/test_pairs.csv")
     assert pfpascal.is_one(tmp_path)
     (pair,) = pfpascal.read(tmp_path, "test").pairs()

@@ -51,10 +51,10 @@ def test_it_finds_points_between_the_middles_of_places_to_the_pixel():
     assert ((find(maps, maps, points, (48, 48)) - points).abs() <= 4 / 48).all()  # at the border, half a place
 
 
-def see(pictures):
+def see(images):
     """A place is told by what is around it."""
     weights = torch.randn(32, 3, 5, 5, generator=torch.Generator().manual_seed(3))
-    return F.conv2d(pictures - 0.5, weights, padding=2).tanh()
+    return F.conv2d(images - 0.5, weights, padding=2).tanh()
 
 
 @pytest.mark.parametrize("places", [(0, 0), (1, 0), (2, 3), (0, -3)])
@@ -63,7 +63,7 @@ def test_a_shift_by_whole_places_is_found_to_the_pixel(places):
     down, across = (4 * number for number in places)
     one, two = whole[..., 32:96, 32:112], whole[..., 32 - down : 96 - down, 32 - across : 112 - across]
     request = FeatureRequest("map")
-    source, target = (Toy(see)(picture, [request])[request].maps for picture in (one, two))
+    source, target = (Toy(see)(image, [request])[request].maps for image in (one, two))
     points = centres(64, 80).double()
     true = points + torch.tensor(places, dtype=torch.float64) / torch.tensor([16, 20])
     inside = ((true > 0.1) & (true < 0.9) & (points > 0.1) & (points < 0.9)).all(1)

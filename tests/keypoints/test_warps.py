@@ -12,7 +12,7 @@ from vitsplice.keypoints.errors import errors
 from vitsplice.keypoints.sights import Sights
 
 
-def test_every_picture_under_every_warp(png):
+def test_every_image_under_every_warp(png):
     data = warps.read(png)
     pairs = list(data.pairs())
     assert data.count == len(pairs) == 2 * len(WARPS)
@@ -22,7 +22,7 @@ def test_every_picture_under_every_warp(png):
     assert np.allclose(pairs[0].target_points, pairs[0].source_points - 1 / 8)
 
 
-def test_the_look_of_the_warped_picture_is_changed_and_only_that(png):
+def test_the_look_of_the_warped_image_is_changed_and_only_that(png):
     for change, looks in (("jitter", "jitter"), ("grey", "grey"), ("none", "")):
         data = warps.read(png, change)
         assert {(pair.source.change, pair.target.change) for pair in data.pairs()} == {(looks, "")}
@@ -32,18 +32,18 @@ def test_the_look_of_the_warped_picture_is_changed_and_only_that(png):
         warps.read(png, "style")
 
 
-def test_a_picture_given_twice_is_one(png):
+def test_a_image_given_twice_is_one(png):
     assert warps.read([png[0], png[0]]).count == len(WARPS)
 
 
-def test_a_picture_that_is_not_there(tmp_path):
+def test_a_image_that_is_not_there(tmp_path):
     with pytest.raises(UserError, match="is not there"):
         warps.read([tmp_path / "gone.png"])
 
 
-def place(pictures):
+def place(images):
     """What a place is can be seen: colours that tell down and across."""
-    return torch.cat([pictures[:, :2], 1 - pictures[:, :2]], 1)
+    return torch.cat([images[:, :2], 1 - images[:, :2]], 1)
 
 
 def test_a_backbone_that_sees_where_things_come_from_finds_them(tmp_path):

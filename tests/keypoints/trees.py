@@ -1,6 +1,6 @@
 """Small data sets in the layouts of SPair-71k and PF-PASCAL whose answers are known.
 
-Source and target of a pair are the same picture, so a feature finds each point where it was: how far off it then is, is
+Source and target of a pair are the same image, so a feature finds each point where it was: how far off it then is, is
 what the annotation says.
 """
 
@@ -16,7 +16,7 @@ from vitsplice.images import encode_png
 SIDE = 64
 
 
-def picture(path, seed=0, height=SIDE, width=SIDE):
+def image(path, seed=0, height=SIDE, width=SIDE):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(encode_png(noise(1, 3, height, width, seed=seed)))
     return path
@@ -47,8 +47,8 @@ def spair(root, pairs, split="test"):
 
 def known_spair(root):
     """Thresholds are parts of 40 px. At 0.1: cat 2 of 3 and 1 of 1; dog 1 of 2, and one point outside."""
-    picture(root / "JPEGImages" / "cat" / "a.jpg", 1)
-    picture(root / "JPEGImages" / "dog" / "a.jpg", 2, height=48, width=80)
+    image(root / "JPEGImages" / "cat" / "a.jpg", 1)
+    image(root / "JPEGImages" / "dog" / "a.jpg", 2, height=48, width=80)
     cats = annotation("cat", [(10, 20), (30, 40), (50, 12)], [(10, 20), (34, 40), (50, 17)])
     one = annotation("cat", [(33, 9)], [(33, 13)])
     dogs = annotation("dog", [(70, 20), (9, 40), (99, 9)], [(70, 20), (9, 33), (9, 9)], size=(80, 48))
@@ -68,8 +68,8 @@ HEAD = "source_image,target_image,class,XA,YA,XB,YB"
 
 def known_pascal(root):
     """Thresholds are parts of 80 px, the longer side. At 0.1: cat 1 of 2; aeroplane 1 of 1."""
-    picture(root / "JPEGImages" / "c.jpg", 1, height=48, width=80)
-    picture(root / "JPEGImages" / "p.jpg", 2, height=80, width=48)
+    image(root / "JPEGImages" / "c.jpg", 1, height=48, width=80)
+    image(root / "JPEGImages" / "p.jpg", 2, height=80, width=48)
     cat = row("c.jpg", 8, [(20, 30), (60, 10)], [(28, 30), (51, 10)])
     plane = row("p.jpg", 1, [(20.0, 30.0)], [(20.0, 38.0)])
     (root / "test_pairs_pf_pascal.csv").write_text("\n".join([HEAD, cat, plane, ""]))

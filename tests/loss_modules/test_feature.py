@@ -7,7 +7,7 @@ import torch
 
 import vitsplice.loss_modules
 from tests.conftest import noise
-from vitsplice.errors import ConfigError, PictureError, UserError
+from vitsplice.errors import ConfigError, ImageError, UserError
 from vitsplice.losses import AppearanceLoss, FeatureLoss, IdentityLoss, StructureLoss, from_preset
 from vitsplice.plugins import catalogue
 
@@ -43,11 +43,11 @@ def test_a_module_drops_into_a_training_loop(kind, backbone, pair):
     assert loss(output, output).item() == 0
 
 
-def test_pictures_of_another_aspect_are_resized_to_what_fits(vit, pair):
+def test_images_of_another_aspect_are_resized_to_what_fits(vit, pair):
     assert StructureLoss(vit, size=24)(*(p[..., :33, :] for p in pair)).item() > 0
 
 
-def test_size_none_takes_pictures_as_they_are(vit, pair):
+def test_size_none_takes_images_as_they_are(vit, pair):
     exact = tuple(p[..., :32, :40] for p in pair)
     assert StructureLoss(vit, size=None)(*exact).item() > 0
 
@@ -184,7 +184,7 @@ def test_what_is_no_image_is_refused_as_output_and_as_target(kind, change, said,
 def test_an_output_may_overshoot_a_little_and_the_check_of_values_can_be_left_out(vit, pair):
     over = pair[0] - pair[0].min() - 0.04
     StructureLoss(vit, size=32)(over, pair[0])
-    with pytest.raises(PictureError, match="'output' holds values from -0.0"):
+    with pytest.raises(ImageError, match="'output' holds values from -0.0"):
         StructureLoss(vit, size=32)(over - 0.02, pair[0])
     StructureLoss(vit, size=32, check=False)(over - 0.02, pair[0])
 
@@ -216,7 +216,7 @@ def test_a_backbone_may_be_a_name_and_anything_else_is_refused(vit, pair):
         FeatureLoss(vit, "textur")
 
 
-def test_pictures_that_splice_takes_are_targets(vit, pair, png):
+def test_images_that_splice_takes_are_targets(vit, pair, png):
     loss = StructureLoss(vit, size=32).set_targets(str(png[0]))
     torch.testing.assert_close(loss(pair[0]), torch.tensor(0.0), atol=1e-4, rtol=0)
 
@@ -232,7 +232,7 @@ def test_a_copy_of_a_module_is_a_module_of_its_own(vit, pair):
 
 
 def test_huge_images_of_another_layout_are_refused_before_they_are_resized(vit):
-    with pytest.raises(PictureError, match="movedim"):
+    with pytest.raises(ImageError, match="movedim"):
         StructureLoss(vit)(torch.zeros(1).expand(1, 4096, 4096, 3), noise(1, 3, 32, 32))
 
 

@@ -11,8 +11,8 @@ from vitsplice.backbones.sizing import Area
 from vitsplice.engine.loop import Optimisation
 from vitsplice.engine.problem import assemble
 from vitsplice.engine.stages import start_image
-from vitsplice.engine.targets import Images
-from vitsplice.errors import ConfigError, PictureError, UserError
+from vitsplice.engine.targets import RunImages
+from vitsplice.errors import ConfigError, ImageError, UserError
 from vitsplice.losses import from_preset
 from vitsplice.plugins import catalogue
 
@@ -37,9 +37,9 @@ def test_values_are_those_of_the_engine_for_the_same_images(vit, images):
     config = settings_for("quick", backbone="tiny-vit", overrides=[*SMALL, "generator.name=pixels"])
     entire = {name: term.model_copy(update={"view": "entire"}) for name, term in config.terms.items()}
     config = config.model_copy(update={"terms": entire})
-    pictures = {"structure": structure, "appearance": appearance}
-    pictures["start"] = start_image(config, Images(pictures), vit)
-    problem = assemble(config, Images(pictures), vit, catalogue(), Area(64), output)
+    pixels = {"structure": structure, "appearance": appearance}
+    pixels["start"] = start_image(config, RunImages(pixels), vit)
+    problem = assemble(config, RunImages(pixels), vit, catalogue(), Area(64), output)
     expected = Optimisation(problem)._losses(0, list(problem.terms))
     values = loss(output, unreduced=True)
     assert list(values) == list(expected) == QUICK
@@ -114,7 +114,7 @@ def test_targets_may_be_set_later_and_batches_differ_image_by_image(vit, images)
     second = loss.set_targets(images[0].flip(-1), images[1])(images[2])
     loss.set_targets(torch.cat([images[0], images[0].flip(-1)]), images[1])
     torch.testing.assert_close(loss(torch.cat([images[2], images[2]])), (first + second) / 2)
-    with pytest.raises(PictureError, match="'structure' holds values"):
+    with pytest.raises(ImageError, match="'structure' holds values"):
         loss.set_targets(255 * images[0], images[1])
 
 

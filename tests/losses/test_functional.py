@@ -44,7 +44,7 @@ def test_distance_forms_by_hand():
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("loss", [structure_loss, identity_loss])
-def test_zero_for_equal_pictures_and_positive_otherwise(loss, form):
+def test_zero_for_equal_images_and_positive_otherwise(loss, form):
     assert loss(keys(), keys(), form).item() == 0
     assert loss(keys(), keys(seed=1), form).item() > 0
 

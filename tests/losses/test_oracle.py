@@ -29,10 +29,10 @@ def prenorm(dino):
 @pytest.fixture(params=["cows", "horse-zebra"])
 def case(request, shared):
     numbers = json.loads((shared / "oracle" / "oracle.json").read_text())["pairs"][request.param]
-    pictures = [
+    images = [
         read(shared / "oracle" / f"{request.param}_{role}_224.png").pixels for role in ("structure", "appearance")
     ]
-    return numbers, pictures
+    return numbers, images
 
 
 def near(value):

@@ -33,5 +33,5 @@ def test_only_edges_of_the_target_are_held():
     assert edge_distance(flat, target) > 3 * edge_distance(speckled, target)
 
 
-def test_small_pictures_are_taken():
+def test_small_images_are_taken():
     assert torch.isfinite(edge_distance(noise(1, 1, 5, 5), noise(1, 1, 5, 5, seed=1)))

@@ -8,17 +8,15 @@ from vitsplice.matching import assignment, correspond, descriptor_requests, join
 from vitsplice.matching.descriptors import on_grid
 
 
-def test_a_picture_corresponds_to_itself(backbone, pair):
+def test_a_image_corresponds_to_itself(backbone, pair):
     found = correspond(pair[0], pair[0], backbone, places=6, balance=0.0)
     assert found.mutual.all()
     assert torch.equal(found.best, torch.arange(len(found.best)))
 
 
-def test_a_flipped_picture_is_matched_as_its_mirror_image(backbone):
-    picture = torch.nn.functional.interpolate(noise(1, 3, 6, 6, seed=4), size=(48, 48), mode="nearest")
-    plain, turned = (
-        correspond(picture, other, backbone, places=6, balance=0.0) for other in (picture, picture.flip(-1))
-    )
+def test_a_flipped_image_is_matched_as_its_mirror_image(backbone):
+    image = torch.nn.functional.interpolate(noise(1, 3, 6, 6, seed=4), size=(48, 48), mode="nearest")
+    plain, turned = (correspond(image, other, backbone, places=6, balance=0.0) for other in (image, image.flip(-1)))
     assert (plain.mirrored, turned.mirrored) == (False, True)
     height, width = plain.grid
     mirrored = (torch.arange(height)[:, None] * width + torch.arange(width).flip(0)).flatten()
@@ -32,7 +30,7 @@ def test_without_agreement_each_place_is_matched_by_itself(vit, pair):
     assert not torch.allclose(correspond(*pair, vit, places=6, agreement=1.0).weights, found.weights)
 
 
-def test_the_grids_are_each_picture_s_own(vit, pair):
+def test_the_grids_are_each_image_s_own(vit, pair):
     found = correspond(pair[0], pair[1][..., :24], vit, places=6)
     assert found.grid[0] < found.grid[1]
     assert found.other_grid[0] > found.other_grid[1]

@@ -23,10 +23,10 @@ class Colours:
             info, name="colours", structure=FeatureRequest("key"), stride=PLACE, multiple=PLACE, smallest=PLACE
         )
 
-    def __call__(self, pictures, requests):
-        maps = F.avg_pool2d(pictures, PLACE)
+    def __call__(self, images, requests):
+        maps = F.avg_pool2d(images, PLACE)
         places = Features(maps.flatten(2).transpose(1, 2), tuple(maps.shape[-2:]))
-        return {r: places if r.facet == "key" else Features(pictures.mean((2, 3))) for r in requests}
+        return {r: places if r.facet == "key" else Features(images.mean((2, 3))) for r in requests}
 
 
 @pytest.fixture

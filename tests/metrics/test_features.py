@@ -28,7 +28,7 @@ def test_structure_is_the_mean_squared_difference_of_the_keys_self_similarities(
 
 
 @torch.no_grad()
-def test_appearance_is_the_cosine_of_cls_each_picture_at_its_own_aspect(vit, shown):
+def test_appearance_is_the_cosine_of_cls_each_image_at_its_own_aspect(vit, shown):
     metric = cls_similarity(MetricContext(lambda name: vit, "tiny-vit"))
     output = Resize().to(shown.output, (224, 224))
     made, wanted = (vit(p, [CLS])[CLS].values[0] for p in (output, shown.appearance))

@@ -36,7 +36,7 @@ def test_it_is_near_0_for_samples_of_one_distribution_and_grows_with_the_differe
     assert max(same) < shifted[0] < shifted[1]
 
 
-def test_the_same_pictures_are_at_0():
+def test_the_same_images_are_at_0():
     sample = noise(6, 4, seed=1)
     assert mmd2(sample, sample) == pytest.approx(0, abs=1e-12)
 

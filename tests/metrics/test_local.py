@@ -9,9 +9,9 @@ from vitsplice.metrics.local import local_appearance, local_distance, looks
 
 
 def test_looks_are_the_mean_colour_and_the_deviation_of_lightness():
-    picture = noise(1, 3, 16, 24)
-    found = looks(picture, (2, 3))
-    place = to_lab(picture)[0, :, 8:16, 8:16]
+    image = noise(1, 3, 16, 24)
+    found = looks(image, (2, 3))
+    place = to_lab(image)[0, :, 8:16, 8:16]
     assert found.shape == (6, 4)
     assert found[4, :3].tolist() == pytest.approx(place.mean((1, 2)).tolist(), abs=1e-6)
     assert float(found[4, 3]) == pytest.approx(float(place[0].std(correction=0)), rel=1e-4)

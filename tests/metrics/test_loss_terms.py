@@ -6,8 +6,8 @@ from vitsplice.plugins import catalogue
 BUILT_IN = [catalogue().losses[name] for name in ("appearance", "structure", "identity")]
 
 
-def values(backbone, pictures, size=32):
-    return {m.term: m.value for m in measure(*pictures, backbone, BUILT_IN, size)}
+def values(backbone, images, size=32):
+    return {m.term: m.value for m in measure(*images, backbone, BUILT_IN, size)}
 
 
 def test_zero_where_the_output_is_the_target(backbone, pair):
@@ -20,7 +20,7 @@ def test_zero_where_the_output_is_the_target(backbone, pair):
     assert other["structure"] > 0
 
 
-def test_pictures_of_other_sizes_are_brought_to_the_structure_image_s(vit, pair):
+def test_images_of_other_sizes_are_brought_to_the_structure_image_s(vit, pair):
     structure, appearance = pair
     assert values(vit, (structure, appearance[..., :30, :20], structure[..., :28, :])).keys() == {
         "appearance",

@@ -4,7 +4,7 @@ import torch
 from tests.conftest import noise
 from vitsplice.errors import UserError
 from vitsplice.metrics import output as module
-from vitsplice.metrics.output import FIGURES, figures, gradient_ssim_distance, patch_distance, with_scale
+from vitsplice.metrics.output import METRICS, gradient_ssim_distance, metrics, patch_distance, with_scale
 
 
 def photograph(seed, side=96):
@@ -14,24 +14,24 @@ def photograph(seed, side=96):
 
 
 def by_name(structure, appearance, output, cnn):
-    return {figure.name: figure.value for figure in figures(structure, appearance, output, cnn)}
+    return {figure.name: figure.value for figure in metrics(structure, appearance, output, cnn)}
 
 
 def test_the_image_itself_is_nothing_away(cnn):
     structure, appearance = photograph(1), photograph(2)
     kept, taken = (by_name(structure, appearance, output, cnn) for output in (structure, appearance))
-    assert tuple(kept) == FIGURES
-    for name in FIGURES[:2]:
+    assert tuple(kept) == METRICS
+    for name in METRICS[:2]:
         assert kept[name] == pytest.approx(0, abs=1e-5)
         assert taken[name] > 1e-4
-    for name in FIGURES[2:]:
+    for name in METRICS[2:]:
         assert taken[name] == pytest.approx(0, abs=1e-5)
         assert kept[name] > 1e-3
 
 
 def test_a_scale_that_cannot_be_measured_costs_nothing_else(monkeypatch):
     structure, appearance, output = photograph(1), photograph(2), photograph(3)
-    measured = figures(structure, appearance, output, None)
+    measured = metrics(structure, appearance, output, None)
 
     def fails(*_):
         raise MemoryError
@@ -43,26 +43,26 @@ def test_a_scale_that_cannot_be_measured_costs_nothing_else(monkeypatch):
 
 
 def test_without_a_cnn_the_others_are_still_told():
-    assert tuple(by_name(photograph(1), photograph(2), photograph(1), None)) == (FIGURES[0], FIGURES[2])
+    assert tuple(by_name(photograph(1), photograph(2), photograph(1), None)) == (METRICS[0], METRICS[2])
 
 
 def test_structure_is_blind_to_colour_and_appearance_to_place():
-    picture = photograph(3)
-    assert gradient_ssim_distance((picture + 0.05).clamp(0, 1), picture) < 0.2 * gradient_ssim_distance(
-        photograph(4), picture
+    image = photograph(3)
+    assert gradient_ssim_distance((image + 0.05).clamp(0, 1), image) < 0.2 * gradient_ssim_distance(
+        photograph(4), image
     )
-    assert patch_distance(picture.flip(-1).flip(-2), picture) < 0.3 * patch_distance(photograph(4), picture)
+    assert patch_distance(image.flip(-1).flip(-2), image) < 0.3 * patch_distance(photograph(4), image)
 
 
 def test_more_noise_is_farther():
-    picture, speckle = photograph(5), noise(1, 3, 96, 96) - 0.5
-    found = [gradient_ssim_distance((picture + amount * speckle).clamp(0, 1), picture) for amount in (0, 0.1, 0.4)]
+    image, speckle = photograph(5), noise(1, 3, 96, 96) - 0.5
+    found = [gradient_ssim_distance((image + amount * speckle).clamp(0, 1), image) for amount in (0, 0.1, 0.4)]
     assert found == sorted(found)
     assert found[2] > found[1] > found[0]
 
 
 @pytest.mark.parametrize("level", [0.0, 0.5, 1.0])
-def test_a_flat_picture_has_the_structure_of_itself(level):
+def test_a_flat_image_has_the_structure_of_itself(level):
     flat = torch.full((1, 3, 64, 64), level)
     assert gradient_ssim_distance(flat, flat) == 0
 
@@ -83,11 +83,11 @@ def test_a_figure_that_fails_costs_its_own_value_alone(cnn, monkeypatch, error, 
     def fail(*_):
         raise error
 
-    pictures = [photograph(seed) for seed in (1, 2, 3)]
-    whole = figures(*pictures, cnn)
+    images = [photograph(seed) for seed in (1, 2, 3)]
+    whole = metrics(*images, cnn)
     monkeypatch.setattr(module, "patch_distance", fail)
-    found = figures(*pictures, cnn)
-    assert [figure.name for figure in found] == list(FIGURES)
+    found = metrics(*images, cnn)
+    assert [figure.name for figure in found] == list(METRICS)
     assert [figure for figure in found if figure.value is not None] == [f for f in whole if f.name != "lab-patches"]
     [failed] = [figure for figure in found if figure.value is None]
     assert (failed.name, failed.against, failed.why) == ("lab-patches", "appearance", why)
@@ -95,7 +95,7 @@ def test_a_figure_that_fails_costs_its_own_value_alone(cnn, monkeypatch, error, 
 
 def test_a_figure_that_is_not_a_number_has_no_value(monkeypatch):
     monkeypatch.setattr(module, "patch_distance", lambda *_: float("nan"))
-    found = {figure.name: figure for figure in figures(*[photograph(seed) for seed in (1, 2, 3)], None)}
+    found = {figure.name: figure for figure in metrics(*[photograph(seed) for seed in (1, 2, 3)], None)}
     assert (found["lab-patches"].value, found["lab-patches"].why) == (None, "it is nan")
 
 
@@ -103,7 +103,7 @@ def test_a_long_image_is_measured_at_a_bounded_size(cnn, monkeypatch):
     seen = []
     to_lab = module.to_lab
     monkeypatch.setattr(module, "to_lab", lambda image: seen.append(tuple(image.shape[-2:])) or to_lab(image))
-    pictures = [noise(1, 3, 32, 1024, seed=seed) for seed in (1, 2, 3)]
+    images = [noise(1, 3, 32, 1024, seed=seed) for seed in (1, 2, 3)]
     for network in (cnn, None):
-        assert all(figure.value is not None for figure in figures(*pictures, network))
+        assert all(figure.value is not None for figure in metrics(*images, network))
     assert max(max(size) for size in seen) <= module.LONGEST

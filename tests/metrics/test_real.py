@@ -30,17 +30,17 @@ def built(real_networks):
 
 
 @pytest.fixture(scope="module")
-def pictures(shared):
+def images(shared):
     names = ("structure", "appearance", "published_splice")
     return {pair: [read(shared / "pairs" / pair / f"{name}.jpg").pixels for name in names] for pair in PAIRS}
 
 
 @torch.no_grad()
-def test_the_picture_itself_is_perfect(built, pictures):
+def test_the_image_itself_is_perfect(built, images):
     for name, (spec, metric) in built.items():
         if spec.over == "set":
             continue
-        structure, appearance, _ = pictures["geese"]
+        structure, appearance, _ = images["geese"]
         source = structure if spec.against == "structure" else appearance  # the output is brought to its size
         value = metric.value(Case(name, source, appearance, source, torch.ones_like(source[:, :1])))
         assert value == pytest.approx(1.0 if spec.better == "higher" else 0.0, abs=1e-4), name
@@ -48,8 +48,8 @@ def test_the_picture_itself_is_perfect(built, pictures):
 
 @torch.no_grad()
 @pytest.mark.parametrize("pair", ["horse-zebra"])
-def test_published_outputs_beat_the_structure_image_on_appearance_and_lose_to_it_on_structure(built, pictures, pair):
-    structure, appearance, published = pictures[pair]
+def test_published_outputs_beat_the_structure_image_on_appearance_and_lose_to_it_on_structure(built, images, pair):
+    structure, appearance, published = images[pair]
     for name, (spec, metric) in built.items():
         if spec.over == "pair" and name != "iou-mask":
             made, untouched = (

@@ -33,7 +33,7 @@ def cache(tmp_path, monkeypatch):
 
 
 @torch.no_grad()
-def test_the_picture_itself_has_1_and_another_less(weights, monkeypatch):
+def test_the_image_itself_has_1_and_another_less(weights, monkeypatch):
     monkeypatch.setenv(VARIABLE, str(weights))
     metric = torchvision_iou(MetricContext(lambda name: None, "x"))
     one, two = noise(1, 3, 60, 80, seed=1), noise(1, 3, 60, 80, seed=2).sqrt()

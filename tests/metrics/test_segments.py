@@ -1,4 +1,4 @@
-"""IoU where it has a known answer: 1 for the picture itself, that of two squares for a shifted one."""
+"""IoU where it has a known answer: 1 for the image itself, that of two squares for a shifted one."""
 
 import math
 

@@ -88,7 +88,7 @@ def test_sums_that_only_rounding_tells_apart_are_equal():
         assert sign_flip(tenths / 10) == sum(one >= sums[0] for one in sums) / len(sums)
 
 
-def test_pairs_without_both_figures_do_not_count():
+def test_pairs_without_both_metrics_do_not_count():
     found = paired(np.array([1.0, NAN, 3.0]), np.array([0.0, 0.0, NAN]))
     assert (found.n, found.mean) == (1, 1)
     assert paired(np.array([1.0]), np.array([1.0])).p == 1

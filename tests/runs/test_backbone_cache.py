@@ -9,7 +9,7 @@ import vitsplice_tiny
 from vitsplice.config import BackboneConfig
 from vitsplice.errors import WeightsUnavailable
 from vitsplice.plugins import catalogue
-from vitsplice.runs.backbone_cache import KeptNetworks, Networks
+from vitsplice.runs.backbone_cache import BackboneCache, Networks
 
 CPU = torch.device("cpu")
 
@@ -19,13 +19,13 @@ def got(networks, name, precision="float32", **more):
 
 
 def test_kept_ones_are_the_same_object_and_others_are_loaded_anew():
-    kept, plain = KeptNetworks(), Networks()
+    kept, plain = BackboneCache(), Networks()
     assert got(kept, "tiny-vit")[0] is got(kept, "tiny-vit")[0]
     assert got(plain, "tiny-vit")[0] is not got(plain, "tiny-vit")[0]
 
 
 def test_several_threads_load_a_network_once():
-    kept, loads = KeptNetworks(most=1), []
+    kept, loads = BackboneCache(most=1), []
 
     def slow(weights):
         loads.append(weights)
@@ -42,17 +42,17 @@ def test_several_threads_load_a_network_once():
 
 
 def test_each_precision_is_one_of_its_own():
-    kept = KeptNetworks()
+    kept = BackboneCache()
     single = got(kept, "tiny-vit")[0]
-    picture = torch.full((1, 3, 32, 32), 0.5)
-    before = single(picture, [single.info.structure])[single.info.structure].values
+    image = torch.full((1, 3, 32, 32), 0.5)
+    before = single(image, [single.info.structure])[single.info.structure].values
     half = got(kept, "tiny-vit", "bfloat16")[0]
     assert half is not single
-    assert torch.equal(single(picture, [single.info.structure])[single.info.structure].values, before)
+    assert torch.equal(single(image, [single.info.structure])[single.info.structure].values, before)
 
 
 def test_the_one_used_longest_ago_goes():
-    kept = KeptNetworks(most=2)
+    kept = BackboneCache(most=2)
     vit, cnn = got(kept, "tiny-vit")[0], got(kept, "tiny-cnn")[0]
     assert got(kept, "tiny-vit")[0] is vit
     got(kept, "tiny-vit", "bfloat16")
@@ -61,7 +61,7 @@ def test_the_one_used_longest_ago_goes():
 
 
 def test_what_stands_in_is_kept_with_the_reason_and_what_cannot_be_had_is_tried_again():
-    kept = KeptNetworks()
+    kept = BackboneCache()
     for _ in range(2):
         backbone, substitution = got(kept, "tiny-gone", fallback=("tiny-vit",))
         assert (backbone.info.name, substitution.wanted) == ("tiny-vit", "tiny-gone")

@@ -41,7 +41,7 @@ PYRAMID = [
     "start=match",
     "generator={name: pyramid, options: {levels: 3}}",
     "terms={structure: {loss: structure, weight: 10}, texture: {loss: texture, weight: 4}}",
-    "views={structure: {crop: [0.9, 0.9], shape: picture, bank: 3}, appearance: {crop: [0.9, 0.9], bank: 3}}",
+    "views={structure: {crop: [0.9, 0.9], shape: image, bank: 3}, appearance: {crop: [0.9, 0.9], bank: 3}}",
     "stages=[{side: 24, share: 0.5}, {side: 32, share: 0.5, lr: 0.01}]",
     "optimiser={lr: 0.02, schedule: cosine}",
 ]
@@ -68,8 +68,8 @@ def through(recording, until=None):
 
 
 def begun(png, out, *overrides, until=None, force=False):
-    pictures = dict(zip(("structure", "appearance"), png, strict=True))
-    return through(Recording.begin(pictures, tiny(*overrides), out, force=force), until)
+    images = dict(zip(("structure", "appearance"), png, strict=True))
+    return through(Recording.begin(images, tiny(*overrides), out, force=force), until)
 
 
 def artifacts(folder):
@@ -91,8 +91,8 @@ def work(png, out, overrides):
     except AlreadyFinished:
         return
     except UserError:
-        pictures = dict(zip(("structure", "appearance"), png, strict=True))
-        recording = Recording.begin(pictures, tiny(*overrides), out, force=True)
+        images = dict(zip(("structure", "appearance"), png, strict=True))
+        recording = Recording.begin(images, tiny(*overrides), out, force=True)
     through(recording)
 
 
@@ -170,8 +170,8 @@ def test_a_run_without_steps_has_one_preview_its_output(png, tmp_path):
 
 def test_a_run_that_was_killed_before_its_first_checkpoint_starts_again(png, tmp_path):
     begun(png, tmp_path / "whole", "checkpoint.seconds=0")
-    pictures = dict(zip(("structure", "appearance"), png, strict=True))
-    Recording.begin(pictures, tiny("checkpoint.seconds=0"), tmp_path / "out").close()
+    images = dict(zip(("structure", "appearance"), png, strict=True))
+    Recording.begin(images, tiny("checkpoint.seconds=0"), tmp_path / "out").close()
     through(Recording.resume(tmp_path / "out"))
     assert artifacts(tmp_path / "out") == artifacts(tmp_path / "whole")
 
@@ -215,7 +215,7 @@ def test_when_no_checkpoint_is_whole_that_is_said(stopped):
         Recording.resume(stopped)
 
 
-def test_another_picture_is_refused(stopped, png):
+def test_another_image_is_refused(stopped, png):
     Image.new("RGB", (40, 40)).save(png[1])
     with pytest.raises(CheckpointRejected, match="appearance.png is not the appearance image"):
         Recording.resume(stopped)
@@ -233,7 +233,7 @@ def test_other_settings_or_weights_are_refused(stopped, changed, told):
         Recording.resume(stopped)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"pictures": [], "settings": 3}', "[" * 100_000])
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"images": [], "settings": 3}', "[" * 100_000])
 def test_a_folder_that_does_not_say_what_was_begun_is_refused(stopped, content):
     (stopped / "checkpoint" / "begun.json").write_text(content)
     with pytest.raises(UserError, match="out"):
@@ -267,12 +267,12 @@ def test_a_kill_just_before_the_end_leaves_nothing_to_do(stopped):
 
 
 def test_a_second_run_into_the_same_folder_is_refused_at_once(png, tmp_path):
-    pictures = dict(zip(("structure", "appearance"), png, strict=True))
-    with Recording.begin(pictures, tiny(), tmp_path / "out"):
+    images = dict(zip(("structure", "appearance"), png, strict=True))
+    with Recording.begin(images, tiny(), tmp_path / "out"):
         with pytest.raises(OutputExists):
-            Recording.begin(pictures, tiny(), tmp_path / "out")
+            Recording.begin(images, tiny(), tmp_path / "out")
         with pytest.raises(OutputBusy, match="another run is writing"):
-            Recording.begin(pictures, tiny(), tmp_path / "out", force=True)
+            Recording.begin(images, tiny(), tmp_path / "out", force=True)
         with pytest.raises(OutputBusy):
             Recording.resume(tmp_path / "out")
     through(Recording.resume(tmp_path / "out"))
@@ -280,14 +280,14 @@ def test_a_second_run_into_the_same_folder_is_refused_at_once(png, tmp_path):
 
 
 def test_a_run_that_cannot_begin_leaves_all_as_it_was(png, tmp_path):
-    pictures = dict(zip(("structure", "appearance"), png, strict=True))
+    images = dict(zip(("structure", "appearance"), png, strict=True))
     with pytest.raises(UnknownName):
-        Recording.begin(pictures, tiny("generator.name=nothing"), tmp_path / "out")
+        Recording.begin(images, tiny("generator.name=nothing"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
     begun(png, tmp_path / "out")
     before = artifacts(tmp_path / "out")
     with pytest.raises(UnknownName):
-        Recording.begin(pictures, tiny("generator.name=nothing"), tmp_path / "out", force=True)
+        Recording.begin(images, tiny("generator.name=nothing"), tmp_path / "out", force=True)
     assert artifacts(tmp_path / "out") == before
 
 
@@ -296,8 +296,8 @@ def test_a_checkpoint_that_cannot_be_written_is_noted_and_the_run_goes_on(png, t
         raise OSError(28, "No space left on device")
 
     notes = []
-    pictures = dict(zip(("structure", "appearance"), png, strict=True))
-    with Recording.begin(pictures, tiny("checkpoint.every=2"), tmp_path / "out") as recording:
+    images = dict(zip(("structure", "appearance"), png, strict=True))
+    with Recording.begin(images, tiny("checkpoint.every=2"), tmp_path / "out") as recording:
         monkeypatch.setattr("vitsplice.runs.checkpoints.write_atomically", full)
         assert len(list(recording.steps(notes.append))) == 5
         recording.save()
@@ -308,8 +308,8 @@ def test_a_checkpoint_that_cannot_be_written_is_noted_and_the_run_goes_on(png, t
 def test_an_output_folder_that_vanishes_is_made_again(png, tmp_path):
     import shutil
 
-    pictures = dict(zip(("structure", "appearance"), png, strict=True))
-    with Recording.begin(pictures, tiny("checkpoint.every=2"), tmp_path / "out") as recording:
+    images = dict(zip(("structure", "appearance"), png, strict=True))
+    with Recording.begin(images, tiny("checkpoint.every=2"), tmp_path / "out") as recording:
         for step in recording.steps(quiet):
             if step.index == 2:
                 shutil.rmtree(tmp_path / "out")
@@ -318,8 +318,8 @@ def test_an_output_folder_that_vanishes_is_made_again(png, tmp_path):
 
 
 def test_a_save_that_fails_names_the_file_and_keeps_the_checkpoint(png, tmp_path):
-    pictures = dict(zip(("structure", "appearance"), png, strict=True))
-    with Recording.begin(pictures, tiny("checkpoint.every=2"), tmp_path / "out") as recording:
+    images = dict(zip(("structure", "appearance"), png, strict=True))
+    with Recording.begin(images, tiny("checkpoint.every=2"), tmp_path / "out") as recording:
         list(recording.steps(quiet))
         (tmp_path / "out" / "output.png").mkdir()
         with pytest.raises(VitspliceError, match=r"cannot write .*output\.png"):
@@ -430,10 +430,10 @@ def test_a_pipe_in_the_place_of_a_checkpoint_is_refused_at_once(stopped, suffix)
         Recording.resume(stopped)
 
 
-@pytest.mark.parametrize("pictures", [{}, {"structure": {"path": "structure.png", "sha256": ""}}])
-def test_a_run_that_does_not_say_both_images_is_refused(stopped, pictures):
+@pytest.mark.parametrize("images", [{}, {"structure": {"path": "structure.png", "sha256": ""}}])
+def test_a_run_that_does_not_say_both_images_is_refused(stopped, images):
     path = stopped / "checkpoint" / "begun.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"pictures": pictures}))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"images": images}))
     with pytest.raises(CheckpointRejected, match="does not say what its run began with"):
         Recording.resume(stopped)
 
@@ -448,23 +448,23 @@ def test_the_output_is_written_before_it_is_measured_and_whatever_measuring_does
 
     monkeypatch.setattr("vitsplice.metrics.output.gradient_ssim_distance", fail)
     monkeypatch.setattr("vitsplice.metrics.output.patch_distance", fail)
-    begun(png, tmp_path / "out", "figures=all")
+    begun(png, tmp_path / "out", "metrics=all")
     assert set(seen) == {(tmp_path / "whole" / "output.png").read_bytes()}
     facts = json.loads((tmp_path / "out" / "run.json").read_text())
     assert facts["finished"] is True
-    failed = {figure["name"]: figure["why"] for figure in facts["figures"] if figure["value"] is None}
+    failed = {figure["name"]: figure["why"] for figure in facts["metrics"] if figure["value"] is None}
     assert set(failed) >= {"gradient-ssim", "lab-patches"}
     assert set(failed.values()) == {"the memory is used up (MemoryError)"}
     assert "not measured: the memory is used up" in (tmp_path / "out" / "report.html").read_text()
 
 
-def test_a_network_that_cannot_be_loaded_costs_the_figures_that_need_it(png, tmp_path, monkeypatch):
+def test_a_network_that_cannot_be_loaded_costs_the_metrics_that_need_it(png, tmp_path, monkeypatch):
     def fail(*_):
         raise RuntimeError("broken weights")
 
     monkeypatch.setattr("vitsplice.runs.backbone_cache.load_cnn", fail)
-    result = begun(png, tmp_path / "out", "figures=all")
-    values = {figure.name: (figure.value is None, figure.why) for figure in result.figures}
+    result = begun(png, tmp_path / "out", "metrics=all")
+    values = {figure.name: (figure.value is None, figure.why) for figure in result.metrics}
     assert values["cnn-statistics"] == (True, "RuntimeError: broken weights")
     assert values["lab-patches"] == (False, "")
 
@@ -480,15 +480,15 @@ def test_a_run_killed_while_it_is_measured_is_resumed_without_measuring(png, tmp
     monkeypatch.setattr("vitsplice.metrics.output.patch_distance", kill)
     for _ in range(2):
         with pytest.raises(Killed):
-            begun(png, tmp_path / "out", "figures=all", force=True)
+            begun(png, tmp_path / "out", "metrics=all", force=True)
         with pytest.raises(Killed):
             through(Recording.resume(tmp_path / "out"))
-    through(Recording.resume(tmp_path / "out", overrides=["figures=none", "previews=0"]))
+    through(Recording.resume(tmp_path / "out", overrides=["metrics=none", "previews=0"]))
     assert (tmp_path / "out" / "output.png").read_bytes() == (tmp_path / "whole" / "output.png").read_bytes()
-    assert json.loads((tmp_path / "out" / "run.json").read_text())["figures"] == []
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["metrics"] == []
 
 
-@pytest.mark.parametrize("override", ["seed=5", "steps=1", "terms.structure.weight=3", "figures=some", "nonsense=1"])
+@pytest.mark.parametrize("override", ["seed=5", "steps=1", "terms.structure.weight=3", "metrics=some", "nonsense=1"])
 def test_a_run_is_resumed_with_its_own_settings(stopped, override):
     with pytest.raises(UserError, match=r"can be changed|is not allowed|unknown key"):
         Recording.resume(stopped, overrides=[override])
@@ -505,13 +505,13 @@ def weights(tmp_path):
 
 
 def test_a_named_weights_file_gives_the_same_bytes_from_any_working_directory(png, tmp_path, weights, monkeypatch):
-    pictures = dict(zip(("structure", "appearance"), png, strict=True))
+    images = dict(zip(("structure", "appearance"), png, strict=True))
     monkeypatch.chdir(weights.parent)
     settings = settings_for(
         "tiny", backbone="tiny-vit", overrides=["backbone.weights=w.safetensors", "checkpoint.every=2"]
     )
-    through(Recording.begin(pictures, settings, tmp_path / "first"))
-    through(Recording.begin(pictures, settings, tmp_path / "stopped"), until=2)
+    through(Recording.begin(images, settings, tmp_path / "first"))
+    through(Recording.begin(images, settings, tmp_path / "stopped"), until=2)
     named = yaml.safe_load((tmp_path / "first" / "run.yaml").read_text())["backbone"]
     assert named["weights"] == str(weights)
     assert named["sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
@@ -520,20 +520,20 @@ def test_a_named_weights_file_gives_the_same_bytes_from_any_working_directory(pn
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
     through(Recording.resume(tmp_path / "stopped"))
-    through(Recording.begin(pictures, settings_for("../first/run.yaml"), tmp_path / "again"))
+    through(Recording.begin(images, settings_for("../first/run.yaml"), tmp_path / "again"))
     outputs = {(tmp_path / name / "output.png").read_bytes() for name in ("first", "stopped", "again")}
     assert len(outputs) == 1
     plain = settings_for("tiny", overrides=["checkpoint.every=2"])
-    through(Recording.begin(pictures, plain, tmp_path / "plain"))
+    through(Recording.begin(images, plain, tmp_path / "plain"))
     assert (tmp_path / "plain" / "output.png").read_bytes() not in outputs
 
 
 @pytest.mark.parametrize("change", ["another", "gone", "folder"])
 def test_a_weights_file_that_changed_is_refused_by_preset_and_resume(png, tmp_path, weights, change):
-    pictures = dict(zip(("structure", "appearance"), png, strict=True))
+    images = dict(zip(("structure", "appearance"), png, strict=True))
     named = [f"backbone.weights={weights}", "checkpoint.every=2"]
     settings = settings_for("tiny", backbone="tiny-vit", overrides=named)
-    through(Recording.begin(pictures, settings, tmp_path / "out"), until=2)
+    through(Recording.begin(images, settings, tmp_path / "out"), until=2)
     data = weights.read_bytes()
     weights.unlink()
     if change == "another":
@@ -544,7 +544,7 @@ def test_a_weights_file_that_changed_is_refused_by_preset_and_resume(png, tmp_pa
     with pytest.raises(WeightsRejected, match=why[change]):
         Recording.resume(tmp_path / "out")
     with pytest.raises(WeightsRejected, match=why[change]):
-        Recording.begin(pictures, settings_for(tmp_path / "out" / "run.yaml"), tmp_path / "again")
+        Recording.begin(images, settings_for(tmp_path / "out" / "run.yaml"), tmp_path / "again")
     assert not (tmp_path / "again").exists()
     given = weights.with_name("given.safetensors")
     given.write_bytes(data)
@@ -567,7 +567,7 @@ def test_a_masked_run_of_quick_is_stopped_and_resumed_to_the_same_bytes(tmp_path
         paths[role] = tmp_path / f"{role}.png"
         (strip if mask == "strip" else cut_out).save(paths[role])
     stages = ["stages=[{side: 48}, {side: 64}]", "match.places=8", "checkpoint.every=5", "precision=float32"]
-    settings = settings_for("quick", backbone="tiny-vit", steps=30, overrides=[*stages, "figures=none", "plots=none"])
+    settings = settings_for("quick", backbone="tiny-vit", steps=30, overrides=[*stages, "metrics=none", "plots=none"])
     through(Recording.begin(paths, settings, tmp_path / "whole"))
     through(Recording.begin(paths, settings, tmp_path / "parts"), 12)
     through(Recording.resume(tmp_path / "parts"))

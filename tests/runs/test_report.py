@@ -13,7 +13,7 @@ from vitsplice.runs.report import report
 
 @pytest.fixture
 def result(pair):
-    return vitsplice.splice(*pair, preset="tiny", structure_mask=pair[1].gt(-1).float(), overrides=["figures=all"])
+    return vitsplice.splice(*pair, preset="tiny", structure_mask=pair[1].gt(-1).float(), overrides=["metrics=all"])
 
 
 def test_it_says_what_the_run_was_made_of(result, tmp_path):
@@ -40,9 +40,9 @@ def test_the_preset_and_the_sizes_are_named(result):
 
 
 def test_the_metrics_have_the_start_and_the_unchanged_structure_image_beside_them(pair):
-    settings = ["backbone.name=tiny-vit", "start=match", "figures=all"]
+    settings = ["backbone.name=tiny-vit", "start=match", "metrics=all"]
     result = vitsplice.splice(*pair, preset="tiny", overrides=settings)
-    by_name = {figure.name: figure for figure in result.figures}
+    by_name = {figure.name: figure for figure in result.metrics}
     assert by_name["gradient-ssim"].unchanged == pytest.approx(0, abs=1e-6)
     assert by_name["lab-patches"].unchanged > 0
     assert by_name["gradient-ssim"].start > 0
@@ -52,12 +52,12 @@ def test_the_metrics_have_the_start_and_the_unchanged_structure_image_beside_the
 
 
 def test_a_run_from_the_structure_image_has_no_start_beside_its_metrics(result):
-    assert [figure.start for figure in result.figures] == [None] * len(result.figures)
-    assert all(figure.unchanged is not None for figure in result.figures)
+    assert [figure.start for figure in result.metrics] == [None] * len(result.metrics)
+    assert all(figure.unchanged is not None for figure in result.metrics)
 
 
 def test_a_run_without_steps_has_one_too(pair, tmp_path):
-    settings = ["backbone.name=tiny-vit", "start=match", "steps=0", "figures=none"]
+    settings = ["backbone.name=tiny-vit", "start=match", "steps=0", "metrics=none"]
     page = (
         vitsplice.splice(*pair, preset="tiny", overrides=settings).save(tmp_path / "out") / "report.html"
     ).read_text()
@@ -71,7 +71,7 @@ def test_names_and_masks_are_told_as_they_are(pair, tmp_path):
         paths[name] = tmp_path / f"{name}.png"
         paths[name].write_bytes(encode_png(pixels))
     result = vitsplice.splice(
-        paths["cat and dog"], paths["b"], preset="tiny", structure_mask=paths["my mask"], overrides=["figures=none"]
+        paths["cat and dog"], paths["b"], preset="tiny", structure_mask=paths["my mask"], overrides=["metrics=none"]
     )
     page = html.unescape(report(result, set(), (), Path("my out")))
     assert "The structure of cat and dog.png, the appearance of b.png" in page

@@ -14,13 +14,13 @@ from vitsplice.study.plan import SCHEMA, Plan, identified
 
 @pytest.fixture(scope="session")
 def drawn(tmp_path_factory):
-    """Make a manifest and folders of outputs, each picture of its own colours: (manifest, methods)."""
+    """Make a manifest and folders of outputs, each image of its own colours: (manifest, methods)."""
 
     def draw(pairs, methods, sets=1):
         folder = tmp_path_factory.mktemp("study")
         chance = random.Random(0)
 
-        def picture(path):
+        def draw_image(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             colours = [tuple(chance.randrange(256) for _ in range(3)) for _ in range(12)]
             image = Image.new("RGB", (4, 3))
@@ -30,11 +30,11 @@ def drawn(tmp_path_factory):
 
         made = []
         for number in range(pairs):
-            inputs = [picture(folder / f"in/{number}-{role}.png") for role in ("structure", "appearance")]
+            inputs = [draw_image(folder / f"in/{number}-{role}.png") for role in ("structure", "appearance")]
             made.append(Pair(f"pair-{number}", *inputs, source=f"set {number % sets}" if sets > 1 else ""))
         for name in methods:
             for pair in made:
-                picture(folder / f"methods/{name}/{pair.id}.png")
+                draw_image(folder / f"methods/{name}/{pair.id}.png")
         write(folder / "pairs.csv", made)
         return folder / "pairs.csv", [Method(name, folder / "methods" / name) for name in methods]
 

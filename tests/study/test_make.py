@@ -6,9 +6,9 @@ import re
 import pytest
 from PIL import Image
 
-from vitsplice.errors import PictureError, UserError
+from vitsplice.errors import ImageError, UserError
 from vitsplice.evaluation.outputs import Method
-from vitsplice.study import page, pictures
+from vitsplice.study import images, page
 from vitsplice.study.make import Settings, make
 
 
@@ -17,32 +17,32 @@ def study(drawn):
     return make(*drawn(4, ("our-secret-method", "theirs")), Settings(trials=4, checks=2, size=32))
 
 
-def picture(study, name):
-    head, _, data = study.pictures[name].partition(",")
+def image(study, name):
+    head, _, data = study.images[name].partition(",")
     assert head == "data:image/jpeg;base64"
     return Image.open(io.BytesIO(base64.b64decode(data)))
 
 
-def test_every_picture_is_in_the_page_at_the_size_asked_for(study):
+def test_every_image_is_in_the_page_at_the_size_asked_for(study):
     shown = [pair[role] for pair in study.key["pairs"] for role in ("structure", "appearance")]
     shown += [name for pair in study.key["pairs"] for name in pair["outputs"]]
     shown += [check["wrong"] for check in study.key["checks"]]
-    assert set(shown) == set(study.pictures)
-    assert len(study.pictures) == 4 * 4 + 2
-    assert {picture(study, name).size for name in shown} == {(32, 24)}
+    assert set(shown) == set(study.images)
+    assert len(study.images) == 4 * 4 + 2
+    assert {image(study, name).size for name in shown} == {(32, 24)}
 
 
 def test_the_wrong_answer_is_another_pairs_output_upside_down(study):
     for check in study.key["checks"]:
         method = study.key["methods"].index(check["method"])
-        wrong = picture(study, check["wrong"]).rotate(180).resize((4, 3), Image.Resampling.BOX).tobytes()
+        wrong = image(study, check["wrong"]).rotate(180).resize((4, 3), Image.Resampling.BOX).tobytes()
         outputs = {
-            pair["id"]: picture(study, pair["outputs"][method]).resize((4, 3), Image.Resampling.BOX).tobytes()
+            pair["id"]: image(study, pair["outputs"][method]).resize((4, 3), Image.Resampling.BOX).tobytes()
             for pair in study.key["pairs"]
         }
         gaps = {name: sum(abs(x - y) for x, y in zip(o, wrong, strict=True)) for name, o in outputs.items()}
         nearest = min(gaps, key=gaps.get)
-        assert gaps[nearest] < 100  # of 36 values: the same picture, through JPEG once more
+        assert gaps[nearest] < 100  # of 36 values: the same image, through JPEG once more
         assert nearest != check["pair"]
 
 
@@ -53,10 +53,10 @@ def test_the_page_tells_no_method_at_a_glance_and_the_key_is_in_it(study):
     assert json.loads(base64.b64decode(key)) == study.key
 
 
-def test_names_of_pictures_and_their_order_do_not_depend_on_the_order_of_methods(drawn):
+def test_names_of_images_and_their_order_do_not_depend_on_the_order_of_methods(drawn):
     manifest, methods = drawn(3, ("a", "b"))
     one, two = (make(manifest, order, Settings(checks=0)) for order in (methods, methods[::-1]))
-    assert list(one.pictures) == list(two.pictures)
+    assert list(one.images) == list(two.images)
     assert one.key["study"] != two.key["study"]
 
 
@@ -84,7 +84,7 @@ def test_progress_reaches_its_end(drawn):
 def test_notes_name_what_would_spoil_the_study(drawn, tmp_path):
     manifest, (one, two) = drawn(3, ("a", "b"))
     (same,) = make(manifest, [one, Method("again", one.folder)], Settings()).notes
-    assert "a and again have the same picture for 3 of 3 pairs" in same
+    assert "a and again have the same image for 3 of 3 pairs" in same
     for path in two.folder.iterdir():
         Image.new("RGB", (48, 48), "red").save(tmp_path / path.name)
     notes = make(manifest, [one, Method("square", tmp_path)], Settings()).notes
@@ -92,14 +92,14 @@ def test_notes_name_what_would_spoil_the_study(drawn, tmp_path):
     assert not make(manifest, [one, two], Settings()).notes
 
 
-def test_a_picture_that_cannot_be_read_is_named(drawn):
+def test_a_image_that_cannot_be_read_is_named(drawn):
     manifest, methods = drawn(3, ("a", "b"))
-    (methods[1].folder / "pair-1.png").write_bytes(b"no picture")
-    with pytest.raises(PictureError, match=r"pair-1\.png"):
+    (methods[1].folder / "pair-1.png").write_bytes(b"no image")
+    with pytest.raises(ImageError, match=r"pair-1\.png"):
         make(manifest, methods, Settings())
 
 
 def test_a_page_too_large_for_a_browser_is_refused(drawn, monkeypatch):
-    monkeypatch.setattr(pictures, "LARGEST_PAGE", 5000)
+    monkeypatch.setattr(images, "LARGEST_PAGE", 5000)
     with pytest.raises(UserError, match="smaller size than 512"):
         make(*drawn(3, ("a", "b")), Settings())

@@ -70,7 +70,7 @@ def ready(visited):
 
 
 def shown(visited):
-    """The pictures on the screen: A, B, left, right."""
+    """The images on the screen: A, B, left, right."""
     return tuple(visited.eval_on_selector_all("#trial img", "images => images.map(image => image.src)"))
 
 
@@ -78,18 +78,18 @@ def position(visited):
     return visited.text_content("#position")
 
 
-def right_side(study, pictures):
+def right_side(study, images):
     """The right answer, if this is a check."""
-    wrong = {study.pictures[check["wrong"]] for check in study.key["checks"]}
-    return "right" if pictures[2] in wrong else "left" if pictures[3] in wrong else None
+    wrong = {study.images[check["wrong"]] for check in study.key["checks"]}
+    return "right" if images[2] in wrong else "left" if images[3] in wrong else None
 
 
-def preferred(study, pictures, order=METHODS):
+def preferred(study, images, order=METHODS):
     """The side that a careful rater takes: the right answer of a check, else the method that is first in an order."""
-    if known := right_side(study, pictures):
+    if known := right_side(study, images):
         return known
-    (pair,) = (p for p in study.key["pairs"] if study.pictures[p["structure"]] == pictures[0])
-    methods = [METHODS[[study.pictures[name] for name in pair["outputs"]].index(picture)] for picture in pictures[2:]]
+    (pair,) = (p for p in study.key["pairs"] if study.images[p["structure"]] == images[0])
+    methods = [METHODS[[study.images[name] for name in pair["outputs"]].index(image)] for image in images[2:]]
     return "left" if order.index(methods[0]) < order.index(methods[1]) else "right"
 
 
@@ -153,12 +153,12 @@ def test_a_whole_study_is_taken_and_analysed(visit, study, tmp_path, act):
     assert (result.rater, result.study, result.plan) == ("rater ä/1", study.key["study"], study.key["digest"])
     assert result.finished > result.began
     assert len(seen) == len(result.trials) == 14
-    assert [trial.check for trial in result.trials] == [right_side(study, pictures) is not None for pictures in seen]
+    assert [trial.check for trial in result.trials] == [right_side(study, images) is not None for images in seen]
     assert [trial.passed for trial in result.trials if trial.check] == [True, True]
     assert all(METHODS.index(trial.winner) < METHODS.index(trial.loser) for trial in result.comparisons)
-    for trial, pictures in zip(result.trials, seen, strict=True):
+    for trial, images in zip(result.trials, seen, strict=True):
         (pair,) = (pair for pair in study.key["pairs"] if pair["id"] == trial.pair)
-        assert pictures[:2] == (study.pictures[pair["structure"]], study.pictures[pair["appearance"]])
+        assert images[:2] == (study.images[pair["structure"]], study.images[pair["appearance"]])
         assert trial.set == pair["set"]
         assert 250 <= trial.milliseconds < 30_000
     found = analyse(Plan.model_validate(study.key), [result], min_ms=0)
@@ -169,7 +169,7 @@ def test_a_whole_study_is_taken_and_analysed(visit, study, tmp_path, act):
 
 
 def plan(visit, study, rater):
-    """What a rater is asked, without the pictures."""
+    """What a rater is asked, without the images."""
     visited = visit(rater=rater)
     visited.click("text=Begin")
     take(visited, study)

@@ -5,7 +5,7 @@ import pytest
 
 from vitsplice.batch.plan import BATCH, folder
 from vitsplice.datasets import Pair
-from vitsplice.errors import ConfigError, PictureError, UserError
+from vitsplice.errors import ConfigError, ImageError, UserError
 from vitsplice.evaluation.outputs import Method, method
 from vitsplice.study.trials import checks, outputs, trials_a_rater
 
@@ -56,7 +56,7 @@ def test_the_runs_of_a_batch_are_outputs_but_not_unfinished_ones(folders, tmp_pa
     assert {pair: found[pair, "mine"] for pair in runs} == {pair: run / "output.png" for pair, run in runs.items()}
     (runs["bear"] / "run.yaml").touch()
     (runs["bear"] / "run.json").write_text('{"backbone": {"name": "b", "sha256": ""}, "finished": false}')
-    with pytest.raises(PictureError, match="not finished"):
+    with pytest.raises(ImageError, match="not finished"):
         outputs(methods, PAIRS)
 
 
@@ -68,31 +68,31 @@ def test_trials_a_rater():
         trials_a_rater(10, 3, 3)
 
 
-PICTURES = {
+IMAGES = {
     "cow": frozenset({"cow", "zebra"}),
     "horse": frozenset({"horse", "zebra"}),
     "bear": frozenset({"bear", "polar bear"}),
 }
 
 
-def test_checks_take_the_wrong_answer_from_a_pair_that_shares_no_picture():
-    found = checks(6, PICTURES, ("a", "b"), seed=0)
-    assert all(not PICTURES[check.pair] & PICTURES[check.other] for check in found)
+def test_checks_take_the_wrong_answer_from_a_pair_that_shares_no_image():
+    found = checks(6, IMAGES, ("a", "b"), seed=0)
+    assert all(not IMAGES[check.pair] & IMAGES[check.other] for check in found)
     assert len(set(found)) == len({(check.pair, check.method) for check in found}) == 6
     assert Counter(check.method for check in found) == {"a": 3, "b": 3}
-    assert Counter(check.pair for check in found) == dict.fromkeys(PICTURES, 2)
+    assert Counter(check.pair for check in found) == dict.fromkeys(IMAGES, 2)
 
 
 def test_the_seed_chooses_the_checks():
-    several = {tuple(checks(2, PICTURES, ("a", "b"), seed)) for seed in range(20)}
+    several = {tuple(checks(2, IMAGES, ("a", "b"), seed)) for seed in range(20)}
     assert len(several) > 1
-    assert checks(2, PICTURES, ("a", "b"), 3) == checks(2, PICTURES, ("a", "b"), 3)
+    assert checks(2, IMAGES, ("a", "b"), 3) == checks(2, IMAGES, ("a", "b"), 3)
 
 
 def test_more_checks_than_there_can_be():
     with pytest.raises(ConfigError, match="checks=7 is more than there can be: 6"):
-        checks(7, PICTURES, ("a", "b"), 0)
-    related = {name: PICTURES[name] for name in ("cow", "horse")}
-    with pytest.raises(ConfigError, match="two pairs that share no picture"):
+        checks(7, IMAGES, ("a", "b"), 0)
+    related = {name: IMAGES[name] for name in ("cow", "horse")}
+    with pytest.raises(ConfigError, match="two pairs that share no image"):
         checks(1, related, ("a", "b"), 0)
     assert checks(0, related, ("a", "b"), 0) == []

@@ -73,9 +73,9 @@ def keypoints_of(name):
 
 
 def evaluation_of(name):
-    figures = {name: SimpleNamespace(spec=SimpleNamespace(over="pair"))}
-    log = {7: {"method": name, "id": name, "figures": {name: -0.5}}}
-    return SimpleNamespace(figures=figures), log, np.array([[7]])
+    metrics = {name: SimpleNamespace(spec=SimpleNamespace(over="pair"))}
+    log = {7: {"method": name, "id": name, "metrics": {name: -0.5}}}
+    return SimpleNamespace(metrics=metrics), log, np.array([[7]])
 
 
 def comparison_of(name):
@@ -86,7 +86,7 @@ def comparison_of(name):
 
 WRITERS = {
     "losses.csv": lambda name: losses_csv([Step(0, -0.5, {name: -0.5})], [name]),
-    "figures.csv": lambda name: comparison_of(name).csv(),
+    "metrics.csv": lambda name: comparison_of(name).csv(),
     "values.csv": lambda name: "".join(evaluation._csv(*evaluation_of(name))),
     "keypoints: pairs.csv": lambda name: "".join(keypoints._pairs(*keypoints_of(name))),
     "keypoints: summary.csv": lambda name: "".join(keypoints._csv(keypoints_of(name)[0])),

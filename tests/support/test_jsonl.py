@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from vitsplice.errors import PictureError, VitspliceError
+from vitsplice.errors import ImageError, VitspliceError
 from vitsplice.support import jsonl as logs
 from vitsplice.support.jsonl import Log, key_of, stamp, write_lines
 
@@ -132,7 +132,7 @@ def test_a_stamp_is_another_when_the_file_is(path):
     os.utime(path, ns=(0, first[2] + 1))
     assert stamp(path) != first
     for gone in (path / "below", path.with_name("x" * 300), path.with_name("a\0b")):
-        with pytest.raises(PictureError, match="does not exist|cannot be read"):
+        with pytest.raises(ImageError, match="does not exist|cannot be read"):
             stamp(gone)
 
 

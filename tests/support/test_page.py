@@ -11,8 +11,8 @@ from vitsplice.support.page import (
     Facts,
     Grid,
     Heading,
-    Picture,
-    Pictures,
+    ImageBlock,
+    ImageRow,
     Slider,
     Table,
     Text,
@@ -32,15 +32,15 @@ def card(title, first, second):
 
 
 def everything():
-    before, after = Picture(torch.zeros(3, 60, 80), "before"), Picture(torch.ones(3, 60, 80), "after")
+    before, after = ImageBlock(torch.zeros(3, 60, 80), "before"), ImageBlock(torch.ones(3, 60, 80), "after")
     return [
         Heading("Heading"),
         Text("words"),
         Text("loud words", loud=True),
         Facts([("name", "value"), (NASTY, NASTY)]),
         Table(["name", "value", "other"], ROWS, NASTY),
-        Pictures([Picture(noise(3, 30, 40), NASTY), Picture(noise(3, 40, 30))]),
-        Grid(["one", NASTY], [("row", [Picture(noise(3, 30, 40)), None])]),
+        ImageRow([ImageBlock(noise(3, 30, 40), NASTY), ImageBlock(noise(3, 40, 30))]),
+        Grid(["one", NASTY], [("row", [ImageBlock(noise(3, 30, 40)), None])]),
         Slider(before, after),
         plot(lambda figure: figure.add_subplot().plot([1, 2, 3]), caption=NASTY),
         Details(NASTY, NASTY * 20),
@@ -72,7 +72,7 @@ def test_words_from_elsewhere_stay_words():
     assert "\x1b" not in page
 
 
-def test_large_pictures_are_shown_smaller():
+def test_large_images_are_shown_smaller():
     small, large = (len(data_uri(torch.full((3, side, side // 2), 0.5), largest=200)) for side in (200, 3000))
     assert large == pytest.approx(small, rel=0.05)
 

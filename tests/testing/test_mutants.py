@@ -24,9 +24,9 @@ class Mutant:
         self.info = replace(self.inner.info, **facts)
         self.calls = 0
 
-    def __call__(self, pictures, requests):
+    def __call__(self, images, requests):
         self.calls += 1
-        return {request: self.spoil(request, f) for request, f in self.inner(pictures, requests).items()}
+        return {request: self.spoil(request, f) for request, f in self.inner(images, requests).items()}
 
     def spoil(self, request, features):
         return features
@@ -43,9 +43,9 @@ def vit():
 
 
 class NormalisesTwice(Mutant):
-    def __call__(self, pictures, requests):
+    def __call__(self, images, requests):
         mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (self.info.mean, self.info.std))
-        return super().__call__((pictures - mean) / std, requests)
+        return super().__call__((images - mean) / std, requests)
 
 
 class LiesAboutItsMean(Mutant):
@@ -150,29 +150,29 @@ class KeepsWhatItSaw(Mutant):
         return features
 
 
-class WritesIntoThePicture(Mutant):
-    def __call__(self, pictures, requests):
+class WritesIntoTheImage(Mutant):
+    def __call__(self, images, requests):
         with torch.no_grad():
-            pictures.mul_(0.9)
-        return super().__call__(pictures, requests)
+            images.mul_(0.9)
+        return super().__call__(images, requests)
 
 
 class AnswersOtherwiseInCompany(Mutant):
-    def __call__(self, pictures, requests):
-        found = super().__call__(pictures, requests)
+    def __call__(self, images, requests):
+        found = super().__call__(images, requests)
         return {r: replace(f, values=f.values * len(found)) for r, f in found.items()}
 
 
 class RefusesInItsOwnWords(Mutant):
-    def __call__(self, pictures, requests):
+    def __call__(self, images, requests):
         if any(request.facet not in self.info.facets for request in requests):
             raise KeyError("facet")
-        return super().__call__(pictures, requests)
+        return super().__call__(images, requests)
 
 
 class AsksForMore(Mutant):
-    def __call__(self, pictures, requests):
-        return super().__call__(pictures, [*requests, FeatureRequest("value")])
+    def __call__(self, images, requests):
+        return super().__call__(images, [*requests, FeatureRequest("value")])
 
 
 def trainable():
@@ -199,7 +199,7 @@ BACKBONES = {
     GivesHalfPrecision: "float32",
     trainable: "eval_mode",
     KeepsWhatItSaw: "memory",
-    WritesIntoThePicture: "change_the_picture",
+    WritesIntoTheImage: "change_the_image",
     AnswersOtherwiseInCompany: "together",
     RefusesInItsOwnWords: "has_not",
     AsksForMore: "together",
@@ -278,34 +278,34 @@ class Net(torch.nn.Module):
         super().__init__()
         self.conv = torch.nn.Conv2d(3, 3, 3, padding=1)
 
-    def forward(self, pictures):
-        return self.conv(pictures).sigmoid()
+    def forward(self, images):
+        return self.conv(images).sigmoid()
 
 
 class Ignores(Net):
-    def forward(self, pictures):
-        return super().forward(torch.zeros_like(pictures))
+    def forward(self, images):
+        return super().forward(torch.zeros_like(images))
 
 
 class Unbounded(Net):
-    def forward(self, pictures):
-        return self.conv(pictures) * 9
+    def forward(self, images):
+        return self.conv(images) * 9
 
 
 class Shrinks(Net):
-    def forward(self, pictures):
-        return super().forward(pictures)[..., ::2, ::2]
+    def forward(self, images):
+        return super().forward(images)[..., ::2, ::2]
 
 
 class Forgets(Net):
-    """Part of what makes its picture is not in its state dict."""
+    """Part of what makes its image is not in its state dict."""
 
     def __init__(self):
         super().__init__()
         self.tint = torch.rand(1, 3, 1, 1)
 
-    def forward(self, pictures):
-        return super().forward(pictures) * self.tint
+    def forward(self, images):
+        return super().forward(images) * self.tint
 
 
 class HasADeadEnd(Net):
@@ -323,16 +323,16 @@ class Surprises(Net):
 
 
 class Overwrites(Net):
-    def forward(self, pictures):
+    def forward(self, images):
         with torch.no_grad():
-            pictures.mul_(0.5)
-        return super().forward(pictures)
+            images.mul_(0.5)
+        return super().forward(images)
 
 
 GENERATORS = {
     Ignores: "fed_counts",
-    Unbounded: "picture_to_picture",
-    Shrinks: "picture_to_picture",
+    Unbounded: "image_to_image",
+    Shrinks: "image_to_image",
     Forgets: "kept_and_restored",
     HasADeadEnd: "optimised",
     Surprises: "same_seed",

@@ -72,7 +72,7 @@ def test_what_cannot_be_is_told(tmp_path):
         with pytest.raises(UserError, match="cannot be a plugin's name"):
             scaffold.write(name, "loss", tmp_path)
     with pytest.raises(UserError, match="there are backbone, loss, generator, metric, preset"):
-        scaffold.write("mine", "picture", tmp_path)
+        scaffold.write("mine", "image", tmp_path)
     scaffold.write("mine", "loss", tmp_path)
     with pytest.raises(OutputExists, match="exists already"):
         scaffold.write("mine", "loss", tmp_path)

@@ -1,4 +1,4 @@
-"""A cell of the comparison: every figure of one backbone on one picture, and the file that keeps it."""
+"""A cell of the comparison: every figure of one backbone on one image, and the file that keeps it."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ IN_MEMORY = 9
 """Most cells of one backbone in memory at a time."""
 
 STYLE = "style"
-"""The change of appearance that takes another picture."""
+"""The change of appearance that takes another image."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A picture of the comparison.
+    """An image of the comparison.
 
     Args:
         name: for reports; unique.
         pixels: square, ``(1, 3, S, S)``.
-        styled: the same in another picture's look, or None.
-        labels: of the parts of the picture, whole numbers, ``(S, S)``, or None.
+        styled: the same in another image's look, or None.
+        labels: of the parts of the image, whole numbers, ``(S, S)``, or None.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Cell:
-    """What one backbone encodes of one picture. Layers count from the end.
+    """What one backbone encodes of one image. Layers count from the end.
 
     Args:
         changed: (role, change, layer) -> how much the change changes the feature of that role.
@@ -89,7 +89,7 @@ class Cell:
 
 @numerics(grad=False)
 def look_at(subject: Subject, backbone: Backbone) -> Cell:
-    """Every figure of one backbone on one picture.
+    """Every figure of one backbone on one image.
 
     Args:
         subject: on the CPU.
@@ -99,8 +99,8 @@ def look_at(subject: Subject, backbone: Backbone) -> Cell:
     plain = eye(subject.pixels)
     changed: dict[tuple[str, str, int], float] = {}
     pck: dict[tuple[str, int], float] = {}
-    for name, picture in subject.changed.items():
-        seen = eye(picture)
+    for name, image in subject.changed.items():
+        seen = eye(image)
         for layer, (before, after) in enumerate(zip(plain, seen, strict=True), -len(plain)):
             changed["structure", name, layer] = encoding.distance(before.structure, after.structure)
             changed["appearance", name, layer] = encoding.distance(before.appearance, after.appearance)
@@ -114,7 +114,7 @@ def look_at(subject: Subject, backbone: Backbone) -> Cell:
 
 @dataclass(frozen=True)
 class _Seen:
-    """One layer's features of one picture."""
+    """One layer's features of one image."""
 
     local: Features
     structure: Tensor
@@ -122,7 +122,7 @@ class _Seen:
 
 
 class _Eye:
-    """All layers' features of a picture, at its own size or the nearest that the backbone takes."""
+    """All layers' features of an image, at its own size or the nearest that the backbone takes."""
 
     def __init__(self, backbone: Backbone) -> None:
         self._backbone, info = backbone, backbone.info
@@ -130,26 +130,24 @@ class _Eye:
         self._requests = [tuple(FeatureRequest(facet, layer) for facet in roles) for layer in info.every_layer]
         self._device = next(iter(getattr(backbone, "parameters", lambda: ())()), torch.zeros(())).device
 
-    def __call__(self, picture: Tensor) -> list[_Seen]:
+    def __call__(self, image: Tensor) -> list[_Seen]:
         info = self._backbone.info
-        size = fitting_size(info, picture.shape[-2], picture.shape[-1])
-        found = self._backbone(
-            Resize().to(picture.to(self._device), size), [r for both in self._requests for r in both]
-        )
+        size = fitting_size(info, image.shape[-2], image.shape[-1])
+        found = self._backbone(Resize().to(image.to(self._device), size), [r for both in self._requests for r in both])
         features = [(found[structure], found[appearance]) for structure, appearance in self._requests]
         return [_Seen(local, encoding.structure_of(local).cpu(), whole.values[0].cpu()) for local, whole in features]
 
 
 def write(path: Path, cell: Cell) -> None:
     """Keep a cell. Raises VitspliceError if it cannot be written."""
-    figures = {
+    metrics = {
         "format": FORMAT,
         "changed": [[*key, value] for key, value in cell.changed.items()],
         "pck": [[*key, value] for key, value in cell.pck.items()],
         "parts": list(cell.parts.items()),
     }
     tensors = {"structure": cell.structure.half()} | {f"appearance.{n}": t for n, t in enumerate(cell.appearance)}
-    data = save({n: t.contiguous() for n, t in tensors.items()}, {"figures": json.dumps(figures)})
+    data = save({n: t.contiguous() for n, t in tensors.items()}, {"metrics": json.dumps(metrics)})
     folder.write(path.parent, {path.name: data})
 
 
@@ -157,14 +155,14 @@ def read(path: Path) -> Cell | None:
     """A cell that was kept, or None if there is none that is whole."""
     try:
         with safe_open(path, "pt") as file:
-            figures = json.loads((file.metadata() or {})["figures"])
+            metrics = json.loads((file.metadata() or {})["metrics"])
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-        if figures["format"] != FORMAT:
+        if metrics["format"] != FORMAT:
             return None
         return Cell(
-            {(role, change, layer): value for role, change, layer, value in figures["changed"]},
-            {(warp, layer): value for warp, layer, value in figures["pck"]},
-            dict(figures["parts"]),
+            {(role, change, layer): value for role, change, layer, value in metrics["changed"]},
+            {(warp, layer): value for warp, layer, value in metrics["pck"]},
+            dict(metrics["parts"]),
             tensors.pop("structure"),
             tuple(tensors[f"appearance.{n}"] for n in range(len(tensors))),
         )
@@ -183,8 +181,8 @@ class Cells(Mapping[str, Cell]):
         self._files = files
         self._read = lru_cache(IN_MEMORY)(_read_back)
 
-    def __getitem__(self, picture: str) -> Cell:
-        return self._read(self._files[picture])
+    def __getitem__(self, image: str) -> Cell:
+        return self._read(self._files[image])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._files)

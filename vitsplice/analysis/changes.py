@@ -1,6 +1,6 @@
-"""Changes of a picture whose effect is known: of its appearance alone, or of its structure alone.
+"""Changes of an image whose effect is known: of its appearance alone, or of its structure alone.
 
-Pictures are ``(1, 3, H, W)`` in [0, 1]. A warp is known as a map: where in the picture each point of the warped one
+Images are ``(1, 3, H, W)`` in [0, 1]. A warp is known as a map: where in the image each point of the warped one
 comes from, so that matches can be judged.
 """
 
@@ -21,18 +21,18 @@ from vitsplice.rng import stream
 Kind = Literal["appearance", "structure"]
 
 Where = Callable[[Tensor], Tensor]
-"""From points ``(N, 2)`` of the warped picture, (down, across) in [0, 1], to where they come from."""
+"""From points ``(N, 2)`` of the warped image, (down, across) in [0, 1], to where they come from."""
 
 TILES = 4
-"""A shuffled picture is cut into so many a side."""
+"""A shuffled image is cut into so many a side."""
 
 
-def grey(picture: Tensor) -> Tensor:
+def grey(image: Tensor) -> Tensor:
     """Luma alone."""
-    return torch.as_tensor(TF.rgb_to_grayscale(picture, num_output_channels=3))
+    return torch.as_tensor(TF.rgb_to_grayscale(image, num_output_channels=3))
 
 
-def jitter(picture: Tensor) -> Tensor:
+def jitter(image: Tensor) -> Tensor:
     """Other colours: hue a seventh of the circle on, saturation and brightness up, contrast down."""
     for adjust, amount in (
         (TF.adjust_hue, 1 / 7),
@@ -40,21 +40,21 @@ def jitter(picture: Tensor) -> Tensor:
         (TF.adjust_brightness, 1.15),
         (TF.adjust_contrast, 0.75),
     ):
-        picture = adjust(picture, amount)
-    return picture
+        image = adjust(image, amount)
+    return image
 
 
-def blur(picture: Tensor) -> Tensor:
+def blur(image: Tensor) -> Tensor:
     """Gaussian, sigma a hundredth of the shorter side."""
-    sigma = min(picture.shape[-2:]) / 100
-    return torch.as_tensor(TF.gaussian_blur(picture, [2 * math.ceil(3 * sigma) + 1] * 2, [sigma] * 2))
+    sigma = min(image.shape[-2:]) / 100
+    return torch.as_tensor(TF.gaussian_blur(image, [2 * math.ceil(3 * sigma) + 1] * 2, [sigma] * 2))
 
 
-def shuffle(picture: Tensor) -> Tensor:
-    """Tiles in another order, the same for every picture; none stays where it was."""
-    height, width = (side // TILES * TILES for side in picture.shape[-2:])
+def shuffle(image: Tensor) -> Tensor:
+    """Tiles in another order, the same for every image; none stays where it was."""
+    height, width = (side // TILES * TILES for side in image.shape[-2:])
     tiles = F.unfold(
-        picture[..., :height, :width], (height // TILES, width // TILES), stride=(height // TILES, width // TILES)
+        image[..., :height, :width], (height // TILES, width // TILES), stride=(height // TILES, width // TILES)
     )
     order = torch.randperm(TILES**2, generator=stream(0, "tiles"))
     moved = torch.empty_like(order)
@@ -62,7 +62,7 @@ def shuffle(picture: Tensor) -> Tensor:
     made = F.fold(
         tiles[..., moved], (height, width), (height // TILES, width // TILES), stride=(height // TILES, width // TILES)
     )
-    return F.interpolate(made, size=picture.shape[-2:], mode="bilinear") if made.shape != picture.shape else made
+    return F.interpolate(made, size=image.shape[-2:], mode="bilinear") if made.shape != image.shape else made
 
 
 def shift(points: Tensor) -> Tensor:
@@ -83,19 +83,19 @@ def turn(points: Tensor) -> Tensor:
 
 
 def bend(points: Tensor) -> Tensor:
-    """Waves of a twelfth of the side, one and a half over the picture."""
+    """Waves of a twelfth of the side, one and a half over the image."""
     return points + torch.sin(3 * math.pi * points.flip(1)) / 12
 
 
 WARPS: dict[str, Where] = {"shift": shift, "flip": flip, "turn": turn, "bend": bend}
 
 
-def warped(picture: Tensor, where: Where) -> Tensor:
-    """The picture, warped; what comes from outside of it is reflected."""
-    height, width = picture.shape[-2:]
-    places = where(centres(height, width).to(picture))
+def warped(image: Tensor, where: Where) -> Tensor:
+    """The image, warped; what comes from outside of it is reflected."""
+    height, width = image.shape[-2:]
+    places = where(centres(height, width).to(image))
     grid = places.flip(1).reshape(1, height, width, 2) * 2 - 1
-    return F.grid_sample(picture, grid, mode="bilinear", padding_mode="reflection", align_corners=False).clamp(0, 1)
+    return F.grid_sample(image, grid, mode="bilinear", padding_mode="reflection", align_corners=False).clamp(0, 1)
 
 
 def centres(height: int, width: int) -> Tensor:
@@ -105,7 +105,7 @@ def centres(height: int, width: int) -> Tensor:
 
 
 APPEARANCE: dict[str, Callable[[Tensor], Tensor]] = {"grey": grey, "jitter": jitter, "blur": blur}
-"""Changes of appearance that need nothing else; `style`, in another picture's look, comes beside them."""
+"""Changes of appearance that need nothing else; `style`, in another image's look, comes beside them."""
 
 STRUCTURE: dict[str, Callable[[Tensor], Tensor]] = {
     **{name: partial(warped, where=where) for name, where in WARPS.items()},

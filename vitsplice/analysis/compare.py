@@ -34,8 +34,8 @@ from vitsplice.support.files import file_stem, inside
 from vitsplice.support.progress import NOBODY, Watch
 from vitsplice.support.resumable import Work, kept
 
-FIGURES, INTERVALS, DIFFERENCES, REPORT = "figures.csv", "intervals.csv", "differences.csv", "report.html"
-WORK = Work("comparison", "compare.json", results=(FIGURES, INTERVALS, DIFFERENCES, REPORT))
+METRICS, INTERVALS, DIFFERENCES, REPORT = "metrics.csv", "intervals.csv", "differences.csv", "report.html"
+WORK = Work("comparison", "compare.json", results=(METRICS, INTERVALS, DIFFERENCES, REPORT))
 
 SHOWN = 6
 """Most transfers per backbone on the page of the report; the metrics cover all."""
@@ -46,12 +46,12 @@ class Plan:
     """What is compared.
 
     Args:
-        images: paths of at least two pictures.
+        images: paths of at least two images.
         backbones: names.
-        masks: a folder with masks of the pictures' parts, by the stems of their names, or None.
-        size: pictures are cut square and brought to so many pixels a side.
-        style: preset by which a picture gets its neighbour's look, as one more change of appearance; None for none.
-        transfers: how many pairs of neighbours among the pictures are transferred with each backbone.
+        masks: a folder with masks of the images' parts, by the stems of their names, or None.
+        size: images are cut square and brought to so many pixels a side.
+        style: preset by which an image gets its neighbour's look, as one more change of appearance; None for none.
+        transfers: how many pairs of neighbours among the images are transferred with each backbone.
         preset: of the transfers.
         steps: of the transfers; None is the preset's.
         device: see `vitsplice.engine.device.pick_device`.
@@ -88,7 +88,7 @@ def compare(
     Raises:
         OutputExists: if the folder holds a comparison of another plan, or by other versions, without ``force``.
         OutputBusy: if another process is writing to it.
-        VitspliceError: as reading pictures and loading backbones do, before anything that takes long.
+        VitspliceError: as reading images and loading backbones do, before anything that takes long.
     """
     infos = {name: load_backbone(name).info for name in dict.fromkeys(plan.backbones)}
     plain = sources_of(plan.images, plan.masks, plan.size)
@@ -101,7 +101,7 @@ def compare(
         made = _made(infos, sources, found, runs, watch)
         watch.part("report", parts.total, parts.total)
         files = {
-            FIGURES: made.csv(),
+            METRICS: made.csv(),
             INTERVALS: intervals.document(made),
             DIFFERENCES: intervals.differences_document(made),
             REPORT: report(made),
@@ -128,7 +128,7 @@ def _styled(plan: Plan, path: Path, sources: list[Source], watch: Watch) -> list
     if plan.style is None:
         return sources
     try:
-        return styled(sources, settings_for(plan.style, overrides=["figures=none"]), inside(path, "styled"), watch)
+        return styled(sources, settings_for(plan.style, overrides=["metrics=none"]), inside(path, "styled"), watch)
     except WeightsUnavailable as error:
         watch.note(f"no change of style: {error}")
         return sources
@@ -151,7 +151,7 @@ class _Parts:
 
     @property
     def _pairs(self) -> list[tuple[int, int]]:
-        """Each picture with its neighbour, as many as are to be transferred."""
+        """Each image with its neighbour, as many as are to be transferred."""
         number = len(self.plan.images)
         return [(n, (n + 1) % number) for n in range(min(self.plan.transfers, number))]
 
@@ -191,14 +191,14 @@ class _Parts:
         return made
 
     def _transfer(self, name: str, structure: Path, appearance: Path) -> RunFolder | None:
-        plan, pictures = self.plan, {"structure": structure, "appearance": appearance}
+        plan, images = self.plan, {"structure": structure, "appearance": appearance}
         settings = settings_for(
-            plan.preset, backbone=name, steps=plan.steps, device=plan.device, overrides=["figures=all"]
+            plan.preset, backbone=name, steps=plan.steps, device=plan.device, overrides=["metrics=all"]
         )
         key = _key(settings.model_dump_json(), read(structure).sha256, read(appearance).sha256)
         folder = inside(self.path, f"transfers/{file_stem(name)}-{key}")
         try:
-            with Recording.begin_or_resume(pictures, settings, folder) as recording:
+            with Recording.begin_or_resume(images, settings, folder) as recording:
                 for _ in recording.steps(lambda _: None):
                     if self.watch.stopped():
                         recording.keep(self.watch.note)
@@ -223,12 +223,12 @@ def _made(
     watch.part("agreement of layers", len(found), len(found) + 1)
     agreed = comparison.agreement(found)
     for (name, pair), run in runs.items():
-        measured = [f for f in run.facts()["figures"] if f["value"] is not None]
+        measured = [f for f in run.facts()["metrics"] if f["value"] is not None]
         rows += [Row(name, "", -1, "transfer", f["name"], pair, f["value"]) for f in measured]
     shown = list(dict.fromkeys(pair for _, pair in runs))[:SHOWN]
     return Comparison(
         infos=infos,
-        pictures=tuple(image.name for image in images),
+        images=tuple(image.name for image in images),
         rows=(*rows, *comparison.agreement_rows(infos, agreed)),
         agreement=agreed,
         transfers={at: read(run.output).pixels[0] for at, run in runs.items() if at[1] in shown},

@@ -10,7 +10,7 @@ from vitsplice.contracts import Role, layer_label
 from vitsplice.metrics.output import CNN, NEED_A_CNN
 from vitsplice.metrics.statistics import finite
 from vitsplice.runs.metadata import versions
-from vitsplice.support.page import Block, Facts, Grid, Heading, Picture, Pictures, Table, Text, render
+from vitsplice.support.page import Block, Facts, Grid, Heading, ImageBlock, ImageRow, Table, Text, render
 
 ALL_PAIRS = 6
 """The page has the differences of all pairs of at most so many backbones."""
@@ -25,7 +25,7 @@ TESTED = (
 
 def report(comparison: Comparison) -> str:
     """The report as HTML, one file."""
-    backbones, images = len(comparison.infos), len(comparison.pictures)
+    backbones, images = len(comparison.infos), len(comparison.images)
     lead = (
         f"{images} images, {backbones} {'backbone' if backbones == 1 else 'backbones'}. How much known changes of an "
         "image change the features of each layer. Bars and bands are 95 % intervals over images."
@@ -53,7 +53,7 @@ def blocks(comparison: Comparison) -> list[Block]:
         *_tests(comparison),
         *_changed(comparison),
         Heading("Images and versions"),
-        Facts([("images", ", ".join(comparison.pictures)), *versions().items()]),
+        Facts([("images", ", ".join(comparison.images)), *versions().items()]),
     ]
 
 
@@ -141,15 +141,15 @@ def _agreed(comparison: Comparison) -> Table:
 def _transfers(comparison: Comparison) -> list[Block]:
     if not comparison.transfers:
         return []
-    grids = [Pictures(_transfer(comparison, pair)) for pair in comparison.inputs]
+    grids = [ImageRow(_transfer(comparison, pair)) for pair in comparison.inputs]
     return [Heading("The same transfer with each backbone"), *grids, _metrics(comparison)]
 
 
-def _transfer(comparison: Comparison, pair: str) -> list[Picture]:
+def _transfer(comparison: Comparison, pair: str) -> list[ImageBlock]:
     """Both inputs, then what each backbone made of them."""
     inputs = zip(("structure image", "appearance image"), comparison.inputs[pair], strict=True)
     made = [(name, pixels) for (name, of), pixels in comparison.transfers.items() if of == pair]
-    return [Picture(pixels, caption, f"{caption}, {pair}") for caption, pixels in [*inputs, *made]]
+    return [ImageBlock(pixels, caption, f"{caption}, {pair}") for caption, pixels in [*inputs, *made]]
 
 
 def _metrics(comparison: Comparison) -> Table:
@@ -170,6 +170,6 @@ def _changed(comparison: Comparison) -> list[Block]:
     """Every change of the first image."""
     if not comparison.changed:
         return []
-    pictures = [Picture(pixels, name) for name, pixels in comparison.changed.items()]
-    rows = [(kind, [p for p in pictures if KINDS[p.caption] == kind]) for kind in ("appearance", "structure")]
-    return [Heading(f"The changes, of {comparison.pictures[0]}"), Grid([""] * 5, rows)]
+    images = [ImageBlock(pixels, name) for name, pixels in comparison.changed.items()]
+    rows = [(kind, [p for p in images if KINDS[p.caption] == kind]) for kind in ("appearance", "structure")]
+    return [Heading(f"The changes, of {comparison.images[0]}"), Grid([""] * 5, rows)]

@@ -86,7 +86,7 @@ def last_layers(comparison: Comparison) -> Plot:
             first.set_ylim(len(names) - 0.5, -0.5)
 
     caption = (
-        f"Layer -1, the last, of each backbone; {len(comparison.pictures)} images. Selectivity: how many times as much "
+        f"Layer -1, the last, of each backbone; {len(comparison.images)} images. Selectivity: how many times as much "
         f"the feature is changed by changes of its own kind as by the others. {_compared(comparison)}"
     )
     return plot(draw, (WIDTH, 1.2 + 0.3 * len(names)), caption)

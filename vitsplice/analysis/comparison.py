@@ -56,7 +56,7 @@ class Row:
         figure: ``structure change``, ``appearance change`` (of the feature of that role), ``pck``, ``parts``, ``cka``,
             or ``transfer``.
         of: the change, the warp, the backbone, facet and layer it is compared with, or the transfer's metric.
-        picture: name of the image, or pair of a transfer; "" is the mean over all images.
+        image: name of the image, or pair of a transfer; "" is the mean over all images.
         value: see `figure`.
     """
 
@@ -65,7 +65,7 @@ class Row:
     layer: int
     figure: str
     of: str
-    picture: str
+    image: str
     value: float
 
 
@@ -90,7 +90,7 @@ class Comparison:
 
     Args:
         infos: the backbones, by name, in the order they were requested.
-        pictures: names of the images.
+        images: names of the images.
         rows: numbers.
         agreement: of the layers; see `places` for their order.
         transfers: output images made with each backbone: (backbone, pair) -> ``(3, H, W)``.
@@ -99,7 +99,7 @@ class Comparison:
     """
 
     infos: Mapping[str, BackboneInfo]
-    pictures: tuple[str, ...]
+    images: tuple[str, ...]
     rows: tuple[Row, ...] = field(repr=False)
     agreement: Agreement = field(repr=False)
     transfers: Mapping[tuple[str, str], Tensor] = field(default_factory=dict, repr=False)
@@ -114,12 +114,12 @@ class Comparison:
     @cached_property
     def _columns(self) -> Mapping[tuple[str, int, str], Mapping[str, Column]]:
         """(backbone, layer, figure) -> what it is of -> its values."""
-        at = {picture: number for number, picture in enumerate(self.pictures)}
+        at = {image: number for number, image in enumerate(self.images)}
         columns: dict[tuple[str, int, str], dict[str, Column]] = {}
         for row in self.rows:
-            if row.picture in at and row.figure != "transfer":
+            if row.image in at and row.figure != "transfer":
                 known = columns.setdefault((row.backbone, row.layer, row.figure), {})
-                known.setdefault(row.of, np.full(len(at), np.nan))[at[row.picture]] = row.value
+                known.setdefault(row.of, np.full(len(at), np.nan))[at[row.image]] = row.value
         return columns
 
     def per_image(self, backbone: str, layer: int, figure: str, of: Container[str] = ()) -> Column:
@@ -127,7 +127,7 @@ class Comparison:
         columns = self._columns.get((backbone, layer, figure), {})
         chosen = [column for name, column in columns.items() if not of or name in of]
         if not chosen:
-            return np.full(len(self.pictures), np.nan)
+            return np.full(len(self.images), np.nan)
         table = np.array(chosen)
         there = np.isfinite(table)
         count = there.sum(0)
@@ -166,10 +166,10 @@ class Comparison:
 
     def csv(self) -> str:
         """Every number, a row each."""
-        rows: list[list[object]] = [["backbone", "facet", *LAYER, "figure", "of", "picture", "value"]]
+        rows: list[list[object]] = [["backbone", "facet", *LAYER, "figure", "of", "image", "value"]]
         for row in self.rows:
             place = self.place(row.backbone, row.layer)
-            rows.append([row.backbone, row.facet, *place, row.figure, row.of, row.picture, row.value])
+            rows.append([row.backbone, row.facet, *place, row.figure, row.of, row.image, row.value])
         return csv_text.document(rows)
 
     def place(self, backbone: str, layer: int) -> tuple[int, int, str]:
@@ -192,14 +192,14 @@ def rows_of(info: BackboneInfo, cells: Mapping[str, Cell]) -> list[Row]:
     rows, names = [], list(cells)
     local = info.structure.facet
     facet: dict[str, str] = {role: info.role(role).facet for role in ROLES}
-    for number, picture in enumerate(names):
-        cell, units = cells[picture], _units(cells, names, number)
+    for number, image in enumerate(names):
+        cell, units = cells[image], _units(cells, names, number)
         for (role, change, layer), value in cell.changed.items():
             unit = units[role][layer]
             relative = value / unit if unit > 0 else 0.0
-            rows.append(Row(info.name, facet[role], layer, f"{role} change", change, picture, relative))
-        rows += [Row(info.name, local, layer, "pck", warp, picture, v) for (warp, layer), v in cell.pck.items()]
-        rows += [Row(info.name, local, layer, "parts", "labels", picture, v) for layer, v in cell.parts.items()]
+            rows.append(Row(info.name, facet[role], layer, f"{role} change", change, image, relative))
+        rows += [Row(info.name, local, layer, "pck", warp, image, v) for (warp, layer), v in cell.pck.items()]
+        rows += [Row(info.name, local, layer, "parts", "labels", image, v) for layer, v in cell.parts.items()]
     return rows
 
 
@@ -230,10 +230,10 @@ def agreement(cells: Mapping[str, Mapping[str, Cell]]) -> Agreement:
     Returns:
         ``(M, M)``, M all layers of the first backbone, then of the second, and so on.
     """
-    pictures = next(iter(cells.values())).keys()
+    images = next(iter(cells.values())).keys()
     n, mean, squares = 0, torch.zeros(()), torch.zeros(())
-    for n, picture in enumerate(pictures, 1):
-        kernels = torch.cat([of_backbone[picture].structure for of_backbone in cells.values()]).float()
+    for n, image in enumerate(images, 1):
+        kernels = torch.cat([of_backbone[image].structure for of_backbone in cells.values()]).float()
         value = encoding.cka(kernels).double()
         before = value - mean
         mean = mean + before / n

@@ -1,7 +1,7 @@
 """What features hold, made visible: their principal components as colours.
 
 The paper's view is three components of the rows of the key self-similarity (Tumanyan et al. 2022, section 3.1): parts
-of one kind have one colour. Over several pictures at once the colours are shared.
+of one kind have one colour. Over several images at once the colours are shared.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ EPSILON = 1e-3
 
 @dataclass(frozen=True)
 class Components:
-    """Principal components of the places of one or several pictures.
+    """Principal components of the places of one or several images.
 
     Args:
-        maps: for each picture ``(C, h, w)`` in [0, 1], scaled alike over all pictures.
+        maps: for each image ``(C, h, w)`` in [0, 1], scaled alike over all images.
         explained: which part of the variance each component has, ``(C,)``.
     """
 
@@ -41,17 +41,17 @@ class Components:
 
 
 @numerics(grad=False)
-def components(pictures: Sequence[Features], of: Of = "self-similarity", number: int = 3) -> Components:
-    """Principal components of local features, jointly over pictures.
+def components(images: Sequence[Features], of: Of = "self-similarity", number: int = 3) -> Components:
+    """Principal components of local features, jointly over images.
 
     Args:
-        pictures: local features, each ``(1, N, D)`` with a grid; rows without a place ([CLS], registers) are left out.
+        images: local features, each ``(1, N, D)`` with a grid; rows without a place ([CLS], registers) are left out.
         of: of the rows of the self-similarity of all places with all, or of the features as they are.
         number: how many components; the first three make red, green and blue.
 
-    A component's sign is chosen so that its larger excursions are positive; the same pictures give the same colours.
+    A component's sign is chosen so that its larger excursions are positive; the same images give the same colours.
     """
-    places = torch.cat([features.patches[0] for features in pictures]).cpu().double()
+    places = torch.cat([features.patches[0] for features in images]).cpu().double()
     rows = _like_self_similarity(F.normalize(places, dim=-1)) if of == "self-similarity" else places
     centred = rows - rows.mean(0)
     values, vectors = torch.linalg.eigh(centred.T @ centred)
@@ -59,10 +59,10 @@ def components(pictures: Sequence[Features], of: Of = "self-similarity", number:
     scores = scores * torch.where(scores.pow(3).sum(0) < 0, -1.0, 1.0)
     low, high = (torch.quantile(scores, part, dim=0) for part in SPREAD)
     scaled = ((scores - low) / (high - low).clamp(min=1e-12)).clamp(0, 1).float()
-    sizes = [features.patches.shape[1] for features in pictures]
+    sizes = [features.patches.shape[1] for features in images]
     maps = [
         part.T.reshape(-1, *(features.grid or (-1, 1)))
-        for part, features in zip(scaled.split(sizes), pictures, strict=True)
+        for part, features in zip(scaled.split(sizes), images, strict=True)
     ]
     spread = values.flip(0).clamp(min=0)
     return Components(tuple(maps), (spread[:number] / spread.sum().clamp(min=1e-12)).float())
@@ -78,15 +78,15 @@ def _like_self_similarity(directions: Tensor) -> Tensor:
 
 
 def as_blocks(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Maps ``(C, h, w)`` at a picture's size, each place one block, ``(C, H, W)``."""
+    """Maps ``(C, h, w)`` at an image's size, each place one block, ``(C, H, W)``."""
     return F.interpolate(maps[None], size=size, mode="nearest")[0]
 
 
-def with_edges(maps: Tensor, picture: Tensor) -> Tensor:
-    """Maps ``(C, h, w)`` at the size of a picture ``(1, 3, H, W)``, along its edges, ``(C, H, W)``."""
-    size = (picture.shape[-2], picture.shape[-1])
-    large = F.interpolate(maps[None].to(picture), size=size, mode="bilinear", align_corners=False)
+def with_edges(maps: Tensor, image: Tensor) -> Tensor:
+    """Maps ``(C, h, w)`` at the size of an image ``(1, 3, H, W)``, along its edges, ``(C, H, W)``."""
+    size = (image.shape[-2], image.shape[-1])
+    large = F.interpolate(maps[None].to(image), size=size, mode="bilinear", align_corners=False)
     radius = max(2, round(0.6 * size[0] / maps.shape[-2]))
     side, coarser = 2 * radius + 1, max(1, radius // 4)
-    fine = torch.as_tensor(kornia.filters.guided_blur(picture, large, (side, side), EPSILON, subsample=coarser))
+    fine = torch.as_tensor(kornia.filters.guided_blur(image, large, (side, side), EPSILON, subsample=coarser))
     return fine[0].clamp(0, 1)

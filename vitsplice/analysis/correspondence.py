@@ -23,7 +23,7 @@ POINTS, WARPED, CONFIDENCE, NUMBERS = "matches.png", "warped.png", "confidence.p
 
 @dataclass(frozen=True)
 class Match:
-    """A pair of places that are each other's best, in pixels of their pictures (x right, y down)."""
+    """A pair of places that are each other's best, in pixels of their images (x right, y down)."""
 
     first: tuple[float, float]
     second: tuple[float, float]
@@ -35,7 +35,7 @@ def matches(found: Correspondence, first: Tensor, second: Tensor, most: int) -> 
     """The mutual nearest places, the most similar first, at most so many.
 
     Args:
-        found: of the two pictures.
+        found: of the two images.
         first, second: ``(1, 3, H, W)``, for their sizes.
         most: how many.
     """
@@ -53,15 +53,15 @@ def matches(found: Correspondence, first: Tensor, second: Tensor, most: int) -> 
     ]
 
 
-def _pixel(place: int, grid: tuple[int, int], picture: Tensor) -> tuple[float, float]:
+def _pixel(place: int, grid: tuple[int, int], image: Tensor) -> tuple[float, float]:
     """The middle of a place on the grid."""
     row, column = divmod(place, grid[1])
-    height, width = picture.shape[-2:]
+    height, width = image.shape[-2:]
     return round((column + 0.5) * width / grid[1], 1), round((row + 0.5) * height / grid[0], 1)
 
 
 def warped(found: Correspondence, first: Tensor, second: Tensor) -> Tensor:
-    """The second picture's colours where the first has their like, ``(3, H, W)`` at the first's size."""
+    """The second image's colours where the first has their like, ``(3, H, W)`` at the first's size."""
     colours = F.adaptive_avg_pool2d(second, found.other_grid).flatten(2)[0].T
     return _enlarged(found.warp(colours), found, first)
 
@@ -71,20 +71,19 @@ def confidence_map(found: Correspondence, first: Tensor) -> Tensor:
     return _enlarged(found.confidence[:, None].expand(-1, 3), found, first)
 
 
-def _enlarged(values: Tensor, found: Correspondence, picture: Tensor) -> Tensor:
+def _enlarged(values: Tensor, found: Correspondence, image: Tensor) -> Tensor:
     maps = values.T.reshape(1, -1, *found.grid)
-    return F.interpolate(maps, size=picture.shape[-2:], mode="bilinear", align_corners=False)[0].clamp(0, 1)
+    return F.interpolate(maps, size=image.shape[-2:], mode="bilinear", align_corners=False)[0].clamp(0, 1)
 
 
 def draw(pairs: list[Match], first: Tensor, second: Tensor, height: int = 480) -> Tensor:
-    """Both pictures side by side with a line for each match, ``(3, H, W)``."""
-    pictures = [to_pil(picture[0]) for picture in (first, second)]
-    scales = [height / picture.height for picture in pictures]
+    """Both images side by side with a line for each match, ``(3, H, W)``."""
+    images = [to_pil(image[0]) for image in (first, second)]
+    scales = [height / image.height for image in images]
     sized = [
-        picture.resize((max(1, round(picture.width * scale)), height))
-        for picture, scale in zip(pictures, scales, strict=True)
+        image.resize((max(1, round(image.width * scale)), height)) for image, scale in zip(images, scales, strict=True)
     ]
-    sheet = Image.new("RGB", (sum(picture.width for picture in sized), height))
+    sheet = Image.new("RGB", (sum(image.width for image in sized), height))
     sheet.paste(sized[0], (0, 0))
     sheet.paste(sized[1], (sized[0].width, 0))
     pen = ImageDraw.Draw(sheet)
@@ -119,7 +118,7 @@ def save(
 
     Args:
         folder: it need not exist.
-        found: of the two pictures.
+        found: of the two images.
         first, second: ``(1, 3, H, W)``.
         points: draw and list at most so many matches.
         info: of the backbone that they were matched with.

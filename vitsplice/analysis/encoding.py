@@ -1,4 +1,4 @@
-"""What a backbone encodes of a picture, layer by layer, as pure functions of features.
+"""What a backbone encodes of an image, layer by layer, as pure functions of features.
 
 Structure is the self-similarity of local features (Tumanyan et al. 2022, equation 2) on a grid that is the same for
 all backbones; appearance is a global feature.
@@ -25,7 +25,7 @@ CLUSTERS, COMPONENTS, ROUNDS = 6, 6, 30
 
 
 def on_common_grid(features: Features) -> Tensor:
-    """Local features of one picture ``(1, N, D)`` at ``SIDE * SIDE`` places, ``(SIDE**2, D)``."""
+    """Local features of one image ``(1, N, D)`` at ``SIDE * SIDE`` places, ``(SIDE**2, D)``."""
     maps = F.interpolate(features.maps, size=(SIDE, SIDE), mode="bilinear", align_corners=False, antialias=True)
     return maps.flatten(2)[0].T
 
@@ -58,7 +58,7 @@ def pck(features: Features, warped: Features, where: Where, alpha: float = ALPHA
     of the image do not count; NaN if all do.
 
     Args:
-        features, warped: local features of the picture and of the warped one, ``(1, N, D)``.
+        features, warped: local features of the image and of the warped one, ``(1, N, D)``.
         where: the warp.
         alpha: how far off a match may be, as a part of the side.
     """
@@ -71,13 +71,13 @@ def pck(features: Features, warped: Features, where: Where, alpha: float = ALPHA
 
 
 def separability(features: Features, labels: Tensor) -> float:
-    """How well clusters of places, found without labels, tell the parts of a picture apart: mean IoU in [0, 1].
+    """How well clusters of places, found without labels, tell the parts of an image apart: mean IoU in [0, 1].
 
     The principal components of the features are clustered (k-means), and each cluster is given to the label that has
     most of it (compare Amir et al. 2021, co-segmentation from keys).
 
     Args:
-        features: local, of one picture.
+        features: local, of one image.
         labels: of each pixel, whole numbers, ``(H, W)``.
     """
     places = on_common_grid(features).cpu().double()

@@ -36,7 +36,7 @@ LISTED = 4
 
 def findings(comparison: Comparison) -> list[str]:
     """What the images support, a sentence each; the same numbers give the same sentences."""
-    number = len(comparison.pictures)
+    number = len(comparison.images)
     if number < FEWEST:
         return [
             f"{number} images are too few to support a difference: the exact test needs {FEWEST}. "

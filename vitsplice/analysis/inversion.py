@@ -1,4 +1,4 @@
-"""Feature inversion: a picture that has one feature of another, made from nothing but that feature.
+"""Feature inversion: an image that has one feature of another, made from nothing but that feature.
 
 What is lost is what the feature does not hold: [CLS] inverted has the appearance without the layout, keys inverted
 have the layout (Tumanyan et al. 2022, section 3.1). An inversion is a run whose one term is `feature`.
@@ -35,7 +35,7 @@ from vitsplice.support.files import inside, read_regular
 from vitsplice.support.resumable import Work, kept
 
 PRESETS = {"network": "invert", "pixels": "invert-pixels"}
-"""What holds the picture together where the feature says nothing, and the preset that has it."""
+"""What holds the image together where the feature says nothing, and the preset that has it."""
 
 TERM = "inversion"
 """The name of the term in the presets."""
@@ -48,27 +48,27 @@ FACET = re.compile(r"[a-z0-9_-]{1,40}")
 
 @dataclass(frozen=True)
 class Inversions:
-    """Inverted features of one picture; shows itself in a notebook as a sheet.
+    """Inverted features of one image; shows itself in a notebook as a sheet.
 
     Args:
-        picture: that was inverted, ``(1, 3, H, W)``.
+        image: that was inverted, ``(1, 3, H, W)``.
         made: of each feature, ``(3, h, w)``.
         left: how far each is from its feature, as its term has it at the last step at which it ran.
         layers: how many the backbone has.
     """
 
-    picture: Tensor = field(repr=False)
+    image: Tensor = field(repr=False)
     made: Mapping[FeatureRequest, Tensor] = field(repr=False)
     left: Mapping[FeatureRequest, float]
     layers: int
 
     @property
     def sheet(self) -> Tensor:
-        """The picture and its inversions, a row a facet, ``(3, H, W)``."""
+        """The image and its inversions, a row a facet, ``(3, H, W)``."""
         facets = dict.fromkeys(request.facet for request in self.made)
         rows = [[r for r in self.made if r.facet == facet] for facet in facets]
         shown = [[(f"{r.label(self.layers)}: {self.left[r]:.2g} left", self.made[r]) for r in row] for row in rows]
-        return sheet([[("picture", self.picture[0]), *row] for row in shown])
+        return sheet([[("image", self.image[0]), *row] for row in shown])
 
     def _repr_png_(self) -> bytes:
         return encode_png(self.sheet)
@@ -79,7 +79,7 @@ class Plan:
     """What is to be inverted, and how.
 
     Args:
-        image: path of the picture.
+        image: path of the image.
         settings: of the run of each feature.
         layers: how many the backbone has.
     """
@@ -139,23 +139,23 @@ def invert(
     settings: Mapping[FeatureRequest, RunConfig],
     on_step: Callable[[FeatureRequest, Step], object] | None = None,
 ) -> Inversions:
-    """Invert features of a picture, one after the other.
+    """Invert features of an image, one after the other.
 
     Args:
         image: whatever `vitsplice.images.read` takes.
         settings: of each feature: see `settings_of`.
         on_step: called after each step.
     """
-    picture = read(image)
+    loaded = read(image)
     made, left, layers = {}, {}, 1
     for request, chosen in settings.items():
-        run = Run(picture, picture, chosen)
+        run = Run(loaded, loaded, chosen)
         for step in run.steps():
             if on_step:
                 on_step(request, step)
         made[request], layers = run.pixels(), run.backbone.info.layers
         left[request] = next(step.losses[TERM] for step in reversed(run.history) if TERM in step.losses)
-    return Inversions(picture.pixels, made, left, layers)
+    return Inversions(loaded.pixels, made, left, layers)
 
 
 @contextmanager
@@ -163,7 +163,7 @@ def begun(plan: Plan, out: str | os.PathLike[str], *, force: bool = False) -> It
     """The folder of inversions, for this process alone; those that the same plan has finished are kept.
 
     Raises:
-        PictureError: if the picture cannot be read.
+        ImageError: if the image cannot be read.
         OutputExists: if it holds other inversions, or by other versions, and ``force`` is not given; with it they go.
         OutputBusy: if another process is writing to it.
         UserError, VitspliceError: if it cannot be written to.
@@ -221,9 +221,9 @@ def checked(plan: Plan) -> Plan:
 
 def recording(plan: Plan, request: FeatureRequest, out: Path) -> Recording | None:
     """The run of one feature, begun, or gone on with; None if it is finished."""
-    pictures = {"structure": plan.image, "appearance": plan.image}
+    images = {"structure": plan.image, "appearance": plan.image}
     try:
-        return Recording.begin_or_resume(pictures, plan.settings[request], inside(out, name_of(request, plan.layers)))
+        return Recording.begin_or_resume(images, plan.settings[request], inside(out, name_of(request, plan.layers)))
     except AlreadyFinished:
         return None
 

@@ -1,4 +1,4 @@
-"""From pictures to coloured maps of every layer, and a folder of them."""
+"""From images to coloured maps of every layer, and a folder of them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from vitsplice.backbones.sizing import Resize
 from vitsplice.contracts import BackboneInfo, FeatureRequest, layer_file_label
 from vitsplice.engine.device import pick_device
 from vitsplice.errors import UserError
-from vitsplice.images import Picture, encode_png, read, resize_to
+from vitsplice.images import LoadedImage, encode_png, read, resize_to
 from vitsplice.images.contact_sheet import sheet
 from vitsplice.numerics import numerics
 from vitsplice.support import output_folder as folders
@@ -32,10 +32,10 @@ MAP = re.compile(r"[0-9]+-[^/\\\0]+_layer_-?[0-9]+\.png")
 """The name of a map: no other file is removed, whatever the folder's ``pca.json`` says."""
 
 ACROSS = 7
-"""Pictures in a row of the sheet: half of the layers of a ViT, with the picture itself."""
+"""Images in a row of the sheet: half of the layers of a ViT, with the image itself."""
 
 SHORT = 360
-"""The most pixels of the shorter side of a picture that is drawn on a sheet."""
+"""The most pixels of the shorter side of an image that is drawn on a sheet."""
 
 
 @dataclass(frozen=True)
@@ -43,16 +43,16 @@ class Layers:
     """Coloured maps of layers; they show themselves in a notebook as a sheet.
 
     Args:
-        pictures: that were looked at.
-        maps: layer -> for each picture ``(3, h, w)`` in [0, 1], a pixel a place.
-        edges: enlarge them along the picture's edges; otherwise as blocks.
+        images: that were looked at.
+        maps: layer -> for each image ``(3, h, w)`` in [0, 1], a pixel a place.
+        edges: enlarge them along the image's edges; otherwise as blocks.
         explained: layer -> which part of the variance the three components have.
         info: of the backbone.
-        facts: backbone, facet, size and what else the pictures depend on.
+        facts: backbone, facet, size and what else the images depend on.
         notes: what the user should know.
     """
 
-    pictures: tuple[Picture, ...]
+    images: tuple[LoadedImage, ...]
     maps: dict[int, tuple[Tensor, ...]] = field(repr=False)
     edges: bool
     explained: dict[int, list[float]]
@@ -62,17 +62,17 @@ class Layers:
 
     @property
     def sheet(self) -> Tensor:
-        """Every picture with its maps, ``(3, H, W)``."""
-        return sheet([row for number in range(len(self.pictures)) for row in self._rows(number)])
+        """Every image with its maps, ``(3, H, W)``."""
+        return sheet([row for number in range(len(self.images)) for row in self._rows(number)])
 
     def shown(self, layer: int, number: int) -> Tensor:
-        """The map of a picture at its size, ``(3, H, W)`` in [0, 1]."""
-        return self._enlarged(self.maps[layer][number], self.pictures[number].pixels)
+        """The map of an image at its size, ``(3, H, W)`` in [0, 1]."""
+        return self._enlarged(self.maps[layer][number], self.images[number].pixels)
 
     def _rows(self, number: int) -> Iterator[list[tuple[str, Tensor]]]:
-        pixels = _small(self.pictures[number].pixels)
+        pixels = _small(self.images[number].pixels)
         maps = [(self._caption(layer), self._enlarged(of[number], pixels)) for layer, of in self.maps.items()]
-        cells = [("picture", pixels[0]), *maps]
+        cells = [("image", pixels[0]), *maps]
         yield from (cells[start : start + ACROSS] for start in range(0, len(cells), ACROSS))
 
     def _caption(self, layer: int) -> str:
@@ -100,7 +100,7 @@ def look(
     out: str | os.PathLike[str] | None = None,
     force: bool = False,
 ) -> Layers:
-    """Principal components of a facet, jointly over pictures, for one layer or for all.
+    """Principal components of a facet, jointly over images, for one layer or for all.
 
     Args:
         images: paths; their colours are shared.
@@ -108,7 +108,7 @@ def look(
         facet: a local one, or None for the backbone's own.
         layer: counts from 0, the first, or from -1, the last; None for all.
         of: see `vitsplice.analysis.components.components`.
-        edges: enlarge along the picture's edges; otherwise as blocks.
+        edges: enlarge along the image's edges; otherwise as blocks.
         size: shorter side at which the backbone looks, in pixels.
         device: see `vitsplice.engine.device.pick_device`.
         out, force: refuse early what `save` would refuse.
@@ -116,12 +116,12 @@ def look(
     if out is not None:
         check(out, force=force)
     place = pick_device(device)
-    pictures = tuple(read(path) for path in images)
+    loaded = tuple(read(path) for path in images)
     network, substitution = backbone_or_default(backbone)
     network = network.to(place, torch.float32)
     facet = facet or network.info.structure.facet
     requests = _requests(network.info, facet, layer)
-    seen = [network(Resize(size)(picture.pixels.to(place), network.info), requests) for picture in pictures]
+    seen = [network(Resize(size)(image.pixels.to(place), network.info), requests) for image in loaded]
     maps, explained = {}, {}
     for request in requests:
         found = components([features[request] for features in seen], of)
@@ -135,9 +135,9 @@ def look(
         "of": of,
         "size": size,
         "upsample": "edges" if edges else "blocks",
-        "images": [{"name": picture.name, "sha256": picture.sha256} for picture in pictures],
+        "images": [{"name": image.name, "sha256": image.sha256} for image in loaded],
     }
-    return Layers(pictures, maps, edges, explained, network.info, facts, (str(substitution),) if substitution else ())
+    return Layers(loaded, maps, edges, explained, network.info, facts, (str(substitution),) if substitution else ())
 
 
 def _requests(info: BackboneInfo, facet: str, layer: int | None) -> list[FeatureRequest]:
@@ -155,7 +155,7 @@ def _coloured(maps: Tensor) -> Tensor:
 
 
 def _small(pixels: Tensor) -> Tensor:
-    """A picture ``(1, 3, H, W)`` no larger than a sheet shows well."""
+    """An image ``(1, 3, H, W)`` no larger than a sheet shows well."""
     return resize_to(pixels, min(SHORT, *pixels.shape[-2:]))
 
 
@@ -168,9 +168,9 @@ def save(layers: Layers, folder: str | os.PathLike[str], *, force: bool = False)
     """
     path = check(folder, force=force)
     names = {
-        f"{_stem(picture, number)}_{layer_file_label(layer, layers.info.layers)}.png": (layer, number)
+        f"{_stem(image, number)}_{layer_file_label(layer, layers.info.layers)}.png": (layer, number)
         for layer in layers.maps
-        for number, picture in enumerate(layers.pictures)
+        for number, image in enumerate(layers.images)
     }
     for left in _before(path) - set(names):
         with suppress(OSError):
@@ -190,9 +190,9 @@ def _before(path: Path) -> set[str]:
     return {name for name in names if isinstance(name, str) and MAP.fullmatch(name)}
 
 
-def _stem(picture: Picture, number: int) -> str:
-    """The name of a picture's file without its ending, with what a file system may not take left out."""
-    return f"{number + 1}-{file_stem(Path(picture.name).stem)}"
+def _stem(image: LoadedImage, number: int) -> str:
+    """The name of an image's file without its ending, with what a file system may not take left out."""
+    return f"{number + 1}-{file_stem(Path(image.name).stem)}"
 
 
 def check(folder: str | os.PathLike[str], *, force: bool) -> Path:

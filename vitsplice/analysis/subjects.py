@@ -16,7 +16,7 @@ from vitsplice.api import Run
 from vitsplice.backbones.sizing import Resize
 from vitsplice.config import RunConfig
 from vitsplice.errors import UserError
-from vitsplice.images import Picture, encode_png, read, read_mask
+from vitsplice.images import LoadedImage, encode_png, read, read_mask
 from vitsplice.runs.metadata import versions
 from vitsplice.support import output_folder as folders
 from vitsplice.support.files import unique_names
@@ -46,10 +46,10 @@ class Source:
 
     def subject(self) -> Subject:
         """The image, cut square, read from its files whenever it is needed."""
-        picture = read(self.image)
-        labels = _labels(self.mask, self.image, picture, self.size) if self.mask else None
+        image = read(self.image)
+        labels = _labels(self.mask, self.image, image, self.size) if self.mask else None
         look = read(self.styled).pixels if self.styled else None
-        return Subject(self.name, square(picture.pixels, self.size), look, labels)
+        return Subject(self.name, square(image.pixels, self.size), look, labels)
 
 
 def sources_of(images: Sequence[Path], masks: Path | None, size: int) -> list[Source]:
@@ -73,13 +73,11 @@ def sources_of(images: Sequence[Path], masks: Path | None, size: int) -> list[So
     ]
     digests: dict[str, str] = {}
     for source in sources:
-        picture = read(source.image)
-        if (other := digests.setdefault(picture.sha256, source.name)) != source.name:
-            raise UserError(
-                f"the same picture is given twice: {other}, {source.name}; each is compared with the others"
-            )
+        loaded = read(source.image)
+        if (other := digests.setdefault(loaded.sha256, source.name)) != source.name:
+            raise UserError(f"the same image is given twice: {other}, {source.name}; each is compared with the others")
         if source.mask:
-            _labels(source.mask, source.image, picture, size)
+            _labels(source.mask, source.image, loaded, size)
     return sources
 
 
@@ -96,20 +94,20 @@ def _mask_of(masks: Path, name: str, image: Path) -> Path | None:
     return own[0] if own else None
 
 
-def square(picture: Tensor, size: int) -> Tensor:
+def square(image: Tensor, size: int) -> Tensor:
     """The middle of ``(1, C, H, W)`` at ``size * size`` pixels."""
-    return Resize().to(_middle(picture), (size, size)).clamp(0, 1)
+    return Resize().to(_middle(image), (size, size)).clamp(0, 1)
 
 
-def _middle(picture: Tensor) -> Tensor:
-    side = min(picture.shape[-2:])
-    top, left = ((length - side) // 2 for length in picture.shape[-2:])
-    return picture[..., top : top + side, left : left + side]
+def _middle(image: Tensor) -> Tensor:
+    side = min(image.shape[-2:])
+    top, left = ((length - side) // 2 for length in image.shape[-2:])
+    return image[..., top : top + side, left : left + side]
 
 
-def _labels(file: Path, image: Path, picture: Picture, size: int) -> Tensor:
+def _labels(file: Path, image: Path, loaded: LoadedImage, size: int) -> Tensor:
     """Labels of the parts of an image from its mask: a label a grey level, or light and dark."""
-    mask, pixels = read_mask(file).pixels, picture.pixels
+    mask, pixels = read_mask(file).pixels, loaded.pixels
     if mask.shape != pixels.shape:
         raise UserError(f"mask {file} is not as large as {image}, {pixels.shape[-1]}x{pixels.shape[-2]} px")
     grey = _middle(mask).mean(1, keepdim=True)
@@ -134,9 +132,9 @@ def styled(sources: Sequence[Source], settings: RunConfig, folder: Path, watch: 
     return found
 
 
-def _in_the_look(picture: Tensor, other: Tensor, settings: RunConfig, folder: Path, watch: Watch) -> Path | None:
+def _in_the_look(image: Tensor, other: Tensor, settings: RunConfig, folder: Path, watch: Watch) -> Path | None:
     parts = (
-        picture.numpy().tobytes(),
+        image.numpy().tobytes(),
         other.numpy().tobytes(),
         settings.model_dump_json().encode(),
         str(versions()).encode(),
@@ -145,7 +143,7 @@ def _in_the_look(picture: Tensor, other: Tensor, settings: RunConfig, folder: Pa
     if not kept.is_file():
         if watch.stopped():
             return None
-        run = Run(picture, other, settings)
+        run = Run(image, other, settings)
         for _ in run.steps():
             if watch.stopped():
                 return None

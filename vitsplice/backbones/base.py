@@ -35,13 +35,13 @@ class FrozenBackbone(nn.Module):
         """A backbone stays in eval mode."""
         return super().train(False)
 
-    def forward(self, pictures: Tensor, requests: Iterable[FeatureRequest]) -> dict[FeatureRequest, Features]:
+    def forward(self, images: Tensor, requests: Iterable[FeatureRequest]) -> dict[FeatureRequest, Features]:
         """See `vitsplice.contracts.Backbone`."""
         requests = tuple(dict.fromkeys(requests))
-        check_inputs(self.info, pictures, requests)
+        check_inputs(self.info, images, requests)
         dtype = next(self.parameters()).dtype
         with numerics(grad=None):
-            return self._features(normalised(self.info, pictures).to(dtype), requests)
+            return self._features(normalised(self.info, images).to(dtype), requests)
 
     def _features(self, inputs: Tensor, requests: tuple[FeatureRequest, ...]) -> dict[FeatureRequest, Features]:
         """The features of normalised images ``(B, 3, H, W)``, in the dtype of the weights."""

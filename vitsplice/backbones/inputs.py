@@ -1,4 +1,4 @@
-"""What goes into a backbone: which requests and picture sizes it takes, and its normalisation."""
+"""What goes into a backbone: which requests and image sizes it takes, and its normalisation."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def check_size(info: BackboneInfo, height: int, width: int) -> None:
     fit = fitting_size(info, height, width)
     if (height, width) != fit:
         raise UserError(
-            f"backbone '{info.name}' cannot take a picture of {height}x{width} pixels (height x width); "
+            f"backbone '{info.name}' cannot take an image of {height}x{width} pixels (height x width); "
             f"the nearest that fits is {fit[0]}x{fit[1]}"
         )
 
@@ -47,21 +47,21 @@ def fitting_size(info: BackboneInfo, height: int, width: int) -> tuple[int, int]
     return fit[0], fit[1]
 
 
-def check_inputs(info: BackboneInfo, pictures: Tensor, requests: tuple[FeatureRequest, ...]) -> None:
-    """Raise UserError unless these requests can be answered for pictures ``(B, 3, H, W)``."""
-    if pictures.ndim != 4 or pictures.shape[1] != 3:
-        raise UserError(f"backbone '{info.name}' takes pictures (B, 3, H, W), not {tuple(pictures.shape)}")
-    if not pictures.is_floating_point():
+def check_inputs(info: BackboneInfo, images: Tensor, requests: tuple[FeatureRequest, ...]) -> None:
+    """Raise UserError unless these requests can be answered for images ``(B, 3, H, W)``."""
+    if images.ndim != 4 or images.shape[1] != 3:
+        raise UserError(f"backbone '{info.name}' takes images (B, 3, H, W), not {tuple(images.shape)}")
+    if not images.is_floating_point():
         raise UserError(
-            f"backbone '{info.name}' takes floating-point images in [0, 1], not {pictures.dtype}; divide uint8 by 255"
+            f"backbone '{info.name}' takes floating-point images in [0, 1], not {images.dtype}; divide uint8 by 255"
         )
     for request in requests:
         info.request(request.facet, request.layer)
-    check_size(info, *pictures.shape[-2:])
+    check_size(info, *images.shape[-2:])
 
 
-def normalised(info: BackboneInfo, pictures: Tensor) -> Tensor:
+def normalised(info: BackboneInfo, images: Tensor) -> Tensor:
     """Images in [0, 1] minus the mean of the backbone, divided by its standard deviation, in float32 or finer."""
-    pictures = pictures.to(torch.promote_types(pictures.dtype, torch.float32))
-    mean, std = (pictures.new_tensor(values).view(1, 3, 1, 1) for values in (info.mean, info.std))
-    return (pictures - mean) / std
+    images = images.to(torch.promote_types(images.dtype, torch.float32))
+    mean, std = (images.new_tensor(values).view(1, 3, 1, 1) for values in (info.mean, info.std))
+    return (images - mean) / std

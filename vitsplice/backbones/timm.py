@@ -53,7 +53,7 @@ OUTLINES: dict[str, tuple[int, int, int]] = {
     "convnext-tiny": (32, 224, 27_818_592),
     "efficientnet-b0": (32, 224, 3_595_388),
 }
-"""Stride, side of the pictures it was trained on, parameters: what timm would tell, told without loading it."""
+"""Stride, side of the images it was trained on, parameters: what timm would tell, told without loading it."""
 
 
 def aliases() -> list[BackboneSpec]:

@@ -1,4 +1,4 @@
-"""Networks with random weights, as controls: what an architecture shows before it has seen a picture."""
+"""Networks with random weights, as controls: what an architecture shows before it has seen an image."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from vitsplice.support.files import write_atomically
 from vitsplice.support.jsonl import Keys, close, key_of, last_of_each, unusable
 
 _LINE = np.dtype([("job", np.uint64), ("key", np.uint64)])
-"""What a line is about, and also with which pictures."""
+"""What a line is about, and also with which images."""
 
 
 class Ledger:
@@ -61,7 +61,7 @@ class Ledger:
     def add(self, job: Job | Outcome, told: Mapping[str, Any]) -> None:
         """Write that a run is done. Raises VitspliceError if that cannot be written.
 
-        A `Job` is of a run that was found done: another line may tell of it, with its pictures elsewhere, which is
+        A `Job` is of a run that was found done: another line may tell of it, with its images elsewhere, which is
         taken out at the end.
         """
         self._found |= isinstance(job, Job)
@@ -74,8 +74,8 @@ class Ledger:
             raise unusable(self._path, error) from error
 
 
-def _key(job: str, pictures: Mapping[str, str]) -> int:
-    return key_of(job, *sorted(pictures.items()))
+def _key(job: str, images: Mapping[str, str]) -> int:
+    return key_of(job, *sorted(images.items()))
 
 
 def _read(out: Path) -> Keys:
@@ -107,6 +107,6 @@ def _keys_of(line: bytes) -> tuple[int, int]:
     try:
         known = json.loads(line)
         job = f"{known['variant']}/{known['id']}"
-        return (key_of(job), _key(job, known["pictures"])) if line.endswith(b"\n") else (0, 0)
+        return (key_of(job), _key(job, known["images"])) if line.endswith(b"\n") else (0, 0)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return 0, 0

@@ -67,9 +67,9 @@ class Batch:
         for variant in self.variants:
             settings = variant.settings.model_dump_json()
             for pair in read(self.manifest, unique=False):
-                pictures = {role: os.path.abspath(path) for role, path in pair.pictures.items()}
+                images = {role: os.path.abspath(path) for role, path in pair.images.items()}
                 where = inside(out, folder(variant.name, pair.id))
-                yield Job(f"{variant.name}/{pair.id}", str(where), pictures, settings, self.threads, stop)
+                yield Job(f"{variant.name}/{pair.id}", str(where), images, settings, self.threads, stop)
 
     @property
     def stop(self) -> Path:

@@ -13,7 +13,7 @@ from vitsplice.config import RunConfig
 from vitsplice.contracts import Job, Outcome
 from vitsplice.errors import AlreadyFinished, CheckpointRejected, OutOfMemory, OutputBusy, UserError, VitspliceError
 from vitsplice.runs.artifacts import FACTS, RunFolder
-from vitsplice.runs.backbone_cache import KeptNetworks
+from vitsplice.runs.backbone_cache import BackboneCache
 from vitsplice.runs.recorder import Recording
 from vitsplice.support.files import file_sha256, read_regular
 from vitsplice.support.folder_lock import LOCK, FolderLock
@@ -49,7 +49,7 @@ def finished(job: Job) -> dict[str, Any] | None:
     """What is worth knowing of a run that is done and left nothing to tidy up, or None.
 
     Raises:
-        UserError: if it is of other pictures.
+        UserError: if it is of other images.
     """
     folder = RunFolder(Path(job.folder))
     told = _told(job)
@@ -57,59 +57,59 @@ def finished(job: Job) -> dict[str, Any] | None:
 
 
 def _told(job: Job) -> dict[str, Any] | None:
-    """What is worth knowing of a run that is done, or None. Raises UserError if it is of other pictures."""
+    """What is worth knowing of a run that is done, or None. Raises UserError if it is of other images."""
     try:
         facts = json.loads(read_regular(Path(job.folder) / FACTS))
         if facts.get("finished") is not True:
             return None
-        told, pictures = _told_by(facts), _pictures(facts)
+        told, images = _told_by(facts), _images(facts)
     except (OSError, ValueError, AttributeError, KeyError, TypeError, RecursionError):
         return None
-    if {role: name for role, (name, _) in pictures.items()} != names(job):
-        _refuse_others(job, pictures)
-    return {"pictures": names(job), **told}
+    if {role: name for role, (name, _) in images.items()} != names(job):
+        _refuse_others(job, images)
+    return {"images": names(job), **told}
 
 
-def _refuse_others(job: Job, pictures: Mapping[str, tuple[str, str]]) -> None:
-    """Raise UserError unless a job's pictures, which lie elsewhere than those of its run did, have the same bytes."""
+def _refuse_others(job: Job, images: Mapping[str, tuple[str, str]]) -> None:
+    """Raise UserError unless a job's images, which lie elsewhere than those of its run did, have the same bytes."""
     try:
-        ours = {role: file_sha256(path) for role, path in job.pictures.items()}
+        ours = {role: file_sha256(path) for role, path in job.images.items()}
     except OSError as error:
         raise UserError(
-            f"{job.folder} holds a run of pictures elsewhere, and whether they are these cannot be told: "
-            f"cannot read {printable(str(error.filename or 'a picture'))}: {error.strerror or error}"
+            f"{job.folder} holds a run of images elsewhere, and whether they are these cannot be told: "
+            f"cannot read {printable(str(error.filename or 'an image'))}: {error.strerror or error}"
         ) from error
-    if ours != {role: sha256 for role, (_, sha256) in pictures.items()}:
+    if ours != {role: sha256 for role, (_, sha256) in images.items()}:
         raise UserError(
-            f"{job.folder} holds a run of other pictures ({', '.join(name for name, _ in pictures.values())}); "
+            f"{job.folder} holds a run of other images ({', '.join(name for name, _ in images.values())}); "
             "give the pair another id, or remove that folder"
         )
 
 
 def names(job: Job) -> dict[str, str]:
-    """The paths of a job's pictures by role, fit to be shown."""
-    return {role: printable(path) for role, path in job.pictures.items()}
+    """The paths of a job's images by role, fit to be shown."""
+    return {role: printable(path) for role, path in job.images.items()}
 
 
-def _pictures(facts: dict[str, Any]) -> dict[str, tuple[str, str]]:
-    """Path and SHA-256 of the pictures of a run by role, as its ``run.json`` has them."""
-    inputs = facts["inputs"] | {f"{image}_mask": mask for image, mask in facts["masks"].items()}
-    return {role: (picture["name"], picture["sha256"]) for role, picture in inputs.items()}
+def _images(facts: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    """Path and SHA-256 of the images of a run by role, as its ``run.json`` has them."""
+    inputs = facts["inputs"] | {f"{role}_mask": mask for role, mask in facts["masks"].items()}
+    return {role: (image["name"], image["sha256"]) for role, image in inputs.items()}
 
 
 def _told_by(facts: dict[str, Any]) -> dict[str, Any]:
-    """What of a run's ``run.json`` is worth telling to its batch, besides its pictures."""
+    """What of a run's ``run.json`` is worth telling to its batch, besides its images."""
     return {
         "backbone": facts["backbone"]["name"],
         "seconds": round(sum(facts["seconds"].values()), 3),
-        "figures": {figure["name"]: figure["value"] for figure in facts["figures"]},
+        "metrics": {figure["name"]: figure["value"] for figure in facts["metrics"]},
     }
 
 
 @cache
-def _networks() -> KeptNetworks:
+def _networks() -> BackboneCache:
     """Of this process, which does one job after another."""
-    return KeptNetworks()
+    return BackboneCache()
 
 
 def _done(job: Job) -> Outcome:
@@ -156,15 +156,15 @@ def _opened(job: Job) -> Recording:
             return Recording.resume(folder.path, networks=_networks())
         except CheckpointRejected:
             pass
-    return Recording.begin(job.pictures, settings, folder.path, force=True, networks=_networks())
+    return Recording.begin(job.images, settings, folder.path, force=True, networks=_networks())
 
 
 def _begun_as(job: Job, settings: RunConfig, folder: RunFolder) -> bool:
-    """Whether a folder holds a run that was begun with just these settings and pictures."""
+    """Whether a folder holds a run that was begun with just these settings and images."""
     try:
         begun = folder.begun()
-        paths = {role: picture["path"] for role, picture in begun["pictures"].items()}
-        return bool(paths == dict(job.pictures) and begun["settings"] == settings.model_dump(mode="json"))
+        paths = {role: image["path"] for role, image in begun["images"].items()}
+        return bool(paths == dict(job.images) and begun["settings"] == settings.model_dump(mode="json"))
     except (UserError, AttributeError, KeyError, TypeError):
         return False
 

@@ -9,7 +9,7 @@ import traceback
 from vitsplice.errors import OutOfMemory, UserError, VitspliceError, used_up
 
 DEBUG = "--debug"
-LESS = "try smaller pictures, a smaller --size (--places of correspond), or a smaller backbone"
+LESS = "try smaller images, a smaller --size (--places of correspond), or a smaller backbone"
 
 
 def entry() -> None:

@@ -1,4 +1,4 @@
-"""``vitsplice compare``: what backbones encode of pictures, side by side."""
+"""``vitsplice compare``: what backbones encode of images, side by side."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from vitsplice.cli.wording import DEVICE, PICTURE, backbone_option
+from vitsplice.cli.wording import DEVICE, IMAGE_HELP, backbone_option
 
 
 def compare(
     images: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="IMAGE...", help=f"{PICTURE} Two or more. Without images: the packaged four."),
+        typer.Argument(metavar="IMAGE...", help=f"{IMAGE_HELP} Two or more. Without images: the packaged four."),
     ] = None,
     backbone: Annotated[list[str] | None, backbone_option("Give several; an untrained one is a control.")] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the report and its data.")] = Path(
@@ -51,9 +51,9 @@ def compare(
     from vitsplice.cli.progress import unless_stopped, watched
     from vitsplice.images import EXAMPLE_PAIRS, example
 
-    pictures = tuple(images or [path for name in EXAMPLE_PAIRS for path in example(name)])
+    paths = tuple(images or [path for name in EXAMPLE_PAIRS for path in example(name)])
     plan = Plan(
-        pictures,
+        paths,
         tuple(backbone or ()),
         masks,
         size,

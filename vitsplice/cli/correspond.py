@@ -1,4 +1,4 @@
-"""``vitsplice correspond``: which places of one picture are like which of another."""
+"""``vitsplice correspond``: which places of one image are like which of another."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import Annotated
 
 import typer
 
-from vitsplice.cli.wording import DEVICE, PICTURE, Backbone, notes
+from vitsplice.cli.wording import DEVICE, IMAGE_HELP, Backbone, notes
 
 
 def correspond(
-    first: Annotated[Path, typer.Argument(metavar="A", help=f"Its places are matched. {PICTURE}")],
-    second: Annotated[Path, typer.Argument(metavar="B", help=f"They are matched with its places. {PICTURE}")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the pictures and numbers.")] = Path(
+    first: Annotated[Path, typer.Argument(metavar="A", help=f"Its places are matched. {IMAGE_HELP}")],
+    second: Annotated[Path, typer.Argument(metavar="B", help=f"They are matched with its places. {IMAGE_HELP}")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the images and numbers.")] = Path(
         "vitsplice-matches"
     ),
     backbone: Backbone = None,
     places: Annotated[
-        int, typer.Option(min=2, max=128, help="Pictures are matched on a grid of about so many places a side.")
+        int, typer.Option(min=2, max=128, help="Images are matched on a grid of about so many places a side.")
     ] = 48,
     temperature: Annotated[float, typer.Option(help="Of the assignment, at least 0.0001; smaller is harder.")] = 0.02,
     balance: Annotated[
@@ -28,7 +28,7 @@ def correspond(
     device: Annotated[str, DEVICE] = "auto",
     force: Annotated[bool, typer.Option("--force", help="Replace what the folder holds.")] = False,
 ) -> None:
-    """Match two pictures: mutual nearest points, B's colours on A, and how sure each place is."""
+    """Match two images: mutual nearest points, B's colours on A, and how sure each place is."""
     import torch
 
     from vitsplice.analysis import correspondence as matches

@@ -1,4 +1,4 @@
-"""``vitsplice evaluate``: figures over a set of pairs, for one or more methods."""
+"""``vitsplice evaluate``: metrics over a set of pairs, for one or more methods."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def evaluate(
     pairs: Annotated[
         Path | None, typer.Option(help="The manifest of the pairs, .csv or .jsonl. Required.", metavar="FILE")
     ] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the figures and the report.")] = Path(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the metrics and the report.")] = Path(
         "vitsplice-evaluation"
     ),
     metric: Annotated[

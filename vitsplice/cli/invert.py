@@ -1,4 +1,4 @@
-"""``vitsplice invert``: what one feature of a picture holds, as a picture."""
+"""``vitsplice invert``: what one feature of an image holds, as an image."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vitsplice.cli.wording import DEVICE, PICTURE, backbone_option
+from vitsplice.cli.wording import DEVICE, IMAGE_HELP, backbone_option
 
 if TYPE_CHECKING:
     from vitsplice.analysis.inversion import Plan
 
 
 class Prior(StrEnum):
-    """What holds the picture together where the feature says nothing."""
+    """What holds the image together where the feature says nothing."""
 
     network = "network"
     pixels = "pixels"
@@ -25,9 +25,9 @@ class Prior(StrEnum):
 def invert(
     context: typer.Context,
     image: Annotated[
-        Path | None, typer.Argument(metavar="IMAGE", help=f"{PICTURE} Without one: a packaged cat.")
+        Path | None, typer.Argument(metavar="IMAGE", help=f"{IMAGE_HELP} Without one: a packaged cat.")
     ] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the pictures and their records.")] = Path(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the images and their records.")] = Path(
         "vitsplice-inversions"
     ),
     facet: Annotated[
@@ -40,7 +40,7 @@ def invert(
     prior: Annotated[
         Prior | None,
         typer.Option(
-            help="A network that makes pictures out of noise, or pixels with total variation. Without it: pixels for "
+            help="A network that makes images out of noise, or pixels with total variation. Without it: pixels for "
             "cls and pooled, the network for the others."
         ),
     ] = None,
@@ -60,7 +60,7 @@ def invert(
         Path | None, typer.Option(metavar="OUT", help="Go on with the inversions in this folder; no other option.")
     ] = None,
 ) -> None:
-    """Make pictures that share nothing with a picture but one feature each: what that feature holds.
+    """Make images that share nothing with an image but one feature each: what that feature holds.
 
     Finished parts are stored: the same command resumes where it was stopped.
     """

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vitsplice.cli.wording import DEVICE, PICTURE, backbone_option, notes
+from vitsplice.cli.wording import DEVICE, IMAGE_HELP, backbone_option, notes
 
 if TYPE_CHECKING:
     from vitsplice.keypoints.summary import Summary
@@ -27,9 +27,9 @@ def keypoints(
     sources: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="FOLDER | PICTURE...",
+            metavar="FOLDER | IMAGE_HELP...",
             help="A data set in the layout of SPair-71k or PF-PASCAL; or images, which are warped and found again. "
-            f"{PICTURE} Without: the packaged four.",
+            f"{IMAGE_HELP} Without: the packaged four.",
         ),
     ] = None,
     backbone: Annotated[
@@ -60,12 +60,12 @@ def keypoints(
     size: Annotated[
         int, typer.Option(min=64, max=2048, help="Backbones look at about so many pixels a side, aspect kept.")
     ] = 448,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the figures.")] = Path("vitsplice-keypoints"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the metrics.")] = Path("vitsplice-keypoints"),
     device: Annotated[str, DEVICE] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace what the folder holds of other data.")] = False,
 ) -> None:
-    """Find keypoints of one picture again in another by features: PCK on SPair-71k, PF-PASCAL or known warps.
+    """Find keypoints of one image again in another by features: PCK on SPair-71k, PF-PASCAL or known warps.
 
     Finished parts are stored: the same command resumes where it was stopped, and one with more backbones, facets or
     layers measures only those that are new.

@@ -20,7 +20,7 @@ SHOWN = 10
 
 
 class By(StrEnum):
-    """How pictures are paired."""
+    """How images are paired."""
 
     similarity = "similarity"
     random = "random"
@@ -34,7 +34,7 @@ def build(
         Path,
         typer.Argument(
             metavar="SOURCE",
-            help="A folder of pictures; of subfolders with structure.* and appearance.*; a tree such as train/cat/*; "
+            help="A folder of images; of subfolders with structure.* and appearance.*; a tree such as train/cat/*; "
             "a text file of two paths a line. With APPEARANCE: structure images, or a scene's transforms.json.",
         ),
     ],
@@ -48,7 +48,7 @@ def build(
         By | None,
         typer.Option(
             help="similarity: the nearest by the backbone's [CLS]; random; all; name: the same name in two folders. "
-            "Without it: name for two folders, all for a scene or a single picture, otherwise random."
+            "Without it: name for two folders, all for a scene or a single image, otherwise random."
         ),
     ] = None,
     k: Annotated[
@@ -65,7 +65,7 @@ def build(
     device: Annotated[str, DEVICE] = "auto",
     force: Annotated[bool, typer.Option("--force", help="Replace a manifest that is there.")] = False,
 ) -> None:
-    """Make a manifest of pairs from pictures or lists; the same again gives the same manifest.
+    """Make a manifest of pairs from images or lists; the same again gives the same manifest.
 
     With --by similarity, features that are computed are stored: the same command resumes.
     """
@@ -137,4 +137,4 @@ def _show(found: Checked) -> None:
             "`pairs build --licence` writes one, `--require-licence` makes it a finding",
             err=True,
         )
-    typer.echo(f"{found.pairs} pairs of {found.pictures} pictures and {found.masks} masks: {counts}")
+    typer.echo(f"{found.pairs} pairs of {found.images} images and {found.masks} masks: {counts}")

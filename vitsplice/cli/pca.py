@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from vitsplice.cli.wording import DEVICE, PICTURE, Backbone, notes
+from vitsplice.cli.wording import DEVICE, IMAGE_HELP, Backbone, notes
 
 
 class Of(StrEnum):
@@ -26,8 +26,10 @@ class Upsample(StrEnum):
 
 
 def pca(
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help=f"{PICTURE} Several share their colours.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the pictures and numbers.")] = Path(
+    images: Annotated[
+        list[Path], typer.Argument(metavar="IMAGE...", help=f"{IMAGE_HELP} Several share one colour map.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the images and numbers.")] = Path(
         "vitsplice-pca"
     ),
     backbone: Backbone = None,

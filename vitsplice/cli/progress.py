@@ -67,14 +67,14 @@ class Progress(Display):
     def _introduce(self) -> None:
         """What is about to be done, and everything that is not as was asked."""
         settings, info = self._run.settings, self._run.backbone.info
-        one = len({picture.sha256 for picture in self._run.pictures.values()}) == 1  # as in an inversion
-        for role, picture in list(self._run.pictures.items())[: 1 if one else None]:
-            notes = "".join(f"; {note}" for note in picture.notes)
-            height, width = picture.pixels.shape[-2:]
-            self.note(f"{'' if one else f'{role} '}image {picture.name}, {width}x{height} px{notes}")
-        for image, mask in self._run.masks.items():
+        one = len({image.sha256 for image in self._run.images.values()}) == 1  # as in an inversion
+        for role, image in list(self._run.images.items())[: 1 if one else None]:
+            notes = "".join(f"; {note}" for note in image.notes)
+            height, width = image.pixels.shape[-2:]
+            self.note(f"{'' if one else f'{role} '}image {image.name}, {width}x{height} px{notes}")
+        for role, mask in self._run.masks.items():
             notes = "".join(f"; {note}" for note in mask.notes)
-            self.note(f"{image} mask {mask.name}, {float(mask.pixels.mean()):.0%} inside{notes}")
+            self.note(f"{role} mask {mask.name}, {float(mask.pixels.mean()):.0%} inside{notes}")
         self.note(f"backbone {info.name} ({info.model}, {info.licence}), weights from {info.source}")
         preset = f"preset {settings.preset}, " if settings.preset else ""
         self.note(f"{preset}{settings.steps} steps on {settings.device} in {settings.precision}, seed {settings.seed}")
@@ -116,30 +116,30 @@ class Progress(Display):
         """Say where the output is: on standard output, as the answer of the command."""
         if not finished:
             taken = len(self._run.history)
-            self.note(f"stopped after {taken} of {self._run.settings.steps} steps; the picture so far is kept")
+            self.note(f"stopped after {taken} of {self._run.settings.steps} steps; the image so far is kept")
             self.note(f"to go on: {self._again}")
         if folder.report.is_file():
             self.note(f"report: {folder.report}")
         print(folder.output, flush=True)
 
-    def figures(self, result: Result) -> None:
-        """A small table of figures; one that a term of the run optimised is marked."""
-        if not result.figures:
+    def metrics(self, result: Result) -> None:
+        """A small table of metrics; one that a term of the run optimised is marked."""
+        if not result.metrics:
             return
         optimised, one = used(result.settings), one_image(result.facts)
-        started = any(figure.start is not None for figure in result.figures)  # not of a network, nor without steps
+        started = any(figure.start is not None for figure in result.metrics)  # not of a network, nor without steps
         columns = ("figure", "output", *["start"] * started, "unchanged", "against")
         title = f"lower is better; {'start: before the first step; ' * started}unchanged: the structure image"
         table = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False, collapse_padding=True)
-        for figure in result.figures:
+        for figure in result.metrics:
             mark = " (optimised by this run)" if figure.akin in optimised else ""
             measured = (figure.value, *[figure.start] * started, figure.unchanged)
             values = ["-" if value is None else f"{value:.3g}" for value in measured]
             why = f"; not measured: {figure.why}" if figure.why else ""
             table.add_row(figure.name, *values, plain(f"{'image' if one else figure.against}{mark}{why}"))
         self._console.print(table)
-        if not any(figure.name.startswith("cnn") for figure in result.figures):
-            self.note(f"figures of a CNN need the backbone {CNN}: install the plugin vitsplice-offline")
+        if not any(figure.name.startswith("cnn") for figure in result.metrics):
+            self.note(f"metrics of a CNN need the backbone {CNN}: install the plugin vitsplice-offline")
 
 
 class Parts(Display):

@@ -1,4 +1,4 @@
-"""``vitsplice run``: one picture from two."""
+"""``vitsplice run``: one image from two."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vitsplice.cli.wording import DEVICE, PICTURE, backbone_option, message, notes
+from vitsplice.cli.wording import DEVICE, IMAGE_HELP, backbone_option, message, notes
 
 if TYPE_CHECKING:
     from vitsplice.cli.progress import Progress
@@ -20,11 +20,11 @@ def run(
     structure: Annotated[
         Path | None,
         typer.Argument(
-            metavar="STRUCTURE", help=f"Image that gives the structure. {PICTURE} Without images: the packaged pair."
+            metavar="STRUCTURE", help=f"Image that gives the structure. {IMAGE_HELP} Without images: the packaged pair."
         ),
     ] = None,
     appearance: Annotated[
-        Path | None, typer.Argument(metavar="APPEARANCE", help=f"Image that gives the appearance. {PICTURE}")
+        Path | None, typer.Argument(metavar="APPEARANCE", help=f"Image that gives the appearance. {IMAGE_HELP}")
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the output and its records.")] = Path(
         "vitsplice-out"
@@ -80,7 +80,7 @@ def run(
         Path | None,
         typer.Option(
             metavar="OUT",
-            help="Resume the run in this folder. With it only --set of what does not change the output: figures, "
+            help="Resume the run in this folder. With it only --set of what does not change the output: metrics, "
             "plots, previews, checkpoint.",
         ),
     ] = None,
@@ -105,10 +105,10 @@ def run(
         appearance_strength=appearance_strength,
         overrides=set_ or [],
     )
-    pictures = {"structure": pair[0], "appearance": pair[1]}
+    images = {"structure": pair[0], "appearance": pair[1]}
     masks = {"structure_mask": structure_mask, "appearance_mask": appearance_mask}
-    pictures |= {role: mask for role, mask in masks.items() if mask is not None}
-    with Recording.begin(pictures, settings, out, force=force) as recording:
+    images |= {role: mask for role, mask in masks.items() if mask is not None}
+    with Recording.begin(images, settings, out, force=force) as recording:
         follow(recording)
 
 
@@ -133,19 +133,19 @@ def alone(context: typer.Context, option: str, what: str, but: str = "") -> None
     if given := [name for name, source in sources.items() if source and source.name == "COMMANDLINE"]:
         option_names = {one.name: max(one.opts, key=len) for one in context.command.params}
         raise typer.BadParameter(
-            f"--{option} goes on with the pictures and settings of {what}; leave out {option_names[given[0]]}"
+            f"--{option} goes on with the images and settings of {what}; leave out {option_names[given[0]]}"
         )
 
 
 def _pair(structure: Path | None, appearance: Path | None) -> tuple[Path, Path]:
-    """The pictures of the run: the two that were given, or the packaged pair."""
+    """The images of the run: the two that were given, or the packaged pair."""
     from vitsplice.images import example
 
     if structure is not None and appearance is not None:
         return structure, appearance
     if structure is None and appearance is None:
         return example()
-    raise typer.BadParameter("give both pictures, STRUCTURE and APPEARANCE, or neither for the packaged pair")
+    raise typer.BadParameter("give both images, STRUCTURE and APPEARANCE, or neither for the packaged pair")
 
 
 def follow(recording: Recording, again: str = "") -> None:
@@ -171,19 +171,19 @@ def follow(recording: Recording, again: str = "") -> None:
             raise
         recording.keep(progress.note)
         result = recording.save()
-    progress.figures(result)
+    progress.metrics(result)
     progress.saved(recording.folder, finished=result.finished)
     if not result.finished:
         raise typer.Exit(130)
 
 
 def _save_what_there_is(recording: Recording, progress: Progress) -> None:
-    """Keep the picture of a run that failed; if that fails too, say so and leave the first error to be told."""
+    """Keep the image of a run that failed; if that fails too, say so and leave the first error to be told."""
     from vitsplice.errors import VitspliceError
 
     try:
         recording.save()
     except VitspliceError as error:
-        progress.note(f"the picture so far could not be kept: {message(error)}")
+        progress.note(f"the image so far could not be kept: {message(error)}")
     else:
         progress.saved(recording.folder)

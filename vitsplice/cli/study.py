@@ -59,7 +59,7 @@ def make(
     check_file(beside(target), "plan of a page", force=force)
     settings = Settings(question or QUESTION, title or TITLE, trials, checks, size, min_view, seed)
     with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("reading pictures")
+        task = bar.add_task("reading images")
         found = made(
             manifest,
             [parsed(text) for text in method],

@@ -28,7 +28,7 @@ def show(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def wide(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table of figures with one line a row; a narrower terminal folds its lines."""
+    """Print a table of metrics with one line a row; a narrower terminal folds its lines."""
     _print_unfolded(_table(head, rows, None))
 
 

@@ -8,7 +8,7 @@ import typer
 
 from vitsplice.errors import Argument, Setting, VitspliceError, written
 
-PICTURE = "PNG, JPEG, WebP, TIFF or BMP."
+IMAGE_HELP = "PNG, JPEG, WebP, TIFF or BMP."
 BACKBONE = "A name of `vitsplice list backbones`, any timm name, or untrained-NAME of a timm model (random weights)."
 
 

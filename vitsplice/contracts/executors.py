@@ -16,7 +16,7 @@ class Job:
     Args:
         id: unique in its batch.
         folder: of the run, absolute; every machine that does jobs sees it under this path.
-        pictures: absolute paths by role.
+        images: absolute paths by role.
         settings: of the run, as JSON.
         threads: of the CPU that the run uses; another number gives other bytes.
         stop: an absolute path. When a file is there, running jobs keep where they stand and end.
@@ -24,7 +24,7 @@ class Job:
 
     id: str
     folder: str
-    pictures: Mapping[str, str]
+    images: Mapping[str, str]
     settings: str
     threads: int
     stop: str
@@ -37,7 +37,7 @@ class Outcome:
     Args:
         id: of the job.
         state: ``done``; ``stopped``: kept, to go on another time; ``failed``: may go better another time;
-            ``refused``: cannot go better (a picture that is none).
+            ``refused``: cannot go better (an image that is none).
         why: where it is not done, in a few words.
         seconds: that it took, from the first thing to the last.
         told: what is worth knowing of the run, ready for JSON.

@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 Role = Literal["structure", "appearance"]
 """What a backbone has a default request for."""
 
-Image = Literal["structure", "appearance", "start"]
-"""The pictures of a run: the structure image, the appearance image, and the one that the output starts from."""
+ImageName = Literal["structure", "appearance", "start"]
+"""The images of a run: the structure image, the appearance image, and the one that the output starts from."""
 
 GLOBAL_FACETS = frozenset({"cls", "pooled"})
 
-GIVEN_FACETS = frozenset({"picture", "match", "mask"})
+GIVEN_FACETS = frozenset({"pixels", "match", "mask"})
 """What a loss term may ask for besides the backbone's facets, at the size at which the backbone looks:
 
-``picture``: the pixels, ``(B, H * W, 3)``;
+``pixels``: the pixels, ``(B, H * W, 3)``;
 ``match``: descriptors of the *image* at that place (never of what the generator made of it), by which places of the
 structure and of the appearance image are told alike (`vitsplice.matching`), ``(B, N, D)``;
 ``mask``: what of the appearance image takes part, ``(B, H * W, 1)`` in [0, 1]; ones without an appearance mask, and for
@@ -58,12 +58,12 @@ class FeatureRequest:
         return self.facet if self.facet in GIVEN_FACETS else f"{self.facet} at layer {layer_label(self.layer, layers)}"
 
 
-PICTURE, MATCH, MASK = FeatureRequest("picture"), FeatureRequest("match"), FeatureRequest("mask")
+PIXELS, MATCH, MASK = FeatureRequest("pixels"), FeatureRequest("match"), FeatureRequest("mask")
 
 
 @dataclass(frozen=True)
 class Features:
-    """Features of a batch of pictures, always float32.
+    """Features of a batch of images, always float32.
 
     Args:
         values: ``(B, N, D)`` for a local facet, ``(B, D)`` for a global one.
@@ -90,7 +90,7 @@ class Features:
         return places.reshape(*places.shape[:2], *(self.grid or (-1, 1)))
 
     def __getitem__(self, rows: slice) -> Features:
-        """The same features of some of the pictures."""
+        """The same features of some of the images."""
         return Features(self.values[rows], self.grid, self.prefix)
 
 
@@ -190,8 +190,8 @@ class Backbone(Protocol):
     def info(self) -> BackboneInfo:
         """What it is and what it takes."""
 
-    def __call__(self, pictures: Tensor, requests: Iterable[FeatureRequest]) -> dict[FeatureRequest, Features]:
-        """Features of ``(B, 3, H, W)`` pictures, all from one forward pass.
+    def __call__(self, images: Tensor, requests: Iterable[FeatureRequest]) -> dict[FeatureRequest, Features]:
+        """Features of ``(B, 3, H, W)`` images, all from one forward pass.
 
         Raises:
             UserError: for a facet or layer that it has not, or a size that it cannot take.
@@ -213,7 +213,7 @@ class BackboneSpec:
         source: where the weights come from.
         at_hand: says, quickly and without a network, where on this machine the weights are, or "" if they are not.
         stride: pixels between two places of the last layer (a ViT's patch size); 0 where it is not known beforehand.
-        side: of the square pictures that it was trained on, in pixels; 0 likewise.
+        side: of the square images that it was trained on, in pixels; 0 likewise.
         parameters: how many; 0 likewise.
     """
 

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Case:
-    """One pair and what a method made of it; all pictures ``(1, 3, H, W)`` in [0, 1] on the metric's device.
+    """One pair and what a method made of it; all images ``(1, 3, H, W)`` in [0, 1] on the metric's device.
 
     Args:
         id: of the pair.
         structure, appearance: the images of the pair, each at its own size.
-        output: the method's picture, at its own size.
+        output: the method's image, at its own size.
         structure_mask, appearance_mask: ``(1, 1, H, W)``, each as large as its image, where the pair has them.
     """
 
@@ -38,9 +38,9 @@ class MetricContext:
 
     Args:
         load: a backbone by name, on the device, in float32; each is loaded once, and remembers what it saw of the
-            pictures of the pair at hand. It raises what `Catalogue.backbone` and ``build`` raise.
+            images of the pair at hand. It raises what `Catalogue.backbone` and ``build`` raise.
         backbone: the name of the backbone that the user chose, for metrics that can take any.
-        device: that the pictures are on.
+        device: that the images are on.
     """
 
     load: Callable[[str], Backbone]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from vitsplice.contracts.features import BackboneInfo, FeatureRequest, Features, Image, Role
+from vitsplice.contracts.features import BackboneInfo, FeatureRequest, Features, ImageName, Role
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -54,7 +54,7 @@ class TermContext:
 class LossTerm:
     """A built loss term: the requests it makes, and a pure function of what they bring.
 
-    ``function(output, target)`` gets, for the generated and for the target picture, the features
+    ``function(output, target)`` gets, for the generated and for the target image, the features
     of each request, and returns an unweighted scalar.
     """
 
@@ -70,8 +70,8 @@ class LossSpec:
         name: unique among loss terms.
         build: makes the term for one backbone.
         summary: one line.
-        input: which picture the generator is fed.
-        target: which picture the output is compared with.
+        input: which image the generator is fed.
+        target: which image the output is compared with.
         options: the settings it takes.
     """
 
@@ -79,7 +79,7 @@ class LossSpec:
     build: Callable[[TermContext], LossTerm]
     summary: str
     input: Role
-    target: Image
+    target: ImageName
     options: Mapping[str, Option] = field(default_factory=dict)
 
 
@@ -89,13 +89,13 @@ class GeneratorSpec:
 
     Args:
         name: unique among generators.
-        build: ``build(start, options)`` makes an ``nn.Module`` from picture to picture of the
-            same size; ``start`` is the picture that the output starts from, ``(1, 3, H, W)``: the structure
+        build: ``build(start, options)`` makes an ``nn.Module`` from image to image of the
+            same size; ``start`` is the image that the output starts from, ``(1, 3, H, W)``: the structure
             image, or the warm start. If the module has a method ``at(part)``, it is called before each step with
             how much of the run's steps is done, from 0, and with 1.0 before the output is taken.
         summary: one line.
         options: the settings it takes.
-        canvas: it holds one picture, the output itself, and ignores what it is fed: views are cut
+        canvas: it holds one image, the output itself, and ignores what it is fed: views are cut
             out of its output, and only the structure image can be its input.
     """
 

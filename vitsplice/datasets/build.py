@@ -50,7 +50,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class _Way:
-    """How a source is paired, with what was left open filled in; ``by`` is "" if it pairs its pictures itself."""
+    """How a source is paired, with what was left open filled in; ``by`` is "" if it pairs its images itself."""
 
     by: str
     k: int
@@ -70,7 +70,7 @@ def build(
         plan: what is to be paired.
         out: the manifest, .csv or .jsonl.
         force: replace one that is there.
-        watch: told of the pictures that similarity looks at; if it stops them, what has been looked at is kept beside
+        watch: told of the images that similarity looks at; if it stops them, what has been looked at is kept beside
             the manifest.
 
     Returns:
@@ -130,7 +130,7 @@ def _way(plan: Plan, found: Found) -> _Way:
         ("backbone", plan.backbone, ("similarity",)),
     ):
         if given is not None and by not in of:
-            how = Argument("by", by) if by else "a source that pairs its pictures itself"
+            how = Argument("by", by) if by else "a source that pairs its images itself"
             it = f"; it belongs to {' and '.join(of)}"
             raise UserError(Argument(option), " has no use with ", how, it)
     way = _Way(by, plan.k or 1, plan.seed or 0)
@@ -167,9 +167,9 @@ def _chosen(
     else:
         chosen = [(group, *choice) for group in groups for choice in _choices(way, group)]
     if chosen is not None and not any(appearances for _, _, appearances in chosen):
-        pictures = len({path for group in groups for path in (*group.structures, *group.appearances)})
+        images = len({path for group in groups for path in (*group.structures, *group.appearances)})
         raise UserError(
-            f"there is nothing to pair in {printable(str(plan.place))}: of {pictures} picture(s), no structure image "
+            f"there is nothing to pair in {printable(str(plan.place))}: of {images} image(s), no structure image "
             "has an appearance image that can be read and is not itself"
         )
     return chosen
@@ -191,8 +191,8 @@ def _pairs(chosen: Chosen, plan: Plan) -> Iterator[Pair]:
 
 
 def _note_missing(found: Found, note: Callable[[str], object]) -> None:
-    """Lists may name pictures that are not there."""
-    listed = [path for pair in found.pairs for path in pair.pictures.values()]
+    """Lists may name images that are not there."""
+    listed = [path for pair in found.pairs for path in pair.images.values()]
     for group in found.groups:
         listed += [*group.structures, *group.appearances, *group.masks.values()]
     missing = [path for path in dict.fromkeys(listed) if not os.path.isfile(path)]

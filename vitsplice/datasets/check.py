@@ -12,7 +12,7 @@ from vitsplice.datasets.duplicates import look_alike, nearest_before
 from vitsplice.datasets.findings import KINDS, UNLICENSED, Checked, Finding
 from vitsplice.datasets.looks import Look, look
 from vitsplice.datasets.survey import NONE, Survey, survey
-from vitsplice.errors import PictureError, UserError
+from vitsplice.errors import ImageError, UserError
 from vitsplice.support.progress import NOBODY, Watch
 from vitsplice.text import printable
 
@@ -40,20 +40,20 @@ def check(
         raise UserError(f"there is no kind '{printable(min(unknown))}' to ignore; there are {', '.join(KINDS)}")
     known = survey(manifest)
     looks, faults = _looked(known, watch)
-    pictures, masks = np.unique(known.rows[:, :2]), np.setdiff1d(known.rows[:, 2:], [NONE])
+    images, masks = np.unique(known.rows[:, :2]), np.setdiff1d(known.rows[:, 2:], [NONE])
     found = [
         *faults,
         *_mask_sizes(known, looks),
         *_black_masks(known, looks, masks),
         *_pairs(known, looks),
-        *_copies(known, looks, pictures),
+        *_copies(known, looks, images),
     ]
     unlicensed = [Finding(UNLICENSED, known.ids[row], 1, "", "has no licence") for row in known.unlicensed]
     found += unlicensed if require_licence else []
     notes = () if require_licence or UNLICENSED in ignore else tuple(unlicensed)
     order = {kind: number for number, kind in enumerate(KINDS)}
     kept = sorted((one for one in found if one.kind not in ignore), key=lambda one: order[one.kind])
-    return Checked(len(known.ids), len(pictures), len(masks), tuple(kept), notes)
+    return Checked(len(known.ids), len(images), len(masks), tuple(kept), notes)
 
 
 def _looked(known: Survey, watch: Watch) -> tuple[list[Look | None], list[Finding]]:
@@ -64,7 +64,7 @@ def _looked(known: Survey, watch: Watch) -> tuple[list[Look | None], list[Findin
         watch.part(file.path.name, number, len(known.files))
         try:
             looks.append(look(file.path))
-        except PictureError as error:
+        except ImageError as error:
             looks.append(None)
             faults.append(_of_file("broken" if os.path.exists(file.path) else "missing", known, number, str(error)))
     return looks, faults
@@ -74,10 +74,10 @@ def _mask_sizes(known: Survey, looks: Sequence[Look | None]) -> Iterator[Finding
     wrong: dict[tuple[int, str], list[str]] = {}
     for pair, row in zip(known.ids, known.rows.tolist(), strict=True):
         for number, mask in zip(row[:2], row[2:], strict=True):
-            picture, shape = looks[number], looks[mask] if mask != NONE else None
-            if picture and shape and picture.size != shape.size:
+            image, shape = looks[number], looks[mask] if mask != NONE else None
+            if image and shape and image.size != shape.size:
                 has = f"{_name(known, mask)} has {_size(shape)} px"
-                why = f"{has}, and its picture {_name(known, number)} {_size(picture)}"
+                why = f"{has}, and its image {_name(known, number)} {_size(image)}"
                 wrong.setdefault((mask, why), []).append(pair)
     for (mask, why), pairs in wrong.items():
         yield Finding("mask-size", pairs[0], len(pairs), str(known.files[mask].path), why)
@@ -90,19 +90,19 @@ def _black_masks(known: Survey, looks: Sequence[Look | None], masks: NDArray[np.
 
 
 def _pairs(known: Survey, looks: Sequence[Look | None]) -> Iterator[Finding]:
-    """Pairs that are one picture twice, and pairs that were there before."""
+    """Pairs that are one image twice, and pairs that were there before."""
     before: dict[tuple[int, ...], str] = {}
     for pair, row in zip(known.ids, known.rows.tolist(), strict=True):
         structure, appearance = row[:2]
         if why := _same(looks[structure], looks[appearance], one_file=structure == appearance):
-            yield Finding("same-picture", pair, 1, "", f"its structure image and its appearance image {why}")
+            yield Finding("same-image", pair, 1, "", f"its structure image and its appearance image {why}")
         first = before.setdefault(tuple(row), pair)
         if first != pair:
             yield Finding("repeated-pair", pair, 1, "", f"has the same files as {first}")
 
 
 def _same(one: Look | None, two: Look | None, *, one_file: bool) -> str:
-    """What makes two pictures the same, in words, or ""."""
+    """What makes two images the same, in words, or ""."""
     if one_file:
         return "are one file"
     if not one or not two:
@@ -112,10 +112,10 @@ def _same(one: Look | None, two: Look | None, *, one_file: bool) -> str:
     return "look the same" if look_alike(one, two) else ""
 
 
-def _copies(known: Survey, looks: Sequence[Look | None], pictures: NDArray[np.int64]) -> Iterator[Finding]:
-    """Pictures with the bytes of one before them, and pictures that look the same as one before them."""
+def _copies(known: Survey, looks: Sequence[Look | None], images: NDArray[np.int64]) -> Iterator[Finding]:
+    """Images with the bytes of one before them, and images that look the same as one before them."""
     first: dict[str, int] = {}
-    for number in pictures.tolist():
+    for number in images.tolist():
         if seen := looks[number]:
             original = first.setdefault(seen.sha256, number)
             if original != number:

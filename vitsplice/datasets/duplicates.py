@@ -1,4 +1,4 @@
-"""Pictures that look the same, though their files differ: told by a perceptual hash and by their colours."""
+"""Images that look the same, though their files differ: told by a perceptual hash and by their colours."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from vitsplice.datasets.looks import BITS, CELLS, Look
 
 NEAR_BITS = 8
-"""Bits in which the hashes of two pictures that look the same may differ."""
+"""Bits in which the hashes of two images that look the same may differ."""
 
 NEAR_COLOURS = 10.0
 """The most that their colours may be apart: the root mean square over cells of the distance in Lab.
@@ -20,11 +20,11 @@ none of different wallpapers is within both (a piece of plain colour is within b
 """
 
 ROWS = 512
-"""Pictures whose distances to all before them are held at a time."""
+"""Images whose distances to all before them are held at a time."""
 
 
 def nearest_before(looks: Sequence[Look]) -> NDArray[np.int64]:
-    """For each picture the place of the one before it that looks the same and is nearest by its hash; -1 if none is."""
+    """For each image the place of the one before it that looks the same and is nearest by its hash; -1 if none is."""
     found = np.full(len(looks), -1)
     if not looks:
         return found
@@ -43,5 +43,5 @@ def nearest_before(looks: Sequence[Look]) -> NDArray[np.int64]:
 
 
 def look_alike(one: Look, two: Look) -> bool:
-    """Whether two pictures look the same."""
+    """Whether two images look the same."""
     return bool(nearest_before([one, two])[1] == 0)

@@ -1,4 +1,4 @@
-"""Features of many pictures, one picture at a time; what is finished is kept in a file until all is."""
+"""Features of many images, one image at a time; what is finished is kept in a file until all is."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from vitsplice.backbones.sizing import Resize
 from vitsplice.contracts import Backbone
-from vitsplice.errors import PictureError
+from vitsplice.errors import ImageError
 from vitsplice.images import read
 from vitsplice.numerics import numerics
 from vitsplice.support.jsonl import Log, key_of, stamp
@@ -25,7 +25,7 @@ SIZE, LONGEST = 224, 480
 
 @dataclass(frozen=True)
 class Feature:
-    """A picture's feature of appearance.
+    """An image's feature of appearance.
 
     Args:
         sha256: of the file.
@@ -41,7 +41,7 @@ class Looked:
     """What was found.
 
     Args:
-        features: by path, of the pictures that can be read.
+        features: by path, of the images that can be read.
         broken: why the others cannot be.
     """
 
@@ -50,19 +50,19 @@ class Looked:
 
 
 def features(
-    pictures: Sequence[Path],
+    images: Sequence[Path],
     backbone: Backbone,
     device: torch.device,
     kept: Path,
     watch: Watch,
 ) -> Looked | None:
-    """Features of pictures, or None if it was stopped.
+    """Features of images, or None if it was stopped.
 
     Args:
-        pictures: paths.
+        images: paths.
         backbone: that looks at them, on its device.
         device: that of the backbone.
-        kept: a file of features by picture and backbone, which is made, or gone on with.
+        kept: a file of features by image and backbone, which is made, or gone on with.
         watch: told what is looked at, and how many of how many were.
 
     Raises:
@@ -72,10 +72,10 @@ def features(
     broken = []
     network = (backbone.info.name, backbone.info.sha256, SIZE)
     with Log(kept) as log:
-        for done, path in enumerate(pictures):
+        for done, path in enumerate(images):
             if watch.stopped():
                 return None
-            watch.part(path.name, done, len(pictures))
+            watch.part(path.name, done, len(images))
             try:
                 key = key_of(*network, *stamp(path))
                 feature = _parsed(log[key]) if key in log else None
@@ -84,18 +84,18 @@ def features(
                     values = b64encode(feature.values.tobytes()).decode()
                     log.add(key, {"sha256": feature.sha256, "feature": values})
                 found[path] = feature
-            except PictureError as error:
+            except ImageError as error:
                 broken.append(str(error))
     return Looked(found, tuple(broken))
 
 
 @numerics(grad=False)
 def _look(path: Path, backbone: Backbone, device: torch.device) -> Feature:
-    picture = read(path)
+    image = read(path)
     request = backbone.info.appearance
-    pixels = Resize(SIZE, LONGEST)(picture.pixels.to(device), backbone.info)
+    pixels = Resize(SIZE, LONGEST)(image.pixels.to(device), backbone.info)
     values = backbone(pixels, (request,))[request].values.flatten()
-    return Feature(picture.sha256, values.float().cpu().numpy())
+    return Feature(image.sha256, values.float().cpu().numpy())
 
 
 def _parsed(record: dict[str, object]) -> Feature | None:

@@ -9,13 +9,13 @@ from typing import Any
 
 KINDS = {
     "missing": "a file that is not there",
-    "broken": "a file that cannot be read as a picture",
-    "mask-size": "a mask that is not as large as its picture",
+    "broken": "a file that cannot be read as an image",
+    "mask-size": "a mask that is not as large as its image",
     "black-mask": "a mask that is black everywhere",
-    "same-picture": "a pair whose two pictures are the same or look the same",
+    "same-image": "a pair whose two images are the same or look the same",
     "repeated-pair": "a pair of the same files as one before it",
-    "duplicate": "a picture with the same bytes as one before it",
-    "near-duplicate": "a picture that looks the same as one before it",
+    "duplicate": "an image with the same bytes as one before it",
+    "near-duplicate": "an image that looks the same as one before it",
     "unlicensed": "a pair without a licence",
 }
 """In the order in which they are reported."""
@@ -32,14 +32,14 @@ class Finding:
         kind: one of `KINDS`.
         pair: the first pair that it concerns.
         pairs: how many pairs it concerns.
-        picture: the path of the file, as the manifest leads to it; "" if it is about the pair.
+        image: the path of the file, as the manifest leads to it; "" if it is about the pair.
         why: in words.
     """
 
     kind: str
     pair: str
     pairs: int
-    picture: str
+    image: str
     why: str
 
 
@@ -48,13 +48,13 @@ class Checked:
     """What was looked at, and what was found.
 
     Args:
-        pairs, pictures, masks: how many; a file that is in many pairs counts once.
+        pairs, images, masks: how many; a file that is in many pairs counts once.
         findings: in the order of `KINDS`, and of the manifest.
         notes: what is no fault: pairs without a licence, where none is required.
     """
 
     pairs: int
-    pictures: int
+    images: int
     masks: int
     findings: tuple[Finding, ...]
     notes: tuple[Finding, ...] = ()

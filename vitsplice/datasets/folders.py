@@ -1,4 +1,4 @@
-"""The pictures in a folder, told by the endings of their names."""
+"""The images in a folder, told by the endings of their names."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from vitsplice.errors import UserError
 from vitsplice.text import printable
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
-"""Of pictures, in small or capital letters."""
+"""Of images, in small or capital letters."""
 
-HINT = f"pictures end in {', '.join(SUFFIXES)}"
+HINT = f"images end in {', '.join(SUFFIXES)}"
 
 
-def pictures(folder: Path) -> tuple[Path, ...]:
-    """The pictures that lie in a folder itself, by name; hidden ones do not count. UserError if it cannot be read."""
+def images_in(folder: Path) -> tuple[Path, ...]:
+    """The images that lie in a folder itself, by name; hidden ones do not count. UserError if it cannot be read."""
     return tuple(path for path in _inside(folder) if path.suffix.lower() in SUFFIXES and os.path.isfile(path))
 
 
@@ -24,17 +24,17 @@ def folders(folder: Path) -> list[Path]:
     return [path for path in _inside(folder) if os.path.isdir(path)]
 
 
-def images(place: Path) -> tuple[Path, ...]:
-    """The pictures of a folder, or a picture alone. Raises UserError if there is none."""
+def images_at(place: Path) -> tuple[Path, ...]:
+    """The images of a folder, or an image alone. Raises UserError if there is none."""
     if not os.path.exists(place):
         raise UserError(f"{printable(str(place))} does not exist")
     if os.path.isdir(place):
-        if found := pictures(place):
+        if found := images_in(place):
             return found
-        raise UserError(f"{printable(str(place))} holds no pictures; {HINT}")
+        raise UserError(f"{printable(str(place))} holds no images; {HINT}")
     if place.suffix.lower() in SUFFIXES:
         return (place,)
-    raise UserError(f"{printable(str(place))} is no picture; {HINT}")
+    raise UserError(f"{printable(str(place))} is no image; {HINT}")
 
 
 def _inside(folder: Path) -> list[Path]:

@@ -44,4 +44,4 @@ def _fitting(name: str, most: int) -> str:
     if len(plain) > most:
         digest = hashlib.sha256(plain.encode()).hexdigest()[:DIGITS]
         plain = f"{plain[: most - DIGITS - 1].rstrip('._-')}-{digest}"
-    return plain.rstrip("._-") or "picture"
+    return plain.rstrip("._-") or "image"

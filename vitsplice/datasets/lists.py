@@ -1,4 +1,4 @@
-"""Lists of pictures: two paths a line, and the ``transforms.json`` of a scene."""
+"""Lists of images: two paths a line, and the ``transforms.json`` of a scene."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def pairs(path: Path) -> tuple[Pair, ...]:
 
     Raises:
         ConfigError: naming the line that has not two paths.
-        UserError: if it cannot be read, holds no pairs, or none of its pictures is there.
+        UserError: if it cannot be read, holds no pairs, or none of its images is there.
     """
     ids, found = Ids(), []
     for number, line in enumerate(_text(path).splitlines(), 1):
@@ -33,19 +33,19 @@ def pairs(path: Path) -> tuple[Pair, ...]:
         found.append(Pair(ids(*dict.fromkeys((structure.stem, appearance.stem))), structure, appearance))
     if not found:
         raise UserError(f"{printable(str(path))} lists no pairs; a line is a structure image and an appearance image")
-    _refuse_elsewhere(path, [picture for pair in found for picture in (pair.structure, pair.appearance)])
+    _refuse_elsewhere(path, [image for pair in found for image in (pair.structure, pair.appearance)])
     return tuple(found)
 
 
 def frames(path: Path) -> tuple[tuple[Path, ...], dict[Path, Path]]:
-    """The pictures of a scene in the order of its ``transforms.json`` (NeRF, nerfstudio), and their masks.
+    """The images of a scene in the order of its ``transforms.json`` (NeRF, nerfstudio), and their masks.
 
-    A ``file_path`` is relative to the file's folder; one without the ending of a picture gets that of the file that is
+    A ``file_path`` is relative to the file's folder; one without the ending of an image gets that of the file that is
     there (the synthetic scenes of NeRF leave out ``.png``). ``mask_path`` is white where a frame counts.
 
     Raises:
         ConfigError: if it is none, naming the frame.
-        UserError: if it cannot be read, or none of its pictures is there.
+        UserError: if it cannot be read, or none of its images is there.
     """
     shown = printable(str(path))
     try:
@@ -58,11 +58,11 @@ def frames(path: Path) -> tuple[tuple[Path, ...], dict[Path, Path]]:
     found: dict[Path, Path | None] = {}
     for number, frame in enumerate(listed):
         where = f"{shown}, frames[{number}]"
-        picture = _picture(path.parent / _named(frame, "file_path", where))
+        image = _image(path.parent / _named(frame, "file_path", where))
         masked = frame.get("mask_path") is not None
-        found[picture] = path.parent / _named(frame, "mask_path", where) if masked else None
+        found[image] = path.parent / _named(frame, "mask_path", where) if masked else None
     _refuse_elsewhere(path, list(found))
-    return tuple(found), {picture: mask for picture, mask in found.items() if mask}
+    return tuple(found), {image: mask for image, mask in found.items() if mask}
 
 
 def _two(line: str, where: str) -> list[str]:
@@ -87,23 +87,23 @@ def _words(line: str) -> list[str]:
 def _named(frame: Any, field: str, where: str) -> str:
     name = frame.get(field) if isinstance(frame, dict) else None
     if not isinstance(name, str) or not name.strip() or "\0" in name:
-        raise ConfigError(f"{where}: {field} must be the path of a picture")
+        raise ConfigError(f"{where}: {field} must be the path of an image")
     return name.strip()
 
 
-def _picture(path: Path) -> Path:
+def _image(path: Path) -> Path:
     if path.suffix.lower() in SUFFIXES:
         return path
     named = (path.with_name(path.name + suffix) for suffix in SUFFIXES)
     return next((one for one in named if os.path.isfile(one)), path.with_name(f"{path.name}.png"))
 
 
-def _refuse_elsewhere(path: Path, pictures: list[Path]) -> None:
-    """Raise UserError if not one picture is there: the paths are then meant from another folder."""
-    if not any(os.path.isfile(picture) for picture in pictures):
+def _refuse_elsewhere(path: Path, images: list[Path]) -> None:
+    """Raise UserError if not one image is there: the paths are then meant from another folder."""
+    if not any(os.path.isfile(image) for image in images):
         raise UserError(
-            f"{printable(str(path))}: none of its {len(pictures)} pictures is there, such as "
-            f"{printable(str(pictures[0]))}; paths are taken from the folder of the list"
+            f"{printable(str(path))}: none of its {len(images)} images is there, such as "
+            f"{printable(str(images[0]))}; paths are taken from the folder of the list"
         )
 
 

@@ -1,4 +1,4 @@
-"""What a picture looks like in a few numbers, by which copies of it are found whatever they were saved as."""
+"""What an image looks like in a few numbers, by which copies of it are found whatever they were saved as."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BITS = LOW**2 - 1
 
 @dataclass(frozen=True)
 class Look:
-    """A picture in a few numbers.
+    """An image in a few numbers.
 
     Args:
         sha256: of the file.
@@ -40,15 +40,15 @@ class Look:
 
 
 def look(path: Path) -> Look:
-    """Look at a picture. Raises PictureError if it cannot be read.
+    """Look at an image. Raises ImageError if it cannot be read.
 
     The hash is that of Zauner 2010 ("Implementation and benchmarking of perceptual image hash functions", DCT), of
     lightness in place of grey, and all frequencies but the mean of the lowest 8 x 8.
     """
-    picture = read(path)
-    height, width = picture.pixels.shape[-2:]
-    lab = to_lab(F.interpolate(picture.pixels, (SIDE, SIDE), mode="area")) * SCALE
+    image = read(path)
+    height, width = image.pixels.shape[-2:]
+    lab = to_lab(F.interpolate(image.pixels, (SIDE, SIDE), mode="area")) * SCALE
     frequencies = dctn(lab[0, 0].double().numpy(), norm="ortho")[:LOW, :LOW].ravel()[1:]
     colours = F.avg_pool2d(lab, SIDE // CELLS).flatten().to(torch.float32).numpy()
     bits = frequencies > np.median(frequencies)
-    return Look(picture.sha256, (height, width), bits, colours, is_black(picture.pixels))
+    return Look(image.sha256, (height, width), bits, colours, is_black(image.pixels))

@@ -34,9 +34,9 @@ class Pair:
 
     Args:
         id: unique in its set; names folders (`ID`).
-        structure, appearance: paths of the pictures.
-        structure_mask, appearance_mask: paths of masks, each as large as its picture (`vitsplice.api.splice`).
-        licence: of the pictures, in a word; "" is not known.
+        structure, appearance: paths of the images.
+        structure_mask, appearance_mask: paths of masks, each as large as its image (`vitsplice.api.splice`).
+        licence: of the images, in a word; "" is not known.
         source: where they come from; "" is not known.
     """
 
@@ -49,13 +49,13 @@ class Pair:
     source: str = ""
 
     @property
-    def pictures(self) -> dict[str, Path]:
-        """The paths that it has, by field, pictures first."""
+    def images(self) -> dict[str, Path]:
+        """The paths that it has, by field, images first."""
         return {field: path for field in PATHS if (path := getattr(self, field)) is not None}
 
 
 def read(path: str | os.PathLike[str], *, unique: bool = True) -> Iterator[Pair]:
-    """The pairs of a manifest, in order, one at a time; pictures are not opened.
+    """The pairs of a manifest, in order, one at a time; images are not opened.
 
     Args:
         path: ``.csv`` with a header, or ``.jsonl``. Relative paths in it are relative to its folder.
@@ -85,7 +85,7 @@ def read(path: str | os.PathLike[str], *, unique: bool = True) -> Iterator[Pair]
 
 
 def write(path: str | os.PathLike[str], pairs: Iterable[Pair]) -> None:
-    """Write a manifest, whole or not at all; pictures below its folder get relative paths.
+    """Write a manifest, whole or not at all; images below its folder get relative paths.
 
     Raises:
         UserError: if its name does not end in .csv or .jsonl.
@@ -168,7 +168,7 @@ def _pair(row: Mapping[str, Any], folder: Path, where: str) -> Pair:
 
 
 def _row(pair: Pair, folder: Path) -> dict[str, str]:
-    paths = {name: _relative(path, folder) for name, path in pair.pictures.items()}
+    paths = {name: _relative(path, folder) for name, path in pair.images.items()}
     return {name: paths.get(name, "") if name in PATHS else getattr(pair, name) for name in FIELDS}
 
 

@@ -16,10 +16,10 @@ Choice = tuple[Path, list[Path]]
 
 
 def by_name(group: Group) -> Iterator[Choice]:
-    """Pictures of the same name, but for its ending; those without a partner have none.
+    """Images of the same name, but for its ending; those without a partner have none.
 
     Raises:
-        UserError: if two pictures of a role have the same name, or no name is in both.
+        UserError: if two images of a role have the same name, or no name is in both.
     """
     structures, appearances = (_by_stem(paths) for paths in (group.structures, group.appearances))
     if not structures.keys() & appearances.keys():
@@ -46,7 +46,7 @@ def by_chance(group: Group, most: int, seed: int) -> Iterator[Choice]:
 
 
 def every(group: Group) -> Iterator[Choice]:
-    """All but the picture itself."""
+    """All but the image itself."""
     own = {path: os.path.realpath(path) for path in {*group.structures, *group.appearances}}
     for structure in group.structures:
         yield structure, [path for path in group.appearances if own[path] != own[structure]]

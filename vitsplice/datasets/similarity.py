@@ -1,4 +1,4 @@
-"""Pairs of pictures that mean the same: the nearest by a backbone's feature of appearance, a ViT's [CLS].
+"""Pairs of images that mean the same: the nearest by a backbone's feature of appearance, a ViT's [CLS].
 
 SpliceNet is trained on pairs that are chosen so (Tumanyan et al. 2023, supplement). Of a random pair, what the
 appearance image shows may have no counterpart in the structure image.
@@ -22,7 +22,7 @@ from vitsplice.support import output_folder as folder
 from vitsplice.support.progress import Watch
 
 SHOWN = 5
-"""Pictures that cannot be read and are named; the others are counted."""
+"""Images that cannot be read and are named; the others are counted."""
 
 ROWS = 256
 """Structure images whose similarities to all appearance images are held at a time."""
@@ -39,12 +39,12 @@ def similar(
     """For each structure image of each group so many appearance images, or None if it was stopped.
 
     Args:
-        groups: within which pictures are paired.
+        groups: within which images are paired.
         most: appearance images for each structure image.
         name: of a backbone, or None for that of the default preset, with its fallback.
         device: see `vitsplice.engine.device.pick_device`.
         kept: a file of features, made, or gone on with.
-        watch: told which picture is looked at, of a backbone that stands in for another, and of pictures that cannot be
+        watch: told which image is looked at, of a backbone that stands in for another, and of images that cannot be
             read.
 
     Raises:
@@ -55,9 +55,9 @@ def similar(
     backbone, substitution = backbone_or_default(name)
     backbone = backbone.to(place, torch.float32)
     watch.note(str(substitution) if substitution else f"similarity by the appearance feature of {backbone.info.name}")
-    pictures = list(dict.fromkeys(path for group in groups for path in (*group.structures, *group.appearances)))
+    images = list(dict.fromkeys(path for group in groups for path in (*group.structures, *group.appearances)))
     folder.write(kept.parent, {})
-    found = features(pictures, backbone, place, kept, watch)
+    found = features(images, backbone, place, kept, watch)
     if found is None:
         return None
     _note_broken(found.broken, watch.note)
@@ -65,7 +65,7 @@ def similar(
 
 
 def by_similarity(group: Group, features: Mapping[Path, Feature], most: int) -> Iterator[Choice]:
-    """So many nearest, the nearest first, or as many as there are. Pictures without a feature are left out."""
+    """So many nearest, the nearest first, or as many as there are. Images without a feature are left out."""
     structures = [path for path in group.structures if path in features]
     appearances = [path for path in group.appearances if path in features]
     if not appearances or not structures:
@@ -104,4 +104,4 @@ def _note_broken(broken: Sequence[str], note: Callable[[str], object]) -> None:
     for why in broken[:SHOWN]:
         note(f"left out: {why}")
     if len(broken) > SHOWN:
-        note(f"left out: {len(broken) - SHOWN} more pictures that cannot be read")
+        note(f"left out: {len(broken) - SHOWN} more images that cannot be read")

@@ -70,15 +70,15 @@ class Survey:
 
 
 def survey(manifest: str | os.PathLike[str]) -> Survey:
-    """Read a manifest; pictures are not opened.
+    """Read a manifest; images are not opened.
 
     Raises:
         ConfigError, UserError: as `vitsplice.datasets.read`, and if it has no pairs.
     """
     found = Survey()
     for pair in read(manifest):
-        pictures = pair.pictures
-        found.add([found.number(pictures[name], pair.id) if name in pictures else NONE for name in PATHS])
+        images = pair.images
+        found.add([found.number(images[name], pair.id) if name in images else NONE for name in PATHS])
         if not pair.licence:
             found.unlicensed.append(len(found.ids))
         found.ids.append(pair.id)

@@ -1,4 +1,4 @@
-"""Features of several pictures in as few backbone passes as possible."""
+"""Features of several images in as few backbone passes as possible."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from vitsplice.contracts import GIVEN_FACETS, MASK, MATCH, PICTURE, Backbone, BackboneInfo, FeatureRequest, Features
+from vitsplice.contracts import GIVEN_FACETS, MASK, MATCH, PIXELS, Backbone, BackboneInfo, FeatureRequest, Features
 from vitsplice.matching import descriptor_requests, joined
 
 Key = TypeVar("Key", bound=Hashable)
 
 Look = Callable[[Tensor, BackboneInfo], Tensor]
-"""Brings pictures ``(B, 3, H, W)`` to the size at which a backbone looks at them."""
+"""Brings images ``(B, 3, H, W)`` to the size at which a backbone looks at them."""
 
 
 def extract(
     backbone: Backbone,
     look: Look,
-    pictures: Mapping[Key, Tensor],
+    images: Mapping[Key, Tensor],
     requests: Iterable[FeatureRequest],
     masks: Mapping[Key, Tensor] | None = None,
 ) -> dict[Key, dict[FeatureRequest, Features]]:
-    """All requested features of all pictures; pictures that come to the same size share one pass.
+    """All requested features of all images; images that come to the same size share one pass.
 
     Args:
         backbone: what looks.
         look: to the size at which it looks.
-        pictures: key -> ``(1, 3, H, W)``.
+        images: key -> ``(1, 3, H, W)``.
         requests: the union of what all terms ask for; `vitsplice.contracts.GIVEN_FACETS` are answered too.
         masks: key -> ``(1, 1, H, W)``, for the facet ``mask``; ones where there is none.
     """
@@ -38,15 +38,15 @@ def extract(
     if MATCH in requests:
         asked += [request for request in descriptor_requests(backbone.info) if request not in asked]
     batches: dict[torch.Size, dict[Key, Tensor]] = {}
-    for key, picture in pictures.items():
-        seen = look(picture, backbone.info)
+    for key, image in images.items():
+        seen = look(image, backbone.info)
         batches.setdefault(seen.shape, {})[key] = seen
     features = {}
     for batch in batches.values():
         seen = torch.cat(list(batch.values()))
         found = dict(backbone(seen, asked)) if asked else {}
-        if PICTURE in requests:
-            found[PICTURE] = flat(seen)
+        if PIXELS in requests:
+            found[PIXELS] = flat(seen)
         if MATCH in requests:
             found[MATCH] = joined(found, descriptor_requests(backbone.info))
         if MASK in requests:

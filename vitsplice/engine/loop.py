@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from vitsplice.config import RunConfig, TermConfig
-from vitsplice.contracts import MASK, MATCH, Backbone, FeatureRequest, Image, LossTerm
+from vitsplice.contracts import MASK, MATCH, Backbone, FeatureRequest, ImageName, LossTerm
 from vitsplice.engine.features import Look, extract
 from vitsplice.engine.schedule import learning_rate
-from vitsplice.engine.targets import FeatureTable, Images, Place, Targets
+from vitsplice.engine.targets import FeatureTable, Place, RunImages, Targets
 from vitsplice.engine.views import View
 from vitsplice.errors import LossTermRejected, NonFiniteLoss
 from vitsplice.rng import private_rng, seeded
@@ -60,15 +60,15 @@ class Problem:
         config: the settings.
         images: the structure image, the appearance image and the start.
         backbone: frozen.
-        look: brings pictures to the size at which the backbone looks.
+        look: brings images to the size at which the backbone looks.
         generator: what is optimised.
-        canvas: whether the generator holds one picture (`vitsplice.contracts.GeneratorSpec`).
+        canvas: whether the generator holds one image (`vitsplice.contracts.GeneratorSpec`).
         terms: the weighted loss terms.
         fed: what the generator is fed for the output, as large as the structure image.
     """
 
     config: RunConfig
-    images: Images
+    images: RunImages
     backbone: Backbone
     look: Look
     generator: nn.Module
@@ -125,9 +125,9 @@ class Optimisation:
             self.next = index + 1
             yield Step(index, total.item(), values)
 
-    def picture(self) -> Tensor:
+    def image(self) -> Tensor:
         """The output image as it is now, ``(1, 3, H, W)``."""
-        return self._masked(self.generated(), self._picture("structure"))
+        return self._masked(self.generated(), self._image("structure"))
 
     def generated(self) -> Tensor:
         """What the generator makes now, before the structure mask is applied, ``(1, 3, H, W)``."""
@@ -184,19 +184,19 @@ class Optimisation:
 
     def _generate(self, places: Iterable[Place], views: Mapping[Place, View]) -> dict[Place, Tensor]:
         if self.problem.canvas:
-            output = self._masked(self.problem.generator(self.problem.fed), self._picture("structure"))
+            output = self._masked(self.problem.generator(self.problem.fed), self._image("structure"))
             return {place: views[place].place(output) for place in places}
         return {place: self._made_of(place, views[place]) for place in places}
 
     def _made_of(self, place: Place, view: View) -> Tensor:
         """What the generator makes of a view; the structure image's place is fed the start."""
         if place[0] == "appearance":
-            return torch.as_tensor(self.problem.generator(view(self._picture("appearance"))))
+            return torch.as_tensor(self.problem.generator(view(self._image("appearance"))))
         made = self.problem.generator(view(self.problem.fed))
-        return self._masked(made, view(self._picture("structure")), view)
+        return self._masked(made, view(self._image("structure")), view)
 
-    def _picture(self, image: Image) -> Tensor:
-        return self.problem.images.pictures[image]
+    def _image(self, image: ImageName) -> Tensor:
+        return self.problem.images.pixels[image]
 
     def _masked(self, output: Tensor, structure: Tensor, view: View | None = None) -> Tensor:
         """The output where the structure image's mask lets it through, and the structure image elsewhere."""
@@ -205,8 +205,8 @@ class Optimisation:
             return output
         return torch.lerp(structure, output, view.place(mask) if view else mask)
 
-    def _extract(self, pictures: Mapping[Place, Tensor], requests: list[FeatureRequest]) -> FeatureTable:
-        return extract(self.problem.backbone, self.problem.look, pictures, requests)
+    def _extract(self, images: Mapping[Place, Tensor], requests: list[FeatureRequest]) -> FeatureTable:
+        return extract(self.problem.backbone, self.problem.look, images, requests)
 
     def _backward(self, total: Tensor) -> float:
         """Compute the gradients of the generator, and return their norm."""

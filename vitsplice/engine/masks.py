@@ -15,16 +15,16 @@ import torch
 from torch import Tensor
 
 from vitsplice.config import MaskConfig
-from vitsplice.contracts import Image
-from vitsplice.engine.targets import Images
+from vitsplice.contracts import ImageName
+from vitsplice.engine.targets import RunImages
 from vitsplice.errors import UserError
-from vitsplice.images import Picture, is_black, read_mask
+from vitsplice.images import LoadedImage, is_black, read_mask
 
 WHITE = 0.999
 """A mask that is nowhere darker than this excludes nothing."""
 
 
-def read_masks(pictures: Mapping[Image, Picture], given: Mapping[Image, Any]) -> dict[Image, Picture]:
+def read_masks(images: Mapping[ImageName, LoadedImage], given: Mapping[ImageName, Any]) -> dict[ImageName, LoadedImage]:
     """The masks that were given, read and checked against the images they belong to.
 
     Raises:
@@ -32,7 +32,7 @@ def read_masks(pictures: Mapping[Image, Picture], given: Mapping[Image, Any]) ->
     """
     masks = {image: read_mask(mask) for image, mask in given.items() if mask is not None}
     for image, mask in masks.items():
-        height, width = pictures[image].pixels.shape[-2:]
+        height, width = images[image].pixels.shape[-2:]
         if tuple(mask.pixels.shape[-2:]) != (height, width):
             raise UserError(
                 f"{image} mask {mask.name} is {mask.pixels.shape[-1]}x{mask.pixels.shape[-2]} px (width x height); "
@@ -43,18 +43,18 @@ def read_masks(pictures: Mapping[Image, Picture], given: Mapping[Image, Any]) ->
     return masks
 
 
-def masked(images: Images, config: MaskConfig) -> Images:
+def masked(images: RunImages, config: MaskConfig) -> RunImages:
     """The images as a run sees them: structure mask feathered, appearance image neutralised outside of its mask.
 
     A mask that is white everywhere is the same as none.
     """
-    pictures = dict(images.pictures)
-    masks = {image: mask for image, mask in images.masks.items() if bool((mask < WHITE).any())}
+    pixels = dict(images.pixels)
+    masks = {role: mask for role, mask in images.masks.items() if bool((mask < WHITE).any())}
     if "structure" in masks:
         masks["structure"] = feathered(masks["structure"], config.feather)
     if "appearance" in masks:
-        pictures["appearance"] = neutralised(pictures["appearance"], masks["appearance"])
-    return Images(pictures, masks)
+        pixels["appearance"] = neutralised(pixels["appearance"], masks["appearance"])
+    return RunImages(pixels, masks)
 
 
 def neutralised(image: Tensor, mask: Tensor) -> Tensor:

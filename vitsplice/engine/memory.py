@@ -1,6 +1,6 @@
 """How much memory a run needs, asked of the parts themselves before it starts, and how much there is.
 
-What an optimisation holds is above all what its backward pass keeps. That is counted on a small picture, where it costs
+What an optimisation holds is above all what its backward pass keeps. That is counted on a small image, where it costs
 nothing, and grows with the number of pixels.
 """
 
@@ -18,14 +18,14 @@ from vitsplice.config import RunConfig, StageConfig
 from vitsplice.contracts import Backbone, FeatureRequest
 from vitsplice.engine.problem import weighted_terms
 from vitsplice.engine.stages import working_side
-from vitsplice.engine.targets import Images
+from vitsplice.engine.targets import RunImages
 from vitsplice.errors import Argument, OutOfMemory, Part, used_up
 from vitsplice.options import complete
 from vitsplice.plugins import Catalogue
 from vitsplice.rng import private_rng
 
 SAMPLE = 64
-"""Side in pixels of the picture on which a generator is tried."""
+"""Side in pixels of the image on which a generator is tried."""
 
 FULL_SIZE = 40
 """Float32 numbers per pixel at the full size of both images: images, their colours, filters of the warm start."""
@@ -123,7 +123,7 @@ class Estimate:
 
     def _measuring(self, structure: Size, appearance: Size) -> float:
         """Memory of measuring the output, by the longer of both images."""
-        if self._config.figures == "none":
+        if self._config.metrics == "none":
             return 0.0
         longest = max(max(size) / min(size) for size in (structure, appearance))
         return 4 * MEASURED * MEASURED_SIDE * min(MEASURED_SIDE * longest, MEASURED_LONGEST)
@@ -156,13 +156,13 @@ def _per_pixel_of_backbone(backbone: Backbone, config: RunConfig) -> float:
     device, last = torch.device(config.device), FeatureRequest(info.structure.facet, -1)
 
     def looked() -> Tensor:
-        picture = torch.zeros(1, 3, height, width, device=device, requires_grad=True)
-        return backbone(picture, [last])[last].values
+        image = torch.zeros(1, 3, height, width, device=device, requires_grad=True)
+        return backbone(image, [last])[last].values
 
     return kept_for_backward(looked) / (height * width)
 
 
-def check(estimate: Estimate, images: Images, there: int | None) -> None:
+def check(estimate: Estimate, images: RunImages, there: int | None) -> None:
     """Refuse a run that does not fit.
 
     Args:
@@ -173,13 +173,13 @@ def check(estimate: Estimate, images: Images, there: int | None) -> None:
     Raises:
         OutOfMemory: saying how much is needed and which size would fit.
     """
-    structure, appearance = (_size(images.pictures[image]) for image in ("structure", "appearance"))
+    structure, appearance = (_size(images.pixels[image]) for image in ("structure", "appearance"))
     needed = estimate.bytes(structure, appearance)
     if there is None or needed <= there:
         return
     shorter = min(*structure, *appearance)
     fits = next((size for size in range(shorter - 1, 15, -1) if _at(estimate, structure, appearance, size) <= there), 0)
-    advice = (Argument("size", fits), " would fit") if fits else ("no size of these pictures would fit",)
+    advice = (Argument("size", fits), " would fit") if fits else ("no size of these images would fit",)
     raise OutOfMemory(f"this run needs about {_shown(needed)} of memory and {_shown(there)} are free; ", *advice)
 
 
@@ -187,8 +187,8 @@ def _shown(number: int) -> str:
     return f"{number / GIB:.1f} GiB" if number >= GIB else f"{number / 2**20:.0f} MiB"
 
 
-def _size(picture: Tensor) -> Size:
-    return picture.shape[-2], picture.shape[-1]
+def _size(image: Tensor) -> Size:
+    return image.shape[-2], image.shape[-1]
 
 
 def _scaled(image: Size, shorter: int) -> Size:

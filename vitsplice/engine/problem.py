@@ -1,4 +1,4 @@
-"""From settings and two pictures to a problem that can be optimised: names are looked up, parts are built."""
+"""From settings and two images to a problem that can be optimised: names are looked up, parts are built."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vitsplice.config import BackboneConfig, RunConfig, ViewConfig
 from vitsplice.contracts import Backbone, BackboneInfo, GeneratorSpec, Role, TermContext
 from vitsplice.engine.features import Look
 from vitsplice.engine.loop import Problem, WeightedTerm
-from vitsplice.engine.targets import Images
+from vitsplice.engine.targets import RunImages
 from vitsplice.errors import Argument, ConfigError, Part, Setting, UnknownName, WeightsRejected, WeightsUnavailable
 from vitsplice.numerics import numerics
 from vitsplice.options import complete
@@ -133,7 +133,7 @@ def weighted_terms(config: RunConfig, backbone: Backbone, catalogue: Catalogue) 
 
 def assemble(
     config: RunConfig,
-    images: Images,
+    images: RunImages,
     backbone: Backbone,
     catalogue: Catalogue,
     look: Look | None = None,
@@ -154,9 +154,9 @@ def assemble(
     terms = weighted_terms(config, backbone, catalogue)
     _check_canvas(spec, terms)
     _check_effect(config, terms, images)
-    _check_blur("structure", config.views.structure, images.pictures["structure"])
-    _check_blur("appearance", config.views.appearance, images.pictures["appearance"])
-    fed = images.pictures["start"] if fed is None else fed
+    _check_blur("structure", config.views.structure, images.pixels["structure"])
+    _check_blur("appearance", config.views.appearance, images.pixels["appearance"])
+    fed = images.pixels["start"] if fed is None else fed
     with private_rng(config.seed):
         generator = spec.build(fed.cpu(), options)
     return Problem(
@@ -180,7 +180,7 @@ def _check_blur(role: Role, view: ViewConfig, image: Tensor) -> None:
         )
 
 
-def _check_effect(config: RunConfig, terms: tuple[WeightedTerm, ...], images: Images) -> None:
+def _check_effect(config: RunConfig, terms: tuple[WeightedTerm, ...], images: RunImages) -> None:
     """Refuse a strength or a mask that no term goes by; a warm start goes by all of them."""
     if config.start == "match":
         return
@@ -199,7 +199,7 @@ def _check_canvas(spec: GeneratorSpec, terms: tuple[WeightedTerm, ...]) -> None:
     for term in terms:
         if spec.canvas and term.input[0] != "structure":
             raise ConfigError(
-                f"generator '{spec.name}' holds the output picture itself and cannot be fed the appearance image, "
+                f"generator '{spec.name}' holds the output image itself and cannot be fed the appearance image, "
                 f"as term '{term.name}' asks; ",
                 Setting(f"terms.{term.name}.weight", 0),
                 " leaves the term out",

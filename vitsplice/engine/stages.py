@@ -15,7 +15,7 @@ from vitsplice.config import RunConfig, StageConfig
 from vitsplice.contracts import Backbone
 from vitsplice.engine.loop import Optimisation, Step
 from vitsplice.engine.problem import assemble
-from vitsplice.engine.targets import Images
+from vitsplice.engine.targets import RunImages
 from vitsplice.engine.warm_start import warm_start
 from vitsplice.matching import Correspondence, correspond
 from vitsplice.plugins import Catalogue
@@ -25,17 +25,17 @@ FED = "fed"
 
 @dataclass(frozen=True)
 class Layer:
-    """What an optimisation changed: laid over a picture of any size."""
+    """What an optimisation changed: laid over an image of any size."""
 
     before: Tensor
     after: Tensor
 
-    def over(self, picture: Tensor) -> Tensor:
+    def over(self, image: Tensor) -> Tensor:
         """The change, enlarged, on ``(1, 3, H, W)``."""
         change = self.after - self.before
-        if change.shape[-2:] != picture.shape[-2:]:
-            change = F.interpolate(change, size=picture.shape[-2:], mode="bicubic", align_corners=False)
-        return (picture + change).clamp(0, 1)
+        if change.shape[-2:] != image.shape[-2:]:
+            change = F.interpolate(change, size=image.shape[-2:], mode="bicubic", align_corners=False)
+        return (image + change).clamp(0, 1)
 
 
 @dataclass(frozen=True)
@@ -63,11 +63,11 @@ class Staged:
         catalogue: where loss terms and generators are found.
     """
 
-    def __init__(self, config: RunConfig, images: Images, backbone: Backbone, catalogue: Catalogue) -> None:
+    def __init__(self, config: RunConfig, images: RunImages, backbone: Backbone, catalogue: Catalogue) -> None:
         self._config, self._backbone, self._catalogue = config, backbone, catalogue
         images = with_start(config, images, backbone)
-        self._start = images.pictures["start"]
-        self._images = Images({**images.pictures, "start": self._masked(self._start, images)}, images.masks)
+        self._start = images.pixels["start"]
+        self._images = RunImages({**images.pixels, "start": self._masked(self._start, images)}, images.masks)
         self._stages = [(self._capped(stage), indices) for stage, indices in stage_steps(config) if indices]
         self._number = 0
         self._before: Tensor | None = None
@@ -80,24 +80,24 @@ class Staged:
     @property
     def output_size(self) -> tuple[int, int]:
         """The height and width of the output image: those of the structure image."""
-        height, width = self._images.pictures["structure"].shape[-2:]
+        height, width = self._images.pixels["structure"].shape[-2:]
         return height, width
 
     @property
     def start(self) -> Tensor:
         """The image that the output starts from, at full size, ``(1, 3, H, W)``."""
-        return self._images.pictures["start"]
+        return self._images.pixels["start"]
 
     @property
     def sizes(self) -> list[tuple[int, int]]:
         """The height and width that the output is worked on at, stage by stage; empty without steps."""
-        structure = self._images.pictures["structure"]
+        structure = self._images.pixels["structure"]
         if not self._stages:
             return [self.output_size] if self._config.steps else []
         return [self._size(structure, "structure", stage) for stage, _ in self._stages]
 
     def steps(self) -> Iterator[Step]:
-        """Take the steps of all stages. Raises NonFiniteLoss; `picture` is then the last good one."""
+        """Take the steps of all stages. Raises NonFiniteLoss; `image` is then the last good one."""
         if self._current is None:
             return
         yield from self._current.steps()
@@ -117,21 +117,21 @@ class Staged:
         if self._current is None:
             return
         if snapshot.stage:
-            self._enter(snapshot.stage, snapshot.tensors[FED].to(self._images.pictures["start"].device))
+            self._enter(snapshot.stage, snapshot.tensors[FED].to(self._images.pixels["start"].device))
         self._current.restore(snapshot.tensors, snapshot.step)
 
-    def picture(self) -> Tensor:
+    def image(self) -> Tensor:
         """The output image as it is now, at full size, ``(1, 3, H, W)``."""
         if self._current is not None and not self._stages:
-            return self._current.picture()
+            return self._current.image()
         layer = self._layer()
         return self._masked(layer.over(self._start) if layer else self._start, self._images)
 
     @staticmethod
-    def _masked(output: Tensor, images: Images) -> Tensor:
+    def _masked(output: Tensor, images: RunImages) -> Tensor:
         """The output where the structure mask lets it through. What is laid over it is masked only here, and once."""
         mask = images.masks.get("structure")
-        return output if mask is None else torch.lerp(images.pictures["structure"], output, mask)
+        return output if mask is None else torch.lerp(images.pixels["structure"], output, mask)
 
     def _layer(self) -> Layer | None:
         """What the stages have changed so far, if one has begun."""
@@ -155,11 +155,11 @@ class Staged:
         """A stage at most as large as the output image."""
         return stage.model_copy(update={"side": working_side(stage, self.output_size)})
 
-    def _sized(self, stage: StageConfig) -> Images:
+    def _sized(self, stage: StageConfig) -> RunImages:
         """The images at the size of a stage."""
-        return Images(
-            {image: self._resized(picture, image, stage) for image, picture in self._images.pictures.items()},
-            {image: self._resized(mask, image, stage) for image, mask in self._images.masks.items()},
+        return RunImages(
+            {role: self._resized(image, role, stage) for role, image in self._images.pixels.items()},
+            {role: self._resized(mask, role, stage) for role, mask in self._images.masks.items()},
         )
 
     def _resized(self, maps: Tensor, image: str, stage: StageConfig) -> Tensor:
@@ -190,33 +190,33 @@ def stage_steps(config: RunConfig) -> list[tuple[StageConfig, range]]:
     return list(zip(config.stages, map(range, [0, *ends[:-1]], ends), strict=True)) if shares else []
 
 
-def with_start(config: RunConfig, images: Images, backbone: Backbone) -> Images:
+def with_start(config: RunConfig, images: RunImages, backbone: Backbone) -> RunImages:
     """The images with the one that the output starts from, before the structure mask is applied.
 
     The appearance image is mirrored, and so is its mask, where that is more like the structure image: what the terms
     match is then as alike as can be, and no term asks for its left and right.
     """
-    structure, appearance = images.pictures["structure"], images.pictures["appearance"]
+    structure, appearance = images.pixels["structure"], images.pixels["appearance"]
     if config.start == "structure":
-        return Images({**images.pictures, "start": structure}, images.masks)
+        return RunImages({**images.pixels, "start": structure}, images.masks)
     match = _match(config, images, backbone)
     start = _warm_start(config, images, match)
     if not match.mirrored:
-        return Images({**images.pictures, "start": start}, images.masks)
+        return RunImages({**images.pixels, "start": start}, images.masks)
     masks = {image: mask.flip(-1) if image == "appearance" else mask for image, mask in images.masks.items()}
-    return Images({**images.pictures, "appearance": appearance.flip(-1), "start": start}, masks)
+    return RunImages({**images.pixels, "appearance": appearance.flip(-1), "start": start}, masks)
 
 
-def start_image(config: RunConfig, images: Images, backbone: Backbone) -> Tensor:
+def start_image(config: RunConfig, images: RunImages, backbone: Backbone) -> Tensor:
     """The image that the output starts from, before the structure mask is applied."""
-    return with_start(config, images, backbone).pictures["start"]
+    return with_start(config, images, backbone).pixels["start"]
 
 
-def _match(config: RunConfig, images: Images, backbone: Backbone) -> Correspondence:
+def _match(config: RunConfig, images: RunImages, backbone: Backbone) -> Correspondence:
     match = config.match
     return correspond(
-        images.pictures["structure"],
-        images.pictures["appearance"],
+        images.pixels["structure"],
+        images.pixels["appearance"],
         backbone,
         places=match.places,
         temperature=match.temperature,
@@ -226,13 +226,13 @@ def _match(config: RunConfig, images: Images, backbone: Backbone) -> Corresponde
     )
 
 
-def _warm_start(config: RunConfig, images: Images, match: Correspondence) -> Tensor:
+def _warm_start(config: RunConfig, images: RunImages, match: Correspondence) -> Tensor:
     """The warm start at the strengths of the run.
 
     Without steps it is the output, and goes by strengths above 1 and by that of the structure; with steps it is the
     weights of the terms that do.
     """
-    structure, appearance = images.pictures["structure"], images.pictures["appearance"]
+    structure, appearance = images.pixels["structure"], images.pixels["appearance"]
     strengths = (config.appearance_strength, config.structure_strength)
     if config.steps:
         strengths = (min(1.0, config.appearance_strength), 1.0)

@@ -9,39 +9,39 @@ import torch
 from torch import Tensor
 
 from vitsplice.config import ViewsConfig
-from vitsplice.contracts import GIVEN_FACETS, MASK, Backbone, FeatureRequest, Features, Image
+from vitsplice.contracts import GIVEN_FACETS, MASK, Backbone, FeatureRequest, Features, ImageName
 from vitsplice.engine.features import Look, extract
 from vitsplice.engine.views import View, draw_for, entire
 
-Place = tuple[Image, str]
-"""A picture of a step: of which image, and which view of it."""
+Place = tuple[ImageName, str]
+"""An image of a step: of which image, and which view of it."""
 
-MASKED: Image = "appearance"
+MASKED: ImageName = "appearance"
 """The image whose mask says which of its features count; that of the structure image says what of the output does."""
 
 FeatureTable = dict[Place, dict[FeatureRequest, Features]]
 
 
 @dataclass(frozen=True)
-class Images:
+class RunImages:
     """The images of a run, and where they take part.
 
     Args:
-        pictures: each ``(1, 3, H, W)`` in [0, 1]; ``start`` has the size of ``structure``.
+        pixels: each ``(1, 3, H, W)`` in [0, 1]; ``start`` has the size of ``structure``.
         masks: ``(1, 1, H, W)`` in [0, 1], for the images that have one.
     """
 
-    pictures: Mapping[Image, Tensor]
-    masks: Mapping[Image, Tensor] = field(default_factory=dict)
+    pixels: Mapping[ImageName, Tensor]
+    masks: Mapping[ImageName, Tensor] = field(default_factory=dict)
 
     def views(self, config: ViewsConfig, seed: int, step: int) -> dict[Place, View]:
         """The views of a step: they depend on the seed and the step alone. The start is seen as the structure is."""
         views: dict[Place, View] = {}
-        for image, view in (("structure", config.structure), ("appearance", config.appearance)):
-            picture = self.pictures[image]  # type: ignore[index]
-            views[image, "entire"] = entire(picture)  # type: ignore[index]
-            mask = self.masks.get(image)  # type: ignore[call-overload]
-            views[image, "crop"] = draw_for(view, picture, seed, step, image, mask)  # type: ignore[index]
+        for role, view in (("structure", config.structure), ("appearance", config.appearance)):
+            image = self.pixels[role]  # type: ignore[index]
+            views[role, "entire"] = entire(image)  # type: ignore[index]
+            mask = self.masks.get(role)  # type: ignore[call-overload]
+            views[role, "crop"] = draw_for(view, image, seed, step, role, mask)  # type: ignore[index]
         for kind in ("entire", "crop"):
             views["start", kind] = views["structure", kind]
         return views
@@ -50,7 +50,7 @@ class Images:
 class Targets:
     """Looks at views of the images; with a bank of views, at each only once."""
 
-    def __init__(self, images: Images, backbone: Backbone, look: Look, config: ViewsConfig) -> None:
+    def __init__(self, images: RunImages, backbone: Backbone, look: Look, config: ViewsConfig) -> None:
         self._images, self._backbone, self._look = images, backbone, look
         self._banked = {
             "structure": config.structure.bank is not None,
@@ -82,11 +82,11 @@ class Targets:
         new = [place for place in places if keys[place] not in self._bank]
         found: FeatureTable = {}
         for batch in self._batches(new):
-            pictures = {place: views[place](self._images.pictures[place[0]]) for place in batch}
+            images = {place: views[place](self._images.pixels[place[0]]) for place in batch}
             masks = {
                 p: views[p].place(self._images.masks[MASKED]) for p in batch if p[0] == MASKED in self._images.masks
             }
-            found |= extract(self._backbone, self._look, pictures, requests, masks)
+            found |= extract(self._backbone, self._look, images, requests, masks)
         self._bank |= {keys[place]: found[place] for place in new if self._banked[place[0]]}
         return {place: found[place] if place in found else self._bank[keys[place]] for place in places}
 

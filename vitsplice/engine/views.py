@@ -1,7 +1,7 @@
-"""Views: seeded crops and augmentations of a picture.
+"""Views: seeded crops and augmentations of an image.
 
 Drawing a view and applying it are apart: a `View` is plain numbers, so the same view can be cut from several
-pictures, and drawn again from the seed and the step alone.
+images, and drawn again from the seed and the step alone.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ class View:
     jitter: tuple[tuple[str, float], ...] = ()
     blur: tuple[int, float] | None = None
 
-    def place(self, picture: Tensor) -> Tensor:
+    def place(self, image: Tensor) -> Tensor:
         """Only what moves pixels: the crop and the flip of ``(B, 3, H, W)``."""
-        crop = picture[..., self.top : self.top + self.height, self.left : self.left + self.width]
+        crop = image[..., self.top : self.top + self.height, self.left : self.left + self.width]
         return crop.flip(-1) if self.flip else crop
 
-    def __call__(self, picture: Tensor) -> Tensor:
-        """The view of a picture ``(B, 3, H, W)``."""
-        seen = self.place(picture)
+    def __call__(self, image: Tensor) -> Tensor:
+        """The view of an image ``(B, 3, H, W)``."""
+        seen = self.place(image)
         for name, amount in self.jitter:
             seen = ADJUST[name](seen, amount)
         if self.blur:
@@ -61,13 +61,13 @@ class View:
         return seen
 
 
-def entire(picture: Tensor) -> View:
-    """The view that is the whole picture, unchanged."""
-    return View(0, 0, picture.shape[-2], picture.shape[-1])
+def entire(image: Tensor) -> View:
+    """The view that is the whole image, unchanged."""
+    return View(0, 0, image.shape[-2], image.shape[-1])
 
 
 def draw(config: ViewConfig, height: int, width: int, rng: Generator) -> View:
-    """Draw a view of a picture of this size."""
+    """Draw a view of an image of this size."""
     if config.shape == "square":
         shorter = min(height, width)
         tall = wide = _whole(rng, max(1, round(config.crop[0] * shorter)), max(1, round(config.crop[1] * shorter)))
@@ -109,19 +109,19 @@ def _happens(rng: Generator, probability: float) -> bool:
     return _uniform(rng, 0, 1) < probability
 
 
-def draw_for(config: ViewConfig, picture: Tensor, seed: int, step: int, image: str, mask: Tensor | None = None) -> View:
+def draw_for(config: ViewConfig, image: Tensor, seed: int, step: int, role: str, mask: Tensor | None = None) -> View:
     """The view of an image that a step sees: one of its bank, or one of its own.
 
     Args:
         config: how views are drawn.
-        picture: ``(1, 3, H, W)``.
+        image: ``(1, 3, H, W)``.
         seed, step, image: what the view depends on.
         mask: ``(1, 1, H, W)`` in [0, 1], of which the view has to cover `ENOUGH`; None is the same as white.
     """
-    rng = stream(seed, step, image)
+    rng = stream(seed, step, role)
     if config.bank is not None:
-        rng = stream(seed, "bank", image, _whole(rng, 0, config.bank - 1))
-    view = draw(config, picture.shape[-2], picture.shape[-1], rng)
+        rng = stream(seed, "bank", role, _whole(rng, 0, config.bank - 1))
+    view = draw(config, image.shape[-2], image.shape[-1], rng)
     return view if mask is None else keeping(view, mask, rng)
 
 

@@ -139,11 +139,11 @@ def _guided(guide: Tensor, radius: int) -> Callable[[Tensor], Tensor]:
     return smooth
 
 
-def _means(picture: Tensor, grid: tuple[int, int], mask: Tensor | None = None) -> Tensor:
+def _means(image: Tensor, grid: tuple[int, int], mask: Tensor | None = None) -> Tensor:
     """``(1, C, H, W)`` to the mean of each place, ``(h * w, C)``, of what a mask ``(1, 1, H, W)`` covers of it."""
-    means = F.adaptive_avg_pool2d(picture, grid)
+    means = F.adaptive_avg_pool2d(image, grid)
     if mask is not None:  # a place that it covers nowhere has its own mean
-        covered = F.adaptive_avg_pool2d(torch.cat([picture * mask, mask], 1), grid)
+        covered = F.adaptive_avg_pool2d(torch.cat([image * mask, mask], 1), grid)
         means = (covered[:, :-1] + SLIGHT * means) / (covered[:, -1:] + SLIGHT)
     return means.flatten(2)[0].T
 

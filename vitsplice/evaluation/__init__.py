@@ -1,1 +1,1 @@
-"""Figures over sets of pairs, for one or more methods: `vitsplice evaluate`."""
+"""Metrics over sets of pairs, for one or more methods: `vitsplice evaluate`."""

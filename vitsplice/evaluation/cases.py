@@ -1,4 +1,4 @@
-"""Cases, one at a time: the pictures of a pair and a method's output."""
+"""Cases, one at a time: the images of a pair and a method's output."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from torch import Tensor
 from vitsplice.contracts import Case
 from vitsplice.datasets import read as read_pairs
 from vitsplice.datasets.manifest import Pair
-from vitsplice.errors import PictureError
+from vitsplice.errors import ImageError
 from vitsplice.evaluation.outputs import Method
-from vitsplice.images import Picture, read, read_mask
+from vitsplice.images import LoadedImage, read, read_mask
 from vitsplice.support.jsonl import Keys, key_of, stamp
 from vitsplice.text import printable
 
 LONGEST = 8
-"""No picture may be so many times as long as it is wide: networks look at all of it, with a shorter side of 448 px."""
+"""No image may be so many times as long as it is wide: networks look at all of it, with a shorter side of 448 px."""
 
 
 class Images:
@@ -32,28 +32,28 @@ class Images:
         self._read: dict[str, Tensor] | None = None
 
     def case(self, output: Path) -> Case:
-        """The case of an output. Raises PictureError if a picture cannot be read or a mask does not fit."""
+        """The case of an output. Raises ImageError if an image cannot be read or a mask does not fit."""
         if self._read is None:
-            files = self._pair.pictures.items()
-            pictures = {name: self._picture(path, read_mask if "mask" in name else read) for name, path in files}
+            files = self._pair.images.items()
+            images = {name: self._image(path, read_mask if "mask" in name else read) for name, path in files}
             for image in ("structure", "appearance"):
-                self._make_mask(image, pictures)
-            self._read = pictures
-        return Case(self._pair.id, output=self._picture(output), **self._read)
+                self._make_mask(image, images)
+            self._read = images
+        return Case(self._pair.id, output=self._image(output), **self._read)
 
-    def _picture(self, path: Path, reader: Callable[[Path], Picture] = read) -> Tensor:
+    def _image(self, path: Path, reader: Callable[[Path], LoadedImage] = read) -> Tensor:
         pixels = reader(path).pixels
         if max(pixels.shape[-2:]) > LONGEST * min(pixels.shape[-2:]):
-            raise PictureError(f"{printable(str(path))} is more than {LONGEST} times as long as it is wide")
+            raise ImageError(f"{printable(str(path))} is more than {LONGEST} times as long as it is wide")
         return pixels.to(self._device)
 
-    def _make_mask(self, image: str, pictures: dict[str, Tensor]) -> None:
+    def _make_mask(self, image: str, images: dict[str, Tensor]) -> None:
         name = f"{image}_mask"
-        if name not in pictures:
+        if name not in images:
             return
-        if pictures[name].shape != pictures[image].shape:
-            raise PictureError(f"{printable(str(getattr(self._pair, name)))} is not as large as its picture")
-        pictures[name] = (pictures[name].mean(1, keepdim=True) > 0.5).float()
+        if images[name].shape != images[image].shape:
+            raise ImageError(f"{printable(str(getattr(self._pair, name)))} is not as large as its image")
+        images[name] = (images[name].mean(1, keepdim=True) > 0.5).float()
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def key(pair: Pair, method: Method, output: Path) -> int:
     """64 bits that are others when one of the files of a case is another, as size and time of change tell.
 
     Raises:
-        PictureError: if a file is not there.
+        ImageError: if a file is not there.
     """
-    stamps = [stamp(path) for path in (*pair.pictures.values(), output)]
+    stamps = [stamp(path) for path in (*pair.images.values(), output)]
     return key_of(method.name, pair.id, *stamps)

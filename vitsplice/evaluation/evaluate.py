@@ -20,7 +20,7 @@ from vitsplice.contracts import Case, Metric, MetricContext, MetricSpec
 from vitsplice.datasets import count, read
 from vitsplice.datasets.manifest import Pair
 from vitsplice.engine.device import pick_device
-from vitsplice.errors import PictureError, UserError, VitspliceError, reason, written
+from vitsplice.errors import ImageError, UserError, VitspliceError, reason, written
 from vitsplice.evaluation.account import Account
 from vitsplice.evaluation.cases import Images, key
 from vitsplice.evaluation.gallery import gallery
@@ -134,7 +134,7 @@ def _measure(
     total: int,
     watch: Watch,
 ) -> tuple[Keys, dict[str, Account]] | None:
-    """Figures of every output that has none yet, or of which some failed, pair by pair; None if it was stopped.
+    """Metrics of every output that has none yet, or of which some failed, pair by pair; None if it was stopped.
 
     Returns:
         The key of each case ``(methods, pairs)``, 0 where there is none, and an account of each method.
@@ -158,7 +158,7 @@ def _measure_one(
     log: Log,
     account: Account,
 ) -> int:
-    """The key of a case whose figures are in the log now, or 0 if it has none."""
+    """The key of a case whose metrics are in the log now, or 0 if it has none."""
     output = method.find(pair.id)
     if output is None:
         account.failed(pair.id, "no output", missing=True)
@@ -169,11 +169,11 @@ def _measure_one(
         before = _record(pair, method, output) if new else log[name]
         again = metrics if new else [one for one in metrics if one[0].name in before.get("why", {})]
         if new or again:
-            figures, why = figures_of(images.case(output), again)
-            after = before | {"figures": before["figures"] | figures, "why": why}
+            values, why = metrics_of(images.case(output), again)
+            after = before | {"metrics": before["metrics"] | values, "why": why}
             if new or after != before:
                 log.add(name, after)
-    except PictureError as error:
+    except ImageError as error:
         account.failed(pair.id, one_line(str(error)), missing=False)
         return 0
     account.measured += 1
@@ -181,14 +181,14 @@ def _measure_one(
 
 
 def _record(pair: Pair, method: Method, output: Path) -> dict[str, Any]:
-    """What is kept of a case, as yet without figures. Raises PictureError if its run was not finished."""
+    """What is kept of a case, as yet without metrics. Raises ImageError if its run was not finished."""
     optimised = of_run(output)
-    told: dict[str, Any] = {"method": method.name, "id": pair.id, "figures": {}}
+    told: dict[str, Any] = {"method": method.name, "id": pair.id, "metrics": {}}
     return told | ({"optimised": asdict(optimised)} if optimised else {})
 
 
 @numerics(grad=False)
-def figures_of(
+def metrics_of(
     case: Case | Iterator[Case], metrics: Sequence[tuple[MetricSpec, Metric]]
 ) -> tuple[dict[str, Value], dict[str, str]]:
     """Every figure of a case, or of a set of them, None where there is none, and why some could not be taken."""
@@ -197,7 +197,7 @@ def figures_of(
     for spec, metric in metrics:
         try:
             values[spec.name] = _finite(metric.value(case))
-        except Exception as error:  # a plugin's code may raise anything, and one picture must not stop the others
+        except Exception as error:  # a plugin's code may raise anything, and one image must not stop the others
             values[spec.name], why[spec.name] = None, reason(error)
     return values, why
 
@@ -220,10 +220,10 @@ def _measure_sets(
             name = key_of(spec.name, method.name, *(number for _, number in chosen))
             if name not in log or log[name]["why"]:
                 cases = _cases(method, [pair for pair, _ in chosen], device, watch)
-                figures, why = figures_of(cases, [(spec, metric)])
+                values, why = metrics_of(cases, [(spec, metric)])
                 if watch.stopped():
                     return None
-                told = {"value": figures[spec.name], "cases": len(chosen), "why": why.get(spec.name, "")}
+                told = {"value": values[spec.name], "cases": len(chosen), "why": why.get(spec.name, "")}
                 log.add(name, {"metric": spec.name, "method": method.name, **told})
             found[spec.name, method.name] = log[name]
     return found

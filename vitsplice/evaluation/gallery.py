@@ -1,6 +1,6 @@
-"""``gallery.html``: the whole evaluation on one page, with pictures of the worst and the best cases.
+"""``gallery.html``: the whole evaluation on one page, with images of the worst and the best cases.
 
-However many pairs there are, it shows at most `MOST` pictures.
+However many pairs there are, it shows at most `MOST` images.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from pathlib import Path
 
 from vitsplice.datasets import read
 from vitsplice.datasets.manifest import Pair
-from vitsplice.errors import PictureError
+from vitsplice.errors import ImageError
 from vitsplice.evaluation import plots, tables
 from vitsplice.evaluation.plan import CSV, Plan
 from vitsplice.evaluation.summary import Standing, Summary
-from vitsplice.images import read as read_picture
+from vitsplice.images import read as read_image
 from vitsplice.metrics.statistics import finite
 from vitsplice.support.jsonl import Keys, Log
 from vitsplice.support.page import Block, Card, Cards, Heading, Table, Text, Thumbnail, data_uri, render
 from vitsplice.support.progress import NOBODY, Watch
 
 MOST = 1000
-"""Pictures on the page."""
+"""ImageRow on the page."""
 
 SIDE, QUALITY = 224, 80
-"""The longer side of a picture in pixels, and the quality of its JPEG."""
+"""The longer side of an image in pixels, and the quality of its JPEG."""
 
 Notes = dict[tuple[int, int], str]
 
@@ -43,13 +43,13 @@ def gallery(
     Args:
         plan: what was evaluated.
         summary: of it.
-        log: the figures of each output.
+        log: the metrics of each output.
         keys: of each case ``(methods, pairs)``, 0 where there is none.
         watch: told how many of how many pairs are done.
     """
     names = [
         name
-        for name, one in summary.figures.items()
+        for name, one in summary.metrics.items()
         if one.spec.over == "pair" and any(math.isfinite(standing.mean.mean) for standing in one.standings.values())
     ]
     chosen = choose(summary, names, MOST // (2 + len(plan.methods)))
@@ -58,8 +58,8 @@ def gallery(
         if watch.stopped():
             return None
         watch.part("gallery", len(cards), len(chosen))
-        figures = [log[int(key)]["figures"] if key else {} for key in keys[:, place]]
-        values = [[one.get(name) for one in figures] for name in names]
+        metrics = [log[int(key)]["metrics"] if key else {} for key in keys[:, place]]
+        values = [[one.get(name) for one in metrics] for name in names]
         cards.append(_card(plan, pair, values, chosen[place]))
     shown = [*_words(summary), *_plots(summary), *(_cases(summary, names, cards) if names else ()), *_tables(summary)]
     return render("Evaluation", shown, _lead(summary))
@@ -75,7 +75,7 @@ def choose(summary: Summary, names: Iterable[str], most: int) -> dict[int, Notes
     standings = [
         (row, column, standing)
         for row, name in enumerate(names)
-        for column, standing in enumerate(summary.figures[name].standings.values())
+        for column, standing in enumerate(summary.metrics[name].standings.values())
     ]
     extremes = ([*_extremes(row, column, standing)] for row, column, standing in standings)
     for where, place, note in filter(None, chain.from_iterable(zip_longest(*extremes))):
@@ -101,15 +101,15 @@ def _pairs(manifest: Path, chosen: Mapping[int, Notes]) -> Iterator[tuple[int, P
 
 
 def _card(plan: Plan, pair: Pair, values: list[list[float | None]], notes: Notes) -> Card:
-    images = [Thumbnail(_uri(pair.pictures[role]), f"{role} image") for role in ("structure", "appearance")]
+    images = [Thumbnail(_uri(pair.images[role]), f"{role} image") for role in ("structure", "appearance")]
     return Card(pair.id, images, [Thumbnail(_uri(m.find(pair.id)), m.name) for m in plan.methods], values, notes)
 
 
 def _uri(path: Path | None) -> str:
-    """A small picture, "" where there is none that can be read."""
+    """A small image, "" where there is none that can be read."""
     try:
-        return data_uri(read_picture(path).pixels[0], SIDE, QUALITY) if path else ""
-    except PictureError:
+        return data_uri(read_image(path).pixels[0], SIDE, QUALITY) if path else ""
+    except ImageError:
         return ""
 
 
@@ -133,17 +133,17 @@ def _plots(summary: Summary) -> Iterator[Block]:
 
 
 def _cases(summary: Summary, names: list[str], cards: list[Card]) -> Iterator[Block]:
-    higher = {name: summary.figures[name].spec.better == "higher" for name in names}
+    higher = {name: summary.metrics[name].spec.better == "higher" for name in names}
     cards = sorted(cards, key=lambda card: _worst_first(card.values[0][0], higher[names[0]]))
     shown = f"{len(cards):,} of {summary.pairs:,} pairs, " if len(cards) < summary.pairs else ""
     why = "the worst and the best of each method by each figure" if shown else "All pairs"
     yield Heading("Cases")
-    yield Text(f"{shown}{why}. The figures of all outputs are in {CSV}.")
+    yield Text(f"{shown}{why}. The metrics of all outputs are in {CSV}.")
     yield Cards([*higher.items()], [*summary.accounts], cards)
 
 
 def _tables(summary: Summary) -> Iterator[Block]:
-    yield Heading("Figures")
+    yield Heading("Metrics")
     yield Table(tables.DESCRIBED, list(tables.described(summary)))
     if tested := [[finite(cell) if isinstance(cell, float) else cell for cell in row] for row in tables.tests(summary)]:
         yield Heading("Tests")

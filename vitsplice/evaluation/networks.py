@@ -1,4 +1,4 @@
-"""The networks that metrics look with: each is loaded once, and sees a picture of the pair at hand once."""
+"""The networks that metrics look with: each is loaded once, and sees an image of the pair at hand once."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from vitsplice.numerics import numerics
 from vitsplice.plugins import Catalogue
 
 KEPT = 12
-"""Pictures, at one size each, whose features a network remembers."""
+"""Images, at one size each, whose features a network remembers."""
 
 
 class Remembering:
-    """A backbone that remembers the features of the last pictures, told apart by their values."""
+    """A backbone that remembers the features of the last images, told apart by their values."""
 
     def __init__(self, backbone: Backbone) -> None:
         self._backbone = backbone
@@ -33,14 +33,14 @@ class Remembering:
         return Remembering(self._backbone.to(device, dtype))
 
     @numerics(grad=False)
-    def __call__(self, pictures: Tensor, requests: Iterable[FeatureRequest]) -> dict[FeatureRequest, Features]:
-        """Features of pictures, without gradients; the defaults of both roles are taken along, for who asks next."""
+    def __call__(self, images: Tensor, requests: Iterable[FeatureRequest]) -> dict[FeatureRequest, Features]:
+        """Features of images, without gradients; the defaults of both roles are taken along, for who asks next."""
         requests = tuple(requests)
-        name = _digest(pictures)
+        name = _digest(images)
         known = self._seen.pop(name, {})
         if missing := [request for request in dict.fromkeys(requests) if request not in known]:
             defaults = [] if known else [self.info.structure, self.info.appearance]
-            known = known | self._backbone(pictures, tuple(dict.fromkeys([*missing, *defaults])))
+            known = known | self._backbone(images, tuple(dict.fromkeys([*missing, *defaults])))
         self._seen[name] = known
         while len(self._seen) > KEPT:
             self._seen.popitem(last=False)
@@ -83,7 +83,7 @@ class Networks:
         return backbone
 
 
-def _digest(pictures: Tensor) -> str:
-    total = hashlib.blake2b(str(tuple(pictures.shape)).encode())
-    total.update(pictures.contiguous().cpu().numpy().reshape(-1).data)
+def _digest(images: Tensor) -> str:
+    total = hashlib.blake2b(str(tuple(images.shape)).encode())
+    total.update(images.contiguous().cpu().numpy().reshape(-1).data)
     return total.hexdigest()

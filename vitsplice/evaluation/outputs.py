@@ -1,4 +1,4 @@
-"""Where a method's outputs are: pictures, run folders, or the runs of a batch."""
+"""Where a method's outputs are: images, run folders, or the runs of a batch."""
 
 from __future__ import annotations
 

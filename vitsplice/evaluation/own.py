@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vitsplice.contracts import Metric
-from vitsplice.errors import ConfigError, PictureError
+from vitsplice.errors import ConfigError, ImageError
 from vitsplice.evaluation.plan import Plan
 from vitsplice.presets import loading as settings_yaml
 from vitsplice.runs.artifacts import FACTS, OUTPUT, SETTINGS, used
@@ -46,7 +46,7 @@ def of_run(output: Path) -> Optimised | None:
     """What a run optimised, from its record; None where an output has none.
 
     Raises:
-        PictureError: if the run was not finished.
+        ImageError: if the run was not finished.
     """
     if output.name != OUTPUT:
         return None
@@ -58,7 +58,7 @@ def of_run(output: Path) -> Optimised | None:
     except (OSError, ValueError, RecursionError, TypeError, KeyError, AttributeError):
         return None
     if finished is False:
-        raise PictureError(f"{printable(str(output))} is of a run that was not finished; resume it")
+        raise ImageError(f"{printable(str(output))} is of a run that was not finished; resume it")
     return Optimised((network,), _terms(settings))
 
 

@@ -82,7 +82,7 @@ class Built:
 
 
 def told(plan: Plan, built: Built, device: str) -> dict[str, Any]:
-    """All that the figures depend on, as plain data that JSON gives back as it is."""
+    """All that the metrics depend on, as plain data that JSON gives back as it is."""
     try:
         digest = file_sha256(plan.pairs)
     except OSError as error:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vitsplice.evaluation.summary import POINTS, Figures, Summary, Versus
+from vitsplice.evaluation.summary import POINTS, Metrics, Summary, Versus
 from vitsplice.metrics.statistics import SIGNIFICANT, supported
 from vitsplice.support.plots import MUTED, WIDTH, Drawing, reach, styles
 
@@ -35,11 +35,11 @@ LINE, HEAD = 0.24, 0.85
 
 def drawings(summary: Summary) -> list[Drawing]:
     """The plots that have data."""
-    shown = [one for one in summary.figures.values() if any(spread.quartiles for spread in one.spreads.values())]
+    shown = [one for one in summary.metrics.values() if any(spread.quartiles for spread in one.spreads.values())]
     return [*_differences(summary, shown), *_scatter(summary, shown), *_distributions(summary, shown)]
 
 
-def _differences(summary: Summary, shown: Sequence[Figures]) -> list[Drawing]:
+def _differences(summary: Summary, shown: Sequence[Metrics]) -> list[Drawing]:
     """A forest plot, one panel per metric."""
     names, style = list(summary.accounts), styles(summary.accounts)
     tested = {one.spec.name: _tests(one, names) for one in shown}
@@ -49,7 +49,7 @@ def _differences(summary: Summary, shown: Sequence[Figures]) -> list[Drawing]:
     first = tested[shown[0].spec.name]
     labels = [f"{test.one}\nminus {test.two}" if every else _other(test, names) for test in first]
 
-    def panel(axes: Axes, one: Figures) -> None:
+    def panel(axes: Axes, one: Metrics) -> None:
         for place, test in enumerate(tested[one.spec.name]):
             sign = 1 if every or test.one != names[0] else -1
             whose = style[test.one if every else _other(test, names)]
@@ -69,7 +69,7 @@ def _differences(summary: Summary, shown: Sequence[Figures]) -> list[Drawing]:
     return [_panels("differences", shown, labels, panel, below, caption)]
 
 
-def _tests(one: Figures, names: Sequence[str]) -> list[Versus]:
+def _tests(one: Metrics, names: Sequence[str]) -> list[Versus]:
     return [test for test in one.tests if len(names) <= FEW or names[0] in (test.one, test.two)]
 
 
@@ -77,7 +77,7 @@ def _other(test: Versus, names: Sequence[str]) -> str:
     return test.two if test.one == names[0] else test.one
 
 
-def _scatter(summary: Summary, shown: Sequence[Figures]) -> list[Drawing]:
+def _scatter(summary: Summary, shown: Sequence[Metrics]) -> list[Drawing]:
     """A metric of structure against one of appearance: a point per pair, and the mean of each method."""
     pair = [_chosen(shown, against) for against in ("appearance", "structure")]
     across, up = pair
@@ -108,7 +108,7 @@ def _scatter(summary: Summary, shown: Sequence[Figures]) -> list[Drawing]:
     return [Drawing("scatter", draw, (WIDTH, 5.0), caption)]
 
 
-def _toward_better(axes: Axes, across: Figures, up: Figures) -> None:
+def _toward_better(axes: Axes, across: Metrics, up: Metrics) -> None:
     for one, invert, label in ((across, axes.invert_xaxis, axes.set_xlabel), (up, axes.invert_yaxis, axes.set_ylabel)):
         if one.spec.better == "lower":
             invert()
@@ -116,21 +116,21 @@ def _toward_better(axes: Axes, across: Figures, up: Figures) -> None:
     axes.grid(alpha=0.2)
 
 
-def _chosen(shown: Sequence[Figures], against: str) -> Figures | None:
+def _chosen(shown: Sequence[Metrics], against: str) -> Metrics | None:
     """The first metric that compares with an image, preferably one that no method optimised."""
     of_image = [one for one in shown if one.spec.against == against]
     return next((one for one in of_image if not _optimised(one)), of_image[0] if of_image else None)
 
 
-def _optimised(one: Figures) -> bool:
+def _optimised(one: Metrics) -> bool:
     return any(standing.own in ("network", "term") for standing in one.standings.values())
 
 
-def _distributions(summary: Summary, shown: Sequence[Figures]) -> list[Drawing]:
+def _distributions(summary: Summary, shown: Sequence[Metrics]) -> list[Drawing]:
     """Box plot and points of every method, one panel per metric."""
     names, style = list(summary.accounts), styles(summary.accounts)
 
-    def panel(axes: Axes, one: Figures) -> None:
+    def panel(axes: Axes, one: Metrics) -> None:
         for place, name in enumerate(names):
             spread, colour = one.spreads[name], style[name]["color"]
             offsets = 0.28 * np.linspace(-1, 1, 7)[np.arange(len(spread.values)) * 3 % 7]
@@ -157,9 +157,9 @@ def _box(axes: Axes, place: int, quartiles: Sequence[float], colour: str) -> Non
 
 def _panels(
     name: str,
-    shown: Sequence[Figures],
+    shown: Sequence[Metrics],
     labels: Sequence[str],
-    panel: Callable[[Axes, Figures], None],
+    panel: Callable[[Axes, Metrics], None],
     below: str,
     caption: str,
 ) -> Drawing:

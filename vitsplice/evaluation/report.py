@@ -27,9 +27,9 @@ def write(path: Path, summary: Summary, log: Log, keys: Keys) -> None:
 
 def _csv(summary: Summary, log: Log, keys: Keys) -> Iterator[str]:
     """A line an output, in the order of the pairs; a column a figure, empty where there is none."""
-    names = [name for name, one in summary.figures.items() if one.spec.over == "pair"]
+    names = [name for name, one in summary.metrics.items() if one.spec.over == "pair"]
     yield csv_text.line(["method", "id", *names])
     for key in keys.T.ravel():
         if key:
             record = log[int(key)]
-            yield csv_text.line([record["method"], record["id"], *(record["figures"].get(name) for name in names)])
+            yield csv_text.line([record["method"], record["id"], *(record["metrics"].get(name) for name in names)])

@@ -1,4 +1,4 @@
-"""What the figures of all pairs say of each method."""
+"""What the metrics of all pairs say of each method."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Versus:
 
 
 @dataclass(frozen=True)
-class Figures:
+class Metrics:
     """One metric of all methods.
 
     Args:
@@ -124,16 +124,16 @@ class Summary:
         pairs: how many are in the manifest.
         accounts: method -> how many outputs there are.
         optimised: by method; None if that is not known.
-        figures: by metric.
-        ranks: method -> mean of its rank over the figures that flatter no method; NaN if there are none.
+        metrics: by metric.
+        ranks: method -> mean of its rank over the metrics that flatter no method; NaN if there are none.
         left_out: metric -> why.
-        measured: how many pairs and images the figures are of.
+        measured: how many pairs and images the metrics are of.
     """
 
     pairs: int
     accounts: Mapping[str, Account]
     optimised: Mapping[str, Optimised | None]
-    figures: Mapping[str, Figures]
+    metrics: Mapping[str, Metrics]
     ranks: Mapping[str, float]
     left_out: Mapping[str, str]
     measured: Measured
@@ -152,7 +152,7 @@ class Summary:
                     }
                     for name, account in self.accounts.items()
                 },
-                "metrics": {name: _figures(one) for name, one in self.figures.items()},
+                "metrics": {name: _metrics(one) for name, one in self.metrics.items()},
                 "left_out": dict(self.left_out),
             }
         )
@@ -172,29 +172,29 @@ def summarise(
     Args:
         plan: what was evaluated.
         built: the metrics.
-        log: the figures of every output.
+        log: the metrics of every output.
         keys: of each case ``(methods, pairs)``, 0 where there is none.
         accounts: of each method.
         sets: (metric, method) -> the figure of its set.
     """
     optimised = optimised_by(plan, log, keys)
     names = [method.name for method in plan.methods]
-    figures = {}
+    metrics = {}
     for spec, metric in built.metrics:
         own = {name: own_of(metric, optimised[name]) for name in names}
         if spec.over == "pair":
             table, why = columns(log, keys, spec.name)
-            figures[spec.name] = _of_pairs(spec, metric, plan.methods, table, keys != 0, why, own)
+            metrics[spec.name] = _of_pairs(spec, metric, plan.methods, table, keys != 0, why, own)
         else:
-            figures[spec.name] = _of_sets(spec, metric, {name: sets[spec.name, name] for name in names}, own)
-    ranks = _ranks(figures, names)
-    return Summary(keys.shape[1], accounts, optimised, figures, ranks, built.left_out, measured(plan.pairs, keys))
+            metrics[spec.name] = _of_sets(spec, metric, {name: sets[spec.name, name] for name in names}, own)
+    ranks = _ranks(metrics, names)
+    return Summary(keys.shape[1], accounts, optimised, metrics, ranks, built.left_out, measured(plan.pairs, keys))
 
 
-def _ranks(figures: Mapping[str, Figures], names: list[str]) -> dict[str, float]:
+def _ranks(metrics: Mapping[str, Metrics], names: list[str]) -> dict[str, float]:
     fair = [
         [one.standings[name].rank for name in names]
-        for one in figures.values()
+        for one in metrics.values()
         if all(math.isfinite(s.rank) and s.own not in ("network", "term") for s in one.standings.values())
     ]
     return dict(zip(names, np.mean(fair, axis=0).tolist() if fair else [math.nan] * len(names), strict=True))
@@ -206,7 +206,7 @@ def columns(log: Log, keys: Keys, name: str) -> tuple[Column, dict[int, str]]:
     why: dict[int, str] = {}
     for row, place in zip(*np.nonzero(keys), strict=True):
         record = log[int(keys[row, place])]
-        value = record["figures"].get(name)
+        value = record["metrics"].get(name)
         table[row, place] = math.nan if value is None else value
         if reason := record.get("why", {}).get(name):
             why.setdefault(int(row), reason)
@@ -221,7 +221,7 @@ def _of_pairs(
     there: np.ndarray[Any, np.dtype[np.bool_]],
     why: Mapping[int, str],
     own: Mapping[str, Own],
-) -> Figures:
+) -> Metrics:
     ranks = mean_ranks(table, higher=spec.better == "higher") if len(methods) > 1 else np.full(1, np.nan)
     means = shared_means(table)
     standings = {}
@@ -246,12 +246,12 @@ def _of_pairs(
         for (one, two), difference, p in zip(both, differences, adjusted, strict=True)
     )
     spreads = {method.name: spread(table[row], POINTS) for row, method in enumerate(methods)}
-    return Figures(spec, metric, standings, tests, shared(table).shape[1], spreads)
+    return Metrics(spec, metric, standings, tests, shared(table).shape[1], spreads)
 
 
 def _of_sets(
     spec: MetricSpec, metric: Metric, found: Mapping[str, Mapping[str, Any]], own: Mapping[str, Own]
-) -> Figures:
+) -> Metrics:
     values = {name: math.nan if one["value"] is None else one["value"] for name, one in found.items()}
     table = np.array(list(values.values()))[:, None]
     ranks = mean_ranks(table, higher=spec.better == "higher") if len(values) > 1 else np.full(1, np.nan)
@@ -262,10 +262,10 @@ def _of_sets(
         )
         for (name, value), rank in zip(values.items(), ranks, strict=True)
     }  # fmt: skip
-    return Figures(spec, metric, standings, ())
+    return Metrics(spec, metric, standings, ())
 
 
-def _figures(one: Figures) -> dict[str, Any]:
+def _metrics(one: Metrics) -> dict[str, Any]:
     spec, metric = one.spec, one.metric
     return {
         "summary": spec.summary,

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator
 
 from vitsplice.evaluation.own import warning
-from vitsplice.evaluation.summary import DIGITS, Figures, Summary
+from vitsplice.evaluation.summary import DIGITS, Metrics, Summary
 from vitsplice.metrics.statistics import Mean
 
 BEST = "*"
@@ -33,13 +33,13 @@ def head(summary: Summary) -> list[str]:
 
 def rows(summary: Summary) -> Iterator[list[str]]:
     """The cells of the table, a metric a row; last the mean rank over those that are biased for no method."""
-    for name, one in summary.figures.items():
+    for name, one in summary.metrics.items():
         yield [name, one.spec.better, *(cell(one, method) for method in summary.accounts)]
     if any(math.isfinite(rank) for rank in summary.ranks.values()):
         yield ["mean rank", "lower", *(number(rank) for rank in summary.ranks.values())]
 
 
-def cell(one: Figures, method: str) -> str:
+def cell(one: Metrics, method: str) -> str:
     """A mean with its interval and marks."""
     standing = one.standings[method]
     marks = BEST * (method in one.best) + MARKS[standing.own] * math.isfinite(standing.mean.mean)
@@ -59,7 +59,7 @@ def number(value: float) -> str:
 def warnings(summary: Summary) -> Iterator[str]:
     """What must be known before a figure is trusted."""
     for method, optimised in summary.optimised.items():
-        standings = {name: one.standings[method] for name, one in summary.figures.items()}
+        standings = {name: one.standings[method] for name, one in summary.metrics.items()}
         owned = {name: one.own for name, one in standings.items() if math.isfinite(one.mean.mean)}
         yield from warning(method, optimised, owned)
     if unknown := [name for name, optimised in summary.optimised.items() if optimised is None]:
@@ -67,7 +67,7 @@ def warnings(summary: Summary) -> Iterator[str]:
             f"what {', '.join(unknown)} optimised is unknown, so metrics may be biased in its favour; "
             "give its backbone, or none, as `optimised`"
         )
-    if apart := [name for name, one in summary.figures.items() if _apart(one)]:
+    if apart := [name for name, one in summary.metrics.items() if _apart(one)]:
         yield (
             f"means of {', '.join(apart)} are over other pairs from method to method, so they cannot be compared; "
             f"{BEST}, ranks and tests are over pairs that all, or both, have"
@@ -84,7 +84,7 @@ def warnings(summary: Summary) -> Iterator[str]:
         )
 
 
-def _apart(one: Figures) -> bool:
+def _apart(one: Metrics) -> bool:
     """Whether a method has pairs that another has not."""
     return one.spec.over == "pair" and any(standing.mean.n > one.shared for standing in one.standings.values())
 
@@ -97,7 +97,7 @@ def notes(summary: Summary) -> Iterator[str]:
                 f"{name}: {account.measured} of {summary.pairs} pairs measured, {account.missing} without output, "
                 f"{account.broken} broken; " + "; ".join(account.examples)
             )
-    for name, one in summary.figures.items():
+    for name, one in summary.metrics.items():
         without = {method: standing for method, standing in one.standings.items() if standing.without}
         if without:
             whose = ", ".join(f"{s.without} of {m}" if one.spec.over == "pair" else m for m, s in without.items())
@@ -115,7 +115,7 @@ def markdown(summary: Summary) -> str:
         lines += ["", "## Beware", "", *(f"- {_escaped(line)}" for line in found)]
     if found := list(notes(summary)):
         lines += ["", "## What is missing", "", *(f"- {_escaped(line)}" for line in found)]
-    lines += ["", "## Figures", ""]
+    lines += ["", "## Metrics", ""]
     lines += table(DESCRIBED, described(summary))
     if tested := list(tests(summary)):
         lines += ["", "## Tests", "", TESTED, ""]
@@ -125,7 +125,7 @@ def markdown(summary: Summary) -> str:
 
 def described(summary: Summary) -> Iterator[list[str]]:
     """What each figure is: the cells below `DESCRIBED`."""
-    for name, one in summary.figures.items():
+    for name, one in summary.metrics.items():
         networks = ", ".join(info.name for info in one.metric.networks) or "none"
         facts = ", ".join(f"{fact} {value}" for fact, value in one.metric.facts.items()) or "none"
         yield [name, one.spec.summary, one.spec.against, one.spec.over, networks, facts]
@@ -133,7 +133,7 @@ def described(summary: Summary) -> Iterator[list[str]]:
 
 def tests(summary: Summary) -> Iterator[list[str | float]]:
     """Every test between two methods: the cells below `TESTS`."""
-    for name, one in summary.figures.items():
+    for name, one in summary.metrics.items():
         for test in one.tests:
             found = test.difference
             ends = (test.interval.low, test.interval.high)

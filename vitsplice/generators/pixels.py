@@ -1,4 +1,4 @@
-"""A "generator" that is the output picture itself: its pixels are optimised directly. For experiments."""
+"""A "generator" that is the output image itself: its pixels are optimised directly. For experiments."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class Pixels(nn.Module):
-    """One picture, kept as logits so that it stays in (0, 1).
+    """One image, kept as logits so that it stays in (0, 1).
 
     Args:
         start: ``(1, 3, H, W)`` in [0, 1].
@@ -21,8 +21,8 @@ class Pixels(nn.Module):
         super().__init__()
         self.logits = nn.Parameter(torch.logit(start.detach().clamp(margin, 1 - margin)))
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """The picture ``(1, 3, H, W)``, whatever it is fed."""
+    def forward(self, images: Tensor) -> Tensor:
+        """The image ``(1, 3, H, W)``, whatever it is fed."""
         return self.logits.sigmoid()
 
 

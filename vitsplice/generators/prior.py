@@ -1,4 +1,4 @@
-"""A network that makes one picture out of fixed noise: a deep image prior.
+"""A network that makes one image out of fixed noise: a deep image prior.
 
 Source: Ulyanov, Vedaldi, Lempitsky 2018, "Deep Image Prior"; its widths, kernels and noise for feature inversion are
 those of the code released with Splice (Tumanyan et al. 2022, section 3.1 shows what it is for).
@@ -20,10 +20,10 @@ AMPLITUDE = 0.1
 
 
 class Prior(nn.Module):
-    """One picture, made of noise by a U-Net.
+    """One image, made of noise by a U-Net.
 
     Args:
-        height, width: of the picture, in pixels.
+        height, width: of the image, in pixels.
         channels: widths of the levels, from the top down.
         kernels: side of their convolutions.
         inputs: channels of the noise.
@@ -52,8 +52,8 @@ class Prior(nn.Module):
         """Take the noise that belongs to this part of a run, from 0 (its first step) to 1 (its end)."""
         self.sigma = next(sigma for sigma, end in self._schedule if part < end)
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """The picture ``(1, 3, H, W)``, whatever it is fed."""
+    def forward(self, images: Tensor) -> Tensor:
+        """The image ``(1, 3, H, W)``, whatever it is fed."""
         fed = torch.as_tensor(self.fixed)
         if self.sigma:
             fed = fed + self.sigma * torch.randn(fed.shape).to(fed)

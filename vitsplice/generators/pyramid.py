@@ -1,4 +1,4 @@
-"""The output picture as a Laplacian pyramid of logits: coarse and fine parts are optimised alike.
+"""The output image as a Laplacian pyramid of logits: coarse and fine parts are optimised alike.
 
 Pixels as a Laplacian pyramid are from STROTSS (Kolkin et al. 2019). Keeping lightness and colour differences apart,
 the latter from a coarser level on, is ours: photographs have no fine coloured noise, and so the output cannot.
@@ -20,7 +20,7 @@ OPPONENT = ((1 / 3, 1 / 3, 1 / 3), (1.0, -1.0, 0.0), (0.5, 0.5, -1.0))
 
 
 class Pyramid(nn.Module):
-    """One picture, kept as a pyramid of logits.
+    """One image, kept as a pyramid of logits.
 
     Args:
         start: ``(1, 3, H, W)`` in [0, 1].
@@ -40,8 +40,8 @@ class Pyramid(nn.Module):
         for level in self.chroma[: min(chroma_from, levels - 1)]:
             level.requires_grad_(False)
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """The picture ``(1, 3, H, W)``, whatever it is fed."""
+    def forward(self, images: Tensor) -> Tensor:
+        """The image ``(1, 3, H, W)``, whatever it is fed."""
         parts = torch.cat([joined(list(self.light)), joined(list(self.chroma))], 1)
         return torch.einsum("ij,bjhw->bihw", self.mixed, parts).sigmoid()
 

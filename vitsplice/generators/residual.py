@@ -1,4 +1,4 @@
-"""A U-Net that corrects the picture it is fed, rather than making one. Ours.
+"""A U-Net that corrects the image it is fed, rather than making one. Ours.
 
 It begins as the identity, so that nothing has to be fitted before a warm start can be improved.
 """
@@ -15,10 +15,10 @@ from vitsplice.generators.unet import UNet
 
 
 class ResidualUNet(nn.Module):
-    """``sigmoid(logit(picture) + correction)``; the correction's last convolution begins at zero.
+    """``sigmoid(logit(image) + correction)``; the correction's last convolution begins at zero.
 
     Args:
-        margin: how far from 0 and 1 pictures are kept, so that their logits stay finite.
+        margin: how far from 0 and 1 images are kept, so that their logits stay finite.
         settings: of `UNet`.
     """
 
@@ -30,10 +30,10 @@ class ResidualUNet(nn.Module):
         for parameter in last.parameters():
             nn.init.zeros_(parameter)
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Pictures ``(B, 3, H, W)`` in [0, 1] to pictures of the same shape."""
-        logits = torch.logit(pictures.clamp(self.margin, 1 - self.margin))
-        corrected: Tensor = torch.sigmoid(logits + self.unet(pictures))
+    def forward(self, images: Tensor) -> Tensor:
+        """Images ``(B, 3, H, W)`` in [0, 1] to images of the same shape."""
+        logits = torch.logit(images.clamp(self.margin, 1 - self.margin))
+        corrected: Tensor = torch.sigmoid(logits + self.unet(images))
         return corrected
 
 

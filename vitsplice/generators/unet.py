@@ -1,11 +1,11 @@
-"""The paper's generator: a U-Net from picture to picture of the same size.
+"""The paper's generator: a U-Net from image to image of the same size.
 
 Source: Tumanyan et al., supplement of the TOG 2023 version, and the released code, which differ in how many
-convolutions a level has; both are settings here. Every level halves the picture by a strided 3x3 convolution;
+convolutions a level has; both are settings here. Every level halves the image by a strided 3x3 convolution;
 a 1x1 convolution carries the level's input to the decoder, where it is concatenated with the upsampled result
 of the level below.
 
-Normalisation always uses the statistics of the picture at hand: the released code keeps BatchNorm in training
+Normalisation always uses the statistics of the image at hand: the released code keeps BatchNorm in training
 mode on a batch of one, so that it acts as instance normalisation with an affine map.
 """
 
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 Padding = Literal["zeros", "reflect"]
 
 SMALLEST = 2
-"""At the deepest level a picture must have more than one place, or its statistics are undefined."""
+"""At the deepest level an image must have more than one place, or its statistics are undefined."""
 
 
 def _block(
@@ -63,13 +63,13 @@ class Level(nn.Module):
             up += _block(width, width, 1, slope)
         self.up = nn.Sequential(*up)
 
-    def forward(self, picture: Tensor) -> Tensor:
+    def forward(self, image: Tensor) -> Tensor:
         """``(B, inputs, H, W)`` to ``(B, width, H, W)``."""
-        deep = self.down(picture)
+        deep = self.down(image)
         if self.below is not None:
             deep = self.below(deep)
-        deep = F.interpolate(deep, size=picture.shape[-2:], mode="bilinear", align_corners=False)
-        joined: Tensor = self.up(torch.cat([self.skip(picture), deep], 1))
+        deep = F.interpolate(deep, size=image.shape[-2:], mode="bilinear", align_corners=False)
+        joined: Tensor = self.up(torch.cat([self.skip(image), deep], 1))
         return joined
 
 
@@ -113,16 +113,16 @@ class UNet(nn.Module):
         if init_gain:
             self.apply(lambda module: _initialise(module, init_gain))
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Pictures ``(B, inputs, H, W)`` to pictures ``(B, 3, H, W)`` in [0, 1].
+    def forward(self, images: Tensor) -> Tensor:
+        """Images ``(B, inputs, H, W)`` to images ``(B, 3, H, W)`` in [0, 1].
 
-        Pictures too small for all levels are padded by their border and cut again.
+        Images too small for all levels are padded by their border and cut again.
         """
-        height, width = pictures.shape[-2:]
+        height, width = images.shape[-2:]
         missing = (max(0, self.smallest - width), max(0, self.smallest - height))
         if any(missing):
-            pictures = F.pad(pictures, (0, missing[0], 0, missing[1]), mode="replicate")
-        made: Tensor = self.net(pictures)
+            images = F.pad(images, (0, missing[0], 0, missing[1]), mode="replicate")
+        made: Tensor = self.net(images)
         return made[..., :height, :width]
 
 

@@ -1,13 +1,13 @@
-"""Reading and writing pictures: the one place that knows formats.
+"""Reading and writing images: the one place that knows formats.
 
-A picture inside the package is RGB float32 in [0, 1], ``(1, 3, H, W)``. Colour profiles are not applied.
+An image inside the package is RGB float32 in [0, 1], ``(1, 3, H, W)``. Colour profiles are not applied.
 """
 
 from vitsplice.images.encode import encode_png, from_pil, to_pil, write_png
 from vitsplice.images.examples import EXAMPLE_PAIRS, example
 from vitsplice.images.formats import FORMATS
 from vitsplice.images.limits import LARGEST_AREA, LARGEST_SIDE, SMALLEST_SIDE
-from vitsplice.images.picture import Picture, Source, is_black, read, read_mask
+from vitsplice.images.loading import LoadedImage, Source, is_black, read, read_mask
 from vitsplice.images.resize import resize_to
 
 __all__ = [
@@ -16,7 +16,7 @@ __all__ = [
     "LARGEST_AREA",
     "LARGEST_SIDE",
     "SMALLEST_SIDE",
-    "Picture",
+    "LoadedImage",
     "Source",
     "encode_png",
     "example",

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from vitsplice.errors import PictureError
+from vitsplice.errors import ImageError
 from vitsplice.images.formats import reason
 from vitsplice.images.limits import check_range, check_size
 from vitsplice.images.orientation import UPRIGHT, orientation, turned
@@ -31,10 +31,10 @@ def decode(image: Image.Image, name: str, flat: Flatten = flatten) -> tuple[Tens
     check_size(name, *image.size)
     try:
         return _decode(image, name, flat)
-    except PictureError:
+    except ImageError:
         raise
     except Exception as error:  # Pillow's decoders let many kinds through on damaged data
-        raise PictureError(f"'{name}' cannot be decoded: {reason(error)}; it may be damaged or cut short") from error
+        raise ImageError(f"'{name}' cannot be decoded: {reason(error)}; it may be damaged or cut short") from error
 
 
 def _decode(image: Image.Image, name: str, flat: Flatten) -> tuple[Tensor, tuple[str, ...]]:
@@ -95,7 +95,7 @@ def _to_plain_mode(image: Image.Image, name: str, notes: list[str]) -> Image.Ima
     if mode in ("P", "PA"):
         return image.convert("RGBA" if image.has_transparency_data else "RGB")
     if mode not in _OTHER_MODES:
-        raise PictureError(f"'{name}' has colour mode {mode}, which cannot be read; save it as RGB or grey")
+        raise ImageError(f"'{name}' has colour mode {mode}, which cannot be read; save it as RGB or grey")
     if mode == "CMYK":
         notes.append("CMYK converted to RGB")
     return image.convert("RGBA" if "transparency" in image.info else "RGB")

@@ -1,4 +1,4 @@
-"""Encoding: pixels to an 8-bit picture."""
+"""Encoding: pixels to an 8-bit image."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vitsplice.errors import PictureError
+from vitsplice.errors import ImageError
 from vitsplice.images.limits import is_one_rgb
 from vitsplice.support.files import write_atomically
 
@@ -20,13 +20,13 @@ def to_pil(pixels: Tensor) -> Image.Image:
     """An 8-bit RGB image of ``(3, H, W)`` or ``(1, 3, H, W)``: clamped to [0, 1], rounded to nearest.
 
     Raises:
-        PictureError: another shape, or NaN.
+        ImageError: another shape, or NaN.
     """
     if not is_one_rgb(pixels):
-        raise PictureError(f"pixels must be (3, H, W) or (1, 3, H, W); these are {tuple(pixels.shape)}")
+        raise ImageError(f"pixels must be (3, H, W) or (1, 3, H, W); these are {tuple(pixels.shape)}")
     values = pixels.detach().to("cpu", torch.float32).reshape(3, *pixels.shape[-2:])
     if values.isnan().any():
-        raise PictureError("pixels hold NaN and cannot be written as a picture")
+        raise ImageError("pixels hold NaN and cannot be written as an image")
     rounded = (values.clamp(0, 1) * 255).round().to(torch.uint8)
     return Image.fromarray(np.ascontiguousarray(rounded.permute(1, 2, 0).numpy()))
 

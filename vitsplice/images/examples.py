@@ -1,4 +1,4 @@
-"""The packaged example pictures."""
+"""The packaged example images."""
 
 from __future__ import annotations
 

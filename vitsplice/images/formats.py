@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from PIL import Image
 
-from vitsplice.errors import PictureError
+from vitsplice.errors import ImageError
 from vitsplice.images.limits import LIMITS
 from vitsplice.text import printable
 
@@ -44,18 +44,18 @@ def open_file(path: str, name: str) -> io.BufferedReader:
     try:
         status = os.stat(path)
         if stat.S_ISDIR(status.st_mode):
-            raise PictureError(f"'{name}' is a folder, not a picture")
+            raise ImageError(f"'{name}' is a folder, not an image")
         if not stat.S_ISREG(status.st_mode):
-            raise PictureError(f"'{name}' is not a regular file")
+            raise ImageError(f"'{name}' is not a regular file")
         if status.st_size == 0:
-            raise PictureError(f"'{name}' is empty")
+            raise ImageError(f"'{name}' is empty")
         return open(path, "rb")
     except FileNotFoundError:
-        raise PictureError(f"'{name}' does not exist") from None
+        raise ImageError(f"'{name}' does not exist") from None
     except PermissionError:
-        raise PictureError(f"'{name}' may not be read (permission denied)") from None
+        raise ImageError(f"'{name}' may not be read (permission denied)") from None
     except (OSError, ValueError) as error:
-        raise PictureError(f"'{name}' cannot be opened: {reason(error)}") from error
+        raise ImageError(f"'{name}' cannot be opened: {reason(error)}") from error
 
 
 def identify(file: BinaryIO, name: str) -> Image.Image:
@@ -63,17 +63,17 @@ def identify(file: BinaryIO, name: str) -> Image.Image:
     try:
         return Image.open(file, formats=FORMATS)
     except Image.DecompressionBombError:
-        raise PictureError(f"'{name}' is too large: {LIMITS}") from None
+        raise ImageError(f"'{name}' is too large: {LIMITS}") from None
     except Exception as error:  # Pillow's readers let many kinds through on damaged headers
         file.seek(0)
-        raise PictureError(_not_identified(name, file.read(16))) from error
+        raise ImageError(_not_identified(name, file.read(16))) from error
 
 
 def _not_identified(name: str, start: bytes) -> str:
     seen = next((label for offset, magic, label in _MAGIC if start[offset:].startswith(magic)), None)
     if seen in FORMATS:
         return f"'{name}' begins as {seen} but is damaged, cut short or of a kind that cannot be read"
-    what = f"is {seen}, which cannot be read" if seen else "is not a picture that can be read"
+    what = f"is {seen}, which cannot be read" if seen else "is not an image that can be read"
     return f"'{name}' {what}; accepted are {', '.join(FORMATS)}"
 
 

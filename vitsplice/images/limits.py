@@ -1,4 +1,4 @@
-"""What a picture may be: its shape, its size, the range of its values."""
+"""What an image may be: its shape, its size, the range of its values."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vitsplice.errors import PictureError
+from vitsplice.errors import ImageError
 
 SMALLEST_SIDE = 16
 """Neither side may have fewer pixels."""
@@ -36,17 +36,17 @@ def is_one_rgb(tensor: Tensor) -> bool:
 def check_size(name: str, width: int, height: int) -> None:
     """Refuse what is outside of the limits."""
     if min(width, height) < SMALLEST_SIDE:
-        raise PictureError(f"'{name}' is too small, {width} x {height} pixels: {LIMITS}")
+        raise ImageError(f"'{name}' is too small, {width} x {height} pixels: {LIMITS}")
     if max(width, height) > LARGEST_SIDE or width * height > LARGEST_AREA:
-        raise PictureError(f"'{name}' is too large, {width} x {height} pixels: {LIMITS}")
+        raise ImageError(f"'{name}' is too large, {width} x {height} pixels: {LIMITS}")
     if max(width, height) > LARGEST_ASPECT * min(width, height):
-        raise PictureError(f"'{name}' is too long for its width, {width} x {height} pixels: {LIMITS}")
+        raise ImageError(f"'{name}' is too long for its width, {width} x {height} pixels: {LIMITS}")
 
 
 def check_range(name: str, values: NDArray[Any] | Tensor, tolerance: float = 0.0) -> None:
     """Refuse NaN, infinity and values outside [0, 1] by more than a tolerance. Never empty, never a masked array."""
     low, high = float(values.min()), float(values.max())
     if math.isnan(low):
-        raise PictureError(f"'{name}' holds NaN; values must be in [0, 1]")
+        raise ImageError(f"'{name}' holds NaN; values must be in [0, 1]")
     if low < -tolerance or high > 1 + tolerance:
-        raise PictureError(f"'{name}' holds values from {low:.9g} to {high:.9g}; they must be in [0, 1]")
+        raise ImageError(f"'{name}' holds values from {low:.9g} to {high:.9g}; they must be in [0, 1]")

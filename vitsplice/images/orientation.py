@@ -1,4 +1,4 @@
-"""EXIF orientation: how a picture has to be turned to be upright."""
+"""EXIF orientation: how an image has to be turned to be upright."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def orientation(image: Image.Image) -> int:
     """The EXIF orientation, 1 to 8; `UPRIGHT` also if it is absent or cannot be read."""
     try:
         value = image.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # broken EXIF, of whatever kind, must not cost the picture
+    except Exception:  # broken EXIF, of whatever kind, must not cost the image
         return UPRIGHT
     return value if isinstance(value, int) and value in _TURNS else UPRIGHT
 

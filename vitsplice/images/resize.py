@@ -1,4 +1,4 @@
-"""Resizing a picture by its shorter side."""
+"""Resizing an image by its shorter side."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def resize_to(pixels: Tensor, size: int) -> Tensor:
         size: of the shorter side, in pixels.
 
     Raises:
-        PictureError: the result would be outside of the limits.
+        ImageError: the result would be outside of the limits.
     """
     height, width = pixels.shape[-2:]
     short = min(height, width)
     if short == size:
         return pixels
     new_height, new_width = (round(side * size / short) for side in (height, width))
-    check_size("resized picture", new_width, new_height)
+    check_size("resized image", new_width, new_height)
     resized = F.interpolate(pixels, (new_height, new_width), mode="bicubic", align_corners=False, antialias=True)
     return resized.clamp(0, 1)

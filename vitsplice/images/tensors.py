@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vitsplice.errors import PictureError
+from vitsplice.errors import ImageError
 from vitsplice.images.limits import check_range, check_size
 
 LAYOUT = "(3, H, W) or (B, 3, H, W)"
@@ -22,17 +22,17 @@ def check_plain(tensor: Tensor, name: str) -> None:
         facts[str(tensor.layout)] = tensor.layout != torch.strided
         kind = next((what for what, true in facts.items() if true), "")
     if kind:
-        raise PictureError(f"'{name}' must be a dense tensor; this one is {kind}")
+        raise ImageError(f"'{name}' must be a dense tensor; this one is {kind}")
 
 
 def unit_tensor(tensor: Tensor, name: str) -> Tensor:
     """A tensor as float32 on its device: uint8 divided by 255, floating types converted, differentiable.
 
     Raises:
-        PictureError: for another type.
+        ImageError: for another type.
     """
     if tensor.dtype != torch.uint8 and not tensor.is_floating_point():
-        raise PictureError(f"a tensor must be uint8 or float; '{name}' is {tensor.dtype}")
+        raise ImageError(f"a tensor must be uint8 or float; '{name}' is {tensor.dtype}")
     values = tensor.as_subclass(Tensor).to(torch.float32)
     return values / 255 if tensor.dtype == torch.uint8 else values
 
@@ -49,14 +49,14 @@ def image_batch(pixels: Tensor, name: str, *, tolerance: float = 0.0, check: boo
         check: whether to check the range of the values; on a GPU that waits for the device.
 
     Raises:
-        PictureError: saying what was given and what is allowed.
+        ImageError: saying what was given and what is allowed.
     """
     if not isinstance(pixels, Tensor):
-        raise PictureError(f"'{name}' must be a tensor {LAYOUT} in [0, 1], not a {type(pixels).__name__}")
+        raise ImageError(f"'{name}' must be a tensor {LAYOUT} in [0, 1], not a {type(pixels).__name__}")
     check_plain(pixels, name)
     shape = tuple(pixels.shape)
     if len(shape) not in (3, 4) or shape[-3] != 3 or not all(shape):
-        raise PictureError(f"'{name}' must be {LAYOUT}; this one is {shape}{_hint(shape)}")
+        raise ImageError(f"'{name}' must be {LAYOUT}; this one is {shape}{_hint(shape)}")
     check_size(name, shape[-1], shape[-2])
     values = unit_tensor(pixels, name).reshape(-1, *shape[-3:])
     if check:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vitsplice.errors import PictureError
+from vitsplice.errors import ImageError
 
 Values = NDArray[np.float32]
 
@@ -25,7 +25,7 @@ def unit_values(raw: NDArray[Any]) -> Values:
     """uint8 and uint16 divided by their peak, floats as they are."""
     peak = _PEAKS.get((raw.dtype.kind, raw.dtype.itemsize))
     if peak is None:
-        raise PictureError(f"an array must be uint8, uint16 or float; this one is {raw.dtype}")
+        raise ImageError(f"an array must be uint8, uint16 or float; this one is {raw.dtype}")
     return divided(raw, peak)
 
 

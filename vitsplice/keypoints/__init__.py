@@ -1,4 +1,4 @@
-"""Semantic correspondence as a benchmark: keypoints of pairs of pictures, found again by features (PCK)."""
+"""Semantic correspondence as a benchmark: keypoints of pairs of images, found again by features (PCK)."""
 
 from vitsplice.keypoints.benchmark import Plan, benchmark
 from vitsplice.keypoints.find import find

@@ -14,7 +14,7 @@ import torch
 
 from vitsplice.contracts import FeatureRequest
 from vitsplice.engine.device import pick_device
-from vitsplice.errors import NotThere, PictureError, UserError
+from vitsplice.errors import ImageError, ImageNotFound, UserError
 from vitsplice.evaluation.account import Account
 from vitsplice.keypoints.errors import errors
 from vitsplice.keypoints.grid import Looker, lookers
@@ -51,7 +51,7 @@ class Plan:
         facets: local ones; none is each backbone's own for structure.
         layers: each counts from 0, the first, or from -1, the last; none is all.
         alphas: thresholds.
-        size: pictures are looked at with about ``size * size`` pixels, aspect kept.
+        size: images are looked at with about ``size * size`` pixels, aspect kept.
         device: see `vitsplice.engine.device.pick_device`.
     """
 
@@ -134,8 +134,8 @@ def _measure(
         for request, key in wanted:
             off = errors(pair, source, target, request)
             log.add(key, _record(pair, looker.info.name, request) | {"errors": off.values, "outside": off.outside})
-    except PictureError as error:
-        account.failed(pair.id, one_line(str(error)), missing=isinstance(error, NotThere))
+    except ImageError as error:
+        account.failed(pair.id, one_line(str(error)), missing=isinstance(error, ImageNotFound))
         return [0] * len(looker.requests)
     account.measured += 1
     return keys

@@ -20,7 +20,7 @@ class Errors:
 
     Args:
         values: distance of each from where it should be, over the reference; those that count.
-        outside: how many do not count, because they are more than a pixel outside of a picture.
+        outside: how many do not count, because they are more than a pixel outside of an image.
     """
 
     values: list[float]

@@ -1,4 +1,4 @@
-"""Keypoints of a picture from a MATLAB file of PF-PASCAL.
+"""Keypoints of an image from a MATLAB file of PF-PASCAL.
 
 `scipy.io.loadmat` runs nothing that is in a file; how large one may be is bounded here.
 """

@@ -1,4 +1,4 @@
-"""Pairs of pictures and which point of one is which of the other."""
+"""Pairs of images and which point of one is which of the other."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Points = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class View:
-    """A picture of a pair.
+    """An image of a pair.
 
     Args:
         path: of its file.
@@ -38,14 +38,14 @@ class View:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two pictures; each point of the source is to be found in the target.
+    """Two images; each point of the source is to be found in the target.
 
     Args:
         id: unique in its data set.
         category: of what is shown, or the warp.
-        source, target: the pictures.
+        source, target: the images.
         source_points, target_points: the same points in both, ``(N, 2)``, down and across.
-        unit: of the points: pixels of their picture, counted from 0 and meant in their middle, or parts of its sides.
+        unit: of the points: pixels of their image, counted from 0 and meant in their middle, or parts of its sides.
         reference: in pixels of the target, the length that a threshold is a part of; None is its longer side.
     """
 
@@ -62,8 +62,8 @@ class Pair:
         """64 bits that are others when files, points or threshold are (files as size and time of change tell).
 
         Raises:
-            NotThere: if a file is not there.
-            PictureError: if it cannot be used.
+            ImageNotFound: if a file is not there.
+            ImageError: if it cannot be used.
         """
         points = (self.source_points.tobytes().hex(), self.target_points.tobytes().hex(), self.unit, self.reference)
         return key_of(self.id, self.category, *_stamp(self.source), *_stamp(self.target), *points)

@@ -22,11 +22,11 @@ from vitsplice.keypoints.mat import keypoints
 from vitsplice.keypoints.pairs import DataSet, Flaw, Pair, Points, View
 from vitsplice.text import one_line, printable
 
-PICTURES, ANNOTATIONS = "JPEGImages", "Annotations"
+IMAGES, ANNOTATIONS = "JPEGImages", "Annotations"
 LISTS = ("{}_pairs_pf_pascal.csv", "{}_pairs.csv", "image_pairs/{}_pairs.csv")
 """Where the list of a split is looked for."""
 
-LAYOUT_IN_WORDS = f"SPLIT_pairs_pf_pascal.csv or SPLIT_pairs.csv, here or in image_pairs, {PICTURES}/*.jpg"
+LAYOUT_IN_WORDS = f"SPLIT_pairs_pf_pascal.csv or SPLIT_pairs.csv, here or in image_pairs, {IMAGES}/*.jpg"
 NEEDED = ("source_image", "target_image", "class")
 KEYPOINTS = ("XA", "YA", "XB", "YB")
 CATEGORIES = (
@@ -46,7 +46,7 @@ def read(root: Path, split: str) -> DataSet:
     """The pairs of a split.
 
     Args:
-        root: the folder that holds the lists; pictures are looked for where the list says, from here, and in
+        root: the folder that holds the lists; images are looked for where the list says, from here, and in
             ``JPEGImages``.
         split: ``train``, ``val`` or ``test``.
 
@@ -104,13 +104,13 @@ def _pair(root: Path, number: int, row: Row) -> Pair | Flaw:
         return Flaw(id_, one_line(str(error)), missing=True)
     except (ValueError, ArithmeticError) as error:
         return Flaw(id_, one_line(str(error)))
-    source, target = (View(_picture(root, name)) for name in names)
+    source, target = (View(_image(root, name)) for name in names)
     return Pair(id_, category, source, target, here, there)
 
 
-def _picture(root: Path, name: PurePosixPath) -> Path:
+def _image(root: Path, name: PurePosixPath) -> Path:
     told = root / name
-    return told if os.path.isfile(told) else root / PICTURES / name.name
+    return told if os.path.isfile(told) else root / IMAGES / name.name
 
 
 def _class(text: str) -> int:

@@ -18,7 +18,7 @@ PAIRS, CSV, JSON, MARKDOWN = "pairs.csv", "summary.csv", "summary.json", "summar
 
 
 def write(path: Path, summary: Summary, log: Log, keys: Keys) -> None:
-    """Write the figures of every pair, and the summary. Raises VitspliceError if one cannot be written."""
+    """Write the metrics of every pair, and the summary. Raises VitspliceError if one cannot be written."""
     write_lines(path / PAIRS, _pairs(summary, log, keys))
     write_lines(path / CSV, _csv(summary))
     files = {

@@ -1,4 +1,4 @@
-"""Where in a picture the features of points of another one are found again. Pure functions.
+"""Where in an image the features of points of another one are found again. Pure functions.
 
 The features of the target are enlarged bilinearly to a size in pixels, and a point is where their cosine with the
 feature of the source's point, taken bilinearly too, is greatest: the protocol of DIFT (Tang et al. 2023). It finds

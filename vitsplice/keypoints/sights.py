@@ -1,4 +1,4 @@
-"""What a backbone sees of the pictures of pairs: each is read and looked at once, with all requests in one pass."""
+"""What a backbone sees of the images of pairs: each is read and looked at once, with all requests in one pass."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from vitsplice.analysis.changes import APPEARANCE, WARPS, warped
 from vitsplice.backbones.sizing import Area
 from vitsplice.contracts import Backbone, FeatureRequest, Features
-from vitsplice.errors import PictureError, VitspliceError
+from vitsplice.errors import ImageError, VitspliceError
 from vitsplice.images import read, resize_to
 from vitsplice.keypoints.pairs import Size, View
 from vitsplice.keypoints.search import enlarged_lengths
@@ -21,15 +21,15 @@ from vitsplice.numerics import numerics
 from vitsplice.text import printable
 
 ROOM = 1_000_000_000
-"""Bytes of features that are remembered at most; two pictures are in any case."""
+"""Bytes of features that are remembered at most; two images are in any case."""
 
 
 @dataclass
 class Sight:
-    """What a backbone sees of one picture.
+    """What a backbone sees of one image.
 
     Args:
-        size: of the picture.
+        size: of the image.
         looked: at which the backbone looked.
         features: by request.
     """
@@ -52,12 +52,12 @@ class Sight:
 
 
 class Sights:
-    """Looks at pictures with one backbone and remembers the last ones.
+    """Looks at images with one backbone and remembers the last ones.
 
     Args:
-        load: the backbone; it is called when a picture is first looked at.
+        load: the backbone; it is called when an image is first looked at.
         requests: local features, all from one pass.
-        size: pictures are looked at with about ``size * size`` pixels, aspect kept.
+        size: images are looked at with about ``size * size`` pixels, aspect kept.
         device: that it works on.
         room: see `ROOM`.
     """
@@ -77,7 +77,7 @@ class Sights:
 
     @numerics(grad=False)
     def __call__(self, view: View) -> Sight:
-        """What is seen of a picture. Raises PictureError if it cannot be read or is not as large as it should be."""
+        """What is seen of an image. Raises ImageError if it cannot be read or is not as large as it should be."""
         if view in self._kept:
             self._kept.move_to_end(view)
             return self._kept[view]
@@ -104,15 +104,15 @@ class Sights:
 
 
 def pixels_of(view: View, size: int) -> Tensor:
-    """The picture of a view, ``(1, 3, H, W)``; one to be warped is brought to a shorter side of ``size`` before.
+    """The image of a view, ``(1, 3, H, W)``; one to be warped is brought to a shorter side of ``size`` before.
 
     Raises:
-        PictureError: if it cannot be read, or is not as large as its annotation says.
+        ImageError: if it cannot be read, or is not as large as its annotation says.
     """
     pixels = read(view.path).pixels
     if view.size not in (None, tuple(pixels.shape[-2:])):
         height, width = view.size or (0, 0)
-        raise PictureError(
+        raise ImageError(
             f"'{printable(str(view.path))}' is {pixels.shape[-1]}x{pixels.shape[-2]} px, "
             f"and its annotation was made for {width}x{height}"
         )

@@ -2,7 +2,7 @@
 
 ``PairAnnotation/SPLIT/NAME.json`` has a pair: ``src_imname``, ``trg_imname``, ``src_imsize`` (width, height, channels),
 ``src_kps`` (across, down; pixels), ``trg_bndbox`` (left, top, right, bottom), ``category``, and more that is not needed
-here. Pictures are ``JPEGImages/CATEGORY/*.jpg``. ``Layout/large/SPLIT.txt`` and ``Layout/small/SPLIT.txt`` name pairs,
+here. Images are ``JPEGImages/CATEGORY/*.jpg``. ``Layout/large/SPLIT.txt`` and ``Layout/small/SPLIT.txt`` name pairs,
 one a line, without ``.json``. A threshold is a part of the larger side of the target's bounding box. So the data set's
 own example loader has it.
 """
@@ -21,9 +21,9 @@ from vitsplice.errors import UserError
 from vitsplice.keypoints.pairs import DataSet, Flaw, Pair, Points, Size, View
 from vitsplice.text import one_line, printable
 
-PAIRS, PICTURES, LAYOUT = "PairAnnotation", "JPEGImages", "Layout"
+PAIRS, IMAGES, LAYOUT = "PairAnnotation", "JPEGImages", "Layout"
 SUBSETS = ("large", "small")
-LAYOUT_IN_WORDS = f"{PAIRS}/SPLIT/*.json, {PICTURES}/CATEGORY/*.jpg, {LAYOUT}/large/SPLIT.txt"
+LAYOUT_IN_WORDS = f"{PAIRS}/SPLIT/*.json, {IMAGES}/CATEGORY/*.jpg, {LAYOUT}/large/SPLIT.txt"
 
 
 def is_one(root: Path) -> bool:
@@ -88,7 +88,7 @@ def _pair(root: Path, folder: Path, name: str) -> Pair | Flaw:
 def _parsed(root: Path, id_: str, told: Mapping[str, Any]) -> Pair:
     category = told["category"]
     source, target = (
-        View(root / PICTURES / category / told[f"{side}_imname"], size=_size(told.get(f"{side}_imsize")))
+        View(root / IMAGES / category / told[f"{side}_imname"], size=_size(told.get(f"{side}_imsize")))
         for side in ("src", "trg")
     )
     here, there = _points(told["src_kps"]), _points(told["trg_kps"])

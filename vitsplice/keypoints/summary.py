@@ -22,7 +22,7 @@ ALL = ""
 
 @dataclass(frozen=True)
 class Part:
-    """Figures of some pairs.
+    """Metrics of some pairs.
 
     Args:
         per_pair: threshold -> the mean over pairs of the part of their keypoints that are found, with its interval.
@@ -39,7 +39,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Row:
-    """One feature: figures of every category, those of all pairs under `ALL`.
+    """One feature: metrics of every category, those of all pairs under `ALL`.
 
     Args:
         backbone, request: the feature.
@@ -132,7 +132,7 @@ def summarise(
     for number, (info, request) in enumerate(features):
         there = keys[number] != 0
         parts = {
-            name: _figures(alphas, hits[number, chosen], points[number, chosen])
+            name: _metrics(alphas, hits[number, chosen], points[number, chosen])
             for name, chosen in ((name, there & ((kinds == kind) | (name == ALL))) for kind, name in enumerate(names))
         }
         empty = int((there & (points[number] == 0)).sum())
@@ -140,8 +140,8 @@ def summarise(
     return Summary(data, alphas, tuple(rows), account)
 
 
-def _figures(alphas: Sequence[float], hits: NDArray[np.int64], points: NDArray[np.int64]) -> Part:
-    """Figures of pairs: how many keypoints of each are found ``(pairs, alphas)``, and how many it has ``(pairs,)``."""
+def _metrics(alphas: Sequence[float], hits: NDArray[np.int64], points: NDArray[np.int64]) -> Part:
+    """Metrics of pairs: how many keypoints of each are found ``(pairs, alphas)``, and how many it has ``(pairs,)``."""
     full = points > 0
     shares = hits[full] / points[full, None]
     total = int(points.sum())

@@ -14,9 +14,9 @@ ALONE = "per keypoint"
 
 
 def legend(summary: Summary) -> str:
-    """What the figures of the table are, and how their intervals were made."""
+    """What the metrics of the table are, and how their intervals were made."""
     hows = dict.fromkeys(mean.how for row in summary.rows for mean in row.parts[ALL].per_pair.values() if mean.how)
-    ends = f" [95 % interval, {' or '.join(hows)}, over pairs as if they shared no pictures]" if hows else ""
+    ends = f" [95 % interval, {' or '.join(hows)}, over pairs as if they shared no images]" if hows else ""
     return f"PCK: mean over pairs{ends}; per keypoint: of all keypoints together"
 
 
@@ -51,7 +51,7 @@ def notes(summary: Summary) -> Iterator[str]:
         yield f"{summary.account.measured} of {summary.data.count} pairs measured, {summary.account.told()}"
     row = summary.rows[0]
     if row.outside:
-        yield f"{row.outside} keypoints are outside of their picture and do not count"
+        yield f"{row.outside} keypoints are outside of their image and do not count"
     if row.empty:
         yield f"{row.empty} pairs have no keypoint that counts"
 

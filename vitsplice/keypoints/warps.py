@@ -1,7 +1,7 @@
-"""Pairs without a data set: a picture and the same under a known warp, keypoints on a grid.
+"""Pairs without a data set: an image and the same under a known warp, keypoints on a grid.
 
-Under a warp alone the pixels of a keypoint are the same in both pictures, and a network with random weights, which is a
-fingerprint of pixels, finds them well. So the look of the warped picture is changed too.
+Under a warp alone the pixels of a keypoint are the same in both images, and a network with random weights, which is a
+fingerprint of pixels, finds them well. So the look of the warped image is changed too.
 """
 
 from __future__ import annotations
@@ -16,38 +16,38 @@ from vitsplice.keypoints.pairs import DataSet, Flaw, Pair, View
 from vitsplice.text import printable
 
 SIDE = 8
-"""Keypoints a side; those that a warp brings in from outside of the picture do not count."""
+"""Keypoints a side; those that a warp brings in from outside of the image do not count."""
 
 
 CHANGE, NONE = "jitter", "none"
 """What is done to the look if nothing is said, and the name of doing nothing."""
 
 
-def read(pictures: Sequence[Path], change: str = CHANGE) -> DataSet:
-    """Every picture under every warp. The warped one is the source: where its points come from is known.
+def read(images: Sequence[Path], change: str = CHANGE) -> DataSet:
+    """Every image under every warp. The warped one is the source: where its points come from is known.
 
     Args:
-        pictures: paths.
+        images: paths.
         change: of the look of the warped one: one of `vitsplice.analysis.changes.APPEARANCE`, or ``none``.
 
     Raises:
-        UserError: if one of the pictures is no file, or there is no such change.
+        UserError: if one of the images is no file, or there is no such change.
     """
     if change not in (*APPEARANCE, NONE):
         raise UserError(f"there is no change '{printable(change)}'; there are {', '.join([*APPEARANCE, NONE])}")
-    if missing := [path for path in pictures if not os.path.isfile(path)]:
-        raise UserError(f"{printable(str(missing[0]))} is not there; give pictures, or the folder of a data set")
-    pictures = tuple(dict.fromkeys(path.absolute() for path in pictures))
-    facts = {"warps": list(WARPS), "change": change, "keypoints": SIDE**2, "pictures": [str(path) for path in pictures]}
+    if missing := [path for path in images if not os.path.isfile(path)]:
+        raise UserError(f"{printable(str(missing[0]))} is not there; give images, or the folder of a data set")
+    images = tuple(dict.fromkeys(path.absolute() for path in images))
+    facts = {"warps": list(WARPS), "change": change, "keypoints": SIDE**2, "images": [str(path) for path in images]}
 
     looks = "" if change == NONE else change
 
     def pairs() -> Iterator[Pair | Flaw]:
         grid = centres(SIDE, SIDE).double()
-        for number, path in enumerate(pictures, 1):
+        for number, path in enumerate(images, 1):
             for name, where in WARPS.items():
                 points = (grid.numpy(), where(grid).numpy())
                 id_ = f"{number}-{printable(path.stem)}-{name}"
                 yield Pair(id_, name, View(path, name, looks), View(path), *points, unit="sides")
 
-    return DataSet(f"known warps, change of look: {change}", facts, len(pictures) * len(WARPS), pairs)
+    return DataSet(f"known warps, change of look: {change}", facts, len(images) * len(WARPS), pairs)

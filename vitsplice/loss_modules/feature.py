@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from vitsplice.config import TermConfig
-from vitsplice.contracts import Backbone, Image, LossSpec, TermContext
+from vitsplice.contracts import Backbone, ImageName, LossSpec, TermContext
 from vitsplice.engine.loop import WeightedTerm
 from vitsplice.engine.targets import Place
 from vitsplice.errors import UserError
@@ -69,7 +69,7 @@ class FeatureLoss(TermsLoss):
         Raises:
             UserError: if one is no batch of images, or an image that the term needs was not set.
         """
-        outputs: dict[Image, Tensor] = {self.spec.input: self._output(output, "output")}
+        outputs: dict[ImageName, Tensor] = {self.spec.input: self._output(output, "output")}
         if target is None:
             return self._values(outputs)[self.spec.name]
         given = self._output(target, "target").detach()

@@ -14,11 +14,11 @@ from torch import Tensor
 from vitsplice.api import DEFAULT_PRESET, settings_for
 from vitsplice.backbones.sizing import Area, Resize
 from vitsplice.config import RunConfig
-from vitsplice.contracts import Backbone, Image
+from vitsplice.contracts import Backbone, ImageName
 from vitsplice.engine import problem
 from vitsplice.engine.loop import WeightedTerm
 from vitsplice.engine.stages import start_image
-from vitsplice.engine.targets import Images
+from vitsplice.engine.targets import RunImages
 from vitsplice.errors import ConfigError, UserError
 from vitsplice.loss_modules.terms import Batches, TermsLoss, resized, singles
 from vitsplice.plugins import catalogue
@@ -64,7 +64,7 @@ class PresetLoss(TermsLoss):
             UserError: if one is no batch of images, or is missing.
         """
         inputs = {term.input[0] for term in self.terms}
-        outputs: dict[Image, Tensor] = {}
+        outputs: dict[ImageName, Tensor] = {}
         if "structure" in inputs:
             outputs["structure"] = self._output(output, "output")
         if "appearance" in inputs:
@@ -82,7 +82,7 @@ class PresetLoss(TermsLoss):
         rows = range(max(len(structures), len(appearances)))
         pairs = [(structures[row % len(structures)], appearances[row % len(appearances)]) for row in rows]
         return torch.cat(
-            [start_image(self.config, Images({"structure": s, "appearance": a}), self.backbone) for s, a in pairs]
+            [start_image(self.config, RunImages({"structure": s, "appearance": a}), self.backbone) for s, a in pairs]
         )
 
 

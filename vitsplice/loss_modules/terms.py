@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vitsplice.api import load_backbone, name_of
 from vitsplice.backbones.sizing import Area, Resize
-from vitsplice.contracts import GLOBAL_FACETS, Backbone, FeatureRequest, Features, Image
+from vitsplice.contracts import GLOBAL_FACETS, Backbone, FeatureRequest, Features, ImageName
 from vitsplice.engine.features import extract
 from vitsplice.engine.loop import WeightedTerm, output_requests, target_requests, term_values
 from vitsplice.engine.targets import FeatureTable, Place
@@ -22,8 +22,8 @@ from vitsplice.numerics import numerics
 SIDES = range(16, 4097)
 """Shorter sides in pixels at which a backbone may view images."""
 
-Batches = Mapping[Image, Tensor]
-"""Images ``(B, 3, H, W)`` in [0, 1] by their role."""
+Batches = Mapping[ImageName, Tensor]
+"""RunImages ``(B, 3, H, W)`` in [0, 1] by their role."""
 
 
 class TermsLoss(nn.Module):
@@ -62,9 +62,9 @@ class TermsLoss(nn.Module):
                 what the preset starts from.
 
         Raises:
-            PictureError: if one is no image, or outside [0, 1].
+            ImageError: if one is no image, or outside [0, 1].
         """
-        given: dict[Image, Any] = {"structure": structure, "appearance": appearance, "start": start}
+        given: dict[ImageName, Any] = {"structure": structure, "appearance": appearance, "start": start}
         self._images = {image: _batch(source, image) for image, source in given.items() if source is not None}
         self._known = None
         return self
@@ -178,7 +178,7 @@ def resized(size: int | None) -> Resize:
 
 
 def _batch(source: Any, name: str) -> Tensor:
-    """Images to compare with, checked, in memory of their own that autograd may use."""
+    """RunImages to compare with, checked, in memory of their own that autograd may use."""
     with numerics(grad=False):
         if isinstance(source, Tensor):
             return image_batch(source.detach(), name, tolerance=OVERSHOOT).clone()

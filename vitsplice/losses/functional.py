@@ -6,7 +6,7 @@ supplement of its journal version (TOG 2023). Each comes in two forms:
 * ``norm``, as printed: the Euclidean (Frobenius) norm of the difference, not squared;
 * ``mse``, as in the released code: the mean of the squared differences.
 
-`distance` knows a third, for figures that compare across networks: ``relative``, the squared error as a part of the
+`distance` knows a third, for metrics that compare across networks: ``relative``, the squared error as a part of the
 target's squared deviation from its mean feature.
 
 Every function returns a scalar, the mean over the batch, zero for equal inputs.
@@ -80,7 +80,7 @@ def structure_loss(output: Tensor, target: Tensor, form: str = "mse") -> Tensor:
 
 
 def identity_loss(output: Tensor, target: Tensor, form: str = "mse") -> Tensor:
-    """Distance of the keys of a picture and of what the generator makes of it (paper, equation 5).
+    """Distance of the keys of an image and of what the generator makes of it (paper, equation 5).
 
     Args:
         output, target: keys ``(B, N, D)``.

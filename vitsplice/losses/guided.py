@@ -11,7 +11,7 @@ from torch import Tensor
 from vitsplice.contracts import (
     MASK,
     MATCH,
-    PICTURE,
+    PIXELS,
     BackboneInfo,
     FeatureRequest,
     Features,
@@ -68,37 +68,37 @@ def patches(context: TermContext) -> LossTerm:
         return F.unfold(maps, size, stride=stride)[0].T
 
     def function(output: Found, target: Found) -> Tensor:
-        ours, theirs = (unfold(to_lab(found[PICTURE].maps)) for found in (output, target))
+        ours, theirs = (unfold(to_lab(found[PIXELS].maps)) for found in (output, target))
         with torch.no_grad():
             _, mass, _ = called_for(output, target, context)
             grid = target[MATCH].grid or (1, 1)
-            spread = F.interpolate(mass.view(1, 1, *grid), size=target[PICTURE].grid, mode="nearest")
+            spread = F.interpolate(mass.view(1, 1, *grid), size=target[PIXELS].grid, mode="nearest")
             covered = unfold(target[MASK].maps).mean(1)
             drawn = _in_proportion(_within(unfold(spread).mean(1), covered), len(ours))
         return sliced_wasserstein(ours, theirs[drawn], directions.to(ours.device))
 
-    return LossTerm((PICTURE, MATCH, MASK), function)
+    return LossTerm((PIXELS, MATCH, MASK), function)
 
 
 def edges(context: TermContext) -> LossTerm:
-    """Distance of gradients of lightness from those of the picture that the output starts from."""
+    """Distance of gradients of lightness from those of the image that the output starts from."""
 
     def function(output: Found, target: Found) -> Tensor:
-        ours, theirs = (to_lab(found[PICTURE].maps)[:, :1] for found in (output, target))
+        ours, theirs = (to_lab(found[PIXELS].maps)[:, :1] for found in (output, target))
         return edge_distance(ours, theirs, context.options["sharpness"])
 
-    return LossTerm((PICTURE,), function)
+    return LossTerm((PIXELS,), function)
 
 
 def smoothness(context: TermContext) -> LossTerm:
     """Total variation of lightness and of colour."""
 
     def function(output: Found, _: Found) -> Tensor:
-        lab = to_lab(output[PICTURE].maps)
+        lab = to_lab(output[PIXELS].maps)
         light, chroma = total_variation(lab[:, :1]), total_variation(lab[:, 1:])
         return torch.as_tensor(context.options["light"] * light + context.options["chroma"] * chroma)
 
-    return LossTerm((PICTURE,), function)
+    return LossTerm((PIXELS,), function)
 
 
 @torch.no_grad()

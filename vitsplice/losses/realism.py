@@ -1,4 +1,4 @@
-"""Guards that keep a picture a picture, as pure functions of Lab pictures ``(B, 3, H, W)``. Ours, from common parts."""
+"""Guards that keep an image an image, as pure functions of Lab images ``(B, 3, H, W)``. Ours, from common parts."""
 
 from __future__ import annotations
 

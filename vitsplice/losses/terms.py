@@ -1,4 +1,4 @@
-"""The built-in loss terms: what they ask a backbone for, which pictures they compare, and what they can be told."""
+"""The built-in loss terms: what they ask a backbone for, which images they compare, and what they can be told."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def layer_at(info: BackboneInfo, depth: float) -> int:
 
 
 def distance_term(function: Callable[[Tensor, Tensor, str], Tensor], role: Role, context: TermContext) -> LossTerm:
-    """A term that compares one request's features of two pictures by ``function(output, target, form)``.
+    """A term that compares one request's features of two images by ``function(output, target, form)``.
 
     Where the target has a mask, only the locations of both that it covers are compared.
     """

@@ -2,7 +2,7 @@
 
 Sources: the relaxed earth mover's distance is that of Kolkin, Salavon, Shakhnarovich 2019, "Style Transfer by Relaxed
 Optimal Transport and Self-Similarity" (STROTSS), equation 3; the sliced Wasserstein distance that of Rabin et al. 2011.
-Guiding the first by the correspondence of the two *input* pictures, and weighing its targets by how much the structure
+Guiding the first by the correspondence of the two *input* images, and weighing its targets by how much the structure
 image calls for them, is ours.
 """
 

@@ -1,4 +1,4 @@
-"""Dense semantic correspondence of two pictures, from the features of any backbone."""
+"""Dense semantic correspondence of two images, from the features of any backbone."""
 
 from vitsplice.matching.assignment import Correspondence, assign, assignment, usable
 from vitsplice.matching.descriptors import describe, descriptor_requests, joined, similarity

@@ -17,7 +17,7 @@ NEARLY = 0.9
 """Of the most: locations of a small mask that have at least this much take part."""
 
 ROUNDS = 10
-"""Sinkhorn rounds. Enough for a balance within a few per cent; more changes no picture."""
+"""Sinkhorn rounds. Enough for a balance within a few per cent; more changes no image."""
 
 
 def usable(coverage: Tensor, least: float = 0.5) -> Tensor:
@@ -53,14 +53,14 @@ def permitted(similarity: Tensor, temperature: float, balance: float, allowed: T
 def assignment(
     similarity: Tensor, temperature: float = 0.02, balance: float = 0.2, allowed: Tensor | None = None
 ) -> Tensor:
-    """A soft assignment: every place of the first picture as a mixture of places of the second.
+    """A soft assignment: every place of the first image as a mixture of places of the second.
 
     Args:
         similarity: ``(N, M)``.
         temperature: of the softmax, at least `LEAST_TEMPERATURE`; smaller is harder.
-        balance: 0 leaves each place free to choose; 1 has every place of the second picture used alike
+        balance: 0 leaves each place free to choose; 1 has every place of the second image used alike
             (Sinkhorn, Cuturi 2013); between them, partly.
-        allowed: ``(M,)`` in [0, 1], how much of each place of the second picture a mask covers: see `usable`; None
+        allowed: ``(M,)`` in [0, 1], how much of each place of the second image a mask covers: see `usable`; None
             is all.
 
     Returns:
@@ -79,14 +79,14 @@ def assignment(
 
 @dataclass(frozen=True)
 class Correspondence:
-    """Which places of one picture are like which of another.
+    """Which places of one image are like which of another.
 
     Args:
         weights: ``(N, M)`` soft assignment, rows sum to 1.
         similarity: ``(N, M)`` cosine of the descriptors.
-        grid: ``(h, w)`` of the first picture, ``N == h * w``.
+        grid: ``(h, w)`` of the first image, ``N == h * w``.
         other_grid: of the second, ``M == h * w``.
-        mirrored: whether the second picture was matched as its mirror image. Its places are the picture's own all the
+        mirrored: whether the second image was matched as its mirror image. Its places are the image's own all the
             same.
     """
 
@@ -98,18 +98,18 @@ class Correspondence:
 
     @property
     def confidence(self) -> Tensor:
-        """How decided each place of the first picture is, ``(N,)`` in [0, 1]: 1 less its entropy over the greatest."""
+        """How decided each place of the first image is, ``(N,)`` in [0, 1]: 1 less its entropy over the greatest."""
         entropy = -torch.special.xlogy(self.weights, self.weights).sum(1)
         return torch.clamp(1 - entropy / math.log(max(2, self.weights.shape[1])), 0, 1)
 
     @property
     def best(self) -> Tensor:
-        """The most similar place of the second picture for each of the first, ``(N,)``."""
+        """The most similar place of the second image for each of the first, ``(N,)``."""
         return self.similarity.argmax(1)
 
     @property
     def mutual(self) -> Tensor:
-        """Whether a place of the first picture and its best one are each other's best, ``(N,)`` bool."""
+        """Whether a place of the first image and its best one are each other's best, ``(N,)`` bool."""
         back = self.similarity.argmax(0)
         here = torch.arange(len(self.best), device=self.best.device)
         return torch.eq(back[self.best], here)
@@ -119,7 +119,7 @@ class Correspondence:
         return replace(self, weights=self.weights.cpu(), similarity=self.similarity.cpu())
 
     def warp(self, values: Tensor) -> Tensor:
-        """Values of the second picture's places ``(M, C)`` where the first has their like, ``(N, C)``."""
+        """Values of the second image's places ``(M, C)`` where the first has their like, ``(N, C)``."""
         return self.weights @ values
 
 

@@ -1,7 +1,7 @@
-"""Descriptors: features by which places of two pictures are told apart or found alike.
+"""Descriptors: features by which places of two images are told apart or found alike.
 
 For a ViT they are the normalised keys of the last block and of the third last, its final tokens, and the values of the
-fourth last block, concatenated; centred over both pictures they find parts of one kind (compare Amir et al. 2021, "Deep
+fourth last block, concatenated; centred over both images they find parts of one kind (compare Amir et al. 2021, "Deep
 ViT Features as Dense Visual Descriptors", which takes keys of one layer). The values find small parts, such as eyes,
 best (docs/correspondence.md); the others keep whole parts together. For a CNN they are its last two feature maps on the
 finer one's grid.
@@ -44,14 +44,14 @@ def joined(found: Mapping[FeatureRequest, Features], requests: tuple[FeatureRequ
     return Features(torch.cat([F.normalize(on_grid(found[r], grid), dim=-1) for r in requests], -1), grid)
 
 
-def describe(backbone: Backbone, pictures: Tensor) -> Features:
-    """Descriptors ``(B, h * w, D)`` of pictures ``(B, 3, H, W)`` that fit the backbone."""
+def describe(backbone: Backbone, images: Tensor) -> Features:
+    """Descriptors ``(B, h * w, D)`` of images ``(B, 3, H, W)`` that fit the backbone."""
     requests = descriptor_requests(backbone.info)
-    return joined(backbone(pictures, requests), requests)
+    return joined(backbone(images, requests), requests)
 
 
 def similarity(first: Tensor, second: Tensor) -> Tensor:
-    """Cosine of every descriptor of one picture with every one of another, centred over both.
+    """Cosine of every descriptor of one image with every one of another, centred over both.
 
     Args:
         first: ``(B, N, D)``.

@@ -1,4 +1,4 @@
-"""The correspondence of two pictures."""
+"""The correspondence of two images."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vitsplice.backbones.sizing import Area
 from vitsplice.contracts import Backbone, Features
-from vitsplice.errors import PictureError, UserError
+from vitsplice.errors import ImageError, UserError
 from vitsplice.images.colour import to_lab
 from vitsplice.images.tensors import OVERSHOOT, image_batch
 from vitsplice.matching.agreement import affinity, agreed_assignment
@@ -33,7 +33,7 @@ def correspond(
     agreement: float = AGREEMENT,
     mask: Tensor | None = None,
 ) -> Correspondence:
-    """Match two pictures.
+    """Match two images.
 
     The second is matched as it is and mirrored, and whichever is more alike is taken: features of a ViT tell left from
     right, and would match the head of an animal that faces left with the tail of one that faces right.
@@ -41,11 +41,11 @@ def correspond(
     Args:
         first, second: ``(3, H, W)`` or ``(1, 3, H, W)`` in [0, 1], on the backbone's device; their sizes may differ.
         backbone: any.
-        places: pictures are brought to a size of about ``places * places`` places, aspect kept.
+        places: images are brought to a size of about ``places * places`` places, aspect kept.
         temperature, balance: see `assignment`.
         agreement: weight of what neighbours take, in units of similarity; 0 matches each patch by itself. See
             `vitsplice.matching.agreement`.
-        mask: ``(1, 1, H, W)`` in [0, 1] over the second picture: what may be taken from it; None is all.
+        mask: ``(1, 1, H, W)`` in [0, 1] over the second image: what may be taken from it; None is all.
 
     Raises:
         UserError: if one is no image, a value is out of range, or the backbone is not loaded.
@@ -58,7 +58,7 @@ def correspond(
     info = backbone.info
     finest = max(1, info.stride // 2) if info.structure.facet == "map" else info.stride
     area = Area(places * finest)
-    one, two = (describe(backbone, area(picture, info)) for picture in (first, second))
+    one, two = (describe(backbone, area(image, info)) for image in (first, second))
     turned = _mirrored(describe(backbone, area(second.flip(-1), info)))
     grid, other = one.grid or (1, 1), two.grid or (1, 1)
     allowed = None if mask is None else F.adaptive_avg_pool2d(mask, other).flatten()
@@ -67,7 +67,7 @@ def correspond(
     alike = mirrored if turn else alike
     if not agreement:
         return Correspondence(assignment(alike, temperature, balance, allowed), alike, grid, other, turn)
-    ours, theirs = (_colours(picture, size) for picture, size in ((first, grid), (second, other)))
+    ours, theirs = (_colours(image, size) for image, size in ((first, grid), (second, other)))
     neighbours = agreement * affinity(ours, one.values[0], grid)
     weights = agreed_assignment(alike, neighbours, theirs, temperature, balance, allowed)
     return Correspondence(weights, alike, grid, other, turn)
@@ -78,14 +78,14 @@ def _mirrored(features: Features) -> Features:
     return Features(features.maps.flip(-1).flatten(2).transpose(1, 2), features.grid)
 
 
-def _colours(picture: Tensor, grid: tuple[int, int]) -> Tensor:
+def _colours(image: Tensor, grid: tuple[int, int]) -> Tensor:
     """The mean Lab / 100 of each patch, ``(h * w, 3)``."""
-    return F.adaptive_avg_pool2d(to_lab(picture), grid).flatten(2)[0].T
+    return F.adaptive_avg_pool2d(to_lab(image), grid).flatten(2)[0].T
 
 
 def _image(pixels: Tensor, name: str) -> Tensor:
     """One image ``(1, 3, H, W)``, checked."""
     batch = image_batch(pixels, name, tolerance=OVERSHOOT)
     if len(batch) != 1:
-        raise PictureError(f"'{name}' must be one image; this is a batch of {len(batch)}")
+        raise ImageError(f"'{name}' must be one image; this is a batch of {len(batch)}")
     return batch

@@ -33,7 +33,7 @@ METRICS = (
     MetricSpec(
         "iou-cosegmentation",
         _build("segments", "cosegmentation"),
-        "mean IoU of clusters of keys, found jointly in both pictures",
+        "mean IoU of clusters of keys, found jointly in both images",
         better="higher",
     ),
     MetricSpec(

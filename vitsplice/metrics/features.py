@@ -26,7 +26,7 @@ def structure_distance(context: MetricContext) -> Metric:
     def value(case: Case) -> float:
         size = Resize(SIZE).target_size(case.structure.shape[-2], case.structure.shape[-1], backbone.info)
         made, wanted = (
-            backbone(Resize().to(picture, size), [request])[request].values for picture in (case.output, case.structure)
+            backbone(Resize().to(image, size), [request])[request].values for image in (case.output, case.structure)
         )
         return float(structure_loss(made, wanted))
 
@@ -48,15 +48,15 @@ def clip_similarity(context: MetricContext) -> Metric:
 
 def _cosine(backbone: Backbone, request: FeatureRequest) -> Metric:
     def value(case: Case) -> float:
-        made, wanted = (global_feature(backbone, request, picture) for picture in (case.output, case.appearance))
+        made, wanted = (global_feature(backbone, request, image) for image in (case.output, case.appearance))
         return float(F.cosine_similarity(made, wanted).mean())
 
     return Metric(value, (backbone.info,), facts(backbone, request, SIZE))
 
 
-def global_feature(backbone: Backbone, request: FeatureRequest, picture: Tensor, size: int = SIZE) -> Tensor:
-    """A global feature ``(1, D)`` of a picture ``(1, 3, H, W)``, looked at with a shorter side of so many pixels."""
-    return backbone(Resize(size)(picture, backbone.info), [request])[request].values
+def global_feature(backbone: Backbone, request: FeatureRequest, image: Tensor, size: int = SIZE) -> Tensor:
+    """A global feature ``(1, D)`` of an image ``(1, 3, H, W)``, looked at with a shorter side of so many pixels."""
+    return backbone(Resize(size)(image, backbone.info), [request])[request].values
 
 
 def local_request(backbone: Backbone) -> FeatureRequest:

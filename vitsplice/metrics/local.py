@@ -12,7 +12,7 @@ from vitsplice.images.colour import to_lab
 from vitsplice.matching import correspond
 
 PLACES = 32
-"""Pictures are matched on a grid of about so many places a side."""
+"""Images are matched on a grid of about so many places a side."""
 
 PIXELS = 8
 """Side of a place when its colour and contrast are taken."""
@@ -36,9 +36,9 @@ def local_appearance(context: MetricContext) -> Metric:
     return Metric(value, (backbone.info,), {"places": PLACES, "pixels_a_place": PIXELS, "matches": "mutual"})
 
 
-def looks(picture: Tensor, grid: tuple[int, int]) -> Tensor:
+def looks(image: Tensor, grid: tuple[int, int]) -> Tensor:
     """Mean Lab / 100 and deviation of lightness of each place of a grid, ``(h * w, 4)``."""
-    sized = Resize().to(picture, (grid[0] * PIXELS, grid[1] * PIXELS)).clamp(0, 1)
+    sized = Resize().to(image, (grid[0] * PIXELS, grid[1] * PIXELS)).clamp(0, 1)
     lab = to_lab(sized)
     mean = F.avg_pool2d(lab, PIXELS)
     light = lab[:, :1] - F.interpolate(mean[:, :1], scale_factor=PIXELS, mode="nearest")

@@ -1,4 +1,4 @@
-"""How far any three pictures are apart, by every loss term."""
+"""How far any three images are apart, by every loss term."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ def measure(
 
     Every term compares the output with the image that it has as its target; the identity term, whose output
     would come from the appearance image, is given the output too. Features with places are taken at the size
-    of the structure image, so that their grids match; features without are taken at each picture's own aspect.
+    of the structure image, so that their grids match; features without are taken at each image's own aspect.
 
     Args:
         structure, appearance, output: ``(1, 3, H, W)`` in [0, 1].
-        backbone: what looks, on the pictures' device.
+        backbone: what looks, on the images' device.
         losses: the terms to measure, each with its default options.
         size: the shorter side at which the backbone looks, in pixels.
     """
@@ -74,25 +74,25 @@ def _measure_term(spec: LossSpec, backbone: Backbone, table: _Table) -> Measurem
 
 
 class _Table:
-    """Features of the pictures, each computed once; the warm start is made when a term asks for it."""
+    """Features of the images, each computed once; the warm start is made when a term asks for it."""
 
-    def __init__(self, backbone: Backbone, resize: Resize, pictures: dict[str, Tensor]) -> None:
-        self._backbone, self._resize, self._pictures = backbone, resize, pictures
+    def __init__(self, backbone: Backbone, resize: Resize, images: dict[str, Tensor]) -> None:
+        self._backbone, self._resize, self._images = backbone, resize, images
         self._seen: dict[tuple[str, FeatureRequest], Features] = {}
 
     def features(self, name: str, request: FeatureRequest) -> Features:
-        """The features of a picture; what a term is told of the image at an output's place is the structure's."""
+        """The features of an image; what a term is told of the image at an output's place is the structure's."""
         name = "structure" if name == "output" and request in (MATCH, MASK) else name
         if (name, request) not in self._seen:
             reference = name if request.facet in GLOBAL_FACETS else "structure"
-            height, width = self._picture(reference).shape[-2:]
-            picture = self._resize.to(self._picture(name), self._resize.target_size(height, width, self._backbone.info))
-            self._seen[name, request] = extract(self._backbone, lambda p, _: p, {0: picture}, [request])[0][request]
+            height, width = self._image(reference).shape[-2:]
+            image = self._resize.to(self._image(name), self._resize.target_size(height, width, self._backbone.info))
+            self._seen[name, request] = extract(self._backbone, lambda p, _: p, {0: image}, [request])[0][request]
         return self._seen[name, request]
 
-    def _picture(self, name: str) -> Tensor:
-        if name not in self._pictures:
-            structure, appearance = self._pictures["structure"], self._pictures["appearance"]
+    def _image(self, name: str) -> Tensor:
+        if name not in self._images:
+            structure, appearance = self._images["structure"], self._images["appearance"]
             match = correspond(structure, appearance, self._backbone)
-            self._pictures[name] = warm_start(structure, appearance, match)
-        return self._pictures[name]
+            self._images[name] = warm_start(structure, appearance, match)
+        return self._images[name]

@@ -1,4 +1,4 @@
-"""Figures of an output that do not belong to the network it was optimised in. Lower is better for each.
+"""Metrics of an output that do not belong to the network it was optimised in. Lower is better for each.
 
 Structure, against the structure image: how unlike the gradients are, and how unlike a CNN's self-similarity is.
 Appearance, against the appearance image: how far apart Lab patches and a CNN's statistics are, wherever they lie.
@@ -30,9 +30,9 @@ SIZE = 256
 LONGEST = 8 * SIZE
 """The longer side at which an image is measured is at most this, in pixels."""
 CNN = "efficientnet-lite0-offline"
-"""The network of the figures that need one. It has no part in any preset of ours."""
+"""The network of the metrics that need one. It has no part in any preset of ours."""
 
-FIGURES = ("gradient-ssim", "cnn-self-similarity", "lab-patches", "cnn-statistics")
+METRICS = ("gradient-ssim", "cnn-self-similarity", "lab-patches", "cnn-statistics")
 NEED_A_CNN = ("cnn-self-similarity", "cnn-statistics")
 
 AGAINST: dict[str, Role] = {
@@ -74,32 +74,32 @@ class Figure:
 
 @numerics()
 def load_cnn(catalogue: Catalogue) -> Backbone | None:
-    """The network of the figures that need one, or None where it is not installed."""
+    """The network of the metrics that need one, or None where it is not installed."""
     try:
         return catalogue.backbone(CNN).build(None)
     except VitspliceError:
         return None
 
 
-def figures(structure: Tensor, appearance: Tensor, output: Tensor, cnn: Backbone | None) -> list[Figure]:
-    """All figures of an output, those of a CNN only if there is one. One that fails costs its own value alone.
+def metrics(structure: Tensor, appearance: Tensor, output: Tensor, cnn: Backbone | None) -> list[Figure]:
+    """All metrics of an output, those of a CNN only if there is one. One that fails costs its own value alone.
 
     Args:
         structure, appearance, output: ``(1, 3, H, W)`` in [0, 1], on one device.
         cnn: a CNN on that device.
     """
-    return [_figure(name, structure, appearance, output, cnn) for name in FIGURES if cnn or name not in NEED_A_CNN]
+    return [_figure(name, structure, appearance, output, cnn) for name in METRICS if cnn or name not in NEED_A_CNN]
 
 
 def with_scale(
     measured: Sequence[Figure], structure: Tensor, appearance: Tensor, start: Tensor | None, cnn: Backbone | None
 ) -> list[Figure]:
-    """Figures of an output with those of the unchanged structure image and of the start, None where one fails.
+    """Metrics of an output with those of the unchanged structure image and of the start, None where one fails.
 
     Args:
         measured: of the output.
         structure, appearance, start: ``(1, 3, H, W)`` in [0, 1]; ``start`` may be None.
-        cnn: as for `figures`.
+        cnn: as for `metrics`.
     """
 
     def value(name: str, image: Tensor | None) -> float | None:
@@ -125,8 +125,8 @@ def _figure(name: str, structure: Tensor, appearance: Tensor, output: Tensor, cn
 
 @numerics(grad=False)
 def value_of(name: str, structure: Tensor, appearance: Tensor, output: Tensor, cnn: Backbone | None) -> float:
-    """The value of one of `FIGURES`; those in `NEED_A_CNN` need one. See `figures`; whatever fails is raised."""
-    one, two = (_sized(picture, cnn) for picture in (structure, appearance))
+    """The value of one of `METRICS`; those in `NEED_A_CNN` need one. See `metrics`; whatever fails is raised."""
+    one, two = (_sized(image, cnn) for image in (structure, appearance))
     made = Resize().to(output, (one.shape[-2], one.shape[-1]))
     if name == "gradient-ssim":
         return gradient_ssim_distance(made, one)
@@ -139,17 +139,17 @@ def value_of(name: str, structure: Tensor, appearance: Tensor, output: Tensor, c
     return _compare(cnn, made, two, _statistics)
 
 
-def _sized(picture: Tensor, cnn: Backbone | None) -> Tensor:
+def _sized(image: Tensor, cnn: Backbone | None) -> Tensor:
     if cnn:
-        return Resize(SIZE, LONGEST)(picture, cnn.info)
-    height, width = picture.shape[-2:]
+        return Resize(SIZE, LONGEST)(image, cnn.info)
+    height, width = image.shape[-2:]
     scale = min(SIZE / min(height, width), LONGEST / max(height, width))
-    return Resize().to(picture, (round(height * scale), round(width * scale)))
+    return Resize().to(image, (round(height * scale), round(width * scale)))
 
 
 def gradient_ssim_distance(output: Tensor, target: Tensor) -> float:
     """1 - SSIM (Wang et al. 2004, window 11) of the size of the gradients of lightness, times 4. In [0, 2]."""
-    ours, theirs = (torch.hypot(*gradients(to_lab(picture)[:, :1])) * 4 for picture in (output, target))
+    ours, theirs = (torch.hypot(*gradients(to_lab(image)[:, :1])) * 4 for image in (output, target))
     return float(1 - kornia.metrics.ssim(ours, theirs, 11, eps=0.0).mean())
 
 
@@ -159,8 +159,8 @@ def patch_distance(output: Tensor, target: Tensor) -> float:
     directions = F.normalize(torch.randn(3 * PATCH * PATCH, DIRECTIONS, generator=rng), dim=0).to(output.device)
     at = torch.linspace(0, 1, QUANTILES, device=output.device)
     spread = []
-    for picture in (output, target):
-        patches = F.unfold(to_lab(picture), PATCH, stride=STRIDE)[0].T @ directions
+    for image in (output, target):
+        patches = F.unfold(to_lab(image), PATCH, stride=STRIDE)[0].T @ directions
         patches = patches[:: -(-len(patches) // MOST)]
         spread.append(torch.quantile(patches, at, dim=0))
     return float((spread[0] - spread[1]).abs().mean())

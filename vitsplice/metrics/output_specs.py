@@ -1,4 +1,4 @@
-"""The independent figures of `vitsplice.metrics.output` as metrics."""
+"""The independent metrics of `vitsplice.metrics.output` as metrics."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def torchvision_iou(context: MetricContext) -> Metric:
 
     def value(case: Case) -> float:
         size = _size(case.structure)
-        wanted, made = (classes(network, Resize().to(picture, size)) for picture in (case.structure, case.output))
+        wanted, made = (classes(network, Resize().to(image, size)) for image in (case.structure, case.output))
         return mean_iou(made, wanted)
 
     facts = {"model": _model(path), "file": printable(path.name), "sha256": file_sha256(path), "shorter_side": SIZE}
@@ -84,15 +84,15 @@ def load(path: Path) -> nn.Module:
     return network.eval().requires_grad_(False)
 
 
-def classes(network: nn.Module, picture: Tensor) -> Tensor:
-    """The class of each pixel, ``(H, W)``, of a picture ``(1, 3, H, W)``."""
-    mean, std = (picture.new_tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
-    scores: Tensor = network((picture - mean) / std)["out"]
+def classes(network: nn.Module, image: Tensor) -> Tensor:
+    """The class of each pixel, ``(H, W)``, of an image ``(1, 3, H, W)``."""
+    mean, std = (image.new_tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
+    scores: Tensor = network((image - mean) / std)["out"]
     return scores[0].argmax(0)
 
 
-def _size(picture: Tensor) -> tuple[int, int]:
-    height, width = picture.shape[-2:]
+def _size(image: Tensor) -> tuple[int, int]:
+    height, width = image.shape[-2:]
     scale = SIZE / min(height, width)
     return round(height * scale), round(width * scale)
 

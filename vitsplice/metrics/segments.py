@@ -1,4 +1,4 @@
-"""IoU of what two pictures are divided into: clusters of local features that are found in both at once."""
+"""IoU of what two images are divided into: clusters of local features that are found in both at once."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def divided(backbone: Backbone, case: Case) -> Divided:
     """
     request = local_request(backbone)
     size = Resize(SIZE).target_size(case.structure.shape[-2], case.structure.shape[-1], backbone.info)
-    found = [backbone(Resize().to(picture, size), [request])[request] for picture in (case.structure, case.output)]
+    found = [backbone(Resize().to(image, size), [request])[request] for image in (case.structure, case.output)]
     places = torch.cat([features.patches[0] for features in found]).double()
     centred = places - places.mean(0)
     scores = centred @ torch.linalg.svd(centred, full_matrices=False).Vh[:COMPONENTS].T

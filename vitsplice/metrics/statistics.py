@@ -1,4 +1,4 @@
-"""What a column of figures says: means with intervals, tests of pairs of methods, ranks. Pure functions."""
+"""What a column of metrics says: means with intervals, tests of pairs of methods, ranks. Pure functions."""
 
 from __future__ import annotations
 

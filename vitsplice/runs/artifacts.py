@@ -146,7 +146,7 @@ class RunFolder:
         return self.path / REPORT
 
     def preview(self, step: int, pixels: Tensor) -> Path:
-        """Write the picture ``(3, H, W)`` after so many steps."""
+        """Write the image ``(3, H, W)`` after so many steps."""
         return self._write(f"{PREVIEWS}/step-{step:06d}.png", encode_png(pixels))
 
     def previews(self) -> list[tuple[int, Path]]:
@@ -229,9 +229,9 @@ def _remove(paths: list[Path]) -> None:
 
 
 def facts_json(result: Result) -> str:
-    """`run.json`: what is known of the run, and its figures."""
-    figures = [asdict(figure) | {"optimised": figure.akin in used(result.settings)} for figure in result.figures]
-    return json.dumps(result.facts | {"figures": figures}, indent=2) + "\n"
+    """`run.json`: what is known of the run, and its metrics."""
+    metrics = [asdict(figure) | {"optimised": figure.akin in used(result.settings)} for figure in result.metrics]
+    return json.dumps(result.facts | {"metrics": metrics}, indent=2) + "\n"
 
 
 def used(settings: RunConfig) -> set[str]:

@@ -26,7 +26,7 @@ class Networks:
         return backbone.to(device, DTYPES[precision]), substitution
 
     def cnn(self, known: Catalogue) -> Backbone | None:
-        """The network of the figures that need one, if there is one."""
+        """The network of the metrics that need one, if there is one."""
         return load_cnn(known)
 
 
@@ -49,7 +49,7 @@ class LoadedBackbone(Networks):
         return backbone.to(device, dtype), None
 
 
-class KeptNetworks(Networks):
+class BackboneCache(Networks):
     """Keeps those that were used last, for a process that makes one run after another.
 
     A backbone is frozen, so that it gives the same to every run, of any thread. One is loaded at a time.

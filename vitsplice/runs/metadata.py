@@ -16,7 +16,7 @@ PACKAGES = ("vitsplice", "torch", "torchvision", "timm", "kornia", "pillow", "nu
 
 
 def versions() -> dict[str, str]:
-    """Python and the packages whose version can change the bytes of a picture."""
+    """Python and the packages whose version can change the bytes of an image."""
     return {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES}
 
 
@@ -60,17 +60,17 @@ def describe(run: Run) -> dict[str, Any]:
         "versions": versions(),
         "inputs": {
             role: {
-                "name": picture.name,
-                "sha256": picture.sha256,
-                "height": picture.pixels.shape[-2],
-                "width": picture.pixels.shape[-1],
-                "notes": list(picture.notes),
+                "name": image.name,
+                "sha256": image.sha256,
+                "height": image.pixels.shape[-2],
+                "width": image.pixels.shape[-1],
+                "notes": list(image.notes),
             }
-            for role, picture in run.pictures.items()
+            for role, image in run.images.items()
         },
         "masks": {
-            image: {"name": mask.name, "sha256": mask.sha256, "notes": list(mask.notes)}
-            for image, mask in run.masks.items()
+            role: {"name": mask.name, "sha256": mask.sha256, "notes": list(mask.notes)}
+            for role, mask in run.masks.items()
         },
         "backbone": asdict(run.backbone.info),
         "substitutions": [asdict(run.substitution)] if run.substitution else [],

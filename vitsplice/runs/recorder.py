@@ -17,7 +17,7 @@ from vitsplice.config import CheckpointConfig, RunConfig
 from vitsplice.engine.loop import Step
 from vitsplice.engine.problem import pinned
 from vitsplice.errors import AlreadyFinished, Argument, CheckpointRejected, ConfigError, Part, VitspliceError, used_up
-from vitsplice.images import Picture, read, read_mask
+from vitsplice.images import LoadedImage, read, read_mask
 from vitsplice.presets import loading as settings_yaml
 from vitsplice.runs import checkpoints
 from vitsplice.runs.artifacts import RunFolder
@@ -28,7 +28,7 @@ from vitsplice.support.folder_lock import FolderLock
 from vitsplice.support.output_folder import REPLACE
 
 ROLES = ("structure", "appearance", "structure_mask", "appearance_mask")
-"""The pictures of a run, by what `vitsplice.api.Run` calls them."""
+"""The images of a run, by what `vitsplice.api.Run` calls them."""
 
 SHARE = 0.01
 """The most of a run that its checkpoints may cost, where they go by time."""
@@ -36,7 +36,7 @@ SHARE = 0.01
 EARLY = (10, 25)
 """Steps after which there is a preview although fewer than those between two previews are taken."""
 
-NOT_OF_THE_OUTPUT = {"preset", "previews", "figures", "plots", "checkpoint"}
+NOT_OF_THE_OUTPUT = {"preset", "previews", "metrics", "plots", "checkpoint"}
 """Settings that can change between a checkpoint and what goes on from it."""
 
 Note = Callable[[str], object]
@@ -80,7 +80,7 @@ class Recording:
     @classmethod
     def begin(
         cls,
-        pictures: Mapping[str, str | os.PathLike[str]],
+        images: Mapping[str, str | os.PathLike[str]],
         settings: RunConfig,
         out: str | os.PathLike[str],
         *,
@@ -90,7 +90,7 @@ class Recording:
         """Begin a run. What it needs to be resumed is in the folder before anything that takes long.
 
         Args:
-            pictures: paths by role (`ROLES`); masks may be absent.
+            images: paths by role (`ROLES`); masks may be absent.
             settings: of the run.
             out: the folder.
             force: replace the run that it holds.
@@ -102,11 +102,11 @@ class Recording:
         """
         there = RunFolder.check(out, force=force)
         new, earlier = not there.path.exists(), there.holds_a_run()
-        given = {role: _read(role, path) for role, path in pictures.items()}
+        given = {role: _read(role, path) for role, path in images.items()}
         settings = pinned(settings)
         folder = RunFolder.create(out, force=force)
         lock = FolderLock(folder.path)
-        begun = _begun(settings, pictures, given)
+        begun = _begun(settings, images, given)
         try:
             folder.tidy()
             if not earlier:
@@ -136,12 +136,12 @@ class Recording:
         Args:
             path: the folder of the run, or the JSON of one of its checkpoints.
             overrides: ``dotted.key=value``, of settings that do not change the output (`NOT_OF_THE_OUTPUT`), such as
-                ``figures=none`` where there is too little memory to measure it.
+                ``metrics=none`` where there is too little memory to measure it.
             networks: see `vitsplice.api.Run`.
 
         Raises:
             AlreadyFinished: if there is nothing left to do.
-            CheckpointRejected: if a checkpoint is not whole, or is not of these pictures, settings and weights.
+            CheckpointRejected: if a checkpoint is not whole, or is not of these images, settings and weights.
             ConfigError: for an override of another setting, or one that is not allowed.
             UserError: if there is no run.
         """
@@ -170,7 +170,7 @@ class Recording:
     @classmethod
     def begin_or_resume(
         cls,
-        pictures: Mapping[str, str | os.PathLike[str]],
+        images: Mapping[str, str | os.PathLike[str]],
         settings: RunConfig,
         out: str | os.PathLike[str],
     ) -> Recording:
@@ -183,7 +183,7 @@ class Recording:
         folder = RunFolder(Path(out))
         if folder.has_begun() or folder.finished():
             return cls.resume(out)
-        return cls.begin(pictures, settings, out, force=True)
+        return cls.begin(images, settings, out, force=True)
 
     def __enter__(self) -> Recording:
         return self
@@ -239,28 +239,28 @@ class Recording:
 
 def belongs_to(run: Run) -> dict[str, str]:
     """What a run's output depends on: digests, by what it is called in messages."""
-    pictures = {f"{image} image": picture.sha256 for image, picture in run.pictures.items()}
-    masks = {f"{image} mask": mask.sha256 for image, mask in run.masks.items()}
+    images = {f"{role} image": image.sha256 for role, image in run.images.items()}
+    masks = {f"{role} mask": mask.sha256 for role, mask in run.masks.items()}
     settings = run.settings.model_dump_json(exclude=NOT_OF_THE_OUTPUT)
     digest = hashlib.sha256(settings.encode()).hexdigest()
-    return pictures | masks | {"settings": digest, "weights": run.backbone.info.sha256}
+    return images | masks | {"settings": digest, "weights": run.backbone.info.sha256}
 
 
 def _begun(
-    settings: RunConfig, paths: Mapping[str, str | os.PathLike[str]], pictures: Mapping[str, Picture]
+    settings: RunConfig, paths: Mapping[str, str | os.PathLike[str]], images: Mapping[str, LoadedImage]
 ) -> dict[str, Any]:
-    """What was asked for: the settings, where the pictures are, and which they are."""
-    known = {role: {"path": os.path.abspath(path), "sha256": pictures[role].sha256} for role, path in paths.items()}
-    return {"settings": settings.model_dump(mode="json"), "pictures": known}
+    """What was asked for: the settings, where the images are, and which they are."""
+    known = {role: {"path": os.path.abspath(path), "sha256": images[role].sha256} for role, path in paths.items()}
+    return {"settings": settings.model_dump(mode="json"), "images": known}
 
 
 def _asked_for(folder: RunFolder) -> tuple[RunConfig, dict[str, tuple[str, str]]]:
-    """The settings that a run began with, and path and SHA-256 of its pictures."""
+    """The settings that a run began with, and path and SHA-256 of its images."""
     if folder.finished() and not folder.has_begun():
         raise AlreadyFinished(f"the run in {folder.path} is finished: {folder.output}")
     begun = folder.begun()
     try:
-        paths = {role: (str(one["path"]), str(one["sha256"])) for role, one in begun["pictures"].items()}
+        paths = {role: (str(one["path"]), str(one["sha256"])) for role, one in begun["images"].items()}
         both = {role: paths[role] for role in ("structure", "appearance")}
         settings = settings_yaml.validate(begun["settings"], f"{folder.path}")
     except (AttributeError, KeyError, TypeError) as error:
@@ -277,18 +277,18 @@ def _changed(settings: RunConfig, overrides: Iterable[str]) -> RunConfig:
     return changed
 
 
-def _read(role: str, path: str | os.PathLike[str]) -> Picture:
+def _read(role: str, path: str | os.PathLike[str]) -> LoadedImage:
     return read_mask(path) if role.endswith("mask") else read(path)
 
 
-def _read_again(folder: RunFolder, paths: Mapping[str, tuple[str, str]]) -> dict[str, Picture]:
-    """The pictures that a run began with."""
-    pictures = {role: _read(role, path) for role, (path, _) in paths.items()}
+def _read_again(folder: RunFolder, paths: Mapping[str, tuple[str, str]]) -> dict[str, LoadedImage]:
+    """The images that a run began with."""
+    images = {role: _read(role, path) for role, (path, _) in paths.items()}
     for role, (_, digest) in paths.items():
-        if pictures[role].sha256 != digest:
+        if images[role].sha256 != digest:
             what = role.replace("_", " ") + ("" if "mask" in role else " image")
-            raise CheckpointRejected(f"{pictures[role].name} is not the {what} that {folder.path} began with")
-    return pictures
+            raise CheckpointRejected(f"{images[role].name} is not the {what} that {folder.path} began with")
+    return images
 
 
 def _last(folder: RunFolder) -> Checkpoint | None:

@@ -11,7 +11,19 @@ from typing import TYPE_CHECKING, Any
 from vitsplice.contracts import FeatureRequest
 from vitsplice.runs.losses_plot import CAPTION, height_for, losses_figure, stage_marks
 from vitsplice.runs.metadata import worked_at
-from vitsplice.support.page import Block, Details, Facts, Heading, Picture, Pictures, Slider, Table, Text, plot, render
+from vitsplice.support.page import (
+    Block,
+    Details,
+    Facts,
+    Heading,
+    ImageBlock,
+    ImageRow,
+    Slider,
+    Table,
+    Text,
+    plot,
+    render,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,7 +58,7 @@ def report(result: Result, used: set[str], previews: Sequence[tuple[int, Path]] 
     lead = (
         f"{preset}{taken} with {facts['backbone']['name']} on {facts['device']}, {sum(facts['seconds'].values()):.0f} s"
     )
-    shown = [*_images(result), *_substitutions(facts), *_figures(result, used)]
+    shown = [*_images(result), *_substitutions(facts), *_metrics(result, used)]
     shown += [*_previews(previews), *_losses(result), Heading("Inputs and settings"), _made_of(facts)]
     return render(_title(result), [*shown, *_settings(result, folder)], lead)
 
@@ -70,7 +82,7 @@ def image_names(facts: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _inverted(result: Result) -> list[str]:
-    """The features that a run inverted, if that is what it did: both inputs are the same picture."""
+    """The features that a run inverted, if that is what it did: both inputs are the same image."""
     if not one_image(result.facts):
         return []
     layers = result.facts["backbone"]["layers"]
@@ -84,20 +96,20 @@ def _inverted(result: Result) -> list[str]:
 def _images(result: Result) -> list[Block]:
     """The output whole, and beside what it was made of; then over the structure image, behind a handle."""
     sizes = result.facts["sizes"]["output"]
-    output = Picture(result.pixels, "output", "the output image")
+    output = ImageBlock(result.pixels, "output", "the output image")
     blocks: list[Block] = [replace(output, caption=f"output, {sizes['width']}x{sizes['height']} px")]
     if not _inverted(result):
         blocks.append(_inputs(result))
     if "structure" in result.inputs:
         name = image_names(result.facts)["structure"]
-        structure = Picture(result.inputs["structure"], name, f"the {name}")
+        structure = ImageBlock(result.inputs["structure"], name, f"the {name}")
         blocks += [Heading(f"Output over {name}"), Slider(structure, output)]
     return blocks
 
 
-def _inputs(result: Result) -> Pictures:
+def _inputs(result: Result) -> ImageRow:
     words = {role: f"{role.replace('_', ' ')}{'' if 'mask' in role else ' image'}" for role in result.inputs}
-    return Pictures([Picture(pixels, words[role]) for role, pixels in result.inputs.items()])
+    return ImageRow([ImageBlock(pixels, words[role]) for role, pixels in result.inputs.items()])
 
 
 def _substitutions(facts: dict[str, Any]) -> list[Block]:
@@ -107,14 +119,14 @@ def _substitutions(facts: dict[str, Any]) -> list[Block]:
     ]
 
 
-def _figures(result: Result, used: set[str]) -> list[Block]:
-    if not result.figures:
+def _metrics(result: Result, used: set[str]) -> list[Block]:
+    if not result.metrics:
         return []
     columns = ["metric", "output", "start", "unchanged structure image", "against", ""]
     names = image_names(result.facts)
     rows: list[list[str | float | None]] = [
         [one.name, one.value, one.start, one.unchanged, names[one.against], "; ".join(_remarks(one, used))]
-        for one in result.figures
+        for one in result.metrics
     ]
     return [Heading("Metrics"), Table(columns, rows, SCALE)]
 
@@ -129,8 +141,8 @@ def _previews(previews: Sequence[tuple[int, Path]]) -> list[Block]:
         return []
     most = min(PREVIEWS, len(previews))
     chosen = [previews[round(n * (len(previews) - 1) / max(1, most - 1))] for n in range(most)]
-    pictures = [Picture(_read(path), f"after step {step}" if step else "the start") for step, path in chosen]
-    return [Heading("Over time"), Pictures(pictures)]
+    images = [ImageBlock(_read(path), f"after step {step}" if step else "the start") for step, path in chosen]
+    return [Heading("Over time"), ImageRow(images)]
 
 
 def _read(path: Path) -> Tensor:

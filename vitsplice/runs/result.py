@@ -29,8 +29,8 @@ class Result:
         settings: the resolved settings; loadable as a preset.
         facts: what `run.json` records.
         finished: whether every step was taken.
-        figures: of the output, by networks other than the run's.
-        inputs: the pictures and masks it was made from, ``(3, H, W)`` each, by role.
+        metrics: of the output, by networks other than the run's.
+        inputs: the images and masks it was made from, ``(3, H, W)`` each, by role.
     """
 
     pixels: Tensor
@@ -38,7 +38,7 @@ class Result:
     settings: RunConfig
     facts: dict[str, Any]
     finished: bool
-    figures: tuple[Figure, ...] = ()
+    metrics: tuple[Figure, ...] = ()
     inputs: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
 
     def __repr__(self) -> str:
@@ -48,7 +48,7 @@ class Result:
         return f"Result({width}x{height} px, {taken}, backbone {self.settings.backbone.name!r})"
 
     @property
-    def picture(self) -> Image:
+    def image(self) -> Image:
         """The output image as 8-bit RGB."""
         return to_pil(self.pixels)
 

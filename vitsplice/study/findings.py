@@ -16,7 +16,7 @@ class Comparison:
         set: of pairs; "" is all of them.
         first, second: the methods, in the study's order.
         wins: trials in which the first was preferred, of ``trials``.
-        raters, pairs: how many raters and pairs of pictures these are of.
+        raters, pairs: how many raters and pairs of images these are of.
         rate: wins over trials.
         over_trials: Wilson's interval, as if every trial were independent.
         over_raters: the bootstrap over raters: the one to report. None where it is not defined.

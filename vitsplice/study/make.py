@@ -1,4 +1,4 @@
-"""A study: what is shown, what is asked, and which picture is whose."""
+"""A study: what is shown, what is asked, and which image is whose."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 
 from vitsplice.datasets import Pair, read
 from vitsplice.evaluation.outputs import Method
-from vitsplice.study.pictures import Album
+from vitsplice.study.page_images import Album
 from vitsplice.study.plan import SCHEMA, identified
 from vitsplice.study.trials import checks, outputs, trials_a_rater
 
-QUESTION = "Which picture better shows the structure of A with the appearance of B?"
-TITLE = "Comparing pictures"
+QUESTION = "Which image better shows the structure of A with the appearance of B?"
+TITLE = "Comparing images"
 
 OTHER_ASPECT = 0.03
 """The share by which width over height of an output may differ from the structure image's before it is noted."""
@@ -31,7 +31,7 @@ class Settings:
         title: of the page.
         trials: comparisons a rater, without checks; None: all there are, up to `trials.DEFAULT_TRIALS`.
         checks: trials with a known answer a rater.
-        size: longer side of the pictures in the page, in pixels, at most.
+        size: longer side of the images in the page, in pixels, at most.
         min_view: seconds for which a trial is shown before it can be answered.
         seed: of the choice of checks, and part of what sets every rater's order.
     """
@@ -51,12 +51,12 @@ class Study:
 
     Args:
         key: the plan as plain data: see `vitsplice.study.plan.Plan`.
-        pictures: data URIs by name.
+        images: data URIs by name.
         notes: what is not as one might think.
     """
 
     key: Mapping[str, Any]
-    pictures: Mapping[str, str]
+    images: Mapping[str, str]
     notes: tuple[str, ...]
 
 
@@ -72,7 +72,7 @@ def make(
         manifest: of pairs; ``source`` is the set that a pair belongs to.
         methods: two or more, each with an output for every pair.
         settings: how it asks.
-        progress: is called with the pictures that were read, and how many there are.
+        progress: is called with the images that were read, and how many there are.
 
     Raises:
         UserError: something is not there or cannot be read, or more is asked for than there is.
@@ -84,8 +84,8 @@ def make(
     files = {*paths.values(), *(path for pair in pairs for path in (pair.structure, pair.appearance))}
     album = Album(settings.size, lambda done: progress(done, len(files) + settings.checks))
     entries = [_entry(pair, names, paths, album) for pair in pairs]
-    pictures = {pair.id: frozenset((album(pair.structure).sha256, album(pair.appearance).sha256)) for pair in pairs}
-    chosen = checks(settings.checks, pictures, names, settings.seed)
+    images = {pair.id: frozenset((album(pair.structure).sha256, album(pair.appearance).sha256)) for pair in pairs}
+    chosen = checks(settings.checks, images, names, settings.seed)
     asked = {
         "schema": SCHEMA,
         "title": settings.title,
@@ -120,7 +120,7 @@ def _notes(
     for one, two in combinations(names, 2):
         same = [pair.id for pair in pairs if album(paths[pair.id, one]).name == album(paths[pair.id, two]).name]
         if same:
-            notes.append(f"{one} and {two} have the same picture for {len(same)} of {len(pairs)} pairs, as {same[0]}")
+            notes.append(f"{one} and {two} have the same image for {len(same)} of {len(pairs)} pairs, as {same[0]}")
     for name in names:
         other = [pair.id for pair in pairs if _differs(album(paths[pair.id, name]).ratio, album(pair.structure).ratio)]
         if other:

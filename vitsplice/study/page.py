@@ -1,4 +1,4 @@
-"""A study as one HTML page: it holds its pictures and asks no network for anything."""
+"""A study as one HTML page: it holds its images and asks no network for anything."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vitsplice.support.files import write_atomically
 
 
 def render(study: Study) -> str:
-    """The page. Script and style are allowed by their hashes; which picture is whose is hidden from a glance."""
+    """The page. Script and style are allowed by their hashes; which image is whose is hidden from a glance."""
     folder = files("vitsplice.study") / "templates"
     html, script, style = ((folder / f"study.{ending}").read_text("utf-8") for ending in ("html", "js", "css"))
     template = Environment(autoescape=True).from_string(html)
@@ -29,7 +29,7 @@ def render(study: Study) -> str:
         script=Markup(script),
         style=Markup(style),
         key=base64.b64encode(json.dumps(study.key).encode()).decode(),
-        pictures=study.pictures,
+        images=study.images,
     )
 
 

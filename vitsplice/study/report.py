@@ -20,7 +20,7 @@ COLUMNS = ("set", "first", "second", "wins", "trials", "raters", "pairs", "rate"
 LEGEND = """\
 - *preferred*: the share of trials in which the first was chosen.
 - *95 %, raters*: BCa bootstrap that resamples raters, each with all of their trials. **Report this one**: it holds
-  for other raters, and these pairs of pictures.
+  for other raters, and these pairs of images.
 - *95 %, trials*: Wilson's interval, as if every trial were independent. Those of one rater are not: it is too narrow.
 - *p*: exact two-sided binomial test against one half, with the same assumption; *p, Holm*: corrected for the number of
   comparisons (those of all pairs are one family, those of the sets another).

@@ -61,7 +61,7 @@ class Trial(Given):
         set: of the pair, or "".
         left, right: the methods whose outputs were shown; None is the wrong answer of a check.
         choice: the side that was chosen.
-        milliseconds: from the pictures to the choice.
+        milliseconds: from the images to the choice.
         check: whether the right answer is known.
         passed: whether it was given; None where it is no check.
     """

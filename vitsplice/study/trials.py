@@ -40,7 +40,7 @@ def outputs(methods: Sequence[Method], pairs: Sequence[Pair]) -> dict[tuple[str,
     Raises:
         ConfigError: if there are fewer than two methods, or two of one name.
         UserError: naming the pairs for which a method has no output, or more than one.
-        PictureError: if an output is of a run that was not finished.
+        ImageError: if an output is of a run that was not finished.
     """
     names = [method.name for method in methods]
     if len(names) < 2 or len(set(names)) < len(names):
@@ -78,14 +78,14 @@ def trials_a_rater(asked: int | None, pairs: int, methods: int) -> int:
     return min(most, DEFAULT_TRIALS) if asked is None else asked
 
 
-def checks(wanted: int, pictures: Mapping[str, frozenset[str]], methods: Sequence[str], seed: int) -> list[Check]:
+def checks(wanted: int, images: Mapping[str, frozenset[str]], methods: Sequence[str], seed: int) -> list[Check]:
     """Trials with a known answer: an output of the pair beside one of an unrelated pair, upside down.
 
     Pairs and methods take turns, so that no method's outputs are the right answer more often than another's.
 
     Args:
         wanted: how many.
-        pictures: by id of pair, its pictures (SHA-256); pairs that share one are related.
+        images: by id of pair, its images (SHA-256); pairs that share one are related.
         methods: names.
         seed: of the choice.
 
@@ -93,12 +93,12 @@ def checks(wanted: int, pictures: Mapping[str, frozenset[str]], methods: Sequenc
         ConfigError: if there are not so many.
     """
     chance = random.Random(seed)
-    unrelated = {a: [b for b in pictures if not pictures[a] & pictures[b]] for a in pictures}
-    order = chance.sample(usable := [pair for pair in pictures if unrelated[pair]], len(usable))
+    unrelated = {a: [b for b in images if not images[a] & images[b]] for a in images}
+    order = chance.sample(usable := [pair for pair in images if unrelated[pair]], len(usable))
     if wanted > len(order) * len(methods):
         raise ConfigError(
             Argument("checks", wanted),
-            f" is more than there can be: {len(order) * len(methods)}. A check needs two pairs that share no picture; "
+            f" is more than there can be: {len(order) * len(methods)}. A check needs two pairs that share no image; "
             "add pairs, or give a smaller ",
             Argument("checks"),
             " (0 for none)",

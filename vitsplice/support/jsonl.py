@@ -14,7 +14,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vitsplice.errors import Argument, NotThere, PictureError, VitspliceError
+from vitsplice.errors import Argument, ImageError, ImageNotFound, VitspliceError
 from vitsplice.support.files import write_atomically
 from vitsplice.text import printable
 
@@ -33,18 +33,18 @@ def key_of(*parts: object) -> int:
 
 
 def stamp(path: Path) -> tuple[str, int, int]:
-    """What is another when a picture is, and can be told without reading it: its place, size and time of change.
+    """What is another when an image is, and can be told without reading it: its place, size and time of change.
 
     Raises:
-        NotThere: if it does not exist.
-        PictureError: if it cannot be read.
+        ImageNotFound: if it does not exist.
+        ImageError: if it cannot be read.
     """
     try:
         told = os.stat(path)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise NotThere(f"'{printable(str(path))}' does not exist") from error
+        raise ImageNotFound(f"'{printable(str(path))}' does not exist") from error
     except (OSError, ValueError) as error:
-        raise PictureError(f"'{printable(str(path))}' cannot be read") from error
+        raise ImageError(f"'{printable(str(path))}' cannot be read") from error
     return os.path.abspath(path), told.st_size, told.st_mtime_ns
 
 

@@ -1,6 +1,6 @@
 """Reports as one HTML file: it opens from disk and asks nothing of any network.
 
-A report is a title and blocks, top to bottom: `render` makes the file. Styles, script and pictures are in it. The same
+A report is a title and blocks, top to bottom: `render` makes the file. Styles, script and images are in it. The same
 blocks give the same bytes.
 """
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 LARGEST = 1200
-"""Pictures are shown at most so many pixels a side."""
+"""ImageRow are shown at most so many pixels a side."""
 
 INK = "#010203"
 """What plots are drawn in; on the page it is the colour of the text, light or dark."""
@@ -71,8 +71,8 @@ class Table(_Block):
 
 
 @dataclass(frozen=True)
-class Picture(_Block):
-    """A picture ``(3, H, W)`` in [0, 1] with words below it; its ``alt`` is read where it is not seen."""
+class ImageBlock(_Block):
+    """An image ``(3, H, W)`` in [0, 1] with words below it; its ``alt`` is read where it is not seen."""
 
     pixels: Tensor
     caption: str = ""
@@ -80,26 +80,26 @@ class Picture(_Block):
 
 
 @dataclass(frozen=True)
-class Pictures(_Block):
-    """Pictures side by side that wrap where there is no room."""
+class ImageRow(_Block):
+    """ImageRow side by side that wrap where there is no room."""
 
-    pictures: Sequence[Picture]
+    images: Sequence[ImageBlock]
 
 
 @dataclass(frozen=True)
 class Grid(_Block):
-    """Pictures in rows and columns, each with a head; ``None`` leaves a place empty."""
+    """ImageRow in rows and columns, each with a head; ``None`` leaves a place empty."""
 
     columns: Sequence[str]
-    rows: Sequence[tuple[str, Sequence[Picture | None]]]
+    rows: Sequence[tuple[str, Sequence[ImageBlock | None]]]
 
 
 @dataclass(frozen=True)
 class Slider(_Block):
-    """Two pictures of one shape over each other, and a handle that uncovers the second."""
+    """Two images of one shape over each other, and a handle that uncovers the second."""
 
-    before: Picture
-    after: Picture
+    before: ImageBlock
+    after: ImageBlock
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class Details(_Block):
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """A small picture as the address of itself (`data_uri`), which takes little memory; "" leaves its place empty."""
+    """A small image as the address of itself (`data_uri`), which takes little memory; "" leaves its place empty."""
 
     uri: str
     caption: str = ""
@@ -128,18 +128,18 @@ class Thumbnail:
 
 @dataclass(frozen=True)
 class Card:
-    """Pictures of one case and numbers of some of them.
+    """ImageRow of one case and numbers of some of them.
 
     Args:
         title: of the case.
-        pictures: without numbers; they come first.
+        images: without numbers; they come first.
         columns: one for each column of the numbers.
         values: of each row of `Cards` and each column; ``None`` where there is none.
         notes: (row, column) -> words on that value.
     """
 
     title: str
-    pictures: Sequence[Thumbnail]
+    images: Sequence[Thumbnail]
     columns: Sequence[Thumbnail]
     values: Sequence[Sequence[float | None]]
     notes: Mapping[tuple[int, int], str] = field(default_factory=dict)
@@ -160,7 +160,7 @@ class Cards(_Block):
     cards: Sequence[Card]
 
 
-Block = Heading | Text | Facts | Table | Picture | Pictures | Grid | Slider | Plot | Details | Cards
+Block = Heading | Text | Facts | Table | ImageBlock | ImageRow | Grid | Slider | Plot | Details | Cards
 
 
 def render(title: str, blocks: Sequence[Block], lead: str = "") -> str:
@@ -203,7 +203,7 @@ def plot(draw: Callable[[Figure], object], size: tuple[float, float] = (7, 3), c
 
 
 def data_uri(pixels: Tensor, largest: int = LARGEST, quality: int = 88) -> str:
-    """A picture ``(3, H, W)`` in [0, 1] as the address of itself, no larger than so many pixels a side."""
+    """An image ``(3, H, W)`` in [0, 1] as the address of itself, no larger than so many pixels a side."""
     shown = to_pil(pixels)
     if max(shown.size) > largest:
         scale = largest / max(shown.size)

@@ -18,7 +18,7 @@ from vitsplice.contracts import GLOBAL_FACETS, Backbone, FeatureRequest
 from vitsplice.errors import UserError, VitspliceError
 from vitsplice.plugins import catalogue
 from vitsplice.rng import stream
-from vitsplice.testing.contract import Contract, near, pictures, random_state_untouched
+from vitsplice.testing.contract import Contract, images, near, random_state_untouched
 from vitsplice.testing.probes import check_shape, images_seen, networks_of, with_square, wrong_sizes
 
 CALLS = 50
@@ -38,7 +38,7 @@ class BackboneContract(Contract):
 
     Attributes:
         weights: a file to build it with, or None.
-        size: about the height and width of the pictures that it is tried on; they are brought to what it takes.
+        size: about the height and width of the images that it is tried on; they are brought to what it takes.
     """
 
     kind: ClassVar[str] = "backbones"
@@ -53,9 +53,9 @@ class BackboneContract(Contract):
         """Load it."""
         return self.backbone()
 
-    def pictures(self, number: int = 2) -> Tensor:
-        """Pictures that it takes."""
-        return pictures(number, *fitting_size(self.backbone().info, *self.size))
+    def images(self, number: int = 2) -> Tensor:
+        """Images that it takes."""
+        return images(number, *fitting_size(self.backbone().info, *self.size))
 
     def roles(self) -> list[FeatureRequest]:
         """The requests that it gives for structure and for appearance."""
@@ -90,7 +90,7 @@ class BackboneContract(Contract):
             assert request.facet in info.facets, f"its facets do not have {request}"
             assert -info.layers <= request.layer < 0, f"{request} does not count from the end, -{info.layers} to -1"
         assert info.structure.facet not in GLOBAL_FACETS, "structure needs a facet with places"
-        assert info.appearance.facet in GLOBAL_FACETS, "appearance needs a facet of the whole picture"
+        assert info.appearance.facet in GLOBAL_FACETS, "appearance needs a facet of the whole image"
 
     def test_what_its_spec_tells_beforehand_is_true(self) -> None:
         """Stride and number of parameters are those of the network, where its spec states them."""
@@ -103,8 +103,8 @@ class BackboneContract(Contract):
         assert (spec.licence, spec.source) == (info.licence, info.source), "licence or source differ from the spec's"
 
     def test_shapes_and_grid(self) -> None:
-        """Local facets are (B, prefix + h * w, D) with a grid that has the picture's shape; global ones (B, D)."""
-        shown, info = self.pictures(), self.backbone().info
+        """Local facets are (B, prefix + h * w, D) with a grid that has the image's shape; global ones (B, D)."""
+        shown, info = self.images(), self.backbone().info
         found = self.backbone()(shown, self.requests())
         assert set(found) == set(self.requests()), "it does not answer just what it is asked"
         for request, features in found.items():
@@ -112,7 +112,7 @@ class BackboneContract(Contract):
         height, width = (-(-side // info.stride) for side in shown.shape[-2:])
         grid = found[FeatureRequest(info.structure.facet, -1)].grid
         assert grid == (height, width), (
-            f"a picture of {tuple(shown.shape[-2:])} px has the grid {grid} at the last layer, not {height, width}"
+            f"an image of {tuple(shown.shape[-2:])} px has the grid {grid} at the last layer, not {height, width}"
         )
 
     def test_the_cls_row_is_counted(self) -> None:
@@ -120,12 +120,12 @@ class BackboneContract(Contract):
         info = self.backbone().info
         if "cls" not in info.facets:
             raise SkipTest("it has no [CLS]")
-        found = self.backbone()(self.pictures(1), [info.structure])[info.structure]
+        found = self.backbone()(self.images(1), [info.structure])[info.structure]
         assert found.prefix >= 1, f"prefix is {found.prefix}, although it has a [CLS]"
 
     def test_places_lie_where_they_are_seen(self) -> None:
-        """What changes near a corner of the picture changes that corner of the grid, row by row."""
-        before = self.pictures(1)
+        """What changes near a corner of the image changes that corner of the grid, row by row."""
+        before = self.images(1)
         for wanted in ((0.15, 0.85), (0.85, 0.15)):
             seen = self._place_of_change(before, with_square(before, wanted))
             off = max(abs(s - w) for s, w in zip(seen, wanted, strict=True))
@@ -141,24 +141,24 @@ class BackboneContract(Contract):
 
     def test_values_are_float32_and_finite(self) -> None:
         """Features are float32, and numbers."""
-        for request, features in self.backbone()(self.pictures(), self.requests()).items():
+        for request, features in self.backbone()(self.images(), self.requests()).items():
             assert features.values.dtype == torch.float32, f"{request} is {features.values.dtype}"
             assert features.values.isfinite().all(), f"{request} is not finite"
 
     def test_the_same_twice_without_random_numbers(self) -> None:
-        """The same picture gives the same features, and no random number is drawn."""
-        shown = self.pictures()
+        """The same image gives the same features, and no random number is drawn."""
+        shown = self.images()
         with random_state_untouched("looking"):
             first, second = (self.backbone()(shown, self.roles()) for _ in range(2))
         for request in first:
             assert torch.equal(first[request].values, second[request].values), f"{request} differs from call to call"
 
-    def test_it_does_not_change_the_picture(self) -> None:
-        """The pictures it is given stay as they are."""
-        shown = self.pictures()
+    def test_it_does_not_change_the_image(self) -> None:
+        """The images it is given stay as they are."""
+        shown = self.images()
         before = shown.clone()
         self.backbone()(shown, self.roles())
-        assert torch.equal(shown, before), "it writes into the picture"
+        assert torch.equal(shown, before), "it writes into the image"
 
     def test_frozen_and_in_eval_mode(self) -> None:
         """Weights take no gradients, and eval mode is kept."""
@@ -169,12 +169,12 @@ class BackboneContract(Contract):
             free = [name for name, parameter in network.named_parameters() if parameter.requires_grad]
             assert not free, f"{free[0]} takes gradients"
 
-    def test_gradients_reach_the_picture_and_only_it(self) -> None:
-        """Structure and appearance can be differentiated in the picture; no weight gets a gradient."""
+    def test_gradients_reach_the_image_and_only_it(self) -> None:
+        """Structure and appearance can be differentiated in the image; no weight gets a gradient."""
         for request in self.roles():
-            shown = self.pictures(1).requires_grad_()
+            shown = self.images(1).requires_grad_()
             self.backbone()(shown, [request])[request].values.square().sum().backward()  # type: ignore[no-untyped-call]
-            assert shown.grad is not None, f"{request} gives no gradient to the picture"
+            assert shown.grad is not None, f"{request} gives no gradient to the image"
             assert shown.grad.abs().sum() > 0, f"the gradient of {request} is zero"
             for network in networks_of(self.backbone()):
                 got = [name for name, parameter in network.named_parameters() if parameter.grad is not None]
@@ -183,7 +183,7 @@ class BackboneContract(Contract):
     def test_gradients_are_right(self) -> None:
         """Along the gradient, what it says is what a finite difference says."""
         for request in self.roles():
-            shown = 0.25 + 0.5 * self.pictures(1)
+            shown = 0.25 + 0.5 * self.images(1)
             leaf = shown.clone().requires_grad_()
             (gradient,) = torch.autograd.grad(self._value(leaf, request), leaf)
             told = float(gradient.norm())
@@ -202,8 +202,8 @@ class BackboneContract(Contract):
         return (values @ torch.randn(values.shape[-1], generator=stream(0, "testing"))).mean()
 
     def test_a_batch_equals_one_by_one(self) -> None:
-        """A picture's features do not depend on its neighbours in the batch."""
-        shown = self.pictures(3)
+        """An image's features do not depend on its neighbours in the batch."""
+        shown = self.images(3)
         together = self.backbone()(shown, self.roles())
         for row in range(3):
             alone = self.backbone()(shown[row : row + 1], self.roles())
@@ -212,7 +212,7 @@ class BackboneContract(Contract):
 
     def test_asked_together_or_alone(self) -> None:
         """A feature does not depend on what else is asked for."""
-        shown = self.pictures(1)
+        shown = self.images(1)
         together = self.backbone()(shown, self.requests())
         for request in self.requests():
             alone = self.backbone()(shown, [request])
@@ -220,11 +220,11 @@ class BackboneContract(Contract):
             near(together[request].values, alone[request].values, f"{request} asked with others and alone")
 
     def test_it_normalises_once_as_it_says(self) -> None:
-        """Its network sees the pictures less the stated mean, divided by the stated std."""
-        shown = self.pictures(1)
+        """Its network sees the images less the stated mean, divided by the stated std."""
+        shown = self.images(1)
         seen = images_seen(self.backbone(), shown, self.roles())
         if not seen:
-            raise SkipTest("it holds no torch module that is given the picture")
+            raise SkipTest("it holds no torch module that is given the image")
         near(seen[0].float(), normalised(self.backbone().info, shown), "what its network is given", 1e-2)
 
     def test_sizes_promised_and_refused(self) -> None:
@@ -232,10 +232,10 @@ class BackboneContract(Contract):
         info = self.backbone().info
         if info.fixed is None:
             for size in (fitting_size(info, 2 * info.smallest, 5 * info.smallest), fitting_size(info, 80, 48)):
-                self.backbone()(pictures(1, *size), [info.structure])
+                self.backbone()(images(1, *size), [info.structure])
         for size in wrong_sizes(info):
             fits = "{}x{}".format(*fitting_size(info, *size))
-            told = self._refusal(pictures(1, *size), info.structure)
+            told = self._refusal(images(1, *size), info.structure)
             assert told is not None, f"{size} px should be refused: the facts say that {fits} fits"
             assert fits in told, f"the refusal of {size} px does not name {fits}, which fits: {told}"
 
@@ -243,7 +243,7 @@ class BackboneContract(Contract):
         """A facet or a layer that it has not is refused with a UserError that names those it has."""
         info = self.backbone().info
         for request in (FeatureRequest("no-such-facet"), FeatureRequest(info.structure.facet, info.layers)):
-            told = self._refusal(self.pictures(1), request)
+            told = self._refusal(self.images(1), request)
             assert told is not None, f"{request} is not refused with a UserError"
 
     def _refusal(self, shown: Tensor, request: FeatureRequest) -> str | None:
@@ -273,7 +273,7 @@ class BackboneContract(Contract):
 
     def test_bfloat16(self) -> None:
         """With weights in bfloat16 features are float32 still, and near."""
-        request, shown = self.backbone().info.appearance, self.pictures(1)
+        request, shown = self.backbone().info.appearance, self.images(1)
         full = self.backbone()(shown, [request])[request].values
         try:
             half = self.backbone().to("cpu", torch.bfloat16)(shown, [request])[request].values
@@ -287,7 +287,7 @@ class BackboneContract(Contract):
         """On CUDA features are as on the CPU."""
         if not torch.cuda.is_available():
             raise SkipTest("no CUDA on this machine")
-        request, shown = self.backbone().info.structure, self.pictures(1)
+        request, shown = self.backbone().info.structure, self.images(1)
         here = self.backbone()(shown, [request])[request].values
         try:
             there = self.backbone().to("cuda", torch.float32)(shown.cuda(), [request])[request].values
@@ -297,7 +297,7 @@ class BackboneContract(Contract):
 
     def test_memory_does_not_grow(self) -> None:
         """It keeps nothing of what it has seen."""
-        shown = self.pictures(1)
+        shown = self.images(1)
         counts = []
         for calls in (3, CALLS):
             for _ in range(calls):

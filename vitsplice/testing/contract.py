@@ -119,8 +119,8 @@ def whole(spec: LossSpec | GeneratorSpec | ExecutorSpec) -> None:
     assert all(option.help.strip() for option in spec.options.values()), "an option has no help"
 
 
-def pictures(number: int, height: int, width: int, seed: int = 0) -> Tensor:
-    """Pictures ``(number, 3, height, width)`` in [0, 1] that differ from each other, smooth but for a little noise."""
+def images(number: int, height: int, width: int, seed: int = 0) -> Tensor:
+    """Images ``(number, 3, height, width)`` in [0, 1] that differ from each other, smooth but for a little noise."""
     rng = stream(seed, "testing", number, height, width)
     coarse = torch.rand(number, 3, 5, 6, generator=rng)
     smooth = torch.nn.functional.interpolate(coarse, size=(height, width), mode="bilinear", align_corners=False)

@@ -23,7 +23,7 @@ BEAT = 0.05
 
 def told(job: Job) -> Outcome:
     """A job that is done at once, and tells where and with what."""
-    return Outcome(job.id, "done", seconds=0.5, told={"process": os.getpid(), "folder": job.folder, **job.pictures})
+    return Outcome(job.id, "done", seconds=0.5, told={"process": os.getpid(), "folder": job.folder, **job.images})
 
 
 def killed(job: Job) -> Outcome:
@@ -81,7 +81,7 @@ class ExecutorContract(Contract):
 
     def test_every_job_is_done_once_in_another_process(self) -> None:
         """Each job has one outcome, just as its work gave it, from a process other than the driver's."""
-        jobs = [_job(f"job-{number}", pictures={"structure": f"/ä {number}"}) for number in range(12)]
+        jobs = [_job(f"job-{number}", images={"structure": f"/ä {number}"}) for number in range(12)]
         found = list(self.build().run(told, jobs))
         assert sorted(one.id for one in found) == sorted(job.id for job in jobs), "not one outcome for each job"
         for one in found:
@@ -143,8 +143,8 @@ def _beats(folder: str) -> dict[str, str]:
     return {path.name: path.read_text() for path in Path(folder).iterdir()}
 
 
-def _job(name: str, folder: str = "/nowhere", pictures: dict[str, str] | None = None) -> Job:
-    return Job(name, folder, pictures or {}, "{}", 1, "/nowhere/.stop")
+def _job(name: str, folder: str = "/nowhere", images: dict[str, str] | None = None) -> Job:
+    return Job(name, folder, images or {}, "{}", 1, "/nowhere/.stop")
 
 
 @contextmanager

@@ -11,10 +11,10 @@ from vitsplice.contracts import GeneratorSpec
 from vitsplice.options import complete
 from vitsplice.plugins import catalogue
 from vitsplice.rng import private_rng
-from vitsplice.testing.contract import Contract, pictures, whole
+from vitsplice.testing.contract import Contract, images, whole
 
 SIZES = ((40, 48), (37, 61))
-"""One of them odd: pictures have any size."""
+"""One of them odd: images have any size."""
 
 
 class GeneratorContract(Contract):
@@ -33,58 +33,58 @@ class GeneratorContract(Contract):
 
     def try_build(self) -> object:
         """Build it for a small image."""
-        return self.build(pictures(1, *SIZES[0]))
+        return self.build(images(1, *SIZES[0]))
 
     def test_its_facts_are_whole(self) -> None:
         """Summary and options are stated, and the defaults are allowed."""
         whole(self.spec())
 
-    def test_from_picture_to_picture_of_the_same_size(self) -> None:
-        """Any size gives a picture of that size, float32 in [0, 1]."""
+    def test_from_image_to_image_of_the_same_size(self) -> None:
+        """Any size gives an image of that size, float32 in [0, 1]."""
         for size in SIZES:
-            start = pictures(1, *size)
+            start = images(1, *size)
             made = self.build(start)(start)
             assert made.shape == start.shape, f"{tuple(start.shape)} becomes {tuple(made.shape)}"
-            assert made.dtype == torch.float32, f"the picture is {made.dtype}"
-            assert made.isfinite().all(), "the picture is not finite"
+            assert made.dtype == torch.float32, f"the image is {made.dtype}"
+            assert made.isfinite().all(), "the image is not finite"
             assert made.min() >= 0, f"values from {made.min():.3g}"
             assert made.max() <= 1, f"values to {made.max():.3g}"
 
     def test_what_it_is_fed_counts_unless_it_is_a_canvas(self) -> None:
-        """A canvas gives its picture whatever it is fed; any other generator takes pictures of other sizes too."""
-        start, other = pictures(1, *SIZES[0]), pictures(1, *SIZES[1])
+        """A canvas gives its image whatever it is fed; any other generator takes images of other sizes too."""
+        start, other = images(1, *SIZES[0]), images(1, *SIZES[1])
         generator = self.build(start)
         if self.spec().canvas:
             assert torch.equal(generator(other), generator(start)), "a canvas that looks at what it is fed"
         else:
-            assert generator(other).shape == other.shape, "it takes only pictures of the size it was built for"
+            assert generator(other).shape == other.shape, "it takes only images of the size it was built for"
             flipped = generator(start.flip(-1))
             assert not torch.equal(flipped, generator(start)), "it ignores what it is fed; say canvas=True"
 
     def test_the_same_seed_gives_the_same_generator(self) -> None:
         """All chance in it comes from torch's random numbers at the time it is built."""
-        start = pictures(1, *SIZES[0])
+        start = images(1, *SIZES[0])
         first, second = (self.build(start)(start) for _ in range(2))
-        assert torch.equal(first, second), "the same seed gives another picture"
+        assert torch.equal(first, second), "the same seed gives another image"
 
     def test_it_can_be_optimised(self) -> None:
-        """A step of gradient descent changes the picture, and every parameter that can change gets a gradient."""
-        start = pictures(1, *SIZES[0])
+        """A step of gradient descent changes the image, and every parameter that can change gets a gradient."""
+        start = images(1, *SIZES[0])
         generator = self.build(start)
         made = generator(start)
         # Where the last layer begins at zero, those before it get their gradient from the second step on.
         optimiser = torch.optim.Adam([p for p in generator.parameters() if p.requires_grad], lr=0.05)
         for _ in range(2):
             optimiser.zero_grad(set_to_none=True)
-            (generator(start) - pictures(1, *SIZES[0], seed=3)).square().mean().backward()
+            (generator(start) - images(1, *SIZES[0], seed=3)).square().mean().backward()
             without = [n for n, p in generator.named_parameters() if p.requires_grad and p.grad is None]
             assert not without, f"{without[0]} gets no gradient"
             optimiser.step()
         assert not torch.equal(generator(start), made), "nothing changes"
 
     def test_it_can_be_kept_and_restored(self) -> None:
-        """Its state dict is all of it: a checkpoint gives the same picture again."""
-        start = pictures(1, *SIZES[0])
+        """Its state dict is all of it: a checkpoint gives the same image again."""
+        start = images(1, *SIZES[0])
         generator = self.build(start)
         with torch.no_grad():
             for parameter in generator.parameters():
@@ -95,8 +95,8 @@ class GeneratorContract(Contract):
         assert torch.equal(other(start), made), "the state dict does not hold all of it"
 
     def test_the_start_is_left_alone(self) -> None:
-        """The picture that it is built from, and fed, stays as it is."""
-        start = pictures(1, *SIZES[0])
+        """The image that it is built from, and fed, stays as it is."""
+        start = images(1, *SIZES[0])
         before = start.clone()
         generator = self.build(start)
         generator(start)

@@ -16,7 +16,7 @@ from vitsplice.engine.loop import value_mistake
 from vitsplice.errors import ConfigError
 from vitsplice.options import complete
 from vitsplice.plugins import catalogue
-from vitsplice.testing.contract import Contract, pictures, random_state_untouched, whole
+from vitsplice.testing.contract import Contract, images, random_state_untouched, whole
 from vitsplice.testing.tiny import tiny_cnn, tiny_vit
 
 Found = Mapping[FeatureRequest, Features]
@@ -48,7 +48,7 @@ class LossContract(Contract):
         return list(self._built())
 
     def test_its_facts_are_whole(self) -> None:
-        """Summary, pictures and options are stated, and the defaults are allowed."""
+        """Summary, images and options are stated, and the defaults are allowed."""
         spec = self.spec()
         whole(spec)
         assert spec.input in ("structure", "appearance"), f"input is {spec.input!r}"
@@ -70,9 +70,9 @@ class LossContract(Contract):
     def test_gradients_reach_the_output_and_not_the_target(self) -> None:
         """The value can be differentiated in the output's features; the target's are left alone."""
         for backbone, term in self._built():
-            shown = pictures(1, 48, 64).requires_grad_()
+            shown = images(1, 48, 64).requires_grad_()
             output = self._features(backbone, term, shown)
-            target = self._features(backbone, term, pictures(1, 48, 64, seed=1))
+            target = self._features(backbone, term, images(1, 48, 64, seed=1))
             value = term.function(output, target)
             assert value.requires_grad, f"it returns {value_mistake(value)}"
             (gradient,) = torch.autograd.grad(value, shown, allow_unused=True)
@@ -125,7 +125,7 @@ class LossContract(Contract):
     def _played(self) -> Iterator[tuple[LossTerm, Found, Found]]:
         for backbone, term in self._built():
             with torch.no_grad():
-                output, target = (self._features(backbone, term, pictures(1, 48, 64, seed=seed)) for seed in (0, 1))
+                output, target = (self._features(backbone, term, images(1, 48, 64, seed=seed)) for seed in (0, 1))
             yield term, output, target
 
     def _features(self, backbone: Backbone, term: LossTerm, shown: Tensor) -> dict[FeatureRequest, Features]:

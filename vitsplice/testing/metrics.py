@@ -15,11 +15,11 @@ from torch import Tensor
 from vitsplice.contracts import Backbone, BackboneInfo, Case, Metric, MetricContext, MetricSpec
 from vitsplice.errors import UnknownName, WeightsUnavailable
 from vitsplice.plugins import catalogue
-from vitsplice.testing.contract import Contract, pictures, random_state_untouched
+from vitsplice.testing.contract import Contract, images, random_state_untouched
 from vitsplice.testing.tiny import tiny_vit
 
 STRUCTURE, APPEARANCE, OUTPUT = (64, 80), (72, 64), (50, 66)
-"""Height and width of the pictures of a case: no two alike."""
+"""Height and width of the images of a case: no two alike."""
 
 SHOWN = ("structure", "appearance", "output", "structure_mask", "appearance_mask")
 """What a case shows a metric."""
@@ -70,7 +70,7 @@ class MetricContract(Contract):
         assert not silent, f"it loads {silent[0]} and does not say so"
 
     def test_a_finite_number(self) -> None:
-        """Pictures of any three sizes have a finite value."""
+        """Images of any three sizes have a finite value."""
         value = self._value(self.build())
         assert math.isfinite(value), f"the value is {value}"
 
@@ -79,14 +79,14 @@ class MetricContract(Contract):
         self._value(self.build(), masks=False)
 
     def test_the_same_again(self) -> None:
-        """The same pictures have the same value, and no random numbers of torch's are drawn."""
+        """The same images have the same value, and no random numbers of torch's are drawn."""
         metric = self.build()
         with random_state_untouched("the metric"):
             first, second = (self._value(metric) for _ in range(2))
-        assert first == second, f"the same pictures have {first} and then {second}"
+        assert first == second, f"the same images have {first} and then {second}"
 
-    def test_pictures_are_left_alone(self) -> None:
-        """It does not write into the pictures and masks, which other metrics and methods are shown after it."""
+    def test_images_are_left_alone(self) -> None:
+        """It does not write into the images and masks, which other metrics and methods are shown after it."""
         shown = list(self._shown(masks=True))
         before = [{name: getattr(one, name).clone() for name in SHOWN} for one in shown]
         self._value(self.build(), shown=shown)
@@ -94,12 +94,12 @@ class MetricContract(Contract):
             changed = [name for name in SHOWN if not torch.equal(getattr(one, name), was[name])]
             assert not changed, f"it writes into the {changed[0]}"
 
-    def test_nothing_is_better_than_the_picture_itself(self) -> None:
+    def test_nothing_is_better_than_the_image_itself(self) -> None:
         """An output that is the image it is compared with is no worse than another."""
         metric = self.build()
         itself, other = (self._value(metric, shown=self._of_one_size(turned)) for turned in (False, True))
         better = other - itself if self.spec().better == "higher" else itself - other
-        assert better <= 1e-5 + 1e-3 * abs(itself), f"the picture itself has {itself:.4g}, and another {other:.4g}"
+        assert better <= 1e-5 + 1e-3 * abs(itself), f"the image itself has {itself:.4g}, and another {other:.4g}"
 
     def _built(self) -> tuple[Metric, list[BackboneInfo]]:
         loaded: list[BackboneInfo] = []
@@ -124,7 +124,7 @@ class MetricContract(Contract):
     def _shown(self, *, masks: bool) -> Iterator[Case]:
         for seed in range(self._number()):
             structure, appearance, output = (
-                pictures(1, *size, seed=3 * seed + k) for k, size in enumerate((STRUCTURE, APPEARANCE, OUTPUT))
+                images(1, *size, seed=3 * seed + k) for k, size in enumerate((STRUCTURE, APPEARANCE, OUTPUT))
             )
             yield _with_masks(Case(f"c{seed}", structure, appearance, output), masks)
 
@@ -132,7 +132,7 @@ class MetricContract(Contract):
         """Cases whose output is both images, or that turned by half and darker."""
         made = []
         for seed in range(self._number()):
-            image = pictures(1, *STRUCTURE, seed=seed)
+            image = images(1, *STRUCTURE, seed=seed)
             made.append(_with_masks(Case(f"c{seed}", image, image, image.flip(-1, -2) ** 3 if turned else image), True))
         return made
 
@@ -146,7 +146,7 @@ def _with_masks(case: Case, wanted: bool) -> Case:
     return replace(case, structure_mask=_light(case.structure), appearance_mask=_light(case.appearance))
 
 
-def _light(picture: Tensor) -> Tensor:
-    """Where a picture is light, ``(1, 1, H, W)``."""
-    grey = picture.mean(1, keepdim=True)
+def _light(image: Tensor) -> Tensor:
+    """Where an image is light, ``(1, 1, H, W)``."""
+    grey = image.mean(1, keepdim=True)
     return (grey > grey.median()).float()

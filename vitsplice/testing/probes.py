@@ -16,7 +16,7 @@ def check_shape(request: FeatureRequest, features: Features, batch: int) -> None
     shape = tuple(features.values.shape)
     if request.facet in GLOBAL_FACETS:
         assert len(shape) == 2, f"{request} is {shape}, not (B, D)"
-        assert shape[0] == batch, f"{request} is {shape} for {batch} pictures"
+        assert shape[0] == batch, f"{request} is {shape} for {batch} images"
         return
     assert features.grid is not None, f"{request} has no grid"
     height, width = features.grid
@@ -28,7 +28,7 @@ def check_shape(request: FeatureRequest, features: Features, batch: int) -> None
 
 
 def with_square(before: Tensor, at: tuple[float, float], side: int = 16) -> Tensor:
-    """The picture with a square put in its place whose middle lies at these parts of height and width."""
+    """The image with a square put in its place whose middle lies at these parts of height and width."""
     after = before.clone()
     top, left = (round(part * length) - side // 2 for part, length in zip(at, before.shape[-2:], strict=True))
     square = (..., slice(max(0, top), top + side), slice(max(0, left), left + side))
@@ -44,7 +44,7 @@ def networks_of(backbone: Backbone) -> list[nn.Module]:
 
 
 def images_seen(backbone: Backbone, shown: Tensor, requests: Iterable[FeatureRequest]) -> list[Tensor]:
-    """What the innermost module that is given something like the picture is given; empty if there is none."""
+    """What the innermost module that is given something like the image is given; empty if there is none."""
     seen: list[Tensor] = []
 
     def look(module: nn.Module, given: tuple[Any, ...]) -> None:

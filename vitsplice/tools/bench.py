@@ -1,6 +1,6 @@
 """How fast things go on this machine, as ratios: only what is measured in one run can be compared.
 
-The plain loop is the published recipe taken literally: every picture of every term passes the backbone by itself, in
+The plain loop is the published recipe taken literally: every image of every term passes the backbone by itself, in
 float32, and, as in the released code, gradients of the backbone's weights are computed along the way.
 """
 
@@ -22,7 +22,7 @@ from vitsplice.config import RunConfig
 from vitsplice.contracts import Backbone, FeatureRequest
 from vitsplice.engine.loop import Optimisation, Problem, Step, WeightedTerm
 from vitsplice.engine.problem import DTYPES, assemble, load_backbone
-from vitsplice.engine.targets import Images
+from vitsplice.engine.targets import RunImages
 from vitsplice.images import example, read, resize_to
 from vitsplice.plugins import catalogue
 from vitsplice.rng import stream
@@ -53,7 +53,7 @@ class PlainLoop(Optimisation):
 
     def _alone(self, term: WeightedTerm, output: Tensor, view: Callable[[Tensor], Tensor]) -> Tensor:
         requests = list(term.term.requests)
-        target = view(self.problem.images.pictures[term.target[0]])
+        target = view(self.problem.images.pixels[term.target[0]])
         with torch.no_grad():
             wanted = self._extract({term.target: target}, requests)[term.target]
         return term.term.function(self._extract({term.input: output}, requests)[term.input], wanted)
@@ -126,7 +126,7 @@ def matmul_rate(dtype: torch.dtype, side: int = 2048, times: int = 12) -> float:
 
 
 def pass_rate(backbone: Backbone, gflops: float) -> float:
-    """The share of the matrix multiplication rate that forward and backward passes of two pictures reach."""
+    """The share of the matrix multiplication rate that forward and backward passes of two images reach."""
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as counter:
@@ -135,13 +135,13 @@ def pass_rate(backbone: Backbone, gflops: float) -> float:
     return float(counter.get_total_flops() / seconds / 1e9 / gflops)
 
 
-def pass_seconds(backbone: Backbone, pictures: int, side: int) -> float:
+def pass_seconds(backbone: Backbone, images: int, side: int) -> float:
     """Seconds of a forward and backward pass, the best of three."""
-    return min(_timed(lambda: _pass(backbone, pictures, side)) for _ in range(3))
+    return min(_timed(lambda: _pass(backbone, images, side)) for _ in range(3))
 
 
-def _pass(backbone: Backbone, pictures: int, side: int) -> None:
-    batch = torch.full((pictures, 3, side, side), 0.5, requires_grad=True)
+def _pass(backbone: Backbone, images: int, side: int) -> None:
+    batch = torch.full((images, 3, side, side), 0.5, requires_grad=True)
     requests = [backbone.info.appearance, backbone.info.structure]
     found = backbone(batch, requests)
     _sum(found, requests).backward()  # type: ignore[no-untyped-call]
@@ -206,7 +206,7 @@ def _fresh(backbone: str, precision: str, frozen: bool = True) -> Backbone:
 
 def _problem(settings: RunConfig, network: Backbone) -> Problem:
     structure, appearance = (resize_to(read(path).pixels, SIZE) for path in example())
-    images = Images({"structure": structure, "appearance": appearance, "start": structure})
+    images = RunImages({"structure": structure, "appearance": appearance, "start": structure})
     return assemble(settings, images, network, catalogue())
 
 
@@ -215,7 +215,7 @@ def stages(backbone: str, steps: int | None = None) -> dict[str, float]:
     run = Run(*example(), settings_for("quick", backbone=backbone, steps=steps))
     for _ in run.steps():
         pass
-    return run.seconds | {"figures": _timed(run.figures)}
+    return run.seconds | {"metrics": _timed(run.metrics)}
 
 
 def peak_memory() -> float:

@@ -16,7 +16,7 @@ from vitsplice.runs.metadata import versions
 
 GIB = 2**30
 LEAST_MEMORY = 2 * GIB
-"""What the default preset needs on a picture of 1024 px, and some room."""
+"""What the default preset needs on an image of 1024 px, and some room."""
 
 LEAST_DISK = GIB // 10
 

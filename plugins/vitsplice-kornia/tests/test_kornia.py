@@ -18,13 +18,13 @@ class TestLaplacian(LossContract):
     name = "laplacian"
 
 
-def picture(seed=0):
+def image(seed=0):
     return torch.rand(1, 3, 48, 64, generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.mark.parametrize("name", ["ssim", "sobel", "laplacian"])
 def test_zero_for_the_same_and_more_the_more_it_differs(name):
-    distance, one, two = getattr(distances, name), picture(), picture(1)
+    distance, one, two = getattr(distances, name), image(), image(1)
     assert distance(one, one) < 1e-6
     values = [float(distance(torch.lerp(one, two, part), one)) for part in (0.1, 0.5, 1.0)]
     assert values == sorted(values)
@@ -33,8 +33,8 @@ def test_zero_for_the_same_and_more_the_more_it_differs(name):
 
 @pytest.mark.parametrize("name", ["sobel", "laplacian"])
 def test_an_even_shift_of_lightness_counts_for_little(name):
-    distance, one = getattr(distances, name), 0.3 + 0.4 * picture()
-    assert distance((one + 0.05).clamp(0, 1), one) < 0.2 * distance(picture(1), one)
+    distance, one = getattr(distances, name), 0.3 + 0.4 * image()
+    assert distance((one + 0.05).clamp(0, 1), one) < 0.2 * distance(image(1), one)
 
 
 def test_more_scales_see_what_one_does_not():
@@ -43,7 +43,7 @@ def test_more_scales_see_what_one_does_not():
 
 
 @pytest.mark.parametrize("name", ["ssim", "sobel", "laplacian"])
-def test_a_flat_picture_is_like_itself(name):
+def test_a_flat_image_is_like_itself(name):
     flat = torch.zeros(1, 3, 48, 64)
     assert getattr(distances, name)(flat, flat) == 0
 

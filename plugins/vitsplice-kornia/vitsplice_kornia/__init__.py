@@ -29,7 +29,7 @@ def vitsplice_losses() -> list[LossSpec]:
 
 
 def _build(name: str, context: TermContext) -> LossTerm:
-    from vitsplice.contracts import GIVEN_FACETS, PICTURE, FeatureRequest, Features
+    from vitsplice.contracts import GIVEN_FACETS, PIXELS, FeatureRequest, Features
     from vitsplice.errors import ConfigError
     from vitsplice_kornia import distances
 
@@ -40,6 +40,6 @@ def _build(name: str, context: TermContext) -> LossTerm:
     def compare(
         output: Mapping[FeatureRequest, Features], target: Mapping[FeatureRequest, Features]
     ) -> distances.Tensor:
-        return function(output[PICTURE].maps, target[PICTURE].maps, **context.options)
+        return function(output[PIXELS].maps, target[PIXELS].maps, **context.options)
 
-    return LossTerm((PICTURE,), compare)
+    return LossTerm((PIXELS,), compare)

@@ -1,4 +1,4 @@
-"""The distances as pure functions of pictures ``(B, 3, H, W)`` in [0, 1]: 0 for pictures that are alike."""
+"""The distances as pure functions of images ``(B, 3, H, W)`` in [0, 1]: 0 for images that are alike."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def _mean_over_scales(distance: object, output: Tensor, target: Tensor, scales: 
     return torch.stack(found).mean()
 
 
-def _lightness(pictures: Tensor) -> Tensor:
-    return torch.as_tensor(kornia.color.rgb_to_lab(pictures)[:, :1] / 100)
+def _lightness(images: Tensor) -> Tensor:
+    return torch.as_tensor(kornia.color.rgb_to_lab(images)[:, :1] / 100)
 
 
 def _enlarged(maps: Tensor, to: Tensor) -> Tensor:

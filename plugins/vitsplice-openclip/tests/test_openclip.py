@@ -39,7 +39,7 @@ def backbone(cfg):
     return assembled(cfg, tower(cfg).state_dict(), SEEN, "openclip-small", "none", "random weights")
 
 
-def pictures(height, width):
+def images(height, width):
     return torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(0))
 
 
@@ -50,7 +50,7 @@ def shown(seen):
 
 @pytest.mark.parametrize("cfg", [VIT, CUSTOM], ids=["vit", "custom"])
 def test_facets_equal_an_independent_walk(cfg):
-    ours, theirs, seen = backbone(cfg), tower(cfg), pictures(32, 32)
+    ours, theirs, seen = backbone(cfg), tower(cfg), images(32, 32)
     found = ours(seen, [FeatureRequest(f, layer) for f in ours.info.facets for layer in (-1, 0)])
     x = theirs._embeds(shown(seen))
     for number, block in enumerate(theirs.transformer.resblocks):
@@ -68,7 +68,7 @@ def test_facets_equal_an_independent_walk(cfg):
 
 def test_positions_are_resampled_for_other_sizes():
     ours, theirs = backbone(VIT), tower(VIT)
-    keys = ours(pictures(48, 64), [FeatureRequest("key")])[FeatureRequest("key")]
+    keys = ours(images(48, 64), [FeatureRequest("key")])[FeatureRequest("key")]
     assert (keys.grid, keys.prefix, keys.values.shape) == ((6, 8), 1, (2, 49, 64))
     assert torch.equal(ours._positions((4, 4)), theirs.positional_embedding)
     own = theirs.positional_embedding[1:].T.reshape(1, -1, 4, 4)
@@ -77,20 +77,20 @@ def test_positions_are_resampled_for_other_sizes():
 
 
 def test_a_resnet_gives_the_maps_of_its_stages():
-    ours, theirs, seen = backbone(RESNET), tower(RESNET), pictures(64, 96)
+    ours, theirs, seen = backbone(RESNET), tower(RESNET), images(64, 96)
     found = ours(seen, [FeatureRequest("map", -1), FeatureRequest("map", 0), FeatureRequest("pooled")])
     x = theirs.layer1(theirs.stem(shown(seen)))
     torch.testing.assert_close(found[FeatureRequest("map", 0)].maps, x)
     x = theirs.layer4(theirs.layer3(theirs.layer2(x)))
     torch.testing.assert_close(found[FeatureRequest("map")].maps, x)
     torch.testing.assert_close(found[FeatureRequest("pooled")].values, x.mean((2, 3)))
-    native = ours(pictures(64, 64), [FeatureRequest("map")])[FeatureRequest("map")].maps
-    torch.testing.assert_close(theirs.attnpool(native), theirs(shown(pictures(64, 64))))
+    native = ours(images(64, 64), [FeatureRequest("map")])[FeatureRequest("map")].maps
+    torch.testing.assert_close(theirs.attnpool(native), theirs(shown(images(64, 64))))
 
 
 @pytest.mark.parametrize("cfg", [SIGLIP, CONVNEXT], ids=["vit", "convnext"])
 def test_towers_that_timm_makes_agree_with_their_trunk(cfg):
-    ours, theirs, seen = backbone(cfg), tower(cfg), pictures(160, 160)
+    ours, theirs, seen = backbone(cfg), tower(cfg), images(160, 160)
     assert (ours.info.mean, ours.info.std) == (SEEN["mean"], SEEN["std"])
     facet = FeatureRequest("token" if "token" in ours.info.facets else "map")
     found = ours(seen, [facet])[facet]
@@ -126,7 +126,7 @@ def test_a_checkpoint_of_ones_own_is_read(tmp_path, monkeypatch, suffix, prefix)
     save_file(tensors, path) if suffix == "safetensors" else torch.save(tensors, path)
     made = catalogue().backbone("openclip/small-vit").build(path)
     assert made.info.source == f"file clip.{suffix}"
-    key, seen = FeatureRequest("key"), pictures(32, 32)
+    key, seen = FeatureRequest("key"), images(32, 32)
     torch.testing.assert_close(made(seen, [key])[key].values, backbone(VIT)(seen, [key])[key].values)
     save_file({"visual.conv1.weight": torch.zeros(3)}, tmp_path / "bad.safetensors")
     with pytest.raises(WeightsRejected, match="does not fit"):
@@ -198,4 +198,4 @@ def test_a_tower_with_a_pool_of_its_own_gives_cls_before_the_norm():
     coca = {"embed_dim": 16, "vision_cfg": VIT["vision_cfg"] | {"attentional_pool": True, "attn_pooler_heads": 2}}
     made = backbone(coca)
     assert made.info.cls_normalised is False
-    assert made(pictures(32, 32), [FeatureRequest("cls")])[FeatureRequest("cls")].values.shape == (2, 64)
+    assert made(images(32, 32), [FeatureRequest("cls")])[FeatureRequest("cls")].values.shape == (2, 64)

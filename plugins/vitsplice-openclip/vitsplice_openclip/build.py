@@ -45,7 +45,7 @@ def build(name: str, model: str, tag: str, licence: str, weights: Path | None) -
 
 
 def preprocessing(model: str, tag: str) -> dict[str, Any]:
-    """``mean`` and ``std`` of a model's pictures, and whether these weights have the quick GELU.
+    """``mean`` and ``std`` of a model's images, and whether these weights have the quick GELU.
 
     Without a tag, for a file of one's own: what all of open_clip's tags for the model agree on, or its defaults.
     """

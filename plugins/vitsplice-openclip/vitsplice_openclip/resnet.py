@@ -19,7 +19,7 @@ class ClipResNet(FrozenBackbone):
 
     Args:
         tower: the network.
-        mean, std: of the pictures it was trained on.
+        mean, std: of the images it was trained on.
         stated: see `vitsplice.backbones.base.Stated`.
     """
 

@@ -24,7 +24,7 @@ class ClipViT(FrozenBackbone):
 
     Args:
         tower: an ``open_clip.transformer.VisionTransformer``.
-        mean, std: of the pictures it was trained on.
+        mean, std: of the images it was trained on.
         stated: see `vitsplice.backbones.base.Stated`.
     """
 

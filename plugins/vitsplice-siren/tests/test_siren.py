@@ -8,7 +8,7 @@ class TestSiren(GeneratorContract):
     name = "siren"
 
 
-def test_it_begins_as_its_start_and_can_become_another_picture():
+def test_it_begins_as_its_start_and_can_become_another_image():
     generator = torch.Generator().manual_seed(0)
     start = 0.1 + 0.8 * torch.rand(1, 3, 20, 24, generator=generator)
     with torch.random.fork_rng():

@@ -38,8 +38,8 @@ class Siren(nn.Module):
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """The picture ``(1, 3, H, W)``, whatever it is fed."""
+    def forward(self, images: Tensor) -> Tensor:
+        """The image ``(1, 3, H, W)``, whatever it is fed."""
         values = self.places
         for frequency, layer in zip(self.frequencies, self.hidden, strict=True):
             values = torch.sin(frequency * layer(values))

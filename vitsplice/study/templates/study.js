@@ -3,7 +3,7 @@
   const LEAST_MS = 250; // a trial cannot be answered sooner: a second click that was meant for the one before
   const byId = (id) => document.getElementById(id);
   const study = JSON.parse(atob(byId("key").textContent));
-  const pictures = JSON.parse(byId("pictures").textContent);
+  const images = JSON.parse(byId("images").textContent);
   const pairs = new Map(study.pairs.map((pair) => [pair.id, pair]));
 
   // --- Chance: the same for the same text, in every browser -----------------------------------------------------
@@ -56,8 +56,8 @@
         const [left, right] = turned ? [two[1], two[0]] : two;
         return {
           pair, check: false, right_answer: null,
-          left: { method: study.methods[left], picture: pair.outputs[left] },
-          right: { method: study.methods[right], picture: pair.outputs[right] },
+          left: { method: study.methods[left], image: pair.outputs[left] },
+          right: { method: study.methods[right], image: pair.outputs[right] },
         };
       });
   }
@@ -67,8 +67,8 @@
     return shuffled(study.checks, random).map((check) => {
       turned = !turned;
       const pair = pairs.get(check.pair);
-      const right = { method: check.method, picture: pair.outputs[study.methods.indexOf(check.method)] };
-      const wrong = { method: null, picture: check.wrong };
+      const right = { method: check.method, image: pair.outputs[study.methods.indexOf(check.method)] };
+      const wrong = { method: null, image: check.wrong };
       const sides = turned ? { left: wrong, right } : { left: right, right: wrong };
       return { pair, check: true, right_answer: turned ? "right" : "left", ...sides };
     });
@@ -174,10 +174,10 @@
     byId("trial").classList.add("waiting");
     const shown = [
       [byId("structure"), trial.pair.structure], [byId("appearance"), trial.pair.appearance],
-      [byId("left").firstElementChild, trial.left.picture], [byId("right").firstElementChild, trial.right.picture],
+      [byId("left").firstElementChild, trial.left.image], [byId("right").firstElementChild, trial.right.image],
     ];
     await Promise.all(shown.map(([image, name]) => {
-      image.src = pictures[name];
+      image.src = images[name];
       return image.decode();
     }));
     if (turn !== state.turn) return; // the rater went elsewhere meanwhile

@@ -1,8 +1,8 @@
-"""`vitsplice evaluate` over many small pictures: how many a second, and that memory does not grow with their number.
+"""`vitsplice evaluate` over many small images: how many a second, and that memory does not grow with their number.
 
-python examples/12_many_pictures.py FOLDER [--pictures N [N ...]]
+python examples/12_many_images.py FOLDER [--images N [N ...]]
 
-The pictures are made first: a structure image, an appearance image and an output for each pair. The network is a small
+The images are made first: a structure image, an appearance image and an output for each pair. The network is a small
 one with random weights, so that nothing but this package is needed. The same command goes on with what is there.
 """
 
@@ -21,8 +21,8 @@ MEASURED = ("gradient-ssim", "cls-similarity")
 NETWORK = "untrained-test_resnet"
 
 
-def picture(seed):
-    """A smooth picture with some grain."""
+def image(seed):
+    """A smooth image with some grain."""
     rng = np.random.default_rng(seed)
     coarse = Image.fromarray(rng.integers(0, 256, (6, 6, 3), np.uint8)).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
     grain = rng.integers(-20, 21, (SIDE, SIDE, 3))
@@ -30,7 +30,7 @@ def picture(seed):
 
 
 def make(folder, number):
-    """The pictures of so many pairs, and their manifest; those that are there stay."""
+    """The images of so many pairs, and their manifest; those that are there stay."""
     kinds = ("structure", "appearance", "output")
     for kind in kinds:
         (folder / kind).mkdir(parents=True, exist_ok=True)
@@ -38,7 +38,7 @@ def make(folder, number):
         for k, kind in enumerate(kinds):
             path = folder / kind / f"{n:06}.png"
             if not path.exists():
-                picture((n, k)).save(path)
+                image((n, k)).save(path)
     rows = (f"{n:06},structure/{n:06}.png,appearance/{n:06}.png\n" for n in range(number))
     manifest = folder / f"pairs-{number}.csv"
     manifest.write_text("id,structure,appearance\n" + "".join(rows))
@@ -61,7 +61,7 @@ def evaluate(folder, manifest, out):
     command += [word for name in MEASURED for word in ("--metric", name)]
     command += ["--backbone", NETWORK, "--optimised", "made=none", "--device", "cpu", "--force"]
     began = time.perf_counter()
-    one_thread = os.environ | {"OMP_NUM_THREADS": "1"}  # for so small pictures more are slower
+    one_thread = os.environ | {"OMP_NUM_THREADS": "1"}  # for so small images more are slower
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=one_thread)
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -72,13 +72,13 @@ def evaluate(folder, manifest, out):
 
 given = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 given.add_argument("folder", type=Path)
-given.add_argument("--pictures", type=int, nargs="+", default=[1_000, 10_000])
+given.add_argument("--images", type=int, nargs="+", default=[1_000, 10_000])
 arguments = given.parse_args()
-for number in arguments.pictures:
-    seconds, memory = evaluate(arguments.folder, make(arguments.folder, number), arguments.folder / f"figures-{number}")
-    page = (arguments.folder / f"figures-{number}" / "gallery.html").stat().st_size
+for number in arguments.images:
+    seconds, memory = evaluate(arguments.folder, make(arguments.folder, number), arguments.folder / f"metrics-{number}")
+    page = (arguments.folder / f"metrics-{number}" / "gallery.html").stat().st_size
     print(
-        f"{number} pictures: {seconds:.0f} s, {number / seconds:.1f} pictures a second, "
+        f"{number} images: {seconds:.0f} s, {number / seconds:.1f} images a second, "
         f"peak memory {memory:.0f} MiB, gallery {page / 2**20:.1f} MiB",
         flush=True,
     )

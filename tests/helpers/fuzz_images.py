@@ -1,6 +1,6 @@
-"""Feeds mutated picture files to the reader: each must give a picture or a PictureError of one line, soon, in bounds.
+"""Feeds mutated image files to the reader: each must give an image or a ImageError of one line, soon, in bounds.
 
-python tests/helpers/fuzz_pictures.py [--files N] [--seconds S] [--seed K]
+python tests/helpers/fuzz_images.py [--files N] [--seconds S] [--seed K]
 
 Every file depends on the seed and its number alone, so a fault that is reported by its number can be made again:
 --only NUMBER writes the file to standard output.
@@ -125,13 +125,13 @@ def mix(data, chance, whole):
 MUTATIONS = (flip, flip, put, put, cut, lose, repeat, mix)
 
 
-def examine(path, pictures, error_kind):
-    """What became of one file: "picture", "refused", or a fault in words."""
+def examine(path, images, error_kind):
+    """What became of one file: "image", "refused", or a fault in words."""
     began = time.perf_counter()
     try:
-        picture = pictures.read(path)
-        low, high = float(picture.pixels.min()), float(picture.pixels.max())
-        outcome = "picture" if low >= 0 and high <= 1 else f"values from {low} to {high}"
+        image = images.read(path)
+        low, high = float(image.pixels.min()), float(image.pixels.max())
+        outcome = "image" if low >= 0 and high <= 1 else f"values from {low} to {high}"
     except error_kind as error:
         outcome = "refused" if str(error).isprintable() else f"message {str(error)!r}"
     except MemoryError:
@@ -145,17 +145,17 @@ def examine(path, pictures, error_kind):
 def work(numbers, seed, folder, done):
     """In a process of its own: examine files, and tell each before and after."""
     from vitsplice import images
-    from vitsplice.errors import PictureError
+    from vitsplice.errors import ImageError
 
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libtiff complains there
     images.read(np.zeros((20, 20, 3), np.uint8))
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + LIMIT_BYTES, resource.RLIM_INFINITY))
-    whole, path = seeds(), Path(folder) / "picture"
+    whole, path = seeds(), Path(folder) / "image"
     for number in numbers:
         path.write_bytes(mutated(number, seed, whole))
         done.send((number, None))
-        done.send((number, examine(path, images, PictureError)))
+        done.send((number, examine(path, images, ImageError)))
     done.close()
 
 
@@ -189,8 +189,8 @@ def _follow(pipe, worker, counts, faults, end):
             break
         at_work, patience = outcome is None, 10 * LIMIT_SECONDS
         if outcome is not None:
-            counts[outcome if outcome in ("picture", "refused") else "fault"] += 1
-        if outcome not in (None, "picture", "refused"):
+            counts[outcome if outcome in ("image", "refused") else "fault"] += 1
+        if outcome not in (None, "image", "refused"):
             faults[number] = outcome
     worker.kill()
     worker.join()

@@ -1,4 +1,4 @@
-"""Pictures from memory; names; what reading leaves behind."""
+"""Images from memory; names; what reading leaves behind."""
 
 import hashlib
 import io
@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from tests.images.conftest import H, W, hwc, on_white, refused, rgb8
-from vitsplice.images import LARGEST_SIDE, Picture, picture, read
+from vitsplice.images import LARGEST_SIDE, LoadedImage, loading, read
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, ">u2", np.float16, np.float32, np.float64])
@@ -27,18 +27,18 @@ def test_arrays(dtype, channels):
     array = (unit * peak).astype(dtype)
     array.flags.writeable = False
     expected = np.broadcast_to(array.reshape(H, W, -1).astype(np.float64) / peak, (H, W, 3))
-    picture = read(array)
-    np.testing.assert_allclose(hwc(picture), expected, atol=1e-7)
-    assert picture.notes == ()
-    assert picture.name == "array"
-    assert picture.sha256 == hashlib.sha256(picture.pixels.numpy().tobytes()).hexdigest()
+    image = read(array)
+    np.testing.assert_allclose(hwc(image), expected, atol=1e-7)
+    assert image.notes == ()
+    assert image.name == "array"
+    assert image.sha256 == hashlib.sha256(image.pixels.numpy().tobytes()).hexdigest()
 
 
 def test_array_with_alpha_and_odd_strides():
     raw = rgb8(channels=4)
-    picture = read(raw[::-1, ::-1])
-    np.testing.assert_allclose(hwc(picture), on_white(raw[..., :3], raw[..., 3])[::-1, ::-1], atol=1e-6)
-    assert picture.notes == ("alpha composited on white",)
+    image = read(raw[::-1, ::-1])
+    np.testing.assert_allclose(hwc(image), on_white(raw[..., :3], raw[..., 3])[::-1, ::-1], atol=1e-6)
+    assert image.notes == ("alpha composited on white",)
 
 
 @pytest.mark.parametrize("shape", [(3, H, W), (1, 3, H, W)])
@@ -46,19 +46,19 @@ def test_array_with_alpha_and_odd_strides():
 def test_tensors(shape, dtype):
     unit = torch.rand(shape, generator=torch.Generator().manual_seed(4))
     tensor = (unit * 255).to(dtype) if dtype == torch.uint8 else unit.to(dtype)
-    picture = read(tensor)
+    image = read(tensor)
     expected = tensor.float() / (255 if dtype == torch.uint8 else 1)
-    assert torch.equal(picture.pixels, expected.reshape(1, 3, H, W))
-    assert (picture.notes, picture.name) == ((), "tensor")
-    assert picture.sha256 == hashlib.sha256(picture.pixels.numpy().tobytes()).hexdigest()
+    assert torch.equal(image.pixels, expected.reshape(1, 3, H, W))
+    assert (image.notes, image.name) == ((), "tensor")
+    assert image.sha256 == hashlib.sha256(image.pixels.numpy().tobytes()).hexdigest()
 
 
 @pytest.mark.parametrize("kind", ["tensor", "array"])
-def test_picture_has_memory_of_its_own(kind):
+def test_image_has_memory_of_its_own(kind):
     source = torch.full((3, H, W), 0.5) if kind == "tensor" else np.full((H, W, 3), 0.5, np.float32)
-    picture = read(source)
+    image = read(source)
     source[:] = 1
-    assert (picture.pixels == 0.5).all()
+    assert (image.pixels == 0.5).all()
 
 
 def test_tensor_with_gradient_is_detached():
@@ -67,14 +67,14 @@ def test_tensor_with_gradient_is_detached():
 
 def test_pil_image_without_a_file_and_from_a_file(tmp_path):
     image = Image.fromarray(rgb8())
-    picture = read(image)
-    assert np.array_equal(hwc(picture), rgb8().astype(np.float32) / 255)
-    assert picture.name == "PIL image"
+    loaded = read(image)
+    assert np.array_equal(hwc(loaded), rgb8().astype(np.float32) / 255)
+    assert loaded.name == "PIL image"
     image.save(tmp_path / "a.png")
     with Image.open(tmp_path / "a.png") as opened:
         again = read(opened)
     assert again.name.endswith("a.png")
-    assert again.sha256 == picture.sha256 == hashlib.sha256(picture.pixels.numpy().tobytes()).hexdigest()
+    assert again.sha256 == loaded.sha256 == hashlib.sha256(loaded.pixels.numpy().tobytes()).hexdigest()
 
 
 def test_pil_image_is_not_changed():
@@ -167,7 +167,7 @@ def test_refused_kind_names_every_accepted_one():
     assert all(word in message for word in ("path", "PIL image", "numpy array", "torch tensor"))
 
 
-def test_closed_pil_image_is_a_picture_error(tmp_path):
+def test_closed_pil_image_is_a_image_error(tmp_path):
     Image.fromarray(rgb8()).save(tmp_path / "shut.png")
     image = Image.open(tmp_path / "shut.png")
     image.close()
@@ -190,8 +190,8 @@ def test_files_are_closed(tmp_path):
     Image.fromarray(rgb8()).save(tmp_path / "a.png")
     (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes()[:200])
     code = (
-        "import sys\nfrom vitsplice.errors import PictureError\nfrom vitsplice.images import read\n"
-        "for path in sys.argv[1:]:\n    try:\n        read(path)\n    except PictureError:\n        pass\n"
+        "import sys\nfrom vitsplice.errors import ImageError\nfrom vitsplice.images import read\n"
+        "for path in sys.argv[1:]:\n    try:\n        read(path)\n    except ImageError:\n        pass\n"
     )
     paths = [str(tmp_path / name) for name in ("a.png", "b.png", "none.png")]
     done = subprocess.run(
@@ -205,7 +205,7 @@ def test_a_name_with_newline_and_escape_is_shown_harmless(tmp_path):
     name = "two\nlines \x1b[31mred\x07.png"
     message = refused(tmp_path / name)
     assert "two\\nlines \\x1b[31mred\\x07.png" in message
-    (tmp_path / name).write_bytes(b"no picture")
+    (tmp_path / name).write_bytes(b"no image")
     assert "two\\nlines" in refused(tmp_path / name)
     Image.fromarray(rgb8()).save(tmp_path / name)
     assert read(tmp_path / name).name.endswith("two\\nlines \\x1b[31mred\\x07.png")
@@ -228,23 +228,23 @@ def test_path_like(tmp_path, encode):
     assert read(Here()) == read(tmp_path / "a.png")
 
 
-def test_picture_is_frozen_and_compares_by_what_it_is():
+def test_image_is_frozen_and_compares_by_what_it_is():
     one, other = read(rgb8(0)), read(rgb8(1))
     assert one == read(rgb8(0)) != other
     with pytest.raises(AttributeError):
         one.name = "x"
     assert "tensor(" not in repr(one)
-    assert isinstance(one, Picture)
+    assert isinstance(one, LoadedImage)
 
 
 def test_several_threads_that_read_leave_the_filters_of_warnings_alone(monkeypatch):
-    decode, before = picture.decode, list(warnings.filters)
+    decode, before = loading.decode, list(warnings.filters)
 
     def slow(*arguments):
         time.sleep(0.1)
         return decode(*arguments)
 
-    monkeypatch.setattr(picture, "decode", slow)
+    monkeypatch.setattr(loading, "decode", slow)
 
     def reads(wait):
         time.sleep(wait)

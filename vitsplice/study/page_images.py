@@ -1,4 +1,4 @@
-"""Pictures as they are shown in a study: small, without metadata, as text."""
+"""Images as they are shown in a study: small, without metadata, as text."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ QUALITY = 95
 """Of the JPEG; colour is not subsampled. Whatever the files were, all are shown alike."""
 
 LARGEST_PAGE = 300_000_000
-"""Characters of pictures in a page; browsers give up at about 500 million."""
+"""Characters of images in a page; browsers give up at about 500 million."""
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A picture of the page.
+    """An image of the page.
 
     Args:
-        name: of the picture in the page, from its content: it tells nothing of where it comes from.
-        uri: the picture, ``data:image/jpeg;base64,...``.
+        name: of the image in the page, from its content: it tells nothing of where it comes from.
+        uri: the image, ``data:image/jpeg;base64,...``.
         sha256: of the file.
-        ratio: width over height of the file's picture.
+        ratio: width over height of the file's image.
     """
 
     name: str
@@ -39,10 +39,10 @@ class Shown:
 
 
 class Album:
-    """The pictures of a page, each once.
+    """The images of a page, each once.
 
     Args:
-        size: longer side in pixels, at most; a smaller picture is not enlarged.
+        size: longer side in pixels, at most; a smaller image is not enlarged.
         told: is called after each that was read, with how many there are by then.
     """
 
@@ -52,10 +52,10 @@ class Album:
         self._characters = 0
 
     def __call__(self, path: Path, *, upside_down: bool = False) -> Shown:
-        """A picture, read when it is asked for the first time.
+        """An image, read when it is asked for the first time.
 
         Raises:
-            PictureError: if it cannot be read.
+            ImageError: if it cannot be read.
             UserError: if the page becomes too large for a browser.
         """
         key = (path, upside_down)
@@ -64,7 +64,7 @@ class Album:
             self._characters += len(self._shown[key].uri)
             if self._characters > LARGEST_PAGE:
                 raise UserError(
-                    f"the page would hold more than {LARGEST_PAGE // 10**6} MB of pictures; give fewer pairs or "
+                    f"the page would hold more than {LARGEST_PAGE // 10**6} MB of images; give fewer pairs or "
                     "methods, or a smaller ",
                     Argument("size"),
                     f" than {self._size}",
@@ -78,8 +78,8 @@ class Album:
 
 
 def _show(path: Path, size: int, upside_down: bool) -> Shown:
-    picture = read(path)
-    image = to_pil(picture.pixels)
+    loaded = read(path)
+    image = to_pil(loaded.pixels)
     ratio = image.width / image.height
     image.thumbnail((size, size), Image.Resampling.LANCZOS)
     if upside_down:
@@ -87,4 +87,4 @@ def _show(path: Path, size: int, upside_down: bool) -> Shown:
     buffer = io.BytesIO()
     image.save(buffer, format="JPEG", quality=QUALITY, subsampling=0)
     name = hashlib.sha256(buffer.getvalue()).hexdigest()[:16]
-    return Shown(name, f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}", picture.sha256, ratio)
+    return Shown(name, f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}", loaded.sha256, ratio)

@@ -1,4 +1,4 @@
-"""A picture, read from whatever a caller has: a path, a PIL image, an array, a tensor."""
+"""An image, read from whatever a caller has: a path, a PIL image, an array, a tensor."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from vitsplice.errors import PictureError
+from vitsplice.errors import ImageError
 from vitsplice.images.decode import decode
 from vitsplice.images.formats import identify, open_file
 from vitsplice.images.limits import check_range, check_size, is_one_rgb
@@ -36,8 +36,8 @@ _FILTERS = threading.Lock()
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture that was read.
+class LoadedImage:
+    """An image that was read.
 
     Args:
         pixels: ``(1, 3, H, W)``, float32 in [0, 1], on the CPU, memory of its own.
@@ -52,11 +52,11 @@ class Picture:
     name: str
 
 
-Source = str | os.PathLike[Any] | Image.Image | NDArray[Any] | Tensor | Picture
+Source = str | os.PathLike[Any] | Image.Image | NDArray[Any] | Tensor | LoadedImage
 
 
-def read(source: Source) -> Picture:
-    """Read a picture; one that was read already is given back.
+def read(source: Source) -> LoadedImage:
+    """Read an image; one that was read already is given back.
 
     Args:
         source: a path of a PNG, JPEG, WebP, TIFF or BMP file; a PIL image; a numpy array
@@ -64,13 +64,13 @@ def read(source: Source) -> Picture:
             [0, 1]; or a torch tensor ``(3, H, W)`` or ``(1, 3, H, W)``, uint8 or float in [0, 1].
 
     Raises:
-        PictureError: it cannot be read, is too small or too large, or has values outside of
+        ImageError: it cannot be read, is too small or too large, or has values outside of
             [0, 1]. The message is one line and names the file.
     """
     return _read(source, flatten)
 
 
-def read_mask(source: Source) -> Picture:
+def read_mask(source: Source) -> LoadedImage:
     """Read a mask, which may be anything that `read` takes, or truth values, or a tensor of one channel.
 
     Light is inside and grey partly so. An alpha channel that is not the same everywhere is the mask, whatever the
@@ -96,8 +96,8 @@ def is_black(mask: Tensor) -> bool:
     return not bool((mask > BLACK).any())
 
 
-def _read(source: Source, flat: Flatten) -> Picture:
-    if isinstance(source, Picture):
+def _read(source: Source, flat: Flatten) -> LoadedImage:
+    if isinstance(source, LoadedImage):
         return source
     if isinstance(source, Image.Image):
         return _read_pil(source, flat)
@@ -107,7 +107,7 @@ def _read(source: Source, flat: Flatten) -> Picture:
         return _read_tensor(source)
     if isinstance(source, str | os.PathLike):
         return _read_path(os.fsdecode(source), flat)
-    raise PictureError(f"a picture must be {_ACCEPTED}; this is a {type(source).__name__}")
+    raise ImageError(f"an image must be {_ACCEPTED}; this is a {type(source).__name__}")
 
 
 @contextmanager
@@ -117,30 +117,30 @@ def _without_warnings() -> Iterator[None]:
         yield
 
 
-def _read_path(path: str, flat: Flatten) -> Picture:
-    """Pillow's warnings (a large picture, odd EXIF) are kept from the user, here and below; we check sizes."""
+def _read_path(path: str, flat: Flatten) -> LoadedImage:
+    """Pillow's warnings (a large image, odd EXIF) are kept from the user, here and below; we check sizes."""
     name = printable(path)
     with open_file(path, name) as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         with _without_warnings(), identify(file, name) as image:
             pixels, notes = decode(image, name, flat)
-    return Picture(pixels, notes, sha256, name)
+    return LoadedImage(pixels, notes, sha256, name)
 
 
-def _read_pil(image: Image.Image, flat: Flatten) -> Picture:
+def _read_pil(image: Image.Image, flat: Flatten) -> LoadedImage:
     name = printable(str(getattr(image, "filename", ""))) or "PIL image"
     with _without_warnings():
         pixels, notes = decode(image, name, flat)
     return _unfiled(pixels, notes, name)
 
 
-def _read_array(array: NDArray[Any], flat: Flatten) -> Picture:
+def _read_array(array: NDArray[Any], flat: Flatten) -> LoadedImage:
     name = "array"
     if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
-        raise PictureError("an array must have no masked values; array.filled(value) gives them one")
+        raise ImageError("an array must have no masked values; array.filled(value) gives them one")
     array = np.asarray(array)  # subclasses such as np.matrix keep two dimensions whatever is done to them
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
-        raise PictureError(f"an array must be (H, W) or (H, W, 1|3|4); this one is {array.shape}")
+        raise ImageError(f"an array must be (H, W) or (H, W, 1|3|4); this one is {array.shape}")
     check_size(name, array.shape[1], array.shape[0])
     values = unit_values(np.atleast_3d(array))
     check_range(name, values)
@@ -149,15 +149,15 @@ def _read_array(array: NDArray[Any], flat: Flatten) -> Picture:
     return _unfiled(pixels, tuple(notes), name)
 
 
-def _read_tensor(tensor: Tensor) -> Picture:
+def _read_tensor(tensor: Tensor) -> LoadedImage:
     name = "tensor"
     check_plain(tensor, name)
     if not is_one_rgb(tensor):
-        raise PictureError(f"a tensor must be (3, H, W) or (1, 3, H, W); this one is {tuple(tensor.shape)}")
+        raise ImageError(f"a tensor must be (3, H, W) or (1, 3, H, W); this one is {tuple(tensor.shape)}")
     pixels = image_batch(tensor.detach(), name)
     return _unfiled(pixels.to("cpu", copy=True, memory_format=torch.contiguous_format), (), name)
 
 
-def _unfiled(pixels: Tensor, notes: tuple[str, ...], name: str) -> Picture:
-    """A picture without a file, told apart by its pixels."""
-    return Picture(pixels, notes, hashlib.sha256(pixels.numpy().reshape(-1).data).hexdigest(), name)
+def _unfiled(pixels: Tensor, notes: tuple[str, ...], name: str) -> LoadedImage:
+    """An image without a file, told apart by its pixels."""
+    return LoadedImage(pixels, notes, hashlib.sha256(pixels.numpy().reshape(-1).data).hexdigest(), name)
