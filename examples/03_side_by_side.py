@@ -8,7 +8,7 @@ import sys
 import torch
 import torch.nn.functional as F
 
-from vitsplice.images import read, write_png
+from vitsplice.images import encode_png, read
 
 HEIGHT = 320
 
@@ -20,5 +20,5 @@ def at_height(path):
 
 
 *images, sheet = sys.argv[1:]
-write_png(sheet, torch.cat([at_height(path) for path in images], dim=-1))
+sheet.write_bytes(encode_png(torch.cat([at_height(path) for path in images], dim=-1)))
 print(sheet)

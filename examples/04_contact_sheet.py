@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
 
 import vitsplice
-from vitsplice.images import EXAMPLE_PAIRS, example, read, write_png
+from vitsplice.images import EXAMPLE_PAIRS, encode_png, example, read
 
 HEIGHT, BAR, GAP = 224, 22, 6
 
@@ -45,7 +45,9 @@ def main():
         shown += [transferred(*pair, "instant", None), transferred(*pair, "quick", arguments.steps)]
         rows.append(torch.cat(shown, -1))
     width = max(row.shape[-1] for row in rows)
-    write_png(arguments.sheet, torch.cat([F.pad(row, (0, width - row.shape[-1]), value=1.0) for row in rows], 1))
+    arguments.sheet.write_bytes(
+        encode_png(torch.cat([F.pad(row, (0, width - row.shape[-1]), value=1.0) for row in rows], 1))
+    )
     print(arguments.sheet)
 
 

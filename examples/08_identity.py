@@ -11,10 +11,10 @@ A pair's folder has structure.jpg and appearance.jpg; without any, the packaged 
 import argparse
 from pathlib import Path
 
-from vitsplice.api import settings_for
 from vitsplice.errors import AlreadyFinished
 from vitsplice.images import EXAMPLE_PAIRS, encode_png, example, read
 from vitsplice.images.contact_sheet import sheet
+from vitsplice.presets.settings import settings_for
 from vitsplice.runs.artifacts import RunFolder
 from vitsplice.runs.recorder import Recording
 

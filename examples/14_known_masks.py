@@ -16,7 +16,7 @@ from vitsplice.datasets import Pair, write
 from vitsplice.evaluation.evaluate import evaluate
 from vitsplice.evaluation.outputs import Method
 from vitsplice.evaluation.plan import Plan
-from vitsplice.images import write_png
+from vitsplice.images import encode_png
 
 PATCH, PATCHES = 14, 24
 SCENES = [(8, 2, 0), (12, 0, 4), (10, 3, 2), (6, 6, 0)]
@@ -46,7 +46,7 @@ def make(folder):
         images = {"structure": image, "itself": image, "shifted": shifted, "mask": mask.expand_as(image)}
         paths = {kind: folder / kind / f"{name}.png" for kind in images}
         for kind, pixels in images.items():
-            write_png(paths[kind], pixels)
+            paths[kind].write_bytes(encode_png(pixels))
         pairs.append(Pair(name, paths["structure"], paths["structure"], structure_mask=paths["mask"]))
         overlap = max(side - right, 0) * max(side - down, 0)
         known[name] = overlap / (2 * side * side - overlap)

@@ -11,12 +11,14 @@ import vitsplice_tiny
 from PIL import Image
 
 import vitsplice
-from vitsplice.api import Run, backbone_or_default, settings_for
 from vitsplice.config import BackboneConfig
 from vitsplice.engine import problem
+from vitsplice.engine.backbones import backbone_or_default
 from vitsplice.errors import ConfigError, OutputExists, UnknownName, UserError, WeightsRejected, WeightsUnavailable
+from vitsplice.presets.settings import settings_for
 from vitsplice.runs import backbone_cache as networks
 from vitsplice.runs.backbone_cache import BackboneCache
+from vitsplice.runs.run import Run
 
 
 def splice(pair, **settings):
@@ -330,8 +332,8 @@ def test_the_preset_that_settings_began_as_is_recorded_and_survives_its_yaml(tmp
 OVERRIDES = {
     "paper": [],
     "official": [],
-    "quick": ["stages=[{side: 32}, {side: 40}]", "match.places=6"],
-    "instant": ["match.places=6"],
+    "quick": ["stages=[{side: 32}, {side: 40}]", "match.grid=6"],
+    "instant": ["match.grid=6"],
 }
 """Presets, and what makes them fit a small image."""
 

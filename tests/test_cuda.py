@@ -7,17 +7,17 @@ import torch
 
 import vitsplice
 from tests.conftest import noise
-from vitsplice.api import settings_for
 from vitsplice.losses import from_preset
 from vitsplice.matching import correspond
+from vitsplice.presets.settings import settings_for
 from vitsplice.runs.recorder import Recording
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA on this machine")
 
 SMALL = {
-    "quick": ["stages=[{side: 32}, {side: 40}]", "match.places=6"],
-    "best": ["stages=[{side: 32}, {side: 40}]", "match.places=6"],
-    "instant": ["match.places=6"],
+    "quick": ["stages=[{side: 32}, {side: 40}]", "match.grid=6"],
+    "best": ["stages=[{side: 32}, {side: 40}]", "match.grid=6"],
+    "instant": ["match.grid=6"],
 }
 PRESETS = ("paper", "official", "quick", "best", "instant", "invert", "invert-pixels")
 
@@ -73,9 +73,9 @@ def test_a_run_resumes_from_its_checkpoint(png, tmp_path):
 
 
 def test_places_are_matched_as_on_the_cpu(vit, pair):
-    there = correspond(pair[0].cuda(), pair[1].cuda(), vit.to("cuda", torch.float32), places=6)
+    there = correspond(pair[0].cuda(), pair[1].cuda(), vit.to("cuda", torch.float32), grid=6)
     vit.to("cpu", torch.float32)
-    here = correspond(*pair, vit, places=6)
+    here = correspond(*pair, vit, grid=6)
     assert (there.best.cpu() == here.best).float().mean() > 0.95
     torch.testing.assert_close(there.weights.cpu(), here.weights, atol=0.05, rtol=0)
 

@@ -1,59 +1,23 @@
-"""The house: imports point one way, and nothing of the project names what it must not."""
+"""The house: imports point one way, without a cycle, and each room uses only what it may."""
 
 import ast
 import re
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 import vitsplice
 
-HOUSE = Path(vitsplice.__file__).parent
-FLOORS = [
-    {"errors", "text"},
-    {
-        "bounded_yaml",
-        "colour",
-        "contracts",
-        "csv_text",
-        "files",
-        "text",
-        "images",
-        "rng",
-        "hookspecs",
-        "mistakes",
-        "numerics",
-        "options",
-        "log",
-        "watch",
-    },
-    {"config", "settings_yaml", "plugins", "backbones", "matching", "losses", "generators"},
-    {"engine", "executors"},
-    {
-        "measure",
-        "loss_modules",
-        "metrics",
-        "result",
-        "facts",
-        "api",
-        "report",
-        "bench",
-        "recording",
-        "doctor",
-        "testing",
-        "scaffold",
-        "analysis",
-        "pairs",
-        "networks",
-        "batch",
-        "study",
-        "evaluation",
-        "keypoints",
-    },
-    {"cli"},
-    {"builtin", "__main__"},
-]
-PUBLIC_TO_PLUGINS = {
+PACKAGE = Path(vitsplice.__file__).parent
+ROOMS = (
+    "text", "errors", "contracts", "hookspecs", "rng", "numerics", "images", "support", "options", "config", "plugins",
+    "backbones", "matching", "losses", "generators", "presets", "engine", "loss_modules", "metrics", "runs", "api",
+    "datasets", "batch", "analysis", "evaluation", "keypoints", "study", "testing", "tools", "cli", "builtin", "__main__",
+)  # fmt: skip
+"""Every room, the lowest first: a room imports only from itself and from rooms before it."""
+
+OPEN_TO_PLUGINS = {
     "errors",
     "contracts",
     "rng",
@@ -61,32 +25,32 @@ PUBLIC_TO_PLUGINS = {
     "hookspecs",
     "options",
     "images",
-    "files",
+    "support",
     "text",
     "backbones",
-    "colour",
     "matching",
     "losses",
     "generators",
-    "executors",
     "testing",
 }
+WRITE_COMMANDS = {"runs/report.py", "tools/scaffold.py"}
+"""Files that write whole commands for a person to type in a shell."""
 
 
-def floor(room):
-    return next(number for number, rooms in enumerate(FLOORS) if room in rooms)
+def name_of(path):
+    """The dotted name of a file, without the package's: `engine.loop`."""
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
 
 
-def files():
-    return [path for path in sorted(HOUSE.rglob("*.py")) if path != HOUSE / "__init__.py"]
+FILES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py")) if path != PACKAGE / "__init__.py"}
 
 
-def room(path):
-    return path.relative_to(HOUSE).with_suffix("").parts[0]
+def room_of(name):
+    return name.split(".")[0]
 
 
 def imports(path):
-    """The rooms of vitsplice that a file imports at run time, wherever in the file."""
+    """The files of the package that a file imports at run time, wherever in it."""
     tree = ast.parse(path.read_text())
     typing_only = {
         id(inner)
@@ -97,42 +61,53 @@ def imports(path):
     for node in ast.walk(tree):
         if id(node) in typing_only:
             continue
-        names = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
-            bare = node.module == "vitsplice"
-            names = [f"vitsplice.{alias.name}" for alias in node.names] if bare else [node.module]
-        yield from (name.split(".")[1] for name in names if name.startswith("vitsplice."))
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            package, _, inner = name.partition(".")
+            if package == "vitsplice" and inner:
+                yield inner if inner in FILES else inner.rpartition(".")[0] or inner
 
 
-@pytest.mark.parametrize("path", files(), ids=lambda path: path.relative_to(HOUSE).as_posix())
-def test_imports_point_down(path):
-    above = {other for other in imports(path) if floor(other) > floor(room(path))}
-    assert not above
+IMPORTS = {name: set(imports(path)) - {name} for name, path in FILES.items()}
 
 
-@pytest.mark.parametrize("kind", ["backbones", "losses", "generators", "executors"])
+def test_imports_point_down():
+    upward = [
+        f"{name} -> {other}"
+        for name, others in IMPORTS.items()
+        for other in others
+        if ROOMS.index(room_of(other)) > ROOMS.index(room_of(name))
+    ]
+    assert not upward
+
+
+def test_no_files_import_each_other_in_a_cycle():
+    TopologicalSorter(IMPORTS).prepare()
+
+
+@pytest.mark.parametrize("kind", ["backbones", "losses", "generators"])
 def test_built_in_parts_import_nothing_that_a_plugin_could_not(kind):
-    for path in (HOUSE / kind).rglob("*.py"):
-        assert set(imports(path)) <= PUBLIC_TO_PLUGINS, path
+    for name, others in IMPORTS.items():
+        if room_of(name) == kind:
+            assert set(map(room_of, others)) <= OPEN_TO_PLUGINS, name
 
 
 def test_only_the_command_line_uses_rich_and_typer():
-    for path in files():
+    for name, path in FILES.items():
         tree = ast.parse(path.read_text())
-        names = {alias.name for n in ast.walk(tree) if isinstance(n, ast.Import) for alias in n.names}
-        names |= {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module}
-        used = {name.split(".")[0] for name in names} & {"rich", "typer"}
-        assert not used or room(path) == "cli", path
-
-
-WRITE_COMMANDS = {"report/run_page.py", "scaffold.py"}
-"""Files that write whole commands for a person to type in a shell."""
+        modules = {alias.name for n in ast.walk(tree) if isinstance(n, ast.Import) for alias in n.names}
+        modules |= {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module}
+        used = {module.split(".")[0] for module in modules} & {"rich", "typer"}
+        assert not used or room_of(name) == "cli", name
 
 
 def strings(path):
-    """The string literals of a file, its docstrings left out."""
+    """The string literals of a file, without its docstrings."""
     tree = ast.parse(path.read_text())
     documentation = {
         id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
@@ -142,9 +117,11 @@ def strings(path):
             yield node.value
 
 
-@pytest.mark.parametrize("path", files(), ids=lambda path: path.relative_to(HOUSE).as_posix())
-def test_nothing_below_the_command_line_names_an_option_of_it(path):
-    if room(path) == "cli" or path.relative_to(HOUSE).as_posix() in WRITE_COMMANDS:
-        return
-    named = [text for text in strings(path) if re.search(r"(?<![\w-])(--[a-z]|-o\b)", text)]
-    assert not named, "errors name an Argument or a Setting (vitsplice.errors), which the command line writes"
+def test_nothing_below_the_command_line_names_an_option_of_it():
+    below = [
+        path
+        for name, path in FILES.items()
+        if room_of(name) != "cli" and path.relative_to(PACKAGE).as_posix() not in WRITE_COMMANDS
+    ]
+    options = [(path, text) for path in below for text in strings(path) if re.search(r"(?<![\w-])(--[a-z]|-o\b)", text)]
+    assert not options, "errors name an Argument or a Setting (vitsplice.errors), which the command line writes"

@@ -8,12 +8,13 @@ import torch
 import vitsplice_tiny
 
 import vitsplice
-from vitsplice.api import Run, settings_for
 from vitsplice.losses import from_preset
 from vitsplice.matching import correspond
 from vitsplice.metrics.loss_terms import measure
 from vitsplice.numerics import describe, numerics, of_the_process
 from vitsplice.plugins import catalogue
+from vitsplice.presets.settings import settings_for
+from vitsplice.runs.run import Run
 
 
 @contextmanager
@@ -131,7 +132,7 @@ def test_measures_and_matches_are_the_same_in_any_mode(images, kind_of_mode):
 
     def computed():
         backbone = vitsplice.load_backbone("tiny-vit")
-        return measure(*images, images[0], backbone, losses, 64), correspond(*images, backbone, places=8).weights
+        return measure(*images, images[0], backbone, losses, 64), correspond(*images, backbone, grid=8).weights
 
     measured, weights = computed()
     with kind_of_mode():

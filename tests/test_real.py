@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from vitsplice.cli import main
-from vitsplice.images import example, read, resize_to, write_png
+from vitsplice.images import encode_png, example, read, resize_to
 from vitsplice.metrics.output import load_cnn, metrics
 from vitsplice.plugins import catalogue
 
@@ -74,7 +74,7 @@ def test_ours_on_the_packaged_pair(tmp_path, capsys, monkeypatch, preset, steps)
 def test_a_large_image_stays_within_memory(tmp_path):
     pytest.importorskip("vitsplice_offline", reason="the plugin vitsplice-offline is not installed")
     large = tmp_path / "large.png"
-    write_png(large, resize_to(read(example()[0]).pixels, 2048)[0])
+    large.write_bytes(encode_png(resize_to(read(example()[0]).pixels, 2048)[0]))
     script = (
         "import resource, sys, vitsplice\n"
         "result = vitsplice.splice(*sys.argv[1:3], preset='quick', steps=2)\n"

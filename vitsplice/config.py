@@ -195,11 +195,11 @@ class OptimiserConfig(_Settings):
 class MatchConfig(_Settings):
     """The correspondence behind a warm start: see `vitsplice.matching`.
 
-    Images are matched on a grid of about ``places * places``. ``agreement`` is how much neighbouring patches pay for
+    Images are matched on a grid of about ``grid * grid``. ``agreement`` is how much neighbouring patches pay for
     taking different colours; 0 matches each by itself.
     """
 
-    places: int = Field(default=48, ge=2, le=256)
+    grid: int = Field(default=48, ge=2, le=256)
     temperature: float = Field(default=0.02, ge=1e-4, le=10)  # below: float32 overflows in `assignment`
     balance: float = Field(default=0.2, ge=0, le=1)
     agreement: float = Field(default=0.25, ge=0, le=10)

@@ -48,7 +48,7 @@ Part = str | Argument | Setting
 """A message is a sequence of these."""
 
 
-def written(parts: Iterable[Part], write: Callable[[Argument | Setting], str] = str) -> str:
+def format_message(parts: Iterable[Part], write: Callable[[Argument | Setting], str] = str) -> str:
     """A message as text; ``write`` says how an argument or a setting is written."""
     return "".join(part if isinstance(part, str) else write(part) for part in parts)
 
@@ -69,7 +69,7 @@ class VitspliceError(Exception):
         return self.args
 
     def __str__(self) -> str:
-        return written(self.parts)
+        return format_message(self.parts)
 
 
 class UserError(VitspliceError):
@@ -174,7 +174,7 @@ def check_keywords(function: str, given: Iterable[str], allowed: Iterable[str]) 
             raise UnknownKeyword(f"{function}() has no argument '{name}'; {taken}")
 
 
-def used_up(error: BaseException) -> str | None:
+def allocation_failure(error: BaseException) -> str | None:
     """What an allocation that failed says, on one line, on any device; None if the error is another one."""
     text = str(error)
     told = "can't allocate memory" in text or "out of memory" in text  # torch's are RuntimeErrors
@@ -186,6 +186,6 @@ def used_up(error: BaseException) -> str | None:
 
 def reason(error: Exception) -> str:
     """Why something failed, on one line, for a record: any exception, also of a plugin or of an allocation."""
-    if what := used_up(error):
+    if what := allocation_failure(error):
         return one_line(f"the memory is used up ({what})")
     return one_line(str(error) if isinstance(error, VitspliceError) else f"{type(error).__name__}: {error}")

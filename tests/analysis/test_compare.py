@@ -11,7 +11,7 @@ from vitsplice.analysis.compare import Plan
 from vitsplice.errors import OutputBusy, OutputExists, UserError, WeightsUnavailable
 from vitsplice.images import encode_png, read
 from vitsplice.support.folder_lock import FolderLock
-from vitsplice.support.progress import Watch
+from vitsplice.support.progress import ProgressReporter
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def plan(png):
 
 def test_metrics_of_every_backbone_and_image(plan, tmp_path):
     seen = []
-    found = compare.compare(plan, tmp_path / "out", watch=Watch(lambda *told: seen.append(told)))
+    found = compare.compare(plan, tmp_path / "out", progress=ProgressReporter(lambda *told: seen.append(told)))
     assert list(found.infos) == ["tiny-vit", "tiny-cnn"]
     assert found.images == ("structure", "appearance")
     assert {(row.backbone, row.image) for row in found.rows if row.figure == "pck"} == {
@@ -40,8 +40,8 @@ def test_stopped_at_any_moment_it_goes_on_to_the_same_metrics(plan, tmp_path, mo
     plan = replace(plan, **changed)
     whole = compare.compare(plan, tmp_path / "whole").csv()
     asked = iter(range(1_000))
-    watch = Watch(stopped=lambda: next(asked) >= moment)
-    assert compare.compare(plan, tmp_path / "out", watch=watch) is None
+    progress = ProgressReporter(stopped=lambda: next(asked) >= moment)
+    assert compare.compare(plan, tmp_path / "out", progress=progress) is None
     assert not (tmp_path / "out" / compare.REPORT).exists()
     assert compare.compare(plan, tmp_path / "out").csv() == whole
 
@@ -123,7 +123,7 @@ def test_without_the_backbone_of_the_style_there_is_none_and_it_is_said(plan, tm
     preset.write_text("backbone: {name: tiny-gone}\nstart: match\nsteps: 0\n")
     notes = []
     styled = Plan(plan.images, ("tiny-vit",), size=64, transfers=0, style=str(preset))
-    found = compare.compare(styled, tmp_path / "out", watch=Watch(note=notes.append))
+    found = compare.compare(styled, tmp_path / "out", progress=ProgressReporter(note=notes.append))
     assert "no change of style" in notes[0]
     assert "style" not in {row.of for row in found.rows}
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from vitsplice.api import settings_for
 from vitsplice.batch import worker
 from vitsplice.batch.worker import finished, work
 from vitsplice.contracts import Job
 from vitsplice.errors import UserError
 from vitsplice.images import encode_png, read
+from vitsplice.presets.settings import settings_for
 from vitsplice.runs.recorder import Recording
 from vitsplice.support.folder_lock import FolderLock
 

@@ -10,7 +10,7 @@ def size_of(path):
 
 
 def test_it_leaves_matches_a_warped_map_and_numbers(vitsplice, png, tmp_path):
-    done = vitsplice("correspond", *png, "-o", "out", "--backbone", "tiny-vit", "--places", 6, "--points", 5)
+    done = vitsplice("correspond", *png, "-o", "out", "--backbone", "tiny-vit", "--grid", 6, "--points", 5)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "out/matches.png"
     out = tmp_path / "out"
@@ -28,14 +28,14 @@ def test_it_leaves_matches_a_warped_map_and_numbers(vitsplice, png, tmp_path):
 
 
 def test_a_image_s_matches_with_itself_do_not_move(vitsplice, png, tmp_path):
-    vitsplice("correspond", png[0], png[0], "-o", "out", "--backbone", "tiny-vit", "--places", 6)
+    vitsplice("correspond", png[0], png[0], "-o", "out", "--backbone", "tiny-vit", "--grid", 6)
     found = json.loads((tmp_path / "out" / "matches.json").read_text())
     assert found["matches"]
     assert all(match["first"] == match["second"] for match in found["matches"])
 
 
 def test_a_folder_that_holds_one_is_not_overwritten_without_force(vitsplice, png):
-    arguments = ("correspond", *png, "-o", "out", "--backbone", "tiny-vit", "--places", 6)
+    arguments = ("correspond", *png, "-o", "out", "--backbone", "tiny-vit", "--grid", 6)
     assert vitsplice(*arguments).returncode == 0
     assert "already holds" in vitsplice(*arguments).stderr
     assert vitsplice(*arguments, "--force").returncode == 0

@@ -82,8 +82,8 @@ def test_a_mistake_is_put_down_to_what_was_given(vitsplice, png, arguments, said
 
 
 def test_a_keyword_out_of_range_is_not_put_down_to_the_preset():
-    from vitsplice.api import settings_for
     from vitsplice.errors import ConfigError
+    from vitsplice.presets.settings import settings_for
 
     with pytest.raises(ConfigError, match="^size: 20000 is not allowed"):
         settings_for("quick", size=20_000)
@@ -95,7 +95,7 @@ def test_a_plugin_s_name_that_no_file_could_have_is_refused(vitsplice, name):
 
 
 KEYS = """
-backbone backbone.name backbone.fallback start match match.places match.balance generator generator.name
+backbone backbone.name backbone.fallback start match match.grid match.balance generator generator.name
 generator.options generator.options.channels generator.options.slope generator.options.down_convs terms
 terms.structure terms.structure.weight terms.structure.view terms.structure.every terms.structure.layer
 terms.structure.facet terms.structure.options terms.structure.options.form terms.new.loss stages views

@@ -7,8 +7,9 @@ import time
 
 import pytest
 
-from vitsplice.api import settings_for, splice
+from vitsplice.api import splice
 from vitsplice.cli.run import run
+from vitsplice.presets.settings import settings_for
 from vitsplice.runs.recorder import Recording
 from vitsplice.support.files import write_atomically
 

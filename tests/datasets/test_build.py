@@ -8,7 +8,7 @@ from vitsplice.datasets import read
 from vitsplice.datasets.build import Plan, build
 from vitsplice.errors import OutputExists, UserError
 from vitsplice.images import encode_png
-from vitsplice.support.progress import NOBODY, Watch
+from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 
 
 @pytest.fixture
@@ -25,9 +25,9 @@ def images(tmp_path):
 def made(tmp_path):
     def make(*arguments, out="pairs.csv", **options):
         notes = []
-        force, stopped = options.pop("force", False), options.pop("stopped", NOBODY.stopped)
-        watch = Watch(note=notes.append, stopped=stopped)
-        number = build(Plan(*arguments, **options), tmp_path / out, force=force, watch=watch)
+        force, stopped = options.pop("force", False), options.pop("stopped", NULL_REPORTER.stopped)
+        progress = ProgressReporter(note=notes.append, stopped=stopped)
+        number = build(Plan(*arguments, **options), tmp_path / out, force=force, progress=progress)
         return number, notes
 
     return make

@@ -4,7 +4,7 @@ import torch
 
 from vitsplice.datasets.features import features
 from vitsplice.images import encode_png, read
-from vitsplice.support.progress import Watch
+from vitsplice.support.progress import ProgressReporter
 
 
 class Counting:
@@ -32,7 +32,11 @@ def look(vit, tmp_path):
         backbone = Counting(vit)
         asked = iter(range(10**9))
         found = features(
-            paths, backbone, torch.device("cpu"), tmp_path / "kept", Watch(stopped=lambda: next(asked) >= stop)
+            paths,
+            backbone,
+            torch.device("cpu"),
+            tmp_path / "kept",
+            ProgressReporter(stopped=lambda: next(asked) >= stop),
         )
         return found, backbone.calls
 

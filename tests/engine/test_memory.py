@@ -4,11 +4,11 @@ import weakref
 import pytest
 import torch
 
-from vitsplice.api import settings_for
 from vitsplice.engine import memory
 from vitsplice.engine.targets import RunImages
 from vitsplice.errors import OutOfMemory
 from vitsplice.plugins import catalogue
+from vitsplice.presets.settings import settings_for
 
 
 @pytest.fixture
@@ -118,14 +118,12 @@ def test_a_run_without_steps_is_estimated_too(of_settings):
 
 
 def test_matching_with_many_patches_is_part_of_the_estimate(of_settings):
-    few, many = (
-        of_settings("steps=0", "start=match", f"match.places={n}").bytes((64, 64), (64, 64)) for n in (48, 256)
-    )
+    few, many = (of_settings("steps=0", "start=match", f"match.grid={n}").bytes((64, 64), (64, 64)) for n in (48, 256))
     assert many - few > 4 * (256**4 - 48**4)
 
 
 def test_measuring_is_part_of_the_estimate_and_bounded(of_settings):
-    none, measured = (of_settings("steps=0", "start=match", "match.places=2", f"metrics={f}") for f in ("none", "all"))
+    none, measured = (of_settings("steps=0", "start=match", "match.grid=2", f"metrics={f}") for f in ("none", "all"))
     extra = [measured.bytes((16, long), (16, 16)) - none.bytes((16, long), (16, 16)) for long in (16, 128, 512)]
     assert 0 < extra[0] < extra[1]
     assert extra[2] == pytest.approx(extra[1], rel=0.01)

@@ -1,7 +1,8 @@
 import pytest
 
 from vitsplice.config import BackboneConfig
-from vitsplice.engine.problem import assemble, load_backbone
+from vitsplice.engine.backbones import load_configured
+from vitsplice.engine.problem import assemble
 from vitsplice.engine.targets import RunImages
 from vitsplice.errors import ConfigError, UnknownName, WeightsUnavailable
 from vitsplice.plugins import catalogue
@@ -18,7 +19,7 @@ def build(vit, pair, *overrides):
 
 def test_a_fallback_is_taken_and_recorded():
     config = BackboneConfig(name="tiny-gone", fallback=("not-installed", "tiny-vit"))
-    backbone, substitution = load_backbone(config, catalogue())
+    backbone, substitution = load_configured(config, catalogue())
     assert backbone.info.name == "tiny-vit"
     assert (substitution.wanted, substitution.used) == ("tiny-gone", "tiny-vit")
     assert "nowhere" in substitution.why
@@ -26,18 +27,18 @@ def test_a_fallback_is_taken_and_recorded():
 
 def test_without_a_fallback_the_reason_is_told():
     with pytest.raises(WeightsUnavailable, match="nowhere"):
-        load_backbone(BackboneConfig(name="tiny-gone"), catalogue())
+        load_configured(BackboneConfig(name="tiny-gone"), catalogue())
 
 
 def test_fallbacks_that_cannot_be_had_either_are_named():
     with pytest.raises(
         WeightsUnavailable, match=r"nowhere\nIts fallback 'not-installed' is unavailable too: no backbone"
     ):
-        load_backbone(BackboneConfig(name="tiny-gone", fallback=("not-installed",)), catalogue())
+        load_configured(BackboneConfig(name="tiny-gone", fallback=("not-installed",)), catalogue())
 
 
 def test_a_backbone_that_can_be_had_needs_no_substitution():
-    assert load_backbone(BackboneConfig(name="tiny-cnn"), catalogue())[1] is None
+    assert load_configured(BackboneConfig(name="tiny-cnn"), catalogue())[1] is None
 
 
 @pytest.mark.parametrize(

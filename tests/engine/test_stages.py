@@ -14,7 +14,7 @@ from vitsplice.presets.loading import load
 QUICK = catalogue().presets["quick"].path.read_text()
 SMALL = (
     "backbone={name: tiny-vit}",
-    "match.places=6",
+    "match.grid=6",
     "stages=[{side: 32, share: 3}, {side: 40, share: 1, lr: 0.005}]",
     "steps=8",
     "metrics=none",

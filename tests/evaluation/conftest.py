@@ -16,7 +16,7 @@ from vitsplice.evaluation.plan import Plan
 from vitsplice.images import encode_png
 from vitsplice.metrics.features import cls_similarity
 from vitsplice.plugins import catalogue
-from vitsplice.support.progress import NOBODY
+from vitsplice.support.progress import NULL_REPORTER
 
 
 def off_structure(context):
@@ -24,7 +24,7 @@ def off_structure(context):
 
 
 def like_appearance(context):
-    return Metric(lambda case: -float((case.output - case.appearance).abs().mean()), akin=("texture",))
+    return Metric(lambda case: -float((case.output - case.appearance).abs().mean()), optimised_by=("texture",))
 
 
 def choosy(context):
@@ -98,9 +98,11 @@ def method(tmp_path):
 def evaluated(quick_metrics, pairs, tmp_path):
     """Evaluate methods over the five pairs, without a network, into ``out``."""
 
-    def run(*methods, metrics=("off-structure", "like-appearance", "of-set"), force=False, watch=NOBODY, **others):
+    def run(
+        *methods, metrics=("off-structure", "like-appearance", "of-set"), force=False, progress=NULL_REPORTER, **others
+    ):
         plan = Plan(pairs, methods, metrics, device="cpu", **others)
-        return evaluate(plan, tmp_path / "out", force=force, watch=watch)
+        return evaluate(plan, tmp_path / "out", force=force, progress=progress)
 
     return run
 

@@ -17,7 +17,7 @@ from vitsplice.evaluation.evaluate import chosen_pairs, evaluate
 from vitsplice.evaluation.outputs import Method
 from vitsplice.evaluation.plan import Plan
 from vitsplice.images import read
-from vitsplice.support.progress import Watch
+from vitsplice.support.progress import ProgressReporter
 
 FILES = ("values.csv", "summary.json", "summary.md", "gallery.html", "distributions.png")
 
@@ -97,7 +97,7 @@ def test_stopped_at_any_moment_it_goes_on_to_the_same_files(evaluated, method, t
     for path in (tmp_path / "out").iterdir():
         path.unlink()
     asked = iter(range(10_000))
-    stopped = evaluated(*methods, watch=Watch(stopped=lambda: next(asked) >= moment))
+    stopped = evaluated(*methods, progress=ProgressReporter(stopped=lambda: next(asked) >= moment))
     assert stopped is None or moment > 15
     assert evaluated(*methods) is not None
     assert files(tmp_path) == whole
@@ -260,7 +260,7 @@ def test_what_cannot_be_is_told_before_anything_is_written(evaluated, method, pa
 def test_progress_is_told(quick_metrics, pairs, method, tmp_path):
     told = []
     plan = Plan(pairs, (method("one", 10),), ("off-structure", "of-set"), device="cpu")
-    evaluate(plan, tmp_path / "out", watch=Watch(lambda *what: told.append(what)))
+    evaluate(plan, tmp_path / "out", progress=ProgressReporter(lambda *what: told.append(what)))
     assert [what for what in told if what[0].startswith("p")] == [(f"p{n}", n, 5) for n in range(5)]
     assert ("of-set of one", 0, 1) in told
     assert ("gallery", 4, 5) in told

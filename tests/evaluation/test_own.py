@@ -4,12 +4,12 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from vitsplice.api import settings_for
 from vitsplice.contracts import Metric
 from vitsplice.errors import ImageError
 from vitsplice.evaluation.outputs import Method
 from vitsplice.evaluation.own import Network, Optimised, of_run, optimised_by, own, warning
 from vitsplice.evaluation.plan import Plan
+from vitsplice.presets.settings import settings_for
 from vitsplice.support.jsonl import Log
 
 MADE = Optimised((Network("tiny-vit", "ab"),), ("patches",))
@@ -30,10 +30,10 @@ def test_networks_are_the_same_by_their_weights_or_else_by_name(one, two, same):
 
 def test_a_metric_is_biased_by_its_network_or_by_a_loss_term(vit):
     info = replace(vit.info, name="alias", sha256="ab")
-    looks, pixels, akin = Metric(float, (info,)), Metric(float), Metric(float, akin=("patches", "x"))
-    assert [own(metric, MADE) for metric in (looks, pixels, akin)] == ["network", "no", "term"]
-    assert [own(metric, None) for metric in (looks, pixels, akin)] == ["not known", "no", "not known"]
-    assert [own(metric, Optimised()) for metric in (looks, pixels, akin)] == ["no", "no", "no"]
+    looks, pixels, optimised_by = Metric(float, (info,)), Metric(float), Metric(float, optimised_by=("patches", "x"))
+    assert [own(metric, MADE) for metric in (looks, pixels, optimised_by)] == ["network", "no", "term"]
+    assert [own(metric, None) for metric in (looks, pixels, optimised_by)] == ["not known", "no", "not known"]
+    assert [own(metric, Optimised()) for metric in (looks, pixels, optimised_by)] == ["no", "no", "no"]
     told = warning("mine", MADE, {"a": "network", "b": "no", "c": "network", "d": "term"})
     assert "mine was made with tiny-vit, the network of a, c: biased" in told[0]
     assert "loss terms like d: biased" in told[1]

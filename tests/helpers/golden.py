@@ -21,13 +21,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 FAST = ("--set", "metrics=none", "--set", "plots=none", "--set", "precision=float32", "--device", "cpu")
-STAGES = ("--set", "stages=[{side: 56}, {side: 84, lr: 0.01}]", "--set", "match.places=12")
+STAGES = ("--set", "stages=[{side: 56}, {side: 84, lr: 0.01}]", "--set", "match.grid=12")
 VIT, CNN = "dinov2-vits14-offline", "efficientnet-lite0-offline"
 
 RUNS = {
     "paper": ("--size", "64", "--steps", "4"),
     "official": ("--size", "64", "--steps", "4"),
-    "instant": ("--size", "96", "--set", "match.places=12"),
+    "instant": ("--size", "96", "--set", "match.grid=12"),
     "quick": ("--size", "96", "--steps", "6", *STAGES),
     "best": ("--size", "96", "--steps", "6", *STAGES),
 }

@@ -15,7 +15,7 @@ from vitsplice.keypoints import Plan, benchmark, find, sights
 from vitsplice.keypoints.grid import lookers
 from vitsplice.keypoints.summary import ALL
 from vitsplice.runs import metadata as facts
-from vitsplice.support.progress import Watch
+from vitsplice.support.progress import ProgressReporter
 
 SMALL = {"size": SIDE, "backbones": ("tiny-vit",)}
 
@@ -92,7 +92,7 @@ def test_one_that_was_stopped_or_killed_goes_on_to_the_same_end(tmp_path, after)
     plan = Plan(find([known_spair(tmp_path / "data")]), ("tiny-vit", "tiny-cnn"), size=SIDE)
     whole = benchmark(plan, tmp_path / "whole").plain()
     asked = iter(range(100))
-    assert benchmark(plan, tmp_path / "out", watch=Watch(stopped=lambda: next(asked) >= after)) is None
+    assert benchmark(plan, tmp_path / "out", progress=ProgressReporter(stopped=lambda: next(asked) >= after)) is None
     with (tmp_path / "out" / VALUES).open("ab") as file:
         file.write(b'{"key": "00000')
     assert benchmark(plan, tmp_path / "out").plain() == whole

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from tests.conftest import noise
-from vitsplice.api import settings_for
 from vitsplice.backbones.sizing import Area
 from vitsplice.engine.loop import Optimisation
 from vitsplice.engine.problem import assemble
@@ -15,6 +14,7 @@ from vitsplice.engine.targets import RunImages
 from vitsplice.errors import ConfigError, ImageError, UserError
 from vitsplice.losses import from_preset
 from vitsplice.plugins import catalogue
+from vitsplice.presets.settings import settings_for
 
 SMALL = ["stages=[{side: 32}, {side: 64}]"]
 QUICK = ["structure", "structure-lower", "appearance", "texture", "patches", "edges", "smoothness"]

@@ -3,7 +3,7 @@ import pytest
 from tests.conftest import noise
 from vitsplice.contracts import Case, MetricContext
 from vitsplice.metrics import output_specs as specs
-from vitsplice.metrics.output import AKIN, METRICS, metrics
+from vitsplice.metrics.output import METRICS, OPTIMISED_BY, metrics
 
 NAMES = [name.replace("-", "_") for name in METRICS]
 
@@ -15,7 +15,7 @@ def test_each_is_the_figure_of_measure(cnn, name):
     known = {one.name: one for one in metrics(shown.structure, shown.appearance, shown.output, cnn)}
     found = known[name.replace("_", "-")]
     assert metric.value(shown) == pytest.approx(found.value, rel=0.02)  # images may be rounded to what a CNN takes
-    assert metric.akin == ((found.akin,) if found.akin else ())
+    assert metric.optimised_by == ((found.optimised_by,) if found.optimised_by else ())
     assert metric.networks == ((cnn.info,) if "cnn" in name else ())
 
 
@@ -23,5 +23,5 @@ def test_metrics_of_pixels_need_no_network():
     def load(name):
         raise AssertionError(name)
 
-    for name in AKIN:
+    for name in OPTIMISED_BY:
         getattr(specs, name.replace("-", "_"))(MetricContext(load, "x"))

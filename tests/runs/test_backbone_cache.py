@@ -9,7 +9,7 @@ import vitsplice_tiny
 from vitsplice.config import BackboneConfig
 from vitsplice.errors import WeightsUnavailable
 from vitsplice.plugins import catalogue
-from vitsplice.runs.backbone_cache import BackboneCache, Networks
+from vitsplice.runs.backbone_cache import BackboneCache, BackboneLoader
 
 CPU = torch.device("cpu")
 
@@ -19,7 +19,7 @@ def got(networks, name, precision="float32", **more):
 
 
 def test_kept_ones_are_the_same_object_and_others_are_loaded_anew():
-    kept, plain = BackboneCache(), Networks()
+    kept, plain = BackboneCache(), BackboneLoader()
     assert got(kept, "tiny-vit")[0] is got(kept, "tiny-vit")[0]
     assert got(plain, "tiny-vit")[0] is not got(plain, "tiny-vit")[0]
 

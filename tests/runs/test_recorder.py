@@ -16,7 +16,6 @@ import yaml
 from PIL import Image
 from safetensors.torch import load_file, save, save_file
 
-from vitsplice.api import settings_for
 from vitsplice.config import CheckpointConfig
 from vitsplice.errors import (
     AlreadyFinished,
@@ -29,6 +28,7 @@ from vitsplice.errors import (
     VitspliceError,
     WeightsRejected,
 )
+from vitsplice.presets.settings import settings_for
 from vitsplice.runs import checkpoints
 from vitsplice.runs.recorder import Pace, Recording, preview_is_due
 
@@ -566,7 +566,7 @@ def test_a_masked_run_of_quick_is_stopped_and_resumed_to_the_same_bytes(tmp_path
     for role in ("structure_mask", "appearance_mask"):
         paths[role] = tmp_path / f"{role}.png"
         (strip if mask == "strip" else cut_out).save(paths[role])
-    stages = ["stages=[{side: 48}, {side: 64}]", "match.places=8", "checkpoint.every=5", "precision=float32"]
+    stages = ["stages=[{side: 48}, {side: 64}]", "match.grid=8", "checkpoint.every=5", "precision=float32"]
     settings = settings_for("quick", backbone="tiny-vit", steps=30, overrides=[*stages, "metrics=none", "plots=none"])
     through(Recording.begin(paths, settings, tmp_path / "whole"))
     through(Recording.begin(paths, settings, tmp_path / "parts"), 12)

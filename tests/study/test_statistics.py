@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
+from vitsplice.metrics.statistics import holm
 from vitsplice.study import statistics
 
 
@@ -64,9 +65,9 @@ def test_the_binomial_test_is_exact():
 
 
 def test_holm_steps_down():
-    assert statistics.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert statistics.holm([0.6, 0.9]) == [1, 1]
-    assert statistics.holm([]) == []
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6, 0.9]) == [1, 1]
+    assert holm([]) == []
 
 
 def coverage(spread, raters=25, trials=20, rate=0.8, studies=400):

@@ -1,7 +1,7 @@
-from vitsplice.support.progress import NOBODY
+from vitsplice.support.progress import NULL_REPORTER
 
 
 def test_nobody_never_stops_anything_and_hears_all():
-    NOBODY.part("image", 1, 2)
-    NOBODY.note("a line")
-    assert not NOBODY.stopped()
+    NULL_REPORTER.part("image", 1, 2)
+    NULL_REPORTER.note("a line")
+    assert not NULL_REPORTER.stopped()

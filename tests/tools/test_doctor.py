@@ -45,7 +45,7 @@ def test_a_main_job_that_cannot_run_is_fatal_and_says_what_to_do(monkeypatch):
 
 def test_weights_at_hand_that_do_not_load_are_fatal(monkeypatch):
     use(monkeypatch, "tiny-gone")
-    monkeypatch.setattr(doctor, "_where", lambda at_hand: "here")
+    monkeypatch.setattr(doctor, "_where", lambda find_weights: "here")
     found = named(doctor.examine(catalogue()), "preset quick")
     assert found.fatal or "would be downloaded" in found.value
 

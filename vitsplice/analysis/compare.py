@@ -21,17 +21,18 @@ from vitsplice.analysis.cell import Cells
 from vitsplice.analysis.compare_page import report
 from vitsplice.analysis.comparison import Comparison, Row
 from vitsplice.analysis.subjects import Source, sources_of, styled
-from vitsplice.api import load_backbone, settings_for
 from vitsplice.contracts import Backbone, BackboneInfo
+from vitsplice.engine.backbones import load_backbone
 from vitsplice.engine.device import pick_device
 from vitsplice.errors import AlreadyFinished, Argument, UserError, WeightsUnavailable
 from vitsplice.images import read
+from vitsplice.presets.settings import settings_for
 from vitsplice.runs.artifacts import RunFolder
 from vitsplice.runs.metadata import versions
 from vitsplice.runs.recorder import Recording
 from vitsplice.support import output_folder as folders
 from vitsplice.support.files import file_stem, inside
-from vitsplice.support.progress import NOBODY, Watch
+from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 from vitsplice.support.resumable import Work, kept
 
 METRICS, INTERVALS, DIFFERENCES, REPORT = "metrics.csv", "intervals.csv", "differences.csv", "report.html"
@@ -81,7 +82,7 @@ def compare(
     out: str | os.PathLike[str],
     *,
     force: bool = False,
-    watch: Watch = NOBODY,
+    progress: ProgressReporter = NULL_REPORTER,
 ) -> Comparison | None:
     """Compare backbones; None if it was stopped. What is finished is kept in the folder; the same plan goes on with it.
 
@@ -93,13 +94,13 @@ def compare(
     infos = {name: load_backbone(name).info for name in dict.fromkeys(plan.backbones)}
     plain = sources_of(plan.images, plan.masks, plan.size)
     with kept(Path(out), WORK, _told(plan, infos), force=force) as path:
-        if (sources := _styled(plan, path, plain, watch)) is None:
+        if (sources := _styled(plan, path, plain, progress)) is None:
             return None
-        parts = _Parts(plan, path, infos, sources, watch)
+        parts = _Parts(plan, path, infos, sources, progress)
         if (found := parts.cells()) is None or (runs := parts.transfers()) is None:
             return None
-        made = _made(infos, sources, found, runs, watch)
-        watch.part("report", parts.total, parts.total)
+        made = _made(infos, sources, found, runs, progress)
+        progress.part("report", parts.total, parts.total)
         files = {
             METRICS: made.csv(),
             INTERVALS: intervals.document(made),
@@ -120,7 +121,7 @@ def _told(plan: Plan, infos: Mapping[str, BackboneInfo]) -> dict[str, Any]:
     return plain | {"features": features, "versions": versions()}
 
 
-def _styled(plan: Plan, path: Path, sources: list[Source], watch: Watch) -> list[Source] | None:
+def _styled(plan: Plan, path: Path, sources: list[Source], progress: ProgressReporter) -> list[Source] | None:
     """The images with their neighbour's look; without it if there is to be no such change, or it is unavailable.
 
     None if it was stopped.
@@ -128,9 +129,9 @@ def _styled(plan: Plan, path: Path, sources: list[Source], watch: Watch) -> list
     if plan.style is None:
         return sources
     try:
-        return styled(sources, settings_for(plan.style, overrides=["metrics=none"]), inside(path, "styled"), watch)
+        return styled(sources, settings_for(plan.style, overrides=["metrics=none"]), inside(path, "styled"), progress)
     except WeightsUnavailable as error:
-        watch.note(f"no change of style: {error}")
+        progress.note(f"no change of style: {error}")
         return sources
 
 
@@ -142,7 +143,7 @@ class _Parts:
     path: Path
     infos: Mapping[str, BackboneInfo]
     images: Sequence[Source]
-    watch: Watch
+    progress: ProgressReporter
 
     @property
     def total(self) -> int:
@@ -163,9 +164,9 @@ class _Parts:
             load = cache(partial(self._backbone, name))
             files: dict[str, Path] = {}
             for image in self.images:
-                if self.watch.stopped():
+                if self.progress.stopped():
                     return None
-                self.watch.part(f"{name}, {image.name}", len(made) * len(self.images) + len(files), self.total)
+                self.progress.part(f"{name}, {image.name}", len(made) * len(self.images) + len(files), self.total)
                 if image.name not in digests:
                     digests[image.name] = image.subject().digest
                 file = f"{_key(info.sha256, digests[image.name])}.safetensors"
@@ -183,7 +184,7 @@ class _Parts:
         made: dict[tuple[str, str], RunFolder] = {}
         for name, (here, there) in product(self.infos, self._pairs):
             pair = f"{self.images[here].name} from {self.images[there].name}"
-            self.watch.part(f"{name}, {pair}", len(self.infos) * len(self.images) + len(made), self.total)
+            self.progress.part(f"{name}, {pair}", len(self.infos) * len(self.images) + len(made), self.total)
             run = self._transfer(name, self.plan.images[here], self.plan.images[there])
             if run is None:
                 return None
@@ -200,8 +201,8 @@ class _Parts:
         try:
             with Recording.begin_or_resume(images, settings, folder) as recording:
                 for _ in recording.steps(lambda _: None):
-                    if self.watch.stopped():
-                        recording.keep(self.watch.note)
+                    if self.progress.stopped():
+                        recording.keep(self.progress.note)
                         return None
                 recording.save()
         except AlreadyFinished:
@@ -214,13 +215,13 @@ def _made(
     images: Sequence[Source],
     found: Mapping[str, Cells],
     runs: Mapping[tuple[str, str], RunFolder],
-    watch: Watch,
+    progress: ProgressReporter,
 ) -> Comparison:
     rows: list[Row] = []
     for number, (name, of_backbone) in enumerate(found.items()):
-        watch.part(f"numbers of {name}", number, len(found) + 1)
+        progress.part(f"numbers of {name}", number, len(found) + 1)
         rows += comparison.rows_of(infos[name], of_backbone)
-    watch.part("agreement of layers", len(found), len(found) + 1)
+    progress.part("agreement of layers", len(found), len(found) + 1)
     agreed = comparison.agreement(found)
     for (name, pair), run in runs.items():
         measured = [f for f in run.facts()["metrics"] if f["value"] is not None]

@@ -7,7 +7,7 @@ from vitsplice.analysis.comparison import KINDS, ROLES, Comparison
 from vitsplice.analysis.findings import findings, shown
 from vitsplice.analysis.intervals import Contrast, Quantity, compared, differences, mean_of
 from vitsplice.contracts import Role, layer_label
-from vitsplice.metrics.output import CNN, NEED_A_CNN
+from vitsplice.metrics.output import CNN, CNN_METRICS
 from vitsplice.metrics.statistics import finite
 from vitsplice.runs.metadata import versions
 from vitsplice.support.page import Block, Facts, Grid, Heading, ImageBlock, ImageRow, Table, Text, render
@@ -161,8 +161,8 @@ def _metrics(comparison: Comparison) -> Table:
     ]
     caption = "Metrics of the output images; lower is better. "
     caption += f"Means over {pairs} pairs." if pairs > 1 else "One pair: an illustration, no comparison."
-    if CNN in comparison.infos and set(NEED_A_CNN) & set(names):
-        caption += f" {' and '.join(NEED_A_CNN)} are measured with {CNN}: they do not count for its own images."
+    if CNN in comparison.infos and set(CNN_METRICS) & set(names):
+        caption += f" {' and '.join(CNN_METRICS)} are measured with {CNN}: they do not count for its own images."
     return Table(["backbone", *names], rows, caption)
 
 

@@ -14,14 +14,13 @@ from vitsplice.analysis.changes import Where, centres
 from vitsplice.contracts import Features
 from vitsplice.losses.functional import self_similarity
 from vitsplice.matching import pck as matching
+from vitsplice.metrics.clustering import CLUSTERS, COMPONENTS, kmeans, mean_iou
 
 SIDE = 16
 """Of the common grid: local features are averaged, or interpolated, to so many places a side."""
 
 ALPHA = 0.1
 """Threshold of `pck`: a match is correct whose Euclidean distance is at most this fraction of the side."""
-
-CLUSTERS, COMPONENTS, ROUNDS = 6, 6, 30
 
 
 def on_common_grid(features: Features) -> Tensor:
@@ -92,25 +91,3 @@ def separability(features: Features, labels: Tensor) -> float:
     )
     given = kinds[shares.argmax(1)][found]
     return mean_iou(given, known)
-
-
-def mean_iou(found: Tensor, known: Tensor) -> float:
-    """Intersection over union of equal labels, the mean over the known ones, in [0, 1]."""
-    values = [((found == k) & (known == k)).sum() / ((found == k) | (known == k)).sum() for k in torch.unique(known)]
-    return float(torch.stack(values).mean())
-
-
-def kmeans(points: Tensor, clusters: int) -> Tensor:
-    """Which cluster each of ``(N, D)`` belongs to, ``(N,)``: Lloyd's rounds from far-apart points; no chance in it."""
-    middle = points.mean(0, keepdim=True)
-    chosen = [int(torch.cdist(points, middle).argmin())]
-    for _ in range(clusters - 1):
-        chosen.append(int(torch.cdist(points, points[chosen]).amin(1).argmax()))
-    centre = points[chosen]
-    found = torch.cdist(points, centre).argmin(1)
-    for _ in range(ROUNDS):
-        centre = torch.stack(
-            [points[found == c].mean(0) if bool((found == c).any()) else centre[c] for c in range(clusters)]
-        )
-        found = torch.cdist(points, centre).argmin(1)
-    return found

@@ -17,19 +17,19 @@ from typing import Any
 
 from torch import Tensor
 
-from vitsplice.api import Run, settings_for
 from vitsplice.config import RunConfig
 from vitsplice.contracts import GLOBAL_FACETS, BackboneInfo, FeatureRequest, layer_file_label
 from vitsplice.engine.loop import Step
-from vitsplice.engine.problem import load_backbone
 from vitsplice.errors import AlreadyFinished, UserError
 from vitsplice.images import encode_png, read
 from vitsplice.images.contact_sheet import sheet
 from vitsplice.plugins import catalogue
 from vitsplice.presets import loading as settings_yaml
-from vitsplice.runs.artifacts import RunFolder
+from vitsplice.presets.settings import settings_for
+from vitsplice.runs.artifacts import RunFolder, clear_run
 from vitsplice.runs.metadata import versions
 from vitsplice.runs.recorder import Recording
+from vitsplice.runs.run import Run
 from vitsplice.support import output_folder as folders
 from vitsplice.support.files import inside, read_regular
 from vitsplice.support.resumable import Work, kept
@@ -171,7 +171,9 @@ def begun(plan: Plan, out: str | os.PathLike[str], *, force: bool = False) -> It
     told, runs = _as_json(plan), _folders(plan)
     with suppress(UserError):
         runs += _folders(read_plan(out))
-    with kept(Path(out), Work("inversion", BEGUN, results=(SHEET, *dict.fromkeys(runs))), told, force=force) as path:
+    with kept(
+        Path(out), Work("inversion", BEGUN, results=(SHEET, *dict.fromkeys(runs)), clear=clear_run), told, force=force
+    ) as path:
         yield path
 
 
@@ -212,7 +214,7 @@ def checked(plan: Plan) -> Plan:
     for request, settings in plan.settings.items():
         key = settings.backbone.model_dump_json()
         if key not in infos:
-            infos[key] = load_backbone(settings.backbone, catalogue())[0].info
+            infos[key] = load_configured(settings.backbone, catalogue())[0].info
         infos[key].request(request.facet, request.layer)
         if infos[key].layers != plan.layers:
             raise UserError(f"backbone '{infos[key].name}' has {infos[key].layers} layers, not {plan.layers}")

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from vitsplice.analysis.components import Of, as_blocks, components, with_edges
-from vitsplice.api import backbone_or_default
 from vitsplice.backbones.sizing import Resize
 from vitsplice.contracts import BackboneInfo, FeatureRequest, layer_file_label
+from vitsplice.engine.backbones import backbone_or_default
 from vitsplice.engine.device import pick_device
 from vitsplice.errors import UserError
 from vitsplice.images import LoadedImage, encode_png, read, resize_to

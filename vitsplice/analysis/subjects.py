@@ -12,15 +12,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vitsplice.analysis.cell import Subject
-from vitsplice.api import Run
 from vitsplice.backbones.sizing import Resize
 from vitsplice.config import RunConfig
 from vitsplice.errors import UserError
 from vitsplice.images import LoadedImage, encode_png, read, read_mask
 from vitsplice.runs.metadata import versions
+from vitsplice.runs.run import Run
 from vitsplice.support import output_folder as folders
 from vitsplice.support.files import unique_names
-from vitsplice.support.progress import NOBODY, Watch
+from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 
 MOST_LABELS = 16
 """A mask with more grey levels is taken as light and dark."""
@@ -115,7 +115,9 @@ def _labels(file: Path, image: Path, loaded: LoadedImage, size: int) -> Tensor:
     return levels if len(torch.unique(levels)) <= MOST_LABELS else (levels > 127).long()
 
 
-def styled(sources: Sequence[Source], settings: RunConfig, folder: Path, watch: Watch = NOBODY) -> list[Source] | None:
+def styled(
+    sources: Sequence[Source], settings: RunConfig, folder: Path, progress: ProgressReporter = NULL_REPORTER
+) -> list[Source] | None:
     """The images, each in the next one's look too; made once and stored in a folder. None if it was stopped.
 
     Raises:
@@ -124,15 +126,17 @@ def styled(sources: Sequence[Source], settings: RunConfig, folder: Path, watch: 
     found = []
     for number, source in enumerate(sources):
         other = sources[(number + 1) % len(sources)]
-        watch.part(f"{source.name} in the look of {other.name}", number, len(sources))
-        file = _in_the_look(source.subject().pixels, other.subject().pixels, settings, folder, watch)
+        progress.part(f"{source.name} in the look of {other.name}", number, len(sources))
+        file = _in_the_look(source.subject().pixels, other.subject().pixels, settings, folder, progress)
         if file is None:
             return None
         found.append(replace(source, styled=file))
     return found
 
 
-def _in_the_look(image: Tensor, other: Tensor, settings: RunConfig, folder: Path, watch: Watch) -> Path | None:
+def _in_the_look(
+    image: Tensor, other: Tensor, settings: RunConfig, folder: Path, progress: ProgressReporter
+) -> Path | None:
     parts = (
         image.numpy().tobytes(),
         other.numpy().tobytes(),
@@ -141,11 +145,11 @@ def _in_the_look(image: Tensor, other: Tensor, settings: RunConfig, folder: Path
     )
     kept = folder / f"{hashlib.sha256(b''.join(parts)).hexdigest()[:16]}.png"
     if not kept.is_file():
-        if watch.stopped():
+        if progress.stopped():
             return None
         run = Run(image, other, settings)
         for _ in run.steps():
-            if watch.stopped():
+            if progress.stopped():
                 return None
         folders.write(folder, {kept.name: encode_png(run.pixels())})
     return kept

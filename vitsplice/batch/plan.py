@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vitsplice.api import settings_for
 from vitsplice.config import RunConfig
 from vitsplice.contracts import Job
 from vitsplice.datasets import read
@@ -21,6 +20,7 @@ from vitsplice.engine.problem import check_parts
 from vitsplice.errors import Argument, OutputExists, UserError, VitspliceError
 from vitsplice.plugins import catalogue
 from vitsplice.presets import loading as settings_yaml
+from vitsplice.presets.settings import settings_for
 from vitsplice.runs.artifacts import RunFolder
 from vitsplice.support.files import inside, inside_file, read_regular, write_atomically
 

@@ -31,7 +31,7 @@ MAY_GET_BETTER = (OutputBusy, OutOfMemory)
 
 
 def work(job: Job) -> Outcome:
-    """Do a job, and tell what became of it; nothing is raised. Networks are kept for the next job of this process."""
+    """Run a job and return its outcome; raises nothing. Backbones stay loaded for the next job of this process."""
     began = time.perf_counter()
     try:
         outcome = _done(job)

@@ -6,10 +6,10 @@ import os
 import sys
 import traceback
 
-from vitsplice.errors import OutOfMemory, UserError, VitspliceError, used_up
+from vitsplice.errors import OutOfMemory, UserError, VitspliceError, allocation_failure
 
 DEBUG = "--debug"
-LESS = "try smaller images, a smaller --size (--places of correspond), or a smaller backbone"
+LESS = "try smaller images, a smaller --size (--grid of correspond), or a smaller backbone"
 
 
 def entry() -> None:
@@ -53,7 +53,7 @@ def _report(error: Exception) -> int:
     from vitsplice.cli.wording import message
     from vitsplice.text import plain
 
-    if what := used_up(error):
+    if what := allocation_failure(error):
         error = OutOfMemory(f"the memory is used up ({what}); {LESS}")
     known = isinstance(error, VitspliceError)
     text = message(error) if isinstance(error, VitspliceError) else f"{type(error).__name__}: {error}"

@@ -63,8 +63,8 @@ def compare(
         None if style == "none" else style,
         device,
     )
-    with watched() as watch:
-        made = unless_stopped(compare(plan, out, force=force, watch=watch))
+    with watched() as progress:
+        made = unless_stopped(compare(plan, out, force=force, progress=progress))
     for sentence in findings(made):
         typer.echo(sentence, err=True)
     typer.echo(out / REPORT)

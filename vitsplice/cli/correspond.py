@@ -17,8 +17,8 @@ def correspond(
         "vitsplice-matches"
     ),
     backbone: Backbone = None,
-    places: Annotated[
-        int, typer.Option(min=2, max=128, help="Images are matched on a grid of about so many places a side.")
+    grid: Annotated[
+        int, typer.Option(min=2, max=128, help="Images are matched on a grid of about this many patches per side.")
     ] = 48,
     temperature: Annotated[float, typer.Option(help="Of the assignment, at least 0.0001; smaller is harder.")] = 0.02,
     balance: Annotated[
@@ -32,7 +32,7 @@ def correspond(
     import torch
 
     from vitsplice.analysis import correspondence as matches
-    from vitsplice.api import backbone_or_default
+    from vitsplice.engine.backbones import backbone_or_default
     from vitsplice.engine.device import pick_device
     from vitsplice.images import read
     from vitsplice.matching import correspond as match
@@ -44,7 +44,7 @@ def correspond(
     network, substitution = backbone_or_default(backbone)
     notes([substitution] if substitution else [])
     network = network.to(place, torch.float32)
-    found = match(one.to(place), two.to(place), network, places=places, temperature=temperature, balance=balance).cpu()
+    found = match(one.to(place), two.to(place), network, grid=grid, temperature=temperature, balance=balance).cpu()
     folder = matches.save(out, found, one, two, points, network.info, force=force)
     matched = ", ".join(map(network.info.label, descriptor_requests(network.info)))
     typer.echo(f"matched by {network.info.name}: {matched}", err=True)

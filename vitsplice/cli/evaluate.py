@@ -60,8 +60,8 @@ def evaluate(
     from vitsplice.evaluation.plan import GALLERY, Plan
 
     plan = Plan(pairs, tuple(map(method, methods)), tuple(metric or ()), backbone, device, _optimised(optimised or []))
-    with watched() as watch:
-        summary = unless_stopped(evaluate(plan, out, force=force, watch=watch))
+    with watched() as progress:
+        summary = unless_stopped(evaluate(plan, out, force=force, progress=progress))
     if as_json:
         typer.echo(json.dumps(summary.plain(), indent=2))
         return

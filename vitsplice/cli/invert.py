@@ -71,18 +71,17 @@ def invert(
         alone(context, "resume", "inversions")
         _carry_out(inversion.checked(inversion.read_plan(resume)), resume, force=False)
         return
-    from vitsplice.api import settings_for
-    from vitsplice.engine.problem import load_backbone
     from vitsplice.errors import UserError
     from vitsplice.images import example
     from vitsplice.plugins import catalogue
+    from vitsplice.presets.settings import settings_for
 
     if preset is not None and prior is not None:
         raise UserError("give --prior or --preset, not both: a prior is one of the presets invert and invert-pixels")
     chosen = inversion.PRESETS[prior.value] if prior else preset
     named = [one for one in set_ or [] if one.startswith("backbone")]
     plain = settings_for(chosen or inversion.PRESETS["network"], backbone=backbone, overrides=named)
-    network, _ = load_backbone(plain.backbone, catalogue())
+    network, _ = load_configured(plain.backbone, catalogue())
     settings = {
         request: inversion.settings_of(
             request, chosen,

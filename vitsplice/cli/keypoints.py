@@ -80,8 +80,8 @@ def keypoints(
     plan = Plan(
         data, tuple(backbone or ()), tuple(facet or ()), _layers(layer or ["-1"]), tuple(alpha or ALPHAS), size, device
     )
-    with watched() as watch:
-        summary = unless_stopped(benchmark(plan, out, force=force, watch=watch))
+    with watched() as progress:
+        summary = unless_stopped(benchmark(plan, out, force=force, progress=progress))
     if as_json:
         typer.echo(json.dumps(summary.plain(), indent=2))
         return

@@ -75,7 +75,7 @@ def _shown(value: Any) -> str:
 
 def _backbone(spec: Any) -> dict[str, Any]:
     try:
-        there = spec.at_hand() if spec.at_hand else "unknown"
+        there = spec.find_weights() if spec.find_weights else "unknown"
     except Exception as error:  # a plugin's code
         there = f"unknown ({type(error).__name__})"
     return {

@@ -21,7 +21,7 @@ def measure(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure an output image with every loss term, unweighted. Lower is nearer, 0 is equal."""
-    from vitsplice.api import backbone_or_default
+    from vitsplice.engine.backbones import backbone_or_default
     from vitsplice.images import read
     from vitsplice.metrics.loss_terms import measure as measured
     from vitsplice.metrics.output import CNN, METRICS, load_cnn, metrics

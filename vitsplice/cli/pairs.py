@@ -76,8 +76,8 @@ def build(
     from vitsplice.datasets.build import build as made
 
     plan = Plan(place, appearance, by.value if by else None, k, seed, backbone, device, licence.strip(), source.strip())
-    with watched() as watch:
-        number = unless_stopped(made(plan, out, force=force, watch=watch))
+    with watched() as progress:
+        number = unless_stopped(made(plan, out, force=force, progress=progress))
     typer.echo(f"{number} pairs", err=True)
     typer.echo(out)
 
@@ -98,10 +98,12 @@ def check(
 
     from vitsplice.cli.progress import Parts
     from vitsplice.datasets.check import check as checked
-    from vitsplice.support.progress import Watch
+    from vitsplice.support.progress import ProgressReporter
 
     with Parts() as parts:
-        found = checked(manifest, ignore=ignore or [], require_licence=require_licence, watch=Watch(parts))
+        found = checked(
+            manifest, ignore=ignore or [], require_licence=require_licence, progress=ProgressReporter(parts)
+        )
     if as_json:
         typer.echo(json.dumps(found.plain(), indent=2))
     else:

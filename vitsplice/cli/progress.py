@@ -18,16 +18,16 @@ from rich.text import Text
 from vitsplice.cli.interrupt import Interrupt
 from vitsplice.metrics.output import CNN
 from vitsplice.runs.artifacts import used
-from vitsplice.runs.metadata import sizes, worked_at
+from vitsplice.runs.metadata import describe_sizes, sizes
 from vitsplice.runs.report import one_image
-from vitsplice.support.progress import Watch
+from vitsplice.support.progress import ProgressReporter
 from vitsplice.text import plain
 
 if TYPE_CHECKING:
-    from vitsplice.api import Run
     from vitsplice.engine.loop import Step
     from vitsplice.runs.artifacts import RunFolder
     from vitsplice.runs.result import Result
+    from vitsplice.runs.run import Run
 
 Made = TypeVar("Made")
 
@@ -78,7 +78,7 @@ class Progress(Display):
         self.note(f"backbone {info.name} ({info.model}, {info.licence}), weights from {info.source}")
         preset = f"preset {settings.preset}, " if settings.preset else ""
         self.note(f"{preset}{settings.steps} steps on {settings.device} in {settings.precision}, seed {settings.seed}")
-        self.note(worked_at(sizes(self._run)))
+        self.note(describe_sizes(sizes(self._run)))
         if self._run.resumed_at:
             self.note(f"going on after step {self._run.resumed_at}")
         if self._run.substitution:
@@ -132,7 +132,7 @@ class Progress(Display):
         title = f"lower is better; {'start: before the first step; ' * started}unchanged: the structure image"
         table = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False, collapse_padding=True)
         for figure in result.metrics:
-            mark = " (optimised by this run)" if figure.akin in optimised else ""
+            mark = " (optimised by this run)" if figure.optimised_by in optimised else ""
             measured = (figure.value, *[figure.start] * started, figure.unchanged)
             values = ["-" if value is None else f"{value:.3g}" for value in measured]
             why = f"; not measured: {figure.why}" if figure.why else ""
@@ -175,10 +175,10 @@ class Parts(Display):
 
 
 @contextmanager
-def watched() -> Iterator[Watch]:
+def watched() -> Iterator[ProgressReporter]:
     """Long work within it shows its parts; the first Ctrl-C or SIGTERM stops it after the part at hand."""
     with Interrupt() as interrupt, Parts() as parts:
-        yield Watch(parts, parts.note, lambda: interrupt.asked)
+        yield ProgressReporter(parts, parts.note, lambda: interrupt.asked)
 
 
 def unless_stopped(made: Made | None) -> Made:

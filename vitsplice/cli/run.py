@@ -89,7 +89,7 @@ def run(
     if resume is not None:
         _resume(context, resume, set_ or [])
         return
-    from vitsplice.api import settings_for
+    from vitsplice.presets.settings import settings_for
     from vitsplice.runs.recorder import Recording
 
     pair = _pair(structure, appearance)

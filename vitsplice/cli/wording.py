@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vitsplice.errors import Argument, Setting, VitspliceError, written
+from vitsplice.errors import Argument, Setting, VitspliceError, format_message
 
 IMAGE_HELP = "PNG, JPEG, WebP, TIFF or BMP."
 BACKBONE = "A name of `vitsplice list backbones`, any timm name, or untrained-NAME of a timm model (random weights)."
@@ -33,7 +33,7 @@ def notes(lines: Iterable[object], kind: str = "note") -> None:
 
 def message(error: VitspliceError) -> str:
     """The message of an error, its arguments and settings as options of the command line."""
-    return written(error.parts, option)
+    return format_message(error.parts, option)
 
 
 def option(named: Argument | Setting) -> str:

@@ -168,6 +168,10 @@ class BackboneInfo:
         """The number of a layer from 0, the first."""
         return layer % self.layers
 
+    def layer_at(self, depth: float) -> int:
+        """The layer at a relative depth from 0 (the first) to 1 (the last), counted from the end: -1 is the last."""
+        return max(1, round(self.layers * depth)) - 1 - self.layers
+
     def label(self, request: FeatureRequest) -> str:
         """A request with both numbers of its layer: see `FeatureRequest.label`."""
         return request.label(self.layers)
@@ -211,7 +215,7 @@ class BackboneSpec:
         summary: one line.
         licence: of the weights.
         source: where the weights come from.
-        at_hand: says, quickly and without a network, where on this machine the weights are, or "" if they are not.
+        find_weights: says, quickly and without a network, where on this machine the weights are, or "" if they are not.
         stride: pixels between two places of the last layer (a ViT's patch size); 0 where it is not known beforehand.
         side: of the square images that it was trained on, in pixels; 0 likewise.
         parameters: how many; 0 likewise.
@@ -222,7 +226,7 @@ class BackboneSpec:
     summary: str
     licence: str
     source: str
-    at_hand: Callable[[], str] | None = None
+    find_weights: Callable[[], str] | None = None
     stride: int = 0
     side: int = 0
     parameters: int = 0

@@ -57,13 +57,13 @@ class Metric:
             (a pair without a mask). It is called without gradients.
         networks: the backbones that it looks with.
         facts: what the figure depends on, such as facet, layer and size; recorded beside it. Plain data.
-        akin: loss terms that optimise the same thing; the figure flatters a run that had one.
+        optimised_by: loss terms that optimise the same thing; the figure flatters a run that had one.
     """
 
     value: Callable[[Any], float]
     networks: tuple[BackboneInfo, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
-    akin: tuple[str, ...] = ()
+    optimised_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

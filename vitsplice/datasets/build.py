@@ -13,7 +13,7 @@ from vitsplice.datasets.pairing import Choice, by_chance, by_name, every
 from vitsplice.datasets.sources import Found, Group, find
 from vitsplice.errors import Argument, UserError
 from vitsplice.support.output_folder import check_file
-from vitsplice.support.progress import NOBODY, Watch
+from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 from vitsplice.text import printable
 
 MOST = 1_000_000
@@ -62,7 +62,7 @@ def build(
     out: str | os.PathLike[str],
     *,
     force: bool = False,
-    watch: Watch = NOBODY,
+    progress: ProgressReporter = NULL_REPORTER,
 ) -> int | None:
     """Write the manifest of a source; the same source and plan give the same manifest.
 
@@ -70,7 +70,7 @@ def build(
         plan: what is to be paired.
         out: the manifest, .csv or .jsonl.
         force: replace one that is there.
-        watch: told of the images that similarity looks at; if it stops them, what has been looked at is kept beside
+        progress: told of the images that similarity looks at; if it stops them, what has been looked at is kept beside
             the manifest.
 
     Returns:
@@ -84,16 +84,16 @@ def build(
     target = _target(Path(out), force=force)
     found = find(plan.place, plan.appearance)
     way = _way(plan, found)
-    watch.note(f"{_sources(plan)}: read as {found.layout}")
-    _note_missing(found, watch.note)
+    progress.note(f"{_sources(plan)}: read as {found.layout}")
+    _note_missing(found, progress.note)
     if found.pairs:
         pairs = [replace(pair, licence=plan.licence, source=plan.source) for pair in found.pairs]
         write(target, pairs)
         return len(pairs)
-    chosen = _chosen(plan, way, found.groups, target, watch)
+    chosen = _chosen(plan, way, found.groups, target, progress)
     if chosen is None:
         return None
-    _note_fewer(chosen, way, watch.note)
+    _note_fewer(chosen, way, progress.note)
     write(target, _pairs(chosen, plan))
     _kept(target).unlink(missing_ok=True)
     return sum(len(appearances) for _, _, appearances in chosen)
@@ -157,13 +157,13 @@ def _chosen(
     way: _Way,
     groups: tuple[Group, ...],
     target: Path,
-    watch: Watch,
+    progress: ProgressReporter,
 ) -> Chosen | None:
     """Which goes with which, or None if it was stopped. Raises UserError if nothing goes with anything."""
     if way.by == "similarity":
         from vitsplice.datasets.similarity import similar
 
-        chosen = similar(groups, way.k, plan.backbone, plan.device, _kept(target), watch)
+        chosen = similar(groups, way.k, plan.backbone, plan.device, _kept(target), progress)
     else:
         chosen = [(group, *choice) for group in groups for choice in _choices(way, group)]
     if chosen is not None and not any(appearances for _, _, appearances in chosen):

@@ -13,7 +13,7 @@ from vitsplice.datasets.findings import KINDS, UNLICENSED, Checked, Finding
 from vitsplice.datasets.looks import Look, look
 from vitsplice.datasets.survey import NONE, Survey, survey
 from vitsplice.errors import ImageError, UserError
-from vitsplice.support.progress import NOBODY, Watch
+from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 from vitsplice.text import printable
 
 
@@ -22,7 +22,7 @@ def check(
     *,
     ignore: Iterable[str] = (),
     require_licence: bool = False,
-    watch: Watch = NOBODY,
+    progress: ProgressReporter = NULL_REPORTER,
 ) -> Checked:
     """Look at every file of a manifest.
 
@@ -30,7 +30,7 @@ def check(
         manifest: see `vitsplice.datasets.read`.
         ignore: kinds that are no findings.
         require_licence: report a pair without a licence as a finding; otherwise it is a note.
-        watch: told which file is looked at, and how many of how many were.
+        progress: told which file is looked at, and how many of how many were.
 
     Raises:
         ConfigError, UserError: as `vitsplice.datasets.read`; if it has no pairs, or there is no such kind.
@@ -39,7 +39,7 @@ def check(
     if unknown := ignore - KINDS.keys():
         raise UserError(f"there is no kind '{printable(min(unknown))}' to ignore; there are {', '.join(KINDS)}")
     known = survey(manifest)
-    looks, faults = _looked(known, watch)
+    looks, faults = _looked(known, progress)
     images, masks = np.unique(known.rows[:, :2]), np.setdiff1d(known.rows[:, 2:], [NONE])
     found = [
         *faults,
@@ -56,12 +56,12 @@ def check(
     return Checked(len(known.ids), len(images), len(masks), tuple(kept), notes)
 
 
-def _looked(known: Survey, watch: Watch) -> tuple[list[Look | None], list[Finding]]:
+def _looked(known: Survey, progress: ProgressReporter) -> tuple[list[Look | None], list[Finding]]:
     """How each file looks, None for those that cannot be read, and what is wrong with these."""
     looks: list[Look | None] = []
     faults = []
     for number, file in enumerate(known.files):
-        watch.part(file.path.name, number, len(known.files))
+        progress.part(file.path.name, number, len(known.files))
         try:
             looks.append(look(file.path))
         except ImageError as error:

@@ -17,7 +17,7 @@ from vitsplice.errors import ImageError
 from vitsplice.images import read
 from vitsplice.numerics import numerics
 from vitsplice.support.jsonl import Log, key_of, stamp
-from vitsplice.support.progress import Watch
+from vitsplice.support.progress import ProgressReporter
 
 SIZE, LONGEST = 224, 480
 """Of the shorter side at which the backbone looks, as in the released code of Splice, and the most of the longer."""
@@ -54,7 +54,7 @@ def features(
     backbone: Backbone,
     device: torch.device,
     kept: Path,
-    watch: Watch,
+    progress: ProgressReporter,
 ) -> Looked | None:
     """Features of images, or None if it was stopped.
 
@@ -63,7 +63,7 @@ def features(
         backbone: that looks at them, on its device.
         device: that of the backbone.
         kept: a file of features by image and backbone, which is made, or gone on with.
-        watch: told what is looked at, and how many of how many were.
+        progress: told what is looked at, and how many of how many were.
 
     Raises:
         VitspliceError: if the file cannot be written.
@@ -73,9 +73,9 @@ def features(
     network = (backbone.info.name, backbone.info.sha256, SIZE)
     with Log(kept) as log:
         for done, path in enumerate(images):
-            if watch.stopped():
+            if progress.stopped():
                 return None
-            watch.part(path.name, done, len(images))
+            progress.part(path.name, done, len(images))
             try:
                 key = key_of(*network, *stamp(path))
                 feature = _parsed(log[key]) if key in log else None

@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vitsplice.api import backbone_or_default
 from vitsplice.datasets.features import Feature, features
 from vitsplice.datasets.pairing import Choice
 from vitsplice.datasets.sources import Group
+from vitsplice.engine.backbones import backbone_or_default
 from vitsplice.engine.device import pick_device
 from vitsplice.support import output_folder as folder
-from vitsplice.support.progress import Watch
+from vitsplice.support.progress import ProgressReporter
 
 SHOWN = 5
 """Images that cannot be read and are named; the others are counted."""
@@ -34,7 +34,7 @@ def similar(
     name: str | None,
     device: str,
     kept: Path,
-    watch: Watch,
+    progress: ProgressReporter,
 ) -> list[tuple[Group, Path, list[Path]]] | None:
     """For each structure image of each group so many appearance images, or None if it was stopped.
 
@@ -44,7 +44,7 @@ def similar(
         name: of a backbone, or None for that of the default preset, with its fallback.
         device: see `vitsplice.engine.device.pick_device`.
         kept: a file of features, made, or gone on with.
-        watch: told which image is looked at, of a backbone that stands in for another, and of images that cannot be
+        progress: told which image is looked at, of a backbone that stands in for another, and of images that cannot be
             read.
 
     Raises:
@@ -54,13 +54,15 @@ def similar(
     place = pick_device(device)
     backbone, substitution = backbone_or_default(name)
     backbone = backbone.to(place, torch.float32)
-    watch.note(str(substitution) if substitution else f"similarity by the appearance feature of {backbone.info.name}")
+    progress.note(
+        str(substitution) if substitution else f"similarity by the appearance feature of {backbone.info.name}"
+    )
     images = list(dict.fromkeys(path for group in groups for path in (*group.structures, *group.appearances)))
     folder.write(kept.parent, {})
-    found = features(images, backbone, place, kept, watch)
+    found = features(images, backbone, place, kept, progress)
     if found is None:
         return None
-    _note_broken(found.broken, watch.note)
+    _note_broken(found.broken, progress.note)
     return [(group, *choice) for group in groups for choice in by_similarity(group, found.features, most)]
 
 

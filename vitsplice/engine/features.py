@@ -13,13 +13,13 @@ from vitsplice.matching import descriptor_requests, joined
 
 Key = TypeVar("Key", bound=Hashable)
 
-Look = Callable[[Tensor, BackboneInfo], Tensor]
+Resizer = Callable[[Tensor, BackboneInfo], Tensor]
 """Brings images ``(B, 3, H, W)`` to the size at which a backbone looks at them."""
 
 
 def extract(
     backbone: Backbone,
-    look: Look,
+    look: Resizer,
     images: Mapping[Key, Tensor],
     requests: Iterable[FeatureRequest],
     masks: Mapping[Key, Tensor] | None = None,
@@ -61,7 +61,7 @@ def flat(maps: Tensor) -> Features:
     return Features(maps.flatten(2).transpose(1, 2), (maps.shape[-2], maps.shape[-1]))
 
 
-def _mask(look: Look, backbone: Backbone, key: Key, seen: Tensor, masks: Mapping[Key, Tensor]) -> Tensor:
+def _mask(look: Resizer, backbone: Backbone, key: Key, seen: Tensor, masks: Mapping[Key, Tensor]) -> Tensor:
     if key not in masks:
         return torch.ones_like(seen[:, :1])
     return look(masks[key].expand(-1, 3, -1, -1), backbone.info)[:, :1].clamp(0, 1)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vitsplice.config import RunConfig, TermConfig
 from vitsplice.contracts import MASK, MATCH, Backbone, FeatureRequest, ImageName, LossTerm
-from vitsplice.engine.features import Look, extract
+from vitsplice.engine.features import Resizer, extract
 from vitsplice.engine.schedule import learning_rate
 from vitsplice.engine.targets import FeatureTable, Place, RunImages, Targets
 from vitsplice.engine.views import View
@@ -70,7 +70,7 @@ class Problem:
     config: RunConfig
     images: RunImages
     backbone: Backbone
-    look: Look
+    look: Resizer
     generator: nn.Module
     canvas: bool
     terms: tuple[WeightedTerm, ...]

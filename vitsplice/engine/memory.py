@@ -19,7 +19,7 @@ from vitsplice.contracts import Backbone, FeatureRequest
 from vitsplice.engine.problem import weighted_terms
 from vitsplice.engine.stages import working_side
 from vitsplice.engine.targets import RunImages
-from vitsplice.errors import Argument, OutOfMemory, Part, used_up
+from vitsplice.errors import Argument, OutOfMemory, Part, allocation_failure
 from vitsplice.options import complete
 from vitsplice.plugins import Catalogue
 from vitsplice.rng import private_rng
@@ -118,7 +118,7 @@ class Estimate:
         """Memory of matching both images: features, and numbers per pair of patches."""
         if self._config.start != "match":
             return 0.0
-        patches = self._config.match.places**2
+        patches = self._config.match.grid**2
         return 4 * PAIRS * patches**2 + FORWARD * self._look * patches * self._stride**2
 
     def _measuring(self, structure: Size, appearance: Size) -> float:
@@ -231,6 +231,6 @@ def advice() -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if (what := used_up(error)) is None:
+        if (what := allocation_failure(error)) is None:
             raise
         raise OutOfMemory(f"the memory is used up ({what}); ", *ADVICE) from error

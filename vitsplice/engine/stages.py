@@ -218,7 +218,7 @@ def _match(config: RunConfig, images: RunImages, backbone: Backbone) -> Correspo
         images.pixels["structure"],
         images.pixels["appearance"],
         backbone,
-        places=match.places,
+        grid=match.grid,
         temperature=match.temperature,
         balance=match.balance,
         agreement=match.agreement,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vitsplice.config import ViewsConfig
 from vitsplice.contracts import GIVEN_FACETS, MASK, Backbone, FeatureRequest, Features, ImageName
-from vitsplice.engine.features import Look, extract
+from vitsplice.engine.features import Resizer, extract
 from vitsplice.engine.views import View, draw_for, entire
 
 Place = tuple[ImageName, str]
@@ -50,7 +50,7 @@ class RunImages:
 class Targets:
     """Looks at views of the images; with a bank of views, at each only once."""
 
-    def __init__(self, images: RunImages, backbone: Backbone, look: Look, config: ViewsConfig) -> None:
+    def __init__(self, images: RunImages, backbone: Backbone, look: Resizer, config: ViewsConfig) -> None:
         self._images, self._backbone, self._look = images, backbone, look
         self._banked = {
             "structure": config.structure.bank is not None,

@@ -14,13 +14,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vitsplice.api import settings_for
 from vitsplice.backbones.weights import ADVICE
 from vitsplice.contracts import Case, Metric, MetricContext, MetricSpec
 from vitsplice.datasets import count, read
 from vitsplice.datasets.manifest import Pair
 from vitsplice.engine.device import pick_device
-from vitsplice.errors import ImageError, UserError, VitspliceError, reason, written
+from vitsplice.errors import ImageError, UserError, VitspliceError, format_message, reason
 from vitsplice.evaluation.account import Account
 from vitsplice.evaluation.cases import Images, key
 from vitsplice.evaluation.gallery import gallery
@@ -33,9 +32,10 @@ from vitsplice.evaluation.summary import Summary, summarise
 from vitsplice.metrics.statistics import finite
 from vitsplice.numerics import numerics
 from vitsplice.plugins import catalogue
+from vitsplice.presets.settings import settings_for
 from vitsplice.support import output_folder as folders
 from vitsplice.support.jsonl import Keys, Log, key_of
-from vitsplice.support.progress import NOBODY, Watch
+from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 from vitsplice.support.resumable import kept
 from vitsplice.text import one_line, printable
 
@@ -47,7 +47,7 @@ def evaluate(
     out: str | os.PathLike[str],
     *,
     force: bool = False,
-    watch: Watch = NOBODY,
+    progress: ProgressReporter = NULL_REPORTER,
 ) -> Summary | None:
     """Evaluate methods over a set of pairs; None if it was stopped. The same plan goes on with what is finished.
 
@@ -59,21 +59,21 @@ def evaluate(
     """
     device = pick_device(plan.device)
     total = _count(plan)
-    built = build(plan, device, watch.note)
+    built = build(plan, device, progress.note)
     wanted = told(plan, built, str(device))
     with kept(Path(out), WORK, wanted, force=force) as path, Log(path / VALUES) as log:
-        found = _measure(plan, built.over("pair"), device, log, total, watch)
+        found = _measure(plan, built.over("pair"), device, log, total, progress)
         if found is None:
             return None
         keys, accounts = found
         with Log(path / SETS) as sets:
-            whole = _measure_sets(plan, built.over("set"), device, sets, keys, watch)
+            whole = _measure_sets(plan, built.over("set"), device, sets, keys, progress)
         if whole is None:
             return None
-        watch.part("summary", total, total)
+        progress.part("summary", total, total)
         summary = summarise(plan, built, log, keys, accounts, whole)
         write(path, summary, log, keys)
-        page = gallery(plan, summary, log, keys, watch)
+        page = gallery(plan, summary, log, keys, progress)
         if page is None:
             return None
         folders.write(path, {GALLERY: page.encode()})
@@ -117,7 +117,7 @@ def build(plan: Plan, device: torch.device, note: Callable[[str], object]) -> Bu
         try:
             metrics.append((spec, spec.build(context)))
         except VitspliceError as error:
-            why = written(part for part in error.parts if part not in ADVICE)  # which is on the options of a run
+            why = format_message(part for part in error.parts if part not in ADVICE)  # which is on the options of a run
             left_out[spec.name] = one_line(why)
         except Exception as error:
             left_out[spec.name] = one_line(f"it cannot be built: {type(error).__name__}: {error}")
@@ -132,7 +132,7 @@ def _measure(
     device: torch.device,
     log: Log,
     total: int,
-    watch: Watch,
+    progress: ProgressReporter,
 ) -> tuple[Keys, dict[str, Account]] | None:
     """Metrics of every output that has none yet, or of which some failed, pair by pair; None if it was stopped.
 
@@ -141,9 +141,9 @@ def _measure(
     """
     keys, accounts = array("Q"), {method.name: Account() for method in plan.methods}
     for done, pair in enumerate(read(plan.pairs, unique=False)):
-        if watch.stopped():
+        if progress.stopped():
             return None
-        watch.part(pair.id, done, total)
+        progress.part(pair.id, done, total)
         images = Images(pair, device)
         for method in plan.methods:
             keys.append(_measure_one(pair, method, images, metrics, log, accounts[method.name]))
@@ -208,20 +208,20 @@ def _measure_sets(
     device: torch.device,
     log: Log,
     keys: Keys,
-    watch: Watch,
+    progress: ProgressReporter,
 ) -> Mapping[tuple[str, str], Mapping[str, Any]] | None:
     """(metric, method) -> the figure of its set, of how many cases and why not; None if it was stopped."""
     found, done = {}, 0
     for spec, metric in metrics:
         for row, method in enumerate(plan.methods):
-            watch.part(f"{spec.name} of {method.name}", done, len(metrics) * len(plan.methods))
+            progress.part(f"{spec.name} of {method.name}", done, len(metrics) * len(plan.methods))
             done += 1
             chosen = chosen_pairs(plan.pairs, keys[row], spec.most)
             name = key_of(spec.name, method.name, *(number for _, number in chosen))
             if name not in log or log[name]["why"]:
-                cases = _cases(method, [pair for pair, _ in chosen], device, watch)
+                cases = _cases(method, [pair for pair, _ in chosen], device, progress)
                 values, why = metrics_of(cases, [(spec, metric)])
-                if watch.stopped():
+                if progress.stopped():
                     return None
                 told = {"value": values[spec.name], "cases": len(chosen), "why": why.get(spec.name, "")}
                 log.add(name, {"metric": spec.name, "method": method.name, **told})
@@ -239,10 +239,10 @@ def chosen_pairs(manifest: Path, keys: NDArray[np.uint64], most: int) -> list[tu
     return [(pair, number) for _, pair, number in heapq.nsmallest(most, there, key=lambda found: found[0])]
 
 
-def _cases(method: Method, pairs: Sequence[Pair], device: torch.device, watch: Watch) -> Iterator[Case]:
+def _cases(method: Method, pairs: Sequence[Pair], device: torch.device, progress: ProgressReporter) -> Iterator[Case]:
     for pair in pairs:
         output = method.find(pair.id)
-        if watch.stopped() or output is None:
+        if progress.stopped() or output is None:
             return
         yield Images(pair, device).case(output)
 

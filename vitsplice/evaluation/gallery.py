@@ -20,7 +20,7 @@ from vitsplice.images import read as read_image
 from vitsplice.metrics.statistics import finite
 from vitsplice.support.jsonl import Keys, Log
 from vitsplice.support.page import Block, Card, Cards, Heading, Table, Text, Thumbnail, data_uri, render
-from vitsplice.support.progress import NOBODY, Watch
+from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 
 MOST = 1000
 """ImageRow on the page."""
@@ -36,7 +36,7 @@ def gallery(
     summary: Summary,
     log: Log,
     keys: Keys,
-    watch: Watch = NOBODY,
+    progress: ProgressReporter = NULL_REPORTER,
 ) -> str | None:
     """The page as HTML; None if it was stopped.
 
@@ -45,7 +45,7 @@ def gallery(
         summary: of it.
         log: the metrics of each output.
         keys: of each case ``(methods, pairs)``, 0 where there is none.
-        watch: told how many of how many pairs are done.
+        progress: told how many of how many pairs are done.
     """
     names = [
         name
@@ -55,9 +55,9 @@ def gallery(
     chosen = choose(summary, names, MOST // (2 + len(plan.methods)))
     cards: list[Card] = []
     for place, pair in _pairs(plan.pairs, chosen):
-        if watch.stopped():
+        if progress.stopped():
             return None
-        watch.part("gallery", len(cards), len(chosen))
+        progress.part("gallery", len(cards), len(chosen))
         metrics = [log[int(key)]["metrics"] if key else {} for key in keys[:, place]]
         values = [[one.get(name) for one in metrics] for name in names]
         cards.append(_card(plan, pair, values, chosen[place]))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vitsplice.config import BackboneConfig
 from vitsplice.contracts import Backbone, BackboneInfo, FeatureRequest, Features
-from vitsplice.engine.problem import load_backbone
+from vitsplice.engine.backbones import load_configured
 from vitsplice.errors import VitspliceError
 from vitsplice.numerics import numerics
 from vitsplice.plugins import Catalogue
@@ -77,7 +77,7 @@ class Networks:
 
     def _build(self, name: str) -> Backbone:
         config = self._chosen if name == self._chosen.name else BackboneConfig(name=name, fallback=())
-        backbone, substitution = load_backbone(config, self._catalogue)
+        backbone, substitution = load_configured(config, self._catalogue)
         if substitution:
             self._note(str(substitution))
         return backbone

@@ -101,14 +101,14 @@ def _of_all(records: Any) -> Optimised | None:
 
 def own(metric: Metric, optimised: Optimised | None) -> Own:
     """Whether a metric looks with what a method optimised (None: not known)."""
-    if not metric.networks and not metric.akin:
+    if not metric.networks and not metric.optimised_by:
         return "no"
     if optimised is None:
         return "not known"
     looked = [Network(info.name, info.sha256) for info in metric.networks]
     if any(one.same(other) for one in looked for other in optimised.networks):
         return "network"
-    return "term" if set(metric.akin) & set(optimised.terms) else "no"
+    return "term" if set(metric.optimised_by) & set(optimised.terms) else "no"
 
 
 def warning(method: str, optimised: Optimised | None, owned: Mapping[str, Own]) -> list[str]:

@@ -3,7 +3,7 @@
 An image inside the package is RGB float32 in [0, 1], ``(1, 3, H, W)``. Colour profiles are not applied.
 """
 
-from vitsplice.images.encode import encode_png, from_pil, to_pil, write_png
+from vitsplice.images.encode import encode_png, from_pil, to_pil
 from vitsplice.images.examples import EXAMPLE_PAIRS, example
 from vitsplice.images.formats import FORMATS
 from vitsplice.images.limits import LARGEST_AREA, LARGEST_SIDE, SMALLEST_SIDE
@@ -26,5 +26,4 @@ __all__ = [
     "read_mask",
     "resize_to",
     "to_pil",
-    "write_png",
 ]

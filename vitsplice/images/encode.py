@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,7 +11,6 @@ from torch import Tensor
 
 from vitsplice.errors import ImageError
 from vitsplice.images.limits import is_one_rgb
-from vitsplice.support.files import write_atomically
 
 
 def to_pil(pixels: Tensor) -> Image.Image:
@@ -41,8 +38,3 @@ def encode_png(pixels: Tensor) -> bytes:
     buffer = io.BytesIO()
     to_pil(pixels).save(buffer, format="PNG", compress_level=6)
     return buffer.getvalue()
-
-
-def write_png(path: str | os.PathLike[str], pixels: Tensor) -> None:
-    """Write pixels as an 8-bit PNG, whole or not at all. See ``to_pil`` and ``write_atomically``."""
-    write_atomically(Path(path), encode_png(pixels))

@@ -24,7 +24,7 @@ from vitsplice.keypoints.sights import Sights
 from vitsplice.keypoints.summary import Summary, summarise
 from vitsplice.runs.metadata import versions
 from vitsplice.support.jsonl import Log, key_of
-from vitsplice.support.progress import NOBODY, Watch
+from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 from vitsplice.support.resumable import Work, kept
 from vitsplice.text import one_line, printable
 
@@ -73,7 +73,7 @@ def benchmark(
     out: str | os.PathLike[str],
     *,
     force: bool = False,
-    watch: Watch = NOBODY,
+    progress: ProgressReporter = NULL_REPORTER,
 ) -> Summary | None:
     """Percentage of correct keypoints for every backbone, facet and layer; None if it was stopped.
 
@@ -86,7 +86,7 @@ def benchmark(
         VitspliceError: as reading the data and loading backbones do.
     """
     device = pick_device(plan.device)
-    found = lookers(plan.backbones, plan.facets, plan.layers, watch.note)
+    found = lookers(plan.backbones, plan.facets, plan.layers, progress.note)
     told = {
         "format": FORMAT,
         "versions": versions(),
@@ -102,14 +102,14 @@ def benchmark(
             sights = Sights(looker.load, looker.requests, plan.size, device)
             block: list[array[int]] = [array("Q") for _ in looker.requests]
             for place, pair in enumerate(plan.data.pairs()):
-                if watch.stopped():
+                if progress.stopped():
                     return None
-                watch.part(f"{looker.info.name}, {pair.id}", number * plan.data.count + place, total)
+                progress.part(f"{looker.info.name}, {pair.id}", number * plan.data.count + place, total)
                 for row, key in zip(block, _measure(pair, looker, sights, plan, device, log, account), strict=True):
                     row.append(key)
             for row in block:
                 keys.extend(row)
-        watch.part("summary", total, total)
+        progress.part("summary", total, total)
         rows = [(looker.info, request) for looker in found for request in looker.requests]
         table = np.frombuffer(keys, np.uint64).reshape(len(rows), -1)
         if not table.any():

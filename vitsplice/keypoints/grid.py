@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from vitsplice.api import backbone_or_default, load_backbone
 from vitsplice.contracts import GLOBAL_FACETS, Backbone, BackboneInfo, FeatureRequest
+from vitsplice.engine.backbones import backbone_or_default, load_backbone
 from vitsplice.errors import UserError
 from vitsplice.text import printable
 

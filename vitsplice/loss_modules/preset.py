@@ -11,17 +11,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vitsplice.api import DEFAULT_PRESET, settings_for
 from vitsplice.backbones.sizing import Area, Resize
 from vitsplice.config import RunConfig
 from vitsplice.contracts import Backbone, ImageName
 from vitsplice.engine import problem
+from vitsplice.engine.backbones import load_configured
 from vitsplice.engine.loop import WeightedTerm
 from vitsplice.engine.stages import start_image
 from vitsplice.engine.targets import RunImages
 from vitsplice.errors import ConfigError, UserError
 from vitsplice.loss_modules.terms import Batches, TermsLoss, resized, singles
 from vitsplice.plugins import catalogue
+from vitsplice.presets.settings import DEFAULT_PRESET, settings_for
 
 logger = logging.getLogger(__name__)
 
@@ -125,7 +126,7 @@ def from_preset(
         overrides=overrides,
     )
     if backbone is None or isinstance(backbone, str):
-        backbone, substitution = problem.load_backbone(settings.backbone, catalogue())
+        backbone, substitution = load_configured(settings.backbone, catalogue())
         if substitution is not None:
             logger.warning("%s", substitution)
     loss = PresetLoss(settings, backbone, size=size, check=check)

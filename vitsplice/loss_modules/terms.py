@@ -8,9 +8,9 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from vitsplice.api import load_backbone, name_of
 from vitsplice.backbones.sizing import Area, Resize
 from vitsplice.contracts import GLOBAL_FACETS, Backbone, FeatureRequest, Features, ImageName
+from vitsplice.engine.backbones import load_backbone
 from vitsplice.engine.features import extract
 from vitsplice.engine.loop import WeightedTerm, output_requests, target_requests, term_values
 from vitsplice.engine.targets import FeatureTable, Place
@@ -18,6 +18,7 @@ from vitsplice.errors import UserError
 from vitsplice.images import read
 from vitsplice.images.tensors import OVERSHOOT, image_batch
 from vitsplice.numerics import numerics
+from vitsplice.presets.settings import name_of
 
 SIDES = range(16, 4097)
 """Shorter sides in pixels at which a backbone may view images."""

@@ -21,7 +21,6 @@ from vitsplice.contracts import (
 from vitsplice.errors import ConfigError
 from vitsplice.images.colour import to_lab
 from vitsplice.losses.realism import edge_distance, total_variation
-from vitsplice.losses.terms import layer_at
 from vitsplice.losses.transport import cosine_cost, relaxed_earth_mover, sliced_wasserstein
 from vitsplice.matching import assignment, similarity, usable
 from vitsplice.numerics import numerics
@@ -39,7 +38,7 @@ INSIDE = 0.9
 def requests_at(info: BackboneInfo, depths: Sequence[float]) -> tuple[FeatureRequest, ...]:
     """Tokens, or maps, of the layers that lie so far up, from 0 to 1: low ones see texture, high ones things."""
     facet = "token" if "token" in info.facets else info.structure.facet
-    return tuple(dict.fromkeys(FeatureRequest(facet, layer_at(info, depth)) for depth in depths))
+    return tuple(dict.fromkeys(FeatureRequest(facet, info.layer_at(depth)) for depth in depths))
 
 
 def texture(context: TermContext) -> LossTerm:

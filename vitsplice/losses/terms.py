@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from vitsplice.contracts import (
     GLOBAL_FACETS,
     MASK,
-    BackboneInfo,
     FeatureRequest,
     Features,
     LossSpec,
@@ -27,11 +26,6 @@ if TYPE_CHECKING:
 FORM = Option(
     "mse", "norm: as printed in the paper, not squared; mse: as in the released code", choices=("norm", "mse")
 )
-
-
-def layer_at(info: BackboneInfo, depth: float) -> int:
-    """The layer that lies so far up, from 0 to 1, counted from the last, which is -1."""
-    return max(1, round(info.layers * depth)) - 1 - info.layers
 
 
 def distance_term(function: Callable[[Tensor, Tensor, str], Tensor], role: Role, context: TermContext) -> LossTerm:
@@ -80,7 +74,7 @@ def _structure(context: TermContext) -> LossTerm:
     if facet in GLOBAL_FACETS:
         raise ConfigError(f"the structure term compares places with each other, and facet '{facet}' has none")
     if context.layer is None and context.options["depth"] < 1:
-        context = replace(context, layer=layer_at(context.backbone, context.options["depth"]))
+        context = replace(context, layer=context.backbone.layer_at(context.options["depth"]))
     return distance_term(structure_loss, "structure", context)
 
 

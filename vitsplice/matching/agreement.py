@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vitsplice.matching.assignment import permitted
 
-NEAR, ALIKE, AKIN = 3.0, 0.12, 0.25
+NEAR, ALIKE, OPTIMISED_BY = 3.0, 0.12, 0.25
 """Standard deviations within which patches agree: distance (patches), colour (Lab / 100), 1 - cosine of descriptors."""
 
 SELF = 3.0
@@ -43,7 +43,7 @@ def affinity(colours: Tensor, descriptors: Tensor, grid: tuple[int, int]) -> Ten
     """
     rows, columns = (torch.arange(side, device=colours.device, dtype=colours.dtype) for side in grid)
     unit = F.normalize(descriptors - descriptors.mean(0), dim=-1)
-    apart = torch.cdist(colours, colours).square() / ALIKE**2 + ((1 - unit @ unit.T) / AKIN).square()
+    apart = torch.cdist(colours, colours).square() / ALIKE**2 + ((1 - unit @ unit.T) / OPTIMISED_BY).square()
     location = torch.cartesian_prod(rows, columns)
     weights = torch.exp(-(apart + torch.cdist(location, location).square() / NEAR**2) / 2).fill_diagonal_(0)
     return weights / (weights.sum(1, keepdim=True) + SELF)

@@ -27,7 +27,7 @@ def correspond(
     second: Tensor,
     backbone: Backbone,
     *,
-    places: int = 48,
+    grid: int = 48,
     temperature: float = 0.02,
     balance: float = 0.2,
     agreement: float = AGREEMENT,
@@ -41,7 +41,7 @@ def correspond(
     Args:
         first, second: ``(3, H, W)`` or ``(1, 3, H, W)`` in [0, 1], on the backbone's device; their sizes may differ.
         backbone: any.
-        places: images are brought to a size of about ``places * places`` places, aspect kept.
+        grid: both images are resized to about ``grid * grid`` patches; the aspect ratio is preserved.
         temperature, balance: see `assignment`.
         agreement: weight of what neighbours take, in units of similarity; 0 matches each patch by itself. See
             `vitsplice.matching.agreement`.
@@ -56,21 +56,22 @@ def correspond(
         raise UserError(f"agreement {agreement} is not allowed; it is at least 0, and finite")
     first, second = _image(first, "first"), _image(second, "second")
     info = backbone.info
-    finest = max(1, info.stride // 2) if info.structure.facet == "map" else info.stride
-    area = Area(places * finest)
-    one, two = (describe(backbone, area(image, info)) for image in (first, second))
-    turned = _mirrored(describe(backbone, area(second.flip(-1), info)))
-    grid, other = one.grid or (1, 1), two.grid or (1, 1)
-    allowed = None if mask is None else F.adaptive_avg_pool2d(mask, other).flatten()
-    alike, mirrored = similarity(one.values, two.values)[0], similarity(one.values, turned.values)[0]
-    turn = bool(mirrored.max(1).values.mean() > alike.max(1).values.mean())
-    alike = mirrored if turn else alike
+    stride = max(1, info.stride // 2) if info.structure.facet == "map" else info.stride
+    area = Area(grid * stride)
+    descriptors, others = (describe(backbone, area(image, info)) for image in (first, second))
+    flipped = _mirrored(describe(backbone, area(second.flip(-1), info)))
+    first_grid, second_grid = descriptors.grid or (1, 1), others.grid or (1, 1)
+    allowed = None if mask is None else F.adaptive_avg_pool2d(mask, second_grid).flatten()
+    similarities, mirrored_similarities = (similarity(descriptors.values, f.values)[0] for f in (others, flipped))
+    mirrored = bool(mirrored_similarities.max(1).values.mean() > similarities.max(1).values.mean())
+    similarities = mirrored_similarities if mirrored else similarities
     if not agreement:
-        return Correspondence(assignment(alike, temperature, balance, allowed), alike, grid, other, turn)
-    ours, theirs = (_colours(image, size) for image, size in ((first, grid), (second, other)))
-    neighbours = agreement * affinity(ours, one.values[0], grid)
-    weights = agreed_assignment(alike, neighbours, theirs, temperature, balance, allowed)
-    return Correspondence(weights, alike, grid, other, turn)
+        weights = assignment(similarities, temperature, balance, allowed)
+    else:
+        first_colours, second_colours = _colours(first, first_grid), _colours(second, second_grid)
+        neighbours = agreement * affinity(first_colours, descriptors.values[0], first_grid)
+        weights = agreed_assignment(similarities, neighbours, second_colours, temperature, balance, allowed)
+    return Correspondence(weights, similarities, first_grid, second_grid, mirrored)
 
 
 def _mirrored(features: Features) -> Features:

@@ -11,7 +11,7 @@ from vitsplice.contracts import Case, Metric, MetricContext
 from vitsplice.images.colour import to_lab
 from vitsplice.matching import correspond
 
-PLACES = 32
+GRID = 32
 """Images are matched on a grid of about so many places a side."""
 
 PIXELS = 8
@@ -28,12 +28,12 @@ def local_appearance(context: MetricContext) -> Metric:
     backbone = context.load(context.backbone)
 
     def value(case: Case) -> float:
-        found = correspond(case.structure, case.appearance, backbone, places=PLACES)
+        found = correspond(case.structure, case.appearance, backbone, grid=GRID)
         made = looks(case.output, found.grid)[found.mutual]
         wanted = looks(case.appearance, found.other_grid)[found.best[found.mutual]]
         return local_distance(made, wanted)
 
-    return Metric(value, (backbone.info,), {"places": PLACES, "pixels_a_place": PIXELS, "matches": "mutual"})
+    return Metric(value, (backbone.info,), {"places": GRID, "pixels_a_place": PIXELS, "matches": "mutual"})
 
 
 def looks(image: Tensor, grid: tuple[int, int]) -> Tensor:

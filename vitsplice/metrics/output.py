@@ -33,7 +33,7 @@ CNN = "efficientnet-lite0-offline"
 """The network of the metrics that need one. It has no part in any preset of ours."""
 
 METRICS = ("gradient-ssim", "cnn-self-similarity", "lab-patches", "cnn-statistics")
-NEED_A_CNN = ("cnn-self-similarity", "cnn-statistics")
+CNN_METRICS = ("cnn-self-similarity", "cnn-statistics")
 
 AGAINST: dict[str, Role] = {
     "gradient-ssim": "structure",
@@ -43,7 +43,7 @@ AGAINST: dict[str, Role] = {
 }
 """The image that the output is compared with."""
 
-AKIN = {"gradient-ssim": "edges", "lab-patches": "patches"}
+OPTIMISED_BY = {"gradient-ssim": "edges", "lab-patches": "patches"}
 """The loss term that optimises the same thing as a figure."""
 
 PATCH, STRIDE, DIRECTIONS, QUANTILES, MOST = 7, 2, 64, 512, 100_000
@@ -57,7 +57,7 @@ class Figure:
         name: what it is called.
         value: of the output, or None where it could not be measured.
         against: the image that the output was compared with.
-        akin: the loss term that optimises the same thing, or "".
+        optimised_by: the loss term that optimises the same thing, or "".
         why: there is no value, or "".
         start: the value of the image that the output started from, where it is another one.
         unchanged: the value of the structure image as it is.
@@ -66,7 +66,7 @@ class Figure:
     name: str
     value: float | None
     against: Role
-    akin: str = ""
+    optimised_by: str = ""
     why: str = ""
     start: float | None = None
     unchanged: float | None = None
@@ -88,7 +88,7 @@ def metrics(structure: Tensor, appearance: Tensor, output: Tensor, cnn: Backbone
         structure, appearance, output: ``(1, 3, H, W)`` in [0, 1], on one device.
         cnn: a CNN on that device.
     """
-    return [_figure(name, structure, appearance, output, cnn) for name in METRICS if cnn or name not in NEED_A_CNN]
+    return [_figure(name, structure, appearance, output, cnn) for name in METRICS if cnn or name not in CNN_METRICS]
 
 
 def with_scale(
@@ -110,7 +110,7 @@ def with_scale(
 
 def without_value(name: str, why: str) -> Figure:
     """A figure that could not be measured."""
-    return Figure(name, None, AGAINST[name], AKIN.get(name, ""), why)
+    return Figure(name, None, AGAINST[name], OPTIMISED_BY.get(name, ""), why)
 
 
 def _figure(name: str, structure: Tensor, appearance: Tensor, output: Tensor, cnn: Backbone | None) -> Figure:
@@ -120,12 +120,12 @@ def _figure(name: str, structure: Tensor, appearance: Tensor, output: Tensor, cn
         return without_value(name, reason(error))
     if not math.isfinite(value):
         return without_value(name, f"it is {value}")
-    return Figure(name, value, AGAINST[name], AKIN.get(name, ""))
+    return Figure(name, value, AGAINST[name], OPTIMISED_BY.get(name, ""))
 
 
 @numerics(grad=False)
 def value_of(name: str, structure: Tensor, appearance: Tensor, output: Tensor, cnn: Backbone | None) -> float:
-    """The value of one of `METRICS`; those in `NEED_A_CNN` need one. See `metrics`; whatever fails is raised."""
+    """The value of one of `METRICS`; those in `CNN_METRICS` need one. See `metrics`; whatever fails is raised."""
     one, two = (_sized(image, cnn) for image in (structure, appearance))
     made = Resize().to(output, (one.shape[-2], one.shape[-1]))
     if name == "gradient-ssim":

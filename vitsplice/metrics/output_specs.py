@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vitsplice.contracts import Case, Metric, MetricContext
-from vitsplice.metrics.output import AKIN, CNN, SIZE, value_of
+from vitsplice.metrics.output import CNN, OPTIMISED_BY, SIZE, value_of
 
 
 def gradient_ssim(context: MetricContext) -> Metric:
@@ -30,7 +30,7 @@ def _without_network(name: str) -> Metric:
     def value(case: Case) -> float:
         return value_of(name, case.structure, case.appearance, case.output, None)
 
-    return Metric(value, facts={"shorter_side": SIZE}, akin=(AKIN[name],))
+    return Metric(value, facts={"shorter_side": SIZE}, optimised_by=(OPTIMISED_BY[name],))
 
 
 def _with_network(name: str, context: MetricContext, facts: dict[str, object]) -> Metric:

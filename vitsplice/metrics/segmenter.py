@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from vitsplice.analysis.encoding import mean_iou
 from vitsplice.backbones.sizing import Resize
 from vitsplice.contracts import Case, Metric, MetricContext
 from vitsplice.errors import WeightsRejected, WeightsUnavailable
+from vitsplice.metrics.clustering import mean_iou
 from vitsplice.rng import private_rng
 from vitsplice.support.files import file_sha256
 from vitsplice.text import printable

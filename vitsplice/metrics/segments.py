@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vitsplice.analysis.encoding import CLUSTERS, COMPONENTS, kmeans, mean_iou
 from vitsplice.backbones.sizing import Resize
 from vitsplice.contracts import Backbone, Case, Metric, MetricContext
+from vitsplice.metrics.clustering import CLUSTERS, COMPONENTS, kmeans, mean_iou
 from vitsplice.metrics.features import facts, local_request
 
 SIZE = 336

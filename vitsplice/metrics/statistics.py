@@ -11,8 +11,6 @@ import numpy as np
 import scipy.stats
 from numpy.typing import NDArray
 
-from vitsplice.study import statistics as study
-
 Column = NDArray[np.float64]
 
 LEVEL = 0.95
@@ -151,9 +149,13 @@ def sign_flip(differences: Column) -> float:
 
 
 def holm(values: Sequence[float]) -> list[float]:
-    """P-values of one family, adjusted (Holm 1979); NaN stays and does not count."""
-    adjusted = iter(study.holm([p for p in values if np.isfinite(p)]))
-    return [next(adjusted) if np.isfinite(p) else p for p in values]
+    """P values of one family, adjusted for their number (Holm 1979), in the order given; NaN stays and does not count."""
+    p = np.asarray(values, float)
+    tested = np.isfinite(p)
+    order = np.flatnonzero(tested)[np.argsort(p[tested], kind="stable")]
+    adjusted = p.copy()
+    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)), 1)
+    return [float(value) for value in adjusted]
 
 
 def shared(table: Column) -> Column:

@@ -201,6 +201,11 @@ class RunFolder:
         return path
 
 
+def clear_run(path: Path) -> None:
+    """Remove the files of a run from its folder. May raise OSError."""
+    RunFolder(path).clear()
+
+
 def _holds(path: Path, data: bytes) -> bool:
     """Whether a file has just this content."""
     try:
@@ -230,7 +235,9 @@ def _remove(paths: list[Path]) -> None:
 
 def facts_json(result: Result) -> str:
     """`run.json`: what is known of the run, and its metrics."""
-    metrics = [asdict(figure) | {"optimised": figure.akin in used(result.settings)} for figure in result.metrics]
+    metrics = [
+        asdict(figure) | {"optimised": figure.optimised_by in used(result.settings)} for figure in result.metrics
+    ]
     return json.dumps(result.facts | {"metrics": metrics}, indent=2) + "\n"
 
 

@@ -10,19 +10,19 @@ import torch
 
 from vitsplice.config import BackboneConfig
 from vitsplice.contracts import Backbone
-from vitsplice.engine.problem import DTYPES, Substitution, load_backbone
+from vitsplice.engine.backbones import DTYPES, Substitution, load_configured
 from vitsplice.metrics.output import load_cnn
 from vitsplice.plugins import Catalogue
 
 Loaded = tuple[Backbone, Substitution | None]
 
 
-class Networks:
+class BackboneLoader:
     """Loads what it is asked for, each time anew."""
 
     def backbone(self, config: BackboneConfig, known: Catalogue, device: torch.device, precision: str) -> Loaded:
-        """A backbone, or what stands in for it, on its device. Raises as `vitsplice.engine.problem.load_backbone`."""
-        backbone, substitution = load_backbone(config, known)
+        """Load a backbone, or its fallback, on the device. Raises as `load_configured` does."""
+        backbone, substitution = load_configured(config, known)
         return backbone.to(device, DTYPES[precision]), substitution
 
     def cnn(self, known: Catalogue) -> Backbone | None:
@@ -30,7 +30,7 @@ class Networks:
         return load_cnn(known)
 
 
-class LoadedBackbone(Networks):
+class FixedBackbone(BackboneLoader):
     """The backbone that the caller has loaded, for every run.
 
     It is moved to the run's device and stays there; for a precision other than float32 a copy is cast.
@@ -49,7 +49,7 @@ class LoadedBackbone(Networks):
         return backbone.to(device, dtype), None
 
 
-class BackboneCache(Networks):
+class BackboneCache(BackboneLoader):
     """Keeps those that were used last, for a process that makes one run after another.
 
     A backbone is frozen, so that it gives the same to every run, of any thread. One is loaded at a time.
@@ -65,7 +65,7 @@ class BackboneCache(Networks):
         self._cnn: list[Backbone | None] = []
 
     def backbone(self, config: BackboneConfig, known: Catalogue, device: torch.device, precision: str) -> Loaded:
-        """As `Networks.backbone`, loaded only if it is not among the kept. One that cannot be had is tried again."""
+        """As `BackboneLoader.backbone`, from the cache where it is there. A failed load is retried the next time."""
         key = (config, str(device), precision)
         with self._lock:
             if key not in self._kept:
@@ -76,7 +76,7 @@ class BackboneCache(Networks):
             return self._kept[key]
 
     def cnn(self, known: Catalogue) -> Backbone | None:
-        """As `Networks.cnn`, loaded once."""
+        """As `BackboneLoader.cnn`, loaded once."""
         with self._lock:
             if not self._cnn:
                 self._cnn.append(super().cnn(known))

@@ -10,7 +10,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vitsplice.api import Run
+    from vitsplice.runs.run import Run
 
 PACKAGES = ("vitsplice", "torch", "torchvision", "timm", "kornia", "pillow", "numpy")
 
@@ -34,7 +34,7 @@ def sizes(run: Run) -> dict[str, Any]:
     return {"working": working, "output": output[0]}
 
 
-def worked_at(sizes: Mapping[str, Any]) -> str:
+def describe_sizes(sizes: Mapping[str, Any]) -> str:
     """The sizes of a run in words, width first."""
     *stages, output = (f"{one['width']}x{one['height']} px" for one in [*sizes["working"], sizes["output"]])
     return f"works at {', then '.join(stages)}; output {output}" if stages else f"output {output}"

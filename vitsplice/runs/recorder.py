@@ -12,23 +12,31 @@ from time import perf_counter
 from types import TracebackType
 from typing import Any
 
-from vitsplice.api import Run
 from vitsplice.config import CheckpointConfig, RunConfig
 from vitsplice.engine.loop import Step
-from vitsplice.engine.problem import pinned
-from vitsplice.errors import AlreadyFinished, Argument, CheckpointRejected, ConfigError, Part, VitspliceError, used_up
+from vitsplice.errors import (
+    AlreadyFinished,
+    Argument,
+    CheckpointRejected,
+    ConfigError,
+    Part,
+    VitspliceError,
+    allocation_failure,
+)
 from vitsplice.images import LoadedImage, read, read_mask
 from vitsplice.presets import loading as settings_yaml
+from vitsplice.presets.settings import pinned
 from vitsplice.runs import checkpoints
 from vitsplice.runs.artifacts import RunFolder
-from vitsplice.runs.backbone_cache import Networks
+from vitsplice.runs.backbone_cache import BackboneLoader
 from vitsplice.runs.checkpoints import Checkpoint
 from vitsplice.runs.result import Result
+from vitsplice.runs.run import Run
 from vitsplice.support.folder_lock import FolderLock
 from vitsplice.support.output_folder import REPLACE
 
 ROLES = ("structure", "appearance", "structure_mask", "appearance_mask")
-"""The images of a run, by what `vitsplice.api.Run` calls them."""
+"""The images of a run, by what `vitsplice.runs.run.Run` calls them."""
 
 SHARE = 0.01
 """The most of a run that its checkpoints may cost, where they go by time."""
@@ -85,7 +93,7 @@ class Recording:
         out: str | os.PathLike[str],
         *,
         force: bool = False,
-        networks: Networks | None = None,
+        networks: BackboneLoader | None = None,
     ) -> Recording:
         """Begin a run. What it needs to be resumed is in the folder before anything that takes long.
 
@@ -94,10 +102,10 @@ class Recording:
             settings: of the run.
             out: the folder.
             force: replace the run that it holds.
-            networks: see `vitsplice.api.Run`.
+            networks: see `vitsplice.runs.run.Run`.
 
         Raises:
-            VitspliceError: as `vitsplice.api.Run` and `RunFolder.create` do, and OutputBusy. The folder is then as
+            VitspliceError: as `vitsplice.runs.run.Run` and `RunFolder.create` do, and OutputBusy. The folder is then as
                 if nothing had been begun.
         """
         there = RunFolder.check(out, force=force)
@@ -129,7 +137,7 @@ class Recording:
 
     @classmethod
     def resume(
-        cls, path: str | os.PathLike[str], *, overrides: Iterable[str] = (), networks: Networks | None = None
+        cls, path: str | os.PathLike[str], *, overrides: Iterable[str] = (), networks: BackboneLoader | None = None
     ) -> Recording:
         """Go on with a run: from its last checkpoint, from a given one, or from the first step if there is none.
 
@@ -137,7 +145,7 @@ class Recording:
             path: the folder of the run, or the JSON of one of its checkpoints.
             overrides: ``dotted.key=value``, of settings that do not change the output (`NOT_OF_THE_OUTPUT`), such as
                 ``metrics=none`` where there is too little memory to measure it.
-            networks: see `vitsplice.api.Run`.
+            networks: see `vitsplice.runs.run.Run`.
 
         Raises:
             AlreadyFinished: if there is nothing left to do.
@@ -312,7 +320,7 @@ def _restore(run: Run, last: Checkpoint, path: Path) -> None:
     try:
         run.restore(last.snapshot, last.history)
     except (LookupError, ValueError, RuntimeError) as error:
-        if used_up(error):
+        if allocation_failure(error):
             raise
         raise CheckpointRejected(f"checkpoint {path} does not fit its run: it was not written by one") from error
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from vitsplice.contracts import FeatureRequest
 from vitsplice.runs.losses_plot import CAPTION, height_for, losses_figure, stage_marks
-from vitsplice.runs.metadata import worked_at
+from vitsplice.runs.metadata import describe_sizes
 from vitsplice.support.page import (
     Block,
     Details,
@@ -132,7 +132,7 @@ def _metrics(result: Result, used: set[str]) -> list[Block]:
 
 
 def _remarks(figure: Measured, used: set[str]) -> list[str]:
-    own = ["optimised by this run"] if figure.akin in used else []
+    own = ["optimised by this run"] if figure.optimised_by in used else []
     return own + ([f"not measured: {figure.why}"] if figure.why else [])
 
 
@@ -170,7 +170,7 @@ def _made_of(facts: dict[str, Any]) -> Facts:
     weights = f"{backbone['source']}, {backbone['licence']}, SHA-256 {backbone['sha256'] or 'none: random'}"
     run = [
         *([("preset", facts["preset"])] if facts["preset"] else []),
-        ("sizes", worked_at(facts["sizes"])),
+        ("sizes", describe_sizes(facts["sizes"])),
         ("backbone", f"{backbone['name']} ({backbone['model']})"),
         ("weights", weights),
         ("device", f"{facts['device']}, {facts['precision']}, {facts['threads']} threads"),

@@ -9,6 +9,7 @@ from itertools import combinations
 from statistics import median
 
 from vitsplice.errors import UserError
+from vitsplice.metrics.statistics import holm
 from vitsplice.study import statistics
 from vitsplice.study.findings import Analysis, Comparison, Standing
 from vitsplice.study.plan import Plan
@@ -124,7 +125,7 @@ def _over_raters(won: Iterable[tuple[int, bool]], seed: int) -> Interval | None:
 
 
 def _corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    corrected = statistics.holm([comparison.p for comparison in comparisons])
+    corrected = holm([comparison.p for comparison in comparisons])
     return [replace(comparison, p_holm=p) for comparison, p in zip(comparisons, corrected, strict=True)]
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
@@ -58,16 +56,6 @@ def over_raters(wins: ArrayLike, trials: ArrayLike, seed: int) -> Interval | Non
 
 def _rate(wins: NDArray[np.float64], trials: NDArray[np.float64], axis: int = -1) -> NDArray[np.float64]:
     return np.asarray(wins.sum(axis) / trials.sum(axis))
-
-
-def holm(values: Sequence[float]) -> list[float]:
-    """P values corrected for their number (Holm 1979), in the order given: at most 1, and none below its own."""
-    p = np.asarray(values, float)
-    order = np.argsort(p, kind="stable")
-    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
-    corrected = np.empty_like(p)
-    corrected[order] = np.minimum(stepped, 1)
-    return [float(value) for value in corrected]
 
 
 def krippendorff_alpha(counts: ArrayLike) -> float | None:

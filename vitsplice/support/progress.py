@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Watch:
+class ProgressReporter:
     """Looks on at long work.
 
     Args:
@@ -21,5 +21,5 @@ class Watch:
     stopped: Callable[[], bool] = lambda: False
 
 
-NOBODY = Watch()
+NULL_REPORTER = ProgressReporter()
 """Looks away."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vitsplice.errors import OutputExists, VitspliceError
-from vitsplice.runs.artifacts import RunFolder
 from vitsplice.support import output_folder as folder
 from vitsplice.support.files import inside, read_object
 from vitsplice.support.folder_lock import FolderLock
@@ -26,6 +25,7 @@ class Work:
         parts: names of what holds what is finished: files, or folders of runs.
         results: names of what a plan makes of them, likewise.
         decisive: entries of a plan that finished parts depend on.
+        clear: removes a part or result that is a folder. It may raise OSError.
     """
 
     name: str
@@ -33,6 +33,7 @@ class Work:
     parts: tuple[str, ...] = ()
     results: tuple[str, ...] = ()
     decisive: tuple[str, ...] = ()
+    clear: Callable[[Path], object] = Path.rmdir
 
 
 @contextmanager
@@ -67,21 +68,21 @@ def kept(path: Path, work: Work, wanted: Mapping[str, Any], *, force: bool) -> I
                 folder.REPLACE,
             )
         if there is None or any(there.get(name) != wanted[name] for name in work.decisive):
-            _remove(path, work.parts)
+            _remove(path, work.parts, work.clear)
         if there != wanted:
-            _remove(path, work.results)
+            _remove(path, work.results, work.clear)
         folder.write(path, {work.plan: (json.dumps(wanted, indent=2) + "\n").encode()})
         yield path
     finally:
         lock.release()
 
 
-def _remove(path: Path, names: Iterable[str]) -> None:
-    """Remove files and runs. Raises VitspliceError if one cannot be removed."""
+def _remove(path: Path, names: Iterable[str], clear: Callable[[Path], object]) -> None:
+    """Remove files and folders. Raises VitspliceError if one cannot be removed."""
     try:
         for name in names:
             if (part := inside(path, name)).is_dir():
-                RunFolder(part).clear()
+                clear(part)
             else:
                 part.unlink(missing_ok=True)
     except OSError as error:

@@ -57,10 +57,10 @@ class MetricContract(Contract):
         assert spec.most > 0, f"most is {spec.most}"
 
     def test_what_it_depends_on_is_plain_data(self) -> None:
-        """Facts can be written as JSON; loss terms that are akin are names."""
+        """Facts can be written as JSON; loss terms that are optimised_by are names."""
         metric = self.build()
         json.dumps(dict(metric.facts))
-        assert all(isinstance(name, str) for name in metric.akin), f"akin is {metric.akin!r}"
+        assert all(isinstance(name, str) for name in metric.optimised_by), f"optimised_by is {metric.optimised_by!r}"
 
     def test_the_networks_that_it_looks_with_are_stated(self) -> None:
         """Every backbone that it loads is among its networks, so that methods that optimised it are marked."""

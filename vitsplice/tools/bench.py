@@ -17,15 +17,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vitsplice.api import Run, settings_for
 from vitsplice.config import RunConfig
 from vitsplice.contracts import Backbone, FeatureRequest
+from vitsplice.engine.backbones import DTYPES
 from vitsplice.engine.loop import Optimisation, Problem, Step, WeightedTerm
-from vitsplice.engine.problem import DTYPES, assemble, load_backbone
+from vitsplice.engine.problem import assemble
 from vitsplice.engine.targets import RunImages
 from vitsplice.images import example, read, resize_to
 from vitsplice.plugins import catalogue
+from vitsplice.presets.settings import settings_for
 from vitsplice.rng import stream
+from vitsplice.runs.run import Run
 
 SIZE = 224
 WARM_UP = 3
@@ -86,7 +88,7 @@ def bench(
         plain data, ready for JSON.
     """
     settings = settings_for("official", backbone=backbone)
-    loaded, _ = load_backbone(settings.backbone, catalogue())
+    loaded, _ = load_configured(settings.backbone, catalogue())
     name = loaded.info.name
     told("matrix multiplication")
     rates = {precision: matmul_rate(DTYPES[precision]) for precision in ("float32", "bfloat16")}

