@@ -12,11 +12,11 @@ from PIL import Image
 
 import vitsplice
 from vitsplice.config import BackboneConfig
-from vitsplice.engine import problem
+from vitsplice.engine import backbones
 from vitsplice.engine.backbones import backbone_or_default
 from vitsplice.errors import ConfigError, OutputExists, UnknownName, UserError, WeightsRejected, WeightsUnavailable
 from vitsplice.presets.settings import settings_for
-from vitsplice.runs import backbone_cache as networks
+from vitsplice.runs import backbone_cache
 from vitsplice.runs.backbone_cache import BackboneCache
 from vitsplice.runs.run import Run
 
@@ -223,9 +223,9 @@ def test_an_appearance_mask_file_keeps_its_colours_out(pair, tmp_path, colour, s
 @pytest.fixture
 def loads(monkeypatch):
     """The names of the backbones that are loaded for runs."""
-    names, load = [], problem.load_backbone
+    names, load = [], backbones.load_configured
     monkeypatch.setattr(
-        networks, "load_backbone", lambda config, known: names.append(config.name) or load(config, known)
+        backbone_cache, "load_configured", lambda config, known: names.append(config.name) or load(config, known)
     )
     return names
 

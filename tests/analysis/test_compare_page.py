@@ -9,7 +9,7 @@ from vitsplice.analysis.compare_page import blocks, report
 from vitsplice.analysis.comparison import KINDS, Row
 from vitsplice.analysis.findings import findings
 from vitsplice.metrics.output import CNN
-from vitsplice.support.page import Heading, Images, Plot, Table, Text
+from vitsplice.support.page import Heading, ImageRow, Plot, Table, Text
 
 PAIR = "a from b"
 METRICS = ("gradient-ssim", "cnn-statistics")
@@ -74,7 +74,7 @@ def test_every_number_of_a_plot_has_its_interval(found):
 
 
 def test_transfers_are_beside_their_inputs(found):
-    shown = next(block for block in blocks(found) if isinstance(block, Images))
+    shown = next(block for block in blocks(found) if isinstance(block, ImageRow))
     assert [one.caption for one in shown.images] == ["structure image", "appearance image", *found.infos]
 
 

@@ -33,7 +33,7 @@ def test_build_by_similarity(vitsplice, images, tmp_path):
     assert "similarity by the appearance feature of tiny-vit" in done.stderr
     assert "0/4  0.png" in done.stderr
     assert len((tmp_path / "pairs.jsonl").read_text().splitlines()) == 4
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["pairs.jsonl", "images"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "pairs.jsonl"]
     again = vitsplice(*arguments)
     assert (again.returncode, "--force" in again.stderr) == (2, True)
 

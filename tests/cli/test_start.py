@@ -50,7 +50,7 @@ def test_memory_that_runs_out_is_told_in_words(vitsplice, monkeypatch, png, comm
     assert "smaller --size" in done.stderr
 
 
-@pytest.mark.parametrize("work", ["vitsplice.api.settings_for", "vitsplice.runs.recorder.Recording.begin"])
+@pytest.mark.parametrize("work", ["vitsplice.presets.settings.settings_for", "vitsplice.runs.recorder.Recording.begin"])
 def test_ctrl_c_before_the_first_step_prints_interrupted(vitsplice, monkeypatch, png, work):
     def interrupted(*_, **__):
         raise KeyboardInterrupt

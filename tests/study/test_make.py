@@ -8,7 +8,7 @@ from PIL import Image
 
 from vitsplice.errors import ImageError, UserError
 from vitsplice.evaluation.outputs import Method
-from vitsplice.study import images, page
+from vitsplice.study import page, page_images
 from vitsplice.study.make import Settings, make
 
 
@@ -100,6 +100,6 @@ def test_a_image_that_cannot_be_read_is_named(drawn):
 
 
 def test_a_page_too_large_for_a_browser_is_refused(drawn, monkeypatch):
-    monkeypatch.setattr(images, "LARGEST_PAGE", 5000)
+    monkeypatch.setattr(page_images, "LARGEST_PAGE", 5000)
     with pytest.raises(UserError, match="smaller size than 512"):
         make(*drawn(3, ("a", "b")), Settings())

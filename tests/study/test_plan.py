@@ -9,7 +9,7 @@ from vitsplice.study.make import Settings, make
 
 
 @pytest.fixture(scope="module")
-def format_message(drawn, tmp_path_factory):
+def written(drawn, tmp_path_factory):
     """A study of which the page and the plan were written, and the path of the plan."""
     study = make(*drawn(3, ("a", "b")), Settings(checks=1))
     path = tmp_path_factory.mktemp("plan") / "study.html"

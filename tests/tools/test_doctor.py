@@ -20,7 +20,7 @@ def use(monkeypatch, *names):
     class Settings:
         backbone = BackboneConfig(name=names[0], fallback=names[1:])
 
-    monkeypatch.setattr("vitsplice.api.settings_for", lambda *_: Settings)
+    monkeypatch.setattr("vitsplice.presets.settings.settings_for", lambda *_: Settings)
 
 
 def test_all_that_a_report_needs_is_there(monkeypatch, tmp_path):

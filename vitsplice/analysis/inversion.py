@@ -19,6 +19,7 @@ from torch import Tensor
 
 from vitsplice.config import RunConfig
 from vitsplice.contracts import GLOBAL_FACETS, BackboneInfo, FeatureRequest, layer_file_label
+from vitsplice.engine.backbones import load_configured
 from vitsplice.engine.loop import Step
 from vitsplice.errors import AlreadyFinished, UserError
 from vitsplice.images import encode_png, read

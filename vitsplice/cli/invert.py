@@ -71,6 +71,7 @@ def invert(
         alone(context, "resume", "inversions")
         _carry_out(inversion.checked(inversion.read_plan(resume)), resume, force=False)
         return
+    from vitsplice.engine.backbones import load_configured
     from vitsplice.errors import UserError
     from vitsplice.images import example
     from vitsplice.plugins import catalogue

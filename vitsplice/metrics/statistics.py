@@ -149,7 +149,7 @@ def sign_flip(differences: Column) -> float:
 
 
 def holm(values: Sequence[float]) -> list[float]:
-    """P values of one family, adjusted for their number (Holm 1979), in the order given; NaN stays and does not count."""
+    """P values of one family, adjusted for their number (Holm 1979); NaN stays NaN and is not counted."""
     p = np.asarray(values, float)
     tested = np.isfinite(p)
     order = np.flatnonzero(tested)[np.argsort(p[tested], kind="stable")]

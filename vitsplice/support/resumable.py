@@ -25,7 +25,7 @@ class Work:
         parts: names of what holds what is finished: files, or folders of runs.
         results: names of what a plan makes of them, likewise.
         decisive: entries of a plan that finished parts depend on.
-        clear: removes a part or result that is a folder. It may raise OSError.
+        clear: removes a part or result that is a folder, by default nothing of it. It may raise OSError.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Work:
     parts: tuple[str, ...] = ()
     results: tuple[str, ...] = ()
     decisive: tuple[str, ...] = ()
-    clear: Callable[[Path], object] = Path.rmdir
+    clear: Callable[[Path], object] = lambda folder: None
 
 
 @contextmanager

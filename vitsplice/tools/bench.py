@@ -19,7 +19,7 @@ from torch import Tensor
 
 from vitsplice.config import RunConfig
 from vitsplice.contracts import Backbone, FeatureRequest
-from vitsplice.engine.backbones import DTYPES
+from vitsplice.engine.backbones import DTYPES, load_configured
 from vitsplice.engine.loop import Optimisation, Problem, Step, WeightedTerm
 from vitsplice.engine.problem import assemble
 from vitsplice.engine.targets import RunImages

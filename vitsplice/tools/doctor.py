@@ -118,6 +118,7 @@ def _where(find_weights: Any) -> str:
 
 def _main_job(catalogue: Catalogue, *, reachable: bool) -> Finding:
     """Whether the default preset has a backbone: loaded if it is at hand, believed in if the hub answers."""
+    from vitsplice.engine.backbones import load_configured
     from vitsplice.presets.settings import DEFAULT_PRESET, settings_for
 
     wanted = settings_for().backbone
