@@ -1,6 +1,6 @@
 # make run        the main job on the packaged pair of photographs
 # make test       every test
-# make test-fast  the tests that need no pretrained weights and are quick
+# make test-fast  the tests that need no pretrained weights and no browser, kill nothing and are quick
 # make fuzz       mutated picture files, 20,000 of them; FILES=N for more
 # make kill       kills a run at a hundred random moments and resumes it
 # make docs       what is generated of the docs
@@ -31,20 +31,22 @@ run: $(READY)
 	$(BIN)/vitsplice run --force -o $(OUT)
 	@echo "The picture is $(OUT)/output.png; what it was made from and with is in $(OUT)/run.json."
 
-test: test-fast browser
-	$(BIN)/python -m pytest -m real
+# Two at a time with one thread each; then, one at a time, what kills processes or measures time or memory.
+test: $(READY) browser
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not (kill or alone)" -n 2 --dist worksteal
+	$(BIN)/python -m pytest -m "kill or alone"
 
 browser:
 	@sh tests/support/browser.sh
 
 test-fast: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not real" -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not (weights or browser or kill or slow or alone)" -n 2 --dist worksteal
 
 fuzz: $(READY)
 	$(BIN)/python tests/support/fuzz_pictures.py --files $(FILES)
 
 kill: $(READY)
-	VITSPLICE_KILLS=50 $(BIN)/python -m pytest tests/test_recording.py -m real
+	VITSPLICE_KILLS=50 $(BIN)/python -m pytest tests/test_recording.py -m kill
 
 docs: $(READY)
 	$(BIN)/python tests/support/reference.py docs/reference.md

@@ -32,7 +32,7 @@ from vitsplice.errors import (
 from vitsplice.recording import Pace, Recording, preview_is_due
 from vitsplice.report import checkpoints
 
-pytestmark = pytest.mark.real  # slow
+pytestmark = pytest.mark.slow
 
 UNET = ["steps=12", "checkpoint.every=2"]
 PYRAMID = [
@@ -116,7 +116,7 @@ def killed_after(processes, seconds, *arguments):
     return running
 
 
-@pytest.mark.real
+@pytest.mark.kill
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_killed_at_any_moment_and_resumed_it_ends_with_the_same_bytes(processes, png, tmp_path, recipe):
     overrides, chance = RECIPES[recipe], random.Random(0)

@@ -18,7 +18,7 @@ from vitsplice.testing import BackboneContract
 
 from ..conftest import noise
 
-pytestmark = pytest.mark.real  # slow
+pytestmark = pytest.mark.slow
 
 SMALL = {"embed_dim": 32, "depth": 2, "num_heads": 2, "img_size": 32, "patch_size": 8}
 EVA = SMALL | {"dynamic_img_size": True}

@@ -17,7 +17,7 @@ from vitsplice.images import encode_png, read
 from vitsplice.recording import Recording
 from vitsplice.report.lock import FolderLock
 
-pytestmark = pytest.mark.real  # slow
+pytestmark = pytest.mark.slow
 
 SETTINGS = settings_for("tiny", overrides=["checkpoint.every=2", "previews=0", "plots=none", "steps=6"])
 

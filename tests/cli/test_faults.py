@@ -27,7 +27,7 @@ from vitsplice.plugins.guard import time_limit
 from vitsplice.report import artifacts, checkpoints
 from vitsplice.report.lock import FolderLock
 
-pytestmark = pytest.mark.real  # slow
+pytestmark = pytest.mark.slow
 
 TABLE = Path(__file__).parents[2] / "docs" / "faults.md"
 HEAD = """# Faults

@@ -112,7 +112,7 @@ def test_previews_are_shown_evenly_from_the_first_to_the_last(result, tmp_path):
     assert shown == [1, 4, 8, 11, 14, 17, 21, 24]
 
 
-@pytest.mark.real
+@pytest.mark.browser
 def test_a_browser_shows_a_run(opened, result, tmp_path):
     page = opened(result.save(tmp_path / "out") / "report.html")
     assert page.locator("img").evaluate_all("all => all.every(one => one.naturalWidth > 0)")
