@@ -3,7 +3,8 @@
 # make test-fast  the tests that need no pretrained weights and no browser, kill nothing and are quick
 # make fuzz       mutated picture files, 20,000 of them; FILES=N for more
 # make kill       kills a run at a hundred random moments and resumes it
-# make docs       what is generated of the docs
+# make docs       the generated pages of docs/
+# make docs-site  docs/ as a site in out/site; warnings and dead links are errors
 # make check      linters and type checker
 # make browser    Chromium for the tests of pages, where it can be installed; they skip without it
 # Each target sets up what it needs in $(VENV) first.
@@ -16,7 +17,7 @@ OUT ?= out/make-run
 
 FILES ?= 20000
 
-.PHONY: run test test-fast browser fuzz kill docs check setup clean
+.PHONY: run test test-fast browser fuzz kill docs docs-site check setup clean
 
 setup: $(READY)
 
@@ -51,6 +52,10 @@ kill: $(READY)
 docs: $(READY)
 	$(BIN)/python tests/support/reference.py docs/reference.md
 	VITSPLICE_WRITE_DOCS=1 $(BIN)/python -m pytest tests/cli/test_faults.py
+
+docs-site: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "Open out/site/index.html; for the search, serve the folder: $(BIN)/python -m http.server -d out/site"
 
 check: $(READY)
 	$(BIN)/ruff check .
