@@ -29,11 +29,10 @@ README, CONTRIBUTING = ((ROOT / name).read_text() for name in ("README.md", "CON
 PAGES = {path.stem: path.read_text() for path in sorted((ROOT / "docs").glob("*.md"))}
 ALL = "\n".join([README, CONTRIBUTING, *PAGES.values()])
 HOOKS = [name for name in vars(hookspecs) if name.startswith("vitsplice_")]
-SNIPPET = "--8<--"
 
 
 def python_blocks(text):
-    return [block for block in re.findall(r"```python\n(.*?)```", text, re.S) if SNIPPET not in block]
+    return re.findall(r"```python\n(.*?)```", text, re.S)
 
 
 PLUGINS = {
