@@ -5,7 +5,9 @@ import re
 import shlex
 import subprocess
 import sys
+from functools import cache
 from html.parser import HTMLParser
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ import typer
 from markdown.extensions.toc import slugify
 
 from vitsplice import settings_for
+from vitsplice.builtin import PRESETS
 from vitsplice.cli import app
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -88,22 +91,28 @@ def test_relative_links_lead_to_files_and_headings(document):
             assert anchor in [slugify(heading.replace("`", ""), "-") for heading in headings], link
 
 
-def commands_of(text):
-    """The commands of the code blocks, without comments, and those that are mentioned in a sentence."""
+def commands_in_code(text):
+    """The words of each command in a code block, up to a comment, a redirection or another command."""
     lines = text.replace("\\\n", " ").splitlines()
-    blocks = [line.strip() for line in lines if re.match(r"(?:    )?\s*vitsplice ", line)]
+    commands = [shlex.split(line, comments=True) for line in lines if re.match(r"\s*vitsplice ", line)]
+    return [list(takewhile(lambda word: word not in (">", "&&"), words)) for words in commands]
+
+
+def commands_in_sentences(text):
+    """The words of each command in a sentence or table, without placeholders such as OUT."""
     prose = re.sub(r"^```.*?^```", "", text, flags=re.S | re.M)
-    mentioned = [mention.replace("\n", " ") for mention in re.findall(r"`(vitsplice [^`]+)`", prose)]
-    return (
-        [re.split(r" > | && ", shlex.join(shlex.split(line, comments=True)).replace("'>'", ">"))[0] for line in blocks],
-        mentioned,
-    )
+    mentions = re.findall(r"`(vitsplice [^`]+)`", prose)
+    return [[word for word in shlex.split(mention) if not word.isupper()] for mention in mentions]
 
 
-def parsed(words):
-    """The command of the words, which begin with ``vitsplice``, and the words after its name."""
-    command = typer.main.get_command(app.build())
-    words = words[1:]
+@cache
+def root_command():
+    return typer.main.get_command(app.build())
+
+
+def command_and_arguments(words):
+    """The command that the words name, which begin with ``vitsplice``, and the words after its name."""
+    command, words = root_command(), words[1:]
     while hasattr(command, "commands") and words and not words[0].startswith("-"):
         assert words[0] in command.commands, f"there is no command {words[0]!r}"
         command, words = command.commands[words[0]], words[1:]
@@ -120,22 +129,21 @@ DOCUMENTS_WITH_COMMANDS = [path for path in DOCUMENTS if path.name != "CHANGELOG
 @pytest.mark.parametrize("document", DOCUMENTS_WITH_COMMANDS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_commands_are_accepted_by_the_command_line(document):
     """Names of files need not exist; ``--set`` is a setting of the preset."""
-    blocks, mentioned = commands_of(document.read_text())
-    for line in blocks:
-        command, words = parsed(shlex.split(line))
-        context = command.make_context(command.name, words, resilient_parsing=False)
-        preset, overrides = context.params.get("preset"), context.params.get("set_")
-        known = preset if isinstance(preset, str) and not preset.endswith(".yaml") else "quick"
-        files = [one for one in overrides or [] if one.startswith("backbone.weights=")]
-        settings_for(known, overrides=[one for one in overrides or [] if one not in files])
-    for line in mentioned:
-        command, words = parsed([word for word in shlex.split(line) if not word.isupper() or word.startswith("-")])
-        unknown = [word for word in words if word.startswith("-") and word.partition("=")[0] not in options(command)]
-        assert [word for word in unknown if word not in ("--help", "--debug", "-1")] == [], line
+    text = document.read_text()
+    for words in commands_in_code(text):
+        command, arguments = command_and_arguments(words)
+        given = command.make_context(command.name, arguments).params
+        preset = given.get("preset")
+        overrides = [override for override in given.get("set_") or [] if not override.startswith("backbone.weights=")]
+        settings_for(preset if preset in list(PRESETS) else "quick", overrides=overrides)
+    for words in commands_in_sentences(text):
+        command, arguments = command_and_arguments(words)
+        named = {argument.partition("=")[0] for argument in arguments if re.match("--?[a-z]", argument)}
+        assert named <= options(command) | {"--help", "--debug"}, words
 
 
 def test_options_in_sentences_are_options_of_some_command():
-    root = typer.main.get_command(app.build())
+    root = root_command()
     groups = [command for command in root.commands.values() if hasattr(command, "commands")]
     commands = [root, *root.commands.values(), *(inner for group in groups for inner in group.commands.values())]
     known = set().union(*map(options, commands)) | {"--help", "--debug"}
