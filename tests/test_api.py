@@ -104,7 +104,7 @@ def test_runs_in_several_threads_that_share_a_network_give_the_bytes_of_runs_alo
 
 
 def test_saved_settings_give_the_same_bytes_again(pair, tmp_path):
-    first = splice(pair, seed=5, overrides=["plots=none"])
+    first = splice(pair, seed=5)
     out = first.save(tmp_path / "out")
     second = vitsplice.splice(*pair, out / "run.yaml")
     assert torch.equal(first.pixels, second.pixels)
@@ -113,7 +113,7 @@ def test_saved_settings_give_the_same_bytes_again(pair, tmp_path):
 
 
 def test_save_leaves_every_artifact_and_does_not_overwrite(pair, tmp_path):
-    result = splice(pair)
+    result = splice(pair, overrides=["plots=all"])
     out = result.save(tmp_path / "deep" / "out")
     assert {p.name for p in out.iterdir()} == {
         "output.png",

@@ -140,7 +140,7 @@ def test_metrics_are_the_same_in_any_mode(measured, mode):
 def saved(images, tmp_path_factory):
     """A result, and the folder that it was saved to in the modes that torch starts with."""
     one_term = "terms={structure: {loss: structure, weight: 1}}"
-    result = vitsplice.splice(*images, "tiny", backbone="tiny-vit", steps=2, overrides=[one_term])
+    result = vitsplice.splice(*images, "tiny", backbone="tiny-vit", steps=2, overrides=[one_term, "plots=all"])
     return result, result.save(tmp_path_factory.mktemp("saved") / "out")
 
 

@@ -204,7 +204,7 @@ def memory_runs_out_in_figures(scene):
         raise MemoryError
 
     scene.patch.setattr("vitsplice.figures.patch_distance", fail)
-    done = scene.run("--set", "figures=all", "--set", "previews=0")
+    done = scene.run("--set", "figures=all", "--set", "plots=all", "--set", "previews=0")
     assert scene.finished()
     assert scene.has("output.png", "report.html")
     return done

@@ -10,10 +10,14 @@ from vitsplice.images import encode_png
 from vitsplice.report.artifacts import RunFolder
 from vitsplice.report.run_page import report
 
+from ..conftest import smooth_pair
 
-@pytest.fixture
-def result(pair):
-    return vitsplice.splice(*pair, preset="tiny", structure_mask=pair[1].gt(-1).float(), overrides=["figures=all"])
+
+@pytest.fixture(scope="module")
+def result():
+    pair = smooth_pair()
+    settings = ["figures=all", "plots=all"]
+    return vitsplice.splice(*pair, preset="tiny", structure_mask=pair[1].gt(-1).float(), overrides=settings)
 
 
 def test_it_says_what_the_run_was_made_of(result, tmp_path):
@@ -40,7 +44,7 @@ def test_the_preset_and_the_sizes_are_named(result):
 
 
 def test_the_metrics_have_the_start_and_the_unchanged_structure_image_beside_them(pair):
-    settings = ["backbone.name=tiny-vit", "start=match", "figures=all"]
+    settings = ["backbone.name=tiny-vit", "start=match", "match.places=8", "figures=all"]
     result = vitsplice.splice(*pair, preset="tiny", overrides=settings)
     by_name = {figure.name: figure for figure in result.figures}
     assert by_name["gradient-ssim"].unchanged == pytest.approx(0, abs=1e-6)
@@ -57,7 +61,7 @@ def test_a_run_from_the_structure_image_has_no_start_beside_its_metrics(result):
 
 
 def test_a_run_without_steps_has_one_too(pair, tmp_path):
-    settings = ["backbone.name=tiny-vit", "start=match", "steps=0", "figures=none"]
+    settings = ["backbone.name=tiny-vit", "start=match", "match.places=8", "steps=0", "figures=none", "plots=all"]
     page = (
         vitsplice.splice(*pair, preset="tiny", overrides=settings).save(tmp_path / "out") / "report.html"
     ).read_text()
