@@ -1,9 +1,10 @@
 # make run        the main job on the packaged pair of photographs
 # make test       every test
-# make test-fast  the tests that need no pretrained weights and are quick
+# make test-fast  the tests that need no pretrained weights and no browser, kill nothing and are quick
 # make fuzz       mutated image files, 20,000 of them; FILES=N for more
 # make kill       kills a run at a hundred random moments and resumes it
-# make docs       what is generated of the docs
+# make docs       the generated pages of docs/
+# make docs-site  docs/ as a site in out/site; warnings and dead links are errors
 # make check      linters and type checker
 # make browser    Chromium for the tests of pages, where it can be installed; they skip without it
 # Each target sets up what it needs in $(VENV) first.
@@ -16,7 +17,7 @@ OUT ?= out/make-run
 
 FILES ?= 20000
 
-.PHONY: run test test-fast browser fuzz kill docs check setup clean
+.PHONY: run test test-fast browser fuzz kill docs docs-site check setup clean
 
 setup: $(READY)
 
@@ -31,24 +32,30 @@ run: $(READY)
 	$(BIN)/vitsplice run --force -o $(OUT)
 	@echo "The image is $(OUT)/output.png; what it was made from and with is in $(OUT)/run.json."
 
-test: test-fast browser
-	$(BIN)/python -m pytest -m real
+# Two at a time with one thread each; then, one at a time, what kills processes or measures time or memory.
+test: $(READY) browser
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not (kill or alone)" -n 2 --dist worksteal
+	$(BIN)/python -m pytest -m "kill or alone"
 
 browser:
 	@sh tests/helpers/browser.sh
 
 test-fast: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not real" -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not (weights or browser or kill or slow or alone)" -n 2 --dist worksteal
 
 fuzz: $(READY)
 	$(BIN)/python tests/helpers/fuzz_images.py --files $(FILES)
 
 kill: $(READY)
-	VITSPLICE_KILLS=50 $(BIN)/python -m pytest tests/runs/test_recorder.py -m real
+	VITSPLICE_KILLS=50 $(BIN)/python -m pytest tests/runs/test_recorder.py -m kill
 
 docs: $(READY)
 	$(BIN)/python tests/helpers/reference.py docs/reference.md
 	VITSPLICE_WRITE_DOCS=1 $(BIN)/python -m pytest tests/cli/test_faults.py
+
+docs-site: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "Open out/site/index.html; for the search, serve the folder: $(BIN)/python -m http.server -d out/site"
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -103,19 +103,28 @@ def noise(*shape, seed=0, dtype=torch.float32):
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
-@pytest.fixture
-def pair():
+def smooth_pair():
     """A structure image and an appearance image, smooth enough to have some structure, (1, 3, 40, 48)."""
     grids = [noise(1, 3, 5, 6, seed=seed) for seed in (1, 2)]
     return tuple(torch.nn.functional.interpolate(g, size=(40, 48), mode="bilinear", align_corners=False) for g in grids)
 
 
-@pytest.fixture
-def png(pair, tmp_path):
-    paths = [tmp_path / "structure.png", tmp_path / "appearance.png"]
-    for path, pixels in zip(paths, pair, strict=True):
+def write_pair(folder):
+    """The images of `smooth_pair` as structure.png and appearance.png in a folder."""
+    paths = [folder / "structure.png", folder / "appearance.png"]
+    for path, pixels in zip(paths, smooth_pair(), strict=True):
         path.write_bytes(encode_png(pixels))
     return paths
+
+
+@pytest.fixture
+def pair():
+    return smooth_pair()
+
+
+@pytest.fixture
+def png(tmp_path):
+    return write_pair(tmp_path)
 
 
 @pytest.fixture

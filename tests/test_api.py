@@ -53,7 +53,7 @@ def test_on_step_is_called_and_may_end_the_run(pair):
     assert result.facts["steps"] == {"asked": 5, "taken": 3, "resumed_at": 0}
 
 
-SMALL = {"backbone": "tiny-vit", "steps": 2, "size": 48, "overrides": ["metrics=none"]}
+SMALL = {"backbone": "tiny-vit", "steps": 2, "size": 48, "overrides": ["metrics=none", "match.grid=8"]}
 PRESETS = ("quick", "paper", "invert-official")
 
 
@@ -115,7 +115,7 @@ def test_saved_settings_give_the_same_bytes_again(pair, tmp_path):
 
 
 def test_save_leaves_every_artifact_and_does_not_overwrite(pair, tmp_path):
-    result = splice(pair)
+    result = splice(pair, overrides=["plots=all"])
     out = result.save(tmp_path / "deep" / "out")
     assert {p.name for p in out.iterdir()} == {
         "output.png",
@@ -211,7 +211,7 @@ def test_an_appearance_mask_file_keeps_its_colours_out(pair, tmp_path, colour, s
     mask = Image.new(colour, (48, 40))
     mask.paste("white", (0, 0, 24, 40))
     mask.save(path)
-    settings = ["backbone.name=tiny-vit", "start=match", "match.balance=1", "metrics=none"]
+    settings = ["backbone.name=tiny-vit", "start=match", "match.balance=1", "match.grid=12", "metrics=none"]
     with_red, without = (
         vitsplice.splice(pair[0], appearance, preset="tiny", steps=steps, overrides=settings, **masks).pixels
         for masks in ({}, {"appearance_mask": path})
@@ -388,8 +388,9 @@ def test_outside_of_the_structure_mask_the_structure_image_is_kept_and_the_edge_
 @pytest.mark.parametrize("name", ["structure_strength", "appearance_strength"])
 @pytest.mark.parametrize("strength", [0.5, 2.0])
 def test_strengths_change_instant(pair, name, strength):
-    strong = vitsplice.splice(*pair, "instant", backbone="tiny-vit", overrides=["metrics=none"], **{name: strength})
-    plain = vitsplice.splice(*pair, "instant", backbone="tiny-vit", overrides=["metrics=none"])
+    small = {"backbone": "tiny-vit", "overrides": ["metrics=none", "match.grid=8"]}
+    strong = vitsplice.splice(*pair, "instant", **small, **{name: strength})
+    plain = vitsplice.splice(*pair, "instant", **small)
     assert not torch.equal(strong.pixels, plain.pixels)
 
 

@@ -1,4 +1,4 @@
-"""What the documents say of names and code is true."""
+"""README, CONTRIBUTING and docs/ match the code: names, options, examples, Python blocks."""
 
 import re
 import shutil
@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 import reference
 import timm
+from PIL import Image
 from safetensors.torch import save_file
 
+import vitsplice
 from vitsplice import hookspecs
 from vitsplice.backbones.timm import ALIASES
 from vitsplice.builtin import PRESETS
+from vitsplice.config import RunConfig
 from vitsplice.datasets import Pair, write
 from vitsplice.errors import UserError
 from vitsplice.losses.terms import TERMS
@@ -23,6 +26,8 @@ from vitsplice.testing import BackboneContract, ExecutorContract, GeneratorContr
 
 ROOT = Path(__file__).resolve().parents[1]
 README, CONTRIBUTING = ((ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md"))
+PAGES = {path.stem: path.read_text() for path in sorted((ROOT / "docs").glob("*.md"))}
+ALL = "\n".join([README, CONTRIBUTING, *PAGES.values()])
 HOOKS = [name for name in vars(hookspecs) if name.startswith("vitsplice_")]
 
 
@@ -32,15 +37,15 @@ def python_blocks(text):
 
 PLUGINS = {
     next(name for name in HOOKS if f"def {name}(" in block): block
-    for block in python_blocks(CONTRIBUTING)
+    for block in python_blocks(PAGES["plugins"])
     if "@hookimpl" in block
 }
 
 
-def test_the_presets_take_as_long_in_the_readme_as_in_the_list_and_in_their_files():
+def test_presets_have_the_same_duration_on_their_page_in_the_list_and_in_their_files():
     for name in ("instant", "quick", "best"):
         duration = PRESETS[name].partition(":")[0]
-        (row,) = re.findall(rf"^\| `{name}`.*$", README, re.M)
+        (row,) = re.findall(rf"^\| `{name}`.*$", PAGES["presets"], re.M)
         assert duration in row
     for name in ("instant", "quick"):
         first = catalogue().presets[name].path.read_text().splitlines()[0]
@@ -52,8 +57,8 @@ def test_every_hook_has_an_example():
 
 
 def spec_of(hook):
-    namespace = {"__name__": "contributing"}
-    exec(compile(PLUGINS[hook], "CONTRIBUTING.md", "exec"), namespace)
+    namespace = {"__name__": "plugins"}
+    exec(compile(PLUGINS[hook], "docs/plugins.md", "exec"), namespace)
     if hook == "vitsplice_backbone_for":
         assert namespace[hook]("others/x") is None
         return namespace[hook]("mine/test_vit")
@@ -61,41 +66,38 @@ def spec_of(hook):
     return spec
 
 
-def test_the_loss_of_contributing_keeps_its_contract():
-    spec = spec_of("vitsplice_losses")
-    assert not [v for v in type("Of", (LossContract,), {"spec": lambda self: spec}).verdicts() if v.outcome == "broken"]
+@pytest.mark.parametrize(
+    ("hook", "contract"),
+    [
+        ("vitsplice_losses", LossContract),
+        ("vitsplice_generators", GeneratorContract),
+        ("vitsplice_metrics", MetricContract),
+    ],
+)
+def test_the_example_of_a_hook_fulfils_its_contract(hook, contract):
+    spec = spec_of(hook)
+    verdicts = type("Of", (contract,), {"spec": lambda self: spec}).verdicts()
+    assert not [verdict for verdict in verdicts if verdict.outcome == "broken"]
 
 
-def test_the_generator_of_contributing_keeps_its_contract():
-    spec = spec_of("vitsplice_generators")
-    found = type("Of", (GeneratorContract,), {"spec": lambda self: spec}).verdicts()
-    assert not [verdict for verdict in found if verdict.outcome == "broken"]
-
-
-def test_the_metric_of_contributing_keeps_its_contract():
-    spec = spec_of("vitsplice_metrics")
-    found = type("Of", (MetricContract,), {"spec": lambda self: spec}).verdicts()
-    assert not [verdict for verdict in found if verdict.outcome == "broken"]
-
-
-def test_the_executor_of_contributing_has_the_two_workers_of_the_contract():
+def test_the_example_executor_limits_its_workers():
     spec = spec_of("vitsplice_executors")
-    for workers, options, expected in ((ExecutorContract.workers, {}, 2), (0, {}, 2), (5, {"most": 1}, 1)):
-        made = spec.build(workers, 3, complete(spec, options))
-        assert (made.workers, made.threads) == (expected, 3)
+    for workers, options, expected in ((ExecutorContract.workers, {}, 2), (0, {}, 2), (5, {"limit": 1}, 1)):
+        executor = spec.build(workers, 3, complete(spec, options))
+        assert (executor.workers, executor.threads) == (expected, 3)
 
 
-def test_the_backbones_of_contributing_are_built(tmp_path):
-    made = spec_of("vitsplice_backbones").build(None)
-    assert made.info.name == "mine-vit"
-    contract = type("Of", (BackboneContract,), {"backbone": lambda self: made, "size": (32, 48)})
+def test_the_example_backbones_are_built(tmp_path):
+    backbone = spec_of("vitsplice_backbones").build(None)
+    assert backbone.info.name == "mine-vit"
+    contract = type("Of", (BackboneContract,), {"backbone": lambda self: backbone, "size": (32, 48)})
     assert not [v for v in contract.verdicts("shapes") if v.outcome == "broken"]
     path = tmp_path / "weights.safetensors"
     save_file(timm.create_model("test_vit", num_classes=0).state_dict(), path)
     assert spec_of("vitsplice_backbone_for").build(path).info.name == "mine/test_vit"
 
 
-def test_the_preset_and_the_command_of_contributing_work(capsys):
+def test_the_example_preset_and_command_work(capsys):
     assert spec_of("vitsplice_presets").path.is_file()
     spec_of("vitsplice_commands").command("losses")
     assert int(capsys.readouterr().out) >= 7
@@ -103,46 +105,93 @@ def test_the_preset_and_the_command_of_contributing_work(capsys):
         spec_of("vitsplice_commands").command("colours")
 
 
-def test_the_reference_is_what_the_code_says():
-    assert (ROOT / "docs" / "reference.md").read_text() == reference.text()
+def test_every_kind_of_part_has_a_section():
+    for kind in ("A backbone", "A loss term", "A generator", "A metric", "A preset", "An executor", "A command"):
+        assert f"\n## {kind}\n" in PAGES["plugins"]
+    assert "docs/plugins.md" in CONTRIBUTING
 
 
-def test_every_alias_and_preset_is_in_the_readme():
-    for name in PRESETS:
-        assert name in README
-    stems = re.sub(r"both with\s+`-reg`", "", README)
-    assert [n for n in ALIASES if f"`{n}`" not in stems and f"`{n.removesuffix('-reg')}`" not in stems] == []
+def test_the_reference_is_up_to_date():
+    assert PAGES["reference"] == reference.text()
 
 
-def test_every_metric_is_in_the_docs_and_their_code_runs(png, tmp_path):
-    text = (ROOT / "docs" / "evaluation.md").read_text()
+def test_every_preset_and_backbone_alias_is_on_its_page():
+    assert [name for name in PRESETS if f"`{name}`" not in PAGES["presets"]] == []
+    assert [name for name in ALIASES if f"`{name}`" not in PAGES["backbones"]] == []
+
+
+def test_every_setting_is_on_the_page_of_presets():
+    table = PAGES["presets"].partition("| setting |")[2]
+    undocumented = [name for name in RunConfig.model_fields if f"`{name}`" not in table]
+    assert undocumented == ["preset"]  # set by the run itself
+
+
+def test_every_metric_is_on_its_page_and_the_code_there_runs(png, tmp_path):
+    text = PAGES["evaluation"]
     assert [spec.name for spec in METRICS if f"| `{spec.name}` | {spec.better} |" not in text] == []
     write(tmp_path / "pairs.csv", [Pair("p", *png)])
-    (tmp_path / "made").mkdir()
-    shutil.copy(png[0], tmp_path / "made" / "p.png")
+    (tmp_path / "outputs").mkdir()
+    shutil.copy(png[0], tmp_path / "outputs" / "p.png")
     (block,) = python_blocks(text)
-    exec(block, {"pairs": tmp_path / "pairs.csv", "folder": tmp_path / "made", "out": tmp_path / "out"})
+    exec(block, {"pairs": tmp_path / "pairs.csv", "folder": tmp_path / "outputs", "out": tmp_path / "out"})
     assert (tmp_path / "out" / "gallery.html").is_file()
 
 
-def test_the_code_of_the_docs_of_losses_runs_and_its_table_has_every_term():
-    text = (ROOT / "docs" / "losses.md").read_text()
+def test_the_code_on_the_page_of_training_loops_runs_and_its_table_has_every_term():
+    text = PAGES["training-loop"]
     exec("\n".join(python_blocks(text)), {})
     assert [spec.name for spec in TERMS if f"`{spec.name}`" not in text.partition("| term |")[2]] == []
 
 
-def test_every_public_thing_that_can_be_swapped_is_in_contributing():
-    for word in ("A backbone", "A loss term", "A generator", "A metric", "A preset", "An executor", "A command"):
-        assert f"### {word}" in CONTRIBUTING
+def test_the_code_on_the_page_of_loss_terms_runs():
+    exec("\n".join(python_blocks(PAGES["losses"])), {})
+
+
+@pytest.mark.parametrize("spec", TERMS, ids=lambda spec: spec.name)
+def test_every_loss_term_has_a_section_with_its_options_by_one_template(spec):
+    (section,) = re.findall(rf"^## {spec.name}\n(.*?)(?=^## )", PAGES["losses"], re.M | re.S)
+    parts = ("**Paper.**", "**Equation**", "**Signature.**", "| parameter | default |", "**Shapes.**", "**Example**")
+    assert sorted(parts, key=section.index) == list(parts)
+    rows = dict(re.findall(r"^\| `(\w+)` \| `([^`]+)` \|", section, re.M))
+    assert rows == {name: str(option.default) for name, option in spec.options.items()}
+
+
+def test_the_python_code_of_readme_and_getting_started_runs(png, tmp_path, monkeypatch):
+    """With the names of a tiny preset and backbone in the place of large ones."""
+    monkeypatch.chdir(tmp_path)
+    for path, name in zip(png, ("cow.jpg", "zebra.jpg"), strict=True):
+        Image.open(path).save(name)
+    splice = vitsplice.splice
+    monkeypatch.setattr(vitsplice, "splice", lambda *images, **given: splice(*images, **(given | {"preset": "tiny"})))
+    code = "\n".join(python_blocks(README) + python_blocks(PAGES["getting-started"]) + python_blocks(PAGES["presets"]))
+    code = code.replace("dinov2-vits14-offline", "tiny-vit").replace("terms.structure.", "terms.appearance.")
+    code = code.replace("structure, appearance)", "structure, appearance, backbone='tiny-vit', size=64)")
+    pixels = vitsplice.images.read("cow.jpg").pixels
+    names = {"images": ["cow.jpg"], "target": pixels, "structure": pixels, "appearance": pixels}
+    exec(code, names | {"output": pixels.clone().requires_grad_()})
+    assert (tmp_path / "out" / "output.png").is_file()
+
+
+def test_the_code_of_correspondence_runs():
+    (block,) = python_blocks(PAGES["inside"])
+    names = {}
+    exec(block.replace("dinov2-vits14-offline", "tiny-vit"), names)
+    assert names["match"].mutual.any()
+
+
+def test_every_example_is_on_a_page_and_every_file_that_is_named_exists():
+    assert [path.name for path in (ROOT / "examples").glob("*.py") if path.name not in ALL] == []
+    named = set(re.findall(r"\b(?:examples|tests|plugins|vitsplice|docs)/[\w./-]+\.\w+", ALL))
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
 
 
 def test_make_targets_that_the_documents_name_exist():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
-    named = set(re.findall(r"^\s*make ([a-z-]+)", README + CONTRIBUTING, re.M))
-    assert {"run", "test"} <= named <= targets
+    named = set(re.findall(r"(?:^\s*|`)make ([a-z-]+)", ALL, re.M))
+    assert {"run", "test", "docs-site"} <= named <= targets
 
 
-def test_make_says_what_it_would_do_without_doing_it():
+def test_make_n_prints_what_it_would_do():
     done = subprocess.run(["make", "-n", "run"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0
     assert "vitsplice run --force -o out/make-run" in done.stdout

@@ -17,7 +17,7 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 SUPPORT = Path(__file__).parent / "helpers"
 
 
-@pytest.mark.real  # slow: a process each
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "arguments", "told"),
     [
@@ -48,7 +48,8 @@ def test_an_example_runs_on_tiny_networks(script, arguments, told, tmp_path):
     assert "broken" not in done.stdout
 
 
-@pytest.mark.real
+@pytest.mark.slow
+@pytest.mark.weights
 @pytest.mark.parametrize(
     ("script", "arguments", "told"),
     [

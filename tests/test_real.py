@@ -12,7 +12,7 @@ from vitsplice.images import encode_png, example, read, resize_to
 from vitsplice.metrics.output import load_cnn, metrics
 from vitsplice.plugins import catalogue
 
-pytestmark = pytest.mark.real
+pytestmark = pytest.mark.weights
 
 
 def test_thirty_steps_of_the_paper_s_recipe(tmp_path, capsys, monkeypatch):
@@ -71,6 +71,7 @@ def test_ours_on_the_packaged_pair(tmp_path, capsys, monkeypatch, preset, steps)
     assert found["lab-patches"]["optimised"] == (preset == "quick")
 
 
+@pytest.mark.alone
 def test_a_large_image_stays_within_memory(tmp_path):
     pytest.importorskip("vitsplice_offline", reason="the plugin vitsplice-offline is not installed")
     large = tmp_path / "large.png"

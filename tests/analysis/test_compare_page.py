@@ -105,7 +105,7 @@ OVERLAPS = """
 """
 
 
-@pytest.mark.real
+@pytest.mark.browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_label_overlaps_another_with_many_backbones_and_layers(opened, many, tmp_path, scheme):
     (tmp_path / "report.html").write_text(report(many))
@@ -114,7 +114,7 @@ def test_no_label_overlaps_another_with_many_backbones_and_layers(opened, many, 
     assert page.evaluate(OVERLAPS) == []
 
 
-@pytest.mark.real
+@pytest.mark.browser
 def test_a_browser_shows_it(opened, found, tmp_path):
     (tmp_path / "report.html").write_text(report(found))
     page = opened(tmp_path / "report.html", viewport={"width": 390, "height": 800})

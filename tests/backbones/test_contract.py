@@ -12,7 +12,7 @@ LISTED = ["tiny-vit", "tiny-cnn"]
 OFFLINE = ["dinov2-vits14-offline", "efficientnet-lite0-offline"]
 
 
-@pytest.fixture(scope="module", params=[*LISTED, *(pytest.param(name, marks=pytest.mark.real) for name in OFFLINE)])
+@pytest.fixture(scope="module", params=[*LISTED, *(pytest.param(name, marks=pytest.mark.weights) for name in OFFLINE)])
 def built(request):
     catalogue.cache_clear()
     known = catalogue().backbones

@@ -17,7 +17,7 @@ from vitsplice.errors import UserError
 from vitsplice.rng import private_rng
 from vitsplice.testing import BackboneContract
 
-pytestmark = pytest.mark.real  # slow
+pytestmark = pytest.mark.slow
 
 SMALL = {"embed_dim": 32, "depth": 2, "num_heads": 2, "img_size": 32, "patch_size": 8}
 EVA = SMALL | {"dynamic_img_size": True}

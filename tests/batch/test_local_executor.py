@@ -18,7 +18,7 @@ PAIRS = 4
 WORKER = "spawn_main"
 
 
-@pytest.mark.real
+@pytest.mark.slow
 class TestLocal(ExecutorContract):
     name = "local"
 
@@ -67,7 +67,7 @@ def leave():
     sys.exit(7)
 
 
-@pytest.mark.real
+@pytest.mark.slow
 def test_a_worker_that_ends_by_itself_is_told_by_its_own_exit_code():
     (outcome,) = local.Local(1, 1).run(Unusable(), [Job("one", "/nowhere", {}, "{}", 1, "/nowhere/.stop")])
     assert (outcome.state, outcome.why) == ("failed", "the worker process died (exit code 7)")
@@ -84,7 +84,7 @@ def quiet(tmp_path_factory):
     return pairs, folder / "out"
 
 
-@pytest.mark.real
+@pytest.mark.kill
 def test_a_killed_worker_is_replaced_and_its_run_gone_on_with(quiet, tmp_path):
     pairs, expected = quiet
     process = batches.begun(pairs, tmp_path / "out", "--workers", "2")
@@ -97,7 +97,7 @@ def test_a_killed_worker_is_replaced_and_its_run_gone_on_with(quiet, tmp_path):
     batches.assert_whole(tmp_path / "out", expected)
 
 
-@pytest.mark.real
+@pytest.mark.kill
 def test_a_driver_killed_twice_and_started_again_makes_every_run_once(quiet, tmp_path):
     pairs, expected = quiet
     out, folders = tmp_path / "out", []
@@ -114,7 +114,7 @@ def test_a_driver_killed_twice_and_started_again_makes_every_run_once(quiet, tmp
     batches.assert_whole(out, expected)
 
 
-@pytest.mark.real
+@pytest.mark.kill
 def test_ctrl_c_lets_runs_keep_where_they_stand(quiet, tmp_path):
     """A terminal sends it to the driver and to all workers."""
     pairs, expected = quiet
@@ -133,7 +133,7 @@ def test_ctrl_c_lets_runs_keep_where_they_stand(quiet, tmp_path):
     batches.assert_whole(out, expected)
 
 
-@pytest.mark.real
+@pytest.mark.kill
 def test_ctrl_c_while_workers_begin_has_done_nothing_and_harmed_nothing(quiet, tmp_path):
     """A worker that imports what it needs cannot ignore it yet."""
     out = tmp_path / "out"

@@ -17,7 +17,7 @@ from vitsplice.presets.settings import settings_for
 from vitsplice.runs.recorder import Recording
 from vitsplice.support.folder_lock import FolderLock
 
-pytestmark = pytest.mark.real  # slow
+pytestmark = pytest.mark.slow
 
 SETTINGS = settings_for("tiny", overrides=["checkpoint.every=2", "previews=0", "plots=none", "steps=6"])
 

@@ -3,7 +3,9 @@ import json
 import pytest
 
 
-@pytest.mark.real
+@pytest.mark.alone
+@pytest.mark.slow
+@pytest.mark.weights
 def test_bench_tells_ratios(vitsplice):
     pytest.importorskip("vitsplice_offline", reason="the plugin vitsplice-offline is not installed")
     done = vitsplice("bench", "--steps", 1, "--json", "--quick-steps", 2)

@@ -92,7 +92,7 @@ def test_another_evaluation_is_not_written_over(vitsplice, pairs):
     assert vitsplice("evaluate", "two=two", "--pairs", pairs, "-o", "out", *QUICK, "--force").returncode == 0
 
 
-@pytest.mark.real
+@pytest.mark.kill
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_killed_it_goes_on_to_the_same_files(environment, pairs, tmp_path, number):
     def command(out):

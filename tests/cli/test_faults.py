@@ -27,7 +27,7 @@ from vitsplice.plugins.guard import time_limit
 from vitsplice.runs import artifacts, checkpoints
 from vitsplice.support.folder_lock import FolderLock
 
-pytestmark = pytest.mark.real  # slow
+pytestmark = pytest.mark.slow
 
 TABLE = Path(__file__).parents[2] / "docs" / "faults.md"
 HEAD = """# Faults
@@ -204,7 +204,7 @@ def memory_runs_out_in_metrics(scene):
         raise MemoryError
 
     scene.patch.setattr("vitsplice.metrics.output.patch_distance", fail)
-    done = scene.run("--set", "metrics=all", "--set", "previews=0")
+    done = scene.run("--set", "metrics=all", "--set", "plots=all", "--set", "previews=0")
     assert scene.finished()
     assert scene.has("output.png", "report.html")
     return done

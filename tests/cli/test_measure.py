@@ -29,7 +29,7 @@ def test_mistakes(vitsplice, arguments, told):
     assert told in done.stderr
 
 
-@pytest.mark.real
+@pytest.mark.weights
 def test_the_oracle_from_the_command_line(vitsplice, shared):
     pytest.importorskip("vitsplice_offline", reason="the plugin vitsplice-offline is not installed")
     numbers = json.loads((shared / "oracle" / "oracle.json").read_text())["pairs"]["cows"]

@@ -26,7 +26,7 @@ def one_error(done, code):
 
 
 def test_a_run_ends_with_its_artifacts_and_says_where(vitsplice, png, tmp_path):
-    done = vitsplice(*TINY, *png, "-o", "out")
+    done = vitsplice(*TINY, *png, "-o", "out", "--set", "plots=all")
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "out/output.png"
     assert "report: out/report.html" in done.stderr
@@ -177,7 +177,7 @@ def test_a_folder_in_the_place_of_the_output_is_refused(vitsplice, png, tmp_path
 
 
 def test_no_temporary_files_are_left(vitsplice, png, tmp_path):
-    vitsplice(*TINY, *png, "-o", "out")
+    vitsplice(*TINY, *png, "-o", "out", "--set", "plots=all")
     names = {p.name for p in (tmp_path / "out").rglob("*")}
     assert names == {
         "output.png",
@@ -198,7 +198,7 @@ def test_a_figure_that_cannot_be_measured_says_why_and_the_run_is_done(vitsplice
         raise MemoryError
 
     monkeypatch.setattr("vitsplice.metrics.output.patch_distance", fail)
-    done = vitsplice("run", *png, "--preset", "tiny", "--set", "metrics=all", "-o", "out")
+    done = vitsplice("run", *png, "--preset", "tiny", "--set", "metrics=all", "--set", "plots=all", "-o", "out")
     assert (done.returncode, done.stdout.strip()) == (0, "out/output.png")
     [row] = [line for line in done.stderr.splitlines() if line.strip().startswith("lab-patches")]
     assert "appearance; not measured: the memory is used up (MemoryError)" in " ".join(row.split())

@@ -53,7 +53,7 @@ CHANGES = {
 }
 
 
-@pytest.mark.real
+@pytest.mark.weights
 def test_a_changed_image_is_nearest_to_what_it_was(tmp_path):
     pytest.importorskip("vitsplice_offline", reason="the plugin vitsplice-offline is not installed")
     copies, originals = tmp_path / "copies", tmp_path / "originals"

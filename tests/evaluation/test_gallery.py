@@ -73,7 +73,7 @@ def test_ordinals():
     assert [ordinal(n) for n in (1, 2, 3, 4, 10)] == ["1st", "2nd", "3rd", "4th", "10th"]
 
 
-@pytest.mark.real
+@pytest.mark.browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_browser_sorts_it_by_any_figure_of_any_method(opened, page, scheme):
     shown = opened(page, color_scheme=scheme)

@@ -6,7 +6,7 @@ import fuzz_images
 import pytest
 
 
-@pytest.mark.real
+@pytest.mark.slow
 def test_mutated_files_give_a_image_or_one_line_soon_and_in_bounds():
     counts, faults = fuzz_images.fuzz(20_000, float(os.environ.get("VITSPLICE_FUZZ_SECONDS", "40")), seed=1)
     assert not faults

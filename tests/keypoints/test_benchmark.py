@@ -238,7 +238,7 @@ def test_thresholds_that_are_none(alphas):
         Plan(find(), alphas=alphas)
 
 
-@pytest.mark.real
+@pytest.mark.weights
 def test_a_trained_network_finds_more_than_the_same_untrained(tmp_path):
     pytest.importorskip("vitsplice_offline", reason="the plugin vitsplice-offline is not installed")
     names = ("dinov2-vits14-offline", "untrained-dinov2-vits14")

@@ -127,7 +127,7 @@ def test_a_backbone_that_stands_in_for_the_preset_s_is_logged(caplog):
     assert "tiny-gone" in caplog.text
 
 
-@pytest.mark.real
+@pytest.mark.weights
 def test_quick_with_its_own_backbone(images):
     pytest.importorskip("vitsplice_offline", reason="the plugin vitsplice-offline is not installed")
     loss = from_preset("quick", *images[:2], size=112)

@@ -11,7 +11,7 @@ from vitsplice.contracts import FeatureRequest
 from vitsplice.images import read
 from vitsplice.losses.functional import appearance_loss, identity_loss, self_similarity, structure_loss
 
-pytestmark = pytest.mark.real
+pytestmark = pytest.mark.weights
 CLS, KEY = FeatureRequest("cls"), FeatureRequest("key")
 
 

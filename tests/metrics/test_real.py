@@ -10,7 +10,7 @@ from vitsplice.errors import VitspliceError
 from vitsplice.images import read
 from vitsplice.metrics import METRICS
 
-pytestmark = pytest.mark.real
+pytestmark = pytest.mark.weights
 
 PAIRS = ("geese", "horse-zebra")
 ABSENT = {"clip-similarity", "iou-torchvision"}

@@ -56,7 +56,7 @@ def test_iou_of_masks():
     assert math.isnan(mask_iou(one & False, one & False))
 
 
-@pytest.mark.real
+@pytest.mark.weights
 @pytest.mark.parametrize("name", ["dinov2-vits14-offline"])
 def test_the_keys_of_a_trained_vit_give_the_same_answer(real_networks, name):
     context = MetricContext(real_networks.load, name)

@@ -16,6 +16,7 @@ import yaml
 from PIL import Image
 from safetensors.torch import load_file, save, save_file
 
+from tests.conftest import write_pair
 from vitsplice.config import CheckpointConfig
 from vitsplice.errors import (
     AlreadyFinished,
@@ -32,13 +33,14 @@ from vitsplice.presets.settings import settings_for
 from vitsplice.runs import checkpoints
 from vitsplice.runs.recorder import Pace, Recording, preview_is_due
 
-pytestmark = pytest.mark.real  # slow
+pytestmark = pytest.mark.slow
 
 UNET = ["steps=12", "checkpoint.every=2"]
 PYRAMID = [
     "steps=18",
     "checkpoint.every=2",
     "start=match",
+    "match.grid=8",
     "generator={name: pyramid, options: {levels: 3}}",
     "terms={structure: {loss: structure, weight: 10}, texture: {loss: texture, weight: 4}}",
     "views={structure: {crop: [0.9, 0.9], shape: image, bank: 3}, appearance: {crop: [0.9, 0.9], bank: 3}}",
@@ -73,11 +75,11 @@ def begun(png, out, *overrides, until=None, force=False):
 
 
 def artifacts(folder):
-    names = ("output.png", "losses.csv", "losses.png", "run.yaml")
+    names = [name for name in ("output.png", "losses.csv", "losses.png", "run.yaml") if (folder / name).exists()]
     previews = sorted(path.name for path in (folder / "previews").iterdir())
     return {
         name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
-        for name in [*names, *(f"previews/{name}" for name in previews)]
+        for name in names + [f"previews/{name}" for name in previews]
     }
 
 
@@ -116,7 +118,7 @@ def killed_after(processes, seconds, *arguments):
     return running
 
 
-@pytest.mark.real
+@pytest.mark.kill
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_killed_at_any_moment_and_resumed_it_ends_with_the_same_bytes(processes, png, tmp_path, recipe):
     overrides, chance = RECIPES[recipe], random.Random(0)
@@ -136,15 +138,29 @@ def test_killed_at_any_moment_and_resumed_it_ends_with_the_same_bytes(processes,
         assert left == {*expected, "run.json", "report.html", "previews"}
 
 
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """The images of `png`, for fixtures of this module."""
+    return write_pair(tmp_path_factory.mktemp("images"))
+
+
+@pytest.fixture(scope="module")
+def whole(images, tmp_path_factory):
+    """Digests of the artifacts of an uninterrupted run of each recipe, and of the preset as it is."""
+    folder = tmp_path_factory.mktemp("whole")
+    for name, overrides in (RECIPES | {"tiny": []}).items():
+        begun(images, folder / name, *overrides)
+    return {path.name: artifacts(path) for path in folder.iterdir()}
+
+
 @pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize("until", [1, 9, 10])
-def test_stopped_and_resumed_it_ends_with_the_same_bytes(png, tmp_path, recipe, until):
-    begun(png, tmp_path / "whole", *RECIPES[recipe])
+def test_stopped_and_resumed_it_ends_with_the_same_bytes(png, tmp_path, whole, recipe, until):
     begun(png, tmp_path / "parts", *RECIPES[recipe], until=until)
     facts = json.loads((tmp_path / "parts" / "run.json").read_text())
     assert facts["finished"] is False
     through(Recording.resume(tmp_path / "parts"))
-    assert artifacts(tmp_path / "parts") == artifacts(tmp_path / "whole")
+    assert artifacts(tmp_path / "parts") == whole[recipe]
     facts = json.loads((tmp_path / "parts" / "run.json").read_text())
     assert facts["finished"] is True
     assert facts["steps"] == {"asked": facts["steps"]["asked"], "taken": facts["steps"]["asked"], "resumed_at": until}
@@ -168,18 +184,26 @@ def test_a_run_without_steps_has_one_preview_its_output(png, tmp_path):
     assert preview.read_bytes() == (tmp_path / "out" / "output.png").read_bytes()
 
 
-def test_a_run_that_was_killed_before_its_first_checkpoint_starts_again(png, tmp_path):
-    begun(png, tmp_path / "whole", "checkpoint.seconds=0")
+def test_a_run_that_was_killed_before_its_first_checkpoint_starts_again(png, tmp_path, whole):
     images = dict(zip(("structure", "appearance"), png, strict=True))
     Recording.begin(images, tiny("checkpoint.seconds=0"), tmp_path / "out").close()
     through(Recording.resume(tmp_path / "out"))
-    assert artifacts(tmp_path / "out") == artifacts(tmp_path / "whole")
+    assert artifacts(tmp_path / "out") == whole["tiny"] | {"run.yaml": artifacts(tmp_path / "out")["run.yaml"]}
+
+
+@pytest.fixture(scope="module")
+def stopped_once(images, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stopped") / "out"
+    begun(images, folder, *UNET, until=8)
+    return folder
 
 
 @pytest.fixture
-def stopped(png, tmp_path):
+def stopped(stopped_once, images, png, tmp_path):
     """A folder of a run that was stopped after 8 of 12 steps, with checkpoints after 6 and 8."""
-    begun(png, tmp_path / "out", *UNET, until=8)
+    shutil.copytree(stopped_once, tmp_path / "out")
+    path = tmp_path / "out" / "checkpoint" / "begun.json"
+    path.write_text(path.read_text().replace(str(images[0].parent), str(tmp_path)))
     names = sorted(path.name for path in (tmp_path / "out" / "checkpoint").iterdir())
     tensors = ["step-00000006.json", "step-00000006.safetensors", "step-00000008.json", "step-00000008.safetensors"]
     assert names == ["begun.json", *tensors]
@@ -448,7 +472,7 @@ def test_the_output_is_written_before_it_is_measured_and_whatever_measuring_does
 
     monkeypatch.setattr("vitsplice.metrics.output.gradient_ssim_distance", fail)
     monkeypatch.setattr("vitsplice.metrics.output.patch_distance", fail)
-    begun(png, tmp_path / "out", "metrics=all")
+    begun(png, tmp_path / "out", "metrics=all", "plots=all")
     assert set(seen) == {(tmp_path / "whole" / "output.png").read_bytes()}
     facts = json.loads((tmp_path / "out" / "run.json").read_text())
     assert facts["finished"] is True

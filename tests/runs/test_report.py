@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 import vitsplice
+from tests.conftest import smooth_pair
 from vitsplice.analysis.inversion import settings_of
 from vitsplice.contracts import FeatureRequest
 from vitsplice.images import encode_png
@@ -11,9 +12,11 @@ from vitsplice.runs.artifacts import RunFolder
 from vitsplice.runs.report import report
 
 
-@pytest.fixture
-def result(pair):
-    return vitsplice.splice(*pair, preset="tiny", structure_mask=pair[1].gt(-1).float(), overrides=["metrics=all"])
+@pytest.fixture(scope="module")
+def result():
+    pair = smooth_pair()
+    settings = ["metrics=all", "plots=all"]
+    return vitsplice.splice(*pair, preset="tiny", structure_mask=pair[1].gt(-1).float(), overrides=settings)
 
 
 def test_it_says_what_the_run_was_made_of(result, tmp_path):
@@ -40,7 +43,7 @@ def test_the_preset_and_the_sizes_are_named(result):
 
 
 def test_the_metrics_have_the_start_and_the_unchanged_structure_image_beside_them(pair):
-    settings = ["backbone.name=tiny-vit", "start=match", "metrics=all"]
+    settings = ["backbone.name=tiny-vit", "start=match", "match.grid=8", "metrics=all"]
     result = vitsplice.splice(*pair, preset="tiny", overrides=settings)
     by_name = {figure.name: figure for figure in result.metrics}
     assert by_name["gradient-ssim"].unchanged == pytest.approx(0, abs=1e-6)
@@ -57,7 +60,7 @@ def test_a_run_from_the_structure_image_has_no_start_beside_its_metrics(result):
 
 
 def test_a_run_without_steps_has_one_too(pair, tmp_path):
-    settings = ["backbone.name=tiny-vit", "start=match", "steps=0", "metrics=none"]
+    settings = ["backbone.name=tiny-vit", "start=match", "match.grid=8", "steps=0", "metrics=none", "plots=all"]
     page = (
         vitsplice.splice(*pair, preset="tiny", overrides=settings).save(tmp_path / "out") / "report.html"
     ).read_text()
@@ -112,7 +115,7 @@ def test_previews_are_shown_evenly_from_the_first_to_the_last(result, tmp_path):
     assert shown == [1, 4, 8, 11, 14, 17, 21, 24]
 
 
-@pytest.mark.real
+@pytest.mark.browser
 def test_a_browser_shows_a_run(opened, result, tmp_path):
     page = opened(result.save(tmp_path / "out") / "report.html")
     assert page.locator("img").evaluate_all("all => all.every(one => one.naturalWidth > 0)")

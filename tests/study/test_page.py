@@ -15,7 +15,7 @@ from vitsplice.study.plan import Plan
 from vitsplice.study.raters import belonging
 from vitsplice.study.results import read
 
-pytestmark = pytest.mark.real
+pytestmark = pytest.mark.browser
 
 METHODS = ("alpha", "beta", "gamma")
 REFUSED = "Object.defineProperty(window, '{0}Storage', {{get() {{ throw new DOMException('no', 'SecurityError'); }}}});"

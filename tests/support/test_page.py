@@ -84,7 +84,7 @@ def test_plots_have_the_colour_of_the_page_s_text():
     assert "words" in drawn.svg
 
 
-@pytest.mark.real
+@pytest.mark.browser
 def test_a_browser_shows_it(opened, file):
     page = opened(file)
     assert page.title() != "caught"
@@ -93,7 +93,7 @@ def test_a_browser_shows_it(opened, file):
     assert page.locator("svg").bounding_box()["width"] > 100
 
 
-@pytest.mark.real
+@pytest.mark.browser
 def test_the_slider_moves_by_mouse_and_by_keyboard(opened, file):
     page = opened(file)
     stack, handle = page.locator(".stack"), page.locator(".stack input")
@@ -113,7 +113,7 @@ def test_the_slider_moves_by_mouse_and_by_keyboard(opened, file):
     assert cut() == "inset(0px 0px 0px 1%)"
 
 
-@pytest.mark.real
+@pytest.mark.browser
 def test_the_table_sorts_numbers_as_numbers_and_nothing_last(opened, file):
     page = opened(file)
 
@@ -132,7 +132,7 @@ def test_the_table_sorts_numbers_as_numbers_and_nothing_last(opened, file):
     assert page.locator(".sorts [aria-sort]").count() == 1
 
 
-@pytest.mark.real
+@pytest.mark.browser
 def test_cards_sort_by_any_number_and_those_without_it_are_last(opened, file):
     page = opened(file)
 
@@ -152,7 +152,7 @@ def test_cards_sort_by_any_number_and_those_without_it_are_last(opened, file):
     assert page.locator(".cards .chosen output").all_inner_texts() == ["0.5", "-"]
 
 
-@pytest.mark.real
+@pytest.mark.browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_can_be_read_by_day_and_by_night(opened, file, scheme):
     page = opened(file, color_scheme=scheme)
@@ -172,7 +172,7 @@ def luminance(colour):
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
-@pytest.mark.real
+@pytest.mark.browser
 def test_nothing_sticks_out_on_a_phone(opened, file):
     page = opened(file, viewport={"width": 390, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390

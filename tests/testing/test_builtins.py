@@ -5,7 +5,7 @@ import pytest
 from vitsplice.plugins import catalogue
 from vitsplice.testing import BackboneContract, GeneratorContract, LossContract, MetricContract, PresetContract
 
-pytestmark = pytest.mark.real  # slow
+pytestmark = pytest.mark.slow
 
 OFFLINE = ["dinov2-vits14-offline", "efficientnet-lite0-offline"]
 
@@ -33,4 +33,4 @@ class _Offline(BackboneContract):
 
 for _name in OFFLINE:
     _title = f"Test_{_name.replace('-', '_')}"
-    globals()[_title] = pytest.mark.real(type(_title, (_Offline,), {"name": _name, "__module__": __name__}))
+    globals()[_title] = pytest.mark.weights(type(_title, (_Offline,), {"name": _name, "__module__": __name__}))

@@ -11,7 +11,7 @@ from vitsplice.errors import ConfigError
 from vitsplice.testing import BackboneContract, GeneratorContract, LossContract, PresetContract
 from vitsplice.testing.tiny import tiny_vit
 
-pytestmark = pytest.mark.real  # slow
+pytestmark = pytest.mark.slow
 
 KEY = FeatureRequest("key")
 

@@ -56,7 +56,7 @@ def test_a_folder_that_cannot_be_used_is_noted(tmp_path):
     assert "cannot be written" in doctor._place("outputs", tmp_path / "file", "x").advice
 
 
-@pytest.mark.real
+@pytest.mark.weights
 def test_the_main_job_can_run_here():
     found = doctor.examine(catalogue())
     assert not [finding for finding in found if finding.fatal]

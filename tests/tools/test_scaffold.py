@@ -40,7 +40,7 @@ USES = {
 }
 
 
-@pytest.mark.real
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", scaffold.KINDS)
 def test_it_passes_its_own_tests_and_a_run_takes_it(tmp_path, png, kind):
     root = scaffold.write("my-part", kind, tmp_path)

@@ -3,7 +3,7 @@
 For a ViT they are the normalised keys of the last block and of the third last, its final tokens, and the values of the
 fourth last block, concatenated; centred over both images they find parts of one kind (compare Amir et al. 2021, "Deep
 ViT Features as Dense Visual Descriptors", which takes keys of one layer). The values find small parts, such as eyes,
-best (docs/correspondence.md); the others keep whole parts together. For a CNN they are its last two feature maps on the
+best (docs/keypoints.md); the others keep whole parts together. For a CNN they are its last two feature maps on the
 finer one's grid.
 """
 

@@ -33,7 +33,7 @@ def _missing() -> list[str]:
 
 
 pytestmark = [
-    pytest.mark.real,
+    pytest.mark.weights,
     pytest.mark.skipif(bool(_missing()), reason=f"these wheels are not installed: {', '.join(_missing())}"),
 ]
 

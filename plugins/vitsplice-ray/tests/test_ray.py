@@ -42,7 +42,7 @@ def cluster():
         os.environ.update(before)
 
 
-@pytest.mark.real
+@pytest.mark.slow
 class TestRay(ExecutorContract):
     name = "ray"
     patience = 30.0
@@ -130,7 +130,7 @@ def ended(process, out):
     assert printed == f"{out / 'results.jsonl'}\n"
 
 
-@pytest.mark.real
+@pytest.mark.kill
 @pytest.mark.timeout(280)
 def test_runs_on_ray_survive_what_kills_workers_nodes_and_drivers(cluster, quiet, tmp_path):
     """On one cluster of three nodes, one after another: starting it takes the most time.
@@ -174,7 +174,7 @@ def node_of(process, cluster):
     return next(node for node in cluster.worker_nodes if node.all_processes["raylet"][0].process.pid == process.ppid())
 
 
-@pytest.mark.real
+@pytest.mark.kill
 def test_a_signal_lets_runs_on_ray_keep_where_they_stand(cluster, quiet, tmp_path):
     out = tmp_path / "out"
     process = batches.begun(quiet[0], out, *on(cluster))
@@ -187,7 +187,7 @@ def test_a_signal_lets_runs_on_ray_keep_where_they_stand(cluster, quiet, tmp_pat
     assert list(folder.glob("checkpoint/step-*.json"))
 
 
-@pytest.mark.real
+@pytest.mark.slow
 def test_a_cluster_that_is_not_there_is_told(quiet, tmp_path):
     done = batches.through(quiet[0], tmp_path / "out", "--executor", "ray", "--option", "address=127.0.0.1:1")
     assert done.returncode == 1
@@ -241,7 +241,7 @@ def test_a_server_that_answers_slowly_is_accepted(listener):
     executor._knock(listener[0])
 
 
-@pytest.mark.real
+@pytest.mark.slow
 def test_a_cluster_of_this_machine_alone(tmp_path):
     script = Path(__file__).parents[3] / "examples" / "13_batch_overhead.py"
     command = [sys.executable, script, tmp_path, "--pairs", "12", "--executor", "ray"]
