@@ -32,10 +32,10 @@ run: $(READY)
 	$(BIN)/vitsplice run --force -o $(OUT)
 	@echo "The picture is $(OUT)/output.png; what it was made from and with is in $(OUT)/run.json."
 
-# Two at a time with one thread each; then, one at a time, what kills processes or measures time or memory.
+# Two at a time with one thread each; then, one at a time, what depends on time or memory.
 test: $(READY) browser
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not (kill or alone)" -n 2 --dist worksteal
-	$(BIN)/python -m pytest -m "kill or alone"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not alone" -n 2 --dist worksteal
+	$(BIN)/python -m pytest -m alone
 
 browser:
 	@sh tests/support/browser.sh
@@ -47,7 +47,7 @@ fuzz: $(READY)
 	$(BIN)/python tests/support/fuzz_pictures.py --files $(FILES)
 
 kill: $(READY)
-	VITSPLICE_KILLS=50 $(BIN)/python -m pytest tests/test_recording.py -m kill
+	VITSPLICE_KILLS=50 $(BIN)/python -m pytest tests/cli/test_resume.py -k "TestRun and killed"
 
 docs: $(READY)
 	$(BIN)/python tests/support/reference.py docs/reference.md

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vitsplice.errors import OutputExists, VitspliceError
-from vitsplice.files import inside, read_object
+from vitsplice.files import inside, leftovers, read_object
 from vitsplice.report import folder
 from vitsplice.report.artifacts import RunFolder
 from vitsplice.report.lock import FolderLock
@@ -70,6 +70,8 @@ def kept(path: Path, work: Work, wanted: Mapping[str, Any], *, force: bool) -> I
             _remove(path, work.parts)
         if there != wanted:
             _remove(path, work.results)
+        for left in (left for part in (".", *work.parts) for left in leftovers(path / part)):
+            left.unlink(missing_ok=True)  # by a process that was killed
         folder.write(path, {work.plan: (json.dumps(wanted, indent=2) + "\n").encode()})
         yield path
     finally:
