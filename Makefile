@@ -32,10 +32,10 @@ run: $(READY)
 	$(BIN)/vitsplice run --force -o $(OUT)
 	@echo "The image is $(OUT)/output.png; what it was made from and with is in $(OUT)/run.json."
 
-# Two at a time with one thread each; then, one at a time, what kills processes or measures time or memory.
+# Two at a time with one thread each; then, one at a time, what depends on time or memory.
 test: $(READY) browser
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not (kill or alone)" -n 2 --dist worksteal
-	$(BIN)/python -m pytest -m "kill or alone"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not alone" -n 2 --dist worksteal
+	$(BIN)/python -m pytest -m alone
 
 browser:
 	@sh tests/helpers/browser.sh
@@ -47,7 +47,7 @@ fuzz: $(READY)
 	$(BIN)/python tests/helpers/fuzz_images.py --files $(FILES)
 
 kill: $(READY)
-	VITSPLICE_KILLS=50 $(BIN)/python -m pytest tests/runs/test_recorder.py -m kill
+	VITSPLICE_KILLS=50 $(BIN)/python -m pytest tests/cli/test_resume.py -k "TestRun and killed"
 
 docs: $(READY)
 	$(BIN)/python tests/helpers/reference.py docs/reference.md

@@ -12,6 +12,8 @@ import vitsplice_tiny
 from vitsplice.images import encode_png
 from vitsplice.plugins import catalogue
 
+pytest.register_assert_rewrite("resumable")
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -82,6 +84,14 @@ def full_disk():
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
     yield
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.fixture(scope="session")
+def processes(tmp_path_factory):
+    """Processes that run a command and interrupt it at a given moment."""
+    from resumable import Processes
+
+    return Processes(tmp_path_factory.getbasetemp() / "cache")
 
 
 @pytest.fixture(scope="session")

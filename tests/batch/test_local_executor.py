@@ -84,6 +84,7 @@ def quiet(tmp_path_factory):
     return pairs, folder / "out"
 
 
+@pytest.mark.alone
 @pytest.mark.kill
 def test_a_killed_worker_is_replaced_and_its_run_gone_on_with(quiet, tmp_path):
     pairs, expected = quiet
@@ -97,6 +98,7 @@ def test_a_killed_worker_is_replaced_and_its_run_gone_on_with(quiet, tmp_path):
     batches.assert_whole(tmp_path / "out", expected)
 
 
+@pytest.mark.alone
 @pytest.mark.kill
 def test_a_driver_killed_twice_and_started_again_makes_every_run_once(quiet, tmp_path):
     pairs, expected = quiet
@@ -114,6 +116,7 @@ def test_a_driver_killed_twice_and_started_again_makes_every_run_once(quiet, tmp
     batches.assert_whole(out, expected)
 
 
+@pytest.mark.alone
 @pytest.mark.kill
 def test_ctrl_c_lets_runs_keep_where_they_stand(quiet, tmp_path):
     """A terminal sends it to the driver and to all workers."""
@@ -133,6 +136,7 @@ def test_ctrl_c_lets_runs_keep_where_they_stand(quiet, tmp_path):
     batches.assert_whole(out, expected)
 
 
+@pytest.mark.alone
 @pytest.mark.kill
 def test_ctrl_c_while_workers_begin_has_done_nothing_and_harmed_nothing(quiet, tmp_path):
     """A worker that imports what it needs cannot ignore it yet."""

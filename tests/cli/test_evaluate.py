@@ -1,9 +1,4 @@
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 
 import pytest
 
@@ -90,27 +85,3 @@ def test_another_evaluation_is_not_written_over(vitsplice, pairs):
     assert done.returncode == 2
     assert "it differs in methods" in done.stderr
     assert vitsplice("evaluate", "two=two", "--pairs", pairs, "-o", "out", *QUICK, "--force").returncode == 0
-
-
-@pytest.mark.kill
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_killed_it_goes_on_to_the_same_files(environment, pairs, tmp_path, number):
-    def command(out):
-        words = ["evaluate", "one=one", "two=two", "--pairs", pairs, "-o", tmp_path / out, *QUICK]
-        return [sys.executable, "-W", "error", "-m", "vitsplice", *map(str, words)]
-
-    here = {"env": environment, "cwd": tmp_path}
-    assert subprocess.run(command("whole"), capture_output=True, **here).returncode == 0
-    process = subprocess.Popen(command("cut"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, **here)
-    log, until = tmp_path / "cut" / "values.jsonl", time.monotonic() + 100
-    while not (log.exists() and log.stat().st_size) and time.monotonic() < until:
-        time.sleep(0.01)
-    os.kill(process.pid, number)
-    _, told = process.communicate(timeout=100)
-    if number == signal.SIGINT and process.returncode:
-        assert process.returncode == 130
-        assert "the same command goes on" in told
-    done = subprocess.run(command("cut"), capture_output=True, **here)
-    assert done.returncode == 0
-    for name in ("values.csv", "summary.json", "summary.md", "gallery.html"):
-        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name

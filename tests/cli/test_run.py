@@ -1,8 +1,6 @@
 import inspect
 import json
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
@@ -43,9 +41,10 @@ def test_a_run_ends_with_its_artifacts_and_says_where(vitsplice, png, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["appearance.png", "out", "structure.png"]
 
 
-def test_two_processes_give_the_same_bytes_and_run_yaml_repeats_them(vitsplice_process, png, tmp_path):
-    vitsplice_process(*TINY, *png, "-o", "a", "--seed", 3)
-    vitsplice_process("run", "--preset", "a/run.yaml", *png, "-o", "b")
+@pytest.mark.slow
+def test_two_processes_give_the_same_bytes_and_run_yaml_repeats_them(vitsplice, processes, png, tmp_path):
+    assert vitsplice(*TINY, *png, "-o", "a", "--seed", 3).returncode == 0
+    assert processes.run(["run", "--preset", tmp_path / "a" / "run.yaml", *png, "-o", "b"], tmp_path).code == 0
     assert (tmp_path / "b" / "output.png").read_bytes() == (tmp_path / "a" / "output.png").read_bytes()
 
 
@@ -120,19 +119,15 @@ def test_nan_is_a_failure_with_the_last_good_image_kept(vitsplice, png, tmp_path
     assert json.loads((tmp_path / "out" / "run.json").read_text())["finished"] is False
 
 
-@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
-def test_a_signal_finishes_cleanly_with_what_there_is(environment, png, tmp_path, asked):
-    command = [sys.executable, "-m", "vitsplice", *TINY, *map(str, png), "-o", "out", "--steps", "1000000"]
-    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as process:
-        for line in process.stderr:
-            if "step-000002" in line:
-                process.send_signal(asked)
-                break
-        rest = process.stderr.read()
-        assert process.wait(60) == 130
-    assert "the image so far is kept" in rest
-    assert "to go on: vitsplice run --resume out" in rest
-    assert "Traceback" not in rest
+@pytest.mark.kill
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
+def test_a_signal_finishes_cleanly_with_what_there_is(processes, png, tmp_path, number):
+    words = [*TINY, *png, "-o", tmp_path / "out", "--steps", 1_000_000]
+    ended = processes.run(words, tmp_path, "step-000002", number)
+    assert ended.code == 130
+    assert "the image so far is kept" in ended.stderr
+    assert f"to go on: vitsplice run --resume {tmp_path / 'out'}" in ended.stderr
+    assert "Traceback" not in ended.stderr
     facts = json.loads((tmp_path / "out" / "run.json").read_text())
     assert facts["finished"] is False
     assert 2 <= facts["steps"]["taken"] < 1_000_000
@@ -218,7 +213,14 @@ def test_a_run_killed_while_it_is_measured_is_resumed_without_measuring(vitsplic
 
 
 def test_metrics_of_a_run_without_steps_have_no_column_of_the_start(vitsplice, png):
-    values = ("generator.name=pixels", "generator.options={}", "terms.identity.weight=0", "metrics=all", "start=match")
+    values = (
+        "generator.name=pixels",
+        "generator.options={}",
+        "terms.identity.weight=0",
+        "metrics=all",
+        "start=match",
+        "match.grid=8",
+    )
     canvas = [part for value in values for part in ("--set", value)]
     stepped = vitsplice(*TINY, *png, "-o", "stepped", *canvas).stderr
     assert "lower is better; start: before the first step;" in stepped

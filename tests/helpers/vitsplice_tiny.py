@@ -5,7 +5,7 @@ It is found like any installed plugin: its metadata lies beside it and this fold
 
 from importlib.resources import files
 
-from vitsplice.contracts import BackboneSpec, GeneratorSpec, LossSpec, LossTerm, Option, PresetSpec
+from vitsplice.contracts import BackboneSpec, ExecutorSpec, GeneratorSpec, LossSpec, LossTerm, Option, PresetSpec
 from vitsplice.errors import WeightsUnavailable
 from vitsplice.hookspecs import hookimpl
 
@@ -110,6 +110,21 @@ def vitsplice_generators():
         return nn.Conv2d(3, 3, 1)
 
     return [GeneratorSpec("tiny-mix", build, "one 1x1 convolution")]
+
+
+class InTurn:
+    """Executor that runs the jobs one after another in this process."""
+
+    def __init__(self, threads=1):
+        self.threads = threads
+
+    def run(self, work, jobs):
+        yield from map(work, jobs)
+
+
+@hookimpl
+def vitsplice_executors():
+    return [ExecutorSpec("tiny-in-turn", lambda workers, threads, options: InTurn(threads or 1), "in this process")]
 
 
 @hookimpl

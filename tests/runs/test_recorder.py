@@ -2,12 +2,9 @@
 
 import hashlib
 import json
-import multiprocessing
 import os
 import random
 import shutil
-import signal
-import time
 
 import pytest
 import torch
@@ -48,8 +45,6 @@ PYRAMID = [
     "optimiser={lr: 0.02, schedule: cosine}",
 ]
 RECIPES = {"unet": UNET, "pyramid": PYRAMID}
-KILLS = int(os.environ.get("VITSPLICE_KILLS", "8"))
-"""Of each recipe; `make kill` does fifty of each, a hundred in all."""
 
 
 def tiny(*overrides):
@@ -81,61 +76,6 @@ def artifacts(folder):
         name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
         for name in names + [f"previews/{name}" for name in previews]
     }
-
-
-def work(png, out, overrides):
-    """What a killed process does: go on with what is there, or begin."""
-    import torch
-
-    torch.set_num_threads(1)
-    try:
-        recording = Recording.resume(out)
-    except AlreadyFinished:
-        return
-    except UserError:
-        images = dict(zip(("structure", "appearance"), png, strict=True))
-        recording = Recording.begin(images, tiny(*overrides), out, force=True)
-    through(recording)
-
-
-@pytest.fixture(scope="module")
-def processes():
-    """Fresh processes that have imported everything and run nothing."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["vitsplice.runs.recorder", "vitsplice_tiny", "timm", "matplotlib.figure"])
-    return context
-
-
-def killed_after(processes, seconds, *arguments):
-    """Run in a process of its own and kill it; whether it was still running."""
-    process = processes.Process(target=work, args=arguments)
-    process.start()
-    process.join(seconds)
-    running = process.is_alive()
-    if running:
-        os.kill(process.pid, signal.SIGKILL)
-    process.join()
-    return running
-
-
-@pytest.mark.kill
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_killed_at_any_moment_and_resumed_it_ends_with_the_same_bytes(processes, png, tmp_path, recipe):
-    overrides, chance = RECIPES[recipe], random.Random(0)
-    began = time.perf_counter()
-    assert not killed_after(processes, 100, png, tmp_path / "quiet", overrides)
-    lasts = time.perf_counter() - began
-    expected = artifacts(tmp_path / "quiet")
-    killed = 0
-    while killed < KILLS:
-        out = tmp_path / f"{killed}"
-        if not killed_after(processes, chance.uniform(0, lasts), png, out, overrides):
-            continue
-        killed += 1
-        killed_after(processes, 100, png, out, overrides)
-        assert artifacts(out) == expected, f"kill {killed}"
-        left = {path.relative_to(out).as_posix() for path in out.rglob("*")}
-        assert left == {*expected, "run.json", "report.html", "previews"}
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from typing import Any
 
 from vitsplice.errors import OutputExists, VitspliceError
 from vitsplice.support import output_folder as folder
-from vitsplice.support.files import inside, read_object
+from vitsplice.support.files import inside, leftovers, read_object
 from vitsplice.support.folder_lock import FolderLock
 
 
@@ -71,6 +71,8 @@ def kept(path: Path, work: Work, wanted: Mapping[str, Any], *, force: bool) -> I
             _remove(path, work.parts, work.clear)
         if there != wanted:
             _remove(path, work.results, work.clear)
+        for left in (left for part in (".", *work.parts) for left in leftovers(path / part)):
+            left.unlink(missing_ok=True)  # by a process that was killed
         folder.write(path, {work.plan: (json.dumps(wanted, indent=2) + "\n").encode()})
         yield path
     finally:

@@ -130,6 +130,7 @@ def ended(process, out):
     assert printed == f"{out / 'results.jsonl'}\n"
 
 
+@pytest.mark.alone
 @pytest.mark.kill
 @pytest.mark.timeout(280)
 def test_runs_on_ray_survive_what_kills_workers_nodes_and_drivers(cluster, quiet, tmp_path):
@@ -174,6 +175,7 @@ def node_of(process, cluster):
     return next(node for node in cluster.worker_nodes if node.all_processes["raylet"][0].process.pid == process.ppid())
 
 
+@pytest.mark.alone
 @pytest.mark.kill
 def test_a_signal_lets_runs_on_ray_keep_where_they_stand(cluster, quiet, tmp_path):
     out = tmp_path / "out"

@@ -1,0 +1,135 @@
+"""Every command that can be resumed, interrupted at any moment."""
+
+from dataclasses import replace
+
+import pytest
+from resumable import ResumableContract
+
+from tests.conftest import noise, write_pair
+from vitsplice.datasets import Pair, write
+from vitsplice.images import encode_png
+
+pytestmark = [pytest.mark.kill, pytest.mark.slow]
+
+TINY_RUN = ("--preset", "tiny", "--set", "checkpoint.every=2")
+PYRAMID = (
+    "checkpoint.every=2",
+    "start=match",
+    "match.grid=8",
+    "generator={name: pyramid, options: {levels: 3}}",
+    "terms={structure: {loss: structure, weight: 10}, texture: {loss: texture, weight: 4}}",
+    "views={structure: {crop: [0.9, 0.9], shape: image, bank: 3}, appearance: {crop: [0.9, 0.9], bank: 3}}",
+    "stages=[{side: 24, share: 0.5}, {side: 32, share: 0.5, lr: 0.01}]",
+    "optimiser={lr: 0.02, schedule: cosine}",
+)
+
+
+class RunContract(ResumableContract):
+    varying = frozenset({"run.json", "report.html"})
+
+    def prepare(self, folder):
+        write_pair(folder)
+
+    def resume(self, processes, folder, inputs):
+        ended = processes.run(["run", "--resume", folder / "out"], folder)
+        if ended.code == 0:
+            return ended
+        assert ended.code == 2, ended.stderr  # killed before the folder said what was begun
+        return processes.run([*self.command(inputs, folder / "out"), "--force"], folder)
+
+
+class TestRunWithPlots(RunContract):
+    def command(self, inputs, out):
+        images = inputs / "structure.png", inputs / "appearance.png"
+        terms = "terms={structure: {loss: structure, weight: 1}, appearance: {loss: appearance, weight: 10}}"
+        return ["run", *images, "-o", out, *TINY_RUN, "--steps", 8, "--set", "plots=all", "--set", terms]
+
+
+class TestRunInStages(RunContract):
+    def command(self, inputs, out):
+        images = inputs / "structure.png", inputs / "appearance.png"
+        settings = [word for setting in PYRAMID for word in ("--set", setting)]
+        return ["run", *images, "-o", out, "--preset", "tiny", "--steps", 18, *settings]
+
+
+class TestInvert(ResumableContract):
+    varying = frozenset({"run.json", "report.html"})
+
+    def prepare(self, folder):
+        write_pair(folder)
+
+    def command(self, inputs, out):
+        features = ("--facet", "key", "--facet", "cls", "--layer", -1)
+        small = ("--backbone", "tiny-vit", "--size", 32, "--steps", 3, "--set", "resize.size=32")
+        return ["invert", inputs / "structure.png", "--prior", "pixels", *features, *small, "-o", out]
+
+
+def write_pairs(folder, number=3):
+    """A manifest of pairs, and folders with the outputs of the methods one and two."""
+    for name, seed in (("s", 0), ("a", 10), ("one", 20), ("two", 30)):
+        (folder / name).mkdir()
+        for n in range(number):
+            (folder / name / f"p{n}.png").write_bytes(encode_png(noise(1, 3, 24, 32, seed=seed + n)))
+    write(
+        folder / "pairs.csv", [Pair(f"p{n}", folder / "s" / f"p{n}.png", folder / "a" / f"p{n}.png") for n in range(3)]
+    )
+
+
+class TestBatch(ResumableContract):
+    varying = frozenset({"run.json", "results.jsonl"})
+
+    def prepare(self, folder):
+        write_pairs(folder)
+
+    def command(self, inputs, out):
+        here = ("--executor", "tiny-in-turn", "--threads", 1)
+        return ["batch", inputs / "pairs.csv", "-o", out, *TINY_RUN, "--steps", 4, "--set", "previews=0", *here]
+
+
+class TestPairs(ResumableContract):
+    """No lock holds the folder, so that temporary files of a killed process stay: others may be at work there."""
+
+    def prepare(self, folder):
+        write_pairs(folder)
+
+    def command(self, inputs, out):
+        similarity = ("--by", "similarity", "--backbone", "tiny-vit")
+        return ["pairs", "build", inputs / "s", inputs / "a", "-o", out / "pairs.csv", *similarity]
+
+    def resume(self, processes, folder, inputs):
+        ended = super().resume(processes, folder, inputs)
+        return replace(ended, code=0) if "is there already" in ended.stderr else ended
+
+    def files(self, out):
+        return {name: digest for name, digest in super().files(out).items() if not name.endswith(".tmp")}
+
+
+class TestEvaluate(ResumableContract):
+    def prepare(self, folder):
+        write_pairs(folder)
+
+    def command(self, inputs, out):
+        methods = f"one={inputs / 'one'}", f"two={inputs / 'two'}"
+        metrics = ("--metric", "lab-patches", "--device", "cpu")
+        return ["evaluate", *methods, "--pairs", inputs / "pairs.csv", "-o", out, *metrics]
+
+
+class TestKeypoints(ResumableContract):
+    def prepare(self, folder):
+        write_pair(folder)
+
+    def command(self, inputs, out):
+        images = inputs / "structure.png", inputs / "appearance.png"
+        return ["keypoints", *images, "-b", "tiny-vit", "-b", "tiny-cnn", "--size", 64, "-o", out]
+
+
+class TestCompare(ResumableContract):
+    varying = frozenset({"run.json"})
+
+    def prepare(self, folder):
+        write_pair(folder)
+
+    def command(self, inputs, out):
+        images = inputs / "structure.png", inputs / "appearance.png"
+        transfers = ("--transfers", 1, "--preset", "tiny", "--steps", 2)
+        return ["compare", *images, "-b", "tiny-vit", "--size", 64, "--style", "none", *transfers, "-o", out]

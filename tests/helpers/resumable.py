@@ -1,0 +1,202 @@
+"""The promise of every command that can be resumed: interrupted at any moment, it ends with the same files.
+
+The command runs in a forked process that counts its accesses to files and interrupts itself at a given one, so that a
+moment is the same however busy the machine is.
+"""
+
+import hashlib
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib.figure
+import pytest
+import timm
+import torch
+import vitsplice_tiny
+
+import vitsplice.api
+import vitsplice.cli.app
+from vitsplice.cli import main
+
+IMPORTED = matplotlib.figure, timm, vitsplice_tiny, vitsplice.api, vitsplice.cli.app
+"""Loaded once, in the process that is forked for each command."""
+
+ACCESSES = frozenset({"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"})
+FILES = "stdout", "stderr", "accesses"
+"""What a command leaves in the folder that it runs in."""
+
+KILLS = int(os.environ.get("VITSPLICE_KILLS", "0"))
+"""Kill each command at so many random moments in time; 0: at a few accesses that are spread evenly."""
+
+
+def execute(words, folder, environment, moment, number):
+    """Run a command in this process, in ``folder``, and send it the signal ``number`` at its access ``moment``.
+
+    Args:
+        moment: number of the access to a file in ``folder``, from 1 on, or a part of the name of a file: the first
+            access to it.
+    """
+    accesses, sent = 0, False
+
+    def count(event, arguments):
+        nonlocal accesses, sent
+        if event in ACCESSES and str(arguments[0]).startswith(str(folder)):
+            accesses += 1
+            if not sent and (accesses == moment or (str(moment) in str(arguments) and isinstance(moment, str))):
+                sent = True
+                os.kill(os.getpid(), number)
+
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    torch.set_num_threads(1)
+    sys.addaudithook(count)
+    with open("stdout", "w") as out, open("stderr", "w") as err, redirect_stdout(out), redirect_stderr(err):
+        code = main(words)
+    Path("accesses").write_text(str(accesses))
+    os._exit(code)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A command that has ended.
+
+    Attributes:
+        code: exit code; negative: the signal that killed it.
+        accesses: to files; 0 if it was killed.
+    """
+
+    code: int
+    stdout: str
+    stderr: str
+    accesses: int
+
+
+class Processes:
+    """Forked processes that have imported everything and computed nothing."""
+
+    def __init__(self, cache):
+        self.environment = os.environ | {"HF_HUB_OFFLINE": "1", "COLUMNS": "200", "NO_COLOR": "1"}
+        self.environment.setdefault("VITSPLICE_CACHE", str(cache))
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["resumable"])
+        before = dict(os.environ)
+        os.environ.update(self.environment | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))})
+        try:
+            multiprocessing.forkserver.ensure_running()
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+
+    def run(self, words, folder, moment=0, number=signal.SIGKILL, patience=120):
+        """Run a command in ``folder`` to its end, or to its access ``moment``; kill it after ``patience`` seconds."""
+        for name in FILES:
+            (folder / name).unlink(missing_ok=True)
+        arguments = [str(word) for word in words], folder, self.environment, moment, number
+        process = self._context.Process(target=execute, args=arguments)
+        process.start()
+        process.join(patience)
+        process.kill()
+        process.join()
+        texts = [(folder / name).read_text() if (folder / name).exists() else "" for name in FILES]
+        return Ended(process.exitcode, *texts[:2], int(texts[2] or 0))
+
+
+@dataclass(frozen=True)
+class Uninterrupted:
+    """A command that ran to its end: its inputs, the digests of its files, its accesses to files and seconds."""
+
+    inputs: Path
+    files: dict[str, str]
+    accesses: int
+    seconds: float
+
+
+class ResumableContract:
+    """A command that is killed or stopped at any moment and run again ends with the same files, and no others.
+
+    Attributes:
+        moments: number of moments at which it is interrupted.
+        varying: files whose content has times or paths: they only have to exist.
+    """
+
+    moments = 4
+    varying = frozenset()
+
+    def prepare(self, folder):
+        """Write the inputs of the command to a folder."""
+
+    def command(self, inputs, out):
+        """Words of the command that reads ``inputs`` and writes to ``out``."""
+        raise NotImplementedError
+
+    def resume(self, processes, folder, inputs):
+        """Run it to its end after it was interrupted."""
+        return processes.run(self.command(inputs, folder / "out"), folder)
+
+    @pytest.fixture
+    def uninterrupted(self, processes, tmp_path_factory):
+        """The command as it ends where nothing interrupts it; run once a class."""
+        if "_uninterrupted" not in vars(type(self)):
+            type(self)._uninterrupted = self._run(processes, tmp_path_factory)
+        return type(self)._uninterrupted
+
+    def _run(self, processes, tmp_path_factory):
+        inputs, folder = (tmp_path_factory.mktemp(name, numbered=True) for name in ("inputs", "uninterrupted"))
+        self.prepare(inputs)
+        began = time.perf_counter()
+        ended = processes.run(self.command(inputs, folder / "out"), folder)
+        assert ended.code == 0, ended.stderr
+        return Uninterrupted(inputs, self.files(folder / "out"), ended.accesses, time.perf_counter() - began)
+
+    def files(self, out):
+        """Digests of files by name; "" for those that vary."""
+        paths = {path.relative_to(out).as_posix(): path for path in sorted(out.rglob("*")) if path.is_file()}
+        return {
+            name: "" if Path(name).name in self.varying else hashlib.sha256(path.read_bytes()).hexdigest()
+            for name, path in paths.items()
+        }
+
+    def spread(self, accesses, moments):
+        """Accesses that are spread evenly over all."""
+        return [1 + (accesses - 1) * (2 * index + 1) // (2 * moments) for index in range(moments)]
+
+    def test_killed_at_any_moment_and_resumed_it_ends_with_the_same_files(self, processes, uninterrupted, tmp_path):
+        for number, moment in enumerate(self.spread(uninterrupted.accesses, KILLS or self.moments)):
+            folder = tmp_path / f"{number}"
+            folder.mkdir()
+            words = self.command(uninterrupted.inputs, folder / "out")
+            if KILLS:
+                chance = random.Random(number)
+                while processes.run(words, folder, patience=chance.uniform(0, uninterrupted.seconds)).code == 0:
+                    shutil.rmtree(folder / "out")
+            else:
+                assert processes.run(words, folder, moment).code == -signal.SIGKILL
+            self.assert_resumes(processes, folder, uninterrupted, moment)
+
+    def test_stopped_by_ctrl_c_at_any_moment_and_resumed_it_ends_with_the_same_files(
+        self, processes, uninterrupted, tmp_path
+    ):
+        for moment in self.spread(uninterrupted.accesses, 2):
+            folder = tmp_path / f"{moment}"
+            folder.mkdir()
+            words = self.command(uninterrupted.inputs, folder / "out")
+            ended = processes.run(words, folder, moment, signal.SIGINT)
+            assert ended.code == 130 or (ended.code == 0 and moment > uninterrupted.accesses / 2), ended.stderr
+            assert "Traceback" not in ended.stderr
+            self.assert_resumes(processes, folder, uninterrupted, moment)
+
+    def assert_resumes(self, processes, folder, uninterrupted, moment):
+        ended = self.resume(processes, folder, uninterrupted.inputs)
+        assert ended.code == 0, f"at access {moment}: {ended.stderr}"
+        files = self.files(folder / "out")
+        differing = sorted({name for name, _ in files.items() ^ uninterrupted.files.items()})
+        assert files == uninterrupted.files, f"at access {moment}: {differing}"
