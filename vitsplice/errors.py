@@ -187,5 +187,5 @@ def allocation_failure(error: BaseException) -> str | None:
 def reason(error: Exception) -> str:
     """Why something failed, on one line, for a record: any exception, also of a plugin or of an allocation."""
     if what := allocation_failure(error):
-        return one_line(f"the memory is used up ({what})")
+        return one_line(f"out of memory ({what})")
     return one_line(str(error) if isinstance(error, VitspliceError) else f"{type(error).__name__}: {error}")

@@ -196,7 +196,7 @@ def test_a_figure_that_cannot_be_measured_says_why_and_the_run_is_done(vitsplice
     done = vitsplice("run", *png, "--preset", "tiny", "--set", "metrics=all", "--set", "plots=all", "-o", "out")
     assert (done.returncode, done.stdout.strip()) == (0, "out/output.png")
     [row] = [line for line in done.stderr.splitlines() if line.strip().startswith("lab-patches")]
-    assert "appearance; not measured: the memory is used up (MemoryError)" in " ".join(row.split())
+    assert "appearance; not measured: out of memory (MemoryError)" in " ".join(row.split())
 
 
 def test_a_run_killed_while_it_is_measured_is_resumed_without_measuring(vitsplice, png, tmp_path, monkeypatch):

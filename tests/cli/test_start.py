@@ -46,7 +46,7 @@ def test_memory_that_runs_out_is_told_in_words(vitsplice, monkeypatch, png, comm
     monkeypatch.setattr("vitsplice.backbones.vit.TimmViT.forward", lambda *_: allocate())
     done = vitsplice(*command.split(), *png, "--backbone", "tiny-vit")
     assert done.returncode == 2, done.stderr
-    assert done.stderr.splitlines()[-1].startswith("error: the memory is used up (")
+    assert done.stderr.splitlines()[-1].startswith("error: out of memory (")
     assert "smaller --size" in done.stderr
 
 

@@ -4,10 +4,11 @@ from dataclasses import replace
 import pytest
 import torch
 
+from vitsplice.config import OptimiserConfig
 from vitsplice.contracts import FeatureRequest, LossTerm
-from vitsplice.engine.loop import Optimisation
-from vitsplice.engine.problem import assemble
-from vitsplice.engine.targets import RunImages
+from vitsplice.engine.images import RunImages
+from vitsplice.engine.loop import Optimisation, learning_rate
+from vitsplice.engine.problem import Components, assemble
 from vitsplice.errors import LossTermRejected, NonFiniteLoss
 from vitsplice.plugins import catalogue
 from vitsplice.presets.loading import load
@@ -38,7 +39,7 @@ class Counting:
 def optimisation(vit, pair, *overrides):
     config = load(TINY, "tiny", overrides)
     counting = Counting(vit)
-    problem = assemble(config, run_images(pair), counting, catalogue())
+    problem = assemble(Components.build(config, counting, catalogue()), run_images(pair))
     return Optimisation(problem), counting
 
 
@@ -148,7 +149,7 @@ def test_identity_on_the_structure_image_is_an_option(vit, pair):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA on this machine")
 def test_on_cuda(vit, pair):
     config, device = load(TINY, "tiny"), torch.device("cuda")
-    problem = assemble(config, run_images(pair, device), vit.to(device, torch.float32), catalogue())
+    problem = assemble(Components.build(config, vit.to(device, torch.float32), catalogue()), run_images(pair, device))
     try:
         assert all(math.isfinite(step.total) for step in Optimisation(problem).steps())
     finally:
@@ -197,3 +198,16 @@ def test_iterators_over_one_optimisation_never_take_a_step_twice(vit, pair):
     two.close()
     assert [step.index for step in one] == [4]
     assert torch.equal(made.image(), run(vit, pair)[1])
+
+
+def test_a_constant_learning_rate():
+    assert {learning_rate(OptimiserConfig(lr=0.3), step, 10) for step in range(10)} == {0.3}
+
+
+def test_a_cosine_learning_rate_falls_from_lr_through_half_towards_zero():
+    config = OptimiserConfig(lr=0.2, schedule="cosine")
+    rates = [learning_rate(config, step, 10) for step in range(10)]
+    assert rates[0] == 0.2
+    assert rates[5] == pytest.approx(0.1)
+    assert rates == sorted(rates, reverse=True)
+    assert 0 < rates[-1] < 0.01

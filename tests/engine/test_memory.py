@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from vitsplice.engine import memory
-from vitsplice.engine.targets import RunImages
+from vitsplice.engine.images import RunImages
+from vitsplice.engine.problem import Components
 from vitsplice.errors import OutOfMemory
 from vitsplice.plugins import catalogue
 from vitsplice.presets.settings import settings_for
@@ -13,7 +14,7 @@ from vitsplice.presets.settings import settings_for
 
 @pytest.fixture
 def estimate(vit):
-    return memory.Estimate(settings_for("tiny", backbone="tiny-vit", device="cpu"), vit, catalogue())
+    return memory.Estimate(Components.build(settings_for("tiny", backbone="tiny-vit", device="cpu"), vit, catalogue()))
 
 
 def images(side):
@@ -22,10 +23,10 @@ def images(side):
 
 def test_what_a_function_keeps_is_counted_once():
     x = torch.rand(1000, requires_grad=True)
-    assert memory.kept_for_backward(lambda: (x * 2).exp()) == 4000
-    assert memory.kept_for_backward(lambda: x * x) == 4000
+    assert memory.saved_for_backward(lambda: (x * 2).exp()) == 4000
+    assert memory.saved_for_backward(lambda: x * x) == 4000
     with torch.no_grad():
-        assert memory.kept_for_backward(lambda: x * x * x) == 8000  # gradients are turned on within
+        assert memory.saved_for_backward(lambda: x * x * x) == 8000  # gradients are turned on within
 
 
 def test_what_was_counted_is_let_go():
@@ -37,7 +38,7 @@ def test_what_was_counted_is_let_go():
         made.append(weakref.ref(result))
         return result
 
-    memory.kept_for_backward(function)
+    memory.saved_for_backward(function)
     gc.collect()
     assert made[0]() is None
 
@@ -66,10 +67,10 @@ def test_what_is_free_respects_the_container(tmp_path):
     (tmp_path / "memory.max").write_text("1000\n")
     (tmp_path / "memory.current").write_text("700\n")
     (tmp_path / "memory.stat").write_text("anon 400\nfile 300\ninactive_file 250\n")
-    assert memory._left_in_container(tmp_path) == 1000 - 700 + 250
+    assert memory._free_in_container(tmp_path) == 1000 - 700 + 250
     (tmp_path / "memory.max").write_text("max\n")
-    assert memory._left_in_container(tmp_path) == float("inf")
-    assert memory._left_in_container(tmp_path / "none") == float("inf")
+    assert memory._free_in_container(tmp_path) == float("inf")
+    assert memory._free_in_container(tmp_path / "none") == float("inf")
     free = memory.free(torch.device("cpu"))
     assert free is not None
     assert free > 0
@@ -95,7 +96,7 @@ def test_a_stage_larger_than_the_output_needs_no_more_than_the_output_s_size(vit
     def needed(side):
         overrides = [f"stages=[{{side: {side}}}]"]
         settings = settings_for("tiny", backbone="tiny-vit", device="cpu", overrides=overrides)
-        return memory.Estimate(settings, vit, catalogue()).bytes((64, 64), (64, 64))
+        return memory.Estimate(Components.build(settings, vit, catalogue())).bytes((64, 64), (64, 64))
 
     assert needed(64) == needed(2048)
     assert needed(32) < needed(64)
@@ -105,7 +106,7 @@ def test_a_stage_larger_than_the_output_needs_no_more_than_the_output_s_size(vit
 def of_settings(vit):
     def made(*overrides):
         settings = settings_for("tiny", backbone="tiny-vit", device="cpu", overrides=overrides)
-        return memory.Estimate(settings, vit, catalogue())
+        return memory.Estimate(Components.build(settings, vit, catalogue()))
 
     return made
 

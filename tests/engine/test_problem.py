@@ -2,8 +2,8 @@ import pytest
 
 from vitsplice.config import BackboneConfig
 from vitsplice.engine.backbones import load_configured
-from vitsplice.engine.problem import assemble
-from vitsplice.engine.targets import RunImages
+from vitsplice.engine.images import RunImages
+from vitsplice.engine.problem import Components, assemble
 from vitsplice.errors import ConfigError, UnknownName, WeightsUnavailable
 from vitsplice.plugins import catalogue
 from vitsplice.presets.loading import load
@@ -14,7 +14,7 @@ TINY = catalogue().presets["tiny"].path.read_text()
 def build(vit, pair, *overrides):
     structure, appearance = pair
     images = RunImages({"structure": structure, "appearance": appearance, "start": structure})
-    return assemble(load(TINY, "tiny", overrides), images, vit, catalogue())
+    return assemble(Components.build(load(TINY, "tiny", overrides), vit, catalogue()), images)
 
 
 def test_a_fallback_is_taken_and_recorded():
@@ -53,12 +53,16 @@ def test_a_backbone_that_can_be_had_needs_no_substitution():
             ConfigError,
             "terms.structure.options.form: 'cubic'.*norm, mse",
         ),
-        ("terms={a: {loss: structure, weight: 0}}", ConfigError, "nothing to optimise"),
-        ("terms={a: {loss: structure, weight: 1, start: 99}}", ConfigError, "a turn within 5 steps"),
-        ("terms={a: {loss: structure, weight: 1, start: 4, every: 3}}", ConfigError, "a turn within 5 steps"),
+        ("terms={a: {loss: structure, weight: 0}}", ConfigError, "no term is active"),
+        ("terms={a: {loss: structure, weight: 1, start: 99}}", ConfigError, "no term is active within 5 steps"),
+        (
+            "terms={a: {loss: structure, weight: 1, start: 4, every: 3}}",
+            ConfigError,
+            "no term is active within 5 steps",
+        ),
         ("terms.structure.facet=cls", ConfigError, "terms.structure: the structure term compares places"),
         ("views.structure.blur.kernel=101", ConfigError, "blur.kernel: 101 is too large for views of 38 px"),
-        ("generator={name: pixels}", ConfigError, r"terms.identity.weight=0 leaves"),
+        ("generator={name: pixels}", ConfigError, r"disable that term with terms.identity.weight=0"),
         (
             "generator.options.slope=-1",
             ConfigError,
@@ -111,5 +115,5 @@ def test_an_appearance_mask_that_no_term_goes_by_is_refused(vit, pair):
     pixels = {"structure": pair[0], "appearance": pair[1], "start": pair[0]}
     images = RunImages(pixels, {"appearance": pair[1][:, :1]})
     with pytest.raises(ConfigError, match="appearance_mask would have no effect"):
-        assemble(load(TINY, "tiny", INVERT), images, vit, catalogue())
-    assert assemble(load(TINY, "tiny"), images, vit, catalogue())
+        assemble(Components.build(load(TINY, "tiny", INVERT), vit, catalogue()), images)
+    assert assemble(Components.build(load(TINY, "tiny"), vit, catalogue()), images)

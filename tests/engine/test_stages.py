@@ -5,8 +5,10 @@ import torch.nn.functional as F
 from tests.conftest import noise
 from vitsplice.backbones.sizing import Area
 from vitsplice.config import StageConfig
-from vitsplice.engine.stages import Layer, Staged, stage_steps, with_start, working_side
-from vitsplice.engine.targets import RunImages
+from vitsplice.engine.images import RunImages
+from vitsplice.engine.problem import Components
+from vitsplice.engine.stages import Change, StagedOptimisation, stage_steps, working_side
+from vitsplice.engine.warm_start import with_start
 from vitsplice.errors import ConfigError
 from vitsplice.plugins import catalogue
 from vitsplice.presets.loading import load
@@ -25,7 +27,8 @@ SMALL = (
 def staged(vit, pair, *overrides, masks=None):
     structure, appearance = pair
     config = load(QUICK, "quick", [*SMALL, *overrides])
-    return Staged(config, RunImages({"structure": structure, "appearance": appearance}, masks or {}), vit, catalogue())
+    images = RunImages({"structure": structure, "appearance": appearance}, masks or {})
+    return StagedOptimisation(Components.build(config, vit, catalogue()), images)
 
 
 def test_steps_are_shared_out_and_numbered_through(vit, pair):
@@ -127,12 +130,14 @@ def test_a_canvas_cannot_keep_the_appearance_image(vit, pair):
 
 def test_a_layer_is_what_was_changed():
     before, after = torch.full((1, 3, 4, 4), 0.5), torch.full((1, 3, 4, 4), 0.6)
-    torch.testing.assert_close(Layer(before, after).over(torch.full((1, 3, 9, 7), 0.2)), torch.full((1, 3, 9, 7), 0.3))
+    torch.testing.assert_close(
+        Change(before, after).applied_to(torch.full((1, 3, 9, 7), 0.2)), torch.full((1, 3, 9, 7), 0.3)
+    )
 
 
 def test_stages_are_no_larger_than_the_output(vit, pair):
     made = staged(vit, pair, "stages=[{side: 32}, {side: 224}, {side: 364}]", "steps=3")
-    assert made.sizes == [(32, 32), (40, 48), (40, 48)]
+    assert made.working_sizes == [(32, 32), (40, 48), (40, 48)]
     assert made.output_size == (40, 48)
     assert len(list(made.steps())) == 3
 
@@ -140,20 +145,20 @@ def test_stages_are_no_larger_than_the_output(vit, pair):
 def test_a_small_stage_has_the_size_that_its_side_says(vit, pair):
     larger = tuple(torch.nn.functional.interpolate(image, scale_factor=4) for image in pair)
     made = staged(vit, larger)
-    assert made.sizes == [Area(side).target_size(160, 192, vit.info) for side in (32, 40)]
+    assert made.working_sizes == [Area(side).target_size(160, 192, vit.info) for side in (32, 40)]
     for side in (32, 40):
         assert working_side(StageConfig(side=side), (160, 192)) == side
 
 
 def test_a_run_without_stages_works_at_the_output_s_size_and_one_without_steps_at_none(vit, pair):
-    assert staged(vit, pair, "stages=[]").sizes == [(40, 48)]
-    assert staged(vit, pair, "steps=0").sizes == []
+    assert staged(vit, pair, "stages=[]").working_sizes == [(40, 48)]
+    assert staged(vit, pair, "steps=0").working_sizes == []
 
 
 def test_small_views_do_not_make_the_images_of_a_stage_larger_than_they_are(vit, pair):
     views = "views={structure: {crop: [0.1, 0.1]}, appearance: {crop: [0.1, 0.1]}}"
     made = staged(vit, pair, views, "stages=[{side: 224}]", "steps=1", "terms={s: {loss: smoothness, weight: 1}}")
-    assert made.sizes == [(40, 48)]
+    assert made.working_sizes == [(40, 48)]
 
 
 @pytest.mark.parametrize("steps", [0, 2])

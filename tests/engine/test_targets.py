@@ -4,7 +4,8 @@ from tests.engine.test_loop import Counting
 from vitsplice.backbones.sizing import Resize
 from vitsplice.config import ViewsConfig
 from vitsplice.contracts import MASK, MATCH, PIXELS, FeatureRequest
-from vitsplice.engine.targets import RunImages, Targets
+from vitsplice.engine.images import RunImages
+from vitsplice.engine.targets import Targets
 
 KEY = FeatureRequest("key")
 
@@ -82,5 +83,5 @@ def test_views_of_both_images_keep_their_masks(pair):
     for step in range(30):
         views = masked.views(config(None), 0, step)
         for image in ("structure", "appearance"):
-            assert views[image, "crop"].place(masked.masks[image]).sum() == 4
+            assert views[image, "crop"].crop(masked.masks[image]).sum() == 4
         assert views["start", "crop"] == views["structure", "crop"]

@@ -52,14 +52,14 @@ def test_the_entire_view_is_the_image():
 def test_place_crops_then_flips():
     image = torch.arange(20.0).view(1, 1, 4, 5).repeat(1, 3, 1, 1)
     view = View(1, 2, 2, 3, flip=True)
-    assert view.place(image)[0, 0].tolist() == [[9, 8, 7], [14, 13, 12]]
+    assert view.crop(image)[0, 0].tolist() == [[9, 8, 7], [14, 13, 12]]
 
 
 def test_colours_change_but_not_places():
     view = draw(ALL, 40, 60, stream(1))
     image = noise(1, 3, 40, 60)
-    assert view(image).shape == view.place(image).shape
-    assert not torch.equal(view(image), view.place(image))
+    assert view(image).shape == view.crop(image).shape
+    assert not torch.equal(view(image), view.crop(image))
     assert view(image).min() >= 0
     assert view(image).max() <= 1
 
@@ -93,18 +93,18 @@ def views_of(mask, shape="image", bank=12):
 def test_every_view_of_a_masked_image_has_the_mask(where, shape, bank):
     mask = with_mask(where)
     views = views_of(mask, shape, bank)
-    assert all(view.place(mask).shape[-2:] == (view.height, view.width) for view in views)
+    assert all(view.crop(mask).shape[-2:] == (view.height, view.width) for view in views)
     most = [float(mask[..., : view.height, : view.width].sum()) if where is TOP else mask.sum() for view in views]
-    assert all(view.place(mask).sum() >= ENOUGH * m for view, m in zip(views, most, strict=True))
+    assert all(view.crop(mask).sum() >= ENOUGH * m for view, m in zip(views, most, strict=True))
 
 
 def test_a_mask_larger_than_the_view_is_in_it_as_far_as_it_can_be():
     ring = with_mask((slice(0, 112), slice(0, 112)))
     ring[..., 10:102, 10:102] = 0
     for view in views_of(ring):
-        assert view.place(ring).sum() > 0
+        assert view.crop(ring).sum() > 0
     corners = with_mask(CORNER) + with_mask(PIXEL)  # no view of three quarters has both
-    assert all(view.place(corners).sum() >= ENOUGH * 144 for view in views_of(corners))
+    assert all(view.crop(corners).sum() >= ENOUGH * 144 for view in views_of(corners))
 
 
 def test_a_white_mask_and_one_in_the_middle_change_no_view():

@@ -7,10 +7,10 @@ import torch
 
 from tests.conftest import noise
 from vitsplice.backbones.sizing import Area
+from vitsplice.engine.images import RunImages
 from vitsplice.engine.loop import Optimisation
-from vitsplice.engine.problem import assemble
-from vitsplice.engine.stages import start_image
-from vitsplice.engine.targets import RunImages
+from vitsplice.engine.problem import Components, assemble
+from vitsplice.engine.warm_start import start_image
 from vitsplice.errors import ConfigError, ImageError, UserError
 from vitsplice.losses import from_preset
 from vitsplice.plugins import catalogue
@@ -39,7 +39,7 @@ def test_values_are_those_of_the_engine_for_the_same_images(vit, images):
     config = config.model_copy(update={"terms": entire})
     pixels = {"structure": structure, "appearance": appearance}
     pixels["start"] = start_image(config, RunImages(pixels), vit)
-    problem = assemble(config, RunImages(pixels), vit, catalogue(), Area(64), output)
+    problem = assemble(Components.build(config, vit, catalogue()), RunImages(pixels), Area(64), output)
     expected = Optimisation(problem)._losses(0, list(problem.terms))
     values = loss(output, unreduced=True)
     assert list(values) == list(expected) == QUICK

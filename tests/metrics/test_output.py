@@ -73,8 +73,8 @@ OUT_OF_MEMORY = RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate
 @pytest.mark.parametrize(
     ("error", "why"),
     [
-        (MemoryError(), "the memory is used up (MemoryError)"),
-        (OUT_OF_MEMORY, "the memory is used up (can't allocate memory: you tried to allocate 9 bytes)"),
+        (MemoryError(), "out of memory (MemoryError)"),
+        (OUT_OF_MEMORY, "out of memory (can't allocate memory: you tried to allocate 9 bytes)"),
         (UserError("not\nthis"), "not this"),
         (ZeroDivisionError("by zero"), "ZeroDivisionError: by zero"),
     ],

@@ -418,8 +418,8 @@ def test_the_output_is_written_before_it_is_measured_and_whatever_measuring_does
     assert facts["finished"] is True
     failed = {figure["name"]: figure["why"] for figure in facts["metrics"] if figure["value"] is None}
     assert set(failed) >= {"gradient-ssim", "lab-patches"}
-    assert set(failed.values()) == {"the memory is used up (MemoryError)"}
-    assert "not measured: the memory is used up" in (tmp_path / "out" / "report.html").read_text()
+    assert set(failed.values()) == {"out of memory (MemoryError)"}
+    assert "not measured: out of memory" in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_a_network_that_cannot_be_loaded_costs_the_metrics_that_need_it(png, tmp_path, monkeypatch):

@@ -54,7 +54,7 @@ def _report(error: Exception) -> int:
     from vitsplice.text import plain
 
     if what := allocation_failure(error):
-        error = OutOfMemory(f"the memory is used up ({what}); {LESS}")
+        error = OutOfMemory(f"out of memory ({what}); {LESS}")
     known = isinstance(error, VitspliceError)
     text = message(error) if isinstance(error, VitspliceError) else f"{type(error).__name__}: {error}"
     print(f"error: {plain(text[:2000])}", file=sys.stderr)

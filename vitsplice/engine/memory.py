@@ -1,7 +1,7 @@
-"""How much memory a run needs, asked of the parts themselves before it starts, and how much there is.
+"""An estimate of the memory that a run needs, compared with the free memory before the run starts.
 
-What an optimisation holds is above all what its backward pass keeps. That is counted on a small image, where it costs
-nothing, and grows with the number of pixels.
+Most memory of an optimisation holds what autograd stores for the backward pass. It is measured on a small image, and
+scaled by the number of pixels.
 """
 
 from __future__ import annotations
@@ -14,18 +14,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vitsplice.config import RunConfig, StageConfig
-from vitsplice.contracts import Backbone, FeatureRequest
-from vitsplice.engine.problem import weighted_terms
+from vitsplice.config import StageConfig
+from vitsplice.contracts import FeatureRequest
+from vitsplice.engine.images import RunImages
+from vitsplice.engine.problem import Components
 from vitsplice.engine.stages import working_side
-from vitsplice.engine.targets import RunImages
 from vitsplice.errors import Argument, OutOfMemory, Part, allocation_failure
-from vitsplice.options import complete
-from vitsplice.plugins import Catalogue
 from vitsplice.rng import private_rng
 
 SAMPLE = 64
-"""Side in pixels of the image on which a generator is tried."""
+"""Side, in pixels, of the image on which generator and backbone are measured."""
 
 FULL_SIZE = 40
 """Float32 numbers per pixel at the full size of both images: images, their colours, filters of the warm start."""
@@ -43,10 +41,10 @@ MEASURED = 150
 """Float32 numbers per pixel at the size at which the output is measured: unfolded patches above all."""
 
 MEASURED_SIDE, MEASURED_LONGEST = 256, 2048
-"""That size: the shorter side, and the maximum of the longer, in pixels (`vitsplice.metrics.output`)."""
+"""That size: the shorter side, and the maximum of the longer, in pixels (see `vitsplice.metrics`)."""
 
 MARGIN = 1.25
-"""Of what was counted: gradients, workspace, and what the allocator wastes."""
+"""Factor for gradients, workspace and fragmentation."""
 
 GIB = 2**30
 
@@ -62,52 +60,49 @@ ADVICE: tuple[Part, ...] = (
 )
 
 
-def kept_for_backward(function: Callable[[], Tensor]) -> int:
-    """Bytes that a function's result keeps for its backward pass, each piece of memory counted once."""
-    seen: dict[int, int] = {}
+def saved_for_backward(function: Callable[[], Tensor]) -> int:
+    """Bytes that autograd stores for the backward pass of a function's result; each storage counts once."""
+    storages: dict[int, int] = {}
 
     def count(tensor: Tensor) -> Tensor:
-        seen[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor.detach()  # a result that is saved for itself would otherwise hold itself, and never be freed
+        storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor.detach()  # a result that is saved for itself would otherwise reference itself, and never be freed
 
-    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(count, lambda kept: kept):
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(count, lambda saved: saved):
         result = function()
     del result
-    return sum(seen.values())
+    return sum(storages.values())
 
 
 class Estimate:
-    """What a run needs, as a function of the sizes of its images.
+    """Memory that a run needs, as a function of the sizes of its images.
 
     Args:
-        config: the settings; device and precision settled.
-        backbone: on the device, at the precision of the run.
-        catalogue: where loss terms and generators are found.
+        components: of the run.
     """
 
-    def __init__(self, config: RunConfig, backbone: Backbone, catalogue: Catalogue) -> None:
-        self._config, self._stride = config, backbone.info.stride
-        self._look = _per_pixel_of_backbone(backbone, config)
-        self._inputs, self._generate, self._canvas, self._own = 0, 0.0, True, (0.0, 0)
-        if config.steps:
-            self._try_generator(config, backbone, catalogue)
+    def __init__(self, components: Components) -> None:
+        self._config, self._stride = components.config, components.backbone.info.stride
+        self._backbone_bytes = _backbone_bytes_per_pixel(components)
+        self._canvas = components.generator.canvas
+        self._inputs, self._generator_bytes, self._parameter_bytes = 0, 0.0, (0.0, 0)
+        if self._config.steps:
+            self._measure_generator(components)
 
-    def _try_generator(self, config: RunConfig, backbone: Backbone, catalogue: Catalogue) -> None:
-        """Measure what the steps store per pixel."""
-        terms = [term for term in weighted_terms(config, backbone, catalogue) if term.config.ever_active(config.steps)]
-        self._inputs = len({term.input for term in terms})
-        spec = catalogue.generator(config.generator.name)
-        self._canvas = spec.canvas
-        options = complete(spec, config.generator.options, "generator.options")
-        with private_rng(config.seed):
+    def _measure_generator(self, components: Components) -> None:
+        """Measure the generator on an image of `SAMPLE` pixels a side."""
+        steps = self._config.steps
+        self._inputs = len({term.input for term in components.terms if term.config.ever_active(steps)})
+        with private_rng(self._config.seed):
             sample = torch.rand(1, 3, SAMPLE, SAMPLE)
-            generator = spec.build(sample, options).train()
-            self._generate = kept_for_backward(lambda: generator(sample)) / SAMPLE**2
-            own = sum(p.numel() * p.element_size() for p in generator.parameters())
-        self._own = (own / SAMPLE**2 if spec.canvas else 0.0, 0 if spec.canvas else own)
+        generator = components.build_generator(sample)
+        with private_rng(self._config.seed):
+            self._generator_bytes = saved_for_backward(lambda: generator(sample)) / SAMPLE**2
+        parameters = sum(p.numel() * p.element_size() for p in generator.parameters())
+        self._parameter_bytes = (parameters / SAMPLE**2 if self._canvas else 0.0, 0 if self._canvas else parameters)
 
     def bytes(self, structure: Size, appearance: Size) -> int:
-        """Memory for images of these sizes: at full size, plus the largest of start, stages and metrics."""
+        """Bytes for images of these sizes: images at full size, plus the largest of start, stages and metrics."""
         full = math.prod(structure) + math.prod(appearance)
         phases = [self._start(), self._measuring(structure, appearance)]
         if self._config.steps:
@@ -115,75 +110,77 @@ class Estimate:
         return round(MARGIN * (4 * FULL_SIZE * full + max(phases)))
 
     def _start(self) -> float:
-        """Memory of matching both images: features, and numbers per pair of patches."""
+        """Bytes for matching both images: features, and numbers per pair of patches."""
         if self._config.start != "match":
             return 0.0
         patches = self._config.match.grid**2
-        return 4 * PAIRS * patches**2 + FORWARD * self._look * patches * self._stride**2
+        return 4 * PAIRS * patches**2 + FORWARD * self._backbone_bytes * patches * self._stride**2
 
     def _measuring(self, structure: Size, appearance: Size) -> float:
-        """Memory of measuring the output, by the longer of both images."""
+        """Bytes for the metrics of the output, by the longer of both images."""
         if self._config.metrics == "none":
             return 0.0
         longest = max(max(size) / min(size) for size in (structure, appearance))
         return 4 * MEASURED * MEASURED_SIDE * min(MEASURED_SIDE * longest, MEASURED_LONGEST)
 
     def _steps(self, structure: Size, appearance: Size, stage: StageConfig | None) -> float:
-        """Memory of the optimisation at one size: the generator, its gradients and moments, and the backbone."""
+        """Bytes for the optimisation in one stage: generator, gradients, moments of Adam, and backbone."""
         if stage:
-            made = looked_at = float(working_side(stage, structure) ** 2)
+            generator_pixels = backbone_pixels = float(working_side(stage, structure) ** 2)
         else:
-            made = float(max(math.prod(structure), math.prod(appearance)))
-            looked_at = max(self._seen(structure), self._seen(appearance))
-        generated = 1 if self._canvas else self._inputs
-        per_pixel, fixed = self._own
-        moments = 4 * (per_pixel * made + fixed)  # itself, its gradient, Adam's two moments
-        patches = looked_at / self._stride**2
-        seen = self._inputs * self._look * looked_at + 4 * SIMILARITIES * patches**2
-        return generated * self._generate * made + moments + seen
+            generator_pixels = float(max(math.prod(structure), math.prod(appearance)))
+            backbone_pixels = max(self._resized_pixels(structure), self._resized_pixels(appearance))
+        outputs = 1 if self._canvas else self._inputs
+        per_pixel, fixed = self._parameter_bytes
+        moments = 4 * (per_pixel * generator_pixels + fixed)  # parameters, gradients, Adam's two moments
+        patches = backbone_pixels / self._stride**2
+        features = self._inputs * self._backbone_bytes * backbone_pixels + 4 * SIMILARITIES * patches**2
+        return outputs * self._generator_bytes * generator_pixels + moments + features
 
-    def _seen(self, size: Size) -> float:
+    def _resized_pixels(self, size: Size) -> float:
+        """Pixels of an image after the setting ``resize``."""
         resize, (short, long) = self._config.resize, sorted(size)
         longer = min(resize.size * long / short, resize.max_size or math.inf)
         return resize.size * longer
 
 
-def _per_pixel_of_backbone(backbone: Backbone, config: RunConfig) -> float:
-    """Bytes that the backbone keeps for a pixel that it looks at."""
-    info = backbone.info
+def _backbone_bytes_per_pixel(components: Components) -> float:
+    """Bytes that autograd stores for each pixel of the backbone's input."""
+    backbone, info = components.backbone, components.backbone.info
     side = max(info.smallest, math.ceil(2 * SAMPLE / info.multiple) * info.multiple)
     height, width = info.fixed or (side, side)
-    device, last = torch.device(config.device), FeatureRequest(info.structure.facet, -1)
+    device, last = torch.device(components.config.device), FeatureRequest(info.structure.facet, -1)
 
-    def looked() -> Tensor:
+    def features() -> Tensor:
         image = torch.zeros(1, 3, height, width, device=device, requires_grad=True)
         return backbone(image, [last])[last].values
 
-    return kept_for_backward(looked) / (height * width)
+    return saved_for_backward(features) / (height * width)
 
 
-def check(estimate: Estimate, images: RunImages, there: int | None) -> None:
-    """Refuse a run that does not fit.
+def check(estimate: Estimate, images: RunImages, available: int | None) -> None:
+    """Refuse a run that does not fit into the available memory.
 
     Args:
         estimate: of the run.
-        images: structure and appearance.
-        there: bytes that are free, or None if that is not known.
+        images: structure and appearance image.
+        available: free bytes, or None if unknown.
 
     Raises:
-        OutOfMemory: saying how much is needed and which size would fit.
+        OutOfMemory: naming the memory that is needed, and a size that fits.
     """
     structure, appearance = (_size(images.pixels[image]) for image in ("structure", "appearance"))
     needed = estimate.bytes(structure, appearance)
-    if there is None or needed <= there:
+    if available is None or needed <= available:
         return
     shorter = min(*structure, *appearance)
-    fits = next((size for size in range(shorter - 1, 15, -1) if _at(estimate, structure, appearance, size) <= there), 0)
+    sizes = range(shorter - 1, 15, -1)
+    fits = next((size for size in sizes if _bytes_at(estimate, structure, appearance, size) <= available), 0)
     advice = (Argument("size", fits), " would fit") if fits else ("no size of these images would fit",)
-    raise OutOfMemory(f"this run needs about {_shown(needed)} of memory and {_shown(there)} are free; ", *advice)
+    raise OutOfMemory(f"this run needs about {_unit(needed)} of memory and {_unit(available)} are free; ", *advice)
 
 
-def _shown(number: int) -> str:
+def _unit(number: int) -> str:
     return f"{number / GIB:.1f} GiB" if number >= GIB else f"{number / 2**20:.0f} MiB"
 
 
@@ -195,42 +192,42 @@ def _scaled(image: Size, shorter: int) -> Size:
     return round(image[0] * shorter / min(image)), round(image[1] * shorter / min(image))
 
 
-def _at(estimate: Estimate, structure: Size, appearance: Size, shorter: int) -> int:
-    """What is needed when both images are brought to a shorter side."""
+def _bytes_at(estimate: Estimate, structure: Size, appearance: Size, shorter: int) -> int:
+    """Bytes that are needed if both images are resized to a shorter side."""
     return estimate.bytes(_scaled(structure, shorter), _scaled(appearance, shorter))
 
 
 def free(device: torch.device) -> int | None:
-    """Bytes that are free on a device: of the CPU, within the limits of the container; None if not known."""
+    """Free bytes on a device, or None if unknown; on the CPU within the limits of the container."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     if device.type != "cpu":
         return None
     import psutil
 
-    return int(min(psutil.virtual_memory().available, _left_in_container()))
+    return int(min(psutil.virtual_memory().available, _free_in_container()))
 
 
-def _left_in_container(folder: Path = Path("/sys/fs/cgroup")) -> float:
-    """What control groups leave (version 2), or infinity. What is used includes files kept in memory, which can go."""
+def _free_in_container(folder: Path = Path("/sys/fs/cgroup")) -> float:
+    """Free bytes by control groups (version 2), or infinity; cached files count as free."""
     try:
         limit, used = ((folder / name).read_text().strip() for name in ("memory.max", "memory.current"))
-        kept = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
-        return max(0, int(limit) - int(used) + int(kept["inactive_file"]))
+        stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+        return max(0, int(limit) - int(used) + int(stat["inactive_file"]))
     except (OSError, ValueError, KeyError):
         return math.inf
 
 
 @contextmanager
 def advice() -> Iterator[None]:
-    """Tell an allocation that fails in words that help.
+    """Replace torch's error of a failed allocation, on any device.
 
     Raises:
-        OutOfMemory: in place of torch's error, on any device.
+        OutOfMemory: with advice.
     """
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if (what := allocation_failure(error)) is None:
+        if (reason := allocation_failure(error)) is None:
             raise
-        raise OutOfMemory(f"the memory is used up ({what}); ", *ADVICE) from error
+        raise OutOfMemory(f"out of memory ({reason}); ", *ADVICE) from error

@@ -1,23 +1,65 @@
-"""From settings and two images to a problem that can be optimised: names are looked up, parts are built."""
+"""From settings and images to a problem that can be optimised: parts are looked up by name and built."""
 
 from __future__ import annotations
 
-from torch import Tensor
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
 
 from vitsplice.backbones.sizing import Resize
 from vitsplice.config import RunConfig, ViewConfig
 from vitsplice.contracts import Backbone, GeneratorSpec, Role, TermContext
 from vitsplice.engine.features import Resizer
-from vitsplice.engine.loop import Problem, WeightedTerm
-from vitsplice.engine.targets import RunImages
+from vitsplice.engine.images import RunImages
+from vitsplice.engine.loop import Problem
+from vitsplice.engine.terms import WeightedTerm
 from vitsplice.errors import Argument, ConfigError, Setting
 from vitsplice.options import complete
 from vitsplice.plugins import Catalogue
 from vitsplice.rng import private_rng
 
 
+@dataclass(frozen=True)
+class Components:
+    """The backbone, loss terms and generator of a run; every stage uses the same.
+
+    Args:
+        config: the settings; device and precision resolved.
+        backbone: at the precision of the run, on its device.
+        terms: those of non-zero weight; none in a run without steps.
+        generator: spec of the generator, which each stage builds for its image size.
+        generator_options: checked and complete.
+    """
+
+    config: RunConfig
+    backbone: Backbone
+    terms: tuple[WeightedTerm, ...]
+    generator: GeneratorSpec
+    generator_options: Mapping[str, Any]
+
+    @classmethod
+    def build(cls, config: RunConfig, backbone: Backbone, catalogue: Catalogue) -> Components:
+        """Look up and build the components.
+
+        Raises:
+            UnknownName: if a loss term or the generator is not registered.
+            ConfigError: naming the key, if an option, facet or layer is not allowed.
+        """
+        generator = catalogue.generator(config.generator.name)
+        options = complete(generator, config.generator.options, "generator.options")
+        terms = weighted_terms(config, backbone, catalogue) if config.steps else ()
+        return cls(config, backbone, terms, generator, options)
+
+    def build_generator(self, image: Tensor) -> nn.Module:
+        """Build the generator for an image ``(1, 3, H, W)``, on the CPU and in training mode."""
+        with private_rng(self.config.seed):
+            return self.generator.build(image.cpu(), self.generator_options).train()
+
+
 def check_parts(config: RunConfig, catalogue: Catalogue) -> None:
-    """Look up the generator and every loss term, with their options, whether they will be used or not.
+    """Check that the generator and every loss term exist and accept their options, even those of weight 0.
 
     Raises:
         UnknownName, ConfigError: naming the part or the key.
@@ -31,7 +73,7 @@ def weighted_terms(config: RunConfig, backbone: Backbone, catalogue: Catalogue) 
     """Build the terms of a run whose weight is not 0.
 
     Raises:
-        ConfigError: naming the key, if a facet, layer or option does not fit.
+        ConfigError: naming the key, if a facet, layer or option is not allowed.
     """
     terms = []
     for name, term in config.terms.items():
@@ -48,47 +90,36 @@ def weighted_terms(config: RunConfig, backbone: Backbone, catalogue: Catalogue) 
         strength = config.appearance_strength if target[0] == "appearance" else config.structure_strength
         terms.append(WeightedTerm(name, built, term, input_, target, term.weight * strength))
     if not any(term.config.ever_active(config.steps) for term in terms):
-        raise ConfigError(f"terms: none has a weight and a turn within {config.steps} steps; nothing to optimise")
+        raise ConfigError(f"terms: no term is active within {config.steps} steps at a weight above 0")
     return tuple(terms)
 
 
 def assemble(
-    config: RunConfig,
-    images: RunImages,
-    backbone: Backbone,
-    catalogue: Catalogue,
-    look: Resizer | None = None,
-    fed: Tensor | None = None,
+    components: Components, images: RunImages, resize: Resizer | None = None, generator_input: Tensor | None = None
 ) -> Problem:
-    """Everything that an optimisation needs, on the images' device.
+    """Assemble the problem of a stage, or of a run without stages.
 
     Args:
-        config: the settings; ``precision`` must not be ``auto``.
-        images: on the device of the run.
-        backbone: loaded, at the precision of the run, on the device.
-        catalogue: where loss terms and generators are found.
-        look: at which size the backbone looks; None is as the settings' ``resize`` has it.
-        fed: what the generator begins with, or is fed; None is the start.
+        components: of the run.
+        images: at the size of the stage, on the device of the run.
+        resize: to the size at which the backbone is applied; None: as the setting ``resize`` says.
+        generator_input: ``(1, 3, H, W)``, None: the start.
     """
-    spec = catalogue.generator(config.generator.name)
-    options = complete(spec, config.generator.options, "generator.options")
-    terms = weighted_terms(config, backbone, catalogue)
-    _check_canvas(spec, terms)
+    config, terms = components.config, components.terms
+    _check_canvas(components.generator, terms)
     _check_effect(config, terms, images)
     _check_blur("structure", config.views.structure, images.pixels["structure"])
     _check_blur("appearance", config.views.appearance, images.pixels["appearance"])
-    fed = images.pixels["start"] if fed is None else fed
-    with private_rng(config.seed):
-        generator = spec.build(fed.cpu(), options)
+    generator_input = images.pixels["start"] if generator_input is None else generator_input
     return Problem(
         config=config,
         images=images,
-        backbone=backbone,
-        look=look or Resize(config.resize.size, config.resize.max_size, config.resize.interpolation),
-        generator=generator.to(fed.device).train(),
-        canvas=spec.canvas,
+        backbone=components.backbone,
+        resize=resize or Resize(config.resize.size, config.resize.max_size, config.resize.interpolation),
+        generator=components.build_generator(generator_input).to(generator_input.device),
+        canvas=components.generator.canvas,
         terms=terms,
-        fed=fed,
+        generator_input=generator_input,
     )
 
 
@@ -97,31 +128,30 @@ def _check_blur(role: Role, view: ViewConfig, image: Tensor) -> None:
     if view.blur.probability > 0 and view.blur.kernel // 2 >= smallest:
         raise ConfigError(
             f"views.{role}.blur.kernel: {view.blur.kernel} is too large for views of {smallest} px; "
-            f"the most is {2 * smallest - 1}"
+            f"at most {2 * smallest - 1} is allowed"
         )
 
 
 def _check_effect(config: RunConfig, terms: tuple[WeightedTerm, ...], images: RunImages) -> None:
-    """Refuse a strength or a mask that no term goes by; a warm start goes by all of them."""
+    """Refuse a strength or a mask that no term uses; a warm start uses all of them."""
     if config.start == "match":
         return
     targets = {term.target[0] for term in terms}
-    given = {
+    unused = {
         "appearance_mask": "appearance" in images.masks and "appearance" not in targets,
         "appearance_strength": config.appearance_strength != 1 and "appearance" not in targets,
         "structure_strength": config.structure_strength != 1 and targets == {"appearance"},
     }
-    for name in (name for name, without_effect in given.items() if without_effect):
-        what = f" would have no effect: no term of these settings compares with the {name.partition('_')[0]} image"
-        raise ConfigError(Argument(name), what)
+    for name in (name for name, without_effect in unused.items() if without_effect):
+        reason = f" would have no effect: no term of these settings compares with the {name.partition('_')[0]} image"
+        raise ConfigError(Argument(name), reason)
 
 
 def _check_canvas(spec: GeneratorSpec, terms: tuple[WeightedTerm, ...]) -> None:
     for term in terms:
         if spec.canvas and term.input[0] != "structure":
             raise ConfigError(
-                f"generator '{spec.name}' holds the output image itself and cannot be fed the appearance image, "
-                f"as term '{term.name}' asks; ",
+                f"generator '{spec.name}' holds the output image itself and cannot take the appearance image as input, "
+                f"which term '{term.name}' requires; disable that term with ",
                 Setting(f"terms.{term.name}.weight", 0),
-                " leaves the term out",
             )

@@ -1,7 +1,6 @@
 """Views: seeded crops and augmentations of an image.
 
-Drawing a view and applying it are apart: a `View` is plain numbers, so the same view can be cut from several
-images, and drawn again from the seed and the step alone.
+A `View` is plain numbers: it is drawn from the seed and the step, and can be applied to several images.
 """
 
 from __future__ import annotations
@@ -29,12 +28,12 @@ ENOUGH = 0.9
 
 @dataclass(frozen=True)
 class View:
-    """Where a view lies (pixels), and what is done to it.
+    """A crop of an image, and its augmentations.
 
     Args:
-        top, left, height, width: the crop.
-        flip: horizontally.
-        jitter: colour adjustments in the order they are made.
+        top, left, height, width: of the crop, in pixels.
+        flip: flip horizontally.
+        jitter: names and factors of colour adjustments, in order.
         blur: kernel side and sigma in pixels, or None.
     """
 
@@ -46,39 +45,39 @@ class View:
     jitter: tuple[tuple[str, float], ...] = ()
     blur: tuple[int, float] | None = None
 
-    def place(self, image: Tensor) -> Tensor:
-        """Only what moves pixels: the crop and the flip of ``(B, 3, H, W)``."""
+    def crop(self, image: Tensor) -> Tensor:
+        """Crop and flip ``(B, C, H, W)``, without changing colours."""
         crop = image[..., self.top : self.top + self.height, self.left : self.left + self.width]
         return crop.flip(-1) if self.flip else crop
 
     def __call__(self, image: Tensor) -> Tensor:
-        """The view of an image ``(B, 3, H, W)``."""
-        seen = self.place(image)
-        for name, amount in self.jitter:
-            seen = ADJUST[name](seen, amount)
+        """Apply the view to an image ``(B, 3, H, W)``."""
+        output = self.crop(image)
+        for name, factor in self.jitter:
+            output = ADJUST[name](output, factor)
         if self.blur:
-            seen = TF.gaussian_blur(seen, [self.blur[0]] * 2, [self.blur[1]] * 2)
-        return seen
+            output = TF.gaussian_blur(output, [self.blur[0]] * 2, [self.blur[1]] * 2)
+        return output
 
 
 def entire(image: Tensor) -> View:
-    """The view that is the whole image, unchanged."""
+    """The view of the entire image, unchanged."""
     return View(0, 0, image.shape[-2], image.shape[-1])
 
 
 def draw(config: ViewConfig, height: int, width: int, rng: Generator) -> View:
-    """Draw a view of an image of this size."""
+    """Draw a view of an image of a size."""
     if config.shape == "square":
-        shorter = min(height, width)
-        tall = wide = _whole(rng, max(1, round(config.crop[0] * shorter)), max(1, round(config.crop[1] * shorter)))
+        side = min(height, width)
+        crop_height = crop_width = _integer(rng, *(max(1, round(scale * side)) for scale in config.crop))
     else:
-        part = _uniform(rng, *config.crop)
-        tall, wide = max(1, round(part * height)), max(1, round(part * width))
+        scale = _uniform(rng, *config.crop)
+        crop_height, crop_width = max(1, round(scale * height)), max(1, round(scale * width))
     return View(
-        top=_whole(rng, 0, height - tall),
-        left=_whole(rng, 0, width - wide),
-        height=tall,
-        width=wide,
+        top=_integer(rng, 0, height - crop_height),
+        left=_integer(rng, 0, width - crop_width),
+        height=crop_height,
+        width=crop_width,
         flip=_happens(rng, config.flip),
         jitter=_jitter(config.jitter, rng) if _happens(rng, config.jitter.probability) else (),
         blur=(
@@ -97,7 +96,7 @@ def _jitter(config: JitterConfig, rng: Generator) -> tuple[tuple[str, float], ..
     return tuple(amounts[i] for i in torch.randperm(len(amounts), generator=rng).tolist())
 
 
-def _whole(rng: Generator, low: int, high: int) -> int:
+def _integer(rng: Generator, low: int, high: int) -> int:
     return int(torch.randint(low, high + 1, (), generator=rng))
 
 
@@ -110,34 +109,34 @@ def _happens(rng: Generator, probability: float) -> bool:
 
 
 def draw_for(config: ViewConfig, image: Tensor, seed: int, step: int, role: str, mask: Tensor | None = None) -> View:
-    """The view of an image that a step sees: one of its bank, or one of its own.
+    """Draw the view of an image at a step: from its bank, where there is one.
 
     Args:
         config: how views are drawn.
         image: ``(1, 3, H, W)``.
-        seed, step, image: what the view depends on.
-        mask: ``(1, 1, H, W)`` in [0, 1], of which the view has to cover `ENOUGH`; None is the same as white.
+        seed, step, role: the view depends on these alone.
+        mask: ``(1, 1, H, W)`` in [0, 1], of which the view has to cover the fraction `ENOUGH`.
     """
     rng = stream(seed, step, role)
     if config.bank is not None:
-        rng = stream(seed, "bank", role, _whole(rng, 0, config.bank - 1))
+        rng = stream(seed, "bank", role, _integer(rng, 0, config.bank - 1))
     view = draw(config, image.shape[-2], image.shape[-1], rng)
-    return view if mask is None else keeping(view, mask, rng)
+    return view if mask is None else covering(view, mask, rng)
 
 
-def keeping(view: View, mask: Tensor, rng: Generator) -> View:
-    """The view if it covers enough of a mask ``(1, 1, H, W)``, else one of the same size that does, drawn uniformly."""
-    inside = _sums(mask, view.height, view.width)
-    enough = inside >= ENOUGH * inside.max()
+def covering(view: View, mask: Tensor, rng: Generator) -> View:
+    """Return the view if it covers enough of a mask ``(1, 1, H, W)``, or else draw one of its size that does."""
+    covered = _window_sums(mask, view.height, view.width)
+    enough = covered >= ENOUGH * covered.max()
     if enough[view.top, view.left]:
         return view
     corners = enough.nonzero()
-    top, left = corners[_whole(rng, 0, len(corners) - 1)].tolist()
+    top, left = corners[_integer(rng, 0, len(corners) - 1)].tolist()
     return replace(view, top=top, left=left)
 
 
-def _sums(mask: Tensor, height: int, width: int) -> Tensor:
-    """The sum of a mask over every window of a size, by the window's corner, ``(H - height + 1, W - width + 1)``."""
+def _window_sums(mask: Tensor, height: int, width: int) -> Tensor:
+    """Sums of a mask over all windows of a size, ``(H - height + 1, W - width + 1)``."""
     total = F.pad(mask[0, 0].cpu().double().cumsum(0).cumsum(1), (1, 0, 1, 0))
     rows = total[height:] - total[:-height]
     return rows[:, width:] - rows[:, :-width]

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from vitsplice.config import TermConfig
 from vitsplice.contracts import Backbone, ImageName, LossSpec, TermContext
-from vitsplice.engine.loop import WeightedTerm
-from vitsplice.engine.targets import Place
+from vitsplice.engine.images import ViewKey
+from vitsplice.engine.terms import WeightedTerm
 from vitsplice.errors import UserError
 from vitsplice.loss_modules.terms import TermsLoss, loaded, resized
 from vitsplice.losses.terms import APPEARANCE, IDENTITY, STRUCTURE
@@ -53,7 +53,7 @@ class FeatureLoss(TermsLoss):
         chosen = complete(self.spec, {**(options or {}), **more})
         built = self.spec.build(TermContext(backbone.info, facet, layer, chosen))
         config = TermConfig(loss=self.spec.name, weight=1, view="entire")
-        places: tuple[Place, Place] = (self.spec.input, "entire"), (self.spec.target, "entire")
+        places: tuple[ViewKey, ViewKey] = (self.spec.input, "entire"), (self.spec.target, "entire")
         term = WeightedTerm(self.spec.name, built, config, *places, weight=1.0)
         super().__init__(backbone, (term,), resized(size), check)
 

@@ -16,9 +16,9 @@ from vitsplice.config import RunConfig
 from vitsplice.contracts import Backbone, ImageName
 from vitsplice.engine import problem
 from vitsplice.engine.backbones import load_configured
-from vitsplice.engine.loop import WeightedTerm
-from vitsplice.engine.stages import start_image
-from vitsplice.engine.targets import RunImages
+from vitsplice.engine.images import RunImages
+from vitsplice.engine.terms import WeightedTerm
+from vitsplice.engine.warm_start import start_image
 from vitsplice.errors import ConfigError, UserError
 from vitsplice.loss_modules.terms import Batches, TermsLoss, resized, singles
 from vitsplice.plugins import catalogue

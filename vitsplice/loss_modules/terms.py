@@ -12,8 +12,9 @@ from vitsplice.backbones.sizing import Area, Resize
 from vitsplice.contracts import GLOBAL_FACETS, Backbone, FeatureRequest, Features, ImageName
 from vitsplice.engine.backbones import load_backbone
 from vitsplice.engine.features import extract
-from vitsplice.engine.loop import WeightedTerm, output_requests, target_requests, term_values
-from vitsplice.engine.targets import FeatureTable, Place
+from vitsplice.engine.images import ViewKey
+from vitsplice.engine.targets import FeatureTable
+from vitsplice.engine.terms import WeightedTerm, output_requests, target_requests, term_values
 from vitsplice.errors import UserError
 from vitsplice.images import read
 from vitsplice.images.tensors import OVERSHOOT, image_batch
@@ -95,7 +96,7 @@ class TermsLoss(nn.Module):
         device = next(iter(outputs.values())).device
         with numerics(grad=None):
             known = self._cached(device) if images is None else self._targets(images, device)
-            needs: dict[Place, list[FeatureRequest]] = {
+            needs: dict[ViewKey, list[FeatureRequest]] = {
                 (image, "entire"): output_requests(term for term in self.terms if term.input[0] == image)
                 for image in outputs
             }
@@ -123,9 +124,9 @@ class TermsLoss(nn.Module):
         """The images whose edges outputs keep, where none were set."""
         return images["structure"]
 
-    def _features(self, images: Batches, needs: Mapping[Place, list[FeatureRequest]]) -> list[FeatureTable]:
+    def _features(self, images: Batches, needs: Mapping[ViewKey, list[FeatureRequest]]) -> list[FeatureTable]:
         """Features by place for each row of a batch; what needs the same features shares a pass."""
-        features: dict[tuple[int, Place], dict[FeatureRequest, Features]] = {}
+        features: dict[tuple[int, ViewKey], dict[FeatureRequest, Features]] = {}
         for requests in {frozenset(requests): requests for requests in needs.values()}.values():
             places = [place for place in needs if set(needs[place]) == set(requests)]
             rows = {(row, p): one for p in places for row, one in enumerate(singles(images[p[0]]))}

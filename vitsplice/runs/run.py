@@ -11,13 +11,13 @@ from torch import Tensor
 
 from vitsplice.config import BackboneConfig, RunConfig
 from vitsplice.contracts import ImageName
-from vitsplice.engine import memory, problem
+from vitsplice.engine import memory
 from vitsplice.engine.backbones import Substitution
 from vitsplice.engine.device import pick_device, pick_precision
+from vitsplice.engine.images import RunImages, masked, read_masks
 from vitsplice.engine.loop import Step
-from vitsplice.engine.masks import masked, read_masks
-from vitsplice.engine.stages import Snapshot, Staged
-from vitsplice.engine.targets import RunImages
+from vitsplice.engine.problem import Components, check_parts
+from vitsplice.engine.stages import Snapshot, StagedOptimisation
 from vitsplice.errors import reason
 from vitsplice.images import LoadedImage, read, resize_to
 from vitsplice.metrics.output import CNN_METRICS, Figure, metrics, with_scale, without_value
@@ -54,7 +54,7 @@ class Run:
         began = perf_counter()
         known: Catalogue = catalogue()
         settings = pinned(settings)
-        problem.check_parts(settings, known)
+        check_parts(settings, known)
         device = pick_device(settings.device)
         precision = pick_precision(settings.precision, device)
         images: dict[ImageName, LoadedImage] = {"structure": read(structure), "appearance": read(appearance)}
@@ -68,9 +68,10 @@ class Run:
         loaded = perf_counter()
         grey = {image: mask.mean(1, keepdim=True) for image, mask in _on(device, masks, settings.size).items()}
         run_images = masked(RunImages(_on(device, images, settings.size), grey), settings.mask)
-        memory.check(memory.Estimate(self.settings, self.backbone, known), run_images, memory.free(device))
+        components = Components.build(self.settings, self.backbone, known)
+        memory.check(memory.Estimate(components), run_images, memory.free(device))
         with memory.advice():
-            self._optimisation = Staged(self.settings, run_images, self.backbone, known)
+            self._optimisation = StagedOptimisation(components, run_images)
         self.history: list[Step] = []
         self.resumed_at = 0
         self.seconds = {"load": loaded - began, "start": perf_counter() - loaded, "steps": 0.0}
@@ -96,7 +97,7 @@ class Run:
     @property
     def working_sizes(self) -> list[tuple[int, int]]:
         """The height and width that the output is worked on at, stage by stage; empty without steps."""
-        return self._optimisation.sizes
+        return self._optimisation.working_sizes
 
     @property
     def output_size(self) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from vitsplice.backbones.sizing import Resize
 from vitsplice.contracts import Backbone, FeatureRequest, Features, LossSpec, LossTerm, TermContext
 from vitsplice.engine.features import extract
-from vitsplice.engine.loop import value_mistake
+from vitsplice.engine.terms import value_mistake
 from vitsplice.errors import ConfigError
 from vitsplice.options import complete
 from vitsplice.plugins import catalogue

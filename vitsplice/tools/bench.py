@@ -18,11 +18,13 @@ import torch
 from torch import Tensor
 
 from vitsplice.config import RunConfig
-from vitsplice.contracts import Backbone, FeatureRequest
+from vitsplice.contracts import Backbone, FeatureRequest, Features
 from vitsplice.engine.backbones import DTYPES, load_configured
-from vitsplice.engine.loop import Optimisation, Problem, Step, WeightedTerm
-from vitsplice.engine.problem import assemble
-from vitsplice.engine.targets import RunImages
+from vitsplice.engine.features import extract
+from vitsplice.engine.images import RunImages
+from vitsplice.engine.loop import Optimisation, Problem, Step
+from vitsplice.engine.problem import Components, assemble
+from vitsplice.engine.terms import WeightedTerm
 from vitsplice.images import example, read, resize_to
 from vitsplice.plugins import catalogue
 from vitsplice.presets.settings import settings_for
@@ -50,15 +52,18 @@ class PlainLoop(Optimisation):
     def _losses(self, index: int, active: list[WeightedTerm]) -> dict[str, Tensor]:
         images, config = self.problem.images, self.problem.config
         views = images.views(config.views, config.seed, index)
-        made = self._generate(dict.fromkeys(term.input for term in active), views)
-        return {term.name: self._alone(term, made[term.input], views[term.target]) for term in active}
+        outputs = self._generate(dict.fromkeys(term.input for term in active), views)
+        return {term.name: self._alone(term, outputs[term.input], views[term.target]) for term in active}
 
     def _alone(self, term: WeightedTerm, output: Tensor, view: Callable[[Tensor], Tensor]) -> Tensor:
         requests = list(term.term.requests)
         target = view(self.problem.images.pixels[term.target[0]])
         with torch.no_grad():
-            wanted = self._extract({term.target: target}, requests)[term.target]
-        return term.term.function(self._extract({term.input: output}, requests)[term.input], wanted)
+            features = self._features(target, requests)
+        return term.term.function(self._features(output, requests), features)
+
+    def _features(self, image: Tensor, requests: list[FeatureRequest]) -> dict[FeatureRequest, Features]:
+        return extract(self.problem.backbone, self.problem.resize, {0: image}, requests)[0]
 
 
 @dataclass(frozen=True)
@@ -209,7 +214,7 @@ def _fresh(backbone: str, precision: str, frozen: bool = True) -> Backbone:
 def _problem(settings: RunConfig, network: Backbone) -> Problem:
     structure, appearance = (resize_to(read(path).pixels, SIZE) for path in example())
     images = RunImages({"structure": structure, "appearance": appearance, "start": structure})
-    return assemble(settings, images, network, catalogue())
+    return assemble(Components.build(settings, network, catalogue()), images)
 
 
 def stages(backbone: str, steps: int | None = None) -> dict[str, float]:

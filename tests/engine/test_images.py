@@ -3,8 +3,7 @@ import torch
 
 from tests.conftest import noise
 from vitsplice.config import MaskConfig
-from vitsplice.engine.masks import feathered, masked, neutralised
-from vitsplice.engine.targets import RunImages
+from vitsplice.engine.images import RunImages, feathered, masked, neutralised
 
 
 def half(value=1.0, size=(100, 120)):

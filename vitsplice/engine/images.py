@@ -1,0 +1,103 @@
+"""The images and masks of a run, on its device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import kornia
+import torch
+from torch import Tensor
+
+from vitsplice.config import MaskConfig, ViewsConfig
+from vitsplice.contracts import ImageName
+from vitsplice.engine.views import View, draw_for, entire
+from vitsplice.errors import UserError
+from vitsplice.images import LoadedImage, is_black, read_mask
+
+WHITE = 0.999
+"""A mask that is nowhere darker than this excludes nothing."""
+
+ViewKey = tuple[ImageName, str]
+"""An image of a run, and the kind of view of it: ``crop`` or ``entire``."""
+
+
+@dataclass(frozen=True)
+class RunImages:
+    """Images of a run, with their masks.
+
+    Args:
+        pixels: ``(1, 3, H, W)`` in [0, 1] by name; ``start`` has the size of ``structure``.
+        masks: ``(1, 1, H, W)`` in [0, 1] by name, for the images that have one.
+    """
+
+    pixels: Mapping[ImageName, Tensor]
+    masks: Mapping[ImageName, Tensor] = field(default_factory=dict)
+
+    def views(self, config: ViewsConfig, seed: int, step: int) -> dict[ViewKey, View]:
+        """The views of a step, which depend only on the seed and the step. The start has the structure image's."""
+        views: dict[ViewKey, View] = {}
+        names: tuple[ImageName, ImageName] = ("structure", "appearance")
+        for name, view in zip(names, (config.structure, config.appearance), strict=True):
+            views[name, "entire"] = entire(self.pixels[name])
+            views[name, "crop"] = draw_for(view, self.pixels[name], seed, step, name, self.masks.get(name))
+        for kind in ("entire", "crop"):
+            views["start", kind] = views["structure", kind]
+        return views
+
+
+def read_masks(images: Mapping[ImageName, LoadedImage], masks: Mapping[ImageName, Any]) -> dict[ImageName, LoadedImage]:
+    """Read the masks that are given, and check them against their images.
+
+    Raises:
+        UserError: if a mask cannot be read, differs in size from its image, or is black everywhere.
+    """
+    read = {name: read_mask(mask) for name, mask in masks.items() if mask is not None}
+    for name, mask in read.items():
+        height, width = images[name].pixels.shape[-2:]
+        if tuple(mask.pixels.shape[-2:]) != (height, width):
+            raise UserError(
+                f"{name} mask {mask.name} is {mask.pixels.shape[-1]}x{mask.pixels.shape[-2]} px (width x height); "
+                f"it must be as large as the {name} image, {width}x{height}"
+            )
+        if is_black(mask.pixels):
+            raise UserError(f"{name} mask {mask.name} is black everywhere; white marks the region that takes part")
+    return read
+
+
+def masked(images: RunImages, config: MaskConfig) -> RunImages:
+    """Feather the structure mask, and neutralise the appearance image outside of its mask.
+
+    A mask that is white everywhere is dropped.
+    """
+    pixels = dict(images.pixels)
+    masks = {name: mask for name, mask in images.masks.items() if bool((mask < WHITE).any())}
+    if "structure" in masks:
+        masks["structure"] = feathered(masks["structure"], config.feather)
+    if "appearance" in masks:
+        pixels["appearance"] = neutralised(pixels["appearance"], masks["appearance"])
+    return RunImages(pixels, masks)
+
+
+def neutralised(image: Tensor, mask: Tensor) -> Tensor:
+    """Replace an image ``(1, 3, H, W)`` outside of a mask ``(1, 1, H, W)`` by the mean colour of its inside."""
+    mean = (image * mask).mean((2, 3), keepdim=True) / mask.mean((2, 3), keepdim=True)
+    return torch.lerp(mean, image, mask)
+
+
+def feathered(mask: Tensor, feather: float) -> Tensor:
+    """Soften the edges of a mask ``(1, 1, H, W)`` by a Gaussian blur.
+
+    The inside keeps at least half of its value, so that a mask narrower than the blur does not vanish.
+
+    Args:
+        mask: in [0, 1].
+        feather: standard deviation as a fraction of the shorter side; 0 leaves the mask unchanged.
+    """
+    sigma = feather * min(mask.shape[-2:])
+    radius = min(round(3 * sigma), min(mask.shape[-2:]) - 1)
+    if radius < 1:
+        return mask
+    soft = kornia.filters.gaussian_blur2d(mask, (2 * radius + 1,) * 2, (sigma, sigma))
+    return torch.maximum(soft.clamp(0, 1), mask / 2)

@@ -1,0 +1,99 @@
+"""Weighted loss terms: the features that they request, and their values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from vitsplice.config import TermConfig
+from vitsplice.contracts import MASK, MATCH, FeatureRequest, LossTerm
+from vitsplice.engine.images import ViewKey
+from vitsplice.engine.targets import FeatureTable
+from vitsplice.errors import LossTermRejected
+
+OF_THE_INPUT = (MATCH, MASK)
+"""Features that a term gets of the generator's input image, never of its output."""
+
+
+@dataclass(frozen=True)
+class WeightedTerm:
+    """A loss term of a run.
+
+    Args:
+        name: in the settings.
+        term: the built loss term.
+        config: its settings.
+        input: the view that the generator is given.
+        target: the view that its output is compared with.
+        weight: factor of its value in the total.
+    """
+
+    name: str
+    term: LossTerm
+    config: TermConfig
+    input: ViewKey
+    target: ViewKey
+    weight: float
+
+
+def output_requests(terms: Iterable[WeightedTerm]) -> list[FeatureRequest]:
+    """The features that terms request of an output."""
+    return [request for term in terms for request in term.term.requests if request not in OF_THE_INPUT]
+
+
+def target_requests(terms: Iterable[WeightedTerm]) -> dict[ViewKey, list[FeatureRequest]]:
+    """The features that terms request of views of the images, those of their targets first."""
+    requests: dict[ViewKey, list[FeatureRequest]] = {}
+    for term in terms:
+        requests.setdefault(term.target, []).extend(term.term.requests)
+    for term in terms:
+        if of_the_input := [request for request in term.term.requests if request in OF_THE_INPUT]:
+            requests.setdefault(term.input, []).extend(of_the_input)
+    return requests
+
+
+def term_values(terms: Iterable[WeightedTerm], outputs: FeatureTable, targets: FeatureTable) -> dict[str, Tensor]:
+    """The unweighted value of each term, by its name.
+
+    Args:
+        terms: active ones.
+        outputs: features of the output for each view that is a term's input (`output_requests`).
+        targets: features of views of the images (`target_requests`).
+
+    Raises:
+        LossTermRejected: if a term returns anything but a scalar that is differentiable in the output's features.
+    """
+    complete = {
+        key: {**features, **{r: targets[key][r] for r in OF_THE_INPUT if r in targets.get(key, {})}}
+        for key, features in outputs.items()
+    }
+    values = {}
+    for term in terms:
+        values[term.name] = value = term.term.function(complete[term.input], targets[term.target])
+        differentiable = any(features.values.requires_grad for features in complete[term.input].values())
+        if mistake := value_mistake(value, differentiable=differentiable):
+            raise LossTermRejected(
+                f"term '{term.name}' (loss term '{term.config.loss}') returned {mistake}; a loss term returns a scalar "
+                "tensor, of shape (), that is differentiable in the output's features"
+            )
+    return values
+
+
+def value_mistake(value: object, *, differentiable: bool = True) -> str:
+    """Describe what is wrong with the value of a loss term; "" if it is a scalar.
+
+    Args:
+        value: returned by the term's function.
+        differentiable: the output's features require gradients, so that the value has to as well.
+    """
+    if not isinstance(value, Tensor):
+        return f"a {type(value).__name__}"
+    if value.shape != ():
+        return f"a tensor of shape {tuple(value.shape)} (.mean() or .sum() reduces it)"
+    if not value.is_floating_point():
+        return f"a tensor of {value.dtype}"
+    if differentiable and not value.requires_grad:
+        return "a value without a gradient (it is detached, or computed under no_grad or from numbers alone)"
+    return ""
