@@ -22,7 +22,7 @@ from torch import Tensor
 from vitsplice.analysis import changes, encoding
 from vitsplice.analysis.cell import STYLE, Cell
 from vitsplice.contracts import BackboneInfo, Role
-from vitsplice.support import csv_text
+from vitsplice.support.tables import csv_document
 
 KINDS: dict[str, changes.Kind] = {
     **dict.fromkeys([*changes.APPEARANCE, STYLE], "appearance"),
@@ -170,7 +170,7 @@ class Comparison:
         for row in self.rows:
             place = self.place(row.backbone, row.layer)
             rows.append([row.backbone, row.facet, *place, row.figure, row.of, row.image, row.value])
-        return csv_text.document(rows)
+        return csv_document(rows)
 
     def place(self, backbone: str, layer: int) -> tuple[int, int, str]:
         """The cells of a layer in files: see `LAYER`."""

@@ -19,7 +19,7 @@ from vitsplice.analysis.comparison import LAYER, ROLES, Column, Comparison
 from vitsplice.analysis.encoding import ALPHA
 from vitsplice.contracts import Role
 from vitsplice.metrics.statistics import FEWER_RESAMPLES, Mean, finite, holm, mean_with_interval, paired, supported
-from vitsplice.support import csv_text
+from vitsplice.support.tables import csv_document
 
 FEWEST = 6
 """Of fewer images no difference can be supported: the exact sign-flip test of 5 is at best p = 2 / 2^5 = 0.0625."""
@@ -135,7 +135,7 @@ def differences_document(comparison: Comparison) -> str:
             ends, tests = (one.mean.mean, one.mean.low, one.mean.high), (one.p, one.adjusted)
             places = [quantity.name, -1, one.one[0], one.two[0], how]
             rows.append([*places, *map(finite, ends), one.mean.n, *map(finite, tests)])
-    return csv_text.document(rows)
+    return csv_document(rows)
 
 
 def document(comparison: Comparison) -> str:
@@ -147,4 +147,4 @@ def document(comparison: Comparison) -> str:
             values = map(finite, (mean.mean, mean.low, mean.high))
             facet = comparison.infos[name].role(quantity.role).facet
             rows.append([name, facet, *comparison.place(name, layer), quantity.name, *values, mean.n])
-    return csv_text.document(rows)
+    return csv_document(rows)

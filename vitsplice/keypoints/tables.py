@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from vitsplice.evaluation.tables import table
 from vitsplice.keypoints.summary import ALL, Row, Summary
 from vitsplice.metrics.statistics import Mean
+from vitsplice.support.tables import markdown_table
 from vitsplice.text import printable
 
 ALONE = "per keypoint"
@@ -61,12 +61,12 @@ def markdown(summary: Summary) -> str:
     lines = ["# Keypoints found again", "", f"{printable(summary.data.name)}: {summary.data.count} pairs. "]
     lines[-1] += f"{legend(summary)}. "
     lines[-1] += f"PCK@a counts a keypoint that is found within a times {summary.data.threshold}."
-    lines += ["", *table(head(summary), rows(summary))]
+    lines += ["", markdown_table(head(summary), rows(summary))]
     if found := list(notes(summary)):
         lines += ["", "## What does not count", "", *(f"- {printable(line)}" for line in found)]
     for alpha in summary.alphas:
         lines += ["", f"## PCK@{alpha:g} by category, mean over pairs", ""]
-        lines += table(*_by_category(summary, alpha))
+        lines.append(markdown_table(*_by_category(summary, alpha)))
     return "\n".join(lines) + "\n"
 
 
