@@ -5,6 +5,7 @@ python examples/04_contact_sheet.py SHEET.png [--steps N]
 
 import argparse
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -35,7 +36,7 @@ def transferred(structure, appearance, preset, steps):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("sheet")
+    parser.add_argument("sheet", type=Path)
     parser.add_argument("--steps", type=int, default=None, help="cut `quick` to so many steps")
     arguments = parser.parse_args()
     rows = []
