@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import html
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -77,13 +78,21 @@ class Plan:
             )
 
 
+class BackboneComparison(Comparison):
+    """A comparison that displays its report in a notebook."""
+
+    def _repr_html_(self) -> str:
+        page = html.escape(report(self), quote=True)
+        return f'<iframe srcdoc="{page}" style="width: 100%; height: 48rem; border: 0"></iframe>'
+
+
 def compare(
     plan: Plan,
     out: str | os.PathLike[str],
     *,
     force: bool = False,
     progress: ProgressReporter = NULL_REPORTER,
-) -> Comparison | None:
+) -> BackboneComparison | None:
     """Compare backbones; None if it was stopped. What is finished is kept in the folder; the same plan goes on with it.
 
     Raises:
@@ -216,7 +225,7 @@ def _made(
     found: Mapping[str, Cells],
     runs: Mapping[tuple[str, str], RunFolder],
     progress: ProgressReporter,
-) -> Comparison:
+) -> BackboneComparison:
     rows: list[Row] = []
     for number, (name, of_backbone) in enumerate(found.items()):
         progress.part(f"numbers of {name}", number, len(found) + 1)
@@ -227,7 +236,7 @@ def _made(
         measured = [f for f in run.facts()["metrics"] if f["value"] is not None]
         rows += [Row(name, "", -1, "transfer", f["name"], pair, f["value"]) for f in measured]
     shown = list(dict.fromkeys(pair for _, pair in runs))[:SHOWN]
-    return Comparison(
+    return BackboneComparison(
         infos=infos,
         images=tuple(image.name for image in images),
         rows=(*rows, *comparison.agreement_rows(infos, agreed)),
