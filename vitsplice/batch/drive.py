@@ -118,7 +118,7 @@ class _Books:
     def take(self, outcome: Outcome, *, again: bool = False) -> None:
         """An outcome has come, perhaps of a job that had failed before."""
         if outcome.state == "done":
-            self.ledger.add(outcome, outcome.told)
+            self.ledger.add(outcome, outcome.record)
             if again:
                 self.failures.mend(outcome)
         elif outcome.state != "stopped":
