@@ -13,7 +13,7 @@ from vitsplice.batch.plan import BATCH, RESULTS, place, variants
 from vitsplice.contracts import Outcome
 from vitsplice.datasets import Pair, write
 from vitsplice.errors import OutputBusy, PathRejected
-from vitsplice.support.folder_lock import FolderLock
+from vitsplice.support.output_folder import FolderLock
 
 NONE = {"images": {}, "metrics": {}}
 

@@ -15,7 +15,7 @@ from vitsplice.errors import UserError
 from vitsplice.images import encode_png, read
 from vitsplice.presets.settings import settings_for
 from vitsplice.runs.recorder import Recording
-from vitsplice.support.folder_lock import FolderLock
+from vitsplice.support.output_folder import FolderLock
 
 pytestmark = pytest.mark.slow
 

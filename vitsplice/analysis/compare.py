@@ -33,11 +33,11 @@ from vitsplice.runs.metadata import versions
 from vitsplice.runs.recorder import Recording
 from vitsplice.support import output_folder as folders
 from vitsplice.support.files import file_stem, inside
+from vitsplice.support.output_folder import ResumableWork, resumable
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
-from vitsplice.support.resumable import Work, kept
 
 METRICS, INTERVALS, DIFFERENCES, REPORT = "metrics.csv", "intervals.csv", "differences.csv", "report.html"
-WORK = Work("comparison", "compare.json", results=(METRICS, INTERVALS, DIFFERENCES, REPORT))
+WORK = ResumableWork("comparison", "compare.json", results=(METRICS, INTERVALS, DIFFERENCES, REPORT))
 
 SHOWN = 6
 """Most transfers per backbone on the page of the report; the metrics cover all."""
@@ -102,7 +102,7 @@ def compare(
     """
     infos = {name: load_backbone(name).info for name in dict.fromkeys(plan.backbones)}
     plain = sources_of(plan.images, plan.masks, plan.size)
-    with kept(Path(out), WORK, _told(plan, infos), force=force) as path:
+    with resumable(Path(out), WORK, _told(plan, infos), force=force) as path:
         if (sources := _styled(plan, path, plain, progress)) is None:
             return None
         parts = _Parts(plan, path, infos, sources, progress)

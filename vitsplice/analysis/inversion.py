@@ -33,7 +33,7 @@ from vitsplice.runs.recorder import Recording
 from vitsplice.runs.run import Run
 from vitsplice.support import output_folder as folders
 from vitsplice.support.files import inside, read_regular
-from vitsplice.support.resumable import Work, kept
+from vitsplice.support.output_folder import ResumableWork, resumable
 
 PRESETS = {"network": "invert", "pixels": "invert-pixels"}
 """What holds the image together where the feature says nothing, and the preset that has it."""
@@ -172,9 +172,8 @@ def begun(plan: Plan, out: str | os.PathLike[str], *, force: bool = False) -> It
     told, runs = _as_json(plan), _folders(plan)
     with suppress(UserError):
         runs += _folders(read_plan(out))
-    with kept(
-        Path(out), Work("inversion", BEGUN, results=(SHEET, *dict.fromkeys(runs)), clear=clear_run), told, force=force
-    ) as path:
+    work = ResumableWork("inversion", BEGUN, results=(SHEET, *dict.fromkeys(runs)), clear=clear_run)
+    with resumable(Path(out), work, told, force=force) as path:
         yield path
 
 

@@ -14,7 +14,7 @@ from vitsplice.batch.worker import finished, work
 from vitsplice.contracts import Executor, Job, Outcome
 from vitsplice.errors import UserError
 from vitsplice.support.files import leftovers
-from vitsplice.support.folder_lock import FolderLock
+from vitsplice.support.output_folder import FolderLock
 
 
 @dataclass

@@ -16,7 +16,7 @@ from vitsplice.runs.artifacts import FACTS, RunFolder
 from vitsplice.runs.backbone_cache import BackboneCache
 from vitsplice.runs.recorder import Recording
 from vitsplice.support.files import file_sha256, read_regular
-from vitsplice.support.folder_lock import LOCK, FolderLock
+from vitsplice.support.output_folder import LOCK, FolderLock
 from vitsplice.text import one_line, printable
 
 BUSY = 120.0

@@ -35,8 +35,8 @@ from vitsplice.plugins import catalogue
 from vitsplice.presets.settings import settings_for
 from vitsplice.support import output_folder as folders
 from vitsplice.support.jsonl import Keys, Log, key_of
+from vitsplice.support.output_folder import resumable
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
-from vitsplice.support.resumable import kept
 from vitsplice.text import one_line, printable
 
 Value = float | None
@@ -61,7 +61,7 @@ def evaluate(
     total = _count(plan)
     built = build(plan, device, progress.note)
     wanted = told(plan, built, str(device))
-    with kept(Path(out), WORK, wanted, force=force) as path, Log(path / VALUES) as log:
+    with resumable(Path(out), WORK, wanted, force=force) as path, Log(path / VALUES) as log:
         found = _measure(plan, built.over("pair"), device, log, total, progress)
         if found is None:
             return None
