@@ -6,19 +6,19 @@
 # %%
 import sys
 
-from vitsplice.analysis.pca import look, save
+from vitsplice.analysis.pca import pca, save
 from vitsplice.images import example
 
 BACKBONE = sys.argv[1] if len(sys.argv) > 1 and not sys.argv[1].startswith("-") else "dinov2-vits14-offline"
 
 # %% All layers of the cat and the dog; in a notebook a result shows itself
-layers = look(example("cat-dog"), backbone=BACKBONE, size=224)
-layers
+maps = pca(example("cat-dog"), backbone=BACKBONE, size=224)
+maps
 
 # %% The last layer's features as they are, in place of their self-similarity
-features = look(example("cat-dog"), backbone=BACKBONE, size=224, of="features", layer=-1)
-print("variance that three components explain:", features.explained)
+features = pca(example("cat-dog"), backbone=BACKBONE, size=224, decompose="features", layer=-1)
+print("variance that three components explain:", features.explained_variance)
 features
 
 # %% Kept in a folder
-print("saved:", save(layers, "out/example-pca", force=True))
+print("saved:", save(maps, "out/example-pca", force=True))
