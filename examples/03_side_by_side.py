@@ -1,4 +1,4 @@
-"""Structure image, appearance image and output beside each other, as one PNG.
+"""Write structure image, appearance image and output side by side as one PNG.
 
 python examples/03_side_by_side.py STRUCTURE APPEARANCE OUTPUT SHEET.png
 """
