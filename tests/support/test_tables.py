@@ -16,7 +16,7 @@ from vitsplice.datasets import Pair, read, write
 from vitsplice.engine.loop import Step
 from vitsplice.evaluation import report as evaluation
 from vitsplice.keypoints import report as keypoints
-from vitsplice.metrics.statistics import Mean
+from vitsplice.metrics.statistics import MeanInterval
 from vitsplice.runs.artifacts import RunFolder, losses_csv
 from vitsplice.support.tables import csv_row, escape_csv, markdown_table, unescape_csv
 
@@ -65,7 +65,7 @@ def test_numbers_stay_numbers_and_nothing_is_an_empty_cell():
 def keypoints_of(name):
     names = dict.fromkeys(("backbone", "facet", "pair", "category"), name)
     records = {7: {**names, "layer": "-1", "errors": [0.01], "outside": 0}}
-    mean = Mean(0.5, float("nan"), float("nan"), 1, "")
+    mean = MeanInterval(0.5, float("nan"), float("nan"), 1, "")
     part = SimpleNamespace(per_pair={0.1: mean}, per_keypoint={0.1: 1.0}, pairs=1, keypoints=1)
     backbone = SimpleNamespace(name=name, block=lambda layer: 11)
     row = SimpleNamespace(backbone=backbone, request=FeatureRequest(name, -1), parts={name: part})

@@ -29,7 +29,7 @@ from vitsplice.evaluation.own import of_run
 from vitsplice.evaluation.plan import GALLERY, SETS, VALUES, WORK, Built, Plan, told
 from vitsplice.evaluation.report import write
 from vitsplice.evaluation.summary import Summary, summarise
-from vitsplice.metrics.statistics import finite
+from vitsplice.metrics.statistics import finite_or_none
 from vitsplice.numerics import numerics
 from vitsplice.plugins import catalogue
 from vitsplice.presets.settings import settings_for
@@ -249,4 +249,4 @@ def _cases(method: Method, pairs: Sequence[Pair], device: torch.device, progress
 
 def _finite(value: float) -> Value:
     """With as many digits as single precision is good for, so that its noise decides no rank."""
-    return finite(float(f"{float(value):.6g}"))
+    return finite_or_none(float(f"{float(value):.6g}"))

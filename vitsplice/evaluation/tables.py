@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from vitsplice.evaluation.own import warning
 from vitsplice.evaluation.summary import DIGITS, Metrics, Summary
-from vitsplice.metrics.statistics import Mean
+from vitsplice.metrics.statistics import MeanInterval
 from vitsplice.support.tables import escape_markdown, markdown_table
 
 BEST = "*"
@@ -47,9 +47,9 @@ def cell(one: Metrics, method: str) -> str:
     return f"{interval(standing.mean)}{' ' if marks else ''}{marks}"
 
 
-def interval(mean: Mean) -> str:
+def interval(mean: MeanInterval) -> str:
     """A mean, with its interval if it has one."""
-    return number(mean.mean) + (f" [{number(mean.low)}, {number(mean.high)}]" if mean.how else "")
+    return number(mean.mean) + (f" [{number(mean.low)}, {number(mean.high)}]" if mean.interval_type else "")
 
 
 def number(value: float) -> str:
@@ -140,4 +140,4 @@ def tests(summary: Summary) -> Iterator[list[str | float]]:
         for test in one.tests:
             found = test.difference
             ends = (test.interval.low, test.interval.high)
-            yield [name, f"{test.one}, {test.two}", found.n, found.mean, *ends, found.how, found.p, test.adjusted]
+            yield [name, f"{test.one}, {test.two}", found.n, found.mean, *ends, found.test, found.p, test.adjusted]

@@ -9,7 +9,7 @@ from pathlib import Path
 from vitsplice.keypoints import tables
 from vitsplice.keypoints.summary import Summary
 from vitsplice.matching.pck import within
-from vitsplice.metrics.statistics import finite
+from vitsplice.metrics.statistics import finite_or_none
 from vitsplice.support import output_folder as folders
 from vitsplice.support.jsonl import Keys, Log, write_lines
 from vitsplice.support.tables import csv_row
@@ -41,13 +41,15 @@ def _pairs(summary: Summary, log: Log, keys: Keys) -> Iterator[str]:
 def _csv(summary: Summary) -> Iterator[str]:
     """A line a feature, category and threshold; no category is all pairs."""
     yield csv_row(
-        ["backbone", "facet", "layer", "block", "category", "alpha", "per_pair", "low", "high", "how", "per_keypoint",
-         "pairs", "keypoints"]
+        ["backbone", "facet", "layer", "block", "category", "alpha", "per_pair", "low", "high", "interval_type",
+         "per_keypoint", "pairs", "keypoints"]
     )  # fmt: skip
     for row in summary.rows:
         layer = row.request.layer
         feature = [row.backbone.name, row.request.facet, layer, row.backbone.block(layer)]
         for category, part in row.parts.items():
             for alpha, mean in part.per_pair.items():
-                *cells, alone = map(finite, (mean.mean, mean.low, mean.high, part.per_keypoint[alpha]))
-                yield csv_row([*feature, category, alpha, *cells, mean.how, alone, part.pairs, part.keypoints])
+                *cells, alone = map(finite_or_none, (mean.mean, mean.low, mean.high, part.per_keypoint[alpha]))
+                yield csv_row(
+                    [*feature, category, alpha, *cells, mean.interval_type, alone, part.pairs, part.keypoints]
+                )

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from vitsplice.keypoints.summary import ALL, Row, Summary
-from vitsplice.metrics.statistics import Mean
+from vitsplice.metrics.statistics import MeanInterval
 from vitsplice.support.tables import markdown_table
 from vitsplice.text import printable
 
@@ -15,7 +15,9 @@ ALONE = "per keypoint"
 
 def legend(summary: Summary) -> str:
     """What the metrics of the table are, and how their intervals were made."""
-    hows = dict.fromkeys(mean.how for row in summary.rows for mean in row.parts[ALL].per_pair.values() if mean.how)
+    hows = dict.fromkeys(
+        mean.interval_type for row in summary.rows for mean in row.parts[ALL].per_pair.values() if mean.interval_type
+    )
     ends = f" [95 % interval, {' or '.join(hows)}, over pairs as if they shared no images]" if hows else ""
     return f"PCK: mean over pairs{ends}; per keypoint: of all keypoints together"
 
@@ -35,9 +37,9 @@ def rows(summary: Summary) -> Iterator[list[str]]:
         yield [*row.name, *means, alone, str(part.keypoints), str(part.pairs)]
 
 
-def interval(mean: Mean) -> str:
+def interval(mean: MeanInterval) -> str:
     """A mean, with its interval if it has one."""
-    return number(mean.mean) + (f" [{number(mean.low)}, {number(mean.high)}]" if mean.how else "")
+    return number(mean.mean) + (f" [{number(mean.low)}, {number(mean.high)}]" if mean.interval_type else "")
 
 
 def number(value: float) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
+from vitsplice.metrics.statistics import Interval
 from vitsplice.study.findings import Analysis, Comparison, Standing
 from vitsplice.study.results import OWN
-from vitsplice.study.statistics import Interval
 from vitsplice.support.tables import csv_document, escape_markdown, markdown_table
 
 NAMES = (OWN, "analysis.csv", "analysis.md")
