@@ -12,8 +12,7 @@ import argparse
 from pathlib import Path
 
 from vitsplice.errors import AlreadyFinished
-from vitsplice.images import EXAMPLE_PAIRS, encode_png, example, read
-from vitsplice.images.contact_sheet import sheet
+from vitsplice.images import EXAMPLE_PAIRS, contact_sheet, encode_png, example, read
 from vitsplice.presets.settings import settings_for
 from vitsplice.runs.artifacts import RunFolder
 from vitsplice.runs.recorder import Recording
@@ -72,7 +71,7 @@ def main():
     print(f"| {arguments.steps} steps | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}")
     for line, metrics in lines:
         print(f"| {line} | {' | '.join(f'{metrics[column]:.4g}' for column in columns)} |")
-    arguments.sheet.write_bytes(encode_png(sheet(rows)))
+    arguments.sheet.write_bytes(encode_png(contact_sheet(rows)))
     print(arguments.sheet)
 
 

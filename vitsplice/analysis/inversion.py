@@ -22,8 +22,7 @@ from vitsplice.contracts import GLOBAL_FACETS, BackboneInfo, FeatureRequest, lay
 from vitsplice.engine.backbones import load_configured
 from vitsplice.engine.loop import Step
 from vitsplice.errors import AlreadyFinished, UserError
-from vitsplice.images import encode_png, read
-from vitsplice.images.contact_sheet import sheet
+from vitsplice.images import contact_sheet, encode_png, read
 from vitsplice.plugins import catalogue
 from vitsplice.presets import loading as settings_yaml
 from vitsplice.presets.settings import settings_for
@@ -69,7 +68,7 @@ class Inversions:
         facets = dict.fromkeys(request.facet for request in self.made)
         rows = [[r for r in self.made if r.facet == facet] for facet in facets]
         shown = [[(f"{r.label(self.layers)}: {self.left[r]:.2g} left", self.made[r]) for r in row] for row in rows]
-        return sheet([[("image", self.image[0]), *row] for row in shown])
+        return contact_sheet([[("image", self.image[0]), *row] for row in shown])
 
     def _repr_png_(self) -> bytes:
         return encode_png(self.sheet)

@@ -21,8 +21,7 @@ from vitsplice.contracts import BackboneInfo, FeatureRequest, Features, layer_fi
 from vitsplice.engine.backbones import backbone_or_default
 from vitsplice.engine.device import pick_device
 from vitsplice.errors import UserError
-from vitsplice.images import LoadedImage, encode_png, read, resize_to
-from vitsplice.images.contact_sheet import sheet
+from vitsplice.images import LoadedImage, contact_sheet, encode_png, read, resize_to
 from vitsplice.numerics import numerics
 from vitsplice.support import output_folder
 from vitsplice.support.files import file_stem, read_object
@@ -150,7 +149,7 @@ class ComponentMaps:
     @property
     def sheet(self) -> Tensor:
         """Contact sheet of all images and maps, ``(3, H, W)``."""
-        return sheet([row for number in range(len(self.images)) for row in self._rows(number)])
+        return contact_sheet([row for number in range(len(self.images)) for row in self._rows(number)])
 
     def upsampled(self, layer: int, number: int) -> Tensor:
         """Upsample the map of an image to its size, ``(3, H, W)`` in [0, 1]."""

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vitsplice.images.colour import to_lab, to_rgb
+from vitsplice.images.transforms import to_lab, to_rgb
 from vitsplice.matching import Correspondence
 from vitsplice.numerics import numerics
 

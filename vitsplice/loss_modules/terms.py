@@ -16,7 +16,7 @@ from vitsplice.engine.loop import WeightedTerm, output_requests, target_requests
 from vitsplice.engine.targets import FeatureTable, Place
 from vitsplice.errors import UserError
 from vitsplice.images import read
-from vitsplice.images.tensors import OVERSHOOT, image_batch
+from vitsplice.images.checks import OVERSHOOT, image_batch
 from vitsplice.numerics import numerics
 from vitsplice.presets.settings import name_of
 
