@@ -1,4 +1,4 @@
-"""One image from two, from Python: a few steps of `quick`, and what comes back.
+"""Transfer an appearance with a few steps of `quick`, and save the result.
 
 python examples/01_transfer.py [STRUCTURE APPEARANCE]
 """

@@ -1,6 +1,6 @@
-"""The losses in somebody else's training loop: here the pixels of one image are optimised.
+"""Losses in your own training loop: optimise the pixels of an image.
 
-First one term towards another image's structure, then all the terms of the preset quick.
+First with one term, the structure of another image, then with all terms of the preset quick.
 
 python examples/02_losses_in_your_loop.py [BACKBONE]
 """
@@ -18,7 +18,7 @@ backbone = vitsplice.load_backbone(sys.argv[1] if len(sys.argv) > 1 else "dinov2
 
 
 def optimise(loss, image, steps=5):
-    """Adam on the pixels of an image."""
+    """Optimise the pixels of an image with Adam."""
     pixels = image.clone().requires_grad_()
     optimiser = torch.optim.Adam([pixels], lr=0.01)
     for step in range(steps):
@@ -32,10 +32,10 @@ def optimise(loss, image, steps=5):
     return pixels.detach()
 
 
-print("structure alone, from the appearance image")
+print("structure term, starting from the appearance image")
 optimise(StructureLoss(backbone).set_targets(structure), appearance)
 
-print("all terms of quick, from the structure image")
+print("all terms of quick, starting from the structure image")
 loss = from_preset("quick", structure, appearance, backbone=backbone, size=224)
 output = optimise(loss, structure)
 for name, value in loss(output, unreduced=True).items():

@@ -1,9 +1,10 @@
-"""Structure image, appearance image and output beside each other, as one PNG.
+"""Write structure image, appearance image and output side by side as one PNG.
 
 python examples/03_side_by_side.py STRUCTURE APPEARANCE OUTPUT SHEET.png
 """
 
 import sys
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -20,5 +21,5 @@ def at_height(path):
 
 
 *images, sheet = sys.argv[1:]
-sheet.write_bytes(encode_png(torch.cat([at_height(path) for path in images], dim=-1)))
+Path(sheet).write_bytes(encode_png(torch.cat([at_height(path) for path in images], dim=-1)))
 print(sheet)

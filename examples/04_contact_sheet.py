@@ -1,10 +1,11 @@
-"""The README's image: structure, appearance, `instant` and `quick` on the packaged pairs, and how long each took.
+"""Write the image of the README: the packaged pairs, `instant` and `quick` on them, and the seconds that each took.
 
 python examples/04_contact_sheet.py SHEET.png [--steps N]
 """
 
 import argparse
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ HEIGHT, BAR, GAP = 224, 22, 6
 
 
 def cell(pixels, text):
-    """An image of one height over its caption, (3, H, W)."""
+    """Image (3, H, W) at a fixed height, above its caption."""
     width = round(pixels.shape[-1] * HEIGHT / pixels.shape[-2])
     sized = F.interpolate(pixels[None], (HEIGHT, width), mode="bicubic", antialias=True)[0].clamp(0, 1)
     bar = Image.new("RGB", (width, BAR), "white")
@@ -28,22 +29,22 @@ def cell(pixels, text):
 
 
 def transferred(structure, appearance, preset, steps):
-    began = time.perf_counter()
+    start = time.perf_counter()
     result = vitsplice.splice(structure, appearance, preset=preset, steps=steps, overrides=["metrics=none"])
-    return cell(result.pixels, f"{preset}, {time.perf_counter() - began:.0f} s")
+    return cell(result.pixels, f"{preset}, {time.perf_counter() - start:.0f} s")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("sheet")
-    parser.add_argument("--steps", type=int, default=None, help="cut `quick` to so many steps")
+    parser.add_argument("sheet", type=Path)
+    parser.add_argument("--steps", type=int, default=None, help="number of steps of `quick`")
     arguments = parser.parse_args()
     rows = []
     for name in EXAMPLE_PAIRS:
         pair = example(name)
-        shown = [cell(read(path).pixels[0], what) for path, what in zip(pair, ("structure", "appearance"), strict=True)]
-        shown += [transferred(*pair, "instant", None), transferred(*pair, "quick", arguments.steps)]
-        rows.append(torch.cat(shown, -1))
+        cells = [cell(read(path).pixels[0], role) for path, role in zip(pair, ("structure", "appearance"), strict=True)]
+        cells += [transferred(*pair, "instant", None), transferred(*pair, "quick", arguments.steps)]
+        rows.append(torch.cat(cells, -1))
     width = max(row.shape[-1] for row in rows)
     arguments.sheet.write_bytes(
         encode_png(torch.cat([F.pad(row, (0, width - row.shape[-1]), value=1.0) for row in rows], 1))

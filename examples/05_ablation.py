@@ -1,6 +1,6 @@
-"""Which part of `quick` buys what: mean metrics over pairs of photographs, with one part left out at a time.
+"""Ablation of `quick`: mean metrics over pairs of photographs, with one part removed at a time.
 
-A pair is a folder with structure.jpg and appearance.jpg. The table goes to standard output, as Markdown.
+A pair is a folder with structure.jpg and appearance.jpg. The table is printed as Markdown.
 
 python examples/05_ablation.py FOLDER_OF_PAIRS [--steps N] [--only NAME ...]
 """
@@ -23,32 +23,32 @@ VARIANTS = {
     "structure at the last layer alone": ("terms.structure-lower.weight=0",),
     "without appearance ([CLS])": ("terms.appearance.weight=0",),
     "without texture": ("terms.texture.weight=0",),
-    "texture without its guide": ("terms.texture.options.guide=0.0",),
-    "every target place alike": ("terms.texture.options.uniform=1.0", "terms.patches.options.uniform=1.0"),
+    "texture without guide": ("terms.texture.options.guide=0.0",),
+    "uniform weights of target patches": ("terms.texture.options.uniform=1.0", "terms.patches.options.uniform=1.0"),
     "without patches": ("terms.patches.weight=0",),
     "without edges": ("terms.edges.weight=0",),
     "without smoothness": ("terms.smoothness.weight=0",),
-    "fine colour differences free": ("generator.options.chroma_from=0",),
+    "colour at every pyramid level": ("generator.options.chroma_from=0",),
     "one stage": ("stages=[{side: 336}]",),
     "one view": ("views.structure.bank=1", "views.appearance.bank=1"),
-    "a network that corrects (residual-unet)": ("generator.name=residual-unet", "optimiser.lr=0.01"),
+    "residual-unet as generator": ("generator.name=residual-unet", "optimiser.lr=0.01"),
 }
 
 
-def measured(pairs, overrides, steps):
-    """Mean metrics and seconds of one variant."""
-    values, began = [], time.perf_counter()
+def measure(pairs, overrides, steps):
+    """Return the mean metrics of one variant and the seconds per pair."""
+    values, start = [], time.perf_counter()
     for pair in pairs:
         settings = [f"steps={steps}", *overrides] if steps is not None else list(overrides)
         result = vitsplice.splice(pair / "structure.jpg", pair / "appearance.jpg", preset="quick", overrides=settings)
-        values.append([figure.value for figure in result.metrics])
-    return torch.tensor(values).mean(0).tolist(), (time.perf_counter() - began) / len(pairs)
+        values.append([metric.value for metric in result.metrics])
+    return torch.tensor(values).mean(0).tolist(), (time.perf_counter() - start) / len(pairs)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("pairs", type=Path)
-    parser.add_argument("--steps", type=int, default=None, help="in place of the preset's own")
+    parser.add_argument("--steps", type=int, default=None, help="number of steps; default: the preset's")
     parser.add_argument("--only", nargs="*", default=list(VARIANTS), choices=list(VARIANTS), metavar="NAME")
     arguments = parser.parse_args()
     pairs = sorted(path.parent for path in arguments.pairs.glob("*/structure.jpg"))
@@ -56,7 +56,7 @@ def main():
         sys.exit(f"{arguments.pairs} holds no folder with structure.jpg and appearance.jpg")
     print(f"| {len(pairs)} pairs | {' | '.join(METRICS)} | seconds |\n|---|{'---|' * (len(METRICS) + 1)}", flush=True)
     for name in arguments.only:
-        metrics, seconds = measured(pairs, VARIANTS[name], arguments.steps)
+        metrics, seconds = measure(pairs, VARIANTS[name], arguments.steps)
         print(f"| {name} | {' | '.join(f'{value:.4f}' for value in metrics)} | {seconds:.0f} |", flush=True)
 
 

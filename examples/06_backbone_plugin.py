@@ -1,8 +1,8 @@
-"""A backbone of your own: what it has to have, held to the contract, and used in a loss.
+"""A backbone of your own: its interface, its contract, and a loss that uses it.
 
 python examples/06_backbone_plugin.py
 
-As a plugin that `vitsplice run --backbone` knows, it needs a hook too: vitsplice plugin new mine --kind backbone
+For `vitsplice run --backbone` it also needs a hook: vitsplice plugin new mine --kind backbone
 """
 
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ from vitsplice.testing import BackboneContract
 
 
 class Blocks(nn.Module):
-    """The mean colour of every 8 x 8 px, and of the whole: a backbone without weights."""
+    """Mean colours of 8 x 8 px blocks and of the image: a backbone without weights."""
 
     info = BackboneInfo(
         name="blocks",
@@ -41,24 +41,24 @@ class Blocks(nn.Module):
     )
 
     def train(self, mode: bool = True) -> "Blocks":
-        """A backbone stays in eval mode."""
+        """Stay in eval mode, as a backbone must."""
         return super().train(False)
 
     def forward(self, images: Tensor, requests: Iterable[FeatureRequest]) -> dict[FeatureRequest, Features]:
-        """Features of images ``(B, 3, H, W)`` in [0, 1], from one pass."""
+        """Compute features of images ``(B, 3, H, W)`` in [0, 1] in one pass."""
         requests = tuple(dict.fromkeys(requests))
         check_inputs(self.info, images, requests)
         maps = F.avg_pool2d(normalised(self.info, images), 8).float()
         grid = (maps.shape[-2], maps.shape[-1])
-        found = {"map": Features(maps.flatten(2).transpose(1, 2), grid), "pooled": Features(maps.mean((2, 3)))}
-        return {request: found[request.facet] for request in requests}
+        features = {"map": Features(maps.flatten(2).transpose(1, 2), grid), "pooled": Features(maps.mean((2, 3)))}
+        return {request: features[request.facet] for request in requests}
 
 
 class Contract(BackboneContract):
-    """What every backbone promises. In a test module this class, named Test..., is all there is to write."""
+    """The contract of a backbone. In a test module this class, with a name that begins with Test, is enough."""
 
     def backbone(self) -> Blocks:
-        """The one that is tried."""
+        """Return the backbone under test."""
         return Blocks().eval()
 
 
@@ -66,5 +66,7 @@ for verdict in Contract.verdicts():
     print(f"{verdict.outcome:<12} {verdict.promise} {verdict.why}")
 
 loss = StructureLoss(Blocks().eval(), size=None)
-one, two = (torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
-print(f"structure of noise against other noise: {loss(one, two):.4f}, against itself: {loss(one, one):.4f}")
+noise, other = (torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
+print(
+    f"structure loss of noise against other noise: {loss(noise, other):.4f}, against itself: {loss(noise, noise):.4f}"
+)

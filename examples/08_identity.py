@@ -1,28 +1,27 @@
-"""What the identity term is good for: fed the appearance image, fed the structure image, or left out.
+"""The identity term on the appearance image, on the structure image, and left out.
 
-The paper has the generator keep its *target* (the appearance image) as it is (equation 5). Writes a sheet of images
-and prints a table as Markdown. What is finished is kept in the folder: the same command goes on.
+In the paper the generator has to preserve its *target*, the appearance image (equation 5). Writes a contact sheet and
+prints a table as Markdown. Finished runs are stored in the folder: the same command resumes.
 
 python examples/08_identity.py FOLDER SHEET.png [PAIR_FOLDER ...] [--steps N] [--size N]
 
-A pair's folder has structure.jpg and appearance.jpg; without any, the packaged pairs are taken.
+A pair's folder holds structure.jpg and appearance.jpg; the default is the packaged pairs.
 """
 
 import argparse
 from pathlib import Path
 
 from vitsplice.errors import AlreadyFinished
-from vitsplice.images import EXAMPLE_PAIRS, encode_png, example, read
-from vitsplice.images.contact_sheet import sheet
+from vitsplice.images import EXAMPLE_PAIRS, contact_sheet, encode_png, example, read
 from vitsplice.presets.settings import settings_for
 from vitsplice.runs.artifacts import RunFolder
 from vitsplice.runs.recorder import Recording
 
 TERMS = ("identity", "identity-entire")
 VARIANTS = {
-    "of the appearance image": (),
-    "of the structure image": ("input=structure", "target=structure"),
-    "no identity": ("weight=1e-9",),  # so little that it is still measured
+    "on the appearance image": (),
+    "on the structure image": ("input=structure", "target=structure"),
+    "no identity": ("weight=1e-9",),  # too small to have an effect, but still measured
 }
 
 
@@ -33,7 +32,7 @@ def pairs_of(folders):
 
 
 def finished(pair, changes, folder, arguments):
-    """The folder of a finished run, which is begun, gone on with, or there already."""
+    """Return the folder of the finished run, which is started, resumed or reused."""
     overrides = [f"terms.{term}.{change}" for term in TERMS for change in changes] + ["precision=auto"]
     settings = settings_for("paper", steps=arguments.steps, size=arguments.size, overrides=overrides)
     try:
@@ -72,7 +71,7 @@ def main():
     print(f"| {arguments.steps} steps | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}")
     for line, metrics in lines:
         print(f"| {line} | {' | '.join(f'{metrics[column]:.4g}' for column in columns)} |")
-    arguments.sheet.write_bytes(encode_png(sheet(rows)))
+    arguments.sheet.write_bytes(encode_png(contact_sheet(rows)))
     print(arguments.sheet)
 
 

@@ -1,24 +1,24 @@
 # %% [markdown]
-# # Parts of images, by the principal components of a backbone's features
-# Images that are looked at together share their colours. Run it cell by cell, or whole:
+# # Parts of objects in the principal components of a backbone's features
+# The images of one call share their colours. Run it cell by cell, or as a script:
 # `python examples/09_pca.py [BACKBONE]`
 
 # %%
 import sys
 
-from vitsplice.analysis.pca import look, save
+from vitsplice.analysis.pca import pca, save
 from vitsplice.images import example
 
 BACKBONE = sys.argv[1] if len(sys.argv) > 1 and not sys.argv[1].startswith("-") else "dinov2-vits14-offline"
 
-# %% All layers of the cat and the dog; in a notebook a result shows itself
-layers = look(example("cat-dog"), backbone=BACKBONE, size=224)
-layers
+# %% All layers of the cat and the dog; in a notebook the result displays itself
+maps = pca(example("cat-dog"), backbone=BACKBONE, size=224)
+maps
 
-# %% The last layer's features as they are, in place of their self-similarity
-features = look(example("cat-dog"), backbone=BACKBONE, size=224, of="features", layer=-1)
-print("variance that three components explain:", features.explained)
+# %% The features of the last layer instead of their self-similarity
+features = pca(example("cat-dog"), backbone=BACKBONE, size=224, decompose="features", layer=-1)
+print("variance explained by three components:", features.explained_variance)
 features
 
-# %% Kept in a folder
-print("saved:", save(layers, "out/example-pca", force=True))
+# %% Save to a folder
+print("saved:", save(maps, "out/example-pca", force=True))

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # What a ViT, a CNN and an untrained ViT encode
-# Changes of appearance and of structure, and what they change in each backbone's features. Run it cell by cell, or
-# whole: `python examples/11_comparison.py [BACKBONE ...]`
+# How features of each backbone change when appearance or structure of an image changes. Run it cell by cell, or
+# as a script: `python examples/11_comparison.py [BACKBONE ...]`
 
 # %%
 import sys
@@ -14,15 +14,15 @@ ARGUMENTS = [argument for argument in sys.argv[1:] if not argument.startswith("-
 BACKBONES = ARGUMENTS or ["dinov2-vits14-offline", "efficientnet-lite0-offline", "untrained-dinov2-vits14"]
 IMAGES = [path for name in EXAMPLE_PAIRS for path in example(name)]
 
-# %% What is finished is kept in the folder; without transfers it takes about half a minute
+# %% Finished parts are stored in the folder; without transfers it takes about half a minute
 plan = Plan(tuple(IMAGES), tuple(BACKBONES), transfers=0, style=None)
 comparison = compare(plan, "out/example-comparison", force=True)
 comparison
 
-# %% In words
+# %% The findings as sentences
 for sentence in findings(comparison):
     print(sentence)
 
-# %% Any figure by hand: how well places are found again after a turn, layer by layer
+# %% Any value by hand: PCK after a rotation, layer by layer
 for name, info in comparison.infos.items():
     print(name, [round(comparison.per_image(name, layer, "pck", ["turn"]).mean(), 2) for layer in info.every_layer])

@@ -1,9 +1,9 @@
-"""`vitsplice evaluate` over many small images: how many a second, and that memory does not grow with their number.
+"""Throughput and peak memory of `vitsplice evaluate` on many small images.
 
 python examples/12_many_images.py FOLDER [--images N [N ...]]
 
-The images are made first: a structure image, an appearance image and an output for each pair. The network is a small
-one with random weights, so that nothing but this package is needed. The same command goes on with what is there.
+Generates a structure image, an appearance image and an output per pair first; existing files are reused. The network is
+small and has random weights, so that nothing but this package is needed.
 """
 
 import argparse
@@ -22,7 +22,7 @@ NETWORK = "untrained-test_resnet"
 
 
 def image(seed):
-    """A smooth image with some grain."""
+    """Generate a smooth image with some grain."""
     rng = np.random.default_rng(seed)
     coarse = Image.fromarray(rng.integers(0, 256, (6, 6, 3), np.uint8)).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
     grain = rng.integers(-20, 21, (SIDE, SIDE, 3))
@@ -30,7 +30,7 @@ def image(seed):
 
 
 def make(folder, number):
-    """The images of so many pairs, and their manifest; those that are there stay."""
+    """Generate the missing images of a number of pairs, and their manifest."""
     kinds = ("structure", "appearance", "output")
     for kind in kinds:
         (folder / kind).mkdir(parents=True, exist_ok=True)
@@ -46,39 +46,39 @@ def make(folder, number):
 
 
 def evaluate(folder, manifest, out):
-    """Seconds and peak memory in MiB of the command, in a process of its own."""
+    """Run the command in a process of its own; return its seconds and peak memory in MiB."""
     command = [
         sys.executable,
         "-m",
         "vitsplice",
         "evaluate",
-        f"made={folder / 'output'}",
+        f"method={folder / 'output'}",
         "--pairs",
         manifest,
         "-o",
         out,
     ]
     command += [word for name in MEASURED for word in ("--metric", name)]
-    command += ["--backbone", NETWORK, "--optimised", "made=none", "--device", "cpu", "--force"]
-    began = time.perf_counter()
-    one_thread = os.environ | {"OMP_NUM_THREADS": "1"}  # for so small images more are slower
+    command += ["--backbone", NETWORK, "--optimised", "method=none", "--device", "cpu", "--force"]
+    start = time.perf_counter()
+    one_thread = os.environ | {"OMP_NUM_THREADS": "1"}  # more threads are slower on such small images
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=one_thread)
-    _, status, used = os.wait4(process.pid, 0)
+    _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         sys.exit(process.returncode)
-    return time.perf_counter() - began, used.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    return time.perf_counter() - start, usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
-given = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-given.add_argument("folder", type=Path)
-given.add_argument("--images", type=int, nargs="+", default=[1_000, 10_000])
-arguments = given.parse_args()
+parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+parser.add_argument("folder", type=Path)
+parser.add_argument("--images", type=int, nargs="+", default=[1_000, 10_000])
+arguments = parser.parse_args()
 for number in arguments.images:
     seconds, memory = evaluate(arguments.folder, make(arguments.folder, number), arguments.folder / f"metrics-{number}")
     page = (arguments.folder / f"metrics-{number}" / "gallery.html").stat().st_size
     print(
-        f"{number} images: {seconds:.0f} s, {number / seconds:.1f} images a second, "
+        f"{number} images: {seconds:.0f} s, {number / seconds:.1f} images per second, "
         f"peak memory {memory:.0f} MiB, gallery {page / 2**20:.1f} MiB",
         flush=True,
     )

@@ -1,9 +1,10 @@
-"""Segmentations whose IoU is known: squares, and the same squares shifted, as `vitsplice evaluate` scores them.
+"""Check the IoU metrics of `vitsplice evaluate` on squares and shifted squares, whose IoU is known.
 
 python examples/14_known_masks.py FOLDER
 
-A square of one colour and grain lies on another; sides and shifts are whole patches of DINOv2 (14 px), so that the IoU
-of the square and the shifted one is a ratio of areas. The structure mask is the square. Exit code 1 if a figure is off.
+A square of one colour with grain lies on a background of another; sides and shifts are whole patches of DINOv2 (14 px),
+so that the IoU of the square and the shifted one is a ratio of areas. The structure mask is the square. The exit code
+is 1 if a value is off.
 """
 
 import csv
@@ -20,22 +21,22 @@ from vitsplice.images import encode_png
 
 PATCH, PATCHES = 14, 24
 SCENES = [(8, 2, 0), (12, 0, 4), (10, 3, 2), (6, 6, 0)]
-"""Side of the square, and how far it goes to the right and down, in patches."""
+"""Side of the square, and its shift to the right and down, in patches."""
 
 
 def scene(number, left, top, side):
-    """An image and the mask of its square."""
+    """Generate an image and the mask of its square."""
     rng = torch.Generator().manual_seed(number)
-    ground, square = torch.rand(2, 3, 1, 1, generator=rng)
-    square = (ground + 0.5) % 1 * 0.8 + 0.2 * square  # far from the ground's colour
+    background, square = torch.rand(2, 3, 1, 1, generator=rng)
+    square = (background + 0.5) % 1 * 0.8 + 0.2 * square  # far from the background's colour
     mask = torch.zeros(1, 1, PATCH * PATCHES, PATCH * PATCHES)
     mask[..., PATCH * top : PATCH * (top + side), PATCH * left : PATCH * (left + side)] = 1
     grain = 0.1 * (torch.rand(1, 3, *mask.shape[2:], generator=rng) - 0.5)
-    return (ground * (1 - mask) + square * mask + grain).clamp(0, 1), mask
+    return (background * (1 - mask) + square * mask + grain).clamp(0, 1), mask
 
 
 def make(folder):
-    """The images, their manifest, and the IoU of each pair's shifted output."""
+    """Write the images and their manifest; return it with the IoU of each pair's shifted output."""
     pairs, known = [], {}
     for name in ("structure", "mask", "itself", "shifted"):
         (folder / name).mkdir(parents=True, exist_ok=True)
@@ -62,9 +63,9 @@ off = 0
 with (folder / "metrics" / "values.csv").open() as file:
     for row in csv.DictReader(file):
         expected = known[row["id"]] if row["method"] == "shifted" else 1.0
-        found = float(row["iou-mask"])
-        off += abs(found - expected) > 1e-6
-        print(f"{row['method']:<8} {row['id']:<24} known {expected:.4f}  iou-mask {found:.4f}", end="  ")
+        value = float(row["iou-mask"])
+        off += abs(value - expected) > 1e-6
+        print(f"{row['method']:<8} {row['id']:<24} known {expected:.4f}  iou-mask {value:.4f}", end="  ")
         print(f"iou-cosegmentation {float(row['iou-cosegmentation']):.4f}")
 print(f"{off} of {2 * len(known)} are off")
 sys.exit(off > 0)

@@ -1,20 +1,56 @@
 """The scripts in examples/ run as they stand."""
 
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from vitsplice.images import example
+from vitsplice.images import encode_png, example, read, resize_to
 
-PAIR = tuple(map(str, example()))
-PAIRS = Path(__file__).resolve().parents[2] / "shared" / "pairs"
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 
-SUPPORT = Path(__file__).parent / "helpers"
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Run a script of examples/ in this process, in an empty folder; what it printed."""
+
+    def run(script, *arguments):
+        path = EXAMPLES / script
+        monkeypatch.setattr(sys, "argv", [str(path), *map(str, arguments)])
+        monkeypatch.syspath_prepend(EXAMPLES)
+        try:
+            runpy.run_path(str(path), run_name="__main__")
+        except SystemExit as end:
+            if end.code:
+                raise
+        return capsys.readouterr().out
+
+    monkeypatch.chdir(tmp_path)
+    return run
+
+
+@pytest.fixture(scope="session")
+def photographs(tmp_path_factory):
+    """A folder with the packaged pair of photographs, made small."""
+    folder = tmp_path_factory.mktemp("photographs") / "pair"
+    folder.mkdir()
+    for path, role in zip(example(), ("structure", "appearance"), strict=True):
+        (folder / f"{role}.jpg").write_bytes(encode_png(resize_to(read(path).pixels, 160)))
+    return folder
+
+
+@pytest.fixture
+def offline():
+    pytest.importorskip("vitsplice_offline", reason="the plugin vitsplice-offline is not installed")
+
+
+@pytest.fixture
+def one_pair(monkeypatch):
+    """One of the packaged pairs in the place of all."""
+    monkeypatch.setattr("vitsplice.images.EXAMPLE_PAIRS", ("cat-dog",))
 
 
 @pytest.mark.slow
@@ -34,45 +70,44 @@ SUPPORT = Path(__file__).parent / "helpers"
         ),
     ],
 )
-def test_an_example_runs_on_tiny_networks(script, arguments, told, tmp_path):
-    path = os.pathsep.join([str(SUPPORT), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
-        [sys.executable, EXAMPLES / script, *arguments],
-        cwd=tmp_path,
-        env=os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    assert told in done.stdout
-    assert "broken" not in done.stdout
+def test_an_example_runs_on_tiny_networks(run, script, arguments, told):
+    printed = run(script, *arguments)
+    assert told in printed
+    assert "broken" not in printed
 
 
 @pytest.mark.slow
 @pytest.mark.weights
+@pytest.mark.usefixtures("offline", "one_pair")
 @pytest.mark.parametrize(
     ("script", "arguments", "told"),
     [
-        ("01_transfer.py", (), "saved to: out/example-transfer"),
         ("02_losses_in_your_loop.py", (), "smoothness       2 x"),
         ("04_contact_sheet.py", ("sheet.png", "--steps", "2"), "sheet.png"),
-        ("05_ablation.py", (str(PAIRS), "--steps", "1", "--only", "quick"), "| quick |"),
         ("14_known_masks.py", ("masks",), "0 of 8 are off"),
         ("08_identity.py", ("runs", "sheet.png", "--steps", "1", "--size", "112"), "sheet.png"),
-        ("13_batch_overhead.py", ("o", "--pairs", "12", "--executor", "local"), "memory, end: driver"),
-        ("03_side_by_side.py", (*PAIR, PAIR[0], "sheet.png"), "sheet.png"),
     ],
 )
-def test_an_example_runs(script, arguments, told, tmp_path):
-    pytest.importorskip("vitsplice_offline", reason="the plugin vitsplice-offline is not installed")
-    if str(PAIRS) in arguments and not PAIRS.is_dir():
-        pytest.skip("the folder of shared photographs is not beside this checkout")
-    done = subprocess.run(
-        [sys.executable, EXAMPLES / script, *arguments],
-        cwd=tmp_path,
-        env=os.environ | {"HF_HUB_OFFLINE": "1"},
-        capture_output=True,
-        text=True,
-    )
+def test_an_example_runs(run, script, arguments, told):
+    assert told in run(script, *arguments)
+
+
+@pytest.mark.slow
+@pytest.mark.weights
+@pytest.mark.usefixtures("offline")
+def test_examples_of_photographs_run(run, photographs):
+    pair = photographs / "structure.jpg", photographs / "appearance.jpg"
+    assert "saved to: out/example-transfer" in run("01_transfer.py", *pair)
+    assert "| quick |" in run("05_ablation.py", photographs.parent, "--steps", 1, "--only", "quick")
+    assert "sheet.png" in run("03_side_by_side.py", *pair, pair[0], "sheet.png")
+
+
+@pytest.mark.slow
+@pytest.mark.weights
+@pytest.mark.usefixtures("offline")
+def test_the_example_of_a_batch_runs_in_processes(tmp_path):
+    words = [sys.executable, EXAMPLES / "13_batch_overhead.py", "o", "--pairs", "12", "--executor", "local"]
+    environment = os.environ | {"HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert told in done.stdout
+    assert "memory, end: driver" in done.stdout

@@ -87,7 +87,6 @@ def test_imports_point_down():
     assert not upward
 
 
-@pytest.mark.xfail(strict=True, reason="analysis.comparison and its page")
 def test_no_files_import_each_other_in_a_cycle():
     TopologicalSorter(IMPORTS).prepare()
 

@@ -149,7 +149,7 @@ def vitsplice_commands() -> list[CommandSpec]:
         CommandSpec("measure", measure, "Measure three images by every loss term and by independent metrics."),
         CommandSpec("correspond", correspond, "Match two images, place by place."),
         CommandSpec("keypoints", keypoints, "How well features find keypoints again: PCK on data sets or known warps."),
-        CommandSpec("pca", pca, "Show what features hold: their principal components as colours."),
+        CommandSpec("pca", pca, "Show features as colours: their principal components."),
         CommandSpec("invert", invert, "Make images that share one feature with an image, and nothing else."),
         CommandSpec("compare", compare, "Compare what backbones encode as structure and as appearance."),
         CommandSpec("pairs", pairs, "Make manifests of pairs, and look for what is wrong with them."),

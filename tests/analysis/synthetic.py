@@ -3,8 +3,9 @@
 import numpy as np
 import torch
 
-from vitsplice.analysis import changes
-from vitsplice.analysis.comparison import KINDS, ROLES, Agreement, Comparison, Row, places_of
+from vitsplice.analysis import transforms
+from vitsplice.analysis.compare import BackboneComparison
+from vitsplice.analysis.comparison import KINDS, ROLES, Agreement, Row, places_of
 from vitsplice.contracts import BackboneInfo, FeatureRequest
 
 
@@ -36,9 +37,9 @@ def comparison(infos, selectivity, images=20, spread=0.3):
                         Row(one.name, one.role(role).facet, layer, f"{role} change", change, image, float(value))
                         for image, value in zip(names, values, strict=True)
                     ]
-            for warp in changes.WARPS:
+            for warp in transforms.WARPS:
                 rows += [Row(one.name, one.structure.facet, layer, "pck", warp, image, 0.5) for image in names]
     found = {one.name: one for one in infos}
     total = len(places_of(found))
     agreed = Agreement(torch.full((total, total), 0.5), torch.full((total, total), 0.02), images)
-    return Comparison(found, tuple(names), tuple(rows), agreed)
+    return BackboneComparison(found, tuple(names), tuple(rows), agreed)

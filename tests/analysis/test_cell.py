@@ -3,7 +3,7 @@ import torch
 
 from tests.analysis.toys import Toy, colour, luma, nothing
 from tests.conftest import noise
-from vitsplice.analysis import cell, changes
+from vitsplice.analysis import cell, transforms
 
 
 def smooth(seed=0, side=64):
@@ -34,9 +34,9 @@ def test_mean_colours_do_not_know_where():
 def test_every_change_every_role_and_every_layer_is_there():
     subject = cell.Subject("a", smooth(), styled=smooth(1), labels=(noise(64, 64) > 0.5).long())
     found = cell.look_at(subject, Toy(colour))
-    names = {*changes.APPEARANCE, *changes.STRUCTURE, cell.STYLE}
+    names = {*transforms.APPEARANCE_TRANSFORMS, *transforms.STRUCTURE_TRANSFORMS, cell.STYLE}
     assert set(found.changed) == {(r, n, x) for r in ("structure", "appearance") for n in names for x in (-2, -1)}
-    assert set(found.pck) == {(warp, layer) for warp in changes.WARPS for layer in (-2, -1)}
+    assert set(found.pck) == {(warp, layer) for warp in transforms.WARPS for layer in (-2, -1)}
     assert set(found.parts) == {-2, -1}
     assert found.structure.shape == (2, 256, 256)
 

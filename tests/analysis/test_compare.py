@@ -10,7 +10,7 @@ from vitsplice.analysis import cell, compare, comparison, encoding
 from vitsplice.analysis.compare import Plan
 from vitsplice.errors import OutputBusy, OutputExists, UserError, WeightsUnavailable
 from vitsplice.images import encode_png, read
-from vitsplice.support.folder_lock import FolderLock
+from vitsplice.support.output_folder import FolderLock
 from vitsplice.support.progress import ProgressReporter
 
 
@@ -202,7 +202,7 @@ def test_a_link_out_of_the_folder_is_refused(plan, tmp_path, victim, name):
     path.parent.mkdir(parents=True)
     path.symlink_to(victim / ("report.html" if path.suffix else "run"))
     for force in (False, True):
-        with pytest.raises(UserError, match="leads out of|files of the names"):
+        with pytest.raises(UserError, match="leads out of|files with the names"):
             compare.compare(plan, tmp_path / "out", force=force)
 
 

@@ -88,7 +88,7 @@ def test_words_from_elsewhere_stay_words(found):
     assert "<blind>" not in report(found)
 
 
-def test_it_shows_itself_in_a_notebook(found):
+def test_notebook_display_embeds_the_report(found):
     assert found._repr_html_().startswith("<iframe srcdoc=")
     assert "<script>" not in found._repr_html_()
 

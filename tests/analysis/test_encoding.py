@@ -5,7 +5,7 @@ import torch
 
 from tests.conftest import noise
 from vitsplice.analysis import encoding
-from vitsplice.analysis.changes import WARPS, warped
+from vitsplice.analysis.transforms import WARPS, warp
 from vitsplice.contracts import Features
 
 
@@ -81,7 +81,7 @@ def test_pixels_follow_every_warp():
     down, across = torch.meshgrid(torch.linspace(0, 1, 64), torch.linspace(0, 1, 64), indexing="ij")
     image = torch.stack([down, across, 1 - down])[None]
     for where in WARPS.values():
-        assert encoding.pck(local(image, 16), local(warped(image, where), 16), where) > 0.85
+        assert encoding.pck(local(image, 16), local(warp(image, where), 16), where) > 0.85
 
 
 def test_clusters_of_a_image_in_two_halves_find_them():

@@ -20,7 +20,7 @@ def test_the_mean_of_a_ratio_is_geometric_and_lies_in_its_interval():
     mean = intervals.interval(found, STRUCTURE, ("one", -1))
     assert mean.mean == pytest.approx(float(np.exp(found.log_selectivity("one", -1, "structure").mean())))
     assert mean.low < 2 < mean.high
-    assert (mean.n, mean.how) == (100, "bootstrap")
+    assert (mean.n, mean.interval_type) == (100, "bootstrap")
 
 
 def test_a_difference_of_ratios_is_a_ratio_and_is_supported():

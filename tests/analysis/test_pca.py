@@ -6,75 +6,149 @@ import vitsplice_tiny
 
 from tests.conftest import noise
 from vitsplice.analysis import pca
-from vitsplice.contracts import layer_file_label
+from vitsplice.analysis.pca import principal_components, upsample
+from vitsplice.contracts import Features, layer_file_label
 from vitsplice.errors import PathRejected
 from vitsplice.images import encode_png, read
 
 
-def test_maps_are_kept_as_small_as_they_are_and_shown_as_large_as_their_images(png):
-    found = pca.look(png, backbone="tiny-vit", size=64)
+def three_parts(height=8, width=10, prefix=1):
+    """Features of a left part, a right part and a corner, with a little noise and prefix tokens."""
+    maps = torch.zeros(height, width, 16)
+    maps[:, : width // 2, 0] = 1
+    maps[:, width // 2 :, 1] = 1
+    maps[:2, :2] = torch.eye(16)[2]
+    values = torch.cat([torch.full((prefix, 16), 9.0), (maps + 0.02 * noise(height, width, 16)).flatten(0, 1)])
+    return Features(values[None], (height, width), prefix)
+
+
+def test_parts_have_distinct_colours():
+    (maps,) = principal_components([three_parts()]).maps
+    assert maps.shape == (3, 8, 10)
+    left, right, corner = maps[:2, 4:, :5], maps[:2, 4:, 5:], maps[:2, :2, :2]  # three parts span two components
+    for first, second in ((left, right), (left, corner), (right, corner)):
+        within = max(first.flatten(1).std(1).max(), second.flatten(1).std(1).max())
+        assert (first.flatten(1).mean(1) - second.flatten(1).mean(1)).abs().max() > 4 * within
+
+
+def test_components_equal_those_of_the_svd_of_the_self_similarity():
+    features = three_parts()
+    rows = torch.nn.functional.normalize(features.patches[0].double(), dim=-1)
+    rows = rows @ rows.T
+    _, singular, vectors = torch.linalg.svd(rows - rows.mean(0), full_matrices=False)
+    components = principal_components([features])
+    expected = (singular.square() / singular.square().sum())[:3].float()
+    torch.testing.assert_close(components.explained_variance, expected, atol=1e-5, rtol=1e-4)
+    scores = (rows - rows.mean(0)) @ vectors[0]
+    assert torch.corrcoef(torch.stack([scores.float(), components.maps[0][0].flatten()]))[0, 1].abs() > 0.95
+
+
+def test_colours_do_not_depend_on_the_order_of_patches():
+    features = three_parts(prefix=0)
+    reversed_features = Features(features.values.flip(1), features.grid)
+    maps, reversed_maps = (principal_components([f]).maps[0] for f in (features, reversed_features))
+    torch.testing.assert_close(reversed_maps.flip(1, 2), maps, atol=1e-4, rtol=0)
+
+
+def test_colours_do_not_depend_on_the_sign_of_features():
+    features = three_parts(prefix=0)
+    negated = Features(-features.values, features.grid)
+    maps, maps_of_negated = (principal_components([f], "features").maps[0] for f in (features, negated))
+    torch.testing.assert_close(maps, maps_of_negated, atol=1e-4, rtol=0)
+
+
+def test_images_share_their_colours():
+    maps = principal_components([three_parts(), three_parts(6, 6)]).maps
+    assert [tuple(m.shape) for m in maps] == [(3, 8, 10), (3, 6, 6)]
+    for column in (1, -1):
+        first, second = (m[:, 5, column] for m in maps)
+        assert (first - second).abs().max() < 0.15
+
+
+def test_decomposing_features_differs_from_decomposing_their_self_similarity():
+    raw = principal_components([three_parts()], "features")
+    assert 0.5 < raw.explained_variance.sum() <= 1.0
+    assert not torch.equal(raw.maps[0], principal_components([three_parts()]).maps[0])
+
+
+def test_upsampling_repeats_blocks_or_follows_edges_of_the_image():
+    (maps,) = principal_components([three_parts()]).maps
+    image = torch.zeros(1, 3, 80, 100)
+    image[..., 47:] = 1
+    assert torch.equal(upsample(maps, image, "blocks")[:, ::10, ::10], maps)
+    edges = upsample(maps, image, "edges")
+    assert edges.shape == (3, 80, 100)
+    assert 0 <= edges.min() <= edges.max() <= 1
+    jump = edges[:, 60].diff(dim=-1).abs().sum(0)
+    assert jump.argmax() == 46  # the edge of the image; that of the grid is at 50
+
+
+def test_maps_have_grid_size_and_upsampled_maps_image_size(png):
+    maps = pca.pca(png, backbone="tiny-vit", size=64)
     for number, path in enumerate(png):
         pixels = read(path).pixels
         for layer in (-3, -2, -1):
-            assert found.maps[layer][number].shape[1] < 64
-            assert found.shown(layer, number).shape == pixels.shape[1:]
+            assert maps.maps[layer][number].shape[1] < 64
+            assert maps.upsampled(layer, number).shape == pixels.shape[1:]
 
 
-def test_a_sheet_of_a_large_image_is_no_larger_than_one_of_a_small(tmp_path):
+def test_sheet_size_does_not_depend_on_image_size(tmp_path):
     sizes = []
     for side in (180, 1200):
         path = tmp_path / f"{side}.png"
         path.write_bytes(encode_png(noise(1, 3, side, side)))
-        sizes.append(pca.look([path], backbone="tiny-vit", size=32).sheet.shape)
+        sizes.append(pca.pca([path], backbone="tiny-vit", size=32).sheet.shape)
     assert sizes[0] == sizes[1]
 
 
-def test_forced_the_maps_of_another_time_go_and_nothing_else(png, tmp_path):
-    pca.save(pca.look(png, backbone="tiny-vit", size=64), tmp_path)
+def test_many_layers_wrap_to_another_row(png, monkeypatch):
+    maps = pca.pca(png[:1], backbone="tiny-vit", size=64)
+    one_row = maps.sheet
+    monkeypatch.setattr(pca, "COLUMNS", 2)
+    two_rows = maps.sheet
+    assert two_rows.shape[1] == 2 * one_row.shape[1]
+    assert two_rows.shape[2] < one_row.shape[2]
+
+
+def test_layers_are_in_order_of_depth_and_show_both_numbers(png):
+    info = vitsplice_tiny.tiny_vit(depth=11).info
+    assert [layer_file_label(layer, info.layers) for layer in (-11, -2, -1)] == ["layer_00", "layer_09", "layer_10"]
+    maps = pca.pca(png[:1], backbone="tiny-vit", size=64)
+    assert [caption.partition(":")[0] for caption, _ in next(maps._rows(0))[1:]] == [
+        "key at layer 0 (-3)", "key at layer 1 (-2)", "key at layer 2 (-1)",
+    ]  # fmt: skip
+    assert torch.equal(pca.pca(png[:1], backbone="tiny-vit", size=64, layer=1).maps[-2][0], maps.maps[-2][0])
+
+
+@pytest.mark.parametrize("upsampling", ["edges", "blocks"])
+def test_saved_images_equal_the_result(png, tmp_path, upsampling):
+    maps = pca.pca(png[:1], backbone="tiny-cnn", layer=-1, size=64, upsampling=upsampling)
+    assert pca.save(maps, tmp_path / "out") == tmp_path / "out" / pca.SHEET
+    saved = read(tmp_path / "out" / "1-structure_layer_4.png").pixels[0]
+    torch.testing.assert_close(saved, maps.upsampled(-1, 0), atol=1 / 255, rtol=0)
+    assert maps._repr_png_() == (tmp_path / "out" / pca.SHEET).read_bytes()
+
+
+def test_force_removes_maps_of_the_earlier_call_and_no_other_file(png, tmp_path):
+    pca.save(pca.pca(png, backbone="tiny-vit", size=64), tmp_path)
     (tmp_path / "mine-layer-1.png").write_text("mine")
-    pca.save(pca.look(png[:1], backbone="tiny-vit", size=64, layer=2), tmp_path, force=True)
+    pca.save(pca.pca(png[:1], backbone="tiny-vit", size=64, layer=2), tmp_path, force=True)
     assert {path.name for path in tmp_path.iterdir() if "layer" in path.name} == {
         "1-structure_layer_2.png", "mine-layer-1.png",
     }  # fmt: skip
 
 
-def test_many_layers_go_on_in_another_row(png, monkeypatch):
-    whole = pca.look(png[:1], backbone="tiny-vit", size=64).sheet
-    monkeypatch.setattr(pca, "ACROSS", 2)
-    folded = pca.look(png[:1], backbone="tiny-vit", size=64).sheet
-    assert folded.shape[1] == 2 * whole.shape[1]
-    assert folded.shape[2] < whole.shape[2]
-
-
-@pytest.mark.parametrize("edges", [True, False])
-def test_files_show_what_the_result_shows(png, tmp_path, edges):
-    found = pca.look(png[:1], backbone="tiny-cnn", layer=-1, size=64, edges=edges)
-    assert pca.save(found, tmp_path / "out") == tmp_path / "out" / pca.SHEET
-    shown = read(tmp_path / "out" / "1-structure_layer_4.png").pixels[0]
-    torch.testing.assert_close(shown, found.shown(-1, 0), atol=1 / 255, rtol=0)
-    assert found._repr_png_() == (tmp_path / "out" / pca.SHEET).read_bytes()
-
-
-def test_what_a_folder_says_of_its_maps_removes_no_other_file(png, tmp_path, victim):
+def test_file_names_in_pca_json_never_lead_to_removal_of_other_files(png, tmp_path, victim):
     out = tmp_path / "out"
-    pca.save(pca.look(png[:1], backbone="tiny-vit", size=64, layer=2), out)
-    mine = tmp_path / "out" / "mine.png"
+    maps = pca.pca(png[:1], backbone="tiny-vit", size=64, layer=2)
+    pca.save(maps, out)
+    mine = out / "mine.png"
     mine.write_text("mine")
     names = ["mine.png", f"../../{victim.name}/output.png", str(victim / "output.png"), "../1-a_layer_-1.png", 5, None]
-    (out / pca.NUMBERS).write_text(json.dumps({"files": names}))
-    pca.save(pca.look(png[:1], backbone="tiny-vit", size=64, layer=2), out, force=True)
+    (out / pca.DATA).write_text(json.dumps({"files": names}))
+    pca.save(maps, out, force=True)
     assert mine.read_text() == "mine"
     (out / pca.SHEET).unlink()
     (out / pca.SHEET).symlink_to(victim / "output.png")
     with pytest.raises(PathRejected, match="leads out of"):
-        pca.save(pca.look(png[:1], backbone="tiny-vit", size=64, layer=2), out, force=True)
-
-
-def test_layers_are_in_order_of_depth_and_have_both_numbers(tmp_path, png):
-    deep = vitsplice_tiny.tiny_vit(depth=11).info
-    assert [layer_file_label(layer, deep.layers) for layer in (-11, -2, -1)] == ["layer_00", "layer_09", "layer_10"]
-    found = pca.look(png[:1], backbone="tiny-vit", size=64)
-    assert [caption.partition(":")[0] for caption, _ in next(found._rows(0))[1:]] == [
-        "key at layer 0 (-3)", "key at layer 1 (-2)", "key at layer 2 (-1)",
-    ]  # fmt: skip
-    assert torch.equal(pca.look(png[:1], backbone="tiny-vit", size=64, layer=1).maps[-2][0], found.maps[-2][0])
+        pca.save(maps, out, force=True)

@@ -45,4 +45,4 @@ def batch(pairs, tiny, tmp_path):
 
 
 def done(job):
-    return Outcome(job.id, "done", told={"images": {}, "metrics": {}})
+    return Outcome(job.id, "done", record={"images": {}, "metrics": {}})

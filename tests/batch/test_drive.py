@@ -13,7 +13,7 @@ from vitsplice.batch.plan import BATCH, RESULTS, place, variants
 from vitsplice.contracts import Outcome
 from vitsplice.datasets import Pair, write
 from vitsplice.errors import OutputBusy, PathRejected
-from vitsplice.support.folder_lock import FolderLock
+from vitsplice.support.output_folder import FolderLock
 
 NONE = {"images": {}, "metrics": {}}
 
@@ -68,7 +68,7 @@ def test_what_failed_is_tried_again_after_all_others_what_is_refused_is_not(batc
     assert executor.asked == ["tiny/one", "tiny/two", "tiny/three", "tiny/one"]
     assert (tally.done, tally.refused, tally.failed, tally.left) == (2, 1, 0, 0)
     (failure,) = failures(batch)
-    assert failure == {"id": "two", "variant": "tiny", "state": "refused", "why": "for a reason"}
+    assert failure == {"id": "two", "variant": "tiny", "state": "refused", "reason": "for a reason"}
 
 
 @pytest.mark.parametrize("retries", [0, 1, 3])
@@ -86,7 +86,7 @@ def test_a_broken_image_stops_no_other_run_and_is_tried_when_mended(batch, in_tu
     tally = carried(batch, in_turn())
     assert (tally.done, tally.refused) == (2, 1)
     (found,) = reasons(batch.out, 5)
-    bad, why = found.first, found.why
+    bad, why = found.first, found.message
     assert (bad, "broken.png" in why) == ("tiny/bad", True)
     (tmp_path / "broken.png").write_bytes(png[0].read_bytes())
     executor = in_turn()
@@ -102,7 +102,7 @@ def test_a_pair_whose_images_changed_is_refused(batch, in_turn, png):
     tally = carried(batch, in_turn(), told=lambda tally, outcome: told.append(outcome))
     assert (tally.refused, tally.before) == (1, 2)
     (failure,) = failures(batch)
-    assert (failure["id"], "other images" in failure["why"]) == ("one", True)
+    assert (failure["id"], "other images" in failure["reason"]) == ("one", True)
     assert [one.id for one in told if one] == ["tiny/one"]
 
 
@@ -119,7 +119,7 @@ def test_another_pair_of_the_same_names_is_not_taken_for_done_and_moved_images_a
         tally = carried(batch, executor)
         assert (executor.asked, tally.before, tally.refused) == ([], 2, 1)
         (failure,) = failures(batch)
-        assert (failure["id"], "other images" in failure["why"]) == ("one", True)
+        assert (failure["id"], "other images" in failure["reason"]) == ("one", True)
     assert sorted(ids(batch)) == ["one", "three", "two"]
 
 
@@ -157,7 +157,9 @@ def test_stopped_among_the_retries_what_failed_stays_told(batch, in_turn):
     def spoil(job):
         again = job.id in seen
         seen.append(job.id)
-        return Outcome(job.id, states.get(f"{job.id} again", "stopped") if again else states[job.id], "why", told=NONE)
+        return Outcome(
+            job.id, states.get(f"{job.id} again", "stopped") if again else states[job.id], "why", record=NONE
+        )
 
     tally = carried(batch, in_turn(spoil), stopped=lambda: seen.count("tiny/two") == 2)
     assert seen[3:] == ["tiny/one", "tiny/two"]

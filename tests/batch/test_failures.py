@@ -52,7 +52,7 @@ def test_at_the_end_the_last_word_on_each_that_is_not_done_is_left(tmp_path):
         ("c", "quick", "failed", "still"),
         ("d", "quick", "refused", "never"),
     ]
-    assert [(one.first, one.why) for one in reasons(tmp_path, 2)] == [("quick/a", "why"), ("quick/c", "still")]
+    assert [(one.first, one.message) for one in reasons(tmp_path, 2)] == [("quick/a", "why"), ("quick/c", "still")]
     assert [path.name for path in tmp_path.iterdir()] == ["failures.jsonl"]
 
 
@@ -72,7 +72,7 @@ def test_a_reason_that_many_share_is_told_once(tmp_path):
     with Failures(tmp_path) as failures:
         for name, why in (("a", "no weights"), ("b", "broken"), ("c", "no weights"), ("d", "odd"), ("e", "broken")):
             failures.add(failed(name, why))
-    assert [(one.first, one.why, one.jobs) for one in reasons(tmp_path, 2)] == [
+    assert [(one.first, one.message, one.jobs) for one in reasons(tmp_path, 2)] == [
         ("quick/a", "no weights", 2), ("quick/b", "broken", 2),
     ]  # fmt: skip
 

@@ -70,7 +70,7 @@ def leave():
 @pytest.mark.slow
 def test_a_worker_that_ends_by_itself_is_told_by_its_own_exit_code():
     (outcome,) = local.Local(1, 1).run(Unusable(), [Job("one", "/nowhere", {}, "{}", 1, "/nowhere/.stop")])
-    assert (outcome.state, outcome.why) == ("failed", "the worker process died (exit code 7)")
+    assert (outcome.state, outcome.reason) == ("failed", "the worker process died (exit code 7)")
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from vitsplice.errors import UserError
 from vitsplice.images import encode_png, read
 from vitsplice.presets.settings import settings_for
 from vitsplice.runs.recorder import Recording
-from vitsplice.support.folder_lock import FolderLock
+from vitsplice.support.output_folder import FolderLock
 
 pytestmark = pytest.mark.slow
 
@@ -70,11 +70,11 @@ def test_it_gives_the_bytes_of_a_run_by_itself_also_with_kept_networks(job, tmp_
     expected = alone(job, tmp_path / "alone")
     for name in ("first", "second"):
         outcome = work(replace(job, id=f"tiny/{name}", folder=str(tmp_path / name)))
-        assert (outcome.state, outcome.why) == ("done", "")
+        assert (outcome.state, outcome.reason) == ("done", "")
         assert outcome.seconds > 0
         assert contents(tmp_path / name) == expected
-    assert outcome.told == finished(replace(job, folder=str(tmp_path / "second")))
-    assert outcome.told["images"] == job.images
+    assert outcome.record == finished(replace(job, folder=str(tmp_path / "second")))
+    assert outcome.record["images"] == job.images
 
 
 def test_the_backbone_is_loaded_once(job, tmp_path, monkeypatch):
@@ -141,7 +141,7 @@ def test_what_a_kill_after_the_last_file_leaves_is_tidied(job, left):
     assert finished(job) is None
     outcome = work(job)
     assert outcome.state == "done"
-    assert outcome.told == finished(job) is not None
+    assert outcome.record == finished(job) is not None
     assert not path.exists()
 
 
@@ -193,14 +193,14 @@ def test_what_cannot_get_better_is_refused_and_leaves_nothing(job, tmp_path):
     for path in ("broken.png", "nowhere.png"):
         outcome = work(replace(job, images=job.images | {"structure": str(tmp_path / path)}))
         assert outcome.state == "refused"
-        assert path in outcome.why
+        assert path in outcome.reason
         assert not Path(job.folder).exists()
 
 
 def test_what_may_get_better_has_failed(job, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(worker, "_patiently_opened", lambda job, stopped: 1 / 0)
-        assert work(job).why == "ZeroDivisionError: division by zero"
+        assert work(job).reason == "ZeroDivisionError: division by zero"
         assert work(job).state == "failed"
 
 
@@ -222,6 +222,6 @@ def test_a_folder_that_is_held_too_long_or_until_all_is_stopped_has_failed(job, 
         monkeypatch.setattr(worker.Stop, "__call__", lambda self: next(looks))
     outcome = work(job)
     held.release()
-    assert (outcome.state, "another run" in outcome.why) == ("failed", True)
+    assert (outcome.state, "another run" in outcome.reason) == ("failed", True)
     monkeypatch.undo()
     assert work(job).state == "done"

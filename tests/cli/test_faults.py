@@ -25,7 +25,7 @@ from vitsplice.engine import memory
 from vitsplice.plugins import find
 from vitsplice.plugins.guard import time_limit
 from vitsplice.runs import artifacts, checkpoints
-from vitsplice.support.folder_lock import FolderLock
+from vitsplice.support.output_folder import FolderLock
 
 pytestmark = pytest.mark.slow
 

@@ -1,10 +1,13 @@
 import json
 
+import pytest
 from PIL import Image
 
+SMALL = ("--backbone", "tiny-vit", "--size", "64")
 
-def test_a_sheet_of_all_layers_of_several_images(vitsplice, png, tmp_path):
-    done = vitsplice("pca", *png, "-o", "out", "--backbone", "tiny-vit", "--size", "64")
+
+def test_sheet_maps_and_data_of_all_layers_and_images(vitsplice, png, tmp_path):
+    done = vitsplice("pca", *png, "-o", "out", *SMALL)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "out/pca.png"
     names = {path.name for path in (tmp_path / "out").iterdir()}
@@ -13,37 +16,43 @@ def test_a_sheet_of_all_layers_of_several_images(vitsplice, png, tmp_path):
         for number, stem in ((1, "structure"), (2, "appearance"))
         for layer in (0, 1, 2)
     }
-    with Image.open(tmp_path / "out" / "1-structure_layer_2.png") as shown:
-        assert shown.size == (48, 40)
-    numbers = json.loads((tmp_path / "out" / "pca.json").read_text())
-    assert numbers["facet"] == "key"
-    assert all(0 < sum(parts) <= 1.0001 for parts in numbers["explained"].values())
+    with Image.open(tmp_path / "out" / "1-structure_layer_2.png") as image:
+        assert image.size == (48, 40)
+    data = json.loads((tmp_path / "out" / "pca.json").read_text())
+    assert data["facet"] == "key"
+    assert all(0 < sum(parts) <= 1.0001 for parts in data["explained_variance"].values())
 
 
-def test_the_same_bytes_twice_and_another_facet_gives_others(vitsplice, png, tmp_path):
+def test_output_is_deterministic_and_depends_on_the_facet(vitsplice, png, tmp_path):
     for name, facet in (("a", "key"), ("b", "key"), ("c", "token")):
-        vitsplice(
-            "pca", png[0], "-o", name, "--backbone", "tiny-vit", "--size", "64", "--layer", "-1", "--facet", facet
-        )
-    one, two, other = ((tmp_path / name / "pca.png").read_bytes() for name in "abc")
-    assert one == two != other
+        vitsplice("pca", png[0], "-o", name, *SMALL, "--layer", "-1", "--facet", facet)
+    first, second, other = ((tmp_path / name / "pca.png").read_bytes() for name in "abc")
+    assert first == second != other
 
 
-def test_a_cnn_has_maps(vitsplice, png):
-    assert vitsplice("pca", png[0], "--backbone", "tiny-cnn", "--upsample", "blocks", "--size", "64").returncode == 0
+def test_maps_of_a_cnn(vitsplice, png):
+    options = ("--backbone", "tiny-cnn", "--upsampling", "blocks", "--decompose", "features", "--size", "64")
+    assert vitsplice("pca", png[0], *options).returncode == 0
 
 
-def test_mistakes_are_told(vitsplice, png):
-    for arguments, told in (
-        (("--facet", "cls"), "has no places to show; of tiny-vit these have: key, query, value, token"),
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--facet", "cls"), "it has no patches to show; local facets of tiny-vit: key, query, value, token"),
         (("--facet", "cls", "--backbone", "tiny-cnn"), "no facet 'cls'; it has"),
         (("--facet", "map"), "no facet 'map'"),
         (("--layer", "9"), "no layer 9"),
         (("-o", "structure.png"), "is a file"),
-    ):
-        done = vitsplice("pca", "structure.png", "--backbone", "tiny-vit", "--size", "64", *arguments)
-        assert done.returncode == 2
-        assert told in done.stderr
-    vitsplice("pca", png[0], "--backbone", "tiny-vit", "--size", "64", "--layer", "-1", "-o", "x")
-    again = vitsplice("pca", png[0], "--backbone", "tiny-vit", "--size", "64", "--layer", "-1", "-o", "x")
-    assert "already holds a PCA" in again.stderr
+    ],
+)
+def test_invalid_arguments_are_reported(vitsplice, png, arguments, message):
+    done = vitsplice("pca", "structure.png", *SMALL, *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
+def test_existing_results_are_refused_without_force(vitsplice, png):
+    command = ("pca", png[0], *SMALL, "--layer", "-1", "-o", "x")
+    assert vitsplice(*command).returncode == 0
+    assert "already holds a PCA" in vitsplice(*command).stderr
+    assert vitsplice(*command, "--force").returncode == 0

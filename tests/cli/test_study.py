@@ -35,7 +35,7 @@ def test_make_tells_mistakes(vitsplice, study, tmp_path):
     (tmp_path / "planned.plan.json").touch()
     for arguments, told in (
         ((*study, "-o", "there.html"), "--force"),
-        ((*study, "-o", "planned.html"), "planned.plan.json is there already"),
+        ((*study, "-o", "planned.html"), "planned.plan.json already exists"),
         ((*study, "-o", "one"), "is a folder"),
         ((*study, "-o", "x.html", "--trials", "3"), "more than there are"),
         ((*study, "-o", "x.html", "--checks", "9"), "more than there can be"),

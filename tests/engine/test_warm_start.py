@@ -5,7 +5,7 @@ import torch
 
 from tests.conftest import noise
 from vitsplice.engine.warm_start import eased, joint_bilateral, warm_start
-from vitsplice.images.colour import to_lab
+from vitsplice.images.transforms import to_lab
 from vitsplice.matching import assign
 
 

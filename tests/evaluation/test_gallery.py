@@ -8,7 +8,7 @@ from vitsplice.evaluation import gallery as galleries
 from vitsplice.evaluation.cases import Measured
 from vitsplice.evaluation.gallery import choose, ordinal
 from vitsplice.evaluation.summary import Standing, Summary
-from vitsplice.metrics.statistics import Mean
+from vitsplice.metrics.statistics import MeanInterval
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_the_worst_of_all_come_before_the_second_worst_of_any():
     metrics = {
         name: Shown(
             {
-                m: Standing(Mean(0.0, 0.0, 0.0, 1000, ""), 0.0, 1.0, "no", 0, "", worst, best)
+                m: Standing(MeanInterval(0.0, 0.0, 0.0, 1000, ""), 0.0, 1.0, "no", 0, "", worst, best)
                 for m, (worst, best) in of.items()
             }
         )

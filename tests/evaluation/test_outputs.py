@@ -7,7 +7,7 @@ from vitsplice.batch.plan import folder
 from vitsplice.datasets.folders import SUFFIXES
 from vitsplice.errors import UserError
 from vitsplice.evaluation.outputs import Method, method
-from vitsplice.images.formats import FORMATS
+from vitsplice.images.decode import FORMATS
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,3 @@
-import math
 from itertools import combinations
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from vitsplice.evaluation.account import Account
 from vitsplice.evaluation.cases import Measured
 from vitsplice.evaluation.outputs import Method
 from vitsplice.evaluation.summary import Summary, _of_pairs
-from vitsplice.metrics.statistics import spread
 
 LONG = [f"a-method-with-a-name-of-forty-letters-{number:02}" for number in range(8)]
 AGAINST = {"distance": "structure", "ssim": "structure", "cls": "appearance", "lab": "appearance"}
@@ -87,12 +85,3 @@ def test_the_scatter_takes_metrics_that_no_method_optimised_and_runs_towards_bet
 def test_one_method_has_no_differences_and_nothing_measured_no_plot():
     assert [drawing.name for drawing in plots.drawings(summarised(["a"]))] == ["scatter", "distributions"]
     assert not plots.drawings(Summary(0, {}, {}, {}, {}, {}, Measured(0, 0, 0)))
-
-
-def test_a_spread_has_tukeys_whiskers_and_values_of_the_same_pairs():
-    column = np.array([1.0, 2, 3, 4, 100, math.nan])
-    found = spread(column, 3)
-    assert found.quartiles == (1, 2, 3, 4, 4)
-    assert found.values.tolist()[:2] == [1, 3]
-    assert math.isnan(found.values[2])
-    assert spread(np.full(4, math.nan), 3).quartiles == ()

@@ -9,18 +9,18 @@ from vitsplice.evaluation.account import Account
 from vitsplice.evaluation.cases import Measured
 from vitsplice.evaluation.own import Network, Optimised
 from vitsplice.evaluation.summary import Metrics, Standing, Summary, Versus
-from vitsplice.metrics.statistics import Difference, Mean
+from vitsplice.metrics.statistics import MeanInterval, PairedTest
 
 
 @pytest.fixture
 def summary():
     spec = MetricSpec("a_b|c", lambda context: None, "what <it> is")
     standings = {
-        "one": Standing(Mean(0.123456, 0.1, 0.2, 3, "bootstrap"), 0.1, 1.0, "network", 0, ""),
-        "two": Standing(Mean(math.nan, math.nan, math.nan, 0, ""), math.nan, 2.0, "term", 2, "so"),
+        "one": Standing(MeanInterval(0.123456, 0.1, 0.2, 3, "bootstrap"), 0.1, 1.0, "network", 0, ""),
+        "two": Standing(MeanInterval(math.nan, math.nan, math.nan, 0, ""), math.nan, 2.0, "term", 2, "so"),
     }
-    interval = Mean(0.5, 0.25, math.nan, 12_345, "bootstrap")
-    versus = Versus("one", "two", Difference(12_345, 0.5, 0.01, "Wilcoxon"), interval, math.nan)
+    interval = MeanInterval(0.5, 0.25, math.nan, 12_345, "bootstrap")
+    versus = Versus("one", "two", PairedTest(12_345, 0.5, 0.01, "Wilcoxon"), interval, math.nan)
     metrics = {"a_b|c": Metrics(spec, Metric(float, facts={"size": 3}), standings, (versus,))}
     accounts = {"one": Account(3), "two": Account(1, 1, 1, ["p: *gone*"])}
     optimised = {"one": Optimised((Network("net"),)), "two": None}

@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from vitsplice.metrics.statistics import mean_with_interval, paired
+from vitsplice.metrics.statistics import mean_with_interval, paired_test
 
 
 def normal(rng, pairs):
@@ -44,7 +44,7 @@ def held(draw, times):
 
 def rejected(draw, times):
     """How often two methods without a difference are told apart."""
-    tests = (paired(values, np.zeros_like(values)) for values in samples(draw, times))
+    tests = (paired_test(values, np.zeros_like(values)) for values in samples(draw, times))
     return f"{sum(test.p < 0.05 for test in tests) / times:.0%}"
 
 

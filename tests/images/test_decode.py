@@ -1,4 +1,4 @@
-"""Images of every format and mode, against known values."""
+"""Decoding of every format, mode, bit depth and orientation, compared with known values."""
 
 import hashlib
 import struct
@@ -6,15 +6,30 @@ import time
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
-from tests.images.conftest import LOSSLESS, LOSSY, H, W, exif, grey3, hwc, on_white, refused, rgb8, smooth8, tiff
+from tests.images.conftest import (
+    LOSSLESS,
+    LOSSY,
+    H,
+    W,
+    chunk,
+    exif,
+    grey3,
+    hwc,
+    on_white,
+    png,
+    refused,
+    rgb8,
+    smooth8,
+    tiff,
+)
 from vitsplice.errors import ImageError
 from vitsplice.images import read
 
 
 @pytest.mark.parametrize("suffix", LOSSLESS)
-def test_rgb_is_exact(tmp_path, suffix):
+def test_lossless_rgb_is_read_exactly(tmp_path, suffix):
     raw, path = rgb8(), tmp_path / f"a.{suffix}"
     Image.fromarray(raw).save(path, **LOSSLESS[suffix])
     image = read(path)
@@ -24,7 +39,7 @@ def test_rgb_is_exact(tmp_path, suffix):
     assert image.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_jpeg_is_what_pillow_decodes_and_close_to_the_source(tmp_path):
+def test_jpeg_equals_pillow_and_approximates_the_source(tmp_path):
     raw, path = smooth8(), tmp_path / "a.jpg"
     Image.fromarray(raw).save(path, **LOSSY["jpg"])
     loaded = read(str(path))
@@ -34,21 +49,21 @@ def test_jpeg_is_what_pillow_decodes_and_close_to_the_source(tmp_path):
     assert loaded.notes == ()
 
 
-def test_the_suffix_does_not_matter(tmp_path):
+def test_format_is_detected_by_content_not_by_suffix(tmp_path):
     Image.fromarray(rgb8()).save(tmp_path / "a.png")
     (tmp_path / "a.png").rename(tmp_path / "a.jpg")
     assert np.array_equal(hwc(read(tmp_path / "a.jpg")), rgb8().astype(np.float32) / 255)
 
 
 @pytest.mark.parametrize("suffix", ["png", "bmp", "tif"])
-def test_grey(tmp_path, suffix):
+def test_grey_is_repeated_over_three_channels(tmp_path, suffix):
     raw = rgb8(channels=1)[..., 0]
     Image.fromarray(raw).save(tmp_path / f"a.{suffix}")
     assert np.array_equal(hwc(read(tmp_path / f"a.{suffix}")), grey3(raw.astype(np.float32) / 255))
 
 
 @pytest.mark.parametrize("suffix", ["png", "bmp", "tif"])
-def test_one_bit(tmp_path, suffix):
+def test_one_bit_image(tmp_path, suffix):
     raw = rgb8(channels=1)[..., 0] > 127
     Image.fromarray(raw).save(tmp_path / f"a.{suffix}")
     assert np.array_equal(hwc(read(tmp_path / f"a.{suffix}")), grey3(raw))
@@ -66,7 +81,7 @@ INDEX = np.arange(H * W).reshape(H, W) % 4
 
 
 @pytest.mark.parametrize("suffix", ["png", "bmp", "tif"])
-def test_palette(tmp_path, suffix):
+def test_palette_image(tmp_path, suffix):
     palette_image().save(tmp_path / f"a.{suffix}")
     image = read(tmp_path / f"a.{suffix}")
     assert np.array_equal(hwc(image), PALETTE[INDEX].astype(np.float32) / 255)
@@ -74,7 +89,7 @@ def test_palette(tmp_path, suffix):
 
 
 @pytest.mark.parametrize(("transparency", "alpha"), [(2, [255, 255, 0, 255]), (b"\x00\x80\xff\x40", [0, 128, 255, 64])])
-def test_palette_with_transparency(tmp_path, transparency, alpha):
+def test_palette_transparency_is_composited_on_white(tmp_path, transparency, alpha):
     palette_image().save(tmp_path / "a.png", transparency=transparency)
     image = read(tmp_path / "a.png")
     expected = on_white(PALETTE[INDEX], np.array(alpha)[INDEX])
@@ -82,7 +97,7 @@ def test_palette_with_transparency(tmp_path, transparency, alpha):
     assert image.notes == ("alpha composited on white",)
 
 
-def test_float_tiff(tmp_path):
+def test_float_tiff_is_read_exactly(tmp_path):
     raw = np.random.default_rng(2).random((H, W), dtype=np.float32)
     raw[0, :2] = (0, 1)
     Image.fromarray(raw).save(tmp_path / "a.tif")
@@ -90,20 +105,20 @@ def test_float_tiff(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "expected"),
     [(np.nan, "NaN"), (1.5, "from 0.5 to 1.5"), (-0.25, "from -0.25 to 0.5"), (np.inf, "to inf")],
 )
-def test_float_tiff_out_of_range(tmp_path, value, said):
+def test_float_tiff_with_values_outside_the_unit_range_is_refused(tmp_path, value, expected):
     raw = np.full((H, W), 0.5, np.float32)
     raw[3, 4] = value
     Image.fromarray(raw).save(tmp_path / "odd.tif")
     message = refused(tmp_path / "odd.tif")
     assert "odd.tif" in message
-    assert said in message
+    assert expected in message
 
 
 @pytest.mark.parametrize(("suffix", "tolerance"), [("tif", 1e-6), ("jpg", 0.04)])
-def test_cmyk(tmp_path, suffix, tolerance):
+def test_cmyk_is_converted_to_rgb(tmp_path, suffix, tolerance):
     y, x = np.mgrid[0:H, 0:W]
     raw = np.stack([x * 10, y * 12, 200 - x, y * 3], axis=2).astype(np.uint8)
     options = LOSSY["jpg"] if suffix == "jpg" else {}
@@ -116,14 +131,14 @@ def test_cmyk(tmp_path, suffix, tolerance):
 
 
 @pytest.mark.parametrize("mode", ["YCbCr", "HSV", "RGBX"])
-def test_other_modes_of_pil(mode):
+def test_other_pil_modes_are_converted_to_rgb(mode):
     raw = smooth8()
     image = read(Image.fromarray(raw).convert(mode))
     assert np.abs(hwc(image) - raw / 255).max() < 0.03
 
 
 @pytest.mark.parametrize("mode", ["I", "LAB"])
-def test_modes_without_a_known_range_are_refused(tmp_path, mode):
+def test_modes_without_a_defined_range_are_refused(tmp_path, mode):
     Image.new(mode, (W, H)).save(tmp_path / "deep.tif")
     message = refused(tmp_path / "deep.tif")
     assert "deep.tif" in message
@@ -131,7 +146,7 @@ def test_modes_without_a_known_range_are_refused(tmp_path, mode):
 
 
 @pytest.mark.parametrize("suffix", ["png", "webp", "tif"])
-def test_first_frame_of_several(tmp_path, suffix):
+def test_first_frame_of_a_file_is_read(tmp_path, suffix):
     frames = [Image.fromarray(rgb8(seed)) for seed in range(3)]
     frames[0].save(tmp_path / f"a.{suffix}", save_all=True, append_images=frames[1:], **LOSSLESS[suffix])
     image = read(tmp_path / f"a.{suffix}")
@@ -139,7 +154,7 @@ def test_first_frame_of_several(tmp_path, suffix):
     assert image.notes == ("first of several frames" if suffix == "tif" else "first of 3 frames",)
 
 
-def test_pil_image_is_read_at_the_frame_it_stands_at(tmp_path):
+def test_current_frame_of_a_pil_image_is_read(tmp_path):
     frames = [Image.fromarray(rgb8(seed)) for seed in range(3)]
     frames[0].save(tmp_path / "a.tif", save_all=True, append_images=frames[1:])
     with Image.open(tmp_path / "a.tif") as image:
@@ -151,7 +166,7 @@ def test_pil_image_is_read_at_the_frame_it_stands_at(tmp_path):
 
 @pytest.mark.parametrize("suffix", [*LOSSLESS, *LOSSY])
 @pytest.mark.parametrize("share", [0.002, 0.3, 0.7])
-def test_truncated_files(tmp_path, suffix, share):
+def test_truncated_file_is_refused(tmp_path, suffix, share):
     whole, cut = tmp_path / f"whole.{suffix}", tmp_path / f"cut.{suffix}"
     Image.fromarray(rgb8(height=96, width=128)).save(whole, **(LOSSLESS | LOSSY)[suffix])
     data = whole.read_bytes()
@@ -159,20 +174,19 @@ def test_truncated_files(tmp_path, suffix, share):
     cut.write_bytes(data[: int(len(data) * share)])
     message = refused(cut)
     assert f"cut.{suffix}" in message
-    assert "cut short" in message
+    assert "truncated" in message
 
 
 @pytest.mark.parametrize("suffix", [*LOSSLESS, *LOSSY])
-def test_damaged_files_give_a_image_or_a_image_error(tmp_path, suffix):
-    """Whatever a damaged byte does to Pillow, nothing else comes out."""
+def test_corrupt_file_gives_an_image_or_image_error(tmp_path, suffix):
     path = tmp_path / f"a.{suffix}"
     Image.fromarray(rgb8()).save(path, exif=exif(6).tobytes(), **(LOSSLESS | LOSSY)[suffix])
     data, random = path.read_bytes(), np.random.default_rng(5)
     messages = []
     for _ in range(150):
         damaged = bytearray(data)
-        for place in random.integers(0, min(len(data), 300), 3):
-            damaged[place] = random.integers(256)
+        for position in random.integers(0, min(len(data), 300), 3):
+            damaged[position] = random.integers(256)
         path.write_bytes(damaged)
         try:
             read(path)
@@ -182,8 +196,8 @@ def test_damaged_files_give_a_image_or_a_image_error(tmp_path, suffix):
     assert all(message.isprintable() and f"a.{suffix}" in message for message in messages)
 
 
-def test_a_tiff_of_a_hundred_thousand_frames_is_read_at_once(tmp_path):
-    """Frames that all show one strip: a walk over them would take half a minute."""
+def test_tiff_of_100_000_frames_is_read_within_two_seconds(tmp_path):
+    """All frames share one strip; reading every frame would take half a minute."""
     first = bytearray(tiff((H, W, bytes(H * W)), 8, 1))
     begin, end = 8, 8 + 2 + 8 * 12
     entries = bytes(first[begin:end])
@@ -197,3 +211,135 @@ def test_a_tiff_of_a_hundred_thousand_frames_is_read_at_once(tmp_path):
     assert time.perf_counter() - began < 2
     assert image.notes == ("first of several frames",)
     assert image.pixels.shape == (1, 3, H, W)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "webp"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_equals_pillow_exif_transpose(tmp_path, suffix, orientation):
+    raw, path = rgb8(), tmp_path / f"a.{suffix}"
+    Image.fromarray(raw).save(path, exif=exif(orientation), **LOSSLESS[suffix])
+    image = read(path)
+    upright = Image.fromarray(raw)
+    upright.getexif()[0x0112] = orientation
+    expected = np.asarray(ImageOps.exif_transpose(upright), np.float32) / 255
+    assert np.array_equal(hwc(image), expected)
+    assert image.notes == (() if orientation == 1 else ("rotated by its EXIF orientation",))
+
+
+def test_exif_orientation_6_rotates_a_jpeg_clockwise(tmp_path):
+    raw = np.zeros((32, 48, 3), np.uint8)
+    raw[:16, :16] = 255  # white at the upper left
+    Image.fromarray(raw).save(tmp_path / "a.jpg", exif=exif(6))
+    pixels = hwc(read(tmp_path / "a.jpg"))
+    assert pixels.shape == (48, 32, 3)
+    assert pixels[4, 28].min() > 0.9  # now at the upper right
+    assert pixels[4, 4].max() < 0.1
+
+
+def test_16_bit_grey_is_rotated_by_exif_orientation(tmp_path):
+    raw = np.arange(H * W, dtype=np.uint16).reshape(H, W)
+    Image.fromarray(raw).save(tmp_path / "a.png", exif=exif(6))
+    np.testing.assert_allclose(hwc(read(tmp_path / "a.png")), grey3(np.rot90(raw, -1) / 65535), atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"Exif\0\0" + b"\xff" * 40,
+        b"Exif\0\0II*\0\x08\0\0\0\x05\0\x12\x01",
+        b"Exif\0\0MM\0*\xff\xff\xff\xff",
+        b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x63\0\0\0\0\0\0\0",  # orientation 99
+        b"Exif\0\0",
+    ],
+)
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
+def test_corrupt_exif_is_ignored(tmp_path, data, suffix):
+    path = tmp_path / f"a.{suffix}"
+    Image.fromarray(smooth8()).save(path, exif=data)
+    image = read(path)
+    assert image.pixels.shape == (1, 3, H, W)
+    assert image.notes == ()
+
+
+def test_exception_from_exif_parsing_is_ignored(monkeypatch):
+    def explode(_):
+        raise RuntimeError("parsing")
+
+    monkeypatch.setattr(Image.Image, "getexif", explode)
+    assert read(Image.fromarray(rgb8())).notes == ()
+
+
+@pytest.mark.parametrize(("bits", "peak"), [(1, 1), (2, 3), (4, 15), (8, 255), (16, 65535)])
+def test_transparent_grey_value_of_a_png_becomes_white(tmp_path, bits, peak):
+    """Pillow gives the transparent value as stored, unscaled; only the value 1 must become white."""
+    values = np.arange(16 * 16).reshape(16, 16) % (peak + 1)
+    rows = [np.packbits(np.unpackbits(r.astype(">u2").view(np.uint8)).reshape(-1, 16)[:, 16 - bits :]) for r in values]
+    path = tmp_path / "a.png"
+    path.write_bytes(png(16, 16, bits, 0, [r.tobytes() for r in rows], chunk(b"tRNS", struct.pack(">H", 1))))
+    expected = np.where(values == 1, 1, values / peak)
+    image = read(path)
+    np.testing.assert_allclose(hwc(image), grey3(expected), atol=1e-6)
+    assert "alpha composited on white" in image.notes
+
+
+def test_transparent_colour_of_a_png_becomes_white(tmp_path):
+    raw = rgb8()
+    raw[3, 5] = (1, 2, 3)
+    Image.fromarray(raw).save(tmp_path / "a.png", transparency=(1, 2, 3))
+    expected = raw.astype(np.float32) / 255
+    expected[3, 5] = 1
+    assert np.array_equal(hwc(read(tmp_path / "a.png")), expected)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_16_bit_grey_keeps_its_precision(tmp_path, suffix):
+    raw = np.linspace(0, 65535, H * W).round().astype(np.uint16).reshape(H, W)
+    Image.fromarray(raw).save(tmp_path / f"a.{suffix}")
+    image = read(tmp_path / f"a.{suffix}")
+    assert np.abs(hwc(image) - grey3(raw / 65535)).max() < 0.01 / 65535 + 1e-7
+    assert len(np.unique(hwc(image))) == H * W
+    assert image.notes == ("16-bit values preserved",)
+
+
+def test_big_endian_16_bit_grey_is_read(tmp_path):
+    raw = np.arange(H * W, dtype=np.uint16).reshape(H, W) * 100
+    image = Image.frombytes("I;16B", (W, H), raw.astype(">u2").tobytes())
+    np.testing.assert_allclose(hwc(read(image)), grey3(raw / 65535), atol=1e-7)
+    image.save(tmp_path / "a.tif")
+    np.testing.assert_allclose(hwc(read(tmp_path / "a.tif")), grey3(raw / 65535), atol=1e-7)
+
+
+@pytest.mark.parametrize(("bits", "photometric"), [(12, 1), (16, 1), (16, 0), (8, 0)])
+def test_tiff_bit_depth_and_white_is_zero_are_decoded(tmp_path, bits, photometric):
+    values = (np.arange(16 * 16).reshape(16, 16) * 13) % 2**bits
+    bytewise = np.unpackbits(values.astype(">u2").view(np.uint8)).reshape(16, 16, 16)[..., 16 - bits :]
+    data = values.astype("<u2").tobytes() if bits == 16 else np.packbits(bytewise).tobytes()
+    (tmp_path / "a.tif").write_bytes(tiff((16, 16, data), bits, photometric))
+    expected = values / (2**bits - 1)
+    image = read(tmp_path / "a.tif")
+    np.testing.assert_allclose(hwc(image), grey3(expected if photometric else 1 - expected), atol=1e-6)
+    assert image.notes == ((f"{bits}-bit values preserved",) if bits > 8 else ())
+
+
+@pytest.mark.parametrize("colour", [2, 4, 6])
+def test_16_bit_colour_png_is_reduced_with_a_note(tmp_path, colour):
+    channels = {2: 3, 4: 2, 6: 4}[colour]
+    raw = np.random.default_rng(1).integers(0, 65536, (H, W, channels), dtype=np.uint16)
+    if colour != 2:
+        raw[..., -1] = 65535
+    (tmp_path / "a.png").write_bytes(png(W, H, 16, colour, [row.astype(">u2").tobytes() for row in raw]))
+    image = read(tmp_path / "a.png")
+    expected = np.broadcast_to(raw[..., : 1 if colour == 4 else 3], (H, W, 3)) / 65535
+    assert np.abs(hwc(image) - expected).max() < 1 / 255
+    assert image.notes == ("16-bit values reduced to 8 bits",)
+
+
+def test_transparent_colour_of_a_16_bit_png_becomes_white(tmp_path):
+    raw = np.full((H, W, 3), 0x4000, np.uint16)
+    raw[2, 3] = (0x1234, 0x5678, 0x9ABC)
+    key = chunk(b"tRNS", struct.pack(">3H", 0x1234, 0x5678, 0x9ABC))
+    (tmp_path / "a.png").write_bytes(png(W, H, 16, 2, [row.astype(">u2").tobytes() for row in raw], key))
+    image = read(tmp_path / "a.png")
+    assert (hwc(image)[2, 3] == 1).all()
+    assert (hwc(image)[2, 4] == np.float32(0x40 / 255)).all()
+    assert image.notes == ("16-bit values reduced to 8 bits", "alpha composited on white")

@@ -1,4 +1,4 @@
-"""Writing PNG files."""
+"""Conversion to 8-bit images and PNG."""
 
 import io
 import os
@@ -14,7 +14,7 @@ from vitsplice.images import encode_png, from_pil, read, to_pil
 
 
 @pytest.mark.parametrize("shape", [(3, H, W), (1, 3, H, W)])
-def test_png_round_trip(tmp_path, shape):
+def test_png_round_trip_is_exact(tmp_path, shape):
     raw = rgb8()
     pixels = (torch.from_numpy(raw).permute(2, 0, 1).float() / 255).reshape(shape)
     (tmp_path / "a.png").write_bytes(encode_png(pixels))
@@ -22,7 +22,7 @@ def test_png_round_trip(tmp_path, shape):
     assert os.listdir(tmp_path) == ["a.png"]
 
 
-def test_png_rounds_to_nearest_and_clamps():
+def test_to_pil_rounds_to_nearest_and_clamps():
     values = torch.tensor([-3.0, 0.0, 0.49 / 255, 0.51 / 255, 254.4 / 255, 254.6 / 255, 1.0, 7.0, torch.inf])
     written = to_pil(values.expand(3, 16, -1))
     assert np.asarray(written)[5, :, 1].tolist() == [0, 0, 0, 1, 254, 255, 255, 255, 255]
@@ -37,19 +37,19 @@ def test_png_is_deterministic_8_bit_and_without_metadata():
         assert (image.format, image.mode, image.size, image.info) == ("PNG", "RGB", (W, H), {})
 
 
-def test_png_of_a_tensor_with_gradient_and_odd_strides():
+def test_to_pil_accepts_gradients_and_any_strides():
     pixels = torch.rand(1, 3, W, H, generator=torch.Generator().manual_seed(7), requires_grad=True)
     assert np.array_equal(np.asarray(to_pil(pixels.mT)), np.asarray(to_pil(pixels)).swapaxes(0, 1))
 
 
 @pytest.mark.parametrize("shape", [(H, W), (1, H, W), (2, 3, H, W), (H, W, 3)])
-def test_png_of_another_shape_is_refused(shape):
+def test_invalid_shape_is_refused(shape):
     with pytest.raises(ImageError, match=r"\(1, 3, H, W\)") as caught:
         encode_png(torch.zeros(shape))
     assert str(tuple(shape)) in str(caught.value)
 
 
-def test_nan_is_not_written_and_the_old_file_stays(tmp_path):
+def test_nan_is_refused_and_an_existing_file_is_unchanged(tmp_path):
     (tmp_path / "a.png").write_bytes(encode_png(torch.zeros(3, H, W)))
     old = (tmp_path / "a.png").read_bytes()
     with pytest.raises(ImageError, match="NaN"):
@@ -58,7 +58,7 @@ def test_nan_is_not_written_and_the_old_file_stays(tmp_path):
     assert os.listdir(tmp_path) == ["a.png"]
 
 
-def test_from_pil_is_to_pil_turned_round():
+def test_from_pil_inverts_to_pil():
     image = Image.new("RGB", (3, 2))
     image.putpixel((2, 0), (255, 0, 51))
     pixels = from_pil(image)

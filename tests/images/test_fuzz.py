@@ -1,4 +1,4 @@
-"""Mutated files of every format, for a bounded time; `make fuzz` goes on for longer."""
+"""Mutated files of every format, for a limited time; `make fuzz` runs longer."""
 
 import os
 
@@ -7,14 +7,14 @@ import pytest
 
 
 @pytest.mark.slow
-def test_mutated_files_give_a_image_or_one_line_soon_and_in_bounds():
+def test_mutated_files_give_an_image_or_a_one_line_error_within_the_limits():
     counts, faults = fuzz_images.fuzz(20_000, float(os.environ.get("VITSPLICE_FUZZ_SECONDS", "40")), seed=1)
     assert not faults
     assert counts["image"] > 50
     assert counts["refused"] > 50
 
 
-def test_a_reader_that_is_wrong_would_be_found():
+def test_faults_of_a_reader_are_reported():
     class Wrong:
         def read(self, path):
             raise ValueError("what is this")

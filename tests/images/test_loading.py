@@ -1,4 +1,4 @@
-"""Images from memory; names; what reading leaves behind."""
+"""Images from arrays, tensors and PIL images; names; side effects of reading."""
 
 import hashlib
 import io
@@ -20,7 +20,7 @@ from vitsplice.images import LARGEST_SIDE, LoadedImage, loading, read
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, ">u2", np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("channels", [None, 1, 3])
-def test_arrays(dtype, channels):
+def test_array_is_scaled_to_the_unit_range(dtype, channels):
     shape = (H, W) if channels is None else (H, W, channels)
     unit = np.random.default_rng(3).random(shape)
     peak = {1: 255, 2: 65535}[np.dtype(dtype).itemsize] if np.dtype(dtype).kind == "u" else 1
@@ -34,7 +34,7 @@ def test_arrays(dtype, channels):
     assert image.sha256 == hashlib.sha256(image.pixels.numpy().tobytes()).hexdigest()
 
 
-def test_array_with_alpha_and_odd_strides():
+def test_array_with_alpha_and_negative_strides_is_read():
     raw = rgb8(channels=4)
     image = read(raw[::-1, ::-1])
     np.testing.assert_allclose(hwc(image), on_white(raw[..., :3], raw[..., 3])[::-1, ::-1], atol=1e-6)
@@ -43,7 +43,7 @@ def test_array_with_alpha_and_odd_strides():
 
 @pytest.mark.parametrize("shape", [(3, H, W), (1, 3, H, W)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.uint8])
-def test_tensors(shape, dtype):
+def test_tensor_is_read_as_float32(shape, dtype):
     unit = torch.rand(shape, generator=torch.Generator().manual_seed(4))
     tensor = (unit * 255).to(dtype) if dtype == torch.uint8 else unit.to(dtype)
     image = read(tensor)
@@ -54,7 +54,7 @@ def test_tensors(shape, dtype):
 
 
 @pytest.mark.parametrize("kind", ["tensor", "array"])
-def test_image_has_memory_of_its_own(kind):
+def test_loaded_image_is_a_copy(kind):
     source = torch.full((3, H, W), 0.5) if kind == "tensor" else np.full((H, W, 3), 0.5, np.float32)
     image = read(source)
     source[:] = 1
@@ -65,7 +65,7 @@ def test_tensor_with_gradient_is_detached():
     assert not read(torch.full((3, H, W), 0.5, requires_grad=True)).pixels.requires_grad
 
 
-def test_pil_image_without_a_file_and_from_a_file(tmp_path):
+def test_pil_image_is_identified_by_its_pixels(tmp_path):
     image = Image.fromarray(rgb8())
     loaded = read(image)
     assert np.array_equal(hwc(loaded), rgb8().astype(np.float32) / 255)
@@ -77,7 +77,7 @@ def test_pil_image_without_a_file_and_from_a_file(tmp_path):
     assert again.sha256 == loaded.sha256 == hashlib.sha256(loaded.pixels.numpy().tobytes()).hexdigest()
 
 
-def test_pil_image_is_not_changed():
+def test_pil_image_is_not_modified():
     image = Image.fromarray(rgb8(channels=4))
     image.getexif()[0x0112] = 6
     before = image.copy()
@@ -87,7 +87,7 @@ def test_pil_image_is_not_changed():
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "expected"),
     [
         (np.zeros((H, W, 2)), "(20, 24, 2)"),
         (np.zeros((3, H, W)), "(3, 20, 24)"),
@@ -116,12 +116,12 @@ def test_pil_image_is_not_changed():
         (io.BytesIO(b""), "BytesIO"),
     ],
 )
-def test_refused_sources_in_memory(source, said):
-    assert said in refused(source)
+def test_invalid_source_is_refused(source, expected):
+    assert expected in refused(source)
 
 
 @pytest.mark.parametrize("hidden", [255.0, np.nan, 0.5])
-def test_masked_values_are_refused_whatever_lies_under_the_mask(hidden):
+def test_masked_array_is_refused_for_any_masked_value(hidden):
     array = np.ma.masked_array(np.full((H, W, 3), 0.5))
     assert (read(array).pixels == 0.5).all()
     array[2:4] = np.ma.masked
@@ -129,14 +129,14 @@ def test_masked_values_are_refused_whatever_lies_under_the_mask(hidden):
     assert "no masked values" in refused(array)
 
 
-@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")  # what numpy says of np.matrix
-def test_a_matrix_is_an_array():
+@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")  # numpy discourages np.matrix
+def test_numpy_matrix_is_read_as_an_array():
     unit = np.random.default_rng(0).random((H, W))
     assert torch.equal(read(np.matrix(unit)).pixels, read(unit).pixels)
 
 
 @pytest.mark.parametrize("dtype", [">f2", ">f4", ">f8"])
-def test_big_endian_arrays_with_negative_strides_and_broadcast_arrays(dtype):
+def test_big_endian_strided_and_broadcast_arrays_are_read(dtype):
     unit = np.random.default_rng(0).random((H, W, 3)).astype(dtype)
     np.testing.assert_allclose(hwc(read(unit[::-1, ::-1, ::-1])), unit[::-1, ::-1, ::-1], atol=1e-7)
     flat = np.broadcast_to(unit[:1, :1], unit.shape)
@@ -144,15 +144,15 @@ def test_big_endian_arrays_with_negative_strides_and_broadcast_arrays(dtype):
 
 
 @pytest.mark.parametrize(
-    ("tensor", "said"),
+    ("tensor", "expected"),
     [
         (torch.zeros(3, H, W, device="meta"), "meta"),
         (torch.zeros(3, H, W).to_sparse(), "sparse"),
         (torch.zeros(3, H, 0), "(3, 20, 0)"),
     ],
 )
-def test_tensors_without_plain_memory_are_refused(tensor, said):
-    assert said in refused(tensor)
+def test_tensor_without_dense_values_is_refused(tensor, expected):
+    assert expected in refused(tensor)
 
 
 @pytest.mark.filterwarnings("ignore")  # masked and nested tensors are prototypes, and warn
@@ -162,19 +162,19 @@ def test_masked_and_nested_tensors_are_refused():
     assert "nested" in refused(torch.nested.nested_tensor([plain]))
 
 
-def test_refused_kind_names_every_accepted_one():
+def test_refusal_of_another_type_names_the_accepted_ones():
     message = refused(7)
     assert all(word in message for word in ("path", "PIL image", "numpy array", "torch tensor"))
 
 
-def test_closed_pil_image_is_a_image_error(tmp_path):
+def test_closed_pil_image_is_refused(tmp_path):
     Image.fromarray(rgb8()).save(tmp_path / "shut.png")
     image = Image.open(tmp_path / "shut.png")
     image.close()
     assert "shut.png" in refused(image)
 
 
-def test_warnings_of_pillow_stay_inside_and_the_filters_as_they_were(tmp_path, monkeypatch):
+def test_pillow_warnings_are_suppressed_and_filters_restored(tmp_path, monkeypatch):
     Image.fromarray(rgb8()).save(tmp_path / "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", H * W - 1)
     with warnings.catch_warnings(record=True) as caught:
@@ -185,8 +185,8 @@ def test_warnings_of_pillow_stay_inside_and_the_filters_as_they_were(tmp_path, m
     assert caught == []
 
 
-def test_files_are_closed(tmp_path):
-    """A file left open is a ResourceWarning, which the interpreter may turn into an error message."""
+def test_files_are_closed_after_success_and_failure(tmp_path):
+    """An open file would be reported as a ResourceWarning."""
     Image.fromarray(rgb8()).save(tmp_path / "a.png")
     (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes()[:200])
     code = (
@@ -201,7 +201,7 @@ def test_files_are_closed(tmp_path):
     assert "ResourceWarning" not in done.stderr
 
 
-def test_a_name_with_newline_and_escape_is_shown_harmless(tmp_path):
+def test_control_characters_in_a_name_are_escaped(tmp_path):
     name = "two\nlines \x1b[31mred\x07.png"
     message = refused(tmp_path / name)
     assert "two\\nlines \\x1b[31mred\\x07.png" in message
@@ -211,7 +211,7 @@ def test_a_name_with_newline_and_escape_is_shown_harmless(tmp_path):
     assert read(tmp_path / name).name.endswith("two\\nlines \\x1b[31mred\\x07.png")
 
 
-def test_a_name_that_is_not_unicode(tmp_path):
+def test_name_that_is_not_unicode_is_read(tmp_path):
     path = os.fsencode(tmp_path) + b"/raw\xff.png"
     Image.fromarray(rgb8()).save(tmp_path / "a.png")
     os.rename(tmp_path / "a.png", path)
@@ -219,25 +219,25 @@ def test_a_name_that_is_not_unicode(tmp_path):
 
 
 @pytest.mark.parametrize("encode", [os.fsdecode, os.fsencode])
-def test_path_like(tmp_path, encode):
-    class Here:
+def test_path_like_object_is_read(tmp_path, encode):
+    class PathLike:
         def __fspath__(self):
             return encode(tmp_path / "a.png")
 
     Image.fromarray(rgb8()).save(tmp_path / "a.png")
-    assert read(Here()) == read(tmp_path / "a.png")
+    assert read(PathLike()) == read(tmp_path / "a.png")
 
 
-def test_image_is_frozen_and_compares_by_what_it_is():
-    one, other = read(rgb8(0)), read(rgb8(1))
-    assert one == read(rgb8(0)) != other
+def test_loaded_image_is_frozen_and_compares_by_content():
+    image, other = read(rgb8(0)), read(rgb8(1))
+    assert image == read(rgb8(0)) != other
     with pytest.raises(AttributeError):
-        one.name = "x"
-    assert "tensor(" not in repr(one)
-    assert isinstance(one, LoadedImage)
+        image.name = "x"
+    assert "tensor(" not in repr(image)
+    assert isinstance(image, LoadedImage)
 
 
-def test_several_threads_that_read_leave_the_filters_of_warnings_alone(monkeypatch):
+def test_concurrent_reads_restore_the_warning_filters(monkeypatch):
     decode, before = loading.decode, list(warnings.filters)
 
     def slow(*arguments):

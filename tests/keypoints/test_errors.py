@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from vitsplice.analysis.changes import centres
+from vitsplice.analysis.transforms import grid_centres
 from vitsplice.contracts import FeatureRequest, Features
 from vitsplice.keypoints.errors import errors
 from vitsplice.keypoints.pairs import Pair, View
@@ -36,7 +36,7 @@ def test_without_a_reference_it_is_the_longer_side_of_the_target():
 
 
 def test_parts_of_the_sides_are_the_same_in_all_sizes():
-    points = centres(16, 16).numpy()
+    points = grid_centres(16, 16).numpy()
     assert max(errors(pair(points, points, unit="sides"), sight(16, (90, 50)), sight(16), KEY).values) == 0
 
 
@@ -60,7 +60,7 @@ def test_exactly_the_threshold_is_within_it():
 
 
 def test_features_that_know_nothing_are_right_as_often_as_chance():
-    points, alpha = centres(40, 40).double(), 0.3
+    points, alpha = grid_centres(40, 40).double(), 0.3
     off = errors(pair(points.numpy(), points.numpy(), unit="sides"), sight(40, seed=1), sight(40, seed=2), KEY)
     chance = float((torch.cdist(points, points) <= alpha).double().mean())
     found = np.mean([within(value, alpha) for value in off.values])

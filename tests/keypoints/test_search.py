@@ -4,7 +4,7 @@ import torch.nn.functional as F
 
 from tests.analysis.toys import Toy
 from tests.conftest import noise
-from vitsplice.analysis.changes import centres
+from vitsplice.analysis.transforms import grid_centres
 from vitsplice.contracts import FeatureRequest
 from vitsplice.keypoints.search import at, enlarged_lengths, found_again
 
@@ -45,7 +45,7 @@ def test_at_the_middle_of_a_place_its_value_and_between_two_their_mean():
 
 def test_it_finds_points_between_the_middles_of_places_to_the_pixel():
     maps = torch.randn(1, 16, 6, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    points = centres(48, 48).double()
+    points = grid_centres(48, 48).double()
     between = ((points > 1 / 12) & (points < 11 / 12)).all(1)
     assert torch.allclose(find(maps, maps, points[between], (48, 48)), points[between], atol=1e-6)
     assert ((find(maps, maps, points, (48, 48)) - points).abs() <= 4 / 48).all()  # at the border, half a place
@@ -64,7 +64,7 @@ def test_a_shift_by_whole_places_is_found_to_the_pixel(places):
     one, two = whole[..., 32:96, 32:112], whole[..., 32 - down : 96 - down, 32 - across : 112 - across]
     request = FeatureRequest("map")
     source, target = (Toy(see)(image, [request])[request].maps for image in (one, two))
-    points = centres(64, 80).double()
+    points = grid_centres(64, 80).double()
     true = points + torch.tensor(places, dtype=torch.float64) / torch.tensor([16, 20])
     inside = ((true > 0.1) & (true < 0.9) & (points > 0.1) & (points < 0.9)).all(1)
     assert torch.allclose(find(source, target, points[inside], (64, 80)), true[inside], atol=1e-6)

@@ -10,7 +10,7 @@ from vitsplice.keypoints import tables
 from vitsplice.keypoints.pairs import DataSet
 from vitsplice.keypoints.report import write
 from vitsplice.keypoints.summary import ALL, summarise
-from vitsplice.metrics.statistics import MOST_RESAMPLED
+from vitsplice.metrics.statistics import MAX_RESAMPLED
 
 NAMES = {"backbone": "tiny-vit", "facet": "key", "layer": -1, "pair": "x"}
 
@@ -30,7 +30,7 @@ def summary(vit, pairs):
 
 
 @pytest.mark.parametrize(
-    ("pairs", "how"), [(1, ""), (30, "bootstrap"), (MOST_RESAMPLED, "bootstrap"), (MOST_RESAMPLED + 1, "normal")]
+    ("pairs", "how"), [(1, ""), (30, "bootstrap"), (MAX_RESAMPLED, "bootstrap"), (MAX_RESAMPLED + 1, "normal")]
 )
 def test_the_interval_is_called_what_it_is(vit, pairs, how, tmp_path):
     found, records, keys = summary(vit, pairs)
@@ -48,5 +48,5 @@ def test_the_interval_is_called_what_it_is(vit, pairs, how, tmp_path):
     assert f" pairs. {told}. " in (tmp_path / "summary.md").read_text()
     plain = json.loads((tmp_path / "summary.json").read_text())
     with (tmp_path / "summary.csv").open(newline="") as file:
-        assert {line["how"] for line in csv.DictReader(file)} == {how}
-    assert plain["rows"][0]["per_pair"]["0.1"]["how"] == how
+        assert {line["interval_type"] for line in csv.DictReader(file)} == {how}
+    assert plain["rows"][0]["per_pair"]["0.1"]["interval_type"] == how

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from tests.analysis.toys import Toy
-from vitsplice.analysis.changes import WARPS
+from vitsplice.analysis.transforms import WARPS
 from vitsplice.contracts import FeatureRequest
 from vitsplice.errors import UserError
 from vitsplice.images import encode_png

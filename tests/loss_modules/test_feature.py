@@ -184,7 +184,7 @@ def test_what_is_no_image_is_refused_as_output_and_as_target(kind, change, said,
 def test_an_output_may_overshoot_a_little_and_the_check_of_values_can_be_left_out(vit, pair):
     over = pair[0] - pair[0].min() - 0.04
     StructureLoss(vit, size=32)(over, pair[0])
-    with pytest.raises(ImageError, match="'output' holds values from -0.0"):
+    with pytest.raises(ImageError, match="'output' contains values from -0.0"):
         StructureLoss(vit, size=32)(over - 0.02, pair[0])
     StructureLoss(vit, size=32, check=False)(over - 0.02, pair[0])
 

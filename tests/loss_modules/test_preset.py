@@ -114,7 +114,7 @@ def test_targets_may_be_set_later_and_batches_differ_image_by_image(vit, images)
     second = loss.set_targets(images[0].flip(-1), images[1])(images[2])
     loss.set_targets(torch.cat([images[0], images[0].flip(-1)]), images[1])
     torch.testing.assert_close(loss(torch.cat([images[2], images[2]])), (first + second) / 2)
-    with pytest.raises(ImageError, match="'structure' holds values"):
+    with pytest.raises(ImageError, match="'structure' contains values"):
         loss.set_targets(255 * images[0], images[1])
 
 

@@ -74,7 +74,7 @@ def test_images_and_the_backbone_are_checked(vit, pair):
     plain = correspond(*pair, vit, grid=6)
     assert torch.equal(correspond(pair[0][0], pair[1][0], vit, grid=6).weights, plain.weights)
     for wrong, said in (
-        (255 * pair[0], "'first' holds values"),
+        (255 * pair[0], "'first' contains values"),
         (pair[0].movedim(1, -1), "movedim"),
         (torch.cat(pair), "batch of 2"),
     ):

@@ -4,7 +4,7 @@ import torch
 from tests.conftest import noise
 from tests.metrics.conftest import case, scene
 from vitsplice.contracts import MetricContext
-from vitsplice.images.colour import to_lab
+from vitsplice.images.transforms import to_lab
 from vitsplice.metrics.local import local_appearance, local_distance, looks
 
 

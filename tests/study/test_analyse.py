@@ -156,7 +156,7 @@ def test_files_say_the_same(simulated):
 def test_names_cannot_break_a_table(analysed):
     plan = plan_of(2, ("a|<b>", "b\n"))
     text = files(analysed(plan, result_of(plan, "r")))["analysis.md"].decode()
-    assert r"a\|&lt;b> over b " in text
+    assert r"a\|&lt;b&gt; over b\\n " in text
 
 
 def test_the_table_has_no_formula(analysed):

@@ -1,25 +1,158 @@
+import json
+from pathlib import Path
+
 import pytest
 
-from vitsplice.errors import OutputExists, UserError
-from vitsplice.support.output_folder import check, check_file
+from vitsplice.errors import OutputBusy, OutputExists, PathRejected, UserError, VitspliceError
+from vitsplice.support.output_folder import FolderLock, ResumableWork, check, check_file, other_format, resumable
+
+WORK = ResumableWork("baking", "plan.json", parts=("parts.jsonl",), results=("summary.md",), part_keys=("flour",))
+PLAN = {"flour": "rye", "guests": [1, 2]}
 
 
-def test_a_file_is_taken_if_it_is_not_there_or_by_force(tmp_path):
+def files(path):
+    return sorted(file.name for file in path.iterdir())
+
+
+def test_an_output_file_is_accepted_unless_it_exists(tmp_path):
     path = tmp_path / "out" / "page.html"
     assert check_file(path, "page", force=False) == path
     assert list(tmp_path.iterdir()) == []
     path.parent.mkdir()
-    path.write_text("kept")
-    with pytest.raises(OutputExists, match="is there already.*force=True"):
+    path.write_text("earlier")
+    with pytest.raises(OutputExists, match="already exists.*force=True"):
         check_file(path, "page", force=False)
     assert check_file(str(path), "page", force=True) == path
-    assert path.read_text() == "kept"
+    assert path.read_text() == "earlier"
     with pytest.raises(UserError, match="is a folder; give the name of the page, such as page.html"):
         check_file(tmp_path, "page, such as page.html", force=True)
 
 
-def test_a_name_that_nothing_can_have_is_no_fault_yet(tmp_path):
-    """Writing tells it."""
+def test_a_name_that_is_too_long_passes_the_check(tmp_path):
+    """Writing raises the error."""
     path = tmp_path / ("x" * 300)
     assert check_file(path, "page", force=False) == path
     assert check(path, ["page.html"], "a page", force=False) == path
+
+
+def test_the_same_plan_resumes_with_finished_parts(tmp_path):
+    for _ in range(2):
+        with resumable(tmp_path / "out", WORK, PLAN, force=False) as path:
+            (path / "parts.jsonl").touch()
+    assert json.loads((path / "plan.json").read_text()) == PLAN
+    assert files(path) == ["parts.jsonl", "plan.json"]
+
+
+@pytest.mark.parametrize(("key", "stays"), [("flour", False), ("guests", True)])
+def test_another_plan_is_refused_and_with_force_only_valid_parts_stay(tmp_path, key, stays):
+    with resumable(tmp_path / "out", WORK, PLAN, force=False) as path:
+        (path / "parts.jsonl").touch()
+    other = PLAN | {key: "another"}
+    with (
+        pytest.raises(OutputExists, match=f"another baking: it differs in {key}"),
+        resumable(path, WORK, other, force=False),
+    ):
+        pass
+    assert json.loads((path / "plan.json").read_text()) == PLAN
+    (path / "summary.md").touch()
+    with resumable(path, WORK, PLAN, force=False):
+        assert (path / "summary.md").exists()
+    with resumable(path, WORK, other, force=True):
+        assert (path / "parts.jsonl").exists() is stays
+        assert not (path / "summary.md").exists()
+    assert json.loads((path / "plan.json").read_text()) == other
+
+
+@pytest.mark.parametrize("text", ["[", "[]"])
+def test_a_plan_that_cannot_be_read_is_refused(tmp_path, text):
+    (tmp_path / "plan.json").write_text(text)
+    with pytest.raises(OutputExists, match=r"plan\.json cannot be read"), resumable(tmp_path, WORK, PLAN, force=False):
+        pass
+
+
+def test_a_plan_in_another_format_names_the_version_that_wrote_it(tmp_path):
+    versions = {"vitsplice": "0.0.9", "torch": "2"}
+    with resumable(tmp_path, WORK, PLAN | {"format": 1, "versions": versions}, force=False):
+        pass
+    message = "it was written by vitsplice 0.0.9 in format 1; this version reads format 2"
+    with pytest.raises(OutputExists, match=message), resumable(tmp_path, WORK, PLAN | {"format": 2}, force=False):
+        pass
+
+
+@pytest.mark.parametrize("record", [{}, {"format": "\x1b"}, {"format": 1, "versions": []}])
+def test_a_record_without_a_version_is_of_another_one(record):
+    assert "by another version of vitsplice in format" in other_format(record, 2)
+    assert other_format(record, 2).isprintable()
+    assert other_format(record | {"format": 2}, 2) == ""
+
+
+@pytest.mark.parametrize("name", ["parts.jsonl", "summary.md"])
+def test_other_files_of_the_same_names_are_not_overwritten(tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(OutputExists, match=name), resumable(tmp_path, WORK, PLAN, force=False):
+        pass
+    assert files(tmp_path) == [name]
+    assert (tmp_path / name).read_text() == "mine"
+    with pytest.raises(UserError, match="is a file"), resumable(tmp_path / name, WORK, PLAN, force=True):
+        pass
+
+
+def test_a_folder_with_the_name_of_a_part_stays_as_it_is(tmp_path):
+    (tmp_path / "plan.json").write_text("[")
+    (tmp_path / "parts.jsonl" / "mine").mkdir(parents=True)
+    with resumable(tmp_path, WORK, PLAN, force=True):
+        assert (tmp_path / "parts.jsonl" / "mine").exists()
+
+
+def test_a_part_that_cannot_be_removed_is_an_error(tmp_path, monkeypatch):
+    plain = Path.unlink
+
+    def unlink(path, missing_ok=False):
+        if path.name == "parts.jsonl":
+            raise PermissionError(13, "Permission denied", str(path))
+        plain(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", unlink)
+    with (
+        pytest.raises(VitspliceError, match=r"cannot remove .*parts\.jsonl: Permission denied"),
+        resumable(tmp_path, WORK, PLAN, force=True),
+    ):
+        pass
+
+
+def test_a_locked_folder_is_refused_and_not_changed(tmp_path):
+    with (
+        resumable(tmp_path / "out", WORK, PLAN, force=False) as path,
+        pytest.raises(OutputBusy),
+        resumable(path, WORK, {"flour": "oat", "guests": []}, force=True),
+    ):
+        pass
+    assert json.loads((path / "plan.json").read_text()) == PLAN
+
+
+def test_a_lock_leaves_no_file_and_can_be_released_twice(tmp_path):
+    with FolderLock(tmp_path) as lock:
+        assert files(tmp_path) == [".lock"]
+    lock.release()
+    assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize("name", ["/../../x", "../{}/run", "run/../../x", "a\0b"])
+def test_a_part_outside_of_the_folder_is_refused_and_not_removed(tmp_path, victim, name, force):
+    work = ResumableWork("baking", "plan.json", results=(name.format(victim.name),))
+    for folder in (tmp_path / "out", victim.parent / "out"):
+        with pytest.raises(PathRejected), resumable(folder, work, PLAN, force=force):
+            pass
+
+
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize("name", ["plan.json", "parts.jsonl", "summary.md", ".lock"])
+def test_a_symbolic_link_out_of_the_folder_is_refused(tmp_path, victim, name, force):
+    with resumable(tmp_path / "out", WORK, PLAN, force=False) as path:
+        (path / name).unlink(missing_ok=True)
+        (path / name).symlink_to(victim / "values.jsonl")
+    (path / name).unlink(missing_ok=True)
+    (path / name).symlink_to(victim / "values.jsonl")
+    with pytest.raises(PathRejected, match="leads out of"), resumable(path, WORK, PLAN | {"flour": 1}, force=force):
+        pass

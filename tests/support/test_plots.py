@@ -4,7 +4,7 @@ from itertools import combinations
 import numpy as np
 from PIL import Image, ImageColor
 
-from vitsplice.metrics.statistics import Mean
+from vitsplice.metrics.statistics import MeanInterval
 from vitsplice.support.plots import COLOURS, Drawing, png, reach, styles
 
 PAPERS = ("#fcfbf8", "#191817")
@@ -53,8 +53,8 @@ def test_no_two_of_24_series_have_one_style():
 
 
 def test_error_bars_reach_to_the_ends_of_intervals():
-    nothing = Mean(2.0, float("nan"), float("nan"), 1, "")
-    assert reach([Mean(1.0, 0.5, 3.0, 9, "bootstrap"), nothing]).tolist() == [[0.5, 0], [2, 0]]
+    nothing = MeanInterval(2.0, float("nan"), float("nan"), 1, "")
+    assert reach([MeanInterval(1.0, 0.5, 3.0, 9, "bootstrap"), nothing]).tolist() == [[0.5, 0], [2, 0]]
 
 
 def test_a_plot_is_a_png_of_its_size_and_the_same_bytes_each_time():

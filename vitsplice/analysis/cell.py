@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from vitsplice.analysis import changes, encoding
+from vitsplice.analysis import encoding, transforms
 from vitsplice.backbones.inputs import fitting_size
 from vitsplice.backbones.sizing import Resize
 from vitsplice.contracts import Backbone, FeatureRequest, Features
@@ -51,9 +51,9 @@ class Subject:
     @property
     def changed(self) -> dict[str, Tensor]:
         """Every change of it, by name."""
-        made = {name: change(self.pixels) for name, change in changes.APPEARANCE.items()}
+        made = {name: change(self.pixels) for name, change in transforms.APPEARANCE_TRANSFORMS.items()}
         made |= {} if self.styled is None else {STYLE: self.styled}
-        return made | {name: change(self.pixels) for name, change in changes.STRUCTURE.items()}
+        return made | {name: change(self.pixels) for name, change in transforms.STRUCTURE_TRANSFORMS.items()}
 
     @property
     def digest(self) -> str:
@@ -104,8 +104,8 @@ def look_at(subject: Subject, backbone: Backbone) -> Cell:
         for layer, (before, after) in enumerate(zip(plain, seen, strict=True), -len(plain)):
             changed["structure", name, layer] = encoding.distance(before.structure, after.structure)
             changed["appearance", name, layer] = encoding.distance(before.appearance, after.appearance)
-            if name in changes.WARPS:
-                pck[name, layer] = encoding.pck(before.local, after.local, changes.WARPS[name])
+            if name in transforms.WARPS:
+                pck[name, layer] = encoding.pck(before.local, after.local, transforms.WARPS[name])
     parts = {}
     if subject.labels is not None:
         parts = {n: encoding.separability(one.local, subject.labels) for n, one in enumerate(plain, -len(plain))}

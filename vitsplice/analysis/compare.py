@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import html
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -32,11 +33,11 @@ from vitsplice.runs.metadata import versions
 from vitsplice.runs.recorder import Recording
 from vitsplice.support import output_folder as folders
 from vitsplice.support.files import file_stem, inside
+from vitsplice.support.output_folder import ResumableWork, resumable
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
-from vitsplice.support.resumable import Work, kept
 
 METRICS, INTERVALS, DIFFERENCES, REPORT = "metrics.csv", "intervals.csv", "differences.csv", "report.html"
-WORK = Work("comparison", "compare.json", results=(METRICS, INTERVALS, DIFFERENCES, REPORT))
+WORK = ResumableWork("comparison", "compare.json", results=(METRICS, INTERVALS, DIFFERENCES, REPORT))
 
 SHOWN = 6
 """Most transfers per backbone on the page of the report; the metrics cover all."""
@@ -77,13 +78,21 @@ class Plan:
             )
 
 
+class BackboneComparison(Comparison):
+    """A comparison that displays its report in a notebook."""
+
+    def _repr_html_(self) -> str:
+        page = html.escape(report(self), quote=True)
+        return f'<iframe srcdoc="{page}" style="width: 100%; height: 48rem; border: 0"></iframe>'
+
+
 def compare(
     plan: Plan,
     out: str | os.PathLike[str],
     *,
     force: bool = False,
     progress: ProgressReporter = NULL_REPORTER,
-) -> Comparison | None:
+) -> BackboneComparison | None:
     """Compare backbones; None if it was stopped. What is finished is kept in the folder; the same plan goes on with it.
 
     Raises:
@@ -93,7 +102,7 @@ def compare(
     """
     infos = {name: load_backbone(name).info for name in dict.fromkeys(plan.backbones)}
     plain = sources_of(plan.images, plan.masks, plan.size)
-    with kept(Path(out), WORK, _told(plan, infos), force=force) as path:
+    with resumable(Path(out), WORK, _told(plan, infos), force=force) as path:
         if (sources := _styled(plan, path, plain, progress)) is None:
             return None
         parts = _Parts(plan, path, infos, sources, progress)
@@ -216,7 +225,7 @@ def _made(
     found: Mapping[str, Cells],
     runs: Mapping[tuple[str, str], RunFolder],
     progress: ProgressReporter,
-) -> Comparison:
+) -> BackboneComparison:
     rows: list[Row] = []
     for number, (name, of_backbone) in enumerate(found.items()):
         progress.part(f"numbers of {name}", number, len(found) + 1)
@@ -227,7 +236,7 @@ def _made(
         measured = [f for f in run.facts()["metrics"] if f["value"] is not None]
         rows += [Row(name, "", -1, "transfer", f["name"], pair, f["value"]) for f in measured]
     shown = list(dict.fromkeys(pair for _, pair in runs))[:SHOWN]
-    return Comparison(
+    return BackboneComparison(
         infos=infos,
         images=tuple(image.name for image in images),
         rows=(*rows, *comparison.agreement_rows(infos, agreed)),

@@ -8,7 +8,7 @@ from vitsplice.analysis.findings import findings, shown
 from vitsplice.analysis.intervals import Contrast, Quantity, compared, differences, mean_of
 from vitsplice.contracts import Role, layer_label
 from vitsplice.metrics.output import CNN, CNN_METRICS
-from vitsplice.metrics.statistics import finite
+from vitsplice.metrics.statistics import finite_or_none
 from vitsplice.runs.metadata import versions
 from vitsplice.support.page import Block, Facts, Grid, Heading, ImageBlock, ImageRow, Table, Text, render
 
@@ -120,7 +120,7 @@ def _selected(comparison: Comparison, quantity: Quantity) -> list[Contrast]:
 
 def _tested(contrast: Contrast) -> list[str | float | None]:
     mean = contrast.mean
-    values = map(finite, (mean.mean, mean.low, mean.high, contrast.adjusted))
+    values = map(finite_or_none, (mean.mean, mean.low, mean.high, contrast.adjusted))
     return [
         contrast.quantity.name, contrast.one[0], contrast.two[0], *values, "yes" if contrast.supported else "no",
     ]  # fmt: skip
@@ -130,7 +130,12 @@ def _agreed(comparison: Comparison) -> Table:
     last = [number for number, (_, layer) in enumerate(comparison.places) if layer == -1]
     names, agreed = list(comparison.infos), comparison.agreement
     rows: list[list[str | float | None]] = [
-        [names[i], names[j], float(agreed.mean[last[i], last[j]]), finite(float(agreed.reach[last[i], last[j]]))]
+        [
+            names[i],
+            names[j],
+            float(agreed.mean[last[i], last[j]]),
+            finite_or_none(float(agreed.reach[last[i], last[j]])),
+        ]
         for i in range(len(names))
         for j in range(i + 1, len(names))
     ]

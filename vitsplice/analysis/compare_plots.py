@@ -11,7 +11,7 @@ import numpy as np
 from vitsplice.analysis.comparison import ROLES, Comparison
 from vitsplice.analysis.intervals import SENSITIVITY, Quantity, compared, interval
 from vitsplice.contracts import Role
-from vitsplice.metrics.statistics import Mean
+from vitsplice.metrics.statistics import MeanInterval
 from vitsplice.support.page import Plot, plot
 from vitsplice.support.plots import WIDTH, reach, styles
 
@@ -145,7 +145,7 @@ def _compared(comparison: Comparison) -> str:
     return f"{both[:1].upper()}{both[1:]}."
 
 
-def _means(comparison: Comparison, quantity: Quantity, name: str) -> list[Mean]:
+def _means(comparison: Comparison, quantity: Quantity, name: str) -> list[MeanInterval]:
     return [interval(comparison, quantity, (name, layer)) for layer in comparison.infos[name].every_layer]
 
 

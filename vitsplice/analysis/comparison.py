@@ -6,7 +6,6 @@ A change of an image counts by how much it changes a feature, relative to how mu
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,14 +18,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vitsplice.analysis import changes, encoding
+from vitsplice.analysis import encoding, transforms
 from vitsplice.analysis.cell import STYLE, Cell
 from vitsplice.contracts import BackboneInfo, Role
-from vitsplice.support import csv_text
+from vitsplice.support.tables import csv_document
 
-KINDS: dict[str, changes.Kind] = {
-    **dict.fromkeys([*changes.APPEARANCE, STYLE], "appearance"),
-    **dict.fromkeys(changes.STRUCTURE, "structure"),
+KINDS: dict[str, Role] = {
+    **dict.fromkeys([*transforms.APPEARANCE_TRANSFORMS, STYLE], "appearance"),
+    **dict.fromkeys(transforms.STRUCTURE_TRANSFORMS, "structure"),
 }
 """Of each change: what it changes."""
 
@@ -134,7 +133,7 @@ class Comparison:
         total: Column = np.where(there, table, 0).sum(0)
         return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
-    def sensitivity(self, backbone: str, layer: int, role: Role, kind: changes.Kind) -> Column:
+    def sensitivity(self, backbone: str, layer: int, role: Role, kind: Role) -> Column:
         """How much changes of a kind change the feature of a role, of each image."""
         return self.per_image(backbone, layer, f"{role} change", [c for c, k in KINDS.items() if k == kind])
 
@@ -143,7 +142,7 @@ class Comparison:
 
         Of each image; what another image would change cancels out. NaN where a feature is not changed at all.
         """
-        unlike: changes.Kind = "appearance" if role == "structure" else "structure"
+        unlike: Role = "appearance" if role == "structure" else "structure"
         own, other = (self.sensitivity(backbone, layer, role, kind) for kind in (role, unlike))
         ratio = np.divide(own, other, out=np.full(len(own), np.nan), where=(own > 0) & (other > 0))
         return np.asarray(np.log(ratio))
@@ -158,19 +157,13 @@ class Comparison:
         """The backbones with random weights."""
         return [name for name, info in self.infos.items() if info.source.startswith("random weights")]
 
-    def _repr_html_(self) -> str:
-        from vitsplice.analysis.compare_page import report
-
-        page = html.escape(report(self), quote=True)
-        return f'<iframe srcdoc="{page}" style="width: 100%; height: 48rem; border: 0"></iframe>'
-
     def csv(self) -> str:
         """Every number, a row each."""
         rows: list[list[object]] = [["backbone", "facet", *LAYER, "figure", "of", "image", "value"]]
         for row in self.rows:
             place = self.place(row.backbone, row.layer)
             rows.append([row.backbone, row.facet, *place, row.figure, row.of, row.image, row.value])
-        return csv_text.document(rows)
+        return csv_document(rows)
 
     def place(self, backbone: str, layer: int) -> tuple[int, int, str]:
         """The cells of a layer in files: see `LAYER`."""

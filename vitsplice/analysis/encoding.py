@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vitsplice.analysis.changes import Where, centres
+from vitsplice.analysis.transforms import PointMap, grid_centres
 from vitsplice.contracts import Features
 from vitsplice.losses.functional import self_similarity
 from vitsplice.matching import pck as matching
@@ -50,7 +50,7 @@ def cka(kernels: Tensor) -> Tensor:
     return flat @ flat.T
 
 
-def pck(features: Features, warped: Features, where: Where, alpha: float = ALPHA) -> float:
+def pck(features: Features, warped: Features, where: PointMap, alpha: float = ALPHA) -> float:
     """Percentage of correct keypoints (`vitsplice.matching.pck`), every patch of the warped image being one, in [0, 1].
 
     A patch is matched with the patch whose feature has the greatest cosine with its own. Patches that come from outside
@@ -61,7 +61,7 @@ def pck(features: Features, warped: Features, where: Where, alpha: float = ALPHA
         where: the warp.
         alpha: how far off a match may be, as a part of the side.
     """
-    here, there = (centres(*(found.grid or (1, 1))).to(found.values) for found in (features, warped))
+    here, there = (grid_centres(*(found.grid or (1, 1))).to(found.values) for found in (features, warped))
     true = where(there)
     inside = ((true >= 0) & (true <= 1)).all(1)
     one, two = (F.normalize(found.patches[0], dim=-1) for found in (features, warped))

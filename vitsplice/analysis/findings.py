@@ -17,7 +17,7 @@ from vitsplice.analysis.intervals import (
     differences,
     interval,
 )
-from vitsplice.metrics.statistics import Mean
+from vitsplice.metrics.statistics import MeanInterval
 
 CAUTION = (
     "Backbones differ in training data, objective, architecture and size at once, so no difference is due to one of "
@@ -53,7 +53,7 @@ def named(comparison: Comparison, name: str) -> str:
     return f"{name} (untrained)" if unmarked else name
 
 
-def shown(mean: Mean) -> str:
+def shown(mean: MeanInterval) -> str:
     """A mean with its interval, as ``2.71 [2.60, 2.83]``."""
     ends = f" [{_digits(mean.low)}, {_digits(mean.high)}]" if math.isfinite(mean.low) else ""
     return f"{_digits(mean.mean)}{ends}"

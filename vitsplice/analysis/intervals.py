@@ -18,8 +18,16 @@ from numpy.typing import ArrayLike
 from vitsplice.analysis.comparison import LAYER, ROLES, Column, Comparison
 from vitsplice.analysis.encoding import ALPHA
 from vitsplice.contracts import Role
-from vitsplice.metrics.statistics import FEWER_RESAMPLES, Mean, finite, holm, mean_with_interval, paired, supported
-from vitsplice.support import csv_text
+from vitsplice.metrics.statistics import (
+    FEWER_RESAMPLES,
+    MeanInterval,
+    finite_or_none,
+    holm,
+    mean_with_interval,
+    paired_test,
+    supported,
+)
+from vitsplice.support.tables import csv_document
 
 FEWEST = 6
 """Of fewer images no difference can be supported: the exact sign-flip test of 5 is at best p = 2 / 2^5 = 0.0625."""
@@ -70,16 +78,16 @@ def compared(comparison: Comparison) -> list[Quantity]:
     return [*SELECTIVITY.values(), PCK, *parts]
 
 
-def interval(comparison: Comparison, quantity: Quantity, place: Place) -> Mean:
+def interval(comparison: Comparison, quantity: Quantity, place: Place) -> MeanInterval:
     """The mean over images with its interval; NaN where there is none."""
     return mean_of(quantity.values(comparison, *place), ratio=quantity.ratio)
 
 
-def mean_of(values: ArrayLike, *, ratio: bool = False) -> Mean:
+def mean_of(values: ArrayLike, *, ratio: bool = False) -> MeanInterval:
     """The mean of values ``(n,)`` with its interval; of logarithms the geometric mean of what they are of."""
     mean = mean_with_interval(np.asarray(values, np.float64), resamples=FEWER_RESAMPLES)
     middle, low, high = np.exp([mean.mean, mean.low, mean.high]).tolist()
-    return Mean(middle, low, high, mean.n, mean.how) if ratio else mean
+    return MeanInterval(middle, low, high, mean.n, mean.interval_type) if ratio else mean
 
 
 @dataclass(frozen=True)
@@ -97,20 +105,20 @@ class Contrast:
     quantity: Quantity
     one: Place
     two: Place
-    mean: Mean
+    mean: MeanInterval
     p: float
     adjusted: float
 
     @property
     def supported(self) -> bool:
         """Whether the images support that the two differ."""
-        return supported(self.mean, self.adjusted, none=1 if self.quantity.ratio else 0)
+        return supported(self.mean, self.adjusted, no_difference=1 if self.quantity.ratio else 0)
 
 
 def contrasts(comparison: Comparison, quantity: Quantity, pairs: Sequence[tuple[Place, Place]]) -> list[Contrast]:
     """Pairs of places as one family of tests."""
     values = {place: quantity.values(comparison, *place) for pair in pairs for place in pair}
-    tests = [paired(values[one], values[two]).p for one, two in pairs]
+    tests = [paired_test(values[one], values[two]).p for one, two in pairs]
     return [
         Contrast(quantity, one, two, mean_of(values[one] - values[two], ratio=quantity.ratio), p, adjusted)
         for (one, two), p, adjusted in zip(pairs, tests, holm(tests), strict=True)
@@ -134,8 +142,8 @@ def differences_document(comparison: Comparison) -> str:
         for one in differences(comparison, quantity):
             ends, tests = (one.mean.mean, one.mean.low, one.mean.high), (one.p, one.adjusted)
             places = [quantity.name, -1, one.one[0], one.two[0], how]
-            rows.append([*places, *map(finite, ends), one.mean.n, *map(finite, tests)])
-    return csv_text.document(rows)
+            rows.append([*places, *map(finite_or_none, ends), one.mean.n, *map(finite_or_none, tests)])
+    return csv_document(rows)
 
 
 def document(comparison: Comparison) -> str:
@@ -144,7 +152,7 @@ def document(comparison: Comparison) -> str:
     for quantity in [*(one for both in SENSITIVITY.values() for one in both), *compared(comparison)]:
         for name, layer in comparison.places:
             mean = interval(comparison, quantity, (name, layer))
-            values = map(finite, (mean.mean, mean.low, mean.high))
+            values = map(finite_or_none, (mean.mean, mean.low, mean.high))
             facet = comparison.infos[name].role(quantity.role).facet
             rows.append([name, facet, *comparison.place(name, layer), quantity.name, *values, mean.n])
-    return csv_text.document(rows)
+    return csv_document(rows)

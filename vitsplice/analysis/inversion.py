@@ -22,8 +22,7 @@ from vitsplice.contracts import GLOBAL_FACETS, BackboneInfo, FeatureRequest, lay
 from vitsplice.engine.backbones import load_configured
 from vitsplice.engine.loop import Step
 from vitsplice.errors import AlreadyFinished, UserError
-from vitsplice.images import encode_png, read
-from vitsplice.images.contact_sheet import sheet
+from vitsplice.images import contact_sheet, encode_png, read
 from vitsplice.plugins import catalogue
 from vitsplice.presets import loading as settings_yaml
 from vitsplice.presets.settings import settings_for
@@ -33,7 +32,7 @@ from vitsplice.runs.recorder import Recording
 from vitsplice.runs.run import Run
 from vitsplice.support import output_folder as folders
 from vitsplice.support.files import inside, read_regular
-from vitsplice.support.resumable import Work, kept
+from vitsplice.support.output_folder import ResumableWork, resumable
 
 PRESETS = {"network": "invert", "pixels": "invert-pixels"}
 """What holds the image together where the feature says nothing, and the preset that has it."""
@@ -69,7 +68,7 @@ class Inversions:
         facets = dict.fromkeys(request.facet for request in self.made)
         rows = [[r for r in self.made if r.facet == facet] for facet in facets]
         shown = [[(f"{r.label(self.layers)}: {self.left[r]:.2g} left", self.made[r]) for r in row] for row in rows]
-        return sheet([[("image", self.image[0]), *row] for row in shown])
+        return contact_sheet([[("image", self.image[0]), *row] for row in shown])
 
     def _repr_png_(self) -> bytes:
         return encode_png(self.sheet)
@@ -172,9 +171,8 @@ def begun(plan: Plan, out: str | os.PathLike[str], *, force: bool = False) -> It
     told, runs = _as_json(plan), _folders(plan)
     with suppress(UserError):
         runs += _folders(read_plan(out))
-    with kept(
-        Path(out), Work("inversion", BEGUN, results=(SHEET, *dict.fromkeys(runs)), clear=clear_run), told, force=force
-    ) as path:
+    work = ResumableWork("inversion", BEGUN, results=(SHEET, *dict.fromkeys(runs)), clear=clear_run)
+    with resumable(Path(out), work, told, force=force) as path:
         yield path
 
 

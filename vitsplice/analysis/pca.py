@@ -1,4 +1,4 @@
-"""From images to coloured maps of every layer, and a folder of them."""
+"""Principal components of local features, shown as colours (Tumanyan et al. 2022, section 3.1)."""
 
 from __future__ import annotations
 
@@ -9,192 +9,266 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import kornia
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from vitsplice.analysis.components import Of, as_blocks, components, with_edges
 from vitsplice.backbones.sizing import Resize
-from vitsplice.contracts import BackboneInfo, FeatureRequest, layer_file_label
+from vitsplice.contracts import BackboneInfo, FeatureRequest, Features, layer_file_label
 from vitsplice.engine.backbones import backbone_or_default
 from vitsplice.engine.device import pick_device
 from vitsplice.errors import UserError
-from vitsplice.images import LoadedImage, encode_png, read, resize_to
-from vitsplice.images.contact_sheet import sheet
+from vitsplice.images import LoadedImage, contact_sheet, encode_png, read, resize_to
 from vitsplice.numerics import numerics
-from vitsplice.support import output_folder as folders
+from vitsplice.support import output_folder
 from vitsplice.support.files import file_stem, read_object
 
-SHEET, NUMBERS = "pca.png", "pca.json"
+Decompose = Literal["self-similarity", "features"]
+"""The matrix whose rows are decomposed."""
 
-MAP = re.compile(r"[0-9]+-[^/\\\0]+_layer_-?[0-9]+\.png")
-"""The name of a map: no other file is removed, whatever the folder's ``pca.json`` says."""
+Upsampling = Literal["edges", "blocks"]
 
-ACROSS = 7
-"""Images in a row of the sheet: half of the layers of a ViT, with the image itself."""
+SHEET, DATA = "pca.png", "pca.json"
 
-SHORT = 360
-"""The most pixels of the shorter side of an image that is drawn on a sheet."""
+MAP_FILE = re.compile(r"[0-9]+-[^/\\\0]+_layer_-?[0-9]+\.png")
+"""File name of a map. No other file is removed, whatever ``pca.json`` lists."""
+
+COLUMNS = 7
+"""Images in a row of the sheet: with the image itself, half of the 12 layers of a ViT need one row."""
+
+SHEET_SIDE = 360
+"""Maximum shorter side of an image on the sheet, in pixels."""
+
+QUANTILES = (0.01, 0.99)
+"""Quantiles of a component that are mapped to 0 and 1."""
+
+EPSILON = 1e-3
+"""Regularisation of the guided filter: it smooths edges weaker than the square root of this."""
 
 
 @dataclass(frozen=True)
-class Layers:
-    """Coloured maps of layers; they show themselves in a notebook as a sheet.
+class PrincipalComponents:
+    """Principal components of the patches of one or several images.
 
     Args:
-        images: that were looked at.
-        maps: layer -> for each image ``(3, h, w)`` in [0, 1], a pixel a place.
-        edges: enlarge them along the image's edges; otherwise as blocks.
-        explained: layer -> which part of the variance the three components have.
+        maps: one ``(C, h, w)`` per image, in [0, 1], on a scale shared by all images.
+        explained_variance: fraction of the variance that each component explains, ``(C,)``.
+    """
+
+    maps: tuple[Tensor, ...]
+    explained_variance: Tensor
+
+
+@numerics(grad=False)
+def principal_components(
+    features: Sequence[Features], decompose: Decompose = "self-similarity", count: int = 3
+) -> PrincipalComponents:
+    """Compute principal components of local features, jointly over images.
+
+    Signs are normalised so that the third moment of each component is positive: equal images give equal colours.
+
+    Args:
+        features: local features of each image, ``(1, N, D)`` with a grid; prefix tokens are ignored.
+        decompose: ``self-similarity`` decomposes the rows of the cosine self-similarity of all patches of all
+            images, ``features`` the features themselves.
+        count: number of components.
+    """
+    patches = torch.cat([image.patches[0] for image in features]).cpu().double()
+    rows = _self_similarity_factor(F.normalize(patches, dim=-1)) if decompose == "self-similarity" else patches
+    centred = rows - rows.mean(0)
+    values, vectors = torch.linalg.eigh(centred.T @ centred)
+    scores = centred @ vectors.flip(1)[:, :count]
+    scores = scores * torch.where(scores.pow(3).sum(0) < 0, -1.0, 1.0)
+    low, high = (torch.quantile(scores, quantile, dim=0) for quantile in QUANTILES)
+    scaled = ((scores - low) / (high - low).clamp(min=1e-12)).clamp(0, 1).float()
+    lengths = [image.patches.shape[1] for image in features]
+    maps = [
+        scores_of_image.T.reshape(-1, *(image.grid or (-1, 1)))
+        for scores_of_image, image in zip(scaled.split(lengths), features, strict=True)
+    ]
+    variance = values.flip(0).clamp(min=0)
+    return PrincipalComponents(tuple(maps), (variance[:count] / variance.sum().clamp(min=1e-12)).float())
+
+
+def _self_similarity_factor(directions: Tensor) -> Tensor:
+    """Compute rows ``(N, D)`` with the scalar products of the rows of ``X X^T`` for ``X`` of shape ``(N, D)``.
+
+    ``(X X^T)(X X^T)^T = X (X^T X) X^T``: the result, ``X`` times a square root of ``X^T X``, has the same principal
+    components and needs no ``(N, N)`` matrix.
+    """
+    values, vectors = torch.linalg.eigh(directions.T @ directions)
+    return torch.as_tensor(directions @ (vectors * values.clamp(min=0).sqrt()))
+
+
+def upsample(maps: Tensor, image: Tensor, mode: Upsampling = "edges") -> Tensor:
+    """Upsample maps to the size of an image.
+
+    Args:
+        maps: ``(C, h, w)``.
+        image: ``(1, 3, H, W)``.
+        mode: ``blocks`` repeats values; ``edges`` interpolates along the edges of the image (guided filter).
+
+    Returns:
+        ``(C, H, W)``.
+    """
+    size = (image.shape[-2], image.shape[-1])
+    if mode == "blocks":
+        return F.interpolate(maps[None], size=size, mode="nearest")[0]
+    smooth = F.interpolate(maps[None].to(image), size=size, mode="bilinear", align_corners=False)
+    radius = max(2, round(0.6 * size[0] / maps.shape[-2]))
+    window, subsample = 2 * radius + 1, max(1, radius // 4)
+    guided = torch.as_tensor(kornia.filters.guided_blur(image, smooth, (window, window), EPSILON, subsample=subsample))
+    return guided[0].clamp(0, 1)
+
+
+@dataclass(frozen=True)
+class ComponentMaps:
+    """Principal components of layers as RGB maps; displayed in a notebook as a contact sheet.
+
+    Args:
+        images: the images.
+        maps: layer -> one ``(3, h, w)`` per image in [0, 1], one pixel per patch.
+        upsampling: see `upsample`.
+        explained_variance: layer -> fraction of the variance that each of the three components explains.
         info: of the backbone.
-        facts: backbone, facet, size and what else the images depend on.
-        notes: what the user should know.
+        facts: backbone, facet, size and everything else that the maps depend on.
+        notes: messages for the user.
     """
 
     images: tuple[LoadedImage, ...]
     maps: dict[int, tuple[Tensor, ...]] = field(repr=False)
-    edges: bool
-    explained: dict[int, list[float]]
+    upsampling: Upsampling
+    explained_variance: dict[int, list[float]]
     info: BackboneInfo
     facts: dict[str, Any]
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
     @property
     def sheet(self) -> Tensor:
-        """Every image with its maps, ``(3, H, W)``."""
-        return sheet([row for number in range(len(self.images)) for row in self._rows(number)])
+        """Contact sheet of all images and maps, ``(3, H, W)``."""
+        return contact_sheet([row for number in range(len(self.images)) for row in self._rows(number)])
 
-    def shown(self, layer: int, number: int) -> Tensor:
-        """The map of an image at its size, ``(3, H, W)`` in [0, 1]."""
-        return self._enlarged(self.maps[layer][number], self.images[number].pixels)
+    def upsampled(self, layer: int, number: int) -> Tensor:
+        """Upsample the map of an image to its size, ``(3, H, W)`` in [0, 1]."""
+        return upsample(self.maps[layer][number], self.images[number].pixels, self.upsampling)
 
     def _rows(self, number: int) -> Iterator[list[tuple[str, Tensor]]]:
-        pixels = _small(self.images[number].pixels)
-        maps = [(self._caption(layer), self._enlarged(of[number], pixels)) for layer, of in self.maps.items()]
-        cells = [("image", pixels[0]), *maps]
-        yield from (cells[start : start + ACROSS] for start in range(0, len(cells), ACROSS))
+        pixels = self.images[number].pixels
+        pixels = resize_to(pixels, min(SHEET_SIDE, *pixels.shape[-2:]))
+        cells = [("image", pixels[0])]
+        cells += [
+            (self._caption(layer), upsample(maps[number], pixels, self.upsampling)) for layer, maps in self.maps.items()
+        ]
+        yield from (cells[start : start + COLUMNS] for start in range(0, len(cells), COLUMNS))
 
     def _caption(self, layer: int) -> str:
         request = FeatureRequest(self.facts["facet"], layer)
-        return f"{self.info.label(request)}: {100 * sum(self.explained[layer]):.0f} % of variance"
-
-    def _enlarged(self, maps: Tensor, pixels: Tensor) -> Tensor:
-        return with_edges(maps, pixels) if self.edges else as_blocks(maps, (pixels.shape[-2], pixels.shape[-1]))
+        return f"{self.info.label(request)}: {100 * sum(self.explained_variance[layer]):.0f} % of variance"
 
     def _repr_png_(self) -> bytes:
         return encode_png(self.sheet)
 
 
 @numerics(grad=False)
-def look(
+def pca(
     images: Sequence[str | os.PathLike[str]],
     *,
     backbone: str | None = None,
     facet: str | None = None,
     layer: int | None = None,
-    of: Of = "self-similarity",
-    edges: bool = True,
+    decompose: Decompose = "self-similarity",
+    upsampling: Upsampling = "edges",
     size: int = 448,
     device: str = "auto",
-    out: str | os.PathLike[str] | None = None,
-    force: bool = False,
-) -> Layers:
-    """Principal components of a facet, jointly over images, for one layer or for all.
+) -> ComponentMaps:
+    """Compute three principal components of a facet, jointly over images, at one or all layers.
 
     Args:
-        images: paths; their colours are shared.
-        backbone: name, or None for that of the default preset.
-        facet: a local one, or None for the backbone's own.
-        layer: counts from 0, the first, or from -1, the last; None for all.
-        of: see `vitsplice.analysis.components.components`.
-        edges: enlarge along the image's edges; otherwise as blocks.
-        size: shorter side at which the backbone looks, in pixels.
+        images: paths; all images share their colours.
+        backbone: name; None is the backbone of the default preset.
+        facet: local facet; None is the backbone's facet for structure.
+        layer: from 0, the first, or from -1, the last; None is all layers.
+        decompose: see `principal_components`.
+        upsampling: see `upsample`.
+        size: shorter side of the backbone's input, in pixels.
         device: see `vitsplice.engine.device.pick_device`.
-        out, force: refuse early what `save` would refuse.
+
+    Raises:
+        UserError: if the backbone has no such facet or layer, or the facet is not local.
     """
-    if out is not None:
-        check(out, force=force)
-    place = pick_device(device)
+    target = pick_device(device)
     loaded = tuple(read(path) for path in images)
     network, substitution = backbone_or_default(backbone)
-    network = network.to(place, torch.float32)
-    facet = facet or network.info.structure.facet
-    requests = _requests(network.info, facet, layer)
-    seen = [network(Resize(size)(image.pixels.to(place), network.info), requests) for image in loaded]
-    maps, explained = {}, {}
-    for request in requests:
-        found = components([features[request] for features in seen], of)
-        explained[request.layer] = [round(float(part), 4) for part in found.explained]
-        maps[request.layer] = tuple(map(_coloured, found.maps))
-    facts = {
-        "backbone": network.info.name,
-        "weights_sha256": network.info.sha256,
-        "facet": facet,
-        "layers": network.info.layers,
-        "of": of,
-        "size": size,
-        "upsample": "edges" if edges else "blocks",
-        "images": [{"name": image.name, "sha256": image.sha256} for image in loaded],
-    }
-    return Layers(loaded, maps, edges, explained, network.info, facts, (str(substitution),) if substitution else ())
-
-
-def _requests(info: BackboneInfo, facet: str, layer: int | None) -> list[FeatureRequest]:
-    """Of one layer, or of all. Raises UserError if the backbone has no such facet or layer, or the facet no places."""
+    network = network.to(target, torch.float32)
+    info = network.info
+    facet = facet or info.structure.facet
     requests = [info.request(facet, number) for number in (info.every_layer if layer is None else [layer])]
     if facet not in info.local_facets:
         local = ", ".join(info.local_facets)
-        raise UserError(f"facet '{facet}' has no places to show; of {info.name} these have: {local}")
-    return requests
+        raise UserError(f"facet '{facet}' is global: it has no patches to show; local facets of {info.name}: {local}")
+    outputs = [network(Resize(size)(image.pixels.to(target), info), requests) for image in loaded]
+    maps, explained_variance = {}, {}
+    for request in requests:
+        components = principal_components([features[request] for features in outputs], decompose)
+        explained_variance[request.layer] = [round(float(part), 4) for part in components.explained_variance]
+        maps[request.layer] = tuple(map(_three_channels, components.maps))
+    facts = {
+        "backbone": info.name,
+        "weights_sha256": info.sha256,
+        "facet": facet,
+        "layers": info.layers,
+        "decompose": decompose,
+        "size": size,
+        "upsampling": upsampling,
+        "images": [{"name": image.name, "sha256": image.sha256} for image in loaded],
+    }
+    notes = (str(substitution),) if substitution else ()
+    return ComponentMaps(loaded, maps, upsampling, explained_variance, info, facts, notes)
 
 
-def _coloured(maps: Tensor) -> Tensor:
-    """Three maps, the last ones dark where a backbone has fewer components."""
+def _three_channels(maps: Tensor) -> Tensor:
+    """Pad with black channels: a backbone may have fewer than three components."""
     return torch.cat([maps, maps.new_zeros(3, *maps.shape[1:])])[:3]
 
 
-def _small(pixels: Tensor) -> Tensor:
-    """An image ``(1, 3, H, W)`` no larger than a sheet shows well."""
-    return resize_to(pixels, min(SHORT, *pixels.shape[-2:]))
+def save(maps: ComponentMaps, folder: str | os.PathLike[str], *, force: bool = False) -> Path:
+    """Write the contact sheet, each map, and ``pca.json``; return the path of the sheet.
 
-
-def save(layers: Layers, folder: str | os.PathLike[str], *, force: bool = False) -> Path:
-    """Write a sheet, each map, and the numbers; returns the path of the sheet.
+    Maps of an earlier call that ``pca.json`` lists are removed.
 
     Raises:
-        OutputExists: if the folder holds one and ``force`` is not given.
+        OutputExists: if the folder holds results of this command and ``force`` is not set.
         UserError, VitspliceError: if it cannot be written.
     """
-    path = check(folder, force=force)
-    names = {
-        f"{_stem(image, number)}_{layer_file_label(layer, layers.info.layers)}.png": (layer, number)
-        for layer in layers.maps
-        for number, image in enumerate(layers.images)
+    path = check_output(folder, force=force)
+    files = {
+        f"{number + 1}-{file_stem(Path(image.name).stem)}_{layer_file_label(layer, maps.info.layers)}.png": (
+            layer,
+            number,
+        )
+        for layer in maps.maps
+        for number, image in enumerate(maps.images)
     }
-    for left in _before(path) - set(names):
+    for stale in _listed_maps(path) - set(files):
         with suppress(OSError):
-            (path / left).unlink()
-    for name, place in names.items():
-        folders.write(path, {name: encode_png(layers.shown(*place))})
-    explained = {str(layer): parts for layer, parts in layers.explained.items()}
-    numbers = layers.facts | {"explained": explained, "files": list(names)}
-    folders.write(path, {SHEET: encode_png(layers.sheet), NUMBERS: (json.dumps(numbers, indent=2) + "\n").encode()})
+            (path / stale).unlink()
+    for name, (layer, number) in files.items():
+        output_folder.write(path, {name: encode_png(maps.upsampled(layer, number))})
+    explained_variance = {str(layer): parts for layer, parts in maps.explained_variance.items()}
+    data = maps.facts | {"explained_variance": explained_variance, "files": list(files)}
+    output_folder.write(path, {SHEET: encode_png(maps.sheet), DATA: (json.dumps(data, indent=2) + "\n").encode()})
     return path / SHEET
 
 
-def _before(path: Path) -> set[str]:
-    """The maps that a folder says it holds."""
-    names = read_object(path / NUMBERS).get("files")
+def _listed_maps(folder: Path) -> set[str]:
+    names = read_object(folder / DATA).get("files")
     names = names if isinstance(names, list) else []
-    return {name for name in names if isinstance(name, str) and MAP.fullmatch(name)}
+    return {name for name in names if isinstance(name, str) and MAP_FILE.fullmatch(name)}
 
 
-def _stem(image: LoadedImage, number: int) -> str:
-    """The name of an image's file without its ending, with what a file system may not take left out."""
-    return f"{number + 1}-{file_stem(Path(image.name).stem)}"
-
-
-def check(folder: str | os.PathLike[str], *, force: bool) -> Path:
-    """The folder, untouched, if maps may be written into it. Raises as `save` does."""
-    return folders.check(folder, (SHEET, NUMBERS), "a PCA", force=force)
+def check_output(folder: str | os.PathLike[str], *, force: bool) -> Path:
+    """Return the folder, untouched, if maps may be written to it. Raises as `save` does."""
+    return output_folder.check(folder, (SHEET, DATA), "a PCA", force=force)

@@ -14,7 +14,7 @@ from vitsplice.batch.worker import finished, work
 from vitsplice.contracts import Executor, Job, Outcome
 from vitsplice.errors import UserError
 from vitsplice.support.files import leftovers
-from vitsplice.support.folder_lock import FolderLock
+from vitsplice.support.output_folder import FolderLock
 
 
 @dataclass
@@ -118,7 +118,7 @@ class _Books:
     def take(self, outcome: Outcome, *, again: bool = False) -> None:
         """An outcome has come, perhaps of a job that had failed before."""
         if outcome.state == "done":
-            self.ledger.add(outcome, outcome.told)
+            self.ledger.add(outcome, outcome.record)
             if again:
                 self.failures.mend(outcome)
         elif outcome.state != "stopped":

@@ -53,7 +53,7 @@ class Failures:
     def add(self, outcome: Outcome) -> None:
         """Write why a job failed or is refused. Raises VitspliceError if that cannot be written."""
         variant, pair = parts(outcome.id)
-        line = {"id": pair, "variant": variant, "state": outcome.state, "why": outcome.why}
+        line = {"id": pair, "variant": variant, "state": outcome.state, "reason": outcome.reason}
         try:
             self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
             self._file.flush()
@@ -97,7 +97,7 @@ class Failures:
 class Reason:
     """Why ``jobs`` jobs are not done, of which ``first`` is the first."""
 
-    why: str
+    message: str
     first: str
     jobs: int = 0
 
@@ -109,9 +109,9 @@ def reasons(out: Path, most: int) -> list[Reason]:
     if path.exists():
         with path.open(encoding="utf-8") as file:
             for line in map(json.loads, file):
-                if line["why"] in found or len(found) < most:
+                if line["reason"] in found or len(found) < most:
                     name = f"{line['variant']}/{line['id']}"
-                    found.setdefault(line["why"], Reason(line["why"], name)).jobs += 1
+                    found.setdefault(line["reason"], Reason(line["reason"], name)).jobs += 1
     return list(found.values())
 
 

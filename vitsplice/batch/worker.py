@@ -16,7 +16,7 @@ from vitsplice.runs.artifacts import FACTS, RunFolder
 from vitsplice.runs.backbone_cache import BackboneCache
 from vitsplice.runs.recorder import Recording
 from vitsplice.support.files import file_sha256, read_regular
-from vitsplice.support.folder_lock import LOCK, FolderLock
+from vitsplice.support.output_folder import LOCK, FolderLock
 from vitsplice.text import one_line, printable
 
 BUSY = 120.0
@@ -42,7 +42,7 @@ def work(job: Job) -> Outcome:
         outcome = Outcome(job.id, "failed", one_line(str(error)))
     except (Exception, SystemExit) as error:  # a plugin's code may raise anything
         outcome = Outcome(job.id, "failed", one_line(f"{type(error).__name__}: {error}"))
-    return Outcome(outcome.id, outcome.state, outcome.why, time.perf_counter() - began, outcome.told)
+    return Outcome(outcome.id, outcome.state, outcome.reason, time.perf_counter() - began, outcome.record)
 
 
 def finished(job: Job) -> dict[str, Any] | None:
@@ -123,7 +123,7 @@ def _done(job: Job) -> Outcome:
         recording = _patiently_opened(job, stopped)
     except AlreadyFinished:
         FolderLock(Path(job.folder)).release()
-        return Outcome(job.id, "done", told=_told(job) or {})
+        return Outcome(job.id, "done", record=_told(job) or {})
     with recording:
         for _ in recording.steps(_unheard):
             if stopped():
@@ -132,7 +132,7 @@ def _done(job: Job) -> Outcome:
             recording.keep(_unheard)
             return Outcome(job.id, "stopped")
         recording.save()
-    return Outcome(job.id, "done", told=_told(job) or {})
+    return Outcome(job.id, "done", record=_told(job) or {})
 
 
 def _patiently_opened(job: Job, stopped: Stop) -> Recording:

@@ -1,58 +1,41 @@
-"""``vitsplice pca``: the principal components of features, as colours."""
+"""``vitsplice pca``: principal components of features as colours."""
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from vitsplice.cli.wording import DEVICE, IMAGE_HELP, Backbone, notes
 
 
-class Of(StrEnum):
-    """What components are taken of."""
-
-    similarity = "self-similarity"
-    features = "features"
-
-
-class Upsample(StrEnum):
-    """How the grid is enlarged."""
-
-    edges = "edges"
-    blocks = "blocks"
-
-
 def pca(
-    images: Annotated[
-        list[Path], typer.Argument(metavar="IMAGE...", help=f"{IMAGE_HELP} Several share one colour map.")
-    ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the images and numbers.")] = Path(
-        "vitsplice-pca"
-    ),
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help=f"{IMAGE_HELP} All share one colour map.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Output folder.")] = Path("vitsplice-pca"),
     backbone: Backbone = None,
-    facet: Annotated[str | None, typer.Option(help="key, query, value, token or map. Without it: the default.")] = None,
-    layer: Annotated[
-        int | None, typer.Option(help="0 is the first, -1 the last. Without it: a sheet of all layers.")
+    facet: Annotated[
+        str | None, typer.Option(help="key, query, value, token or map. Default: the backbone's facet for structure.")
     ] = None,
-    of: Annotated[
-        Of, typer.Option(help="Components of the rows of the self-similarity, or of the features.")
-    ] = Of.similarity,
-    upsample: Annotated[
-        Upsample, typer.Option(help="Enlarge the map along the image's edges, or as blocks.")
-    ] = Upsample.edges,
+    layer: Annotated[int | None, typer.Option(help="0 is the first, -1 the last. Default: all layers.")] = None,
+    decompose: Annotated[
+        Literal["self-similarity", "features"],
+        typer.Option(help="Decompose the rows of the self-similarity, or the features."),
+    ] = "self-similarity",
+    upsampling: Annotated[
+        Literal["edges", "blocks"], typer.Option(help="Upsample maps along the edges of the image, or as blocks.")
+    ] = "edges",
     size: Annotated[int, typer.Option(min=16, max=4096, help="Shorter side of the backbone's input, in pixels.")] = 448,
     device: Annotated[str, DEVICE] = "auto",
-    force: Annotated[bool, typer.Option("--force", help="Replace what the folder holds.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace results in the output folder.")] = False,
 ) -> None:
-    """Show what features hold: three principal components of their places as red, green and blue."""
-    from vitsplice.analysis.pca import look, save
+    """Show features as colours: three principal components of their patches as red, green and blue."""
+    from vitsplice.analysis import pca as analysis
 
-    found = look(
-        images, backbone=backbone, facet=facet, layer=layer, of=of.value, edges=upsample is Upsample.edges,
-        size=size, device=device, out=out, force=force,
+    analysis.check_output(out, force=force)
+    maps = analysis.pca(
+        images, backbone=backbone, facet=facet, layer=layer, decompose=decompose, upsampling=upsampling, size=size,
+        device=device,
     )  # fmt: skip
-    notes(found.notes)
-    typer.echo(save(found, out, force=force))
+    notes(maps.notes)
+    typer.echo(analysis.save(maps, out, force=force))

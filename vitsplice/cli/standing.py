@@ -53,9 +53,9 @@ class Standing(Display):
 
     def show(self, tally: Tally, outcome: Outcome | None) -> None:
         """Show how it stands after an outcome, or after something that was done before."""
-        if outcome and outcome.why and outcome.why not in self._told:
-            self.note(f"{outcome.id}: {outcome.state}: {outcome.why}")
-            self._told.append(outcome.why)
+        if outcome and outcome.reason and outcome.reason not in self._told:
+            self.note(f"{outcome.id}: {outcome.state}: {outcome.reason}")
+            self._told.append(outcome.reason)
         now = perf_counter()
         if now - self._last < (REDRAW if self._console.is_terminal else PLAIN_EVERY):
             return
@@ -81,7 +81,7 @@ class Standing(Display):
         told = reasons(out, SHOWN)
         for reason in told:
             others = f" and {reason.jobs - 1} others" if reason.jobs > 1 else ""
-            self.note(f"  {reason.first}{others}: {reason.why}")
+            self.note(f"  {reason.first}{others}: {reason.message}")
         if tally.failures:
             left = tally.failures - sum(reason.jobs for reason in told)
             self.note(f"  {f'and {left} more; ' if left else ''}all of them: {out / FAILURES}")

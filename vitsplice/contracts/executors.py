@@ -38,16 +38,16 @@ class Outcome:
         id: of the job.
         state: ``done``; ``stopped``: kept, to go on another time; ``failed``: may go better another time;
             ``refused``: cannot go better (an image that is none).
-        why: where it is not done, in a few words.
-        seconds: that it took, from the first thing to the last.
-        told: what is worth knowing of the run, ready for JSON.
+        reason: why it is not done, in one line; "" if it is.
+        seconds: duration of the job.
+        record: entries of the run for ``results.jsonl``, as JSON values.
     """
 
     id: str
     state: Literal["done", "stopped", "failed", "refused"]
-    why: str = ""
+    reason: str = ""
     seconds: float = 0.0
-    told: Mapping[str, Any] = field(default_factory=dict)
+    record: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Executor(Protocol):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.fft import dctn
 
 from vitsplice.images import is_black, read
-from vitsplice.images.colour import SCALE, to_lab
+from vitsplice.images.transforms import LAB_SCALE, to_lab
 
 SIDE, CELLS, LOW = 32, 8, 8
 """Pixels a side of what the hash is taken of, cells a side of the colours, and frequencies a side of the hash."""
@@ -47,7 +47,7 @@ def look(path: Path) -> Look:
     """
     image = read(path)
     height, width = image.pixels.shape[-2:]
-    lab = to_lab(F.interpolate(image.pixels, (SIDE, SIDE), mode="area")) * SCALE
+    lab = to_lab(F.interpolate(image.pixels, (SIDE, SIDE), mode="area")) * LAB_SCALE
     frequencies = dctn(lab[0, 0].double().numpy(), norm="ortho")[:LOW, :LOW].ravel()[1:]
     colours = F.avg_pool2d(lab, SIDE // CELLS).flatten().to(torch.float32).numpy()
     bits = frequencies > np.median(frequencies)

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from vitsplice.errors import ConfigError, UserError, VitspliceError
-from vitsplice.support import csv_text
 from vitsplice.support.files import write_atomically
+from vitsplice.support.tables import csv_document, escape_csv, unescape_csv
 from vitsplice.text import one_line, printable
 
 FIELDS = ("id", "structure", "appearance", "structure_mask", "appearance_mask", "licence", "source")
@@ -123,7 +123,7 @@ def _csv_rows(file: IO[str], path: Path) -> Iterator[tuple[int, Mapping[str, Any
         for row in reader:
             if None in row or None in row.values():
                 raise ConfigError(f"{path}, line {reader.line_num}: has not as many fields as the first line")
-            yield reader.line_num, {name: csv_text.unescaped(row[name]) if name in WORDS else row[name] for name in row}
+            yield reader.line_num, {name: unescape_csv(row[name]) if name in WORDS else row[name] for name in row}
     except csv.Error as error:
         raise ConfigError(f"{path}, line {reader.line_num}: is not CSV: {error}") from error
 
@@ -177,12 +177,12 @@ def _relative(path: Path, folder: Path) -> str:
     if not full.is_relative_to(base):
         return str(full)
     inside = full.relative_to(base).as_posix()
-    as_it_is = inside == inside.lstrip() and csv_text.escaped(inside) == inside
+    as_it_is = inside == inside.lstrip() and escape_csv(inside) == inside
     return inside if as_it_is else f"./{inside}"  # `read` takes space off the ends, and a path has no apostrophe added
 
 
 def _as_csv(rows: Iterable[dict[str, str]]) -> str:
-    return csv_text.document([FIELDS, *([row[name] for name in FIELDS] for row in rows)])
+    return csv_document([FIELDS, *([row[name] for name in FIELDS] for row in rows)])
 
 
 def _as_jsonl(rows: Iterable[dict[str, str]]) -> str:

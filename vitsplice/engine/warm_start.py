@@ -20,7 +20,7 @@ from torch import Tensor
 from vitsplice.config import RunConfig
 from vitsplice.contracts import Backbone
 from vitsplice.engine.images import RunImages
-from vitsplice.images.colour import to_lab, to_rgb
+from vitsplice.images.transforms import to_lab, to_rgb
 from vitsplice.matching import Correspondence, correspond
 from vitsplice.numerics import numerics
 

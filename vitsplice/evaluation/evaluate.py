@@ -29,14 +29,14 @@ from vitsplice.evaluation.own import of_run
 from vitsplice.evaluation.plan import GALLERY, SETS, VALUES, WORK, Built, Plan, told
 from vitsplice.evaluation.report import write
 from vitsplice.evaluation.summary import Summary, summarise
-from vitsplice.metrics.statistics import finite
+from vitsplice.metrics.statistics import finite_or_none
 from vitsplice.numerics import numerics
 from vitsplice.plugins import catalogue
 from vitsplice.presets.settings import settings_for
 from vitsplice.support import output_folder as folders
 from vitsplice.support.jsonl import Keys, Log, key_of
+from vitsplice.support.output_folder import resumable
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
-from vitsplice.support.resumable import kept
 from vitsplice.text import one_line, printable
 
 Value = float | None
@@ -61,7 +61,7 @@ def evaluate(
     total = _count(plan)
     built = build(plan, device, progress.note)
     wanted = told(plan, built, str(device))
-    with kept(Path(out), WORK, wanted, force=force) as path, Log(path / VALUES) as log:
+    with resumable(Path(out), WORK, wanted, force=force) as path, Log(path / VALUES) as log:
         found = _measure(plan, built.over("pair"), device, log, total, progress)
         if found is None:
             return None
@@ -249,4 +249,4 @@ def _cases(method: Method, pairs: Sequence[Pair], device: torch.device, progress
 
 def _finite(value: float) -> Value:
     """With as many digits as single precision is good for, so that its noise decides no rank."""
-    return finite(float(f"{float(value):.6g}"))
+    return finite_or_none(float(f"{float(value):.6g}"))

@@ -17,7 +17,7 @@ from vitsplice.evaluation import plots, tables
 from vitsplice.evaluation.plan import CSV, Plan
 from vitsplice.evaluation.summary import Standing, Summary
 from vitsplice.images import read as read_image
-from vitsplice.metrics.statistics import finite
+from vitsplice.metrics.statistics import finite_or_none
 from vitsplice.support.jsonl import Keys, Log
 from vitsplice.support.page import Block, Card, Cards, Heading, Table, Text, Thumbnail, data_uri, render
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
@@ -145,7 +145,9 @@ def _cases(summary: Summary, names: list[str], cards: list[Card]) -> Iterator[Bl
 def _tables(summary: Summary) -> Iterator[Block]:
     yield Heading("Metrics")
     yield Table(tables.DESCRIBED, list(tables.described(summary)))
-    if tested := [[finite(cell) if isinstance(cell, float) else cell for cell in row] for row in tables.tests(summary)]:
+    if tested := [
+        [finite_or_none(cell) if isinstance(cell, float) else cell for cell in row] for row in tables.tests(summary)
+    ]:
         yield Heading("Tests")
         yield Table(tables.TESTS, tested, tables.TESTED)
 

@@ -13,7 +13,7 @@ from vitsplice.errors import Argument, UserError
 from vitsplice.evaluation.outputs import Method
 from vitsplice.runs.metadata import versions
 from vitsplice.support.files import file_sha256
-from vitsplice.support.resumable import Work
+from vitsplice.support.output_folder import ResumableWork
 from vitsplice.text import printable
 
 FORMAT = 2
@@ -21,12 +21,12 @@ PLAN, VALUES, SETS = "evaluate.json", "values.jsonl", "sets.jsonl"
 CSV, JSON, MARKDOWN, GALLERY = "values.csv", "summary.json", "summary.md", "gallery.html"
 PLOTS = ("differences.png", "scatter.png", "distributions.png")
 
-WORK = Work(
+WORK = ResumableWork(
     "evaluation",
     PLAN,
     parts=(VALUES, SETS),
     results=(CSV, JSON, MARKDOWN, GALLERY, *PLOTS),
-    decisive=("format", "metrics", "device", "versions"),
+    part_keys=("format", "metrics", "device", "versions"),
 )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vitsplice.evaluation.summary import POINTS, Metrics, Summary, Versus
-from vitsplice.metrics.statistics import SIGNIFICANT, supported
+from vitsplice.metrics.statistics import SIGNIFICANCE, supported
 from vitsplice.support.plots import MUTED, WIDTH, Drawing, reach, styles
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ LINE, HEAD = 0.24, 0.85
 
 def drawings(summary: Summary) -> list[Drawing]:
     """The plots that have data."""
-    shown = [one for one in summary.metrics.values() if any(spread.quartiles for spread in one.spreads.values())]
+    shown = [one for one in summary.metrics.values() if any(spread.box for spread in one.spreads.values())]
     return [*_differences(summary, shown), *_scatter(summary, shown), *_distributions(summary, shown)]
 
 
@@ -61,9 +61,9 @@ def _differences(summary: Summary, shown: Sequence[Metrics]) -> list[Drawing]:
         axes.axvline(0, color=MUTED, linewidth=0.8, linestyle=":")
 
     caption = (
-        f"Mean difference over the pairs that both methods have, with its 95 % bootstrap interval over pairs"
+        f"MeanInterval difference over the pairs that both methods have, with its 95 % bootstrap interval over pairs"
         f"{'' if every else f'; each method minus {names[0]}'}. Filled: the interval excludes 0 and p, adjusted by "
-        f"Holm, is below {SIGNIFICANT}; hollow: the pairs do not support a difference. The table of tests has all."
+        f"Holm, is below {SIGNIFICANCE}; hollow: the pairs do not support a difference. The table of tests has all."
     )
     below = f"mean difference{'' if every else f', each method minus {names[0]}'}, and its 95 % interval over pairs"
     return [_panels("differences", shown, labels, panel, below, caption)]
@@ -89,7 +89,7 @@ def _scatter(summary: Summary, shown: Sequence[Metrics]) -> list[Drawing]:
         axes = figure.add_subplot()
         for name, style in styles(summary.accounts).items():
             look = {"color": style["color"], "marker": style["marker"], "linestyle": "none"}
-            axes.plot(*(one.spreads[name].values for one in both), markersize=3, alpha=0.35, **look)
+            axes.plot(*(one.spreads[name].points for one in both), markersize=3, alpha=0.35, **look)
         for name, style in styles(summary.accounts).items():
             x, y = (one.standings[name].mean for one in both)
             axes.errorbar(
@@ -133,13 +133,13 @@ def _distributions(summary: Summary, shown: Sequence[Metrics]) -> list[Drawing]:
     def panel(axes: Axes, one: Metrics) -> None:
         for place, name in enumerate(names):
             spread, colour = one.spreads[name], style[name]["color"]
-            offsets = 0.28 * np.linspace(-1, 1, 7)[np.arange(len(spread.values)) * 3 % 7]
+            offsets = 0.28 * np.linspace(-1, 1, 7)[np.arange(len(spread.points)) * 3 % 7]
             axes.plot(
-                spread.values, place + offsets, color=colour, marker=style[name]["marker"], markersize=2.5, alpha=0.35,
+                spread.points, place + offsets, color=colour, marker=style[name]["marker"], markersize=2.5, alpha=0.35,
                 linestyle="none",
             )  # fmt: skip
-            if spread.quartiles:
-                _box(axes, place, spread.quartiles, colour)
+            if spread.box:
+                _box(axes, place, spread.box, colour)
 
     caption = (
         "Values of all pairs of each method: median, quartiles, and whiskers to the last value within 1.5 "

@@ -9,9 +9,9 @@ from pathlib import Path
 from vitsplice.evaluation import plots, tables
 from vitsplice.evaluation.plan import CSV, JSON, MARKDOWN
 from vitsplice.evaluation.summary import Summary
-from vitsplice.support import csv_text
 from vitsplice.support import output_folder as folders
 from vitsplice.support.jsonl import Keys, Log, write_lines
+from vitsplice.support.tables import csv_row
 
 
 def write(path: Path, summary: Summary, log: Log, keys: Keys) -> None:
@@ -28,8 +28,8 @@ def write(path: Path, summary: Summary, log: Log, keys: Keys) -> None:
 def _csv(summary: Summary, log: Log, keys: Keys) -> Iterator[str]:
     """A line an output, in the order of the pairs; a column a figure, empty where there is none."""
     names = [name for name, one in summary.metrics.items() if one.spec.over == "pair"]
-    yield csv_text.line(["method", "id", *names])
+    yield csv_row(["method", "id", *names])
     for key in keys.T.ravel():
         if key:
             record = log[int(key)]
-            yield csv_text.line([record["method"], record["id"], *(record["metrics"].get(name) for name in names)])
+            yield csv_row([record["method"], record["id"], *(record["metrics"].get(name) for name in names)])

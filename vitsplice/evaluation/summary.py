@@ -19,19 +19,19 @@ from vitsplice.evaluation.own import own as own_of
 from vitsplice.evaluation.plan import Built, Plan
 from vitsplice.metrics.statistics import (
     FEWER_RESAMPLES,
-    Column,
-    Difference,
-    Mean,
-    Spread,
-    extremes,
-    finite,
+    Array,
+    Distribution,
+    MeanInterval,
+    PairedTest,
+    common_means,
+    common_pairs,
+    distribution,
+    extreme_indices,
+    finite_or_none,
     holm,
     mean_ranks,
     mean_with_interval,
-    paired,
-    shared,
-    shared_means,
-    spread,
+    paired_test,
 )
 from vitsplice.support.jsonl import Keys, Log
 
@@ -59,7 +59,7 @@ class Standing:
         worst, best: the places of some pairs, the worst and the best first.
     """
 
-    mean: Mean
+    mean: MeanInterval
     shared: float
     rank: float
     own: Own
@@ -82,8 +82,8 @@ class Versus:
 
     one: str
     two: str
-    difference: Difference
-    interval: Mean
+    difference: PairedTest
+    interval: MeanInterval
     adjusted: float
 
 
@@ -104,7 +104,7 @@ class Metrics:
     standings: Mapping[str, Standing]
     tests: tuple[Versus, ...]
     shared: int = 0
-    spreads: Mapping[str, Spread] = field(default_factory=dict)
+    spreads: Mapping[str, Distribution] = field(default_factory=dict)
 
     @property
     def best(self) -> list[str]:
@@ -200,7 +200,7 @@ def _ranks(metrics: Mapping[str, Metrics], names: list[str]) -> dict[str, float]
     return dict(zip(names, np.mean(fair, axis=0).tolist() if fair else [math.nan] * len(names), strict=True))
 
 
-def columns(log: Log, keys: Keys, name: str) -> tuple[Column, dict[int, str]]:
+def columns(log: Log, keys: Keys, name: str) -> tuple[Array, dict[int, str]]:
     """One figure of all outputs, NaN where there is none, ``(methods, pairs)``; and method -> the first reason why."""
     table = np.full(keys.shape, np.nan)
     why: dict[int, str] = {}
@@ -217,23 +217,23 @@ def _of_pairs(
     spec: MetricSpec,
     metric: Metric,
     methods: tuple[Method, ...],
-    table: Column,
+    table: Array,
     there: np.ndarray[Any, np.dtype[np.bool_]],
     why: Mapping[int, str],
     own: Mapping[str, Own],
 ) -> Metrics:
     ranks = mean_ranks(table, higher=spec.better == "higher") if len(methods) > 1 else np.full(1, np.nan)
-    means = shared_means(table)
+    means = common_means(table)
     standings = {}
     for row, method in enumerate(methods):
         mean = mean_with_interval(table[row])
         without = int(there[row].sum()) - mean.n
-        worst, best = extremes(table[row], SHOWN, higher=spec.better == "higher")
+        worst, best = extreme_indices(table[row], SHOWN, higher=spec.better == "higher")
         standings[method.name] = Standing(
             mean, float(means[row]), float(ranks[row]), own[method.name], without, why.get(row, ""), worst, best
         )
     both = list(combinations(range(len(methods)), 2))
-    differences = [paired(table[one], table[two]) for one, two in both]
+    differences = [paired_test(table[one], table[two]) for one, two in both]
     adjusted = holm([difference.p for difference in differences])
     tests = tuple(
         Versus(
@@ -245,8 +245,8 @@ def _of_pairs(
         )
         for (one, two), difference, p in zip(both, differences, adjusted, strict=True)
     )
-    spreads = {method.name: spread(table[row], POINTS) for row, method in enumerate(methods)}
-    return Metrics(spec, metric, standings, tests, shared(table).shape[1], spreads)
+    spreads = {method.name: distribution(table[row], POINTS) for row, method in enumerate(methods)}
+    return Metrics(spec, metric, standings, tests, common_pairs(table).shape[1], spreads)
 
 
 def _of_sets(
@@ -257,7 +257,7 @@ def _of_sets(
     ranks = mean_ranks(table, higher=spec.better == "higher") if len(values) > 1 else np.full(1, np.nan)
     standings = {
         name: Standing(
-            Mean(value, math.nan, math.nan, found[name]["cases"], ""),
+            MeanInterval(value, math.nan, math.nan, found[name]["cases"], ""),
             value, float(rank), own[name], int(math.isnan(value)), found[name]["why"],
         )
         for (name, value), rank in zip(values.items(), ranks, strict=True)
@@ -299,4 +299,4 @@ def _plain(data: Any) -> Any:
         return {str(name): _plain(value) for name, value in data.items()}
     if isinstance(data, list | tuple):
         return [_plain(value) for value in data]
-    return finite(data) if isinstance(data, float) else data
+    return finite_or_none(data) if isinstance(data, float) else data

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from vitsplice.evaluation.own import warning
 from vitsplice.evaluation.summary import DIGITS, Metrics, Summary
-from vitsplice.metrics.statistics import Mean
+from vitsplice.metrics.statistics import MeanInterval
+from vitsplice.support.tables import escape_markdown, markdown_table
 
 BEST = "*"
 MARKS = {"network": "†", "term": "‡", "not known": "?", "no": ""}
@@ -46,9 +47,9 @@ def cell(one: Metrics, method: str) -> str:
     return f"{interval(standing.mean)}{' ' if marks else ''}{marks}"
 
 
-def interval(mean: Mean) -> str:
+def interval(mean: MeanInterval) -> str:
     """A mean, with its interval if it has one."""
-    return number(mean.mean) + (f" [{number(mean.low)}, {number(mean.high)}]" if mean.how else "")
+    return number(mean.mean) + (f" [{number(mean.low)}, {number(mean.high)}]" if mean.interval_type else "")
 
 
 def number(value: float) -> str:
@@ -110,16 +111,18 @@ def notes(summary: Summary) -> Iterator[str]:
 def markdown(summary: Summary) -> str:
     """The summary as a page of Markdown."""
     lines = ["# Evaluation", "", f"{summary.pairs} pairs. {LEGEND}.", ""]
-    lines += table(head(summary), rows(summary))
+    lines.append(markdown_table(head(summary), rows(summary)))
     if found := list(warnings(summary)):
-        lines += ["", "## Beware", "", *(f"- {_escaped(line)}" for line in found)]
+        lines += ["", "## Beware", "", *(f"- {escape_markdown(line)}" for line in found)]
     if found := list(notes(summary)):
-        lines += ["", "## What is missing", "", *(f"- {_escaped(line)}" for line in found)]
+        lines += ["", "## What is missing", "", *(f"- {escape_markdown(line)}" for line in found)]
     lines += ["", "## Metrics", ""]
-    lines += table(DESCRIBED, described(summary))
+    lines.append(markdown_table(DESCRIBED, described(summary)))
     if tested := list(tests(summary)):
         lines += ["", "## Tests", "", TESTED, ""]
-        lines += table(TESTS, ([number(c) if isinstance(c, float) else str(c) for c in row] for row in tested))
+        lines.append(
+            markdown_table(TESTS, ([number(c) if isinstance(c, float) else str(c) for c in row] for row in tested))
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -137,17 +140,4 @@ def tests(summary: Summary) -> Iterator[list[str | float]]:
         for test in one.tests:
             found = test.difference
             ends = (test.interval.low, test.interval.high)
-            yield [name, f"{test.one}, {test.two}", found.n, found.mean, *ends, found.how, found.p, test.adjusted]
-
-
-def table(names: list[str], cells: Iterable[list[str]]) -> list[str]:
-    """The lines of a table in Markdown."""
-    lines = [names, ["---"] * len(names), *cells]
-    return ["| " + " | ".join(_escaped(cell) for cell in line) + " |" for line in lines]
-
-
-def _escaped(text: str) -> str:
-    """Text that Markdown and HTML take as it is."""
-    for special, plain in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|"), ("*", "\\*"), ("_", "\\_")):
-        text = text.replace(special, plain)
-    return text
+            yield [name, f"{test.one}, {test.two}", found.n, found.mean, *ends, found.test, found.p, test.adjusted]

@@ -1,14 +1,13 @@
-"""Reading and writing images: the one place that knows formats.
+"""Loading, checking, converting and encoding images.
 
-An image inside the package is RGB float32 in [0, 1], ``(1, 3, H, W)``. Colour profiles are not applied.
+Inside the package an image is RGB float32 in [0, 1], ``(1, 3, H, W)``. Colour profiles are not applied.
 """
 
-from vitsplice.images.encode import encode_png, from_pil, to_pil
-from vitsplice.images.examples import EXAMPLE_PAIRS, example
-from vitsplice.images.formats import FORMATS
-from vitsplice.images.limits import LARGEST_AREA, LARGEST_SIDE, SMALLEST_SIDE
-from vitsplice.images.loading import LoadedImage, Source, is_black, read, read_mask
-from vitsplice.images.resize import resize_to
+from vitsplice.images.checks import LARGEST_AREA, LARGEST_SIDE, SMALLEST_SIDE
+from vitsplice.images.decode import FORMATS
+from vitsplice.images.encode import contact_sheet, encode_png, from_pil, to_pil
+from vitsplice.images.loading import EXAMPLE_PAIRS, LoadedImage, Source, example, is_black, read, read_mask
+from vitsplice.images.transforms import resize_to
 
 __all__ = [
     "EXAMPLE_PAIRS",
@@ -18,6 +17,7 @@ __all__ = [
     "SMALLEST_SIDE",
     "LoadedImage",
     "Source",
+    "contact_sheet",
     "encode_png",
     "example",
     "from_pil",

@@ -1,68 +1,169 @@
-"""Decoding: a PIL image of any mode to RGB pixels, upright."""
+"""Opening image files, and decoding PIL images of any supported mode to upright RGB pixels."""
 
 from __future__ import annotations
 
-from typing import Any
+import io
+import os
+import stat
+from collections.abc import Callable
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image
 from torch import Tensor
 
 from vitsplice.errors import ImageError
-from vitsplice.images.formats import reason
-from vitsplice.images.limits import check_range, check_size
-from vitsplice.images.orientation import UPRIGHT, orientation, turned
-from vitsplice.images.stored import Stored, stored
-from vitsplice.images.values import Flatten, Values, divided, flatten, to_pixels, unit_values
+from vitsplice.images.channels import AlphaHandler, Values, composite_on_white, scaled, to_pixels, unit_values
+from vitsplice.images.checks import LIMITS, check_range, check_size
+from vitsplice.text import printable
 
-_OTHER_MODES = ("1", "RGBX", "CMYK", "YCbCr", "HSV")
-"""Pillow's modes that its ``convert("RGB")`` brings to RGB without loss that matters."""
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP")
+"""The supported formats, by Pillow's names."""
+
+_SIGNATURES = (
+    (0, b"\x89PNG", "PNG"),
+    (0, b"\xff\xd8\xff", "JPEG"),
+    (8, b"WEBP", "WEBP"),
+    (0, b"II*\0", "TIFF"),
+    (0, b"MM\0*", "TIFF"),
+    (0, b"BM", "BMP"),
+    (0, b"GIF8", "GIF"),
+    (4, b"ftypavi", "AVIF"),
+    (4, b"ftyphei", "HEIC"),
+    (4, b"ftypmif1", "HEIF"),
+    (4, b"jP  ", "JPEG 2000"),
+    (4, b"JXL ", "JPEG XL"),
+    (0, b"\xff\x0a", "JPEG XL"),
+    (0, b"8BPS", "Photoshop"),
+    (0, b"v/1\x01", "OpenEXR"),
+    (0, b"\0\0\x01\0", "ICO"),
+    (0, b"%PDF", "PDF"),
+    (0, b"<svg", "SVG"),
+)
+"""First bytes of files (offset, bytes, format), to name the format in error messages."""
+
+_CONVERTIBLE_MODES = ("1", "RGBX", "CMYK", "YCbCr", "HSV")
+"""Pillow's modes that its ``convert("RGB")`` handles without a relevant loss."""
+
+_UPRIGHT = 1
+_ORIENTATIONS: dict[int, Callable[[Values], Values]] = {
+    _UPRIGHT: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: np.rot90(a, -1),
+    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
+    8: lambda a: np.rot90(a, 1),
+}
+"""Transform of ``(H, W, C)`` for each EXIF orientation. Not `PIL.ImageOps.exif_transpose`: it also rewrites the EXIF
+data, and fails where they are corrupt."""
 
 
-def decode(image: Image.Image, name: str, flat: Flatten = flatten) -> tuple[Tensor, tuple[str, ...]]:
-    """Pixels ``(1, 3, H, W)`` and notes of a PIL image, upright; its size is checked before it is decoded.
+def open_file(path: str, name: str) -> io.BufferedReader:
+    """Open a regular, non-empty file. Raises ImageError for anything else; a pipe, for example, would block."""
+    try:
+        status = os.stat(path)
+        if stat.S_ISDIR(status.st_mode):
+            raise ImageError(f"'{name}' is a folder, not an image")
+        if not stat.S_ISREG(status.st_mode):
+            raise ImageError(f"'{name}' is not a regular file")
+        if status.st_size == 0:
+            raise ImageError(f"'{name}' is empty")
+        return open(path, "rb")
+    except FileNotFoundError:
+        raise ImageError(f"'{name}' does not exist") from None
+    except PermissionError:
+        raise ImageError(f"'{name}' cannot be read (permission denied)") from None
+    except (OSError, ValueError) as error:
+        raise ImageError(f"'{name}' cannot be opened: {_reason(error)}") from error
+
+
+def read_header(file: BinaryIO, name: str) -> Image.Image:
+    """Open an image without decoding its pixels. Raises ImageError for an unsupported format or a corrupt header."""
+    try:
+        return Image.open(file, formats=FORMATS)
+    except Image.DecompressionBombError:
+        raise ImageError(f"'{name}' is too large: {LIMITS}") from None
+    except Exception as error:  # Pillow raises many kinds of exceptions for corrupt headers
+        file.seek(0)
+        raise ImageError(_format_problem(name, file.read(16))) from error
+
+
+def _format_problem(name: str, start: bytes) -> str:
+    detected = next((label for offset, magic, label in _SIGNATURES if start[offset:].startswith(magic)), None)
+    if detected in FORMATS:
+        return f"'{name}' starts like {detected} but is corrupt, truncated or of an unsupported variant"
+    problem = f"is {detected}, which is not supported" if detected else "is not an image of a supported format"
+    return f"'{name}' {problem}; supported are {', '.join(FORMATS)}"
+
+
+def _reason(error: Exception) -> str:
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return printable(text.strip() or type(error).__name__)
+
+
+def decode(
+    image: Image.Image, name: str, handle_alpha: AlphaHandler = composite_on_white
+) -> tuple[Tensor, tuple[str, ...]]:
+    """Decode a PIL image to upright pixels. The size is checked first.
 
     Args:
-        image: of any mode that can be read.
-        name: for messages.
-        flat: what becomes of an alpha channel.
+        image: of any supported mode.
+        name: name of the image, for messages.
+        handle_alpha: removes an alpha channel.
+
+    Returns:
+        ``(1, 3, H, W)`` in [0, 1], and notes on conversions that changed the image.
+
+    Raises:
+        ImageError: if the size or the mode is not supported, or the data are corrupt.
     """
     check_size(name, *image.size)
     try:
-        return _decode(image, name, flat)
+        return _decode(image, name, handle_alpha)
     except ImageError:
         raise
-    except Exception as error:  # Pillow's decoders let many kinds through on damaged data
-        raise ImageError(f"'{name}' cannot be decoded: {reason(error)}; it may be damaged or cut short") from error
+    except Exception as error:  # Pillow raises many kinds of exceptions for corrupt data
+        raise ImageError(f"'{name}' cannot be decoded: {_reason(error)}; it may be corrupt or truncated") from error
 
 
-def _decode(image: Image.Image, name: str, flat: Flatten) -> tuple[Tensor, tuple[str, ...]]:
+def _decode(image: Image.Image, name: str, handle_alpha: AlphaHandler) -> tuple[Tensor, tuple[str, ...]]:
     notes = _frame_notes(image)
-    turned_by_pillow = hasattr(image, "tag_v2") and orientation(image) != UPRIGHT  # a TIFF, while it loads
-    header = stored(image)
+    rotated_on_load = hasattr(image, "tag_v2") and _orientation(image) != _UPRIGHT  # Pillow does so for TIFF
+    samples = _sample_format(image)
     image.load()
-    turn = orientation(image)
-    values = _channels(image, header, name, notes)
+    orientation = _orientation(image)
+    values = _channels(image, samples, name, notes)
     check_range(name, values)
-    rgb = flat(values, notes, image.mode.endswith("a"))
-    if turned_by_pillow or turn != UPRIGHT:
-        notes.append("turned as EXIF says")
-    return to_pixels(turned(rgb, turn)), tuple(notes)
+    rgb = handle_alpha(values, notes, image.mode.endswith("a"))
+    if rotated_on_load or orientation != _UPRIGHT:
+        notes.append("rotated by its EXIF orientation")
+    return to_pixels(_ORIENTATIONS[orientation](rgb)), tuple(notes)
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation, 1 to 8; upright if it is absent or invalid."""
+    try:
+        value = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # an image with corrupt EXIF data is still an image
+        return _UPRIGHT
+    return value if isinstance(value, int) and value in _ORIENTATIONS else _UPRIGHT
 
 
 def _frame_notes(image: Image.Image) -> list[str]:
-    at = image.tell()
-    if hasattr(image, "tag_v2"):
-        return [f"{'first' if at == 0 else f'frame {at + 1}'} of several frames"] if at or _has_another(image) else []
+    index = image.tell()
+    if hasattr(image, "tag_v2"):  # Pillow counts the frames of a TIFF by reading all of them, which can be very slow
+        several = index > 0 or _has_second_frame(image)
+        return [f"{'first' if index == 0 else f'frame {index + 1}'} of several frames"] if several else []
     frames = getattr(image, "n_frames", 1)
     if frames == 1:
         return []
-    return [f"first of {frames} frames" if at == 0 else f"frame {at + 1} of {frames}"]
+    return [f"first of {frames} frames" if index == 0 else f"frame {index + 1} of {frames}"]
 
 
-def _has_another(image: Image.Image) -> bool:
-    """Whether a TIFF has a second frame. To count them all takes as long as there are many."""
+def _has_second_frame(image: Image.Image) -> bool:
     try:
         image.seek(1)
     except EOFError:
@@ -72,42 +173,84 @@ def _has_another(image: Image.Image) -> bool:
     return True
 
 
-def _channels(image: Image.Image, header: Stored, name: str, notes: list[str]) -> Values:
-    """Values of a decoded image, ``(H, W, C)``: grey, grey and alpha, RGB, or RGB and alpha."""
+class _SampleFormat(NamedTuple):
+    """Storage of the values in a file.
+
+    Args:
+        bits: bits per channel.
+        transparent: the one colour that is transparent (tRNS in PNG), in the values that Pillow decodes to.
+        inverted: 0 is white, and Pillow does not invert it.
+    """
+
+    bits: int
+    transparent: tuple[int, ...] | None = None
+    inverted: bool = False
+
+
+def _sample_format(image: Image.Image) -> _SampleFormat:
+    """Read the storage format from the header; Pillow no longer has it once the image is decoded."""
+    if hasattr(image, "tag_v2"):
+        tags = image.tag_v2
+        deep = image.mode == "F" or image.mode.startswith("I;16")  # Pillow inverts up to 8 bits only
+        inverted = deep and tags.get(ExifTags.Base.PhotometricInterpretation) == 0
+        return _SampleFormat(max(tags.get(ExifTags.Base.BitsPerSample, (1,))), None, inverted)
+    tiles = getattr(image, "tile", None)
+    raw_mode = str(tiles[0].args) if image.format == "PNG" and tiles else image.mode
+    return _SampleFormat(16 if ";16" in raw_mode else 8, _transparent_colour(image, raw_mode))
+
+
+def _transparent_colour(image: Image.Image, raw_mode: str) -> tuple[int, ...] | None:
+    """Return the transparent colour in decoded values.
+
+    Pillow gives it as stored: below 8 bits it must be scaled up, and for 16-bit RGB reduced to the high byte, as Pillow
+    does with the pixels.
+    """
+    colour = image.info.get("transparency")
+    if image.mode not in ("L", "RGB", "I;16") or not isinstance(colour, int | tuple):
+        return None
+    values = colour if isinstance(colour, tuple) else (colour,)
+    if raw_mode.startswith("RGB;16"):
+        return tuple(value >> 8 for value in values)
+    scale = {"L;2": 85, "L;4": 17}.get(raw_mode, 1)
+    return tuple(value * scale for value in values)
+
+
+def _channels(image: Image.Image, samples: _SampleFormat, name: str, notes: list[str]) -> Values:
+    """Convert a decoded image to ``(H, W, C)``: grey, grey and alpha, RGB, or RGB and alpha."""
     mode = image.mode
     if mode.startswith("I;16"):
-        notes.append(f"{header.bits} bit kept")
-        return _keyed(image, header, peak=2**header.bits - 1)
+        notes.append(f"{samples.bits}-bit values preserved")
+        return _with_transparency(image, samples, peak=2**samples.bits - 1)
     if mode == "F":
-        return _keyed(image, header, peak=1)
-    if header.bits > 8:
-        notes.append(f"{header.bits} bit reduced to 8")
+        return _with_transparency(image, samples, peak=1)
+    if samples.bits > 8:
+        notes.append(f"{samples.bits}-bit values reduced to 8 bits")
     if mode in ("L", "RGB"):
-        return _keyed(image, header, peak=255)
-    return unit_values(np.asarray(_to_plain_mode(image, name, notes)))
+        return _with_transparency(image, samples, peak=255)
+    return unit_values(np.asarray(_to_rgb_or_alpha_mode(image, name, notes)))
 
 
-def _to_plain_mode(image: Image.Image, name: str, notes: list[str]) -> Image.Image:
-    """The image in a mode of RGB, RGBA, RGBa, LA or La."""
+def _to_rgb_or_alpha_mode(image: Image.Image, name: str, notes: list[str]) -> Image.Image:
+    """Convert to RGB or RGBA, unless the mode already has an alpha channel."""
     mode = image.mode
     if mode in ("RGBA", "RGBa", "LA", "La"):
         return image
     if mode in ("P", "PA"):
         return image.convert("RGBA" if image.has_transparency_data else "RGB")
-    if mode not in _OTHER_MODES:
-        raise ImageError(f"'{name}' has colour mode {mode}, which cannot be read; save it as RGB or grey")
+    if mode not in _CONVERTIBLE_MODES:
+        raise ImageError(f"'{name}' has colour mode {mode}, which is not supported; save it as RGB or grey")
     if mode == "CMYK":
         notes.append("CMYK converted to RGB")
     return image.convert("RGBA" if "transparency" in image.info else "RGB")
 
 
-def _keyed(image: Image.Image, header: Stored, peak: int) -> Values:
-    """``(H, W, C)`` divided by the peak, with an alpha channel if one colour is transparent."""
+def _with_transparency(image: Image.Image, samples: _SampleFormat, peak: int) -> Values:
+    """Return ``(H, W, C)`` divided by the peak, with an alpha channel if one colour is transparent."""
     raw: NDArray[Any] = np.atleast_3d(np.asarray(image))
-    values = divided(raw, peak)
-    if header.inverted:
+    values = scaled(raw, peak)
+    if samples.inverted:
         values = 1 - values
-    if header.key is None:
+    if samples.transparent is None:
         return values
-    alpha = (raw != np.array(header.key)).any(axis=2, keepdims=True)
+    alpha = (raw != np.array(samples.transparent)).any(axis=2, keepdims=True)
     return np.concatenate((values, alpha.astype(np.float32)), axis=2)

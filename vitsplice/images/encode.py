@@ -1,40 +1,91 @@
-"""Encoding: pixels to an 8-bit image."""
+"""Conversion of pixels to 8-bit images, PNG bytes and contact sheets."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from vitsplice.errors import ImageError
-from vitsplice.images.limits import is_one_rgb
+from vitsplice.images.checks import is_single_rgb
+from vitsplice.text import printable
+
+GAP, CAPTION_HEIGHT = 6, 18
+"""Pixels between the images of a contact sheet, and of the line below each."""
 
 
 def to_pil(pixels: Tensor) -> Image.Image:
-    """An 8-bit RGB image of ``(3, H, W)`` or ``(1, 3, H, W)``: clamped to [0, 1], rounded to nearest.
+    """Convert one image to an 8-bit RGB PIL image: clamped to [0, 1], rounded to the nearest value.
+
+    Args:
+        pixels: ``(3, H, W)`` or ``(1, 3, H, W)``.
 
     Raises:
-        ImageError: another shape, or NaN.
+        ImageError: if the shape is another one, or a value is NaN.
     """
-    if not is_one_rgb(pixels):
+    if not is_single_rgb(pixels):
         raise ImageError(f"pixels must be (3, H, W) or (1, 3, H, W); these are {tuple(pixels.shape)}")
     values = pixels.detach().to("cpu", torch.float32).reshape(3, *pixels.shape[-2:])
     if values.isnan().any():
-        raise ImageError("pixels hold NaN and cannot be written as an image")
+        raise ImageError("pixels contain NaN and cannot be written as an image")
     rounded = (values.clamp(0, 1) * 255).round().to(torch.uint8)
     return Image.fromarray(np.ascontiguousarray(rounded.permute(1, 2, 0).numpy()))
 
 
 def from_pil(image: Image.Image) -> Tensor:
-    """``(3, H, W)`` in [0, 1] of an 8-bit RGB image: `to_pil` turned round. Files go through `read`."""
+    """Convert an 8-bit RGB PIL image to ``(3, H, W)`` in [0, 1], the inverse of `to_pil`. For files, use `read`."""
     return torch.from_numpy(np.array(image)).permute(2, 0, 1) / 255
 
 
 def encode_png(pixels: Tensor) -> bytes:
-    """The bytes of an 8-bit RGB PNG without metadata; the same pixels give the same bytes. See ``to_pil``."""
+    """Encode one image as an 8-bit RGB PNG without metadata. Equal pixels give equal bytes. See `to_pil`."""
     buffer = io.BytesIO()
     to_pil(pixels).save(buffer, format="PNG", compress_level=6)
     return buffer.getvalue()
+
+
+def contact_sheet(rows: Sequence[Sequence[tuple[str, Tensor]]], height: int = 180) -> Tensor:
+    """Draw rows of images on white, with a caption below each.
+
+    Args:
+        rows: for each image its caption and its pixels ``(3, H, W)`` in [0, 1].
+        height: height in pixels that the images are resized to.
+
+    Returns:
+        ``(3, H', W')`` in [0, 1].
+    """
+    font = ImageFont.load_default(12)
+    cells = [[_Cell(printable(caption), _resized(image, height), font) for caption, image in row] for row in rows]
+    width = max(sum(cell.width + GAP for cell in row) for row in cells)
+    row_height = height + CAPTION_HEIGHT + GAP
+    canvas = Image.new("RGB", (width, len(cells) * row_height), "white")
+    draw = ImageDraw.Draw(canvas)
+    for number, row in enumerate(cells):
+        left, top = 0, number * row_height
+        for cell in row:
+            canvas.paste(cell.image, (left, top))
+            draw.text((left + 2, top + height + 1), cell.caption, fill="black", font=font)
+            left += cell.width + GAP
+    return from_pil(canvas)
+
+
+@dataclass(frozen=True)
+class _Cell:
+    caption: str
+    image: Image.Image
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+    @property
+    def width(self) -> int:
+        return max(self.image.width, ceil(self.font.getlength(self.caption)) + 2)
+
+
+def _resized(pixels: Tensor, height: int) -> Image.Image:
+    image = to_pil(pixels)
+    return image.resize((max(1, round(image.width * height / image.height)), height), Image.Resampling.LANCZOS)

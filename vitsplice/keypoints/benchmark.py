@@ -24,20 +24,20 @@ from vitsplice.keypoints.sights import Sights
 from vitsplice.keypoints.summary import Summary, summarise
 from vitsplice.runs.metadata import versions
 from vitsplice.support.jsonl import Log, key_of
+from vitsplice.support.output_folder import ResumableWork, resumable
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
-from vitsplice.support.resumable import Work, kept
 from vitsplice.text import one_line, printable
 
 FORMAT = 1
 ALPHAS = (0.05, 0.1, 0.15)
 VALUES = "values.jsonl"
 
-WORK = Work(
+WORK = ResumableWork(
     "benchmark",
     "keypoints.json",
     parts=(VALUES,),
     results=(PAIRS, CSV, JSON, MARKDOWN),
-    decisive=("format", "versions", "keypoints", "size", "device"),
+    part_keys=("format", "versions", "keypoints", "size", "device"),
 )
 
 
@@ -96,7 +96,7 @@ def benchmark(
     }
     total = plan.data.count * len(found)
     keys, account = array("Q"), Account()
-    with kept(Path(out), WORK, told, force=force) as path, Log(path / VALUES) as log:
+    with resumable(Path(out), WORK, told, force=force) as path, Log(path / VALUES) as log:
         for number, looker in enumerate(found):
             account = Account()
             sights = Sights(looker.load, looker.requests, plan.size, device)

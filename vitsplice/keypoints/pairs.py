@@ -25,8 +25,8 @@ class View:
 
     Args:
         path: of its file.
-        warp: the name of a warp that it is shown under (`vitsplice.analysis.changes.WARPS`), or "".
-        change: the name of a change of appearance (`vitsplice.analysis.changes.APPEARANCE`), or "".
+        warp: the name of a warp that it is shown under (`vitsplice.analysis.transforms.WARPS`), or "".
+        change: the name of a change of appearance (`vitsplice.analysis.transforms.APPEARANCE_TRANSFORMS`), or "".
         size: that its annotation says it has; None if it says nothing.
     """
 

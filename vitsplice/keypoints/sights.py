@@ -10,7 +10,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from vitsplice.analysis.changes import APPEARANCE, WARPS, warped
+from vitsplice.analysis.transforms import APPEARANCE_TRANSFORMS, WARPS, warp
 from vitsplice.backbones.sizing import Area
 from vitsplice.contracts import Backbone, FeatureRequest, Features
 from vitsplice.errors import ImageError, VitspliceError
@@ -117,5 +117,5 @@ def pixels_of(view: View, size: int) -> Tensor:
             f"and its annotation was made for {width}x{height}"
         )
     if view.warp:
-        pixels = warped(resize_to(pixels, size), WARPS[view.warp])
-    return APPEARANCE[view.change](pixels).clamp(0, 1) if view.change else pixels
+        pixels = warp(resize_to(pixels, size), WARPS[view.warp])
+    return APPEARANCE_TRANSFORMS[view.change](pixels).clamp(0, 1) if view.change else pixels

@@ -13,7 +13,7 @@ from vitsplice.contracts import BackboneInfo, FeatureRequest, layer_label
 from vitsplice.evaluation.account import Account
 from vitsplice.keypoints.pairs import DataSet
 from vitsplice.matching.pck import within
-from vitsplice.metrics.statistics import FEWER_RESAMPLES, Mean, finite, mean_with_interval
+from vitsplice.metrics.statistics import FEWER_RESAMPLES, MeanInterval, finite_or_none, mean_with_interval
 from vitsplice.support.jsonl import Keys, Log
 
 ALL = ""
@@ -31,7 +31,7 @@ class Part:
         keypoints: how many.
     """
 
-    per_pair: Mapping[float, Mean]
+    per_pair: Mapping[float, MeanInterval]
     per_keypoint: Mapping[float, float]
     pairs: int
     keypoints: int
@@ -94,7 +94,7 @@ class Summary:
             "keypoints_outside": row.outside,
             "pairs_without_keypoints": row.empty,
             **_part(row.parts[ALL]),
-            "mean_of_categories": {str(alpha): finite(row.mean_of_categories(alpha)) for alpha in self.alphas},
+            "mean_of_categories": {str(alpha): finite_or_none(row.mean_of_categories(alpha)) for alpha in self.alphas},
             "categories": {name: _part(part) for name, part in row.parts.items() if name != ALL},
         }
 
@@ -159,12 +159,12 @@ def _part(part: Part) -> dict[str, Any]:
         "keypoints": part.keypoints,
         "per_pair": {
             str(alpha): {
-                "mean": finite(mean.mean),
-                "low": finite(mean.low),
-                "high": finite(mean.high),
-                "how": mean.how,
+                "mean": finite_or_none(mean.mean),
+                "low": finite_or_none(mean.low),
+                "high": finite_or_none(mean.high),
+                "interval_type": mean.interval_type,
             }
             for alpha, mean in part.per_pair.items()
         },
-        "per_keypoint": {str(alpha): finite(value) for alpha, value in part.per_keypoint.items()},
+        "per_keypoint": {str(alpha): finite_or_none(value) for alpha, value in part.per_keypoint.items()},
     }

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from vitsplice.evaluation.tables import table
 from vitsplice.keypoints.summary import ALL, Row, Summary
-from vitsplice.metrics.statistics import Mean
+from vitsplice.metrics.statistics import MeanInterval
+from vitsplice.support.tables import markdown_table
 from vitsplice.text import printable
 
 ALONE = "per keypoint"
@@ -15,7 +15,9 @@ ALONE = "per keypoint"
 
 def legend(summary: Summary) -> str:
     """What the metrics of the table are, and how their intervals were made."""
-    hows = dict.fromkeys(mean.how for row in summary.rows for mean in row.parts[ALL].per_pair.values() if mean.how)
+    hows = dict.fromkeys(
+        mean.interval_type for row in summary.rows for mean in row.parts[ALL].per_pair.values() if mean.interval_type
+    )
     ends = f" [95 % interval, {' or '.join(hows)}, over pairs as if they shared no images]" if hows else ""
     return f"PCK: mean over pairs{ends}; per keypoint: of all keypoints together"
 
@@ -35,9 +37,9 @@ def rows(summary: Summary) -> Iterator[list[str]]:
         yield [*row.name, *means, alone, str(part.keypoints), str(part.pairs)]
 
 
-def interval(mean: Mean) -> str:
+def interval(mean: MeanInterval) -> str:
     """A mean, with its interval if it has one."""
-    return number(mean.mean) + (f" [{number(mean.low)}, {number(mean.high)}]" if mean.how else "")
+    return number(mean.mean) + (f" [{number(mean.low)}, {number(mean.high)}]" if mean.interval_type else "")
 
 
 def number(value: float) -> str:
@@ -61,12 +63,12 @@ def markdown(summary: Summary) -> str:
     lines = ["# Keypoints found again", "", f"{printable(summary.data.name)}: {summary.data.count} pairs. "]
     lines[-1] += f"{legend(summary)}. "
     lines[-1] += f"PCK@a counts a keypoint that is found within a times {summary.data.threshold}."
-    lines += ["", *table(head(summary), rows(summary))]
+    lines += ["", markdown_table(head(summary), rows(summary))]
     if found := list(notes(summary)):
         lines += ["", "## What does not count", "", *(f"- {printable(line)}" for line in found)]
     for alpha in summary.alphas:
         lines += ["", f"## PCK@{alpha:g} by category, mean over pairs", ""]
-        lines += table(*_by_category(summary, alpha))
+        lines.append(markdown_table(*_by_category(summary, alpha)))
     return "\n".join(lines) + "\n"
 
 

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from vitsplice.analysis.changes import APPEARANCE, WARPS, centres
+from vitsplice.analysis.transforms import APPEARANCE_TRANSFORMS, WARPS, grid_centres
 from vitsplice.errors import UserError
 from vitsplice.keypoints.pairs import DataSet, Flaw, Pair, View
 from vitsplice.text import printable
@@ -28,13 +28,15 @@ def read(images: Sequence[Path], change: str = CHANGE) -> DataSet:
 
     Args:
         images: paths.
-        change: of the look of the warped one: one of `vitsplice.analysis.changes.APPEARANCE`, or ``none``.
+        change: of the warped one's look: one of `vitsplice.analysis.transforms.APPEARANCE_TRANSFORMS`, or ``none``.
 
     Raises:
         UserError: if one of the images is no file, or there is no such change.
     """
-    if change not in (*APPEARANCE, NONE):
-        raise UserError(f"there is no change '{printable(change)}'; there are {', '.join([*APPEARANCE, NONE])}")
+    if change not in (*APPEARANCE_TRANSFORMS, NONE):
+        raise UserError(
+            f"there is no change '{printable(change)}'; there are {', '.join([*APPEARANCE_TRANSFORMS, NONE])}"
+        )
     if missing := [path for path in images if not os.path.isfile(path)]:
         raise UserError(f"{printable(str(missing[0]))} is not there; give images, or the folder of a data set")
     images = tuple(dict.fromkeys(path.absolute() for path in images))
@@ -43,7 +45,7 @@ def read(images: Sequence[Path], change: str = CHANGE) -> DataSet:
     looks = "" if change == NONE else change
 
     def pairs() -> Iterator[Pair | Flaw]:
-        grid = centres(SIDE, SIDE).double()
+        grid = grid_centres(SIDE, SIDE).double()
         for number, path in enumerate(images, 1):
             for name, where in WARPS.items():
                 points = (grid.numpy(), where(grid).numpy())

@@ -17,7 +17,7 @@ from vitsplice.engine.targets import FeatureTable
 from vitsplice.engine.terms import WeightedTerm, output_requests, target_requests, term_values
 from vitsplice.errors import UserError
 from vitsplice.images import read
-from vitsplice.images.tensors import OVERSHOOT, image_batch
+from vitsplice.images.checks import OVERSHOOT, image_batch
 from vitsplice.numerics import numerics
 from vitsplice.presets.settings import name_of
 

@@ -19,7 +19,7 @@ from vitsplice.contracts import (
     TermContext,
 )
 from vitsplice.errors import ConfigError
-from vitsplice.images.colour import to_lab
+from vitsplice.images.transforms import to_lab
 from vitsplice.losses.realism import edge_distance, total_variation
 from vitsplice.losses.transport import cosine_cost, relaxed_earth_mover, sliced_wasserstein
 from vitsplice.matching import assignment, similarity, usable

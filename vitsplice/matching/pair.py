@@ -10,8 +10,8 @@ from torch import Tensor
 from vitsplice.backbones.sizing import Area
 from vitsplice.contracts import Backbone, Features
 from vitsplice.errors import ImageError, UserError
-from vitsplice.images.colour import to_lab
-from vitsplice.images.tensors import OVERSHOOT, image_batch
+from vitsplice.images.checks import OVERSHOOT, image_batch
+from vitsplice.images.transforms import to_lab
 from vitsplice.matching.agreement import affinity, agreed_assignment
 from vitsplice.matching.assignment import Correspondence, assignment
 from vitsplice.matching.descriptors import describe, similarity

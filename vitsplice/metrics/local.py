@@ -8,7 +8,7 @@ from torch import Tensor
 
 from vitsplice.backbones.sizing import Resize
 from vitsplice.contracts import Case, Metric, MetricContext
-from vitsplice.images.colour import to_lab
+from vitsplice.images.transforms import to_lab
 from vitsplice.matching import correspond
 
 GRID = 32

@@ -19,7 +19,7 @@ from torch import Tensor
 from vitsplice.backbones.sizing import Resize
 from vitsplice.contracts import Backbone, FeatureRequest, Role
 from vitsplice.errors import UserError, VitspliceError, reason
-from vitsplice.images.colour import to_lab
+from vitsplice.images.transforms import to_lab
 from vitsplice.losses.functional import self_similarity
 from vitsplice.losses.realism import gradients
 from vitsplice.numerics import numerics

@@ -14,9 +14,9 @@ from vitsplice.errors import Argument, OutputExists, UserError, VitspliceError
 from vitsplice.images import encode_png
 from vitsplice.runs.losses_plot import losses_png, stage_marks
 from vitsplice.runs.report import report
-from vitsplice.support import csv_text
 from vitsplice.support.files import inside, inside_file, leftovers, read_regular, write_atomically
 from vitsplice.support.output_folder import REPLACE
+from vitsplice.support.tables import csv_document, escape_csv
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -158,7 +158,7 @@ class RunFolder:
     def last_loss(self, term: str) -> float:
         """The value of a term, unweighted, at the last step at which it ran; nan if it never did."""
         with (self.path / LOSSES).open(newline="") as file:
-            name = csv_text.escaped(term)
+            name = escape_csv(term)
             values = [row[name] for row in csv.DictReader(file) if row[name]]
         return float(values[-1]) if values else math.nan
 
@@ -249,4 +249,4 @@ def used(settings: RunConfig) -> set[str]:
 def losses_csv(steps: Sequence[Step], names: Sequence[str]) -> str:
     """A row a step: step, weighted total, each term's unweighted value (empty where it did not run)."""
     rows = ([step.index, step.total, *map(step.losses.get, names)] for step in steps)
-    return csv_text.document([["step", "total", *names], *rows])
+    return csv_document([["step", "total", *names], *rows])

@@ -32,8 +32,7 @@ from vitsplice.runs.backbone_cache import BackboneLoader
 from vitsplice.runs.checkpoints import Checkpoint
 from vitsplice.runs.result import Result
 from vitsplice.runs.run import Run
-from vitsplice.support.folder_lock import FolderLock
-from vitsplice.support.output_folder import REPLACE
+from vitsplice.support.output_folder import REPLACE, FolderLock
 
 ROLES = ("structure", "appearance", "structure_mask", "appearance_mask")
 """The images of a run, by what `vitsplice.runs.run.Run` calls them."""

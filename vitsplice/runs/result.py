@@ -60,15 +60,12 @@ class Result:
             OutputBusy: if a run is being written to it.
         """
         from vitsplice.runs.artifacts import RunFolder
-        from vitsplice.support.folder_lock import FolderLock
+        from vitsplice.support.output_folder import FolderLock
 
         out = RunFolder.create(folder, force=force)
-        lock = FolderLock(out.path)
-        try:
+        with FolderLock(out.path):
             out.clear()
             out.save(self)
-        finally:
-            lock.release()
         return out.path
 
     def _repr_png_(self) -> bytes:

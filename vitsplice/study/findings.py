@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vitsplice.metrics.statistics import Interval
 from vitsplice.study.results import Excluded
-from vitsplice.study.statistics import Interval
 
 
 @dataclass(frozen=True)

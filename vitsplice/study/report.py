@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict
 
+from vitsplice.metrics.statistics import Interval
 from vitsplice.study.findings import Analysis, Comparison, Standing
 from vitsplice.study.results import OWN
-from vitsplice.study.statistics import Interval
-from vitsplice.support import csv_text
-from vitsplice.text import one_line
+from vitsplice.support.tables import csv_document, escape_markdown, markdown_table
 
 NAMES = (OWN, "analysis.csv", "analysis.md")
 
@@ -78,38 +76,29 @@ def markdown(analysis: Analysis) -> str:
     """The analysis as Markdown."""
     a = analysis
     parts = [
-        f"# {_safe(a.title)}: study {_safe(a.study)}",
-        _safe(a.question),
+        f"# {escape_markdown(a.title)}: study {escape_markdown(a.study)}",
+        escape_markdown(a.question),
         f"Raters who count: {len(a.raters)}; results that do not: {len(a.excluded)}. Left was chosen in "
         f"{percent(a.left)} of comparisons, which took {a.median_ms / 1000:.1f} s in the median.",
-        _table(HEAD, [cells(comparison) for comparison in a.comparisons]),
+        markdown_table(HEAD, [cells(comparison) for comparison in a.comparisons]),
     ]
     if a.standings:
-        parts.append(_table(STANDING_HEAD, [standing_cells(standing) for standing in a.standings]))
+        parts.append(markdown_table(STANDING_HEAD, [standing_cells(standing) for standing in a.standings]))
     parts.append(LEGEND.rstrip())
     if a.notes:
-        parts.append("\n".join(f"- Note: {_safe(note)}." for note in a.notes))
+        parts.append("\n".join(f"- Note: {escape_markdown(note)}." for note in a.notes))
     if a.checks_passed:
         rows = [(pair, f"{passed}/{shown}") for pair, (passed, shown) in a.checks_passed.items()]
-        parts += ["## Checks", _table(("pair", "passed"), rows)]
+        parts += ["## Checks", markdown_table(("pair", "passed"), rows)]
     if a.excluded:
         reasons = [(e.rater, e.source, "; ".join(e.reasons)) for e in a.excluded]
-        parts += ["## Excluded", _table(("rater", "file", "why"), reasons)]
+        parts += ["## Excluded", markdown_table(("rater", "file", "why"), reasons)]
     return "\n\n".join(parts) + "\n"
-
-
-def _safe(text: str) -> str:
-    return one_line(text).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *([_safe(cell) for cell in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _csv(analysis: Analysis) -> str:
     rows = (asdict(c) | _ends("raters", c.over_raters) | _ends("trials", c.over_trials) for c in analysis.comparisons)
-    return csv_text.document([COLUMNS, *([row[name] for name in COLUMNS] for row in rows)])
+    return csv_document([COLUMNS, *([row[name] for name in COLUMNS] for row in rows)])
 
 
 def _ends(of: str, found: Interval | None) -> dict[str, float | None]:

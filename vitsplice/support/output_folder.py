@@ -1,27 +1,39 @@
-"""A folder or file of results that is written at once: refused early if it may not be, then every file whole."""
+"""Output folders: what may be replaced, one process at a time, whole files, and work that resumes.
+
+A command that writes its results at once calls `check` early and `write` at the end. One that runs long does so within
+`resumable`, which stores its plan in the folder: the same plan resumes with what is finished, another plan is refused.
+"""
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from vitsplice.errors import Argument, OutputExists, UserError, VitspliceError
-from vitsplice.support.files import inside, write_atomically
+from filelock import FileLock, Timeout
+
+from vitsplice.errors import Argument, OutputBusy, OutputExists, UserError, VitspliceError
+from vitsplice.support.files import inside, leftovers, read_object, write_atomically
 from vitsplice.text import printable
 
 REPLACE = Argument("force", True)
-"""What replaces the results that are there."""
+"""The argument that allows results to be replaced."""
+
+LOCK = ".lock"
 
 
-def check(folder: str | os.PathLike[str], names: Iterable[str], what: str, *, force: bool) -> Path:
-    """The folder, untouched, if files of these names may be written into it.
+def check(folder: str | os.PathLike[str], names: Iterable[str], contents: str, *, force: bool) -> Path:
+    """Return the path of an output folder that may be written to; nothing is written yet.
 
     Args:
-        folder: it need not exist.
-        names: of the files by which one knows that it holds results already.
-        what: it would hold then, for the message.
-        force: whether they may be replaced.
+        folder: output folder; it need not exist.
+        names: names of files whose presence means that the folder holds results.
+        contents: description of those results for the message, such as ``a PCA``.
+        force: allow results to be replaced.
 
     Raises:
         UserError: if it is a file.
@@ -31,43 +43,175 @@ def check(folder: str | os.PathLike[str], names: Iterable[str], what: str, *, fo
     if os.path.exists(path) and not os.path.isdir(path):
         raise UserError(f"output folder {path} is a file; choose another folder")
     if not force and any(os.path.exists(path / name) for name in names):
-        raise OutputExists(f"{path} already holds {what}; choose another folder, or replace it with ", REPLACE)
+        raise OutputExists(f"{path} already holds {contents}; choose another folder, or replace it with ", REPLACE)
     return path
 
 
-def check_file(file: str | os.PathLike[str], what: str, *, force: bool) -> Path:
-    """The file, untouched, if it may be written.
+def check_file(file: str | os.PathLike[str], contents: str, *, force: bool) -> Path:
+    """Return the path of an output file that may be written; nothing is written yet.
 
     Args:
-        file: it need not exist.
-        what: it is, with a name for it as an example, for the message.
-        force: whether it may be replaced.
+        file: output file; it need not exist.
+        contents: description of the file for the message, with an example of a name.
+        force: allow it to be replaced.
 
     Raises:
         UserError: if it is a folder.
-        OutputExists: if it is there and ``force`` is not given.
+        OutputExists: if it exists and ``force`` is not given.
     """
     path, shown = Path(file), printable(str(file))
     if os.path.isdir(path):
-        raise UserError(f"{shown} is a folder; give the name of the {what}")
+        raise UserError(f"{shown} is a folder; give the name of the {contents}")
     if os.path.exists(path) and not force:
-        raise OutputExists(f"{shown} is there already; choose another name, or replace it with ", REPLACE)
+        raise OutputExists(f"{shown} already exists; choose another name, or replace it with ", REPLACE)
     return path
 
 
-def write(path: Path, files: Mapping[str, bytes]) -> None:
-    """Write files by name; those before one that cannot be written are whole.
+def write(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write files by name into a folder, which is created if needed. Each file is written atomically.
 
     Raises:
-        UserError: if there can be no such folder, or a name leads out of it.
-        VitspliceError: if a file cannot be written.
+        UserError: if the folder cannot be created, or a name leads out of it.
+        VitspliceError: if a file cannot be written; those before it are complete.
     """
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"cannot make the folder {path}: {error.strerror or error}; choose another") from error
+        raise UserError(f"cannot create the folder {folder}: {error.strerror or error}; choose another") from error
     try:
         for name, data in files.items():
-            write_atomically(inside(path, name), data)
+            write_atomically(inside(folder, name), data)
     except OSError as error:
-        raise VitspliceError(f"cannot write to {path}: {error.strerror or error}") from error
+        raise VitspliceError(f"cannot write to {folder}: {error.strerror or error}") from error
+
+
+class FolderLock:
+    """Exclusive use of a folder by this process, from construction to `release`; also a context manager.
+
+    The lock of a process that is killed is released by the operating system.
+
+    Raises:
+        OutputBusy: at once, if another process holds the lock.
+        UserError: if the folder cannot be written to, or its lock file leads out of it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = inside(folder, LOCK)
+        self._lock = FileLock(self._path)
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout as error:
+            raise OutputBusy(f"another run is writing to {folder}; wait for it, or choose another folder") from error
+        except OSError as error:
+            raise UserError(f"cannot write to output folder {folder}: {error.strerror or error}") from error
+
+    def __enter__(self) -> FolderLock:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Release the lock and remove its file. Calling it again has no effect."""
+        if self._lock.is_locked:
+            self._path.unlink(missing_ok=True)  # while locked: a process that waits for this file sees that it is gone
+            self._lock.release()
+
+
+@dataclass(frozen=True)
+class ResumableWork:
+    """A kind of work that resumes, by the names of what it writes into its folder.
+
+    Args:
+        name: for messages, such as ``evaluation``.
+        plan_file: file that holds the plan as JSON.
+        parts: files, or folders of runs, with finished parts of the work.
+        results: files, or folders of runs, made of all parts.
+        part_keys: entries of the plan that finished parts depend on.
+        clear: function that empties a part or result that is a folder; the default leaves it as it is. It may raise
+            OSError.
+    """
+
+    name: str
+    plan_file: str
+    parts: tuple[str, ...] = ()
+    results: tuple[str, ...] = ()
+    part_keys: tuple[str, ...] = ()
+    clear: Callable[[Path], object] = lambda folder: None
+
+
+@contextmanager
+def resumable(path: Path, work: ResumableWork, plan: Mapping[str, Any], *, force: bool) -> Iterator[Path]:
+    """Lock a folder for work that resumes; parts and results of the same plan stay in it.
+
+    Args:
+        path: the folder; it need not exist.
+        work: kind of work.
+        plan: the plan, as data that is equal to itself after a round trip through JSON.
+        force: allow another plan to be replaced. Its results are removed, and its parts too unless all ``part_keys``
+            are equal.
+
+    Raises:
+        OutputExists: if the folder holds another plan, or other files of these names, and ``force`` is not given.
+        OutputBusy: if another process is writing to it; nothing is changed then.
+        UserError: if it is a file.
+        PathRejected: if a part or result leads out of the folder (the names may come from an earlier plan's file).
+    """
+    plan_path = path / work.plan_file
+    for name in (work.plan_file, *work.parts, *work.results):
+        inside(path, name)
+    others = () if plan_path.exists() else (*work.parts, *work.results)
+    check(path, others, f"files with the names of this {work.name}'s ({', '.join(others)})", force=force)
+    write(path, {})
+    with FolderLock(path):
+        earlier = read_object(plan_path) if plan_path.exists() else None
+        if earlier is not None and earlier != plan and not force:
+            raise OutputExists(
+                f"{path} holds another {work.name}: {_difference(earlier, plan, work.plan_file)}; "
+                "choose another folder, or replace it with ",
+                REPLACE,
+            )
+        if earlier is None or any(earlier.get(key) != plan[key] for key in work.part_keys):
+            _remove(path, work.parts, work.clear)
+        if earlier != plan:
+            _remove(path, work.results, work.clear)
+        for temporary in (file for part in (".", *work.parts) for file in leftovers(path / part)):
+            temporary.unlink(missing_ok=True)
+        write(path, {work.plan_file: (json.dumps(plan, indent=2) + "\n").encode()})
+        yield path
+
+
+def other_format(record: Mapping[str, Any], expected: int) -> str:
+    """Explain that a record was written in another format; "" if its format is the expected one.
+
+    Args:
+        record: content of a JSON file with the entry ``format``, and perhaps ``versions`` with the one of vitsplice.
+        expected: format that the caller reads.
+    """
+    if record.get("format") == expected:
+        return ""
+    versions = record.get("versions")
+    version = versions.get("vitsplice", "") if isinstance(versions, dict) else ""
+    writer = f"vitsplice {version}" if version else "another version of vitsplice"
+    written = f"it was written by {writer} in format {record.get('format', 'unknown')}"
+    return f"{printable(written)}; this version reads format {expected}"
+
+
+def _difference(earlier: Mapping[str, Any], plan: Mapping[str, Any], name: str) -> str:
+    """Describe in which entries two plans differ."""
+    if not earlier:
+        return f"its {name} cannot be read"
+    if "format" in plan and (reason := other_format(earlier, plan["format"])):
+        return reason
+    return f"it differs in {' and '.join(key for key in plan if earlier.get(key) != plan[key])}"
+
+
+def _remove(folder: Path, names: Iterable[str], clear: Callable[[Path], object]) -> None:
+    try:
+        for name in names:
+            if (path := inside(folder, name)).is_dir():
+                clear(path)
+            else:
+                path.unlink(missing_ok=True)
+    except OSError as error:
+        raise VitspliceError(f"cannot remove {error.filename}: {error.strerror or error}") from error

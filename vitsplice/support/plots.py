@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from vitsplice.metrics.statistics import Mean
+    from vitsplice.metrics.statistics import MeanInterval
 
 WIDTH = 9.6
 """Of a plot, in inches: as wide as the page."""
@@ -71,7 +71,7 @@ def styles(names: Iterable[str]) -> dict[str, dict[str, Any]]:
     }
 
 
-def reach(means: Sequence[Mean]) -> NDArray[np.float64]:
+def reach(means: Sequence[MeanInterval]) -> NDArray[np.float64]:
     """How far intervals reach below and above their means, ``(2, n)``, as error bars; 0 without an interval."""
     ends = np.array([[mean.mean - mean.low, mean.high - mean.mean] for mean in means]).T
     return np.asarray(np.nan_to_num(ends).clip(min=0))

@@ -23,7 +23,7 @@ BEAT = 0.05
 
 def told(job: Job) -> Outcome:
     """A job that is done at once, and tells where and with what."""
-    return Outcome(job.id, "done", seconds=0.5, told={"process": os.getpid(), "folder": job.folder, **job.images})
+    return Outcome(job.id, "done", seconds=0.5, record={"process": os.getpid(), "folder": job.folder, **job.images})
 
 
 def killed(job: Job) -> Outcome:
@@ -85,9 +85,9 @@ class ExecutorContract(Contract):
         found = list(self.build().run(told, jobs))
         assert sorted(one.id for one in found) == sorted(job.id for job in jobs), "not one outcome for each job"
         for one in found:
-            assert one.state == "done", f"{one.id} is {one.state}: {one.why}"
-            assert one.told["structure"] == f"/ä {one.id.removeprefix('job-')}", "an outcome is not that of its job"
-            assert one.told["process"] != os.getpid(), "it works in the driver's process"
+            assert one.state == "done", f"{one.id} is {one.state}: {one.reason}"
+            assert one.record["structure"] == f"/ä {one.id.removeprefix('job-')}", "an outcome is not that of its job"
+            assert one.record["process"] != os.getpid(), "it works in the driver's process"
 
     def test_no_jobs(self) -> None:
         """Without jobs there are no outcomes, and it ends."""
@@ -114,8 +114,8 @@ class ExecutorContract(Contract):
         assert sorted(found) == sorted(names), "not one outcome for each job"
         for name, one in found.items():
             wanted = "failed" if name.startswith("killed") else "done"
-            assert one.state == wanted, f"{name} is {one.state}, not {wanted}: {one.why}"
-            assert bool(one.why) == (wanted == "failed"), f"why is {one.why!r}"
+            assert one.state == wanted, f"{name} is {one.state}, not {wanted}: {one.reason}"
+            assert bool(one.reason) == (wanted == "failed"), f"reason is {one.reason!r}"
 
     def test_closing_ends_what_runs(self) -> None:
         """When the iterator is closed, running jobs end, and no other begins."""

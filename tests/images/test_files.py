@@ -1,4 +1,4 @@
-"""Files that cannot be opened or are no images."""
+"""Files that cannot be opened or are not images; the packaged examples."""
 
 import os
 
@@ -6,78 +6,79 @@ import pytest
 from PIL import Image
 
 from tests.images.conftest import refused, rgb8
-from vitsplice.images import formats
+from vitsplice.errors import UnknownName
+from vitsplice.images import EXAMPLE_PAIRS, decode, example, read
 
 
-def test_missing_file(tmp_path):
+def test_missing_file_is_refused(tmp_path):
     message = refused(tmp_path / "none.png")
     assert "none.png" in message
     assert "does not exist" in message
 
 
-def test_folder(tmp_path):
+def test_folder_is_refused(tmp_path):
     (tmp_path / "folder.png").mkdir()
     message = refused(tmp_path / "folder.png")
     assert "folder.png" in message
     assert "folder, not" in message
 
 
-def test_empty_file(tmp_path):
+def test_empty_file_is_refused(tmp_path):
     (tmp_path / "void.png").touch()
     assert refused(tmp_path / "void.png") == f"'{tmp_path / 'void.png'}' is empty"
 
 
-def test_pipe_does_not_block(tmp_path):
+def test_pipe_is_refused_without_blocking(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     assert "pipe.png' is not a regular file" in refused(tmp_path / "pipe.png")
 
 
-def test_impossible_names(tmp_path):
+def test_invalid_file_names_are_refused(tmp_path):
     assert "a\\x00.png" in refused("a\0.png")
     assert "n.png" in refused("n" * 5000 + "n.png")
 
 
-def test_file_below_a_file(tmp_path):
+def test_path_below_a_file_is_refused(tmp_path):
     (tmp_path / "file").write_bytes(b"x")
     assert "file/a.png" in refused(tmp_path / "file" / "a.png")
 
 
-def test_permission_denied(tmp_path, monkeypatch):
+def test_permission_error_is_reported(tmp_path, monkeypatch):
     Image.fromarray(rgb8()).save(tmp_path / "locked.png")
 
     def deny(path, *_):
         raise PermissionError(13, "Permission denied", path)
 
-    monkeypatch.setattr(formats, "open", deny, raising=False)
+    monkeypatch.setattr(decode, "open", deny, raising=False)
     message = refused(tmp_path / "locked.png")
     assert "locked.png" in message
     assert "permission denied" in message
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
-def test_permission_denied_by_the_system(tmp_path):
+def test_unreadable_file_is_reported(tmp_path):
     Image.fromarray(rgb8()).save(tmp_path / "locked.png")
     (tmp_path / "locked.png").chmod(0)
     assert "permission denied" in refused(tmp_path / "locked.png")
 
 
-def test_not_a_image(tmp_path):
+def test_text_file_is_refused_with_the_supported_formats(tmp_path):
     (tmp_path / "notes.txt").write_text("once upon a time\n" * 40)
     message = refused(tmp_path / "notes.txt")
     assert "notes.txt" in message
     assert all(name in message for name in ("PNG", "JPEG", "WEBP", "TIFF", "BMP"))
 
 
-def test_a_format_that_pillow_knows_and_we_do_not_accept(tmp_path):
+def test_unsupported_format_is_named(tmp_path):
     Image.fromarray(rgb8()).save(tmp_path / "a.gif")
     message = refused(tmp_path / "a.gif")
     assert "a.gif" in message
     assert "is GIF" in message
-    assert "accepted are PNG, JPEG, WEBP, TIFF, BMP" in message
+    assert "supported are PNG, JPEG, WEBP, TIFF, BMP" in message
 
 
 @pytest.mark.parametrize(
-    ("start", "said"),
+    ("start", "expected"),
     [
         (b"\0\0\0\x18ftypheic\0\0\0\0", "HEIC"),
         (b"\0\0\0\x20ftypavif\0\0\0\0", "AVIF"),
@@ -85,6 +86,31 @@ def test_a_format_that_pillow_knows_and_we_do_not_accept(tmp_path):
         (b"%PDF-1.7\n", "PDF"),
     ],
 )
-def test_formats_named_by_their_first_bytes(tmp_path, start, said):
+def test_unsupported_formats_are_named_by_their_first_bytes(tmp_path, start, expected):
     (tmp_path / "a.jpg").write_bytes(start + bytes(100))
-    assert f"is {said}, which cannot be read" in refused(tmp_path / "a.jpg")
+    assert f"is {expected}, which is not supported" in refused(tmp_path / "a.jpg")
+
+
+def test_default_example_is_the_first_pair():
+    assert example() == example("apple-orange")
+    assert [path.name for path in example()] == ["apple.jpg", "orange.jpg"]
+
+
+@pytest.mark.parametrize("name", EXAMPLE_PAIRS)
+def test_examples_are_readable_and_credited(name):
+    for path in example(name):
+        image = read(path)
+        assert min(image.pixels.shape[-2:]) >= 300
+        assert image.pixels.std() > 0.1
+        assert image.notes == ()
+        assert f"`{path.name}`" in (path.parent / "CREDITS.md").read_text()
+
+
+def test_examples_take_less_than_a_megabyte():
+    folder = example()[0].parent
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 1_000_000
+
+
+def test_unknown_example_is_refused_with_the_available_ones():
+    with pytest.raises(UnknownName, match="apple-orange, cat-dog"):
+        example("pear\n")

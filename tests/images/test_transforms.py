@@ -1,13 +1,15 @@
-"""Resizing by the shorter side."""
+"""Resizing by the shorter side, and conversion to Lab."""
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from tests.conftest import noise
 from tests.images.conftest import grey3, rgb8
 from vitsplice.errors import ImageError
 from vitsplice.images import resize_to
+from vitsplice.images.transforms import to_lab, to_rgb
 
 
 @pytest.mark.parametrize(
@@ -25,19 +27,19 @@ def test_resize_to_sets_the_shorter_side(height, width, size, expected):
     assert resize_to(pixels, size).shape == (1, 3, *expected)
 
 
-def test_resize_to_returns_the_same_pixels_if_they_fit():
+def test_resize_to_the_same_size_returns_the_input():
     pixels = torch.rand(1, 3, 20, 24)
     assert resize_to(pixels, 20) is pixels
 
 
-def test_resize_to_is_antialiased_bicubic_as_pillow_has_it():
+def test_resize_equals_pillow_antialiased_bicubic():
     raw = rgb8(height=96, width=120, channels=1)[..., 0].astype(np.float32) / 255
     ours = resize_to(torch.from_numpy(grey3(raw)).permute(2, 0, 1)[None], 24)[0, 0].numpy()
     theirs = np.asarray(Image.fromarray(raw).resize((30, 24), Image.Resampling.BICUBIC))
     np.testing.assert_allclose(ours, theirs.clip(0, 1), atol=1e-5)
 
 
-def test_resize_to_stays_in_range():
+def test_resize_clamps_to_the_unit_range():
     edge = torch.zeros(1, 3, 20, 20)
     edge[..., 10:] = 1
     larger = resize_to(edge, 60)
@@ -46,6 +48,18 @@ def test_resize_to_stays_in_range():
 
 
 @pytest.mark.parametrize(("shape", "size"), [((16, 16384), 512), ((64, 64), 8), ((64, 64), 0)])
-def test_resize_to_keeps_to_the_limits(shape, size):
+def test_resize_outside_the_size_limits_is_refused(shape, size):
     with pytest.raises(ImageError, match=r"at most 16384 pixels a side.* at least 16 pixels"):
         resize_to(torch.zeros(1, 3, *shape), size)
+
+
+def test_lab_of_white_black_and_red_equals_cie_d65():
+    colours = torch.tensor([[1.0, 1, 1], [0, 0, 0], [1, 0, 0]]).T.reshape(1, 3, 1, 3)
+    lab = to_lab(colours)[0, :, 0].T * 100
+    expected = torch.tensor([[100, 0, 0], [0, 0, 0], [53.24, 80.09, 67.20]])  # CIE, D65
+    torch.testing.assert_close(lab, expected, atol=0.05, rtol=0)
+
+
+def test_lab_round_trip():
+    image = noise(1, 3, 8, 8)
+    torch.testing.assert_close(to_rgb(to_lab(image)), image, atol=1e-4, rtol=0)

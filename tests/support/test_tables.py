@@ -16,9 +16,9 @@ from vitsplice.datasets import Pair, read, write
 from vitsplice.engine.loop import Step
 from vitsplice.evaluation import report as evaluation
 from vitsplice.keypoints import report as keypoints
-from vitsplice.metrics.statistics import Mean
+from vitsplice.metrics.statistics import MeanInterval
 from vitsplice.runs.artifacts import RunFolder, losses_csv
-from vitsplice.support import csv_text
+from vitsplice.support.tables import csv_row, escape_csv, markdown_table, unescape_csv
 
 HOSTILE = [
     "=1+cmd|' /C calc'!A0",
@@ -51,21 +51,21 @@ def is_formula(cell):
 
 @pytest.mark.parametrize("text", HOSTILE + HARMLESS)
 def test_no_cell_is_a_formula_and_the_text_comes_back(text):
-    ((cell, after),) = parsed(csv_text.line([text, "after"]))
+    ((cell, after),) = parsed(csv_row([text, "after"]))
     assert not is_formula(cell)
     assert after == "after"
-    assert csv_text.unescaped(cell) == text
+    assert unescape_csv(cell) == text
     assert (cell == text) == (text in HARMLESS)
 
 
 def test_numbers_stay_numbers_and_nothing_is_an_empty_cell():
-    assert csv_text.line([-1, 0.1 + 0.2, -1e-300, None, True]) == "-1,0.30000000000000004,-1e-300,,True\n"
+    assert csv_row([-1, 0.1 + 0.2, -1e-300, None, True]) == "-1,0.30000000000000004,-1e-300,,True\n"
 
 
 def keypoints_of(name):
     names = dict.fromkeys(("backbone", "facet", "pair", "category"), name)
     records = {7: {**names, "layer": "-1", "errors": [0.01], "outside": 0}}
-    mean = Mean(0.5, float("nan"), float("nan"), 1, "")
+    mean = MeanInterval(0.5, float("nan"), float("nan"), 1, "")
     part = SimpleNamespace(per_pair={0.1: mean}, per_keypoint={0.1: 1.0}, pairs=1, keypoints=1)
     backbone = SimpleNamespace(name=name, block=lambda layer: 11)
     row = SimpleNamespace(backbone=backbone, request=FeatureRequest(name, -1), parts={name: part})
@@ -97,7 +97,7 @@ WRITERS = {
 @pytest.mark.parametrize("writer", WRITERS)
 def test_no_file_has_a_formula_for_a_hostile_name(writer, name):
     cells = [cell for row in parsed(WRITERS[writer](name)) for cell in row]
-    assert csv_text.escaped(name) in cells
+    assert escape_csv(name) in cells
     assert not list(filter(is_formula, cells))
 
 
@@ -119,6 +119,12 @@ def test_losses_of_a_term_with_a_hostile_name_are_read_back(tmp_path):
 
 def test_every_csv_file_is_written_by_one_module():
     house = Path(vitsplice.__file__).parent
-    for path in set(house.rglob("*.py")) - {house / "support" / "csv_text.py"}:
+    for path in set(house.rglob("*.py")) - {house / "support" / "tables.py"}:
         calls = {node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)}
         assert not calls & {"writer", "DictWriter", "to_csv", "savetxt"}, path
+
+
+def test_a_markdown_table_shows_cells_as_text():
+    assert markdown_table(["name", "value"], [["a|*b*", "<i>_\\"]]) == (
+        "| name | value |\n| --- | --- |\n| a\\|\\*b\\* | &lt;i&gt;\\_\\\\ |"
+    )

@@ -1,4 +1,4 @@
-"""Alpha goes on white."""
+"""Alpha channels of images and masks."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def test_alpha_is_composited_on_white(tmp_path, suffix):
     assert image.notes == ("alpha composited on white",)
 
 
-def test_opaque_alpha_changes_nothing_and_is_not_noted(tmp_path):
+def test_opaque_alpha_is_removed_without_a_note(tmp_path):
     raw = rgb8(channels=4)
     raw[..., 3] = 255
     Image.fromarray(raw).save(tmp_path / "a.png")
@@ -30,7 +30,7 @@ def test_opaque_alpha_changes_nothing_and_is_not_noted(tmp_path):
     assert image.notes == ()
 
 
-def test_grey_with_alpha(tmp_path):
+def test_grey_with_alpha_is_composited_on_white(tmp_path):
     raw = rgb8(channels=2)
     Image.merge("LA", [Image.fromarray(raw[..., i].copy()) for i in (0, 1)]).save(tmp_path / "a.png")
     image = read(tmp_path / "a.png")
@@ -48,7 +48,7 @@ def test_premultiplied_alpha_is_not_multiplied_again(mode, premultiplied):
     assert multiplied.notes == ("alpha composited on white",)
 
 
-def test_colour_above_its_alpha_stays_in_range():
+def test_premultiplied_colour_above_alpha_is_clipped():
     glowing = Image.frombytes("La", (W, H), b"\xff\x40" * (W * H))
     assert (read(glowing).pixels == 1).all()
 
@@ -61,15 +61,15 @@ def half_transparent(mode="RGBA"):
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "RGBa", "La", "PA"])
-def test_alpha_that_varies_is_the_mask(mode):
+def test_varying_alpha_is_used_as_the_mask(mode):
     image, alpha = half_transparent()
     image = image.convert("LA").convert("La") if mode == "La" else image.convert(mode)
     loaded = read_mask(image)
     assert np.array_equal(hwc(loaded), np.repeat(alpha[..., None], 3, axis=2))
-    assert loaded.notes == ("alpha taken as the mask",)
+    assert loaded.notes == ("alpha used as the mask",)
 
 
-def test_alpha_of_arrays_and_files_is_the_mask_too(tmp_path):
+def test_alpha_of_arrays_and_files_is_used_as_the_mask(tmp_path):
     image, alpha = half_transparent()
     image.save(tmp_path / "a.png")
     for source in (np.asarray(image), tmp_path / "a.png"):
@@ -77,19 +77,19 @@ def test_alpha_of_arrays_and_files_is_the_mask_too(tmp_path):
 
 
 @pytest.mark.parametrize("value", [255, 128])
-def test_alpha_that_is_the_same_everywhere_is_not_the_mask(value):
+def test_constant_alpha_is_not_used_as_the_mask(value):
     image, _ = half_transparent()
     image.putalpha(value)
     assert torch.equal(read_mask(image).pixels, read(image).pixels)
 
 
-def test_a_mask_that_is_transparent_everywhere_is_black():
+def test_fully_transparent_mask_is_black():
     image, _ = half_transparent()
     image.putalpha(0)
     assert is_black(read_mask(image).pixels)
 
 
-def test_dark_grey_is_not_black_and_what_jpeg_leaves_is():
+def test_jpeg_artefacts_count_as_black_and_dark_grey_does_not():
     assert not is_black(torch.full((1, 3, 16, 16), 0.2))
     assert is_black(torch.full((1, 3, 16, 16), 0.03))
     assert read_mask(read(np.zeros((16, 16)))).notes == ()

@@ -1,0 +1,55 @@
+"""Resizing, and conversion between RGB and CIE Lab, where Euclidean distance approximates perceived difference."""
+
+from __future__ import annotations
+
+import kornia
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vitsplice.images.checks import check_size
+
+LAB_SCALE = 100.0
+
+
+def to_lab(images: Tensor) -> Tensor:
+    """Convert images ``(B, 3, H, W)`` in [0, 1] to Lab / 100. Differentiable.
+
+    Returns:
+        ``(B, 3, H, W)``: L in [0, 1], a and b about in [-1, 1].
+    """
+    return torch.as_tensor(kornia.color.rgb_to_lab(images)) / LAB_SCALE
+
+
+def to_rgb(lab: Tensor) -> Tensor:
+    """Convert Lab / 100 to RGB ``(B, 3, H, W)``, clamped to [0, 1]."""
+    return torch.as_tensor(kornia.color.lab_to_rgb(lab * LAB_SCALE)).clamp(0, 1)
+
+
+def resize_to(pixels: Tensor, size: int) -> Tensor:
+    """Resize images so that the shorter side is ``size``, with antialiased bicubic interpolation.
+
+    The aspect ratio is preserved up to rounding. Images whose shorter side is ``size`` are returned unchanged.
+
+    Args:
+        pixels: ``(B, 3, H, W)`` in [0, 1].
+        size: length of the shorter side in pixels.
+
+    Returns:
+        ``(B, 3, H', W')``, clamped to [0, 1].
+
+    Raises:
+        ImageError: if the result would be outside the size limits.
+
+    Example:
+        >>> resize_to(torch.rand(1, 3, 60, 90), 40).shape
+        torch.Size([1, 3, 40, 60])
+    """
+    height, width = pixels.shape[-2:]
+    short = min(height, width)
+    if short == size:
+        return pixels
+    new_height, new_width = (round(side * size / short) for side in (height, width))
+    check_size("resized image", new_width, new_height)
+    resized = F.interpolate(pixels, (new_height, new_width), mode="bicubic", align_corners=False, antialias=True)
+    return resized.clamp(0, 1)
