@@ -147,7 +147,7 @@ def vitsplice_commands() -> list[CommandSpec]:
         CommandSpec("run", run, "Transfer the appearance of one image to the structure of another."),
         CommandSpec("batch", batch, "Run every pair of a list, on this machine or many."),
         CommandSpec("measure", measure, "Measure three images by every loss term and by independent metrics."),
-        CommandSpec("correspond", correspond, "Match two images, place by place."),
+        CommandSpec("correspond", correspond, "Match the patches of two images."),
         CommandSpec("keypoints", keypoints, "How well features find keypoints again: PCK on data sets or known warps."),
         CommandSpec("pca", pca, "Show features as colours: their principal components."),
         CommandSpec("invert", invert, "Make images that share one feature with an image, and nothing else."),

@@ -1,23 +1,18 @@
-"""Writes docs/reference.md out of the code: hooks, built-in parts with their facts, commands, the Python interface.
+"""Generate docs/reference.md from the code: hooks, built-in parts, commands, the Python interface.
 
 python tests/helpers/reference.py docs/reference.md
 """
 
+import html
 import inspect
+import re
 import sys
 from importlib import import_module
 from pathlib import Path
 
 import typer
 
-from vitsplice import errors, hookspecs
-from vitsplice.builtin import (
-    vitsplice_backbones,
-    vitsplice_commands,
-    vitsplice_generators,
-    vitsplice_losses,
-    vitsplice_presets,
-)
+from vitsplice import builtin, errors, hookspecs
 
 PUBLIC = (
     "vitsplice",
@@ -30,93 +25,100 @@ PUBLIC = (
 )
 """The modules whose ``__all__`` is the Python interface."""
 
-LONGEST = 400
-"""Characters of a signature with its types and defaults."""
+LONGEST_SIGNATURE = 400
+"""Number of characters up to which a signature is shown with types and defaults."""
 
 HEAD = """# Reference
 
-Made by `make docs`; a test fails when it is stale. `vitsplice list` shows the same of what is installed.
+Generated from the code by `make docs`. `vitsplice list KIND` shows the same for all installed plugins.
 """
 
 
+def cell(value):
+    """A cell of a Markdown table on one line; a pipe in code would end the cell, and cannot be escaped there."""
+    text = str(value).replace("\n", " ")
+    code = re.compile(r"`([^`]*\|[^`]*)`")
+    text = code.sub(lambda match: f"<code>{html.escape(match[1], quote=False).replace('|', '&#124;')}</code>", text)
+    return text.replace("|", "\\|")
+
+
 def table(head, rows):
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(
-        "| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in row) + " |" for row in lines
-    )
-
-
-def hooks():
-    found = [(name, hook) for name, hook in vars(hookspecs).items() if name.startswith("vitsplice_")]
-    return table(
-        ["hook", "gives"],
-        [(f"`{name}{inspect.signature(hook)}`".replace("'", ""), inspect.getdoc(hook)) for name, hook in found],
-    )
-
-
-def backbones():
-    rows = [
-        (
-            f"`{spec.name}`",
-            spec.stride,
-            spec.side,
-            f"{spec.parameters / 1e6:.1f} M",
-            spec.licence,
-            spec.source,
-            spec.summary,
-        )
-        for spec in vitsplice_backbones()
-    ]
-    return table(["name", "patch", "size", "parameters", "licence", "weights", "what it is"], rows)
+    return "\n".join(f"| {' | '.join(map(cell, row))} |" for row in [head, ["---"] * len(head), *rows])
 
 
 def options(spec):
     return "<br>".join(f"`{name}`={option.default}: {option.help}" for name, option in spec.options.items()) or "-"
 
 
+def hooks():
+    functions = [hook for name, hook in vars(hookspecs).items() if name.startswith("vitsplice_")]
+    rows = [(f"`{f.__name__}{inspect.signature(f)}`".replace("'", ""), inspect.getdoc(f)) for f in functions]
+    return table(["hook", "returns"], rows)
+
+
+def backbones():
+    head = ["name", "patch", "size", "parameters", "licence", "weights", "network"]
+    rows = [
+        (f"`{s.name}`", s.stride, s.side, f"{s.parameters / 1e6:.1f} M", s.licence, s.source, s.summary)
+        for s in builtin.vitsplice_backbones()
+    ]
+    return table(head, rows)
+
+
 def losses():
-    rows = [(f"`{s.name}`", s.summary, f"{s.target} image", options(s)) for s in vitsplice_losses()]
-    return table(["name", "what it is", "compares with", "options"], rows)
+    rows = [(f"`{s.name}`", s.summary, f"{s.target} image", options(s)) for s in builtin.vitsplice_losses()]
+    return table(["name", "description", "compares with", "options"], rows)
 
 
 def generators():
-    rows = [(f"`{s.name}`", s.summary, "yes" if s.canvas else "no", options(s)) for s in vitsplice_generators()]
-    return table(["name", "what it is", "canvas", "options"], rows)
+    rows = [(f"`{s.name}`", s.summary, "yes" if s.canvas else "no", options(s)) for s in builtin.vitsplice_generators()]
+    return table(["name", "description", "canvas", "options"], rows)
+
+
+def metrics():
+    rows = [(f"`{spec.name}`", spec.summary, spec.better, spec.against) for spec in builtin.vitsplice_metrics()]
+    return table(["name", "description", "better", "against"], rows)
 
 
 def presets():
-    return table(["name", "what it is"], [(f"`{spec.name}`", spec.summary) for spec in vitsplice_presets()])
+    return table(["name", "description"], [(f"`{s.name}`", s.summary) for s in builtin.vitsplice_presets()])
+
+
+def executors():
+    return table(["name", "description"], [(f"`{s.name}`", s.summary) for s in builtin.vitsplice_executors()])
 
 
 def commands():
     sections = []
-    for spec in vitsplice_commands():
+    for spec in builtin.vitsplice_commands():
         app = spec.command
         if not isinstance(app, typer.Typer):
             app = typer.Typer(add_completion=False)
             app.command(spec.name)(spec.command)
         command = typer.main.get_command(app)
-        inner = getattr(command, "commands", None)
-        found = {f"{spec.name} {name}": one for name, one in inner.items()} if inner else {spec.name: command}
-        sections += [section(name, one) for name, one in found.items()]
+        subcommands = getattr(command, "commands", None)
+        if subcommands:
+            sections += [command_section(f"{spec.name} {name}", inner) for name, inner in subcommands.items()]
+        else:
+            sections.append(command_section(spec.name, command))
     return "\n\n".join(sections)
 
 
-def section(name, command):
+def command_section(name, command):
     rows = []
     for parameter in command.params:
         if parameter.name == "help":
             continue
         is_argument = parameter.param_type_name == "argument"
-        shown = parameter.name.upper() if is_argument else ", ".join(parameter.opts)
+        label = parameter.name.upper() if is_argument else ", ".join(parameter.opts)
         default = "" if parameter.default in (None, False, "", []) or parameter.required else f"`{parameter.default}`"
-        rows.append((f"`{shown}`", parameter.help or "", default))
-    text = " ".join((command.help or "").split())
-    return f"### `vitsplice {name}`\n\n{text}" + (f"\n\n{table(['', '', 'default'], rows)}" if rows else "")
+        rows.append((f"`{label}`", parameter.help or "", default))
+    parameters = f"\n\n{table(['', '', 'default'], rows)}" if rows else ""
+    return f"### `vitsplice {name}`\n\n{' '.join((command.help or '').split())}{parameters}"
 
 
-class Bare(str):
-    """An annotation that is shown without quotes."""
+class Unquoted(str):
+    """An annotation whose representation has no quotes."""
 
     __slots__ = ()
 
@@ -124,46 +126,42 @@ class Bare(str):
         return str(self)
 
 
+def unquoted(annotation):
+    return Unquoted(annotation) if isinstance(annotation, str) else annotation
+
+
 def signature(value):
-    """The arguments of a function or class, with types and defaults where those are short."""
+    """The parameters of a function or class, with types and defaults unless those are long."""
     if not callable(value):
         return ""
     try:
-        found = inspect.signature(value)
+        own = inspect.signature(value)
     except ValueError:
         return "(...)"
-    parameters = [
-        p.replace(annotation=Bare(p.annotation) if isinstance(p.annotation, str) else p.annotation)
-        for p in found.parameters.values()
-    ]
-    returns = Bare(found.return_annotation) if inspect.isfunction(value) else inspect.Signature.empty
+    parameters = [p.replace(annotation=unquoted(p.annotation)) for p in own.parameters.values()]
+    returns = Unquoted(own.return_annotation) if inspect.isfunction(value) else inspect.Signature.empty
     text = str(inspect.Signature(parameters, return_annotation=returns))
-    return text if len(text) < LONGEST and " at 0x" not in text else f"({', '.join(found.parameters)})"
+    return text if len(text) < LONGEST_SIGNATURE and " at 0x" not in text else f"({', '.join(own.parameters)})"
 
 
-def first_line(value):
+def summary(value):
     if not callable(value):
         return f"`{value!r}`" if len(repr(value)) < 80 else f"a {type(value).__name__}"
     return (inspect.getdoc(value) or "").split("\n\n")[0]
 
 
-def module(name):
-    found = import_module(name)
-    rows = [
-        (f"`{one}{signature(getattr(found, one))}`", first_line(getattr(found, one))) for one in sorted(found.__all__)
-    ]
-    about = (inspect.getdoc(found) or "").split("\n\n")[0].replace("\n", " ")
-    return f"### `{name}`\n\n{about}\n\n{table(['name', 'what it is'], rows)}"
+def module_section(name):
+    module = import_module(name)
+    members = {member: getattr(module, member) for member in sorted(module.__all__)}
+    rows = [(f"`{member}{signature(value)}`", summary(value)) for member, value in members.items()]
+    about = (inspect.getdoc(module) or "").split("\n\n")[0].replace("\n", " ")
+    return f"### `{name}`\n\n{about}\n\n{table(['name', 'description'], rows)}"
 
 
-def error_classes():
-    found = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, errors.VitspliceError)]
-    rows = [(f"`{one.__name__}`", one.__base__.__name__, first_line(one)) for one in found]
-    return f"### `vitsplice.errors`\n\n{table(['name', 'is a', 'when it is raised'], rows)}"
-
-
-def python_api():
-    return "\n\n".join([*map(module, PUBLIC), error_classes()])
+def error_section():
+    classes = [c for c in vars(errors).values() if isinstance(c, type) and issubclass(c, errors.VitspliceError)]
+    rows = [(f"`{c.__name__}`", c.__base__.__name__, summary(c)) for c in classes]
+    return f"### `vitsplice.errors`\n\n{table(['name', 'base class', 'raised when'], rows)}"
 
 
 def text():
@@ -172,9 +170,11 @@ def text():
         "Backbones": backbones(),
         "Loss terms": losses(),
         "Generators": generators(),
+        "Metrics": metrics(),
         "Presets": presets(),
+        "Executors": executors(),
         "Commands": commands(),
-        "Python": python_api(),
+        "Python": "\n\n".join([*map(module_section, PUBLIC), error_section()]),
     }
     return HEAD + "".join(f"\n## {title}\n\n{part}\n" for title, part in parts.items())
 

@@ -1,11 +1,11 @@
-"""What `vitsplice correspond` leaves behind: matched points, a warped colour map, and both as numbers."""
+"""Correspondence of two image files, and its output folder: matched points, warped colours, confidence and data."""
 
 from __future__ import annotations
 
 import colorsys
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -13,17 +13,19 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from vitsplice.contracts import BackboneInfo
-from vitsplice.images import encode_png, from_pil, to_pil
-from vitsplice.matching import Correspondence, descriptor_requests
-from vitsplice.support import output_folder as folders
+from vitsplice.contracts import BackboneInfo, FeatureRequest
+from vitsplice.engine.backbones import backbone_or_default
+from vitsplice.engine.device import pick_device
+from vitsplice.images import encode_png, from_pil, read, to_pil
+from vitsplice.matching import Correspondence, correspond, descriptor_requests
+from vitsplice.support import output_folder
 
-POINTS, WARPED, CONFIDENCE, NUMBERS = "matches.png", "warped.png", "confidence.png", "matches.json"
+POINTS, WARPED, CONFIDENCE, DATA = "matches.png", "warped.png", "confidence.png", "matches.json"
 
 
 @dataclass(frozen=True)
-class Match:
-    """A pair of places that are each other's best, in pixels of their images (x right, y down)."""
+class PointMatch:
+    """A mutual nearest neighbour match: (x, y) in pixels of either image, x to the right, y down."""
 
     first: tuple[float, float]
     second: tuple[float, float]
@@ -31,124 +33,160 @@ class Match:
     confidence: float
 
 
-def matches(found: Correspondence, first: Tensor, second: Tensor, most: int) -> list[Match]:
-    """The mutual nearest places, the most similar first, at most so many.
+@dataclass(frozen=True)
+class ImageCorrespondence:
+    """The correspondence of two images.
 
     Args:
-        found: of the two images.
-        first, second: ``(1, 3, H, W)``, for their sizes.
-        most: how many.
+        first, second: ``(1, 3, H, W)`` in [0, 1].
+        correspondence: from the patches of the first image to those of the second.
+        info: of the backbone.
+        notes: messages for the user.
     """
-    similar = found.similarity.max(1).values
-    confidence, best, mutual = found.confidence, found.best, found.mutual
-    order = [n for n in torch.argsort(similar, descending=True).tolist() if mutual[n]]
-    return [
-        Match(
-            _pixel(n, found.grid, first),
-            _pixel(int(best[n]), found.other_grid, second),
-            round(float(similar[n]), 4),
-            round(float(confidence[n]), 4),
-        )
-        for n in order[:most]
-    ]
+
+    first: Tensor = field(repr=False)
+    second: Tensor = field(repr=False)
+    correspondence: Correspondence
+    info: BackboneInfo
+    notes: tuple[str, ...] = ()
+
+    @property
+    def requests(self) -> tuple[FeatureRequest, ...]:
+        """The features that are matched."""
+        return descriptor_requests(self.info)
+
+    def matches(self, limit: int) -> list[PointMatch]:
+        """Return at most ``limit`` mutual nearest neighbours, the most similar first."""
+        match = self.correspondence
+        similarity = match.similarity.max(1).values
+        confidence, best, mutual = match.confidence, match.best, match.mutual
+        order = [n for n in torch.argsort(similarity, descending=True).tolist() if mutual[n]]
+        return [
+            PointMatch(
+                _patch_centre(n, match.grid, self.first),
+                _patch_centre(int(best[n]), match.other_grid, self.second),
+                round(float(similarity[n]), 4),
+                round(float(confidence[n]), 4),
+            )
+            for n in order[:limit]
+        ]
+
+    def warped_colours(self) -> Tensor:
+        """Colours of the second image at the matching patches of the first, ``(3, H, W)``."""
+        colours = F.adaptive_avg_pool2d(self.second, self.correspondence.other_grid).flatten(2)[0].T
+        return self._upsampled(self.correspondence.warp(colours))
+
+    def confidence_map(self) -> Tensor:
+        """Confidence of each patch of the first image, black 0 to white 1, ``(3, H, W)``."""
+        return self._upsampled(self.correspondence.confidence[:, None].expand(-1, 3))
+
+    def _upsampled(self, values: Tensor) -> Tensor:
+        maps = values.T.reshape(1, -1, *self.correspondence.grid)
+        return F.interpolate(maps, size=self.first.shape[-2:], mode="bilinear", align_corners=False)[0].clamp(0, 1)
 
 
-def _pixel(place: int, grid: tuple[int, int], image: Tensor) -> tuple[float, float]:
-    """The middle of a place on the grid."""
-    row, column = divmod(place, grid[1])
+def _patch_centre(index: int, grid: tuple[int, int], image: Tensor) -> tuple[float, float]:
+    row, column = divmod(index, grid[1])
     height, width = image.shape[-2:]
     return round((column + 0.5) * width / grid[1], 1), round((row + 0.5) * height / grid[0], 1)
 
 
-def warped(found: Correspondence, first: Tensor, second: Tensor) -> Tensor:
-    """The second image's colours where the first has their like, ``(3, H, W)`` at the first's size."""
-    colours = F.adaptive_avg_pool2d(second, found.other_grid).flatten(2)[0].T
-    return _enlarged(found.warp(colours), found, first)
+def match_images(
+    first: str | os.PathLike[str],
+    second: str | os.PathLike[str],
+    *,
+    backbone: str | None = None,
+    grid: int = 48,
+    temperature: float = 0.02,
+    balance: float = 0.2,
+    device: str = "auto",
+) -> ImageCorrespondence:
+    """Match two image files.
+
+    Args:
+        first, second: paths.
+        backbone: name; None is the backbone of the default preset.
+        grid, temperature, balance: see `vitsplice.matching.correspond`.
+        device: see `vitsplice.engine.device.pick_device`.
+    """
+    target = pick_device(device)
+    images = [read(path).pixels for path in (first, second)]
+    network, substitution = backbone_or_default(backbone)
+    network = network.to(target, torch.float32)
+    correspondence = correspond(
+        images[0].to(target), images[1].to(target), network, grid=grid, temperature=temperature, balance=balance
+    )
+    notes = (str(substitution),) if substitution else ()
+    return ImageCorrespondence(images[0], images[1], correspondence.cpu(), network.info, notes)
 
 
-def confidence_map(found: Correspondence, first: Tensor) -> Tensor:
-    """How decided each place is, from black (any would do) to white (one alone), ``(3, H, W)``."""
-    return _enlarged(found.confidence[:, None].expand(-1, 3), found, first)
+def draw(matches: list[PointMatch], first: Tensor, second: Tensor, height: int = 480) -> Tensor:
+    """Draw both images side by side with a line for each match.
 
+    Args:
+        matches: of the two images.
+        first, second: ``(1, 3, H, W)`` in [0, 1].
+        height: of the drawing, in pixels.
 
-def _enlarged(values: Tensor, found: Correspondence, image: Tensor) -> Tensor:
-    maps = values.T.reshape(1, -1, *found.grid)
-    return F.interpolate(maps, size=image.shape[-2:], mode="bilinear", align_corners=False)[0].clamp(0, 1)
-
-
-def draw(pairs: list[Match], first: Tensor, second: Tensor, height: int = 480) -> Tensor:
-    """Both images side by side with a line for each match, ``(3, H, W)``."""
+    Returns:
+        ``(3, height, W)``.
+    """
     images = [to_pil(image[0]) for image in (first, second)]
     scales = [height / image.height for image in images]
-    sized = [
+    left, right = (
         image.resize((max(1, round(image.width * scale)), height)) for image, scale in zip(images, scales, strict=True)
-    ]
-    sheet = Image.new("RGB", (sum(image.width for image in sized), height))
-    sheet.paste(sized[0], (0, 0))
-    sheet.paste(sized[1], (sized[0].width, 0))
+    )
+    sheet = Image.new("RGB", (left.width + right.width, height))
+    sheet.paste(left, (0, 0))
+    sheet.paste(right, (left.width, 0))
     pen = ImageDraw.Draw(sheet)
-    for n, pair in enumerate(pairs):
-        hue = tuple(round(255 * c) for c in colorsys.hsv_to_rgb(n / max(1, len(pairs)), 0.9, 1.0))
-        start = (pair.first[0] * scales[0], pair.first[1] * scales[0])
-        end = (sized[0].width + pair.second[0] * scales[1], pair.second[1] * scales[1])
-        pen.line([start, end], fill=hue, width=1)
+    for number, match in enumerate(matches):
+        colour = tuple(round(255 * c) for c in colorsys.hsv_to_rgb(number / max(1, len(matches)), 0.9, 1.0))
+        start = (match.first[0] * scales[0], match.first[1] * scales[0])
+        end = (left.width + match.second[0] * scales[1], match.second[1] * scales[1])
+        pen.line([start, end], fill=colour, width=1)
         for x, y in (start, end):
-            pen.ellipse([x - 4, y - 4, x + 4, y + 4], fill=hue, outline="black")
+            pen.ellipse([x - 4, y - 4, x + 4, y + 4], fill=colour, outline="black")
     return from_pil(sheet)
 
 
-def features(info: BackboneInfo) -> list[dict[str, str | int]]:
-    """The features that are matched, as plain data: facet and layer, which counts from the end, of how many."""
-    return [
-        {"facet": request.facet, "layer": request.layer, "layers": info.layers} for request in descriptor_requests(info)
-    ]
-
-
-def save(
-    folder: str | os.PathLike[str],
-    found: Correspondence,
-    first: Tensor,
-    second: Tensor,
-    points: int,
-    info: BackboneInfo,
-    *,
-    force: bool,
-) -> Path:
-    """Write everything into a folder and return it.
+def save(result: ImageCorrespondence, folder: str | os.PathLike[str], points: int, *, force: bool = False) -> Path:
+    """Write matches, warped colours, confidence and data; return the path of the drawn matches.
 
     Args:
-        folder: it need not exist.
-        found: of the two images.
-        first, second: ``(1, 3, H, W)``.
-        points: draw and list at most so many matches.
-        info: of the backbone that they were matched with.
-        force: replace what the folder holds.
+        result: from `match_images`.
+        folder: output folder; it need not exist.
+        points: maximum number of matches to draw and list.
+        force: replace earlier results.
 
     Raises:
-        OutputExists: if it already holds a correspondence and ``force`` is not given.
+        OutputExists: if the folder holds a correspondence and ``force`` is not set.
         UserError, VitspliceError: if it cannot be written.
     """
-    path = check(folder, force=force)
-    pairs = matches(found, first, second, points)
-    numbers = {
-        "backbone": info.name,
-        "weights_sha256": info.sha256,
-        "features": features(info),
-        "grid": found.grid,
-        "other_grid": found.other_grid,
-        "mutual": int(found.mutual.sum()),
-        "matches": [asdict(pair) for pair in pairs],
+    path = check_output(folder, force=force)
+    matches, match = result.matches(points), result.correspondence
+    data = {
+        "backbone": result.info.name,
+        "weights_sha256": result.info.sha256,
+        "features": [
+            {"facet": request.facet, "layer": request.layer, "layers": result.info.layers}
+            for request in result.requests
+        ],
+        "first_grid": match.grid,
+        "second_grid": match.other_grid,
+        "mutual": int(match.mutual.sum()),
+        "matches": [asdict(point) for point in matches],
     }
     files = {
-        POINTS: encode_png(draw(pairs, first, second)),
-        WARPED: encode_png(warped(found, first, second)),
-        CONFIDENCE: encode_png(confidence_map(found, first)),
-        NUMBERS: (json.dumps(numbers, indent=2) + "\n").encode(),
+        POINTS: encode_png(draw(matches, result.first, result.second)),
+        WARPED: encode_png(result.warped_colours()),
+        CONFIDENCE: encode_png(result.confidence_map()),
+        DATA: (json.dumps(data, indent=2) + "\n").encode(),
     }
-    folders.write(path, files)
-    return path
+    output_folder.write(path, files)
+    return path / POINTS
 
 
-def check(folder: str | os.PathLike[str], *, force: bool) -> Path:
-    """The folder, untouched, if a correspondence may be written into it. Raises as `save` does."""
-    return folders.check(folder, (POINTS, WARPED, CONFIDENCE, NUMBERS), "a correspondence", force=force)
+def check_output(folder: str | os.PathLike[str], *, force: bool) -> Path:
+    """Return the folder, untouched, if a correspondence may be written to it. Raises as `save` does."""
+    return output_folder.check(folder, (POINTS, WARPED, CONFIDENCE, DATA), "a correspondence", force=force)
