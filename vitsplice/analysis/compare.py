@@ -233,7 +233,7 @@ def _made(
     progress.part("agreement of layers", len(found), len(found) + 1)
     agreed = comparison.agreement(found)
     for (name, pair), run in runs.items():
-        measured = [f for f in run.facts()["metrics"] if f["value"] is not None]
+        measured = [f for f in run.record()["metrics"] if f["value"] is not None]
         rows += [Row(name, "", -1, "transfer", f["name"], pair, f["value"]) for f in measured]
     shown = list(dict.fromkeys(pair for _, pair in runs))[:SHOWN]
     return BackboneComparison(

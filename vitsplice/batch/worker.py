@@ -12,7 +12,7 @@ from typing import Any
 from vitsplice.config import RunConfig
 from vitsplice.contracts import Job, Outcome
 from vitsplice.errors import AlreadyFinished, CheckpointRejected, OutOfMemory, OutputBusy, UserError, VitspliceError
-from vitsplice.runs.artifacts import FACTS, RunFolder
+from vitsplice.runs.artifacts import RECORD, RunFolder
 from vitsplice.runs.backbone_cache import BackboneCache
 from vitsplice.runs.recorder import Recording
 from vitsplice.support.files import file_sha256, read_regular
@@ -59,7 +59,7 @@ def finished(job: Job) -> dict[str, Any] | None:
 def _told(job: Job) -> dict[str, Any] | None:
     """What is worth knowing of a run that is done, or None. Raises UserError if it is of other images."""
     try:
-        facts = json.loads(read_regular(Path(job.folder) / FACTS))
+        facts = json.loads(read_regular(Path(job.folder) / RECORD))
         if facts.get("finished") is not True:
             return None
         told, images = _told_by(facts), _images(facts)

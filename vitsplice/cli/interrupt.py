@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM that let the step at hand finish."""
+"""Ctrl-C and SIGTERM that let the current step finish."""
 
 from __future__ import annotations
 
@@ -11,23 +11,27 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupt:
-    """Within it the first signal only sets ``asked`` and calls ``then``; a second one interrupts at once."""
+    """Context in which the first signal only sets ``asked``, and a second one raises KeyboardInterrupt.
 
-    def __init__(self, then: Callable[[], object] = lambda: None) -> None:
+    Args:
+        on_signal: called by the first signal.
+    """
+
+    def __init__(self, on_signal: Callable[[], object] = lambda: None) -> None:
         self.asked = False
-        self._then = then
-        self._before: dict[signal.Signals, Any] = {}
+        self._on_signal = on_signal
+        self._handlers: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Interrupt:
-        self._before = {number: signal.signal(number, self._handle) for number in SIGNALS}
+        self._handlers = {number: signal.signal(number, self._handle) for number in SIGNALS}
         return self
 
     def __exit__(self, *exception: object) -> None:
-        for number, handler in self._before.items():
+        for number, handler in self._handlers.items():
             signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True
-        self._then()
+        self._on_signal()

@@ -1,189 +1,237 @@
-"""What a run shows while it goes: a bar with ETA, each loss, the step rate, and previews as they come."""
+"""Progress on standard error: a live bar on a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import typer
-from rich.console import Console, Group
-from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from vitsplice.cli.interrupt import Interrupt
 from vitsplice.metrics.output import CNN
-from vitsplice.runs.artifacts import used
-from vitsplice.runs.metadata import describe_sizes, sizes
-from vitsplice.runs.report import one_image
+from vitsplice.runs.record import describe_sizes, image_names, is_inversion
 from vitsplice.support.progress import ProgressReporter
-from vitsplice.text import plain
+from vitsplice.text import plain, shortened
 
 if TYPE_CHECKING:
+    from vitsplice.batch.drive import Tally
+    from vitsplice.contracts import Outcome
     from vitsplice.engine.loop import Step
+    from vitsplice.images import LoadedImage
     from vitsplice.runs.artifacts import RunFolder
     from vitsplice.runs.result import Result
     from vitsplice.runs.run import Run
 
-Made = TypeVar("Made")
+Output = TypeVar("Output")
 
 WIDEST = 60
-"""Characters of what is being done; a file may have a longer name."""
+"""Maximum number of characters of the name of a part."""
 
-PLAIN_EVERY = 10.0
-"""Seconds between lines where the output is not a terminal."""
+LINE_EVERY = 10.0
+"""Seconds between lines where standard error is not a terminal."""
+
+SHOWN_REASONS = 10
+"""Reasons of failed jobs that a batch prints at its end; a file has all of them."""
 
 
-class Display:
-    """Lines on standard error, above a bar where that is a terminal."""
+class ProgressDisplay:
+    """A bar, and lines above it. Use it as a context manager.
 
-    def __init__(self) -> None:
+    Args:
+        total: number of steps, parts or jobs; None: unknown.
+    """
+
+    def __init__(self, total: int | None = None) -> None:
         self._console = Console(stderr=True, highlight=False)
-
-    def note(self, line: str, style: str = "") -> None:
-        """Say something above the bar."""
-        self._console.print(Text(plain(line), style=style), soft_wrap=not self._console.is_terminal)
-
-
-class Progress(Display):
-    """Shows a run on standard error: a live bar on a terminal, a line now and then elsewhere."""
-
-    def __init__(self, run: Run, again: str) -> None:
-        super().__init__()
-        self._again = again
-        self._run = run
-        self._began = self._last_line = perf_counter()
-        self._bar = Bar(
-            BarColumn(bar_width=30), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("ETA"), TimeRemainingColumn()
-        )
-        self._task = self._bar.add_task("", total=run.settings.steps)
-        self._live = Live(self._bar, console=self._console, transient=True)
-        self._introduce()
-
-    def _introduce(self) -> None:
-        """What is about to be done, and everything that is not as was asked."""
-        settings, info = self._run.settings, self._run.backbone.info
-        one = len({image.sha256 for image in self._run.images.values()}) == 1  # as in an inversion
-        for role, image in list(self._run.images.items())[: 1 if one else None]:
-            notes = "".join(f"; {note}" for note in image.notes)
-            height, width = image.pixels.shape[-2:]
-            self.note(f"{'' if one else f'{role} '}image {image.name}, {width}x{height} px{notes}")
-        for role, mask in self._run.masks.items():
-            notes = "".join(f"; {note}" for note in mask.notes)
-            self.note(f"{role} mask {mask.name}, {float(mask.pixels.mean()):.0%} inside{notes}")
-        self.note(f"backbone {info.name} ({info.model}, {info.licence}), weights from {info.source}")
-        preset = f"preset {settings.preset}, " if settings.preset else ""
-        self.note(f"{preset}{settings.steps} steps on {settings.device} in {settings.precision}, seed {settings.seed}")
-        self.note(describe_sizes(sizes(self._run)))
-        if self._run.resumed_at:
-            self.note(f"going on after step {self._run.resumed_at}")
-        if self._run.substitution:
-            self.note(f"SUBSTITUTION: {self._run.substitution}", style="bold yellow")
-
-    def __enter__(self) -> Progress:
-        self._began = self._last_line = perf_counter()
-        if self._console.is_terminal:
-            self._live.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._live.stop()
-
-    def step(self, step: Step) -> None:
-        """Show that a step is done."""
-        taken = step.index + 1
-        rate = (taken - self._run.resumed_at) / (perf_counter() - self._began)
-        losses = "  ".join(f"{name} {value:.4g}" for name, value in step.losses.items())
-        line = f"total {step.total:.4g}  {losses}  {rate:.2f} steps/s"
-        self._bar.update(self._task, completed=taken)
-        self._live.update(Group(self._bar, Text(plain(line))))
-        if not self._console.is_terminal and self._is_time(taken):
-            left = (self._run.settings.steps - taken) / rate
-            self.note(f"step {taken}/{self._run.settings.steps}  {line}  ETA {left:.0f} s")
-
-    def _is_time(self, taken: int) -> bool:
-        now = perf_counter()
-        if taken in (self._run.resumed_at + 1, self._run.settings.steps) or now - self._last_line >= PLAIN_EVERY:
-            self._last_line = now
-            return True
-        return False
-
-    def saved(self, folder: RunFolder, *, finished: bool = False) -> None:
-        """Say where the output is: on standard output, as the answer of the command."""
-        if not finished:
-            taken = len(self._run.history)
-            self.note(f"stopped after {taken} of {self._run.settings.steps} steps; the image so far is kept")
-            self.note(f"to go on: {self._again}")
-        if folder.report.is_file():
-            self.note(f"report: {folder.report}")
-        print(folder.output, flush=True)
-
-    def metrics(self, result: Result) -> None:
-        """A small table of metrics; one that a term of the run optimised is marked."""
-        if not result.metrics:
-            return
-        optimised, one = used(result.settings), one_image(result.facts)
-        started = any(figure.start is not None for figure in result.metrics)  # not of a network, nor without steps
-        columns = ("figure", "output", *["start"] * started, "unchanged", "against")
-        title = f"lower is better; {'start: before the first step; ' * started}unchanged: the structure image"
-        table = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False, collapse_padding=True)
-        for figure in result.metrics:
-            mark = " (optimised by this run)" if figure.optimised_by in optimised else ""
-            measured = (figure.value, *[figure.start] * started, figure.unchanged)
-            values = ["-" if value is None else f"{value:.3g}" for value in measured]
-            why = f"; not measured: {figure.why}" if figure.why else ""
-            table.add_row(figure.name, *values, plain(f"{'image' if one else figure.against}{mark}{why}"))
-        self._console.print(table)
-        if not any(figure.name.startswith("cnn") for figure in result.metrics):
-            self.note(f"metrics of a CNN need the backbone {CNN}: install the plugin vitsplice-offline")
-
-
-class Parts(Display):
-    """Shows on standard error how many of the parts of a long work are done: a bar on a terminal, lines elsewhere."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._last_line = float("-inf")
-        self._bar = Bar(
-            TextColumn("{task.description}"), BarColumn(bar_width=30), MofNCompleteColumn(), TimeElapsedColumn(),
-            TextColumn("ETA"), TimeRemainingColumn(), console=self._console, transient=True,
+        self._bar = Progress(
+            BarColumn(bar_width=30), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("ETA"),
+            TimeRemainingColumn(), TextColumn("{task.description}"), console=self._console, transient=True,
             disable=not self._console.is_terminal,
         )  # fmt: skip
-        self._task = self._bar.add_task("")
+        self._task = self._bar.add_task("", total=total)
         self._began = perf_counter()
+        self._last_line = float("-inf")
 
-    def __enter__(self) -> Parts:
+    def __enter__(self) -> Self:
+        self._began = perf_counter()
         self._bar.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._bar.stop()
 
-    def __call__(self, what: str, done: int, total: int) -> None:
-        """Say what is being done, and how many of how many parts are done already."""
-        what = plain(what) if len(what) <= WIDEST else f"{plain(what[: WIDEST - 3])}..."
-        self._bar.update(self._task, description=what, completed=done, total=total)
-        now = perf_counter()
-        if not self._console.is_terminal and now - self._last_line >= PLAIN_EVERY:
-            self._last_line, passed = now, now - self._began
-            left = f"  ETA {passed / done * (total - done):.0f} s" if done else ""
-            self.note(f"{done}/{total}  {what}  {passed:.0f} s{left}")
+    def note(self, line: str, style: str = "") -> None:
+        """Print a line above the bar."""
+        self._console.print(Text(plain(line), style=style), soft_wrap=not self._console.is_terminal)
+
+    def _show(self, done: int, text: str, *, total: int | None = None, now: bool = False) -> None:
+        """Update the bar; elsewhere print a line with the ETA, every `LINE_EVERY` seconds or at once."""
+        self._bar.update(self._task, completed=done, description=plain(text), total=total)
+        if self._console.is_terminal or not (now or perf_counter() - self._last_line >= LINE_EVERY):
+            return
+        self._last_line = perf_counter()
+        total = total if total is not None else int(self._bar.tasks[0].total or 0)
+        self.note(f"{done}/{total}  {text}{self._eta(done, total)}")
+
+    def _eta(self, done: int, total: int) -> str:
+        elapsed = perf_counter() - self._began
+        return f"  ETA {_duration(elapsed / done * (total - done))}" if done else ""
+
+
+class RunProgress(ProgressDisplay):
+    """The progress of a run.
+
+    Args:
+        run: not started yet, or restored from a checkpoint.
+        resume_command: command that resumes it, for the last line if it is stopped.
+    """
+
+    def __init__(self, run: Run, resume_command: str) -> None:
+        super().__init__(run.settings.steps)
+        self._run, self._resume_command = run, resume_command
+        self._introduce()
+
+    def _introduce(self) -> None:
+        """Print inputs, backbone, settings and sizes, and everything that differs from what was requested."""
+        settings, info = self._run.settings, self._run.backbone.info
+        record = self._run.record()
+        names = image_names(record)
+        for role, image in list(self._run.images.items())[: 1 if is_inversion(record) else None]:
+            height, width = image.pixels.shape[-2:]
+            self.note(f"{names[role]} {image.name}, {width}x{height} px{_notes(image)}")
+        for role, mask in self._run.masks.items():
+            self.note(f"{role} mask {mask.name}, {float(mask.pixels.mean()):.0%} inside{_notes(mask)}")
+        self.note(f"backbone {info.name} ({info.model}, {info.licence}), weights from {info.source}")
+        preset = f"preset {settings.preset}, " if settings.preset else ""
+        self.note(f"{preset}{settings.steps} steps on {settings.device} in {settings.precision}, seed {settings.seed}")
+        self.note(describe_sizes(record["sizes"]))
+        if self._run.resumed_at:
+            self.note(f"resuming after step {self._run.resumed_at}")
+        if self._run.substitution:
+            self.note(f"SUBSTITUTION: {self._run.substitution}", style="bold yellow")
+
+    def step(self, step: Step) -> None:
+        """Show the losses of a step."""
+        taken = step.index + 1
+        rate = (taken - self._run.resumed_at) / (perf_counter() - self._began)
+        losses = "  ".join(f"{name} {value:.4g}" for name, value in step.losses.items())
+        ends = taken in (self._run.resumed_at + 1, self._run.settings.steps)
+        self._show(taken, f"total {step.total:.4g}  {losses}  {rate:.2f} steps/s", now=ends)
+
+    def _eta(self, done: int, total: int) -> str:
+        elapsed = perf_counter() - self._began
+        return f"  ETA {_duration(elapsed / (done - self._run.resumed_at) * (total - done))}"
+
+    def saved(self, folder: RunFolder, *, finished: bool = False) -> None:
+        """Print the path of the output on standard output, as the answer of the command."""
+        if not finished:
+            self.note(f"stopped after {len(self._run.history)} of {self._run.settings.steps} steps; the image is saved")
+            self.note(f"resume with: {self._resume_command}")
+        if folder.report.is_file():
+            self.note(f"report: {folder.report}")
+        print(folder.output, flush=True)
+
+    def metrics(self, result: Result) -> None:
+        """Print the metrics as a table; those that the run optimised are marked."""
+        if not result.metrics:
+            return
+        optimised, names = result.settings.optimised_losses, image_names(result.record)
+        has_start = any(metric.start is not None for metric in result.metrics)
+        columns = ("metric", "output", *["start"] * has_start, "unchanged", "compared with")
+        title = f"lower is better; {'start: before the first step; ' * has_start}unchanged: the structure image"
+        table = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False, collapse_padding=True)
+        for metric in result.metrics:
+            mark = " (optimised by this run)" if metric.optimised_by in optimised else ""
+            reason = f"; not measured: {metric.why}" if metric.why else ""
+            values = (metric.value, *[metric.start] * has_start, metric.unchanged)
+            cells = ["-" if value is None else f"{value:.3g}" for value in values]
+            table.add_row(metric.name, *cells, plain(f"{names[metric.against]}{mark}{reason}"))
+        self._console.print(table)
+        if not any(metric.name.startswith("cnn") for metric in result.metrics):
+            self.note(f"CNN metrics need the backbone {CNN}: install the plugin vitsplice-offline")
+
+
+class PartsProgress(ProgressDisplay):
+    """The progress of work in parts."""
+
+    def __call__(self, name: str, done: int, total: int) -> None:
+        """Show the name of the next part, and the number of parts that are done."""
+        self._show(done, shortened(plain(name), WIDEST), total=total)
+
+
+class BatchProgress(ProgressDisplay):
+    """The progress of a batch.
+
+    Args:
+        total: number of jobs.
+    """
+
+    def __init__(self, total: int) -> None:
+        super().__init__(total)
+        self._reasons: deque[str] = deque(maxlen=100)
+
+    def show(self, tally: Tally, outcome: Outcome | None) -> None:
+        """Show the tally after an outcome; each new reason of a failure is printed."""
+        if outcome and outcome.reason and outcome.reason not in self._reasons:
+            self.note(f"{outcome.id}: {outcome.state}: {outcome.reason}")
+            self._reasons.append(outcome.reason)
+        ended = tally.done + tally.failures
+        rate = ended / (perf_counter() - self._began)
+        eta = f"ETA {_duration(tally.left / rate)}" if ended else "ETA unknown"
+        text = f"{tally.before + tally.done} done, {tally.failures} failed, {tally.left} left  {rate * 60:.3g}/min"
+        self._show(tally.total - tally.left, f"{text}  {eta}")
+
+    def _eta(self, done: int, total: int) -> str:
+        return ""
+
+    def summarise(self, tally: Tally, out: Path, *, stopped: bool) -> None:
+        """Print the result of the batch, and on standard output the path of its results."""
+        from vitsplice.batch.failures import reasons
+        from vitsplice.batch.plan import FAILURES, RESULTS
+
+        before = f" ({tally.before} of them before)" if tally.before else ""
+        self.note(f"{tally.before + tally.done} of {tally.total} runs done{before}, {tally.failures} failed")
+        shown = reasons(out, SHOWN_REASONS)
+        for reason in shown:
+            others = f" and {reason.jobs - 1} others" if reason.jobs > 1 else ""
+            self.note(f"  {reason.first}{others}: {reason.reason}")
+        if tally.failures:
+            more = tally.failures - sum(reason.jobs for reason in shown)
+            self.note(f"  {f'and {more} more; ' if more else ''}all of them: {out / FAILURES}")
+        if stopped and tally.left:
+            self.note(f"stopped with {tally.left} left; the same command resumes")
+        print(out / RESULTS, flush=True)
 
 
 @contextmanager
-def watched() -> Iterator[ProgressReporter]:
-    """Long work within it shows its parts; the first Ctrl-C or SIGTERM stops it after the part at hand."""
-    with Interrupt() as interrupt, Parts() as parts:
-        yield ProgressReporter(parts, parts.note, lambda: interrupt.asked)
+def parts_progress() -> Iterator[ProgressReporter]:
+    """Report the parts of long work; the first Ctrl-C or SIGTERM stops it after the current part."""
+    with Interrupt() as interrupt, PartsProgress() as display:
+        yield ProgressReporter(display, display.note, lambda: interrupt.asked)
 
 
-def unless_stopped(made: Made | None) -> Made:
-    """What long work made; exits with 130 if it made nothing, because it was stopped."""
-    if made is None:
-        typer.echo("stopped; what is finished is kept, and the same command goes on", err=True)
+def unless_stopped(output: Output | None) -> Output:
+    """Return the output of long work; exit with 130 if there is none because it was stopped."""
+    if output is None:
+        typer.echo("stopped; finished parts are stored, and the same command resumes", err=True)
         raise typer.Exit(130)
-    return made
+    return output
+
+
+def _notes(image: LoadedImage) -> str:
+    return "".join(f"; {note}" for note in image.notes)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    hours, rest = divmod(round(seconds), 3600)
+    return f"{hours}:{rest // 60:02}:{rest % 60:02}"

@@ -22,57 +22,46 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 @dataclass(frozen=True)
 class Substitution:
-    """A backbone that stands in for the one a preset names."""
+    """A fallback that is used because the requested backbone is unavailable.
 
-    wanted: str
+    Args:
+        requested: name of the requested backbone.
+        used: name of the fallback.
+        reason: why the requested one is unavailable.
+    """
+
+    requested: str
     used: str
-    why: str
+    reason: str
 
     def __str__(self) -> str:
-        return f"backbone '{self.wanted}' is unavailable, so '{self.used}' is used instead. {self.why}"
+        return f"backbone '{self.requested}' is unavailable, so '{self.used}' is used instead. {self.reason}"
 
 
 @numerics()
 def load_backbone(name: str, weights: str | os.PathLike[str] | None = None) -> Backbone:
     """Load a backbone by name, in float32 on the CPU.
 
+    Args:
+        name: see `vitsplice list backbones`.
+        weights: file with the weights; None: those that the backbone comes with.
+
     Raises:
-        UnknownName, WeightsUnavailable, WeightsRejected: see `vitsplice.errors`.
+        UnknownName: if no backbone of that name is registered.
+        WeightsUnavailable: if the weights are neither on this machine nor reachable.
+        WeightsRejected: if the weights do not fit.
     """
     return catalogue().backbone(name).build(None if weights is None else Path(weights))
 
 
-def _check_file(config: BackboneConfig) -> None:
-    """Raise WeightsRejected unless the weights file that is named is there and is the one that is meant."""
-    if config.weights is None or not config.sha256:
-        return
-    if (found := sha256_of(config.weights)) != config.sha256:
-        raise WeightsRejected(
-            f"weights file '{printable(str(config.weights))}' is not the one that these settings were made with:\n"
-            f"its SHA-256 is {found},\nwanted is    {config.sha256}.\nPut that file back, or give another with ",
-            Setting("backbone.weights", "FILE"),
-        )
-
-
-def _check_network(config: BackboneConfig, info: BackboneInfo) -> None:
-    """Raise WeightsRejected if the settings are of a loaded backbone with other weights."""
-    if config.network_sha256 and info.sha256 != config.network_sha256:
-        raise WeightsRejected(
-            f"these settings are of a backbone '{config.name}' that was loaded and given, with other weights than the "
-            f"one of that name here:\nSHA-256 {config.network_sha256}, here {info.sha256 or 'none'}.\n"
-            "Load that one, and give it again as ",
-            Argument("backbone"),
-        )
-
-
 @numerics()
 def load_configured(config: BackboneConfig, catalogue: Catalogue) -> tuple[Backbone, Substitution | None]:
-    """Load a backbone, or the first of its fallbacks whose weights can be had; nothing stands in for a named file.
+    """Load the backbone of the settings, or the first available fallback; a weights file has no fallback.
 
     Raises:
-        UnknownName: if no such backbone is registered.
-        WeightsUnavailable: if neither its weights nor those of a fallback can be had.
-        WeightsRejected: if the weights file that is named is gone, another one than is meant, or not one for it.
+        UnknownName: if no backbone of that name is registered.
+        WeightsUnavailable: if neither its weights nor those of a fallback are available.
+        WeightsRejected: if the weights file is missing, has another SHA-256, or does not fit.
     """
     _check_file(config)
     try:
@@ -82,20 +71,44 @@ def load_configured(config: BackboneConfig, catalogue: Catalogue) -> tuple[Backb
     except (UnknownName, WeightsUnavailable) as error:
         if not config.fallback or config.weights is not None:
             raise
-        missing = error
-    why: list[Part] = []
+        unavailable = error
+    reasons: list[Part] = []
     for name in config.fallback:
         try:
-            return catalogue.backbone(name).build(None), Substitution(config.name, name, str(missing).splitlines()[0])
+            backbone = catalogue.backbone(name).build(None)
+            return backbone, Substitution(config.name, name, str(unavailable).splitlines()[0])
         except (UnknownName, WeightsUnavailable, WeightsRejected) as error:
-            why += [f"\nIts fallback '{name}' is unavailable too: ", *error.parts]
-    raise WeightsUnavailable(*missing.parts, *why) from missing
+            reasons += [f"\nIts fallback '{name}' is unavailable too: ", *error.parts]
+    raise WeightsUnavailable(*unavailable.parts, *reasons) from unavailable
 
 
 def backbone_or_default(name: str | None) -> tuple[Backbone, Substitution | None]:
-    """The backbone of that name; for None that of the default preset, or what stands in for it. Float32, on the CPU.
+    """Load a backbone by name, or that of the default preset (or its fallback), in float32 on the CPU.
 
     Raises:
-        UnknownName, WeightsUnavailable, WeightsRejected: see `vitsplice.errors`.
+        UnknownName, WeightsUnavailable, WeightsRejected: see `load_configured`.
     """
     return load_configured(settings_for(backbone=name).backbone, catalogue())
+
+
+def _check_file(config: BackboneConfig) -> None:
+    """Raise WeightsRejected if the weights file cannot be read or differs from the one of the settings."""
+    if config.weights is None or not config.sha256:
+        return
+    if (digest := sha256_of(config.weights)) != config.sha256:
+        raise WeightsRejected(
+            f"weights file '{printable(str(config.weights))}' is not the one that these settings were made with:\n"
+            f"its SHA-256 is {digest},\nexpected is   {config.sha256}.\nRestore that file, or give another with ",
+            Setting("backbone.weights", "FILE"),
+        )
+
+
+def _check_network(config: BackboneConfig, info: BackboneInfo) -> None:
+    """Raise WeightsRejected if the settings belong to a loaded backbone with other weights."""
+    if config.network_sha256 and info.sha256 != config.network_sha256:
+        raise WeightsRejected(
+            f"these settings belong to a loaded backbone '{config.name}' with other weights than the backbone of that "
+            f"name here:\nSHA-256 {config.network_sha256}, here {info.sha256 or 'none'}.\n"
+            "Load that backbone, and pass it as ",
+            Argument("backbone"),
+        )

@@ -13,7 +13,7 @@ from vitsplice.contracts import Metric
 from vitsplice.errors import ConfigError, ImageError
 from vitsplice.evaluation.plan import Plan
 from vitsplice.presets import loading as settings_yaml
-from vitsplice.runs.artifacts import FACTS, OUTPUT, SETTINGS, used
+from vitsplice.runs.artifacts import OUTPUT, RECORD, SETTINGS, used
 from vitsplice.support.files import read_regular
 from vitsplice.support.jsonl import Keys, Log
 from vitsplice.text import printable
@@ -51,7 +51,7 @@ def of_run(output: Path) -> Optimised | None:
     if output.name != OUTPUT:
         return None
     try:
-        facts = json.loads(read_regular(output.parent / FACTS))
+        facts = json.loads(read_regular(output.parent / RECORD))
         network = Network(str(facts["backbone"]["name"]), str(facts["backbone"]["sha256"] or ""))
         finished = facts.get("finished")
         settings = read_regular(output.parent / SETTINGS).decode()

@@ -1,4 +1,4 @@
-"""What a run leaves behind in its folder. Every file is written beside its place and renamed."""
+"""The folder of a run and the files in it, each written atomically."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,24 +20,15 @@ from vitsplice.support.output_folder import REPLACE
 from vitsplice.support.tables import csv_document, escape_csv
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from torch import Tensor
 
     from vitsplice.config import RunConfig
     from vitsplice.engine.loop import Step
     from vitsplice.runs.result import Result
 
-OUTPUT, SETTINGS, FACTS, LOSSES, PLOT, REPORT, PREVIEWS = (
-    "output.png",
-    "run.yaml",
-    "run.json",
-    "losses.csv",
-    "losses.png",
-    "report.html",
-    "previews",
-)
-CHECKPOINTS, BEGUN = "checkpoint", "begun.json"
+OUTPUT, SETTINGS, RECORD, LOSSES = "output.png", "run.yaml", "run.json", "losses.csv"
+PLOT, REPORT, PREVIEWS = "losses.png", "report.html", "previews"
+CHECKPOINTS, INPUTS = "checkpoint", "begun.json"
 
 
 @dataclass(frozen=True)
@@ -47,11 +39,15 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: str | os.PathLike[str], *, force: bool = False) -> RunFolder:
-        """Make the folder, or take one that is there; with ``force`` also one that holds a run: see `clear`.
+        """Create the folder, or accept an existing one.
+
+        Args:
+            path: of the folder.
+            force: accept a folder that holds a run. Its files stay until `clear`.
 
         Raises:
-            OutputExists: if it already holds a run.
-            UserError: if it cannot be made or written to, or a file of a run in it leads out of it.
+            OutputExists: if it holds a run and ``force`` is not given.
+            UserError: if it cannot be created or written to, or a file of a run in it is outside of it.
         """
         folder = cls.check(path, force=force)
         try:
@@ -64,7 +60,7 @@ class RunFolder:
 
     @classmethod
     def check(cls, path: str | os.PathLike[str], *, force: bool = False) -> RunFolder:
-        """The folder, untouched, if a run may be written into it. Raises as `create` does."""
+        """Check that a run may be written to the folder, without touching it. Raises as `create`."""
         folder = cls(Path(path))
         try:
             is_file = folder.path.exists() and not folder.path.is_dir()
@@ -74,122 +70,118 @@ class RunFolder:
         if is_file:
             raise UserError(f"output folder {path} is a file; choose another folder")
         if artifacts and not force and folder.has_begun() and not folder.finished():
-            resume = Argument("resume", str(path))
-            begun = f"{path} already holds a run that is not finished; resume it with "
-            raise OutputExists(begun, resume, ", choose another folder, or replace it with ", REPLACE)
+            unfinished = f"{path} already holds an unfinished run; resume it with "
+            raise OutputExists(
+                unfinished, Argument("resume", str(path)), ", choose another folder, or replace it with ", REPLACE
+            )
         if artifacts and not force:
             raise OutputExists(f"{path} already holds a run; choose another folder, or replace it with ", REPLACE)
         return folder
 
     def _artifacts(self) -> list[Path]:
-        """The files of an earlier run. Raises PathRejected where there is something else in the place of one."""
-        names = (FACTS, SETTINGS, OUTPUT, LOSSES, PLOT, REPORT, f"{CHECKPOINTS}/{BEGUN}")
+        """The files of a run in the folder. Raises PathRejected if something else has the name of one."""
+        names = (RECORD, SETTINGS, OUTPUT, LOSSES, PLOT, REPORT, f"{CHECKPOINTS}/{INPUTS}")
         named = [inside_file(self.path, name) for name in names]
         previews = [path for _, path in self.previews()]
         checkpoints = [path for kind in ("json", "safetensors") for path in self.checkpoints.glob(f"step-*.{kind}")]
         return [path for path in [*named, *previews, *checkpoints] if path.is_file()]
 
     def holds_a_run(self) -> bool:
-        """Whether it has files of an earlier run. May raise OSError."""
+        """Whether the folder has files of a run. May raise OSError."""
         return bool(self._artifacts())
 
     def clear(self) -> None:
-        """Remove the files of an earlier run, and their folders if nothing else is in them. May raise OSError."""
+        """Remove the files of a run, and their folders if these are then empty. May raise OSError."""
         _remove(self._artifacts())
 
-    def forget(self) -> None:
-        """Remove what is needed only to go on. May raise OSError."""
+    def remove_checkpoints(self) -> None:
+        """Remove the files that only resuming needs. May raise OSError."""
         _remove([path for path in self._artifacts() if path.parent == self.checkpoints])
 
-    def tidy(self) -> None:
-        """Remove what a killed process left half-written. May raise OSError."""
+    def remove_leftovers(self) -> None:
+        """Remove temporary files of a killed process. May raise OSError."""
         for folder in (self.path, inside(self.path, PREVIEWS), self.checkpoints):
-            for left in leftovers(folder):
-                left.unlink(missing_ok=True)
+            for path in leftovers(folder):
+                path.unlink(missing_ok=True)
 
     def has_begun(self) -> bool:
-        """Whether it is told what a run began with."""
-        return (self.checkpoints / BEGUN).is_file()
+        """Whether the folder records the inputs of a run."""
+        return (self.checkpoints / INPUTS).is_file()
 
     def finished(self) -> bool:
         """Whether the folder holds a run that took all its steps."""
         try:
-            return self.facts().get("finished") is True
+            return self.record().get("finished") is True
         except UserError:
             return False
 
-    def facts(self) -> dict[str, Any]:
-        """What ``run.json`` records. Raises UserError if it is not there or is none."""
-        return _read_json(self.path / FACTS, f"{self.path} holds no run that has ended")
+    def record(self) -> dict[str, Any]:
+        """The content of ``run.json``. Raises UserError if it is missing or corrupt."""
+        return _read_json(self.path / RECORD, f"{self.path} holds no run that has ended")
 
-    def begun(self) -> dict[str, Any]:
-        """What `begin` wrote. Raises UserError if it is not there."""
+    def inputs(self) -> dict[str, Any]:
+        """The content that `write_inputs` wrote. Raises UserError if it is missing or corrupt."""
         if not self.path.is_dir():
             raise UserError(f"there is no folder {self.path}; ", Argument("resume"), " takes the folder of a run")
         if not self.has_begun():
-            raise UserError(f"{self.path} holds no run that can be resumed: it has no {CHECKPOINTS}/{BEGUN}")
-        return _read_json(self.checkpoints / BEGUN, f"{self.path} holds no run that can go on")
+            raise UserError(f"{self.path} holds no run that can be resumed: it has no {CHECKPOINTS}/{INPUTS}")
+        return _read_json(self.checkpoints / INPUTS, f"{self.path} holds no run that can be resumed")
 
     @property
     def checkpoints(self) -> Path:
-        """Where checkpoints are kept. Raises PathRejected if that is not in the folder."""
+        """The folder of checkpoints. Raises PathRejected if it is outside of this folder."""
         return inside(self.path, CHECKPOINTS)
 
     @property
     def output(self) -> Path:
-        """Where the output image goes."""
+        """The path of the output image."""
         return self.path / OUTPUT
 
     @property
     def report(self) -> Path:
-        """Where the report goes."""
+        """The path of the report."""
         return self.path / REPORT
 
-    def preview(self, step: int, pixels: Tensor) -> Path:
-        """Write the image ``(3, H, W)`` after so many steps."""
+    def write_preview(self, step: int, pixels: Tensor) -> Path:
+        """Write the output ``(3, H, W)`` after a number of steps."""
         return self._write(f"{PREVIEWS}/step-{step:06d}.png", encode_png(pixels))
 
     def previews(self) -> list[tuple[int, Path]]:
-        """The previews that are there: after how many steps, and where. Raises PathRejected as `checkpoints` does."""
+        """The previews: number of steps and path. Raises PathRejected if their folder is outside of this one."""
         paths = inside(self.path, PREVIEWS).glob("step-*.png")
-        found = [(path.stem.removeprefix("step-"), path) for path in paths]
-        return sorted((int(step), path) for step, path in found if step.isdecimal())
+        numbered = [(path.stem.removeprefix("step-"), path) for path in paths]
+        return sorted((int(step), path) for step, path in numbered if step.isdecimal())
 
     def last_loss(self, term: str) -> float:
-        """The value of a term, unweighted, at the last step at which it ran; nan if it never did."""
+        """The unweighted value of a term at the last step at which it was active; NaN if it never was."""
         with (self.path / LOSSES).open(newline="") as file:
             name = escape_csv(term)
             values = [row[name] for row in csv.DictReader(file) if row[name]]
         return float(values[-1]) if values else math.nan
 
-    def begin(self, begun: dict[str, Any]) -> None:
-        """Write what a run is made of, as it was asked for, before anything that takes long."""
-        self._write(f"{CHECKPOINTS}/{BEGUN}", (json.dumps(begun, indent=2) + "\n").encode())
+    def write_inputs(self, inputs: dict[str, Any]) -> None:
+        """Write what a run is started with; this comes before anything that takes long."""
+        self._write(f"{CHECKPOINTS}/{INPUTS}", (json.dumps(inputs, indent=2) + "\n").encode())
 
-    def settle(self, settings: RunConfig) -> None:
-        """Write the settings: before the first step, so that whatever ends the run, they are there."""
+    def write_settings(self, settings: RunConfig) -> None:
+        """Write the resolved settings, unless the file has them already."""
         text = settings.to_yaml().encode()
-        if not _holds(self.path / SETTINGS, text):
+        if not _has_content(self.path / SETTINGS, text):
             self._write(SETTINGS, text)
 
-    def save(self, result: Result) -> None:
-        """Write everything."""
-        self.save_output(result.pixels)
-        self.save_records(result)
-
-    def save_output(self, pixels: Tensor) -> None:
+    def write_output(self, pixels: Tensor) -> None:
         """Write the output image ``(3, H, W)``."""
         self._write(OUTPUT, encode_png(pixels))
 
-    def save_records(self, result: Result) -> None:
-        """Write all the rest; ``run.json`` comes last, so that where it stands everything is whole."""
+    def write_records(self, result: Result) -> None:
+        """Write all other files; ``run.json`` is the last, so that everything is complete once it exists."""
         names = list(result.settings.terms)
-        self.settle(result.settings)
+        self.write_settings(result.settings)
         self._write(LOSSES, losses_csv(result.losses, names).encode())
         if result.settings.plots == "all":
-            self._write(PLOT, losses_png(result.losses, names, stage_marks(result)))
-            self._write(REPORT, report(result, used(result.settings), self.previews(), self.path).encode())
-        self._write(FACTS, facts_json(result).encode())
+            self._write(PLOT, losses_png(result.losses, names, stage_marks(result.settings, result.record["sizes"])))
+            self._write(REPORT, report(result, self.previews(), self.path).encode())
+        self._write(RECORD, record_json(result).encode())
 
     def _write(self, name: str, data: bytes) -> Path:
         path = inside(self.path, name)
@@ -206,23 +198,22 @@ def clear_run(path: Path) -> None:
     RunFolder(path).clear()
 
 
-def _holds(path: Path, data: bytes) -> bool:
-    """Whether a file has just this content."""
+def _has_content(path: Path, data: bytes) -> bool:
     try:
         return read_regular(path) == data
     except OSError:
         return False
 
 
-def _read_json(path: Path, otherwise: str) -> dict[str, Any]:
-    """An object. Raises UserError with what it means if there is none."""
+def _read_json(path: Path, problem: str) -> dict[str, Any]:
+    """Read a JSON object. Raises UserError that begins with ``problem`` if there is none."""
     try:
-        known = json.loads(read_regular(path))
+        content = json.loads(read_regular(path))
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{otherwise}: no {path} that can be read") from error
-    if not isinstance(known, dict):
-        raise UserError(f"{otherwise}: {path} is not an object")
-    return known
+        raise UserError(f"{problem}: {path} is missing or corrupt") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{problem}: {path} is not a JSON object")
+    return content
 
 
 def _remove(paths: list[Path]) -> None:
@@ -233,20 +224,14 @@ def _remove(paths: list[Path]) -> None:
             folder.rmdir()
 
 
-def facts_json(result: Result) -> str:
-    """`run.json`: what is known of the run, and its metrics."""
-    metrics = [
-        asdict(figure) | {"optimised": figure.optimised_by in used(result.settings)} for figure in result.metrics
-    ]
-    return json.dumps(result.facts | {"metrics": metrics}, indent=2) + "\n"
-
-
-def used(settings: RunConfig) -> set[str]:
-    """The loss terms that had a part in a run."""
-    return {term.loss for term in settings.terms.values() if term.weight > 0 and settings.steps > 0}
+def record_json(result: Result) -> str:
+    """The content of ``run.json``: the record of a run and its metrics."""
+    optimised = result.settings.optimised_losses
+    metrics = [asdict(metric) | {"optimised": metric.optimised_by in optimised} for metric in result.metrics]
+    return json.dumps(result.record | {"metrics": metrics}, indent=2) + "\n"
 
 
 def losses_csv(steps: Sequence[Step], names: Sequence[str]) -> str:
-    """A row a step: step, weighted total, each term's unweighted value (empty where it did not run)."""
+    """One row a step: step, weighted total, and each term's unweighted value, empty where it was not active."""
     rows = ([step.index, step.total, *map(step.losses.get, names)] for step in steps)
     return csv_document([["step", "total", *names], *rows])

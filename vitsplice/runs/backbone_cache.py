@@ -1,4 +1,4 @@
-"""Where a run takes its networks from: loaded anew for each run, or kept over runs that follow one another."""
+"""Loaders of backbones: a new one for every run, one that was given, or a cache for runs in succession."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ Loaded = tuple[Backbone, Substitution | None]
 
 
 class BackboneLoader:
-    """Loads what it is asked for, each time anew."""
+    """Loads every backbone anew."""
 
-    def backbone(self, config: BackboneConfig, known: Catalogue, device: torch.device, precision: str) -> Loaded:
-        """Load a backbone, or its fallback, on the device. Raises as `load_configured` does."""
+    def load(self, config: BackboneConfig, known: Catalogue, device: torch.device, precision: str) -> Loaded:
+        """Load a backbone, or its fallback, on a device. Raises as `load_configured`."""
         backbone, substitution = load_configured(config, known)
         return backbone.to(device, DTYPES[precision]), substitution
 
     def cnn(self, known: Catalogue) -> Backbone | None:
-        """The network of the metrics that need one, if there is one."""
+        """Load the network of the CNN metrics; None if it is not installed."""
         return load_cnn(known)
 
 
 class FixedBackbone(BackboneLoader):
-    """The backbone that the caller has loaded, for every run.
+    """Returns one loaded backbone, for every run.
 
-    It is moved to the run's device and stays there; for a precision other than float32 a copy is cast.
+    The backbone is moved to the run's device and stays there; a precision other than float32 gets a copy.
 
     Args:
         backbone: in float32.
@@ -42,38 +42,36 @@ class FixedBackbone(BackboneLoader):
     def __init__(self, backbone: Backbone) -> None:
         self._backbone = backbone
 
-    def backbone(self, config: BackboneConfig, known: Catalogue, device: torch.device, precision: str) -> Loaded:
-        """The backbone, on the device; nothing is loaded."""
+    def load(self, config: BackboneConfig, known: Catalogue, device: torch.device, precision: str) -> Loaded:
+        """Return the backbone on a device; nothing is loaded."""
         dtype = DTYPES[precision]
         backbone = self._backbone if dtype == torch.float32 else deepcopy(self._backbone)
         return backbone.to(device, dtype), None
 
 
 class BackboneCache(BackboneLoader):
-    """Keeps those that were used last, for a process that makes one run after another.
-
-    A backbone is frozen, so that it gives the same to every run, of any thread. One is loaded at a time.
+    """Caches the backbones that were used last, for many runs in one process and in any thread.
 
     Args:
-        most: how many backbones are kept; each takes the memory of its weights.
+        size: number of cached backbones; each takes the memory of its weights.
     """
 
-    def __init__(self, most: int = 2) -> None:
-        self._most = most
+    def __init__(self, size: int = 2) -> None:
+        self._size = size
         self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[BackboneConfig, str, str], Loaded] = OrderedDict()
+        self._cache: OrderedDict[tuple[BackboneConfig, str, str], Loaded] = OrderedDict()
         self._cnn: list[Backbone | None] = []
 
-    def backbone(self, config: BackboneConfig, known: Catalogue, device: torch.device, precision: str) -> Loaded:
-        """As `BackboneLoader.backbone`, from the cache where it is there. A failed load is retried the next time."""
+    def load(self, config: BackboneConfig, known: Catalogue, device: torch.device, precision: str) -> Loaded:
+        """As `BackboneLoader.load`, from the cache if it is there. A load that fails is retried the next time."""
         key = (config, str(device), precision)
         with self._lock:
-            if key not in self._kept:
-                while len(self._kept) >= self._most:
-                    self._kept.popitem(last=False)
-                self._kept[key] = super().backbone(config, known, device, precision)
-            self._kept.move_to_end(key)
-            return self._kept[key]
+            if key not in self._cache:
+                while len(self._cache) >= self._size:
+                    self._cache.popitem(last=False)
+                self._cache[key] = super().load(config, known, device, precision)
+            self._cache.move_to_end(key)
+            return self._cache[key]
 
     def cnn(self, known: Catalogue) -> Backbone | None:
         """As `BackboneLoader.cnn`, loaded once."""

@@ -1,7 +1,7 @@
-"""Checkpoints: where a run stands, in a folder, so that a run that was killed goes on to the same bytes.
+"""Checkpoints: the state of a run in files, from which a killed run resumes to the same bytes.
 
-A checkpoint is two files, tensors in safetensors and everything else in JSON. The JSON is written last and knows the
-digest of the tensors and its own, so that a checkpoint is whole or it is refused. Nothing in it is run.
+A checkpoint is two files: tensors in safetensors, everything else in JSON. The JSON is written last and holds the
+digests of the tensors and of itself, so that an incomplete or altered checkpoint is refused. Nothing in it is executed.
 """
 
 from __future__ import annotations
@@ -20,21 +20,22 @@ from vitsplice.engine.loop import Step
 from vitsplice.engine.stages import Snapshot
 from vitsplice.errors import CheckpointRejected, VitspliceError
 from vitsplice.support.files import inside, read_regular, write_atomically
+from vitsplice.support.output_folder import REPLACE
 
 KEPT = 2
-"""How many checkpoints a folder keeps."""
+"""Checkpoints that a folder keeps."""
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a run stands.
+    """The state of a run between two steps.
 
     Args:
         snapshot: of the optimisation.
         history: the steps so far.
-        belongs_to: digests of what the run is made of, by what it is called in messages.
+        belongs_to: digests of everything that the run's output depends on, by name.
     """
 
     snapshot: Snapshot
@@ -42,18 +43,17 @@ class Checkpoint:
     belongs_to: Mapping[str, str]
 
     def check(self, run: Mapping[str, str], path: Path) -> None:
-        """Raises CheckpointRejected, naming what differs, unless it belongs to a run made of just that."""
+        """Raise CheckpointRejected, naming the differences, unless the checkpoint belongs to a run of these digests."""
         names = dict.fromkeys([*self.belongs_to, *run])
-        if differs := [name for name in names if self.belongs_to.get(name) != run.get(name)]:
-            what = ", another ".join(differs)
-            raise CheckpointRejected(f"checkpoint {path} is of a run with another {what} and no part of this one")
+        if differing := [name for name in names if self.belongs_to.get(name) != run.get(name)]:
+            raise CheckpointRejected(f"checkpoint {path} belongs to a run with another {', another '.join(differing)}")
 
 
 def write(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint beside the others, and drop all but the last.
+    """Write a checkpoint, and remove all but the last ones.
 
     Raises:
-        VitspliceError: if it cannot be written; those before it are whole.
+        VitspliceError: if it cannot be written; the earlier ones stay.
     """
     snapshot = checkpoint.snapshot
     path, tensors_path = (inside(folder, f"step-{snapshot.step:08d}{end}") for end in (".json", ".safetensors"))
@@ -70,17 +70,17 @@ def write(folder: Path, checkpoint: Checkpoint) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(tensors_path, tensors)
         write_atomically(path, json.dumps(content | {"digest": _digest(content)}).encode())
-        for old in found(folder)[KEPT:]:
+        for old in checkpoint_files(folder)[KEPT:]:
             _remove(old)
     except OSError as error:
         raise VitspliceError(f"cannot write checkpoint {path}: {error.strerror or error}") from error
 
 
 def read(path: Path) -> Checkpoint:
-    """Read a checkpoint by the path of its JSON.
+    """Read a checkpoint by the path of its JSON file.
 
     Raises:
-        CheckpointRejected: if it is cut short, altered or not there; it names the file.
+        CheckpointRejected: if it is missing, truncated or altered, or of another format; it names the file.
     """
     try:
         content = json.loads(read_regular(path))
@@ -89,41 +89,47 @@ def read(path: Path) -> Checkpoint:
     except OSError as error:
         raise CheckpointRejected(f"checkpoint {error.filename} cannot be read: {error.strerror}") from error
     except (ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
-        raise CheckpointRejected(f"checkpoint {path} is cut short or is none") from error
-    if digest != _digest(content) or content.get("format") != FORMAT:
-        raise CheckpointRejected(f"checkpoint {path} was altered, or is of another version")
+        raise CheckpointRejected(f"{path} is truncated or not a checkpoint") from error
+    if digest != _digest(content):
+        raise CheckpointRejected(f"checkpoint {path} was altered")
+    if content.get("format") != FORMAT:
+        raise CheckpointRejected(
+            f"checkpoint {path} has format {content.get('format')}, of another version of vitsplice; this one reads "
+            f"format {FORMAT}. Resume it with the version that wrote it, or start the run again with ",
+            REPLACE,
+        )
     if content.get("tensors") != hashlib.sha256(tensors).hexdigest():
-        raise CheckpointRejected(f"checkpoint {path.with_suffix('.safetensors')} is cut short or was altered")
+        raise CheckpointRejected(f"checkpoint {path.with_suffix('.safetensors')} is truncated or was altered")
     try:
         return _parsed(content, tensors)
     except (ValueError, AttributeError, KeyError, TypeError, OverflowError, SafetensorError) as error:
-        raise CheckpointRejected(f"checkpoint {path} is not one that was written by a run") from error
+        raise CheckpointRejected(f"checkpoint {path} was not written by a run") from error
 
 
 def _parsed(content: dict[str, Any], tensors: bytes) -> Checkpoint:
-    """A checkpoint from its JSON and tensors; a digest that fits proves nothing of who made it."""
+    """A checkpoint from its JSON and tensors, checked, since anybody can write a matching digest."""
     if (
         type(content["stage"]) is not int
         or type(content["step"]) is not int
         or min(content["stage"], content["step"]) < 0
     ):
-        raise ValueError("stage and step are whole numbers from 0 on")
+        raise ValueError("stage and step must be integers of at least 0")
     history = tuple(
         Step(index, float(total), {str(name): float(value) for name, value in losses.items()})
         for index, total, losses in content["history"]
     )
-    if len(history) != content["step"] or any(step.index != at for at, step in enumerate(history)):
-        raise ValueError("the history has one entry for each step that was taken")
+    if [step.index for step in history] != list(range(content["step"])):
+        raise ValueError("the history must have one entry for each step taken")
     return Checkpoint(Snapshot(content["stage"], content["step"], load(tensors)), history, dict(content["belongs_to"]))
 
 
-def found(folder: Path) -> list[Path]:
-    """The checkpoints in a folder, by their JSON, the last first."""
+def checkpoint_files(folder: Path) -> list[Path]:
+    """The JSON files of the checkpoints in a folder, the last first."""
     return sorted(folder.glob("step-*.json"), reverse=True)
 
 
 def _remove(path: Path) -> None:
-    """The JSON first: without it the rest is no checkpoint."""
+    """Remove a checkpoint, the JSON file first: tensors without it are no checkpoint."""
     path.unlink(missing_ok=True)
     path.with_suffix(".safetensors").unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""``report.html``: a run on one page."""
+"""``report.html``: the report of a run on one page."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from vitsplice.contracts import FeatureRequest
 from vitsplice.runs.losses_plot import CAPTION, height_for, losses_figure, stage_marks
-from vitsplice.runs.metadata import describe_sizes
+from vitsplice.runs.record import describe_sizes, image_names, is_inversion
 from vitsplice.support.page import (
     Block,
     Details,
@@ -28,64 +28,49 @@ from vitsplice.support.page import (
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from vitsplice.metrics.output import Figure as Measured
+    from vitsplice.metrics.output import Figure
     from vitsplice.runs.result import Result
 
 PREVIEWS = 8
-"""At most so many are shown, evenly chosen."""
+"""Maximum number of previews in the report, evenly spaced."""
 
 SCALE = (
-    "Lower is better; 0: no difference. Beside the output, as a scale: the image that it started from, and the "
-    "unchanged structure image, to which nothing of the appearance was transferred."
+    "Lower is better; 0: no difference. For comparison: the start, and the unchanged structure image, to which no "
+    "appearance was transferred."
 )
 
 
-def report(result: Result, used: set[str], previews: Sequence[tuple[int, Path]] = (), folder: Path = Path()) -> str:
-    """The report as HTML, one file.
+def report(result: Result, previews: Sequence[tuple[int, Path]] = (), folder: Path = Path()) -> str:
+    """Render the report of a run as one HTML file.
 
     Args:
         result: of the run.
-        used: the loss terms that had a part in it.
-        previews: steps and files, in order.
-        folder: that holds its ``run.yaml``.
+        previews: number of steps and path of each, in order.
+        folder: of the run, which holds its ``run.yaml``.
     """
-    facts = result.facts
-    steps = facts["steps"]
-    taken = (
-        f"{steps['taken']} steps" if result.finished else f"stopped after {steps['taken']} of {steps['asked']} steps"
-    )
-    preset = f"preset {facts['preset']}, " if facts["preset"] else ""
-    lead = (
-        f"{preset}{taken} with {facts['backbone']['name']} on {facts['device']}, {sum(facts['seconds'].values()):.0f} s"
-    )
-    shown = [*_images(result), *_substitutions(facts), *_metrics(result, used)]
-    shown += [*_previews(previews), *_losses(result), Heading("Inputs and settings"), _made_of(facts)]
-    return render(_title(result), [*shown, *_settings(result, folder)], lead)
+    record = result.record
+    taken, requested = record["steps"]["taken"], record["steps"]["requested"]
+    steps = f"{taken} steps" if result.finished else f"stopped after {taken} of {requested} steps"
+    preset = f"preset {record['preset']}, " if record["preset"] else ""
+    seconds = sum(record["seconds"].values())
+    lead = f"{preset}{steps} with {record['backbone']['name']} on {record['device']}, {seconds:.0f} s"
+    blocks = [*_images(result), *_substitutions(record), *_metrics(result)]
+    blocks += [*_previews(previews), *_losses(result), Heading("Inputs and settings"), _inputs_and_versions(record)]
+    return render(_title(result), [*blocks, *_settings(result, folder)], lead)
 
 
 def _title(result: Result) -> str:
-    structure, appearance = (Path(result.facts["inputs"][role]["name"]).name for role in ("structure", "appearance"))
-    if features := _inverted(result):
-        return f"What {' and '.join(features)} of {structure} holds"
+    structure, appearance = (Path(result.record["inputs"][role]["name"]).name for role in ("structure", "appearance"))
+    if features := _inverted_features(result):
+        return f"Inversion of {' and '.join(features)} of {structure}"
     return f"The structure of {structure}, the appearance of {appearance}"
 
 
-def one_image(facts: Mapping[str, Any]) -> bool:
-    """Whether structure image and appearance image are one, as in an inversion."""
-    return len({facts["inputs"][role]["sha256"] for role in ("structure", "appearance")}) == 1
-
-
-def image_names(facts: Mapping[str, Any]) -> dict[str, str]:
-    """What the images are called, by role: only "image" where both are one."""
-    roles = ("structure", "appearance")
-    return {role: "image" if one_image(facts) else f"{role} image" for role in roles}
-
-
-def _inverted(result: Result) -> list[str]:
-    """The features that a run inverted, if that is what it did: both inputs are the same image."""
-    if not one_image(result.facts):
+def _inverted_features(result: Result) -> list[str]:
+    """The features that an inversion optimised; empty for a transfer."""
+    if not is_inversion(result.record):
         return []
-    layers = result.facts["backbone"]["layers"]
+    layers = result.record["backbone"]["layers"]
     return [
         FeatureRequest(term.facet, -1 if term.layer is None else term.layer).label(layers)
         for term in result.settings.terms.values()
@@ -94,53 +79,53 @@ def _inverted(result: Result) -> list[str]:
 
 
 def _images(result: Result) -> list[Block]:
-    """The output whole, and beside what it was made of; then over the structure image, behind a handle."""
-    sizes = result.facts["sizes"]["output"]
+    """The output, its inputs, and the output over the structure image."""
+    sizes = result.record["sizes"]["output"]
     output = ImageBlock(result.pixels, "output", "the output image")
     blocks: list[Block] = [replace(output, caption=f"output, {sizes['width']}x{sizes['height']} px")]
-    if not _inverted(result):
+    if not _inverted_features(result):
         blocks.append(_inputs(result))
     if "structure" in result.inputs:
-        name = image_names(result.facts)["structure"]
+        name = image_names(result.record)["structure"]
         structure = ImageBlock(result.inputs["structure"], name, f"the {name}")
         blocks += [Heading(f"Output over {name}"), Slider(structure, output)]
     return blocks
 
 
 def _inputs(result: Result) -> ImageRow:
-    words = {role: f"{role.replace('_', ' ')}{'' if 'mask' in role else ' image'}" for role in result.inputs}
-    return ImageRow([ImageBlock(pixels, words[role]) for role, pixels in result.inputs.items()])
+    captions = {role: f"{role.replace('_', ' ')}{'' if 'mask' in role else ' image'}" for role in result.inputs}
+    return ImageRow([ImageBlock(pixels, captions[role]) for role, pixels in result.inputs.items()])
 
 
-def _substitutions(facts: dict[str, Any]) -> list[Block]:
+def _substitutions(record: dict[str, Any]) -> list[Block]:
     return [
-        Text(f"Backbone '{one['wanted']}' could not be had; '{one['used']}' was used instead. {one['why']}", loud=True)
-        for one in facts["substitutions"]
+        Text(f"Backbone '{s['requested']}' is unavailable; '{s['used']}' was used instead. {s['reason']}", loud=True)
+        for s in record["substitutions"]
     ]
 
 
-def _metrics(result: Result, used: set[str]) -> list[Block]:
+def _metrics(result: Result) -> list[Block]:
     if not result.metrics:
         return []
-    columns = ["metric", "output", "start", "unchanged structure image", "against", ""]
-    names = image_names(result.facts)
+    columns = ["metric", "output", "start", "unchanged structure image", "compared with", ""]
+    names, optimised = image_names(result.record), result.settings.optimised_losses
     rows: list[list[str | float | None]] = [
-        [one.name, one.value, one.start, one.unchanged, names[one.against], "; ".join(_remarks(one, used))]
-        for one in result.metrics
+        [m.name, m.value, m.start, m.unchanged, names[m.against], "; ".join(_remarks(m, optimised))]
+        for m in result.metrics
     ]
     return [Heading("Metrics"), Table(columns, rows, SCALE)]
 
 
-def _remarks(figure: Measured, used: set[str]) -> list[str]:
-    own = ["optimised by this run"] if figure.optimised_by in used else []
-    return own + ([f"not measured: {figure.why}"] if figure.why else [])
+def _remarks(metric: Figure, optimised: set[str]) -> list[str]:
+    leakage = ["optimised by this run"] if metric.optimised_by in optimised else []
+    return leakage + ([f"not measured: {metric.why}"] if metric.why else [])
 
 
 def _previews(previews: Sequence[tuple[int, Path]]) -> list[Block]:
     if not previews:
         return []
-    most = min(PREVIEWS, len(previews))
-    chosen = [previews[round(n * (len(previews) - 1) / max(1, most - 1))] for n in range(most)]
+    count = min(PREVIEWS, len(previews))
+    chosen = [previews[round(n * (len(previews) - 1) / max(1, count - 1))] for n in range(count)]
     images = [ImageBlock(_read(path), f"after step {step}" if step else "the start") for step, path in chosen]
     return [Heading("Over time"), ImageRow(images)]
 
@@ -154,29 +139,30 @@ def _read(path: Path) -> Tensor:
 def _losses(result: Result) -> list[Block]:
     if not any(step.losses for step in result.losses):
         return []
-    steps, names, marks = result.losses, list(result.settings.terms), stage_marks(result)
+    steps, names = result.losses, list(result.settings.terms)
+    marks = stage_marks(result.settings, result.record["sizes"])
     size = (7, height_for(steps, names))
-    caption = f"{CAPTION}{' Dashed: a stage begins, at the size above it.' if marks else ''}"
+    caption = f"{CAPTION}{' Dashed lines: beginnings of stages, with the size at which they work.' if marks else ''}"
     return [Heading("Losses"), plot(lambda figure: losses_figure(figure, steps, names, marks), size, caption)]
 
 
-def _made_of(facts: dict[str, Any]) -> Facts:
-    backbone = facts["backbone"]
+def _inputs_and_versions(record: dict[str, Any]) -> Facts:
+    backbone = record["backbone"]
     images = {
-        image_names(facts)[role]: f"{one['name']}, {one['width']}x{one['height']} px, {_digest(one)}"
-        for role, one in list(facts["inputs"].items())[: 1 if one_image(facts) else None]
+        image_names(record)[role]: f"{image['name']}, {image['width']}x{image['height']} px, {_digest(image)}"
+        for role, image in list(record["inputs"].items())[: 1 if is_inversion(record) else None]
     }
-    images |= {f"{image} mask": f"{one['name']}, {_digest(one)}" for image, one in facts["masks"].items()}
-    weights = f"{backbone['source']}, {backbone['licence']}, SHA-256 {backbone['sha256'] or 'none: random'}"
+    images |= {f"{role} mask": f"{mask['name']}, {_digest(mask)}" for role, mask in record["masks"].items()}
+    weights = f"{backbone['source']}, {backbone['licence']}, SHA-256 {backbone['sha256'] or 'none (random weights)'}"
     run = [
-        *([("preset", facts["preset"])] if facts["preset"] else []),
-        ("sizes", describe_sizes(facts["sizes"])),
+        *([("preset", record["preset"])] if record["preset"] else []),
+        ("sizes", describe_sizes(record["sizes"])),
         ("backbone", f"{backbone['name']} ({backbone['model']})"),
         ("weights", weights),
-        ("device", f"{facts['device']}, {facts['precision']}, {facts['threads']} threads"),
-        ("seed", str(facts["seed"])),
-        ("seconds", ", ".join(f"{name} {value:.1f}" for name, value in facts["seconds"].items())),
-        ("versions", ", ".join(f"{name} {version}" for name, version in facts["versions"].items())),
+        ("device", f"{record['device']}, {record['precision']}, {record['threads']} threads"),
+        ("seed", str(record["seed"])),
+        ("seconds", ", ".join(f"{name} {value:.1f}" for name, value in record["seconds"].items())),
+        ("versions", ", ".join(f"{name} {version}" for name, version in record["versions"].items())),
     ]
     return Facts([*images.items(), *run])
 
@@ -186,11 +172,11 @@ def _digest(image: Mapping[str, Any]) -> str:
 
 
 def _settings(result: Result, folder: Path) -> list[Block]:
-    paths = [shlex.quote(result.facts["inputs"][role]["name"]) for role in ("structure", "appearance")]
-    masks = [f"--{image}-mask {shlex.quote(mask['name'])}" for image, mask in result.facts["masks"].items()]
+    paths = [shlex.quote(result.record["inputs"][role]["name"]) for role in ("structure", "appearance")]
+    masks = [f"--{image}-mask {shlex.quote(mask['name'])}" for image, mask in result.record["masks"].items()]
     preset = shlex.quote(str(folder / "run.yaml"))
     again = " ".join(["vitsplice run", *paths, "--preset", preset, *masks, "-o again"])
     return [
-        Text(f"The same again, from where it was run: {again}"),
+        Text(f"To repeat the run, in the folder that it was started in: {again}"),
         Details("Settings (run.yaml)", result.settings.to_yaml()),
     ]

@@ -1,4 +1,4 @@
-"""What a run gives back."""
+"""The result of a run."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Result:
-    """The output image of a run, and how it came about.
+    """The output image of a run, with its record.
 
     Args:
         pixels: the output image, float32 in [0, 1], ``(3, H, W)``, on the CPU.
-        losses: what each step saw, first to last.
-        settings: the resolved settings; loadable as a preset.
-        facts: what `run.json` records.
+        losses: of every step, the first first.
+        settings: the resolved settings, loadable as a preset.
+        record: the content of ``run.json``, except for the metrics.
         finished: whether every step was taken.
-        metrics: of the output, by networks other than the run's.
-        inputs: the images and masks it was made from, ``(3, H, W)`` each, by role.
+        metrics: of the output, by networks that the run did not use.
+        inputs: the images and masks, ``(3, H, W)`` each, by role.
     """
 
     pixels: Tensor
     losses: tuple[Step, ...]
     settings: RunConfig
-    facts: dict[str, Any]
+    record: dict[str, Any]
     finished: bool
     metrics: tuple[Figure, ...] = ()
     inputs: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
 
     def __repr__(self) -> str:
         height, width = self.pixels.shape[-2:]
-        last = f", loss {self.losses[-1].total:.4g}" if self.losses else ""
-        taken = f"{len(self.losses)} of {self.settings.steps} steps{last}"
-        return f"Result({width}x{height} px, {taken}, backbone {self.settings.backbone.name!r})"
+        loss = f", loss {self.losses[-1].total:.4g}" if self.losses else ""
+        steps = f"{len(self.losses)} of {self.settings.steps} steps{loss}"
+        return f"Result({width}x{height} px, {steps}, backbone {self.settings.backbone.name!r})"
 
     @property
     def image(self) -> Image:
@@ -53,20 +53,21 @@ class Result:
         return to_pil(self.pixels)
 
     def save(self, folder: str | os.PathLike[str], *, force: bool = False) -> Path:
-        """Write the artifacts into a folder and return it.
+        """Write all files of the run into a folder, and return it.
 
         Raises:
             OutputExists: if it already holds a run and ``force`` is not given.
-            OutputBusy: if a run is being written to it.
+            OutputBusy: if another process is writing to it.
         """
         from vitsplice.runs.artifacts import RunFolder
         from vitsplice.support.output_folder import FolderLock
 
-        out = RunFolder.create(folder, force=force)
-        with FolderLock(out.path):
-            out.clear()
-            out.save(self)
-        return out.path
+        run_folder = RunFolder.create(folder, force=force)
+        with FolderLock(run_folder.path):
+            run_folder.clear()
+            run_folder.write_output(self.pixels)
+            run_folder.write_records(self)
+        return run_folder.path
 
     def _repr_png_(self) -> bytes:
         return encode_png(self.pixels)

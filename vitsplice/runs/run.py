@@ -1,14 +1,16 @@
-"""A run in memory: inputs read, backbone loaded, steps taken one at a time."""
+"""A run in memory: images are read, the backbone is loaded, and steps are taken one at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from time import perf_counter
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from vitsplice import numerics as torch_modes
 from vitsplice.config import BackboneConfig, RunConfig
 from vitsplice.contracts import ImageName
 from vitsplice.engine import memory
@@ -25,19 +27,22 @@ from vitsplice.numerics import numerics
 from vitsplice.plugins import Catalogue, catalogue
 from vitsplice.presets.settings import pinned
 from vitsplice.runs.backbone_cache import BackboneLoader
-from vitsplice.runs.metadata import describe
+from vitsplice.runs.record import versions
 from vitsplice.runs.result import Result
 
 
 class Run:
-    """A run that is taken step by step.
+    """A run whose steps are taken one at a time. It writes nothing.
 
-    Making one reads the images and loads the backbone; nothing is written anywhere.
+    The constructor reads the images, loads the backbone and computes the start.
 
     Args:
-        structure, appearance, structure_mask, appearance_mask: as `splice` takes them.
+        structure, appearance, structure_mask, appearance_mask: see `vitsplice.splice`.
         settings: of the run.
-        networks: where it takes its backbone from; None loads it.
+        backbones: loads the backbone; None: a new `BackboneLoader`.
+
+    Raises:
+        VitspliceError: if an image, a mask, a setting or the backbone cannot be used, or memory does not suffice.
     """
 
     @numerics()
@@ -49,7 +54,7 @@ class Run:
         *,
         structure_mask: Any = None,
         appearance_mask: Any = None,
-        networks: BackboneLoader | None = None,
+        backbones: BackboneLoader | None = None,
     ) -> None:
         began = perf_counter()
         known: Catalogue = catalogue()
@@ -57,27 +62,36 @@ class Run:
         check_parts(settings, known)
         device = pick_device(settings.device)
         precision = pick_precision(settings.precision, device)
-        images: dict[ImageName, LoadedImage] = {"structure": read(structure), "appearance": read(appearance)}
-        masks = read_masks(images, {"structure": structure_mask, "appearance": appearance_mask})
-        self._networks = networks or BackboneLoader()
-        self.backbone, substitution = self._networks.backbone(settings.backbone, known, device, precision)
-        self.images = images
-        self.masks = masks
-        self.substitution: Substitution | None = substitution
-        self.settings = _resolved(settings, substitution, str(device), precision)
+        self.images: dict[ImageName, LoadedImage] = {"structure": read(structure), "appearance": read(appearance)}
+        self.masks = read_masks(self.images, {"structure": structure_mask, "appearance": appearance_mask})
+        self._backbones = backbones or BackboneLoader()
+        self.backbone, self.substitution = self._backbones.load(settings.backbone, known, device, precision)
+        self.settings = _resolved(settings, self.substitution, str(device), precision)
         loaded = perf_counter()
-        grey = {image: mask.mean(1, keepdim=True) for image, mask in _on(device, masks, settings.size).items()}
-        run_images = masked(RunImages(_on(device, images, settings.size), grey), settings.mask)
+        images = self._run_images(device)
         components = Components.build(self.settings, self.backbone, known)
-        memory.check(memory.Estimate(components), run_images, memory.free(device))
+        memory.check(memory.Estimate(components), images, memory.free(device))
         with memory.advice():
-            self._optimisation = StagedOptimisation(components, run_images)
+            self._optimisation = StagedOptimisation(components, images)
         self.history: list[Step] = []
         self.resumed_at = 0
         self.seconds = {"load": loaded - began, "start": perf_counter() - loaded, "steps": 0.0}
 
+    def _run_images(self, device: torch.device) -> RunImages:
+        """The images and masks on the device, at the size that the settings ask for."""
+
+        def on_device(images: dict[ImageName, LoadedImage]) -> dict[ImageName, Tensor]:
+            size = self.settings.size
+            return {
+                name: (resize_to(image.pixels, size) if size else image.pixels).to(device)
+                for name, image in images.items()
+            }
+
+        masks = {name: mask.mean(1, keepdim=True) for name, mask in on_device(self.masks).items()}
+        return masked(RunImages(on_device(self.images), masks), self.settings.mask)
+
     def steps(self) -> Iterator[Step]:
-        """Take the steps. Raises NonFiniteLoss, after which `result` has the last good image, and OutOfMemory."""
+        """Take the remaining steps. Raises NonFiniteLoss, after which `result` is the last good one, and OutOfMemory."""
         began = perf_counter()
         steps = self._optimisation.steps()
         while True:
@@ -95,45 +109,42 @@ class Run:
         return len(self.history) == self.settings.steps
 
     @property
-    def working_sizes(self) -> list[tuple[int, int]]:
-        """The height and width that the output is worked on at, stage by stage; empty without steps."""
-        return self._optimisation.working_sizes
-
-    @property
-    def output_size(self) -> tuple[int, int]:
-        """The height and width of the output image."""
-        return self._optimisation.output_size
+    def sizes(self) -> dict[str, Any]:
+        """Size in pixels at which each stage works, and that of the output, as plain data."""
+        sizes = [*self._optimisation.working_sizes, self._optimisation.output_size]
+        *working, output = ({"height": height, "width": width} for height, width in sizes)
+        return {"working": working, "output": output}
 
     def snapshot(self) -> Snapshot:
-        """Where the optimisation stands between two steps."""
+        """The state between two steps."""
         return self._optimisation.snapshot()
 
     @numerics()
     def restore(self, snapshot: Snapshot, history: Iterable[Step]) -> None:
-        """Go on from where a run of the same images, settings and weights stood: to the same bytes."""
+        """Continue from a snapshot of a run of the same images, settings and weights, to the same bytes."""
         self._optimisation.restore(snapshot)
         self.history = list(history)
         self.resumed_at = snapshot.step
 
     @numerics(grad=False)
     def pixels(self) -> Tensor:
-        """The output image as it is now, float32 ``(3, H, W)`` on the CPU."""
+        """The current output image, float32 ``(3, H, W)`` in [0, 1] on the CPU."""
         return self._optimisation.image()[0].float().cpu()
 
     def metrics(self, pixels: Tensor | None = None) -> list[Figure]:
-        """How the output as it is now measures in networks other than the run's; none if the settings want none.
+        """Measure the current output by networks that the run does not use; empty if the settings turn metrics off.
 
-        A figure that fails, for whatever reason, has None for its value and says why.
+        A metric that fails has the value None, and a reason.
 
         Args:
-            pixels: as `pixels` gives them; None to take them from there.
+            pixels: the output image, if `pixels` was called already.
         """
         if self.settings.metrics == "none":
             return []
-        structure, appearance = (self.images[image].pixels for image in ("structure", "appearance"))
+        structure, appearance = (self.images[name].pixels for name in ("structure", "appearance"))
         cnn, failed = None, []
         try:
-            cnn = self._networks.cnn(catalogue())
+            cnn = self._backbones.cnn(catalogue())
         except Exception as error:
             failed = [without_value(name, reason(error)) for name in CNN_METRICS]
         output = self.pixels() if pixels is None else pixels
@@ -141,37 +152,57 @@ class Run:
         return with_scale(measured, structure, appearance, self._start(), cnn) + failed
 
     def _start(self) -> Tensor | None:
-        """The image that the output started from, ``(1, 3, H, W)``; None if it is the structure image or the output."""
+        """The start, ``(1, 3, H, W)``; None if it is the structure image or the output."""
         if self.settings.start == "structure" or not self.settings.steps:
             return None
         return self._optimisation.start.float().cpu()
 
     def result(self) -> Result:
-        """The image as it is now, with everything known about it."""
+        """The current output with its record and metrics."""
         pixels = self.pixels()
         return Result(
             pixels=pixels,
             losses=tuple(self.history),
             settings=self.settings,
-            facts=describe(self),
+            record=self.record(),
             metrics=tuple(self.metrics(pixels)),
             finished=self.finished,
-            inputs={role: image.pixels[0] for role, image in self.images.items()}
-            | {f"{role}_mask": mask.pixels[0] for role, mask in self.masks.items()},
+            inputs={name: image.pixels[0] for name, image in self.images.items()}
+            | {f"{name}_mask": mask.pixels[0] for name, mask in self.masks.items()},
         )
 
+    def record(self) -> dict[str, Any]:
+        """The content of ``run.json`` except for the metrics: inputs, backbone, versions, seconds and losses."""
+        last = self.history[-1] if self.history else None
+        return {
+            "finished": self.finished,
+            "steps": {"requested": self.settings.steps, "taken": len(self.history), "resumed_at": self.resumed_at},
+            "preset": self.settings.preset,
+            "sizes": self.sizes,
+            "seed": self.settings.seed,
+            "device": self.settings.device,
+            "precision": self.settings.precision,
+            "threads": torch.get_num_threads(),
+            "numerics": torch_modes.describe(),
+            "versions": versions(),
+            "inputs": {
+                name: _image_record(image) | dict(zip(("height", "width"), image.pixels.shape[-2:], strict=True))
+                for name, image in self.images.items()
+            },
+            "masks": {name: _image_record(mask) for name, mask in self.masks.items()},
+            "backbone": asdict(self.backbone.info),
+            "substitutions": [asdict(self.substitution)] if self.substitution else [],
+            "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
+            "last": asdict(last) if last else None,
+        }
 
-def _on(device: torch.device, images: dict[ImageName, LoadedImage], size: int | None) -> dict[ImageName, Tensor]:
-    """Pixels on a device, brought to a shorter side of so many pixels, if any."""
-    return {
-        role: (resize_to(image.pixels, size) if size else image.pixels).to(device) for role, image in images.items()
-    }
+
+def _image_record(image: LoadedImage) -> dict[str, Any]:
+    return {"name": image.name, "sha256": image.sha256, "notes": list(image.notes)}
 
 
 def _resolved(settings: RunConfig, substitution: Substitution | None, device: str, precision: str) -> RunConfig:
-    """The settings with nothing left open, so that they give the same bytes again."""
-    backbone = settings.backbone
-    if substitution is not None:
-        backbone = BackboneConfig(name=substitution.used)
+    """The settings with device, precision and backbone decided, so that they give the same bytes again."""
+    backbone = settings.backbone if substitution is None else BackboneConfig(name=substitution.used)
     backbone = backbone.model_copy(update={"fallback": ()})
     return settings.model_copy(update={"backbone": backbone, "device": device, "precision": precision})
