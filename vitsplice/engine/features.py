@@ -8,7 +8,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from vitsplice.contracts import GIVEN_FACETS, MASK, MATCH, PIXELS, Backbone, BackboneInfo, FeatureRequest, Features
+from vitsplice.contracts import ENGINE_FACETS, MASK, MATCH, PIXELS, Backbone, BackboneInfo, FeatureRequest, Features
 from vitsplice.matching import descriptor_requests, joined
 
 Key = TypeVar("Key", bound=Hashable)
@@ -30,11 +30,11 @@ def extract(
         backbone: on the images' device.
         resize: to the size at which the backbone is applied.
         images: key -> ``(1, 3, H, W)``.
-        requests: the union of what all terms request, `vitsplice.contracts.GIVEN_FACETS` included.
+        requests: the union of what all terms request, `vitsplice.contracts.ENGINE_FACETS` included.
         masks: key -> ``(1, 1, H, W)``, for the facet ``mask``; ones where there is none.
     """
     requests = tuple(dict.fromkeys(requests))
-    of_backbone = [request for request in requests if request.facet not in GIVEN_FACETS]
+    of_backbone = [request for request in requests if request.facet not in ENGINE_FACETS]
     if MATCH in requests:
         of_backbone += [request for request in descriptor_requests(backbone.info) if request not in of_backbone]
     batches: dict[torch.Size, dict[Key, Tensor]] = {}
