@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vitsplice.contracts import ENGINE_FACETS, MASK, MATCH, PIXELS, Backbone, BackboneInfo, FeatureRequest, Features
-from vitsplice.matching import descriptor_requests, joined
+from vitsplice.matching import descriptor_requests, join_features
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -48,7 +48,7 @@ def extract(
         if PIXELS in requests:
             answers[PIXELS] = as_features(inputs)
         if MATCH in requests:
-            answers[MATCH] = joined(answers, descriptor_requests(backbone.info))
+            answers[MATCH] = join_features(answers, descriptor_requests(backbone.info))
         if MASK in requests:
             covered = [_mask(resize, backbone, batch[key], (masks or {}).get(key)) for key in batch]
             answers[MASK] = as_features(torch.cat(covered))
