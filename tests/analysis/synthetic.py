@@ -12,7 +12,7 @@ from vitsplice.contracts import BackboneInfo, FeatureRequest
 def info(name, layers=3, facets=("key", "cls"), source="a hub"):
     return BackboneInfo(
         name=name, model="a model", facets=facets, layers=layers, structure=FeatureRequest(facets[0]),
-        appearance=FeatureRequest(facets[1]), stride=4, multiple=8, smallest=8, fixed=None, mean=(0, 0, 0),
+        appearance=FeatureRequest(facets[1]), stride=4, size_multiple=8, min_size=8, fixed_size=None, mean=(0, 0, 0),
         std=(1, 1, 1), cls_normalised=None, parameters=0, licence="none", source=source, sha256=f"sha of {name}",
     )  # fmt: skip
 
@@ -33,8 +33,9 @@ def comparison(infos, selectivity, images=20, spread=0.3):
             for role in ROLES:
                 for change, kind in KINDS.items():
                     values = 0.1 * (size if kind == role else np.ones(images))
+                    facet = one.default_request(role).facet
                     rows += [
-                        Row(one.name, one.role(role).facet, layer, f"{role} change", change, image, float(value))
+                        Row(one.name, facet, layer, f"{role} change", change, image, float(value))
                         for image, value in zip(names, values, strict=True)
                     ]
             for warp in transforms.WARPS:

@@ -14,7 +14,7 @@ class Toy(torch.nn.Module):
         self.see = see
         self.info = BackboneInfo(
             name=name, model="toy", facets=("map", "pooled"), layers=2, structure=FeatureRequest("map"),
-            appearance=FeatureRequest("pooled"), stride=4, multiple=8, smallest=8, fixed=None, mean=(0, 0, 0),
+            appearance=FeatureRequest("pooled"), stride=4, size_multiple=8, min_size=8, fixed_size=None, mean=(0, 0, 0),
             std=(1, 1, 1), cls_normalised=None, parameters=0, licence="none", source=source, sha256=f"sha of {name}",
         )  # fmt: skip
 

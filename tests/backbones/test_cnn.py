@@ -29,8 +29,8 @@ def test_roles(cnn):
 
 
 def test_too_small_a_image_is_told(cnn):
-    with pytest.raises(UserError, match=f"nearest that fits is {cnn.info.smallest}x40"):
-        cnn(torch.zeros(1, 3, cnn.info.smallest - 1, 40), [FeatureRequest("map")])
+    with pytest.raises(UserError, match=f"nearest that fits is {cnn.info.min_size}x40"):
+        cnn(torch.zeros(1, 3, cnn.info.min_size - 1, 40), [FeatureRequest("map")])
 
 
 def test_maps_with_channels_last_are_turned_and_a_fixed_size_is_told():

@@ -1,6 +1,6 @@
-"""Each fault that a run may meet: what the user sees and what is kept. docs/faults.md is made here.
+"""Every fault that a run may encounter: its exit code, its message and what is preserved.
 
-VITSPLICE_WRITE_DOCS=1 python -m pytest tests/cli/test_faults.py writes the table anew.
+VITSPLICE_WRITE_DOCS=1 python -m pytest tests/cli/test_faults.py writes docs/faults.md.
 """
 
 import errno
@@ -30,20 +30,21 @@ from vitsplice.support.output_folder import FolderLock
 pytestmark = pytest.mark.slow
 
 TABLE = Path(__file__).parents[2] / "docs" / "faults.md"
-HEAD = """# Faults
+HEAD = """# Troubleshooting
 
-What may go wrong, what `vitsplice` then says, and what is kept. Every row is made by a test (tests/cli/test_faults.py).
+Faults with their exit codes, messages and what is preserved. `tests/cli/test_faults.py` produces every row.
+`vitsplice doctor` checks an installation; `--debug` shows tracebacks.
 
-| fault | exit | what the user sees | what is kept |
+| fault | exit code | message | preserved |
 |---|---|---|---|
 """
 RUN = ("run", "--preset", "tiny", "structure.png", "appearance.png", "-o", "out")
 FAULTS = {}
 
 
-def fault(name, kept):
+def fault(name, preserved):
     def register(scenario):
-        FAULTS[name] = (scenario, kept)
+        FAULTS[name] = (scenario, preserved)
         return scenario
 
     return register
@@ -57,21 +58,21 @@ class Scene:
         self.plugins("tiny")
 
     def plugins(self, names):
-        """Only these, whatever is installed."""
+        """Load only these plugins."""
         self.patch.setenv("VITSPLICE_PLUGINS", names)
 
     def run(self, *more):
         return self.call(*RUN, *more)
 
     def stopped(self):
-        """A run that was stopped by Ctrl-C after its third step."""
+        """Run until Ctrl-C after the third step."""
         turns = iter([False, False, True])
         with self.patch.context() as patch:
             asked = property(lambda self: next(turns), lambda *_: None)
             patch.setattr("vitsplice.cli.interrupt.Interrupt.asked", asked, raising=False)
             return self.run("--set", "checkpoint.every=1")
 
-    def spoil(self, name):
+    def truncate(self, name):
         path = self.folder / "out" / "checkpoint" / name
         path.write_bytes(path.read_bytes()[:-9])
 
@@ -82,7 +83,7 @@ class Scene:
         return json.loads((self.folder / "out" / "run.json").read_text())["finished"]
 
 
-@fault("Ctrl-C or SIGTERM", "the image so far, a checkpoint, the losses")
+@fault("Ctrl-C or SIGTERM", "current image, checkpoint, losses")
 def interrupted(scene):
     done = scene.stopped()
     assert scene.has("output.png", "losses.csv", "checkpoint/step-00000003.json")
@@ -92,7 +93,7 @@ def interrupted(scene):
     return done
 
 
-@fault("a second run into the same folder", "the first run, untouched")
+@fault("a second run into the same folder", "the first run")
 def busy(scene):
     (scene.folder / "out").mkdir()
     lock = FolderLock(scene.folder / "out")
@@ -101,7 +102,7 @@ def busy(scene):
     return done
 
 
-@fault("a folder that holds a run", "that run, untouched")
+@fault("a folder that holds a run", "that run")
 def taken(scene):
     scene.run()
     before = (scene.folder / "out" / "output.png").read_bytes()
@@ -110,24 +111,24 @@ def taken(scene):
     return done
 
 
-@fault("a checkpoint cut short", "the checkpoint before it, which is offered")
-def cut_short(scene):
+@fault("a truncated checkpoint", "the previous checkpoint, which the message names")
+def truncated_checkpoint(scene):
     scene.stopped()
-    scene.spoil("step-00000003.safetensors")
+    scene.truncate("step-00000003.safetensors")
     done = scene.call("run", "--resume", "out")
     assert scene.call("run", "--resume", "out/checkpoint/step-00000002.json").returncode == 0
     return done
 
 
-@fault("another image in place of the run's", "everything")
-def other_image(scene):
+@fault("an input image that was replaced", "everything")
+def replaced_image(scene):
     scene.stopped()
     Image.new("RGB", (48, 40)).save(scene.folder / "appearance.png")
     return scene.call("run", "--resume", "out")
 
 
-@fault("a folder without a run to go on with", "-")
-def nothing_there(scene):
+@fault("`--resume` of a folder that does not exist", "-")
+def missing_folder(scene):
     return scene.call("run", "--resume", "out")
 
 
@@ -135,7 +136,7 @@ def full(path, data):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-@fault("a full disk while checkpoints are written", "the run goes on; the checkpoints before")
+@fault("a full disk while checkpoints are written", "earlier checkpoints; the run continues")
 def full_for_checkpoints(scene):
     scene.patch.setattr(checkpoints, "write_atomically", full)
     done = scene.run("--set", "checkpoint.every=2")
@@ -143,7 +144,7 @@ def full_for_checkpoints(scene):
     return done
 
 
-@fault("a full disk at the end", "the last checkpoint: make room, and `--resume`")
+@fault("a full disk at the end", "the last checkpoint: free space, then `--resume`")
 def full_at_the_end(scene):
     write = artifacts.write_atomically
 
@@ -166,8 +167,8 @@ def out_is_a_file(scene):
     return done
 
 
-@fault("an output folder that vanishes during the run", "it is made again, with the output")
-def vanishes(scene):
+@fault("an output folder that is deleted during the run", "the output; the folder is created again")
+def deleted_folder(scene):
     preview = artifacts.RunFolder.preview
 
     def once(folder, step, pixels):
@@ -180,7 +181,7 @@ def vanishes(scene):
     return done
 
 
-@fault("too little memory for the size", "nothing was begun")
+@fault("too little memory for the size", "no output was written")
 def too_little_memory(scene):
     scene.patch.setattr(memory, "free", lambda device: 8 * 10**6)
     done = scene.run("--set", "size=null")
@@ -188,8 +189,8 @@ def too_little_memory(scene):
     return done
 
 
-@fault("memory that runs out during the run", "the last checkpoint, the image so far")
-def memory_runs_out(scene):
+@fault("memory exhausted during the run", "the last checkpoint, the current image")
+def memory_exhausted(scene):
     scene.patch.setattr(
         "vitsplice.engine.loop.Optimisation._backward", lambda *_: torch.empty(2**60, dtype=torch.uint8)
     )
@@ -198,8 +199,8 @@ def memory_runs_out(scene):
     return done
 
 
-@fault("memory that runs out while the output is measured", "everything; the other metrics have their values")
-def memory_runs_out_in_metrics(scene):
+@fault("memory exhausted while the output is measured", "everything except the value of that metric")
+def memory_exhausted_in_metrics(scene):
     def fail(*_):
         raise MemoryError
 
@@ -210,8 +211,8 @@ def memory_runs_out_in_metrics(scene):
     return done
 
 
-@fault("a file of the folder that leads out of it", "what it leads to, untouched")
-def leads_out(scene):
+@fault("a symbolic link out of the output folder", "its target")
+def symbolic_link_out(scene):
     (scene.folder / "out").mkdir()
     (scene.folder / "mine.png").write_text("mine")
     (scene.folder / "out" / "output.png").symlink_to(scene.folder / "mine.png")
@@ -220,8 +221,8 @@ def leads_out(scene):
     return done
 
 
-@fault("a loss that is not a number", "the last good image")
-def not_a_number(scene):
+@fault("a loss term that becomes NaN", "the image before it")
+def nan_loss(scene):
     odd = "terms={structure: {loss: structure, weight: 1}, odd: {loss: nan-at-third, weight: 1}}"
     done = scene.run("--set", odd)
     assert scene.has("output.png")
@@ -229,16 +230,16 @@ def not_a_number(scene):
 
 
 def image(name):
-    """A scenario of a hostile appearance image."""
+    """Register a scenario with a hostile appearance image."""
 
     def scenario(write):
-        def played(scene):
+        def play(scene):
             write(scene.folder / "appearance.png")
             done = scene.run()
             assert not (scene.folder / "out").exists()
             return done
 
-        fault(name, "nothing was begun")(played)
+        fault(name, "no output was written")(play)
         return write
 
     return scenario
@@ -251,13 +252,13 @@ def bomb(path):
     path.write_bytes(start + b"\0\0\0\0IDAT" + struct.pack(">I", zlib.crc32(b"IDAT")))
 
 
-@image("an image that is cut short")
-def cut_image(path):
+@image("a truncated image")
+def truncated_image(path):
     path.write_bytes(path.read_bytes()[:-200])
 
 
-@image("a file that is no image")
-def no_image(path):
+@image("a file that is not an image")
+def not_an_image(path):
     path.write_text("<html><script>alert(1)</script>")
 
 
@@ -268,23 +269,23 @@ def nan_image(path):
     Image.fromarray(values).save(path, "TIFF")
 
 
-@fault("a name with a newline and a terminal's escape codes", "nothing was begun")
-def rude_name(scene):
+@fault("a file name with a newline and terminal escape codes", "no output was written")
+def file_name_with_escape_codes(scene):
     return scene.call("run", "--preset", "tiny", "structure.png", "a\n\x1b[2Jb.png", "-o", "out")
 
 
 def weights(name, file):
-    """A scenario of a hostile weights file."""
+    """Register a scenario with a hostile weights file."""
 
     def scenario(write):
-        def played(scene):
+        def play(scene):
             write(scene.folder / file)
             done = scene.run("--backbone", "dino-vits8", "--set", f"backbone.weights={file}")
             assert not (scene.folder / "out").exists()
             assert not (scene.folder / "hacked").exists()
             return done
 
-        fault(name, "nothing was begun; no code of the file was run")(played)
+        fault(name, "no output was written; no code was run")(play)
         return write
 
     return scenario
@@ -295,13 +296,13 @@ class Hack:
         return (open, ("hacked", "w"))
 
 
-@weights("a pickle with code in place of weights", "w.pth")
+@weights("a pickle with code instead of weights", "w.pth")
 def code(path):
     path.write_bytes(pickle.dumps(Hack()))
 
 
-@weights("safetensors whose header lies", "w.safetensors")
-def lying_header(path):
+@weights("safetensors with a false header", "w.safetensors")
+def false_header(path):
     header = json.dumps({"x": {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 2**42]}}).encode()
     path.write_bytes(struct.pack("<Q", len(header)) + header + b"\0" * 16)
 
@@ -328,25 +329,27 @@ def nan_weights(path):
 
 
 def preset(name, text):
-    def played(scene):
+    def play(scene):
         (scene.folder / "p.yaml").write_text(text)
         done = scene.call("run", "--preset", "p.yaml", *RUN[3:])
         assert not (scene.folder / "out").exists()
         return done
 
-    fault(name, "nothing was begun")(played)
+    fault(name, "no output was written")(play)
 
 
 preset("a preset that would run code", "!!python/object/apply:os.system [touch hacked]")
-preset("a preset of aliases that stand for millions", "a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]")
-preset("a preset that names a file outside", "backbone: {name: tiny-vit, weights: ../../etc/passwd}\nsteps: 1")
+preset("a preset with exponentially nested aliases", "a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]")
+preset(
+    "a preset that names a file outside its folder", "backbone: {name: tiny-vit, weights: ../../etc/passwd}\nsteps: 1"
+)
 preset(
     "a preset that needs a plugin that is not installed",
     "backbone: {name: tiny-vit}\nsteps: 1\nterms: {a: {loss: gram-of-a-stranger, weight: 1}}",
 )
 
 
-@fault("a plugin that hangs when it is loaded", "everything else works")
+@fault("a plugin that hangs while it is loaded", "everything else works")
 def hanging_plugin(scene):
     scene.plugins("tiny,hanging")
     hanging = find.Found("hanging", "vitsplice-hanging", "1.0", lambda: time.sleep(60))
@@ -357,7 +360,7 @@ def hanging_plugin(scene):
     return scene.call("plugins")
 
 
-@fault("a plugin that does not load", "everything else works")
+@fault("a plugin that fails to load", "everything else works")
 def broken_plugin(scene):
     def broken():
         raise ImportError("no module named 'flux'")
@@ -370,38 +373,37 @@ def broken_plugin(scene):
     return scene.call("plugins")
 
 
-def told(done):
-    """The lines that matter, as one cell of the table."""
-    lines = [line.strip() for line in (done.stderr + done.stdout).splitlines()]
-    wanted = ("error:", "The one before", "stopped", "to go on", "no checkpoint", "failed:", "preview out")
-    start = next((i for i, line in enumerate(lines) if line.startswith("error:")), None)
-    kept = lines[start:] if start is not None else [line for line in lines if any(w in line for w in wanted)]
-    return " ".join(" ".join(kept).split()).replace("|", "\\|")
+def message(done):
+    """The message of a command as a cell of the table: its error and what follows, else what the run reports."""
+    lines = [line.strip() for line in (done.stderr + done.stdout).splitlines() if line.strip()]
+    first = next((n for n, line in enumerate(lines) if line.startswith("error:")), None)
+    reports = [line for line in lines if line.startswith(("stopped", "no checkpoint")) or "failed:" in line]
+    shown = reports if first is None else lines[first:]
+    return "<br>".join(f"`{line.replace('`', chr(39))}`" for line in shown) or "-"
 
 
 def row(name, done):
-    said = told(done)
-    for term in TERMS:  # of the tests' own plugin, which nobody else has
-        said = said.replace(f", {term}", "")
-    return f"| {name} | {done.returncode} | {said} | {FAULTS[name][1]} |"
+    text = message(done)
+    for term in TINY_TERMS:
+        text = text.replace(f", {term}", "")
+    return f"| {name} | {done.returncode} | {text} | {FAULTS[name][1]} |"
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_every_fault_is_told_and_loses_nothing(vitsplice, png, tmp_path, monkeypatch, name):
+def test_every_fault_is_as_documented_and_leaves_no_temporary_files(vitsplice, png, tmp_path, monkeypatch, name):
     done = FAULTS[name][0](Scene(vitsplice, tmp_path, monkeypatch))
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.rglob("*.tmp"))
-    made = row(name, done).replace(str(tmp_path), "").replace("`", "'")
+    rows[name] = row(name, done).replace(str(tmp_path), "")
     if os.environ.get("VITSPLICE_WRITE_DOCS"):
-        ROWS[name] = made
-        TABLE.write_text(HEAD + "\n".join(ROWS[name] for name in FAULTS if name in ROWS) + "\n")
-    assert made in TABLE.read_text().splitlines()
+        TABLE.write_text(HEAD + "\n".join(rows[name] for name in FAULTS if name in rows) + "\n")
+    assert rows[name] in TABLE.read_text().splitlines()
 
 
-def test_the_table_has_no_other_rows():
-    rows = [line for line in TABLE.read_text().splitlines() if line.startswith("| ")][1:]
-    assert [line.split(" | ")[0].removeprefix("| ") for line in rows] == list(FAULTS)
+def test_every_documented_fault_is_tested():
+    documented = [line for line in TABLE.read_text().splitlines() if line.startswith("| ")][1:]
+    assert [line.split(" | ")[0].removeprefix("| ") for line in documented] == list(FAULTS)
 
 
-ROWS = {}
-TERMS = [spec.name for spec in vitsplice_tiny.vitsplice_losses()]
+rows = {}
+TINY_TERMS = [spec.name for spec in vitsplice_tiny.vitsplice_losses()]

@@ -6,7 +6,7 @@ import torch
 from tests.conftest import noise
 from vitsplice.engine.warm_start import eased, joint_bilateral, warm_start
 from vitsplice.images.transforms import to_lab
-from vitsplice.matching import assign
+from vitsplice.matching import Correspondence, assignment
 
 
 def halves(left, right, size=96):
@@ -22,7 +22,7 @@ def crossed():
     structure, appearance = halves((0.2, 0.2, 0.2), (0.8, 0.8, 0.8)), halves((0.9, 0.6, 0.1), (0.1, 0.5, 0.2))
     column = torch.arange(64) % 8
     alike = (column[:, None] // 4 != column[None] // 4).float()
-    return structure, appearance, assign(alike, (8, 8), (8, 8), balance=0.0)
+    return structure, appearance, Correspondence(assignment(alike, balance=0.0), alike, (8, 8), (8, 8))
 
 
 def test_colours_go_to_corresponding_places(crossed):
@@ -74,7 +74,8 @@ def test_values_are_means_of_those_of_places_even_for_a_colour_that_no_place_has
 @pytest.mark.parametrize("size", [(16, 512), (512, 16), (16, 90), (17, 16)])
 def test_a_thin_image_is_filtered_within_its_border(size):
     structure, appearance = noise(1, 3, *size), noise(1, 3, 40, 40, seed=1)
-    match = assign(noise(2, 4), (1, 2), (2, 2)) if size[1] > size[0] else assign(noise(2, 4), (2, 1), (2, 2))
+    grid = (1, 2) if size[1] > size[0] else (2, 1)
+    match = Correspondence(assignment(noise(2, 4)), noise(2, 4), grid, (2, 2))
     made = warm_start(structure, appearance, match)
     assert made.shape == structure.shape
     assert made.isfinite().all()

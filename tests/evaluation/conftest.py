@@ -20,7 +20,7 @@ from vitsplice.support.progress import NULL_REPORTER
 
 
 def off_structure(context):
-    return Metric(lambda case: float((case.output - case.structure).abs().mean()), facts={"sizes": (1, 2)})
+    return Metric(lambda case: float((case.output - case.structure).abs().mean()), parameters={"sizes": (1, 2)})
 
 
 def like_appearance(context):
@@ -51,7 +51,7 @@ METRICS = {
         MetricSpec("like-appearance", like_appearance, "less it", better="higher", against="appearance"),
         MetricSpec("choosy", choosy, "of some"),
         MetricSpec("of-network", cls_similarity, "by a network", better="higher", against="appearance"),
-        MetricSpec("of-set", of_set, "sum of means", over="set", against="set", most=3),
+        MetricSpec("of-set", of_set, "sum of means", over="set", against="set", max_pairs=3),
         MetricSpec("never", never, "cannot be built"),
     )
 }

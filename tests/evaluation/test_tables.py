@@ -21,7 +21,7 @@ def summary():
     }
     interval = MeanInterval(0.5, 0.25, math.nan, 12_345, "bootstrap")
     versus = Versus("one", "two", PairedTest(12_345, 0.5, 0.01, "Wilcoxon"), interval, math.nan)
-    metrics = {"a_b|c": Metrics(spec, Metric(float, facts={"size": 3}), standings, (versus,))}
+    metrics = {"a_b|c": Metrics(spec, Metric(float, parameters={"size": 3}), standings, (versus,))}
     accounts = {"one": Account(3), "two": Account(1, 1, 1, ["p: *gone*"])}
     optimised = {"one": Optimised((Network("net"),)), "two": None}
     return Summary(3, accounts, optimised, metrics, {"one": 1.0, "two": math.nan}, {"lost": "why"}, Measured(3, 3, 3))

@@ -20,7 +20,7 @@ def test_it_makes_the_same_image_whatever_it_is_fed():
 @pytest.mark.parametrize(("part", "sigma"), [(0.0, 10), (0.49, 10), (0.5, 2), (0.74, 2), (0.75, 0.5), (1.0, 0.5)])
 def test_the_noise_of_each_part_of_a_run(part, sigma):
     generator = make(noise=(10, 2, 0.5))
-    generator.at(part)
+    generator.set_progress(part)
     assert generator.sigma == sigma
 
 

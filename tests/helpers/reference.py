@@ -59,7 +59,7 @@ def hooks():
 def backbones():
     head = ["name", "patch", "size", "parameters", "licence", "weights", "network"]
     rows = [
-        (f"`{s.name}`", s.stride, s.side, f"{s.parameters / 1e6:.1f} M", s.licence, s.source, s.summary)
+        (f"`{s.name}`", s.stride, s.image_size, f"{s.parameters / 1e6:.1f} M", s.licence, s.source, s.summary)
         for s in builtin.vitsplice_backbones()
     ]
     return table(head, rows)

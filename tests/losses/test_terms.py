@@ -19,7 +19,7 @@ def build(spec, backbone, facet=None, layer=None, **options):
 @pytest.mark.parametrize("form", ["norm", "mse"])
 def test_a_term_is_its_function_of_the_role_s_features(spec, function, role, form, backbone, pair):
     term = build(spec, backbone, form=form)
-    assert term.requests == (backbone.info.role(role),)
+    assert term.requests == (backbone.info.default_request(role),)
     made, wanted = (backbone(p[..., :40, :40], term.requests) for p in pair)
     expected = function(made[term.requests[0]].values, wanted[term.requests[0]].values, form)
     torch.testing.assert_close(term.function(made, wanted), expected)

@@ -20,7 +20,7 @@ class Colours:
 
     def __init__(self, info):
         self.info = replace(
-            info, name="colours", structure=FeatureRequest("key"), stride=PLACE, multiple=PLACE, smallest=PLACE
+            info, name="colours", structure=FeatureRequest("key"), stride=PLACE, size_multiple=PLACE, min_size=PLACE
         )
 
     def __call__(self, images, requests):

@@ -24,7 +24,7 @@ def test_structure_is_the_mean_squared_difference_of_the_keys_self_similarities(
     expected = (keys[0] @ keys[0].T - keys[1] @ keys[1].T).square().mean()
     assert metric.value(shown) == pytest.approx(float(expected), rel=1e-4)
     assert metric.networks == (vit.info,)
-    assert metric.facts == {"facet": "key", "layer": -1, "block": 2, "shorter_side": 224}
+    assert metric.parameters == {"facet": "key", "layer": -1, "block": 2, "shorter_side": 224}
 
 
 @torch.no_grad()
@@ -38,8 +38,8 @@ def test_appearance_is_the_cosine_of_cls_each_image_at_its_own_aspect(vit, shown
 @torch.no_grad()
 def test_any_backbone_will_do(cnn, shown):
     context = MetricContext(lambda name: cnn, "tiny-cnn")
-    assert structure_distance(context).facts["facet"] == "map"
-    assert cls_similarity(context).facts["facet"] == "pooled"
+    assert structure_distance(context).parameters["facet"] == "map"
+    assert cls_similarity(context).parameters["facet"] == "pooled"
     for metric in (structure_distance(context), cls_similarity(context)):
         assert torch.tensor(metric.value(shown)).isfinite()
 

@@ -38,7 +38,7 @@ def test_the_image_itself_has_1_and_another_less(weights, monkeypatch):
     metric = torchvision_iou(MetricContext(lambda name: None, "x"))
     one, two = noise(1, 3, 60, 80, seed=1), noise(1, 3, 60, 80, seed=2).sqrt()
     assert metric.value(Case("c", one, two, one)) == 1
-    assert metric.facts["model"] == MODEL
+    assert metric.parameters["model"] == MODEL
     network = load(weights)
     shown = torch.nn.functional.interpolate(two, (520, 693), mode="bilinear")
     assert set(classes(network, shown).unique().tolist()) <= {0, 1, 2, 3}

@@ -22,7 +22,7 @@ def silent(context):
 
 
 def unwritable(context):
-    return Metric(distance, facts={"sizes": {1, 2}})
+    return Metric(distance, parameters={"sizes": {1, 2}})
 
 
 def tensor(context):
@@ -84,7 +84,7 @@ def test_one_that_writes_into_what_it_is_shown_is_caught(name):
 
 
 def test_wrong_facts_are_caught():
-    for fact in ({"better": "more"}, {"over": "all"}, {"against": "nothing"}, {"most": 0}):
+    for fact in ({"better": "more"}, {"over": "all"}, {"against": "nothing"}, {"max_pairs": 0}):
         assert verdicts(right, "broken", "facts_are_whole", **fact)
 
 

@@ -117,7 +117,7 @@ class LiesAboutItsPatchSize(Mutant):
 
 class LiesAboutTheSizesItTakes(Mutant):
     def __init__(self):
-        super().__init__(multiple=16)
+        super().__init__(size_multiple=16)
 
 
 class CountsLayersFromZero(Mutant):

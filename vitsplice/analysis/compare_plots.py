@@ -33,7 +33,7 @@ def features(comparison: Comparison, role: Role) -> str:
     """Which features stand for a role, in words."""
     by_facet: dict[str, list[str]] = {}
     for name, info in comparison.infos.items():
-        by_facet.setdefault(info.role(role).facet, []).append(name)
+        by_facet.setdefault(info.default_request(role).facet, []).append(name)
     whose = {
         facet: ", ".join(names) if len(comparison.infos) <= NAMED else f"{len(names)} backbones"
         for facet, names in by_facet.items()

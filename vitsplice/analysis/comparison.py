@@ -184,7 +184,7 @@ def rows_of(info: BackboneInfo, cells: Mapping[str, Cell]) -> list[Row]:
     """
     rows, names = [], list(cells)
     local = info.structure.facet
-    facet: dict[str, str] = {role: info.role(role).facet for role in ROLES}
+    facet: dict[str, str] = {role: info.default_request(role).facet for role in ROLES}
     for number, image in enumerate(names):
         cell, units = cells[image], _units(cells, names, number)
         for (role, change, layer), value in cell.changed.items():

@@ -153,6 +153,6 @@ def document(comparison: Comparison) -> str:
         for name, layer in comparison.places:
             mean = interval(comparison, quantity, (name, layer))
             values = map(finite_or_none, (mean.mean, mean.low, mean.high))
-            facet = comparison.infos[name].role(quantity.role).facet
+            facet = comparison.infos[name].default_request(quantity.role).facet
             rows.append([name, facet, *comparison.place(name, layer), quantity.name, *values, mean.n])
     return csv_document(rows)

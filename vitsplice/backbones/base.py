@@ -76,7 +76,7 @@ def described(
     Args:
         network: of which parameters are counted and weights are digested.
         roles: the facets that stand for structure and for appearance, at the last layer, unless others are given.
-        stride: also ``multiple`` and ``smallest`` unless they are given.
+        stride: also ``size_multiple`` and ``min_size`` unless they are given.
         structure, appearance: default requests of the roles in place of those.
         facts: the others of `BackboneInfo`; ``fixed`` and ``cls_normalised`` may be left out.
 
@@ -90,7 +90,7 @@ def described(
         stride=stride,
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         sha256=digest(network.state_dict()),
-        **{"multiple": stride, "smallest": stride, "fixed": None, "cls_normalised": None, **facts},
+        **{"size_multiple": stride, "min_size": stride, "fixed_size": None, "cls_normalised": None, **facts},
     )
     return with_roles(info, structure, appearance)
 

@@ -42,8 +42,8 @@ class TimmCNN(FrozenBackbone):
             facets=("map", "pooled"),
             layers=len(reductions),
             stride=reductions[-1],
-            multiple=1,
-            fixed=tuple(cfg["input_size"][1:]) if cfg.get("fixed_input_size") else None,
+            size_multiple=1,
+            fixed_size=tuple(cfg["input_size"][1:]) if cfg.get("fixed_input_size") else None,
             **timm_facts(network),
             **stated,
         )

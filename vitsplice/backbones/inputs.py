@@ -39,10 +39,10 @@ def check_size(info: BackboneInfo, height: int, width: int) -> None:
 
 def fitting_size(info: BackboneInfo, height: int, width: int) -> tuple[int, int]:
     """The nearest height and width that a backbone takes."""
-    if info.fixed:
-        return info.fixed
-    step = info.multiple
-    lowest = -(-info.smallest // step) * step
+    if info.fixed_size:
+        return info.fixed_size
+    step = info.size_multiple
+    lowest = -(-info.min_size // step) * step
     fit = [max(lowest, int(side / step + 0.5) * step) for side in (height, width)]
     return fit[0], fit[1]
 

@@ -136,7 +136,7 @@ def _describe(model: Any, cls_normalised: bool, stated: Stated) -> BackboneInfo:
         facets=("key", "query", "value", "token", *(("cls",) if has_cls else ()), "pooled"),
         layers=len(model.blocks),
         stride=patch,
-        fixed=fixed,
+        fixed_size=fixed,
         cls_normalised=(cls_normalised and not isinstance(_final_norm(model), nn.Identity)) if has_cls else None,
         **timm_facts(model),
         **stated,

@@ -81,7 +81,7 @@ def _backbone(spec: Any) -> dict[str, Any]:
     return {
         "name": spec.name,
         "patch": spec.stride,
-        "size": spec.side,
+        "size": spec.image_size,
         "parameters": spec.parameters,
         "licence": spec.licence,
         "weights": spec.source,

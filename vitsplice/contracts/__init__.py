@@ -1,13 +1,14 @@
-"""What a plugin sees: the shapes that pass between backbones, loss terms, generators and the engine.
+"""The data that backbones, loss terms, generators, metrics, executors and the engine exchange.
 
-Nothing here imports torch, so that plugins can be listed without it.
+Together with `vitsplice.hookspecs` this is the interface of plugins. It imports no torch, so that plugins can be listed
+without it.
 """
 
 from __future__ import annotations
 
 from vitsplice.contracts.executors import Executor, ExecutorSpec, Job, Outcome
 from vitsplice.contracts.features import (
-    GIVEN_FACETS,
+    ENGINE_FACETS,
     GLOBAL_FACETS,
     MASK,
     MATCH,
@@ -26,7 +27,7 @@ from vitsplice.contracts.metrics import Case, Metric, MetricContext, MetricSpec
 from vitsplice.contracts.parts import CommandSpec, GeneratorSpec, LossSpec, LossTerm, Option, PresetSpec, TermContext
 
 __all__ = [
-    "GIVEN_FACETS",
+    "ENGINE_FACETS",
     "GLOBAL_FACETS",
     "MASK",
     "MATCH",

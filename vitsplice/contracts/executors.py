@@ -1,4 +1,4 @@
-"""Executors of `vitsplice batch`, and the jobs that they do."""
+"""Executors of `vitsplice batch`, and the jobs that they run."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ class Job:
     """One run of a batch, as plain data that can be sent to another process or machine.
 
     Args:
-        id: unique in its batch.
-        folder: of the run, absolute; every machine that does jobs sees it under this path.
-        images: absolute paths by role.
-        settings: of the run, as JSON.
-        threads: of the CPU that the run uses; another number gives other bytes.
-        stop: an absolute path. When a file is there, running jobs keep where they stand and end.
+        id: identifier, unique in the batch.
+        folder: absolute path of the run's output folder, the same on every machine that runs jobs.
+        images: absolute paths of the images by role (``structure``, ``appearance`` and their masks).
+        settings: settings of the run, as JSON.
+        threads: number of CPU threads of the run; the bytes of its output depend on it.
+        stop: absolute path of a file; once it exists, running jobs write a checkpoint and end.
     """
 
     id: str
@@ -32,14 +32,14 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job.
+    """The outcome of a job.
 
     Args:
-        id: of the job.
-        state: ``done``; ``stopped``: kept, to go on another time; ``failed``: may go better another time;
-            ``refused``: cannot go better (an image that is none).
-        reason: why it is not done, in one line; "" if it is.
-        seconds: duration of the job.
+        id: identifier of the job.
+        state: ``done``; ``stopped``: has a checkpoint and can be resumed; ``failed``: may succeed when it is tried
+            again; ``refused``: cannot succeed (a file that is no image).
+        reason: reason in one line; "" for ``done``.
+        seconds: duration of the job in seconds.
         record: entries of the run for ``results.jsonl``, as JSON values.
     """
 
@@ -51,35 +51,35 @@ class Outcome:
 
 
 class Executor(Protocol):
-    """Something that does jobs, several at once, in processes that may die."""
+    """Runs jobs, several at a time, in processes that may die."""
 
     @property
     def threads(self) -> int:
-        """How many threads of the CPU each job is to use."""
+        """Number of CPU threads of each job."""
 
     def run(self, work: Callable[[Job], Outcome], jobs: Iterable[Job]) -> Iterator[Outcome]:
-        """Do every job once, in any order, and give each outcome as it comes.
+        """Run every job once, in any order, and yield each outcome as soon as the job ends.
 
-        Jobs are drawn as there is room for them, never all at once. A job whose process died has the state
-        ``failed``. Closing the iterator ends what is still running.
+        Jobs are drawn from the iterable when there is room for them, never all at once. A job whose process died has
+        the outcome ``failed``. Closing the iterator ends the jobs that are still running.
 
         Args:
-            work: a function of a module, so that any process can import it. It keeps what is costly to load in its
-                process, so that a process should do many jobs. It does not raise.
-            jobs: drawn in the caller's thread.
+            work: function that runs one job: defined at the top level of a module, so that every process can import
+                it, and never raising. It caches loaded backbones in its process, so a process should run many jobs.
+            jobs: jobs, drawn in the caller's thread.
         """
 
 
 @dataclass(frozen=True)
 class ExecutorSpec:
-    """An executor that a batch may ask for.
+    """An executor that a batch can select by name.
 
     Args:
-        name: unique among executors.
-        build: ``build(workers, threads, options)`` makes it. ``workers`` is how many jobs run at once at most,
-            ``threads`` how many threads each has; 0 leaves it to the executor.
-        summary: one line.
-        options: the settings it takes besides.
+        name: name, unique among executors.
+        build: function ``build(workers, threads, options)`` that returns the executor: ``workers`` is the maximum
+            number of jobs at a time, ``threads`` the number of CPU threads of each; 0 lets the executor choose.
+        summary: description in one line.
+        options: further options that it accepts.
     """
 
     name: str

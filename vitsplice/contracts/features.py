@@ -1,6 +1,6 @@
 """Backbones and their features.
 
-An image is RGB float32 in [0, 1], shape ``(B, 3, H, W)``. Normalisation belongs to the backbone.
+Images are RGB, float32 in [0, 1], of shape ``(B, 3, H, W)``. Normalisation belongs to the backbone.
 """
 
 from __future__ import annotations
@@ -18,44 +18,45 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Role = Literal["structure", "appearance"]
-"""What a backbone has a default request for."""
+"""Role of a feature: a backbone has a default request for each."""
 
 ImageName = Literal["structure", "appearance", "start"]
-"""The images of a run: the structure image, the appearance image, and the one that the output starts from."""
+"""An image of a run; ``start`` is the one that the output starts from: the structure image or the warm start."""
 
 GLOBAL_FACETS = frozenset({"cls", "pooled"})
+"""Facets with one vector ``(B, D)`` for the entire image; all others have one for each patch."""
 
-GIVEN_FACETS = frozenset({"pixels", "match", "mask"})
-"""What a loss term may ask for besides the backbone's facets, at the size at which the backbone looks:
+ENGINE_FACETS = frozenset({"pixels", "match", "mask"})
+"""Facets that the engine provides for every backbone, for the image as it is resized for the backbone:
 
-``pixels``: the pixels, ``(B, H * W, 3)``;
-``match``: descriptors of the *image* at that place (never of what the generator made of it), by which places of the
-structure and of the appearance image are told alike (`vitsplice.matching`), ``(B, N, D)``;
-``mask``: what of the appearance image takes part, ``(B, H * W, 1)`` in [0, 1]; ones without an appearance mask, and for
-    the other images. In a run with an appearance mask the appearance image comes with it, requested or not; outside of
-    it the image has the mean colour of the inside.
+``pixels``: pixels, ``(B, H * W, 3)``;
+``match``: descriptors by which patches of the structure image and of the appearance image are matched
+    (`vitsplice.matching`), ``(B, N, D)``. For an output they are those of the image that it was generated from, cropped
+    in the same way, so that the generator cannot change the correspondence;
+``mask``: weight of each pixel of the appearance image, ``(B, H * W, 1)`` in [0, 1]; ones for other images and in a
+    run without an appearance mask. With one, the appearance image has its mean colour outside of the mask.
 """
 
 
 @dataclass(frozen=True)
 class FeatureRequest:
-    """One kind of feature of one layer.
+    """A request for one facet of one layer.
 
     Args:
-        facet: ``cls``, ``key``, ``query``, ``value``, ``token``, ``pooled`` for transformers;
-            ``map``, ``pooled`` for CNNs.
-        layer: counts from the end like Python; -1 is the last. `BackboneInfo.request` also takes block numbers from 0.
+        facet: ``cls``, ``key``, ``query``, ``value``, ``token`` or ``pooled`` for transformers, ``map`` or ``pooled``
+            for CNNs, or one of `ENGINE_FACETS`.
+        layer: layer, counted from the end: -1 is the last. `BackboneInfo.request` also accepts numbers from 0.
     """
 
     facet: str
     layer: int = -1
 
     def __str__(self) -> str:
-        return self.facet if self.facet in GIVEN_FACETS else f"{self.facet}[{self.layer}]"
+        return self.facet if self.facet in ENGINE_FACETS else f"{self.facet}[{self.layer}]"
 
     def label(self, layers: int) -> str:
-        """With both numbers of its layer, of so many, such as ``key at layer 11 (-1)``."""
-        return self.facet if self.facet in GIVEN_FACETS else f"{self.facet} at layer {layer_label(self.layer, layers)}"
+        """Return the facet and both numbers of its layer, such as ``key at layer 11 (-1)``, given all ``layers``."""
+        return self.facet if self.facet in ENGINE_FACETS else f"{self.facet} at layer {layer_label(self.layer, layers)}"
 
 
 PIXELS, MATCH, MASK = FeatureRequest("pixels"), FeatureRequest("match"), FeatureRequest("mask")
@@ -63,12 +64,13 @@ PIXELS, MATCH, MASK = FeatureRequest("pixels"), FeatureRequest("match"), Feature
 
 @dataclass(frozen=True)
 class Features:
-    """Features of a batch of images, always float32.
+    """Features of a batch of images.
 
     Args:
-        values: ``(B, N, D)`` for a local facet, ``(B, D)`` for a global one.
-        grid: ``(h, w)`` of a local facet; ``N == prefix + h * w``, row by row.
-        prefix: how many tokens without a place ([CLS], registers) stand before the grid.
+        values: float32 tensor ``(B, N, D)`` for a local facet, ``(B, D)`` for a global one.
+        grid: height and width ``(h, w)`` of the patch grid of a local facet, with ``N == prefix + h * w`` in row-major
+            order; None for a global one.
+        prefix: number of prefix tokens ([CLS], registers) before the patch tokens.
     """
 
     values: Tensor
@@ -80,49 +82,50 @@ class Features:
 
     @property
     def patches(self) -> Tensor:
-        """The values that have a place on the grid, ``(B, h * w, D)``."""
+        """Values of the patches without prefix tokens, ``(B, h * w, D)``."""
         return self.values[:, self.prefix :]
 
     @property
     def maps(self) -> Tensor:
-        """The values of a local facet as maps, ``(B, D, h, w)``."""
-        places = self.patches.transpose(1, 2)
-        return places.reshape(*places.shape[:2], *(self.grid or (-1, 1)))
+        """Values of a local facet as feature maps, ``(B, D, h, w)``."""
+        channels_first = self.patches.transpose(1, 2)
+        return channels_first.reshape(*channels_first.shape[:2], *(self.grid or (-1, 1)))
 
     def __getitem__(self, rows: slice) -> Features:
-        """The same features of some of the images."""
+        """Features of a slice of the batch."""
         return Features(self.values[rows], self.grid, self.prefix)
 
 
 def layer_label(layer: int, layers: int) -> str:
-    """Both numbers of one of so many layers, from 0 and from the end, such as ``11 (-1)``."""
+    """Return both numbers of a layer, from 0 and from the end, such as ``11 (-1)`` of 12 ``layers``."""
     return f"{layer % layers} ({layer % layers - layers})"
 
 
 def layer_file_label(layer: int, layers: int) -> str:
-    """One of so many layers in names of files, which sort by depth, such as ``layer_03`` of twelve."""
+    """Return the label of a layer for file names that sort by depth, such as ``layer_03`` of 12 ``layers``."""
     return f"layer_{layer % layers:0{len(str(layers - 1))}d}"
 
 
 @dataclass(frozen=True)
 class BackboneInfo:
-    """What a loaded backbone says of itself.
+    """Information on a loaded backbone.
 
     Args:
-        name: the name it was asked for by.
-        model: the architecture behind it.
-        facets: the facets it can give.
-        layers: how many layers can be asked for.
-        structure, appearance: the default request for each role.
-        stride: pixels between two neighbours on the grid of the last layer (a ViT's patch size).
-        multiple: height and width must be multiples of this.
-        smallest: neither side may be smaller than this.
-        fixed: the only size ``(H, W)`` it takes, or None.
-        mean, std: the normalisation it applies to its input.
-        cls_normalised: whether [CLS] and tokens are taken after the final norm; None without [CLS].
-        parameters: how many.
-        licence, source: of the weights.
-        sha256: of the weights, over names, shapes and bytes; "" if they are random.
+        name: name by which it was requested.
+        model: name of the architecture.
+        facets: available facets.
+        layers: number of layers.
+        structure, appearance: default request of each role.
+        stride: distance in pixels between neighbours on the last layer's grid (the patch size of a ViT).
+        size_multiple: number that the height and width of images must be multiples of.
+        min_size: smallest height or width that it accepts, in pixels.
+        fixed_size: the only size ``(H, W)`` that it accepts, or None.
+        mean, std: normalisation that it applies to images, for each channel.
+        cls_normalised: whether [CLS] and patch tokens are taken after the final norm; None without a [CLS] token.
+        parameters: number of parameters.
+        licence: licence of the weights.
+        source: origin of the weights.
+        sha256: SHA-256 of the weights, over names, shapes and bytes; "" for random weights.
     """
 
     name: str
@@ -132,9 +135,9 @@ class BackboneInfo:
     structure: FeatureRequest
     appearance: FeatureRequest
     stride: int
-    multiple: int
-    smallest: int
-    fixed: tuple[int, int] | None
+    size_multiple: int
+    min_size: int
+    fixed_size: tuple[int, int] | None
     mean: tuple[float, ...]
     std: tuple[float, ...]
     cls_normalised: bool | None
@@ -143,17 +146,21 @@ class BackboneInfo:
     source: str
     sha256: str
 
-    def role(self, role: Role) -> FeatureRequest:
-        """The request that stands for a role."""
+    def default_request(self, role: Role) -> FeatureRequest:
+        """Return the default request of a role."""
         return self.structure if role == "structure" else self.appearance
 
     def request(self, facet: str, layer: int = -1) -> FeatureRequest:
-        """The request for a facet of a layer, which may count from 0 (the first) or from -1 (the last).
+        """Return the request for a facet of a layer.
 
-        Whatever a user, a setting or a file says goes through here, so that a layer has one number inside: below 0.
+        Every layer number from users, settings and files is converted here: inside vitsplice it is negative.
+
+        Args:
+            facet: one of ``facets``.
+            layer: layer, counted from 0 (the first) or from -1 (the last).
 
         Raises:
-            ConfigError: naming the facets and layers there are, if it has no such one.
+            ConfigError: if there is no such facet or layer; the message lists those that exist.
         """
         if facet not in self.facets:
             raise ConfigError(f"backbone '{self.name}' has no facet '{facet}'; it has {', '.join(self.facets)}")
@@ -165,60 +172,66 @@ class BackboneInfo:
         return FeatureRequest(facet, layer if layer < 0 else layer - self.layers)
 
     def block(self, layer: int) -> int:
-        """The number of a layer from 0, the first."""
+        """Return the number of a layer, counted from 0."""
         return layer % self.layers
 
     def layer_at(self, depth: float) -> int:
-        """The layer at a relative depth from 0 (the first) to 1 (the last), counted from the end: -1 is the last."""
+        """Return the layer, counted from the end, at a relative depth from 0 (the first) to 1 (the last)."""
         return max(1, round(self.layers * depth)) - 1 - self.layers
 
     def label(self, request: FeatureRequest) -> str:
-        """A request with both numbers of its layer: see `FeatureRequest.label`."""
+        """Return the label of a request with both numbers of its layer: see `FeatureRequest.label`."""
         return request.label(self.layers)
 
     @property
     def local_facets(self) -> tuple[str, ...]:
-        """The facets with one value for each patch."""
+        """Facets with one vector for each patch."""
         return tuple(facet for facet in self.facets if facet not in GLOBAL_FACETS)
 
     @property
     def every_layer(self) -> range:
-        """All layers, counted from the end, the first first."""
+        """All layers from the first to the last, counted from the end."""
         return range(-self.layers, 0)
 
 
 class Backbone(Protocol):
-    """A frozen network: in eval mode, deterministic, differentiable in its input."""
+    """A frozen network in eval mode; it is deterministic and differentiable in its input."""
 
     @property
     def info(self) -> BackboneInfo:
-        """What it is and what it takes."""
+        """Its architecture, weights, facets and input sizes."""
 
     def __call__(self, images: Tensor, requests: Iterable[FeatureRequest]) -> dict[FeatureRequest, Features]:
-        """Features of ``(B, 3, H, W)`` images, all from one forward pass.
+        """Compute all requested features of images in one forward pass.
+
+        Args:
+            images: ``(B, 3, H, W)``, values in [0, 1].
+            requests: requests for its facets (none of `ENGINE_FACETS`).
 
         Raises:
-            UserError: for a facet or layer that it has not, or a size that it cannot take.
+            UserError: for a facet or layer that it does not have, or an image size that it does not accept.
         """
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> Backbone:
-        """The same backbone on a device, its weights cast once."""
+        """Return the backbone on a device, with its weights cast to ``dtype``."""
 
 
 @dataclass(frozen=True)
 class BackboneSpec:
-    """A backbone that can be asked for by name.
+    """A backbone that can be selected by name.
 
     Args:
-        name: lower case, unique among backbones.
-        build: ``build(weights)`` loads it in float32 on the CPU. ``weights`` is a file the user named, or None.
-        summary: one line.
-        licence: of the weights.
-        source: where the weights come from.
-        find_weights: says, quickly and without a network, where on this machine the weights are, or "" if they are not.
-        stride: pixels between two places of the last layer (a ViT's patch size); 0 where it is not known beforehand.
-        side: of the square images that it was trained on, in pixels; 0 likewise.
-        parameters: how many; 0 likewise.
+        name: name in lower case, unique among backbones.
+        build: function ``build(weights)`` that loads it in float32 on the CPU. ``weights`` is the path of a file that
+            the user selected, or None.
+        summary: description in one line.
+        licence: licence of the weights.
+        source: origin of the weights.
+        find_weights: function that returns the location of the weights on this machine, or "" if they are not
+            installed or cached. It must be fast and must not use the network.
+        stride: distance in pixels between neighbours on the last layer's grid (patch size of a ViT); 0 if unknown.
+        image_size: side in pixels of the square images that it was trained on; 0 if unknown.
+        parameters: number of parameters; 0 if unknown.
     """
 
     name: str
@@ -228,5 +241,5 @@ class BackboneSpec:
     source: str
     find_weights: Callable[[], str] | None = None
     stride: int = 0
-    side: int = 0
+    image_size: int = 0
     parameters: int = 0

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Case:
-    """One pair and what a method made of it; all images ``(1, 3, H, W)`` in [0, 1] on the metric's device.
+    """One pair of images and a method's output for it; all are ``(1, 3, H, W)`` in [0, 1] on the metric's device.
 
     Args:
-        id: of the pair.
-        structure, appearance: the images of the pair, each at its own size.
-        output: the method's image, at its own size.
-        structure_mask, appearance_mask: ``(1, 1, H, W)``, each as large as its image, where the pair has them.
+        id: identifier of the pair.
+        structure, appearance: images of the pair, each of its own size.
+        output: output image of the method, of its own size.
+        structure_mask, appearance_mask: masks ``(1, 1, H, W)`` of the same size as their images; None without a mask.
     """
 
     id: str
@@ -34,13 +34,13 @@ class Case:
 
 @dataclass(frozen=True)
 class MetricContext:
-    """What a metric knows when it is built.
+    """Arguments for building a metric.
 
     Args:
-        load: a backbone by name, on the device, in float32; each is loaded once, and remembers what it saw of the
-            images of the pair at hand. It raises what `Catalogue.backbone` and ``build`` raise.
-        backbone: the name of the backbone that the user chose, for metrics that can take any.
-        device: that the images are on.
+        load: function that returns a backbone by name, in float32 on the device. Each is loaded once, and caches the
+            features of the current pair's images. It raises the same errors as `Catalogue.backbone` and ``build``.
+        backbone: name of the backbone that the user selected, for metrics that work with any.
+        device: device of the images.
     """
 
     load: Callable[[str], Backbone]
@@ -53,31 +53,32 @@ class Metric:
     """A built metric.
 
     Args:
-        value: of a `Case`, or, for a metric over sets, of an iterable of them. NaN says that there is no such figure
-            (a pair without a mask). It is called without gradients.
-        networks: the backbones that it looks with.
-        facts: what the figure depends on, such as facet, layer and size; recorded beside it. Plain data.
-        optimised_by: loss terms that optimise the same thing; the figure flatters a run that had one.
+        value: function of a `Case`, or of an iterable of cases for a metric over sets. NaN means that it is undefined
+            (for example for a pair without a mask). It is called without gradients.
+        networks: information on the backbones that it measures with. A method that optimised one of them is marked.
+        parameters: JSON values that the metric depends on, such as facet, layer and image size, for the records.
+        optimised_by: names of loss terms that optimise the same quantity. A method that used one of them is marked.
     """
 
     value: Callable[[Any], float]
     networks: tuple[BackboneInfo, ...] = ()
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = field(default_factory=dict)
     optimised_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class MetricSpec:
-    """A figure by which `vitsplice evaluate` compares methods.
+    """A metric of `vitsplice evaluate`.
 
     Args:
-        name: unique among metrics.
-        build: makes the metric; where it raises UnknownName or WeightsUnavailable, the figure is left out.
-        summary: one line.
-        better: which end of it is.
-        over: whether it has a value for each pair, or one for a set of them.
+        name: name, unique among metrics.
+        build: function that builds the metric. If it raises UnknownName or WeightsUnavailable, the metric is skipped.
+        summary: description in one line.
+        better: whether lower or higher values are better.
+        over: ``pair``: one value for each pair; ``set``: one value for a set of pairs.
         against: what the output is compared with.
-        most: pairs that a metric over sets is given; those whose ids have the smallest hashes.
+        max_pairs: maximum number of pairs that a metric over sets is computed on: those whose ids have the smallest
+            hashes.
     """
 
     name: str
@@ -86,4 +87,4 @@ class MetricSpec:
     better: Literal["lower", "higher"] = "lower"
     over: Literal["pair", "set"] = "pair"
     against: Literal["structure", "appearance", "set"] = "structure"
-    most: int = 1000
+    max_pairs: int = 1000

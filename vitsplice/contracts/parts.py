@@ -1,4 +1,4 @@
-"""Loss terms, generators, presets and commands, with the options that they take."""
+"""Loss terms, generators, presets and commands, and the options that they accept."""
 
 from __future__ import annotations
 
@@ -16,9 +16,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Option:
-    """A setting that a loss term, a generator or an executor takes: its default, and what is allowed.
+    """An option of a loss term, generator or executor.
 
-    A value has the default's type. ``choices``, ``minimum`` and ``maximum`` narrow it.
+    Args:
+        default: default value; every value must have its type. For a list that is a non-empty list of such elements.
+        help: description in one line.
+        choices: allowed values; empty allows all.
+        minimum, maximum: inclusive range of a number, or of each number in a list.
     """
 
     default: Any
@@ -30,12 +34,12 @@ class Option:
 
 @dataclass(frozen=True)
 class TermContext:
-    """What a loss term knows when it is built.
+    """Arguments for building a loss term.
 
     Args:
-        backbone: facts of the backbone that it will be evaluated on.
-        facet, layer: the user's choice in place of the role's default, or None.
-        options: every option of the term's spec, checked and complete.
+        backbone: information on the backbone that the term is evaluated on.
+        facet, layer: facet and layer that the user selected; None selects the default of the role.
+        options: validated values of all options of the term's spec.
     """
 
     backbone: BackboneInfo
@@ -44,18 +48,20 @@ class TermContext:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def request(self, role: Role) -> FeatureRequest:
-        """The request for a role, as this backbone and the user's choice have it."""
-        default = self.backbone.role(role)
+        """Return the feature request for a role: the user's selection, completed by the backbone's default."""
+        default = self.backbone.default_request(role)
         layer = default.layer if self.layer is None else self.layer
         return self.backbone.request(self.facet or default.facet, layer)
 
 
 @dataclass(frozen=True)
 class LossTerm:
-    """A built loss term: the requests it makes, and a pure function of what they bring.
+    """A built loss term.
 
-    ``function(output, target)`` gets, for the generated and for the target image, the features
-    of each request, and returns an unweighted scalar.
+    Args:
+        requests: features that the term needs of both images.
+        function: pure function ``function(output, target)`` of the requested features of the output image and of the
+            target image. It returns the unweighted loss, a differentiable scalar.
     """
 
     requests: tuple[FeatureRequest, ...]
@@ -64,15 +70,15 @@ class LossTerm:
 
 @dataclass(frozen=True)
 class LossSpec:
-    """A loss term that presets may use.
+    """A loss term that a preset can select by name.
 
     Args:
-        name: unique among loss terms.
-        build: makes the term for one backbone.
-        summary: one line.
-        input: which image the generator is fed.
-        target: which image the output is compared with.
-        options: the settings it takes.
+        name: name, unique among loss terms.
+        build: function that builds the term for one backbone.
+        summary: description in one line.
+        input: image that the generator gets as input.
+        target: image that the generator's output is compared with.
+        options: options that the term accepts.
     """
 
     name: str
@@ -85,18 +91,19 @@ class LossSpec:
 
 @dataclass(frozen=True)
 class GeneratorSpec:
-    """A generator that presets may use.
+    """A generator that a preset can select by name.
+
+    If the module has a method ``set_progress(fraction)``, it is called before each step with the fraction of the run's
+    steps that are done, from 0.0 at the first step, and with 1.0 before the output is computed.
 
     Args:
-        name: unique among generators.
-        build: ``build(start, options)`` makes an ``nn.Module`` from image to image of the
-            same size; ``start`` is the image that the output starts from, ``(1, 3, H, W)``: the structure
-            image, or the warm start. If the module has a method ``at(part)``, it is called before each step with
-            how much of the run's steps is done, from 0, and with 1.0 before the output is taken.
-        summary: one line.
-        options: the settings it takes.
-        canvas: it holds one image, the output itself, and ignores what it is fed: views are cut
-            out of its output, and only the structure image can be its input.
+        name: name, unique among generators.
+        build: function ``build(start, options)`` that returns an ``nn.Module`` from image to image of the same size.
+            ``start`` is the image ``(1, 3, H, W)`` that the output starts from: the structure image or the warm start.
+        summary: description in one line.
+        options: options that the generator accepts.
+        canvas: whether it holds one image, the output itself, and ignores its input. Views are then crops of its
+            output, and only the structure image can be its input.
     """
 
     name: str
@@ -108,7 +115,13 @@ class GeneratorSpec:
 
 @dataclass(frozen=True)
 class PresetSpec:
-    """A named YAML file of settings, each value with its source in a comment."""
+    """A preset: a YAML file of settings, with the source of each value in a comment.
+
+    Args:
+        name: name, unique among presets.
+        path: the YAML file, such as ``importlib.resources.files("my_package") / "mine.yaml"``.
+        summary: description in one line.
+    """
 
     name: str
     path: Traversable
@@ -117,7 +130,13 @@ class PresetSpec:
 
 @dataclass(frozen=True)
 class CommandSpec:
-    """A command of ``vitsplice``: a function that typer can read, or a ``typer.Typer`` group."""
+    """A command of the command line.
+
+    Args:
+        name: name, unique among commands.
+        command: function with annotations that typer reads, or a ``typer.Typer`` group of commands.
+        summary: description in one line.
+    """
 
     name: str
     command: Callable[..., Any]

@@ -8,8 +8,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from vitsplice.contracts import GIVEN_FACETS, MASK, MATCH, PIXELS, Backbone, BackboneInfo, FeatureRequest, Features
-from vitsplice.matching import descriptor_requests, joined
+from vitsplice.contracts import ENGINE_FACETS, MASK, MATCH, PIXELS, Backbone, BackboneInfo, FeatureRequest, Features
+from vitsplice.matching import descriptor_requests, join_features
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -30,11 +30,11 @@ def extract(
         backbone: on the images' device.
         resize: to the size at which the backbone is applied.
         images: key -> ``(1, 3, H, W)``.
-        requests: the union of what all terms request, `vitsplice.contracts.GIVEN_FACETS` included.
+        requests: the union of what all terms request, `vitsplice.contracts.ENGINE_FACETS` included.
         masks: key -> ``(1, 1, H, W)``, for the facet ``mask``; ones where there is none.
     """
     requests = tuple(dict.fromkeys(requests))
-    of_backbone = [request for request in requests if request.facet not in GIVEN_FACETS]
+    of_backbone = [request for request in requests if request.facet not in ENGINE_FACETS]
     if MATCH in requests:
         of_backbone += [request for request in descriptor_requests(backbone.info) if request not in of_backbone]
     batches: dict[torch.Size, dict[Key, Tensor]] = {}
@@ -48,7 +48,7 @@ def extract(
         if PIXELS in requests:
             answers[PIXELS] = as_features(inputs)
         if MATCH in requests:
-            answers[MATCH] = joined(answers, descriptor_requests(backbone.info))
+            answers[MATCH] = join_features(answers, descriptor_requests(backbone.info))
         if MASK in requests:
             covered = [_mask(resize, backbone, batch[key], (masks or {}).get(key)) for key in batch]
             answers[MASK] = as_features(torch.cat(covered))

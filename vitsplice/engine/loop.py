@@ -158,10 +158,10 @@ class Optimisation:
         self.next = next_step
 
     def _set_progress(self, fraction: float) -> None:
-        """Pass the fraction of the steps that are done to a generator that has a method ``at``."""
-        at = getattr(self.problem.generator, "at", None)
-        if callable(at):
-            at(fraction)
+        """Pass the fraction of the steps that are done to a generator that has ``set_progress``."""
+        set_progress = getattr(self.problem.generator, "set_progress", None)
+        if callable(set_progress):
+            set_progress(fraction)
 
     def _losses(self, index: int, active: list[WeightedTerm]) -> dict[str, Tensor]:
         """The unweighted value of every active term at a step."""

@@ -147,8 +147,8 @@ class Estimate:
 def _backbone_bytes_per_pixel(components: Components) -> float:
     """Bytes that autograd stores for each pixel of the backbone's input."""
     backbone, info = components.backbone, components.backbone.info
-    side = max(info.smallest, math.ceil(2 * SAMPLE / info.multiple) * info.multiple)
-    height, width = info.fixed or (side, side)
+    side = max(info.min_size, math.ceil(2 * SAMPLE / info.size_multiple) * info.size_multiple)
+    height, width = info.fixed_size or (side, side)
     device, last = torch.device(components.config.device), FeatureRequest(info.structure.facet, -1)
 
     def features() -> Tensor:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import torch
 
 from vitsplice.config import ViewsConfig
-from vitsplice.contracts import GIVEN_FACETS, MASK, Backbone, FeatureRequest, Features, ImageName
+from vitsplice.contracts import ENGINE_FACETS, MASK, Backbone, FeatureRequest, Features, ImageName
 from vitsplice.engine.features import Resizer, extract
 from vitsplice.engine.images import RunImages, ViewKey
 from vitsplice.engine.views import View
@@ -81,4 +81,4 @@ class Targets:
 
 
 def _needs_backbone(request: FeatureRequest) -> bool:
-    return request.facet == "match" or request.facet not in GIVEN_FACETS
+    return request.facet == "match" or request.facet not in ENGINE_FACETS

@@ -216,7 +216,7 @@ def _measure_sets(
         for row, method in enumerate(plan.methods):
             progress.part(f"{spec.name} of {method.name}", done, len(metrics) * len(plan.methods))
             done += 1
-            chosen = chosen_pairs(plan.pairs, keys[row], spec.most)
+            chosen = chosen_pairs(plan.pairs, keys[row], spec.max_pairs)
             name = key_of(spec.name, method.name, *(number for _, number in chosen))
             if name not in log or log[name]["why"]:
                 cases = _cases(method, [pair for pair, _ in chosen], device, progress)

@@ -90,7 +90,7 @@ def told(plan: Plan, built: Built, device: str) -> dict[str, Any]:
     metrics = {
         spec.name: {
             "networks": [{"name": info.name, "sha256": info.sha256} for info in metric.networks],
-            "facts": dict(metric.facts),
+            "facts": dict(metric.parameters),
         }
         for spec, metric in built.metrics
     }

@@ -273,7 +273,7 @@ def _metrics(one: Metrics) -> dict[str, Any]:
         "over": spec.over,
         "against": spec.against,
         "networks": [{"name": info.name, "sha256": info.sha256} for info in metric.networks],
-        "facts": dict(metric.facts),
+        "facts": dict(metric.parameters),
         "best": one.best,
         "methods": {
             name: asdict(s.mean)

@@ -130,7 +130,7 @@ def described(summary: Summary) -> Iterator[list[str]]:
     """What each figure is: the cells below `DESCRIBED`."""
     for name, one in summary.metrics.items():
         networks = ", ".join(info.name for info in one.metric.networks) or "none"
-        facts = ", ".join(f"{fact} {value}" for fact, value in one.metric.facts.items()) or "none"
+        facts = ", ".join(f"{fact} {value}" for fact, value in one.metric.parameters.items()) or "none"
         yield [name, one.spec.summary, one.spec.against, one.spec.over, networks, facts]
 
 

@@ -46,11 +46,11 @@ class Prior(nn.Module):
         self.net = UNet(channels, init_gain=0, inputs=inputs, kernels=kernels, padding="reflect")
         self.register_buffer("fixed", AMPLITUDE * torch.rand(1, inputs, height, width))
         self._schedule = list(zip(noise, (*until[: len(noise) - 1], float("inf")), strict=True))
-        self.at(1.0)
+        self.set_progress(1.0)
 
-    def at(self, part: float) -> None:
+    def set_progress(self, fraction: float) -> None:
         """Take the noise that belongs to this part of a run, from 0 (its first step) to 1 (its end)."""
-        self.sigma = next(sigma for sigma, end in self._schedule if part < end)
+        self.sigma = next(sigma for sigma, end in self._schedule if fraction < end)
 
     def forward(self, images: Tensor) -> Tensor:
         """The image ``(1, 3, H, W)``, whatever it is fed."""

@@ -1,17 +1,16 @@
 """Dense semantic correspondence of two images, from the features of any backbone."""
 
-from vitsplice.matching.assignment import Correspondence, assign, assignment, usable
-from vitsplice.matching.descriptors import describe, descriptor_requests, joined, similarity
-from vitsplice.matching.pair import correspond
+from vitsplice.matching.assignment import assignment, usable
+from vitsplice.matching.correspondence import Correspondence, correspond
+from vitsplice.matching.descriptors import describe, descriptor_requests, join_features, similarity
 
 __all__ = [
     "Correspondence",
-    "assign",
     "assignment",
     "correspond",
     "describe",
     "descriptor_requests",
-    "joined",
+    "join_features",
     "similarity",
     "usable",
 ]

@@ -1,10 +1,10 @@
-"""Descriptors: features by which places of two images are told apart or found alike.
+"""Descriptors of patches, by whose cosine similarity the patches of two images are matched.
 
-For a ViT they are the normalised keys of the last block and of the third last, its final tokens, and the values of the
-fourth last block, concatenated; centred over both images they find parts of one kind (compare Amir et al. 2021, "Deep
-ViT Features as Dense Visual Descriptors", which takes keys of one layer). The values find small parts, such as eyes,
-best (docs/keypoints.md); the others keep whole parts together. For a CNN they are its last two feature maps on the
-finer one's grid.
+For a ViT: keys of the last and of the third last block, final tokens, and values of the fourth last block, each
+normalised, concatenated. Centred over both images they match semantic parts (compare Amir et al. 2021, "Deep ViT
+Features as Dense Visual Descriptors", which uses the keys of one layer). The values are best for small parts, such as
+eyes (docs/keypoints.md); the others keep whole parts together. For a CNN: the last two feature maps, on the grid of the
+finer one.
 """
 
 from __future__ import annotations
@@ -19,39 +19,40 @@ from vitsplice.contracts import Backbone, BackboneInfo, FeatureRequest, Features
 
 
 def descriptor_requests(info: BackboneInfo) -> tuple[FeatureRequest, ...]:
-    """The features of a backbone that make up its descriptors."""
+    """Return the features of a backbone that form its descriptors."""
     facet = info.structure.facet
     earlier = max(-info.layers, -2 if facet == "map" else -3)
-    found = [FeatureRequest(facet, earlier), FeatureRequest(facet, -1)]
+    requests = [FeatureRequest(facet, earlier), FeatureRequest(facet, -1)]
     if facet != "token" and "token" in info.facets:
-        found.append(FeatureRequest("token", -1))
+        requests.append(FeatureRequest("token", -1))
     if "value" in info.facets:
-        found.append(FeatureRequest("value", max(-info.layers, -4)))
-    return tuple(dict.fromkeys(found))
+        requests.append(FeatureRequest("value", max(-info.layers, -4)))
+    return tuple(dict.fromkeys(requests))
 
 
 def on_grid(features: Features, grid: tuple[int, int]) -> Tensor:
-    """Local features ``(B, h * w, D)`` without prefix tokens, resampled to a grid where they have another one."""
+    """Return local features ``(B, h * w, D)`` without prefix tokens, interpolated if their grid is another one."""
     if features.grid is None or features.grid == grid:
         return features.patches
     return F.interpolate(features.maps, size=grid, mode="bilinear", align_corners=False).flatten(2).transpose(1, 2)
 
 
-def joined(found: Mapping[FeatureRequest, Features], requests: tuple[FeatureRequest, ...]) -> Features:
-    """Several local features as one: each normalised, on the finest grid, concatenated."""
-    grids = [found[request].grid for request in requests]
-    grid = max((g for g in grids if g is not None), key=lambda g: g[0] * g[1])
-    return Features(torch.cat([F.normalize(on_grid(found[r], grid), dim=-1) for r in requests], -1), grid)
+def join_features(features: Mapping[FeatureRequest, Features], requests: tuple[FeatureRequest, ...]) -> Features:
+    """Normalise several local features, interpolate them to the finest of their grids, and concatenate them."""
+    grids = [features[request].grid for request in requests]
+    grid = max((grid for grid in grids if grid is not None), key=lambda grid: grid[0] * grid[1])
+    values = [F.normalize(on_grid(features[request], grid), dim=-1) for request in requests]
+    return Features(torch.cat(values, -1), grid)
 
 
 def describe(backbone: Backbone, images: Tensor) -> Features:
-    """Descriptors ``(B, h * w, D)`` of images ``(B, 3, H, W)`` that fit the backbone."""
+    """Compute the descriptors ``(B, h * w, D)`` of images ``(B, 3, H, W)`` of a size that the backbone takes."""
     requests = descriptor_requests(backbone.info)
-    return joined(backbone(images, requests), requests)
+    return join_features(backbone(images, requests), requests)
 
 
 def similarity(first: Tensor, second: Tensor) -> Tensor:
-    """Cosine of every descriptor of one image with every one of another, centred over both.
+    """Compute the cosine similarity of all pairs of descriptors, centred over both images.
 
     Args:
         first: ``(B, N, D)``.

@@ -1,8 +1,8 @@
-"""Percentage of correct keypoints (Yang and Ramanan 2013): the one definition that every benchmark here uses. Pure.
+"""Percentage of correct keypoints (PCK; Yang and Ramanan 2013), the definition that every benchmark here uses.
 
-A match is correct that lies within ``alpha`` times a reference length of where it should be, by Euclidean distance. How
-a match is searched for belongs to the caller: `vitsplice.keypoints` searches between patches, the comparison of
-backbones (`vitsplice.analysis.encoding`) among the centres of patches.
+A match is correct if its Euclidean distance from the true point is at most ``alpha`` times a reference length. How
+matches are searched is up to the caller: `vitsplice.keypoints` interpolates between patches, the comparison of
+backbones (`vitsplice.analysis.encoding`) uses the centres of patches.
 """
 
 from __future__ import annotations
@@ -11,30 +11,35 @@ import torch
 from torch import Tensor
 
 ROUNDING = 1e-9
-"""A distance of exactly the threshold counts as within it, whatever the rounding."""
+"""Tolerance, so that a distance of exactly the threshold is correct whatever the rounding."""
 
 
 def point_errors(matched: Tensor, true: Tensor, size: tuple[float, float], reference: float) -> Tensor:
-    """Euclidean distance of each match from where it should be, over the reference length.
+    """Compute the Euclidean distance of matched from true points, divided by the reference length.
 
     Args:
-        matched, true: points ``(N, 2)``, down and across, as fractions of the sides.
+        matched, true: points ``(N, 2)``, (y, x) as fractions of the sides.
         size: height and width of the target, in any unit.
-        reference: length that thresholds are a fraction of, in the same unit.
+        reference: reference length, in the same unit.
 
     Returns:
         ``(N,)`` float64, at least 0.
     """
-    off = (matched.double() - true.double()) * torch.tensor(size, dtype=torch.float64, device=matched.device)
-    lengths: Tensor = off.norm(dim=1) / reference
-    return lengths
+    difference = (matched.double() - true.double()) * torch.tensor(size, dtype=torch.float64, device=matched.device)
+    errors: Tensor = difference.norm(dim=1) / reference
+    return errors
 
 
 def within(error: float, alpha: float) -> bool:
-    """Whether a match with this error is correct at threshold ``alpha``."""
+    """Return True if a match with this error is correct at threshold ``alpha``."""
     return error <= alpha + ROUNDING
 
 
 def pck(errors: Tensor, alpha: float) -> float:
-    """Fraction of errors ``(N,)`` within the threshold, in [0, 1]; NaN without any."""
+    """Compute the fraction of errors ``(N,)`` within the threshold, in [0, 1]; NaN without errors.
+
+    Example:
+        >>> pck(torch.tensor([0.02, 0.08, 0.3, 0.4]), 0.1)
+        0.5
+    """
     return sum(within(error, alpha) for error in errors.tolist()) / len(errors) if len(errors) else float("nan")

@@ -30,7 +30,7 @@ def _without_network(name: str) -> Metric:
     def value(case: Case) -> float:
         return value_of(name, case.structure, case.appearance, case.output, None)
 
-    return Metric(value, facts={"shorter_side": SIZE}, optimised_by=(OPTIMISED_BY[name],))
+    return Metric(value, parameters={"shorter_side": SIZE}, optimised_by=(OPTIMISED_BY[name],))
 
 
 def _with_network(name: str, context: MetricContext, facts: dict[str, object]) -> Metric:

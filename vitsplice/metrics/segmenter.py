@@ -35,7 +35,7 @@ def torchvision_iou(context: MetricContext) -> Metric:
         return mean_iou(made, wanted)
 
     facts = {"model": _model(path), "file": printable(path.name), "sha256": file_sha256(path), "shorter_side": SIZE}
-    return Metric(value, facts=facts)
+    return Metric(value, parameters=facts)
 
 
 def weights_file() -> Path:

@@ -84,7 +84,8 @@ class BackboneContract(Contract):
         assert len(info.mean) == len(info.std) == 3, "mean and std need three numbers each"
         assert all(value > 0 for value in info.std), "std must be above 0"
         assert info.layers > 0, "it has no layers"
-        assert min(info.stride, info.multiple, info.smallest) > 0, "stride, multiple and smallest must be above 0"
+        for name in ("stride", "size_multiple", "min_size"):
+            assert getattr(info, name) > 0, f"{name} must be above 0"
         assert re.fullmatch("[0-9a-f]{64}|", info.sha256), "sha256 is no digest"
         for request in self.roles():
             assert request.facet in info.facets, f"its facets do not have {request}"
@@ -230,8 +231,8 @@ class BackboneContract(Contract):
     def test_sizes_promised_and_refused(self) -> None:
         """It takes the sizes that its facts promise, and refuses others with a size that fits."""
         info = self.backbone().info
-        if info.fixed is None:
-            for size in (fitting_size(info, 2 * info.smallest, 5 * info.smallest), fitting_size(info, 80, 48)):
+        if info.fixed_size is None:
+            for size in (fitting_size(info, 2 * info.min_size, 5 * info.min_size), fitting_size(info, 80, 48)):
                 self.backbone()(images(1, *size), [info.structure])
         for size in wrong_sizes(info):
             fits = "{}x{}".format(*fitting_size(info, *size))

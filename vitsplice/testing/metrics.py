@@ -54,12 +54,12 @@ class MetricContract(Contract):
         assert spec.better in ("lower", "higher"), f"better is {spec.better!r}"
         assert spec.over in ("pair", "set"), f"over is {spec.over!r}"
         assert spec.against in ("structure", "appearance", "set"), f"against is {spec.against!r}"
-        assert spec.most > 0, f"most is {spec.most}"
+        assert spec.max_pairs > 0, f"max_pairs is {spec.max_pairs}"
 
     def test_what_it_depends_on_is_plain_data(self) -> None:
         """Facts can be written as JSON; loss terms that are optimised_by are names."""
         metric = self.build()
-        json.dumps(dict(metric.facts))
+        json.dumps(dict(metric.parameters))
         assert all(isinstance(name, str) for name in metric.optimised_by), f"optimised_by is {metric.optimised_by!r}"
 
     def test_the_networks_that_it_looks_with_are_stated(self) -> None:

@@ -64,9 +64,9 @@ def images_seen(backbone: Backbone, shown: Tensor, requests: Iterable[FeatureReq
 
 def wrong_sizes(info: BackboneInfo) -> list[tuple[int, int]]:
     """Sizes that the facts do not promise."""
-    sizes = [(info.smallest - 1, info.smallest - 1)] if info.smallest > 1 and info.fixed is None else []
-    if info.fixed:
-        sizes.append((info.fixed[0] + info.multiple, info.fixed[1] + 2 * info.multiple))
-    if info.multiple > 1:
-        sizes.append((4 * info.multiple + 1, 4 * info.multiple))
+    sizes = [(info.min_size - 1, info.min_size - 1)] if info.min_size > 1 and info.fixed_size is None else []
+    if info.fixed_size:
+        sizes.append((info.fixed_size[0] + info.size_multiple, info.fixed_size[1] + 2 * info.size_multiple))
+    if info.size_multiple > 1:
+        sizes.append((4 * info.size_multiple + 1, 4 * info.size_multiple))
     return [size for size in sizes if size != fitting_size(info, *size)]

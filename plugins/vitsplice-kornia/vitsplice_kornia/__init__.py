@@ -29,11 +29,11 @@ def vitsplice_losses() -> list[LossSpec]:
 
 
 def _build(name: str, context: TermContext) -> LossTerm:
-    from vitsplice.contracts import GIVEN_FACETS, PIXELS, FeatureRequest, Features
+    from vitsplice.contracts import ENGINE_FACETS, PIXELS, FeatureRequest, Features
     from vitsplice.errors import ConfigError
     from vitsplice_kornia import distances
 
-    if context.facet is not None and context.facet not in GIVEN_FACETS:
+    if context.facet is not None and context.facet not in ENGINE_FACETS:
         raise ConfigError(f"{name} compares pixels, and takes no facet; it was given '{context.facet}'")
     function: Callable[..., distances.Tensor] = getattr(distances, name)
 

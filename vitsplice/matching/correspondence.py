@@ -1,0 +1,146 @@
+"""Dense correspondence of two images."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vitsplice.backbones.sizing import Area
+from vitsplice.contracts import Backbone, Features
+from vitsplice.errors import ImageError, UserError
+from vitsplice.images.checks import OVERSHOOT, image_batch
+from vitsplice.images.transforms import to_lab
+from vitsplice.matching.agreement import affinity, agreed_assignment
+from vitsplice.matching.assignment import assignment
+from vitsplice.matching.descriptors import describe, similarity
+from vitsplice.numerics import numerics
+
+AGREEMENT = 0.25
+"""Default weight of agreement between neighbours, in units of similarity."""
+
+
+@dataclass(frozen=True)
+class Correspondence:
+    """Correspondence of the ``N`` patches of a first image with the ``M`` patches of a second.
+
+    Args:
+        weights: ``(N, M)`` in [0, 1], soft assignment, rows sum to 1.
+        similarity: ``(N, M)`` in [-1, 1], cosine similarity of the descriptors.
+        grid: ``(h, w)`` of the first image, ``N == h * w``, row by row.
+        other_grid: ``(h, w)`` of the second image, ``M == h * w``.
+        mirrored: the second image was matched as its mirror image. Its patches are numbered unmirrored all the same.
+    """
+
+    weights: Tensor = field(repr=False)
+    similarity: Tensor = field(repr=False)
+    grid: tuple[int, int]
+    other_grid: tuple[int, int]
+    mirrored: bool = False
+
+    @property
+    def confidence(self) -> Tensor:
+        """``(N,)`` in [0, 1]: 1 - entropy of the weights / log M, for each patch of the first image."""
+        entropy = -torch.special.xlogy(self.weights, self.weights).sum(1)
+        return torch.clamp(1 - entropy / math.log(max(2, self.weights.shape[1])), 0, 1)
+
+    @property
+    def best(self) -> Tensor:
+        """``(N,)`` int64: index of the most similar patch of the second image, for each patch of the first."""
+        return self.similarity.argmax(1)
+
+    @property
+    def mutual(self) -> Tensor:
+        """``(N,)`` bool: patches of the first image that are the nearest neighbour of their nearest neighbour."""
+        nearest = self.similarity.argmax(0)
+        indices = torch.arange(len(self.best), device=self.best.device)
+        return torch.eq(nearest[self.best], indices)
+
+    def cpu(self) -> Correspondence:
+        """Return the correspondence with its tensors on the CPU."""
+        return replace(self, weights=self.weights.cpu(), similarity=self.similarity.cpu())
+
+    def warp(self, values: Tensor) -> Tensor:
+        """Carry values of the second image's patches ``(M, C)`` over to the first image, ``(N, C)``."""
+        return self.weights @ values
+
+
+@numerics(grad=False)
+def correspond(
+    first: Tensor,
+    second: Tensor,
+    backbone: Backbone,
+    *,
+    grid: int = 48,
+    temperature: float = 0.02,
+    balance: float = 0.2,
+    agreement: float = AGREEMENT,
+    mask: Tensor | None = None,
+) -> Correspondence:
+    """Match the patches of two images.
+
+    The second image is matched as it is and mirrored, and the more similar of the two is used: features of a ViT
+    distinguish left from right, and would match the head of an animal that faces left with the tail of one that faces
+    right.
+
+    Args:
+        first, second: ``(3, H, W)`` or ``(1, 3, H, W)`` in [0, 1], on the device of the backbone; sizes may differ.
+        backbone: a loaded backbone.
+        grid: both images are resized to about ``grid * grid`` patches; the aspect ratio is preserved.
+        temperature, balance: see `vitsplice.matching.assignment`.
+        agreement: weight of agreement between neighbours, in units of similarity; 0 assigns each patch independently.
+            See `vitsplice.matching.agreement`.
+        mask: ``(1, 1, H, W)`` in [0, 1], the part of the second image that may be used; None uses all of it.
+
+    Raises:
+        UserError: if an image is invalid, a value is out of range, or the backbone is not loaded.
+
+    Example:
+        >>> from vitsplice import load_backbone
+        >>> first, second = torch.rand(2, 3, 64, 96).unbind()
+        >>> match = correspond(first, second, load_backbone("untrained-test_vit"), grid=6)
+        >>> match.grid, match.weights.shape
+        ((5, 7), torch.Size([35, 35]))
+    """
+    if isinstance(backbone, str):
+        raise UserError(f"correspond takes a loaded backbone: vitsplice.load_backbone({backbone!r})")
+    if not 0 <= agreement < math.inf:
+        raise UserError(f"agreement={agreement} is not allowed; it must be at least 0, and finite")
+    first, second = _single_image(first, "first"), _single_image(second, "second")
+    info = backbone.info
+    stride = max(1, info.stride // 2) if info.structure.facet == "map" else info.stride
+    area = Area(grid * stride)
+    descriptors, others = (describe(backbone, area(image, info)) for image in (first, second))
+    flipped = _unflipped(describe(backbone, area(second.flip(-1), info)))
+    first_grid, second_grid = descriptors.grid or (1, 1), others.grid or (1, 1)
+    coverage = None if mask is None else F.adaptive_avg_pool2d(mask, second_grid).flatten()
+    similarities, mirrored_similarities = (similarity(descriptors.values, f.values)[0] for f in (others, flipped))
+    mirrored = bool(mirrored_similarities.max(1).values.mean() > similarities.max(1).values.mean())
+    similarities = mirrored_similarities if mirrored else similarities
+    if not agreement:
+        weights = assignment(similarities, temperature, balance, coverage)
+    else:
+        first_colours, second_colours = _colours(first, first_grid), _colours(second, second_grid)
+        neighbours = agreement * affinity(first_colours, descriptors.values[0], first_grid)
+        weights = agreed_assignment(similarities, neighbours, second_colours, temperature, balance, coverage)
+    return Correspondence(weights, similarities, first_grid, second_grid, mirrored)
+
+
+def _unflipped(features: Features) -> Features:
+    """Move the features of a mirrored image back to the patches of the image."""
+    return Features(features.maps.flip(-1).flatten(2).transpose(1, 2), features.grid)
+
+
+def _colours(image: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Compute the mean colour of each patch in Lab / 100, ``(h * w, 3)``."""
+    return F.adaptive_avg_pool2d(to_lab(image), grid).flatten(2)[0].T
+
+
+def _single_image(pixels: Tensor, name: str) -> Tensor:
+    batch = image_batch(pixels, name, tolerance=OVERSHOOT)
+    if len(batch) != 1:
+        raise ImageError(f"'{name}' must be one image; this is a batch of {len(batch)}")
+    return batch
