@@ -32,7 +32,7 @@ def test_a_result_has_image_losses_and_settings(pair):
     assert result.image.size == (38, 32)
     assert [step.index for step in result.losses] == [0, 1, 2, 3, 4]
     assert result.settings.backbone.name == "tiny-vit"
-    assert result.facts["substitutions"][0]["wanted"] == "tiny-gone"
+    assert result.record["substitutions"][0]["requested"] == "tiny-gone"
     assert result._repr_png_().startswith(b"\x89PNG")
 
 
@@ -49,8 +49,8 @@ def test_on_step_is_called_and_may_end_the_run(pair):
     result = splice(pair, on_step=lambda step: seen.append(step.index) or step.index < 2)
     assert seen == [0, 1, 2]
     assert not result.finished
-    assert result.facts["finished"] is False
-    assert result.facts["steps"] == {"asked": 5, "taken": 3, "resumed_at": 0}
+    assert result.record["finished"] is False
+    assert result.record["steps"] == {"requested": 5, "taken": 3, "resumed_at": 0}
 
 
 SMALL = {"backbone": "tiny-vit", "steps": 2, "size": 48, "overrides": ["metrics=none", "match.grid=8"]}
@@ -95,7 +95,7 @@ def test_runs_in_several_threads_that_share_a_network_give_the_bytes_of_runs_alo
     networks = BackboneCache()
 
     def run(number):
-        run = Run(*pair, vitsplice.settings_for("quick", seed=number, **SMALL), networks=networks)
+        run = Run(*pair, vitsplice.settings_for("quick", seed=number, **SMALL), backbones=networks)
         return [step.total for step in run.steps()], run.pixels()
 
     alone = list(map(run, range(3)))
@@ -110,7 +110,7 @@ def test_saved_settings_give_the_same_bytes_again(pair, tmp_path):
     out = first.save(tmp_path / "out")
     second = vitsplice.splice(*pair, out / "run.yaml")
     assert torch.equal(first.pixels, second.pixels)
-    assert second.facts["substitutions"] == []
+    assert second.record["substitutions"] == []
     assert second.save(tmp_path / "again").joinpath("output.png").read_bytes() == (out / "output.png").read_bytes()
 
 
@@ -139,7 +139,7 @@ def test_a_backbone_that_the_user_named_never_falls_back(pair):
         splice(pair, backbone="tiny-gone")
     with pytest.raises(WeightsUnavailable):
         splice(pair, overrides=["backbone.name=tiny-gone"])
-    assert splice(pair, backbone="tiny-cnn", overrides=["resize.size=40"]).facts["substitutions"] == []
+    assert splice(pair, backbone="tiny-cnn", overrides=["resize.size=40"]).record["substitutions"] == []
 
 
 def test_settings_by_name_win_over_the_preset():
@@ -199,7 +199,7 @@ def test_a_backbone_that_is_named_is_that_one_and_without_a_name_it_is_the_defau
         backbone_or_default("tiny-gone")
     monkeypatch.setattr(vitsplice.settings_for, "__defaults__", ("tiny",))
     found, substitution = backbone_or_default(None)
-    assert (found.info.name, substitution.wanted, substitution.used) == ("tiny-vit", "tiny-gone", "tiny-vit")
+    assert (found.info.name, substitution.requested, substitution.used) == ("tiny-vit", "tiny-gone", "tiny-vit")
 
 
 @pytest.mark.parametrize("colour", ["L", "RGB"])
@@ -240,22 +240,22 @@ def test_a_loaded_backbone_gives_the_same_bytes_as_its_name_and_is_not_loaded_ag
     assert results[0].settings.backbone == BackboneConfig(name="tiny-vit", network_sha256=backbone.info.sha256)
     again = vitsplice.splice(*pair, vitsplice.settings_for(results[0].settings))
     assert torch.equal(again.pixels, named.pixels)
-    assert results[0].facts["backbone"] == named.facts["backbone"]
-    assert results[0].facts["backbone"]["sha256"]
+    assert results[0].record["backbone"] == named.record["backbone"]
+    assert results[0].record["backbone"]["sha256"]
 
 
 def test_a_loaded_backbone_that_no_plugin_gives_is_recorded_by_its_own_name(pair):
     mine = vitsplice_tiny.tiny_vit(name="mine", depth=2)
     result = splice(pair, backbone=mine)
     assert result.settings.backbone == BackboneConfig(name="mine", network_sha256=mine.info.sha256)
-    assert result.facts["backbone"]["layers"] == 2
+    assert result.record["backbone"]["layers"] == 2
     with pytest.raises(UnknownName, match="no backbone 'mine'"):
         vitsplice.splice(*pair, result.settings)
 
 
 def test_settings_of_a_loaded_backbone_refuse_another_of_its_name(pair):
     settings = splice(pair, backbone=vitsplice_tiny.tiny_vit(depth=2), steps=1).settings
-    with pytest.raises(WeightsRejected, match="that was loaded and given, with other weights"):
+    with pytest.raises(WeightsRejected, match="belong to a loaded backbone .* with other weights"):
         vitsplice.splice(*pair, settings)
     assert vitsplice.splice(*pair, settings, backbone="tiny-vit").finished
 
@@ -326,7 +326,7 @@ def test_the_preset_that_settings_began_as_is_recorded_and_survives_its_yaml(tmp
     (tmp_path / "own.yaml").write_text(own.to_yaml())
     assert settings_for(tmp_path / "own.yaml").preset == str(tmp_path / "own.yaml")
     assert settings_for(own).preset is None
-    assert splice(pair).facts["preset"] == "tiny"
+    assert splice(pair).record["preset"] == "tiny"
 
 
 OVERRIDES = {

@@ -117,7 +117,7 @@ def test_a_run_gives_the_same_bytes_in_any_mode_and_leaves_the_mode_alone(images
     assert seen == [before] * len(seen)
     assert torch.equal(result.pixels, plain[name].pixels)
     assert [step.total for step in result.losses] == [step.total for step in plain[name].losses]
-    assert result.facts["numerics"] == plain[name].facts["numerics"]
+    assert result.record["numerics"] == plain[name].record["numerics"]
 
 
 @pytest.fixture(scope="module")
@@ -246,7 +246,7 @@ def test_process_wide_settings_stay_until_the_last_thread_returns():
 
 
 def test_what_a_run_was_computed_with_is_recorded(plain):
-    facts = plain["quick"].facts["numerics"]
+    facts = plain["quick"].record["numerics"]
     assert facts == describe()
     assert facts["default_dtype"] == "float32"
     assert facts["float32_matmul_precision"] == "highest"

@@ -29,7 +29,7 @@ def test_thirty_steps_of_the_paper_s_recipe(tmp_path, capsys, monkeypatch):
     assert "SUBSTITUTION: backbone 'dino-vitb8' is unavailable, so 'dinov2-vits14-offline' is used" in said.err
 
     facts = json.loads((tmp_path / "out" / "run.json").read_text())
-    assert facts["substitutions"][0]["wanted"] == "dino-vitb8"
+    assert facts["substitutions"][0]["requested"] == "dino-vitb8"
     assert facts["backbone"]["name"] == "dinov2-vits14-offline"
     assert facts["finished"] is True
 

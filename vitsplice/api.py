@@ -56,7 +56,7 @@ def splice(
         settings_for(preset, **settings),
         structure_mask=structure_mask,
         appearance_mask=appearance_mask,
-        networks=None if backbone is None or isinstance(backbone, str) else FixedBackbone(backbone),
+        backbones=None if backbone is None or isinstance(backbone, str) else FixedBackbone(backbone),
     )
     for step in run.steps():
         if on_step is not None and on_step(step) is False:

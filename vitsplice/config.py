@@ -291,6 +291,11 @@ class RunConfig(_Settings):
             raise ValueError("terms: there are none; a run with steps needs at least one")
         return self
 
+    @property
+    def optimised_losses(self) -> set[str]:
+        """Names of the loss terms that contribute to the optimisation."""
+        return {term.loss for term in self.terms.values() if term.weight > 0 and self.steps > 0}
+
     def to_yaml(self) -> str:
         """YAML that is loadable as a preset and gives the same settings."""
         return str(yaml.dump(self.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False))

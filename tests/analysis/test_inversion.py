@@ -135,7 +135,7 @@ def test_forced_it_forgets_what_another_plan_had_made(png, tmp_path):
     with inversion.begun(plan, out, force=True):
         assert {path.name for path in out.rglob("*") if path.is_file()} == {inversion.BEGUN, ".lock"}
     done(plan, out)
-    facts = RunFolder(out / inversion.name_of(KEY, LAYERS)).facts()
+    facts = RunFolder(out / inversion.name_of(KEY, LAYERS)).record()
     assert facts["inputs"]["structure"]["name"] == str(png[1])
     assert facts["seed"] == 1
 

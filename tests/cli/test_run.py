@@ -67,7 +67,10 @@ def test_after_a_kill_the_same_command_offers_to_resume(vitsplice, png, tmp_path
     images = {"structure": png[0], "appearance": png[1]}
     Recording.begin(images, settings_for("tiny"), tmp_path / "out dir").close()
     refused = one_error(vitsplice(*TINY, *png, "-o", "out dir"), 2)
-    assert "is not finished; resume it with --resume 'out dir', choose another folder, or replace it with" in refused
+    assert (
+        "holds an unfinished run; resume it with --resume 'out dir', choose another folder, or replace it with"
+        in refused
+    )
     assert "--force" in refused
     assert vitsplice("run", "--resume", "out dir").returncode == 0
 
@@ -125,8 +128,8 @@ def test_a_signal_finishes_cleanly_with_what_there_is(processes, png, tmp_path, 
     words = [*TINY, *png, "-o", tmp_path / "out", "--steps", 1_000_000]
     ended = processes.run(words, tmp_path, "step-000002", number)
     assert ended.code == 130
-    assert "the image so far is kept" in ended.stderr
-    assert f"to go on: vitsplice run --resume {tmp_path / 'out'}" in ended.stderr
+    assert "the image is saved" in ended.stderr
+    assert f"resume with: vitsplice run --resume {tmp_path / 'out'}" in ended.stderr
     assert "Traceback" not in ended.stderr
     facts = json.loads((tmp_path / "out" / "run.json").read_text())
     assert facts["finished"] is False
@@ -196,7 +199,7 @@ def test_a_figure_that_cannot_be_measured_says_why_and_the_run_is_done(vitsplice
     done = vitsplice("run", *png, "--preset", "tiny", "--set", "metrics=all", "--set", "plots=all", "-o", "out")
     assert (done.returncode, done.stdout.strip()) == (0, "out/output.png")
     [row] = [line for line in done.stderr.splitlines() if line.strip().startswith("lab-patches")]
-    assert "appearance; not measured: out of memory (MemoryError)" in " ".join(row.split())
+    assert "appearance image; not measured: out of memory (MemoryError)" in " ".join(row.split())
 
 
 def test_a_run_killed_while_it_is_measured_is_resumed_without_measuring(vitsplice, png, tmp_path, monkeypatch):

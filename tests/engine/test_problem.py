@@ -21,8 +21,8 @@ def test_a_fallback_is_taken_and_recorded():
     config = BackboneConfig(name="tiny-gone", fallback=("not-installed", "tiny-vit"))
     backbone, substitution = load_configured(config, catalogue())
     assert backbone.info.name == "tiny-vit"
-    assert (substitution.wanted, substitution.used) == ("tiny-gone", "tiny-vit")
-    assert "nowhere" in substitution.why
+    assert (substitution.requested, substitution.used) == ("tiny-gone", "tiny-vit")
+    assert "nowhere" in substitution.reason
 
 
 def test_without_a_fallback_the_reason_is_told():

@@ -14,7 +14,7 @@ from vitsplice.images import example
 from vitsplice.keypoints import Plan, benchmark, find, sights
 from vitsplice.keypoints.grid import lookers
 from vitsplice.keypoints.summary import ALL
-from vitsplice.runs import metadata as facts
+from vitsplice.runs import record
 from vitsplice.support.progress import ProgressReporter
 
 SMALL = {"size": SIDE, "backbones": ("tiny-vit",)}
@@ -109,7 +109,7 @@ def test_other_data_or_another_size_is_refused_without_force(tmp_path, png):
 def test_metrics_of_two_versions_are_not_mixed(tmp_path, looks, monkeypatch):
     plan = Plan(find([known_spair(tmp_path / "data")]), **SMALL)
     benchmark(plan, tmp_path / "out")
-    monkeypatch.setattr(facts, "_version", lambda package: f"other {package}")
+    monkeypatch.setattr(record, "_version", lambda package: f"other {package}")
     with pytest.raises(OutputExists, match="it differs in versions"):
         benchmark(plan, tmp_path / "out")
     before = len(looks)

@@ -26,7 +26,7 @@ def test_the_look_of_the_warped_image_is_changed_and_only_that(png):
     for change, looks in (("jitter", "jitter"), ("grey", "grey"), ("none", "")):
         data = warps.read(png, change)
         assert {(pair.source.change, pair.target.change) for pair in data.pairs()} == {(looks, "")}
-        assert data.facts["change"] == change
+        assert data.record["change"] == change
     assert next(warps.read(png).pairs()).key() != next(warps.read(png, "none").pairs()).key()
     with pytest.raises(UserError, match="there are grey, jitter, blur, none"):
         warps.read(png, "style")

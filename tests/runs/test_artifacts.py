@@ -28,7 +28,7 @@ def test_the_plot_is_a_png_even_of_zeros_or_of_nothing(steps):
 
 def test_a_folder_with_a_run_is_taken_only_by_force_and_only_its_own_files_go(tmp_path):
     folder = RunFolder.create(tmp_path)
-    folder.preview(2, torch.zeros(3, 20, 20))
+    folder.write_preview(2, torch.zeros(3, 20, 20))
     folder.output.write_bytes(b"old")
     (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / "previews" / "mine.png").write_text("mine")

@@ -14,18 +14,18 @@ from vitsplice.runs.backbone_cache import BackboneCache, BackboneLoader
 CPU = torch.device("cpu")
 
 
-def got(networks, name, precision="float32", **more):
-    return networks.backbone(BackboneConfig(name=name, **more), catalogue(), CPU, precision)
+def load(loader, name, precision="float32", **more):
+    return loader.load(BackboneConfig(name=name, **more), catalogue(), CPU, precision)
 
 
-def test_kept_ones_are_the_same_object_and_others_are_loaded_anew():
-    kept, plain = BackboneCache(), BackboneLoader()
-    assert got(kept, "tiny-vit")[0] is got(kept, "tiny-vit")[0]
-    assert got(plain, "tiny-vit")[0] is not got(plain, "tiny-vit")[0]
+def test_a_cache_returns_the_same_object_and_a_loader_a_new_one():
+    cache, loader = BackboneCache(), BackboneLoader()
+    assert load(cache, "tiny-vit")[0] is load(cache, "tiny-vit")[0]
+    assert load(loader, "tiny-vit")[0] is not load(loader, "tiny-vit")[0]
 
 
-def test_several_threads_load_a_network_once():
-    kept, loads = BackboneCache(most=1), []
+def test_several_threads_load_a_backbone_once():
+    cache, loads = BackboneCache(size=1), []
 
     def slow(weights):
         loads.append(weights)
@@ -36,34 +36,34 @@ def test_several_threads_load_a_network_once():
     known = replace(catalogue(), backbones={"tiny-vit": spec})
     config = BackboneConfig(name="tiny-vit")
     with ThreadPoolExecutor(4) as pool:
-        given = list(pool.map(lambda _: kept.backbone(config, known, CPU, "float32")[0], range(8)))
+        loaded = list(pool.map(lambda _: cache.load(config, known, CPU, "float32")[0], range(8)))
     assert len(loads) == 1
-    assert all(network is given[0] for network in given)
+    assert all(network is loaded[0] for network in loaded)
 
 
-def test_each_precision_is_one_of_its_own():
-    kept = BackboneCache()
-    single = got(kept, "tiny-vit")[0]
+def test_each_precision_is_cached_separately():
+    cache = BackboneCache()
+    single = load(cache, "tiny-vit")[0]
     image = torch.full((1, 3, 32, 32), 0.5)
     before = single(image, [single.info.structure])[single.info.structure].values
-    half = got(kept, "tiny-vit", "bfloat16")[0]
+    half = load(cache, "tiny-vit", "bfloat16")[0]
     assert half is not single
     assert torch.equal(single(image, [single.info.structure])[single.info.structure].values, before)
 
 
-def test_the_one_used_longest_ago_goes():
-    kept = BackboneCache(most=2)
-    vit, cnn = got(kept, "tiny-vit")[0], got(kept, "tiny-cnn")[0]
-    assert got(kept, "tiny-vit")[0] is vit
-    got(kept, "tiny-vit", "bfloat16")
-    assert got(kept, "tiny-vit")[0] is vit
-    assert got(kept, "tiny-cnn")[0] is not cnn
+def test_the_least_recently_used_backbone_is_evicted():
+    cache = BackboneCache(size=2)
+    vit, cnn = load(cache, "tiny-vit")[0], load(cache, "tiny-cnn")[0]
+    assert load(cache, "tiny-vit")[0] is vit
+    load(cache, "tiny-vit", "bfloat16")
+    assert load(cache, "tiny-vit")[0] is vit
+    assert load(cache, "tiny-cnn")[0] is not cnn
 
 
-def test_what_stands_in_is_kept_with_the_reason_and_what_cannot_be_had_is_tried_again():
-    kept = BackboneCache()
+def test_a_fallback_is_cached_and_a_failed_load_is_retried():
+    cache = BackboneCache()
     for _ in range(2):
-        backbone, substitution = got(kept, "tiny-gone", fallback=("tiny-vit",))
-        assert (backbone.info.name, substitution.wanted) == ("tiny-vit", "tiny-gone")
+        backbone, substitution = load(cache, "tiny-gone", fallback=("tiny-vit",))
+        assert (backbone.info.name, substitution.requested) == ("tiny-vit", "tiny-gone")
         with pytest.raises(WeightsUnavailable):
-            got(kept, "tiny-gone")
+            load(cache, "tiny-gone")

@@ -52,9 +52,10 @@ def test_stages_are_marked_where_they_begin_with_their_size():
 def test_the_marks_of_a_run_are_its_later_stages(pair):
     overrides = ["stages=[{side: 16, share: 3}, {side: 32, share: 2}]", "size=40"]
     result = vitsplice.splice(*pair, preset="tiny", overrides=overrides)
-    size = result.facts["sizes"]["working"][1]
-    assert stage_marks(result) == [(3, f"{size['width']}x{size['height']} px")]
-    assert stage_marks(vitsplice.splice(*pair, preset="tiny")) == []
+    size = result.record["sizes"]["working"][1]
+    assert stage_marks(result.settings, result.record["sizes"]) == [(3, f"{size['width']}x{size['height']} px")]
+    plain = vitsplice.splice(*pair, preset="tiny")
+    assert stage_marks(plain.settings, plain.record["sizes"]) == []
 
 
 def test_the_axis_of_steps_has_whole_numbers_only() -> None:

@@ -28,7 +28,7 @@ from vitsplice.errors import (
 )
 from vitsplice.presets.settings import settings_for
 from vitsplice.runs import checkpoints
-from vitsplice.runs.recorder import Pace, Recording, preview_is_due
+from vitsplice.runs.recorder import CheckpointTimer, Recording, preview_is_due
 
 pytestmark = pytest.mark.slow
 
@@ -59,7 +59,7 @@ def through(recording, until=None):
     with recording:
         for step in recording.steps(quiet):
             if step.index + 1 == until:
-                recording.keep(quiet)
+                recording.write_checkpoint(quiet)
                 break
         return recording.save()
 
@@ -103,7 +103,8 @@ def test_stopped_and_resumed_it_ends_with_the_same_bytes(png, tmp_path, whole, r
     assert artifacts(tmp_path / "parts") == whole[recipe]
     facts = json.loads((tmp_path / "parts" / "run.json").read_text())
     assert facts["finished"] is True
-    assert facts["steps"] == {"asked": facts["steps"]["asked"], "taken": facts["steps"]["asked"], "resumed_at": until}
+    steps = facts["steps"]["requested"]
+    assert facts["steps"] == {"requested": steps, "taken": steps, "resumed_at": until}
     assert facts["substitutions"][0]["used"] == "tiny-vit"
 
 
@@ -296,19 +297,19 @@ def test_a_save_that_fails_names_the_file_and_keeps_the_checkpoint(png, tmp_path
 def test_checkpoints_by_time_cost_a_hundredth_at_most(monkeypatch):
     clock = [0.0]
     monkeypatch.setattr("vitsplice.runs.recorder.perf_counter", lambda: clock[0])
-    pace = Pace(CheckpointConfig(every=0, seconds=30))
+    pace = CheckpointTimer(CheckpointConfig(every=0, seconds=30))
     clock[0] = 29
     assert not pace.due(1)
     clock[0] = 31
     assert pace.due(2)
     clock[0] = 36  # it took five seconds
-    pace.kept(31)
+    pace.written(31)
     clock[0] = 36 + 499
     assert not pace.due(3)
     clock[0] = 36 + 501
     assert pace.due(4)
-    assert Pace(CheckpointConfig(every=3, seconds=0)).due(6)
-    assert not Pace(CheckpointConfig(every=3, seconds=0)).due(7)
+    assert CheckpointTimer(CheckpointConfig(every=3, seconds=0)).due(6)
+    assert not CheckpointTimer(CheckpointConfig(every=3, seconds=0)).due(7)
 
 
 LINKS = ["output.png", "run.json", "run.yaml", "losses.csv", "report.html", "previews", "checkpoint", ".lock"]
@@ -338,7 +339,7 @@ def test_a_link_out_of_a_run_s_folder_is_refused_and_nothing_outside_changes(png
      {"history": [[n, 10**400, {}] for n in range(8)]}],
 )  # fmt: skip
 def test_a_checkpoint_whose_digest_fits_and_whose_content_does_not_is_refused(stopped, changed):
-    path = checkpoints.found(stopped / "checkpoint")[0]
+    path = checkpoints.checkpoint_files(stopped / "checkpoint")[0]
     content = json.loads(path.read_text()) | changed
     content.pop("digest")
     path.write_text(json.dumps(content | {"digest": checkpoints._digest(content)}))
@@ -362,7 +363,7 @@ def _without_first(tensors, prefix):
     ],
 )
 def test_a_checkpoint_whose_tensors_are_not_of_the_run_is_refused(stopped, changed):
-    path = checkpoints.found(stopped / "checkpoint")[0]
+    path = checkpoints.checkpoint_files(stopped / "checkpoint")[0]
     tensors = save(changed(load_file(path.with_suffix(".safetensors"))))
     path.with_suffix(".safetensors").write_bytes(tensors)
     content = json.loads(path.read_text()) | {"tensors": hashlib.sha256(tensors).hexdigest()}

@@ -23,21 +23,21 @@ def test_it_says_what_the_run_was_made_of(result, tmp_path):
     page = (result.save(tmp_path / "out") / "report.html").read_text()
     for part in ("structure image", "appearance image", "structure mask", "gradient-ssim", "loss", "appearance"):
         assert part in page
-    assert "Backbone &#39;tiny-gone&#39; could not be had; &#39;tiny-vit&#39; was used instead" in page
-    assert result.facts["inputs"]["structure"]["sha256"] in page
+    assert "Backbone &#39;tiny-gone&#39; is unavailable; &#39;tiny-vit&#39; was used instead" in page
+    assert result.record["inputs"]["structure"]["sha256"] in page
     assert result.settings.to_yaml().splitlines()[0] in page
     assert "lab-patches" in page
 
 
 def test_the_output_is_shown_whole_before_it_is_over_the_structure_image(result):
-    page = report(result, set())
+    page = report(result)
     whole = page.index("<figcaption>output, 38x32 px</figcaption>")
     assert whole < page.index('class="stack"')
     assert page.index("<figcaption>structure image</figcaption>") < page.index('class="stack"')
 
 
 def test_the_preset_and_the_sizes_are_named(result):
-    page = report(result, set())
+    page = report(result)
     assert "preset tiny, 5 steps with tiny-vit" in page
     assert "works at 38x32 px; output 38x32 px" in page
 
@@ -49,7 +49,7 @@ def test_the_metrics_have_the_start_and_the_unchanged_structure_image_beside_the
     assert by_name["gradient-ssim"].unchanged == pytest.approx(0, abs=1e-6)
     assert by_name["lab-patches"].unchanged > 0
     assert by_name["gradient-ssim"].start > 0
-    page = report(result, set())
+    page = report(result)
     assert all(column in page for column in (">start</button>", ">unchanged structure image</button>"))
     assert f'data-value="{by_name["lab-patches"].start}"' in page
 
@@ -76,15 +76,15 @@ def test_names_and_masks_are_told_as_they_are(pair, tmp_path):
     result = vitsplice.splice(
         paths["cat and dog"], paths["b"], preset="tiny", structure_mask=paths["my mask"], overrides=["metrics=none"]
     )
-    page = html.unescape(report(result, set(), (), Path("my out")))
+    page = html.unescape(report(result, (), Path("my out")))
     assert "The structure of cat and dog.png, the appearance of b.png" in page
     assert "--preset 'my out/run.yaml' --structure-mask '" in page
 
 
 def test_an_inversion_says_which_feature_it_shows(pair):
     settings = settings_of(FeatureRequest("key", -2), "invert-pixels", backbone="tiny-vit", steps=1, size=32)
-    page = html.unescape(report(vitsplice.splice(pair[0], pair[0], preset=settings), set()))
-    assert "What key at layer 1 (-2) of " in page
+    page = html.unescape(report(vitsplice.splice(pair[0], pair[0], preset=settings)))
+    assert "Inversion of key at layer 1 (-2) of " in page
     assert "the appearance of" not in page
     assert "<figcaption>appearance image</figcaption>" not in page
     assert "Output over image" in page
@@ -108,8 +108,8 @@ def test_it_goes_when_the_run_is_replaced(result, tmp_path):
 def test_previews_are_shown_evenly_from_the_first_to_the_last(result, tmp_path):
     folder = RunFolder.create(tmp_path / "out")
     for step in range(1, 25):
-        folder.preview(step, result.pixels)
-    folder.save(result)
+        folder.write_preview(step, result.pixels)
+    folder.write_records(result)
     page = (folder.path / "report.html").read_text()
     shown = [step for step in range(1, 25) if f"<figcaption>after step {step}</figcaption>" in page]
     assert shown == [1, 4, 8, 11, 14, 17, 21, 24]

@@ -29,7 +29,7 @@ from vitsplice.errors import AlreadyFinished, Argument, UserError, WeightsUnavai
 from vitsplice.images import read
 from vitsplice.presets.settings import settings_for
 from vitsplice.runs.artifacts import RunFolder
-from vitsplice.runs.metadata import versions
+from vitsplice.runs.record import versions
 from vitsplice.runs.recorder import Recording
 from vitsplice.support import output_folder as folders
 from vitsplice.support.files import file_stem, inside
@@ -211,7 +211,7 @@ class _Parts:
             with Recording.begin_or_resume(images, settings, folder) as recording:
                 for _ in recording.steps(lambda _: None):
                     if self.progress.stopped():
-                        recording.keep(self.progress.note)
+                        recording.write_checkpoint(self.progress.note)
                         return None
                 recording.save()
         except AlreadyFinished:

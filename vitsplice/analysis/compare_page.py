@@ -9,7 +9,7 @@ from vitsplice.analysis.intervals import Contrast, Quantity, compared, differenc
 from vitsplice.contracts import Role, layer_label
 from vitsplice.metrics.output import CNN, CNN_METRICS
 from vitsplice.metrics.statistics import finite_or_none
-from vitsplice.runs.metadata import versions
+from vitsplice.runs.record import versions
 from vitsplice.support.page import Block, Facts, Grid, Heading, ImageBlock, ImageRow, Table, Text, render
 
 ALL_PAIRS = 6

@@ -27,7 +27,7 @@ from vitsplice.plugins import catalogue
 from vitsplice.presets import loading as settings_yaml
 from vitsplice.presets.settings import settings_for
 from vitsplice.runs.artifacts import RunFolder, clear_run
-from vitsplice.runs.metadata import versions
+from vitsplice.runs.record import versions
 from vitsplice.runs.recorder import Recording
 from vitsplice.runs.run import Run
 from vitsplice.support import output_folder as folders

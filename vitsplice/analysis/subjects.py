@@ -16,7 +16,7 @@ from vitsplice.backbones.sizing import Resize
 from vitsplice.config import RunConfig
 from vitsplice.errors import UserError
 from vitsplice.images import LoadedImage, encode_png, read, read_mask
-from vitsplice.runs.metadata import versions
+from vitsplice.runs.record import versions
 from vitsplice.runs.run import Run
 from vitsplice.support import output_folder as folders
 from vitsplice.support.files import unique_names

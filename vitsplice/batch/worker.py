@@ -129,7 +129,7 @@ def _done(job: Job) -> Outcome:
             if stopped():
                 break
         if not recording.run.finished:
-            recording.keep(_unheard)
+            recording.write_checkpoint(_unheard)
             return Outcome(job.id, "stopped")
         recording.save()
     return Outcome(job.id, "done", record=_told(job) or {})
@@ -150,19 +150,19 @@ def _opened(job: Job) -> Recording:
     """The run as far as it has come; a checkpoint that is no good, or of something else, is begun anew."""
     folder, settings = RunFolder(Path(job.folder)), RunConfig.model_validate_json(job.settings)
     if folder.finished():
-        return Recording.resume(folder.path, networks=_networks())
+        return Recording.resume(folder.path, backbones=_networks())
     if _begun_as(job, settings, folder):
         try:
-            return Recording.resume(folder.path, networks=_networks())
+            return Recording.resume(folder.path, backbones=_networks())
         except CheckpointRejected:
             pass
-    return Recording.begin(job.images, settings, folder.path, force=True, networks=_networks())
+    return Recording.begin(job.images, settings, folder.path, force=True, backbones=_networks())
 
 
 def _begun_as(job: Job, settings: RunConfig, folder: RunFolder) -> bool:
     """Whether a folder holds a run that was begun with just these settings and images."""
     try:
-        begun = folder.begun()
+        begun = folder.inputs()
         paths = {role: image["path"] for role, image in begun["images"].items()}
         return bool(paths == dict(job.images) and begun["settings"] == settings.model_dump(mode="json"))
     except (UserError, AttributeError, KeyError, TypeError):

@@ -43,7 +43,7 @@ def batch(
     from vitsplice.batch import plan
     from vitsplice.batch.drive import carry_out
     from vitsplice.cli.interrupt import Interrupt
-    from vitsplice.cli.standing import Standing
+    from vitsplice.cli.progress import BatchProgress
     from vitsplice.datasets import count
     from vitsplice.errors import UserError
     from vitsplice.options import complete, parse
@@ -66,7 +66,7 @@ def batch(
         plan.stop(out)
 
     typer.echo(f"{total} runs by the executor {executor}, CPU threads of each: {made.threads}", err=True)
-    with Interrupt(stop) as interrupt, Standing(total) as standing:
+    with Interrupt(stop) as interrupt, BatchProgress(total) as progress:
         tally = carry_out(
             out,
             pairs,
@@ -75,9 +75,9 @@ def batch(
             total,
             retries=retries,
             stopped=lambda: interrupt.asked,
-            told=standing.show,
+            told=progress.show,
         )
-    standing.sum_up(tally, out, stopped=interrupt.asked)
+    progress.summarise(tally, out, stopped=interrupt.asked)
     if interrupt.asked and tally.left:
         raise typer.Exit(130)
     if tally.failures:

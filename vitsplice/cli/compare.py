@@ -48,7 +48,7 @@ def compare(
     """
     from vitsplice.analysis.compare import REPORT, Plan, compare
     from vitsplice.analysis.findings import findings
-    from vitsplice.cli.progress import unless_stopped, watched
+    from vitsplice.cli.progress import parts_progress, unless_stopped
     from vitsplice.images import EXAMPLE_PAIRS, example
 
     paths = tuple(images or [path for name in EXAMPLE_PAIRS for path in example(name)])
@@ -63,7 +63,7 @@ def compare(
         None if style == "none" else style,
         device,
     )
-    with watched() as progress:
+    with parts_progress() as progress:
         made = unless_stopped(compare(plan, out, force=force, progress=progress))
     for sentence in findings(made):
         typer.echo(sentence, err=True)

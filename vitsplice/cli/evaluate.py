@@ -54,13 +54,13 @@ def evaluate(
         raise typer.BadParameter("give the set of pairs with --pairs FILE; run folders alone do not say what is a pair")
     import json
 
-    from vitsplice.cli.progress import unless_stopped, watched
+    from vitsplice.cli.progress import parts_progress, unless_stopped
     from vitsplice.evaluation.evaluate import evaluate
     from vitsplice.evaluation.outputs import method
     from vitsplice.evaluation.plan import GALLERY, Plan
 
     plan = Plan(pairs, tuple(map(method, methods)), tuple(metric or ()), backbone, device, _optimised(optimised or []))
-    with watched() as progress:
+    with parts_progress() as progress:
         summary = unless_stopped(evaluate(plan, out, force=force, progress=progress))
     if as_json:
         typer.echo(json.dumps(summary.plain(), indent=2))

@@ -65,10 +65,10 @@ def invert(
     Finished parts are stored: the same command resumes where it was stopped.
     """
     from vitsplice.analysis import inversion
-    from vitsplice.cli.run import alone
+    from vitsplice.cli.run import check_alone
 
     if resume is not None:
-        alone(context, "resume", "inversions")
+        check_alone(context, "resume", "inversions")
         _carry_out(inversion.checked(inversion.read_plan(resume)), resume, force=False)
         return
     from vitsplice.engine.backbones import load_configured
@@ -107,5 +107,5 @@ def _carry_out(plan: Plan, out: Path, *, force: bool) -> None:
                 typer.echo("done already", err=True)
                 continue
             with recording:
-                follow(recording, again=f"vitsplice invert --resume {shlex.quote(str(out))}")
+                follow(recording, resume_command=f"vitsplice invert --resume {shlex.quote(str(out))}")
         typer.echo(inversion.save_sheet(inversion.finished(plan, out), out))

@@ -72,7 +72,7 @@ def keypoints(
     """
     import json
 
-    from vitsplice.cli.progress import unless_stopped, watched
+    from vitsplice.cli.progress import parts_progress, unless_stopped
     from vitsplice.keypoints import Plan, benchmark, find
     from vitsplice.keypoints.benchmark import ALPHAS
 
@@ -80,7 +80,7 @@ def keypoints(
     plan = Plan(
         data, tuple(backbone or ()), tuple(facet or ()), _layers(layer or ["-1"]), tuple(alpha or ALPHAS), size, device
     )
-    with watched() as progress:
+    with parts_progress() as progress:
         summary = unless_stopped(benchmark(plan, out, force=force, progress=progress))
     if as_json:
         typer.echo(json.dumps(summary.plain(), indent=2))

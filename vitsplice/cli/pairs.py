@@ -71,12 +71,12 @@ def build(
     """
     if out is None:
         raise typer.BadParameter("name the manifest with -o, such as -o pairs.csv")
-    from vitsplice.cli.progress import unless_stopped, watched
+    from vitsplice.cli.progress import parts_progress, unless_stopped
     from vitsplice.datasets.build import Plan
     from vitsplice.datasets.build import build as made
 
     plan = Plan(place, appearance, by.value if by else None, k, seed, backbone, device, licence.strip(), source.strip())
-    with watched() as progress:
+    with parts_progress() as progress:
         number = unless_stopped(made(plan, out, force=force, progress=progress))
     typer.echo(f"{number} pairs", err=True)
     typer.echo(out)
@@ -96,11 +96,11 @@ def check(
     """Find what is missing, corrupt or duplicate; the exit code is 1 if anything is. A missing licence is a note."""
     import json
 
-    from vitsplice.cli.progress import Parts
+    from vitsplice.cli.progress import PartsProgress
     from vitsplice.datasets.check import check as checked
     from vitsplice.support.progress import ProgressReporter
 
-    with Parts() as parts:
+    with PartsProgress() as parts:
         found = checked(
             manifest, ignore=ignore or [], require_licence=require_licence, progress=ProgressReporter(parts)
         )

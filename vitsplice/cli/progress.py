@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Self, TypeVar
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
@@ -42,6 +42,16 @@ SHOWN_REASONS = 10
 """Reasons of failed jobs that a batch prints at its end; a file has all of them."""
 
 
+class _Bar(Progress):
+    """A progress bar with a line of text below it."""
+
+    text = ""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield self.make_tasks_table(self.tasks)
+        yield Text(self.text)
+
+
 class ProgressDisplay:
     """A bar, and lines above it. Use it as a context manager.
 
@@ -51,10 +61,9 @@ class ProgressDisplay:
 
     def __init__(self, total: int | None = None) -> None:
         self._console = Console(stderr=True, highlight=False)
-        self._bar = Progress(
+        self._bar = _Bar(
             BarColumn(bar_width=30), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("ETA"),
-            TimeRemainingColumn(), TextColumn("{task.description}"), console=self._console, transient=True,
-            disable=not self._console.is_terminal,
+            TimeRemainingColumn(), console=self._console, transient=True, disable=not self._console.is_terminal,
         )  # fmt: skip
         self._task = self._bar.add_task("", total=total)
         self._began = perf_counter()
@@ -74,7 +83,8 @@ class ProgressDisplay:
 
     def _show(self, done: int, text: str, *, total: int | None = None, now: bool = False) -> None:
         """Update the bar; elsewhere print a line with the ETA, every `LINE_EVERY` seconds or at once."""
-        self._bar.update(self._task, completed=done, description=plain(text), total=total)
+        self._bar.text = plain(text)
+        self._bar.update(self._task, completed=done, total=total)
         if self._console.is_terminal or not (now or perf_counter() - self._last_line >= LINE_EVERY):
             return
         self._last_line = perf_counter()
@@ -202,7 +212,7 @@ class BatchProgress(ProgressDisplay):
         shown = reasons(out, SHOWN_REASONS)
         for reason in shown:
             others = f" and {reason.jobs - 1} others" if reason.jobs > 1 else ""
-            self.note(f"  {reason.first}{others}: {reason.reason}")
+            self.note(f"  {reason.first}{others}: {reason.message}")
         if tally.failures:
             more = tally.failures - sum(reason.jobs for reason in shown)
             self.note(f"  {f'and {more} more; ' if more else ''}all of them: {out / FAILURES}")

@@ -1,4 +1,4 @@
-"""``vitsplice run``: one image from two."""
+"""``vitsplice run``: transfer the appearance of one image to the structure of another."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 from vitsplice.cli.wording import DEVICE, IMAGE_HELP, backbone_option, message, notes
 
 if TYPE_CHECKING:
-    from vitsplice.cli.progress import Progress
+    from vitsplice.cli.progress import RunProgress
     from vitsplice.runs.recorder import Recording
 
 
@@ -39,7 +39,7 @@ def run(
         typer.Option(
             min=0,
             max=10,
-            help="Factor of the terms that compare with the structure image; 1 is as the preset has it. "
+            help="Factor of the weights of the terms that compare with the structure image. "
             "With instant: of its detail and local contrast.",
         ),
     ] = None,
@@ -48,20 +48,20 @@ def run(
         typer.Option(
             min=0,
             max=10,
-            help="Factor of the terms that compare with the appearance image, likewise. "
+            help="Factor of the weights of the terms that compare with the appearance image. "
             "With instant: above 1 its colours are exaggerated.",
         ),
     ] = None,
     structure_mask: Annotated[
         Path | None,
         typer.Option(
-            help="Image as large as STRUCTURE: the output may differ where it is white; grey blends. The alpha of a "
-            "cut-out is its mask. Edges are feathered: --set mask.feather=0 leaves them hard."
+            help="Image as large as STRUCTURE: the output may differ where it is white; grey blends. An alpha channel "
+            "is used as the mask. Edges are feathered, unless --set mask.feather=0."
         ),
     ] = None,
     appearance_mask: Annotated[
         Path | None,
-        typer.Option(help="Image as large as APPEARANCE: the appearance is taken where it is white, likewise."),
+        typer.Option(help="Image as large as APPEARANCE: only the region where it is white is used."),
     ] = None,
     size: Annotated[
         int | None, typer.Option(min=16, max=16384, help="Resize both images to this shorter side first, in pixels.")
@@ -80,8 +80,7 @@ def run(
         Path | None,
         typer.Option(
             metavar="OUT",
-            help="Resume the run in this folder. With it only --set of what does not change the output: metrics, "
-            "plots, previews, checkpoint.",
+            help="Resume the run in this folder. With it, only metrics, plots, previews and checkpoint can be --set.",
         ),
     ] = None,
 ) -> None:
@@ -113,11 +112,11 @@ def run(
 
 
 def _resume(context: typer.Context, path: Path, overrides: list[str]) -> None:
-    """Go on with a run; one that is finished has its answer already."""
+    """Resume a run; for a finished one only print its output."""
     from vitsplice.errors import AlreadyFinished
     from vitsplice.runs.recorder import Recording
 
-    alone(context, "resume", "the run", but="set_")
+    check_alone(context, "resume", "the run", allowed="set_")
     try:
         recording = Recording.resume(path, overrides=overrides)
     except AlreadyFinished as finished:
@@ -127,18 +126,18 @@ def _resume(context: typer.Context, path: Path, overrides: list[str]) -> None:
         follow(recording)
 
 
-def alone(context: typer.Context, option: str, what: str, but: str = "") -> None:
-    """Raise unless the option is the only one on the command line, but for one; it goes on with what was begun."""
-    sources = {name: context.get_parameter_source(name) for name in context.params if name not in (option, but)}
+def check_alone(context: typer.Context, option: str, work: str, allowed: str = "") -> None:
+    """Raise BadParameter if an option that resumes work is combined with another one than ``allowed``."""
+    sources = {name: context.get_parameter_source(name) for name in context.params if name not in (option, allowed)}
     if given := [name for name, source in sources.items() if source and source.name == "COMMANDLINE"]:
-        option_names = {one.name: max(one.opts, key=len) for one in context.command.params}
+        option_names = {parameter.name: max(parameter.opts, key=len) for parameter in context.command.params}
         raise typer.BadParameter(
-            f"--{option} goes on with the images and settings of {what}; leave out {option_names[given[0]]}"
+            f"--{option} uses the images and settings of {work}; leave out {option_names[given[0]]}"
         )
 
 
 def _pair(structure: Path | None, appearance: Path | None) -> tuple[Path, Path]:
-    """The images of the run: the two that were given, or the packaged pair."""
+    """The images that were given, or the packaged pair."""
     from vitsplice.images import example
 
     if structure is not None and appearance is not None:
@@ -148,17 +147,18 @@ def _pair(structure: Path | None, appearance: Path | None) -> tuple[Path, Path]:
     raise typer.BadParameter("give both images, STRUCTURE and APPEARANCE, or neither for the packaged pair")
 
 
-def follow(recording: Recording, again: str = "") -> None:
-    """Take the steps, with progress, and save; exits with 130 if the user stopped them.
+def follow(recording: Recording, resume_command: str = "") -> None:
+    """Take the steps with progress, and save; exit with 130 if the user stopped the run.
 
     Args:
-        recording: begun or resumed.
-        again: the command that goes on; "" is that of a single run.
+        recording: of a run that was begun or resumed.
+        resume_command: command that resumes it; "": that of a single run.
     """
     from vitsplice.cli.interrupt import Interrupt
-    from vitsplice.cli.progress import Progress
+    from vitsplice.cli.progress import RunProgress
 
-    progress = Progress(recording.run, again or f"vitsplice run --resume {shlex.quote(str(recording.folder.path))}")
+    resume_command = resume_command or f"vitsplice run --resume {shlex.quote(str(recording.folder.path))}"
+    progress = RunProgress(recording.run, resume_command)
     with Interrupt() as interrupt:
         try:
             with progress:
@@ -167,9 +167,9 @@ def follow(recording: Recording, again: str = "") -> None:
                     if interrupt.asked:
                         break
         except Exception:
-            _save_what_there_is(recording, progress)
+            _save_after_failure(recording, progress)
             raise
-        recording.keep(progress.note)
+        recording.write_checkpoint(progress.note)
         result = recording.save()
     progress.metrics(result)
     progress.saved(recording.folder, finished=result.finished)
@@ -177,13 +177,13 @@ def follow(recording: Recording, again: str = "") -> None:
         raise typer.Exit(130)
 
 
-def _save_what_there_is(recording: Recording, progress: Progress) -> None:
-    """Keep the image of a run that failed; if that fails too, say so and leave the first error to be told."""
+def _save_after_failure(recording: Recording, progress: RunProgress) -> None:
+    """Save the last good image of a run that failed; the first error is raised even if this fails."""
     from vitsplice.errors import VitspliceError
 
     try:
         recording.save()
     except VitspliceError as error:
-        progress.note(f"the image so far could not be kept: {message(error)}")
+        progress.note(f"the image cannot be saved: {message(error)}")
     else:
         progress.saved(recording.folder)

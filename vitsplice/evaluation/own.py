@@ -13,7 +13,7 @@ from vitsplice.contracts import Metric
 from vitsplice.errors import ConfigError, ImageError
 from vitsplice.evaluation.plan import Plan
 from vitsplice.presets import loading as settings_yaml
-from vitsplice.runs.artifacts import OUTPUT, RECORD, SETTINGS, used
+from vitsplice.runs.artifacts import OUTPUT, RECORD, SETTINGS
 from vitsplice.support.files import read_regular
 from vitsplice.support.jsonl import Keys, Log
 from vitsplice.text import printable
@@ -65,7 +65,7 @@ def of_run(output: Path) -> Optimised | None:
 @lru_cache(maxsize=16)
 def _terms(settings: str) -> tuple[str, ...]:
     try:
-        return tuple(sorted(used(settings_yaml.load(settings, SETTINGS))))
+        return tuple(sorted(settings_yaml.load(settings, SETTINGS).optimised_losses))
     except ConfigError:
         return ()
 

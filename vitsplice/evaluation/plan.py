@@ -11,7 +11,7 @@ from typing import Any
 from vitsplice.contracts import Metric, MetricSpec
 from vitsplice.errors import Argument, UserError
 from vitsplice.evaluation.outputs import Method
-from vitsplice.runs.metadata import versions
+from vitsplice.runs.record import versions
 from vitsplice.support.files import file_sha256
 from vitsplice.support.output_folder import ResumableWork
 from vitsplice.text import printable

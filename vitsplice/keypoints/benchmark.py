@@ -22,7 +22,7 @@ from vitsplice.keypoints.pairs import DataSet, Flaw, Pair
 from vitsplice.keypoints.report import CSV, JSON, MARKDOWN, PAIRS, write
 from vitsplice.keypoints.sights import Sights
 from vitsplice.keypoints.summary import Summary, summarise
-from vitsplice.runs.metadata import versions
+from vitsplice.runs.record import versions
 from vitsplice.support.jsonl import Log, key_of
 from vitsplice.support.output_folder import ResumableWork, resumable
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter

@@ -91,7 +91,7 @@ class Run:
         return masked(RunImages(on_device(self.images), masks), self.settings.mask)
 
     def steps(self) -> Iterator[Step]:
-        """Take the remaining steps. Raises NonFiniteLoss, after which `result` is the last good one, and OutOfMemory."""
+        """Take the remaining steps. Raises OutOfMemory, or NonFiniteLoss with the last good `result` restored."""
         began = perf_counter()
         steps = self._optimisation.steps()
         while True:

@@ -12,7 +12,7 @@ from typing import Any
 
 from vitsplice.errors import VitspliceError
 from vitsplice.plugins import Catalogue
-from vitsplice.runs.metadata import versions
+from vitsplice.runs.record import versions
 
 GIB = 2**30
 LEAST_MEMORY = 2 * GIB
