@@ -5,7 +5,7 @@ import pytest
 
 import vitsplice
 from tests.conftest import smooth_pair
-from vitsplice.analysis.inversion import settings_of
+from vitsplice.analysis.inversion import inversion_settings
 from vitsplice.contracts import FeatureRequest
 from vitsplice.images import encode_png
 from vitsplice.runs.artifacts import RunFolder
@@ -82,7 +82,7 @@ def test_names_and_masks_are_told_as_they_are(pair, tmp_path):
 
 
 def test_an_inversion_says_which_feature_it_shows(pair):
-    settings = settings_of(FeatureRequest("key", -2), "invert-pixels", backbone="tiny-vit", steps=1, size=32)
+    settings = inversion_settings(FeatureRequest("key", -2), "invert-pixels", backbone="tiny-vit", steps=1, size=32)
     page = html.unescape(report(vitsplice.splice(pair[0], pair[0], preset=settings), set()))
     assert "What key at layer 1 (-2) of " in page
     assert "the appearance of" not in page
