@@ -32,8 +32,8 @@ def test_it_says_what_the_run_was_made_of(result, tmp_path):
 def test_the_output_is_shown_whole_before_it_is_over_the_structure_image(result):
     page = report(result, set())
     whole = page.index("<figcaption>output, 38x32 px</figcaption>")
-    assert whole < page.index('class="stack"')
-    assert page.index("<figcaption>structure image</figcaption>") < page.index('class="stack"')
+    assert whole < page.index('class="overlay"')
+    assert page.index("<figcaption>structure image</figcaption>") < page.index('class="overlay"')
 
 
 def test_the_preset_and_the_sizes_are_named(result):
@@ -119,7 +119,7 @@ def test_previews_are_shown_evenly_from_the_first_to_the_last(result, tmp_path):
 def test_a_browser_shows_a_run(opened, result, tmp_path):
     page = opened(result.save(tmp_path / "out") / "report.html")
     assert page.locator("img").evaluate_all("all => all.every(one => one.naturalWidth > 0)")
-    assert page.locator(".stack input").is_visible()
+    assert page.locator(".overlay input").is_visible()
     assert page.locator("svg").count() == 1
     page.locator("summary").click()
     assert "backbone:" in page.locator("pre").inner_text()

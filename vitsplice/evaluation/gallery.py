@@ -119,7 +119,7 @@ def _lead(summary: Summary) -> str:
 
 
 def _words(summary: Summary) -> Iterator[Block]:
-    yield from (Text(line, loud=True) for line in tables.warnings(summary))
+    yield from (Text(line, highlighted=True) for line in tables.warnings(summary))
     yield Table(tables.head(summary), list(tables.rows(summary)), tables.LEGEND)
     if missing := list(tables.notes(summary)):
         yield Heading("What is missing")

@@ -14,16 +14,16 @@ from vitsplice.runs.metadata import describe_sizes
 from vitsplice.support.page import (
     Block,
     Details,
-    Facts,
     Heading,
     ImageBlock,
     ImageRow,
+    Properties,
     Slider,
     Table,
     Text,
-    plot,
     render,
 )
+from vitsplice.support.plots import plot
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -114,7 +114,10 @@ def _inputs(result: Result) -> ImageRow:
 
 def _substitutions(facts: dict[str, Any]) -> list[Block]:
     return [
-        Text(f"Backbone '{one['wanted']}' could not be had; '{one['used']}' was used instead. {one['why']}", loud=True)
+        Text(
+            f"Backbone '{one['wanted']}' could not be had; '{one['used']}' was used instead. {one['why']}",
+            highlighted=True,
+        )
         for one in facts["substitutions"]
     ]
 
@@ -160,7 +163,7 @@ def _losses(result: Result) -> list[Block]:
     return [Heading("Losses"), plot(lambda figure: losses_figure(figure, steps, names, marks), size, caption)]
 
 
-def _made_of(facts: dict[str, Any]) -> Facts:
+def _made_of(facts: dict[str, Any]) -> Properties:
     backbone = facts["backbone"]
     images = {
         image_names(facts)[role]: f"{one['name']}, {one['width']}x{one['height']} px, {_digest(one)}"
@@ -178,7 +181,7 @@ def _made_of(facts: dict[str, Any]) -> Facts:
         ("seconds", ", ".join(f"{name} {value:.1f}" for name, value in facts["seconds"].items())),
         ("versions", ", ".join(f"{name} {version}" for name, version in facts["versions"].items())),
     ]
-    return Facts([*images.items(), *run])
+    return Properties([*images.items(), *run])
 
 
 def _digest(image: Mapping[str, Any]) -> str:
