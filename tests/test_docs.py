@@ -179,6 +179,14 @@ def test_the_code_of_correspondence_runs():
     assert names["match"].mutual.any()
 
 
+def test_the_code_of_keypoints_runs(png, tmp_path, monkeypatch):
+    """On the known warps of an image in the place of a data set."""
+    monkeypatch.chdir(tmp_path)
+    (block,) = python_blocks(PAGES["keypoints"])
+    exec(block.replace("SPair-71k", png[0].name).replace("dinov2-vits14", "tiny-vit").replace("-4", "-2"), {})
+    assert (tmp_path / "out" / "summary.md").is_file()
+
+
 def test_every_example_is_on_a_page_and_every_file_that_is_named_exists():
     assert [path.name for path in (ROOT / "examples").glob("*.py") if path.name not in ALL] == []
     named = set(re.findall(r"\b(?:examples|tests|plugins|vitsplice|docs)/[\w./-]+\.\w+", ALL))
