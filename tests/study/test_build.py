@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from vitsplice.batch.plan import BATCH, folder
+from vitsplice.batch.plan import BATCH, run_folder
 from vitsplice.datasets import Pair
 from vitsplice.errors import ConfigError, ImageError, UserError
 from vitsplice.evaluation.outputs import Method, method
@@ -145,7 +145,7 @@ def test_missing_or_ambiguous_outputs_are_errors(methods, tmp_path):
 
 
 def test_finished_runs_of_a_batch_are_outputs(methods, tmp_path):
-    runs = {pair.id: tmp_path / "batch" / folder("quick", pair.id) for pair in PAIRS}
+    runs = {pair.id: tmp_path / "batch" / run_folder("quick", pair.id) for pair in PAIRS}
     for run in runs.values():
         run.mkdir(parents=True)
         (run / "output.png").touch()

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from vitsplice.cli.progress import PLAIN_EVERY, Display
 
 if TYPE_CHECKING:
-    from vitsplice.batch.drive import Tally
+    from vitsplice.batch.driver import Tally
     from vitsplice.contracts import Outcome
 
 REDRAW = 0.1
@@ -61,32 +61,32 @@ class Standing(Display):
             return
         self._last = now
         if self._console.is_terminal:
-            self._bar.update(self._task, completed=tally.total - tally.left, description=self._line(tally))
+            self._bar.update(self._task, completed=tally.total - tally.remaining, description=self._line(tally))
         else:
-            self.note(f"{tally.total - tally.left}/{tally.total}  {self._line(tally)}")
+            self.note(f"{tally.total - tally.remaining}/{tally.total}  {self._line(tally)}")
 
     def _line(self, tally: Tally) -> str:
         rate = (tally.done + tally.failures) / (perf_counter() - self._began)
-        eta = f"ETA {_span(tally.left / rate)}" if rate else "ETA unknown"
-        done = tally.before + tally.done
-        return f"{done} done, {tally.failures} failed, {tally.left} left  {rate * 60:.3g}/min  {eta}"
+        eta = f"ETA {_span(tally.remaining / rate)}" if rate else "ETA unknown"
+        done = tally.done_before + tally.done
+        return f"{done} done, {tally.failures} failed, {tally.remaining} left  {rate * 60:.3g}/min  {eta}"
 
     def sum_up(self, tally: Tally, out: Path, *, stopped: bool) -> None:
         """Say at the end how it went, and on standard output where the results are."""
-        from vitsplice.batch.failures import reasons
         from vitsplice.batch.plan import FAILURES, RESULTS
+        from vitsplice.batch.records import failure_reasons
 
-        before = f" ({tally.before} of them before)" if tally.before else ""
-        self.note(f"{tally.before + tally.done} of {tally.total} runs done{before}, {tally.failures} failed")
-        told = reasons(out, SHOWN)
+        before = f" ({tally.done_before} of them before)" if tally.done_before else ""
+        self.note(f"{tally.done_before + tally.done} of {tally.total} runs done{before}, {tally.failures} failed")
+        told = failure_reasons(out, SHOWN)
         for reason in told:
             others = f" and {reason.jobs - 1} others" if reason.jobs > 1 else ""
             self.note(f"  {reason.first}{others}: {reason.message}")
         if tally.failures:
             left = tally.failures - sum(reason.jobs for reason in told)
             self.note(f"  {f'and {left} more; ' if left else ''}all of them: {out / FAILURES}")
-        if stopped and tally.left:
-            self.note(f"stopped with {tally.left} left; the same command goes on")
+        if stopped and tally.remaining:
+            self.note(f"stopped with {tally.remaining} left; the same command resumes")
         print(out / RESULTS, flush=True)
 
 

@@ -18,7 +18,7 @@ from vitsplice.options import complete
 from vitsplice.testing import ExecutorContract
 
 PAIRS = 3
-WORKER = "ray::work"
+WORKER = "ray::run_job"
 LEAN = 80 * 2**20
 
 
@@ -183,7 +183,7 @@ def test_a_signal_lets_runs_on_ray_keep_where_they_stand(cluster, quiet, tmp_pat
     process.terminate()
     _, told = process.communicate(timeout=100)
     assert process.returncode == 130, told
-    assert "the same command goes on" in told
+    assert "the same command resumes" in told
     assert not (out / ".stop").exists()
     assert list(folder.glob("checkpoint/step-*.json"))
 
