@@ -6,8 +6,7 @@
 # %%
 import sys
 
-from vitsplice import load_backbone
-from vitsplice.analysis.inversion import invert, requests_of, settings_of
+from vitsplice.analysis.inversion import invert, plan_inversions
 from vitsplice.images import encode_png, example
 
 ARGUMENTS = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
@@ -15,14 +14,13 @@ BACKBONE = ARGUMENTS[0] if ARGUMENTS else "dinov2-vits14-offline"
 STEPS = int(ARGUMENTS[1]) if len(ARGUMENTS) > 1 else 60
 
 # %% The features for structure and for appearance, with few steps; the preset's own number gives better images
-requests = requests_of(load_backbone(BACKBONE).info)
-settings = {request: settings_of(request, backbone=BACKBONE, steps=STEPS) for request in requests}
-inversions = invert(example("cat-dog")[0], settings)
+plan = plan_inversions(example("cat-dog")[0], backbone=BACKBONE, steps=STEPS)
+inversions = invert(plan)
 inversions
 
 # %% The remaining error of each feature
-for request, left in inversions.left.items():
-    print(f"{request}: {left:.3g} left")
+for request, loss in inversions.losses.items():
+    print(f"{request}: {loss:.3g}")
 
 # %% The contact sheet as a PNG
 with open("inversions.png", "wb") as file:

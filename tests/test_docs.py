@@ -12,10 +12,9 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import vitsplice
-from vitsplice import hookspecs
+from vitsplice import config, hookspecs
 from vitsplice.backbones.timm import ALIASES
 from vitsplice.builtin import PRESETS
-from vitsplice.config import RunConfig
 from vitsplice.datasets import Pair, write
 from vitsplice.errors import UserError
 from vitsplice.losses.terms import TERMS
@@ -122,8 +121,13 @@ def test_every_preset_and_backbone_alias_is_on_its_page():
 
 def test_every_setting_is_on_the_page_of_presets():
     table = PAGES["presets"].partition("| setting |")[2]
-    undocumented = [name for name in RunConfig.model_fields if f"`{name}`" not in table]
+    undocumented = [name for name in config.RunConfig.model_fields if f"`{name}`" not in table]
     assert undocumented == ["preset"]  # set by the run itself
+    groups = {"backbone": "Backbone", "match": "Match", "mask": "Mask", "generator": "Generator", "terms": "Term"}
+    for name, model in (groups | {"optimiser": "Optimiser"}).items():
+        (row,) = re.findall(rf"^\| `{name}` \| (.*) \|$", table, re.M)
+        fields = {field for field in getattr(config, f"{model}Config").model_fields if "sha256" not in field}
+        assert set(re.findall(r"`(\w+)`", row)) - {"crop", "entire"} == fields
 
 
 def test_every_metric_is_on_its_page_and_the_code_there_runs(png, tmp_path):
@@ -177,6 +181,14 @@ def test_the_code_of_correspondence_runs():
     names = {}
     exec(block.replace("dinov2-vits14-offline", "tiny-vit"), names)
     assert names["match"].mutual.any()
+
+
+def test_the_code_of_keypoints_runs(png, tmp_path, monkeypatch):
+    """On the known warps of an image in the place of a data set."""
+    monkeypatch.chdir(tmp_path)
+    (block,) = python_blocks(PAGES["keypoints"])
+    exec(block.replace("SPair-71k", png[0].name).replace("dinov2-vits14", "tiny-vit").replace("-4", "-2"), {})
+    assert (tmp_path / "out" / "summary.md").is_file()
 
 
 def test_every_example_is_on_a_page_and_every_file_that_is_named_exists():

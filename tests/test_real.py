@@ -20,8 +20,9 @@ def test_thirty_steps_of_the_paper_s_recipe(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     entire = [f"{term}-entire" for term in ("appearance", "structure", "identity")]  # no crops, no jitter: no chance
     every = [argument for term in entire for argument in ("--set", f"terms.{term}.every=29")]
+    every += ["--set", "resize.size=140"]
     code = main(
-        ["run", "--preset", "paper", "--steps", "30", "--size", "224", "-o", "out", "--set", "previews=15", *every]
+        ["run", "--preset", "paper", "--steps", "30", "--size", "140", "-o", "out", "--set", "previews=15", *every]
     )
     said = capsys.readouterr()
     assert code == 0, said.err
@@ -53,7 +54,8 @@ def metrics_of(folder):
 def test_ours_on_the_packaged_pair(tmp_path, capsys, monkeypatch, preset, steps):
     pytest.importorskip("vitsplice_offline", reason="the plugin vitsplice-offline is not installed")
     monkeypatch.chdir(tmp_path)
-    cut = [] if steps is None else ["--steps", str(steps)]
+    small = "stages=[{side: 140, share: 0.55}, {side: 224, share: 0.45, lr: 0.01}]"
+    cut = [] if steps is None else ["--steps", str(steps), "--set", small]
     assert main(["run", "--preset", preset, *cut, "-o", "out"]) == 0
     said = capsys.readouterr().err
     assert "lower is better" in said

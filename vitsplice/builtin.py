@@ -150,7 +150,7 @@ def vitsplice_commands() -> list[CommandSpec]:
         CommandSpec("correspond", correspond, "Match the patches of two images."),
         CommandSpec("keypoints", keypoints, "How well features find keypoints again: PCK on data sets or known warps."),
         CommandSpec("pca", pca, "Show features as colours: their principal components."),
-        CommandSpec("invert", invert, "Make images that share one feature with an image, and nothing else."),
+        CommandSpec("invert", invert, "Show single features as images: feature inversion."),
         CommandSpec("compare", compare, "Compare what backbones encode as structure and as appearance."),
         CommandSpec("pairs", pairs, "Make manifests of pairs, and look for what is wrong with them."),
         CommandSpec("evaluate", evaluate, "Metrics over a set of pairs, for one or more methods."),

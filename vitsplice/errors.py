@@ -184,7 +184,7 @@ def allocation_failure(error: BaseException) -> str | None:
     return line.partition("DefaultCPUAllocator: ")[2][:160] or line[:160]
 
 
-def reason(error: Exception) -> str:
+def reason(error: BaseException) -> str:
     """Why something failed, on one line, for a record: any exception, also of a plugin or of an allocation."""
     if what := allocation_failure(error):
         return one_line(f"out of memory ({what})")

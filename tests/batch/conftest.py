@@ -5,24 +5,24 @@ from vitsplice.contracts import Outcome
 from vitsplice.datasets import Pair, write
 
 
-class InTurn:
-    """Does the jobs one after another in this process."""
+class SequentialExecutor:
+    """Runs the jobs one after another in this process; ``replacement(job)`` may return an outcome instead."""
 
     threads = 1
 
-    def __init__(self, spoil=None):
-        self.asked = []
-        self.spoil = spoil or (lambda job: None)
+    def __init__(self, replacement=lambda job: None):
+        self.started = []
+        self.replacement = replacement
 
     def run(self, work, jobs):
         for job in jobs:
-            self.asked.append(job.id)
-            yield self.spoil(job) or work(job)
+            self.started.append(job.id)
+            yield self.replacement(job) or work(job)
 
 
 @pytest.fixture
-def in_turn():
-    return InTurn
+def sequential():
+    return SequentialExecutor
 
 
 @pytest.fixture
@@ -34,13 +34,9 @@ def pairs(png, tmp_path):
 
 
 @pytest.fixture
-def tiny():
-    return variants(["tiny"], steps=2, overrides=["previews=0", "plots=none"])
-
-
-@pytest.fixture
-def batch(pairs, tiny, tmp_path):
+def batch(pairs, tmp_path):
     (tmp_path / "out").mkdir()
+    tiny = variants(["tiny"], steps=2, overrides=["previews=0", "plots=none"])
     return Batch(tmp_path / "out", pairs, tiny, 1)
 
 

@@ -2,100 +2,113 @@ import json
 
 import pytest
 
-from vitsplice.batch.plan import BATCH, folder, plan, threads_of, variants
+from vitsplice.batch.plan import BATCH, FAILURES, RESULTS, open_batch, run_folder, stored_threads, variants
 from vitsplice.errors import OutputExists, PathRejected, UnknownName, UserError
 
 
-def test_a_million_pairs_spread_over_folders_of_some_hundreds():
+def test_shards_hold_similar_numbers_of_pairs():
     shards = {}
     for number in range(20_000):
-        variant, shard, pair = folder("quick", f"pair-{number:07}").split("/")
+        variant, shard, pair = run_folder("quick", f"pair-{number:07}").split("/")
         assert (variant, pair, len(shard)) == ("quick", f"pair-{number:07}", 3)
         shards.setdefault(shard, []).append(pair)
     assert len(shards) <= 4096
-    assert max(map(len, shards.values())) < 25  # of 5 on average; a million are fifty times as many
+    assert max(map(len, shards.values())) < 25  # 5 on average; of a million pairs, 244
 
 
-def test_the_place_of_a_pair_is_the_sha256_of_its_id():
-    assert folder("quick", "cow") == "quick/beb/cow"  # printf cow | sha256sum
+def test_shard_is_the_start_of_the_sha256_of_the_id():
+    assert run_folder("quick", "cow") == "quick/beb/cow"  # printf cow | sha256sum
 
 
-def test_variants_are_named_after_what_was_given():
-    assert [one.name for one in variants(["tiny"])] == ["tiny"]
+def test_variants_are_named_after_the_given_choices():
+    assert [variant.name for variant in variants(["tiny"])] == ["tiny"]
     grid = variants(["tiny", "instant"], ["tiny-vit", "tiny-cnn"], [0, 7])
-    assert [one.name for one in grid][:3] == ["tiny_tiny-vit_seed0", "tiny_tiny-vit_seed7", "tiny_tiny-cnn_seed0"]
-    assert len({one.name for one in grid}) == 8
+    names = [variant.name for variant in grid]
+    assert names[:3] == ["tiny_tiny-vit_seed0", "tiny_tiny-vit_seed7", "tiny_tiny-cnn_seed0"]
+    assert len({*names}) == 8
     assert (grid[3].settings.backbone.name, grid[3].settings.seed) == ("tiny-cnn", 7)
 
 
-def test_a_backbone_of_any_name_names_a_folder(tmp_path):
-    (one,) = variants(["tiny"], ["vit_tiny_patch16_224.augreg_in21k"])
-    assert one.name == "tiny_vit-tiny-patch16-224.augreg-in21k"
+def test_name_of_a_timm_backbone_becomes_a_folder_name():
+    (variant,) = variants(["tiny"], ["vit_tiny_patch16_224.augreg_in21k"])
+    assert variant.name == "tiny_vit-tiny-patch16-224.augreg-in21k"
 
 
-def test_two_variants_of_one_name_are_refused():
+def test_variants_of_the_same_name_are_refused():
     with pytest.raises(UserError, match="'tiny_seed1'"):
         variants(["tiny"], seeds=[1, 1])
 
 
-def test_a_preset_that_is_none_is_refused():
+def test_unknown_preset_is_refused():
     with pytest.raises(UnknownName):
         variants(["tinny"])
 
 
-def test_jobs_are_plain_and_their_paths_absolute(batch, png):
+def test_jobs_have_absolute_paths_and_settings_as_json(batch, png):
     jobs = list(batch.jobs())
     assert [job.id for job in jobs] == ["tiny/one", "tiny/two", "tiny/three"]
     assert jobs[0].images == {"structure": str(png[0]), "appearance": str(png[1])}
-    assert jobs[0].folder == str(batch.out / folder("tiny", "one"))
+    assert jobs[0].folder == str(batch.out / run_folder("tiny", "one"))
     assert json.loads(jobs[0].settings)["steps"] == 2
 
 
-def begun(batch, **changes):
-    return plan(batch.out, batch.manifest, changes.get("variants", batch.variants), changes.get("threads", 1))
+def opened(batch, **changes):
+    return open_batch(batch.out, batch.manifest, changes.get("variants", batch.variants), changes.get("threads", 1))
 
 
-def test_the_same_again_goes_on_and_another_variant_comes_beside(batch):
-    begun(batch)
+def test_variants_are_added_to_a_batch(batch):
+    opened(batch)
     before = (batch.out / BATCH).read_bytes()
-    begun(batch)
+    opened(batch)
     assert (batch.out / BATCH).read_bytes() == before
-    assert threads_of(batch.out) == 1
-    begun(batch, variants=variants(["tiny"], seeds=[3], steps=2))
-    assert set(json.loads((batch.out / BATCH).read_text())["variants"]) == {"tiny", "tiny_seed3"}
-    begun(batch)
-    assert set(json.loads((batch.out / BATCH).read_text())["variants"]) == {"tiny", "tiny_seed3"}
+    assert stored_threads(batch.out) == 1
+    for added in (variants(["tiny"], seeds=[3], steps=2), batch.variants):
+        opened(batch, variants=added)
+        assert set(json.loads((batch.out / BATCH).read_text())["variants"]) == {"tiny", "tiny_seed3"}
 
 
-def test_other_settings_of_a_variant_are_refused_and_named(batch):
-    begun(batch)
+def test_other_settings_are_refused_and_named(batch):
+    opened(batch)
     before = (batch.out / BATCH).read_bytes()
     with pytest.raises(OutputExists, match=r"'tiny' with other settings \(steps: 2, now 3\)"):
-        begun(batch, variants=variants(["tiny"], steps=3, overrides=["previews=0", "plots=none"]))
+        opened(batch, variants=variants(["tiny"], steps=3, overrides=["previews=0", "plots=none"]))
     assert (batch.out / BATCH).read_bytes() == before
 
 
-def test_another_number_of_threads_is_refused(batch):
-    begun(batch)
+def test_other_number_of_threads_is_refused(batch):
+    opened(batch)
     with pytest.raises(OutputExists, match="threads=1"):
-        begun(batch, threads=2)
+        opened(batch, threads=2)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": 1}', '{"format": 9}', "[" * 100_000])
-def test_a_file_that_says_nothing_is_refused(batch, content):
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": 2}', '{"format": 2, "threads": "1"}', "[" * 100_000])
+def test_invalid_batch_file_is_refused(batch, content):
     (batch.out / BATCH).write_text(content)
-    with pytest.raises(UserError, match=r"batch\.json does not say"):
-        begun(batch)
+    with pytest.raises(UserError, match=r"batch\.json is not the file of a batch"):
+        opened(batch)
 
 
-@pytest.mark.parametrize("name", [BATCH, "results.jsonl", "failures.jsonl", ".stop"])
-def test_a_folder_in_the_place_of_a_file_of_the_batch_is_refused_before_it_begins(batch, name):
+@pytest.mark.parametrize(
+    ("content", "writer"),
+    [
+        ({"format": 1}, "another version of vitsplice"),
+        ({"format": 9, "versions": {"vitsplice": "2.0"}}, "vitsplice 2.0"),
+    ],
+)
+def test_other_format_is_refused_with_the_version_that_wrote_it(batch, content, writer):
+    (batch.out / BATCH).write_text(json.dumps(content))
+    with pytest.raises(UserError, match=f"written by {writer} in format {content['format']}; this version reads"):
+        opened(batch)
+
+
+@pytest.mark.parametrize("name", [BATCH, RESULTS, FAILURES, ".stop"])
+def test_folder_in_place_of_a_file_is_refused(batch, name):
     (batch.out / name).mkdir()
     with pytest.raises(PathRejected, match="is not a file"):
-        begun(batch)
+        opened(batch)
 
 
-def test_runs_of_nobody_knows_what_settings_are_refused(batch):
+def test_runs_without_a_batch_file_are_refused(batch):
     (batch.out / "tiny").mkdir()
     with pytest.raises(OutputExists, match=r"no batch\.json"):
-        begun(batch)
+        opened(batch)

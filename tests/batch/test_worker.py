@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from vitsplice.batch import worker
-from vitsplice.batch.worker import finished, work
+from vitsplice.batch.worker import finished_record, run_job
 from vitsplice.contracts import Job
 from vitsplice.errors import UserError
 from vitsplice.images import encode_png, read
@@ -23,15 +23,15 @@ SETTINGS = settings_for("tiny", overrides=["checkpoint.every=2", "previews=0", "
 
 
 @pytest.fixture(autouse=True)
-def _own_networks():
-    worker._networks.cache_clear()
+def _no_loaded_backbones():
+    worker._backbones.cache_clear()
     yield
-    worker._networks.cache_clear()
+    worker._backbones.cache_clear()
 
 
 @pytest.fixture(autouse=True)
-def _threads():
-    """As many as the jobs have, also in what they are compared with; then again as they were."""
+def _one_thread():
+    """One thread, as the jobs have, also for the runs that they are compared with."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -45,8 +45,8 @@ def job(png, tmp_path):
     return Job("tiny/one", folder, images, SETTINGS.model_dump_json(), 1, str(tmp_path / ".stop"))
 
 
-def alone(job, out):
-    """The same run by itself."""
+def run_alone(job, out):
+    """Run the job outside a batch and return its files."""
     with Recording.begin(job.images, SETTINGS, out) as recording:
         for _ in recording.steps(lambda note: None):
             pass
@@ -58,170 +58,167 @@ def contents(folder):
     return {p.name: p.read_bytes() for p in Path(folder).iterdir() if p.is_file() and p.name != "run.json"}
 
 
-def stopped_after(job, steps):
-    """The folder of a run that was killed after so many steps."""
+def facts(job):
+    return json.loads((Path(job.folder) / "run.json").read_text())
+
+
+def kill_after(job, steps):
+    """Leave the folder of a run that was killed after some steps."""
     with Recording.begin(job.images, SETTINGS, job.folder) as recording:
         for step in recording.steps(lambda note: None):
             if step.index + 1 == steps:
                 return
 
 
-def test_it_gives_the_bytes_of_a_run_by_itself_also_with_kept_networks(job, tmp_path):
-    expected = alone(job, tmp_path / "alone")
+def test_bytes_equal_those_of_a_single_run_also_with_a_loaded_backbone(job, tmp_path):
+    expected = run_alone(job, tmp_path / "alone")
     for name in ("first", "second"):
-        outcome = work(replace(job, id=f"tiny/{name}", folder=str(tmp_path / name)))
+        outcome = run_job(replace(job, id=f"tiny/{name}", folder=str(tmp_path / name)))
         assert (outcome.state, outcome.reason) == ("done", "")
         assert outcome.seconds > 0
         assert contents(tmp_path / name) == expected
-    assert outcome.record == finished(replace(job, folder=str(tmp_path / "second")))
+    assert outcome.record == finished_record(replace(job, folder=str(tmp_path / "second")))
     assert outcome.record["images"] == job.images
 
 
-def test_the_backbone_is_loaded_once(job, tmp_path, monkeypatch):
+def test_backbone_is_loaded_once_per_process(job, tmp_path, monkeypatch):
     import vitsplice_tiny
 
+    from vitsplice.plugins import catalogue
+
     loads = []
-    once = vitsplice_tiny.tiny_vit
-    spec = worker_spec("tiny-vit")
-    monkeypatch.setitem(spec, "build", lambda weights: loads.append(1) or once(weights))
+    build = vitsplice_tiny.tiny_vit
+    spec = vars(catalogue().backbones["tiny-vit"])  # the specification itself is frozen
+    monkeypatch.setitem(spec, "build", lambda weights: loads.append(1) or build(weights))
     for name in ("first", "second", "third"):
-        assert work(replace(job, folder=str(tmp_path / name))).state == "done"
+        assert run_job(replace(job, folder=str(tmp_path / name))).state == "done"
     assert len(loads) == 1
 
 
-def worker_spec(name):
-    """The inside of a backbone's spec, which is frozen."""
-    from vitsplice.plugins import catalogue
-
-    return vars(catalogue().backbones[name])
-
-
-def test_a_process_keeps_nothing_of_a_run_that_is_done(job, tmp_path):
-    alive = []
+def test_no_tensors_of_finished_runs_stay_in_memory(job, tmp_path):
+    tensors = []
     for number in range(4):
-        assert work(replace(job, folder=str(tmp_path / str(number)))).state == "done"
+        assert run_job(replace(job, folder=str(tmp_path / str(number)))).state == "done"
         gc.collect()
-        alive.append(sum(issubclass(type(one), torch.Tensor) for one in gc.get_objects()))
-    assert alive[1] == alive[3]
+        tensors.append(sum(issubclass(type(value), torch.Tensor) for value in gc.get_objects()))
+    assert tensors[1] == tensors[3]
 
 
 @pytest.mark.parametrize("steps", [1, 3, 6])
-def test_a_killed_run_is_gone_on_with_to_the_same_bytes(job, tmp_path, steps):
-    stopped_after(job, steps)
-    assert work(job).state == "done"
-    assert contents(job.folder) == alone(job, tmp_path / "alone")
-    facts = json.loads((Path(job.folder) / "run.json").read_text())
-    assert facts["steps"]["resumed_at"] == steps // 2 * 2 - (2 if steps == 6 else 0) or steps == 6
+def test_killed_run_resumes_to_the_same_bytes(job, tmp_path, steps):
+    kill_after(job, steps)
+    assert run_job(job).state == "done"
+    assert contents(job.folder) == run_alone(job, tmp_path / "alone")
+    assert facts(job)["steps"]["resumed_at"] == steps // 2 * 2 - (2 if steps == 6 else 0) or steps == 6
 
 
-def test_a_spoilt_checkpoint_is_begun_anew(job, tmp_path):
-    stopped_after(job, 5)
+def test_run_with_corrupt_checkpoints_is_restarted(job, tmp_path):
+    kill_after(job, 5)
     for path in Path(job.folder).glob("checkpoint/step-*"):
         path.write_bytes(b"no checkpoint")
-    assert work(job).state == "done"
-    assert contents(job.folder) == alone(job, tmp_path / "alone")
+    assert run_job(job).state == "done"
+    assert contents(job.folder) == run_alone(job, tmp_path / "alone")
 
 
-def test_a_checkpoint_of_other_settings_or_images_is_begun_anew(job, png, tmp_path):
-    stopped_after(job, 5)
+def test_run_of_other_images_is_restarted(job, png, tmp_path):
+    kill_after(job, 5)
     other = replace(job, images={"structure": str(png[1]), "appearance": str(png[0])})
-    assert work(other).state == "done"
-    assert contents(job.folder) == alone(other, tmp_path / "alone")
+    assert run_job(other).state == "done"
+    assert contents(job.folder) == run_alone(other, tmp_path / "alone")
 
 
-@pytest.mark.parametrize("left", [".lock", "checkpoint/begun.json"])
-def test_what_a_kill_after_the_last_file_leaves_is_tidied(job, left):
-    assert work(job).state == "done"
-    path = Path(job.folder) / left
+@pytest.mark.parametrize("name", [".lock", "checkpoint/begun.json"])
+def test_remains_of_a_run_killed_after_its_last_file_are_removed(job, name):
+    assert run_job(job).state == "done"
+    path = Path(job.folder) / name
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({"settings": {}, "images": {}}) if "begun" in left else "")
-    if "begun" in left:
-        images = {role: {"path": p, "sha256": ""} for role, p in job.images.items()}
-        path.write_text(json.dumps({"settings": SETTINGS.model_dump(mode="json"), "images": images}))
-    assert finished(job) is None
-    outcome = work(job)
+    images = {role: {"path": image, "sha256": ""} for role, image in job.images.items()}
+    begun = json.dumps({"settings": SETTINGS.model_dump(mode="json"), "images": images})
+    path.write_text(begun if "begun" in name else "")
+    assert finished_record(job) is None
+    outcome = run_job(job)
     assert outcome.state == "done"
-    assert outcome.record == finished(job) is not None
+    assert outcome.record == finished_record(job) is not None
     assert not path.exists()
 
 
-def test_a_finished_run_of_images_that_lie_elsewhere_is_told_by_their_bytes(job, png, tmp_path):
-    """Also where they have the same names, as in the folders of a data set."""
+def test_finished_run_of_moved_images_is_recognised_by_their_bytes(job, png, tmp_path):
+    """Also if they have the same names, as in the folders of a data set."""
     (tmp_path / "mask.png").write_bytes(encode_png(torch.ones(1, 3, *read(png[0]).pixels.shape[-2:])))
     job = replace(job, images=job.images | {"structure_mask": str(tmp_path / "mask.png")})
-    assert work(job).state == "done"
-    done = finished(job)
+    assert run_job(job).state == "done"
+    record = finished_record(job)
     moved = replace(job, images={role: str(tmp_path / "moved" / f"{role}.png") for role in job.images})
     (tmp_path / "moved").mkdir()
     for role, path in moved.images.items():
         shutil.copy(job.images[role], path)
-    assert finished(moved) == done | {"images": moved.images}
+    assert finished_record(moved) == record | {"images": moved.images}
     for role, path in moved.images.items():
         Path(path).write_bytes(Path(path).read_bytes() + b"\0")
         with pytest.raises(UserError, match="holds a run of other images"):
-            finished(moved)
+            finished_record(moved)
         Path(path).unlink()
         with pytest.raises(UserError, match=f"cannot read .*{role}.png"):
-            finished(moved)
+            finished_record(moved)
         shutil.copy(job.images[role], path)
     with pytest.raises(UserError, match="other images"):
-        finished(replace(moved, images={role: moved.images[role] for role in ("structure", "appearance")}))
+        finished_record(replace(moved, images={role: moved.images[role] for role in ("structure", "appearance")}))
 
 
-def test_told_to_stop_it_keeps_where_it_stands(job, tmp_path, monkeypatch):
-    monkeypatch.setattr(worker, "LOOKS", 0.0)
-    looks = iter([False, False, False, True])
-    monkeypatch.setattr(worker.Stop, "__call__", lambda self: next(looks))
-    assert work(job).state == "stopped"
-    assert [path.name for path in Path(job.folder).glob("checkpoint/step-*.json")][-1:] != []
+def test_stopped_run_leaves_a_checkpoint_and_resumes(job, tmp_path, monkeypatch):
+    monkeypatch.setattr(worker, "POLL_SECONDS", 0.0)
+    stopped = iter([False, False, False, True])
+    monkeypatch.setattr(worker.StopFile, "__call__", lambda self: next(stopped))
+    assert run_job(job).state == "stopped"
+    assert list(Path(job.folder).glob("checkpoint/step-*.json"))
     assert not (Path(job.folder) / "output.png").exists()
     monkeypatch.undo()
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert work(job).state == "done"
-    assert json.loads((Path(job.folder) / "run.json").read_text())["steps"]["resumed_at"] == 3
-    assert contents(job.folder) == alone(job, tmp_path / "alone")
+    assert run_job(job).state == "done"
+    assert facts(job)["steps"]["resumed_at"] == 3
+    assert contents(job.folder) == run_alone(job, tmp_path / "alone")
 
 
-def test_told_to_stop_before_it_begins_it_leaves_nothing(job, tmp_path):
+def test_job_stopped_before_it_starts_leaves_nothing(job, tmp_path):
     (tmp_path / ".stop").touch()
-    assert work(job).state == "stopped"
+    assert run_job(job).state == "stopped"
     assert not Path(job.folder).exists()
 
 
-def test_what_cannot_get_better_is_refused_and_leaves_nothing(job, tmp_path):
-    (tmp_path / "broken.png").write_bytes(b"no image")
-    for path in ("broken.png", "nowhere.png"):
-        outcome = work(replace(job, images=job.images | {"structure": str(tmp_path / path)}))
+def test_job_that_cannot_succeed_is_refused_and_leaves_nothing(job, tmp_path):
+    (tmp_path / "corrupt.png").write_bytes(b"no image")
+    for path in ("corrupt.png", "missing.png"):
+        outcome = run_job(replace(job, images=job.images | {"structure": str(tmp_path / path)}))
         assert outcome.state == "refused"
         assert path in outcome.reason
         assert not Path(job.folder).exists()
 
 
-def test_what_may_get_better_has_failed(job, monkeypatch):
-    with monkeypatch.context() as patch:
-        patch.setattr(worker, "_patiently_opened", lambda job, stopped: 1 / 0)
-        assert work(job).reason == "ZeroDivisionError: division by zero"
-        assert work(job).state == "failed"
+def test_unexpected_exception_is_a_failure(job, monkeypatch):
+    monkeypatch.setattr(worker, "_open_when_unlocked", lambda job, stopped: 1 / 0)
+    outcome = run_job(job)
+    assert (outcome.state, outcome.reason) == ("failed", "ZeroDivisionError: division by zero")
 
 
-def test_a_folder_that_is_held_is_waited_for(job, monkeypatch):
+def test_locked_folder_is_waited_for(job, monkeypatch):
     os.makedirs(job.folder)
-    held = FolderLock(Path(job.folder))
-    monkeypatch.setattr("time.sleep", lambda seconds: held.release())
-    assert work(job).state == "done"
+    lock = FolderLock(Path(job.folder))
+    monkeypatch.setattr("time.sleep", lambda seconds: lock.release())
+    assert run_job(job).state == "done"
 
 
-@pytest.mark.parametrize("why", ["BUSY", "stop"])
-def test_a_folder_that_is_held_too_long_or_until_all_is_stopped_has_failed(job, monkeypatch, why):
+@pytest.mark.parametrize("end", ["timeout", "stop"])
+def test_folder_that_stays_locked_is_a_failure(job, monkeypatch, end):
     os.makedirs(job.folder)
-    held = FolderLock(Path(job.folder))
-    if why == "BUSY":
-        monkeypatch.setattr(worker, "BUSY", 0.0)
+    lock = FolderLock(Path(job.folder))
+    if end == "timeout":
+        monkeypatch.setattr(worker, "LOCK_WAIT_SECONDS", 0.0)
     else:
-        looks = iter([False, True])
-        monkeypatch.setattr(worker.Stop, "__call__", lambda self: next(looks))
-    outcome = work(job)
-    held.release()
-    assert (outcome.state, "another run" in outcome.reason) == ("failed", True)
+        stopped = iter([False, True])
+        monkeypatch.setattr(worker.StopFile, "__call__", lambda self: next(stopped))
+    outcome = run_job(job)
+    lock.release()
+    assert outcome.state == "failed"
+    assert "another run" in outcome.reason
     monkeypatch.undo()
-    assert work(job).state == "done"
+    assert run_job(job).state == "done"

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from vitsplice.batch import worker
-from vitsplice.batch.plan import folder
+from vitsplice.batch.plan import run_folder
 from vitsplice.contracts import Executor, ExecutorSpec, Option
 from vitsplice.datasets import Pair, write
 from vitsplice.plugins import catalogue
@@ -21,10 +21,10 @@ def pairs(png, tmp_path):
 @pytest.fixture
 def here(monkeypatch, vitsplice):
     """The command with an executor that works in this process."""
-    from tests.batch.conftest import InTurn
+    from tests.batch.conftest import SequentialExecutor
 
-    monkeypatch.setattr("vitsplice.batch.local_executor.build", lambda workers, threads, options: InTurn())
-    worker._networks.cache_clear()
+    monkeypatch.setattr("vitsplice.batch.local_executor.build", lambda workers, threads, options: SequentialExecutor())
+    worker._backbones.cache_clear()
     return vitsplice
 
 
@@ -47,7 +47,7 @@ def test_a_grid_of_runs(here, pairs, tmp_path):
 def test_the_same_bytes_as_run(here, pairs, png, tmp_path):
     assert here("batch", pairs, "-o", "out", *TINY).returncode == 0
     assert here("run", *png, "-o", "alone", *TINY).returncode == 0
-    made = tmp_path / "out" / folder("tiny", "one")
+    made = tmp_path / "out" / run_folder("tiny", "one")
     for name in ("output.png", "losses.csv", "run.yaml"):
         assert (made / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
 
@@ -106,10 +106,10 @@ def test_threads_are_those_that_the_batch_was_begun_with(here, pairs, monkeypatc
     asked = []
 
     def build(workers: int, threads: int, options) -> Executor:
-        from tests.batch.conftest import InTurn
+        from tests.batch.conftest import SequentialExecutor
 
         asked.append((workers, threads, dict(options)))
-        made = InTurn()
+        made = SequentialExecutor()
         made.threads = threads or 3
         return made
 

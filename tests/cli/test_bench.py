@@ -6,9 +6,11 @@ import pytest
 @pytest.mark.alone
 @pytest.mark.slow
 @pytest.mark.weights
-def test_bench_tells_ratios(vitsplice):
+def test_bench_tells_ratios(vitsplice, monkeypatch):
     pytest.importorskip("vitsplice_offline", reason="the plugin vitsplice-offline is not installed")
-    done = vitsplice("bench", "--steps", 1, "--json", "--quick-steps", 2)
+    monkeypatch.setattr("vitsplice.tools.bench.SIZE", 112)
+    monkeypatch.setattr("vitsplice.tools.bench.WARM_UP", 1)
+    done = vitsplice("bench", "--steps", 1, "--json", "--quick-steps", 1)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     plain, *others = found["steps"]

@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import pickle
+import re
 import shutil
 import struct
 import time
@@ -375,9 +376,9 @@ def broken_plugin(scene):
 
 def message(done):
     """The message of a command as a cell of the table: its error and what follows, else what the run reports."""
-    lines = [line.strip() for line in (done.stderr + done.stdout).splitlines() if line.strip()]
+    lines = [" ".join(line.split()) for line in (done.stderr + done.stdout).splitlines() if line.strip()]
     first = next((n for n, line in enumerate(lines) if line.startswith("error:")), None)
-    reports = [line for line in lines if line.startswith(("stopped", "no checkpoint")) or "failed:" in line]
+    reports = [line for line in lines if re.search("^stopped|--resume|no checkpoint|failed:", line)]
     shown = reports if first is None else lines[first:]
     return "<br>".join(f"`{line.replace('`', chr(39))}`" for line in shown) or "-"
 

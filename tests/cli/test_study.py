@@ -2,14 +2,13 @@ import json
 
 import pytest
 
-from tests.study.conftest import plan_of, prefers, result_of
+from tests.study.conftest import make_plan, make_result, prefer
 from vitsplice.datasets import Pair, write
-from vitsplice.study.plan import as_bytes
 
 
 @pytest.fixture
 def study(png, tmp_path):
-    """A manifest of two unrelated pairs and two folders of outputs."""
+    """Arguments for a manifest of two unrelated pairs and two folders of outputs."""
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         for number, source in enumerate(png):
@@ -18,57 +17,57 @@ def study(png, tmp_path):
     return ("pairs.csv", "--method", "ours=one", "--method", "theirs=two")
 
 
-def test_make_writes_one_page(vitsplice, study, tmp_path):
+def test_make_writes_a_page_and_its_plan(vitsplice, study, tmp_path):
     done = vitsplice("study", "make", *study, "-o", "out/study.html", "--checks", "2")
     assert done.returncode == 0, done.stderr
     assert done.stdout == "out/study.html\n"
-    assert "2 pairs, 2 methods; a rater has 2 trials and 2 checks" in done.stderr
+    assert "2 pairs, 2 methods; 2 trials and 2 checks for each rater" in done.stderr
     assert "ours and theirs have the same image for 2 of 2 pairs" in done.stderr
-    assert "for the analysis, not for raters: out/study.plan.json" in done.stderr
+    assert "plan for the analysis, not for raters: out/study.plan.json" in done.stderr
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"study.html", "study.plan.json"}
     assert json.loads((tmp_path / "out" / "study.plan.json").read_text())["methods"] == ["ours", "theirs"]
 
 
-def test_make_tells_mistakes(vitsplice, study, tmp_path):
+def test_make_rejects_invalid_arguments(vitsplice, study, tmp_path):
     (tmp_path / "empty.csv").write_text("id,structure,appearance\n")
     (tmp_path / "there.html").touch()
     (tmp_path / "planned.plan.json").touch()
-    for arguments, told in (
+    for arguments, message in (
         ((*study, "-o", "there.html"), "--force"),
-        ((*study, "-o", "planned.html"), "planned.plan.json already exists"),
+        ((*study, "-o", "planned.html"), "planned.plan.json"),
         ((*study, "-o", "one"), "is a folder"),
-        ((*study, "-o", "x.html", "--trials", "3"), "more than there are"),
-        ((*study, "-o", "x.html", "--checks", "9"), "more than there can be"),
+        ((*study, "-o", "x.html", "--trials", "3"), "more than the number of comparisons"),
+        ((*study, "-o", "x.html", "--checks", "9"), "more than possible"),
         ((*study[:3], "-o", "x.html"), "two or more methods"),
-        ((*study[:4], "theirs=none", "-o", "x.html"), "none is no folder"),
-        (("empty.csv", *study[1:], "-o", "x.html"), "holds no pairs"),
+        ((*study[:4], "theirs=none", "-o", "x.html"), "none"),
+        (("empty.csv", *study[1:], "-o", "x.html"), "contains no pairs"),
         (("none.csv", *study[1:], "-o", "x.html"), "cannot read"),
         ((*study, "-o", "x.html", "--size", "1"), "--size"),
     ):
         done = vitsplice("study", "make", *arguments)
-        assert done.returncode == 2, told
-        assert told in done.stderr
+        assert done.returncode == 2, message
+        assert message in done.stderr
         assert not (tmp_path / "x.html").exists()
 
 
-PLAN = plan_of(10, ("ours", "theirs"), question="Q [bold]?")
+PLAN = make_plan(10, ("ours", "theirs"), question="Q [bold]?")
 
 
-def results(tmp_path, *raters, plan=PLAN):
-    """The plan of a study, and a folder with results of raters who mostly prefer ours."""
+def write_files(tmp_path, *raters, plan=PLAN):
+    """Write the plan of a study, and a folder with results of raters who prefer ours for 9 of 10 pairs."""
     (tmp_path / "results").mkdir(exist_ok=True)
-    (tmp_path / "study.plan.json").write_bytes(as_bytes(PLAN.model_dump(by_alias=True)))
-    ours, theirs = prefers("ours", "theirs"), prefers("theirs", "ours")
+    (tmp_path / "study.plan.json").write_bytes(PLAN.to_bytes())
+    ours, theirs = prefer("ours", "theirs"), prefer("theirs", "ours")
     for rater in raters:
-        made = result_of(plan, rater, lambda asked: (theirs if asked.pair == "pair-0" else ours)(asked))
-        (tmp_path / "results" / f"{rater}.json").write_text(json.dumps(made))
+        result = make_result(plan, rater, lambda trial: (theirs if trial.pair == "pair-0" else ours)(trial))
+        (tmp_path / "results" / f"{rater}.json").write_text(json.dumps(result))
 
 
 ANALYSE = ("study", "analyse", "results", "--plan", "study.plan.json")
 
 
 def test_analyse_prints_a_table_and_writes_files(vitsplice, tmp_path):
-    results(tmp_path, "one", "two")
+    write_files(tmp_path, "one", "two")
     (tmp_path / "results" / "copy.json").write_bytes((tmp_path / "results" / "two.json").read_bytes())
     done = vitsplice(*ANALYSE, "-o", "out")
     assert done.returncode == 0, done.stderr
@@ -83,35 +82,35 @@ def test_analyse_prints_a_table_and_writes_files(vitsplice, tmp_path):
     assert vitsplice(*ANALYSE, "-o", "out", "--force").returncode == 0
 
 
-def test_analyse_in_the_folder_of_the_results(vitsplice, tmp_path):
-    results(tmp_path, "one", "two")
+def test_analysis_can_be_written_to_the_folder_of_the_results(vitsplice, tmp_path):
+    write_files(tmp_path, "one", "two")
     for force in ((), ("--force",)):
         assert vitsplice(*ANALYSE, "-o", "results", *force).returncode == 0
 
 
-def test_results_of_another_study_and_files_that_are_none_are_named_and_do_not_count(vitsplice, tmp_path):
-    results(tmp_path, "one", "two")
-    results(tmp_path, "three", plan=plan_of(9, ("ours", "theirs")))
+def test_results_of_another_study_and_invalid_files_are_listed_as_excluded(vitsplice, tmp_path):
+    write_files(tmp_path, "one", "two")
+    write_files(tmp_path, "three", plan=make_plan(9, ("ours", "theirs")))
     (tmp_path / "results" / "corrupt\x1b[31m.json").write_text("{")
     done = vitsplice(*ANALYSE)
     assert done.returncode == 0, done.stderr
-    assert "raters who count: 2, results that do not: 2" in done.stdout
+    assert "2 raters count, 2 results are excluded" in done.stdout
     assert "excluded: three (results/three.json): of another study" in done.stderr
-    assert "excluded: unknown rater (results/corrupt [31m.json): no result of a study" in done.stderr
+    assert "excluded: unknown rater (results/corrupt [31m.json): not the result of a study" in done.stderr
 
 
-def test_analyse_tells_mistakes(vitsplice, tmp_path):
-    results(tmp_path, "one")
-    (tmp_path / "changed.plan.json").write_bytes(as_bytes(PLAN.model_dump(by_alias=True) | {"trials": 5}))
+def test_analyse_rejects_invalid_arguments(vitsplice, tmp_path):
+    write_files(tmp_path, "one")
+    (tmp_path / "changed.plan.json").write_text(json.dumps(PLAN.data() | {"trials": 5}))
     plan = ("--plan", "study.plan.json")
-    for arguments, told in (
+    for arguments, message in (
         (("results",), "--plan study.plan.json"),
-        (("results", "--plan", "results/one.json"), "is no plan of a study"),
+        (("results", "--plan", "results/one.json"), "is not the plan of a study"),
         (("results", "--plan", "changed.plan.json"), "was changed after it was written"),
         (("results", "--plan", "none.json"), "cannot read the plan"),
         (("none.json", *plan), "cannot read"),
-        (("results/one.json", *plan, "--min-ms", "9000"), "no rater is left"),
+        (("results/one.json", *plan, "--min-ms", "9000"), "results are excluded"),
         (("results/one.json", *plan, "-o", "results/one.json"), "is a file"),
     ):
         done = vitsplice("study", "analyse", *arguments)
-        assert (done.returncode, told in done.stderr) == (2, True), done.stderr
+        assert (done.returncode, message in done.stderr) == (2, True), done.stderr

@@ -96,7 +96,7 @@ def test_a_browser_sorts_it_by_any_figure_of_any_method(opened, page, scheme):
                 assert found == sorted(found, reverse=falls_when_worst == (end == "worst"))
                 assert len(found) == (5, 4)[number]
                 assert method == "one" or order()[-1] == "p4"
-                outputs = shown.locator(".cards article").first.locator(".chosen output")
+                outputs = shown.locator(".cards article").first.locator(".selected output")
                 assert float(outputs.inner_text()) == found[0]
     assert shown.locator("img").evaluate_all("all => all.every(one => one.complete && one.naturalWidth > 0)")
     assert shown.evaluate("document.documentElement.scrollWidth") <= shown.viewport_size["width"]

@@ -3,7 +3,7 @@ import json
 import pytest
 from PIL import Image
 
-from vitsplice.batch.plan import folder
+from vitsplice.batch.plan import run_folder
 from vitsplice.datasets.folders import SUFFIXES
 from vitsplice.errors import UserError
 from vitsplice.evaluation.outputs import Method, method
@@ -11,7 +11,7 @@ from vitsplice.images.decode import FORMATS
 
 
 @pytest.mark.parametrize(
-    "name", [*(f"a{suffix}" for suffix in SUFFIXES), "a.JPG", "a/output.png", f"{folder('v', 'a')[2:]}/output.png"]
+    "name", [*(f"a{suffix}" for suffix in SUFFIXES), "a.JPG", "a/output.png", f"{run_folder('v', 'a')[2:]}/output.png"]
 )
 def test_outputs_are_found_by_id(tmp_path, name):
     path = tmp_path / name

@@ -10,7 +10,7 @@ from vitsplice.evaluation.outputs import Method
 from vitsplice.evaluation.own import Network, Optimised, of_run, optimised_by, own, warning
 from vitsplice.evaluation.plan import Plan
 from vitsplice.presets.settings import settings_for
-from vitsplice.support.jsonl import Log
+from vitsplice.support.jsonl import JsonLinesLog
 
 MADE = Optimised((Network("tiny-vit", "ab"),), ("patches",))
 
@@ -76,7 +76,7 @@ def test_a_method_optimised_what_all_of_its_records_say(tmp_path):
     records = {1: MADE, 2: other, 3: None, 4: MADE}
     keys = np.array([[1, 2, 0], [1, 3, 0], [4, 0, 0], [0, 0, 0]], np.uint64)
     plan = Plan(tmp_path, tuple(Method(name, tmp_path) for name in "abcd"), optimised={"b": "none"})
-    with Log(tmp_path / "log") as log:
+    with JsonLinesLog(tmp_path / "log") as log:
         for key, record in records.items():
             log.add(key, {"optimised": asdict(record)} if record else {})
         found = optimised_by(plan, log, keys)

@@ -11,9 +11,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from vitsplice.batch.drive import carry_out
-from vitsplice.batch.ledger import Ledger
-from vitsplice.batch.plan import RESULTS, folder, plan, variants
+from vitsplice.batch.driver import run_batch
+from vitsplice.batch.plan import RESULTS, open_batch, run_folder, variants
+from vitsplice.batch.records import Ledger
 from vitsplice.datasets import count
 
 TOLD = {"backbone": "dinov2-vits14-offline", "seconds": 2.345}
@@ -40,7 +40,7 @@ def made(out, number):
             name = f"pair-{index:07}"
             images = {"structure": f"{out}/s{index:07}.jpg", "appearance": f"{out}/a{index:07}.jpg"}
             pairs.write(f"{name},{images['structure']},{images['appearance']}\n")
-            line = {"id": name, "variant": "instant", "folder": folder("instant", name), "images": images}
+            line = {"id": name, "variant": "instant", "folder": run_folder("instant", name), "images": images}
             (out / "batch" / line["folder"]).mkdir(parents=True)
             results.write(json.dumps(line | TOLD | {"metrics": METRICS}) + "\n")
     return manifest, grid
@@ -56,7 +56,7 @@ def main(number):
     with tempfile.TemporaryDirectory() as name:
         out = Path(name)
         (out / "batch").mkdir()
-        plan(out / "batch", out / "pairs.csv", variants(["instant"]), 1)
+        open_batch(out / "batch", out / "pairs.csv", variants(["instant"]), 1)
         began = time.perf_counter()
         manifest, grid = made(out, number)
         size = (out / "batch" / RESULTS).stat().st_size
@@ -66,8 +66,8 @@ def main(number):
         with Ledger(out / "batch"):
             pass
         began = told("ledger opened", began)
-        tally = carry_out(out / "batch", manifest, grid, Nobody(), number)
-        told(f"begun again, {tally.before} of {tally.total} known as done", began)
+        tally = run_batch(out / "batch", manifest, grid, Nobody(), number)
+        told(f"begun again, {tally.done_before} of {tally.total} known as done", began)
 
 
 if __name__ == "__main__":

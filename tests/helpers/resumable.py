@@ -58,6 +58,7 @@ def execute(words, folder, environment, moment, number):
     os.environ.update(environment)
     os.chdir(folder)
     torch.set_num_threads(1)
+    sys.path[:0] = environment.get("PYTHONPATH", "").split(os.pathsep)
     sys.addaudithook(count)
     with open("stdout", "w") as out, open("stderr", "w") as err, redirect_stdout(out), redirect_stderr(err):
         code = main(words)
@@ -96,11 +97,11 @@ class Processes:
             os.environ.clear()
             os.environ.update(before)
 
-    def run(self, words, folder, moment=0, number=signal.SIGKILL, patience=120):
+    def run(self, words, folder, moment=0, number=signal.SIGKILL, patience=120, environment=None):
         """Run a command in ``folder`` to its end, or to its access ``moment``; kill it after ``patience`` seconds."""
         for name in FILES:
             (folder / name).unlink(missing_ok=True)
-        arguments = [str(word) for word in words], folder, self.environment, moment, number
+        arguments = [str(word) for word in words], folder, environment or self.environment, moment, number
         process = self._context.Process(target=execute, args=arguments)
         process.start()
         process.join(patience)

@@ -5,7 +5,7 @@ import pytest
 
 import vitsplice
 from tests.conftest import smooth_pair
-from vitsplice.analysis.inversion import settings_of
+from vitsplice.analysis.inversion import inversion_settings
 from vitsplice.contracts import FeatureRequest
 from vitsplice.images import encode_png
 from vitsplice.runs.artifacts import RunFolder
@@ -23,7 +23,7 @@ def test_it_says_what_the_run_was_made_of(result, tmp_path):
     page = (result.save(tmp_path / "out") / "report.html").read_text()
     for part in ("structure image", "appearance image", "structure mask", "gradient-ssim", "loss", "appearance"):
         assert part in page
-    assert "Backbone &#39;tiny-gone&#39; is unavailable; &#39;tiny-vit&#39; was used instead" in page
+    assert "backbone &#39;tiny-gone&#39; is unavailable, so &#39;tiny-vit&#39; is used instead" in page
     assert result.record["inputs"]["structure"]["sha256"] in page
     assert result.settings.to_yaml().splitlines()[0] in page
     assert "lab-patches" in page
@@ -32,8 +32,8 @@ def test_it_says_what_the_run_was_made_of(result, tmp_path):
 def test_the_output_is_shown_whole_before_it_is_over_the_structure_image(result):
     page = report(result)
     whole = page.index("<figcaption>output, 38x32 px</figcaption>")
-    assert whole < page.index('class="stack"')
-    assert page.index("<figcaption>structure image</figcaption>") < page.index('class="stack"')
+    assert whole < page.index('class="overlay"')
+    assert page.index("<figcaption>structure image</figcaption>") < page.index('class="overlay"')
 
 
 def test_the_preset_and_the_sizes_are_named(result):
@@ -82,7 +82,7 @@ def test_names_and_masks_are_told_as_they_are(pair, tmp_path):
 
 
 def test_an_inversion_says_which_feature_it_shows(pair):
-    settings = settings_of(FeatureRequest("key", -2), "invert-pixels", backbone="tiny-vit", steps=1, size=32)
+    settings = inversion_settings(FeatureRequest("key", -2), "invert-pixels", backbone="tiny-vit", steps=1, size=32)
     page = html.unescape(report(vitsplice.splice(pair[0], pair[0], preset=settings)))
     assert "Inversion of key at layer 1 (-2) of " in page
     assert "the appearance of" not in page
@@ -119,7 +119,7 @@ def test_previews_are_shown_evenly_from_the_first_to_the_last(result, tmp_path):
 def test_a_browser_shows_a_run(opened, result, tmp_path):
     page = opened(result.save(tmp_path / "out") / "report.html")
     assert page.locator("img").evaluate_all("all => all.every(one => one.naturalWidth > 0)")
-    assert page.locator(".stack input").is_visible()
+    assert page.locator(".overlay input").is_visible()
     assert page.locator("svg").count() == 1
     page.locator("summary").click()
     assert "backbone:" in page.locator("pre").inner_text()

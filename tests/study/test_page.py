@@ -7,410 +7,404 @@ from urllib.parse import quote
 
 import pytest
 
-from vitsplice.study import page
-from vitsplice.study.analyse import analyse
-from vitsplice.study.make import Settings, make
-from vitsplice.study.order import trials_of
-from vitsplice.study.plan import Plan
-from vitsplice.study.raters import belonging
-from vitsplice.study.results import read
+from vitsplice.study.analysis import analyse_study
+from vitsplice.study.build import StudySettings, build_study
+from vitsplice.study.results import match_to_plan, read_results
+from vitsplice.study.trial_order import trials_of
 
 pytestmark = pytest.mark.browser
 
 METHODS = ("alpha", "beta", "gamma")
-REFUSED = "Object.defineProperty(window, '{0}Storage', {{get() {{ throw new DOMException('no', 'SecurityError'); }}}});"
+NO_STORAGE = (
+    "Object.defineProperty(window, '{0}Storage', {{get() {{ throw new DOMException('no', 'SecurityError'); }}}});"
+)
 
 
 @pytest.fixture(scope="session")
-def study(drawn):
-    """Six pairs of two sets, three methods: 12 of 18 comparisons and 2 checks a rater."""
-    return make(*drawn(6, METHODS, sets=2), Settings(trials=12, checks=2, size=64))
+def study(make_images):
+    """Six pairs in two sets and three methods: 12 of 18 comparisons and 2 checks for each rater."""
+    return build_study(*make_images(6, METHODS, sets=2), StudySettings(trials=12, checks=2, size=64))
 
 
 @pytest.fixture(scope="session")
 def url(study, tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "study.html"
-    path.write_text(page.render(study))
+    path.write_text(study.render())
     return path.as_uri()
 
 
 @pytest.fixture
 def visit(browser, url):
-    """Open the page as a new visitor; whatever it says on the console or asks of a network fails the test."""
-    contexts, trouble = [], []
+    """Open the page as a new visitor; console messages, errors and network requests fail the test."""
+    contexts, problems = [], []
 
-    def open_page(*, rater="", script="", address=url, **options):
+    def open_page(*, rater="", script="", address=url, start=False, **options):
         context = browser.new_context(**options)
         contexts.append(context)
         context.add_init_script(script)
-        context.on("console", lambda message: trouble.append(message.text))
-        context.on("weberror", lambda error: trouble.append(str(error.error)))
-        context.on("request", lambda request: trouble.append(request.url) if is_network(request.url, address) else None)
-        visited = context.new_page()
-        visited.goto(address + (f"?rater={quote(rater)}" if rater else ""))
-        return visited
+        context.on("console", lambda message: problems.append(message.text))
+        context.on("weberror", lambda error: problems.append(str(error.error)))
+        context.on(
+            "request", lambda request: problems.append(request.url) if is_network(request.url, address) else None
+        )
+        page = context.new_page()
+        page.goto(address + (f"?rater={quote(rater)}" if rater else ""))
+        if start:
+            page.click("text=Start")
+        return page
 
     yield open_page
     for context in contexts:
         context.close()
-    assert trouble == []
+    assert problems == []
 
 
-def is_network(asked, address):
-    return asked.partition("?")[0] != address and not asked.startswith(("data:", "blob:"))
+def is_network(requested, address):
+    return requested.partition("?")[0] != address and not requested.startswith(("data:", "blob:"))
 
 
-def begin(visited, rater):
-    visited.fill("#rater", rater)
-    visited.click("text=Begin")
+def start(page, rater):
+    page.fill("#rater", rater)
+    page.click("text=Start")
 
 
-def ready(visited):
-    visited.wait_for_selector("#trial:not(.waiting) #right:enabled")
+def wait_ready(page):
+    page.wait_for_selector("#trial:not(.waiting) #right:enabled")
 
 
-def shown(visited):
+def shown(page):
     """The images on the screen: A, B, left, right."""
-    return tuple(visited.eval_on_selector_all("#trial img", "images => images.map(image => image.src)"))
+    return tuple(page.eval_on_selector_all("#trial img", "images => images.map(image => image.src)"))
 
 
-def position(visited):
-    return visited.text_content("#position")
+def position(page):
+    return page.text_content("#position")
 
 
 def right_side(study, images):
-    """The right answer, if this is a check."""
-    wrong = {study.images[check["wrong"]] for check in study.key["checks"]}
+    """The side of the right answer of a check; None for a comparison."""
+    wrong = {study.images[check.wrong] for check in study.plan.checks}
     return "right" if images[2] in wrong else "left" if images[3] in wrong else None
 
 
-def preferred(study, images, order=METHODS):
-    """The side that a careful rater takes: the right answer of a check, else the method that is first in an order."""
-    if known := right_side(study, images):
-        return known
-    (pair,) = (p for p in study.key["pairs"] if study.images[p["structure"]] == images[0])
-    methods = [METHODS[[study.images[name] for name in pair["outputs"]].index(image)] for image in images[2:]]
-    return "left" if order.index(methods[0]) < order.index(methods[1]) else "right"
+def preferred(study, images):
+    """The choice of a careful rater: the right answer of a check, otherwise the first in the order of methods."""
+    if side := right_side(study, images):
+        return side
+    (pair,) = (p for p in study.plan.pairs if study.images[p.structure] == images[0])
+    left, right = ([study.images[name] for name in pair.outputs].index(image) for image in images[2:])
+    return "left" if left < right else "right"
 
 
-def take(visited, study, trials=14, act=None):
-    """Answer so many trials, and give what was shown in each."""
-    seen = []
+def take(page, study, trials=14, act=None):
+    """Answer a number of trials and return the images of each."""
+    displays = []
     for number in range(trials):
-        ready(visited)
-        seen.append(shown(visited))
-        side = preferred(study, seen[-1])
+        wait_ready(page)
+        displays.append(shown(page))
+        side = preferred(study, displays[-1])
         keys = {"left": ("ArrowLeft", "f", "F"), "right": ("ArrowRight", "j", "J")}[side]
         if act == "mouse":
-            visited.click(f"#{side}")
+            page.click(f"#{side}")
         elif act == "touch":
-            visited.tap(f"#{side}")
+            page.tap(f"#{side}")
         else:
-            visited.keyboard.press(keys[number % 3])
-        answered(visited, number)
-    return seen
+            page.keyboard.press(keys[number % 3])
+        wait_answered(page, number)
+    return displays
 
 
-def answered(visited, number):
-    """Wait until another trial, or the end, has taken a trial's place. The page's policy lets nothing be evaluated."""
-    visited.locator(f"#position:not(:text-is('{position_of(number)}')), #end:visible").first.wait_for()
+def wait_answered(page, number):
+    """Wait for another trial or the end. The content security policy forbids waiting for an expression."""
+    page.locator(f"#position:not(:text-is('{number + 1} of 14')), #end:visible").first.wait_for()
 
 
-def position_of(number):
-    return f"{number + 1} of 14"
-
-
-def handed_over(visited, path):
-    with visited.expect_download() as waiting:
-        visited.click("#download")
-    target = path / waiting.value.suggested_filename
+def download(page, folder):
+    with page.expect_download() as waiting:
+        page.click("#download")
+    target = folder / waiting.value.suggested_filename
     waiting.value.save_as(target)
-    assert target.read_text() == visited.input_value("#results")
+    assert target.read_text() == page.input_value("#results")
     return target
 
 
-def only(study, path):
-    """The result in a file, which the analysis takes for one of the study."""
-    results, unread = read([path])
-    (own,), foreign = belonging(results, Plan.model_validate(study.key))
-    assert not [*unread, *foreign]
-    return own
+def read_result(study, path):
+    """The result in a file, accepted by the analysis as one of this study."""
+    results, invalid = read_results([path])
+    (result,), foreign = match_to_plan(results, study.plan)
+    assert not [*invalid, *foreign]
+    return result
 
 
-@pytest.mark.parametrize("act", ["keyboard", "mouse"])
-def test_a_whole_study_is_taken_and_analysed(visit, study, tmp_path, act):
-    visited = visit()
-    begin(visited, "  rater   ä/1 ")
-    seen = take(visited, study, act=act)
-    assert "Done" in visited.text_content("#verdict")
-    target = handed_over(visited, tmp_path)
-    assert target.name == f"study-{study.key['study']}-rater_ä_1.json"
-    visited.click("#copy")
-    visited.locator("#copy:text-is('Copied'), #note:has-text('is selected')").first.wait_for()
-    chosen = visited.eval_on_selector("#results", "area => area.value.slice(area.selectionStart, area.selectionEnd)")
-    assert chosen == target.read_text()
-    result = only(study, target)
-    assert (result.rater, result.study, result.plan) == ("rater ä/1", study.key["study"], study.key["digest"])
-    assert result.finished > result.began
-    assert len(seen) == len(result.trials) == 14
-    assert [trial.check for trial in result.trials] == [right_side(study, images) is not None for images in seen]
-    assert [trial.passed for trial in result.trials if trial.check] == [True, True]
-    assert all(METHODS.index(trial.winner) < METHODS.index(trial.loser) for trial in result.comparisons)
-    for trial, images in zip(result.trials, seen, strict=True):
-        (pair,) = (pair for pair in study.key["pairs"] if pair["id"] == trial.pair)
-        assert images[:2] == (study.images[pair["structure"]], study.images[pair["appearance"]])
-        assert trial.set == pair["set"]
-        assert 250 <= trial.milliseconds < 30_000
-    found = analyse(Plan.model_validate(study.key), [result], min_ms=0)
-    assert [c.rate for c in found.comparisons if not c.set] == [1, 1, 1]
-    assert [standing.method for standing in found.standings] == list(METHODS)
-    assert result.screen.width > 0
-    assert "Chrom" in result.user_agent
+def recorded_trials(page):
+    return json.loads(page.input_value("#results"))["trials"]
 
 
-def plan(visit, study, rater):
-    """What a rater is asked, without the images."""
-    visited = visit(rater=rater)
-    visited.click("text=Begin")
-    take(visited, study)
-    return json.loads(visited.input_value("#results"))["trials"]
-
-
-def test_raters_have_orders_of_their_own_each_balanced(visit, study):
-    plans = [plan(visit, study, rater) for rater in ("one", "two")]
-    asked = [[(trial["pair"], trial["left"], trial["right"]) for trial in trials] for trials in plans]
-    assert asked[0] != asked[1]
-    assert set(asked[0]) != set(asked[1])
-    for trials in plans:
-        real = [trial for trial in trials if not trial["check"]]
-        twos = Counter(frozenset((trial["left"], trial["right"])) for trial in real)
-        assert sorted(twos.values()) == [4, 4, 4]
-        assert set(Counter(trial["pair"] for trial in real).values()) == {2}
-        assert len({(trial["pair"], trial["left"], trial["right"]) for trial in real}) == 12
-        sides = Counter((trial["left"], trial["right"]) for trial in real)
-        assert set(sides.values()) == {2}
-        known = [number for number, trial in enumerate(trials) if trial["check"]]
-        assert len(known) == 2
-        assert known[0] > 0
-        assert known[1] - known[0] > 1
-        assert {trials[number]["left"] is None for number in known} == {True, False}
-
-
-@pytest.mark.parametrize(("pairs", "methods", "trials"), [(5, 3, 11), (4, 4, 17), (3, 2, 2), (7, 3, 21)])
-def test_what_does_not_divide_is_balanced_to_one(visit, drawn, tmp_path, pairs, methods, trials):
-    made = make(*drawn(pairs, "wxyz"[:methods]), Settings(trials=trials, checks=3, size=64))
-    path = tmp_path / "uneven.html"
-    path.write_text(page.render(made))
-    visited = visit(address=path.as_uri())
-    visited.clock.install()
-    firsts = set()
-    for rater in range(4):
-        begin(visited, f"rater {rater}")
-        for _ in range(trials + 3):
-            visited.wait_for_selector("#trial:not(.waiting)")
-            visited.clock.run_for(300)
-            visited.keyboard.press("j")
-        asked = json.loads(visited.input_value("#results"))["trials"]
-        visited.click("#another")
-        firsts.add(tuple((trial["pair"], trial["left"], trial["right"]) for trial in asked))
-        planned = trials_of(Plan.model_validate(made.key), f"rater {rater}")
-        assert [(t["pair"], t["left"], t["right"]) for t in asked] == [(t.pair, t.left, t.right) for t in planned]
-        real = [trial for trial in asked if not trial["check"]]
-        assert len(real) == trials
-        assert len({(trial["pair"], frozenset((trial["left"], trial["right"]))) for trial in real}) == trials
-        twos = Counter(tuple(sorted((trial["left"], trial["right"]))) for trial in real)
-        assert even(twos, methods * (methods - 1) // 2)
-        assert even(Counter(trial["pair"] for trial in real), pairs)
-        for one, two in twos:
-            sides = Counter(trial["left"] for trial in real if {trial["left"], trial["right"]} == {one, two})
-            assert even(sides, 2)
-        assert sum(trial["left"] is None for trial in asked) in (1, 2)
-    assert len(firsts) == 4
-
-
-def even(counts, kinds):
-    """Whether each of so many kinds comes as often as every other, or once more."""
+def is_even(counts, kinds):
+    """Tell whether all kinds occur equally often, up to one."""
     numbers = [*counts.values(), *[0] * (kinds - len(counts))]
     return max(numbers) - min(numbers) <= 1
 
 
-def test_a_reload_goes_on_where_it_was_with_the_same_order(visit, study, tmp_path):
+@pytest.mark.parametrize("act", ["keyboard", "mouse"])
+def test_complete_study_is_recorded_and_analysed(visit, study, tmp_path, act):
+    page = visit()
+    start(page, "  rater   ä/1 ")
+    displays = take(page, study, act=act)
+    assert "Done" in page.text_content("#status")
+    target = download(page, tmp_path)
+    assert target.name == f"study-{study.plan.study}-rater_ä_1.json"
+    page.click("#copy")
+    page.locator("#copy:text-is('Copied'), #message:has-text('is selected')").first.wait_for()
+    selected = page.eval_on_selector("#results", "area => area.value.slice(area.selectionStart, area.selectionEnd)")
+    assert selected == target.read_text()
+    result = read_result(study, target)
+    assert (result.rater, result.study, result.plan) == ("rater ä/1", study.plan.study, study.plan.digest)
+    assert result.finished > result.began
+    assert len(displays) == len(result.trials) == 14
+    assert [trial.check for trial in result.trials] == [right_side(study, images) is not None for images in displays]
+    assert [trial.passed for trial in result.trials if trial.check] == [True, True]
+    assert all(METHODS.index(trial.winner) < METHODS.index(trial.loser) for trial in result.comparisons)
+    for trial, images in zip(result.trials, displays, strict=True):
+        (pair,) = (pair for pair in study.plan.pairs if pair.id == trial.pair)
+        assert images[:2] == (study.images[pair.structure], study.images[pair.appearance])
+        assert trial.set == pair.set
+        assert 250 <= trial.milliseconds < 30_000
+    analysis = analyse_study(study.plan, [result], min_ms=0)
+    assert [c.preferred.rate for c in analysis.comparisons if not c.set] == [1, 1, 1]
+    assert [preference.method for preference in analysis.preferences] == list(METHODS)
+    assert result.screen.width > 0
+    assert "Chrom" in result.user_agent
+
+
+def trials_in_page(visit, study, rater):
+    page = visit(rater=rater, start=True)
+    take(page, study)
+    return recorded_trials(page)
+
+
+def test_order_of_trials_depends_on_the_rater_and_is_balanced(visit, study):
+    orders = [trials_in_page(visit, study, rater) for rater in ("one", "two")]
+    first, second = ([(trial["pair"], trial["left"], trial["right"]) for trial in trials] for trials in orders)
+    assert first != second
+    assert set(first) != set(second)
+    for trials in orders:
+        comparisons = [trial for trial in trials if not trial["check"]]
+        by_methods = Counter(frozenset((trial["left"], trial["right"])) for trial in comparisons)
+        assert sorted(by_methods.values()) == [4, 4, 4]
+        assert set(Counter(trial["pair"] for trial in comparisons).values()) == {2}
+        assert len({(trial["pair"], trial["left"], trial["right"]) for trial in comparisons}) == 12
+        sides = Counter((trial["left"], trial["right"]) for trial in comparisons)
+        assert set(sides.values()) == {2}
+        checks = [number for number, trial in enumerate(trials) if trial["check"]]
+        assert len(checks) == 2
+        assert checks[0] > 0
+        assert checks[1] - checks[0] > 1
+        assert {trials[number]["left"] is None for number in checks} == {True, False}
+
+
+@pytest.mark.parametrize(("pairs", "methods", "trials"), [(5, 3, 11), (4, 4, 17), (3, 2, 2), (7, 3, 21)])
+def test_indivisible_numbers_are_balanced_up_to_one(visit, make_images, tmp_path, pairs, methods, trials):
+    study = build_study(*make_images(pairs, "wxyz"[:methods]), StudySettings(trials=trials, checks=3, size=64))
+    path = tmp_path / "uneven.html"
+    path.write_text(study.render())
+    page = visit(address=path.as_uri())
+    page.clock.install()
+    orders = set()
+    for rater in range(4):
+        start(page, f"rater {rater}")
+        for _ in range(trials + 3):
+            page.wait_for_selector("#trial:not(.waiting)")
+            page.clock.run_for(300)
+            page.keyboard.press("j")
+        recorded = recorded_trials(page)
+        page.click("#another")
+        planned = trials_of(study.plan, f"rater {rater}")
+        assert [(t["pair"], t["left"], t["right"]) for t in recorded] == [(t.pair, t.left, t.right) for t in planned]
+        orders.add(tuple((trial["pair"], trial["left"], trial["right"]) for trial in recorded))
+        comparisons = [trial for trial in recorded if not trial["check"]]
+        assert len(comparisons) == trials
+        assert len({(trial["pair"], frozenset((trial["left"], trial["right"]))) for trial in comparisons}) == trials
+        by_methods = Counter(frozenset((trial["left"], trial["right"])) for trial in comparisons)
+        assert is_even(by_methods, methods * (methods - 1) // 2)
+        assert is_even(Counter(trial["pair"] for trial in comparisons), pairs)
+        for names in by_methods:
+            assert is_even(
+                Counter(trial["left"] for trial in comparisons if {trial["left"], trial["right"]} == names), 2
+            )
+        assert sum(trial["left"] is None for trial in recorded) in (1, 2)
+    assert len(orders) == 4
+
+
+def test_reload_resumes_with_the_same_order(visit, study, tmp_path):
     uninterrupted = visit()
-    begin(uninterrupted, "the same")
+    start(uninterrupted, "the same")
     expected = take(uninterrupted, study)
-    visited = visit()
-    begin(visited, "the same")
-    seen = take(visited, study, 5)
-    ready(visited)
-    visited.reload()
-    ready(visited)
-    assert position(visited) == "6 of 14"
-    assert shown(visited) == expected[5]
-    assert seen == expected[:5]
-    again = visited.context.new_page()  # a tab of its own: the id is asked for, the answers are there
-    visited.close()
-    again.goto(uninterrupted.url)
-    begin(again, "the same")
-    ready(again)
-    assert position(again) == "6 of 14"
+    page = visit()
+    start(page, "the same")
+    displays = take(page, study, 5)
+    wait_ready(page)
+    page.reload()
+    wait_ready(page)
+    assert position(page) == "6 of 14"
+    assert shown(page) == expected[5]
+    assert displays == expected[:5]
+    tab = page.context.new_page()  # another tab asks for the id and has the answers
+    page.close()
+    tab.goto(uninterrupted.url)
+    start(tab, "the same")
+    wait_ready(tab)
+    assert position(tab) == "6 of 14"
     for number in range(5, 14):
-        ready(again)
-        assert shown(again) == expected[number]
-        again.keyboard.press("j")
-        answered(again, number)
-    result = only(study, handed_over(again, tmp_path))
+        wait_ready(tab)
+        assert shown(tab) == expected[number]
+        tab.keyboard.press("j")
+        wait_answered(tab, number)
+    result = read_result(study, download(tab, tmp_path))
     assert len(result.trials) == 14
-    again.reload()
-    assert "Done" in again.text_content("#verdict")
+    tab.reload()
+    assert "Done" in tab.text_content("#status")
 
 
-def test_undo_takes_the_last_choice_back(visit, study, tmp_path):
-    visited = visit(rater="undoes")
-    visited.click("text=Begin")
-    ready(visited)
-    assert visited.is_disabled("#undo")
-    first = shown(visited)
-    visited.keyboard.press("Backspace")
-    assert position(visited) == "1 of 14"
-    visited.wait_for_timeout(700)
-    visited.keyboard.press("f")
-    ready(visited)
-    visited.keyboard.press("Backspace")
-    ready(visited)
-    assert (position(visited), shown(visited)) == ("1 of 14", first)
-    visited.keyboard.press("j")
-    ready(visited)
-    visited.click("#undo")
-    ready(visited)
-    assert (position(visited), shown(visited)) == ("1 of 14", first)
-    visited.keyboard.press("j")
-    ready(visited)
-    visited.click("#stop")
-    result = only(study, handed_over(visited, tmp_path))
+def test_undo_reverts_the_last_choice(visit, study, tmp_path):
+    page = visit(rater="undoes", start=True)
+    wait_ready(page)
+    assert page.is_disabled("#undo")
+    first = shown(page)
+    page.keyboard.press("Backspace")
+    assert position(page) == "1 of 14"
+    page.wait_for_timeout(700)
+    page.keyboard.press("f")
+    wait_ready(page)
+    page.keyboard.press("Backspace")
+    wait_ready(page)
+    assert (position(page), shown(page)) == ("1 of 14", first)
+    page.keyboard.press("j")
+    wait_ready(page)
+    page.click("#undo")
+    wait_ready(page)
+    assert (position(page), shown(page)) == ("1 of 14", first)
+    page.keyboard.press("j")
+    wait_ready(page)
+    page.click("#stop")
+    result = read_result(study, download(page, tmp_path))
     assert [trial.choice for trial in result.trials] == ["right"]
-    assert result.trials[0].milliseconds > 1000  # all three looks
+    assert result.trials[0].milliseconds > 1000  # all three displays
 
 
-def test_who_stops_hands_over_what_there_is_sees_no_method_and_may_go_on(visit, study, tmp_path):
-    visited = visit(rater="stops")
-    visited.click("text=Begin")
-    take(visited, study, 3)
-    ready(visited)
-    visited.click("#stop")
-    assert "11 choices are left" in visited.text_content("#thanks")
-    assert not visited.is_visible("#results")
-    result = only(study, handed_over(visited, tmp_path))
+def test_rater_who_stops_can_download_sees_no_method_and_can_continue(visit, study, tmp_path):
+    page = visit(rater="stops", start=True)
+    take(page, study, 3)
+    wait_ready(page)
+    page.click("#stop")
+    assert "not answered 11 of 14 trials" in page.text_content("#instructions")
+    assert not page.is_visible("#results")
+    result = read_result(study, download(page, tmp_path))
     assert (len(result.trials), result.finished) == (3, None)
-    visited.click("#back")
-    ready(visited)
-    assert position(visited) == "4 of 14"
-    visited.click("#stop")
-    visited.click("#another")
-    begin(visited, "somebody else")
-    ready(visited)
-    assert position(visited) == "1 of 14"
+    page.click("#back")
+    wait_ready(page)
+    assert position(page) == "4 of 14"
+    page.click("#stop")
+    page.click("#another")
+    start(page, "another rater")
+    wait_ready(page)
+    assert position(page) == "1 of 14"
 
 
-def test_the_time_of_a_choice_that_one_rater_took_back_is_not_the_next_rater_s(visit, study, tmp_path):
-    visited = visit(rater="slow")
-    visited.clock.install()
-    visited.click("text=Begin")
-    look_for(visited, 60_000)
-    visited.keyboard.press("j")
-    visited.wait_for_selector("#undo:enabled")
-    visited.click("#undo")
-    visited.wait_for_selector("#undo:disabled")
-    visited.click("#stop")
-    visited.click("#another")
-    begin(visited, "quick")
-    look_for(visited, 1000)
-    visited.keyboard.press("j")
-    visited.wait_for_selector("#undo:enabled")
-    visited.click("#stop")
-    result = only(study, handed_over(visited, tmp_path))
+def test_time_of_an_undone_choice_is_not_counted_for_the_next_rater(visit, study, tmp_path):
+    page = visit(rater="slow")
+    page.clock.install()
+    page.click("text=Start")
+    view_for(page, 60_000)
+    page.keyboard.press("j")
+    page.wait_for_selector("#undo:enabled")
+    page.click("#undo")
+    page.wait_for_selector("#undo:disabled")
+    page.click("#stop")
+    page.click("#another")
+    start(page, "quick")
+    view_for(page, 1000)
+    page.keyboard.press("j")
+    page.wait_for_selector("#undo:enabled")
+    page.click("#stop")
+    result = read_result(study, download(page, tmp_path))
     assert result.rater == "quick"
     assert result.trials[0].milliseconds < 30_000
 
 
-def look_for(visited, milliseconds):
-    visited.wait_for_selector("#trial:not(.waiting)")
-    visited.clock.run_for(milliseconds)
+def view_for(page, milliseconds):
+    page.wait_for_selector("#trial:not(.waiting)")
+    page.clock.run_for(milliseconds)
 
 
-def test_without_storage_it_works_and_says_so(visit, study):
-    visited = visit(rater="private", script=REFUSED.format("local") + REFUSED.format("session"))
-    visited.click("text=Begin")
-    ready(visited)
-    assert "cannot be continued" in visited.text_content("#note")
-    assert visited.is_visible("#note")
-    take(visited, study)
-    assert len(json.loads(visited.input_value("#results"))["trials"]) == 14
+def test_page_works_without_storage_and_shows_a_message(visit, study):
+    page = visit(rater="private", script=NO_STORAGE.format("local") + NO_STORAGE.format("session"), start=True)
+    wait_ready(page)
+    assert "cannot resume" in page.text_content("#message")
+    assert page.is_visible("#message")
+    take(page, study)
+    assert len(recorded_trials(page)) == 14
 
 
-@pytest.mark.parametrize("kept", ["{", "null", "[]", '{"began": 1}', '{"began": "x", "answers": [{"choice": "up"}]}'])
-def test_a_spoilt_storage_begins_anew(visit, study, kept):
-    place = f"vitsplice study {study.key['study']} r"
-    script = f"if (location.protocol === 'file:') localStorage.setItem({place!r}, {json.dumps(kept)});"
-    visited = visit(rater="r", script=script)
-    visited.click("text=Begin")
-    ready(visited)
-    assert position(visited) == "1 of 14"
+@pytest.mark.parametrize("stored", ["{", "null", "[]", '{"began": 1}', '{"began": "x", "answers": [{"choice": "up"}]}'])
+def test_invalid_storage_is_ignored(visit, study, stored):
+    key = f"vitsplice study {study.plan.study} r"
+    script = f"if (location.protocol === 'file:') localStorage.setItem({key!r}, {json.dumps(stored)});"
+    page = visit(rater="r", script=script, start=True)
+    wait_ready(page)
+    assert position(page) == "1 of 14"
 
 
-def test_a_key_held_down_or_pressed_at_once_answers_nothing(visit, study):
-    visited = visit(rater="hasty")
-    visited.click("text=Begin")
-    ready(visited)
-    visited.keyboard.down("j")
+def test_held_or_too_early_key_answers_nothing(visit, study):
+    page = visit(rater="hasty", start=True)
+    wait_ready(page)
+    page.keyboard.down("j")
     for _ in range(20):
-        visited.wait_for_timeout(30)
-        visited.keyboard.down("j")  # repeats
-    assert position(visited) == "2 of 14"
-    visited.keyboard.up("j")
-    ready(visited)
+        page.wait_for_timeout(30)
+        page.keyboard.down("j")  # repeats
+    assert position(page) == "2 of 14"
+    page.keyboard.up("j")
+    wait_ready(page)
     for _ in range(3):
-        visited.keyboard.press("j")
-    ready(visited)
-    assert position(visited) == "3 of 14"
+        page.keyboard.press("j")
+    wait_ready(page)
+    assert position(page) == "3 of 14"
 
 
-def test_a_least_time_of_viewing(visit, drawn, tmp_path):
-    study = make(*drawn(2, METHODS[:2]), Settings(min_view=1.5, size=64))
+def test_trial_cannot_be_answered_before_the_minimal_viewing_time(visit, make_images, tmp_path):
+    study = build_study(*make_images(2, METHODS[:2]), StudySettings(min_view=1.5, size=64))
     path = tmp_path / "slow.html"
-    path.write_text(page.render(study))
-    visited = visit(rater="r", address=path.as_uri())
-    visited.click("text=Begin")
-    visited.wait_for_selector("#trial:not(.waiting)")
-    visited.wait_for_timeout(600)
-    visited.keyboard.press("j")
-    assert position(visited).startswith("1 of")
-    ready(visited)
-    visited.keyboard.press("j")
-    ready(visited)
-    assert position(visited).startswith("2 of")
+    path.write_text(study.render())
+    page = visit(rater="r", address=path.as_uri(), start=True)
+    page.wait_for_selector("#trial:not(.waiting)")
+    page.wait_for_timeout(600)
+    page.keyboard.press("j")
+    assert position(page).startswith("1 of")
+    wait_ready(page)
+    page.keyboard.press("j")
+    wait_ready(page)
+    assert position(page).startswith("2 of")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_phone_shows_all_of_a_trial_and_takes_taps(visit, study, scheme):
+def test_phone_shows_a_whole_trial_and_accepts_taps(visit, study, scheme):
     size = {"width": 360, "height": 640}
-    visited = visit(rater="r", viewport=size, has_touch=True, is_mobile=True, color_scheme=scheme)
-    visited.click("text=Begin")
-    ready(visited)
+    page = visit(rater="r", viewport=size, has_touch=True, is_mobile=True, color_scheme=scheme, start=True)
+    wait_ready(page)
     for name in ("#structure", "#appearance", "#left img", "#right img", "#undo", "#stop"):
-        box = visited.locator(name).bounding_box()
+        box = page.locator(name).bounding_box()
         assert box["x"] >= 0 <= box["y"]
         assert box["x"] + box["width"] <= 360
         assert box["y"] + box["height"] <= 640
         assert box["height"] > 20
-    assert visited.locator("#left img").bounding_box()["width"] > 300
-    take(visited, study, 2, act="touch")
-    background = visited.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert page.locator("#left img").bounding_box()["width"] > 300
+    take(page, study, 2, act="touch")
+    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (int(re.findall(r"\d+", background)[0]) < 100) == (scheme == "dark")
 
 
-def test_no_name_of_a_method_is_on_the_screen_or_in_the_document(visit, study):
-    visited = visit(rater="r")
-    visited.click("text=Begin")
-    ready(visited)
-    text = visited.content()
+def test_document_contains_no_readable_method_names(visit, study):
+    page = visit(rater="r", start=True)
+    wait_ready(page)
+    text = page.content()
     assert not [name for name in METHODS if re.search(rf"\b{name}\b", re.sub(r"data:image[^\"]*", "", text))]

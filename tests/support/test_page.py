@@ -8,19 +8,19 @@ from vitsplice.support.page import (
     Card,
     Cards,
     Details,
-    Facts,
-    Grid,
     Heading,
     ImageBlock,
+    ImageGrid,
     ImageRow,
+    Properties,
     Slider,
     Table,
     Text,
     Thumbnail,
     data_uri,
-    plot,
     render,
 )
+from vitsplice.support.plots import plot
 
 NASTY = "<script>document.title='caught'</script>\"'>\x1b[31m.png"
 ROWS = [["beta", 10.0, None], ["alpha", 9.0, 1.5], ["gamma", -1.0, 0.5]]
@@ -36,11 +36,11 @@ def everything():
     return [
         Heading("Heading"),
         Text("words"),
-        Text("loud words", loud=True),
-        Facts([("name", "value"), (NASTY, NASTY)]),
+        Text("highlighted words", highlighted=True),
+        Properties([("name", "value"), (NASTY, NASTY)]),
         Table(["name", "value", "other"], ROWS, NASTY),
         ImageRow([ImageBlock(noise(3, 30, 40), NASTY), ImageBlock(noise(3, 40, 30))]),
-        Grid(["one", NASTY], [("row", [ImageBlock(noise(3, 30, 40)), None])]),
+        ImageGrid(["one", NASTY], [("row", [ImageBlock(noise(3, 30, 40)), None])]),
         Slider(before, after),
         plot(lambda figure: figure.add_subplot().plot([1, 2, 3]), caption=NASTY),
         Details(NASTY, NASTY * 20),
@@ -73,7 +73,7 @@ def test_words_from_elsewhere_stay_words():
 
 
 def test_large_images_are_shown_smaller():
-    small, large = (len(data_uri(torch.full((3, side, side // 2), 0.5), largest=200)) for side in (200, 3000))
+    small, large = (len(data_uri(torch.full((3, side, side // 2), 0.5), max_side=200)) for side in (200, 3000))
     assert large == pytest.approx(small, rel=0.05)
 
 
@@ -96,14 +96,14 @@ def test_a_browser_shows_it(opened, file):
 @pytest.mark.browser
 def test_the_slider_moves_by_mouse_and_by_keyboard(opened, file):
     page = opened(file)
-    stack, handle = page.locator(".stack"), page.locator(".stack input")
+    overlay, handle = page.locator(".overlay"), page.locator(".overlay input")
 
     def cut():
-        return page.locator(".stack .after").evaluate("one => getComputedStyle(one).clipPath")
+        return page.locator(".overlay .after").evaluate("one => getComputedStyle(one).clipPath")
 
     assert cut() == "inset(0px 0px 0px 50%)"
-    stack.scroll_into_view_if_needed()
-    box = stack.bounding_box()
+    overlay.scroll_into_view_if_needed()
+    box = overlay.bounding_box()
     page.mouse.click(box["x"] + 0.9 * box["width"], box["y"] + 0.5 * box["height"])
     by_mouse = cut()
     assert 85 < float(re.search(r"([\d.]+)%", by_mouse)[1]) < 95
@@ -118,9 +118,9 @@ def test_the_table_sorts_numbers_as_numbers_and_nothing_last(opened, file):
     page = opened(file)
 
     def column(number):
-        return page.locator(f".sorts tbody td:nth-child({number})").all_inner_texts()
+        return page.locator(f".sortable tbody td:nth-child({number})").all_inner_texts()
 
-    head = page.locator(".sorts thead button")
+    head = page.locator(".sortable thead button")
     head.nth(1).click()
     assert column(2) == ["-1", "9", "10"]
     head.nth(1).press("Enter")
@@ -129,7 +129,7 @@ def test_the_table_sorts_numbers_as_numbers_and_nothing_last(opened, file):
     assert column(1) == ["alpha", "beta", "gamma"]
     head.nth(2).click()
     assert column(3) == ["0.5", "1.5", "-"]
-    assert page.locator(".sorts [aria-sort]").count() == 1
+    assert page.locator(".sortable [aria-sort]").count() == 1
 
 
 @pytest.mark.browser
@@ -149,7 +149,7 @@ def test_cards_sort_by_any_number_and_those_without_it_are_last(opened, file):
     assert titles() == ["<", "a"]
     choose(end=0, column=1)
     assert titles() == ["<", "a"]
-    assert page.locator(".cards .chosen output").all_inner_texts() == ["0.5", "-"]
+    assert page.locator(".cards .selected output").all_inner_texts() == ["0.5", "-"]
 
 
 @pytest.mark.browser
@@ -159,7 +159,7 @@ def test_it_can_be_read_by_day_and_by_night(opened, file, scheme):
     dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
     paper = luminance(dark)
     assert (paper > 0.5) == (scheme == "light")
-    for selector in ("p", "figcaption", ".loud", "summary", ".facts th", "svg text", "pre"):
+    for selector in ("p", "figcaption", ".highlighted", "summary", ".properties th", "svg text", "pre"):
         style = "one => getComputedStyle(one)[one.closest('svg') ? 'fill' : 'color']"
         ink = luminance(page.locator(selector).first.evaluate(style))
         assert (max(ink, paper) + 0.05) / (min(ink, paper) + 0.05) >= 4.5, selector

@@ -5,7 +5,7 @@ import numpy as np
 from PIL import Image, ImageColor
 
 from vitsplice.metrics.statistics import MeanInterval
-from vitsplice.support.plots import COLOURS, Drawing, png, reach, styles
+from vitsplice.support.plots import COLOURS, Drawing, error_bars, png, styles
 
 PAPERS = ("#fcfbf8", "#191817")
 """Of the page, light and dark."""
@@ -54,7 +54,7 @@ def test_no_two_of_24_series_have_one_style():
 
 def test_error_bars_reach_to_the_ends_of_intervals():
     nothing = MeanInterval(2.0, float("nan"), float("nan"), 1, "")
-    assert reach([MeanInterval(1.0, 0.5, 3.0, 9, "bootstrap"), nothing]).tolist() == [[0.5, 0], [2, 0]]
+    assert error_bars([MeanInterval(1.0, 0.5, 3.0, 9, "bootstrap"), nothing]).tolist() == [[0.5, 0], [2, 0]]
 
 
 def test_a_plot_is_a_png_of_its_size_and_the_same_bytes_each_time():

@@ -14,23 +14,14 @@ SUPPORT = Path(__file__).resolve().parents[1] / "helpers"
 
 
 def installed(root):
-    """As pip would have it, without pip: its folder on the path, with the metadata of its entry point."""
+    """Write the metadata that pip would write, and return the path to import it from."""
     module = next(path.name for path in root.iterdir() if path.name.startswith("vitsplice_"))
     metadata = root / f"{module}-0.1.0.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {root.name}\nVersion: 0.1.0\n")
     entry = (root / "pyproject.toml").read_text().split("[project.entry-points.vitsplice]\n")[1].split("\n")[0]
     (metadata / "entry_points.txt").write_text("[vitsplice]\n" + entry.replace('"', "") + "\n")
-    path = os.pathsep.join([str(root), str(SUPPORT), *filter(None, sys.path)])
-    return os.environ | {"PYTHONPATH": path, "NO_COLOR": "1", "COLUMNS": "200"}
-
-
-def called(environment, folder, *command):
-    done = subprocess.run(
-        [sys.executable, "-m", *map(str, command)], cwd=folder, env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
+    return os.pathsep.join([str(root), str(SUPPORT)])
 
 
 USES = {
@@ -42,14 +33,22 @@ USES = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", scaffold.KINDS)
-def test_it_passes_its_own_tests_and_a_run_takes_it(tmp_path, png, kind):
+def test_it_passes_its_own_tests_and_a_run_takes_it(processes, tmp_path, png, kind):
     root = scaffold.write("my-part", kind, tmp_path)
-    environment = installed(root)
-    assert "passed" in called(environment, root, "pytest", "-q", "-p", "no:cacheprovider")
-    assert "every contract is kept" in called(environment, tmp_path, "vitsplice", "plugin", "check", "my-part")
+    path = installed(root)
+    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([path, *filter(None, sys.path)])}
+    done = subprocess.run(words, cwd=root, env=environment, capture_output=True, text=True)
+    assert (done.returncode, "passed" in done.stdout) == (0, True), done.stdout + done.stderr
+
+    def printed(*words):
+        ended = processes.run(words, tmp_path, environment=processes.environment | {"PYTHONPATH": path})
+        assert ended.code == 0, ended.stdout + ended.stderr
+        return ended.stdout + ended.stderr
+
+    assert "every contract is kept" in printed("plugin", "check", "my-part")
     if kind in USES:
-        run = ("vitsplice", "run", "--preset", "tiny", *png, "-o", "out", "--steps", "3")
-        called(environment, tmp_path, *run, *USES[kind])
+        printed("run", "--preset", "tiny", *png, "-o", "out", "--steps", "3", *USES[kind])
         assert (tmp_path / "out" / "output.png").is_file()
 
 

@@ -10,7 +10,7 @@ from vitsplice.contracts import Role, layer_label
 from vitsplice.metrics.output import CNN, CNN_METRICS
 from vitsplice.metrics.statistics import finite_or_none
 from vitsplice.runs.record import versions
-from vitsplice.support.page import Block, Facts, Grid, Heading, ImageBlock, ImageRow, Table, Text, render
+from vitsplice.support.page import Block, Heading, ImageBlock, ImageGrid, ImageRow, Properties, Table, Text, render
 
 ALL_PAIRS = 6
 """The page has the differences of all pairs of at most so many backbones."""
@@ -53,7 +53,7 @@ def blocks(comparison: Comparison) -> list[Block]:
         *_tests(comparison),
         *_changed(comparison),
         Heading("Images and versions"),
-        Facts([("images", ", ".join(comparison.images)), *versions().items()]),
+        Properties([("images", ", ".join(comparison.images)), *versions().items()]),
     ]
 
 
@@ -177,4 +177,4 @@ def _changed(comparison: Comparison) -> list[Block]:
         return []
     images = [ImageBlock(pixels, name) for name, pixels in comparison.changed.items()]
     rows = [(kind, [p for p in images if KINDS[p.caption] == kind]) for kind in ("appearance", "structure")]
-    return [Heading(f"The changes, of {comparison.images[0]}"), Grid([""] * 5, rows)]
+    return [Heading(f"The changes, of {comparison.images[0]}"), ImageGrid([""] * 5, rows)]

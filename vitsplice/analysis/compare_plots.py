@@ -12,8 +12,8 @@ from vitsplice.analysis.comparison import ROLES, Comparison
 from vitsplice.analysis.intervals import SENSITIVITY, Quantity, compared, interval
 from vitsplice.contracts import Role
 from vitsplice.metrics.statistics import MeanInterval
-from vitsplice.support.page import Plot, plot
-from vitsplice.support.plots import WIDTH, reach, styles
+from vitsplice.support.page import Plot
+from vitsplice.support.plots import WIDTH, error_bars, plot, styles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,7 +51,9 @@ def sensitivities(comparison: Comparison) -> Plot:
             for name, style in styles(comparison.infos).items():
                 both = [_means(comparison, quantity, name) for quantity in SENSITIVITY[role]]
                 x, y = ([mean.mean for mean in means] for means in both)
-                axes.errorbar(x, y, reach(both[1]), reach(both[0]), **style, markersize=3, linewidth=1, elinewidth=0.6)
+                axes.errorbar(
+                    x, y, error_bars(both[1]), error_bars(both[0]), **style, markersize=3, linewidth=1, elinewidth=0.6
+                )
                 axes.plot(x[-1:], y[-1:], **style, markersize=9)
             axes.axline((0, 0), slope=1, linewidth=0.6, linestyle=":", color="#888888")
             axes.set_xlim(left=0)
@@ -76,7 +78,7 @@ def last_layers(comparison: Comparison) -> Plot:
             first = axes = figure.add_subplot(1, len(quantities), number, sharey=first)
             for place, (name, style) in enumerate(styles(comparison.infos).items()):
                 mean = interval(comparison, quantity, (name, -1))
-                axes.errorbar([mean.mean], [place], None, reach([mean]), **style, markersize=5, capsize=3)
+                axes.errorbar([mean.mean], [place], None, error_bars([mean]), **style, markersize=5, capsize=3)
             if quantity.ratio:
                 axes.axvline(1, linewidth=0.6, linestyle=":", color="#888888")
             axes.set_yticks(range(len(names)), names, fontsize=8)

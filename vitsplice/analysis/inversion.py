@@ -1,131 +1,152 @@
-"""Feature inversion: an image that has one feature of another, made from nothing but that feature.
+"""Feature inversion: images optimised to have one feature of an image (Mahendran and Vedaldi 2015).
 
-What is lost is what the feature does not hold: [CLS] inverted has the appearance without the layout, keys inverted
-have the layout (Tumanyan et al. 2022, section 3.1). An inversion is a run whose one term is `feature`.
+An inversion shows what a feature encodes: [CLS] inverted has the appearance without the layout, keys inverted have the
+layout (Tumanyan et al. 2022, section 3.1). Each inversion is a run whose only data term is `feature`.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from pydantic import BaseModel, ValidationError
 from torch import Tensor
 
 from vitsplice.config import RunConfig
 from vitsplice.contracts import GLOBAL_FACETS, BackboneInfo, FeatureRequest, layer_file_label
 from vitsplice.engine.backbones import load_configured
 from vitsplice.engine.loop import Step
-from vitsplice.errors import AlreadyFinished, UserError
+from vitsplice.errors import AlreadyFinished, Argument, UserError
 from vitsplice.images import contact_sheet, encode_png, read
 from vitsplice.plugins import catalogue
-from vitsplice.presets import loading as settings_yaml
+from vitsplice.presets.loading import validate
 from vitsplice.presets.settings import settings_for
 from vitsplice.runs.artifacts import RunFolder, clear_run
 from vitsplice.runs.record import versions
 from vitsplice.runs.recorder import Recording
 from vitsplice.runs.run import Run
-from vitsplice.support import output_folder as folders
-from vitsplice.support.files import inside, read_regular
-from vitsplice.support.output_folder import ResumableWork, resumable
+from vitsplice.support import output_folder
+from vitsplice.support.files import inside, read_object
+from vitsplice.support.output_folder import ResumableWork, other_format, resumable
 
 PRESETS = {"network": "invert", "pixels": "invert-pixels"}
-"""What holds the image together where the feature says nothing, and the preset that has it."""
+"""Image prior -> its preset."""
 
 TERM = "inversion"
-"""The name of the term in the presets."""
+"""Name of the data term in the presets."""
 
-SHEET, BEGUN = "inversions.png", "inversions.json"
+SHEET, PLAN_FILE = "inversions.png", "inversions.json"
 
-FACET = re.compile(r"[a-z0-9_-]{1,40}")
-"""A facet's name, which is part of a folder's."""
+FORMAT = 2
+"""Format of the plan file."""
 
-
-@dataclass(frozen=True)
-class Inversions:
-    """Inverted features of one image; shows itself in a notebook as a sheet.
-
-    Args:
-        image: that was inverted, ``(1, 3, H, W)``.
-        made: of each feature, ``(3, h, w)``.
-        left: how far each is from its feature, as its term has it at the last step at which it ran.
-        layers: how many the backbone has.
-    """
-
-    image: Tensor = field(repr=False)
-    made: Mapping[FeatureRequest, Tensor] = field(repr=False)
-    left: Mapping[FeatureRequest, float]
-    layers: int
-
-    @property
-    def sheet(self) -> Tensor:
-        """The image and its inversions, a row a facet, ``(3, H, W)``."""
-        facets = dict.fromkeys(request.facet for request in self.made)
-        rows = [[r for r in self.made if r.facet == facet] for facet in facets]
-        shown = [[(f"{r.label(self.layers)}: {self.left[r]:.2g} left", self.made[r]) for r in row] for row in rows]
-        return contact_sheet([[("image", self.image[0]), *row] for row in shown])
-
-    def _repr_png_(self) -> bytes:
-        return encode_png(self.sheet)
+FACET_NAME = re.compile(r"[a-z0-9_-]{1,40}")
+"""Facet names that may be part of a folder name."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What is to be inverted, and how.
+class InversionPlan:
+    """Inversions of one image.
 
     Args:
         image: path of the image.
-        settings: of the run of each feature.
-        layers: how many the backbone has.
+        settings: settings of the run of each feature.
+        layers: number of layers of the backbone.
     """
 
     image: Path
     settings: Mapping[FeatureRequest, RunConfig]
     layers: int
 
+    def run_folder(self, request: FeatureRequest) -> str:
+        """Name of the folder of one inversion; folders of one facet sort by depth."""
+        return f"{request.facet}_{layer_file_label(request.layer, self.layers)}"
 
-def preset_of(request: FeatureRequest) -> str:
-    """The preset by which a feature is inverted: pixels for a global one, for which a network takes many more steps."""
-    return PRESETS["pixels" if request.facet in GLOBAL_FACETS else "network"]
 
-
-def settings_of(
-    request: FeatureRequest, preset: str | os.PathLike[str] | RunConfig | None = None, **settings: Any
-) -> RunConfig:
-    """The settings of one inversion: those of a preset, with facet and layer put in.
-
-    A local facet is inverted without the noise that is added for a global one, as in the released recipe.
+@dataclass(frozen=True)
+class Inversions:
+    """Inverted features of one image; displayed in a notebook as a contact sheet.
 
     Args:
-        request: the feature.
-        preset: one with a term named ``inversion``; None is that of the feature: see `preset_of`.
-        settings: as `vitsplice.api.settings_for` takes them.
-
-    Raises:
-        UserError: if the preset has no such term.
+        image: the image, ``(1, 3, H, W)``.
+        outputs: inversion of each feature, ``(3, h, w)``.
+        losses: final value of the data term of each inversion.
+        layers: number of layers of the backbone.
     """
-    plain = settings_for(preset_of(request) if preset is None else preset, **settings)
-    if TERM not in plain.terms:
-        raise UserError(f"this preset has no term '{TERM}'; one that has: {', '.join(PRESETS.values())}")
-    changed = plain.model_dump(mode="json")
-    changed["terms"][TERM] |= {"facet": request.facet, "layer": request.layer}
-    as_it_comes = settings_for(preset_of(request) if preset is None else preset).generator
-    untouched = plain.generator.options.get("noise") == as_it_comes.options.get("noise")
-    if untouched and plain.generator.name == "prior" and request.facet not in GLOBAL_FACETS:
-        changed["generator"]["options"] |= {"noise": [0.0]}
-    return settings_yaml.validate(changed, "settings")
+
+    image: Tensor = field(repr=False)
+    outputs: Mapping[FeatureRequest, Tensor] = field(repr=False)
+    losses: Mapping[FeatureRequest, float]
+    layers: int
+
+    @property
+    def sheet(self) -> Tensor:
+        """Contact sheet of the image and its inversions with a row for each facet, ``(3, H, W)``."""
+        rows: dict[str, list[tuple[str, Tensor]]] = {}
+        for request, output in self.outputs.items():
+            caption = f"{request.label(self.layers)}: loss {self.losses[request]:.2g}"
+            rows.setdefault(request.facet, [("image", self.image[0])]).append((caption, output))
+        return contact_sheet(list(rows.values()))
+
+    def _repr_png_(self) -> bytes:
+        return encode_png(self.sheet)
 
 
-def requests_of(info: BackboneInfo, facets: Iterable[str] = (), layers: Iterable[int] = ()) -> list[FeatureRequest]:
-    """Every facet at every layer, which counts from either end; by default the requests of the two roles.
+def plan_inversions(
+    image: str | os.PathLike[str],
+    facets: Iterable[str] = (),
+    layers: Iterable[int] = (),
+    *,
+    prior: Literal["network", "pixels"] | None = None,
+    preset: str | os.PathLike[str] | RunConfig | None = None,
+    backbone: str | None = None,
+    overrides: Iterable[str] = (),
+    **settings: Any,
+) -> InversionPlan:
+    """Resolve the features and the settings of their inversions.
+
+    Args:
+        image: path of the image.
+        facets, layers: every facet at every layer is inverted; see `feature_requests`.
+        prior: image prior where the feature does not determine the image. None: ``pixels`` for global facets, for which
+            ``network`` needs many more steps, and ``network`` for local ones.
+        preset: instead of a prior, a preset with a term named ``inversion``.
+        backbone: name; None is that of the preset.
+        overrides: ``dotted.key=value`` of settings.
+        settings: steps, size, seed and device, as `vitsplice.presets.settings.settings_for` takes them.
 
     Raises:
-        UserError: for one that the backbone has not.
+        UserError: if both prior and preset are given, the preset has no such term, or the backbone has no such feature.
+    """
+    if preset is not None and prior is not None:
+        presets = " and ".join(PRESETS.values())
+        raise UserError("give ", Argument("prior"), " or ", Argument("preset"), f", not both: priors are {presets}")
+    chosen, overrides = PRESETS[prior] if prior else preset, list(overrides)
+    of_backbone = [override for override in overrides if override.startswith("backbone")]
+    configured = settings_for(chosen or PRESETS["network"], backbone=backbone, overrides=of_backbone).backbone
+    info = load_configured(configured, catalogue())[0].info
+    of_each = {
+        request: inversion_settings(request, chosen, backbone=backbone, overrides=overrides, **settings)
+        for request in feature_requests(info, facets, layers)
+    }
+    return InversionPlan(Path(image), of_each, info.layers)
+
+
+def feature_requests(
+    info: BackboneInfo, facets: Iterable[str] = (), layers: Iterable[int] = ()
+) -> list[FeatureRequest]:
+    """Request every facet at every layer, counted from either end.
+
+    Without facets these are the facets for appearance and structure, without layers it is the last layer, and without
+    both it is the backbone's default request for either role.
+
+    Raises:
+        UserError: if the backbone has no such facet or layer.
     """
     facets, layers = list(facets), list(layers)
     if not facets and not layers:
@@ -134,130 +155,140 @@ def requests_of(info: BackboneInfo, facets: Iterable[str] = (), layers: Iterable
     return list(dict.fromkeys(info.request(facet, layer) for facet in facets for layer in layers or [-1]))
 
 
-def invert(
-    image: Any,
-    settings: Mapping[FeatureRequest, RunConfig],
-    on_step: Callable[[FeatureRequest, Step], object] | None = None,
-) -> Inversions:
-    """Invert features of an image, one after the other.
+def inversion_settings(
+    request: FeatureRequest, preset: str | os.PathLike[str] | RunConfig | None = None, **settings: Any
+) -> RunConfig:
+    """Return the settings of one inversion: those of a preset, with the facet and layer of the feature.
+
+    The ``prior`` generator gets no input noise for a local facet unless the settings change the noise, as in the
+    released code.
 
     Args:
-        image: whatever `vitsplice.images.read` takes.
-        settings: of each feature: see `settings_of`.
+        request: the feature.
+        preset: preset with a term named ``inversion``; None is the default for the facet.
+        settings: see `vitsplice.presets.settings.settings_for`.
+
+    Raises:
+        UserError: if the preset has no such term.
+    """
+    if preset is None:
+        preset = PRESETS["pixels" if request.facet in GLOBAL_FACETS else "network"]
+    config = settings_for(preset, **settings)
+    if TERM not in config.terms:
+        raise UserError(f"this preset has no term '{TERM}'; presets that have one: {', '.join(PRESETS.values())}")
+    data = config.model_dump(mode="json")
+    data["terms"][TERM] |= {"facet": request.facet, "layer": request.layer}
+    if config.generator.name == "prior" and request.facet not in GLOBAL_FACETS:
+        noise = settings_for(preset).generator.options.get("noise")
+        if config.generator.options.get("noise") == noise:
+            data["generator"]["options"] |= {"noise": [0.0]}
+    return validate(data, "settings")
+
+
+def invert(plan: InversionPlan, on_step: Callable[[FeatureRequest, Step], object] | None = None) -> Inversions:
+    """Invert features one after the other, in memory.
+
+    Args:
+        plan: see `plan_inversions`.
         on_step: called after each step.
     """
-    loaded = read(image)
-    made, left, layers = {}, {}, 1
-    for request, chosen in settings.items():
-        run = Run(loaded, loaded, chosen)
+    image = read(plan.image)
+    outputs, losses = {}, {}
+    for request, settings in plan.settings.items():
+        run = Run(image, image, settings)
         for step in run.steps():
             if on_step:
                 on_step(request, step)
-        made[request], layers = run.pixels(), run.backbone.info.layers
-        left[request] = next(step.losses[TERM] for step in reversed(run.history) if TERM in step.losses)
-    return Inversions(loaded.pixels, made, left, layers)
+        outputs[request] = run.pixels()
+        losses[request] = next(step.losses[TERM] for step in reversed(run.history) if TERM in step.losses)
+    return Inversions(image.pixels, outputs, losses, plan.layers)
+
+
+class _StoredImage(BaseModel):
+    path: Path
+    sha256: str
+
+
+class _StoredPlan(BaseModel):
+    """The plan file; facet and layer of each inversion are those of its data term."""
+
+    format: int
+    image: _StoredImage
+    layers: int
+    inversions: list[RunConfig]
+    versions: dict[str, str]
 
 
 @contextmanager
-def begun(plan: Plan, out: str | os.PathLike[str], *, force: bool = False) -> Iterator[Path]:
-    """The folder of inversions, for this process alone; those that the same plan has finished are kept.
+def inversion_folder(plan: InversionPlan, out: str | os.PathLike[str], *, force: bool = False) -> Iterator[Path]:
+    """Lock a folder for the inversions of a plan; those that the same plan has finished stay in it.
 
     Raises:
         ImageError: if the image cannot be read.
-        OutputExists: if it holds other inversions, or by other versions, and ``force`` is not given; with it they go.
+        OutputExists: if it holds inversions of another plan or version and ``force`` is not set.
         OutputBusy: if another process is writing to it.
         UserError, VitspliceError: if it cannot be written to.
     """
-    told, runs = _as_json(plan), _folders(plan)
+    image = _StoredImage(path=plan.image.absolute(), sha256=read(plan.image).sha256)
+    stored = _StoredPlan(
+        format=FORMAT, image=image, layers=plan.layers, inversions=list(plan.settings.values()), versions=versions()
+    )
+    runs = _run_folders(plan)
     with suppress(UserError):
-        runs += _folders(read_plan(out))
-    work = ResumableWork("inversion", BEGUN, results=(SHEET, *dict.fromkeys(runs)), clear=clear_run)
-    with resumable(Path(out), work, told, force=force) as path:
+        runs += _run_folders(read_plan(out))
+    work = ResumableWork("inversion", PLAN_FILE, results=(SHEET, *dict.fromkeys(runs)), clear=clear_run)
+    with resumable(Path(out), work, stored.model_dump(mode="json"), force=force) as path:
         yield path
 
 
-def read_plan(out: str | os.PathLike[str]) -> Plan:
-    """What was to be done in a folder, as its file says; `checked` compares that with the backbones.
+def _run_folders(plan: InversionPlan) -> list[str]:
+    return [plan.run_folder(request) for request in plan.settings]
+
+
+def read_plan(out: str | os.PathLike[str]) -> InversionPlan:
+    """Read the plan in a folder, which may come from anyone.
 
     Raises:
-        UserError: if the folder holds no such file, or a feature in it is none or is not that of its settings.
+        UserError: if the folder holds no valid plan of this version's format.
     """
-    path = Path(out) / BEGUN
+    record = read_object(Path(out) / PLAN_FILE)
+    reason = other_format(record, FORMAT) if record else f"it has no {PLAN_FILE} that can be read"
+    if reason:
+        raise UserError(f"{out} holds no inversions that can be resumed: {reason}")
     try:
-        known = json.loads(read_regular(path))
-        image = Path(known["image"]["path"])
-        layers = int(known["layers"])
-        cells = [_cell(one, layers, str(path)) for one in known["of"]]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UserError(f"{out} holds no inversions that can go on: no {path} that can be read") from error
-    return Plan(image, dict(cells), layers)
+        stored = _StoredPlan.model_validate(record)
+        settings = {_request_of(config, stored.layers): config for config in stored.inversions}
+    except (ValidationError, KeyError, ValueError) as error:
+        raise UserError(f"{out} holds no inversions that can be resumed: its {PLAN_FILE} is invalid") from error
+    return InversionPlan(stored.image.path, settings, stored.layers)
 
 
-def _cell(told: Mapping[str, Any], layers: int, source: str) -> tuple[FeatureRequest, RunConfig]:
-    """A feature and its settings, from a file that may be anybody's."""
-    (facet, layer), settings = told["feature"], settings_yaml.validate(told["settings"], source)
+def _request_of(settings: RunConfig, layers: int) -> FeatureRequest:
+    """Return the feature of an inversion. Raises ValueError unless it can be part of a folder name, and KeyError."""
     term = settings.terms[TERM]
-    if (
-        type(layer) is not int
-        or not -layers <= layer < 0
-        or (term.facet, term.layer) != (facet, layer)
-        or not FACET.fullmatch(facet)
-    ):
-        raise ValueError(f"{facet!r} at layer {layer!r} is no feature, or not that of its settings")
-    return FeatureRequest(facet, layer), settings
+    if term.facet is None or not FACET_NAME.fullmatch(term.facet) or not -layers <= (term.layer or 0) < 0:
+        raise ValueError(f"invalid facet {term.facet!r} or layer {term.layer!r}")
+    return FeatureRequest(term.facet, term.layer or -1)
 
 
-def checked(plan: Plan) -> Plan:
-    """The plan, if its backbones have its features. Raises UserError if not, and as loading a backbone does."""
-    infos: dict[str, BackboneInfo] = {}
-    for request, settings in plan.settings.items():
-        key = settings.backbone.model_dump_json()
-        if key not in infos:
-            infos[key] = load_configured(settings.backbone, catalogue())[0].info
-        infos[key].request(request.facet, request.layer)
-        if infos[key].layers != plan.layers:
-            raise UserError(f"backbone '{infos[key].name}' has {infos[key].layers} layers, not {plan.layers}")
-    return plan
-
-
-def recording(plan: Plan, request: FeatureRequest, out: Path) -> Recording | None:
-    """The run of one feature, begun, or gone on with; None if it is finished."""
+def record_inversion(plan: InversionPlan, request: FeatureRequest, out: Path) -> Recording | None:
+    """Begin or resume the run of one feature; None if it is finished."""
     images = {"structure": plan.image, "appearance": plan.image}
     try:
-        return Recording.begin_or_resume(images, plan.settings[request], inside(out, name_of(request, plan.layers)))
+        return Recording.begin_or_resume(images, plan.settings[request], inside(out, plan.run_folder(request)))
     except AlreadyFinished:
         return None
 
 
-def finished(plan: Plan, out: Path) -> Inversions:
-    """What a folder holds when all is done. Raises UserError if it does not."""
-    made, left = {}, {}
-    for request in plan.settings:
-        folder = RunFolder(inside(out, name_of(request, plan.layers)))
-        made[request] = read(folder.output).pixels[0]
-        left[request] = folder.last_loss(TERM)
-    return Inversions(read(plan.image).pixels, made, left, plan.layers)
+def read_inversions(plan: InversionPlan, out: Path) -> Inversions:
+    """Read the results of finished inversions. Raises UserError if one is missing."""
+    folders = {request: RunFolder(inside(out, plan.run_folder(request))) for request in plan.settings}
+    outputs = {request: read(folder.output).pixels[0] for request, folder in folders.items()}
+    losses = {request: folder.last_loss(TERM) for request, folder in folders.items()}
+    return Inversions(read(plan.image).pixels, outputs, losses, plan.layers)
 
 
 def save_sheet(inversions: Inversions, out: Path) -> Path:
-    """Write the sheet and return its path. Raises VitspliceError if it cannot be written."""
-    folders.write(out, {SHEET: encode_png(inversions.sheet)})
+    """Write the contact sheet and return its path. Raises VitspliceError if it cannot be written."""
+    output_folder.write(out, {SHEET: encode_png(inversions.sheet)})
     return out / SHEET
-
-
-def name_of(request: FeatureRequest, layers: int) -> str:
-    """The name of the folder of one inversion; those of one facet sort by depth."""
-    return f"{request.facet}_{layer_file_label(request.layer, layers)}"
-
-
-def _folders(plan: Plan) -> list[str]:
-    return [name_of(request, plan.layers) for request in plan.settings]
-
-
-def _as_json(plan: Plan) -> dict[str, Any]:
-    cells = [
-        {"feature": [request.facet, request.layer], "settings": settings.model_dump(mode="json")}
-        for request, settings in plan.settings.items()
-    ]
-    image = {"path": os.path.abspath(plan.image), "sha256": read(plan.image).sha256}
-    return {"image": image, "layers": plan.layers, "of": cells, "versions": versions()}

@@ -1,5 +1,5 @@
-"""Many runs: every pair of a manifest with every variant of the settings, done by an executor.
+"""Batches: every pair of a manifest with every variant of the settings, run by an executor.
 
-`plan` says what there is to do and where it goes, `worker` does one job, `ledger` knows what is done, and `drive`
-brings them together. What is done lies in the run folders; all else can be lost and made again.
+`plan` lists the jobs and their folders, `worker` runs one job, `records` stores finished and failed jobs, and `driver`
+hands jobs to the executor. A run folder is the proof that a job is finished; everything else can be rebuilt from them.
 """

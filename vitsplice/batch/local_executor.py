@@ -1,4 +1,4 @@
-"""Processes on this machine, one job at a time each; one that dies is replaced."""
+"""The executor of one machine: worker processes that run one job at a time each, and are replaced when they die."""
 
 from __future__ import annotations
 
@@ -17,93 +17,97 @@ from vitsplice.contracts import Executor, Job, Outcome
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-"""What a terminal or a system sends to all processes at once; the driver alone heeds it."""
+"""Signals that a terminal sends to all processes at once; only the driver handles them."""
 
-DYING = 5.0
-"""Seconds within which a process that answers no more has its own exit code."""
+EXIT_SECONDS = 5.0
+"""Time to wait for the exit code of a worker process that closed its connection."""
 
 Work = Callable[[Job], Outcome]
 
 
 def build(workers: int, threads: int, options: Mapping[str, Any]) -> Executor:
-    """The executor; by itself it takes a worker for each GPU, or else for every two cores, and shares out the cores."""
+    """Build the executor.
+
+    By default it has a worker for each GPU, or else for every two cores, and the workers share the cores.
+    """
     gpus, cores = _gpus(), _cores()
     workers = workers or len(gpus) or max(1, cores // 2)
-    return Local(workers, threads or max(1, cores // workers), gpus)
+    return LocalExecutor(workers, threads or max(1, cores // workers), gpus)
 
 
-class Local:
-    """See the module.
+class LocalExecutor:
+    """Executor in processes on this machine.
 
     Args:
-        workers: how many processes.
-        threads: how many threads each job uses.
-        gpus: shared out over the workers, as ``CUDA_VISIBLE_DEVICES`` names them.
+        workers: number of processes.
+        threads: CPU threads of each job.
+        gpus: GPUs that the workers share, as ``CUDA_VISIBLE_DEVICES`` names them.
     """
 
     def __init__(self, workers: int, threads: int, gpus: tuple[str, ...] = ()) -> None:
         self.workers, self.threads, self.gpus = workers, threads, gpus
 
     def run(self, work: Work, jobs: Iterable[Job]) -> Iterator[Outcome]:
-        """Do the jobs: see `vitsplice.contracts.Executor`."""
-        waiting = iter(jobs)
-        crew: list[_Worker | None] = [None] * self.workers
+        """Run the jobs: see `vitsplice.contracts.Executor`."""
+        pending = iter(jobs)
+        workers: list[_Worker | None] = [None] * self.workers
         try:
             while True:
-                for place, worker in enumerate(crew):
-                    if (worker is None or not worker.job) and (job := next(waiting, None)):
-                        worker = crew[place] = worker or _Worker(work, self._gpu(place))
-                        worker.give(job)
-                busy = {worker.connection: place for place, worker in enumerate(crew) if worker and worker.job}
+                for index, worker in enumerate(workers):
+                    if (worker is None or not worker.job) and (job := next(pending, None)):
+                        worker = workers[index] = worker or _Worker(work, self._gpu(index))
+                        worker.start(job)
+                busy = {worker.connection: index for index, worker in enumerate(workers) if worker and worker.job}
                 if not busy:
                     return
                 for connection in wait(list(busy)):
-                    place = busy[cast("Connection", connection)]
-                    outcome = crew[place].take()  # type: ignore[union-attr]
-                    if not crew[place].alive:  # type: ignore[union-attr]
-                        crew[place] = None
+                    index = busy[cast("Connection", connection)]
+                    worker = cast("_Worker", workers[index])
+                    outcome = worker.outcome()
+                    if not worker.alive:
+                        workers[index] = None
                     yield outcome
         finally:
-            for worker in filter(None, crew):
-                worker.end()
+            for worker in filter(None, workers):
+                worker.kill()
 
-    def _gpu(self, place: int) -> str:
-        return self.gpus[place % len(self.gpus)] if self.gpus else ""
+    def _gpu(self, index: int) -> str:
+        return self.gpus[index % len(self.gpus)] if self.gpus else ""
 
 
 class _Worker:
-    """A process, and the id of the job that it does, if it does one."""
+    """A process and the id of the job that it runs, or ""."""
 
     def __init__(self, work: Work, gpu: str) -> None:
         context = multiprocessing.get_context("spawn")
-        self.connection, theirs = context.Pipe()
+        self.connection, connection = context.Pipe()
         self.job = ""
         self.alive = True
-        self._process = context.Process(target=_serve, args=(theirs, work, gpu), daemon=True)
-        with _signals_held():
+        self._process = context.Process(target=_serve, args=(connection, work, gpu), daemon=True)
+        with _signals_blocked():
             self._process.start()
-        theirs.close()
+        connection.close()
 
-    def give(self, job: Job) -> None:
-        """Begin a job. If the process has died, `take` will say so."""
+    def start(self, job: Job) -> None:
+        """Start a job. If the process has died, `outcome` reports it."""
         self.job = job.id
         with suppress(OSError):
             self.connection.send(job)
 
-    def take(self) -> Outcome:
-        """The outcome of the job, once there is one."""
+    def outcome(self) -> Outcome:
+        """Wait for the outcome of the job."""
         job, self.job = self.job, ""
         try:
             outcome: Outcome = self.connection.recv()
         except (EOFError, OSError):
-            self._process.join(DYING)
+            self._process.join(EXIT_SECONDS)
             cause = _cause(self._process.exitcode)
-            self.end()
+            self.kill()
             return Outcome(job, "failed", f"the worker process died ({cause})")
         return outcome
 
-    def end(self) -> None:
-        """End the process at once; an idle one loses nothing."""
+    def kill(self) -> None:
+        """End the process at once."""
         self.alive = False
         self._process.kill()
         self._process.join()
@@ -111,9 +115,9 @@ class _Worker:
 
 
 @contextmanager
-def _signals_held() -> Iterator[None]:
-    """Signals wait: for the driver until this ends, for a process begun within until it has learnt to ignore them."""
-    resource_tracker.ensure_running()  # beginning a process begins this one first, which would let signals through
+def _signals_blocked() -> Iterator[None]:
+    """Block `SIGNALS`: in the driver until the end of the block, in a process started in it until it ignores them."""
+    resource_tracker.ensure_running()  # else it would be started with the process, and would unblock them
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
@@ -122,20 +126,20 @@ def _signals_held() -> Iterator[None]:
 
 
 def _serve(connection: Connection, work: Work, gpu: str) -> None:
-    """What a worker does: jobs, until its driver is gone."""
+    """Run jobs in a worker process until the driver is gone."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     if gpu:
         os.environ[VISIBLE] = gpu
-    threading.Thread(target=_die_with_the_driver, daemon=True).start()
+    threading.Thread(target=_exit_with_driver, daemon=True).start()
     with suppress(EOFError, OSError):
         while True:
             connection.send(work(connection.recv()))
 
 
-def _die_with_the_driver() -> None:
-    """A driver that is killed cannot end its workers."""
+def _exit_with_driver() -> None:
+    """Wait for the end of the driver, which cannot end its workers if it is killed."""
     driver = multiprocessing.parent_process()
     if driver:
         driver.join()
@@ -150,12 +154,12 @@ def _cause(code: int | None) -> str:
 
 
 def _cores() -> int:
-    """The cores that this process may use."""
+    """Count the cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _gpus() -> tuple[str, ...]:
-    """The CUDA devices of this machine that may be used, as the environment names them."""
+    """List the usable CUDA devices, as ``CUDA_VISIBLE_DEVICES`` names them."""
     import torch
 
     named = [name.strip() for name in os.environ.get(VISIBLE, "").split(",") if name.strip()]

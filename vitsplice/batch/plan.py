@@ -1,17 +1,19 @@
-"""What a batch is: pairs, variants of the settings, and the folders that the runs go to."""
+"""The plan of a batch: its pairs, the variants of the settings, and the folder of each run."""
 
 from __future__ import annotations
 
 import hashlib
 import itertools
-import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel, Field
 
 from vitsplice.config import RunConfig
 from vitsplice.contracts import Job
@@ -22,10 +24,11 @@ from vitsplice.plugins import catalogue
 from vitsplice.presets import loading as settings_yaml
 from vitsplice.presets.settings import settings_for
 from vitsplice.runs.artifacts import RunFolder
-from vitsplice.support.files import inside, inside_file, read_regular, write_atomically
+from vitsplice.support.files import inside, inside_file, read_object, write_atomically
+from vitsplice.support.output_folder import other_format
 
 BATCH, RESULTS, FAILURES, STOP = "batch.json", "results.jsonl", "failures.jsonl", ".stop"
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -33,8 +36,8 @@ class Variant:
     """Settings that every pair is run with.
 
     Args:
-        name: of the folder that its runs lie in.
-        settings: of each run.
+        name: name of the folder of its runs.
+        settings: settings of each run.
     """
 
     name: str
@@ -43,13 +46,13 @@ class Variant:
 
 @dataclass(frozen=True)
 class Batch:
-    """Every pair with every variant.
+    """Every pair of a manifest with every variant.
 
     Args:
-        out: the folder of it all, absolute.
-        manifest: of the pairs, absolute.
+        out: folder of the batch, absolute.
+        manifest: file of the pairs, absolute.
         variants: at least one.
-        threads: of the CPU that each run uses.
+        threads: CPU threads of each run.
     """
 
     out: Path
@@ -58,42 +61,58 @@ class Batch:
     threads: int
 
     def jobs(self) -> Iterator[Job]:
-        """All jobs, variant by variant, so that a process keeps to one backbone; the manifest is read for each.
+        """Yield all jobs, variant by variant, so that a process uses one backbone; each reads the manifest again.
 
         Raises:
-            PathRejected: if the folder of a run is not in that of the batch.
+            PathRejected: if the folder of a run is not inside that of the batch.
         """
         out, stop = str(self.out), str(self.stop)
         for variant in self.variants:
             settings = variant.settings.model_dump_json()
             for pair in read(self.manifest, unique=False):
                 images = {role: os.path.abspath(path) for role, path in pair.images.items()}
-                where = inside(out, folder(variant.name, pair.id))
-                yield Job(f"{variant.name}/{pair.id}", str(where), images, settings, self.threads, stop)
+                folder = inside(out, run_folder(variant.name, pair.id))
+                yield Job(f"{variant.name}/{pair.id}", str(folder), images, settings, self.threads, stop)
 
     @property
     def stop(self) -> Path:
-        """The file that tells running jobs to keep where they stand and end."""
+        """The file that makes running jobs write a checkpoint and end."""
         return self.out / STOP
 
 
-def folder(variant: str, pair: str) -> str:
-    """Where a run lies below the folder of its batch: ``VARIANT/SHARD/ID``."""
-    return f"{variant}/{place(pair)}"
+class BatchFile(BaseModel, extra="forbid", strict=True):
+    """The content of ``batch.json``.
 
-
-def place(pair: str) -> str:
-    """Where the run of a pair lies below the folder of its variant: ``SHARD/ID``.
-
-    The shard is the first three digits of the SHA-256 of the id, so that of a million pairs no folder has more than
-    4,096 others in it, and a pair's place depends on nothing but its id.
+    Args:
+        format: number of this format.
+        versions: version of vitsplice that wrote the file, by its name.
+        threads: CPU threads of each run.
+        variants: settings by the name of the variant.
     """
-    return f"{hashlib.sha256(pair.encode()).hexdigest()[:3]}/{pair}"
+
+    format: int = FORMAT
+    versions: dict[str, str] = Field(default_factory=lambda: {"vitsplice": version("vitsplice")})
+    threads: int = Field(ge=1)
+    variants: dict[str, dict[str, Any]]
 
 
-def parts(job: str) -> tuple[str, str]:
-    """Variant and pair, of the id of a job."""
-    variant, _, pair = job.partition("/")
+def run_folder(variant: str, pair_id: str) -> str:
+    """Return the folder of a run, relative to that of the batch: ``VARIANT/SHARD/ID``."""
+    return f"{variant}/{pair_folder(pair_id)}"
+
+
+def pair_folder(pair_id: str) -> str:
+    """Return the folder of a pair's run, relative to that of its variant: ``SHARD/ID``.
+
+    The shard is the first three digits of the SHA-256 of the id: it depends on nothing else, and a million pairs are
+    in 4,096 folders.
+    """
+    return f"{hashlib.sha256(pair_id.encode()).hexdigest()[:3]}/{pair_id}"
+
+
+def split_id(job_id: str) -> tuple[str, str]:
+    """Split the id of a job into variant and id of the pair."""
+    variant, _, pair = job_id.partition("/")
     return variant, pair
 
 
@@ -103,119 +122,125 @@ def variants(
     seeds: Sequence[int] = (),
     **settings: Any,
 ) -> tuple[Variant, ...]:
-    """Every preset with every backbone and every seed, named after those of them that were given.
+    """Combine every preset with every backbone and seed. A variant's name has those of the three that were given.
 
     Args:
-        presets: names or YAML files.
-        backbones, seeds: none leaves those of the preset.
+        presets: names of presets, or paths of YAML files.
+        backbones: names of backbones; if empty, that of the preset.
+        seeds: seeds of runs; if empty, that of the preset.
         settings: see `vitsplice.api.settings_for`.
 
     Raises:
-        ConfigError, UnknownName: as `vitsplice.api.settings_for`.
-        UserError: if two variants would have one name.
+        ConfigError, UnknownName: as `vitsplice.api.settings_for`, or for a part that is not registered.
+        UserError: if two variants would have the same name.
     """
-    found: dict[str, Variant] = {}
-    either: tuple[Sequence[str | None], Sequence[int | None]] = (backbones or [None], seeds or [None])
-    for preset, backbone, seed in itertools.product(presets, *either):
+    combined: dict[str, Variant] = {}
+    choices: tuple[Sequence[str | None], Sequence[int | None]] = (backbones or [None], seeds or [None])
+    for preset, backbone, seed in itertools.product(presets, *choices):
         parts = [Path(preset).stem if preset.endswith((".yaml", ".yml")) else Path(preset).name]
         parts += [backbone] if backbone is not None else []
         parts += [f"seed{seed}"] if seed is not None else []
         name = "_".join(re.sub(r"[^A-Za-z0-9.-]+", "-", part).strip(".-") for part in parts)
-        if name in found:
-            raise UserError(
-                f"two variants of this batch would be called '{name}'; give each preset, backbone and seed once"
-            )
-        found[name] = Variant(name, settings_for(preset, backbone=backbone, seed=seed, **settings))
-        _look_up(found[name].settings)
-    return tuple(found.values())
+        if name in combined:
+            raise UserError(f"two variants would have the name '{name}'; give each preset, backbone and seed once")
+        combined[name] = Variant(name, settings_for(preset, backbone=backbone, seed=seed, **settings))
+        _check_names(combined[name].settings)
+    return tuple(combined.values())
 
 
-def _look_up(settings: RunConfig) -> None:
-    """Raises UnknownName or ConfigError now rather than for every pair."""
+def _check_names(settings: RunConfig) -> None:
+    """Raise UnknownName or ConfigError once, before it would be raised for every pair."""
     known = catalogue()
     if not settings.backbone.fallback:
         known.backbone(settings.backbone.name)
     check_parts(settings, known)
 
 
-def plan(out: Path, manifest: Path, wanted: Iterable[Variant], threads: int) -> Batch:
-    """Write what a batch is to its folder, or go on with the one that is there. Call it with the folder locked.
+def open_batch(out: Path, manifest: Path, variants: Iterable[Variant], threads: int) -> Batch:
+    """Create ``batch.json``, or add variants to the batch that the folder holds. Call it with the folder locked.
 
     Raises:
-        UserError: if what is there has other settings, or leads out of the folder.
-        VitspliceError: if it cannot be written.
+        UserError: if the batch has other settings, or a file of it is outside the folder.
+        VitspliceError: if the file cannot be written.
     """
     for name in (BATCH, RESULTS, FAILURES, STOP):
         inside_file(out, name)
-    batch = Batch(out.absolute(), manifest.absolute(), tuple(wanted), threads)
-    known = _known(batch.out)
-    _check(batch, known)
-    ours = {variant.name: variant.settings.model_dump(mode="json") for variant in batch.variants}
-    content = {"format": FORMAT, "threads": threads, "variants": known.get("variants", {}) | ours}
-    if content != known:
+    batch = Batch(out.absolute(), manifest.absolute(), tuple(variants), threads)
+    stored = _stored(batch.out)
+    if stored is None:
+        _check_unused(batch)
+        stored = BatchFile(threads=threads, variants={})
+    _check_unchanged(batch, stored)
+    new = {variant.name: variant.settings.model_dump(mode="json") for variant in batch.variants}
+    if new.keys() - stored.variants.keys():
+        content = stored.model_copy(update={"variants": stored.variants | new})
         try:
-            write_atomically(batch.out / BATCH, (json.dumps(content, indent=2) + "\n").encode())
+            write_atomically(batch.out / BATCH, f"{content.model_dump_json(indent=2)}\n".encode())
         except OSError as error:
             raise VitspliceError(f"cannot write {batch.out / BATCH}: {error.strerror or error}") from error
     return batch
 
 
-def threads_of(out: Path) -> int:
-    """The number of threads of a batch that was begun, or 0."""
-    return int(_known(out).get("threads", 0))
+def stored_threads(out: Path) -> int:
+    """Return the number of threads of the batch that a folder holds, or 0."""
+    stored = _stored(out)
+    return stored.threads if stored else 0
 
 
-def _known(out: Path) -> dict[str, Any]:
-    """What the file of a batch says, or nothing if there is none. Raises UserError if it cannot be read."""
+def _stored(out: Path) -> BatchFile | None:
+    """Read ``batch.json``; None if there is none. Raises UserError if it is invalid or has another format."""
     path = out / BATCH
+    if not path.exists():
+        return None
+    content = read_object(path)
+    if "format" in content and (reason := other_format(content, FORMAT)):
+        raise UserError(f"cannot read {path}: {reason}. Choose another folder")
     try:
-        known = json.loads(read_regular(path))
-        if known["format"] == FORMAT and isinstance(known["threads"], int) and isinstance(known["variants"], dict):
-            return dict(known)
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        pass
-    raise UserError(f"{path} does not say what the batch in {out} is; choose another folder")
+        return BatchFile.model_validate(content)
+    except ValueError as error:
+        raise UserError(f"{path} is not the file of a batch; choose another folder") from error
 
 
-def _check(batch: Batch, known: dict[str, Any]) -> None:
-    """Raises UserError unless what is there can be gone on with."""
-    others = [name for name in (RESULTS, *(variant.name for variant in batch.variants)) if (batch.out / name).exists()]
-    if others and not known:
-        raise OutputExists(f"{batch.out} has {others[0]} but no {BATCH} that tells its settings; choose another folder")
-    if known and known["threads"] != batch.threads:
+def _check_unused(batch: Batch) -> None:
+    """Raise OutputExists if a folder without ``batch.json`` holds results or runs."""
+    for name in (RESULTS, *(variant.name for variant in batch.variants)):
+        if (batch.out / name).exists():
+            raise OutputExists(f"{batch.out} holds {name} but no {BATCH} with the settings; choose another folder")
+
+
+def _check_unchanged(batch: Batch, stored: BatchFile) -> None:
+    """Raise OutputExists if threads or the settings of a variant differ from the stored ones."""
+    if stored.threads != batch.threads:
         raise OutputExists(
-            f"the runs in {batch.out} have {known['threads']} threads each, and {batch.threads} give other bytes; "
-            "give ",
-            Argument("threads", known["threads"]),
+            f"the runs in {batch.out} use {stored.threads} threads each, and {batch.threads} give other bytes; give ",
+            Argument("threads", stored.threads),
             ", or choose another folder",
         )
     for variant in batch.variants:
-        before = known.get("variants", {}).get(variant.name)
+        before = stored.variants.get(variant.name)
         if before is not None and settings_yaml.validate(before, str(batch.out / BATCH)) != variant.settings:
-            changed = _changed(before, variant.settings.model_dump(mode="json"))
+            difference = _difference(before, variant.settings.model_dump(mode="json"))
             raise OutputExists(
-                f"{batch.out} has runs of '{variant.name}' with other settings ({changed}); "
-                "give the settings that it was begun with, or choose another folder"
+                f"{batch.out} holds runs of '{variant.name}' with other settings ({difference}); "
+                "give the same settings as before, or choose another folder"
             )
 
 
-def _changed(before: Any, now: Any, key: str = "") -> str:
-    """The first setting that differs, as ``dotted.key: before, now``."""
+def _difference(before: Any, now: Any, key: str = "") -> str:
+    """Describe the first setting that differs, as ``dotted.key: before, now``."""
     if isinstance(before, dict) and isinstance(now, dict):
         for name in [*before, *now]:
             if before.get(name) != now.get(name):
-                return _changed(before.get(name), now.get(name), f"{key}.{name}" if key else name)
+                return _difference(before.get(name), now.get(name), f"{key}.{name}" if key else name)
     return f"{key}: {before}, now {now}"
 
 
-def make_folder(out: Path) -> None:
-    """Make the folder of a batch, or take one that is there. Raises UserError if it cannot be used."""
+def create_folder(out: Path) -> None:
+    """Create the folder of a batch if it does not exist. Raises UserError if it cannot be used."""
     RunFolder.create(out, force=True)
 
 
-def stop(out: Path) -> None:
-    """Tell the running jobs of a batch to keep where they stand and end; where that cannot be, they go on to theirs."""
+def request_stop(out: Path) -> None:
+    """Make the running jobs of a batch write a checkpoint and end; in a folder that is read-only, they finish."""
     with suppress(OSError):
         (out / STOP).touch()

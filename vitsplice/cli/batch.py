@@ -1,4 +1,4 @@
-"""``vitsplice batch``: many pairs, on this machine or many."""
+"""``vitsplice batch``: run many pairs, on this machine or on several."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 from vitsplice.cli.wording import backbone_option
 
-STOPPING = b"\nstopping: runs keep where they stand, and the same command goes on; once more ends them at once\n"
+STOPPING = b"\nstopping: unfinished runs write a checkpoint, and the same command resumes; repeat to end them now\n"
 
 
 def batch(
@@ -35,13 +35,14 @@ def batch(
     option: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="One option of the executor.")] = None,
     workers: Annotated[int, typer.Option(min=0, help="Number of runs at a time; 0: the executor's default.")] = 0,
     threads: Annotated[
-        int, typer.Option(min=0, help="CPU threads of each run; 0: as when the batch began, or the executor's default.")
+        int,
+        typer.Option(min=0, help="CPU threads of each run; 0: those of a resumed batch, or the executor's default."),
     ] = 0,
     retries: Annotated[int, typer.Option(min=0, help="Number of further attempts at a run that failed.")] = 1,
 ) -> None:
     """Run every pair of a list with every preset, backbone and seed; the same command again resumes."""
     from vitsplice.batch import plan
-    from vitsplice.batch.drive import carry_out
+    from vitsplice.batch.driver import run_batch
     from vitsplice.cli.interrupt import Interrupt
     from vitsplice.cli.progress import BatchProgress
     from vitsplice.datasets import count
@@ -58,27 +59,27 @@ def batch(
     total = count(pairs) * len(variants)
     if not total:
         raise UserError(f"{printable(str(pairs))} has no pairs")
-    plan.make_folder(out)
-    made = spec.build(workers, threads or plan.threads_of(out), options)
+    plan.create_folder(out)
+    built = spec.build(workers, threads or plan.stored_threads(out), options)
 
     def stop() -> None:
-        os.write(2, STOPPING)  # unlike print, safe in the middle of anything
-        plan.stop(out)
+        os.write(2, STOPPING)  # unlike print, safe in a signal handler
+        plan.request_stop(out)
 
-    typer.echo(f"{total} runs by the executor {executor}, CPU threads of each: {made.threads}", err=True)
+    typer.echo(f"{total} runs by executor {executor}, {built.threads} CPU threads each", err=True)
     with Interrupt(stop) as interrupt, BatchProgress(total) as progress:
-        tally = carry_out(
+        tally = run_batch(
             out,
             pairs,
             variants,
-            made,
+            built,
             total,
             retries=retries,
             stopped=lambda: interrupt.asked,
-            told=progress.show,
+            report=progress.show,
         )
     progress.summarise(tally, out, stopped=interrupt.asked)
-    if interrupt.asked and tally.left:
+    if interrupt.asked and tally.remaining:
         raise typer.Exit(130)
     if tally.failures:
         raise typer.Exit(1)

@@ -55,7 +55,7 @@ def listing(
     note_failures()
     wanted = pattern if any(c in pattern for c in "*?[") else f"*{pattern}*"
     specs = [spec for name, spec in getattr(catalogue(), kind).items() if fnmatch.fnmatch(name, wanted)]
-    facts = [FACTS[kind](spec) for spec in specs]
+    facts = [RECORD[kind](spec) for spec in specs]
     if as_json:
         typer.echo(json.dumps(facts, indent=2))
         return
@@ -120,7 +120,7 @@ def _defaults(spec: Any) -> dict[str, Any]:
     return {name: option.default for name, option in spec.options.items()}
 
 
-FACTS = {
+RECORD = {
     Part.backbones: _backbone,
     Part.losses: _loss,
     Part.generators: _generator,

@@ -22,7 +22,7 @@ from vitsplice.support.progress import ProgressReporter
 from vitsplice.text import plain, shortened
 
 if TYPE_CHECKING:
-    from vitsplice.batch.drive import Tally
+    from vitsplice.batch.driver import Tally
     from vitsplice.contracts import Outcome
     from vitsplice.engine.loop import Step
     from vitsplice.images import LoadedImage
@@ -195,29 +195,29 @@ class BatchProgress(ProgressDisplay):
             self._reasons.append(outcome.reason)
         ended = tally.done + tally.failures
         rate = ended / (perf_counter() - self._began)
-        eta = f"ETA {_duration(tally.left / rate)}" if ended else "ETA unknown"
-        text = f"{tally.before + tally.done} done, {tally.failures} failed, {tally.left} left  {rate * 60:.3g}/min"
-        self._show(tally.total - tally.left, f"{text}  {eta}")
+        eta = f"ETA {_duration(tally.remaining / rate)}" if ended else "ETA unknown"
+        counts = f"{tally.done_before + tally.done} done, {tally.failures} failed, {tally.remaining} left"
+        self._show(tally.total - tally.remaining, f"{counts}  {rate * 60:.3g}/min  {eta}")
 
     def _eta(self, done: int, total: int) -> str:
         return ""
 
     def summarise(self, tally: Tally, out: Path, *, stopped: bool) -> None:
         """Print the result of the batch, and on standard output the path of its results."""
-        from vitsplice.batch.failures import reasons
         from vitsplice.batch.plan import FAILURES, RESULTS
+        from vitsplice.batch.records import failure_reasons
 
-        before = f" ({tally.before} of them before)" if tally.before else ""
-        self.note(f"{tally.before + tally.done} of {tally.total} runs done{before}, {tally.failures} failed")
-        shown = reasons(out, SHOWN_REASONS)
+        before = f" ({tally.done_before} of them before)" if tally.done_before else ""
+        self.note(f"{tally.done_before + tally.done} of {tally.total} runs done{before}, {tally.failures} failed")
+        shown = failure_reasons(out, SHOWN_REASONS)
         for reason in shown:
             others = f" and {reason.jobs - 1} others" if reason.jobs > 1 else ""
             self.note(f"  {reason.first}{others}: {reason.message}")
         if tally.failures:
             more = tally.failures - sum(reason.jobs for reason in shown)
             self.note(f"  {f'and {more} more; ' if more else ''}all of them: {out / FAILURES}")
-        if stopped and tally.left:
-            self.note(f"stopped with {tally.left} left; the same command resumes")
+        if stopped and tally.remaining:
+            self.note(f"stopped with {tally.remaining} left; the same command resumes")
         print(out / RESULTS, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""``vitsplice study``: which of two outputs people prefer."""
+"""``vitsplice study``: human preference studies."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import typer
 from vitsplice.cli.wording import notes
 
 if TYPE_CHECKING:
-    from vitsplice.study.findings import Analysis
+    from vitsplice.study.analysis import StudyAnalysis
 
-study = typer.Typer(help="Ask people which of two outputs they prefer, and analyse it.", no_args_is_help=True)
+study = typer.Typer(help="Ask people which of two outputs they prefer, and analyse the results.", no_args_is_help=True)
 
 
 @study.command()
@@ -23,109 +23,97 @@ def make(
         list[str],
         typer.Option(
             metavar="NAME=FOLDER",
-            help="A method and the folder of its outputs: FOLDER/ID.png (or .jpg, .webp, .tif ...), run folders "
-            "FOLDER/ID, or a folder of `vitsplice batch`. Two or more.",
+            help="Name of a method and the folder of its outputs: FOLDER/ID.png (or .jpg, .webp, .tif ...), run "
+            "folders FOLDER/ID, or a folder of `vitsplice batch`. Two or more.",
         ),
     ],
-    question: Annotated[str | None, typer.Option(help="Question asked about every two outputs.")] = None,
-    title: Annotated[str | None, typer.Option(help="Title of the page; raters see it.")] = None,
+    question: Annotated[str | None, typer.Option(help="Question about every two outputs.")] = None,
+    title: Annotated[str | None, typer.Option(help="Title of the page, visible to raters.")] = None,
     trials: Annotated[
-        int | None, typer.Option(min=1, help="Trials of each rater, checks not counted. Without it: at most 40.")
+        int | None, typer.Option(min=1, help="Trials for each rater, without checks. Default: all, but at most 40.")
     ] = None,
     checks: Annotated[
-        int, typer.Option(min=0, help="Additional trials of each rater whose right answer is known.")
+        int, typer.Option(min=0, help="Additional trials for each rater, with a known right answer.")
     ] = 3,
     size: Annotated[
         int, typer.Option(min=64, max=4096, help="Longer side of the images in the page, in pixels.")
     ] = 512,
     min_view: Annotated[float, typer.Option(min=0, max=60, help="Seconds before a trial can be answered.")] = 0.0,
-    seed: Annotated[
-        int, typer.Option(min=0, help="Seed of the checks and, with a rater's id, of the order of trials.")
-    ] = 0,
-    force: Annotated[bool, typer.Option("--force", help="Replace a page that is there.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the checks and of the order of trials.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing page.")] = False,
 ) -> None:
-    """Write one page that asks, of two methods at a time, whose output is better; it needs no network."""
+    """Write an HTML page that asks which of two outputs is better; it contains its images and needs no network."""
     from rich.console import Console
     from rich.progress import Progress
 
-    from vitsplice.evaluation.outputs import method as parsed
-    from vitsplice.study import page
-    from vitsplice.study.make import QUESTION, TITLE, Settings
-    from vitsplice.study.make import make as made
-    from vitsplice.study.plan import beside
+    from vitsplice.evaluation.outputs import method as parse_method
+    from vitsplice.study.build import QUESTION, TITLE, StudySettings, build_study
+    from vitsplice.study.plan import plan_path
     from vitsplice.support.output_folder import check_file
 
     target = check_file(out, "page, such as study.html", force=force)
-    check_file(beside(target), "plan of a page", force=force)
-    settings = Settings(question or QUESTION, title or TITLE, trials, checks, size, min_view, seed)
+    check_file(plan_path(target), "plan of a page", force=force)
+    settings = StudySettings(question or QUESTION, title or TITLE, trials, checks, size, min_view, seed)
+    methods = [parse_method(text) for text in method]
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("reading images")
-        found = made(
-            manifest,
-            [parsed(text) for text in method],
-            settings,
-            lambda done, total: bar.update(task, completed=done, total=total),
+        page = build_study(
+            manifest, methods, settings, lambda done, total: bar.update(task, completed=done, total=total)
         )
-    length = page.write(target, found)
-    notes(found.notes)
-    key = found.key
+    length, plan = page.write(target), page.plan
+    notes(page.notes)
     typer.echo(
-        f"study {key['study']}: {len(key['pairs'])} pairs, {len(key['methods'])} methods; a rater has {key['trials']} "
-        f"trials and {len(key['checks'])} checks; {length / 1e6:.1f} MB",
+        f"study {plan.study}: {len(plan.pairs)} pairs, {len(plan.methods)} methods; {plan.trials} trials and "
+        f"{len(plan.checks)} checks for each rater; {length / 1e6:.1f} MB",
         err=True,
     )
-    typer.echo(f"for the analysis, not for raters: {beside(target)}", err=True)
+    typer.echo(f"plan for the analysis, not for raters: {plan_path(target)}", err=True)
     typer.echo(target)
 
 
 @study.command()
 def analyse(
-    results: Annotated[list[Path], typer.Argument(metavar="RESULTS...", help="Files of raters, or folders of them.")],
+    results: Annotated[list[Path], typer.Argument(metavar="RESULTS...", help="Result files, or folders of them.")],
     plan: Annotated[
         Path | None,
-        typer.Option(
-            help="The plan, STUDY.plan.json, that `study make` wrote beside the page. Needed.", metavar="FILE"
-        ),
+        typer.Option(help="Plan that `study make` wrote beside the page; required.", metavar="STUDY.plan.json"),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for analysis.json, .csv and .md.")] = None,
-    max_failed: Annotated[int, typer.Option(min=0, help="Checks that a rater may fail and still count.")] = 0,
-    min_ms: Annotated[float, typer.Option(min=0, help="Raters with a faster median trial do not count.")] = 800,
+    max_failed: Annotated[int, typer.Option(min=0, help="Checks that a rater may fail without being excluded.")] = 0,
+    min_ms: Annotated[float, typer.Option(min=0, help="Exclude raters whose median trial took fewer ms.")] = 800,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,
-    force: Annotated[bool, typer.Option("--force", help="Replace what the folder holds.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing analysis.")] = False,
 ) -> None:
-    """How often each method was preferred, with intervals, tests and the agreement of raters.
+    """Compute how often each method was preferred, with intervals, tests and the agreement of raters.
 
-    A result that is of another study, incomplete, altered or handed over twice does not count, and is named.
+    Results of another study, and incomplete, altered or duplicate ones, are excluded and listed.
     """
     if plan is None:
-        raise typer.BadParameter("give the plan with --plan, such as --plan study.plan.json beside study.html")
-    from vitsplice.study import plan as plans
-    from vitsplice.study.analyse import analyse as analysed
-    from vitsplice.study.report import NAMES, files
-    from vitsplice.study.results import read
+        raise typer.BadParameter("give the plan with --plan, such as --plan study.plan.json for study.html")
+    from vitsplice.study.analysis import analyse_study
+    from vitsplice.study.plan import read_plan
+    from vitsplice.study.report import FILES, report_files
+    from vitsplice.study.results import read_results
     from vitsplice.support import output_folder as folder
 
-    target = None if out is None else folder.check(out, NAMES, "an analysis", force=force)
-    found = analysed(plans.read(plan), *read(results), max_failed=max_failed, min_ms=min_ms, seed=seed)
-    _show(found)
+    target = None if out is None else folder.check(out, FILES, "an analysis", force=force)
+    analysis = analyse_study(read_plan(plan), *read_results(results), max_failed=max_failed, min_ms=min_ms, seed=seed)
+    _show(analysis)
     if target is not None:
-        folder.write(target, files(found))
-        typer.echo(target / NAMES[-1])
+        folder.write(target, report_files(analysis))
+        typer.echo(target / FILES[-1])
 
 
-def _show(found: Analysis) -> None:
+def _show(analysis: StudyAnalysis) -> None:
     from vitsplice.cli.tables import wide
-    from vitsplice.study.report import HEAD, STANDING_HEAD, cells, percent, standing_cells
+    from vitsplice.study import report
     from vitsplice.text import one_line
 
-    typer.echo(f"study {one_line(found.study)}: {one_line(found.question)}")
-    typer.echo(
-        f"raters who count: {len(found.raters)}, results that do not: {len(found.excluded)}; left was chosen in "
-        f"{percent(found.left)} of comparisons, which took {found.median_ms / 1000:.1f} s in the median"
-    )
-    wide(HEAD, [cells(comparison) for comparison in found.comparisons])
-    if found.standings:
-        wide(STANDING_HEAD, [standing_cells(standing) for standing in found.standings])
-    typer.echo("report the interval over raters; that over trials, p and Holm's take every trial for independent")
-    notes(found.notes)
-    notes(found.excluded, "excluded")
+    typer.echo(f"study {one_line(analysis.study)}: {one_line(analysis.question)}")
+    typer.echo(report.summary_line(analysis))
+    wide(report.COMPARISON_COLUMNS, [report.comparison_cells(comparison) for comparison in analysis.comparisons])
+    if analysis.preferences:
+        wide(report.PREFERENCE_COLUMNS, [report.preference_cells(preference) for preference in analysis.preferences])
+    typer.echo("report the interval over raters; the interval over trials and the p values assume independent trials")
+    notes(analysis.notes)
+    notes(analysis.excluded, "excluded")

@@ -15,8 +15,9 @@ from vitsplice.backbones.sizing import Resize
 from vitsplice.contracts import Backbone
 from vitsplice.errors import ImageError
 from vitsplice.images import read
+from vitsplice.images.stamp import image_stamp
 from vitsplice.numerics import numerics
-from vitsplice.support.jsonl import Log, key_of, stamp
+from vitsplice.support.jsonl import JsonLinesLog, key_of
 from vitsplice.support.progress import ProgressReporter
 
 SIZE, LONGEST = 224, 480
@@ -71,13 +72,13 @@ def features(
     found: dict[Path, Feature] = {}
     broken = []
     network = (backbone.info.name, backbone.info.sha256, SIZE)
-    with Log(kept) as log:
+    with JsonLinesLog(kept) as log:
         for done, path in enumerate(images):
             if progress.stopped():
                 return None
             progress.part(path.name, done, len(images))
             try:
-                key = key_of(*network, *stamp(path))
+                key = key_of(*network, *image_stamp(path))
                 feature = _parsed(log[key]) if key in log else None
                 if feature is None:
                     feature = _look(path, backbone, device)

@@ -17,7 +17,8 @@ from vitsplice.datasets.manifest import Pair
 from vitsplice.errors import ImageError
 from vitsplice.evaluation.outputs import Method
 from vitsplice.images import LoadedImage, read, read_mask
-from vitsplice.support.jsonl import Keys, key_of, stamp
+from vitsplice.images.stamp import image_stamp
+from vitsplice.support.jsonl import Keys, key_of
 from vitsplice.text import printable
 
 LONGEST = 8
@@ -89,5 +90,5 @@ def key(pair: Pair, method: Method, output: Path) -> int:
     Raises:
         ImageError: if a file is not there.
     """
-    stamps = [stamp(path) for path in (*pair.images.values(), output)]
+    stamps = [image_stamp(path) for path in (*pair.images.values(), output)]
     return key_of(method.name, pair.id, *stamps)

@@ -34,7 +34,7 @@ from vitsplice.numerics import numerics
 from vitsplice.plugins import catalogue
 from vitsplice.presets.settings import settings_for
 from vitsplice.support import output_folder as folders
-from vitsplice.support.jsonl import Keys, Log, key_of
+from vitsplice.support.jsonl import JsonLinesLog, Keys, key_of
 from vitsplice.support.output_folder import resumable
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 from vitsplice.text import one_line, printable
@@ -61,12 +61,12 @@ def evaluate(
     total = _count(plan)
     built = build(plan, device, progress.note)
     wanted = told(plan, built, str(device))
-    with resumable(Path(out), WORK, wanted, force=force) as path, Log(path / VALUES) as log:
+    with resumable(Path(out), WORK, wanted, force=force) as path, JsonLinesLog(path / VALUES) as log:
         found = _measure(plan, built.over("pair"), device, log, total, progress)
         if found is None:
             return None
         keys, accounts = found
-        with Log(path / SETS) as sets:
+        with JsonLinesLog(path / SETS) as sets:
             whole = _measure_sets(plan, built.over("set"), device, sets, keys, progress)
         if whole is None:
             return None
@@ -130,7 +130,7 @@ def _measure(
     plan: Plan,
     metrics: Sequence[tuple[MetricSpec, Metric]],
     device: torch.device,
-    log: Log,
+    log: JsonLinesLog,
     total: int,
     progress: ProgressReporter,
 ) -> tuple[Keys, dict[str, Account]] | None:
@@ -155,7 +155,7 @@ def _measure_one(
     method: Method,
     images: Images,
     metrics: Sequence[tuple[MetricSpec, Metric]],
-    log: Log,
+    log: JsonLinesLog,
     account: Account,
 ) -> int:
     """The key of a case whose metrics are in the log now, or 0 if it has none."""
@@ -206,7 +206,7 @@ def _measure_sets(
     plan: Plan,
     metrics: Sequence[tuple[MetricSpec, Metric]],
     device: torch.device,
-    log: Log,
+    log: JsonLinesLog,
     keys: Keys,
     progress: ProgressReporter,
 ) -> Mapping[tuple[str, str], Mapping[str, Any]] | None:

@@ -18,7 +18,7 @@ from vitsplice.evaluation.plan import CSV, Plan
 from vitsplice.evaluation.summary import Standing, Summary
 from vitsplice.images import read as read_image
 from vitsplice.metrics.statistics import finite_or_none
-from vitsplice.support.jsonl import Keys, Log
+from vitsplice.support.jsonl import JsonLinesLog, Keys
 from vitsplice.support.page import Block, Card, Cards, Heading, Table, Text, Thumbnail, data_uri, render
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 
@@ -34,7 +34,7 @@ Notes = dict[tuple[int, int], str]
 def gallery(
     plan: Plan,
     summary: Summary,
-    log: Log,
+    log: JsonLinesLog,
     keys: Keys,
     progress: ProgressReporter = NULL_REPORTER,
 ) -> str | None:
@@ -119,7 +119,7 @@ def _lead(summary: Summary) -> str:
 
 
 def _words(summary: Summary) -> Iterator[Block]:
-    yield from (Text(line, loud=True) for line in tables.warnings(summary))
+    yield from (Text(line, highlighted=True) for line in tables.warnings(summary))
     yield Table(tables.head(summary), list(tables.rows(summary)), tables.LEGEND)
     if missing := list(tables.notes(summary)):
         yield Heading("What is missing")

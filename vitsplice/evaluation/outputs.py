@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from vitsplice.batch.plan import BATCH, place
+from vitsplice.batch.plan import BATCH, pair_folder
 from vitsplice.datasets.folders import SUFFIXES
 from vitsplice.errors import UserError
 from vitsplice.runs.artifacts import OUTPUT
@@ -34,7 +34,7 @@ class Method:
     def found(self, pair: str) -> Iterator[Path]:
         """All outputs for a pair's id; there should be one."""
         places: list[tuple[str, ...]] = [(f"{pair}{suffix}", f"{pair}{suffix.upper()}") for suffix in SUFFIXES]
-        places += [(f"{run}/{OUTPUT}",) for run in (pair, place(pair))]
+        places += [(f"{run}/{OUTPUT}",) for run in (pair, pair_folder(pair))]
         for names in places:  # on some file systems both are one
             yield from [path for name in names if os.path.isfile(path := self.folder / name)][:1]
 

@@ -15,7 +15,7 @@ from vitsplice.evaluation.plan import Plan
 from vitsplice.presets import loading as settings_yaml
 from vitsplice.runs.artifacts import OUTPUT, RECORD, SETTINGS
 from vitsplice.support.files import read_regular
-from vitsplice.support.jsonl import Keys, Log
+from vitsplice.support.jsonl import JsonLinesLog, Keys
 from vitsplice.text import printable
 
 Own = Literal["network", "term", "no", "not known"]
@@ -70,7 +70,7 @@ def _terms(settings: str) -> tuple[str, ...]:
         return ()
 
 
-def optimised_by(plan: Plan, log: Log, keys: Keys) -> dict[str, Optimised | None]:
+def optimised_by(plan: Plan, log: JsonLinesLog, keys: Keys) -> dict[str, Optimised | None]:
     """What each method optimised: as the command says, or as the records of all its outputs say; None: not known.
 
     Args:

@@ -10,7 +10,7 @@ import numpy as np
 
 from vitsplice.evaluation.summary import POINTS, Metrics, Summary, Versus
 from vitsplice.metrics.statistics import SIGNIFICANCE, supported
-from vitsplice.support.plots import MUTED, WIDTH, Drawing, reach, styles
+from vitsplice.support.plots import MUTED, WIDTH, Drawing, error_bars, styles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,8 +54,8 @@ def _differences(summary: Summary, shown: Sequence[Metrics]) -> list[Drawing]:
             sign = 1 if every or test.one != names[0] else -1
             whose = style[test.one if every else _other(test, names)]
             axes.errorbar(
-                [sign * test.interval.mean], [place], None, reach([test.interval])[:: sign], capsize=3, markersize=6,
-                color=whose["color"], marker=whose["marker"],
+                [sign * test.interval.mean], [place], None, error_bars([test.interval])[:: sign],
+                capsize=3, markersize=6, color=whose["color"], marker=whose["marker"],
                 markerfacecolor=whose["color"] if supported(test.interval, test.adjusted) else "none",
             )  # fmt: skip
         axes.axvline(0, color=MUTED, linewidth=0.8, linestyle=":")
@@ -93,8 +93,8 @@ def _scatter(summary: Summary, shown: Sequence[Metrics]) -> list[Drawing]:
         for name, style in styles(summary.accounts).items():
             x, y = (one.standings[name].mean for one in both)
             axes.errorbar(
-                [x.mean], [y.mean], reach([y]), reach([x]), color=style["color"], marker=style["marker"], markersize=10,
-                linestyle="none", label=name, zorder=3,
+                [x.mean], [y.mean], error_bars([y]), error_bars([x]), color=style["color"], marker=style["marker"],
+                markersize=10, linestyle="none", label=name, zorder=3,
             )  # fmt: skip
         _toward_better(axes, across, up)
         figure.legend(loc="outside right upper", frameon=False, fontsize=8)

@@ -10,11 +10,11 @@ from vitsplice.evaluation import plots, tables
 from vitsplice.evaluation.plan import CSV, JSON, MARKDOWN
 from vitsplice.evaluation.summary import Summary
 from vitsplice.support import output_folder as folders
-from vitsplice.support.jsonl import Keys, Log, write_lines
+from vitsplice.support.jsonl import JsonLinesLog, Keys, write_lines
 from vitsplice.support.tables import csv_row
 
 
-def write(path: Path, summary: Summary, log: Log, keys: Keys) -> None:
+def write(path: Path, summary: Summary, log: JsonLinesLog, keys: Keys) -> None:
     """Write the values as CSV, the summary and the plots. Raises VitspliceError if one cannot be written."""
     write_lines(path / CSV, _csv(summary, log, keys))
     files = {
@@ -25,7 +25,7 @@ def write(path: Path, summary: Summary, log: Log, keys: Keys) -> None:
     folders.write(path, {name: text.encode() for name, text in files.items()} | drawn)
 
 
-def _csv(summary: Summary, log: Log, keys: Keys) -> Iterator[str]:
+def _csv(summary: Summary, log: JsonLinesLog, keys: Keys) -> Iterator[str]:
     """A line an output, in the order of the pairs; a column a figure, empty where there is none."""
     names = [name for name, one in summary.metrics.items() if one.spec.over == "pair"]
     yield csv_row(["method", "id", *names])

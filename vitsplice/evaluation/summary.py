@@ -33,7 +33,7 @@ from vitsplice.metrics.statistics import (
     mean_with_interval,
     paired_test,
 )
-from vitsplice.support.jsonl import Keys, Log
+from vitsplice.support.jsonl import JsonLinesLog, Keys
 
 DIGITS = 4
 """Of a figure, as it is shown."""
@@ -162,7 +162,7 @@ class Summary:
 def summarise(
     plan: Plan,
     built: Built,
-    log: Log,
+    log: JsonLinesLog,
     keys: Keys,
     accounts: Mapping[str, Account],
     sets: Mapping[tuple[str, str], Mapping[str, Any]],
@@ -200,7 +200,7 @@ def _ranks(metrics: Mapping[str, Metrics], names: list[str]) -> dict[str, float]
     return dict(zip(names, np.mean(fair, axis=0).tolist() if fair else [math.nan] * len(names), strict=True))
 
 
-def columns(log: Log, keys: Keys, name: str) -> tuple[Array, dict[int, str]]:
+def columns(log: JsonLinesLog, keys: Keys, name: str) -> tuple[Array, dict[int, str]]:
     """One figure of all outputs, NaN where there is none, ``(methods, pairs)``; and method -> the first reason why."""
     table = np.full(keys.shape, np.nan)
     why: dict[int, str] = {}

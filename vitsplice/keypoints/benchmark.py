@@ -23,7 +23,7 @@ from vitsplice.keypoints.report import CSV, JSON, MARKDOWN, PAIRS, write
 from vitsplice.keypoints.sights import Sights
 from vitsplice.keypoints.summary import Summary, summarise
 from vitsplice.runs.record import versions
-from vitsplice.support.jsonl import Log, key_of
+from vitsplice.support.jsonl import JsonLinesLog, key_of
 from vitsplice.support.output_folder import ResumableWork, resumable
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 from vitsplice.text import one_line, printable
@@ -96,7 +96,7 @@ def benchmark(
     }
     total = plan.data.count * len(found)
     keys, account = array("Q"), Account()
-    with resumable(Path(out), WORK, told, force=force) as path, Log(path / VALUES) as log:
+    with resumable(Path(out), WORK, told, force=force) as path, JsonLinesLog(path / VALUES) as log:
         for number, looker in enumerate(found):
             account = Account()
             sights = Sights(looker.load, looker.requests, plan.size, device)
@@ -120,7 +120,13 @@ def benchmark(
 
 
 def _measure(
-    pair: Pair | Flaw, looker: Looker, sights: Sights, plan: Plan, device: torch.device, log: Log, account: Account
+    pair: Pair | Flaw,
+    looker: Looker,
+    sights: Sights,
+    plan: Plan,
+    device: torch.device,
+    log: JsonLinesLog,
+    account: Account,
 ) -> list[int]:
     """The key of each request's errors, which are in the log now; 0 if the pair cannot be measured."""
     if isinstance(pair, Flaw):

@@ -10,7 +10,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vitsplice.support.jsonl import key_of, stamp
+from vitsplice.images.stamp import image_stamp
+from vitsplice.support.jsonl import key_of
 
 Size = tuple[int, int]
 """Height and width, in pixels."""
@@ -98,5 +99,5 @@ class DataSet:
 
 
 def _stamp(view: View) -> tuple[object, ...]:
-    path, *told = stamp(view.path)
+    path, *told = image_stamp(view.path)
     return path, view.warp, view.change, view.size, *told

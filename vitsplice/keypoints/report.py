@@ -11,13 +11,13 @@ from vitsplice.keypoints.summary import Summary
 from vitsplice.matching.pck import within
 from vitsplice.metrics.statistics import finite_or_none
 from vitsplice.support import output_folder as folders
-from vitsplice.support.jsonl import Keys, Log, write_lines
+from vitsplice.support.jsonl import JsonLinesLog, Keys, write_lines
 from vitsplice.support.tables import csv_row
 
 PAIRS, CSV, JSON, MARKDOWN = "pairs.csv", "summary.csv", "summary.json", "summary.md"
 
 
-def write(path: Path, summary: Summary, log: Log, keys: Keys) -> None:
+def write(path: Path, summary: Summary, log: JsonLinesLog, keys: Keys) -> None:
     """Write the metrics of every pair, and the summary. Raises VitspliceError if one cannot be written."""
     write_lines(path / PAIRS, _pairs(summary, log, keys))
     write_lines(path / CSV, _csv(summary))
@@ -28,7 +28,7 @@ def write(path: Path, summary: Summary, log: Log, keys: Keys) -> None:
     folders.write(path, {name: text.encode() for name, text in files.items()})
 
 
-def _pairs(summary: Summary, log: Log, keys: Keys) -> Iterator[str]:
+def _pairs(summary: Summary, log: JsonLinesLog, keys: Keys) -> Iterator[str]:
     """A line a pair and feature: how many keypoints count, and how many of them are found."""
     names = ("backbone", "facet", "layer", "pair", "category")
     yield csv_row([*names, "keypoints", "outside", *(f"found@{alpha:g}" for alpha in summary.alphas)])

@@ -14,7 +14,7 @@ from vitsplice.evaluation.account import Account
 from vitsplice.keypoints.pairs import DataSet
 from vitsplice.matching.pck import within
 from vitsplice.metrics.statistics import FEWER_RESAMPLES, MeanInterval, finite_or_none, mean_with_interval
-from vitsplice.support.jsonl import Keys, Log
+from vitsplice.support.jsonl import JsonLinesLog, Keys
 
 ALL = ""
 """The category of all pairs."""
@@ -103,7 +103,7 @@ def summarise(
     data: DataSet,
     alphas: Sequence[float],
     features: Sequence[tuple[BackboneInfo, FeatureRequest]],
-    log: Log,
+    log: JsonLinesLog,
     keys: Keys,
     account: Account,
 ) -> Summary:

@@ -107,4 +107,4 @@ def losses_png(steps: Sequence[Step], names: Sequence[str], marks: Marks = ()) -
         losses_figure(figure, steps, names, marks)
         figure.suptitle(CAPTION, fontsize="medium")
 
-    return png(draw, (7, height_for(steps, names)), dpi=110, font=10)
+    return png(draw, (7, height_for(steps, names)), dpi=110, font_size=10)

@@ -14,16 +14,16 @@ from vitsplice.runs.record import describe_sizes, image_names, is_inversion
 from vitsplice.support.page import (
     Block,
     Details,
-    Facts,
     Heading,
     ImageBlock,
     ImageRow,
+    Properties,
     Slider,
     Table,
     Text,
-    plot,
     render,
 )
+from vitsplice.support.plots import plot
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -99,7 +99,10 @@ def _inputs(result: Result) -> ImageRow:
 
 def _substitutions(record: dict[str, Any]) -> list[Block]:
     return [
-        Text(f"Backbone '{s['requested']}' is unavailable; '{s['used']}' was used instead. {s['reason']}", loud=True)
+        Text(
+            f"Backbone '{s['requested']}' is unavailable; '{s['used']}' was used instead. {s['reason']}",
+            highlighted=True,
+        )
         for s in record["substitutions"]
     ]
 
@@ -146,7 +149,7 @@ def _losses(result: Result) -> list[Block]:
     return [Heading("Losses"), plot(lambda figure: losses_figure(figure, steps, names, marks), size, caption)]
 
 
-def _inputs_and_versions(record: dict[str, Any]) -> Facts:
+def _inputs_and_versions(record: dict[str, Any]) -> Properties:
     backbone = record["backbone"]
     images = {
         image_names(record)[role]: f"{image['name']}, {image['width']}x{image['height']} px, {_digest(image)}"
@@ -164,7 +167,7 @@ def _inputs_and_versions(record: dict[str, Any]) -> Facts:
         ("seconds", ", ".join(f"{name} {value:.1f}" for name, value in record["seconds"].items())),
         ("versions", ", ".join(f"{name} {version}" for name, version in record["versions"].items())),
     ]
-    return Facts([*images.items(), *run])
+    return Properties([*images.items(), *run])
 
 
 def _digest(image: Mapping[str, Any]) -> str:

@@ -1,1 +1,1 @@
-"""Human studies: which of two outputs people prefer. A page that asks, and the analysis of what was answered."""
+"""Human preference studies: a page that shows raters two outputs at a time, and the analysis of their choices."""

@@ -1,57 +1,148 @@
-"""A study as one HTML page: it holds its images and asks no network for anything."""
+"""A study as one HTML page that contains its images and accesses no network."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
 from jinja2 import Environment
 from markupsafe import Markup
+from PIL import Image
 
-from vitsplice.errors import VitspliceError
-from vitsplice.study import plan
-from vitsplice.study.make import Study
-from vitsplice.support.files import write_atomically
+from vitsplice.errors import Argument, UserError
+from vitsplice.images import read, to_pil
+from vitsplice.study.plan import StudyPlan, plan_path
+from vitsplice.support import output_folder
 
+JPEG_QUALITY = 95
+"""Without chroma subsampling. All images are encoded alike, whatever the format of their files."""
 
-def render(study: Study) -> str:
-    """The page. Script and style are allowed by their hashes; which image is whose is hidden from a glance."""
-    folder = files("vitsplice.study") / "templates"
-    html, script, style = ((folder / f"study.{ending}").read_text("utf-8") for ending in ("html", "js", "css"))
-    template = Environment(autoescape=True).from_string(html)
-    return template.render(
-        title=study.key["title"],
-        policy=f"default-src 'none'; img-src data:; script-src {_hash(script)}; style-src {_hash(style)}; "
-        "base-uri 'none'; form-action 'none'",
-        script=Markup(script),
-        style=Markup(style),
-        key=base64.b64encode(json.dumps(study.key).encode()).decode(),
-        images=study.images,
-    )
+LARGEST_PAGE = 300_000_000
+"""Characters of images in a page; browsers fail at about 500 million."""
 
 
-def write(path: Path, study: Study) -> int:
-    """Write the plan beside the page, then the page, each whole or not at all.
+@dataclass(frozen=True)
+class EmbeddedImage:
+    """Image of a page.
 
-    Returns:
-        The size of the page in bytes.
-
-    Raises:
-        VitspliceError: if one cannot be written.
+    Args:
+        name: name in the page, a hash of its content: it does not reveal the origin of the image.
+        uri: data URI of the JPEG.
+        sha256: hash of the image file.
+        aspect: width over height of the image in the file.
     """
-    text = render(study).encode()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(plan.beside(path), plan.as_bytes(study.key))
-        write_atomically(path, text)
-        return len(text)
-    except OSError as error:
-        raise VitspliceError(f"cannot write {path}: {error.strerror or error}") from error
+
+    name: str
+    uri: str
+    sha256: str
+    aspect: float
 
 
-def _hash(text: str) -> str:
-    """A source of a content security policy, of an element whose text this is."""
+class ImageEmbedder:
+    """Encodes the images of a page without their metadata, each once.
+
+    Args:
+        size: maximal length of the longer side in pixels; smaller images are not enlarged.
+        progress: called with the number of images so far after each new image.
+    """
+
+    def __init__(self, size: int, progress: Callable[[int], object]) -> None:
+        self._size, self._progress = size, progress
+        self._images: dict[tuple[Path, bool], EmbeddedImage] = {}
+        self._characters = 0
+
+    def __call__(self, path: Path, *, upside_down: bool = False) -> EmbeddedImage:
+        """Return an image, which is read at the first call.
+
+        Raises:
+            ImageError: if it cannot be read.
+            UserError: if the page becomes too large for a browser.
+        """
+        key = (path, upside_down)
+        if key not in self._images:
+            self._images[key] = _encode(path, self._size, upside_down)
+            self._characters += len(self._images[key].uri)
+            if self._characters > LARGEST_PAGE:
+                raise UserError(
+                    f"the page would contain more than {LARGEST_PAGE // 10**6} MB of images; give fewer pairs or "
+                    "methods, or a smaller ",
+                    Argument("size"),
+                    f" than {self._size}",
+                )
+            self._progress(len(self._images))
+        return self._images[key]
+
+    def uris(self) -> dict[str, str]:
+        """Return all data URIs by name, sorted by name."""
+        return dict(sorted((image.name, image.uri) for image in self._images.values()))
+
+
+def _encode(path: Path, size: int, upside_down: bool) -> EmbeddedImage:
+    loaded = read(path)
+    image = to_pil(loaded.pixels)
+    aspect = image.width / image.height
+    image.thumbnail((size, size), Image.Resampling.LANCZOS)
+    if upside_down:
+        image = image.transpose(Image.Transpose.ROTATE_180)
+    buffer = io.BytesIO()
+    image.save(buffer, format="JPEG", quality=JPEG_QUALITY, subsampling=0)
+    name = hashlib.sha256(buffer.getvalue()).hexdigest()[:16]
+    uri = f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return EmbeddedImage(name, uri, loaded.sha256, aspect)
+
+
+@dataclass(frozen=True)
+class StudyPage:
+    """Page of a study.
+
+    Args:
+        plan: content of the study.
+        images: data URIs by name.
+        notes: problems of the images that the author of the study should know, a sentence each.
+    """
+
+    plan: StudyPlan
+    images: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+
+    def render(self) -> str:
+        """Return the HTML. Its content security policy allows only its own script and style, by their hashes.
+
+        The plan, which says which image belongs to which method, is encoded so that nobody reads it by accident.
+        """
+        folder = files("vitsplice.study") / "templates"
+        html, script, style = ((folder / f"study.{ending}").read_text("utf-8") for ending in ("html", "js", "css"))
+        return (
+            Environment(autoescape=True)
+            .from_string(html)
+            .render(
+                title=self.plan.title,
+                policy=f"default-src 'none'; img-src data:; script-src {_policy_hash(script)}; "
+                f"style-src {_policy_hash(style)}; base-uri 'none'; form-action 'none'",
+                script=Markup(script),
+                style=Markup(style),
+                plan=base64.b64encode(json.dumps(self.plan.data()).encode()).decode(),
+                images=self.images,
+            )
+        )
+
+    def write(self, path: Path) -> int:
+        """Write the plan beside the page, then the page, and return the size of the page in bytes.
+
+        Raises:
+            VitspliceError: if a file cannot be written.
+        """
+        page = self.render().encode()
+        output_folder.write(path.parent, {plan_path(path).name: self.plan.to_bytes(), path.name: page})
+        return len(page)
+
+
+def _policy_hash(text: str) -> str:
+    """Return the source expression that allows an inline element with this text in a content security policy."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

@@ -1,6 +1,6 @@
-"""The plan of a study: the methods, pairs, trials and checks that its page asks, and which image is whose.
+"""Plan of a study: methods, pairs, trials and checks, and which image belongs to which method.
 
-The page and every result carry its digest, so that an analysis can tell what belongs to the study.
+The page and every result contain the digest of the plan, so that the analysis can recognise results of other studies.
 """
 
 from __future__ import annotations
@@ -8,112 +8,139 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from vitsplice.errors import UserError
 from vitsplice.support.files import read_regular
 from vitsplice.text import one_line, printable
 
 SCHEMA = 2
-"""Of a plan and of results; another one too if the page chooses other trials for the same rater."""
+"""Format number of plans and results. It also changes when the page presents other trials to the same rater."""
 
 SUFFIX = ".plan.json"
-KIND = "vitsplice study plan"
 LARGEST_FILE = 200_000_000
-HEAD = ("kind", "study", "digest")
-"""The entries that the digest does not cover: they follow from it."""
+DERIVED = {"kind", "study", "digest"}
+"""Fields that the digest does not cover, because they follow from it."""
 
 
-class Given(BaseModel):
-    """Data of a file: no other entries, no conversion of types, no NaN or infinity."""
+def _supported(schema: int) -> int:
+    if schema != SCHEMA:
+        raise ValueError(f"is {schema}, and this version reads {SCHEMA}; use the version of vitsplice that wrote it")
+    return schema
+
+
+Schema = Annotated[int, AfterValidator(_supported)]
+
+
+class StrictModel(BaseModel):
+    """Content of a JSON file: no unknown fields, no type conversion, no NaN or infinity."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-class PlannedPair(Given):
-    """A pair: its id, its set, and the names of its images in the page; outputs in the order of the methods."""
+class PlannedPair(StrictModel):
+    """Pair of images: its id, its set, and the names of its images in the page, with one output for each method."""
 
     id: str
     set: str
     structure: str
     appearance: str
-    outputs: tuple[str, ...] = Field(strict=False)
+    outputs: tuple[str, ...]
 
 
-class PlannedCheck(Given):
-    """A trial with a known answer: the method's output for the pair, not the image ``wrong``."""
+class PlannedCheck(StrictModel):
+    """Trial with a known answer: the output of ``method`` for ``pair`` is right, the image named ``wrong`` is not."""
 
     pair: str
     method: str
     wrong: str
 
 
-class Plan(Given):
-    """What a study asks. ``trials`` is the number of comparisons a rater, ``digest`` the SHA-256 of all of it."""
+class StudyPlan(StrictModel):
+    """Content of a study; build it with `StudyPlan.create`.
+
+    Args:
+        kind: type of the file.
+        study: id of the study, the first 16 characters of the digest.
+        digest: SHA-256 of all fields but `DERIVED`.
+        schema_: format number.
+        title, question: text of the page.
+        seed: seed of the choice of checks.
+        trials: number of comparisons for each rater, without checks.
+        min_view_ms: milliseconds before a trial can be answered.
+        methods: names.
+        pairs, checks: what is compared.
+    """
 
     kind: Literal["vitsplice study plan"]
     study: str
     digest: str
-    schema_: Literal[2] = Field(alias="schema")
+    schema_: Schema = Field(alias="schema")
     title: str
     question: str
     seed: int
     trials: int = Field(ge=1)
     min_view_ms: int
-    methods: tuple[str, ...] = Field(min_length=2, strict=False)
-    pairs: tuple[PlannedPair, ...] = Field(min_length=1, strict=False)
-    checks: tuple[PlannedCheck, ...] = Field(strict=False)
+    methods: tuple[str, ...] = Field(min_length=2)
+    pairs: tuple[PlannedPair, ...] = Field(min_length=1)
+    checks: tuple[PlannedCheck, ...]
+
+    @classmethod
+    def create(cls, **content: Any) -> Self:
+        """Build a plan from all fields but ``kind``, ``study``, ``digest`` and ``schema``, which are computed."""
+        draft = cls(kind="vitsplice study plan", study="", digest="", schema=SCHEMA, **content)
+        digest = draft.content_digest()
+        return draft.model_copy(update={"study": digest[:16], "digest": digest})
+
+    def content_digest(self) -> str:
+        """Compute the SHA-256 of all fields but `DERIVED`."""
+        content = self.model_dump(mode="json", by_alias=True, exclude=DERIVED)
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     @property
-    def planned(self) -> int:
-        """The number of trials of a rater, with checks."""
+    def trials_with_checks(self) -> int:
+        """Number of trials for each rater, checks included."""
         return self.trials + len(self.checks)
 
+    def data(self) -> dict[str, Any]:
+        """Return the plan as plain data for JSON."""
+        return self.model_dump(mode="json", by_alias=True)
 
-def identified(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """What a study asks, as plain data, with its digest and the id that follows from it."""
-    digest = _digest(asked)
-    return {"kind": KIND, "study": digest[:16], "digest": digest, **asked}
+    def to_bytes(self) -> bytes:
+        """Return the plan as a file that `read_plan` accepts."""
+        return (json.dumps(self.data(), indent=1) + "\n").encode()
 
 
-def beside(page: Path) -> Path:
-    """The path of the plan of a page."""
+def plan_path(page: Path) -> Path:
+    """Path of the plan of a page: ``study.plan.json`` for ``study.html``."""
     return page.with_name(f"{page.stem}{SUFFIX}")
 
 
-def as_bytes(key: Mapping[str, Any]) -> bytes:
-    """The file of a plan, as `read` takes it."""
-    return (json.dumps(key, indent=1) + "\n").encode()
-
-
-def read(path: str | os.PathLike[str]) -> Plan:
-    """The plan that `vitsplice study make` wrote.
+def read_plan(path: str | os.PathLike[str]) -> StudyPlan:
+    """Read a plan that `vitsplice study make` wrote.
 
     Raises:
-        UserError: if it cannot be read, is no plan, or was changed since.
+        UserError: if it cannot be read, is not a plan, or was changed after it was written.
     """
-    shown = printable(os.fspath(path))
+    name = printable(os.fspath(path))
     try:
         if os.path.getsize(path) > LARGEST_FILE:
-            raise UserError(f"{shown} is no plan of a study: larger than {LARGEST_FILE // 10**6} MB")
-        found = json.loads(read_regular(Path(path)))
-        plan = Plan.model_validate(found)
+            raise UserError(f"{name} is not the plan of a study: larger than {LARGEST_FILE // 10**6} MB")
+        plan = StudyPlan.model_validate_json(read_regular(Path(path)))
     except OSError as error:
-        raise UserError(f"cannot read the plan {shown}: {error.strerror or error}") from error
+        raise UserError(f"cannot read the plan {name}: {error.strerror or error}") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-        raise UserError(f"{shown} is no plan of a study: {one_line(why)}") from error
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{shown} is no plan of a study: it is not JSON") from error
-    if identified({name: value for name, value in found.items() if name not in HEAD}) != found:
-        raise UserError(f"{shown} was changed after it was written: its digest is of another plan")
+        raise UserError(f"{name} is not the plan of a study: {first_problem(error)}") from error
+    if (plan.digest, plan.study) != ((digest := plan.content_digest()), digest[:16]):
+        raise UserError(f"{name} was changed after it was written: its content does not match its digest")
     return plan
 
 
-def _digest(asked: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+def first_problem(error: ValidationError) -> str:
+    """Describe the first problem of a file in one line, such as ``trials.0.pair: Field required``."""
+    first = error.errors()[0]
+    location = ".".join(map(str, first["loc"]))
+    return one_line(f"{location and f'{location}: '}{str(first['msg']).removeprefix('Value error, ')}")

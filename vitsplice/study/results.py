@@ -1,13 +1,13 @@
-"""The results of raters: JSON files as the page gives them.
+"""Results of raters: JSON files as the page gives them, and which of them count.
 
-Nothing in them is trusted: `vitsplice.study.raters` compares them with the plan of the study.
+Nothing in a file is trusted: pairs, sets, methods, sides and checks are compared with the plan of the study.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -16,25 +16,28 @@ from typing import Literal, Self
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from vitsplice.errors import UserError
-from vitsplice.study.plan import SUFFIX, Given
+from vitsplice.study.plan import SUFFIX, Schema, StrictModel, StudyPlan, first_problem
+from vitsplice.study.trial_order import PlannedTrial, trials_of
 from vitsplice.text import one_line, printable
 
 LARGEST_FILE = 20_000_000
-OWN = "analysis.json"
-"""Of an analysis, which may lie in the same folder."""
+ANALYSIS_JSON = "analysis.json"
+"""Name of an analysis, which may be in the same folder."""
 
-A_DAY = 86_400_000
-"""In milliseconds; no choice takes longer."""
+DAY_MS = 86_400_000
+
+ONE_SIDED_TRIALS = 8
+"""Number of trials from which on the same side every time is an exclusion; the probability by chance is 1 in 128."""
 
 
 @dataclass(frozen=True)
-class Excluded:
-    """A result that does not count.
+class ExcludedResult:
+    """Result that does not count.
 
     Args:
-        rater: their id; "" is not known.
-        source: the file.
-        reasons: why, each a short sentence.
+        rater: id of the rater, "" if unknown.
+        source: path of the file.
+        reasons: reasons for the exclusion, a short sentence each.
     """
 
     rater: str
@@ -45,25 +48,25 @@ class Excluded:
         return one_line(f"{self.rater or 'unknown rater'} ({self.source}): {'; '.join(self.reasons)}")
 
 
-class Screen(Given):
-    """In CSS pixels, and device pixels to one of these."""
+class Screen(StrictModel):
+    """Size of the screen in CSS pixels, and device pixels per CSS pixel."""
 
     width: float = Field(ge=0, le=1e6)
     height: float = Field(ge=0, le=1e6)
     ratio: float = Field(ge=0, le=1e6)
 
 
-class Trial(Given):
-    """One choice.
+class RecordedTrial(StrictModel):
+    """Choice of a rater.
 
     Args:
-        pair: its id.
-        set: of the pair, or "".
-        left, right: the methods whose outputs were shown; None is the wrong answer of a check.
-        choice: the side that was chosen.
-        milliseconds: from the images to the choice.
+        pair: id of the pair.
+        set: set of the pair, or "".
+        left, right: method of the output on that side; None for the wrong answer of a check.
+        choice: chosen side.
+        milliseconds: time from display to choice.
         check: whether the right answer is known.
-        passed: whether it was given; None where it is no check.
+        passed: whether the right answer was chosen; None for a comparison.
     """
 
     pair: str
@@ -71,106 +74,196 @@ class Trial(Given):
     left: str | None
     right: str | None
     choice: Literal["left", "right"]
-    milliseconds: float = Field(ge=0, le=A_DAY)
+    milliseconds: float = Field(ge=0, le=DAY_MS)
     check: bool
     passed: bool | None
 
     @model_validator(mode="after")
-    def _sound(self) -> Self:
+    def _is_consistent(self) -> Self:
         methods = {self.left, self.right} - {None}
         if len(methods) != (1 if self.check else 2) or self.check != (self.passed is not None):
-            raise ValueError("left, right, check and passed do not fit each other")
+            raise ValueError("left, right, check and passed contradict each other")
         return self
 
     @property
     def winner(self) -> str | None:
-        """The method that was chosen."""
+        """Method that was chosen."""
         return self.left if self.choice == "left" else self.right
 
     @property
     def loser(self) -> str | None:
-        """The method that was not."""
+        """Method that was not chosen."""
         return self.right if self.choice == "left" else self.left
 
+    def follows(self, planned: PlannedTrial) -> bool:
+        """Tell whether this is the planned trial, with a correct entry of whether its check was passed."""
+        check = planned.answer is not None
+        passed = self.choice == planned.answer if check else None
+        recorded = (self.pair, self.set, self.left, self.right, self.check, self.passed)
+        return recorded == (planned.pair, planned.set, planned.left, planned.right, check, passed)
 
-class Result(Given):
-    """What one rater handed over; ``plan`` is the digest of the study's plan, ``source`` the file."""
+
+class RaterResult(StrictModel):
+    """Result file of a rater; ``plan`` is the digest of the study's plan and ``source`` the path of the file."""
 
     kind: Literal["vitsplice study result"]
-    schema_: Literal[2] = Field(alias="schema")
+    schema_: Schema = Field(alias="schema")
     study: str = Field(max_length=64)
     plan: str = Field(max_length=64)
     rater: str = Field(min_length=1, max_length=80)
     began: str = Field(max_length=40)
     finished: str | None = Field(max_length=40)
-    trials: tuple[Trial, ...] = Field(strict=False)
+    trials: tuple[RecordedTrial, ...]
     user_agent: str = Field(max_length=10_000)
     screen: Screen
     source: str = ""
 
     @field_validator("rater")
     @classmethod
-    def _tidy(cls, rater: str) -> str:
+    def _is_normalised(cls, rater: str) -> str:
         if rater != re.sub(r"\s+", " ", rater.strip()):
-            raise ValueError("is not as the page writes it")
+            raise ValueError("has other spaces than the page writes")
         return rater
 
     @property
-    def comparisons(self) -> tuple[Trial, ...]:
-        """The trials that are no checks."""
+    def comparisons(self) -> tuple[RecordedTrial, ...]:
+        """Trials that are not checks."""
         return tuple(trial for trial in self.trials if not trial.check)
 
     @property
-    def failed(self) -> int:
-        """How many checks were failed."""
+    def failed_checks(self) -> int:
+        """Number of failed checks."""
         return sum(trial.passed is False for trial in self.trials)
 
     @property
     def median_ms(self) -> float:
-        """Of all trials; 0 without any."""
+        """Median time of all trials in milliseconds; 0 without trials."""
         return median(trial.milliseconds for trial in self.trials) if self.trials else 0.0
 
+    def excluded(self, *reasons: str) -> ExcludedResult:
+        """Return this result as one that does not count."""
+        return ExcludedResult(self.rater, self.source, reasons)
 
-def read(paths: Iterable[str | os.PathLike[str]]) -> tuple[list[Result], list[Excluded]]:
-    """The results in files, in their order, and the files that hold none, with the reason.
+
+def read_results(paths: Iterable[str | os.PathLike[str]]) -> tuple[list[RaterResult], list[ExcludedResult]]:
+    """Read result files in their order.
 
     Args:
-        paths: files, and folders of ``.json`` files; a file that is named twice is read once.
+        paths: files, and folders of ``.json`` files; a file that is given twice is read once.
+
+    Returns:
+        The results, and the files that are not results.
 
     Raises:
-        UserError: if a file cannot be opened, or there are none.
+        UserError: if a file cannot be opened, or there are no files.
     """
     results, excluded = [], []
     for file in dict.fromkeys(file for path in paths for file in _files(Path(path))):
-        found = _read(file)
-        if isinstance(found, Result):
-            results.append(found)
+        result = _read(file)
+        if isinstance(result, RaterResult):
+            results.append(result)
         else:
-            excluded.append(found)
+            excluded.append(result)
     if not results and not excluded:
-        raise UserError("there are no results: no .json file in what was given")
+        raise UserError("there are no results: the given folders contain no .json file")
     return results, excluded
 
 
 def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    return sorted(one for one in path.glob("*.json") if one.name != OWN and not one.name.endswith(SUFFIX))
+    return sorted(file for file in path.glob("*.json") if file.name != ANALYSIS_JSON and not file.name.endswith(SUFFIX))
 
 
-def _read(path: Path) -> Result | Excluded:
+def _read(path: Path) -> RaterResult | ExcludedResult:
+    problem = ""
     try:
         if path.exists() and not path.is_file():
-            return Excluded("", str(path), ("no result of a study: not a regular file",))
-        with path.open("rb") as file:
-            text = file.read(LARGEST_FILE + 1)
+            problem = "not a regular file"
+        else:
+            with path.open("rb") as file:
+                text = file.read(LARGEST_FILE + 1)
+            if len(text) <= LARGEST_FILE:
+                return RaterResult.model_validate_json(text).model_copy(update={"source": str(path)})
+            problem = f"larger than {LARGEST_FILE // 10**6} MB"
     except OSError as error:
         raise UserError(f"cannot read {printable(str(path))}: {error.strerror or error}") from error
-    if len(text) > LARGEST_FILE:
-        return Excluded("", str(path), (f"no result of a study: larger than {LARGEST_FILE // 10**6} MB",))
-    try:
-        return Result.model_validate_json(text).model_copy(update={"source": str(path)})
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        return Excluded("", str(path), (one_line(f"no result of a study: {where and f'{where}: '}{first['msg']}"),))
+        problem = first_problem(error)
+    return ExcludedResult("", str(path), (one_line(f"not the result of a study: {problem}"),))
+
+
+def match_to_plan(results: Sequence[RaterResult], plan: StudyPlan) -> tuple[list[RaterResult], list[ExcludedResult]]:
+    """Separate the results of this study from those of others and from those with trials that were not planned.
+
+    The trials of a rater, their order and their sides follow from the plan and the rater's id. Each pair, set, method
+    and check of a result is compared with the planned one.
+    """
+    matching, excluded = [], []
+    for result in results:
+        if reason := _mismatch(result, plan):
+            excluded.append(result.excluded(reason))
+        else:
+            matching.append(result)
+    return matching, excluded
+
+
+def _mismatch(result: RaterResult, plan: StudyPlan) -> str:
+    """Describe how a result differs from the plan; "" if it matches."""
+    if (result.study, result.plan) != (plan.study, plan.digest):
+        return f"of another study: its plan is {result.plan[:16] or 'not given'}, not {plan.digest[:16]}"
+    if len(result.trials) > plan.trials_with_checks:
+        return f"altered: {len(result.trials)} trials, the plan has {plan.trials_with_checks}"
+    trials = zip(result.trials, trials_of(plan, result.rater), strict=False)
+    altered = [number for number, (trial, planned) in enumerate(trials, 1) if not trial.follows(planned)]
+    return f"altered: trial {altered[0]} differs from the planned one" if altered else ""
+
+
+def screen_raters(
+    results: Sequence[RaterResult], trials: int, *, max_failed: int, min_ms: float
+) -> tuple[list[RaterResult], list[ExcludedResult]]:
+    """Separate the results that count from careless, incomplete and duplicate ones.
+
+    Of several submissions of a rater only one counts: the complete one that was finished first. The same answers and
+    times under the ids of two raters count once.
+
+    Args:
+        results: results that match the plan (`match_to_plan`).
+        trials: number of trials of a complete result.
+        max_failed: maximal number of failed checks.
+        min_ms: minimal median time of a trial in milliseconds.
+    """
+    by_rater: dict[str, RaterResult] = {}
+    by_answers: dict[tuple[str, tuple[RecordedTrial, ...]], RaterResult] = {}
+    for result in sorted(results, key=lambda r: (len(r.trials) < trials, r.finished or "", r.source)):
+        by_rater.setdefault(result.rater, result)
+        by_answers.setdefault((result.began, result.trials), result)
+    accepted, excluded = [], []
+    for result in results:
+        reasons = _careless(result, trials, max_failed, min_ms)
+        if (counted := by_rater[result.rater]) is not result:
+            reasons.insert(0, f"duplicate: {counted.source} is the result of this rater that counts")
+        elif (counted := by_answers[result.began, result.trials]) is not result:
+            reasons.insert(0, f"has the answers and times of {counted.rater} ({counted.source})")
+        if reasons:
+            excluded.append(result.excluded(*reasons))
+        else:
+            accepted.append(result)
+    return accepted, excluded
+
+
+def _careless(result: RaterResult, trials: int, max_failed: int, min_ms: float) -> list[str]:
+    reasons = []
+    if len(result.trials) < trials:
+        reasons.append(f"incomplete: {len(result.trials)} of {trials} trials")
+    if not result.comparisons:
+        reasons.append("no comparison")
+    if result.failed_checks > max_failed:
+        checks = len(result.trials) - len(result.comparisons)
+        reasons.append(f"failed {result.failed_checks} of {checks} checks, at most {max_failed} allowed")
+    if result.trials and result.median_ms < min_ms:
+        reasons.append(f"too fast: median {result.median_ms:.0f} ms, at least {min_ms:g} required")
+    sides = {trial.choice for trial in result.trials}
+    if len(sides) == 1 and len(result.trials) >= ONE_SIDED_TRIALS:
+        reasons.append(f"always the {sides.pop()} side")
+    return reasons

@@ -1,11 +1,11 @@
-"""A file of JSON lines that is added to, and that a killed process leaves usable."""
+"""A log of JSON records by key, one a line, that is only appended to and survives a killed process."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from json.encoder import encode_basestring_ascii
 from pathlib import Path
 from types import TracebackType
@@ -14,167 +14,188 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vitsplice.errors import Argument, ImageError, ImageNotFound, VitspliceError
+from vitsplice.errors import Argument, VitspliceError
 from vitsplice.support.files import write_atomically
-from vitsplice.text import printable
 
 Keys = NDArray[np.uint64]
 
-RECENT = 4096
-"""So many lines that were added last are held in a dict; the others, 16 bytes each, in order of their keys."""
+RECENT = 256
+"""Records whose offsets are in a dict until they are merged into the sorted arrays; a 64th of all if that is more."""
 
-_ENTRY = np.dtype([("key", np.uint64), ("place", np.int64)])
+_INDEX = np.dtype([("key", np.uint64), ("offset", np.int64)])
+
+INVALID = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""What reading a line raises that is not a record of the log."""
 
 
 def key_of(*parts: object) -> int:
-    """64 bits that tell what a line is about; never 0."""
+    """Compute the 64-bit key of some parts; never 0."""
     text = f"[{', '.join([encode_basestring_ascii(str(part)) for part in parts])}]"
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") or 1
 
 
-def stamp(path: Path) -> tuple[str, int, int]:
-    """What is another when an image is, and can be told without reading it: its place, size and time of change.
+class JsonLinesLog:
+    """A file of JSON records by key; of several records with one key, the last counts. Use it in ``with``.
 
-    Raises:
-        ImageNotFound: if it does not exist.
-        ImageError: if it cannot be read.
-    """
-    try:
-        told = os.stat(path)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise ImageNotFound(f"'{printable(str(path))}' does not exist") from error
-    except (OSError, ValueError) as error:
-        raise ImageError(f"'{printable(str(path))}' cannot be read") from error
-    return os.path.abspath(path), told.st_size, told.st_mtime_ns
+    Opening it cuts off a truncated last line and ignores lines that are not records. In memory are only the keys and
+    the offsets of their lines, 16 bytes each.
 
-
-class Log:
-    """Lines by key, of which only keys and places are held. A last line that was cut short is taken off.
-
-    Use it in ``with``.
+    Args:
+        path: the file; it is created if it does not exist.
+        key: the key of a record that was read. By default the key is stored in the line, as entry ``key``.
+        restart: empty the file first.
 
     Raises:
         VitspliceError: if the file cannot be read or written.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._recent: dict[int, int] = {}
+    def __init__(
+        self, path: Path, key: Callable[[Mapping[str, Any]], int] | None = None, *, restart: bool = False
+    ) -> None:
+        self._path, self._key = path, key
         try:
-            self._keys, self._places = _ordered(np.fromiter(_whole_lines(path), _ENTRY))
-            self._file: IO[bytes] = path.open("ab")
-            self._reader: IO[bytes] = path.open("rb")
+            if restart:
+                path.open("wb").close()
+            self._open()
         except OSError as error:
             raise unusable(path, error) from error
 
-    def __enter__(self) -> Log:
+    def __enter__(self) -> JsonLinesLog:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Close the file and cut off a record that could not be written in full."""
         self._reader.close()
-        close(self._file, self._path, error)
+        try:
+            try:
+                self._writer.close()
+            finally:
+                self._truncate()
+        except OSError as problem:
+            if error is None:
+                raise unusable(self._path, problem) from problem
 
     def __contains__(self, key: int) -> bool:
-        return self._place(key) is not None
+        return self._offset(key) is not None
 
     def __getitem__(self, key: int) -> dict[str, Any]:
-        """What the last line of that key says. Raises KeyError if there is none."""
-        if (place := self._place(key)) is None:
+        """The last record of a key. Raises KeyError if there is none."""
+        if (offset := self._offset(key)) is None:
             raise KeyError(key)
-        self._reader.seek(place)
-        if (found := _parsed(self._reader.readline())) is None or found[0] != key:
+        self._reader.seek(offset)
+        parsed = self._parse(self._reader.readline())
+        if parsed is None or parsed[0] != key:
             raise VitspliceError(
-                f"{self._path} was changed by something else; start again with ", Argument("force", True)
+                f"{self._path} was changed by another program; start again with ", Argument("force", True)
             )
-        return found[1]
+        return parsed[1]
 
     def add(self, key: int, record: Mapping[str, Any]) -> None:
-        """Write a line. Raises VitspliceError if that fails."""
-        line = json.dumps({"key": f"{key:016x}", **record}, ensure_ascii=False, allow_nan=False)
+        """Append a record. Raises VitspliceError if it cannot be written."""
+        stored = {"key": f"{key:016x}", **record} if self._key is None else record
+        line = json.dumps(stored, ensure_ascii=False, allow_nan=False).encode() + b"\n"
         try:
-            place = self._file.tell()
-            self._file.write(line.encode() + b"\n")
-            self._file.flush()
+            self._writer.write(line)
+            self._writer.flush()
         except OSError as error:
             raise unusable(self._path, error) from error
-        self._recent[key] = place
-        if len(self._recent) >= RECENT:
-            self._settle()
+        self._recent[key] = self._end
+        self._end += len(line)
+        self._lines += 1
+        if len(self._recent) >= max(RECENT, len(self._keys) // 64):
+            self._merge_recent()
 
-    def _place(self, key: int) -> int | None:
-        """Where the last line of a key begins."""
+    def compact(self, mask: Callable[[Keys], NDArray[np.bool_]] | None = None) -> None:
+        """Remove all lines but the last record of each key from the file; the order of lines remains.
+
+        Args:
+            mask: which keys remain; all by default.
+
+        Raises:
+            VitspliceError: if the file cannot be written.
+        """
+        self._merge_recent()
+        offsets = np.sort(self._offsets if mask is None else self._offsets[mask(self._keys)])
+        if len(offsets) == self._lines:
+            return
+        try:
+            write_atomically(self._path, map(self._line_at, offsets.tolist()))
+            self._reader.close()
+            self._writer.close()
+            self._open()
+        except OSError as error:
+            raise unusable(self._path, error) from error
+
+    def _open(self) -> None:
+        self._recent: dict[int, int] = {}
+        self._lines = self._end = 0
+        index = np.fromiter(self._scan(), _INDEX)
+        self._keys, self._offsets = _sorted(index["key"], index["offset"])
+        self._writer: IO[bytes] = self._path.open("ab")
+        self._truncate()
+        self._reader: IO[bytes] = self._path.open("rb")
+
+    def _scan(self) -> Iterator[tuple[int, int]]:
+        """Read the keys and offsets of the records, up to the last complete line."""
+        if not self._path.exists():
+            return
+        with self._path.open("rb") as file:
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                if (parsed := self._parse(line)) is not None:
+                    yield parsed[0], self._end
+                self._end += len(line)
+                self._lines += 1
+
+    def _truncate(self) -> None:
+        if os.path.getsize(self._path) > self._end:
+            os.truncate(self._path, self._end)
+
+    def _parse(self, line: bytes) -> tuple[int, dict[str, Any]] | None:
+        """Read key and record of a line; None if it is not a record."""
+        try:
+            record = json.loads(line)
+            key = int(record.pop("key"), 16) if self._key is None else self._key(record)
+        except INVALID:
+            return None
+        return (key, record) if 0 < key < 2**64 else None
+
+    def _offset(self, key: int) -> int | None:
+        """Find the offset of the last line of a key."""
         if key in self._recent:
             return self._recent[key]
-        at = int(np.searchsorted(self._keys, np.uint64(key), side="right")) - 1
-        return int(self._places[at]) if at >= 0 and self._keys[at] == key else None
+        index = int(np.searchsorted(self._keys, np.uint64(key)))
+        return int(self._offsets[index]) if index < len(self._keys) and self._keys[index] == key else None
 
-    def _settle(self) -> None:
-        before = np.empty(len(self._keys), _ENTRY)
-        before["key"], before["place"] = self._keys, self._places
-        self._keys, self._places = _ordered(np.concatenate([before, np.fromiter(self._recent.items(), _ENTRY)]))
+    def _line_at(self, offset: int) -> bytes:
+        self._reader.seek(offset)
+        return self._reader.readline()
+
+    def _merge_recent(self) -> None:
+        keys = np.append(self._keys, np.fromiter(self._recent, np.uint64))
+        offsets = np.append(self._offsets, np.fromiter(self._recent.values(), np.int64))
+        self._keys, self._offsets = _sorted(keys, offsets)
         self._recent.clear()
 
 
+def _sorted(keys: Keys, offsets: NDArray[np.int64]) -> tuple[Keys, NDArray[np.int64]]:
+    """Sort by key; of equal keys only the last remains."""
+    order = np.argsort(keys, kind="stable")
+    keys = keys[order]
+    last = np.ones(len(keys), bool)
+    last[:-1] = keys[1:] != keys[:-1]
+    return keys[last], offsets[order][last]
+
+
 def write_lines(path: Path, lines: Iterable[str]) -> None:
-    """Write a text file line by line, whole or not at all. Raises VitspliceError if that fails."""
+    """Write a text file line by line, atomically. Raises VitspliceError if it cannot be written."""
     try:
         write_atomically(path, (line.encode() for line in lines))
     except OSError as error:
         raise unusable(path, error) from error
 
 
-def _ordered(entries: NDArray[np.void]) -> tuple[Keys, NDArray[np.int64]]:
-    """Keys in order, and places; lines of one key as they were written."""
-    order = np.argsort(entries["key"], kind="stable")
-    return np.ascontiguousarray(entries["key"][order]), np.ascontiguousarray(entries["place"][order])
-
-
-def _whole_lines(path: Path) -> Iterator[tuple[int, int]]:
-    """The keys and places of the lines of a file, which is cut after its last whole line."""
-    if not path.exists():
-        return
-    end = 0
-    with path.open("rb") as file:
-        for line in file:
-            if not line.endswith(b"\n"):
-                break
-            if (found := _parsed(line)) is not None:
-                yield found[0], end
-            end += len(line)
-    if end < path.stat().st_size:
-        os.truncate(path, end)
-
-
-def _parsed(line: bytes) -> tuple[int, dict[str, Any]] | None:
-    """Key and content of a line, or None if it is none of ours."""
-    try:
-        record = json.loads(line)
-        key = int(record.pop("key"), 16)
-        return (key, record) if 0 < key < 2**64 else None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return None
-
-
-def last_of_each(keys: Keys) -> NDArray[np.bool_]:
-    """For each key, whether it is the last of those that are the same."""
-    last = np.zeros(len(keys), bool)
-    last[len(keys) - 1 - np.unique(keys[::-1], return_index=True)[1]] = True
-    return last
-
-
-def close(file: IO[Any], path: Path, error: BaseException | None) -> None:
-    """Close a file that was written to, whatever it still holds.
-
-    Raises:
-        VitspliceError: if that cannot be written, unless an error is under way, which is then why.
-    """
-    try:
-        file.close()
-    except OSError as problem:
-        if error is None:
-            raise unusable(path, problem) from problem
-
-
 def unusable(path: Path, error: OSError) -> VitspliceError:
-    """What to raise for a file that cannot be read or written."""
+    """Make the error for a file that cannot be read or written."""
     return VitspliceError(f"cannot use {error.filename or path}: {error.strerror or error}")

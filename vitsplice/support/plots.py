@@ -1,7 +1,7 @@
-"""How the plots of all reports look: the style of each series, intervals as error bars, and a plot as PNG.
+"""Plots for reports (SVG) and files (PNG), in one style for all reports.
 
-Colours can be distinguished with protanopia and deuteranopia, and stand out on light and on dark pages; every series
-has a marker of its own too.
+The colours of series can be distinguished with protanopia and deuteranopia and have enough contrast on light and dark
+pages; every series also has its own marker.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vitsplice.support.page import Plot, plot
+from vitsplice.support.page import Plot
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,27 +22,30 @@ if TYPE_CHECKING:
     from vitsplice.metrics.statistics import MeanInterval
 
 WIDTH = 9.6
-"""Of a plot, in inches: as wide as the page."""
+"""Width of a plot in inches: the width of a page."""
 
 COLOURS = ("#0078B4", "#D86000", "#009C78", "#FC306C", "#4848FC", "#489CB4", "#A84824", "#4884FC")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 LINES = ("-", "--", ":")
 
 MUTED = "#808080"
-"""Of lines that mark a value, readable on light and on dark."""
+"""Colour of reference lines, with enough contrast on light and dark pages."""
 
 DPI = 150
+
+INK = "#010203"
+"""Placeholder for the colour of the page's text, which is light or dark."""
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A plot that is not drawn yet.
+    """A plot that has not been drawn yet.
 
     Args:
-        name: of its file, without ending.
-        draw: draws it into a matplotlib figure.
-        size: in inches, width first.
-        caption: below it.
+        name: name of its file, without suffix.
+        draw: function that draws it into a matplotlib figure.
+        size: width and height in inches.
+        caption: text below it.
     """
 
     name: str
@@ -51,16 +54,16 @@ class Drawing:
     caption: str
 
     def plot(self) -> Plot:
-        """The plot as a block of a page."""
+        """Draw it as a block of a page."""
         return plot(self.draw, self.size, self.caption)
 
     def png(self) -> bytes:
-        """The plot as a file, dark on white."""
+        """Draw it as a PNG file, dark on white."""
         return png(self.draw, self.size)
 
 
 def styles(names: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Colour, marker and line of each series, as matplotlib takes them; after eight the line is another one."""
+    """Assign matplotlib's colour, marker and line style to each series; the line style changes after eight."""
     return {
         name: {
             "color": COLOURS[number % len(COLOURS)],
@@ -71,29 +74,47 @@ def styles(names: Iterable[str]) -> dict[str, dict[str, Any]]:
     }
 
 
-def reach(means: Sequence[MeanInterval]) -> NDArray[np.float64]:
-    """How far intervals reach below and above their means, ``(2, n)``, as error bars; 0 without an interval."""
-    ends = np.array([[mean.mean - mean.low, mean.high - mean.mean] for mean in means]).T
+def error_bars(intervals: Sequence[MeanInterval]) -> NDArray[np.float64]:
+    """Lengths of error bars below and above each mean, ``(2, n)``; 0 without an interval."""
+    ends = np.array([[interval.mean - interval.low, interval.high - interval.mean] for interval in intervals]).T
     return np.asarray(np.nan_to_num(ends).clip(min=0))
 
 
-def png(draw: Callable[[Figure], object], size: tuple[float, float], dpi: int = DPI, font: int = 9) -> bytes:
-    """A plot as a PNG file, dark on white; the same drawing gives the same bytes.
+def plot(draw: Callable[[Figure], object], size: tuple[float, float] = (7, 3), caption: str = "") -> Plot:
+    """Draw a plot for a page, with lines and text in the colour of the page's text.
 
     Args:
-        draw: draws it into a matplotlib figure.
-        size: in inches, width first.
-        dpi: pixels to an inch.
-        font: size of text in points.
+        draw: function that draws into a matplotlib figure.
+        size: width and height in inches.
+        caption: text below it.
     """
+    colours = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color")
+    style: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": caption, "font.size": 9}
+    style |= dict.fromkeys(colours, INK)
+    metadata = {"Date": None, "Creator": None}
+    svg = _drawn(draw, size, style, format="svg", transparent=True, metadata=metadata).decode()
+    return Plot(svg[svg.index("<svg") :].replace(INK, "currentColor"), caption)
+
+
+def png(draw: Callable[[Figure], object], size: tuple[float, float], dpi: int = DPI, font_size: int = 9) -> bytes:
+    """Draw a plot as a PNG file, dark on white; the same drawing gives the same bytes.
+
+    Args:
+        draw: function that draws into a matplotlib figure.
+        size: width and height in inches.
+        dpi: pixels per inch.
+        font_size: size of text in points.
+    """
+    return _drawn(draw, size, {"font.size": font_size}, format="png", dpi=dpi, metadata={"Software": None})
+
+
+def _drawn(draw: Callable[[Figure], object], size: tuple[float, float], style: dict[Any, Any], **options: Any) -> bytes:
     import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     file = io.BytesIO()
-    with matplotlib.rc_context({"font.size": font}):
+    with matplotlib.rc_context(style):
         figure = Figure(figsize=size, layout="constrained")
-        FigureCanvasAgg(figure)
         draw(figure)
-        figure.savefig(file, format="png", dpi=dpi, metadata={"Software": None})
+        figure.savefig(file, **options)
     return file.getvalue()

@@ -1,102 +1,102 @@
 "use strict";
 {
-  const LEAST_MS = 250; // a trial cannot be answered sooner: a second click that was meant for the one before
+  const MIN_RESPONSE_MS = 250; // a faster click was meant for the previous trial
   const byId = (id) => document.getElementById(id);
-  const study = JSON.parse(atob(byId("key").textContent));
+  const study = JSON.parse(atob(byId("plan").textContent));
   const images = JSON.parse(byId("images").textContent);
   const pairs = new Map(study.pairs.map((pair) => [pair.id, pair]));
 
-  // --- Chance: the same for the same text, in every browser -----------------------------------------------------
+  // --- Random numbers: the same for the same text in every browser ----------------------------------------------
 
-  const mixed = (word) => {
+  const murmurFinaliser = (word) => {
     word = Math.imul(word ^ (word >>> 16), 0x85ebca6b);
     word = Math.imul(word ^ (word >>> 13), 0xc2b2ae35);
     return (word ^ (word >>> 16)) >>> 0;
   };
 
-  /** A function that gives numbers in [0, 1): a Weyl sequence through murmur3's finaliser, begun by FNV-1a of the text. */
-  function chance(text) {
+  /** Return a generator of numbers in [0, 1): a Weyl sequence with MurmurHash3's finaliser, seeded by FNV-1a. */
+  function randomNumbers(text) {
     let state = 0x811c9dc5;
     for (const byte of new TextEncoder().encode(text)) state = Math.imul(state ^ byte, 0x01000193);
-    return () => mixed((state = (state + 0x9e3779b9) | 0)) / 2 ** 32;
+    return () => murmurFinaliser((state = (state + 0x9e3779b9) | 0)) / 2 ** 32;
   }
 
-  function shuffled(list, random) {
-    const made = [...list];
-    for (let last = made.length - 1; last > 0; last--) {
+  function shuffle(items, random) {
+    const shuffled = [...items];
+    for (let last = shuffled.length - 1; last > 0; last--) {
       const other = Math.floor(random() * (last + 1));
-      [made[last], made[other]] = [made[other], made[last]];
+      [shuffled[last], shuffled[other]] = [shuffled[other], shuffled[last]];
     }
-    return made;
+    return shuffled;
   }
 
-  // --- What a rater is shown ------------------------------------------------------------------------------------
+  // --- Trials of a rater: `vitsplice/study/trial_order.py` computes the same -------------------------------------
 
-  /** Comparisons, as many of every pair as of every other and of every two methods as of every other (or one more). */
-  function comparisons(random) {
-    const twos = study.methods.flatMap((_, first) => study.methods.slice(first + 1).map((_, by) => [first, first + 1 + by]));
-    const rows = shuffled(study.pairs, random);
-    const columns = shuffled(twos, random);
+  /** Draw comparisons: every pair of images, and every two methods, equally often or once more. */
+  function sampleComparisons(random) {
+    const methodPairs = study.methods.flatMap((_, first) => study.methods.slice(first + 1).map((_, by) => [first, first + 1 + by]));
+    const rows = shuffle(study.pairs, random);
+    const columns = shuffle(methodPairs, random);
     const gcd = (a, b) => (b ? gcd(b, a % b) : a);
     const lap = (rows.length * columns.length) / gcd(rows.length, columns.length);
-    // Along the diagonal of the table of pairs by two methods; one column further after each lap.
+    // Along the diagonal of the table of all comparisons, one column further after each lap.
     return Array.from({ length: study.trials }, (_, step) => {
       const column = (step + Math.floor(step / lap)) % columns.length;
-      return { pair: rows[step % rows.length], column, two: columns[column] };
+      return { pair: rows[step % rows.length], column, methods: columns[column] };
     });
   }
 
-  /** Sides take turns: through the comparisons of the first two methods, then of the next, ... */
-  function sided(list, random) {
-    let turned = random() < 0.5;
-    return shuffled(list, random)
-      .sort((one, other) => one.column - other.column)
-      .map(({ pair, two }) => {
-        turned = !turned;
-        const [left, right] = turned ? [two[1], two[0]] : two;
+  /** Alternate the sides through the comparisons of the first two methods, then of the next two, and so on. */
+  function assignSides(comparisons, random) {
+    let swapped = random() < 0.5;
+    return shuffle(comparisons, random)
+      .sort((a, b) => a.column - b.column)
+      .map(({ pair, methods }) => {
+        swapped = !swapped;
+        const [left, right] = swapped ? [methods[1], methods[0]] : methods;
         return {
-          pair, check: false, right_answer: null,
+          pair, check: false, answer: null,
           left: { method: study.methods[left], image: pair.outputs[left] },
           right: { method: study.methods[right], image: pair.outputs[right] },
         };
       });
   }
 
-  function checks(random) {
-    let turned = random() < 0.5;
-    return shuffled(study.checks, random).map((check) => {
-      turned = !turned;
+  function checkTrials(random) {
+    let swapped = random() < 0.5;
+    return shuffle(study.checks, random).map((check) => {
+      swapped = !swapped;
       const pair = pairs.get(check.pair);
       const right = { method: check.method, image: pair.outputs[study.methods.indexOf(check.method)] };
       const wrong = { method: null, image: check.wrong };
-      const sides = turned ? { left: wrong, right } : { left: right, right: wrong };
-      return { pair, check: true, right_answer: turned ? "right" : "left", ...sides };
+      const sides = swapped ? { left: wrong, right } : { left: right, right: wrong };
+      return { pair, check: true, answer: swapped ? "right" : "left", ...sides };
     });
   }
 
-  /** All trials of a rater, in order; one check in each of equal parts. `vitsplice/study/order.py` computes the same. */
-  function plan(rater) {
-    const random = chance(`${study.study}/${rater}`);
-    const trials = shuffled(sided(comparisons(random), random), random);
-    const known = checks(random);
-    const part = trials.length / Math.max(known.length, 1);
-    known.forEach((check, number) => {
-      const place = Math.max(1, Math.floor((number + random()) * part));
-      trials.splice(Math.min(place + number, trials.length), 0, check);
+  /** Return all trials of a rater in order. The checks are spread evenly: one in each of as many equal parts. */
+  function trialsOf(rater) {
+    const random = randomNumbers(`${study.study}/${rater}`);
+    const trials = shuffle(assignSides(sampleComparisons(random), random), random);
+    const checks = checkTrials(random);
+    const part = trials.length / Math.max(checks.length, 1);
+    checks.forEach((check, number) => {
+      const position = Math.max(1, Math.floor((number + random()) * part));
+      trials.splice(Math.min(position + number, trials.length), 0, check);
     });
     return trials;
   }
 
-  // --- What is kept ---------------------------------------------------------------------------------------------
+  // --- Storage in the browser -------------------------------------------------------------------------------------
 
-  const place = (rater) => `vitsplice study ${study.study} ${rater}`;
+  const storageKey = (rater) => `vitsplice study ${study.study} ${rater}`;
 
-  function load(rater, length) {
+  function load(rater, trials) {
     try {
-      const found = JSON.parse(localStorage.getItem(place(rater)));
-      const sound = found && typeof found.began === "string" && Array.isArray(found.answers) && found.answers.length <= length
-        && found.answers.every((a) => ["left", "right"].includes(a.choice) && Number.isFinite(a.milliseconds));
-      return sound ? found : null;
+      const stored = JSON.parse(localStorage.getItem(storageKey(rater)));
+      const valid = stored && typeof stored.began === "string" && Array.isArray(stored.answers) && stored.answers.length <= trials
+        && stored.answers.every((a) => ["left", "right"].includes(a.choice) && Number.isFinite(a.milliseconds));
+      return valid ? stored : null;
     } catch {
       return null;
     }
@@ -104,22 +104,22 @@
 
   function save() {
     try {
-      localStorage.setItem(place(state.rater), JSON.stringify({ began: state.began, finished: state.finished, answers: state.answers }));
+      localStorage.setItem(storageKey(state.rater), JSON.stringify({ began: state.began, finished: state.finished, answers: state.answers }));
     } catch {
-      tell("This browser keeps nothing for this page: it works, but cannot be continued after a reload or once it is closed.");
+      showMessage("Your browser does not store data for this page. You can take part, but you cannot resume after a reload or after closing the page.");
     }
   }
 
-  /** The rater of this tab, for a reload. */
-  function remember(rater) {
+  /** Store the rater of this tab for a reload. */
+  function storeRater(rater) {
     try {
       sessionStorage.setItem(`vitsplice study ${study.study}`, rater);
     } catch {
-      // told by save()
+      // save() shows a message
     }
   }
 
-  function remembered() {
+  function storedRater() {
     try {
       return sessionStorage.getItem(`vitsplice study ${study.study}`) ?? "";
     } catch {
@@ -127,92 +127,92 @@
     }
   }
 
-  function tell(text) {
-    byId("note").textContent = text;
-    byId("note").hidden = false;
+  function showMessage(text) {
+    byId("message").textContent = text;
+    byId("message").hidden = false;
   }
 
-  // --- Going through it -----------------------------------------------------------------------------------------
+  // --- Course of the study ----------------------------------------------------------------------------------------
 
-  const state = { rater: "", trials: [], answers: [], began: "", finished: null, shown: null, carried: 0, turn: 0 };
+  // undoneMs: time of the choice that was just undone; display: number of the current display of a trial
+  const state = { rater: "", trials: [], answers: [], began: "", finished: null, shownAt: null, undoneMs: 0, display: 0 };
 
-  function page(name) {
+  function showPage(name) {
     for (const id of ["intro", "trial", "end"]) byId(id).hidden = id !== name;
   }
 
-  const tidy = (rater) => [...rater.trim().replace(/\s+/g, " ")].slice(0, 80).join("");
+  const normalise = (rater) => [...rater.trim().replace(/\s+/g, " ")].slice(0, 80).join("");
 
-  function introduce(rater) {
-    page("intro");
+  function showIntroduction(rater) {
+    showPage("intro");
     byId("rater").value = rater;
     byId("rater").focus();
   }
 
-  function begin(rater) {
-    remember(rater);
+  function start(rater) {
+    storeRater(rater);
     state.rater = rater;
-    state.trials = plan(rater);
-    const kept = load(rater, state.trials.length);
-    state.began = kept?.began ?? new Date().toISOString();
-    state.finished = kept?.finished ?? null;
-    state.answers = kept?.answers ?? [];
-    state.carried = 0; // of a choice that another rater took back
+    state.trials = trialsOf(rater);
+    const stored = load(rater, state.trials.length);
+    state.began = stored?.began ?? new Date().toISOString();
+    state.finished = stored?.finished ?? null;
+    state.answers = stored?.answers ?? [];
+    state.undoneMs = 0; // not that of the previous rater
     save();
-    next();
+    showNext();
   }
 
-  async function next() {
-    const turn = ++state.turn;
-    state.shown = null;
+  async function showNext() {
+    const display = ++state.display;
+    state.shownAt = null;
     const trial = state.trials[state.answers.length];
-    if (!trial) return end();
-    page("trial");
+    if (!trial) return showEnd();
+    showPage("trial");
     byId("progress").max = state.trials.length;
     byId("progress").value = state.answers.length;
     byId("position").textContent = `${state.answers.length + 1} of ${state.trials.length}`;
     byId("undo").disabled = !state.answers.length;
     byId("trial").classList.add("waiting");
-    const shown = [
+    const elements = [
       [byId("structure"), trial.pair.structure], [byId("appearance"), trial.pair.appearance],
       [byId("left").firstElementChild, trial.left.image], [byId("right").firstElementChild, trial.right.image],
     ];
-    await Promise.all(shown.map(([image, name]) => {
-      image.src = images[name];
-      return image.decode();
+    await Promise.all(elements.map(([element, name]) => {
+      element.src = images[name];
+      return element.decode();
     }));
-    if (turn !== state.turn) return; // the rater went elsewhere meanwhile
+    if (display !== state.display) return; // the rater has left this trial
     byId("trial").classList.remove("waiting");
-    state.shown = performance.now();
-    const wait = Math.max(LEAST_MS, study.min_view_ms);
+    state.shownAt = performance.now();
     for (const side of ["left", "right"]) byId(side).disabled = true;
     setTimeout(() => {
-      if (turn === state.turn) for (const side of ["left", "right"]) byId(side).disabled = false;
-    }, wait);
+      if (display === state.display) for (const side of ["left", "right"]) byId(side).disabled = false;
+    }, Math.max(MIN_RESPONSE_MS, study.min_view_ms));
   }
 
   function answer(choice) {
-    if (state.shown === null || byId(choice).disabled) return;
-    state.answers.push({ choice, milliseconds: Math.round(state.carried + performance.now() - state.shown) });
-    state.carried = 0;
+    if (state.shownAt === null || byId(choice).disabled) return;
+    state.answers.push({ choice, milliseconds: Math.round(state.undoneMs + performance.now() - state.shownAt) });
+    state.undoneMs = 0;
     if (state.answers.length === state.trials.length) state.finished = new Date().toISOString();
     save();
-    next();
+    showNext();
   }
 
   function undo() {
     if (!state.answers.length) return;
-    state.carried = state.answers.pop().milliseconds; // the time that a choice took is of all its looks
+    state.undoneMs = state.answers.pop().milliseconds; // the time of a choice includes all displays of its trial
     state.finished = null;
     save();
-    next();
+    showNext();
   }
 
-  // --- Results --------------------------------------------------------------------------------------------------
+  // --- Results ----------------------------------------------------------------------------------------------------
 
   function results() {
     const trials = state.answers.map(({ choice, milliseconds }, number) => {
-      const { pair, left, right, check, right_answer } = state.trials[number];
-      const passed = check ? choice === right_answer : null;
+      const { pair, left, right, check, answer } = state.trials[number];
+      const passed = check ? choice === answer : null;
       return { pair: pair.id, set: pair.set, left: left.method, right: right.method, choice, milliseconds, check, passed };
     });
     const { study: id, schema, digest } = study;
@@ -223,14 +223,14 @@
     };
   }
 
-  function end() {
-    page("end");
+  function showEnd() {
+    showPage("end");
     const left = state.trials.length - state.answers.length;
-    byId("verdict").textContent = left ? "Stopped" : "Done: thank you";
-    byId("thanks").textContent = left
-      ? `${left} choices are left. What you chose so far can be handed over, or go back and continue.`
-      : "Please download the results and hand over the file.";
-    byId("text").open = !left; // it names the methods, which who goes on should not see
+    byId("status").textContent = left ? "Stopped" : "Done. Thank you!";
+    byId("instructions").textContent = left
+      ? `You have not answered ${left} of ${state.trials.length} trials. You can hand in your answers so far, or go back and continue.`
+      : "Please download the results and hand in the file.";
+    byId("results-text").open = !left; // it names the methods, which a rater who continues must not see
     byId("results").value = JSON.stringify(results(), null, 1);
     byId("download").focus();
   }
@@ -244,17 +244,17 @@
   }
 
   async function copy() {
-    byId("text").open = true;
+    byId("results-text").open = true;
     byId("results").select();
     try {
       await navigator.clipboard.writeText(byId("results").value);
       byId("copy").textContent = "Copied";
     } catch {
-      tell("The text is selected: copy it with Ctrl+C or ⌘C.");
+      showMessage("The text is selected. Copy it with Ctrl+C or ⌘C.");
     }
   }
 
-  // --- Wiring ---------------------------------------------------------------------------------------------------
+  // --- Events -----------------------------------------------------------------------------------------------------
 
   const KEYS = { ArrowLeft: "left", f: "left", F: "left", ArrowRight: "right", j: "right", J: "right" };
   document.addEventListener("keydown", (event) => {
@@ -267,24 +267,24 @@
   for (const side of ["left", "right"]) byId(side).addEventListener("click", () => answer(side));
   byId("undo").addEventListener("click", undo);
   byId("stop").addEventListener("click", () => {
-    state.turn++;
-    end();
+    state.display++;
+    showEnd();
   });
-  byId("back").addEventListener("click", () => (state.answers.length < state.trials.length ? next() : undo()));
+  byId("back").addEventListener("click", () => (state.answers.length < state.trials.length ? showNext() : undo()));
   byId("download").addEventListener("click", download);
   byId("copy").addEventListener("click", copy);
   byId("another").addEventListener("click", () => {
-    remember("");
-    introduce("");
+    storeRater("");
+    showIntroduction("");
   });
   byId("start").addEventListener("submit", (event) => {
     event.preventDefault();
-    const rater = tidy(byId("rater").value);
-    if (rater) begin(rater);
+    const rater = normalise(byId("rater").value);
+    if (rater) start(rater);
   });
   for (const element of document.querySelectorAll(".question")) element.textContent = study.question;
   byId("count").textContent = study.trials + study.checks.length;
-  const given = tidy(new URLSearchParams(location.search).get("rater") ?? "");
-  if (remembered() && (!given || given === remembered())) begin(remembered());
-  else introduce(given);
+  const requested = normalise(new URLSearchParams(location.search).get("rater") ?? "");
+  if (storedRater() && (!requested || requested === storedRater())) start(storedRater());
+  else showIntroduction(requested);
 }

@@ -1,12 +1,12 @@
-for (const input of document.querySelectorAll(".stack input")) {
-  const move = () => input.parentElement.style.setProperty("--at", input.value + "%");
+for (const input of document.querySelectorAll(".overlay input")) {
+  const move = () => input.parentElement.style.setProperty("--position", input.value + "%");
   input.addEventListener("input", move);
   move();
 }
-for (const button of document.querySelectorAll(".sorts thead button")) {
+for (const button of document.querySelectorAll(".sortable thead button")) {
   button.addEventListener("click", () => {
     const head = button.parentElement, table = head.closest("table"), column = head.cellIndex;
-    const down = head.getAttribute("aria-sort") === "ascending";
+    const ascending = head.getAttribute("aria-sort") === "ascending";
     const value = row => {
       const cell = row.cells[column];
       return "value" in cell.dataset ? Number(cell.dataset.value) : cell.textContent;
@@ -15,10 +15,10 @@ for (const button of document.querySelectorAll(".sorts thead button")) {
       const x = value(a), y = value(b);
       if (typeof x !== typeof y) return typeof x === "number" ? -1 : 1;
       const order = typeof x === "number" ? x - y : x.localeCompare(y);
-      return down ? -order : order;
+      return ascending ? -order : order;
     };
     for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
-    head.setAttribute("aria-sort", down ? "descending" : "ascending");
+    head.setAttribute("aria-sort", ascending ? "descending" : "ascending");
     table.tBodies[0].append(...[...table.tBodies[0].rows].sort(compare));
   });
 }
@@ -38,9 +38,9 @@ for (const box of document.querySelectorAll(".cards")) {
     for (const card of cards) {
       const note = cell(card, row, column).dataset.note;
       card.querySelector("h3 output").textContent = note ? note : "";
-      card.querySelectorAll(".ours figure").forEach((figure, place) => {
-        figure.querySelector("output").textContent = cell(card, row, place).textContent;
-        figure.classList.toggle("chosen", place === column);
+      card.querySelectorAll(".columns figure").forEach((figure, index) => {
+        figure.querySelector("output").textContent = cell(card, row, index).textContent;
+        figure.classList.toggle("selected", index === column);
       });
     }
     box.append(...cards.sort(compare));

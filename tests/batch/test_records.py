@@ -1,0 +1,191 @@
+import json
+import time
+from dataclasses import replace
+
+import pytest
+
+from vitsplice.batch.plan import FAILURES, RESULTS, run_folder
+from vitsplice.batch.records import Failures, Ledger, failure_reasons
+from vitsplice.contracts import Job, Outcome
+from vitsplice.errors import VitspliceError
+
+
+def job(name, structure="s.png"):
+    return Job(f"quick/{name}", "/f", {"structure": f"/x/{structure}", "appearance": "/x/a.png"}, "{}", 1, "")
+
+
+def record(**entries):
+    images = {"structure": "/x/s.png", "appearance": "/x/a.png"}
+    return {"images": images, "seconds": 1.5, "metrics": {"f": 0.25}, **entries}
+
+
+def failed(name, reason="reason", state="failed"):
+    return Outcome(f"quick/{name}", state, reason)
+
+
+def records(folder, name=RESULTS):
+    return [json.loads(line) for line in (folder / name).read_text().splitlines()]
+
+
+def failures_in(folder):
+    return [tuple(failure.values()) for failure in records(folder, FAILURES)]
+
+
+def write_ledger(out, *names):
+    """Record finished runs whose folders exist."""
+    for name in names:
+        (out / run_folder("quick", name)).mkdir(parents=True, exist_ok=True)
+    with Ledger(out) as ledger:
+        for name in names:
+            ledger.add(job(name).id, record())
+
+
+def test_recorded_run_is_known_when_reopened(tmp_path):
+    write_ledger(tmp_path, "1")
+    with Ledger(tmp_path) as ledger:
+        assert job("1") in ledger
+        assert job("2") not in ledger
+        assert replace(job("1"), id="best/1") not in ledger
+        assert job("1", structure="other.png") not in ledger
+    (line,) = records(tmp_path)
+    assert (line["id"], line["variant"], line["metrics"]) == ("1", "quick", {"f": 0.25})
+    assert line["folder"] == run_folder("quick", "1")
+
+
+def test_record_of_moved_images_supersedes_the_old_one(tmp_path):
+    write_ledger(tmp_path, "1")
+    moved = replace(job("1"), images={"appearance": "/y/a.png", "structure": "/y/s.png"})
+    with Ledger(tmp_path) as ledger:
+        assert moved not in ledger
+        ledger.add(moved.id, record(images=moved.images))
+    assert [line["images"] for line in records(tmp_path)] == [moved.images]
+    with Ledger(tmp_path) as ledger:
+        assert moved in ledger
+        assert job("1") not in ledger
+
+
+def test_run_without_a_folder_is_removed(tmp_path):
+    write_ledger(tmp_path, "1", "2")
+    (tmp_path / run_folder("quick", "1")).rmdir()
+    with Ledger(tmp_path) as ledger:
+        assert [job(name) in ledger for name in "12"] == [False, True]
+    assert [line["id"] for line in records(tmp_path)] == ["2"]
+
+
+@pytest.mark.parametrize("invalid", ['{"id": "3", "vari', "", "\n", "null\n", "\x00\x00\n", '{"id": 1}\n', "[" * 9000])
+def test_invalid_or_truncated_lines_are_removed(tmp_path, invalid):
+    write_ledger(tmp_path, "1", "2")
+    path = tmp_path / RESULTS
+    first, second = path.read_text().splitlines(keepends=True)
+    complete = invalid.endswith("\n")
+    path.write_text(first + invalid + (second if complete else ""))
+    (tmp_path / run_folder("quick", "5")).mkdir(parents=True)
+    with Ledger(tmp_path) as ledger:
+        assert job("1") in ledger
+        assert (job("2") in ledger) == complete
+        ledger.add(job("5").id, record())
+    assert [line["id"] for line in records(tmp_path)] == (["1", "2", "5"] if complete else ["1", "5"])
+    assert {entry.name for entry in tmp_path.iterdir()} == {RESULTS, "quick"}
+
+
+def test_line_without_a_newline_is_truncated(tmp_path):
+    write_ledger(tmp_path, "1")
+    path = tmp_path / RESULTS
+    path.write_text(path.read_text().rstrip("\n"))
+    with Ledger(tmp_path) as ledger:
+        assert job("1") not in ledger
+        ledger.add(job("1").id, record())
+    assert len(records(tmp_path)) == 1
+
+
+def test_ten_thousand_runs_are_read_in_seconds(tmp_path):
+    names = [f"pair-{number}" for number in range(10_000)]
+    write_ledger(tmp_path, *names)
+    start = time.perf_counter()
+    with Ledger(tmp_path) as ledger:
+        assert all(job(name) in ledger for name in names)
+        assert job("other") not in ledger
+    assert time.perf_counter() - start < 3
+
+
+def test_failure_is_written_at_once(tmp_path):
+    with Failures(tmp_path) as failures:
+        failures.add(failed("a", "no\nimage", "refused"))
+        assert failures_in(tmp_path) == [("a", "quick", "refused", "no\nimage")]
+        failures.add(failed("b", "ä"))
+        assert failures_in(tmp_path)[1] == ("b", "quick", "failed", "ä")
+
+
+def test_each_round_retries_the_jobs_that_failed_in_the_last(tmp_path):
+    with Failures(tmp_path) as failures:
+        for outcome in (failed("a"), failed("b"), failed("c", state="refused")):
+            failures.add(outcome)
+        assert failures.start_retries() == 2
+        assert [name for name in "abcd" if failures.retries(job(name))] == ["a", "b"]
+        failures.add(failed("b", "again"))
+        assert failures.start_retries() == 1
+        assert [name for name in "abcd" if failures.retries(job(name))] == ["b"]
+        assert failures.start_retries() == 0
+
+
+def test_last_failure_of_each_unfinished_job_remains(tmp_path):
+    with Failures(tmp_path) as failures:
+        for name in "abcd":
+            failures.add(failed(name))
+        failures.start_retries()
+        failures.resolve("quick/b")
+        failures.add(failed("c", "again"))
+        failures.add(failed("d", "never", "refused"))
+    assert failures_in(tmp_path) == [
+        ("a", "quick", "failed", "reason"),
+        ("c", "quick", "failed", "again"),
+        ("d", "quick", "refused", "never"),
+    ]
+    reasons = failure_reasons(tmp_path, 2)
+    assert [(reason.first, reason.message) for reason in reasons] == [("quick/a", "reason"), ("quick/c", "again")]
+    assert [path.name for path in tmp_path.iterdir()] == [FAILURES]
+
+
+@pytest.mark.parametrize("resolved", [False, True])
+def test_without_failures_there_is_no_file(tmp_path, resolved):
+    (tmp_path / FAILURES).write_text("of an earlier batch")
+    with Failures(tmp_path) as failures:
+        if resolved:
+            failures.add(failed("a"))
+            failures.resolve("quick/a")
+    assert list(tmp_path.iterdir()) == []
+    assert failure_reasons(tmp_path, 5) == []
+
+
+def test_shared_reasons_are_counted(tmp_path):
+    reasons = {"a": "no weights", "b": "corrupt", "c": "no weights", "d": "odd", "e": "corrupt"}
+    with Failures(tmp_path) as failures:
+        for name, message in reasons.items():
+            failures.add(failed(name, message))
+    assert [(reason.first, reason.message, reason.jobs) for reason in failure_reasons(tmp_path, 2)] == [
+        ("quick/a", "no weights", 2), ("quick/b", "corrupt", 2),
+    ]  # fmt: skip
+
+
+def test_folder_in_place_of_the_file_is_refused(tmp_path):
+    (tmp_path / FAILURES).mkdir()
+    with pytest.raises(VitspliceError, match=r"cannot use .*failures\.jsonl"):
+        Failures(tmp_path)
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_full_disk_is_reported_and_complete_lines_remain(tmp_path):
+    def fill(opened, add):
+        with opened as log:
+            for number in range(1000):
+                add(log, f"pair-{number:03}")
+
+    with pytest.raises(VitspliceError, match=r"cannot use .*results\.jsonl: "):
+        fill(Ledger(tmp_path), lambda log, name: log.add(f"quick/{name}", record()))
+    with pytest.raises(VitspliceError, match=r"cannot use .*failures\.jsonl: "):
+        fill(Failures(tmp_path), lambda log, name: log.add(failed(name)))
+    for name in (RESULTS, FAILURES):
+        complete = [line["id"] for line in records(tmp_path, name)]
+        assert complete == [f"pair-{number:03}" for number in range(len(complete))]
+        assert len(complete) > 10
+    assert {path.name for path in tmp_path.iterdir()} == {RESULTS, FAILURES}

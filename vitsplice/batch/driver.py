@@ -1,0 +1,150 @@
+"""The driver of a batch: hands unfinished jobs to an executor and records their outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from vitsplice.batch.plan import STOP, Variant, open_batch
+from vitsplice.batch.records import Failures, Ledger
+from vitsplice.batch.worker import finished_record, run_job
+from vitsplice.contracts import Executor, Job, Outcome
+from vitsplice.errors import UserError
+from vitsplice.support.files import leftovers
+from vitsplice.support.output_folder import FolderLock
+
+
+@dataclass
+class Tally:
+    """Numbers of the jobs of a batch by state.
+
+    Args:
+        total: all jobs.
+        done_before: jobs that were finished when the driver started.
+        done: jobs finished since.
+        refused: jobs that cannot succeed.
+        failed: jobs that failed and may succeed another time.
+    """
+
+    total: int
+    done_before: int = 0
+    done: int = 0
+    refused: int = 0
+    failed: int = 0
+
+    @property
+    def failures(self) -> int:
+        """Number of jobs that were tried and are not finished."""
+        return self.refused + self.failed
+
+    @property
+    def remaining(self) -> int:
+        """Number of jobs that are neither finished nor failed."""
+        return self.total - self.done_before - self.done - self.failures
+
+    def add(self, outcome: Outcome, *, retried: bool) -> None:
+        """Count an outcome; the job of a retried one is among the failed."""
+        if outcome.state == "stopped":
+            return
+        self.failed -= retried
+        self.done += outcome.state == "done"
+        self.refused += outcome.state == "refused"
+        self.failed += outcome.state == "failed"
+
+
+Report = Callable[[Tally, Outcome | None], object]
+
+
+def run_batch(
+    out: Path,
+    manifest: Path,
+    variants: Iterable[Variant],
+    executor: Executor,
+    total: int,
+    *,
+    retries: int = 1,
+    stopped: Callable[[], bool] = lambda: False,
+    report: Report = lambda tally, outcome: None,
+) -> Tally:
+    """Run every unfinished job of a batch.
+
+    Args:
+        out: existing folder of the batch.
+        manifest: file of the pairs, without duplicate ids (`vitsplice.datasets.count` checks that).
+        variants: settings that every pair is run with.
+        executor: runs the jobs.
+        total: number of jobs.
+        retries: number of further attempts at a job that failed, after all others.
+        stopped: returns True if no further jobs are to be started; running jobs are stopped by the file of
+            `vitsplice.batch.plan.request_stop`.
+        report: called with the tally after each outcome, and with None for a job that was finished before.
+
+    Raises:
+        OutputBusy: if another process works on this batch.
+        UserError, VitspliceError: as `open_batch`, `Ledger` and `Failures` do.
+    """
+    lock = FolderLock(out)
+    try:
+        batch = open_batch(out, manifest, variants, executor.threads)
+        for path in (batch.stop, *leftovers(batch.out)):  # of a driver that was killed
+            path.unlink(missing_ok=True)
+        with Ledger(batch.out) as ledger, Failures(batch.out) as failures:
+            accounts = _Accounts(ledger, failures, Tally(total), report)
+            for attempt in range(retries + 1):
+                if stopped() or (attempt and not failures.start_retries()):
+                    break
+                jobs = _until(stopped, batch.jobs())
+                pending = filter(failures.retries, jobs) if attempt else accounts.unfinished(jobs)
+                for outcome in executor.run(run_job, pending):
+                    accounts.add(outcome, retried=attempt > 0)
+        return accounts.tally
+    finally:
+        with suppress(OSError):
+            (out / STOP).unlink(missing_ok=True)
+        lock.release()
+
+
+@dataclass(frozen=True)
+class _Accounts:
+    """Everything that outcomes are recorded in."""
+
+    ledger: Ledger
+    failures: Failures
+    tally: Tally
+    report: Report
+
+    def add(self, outcome: Outcome, *, retried: bool = False) -> None:
+        if outcome.state == "done":
+            self.ledger.add(outcome.id, outcome.record)
+            if retried:
+                self.failures.resolve(outcome.id)
+        elif outcome.state != "stopped":
+            self.failures.add(outcome)
+        self.tally.add(outcome, retried=retried)
+        self.report(self.tally, outcome)
+
+    def unfinished(self, jobs: Iterable[Job]) -> Iterator[Job]:
+        """Yield the jobs without a finished run; finished runs that the ledger lacks are added to it."""
+        for job in jobs:
+            if job not in self.ledger:
+                try:
+                    record = finished_record(job)
+                except UserError as error:
+                    self.add(Outcome(job.id, "refused", str(error)))
+                    continue
+                if record is None:
+                    yield job
+                    continue
+                self.ledger.add(job.id, record)
+            self.tally.done_before += 1
+            self.report(self.tally, None)
+
+
+def _until(stopped: Callable[[], bool], jobs: Iterable[Job]) -> Iterator[Job]:
+    """Yield jobs until stopped. This is checked before each, because skipping finished jobs also takes time."""
+    for job in jobs:
+        if stopped():
+            return
+        yield job

@@ -1,0 +1,149 @@
+"""The logs of a batch: ``results.jsonl`` of finished runs, ``failures.jsonl`` of jobs that failed or were refused."""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+from array import array
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vitsplice.batch.plan import FAILURES, RESULTS, run_folder, split_id
+from vitsplice.batch.worker import image_names
+from vitsplice.contracts import Job, Outcome
+from vitsplice.errors import VitspliceError
+from vitsplice.support.jsonl import JsonLinesLog, Keys, key_of
+
+
+class Ledger:
+    """Log of the finished runs of a batch. Use it in ``with``, with the batch locked.
+
+    Runs without a folder are removed when it is opened, superseded records when it is closed. In memory a run takes
+    16 bytes, and 120 MB per million while the ledger is opened.
+
+    Raises:
+        VitspliceError: if the file cannot be read or written.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self._log = JsonLinesLog(out / RESULTS, _job_key)
+        existing = np.fromiter(_run_keys(out), np.uint64)
+        self._log.compact(lambda keys: np.isin(keys, existing))
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if error is None:
+            self._log.compact()
+        self._log.__exit__(kind, error, at)
+
+    def __contains__(self, job: Job) -> bool:
+        """Whether the run of a job is recorded, with images at the same paths."""
+        key = key_of(job.id)
+        return key in self._log and self._log[key].get("images") == image_names(job)
+
+    def add(self, job_id: str, record: Mapping[str, Any]) -> None:
+        """Record a finished run. Raises VitspliceError if that cannot be written."""
+        variant, pair = split_id(job_id)
+        self._log.add(key_of(job_id), {"id": pair, "variant": variant, "folder": run_folder(variant, pair), **record})
+
+
+class Failures:
+    """Log of the jobs that failed or were refused, emptied when it is opened. Use it in ``with``.
+
+    When it is closed, the last record of each unfinished job remains; without any, the file is removed.
+
+    Raises:
+        VitspliceError: if the file cannot be written.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self._path = out / FAILURES
+        self._log = JsonLinesLog(self._path, _job_key, restart=True)
+        self._failed, self._resolved = array("Q"), array("Q")
+        self._retried: Keys = np.empty(0, np.uint64)
+
+    def __enter__(self) -> Failures:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        with suppress(*[] if error is None else [VitspliceError]):
+            self._log.compact(self._unresolved)
+        self._log.__exit__(kind, error, at)
+        if not self._path.stat().st_size:
+            self._path.unlink()
+
+    def add(self, outcome: Outcome) -> None:
+        """Record an outcome. Raises VitspliceError if that cannot be written."""
+        variant, pair = split_id(outcome.id)
+        record = {"id": pair, "variant": variant, "state": outcome.state, "reason": outcome.reason}
+        self._log.add(key_of(outcome.id), record)
+        if outcome.state == "failed":
+            self._failed.append(key_of(outcome.id))
+
+    def resolve(self, job_id: str) -> None:
+        """Mark a job as finished after all."""
+        self._resolved.append(key_of(job_id))
+
+    def start_retries(self) -> int:
+        """Begin a round of retries of the jobs that failed since the last one, and return their number."""
+        self._retried = np.unique(np.frombuffer(self._failed, np.uint64))
+        self._failed = array("Q")
+        return len(self._retried)
+
+    def retries(self, job: Job) -> bool:
+        """Whether a job is part of this round of retries."""
+        key = np.uint64(key_of(job.id))
+        index = int(np.searchsorted(self._retried, key))
+        return index < len(self._retried) and bool(self._retried[index] == key)
+
+    def _unresolved(self, keys: Keys) -> NDArray[np.bool_]:
+        return ~np.isin(keys, np.frombuffer(self._resolved, np.uint64))
+
+
+@dataclass
+class FailureReason:
+    """A reason that jobs share.
+
+    Args:
+        message: one line.
+        first: id of the first of the jobs.
+        jobs: number of jobs.
+    """
+
+    message: str
+    first: str
+    jobs: int = 0
+
+
+def failure_reasons(out: Path, limit: int) -> list[FailureReason]:
+    """Read the first ``limit`` different reasons of the failures of a batch."""
+    reasons: dict[str, FailureReason] = {}
+    if (out / FAILURES).exists():
+        with (out / FAILURES).open(encoding="utf-8") as file:
+            for record in map(json.loads, file):
+                message = record["reason"]
+                if message in reasons or len(reasons) < limit:
+                    first = FailureReason(message, f"{record['variant']}/{record['id']}")
+                    reasons.setdefault(message, first).jobs += 1
+    return list(reasons.values())
+
+
+def _job_key(record: Mapping[str, Any]) -> int:
+    return key_of(f"{record['variant']}/{record['id']}")
+
+
+def _run_keys(out: Path) -> Iterator[int]:
+    """Keys of the runs that have a folder. Only shards are listed: a look at every run is slow on a file server."""
+    for shard in glob.iglob("*/*/", root_dir=out):
+        variant = shard.partition(os.sep)[0]
+        yield from (key_of(f"{variant}/{pair}") for pair in os.listdir(out / shard))

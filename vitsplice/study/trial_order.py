@@ -1,0 +1,111 @@
+"""Trials of a rater: their order and sides follow from the ids of the study and of the rater.
+
+The page computes them in the browser (``templates/study.js``); the analysis computes them again and compares them with
+each result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from math import lcm
+from typing import Literal, TypeVar
+
+from vitsplice.study.plan import PlannedPair, StudyPlan
+
+Item = TypeVar("Item")
+Random = Callable[[], float]
+WORD = 2**32
+
+
+@dataclass(frozen=True)
+class PlannedTrial:
+    """Trial as it is presented to a rater.
+
+    Args:
+        pair: id of the pair.
+        set: set of the pair, or "".
+        left, right: method of the output on that side; None for the wrong answer of a check.
+        answer: side of the right answer of a check; None for a comparison.
+    """
+
+    pair: str
+    set: str
+    left: str | None
+    right: str | None
+    answer: Literal["left", "right"] | None = None
+
+
+def trials_of(plan: StudyPlan, rater: str) -> list[PlannedTrial]:
+    """Return all trials of a rater in order. The checks are spread evenly: one in each of as many equal parts."""
+    random = _random_numbers(f"{plan.study}/{rater}")
+    trials = _shuffle(_assign_sides(plan, _sample_comparisons(plan, random), random), random)
+    checks = _checks(plan, random)
+    part = len(trials) / max(len(checks), 1)
+    for number, check in enumerate(checks):
+        position = max(1, int((number + random()) * part))
+        trials.insert(min(position + number, len(trials)), check)
+    return trials
+
+
+def _sample_comparisons(plan: StudyPlan, random: Random) -> list[tuple[PlannedPair, int, tuple[str, str]]]:
+    """Draw (pair, index of the two methods, the two methods) along the diagonals of the table of all comparisons."""
+    rows = _shuffle(plan.pairs, random)
+    columns = _shuffle([*combinations(plan.methods, 2)], random)
+    lap = lcm(len(rows), len(columns))
+    cells = [(step % len(rows), (step + step // lap) % len(columns)) for step in range(plan.trials)]
+    return [(rows[row], column, columns[column]) for row, column in cells]
+
+
+def _assign_sides(
+    plan: StudyPlan, comparisons: Sequence[tuple[PlannedPair, int, tuple[str, str]]], random: Random
+) -> list[PlannedTrial]:
+    """Alternate the sides through the comparisons of the first two methods, then of the next two, and so on."""
+    swapped = random() < 0.5
+    trials = []
+    for pair, _, methods in sorted(_shuffle(comparisons, random), key=lambda comparison: comparison[1]):
+        swapped = not swapped
+        left, right = reversed(methods) if swapped else methods
+        trials.append(PlannedTrial(pair.id, pair.set, left, right))
+    return trials
+
+
+def _checks(plan: StudyPlan, random: Random) -> list[PlannedTrial]:
+    sets = {pair.id: pair.set for pair in plan.pairs}
+    swapped = random() < 0.5
+    trials = []
+    for check in _shuffle(plan.checks, random):
+        swapped = not swapped
+        sides: tuple[str | None, str | None] = (None, check.method) if swapped else (check.method, None)
+        trials.append(PlannedTrial(check.pair, sets[check.pair], *sides, "right" if swapped else "left"))
+    return trials
+
+
+def _random_numbers(text: str) -> Random:
+    """Return a generator of numbers in [0, 1): a Weyl sequence with MurmurHash3's finaliser, seeded by FNV-1a."""
+    state = 0x811C9DC5
+    for byte in text.encode():
+        state = (state ^ byte) * 0x01000193 % WORD
+
+    def number() -> float:
+        nonlocal state
+        state = (state + 0x9E3779B9) % WORD
+        return _murmur_finaliser(state) / WORD
+
+    return number
+
+
+def _murmur_finaliser(word: int) -> int:
+    word = (word ^ word >> 16) * 0x85EBCA6B % WORD
+    word = (word ^ word >> 13) * 0xC2B2AE35 % WORD
+    return word ^ word >> 16
+
+
+def _shuffle(items: Sequence[Item], random: Random) -> list[Item]:
+    """Fisher-Yates shuffle from the last item to the first."""
+    shuffled = [*items]
+    for last in range(len(shuffled) - 1, 0, -1):
+        other = int(random() * (last + 1))
+        shuffled[last], shuffled[other] = shuffled[other], shuffled[last]
+    return shuffled
