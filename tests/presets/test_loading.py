@@ -96,7 +96,7 @@ def test_exponents_are_numbers_everywhere():
         ("steps", "write it as dotted.key=value"),
         ("terms.foo.loss=structure", "terms.foo.weight: is missing; terms.foo needs loss and weight"),
         ("stages=[{sides: 112}]", "stages.0.sides: unknown key; .*Did you mean side"),
-        ("stages.0.side=3", "'stages' is a list; give it as a whole|stages"),
+        ("stages.0.side=3", "'stages' is a list; give the entire list|stages"),
         ("=3", "write it as dotted.key=value"),
         ("steps=[1", "is not a YAML value"),
     ],
@@ -166,7 +166,7 @@ def test_weights_are_absolute_and_another_file_has_another_sha256(tmp_path, monk
     text = PAPER.replace("backbone:", f"backbone:\n  weights: /a/w.pt\n  sha256: '{'0' * 64}'", 1)
     assert settings_yaml.load(text, "paper").backbone.sha256 == "0" * 64
     assert settings_yaml.load(text, "paper", ["backbone.weights=w.pt"]).backbone.sha256 is None
-    with pytest.raises(ConfigError, match="there is none"):
+    with pytest.raises(ConfigError, match="sha256 requires weights"):
         settings_yaml.load(text, "paper", ["backbone.weights=null", f"backbone.sha256='{'0' * 64}'"])
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from vitsplice.text import nearest, shortened
+from vitsplice.text import did_you_mean, truncate
 
 Location = tuple[int | str, ...]
 
@@ -29,10 +29,10 @@ def _explained(error: Any, model: type[BaseModel], data: Mapping[str, Any]) -> s
     key, here = ".".join(map(str, location)), _type_at(model, location)
     if kind == "extra_forbidden":
         allowed = _keys(_type_at(model, location[:-1]))
-        return f"{key}: unknown key; allowed here: {', '.join(allowed)}.{nearest(str(location[-1]), allowed)}"
+        return f"{key}: unknown key; allowed here: {', '.join(allowed)}.{did_you_mean(str(location[-1]), allowed)}"
     if kind == "missing":
         return f"{key}: is missing{_needs(location[:-1], model, data)}"
-    given = shortened(repr(error["input"]))
+    given = truncate(repr(error["input"]))
     if kind in {"model_type", "model_attributes_type", "dict_type", "tuple_type"}:
         return f"{key}: {given} is not allowed; it {_shape(here)}"
     message = str(error["msg"]).removeprefix("Value error, ")
@@ -49,9 +49,9 @@ def _needs(location: Location, model: type[BaseModel], data: Mapping[str, Any]) 
     if get_origin(_type_at(model, location[:-1])) is not dict:
         return needs
     others = [name for name in _value_at(data, location[:-1]) if name != location[-1]]
-    if hint := nearest(str(location[-1]), others, "".join(f"{part}." for part in location[:-1])):
+    if hint := did_you_mean(str(location[-1]), others, "".join(f"{part}." for part in location[:-1])):
         return f"{needs}{hint}"
-    return f"{needs} There are {shortened(', '.join(others), 300)}." if others else needs
+    return f"{needs} There are {truncate(', '.join(others), 300)}." if others else needs
 
 
 def _shape(kind: Any) -> str:
