@@ -328,7 +328,7 @@ class RunConfig(_Settings):
         device: ``cpu``, ``cuda``, ``cuda:N``, ``mps``, or ``auto``: CUDA, MPS or the CPU, the first that is available.
         precision: precision of the backbone; ``auto``: bfloat16 where it is faster.
         previews: interval of previews in steps, with the start and two more at the beginning; 0: no previews.
-        metrics: metrics of the output at the end of the run (`vitsplice.metrics.output`).
+        metrics: metrics of the output at the end of the run (`vitsplice.metrics.RUN_METRICS`).
         plots: ``losses.png`` and ``report.html``.
         checkpoint: checkpoints; like previews, metrics and plots they do not change the output.
     """

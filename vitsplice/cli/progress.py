@@ -16,7 +16,6 @@ from rich.table import Table
 from rich.text import Text
 
 from vitsplice.cli.interrupt import Interrupt
-from vitsplice.metrics.output import CNN
 from vitsplice.runs.artifacts import used
 from vitsplice.runs.metadata import describe_sizes, sizes
 from vitsplice.runs.report import one_image
@@ -132,14 +131,12 @@ class Progress(Display):
         title = f"lower is better; {'start: before the first step; ' * started}unchanged: the structure image"
         table = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False, collapse_padding=True)
         for figure in result.metrics:
-            mark = " (optimised by this run)" if figure.optimised_by in optimised else ""
+            mark = " (optimised by this run)" if optimised.intersection(figure.optimised_by) else ""
             measured = (figure.value, *[figure.start] * started, figure.unchanged)
             values = ["-" if value is None else f"{value:.3g}" for value in measured]
-            why = f"; not measured: {figure.why}" if figure.why else ""
+            why = f"; not measured: {figure.reason}" if figure.reason else ""
             table.add_row(figure.name, *values, plain(f"{'image' if one else figure.against}{mark}{why}"))
         self._console.print(table)
-        if not any(figure.name.startswith("cnn") for figure in result.metrics):
-            self.note(f"metrics of a CNN need the backbone {CNN}: install the plugin vitsplice-offline")
 
 
 class Parts(Display):

@@ -236,7 +236,8 @@ def _remove(paths: list[Path]) -> None:
 def facts_json(result: Result) -> str:
     """`run.json`: what is known of the run, and its metrics."""
     metrics = [
-        asdict(figure) | {"optimised": figure.optimised_by in used(result.settings)} for figure in result.metrics
+        asdict(metric) | {"optimised": bool(used(result.settings).intersection(metric.optimised_by))}
+        for metric in result.metrics
     ]
     return json.dumps(result.facts | {"metrics": metrics}, indent=2) + "\n"
 

@@ -11,7 +11,7 @@ import torch
 from vitsplice.config import BackboneConfig
 from vitsplice.contracts import Backbone
 from vitsplice.engine.backbones import DTYPES, Substitution, load_configured
-from vitsplice.metrics.output import load_cnn
+from vitsplice.numerics import numerics
 from vitsplice.plugins import Catalogue
 
 Loaded = tuple[Backbone, Substitution | None]
@@ -25,9 +25,10 @@ class BackboneLoader:
         backbone, substitution = load_configured(config, known)
         return backbone.to(device, DTYPES[precision]), substitution
 
-    def cnn(self, known: Catalogue) -> Backbone | None:
-        """The network of the metrics that need one, if there is one."""
-        return load_cnn(known)
+    @numerics()
+    def metric_backbone(self, name: str, known: Catalogue) -> Backbone:
+        """Load a backbone that a metric uses, in float32 on the CPU."""
+        return known.backbone(name).build(None)
 
 
 class FixedBackbone(BackboneLoader):
@@ -62,7 +63,7 @@ class BackboneCache(BackboneLoader):
         self._most = most
         self._lock = threading.Lock()
         self._kept: OrderedDict[tuple[BackboneConfig, str, str], Loaded] = OrderedDict()
-        self._cnn: list[Backbone | None] = []
+        self._metric_backbones: dict[str, Backbone] = {}
 
     def backbone(self, config: BackboneConfig, known: Catalogue, device: torch.device, precision: str) -> Loaded:
         """As `BackboneLoader.backbone`, from the cache where it is there. A failed load is retried the next time."""
@@ -75,9 +76,9 @@ class BackboneCache(BackboneLoader):
             self._kept.move_to_end(key)
             return self._kept[key]
 
-    def cnn(self, known: Catalogue) -> Backbone | None:
-        """As `BackboneLoader.cnn`, loaded once."""
+    def metric_backbone(self, name: str, known: Catalogue) -> Backbone:
+        """As `BackboneLoader.metric_backbone`, each loaded once."""
         with self._lock:
-            if not self._cnn:
-                self._cnn.append(super().cnn(known))
-            return self._cnn[0]
+            if name not in self._metric_backbones:
+                self._metric_backbones[name] = super().metric_backbone(name, known)
+            return self._metric_backbones[name]

@@ -28,7 +28,7 @@ from vitsplice.support.plots import plot
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from vitsplice.metrics.output import Figure as Measured
+    from vitsplice.metrics.values import MetricValue
     from vitsplice.runs.result import Result
 
 PREVIEWS = 8
@@ -134,9 +134,9 @@ def _metrics(result: Result, used: set[str]) -> list[Block]:
     return [Heading("Metrics"), Table(columns, rows, SCALE)]
 
 
-def _remarks(figure: Measured, used: set[str]) -> list[str]:
-    own = ["optimised by this run"] if figure.optimised_by in used else []
-    return own + ([f"not measured: {figure.why}"] if figure.why else [])
+def _remarks(metric: MetricValue, used: set[str]) -> list[str]:
+    optimised = ["optimised by this run"] if used.intersection(metric.optimised_by) else []
+    return optimised + ([f"not measured: {metric.reason}"] if metric.reason else [])
 
 
 def _previews(previews: Sequence[tuple[int, Path]]) -> list[Block]:
