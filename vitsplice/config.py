@@ -333,7 +333,7 @@ class RunConfig(_Settings):
         checkpoint: checkpoints; like previews, metrics and plots they do not change the output.
     """
 
-    preset: str | None = Field(default=None, max_length=bounded_yaml.LONGEST_TEXT)
+    preset: str | None = Field(default=None, max_length=bounded_yaml.MAX_TEXT)
     backbone: BackboneConfig
     start: Literal["structure", "match"] = "structure"
     match: MatchConfig = MatchConfig()

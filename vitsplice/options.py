@@ -36,7 +36,7 @@ def parse(words: Iterable[str], where: str) -> dict[str, Any]:
         name, equals, value = word.partition("=")
         try:
             options[name.strip()] = bounded_yaml.parse(value)
-        except bounded_yaml.YAMLMistake as error:
+        except bounded_yaml.InvalidYAML as error:
             message = f"{where} {truncate(name)}: {truncate(value)!r} is not a YAML value: {error}"
             raise ConfigError(message) from error
         if not equals or not name.strip():

@@ -41,7 +41,7 @@ def load(text: str, source: str, overrides: Iterable[str] = (), folder: Path | N
     """
     try:
         data = bounded_yaml.parse(text)
-    except bounded_yaml.YAMLMistake as error:
+    except bounded_yaml.InvalidYAML as error:
         raise ConfigError(f"{source} is not valid: {error}") from error
     if not isinstance(data, dict):
         raise ConfigError(f"{source} must be a mapping of settings; see `vitsplice presets show paper`")
@@ -98,7 +98,7 @@ def _apply(override: str, data: dict[str, Any]) -> Location:
     """Apply an override to settings, and return its location."""
     key, equals, value = override.partition("=")
     path, setting = tuple(part.strip() for part in key.split(".")), Setting(truncate(key))
-    if not equals or not all(path) or len(path) > bounded_yaml.DEEPEST:
+    if not equals or not all(path) or len(path) > bounded_yaml.MAX_DEPTH:
         raise ConfigError(
             f"override {truncate(override)!r}: write it as dotted.key=value, such as terms.structure.weight=2"
         )
@@ -112,7 +112,7 @@ def _apply(override: str, data: dict[str, Any]) -> Location:
         node = child
     try:
         parsed = bounded_yaml.parse(value)
-    except bounded_yaml.YAMLMistake as error:
+    except bounded_yaml.InvalidYAML as error:
         raise ConfigError(setting, f": {truncate(value)!r} is not a YAML value: {error}") from error
     if path == ("generator", "name") and parsed != node.get("name"):
         node.pop("options", None)  # of the former generator

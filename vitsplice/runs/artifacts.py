@@ -14,7 +14,7 @@ from vitsplice.errors import Argument, OutputExists, UserError, VitspliceError
 from vitsplice.images import encode_png
 from vitsplice.runs.losses_plot import losses_png, stage_marks
 from vitsplice.runs.report import report
-from vitsplice.support.files import inside, inside_file, leftovers, read_regular, write_atomically
+from vitsplice.support.files import inside, inside_file, read_regular, temporary_files, write_atomically
 from vitsplice.support.output_folder import REPLACE
 from vitsplice.support.tables import csv_document, escape_csv
 
@@ -104,7 +104,7 @@ class RunFolder:
     def tidy(self) -> None:
         """Remove what a killed process left half-written. May raise OSError."""
         for folder in (self.path, inside(self.path, PREVIEWS), self.checkpoints):
-            for left in leftovers(folder):
+            for left in temporary_files(folder):
                 left.unlink(missing_ok=True)
 
     def has_begun(self) -> bool:
