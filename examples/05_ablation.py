@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 import vitsplice
-from vitsplice.metrics.output import METRICS
+from vitsplice.metrics import RUN_METRICS
 
 VARIANTS = {
     "quick": (),
@@ -54,7 +54,10 @@ def main():
     pairs = sorted(path.parent for path in arguments.pairs.glob("*/structure.jpg"))
     if not pairs:
         sys.exit(f"{arguments.pairs} holds no folder with structure.jpg and appearance.jpg")
-    print(f"| {len(pairs)} pairs | {' | '.join(METRICS)} | seconds |\n|---|{'---|' * (len(METRICS) + 1)}", flush=True)
+    print(
+        f"| {len(pairs)} pairs | {' | '.join(RUN_METRICS)} | seconds |\n|---|{'---|' * (len(RUN_METRICS) + 1)}",
+        flush=True,
+    )
     for name in arguments.only:
         metrics, seconds = measure(pairs, VARIANTS[name], arguments.steps)
         print(f"| {name} | {' | '.join(f'{value:.4f}' for value in metrics)} | {seconds:.0f} |", flush=True)

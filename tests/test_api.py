@@ -269,7 +269,7 @@ def test_a_loaded_backbone_stays_in_float32_when_a_run_takes_another_precision(p
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"backbone": 5}, "backbone is the name of a backbone, or one that vitsplice.load_backbone gave, not an int"),
+        ({"backbone": 5}, "backbone is the name of a backbone, or one from vitsplice.load_backbone, not an int"),
         ({"backbone": torch.nn.Identity()}, "not an Identity"),
         ({"backbone": vitsplice_tiny.tiny_vit(), "overrides": ["backbone.weights=x"]}, "used as it is; leave out"),
     ],
@@ -283,7 +283,7 @@ def test_what_is_no_backbone_is_refused_in_one_line(pair, settings, message):
 def test_a_misspelt_keyword_is_named_with_those_allowed_and_the_nearest(pair):
     with pytest.raises(
         UserError,
-        match=r"splice\(\) has no argument 'step'; it takes preset, on_step, .* overrides\. Did you mean steps",
+        match=r"splice\(\) has no argument 'step'; it accepts preset, on_step, .* overrides\. Did you mean steps",
     ) as error:
         splice(pair, step=3)
     assert isinstance(error.value, TypeError)

@@ -8,13 +8,23 @@ import torch
 import vitsplice_tiny
 
 import vitsplice
+from vitsplice.contracts import Case, MetricContext
 from vitsplice.losses import from_preset
 from vitsplice.matching import correspond
-from vitsplice.metrics.loss_terms import measure
+from vitsplice.metrics.loss_terms import loss_metrics
+from vitsplice.metrics.values import measure
 from vitsplice.numerics import describe, numerics, of_the_process
 from vitsplice.plugins import catalogue
 from vitsplice.presets.settings import settings_for
 from vitsplice.runs.run import Run
+
+
+def loss_values(images, backbone, losses):
+    """Values of loss terms for the structure image as output."""
+    context = MetricContext(lambda name: backbone, backbone.info.name)
+    values = measure(loss_metrics(losses, 64), context, Case("c", *images, images[0]))
+    assert all(value.value is not None for value in values)
+    return values
 
 
 @contextmanager
@@ -158,12 +168,12 @@ def test_measures_and_matches_are_the_same_in_any_mode(images, kind_of_mode):
 
     def computed():
         backbone = vitsplice.load_backbone("tiny-vit")
-        return measure(*images, images[0], backbone, losses, 64), correspond(*images, backbone, grid=8).weights
+        return loss_values(images, backbone, losses), correspond(*images, backbone, grid=8).weights
 
-    measured, weights = computed()
+    values, weights = computed()
     with kind_of_mode():
         again, weights_again = computed()
-    assert [one.value for one in again] == [one.value for one in measured]
+    assert again == values
     assert torch.equal(weights_again, weights)
 
 
@@ -194,7 +204,7 @@ def test_a_call_in_inference_mode_and_float64_leaves_nothing_that_breaks_later_r
     float64 = MODES["float64"]
     with float64(), torch.inference_mode():
         backbone = vitsplice_tiny.tiny_vit()
-        measure(*images, images[0], backbone, [catalogue().loss("patches")], 64)
+        loss_values(images, backbone, [catalogue().loss("patches")])
         splice(images, "quick")
     assert torch.equal(splice(images, "quick").pixels, plain["quick"].pixels)
 

@@ -18,27 +18,27 @@ SPEC = GeneratorSpec(
 )
 
 
-def test_defaults_and_given_values():
+def test_given_values_are_completed_by_defaults():
     expected = {"depth": 5, "slope": 1, "deep": True, "start": "noise", "widths": [4]}
     assert complete(SPEC, {"depth": 5, "slope": 1, "start": "noise", "widths": [4]}) == expected
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "message"),
     [
-        ({"dept": 3}, "g.dept: 'made-up' has no such option; it takes deep, depth, .*Did you mean depth"),
-        ({"depth": 2.5}, "g.depth: 2.5 is not allowed; it takes a whole number"),
-        ({"depth": True}, "it takes a whole number"),
-        ({"deep": 1}, "it takes true or false"),
-        ({"slope": float("nan")}, "it takes finite numbers"),
-        ({"depth": 0}, "g.depth: 0 is too small; the least is 1"),
-        ({"depth": 10}, "too large; the most is 9"),
-        ({"start": "black"}, "'black' is not allowed; it is one of grey, noise"),
-        ({"widths": []}, "a list of a whole number"),
-        ({"widths": [4, "x"]}, "a list of a whole number"),
+        ({"dept": 3}, "g.dept: 'made-up' has no such option; it accepts deep, depth, .*Did you mean depth"),
+        ({"depth": 2.5}, "g.depth: 2.5 is not allowed; it must be an integer"),
+        ({"depth": True}, "it must be an integer"),
+        ({"deep": 1}, "it must be true or false"),
+        ({"slope": float("nan")}, "it must be finite"),
+        ({"depth": 0}, "g.depth: 0 is too small; the minimum is 1"),
+        ({"depth": 10}, "too large; the maximum is 9"),
+        ({"start": "black"}, "'black' is not allowed; it must be one of grey, noise"),
+        ({"widths": []}, "a list of integers"),
+        ({"widths": [4, "x"]}, "a list of integers"),
         ({"widths": [4, 0]}, "too small"),
     ],
 )
-def test_what_is_not_allowed_is_told_by_its_key(given, told):
-    with pytest.raises(ConfigError, match=told):
+def test_an_error_names_the_key_and_what_is_allowed(given, message):
+    with pytest.raises(ConfigError, match=message):
         complete(SPEC, given, "g")

@@ -9,8 +9,7 @@ import pytest
 
 from vitsplice.cli import main
 from vitsplice.images import encode_png, example, read, resize_to
-from vitsplice.metrics.output import load_cnn, metrics
-from vitsplice.plugins import catalogue
+from vitsplice.metrics.measure import measure_images
 
 pytestmark = pytest.mark.weights
 
@@ -61,11 +60,12 @@ def test_ours_on_the_packaged_pair(tmp_path, capsys, monkeypatch, preset, steps)
     assert "lower is better" in said
     assert ("optimised by this run" in said) == (preset == "quick")
 
-    structure, appearance = (read(path).pixels for path in example())
+    structure, appearance = map(read, example())
     output = read(tmp_path / "out" / "output.png").pixels
-    assert output.shape == structure.shape
+    assert output.shape == structure.pixels.shape
     found = metrics_of(tmp_path / "out")
-    before = {figure.name: figure.value for figure in metrics(structure, appearance, structure, load_cnn(catalogue()))}
+    unchanged = measure_images(structure, appearance, structure, "dinov2-vits14-offline").metrics
+    before = {metric.name: metric.value for metric in unchanged}
     assert found["lab-patches"]["value"] < 0.7 * before["lab-patches"]
     if preset == "quick":
         assert found["cnn-statistics"]["value"] < 0.95 * before["cnn-statistics"]

@@ -1,4 +1,8 @@
-"""The settings of a run: frozen, validated. `vitsplice.presets.loading` makes them of presets and overrides."""
+"""Settings of a run, as frozen pydantic models.
+
+YAML text -> plain data (`support.bounded_yaml`) -> with overrides (`presets.loading`) -> `RunConfig`
+pydantic's ValidationError -> a line for each mistake (`support.validation_errors`) -> ConfigError
+"""
 
 from __future__ import annotations
 
@@ -19,18 +23,18 @@ from pydantic import (
 )
 
 from vitsplice.support import bounded_yaml
-from vitsplice.text import shortened
+from vitsplice.text import truncate
 
 Probability = Field(ge=0, le=1)
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-"""Of a part, a facet or a device."""
+"""Name of a part (backbone, loss term, generator), facet or device."""
 
-MOST_STEPS = 10_000_000
+MAX_STEPS = 10_000_000
 
 
-def rising(low: float, high: float) -> AfterValidator:
-    """Accept two numbers in a range, the smaller first."""
+def ascending(low: float, high: float) -> AfterValidator:
+    """Accept two numbers between ``low`` and ``high``, the smaller first."""
 
     def check(pair: tuple[float, float]) -> tuple[float, float]:
         if not low <= pair[0] <= pair[1] <= high:
@@ -41,7 +45,7 @@ def rising(low: float, high: float) -> AfterValidator:
 
 
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-"""The one in C where there is one: a fifth of the time, which a batch of small runs would feel."""
+"""The dumper in C, if available: it takes a fifth of the time, which matters for a batch of short runs."""
 
 
 class _Settings(BaseModel):
@@ -49,8 +53,8 @@ class _Settings(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _plain(cls, value: Any) -> Any:
-        """No setting is true or false, and neither is a number; text can be written, and given to the system."""
+    def _check_value(cls, value: Any) -> Any:
+        """Refuse booleans, which pydantic accepts as numbers, and text that cannot be the name of a file."""
         if isinstance(value, bool):
             raise ValueError("true and false are not values of this setting")
         if isinstance(value, str | Path) and not bounded_yaml.is_text(str(value)):
@@ -59,11 +63,15 @@ class _Settings(BaseModel):
 
 
 class BackboneConfig(_Settings):
-    """Which backbone, and what may stand in for it when its weights cannot be had.
+    """The backbone of a run, and substitutes for it.
 
-    ``weights`` is a file, relative to the working directory or to the folder of the preset that names it, and absolute
-    in the settings; ``sha256`` is of its bytes, and no other file is then taken. ``network_sha256`` is that of the
-    tensors of a loaded backbone that was given (`BackboneInfo.sha256`): other weights of its name are refused.
+    Args:
+        name: name of the backbone.
+        weights: file with its weights; relative to the working directory, or to the folder of the preset that contains
+            this setting. Absolute once loaded.
+        sha256: SHA-256 of that file; any other file is refused.
+        network_sha256: SHA-256 of the tensors of a loaded backbone (`BackboneInfo.sha256`); other weights are refused.
+        fallback: names of backbones to use, in this order, if the weights are unavailable.
     """
 
     name: Name
@@ -74,29 +82,44 @@ class BackboneConfig(_Settings):
 
     @field_validator("weights")
     @classmethod
-    def _absolute(cls, weights: Path | None) -> Path | None:
+    def _make_absolute(cls, weights: Path | None) -> Path | None:
         return None if weights is None else Path(os.path.abspath(weights))
 
     @model_validator(mode="after")
-    def _of_a_file(self) -> BackboneConfig:
+    def _check_sha256(self) -> BackboneConfig:
         if self.sha256 and self.weights is None:
-            raise ValueError("sha256 is that of the file that weights names, and there is none")
+            raise ValueError("sha256 requires weights, the file that it belongs to")
         return self
 
 
 class GeneratorConfig(_Settings):
-    """Which generator, and its options."""
+    """The generator of a run.
+
+    Args:
+        name: name of the generator.
+        options: its options by name (`GeneratorSpec.options`).
+    """
 
     name: Name = "unet"
     options: dict[str, Any] = {}
 
 
 class TermConfig(_Settings):
-    """One weighted loss term.
+    """A weighted loss term.
 
-    It runs at the steps ``start <= step`` with ``step % every == 0``. ``view`` is the view that the generator is
-    fed, ``target_view`` the one that its output is compared with (the same unless said). ``input`` and ``target``
-    say of which image, in place of the term's own.
+    It is active at every step with ``start <= step`` and ``step % every == 0``, counted from 0.
+
+    Args:
+        loss: name of the loss term.
+        weight: weight in the total loss.
+        view: view that the generator gets as input: a random crop, or the entire image.
+        target_view: view that the output is compared with; None: the same as ``view``.
+        input: image that the generator gets as input; None: that of the loss term.
+        target: image that the output is compared with; None: that of the loss term.
+        start: first step.
+        every: interval in steps.
+        facet, layer: features to compare; None: the backbone's default for the role.
+        options: options of the loss term by name (`LossSpec.options`).
     """
 
     loss: Name
@@ -105,24 +128,30 @@ class TermConfig(_Settings):
     target_view: Literal["crop", "entire"] | None = None
     input: Literal["structure", "appearance"] | None = None
     target: Literal["structure", "appearance", "start"] | None = None
-    start: int = Field(default=0, ge=0, le=MOST_STEPS)
-    every: int = Field(default=1, ge=1, le=MOST_STEPS)
+    start: int = Field(default=0, ge=0, le=MAX_STEPS)
+    every: int = Field(default=1, ge=1, le=MAX_STEPS)
     facet: Name | None = None
     layer: int | None = None
     options: dict[str, Any] = {}
 
     def ever_active(self, steps: int) -> bool:
-        """Whether the term is part of any step's loss in a run of so many steps."""
+        """Return whether the term is active at any of the first ``steps`` steps."""
         first = -(-self.start // self.every) * self.every
         return self.weight > 0 and first < steps
 
     def active(self, step: int) -> bool:
-        """Whether the term is part of this step's loss."""
+        """Return whether the term is active at a step."""
         return self.weight > 0 and step >= self.start and step % self.every == 0
 
 
 class JitterConfig(_Settings):
-    """Colour jitter, in random order: factors 1 +- brightness, contrast, saturation; hue +- a part of the circle."""
+    """Colour jitter in random order.
+
+    Args:
+        probability: probability of applying it.
+        brightness, contrast, saturation: maximum deviation of the factor from 1.
+        hue: maximum shift, as a fraction of the colour circle.
+    """
 
     probability: float = Probability
     brightness: float = Field(default=0.4, ge=0, le=1)
@@ -132,29 +161,41 @@ class JitterConfig(_Settings):
 
 
 class BlurConfig(_Settings):
-    """Gaussian blur with sigma (in pixels) drawn uniformly."""
+    """Gaussian blur.
+
+    Args:
+        probability: probability of applying it.
+        kernel: size of the kernel in pixels; odd.
+        sigma: range of the standard deviation in pixels, from which it is drawn uniformly.
+    """
 
     probability: float = Probability
     kernel: int = Field(default=3, ge=1, le=9999)
-    sigma: Annotated[tuple[float, float], rising(0.01, 1000)] = (0.1, 2.0)
+    sigma: Annotated[tuple[float, float], ascending(0.01, 1000)] = (0.1, 2.0)
 
     @field_validator("kernel")
     @classmethod
-    def _odd(cls, kernel: int) -> int:
+    def _check_odd(cls, kernel: int) -> int:
         if kernel % 2 == 0:
             raise ValueError("must be odd")
         return kernel
 
 
 class ViewConfig(_Settings):
-    """How views of one image are drawn: a crop, a flip, colour jitter, blur.
+    """Random views of an image: a crop, a horizontal flip, colour jitter and blur.
 
-    A ``square`` crop's side is uniform in ``crop`` times the image's shorter side; one of the shape of the
-    ``pixels`` has both its sides times that. With a ``bank`` only so many views are drawn, and their features as
-    targets are kept; without, every step draws its own.
+    Args:
+        crop: range of the crop's side as a fraction, from which it is drawn uniformly.
+        shape: ``square``: a square crop, relative to the image's shorter side; ``image``: a crop with the aspect
+            ratio of the image.
+        bank: number of different views of the run, whose target features are computed once; None: every step draws a
+            new view.
+        flip: probability of the flip.
+        jitter: colour jitter.
+        blur: Gaussian blur.
     """
 
-    crop: Annotated[tuple[float, float], rising(0.01, 1)] = (0.95, 1.0)
+    crop: Annotated[tuple[float, float], ascending(0.01, 1)] = (0.95, 1.0)
     shape: Literal["square", "image"] = "square"
     bank: int | None = Field(default=None, ge=1, le=256)
     flip: float = Field(default=0.5, ge=0, le=1)
@@ -163,14 +204,25 @@ class ViewConfig(_Settings):
 
 
 class ViewsConfig(_Settings):
-    """Views of the structure image and of the appearance image."""
+    """Random views of both images.
+
+    Args:
+        structure: views of the structure image.
+        appearance: views of the appearance image.
+    """
 
     structure: ViewConfig = ViewConfig()
     appearance: ViewConfig = ViewConfig()
 
 
 class ResizeConfig(_Settings):
-    """The size at which the backbone looks at images (shorter side, and the most of the longer), in pixels."""
+    """Resizing of images for the backbone.
+
+    Args:
+        size: shorter side in pixels.
+        max_size: maximum of the longer side in pixels; None: no maximum.
+        interpolation: interpolation mode.
+    """
 
     size: int = Field(default=224, ge=16, le=4096)
     max_size: int | None = Field(default=None, ge=16, le=16384)
@@ -178,7 +230,13 @@ class ResizeConfig(_Settings):
 
 
 class OptimiserConfig(_Settings):
-    """Adam; ``schedule`` is how the learning rate goes over the run."""
+    """The Adam optimiser.
+
+    Args:
+        lr: learning rate.
+        betas: decay rates of the moments.
+        schedule: learning rate over the run: constant, or cosine decay.
+    """
 
     lr: float = Field(default=0.002, gt=0, le=10)
     betas: tuple[float, float] = (0.0, 0.99)
@@ -186,17 +244,20 @@ class OptimiserConfig(_Settings):
 
     @field_validator("betas")
     @classmethod
-    def _below_one(cls, betas: tuple[float, float]) -> tuple[float, float]:
+    def _check_betas(cls, betas: tuple[float, float]) -> tuple[float, float]:
         if not all(0 <= beta < 1 for beta in betas):
             raise ValueError("must be two numbers in [0, 1)")
         return betas
 
 
 class MatchConfig(_Settings):
-    """The correspondence behind a warm start: see `vitsplice.matching`.
+    """The correspondence for the warm start (`vitsplice.matching`).
 
-    Images are matched on a grid of about ``grid * grid``. ``agreement`` is how much neighbouring patches pay for
-    taking different colours; 0 matches each by itself.
+    Args:
+        grid: images are matched on about ``grid * grid`` patches.
+        temperature: temperature of the softmax over cosine similarities; lower values match more sharply.
+        balance: 0: patches of the appearance image may be used any number of times; 1: about equally often.
+        agreement: penalty for neighbouring patches that match different colours; 0 matches each patch on its own.
     """
 
     grid: int = Field(default=48, ge=2, le=256)
@@ -206,18 +267,22 @@ class MatchConfig(_Settings):
 
 
 class MaskConfig(_Settings):
-    """How the edge of the structure mask is softened.
+    """The structure mask.
 
-    ``feather`` is the standard deviation of a blur, as a part of the image's shorter side; 0 leaves the edge hard.
+    Args:
+        feather: standard deviation of the blur of its edge, as a fraction of the image's shorter side; 0: a hard edge.
     """
 
     feather: float = Field(default=0.004, ge=0, le=0.1)
 
 
 class StageConfig(_Settings):
-    """One stage, coarse to fine: images at about ``side * side`` pixels, for its ``share`` of the steps.
+    """A stage of a coarse-to-fine run.
 
-    ``lr`` is in place of the optimiser's.
+    Args:
+        side: images are resized to about ``side * side`` pixels, with their aspect ratio.
+        share: share of the steps, relative to the shares of the other stages.
+        lr: learning rate; None: that of the optimiser.
     """
 
     side: int = Field(ge=16, le=4096)
@@ -226,32 +291,49 @@ class StageConfig(_Settings):
 
 
 class CheckpointConfig(_Settings):
-    """When a run that is written to a folder keeps where it stands, to be resumed.
+    """Checkpoints of a run that is written to a folder. A checkpoint is written when either interval has passed.
 
-    Every so many steps (``every``; 0: not by steps), and after so many seconds (``seconds``; 0: not by time), whichever
-    comes first. By time never more often than costs a hundredth of the run.
+    Args:
+        every: interval in steps; 0: none.
+        seconds: interval in seconds; 0: none. It is extended if checkpoints would take over 1 % of the run's time.
     """
 
-    every: int = Field(default=0, ge=0, le=MOST_STEPS)
+    every: int = Field(default=0, ge=0, le=MAX_STEPS)
     seconds: float = Field(default=30.0, ge=0, le=1e9)
 
 
 class RunConfig(_Settings):
-    """Everything that a run depends on besides its images.
+    """Settings of a run: everything that its output depends on besides the images.
 
-    ``preset`` is the name or the file of the preset that the settings began as, for the records; it changes nothing.
-    ``start`` is the image that the output starts from: the structure image, or (``match``) the warm start. With
-    ``stages`` the images are worked on at those sizes, and what that changes is laid over the start at its full
-    size; without, they are worked on as they are. ``size`` is the shorter side that both images are brought to
-    first (None: as they are). The strengths multiply the weights of the terms that compare with the structure
-    image and the start, and with the appearance image; appearance below 1 weakens the warm start too. Without
-    steps the warm start goes by both strengths (`vitsplice.engine.warm_start`).
-    ``previews`` is the number of steps between previews, which begin with the start and have two early ones (0: none);
-    ``metrics`` whether the output is measured at the end by `vitsplice.metrics.output`; ``plots`` whether
-    losses.png and report.html are made; none of them, nor ``checkpoint``, changes the output.
+    Args:
+        preset: name or file of the preset that the settings are based on, for the records only.
+        backbone: the backbone and its substitutes.
+        start: image that the output starts from: the structure image, or the warm start by correspondence (``match``).
+        match: the correspondence for the warm start.
+        mask: the structure mask.
+        generator: the generator and its options.
+        terms: loss terms by name; the names are the columns of ``losses.csv``.
+        stages: stages from coarse to fine. Their change is added to the start at its full size. Without stages the
+            images are optimised at their size.
+        structure_strength: factor of the weights of all terms whose target is the structure image or the start.
+        appearance_strength: factor of the weights of all terms whose target is the appearance image. Below 1 it also
+            weakens the warm start. Without steps the warm start depends on both strengths
+            (`vitsplice.engine.warm_start`).
+        views: random views.
+        resize: resizing of images for the backbone.
+        optimiser: the optimiser.
+        steps: number of steps; 0 returns the warm start.
+        size: shorter side in pixels that both images are resized to first; None: their own size.
+        seed: seed of all random number generators.
+        device: ``cpu``, ``cuda``, ``cuda:N``, ``mps``, or ``auto``: CUDA, MPS or the CPU, the first that is available.
+        precision: precision of the backbone; ``auto``: bfloat16 where it is faster.
+        previews: interval of previews in steps, with the start and two more at the beginning; 0: no previews.
+        metrics: metrics of the output at the end of the run (`vitsplice.metrics.RUN_METRICS`).
+        plots: ``losses.png`` and ``report.html``.
+        checkpoint: checkpoints; like previews, metrics and plots they do not change the output.
     """
 
-    preset: str | None = Field(default=None, max_length=bounded_yaml.LONGEST_TEXT)
+    preset: str | None = Field(default=None, max_length=bounded_yaml.MAX_TEXT)
     backbone: BackboneConfig
     start: Literal["structure", "match"] = "structure"
     match: MatchConfig = MatchConfig()
@@ -264,31 +346,31 @@ class RunConfig(_Settings):
     views: ViewsConfig = ViewsConfig()
     resize: ResizeConfig = ResizeConfig()
     optimiser: OptimiserConfig = OptimiserConfig()
-    steps: int = Field(ge=0, le=MOST_STEPS)
+    steps: int = Field(ge=0, le=MAX_STEPS)
     size: int | None = Field(default=None, ge=16, le=16384)
     seed: int = Field(default=0, ge=0, lt=2**63)
     device: Name = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "float32"
-    previews: int = Field(default=50, ge=0, le=MOST_STEPS)
+    previews: int = Field(default=50, ge=0, le=MAX_STEPS)
     metrics: Literal["all", "none"] = "all"
     plots: Literal["all", "none"] = "all"
     checkpoint: CheckpointConfig = CheckpointConfig()
 
     @field_validator("terms")
     @classmethod
-    def _plain_names(cls, terms: dict[str, TermConfig]) -> dict[str, TermConfig]:
+    def _check_names(cls, terms: dict[str, TermConfig]) -> dict[str, TermConfig]:
         for name in terms:
             if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name) or name in {"step", "total"}:
                 rule = "1 to 64 letters, digits, - and _, and not step or total"
-                raise ValueError(f"a term's name is {rule}: not {shortened(name)!r}")
+                raise ValueError(f"a term's name is {rule}: not {truncate(name)!r}")
         return terms
 
     @model_validator(mode="after")
-    def _something_to_do(self) -> RunConfig:
+    def _check_work(self) -> RunConfig:
         if self.steps == 0 and self.start == "structure":
-            raise ValueError("steps: 0 is not allowed unless start is match; there would be nothing to do")
+            raise ValueError("steps: 0 is not allowed unless start is match; the output would be the structure image")
         if self.steps > 0 and not self.terms:
-            raise ValueError("terms: there are none; a run with steps needs at least one")
+            raise ValueError("terms: a run with steps requires at least one loss term")
         return self
 
     @property
@@ -297,5 +379,5 @@ class RunConfig(_Settings):
         return {term.loss for term in self.terms.values() if term.weight > 0 and self.steps > 0}
 
     def to_yaml(self) -> str:
-        """YAML that is loadable as a preset and gives the same settings."""
+        """Format as YAML, from which `vitsplice.presets.loading.load` restores equal settings."""
         return str(yaml.dump(self.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False))

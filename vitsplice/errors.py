@@ -1,7 +1,7 @@
-"""The errors a caller may want to catch, and how their messages name an argument or a setting.
+"""Errors that callers can catch.
 
-A message is text, with the arguments and settings that would help as data in it. ``str(error)`` writes them as Python
-does (``size=96``); the command line writes them as its options (``--size 96``).
+A message is a sequence of text, arguments and settings. ``str(error)`` formats arguments as in Python (``size=96``),
+the command line as its options (``--size 96``).
 """
 
 from __future__ import annotations
@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from vitsplice.text import nearest, one_line
+from vitsplice.text import did_you_mean, one_line
 
 
 @dataclass(frozen=True)
 class Argument:
-    """An argument of a function, and the option of that name on the command line.
+    """An argument of a function, and the command line's option of the same name.
 
     Args:
-        name: as Python spells it.
-        value: to be given; None names only the argument.
+        name: name of the argument.
+        value: suggested value; None mentions only the argument.
     """
 
     name: str
@@ -30,11 +30,11 @@ class Argument:
 
 @dataclass(frozen=True)
 class Setting:
-    """A setting of a run by its dotted key, as ``overrides`` takes it.
+    """A setting of a run, as in ``overrides``.
 
     Args:
-        key: dotted.
-        value: to be given; None names only the key.
+        key: dotted key.
+        value: suggested value; None mentions only the key.
     """
 
     key: str
@@ -45,19 +45,19 @@ class Setting:
 
 
 Part = str | Argument | Setting
-"""A message is a sequence of these."""
+"""Part of a message."""
 
 
 def format_message(parts: Iterable[Part], write: Callable[[Argument | Setting], str] = str) -> str:
-    """A message as text; ``write`` says how an argument or a setting is written."""
+    """Format a message as text, with the function ``write`` for its arguments and settings."""
     return "".join(part if isinstance(part, str) else write(part) for part in parts)
 
 
 class VitspliceError(Exception):
-    """Something failed although what was asked for was sound (the command line exits with 1).
+    """Base class of all errors: a valid request failed (exit code 1 of the command line).
 
     Args:
-        parts: the message: what was given, what is allowed, and what to do next.
+        parts: message: what was given, what is allowed, and what to do next.
     """
 
     def __init__(self, *parts: Part) -> None:
@@ -65,7 +65,7 @@ class VitspliceError(Exception):
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """The message, with arguments and settings as data."""
+        """Message as a sequence of text, arguments and settings."""
         return self.args
 
     def __str__(self) -> str:
@@ -73,7 +73,7 @@ class VitspliceError(Exception):
 
 
 class UserError(VitspliceError):
-    """What was asked for cannot be done as asked; the message says what can (exit code 2)."""
+    """The request is invalid; the message says what is valid (exit code 2)."""
 
 
 class ConfigError(UserError):
@@ -85,39 +85,39 @@ class ImageError(UserError):
 
 
 class ImageNotFound(ImageError):
-    """The file of an image does not exist."""
+    """An image file does not exist."""
 
 
 class UnknownName(UserError):
-    """No backbone, loss term, generator, metric, preset or executor of that name is registered."""
+    """No backbone, loss term, generator, metric, preset or executor has this name."""
 
 
 class UnknownKeyword(UserError, TypeError):
-    """A function was called with a keyword argument that it does not take."""
+    """A function was called with a keyword argument that it does not accept."""
 
 
 class PluginConflict(UserError):
-    """Two plugins give the same name for the same kind of thing."""
+    """Two plugins register the same name for the same kind of object."""
 
 
 class PathRejected(UserError):
-    """A name leads out of the folder that it has to stay in."""
+    """A path leads out of the folder that it must be in."""
 
 
 class OutputExists(UserError):
-    """The output folder already holds a run."""
+    """The output folder already holds results."""
 
 
 class OutputBusy(UserError):
-    """Another run is writing to the output folder."""
+    """Another process is writing to the output folder."""
 
 
 class AlreadyFinished(UserError):
-    """The run that was to go on has taken all its steps."""
+    """The run to resume is already finished."""
 
 
 class CheckpointRejected(UserError):
-    """A checkpoint is cut short or altered, or is of other images, settings or weights."""
+    """A checkpoint is truncated or corrupt, or belongs to other images, settings or weights."""
 
 
 class OutOfMemory(UserError):
@@ -125,30 +125,30 @@ class OutOfMemory(UserError):
 
 
 class WeightsUnavailable(VitspliceError):
-    """Pretrained weights are neither in a file, nor in the cache, nor reachable."""
+    """Pretrained weights are neither in a file, nor cached, nor reachable."""
 
 
 class WeightsRejected(UserError):
-    """A weights file was found and is not what it should be."""
+    """A weights file is not the expected one."""
 
 
 class LossTermRejected(VitspliceError):
-    """A loss term returned something that cannot be optimised: not a scalar, or without a gradient."""
+    """A loss term returned a value that cannot be optimised: not a scalar, or without a gradient."""
 
 
 class NonFiniteLoss(VitspliceError):
     """A loss term, or the gradient of the total, became NaN or infinite.
 
     Attributes:
-        step: the step (from 0) at which it was seen.
-        term: the name of the first term that was not finite, or "" for the gradient.
+        step: index of the step, from 0.
+        term: name of the first term that was not finite, or "" for the gradient.
     """
 
     def __init__(self, step: int, term: str, value: float) -> None:
-        what = f"term '{term}'" if term else "the gradient of the total"
+        quantity = f"term '{term}'" if term else "the gradient of the total"
         weight: tuple[Part, ...] = (" a lower ", Setting(f"terms.{term}.weight"), ",") if term else ()
         super().__init__(
-            f"{what} became {value} at step {step}; the generator was put back to the last good step. Try a lower ",
+            f"{quantity} became {value} at step {step}; the generator was reset to the last valid step. Try a lower ",
             Setting("optimiser.lr"),
             ",",
             *weight,
@@ -160,32 +160,32 @@ class NonFiniteLoss(VitspliceError):
 
 
 def check_keywords(function: str, given: Iterable[str], allowed: Iterable[str]) -> None:
-    """Raise UnknownKeyword, with the nearest name and all names, unless every keyword is allowed.
+    """Raise UnknownKeyword unless every keyword is allowed.
 
     Args:
-        function: its name, for the message.
-        given: keywords that it was called with.
-        allowed: keywords that it takes.
+        function: name of the function for the message.
+        given: keywords that the function was called with.
+        allowed: keywords that the function accepts.
     """
     names = list(allowed)
     for name in given:
         if name not in names:
-            taken = f"it takes {', '.join(names)}.{nearest(name, names)}"
-            raise UnknownKeyword(f"{function}() has no argument '{name}'; {taken}")
+            accepted = f"it accepts {', '.join(names)}.{did_you_mean(name, names)}"
+            raise UnknownKeyword(f"{function}() has no argument '{name}'; {accepted}")
 
 
 def allocation_failure(error: BaseException) -> str | None:
-    """What an allocation that failed says, on one line, on any device; None if the error is another one."""
+    """Return the message of a failed allocation on any device, on one line; None for any other error."""
     text = str(error)
-    told = "can't allocate memory" in text or "out of memory" in text  # torch's are RuntimeErrors
-    if not isinstance(error, MemoryError) and not (isinstance(error, RuntimeError) and told):
+    by_torch = isinstance(error, RuntimeError) and ("can't allocate memory" in text or "out of memory" in text)
+    if not by_torch and not isinstance(error, MemoryError):
         return None
     line = (text.splitlines() or [type(error).__name__])[0]
     return line.partition("DefaultCPUAllocator: ")[2][:160] or line[:160]
 
 
 def reason(error: BaseException) -> str:
-    """Why something failed, on one line, for a record: any exception, also of a plugin or of an allocation."""
-    if what := allocation_failure(error):
-        return one_line(f"out of memory ({what})")
+    """Return the reason of any failure on one line, for records."""
+    if failure := allocation_failure(error):
+        return one_line(f"out of memory ({failure})")
     return one_line(str(error) if isinstance(error, VitspliceError) else f"{type(error).__name__}: {error}")

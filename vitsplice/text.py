@@ -1,48 +1,51 @@
-"""Text that comes from elsewhere (names of files, plugins, errors), made harmless for a terminal."""
+"""Text from elsewhere (file names, plugins, errors), made safe for a terminal and short enough for a message."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
 
-_LONGEST_LINE = 1000
-"""Characters: more than any message of ours, and little enough for a table of thousands."""
+MAX_LINE = 1000
+"""Maximum length of a line in characters: longer than any message of vitsplice, short enough for long tables."""
 
 
-def printable(text: str, keep: str = "") -> str:
-    r"""The text on one line, with everything a terminal might obey, but what to keep, written as an escape.
+def printable(text: str, allowed: str = "") -> str:
+    r"""Escape every character that is not printable, such as newlines and terminal control codes.
+
+    Args:
+        text: any text.
+        allowed: characters that are not escaped.
 
     >>> printable("a\nb")
     'a\\nb'
     """
-    return "".join(c if c.isprintable() or c in keep else ascii(c)[1:-1] for c in text)
+    return "".join(c if c.isprintable() or c in allowed else ascii(c)[1:-1] for c in text)
 
 
 def plain(text: str) -> str:
-    """As `printable`, with its newlines and tabs."""
-    return printable(text, keep="\n\t")
+    """Escape every character that is not printable, except for newlines and tabs."""
+    return printable(text, allowed="\n\t")
 
 
 def one_line(text: str) -> str:
-    """A sentence on one line: what is not printable is a space, runs of space are one, and a long one is cut."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return shortened(line, _LONGEST_LINE)
+    """Replace what is not printable and every run of whitespace by a space, and truncate the line."""
+    return truncate(" ".join("".join(c if c.isprintable() else " " for c in text).split()), MAX_LINE)
 
 
-def nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
-    """A question to the user whether the nearest of the known names was meant; "" if none is near.
+def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:
+    """Suggest the most similar known name; "" if none is similar.
 
-    >>> nearest("sizes", ["steps", "size"])
+    >>> did_you_mean("sizes", ["steps", "size"])
     ' Did you mean size?'
     """
-    near = difflib.get_close_matches(name, known, n=1)
-    return f" Did you mean {prefix}{near[0]}?" if near else ""
+    matches = difflib.get_close_matches(name, known, n=1)
+    return f" Did you mean {prefix}{matches[0]}?" if matches else ""
 
 
-def shortened(text: str, most: int = 100) -> str:
-    """A text without its end where it is longer than so many characters.
+def truncate(text: str, length: int = 100) -> str:
+    """Shorten a text to a maximum length.
 
-    >>> shortened("abcdefgh", 6)
+    >>> truncate("abcdefgh", 6)
     'abc...'
     """
-    return text if len(text) <= most else f"{text[: most - 3]}..."
+    return text if len(text) <= length else f"{text[: length - 3]}..."

@@ -8,7 +8,7 @@ from tests.conftest import noise
 from vitsplice.analysis.compare_page import blocks, report
 from vitsplice.analysis.comparison import KINDS, Row
 from vitsplice.analysis.findings import findings
-from vitsplice.metrics.output import CNN
+from vitsplice.metrics.independent import CNN
 from vitsplice.support.page import Heading, ImageRow, Plot, Table, Text
 
 PAIR = "a from b"

@@ -205,7 +205,7 @@ def memory_exhausted_in_metrics(scene):
     def fail(*_):
         raise MemoryError
 
-    scene.patch.setattr("vitsplice.metrics.output.patch_distance", fail)
+    scene.patch.setattr("vitsplice.metrics.independent.patch_distance", fail)
     done = scene.run("--set", "metrics=all", "--set", "plots=all", "--set", "previews=0")
     assert scene.finished()
     assert scene.has("output.png", "report.html")

@@ -70,7 +70,7 @@ def test_a_hostile_setting_is_the_user_s_mistake_on_one_screen(vitsplice, png, s
         (("--steps", "99999999999"), "--steps"),
         (("--preset", "p" * 300), "no preset 'ppp"),
         (("--backbone", "b" * 300), "backbone.name: 'bbb"),
-        (("--set", "terms.foo.loss=structure"), "terms.foo.weight: is missing; terms.foo needs loss and weight"),
+        (("--set", "terms.foo.loss=structure"), "terms.foo.weight: is missing; terms.foo requires loss and weight"),
         (("--set", "terms.mine={loss: nosuch, weight: 1}", "--preset", "instant"), "no loss term 'nosuch'"),
         (("--set", "terms.mine={loss: texture, weight: 0, options: {a: 1}}"), "terms.mine.options.a: 'texture' has no"),
     ],

@@ -7,36 +7,38 @@ def test_json_and_table_give_the_same_numbers(vitsplice, png):
     structure, appearance = png
     images = ("--structure", structure, "--appearance", appearance, "--output", appearance)
     arguments = ("measure", *images, "--backbone", "tiny-vit", "--size", 40)
-    found = json.loads(vitsplice(*arguments, "--json").stdout)
-    assert found["backbone"] == "tiny-vit"
-    assert found["terms"]["appearance"] == found["terms"]["identity"] == 0
-    assert found["terms"]["structure"] > 0
+    measurement = json.loads(vitsplice(*arguments, "--json").stdout)
+    assert measurement["backbone"] == "tiny-vit"
+    terms = {name: term["value"] for name, term in measurement["terms"].items()}
+    assert terms["appearance"] == terms["identity"] == 0
+    assert terms["structure"] > 0
     table = vitsplice(*arguments).stdout
-    assert f"{found['terms']['structure']:.6g}" in table
-    assert "lower is nearer" in table
+    assert f"{terms['structure']:.6g}" in table
+    assert f"{measurement['metrics']['lab-patches']['value']:.6g}" in table
+    assert "lower is better" in table
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (("measure",), "--structure"),
         (("measure", "--structure", "a", "--appearance", "b", "--output", "c"), "a"),
     ],
 )
-def test_mistakes(vitsplice, arguments, told):
+def test_invalid_arguments_exit_with_2(vitsplice, arguments, message):
     done = vitsplice(*arguments)
     assert done.returncode == 2
-    assert told in done.stderr
+    assert message in done.stderr
 
 
 @pytest.mark.weights
-def test_the_oracle_from_the_command_line(vitsplice, shared):
+def test_terms_equal_the_oracle(vitsplice, shared):
     pytest.importorskip("vitsplice_offline", reason="the plugin vitsplice-offline is not installed")
     numbers = json.loads((shared / "oracle" / "oracle.json").read_text())["pairs"]["cows"]
     structure, appearance = (shared / "oracle" / f"cows_{role}_224.png" for role in ("structure", "appearance"))
     images = ("--structure", structure, "--appearance", structure, "--output", appearance)
     done = vitsplice("measure", *images, "--backbone", "dinov2-vits14-offline", "--size", 224, "--json")
-    terms = json.loads(done.stdout)["terms"]
+    terms = {name: term["value"] for name, term in json.loads(done.stdout)["terms"].items()}
     assert terms["structure"] == pytest.approx(numbers["structure_loss_mse"], rel=1e-3)
     assert terms["appearance"] == pytest.approx(numbers["appearance_loss_mse_postnorm"], rel=1e-3)
     assert terms["identity"] == pytest.approx(numbers["identity_loss_mse"], rel=1e-3)

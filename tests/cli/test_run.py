@@ -195,7 +195,7 @@ def test_a_figure_that_cannot_be_measured_says_why_and_the_run_is_done(vitsplice
     def fail(*_):
         raise MemoryError
 
-    monkeypatch.setattr("vitsplice.metrics.output.patch_distance", fail)
+    monkeypatch.setattr("vitsplice.metrics.independent.patch_distance", fail)
     done = vitsplice("run", *png, "--preset", "tiny", "--set", "metrics=all", "--set", "plots=all", "-o", "out")
     assert (done.returncode, done.stdout.strip()) == (0, "out/output.png")
     [row] = [line for line in done.stderr.splitlines() if line.strip().startswith("lab-patches")]
@@ -206,7 +206,7 @@ def test_a_run_killed_while_it_is_measured_is_resumed_without_measuring(vitsplic
     def kill(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("vitsplice.metrics.output.patch_distance", kill)
+    monkeypatch.setattr("vitsplice.metrics.independent.patch_distance", kill)
     assert vitsplice("run", *png, "--preset", "tiny", "--set", "metrics=all", "-o", "out").returncode == 130
     assert vitsplice("run", "--resume", "out").returncode == 130
     assert "leave out --seed" in one_error(vitsplice("run", "--resume", "out", "--seed", "3"), 2)

@@ -66,7 +66,7 @@ def test_a_backbone_that_can_be_had_needs_no_substitution():
         (
             "generator.options.slope=-1",
             ConfigError,
-            "generator.options.slope: -1 is too small; the least is 0",
+            "generator.options.slope: -1 is too small; the minimum is 0",
         ),
     ],
 )

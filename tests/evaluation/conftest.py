@@ -10,10 +10,10 @@ from vitsplice.config import BackboneConfig
 from vitsplice.contracts import Metric, MetricSpec
 from vitsplice.datasets import Pair, write
 from vitsplice.evaluation.evaluate import evaluate
-from vitsplice.evaluation.networks import Networks
 from vitsplice.evaluation.outputs import Method
 from vitsplice.evaluation.plan import Plan
 from vitsplice.images import encode_png
+from vitsplice.metrics.backbones import MetricBackbones
 from vitsplice.metrics.features import cls_similarity
 from vitsplice.plugins import catalogue
 from vitsplice.support.progress import NULL_REPORTER
@@ -111,4 +111,4 @@ def evaluated(quick_metrics, pairs, tmp_path):
 def real_networks():
     """Networks with trained weights, each loaded once."""
     pytest.importorskip("vitsplice_offline", reason="the plugin vitsplice-offline is not installed")
-    return Networks(catalogue(), torch.device("cpu"), BackboneConfig(name="none"), print)
+    return MetricBackbones(catalogue(), torch.device("cpu"), BackboneConfig(name="none"))

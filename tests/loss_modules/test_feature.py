@@ -210,7 +210,7 @@ def test_a_backbone_may_be_a_name_and_anything_else_is_refused(vit, pair):
     assert torch.equal(named(*pair), StructureLoss(vit, size=32)(*pair))
     with pytest.raises(UserError, match="no backbone 'tiny-vitt'"):
         StructureLoss("tiny-vitt")
-    with pytest.raises(UserError, match=r"the name of a backbone, or one that .*, not a Conv2d"):
+    with pytest.raises(UserError, match=r"the name of a backbone, or one from .*, not a Conv2d"):
         StructureLoss(torch.nn.Conv2d(3, 3, 1))
     with pytest.raises(UserError, match="textur"):
         FeatureLoss(vit, "textur")

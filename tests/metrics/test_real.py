@@ -1,4 +1,4 @@
-"""Every metric with trained networks, on the shared pairs: what must be perfect is, and who should win does."""
+"""Metrics with trained networks on the shared pairs: targets are perfect, and published outputs win on appearance."""
 
 import math
 
@@ -6,27 +6,22 @@ import pytest
 import torch
 
 from vitsplice.contracts import Case, MetricContext
-from vitsplice.errors import VitspliceError
 from vitsplice.images import read
 from vitsplice.metrics import METRICS
+from vitsplice.metrics.values import build_metrics
 
 pytestmark = pytest.mark.weights
 
 PAIRS = ("geese", "horse-zebra")
-ABSENT = {"clip-similarity", "iou-torchvision"}
-"""Those whose networks this project cannot bring."""
+UNAVAILABLE = {"clip-similarity", "iou-torchvision"}
+"""Metrics whose networks no plugin of the project contains."""
 
 
 @pytest.fixture(scope="module")
 def built(real_networks):
-    context = MetricContext(real_networks.load, "dinov2-vits14-offline")
-    found = {}
-    for spec in METRICS:
-        try:
-            found[spec.name] = spec, spec.build(context)
-        except VitspliceError:
-            assert spec.name in ABSENT
-    return found
+    built = build_metrics(METRICS, MetricContext(real_networks.load, "dinov2-vits14-offline"))
+    assert set(built.unavailable) <= UNAVAILABLE
+    return built.over("pair")
 
 
 @pytest.fixture(scope="module")
@@ -36,25 +31,22 @@ def images(shared):
 
 
 @torch.no_grad()
-def test_the_image_itself_is_perfect(built, images):
-    for name, (spec, metric) in built.items():
-        if spec.over == "set":
-            continue
+def test_target_image_is_perfect(built, images):
+    for spec, metric in built:
         structure, appearance, _ = images["geese"]
-        source = structure if spec.against == "structure" else appearance  # the output is brought to its size
-        value = metric.value(Case(name, source, appearance, source, torch.ones_like(source[:, :1])))
-        assert value == pytest.approx(1.0 if spec.better == "higher" else 0.0, abs=1e-4), name
+        source = structure if spec.against == "structure" else appearance
+        value = metric.value(Case(spec.name, source, appearance, source, torch.ones_like(source[:, :1])))
+        assert value == pytest.approx(1.0 if spec.better == "higher" else 0.0, abs=1e-4), spec.name
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("pair", ["horse-zebra"])
-def test_published_outputs_beat_the_structure_image_on_appearance_and_lose_to_it_on_structure(built, images, pair):
+def test_published_outputs_are_better_than_the_structure_image_on_appearance_only(built, images, pair):
     structure, appearance, published = images[pair]
-    for name, (spec, metric) in built.items():
-        if spec.over == "pair" and name != "iou-mask":
-            made, untouched = (
-                metric.value(Case(pair, structure, appearance, output)) for output in (published, structure)
-            )
-            assert math.isfinite(made)
-            better = made > untouched if spec.better == "higher" else made < untouched
-            assert better == (spec.against == "appearance"), name
+    for spec, metric in built:
+        if spec.name == "iou-mask":
+            continue
+        ours, unchanged = (metric.value(Case(pair, structure, appearance, output)) for output in (published, structure))
+        assert math.isfinite(ours)
+        better = ours > unchanged if spec.better == "higher" else ours < unchanged
+        assert better == (spec.against == "appearance"), spec.name

@@ -33,21 +33,21 @@ def cache(tmp_path, monkeypatch):
 
 
 @torch.no_grad()
-def test_the_image_itself_has_1_and_another_less(weights, monkeypatch):
+def test_structure_image_has_iou_1(weights, monkeypatch):
     monkeypatch.setenv(VARIABLE, str(weights))
     metric = torchvision_iou(MetricContext(lambda name: None, "x"))
-    one, two = noise(1, 3, 60, 80, seed=1), noise(1, 3, 60, 80, seed=2).sqrt()
-    assert metric.value(Case("c", one, two, one)) == 1
+    structure, other = noise(1, 3, 60, 80, seed=1), noise(1, 3, 60, 80, seed=2).sqrt()
+    assert metric.value(Case("c", structure, other, structure)) == 1
     assert metric.parameters["model"] == MODEL
     network = load(weights)
-    shown = torch.nn.functional.interpolate(two, (520, 693), mode="bilinear")
-    assert set(classes(network, shown).unique().tolist()) <= {0, 1, 2, 3}
-    if len(classes(network, shown).unique()) > 1:
-        assert metric.value(Case("c", one, two, two)) < 1
+    present = classes(network, torch.nn.functional.interpolate(other, (520, 693), mode="bilinear")).unique()
+    assert set(present.tolist()) <= {0, 1, 2, 3}
+    if len(present) > 1:
+        assert metric.value(Case("c", structure, other, other)) < 1
 
 
-def test_weights_are_looked_for_in_the_cache(cache, weights, monkeypatch):
-    with pytest.raises(WeightsUnavailable, match=f"begins with {MODEL}.*{VARIABLE}=FILE"):
+def test_weights_are_found_in_the_cache_or_by_the_variable(cache, weights, monkeypatch):
+    with pytest.raises(WeightsUnavailable, match=f"begins with one of {MODEL}.*{VARIABLE}=FILE"):
         weights_file()
     (cache / f"{MODEL}-d234d4ea.pth").write_bytes(b"")
     assert weights_file() == cache / f"{MODEL}-d234d4ea.pth"
@@ -63,7 +63,7 @@ class Hostile:
         return (print, ("code of a pickle ran",))
 
 
-def test_what_is_no_such_weights_is_refused_and_no_code_runs(tmp_path, weights, capsys):
+def test_invalid_weights_are_rejected_without_running_code(tmp_path, weights, capsys):
     other = tmp_path / "other.pth"
     other.write_bytes(weights.read_bytes())
     with pytest.raises(WeightsRejected, match="must begin with one of"):

@@ -4,6 +4,7 @@ from operator import mul
 import numpy as np
 import pytest
 import scipy.stats
+from interval_coverage import coverage, coverage_of_rates, crossed, normal
 
 from tests.conftest import noise
 from vitsplice.metrics import statistics
@@ -56,24 +57,13 @@ def test_fewer_than_two_values_have_no_interval():
     assert np.isnan(mean_with_interval(np.array([NAN])).mean)
 
 
-def coverage(n, draw, true, times=400):
-    """Fraction of simulated samples whose interval contains the true mean."""
-    rng = np.random.default_rng(n)
-    intervals = (mean_with_interval(draw(rng, n), seed=k, resamples=400) for k in range(times))
-    return sum(interval.low <= true <= interval.high for interval in intervals) / times
-
-
-@pytest.mark.parametrize(("n", "least", "most"), [(3, 0.65, 0.82), (10, 0.86, 0.94), (50, 0.91, 0.98)])
-def test_coverage_of_intervals_is_as_documented(n, least, most):
-    assert least <= coverage(n, lambda rng, size: rng.normal(size=size), 0) <= most
+@pytest.mark.parametrize(("pairs", "least", "most"), [(3, 0.65, 0.82), (10, 0.86, 0.94), (50, 0.91, 0.98)])
+def test_coverage_of_intervals_is_as_documented(pairs, least, most):
+    assert least <= coverage(lambda rng: normal(rng, pairs), 400, resamples=400) <= most
 
 
 def test_coverage_with_shared_images_is_as_documented():
-    def crossed(rng, size):  # each of 10 structure images with each of 10 appearance images
-        structure, appearance = np.divmod(np.arange(size), 10)
-        return rng.normal(size=10)[structure] + rng.normal(size=10)[appearance] + rng.normal(size=size)
-
-    assert 0.45 <= coverage(100, crossed, 0) <= 0.61
+    assert 0.45 <= coverage(lambda rng: crossed(rng, 10, 10), 400, resamples=400) <= 0.61
 
 
 def test_many_differences_use_wilcoxon():
@@ -209,36 +199,17 @@ def test_binomial_p_is_exact():
     assert statistics.binomial_p(60, 100) == pytest.approx(2 * scipy.stats.binom.sf(59, 100, 0.5))
 
 
-def coverage_of_rates(spread, raters=25, trials=20, rate=0.8, studies=400):
-    """Fraction of simulated studies whose intervals contain the rate: over raters, over trials.
-
-    Args:
-        spread: a + b of the beta distribution of the raters' rates; None for equal rates.
-    """
-    rng = np.random.default_rng(1)
-    hits = np.zeros(2)
-    for study in range(studies):
-        rates = np.full(raters, rate) if spread is None else rng.beta(rate * spread, (1 - rate) * spread, raters)
-        wins = rng.binomial(trials, rates)
-        intervals = (
-            cluster_interval(wins, np.full(raters, trials), study),
-            wilson_interval(int(wins.sum()), raters * trials),
-        )
-        hits += [low <= rate <= high for low, high in intervals]
-    return hits / studies
-
-
 def test_intervals_of_rates_have_nominal_coverage(monkeypatch):
     """Nominally 95 %; two standard errors of 400 studies are 2.2 %, and 25 raters are few."""
     monkeypatch.setattr(statistics, "CLUSTER_RESAMPLES", 999)
-    over_raters, over_trials = coverage_of_rates(spread=None)
+    over_raters, over_trials = coverage_of_rates(None, 400)
     assert 0.91 <= over_raters <= 0.98
     assert 0.92 <= over_trials <= 0.98
 
 
 def test_only_the_cluster_interval_covers_where_raters_differ(monkeypatch):
     monkeypatch.setattr(statistics, "CLUSTER_RESAMPLES", 999)
-    over_raters, over_trials = coverage_of_rates(spread=6)
+    over_raters, over_trials = coverage_of_rates(6, 400)
     assert 0.90 <= over_raters <= 0.98
     assert over_trials < 0.85
 

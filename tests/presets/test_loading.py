@@ -9,7 +9,7 @@ PAPER = catalogue().presets["paper"].path.read_text()
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_every_preset_is_valid_and_its_yaml_gives_it_again(name):
+def test_every_preset_is_restored_from_its_yaml(name):
     settings = settings_yaml.load(catalogue().presets[name].path.read_text(), name)
     assert settings_yaml.load(settings.to_yaml(), "again") == settings
 
@@ -35,7 +35,7 @@ def test_the_paper_preset_is_the_printed_recipe():
     assert (appearance.flip, appearance.jitter.probability, appearance.blur.probability) == (0.5, 0, 0)
 
 
-def test_overrides_change_one_value_and_may_name_nested_ones():
+def test_overrides_change_nested_values():
     overrides = [
         "terms.structure.weight=2",
         "steps=7",
@@ -50,7 +50,7 @@ def test_overrides_change_one_value_and_may_name_nested_ones():
     assert changed.terms["identity"] == settings_yaml.load(PAPER, "paper").terms["identity"]
 
 
-def test_another_generator_does_not_keep_the_options_of_the_one_before():
+def test_another_generator_drops_the_options_of_the_former_one():
     assert settings_yaml.load(PAPER, "paper", ["generator.name=pixels"]).generator.options == {}
     both = ["generator.options.begin=grey", "generator.name=pixels"]
     assert settings_yaml.load(PAPER, "paper", both).generator.options == {"begin": "grey"}
@@ -63,7 +63,7 @@ def test_exponents_are_numbers_everywhere():
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "message"),
     [
         ("stepz=3", "stepz: unknown key; allowed here: .*Did you mean steps"),
         ("terms.structure.wait=3", "terms.structure.wait: unknown key; allowed here: loss, weight"),
@@ -80,7 +80,7 @@ def test_exponents_are_numbers_everywhere():
         ("views.structure.crop=[0.9, 0.5]", "views.structure.crop: .*the smaller first"),
         ("views.structure.blur.kernel=4", "views.structure.blur.kernel: 4 is not allowed: must be odd"),
         ("optimiser.betas=[0, 1]", r"optimiser.betas: .*in \[0, 1\)"),
-        ("terms.new.weight=1", "terms.new.loss: is missing; terms.new needs loss and weight. There are appearance"),
+        ("terms.new.weight=1", "terms.new.loss: is missing; terms.new requires loss and weight. Others are appearance"),
         ("terms.structre.weight=1", "Did you mean terms.structure"),
         ("terms.weight.typo=2", "terms.weight.typo: unknown key|terms.weight.loss"),
         ("terms={step: {loss: structure, weight: 1}}", "not step or total"),
@@ -88,26 +88,26 @@ def test_exponents_are_numbers_everywhere():
         ("steps=true", "steps: True is not allowed"),
         (
             "backbone=tiny-vit",
-            "it has keys of its own: name, weights, sha256, network_sha256, fallback",
+            "it must be a mapping with the keys name, weights, sha256, network_sha256, fallback",
         ),
-        ("views.structure.crop=0.9", "views.structure.crop: 0.9 is not allowed; it takes a list"),
+        ("views.structure.crop=0.9", "views.structure.crop: 0.9 is not allowed; it must be a list"),
         ("terms={}", "terms: "),
         ("steps.x=3", "'steps' is a single value"),
         ("steps", "write it as dotted.key=value"),
-        ("terms.foo.loss=structure", "terms.foo.weight: is missing; terms.foo needs loss and weight"),
+        ("terms.foo.loss=structure", "terms.foo.weight: is missing; terms.foo requires loss and weight"),
         ("stages=[{sides: 112}]", "stages.0.sides: unknown key; .*Did you mean side"),
-        ("stages.0.side=3", "'stages' is a list; give it as a whole|stages"),
+        ("stages.0.side=3", "'stages' is a list; give the entire list|stages"),
         ("=3", "write it as dotted.key=value"),
         ("steps=[1", "is not a YAML value"),
     ],
 )
-def test_a_wrong_setting_is_told_by_its_key(override, told):
-    with pytest.raises(ConfigError, match=told):
+def test_an_invalid_setting_is_named_by_its_key(override, message):
+    with pytest.raises(ConfigError, match=message):
         settings_yaml.load(PAPER, "paper", [override])
 
 
 @pytest.mark.parametrize("text", ["- a\n", "just words", "", "a: [", "!!python/object/apply:os.getcwd []"])
-def test_what_is_not_a_mapping_of_settings_is_refused(text):
+def test_yaml_that_is_no_mapping_is_refused(text):
     with pytest.raises(ConfigError):
         settings_yaml.load(text, "file.yaml")
 
@@ -125,7 +125,7 @@ def test_a_preset_file_that_cannot_be_read_is_named(tmp_path, name):
         settings_yaml.read_text(tmp_path / name)
 
 
-def test_yaml_that_could_stand_for_millions_or_run_code_is_refused(tmp_path):
+def test_yaml_that_expands_or_runs_code_is_refused(tmp_path):
     for text in (
         "a: &a [1, 2]\nb: [*a, *a, *a]",
         "!!python/object/apply:os.system ['true']",
@@ -166,7 +166,7 @@ def test_weights_are_absolute_and_another_file_has_another_sha256(tmp_path, monk
     text = PAPER.replace("backbone:", f"backbone:\n  weights: /a/w.pt\n  sha256: '{'0' * 64}'", 1)
     assert settings_yaml.load(text, "paper").backbone.sha256 == "0" * 64
     assert settings_yaml.load(text, "paper", ["backbone.weights=w.pt"]).backbone.sha256 is None
-    with pytest.raises(ConfigError, match="there is none"):
+    with pytest.raises(ConfigError, match="sha256 requires weights"):
         settings_yaml.load(text, "paper", ["backbone.weights=null", f"backbone.sha256='{'0' * 64}'"])
 
 

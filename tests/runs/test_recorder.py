@@ -411,15 +411,15 @@ def test_the_output_is_written_before_it_is_measured_and_whatever_measuring_does
         seen.append((tmp_path / "out" / "output.png").read_bytes())
         raise MemoryError
 
-    monkeypatch.setattr("vitsplice.metrics.output.gradient_ssim_distance", fail)
-    monkeypatch.setattr("vitsplice.metrics.output.patch_distance", fail)
+    monkeypatch.setattr("vitsplice.metrics.independent.gradient_ssim_distance", fail)
+    monkeypatch.setattr("vitsplice.metrics.independent.patch_distance", fail)
     begun(png, tmp_path / "out", "metrics=all", "plots=all")
     assert set(seen) == {(tmp_path / "whole" / "output.png").read_bytes()}
     facts = json.loads((tmp_path / "out" / "run.json").read_text())
     assert facts["finished"] is True
-    failed = {figure["name"]: figure["why"] for figure in facts["metrics"] if figure["value"] is None}
+    failed = {metric["name"]: metric["reason"] for metric in facts["metrics"] if metric["value"] is None}
     assert set(failed) >= {"gradient-ssim", "lab-patches"}
-    assert set(failed.values()) == {"out of memory (MemoryError)"}
+    assert {failed["gradient-ssim"], failed["lab-patches"]} == {"out of memory (MemoryError)"}
     assert "not measured: out of memory" in (tmp_path / "out" / "report.html").read_text()
 
 
@@ -427,9 +427,9 @@ def test_a_network_that_cannot_be_loaded_costs_the_metrics_that_need_it(png, tmp
     def fail(*_):
         raise RuntimeError("broken weights")
 
-    monkeypatch.setattr("vitsplice.runs.backbone_cache.load_cnn", fail)
+    monkeypatch.setattr("vitsplice.runs.backbone_cache.BackboneLoader.metric_backbone", fail)
     result = begun(png, tmp_path / "out", "metrics=all")
-    values = {figure.name: (figure.value is None, figure.why) for figure in result.metrics}
+    values = {metric.name: (metric.value is None, metric.reason) for metric in result.metrics}
     assert values["cnn-statistics"] == (True, "RuntimeError: broken weights")
     assert values["lab-patches"] == (False, "")
 
@@ -442,7 +442,7 @@ def test_a_run_killed_while_it_is_measured_is_resumed_without_measuring(png, tmp
         raise Killed
 
     begun(png, tmp_path / "whole")
-    monkeypatch.setattr("vitsplice.metrics.output.patch_distance", kill)
+    monkeypatch.setattr("vitsplice.metrics.independent.patch_distance", kill)
     for _ in range(2):
         with pytest.raises(Killed):
             begun(png, tmp_path / "out", "metrics=all", force=True)

@@ -1,6 +1,6 @@
 import pytest
 
-from vitsplice.support.bounded_yaml import YAMLMistake, is_text, parse
+from vitsplice.support.bounded_yaml import InvalidYAML, is_text, parse
 
 
 @pytest.mark.parametrize(
@@ -23,10 +23,10 @@ def test_plain_values_are_parsed_and_dates_are_text(text, value):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
-        ("{a: 1, a: 2}", "the key 'a' is given twice"),
-        ("{b: {a: 1, 'a': 2}}", "the key 'a' is given twice"),
+        ("{a: 1, a: 2}", "duplicate key 'a'"),
+        ("{b: {a: 1, 'a': 2}}", "duplicate key 'a'"),
         ("{1: 2}", "a key must be text, not '1'"),
         ("{[1]: 2}", "a key must be text"),
         ("{null: 2}", "a key must be text"),
@@ -51,17 +51,17 @@ def test_plain_values_are_parsed_and_dates_are_text(text, value):
         ("\x00", "special characters"),
     ],
 )
-def test_what_is_too_large_ambiguous_or_not_yaml_is_refused_with_its_reason(text, said):
-    with pytest.raises(YAMLMistake, match=said) as raised:
+def test_invalid_ambiguous_or_too_large_yaml_is_refused(text, message):
+    with pytest.raises(InvalidYAML, match=message) as raised:
         parse(text)
     assert "\n" not in str(raised.value)
 
 
-def test_merge_keys_are_keys_like_any_other():
+def test_a_merge_key_is_a_key_like_any_other():
     assert parse("{<<: {a: 1}, b: 2}") == {"<<": {"a": 1}, "b": 2}
 
 
-def test_text_is_what_a_file_could_be_named():
+def test_is_text_accepts_names_of_files_only():
     assert is_text("ä/b")
     assert not is_text("a\0b")
     assert not is_text("\udcff")

@@ -9,7 +9,7 @@ import pytest
 
 from vitsplice.errors import PathRejected
 from vitsplice.support import files
-from vitsplice.support.files import inside, leftovers, read_regular, unique_names, write_atomically
+from vitsplice.support.files import inside, read_regular, temporary_files, unique_names, write_atomically
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ def test_a_name_that_may_lead_out_of_the_folder_is_refused(tmp_path, name):
 def test_a_folder_with_the_name_of_a_temporary_file_is_not_one(tmp_path):
     (tmp_path / ".0123456789abcdef.tmp").mkdir()
     (tmp_path / ".fedcba9876543210.tmp").touch()
-    assert [path.name for path in leftovers(tmp_path)] == [".fedcba9876543210.tmp"]
+    assert [path.name for path in temporary_files(tmp_path)] == [".fedcba9876543210.tmp"]
 
 
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path):

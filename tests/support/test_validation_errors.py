@@ -21,40 +21,40 @@ class Tree(BaseModel, extra="forbid"):
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
         ({"leef": 1}, "leef: unknown key; allowed here: leaf, leaves, named, free, numbers, names. Did you mean leaf?"),
         ({"leaf": {"sidee": 2, "side": 1}}, "leaf.sidee: unknown key; allowed here: side, share. Did you mean side?"),
-        ({"leaf": 5}, "leaf: 5 is not allowed; it has keys of its own: side, share"),
-        ({"leaf": {}}, "leaf.side: is missing; leaf needs side."),
-        ({"leaves": 5}, "leaves: 5 is not allowed; it takes a list of mappings with the keys side, share"),
-        ({"leaves": [5]}, "leaves.0: 5 is not allowed; it has keys of its own: side, share"),
+        ({"leaf": 5}, "leaf: 5 is not allowed; it must be a mapping with the keys side, share"),
+        ({"leaf": {}}, "leaf.side: is missing; leaf requires side."),
+        ({"leaves": 5}, "leaves: 5 is not allowed; it must be a list of mappings with the keys side, share"),
+        ({"leaves": [5]}, "leaves.0: 5 is not allowed; it must be a mapping with the keys side, share"),
         ({"leaves": [{"side": 1, "foo": 2}]}, "leaves.0.foo: unknown key; allowed here: side, share."),
         ({"leaves": [{"side": 0}]}, "leaves.0.side: 0 is not allowed: input should be greater than or equal to 1"),
-        ({"named": 5}, "named: 5 is not allowed; it takes a mapping, such as {name: value}"),
-        ({"named": {"a": 5}}, "named.a: 5 is not allowed; it has keys of its own: side, share"),
-        ({"named": {"a": {}}}, "named.a.side: is missing; named.a needs side."),
+        ({"named": 5}, "named: 5 is not allowed; it must be a mapping, such as {name: value}"),
+        ({"named": {"a": 5}}, "named.a: 5 is not allowed; it must be a mapping with the keys side, share"),
+        ({"named": {"a": {}}}, "named.a.side: is missing; named.a requires side."),
         (
             {"named": {"first": {"side": 1}, "frist": {}}},
-            "named.frist.side: is missing; named.frist needs side. Did you mean named.first?",
+            "named.frist.side: is missing; named.frist requires side. Did you mean named.first?",
         ),
         (
             {"named": {"one": {"side": 1}, "two": {}}},
-            "named.two.side: is missing; named.two needs side. There are one.",
+            "named.two.side: is missing; named.two requires side. Others are one.",
         ),
-        ({"free": [1]}, "free: [1] is not allowed; it takes a mapping, such as {name: value}"),
-        ({"numbers": 3}, "numbers: 3 is not allowed; it takes a list, such as [0, 1]"),
+        ({"free": [1]}, "free: [1] is not allowed; it must be a mapping, such as {name: value}"),
+        ({"numbers": 3}, "numbers: 3 is not allowed; it must be a list, such as [0, 1]"),
         ({"numbers": [1]}, "numbers.1: is missing"),
-        ({"names": {"a": 1}}, "names: {'a': 1} is not allowed; it takes a list, such as [name]"),
+        ({"names": {"a": 1}}, "names: {'a': 1} is not allowed; it must be a list, such as [name]"),
     ],
 )
-def test_a_mistake_of_any_shape_is_explained_by_its_key(data, said):
+def test_a_message_names_the_key_and_what_is_allowed(data, message):
     with pytest.raises(ValidationError) as raised:
         Tree.model_validate(data)
-    assert [what for _, what in explain(raised.value, Tree, data)] == [said]
+    assert [text for _, text in explain(raised.value, Tree, data)] == [message]
 
 
-def test_a_value_that_was_given_is_shortened():
+def test_a_long_value_is_truncated():
     data = {"leaf": {"side": "x" * 5000}}
     with pytest.raises(ValidationError) as raised:
         Tree.model_validate(data)

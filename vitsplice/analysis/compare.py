@@ -32,7 +32,7 @@ from vitsplice.runs.artifacts import RunFolder
 from vitsplice.runs.record import versions
 from vitsplice.runs.recorder import Recording
 from vitsplice.support import output_folder as folders
-from vitsplice.support.files import file_stem, inside
+from vitsplice.support.files import inside, safe_file_name
 from vitsplice.support.output_folder import ResumableWork, resumable
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 
@@ -206,7 +206,7 @@ class _Parts:
             plan.preset, backbone=name, steps=plan.steps, device=plan.device, overrides=["metrics=all"]
         )
         key = _key(settings.model_dump_json(), read(structure).sha256, read(appearance).sha256)
-        folder = inside(self.path, f"transfers/{file_stem(name)}-{key}")
+        folder = inside(self.path, f"transfers/{safe_file_name(name)}-{key}")
         try:
             with Recording.begin_or_resume(images, settings, folder) as recording:
                 for _ in recording.steps(lambda _: None):
@@ -255,7 +255,7 @@ def _inputs(images: Sequence[Source], number: int) -> tuple[Tensor, Tensor]:
 
 def _cells_folder(name: str) -> str:
     """The folder of a backbone's cells: its name, with a digest if the name had to be changed for the file system."""
-    stem = file_stem(name)
+    stem = safe_file_name(name)
     return stem if stem == name else f"{stem}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 

@@ -7,7 +7,7 @@ from vitsplice.analysis.comparison import KINDS, ROLES, Comparison
 from vitsplice.analysis.findings import findings, shown
 from vitsplice.analysis.intervals import Contrast, Quantity, compared, differences, mean_of
 from vitsplice.contracts import Role, layer_label
-from vitsplice.metrics.output import CNN, CNN_METRICS
+from vitsplice.metrics.independent import CNN, CNN_METRICS
 from vitsplice.metrics.statistics import finite_or_none
 from vitsplice.runs.record import versions
 from vitsplice.support.page import Block, Heading, ImageBlock, ImageGrid, ImageRow, Properties, Table, Text, render

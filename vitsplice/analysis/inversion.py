@@ -31,7 +31,7 @@ from vitsplice.runs.record import versions
 from vitsplice.runs.recorder import Recording
 from vitsplice.runs.run import Run
 from vitsplice.support import output_folder
-from vitsplice.support.files import inside, read_object
+from vitsplice.support.files import inside, read_json_object
 from vitsplice.support.output_folder import ResumableWork, other_format, resumable
 
 PRESETS = {"network": "invert", "pixels": "invert-pixels"}
@@ -251,7 +251,7 @@ def read_plan(out: str | os.PathLike[str]) -> InversionPlan:
     Raises:
         UserError: if the folder holds no valid plan of this version's format.
     """
-    record = read_object(Path(out) / PLAN_FILE)
+    record = read_json_object(Path(out) / PLAN_FILE)
     reason = other_format(record, FORMAT) if record else f"it has no {PLAN_FILE} that can be read"
     if reason:
         raise UserError(f"{out} holds no inversions that can be resumed: {reason}")

@@ -24,7 +24,7 @@ from vitsplice.errors import UserError
 from vitsplice.images import LoadedImage, contact_sheet, encode_png, read, resize_to
 from vitsplice.numerics import numerics
 from vitsplice.support import output_folder
-from vitsplice.support.files import file_stem, read_object
+from vitsplice.support.files import read_json_object, safe_file_name
 
 Decompose = Literal["self-similarity", "features"]
 """The matrix whose rows are decomposed."""
@@ -245,7 +245,7 @@ def save(maps: ComponentMaps, folder: str | os.PathLike[str], *, force: bool = F
     """
     path = check_output(folder, force=force)
     files = {
-        f"{number + 1}-{file_stem(Path(image.name).stem)}_{layer_file_label(layer, maps.info.layers)}.png": (
+        f"{number + 1}-{safe_file_name(Path(image.name).stem)}_{layer_file_label(layer, maps.info.layers)}.png": (
             layer,
             number,
         )
@@ -264,7 +264,7 @@ def save(maps: ComponentMaps, folder: str | os.PathLike[str], *, force: bool = F
 
 
 def _listed_maps(folder: Path) -> set[str]:
-    names = read_object(folder / DATA).get("files")
+    names = read_json_object(folder / DATA).get("files")
     names = names if isinstance(names, list) else []
     return {name for name in names if isinstance(name, str) and MAP_FILE.fullmatch(name)}
 

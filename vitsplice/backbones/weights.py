@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from vitsplice.errors import Argument, Part, Setting, WeightsRejected, WeightsUnavailable
 from vitsplice.support.files import file_sha256
-from vitsplice.text import printable, shortened
+from vitsplice.text import printable, truncate
 
 PROBE_SECONDS = 4.0
 """The hub has this long, in all, to answer that it has a file."""
@@ -338,4 +338,4 @@ def _short(error: BaseException) -> str:
     """The first line of an error's message, or its kind if it has none."""
     line = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     line = line or type(error).__name__
-    return shortened(line, 120)
+    return truncate(line, 120)

@@ -12,7 +12,7 @@ from vitsplice.batch.records import Failures, Ledger
 from vitsplice.batch.worker import finished_record, run_job
 from vitsplice.contracts import Executor, Job, Outcome
 from vitsplice.errors import UserError
-from vitsplice.support.files import leftovers
+from vitsplice.support.files import temporary_files
 from vitsplice.support.output_folder import FolderLock
 
 
@@ -88,7 +88,7 @@ def run_batch(
     lock = FolderLock(out)
     try:
         batch = open_batch(out, manifest, variants, executor.threads)
-        for path in (batch.stop, *leftovers(batch.out)):  # of a driver that was killed
+        for path in (batch.stop, *temporary_files(batch.out)):  # of a driver that was killed
             path.unlink(missing_ok=True)
         with Ledger(batch.out) as ledger, Failures(batch.out) as failures:
             accounts = _Accounts(ledger, failures, Tally(total), report)

@@ -24,7 +24,7 @@ from vitsplice.plugins import catalogue
 from vitsplice.presets import loading as settings_yaml
 from vitsplice.presets.settings import settings_for
 from vitsplice.runs.artifacts import RunFolder
-from vitsplice.support.files import inside, inside_file, read_object, write_atomically
+from vitsplice.support.files import inside, inside_file, read_json_object, write_atomically
 from vitsplice.support.output_folder import other_format
 
 BATCH, RESULTS, FAILURES, STOP = "batch.json", "results.jsonl", "failures.jsonl", ".stop"
@@ -192,7 +192,7 @@ def _stored(out: Path) -> BatchFile | None:
     path = out / BATCH
     if not path.exists():
         return None
-    content = read_object(path)
+    content = read_json_object(path)
     if "format" in content and (reason := other_format(content, FORMAT)):
         raise UserError(f"cannot read {path}: {reason}. Choose another folder")
     try:

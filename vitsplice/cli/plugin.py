@@ -99,7 +99,7 @@ def _check_backbone(known: Catalogue, name: str) -> None:
     """Raise UnknownName unless a plugin makes a backbone for the name: no part has it, nor has a plugin."""
     from vitsplice.errors import UnknownName
     from vitsplice.plugins.wording import did_you_mean
-    from vitsplice.text import shortened
+    from vitsplice.text import truncate
 
     kinds = (known.backbones, known.losses, known.generators, known.metrics, known.presets, known.executors)
     names = {*(part for parts in kinds for part in parts), *(record.name for record in known.plugins)}
@@ -108,6 +108,6 @@ def _check_backbone(known: Catalogue, name: str) -> None:
     except UnknownName as error:
         _, _, rest = str(error).partition("\n")
         raise UnknownName(
-            f"no part and no plugin has the name {shortened(name)!r}{did_you_mean(name, names)}\n"
+            f"no part and no plugin has the name {truncate(name)!r}{did_you_mean(name, names)}\n"
             f"A plugin of your own is installed before it is checked: pip install -e FOLDER\n{rest}".rstrip()
         ) from error

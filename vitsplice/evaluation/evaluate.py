@@ -14,23 +14,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vitsplice.backbones.weights import ADVICE
 from vitsplice.contracts import Case, Metric, MetricContext, MetricSpec
 from vitsplice.datasets import count, read
 from vitsplice.datasets.manifest import Pair
 from vitsplice.engine.device import pick_device
-from vitsplice.errors import ImageError, UserError, VitspliceError, format_message, reason
+from vitsplice.errors import ImageError, UserError
 from vitsplice.evaluation.account import Account
 from vitsplice.evaluation.cases import Images, key
 from vitsplice.evaluation.gallery import gallery
-from vitsplice.evaluation.networks import Networks
 from vitsplice.evaluation.outputs import LAYOUT, Method
 from vitsplice.evaluation.own import of_run
-from vitsplice.evaluation.plan import GALLERY, SETS, VALUES, WORK, Built, Plan, told
+from vitsplice.evaluation.plan import GALLERY, SETS, VALUES, WORK, Plan, told
 from vitsplice.evaluation.report import write
 from vitsplice.evaluation.summary import Summary, summarise
-from vitsplice.metrics.statistics import finite_or_none
-from vitsplice.numerics import numerics
+from vitsplice.metrics.backbones import MetricBackbones
+from vitsplice.metrics.values import BuiltMetrics, build_metrics, compute
 from vitsplice.plugins import catalogue
 from vitsplice.presets.settings import settings_for
 from vitsplice.support import output_folder as folders
@@ -38,8 +36,6 @@ from vitsplice.support.jsonl import JsonLinesLog, Keys, key_of
 from vitsplice.support.output_folder import resumable
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 from vitsplice.text import one_line, printable
-
-Value = float | None
 
 
 def evaluate(
@@ -101,29 +97,23 @@ def _count(plan: Plan) -> int:
     return total
 
 
-def build(plan: Plan, device: torch.device, note: Callable[[str], object]) -> Built:
-    """The metrics of a plan. Those whose networks cannot be had are left out; a plugin's may fail in any way."""
+def build(plan: Plan, device: torch.device, note: Callable[[str], object]) -> BuiltMetrics:
+    """Build the metrics of a plan. Raises UserError if none is available."""
     known = catalogue()
     specs = [known.metric(name) for name in dict.fromkeys(plan.metrics)] or list(known.metrics.values())
     if plan.backbone:
-        known.backbone(plan.backbone)  # or the error that says which there are
+        known.backbone(plan.backbone)  # raises for an unknown name
     for name in set(plan.optimised.values()) - {"none"}:
         known.backbone(name)
     chosen = settings_for(backbone=plan.backbone).backbone
-    context = MetricContext(Networks(known, device, chosen, note).load, chosen.name, device)
-    metrics: list[tuple[MetricSpec, Metric]] = []
-    left_out: dict[str, str] = {}
-    for spec in specs:
-        try:
-            metrics.append((spec, spec.build(context)))
-        except VitspliceError as error:
-            why = format_message(part for part in error.parts if part not in ADVICE)  # which is on the options of a run
-            left_out[spec.name] = one_line(why)
-        except Exception as error:
-            left_out[spec.name] = one_line(f"it cannot be built: {type(error).__name__}: {error}")
-    if not metrics:
-        raise UserError("none of the metrics can be had: " + "; ".join(f"{n}: {why}" for n, why in left_out.items()))
-    return Built(tuple(metrics), left_out)
+    backbones = MetricBackbones(known, device, chosen)
+    built = build_metrics(specs, MetricContext(backbones.load, chosen.name, device))
+    if backbones.substitution:
+        note(str(backbones.substitution))
+    if not built.metrics:
+        reasons = "; ".join(f"{name}: {why}" for name, why in built.unavailable.items())
+        raise UserError(f"none of the metrics is available: {reasons}")
+    return built
 
 
 def _measure(
@@ -187,19 +177,16 @@ def _record(pair: Pair, method: Method, output: Path) -> dict[str, Any]:
     return told | ({"optimised": asdict(optimised)} if optimised else {})
 
 
-@numerics(grad=False)
 def metrics_of(
-    case: Case | Iterator[Case], metrics: Sequence[tuple[MetricSpec, Metric]]
-) -> tuple[dict[str, Value], dict[str, str]]:
-    """Every figure of a case, or of a set of them, None where there is none, and why some could not be taken."""
-    values: dict[str, Value] = {}
-    why: dict[str, str] = {}
-    for spec, metric in metrics:
-        try:
-            values[spec.name] = _finite(metric.value(case))
-        except Exception as error:  # a plugin's code may raise anything, and one image must not stop the others
-            values[spec.name], why[spec.name] = None, reason(error)
-    return values, why
+    cases: Case | Iterator[Case], metrics: Sequence[tuple[MetricSpec, Metric]]
+) -> tuple[dict[str, float | None], dict[str, str]]:
+    """Compute metrics of a case or of a set of cases: values, and the reasons of those that failed.
+
+    Values are rounded to the precision of float32, so that its noise decides no rank.
+    """
+    values = [compute(spec, metric, cases) for spec, metric in metrics]
+    rounded = {one.name: None if one.value is None else float(f"{one.value:.6g}") for one in values}
+    return rounded, {one.name: one.reason for one in values if one.failed}
 
 
 def _measure_sets(
@@ -245,8 +232,3 @@ def _cases(method: Method, pairs: Sequence[Pair], device: torch.device, progress
         if progress.stopped() or output is None:
             return
         yield Images(pair, device).case(output)
-
-
-def _finite(value: float) -> Value:
-    """With as many digits as single precision is good for, so that its noise decides no rank."""
-    return finite_or_none(float(f"{float(value):.6g}"))

@@ -12,7 +12,7 @@ from vitsplice.batch.plan import BATCH, pair_folder
 from vitsplice.datasets.folders import SUFFIXES
 from vitsplice.errors import UserError
 from vitsplice.runs.artifacts import OUTPUT
-from vitsplice.support.files import inside, read_object
+from vitsplice.support.files import inside, read_json_object
 from vitsplice.text import printable
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,39}")
@@ -55,7 +55,7 @@ def method(given: str) -> Method:
     if not os.path.isdir(path):
         raise UserError(f"method {name}: {printable(folder)} is no folder; its outputs are looked for in {LAYOUT}")
     if os.path.isfile(path / BATCH):
-        known = read_object(path / BATCH).get("variants")
+        known = read_json_object(path / BATCH).get("variants")
         variants = sorted(known) if isinstance(known, dict) else []
         if len(variants) != 1:
             some = ", ".join(map(printable, variants[:8])) or "none"

@@ -8,10 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vitsplice.contracts import Metric, MetricSpec
 from vitsplice.errors import Argument, UserError
 from vitsplice.evaluation.outputs import Method
+<<<<<<< HEAD
 from vitsplice.runs.record import versions
+=======
+from vitsplice.metrics.values import BuiltMetrics
+from vitsplice.runs.record import versions
+>>>>>>> main
 from vitsplice.support.files import file_sha256
 from vitsplice.support.output_folder import ResumableWork
 from vitsplice.text import printable
@@ -64,24 +68,7 @@ class Plan:
             )
 
 
-@dataclass(frozen=True)
-class Built:
-    """The metrics that can be had, and why others cannot.
-
-    Args:
-        metrics: spec and metric, in order.
-        left_out: name -> why.
-    """
-
-    metrics: tuple[tuple[MetricSpec, Metric], ...]
-    left_out: Mapping[str, str]
-
-    def over(self, over: str) -> list[tuple[MetricSpec, Metric]]:
-        """Those over pairs, or over sets."""
-        return [(spec, metric) for spec, metric in self.metrics if spec.over == over]
-
-
-def told(plan: Plan, built: Built, device: str) -> dict[str, Any]:
+def told(plan: Plan, built: BuiltMetrics, device: str) -> dict[str, Any]:
     """All that the metrics depend on, as plain data that JSON gives back as it is."""
     try:
         digest = file_sha256(plan.pairs)

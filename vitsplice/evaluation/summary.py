@@ -16,7 +16,7 @@ from vitsplice.evaluation.cases import Measured, measured
 from vitsplice.evaluation.outputs import Method
 from vitsplice.evaluation.own import Optimised, Own, optimised_by
 from vitsplice.evaluation.own import own as own_of
-from vitsplice.evaluation.plan import Built, Plan
+from vitsplice.evaluation.plan import Plan
 from vitsplice.metrics.statistics import (
     FEWER_RESAMPLES,
     Array,
@@ -33,6 +33,7 @@ from vitsplice.metrics.statistics import (
     mean_with_interval,
     paired_test,
 )
+from vitsplice.metrics.values import BuiltMetrics
 from vitsplice.support.jsonl import JsonLinesLog, Keys
 
 DIGITS = 4
@@ -161,7 +162,7 @@ class Summary:
 
 def summarise(
     plan: Plan,
-    built: Built,
+    built: BuiltMetrics,
     log: JsonLinesLog,
     keys: Keys,
     accounts: Mapping[str, Account],
@@ -188,7 +189,7 @@ def summarise(
         else:
             metrics[spec.name] = _of_sets(spec, metric, {name: sets[spec.name, name] for name in names}, own)
     ranks = _ranks(metrics, names)
-    return Summary(keys.shape[1], accounts, optimised, metrics, ranks, built.left_out, measured(plan.pairs, keys))
+    return Summary(keys.shape[1], accounts, optimised, metrics, ranks, built.unavailable, measured(plan.pairs, keys))
 
 
 def _ranks(metrics: Mapping[str, Metrics], names: list[str]) -> dict[str, float]:

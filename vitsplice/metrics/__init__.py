@@ -1,4 +1,7 @@
-"""The built-in metrics. Listing them imports nothing heavy; each module has the ``build`` functions of some."""
+"""Metrics of `run`, `measure` and `evaluate`, each a `vitsplice.contracts.MetricSpec` registered by the plugin hook.
+
+Listing the built-in metrics imports nothing heavy; the other modules of this package have their ``build`` functions.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,16 @@ from importlib import import_module
 
 from vitsplice.contracts import Metric, MetricContext, MetricSpec
 
+RUN_METRICS = ("gradient-ssim", "cnn-self-similarity", "lab-patches", "cnn-statistics")
+"""Metrics that `run` and `measure` print: those that are independent of the backbone that a run optimises."""
+
 
 def _build(module: str, function: str) -> Callable[[MetricContext], Metric]:
-    """A function of a module of this folder, which is imported when it is called."""
+    """Return a build function that imports its module when it is called."""
 
     def build(context: MetricContext) -> Metric:
-        made: Metric = getattr(import_module(f"{__name__}.{module}"), function)(context)
-        return made
+        metric: Metric = getattr(import_module(f"{__name__}.{module}"), function)(context)
+        return metric
 
     return build
 
@@ -24,28 +30,28 @@ METRICS = (
         _build("features", "structure_distance"),
         "mean squared difference of the key self-similarity (Splice, equation 4)",
     ),
-    MetricSpec("gradient-ssim", _build("output_specs", "gradient_ssim"), "1 - SSIM of the gradients of lightness"),
+    MetricSpec("gradient-ssim", _build("independent", "gradient_ssim"), "1 - SSIM of the gradients of lightness"),
     MetricSpec(
         "cnn-self-similarity",
-        _build("output_specs", "cnn_self_similarity"),
+        _build("independent", "cnn_self_similarity"),
         "mean squared difference of the self-similarity of a CNN's last map",
     ),
     MetricSpec(
         "iou-cosegmentation",
         _build("segments", "cosegmentation"),
-        "mean IoU of clusters of keys, found jointly in both images",
+        "mean IoU of joint clusters of the keys of both images",
         better="higher",
     ),
     MetricSpec(
         "iou-mask",
-        _build("segments", "against_mask"),
-        "IoU of those clusters with the pair's structure mask",
+        _build("segments", "mask_overlap"),
+        "IoU of the clusters inside the structure mask with that mask",
         better="higher",
     ),
     MetricSpec(
         "iou-torchvision",
         _build("segmenter", "torchvision_iou"),
-        "mean IoU of the classes that a torchvision segmenter sees",
+        "mean IoU of the classes of a torchvision segmentation network",
         better="higher",
     ),
     MetricSpec(
@@ -64,26 +70,26 @@ METRICS = (
     ),
     MetricSpec(
         "lab-patches",
-        _build("output_specs", "lab_patches"),
+        _build("independent", "lab_patches"),
         "sliced Wasserstein distance of Lab patches",
         against="appearance",
     ),
     MetricSpec(
         "cnn-statistics",
-        _build("output_specs", "cnn_statistics"),
-        "distance of means and spreads of a CNN's maps",
+        _build("independent", "cnn_statistics"),
+        "distance of the channel means and standard deviations of a CNN's maps",
         against="appearance",
     ),
     MetricSpec(
         "local-appearance",
-        _build("local", "local_appearance"),
-        "distance of Lab mean and contrast where the images correspond",
+        _build("features", "local_appearance"),
+        "distance of Lab mean and contrast of corresponding patches",
         against="appearance",
     ),
     MetricSpec(
         "kid",
         _build("kid", "kid"),
-        "kernel inception distance of outputs and appearance images, by a CNN's pooled features",
+        "kernel inception distance of outputs and appearance images, from a CNN's pooled features",
         over="set",
         against="set",
     ),

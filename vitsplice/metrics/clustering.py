@@ -1,4 +1,4 @@
-"""Clusters of features, and their overlap with known parts."""
+"""Clusters of features, and their overlap with known segments."""
 
 from __future__ import annotations
 
@@ -8,23 +8,27 @@ from torch import Tensor
 CLUSTERS, COMPONENTS, ROUNDS = 6, 6, 30
 
 
-def mean_iou(found: Tensor, known: Tensor) -> float:
-    """Intersection over union of equal labels, the mean over the known ones, in [0, 1]."""
-    values = [((found == k) & (known == k)).sum() / ((found == k) | (known == k)).sum() for k in torch.unique(known)]
-    return float(torch.stack(values).mean())
+def mean_iou(labels: Tensor, target: Tensor) -> float:
+    """Mean intersection over union of equal labels, over the labels of the target, in [0, 1]."""
+    segments = [(labels == label, target == label) for label in torch.unique(target)]
+    return float(torch.stack([(ours & theirs).sum() / (ours | theirs).sum() for ours, theirs in segments]).mean())
 
 
 def kmeans(points: Tensor, clusters: int) -> Tensor:
-    """Which cluster each of ``(N, D)`` belongs to, ``(N,)``: Lloyd's rounds from far-apart points; no chance in it."""
-    middle = points.mean(0, keepdim=True)
-    chosen = [int(torch.cdist(points, middle).argmin())]
+    """Cluster points ``(N, D)`` by Lloyd's algorithm from farthest-point initialisation; return labels ``(N,)``.
+
+    Deterministic. An empty cluster keeps its centre; `scipy.cluster.vq.kmeans2` would warn of it, and is limited to the
+    CPU.
+    """
+    mean = points.mean(0, keepdim=True)
+    seeds = [int(torch.cdist(points, mean).argmin())]
     for _ in range(clusters - 1):
-        chosen.append(int(torch.cdist(points, points[chosen]).amin(1).argmax()))
-    centre = points[chosen]
-    found = torch.cdist(points, centre).argmin(1)
+        seeds.append(int(torch.cdist(points, points[seeds]).amin(1).argmax()))
+    centres = points[seeds]
+    labels = torch.cdist(points, centres).argmin(1)
     for _ in range(ROUNDS):
-        centre = torch.stack(
-            [points[found == c].mean(0) if bool((found == c).any()) else centre[c] for c in range(clusters)]
+        centres = torch.stack(
+            [points[labels == c].mean(0) if bool((labels == c).any()) else centres[c] for c in range(clusters)]
         )
-        found = torch.cdist(points, centre).argmin(1)
-    return found
+        labels = torch.cdist(points, centres).argmin(1)
+    return labels

@@ -1,46 +1,52 @@
-"""Metrics that compare one feature of a backbone of the output and of one of the images."""
+"""Metrics from the features of a backbone of the output and of one of the images."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from vitsplice.backbones.sizing import Resize
-from vitsplice.contracts import GLOBAL_FACETS, Backbone, Case, FeatureRequest, Metric, MetricContext
+from vitsplice.contracts import GLOBAL_FACETS, Backbone, Case, FeatureRequest, Features, Metric, MetricContext
 from vitsplice.errors import ConfigError
+from vitsplice.images.transforms import to_lab
 from vitsplice.losses.functional import structure_loss
+from vitsplice.matching import correspond
 
 SIZE = 224
-"""Shorter side at which the backbone looks, in pixels."""
+"""Shorter side of the backbone's input, in pixels."""
 
 CLIP = "openclip-vitb32"
 
+GRID = 32
+"""Approximate number of patches along each side of the grid on which images are matched."""
+
+PATCH = 8
+"""Side of the patch whose colour and contrast are compared, in pixels."""
+
 
 def structure_distance(context: MetricContext) -> Metric:
-    """Mean squared difference of the self-similarity of the backbone's local features, as `structure_loss` has it."""
+    """Build `structure_loss` of the backbone's local features, of output and structure image."""
     backbone = context.load(context.backbone)
     request = local_request(backbone)
 
     def value(case: Case) -> float:
-        size = Resize(SIZE).target_size(case.structure.shape[-2], case.structure.shape[-1], backbone.info)
-        made, wanted = (
-            backbone(Resize().to(image, size), [request])[request].values for image in (case.output, case.structure)
-        )
-        return float(structure_loss(made, wanted))
+        output, structure = (features.values for features in local_features(backbone, case, SIZE))
+        return float(structure_loss(output, structure))
 
-    return Metric(value, (backbone.info,), facts(backbone, request, SIZE))
+    return Metric(value, (backbone.info,), metric_parameters(backbone, request, SIZE))
 
 
 def cls_similarity(context: MetricContext) -> Metric:
-    """Cosine of the backbone's global feature of the output and of the appearance image, each at its own aspect."""
+    """Cosine of the backbone's global features of output and appearance image, each at its own aspect ratio."""
     backbone = context.load(context.backbone)
     return _cosine(backbone, backbone.info.appearance)
 
 
 def clip_similarity(context: MetricContext) -> Metric:
-    """Cosine of CLIP's image features, which the plugin vitsplice-openclip brings."""
+    """Cosine of CLIP's image features, of output and appearance image. Needs the plugin vitsplice-openclip."""
     backbone = context.load(CLIP)
     pooled = FeatureRequest("pooled")
     return _cosine(backbone, pooled if "pooled" in backbone.info.facets else backbone.info.appearance)
@@ -48,25 +54,71 @@ def clip_similarity(context: MetricContext) -> Metric:
 
 def _cosine(backbone: Backbone, request: FeatureRequest) -> Metric:
     def value(case: Case) -> float:
-        made, wanted = (global_feature(backbone, request, image) for image in (case.output, case.appearance))
-        return float(F.cosine_similarity(made, wanted).mean())
+        output, appearance = (global_feature(backbone, request, image) for image in (case.output, case.appearance))
+        return float(F.cosine_similarity(output, appearance).mean())
 
-    return Metric(value, (backbone.info,), facts(backbone, request, SIZE))
+    return Metric(value, (backbone.info,), metric_parameters(backbone, request, SIZE))
 
 
-def global_feature(backbone: Backbone, request: FeatureRequest, image: Tensor, size: int = SIZE) -> Tensor:
-    """A global feature ``(1, D)`` of an image ``(1, 3, H, W)``, looked at with a shorter side of so many pixels."""
-    return backbone(Resize(size)(image, backbone.info), [request])[request].values
+def local_appearance(context: MetricContext) -> Metric:
+    """Distance of local Lab mean and contrast of output and appearance image, at corresponding patches.
+
+    Patches of structure and appearance image correspond where they are mutual nearest neighbours; the output takes no
+    part in the matching. The value is the mean of `colour_distance` over these patches.
+    """
+    backbone = context.load(context.backbone)
+
+    def value(case: Case) -> float:
+        match = correspond(case.structure, case.appearance, backbone, grid=GRID)
+        output = colour_statistics(case.output, match.grid)[match.mutual]
+        appearance = colour_statistics(case.appearance, match.other_grid)[match.best[match.mutual]]
+        return colour_distance(output, appearance)
+
+    return Metric(value, (backbone.info,), {"grid": GRID, "patch_side": PATCH, "matches": "mutual"})
+
+
+def colour_statistics(image: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Compute Lab / 100 means and the standard deviation of lightness of each patch of a grid, ``(h * w, 4)``."""
+    resized = Resize().to(image, (grid[0] * PATCH, grid[1] * PATCH)).clamp(0, 1)
+    lab = to_lab(resized)
+    mean = F.avg_pool2d(lab, PATCH)
+    lightness = lab[:, :1] - F.interpolate(mean[:, :1], scale_factor=PATCH, mode="nearest")
+    deviation = F.avg_pool2d(lightness.square(), PATCH).sqrt()
+    return torch.cat([mean, deviation], 1).flatten(2)[0].T
+
+
+def colour_distance(output: Tensor, target: Tensor) -> float:
+    """Mean over patches of the distance of mean colours plus the difference of deviations; both ``(K, 4)``."""
+    difference = output - target
+    return float((difference[:, :3].norm(dim=1) + difference[:, 3].abs()).mean())
 
 
 def local_request(backbone: Backbone) -> FeatureRequest:
-    """The backbone's request for structure. Raises ConfigError if it has no places."""
+    """Return the backbone's default request for structure. Raises ConfigError if its features are global."""
     request = backbone.info.structure
     if request.facet in GLOBAL_FACETS:
-        raise ConfigError(f"backbone '{backbone.info.name}' gives no local features")
+        raise ConfigError(f"backbone '{backbone.info.name}' has no local features")
     return request
 
 
-def facts(backbone: Backbone, request: FeatureRequest, size: int, **others: object) -> dict[str, object]:
-    """What is recorded beside a metric of features; ``block`` is the layer counted from 0."""
+def local_features(backbone: Backbone, case: Case, size: int) -> list[Features]:
+    """Compute local features of the output and the structure image, both at the structure image's size.
+
+    Args:
+        backbone: backbone with local features.
+        case: images.
+        size: shorter side of the backbone's input, in pixels.
+    """
+    request = local_request(backbone)
+    target = Resize(size).target_size(case.structure.shape[-2], case.structure.shape[-1], backbone.info)
+    return [backbone(Resize().to(image, target), [request])[request] for image in (case.output, case.structure)]
+
+
+def global_feature(backbone: Backbone, request: FeatureRequest, image: Tensor, size: int = SIZE) -> Tensor:
+    """Compute a global feature ``(1, D)`` of an image ``(1, 3, H, W)`` at its own aspect ratio."""
+    return backbone(Resize(size)(image, backbone.info), [request])[request].values
+
+
+def metric_parameters(backbone: Backbone, request: FeatureRequest, size: int, **others: object) -> dict[str, object]:
+    """Return the parameters that are recorded with a metric of features; ``block`` is the layer counted from 0."""
     return asdict(request) | {"block": backbone.info.block(request.layer), "shorter_side": size} | others

@@ -1,4 +1,4 @@
-"""Kernel inception distance (Binkowski et al. 2018, "Demystifying MMD GANs"), with a small CNN's features."""
+"""Kernel inception distance (Binkowski et al. 2018, "Demystifying MMD GANs"), from the features of a small CNN."""
 
 from __future__ import annotations
 
@@ -9,47 +9,50 @@ from torch import Tensor
 
 from vitsplice.contracts import Case, FeatureRequest, Metric, MetricContext
 from vitsplice.errors import VitspliceError
-from vitsplice.metrics.features import facts, global_feature
-from vitsplice.metrics.output import CNN, SIZE
+from vitsplice.metrics.features import global_feature, metric_parameters
+from vitsplice.metrics.independent import SIZE, load_cnn
 
 POOLED = FeatureRequest("pooled")
 
-FEWEST = 50
-"""Of fewer cases the estimate is noise, and none is given."""
+MIN_CASES = 50
+"""With fewer cases the estimate is too noisy, and there is no value."""
 
 ESTIMATOR = "unbiased, no output with its own appearance image"
 
 
 def kid(context: MetricContext) -> Metric:
-    """Between the outputs and the appearance images of a set of cases; it raises for fewer than `FEWEST`."""
-    cnn = context.load(CNN)
+    """Distance of the outputs and the appearance images of a set of cases; raises for fewer than `MIN_CASES`."""
+    cnn = load_cnn(context)
 
     def value(cases: Iterable[Case]) -> float:
-        made, wanted = [], []
+        outputs, appearances = [], []
         for case in cases:
-            made.append(global_feature(cnn, POOLED, case.output, SIZE).cpu())
-            wanted.append(global_feature(cnn, POOLED, case.appearance, SIZE).cpu())
-        if len(made) < FEWEST:
-            raise VitspliceError(f"{len(made)} outputs are too few; at least {FEWEST} are needed")
-        return mmd2(torch.cat(made), torch.cat(wanted))
+            outputs.append(global_feature(cnn, POOLED, case.output, SIZE).cpu())
+            appearances.append(global_feature(cnn, POOLED, case.appearance, SIZE).cpu())
+        if len(outputs) < MIN_CASES:
+            raise VitspliceError(f"{len(outputs)} outputs are too few; at least {MIN_CASES} are needed")
+        return mmd2(torch.cat(outputs), torch.cat(appearances))
 
-    return Metric(value, (cnn.info,), facts(cnn, POOLED, SIZE, kernel="(x.y / D + 1)^3", estimator=ESTIMATOR))
+    return Metric(
+        value, (cnn.info,), metric_parameters(cnn, POOLED, SIZE, kernel="(x.y / D + 1)^3", estimator=ESTIMATOR)
+    )
 
 
-def mmd2(one: Tensor, two: Tensor) -> float:
+def mmd2(first: Tensor, second: Tensor) -> float:
     """Unbiased estimate of the squared maximum mean discrepancy of paired samples, with the kernel ``(x.y / D + 1)^3``.
 
-    Row i of one sample may depend on row i of the other, as an output does on its appearance image; so the two are
-    never compared, just as no row is with itself. Different rows are taken for independent.
+    Row i of one sample may depend on row i of the other, as an output depends on its appearance image. So these two are
+    never compared, just as no row is compared with itself; torch-fidelity and torchmetrics compare them. Different rows
+    are assumed to be independent.
 
     Args:
-        one, two: samples ``(N, D)``, at least two each. The estimate may be a little below 0.
+        first, second: samples ``(N, D)`` with N >= 2. The estimate may be slightly below 0.
     """
-    one, two = one.double(), two.double()
-    return _of_different_rows(one, one) + _of_different_rows(two, two) - 2 * _of_different_rows(one, two)
+    first, second = first.double(), second.double()
+    return _mean_off_diagonal(first, first) + _mean_off_diagonal(second, second) - 2 * _mean_off_diagonal(first, second)
 
 
-def _of_different_rows(one: Tensor, two: Tensor) -> float:
-    """The mean of the kernel over all i and j that differ."""
-    values, number = (one @ two.T / one.shape[1] + 1) ** 3, len(one)
-    return float(values.sum() - values.diagonal().sum()) / (number * (number - 1))
+def _mean_off_diagonal(first: Tensor, second: Tensor) -> float:
+    """Mean of the kernel over all i and j that differ."""
+    values, n = (first @ second.T / first.shape[1] + 1) ** 3, len(first)
+    return float(values.sum() - values.diagonal().sum()) / (n * (n - 1))

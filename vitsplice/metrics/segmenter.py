@@ -1,4 +1,4 @@
-"""IoU by a trained segmenter of torchvision, whose weights have to be on this machine: none are downloaded."""
+"""IoU from a torchvision segmentation network, whose weights must be on this machine: none are downloaded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vitsplice.support.files import file_sha256
 from vitsplice.text import printable
 
 VARIABLE = "VITSPLICE_SEGMENTER"
-"""Environment variable that names a file of weights."""
+"""Environment variable with the path of a file of weights."""
 
 MODELS = ("lraspp_mobilenet_v3_large", "deeplabv3_mobilenet_v3_large", "deeplabv3_resnet50", "deeplabv3_resnet101")
 SIZE = 520
@@ -25,44 +25,44 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def torchvision_iou(context: MetricContext) -> Metric:
-    """Mean IoU of the classes that the segmenter sees in the structure image and in the output."""
+    """Mean IoU of the classes of the output's pixels, over the classes of the structure image."""
     path = weights_file()
     network = load(path).to(context.device)
 
     def value(case: Case) -> float:
         size = _size(case.structure)
-        wanted, made = (classes(network, Resize().to(image, size)) for image in (case.structure, case.output))
-        return mean_iou(made, wanted)
+        structure, output = (classes(network, Resize().to(image, size)) for image in (case.structure, case.output))
+        return mean_iou(output, structure)
 
-    facts = {"model": _model(path), "file": printable(path.name), "sha256": file_sha256(path), "shorter_side": SIZE}
-    return Metric(value, parameters=facts)
+    file = {"file": printable(path.name), "sha256": file_sha256(path)}
+    return Metric(value, parameters={"model": _model(path), **file, "shorter_side": SIZE})
 
 
 def weights_file() -> Path:
-    """The file that the environment variable names, or one in torch hub's cache.
+    """Return the file that the environment variable names, or one in torch hub's cache.
 
     Raises:
         WeightsUnavailable: if there is none.
     """
-    if named := os.environ.get(VARIABLE):
-        if not Path(named).is_file():
-            raise WeightsUnavailable(f"{VARIABLE} names no file: {printable(named)}")
-        return Path(named)
+    if path := os.environ.get(VARIABLE):
+        if not Path(path).is_file():
+            raise WeightsUnavailable(f"{VARIABLE} is not the path of a file: {printable(path)}")
+        return Path(path)
     folder = Path(torch.hub.get_dir()) / "checkpoints"
-    found = [path for model in MODELS for path in sorted(folder.glob(f"{model}*.pth"))]
-    if not found:
+    files = [path for model in MODELS for path in sorted(folder.glob(f"{model}*.pth"))]
+    if not files:
         raise WeightsUnavailable(
-            f"no weights of a torchvision segmenter are in torch hub's cache; put a file whose name begins with "
-            f"{MODELS[0]} or another of {', '.join(MODELS[1:])} there, or name it with {VARIABLE}=FILE"
+            f"torch hub's cache has no weights of a torchvision segmentation network; put a file there whose name "
+            f"begins with one of {', '.join(MODELS)}, or set {VARIABLE}=FILE"
         )
-    return found[0]
+    return files[0]
 
 
 def load(path: Path) -> nn.Module:
-    """The segmenter whose weights a file holds; code in a pickle is refused, never run.
+    """Load a segmentation network from a file of weights. Code in a pickle is refused, never run.
 
     Raises:
-        WeightsRejected: if its name does not begin with one of `MODELS`, or it does not hold that model's weights.
+        WeightsRejected: if the file's name does not start with one of `MODELS`, or its content is not of that model.
     """
     from torchvision.models import segmentation
 
@@ -85,7 +85,7 @@ def load(path: Path) -> nn.Module:
 
 
 def classes(network: nn.Module, image: Tensor) -> Tensor:
-    """The class of each pixel, ``(H, W)``, of an image ``(1, 3, H, W)``."""
+    """Classify each pixel of an image ``(1, 3, H, W)``; return classes ``(H, W)``."""
     mean, std = (image.new_tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
     scores: Tensor = network((image - mean) / std)["out"]
     return scores[0].argmax(0)

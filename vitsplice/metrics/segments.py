@@ -1,4 +1,4 @@
-"""IoU of what two images are divided into: clusters of local features that are found in both at once."""
+"""IoU of segments of two images: clusters of local features, computed jointly for both."""
 
 from __future__ import annotations
 
@@ -6,73 +6,70 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vitsplice.backbones.sizing import Resize
 from vitsplice.contracts import Backbone, Case, Metric, MetricContext
 from vitsplice.metrics.clustering import CLUSTERS, COMPONENTS, kmeans, mean_iou
-from vitsplice.metrics.features import facts, local_request
+from vitsplice.metrics.features import local_features, local_request, metric_parameters
 
 SIZE = 336
-"""Shorter side at which the backbone looks, in pixels."""
-
-Divided = tuple[Tensor, Tensor, tuple[int, int]]
-"""Labels of the structure image's and of the output's places, each ``(N,)``, and their grid."""
+"""Shorter side of the backbone's input, in pixels."""
 
 
 def cosegmentation(context: MetricContext) -> Metric:
-    """Mean IoU of the two label maps, over the labels of the structure image."""
+    """Mean IoU of the clusters of the output and of the structure image, over the structure image's clusters."""
     backbone = context.load(context.backbone)
 
     def value(case: Case) -> float:
-        wanted, made, _ = divided(backbone, case)
-        return mean_iou(made, wanted)
+        structure, output, _ = joint_clusters(backbone, case)
+        return mean_iou(output, structure)
 
-    return Metric(value, (backbone.info,), _facts(backbone))
+    return Metric(value, (backbone.info,), _parameters(backbone))
 
 
-def against_mask(context: MetricContext) -> Metric:
-    """IoU of the structure mask with the output's places whose cluster lies mostly inside of it; NaN without one.
+def mask_overlap(context: MetricContext) -> Metric:
+    """IoU of the structure mask with the output's patches of the clusters inside the mask; NaN without a mask.
 
-    Whether a cluster belongs to the mask is told by the structure image alone.
+    A cluster is inside the mask if most of its patches in the structure image are.
     """
     backbone = context.load(context.backbone)
 
     def value(case: Case) -> float:
         if case.structure_mask is None:
             return float("nan")
-        wanted, made, grid = divided(backbone, case)
+        structure, output, grid = joint_clusters(backbone, case)
         mask = F.adaptive_avg_pool2d(case.structure_mask, grid).flatten() > 0.5
-        return mask_iou(inside(wanted, mask)[made], mask)
+        return mask_iou(clusters_inside(structure, mask)[output], mask)
 
-    return Metric(value, (backbone.info,), _facts(backbone))
+    return Metric(value, (backbone.info,), _parameters(backbone))
 
 
-def divided(backbone: Backbone, case: Case) -> Divided:
-    """The places of the structure image and of the output, clustered jointly.
+def joint_clusters(backbone: Backbone, case: Case) -> tuple[Tensor, Tensor, tuple[int, int]]:
+    """Cluster the patches of the structure image and of the output jointly.
 
-    Local features of both, at the structure image's size, are projected on their principal components and clustered
-    by k-means (compare Amir et al. 2021, co-segmentation from keys).
+    Local features of both are projected on their principal components and clustered by k-means (compare Amir et al.
+    2021, co-segmentation from keys).
+
+    Returns:
+        Labels of the structure image's and of the output's patches, each ``(N,)``, and their grid.
     """
-    request = local_request(backbone)
-    size = Resize(SIZE).target_size(case.structure.shape[-2], case.structure.shape[-1], backbone.info)
-    found = [backbone(Resize().to(image, size), [request])[request] for image in (case.structure, case.output)]
-    places = torch.cat([features.patches[0] for features in found]).double()
-    centred = places - places.mean(0)
+    output, structure = local_features(backbone, case, SIZE)
+    patches = torch.cat([structure.patches[0], output.patches[0]]).double()
+    centred = patches - patches.mean(0)
     scores = centred @ torch.linalg.svd(centred, full_matrices=False).Vh[:COMPONENTS].T
-    wanted, made = kmeans(scores, CLUSTERS).chunk(2)
-    return wanted, made, found[0].grid or (1, 1)
+    structure_labels, output_labels = kmeans(scores, CLUSTERS).chunk(2)
+    return structure_labels, output_labels, structure.grid or (1, 1)
 
 
-def inside(labels: Tensor, mask: Tensor) -> Tensor:
-    """For each label whether most of its places lie in a mask, ``(CLUSTERS,)`` bool; both are ``(N,)``."""
-    shares = [((labels == c) & mask).sum() * 2 > (labels == c).sum() for c in range(CLUSTERS)]
-    return torch.stack(shares)
+def clusters_inside(labels: Tensor, mask: Tensor) -> Tensor:
+    """Return for each cluster whether most of its patches lie inside a mask, ``(CLUSTERS,)`` bool; both ``(N,)``."""
+    inside = [((labels == c) & mask).sum() * 2 > (labels == c).sum() for c in range(CLUSTERS)]
+    return torch.stack(inside)
 
 
-def mask_iou(found: Tensor, known: Tensor) -> float:
+def mask_iou(output: Tensor, target: Tensor) -> float:
     """Intersection over union of two masks ``(N,)``; NaN where both are empty."""
-    union = int((found | known).sum())
-    return int((found & known).sum()) / union if union else float("nan")
+    union = int((output | target).sum())
+    return int((output & target).sum()) / union if union else float("nan")
 
 
-def _facts(backbone: Backbone) -> dict[str, object]:
-    return facts(backbone, local_request(backbone), SIZE, clusters=CLUSTERS, components=COMPONENTS)
+def _parameters(backbone: Backbone) -> dict[str, object]:
+    return metric_parameters(backbone, local_request(backbone), SIZE, clusters=CLUSTERS, components=COMPONENTS)

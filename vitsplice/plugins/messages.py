@@ -11,7 +11,7 @@ from vitsplice.plugins.find import DISTRIBUTION, VARIABLE
 from vitsplice.plugins.kinds import Kind, SpecT
 from vitsplice.plugins.records import PluginRecord
 from vitsplice.plugins.wording import did_you_mean, joined
-from vitsplice.text import one_line, shortened
+from vitsplice.text import one_line, truncate
 
 _FEW = 12
 _COMMON_WORDS = frozenset({"vitsplice", "plugin", "plugins"})
@@ -39,7 +39,7 @@ def unknown(kind: Kind[SpecT], name: str, known: Iterable[str], plugins: Iterabl
     names = sorted(known)
     plugin = _giver(kind.word, name, names)
     help_ = ("" if plugin else did_you_mean(name, names)) or _all_of(names)
-    lines = [f"no {kind.word} {shortened(name)!r}{help_} (see `vitsplice list {kind.name}`)"]
+    lines = [f"no {kind.word} {truncate(name)!r}{help_} (see `vitsplice list {kind.name}`)"]
     if plugin:
         lines.append(f"It comes with the plugin {plugin}: pip install {plugin}, or -e plugins/{plugin} in a checkout")
         lines += [_limited(os.environ[VARIABLE])] if VARIABLE in os.environ else []

@@ -1,4 +1,4 @@
-"""The settings of a run: those of a preset, with some of them replaced."""
+"""The settings of a run: a preset with changes, as arguments of functions and overrides."""
 
 from __future__ import annotations
 
@@ -31,33 +31,32 @@ def settings_for(
     appearance_strength: float | None = None,
     overrides: Iterable[str] = (),
 ) -> RunConfig:
-    """The settings of a preset, with some of them replaced. A backbone that is named here never falls back.
+    """Load the settings of a preset and change some of them. None keeps the value of the preset.
 
-    A weights file that they name gets its SHA-256 put beside it, so that the same settings mean the same file.
+    If the settings name a weights file, its SHA-256 is added, so that they stay valid for this file only.
 
     Args:
-        preset: the name of a preset, a YAML file, or settings.
-        backbone: name of a backbone; of a loaded one the name and the SHA-256 of its weights are taken. The settings
-            load it again only if a plugin gives that name with those weights.
+        preset: name of a preset, path of a YAML file, or settings.
+        backbone: name of a backbone, or a loaded one, whose name and SHA-256 are stored; the preset's ``fallback`` is
+            not used then.
         steps: number of steps.
         size: shorter side in pixels that both images are resized to first.
         seed: seed of all random number generators.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-        precision: of the backbone: ``auto``, ``float32`` or ``bfloat16``.
-        structure_strength, appearance_strength: factors of the weights of the terms, at least 0; 1 keeps those of the
-            preset.
-        overrides: ``dotted.key=value``, as on the command line.
+        precision: precision of the backbone: ``auto``, ``float32`` or ``bfloat16``.
+        structure_strength, appearance_strength: factors of the weights of the loss terms, at least 0.
+        overrides: changes of settings as ``dotted.key=value`` with values in YAML.
 
     Raises:
-        ConfigError: naming the key, what was given and what is allowed.
-        WeightsRejected: if a weights file is named and cannot be read.
+        ConfigError: with the key, the given value and what is allowed.
+        WeightsRejected: if the weights file cannot be read.
     """
     overrides = list(overrides)
     text, source, folder = _preset_text(preset)
     settings = loading.load(text, source, overrides, folder)
     loaded = backbone is not None and not isinstance(backbone, str)
     if loaded and any(override.strip().startswith("backbone") for override in overrides):
-        raise UserError("a loaded backbone is used as it is; leave out the overrides that begin with backbone")
+        raise UserError("a loaded backbone cannot be changed; remove the overrides that start with backbone")
     named = name_of(backbone) or (settings.backbone.name if _names_backbone(overrides) else None)
     changes: dict[str, Any] = {
         "preset": settings.preset or (None if isinstance(preset, RunConfig) else os.fspath(preset)),
@@ -78,13 +77,13 @@ def settings_for(
 
 
 def name_of(backbone: str | Backbone | None) -> str | None:
-    """The name of a backbone that is named or loaded. Raises UserError if it is neither."""
+    """Return the name of a backbone that is given by name or loaded. Raises UserError for anything else."""
     if backbone is None or isinstance(backbone, str):
         return backbone
     if not isinstance(getattr(backbone, "info", None), BackboneInfo) or not callable(backbone):
         raise UserError(
             Argument("backbone"),
-            f" is the name of a backbone, or one that vitsplice.load_backbone gave, not {a(backbone)}",
+            f" is the name of a backbone, or one from vitsplice.load_backbone, not {a(backbone)}",
         )
     return backbone.info.name
 
@@ -94,7 +93,7 @@ def _names_backbone(overrides: list[str]) -> bool:
 
 
 def _preset_text(preset: str | os.PathLike[str] | RunConfig) -> tuple[str, str, Path | None]:
-    """The YAML of a preset, what to call it in messages, and the folder that it lies in."""
+    """Return the YAML of a preset, a description for messages, and its folder (None if it is trusted)."""
     if isinstance(preset, RunConfig):
         return preset.to_yaml(), "settings", None
     if not isinstance(preset, str | os.PathLike):
@@ -106,7 +105,7 @@ def _preset_text(preset: str | os.PathLike[str] | RunConfig) -> tuple[str, str, 
 
 
 def pinned(settings: RunConfig) -> RunConfig:
-    """The same, with the SHA-256 of the weights file that they name, if it has none. Raises WeightsRejected."""
+    """Add the SHA-256 of the weights file, if the settings name one. Raises WeightsRejected."""
     backbone = settings.backbone
     if backbone.weights is None or backbone.sha256:
         return settings

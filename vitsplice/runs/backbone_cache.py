@@ -11,7 +11,7 @@ import torch
 from vitsplice.config import BackboneConfig
 from vitsplice.contracts import Backbone
 from vitsplice.engine.backbones import DTYPES, Substitution, load_configured
-from vitsplice.metrics.output import load_cnn
+from vitsplice.numerics import numerics
 from vitsplice.plugins import Catalogue
 
 Loaded = tuple[Backbone, Substitution | None]
@@ -25,9 +25,16 @@ class BackboneLoader:
         backbone, substitution = load_configured(config, known)
         return backbone.to(device, DTYPES[precision]), substitution
 
+<<<<<<< HEAD
     def cnn(self, known: Catalogue) -> Backbone | None:
         """Load the network of the CNN metrics; None if it is not installed."""
         return load_cnn(known)
+=======
+    @numerics()
+    def metric_backbone(self, name: str, known: Catalogue) -> Backbone:
+        """Load a backbone that a metric uses, in float32 on the CPU."""
+        return known.backbone(name).build(None)
+>>>>>>> main
 
 
 class FixedBackbone(BackboneLoader):
@@ -59,8 +66,13 @@ class BackboneCache(BackboneLoader):
     def __init__(self, size: int = 2) -> None:
         self._size = size
         self._lock = threading.Lock()
+<<<<<<< HEAD
         self._cache: OrderedDict[tuple[BackboneConfig, str, str], Loaded] = OrderedDict()
         self._cnn: list[Backbone | None] = []
+=======
+        self._kept: OrderedDict[tuple[BackboneConfig, str, str], Loaded] = OrderedDict()
+        self._metric_backbones: dict[str, Backbone] = {}
+>>>>>>> main
 
     def load(self, config: BackboneConfig, known: Catalogue, device: torch.device, precision: str) -> Loaded:
         """As `BackboneLoader.load`, from the cache if it is there. A load that fails is retried the next time."""
@@ -73,9 +85,9 @@ class BackboneCache(BackboneLoader):
             self._cache.move_to_end(key)
             return self._cache[key]
 
-    def cnn(self, known: Catalogue) -> Backbone | None:
-        """As `BackboneLoader.cnn`, loaded once."""
+    def metric_backbone(self, name: str, known: Catalogue) -> Backbone:
+        """As `BackboneLoader.metric_backbone`, each loaded once."""
         with self._lock:
-            if not self._cnn:
-                self._cnn.append(super().cnn(known))
-            return self._cnn[0]
+            if name not in self._metric_backbones:
+                self._metric_backbones[name] = super().metric_backbone(name, known)
+            return self._metric_backbones[name]

@@ -28,7 +28,11 @@ from vitsplice.support.plots import plot
 if TYPE_CHECKING:
     from torch import Tensor
 
+<<<<<<< HEAD
     from vitsplice.metrics.output import Figure
+=======
+    from vitsplice.metrics.values import MetricValue
+>>>>>>> main
     from vitsplice.runs.result import Result
 
 PREVIEWS = 8
@@ -119,9 +123,15 @@ def _metrics(result: Result) -> list[Block]:
     return [Heading("Metrics"), Table(columns, rows, SCALE)]
 
 
+<<<<<<< HEAD
 def _remarks(metric: Figure, optimised: set[str]) -> list[str]:
     leakage = ["optimised by this run"] if metric.optimised_by in optimised else []
     return leakage + ([f"not measured: {metric.why}"] if metric.why else [])
+=======
+def _remarks(metric: MetricValue, used: set[str]) -> list[str]:
+    optimised = ["optimised by this run"] if used.intersection(metric.optimised_by) else []
+    return optimised + ([f"not measured: {metric.reason}"] if metric.reason else [])
+>>>>>>> main
 
 
 def _previews(previews: Sequence[tuple[int, Path]]) -> list[Block]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from vitsplice.engine.loop import Step
-    from vitsplice.metrics.output import Figure
+    from vitsplice.metrics.values import MetricValue
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Result:
     settings: RunConfig
     record: dict[str, Any]
     finished: bool
-    metrics: tuple[Figure, ...] = ()
+    metrics: tuple[MetricValue, ...] = ()
     inputs: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
 
     def __repr__(self) -> str:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+<<<<<<< HEAD
 from dataclasses import asdict
+=======
+from functools import cache, partial
+>>>>>>> main
 from time import perf_counter
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from vitsplice import numerics as torch_modes
 from vitsplice.config import BackboneConfig, RunConfig
-from vitsplice.contracts import ImageName
+from vitsplice.contracts import Case, ImageName, MetricContext
 from vitsplice.engine import memory
 from vitsplice.engine.backbones import Substitution
 from vitsplice.engine.device import pick_device, pick_precision
@@ -20,9 +24,9 @@ from vitsplice.engine.images import RunImages, masked, read_masks
 from vitsplice.engine.loop import Step
 from vitsplice.engine.problem import Components, check_parts
 from vitsplice.engine.stages import Snapshot, StagedOptimisation
-from vitsplice.errors import reason
 from vitsplice.images import LoadedImage, read, resize_to
-from vitsplice.metrics.output import CNN_METRICS, Figure, metrics, with_scale, without_value
+from vitsplice.metrics import RUN_METRICS
+from vitsplice.metrics.values import MetricValue, measure
 from vitsplice.numerics import numerics
 from vitsplice.plugins import Catalogue, catalogue
 from vitsplice.presets.settings import pinned
@@ -131,6 +135,7 @@ class Run:
         """The current output image, float32 ``(3, H, W)`` in [0, 1] on the CPU."""
         return self._optimisation.image()[0].float().cpu()
 
+<<<<<<< HEAD
     def metrics(self, pixels: Tensor | None = None) -> list[Figure]:
         """Measure the current output by networks that the run does not use; empty if the settings turn metrics off.
 
@@ -147,9 +152,28 @@ class Run:
             cnn = self._backbones.cnn(catalogue())
         except Exception as error:
             failed = [without_value(name, reason(error)) for name in CNN_METRICS]
+=======
+    def metrics(self, pixels: Tensor | None = None) -> list[MetricValue]:
+        """Measure the output as it is now by `RUN_METRICS`; nothing if the settings say ``metrics: none``.
+
+        A metric that fails has no value but a reason.
+
+        Args:
+            pixels: the output image as `pixels` returns it; None to compute it.
+        """
+        if self.settings.metrics == "none":
+            return []
+        known = catalogue()
+        structure, appearance = (self.images[image].pixels for image in ("structure", "appearance"))
+>>>>>>> main
         output = self.pixels() if pixels is None else pixels
-        measured = metrics(structure, appearance, output[None], cnn)
-        return with_scale(measured, structure, appearance, self._start(), cnn) + failed
+        load = cache(partial(self._networks.metric_backbone, known=known))
+        specs = [known.metrics[name] for name in RUN_METRICS if name in known.metrics]  # a plugin may conflict with one
+        references: dict[Literal["start", "unchanged"], Tensor] = {"unchanged": structure}
+        if (start := self._start()) is not None:
+            references["start"] = start
+        context = MetricContext(load, self.settings.backbone.name)
+        return measure(specs, context, Case("run", structure, appearance, output[None]), references)
 
     def _start(self) -> Tensor | None:
         """The start, ``(1, 3, H, W)``; None if it is the structure image or the output."""

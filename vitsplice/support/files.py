@@ -1,6 +1,6 @@
-"""Writing files so that a reader finds the old one or the new one, never a half; and only where they belong.
+"""Atomic writing of files, and paths that stay inside their folder.
 
-Every path below an output folder that is written to or removed comes from `inside`, whoever chose its name.
+Every path below an output folder that is written or removed comes from `inside`, since names may come from elsewhere.
 """
 
 from __future__ import annotations
@@ -22,20 +22,23 @@ from vitsplice.text import printable
 
 _TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp")
 
-LONGEST_NAME = 255
-"""Bytes in one part of a path; file systems take no more."""
+MAX_NAME_BYTES = 255
+"""Maximum length of a file name in bytes on common file systems."""
 
 
 def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
-    """Write ``data``, or pieces of it, to a temporary file in the same folder, sync it, and put it in its place.
+    """Write a file by way of a synced temporary file in the same folder, which then replaces it.
 
-    When anything fails, also the pieces, the old file is whole and the temporary file is gone. As with a normal
-    ``open``: a new file gets the mode that the umask leaves, an old file keeps its mode, a symbolic
-    link is followed.
+    On any failure, also of an iterable ``data``, the old file is unchanged and the temporary file is removed. As with
+    ``open``, a new file gets its mode from the umask, an old file keeps its mode, and symbolic links are followed.
+
+    Args:
+        path: path of the file.
+        data: content of the file, or consecutive pieces of it.
 
     Raises:
-        OSError: the folder does not exist or is not writable, the disk is full, or ``path`` is
-            something else than a regular file (a folder, a device).
+        OSError: if the folder does not exist or is not writable, if the disk is full, or if ``path`` exists and is not
+            a regular file.
     """
     target = Path(os.path.realpath(path))
     mode = _mode_of(target)
@@ -51,16 +54,16 @@ def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
 
 
 def inside(folder: str | os.PathLike[str], name: str) -> Path:
-    """``folder / name``, proved to lie in the folder when every symbolic link is resolved.
+    """Return ``folder / name`` if it is inside the folder after resolving all symbolic links.
 
     Args:
-        folder: trusted; it may be a symbolic link, and need not exist.
-        name: relative, its parts separated by ``/``. It may come from anywhere.
+        folder: trusted path; it may be a symbolic link, and need not exist.
+        name: untrusted relative path with parts separated by ``/``.
 
     Raises:
-        PathRejected: if the name is absolute, has a part ``..``, ``.`` or none, a drive letter, a backslash, a
-            character that is not printable or a part of more than `LONGEST_NAME` bytes, if a symbolic link
-            leads out of the folder, or if what is there is neither a file nor a folder (a pipe would block).
+        PathRejected: if the name is absolute, has an empty part, a part ``.`` or ``..``, a drive letter, a backslash, a
+            character that is not printable or a part of more than `MAX_NAME_BYTES` bytes; if a symbolic link leads out
+            of the folder; or if the path exists and is neither a file nor a folder (a pipe would block).
     """
     if problem := _unsafe(name):
         raise PathRejected(f"'{printable(name)}' cannot be a path in {printable(str(folder))}: {problem}")
@@ -77,18 +80,18 @@ def inside(folder: str | os.PathLike[str], name: str) -> Path:
 
 
 def inside_file(folder: str | os.PathLike[str], name: str) -> Path:
-    """As `inside`, for a file that is written: raises PathRejected if there is anything else in its place."""
+    """Return the path of a file to write, as `inside`. Raises PathRejected also if it exists and is not a file."""
     path = inside(folder, name)
     if os.path.lexists(path) and not path.is_file():
-        raise PathRejected(f"{printable(str(path))} is not a file, and one is written there; remove it")
+        raise PathRejected(f"{printable(str(path))} is not a file, but a file is written there; remove it")
     return path
 
 
 def read_regular(path: Path) -> bytes:
-    """The content of a regular file.
+    """Read a regular file.
 
     Raises:
-        OSError: also for a pipe, which would block, and a device, which may never end.
+        OSError: also for a pipe, which would block, and for a device, which may be endless.
         ValueError: for a path with a NUL character.
     """
     if not stat.S_ISREG(path.stat().st_mode):
@@ -97,7 +100,7 @@ def read_regular(path: Path) -> bytes:
 
 
 def _unsafe(name: str) -> str:
-    """Why a name may lead out of a folder or cannot be there, or ""."""
+    """Return why a name may lead out of a folder or cannot exist; "" if it is safe."""
     parts = name.split("/")
     if not name.isprintable():
         return "it has a character that is not printable"
@@ -105,44 +108,42 @@ def _unsafe(name: str) -> str:
         return "it is not relative, or has a backslash"
     if not all(parts) or {".", ".."} & set(parts):
         return "a part of it is empty, '.' or '..'"
-    if any(len(os.fsencode(part)) > LONGEST_NAME for part in parts):
-        return f"a part of it is longer than {LONGEST_NAME} bytes"
+    if any(len(os.fsencode(part)) > MAX_NAME_BYTES for part in parts):
+        return f"a part of it is longer than {MAX_NAME_BYTES} bytes"
     return ""
 
 
 def file_sha256(path: str | os.PathLike[str]) -> str:
-    """The SHA-256 of a file's bytes. Raises OSError."""
+    """Compute the SHA-256 of a file. Raises OSError."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_object(path: Path) -> dict[str, Any]:
-    """The JSON object in a regular file; empty if there is none that can be read."""
+def read_json_object(path: Path) -> dict[str, Any]:
+    """Read a JSON object from a regular file; {} if it does not exist or is not a JSON object."""
     try:
-        found = json.loads(read_regular(path))
+        content = json.loads(read_regular(path))
     except (OSError, ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
-def leftovers(folder: Path) -> list[Path]:
-    """The temporary files of `write_atomically` in a folder: of processes that were killed, or are still at work."""
+def temporary_files(folder: Path) -> list[Path]:
+    """List the temporary files of `write_atomically` in a folder: of killed processes or of one that is writing."""
     return [path for path in folder.glob(".*.tmp") if _TEMPORARY.fullmatch(path.name) and not path.is_dir()]
 
 
-def file_stem(name: str) -> str:
-    """A name made fit for a file: what a file system or a shell may not take is ``_``, and it is cut at 80."""
+def safe_file_name(name: str) -> str:
+    """Replace characters that file systems or shells may not accept by ``_``, and truncate to 80 characters."""
     return "".join(c if c.isalnum() or c in "-_." else "_" for c in name)[:80].lstrip(".") or "_"
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:
-    """A name for each file, unique, and the same whatever the order of the files.
+    """Return a short unique name for each file, independent of their order.
 
-    It is the name without its suffix; where several files share it, with as many parent folders as only this file has
-    (``x/a`` and ``y/a``), and with the suffix where they differ in nothing else (``a.png`` and ``a.jpg``).
-
-    Args:
-        paths: of files; one that is given twice is numbered by its position.
+    The name is the file's name without suffix. Files that share it get as many parent folders as needed (``x/a`` and
+    ``y/a``), or the suffix if they differ in nothing else (``a.png`` and ``a.jpg``). A path that is given several times
+    is numbered by its position.
     """
     candidates = [_candidate_names(Path(os.path.abspath(path))) for path in paths]
     counts = Counter(name for names in candidates for name in dict.fromkeys(names))
@@ -153,13 +154,13 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
 
 
 def _candidate_names(path: Path) -> list[str]:
-    """Ends of a path, the shortest first: those without the suffix, then those with it."""
+    """List the trailing parts of a path from short to long, first without, then with its suffix."""
     plain, whole = path.with_suffix("").parts[1:] or path.parts, path.parts[1:] or path.parts
     return ["/".join(parts[-depth:]) for parts in (plain, whole) for depth in range(1, len(parts) + 1)]
 
 
 def _mode_of(path: Path) -> int | None:
-    """The permissions of a regular file, or None if there is no such file."""
+    """Return the permissions of a regular file; None if it does not exist."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
@@ -170,7 +171,7 @@ def _mode_of(path: Path) -> int | None:
 
 
 def _write_new(path: Path, pieces: Iterable[bytes]) -> None:
-    """Write a file that must not exist yet ("x": O_EXCL), and wait until it is on the disk."""
+    """Write and sync a file that does not exist yet ("x": O_EXCL)."""
     with path.open("xb") as file:
         file.writelines(pieces)
         file.flush()

@@ -17,7 +17,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from vitsplice.errors import Argument, OutputBusy, OutputExists, UserError, VitspliceError
-from vitsplice.support.files import inside, leftovers, read_object, write_atomically
+from vitsplice.support.files import inside, read_json_object, temporary_files, write_atomically
 from vitsplice.text import printable
 
 REPLACE = Argument("force", True)
@@ -164,7 +164,7 @@ def resumable(path: Path, work: ResumableWork, plan: Mapping[str, Any], *, force
     check(path, others, f"files with the names of this {work.name}'s ({', '.join(others)})", force=force)
     write(path, {})
     with FolderLock(path):
-        earlier = read_object(plan_path) if plan_path.exists() else None
+        earlier = read_json_object(plan_path) if plan_path.exists() else None
         if earlier is not None and earlier != plan and not force:
             raise OutputExists(
                 f"{path} holds another {work.name}: {_difference(earlier, plan, work.plan_file)}; "
@@ -175,7 +175,7 @@ def resumable(path: Path, work: ResumableWork, plan: Mapping[str, Any], *, force
             _remove(path, work.parts, work.clear)
         if earlier != plan:
             _remove(path, work.results, work.clear)
-        for temporary in (file for part in (".", *work.parts) for file in leftovers(path / part)):
+        for temporary in (file for part in (".", *work.parts) for file in temporary_files(path / part)):
             temporary.unlink(missing_ok=True)
         write(path, {work.plan_file: (json.dumps(plan, indent=2) + "\n").encode()})
         yield path

@@ -1,4 +1,4 @@
-"""Who looks on at long work: is told how it goes, and may stop it."""
+"""Progress of long work, for displays, and requests to stop it."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ProgressReporter:
-    """Looks on at long work.
+    """Callbacks of long work; the defaults report nothing and never stop it.
 
     Args:
-        part: told what is done next, and how many of how many parts are done.
-        note: told, in one line, what the user should know.
-        stopped: asked between parts whether to stop.
+        part: called before each part with its description, the number of finished parts and the total.
+        note: called with a line of information for the user.
+        stopped: called between parts; the work stops if it returns True.
     """
 
-    part: Callable[[str, int, int], object] = lambda what, done, total: None
+    part: Callable[[str, int, int], object] = lambda description, done, total: None
     note: Callable[[str], object] = lambda line: None
     stopped: Callable[[], bool] = lambda: False
 
 
 NULL_REPORTER = ProgressReporter()
-"""Looks away."""

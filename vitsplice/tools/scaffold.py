@@ -11,7 +11,7 @@ from string import Template
 
 from vitsplice.errors import OutputExists, UserError
 from vitsplice.support.files import write_atomically
-from vitsplice.text import shortened
+from vitsplice.text import truncate
 
 TEMPLATES = files("vitsplice.tools") / "templates"
 
@@ -85,7 +85,7 @@ def write(name: str, kind: str, folder: Path) -> Path:
     """
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or keyword.iskeyword(name) or len(name) > LONGEST:
         raise UserError(
-            f"'{shortened(name)}' cannot be a plugin's name: at most {LONGEST} lower case letters, digits and single "
+            f"'{truncate(name)}' cannot be a plugin's name: at most {LONGEST} lower case letters, digits and single "
             "dashes, a letter first"
         )
     if kind not in KINDS:

@@ -1,0 +1,89 @@
+"""Backbones of metrics: each is loaded once, and remembers the features of the images that it saw last."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from vitsplice.config import BackboneConfig
+from vitsplice.contracts import Backbone, BackboneInfo, FeatureRequest, Features
+from vitsplice.engine.backbones import Substitution, load_configured
+from vitsplice.errors import VitspliceError
+from vitsplice.numerics import numerics
+from vitsplice.plugins import Catalogue
+
+MAX_IMAGES = 12
+"""Number of images, at one size each, whose features a backbone remembers."""
+
+
+class RememberingBackbone:
+    """A backbone that remembers the features of the last images, which it recognises by their values."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        self._backbone = backbone
+        self._features: OrderedDict[str, dict[FeatureRequest, Features]] = OrderedDict()
+        self.info: BackboneInfo = backbone.info
+
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> Backbone:
+        """Return a backbone on a device, with nothing remembered."""
+        return RememberingBackbone(self._backbone.to(device, dtype))
+
+    @numerics(grad=False)
+    def __call__(self, images: Tensor, requests: Iterable[FeatureRequest]) -> dict[FeatureRequest, Features]:
+        """Compute features without gradients. The defaults of both roles are computed along, for other metrics."""
+        requests = tuple(requests)
+        digest = _digest(images)
+        known = self._features.pop(digest, {})
+        if missing := [request for request in dict.fromkeys(requests) if request not in known]:
+            defaults = [] if known else [self.info.structure, self.info.appearance]
+            known = known | self._backbone(images, tuple(dict.fromkeys([*missing, *defaults])))
+        self._features[digest] = known
+        while len(self._features) > MAX_IMAGES:
+            self._features.popitem(last=False)
+        return {request: known[request] for request in requests}
+
+
+class MetricBackbones:
+    """Backbones of metrics by name, in float32 on one device, each loaded at its first use.
+
+    Args:
+        catalogue: registered backbones.
+        device: device of the backbones.
+        chosen: backbone that the user chose; only this one may have fallbacks.
+
+    Attributes:
+        substitution: replacement of the chosen backbone, if there was one.
+    """
+
+    def __init__(self, catalogue: Catalogue, device: torch.device, chosen: BackboneConfig) -> None:
+        self._catalogue, self._device, self._chosen = catalogue, device, chosen
+        self._loaded: dict[str, Backbone | VitspliceError] = {}
+        self.substitution: Substitution | None = None
+
+    def load(self, name: str) -> Backbone:
+        """Load a backbone as `load_configured` does. An error is raised again without another attempt."""
+        if name not in self._loaded:
+            try:
+                self._loaded[name] = RememberingBackbone(self._build(name).to(self._device, torch.float32))
+            except VitspliceError as error:
+                self._loaded[name] = error
+        loaded = self._loaded[name]
+        if isinstance(loaded, VitspliceError):
+            raise loaded
+        return loaded
+
+    def _build(self, name: str) -> Backbone:
+        if name != self._chosen.name:
+            return load_configured(BackboneConfig(name=name, fallback=()), self._catalogue)[0]
+        backbone, self.substitution = load_configured(self._chosen, self._catalogue)
+        return backbone
+
+
+def _digest(images: Tensor) -> str:
+    total = hashlib.blake2b(str(tuple(images.shape)).encode())
+    total.update(images.contiguous().cpu().numpy().reshape(-1).data)
+    return total.hexdigest()

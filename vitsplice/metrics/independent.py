@@ -1,0 +1,139 @@
+"""Metrics of pixels and of a CNN, independent of the backbone that a run optimises. Lower is better for each.
+
+Images are measured at a shorter side of 256 px, or less where the longer side would be more than 2,048 px. The output
+is first resized to the structure image's size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import kornia
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vitsplice.backbones.sizing import Resize
+from vitsplice.contracts import Backbone, Case, FeatureRequest, Metric, MetricContext
+from vitsplice.errors import UnknownName
+from vitsplice.images.transforms import to_lab
+from vitsplice.losses.functional import self_similarity
+from vitsplice.losses.realism import gradients
+from vitsplice.rng import stream
+
+SIZE = 256
+MAX_LENGTH = 8 * SIZE
+"""Maximum of the longer side of a measured image, in pixels."""
+
+CNN = "efficientnet-lite0-offline"
+"""Backbone of the metrics that need a CNN. No built-in preset optimises it."""
+
+CNN_METRICS = ("cnn-self-similarity", "cnn-statistics")
+"""Metrics that use it."""
+
+PATCH, STRIDE, DIRECTIONS, QUANTILES, MAX_PATCHES = 7, 2, 64, 512, 100_000
+
+
+def gradient_ssim(context: MetricContext) -> Metric:
+    """Build `gradient_ssim_distance` of output and structure image."""
+    return Metric(
+        lambda case: gradient_ssim_distance(*_resized(case, case.structure)),
+        parameters={"shorter_side": SIZE},
+        optimised_by=("edges",),
+    )
+
+
+def lab_patches(context: MetricContext) -> Metric:
+    """Build `patch_distance` of output and appearance image."""
+    return Metric(
+        lambda case: patch_distance(*_resized(case, case.appearance)),
+        parameters={"shorter_side": SIZE},
+        optimised_by=("patches",),
+    )
+
+
+def cnn_self_similarity(context: MetricContext) -> Metric:
+    """Mean squared difference of the self-similarity of the CNN's last map, of output and structure image."""
+    cnn = load_cnn(context)
+    requests = [FeatureRequest("map")]
+
+    def value(case: Case) -> float:
+        return _mean_distance(cnn, requests, *_resized(case, case.structure, cnn), _self_similarity_distance)
+
+    return Metric(value, (cnn.info,), {"facet": "map", "layer": -1, "shorter_side": SIZE})
+
+
+def cnn_statistics(context: MetricContext) -> Metric:
+    """Mean over all maps of the CNN of `_statistics_distance`, of output and appearance image."""
+    cnn = load_cnn(context)
+    requests = [FeatureRequest("map", layer) for layer in cnn.info.every_layer]
+
+    def value(case: Case) -> float:
+        return _mean_distance(cnn, requests, *_resized(case, case.appearance, cnn), _statistics_distance)
+
+    return Metric(value, (cnn.info,), {"facet": "map", "layer": "all", "shorter_side": SIZE})
+
+
+def load_cnn(context: MetricContext) -> Backbone:
+    """Load the backbone `CNN`. Raises UnknownName with a remedy where it is not installed."""
+    try:
+        return context.load(CNN)
+    except UnknownName as error:
+        raise UnknownName(f"it needs the backbone {CNN}: install the plugin vitsplice-offline") from error
+
+
+def gradient_ssim_distance(output: Tensor, target: Tensor) -> float:
+    """Compute 1 - SSIM (Wang et al. 2004, window 11) of the gradient magnitudes of lightness, times 4. In [0, 2]."""
+    ours, theirs = (torch.hypot(*gradients(to_lab(image)[:, :1])) * 4 for image in (output, target))
+    return float(1 - kornia.metrics.ssim(ours, theirs, 11, eps=0.0).mean())
+
+
+def patch_distance(output: Tensor, target: Tensor) -> float:
+    """Sliced Wasserstein distance of 7x7 Lab patches, from their quantiles along 64 random directions."""
+    rng = stream(0, "figures")
+    directions = F.normalize(torch.randn(3 * PATCH * PATCH, DIRECTIONS, generator=rng), dim=0).to(output.device)
+    probabilities = torch.linspace(0, 1, QUANTILES, device=output.device)
+    quantiles = []
+    for image in (output, target):
+        patches = F.unfold(to_lab(image), PATCH, stride=STRIDE)[0].T @ directions
+        patches = patches[:: -(-len(patches) // MAX_PATCHES)]
+        quantiles.append(torch.quantile(patches, probabilities, dim=0))
+    return float((quantiles[0] - quantiles[1]).abs().mean())
+
+
+def _resized(case: Case, target: Tensor, cnn: Backbone | None = None) -> tuple[Tensor, Tensor]:
+    """Resize the output to the structure image's size, and the target, as the CNN requires if there is one."""
+    structure = _resized_image(case.structure, cnn)
+    output = Resize().to(case.output, (structure.shape[-2], structure.shape[-1]))
+    return output, structure if target is case.structure else _resized_image(target, cnn)
+
+
+def _resized_image(image: Tensor, cnn: Backbone | None) -> Tensor:
+    if cnn:
+        return Resize(SIZE, MAX_LENGTH)(image, cnn.info)
+    height, width = image.shape[-2:]
+    scale = min(SIZE / min(height, width), MAX_LENGTH / max(height, width))
+    return Resize().to(image, (round(height * scale), round(width * scale)))
+
+
+def _mean_distance(
+    cnn: Backbone,
+    requests: list[FeatureRequest],
+    output: Tensor,
+    target: Tensor,
+    distance: Callable[[Tensor, Tensor], float],
+) -> float:
+    ours, theirs = cnn(output, requests), cnn(target, requests)
+    return sum(distance(ours[r].values, theirs[r].values) for r in requests) / len(requests)
+
+
+def _self_similarity_distance(output: Tensor, target: Tensor) -> float:
+    return float((self_similarity(output) - self_similarity(target)).square().mean())
+
+
+def _statistics_distance(output: Tensor, target: Tensor) -> float:
+    """Mean difference of each channel's mean and standard deviation, in units of the target's deviation, at most 5."""
+    unit = target.std(1) + 1e-3 * target.std()
+    means = (output.mean(1) - target.mean(1)).abs() / unit
+    deviations = (output.std(1) - target.std(1)).abs() / unit
+    return float((means.clamp(max=5).mean() + deviations.clamp(max=5).mean()) / 2)

@@ -1,0 +1,128 @@
+"""Values of metrics. A metric that cannot be built or computed has no value but a reason, and costs only its own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from torch import Tensor
+
+from vitsplice.backbones.weights import ADVICE
+from vitsplice.contracts import Case, Metric, MetricContext, MetricSpec
+from vitsplice.errors import VitspliceError, format_message, reason
+from vitsplice.numerics import numerics
+from vitsplice.text import one_line
+
+UNDEFINED = "the value is not a finite number"
+"""Reason of a metric that returned NaN or infinity."""
+
+
+@dataclass(frozen=True)
+class MetricValue:
+    """Value of one metric.
+
+    Args:
+        name: name of the metric.
+        value: value of the output, or None.
+        reason: one line that says why there is no value, or ``""``.
+        better: direction of better values.
+        against: image that the output is compared with, or ``"set"``.
+        networks: names of the backbones that the metric uses.
+        optimised_by: names of the loss terms that optimise the same quantity.
+        parameters: facet, layer, size and so on, see `vitsplice.contracts.Metric`.
+        start: value of the image that the output started from, where that is not the structure image.
+        unchanged: value of the unchanged structure image.
+    """
+
+    name: str
+    value: float | None
+    reason: str = ""
+    better: Literal["lower", "higher"] = "lower"
+    against: str = "structure"
+    networks: tuple[str, ...] = ()
+    optimised_by: tuple[str, ...] = ()
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    start: float | None = None
+    unchanged: float | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether an error prevented the value; False for a value that is undefined, such as an IoU without a mask."""
+        return self.value is None and self.reason != UNDEFINED
+
+
+@dataclass(frozen=True)
+class BuiltMetrics:
+    """Metrics that could be built.
+
+    Args:
+        metrics: spec and metric, in the order of the specs.
+        unavailable: name -> reason, of the others.
+    """
+
+    metrics: tuple[tuple[MetricSpec, Metric], ...]
+    unavailable: Mapping[str, str]
+
+    def over(self, over: Literal["pair", "set"]) -> list[tuple[MetricSpec, Metric]]:
+        """Select the metrics of pairs or of sets."""
+        return [(spec, metric) for spec, metric in self.metrics if spec.over == over]
+
+
+@numerics(grad=False)
+def build_metrics(specs: Iterable[MetricSpec], context: MetricContext) -> BuiltMetrics:
+    """Build metrics; the code of a plugin may raise any exception."""
+    metrics, unavailable = [], {}
+    for spec in specs:
+        try:
+            metrics.append((spec, spec.build(context)))
+        except VitspliceError as error:  # ADVICE concerns the backbone of a run
+            unavailable[spec.name] = one_line(format_message(part for part in error.parts if part not in ADVICE))
+        except Exception as error:
+            unavailable[spec.name] = reason(error)
+    return BuiltMetrics(tuple(metrics), unavailable)
+
+
+@numerics(grad=False)
+def compute(spec: MetricSpec, metric: Metric, cases: Case | Iterator[Case]) -> MetricValue:
+    """Compute a metric of a case or, for a metric over sets, of cases. No exception is raised."""
+    value, why = None, ""
+    try:
+        number = float(metric.value(cases))
+        value, why = (number, "") if math.isfinite(number) else (None, UNDEFINED)
+    except Exception as error:  # of a plugin, or too little memory: other metrics and images must not suffer
+        why = reason(error)
+    networks = tuple(info.name for info in metric.networks)
+    return MetricValue(
+        spec.name, value, why, spec.better, spec.against, networks, metric.optimised_by, dict(metric.parameters)
+    )
+
+
+def measure(
+    specs: Iterable[MetricSpec],
+    context: MetricContext,
+    case: Case,
+    references: Mapping[Literal["start", "unchanged"], Tensor] | None = None,
+) -> list[MetricValue]:
+    """Build and compute metrics of one case, in the order of the specs.
+
+    Args:
+        specs: metrics over pairs.
+        context: context that the metrics are built in.
+        case: images to measure.
+        references: images ``(1, 3, H, W)`` that are measured in the place of the output too.
+    """
+    specs = list(specs)
+    built = build_metrics(specs, context)
+    values = {
+        spec.name: MetricValue(spec.name, None, built.unavailable[spec.name], spec.better, spec.against)
+        for spec in specs
+        if spec.name in built.unavailable
+    }
+    for spec, metric in built.metrics:
+        others: dict[str, Any] = {
+            name: compute(spec, metric, replace(case, output=image)).value for name, image in (references or {}).items()
+        }
+        values[spec.name] = replace(compute(spec, metric, case), **others)
+    return [values[spec.name] for spec in specs]
