@@ -171,7 +171,7 @@ def test_an_output_that_cannot_be_written_is_told(vitsplice, png, monkeypatch):
 def test_a_folder_in_the_place_of_the_output_is_refused(vitsplice, png, tmp_path):
     (tmp_path / "out" / "output.png").mkdir(parents=True)
     error = one_error(vitsplice(*TINY, *png, "-o", "out"), 2)
-    assert "output.png is not a file, and one is written there; remove it" in error
+    assert "output.png is not a file, but a file is written there; remove it" in error
 
 
 def test_no_temporary_files_are_left(vitsplice, png, tmp_path):

@@ -16,16 +16,9 @@ from rich.table import Table
 from rich.text import Text
 
 from vitsplice.cli.interrupt import Interrupt
-<<<<<<< HEAD
-from vitsplice.metrics.output import CNN
 from vitsplice.runs.record import describe_sizes, image_names, is_inversion
-=======
-from vitsplice.runs.artifacts import used
-from vitsplice.runs.record import describe_sizes, sizes
-from vitsplice.runs.report import one_image
->>>>>>> main
 from vitsplice.support.progress import ProgressReporter
-from vitsplice.text import plain, shortened
+from vitsplice.text import plain, truncate
 
 if TYPE_CHECKING:
     from vitsplice.batch.driver import Tally
@@ -67,119 +60,9 @@ class ProgressDisplay:
 
     def __init__(self, total: int | None = None) -> None:
         self._console = Console(stderr=True, highlight=False)
-<<<<<<< HEAD
         self._bar = _Bar(
             BarColumn(bar_width=30), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("ETA"),
             TimeRemainingColumn(), console=self._console, transient=True, disable=not self._console.is_terminal,
-=======
-
-    def note(self, line: str, style: str = "") -> None:
-        """Say something above the bar."""
-        self._console.print(Text(plain(line), style=style), soft_wrap=not self._console.is_terminal)
-
-
-class Progress(Display):
-    """Shows a run on standard error: a live bar on a terminal, a line now and then elsewhere."""
-
-    def __init__(self, run: Run, again: str) -> None:
-        super().__init__()
-        self._again = again
-        self._run = run
-        self._began = self._last_line = perf_counter()
-        self._bar = Bar(
-            BarColumn(bar_width=30), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("ETA"), TimeRemainingColumn()
-        )
-        self._task = self._bar.add_task("", total=run.settings.steps)
-        self._live = Live(self._bar, console=self._console, transient=True)
-        self._introduce()
-
-    def _introduce(self) -> None:
-        """What is about to be done, and everything that is not as was asked."""
-        settings, info = self._run.settings, self._run.backbone.info
-        one = len({image.sha256 for image in self._run.images.values()}) == 1  # as in an inversion
-        for role, image in list(self._run.images.items())[: 1 if one else None]:
-            notes = "".join(f"; {note}" for note in image.notes)
-            height, width = image.pixels.shape[-2:]
-            self.note(f"{'' if one else f'{role} '}image {image.name}, {width}x{height} px{notes}")
-        for role, mask in self._run.masks.items():
-            notes = "".join(f"; {note}" for note in mask.notes)
-            self.note(f"{role} mask {mask.name}, {float(mask.pixels.mean()):.0%} inside{notes}")
-        self.note(f"backbone {info.name} ({info.model}, {info.licence}), weights from {info.source}")
-        preset = f"preset {settings.preset}, " if settings.preset else ""
-        self.note(f"{preset}{settings.steps} steps on {settings.device} in {settings.precision}, seed {settings.seed}")
-        self.note(describe_sizes(sizes(self._run)))
-        if self._run.resumed_at:
-            self.note(f"going on after step {self._run.resumed_at}")
-        if self._run.substitution:
-            self.note(f"SUBSTITUTION: {self._run.substitution}", style="bold yellow")
-
-    def __enter__(self) -> Progress:
-        self._began = self._last_line = perf_counter()
-        if self._console.is_terminal:
-            self._live.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._live.stop()
-
-    def step(self, step: Step) -> None:
-        """Show that a step is done."""
-        taken = step.index + 1
-        rate = (taken - self._run.resumed_at) / (perf_counter() - self._began)
-        losses = "  ".join(f"{name} {value:.4g}" for name, value in step.losses.items())
-        line = f"total {step.total:.4g}  {losses}  {rate:.2f} steps/s"
-        self._bar.update(self._task, completed=taken)
-        self._live.update(Group(self._bar, Text(plain(line))))
-        if not self._console.is_terminal and self._is_time(taken):
-            left = (self._run.settings.steps - taken) / rate
-            self.note(f"step {taken}/{self._run.settings.steps}  {line}  ETA {left:.0f} s")
-
-    def _is_time(self, taken: int) -> bool:
-        now = perf_counter()
-        if taken in (self._run.resumed_at + 1, self._run.settings.steps) or now - self._last_line >= PLAIN_EVERY:
-            self._last_line = now
-            return True
-        return False
-
-    def saved(self, folder: RunFolder, *, finished: bool = False) -> None:
-        """Say where the output is: on standard output, as the answer of the command."""
-        if not finished:
-            taken = len(self._run.history)
-            self.note(f"stopped after {taken} of {self._run.settings.steps} steps; the image so far is kept")
-            self.note(f"to go on: {self._again}")
-        if folder.report.is_file():
-            self.note(f"report: {folder.report}")
-        print(folder.output, flush=True)
-
-    def metrics(self, result: Result) -> None:
-        """A small table of metrics; one that a term of the run optimised is marked."""
-        if not result.metrics:
-            return
-        optimised, one = used(result.settings), one_image(result.record)
-        started = any(figure.start is not None for figure in result.metrics)  # not of a network, nor without steps
-        columns = ("figure", "output", *["start"] * started, "unchanged", "against")
-        title = f"lower is better; {'start: before the first step; ' * started}unchanged: the structure image"
-        table = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False, collapse_padding=True)
-        for figure in result.metrics:
-            mark = " (optimised by this run)" if optimised.intersection(figure.optimised_by) else ""
-            measured = (figure.value, *[figure.start] * started, figure.unchanged)
-            values = ["-" if value is None else f"{value:.3g}" for value in measured]
-            why = f"; not measured: {figure.reason}" if figure.reason else ""
-            table.add_row(figure.name, *values, plain(f"{'image' if one else figure.against}{mark}{why}"))
-        self._console.print(table)
-
-
-class Parts(Display):
-    """Shows on standard error how many of the parts of a long work are done: a bar on a terminal, lines elsewhere."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._last_line = float("-inf")
-        self._bar = Bar(
-            TextColumn("{task.description}"), BarColumn(bar_width=30), MofNCompleteColumn(), TimeElapsedColumn(),
-            TextColumn("ETA"), TimeRemainingColumn(), console=self._console, transient=True,
-            disable=not self._console.is_terminal,
->>>>>>> main
         )  # fmt: skip
         self._task = self._bar.add_task("", total=total)
         self._began = perf_counter()
@@ -275,14 +158,12 @@ class RunProgress(ProgressDisplay):
         title = f"lower is better; {'start: before the first step; ' * has_start}unchanged: the structure image"
         table = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False, collapse_padding=True)
         for metric in result.metrics:
-            mark = " (optimised by this run)" if metric.optimised_by in optimised else ""
-            reason = f"; not measured: {metric.why}" if metric.why else ""
+            mark = " (optimised by this run)" if optimised.intersection(metric.optimised_by) else ""
+            reason = f"; not measured: {metric.reason}" if metric.reason else ""
             values = (metric.value, *[metric.start] * has_start, metric.unchanged)
             cells = ["-" if value is None else f"{value:.3g}" for value in values]
             table.add_row(metric.name, *cells, plain(f"{names[metric.against]}{mark}{reason}"))
         self._console.print(table)
-        if not any(metric.name.startswith("cnn") for metric in result.metrics):
-            self.note(f"CNN metrics need the backbone {CNN}: install the plugin vitsplice-offline")
 
 
 class PartsProgress(ProgressDisplay):
@@ -290,7 +171,7 @@ class PartsProgress(ProgressDisplay):
 
     def __call__(self, name: str, done: int, total: int) -> None:
         """Show the name of the next part, and the number of parts that are done."""
-        self._show(done, shortened(plain(name), WIDEST), total=total)
+        self._show(done, truncate(plain(name), WIDEST), total=total)
 
 
 class BatchProgress(ProgressDisplay):

@@ -10,12 +10,8 @@ from typing import Any
 
 from vitsplice.errors import Argument, UserError
 from vitsplice.evaluation.outputs import Method
-<<<<<<< HEAD
-from vitsplice.runs.record import versions
-=======
 from vitsplice.metrics.values import BuiltMetrics
 from vitsplice.runs.record import versions
->>>>>>> main
 from vitsplice.support.files import file_sha256
 from vitsplice.support.output_folder import ResumableWork
 from vitsplice.text import printable

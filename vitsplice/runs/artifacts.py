@@ -101,13 +101,8 @@ class RunFolder:
     def remove_leftovers(self) -> None:
         """Remove temporary files of a killed process. May raise OSError."""
         for folder in (self.path, inside(self.path, PREVIEWS), self.checkpoints):
-<<<<<<< HEAD
-            for path in leftovers(folder):
+            for path in temporary_files(folder):
                 path.unlink(missing_ok=True)
-=======
-            for left in temporary_files(folder):
-                left.unlink(missing_ok=True)
->>>>>>> main
 
     def has_begun(self) -> bool:
         """Whether the folder records the inputs of a run."""
@@ -229,26 +224,13 @@ def _remove(paths: list[Path]) -> None:
             folder.rmdir()
 
 
-<<<<<<< HEAD
 def record_json(result: Result) -> str:
     """The content of ``run.json``: the record of a run and its metrics."""
     optimised = result.settings.optimised_losses
-    metrics = [asdict(metric) | {"optimised": metric.optimised_by in optimised} for metric in result.metrics]
-    return json.dumps(result.record | {"metrics": metrics}, indent=2) + "\n"
-=======
-def facts_json(result: Result) -> str:
-    """`run.json`: what is known of the run, and its metrics."""
     metrics = [
-        asdict(metric) | {"optimised": bool(used(result.settings).intersection(metric.optimised_by))}
-        for metric in result.metrics
+        asdict(metric) | {"optimised": bool(optimised.intersection(metric.optimised_by))} for metric in result.metrics
     ]
     return json.dumps(result.record | {"metrics": metrics}, indent=2) + "\n"
-
-
-def used(settings: RunConfig) -> set[str]:
-    """The loss terms that had a part in a run."""
-    return {term.loss for term in settings.terms.values() if term.weight > 0 and settings.steps > 0}
->>>>>>> main
 
 
 def losses_csv(steps: Sequence[Step], names: Sequence[str]) -> str:

@@ -25,16 +25,10 @@ class BackboneLoader:
         backbone, substitution = load_configured(config, known)
         return backbone.to(device, DTYPES[precision]), substitution
 
-<<<<<<< HEAD
-    def cnn(self, known: Catalogue) -> Backbone | None:
-        """Load the network of the CNN metrics; None if it is not installed."""
-        return load_cnn(known)
-=======
     @numerics()
     def metric_backbone(self, name: str, known: Catalogue) -> Backbone:
         """Load a backbone that a metric uses, in float32 on the CPU."""
         return known.backbone(name).build(None)
->>>>>>> main
 
 
 class FixedBackbone(BackboneLoader):
@@ -66,13 +60,8 @@ class BackboneCache(BackboneLoader):
     def __init__(self, size: int = 2) -> None:
         self._size = size
         self._lock = threading.Lock()
-<<<<<<< HEAD
         self._cache: OrderedDict[tuple[BackboneConfig, str, str], Loaded] = OrderedDict()
-        self._cnn: list[Backbone | None] = []
-=======
-        self._kept: OrderedDict[tuple[BackboneConfig, str, str], Loaded] = OrderedDict()
         self._metric_backbones: dict[str, Backbone] = {}
->>>>>>> main
 
     def load(self, config: BackboneConfig, known: Catalogue, device: torch.device, precision: str) -> Loaded:
         """As `BackboneLoader.load`, from the cache if it is there. A load that fails is retried the next time."""

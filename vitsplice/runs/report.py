@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vitsplice.contracts import FeatureRequest
+from vitsplice.engine.backbones import Substitution
 from vitsplice.runs.losses_plot import CAPTION, height_for, losses_figure, stage_marks
 from vitsplice.runs.record import describe_sizes, image_names, is_inversion
 from vitsplice.support.page import (
@@ -28,11 +29,7 @@ from vitsplice.support.plots import plot
 if TYPE_CHECKING:
     from torch import Tensor
 
-<<<<<<< HEAD
-    from vitsplice.metrics.output import Figure
-=======
     from vitsplice.metrics.values import MetricValue
->>>>>>> main
     from vitsplice.runs.result import Result
 
 PREVIEWS = 8
@@ -102,13 +99,7 @@ def _inputs(result: Result) -> ImageRow:
 
 
 def _substitutions(record: dict[str, Any]) -> list[Block]:
-    return [
-        Text(
-            f"Backbone '{s['requested']}' is unavailable; '{s['used']}' was used instead. {s['reason']}",
-            highlighted=True,
-        )
-        for s in record["substitutions"]
-    ]
+    return [Text(str(Substitution(**values)), highlighted=True) for values in record["substitutions"]]
 
 
 def _metrics(result: Result) -> list[Block]:
@@ -123,15 +114,9 @@ def _metrics(result: Result) -> list[Block]:
     return [Heading("Metrics"), Table(columns, rows, SCALE)]
 
 
-<<<<<<< HEAD
-def _remarks(metric: Figure, optimised: set[str]) -> list[str]:
-    leakage = ["optimised by this run"] if metric.optimised_by in optimised else []
-    return leakage + ([f"not measured: {metric.why}"] if metric.why else [])
-=======
-def _remarks(metric: MetricValue, used: set[str]) -> list[str]:
-    optimised = ["optimised by this run"] if used.intersection(metric.optimised_by) else []
-    return optimised + ([f"not measured: {metric.reason}"] if metric.reason else [])
->>>>>>> main
+def _remarks(metric: MetricValue, optimised: set[str]) -> list[str]:
+    leakage = ["optimised by this run"] if optimised.intersection(metric.optimised_by) else []
+    return leakage + ([f"not measured: {metric.reason}"] if metric.reason else [])
 
 
 def _previews(previews: Sequence[tuple[int, Path]]) -> list[Block]:

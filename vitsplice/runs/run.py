@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-<<<<<<< HEAD
 from dataclasses import asdict
-=======
 from functools import cache, partial
->>>>>>> main
 from time import perf_counter
 from typing import Any, Literal
 
@@ -135,39 +132,20 @@ class Run:
         """The current output image, float32 ``(3, H, W)`` in [0, 1] on the CPU."""
         return self._optimisation.image()[0].float().cpu()
 
-<<<<<<< HEAD
-    def metrics(self, pixels: Tensor | None = None) -> list[Figure]:
-        """Measure the current output by networks that the run does not use; empty if the settings turn metrics off.
+    def metrics(self, pixels: Tensor | None = None) -> list[MetricValue]:
+        """Measure the current output by `RUN_METRICS`; empty if the settings say ``metrics: none``.
 
-        A metric that fails has the value None, and a reason.
+        A metric that fails has no value but a reason.
 
         Args:
             pixels: the output image, if `pixels` was called already.
         """
         if self.settings.metrics == "none":
             return []
-        structure, appearance = (self.images[name].pixels for name in ("structure", "appearance"))
-        cnn, failed = None, []
-        try:
-            cnn = self._backbones.cnn(catalogue())
-        except Exception as error:
-            failed = [without_value(name, reason(error)) for name in CNN_METRICS]
-=======
-    def metrics(self, pixels: Tensor | None = None) -> list[MetricValue]:
-        """Measure the output as it is now by `RUN_METRICS`; nothing if the settings say ``metrics: none``.
-
-        A metric that fails has no value but a reason.
-
-        Args:
-            pixels: the output image as `pixels` returns it; None to compute it.
-        """
-        if self.settings.metrics == "none":
-            return []
         known = catalogue()
-        structure, appearance = (self.images[image].pixels for image in ("structure", "appearance"))
->>>>>>> main
+        structure, appearance = (self.images[name].pixels for name in ("structure", "appearance"))
         output = self.pixels() if pixels is None else pixels
-        load = cache(partial(self._networks.metric_backbone, known=known))
+        load = cache(partial(self._backbones.metric_backbone, known=known))
         specs = [known.metrics[name] for name in RUN_METRICS if name in known.metrics]  # a plugin may conflict with one
         references: dict[Literal["start", "unchanged"], Tensor] = {"unchanged": structure}
         if (start := self._start()) is not None:
