@@ -164,7 +164,7 @@ def test_a_result_is_saved_in_any_mode(saved, kind_of_mode, tmp_path):
 
 
 def test_measures_and_matches_are_the_same_in_any_mode(images, kind_of_mode):
-    losses = [catalogue().loss(name) for name in ("structure", "appearance", "texture", "patches")]
+    losses = [catalogue().losses[name] for name in ("structure", "appearance", "texture", "patches")]
 
     def computed():
         backbone = vitsplice.load_backbone("tiny-vit")
@@ -204,7 +204,7 @@ def test_a_call_in_inference_mode_and_float64_leaves_nothing_that_breaks_later_r
     float64 = MODES["float64"]
     with float64(), torch.inference_mode():
         backbone = vitsplice_tiny.tiny_vit()
-        loss_values(images, backbone, [catalogue().loss("patches")])
+        loss_values(images, backbone, [catalogue().losses["patches"]])
         splice(images, "quick")
     assert torch.equal(splice(images, "quick").pixels, plain["quick"].pixels)
 

@@ -48,21 +48,21 @@ def test_a_file_without_tensors_that_start_as_constants_is_refused(what, tmp_pat
     assert len(rest) < len(tensors)
     save_file(rest, tmp_path / "w.safetensors")
     with pytest.raises(WeightsRejected, match=rf"{len(tensors) - len(rest)} missing \("):
-        catalogue().backbone(name).build(tmp_path / "w.safetensors")
+        catalogue().backbones[name].build(tmp_path / "w.safetensors")
 
 
 @pytest.mark.parametrize("classes", [0, 1000, 7])
 @pytest.mark.parametrize("name", ["test_vit.r160_in1k", "test_resnet.r160_in1k", "vit_small_patch16_224.dino"])
 def test_a_classifier_may_be_there_or_not(name, classes, tmp_path):
     save_file(timm.create_model(name, num_classes=classes).state_dict(), tmp_path / "w.safetensors")
-    assert catalogue().backbone(name).build(tmp_path / "w.safetensors").info.sha256
+    assert catalogue().backbones[name].build(tmp_path / "w.safetensors").info.sha256
 
 
 def test_counts_of_batches_may_be_missing(tmp_path):
     tensors = timm.create_model("test_resnet.r160_in1k").state_dict()
     rest = {key: tensor for key, tensor in tensors.items() if not key.endswith("num_batches_tracked")}
     save_file(rest, tmp_path / "w.safetensors")
-    assert catalogue().backbone("test_resnet.r160_in1k").build(tmp_path / "w.safetensors")
+    assert catalogue().backbones["test_resnet.r160_in1k"].build(tmp_path / "w.safetensors")
 
 
 @pytest.mark.parametrize(("value", "said"), [(torch.nan, "contains NaN"), (torch.inf, "contains infinite values")])

@@ -38,7 +38,7 @@ def test_listing_imports_neither_torch_nor_timm():
 def test_a_vit_by_its_timm_name_from_a_file(tmp_path):
     path = tmp_path / "w.safetensors"
     model = saved("test_vit.r160_in1k", path, num_classes=0)
-    backbone = catalogue().backbone("test_vit.r160_in1k").build(path)
+    backbone = catalogue().backbones["test_vit.r160_in1k"].build(path)
     assert backbone.info.source == "file w.safetensors"
     assert backbone.info.cls_normalised
     assert torch.equal(backbone.model.blocks[0].attn.qkv.weight, model.blocks[0].attn.qkv.weight)
@@ -48,38 +48,38 @@ def test_a_vit_by_its_timm_name_from_a_file(tmp_path):
 def test_a_cnn_by_its_timm_name_from_a_file(tmp_path):
     path = tmp_path / "w.safetensors"
     saved("test_resnet.r160_in1k", path)
-    assert catalogue().backbone("test_resnet.r160_in1k").build(path).info.facets == ("map", "pooled")
+    assert catalogue().backbones["test_resnet.r160_in1k"].build(path).info.facets == ("map", "pooled")
 
 
 def test_dino_v1_gives_cls_before_the_norm(tmp_path):
     path = tmp_path / "w.safetensors"
     saved("vit_small_patch16_224.dino", path, num_classes=0)
-    assert catalogue().backbone("dino-vits16").build(path).info.cls_normalised is False
+    assert catalogue().backbones["dino-vits16"].build(path).info.cls_normalised is False
 
 
 def test_weights_of_another_model_are_refused(tmp_path):
     path = tmp_path / "w.safetensors"
     saved("test_vit.r160_in1k", path)
     with pytest.raises(WeightsRejected, match="do not fit"):
-        catalogue().backbone("dino-vits16").build(path)
+        catalogue().backbones["dino-vits16"].build(path)
 
 
 def test_building_leaves_the_global_random_state_alone(tmp_path):
     path = tmp_path / "w.safetensors"
     saved("test_vit.r160_in1k", path, num_classes=0)
     state = torch.get_rng_state()
-    catalogue().backbone("test_vit.r160_in1k").build(path)
+    catalogue().backbones["test_vit.r160_in1k"].build(path)
     assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_no_weights_in_reach_is_told():
     with pytest.raises(WeightsUnavailable, match="vit_small_patch16_224.dino"):
-        catalogue().backbone("dino-vits16").build(None)
+        catalogue().backbones["dino-vits16"].build(None)
 
 
 def test_an_unknown_name_is_answered_with_the_nearest():
     with pytest.raises(UnknownName, match="dino-vitb8"):
-        catalogue().backbone("dino-vitb9")
+        catalogue().backbones["dino-vitb9"]
 
 
 @pytest.mark.parametrize("name", ["test_vit.r160_in1k", "test_resnet.r160_in1k", "test_convnext.r160_in1k"])
@@ -91,7 +91,7 @@ def test_a_file_that_lacks_tensors_is_refused(tmp_path, name):
         {key: value.contiguous() for key, value in tensors.items() if key not in dropped}, tmp_path / "w.safetensors"
     )
     with pytest.raises(WeightsRejected, match="missing"):
-        catalogue().backbone(name).build(tmp_path / "w.safetensors")
+        catalogue().backbones[name].build(tmp_path / "w.safetensors")
     save_file({"other": torch.zeros(3)}, tmp_path / "other.safetensors")
     with pytest.raises(WeightsRejected):
-        catalogue().backbone(name).build(tmp_path / "other.safetensors")
+        catalogue().backbones[name].build(tmp_path / "other.safetensors")

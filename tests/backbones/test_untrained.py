@@ -10,7 +10,7 @@ from vitsplice.plugins import catalogue
 
 @pytest.mark.parametrize("timm_name", ["test_vit", "test_resnet", "test_convnext"])
 def test_the_same_random_network_each_time(timm_name):
-    one, two = (catalogue().backbone(f"untrained-{timm_name}").build(None) for _ in range(2))
+    one, two = (catalogue().backbones[f"untrained-{timm_name}"].build(None) for _ in range(2))
     request = one.info.structure
     image = noise(1, 3, 160, 160)
     assert torch.equal(one(image, [request])[request].values, two(image, [request])[request].values)
@@ -28,7 +28,7 @@ def test_aliases_are_known_and_nonsense_is_not():
     assert untrained.spec_for("untrained-dino-vits8").summary == "timm vit_small_patch8_224.dino, untrained"
     assert untrained.spec_for("dino-vits8") is None
     with pytest.raises(UnknownName):
-        catalogue().backbone("untrained-nonsense")
+        catalogue().backbones["untrained-nonsense"]
 
 
 def test_a_file_of_weights_is_refused(tmp_path):

@@ -24,7 +24,7 @@ from safetensors.torch import save_file
 
 from vitsplice.engine import memory
 from vitsplice.plugins import find
-from vitsplice.plugins.guard import time_limit
+from vitsplice.plugins.sandbox import time_limit
 from vitsplice.runs import artifacts, checkpoints
 from vitsplice.support.output_folder import FolderLock
 
@@ -354,9 +354,9 @@ preset(
 def hanging_plugin(scene):
     scene.plugins("tiny,hanging")
     hanging = find.Found("hanging", "vitsplice-hanging", "1.0", lambda: time.sleep(60))
-    scene.patch.setattr("vitsplice.plugins.load.time_limit", lambda _: time_limit(0.2))
+    scene.patch.setattr("vitsplice.plugins.loading.time_limit", lambda _: time_limit(0.2))
     installed = find.installed
-    scene.patch.setattr("vitsplice.plugins.assemble.installed", lambda: [*installed(), hanging])
+    scene.patch.setattr("vitsplice.plugins.loading.installed", lambda: [*installed(), hanging])
     assert scene.run().returncode == 0
     return scene.call("plugins")
 
@@ -369,7 +369,7 @@ def broken_plugin(scene):
     installed = find.installed
     scene.plugins("tiny,broken")
     found = find.Found("broken", "vitsplice-broken", "1.0", broken)
-    scene.patch.setattr("vitsplice.plugins.assemble.installed", lambda: [*installed(), found])
+    scene.patch.setattr("vitsplice.plugins.loading.installed", lambda: [*installed(), found])
     assert scene.run().returncode == 0
     return scene.call("plugins")
 

@@ -59,7 +59,7 @@ def test_conflicts_stand_below(monkeypatch: pytest.MonkeyPatch) -> None:
     owners = ("vitsplice-one", "vitsplice-two")
     printed = shown(made(BUILTIN, conflicts={("losses", "gram"): owners}), monkeypatch)
     words = " ".join(printed.split())
-    assert "Conflict: vitsplice-one and vitsplice-two each give a loss term 'gram'. Uninstall" in words
+    assert "Conflict: vitsplice-one and vitsplice-two each provide a loss term 'gram'. Uninstall" in words
 
 
 def test_a_lost_command_and_a_plugin_without_names_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,7 +75,7 @@ def test_json_is_plain(monkeypatch: pytest.MonkeyPatch) -> None:
     printed = shown(made(BUILTIN, FAILED, conflicts={("losses", "gram"): owners}), monkeypatch, "--json")
     told = json.loads(printed)
     assert [plugin["name"] for plugin in told["plugins"]] == ["vitsplice", "broken"]
-    assert told["plugins"][0]["gives"]["presets"] == ["paper", "quick"]
+    assert told["plugins"][0]["specs"]["presets"] == ["paper", "quick"]
     assert told["plugins"][0]["failure"] is None
     assert told["plugins"][1]["failure"].startswith("OSError")
     assert told["conflicts"] == [{"kind": "losses", "name": "gram", "distributions": list(owners)}]
@@ -92,4 +92,4 @@ def test_a_plugin_that_gives_only_backbones_by_name_is_not_said_to_give_nothing(
     (info / "entry_points.txt").write_text("[vitsplice]\nlibrary = vitsplice_library\n")
     monkeypatch.syspath_prepend(tmp_path)
     words = " ".join(vitsplice("plugins", VITSPLICE_PLUGINS="library").stdout.split())
-    assert "library backbones by names that are not listed (vitsplice_backbone_for)" in words
+    assert "library backbones for names that are not listed (vitsplice_backbone_for)" in words

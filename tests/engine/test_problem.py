@@ -83,7 +83,7 @@ def test_terms_of_weight_0_are_left_out_but_their_options_are_still_checked(vit,
 
 
 def test_the_official_generator_and_terms():
-    official = load(catalogue().preset("official").path.read_text(), "official")
+    official = load(catalogue().presets["official"].path.read_text(), "official")
     assert {n: (t.weight, t.start, t.every) for n, t in official.terms.items()} == {
         "appearance": (10, 0, 1),
         "structure": (1, 1, 1),

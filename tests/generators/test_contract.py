@@ -12,7 +12,7 @@ NAMES = sorted(catalogue().generators)
 
 
 def build(name, seed=0):
-    spec = catalogue().generator(name)
+    spec = catalogue().generators[name]
     structure = noise(1, 3, 40, 48)
     with private_rng(seed):
         return structure, spec.build(structure, complete(spec, {}))

@@ -78,7 +78,7 @@ def test_every_installed_term_is_a_module_of_an_output(name, backbone, pair):
 def test_a_target_of_a_call_is_the_same_as_one_that_was_set(name, vit, pair):
     set_before, ours = module(name, vit, pair), output(pair)
     images = {"structure": pair[0], "start": pair[0], "appearance": pair[1]}
-    target = images[catalogue().loss(name).target]
+    target = images[catalogue().losses[name].target]
     assert torch.equal(set_before(ours, target), set_before(ours))
 
 

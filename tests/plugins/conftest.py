@@ -11,7 +11,7 @@ from textwrap import dedent
 import pytest
 
 from vitsplice.errors import UserError
-from vitsplice.plugins import Catalogue, PluginRecord, catalogue, find
+from vitsplice.plugins import Catalogue, PluginRecord, catalogue, discovery
 
 HEAD = """
 from pathlib import Path
@@ -130,8 +130,8 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shelf]:
     folder = tmp_path / "shelf"
     folder.mkdir()
     monkeypatch.syspath_prepend(str(folder))
-    monkeypatch.delenv(find.VARIABLE, raising=False)
-    monkeypatch.setattr(find, "BUILTIN", "shelf_builtin")
+    monkeypatch.delenv(discovery.VARIABLE, raising=False)
+    monkeypatch.setattr(discovery, "BUILTIN", "shelf_builtin")
     made = Shelf(folder)
     made.module("shelf_builtin", BUILTIN)
     catalogue.cache_clear()
@@ -147,10 +147,10 @@ def record(name: str) -> PluginRecord:
     return found
 
 
-def message(error: type[UserError], name: str, kind: str = "backbone") -> str:
-    """What is said when a name is asked for in vain."""
+def message(error: type[UserError], name: str, kind: str = "backbones") -> str:
+    """The message of the error that the lookup of a name raises."""
     with pytest.raises(error) as caught:
-        getattr(catalogue(), kind)(name)
+        getattr(catalogue(), kind)[name]
     return str(caught.value)
 
 
@@ -160,9 +160,9 @@ def assert_only_it_is_lost(name: str, reason: str) -> Catalogue:
     assert failed.failure is not None
     assert reason in failed.failure
     assert "\n" not in failed.failure
-    assert not failed.gives
+    assert not failed.specs
     known = catalogue()
     assert record("good").failure is None
-    assert known.backbone("dino-vitb8").name == "dino-vitb8"
-    assert known.backbone("clip-vitb16").name == "clip-vitb16"
+    assert known.backbones["dino-vitb8"].name == "dino-vitb8"
+    assert known.backbones["clip-vitb16"].name == "clip-vitb16"
     return known

@@ -32,7 +32,7 @@ def test_several_threads_load_a_backbone_once():
         time.sleep(0.05)
         return vitsplice_tiny.tiny_vit()
 
-    spec = replace(catalogue().backbone("tiny-vit"), build=slow)
+    spec = replace(catalogue().backbones["tiny-vit"], build=slow)
     known = replace(catalogue(), backbones={"tiny-vit": spec})
     config = BackboneConfig(name="tiny-vit")
     with ThreadPoolExecutor(4) as pool:

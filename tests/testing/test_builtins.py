@@ -17,7 +17,7 @@ def of_all(contract, names):
         globals()[title] = type(title, (contract,), {"name": name, "__module__": __name__})
 
 
-OURS = catalogue().plugins[0].gives
+OURS = catalogue().plugins[0].specs
 of_all(BackboneContract, ["tiny-vit", "tiny-cnn"])
 of_all(GeneratorContract, OURS["generators"])
 of_all(LossContract, OURS["losses"])

@@ -152,7 +152,7 @@ def _check_names(settings: RunConfig) -> None:
     """Raise UnknownName or ConfigError once, before it would be raised for every pair."""
     known = catalogue()
     if not settings.backbone.fallback:
-        known.backbone(settings.backbone.name)
+        known.backbones[settings.backbone.name]
     check_parts(settings, known)
 
 

@@ -51,7 +51,7 @@ def batch(
     from vitsplice.plugins import catalogue
     from vitsplice.text import printable
 
-    spec = catalogue().executor(executor)
+    spec = catalogue().executors[executor]
     options = complete(spec, parse(option or [], "--option"), "--option")
     variants = plan.variants(
         preset or ["quick"], backbone or [], seed or [], steps=steps, size=size, overrides=set_ or []

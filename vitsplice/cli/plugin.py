@@ -86,7 +86,7 @@ def _parts(name: str) -> list[tuple[str, str]]:
     for record in given:
         if record.failure:
             raise UserError(f"plugin '{name}' does not load: {record.failure}")
-        named += [(kind, part) for kind in kinds for part in record.gives.get(kind, ())]
+        named += [(kind, part) for kind in kinds for part in record.specs.get(kind, ())]
     if given and not named:
         raise UserError(f"plugin '{name}' gives no part that has a contract; there are contracts of {', '.join(kinds)}")
     if not named:
@@ -98,13 +98,12 @@ def _parts(name: str) -> list[tuple[str, str]]:
 def _check_backbone(known: Catalogue, name: str) -> None:
     """Raise UnknownName unless a plugin makes a backbone for the name: no part has it, nor has a plugin."""
     from vitsplice.errors import UnknownName
-    from vitsplice.plugins.wording import did_you_mean
-    from vitsplice.text import truncate
+    from vitsplice.text import did_you_mean, truncate
 
     kinds = (known.backbones, known.losses, known.generators, known.metrics, known.presets, known.executors)
     names = {*(part for parts in kinds for part in parts), *(record.name for record in known.plugins)}
     try:
-        known.backbone(name)
+        known.backbones[name]
     except UnknownName as error:
         _, _, rest = str(error).partition("\n")
         raise UnknownName(

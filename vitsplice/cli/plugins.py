@@ -1,24 +1,23 @@
-"""`vitsplice plugins`: what is installed, what each plugin gives, and what failed."""
+"""``vitsplice plugins``: installed plugins, what they provide, and why some failed."""
 
 from __future__ import annotations
 
 import json
 
 import typer
-from pluggy import PluginManager
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from vitsplice.plugins import KINDS, Catalogue, PluginRecord, catalogue, conflict
+from vitsplice.plugins import KINDS, Catalogue, PluginRecord, catalogue, conflict_message
 from vitsplice.text import one_line
 
 
 def plugins(
     as_json: bool = typer.Option(False, "--json", help="Print plain JSON, for programs."),
 ) -> None:
-    """List the plugins, what each gives, and why one failed."""
+    """List the plugins, what each provides, and why some failed."""
     known = catalogue()
     if as_json:
         typer.echo(json.dumps(_plain(known), indent=2))
@@ -44,7 +43,7 @@ def _plain_record(record: PluginRecord) -> dict[str, object]:
         "name": record.name,
         "distribution": record.distribution,
         "version": record.version,
-        "gives": {kind: list(names) for kind, names in record.gives.items()},
+        "specs": {kind: list(names) for kind, names in record.specs.items()},
         "failure": record.failure,
         "notes": list(record.notes),
     }
@@ -53,25 +52,25 @@ def _plain_record(record: PluginRecord) -> dict[str, object]:
 def _table(known: Catalogue) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, leading=1)
     table.add_column("Plugin", overflow="fold", max_width=30)
-    table.add_column("Gives", overflow="fold", ratio=1)
-    for number, record in enumerate(known.plugins):
-        table.add_row(_origin(record), _gives(record, known.managers.get(number)))
+    table.add_column("Provides", overflow="fold", ratio=1)
+    for record in known.plugins:
+        table.add_row(_origin(record), _specs(record))
     return table
 
 
 def _origin(record: PluginRecord) -> Text:
-    """Its name, and below it the distribution and the version."""
+    """Name, distribution and version."""
     lines = [_text(record.name, "bold"), _text(f"{record.distribution} {record.version}", "dim")]
     return Text("\n").join(line for line in lines if line)
 
 
-def _gives(record: PluginRecord, manager: PluginManager | None) -> Text:
-    """The names by kind, one kind a line; or, in red, why there are none."""
+def _specs(record: PluginRecord) -> Text:
+    """Names of specs, one line for each kind, and notes; or the reason of a failure."""
     if record.failure:
         return _text(f"failed: {record.failure}", "red")
-    lines = [Text(f"{kind}: {', '.join(names)}") for kind, names in record.gives.items() if names]
-    if manager is not None and manager.hook.vitsplice_backbone_for.get_hookimpls():
-        lines += [_text("backbones by names that are not listed (vitsplice_backbone_for)")]
+    lines = [Text(f"{kind}: {', '.join(names)}") for kind, names in record.specs.items() if names]
+    if record.any_backbone:
+        lines += [_text("backbones for names that are not listed (vitsplice_backbone_for)")]
     lines += [_text(note, "red") for note in record.notes]
     return Text("\n").join(lines or [_text("nothing", "dim")])
 
@@ -79,11 +78,11 @@ def _gives(record: PluginRecord, manager: PluginManager | None) -> Text:
 def _conflicts(known: Catalogue) -> list[str]:
     words = {kind.name: kind.word for kind in KINDS}
     return [
-        "Conflict: " + " ".join(map(one_line, conflict(words[kind], name, owners).splitlines()))
+        "Conflict: " + " ".join(map(one_line, conflict_message(words[kind], name, owners).splitlines()))
         for (kind, name), owners in known.conflicts.items()
     ]
 
 
 def _text(text: str, style: str = "") -> Text:
-    """Text of a plugin's own: no markup is read in it, and control characters are gone."""
+    """Text from a plugin, without markup and control characters."""
     return Text(one_line(text), style=style)

@@ -23,4 +23,4 @@ def list_presets(context: typer.Context) -> None:
 @presets.command()
 def show(name: str = typer.Argument(help="Name of a preset.")) -> None:
     """Print a preset as YAML, every value with its source; `run --preset FILE` accepts it."""
-    typer.echo(catalogue().preset(name).path.read_text(encoding="utf-8"), nl=False)
+    typer.echo(catalogue().presets[name].path.read_text(encoding="utf-8"), nl=False)

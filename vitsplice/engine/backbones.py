@@ -51,7 +51,7 @@ def load_backbone(name: str, weights: str | os.PathLike[str] | None = None) -> B
         WeightsUnavailable: if the weights are neither on this machine nor reachable.
         WeightsRejected: if the weights do not fit.
     """
-    return catalogue().backbone(name).build(None if weights is None else Path(weights))
+    return catalogue().backbones[name].build(None if weights is None else Path(weights))
 
 
 @numerics()
@@ -65,7 +65,7 @@ def load_configured(config: BackboneConfig, catalogue: Catalogue) -> tuple[Backb
     """
     _check_file(config)
     try:
-        backbone = catalogue.backbone(config.name).build(config.weights)
+        backbone = catalogue.backbones[config.name].build(config.weights)
         _check_network(config, backbone.info)
         return backbone, None
     except (UnknownName, WeightsUnavailable) as error:
@@ -75,7 +75,7 @@ def load_configured(config: BackboneConfig, catalogue: Catalogue) -> tuple[Backb
     reasons: list[Part] = []
     for name in config.fallback:
         try:
-            backbone = catalogue.backbone(name).build(None)
+            backbone = catalogue.backbones[name].build(None)
             return backbone, Substitution(config.name, name, str(unavailable).splitlines()[0])
         except (UnknownName, WeightsUnavailable, WeightsRejected) as error:
             reasons += [f"\nIts fallback '{name}' is unavailable too: ", *error.parts]

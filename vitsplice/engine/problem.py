@@ -47,7 +47,7 @@ class Components:
             UnknownName: if a loss term or the generator is not registered.
             ConfigError: naming the key, if an option, facet or layer is not allowed.
         """
-        generator = catalogue.generator(config.generator.name)
+        generator = catalogue.generators[config.generator.name]
         options = complete(generator, config.generator.options, "generator.options")
         terms = weighted_terms(config, backbone, catalogue) if config.steps else ()
         return cls(config, backbone, terms, generator, options)
@@ -64,9 +64,9 @@ def check_parts(config: RunConfig, catalogue: Catalogue) -> None:
     Raises:
         UnknownName, ConfigError: naming the part or the key.
     """
-    complete(catalogue.generator(config.generator.name), config.generator.options, "generator.options")
+    complete(catalogue.generators[config.generator.name], config.generator.options, "generator.options")
     for name, term in config.terms.items():
-        complete(catalogue.loss(term.loss), term.options, f"terms.{name}.options")
+        complete(catalogue.losses[term.loss], term.options, f"terms.{name}.options")
 
 
 def weighted_terms(config: RunConfig, backbone: Backbone, catalogue: Catalogue) -> tuple[WeightedTerm, ...]:
@@ -77,7 +77,7 @@ def weighted_terms(config: RunConfig, backbone: Backbone, catalogue: Catalogue) 
     """
     terms = []
     for name, term in config.terms.items():
-        spec = catalogue.loss(term.loss)
+        spec = catalogue.losses[term.loss]
         options = complete(spec, term.options, f"terms.{name}.options")
         if term.weight == 0:
             continue

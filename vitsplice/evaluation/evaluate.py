@@ -100,11 +100,11 @@ def _count(plan: Plan) -> int:
 def build(plan: Plan, device: torch.device, note: Callable[[str], object]) -> BuiltMetrics:
     """Build the metrics of a plan. Raises UserError if none is available."""
     known = catalogue()
-    specs = [known.metric(name) for name in dict.fromkeys(plan.metrics)] or list(known.metrics.values())
+    specs = [known.metrics[name] for name in dict.fromkeys(plan.metrics)] or list(known.metrics.values())
     if plan.backbone:
-        known.backbone(plan.backbone)  # raises for an unknown name
+        known.backbones[plan.backbone]  # raises for an unknown name
     for name in set(plan.optimised.values()) - {"none"}:
-        known.backbone(name)
+        known.backbones[name]
     chosen = settings_for(backbone=plan.backbone).backbone
     backbones = MetricBackbones(known, device, chosen)
     built = build_metrics(specs, MetricContext(backbones.load, chosen.name, device))

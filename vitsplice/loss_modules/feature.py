@@ -49,7 +49,7 @@ class FeatureLoss(TermsLoss):
         backbone = loaded(backbone)
         if not isinstance(spec, str | LossSpec):
             raise UserError(f"spec is the name of a loss term, or a LossSpec, not a {type(spec).__name__}")
-        self.spec = catalogue().loss(spec) if isinstance(spec, str) else spec
+        self.spec = catalogue().losses[spec] if isinstance(spec, str) else spec
         chosen = complete(self.spec, {**(options or {}), **more})
         built = self.spec.build(TermContext(backbone.info, facet, layer, chosen))
         config = TermConfig(loss=self.spec.name, weight=1, view="entire")

@@ -79,5 +79,5 @@ def measure_images(
         substitution=backbones.substitution,
         notes={image.name: tuple(image.notes) for image in (structure, appearance, output) if image.notes},
         terms=measure(loss_metrics(known.losses.values(), size), context, case),
-        metrics=measure([known.metric(name) for name in RUN_METRICS], context, case),
+        metrics=measure([known.metrics[name] for name in RUN_METRICS], context, case),
     )

@@ -1,4 +1,4 @@
-"""The kinds of things that plugins give."""
+"""The kinds of specs that plugins provide."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SpecT = TypeVar("SpecT", BackboneSpec, LossSpec, GeneratorSpec, MetricSpec, Pres
 
 @dataclass(frozen=True)
 class Kind(Generic[SpecT]):
-    """One kind of thing that plugins give: its name in a record, in a sentence, and the type of its specs."""
+    """A kind of spec: its name in records, its name in sentences, and its class."""
 
     name: str
     word: str
@@ -21,7 +21,7 @@ class Kind(Generic[SpecT]):
 
     @property
     def hook(self) -> str:
-        """The hook that lists it."""
+        """The hook that lists specs of this kind."""
         return f"vitsplice_{self.name}"
 
 

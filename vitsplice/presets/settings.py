@@ -12,7 +12,7 @@ from vitsplice.config import RunConfig
 from vitsplice.contracts import Backbone, BackboneInfo
 from vitsplice.errors import Argument, UserError
 from vitsplice.plugins import catalogue
-from vitsplice.plugins.wording import a
+from vitsplice.plugins.hooks import type_with_article
 from vitsplice.presets import loading
 
 DEFAULT_PRESET = "quick"
@@ -83,7 +83,7 @@ def name_of(backbone: str | Backbone | None) -> str | None:
     if not isinstance(getattr(backbone, "info", None), BackboneInfo) or not callable(backbone):
         raise UserError(
             Argument("backbone"),
-            f" is the name of a backbone, or one from vitsplice.load_backbone, not {a(backbone)}",
+            f" is the name of a backbone, or one from vitsplice.load_backbone, not {type_with_article(backbone)}",
         )
     return backbone.info.name
 
@@ -97,10 +97,12 @@ def _preset_text(preset: str | os.PathLike[str] | RunConfig) -> tuple[str, str, 
     if isinstance(preset, RunConfig):
         return preset.to_yaml(), "settings", None
     if not isinstance(preset, str | os.PathLike):
-        raise UserError(Argument("preset"), f" is the name of a preset, a YAML file, or settings, not {a(preset)}")
+        raise UserError(
+            Argument("preset"), f" is the name of a preset, a YAML file, or settings, not {type_with_article(preset)}"
+        )
     path = Path(preset)
     if isinstance(preset, str) and path.suffix not in {".yaml", ".yml"} and not os.path.isfile(path):
-        return catalogue().preset(preset).path.read_text(encoding="utf-8"), f"preset '{preset}'", None
+        return catalogue().presets[preset].path.read_text(encoding="utf-8"), f"preset '{preset}'", None
     return loading.read_text(path), f"preset {path}", path.parent
 
 

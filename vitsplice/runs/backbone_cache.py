@@ -28,7 +28,7 @@ class BackboneLoader:
     @numerics()
     def metric_backbone(self, name: str, known: Catalogue) -> Backbone:
         """Load a backbone that a metric uses, in float32 on the CPU."""
-        return known.backbone(name).build(None)
+        return known.backbones[name].build(None)
 
 
 class FixedBackbone(BackboneLoader):

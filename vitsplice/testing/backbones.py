@@ -30,7 +30,7 @@ STEPS = (2e-2, 2e-3, 2e-4)
 
 @cache
 def _built(name: str, weights: Path | None) -> Backbone:
-    return catalogue().backbone(name).build(weights)
+    return catalogue().backbones[name].build(weights)
 
 
 class BackboneContract(Contract):
@@ -70,7 +70,7 @@ class BackboneContract(Contract):
 
     def test_building_leaves_the_random_state_alone(self) -> None:
         """Building it does not touch the host program's random numbers."""
-        spec = catalogue().backbone(self.name) if self.name else None
+        spec = catalogue().backbones[self.name] if self.name else None
         if spec is None:
             raise SkipTest("it is not registered")
         with random_state_untouched("building it"):
@@ -265,7 +265,7 @@ class BackboneContract(Contract):
             path = Path(folder) / "weights.safetensors"
             path.write_bytes(b"these are no weights")
             try:
-                catalogue().backbone(self.name).build(path)
+                catalogue().backbones[self.name].build(path)
             except VitspliceError:
                 return
             except Exception as error:

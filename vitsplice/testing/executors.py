@@ -59,7 +59,7 @@ class ExecutorContract(Contract):
 
     def spec(self) -> ExecutorSpec:
         """The executor; override it to test one that is not registered."""
-        return catalogue().executor(self.name)
+        return catalogue().executors[self.name]
 
     def build(self) -> Executor:
         """It, as a batch builds it."""

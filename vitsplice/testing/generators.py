@@ -24,7 +24,7 @@ class GeneratorContract(Contract):
 
     def spec(self) -> GeneratorSpec:
         """The generator; override it to test one that is not registered."""
-        return catalogue().generator(self.name)
+        return catalogue().generators[self.name]
 
     def build(self, start: Tensor, seed: int = 0) -> nn.Module:
         """It, as a run builds it."""

@@ -41,7 +41,7 @@ class LossContract(Contract):
 
     def spec(self) -> LossSpec:
         """The term; override it to test one that is not registered."""
-        return catalogue().loss(self.name)
+        return catalogue().losses[self.name]
 
     def try_build(self) -> object:
         """Build it for each backbone that it fits."""

@@ -37,7 +37,7 @@ class MetricContract(Contract):
 
     def spec(self) -> MetricSpec:
         """The metric; override it to test one that is not registered."""
-        return catalogue().metric(self.name)
+        return catalogue().metrics[self.name]
 
     def build(self) -> Metric:
         """It, as an evaluation builds it. Skips where its network is not on this machine."""
@@ -105,7 +105,7 @@ class MetricContract(Contract):
         loaded: list[BackboneInfo] = []
 
         def load(name: str) -> Backbone:
-            found = tiny_vit() if name == "tiny-vit" else catalogue().backbone(name).build(None)
+            found = tiny_vit() if name == "tiny-vit" else catalogue().backbones[name].build(None)
             loaded.append(found.info)
             return found
 

@@ -20,7 +20,7 @@ class PresetContract(Contract):
 
     def text(self) -> str:
         """Its YAML; override it to test one that is not registered."""
-        return catalogue().preset(self.name).path.read_text(encoding="utf-8")
+        return catalogue().presets[self.name].path.read_text(encoding="utf-8")
 
     def settings(self) -> RunConfig:
         """Its settings."""
@@ -40,5 +40,5 @@ class PresetContract(Contract):
     def test_what_it_names_is_there(self) -> None:
         """Its backbone, generator and loss terms are registered, with the options that it gives them."""
         settings, known = self.settings(), catalogue()
-        known.backbone(settings.backbone.name)
+        known.backbones[settings.backbone.name]
         check_parts(settings, known)

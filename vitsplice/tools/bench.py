@@ -204,7 +204,7 @@ def _splice_of_quick(backbone: str, precision: str, more: tuple[str, ...]) -> It
 
 
 def _fresh(backbone: str, precision: str, frozen: bool = True) -> Backbone:
-    network: Any = catalogue().backbone(backbone).build(None)
+    network: Any = catalogue().backbones[backbone].build(None)
     if not frozen:
         network.requires_grad_(True)
     loaded: Backbone = network.to(torch.device("cpu"), DTYPES[precision])

@@ -92,7 +92,7 @@ def _place(name: str, path: Path, advice: str) -> Finding:
 
 def _plugins(catalogue: Catalogue) -> Iterator[Finding]:
     for record in catalogue.plugins:
-        given = ", ".join(f"{len(names)} {kind}" for kind, names in record.gives.items() if names)
+        given = ", ".join(f"{len(names)} {kind}" for kind, names in record.specs.items() if names)
         value = " ".join(filter(None, [record.distribution, record.version, f"({given})" if given else ""]))
         advice = f"failed: {record.failure}; mend or uninstall it" if record.failure else "; ".join(record.notes)
         yield Finding("plugins", record.name, value, advice)

@@ -124,13 +124,13 @@ def test_a_checkpoint_of_ones_own_is_read(tmp_path, monkeypatch, suffix, prefix)
         tensors["logit_scale"] = torch.ones(())
     path = tmp_path / f"clip.{suffix}"
     save_file(tensors, path) if suffix == "safetensors" else torch.save(tensors, path)
-    made = catalogue().backbone("openclip/small-vit").build(path)
+    made = catalogue().backbones["openclip/small-vit"].build(path)
     assert made.info.source == f"file clip.{suffix}"
     key, seen = FeatureRequest("key"), images(32, 32)
     torch.testing.assert_close(made(seen, [key])[key].values, backbone(VIT)(seen, [key])[key].values)
     save_file({"visual.conv1.weight": torch.zeros(3)}, tmp_path / "bad.safetensors")
     with pytest.raises(WeightsRejected, match="does not fit"):
-        catalogue().backbone("openclip/small-vit").build(tmp_path / "bad.safetensors")
+        catalogue().backbones["openclip/small-vit"].build(tmp_path / "bad.safetensors")
 
 
 def test_building_leaves_the_random_state_alone():
@@ -145,7 +145,7 @@ def test_building_leaves_the_random_state_alone():
 def test_without_a_hub_it_says_so_quickly(name):
     began = time.monotonic()
     with pytest.raises(WeightsUnavailable, match="not in the cache"):
-        catalogue().backbone(name).build(None)
+        catalogue().backbones[name].build(None)
     assert time.monotonic() - began < 10
 
 
@@ -164,7 +164,7 @@ def test_listed_models_and_tags_are_open_clips():
 )
 def test_what_open_clip_has_not_is_told(name, error, told):
     with pytest.raises(error, match=told):
-        catalogue().backbone(name).build(None)
+        catalogue().backbones[name].build(None)
 
 
 def test_a_broken_open_clip_loses_only_itself(monkeypatch):

@@ -17,7 +17,7 @@ from vitsplice.plugins import catalogue
         ("raise ValueError('\\x1b[31mred')", "ValueError: [31mred"),
         (
             "@hookimpl\ndef vitsplice_backbone(): return []",
-            "there is no hook vitsplice_backbone; did you mean 'vitsplice_backbones'",
+            "there is no hook vitsplice_backbone. Did you mean vitsplice_backbones?",
         ),
         ("@hookimpl\ndef losses(): return []", "there is no hook losses"),
         ("@hookimpl\ndef vitsplice_losses(device): return []", "Argument(s) {'device'}"),
@@ -26,12 +26,12 @@ from vitsplice.plugins import catalogue
         (backbones("(backbone('a'),)"), "vitsplice_backbones returned a tuple, not a list"),
         (backbones("['a']"), "vitsplice_backbones returned a str in its list, not a BackboneSpec"),
         (backbones("[loss('a')]"), "returned a LossSpec in its list, not a BackboneSpec"),
-        (backbones("[backbone('a'), backbone('a')]"), "vitsplice_backbones gives 'a' twice"),
-        (backbones("[backbone('')]"), "'' is no name"),
-        (backbones("[backbone('ViT')]"), "'ViT' is no name"),
-        (backbones("[backbone('vit b')]"), "'vit b' is no name"),
-        (backbones("[backbone('vit\\n')]"), "is no name"),
-        (backbones("[backbone(8)]"), "8 is no name"),
+        (backbones("[backbone('a'), backbone('a')]"), "vitsplice_backbones lists 'a' twice"),
+        (backbones("[backbone('')]"), "'' is not a valid name"),
+        (backbones("[backbone('ViT')]"), "'ViT' is not a valid name"),
+        (backbones("[backbone('vit b')]"), "'vit b' is not a valid name"),
+        (backbones("[backbone('vit\\n')]"), "is not a valid name"),
+        (backbones("[backbone(8)]"), "8 is not a valid name"),
         (backbones("1 / 0"), "vitsplice_backbones raised ZeroDivisionError"),
         (backbones("exit(1)"), "vitsplice_backbones raised SystemExit: 1"),
     ],
@@ -46,4 +46,4 @@ def test_a_broken_plugin_loses_only_itself(shelf: Shelf, code: str, reason: str)
 def test_a_plugin_that_imports_the_hookspecs_is_sound(shelf: Shelf) -> None:
     shelf.add("star", "from vitsplice.hookspecs import vitsplice_losses\n" + backbones("[backbone('star')]"))
     assert record("star").failure is None
-    assert catalogue().backbone("star").name == "star"
+    assert catalogue().backbones["star"].name == "star"

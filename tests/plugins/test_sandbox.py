@@ -11,16 +11,16 @@ import pytest
 import torch
 
 from tests.plugins.conftest import GOOD, Shelf, record
-from vitsplice.plugins import catalogue, load
-from vitsplice.plugins.find import Found
-from vitsplice.plugins.guard import TookTooLong, defaults_kept, time_limit
+from vitsplice.plugins import catalogue, loading
+from vitsplice.plugins.discovery import InstalledPlugin
+from vitsplice.plugins.sandbox import TookTooLong, process_defaults_restored, time_limit
 
 
 def test_a_plugin_that_hangs_is_dropped_and_the_others_work(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(load, "SECONDS", 0.2)
-    hanging = Found("hanging", "vitsplice-hanging", "1", lambda: time.sleep(60))
+    monkeypatch.setattr(loading, "SECONDS", 0.2)
+    hanging = InstalledPlugin("hanging", "vitsplice-hanging", "1", lambda: time.sleep(60))
     began = time.monotonic()
-    loaded = load.load(hanging, 0.2)
+    loaded = loading.load(hanging, 0.2)
     assert time.monotonic() - began < 5
     assert "did not answer within 0.2 seconds" in str(loaded.record.failure)
 
@@ -32,7 +32,7 @@ def test_a_plugin_that_catches_everything_is_interrupted_too(shelf: Shelf) -> No
         except Exception:
             time.sleep(60)
 
-    loaded = load.load(Found("stubborn", "vitsplice-stubborn", "1", stubborn), 0.2)
+    loaded = loading.load(InstalledPlugin("stubborn", "vitsplice-stubborn", "1", stubborn), 0.2)
     assert "did not answer" in str(loaded.record.failure)
 
 
@@ -86,7 +86,7 @@ def guarded() -> tuple[object, ...]:
 def test_what_a_plugin_changes_is_put_back_and_said(shelf: Shelf, what: str) -> None:
     before = guarded()
     shelf.add("good", CHANGES[what] + "\n" + GOOD)
-    assert record("good").notes == (f"it changed {what}, which was put back",)
+    assert record("good").notes == (f"it changed {what}, which was restored",)
     assert "clip-vitb16" in catalogue().backbones
     assert guarded() == before
     assert not torch.are_deterministic_algorithms_enabled()
@@ -94,7 +94,7 @@ def test_what_a_plugin_changes_is_put_back_and_said(shelf: Shelf, what: str) -> 
 
 def test_nothing_is_said_of_code_that_changes_nothing() -> None:
     changed: list[str] = []
-    with defaults_kept(changed):
+    with process_defaults_restored(changed):
         torch.rand(3, generator=torch.Generator().manual_seed(0))
     assert changed == []
 
@@ -104,7 +104,7 @@ def test_several_threads_that_load_plugins_leave_standard_output_alone() -> None
 
     def loads(wait: float) -> None:
         time.sleep(wait)
-        load.load(Found("slow", "vitsplice-slow", "1", lambda: time.sleep(0.2)))
+        loading.load(InstalledPlugin("slow", "vitsplice-slow", "1", lambda: time.sleep(0.2)))
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(loads, (0, 0.1)))
@@ -116,7 +116,7 @@ def test_numbers_that_another_thread_draws_meanwhile_are_not_drawn_again() -> No
         torch.manual_seed(5)
         expected = torch.rand(2)
         torch.manual_seed(5)
-        with defaults_kept([]):
+        with process_defaults_restored([]):
             thread = threading.Thread(target=torch.rand, args=(1,))
             thread.start()
             thread.join()

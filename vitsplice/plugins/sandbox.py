@@ -1,4 +1,4 @@
-"""What foreign code may not do while it is loaded: hang, or leave the host program's defaults changed."""
+"""Limits on plugins while they load: a time limit, and restored defaults of the process."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from typing import Any
 RANDOM = "random state"
 
 SECONDS = 20.0
-"""A plugin has this long to load and to list what it gives."""
+"""Time limit for loading a plugin and listing its specs."""
 
 
 class TookTooLong(BaseException):
-    """Raised within code that is over its time; a BaseException, so that ``except Exception`` does not swallow it."""
+    """Raised in code that exceeds its time; a BaseException, so that ``except Exception`` does not catch it."""
 
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Interrupt what is within after so many seconds, by TookTooLong.
+    """Raise TookTooLong in the code inside after a number of seconds.
 
-    Only where a signal can do it: in the main thread, on systems that have SIGALRM, and in Python code.
+    This needs a signal: it works in the main thread, on systems with SIGALRM, and in Python code.
     """
     if not hasattr(signal, "SIGALRM") or threading.current_thread() is not threading.main_thread():
         yield
@@ -44,20 +44,20 @@ def time_limit(seconds: float) -> Iterator[None]:
 
 
 @contextmanager
-def defaults_kept(changed: list[str]) -> Iterator[None]:
-    """Put back what the code within changes for the whole process, and add what it was to ``changed``.
+def process_defaults_restored(changed: list[str]) -> Iterator[None]:
+    """Restore defaults of the process that the code inside changes, and append their names to ``changed``.
 
-    Guarded are the random states of Python, numpy and torch, and torch's defaults. Where torch is only imported
-    within, its state before is the one it starts with. Torch's random state is put back only where a seed was set:
-    what is drawn comes from a generator of its own, so that other threads keep theirs.
+    These are the random states of Python, numpy and torch, and torch's defaults. If torch is imported inside, its
+    initial state is restored. Torch's random state is restored only if a seed was set: numbers are drawn from a private
+    generator, so that other threads keep theirs.
     """
-    there = bool(sys.modules.get("torch"))
-    before = {name: read() for name, (read, _) in _guarded().items() if name != RANDOM} if there else {}
+    imported = bool(sys.modules.get("torch"))
+    before = {name: read() for name, (read, _) in _defaults().items() if name != RANDOM} if imported else {}
     python = random.getstate()
     numpy = sys.modules.get("numpy")
     legacy = numpy.random.get_state() if numpy else None
     try:
-        with _torch_random(changed) if there else nullcontext():
+        with _torch_random(changed) if imported else nullcontext():
             yield
     finally:
         if random.getstate() != python:
@@ -67,12 +67,12 @@ def defaults_kept(changed: list[str]) -> Iterator[None]:
             numpy.random.set_state(legacy)
             changed.append("numpy's random state")
         if sys.modules.get("torch"):
-            changed += _put_back(before or _as_imported())
+            changed += _restore(before or _initial_defaults())
 
 
 @contextmanager
 def _torch_random(changed: list[str]) -> Iterator[None]:
-    """Draw within from another generator than torch's global one; if the seed of that one is set, undo and note it."""
+    """Draw from a private generator inside; undo and record a seed that is set on torch's global generator."""
     import torch
 
     from vitsplice.rng import private_rng
@@ -87,17 +87,17 @@ def _torch_random(changed: list[str]) -> Iterator[None]:
                 changed.append(f"torch's {RANDOM}")
 
 
-def _put_back(before: dict[str, Any]) -> list[str]:
+def _restore(before: dict[str, Any]) -> list[str]:
     changed = []
-    for name, (read, write) in _guarded().items():
+    for name, (read, write) in _defaults().items():
         if name in before and not _same(read(), before[name]):
             write(before[name])
             changed.append(f"torch's {name}")
     return changed
 
 
-def _guarded() -> dict[str, tuple[Callable[[], Any], Callable[[Any], object]]]:
-    """What of torch is guarded: how to read it, and how to put it back."""
+def _defaults() -> dict[str, tuple[Callable[[], Any], Callable[[Any], object]]]:
+    """Defaults of torch: functions that read and restore each."""
     import torch
 
     return {
@@ -114,14 +114,14 @@ def _guarded() -> dict[str, tuple[Callable[[], Any], Callable[[Any], object]]]:
 
 
 def _set_device(device: Any) -> None:
-    """Without a default where it is the CPU: a default slows down every call."""
+    """Set the default device; for the CPU none is set, because a default device slows down every call."""
     import torch
 
     torch.set_default_device(None if device == torch.device("cpu") else device)
 
 
-def _as_imported() -> dict[str, Any]:
-    """What torch starts with; its number of threads depends on the machine and is not known."""
+def _initial_defaults() -> dict[str, Any]:
+    """Initial defaults of torch; its number of threads depends on the machine and is unknown."""
     import torch
 
     return {

@@ -1,0 +1,159 @@
+"""A plugin gives all that it lists, or nothing and a reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.plugins.conftest import GOOD, Shelf, assert_only_it_is_lost, backbones, message, record
+from vitsplice.errors import PluginConflict, UnknownName
+from vitsplice.plugins import PluginRecord, catalogue
+
+
+def test_a_good_plugin_gives_all_it_lists(shelf: Shelf) -> None:
+    shelf.add("good", GOOD)
+    known = catalogue()
+    assert record("good") == PluginRecord(
+        "good",
+        "vitsplice-good",
+        "1.0",
+        {
+            "backbones": ("clip-vitb16",),
+            "losses": ("gram",),
+            "generators": ("kiting",),
+            "presets": ("painting",),
+            "metrics": ("blueness",),
+            "executors": ("crowd",),
+            "commands": ("paint",),
+        },
+    )
+    assert known.backbones["clip-vitb16"].source == "nowhere"
+    assert known.losses["gram"].target == "structure"
+    assert known.generators["kiting"].summary == "a generator"
+    assert known.presets["painting"].path == Path("painting")
+    assert set(known.commands) == {"run", "paint"}
+    assert not known.conflicts
+
+
+def test_an_object_may_be_the_plugin(shelf: Shelf) -> None:
+    code = """
+    class Plugin:
+        def __init__(self, name):
+            self.name = name
+
+        @hookimpl
+        def vitsplice_backbones(self):
+            return [backbone(self.name)]
+
+        @hookimpl
+        def vitsplice_backbone_for(self, name):
+            return backbone(name) if name.startswith(self.name) else None
+
+    plugin = Plugin("object")
+    """
+    shelf.add("thing", code, attribute=":plugin")
+    assert record("thing").specs["backbones"] == ("object",)
+    assert catalogue().backbones["object/large"].name == "object/large"
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("shelf_no_such_module", "No module named 'shelf_no_such_module'"),
+        ("shelf_builtin:nothing", "AttributeError"),
+        ("shelf_builtin:__cached_nothing__.x", "AttributeError"),
+        ("json:decoder.NaN.nothing", "AttributeError"),
+        ("shelf_none:plugin", "its entry point is None"),
+    ],
+)
+def test_an_entry_point_that_leads_nowhere(shelf: Shelf, value: str, reason: str) -> None:
+    shelf.add("good", GOOD)
+    shelf.module("shelf_none", "plugin = None")
+    shelf.entry_point("lost", value, "vitsplice-lost")
+    assert_only_it_is_lost("lost", reason)
+
+
+def test_all_of_a_broken_plugin_is_dropped(shelf: Shelf) -> None:
+    shelf.add("half", backbones("[backbone('half-vit')]") + "@hookimpl\ndef vitsplice_losses(): return 5")
+    assert record("half").listed == ("half-vit",)
+    assert "half-vit" not in catalogue().backbones
+    assert "returned an int, not a list" in message(UnknownName, "half-vit")
+
+
+def test_broken_built_ins_do_not_take_the_others_along(shelf: Shelf) -> None:
+    shelf.module("shelf_builtin", "raise ImportError('half an installation')")
+    shelf.add("good", GOOD)
+    assert record("vitsplice").failure == "ImportError: half an installation"
+    assert catalogue().losses["gram"].name == "gram"
+    assert "half an installation" in message(UnknownName, "paper", "presets")
+
+
+def test_what_a_plugin_prints_goes_to_standard_error(shelf: Shelf, capsys: pytest.CaptureFixture[str]) -> None:
+    shelf.add("chatty", "print('hello')\n" + backbones("print('again') or []"))
+    catalogue()
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err == "hello\nagain\n"
+
+
+def test_a_name_given_twice_is_an_error_when_asked_for(shelf: Shelf) -> None:
+    shelf.add("one", backbones("[backbone('same'), backbone('mine')]"))
+    shelf.add("two", backbones("[backbone('same')]"))
+    known = catalogue()
+    assert known.conflicts == {("backbones", "same"): ("vitsplice-one", "vitsplice-two")}
+    assert "same" not in known.backbones
+    assert known.backbones["mine"].name == "mine"
+    said = message(PluginConflict, "same")
+    assert "vitsplice-one and vitsplice-two each provide a backbone 'same'" in said
+    assert "Uninstall vitsplice-one or vitsplice-two" in said
+    assert "VITSPLICE_PLUGINS" in said
+
+
+def test_the_variable_ends_a_conflict(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    shelf.add("one", backbones("[backbone('same')]"))
+    shelf.add("two", backbones("[backbone('same')]"))
+    monkeypatch.setenv("VITSPLICE_PLUGINS", "two")
+    assert catalogue().backbones["same"].name == "same"
+
+
+def test_a_built_in_name_given_again_is_a_conflict(shelf: Shelf) -> None:
+    shelf.add("thief", "@hookimpl\ndef vitsplice_presets(): return [preset('paper')]")
+    said = message(PluginConflict, "paper", "presets")
+    assert "vitsplice and vitsplice-thief each provide a preset 'paper'" in said
+    assert "Uninstall vitsplice-thief," in said
+    assert catalogue().presets["swift"].name == "swift"
+
+
+def test_one_name_for_two_kinds_is_no_conflict(shelf: Shelf) -> None:
+    shelf.add("good", "@hookimpl\ndef vitsplice_losses(): return [loss('paper')]")
+    assert not catalogue().conflicts
+    assert catalogue().losses["paper"].name == "paper"
+
+
+def test_two_plugins_of_one_distribution_are_told_apart(shelf: Shelf) -> None:
+    shelf.add("one", backbones("[backbone('same')]"), distribution="vitsplice-pair")
+    shelf.add("two", backbones("[backbone('same')]"), distribution="vitsplice-pair")
+    said = message(PluginConflict, "same")
+    assert "vitsplice-pair (plugin 'one') and vitsplice-pair (plugin 'two')" in said
+
+
+def test_a_built_in_command_stays_and_the_other_is_noted(shelf: Shelf) -> None:
+    shelf.add("thief", "@hookimpl\ndef vitsplice_commands(): return [command('run'), command('own')]")
+    known = catalogue()
+    assert set(known.commands) == {"run", "own"}
+    assert known.commands["run"].command.__module__ == "shelf_builtin"
+    assert record("thief").failure is None
+    assert record("thief").specs["commands"] == ("own",)
+    assert record("thief").notes == ("command 'run' is not used: vitsplice and vitsplice-thief provide it",)
+    assert record("vitsplice").specs["commands"] == ("run",)
+    assert known.conflicts[("commands", "run")] == ("vitsplice", "vitsplice-thief")
+
+
+def test_of_two_third_party_commands_neither_is_used(shelf: Shelf) -> None:
+    for name in ("one", "two"):
+        shelf.add(name, "@hookimpl\ndef vitsplice_commands(): return [command('paint')]")
+    assert set(catalogue().commands) == {"run"}
+    assert record("one").notes
+    assert record("two").notes
+    assert record("vitsplice").notes == ()

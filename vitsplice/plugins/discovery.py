@@ -1,0 +1,115 @@
+"""Plugins that are installed, and the selection among them."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from vitsplice.hookspecs import GROUP
+from vitsplice.text import did_you_mean, one_line
+
+BUILTIN = "vitsplice.builtin"
+"""The module of the built-in hook implementations."""
+
+DISTRIBUTION = "vitsplice"
+"""Plugin name and distribution of the built-ins."""
+
+VARIABLE = "VITSPLICE_PLUGINS"
+"""Environment variable with the plugins to load, comma separated; unset: all, empty: only the built-ins."""
+
+
+@dataclass(frozen=True)
+class PluginRecord:
+    """The state of one plugin.
+
+    Args:
+        name: of its entry point.
+        distribution, version: of the package; "" if it is not installed.
+        specs: names of its specs by kind ("backbones", "losses", ...); empty if it failed.
+        failure: reason why it is not used, on one line, or None.
+        listed: names that a failed plugin listed before it failed.
+        notes: remarks, one line each, such as a command whose name was taken, or a default that it changed.
+        any_backbone: it also builds backbones of names that it does not list (``vitsplice_backbone_for``).
+    """
+
+    name: str
+    distribution: str
+    version: str
+    specs: Mapping[str, tuple[str, ...]]
+    failure: str | None = None
+    listed: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    any_backbone: bool = False
+
+
+@dataclass(frozen=True)
+class InstalledPlugin:
+    """An installed plugin that is not loaded yet."""
+
+    name: str
+    distribution: str
+    version: str
+    load: Callable[[], object]
+
+    def names(self) -> set[str]:
+        """Names that select it in the environment variable."""
+        return {_canonical(self.name), _canonical(self.distribution)}
+
+
+def builtin() -> InstalledPlugin:
+    """The built-ins."""
+    try:
+        version = importlib.metadata.version(DISTRIBUTION)
+    except importlib.metadata.PackageNotFoundError:
+        version = "not installed"
+    return InstalledPlugin(DISTRIBUTION, DISTRIBUTION, version, lambda: importlib.import_module(BUILTIN))
+
+
+def installed() -> list[InstalledPlugin]:
+    """The entry points, sorted by name."""
+    points = importlib.metadata.entry_points(group=GROUP)
+    return sorted(map(_from_entry_point, points), key=lambda plugin: (plugin.name, plugin.distribution))
+
+
+def _from_entry_point(point: importlib.metadata.EntryPoint) -> InstalledPlugin:
+    """An entry point; the metadata of its distribution may be corrupt."""
+    distribution = (point.dist.name if point.dist else None) or point.name
+    version = (point.dist.version if point.dist else None) or "unknown"
+    return InstalledPlugin(one_line(point.name), one_line(distribution), one_line(version), point.load)
+
+
+def selected(
+    plugins: Sequence[InstalledPlugin], selection: str | None
+) -> tuple[list[InstalledPlugin], list[PluginRecord]]:
+    """The plugins that the environment variable selects, and a record for each that is not installed."""
+    if selection is None:
+        return list(plugins), []
+    names = {_canonical(name): one_line(name) for name in selection.split(",") if name.strip()}
+    names.pop(DISTRIBUTION, None)
+    known = {name for plugin in plugins for name in plugin.names()}
+    missing = [_missing(names[key], known) for key in sorted(names.keys() - known)]
+    return [plugin for plugin in plugins if names.keys() & plugin.names()], missing
+
+
+def _canonical(name: str) -> str:
+    """Normalise a name as packaging does: case and separators do not count."""
+    return re.sub(r"[-_.]+", "-", name.strip()).lower()
+
+
+def _missing(name: str, known: Iterable[str]) -> PluginRecord:
+    hint = did_you_mean(_canonical(name), known)
+    return PluginRecord(name, "", "", {}, one_line(f"not installed (named in {VARIABLE}).{hint}"))
+
+
+def owners(records: Sequence[PluginRecord]) -> tuple[str, ...]:
+    """Distributions of plugins, with the plugin's name where one distribution has several."""
+    distributions = [record.distribution for record in records]
+    return tuple(
+        record.distribution
+        if distributions.count(record.distribution) == 1
+        else f"{record.distribution} (plugin '{record.name}')"
+        for record in records
+    )

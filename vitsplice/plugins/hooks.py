@@ -1,0 +1,105 @@
+"""Calls of a plugin's hooks, and checks of what they return."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Sequence
+
+import pluggy
+
+from vitsplice import hookspecs
+from vitsplice.contracts import BackboneSpec
+from vitsplice.plugins.kinds import Spec
+from vitsplice.text import did_you_mean, one_line
+
+NAME = re.compile(r"[a-z0-9][a-z0-9._:/@+-]*")
+"""Pattern of the name of a spec."""
+
+CODE_ERRORS = (Exception, SystemExit)
+"""Exceptions of a plugin's code that must not affect the other plugins."""
+
+
+class InvalidPlugin(Exception):
+    """A plugin violates the contract; the message is the reason in its record."""
+
+
+def failure_reason(error: BaseException) -> str:
+    """The reason why a plugin failed, on one line."""
+    if isinstance(error, (InvalidPlugin, pluggy.PluginValidationError)):
+        return one_line(str(error))
+    return one_line(f"{type(error).__name__}: {error}".removesuffix(": "))
+
+
+def registered(plugin: object) -> pluggy.PluginManager:
+    """A manager of this plugin alone, after a check of every hook that the plugin implements."""
+    if plugin is None:
+        raise InvalidPlugin("its entry point is None, not a module or an object with hooks")
+    manager = pluggy.PluginManager(hookspecs.GROUP)
+    manager.add_hookspecs(hookspecs)
+    _check_marked(manager, plugin)
+    manager.register(plugin)
+    _check_known(manager, plugin)
+    return manager
+
+
+def _check_marked(manager: pluggy.PluginManager, plugin: object) -> None:
+    for name in dir(plugin):
+        function = inspect.getattr_static(plugin, name)
+        if not name.startswith("vitsplice_") or not inspect.isroutine(function):
+            continue
+        imported = function is getattr(hookspecs, name, None)
+        if not imported and manager.parse_hookimpl_opts(plugin, name) is None:
+            raise InvalidPlugin(f"{name} is not marked: put @hookimpl (from vitsplice.hookspecs) before it")
+
+
+def _check_known(manager: pluggy.PluginManager, plugin: object) -> None:
+    known = [name for name in vars(hookspecs) if name.startswith("vitsplice_")]
+    for caller in manager.get_hookcallers(plugin) or []:
+        if not caller.has_spec() and not all(hook.optionalhook for hook in caller.get_hookimpls()):
+            raise InvalidPlugin(f"there is no hook {caller.name}.{did_you_mean(caller.name, known)}")
+
+
+def call_hook(manager: pluggy.PluginManager, hook: str) -> list[object]:
+    """Call all implementations of a listing hook, and concatenate what they return."""
+    items: list[object] = []
+    for implementation in getattr(manager.hook, hook).get_hookimpls():
+        try:
+            returned = implementation.function()
+        except CODE_ERRORS as error:
+            raise InvalidPlugin(f"{hook} raised {failure_reason(error)}") from error
+        if not isinstance(returned, list):
+            raise InvalidPlugin(f"{hook} returned {type_with_article(returned)}, not a list")
+        items += returned
+    return items
+
+
+def checked_specs(items: Sequence[object], hook: str, expected: type[Spec]) -> tuple[Spec, ...]:
+    """The items that a hook returned, checked to be specs of one class with valid and unique names."""
+    specs: dict[str, Spec] = {}
+    for item in items:
+        if not isinstance(item, expected):
+            raise InvalidPlugin(f"{hook} returned {type_with_article(item)} in its list, not a {expected.__name__}")
+        if not isinstance(item.name, str) or not NAME.fullmatch(item.name):
+            allowed = "lower case letters, digits and . _ : / @ + -"
+            raise InvalidPlugin(f"{hook}: {item.name!r} is not a valid name ({allowed})")
+        if item.name in specs:
+            raise InvalidPlugin(f"{hook} lists '{item.name}' twice")
+        specs[item.name] = item
+    return tuple(specs.values())
+
+
+def call_backbone_for(manager: pluggy.PluginManager, name: str) -> BackboneSpec | None:
+    """Ask one plugin for a backbone of a name that no plugin lists."""
+    answers = manager.hook.vitsplice_backbone_for(name=name)
+    if not answers:
+        return None
+    if not isinstance(answers[0], BackboneSpec):
+        raise InvalidPlugin(f"vitsplice_backbone_for returned {type_with_article(answers[0])}, not a BackboneSpec")
+    return answers[0]
+
+
+def type_with_article(value: object) -> str:
+    """The type of a value with its article, for messages."""
+    name = type(value).__name__
+    return "None" if value is None else f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"

@@ -1,0 +1,160 @@
+"""Loading of plugins, each in isolation, into one catalogue."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from types import MappingProxyType
+
+import pluggy
+
+from vitsplice.plugins.discovery import (
+    DISTRIBUTION,
+    VARIABLE,
+    InstalledPlugin,
+    PluginRecord,
+    builtin,
+    installed,
+    owners,
+    selected,
+)
+from vitsplice.plugins.hooks import CODE_ERRORS, call_hook, checked_specs, failure_reason, registered
+from vitsplice.plugins.kinds import (
+    BACKBONES,
+    COMMANDS,
+    EXECUTORS,
+    GENERATORS,
+    KINDS,
+    LOSSES,
+    METRICS,
+    PRESETS,
+    Kind,
+    Spec,
+    SpecT,
+)
+from vitsplice.plugins.registry import BackboneRegistry, Catalogue, Registry, enumeration
+from vitsplice.plugins.sandbox import SECONDS, TookTooLong, process_defaults_restored, time_limit
+from vitsplice.text import one_line
+
+Conflicts = Mapping[tuple[str, str], tuple[str, ...]]
+
+_LOADING = threading.RLock()
+"""Held while a plugin loads: standard output and the defaults belong to the process, not to a thread."""
+
+
+@dataclass(frozen=True)
+class LoadedPlugin:
+    """The record of a plugin and, if it works, its specs by kind and its hooks."""
+
+    record: PluginRecord
+    specs: Mapping[str, tuple[Spec, ...]] = field(default_factory=dict)
+    manager: pluggy.PluginManager | None = None
+
+
+@cache
+def catalogue() -> Catalogue:
+    """All plugins, loaded on the first call; ``catalogue.cache_clear()`` resets it."""
+    chosen, missing = selected(installed(), os.environ.get(VARIABLE))
+    loaded = [load(plugin) for plugin in [builtin(), *chosen]]
+    conflicts = _conflicts(loaded)
+    loaded[1:] = [_without_conflicting_commands(plugin, conflicts) for plugin in loaded[1:]]
+    records = (*(plugin.record for plugin in loaded), *missing)
+    managers = {i: plugin.manager for i, plugin in enumerate(loaded) if plugin.manager is not None}
+
+    def registry(kind: Kind[SpecT], cls: type[Registry[SpecT]] = Registry) -> Registry[SpecT]:
+        names = {} if kind is COMMANDS else {name: by for (of, name), by in conflicts.items() if of == kind.name}
+        specs = (spec for plugin in loaded for spec in plugin.specs.get(kind.name, ()))
+        usable = {spec.name: spec for spec in specs if isinstance(spec, kind.spec) and spec.name not in names}
+        return cls(kind, MappingProxyType(usable), MappingProxyType(names), records, managers)
+
+    backbones = registry(BACKBONES, BackboneRegistry)
+    assert isinstance(backbones, BackboneRegistry)
+    return Catalogue(
+        plugins=records,
+        backbones=backbones,
+        losses=registry(LOSSES),
+        generators=registry(GENERATORS),
+        metrics=registry(METRICS),
+        presets=registry(PRESETS),
+        executors=registry(EXECUTORS),
+        commands=registry(COMMANDS),
+        conflicts=conflicts,
+    )
+
+
+def _conflicts(loaded: Sequence[LoadedPlugin]) -> Conflicts:
+    """(kind, name) -> the distributions, for every name that more than one plugin provides."""
+    givers: dict[tuple[str, str], list[PluginRecord]] = {}
+    for plugin in loaded:
+        for kind, names in plugin.record.specs.items():
+            for name in names:
+                givers.setdefault((kind, name), []).append(plugin.record)
+    return MappingProxyType({key: owners(records) for key, records in givers.items() if len(records) > 1})
+
+
+def _without_conflicting_commands(plugin: LoadedPlugin, conflicts: Conflicts) -> LoadedPlugin:
+    """Drop the commands of a third-party plugin that another plugin provides too, with a note in its record."""
+    kind = COMMANDS.name
+    dropped = [name for name in plugin.record.specs.get(kind, ()) if (kind, name) in conflicts]
+    if not dropped:
+        return plugin
+    commands = tuple(spec for spec in plugin.specs[kind] if spec.name not in dropped)
+    names = MappingProxyType({**plugin.record.specs, kind: tuple(spec.name for spec in commands)})
+    notes = [f"command '{name}' is not used: {enumeration(conflicts[kind, name])} provide it" for name in dropped]
+    record = replace(plugin.record, specs=names, notes=(*plugin.record.notes, *notes))
+    return replace(plugin, record=record, specs={**plugin.specs, kind: commands})
+
+
+def load(plugin: InstalledPlugin, seconds: float = SECONDS) -> LoadedPlugin:
+    """Load a plugin and list its specs, in limited time.
+
+    What it prints goes to standard error; what it changes of the process's defaults is restored, and noted.
+    """
+    changed: list[str] = []
+    with _LOADING, contextlib.redirect_stdout(sys.stderr), process_defaults_restored(changed):
+        loaded = _load(plugin, seconds)
+    if plugin.name == DISTRIBUTION:
+        return loaded  # rich draws a random number when it is imported
+    notes = tuple(f"it changed {default}, which was restored" for default in changed)
+    return replace(loaded, record=replace(loaded.record, notes=loaded.record.notes + notes))
+
+
+def _load(plugin: InstalledPlugin, seconds: float) -> LoadedPlugin:
+    try:
+        with time_limit(seconds):
+            return _list_specs(plugin, registered(plugin.load()))
+    except TookTooLong as error:
+        return _failed(plugin, [str(error)], [])
+    except CODE_ERRORS as error:
+        return _failed(plugin, [failure_reason(error)], [])
+
+
+def _list_specs(plugin: InstalledPlugin, manager: pluggy.PluginManager) -> LoadedPlugin:
+    """Call every listing hook, even after one failed: the names tell what is missing."""
+    specs: dict[str, tuple[Spec, ...]] = {}
+    failures: list[str] = []
+    listed: list[str] = []
+    for kind in KINDS:
+        try:
+            items = call_hook(manager, kind.hook)
+            listed += [item.name for item in items if isinstance(item, kind.spec) and isinstance(item.name, str)]
+            specs[kind.name] = checked_specs(items, kind.hook, kind.spec)
+        except CODE_ERRORS as error:
+            failures.append(failure_reason(error))
+    if failures:
+        return _failed(plugin, failures, listed)
+    names = MappingProxyType({kind: tuple(spec.name for spec in of_kind) for kind, of_kind in specs.items()})
+    any_backbone = bool(manager.hook.vitsplice_backbone_for.get_hookimpls())
+    record = PluginRecord(plugin.name, plugin.distribution, plugin.version, names, any_backbone=any_backbone)
+    return LoadedPlugin(record, specs, manager)
+
+
+def _failed(plugin: InstalledPlugin, failures: Sequence[str], listed: Iterable[str]) -> LoadedPlugin:
+    names = tuple(dict.fromkeys(map(one_line, listed)))
+    reason = one_line("; ".join(failures))
+    return LoadedPlugin(PluginRecord(plugin.name, plugin.distribution, plugin.version, {}, reason, names))

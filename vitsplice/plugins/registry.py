@@ -1,0 +1,182 @@
+"""Specs by kind and name, and the messages for names that are unknown or in conflict."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Generic, TypeVar
+
+import pluggy
+
+from vitsplice.contracts import BackboneSpec, CommandSpec, ExecutorSpec, GeneratorSpec, LossSpec, MetricSpec, PresetSpec
+from vitsplice.errors import PluginConflict, UnknownName, VitspliceError
+from vitsplice.plugins.discovery import DISTRIBUTION, VARIABLE, PluginRecord, owners
+from vitsplice.plugins.hooks import CODE_ERRORS, call_backbone_for, failure_reason
+from vitsplice.plugins.kinds import Kind
+from vitsplice.text import did_you_mean, one_line, truncate
+
+SpecT = TypeVar("SpecT", BackboneSpec, LossSpec, GeneratorSpec, MetricSpec, PresetSpec, ExecutorSpec, CommandSpec)
+
+MAX_LISTED = 12
+"""An unknown name is answered with all known names if there are at most this many."""
+
+OF_THIS_PROJECT = (
+    ("backbone", "*-offline", "vitsplice-offline"),
+    ("backbone", "openclip[-/]*", "vitsplice-openclip"),
+    ("executor", "ray", "vitsplice-ray"),
+    ("generator", "siren", "vitsplice-siren"),
+)
+"""Kinds and patterns of names that optional plugins of this project provide."""
+
+
+@dataclass(frozen=True)
+class Registry(Mapping[str, SpecT], Generic[SpecT]):
+    """The specs of one kind by name. A lookup raises UnknownName or PluginConflict, with advice.
+
+    Args:
+        kind: of the specs.
+        specs: by name, without those in conflict.
+        conflicts: name -> the distributions that provide it.
+        plugins: records of all plugins.
+        managers: hooks of the plugins that work, by position in ``plugins``.
+    """
+
+    kind: Kind[SpecT]
+    specs: Mapping[str, SpecT]
+    conflicts: Mapping[str, tuple[str, ...]]
+    plugins: tuple[PluginRecord, ...]
+    managers: Mapping[int, pluggy.PluginManager] = field(repr=False)
+
+    def __getitem__(self, name: str) -> SpecT:
+        if name in self.conflicts:
+            raise PluginConflict(conflict_message(self.kind.word, name, self.conflicts[name]))
+        if name in self.specs:
+            return self.specs[name]
+        raise UnknownName(self._unknown(name))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.specs
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.specs)
+
+    def __len__(self) -> int:
+        return len(self.specs)
+
+    def _unknown(self, name: str) -> str:
+        return unknown_message(self.kind, name, self.specs, self.plugins)
+
+
+class BackboneRegistry(Registry[BackboneSpec]):
+    """Backbones by name: those that plugins list, and those that a plugin builds for any name of a library."""
+
+    def __getitem__(self, name: str) -> BackboneSpec:
+        if name in self.specs or name in self.conflicts:
+            return super().__getitem__(name)
+        answers: list[tuple[PluginRecord, BackboneSpec]] = []
+        errors: list[tuple[PluginRecord, BaseException]] = []
+        for position, manager in self.managers.items():
+            record = self.plugins[position]
+            try:
+                answer = call_backbone_for(manager, name)
+            except CODE_ERRORS as error:
+                errors.append((record, error))
+            else:
+                answers += [(record, answer)] if answer else []
+        if len(answers) > 1:
+            givers = owners([record for record, _ in answers])
+            raise PluginConflict(conflict_message(self.kind.word, name, givers))
+        if answers:
+            return answers[0][1]
+        raise self._unanswered(name, errors)
+
+    def _unanswered(self, name: str, errors: Sequence[tuple[PluginRecord, BaseException]]) -> VitspliceError:
+        for _, error in errors:
+            if isinstance(error, VitspliceError):
+                return error
+        failures = [f"Plugin '{record.name}' failed at this name: {failure_reason(error)}" for record, error in errors]
+        return UnknownName("\n".join([self._unknown(name), *failures]))
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """All plugins and what they provide.
+
+    Args:
+        plugins: one record for each plugin, the built-in one first.
+        backbones, losses, generators, metrics, presets, executors, commands: specs by name.
+        conflicts: (kind, name) -> the distributions that provide it. A built-in command that others provide too is in
+            here and in ``commands``.
+    """
+
+    plugins: tuple[PluginRecord, ...]
+    backbones: BackboneRegistry
+    losses: Registry[LossSpec]
+    generators: Registry[GeneratorSpec]
+    metrics: Registry[MetricSpec]
+    presets: Registry[PresetSpec]
+    executors: Registry[ExecutorSpec]
+    commands: Registry[CommandSpec]
+    conflicts: Mapping[tuple[str, str], tuple[str, ...]]
+
+
+def conflict_message(word: str, name: str, givers: Sequence[str]) -> str:
+    """The message for a name that more than one plugin provides."""
+    removable = [giver for giver in givers if giver != DISTRIBUTION]
+    return (
+        f"{enumeration(givers)} each provide a {word} '{name}'.\n"
+        f"Uninstall {' or '.join(removable)}, or name the plugins to load in {VARIABLE} (comma separated)."
+    )
+
+
+def enumeration(names: Sequence[str]) -> str:
+    """Join at least two names: "a, b and c"."""
+    return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def unknown_message(kind: Kind[SpecT], name: str, known: Iterable[str], plugins: Iterable[PluginRecord]) -> str:
+    """The message for an unknown name: similar names or all, and failed plugins that may have provided it."""
+    names = sorted(known)
+    plugin = _optional_plugin(kind.word, name, names)
+    similar = "" if plugin else did_you_mean(name.lower(), names)
+    hint = f".{similar}" if similar else _listed(names)
+    lines = [f"no {kind.word} {truncate(name)!r}{hint} (see `vitsplice list {kind.name}`)"]
+    if plugin:
+        lines.append(f"The plugin {plugin} provides it: pip install {plugin}, or -e plugins/{plugin} in a checkout")
+        lines += [_selection(os.environ[VARIABLE])] if VARIABLE in os.environ else []
+    if failed := _candidates(name, [record for record in plugins if record.failure]):
+        reasons = "; ".join(f"plugin '{record.name}' failed: {record.failure}" for record in failed)
+        lines.append(f"It may be missing because {reasons}")
+    return "\n".join(lines)
+
+
+def _selection(value: str) -> str:
+    if not value.strip():
+        return f"{VARIABLE} is set and empty, so no plugin is loaded; unset it to load all"
+    return f"{VARIABLE}={one_line(value)} selects only those plugins; unset it to load all"
+
+
+def _optional_plugin(word: str, name: str, known: Sequence[str]) -> str:
+    """The plugin of this project that provides names of this pattern and is not installed, or ""."""
+    matching = ((like, plugin) for kind, like, plugin in OF_THIS_PROJECT if kind == word and fnmatchcase(name, like))
+    return next((plugin for like, plugin in matching if not any(fnmatchcase(other, like) for other in known)), "")
+
+
+def _candidates(name: str, failed: list[PluginRecord]) -> list[PluginRecord]:
+    """Failed plugins that listed the name; else those that share a word with it; else all."""
+    listed = [record for record in failed if name in record.listed]
+    related = [record for record in failed if _words(name) & _words(f"{record.name} {record.distribution}")]
+    return listed or related or failed
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"[a-z][a-z0-9]+", text.lower())) - {"vitsplice", "plugin", "plugins"}
+
+
+def _listed(names: Sequence[str]) -> str:
+    if not names:
+        return "; none is registered"
+    return f"; known are {', '.join(names)}" if len(names) <= MAX_LISTED else f"; {len(names)} are known"
