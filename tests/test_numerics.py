@@ -9,7 +9,7 @@ import vitsplice_tiny
 
 import vitsplice
 from vitsplice.contracts import Case, MetricContext
-from vitsplice.losses import from_preset
+from vitsplice.loss_modules import from_preset
 from vitsplice.matching import correspond
 from vitsplice.metrics.loss_terms import loss_metrics
 from vitsplice.metrics.values import measure

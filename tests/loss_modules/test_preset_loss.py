@@ -1,4 +1,4 @@
-"""The terms of a preset as a module: the engine's own values, weighted, differentiable."""
+"""The loss terms of a preset as a module: values equal to the engine's, weights, gradients."""
 
 import logging
 
@@ -12,7 +12,7 @@ from vitsplice.engine.loop import Optimisation
 from vitsplice.engine.problem import Components, assemble
 from vitsplice.engine.warm_start import start_image
 from vitsplice.errors import ConfigError, ImageError, UserError
-from vitsplice.losses import from_preset
+from vitsplice.loss_modules import from_preset
 from vitsplice.plugins import catalogue
 from vitsplice.presets.settings import settings_for
 
@@ -26,12 +26,12 @@ def smooth(seed, *size):
 
 @pytest.fixture
 def images():
-    """A structure image, an appearance image of another aspect, and an output."""
+    """A structure image, an appearance image of another aspect ratio, and an output."""
     return smooth(1, 64, 64), smooth(2, 48, 80), smooth(3, 64, 64)
 
 
-def test_values_are_those_of_the_engine_for_the_same_images(vit, images):
-    """The engine, with the output as its canvas, in a stage of the same size with the entire images as views."""
+def test_values_equal_those_of_the_engine(vit, images):
+    """The engine optimises the output's pixels in a stage of the same size, with entire images as views."""
     structure, appearance, output = images
     loss = from_preset("quick", structure, appearance, backbone=vit, overrides=SMALL)
     config = settings_for("quick", backbone="tiny-vit", overrides=[*SMALL, "generator.name=pixels"])
@@ -49,7 +49,7 @@ def test_values_are_those_of_the_engine_for_the_same_images(vit, images):
     assert loss(output).item() == pytest.approx(total, rel=1e-4)
 
 
-def test_it_is_a_differentiable_scalar_and_gradients_agree_with_finite_differences(backbone, images):
+def test_loss_is_a_scalar_whose_gradients_agree_with_finite_differences(backbone, images):
     loss = from_preset("quick", *images[:2], backbone=backbone, overrides=SMALL)
     output = (0.1 + 0.8 * noise(1, 3, 64, 64)).requires_grad_()
     value = loss(output)
@@ -61,7 +61,7 @@ def test_it_is_a_differentiable_scalar_and_gradients_agree_with_finite_differenc
     torch.testing.assert_close(slope, gradient.norm(), rtol=0.05, atol=0)
 
 
-def test_a_few_steps_on_pixels_lower_it(vit, images):
+def test_optimising_pixels_lowers_the_loss(vit, images):
     loss = from_preset("quick", *images[:2], backbone=vit, overrides=SMALL)
     output = images[2].clone().requires_grad_()
     optimiser = torch.optim.Adam([output], lr=0.02)
@@ -73,7 +73,7 @@ def test_a_few_steps_on_pixels_lower_it(vit, images):
     assert loss(output.clamp(0, 1)).item() < before
 
 
-def test_the_total_is_the_weighted_sum_and_strengths_count(vit, images):
+def test_total_is_the_weighted_sum_with_strengths(vit, images):
     loss = from_preset("quick", *images[:2], backbone=vit, appearance_strength=0.5, overrides=SMALL)
     values = loss(images[2], unreduced=True)
     assert loss.weights == dict(zip(QUICK, (30, 20, 0.01, 4, 1, 6, 2), strict=True))
@@ -81,13 +81,13 @@ def test_the_total_is_the_weighted_sum_and_strengths_count(vit, images):
     torch.testing.assert_close(loss(images[2]), total)
 
 
-def test_a_term_that_runs_every_75_steps_counts_a_75th(vit):
+def test_weight_is_divided_by_the_interval_of_a_term(vit):
     weights = from_preset("official", backbone=vit).weights
     assert weights["appearance"] == 10
     assert weights["appearance-entire"] == pytest.approx(10 / 75)
 
 
-def test_terms_of_the_appearance_image_need_what_was_made_of_it(vit, images):
+def test_identity_terms_require_the_reconstruction(vit, images):
     structure, appearance, output = images
     loss = from_preset("paper", structure, appearance, backbone=vit, size=64)
     with pytest.raises(UserError, match=r"term 'identity' compares.*loss\(output, reconstruction\).*identity-entire"):
@@ -95,18 +95,18 @@ def test_terms_of_the_appearance_image_need_what_was_made_of_it(vit, images):
     perfect = loss(output, appearance, unreduced=True)
     assert perfect["identity"].item() == 0
     assert loss(output, smooth(4, 48, 80), unreduced=True)["identity"].item() > 0
-    with pytest.raises(UserError, match=r"'identity' compares locations: .* views the output, .* resize one"):
+    with pytest.raises(UserError, match=r"'identity' compares locations: .* the backbone the output, .* resize one"):
         loss(output, output)
     without = [f"terms.{name}.weight=0" for name in ("identity", "identity-entire")]
     assert from_preset("paper", structure, appearance, backbone=vit, size=64, overrides=without)(output).isfinite()
 
 
-def test_a_preset_without_terms_is_refused(vit):
+def test_preset_without_terms_is_refused(vit):
     with pytest.raises(ConfigError, match="no loss terms"):
         from_preset("instant", backbone=vit)
 
 
-def test_targets_may_be_set_later_and_batches_differ_image_by_image(vit, images):
+def test_targets_may_be_set_later_and_batches_are_compared_image_by_image(vit, images):
     loss = from_preset("quick", backbone=vit, overrides=SMALL)
     with pytest.raises(UserError, match=r"needs the image 'structure'"):
         loss(images[2])
@@ -118,7 +118,7 @@ def test_targets_may_be_set_later_and_batches_differ_image_by_image(vit, images)
         loss.set_targets(255 * images[0], images[1])
 
 
-def test_a_backbone_that_stands_in_for_the_preset_s_is_logged(caplog):
+def test_fallback_backbone_is_logged(caplog):
     settings = settings_for("quick", overrides=SMALL)
     gone = settings.backbone.model_copy(update={"name": "tiny-gone", "fallback": ("tiny-vit",)})
     with caplog.at_level(logging.WARNING):
@@ -128,7 +128,7 @@ def test_a_backbone_that_stands_in_for_the_preset_s_is_logged(caplog):
 
 
 @pytest.mark.weights
-def test_quick_with_its_own_backbone(images):
+def test_quick_with_its_default_backbone(images):
     pytest.importorskip("vitsplice_offline", reason="the plugin vitsplice-offline is not installed")
     loss = from_preset("quick", *images[:2], size=112)
     output = images[2].clone().requires_grad_()
