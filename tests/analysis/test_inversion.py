@@ -22,7 +22,7 @@ from vitsplice.runs.artifacts import RunFolder
 
 KEY, CLS = FeatureRequest("key", -1), FeatureRequest("cls", -1)
 SHALLOW = "generator.options={channels: [4, 8], kernels: [5, 3]}"
-SMALL = {"backbone": "tiny-vit", "size": 32, "overrides": ["resize.size=32", "checkpoint.every=1"]}
+SMALL = {"backbone": "tiny-vit", "size": 32, "overrides": ["resize.size=32", "checkpoint.every=1", "plots=none"]}
 LAYERS = 3
 """Number of layers of the tiny ViT."""
 

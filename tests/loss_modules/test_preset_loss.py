@@ -16,7 +16,7 @@ from vitsplice.loss_modules import from_preset
 from vitsplice.plugins import catalogue
 from vitsplice.presets.settings import settings_for
 
-SMALL = ["stages=[{side: 32}, {side: 64}]"]
+SMALL = ["stages=[{side: 32}, {side: 64}]", "match.grid=8"]
 QUICK = ["structure", "structure-lower", "appearance", "texture", "patches", "edges", "smoothness"]
 
 
