@@ -184,7 +184,7 @@ def test_the_code_of_correspondence_runs():
 
 
 def test_the_code_of_keypoints_runs(png, tmp_path, monkeypatch):
-    """On the known warps of an image in the place of a data set."""
+    """On the synthetic warps of an image in the place of a data set."""
     monkeypatch.chdir(tmp_path)
     (block,) = python_blocks(PAGES["keypoints"])
     exec(block.replace("SPair-71k", png[0].name).replace("dinov2-vits14", "tiny-vit").replace("-4", "-2"), {})

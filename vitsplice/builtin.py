@@ -148,7 +148,7 @@ def vitsplice_commands() -> list[CommandSpec]:
         CommandSpec("batch", batch, "Run every pair of a list, on this machine or many."),
         CommandSpec("measure", measure, "Measure three images by every loss term and by independent metrics."),
         CommandSpec("correspond", correspond, "Match the patches of two images."),
-        CommandSpec("keypoints", keypoints, "How well features find keypoints again: PCK on data sets or known warps."),
+        CommandSpec("keypoints", keypoints, "Benchmark semantic correspondence: PCK on data sets or synthetic warps."),
         CommandSpec("pca", pca, "Show features as colours: their principal components."),
         CommandSpec("invert", invert, "Show single features as images: feature inversion."),
         CommandSpec("compare", compare, "Compare what backbones encode as structure and as appearance."),

@@ -66,10 +66,10 @@ def keypoints_of(name):
     names = dict.fromkeys(("backbone", "facet", "pair", "category"), name)
     records = {7: {**names, "layer": "-1", "errors": [0.01], "outside": 0}}
     mean = MeanInterval(0.5, float("nan"), float("nan"), 1, "")
-    part = SimpleNamespace(per_pair={0.1: mean}, per_keypoint={0.1: 1.0}, pairs=1, keypoints=1)
+    pck = SimpleNamespace(per_pair={0.1: mean}, per_keypoint={0.1: 1.0}, pairs=1, keypoints=1)
     backbone = SimpleNamespace(name=name, block=lambda layer: 11)
-    row = SimpleNamespace(backbone=backbone, request=FeatureRequest(name, -1), parts={name: part})
-    return SimpleNamespace(alphas=(0.1,), rows=[row]), records, np.array([7])
+    feature = SimpleNamespace(backbone=backbone, request=FeatureRequest(name, -1), categories={name: pck})
+    return SimpleNamespace(alphas=(0.1,), features=[feature]), records, np.array([7])
 
 
 def evaluation_of(name):
@@ -88,8 +88,8 @@ WRITERS = {
     "losses.csv": lambda name: losses_csv([Step(0, -0.5, {name: -0.5})], [name]),
     "metrics.csv": lambda name: comparison_of(name).csv(),
     "values.csv": lambda name: "".join(evaluation._csv(*evaluation_of(name))),
-    "keypoints: pairs.csv": lambda name: "".join(keypoints._pairs(*keypoints_of(name))),
-    "keypoints: summary.csv": lambda name: "".join(keypoints._csv(keypoints_of(name)[0])),
+    "keypoints: pairs.csv": lambda name: "".join(keypoints._pairs_csv(*keypoints_of(name))),
+    "keypoints: summary.csv": lambda name: "".join(keypoints._summary_csv(keypoints_of(name)[0])),
 }
 
 
