@@ -9,7 +9,7 @@ from vitsplice.rng import private_rng
 
 def make(**settings):
     with private_rng(0):
-        return Prior(64, 80, channels=(4, 8, 8), kernels=(7, 5, 3), inputs=4, **settings)
+        return Prior(64, 80, channels=(4, 8, 8), kernels=(7, 5, 3), input_channels=4, **settings)
 
 
 def test_output_does_not_depend_on_the_input():
@@ -41,6 +41,6 @@ def test_initial_output_is_neither_black_nor_white():
 
 
 def test_schedule_without_all_ends_is_refused():
-    options = {"channels": [4], "kernels": [3], "inputs": 4, "noise": [3.0, 2.0, 1.0], "until": [0.5]}
+    options = {"channels": [4], "kernels": [3], "input_channels": 4, "noise": [3.0, 2.0, 1.0], "until": [0.5]}
     with pytest.raises(ConfigError, match="need 1 more"):
         build(noise(1, 3, 20, 20), options)

@@ -52,8 +52,8 @@ def test_overrides_change_nested_values():
 
 def test_another_generator_drops_the_options_of_the_former_one():
     assert settings_yaml.load(PAPER, "paper", ["generator.name=pixels"]).generator.options == {}
-    both = ["generator.options.begin=grey", "generator.name=pixels"]
-    assert settings_yaml.load(PAPER, "paper", both).generator.options == {"begin": "grey"}
+    both = ["generator.options.init=grey", "generator.name=pixels"]
+    assert settings_yaml.load(PAPER, "paper", both).generator.options == {"init": "grey"}
 
 
 def test_exponents_are_numbers_everywhere():

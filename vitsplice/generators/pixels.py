@@ -26,14 +26,14 @@ class Pixels(nn.Module):
         return self.logits.sigmoid()
 
 
-def initial_image(start: Tensor, begin: str) -> Tensor:
+def initial_image(start: Tensor, init: str) -> Tensor:
     """Return the ``start`` image, ``grey``, or ``noise`` around grey, of the size of the start."""
-    if begin == "start":
+    if init == "start":
         return start
     grey = torch.full_like(start, 0.5)
-    return grey if begin == "grey" else grey + 0.1 * torch.randn_like(start)
+    return grey if init == "grey" else grey + 0.1 * torch.randn_like(start)
 
 
 def build(start: Tensor, options: Mapping[str, Any]) -> nn.Module:
     """Build the generator of a preset."""
-    return Pixels(initial_image(start, options["begin"]))
+    return Pixels(initial_image(start, options["init"]))

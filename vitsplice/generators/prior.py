@@ -26,7 +26,7 @@ class Prior(nn.Module):
         height, width: size of the image in pixels.
         channels: widths of the levels, from the top down.
         kernels: kernel size of the convolutions of each level.
-        inputs: number of channels of the noise.
+        input_channels: number of channels of the noise.
         noise: standard deviations of the normal noise that is added to the fixed noise in each call, one for each part
             of the run.
         until: ends of all parts but the last, in (0, 1).
@@ -38,13 +38,13 @@ class Prior(nn.Module):
         width: int,
         channels: Sequence[int] = (16, 32, 64, 128, 128, 128),
         kernels: Sequence[int] = (7, 7, 5, 5, 3, 3),
-        inputs: int = 32,
+        input_channels: int = 32,
         noise: Sequence[float] = (0.0,),
         until: Sequence[float] = (0.5, 0.75),
     ) -> None:
         super().__init__()
-        self.net = UNet(channels, init_gain=0, inputs=inputs, kernels=kernels, padding="reflect")
-        self.register_buffer("fixed", AMPLITUDE * torch.rand(1, inputs, height, width))
+        self.net = UNet(channels, init_gain=0, inputs=input_channels, kernels=kernels, padding="reflect")
+        self.register_buffer("fixed", AMPLITUDE * torch.rand(1, input_channels, height, width))
         self._schedule = list(zip(noise, (*until[: len(noise) - 1], float("inf")), strict=True))
         self.set_progress(1.0)
 

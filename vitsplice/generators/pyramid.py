@@ -71,5 +71,5 @@ def _upsample(maps: Tensor, like: Tensor) -> Tensor:
 
 def build(start: Tensor, options: Mapping[str, Any]) -> nn.Module:
     """Build the generator of a preset."""
-    begin, rest = options["begin"], {name: value for name, value in options.items() if name != "begin"}
-    return Pyramid(initial_image(start, begin), **rest)
+    init, rest = options["init"], {name: value for name, value in options.items() if name != "init"}
+    return Pyramid(initial_image(start, init), **rest)
