@@ -10,7 +10,7 @@ import torch
 
 import vitsplice
 from tests.analysis.toys import Toy, colour
-from vitsplice.analysis.comparison import Agreement, Comparison, Row
+from vitsplice.analysis.comparison import ComparisonData, LayerAgreement, Measure
 from vitsplice.contracts import FeatureRequest
 from vitsplice.datasets import Pair, read, write
 from vitsplice.engine.loop import Step
@@ -80,8 +80,8 @@ def evaluation_of(name):
 
 def comparison_of(name):
     info = Toy(colour).info
-    rows = (Row(name, name, -1, "pck", name, name, -0.5),)
-    return Comparison({name: info}, (name,), rows, Agreement(torch.ones(1, 1), torch.zeros(1, 1), 1))
+    measures = (Measure(name, name, -1, "pck", name, name, -0.5),)
+    return ComparisonData({name: info}, (name,), measures, LayerAgreement(torch.ones(1, 1), torch.zeros(1, 1), 1))
 
 
 WRITERS = {

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from vitsplice.analysis import encoding
+from vitsplice.analysis.compare_images import ImageSource, image_sources, with_styles
 from vitsplice.analysis.comparison import (
     ComparisonData,
     Measure,
@@ -26,7 +27,6 @@ from vitsplice.analysis.comparison import (
 )
 from vitsplice.analysis.comparison_report import report
 from vitsplice.analysis.comparison_statistics import differences_csv, intervals_csv
-from vitsplice.analysis.compare_images import ImageSource, image_sources, with_styles
 from vitsplice.analysis.encoding import StoredEncodings
 from vitsplice.contracts import Backbone, BackboneInfo
 from vitsplice.engine.backbones import load_backbone

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -117,8 +118,8 @@ def _sensitivity_plot(comparison: ComparisonData) -> Plot:
         _add_legend(figure, comparison)
 
     caption = (
-        "Change of each feature: 0 is none, 1 as much as by another image. A line connects the layers; the large dot is "
-        f"the last. Above the dotted line the feature responds more to structure. {_features_sentence(comparison)}"
+        "Change of each feature: 0 is none, 1 as much as by another image. A line connects the layers; the large dot "
+        f"is the last. Above the dotted line the feature responds more to structure. {_features_sentence(comparison)}"
     )
     return plot(draw, (WIDTH, 4.2 + _legend_height(comparison)), caption)
 
@@ -292,7 +293,7 @@ def _shown_contrasts(comparison: ComparisonData, quantity: Quantity) -> list[Con
     if len(comparison.infos) <= MAX_FOR_ALL_PAIRS:
         return contrasts
     ranked = [contrasts[0].first, *[c.second for c in contrasts if c.first == contrasts[0].first]]
-    neighbours = set(zip(ranked, ranked[1:], strict=False))
+    neighbours = set(pairwise(ranked))
     return [contrast for contrast in contrasts if (contrast.first, contrast.second) in neighbours]
 
 

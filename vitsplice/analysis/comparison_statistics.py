@@ -59,15 +59,12 @@ class Quantity:
     ratio: bool = False
 
 
-SENSITIVITY = {
-    role: tuple(
-        Quantity(
-            f"{role} feature, change by {kind} transforms", role, partial(ComparisonData.sensitivity, role=role, kind=kind)
-        )
-        for kind in ("appearance", "structure")
-    )
-    for role in ROLES
-}
+def _sensitivity(role: Role, kind: Role) -> Quantity:
+    values = partial(ComparisonData.sensitivity, role=role, kind=kind)
+    return Quantity(f"{role} feature, change by {kind} transforms", role, values)
+
+
+SENSITIVITY = {role: (_sensitivity(role, "appearance"), _sensitivity(role, "structure")) for role in ROLES}
 """Role -> sensitivity of its feature to appearance transforms and to structure transforms."""
 
 SELECTIVITY = {
@@ -123,9 +120,7 @@ class Contrast:
         return supported(self.mean, self.adjusted, no_difference=1 if self.quantity.ratio else 0)
 
 
-def contrasts(
-    comparison: ComparisonData, quantity: Quantity, pairs: Sequence[tuple[Layer, Layer]]
-) -> list[Contrast]:
+def contrasts(comparison: ComparisonData, quantity: Quantity, pairs: Sequence[tuple[Layer, Layer]]) -> list[Contrast]:
     """Compare pairs of layers as one family of tests."""
     values = {layer: quantity.values(comparison, *layer) for pair in pairs for layer in pair}
     p_values = [paired_test(values[first], values[second]).p for first, second in pairs]
