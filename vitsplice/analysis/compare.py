@@ -229,7 +229,7 @@ class _Parts:
             with Recording.begin_or_resume(images, settings, folder) as recording:
                 for _ in recording.steps(lambda _: None):
                     if self.progress.stopped():
-                        recording.keep(self.progress.note)
+                        recording.write_checkpoint(self.progress.note)
                         return None
                 recording.save()
         except AlreadyFinished:
