@@ -13,7 +13,7 @@ from vitsplice.loss_modules import from_preset
 from vitsplice.matching import correspond
 from vitsplice.metrics.loss_terms import loss_metrics
 from vitsplice.metrics.values import measure
-from vitsplice.numerics import describe, numerics, of_the_process
+from vitsplice.numerics import describe, numerics, process_settings
 from vitsplice.plugins import catalogue
 from vitsplice.presets.settings import settings_for
 from vitsplice.runs.run import Run
@@ -83,7 +83,7 @@ def kind_of_mode(request):
 
 def state():
     """All that `numerics` may change, as the host sees it."""
-    process = {setting.name: setting.read() for setting in of_the_process()}
+    process = {setting.name: setting.read() for setting in process_settings()}
     return process | {
         "grad": torch.is_grad_enabled(),
         "inference": torch.is_inference_mode_enabled(),
