@@ -18,6 +18,12 @@ def plan_of(images, *backbones, **settings):
     return ComparisonPlan(tuple(images), backbones, **({"size": 64, "transfers": 0, "style": None} | settings))
 
 
+@pytest.fixture(autouse=True)
+def _without_report(monkeypatch):
+    """The report takes longest; its tests are in test_comparison_report.py and tests/cli/test_compare.py."""
+    monkeypatch.setattr(compare, "report", lambda *_: "report")
+
+
 @pytest.fixture
 def plan(png):
     return plan_of(png, "tiny-vit", "tiny-cnn")
