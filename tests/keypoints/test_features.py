@@ -7,7 +7,7 @@ from vitsplice.contracts import FeatureRequest
 from vitsplice.errors import ImageError, UserError, VitspliceError
 from vitsplice.keypoints import KeypointImage
 from vitsplice.keypoints import features as module
-from vitsplice.keypoints.features import FeatureExtractor, available_requests, load_pixels, select_features
+from vitsplice.keypoints.features import FeatureExtractor, SelectedFeatures, load_pixels, select_features
 
 ViT, CNN = "tiny-vit", "tiny-cnn"
 MAP = FeatureRequest("map")
@@ -28,10 +28,10 @@ def test_available_facets_and_layers_are_selected_and_others_noted():
     assert notes == [f"{ViT} has no facet map, layer -5", f"{CNN} has no facet key, facet token"]
 
 
-def test_defaults_are_the_structure_facet_and_all_layers(vit):
+def test_defaults_are_the_structure_facet_and_all_layers():
     assert select([ViT, CNN], [], [-1]) == {ViT: ["key[-1]"], CNN: ["map[-1]"]}
     assert select([ViT], [], []) == {ViT: ["key[-3]", "key[-2]", "key[-1]"]}
-    assert available_requests(vit.info, [], [0, -3])[0] == (FeatureRequest("key", -3),)
+    assert select([ViT], [], [0, -3]) == {ViT: ["key[-3]"]}
 
 
 def test_single_backbone_is_loaded_once_and_several_again():
@@ -64,8 +64,13 @@ def read_names(monkeypatch):
     return names
 
 
+def toy_features(values, requests=(MAP,)):
+    toy = Toy(values)
+    return SelectedFeatures(toy.info, requests, lambda: toy)
+
+
 def extractor(cache_bytes=module.CACHE_BYTES, values=colour, requests=(MAP,)):
-    return FeatureExtractor(lambda: Toy(values), requests, 64, CPU, cache_bytes)
+    return FeatureExtractor(toy_features(values, requests), 64, CPU, cache_bytes)
 
 
 def write_images(folder, number):

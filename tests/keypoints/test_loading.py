@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.analysis.toys import Toy
 from tests.keypoints.layouts import small_pfpascal, small_spair
+from tests.keypoints.test_features import toy_features
 from vitsplice.analysis.transforms import WARPS
 from vitsplice.contracts import FeatureRequest
 from vitsplice.errors import UserError
@@ -79,7 +79,7 @@ def test_features_that_encode_the_source_position_match_all_warps(tmp_path):
     path = tmp_path / "ramp.png"
     path.write_bytes(encode_png(torch.stack([y, x, torch.zeros_like(y)])[None]))
     request = FeatureRequest("map")
-    extract = FeatureExtractor(lambda: Toy(coordinates), [request], 112, torch.device("cpu"))
+    extract = FeatureExtractor(toy_features(coordinates), 112, torch.device("cpu"))
     for pair in synthetic_warps([path], "none").pairs():
         errors, outside = pair_errors(pair, extract(pair.source), extract(pair.target), request)
         assert len(errors) + outside == KEYPOINTS_PER_SIDE**2

@@ -23,7 +23,7 @@ from vitsplice.keypoints.report import CSV, JSON, MARKDOWN, PAIRS, write
 from vitsplice.keypoints.summary import BenchmarkSummary, summarise
 from vitsplice.matching.pck import point_errors
 from vitsplice.runs.record import versions
-from vitsplice.support.jsonl import JsonLinesLog, key_of
+from vitsplice.support.jsonl import JsonLinesLog, Keys, key_of
 from vitsplice.support.output_folder import ResumableWork, resumable
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 from vitsplice.text import one_line, printable
@@ -91,9 +91,8 @@ def run_benchmark(
         UserError: if no pair can be measured.
         VitspliceError: if the data or a backbone cannot be loaded.
     """
-    device = pick_device(benchmark.device)
+    device, data = pick_device(benchmark.device), benchmark.data
     selected = select_features(benchmark.backbones, benchmark.facets, benchmark.layers, device, progress.note)
-    data = benchmark.data
     plan = {
         "format": FORMAT,
         "versions": versions(),
@@ -101,28 +100,23 @@ def run_benchmark(
         "size": benchmark.size,
         "device": str(device),
     }
-    total = data.count * len(selected)
-    keys, account = array("Q"), Account()
+    total, tables = data.count * len(selected), []
     with resumable(Path(out), WORK, plan, force=force) as folder, JsonLinesLog(folder / VALUES) as log:
         for number, features in enumerate(selected):
             measurement = _Measurement(features, benchmark.size, device, log)
-            rows = [array("Q") for _ in features.requests]
             for index, pair in enumerate(data.pairs()):
                 if progress.stopped():
                     return None
                 progress.part(f"{features.info.name}, {pair.id}", number * data.count + index, total)
-                for row, key in zip(rows, measurement(pair), strict=True):
-                    row.append(key)
-            for row in rows:
-                keys.extend(row)
-            account = measurement.account
+                measurement.add(pair)
+            tables.append(measurement.keys())
         progress.part("summary", total, total)
-        columns = [(features.info, request) for features in selected for request in features.requests]
-        table = np.frombuffer(keys, np.uint64).reshape(len(columns), -1)
-        if not table.any():
+        keys, account = np.concatenate(tables), measurement.account
+        if not keys.any():
             raise UserError(f"no pair of {printable(data.name)} can be measured: {account.told()}")
-        summary = summarise(data, benchmark.alphas, columns, log, table, account)
-        write(folder, summary, log, table)
+        rows = [(features.info, request) for features in selected for request in features.requests]
+        summary = summarise(data, benchmark.alphas, rows, log, keys, account)
+        write(folder, summary, log, keys)
         return summary
 
 
@@ -131,22 +125,26 @@ class _Measurement:
 
     def __init__(self, selected: SelectedFeatures, size: int, device: torch.device, log: JsonLinesLog) -> None:
         self.account = Account()
-        self._selected, self._log = selected, log
-        self._setting = (size, device)
-        self._extract = FeatureExtractor(selected.load, selected.requests, size, device)
+        self._selected, self._log, self._setting = selected, log, (size, device)
+        self._extract = FeatureExtractor(selected, size, device)
+        self._keys = array("Q")
 
-    def __call__(self, pair: KeypointPair | UnusablePair) -> list[int]:
-        """Return the key of the record of each feature, which is in the log then; 0 if the pair is unusable."""
+    def keys(self) -> Keys:
+        """Return the keys of the records ``(features, pairs)``, 0 for a pair that cannot be measured."""
+        return np.frombuffer(self._keys, np.uint64).reshape(-1, len(self._selected.requests)).T
+
+    def add(self, pair: KeypointPair | UnusablePair) -> None:
+        """Measure a pair with all features whose records are not in the log."""
+        keys = [0] * len(self._selected.requests)
         if isinstance(pair, UnusablePair):
             self.account.failed(pair.id, pair.reason, missing=pair.missing)
-            return [0] * len(self._selected.requests)
-        try:
-            keys = self._measure(pair)
-        except ImageError as error:
-            self.account.failed(pair.id, one_line(str(error)), missing=isinstance(error, ImageNotFound))
-            return [0] * len(self._selected.requests)
-        self.account.measured += 1
-        return keys
+        else:
+            try:
+                keys = self._measure(pair)
+                self.account.measured += 1
+            except ImageError as error:
+                self.account.failed(pair.id, one_line(str(error)), missing=isinstance(error, ImageNotFound))
+        self._keys.extend(keys)
 
     def _measure(self, pair: KeypointPair) -> list[int]:
         info, requests, pair_key = self._selected.info, self._selected.requests, pair.key()

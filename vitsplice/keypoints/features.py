@@ -70,7 +70,7 @@ def select_features(
         backbone, substitution = cache.load(config, known, device, "float32")
         if substitution:
             note(str(substitution))
-        requests, unavailable = available_requests(backbone.info, facets, layers)
+        requests, unavailable = _available(backbone.info, facets, layers)
         if unavailable:
             note(f"{backbone.info.name} has no {', '.join(unavailable)}")
         return SelectedFeatures(backbone.info, requests, lambda: cache.load(config, known, device, "float32")[0])
@@ -78,14 +78,10 @@ def select_features(
     return tuple(map(select, dict.fromkeys(backbones or (None,))))
 
 
-def available_requests(
+def _available(
     info: BackboneInfo, facets: Sequence[str], layers: Sequence[int]
 ) -> tuple[tuple[FeatureRequest, ...], list[str]]:
-    """Return the features of a backbone among these facets and layers, and the facets and layers that it lacks.
-
-    Raises:
-        UserError: if it has none of them.
-    """
+    """Return the features of a backbone among these facets and layers, and the facets and layers that it lacks."""
     requested = dict.fromkeys(facets or (info.structure.facet,))
     local = info.local_facets
     available = [facet for facet in requested if facet in local]
@@ -134,23 +130,16 @@ class FeatureExtractor:
     """Extracts features of images with one backbone, and caches those of the images that were used last.
 
     Args:
-        load: function that returns the backbone; it is called for the first image.
-        requests: local features, extracted in one pass.
+        selected: backbone and features, which are extracted in one pass.
         size: images are resized to about ``size * size`` pixels with their aspect ratio.
         device: device of the backbone.
         cache_bytes: see `CACHE_BYTES`.
     """
 
     def __init__(
-        self,
-        load: Callable[[], Backbone],
-        requests: Sequence[FeatureRequest],
-        size: int,
-        device: torch.device,
-        cache_bytes: int = CACHE_BYTES,
+        self, selected: SelectedFeatures, size: int, device: torch.device, cache_bytes: int = CACHE_BYTES
     ) -> None:
-        self._load, self._requests, self._size = load, tuple(requests), size
-        self._device, self._cache_bytes = device, cache_bytes
+        self._selected, self._size, self._device, self._cache_bytes = selected, size, device, cache_bytes
         self._cache: OrderedDict[KeypointImage, ImageFeatures] = OrderedDict()
         self._nbytes = 0
 
@@ -172,10 +161,10 @@ class FeatureExtractor:
         return features
 
     def _extract(self, image: KeypointImage) -> ImageFeatures:
-        backbone = self._load()
+        backbone = self._selected.load()
         pixels = load_pixels(image, self._size)
         inputs = Area(self._size)(pixels.to(self._device), backbone.info).clamp(0, 1)
-        features = backbone(inputs, self._requests)
+        features = backbone(inputs, self._selected.requests)
         if invalid := [request for request, value in features.items() if not bool(value.values.isfinite().all())]:
             raise VitspliceError(
                 f"backbone '{backbone.info.name}' returns NaN or infinite values for {invalid[0]} of "

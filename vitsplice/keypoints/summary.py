@@ -78,27 +78,31 @@ class BenchmarkSummary:
 
     def as_json(self) -> dict[str, Any]:
         """Return the summary as data for JSON; undefined values are None."""
-        features = []
-        for feature in self.features:
-            info, layer = feature.backbone, feature.request.layer
-            name = {"backbone": info.name, "weights_sha256": info.sha256, "facet": feature.request.facet}
-            categories = {name: asdict(pck) for name, pck in feature.categories.items()}
-            features.append(
-                {
-                    **name,
-                    "layer": layer,
-                    "block": info.block(layer),
-                    "keypoints_outside": feature.outside,
-                    "pairs_without_keypoints": feature.empty,
-                    **categories.pop(ALL),
-                    "mean_of_categories": {alpha: feature.mean_of_categories(alpha) for alpha in self.alphas},
-                    "categories": categories,
-                }
-            )
-        data = {"name": self.data.name, "reference_length": self.data.reference, **self.data.details}
-        summary = {"data": data, "pairs": self.data.count, **asdict(self.account), "alphas": list(self.alphas)}
-        plain: dict[str, Any] = _without_nan(summary | {"features": features})
-        return plain
+        summary: dict[str, Any] = _without_nan(
+            {
+                "data": {"name": self.data.name, "reference_length": self.data.reference, **self.data.details},
+                "pairs": self.data.count,
+                **asdict(self.account),
+                "alphas": list(self.alphas),
+                "features": [self._feature_data(feature) for feature in self.features],
+            }
+        )
+        return summary
+
+    def _feature_data(self, feature: FeaturePCK) -> dict[str, Any]:
+        categories = {name: asdict(pck) for name, pck in feature.categories.items()}
+        return {
+            "backbone": feature.backbone.name,
+            "weights_sha256": feature.backbone.sha256,
+            "facet": feature.request.facet,
+            "layer": feature.request.layer,
+            "block": feature.backbone.block(feature.request.layer),
+            "keypoints_outside": feature.outside,
+            "pairs_without_keypoints": feature.empty,
+            **categories.pop(ALL),
+            "mean_of_categories": {alpha: feature.mean_of_categories(alpha) for alpha in self.alphas},
+            "categories": categories,
+        }
 
 
 def _without_nan(value: Any) -> Any:
