@@ -41,7 +41,7 @@ def parsed(text):
 
 
 def is_formula(cell):
-    """Whether a spreadsheet may evaluate a cell: stated again, without the code under test."""
+    """Return whether a spreadsheet may evaluate a cell, independently of the code under test."""
     try:
         float(cell)
     except ValueError:
@@ -50,7 +50,7 @@ def is_formula(cell):
 
 
 @pytest.mark.parametrize("text", HOSTILE + HARMLESS)
-def test_no_cell_is_a_formula_and_the_text_comes_back(text):
+def test_cells_are_no_formulas_and_are_read_back(text):
     ((cell, after),) = parsed(csv_row([text, "after"]))
     assert not is_formula(cell)
     assert after == "after"
@@ -58,7 +58,7 @@ def test_no_cell_is_a_formula_and_the_text_comes_back(text):
     assert (cell == text) == (text in HARMLESS)
 
 
-def test_numbers_stay_numbers_and_nothing_is_an_empty_cell():
+def test_numbers_are_unchanged_and_none_is_an_empty_cell():
     assert csv_row([-1, 0.1 + 0.2, -1e-300, None, True]) == "-1,0.30000000000000004,-1e-300,,True\n"
 
 
@@ -95,14 +95,14 @@ WRITERS = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 @pytest.mark.parametrize("writer", WRITERS)
-def test_no_file_has_a_formula_for_a_hostile_name(writer, name):
+def test_no_file_has_a_formula_from_a_hostile_name(writer, name):
     cells = [cell for row in parsed(WRITERS[writer](name)) for cell in row]
     assert escape_csv(name) in cells
     assert not list(filter(is_formula, cells))
 
 
 @pytest.mark.parametrize("value", HOSTILE + HARMLESS)
-def test_a_manifest_has_no_formula_and_reads_back_as_it_was(value, tmp_path):
+def test_a_manifest_has_no_formula_and_is_read_back(value, tmp_path):
     pair = Pair("cow", tmp_path / "=s.png", tmp_path / "'=a.png", licence=value.strip(), source=value.strip())
     for name in ("pairs.csv", "pairs.jsonl"):
         write(tmp_path / name, [pair])
