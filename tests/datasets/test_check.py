@@ -140,4 +140,4 @@ def test_file_has_one_number_by_whatever_path(tmp_path):
     files = [(path.name, pair) for path, pair in index.files]
     assert files == [("a.png", "one"), ("b.png", "one"), ("m.png", "one"), ("c.png", "three")]
     assert index.uses.tolist() == [2, 2, 1, 1]
-    assert [index.ids[row] for row in index.unlicensed] == ["two", "three"]
+    assert index.unlicensed == ["two", "three"]

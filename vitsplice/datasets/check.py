@@ -6,7 +6,7 @@ import os
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -83,23 +83,23 @@ class CheckReport:
         return asdict(self) | {"counts": dict(self.counts)}
 
 
-@dataclass
+@dataclass(frozen=True)
 class ManifestIndex:
     """The pairs of a manifest with their files as numbers; a file that is reached by several paths has one number.
 
     Args:
         ids: ids of the pairs, in order.
+        rows: numbers of structure image, appearance image and their masks of each pair, ``(N, 4)``.
         files: path of each file and the first pair that has it, in the order of their first use.
         uses: number of pairs that have each file.
-        unlicensed: indices of the pairs without a licence.
+        unlicensed: ids of the pairs without a licence.
     """
 
-    ids: list[str] = field(default_factory=list)
-    files: list[tuple[Path, str]] = field(default_factory=list)
-    uses: array[int] = field(default_factory=lambda: array("q"))
-    unlicensed: list[int] = field(default_factory=list)
-    _rows: array[int] = field(default_factory=lambda: array("q"))
-    _numbers: dict[str, int] = field(default_factory=dict)
+    ids: list[str]
+    rows: NDArray[np.int64]
+    files: list[tuple[Path, str]]
+    uses: NDArray[np.int64]
+    unlicensed: list[str]
 
     @classmethod
     def read(cls, manifest: str | os.PathLike[str]) -> ManifestIndex:
@@ -108,23 +108,22 @@ class ManifestIndex:
         Raises:
             ConfigError, UserError: as `vitsplice.datasets.read`, and if it has no pairs.
         """
-        index = cls()
+        ids, files, unlicensed = list[str](), list[tuple[Path, str]](), list[str]()
+        numbers, entries = dict[str, int](), array("q")
         for pair in read(manifest):
-            row = [index._number(pair.images[name], pair.id) if name in pair.images else ABSENT for name in PATHS]
-            index._rows.extend(row)
-            for number in {*row} - {ABSENT}:
-                index.uses[number] += 1
-            if not pair.licence:
-                index.unlicensed.append(len(index.ids))
-            index.ids.append(pair.id)
-        if not index.ids:
+            ids.append(pair.id)
+            unlicensed += [] if pair.licence else [pair.id]
+            for path in map(pair.images.get, PATHS):
+                number = ABSENT if path is None else numbers.setdefault(os.path.realpath(path), len(files))
+                if path is not None and number == len(files):
+                    files.append((path, pair.id))
+                entries.append(number)
+        if not ids:
             raise UserError(f"{printable(os.fsdecode(manifest))} has no pairs")
-        return index
-
-    @property
-    def rows(self) -> NDArray[np.int64]:
-        """Numbers of structure image, appearance image and their masks of each pair, ``(N, 4)``."""
-        return np.frombuffer(self._rows, np.int64).reshape(-1, len(PATHS))
+        rows = np.frombuffer(entries, np.int64).reshape(-1, len(PATHS))
+        ordered = np.sort(rows, axis=1)
+        first_in_row = np.diff(ordered, axis=1, prepend=ABSENT) > 0
+        return cls(ids, rows, files, np.bincount(ordered[first_in_row], minlength=len(files)), unlicensed)
 
     def name(self, number: int) -> str:
         """The printable path of a file, in quotes."""
@@ -133,14 +132,7 @@ class ManifestIndex:
     def issue(self, kind: str, number: int, message: str) -> Issue:
         """An issue of a file."""
         path, pair = self.files[number]
-        return Issue(kind, pair, self.uses[number], str(path), message)
-
-    def _number(self, path: Path, pair: str) -> int:
-        number = self._numbers.setdefault(os.path.realpath(path), len(self.files))
-        if number == len(self.files):
-            self.files.append((path, pair))
-            self.uses.append(0)
-        return number
+        return Issue(kind, pair, int(self.uses[number]), str(path), message)
 
 
 Fingerprints = Sequence[Fingerprint | None]
@@ -171,16 +163,13 @@ def check(
     index = ManifestIndex.read(manifest)
     fingerprints, issues = _fingerprints(index, progress)
     images, masks = np.unique(index.rows[:, :2]), np.setdiff1d(index.rows[:, 2:], [ABSENT])
-    issues += _mask_sizes(index, fingerprints)
-    issues += _black_masks(index, fingerprints, masks)
+    issues += _masks(index, fingerprints, masks)
     issues += _pairs(index, fingerprints)
     issues += _duplicates(index, fingerprints, images)
-    unlicensed = [Issue("unlicensed", index.ids[row], 1, "", "has no licence") for row in index.unlicensed]
+    unlicensed = [Issue("unlicensed", pair, 1, "", "has no licence") for pair in index.unlicensed]
     issues += unlicensed if require_licence else []
     notes = () if require_licence or "unlicensed" in ignored else tuple(unlicensed)
-    reported = sorted(
-        (issue for issue in issues if issue.kind not in ignored), key=lambda issue: KINDS.index(issue.kind)
-    )
+    reported = [issue for kind in KINDS if kind not in ignored for issue in issues if issue.kind == kind]
     return CheckReport(len(index.ids), len(images), len(masks), tuple(reported), notes)
 
 
@@ -197,25 +186,23 @@ def _fingerprints(index: ManifestIndex, progress: ProgressReporter) -> tuple[Fin
     return fingerprints, issues
 
 
-def _mask_sizes(index: ManifestIndex, fingerprints: Fingerprints) -> Iterator[Issue]:
+def _masks(index: ManifestIndex, fingerprints: Fingerprints, masks: NDArray[np.int64]) -> Iterator[Issue]:
+    """Find masks whose size is not that of their image, and masks that are black everywhere."""
     pairs: dict[tuple[int, str], list[str]] = {}
     for pair, row in zip(index.ids, index.rows.tolist(), strict=True):
-        for image_number, mask_number in zip(row[:2], row[2:], strict=True):
-            image = fingerprints[image_number]
-            mask = fingerprints[mask_number] if mask_number != ABSENT else None
+        for image_number, number in zip(row[:2], row[2:], strict=True):
+            image, mask = fingerprints[image_number], fingerprints[number] if number != ABSENT else None
             if image and mask and image.size != mask.size:
-                message = f"{index.name(mask_number)} has {_size(mask)} px, and its image "
-                message += f"{index.name(image_number)} {_size(image)}"
-                pairs.setdefault((mask_number, message), []).append(pair)
+                sizes = [f"{width}x{height}" for height, width in (mask.size, image.size)]
+                message = f"{index.name(number)} has {sizes[0]} px, its image {index.name(image_number)} {sizes[1]}"
+                pairs.setdefault((number, message), []).append(pair)
     for (number, message), ids in pairs.items():
         yield Issue("mask-size", ids[0], len(ids), str(index.files[number][0]), message)
-
-
-def _black_masks(index: ManifestIndex, fingerprints: Fingerprints, masks: NDArray[np.int64]) -> Iterator[Issue]:
     for number in masks.tolist():
         if (mask := fingerprints[number]) and mask.black:
-            message = f"{index.name(number)} is black everywhere: it excludes every patch"
-            yield index.issue("black-mask", number, message)
+            yield index.issue(
+                "black-mask", number, f"{index.name(number)} is black everywhere: it excludes every patch"
+            )
 
 
 def _pairs(index: ManifestIndex, fingerprints: Fingerprints) -> Iterator[Issue]:
@@ -256,8 +243,3 @@ def _duplicates(index: ManifestIndex, fingerprints: Fingerprints, images: NDArra
         if match >= 0:
             message = f"{index.name(number)} looks the same as {index.name(different[match])}"
             yield index.issue("near-duplicate", number, message)
-
-
-def _size(image: Fingerprint) -> str:
-    height, width = image.size
-    return f"{width}x{height}"

@@ -22,8 +22,7 @@ from vitsplice.datasets.sources import ImageGroup
 from vitsplice.engine.backbones import backbone_or_default
 from vitsplice.engine.device import pick_device
 from vitsplice.errors import ImageError
-from vitsplice.images import read
-from vitsplice.images.stamp import image_stamp
+from vitsplice.images import image_stamp, read
 from vitsplice.numerics import numerics
 from vitsplice.support import output_folder
 from vitsplice.support.jsonl import JsonLinesLog, key_of

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vitsplice.images.stamp import image_stamp
+from vitsplice.images import image_stamp
 from vitsplice.support.jsonl import key_of
 
 Size = tuple[int, int]
