@@ -11,7 +11,7 @@ import torch
 
 import vitsplice
 from vitsplice.images import example, read, resize_to
-from vitsplice.losses import StructureLoss, from_preset
+from vitsplice.loss_modules import StructureLoss, from_preset
 
 structure, appearance = (resize_to(read(path).pixels, 224) for path in example())
 backbone = vitsplice.load_backbone(sys.argv[1] if len(sys.argv) > 1 else "dinov2-vits14-offline")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from vitsplice.backbones.inputs import check_inputs, normalised
 from vitsplice.contracts import BackboneInfo, FeatureRequest, Features
-from vitsplice.losses import StructureLoss
+from vitsplice.loss_modules import StructureLoss
 from vitsplice.testing import BackboneContract
 
 

@@ -6,8 +6,8 @@
 # %%
 import sys
 
-from vitsplice.analysis.compare import Plan, compare
-from vitsplice.analysis.findings import findings
+from vitsplice.analysis.compare import ComparisonPlan, compare
+from vitsplice.analysis.comparison_statistics import findings
 from vitsplice.images import EXAMPLE_PAIRS, example
 
 ARGUMENTS = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
@@ -15,7 +15,7 @@ BACKBONES = ARGUMENTS or ["dinov2-vits14-offline", "efficientnet-lite0-offline",
 IMAGES = [path for name in EXAMPLE_PAIRS for path in example(name)]
 
 # %% Finished parts are stored in the folder; without transfers it takes about half a minute
-plan = Plan(tuple(IMAGES), tuple(BACKBONES), transfers=0, style=None)
+plan = ComparisonPlan(tuple(IMAGES), tuple(BACKBONES), transfers=0, style=None)
 comparison = compare(plan, "out/example-comparison", force=True)
 comparison
 

@@ -7,7 +7,7 @@ import torch
 
 import vitsplice
 from tests.conftest import noise
-from vitsplice.losses import from_preset
+from vitsplice.loss_modules import from_preset
 from vitsplice.matching import correspond
 from vitsplice.presets.settings import settings_for
 from vitsplice.runs.recorder import Recording

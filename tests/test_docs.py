@@ -1,5 +1,6 @@
 """README, CONTRIBUTING and docs/ match the code: names, options, examples, Python blocks."""
 
+import pkgutil
 import re
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ from vitsplice import config, hookspecs
 from vitsplice.backbones.timm import ALIASES
 from vitsplice.builtin import PRESETS
 from vitsplice.datasets import Pair, write
+from vitsplice.datasets.check import KINDS
 from vitsplice.errors import UserError
 from vitsplice.losses.terms import TERMS
 from vitsplice.metrics import METRICS
@@ -130,6 +132,10 @@ def test_every_setting_is_on_the_page_of_presets():
         assert set(re.findall(r"`(\w+)`", row)) - {"crop", "entire"} == fields
 
 
+def test_every_kind_of_issue_is_on_the_page_of_sets_of_pairs():
+    assert set(re.findall(r"`([\w-]+)`", "".join(re.findall(r"^\| `.*?\|", PAGES["pairs"], re.M)))) >= set(KINDS)
+
+
 def test_every_metric_is_on_its_page_and_the_code_there_runs(png, tmp_path):
     text = PAGES["evaluation"]
     assert [spec.name for spec in METRICS if f"| `{spec.name}` | {spec.better} |" not in text] == []
@@ -184,7 +190,7 @@ def test_the_code_of_correspondence_runs():
 
 
 def test_the_code_of_keypoints_runs(png, tmp_path, monkeypatch):
-    """On the known warps of an image in the place of a data set."""
+    """On the synthetic warps of an image in the place of a data set."""
     monkeypatch.chdir(tmp_path)
     (block,) = python_blocks(PAGES["keypoints"])
     exec(block.replace("SPair-71k", png[0].name).replace("dinov2-vits14", "tiny-vit").replace("-4", "-2"), {})
@@ -195,6 +201,11 @@ def test_every_example_is_on_a_page_and_every_file_that_is_named_exists():
     assert [path.name for path in (ROOT / "examples").glob("*.py") if path.name not in ALL] == []
     named = set(re.findall(r"\b(?:examples|tests|plugins|vitsplice|docs)/[\w./-]+\.\w+", ALL))
     assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
+
+
+def test_python_names_in_sentences_exist():
+    for name in sorted(set(re.findall(r"`(vitsplice(?:\.\w+)+)", ALL))):
+        pkgutil.resolve_name(name)
 
 
 def test_make_targets_that_the_documents_name_exist():

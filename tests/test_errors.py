@@ -1,4 +1,4 @@
-"""What messages of errors say to a Python caller and on the command line."""
+"""Messages of errors in Python and on the command line."""
 
 import pickle
 
@@ -27,16 +27,16 @@ def test_a_message_names_arguments_in_python_and_options_on_the_command_line(par
     assert message(error) == f"too large; {as_option} would fit"
 
 
-def test_an_error_of_text_alone_reads_the_same_everywhere():
+def test_a_message_of_text_is_the_same_in_python_and_on_the_command_line():
     assert str(UserError("no {such} --thing")) == message(UserError("no {such} --thing")) == "no {such} --thing"
 
 
-def test_an_error_can_be_sent_to_another_process():
+def test_an_error_can_be_pickled():
     error = pickle.loads(pickle.dumps(ConfigError("no; ", Setting("a.b", 1))))
     assert error.parts == ("no; ", Setting("a.b", 1))
 
 
-def test_a_loss_that_is_not_finite_names_settings_for_each_caller():
+def test_a_loss_that_is_not_finite_suggests_settings():
     error = NonFiniteLoss(3, "cls", float("nan"))
     assert "--" not in str(error)
     assert "terms.cls.weight" in str(error)

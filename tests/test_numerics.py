@@ -1,4 +1,4 @@
-"""The state of torch while vitsplice computes: set, the same for every caller, and restored."""
+"""The state of torch while vitsplice computes: the same for every caller, and restored afterwards."""
 
 import threading
 from contextlib import ExitStack, contextmanager
@@ -9,11 +9,11 @@ import vitsplice_tiny
 
 import vitsplice
 from vitsplice.contracts import Case, MetricContext
-from vitsplice.losses import from_preset
+from vitsplice.loss_modules import from_preset
 from vitsplice.matching import correspond
 from vitsplice.metrics.loss_terms import loss_metrics
 from vitsplice.metrics.values import measure
-from vitsplice.numerics import describe, numerics, of_the_process
+from vitsplice.numerics import describe, numerics, process_settings
 from vitsplice.plugins import catalogue
 from vitsplice.presets.settings import settings_for
 from vitsplice.runs.run import Run
@@ -68,7 +68,7 @@ MODES = {
 
 
 KINDS = ("no_grad", "inference_mode", "float64", "default device", "autocast", "no mkldnn")
-"""Modes of each kind, for what is slow: all are set by one mechanism, which every mode tries below."""
+"""One mode of each kind, for slow tests."""
 
 
 @pytest.fixture(params=MODES)
@@ -82,8 +82,8 @@ def kind_of_mode(request):
 
 
 def state():
-    """All that `numerics` may change, as the host sees it."""
-    process = {setting.name: setting.read() for setting in of_the_process()}
+    """The state that `numerics` may change."""
+    process = {setting.name: setting.read() for setting in process_settings()}
     return process | {
         "grad": torch.is_grad_enabled(),
         "inference": torch.is_inference_mode_enabled(),
@@ -113,18 +113,18 @@ def splice(images, name, **more):
 
 @pytest.fixture(scope="module")
 def plain(images):
-    """The output of each run in the modes that torch starts with."""
+    """Output of each run in torch's default state."""
     return {name: splice(images, name) for name in RUNS}
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_a_run_gives_the_same_bytes_in_any_mode_and_leaves_the_mode_alone(images, plain, mode, name):
-    seen = []
+def test_a_run_gives_the_same_bytes_in_any_mode_and_restores_it(images, plain, mode, name):
+    states = []
     with mode():
         before = state()
-        result = splice(images, name, on_step=lambda _: seen.append(state()))
+        result = splice(images, name, on_step=lambda _: states.append(state()))
         assert state() == before
-    assert seen == [before] * len(seen)
+    assert states == [before] * len(states)
     assert torch.equal(result.pixels, plain[name].pixels)
     assert [step.total for step in result.losses] == [step.total for step in plain[name].losses]
     assert result.record["numerics"] == plain[name].record["numerics"]
@@ -132,7 +132,7 @@ def test_a_run_gives_the_same_bytes_in_any_mode_and_leaves_the_mode_alone(images
 
 @pytest.fixture(scope="module")
 def measured(images):
-    """A run that is done, and its metrics in the modes that torch starts with."""
+    """A finished run and its metrics in torch's default state."""
     run = Run(*images, settings_for("tiny", backbone="tiny-vit", steps=1, overrides=["metrics=all"]))
     for _ in run.steps():
         pass
@@ -149,7 +149,7 @@ def test_metrics_are_the_same_in_any_mode(measured, mode):
 
 @pytest.fixture(scope="module")
 def saved(images, tmp_path_factory):
-    """A result, and the folder that it was saved to in the modes that torch starts with."""
+    """A result, and the folder that it was saved to in torch's default state."""
     one_term = "terms={structure: {loss: structure, weight: 1}}"
     result = vitsplice.splice(*images, "tiny", backbone="tiny-vit", steps=2, overrides=[one_term, "plots=all"])
     return result, result.save(tmp_path_factory.mktemp("saved") / "out")
@@ -163,7 +163,7 @@ def test_a_result_is_saved_in_any_mode(saved, kind_of_mode, tmp_path):
         assert (out / name).read_bytes() == (expected / name).read_bytes(), name
 
 
-def test_measures_and_matches_are_the_same_in_any_mode(images, kind_of_mode):
+def test_losses_and_correspondences_are_the_same_in_any_mode(images, kind_of_mode):
     losses = [catalogue().losses[name] for name in ("structure", "appearance", "texture", "patches")]
 
     def computed():
@@ -183,14 +183,14 @@ def value_of_quick(images, output):
 
 @pytest.fixture(scope="module")
 def quick_value(images):
-    """An output, its loss and the gradient in the modes that torch starts with."""
+    """An output, its loss and the gradient in torch's default state."""
     output = images[0].clone().requires_grad_()
     value = value_of_quick(images, output)
     return output, value.detach(), torch.autograd.grad(value, output)[0]
 
 
 def test_loss_modules_give_the_same_value_and_gradient_in_any_mode(images, quick_value, kind_of_mode):
-    """The backward pass is the caller's: here it is taken outside of the mode."""
+    """The backward pass belongs to the caller: here it runs outside of the mode."""
     output, expected, gradient = quick_value
     with kind_of_mode():
         value = value_of_quick(images, output)
@@ -199,8 +199,8 @@ def test_loss_modules_give_the_same_value_and_gradient_in_any_mode(images, quick
         assert torch.equal(torch.autograd.grad(value, output)[0], gradient)
 
 
-def test_a_call_in_inference_mode_and_float64_leaves_nothing_that_breaks_later_runs(images, plain):
-    """Tensors that are kept from one call to the next must not be of the caller's mode."""
+def test_a_call_in_inference_mode_and_float64_does_not_break_later_runs(images, plain):
+    """Cached tensors must not have the caller's mode."""
     float64 = MODES["float64"]
     with float64(), torch.inference_mode():
         backbone = vitsplice_tiny.tiny_vit()
@@ -209,7 +209,7 @@ def test_a_call_in_inference_mode_and_float64_leaves_nothing_that_breaks_later_r
     assert torch.equal(splice(images, "quick").pixels, plain["quick"].pixels)
 
 
-def test_all_modes_at_once(images, plain):
+def test_a_run_gives_the_same_bytes_in_all_modes_at_once(images, plain):
     either = "medium", "fp32_precision", "mkldnn.matmul"  # torch's older and newer settings exclude each other
     with ExitStack() as stack:
         for name, mode in MODES.items():
@@ -235,7 +235,7 @@ def test_a_failure_restores_the_state(images):
         assert state() == before
 
 
-def test_process_wide_settings_stay_until_the_last_thread_returns():
+def test_settings_of_the_process_hold_until_the_last_thread_returns():
     inside, leave = threading.Event(), threading.Event()
 
     def other():
@@ -255,7 +255,7 @@ def test_process_wide_settings_stay_until_the_last_thread_returns():
         assert torch.get_default_dtype() == torch.float64
 
 
-def test_what_a_run_was_computed_with_is_recorded(plain):
+def test_the_numerical_settings_of_a_run_are_recorded(plain):
     facts = plain["quick"].record["numerics"]
     assert facts == describe()
     assert facts["default_dtype"] == "float32"

@@ -1,4 +1,4 @@
-"""Random numbers: the stream of torch's global generator, without that generator."""
+"""Random numbers: equal to those of torch's global generator, which is not used."""
 
 import threading
 
@@ -11,7 +11,7 @@ from vitsplice.rng import private_rng, seeded, stream
 
 
 def draws():
-    """Numbers by many of torch's ways to draw on the CPU."""
+    """Numbers from many of torch's random operations on the CPU."""
     x = torch.randn(40).abs() / 4
     tensors = [
         x,
@@ -41,7 +41,7 @@ def draws():
 
 
 @pytest.mark.parametrize("source", [7, seeded(7)], ids=["seed", "generator"])
-def test_numbers_are_those_that_the_global_generator_gives_after_its_seed(source):
+def test_numbers_equal_those_of_the_global_generator(source):
     with torch.random.fork_rng():
         torch.manual_seed(7)
         expected = draws()
@@ -52,7 +52,7 @@ def test_numbers_are_those_that_the_global_generator_gives_after_its_seed(source
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_a_generator_goes_on_where_the_last_block_left_it():
+def test_a_generator_continues_in_the_next_block():
     whole, parts = seeded(3), seeded(3)
     with private_rng(whole):
         expected = torch.rand(2), torch.rand(2)
@@ -63,13 +63,13 @@ def test_a_generator_goes_on_where_the_last_block_left_it():
     assert all(map(torch.equal, drawn, expected))
 
 
-def test_a_generator_that_the_code_names_is_left_to_it():
+def test_an_explicit_generator_is_used():
     with private_rng(1):
         drawn = torch.rand(3, generator=seeded(5))
     assert torch.equal(drawn, torch.rand(3, generator=seeded(5)))
 
 
-def test_other_threads_keep_the_global_generator():
+def test_other_threads_use_the_global_generator():
     drawn, go, done = [], threading.Event(), threading.Event()
 
     def host():
@@ -92,7 +92,7 @@ def test_other_threads_keep_the_global_generator():
     assert torch.equal(drawn[0], expected)
 
 
-def test_a_global_seed_set_by_another_thread_meanwhile_stays():
+def test_a_global_seed_set_by_another_thread_is_not_restored():
     go, done = threading.Event(), threading.Event()
     with torch.random.fork_rng():
         with private_rng(0):
@@ -106,7 +106,7 @@ def test_a_global_seed_set_by_another_thread_meanwhile_stays():
         assert torch.equal(drawn, torch.rand(4))
 
 
-def test_a_global_seed_set_by_the_code_within_is_undone(monkeypatch):
+def test_a_global_seed_set_in_the_block_is_restored(monkeypatch):
     monkeypatch.setattr(threading, "active_count", lambda: 1)
     before = torch.get_rng_state()
     with private_rng(0):
@@ -114,6 +114,6 @@ def test_a_global_seed_set_by_the_code_within_is_undone(monkeypatch):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_parts_of_a_key_give_streams_of_their_own():
+def test_a_stream_depends_on_every_part_of_its_key():
     assert torch.equal(torch.rand(3, generator=stream(0, "a", 1)), torch.rand(3, generator=stream(0, "a", 1)))
     assert not torch.equal(torch.rand(3, generator=stream(0, "a", 1)), torch.rand(3, generator=stream(0, "a", 2)))

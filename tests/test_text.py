@@ -1,4 +1,4 @@
-"""Text from elsewhere, shown on a terminal."""
+"""Text from elsewhere, made safe for a terminal."""
 
 import pytest
 
@@ -18,7 +18,7 @@ from vitsplice.text import one_line, plain, printable
         ("\U000e0001", "\\U000e0001"),
     ],
 )
-def test_printable(text, shown):
+def test_printable_escapes_control_characters(text, shown):
     assert printable(text) == shown
 
 
@@ -26,7 +26,7 @@ def test_plain_keeps_lines():
     assert plain("no such\n\tfile \x1b[2J\r\u202e") == "no such\n\tfile \\x1b[2J\\r\\u202e"
 
 
-def test_one_line():
+def test_one_line_replaces_control_characters_and_truncates():
     assert one_line("a\x1b[2J\tb\r\nc\u202ed") == "a [2J b c d"
     assert one_line("x" * 1000) == "x" * 1000
     assert one_line("x" * 2000) == "x" * 997 + "..."

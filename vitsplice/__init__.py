@@ -1,6 +1,6 @@
-"""vitsplice: feature losses. The structure of one image, the appearance of another.
+"""Feature losses: generate an image with the structure of one image and the appearance of another.
 
-Importing this does nothing else; the names below are loaded when they are first used.
+The names below are imported when they are first used.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Result", "Run", "RunConfig", "VitspliceError", "load_backbone", "settings_for", "splice"]
 
-_HOMES = {
+_MODULES = {
     "Result": "vitsplice.runs.result",
     "Run": "vitsplice.api",
     "RunConfig": "vitsplice.config",
@@ -29,9 +29,9 @@ _HOMES = {
 def __getattr__(name: str) -> object:
     from importlib import import_module
 
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'vitsplice' has no attribute '{name}'")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:

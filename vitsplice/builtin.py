@@ -1,4 +1,4 @@
-"""The built-ins, registered through the public hooks. Nothing heavy is imported until something is built."""
+"""Built-in parts, registered through the public hooks. Torch is imported only when one is built."""
 
 from __future__ import annotations
 
@@ -30,12 +30,32 @@ if TYPE_CHECKING:
 PRESETS = {
     "paper": "the recipe printed in the supplement of the TOG 2023 paper",
     "official": "the recipe of the code released with the CVPR 2022 paper",
-    "instant": "seconds, no training: colours, tone and contrast go to corresponding regions",
-    "quick": "one to two minutes on 2 CPU cores: instant, then texture",
-    "best": "no time limit: as quick, with more steps and finer stages",
-    "invert": "for `vitsplice invert`: an image with one feature of another, by a network prior",
-    "invert-pixels": "for `vitsplice invert`: the same by pixels with total variation",
-    "invert-official": "for `vitsplice invert`: the released code's recipe",
+    "instant": "seconds, no training: transfers colour, tone and contrast between corresponding regions",
+    "quick": "one to two minutes on 2 CPU cores: the warm start of instant, then texture",
+    "best": "no time limit: as quick, with more steps and a finer last stage",
+    "invert": "for `vitsplice invert`: an image with one feature of another, by a deep image prior",
+    "invert-pixels": "for `vitsplice invert`: the same, by pixels with total variation",
+    "invert-official": "for `vitsplice invert`: the recipe of the released code",
+}
+
+COMMANDS = {
+    "run": "Transfer the appearance of one image to the structure of another.",
+    "batch": "Run all pairs of a manifest, on this machine or many.",
+    "measure": "Compute every loss term and metric of three images.",
+    "correspond": "Match the patches of two images.",
+    "keypoints": "Benchmark semantic correspondence: PCK on data sets or synthetic warps.",
+    "pca": "Show features as colours: their principal components.",
+    "invert": "Show single features as images: feature inversion.",
+    "compare": "Compare what backbones encode as structure and as appearance.",
+    "pairs": "Build and check manifests of image pairs.",
+    "evaluate": "Compute metrics of one or more methods over a set of pairs.",
+    "study": "Ask people which of two outputs they prefer, and analyse the answers.",
+    "bench": "Measure the time of presets on this machine, relative to its speed.",
+    "presets": "List presets, or show one as YAML.",
+    "list": "List backbones, losses, generators, metrics, presets or executors.",
+    "plugin": "Create a plugin, or check one against the contracts.",
+    "doctor": "Check this installation, and collect information for a bug report.",
+    "plugins": "List plugins, what they register, and why some failed.",
 }
 
 
@@ -47,59 +67,52 @@ def vitsplice_backbones() -> list[BackboneSpec]:
 
 @hookimpl
 def vitsplice_backbone_for(name: str) -> BackboneSpec | None:
-    """Any timm model by its own name, and the same untrained."""
+    """Return a timm model by its own name, or an untrained one by its name with a prefix."""
     return untrained.spec_for(name) or timm_backbones.spec_for(name)
 
 
 @hookimpl
 def vitsplice_losses() -> list[LossSpec]:
-    """The three losses of Splice, and those that go beside them."""
+    """The three loss terms of Splice, and further ones."""
     return list(TERMS)
 
 
 @hookimpl
 def vitsplice_generators() -> list[GeneratorSpec]:
-    """The paper's U-Net and one that corrects; the pixels themselves, plain or as a pyramid."""
-    unet_options = {
-        "channels": Option([16, 32, 64, 128, 128], "encoder widths from the top level down", minimum=1, maximum=4096),
-        "skip_channels": Option(4, "width of each 1x1 skip", minimum=1, maximum=4096),
-        "slope": Option(0.2, "of LeakyReLU", minimum=0, maximum=1),
-        "down_convs": Option(2, "3x3 convolutions a level on the way down", minimum=1, maximum=16),
-        "up_1x1": Option(True, "a 1x1 convolution after the 3x3 one on the way up"),
-        "init_gain": Option(0.02, "Xavier gain; 0 keeps torch's own initialisation", minimum=0, maximum=10),
+    """The paper's U-Net, a residual one, the output's pixels or Laplacian pyramid, and a deep image prior."""
+    channels = Option([16, 32, 64, 128, 128], "encoder widths from the top level down", minimum=1, maximum=4096)
+    slope = Option(0.2, "negative slope of LeakyReLU", minimum=0, maximum=1)
+    init = Option("start", "initial pixels", choices=("start", "grey", "noise"))
+    unet = {
+        "channels": channels,
+        "skip_channels": Option(4, "width of each 1x1 skip connection", minimum=1, maximum=4096),
+        "slope": slope,
+        "down_convs": Option(2, "number of 3x3 convolutions in each encoder level", minimum=1, maximum=16),
+        "up_1x1": Option(True, "a 1x1 convolution after the 3x3 one in each decoder level"),
+        "init_gain": Option(0.02, "gain of the Xavier initialisation; 0: torch's default", minimum=0, maximum=10),
     }
-    residual_options = {"channels": unet_options["channels"], "slope": unet_options["slope"]}
-    begin = Option("start", "where the pixels begin", choices=("start", "grey", "noise"))
-    prior_options = {
-        "channels": Option([16, 32, 64, 128, 128, 128], "widths from the top level down", minimum=1, maximum=4096),
-        "kernels": Option([7, 7, 5, 5, 3, 3], "side of the convolutions of each level; odd", minimum=1, maximum=31),
-        "inputs": Option(32, "channels of the noise", minimum=1, maximum=4096),
-        "noise": Option(
-            [0.0], "deviations of the noise added at each step, one a part of the run", minimum=0, maximum=10
-        ),
-        "until": Option([0.5, 0.75], "where the parts of the run end", minimum=0, maximum=1),
+    prior = {
+        "channels": Option([16, 32, 64, 128, 128, 128], channels.help, minimum=1, maximum=4096),
+        "kernels": Option([7, 7, 5, 5, 3, 3], "kernel size of each level; odd", minimum=1, maximum=31),
+        "input_channels": Option(32, "channels of the fixed input noise", minimum=1, maximum=4096),
+        "noise": Option([0.0], "standard deviations of the noise added at each step, by part of the run", minimum=0,
+                        maximum=10),
+        "until": Option([0.5, 0.75], "ends of all parts but the last, as fractions of the run", minimum=0, maximum=1),
+    }  # fmt: skip
+    pyramid = {
+        "init": init,
+        "levels": Option(5, "number of levels, each of half the size", minimum=1, maximum=12),
+        "chroma_from": Option(2, "finest level at which colour is optimised; 0: all", minimum=0, maximum=11),
     }
-    pyramid_options = {
-        "begin": begin,
-        "levels": Option(5, "levels, each half the size of the one before", minimum=1, maximum=12),
-        "chroma_from": Option(2, "colour differences are changed from this level on", minimum=0, maximum=11),
-    }
+    residual = {"channels": channels, "slope": slope}
     return [
-        GeneratorSpec("unet", _build("unet"), "the paper's U-Net, a network from image to image", unet_options),
+        GeneratorSpec("unet", _build("unet"), "the paper's U-Net", unet),
+        GeneratorSpec("residual-unet", _build("residual"), "a U-Net that adds a correction to its input", residual),
+        GeneratorSpec("pixels", _build("pixels"), "the output's pixels, no network", {"init": init}, canvas=True),
         GeneratorSpec(
-            "residual-unet", _build("residual"), "a U-Net that corrects the image it is fed", residual_options
+            "prior", _build("prior"), "a network from noise to one image (deep image prior)", prior, canvas=True
         ),
-        GeneratorSpec("pixels", _build("pixels"), "the output's own pixels, no network", {"begin": begin}, canvas=True),
-        GeneratorSpec(
-            "prior",
-            _build("prior"),
-            "one image, made of noise by a network (deep image prior)",
-            prior_options,
-            canvas=True,
-        ),
-        GeneratorSpec(
-            "pyramid", _build("pyramid"), "the output as a Laplacian pyramid, no network", pyramid_options, canvas=True
-        ),
+        GeneratorSpec("pyramid", _build("pyramid"), "the output's Laplacian pyramid, no network", pyramid, canvas=True),
     ]
 
 
@@ -111,7 +124,7 @@ def vitsplice_metrics() -> list[MetricSpec]:
 
 @hookimpl
 def vitsplice_presets() -> list[PresetSpec]:
-    """The recipes of the paper and of its released code, and ours."""
+    """The recipes of the paper and of its released code, and those of vitsplice."""
     folder = files("vitsplice") / "presets"
     return [PresetSpec(name, folder / f"{name}.yaml", summary) for name, summary in PRESETS.items()]
 
@@ -119,56 +132,24 @@ def vitsplice_presets() -> list[PresetSpec]:
 @hookimpl
 def vitsplice_executors() -> list[ExecutorSpec]:
     """Processes on this machine."""
-    return [ExecutorSpec("local", local.build, "processes on this machine, or one for each of its GPUs")]
+    return [ExecutorSpec("local", local.build, "processes on this machine, one for each GPU if there are any")]
 
 
 @hookimpl
 def vitsplice_commands() -> list[CommandSpec]:
-    """The commands of the command line."""
-    from vitsplice.cli.batch import batch
-    from vitsplice.cli.bench import bench
-    from vitsplice.cli.compare import compare
-    from vitsplice.cli.correspond import correspond
-    from vitsplice.cli.doctor import doctor
-    from vitsplice.cli.evaluate import evaluate
-    from vitsplice.cli.invert import invert
-    from vitsplice.cli.keypoints import keypoints
-    from vitsplice.cli.listing import listing
-    from vitsplice.cli.measure import measure
-    from vitsplice.cli.pairs import pairs
-    from vitsplice.cli.pca import pca
-    from vitsplice.cli.plugin import plugin
-    from vitsplice.cli.plugins import plugins
-    from vitsplice.cli.presets import presets
-    from vitsplice.cli.run import run
-    from vitsplice.cli.study import study
-
+    """The commands of the command line, each a function with the name of its module."""
+    modules = {name: "listing" if name == "list" else name for name in COMMANDS}
     return [
-        CommandSpec("run", run, "Transfer the appearance of one image to the structure of another."),
-        CommandSpec("batch", batch, "Run every pair of a list, on this machine or many."),
-        CommandSpec("measure", measure, "Measure three images by every loss term and by independent metrics."),
-        CommandSpec("correspond", correspond, "Match the patches of two images."),
-        CommandSpec("keypoints", keypoints, "How well features find keypoints again: PCK on data sets or known warps."),
-        CommandSpec("pca", pca, "Show features as colours: their principal components."),
-        CommandSpec("invert", invert, "Show single features as images: feature inversion."),
-        CommandSpec("compare", compare, "Compare what backbones encode as structure and as appearance."),
-        CommandSpec("pairs", pairs, "Make manifests of pairs, and look for what is wrong with them."),
-        CommandSpec("evaluate", evaluate, "Metrics over a set of pairs, for one or more methods."),
-        CommandSpec("study", study, "Ask people which of two outputs they prefer, and analyse it."),
-        CommandSpec("bench", bench, "Time the presets on this machine, as ratios."),
-        CommandSpec("presets", presets, "List presets, or show one as YAML."),
-        CommandSpec("list", listing, "List backbones, losses, generators, metrics, presets or executors."),
-        CommandSpec("plugin", plugin, "Begin a plugin, or check one against the contracts."),
-        CommandSpec("doctor", doctor, "Whether the main job can run here, and what a fault report needs."),
-        CommandSpec("plugins", plugins, "List plugins, what they give, and why some failed."),
+        CommandSpec(name, getattr(import_module(f"vitsplice.cli.{modules[name]}"), modules[name]), summary)
+        for name, summary in COMMANDS.items()
     ]
 
 
 def _build(module: str) -> Callable[[Tensor, Mapping[str, Any]], nn.Module]:
-    """The ``build`` of a module of `vitsplice.generators`, which is imported when it is called."""
+    """Return the function ``build`` of a module of `vitsplice.generators`, which is imported when it is called."""
 
     def build(start: Tensor, options: Mapping[str, Any]) -> nn.Module:
-        made: nn.Module = import_module(f"vitsplice.generators.{module}").build(start, options)
-        return made
+        generator: nn.Module = import_module(f"vitsplice.generators.{module}").build(start, options)
+        return generator
 
     return build

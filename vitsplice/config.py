@@ -27,6 +27,8 @@ from vitsplice.text import truncate
 
 Probability = Field(ge=0, le=1)
 
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 """Name of a part (backbone, loss term, generator), facet or device."""
 
@@ -93,12 +95,7 @@ class BackboneConfig(_Settings):
 
 
 class GeneratorConfig(_Settings):
-    """The generator of a run.
-
-    Args:
-        name: name of the generator.
-        options: its options by name (`GeneratorSpec.options`).
-    """
+    """The generator: its name, and its options by name (`GeneratorSpec.options`)."""
 
     name: Name = "unet"
     options: dict[str, Any] = {}
@@ -145,12 +142,10 @@ class TermConfig(_Settings):
 
 
 class JitterConfig(_Settings):
-    """Colour jitter in random order.
+    """Colour jitter in random order, applied with a probability.
 
-    Args:
-        probability: probability of applying it.
-        brightness, contrast, saturation: maximum deviation of the factor from 1.
-        hue: maximum shift, as a fraction of the colour circle.
+    Factors of brightness, contrast and saturation deviate from 1 by at most the values given here; the hue shifts by at
+    most the given fraction of the colour circle.
     """
 
     probability: float = Probability
@@ -161,13 +156,7 @@ class JitterConfig(_Settings):
 
 
 class BlurConfig(_Settings):
-    """Gaussian blur.
-
-    Args:
-        probability: probability of applying it.
-        kernel: size of the kernel in pixels; odd.
-        sigma: range of the standard deviation in pixels, from which it is drawn uniformly.
-    """
+    """Gaussian blur, applied with a probability: odd kernel size, and range of the standard deviation, in pixels."""
 
     probability: float = Probability
     kernel: int = Field(default=3, ge=1, le=9999)
@@ -188,11 +177,8 @@ class ViewConfig(_Settings):
         crop: range of the crop's side as a fraction, from which it is drawn uniformly.
         shape: ``square``: a square crop, relative to the image's shorter side; ``image``: a crop with the aspect
             ratio of the image.
-        bank: number of different views of the run, whose target features are computed once; None: every step draws a
-            new view.
+        bank: number of different views in the run, whose target features are computed once; None: a new view each step.
         flip: probability of the flip.
-        jitter: colour jitter.
-        blur: Gaussian blur.
     """
 
     crop: Annotated[tuple[float, float], ascending(0.01, 1)] = (0.95, 1.0)
@@ -204,25 +190,14 @@ class ViewConfig(_Settings):
 
 
 class ViewsConfig(_Settings):
-    """Random views of both images.
-
-    Args:
-        structure: views of the structure image.
-        appearance: views of the appearance image.
-    """
+    """Random views of the structure image and of the appearance image."""
 
     structure: ViewConfig = ViewConfig()
     appearance: ViewConfig = ViewConfig()
 
 
 class ResizeConfig(_Settings):
-    """Resizing of images for the backbone.
-
-    Args:
-        size: shorter side in pixels.
-        max_size: maximum of the longer side in pixels; None: no maximum.
-        interpolation: interpolation mode.
-    """
+    """Resizing of images for the backbone: shorter side, and maximum of the longer side, in pixels."""
 
     size: int = Field(default=224, ge=16, le=4096)
     max_size: int | None = Field(default=None, ge=16, le=16384)
@@ -230,24 +205,11 @@ class ResizeConfig(_Settings):
 
 
 class OptimiserConfig(_Settings):
-    """The Adam optimiser.
-
-    Args:
-        lr: learning rate.
-        betas: decay rates of the moments.
-        schedule: learning rate over the run: constant, or cosine decay.
-    """
+    """Adam: learning rate, decay rates of the moments, and the schedule of the learning rate over the run."""
 
     lr: float = Field(default=0.002, gt=0, le=10)
-    betas: tuple[float, float] = (0.0, 0.99)
+    betas: tuple[Beta, Beta] = (0.0, 0.99)
     schedule: Literal["constant", "cosine"] = "constant"
-
-    @field_validator("betas")
-    @classmethod
-    def _check_betas(cls, betas: tuple[float, float]) -> tuple[float, float]:
-        if not all(0 <= beta < 1 for beta in betas):
-            raise ValueError("must be two numbers in [0, 1)")
-        return betas
 
 
 class MatchConfig(_Settings):
@@ -269,8 +231,7 @@ class MatchConfig(_Settings):
 class MaskConfig(_Settings):
     """The structure mask.
 
-    Args:
-        feather: standard deviation of the blur of its edge, as a fraction of the image's shorter side; 0: a hard edge.
+    ``feather`` is the standard deviation of the blur of its edge, as a fraction of the image's shorter side.
     """
 
     feather: float = Field(default=0.004, ge=0, le=0.1)
@@ -281,7 +242,7 @@ class StageConfig(_Settings):
 
     Args:
         side: images are resized to about ``side * side`` pixels, with their aspect ratio.
-        share: share of the steps, relative to the shares of the other stages.
+        share: number of steps, relative to that of the other stages.
         lr: learning rate; None: that of the optimiser.
     """
 
@@ -291,11 +252,9 @@ class StageConfig(_Settings):
 
 
 class CheckpointConfig(_Settings):
-    """Checkpoints of a run that is written to a folder. A checkpoint is written when either interval has passed.
+    """Checkpoints: one every ``every`` steps, and one whenever ``seconds`` have passed since the last; 0: none.
 
-    Args:
-        every: interval in steps; 0: none.
-        seconds: interval in seconds; 0: none. It is extended if checkpoints would take over 1 % of the run's time.
+    The interval in seconds is extended if checkpoints would take over 1 % of the run's time.
     """
 
     every: int = Field(default=0, ge=0, le=MAX_STEPS)
@@ -307,11 +266,7 @@ class RunConfig(_Settings):
 
     Args:
         preset: name or file of the preset that the settings are based on, for the records only.
-        backbone: the backbone and its substitutes.
         start: image that the output starts from: the structure image, or the warm start by correspondence (``match``).
-        match: the correspondence for the warm start.
-        mask: the structure mask.
-        generator: the generator and its options.
         terms: loss terms by name; the names are the columns of ``losses.csv``.
         stages: stages from coarse to fine. Their change is added to the start at its full size. Without stages the
             images are optimised at their size.
@@ -319,18 +274,16 @@ class RunConfig(_Settings):
         appearance_strength: factor of the weights of all terms whose target is the appearance image. Below 1 it also
             weakens the warm start. Without steps the warm start depends on both strengths
             (`vitsplice.engine.warm_start`).
-        views: random views.
-        resize: resizing of images for the backbone.
-        optimiser: the optimiser.
         steps: number of steps; 0 returns the warm start.
         size: shorter side in pixels that both images are resized to first; None: their own size.
         seed: seed of all random number generators.
         device: ``cpu``, ``cuda``, ``cuda:N``, ``mps``, or ``auto``: CUDA, MPS or the CPU, the first that is available.
         precision: precision of the backbone; ``auto``: bfloat16 where it is faster.
         previews: interval of previews in steps, with the start and two more at the beginning; 0: no previews.
-        metrics: metrics of the output at the end of the run (`vitsplice.metrics.RUN_METRICS`).
+        metrics: metrics of the output at the end of the run (`vitsplice.metrics`).
         plots: ``losses.png`` and ``report.html``.
-        checkpoint: checkpoints; like previews, metrics and plots they do not change the output.
+
+    Previews, metrics, plots and checkpoints do not change the output.
     """
 
     preset: str | None = Field(default=None, max_length=bounded_yaml.MAX_TEXT)

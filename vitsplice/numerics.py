@@ -1,9 +1,9 @@
-"""The state of torch that results depend on: set while vitsplice computes, restored when it returns.
+"""The state of torch that results depend on: set while vitsplice computes, and restored afterwards.
 
-A host program may have changed torch's default dtype or device, gradient, inference or autocast mode, the precision of
-float32 products, or which kernels are used. Each would change the bytes of a run, or end it with an error. Part of that
-state belongs to a thread and part to the process. The latter is restored when the last thread that computes returns:
-until then other threads of the host program see it too.
+A host program may have changed torch's default dtype or device, its gradient, inference or autocast mode, the precision
+of float32 products, or the kernels in use. Each can change the bytes of a run or make it fail. Some of that state is
+the thread's, some the process's. The latter is restored when the last computing thread returns; until then, other
+threads of the host program are affected too.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from typing import Any
 import torch
 
 SUBNORMAL = 5e-324
-"""The smallest double above 0; times 1 it is 0 where subnormal numbers are flushed."""
+"""The smallest positive double; multiplied by 1 it becomes 0 if subnormal numbers are flushed."""
 
 
 @dataclass(frozen=True)
 class TorchSetting:
-    """One part of torch's state.
+    """A global setting of torch.
 
     Args:
-        name: in `run.json`.
-        read: its value now.
-        write: sets it.
-        value: while vitsplice computes.
-        same: other values that mean the same.
+        name: name in ``run.json``.
+        read: function that returns the current value.
+        write: function that sets the value.
+        value: value while vitsplice computes.
+        same: other values with the same meaning.
     """
 
     name: str
@@ -41,7 +41,7 @@ class TorchSetting:
     same: tuple[Any, ...] = ()
 
     def apply(self) -> Callable[[], object] | None:
-        """Set it; returns what restores it, or None if nothing had to change."""
+        """Set the value, and return a function that restores the former one; None if nothing changed."""
         before = self.read()
         if before == self.value or before in self.same:
             return None
@@ -50,12 +50,12 @@ class TorchSetting:
 
 
 @cache
-def of_the_process() -> tuple[TorchSetting, ...]:
-    """The settings that all threads share, in the order in which they are set."""
+def process_settings() -> tuple[TorchSetting, ...]:
+    """The settings that all threads share, in the order in which they are applied."""
     cuda = torch.backends.cuda
     return (
         TorchSetting("default_dtype", torch.get_default_dtype, torch.set_default_dtype, torch.float32),
-        # From the general to the special: a precision of "none" follows the more general one.
+        # From general to specific: a precision of "none" follows the more general one.
         *(_backend(f"{name}fp32_precision", "none") for name in ("", "mkldnn.", "cudnn.")),
         TorchSetting(
             "float32_matmul_precision", _matmul_precision, torch.set_float32_matmul_precision, "highest", (None,)
@@ -73,14 +73,14 @@ def of_the_process() -> tuple[TorchSetting, ...]:
 
 
 def _backend(name: str, value: Any, *same: Any) -> TorchSetting:
-    """An attribute of ``torch.backends``, by its dotted name."""
+    """A setting that is an attribute of ``torch.backends``."""
     owner, _, attribute = name.rpartition(".")
-    where = attrgetter(owner)(torch.backends) if owner else torch.backends
-    return TorchSetting(name, partial(getattr, where, attribute), partial(setattr, where, attribute), value, same)
+    module = attrgetter(owner)(torch.backends) if owner else torch.backends
+    return TorchSetting(name, partial(getattr, module, attribute), partial(setattr, module, attribute), value, same)
 
 
 def _matmul_precision() -> str | None:
-    """None where only torch's newer settings are in use, with which this one is an error."""
+    """None if torch's newer precision settings are in use, which make reading this one an error."""
     try:
         return torch.get_float32_matmul_precision()
     except RuntimeError:
@@ -95,8 +95,8 @@ def _set_deterministic(state: tuple[bool, bool]) -> None:
     torch.use_deterministic_algorithms(state[0], warn_only=state[1])
 
 
-class _Process:
-    """The settings of the process, set while at least one thread computes."""
+class _ProcessSettings:
+    """Applies the settings of the process while at least one thread computes."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -104,11 +104,11 @@ class _Process:
         self._restore: list[Callable[[], object]] = []
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Within it the settings hold."""
+    def applied(self) -> Iterator[None]:
+        """Count this thread as computing."""
         with self._lock:
             if not self._users:
-                self._restore = _applied(of_the_process())
+                self._restore = _apply(process_settings())
             self._users += 1
         try:
             yield
@@ -119,7 +119,7 @@ class _Process:
                     _undo(self._restore)
 
 
-def _applied(settings: Sequence[TorchSetting]) -> list[Callable[[], object]]:
+def _apply(settings: Sequence[TorchSetting]) -> list[Callable[[], object]]:
     done: list[Callable[[], object]] = []
     try:
         for setting in settings:
@@ -136,21 +136,21 @@ def _undo(restore: list[Callable[[], object]]) -> None:
         restore.pop()()
 
 
-_PROCESS = _Process()
+_PROCESS = _ProcessSettings()
 
 
 @contextmanager
 def numerics(*, grad: bool | None = True) -> Iterator[None]:
-    """Compute as in a fresh process, whatever modes the caller is in; also a decorator.
+    """Context manager and decorator: compute with torch's default state, whatever the caller's state is.
 
     Args:
-        grad: whether operations are recorded for gradients; None leaves that to the caller.
+        grad: whether gradients are enabled; None keeps the caller's mode.
     """
-    recorded = torch.is_grad_enabled() if grad is None else grad
+    enable_grad = torch.is_grad_enabled() if grad is None else grad
     with ExitStack() as stack:
-        stack.enter_context(_PROCESS.held())
+        stack.enter_context(_PROCESS.applied())
         stack.enter_context(torch.inference_mode(False))
-        stack.enter_context(torch.set_grad_enabled(recorded))
+        stack.enter_context(torch.set_grad_enabled(enable_grad))
         for kind in ("cpu", "cuda", "mps"):
             if torch.is_autocast_enabled(kind):
                 stack.enter_context(torch.autocast(kind, enabled=False))
@@ -166,7 +166,7 @@ def _flushes_subnormals() -> bool:
 
 
 def describe() -> dict[str, Any]:
-    """What `run.json` records: the CPU's instructions that torch uses, and each setting's value in a run."""
-    fixed = {setting.name: setting.value for setting in of_the_process()}
+    """The state for ``run.json``: the instruction set of the CPU that torch uses, and the value of each setting."""
+    fixed = {setting.name: setting.value for setting in process_settings()}
     fixed |= {"default_dtype": "float32", "deterministic_algorithms": False}
     return {"cpu_capability": torch.backends.cpu.get_cpu_capability(), **fixed}

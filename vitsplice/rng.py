@@ -1,4 +1,4 @@
-"""Random numbers that never touch the global random state of the host program."""
+"""Random numbers that do not touch torch's global random state, which belongs to the host program."""
 
 from __future__ import annotations
 
@@ -14,45 +14,45 @@ from torch import Generator, Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 _GLOBAL = threading.Lock()
-"""Held by the few operations that draw from torch's global generator and cannot be given another one."""
+"""Lock of torch's global generator, for the few operations that cannot use another one."""
 
 
-def stream(seed: int, *place: object) -> Generator:
-    """A CPU generator for one place in a run, such as ``(step, "views")``.
+def stream(seed: int, *key: object) -> Generator:
+    """Return the CPU generator of a key such as ``(step, "views")``.
 
-    It depends on nothing but its arguments, so any step can be drawn again without those before it.
+    It depends only on the arguments, so that the random numbers of a step do not depend on the steps before it.
     """
-    key = ":".join(map(str, (seed, *place))).encode()
-    return seeded(int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "little") >> 1)
+    text = ":".join(map(str, (seed, *key)))
+    return seeded(int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1)
 
 
 def seeded(seed: int) -> Generator:
-    """A CPU generator that begins with a seed, as torch's global one does after ``torch.manual_seed``."""
+    """Return a CPU generator in the state of torch's global one after ``torch.manual_seed(seed)``."""
     return Generator("cpu").manual_seed(seed)
 
 
 @contextmanager
 def private_rng(rng: int | Generator) -> Iterator[None]:
-    """Let code that draws from torch's global CPU generator draw from another one, in this thread alone.
+    """Redirect operations that use torch's global CPU generator to another one, in this thread only.
 
-    Such code is the initialisation of modules, dropout, or a plugin's. The global generator is neither read nor
-    written, so that other threads may use it meanwhile. If the code calls ``torch.manual_seed``, which no redirection
-    prevents, the global state is restored where this is the only thread; with others it may have been one of them.
+    Such operations occur in the initialisation of modules, in dropout and in plugins. The global generator is neither
+    read nor changed, so that other threads can use it at the same time. A call of ``torch.manual_seed`` cannot be
+    redirected: the global state is restored afterwards if this is the only thread, since another one may have set it.
 
     Args:
-        rng: where numbers come from, or the seed of a new generator.
+        rng: generator, or the seed of a new one.
     """
     seed, state = torch.initial_seed(), torch.get_rng_state()
     try:
-        with _Redirected(seeded(rng) if isinstance(rng, int) else rng):
+        with _Redirection(seeded(rng) if isinstance(rng, int) else rng):
             yield
     finally:
         if torch.initial_seed() != seed and threading.active_count() == 1:
             torch.set_rng_state(state)
 
 
-class _Redirected(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Gives each operation that draws on the CPU, and names no generator, this one."""
+class _Redirection(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Passes a generator to every random operation on the CPU that has none."""
 
     def __init__(self, rng: Generator) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -64,17 +64,17 @@ class _Redirected(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs = kwargs or {}
         if torch.Tag.nondeterministic_seeded not in func.tags or not _on_cpu(args, kwargs):
             return func(*args, **kwargs)
-        drawing, position = _with_generator(func)
-        if drawing is None:
-            return self._lent(func, args, kwargs)
+        overload, position = _with_generator(func)
+        if overload is None:
+            return self._run_with_global(func, args, kwargs)
         if position < len(args):
             args = (*args[:position], args[position] or self._rng, *args[position + 1 :])
         else:
             kwargs = {**kwargs, "generator": kwargs.get("generator") or self._rng}
-        return drawing(*args, **kwargs)
+        return overload(*args, **kwargs)
 
-    def _lent(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Run an operation that knows only the global generator, which has the state of this one meanwhile."""
+    def _run_with_global(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run an operation that supports only the global generator, with the state of this one in it."""
         with _GLOBAL:
             before = torch.get_rng_state()
             torch.set_rng_state(self._rng.get_state())
@@ -93,13 +93,11 @@ def _on_cpu(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
 
 @cache
 def _with_generator(func: Any) -> tuple[Any, int]:
-    """The overload of an operation that takes a generator, and the argument's position; (None, 0) if there is none."""
-    wanted = [argument.name for argument in func._schema.arguments]
+    """Return an operation's overload with a generator, and the position of that argument; (None, 0) without one."""
+    others = [argument.name for argument in func._schema.arguments if argument.name != "generator"]
     packet = func.overloadpacket
     for overload in (func, *(getattr(packet, name) for name in packet.overloads())):
         names = [argument.name for argument in overload._schema.arguments]
-        if "generator" in names and [name for name in names if name != "generator"] == [
-            name for name in wanted if name != "generator"
-        ]:
+        if "generator" in names and [name for name in names if name != "generator"] == others:
             return overload, names.index("generator")
     return None, 0

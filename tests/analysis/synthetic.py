@@ -1,11 +1,11 @@
-"""Comparisons with known numbers: of any backbones, layers and images."""
+"""Comparisons with known numbers, of any backbones, layers and images."""
 
 import numpy as np
 import torch
 
-from vitsplice.analysis import transforms
 from vitsplice.analysis.compare import BackboneComparison
-from vitsplice.analysis.comparison import KINDS, ROLES, Agreement, Row, places_of
+from vitsplice.analysis.comparison import ROLES, TRANSFORM_ROLES, LayerAgreement, Measure, all_layers
+from vitsplice.analysis.transforms import WARPS
 from vitsplice.contracts import BackboneInfo, FeatureRequest
 
 
@@ -18,29 +18,31 @@ def info(name, layers=3, facets=("key", "cls"), source="a hub"):
 
 
 def comparison(infos, selectivity, images=20, spread=0.3):
-    """Changes of structure change the structure feature so many times as much as changes of appearance.
+    """Build a comparison with known selectivities of the structure feature.
 
     Args:
-        infos: of the backbones.
-        selectivity: of each backbone; equal at all layers.
-        images: how many.
-        spread: standard deviation over images of the logarithm.
+        infos: backbones.
+        selectivity: selectivity of each backbone, equal at all layers.
+        images: number of images.
+        spread: standard deviation over images of its logarithm.
     """
-    rng, names, rows = np.random.default_rng(0), [f"image {n}" for n in range(images)], []
-    for one in infos:
-        for layer in one.every_layer:
-            size = selectivity[one.name] * np.exp(rng.normal(0, spread, images))
+    rng, names, measures = np.random.default_rng(0), [f"image {n}" for n in range(images)], []
+    for backbone in infos:
+        for layer in backbone.every_layer:
+            factors = selectivity[backbone.name] * np.exp(rng.normal(0, spread, images))
             for role in ROLES:
-                for change, kind in KINDS.items():
-                    values = 0.1 * (size if kind == role else np.ones(images))
-                    facet = one.default_request(role).facet
-                    rows += [
-                        Row(one.name, facet, layer, f"{role} change", change, image, float(value))
+                facet = backbone.default_request(role).facet
+                for transform, kind in TRANSFORM_ROLES.items():
+                    values = 0.1 * (factors if kind == role else np.ones(images))
+                    measures += [
+                        Measure(backbone.name, facet, layer, f"{role} change", transform, image, float(value))
                         for image, value in zip(names, values, strict=True)
                     ]
-            for warp in transforms.WARPS:
-                rows += [Row(one.name, one.structure.facet, layer, "pck", warp, image, 0.5) for image in names]
-    found = {one.name: one for one in infos}
-    total = len(places_of(found))
-    agreed = Agreement(torch.full((total, total), 0.5), torch.full((total, total), 0.02), images)
-    return BackboneComparison(found, tuple(names), tuple(rows), agreed)
+            local = backbone.structure.facet
+            measures += [
+                Measure(backbone.name, local, layer, "pck", warp, image, 0.5) for warp in WARPS for image in names
+            ]
+    by_name = {backbone.name: backbone for backbone in infos}
+    total = len(all_layers(by_name))
+    agreement = LayerAgreement(torch.full((total, total), 0.5), torch.full((total, total), 0.02), images)
+    return BackboneComparison(by_name, tuple(names), tuple(measures), agreement)

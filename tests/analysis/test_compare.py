@@ -6,154 +6,177 @@ import pytest
 import torch
 
 from tests.conftest import noise
-from vitsplice.analysis import cell, compare, comparison, encoding
-from vitsplice.analysis.compare import Plan
+from vitsplice.analysis import compare, comparison, encoding
+from vitsplice.analysis.compare import ComparisonPlan
 from vitsplice.errors import OutputBusy, OutputExists, UserError, WeightsUnavailable
 from vitsplice.images import encode_png, read
 from vitsplice.support.output_folder import FolderLock
 from vitsplice.support.progress import ProgressReporter
 
 
+def plan_of(images, *backbones, **settings):
+    return ComparisonPlan(tuple(images), backbones, **({"size": 64, "transfers": 0, "style": None} | settings))
+
+
+@pytest.fixture(autouse=True)
+def _without_report(monkeypatch):
+    """The report takes longest; its tests are in test_comparison_report.py and tests/cli/test_compare.py."""
+    monkeypatch.setattr(compare, "report", lambda *_: "report")
+
+
 @pytest.fixture
 def plan(png):
-    return Plan(tuple(png), ("tiny-vit", "tiny-cnn"), size=64, transfers=0, style=None)
+    return plan_of(png, "tiny-vit", "tiny-cnn")
 
 
-def test_metrics_of_every_backbone_and_image(plan, tmp_path):
-    seen = []
-    found = compare.compare(plan, tmp_path / "out", progress=ProgressReporter(lambda *told: seen.append(told)))
-    assert list(found.infos) == ["tiny-vit", "tiny-cnn"]
-    assert found.images == ("structure", "appearance")
-    assert {(row.backbone, row.image) for row in found.rows if row.figure == "pck"} == {
-        (name, image) for name in found.infos for image in found.images
+@pytest.fixture
+def encoded(monkeypatch):
+    """Images that are encoded."""
+    calls, encode_image = [], encoding.encode_image
+
+    def counted(image, backbone):
+        calls.append(image.name)
+        return encode_image(image, backbone)
+
+    monkeypatch.setattr(encoding, "encode_image", counted)
+    return calls
+
+
+def noise_images(folder, number, side=64):
+    images = [folder / f"{n}.png" for n in range(number)]
+    for n, path in enumerate(images):
+        path.write_bytes(encode_png(noise(3, side, side, seed=n)))
+    return images
+
+
+def test_every_backbone_has_measures_of_every_image(plan, tmp_path):
+    reports = []
+    progress = ProgressReporter(lambda *report: reports.append(report))
+    result = compare.compare(plan, tmp_path / "out", progress=progress)
+    assert list(result.infos) == ["tiny-vit", "tiny-cnn"]
+    assert result.images == ("structure", "appearance")
+    assert {(m.backbone, m.image) for m in result.measures if m.metric == "pck"} == {
+        (name, image) for name in result.infos for image in result.images
     }
-    assert seen[-1][1:] == (4, 4)
-    assert (tmp_path / "out" / "metrics.csv").read_text() == found.csv()
+    assert reports[-1][1:] == (4, 4)
+    assert (tmp_path / "out" / "metrics.csv").read_text() == result.csv()
 
 
 @pytest.mark.parametrize(
-    ("moment", "changed"),
+    ("checks", "settings"),
     [(0, {}), (3, {}), (4, {"transfers": 1, "preset": "tiny", "steps": 4, "backbones": ("tiny-vit",)})],
-    ids=["before the first cell", "among cells", "in a transfer"],
+    ids=["before the first encoding", "between encodings", "in a transfer"],
 )
-def test_stopped_at_any_moment_it_goes_on_to_the_same_metrics(plan, tmp_path, moment, changed):
-    plan = replace(plan, **changed)
-    whole = compare.compare(plan, tmp_path / "whole").csv()
-    asked = iter(range(1_000))
-    progress = ProgressReporter(stopped=lambda: next(asked) >= moment)
+def test_resume_gives_identical_metrics_wherever_it_was_stopped(plan, tmp_path, checks, settings):
+    plan = replace(plan, **settings)
+    uninterrupted = compare.compare(plan, tmp_path / "uninterrupted").csv()
+    calls = iter(range(1_000))
+    progress = ProgressReporter(stopped=lambda: next(calls) >= checks)
     assert compare.compare(plan, tmp_path / "out", progress=progress) is None
     assert not (tmp_path / "out" / compare.REPORT).exists()
-    assert compare.compare(plan, tmp_path / "out").csv() == whole
+    assert compare.compare(plan, tmp_path / "out").csv() == uninterrupted
 
 
-def test_what_is_finished_is_kept(plan, tmp_path, monkeypatch):
+def test_only_missing_encodings_are_computed(plan, tmp_path, encoded):
     first = compare.compare(plan, tmp_path / "out")
-    path = next((tmp_path / "out" / "cells" / "tiny-cnn").iterdir())
+    path = next((tmp_path / "out" / "encodings" / "tiny-cnn").iterdir())
     path.write_bytes(path.read_bytes()[:50])
-    looked = []
-    look_at = cell.look_at
-    monkeypatch.setattr(cell, "look_at", lambda subject, backbone: looked.append(1) or look_at(subject, backbone))
-    again = compare.compare(plan, tmp_path / "out")
-    assert len(looked) == 1
-    assert again.csv() == first.csv()
+    encoded.clear()
+    assert compare.compare(plan, tmp_path / "out").csv() == first.csv()
+    assert len(encoded) == 1
+
+
+def test_encodings_of_other_versions_are_computed_again(plan, tmp_path, monkeypatch, encoded):
+    compare.compare(plan, tmp_path / "out")
+    monkeypatch.setattr(compare, "versions", lambda: {"torch": "0"})
+    encoded.clear()
+    with pytest.raises(OutputExists, match="it differs in versions"):
+        compare.compare(plan, tmp_path / "out")
+    compare.compare(plan, tmp_path / "out", force=True)
+    assert len(encoded) == 4
 
 
 def test_another_plan_is_refused_without_force(plan, tmp_path):
     compare.compare(plan, tmp_path / "out")
-    other = Plan(plan.images, plan.backbones[:1], size=64, transfers=0, style=None)
+    other = replace(plan, backbones=plan.backbones[:1])
     with pytest.raises(OutputExists, match="another comparison"):
         compare.compare(other, tmp_path / "out")
     assert list(compare.compare(other, tmp_path / "out", force=True).infos) == ["tiny-vit"]
 
 
-def test_mistakes_are_told_before_anything_is_made(plan, png, tmp_path):
+def test_invalid_plans_are_reported_before_anything_is_computed(plan, png, tmp_path):
     with pytest.raises(UserError, match="at least two images"):
-        Plan((png[0],), ("tiny-vit",))
-    with pytest.raises(UserError, match="the same image is given twice: .*structure.*structure"):
-        compare.compare(Plan((png[0], png[1], png[0]), ("tiny-vit",), style=None), tmp_path / "out")
+        plan_of(png[:1], "tiny-vit")
     with pytest.raises(UserError, match="at least one backbone"):
-        Plan(tuple(png), ())
+        plan_of(png)
+    with pytest.raises(UserError, match="duplicate image: .*structure.*structure"):
+        compare.compare(plan_of([*png, png[0]], "tiny-vit"), tmp_path / "out")
     with pytest.raises(WeightsUnavailable):
-        compare.compare(Plan(plan.images, ("tiny-vit", "tiny-gone"), size=64, style=None), tmp_path / "out")
-    assert not (tmp_path / "out" / "cells").exists()
+        compare.compare(plan_of(png, "tiny-vit", "tiny-gone"), tmp_path / "out")
+    assert not (tmp_path / "out" / "encodings").exists()
     with pytest.raises(UserError, match="is a file"):
         compare.compare(plan, png[0])
 
 
-def test_one_at_a_time(plan, tmp_path):
+def test_locked_folder_is_refused(plan, tmp_path):
     (tmp_path / "out").mkdir()
-    lock = FolderLock(tmp_path / "out")
-    with pytest.raises(OutputBusy):
+    with FolderLock(tmp_path / "out"), pytest.raises(OutputBusy):
         compare.compare(plan, tmp_path / "out", force=True)
-    lock.release()
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_cells_of_other_versions_are_not_taken(plan, tmp_path, monkeypatch):
-    compare.compare(plan, tmp_path / "out")
-    monkeypatch.setattr(compare, "versions", lambda: {"torch": "0"})
-    looked = []
-    look_at = cell.look_at
-    monkeypatch.setattr(cell, "look_at", lambda subject, backbone: looked.append(1) or look_at(subject, backbone))
-    with pytest.raises(OutputExists, match="it differs in versions"):
-        compare.compare(plan, tmp_path / "out")
-    compare.compare(plan, tmp_path / "out", force=True)
-    assert len(looked) == 4
-
-
-def test_transfers_are_runs_with_the_backbone_as_the_only_change(plan, tmp_path):
-    with_transfers = Plan(plan.images, plan.backbones, size=64, transfers=1, preset="tiny", steps=2, style="tiny")
-    found = compare.compare(with_transfers, tmp_path / "out")
-    assert set(found.transfers) == {(name, "structure from appearance") for name in found.infos}
-    inputs = found.inputs["structure from appearance"]
-    assert torch.equal(inputs[0], read(plan.images[0]).pixels[0])
-    assert torch.equal(inputs[1], read(plan.images[1]).pixels[0])
+def test_transfers_are_runs_that_differ_only_in_the_backbone(plan, tmp_path):
+    plan = replace(plan, transfers=1, preset="tiny", steps=2, style="tiny")
+    result = compare.compare(plan, tmp_path / "out")
+    assert set(result.transfers) == {(name, "structure from appearance") for name in result.infos}
+    inputs = result.inputs["structure from appearance"]
+    assert all(torch.equal(pixels, read(path).pixels[0]) for pixels, path in zip(inputs, plan.images, strict=True))
     runs = sorted((tmp_path / "out" / "transfers").iterdir())
     facts = [json.loads((run / "run.json").read_text()) for run in runs]
-    assert [one["backbone"]["name"] for one in facts] == ["tiny-cnn", "tiny-vit"]
-    assert {row.of for row in found.rows if row.figure == "structure change"} >= {"style", "grey", "flip"}
-    assert {row.of for row in found.rows if row.figure == "transfer"} >= {"gradient-ssim", "lab-patches"}
-    before = [(run / "output.png").stat().st_mtime_ns for run in runs]
-    compare.compare(with_transfers, tmp_path / "out")
-    assert [(run / "output.png").stat().st_mtime_ns for run in runs] == before
+    assert [run["backbone"]["name"] for run in facts] == ["tiny-cnn", "tiny-vit"]
+    assert {m.detail for m in result.measures if m.metric == "structure change"} >= {"style", "grey", "flip"}
+    assert {m.detail for m in result.measures if m.metric == "transfer"} >= {"gradient-ssim", "lab-patches"}
+    written = [(run / "output.png").stat().st_mtime_ns for run in runs]
+    compare.compare(plan, tmp_path / "out")
+    assert [(run / "output.png").stat().st_mtime_ns for run in runs] == written
 
 
-def test_without_the_backbone_of_the_style_there_is_none_and_it_is_said(plan, tmp_path, png):
+def test_style_without_its_weights_is_left_out_with_a_note(plan, tmp_path):
     preset = tmp_path / "gone.yaml"
     preset.write_text("backbone: {name: tiny-gone}\nstart: match\nsteps: 0\n")
     notes = []
-    styled = Plan(plan.images, ("tiny-vit",), size=64, transfers=0, style=str(preset))
-    found = compare.compare(styled, tmp_path / "out", progress=ProgressReporter(note=notes.append))
-    assert "no change of style" in notes[0]
-    assert "style" not in {row.of for row in found.rows}
+    plan = replace(plan, backbones=("tiny-vit",), style=str(preset))
+    result = compare.compare(plan, tmp_path / "out", progress=ProgressReporter(note=notes.append))
+    assert "without the transform 'style'" in notes[0]
+    assert "style" not in {measure.detail for measure in result.measures}
 
 
-def test_masks_are_found_by_name(plan, tmp_path, png):
+def test_masks_are_assigned_by_file_name(plan, tmp_path):
     masks = tmp_path / "masks"
     masks.mkdir()
     half = torch.zeros(3, 40, 48)
     half[..., 20:] = 1
     (masks / "structure.png").write_bytes(encode_png(half))
-    found = compare.compare(Plan(plan.images, ("tiny-vit",), masks, 64, 0, style=None), tmp_path / "out")
-    assert {row.image for row in found.rows if row.figure == "parts"} == {"structure"}
+    plan = replace(plan, backbones=("tiny-vit",), masks=masks)
+    result = compare.compare(plan, tmp_path / "out")
+    assert {measure.image for measure in result.measures if measure.metric == "part iou"} == {"structure"}
     (masks / "structure.png").write_bytes(encode_png(half[..., :-1]))
-    with pytest.raises(UserError, match="is not as large as"):
-        compare.compare(Plan(plan.images, ("tiny-vit",), masks, 64, 0, style=None), tmp_path / "out")
+    with pytest.raises(UserError, match=r"structure\.png has 47x40 px; its image .* has 48x40 px"):
+        compare.compare(plan, tmp_path / "out")
 
 
-def test_images_of_colliding_names_are_all_compared(tmp_path):
-    """``x/a.png y/a.png "a 1.png"`` were two images by name, and one was lost."""
+def test_images_with_equal_file_names_are_all_compared(tmp_path):
     images = [tmp_path / "x" / "a.png", tmp_path / "y" / "a.png", tmp_path / "a 1.png"]
     for number, path in enumerate(images):
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(encode_png(noise(3, 40, 48, seed=number)))
-    found = compare.compare(Plan(tuple(images), ("tiny-vit",), size=64, transfers=0, style=None), tmp_path / "out")
-    assert found.images == ("x/a", "y/a", "a 1")
-    assert len(list((tmp_path / "out" / "cells" / "tiny-vit").iterdir())) == 3
-    assert {row.image for row in found.rows} == {*found.images, ""}
+    result = compare.compare(plan_of(images, "tiny-vit"), tmp_path / "out")
+    assert result.images == ("x/a", "y/a", "a 1")
+    assert len(list((tmp_path / "out" / "encodings" / "tiny-vit").iterdir())) == 3
+    assert {measure.image for measure in result.measures} == {*result.images, ""}
 
 
-def test_the_features_that_are_compared_are_named_in_the_files(plan, tmp_path):
+def test_files_name_the_compared_features(plan, tmp_path):
     compare.compare(plan, tmp_path / "out")
     features = json.loads((tmp_path / "out" / "compare.json").read_text())["features"]
     assert features["tiny-vit"] == {"structure": "key", "appearance": "cls", "layers": [-3, -2, -1]}
@@ -164,39 +187,34 @@ def test_the_features_that_are_compared_are_named_in_the_files(plan, tmp_path):
         }
 
 
-def test_memory_does_not_grow_with_the_number_of_images(tmp_path, monkeypatch):
-    """At no time are more than a few cells of a backbone, or any image but one, in memory."""
-    images = [tmp_path / f"{number}.png" for number in range(14)]
-    for number, path in enumerate(images):
-        path.write_bytes(encode_png(noise(3, 64, 64, seed=number)))
-    alive, most, read = weakref.WeakSet(), [], cell.read
+def test_number_of_encodings_in_memory_does_not_grow_with_the_number_of_images(tmp_path, monkeypatch):
+    images = noise_images(tmp_path, 14)
+    alive, counts, read_encoding = weakref.WeakSet(), [], encoding.read_encoding
 
     def counted(file):
-        if (made := read(file)) is not None:
-            alive.add(made.structure)
-            most.append(len(alive))
-        return made
+        if (result := read_encoding(file)) is not None:
+            alive.add(result.structure)
+            counts.append(len(alive))
+        return result
 
-    monkeypatch.setattr(cell, "read", counted)
-    compare.compare(Plan(tuple(images), ("tiny-vit",), size=64, transfers=0, style=None), tmp_path / "out")
-    assert cell.IN_MEMORY <= max(most) <= cell.IN_MEMORY + 2 < len(images)
-
-
-def test_cells_are_read_as_often_as_their_number_and_not_its_square(tmp_path, monkeypatch):
-    images = [tmp_path / f"{number}.png" for number in range(20)]
-    for number, path in enumerate(images):
-        path.write_bytes(encode_png(noise(3, 64, 64, seed=number)))
-    plan = Plan(tuple(images), ("tiny-vit",), size=64, transfers=0, style=None)
-    distances = []
-    distance = encoding.distance
-    monkeypatch.setattr(encoding, "distance", lambda one, two: distances.append(1) or distance(one, two))
-    compare.compare(plan, tmp_path / "out")
-    changes = 2 * 3 * 8 * len(images)
-    assert len(distances) == changes + 2 * 3 * comparison.OTHERS * len(images)
+    monkeypatch.setattr(encoding, "read_encoding", counted)
+    compare.compare(plan_of(images, "tiny-vit"), tmp_path / "out")
+    assert encoding.MAX_IN_MEMORY <= max(counts) <= encoding.MAX_IN_MEMORY + 2 < len(images)
 
 
-@pytest.mark.parametrize("name", ["compare.json", "metrics.csv", "report.html", "cells", "cells/tiny-vit", "transfers"])
-def test_a_link_out_of_the_folder_is_refused(plan, tmp_path, victim, name):
+def test_number_of_feature_comparisons_is_linear_in_the_number_of_images(tmp_path, monkeypatch):
+    images, calls, rms_difference = noise_images(tmp_path, 20), [], encoding.rms_difference
+    for module in (encoding, comparison):
+        monkeypatch.setattr(module, "rms_difference", lambda *pair: calls.append(1) or rms_difference(*pair))
+    compare.compare(plan_of(images, "tiny-vit"), tmp_path / "out")
+    roles, layers, transforms = 2, 3, 8
+    assert len(calls) == roles * layers * (transforms + comparison.MAX_OTHERS) * len(images)
+
+
+@pytest.mark.parametrize(
+    "name", ["compare.json", "metrics.csv", "report.html", "encodings", "encodings/tiny-vit", "transfers"]
+)
+def test_link_out_of_the_folder_is_refused(plan, tmp_path, victim, name):
     plan = replace(plan, backbones=("tiny-vit",), transfers=1, preset="tiny", steps=1)
     path = tmp_path / "out" / name
     path.parent.mkdir(parents=True)
@@ -206,8 +224,8 @@ def test_a_link_out_of_the_folder_is_refused(plan, tmp_path, victim, name):
             compare.compare(plan, tmp_path / "out", force=force)
 
 
-def test_no_two_backbones_share_a_folder_of_cells():
+def test_backbones_with_similar_names_have_distinct_folders():
     names = ["mine/vit", "mine_vit", "mine:vit", "a" * 90, "a" * 91]
-    folders = [compare._cells_folder(name) for name in names]
+    folders = [compare._folder_name(name) for name in names]
     assert folders[1] == "mine_vit"
     assert len(set(folders)) == len(names)

@@ -3,114 +3,167 @@ import math
 import pytest
 import torch
 
+from tests.analysis.toys import Toy, colour, luma, nothing
 from tests.conftest import noise
 from vitsplice.analysis import encoding
-from vitsplice.analysis.transforms import WARPS, warp
+from vitsplice.analysis.compare_images import STYLE, ComparedImage
+from vitsplice.analysis.encoding import encode_image, warp_pck
+from vitsplice.analysis.transforms import APPEARANCE_TRANSFORMS, STRUCTURE_TRANSFORMS, WARPS, warp
 from vitsplice.contracts import Features
 
 
-def local(pixels, side=8):
-    """A toy backbone: the image's own pixels, averaged to places."""
+def pooled(pixels, side=8):
+    """Features of a toy backbone: pixels, averaged to patches."""
     maps = torch.nn.functional.adaptive_avg_pool2d(pixels, side)
     return Features(maps.flatten(2).transpose(1, 2), (side, side))
 
 
-def test_cka_of_a_thing_with_itself_is_1_and_scale_does_not_matter():
-    kernel = encoding.structure_of(local(noise(1, 3, 64, 64)))
+def smooth(seed=0, side=64):
+    return torch.nn.functional.interpolate(noise(1, 3, 8, 8, seed=seed), size=(side, side), mode="bicubic").clamp(0, 1)
+
+
+def encoded(backbone, **more):
+    return encode_image(ComparedImage("a", smooth(), **more), backbone)
+
+
+def halves(side=64):
+    return (noise(side, side) > 0.5).long()
+
+
+def test_cka_is_1_for_equal_kernels_at_any_scale_and_0_with_a_constant():
+    kernel = encoding.structure_feature(pooled(noise(1, 3, 64, 64)))
     torch.testing.assert_close(encoding.cka(torch.stack([kernel, kernel, 3 * kernel + 2])), torch.ones(3, 3))
-    flat = encoding.cka(torch.stack([kernel, torch.ones_like(kernel)]))
-    torch.testing.assert_close(flat, torch.tensor([[1.0, 0.0], [0.0, 0.0]]))
+    constant = encoding.cka(torch.stack([kernel, torch.ones_like(kernel)]))
+    torch.testing.assert_close(constant, torch.tensor([[1.0, 0.0], [0.0, 0.0]]))
 
 
-def test_cka_agrees_with_its_definition_and_lies_between_0_and_1():
-    one, two = (encoding.structure_of(local(noise(1, 3, 64, 64, seed=s))) for s in (1, 2))
-    n = len(one)
+def test_cka_equals_its_definition():
+    first, second = (encoding.structure_feature(pooled(noise(1, 3, 64, 64, seed=s))) for s in (1, 2))
+    n = len(first)
     centre = torch.eye(n, dtype=torch.float64) - 1 / n
 
     def hsic(k, m):
         return torch.trace(k.double() @ centre @ m.double() @ centre)
 
-    expected = hsic(one, two) / (hsic(one, one) * hsic(two, two)).sqrt()
-    found = encoding.cka(torch.stack([one, two]))
-    assert float(found[0, 1]) == float(found[1, 0]) == pytest.approx(float(expected), abs=1e-5)
-    assert 0 <= found[0, 1] < 1
+    expected = hsic(first, second) / (hsic(first, first) * hsic(second, second)).sqrt()
+    cka = encoding.cka(torch.stack([first, second]))
+    assert float(cka[0, 1]) == float(cka[1, 0]) == pytest.approx(float(expected), abs=1e-5)
+    assert 0 <= cka[0, 1] < 1
 
 
 def test_pck_of_the_identity_is_1():
-    features = local(noise(1, 3, 64, 64))
-    assert encoding.pck(features, features, lambda points: points, alpha=0) == 1.0
+    features = pooled(noise(1, 3, 64, 64))
+    assert warp_pck(features, features, lambda points: points, alpha=0) == 1.0
 
 
-@pytest.mark.parametrize("places", [(1, 0), (2, 3), (0, -3)])
-def test_pck_of_shifts_by_whole_places_is_1(places):
-    whole = noise(1, 3, 128, 128)
-    down, across = (8 * number for number in places)
-    one, two = whole[..., 32:96, 32:96], whole[..., 32 - down : 96 - down, 32 - across : 96 - across]
+@pytest.mark.parametrize("patches", [(1, 0), (2, 3), (0, -3)])
+def test_pck_of_shifts_by_whole_patches_is_1(patches):
+    image = noise(1, 3, 128, 128)
+    y, x = (8 * number for number in patches)
+    original, shifted = image[..., 32:96, 32:96], image[..., 32 - y : 96 - y, 32 - x : 96 - x]
 
-    def where(points):
-        return points - torch.tensor(places) / 8
+    def source_of(points):
+        return points - torch.tensor(patches) / 8
 
-    assert encoding.pck(local(one), local(two), where, alpha=1e-6) == 1.0
+    assert warp_pck(pooled(original), pooled(shifted), source_of, alpha=1e-6) == 1.0
 
 
-def test_pck_of_a_backbone_that_matches_anything_is_what_chance_gives():
+def test_pck_of_random_features_is_chance():
     generator = torch.Generator().manual_seed(0)
-    one, two = (Features(torch.randn(1, 1600, 32, generator=generator), (40, 40)) for _ in range(2))
-    chance = encoding.pck(one, two, lambda points: points)
-    assert chance == pytest.approx(math.pi * 0.1**2, abs=0.01)
+    first, second = (Features(torch.randn(1, 1600, 32, generator=generator), (40, 40)) for _ in range(2))
+    assert warp_pck(first, second, lambda points: points) == pytest.approx(math.pi * 0.1**2, abs=0.01)
 
 
-def test_pck_measures_the_euclidean_distance():
-    """A sixteenth of the side off in both directions is 0.088: no match at 0.07, every match at 0.09."""
-    features = local(noise(1, 3, 64, 64), 16)
+def test_pck_uses_the_euclidean_distance():
+    """An error of a sixteenth of the side in both directions is 0.088."""
+    features = pooled(noise(1, 3, 64, 64), 16)
 
-    def where(points):
+    def source_of(points):
         return points + 1 / 16
 
-    assert encoding.pck(features, features, where, alpha=0.07) == 0
-    assert encoding.pck(features, features, where, alpha=0.09) == 1
+    assert warp_pck(features, features, source_of, alpha=0.07) == 0
+    assert warp_pck(features, features, source_of, alpha=0.09) == 1
 
 
-def test_places_that_come_from_outside_do_not_count():
-    features = local(noise(1, 3, 64, 64))
-    assert torch.tensor(encoding.pck(features, features, lambda points: points + 2)).isnan()
+def test_pck_ignores_patches_from_outside_of_the_image():
+    features = pooled(noise(1, 3, 64, 64))
+    assert math.isnan(warp_pck(features, features, lambda points: points + 2))
 
 
-def test_pixels_follow_every_warp():
-    """Smooth images: the colour of a place tells it apart."""
-    down, across = torch.meshgrid(torch.linspace(0, 1, 64), torch.linspace(0, 1, 64), indexing="ij")
-    image = torch.stack([down, across, 1 - down])[None]
-    for where in WARPS.values():
-        assert encoding.pck(local(image, 16), local(warp(image, where), 16), where) > 0.85
+@pytest.mark.parametrize("name", WARPS)
+def test_pck_of_pixels_is_high_under_every_warp(name):
+    """In a gradient, colours identify locations."""
+    y, x = torch.meshgrid(torch.linspace(0, 1, 64), torch.linspace(0, 1, 64), indexing="ij")
+    image = torch.stack([y, x, 1 - y])[None]
+    assert warp_pck(pooled(image, 16), pooled(warp(image, WARPS[name]), 16), WARPS[name]) > 0.85
 
 
-def test_clusters_of_a_image_in_two_halves_find_them():
+def test_part_iou_is_1_for_separable_parts_and_low_for_unrelated_labels():
     maps = 0.01 * noise(1, 3, 64, 64)
     maps[..., 20:] += torch.tensor([0.5, 0.2, 0.9])[:, None, None]
     labels = torch.zeros(64, 64, dtype=torch.long)
     labels[:, 20:] = 1
-    assert encoding.separability(local(maps, 16), labels) == 1.0
+    assert encoding.part_iou(pooled(maps, 16), labels) == 1.0
+    unrelated = (noise(16, 16, seed=3) > 0.5).long().repeat_interleave(4, 0).repeat_interleave(4, 1)
+    assert encoding.part_iou(pooled(noise(1, 3, 64, 64), 16), unrelated) < 0.6
 
 
-def test_clusters_of_what_has_nothing_to_do_with_the_labels_do_not():
-    labels = (noise(16, 16, seed=3) > 0.5).long().repeat_interleave(4, 0).repeat_interleave(4, 1)
-    assert encoding.separability(local(noise(1, 3, 64, 64), 16), labels) < 0.6
-
-
-def test_mean_iou_by_hand():
-    found, known = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 1, 1])
-    assert encoding.mean_iou(found, known) == pytest.approx((1 / 2 + 2 / 3) / 2)
-
-
-def test_kmeans_finds_far_groups():
-    groups = torch.tensor([[0.0, 0], [10, 0], [0, 10]]).repeat_interleave(20, 0) + noise(60, 2)
-    found = encoding.kmeans(groups, 3).reshape(3, 20)
-    assert (found == found[:, :1]).all()
-    assert len(found[:, 0].unique()) == 3
-
-
-def test_the_common_grid_averages_what_is_finer():
+def test_common_grid_averages_finer_patches():
     maps = noise(1, 3, 64, 64)
-    fine = Features(maps.flatten(2).transpose(1, 2), (64, 64))
-    assert encoding.on_common_grid(fine).shape == (256, 3)
-    torch.testing.assert_close(encoding.on_common_grid(fine).mean(0), maps.mean((0, 2, 3)), atol=0.01, rtol=0)
+    resampled = encoding.on_common_grid(Features(maps.flatten(2).transpose(1, 2), (64, 64)))
+    assert resampled.shape == (256, 3)
+    torch.testing.assert_close(resampled.mean(0), maps.mean((0, 2, 3)), atol=0.01, rtol=0)
+
+
+@pytest.mark.parametrize("role", ["structure", "appearance"])
+@pytest.mark.parametrize("layer", [-2, -1])
+def test_backbone_without_colours_is_unchanged_by_their_removal(role, layer):
+    changes = encoded(Toy(luma)).changes
+    assert changes[role, "grey", layer] == pytest.approx(0, abs=1e-4)
+    assert changes[role, "jitter", layer] > 1e-3
+    assert encoded(Toy(colour)).changes[role, "grey", layer] > 1e-3
+
+
+def test_constant_features_are_changed_by_nothing():
+    assert set(encoded(Toy(nothing)).changes.values()) == {0.0}
+
+
+@pytest.mark.parametrize("name", ["flip", "shuffle"])
+def test_mean_colours_are_changed_by_no_rearrangement(name):
+    changes = encoded(Toy(colour)).changes
+    assert changes["appearance", name, -1] == pytest.approx(0, abs=1e-3)
+    assert changes["structure", name, -1] > 0.01
+
+
+def test_encoding_covers_every_transform_role_and_layer():
+    result = encoded(Toy(colour), styled=smooth(1), labels=halves())
+    names = {*APPEARANCE_TRANSFORMS, *STRUCTURE_TRANSFORMS, STYLE}
+    assert set(result.changes) == {(r, n, x) for r in ("structure", "appearance") for n in names for x in (-2, -1)}
+    assert set(result.pck) == {(name, layer) for name in WARPS for layer in (-2, -1)}
+    assert set(result.part_iou) == {-2, -1}
+    assert result.structure.shape == (2, 256, 256)
+
+
+def test_encoding_of_a_vit_has_all_its_layers(vit):
+    result = encoded(vit)
+    assert result.structure.shape[0] == len(result.appearance) == 3
+    assert result.part_iou == {}
+
+
+def test_stored_encoding_is_read_back(tmp_path):
+    result, path = encoded(Toy(colour), labels=halves()), tmp_path / "encodings" / "a.safetensors"
+    encoding.write_encoding(path, result)
+    stored = encoding.read_encoding(path)
+    assert (stored.changes, stored.pck, stored.part_iou) == (result.changes, result.pck, result.part_iou)
+    torch.testing.assert_close(stored.structure, result.structure, atol=1e-3, rtol=0)
+    assert all(map(torch.equal, stored.appearance, result.appearance))
+
+
+def test_missing_or_corrupt_encoding_is_none(tmp_path):
+    path = tmp_path / "a.safetensors"
+    assert encoding.read_encoding(path) is None
+    encoding.write_encoding(path, encoded(Toy(colour)))
+    data = path.read_bytes()
+    for corrupt in (b"", data[:100], data[:-5], b"x" * 1000):
+        path.write_bytes(corrupt)
+        assert encoding.read_encoding(path) is None

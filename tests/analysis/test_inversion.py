@@ -22,7 +22,7 @@ from vitsplice.runs.artifacts import RunFolder
 
 KEY, CLS = FeatureRequest("key", -1), FeatureRequest("cls", -1)
 SHALLOW = "generator.options={channels: [4, 8], kernels: [5, 3]}"
-SMALL = {"backbone": "tiny-vit", "size": 32, "overrides": ["resize.size=32", "checkpoint.every=1"]}
+SMALL = {"backbone": "tiny-vit", "size": 32, "overrides": ["resize.size=32", "checkpoint.every=1", "plots=none"]}
 LAYERS = 3
 """Number of layers of the tiny ViT."""
 
@@ -58,7 +58,7 @@ def test_presets_use_the_feature_and_no_other_data_term(preset):
     settings = inversion_settings(CLS, preset)
     assert (settings.terms["inversion"].facet, settings.terms["inversion"].layer) == ("cls", -1)
     assert {term.loss for term in settings.terms.values()} <= {"feature", "smoothness"}
-    assert settings.generator.name == "prior" or settings.generator.options["begin"] == "grey"
+    assert settings.generator.name == "prior" or settings.generator.options["init"] == "grey"
 
 
 def test_default_prior_is_pixels_for_global_and_network_for_local_facets():

@@ -212,6 +212,7 @@ def test_jobs_are_drawn_one_at_a_time(batch, sequential):
     assert run(batch, DrawsOneByOne(done)).done == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", ["done", "failed"])
 def test_memory_per_job_is_bounded(batch, sequential, png, state):
     """Measured over 2,500 jobs, twice: a hash table of the interpreter may double during one of them."""

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-SMALL = ("--backbone", "tiny-vit", "--size", "32", "--steps", "3", "--set", "resize.size=32")
+SMALL = ("--backbone", "tiny-vit", "--size", "32", "--steps", "3", "--set", "resize.size=32", "--set", "plots=none")
 SHALLOW = ("--set", "generator.options={channels: [4, 8], kernels: [5, 3]}")
 
 

@@ -6,27 +6,26 @@ import torch
 from vitsplice.images import encode_png
 
 
-@pytest.fixture
-def images(tmp_path):
+@pytest.fixture(autouse=True)
+def _images(tmp_path):
     """A folder of four images."""
     (tmp_path / "images").mkdir()
     for number in range(4):
         grid = torch.rand(1, 3, 6, 6, generator=torch.Generator().manual_seed(number))
         pixels = torch.nn.functional.interpolate(grid, size=(40, 48), mode="bilinear")
         (tmp_path / "images" / f"{number}.png").write_bytes(encode_png(pixels))
-    return tmp_path / "images"
 
 
-def test_build_then_check(vitsplice, images, tmp_path):
+def test_built_manifest_has_no_issues(vitsplice):
     done = vitsplice("pairs", "build", "images", "-o", "out/pairs.csv", "--licence", "CC0", "--k", "2")
     assert (done.returncode, done.stdout) == (0, "out/pairs.csv\n"), done.stderr
     assert "images: read as a folder of images" in done.stderr
     assert "8 pairs" in done.stderr
     done = vitsplice("pairs", "check", "out/pairs.csv")
-    assert (done.returncode, done.stdout) == (0, "8 pairs of 4 images and 0 masks: nothing found\n")
+    assert (done.returncode, done.stdout) == (0, "8 pairs of 4 images and 0 masks: no issues\n")
 
 
-def test_build_by_similarity(vitsplice, images, tmp_path):
+def test_build_by_similarity_reports_progress_and_leaves_no_cache(vitsplice, tmp_path):
     arguments = ("pairs", "build", "images", "-o", "pairs.jsonl", "--by", "similarity", "--backbone", "tiny-vit")
     done = vitsplice(*arguments)
     assert done.returncode == 0, done.stderr
@@ -38,39 +37,39 @@ def test_build_by_similarity(vitsplice, images, tmp_path):
     assert (again.returncode, "--force" in again.stderr) == (2, True)
 
 
-def test_check_tells_what_it_finds(vitsplice, images, tmp_path):
-    lines = [f"p[red]{number},images/0.png,images/1.png\n" for number in range(12)]
-    (tmp_path / "pairs.csv").write_text("id,structure,appearance\n" + "".join(lines).replace("[red]", "-"))
+def test_check_prints_issues_as_a_table_or_as_json(vitsplice, tmp_path):
+    lines = [f"p-{number},images/0.png,images/1.png\n" for number in range(12)]
+    (tmp_path / "pairs.csv").write_text("id,structure,appearance\n" + "".join(lines))
     (tmp_path / "images" / "1.png").write_bytes(b"[red]")
     done = vitsplice("pairs", "check", "pairs.csv")
     assert done.returncode == 1
     assert "'images/1.png' is not an image" in done.stdout
     assert "p-0 and 11 more" in done.stdout
-    assert "... and 1 more; --json has all" in done.stdout
-    assert done.stdout.endswith("12 pairs of 2 images and 0 masks: 1 broken, 11 repeated-pair\n")
-    assert "note: 12 of 12 pairs have no licence, the first is p-0; `pairs build --licence` writes one" in done.stderr
+    assert "... and 1 more; --json prints all" in done.stdout
+    assert done.stdout.endswith("12 pairs of 2 images and 0 masks: 1 corrupt, 11 duplicate-pair\n")
+    assert "note: 12 of 12 pairs have no licence, the first is p-0; `pairs build --licence` adds one" in done.stderr
 
-    found = vitsplice("pairs", "check", "pairs.csv", "--json", "--ignore", "repeated-pair")
-    assert found.returncode == 1
-    told = json.loads(found.stdout)
-    assert (told["pairs"], told["images"], told["counts"]) == (12, 2, {"broken": 1})
-    assert told["findings"][0]["image"] == "images/1.png"
-    assert len(told["notes"]) == 12
+    done = vitsplice("pairs", "check", "pairs.csv", "--json", "--ignore", "duplicate-pair")
+    assert done.returncode == 1
+    report = json.loads(done.stdout)
+    assert (report["pairs"], report["images"], report["counts"]) == (12, 2, {"corrupt": 1})
+    assert report["issues"][0]["image"] == "images/1.png"
+    assert "is not an image" in report["issues"][0]["message"]
+    assert len(report["notes"]) == 12
 
 
-def test_own_photographs_without_a_licence_pass_unless_one_is_required(vitsplice, images):
+def test_missing_licence_changes_the_exit_code_only_if_required(vitsplice):
     assert vitsplice("pairs", "build", "images", "-o", "pairs.csv").returncode == 0
     done = vitsplice("pairs", "check", "pairs.csv")
     assert (done.returncode, "pairs have no licence" in done.stderr) == (0, True)
-    assert done.stdout.endswith(": nothing found\n")
+    assert done.stdout.endswith(": no issues\n")
     done = vitsplice("pairs", "check", "pairs.csv", "--require-licence")
     assert (done.returncode, "4 unlicensed" in done.stdout) == (1, True)
 
 
-def test_mistakes(vitsplice, images, tmp_path):
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "empty.csv").write_text("id,structure,appearance\n")
-    for arguments, told in (
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
         (("build", "images"), "-o pairs.csv"),
         (("build", "none", "-o", "p.csv"), "none does not exist"),
         (("build", "empty", "-o", "p.csv"), "empty holds no images"),
@@ -81,8 +80,12 @@ def test_mistakes(vitsplice, images, tmp_path):
         (("build", "images", "-o", "p.csv", "--by", "similarity", "--backbone", "nothing"), "no backbone 'nothing'"),
         (("check", "none.csv"), "cannot read none.csv"),
         (("check", "empty.csv"), "has no pairs"),
-        (("check", "empty.csv", "--ignore", "all"), "no kind 'all'"),
-    ):
-        done = vitsplice("pairs", *arguments)
-        assert (done.returncode, told in done.stderr) == (2, True), (arguments, done.stderr)
-        assert not (tmp_path / "p.csv").exists()
+        (("check", "empty.csv", "--ignore", "all"), "cannot ignore 'all'"),
+    ],
+)
+def test_mistakes_exit_with_2_and_write_nothing(vitsplice, tmp_path, arguments, message):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty.csv").write_text("id,structure,appearance\n")
+    done = vitsplice("pairs", *arguments)
+    assert (done.returncode, message in done.stderr) == (2, True), done.stderr
+    assert not (tmp_path / "p.csv").exists()

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from vitsplice.datasets import read
-from vitsplice.datasets.build import Plan, build
+from vitsplice.datasets.build import BuildOptions, build
 from vitsplice.errors import OutputExists, UserError
 from vitsplice.images import encode_png
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
@@ -22,57 +22,58 @@ def images(tmp_path):
 
 
 @pytest.fixture
-def made(tmp_path):
-    def make(*arguments, out="pairs.csv", **options):
+def build_pairs(tmp_path):
+    """Build ``pairs.csv``, or another manifest, and return the number of pairs and the notes."""
+
+    def run(*arguments, out="pairs.csv", force=False, stopped=NULL_REPORTER.stopped, **options):
         notes = []
-        force, stopped = options.pop("force", False), options.pop("stopped", NULL_REPORTER.stopped)
         progress = ProgressReporter(note=notes.append, stopped=stopped)
-        number = build(Plan(*arguments, **options), tmp_path / out, force=force, progress=progress)
-        return number, notes
+        return build(BuildOptions(*arguments, **options), tmp_path / out, force=force, progress=progress), notes
 
-    return make
+    return run
 
 
-def test_a_manifest_is_the_same_every_time(made, images, tmp_path):
-    assert made(images, k=2, licence="CC0", source="here")[0] == 10
-    first = (tmp_path / "pairs.csv").read_bytes()
-    assert made(images, k=2, licence="CC0", source="here", force=True)[0] == 10
-    assert (tmp_path / "pairs.csv").read_bytes() == first
-    pairs = list(read(tmp_path / "pairs.csv"))
+@pytest.fixture
+def manifest(tmp_path):
+    return tmp_path / "pairs.csv"
+
+
+def test_same_options_give_the_same_bytes(build_pairs, images, manifest):
+    options = {"k": 2, "licence": "CC0", "source": "here", "force": True}
+    assert build_pairs(images, **options)[0] == 10
+    first = manifest.read_bytes()
+    assert build_pairs(images, **options)[0] == 10
+    assert manifest.read_bytes() == first
+    pairs = list(read(manifest))
     assert [(pair.licence, pair.source) for pair in pairs] == [("CC0", "here")] * 10
     assert all(pair.id == f"{pair.structure.stem}--{pair.appearance.stem}" for pair in pairs)
-    assert made(images, seed=1, k=2, licence="CC0", source="here", force=True)[0] == 10
-    assert (tmp_path / "pairs.csv").read_bytes() != first
+    assert build_pairs(images, seed=1, **options)[0] == 10
+    assert manifest.read_bytes() != first
 
 
-def test_jsonl_holds_the_same(made, images, tmp_path):
-    made(images, by="all")
-    made(images, by="all", out="pairs.jsonl")
-    pairs = list(read(tmp_path / "pairs.csv"))
-    assert pairs == list(read(tmp_path / "pairs.jsonl"))
+def test_csv_and_jsonl_hold_the_same_pairs(build_pairs, images, manifest):
+    build_pairs(images, by="all")
+    build_pairs(images, by="all", out="pairs.jsonl")
+    pairs = list(read(manifest))
+    assert pairs == list(read(manifest.with_suffix(".jsonl")))
     assert len(pairs) == 20
 
 
-def test_domains_are_not_mixed(made, tmp_path):
-    for name in ("test/cat/1.jpg", "test/cat/2.jpg", "test/dog/1.jpg", "test/dog/2.jpg", "test/one/1.jpg"):
-        (tmp_path / "afhq" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "afhq" / name).touch()
-    number, notes = made(tmp_path / "afhq", by="all")
+def test_pairs_are_of_one_domain(build_pairs, tree, manifest):
+    folder = tree(*(f"afhq/test/{name}.jpg" for name in ("cat/1", "cat/2", "dog/1", "dog/2", "one/1")))
+    number, notes = build_pairs(folder / "afhq", by="all")
     assert number == 4
-    for pair in read(tmp_path / "pairs.csv"):
-        assert pair.structure.parent == pair.appearance.parent == tmp_path / "afhq" / pair.source
+    for pair in read(manifest):
+        assert pair.structure.parent == pair.appearance.parent == folder / "afhq" / pair.source
     assert any("1 structure images have no appearance image" in note for note in notes)
 
 
-def test_a_pair_keeps_its_id_when_other_domains_come_and_go(made, tmp_path):
+def test_ids_do_not_depend_on_other_domains(build_pairs, tree, manifest):
     def pairs(*domains):
-        shutil.rmtree(tmp_path / "tree", ignore_errors=True)
-        for domain in domains:
-            (tmp_path / "tree" / domain).mkdir(parents=True)
-            for number in (1, 2, 3):
-                (tmp_path / "tree" / domain / f"000{number}.jpg").touch()
-        made(tmp_path / "tree", by="all", force=True)
-        return {pair.id: pair.images for pair in read(tmp_path / "pairs.csv")}
+        folder = tree(*(f"tree/{domain}/000{number}.jpg" for domain in domains for number in (1, 2, 3)))
+        build_pairs(folder / "tree", by="all", force=True)
+        shutil.rmtree(folder / "tree")
+        return {pair.id: pair.images for pair in read(manifest)}
 
     everything = pairs("test/bear", "train/ant", "train/bear", "train/cat", "val/cat")
     assert len(everything) == 5 * 6
@@ -82,71 +83,72 @@ def test_a_pair_keeps_its_id_when_other_domains_come_and_go(made, tmp_path):
         assert some.items() <= everything.items()
 
 
-def test_a_scene_has_its_masks_and_every_appearance(made, images, tmp_path):
+def test_scene_is_paired_with_every_appearance_image(build_pairs, images, tmp_path, manifest):
     (tmp_path / "mask.png").touch()
-    listed = [{"file_path": "images/1.png", "mask_path": "mask.png"}, {"file_path": "images/gone.png"}]
-    (tmp_path / "transforms.json").write_text(json.dumps({"frames": listed}))
-    number, notes = made(tmp_path / "transforms.json", images / "0.png")
+    frames = [{"file_path": "images/1.png", "mask_path": "mask.png"}, {"file_path": "images/gone.png"}]
+    (tmp_path / "transforms.json").write_text(json.dumps({"frames": frames}))
+    number, notes = build_pairs(tmp_path / "transforms.json", images / "0.png")
     assert number == 2
-    assert [pair.structure_mask for pair in read(tmp_path / "pairs.csv")] == [tmp_path / "mask.png", None]
-    assert any("1 of the files it names are not there" in note for note in notes)
+    assert [pair.structure_mask for pair in read(manifest)] == [tmp_path / "mask.png", None]
+    assert any("1 of the listed files do not exist" in note for note in notes)
 
 
-def test_similarity_that_was_stopped_goes_on(made, images, tmp_path, monkeypatch):
+def test_stopped_similarity_resumes_to_the_same_bytes(build_pairs, images, tmp_path, manifest):
     options = {"by": "similarity", "k": 2, "backbone": "tiny-vit"}
-    assert made(images, **options)[0] == 10
-    whole = (tmp_path / "pairs.csv").read_bytes()
-    asked = iter([False, False, False, True])
-    assert made(images, **options, out="new/pairs.csv", stopped=lambda: next(asked))[0] is None
+    assert build_pairs(images, **options)[0] == 10
+    expected = manifest.read_text()
+    stopped = iter([False, False, False, True])
+    assert build_pairs(images, **options, out="new/pairs.csv", stopped=lambda: next(stopped))[0] is None
     assert [path.name for path in (tmp_path / "new").iterdir()] == [".pairs.csv.features.jsonl"]
-    assert made(images, **options, out="new/pairs.csv")[0] == 10
+    assert build_pairs(images, **options, out="new/pairs.csv")[0] == 10
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["pairs.csv"]
-    assert (tmp_path / "new" / "pairs.csv").read_text().replace(str(tmp_path) + "/", "") == whole.decode()
+    assert (tmp_path / "new" / "pairs.csv").read_text().replace(str(tmp_path) + "/", "") == expected
 
 
-def test_similarity_leaves_out_what_is_broken_and_tells_it(made, images, tmp_path):
+def test_similarity_skips_and_names_unreadable_images(build_pairs, images):
     for number in range(8):
         (images / f"x{number}.png").write_bytes(b"no image")
-    number, notes = made(images, by="similarity", backbone="tiny-cnn")
+    number, notes = build_pairs(images, by="similarity", backbone="tiny-cnn")
     assert number == 5
-    assert [note for note in notes if note.startswith("left out")][-1].endswith("3 more images that cannot be read")
+    assert [note for note in notes if note.startswith("skipped")][-1].endswith("3 more images that cannot be read")
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"by": "name"}, "by='name' needs two folders"),
-        ({"by": "all", "k": 2}, "k has no use with by='all'"),
-        ({"by": "similarity", "seed": 2}, "seed has no use"),
-        ({"backbone": "tiny-vit"}, "backbone has no use with by='random'"),
+        ({"by": "all", "k": 2}, "k has no effect with by='all'"),
+        ({"by": "similarity", "seed": 2}, "seed has no effect"),
+        ({"backbone": "tiny-vit"}, "backbone has no effect with by='random'"),
         ({"by": "similarity", "backbone": "no-such"}, "no backbone 'no-such'"),
         ({"out": "pairs.txt"}, "ends in .csv or .jsonl"),
     ],
 )
-def test_what_does_not_go_together_is_named(made, images, tmp_path, options, told):
-    with pytest.raises(UserError, match=told):
-        made(images, **options)
+def test_options_that_exclude_each_other_are_refused(build_pairs, images, tmp_path, options, message):
+    with pytest.raises(UserError, match=message):
+        build_pairs(images, **options)
     assert [path.name for path in tmp_path.iterdir()] == ["images"]
 
 
-def test_a_source_that_pairs_takes_no_pairing(made, images, tmp_path):
-    (tmp_path / "list.txt").write_text(f"images/0.png images/1.png\nimages/0.png {'x' * 300}.png")
-    number, notes = made(tmp_path / "list.txt")
+def test_list_of_pairs_takes_no_options_of_pairing(build_pairs, images, tmp_path):
+    path = tmp_path / "list.txt"
+    path.write_text(f"images/0.png images/1.png\nimages/0.png {'x' * 300}.png")
+    number, notes = build_pairs(path)
     assert number == 2
-    assert any(note.startswith("1 of the files it names are not there") for note in notes)
+    assert any(note.startswith("1 of the listed files do not exist") for note in notes)
     with pytest.raises(OutputExists, match="force=True"):
-        made(tmp_path / "list.txt")
-    with pytest.raises(UserError, match="by='random' has no use"):
-        made(tmp_path / "list.txt", by="random", force=True)
-    with pytest.raises(UserError, match="k has no use with a source that pairs"):
-        made(tmp_path / "list.txt", k=1, force=True)
+        build_pairs(path)
+    with pytest.raises(UserError, match="by='random' has no effect"):
+        build_pairs(path, by="random", force=True)
+    with pytest.raises(UserError, match="k has no effect with a source that defines the pairs"):
+        build_pairs(path, k=1, force=True)
 
 
-def test_too_little_and_too_much(made, images, monkeypatch):
+def test_too_few_images_and_too_many_pairs_are_refused(build_pairs, images, monkeypatch):
     for number in range(1, 5):
         (images / f"{number}.png").unlink()
     with pytest.raises(UserError, match="nothing to pair in .*: of 1 image"):
-        made(images)
-    monkeypatch.setattr("vitsplice.datasets.build.MOST", 0)
+        build_pairs(images)
+    monkeypatch.setattr("vitsplice.datasets.build.MOST_PAIRS", 0)
     with pytest.raises(UserError, match="more than 0"):
-        made(images, by="all")
+        build_pairs(images, by="all")

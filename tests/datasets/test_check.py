@@ -1,17 +1,15 @@
 import pytest
 from PIL import Image
 
-from vitsplice.datasets import check as checks
-from vitsplice.datasets.check import check
+from vitsplice.datasets import check as check_module
+from vitsplice.datasets.check import ABSENT, ManifestIndex, check
 from vitsplice.errors import ConfigError, UserError
 from vitsplice.images import EXAMPLE_PAIRS, example
-
-APPLE, ORANGE, CAT, DOG = (path for name in EXAMPLE_PAIRS for path in example(name))
 
 
 @pytest.fixture
 def folder(tmp_path):
-    for path in (APPLE, ORANGE, CAT, DOG):
+    for path in (path for name in EXAMPLE_PAIRS for path in example(name)):
         image = Image.open(path)
         image.thumbnail((160, 160))
         image.save(tmp_path / f"{path.stem}.png")
@@ -19,104 +17,127 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def found(folder):
-    """What is found in a manifest of these lines: (kind, pair, pairs, name of the image)."""
+def issues(folder):
+    """Check a manifest of some lines; returns (kind, pair, pairs, name of the image) of each issue."""
 
-    def look(*lines, **options):
-        head = "id,structure,appearance,structure_mask,appearance_mask,licence\n"
-        (folder / "pairs.csv").write_text(head + "\n".join(lines))
-        return [
-            (finding.kind, finding.pair, finding.pairs, finding.image.rpartition("/")[2])
-            for finding in check(folder / "pairs.csv", **options).findings
-        ]
+    def run(*lines, **options):
+        header = "id,structure,appearance,structure_mask,appearance_mask,licence\n"
+        (folder / "pairs.csv").write_text(header + "\n".join(lines))
+        report = check(folder / "pairs.csv", **options)
+        return [(issue.kind, issue.pair, issue.pairs, issue.image.rpartition("/")[2]) for issue in report.issues]
 
-    return look
+    return run
 
 
-def size(path):
-    with Image.open(path) as image:
-        return image.size
+def write_mask(folder, size, value=255):
+    """Write a mask with the size of an image, or with a given one."""
+    if isinstance(size, str):
+        with Image.open(folder / size) as image:
+            size = image.size
+    Image.new("L", size, value).save(folder / "mask.png")
 
 
-def test_a_sound_set_has_no_findings(found, folder):
-    Image.new("L", size(folder / "cat.png"), 255).save(folder / "mask.png")
-    assert found("a,apple.png,orange.png,,,CC0", "b,cat.png,dog.png,mask.png,,CC0") == []
-    checked = check(folder / "pairs.csv")
-    assert (checked.pairs, checked.images, checked.masks) == (2, 4, 1)
+def test_valid_manifest_has_no_issues(issues, folder):
+    write_mask(folder, "cat.png")
+    assert issues("a,apple.png,orange.png,,,CC0", "b,cat.png,dog.png,mask.png,,CC0") == []
+    report = check(folder / "pairs.csv")
+    assert (report.pairs, report.images, report.masks) == (2, 4, 1)
 
 
-def test_files_that_are_missing_or_broken(found, folder):
+def test_missing_and_corrupt_files(issues, folder):
     (folder / "cut.png").write_bytes((folder / "cat.png").read_bytes()[:900])
     (folder / "text.jpg").write_text("no image")
     lines = ["a,gone.png,cut.png,,,CC0", "b,text.jpg,gone.png,,,CC0", "c,apple.png,dog.png,none.png,,CC0"]
-    assert found(*lines) == [
+    assert issues(*lines) == [
         ("missing", "a", 2, "gone.png"),
         ("missing", "c", 1, "none.png"),
-        ("broken", "a", 1, "cut.png"),
-        ("broken", "b", 1, "text.jpg"),
+        ("corrupt", "a", 1, "cut.png"),
+        ("corrupt", "b", 1, "text.jpg"),
     ]
 
 
-def test_a_mask_of_another_size(found, folder):
-    Image.new("L", (50, 50), 255).save(folder / "mask.png")
+def test_mask_of_another_size(issues, folder):
+    write_mask(folder, (50, 50))
     lines = ["a,apple.png,cat.png,mask.png,,CC0", "b,apple.png,dog.png,mask.png,,CC0"]
-    assert found(*lines) == [("mask-size", "a", 2, "mask.png")]
+    assert issues(*lines) == [("mask-size", "a", 2, "mask.png")]
 
 
-def test_only_pairs_whose_image_a_mask_does_not_fit_are_blamed(found, folder):
-    Image.new("L", size(folder / "apple.png"), 255).save(folder / "mask.png")
+def test_mask_size_concerns_only_pairs_with_an_image_of_another_size(issues, folder):
+    write_mask(folder, "apple.png")
     Image.new("RGB", (50, 50)).save(folder / "small.png")
     lines = ["a,apple.png,cat.png,mask.png,,CC0", "b,small.png,cat.png,mask.png,,CC0"]
-    assert found(*lines) == [("mask-size", "b", 1, "mask.png")]
+    assert issues(*lines) == [("mask-size", "b", 1, "mask.png")]
 
 
-def test_a_black_mask_lets_nothing_through(found, folder):
-    Image.new("L", size(folder / "apple.png")).save(folder / "mask.png")
-    assert found("a,apple.png,cat.png,mask.png,,CC0") == [("black-mask", "a", 1, "mask.png")]
+def test_black_mask(issues, folder):
+    write_mask(folder, "apple.png", 0)
+    assert issues("a,apple.png,cat.png,mask.png,,CC0") == [("black-mask", "a", 1, "mask.png")]
 
 
-def test_copies(found, folder):
+@pytest.fixture
+def copies(folder):
     (folder / "same.png").write_bytes((folder / "apple.png").read_bytes())
     Image.open(folder / "cat.png").save(folder / "near.jpg", quality=60)
+
+
+@pytest.mark.usefixtures("copies")
+def test_duplicate_images(issues):
     lines = ["a,apple.png,cat.png,,,CC0", "b,orange.png,same.png,,,CC0", "c,dog.png,near.jpg,,,CC0"]
-    assert found(*lines) == [("duplicate", "b", 1, "same.png"), ("near-duplicate", "c", 1, "near.jpg")]
+    assert issues(*lines) == [("duplicate-image", "b", 1, "same.png"), ("near-duplicate", "c", 1, "near.jpg")]
 
 
-def test_pairs_of_one_image_and_pairs_that_repeat(found, folder):
-    (folder / "same.png").write_bytes((folder / "apple.png").read_bytes())
-    Image.open(folder / "cat.png").save(folder / "near.jpg", quality=60)
+@pytest.mark.usefixtures("copies")
+def test_pairs_of_one_image_and_duplicate_pairs(issues, folder):
     lines = [
         "a,apple.png,./apple.png,,,CC0", "b,apple.png,same.png,,,CC0", "c,cat.png,near.jpg,,,CC0",
-        "d,cat.png,dog.png,,,CC0", "e,dog.png,cat.png,,,CC0", "f,cat.png,../PARENT/dog.png,,,CC0",
+        "d,cat.png,dog.png,,,CC0", "e,dog.png,cat.png,,,CC0", f"f,cat.png,../{folder.name}/dog.png,,,CC0",
     ]  # fmt: skip
-    ignore = ["duplicate", "near-duplicate"]
-    assert found(*[line.replace("PARENT", folder.name) for line in lines], ignore=ignore) == [
+    assert issues(*lines, ignore=["duplicate-image", "near-duplicate"]) == [
         ("same-image", "a", 1, ""),
         ("same-image", "b", 1, ""),
         ("same-image", "c", 1, ""),
-        ("repeated-pair", "f", 1, ""),
+        ("duplicate-pair", "f", 1, ""),
     ]
 
 
-def test_a_pair_without_a_licence_is_a_note_and_a_finding_where_one_is_required(found, folder):
+def test_missing_licence_is_a_note_or_an_issue_if_required(issues, folder):
     lines = ["a,apple.png,cat.png,,,CC0", "b,orange.png,dog.png,,,"]
-    assert found(*lines, require_licence=True) == [("unlicensed", "b", 1, "")]
-    assert found(*lines, require_licence=True, ignore=["unlicensed"]) == []
-    assert found(*lines) == []
+    assert issues(*lines, require_licence=True) == [("unlicensed", "b", 1, "")]
+    assert issues(*lines, require_licence=True, ignore=["unlicensed"]) == []
+    assert issues(*lines) == []
     (note,) = check(folder / "pairs.csv").notes
     assert (note.kind, note.pair) == ("unlicensed", "b")
     assert check(folder / "pairs.csv", ignore=["unlicensed"]).notes == ()
 
 
-def test_a_image_of_many_pairs_is_looked_at_once(found, folder, monkeypatch):
-    seen = []
-    monkeypatch.setattr(checks, "look", lambda path, look=checks.look: seen.append(path.name) or look(path))
-    found(*(f"p{number},cat.png,dog.png,,,CC0" for number in range(500)))
-    assert seen == ["cat.png", "dog.png"]
+def test_image_of_many_pairs_is_read_once(issues, folder, monkeypatch):
+    read, fingerprint = [], check_module.fingerprint
+    monkeypatch.setattr(check_module, "fingerprint", lambda path: read.append(path.name) or fingerprint(path))
+    issues(*(f"p{number},cat.png,dog.png,,,CC0" for number in range(500)))
+    assert read == ["cat.png", "dog.png"]
 
 
-def test_mistakes_are_named(found, folder):
-    with pytest.raises(UserError, match="no kind 'licence' to ignore; there are missing, broken"):
-        found("a,apple.png,cat.png,,,", ignore=["licence"])
-    with pytest.raises(ConfigError, match="line 3: id 'a' comes a second time"):
-        found("a,apple.png,cat.png,,,", "a,apple.png,cat.png,,,")
+def test_invalid_manifest_or_kind_is_refused(issues):
+    with pytest.raises(UserError, match="cannot ignore 'licence': the kinds of issues are missing, corrupt"):
+        issues("a,apple.png,cat.png,,,", ignore=["licence"])
+    with pytest.raises(ConfigError, match="line 3: duplicate id 'a'"):
+        issues("a,apple.png,cat.png,,,", "a,apple.png,cat.png,,,")
+    with pytest.raises(UserError, match="has no pairs"):
+        issues()
+
+
+def test_file_has_one_number_by_whatever_path(tmp_path):
+    (tmp_path / "a.png").touch()
+    (tmp_path / "link.png").symlink_to("a.png")
+    (tmp_path / "pairs.csv").write_text(
+        "id,structure,appearance,appearance_mask,licence\n"
+        "one,a.png,b.png,m.png,CC0\n"
+        f"two,./link.png,{tmp_path}/a.png,,\n"
+        "three,b.png,c.png,,\n"
+    )
+    index = ManifestIndex.read(tmp_path / "pairs.csv")
+    assert index.rows.tolist() == [[0, 1, ABSENT, 2], [0, 0, ABSENT, ABSENT], [1, 3, ABSENT, ABSENT]]
+    files = [(path.name, pair) for path, pair in index.files]
+    assert files == [("a.png", "one"), ("b.png", "one"), ("m.png", "one"), ("c.png", "three")]
+    assert index.uses.tolist() == [2, 2, 1, 1]
+    assert index.unlicensed == ["two", "three"]

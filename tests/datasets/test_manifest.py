@@ -2,22 +2,19 @@ from pathlib import Path
 
 import pytest
 
-from vitsplice.datasets import Pair, read, write
+from vitsplice.datasets import Pair, count, read, write
+from vitsplice.datasets.manifest import ID, PairIds
 from vitsplice.errors import ConfigError, UserError
 
-PAIRS = [
-    Pair("cow-zebra", Path("/images/cow.jpg"), Path("/images/zebra.jpg"), licence="CC0", source="a, b"),
-    Pair("bär", Path("x"), Path("y")),
-]
+PAIR = Pair("cow-zebra", Path("/images/cow.jpg"), Path("/images/zebra.jpg"), licence="CC0", source="a, b")
 
 
-@pytest.mark.parametrize("ending", ["csv", "jsonl", "CSV"])
-def test_what_is_written_is_read(tmp_path, ending):
-    inside = Pair("in", tmp_path / "images/ä b.png", tmp_path / "c.png", tmp_path / "mask.png")
-    pairs = [PAIRS[0], inside]
-    path = tmp_path / f"pairs.{ending}"
-    write(path, pairs)
-    assert list(read(path)) == pairs
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "CSV"])
+def test_written_manifest_is_read_back(tmp_path, suffix):
+    below = Pair("in", tmp_path / "images/ä b.png", tmp_path / "c.png", tmp_path / "mask.png")
+    path = tmp_path / f"pairs.{suffix}"
+    write(path, [PAIR, below])
+    assert list(read(path)) == [PAIR, below]
     assert str(tmp_path) not in path.read_text()
 
 
@@ -29,34 +26,35 @@ def test_paths_are_relative_to_the_manifest(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "says"),
+    ("name", "text", "message"),
     [
-        ("p.csv", "id,structure\na,b\n", "line 1: there is no field appearance; needed: id, structure"),
-        ("p.csv", "id,structure,appearance\na,b,\n", "line 2: appearance is missing"),
+        ("p.csv", "id,structure\na,b\n", "line 1: field appearance is missing; required: id, structure"),
+        ("p.csv", "id,structure,appearance\na,b,\n", "line 2: appearance is empty"),
         ("p.csv", "id;structure;appearance\na;b;c\n", "line 1: unknown field .*separated by commas"),
-        ("p.jsonl", '{"id": "a", "structure": "b"}', "line 1: there is no field appearance"),
-        ("p.csv", "id,structure,appearance\na,b\n", "line 2: has not as many"),
-        ("p.csv", "id,structure,appearance\na,b,c,d\n", "line 2: has not as many"),
+        ("p.jsonl", '{"id": "a", "structure": "b"}', "line 1: field appearance is missing"),
+        ("p.csv", "id,structure,appearance\na,b\n", "line 2: must have as many"),
+        ("p.csv", "id,structure,appearance\na,b,c,d\n", "line 2: must have as many"),
         ("p.csv", "id,structure,appearance,mask\na,b,c,d\n", "unknown field 'mask'"),
-        ("p.csv", "id,structure,appearance\na,b,c\na,d,e\n", "line 3: id 'a' comes a second time, after line 2"),
+        ("p.csv", "id,structure,appearance\na,b,c\na,d,e\n", "line 3: duplicate id 'a', also in line 2"),
         ("p.csv", 'id,structure,appearance\na,b,"c\n', "is not CSV"),
         ("p.csv", "id,structure,appearance\n../a,b,c\n", "cannot name a folder"),
         ("p.csv", "id,structure,appearance\n..,b,c\n", "cannot name a folder"),
         ("p.jsonl", '{"id": "a", "structure": 1, "appearance": "b"}', "structure must be text, not 1"),
         ("p.jsonl", '{"id": "a", "structure": "a\\u0000", "appearance": "b"}', "structure must be text"),
+        ("p.jsonl", '{"id": "a", "structure": null, "appearance": "b"}', "structure is empty"),
         ("p.jsonl", "[1]", "line 1: must be an object"),
         ("p.jsonl", "\n{", "line 2: is not JSON"),
         ("p.jsonl", "[" * 50_000, "is not JSON"),
         ("p.jsonl", "x" * 200_000, "longer than"),
     ],
 )
-def test_what_is_wrong_is_named(tmp_path, name, text, says):
+def test_invalid_line_is_named(tmp_path, name, text, message):
     (tmp_path / name).write_text(text)
-    with pytest.raises(ConfigError, match=says):
+    with pytest.raises(ConfigError, match=message):
         list(read(tmp_path / name))
 
 
-def test_what_cannot_be_read_is_named(tmp_path):
+def test_unreadable_manifest_is_named(tmp_path):
     with pytest.raises(UserError, match=r"must end in \.csv or \.jsonl"):
         list(read(tmp_path / "pairs.txt"))
     with pytest.raises(UserError, match="cannot read"):
@@ -65,10 +63,10 @@ def test_what_cannot_be_read_is_named(tmp_path):
     with pytest.raises(UserError, match="not UTF-8"):
         list(read(tmp_path / "pairs.csv"))
     with pytest.raises(UserError, match="cannot be a manifest"):
-        write(tmp_path / "pairs.txt", PAIRS)
+        write(tmp_path / "pairs.txt", [PAIR])
 
 
-def test_names_of_files_that_a_manifest_must_not_change_or_cannot_hold(tmp_path):
+def test_unusual_file_names_are_read_back_unless_they_are_not_utf8(tmp_path):
     path = tmp_path / "pairs.csv"
     pair = Pair("a", tmp_path / " space.png", tmp_path / 'new\nline, "quoted".png')
     write(path, [pair])
@@ -78,7 +76,57 @@ def test_names_of_files_that_a_manifest_must_not_change_or_cannot_hold(tmp_path)
     assert list(read(path)) == [pair]
 
 
-def test_a_long_manifest_is_not_held(tmp_path):
+def test_manifest_is_read_line_by_line(tmp_path):
     path = tmp_path / "pairs.jsonl"
     path.write_text('{"id": "a", "structure": "s", "appearance": "t"}\n{"id": "b"}\n')
     assert next(read(path)).id == "a"
+
+
+def test_count_of_pairs(tmp_path):
+    path = tmp_path / "pairs.csv"
+    for number in (1000, 0):
+        write(path, [Pair(f"p{index}", tmp_path / "s", tmp_path / "a") for index in range(number)])
+        assert count(path) == number
+
+
+def test_count_refuses_a_duplicate_id_with_its_line(tmp_path):
+    path = tmp_path / "pairs.jsonl"
+    write(path, [Pair(name, tmp_path / "s", tmp_path / "a") for name in ("a", "b", "c", "a")])
+    with pytest.raises(ConfigError, match="line 4: duplicate id 'a'"):
+        count(path)
+
+
+ODD_NAMES = ["cat", "Kätzchen 1", "猫", "../..", "-rf", ".hidden", "a" * 300, "a\nb", "", "ﬁne", "\udcff"]
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_any_name_gives_a_valid_id(name):
+    ids = PairIds()
+    for names in ([name], [name, name], [name], ["cat", name], [name, name, name], ["train/cat", name, "1"]):
+        assert ID.fullmatch(ids(*names)), names
+
+
+def test_ids_differ_by_more_than_capital_letters():
+    ids, names = PairIds(), ["a", "A", "a-2", "a", "a-2-2", "b", "a.", "a"]
+    generated = [ids(name) for name in names * 3]
+    assert len({pair_id.lower() for pair_id in generated}) == len(generated)
+    assert generated[:2] == ["a", "A-2"]
+
+
+def test_id_joins_the_names():
+    assert PairIds()("Kätzchen 1", "zebra") == "Katzchen_1--zebra"
+    assert PairIds()("train/cat", "1", "2") == "train_cat--1--2"
+
+
+def test_shortened_names_with_a_common_start_give_different_independent_ids():
+    black, white = ("a_rather_long_name_of_a_breed_that_is_" + colour for colour in ("black", "white"))
+    ids = PairIds()
+    first, second = ids(black, "1", "2"), ids(white, "1", "2")
+    assert not second.endswith("--1--2-2")
+    assert PairIds()(white, "1", "2") == second != first
+    assert first.startswith("a_rather_long_name_of")
+
+
+def test_ids_of_one_name_take_constant_time():
+    ids = PairIds()
+    assert [ids("same") for _ in range(20_000)][-1] == "same-20000"

@@ -2,47 +2,111 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageEnhance, ImageOps
 
 from vitsplice.datasets import read, similarity
-from vitsplice.datasets.build import Plan, build
-from vitsplice.datasets.features import Feature
-from vitsplice.datasets.similarity import by_similarity, nearest
-from vitsplice.datasets.sources import Group
-from vitsplice.images import EXAMPLE_PAIRS, example
+from vitsplice.datasets.build import BuildOptions, build
+from vitsplice.datasets.similarity import AppearanceFeature, appearance_features, most_similar, nearest
+from vitsplice.datasets.sources import ImageGroup
+from vitsplice.images import EXAMPLE_PAIRS, encode_png, example
+from vitsplice.images import read as read_image
+from vitsplice.support.progress import ProgressReporter
 
 
-def some(number, seed, name=""):
+def random_features(number, seed, name=""):
     values = np.random.default_rng(seed).standard_normal((number, 8)).astype(np.float32)
-    return [Feature(f"{name}{index}", vector) for index, vector in enumerate(values)]
+    return [AppearanceFeature(f"{name}{index}", vector) for index, vector in enumerate(values)]
 
 
-def test_nearest_is_that_of_the_cosine(monkeypatch):
+def test_nearest_has_the_highest_cosine_similarity(monkeypatch):
     monkeypatch.setattr(similarity, "ROWS", 3)
-    of, among = some(10, 0, "a"), some(7, 1, "b")
-    for one, found in zip(of, nearest(of, among, 3), strict=True):
-        cosines = [one.values @ b.values / np.linalg.norm(one.values) / np.linalg.norm(b.values) for b in among]
-        assert found == sorted(range(7), key=lambda number: -cosines[number])[:3]
+    queries, candidates = random_features(10, 0, "a"), random_features(7, 1, "b")
+    for query, indices in zip(queries, nearest(queries, candidates, 3), strict=True):
+        norm = np.linalg.norm(query.values)
+        cosines = [query.values @ other.values / norm / np.linalg.norm(other.values) for other in candidates]
+        assert indices == sorted(range(7), key=lambda index: -cosines[index])[:3]
 
 
-def test_length_does_not_count_and_of_equals_the_first_comes_first():
+def test_nearest_ignores_length_and_orders_equal_candidates():
     vector = np.arange(1, 9, dtype=np.float32)
-    among = [Feature("x", -vector), *(Feature(str(scale), scale * vector) for scale in (4, 0.5, 2))]
-    assert next(nearest([Feature("of", vector)], among, 3)) == [1, 2, 3]
+    scaled = [AppearanceFeature(str(scale), scale * vector) for scale in (4, 0.5, 2)]
+    candidates = [AppearanceFeature("x", -vector), *scaled]
+    assert next(nearest([AppearanceFeature("query", vector)], candidates, 3)) == [1, 2, 3]
 
 
-def test_a_file_of_the_same_bytes_is_no_neighbour():
-    features = some(3, 0)
-    copy = Feature("0", features[0].values)
+def test_nearest_excludes_files_with_the_same_bytes():
+    features = random_features(3, 0)
+    copy = AppearanceFeature("0", features[0].values)
     assert sorted(next(nearest(features, [*features, copy], 9))) == [1, 2]
 
 
-def test_images_without_a_feature_are_left_out():
-    a, b, broken = map(Path, ("a", "b", "broken"))
-    features = dict(zip((a, b), some(2, 0), strict=True))
-    assert list(by_similarity(Group((a, broken, b), (broken, b, a)), features, 5)) == [(a, [b]), (b, [a])]
-    assert list(by_similarity(Group((broken,), (a,)), features, 1)) == []
-    assert list(by_similarity(Group((a,), (broken,)), features, 1)) == [(a, [])]
+def test_images_without_a_feature_are_skipped():
+    a, b, corrupt = map(Path, ("a", "b", "corrupt"))
+    features = dict(zip((a, b), random_features(2, 0), strict=True))
+    group = ImageGroup((a, corrupt, b), (corrupt, b, a))
+    assert list(most_similar(group, features, 5)) == [(a, [b]), (b, [a])]
+    assert list(most_similar(ImageGroup((corrupt,), (a,)), features, 1)) == []
+    assert list(most_similar(ImageGroup((a,), (corrupt,)), features, 1)) == [(a, [])]
+
+
+class CountingBackbone:
+    def __init__(self, backbone):
+        self.info, self.backbone, self.calls = backbone.info, backbone, 0
+
+    def __call__(self, images, requests):
+        self.calls += 1
+        return self.backbone(images, requests)
+
+
+@pytest.fixture
+def images(tmp_path):
+    paths = [tmp_path / f"{number}.png" for number in range(4)]
+    for number, path in enumerate(paths):
+        path.write_bytes(encode_png(torch.rand(1, 3, 24, 20, generator=torch.Generator().manual_seed(number))))
+    return paths
+
+
+@pytest.fixture
+def compute(vit, tmp_path):
+    """Compute features until stopped; returns them and the number of images that the backbone was given."""
+
+    def run(paths, stop=10**9):
+        backbone, checks = CountingBackbone(vit), iter(range(10**9))
+        progress = ProgressReporter(stopped=lambda: next(checks) >= stop)
+        return appearance_features(paths, backbone, torch.device("cpu"), tmp_path / "cache", progress), backbone.calls
+
+    return run
+
+
+def test_cached_features_are_not_computed_again(compute, images, tmp_path):
+    (expected, _), calls = compute(images)
+    assert (calls, list(expected)) == (4, images)
+    (tmp_path / "cache").unlink()
+    assert compute(images, stop=2) == (None, 2)
+    with (tmp_path / "cache").open("ab") as file:
+        file.write(b'{"key": "00ff", "sha256": "x", "feature": "%"}\n{"key": "01", "sha')
+    (features, _), calls = compute(images)
+    assert calls == 2
+    for path in images:
+        assert features[path].sha256 == expected[path].sha256 == read_image(path).sha256
+        assert np.array_equal(features[path].values, expected[path].values)
+
+
+def test_feature_of_a_changed_image_is_computed_again(compute, images):
+    (before, _), _ = compute(images)
+    images[0].write_bytes(images[1].read_bytes() + b"\0")
+    (after, _), calls = compute(images)
+    assert calls == 1
+    assert np.array_equal(after[images[0]].values, before[images[1]].values)
+
+
+def test_unreadable_images_are_reported(compute, images, tmp_path):
+    images[1].write_bytes(b"no image")
+    (features, errors), _ = compute([*images[:2], tmp_path / "missing.png"])
+    assert list(features) == images[:1]
+    assert "is not an image" in errors[0]
+    assert "does not exist" in errors[1]
 
 
 CHANGES = {
@@ -54,7 +118,7 @@ CHANGES = {
 
 
 @pytest.mark.weights
-def test_a_changed_image_is_nearest_to_what_it_was(tmp_path):
+def test_changed_image_is_most_similar_to_its_original(tmp_path):
     pytest.importorskip("vitsplice_offline", reason="the plugin vitsplice-offline is not installed")
     copies, originals = tmp_path / "copies", tmp_path / "originals"
     copies.mkdir(), originals.mkdir()
@@ -62,7 +126,7 @@ def test_a_changed_image_is_nearest_to_what_it_was(tmp_path):
         (originals / path.name).write_bytes(path.read_bytes())
         for name, change in CHANGES.items():
             change(Image.open(path).convert("RGB")).save(copies / f"{path.stem}-{name}.png")
-    plan = Plan(copies, originals, by="similarity", backbone="dinov2-vits14-offline")
-    assert build(plan, tmp_path / "pairs.csv") == 16
+    options = BuildOptions(copies, originals, by="similarity", backbone="dinov2-vits14-offline")
+    assert build(options, tmp_path / "pairs.csv") == 16
     for pair in read(tmp_path / "pairs.csv"):
         assert pair.structure.stem.startswith(pair.appearance.stem), pair.id

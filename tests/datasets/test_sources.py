@@ -1,64 +1,182 @@
+import json
 from pathlib import Path
 
 import pytest
 
-from vitsplice.datasets.sources import find
-from vitsplice.errors import UserError
+from vitsplice.datasets.sources import listed_pairs, read_source, scene_frames, subfolder_pairs
+from vitsplice.errors import ConfigError, UserError
 
 
-def names(paths, folder):
+def relative(paths, folder):
     return [Path(path).relative_to(folder).as_posix() for path in paths]
 
 
-def test_a_folder_of_images_is_one_group(made):
-    folder = made("b.jpg", "a.PNG", "notes.txt", ".hidden.jpg", "._b.jpg", "sub/c.jpg")
-    (group,) = find(folder).groups
-    assert names(group.structures, folder) == ["a.PNG", "b.jpg"]
+def test_folder_of_images_is_one_group(tree):
+    folder = tree("b.jpg", "a.PNG", "notes.txt", ".hidden.jpg", "._b.jpg", "sub/c.jpg")
+    (group,) = read_source(folder).groups
+    assert relative(group.structures, folder) == ["a.PNG", "b.jpg"]
     assert group.appearances == group.structures
 
 
-def test_a_tree_of_domains_is_a_group_each(made):
-    folder = made("train/cat/1.jpg", "train/dog/2.jpg", "train/dog/3.jpg", "test/cat/1.jpg", "test/empty/x.txt")
-    found = find(folder)
-    assert {group.name: len(group.structures) for group in found.groups} == {
-        "test/cat": 1,
-        "train/cat": 1,
-        "train/dog": 2,
-    }
-    assert found.by == "random"
-    assert [group.name for group in find(folder / "train").groups] == ["cat", "dog"]
+def test_each_domain_of_a_tree_is_a_group(tree):
+    folder = tree("train/cat/1.jpg", "train/dog/2.jpg", "train/dog/3.jpg", "test/cat/1.jpg", "test/empty/x.txt")
+    contents = read_source(folder)
+    images = {group.name: len(group.structures) for group in contents.groups}
+    assert images == {"test/cat": 1, "train/cat": 1, "train/dog": 2}
+    assert contents.default_by == "random"
+    assert [group.name for group in read_source(folder / "train").groups] == ["cat", "dog"]
 
 
-def test_subfolders_with_roles_are_pairs(made):
-    found = find(made("cow/structure.jpg", "cow/appearance.png", "z/n"))
-    assert ([pair.id for pair in found.pairs], found.groups, found.by) == (["cow"], (), "")
+def test_subfolders_with_roles_are_pairs(tree):
+    contents = read_source(tree("cow/structure.jpg", "cow/appearance.png", "z/n"))
+    assert [pair.id for pair in contents.pairs] == ["cow"]
+    assert (contents.groups, contents.default_by) == ((), "")
 
 
 @pytest.mark.parametrize("file", ["x/y/z/deep.jpg", "note.txt"])
-def test_a_folder_without_images_is_named(made, file):
+def test_folder_without_images_is_refused(tree, file):
     with pytest.raises(UserError, match="holds no images"):
-        find(made(file))
+        read_source(tree(file))
 
 
-def test_two_folders_and_single_images(made):
-    folder = made("s/1.jpg", "s/2.jpg", "a/1.jpg", "one.jpg", "empty/x.txt")
-    assert find(folder / "s", folder / "a").by == "name"
-    found = find(folder / "s", folder / "one.jpg")
-    assert (found.by, names(found.groups[0].appearances, folder)) == ("all", ["one.jpg"])
-    for arguments, told in (
-        ((folder / "s", folder / "empty"), "empty holds no images"),
-        ((folder / "s", folder / "none"), "none does not exist"),
-        ((folder / "s", folder / "empty/x.txt"), "x.txt is no image"),
-        ((folder / "none",), "none does not exist"),
-        ((folder / ("x" * 300),), "x does not exist"),
-        ((folder / "s", folder / ("x" * 300)), "x does not exist"),
-        ((folder / "one.jpg",), "is one image"),
-        ((folder / "empty/x.txt", folder / "a"), "is a list of pairs"),
-    ):
-        with pytest.raises(UserError, match=told):
-            find(*arguments)
+def test_default_pairing_of_folders_and_single_images(tree):
+    folder = tree("s/1.jpg", "s/2.jpg", "a/1.jpg", "one.jpg")
+    assert read_source(folder / "s", folder / "a").default_by == "name"
+    contents = read_source(folder / "s", folder / "one.jpg")
+    assert (contents.default_by, relative(contents.groups[0].appearances, folder)) == ("all", ["one.jpg"])
 
 
-def test_a_manifest_is_no_source(made):
-    with pytest.raises(UserError, match="manifest already"):
-        find(made("pairs.csv") / "pairs.csv")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("s", "empty"), "empty holds no images"),
+        (("s", "none"), "none does not exist"),
+        (("s", "empty/x.txt"), "x.txt is not an image"),
+        (("none",), "none does not exist"),
+        (("x" * 300,), "x does not exist"),
+        (("s", "x" * 300), "x does not exist"),
+        (("one.jpg",), "is one image"),
+        (("empty/x.txt", "a"), "is a list of pairs"),
+        (("scene.json",), "has structure images only"),
+        (("pairs.csv",), "manifest already"),
+    ],
+)
+def test_unusable_source_is_named(tree, arguments, message):
+    folder = tree("s/1.jpg", "a/1.jpg", "one.jpg", "empty/x.txt", "pairs.csv", "scene.json")
+    with pytest.raises(UserError, match=message):
+        read_source(*(folder / argument for argument in arguments))
+
+
+def test_both_layouts_of_subfolders_with_masks(tree):
+    folder = tree(
+        "cow/structure.jpg", "cow/appearance.PNG", "cow/appearance_mask.png", "cow/published_splice.jpg",
+        "0/A/img.png", "0/B/img.png", "0/ours/out.png", "other/notes.txt",
+    )  # fmt: skip
+    pairs = subfolder_pairs(folder)
+    images = {pair.id: dict(zip(pair.images, relative(pair.images.values(), folder), strict=True)) for pair in pairs}
+    assert images == {
+        "0": {"structure": "0/A/img.png", "appearance": "0/B/img.png"},
+        "cow": {
+            "structure": "cow/structure.jpg",
+            "appearance": "cow/appearance.PNG",
+            "appearance_mask": "cow/appearance_mask.png",
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (["x/structure.jpg"], r"x has no appearance image: appearance.png"),
+        (["x/B/1.jpg"], r"x has no structure image"),
+        (["x/structure.jpg", "x/structure.png", "x/appearance.jpg"], r"structure\.\* must be one image, not 2"),
+        (["x/A/1.jpg", "x/A/2.jpg", "x/B/1.jpg"], r"A must be one image, not 2: 1.jpg, 2.jpg; to pair two folders"),
+    ],
+)
+def test_incomplete_and_ambiguous_subfolders_are_named(tree, files, message):
+    with pytest.raises(UserError, match=message):
+        subfolder_pairs(tree(*files))
+
+
+@pytest.fixture
+def folder(tree):
+    return tree("a.jpg", "b c.jpg", "d.png", "train/r_0.png", "train/r_1.jpg", "mask.png")
+
+
+def test_list_of_two_paths_a_line(folder):
+    text = "# structure appearance\na.jpg d.png\n\n'b c.jpg'  a.jpg\r\nb c.jpg\td.png\ngone\\x.jpg a.jpg\na.jpg d.png"
+    (folder / "list.txt").write_text(text)
+    pairs = listed_pairs(folder / "list.txt")
+    assert [pair.id for pair in pairs] == ["a--d", "b_c--a", "b_c--d", "gone_x--a", "a--d-2"]
+    assert pairs[1].structure == pairs[2].structure == folder / "b c.jpg"
+    assert pairs[3].structure == folder / "gone\\x.jpg"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"a.jpg d.png\na.jpg\n", "line 2: must be two paths, not 1"),
+        (b"a.jpg,d.png", "line 1: must be two paths, not 1"),
+        (b"a.jpg d.png a.jpg", "must be two paths, not 3"),
+        (b"a.jpg\t\td.png", "must be two paths"),
+        (b"'a.jpg d.png", "a quotation mark without a closing one"),
+        (b"# only\n\n", "lists no pairs"),
+        (b"x/a.jpg x/d.png", "none of its 2 images exists"),
+        (b"\xff\xd8\xff\xe0", "not UTF-8 text"),
+    ],
+)
+def test_invalid_list_is_named(folder, text, message):
+    (folder / "list.txt").write_bytes(text)
+    with pytest.raises(UserError, match=message):
+        listed_pairs(folder / "list.txt")
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "x/" * 3000 + "y"])
+def test_names_that_are_too_long_for_a_file_do_not_exist(folder, name):
+    (folder / "list.txt").write_text(f"a.jpg {name}.jpg")
+    (pair,) = listed_pairs(folder / "list.txt")
+    assert pair.appearance == folder / f"{name}.jpg"
+    (folder / "list.txt").write_text(f"{name}.jpg {name}.jpg")
+    with pytest.raises(UserError, match="none of its 2 images exists"):
+        listed_pairs(folder / "list.txt")
+    (folder / "transforms.json").write_text(json.dumps({"frames": [{"file_path": "a.jpg"}, {"file_path": name}]}))
+    assert scene_frames(folder / "transforms.json")[0] == (folder / "a.jpg", folder / f"{name}.png")
+
+
+def test_frames_of_a_scene_are_in_order_with_masks(folder):
+    frames = [
+        {"file_path": "./train/r_1", "rotation": 0.01},
+        {"file_path": "train/r_0", "mask_path": "mask.png"},
+        {"file_path": "./train/r_1", "mask_path": None},
+        {"file_path": "train/r_9"},
+    ]
+    (folder / "transforms.json").write_text(json.dumps({"camera_angle_x": 0.7, "frames": frames}))
+    images, masks = scene_frames(folder / "transforms.json")
+    assert relative(images, folder) == ["train/r_1.jpg", "train/r_0.png", "train/r_9.png"]
+    assert masks == {folder / "train/r_0.png": folder / "mask.png"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "Invalid JSON"),
+        ("[" * 50_000, "Invalid JSON"),
+        ("[]", "should be an object"),
+        ("{}", "at frames: Field required"),
+        ('{"frames": []}', "at frames: List should have at least 1 item"),
+        ('{"frames": [{"file_path": "a.jpg"}, 1]}', r"at frames\.1: .* object"),
+        ('{"frames": [{"file_path": 3}]}', r"at frames\.0\.file_path: .* string"),
+        ('{"frames": [{"file_path": "a\\u0000"}]}', r"at frames\.0\.file_path: "),
+        ('{"frames": [{"file_path": "a.jpg", "mask_path": ""}]}', r"at frames\.0\.mask_path: .* 1 character"),
+    ],
+)
+def test_invalid_scene_is_named(folder, text, message):
+    (folder / "transforms.json").write_text(text)
+    with pytest.raises(ConfigError, match=f"is not a transforms.json.*{message}"):
+        scene_frames(folder / "transforms.json")
+
+
+def test_scene_without_existing_images_is_refused(folder):
+    (folder / "transforms.json").write_text('{"frames": [{"file_path": "images/1"}]}')
+    with pytest.raises(UserError, match="paths are relative to the folder of the list"):
+        scene_frames(folder / "transforms.json")

@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from vitsplice.batch.plan import run_folder
-from vitsplice.datasets.folders import SUFFIXES
+from vitsplice.datasets.sources import SUFFIXES
 from vitsplice.errors import UserError
 from vitsplice.evaluation.outputs import Method, method
 from vitsplice.images.decode import FORMATS

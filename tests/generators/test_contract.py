@@ -1,4 +1,4 @@
-"""What every registered generator promises."""
+"""Contract of every registered generator."""
 
 import pytest
 import torch
@@ -19,26 +19,26 @@ def build(name, seed=0):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_from_image_to_image_of_the_same_size(name):
+def test_output_has_the_size_of_the_input(name):
     structure, generator = build(name)
-    made = generator(structure)
-    assert made.shape == structure.shape
-    assert made.dtype == torch.float32
+    output = generator(structure)
+    assert output.shape == structure.shape
+    assert output.dtype == torch.float32
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_same_seed_gives_the_same_generator(name):
+def test_same_seed_gives_the_same_generator(name):
     (structure, first), (_, second) = build(name), build(name)
     assert torch.equal(first(structure), second(structure))
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_can_be_optimised_and_restored(name):
+def test_generator_can_be_optimised_and_restored(name):
     structure, generator = build(name)
     before = {key: value.clone() for key, value in generator.state_dict().items()}
-    made = generator(structure)
+    output = generator(structure)
     generator(structure).square().mean().backward()
     torch.optim.SGD(generator.parameters(), lr=10.0).step()
-    assert not torch.equal(generator(structure), made)
+    assert not torch.equal(generator(structure), output)
     generator.load_state_dict(before)
-    assert torch.equal(generator(structure), made)
+    assert torch.equal(generator(structure), output)

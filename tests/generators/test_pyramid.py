@@ -2,33 +2,33 @@ import pytest
 import torch
 
 from tests.conftest import noise
-from vitsplice.generators.pyramid import Pyramid, joined, split
+from vitsplice.generators.pyramid import Pyramid, merge, split
 
 
 @pytest.mark.parametrize("size", [(40, 48), (33, 17), (1, 5)])
 @pytest.mark.parametrize("levels", [1, 3, 8])
-def test_splitting_can_be_undone(size, levels):
+def test_merge_inverts_split(size, levels):
     maps = noise(1, 2, *size)
     parts = split(maps, levels)
     assert len(parts) == levels
-    torch.testing.assert_close(joined(parts), maps)
+    torch.testing.assert_close(merge(parts), maps)
 
 
-def test_it_begins_as_its_start():
+def test_output_starts_as_the_start_image():
     start = 0.1 + 0.8 * noise(1, 3, 40, 48)
     torch.testing.assert_close(Pyramid(start)(None), start)
 
 
-def test_fine_colour_differences_cannot_change():
+def test_fine_colour_differences_are_not_optimised():
     generator = Pyramid(torch.full((1, 3, 32, 32), 0.5), levels=4, chroma_from=2)
-    wanted = 0.4 + 0.2 * noise(1, 3, 32, 32)
+    image = 0.4 + 0.2 * noise(1, 3, 32, 32)
     optimiser = torch.optim.Adam([p for p in generator.parameters() if p.requires_grad], lr=0.05)
     for _ in range(60):
         optimiser.zero_grad()
-        (generator(None) - wanted).square().mean().backward()
+        (generator(None) - image).square().mean().backward()
         optimiser.step()
-    made = torch.logit(generator(None).detach())
-    light, red = made.mean(1), made[:, 0] - made[:, 1]
-    target = torch.logit(wanted)
+    output = torch.logit(generator(None).detach())
+    light, red = output.mean(1), output[:, 0] - output[:, 1]
+    target = torch.logit(image)
     assert (light - target.mean(1)).abs().mean() < 0.3 * target.mean(1).std()
     assert red.diff(dim=-1).abs().mean() < 0.3 * (target[:, 0] - target[:, 1]).diff(dim=-1).abs().mean()

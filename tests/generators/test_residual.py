@@ -4,7 +4,7 @@ from tests.conftest import noise
 from vitsplice.generators.residual import ResidualUNet
 
 
-def test_it_begins_as_the_identity_and_can_learn():
+def test_output_starts_as_the_input_and_can_be_optimised():
     generator, image = ResidualUNet(channels=[4, 8]), 0.1 + 0.8 * noise(1, 3, 32, 40)
     torch.testing.assert_close(generator(image), image)
     optimiser = torch.optim.Adam(generator.parameters(), lr=0.03)

@@ -16,7 +16,8 @@ from vitsplice import builtin, errors, hookspecs
 
 PUBLIC = (
     "vitsplice",
-    "vitsplice.losses",
+    "vitsplice.loss_modules",
+    "vitsplice.losses.functional",
     "vitsplice.matching",
     "vitsplice.images",
     "vitsplice.keypoints",

@@ -15,7 +15,8 @@ import torch
 from PIL import Image
 
 from tests.images.conftest import H, W, hwc, on_white, refused, rgb8
-from vitsplice.images import LARGEST_SIDE, LoadedImage, loading, read
+from vitsplice.errors import ImageError
+from vitsplice.images import LARGEST_SIDE, LoadedImage, image_stamp, loading, read
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, ">u2", np.float16, np.float32, np.float64])
@@ -253,3 +254,18 @@ def test_concurrent_reads_restore_the_warning_filters(monkeypatch):
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(reads, (0, 0.05)))
     assert warnings.filters == before
+
+
+def test_stamp_changes_with_size_or_modification_time(tmp_path):
+    path = tmp_path / "image.png"
+    path.write_text("one")
+    first = image_stamp(path)
+    assert first == image_stamp(path) == image_stamp(path.parent / "." / path.name)
+    path.write_text("three")
+    assert image_stamp(path) != first
+    path.write_text("two")
+    os.utime(path, ns=(0, first[2] + 1))
+    assert image_stamp(path) != first
+    for missing in (path / "below", path.with_name("x" * 300), path.with_name("a\0b")):
+        with pytest.raises(ImageError, match="does not exist|cannot be read"):
+            image_stamp(missing)

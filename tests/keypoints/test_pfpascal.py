@@ -1,87 +1,123 @@
+from contextlib import suppress
+
 import numpy as np
 import pytest
+import scipy.io
 
-from tests.keypoints.trees import HEAD, image, known_pascal, mat, row
+from tests.keypoints.layouts import HEADER, row, small_pfpascal, write_image, write_mat
 from vitsplice.errors import UserError
-from vitsplice.keypoints import Flaw, pfpascal
+from vitsplice.keypoints import UnusablePair, pfpascal
+from vitsplice.keypoints.pfpascal import MAT_BYTES, read_mat_keypoints
 
 
-def write(root, *lines, name="test_pairs.csv"):
+def write_list(root, *lines, name="test_pairs.csv"):
     (root / name).parent.mkdir(parents=True, exist_ok=True)
     (root / name).write_text("\n".join([*lines, ""]))
     return root
 
 
 def test_points_and_categories_of_a_list(tmp_path):
-    cat, plane = pfpascal.read(known_pascal(tmp_path), "test").pairs()
-    assert (cat.category, plane.category, cat.reference) == ("cat", "aeroplane", None)
+    cat, plane = pfpascal.load(small_pfpascal(tmp_path), "test").pairs()
+    assert (cat.category, plane.category, cat.reference_length) == ("cat", "aeroplane", None)
     assert np.array_equal(cat.source_points, [(30, 20), (10, 60)])
     assert np.array_equal(cat.target_points, [(30, 28), (10, 51)])
     assert cat.source.path == tmp_path / "JPEGImages" / "c.jpg"
     assert cat.id != plane.id
 
 
-def test_the_layout_of_ncnet(tmp_path):
-    path = image(tmp_path / "PF-dataset-PASCAL" / "JPEGImages" / "a.jpg")
-    write(tmp_path, HEAD, row("a.jpg", 3, [(1, 2)], [(3, 4)]), name="image_pairs/test_pairs.csv")
-    assert pfpascal.is_one(tmp_path)
-    (pair,) = pfpascal.read(tmp_path, "test").pairs()
+def test_layout_of_ncnet(tmp_path):
+    path = write_image(tmp_path / "PF-dataset-PASCAL" / "JPEGImages" / "a.jpg")
+    write_list(tmp_path, HEADER, row("a.jpg", 3, [(1, 2)], [(3, 4)]), name="image_pairs/test_pairs.csv")
+    assert pfpascal.has_layout(tmp_path)
+    (pair,) = pfpascal.load(tmp_path, "test").pairs()
     assert (pair.source.path, pair.category) == (path, "bird")
 
 
-def test_points_of_a_list_for_training_come_from_annotations_and_unseen_ones_are_left_out(tmp_path):
+def test_training_list_takes_visible_points_from_mat_files(tmp_path):
     names = "PF-dataset-PASCAL/JPEGImages/{0}.jpg,PF-dataset-PASCAL/JPEGImages/{1}.jpg,8,{2}"
     rows = [names.format("a", "b", 0), names.format("a", "b", 1), names.format("a", "gone", 0)]
-    write(tmp_path, "source_image,target_image,class,flip", *rows, name="train_pairs.csv")
-    mat(tmp_path / "Annotations" / "cat" / "a.mat", [(1, 2), None, (5, 6)])
-    mat(tmp_path / "Annotations" / "cat" / "b.mat", [(10, 20), (30, 40), None])
-    data = pfpascal.read(tmp_path, "train")
-    pair, flaw = data.pairs()
+    write_list(tmp_path, "source_image,target_image,class,flip", *rows, name="train_pairs.csv")
+    write_mat(tmp_path / "Annotations" / "cat" / "a.mat", [(1, 2), None, (5, 6)])
+    write_mat(tmp_path / "Annotations" / "cat" / "b.mat", [(10, 20), (30, 40), None])
+    data = pfpascal.load(tmp_path, "train")
+    pair, unusable = data.pairs()
     assert data.count == 2
     assert (pair.source_points.tolist(), pair.target_points.tolist()) == ([[2, 1]], [[20, 10]])
-    assert (flaw.missing, "gone.mat" in flaw.why) == (True, True)
+    assert (unusable.missing, "gone.mat" in unusable.reason) == (True, True)
 
 
 @pytest.mark.parametrize(
-    ("line", "why"),
+    ("line", "reason"),
     [
         (row("a.jpg", 21, [(1, 2)], [(3, 4)]), "class 21"),
         (row("a.jpg", "inf", [(1, 2)], [(3, 4)]), "infinity"),
         (row("a.jpg", "cat", [(1, 2)], [(3, 4)]), "cat"),
         (row("a.jpg", 8, [(1, 2)], [(3, 4), (5, 6)]), "1 keypoints in the source and 2"),
-        ("a.jpg,b.jpg,8,1;2,3,4;5,6;7", "2 keypoints across and 1 down"),
+        ("a.jpg,b.jpg,8,1;2,3,4;5,6;7", "2 x coordinates and 1 y coordinates"),
         ("a.jpg,b.jpg,8,1;x,3;4,4;5,6;7", "x"),
         ("a.jpg", "could not convert"),
     ],
 )
-def test_a_flaw_is_one_pair_s(tmp_path, line, why):
-    flaw, fine = pfpascal.read(write(tmp_path, HEAD, line, row("a.jpg", 8, [(1, 2)], [(3, 4)])), "test").pairs()
-    assert isinstance(flaw, Flaw)
-    assert why in flaw.why
-    assert fine.category == "cat"
+def test_invalid_row_makes_only_its_pair_unusable(tmp_path, line, reason):
+    root = write_list(tmp_path, HEADER, line, row("a.jpg", 8, [(1, 2)], [(3, 4)]))
+    unusable, pair = pfpascal.load(root, "test").pairs()
+    assert isinstance(unusable, UnusablePair)
+    assert reason in unusable.reason
+    assert pair.category == "cat"
 
 
 @pytest.mark.parametrize(
-    ("lines", "told"),
+    ("lines", "message"),
     [
         (["source_image,target_image,class,XA,YA"], "no column XB, YB; a list of pairs has source_image"),
         (["a,b"], "no column source_image"),
         ([], "no column"),
-        ([HEAD], "no pairs"),
+        ([HEADER], "no pairs"),
         (["source_image,target_image,class,flip", "a.jpg,b.jpg,8,1"], "no pairs"),
     ],
 )
-def test_a_list_that_is_none(tmp_path, lines, told):
-    with pytest.raises(UserError, match=told):
-        pfpascal.read(write(tmp_path, *lines), "test")
+def test_invalid_list_is_refused(tmp_path, lines, message):
+    with pytest.raises(UserError, match=message):
+        pfpascal.load(write_list(tmp_path, *lines), "test")
 
 
-def test_a_list_that_is_no_text(tmp_path):
+def test_binary_list_and_missing_split_are_refused(tmp_path):
     (tmp_path / "test_pairs.csv").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UserError, match="no CSV file"):
-        pfpascal.read(tmp_path, "test")
+    with pytest.raises(UserError, match="not a CSV file"):
+        pfpascal.load(tmp_path, "test")
+    with pytest.raises(UserError, match=r"such as trn_pairs_pf_pascal\.csv.*available splits: test"):
+        pfpascal.load(small_pfpascal(tmp_path), "trn")
 
 
-def test_a_split_that_is_not_there(tmp_path):
-    with pytest.raises(UserError, match=r"looked for trn_pairs_pf_pascal\.csv.*there: test"):
-        pfpascal.read(known_pascal(tmp_path), "trn")
+def test_mat_points_are_read_as_they_were_written(tmp_path):
+    points = read_mat_keypoints(write_mat(tmp_path / "a.mat", [(1.5, 2), None]))
+    assert np.array_equal(points, [(1.5, 2), (np.nan, np.nan)], equal_nan=True)
+
+
+@pytest.mark.parametrize("kps", [np.ones((3, 3)), np.ones((20_000, 2)), "words", np.array([["a", 1]], object), {}])
+def test_mat_file_with_other_content_is_refused(tmp_path, kps):
+    scipy.io.savemat(tmp_path / "a.mat", {"kps": kps})
+    with pytest.raises(ValueError, match=r"a\.mat contains no keypoints"):
+        read_mat_keypoints(tmp_path / "a.mat")
+
+
+def test_other_truncated_and_too_large_mat_files_are_refused(tmp_path):
+    scipy.io.savemat(tmp_path / "other.mat", {"box": np.ones(4)})
+    content = write_mat(tmp_path / "complete.mat", [(1, 2)] * 30).read_bytes()
+    (tmp_path / "truncated.mat").write_bytes(content[:-20])
+    (tmp_path / "empty.mat").write_bytes(b"")
+    (tmp_path / "text.mat").write_bytes(b"text " * 100)
+    (tmp_path / "large.mat").write_bytes(content + bytes(MAT_BYTES))
+    for name in ("other", "truncated", "empty", "text", "large", "x" * 300):
+        with pytest.raises(ValueError, match=f"{name}.mat contains no keypoints"):
+            read_mat_keypoints(tmp_path / f"{name}.mat")
+    with pytest.raises(FileNotFoundError):
+        read_mat_keypoints(tmp_path / "a.mat")
+
+
+def test_any_corrupt_byte_of_a_mat_file_raises_only_value_error(tmp_path):
+    content = write_mat(tmp_path / "a.mat", [(1, 2), (3, 4)]).read_bytes()
+    for index in range(0, len(content), 3):
+        (tmp_path / "a.mat").write_bytes(content[:index] + bytes([content[index] ^ 0x55]) + content[index + 1 :])
+        with suppress(ValueError):
+            assert read_mat_keypoints(tmp_path / "a.mat").shape[1] == 2

@@ -39,29 +39,29 @@ def near(value):
     return pytest.approx(value, rel=1e-3)
 
 
-def test_losses(case, dino, prenorm):
+def test_losses_equal_the_released_code(case, dino, prenorm):
     numbers, (structure, appearance) = case
-    wanted, made = dino(structure, [KEY, CLS]), dino(appearance, [KEY, CLS])
-    assert structure_loss(made[KEY].values, wanted[KEY].values).item() == near(numbers["structure_loss_mse"])
-    assert identity_loss(made[KEY].values, wanted[KEY].values).item() == near(numbers["identity_loss_mse"])
-    post = appearance_loss(made[CLS].values, wanted[CLS].values).item()
+    target, output = dino(structure, [KEY, CLS]), dino(appearance, [KEY, CLS])
+    assert structure_loss(output[KEY].values, target[KEY].values).item() == near(numbers["structure_loss_mse"])
+    assert identity_loss(output[KEY].values, target[KEY].values).item() == near(numbers["identity_loss_mse"])
+    post = appearance_loss(output[CLS].values, target[CLS].values).item()
     pre = appearance_loss(prenorm(appearance, [CLS])[CLS].values, prenorm(structure, [CLS])[CLS].values).item()
     assert post == near(numbers["appearance_loss_mse_postnorm"])
     assert pre == near(numbers["appearance_loss_mse_prenorm"])
 
 
-def test_features(case, dino, prenorm):
+def test_features_equal_the_released_code(case, dino, prenorm):
     numbers, (structure, _) = case
     numbers = numbers["structure_image"]
-    found = dino(structure, [KEY, CLS])
-    keys, similarity = found[KEY].values[0], self_similarity(found[KEY].values)
+    features = dino(structure, [KEY, CLS])
+    keys, similarity = features[KEY].values[0], self_similarity(features[KEY].values)
     assert list(similarity.shape) == numbers["self_similarity_shape"]
     assert similarity.mean().item() == near(numbers["self_similarity_mean"])
-    for seen, name in [
+    for values, name in [
         (similarity[0, 100], "self_similarity_row_100_first_8"),
         (keys[0], "keys_row_0_first_8"),
         (keys[100], "keys_row_100_first_8"),
-        (found[CLS].values[0], "cls_postnorm_first_8"),
+        (features[CLS].values[0], "cls_postnorm_first_8"),
         (prenorm(structure, [CLS])[CLS].values[0], "cls_prenorm_first_8"),
     ]:
-        torch.testing.assert_close(seen[:8], torch.tensor(numbers[name]), rtol=1e-3, atol=2e-3)
+        torch.testing.assert_close(values[:8], torch.tensor(numbers[name]), rtol=1e-3, atol=2e-3)

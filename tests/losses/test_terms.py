@@ -17,26 +17,26 @@ def build(spec, backbone, facet=None, layer=None, **options):
 
 @pytest.mark.parametrize(("spec", "function", "role"), CASES)
 @pytest.mark.parametrize("form", ["norm", "mse"])
-def test_a_term_is_its_function_of_the_role_s_features(spec, function, role, form, backbone, pair):
+def test_term_equals_its_function_of_the_default_feature(spec, function, role, form, backbone, pair):
     term = build(spec, backbone, form=form)
     assert term.requests == (backbone.info.default_request(role),)
-    made, wanted = (backbone(p[..., :40, :40], term.requests) for p in pair)
-    expected = function(made[term.requests[0]].values, wanted[term.requests[0]].values, form)
-    torch.testing.assert_close(term.function(made, wanted), expected)
-    assert term.function(made, made).item() == 0
+    output, target = (backbone(p[..., :40, :40], term.requests) for p in pair)
+    expected = function(output[term.requests[0]].values, target[term.requests[0]].values, form)
+    torch.testing.assert_close(term.function(output, target), expected)
+    assert term.function(output, output).item() == 0
 
 
-def test_facet_and_layer_replace_the_role_s_default(vit):
+def test_facet_and_layer_replace_the_default_feature(vit):
     assert build(STRUCTURE, vit, facet="token", layer=1).requests == (FeatureRequest("token", -2),)
 
 
-@pytest.mark.parametrize(("facet", "layer", "told"), [("map", None, "has no facet 'map'"), (None, 7, "no layer 7")])
-def test_what_the_backbone_has_not_is_told(vit, facet, layer, told):
-    with pytest.raises(ConfigError, match=told):
+@pytest.mark.parametrize(("facet", "layer", "expected"), [("map", None, "has no facet 'map'"), (None, 7, "no layer 7")])
+def test_unavailable_facet_or_layer_is_refused(vit, facet, layer, expected):
+    with pytest.raises(ConfigError, match=expected):
         build(STRUCTURE, vit, facet=facet, layer=layer)
 
 
-def test_only_identity_feeds_the_appearance_image():
+def test_only_identity_has_the_appearance_image_as_input():
     assert [(s.input, s.target) for s in (APPEARANCE, STRUCTURE, IDENTITY)] == [
         ("structure", "appearance"),
         ("structure", "structure"),
@@ -46,25 +46,25 @@ def test_only_identity_feeds_the_appearance_image():
 
 @pytest.mark.parametrize("spec", [STRUCTURE, IDENTITY], ids=lambda spec: spec.name)
 @pytest.mark.parametrize("form", ["norm", "mse"])
-def test_locations_outside_of_the_target_s_mask_do_not_count(spec, form, backbone, pair):
+def test_locations_outside_the_mask_of_the_target_do_not_count(spec, form, backbone, pair):
     term = build(spec, backbone, form=form)
     (request,) = term.requests
-    made, wanted = (backbone(p[..., :40, :40], term.requests) for p in pair)
+    output, target = (backbone(p[..., :40, :40], term.requests) for p in pair)
     mask = torch.zeros(1, 1, 40, 40)
     mask[..., :16, :] = 1
-    wanted[MASK] = Features(mask.flatten(2).transpose(1, 2), (40, 40))
-    rows, (h, w) = made[request].prefix, made[request].grid
+    target[MASK] = Features(mask.flatten(2).transpose(1, 2), (40, 40))
+    rows, (h, w) = output[request].prefix, output[request].grid
     inside = rows + (h // 2) * w
-    cut = [{request: Features(found[request].values[:, :inside])} for found in (made, wanted)]
-    torch.testing.assert_close(term.function(made, wanted), term.function(*cut))
-    changed = made[request].values.clone()
+    cropped = [{request: Features(features[request].values[:, :inside])} for features in (output, target)]
+    torch.testing.assert_close(term.function(output, target), term.function(*cropped))
+    changed = output[request].values.clone()
     changed[:, rows + -(-h // 2) * w :] += 1
-    there = {request: Features(changed, (h, w), rows)}
-    torch.testing.assert_close(term.function(there, wanted), term.function(made, wanted))
+    altered = {request: Features(changed, (h, w), rows)}
+    torch.testing.assert_close(term.function(altered, target), term.function(output, target))
 
 
-def test_a_white_mask_changes_nothing(vit, pair):
+def test_white_mask_changes_nothing(vit, pair):
     term = build(IDENTITY, vit)
-    made, wanted = (vit(p[..., :40, :40], term.requests) for p in pair)
-    masked = wanted | {MASK: Features(torch.ones(1, 1600, 1), (40, 40))}
-    assert torch.equal(term.function(made, masked), term.function(made, wanted))
+    output, target = (vit(p[..., :40, :40], term.requests) for p in pair)
+    masked = target | {MASK: Features(torch.ones(1, 1600, 1), (40, 40))}
+    assert torch.equal(term.function(output, masked), term.function(output, target))

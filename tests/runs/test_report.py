@@ -19,6 +19,11 @@ def result():
     return vitsplice.splice(*pair, preset="tiny", structure_mask=pair[1].gt(-1).float(), overrides=settings)
 
 
+@pytest.fixture(scope="module")
+def page(result):
+    return report(result)
+
+
 def test_it_says_what_the_run_was_made_of(result, tmp_path):
     page = (result.save(tmp_path / "out") / "report.html").read_text()
     for part in ("structure image", "appearance image", "structure mask", "gradient-ssim", "loss", "appearance"):
@@ -29,15 +34,13 @@ def test_it_says_what_the_run_was_made_of(result, tmp_path):
     assert "lab-patches" in page
 
 
-def test_the_output_is_shown_whole_before_it_is_over_the_structure_image(result):
-    page = report(result)
+def test_the_output_is_shown_whole_before_it_is_over_the_structure_image(page):
     whole = page.index("<figcaption>output, 38x32 px</figcaption>")
     assert whole < page.index('class="overlay"')
     assert page.index("<figcaption>structure image</figcaption>") < page.index('class="overlay"')
 
 
-def test_the_preset_and_the_sizes_are_named(result):
-    page = report(result)
+def test_the_preset_and_the_sizes_are_named(page):
     assert "preset tiny, 5 steps with tiny-vit" in page
     assert "works at 38x32 px; output 38x32 px" in page
 

@@ -1,5 +1,3 @@
-"""Atomic writing."""
-
 import os
 import stat
 import tracemalloc
@@ -14,7 +12,7 @@ from vitsplice.support.files import inside, read_regular, temporary_files, uniqu
 
 @pytest.fixture
 def umask():
-    """Set a umask for one test, and put the old one back."""
+    """Set the umask, and restore it after the test."""
     old = os.umask(0)
     os.umask(old)
     yield os.umask
@@ -25,14 +23,13 @@ def mode_of(path):
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_new_file_has_the_bytes_and_nothing_is_left_beside_it(tmp_path):
+def test_a_new_file_is_written_without_temporary_files(tmp_path):
     write_atomically(tmp_path / "a.bin", b"\0new\n")
     assert (tmp_path / "a.bin").read_bytes() == b"\0new\n"
     assert os.listdir(tmp_path) == ["a.bin"]
 
 
-def test_pieces_are_written_one_after_another_and_taken_one_at_a_time(tmp_path):
-    """A million lines need not be in memory at once."""
+def test_pieces_are_written_without_holding_all_in_memory(tmp_path):
     number, piece = 20_000, b"x" * 1000
     tracemalloc.start()
     write_atomically(tmp_path / "a.bin", (b"%06d" % index + piece for index in range(number)))
@@ -41,7 +38,7 @@ def test_pieces_are_written_one_after_another_and_taken_one_at_a_time(tmp_path):
     assert (tmp_path / "a.bin").read_bytes() == b"".join(b"%06d" % index + piece for index in range(number))
 
 
-def test_old_file_is_replaced(tmp_path):
+def test_an_old_file_is_replaced(tmp_path):
     path = tmp_path / "a.bin"
     path.write_bytes(b"a longer old text")
     write_atomically(path, b"new")
@@ -51,7 +48,7 @@ def test_old_file_is_replaced(tmp_path):
 
 @pytest.mark.parametrize("failing", ["replace", "fsync"])
 @pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
-def test_failure_leaves_the_old_file_whole_and_no_temporary(tmp_path, monkeypatch, failing, error):
+def test_a_failure_keeps_the_old_file_and_leaves_no_temporary_file(tmp_path, monkeypatch, failing, error):
     path = tmp_path / "a.bin"
     path.write_bytes(b"old")
     seen = []
@@ -68,7 +65,7 @@ def test_failure_leaves_the_old_file_whole_and_no_temporary(tmp_path, monkeypatc
     assert os.listdir(tmp_path) == ["a.bin"]
 
 
-def test_data_is_synced_before_the_file_takes_its_place(tmp_path, monkeypatch):
+def test_data_is_synced_before_the_file_is_replaced(tmp_path, monkeypatch):
     calls = []
     fsync, replace = os.fsync, os.replace
     monkeypatch.setattr(files.os, "fsync", lambda fd: (calls.append(os.fstat(fd).st_size), fsync(fd))[1])
@@ -78,13 +75,13 @@ def test_data_is_synced_before_the_file_takes_its_place(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
-def test_new_file_follows_the_umask(tmp_path, umask, mask, mode):
+def test_a_new_file_has_the_mode_of_the_umask(tmp_path, umask, mask, mode):
     umask(mask)
     write_atomically(tmp_path / "a.bin", b"")
     assert mode_of(tmp_path / "a.bin") == mode
 
 
-def test_old_file_keeps_its_mode(tmp_path):
+def test_an_old_file_keeps_its_mode(tmp_path):
     path = tmp_path / "a.bin"
     path.write_bytes(b"old")
     path.chmod(0o640)
@@ -92,7 +89,7 @@ def test_old_file_keeps_its_mode(tmp_path):
     assert mode_of(path) == 0o640
 
 
-def test_symbolic_link_is_followed(tmp_path):
+def test_a_symbolic_link_is_followed(tmp_path):
     (tmp_path / "there").mkdir()
     target = tmp_path / "there" / "a.bin"
     target.write_bytes(b"old")
@@ -104,17 +101,17 @@ def test_symbolic_link_is_followed(tmp_path):
     assert os.listdir(target.parent) == ["a.bin"]
 
 
-def test_name_of_the_longest_length_is_written(tmp_path):
+def test_a_file_with_a_name_of_the_maximum_length_is_written(tmp_path):
     write_atomically(tmp_path / ("n" * 255), b"new")
     assert os.listdir(tmp_path) == ["n" * 255]
 
 
-def test_missing_folder_is_an_error(tmp_path):
+def test_a_missing_folder_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         write_atomically(tmp_path / "none" / "a.bin", b"new")
 
 
-def test_folder_and_pipe_are_not_replaced(tmp_path):
+def test_a_folder_or_pipe_is_not_replaced(tmp_path):
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
     for name in ("folder", "pipe"):
@@ -144,13 +141,13 @@ def test_a_name_that_may_lead_out_of_the_folder_is_refused(tmp_path, name):
     assert str(error.value).isprintable()
 
 
-def test_a_folder_with_the_name_of_a_temporary_file_is_not_one(tmp_path):
+def test_a_folder_is_no_temporary_file(tmp_path):
     (tmp_path / ".0123456789abcdef.tmp").mkdir()
     (tmp_path / ".fedcba9876543210.tmp").touch()
     assert [path.name for path in temporary_files(tmp_path)] == [".fedcba9876543210.tmp"]
 
 
-def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+def test_a_pipe_is_refused_without_blocking(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "zero").symlink_to("/dev/zero")
     with pytest.raises(PathRejected, match="neither a file nor a folder"):
@@ -176,7 +173,7 @@ def test_a_symbolic_link_that_leads_out_of_the_folder_is_refused(tmp_path):
     assert inside(tmp_path / "linked", "b") == tmp_path / "linked" / "b"
 
 
-def test_files_of_one_name_go_by_their_folders():
+def test_files_of_the_same_name_are_distinguished_by_their_folders():
     assert unique_names([Path("x/a.png"), Path("y/a.png"), Path("a 1.png")]) == ["x/a", "y/a", "a 1"]
     assert unique_names([Path("p/x/a.png"), Path("q/x/a.png")]) == ["p/x/a", "q/x/a"]
     assert unique_names([Path("x/a.png"), Path("x/a.jpg"), Path("b.png")]) == ["a.png", "a.jpg", "b"]

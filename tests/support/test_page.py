@@ -27,8 +27,8 @@ ROWS = [["beta", 10.0, None], ["alpha", 9.0, 1.5], ["gamma", -1.0, 0.5]]
 
 
 def card(title, first, second):
-    shown = Thumbnail(data_uri(noise(3, 30, 40)), NASTY)
-    return Card(title, [shown], [shown, Thumbnail("")], [[first, second], [None, 3.0]], {(0, 0): NASTY})
+    thumbnail = Thumbnail(data_uri(noise(3, 30, 40)), NASTY)
+    return Card(title, [thumbnail], [thumbnail, Thumbnail("")], [[first, second], [None, 3.0]], {(0, 0): NASTY})
 
 
 def everything():
@@ -59,33 +59,33 @@ def test_the_same_blocks_give_the_same_bytes():
     assert render("a", everything()) == render("a", everything())
 
 
-def test_nothing_in_it_leads_elsewhere():
+def test_a_page_loads_nothing():
     page = render("a", everything())
     assert not re.search(r"""(?:src|href)\s*=\s*["'](?!data:|#)""", page)
     assert not re.search(r"url\((?!#)", page)
     assert "@import" not in page
 
 
-def test_words_from_elsewhere_stay_words():
+def test_text_is_escaped():
     page = render(NASTY, everything(), NASTY)
     assert "<script>document" not in page
     assert "\x1b" not in page
 
 
-def test_large_images_are_shown_smaller():
+def test_large_images_are_scaled_down():
     small, large = (len(data_uri(torch.full((3, side, side // 2), 0.5), max_side=200)) for side in (200, 3000))
     assert large == pytest.approx(small, rel=0.05)
 
 
-def test_plots_have_the_colour_of_the_page_s_text():
-    drawn = plot(lambda figure: figure.add_subplot().set_title("words"))
-    assert drawn.svg.startswith("<svg")
-    assert "currentColor" in drawn.svg
-    assert "words" in drawn.svg
+def test_plots_have_the_colour_of_the_page():
+    block = plot(lambda figure: figure.add_subplot().set_title("words"))
+    assert block.svg.startswith("<svg")
+    assert "currentColor" in block.svg
+    assert "words" in block.svg
 
 
 @pytest.mark.browser
-def test_a_browser_shows_it(opened, file):
+def test_a_browser_renders_a_page(opened, file):
     page = opened(file)
     assert page.title() != "caught"
     assert page.locator("h1").inner_text().startswith("<script>")
@@ -98,23 +98,23 @@ def test_the_slider_moves_by_mouse_and_by_keyboard(opened, file):
     page = opened(file)
     overlay, handle = page.locator(".overlay"), page.locator(".overlay input")
 
-    def cut():
+    def clip():
         return page.locator(".overlay .after").evaluate("one => getComputedStyle(one).clipPath")
 
-    assert cut() == "inset(0px 0px 0px 50%)"
+    assert clip() == "inset(0px 0px 0px 50%)"
     overlay.scroll_into_view_if_needed()
     box = overlay.bounding_box()
     page.mouse.click(box["x"] + 0.9 * box["width"], box["y"] + 0.5 * box["height"])
-    by_mouse = cut()
+    by_mouse = clip()
     assert 85 < float(re.search(r"([\d.]+)%", by_mouse)[1]) < 95
     handle.press("Home")
-    assert cut() == "inset(0px)" or cut().endswith(" 0%)")
+    assert clip() == "inset(0px)" or clip().endswith(" 0%)")
     handle.press("ArrowRight")
-    assert cut() == "inset(0px 0px 0px 1%)"
+    assert clip() == "inset(0px 0px 0px 1%)"
 
 
 @pytest.mark.browser
-def test_the_table_sorts_numbers_as_numbers_and_nothing_last(opened, file):
+def test_a_table_sorts_numbers_as_numbers_and_empty_cells_last(opened, file):
     page = opened(file)
 
     def column(number):
@@ -133,7 +133,7 @@ def test_the_table_sorts_numbers_as_numbers_and_nothing_last(opened, file):
 
 
 @pytest.mark.browser
-def test_cards_sort_by_any_number_and_those_without_it_are_last(opened, file):
+def test_cards_sort_by_any_value_and_those_without_it_last(opened, file):
     page = opened(file)
 
     def titles():
@@ -154,10 +154,10 @@ def test_cards_sort_by_any_number_and_those_without_it_are_last(opened, file):
 
 @pytest.mark.browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_can_be_read_by_day_and_by_night(opened, file, scheme):
+def test_text_has_enough_contrast_in_light_and_dark_mode(opened, file, scheme):
     page = opened(file, color_scheme=scheme)
-    dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
-    paper = luminance(dark)
+    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    paper = luminance(background)
     assert (paper > 0.5) == (scheme == "light")
     for selector in ("p", "figcaption", ".highlighted", "summary", ".properties th", "svg text", "pre"):
         style = "one => getComputedStyle(one)[one.closest('svg') ? 'fill' : 'color']"
@@ -173,6 +173,6 @@ def luminance(colour):
 
 
 @pytest.mark.browser
-def test_nothing_sticks_out_on_a_phone(opened, file):
+def test_a_page_fits_a_narrow_screen(opened, file):
     page = opened(file, viewport={"width": 390, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390

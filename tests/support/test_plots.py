@@ -8,14 +8,14 @@ from vitsplice.metrics.statistics import MeanInterval
 from vitsplice.support.plots import COLOURS, Drawing, error_bars, png, styles
 
 PAPERS = ("#fcfbf8", "#191817")
-"""Of the page, light and dark."""
+"""Backgrounds of a page, light and dark."""
 
 MATRICES = {
     "trichromacy": np.eye(3),
     "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
     "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
 }
-"""What is seen of linear RGB (Machado et al. 2009)."""
+"""Perceived linear RGB (Machado et al. 2009)."""
 
 TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
 
@@ -46,10 +46,10 @@ def test_colours_can_be_distinguished_with_a_colour_deficiency():
             assert np.linalg.norm(lab(one, matrix) - lab(two, matrix)) > 15, (one, two)
 
 
-def test_no_two_of_24_series_have_one_style():
-    found = [tuple(style.values()) for style in styles(map(str, range(24))).values()]
-    assert len(set(found)) == 24
-    assert len({marker for _, marker, _ in found[:8]}) == 8
+def test_24_series_have_different_styles():
+    all_styles = [tuple(style.values()) for style in styles(map(str, range(24))).values()]
+    assert len(set(all_styles)) == 24
+    assert len({marker for _, marker, _ in all_styles[:8]}) == 8
 
 
 def test_error_bars_reach_to_the_ends_of_intervals():
@@ -57,7 +57,7 @@ def test_error_bars_reach_to_the_ends_of_intervals():
     assert error_bars([MeanInterval(1.0, 0.5, 3.0, 9, "bootstrap"), nothing]).tolist() == [[0.5, 0], [2, 0]]
 
 
-def test_a_plot_is_a_png_of_its_size_and_the_same_bytes_each_time():
+def test_a_png_has_the_given_size_and_the_same_bytes_each_time():
     drawing = Drawing("name", lambda figure: figure.add_subplot().plot([1, 2]), (4, 2), "caption")
     data = drawing.png()
     assert data == png(drawing.draw, drawing.size)

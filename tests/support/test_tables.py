@@ -10,7 +10,7 @@ import torch
 
 import vitsplice
 from tests.analysis.toys import Toy, colour
-from vitsplice.analysis.comparison import Agreement, Comparison, Row
+from vitsplice.analysis.comparison import ComparisonData, LayerAgreement, Measure
 from vitsplice.contracts import FeatureRequest
 from vitsplice.datasets import Pair, read, write
 from vitsplice.engine.loop import Step
@@ -41,7 +41,7 @@ def parsed(text):
 
 
 def is_formula(cell):
-    """Whether a spreadsheet may evaluate a cell: stated again, without the code under test."""
+    """Return whether a spreadsheet may evaluate a cell, independently of the code under test."""
     try:
         float(cell)
     except ValueError:
@@ -50,7 +50,7 @@ def is_formula(cell):
 
 
 @pytest.mark.parametrize("text", HOSTILE + HARMLESS)
-def test_no_cell_is_a_formula_and_the_text_comes_back(text):
+def test_cells_are_no_formulas_and_are_read_back(text):
     ((cell, after),) = parsed(csv_row([text, "after"]))
     assert not is_formula(cell)
     assert after == "after"
@@ -58,7 +58,7 @@ def test_no_cell_is_a_formula_and_the_text_comes_back(text):
     assert (cell == text) == (text in HARMLESS)
 
 
-def test_numbers_stay_numbers_and_nothing_is_an_empty_cell():
+def test_numbers_are_unchanged_and_none_is_an_empty_cell():
     assert csv_row([-1, 0.1 + 0.2, -1e-300, None, True]) == "-1,0.30000000000000004,-1e-300,,True\n"
 
 
@@ -66,10 +66,10 @@ def keypoints_of(name):
     names = dict.fromkeys(("backbone", "facet", "pair", "category"), name)
     records = {7: {**names, "layer": "-1", "errors": [0.01], "outside": 0}}
     mean = MeanInterval(0.5, float("nan"), float("nan"), 1, "")
-    part = SimpleNamespace(per_pair={0.1: mean}, per_keypoint={0.1: 1.0}, pairs=1, keypoints=1)
+    pck = SimpleNamespace(per_pair={0.1: mean}, per_keypoint={0.1: 1.0}, pairs=1, keypoints=1)
     backbone = SimpleNamespace(name=name, block=lambda layer: 11)
-    row = SimpleNamespace(backbone=backbone, request=FeatureRequest(name, -1), parts={name: part})
-    return SimpleNamespace(alphas=(0.1,), rows=[row]), records, np.array([7])
+    feature = SimpleNamespace(backbone=backbone, request=FeatureRequest(name, -1), categories={name: pck})
+    return SimpleNamespace(alphas=(0.1,), features=[feature]), records, np.array([7])
 
 
 def evaluation_of(name):
@@ -80,29 +80,29 @@ def evaluation_of(name):
 
 def comparison_of(name):
     info = Toy(colour).info
-    rows = (Row(name, name, -1, "pck", name, name, -0.5),)
-    return Comparison({name: info}, (name,), rows, Agreement(torch.ones(1, 1), torch.zeros(1, 1), 1))
+    measures = (Measure(name, name, -1, "pck", name, name, -0.5),)
+    return ComparisonData({name: info}, (name,), measures, LayerAgreement(torch.ones(1, 1), torch.zeros(1, 1), 1))
 
 
 WRITERS = {
     "losses.csv": lambda name: losses_csv([Step(0, -0.5, {name: -0.5})], [name]),
     "metrics.csv": lambda name: comparison_of(name).csv(),
     "values.csv": lambda name: "".join(evaluation._csv(*evaluation_of(name))),
-    "keypoints: pairs.csv": lambda name: "".join(keypoints._pairs(*keypoints_of(name))),
-    "keypoints: summary.csv": lambda name: "".join(keypoints._csv(keypoints_of(name)[0])),
+    "keypoints: pairs.csv": lambda name: "".join(keypoints._pairs_csv(*keypoints_of(name))),
+    "keypoints: summary.csv": lambda name: "".join(keypoints._summary_csv(keypoints_of(name)[0])),
 }
 
 
 @pytest.mark.parametrize("name", HOSTILE)
 @pytest.mark.parametrize("writer", WRITERS)
-def test_no_file_has_a_formula_for_a_hostile_name(writer, name):
+def test_no_file_has_a_formula_from_a_hostile_name(writer, name):
     cells = [cell for row in parsed(WRITERS[writer](name)) for cell in row]
     assert escape_csv(name) in cells
     assert not list(filter(is_formula, cells))
 
 
 @pytest.mark.parametrize("value", HOSTILE + HARMLESS)
-def test_a_manifest_has_no_formula_and_reads_back_as_it_was(value, tmp_path):
+def test_a_manifest_has_no_formula_and_is_read_back(value, tmp_path):
     pair = Pair("cow", tmp_path / "=s.png", tmp_path / "'=a.png", licence=value.strip(), source=value.strip())
     for name in ("pairs.csv", "pairs.jsonl"):
         write(tmp_path / name, [pair])

@@ -1,4 +1,4 @@
-"""The comparison of backbones: what to compare, in a folder that keeps what is finished."""
+"""Compare what backbones encode of images; finished parts are stored and the same comparison resumes."""
 
 from __future__ import annotations
 
@@ -16,12 +16,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vitsplice.analysis import cell as cells
-from vitsplice.analysis import comparison, intervals
-from vitsplice.analysis.cell import Cells
-from vitsplice.analysis.compare_page import report
-from vitsplice.analysis.comparison import Comparison, Row
-from vitsplice.analysis.subjects import Source, sources_of, styled
+from vitsplice.analysis import encoding
+from vitsplice.analysis.compare_images import ImageSource, image_sources, with_styles
+from vitsplice.analysis.comparison import (
+    ComparisonData,
+    Measure,
+    agreement_measures,
+    layer_agreement,
+    measures_of,
+)
+from vitsplice.analysis.comparison_report import report
+from vitsplice.analysis.comparison_statistics import differences_csv, intervals_csv
+from vitsplice.analysis.encoding import StoredEncodings
 from vitsplice.contracts import Backbone, BackboneInfo
 from vitsplice.engine.backbones import load_backbone
 from vitsplice.engine.device import pick_device
@@ -31,7 +37,7 @@ from vitsplice.presets.settings import settings_for
 from vitsplice.runs.artifacts import RunFolder
 from vitsplice.runs.record import versions
 from vitsplice.runs.recorder import Recording
-from vitsplice.support import output_folder as folders
+from vitsplice.support import output_folder
 from vitsplice.support.files import inside, safe_file_name
 from vitsplice.support.output_folder import ResumableWork, resumable
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
@@ -39,23 +45,27 @@ from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 METRICS, INTERVALS, DIFFERENCES, REPORT = "metrics.csv", "intervals.csv", "differences.csv", "report.html"
 WORK = ResumableWork("comparison", "compare.json", results=(METRICS, INTERVALS, DIFFERENCES, REPORT))
 
-SHOWN = 6
-"""Most transfers per backbone on the page of the report; the metrics cover all."""
+FORMAT = 2
+"""Format of ``compare.json``."""
+
+MAX_SHOWN_TRANSFERS = 6
+"""Maximum number of transfers per backbone in the report; metrics cover all."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What is compared.
+class ComparisonPlan:
+    """Settings of a comparison.
 
     Args:
         images: paths of at least two images.
         backbones: names.
-        masks: a folder with masks of the images' parts, by the stems of their names, or None.
-        size: images are cut square and brought to so many pixels a side.
-        style: preset by which an image gets its neighbour's look, as one more change of appearance; None for none.
-        transfers: how many pairs of neighbours among the images are transferred with each backbone.
-        preset: of the transfers.
-        steps: of the transfers; None is the preset's.
+        masks: folder with masks of parts, named like the images, or None.
+        size: side of the square crops of the images, in pixels.
+        transfers: number of pairs of consecutive images that are transferred with each backbone.
+        preset: preset of the transfers.
+        steps: number of steps of the transfers; None is that of the preset.
+        style: preset that gives each image the appearance of the next one, as another appearance transform; None
+            for no such transform.
         device: see `vitsplice.engine.device.pick_device`.
     """
 
@@ -71,14 +81,14 @@ class Plan:
 
     def __post_init__(self) -> None:
         if len(self.images) < 2:
-            raise UserError("give at least two images: a change is measured relative to the difference between images")
+            raise UserError("give at least two images: a change is measured relative to the change by another image")
         if not self.backbones:
             raise UserError(
-                "give at least one backbone (", Argument("backbone"), "); `vitsplice list backbones` names them"
+                "give at least one backbone (", Argument("backbone"), "); `vitsplice list backbones` lists them"
             )
 
 
-class BackboneComparison(Comparison):
+class BackboneComparison(ComparisonData):
     """A comparison that displays its report in a notebook."""
 
     def _repr_html_(self) -> str:
@@ -87,118 +97,126 @@ class BackboneComparison(Comparison):
 
 
 def compare(
-    plan: Plan,
+    plan: ComparisonPlan,
     out: str | os.PathLike[str],
     *,
     force: bool = False,
     progress: ProgressReporter = NULL_REPORTER,
 ) -> BackboneComparison | None:
-    """Compare backbones; None if it was stopped. What is finished is kept in the folder; the same plan goes on with it.
+    """Compare backbones; finished parts are stored, and the same plan resumes.
+
+    Args:
+        plan: settings.
+        out: output folder.
+        force: replace a comparison with other settings that the folder holds.
+        progress: progress reporter.
+
+    Returns:
+        The comparison; None if it was stopped.
 
     Raises:
-        OutputExists: if the folder holds a comparison of another plan, or by other versions, without ``force``.
+        OutputExists: if the folder holds another comparison, or one of other versions, and ``force`` is not set.
         OutputBusy: if another process is writing to it.
-        VitspliceError: as reading images and loading backbones do, before anything that takes long.
+        VitspliceError: if an image cannot be read or a backbone cannot be loaded, before anything that takes long.
     """
     infos = {name: load_backbone(name).info for name in dict.fromkeys(plan.backbones)}
-    plain = sources_of(plan.images, plan.masks, plan.size)
-    with resumable(Path(out), WORK, _told(plan, infos), force=force) as path:
-        if (sources := _styled(plan, path, plain, progress)) is None:
+    plain = image_sources(plan.images, plan.masks, plan.size)
+    with resumable(Path(out), WORK, _record(plan, infos), force=force) as path:
+        if (images := _with_styles(plan, path, plain, progress)) is None:
             return None
-        parts = _Parts(plan, path, infos, sources, progress)
-        if (found := parts.cells()) is None or (runs := parts.transfers()) is None:
+        parts = _Parts(plan, path, infos, images, progress)
+        if (encodings := parts.encodings()) is None or (transfers := parts.transfers()) is None:
             return None
-        made = _made(infos, sources, found, runs, progress)
+        comparison = _collect(infos, images, encodings, transfers, progress)
         progress.part("report", parts.total, parts.total)
         files = {
-            METRICS: made.csv(),
-            INTERVALS: intervals.document(made),
-            DIFFERENCES: intervals.differences_document(made),
-            REPORT: report(made),
+            METRICS: comparison.csv(),
+            INTERVALS: intervals_csv(comparison),
+            DIFFERENCES: differences_csv(comparison),
+            REPORT: report(comparison),
         }
-        folders.write(path, {name: text.encode() for name, text in files.items()})
-        return made
+        output_folder.write(path, {name: text.encode() for name, text in files.items()})
+        return comparison
 
 
-def _told(plan: Plan, infos: Mapping[str, BackboneInfo]) -> dict[str, Any]:
-    """What is compared, as plain data, with the features of each backbone."""
-    plain: dict[str, Any] = json.loads(json.dumps(asdict(plan), default=str))
+def _record(plan: ComparisonPlan, infos: Mapping[str, BackboneInfo]) -> dict[str, Any]:
+    """Describe the plan and the features of each backbone, as JSON data."""
+    settings: dict[str, Any] = json.loads(json.dumps(asdict(plan), default=str))
     features = {
         name: {"structure": info.structure.facet, "appearance": info.appearance.facet, "layers": [*info.every_layer]}
         for name, info in infos.items()
     }
-    return plain | {"features": features, "versions": versions()}
+    return {"format": FORMAT} | settings | {"features": features, "versions": versions()}
 
 
-def _styled(plan: Plan, path: Path, sources: list[Source], progress: ProgressReporter) -> list[Source] | None:
-    """The images with their neighbour's look; without it if there is to be no such change, or it is unavailable.
-
-    None if it was stopped.
-    """
+def _with_styles(
+    plan: ComparisonPlan, path: Path, images: list[ImageSource], progress: ProgressReporter
+) -> list[ImageSource] | None:
+    """Add the style transform unless the plan has none or its weights are unavailable; None if it was stopped."""
     if plan.style is None:
-        return sources
+        return images
+    settings = settings_for(plan.style, overrides=["metrics=none"])
     try:
-        return styled(sources, settings_for(plan.style, overrides=["metrics=none"]), inside(path, "styled"), progress)
+        return with_styles(images, settings, inside(path, "styled"), progress)
     except WeightsUnavailable as error:
-        progress.note(f"no change of style: {error}")
-        return sources
+        progress.note(f"without the transform 'style': {error}")
+        return images
 
 
 @dataclass(frozen=True)
 class _Parts:
-    """What takes long: the cells, then the transfers. Each is None if it was stopped."""
+    """The parts that take long: encodings, then transfers. Both methods return None if they were stopped."""
 
-    plan: Plan
+    plan: ComparisonPlan
     path: Path
     infos: Mapping[str, BackboneInfo]
-    images: Sequence[Source]
+    images: Sequence[ImageSource]
     progress: ProgressReporter
 
     @property
     def total(self) -> int:
-        """Of cells and transfers."""
+        """Number of parts."""
         return len(self.infos) * (len(self.plan.images) + len(self._pairs))
 
     @property
     def _pairs(self) -> list[tuple[int, int]]:
-        """Each image with its neighbour, as many as are to be transferred."""
         number = len(self.plan.images)
         return [(n, (n + 1) % number) for n in range(min(self.plan.transfers, number))]
 
-    def cells(self) -> dict[str, Cells] | None:
-        """By backbone; each is computed and stored unless it is stored already."""
-        made: dict[str, Cells] = {}
+    def encodings(self) -> dict[str, StoredEncodings] | None:
+        """Compute and store the encodings that are not stored yet."""
+        stored: dict[str, StoredEncodings] = {}
         digests: dict[str, str] = {}
         for name, info in self.infos.items():
-            load = cache(partial(self._backbone, name))
+            load = cache(partial(self._load, name))
             files: dict[str, Path] = {}
             for image in self.images:
                 if self.progress.stopped():
                     return None
-                self.progress.part(f"{name}, {image.name}", len(made) * len(self.images) + len(files), self.total)
+                self.progress.part(f"{name}, {image.name}", len(stored) * len(self.images) + len(files), self.total)
                 if image.name not in digests:
-                    digests[image.name] = image.subject().digest
+                    digests[image.name] = image.load().digest
                 file = f"{_key(info.sha256, digests[image.name])}.safetensors"
-                files[image.name] = inside(self.path, f"cells/{_cells_folder(name)}/{file}")
-                if cells.read(files[image.name]) is None:
-                    cells.write(files[image.name], cells.look_at(image.subject(), load()))
-            made[name] = Cells(files)
-        return made
+                files[image.name] = inside(self.path, f"encodings/{_folder_name(name)}/{file}")
+                if encoding.read_encoding(files[image.name]) is None:
+                    encoding.write_encoding(files[image.name], encoding.encode_image(image.load(), load()))
+            stored[name] = StoredEncodings(files)
+        return stored
 
-    def _backbone(self, name: str) -> Backbone:
+    def _load(self, name: str) -> Backbone:
         return load_backbone(name).to(pick_device(self.plan.device), torch.float32)
 
     def transfers(self) -> dict[tuple[str, str], RunFolder] | None:
-        """The folders of finished runs, by backbone and pair."""
-        made: dict[tuple[str, str], RunFolder] = {}
-        for name, (here, there) in product(self.infos, self._pairs):
-            pair = f"{self.images[here].name} from {self.images[there].name}"
-            self.progress.part(f"{name}, {pair}", len(self.infos) * len(self.images) + len(made), self.total)
-            run = self._transfer(name, self.plan.images[here], self.plan.images[there])
-            if run is None:
+        """Run the transfers that are not finished yet; returns their folders by backbone and pair."""
+        folders: dict[tuple[str, str], RunFolder] = {}
+        for name, (structure, appearance) in product(self.infos, self._pairs):
+            pair = f"{self.images[structure].name} from {self.images[appearance].name}"
+            self.progress.part(f"{name}, {pair}", len(self.infos) * len(self.images) + len(folders), self.total)
+            folder = self._transfer(name, self.plan.images[structure], self.plan.images[appearance])
+            if folder is None:
                 return None
-            made[name, pair] = run
-        return made
+            folders[name, pair] = folder
+        return folders
 
     def _transfer(self, name: str, structure: Path, appearance: Path) -> RunFolder | None:
         plan, images = self.plan, {"structure": structure, "appearance": appearance}
@@ -219,46 +237,47 @@ class _Parts:
         return RunFolder(folder)
 
 
-def _made(
+def _collect(
     infos: Mapping[str, BackboneInfo],
-    images: Sequence[Source],
-    found: Mapping[str, Cells],
-    runs: Mapping[tuple[str, str], RunFolder],
+    images: Sequence[ImageSource],
+    encodings: Mapping[str, StoredEncodings],
+    transfers: Mapping[tuple[str, str], RunFolder],
     progress: ProgressReporter,
 ) -> BackboneComparison:
-    rows: list[Row] = []
-    for number, (name, of_backbone) in enumerate(found.items()):
-        progress.part(f"numbers of {name}", number, len(found) + 1)
-        rows += comparison.rows_of(infos[name], of_backbone)
-    progress.part("agreement of layers", len(found), len(found) + 1)
-    agreed = comparison.agreement(found)
-    for (name, pair), run in runs.items():
-        measured = [f for f in run.record()["metrics"] if f["value"] is not None]
-        rows += [Row(name, "", -1, "transfer", f["name"], pair, f["value"]) for f in measured]
-    shown = list(dict.fromkeys(pair for _, pair in runs))[:SHOWN]
+    """Compute the values of the comparison from its finished parts."""
+    measures: list[Measure] = []
+    for number, (name, of_backbone) in enumerate(encodings.items()):
+        progress.part(f"measures of {name}", number, len(encodings) + 1)
+        measures += measures_of(infos[name], of_backbone)
+    progress.part("agreement of layers", len(encodings), len(encodings) + 1)
+    agreement = layer_agreement(encodings)
+    for (name, pair), run in transfers.items():
+        metrics = [metric for metric in run.record()["metrics"] if metric["value"] is not None]
+        measures += [Measure(name, "", -1, "transfer", m["name"], pair, m["value"]) for m in metrics]
+    shown = list(dict.fromkeys(pair for _, pair in transfers))[:MAX_SHOWN_TRANSFERS]
     return BackboneComparison(
         infos=infos,
         images=tuple(image.name for image in images),
-        rows=(*rows, *comparison.agreement_rows(infos, agreed)),
-        agreement=agreed,
-        transfers={at: read(run.output).pixels[0] for at, run in runs.items() if at[1] in shown},
+        measures=(*measures, *agreement_measures(infos, agreement)),
+        agreement=agreement,
+        transfers={key: read(run.output).pixels[0] for key, run in transfers.items() if key[1] in shown},
         inputs={pair: _inputs(images, number) for number, pair in enumerate(shown)},
-        changed={name: pixels[0] for name, pixels in images[0].subject().changed.items()},
+        transformed={name: pixels[0] for name, pixels in images[0].load().transformed.items()},
     )
 
 
-def _inputs(images: Sequence[Source], number: int) -> tuple[Tensor, Tensor]:
-    """Structure image and appearance image of a transfer."""
-    here, there = (images[n % len(images)].image for n in (number, number + 1))
-    return read(here).pixels[0], read(there).pixels[0]
+def _inputs(images: Sequence[ImageSource], number: int) -> tuple[Tensor, Tensor]:
+    """Read the structure image and the appearance image of a transfer."""
+    structure, appearance = (images[n % len(images)].image for n in (number, number + 1))
+    return read(structure).pixels[0], read(appearance).pixels[0]
 
 
-def _cells_folder(name: str) -> str:
-    """The folder of a backbone's cells: its name, with a digest if the name had to be changed for the file system."""
-    stem = safe_file_name(name)
-    return stem if stem == name else f"{stem}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+def _folder_name(backbone: str) -> str:
+    """Folder name of a backbone: its name, with a digest if characters had to be replaced for the file system."""
+    stem = safe_file_name(backbone)
+    return stem if stem == backbone else f"{stem}-{hashlib.sha256(backbone.encode()).hexdigest()[:8]}"
 
 
 def _key(*parts: str) -> str:
-    """A digest of the parts and of the versions of all packages that results depend on."""
+    """Digest of the parts and of the versions of all packages that results depend on."""
     return hashlib.sha256("".join([*parts, str(versions())]).encode()).hexdigest()[:16]

@@ -1,7 +1,7 @@
-"""From cells to numbers that can be compared across backbones and layers.
+"""Measures of a comparison that are comparable across backbones and layers.
 
-A change of an image counts by how much it changes a feature, relative to how much another image would: 0 is no change,
-1 as different as another image.
+The change of a feature by a transform is divided by the mean change by replacing the image with another one: 0 is no
+change, 1 as much as another image.
 """
 
 from __future__ import annotations
@@ -15,238 +15,247 @@ from statistics import fmean
 import numpy as np
 import scipy.stats
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from vitsplice.analysis import encoding, transforms
-from vitsplice.analysis.cell import STYLE, Cell
+from vitsplice.analysis.compare_images import STYLE
+from vitsplice.analysis.encoding import ImageEncoding, cka, rms_difference
+from vitsplice.analysis.transforms import APPEARANCE_TRANSFORMS, STRUCTURE_TRANSFORMS
 from vitsplice.contracts import BackboneInfo, Role
+from vitsplice.metrics.statistics import LEVEL, Array
 from vitsplice.support.tables import csv_document
 
-KINDS: dict[str, Role] = {
-    **dict.fromkeys([*transforms.APPEARANCE_TRANSFORMS, STYLE], "appearance"),
-    **dict.fromkeys(transforms.STRUCTURE_TRANSFORMS, "structure"),
+TRANSFORM_ROLES: dict[str, Role] = {
+    **dict.fromkeys([*APPEARANCE_TRANSFORMS, STYLE], "appearance"),
+    **dict.fromkeys(STRUCTURE_TRANSFORMS, "structure"),
 }
-"""Of each change: what it changes."""
+"""Transform -> what it changes."""
 
 ROLES: tuple[Role, Role] = ("structure", "appearance")
 
-OTHERS = 8
-"""Most other images that an image is compared with, to measure how much another image changes a feature."""
+MAX_OTHERS = 8
+"""Maximum number of other images that an image is compared with."""
 
-LAYER = ("layer", "layer from 0", "depth")
-"""Columns of files: a layer counted from the end, counted from 0, and its depth in (0, 1]."""
+LAYER_COLUMNS = ("layer", "layer from 0", "depth")
+"""CSV columns of a layer: from the end, from 0, and its depth in (0, 1]."""
 
-LEVEL = 0.95
-"""Of intervals."""
-
-Column = NDArray[np.float64]
-"""One value an image, in the order of the images; NaN where there is none."""
+Layer = tuple[str, int]
+"""Name of a backbone and one of its layers, counted from the end."""
 
 
 @dataclass(frozen=True)
-class Row:
-    """One number.
+class Measure:
+    """One value of a comparison, a row of ``metrics.csv``.
 
     Args:
-        backbone: its name.
-        facet: that was compared; "" of a transfer, whose facets are those of its preset.
+        backbone: name.
+        facet: facet that was compared; "" for a transfer.
         layer: counted from the end.
-        figure: ``structure change``, ``appearance change`` (of the feature of that role), ``pck``, ``parts``, ``cka``,
-            or ``transfer``.
-        of: the change, the warp, the backbone, facet and layer it is compared with, or the transfer's metric.
-        image: name of the image, or pair of a transfer; "" is the mean over all images.
-        value: see `figure`.
+        metric: ``structure change`` or ``appearance change`` (of the feature of that role), ``pck``, ``part iou``,
+            ``cka`` or ``transfer``.
+        detail: the transform, the warp, ``labels``, the other backbone with facet and layer, or the metric of the
+            transfer.
+        image: name of the image, or of the pair of a transfer; "" for the mean over all images.
+        value: of the metric.
     """
 
     backbone: str
     facet: str
     layer: int
-    figure: str
-    of: str
+    metric: str
+    detail: str
     image: str
     value: float
 
 
 @dataclass(frozen=True)
-class Agreement:
-    """CKA of every layer of every backbone with every other, over images.
+class LayerAgreement:
+    """CKA of all pairs of layers of all backbones, averaged over images.
 
     Args:
         mean: ``(M, M)``, symmetric, in [0, 1].
-        reach: half the width of the 95 % t-interval of each mean over images, ``(M, M)``; NaN for one image.
-        n: how many images.
+        half_width: half the width of the 95 % t-interval of each mean, ``(M, M)``; NaN for one image.
+        n: number of images.
     """
 
     mean: Tensor = field(repr=False)
-    reach: Tensor = field(repr=False)
+    half_width: Tensor = field(repr=False)
     n: int
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """All numbers of a comparison.
+class ComparisonData:
+    """All values of a comparison.
 
     Args:
-        infos: the backbones, by name, in the order they were requested.
+        infos: backbones by name, in the order in which they were given.
         images: names of the images.
-        rows: numbers.
-        agreement: of the layers; see `places` for their order.
-        transfers: output images made with each backbone: (backbone, pair) -> ``(3, H, W)``.
-        inputs: of each pair of `transfers`: structure image and appearance image, ``(3, H, W)`` each.
-        changed: every change of the first image, ``(3, S, S)``.
+        measures: all values.
+        agreement: of all layers, in the order of `layers`.
+        transfers: (backbone, pair) -> output image ``(3, H, W)``.
+        inputs: pair -> structure image and appearance image of its transfers, ``(3, H, W)`` each.
+        transformed: transform -> first image under it, ``(3, S, S)``.
     """
 
     infos: Mapping[str, BackboneInfo]
     images: tuple[str, ...]
-    rows: tuple[Row, ...] = field(repr=False)
-    agreement: Agreement = field(repr=False)
+    measures: tuple[Measure, ...] = field(repr=False)
+    agreement: LayerAgreement = field(repr=False)
     transfers: Mapping[tuple[str, str], Tensor] = field(default_factory=dict, repr=False)
     inputs: Mapping[str, tuple[Tensor, Tensor]] = field(default_factory=dict, repr=False)
-    changed: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
+    transformed: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
 
     @property
-    def places(self) -> list[tuple[str, int]]:
-        """The (backbone, layer) that each row and column of the agreement stands for."""
-        return places_of(self.infos)
+    def layers(self) -> list[Layer]:
+        """All layers of all backbones."""
+        return all_layers(self.infos)
+
+    @property
+    def untrained(self) -> list[str]:
+        """Names of the backbones with random weights."""
+        return [name for name, info in self.infos.items() if info.source.startswith("random weights")]
 
     @cached_property
-    def _columns(self) -> Mapping[tuple[str, int, str], Mapping[str, Column]]:
-        """(backbone, layer, figure) -> what it is of -> its values."""
-        at = {image: number for number, image in enumerate(self.images)}
-        columns: dict[tuple[str, int, str], dict[str, Column]] = {}
-        for row in self.rows:
-            if row.image in at and row.figure != "transfer":
-                known = columns.setdefault((row.backbone, row.layer, row.figure), {})
-                known.setdefault(row.of, np.full(len(at), np.nan))[at[row.image]] = row.value
-        return columns
+    def _tables(self) -> Mapping[tuple[str, int, str], Mapping[str, Array]]:
+        """(backbone, layer, metric) -> detail -> values."""
+        index = {image: number for number, image in enumerate(self.images)}
+        tables: dict[tuple[str, int, str], dict[str, Array]] = {}
+        for measure in self.measures:
+            if measure.image in index and measure.metric != "transfer":
+                table = tables.setdefault((measure.backbone, measure.layer, measure.metric), {})
+                values = table.setdefault(measure.detail, np.full(len(index), np.nan))
+                values[index[measure.image]] = measure.value
+        return tables
 
-    def per_image(self, backbone: str, layer: int, figure: str, of: Container[str] = ()) -> Column:
-        """The mean of each image over what the number is of, or some of it; NaN where there is none."""
-        columns = self._columns.get((backbone, layer, figure), {})
-        chosen = [column for name, column in columns.items() if not of or name in of]
+    def per_image(self, backbone: str, layer: int, metric: str, details: Container[str] = ()) -> Array:
+        """Mean of a metric over its details, or some of them, for each image; NaN where it has no value.
+
+        Args:
+            backbone: name.
+            layer: counted from the end.
+            metric: see `Measure`.
+            details: those to average over; empty for all.
+        """
+        table = self._tables.get((backbone, layer, metric), {})
+        chosen = [values for detail, values in table.items() if not details or detail in details]
         if not chosen:
             return np.full(len(self.images), np.nan)
-        table = np.array(chosen)
-        there = np.isfinite(table)
-        count = there.sum(0)
-        total: Column = np.where(there, table, 0).sum(0)
+        values = np.array(chosen)
+        finite = np.isfinite(values)
+        count = finite.sum(0)
+        total: Array = np.where(finite, values, 0).sum(0)
         return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
-    def sensitivity(self, backbone: str, layer: int, role: Role, kind: Role) -> Column:
-        """How much changes of a kind change the feature of a role, of each image."""
-        return self.per_image(backbone, layer, f"{role} change", [c for c, k in KINDS.items() if k == kind])
+    def sensitivity(self, backbone: str, layer: int, role: Role, kind: Role) -> Array:
+        """Mean change of the feature of a role by the transforms of one kind, for each image."""
+        transforms = [transform for transform, changed in TRANSFORM_ROLES.items() if changed == kind]
+        return self.per_image(backbone, layer, f"{role} change", transforms)
 
-    def log_selectivity(self, backbone: str, layer: int, role: Role) -> Column:
-        """Logarithm of how many times as much the feature of a role is changed by changes of its own kind as by others.
+    def log_selectivity(self, backbone: str, layer: int, role: Role) -> Array:
+        """Logarithm of the ratio of a feature's sensitivity to its own kind of transform to that to the other kind.
 
-        Of each image; what another image would change cancels out. NaN where a feature is not changed at all.
+        The change by another image cancels out. NaN where either sensitivity is 0.
         """
-        unlike: Role = "appearance" if role == "structure" else "structure"
-        own, other = (self.sensitivity(backbone, layer, role, kind) for kind in (role, unlike))
+        other_role: Role = "appearance" if role == "structure" else "structure"
+        own, other = (self.sensitivity(backbone, layer, role, kind) for kind in (role, other_role))
         ratio = np.divide(own, other, out=np.full(len(own), np.nan), where=(own > 0) & (other > 0))
         return np.asarray(np.log(ratio))
 
-    def transferred(self, backbone: str, metric: str) -> list[float]:
-        """A metric of the transfers with a backbone, pair by pair."""
-        own = (row for row in self.rows if row.figure == "transfer" and row.backbone == backbone)
-        return [row.value for row in own if row.of == metric]
-
-    @property
-    def controls(self) -> list[str]:
-        """The backbones with random weights."""
-        return [name for name, info in self.infos.items() if info.source.startswith("random weights")]
-
-    def csv(self) -> str:
-        """Every number, a row each."""
-        rows: list[list[object]] = [["backbone", "facet", *LAYER, "figure", "of", "image", "value"]]
-        for row in self.rows:
-            place = self.place(row.backbone, row.layer)
-            rows.append([row.backbone, row.facet, *place, row.figure, row.of, row.image, row.value])
-        return csv_document(rows)
-
-    def place(self, backbone: str, layer: int) -> tuple[int, int, str]:
-        """The cells of a layer in files: see `LAYER`."""
-        return layer, self.infos[backbone].layers + layer, f"{self.depth(backbone, layer):.4g}"
+    def transfer_values(self, backbone: str, metric: str) -> list[float]:
+        """Values of a metric of the transfers with a backbone, one for each pair."""
+        transfers = (measure for measure in self.measures if measure.metric == "transfer")
+        return [m.value for m in transfers if (m.backbone, m.detail) == (backbone, metric)]
 
     def depth(self, backbone: str, layer: int) -> float:
-        """Of a layer counted from the end, in (0, 1]; 1 is the last."""
+        """Depth of a layer in (0, 1]; 1 is the last."""
         layers = self.infos[backbone].layers
         return (layer + layers + 1) / layers
 
+    def layer_cells(self, backbone: str, layer: int) -> tuple[int, int, str]:
+        """CSV cells of a layer; see `LAYER_COLUMNS`."""
+        return layer, self.infos[backbone].layers + layer, f"{self.depth(backbone, layer):.4g}"
 
-def rows_of(info: BackboneInfo, cells: Mapping[str, Cell]) -> list[Row]:
-    """The numbers of one backbone that need no other. Few cells are in memory at a time if reading one makes it.
-
-    Args:
-        info: of the backbone.
-        cells: image -> cell.
-    """
-    rows, names = [], list(cells)
-    local = info.structure.facet
-    facet: dict[str, str] = {role: info.default_request(role).facet for role in ROLES}
-    for number, image in enumerate(names):
-        cell, units = cells[image], _units(cells, names, number)
-        for (role, change, layer), value in cell.changed.items():
-            unit = units[role][layer]
-            relative = value / unit if unit > 0 else 0.0
-            rows.append(Row(info.name, facet[role], layer, f"{role} change", change, image, relative))
-        rows += [Row(info.name, local, layer, "pck", warp, image, v) for (warp, layer), v in cell.pck.items()]
-        rows += [Row(info.name, local, layer, "parts", "labels", image, v) for layer, v in cell.parts.items()]
-    return rows
+    def csv(self) -> str:
+        """Format all measures as CSV."""
+        rows: list[list[object]] = [["backbone", "facet", *LAYER_COLUMNS, "metric", "detail", "image", "value"]]
+        rows += [
+            [m.backbone, m.facet, *self.layer_cells(m.backbone, m.layer), m.metric, m.detail, m.image, m.value]
+            for m in self.measures
+        ]
+        return csv_document(rows)
 
 
-def others(number: int, total: int) -> list[int]:
-    """Indices of the images that image ``number`` of ``total`` is compared with: all, or `OTHERS`, evenly spaced."""
-    steps = range(1, total) if total <= OTHERS + 1 else [k * total // (OTHERS + 1) for k in range(1, OTHERS + 1)]
-    return [(number + step) % total for step in steps]
-
-
-def _units(cells: Mapping[str, Cell], names: Sequence[str], number: int) -> dict[str, list[float]]:
-    """How much other images would change each layer's feature of an image, by role."""
-    own = cells[names[number]]
-    found: dict[str, list[list[float]]] = {role: [] for role in ROLES}
-    for other in others(number, len(names)):
-        cell = cells[names[other]]
-        for role in ROLES:
-            both = zip(own.features(role), cell.features(role), strict=True)
-            found[role].append([encoding.distance(one, two) for one, two in both])
-    return {role: [fmean(values) for values in zip(*layers, strict=True)] for role, layers in found.items()}
-
-
-def agreement(cells: Mapping[str, Mapping[str, Cell]]) -> Agreement:
-    """CKA of the self-similarities of all layers of all backbones, over images; one image is in memory at a time.
-
-    Args:
-        cells: backbone -> image -> cell.
-
-    Returns:
-        ``(M, M)``, M all layers of the first backbone, then of the second, and so on.
-    """
-    images = next(iter(cells.values())).keys()
-    n, mean, squares = 0, torch.zeros(()), torch.zeros(())
-    for n, image in enumerate(images, 1):
-        kernels = torch.cat([of_backbone[image].structure for of_backbone in cells.values()]).float()
-        value = encoding.cka(kernels).double()
-        before = value - mean
-        mean = mean + before / n
-        squares = squares + before * (value - mean)
-    deviation = (squares / (n - 1)).clamp(min=0).sqrt() if n > 1 else torch.full_like(mean, math.nan)
-    reach = deviation * float(scipy.stats.t.ppf((1 + LEVEL) / 2, max(1, n - 1))) / math.sqrt(n)
-    return Agreement(mean.float(), reach.float(), n)
-
-
-def places_of(infos: Mapping[str, BackboneInfo]) -> list[tuple[str, int]]:
-    """Every (backbone, layer), in order."""
+def all_layers(infos: Mapping[str, BackboneInfo]) -> list[Layer]:
+    """List all layers of all backbones, backbone by backbone, the first layer first."""
     return [(name, layer) for name, info in infos.items() for layer in info.every_layer]
 
 
-def agreement_rows(infos: Mapping[str, BackboneInfo], agreed: Agreement) -> list[Row]:
-    """The same as numbers, each layer with each of the others once."""
-    places = places_of(infos)
-    facets = [infos[name].structure.facet for name, _ in places]
+def measures_of(info: BackboneInfo, encodings: Mapping[str, ImageEncoding]) -> list[Measure]:
+    """Compute the measures of one backbone on each image.
+
+    Args:
+        info: of the backbone.
+        encodings: image -> encoding; few are in memory at a time if it reads them on access.
+    """
+    measures, names = [], list(encodings)
+    facets: dict[str, str] = {role: info.default_request(role).facet for role in ROLES}
+    local = facets["structure"]
+    for number, image in enumerate(names):
+        encoding, units = encodings[image], _changes_by_others(encodings, names, number)
+        for (role, transform, layer), change in encoding.changes.items():
+            unit = units[role][layer]
+            relative = change / unit if unit > 0 else 0.0
+            measures.append(Measure(info.name, facets[role], layer, f"{role} change", transform, image, relative))
+        measures += [Measure(info.name, local, n, "pck", warp, image, v) for (warp, n), v in encoding.pck.items()]
+        measures += [Measure(info.name, local, n, "part iou", "labels", image, v) for n, v in encoding.part_iou.items()]
+    return measures
+
+
+def others(number: int, total: int) -> list[int]:
+    """Indices of the images that image ``number`` of ``total`` is compared with: all, or `MAX_OTHERS` evenly spaced."""
+    few = total <= MAX_OTHERS + 1
+    steps = range(1, total) if few else [k * total // (MAX_OTHERS + 1) for k in range(1, MAX_OTHERS + 1)]
+    return [(number + step) % total for step in steps]
+
+
+def _changes_by_others(
+    encodings: Mapping[str, ImageEncoding], names: Sequence[str], number: int
+) -> dict[str, list[float]]:
+    """Mean change of each layer's feature by replacing the image with another one, by role."""
+    own = encodings[names[number]]
+    changes: dict[str, list[list[float]]] = {role: [] for role in ROLES}
+    for index in others(number, len(names)):
+        other = encodings[names[index]]
+        for role in ROLES:
+            changes[role].append(list(map(rms_difference, own.features(role), other.features(role))))
+    return {role: [fmean(values) for values in zip(*layers, strict=True)] for role, layers in changes.items()}
+
+
+def layer_agreement(encodings: Mapping[str, Mapping[str, ImageEncoding]]) -> LayerAgreement:
+    """Compute the CKA of the structure features of all pairs of layers; one image is in memory at a time.
+
+    Args:
+        encodings: backbone -> image -> encoding.
+    """
+    images = next(iter(encodings.values())).keys()
+    n, mean, squares = 0, torch.zeros(()), torch.zeros(())
+    for n, image in enumerate(images, 1):  # Welford's algorithm
+        kernels = torch.cat([of_backbone[image].structure for of_backbone in encodings.values()]).float()
+        value = cka(kernels).double()
+        delta = value - mean
+        mean = mean + delta / n
+        squares = squares + delta * (value - mean)
+    deviation = (squares / (n - 1)).clamp(min=0).sqrt() if n > 1 else torch.full_like(mean, math.nan)
+    half_width = deviation * float(scipy.stats.t.ppf((1 + LEVEL) / 2, max(1, n - 1))) / math.sqrt(n)
+    return LayerAgreement(mean.float(), half_width.float(), n)
+
+
+def agreement_measures(infos: Mapping[str, BackboneInfo], agreement: LayerAgreement) -> list[Measure]:
+    """List the mean agreement of each pair of layers once."""
+    layers = all_layers(infos)
+    facets = [infos[name].structure.facet for name, _ in layers]
+    labels = [f"{name} {facet} {layer}" for (name, layer), facet in zip(layers, facets, strict=True)]
     return [
-        Row(name, facets[i], layer, "cka", f"{places[j][0]} {facets[j]} {places[j][1]}", "", float(agreed.mean[i, j]))
-        for i, (name, layer) in enumerate(places)
-        for j in range(i + 1, len(places))
+        Measure(name, facets[i], layer, "cka", labels[j], "", float(agreement.mean[i, j]))
+        for i, (name, layer) in enumerate(layers)
+        for j in range(i + 1, len(layers))
     ]

@@ -1,93 +1,246 @@
-"""What a backbone encodes of an image, layer by layer, as pure functions of features.
+"""What a backbone encodes of an image, layer by layer: responses to known transforms, correspondence, parts.
 
-Structure is the self-similarity of local features (Tumanyan et al. 2022, equation 2) on a grid that is the same for
-all backbones; appearance is a global feature.
+Structure is the self-similarity of local features (Tumanyan et al. 2022, equation 2), resampled to one grid for all
+backbones; appearance is a global feature. Layers count from the end: -1 is the last.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor
 
-from vitsplice.analysis.transforms import PointMap, grid_centres
-from vitsplice.contracts import Features
+from vitsplice.analysis.compare_images import ComparedImage
+from vitsplice.analysis.transforms import WARPS, PointMap, grid_centres
+from vitsplice.backbones.inputs import fitting_size
+from vitsplice.backbones.sizing import Resize
+from vitsplice.contracts import Backbone, FeatureRequest, Features, Role
+from vitsplice.errors import VitspliceError
 from vitsplice.losses.functional import self_similarity
-from vitsplice.matching import pck as matching
+from vitsplice.matching import pck
 from vitsplice.metrics.clustering import CLUSTERS, COMPONENTS, kmeans, mean_iou
+from vitsplice.numerics import numerics
+from vitsplice.support import output_folder
 
-SIDE = 16
-"""Of the common grid: local features are averaged, or interpolated, to so many places a side."""
+GRID_SIDE = 16
+"""Patches per side of the common grid."""
 
-ALPHA = 0.1
-"""Threshold of `pck`: a match is correct whose Euclidean distance is at most this fraction of the side."""
+PCK_ALPHA = 0.1
+"""Threshold of PCK, as a fraction of the side."""
+
+FORMAT = 3
+"""Format of stored encodings; those of another format are computed again."""
+
+MAX_IN_MEMORY = 9
+"""Maximum number of encodings of one backbone in memory."""
 
 
 def on_common_grid(features: Features) -> Tensor:
-    """Local features of one image ``(1, N, D)`` at ``SIDE * SIDE`` places, ``(SIDE**2, D)``."""
-    maps = F.interpolate(features.maps, size=(SIDE, SIDE), mode="bilinear", align_corners=False, antialias=True)
+    """Resample local features ``(1, N, D)`` to ``GRID_SIDE * GRID_SIDE`` patches, ``(GRID_SIDE**2, D)``."""
+    size = (GRID_SIDE, GRID_SIDE)
+    maps = F.interpolate(features.maps, size=size, mode="bilinear", align_corners=False, antialias=True)
     return maps.flatten(2)[0].T
 
 
-def structure_of(features: Features) -> Tensor:
-    """The self-similarity of local features on the common grid, ``(SIDE**2, SIDE**2)``."""
+def structure_feature(features: Features) -> Tensor:
+    """Compute the self-similarity of local features on the common grid, ``(GRID_SIDE**2, GRID_SIDE**2)``."""
     return self_similarity(on_common_grid(features)[None])[0]
 
 
-def distance(one: Tensor, two: Tensor) -> float:
-    """Root mean square difference of two features of a kind."""
-    return float((one.float() - two.float()).square().mean().sqrt())
+def rms_difference(first: Tensor, second: Tensor) -> float:
+    """Root mean square difference of two features."""
+    return float((first.float() - second.float()).square().mean().sqrt())
 
 
 def cka(kernels: Tensor) -> Tensor:
-    """How alike self-similarities ``(M, N, N)`` of the same places are, each with each, ``(M, M)`` in [0, 1].
+    """Centred kernel alignment of each pair of kernels (Kornblith et al. 2019, equation 2).
 
-    1 is the same up to scale; one that is the same everywhere is like none. Centred kernel alignment (Kornblith et al.
-    2019, equation 2), the self-similarities being the kernels.
+    Args:
+        kernels: self-similarities ``(M, N, N)`` of the same N patches.
+
+    Returns:
+        ``(M, M)`` in [0, 1]; 1 for kernels that are equal up to scale and offset, 0 with a constant kernel.
     """
     centred = kernels - kernels.mean(1, keepdim=True) - kernels.mean(2, keepdim=True) + kernels.mean((1, 2), True)
     flat = F.normalize(centred.flatten(1), dim=1)
     return flat @ flat.T
 
 
-def pck(features: Features, warped: Features, where: PointMap, alpha: float = ALPHA) -> float:
-    """Percentage of correct keypoints (`vitsplice.matching.pck`), every patch of the warped image being one, in [0, 1].
+def warp_pck(features: Features, warped: Features, source_of: PointMap, alpha: float = PCK_ALPHA) -> float:
+    """Percentage of correct keypoints under a known warp, with every patch of the warped image as a keypoint.
 
-    A patch is matched with the patch whose feature has the greatest cosine with its own. Patches that come from outside
-    of the image do not count; NaN if all do.
+    Each patch is matched with the patch of the original image of highest cosine similarity. Patches whose source lies
+    outside of the image are ignored.
 
     Args:
-        features, warped: local features of the image and of the warped one, ``(1, N, D)``.
-        where: the warp.
-        alpha: how far off a match may be, as a part of the side.
+        features, warped: local features of the image and of its warp, ``(1, N, D)``.
+        source_of: the warp.
+        alpha: maximum distance of a correct match, as a fraction of the side.
+
+    Returns:
+        Fraction in [0, 1]; NaN if all patches are ignored.
     """
-    here, there = (grid_centres(*(found.grid or (1, 1))).to(found.values) for found in (features, warped))
-    true = where(there)
+    centres, warped_centres = (grid_centres(*(f.grid or (1, 1))).to(f.values) for f in (features, warped))
+    true = source_of(warped_centres)
     inside = ((true >= 0) & (true <= 1)).all(1)
-    one, two = (F.normalize(found.patches[0], dim=-1) for found in (features, warped))
-    nearest = here[(two[inside] @ one.T).argmax(1)]
-    return matching.pck(matching.point_errors(nearest, true[inside], (1, 1), 1), alpha)
+    descriptors, queries = (F.normalize(f.patches[0], dim=-1) for f in (features, warped))
+    matched = centres[(queries[inside] @ descriptors.T).argmax(1)]
+    return pck.pck(pck.point_errors(matched, true[inside], (1, 1), 1), alpha)
 
 
-def separability(features: Features, labels: Tensor) -> float:
-    """How well clusters of places, found without labels, tell the parts of an image apart: mean IoU in [0, 1].
+def part_iou(features: Features, labels: Tensor) -> float:
+    """Mean IoU of clusters of features with labelled parts of the image (compare Amir et al. 2021, co-segmentation).
 
-    The principal components of the features are clustered (k-means), and each cluster is given to the label that has
-    most of it (compare Amir et al. 2021, co-segmentation from keys).
+    The principal components of the features are clustered by k-means; each cluster gets its most frequent label.
 
     Args:
-        features: local, of one image.
-        labels: of each pixel, whole numbers, ``(H, W)``.
+        features: local features of the image, ``(1, N, D)``.
+        labels: integer label of each pixel, ``(H, W)``.
     """
-    places = on_common_grid(features).cpu().double()
-    scores = (places - places.mean(0)) @ torch.linalg.svd(places - places.mean(0), full_matrices=False).Vh[
-        :COMPONENTS
-    ].T
-    found = kmeans(scores, CLUSTERS)
-    known = F.interpolate(labels[None, None].float(), size=(SIDE, SIDE), mode="nearest")[0, 0].flatten().long()
-    kinds = torch.unique(known)
-    shares = torch.stack(
-        [torch.stack([((found == c) & (known == kind)).sum() for kind in kinds]) for c in range(CLUSTERS)]
-    )
-    given = kinds[shares.argmax(1)][found]
-    return mean_iou(given, known)
+    patches = on_common_grid(features).cpu().double()
+    centred = patches - patches.mean(0)
+    clusters = kmeans(centred @ torch.linalg.svd(centred, full_matrices=False).Vh[:COMPONENTS].T, CLUSTERS)
+    grid_labels = F.interpolate(labels[None, None].float(), size=(GRID_SIDE, GRID_SIDE), mode="nearest")
+    true = grid_labels.flatten().long()
+    values = torch.unique(true)
+    counts = [[((clusters == cluster) & (true == value)).sum() for value in values] for cluster in range(CLUSTERS)]
+    return mean_iou(values[torch.tensor(counts).argmax(1)][clusters], true)
+
+
+@dataclass(frozen=True)
+class ImageEncoding:
+    """What one backbone encodes of one image.
+
+    Args:
+        changes: (role, transform, layer) -> `rms_difference` of the feature before and after the transform.
+        pck: (warp, layer) -> `warp_pck`.
+        part_iou: layer -> `part_iou`; empty without labels.
+        structure: structure feature of each layer, the first layer first, ``(L, N, N)``.
+        appearance: appearance feature of each layer, the first layer first, ``(D,)`` each.
+    """
+
+    changes: Mapping[tuple[str, str, int], float]
+    pck: Mapping[tuple[str, int], float]
+    part_iou: Mapping[int, float]
+    structure: Tensor = field(repr=False)
+    appearance: tuple[Tensor, ...] = field(repr=False)
+
+    def features(self, role: Role) -> list[Tensor]:
+        """Features of a role at each layer, the first layer first."""
+        return list(self.structure if role == "structure" else self.appearance)
+
+
+@dataclass(frozen=True)
+class _LayerFeatures:
+    local: Features
+    structure: Tensor
+    appearance: Tensor
+
+
+@numerics(grad=False)
+def encode_image(image: ComparedImage, backbone: Backbone) -> ImageEncoding:
+    """Compute all measures of one backbone on one image.
+
+    Args:
+        image: on the CPU.
+        backbone: on any device.
+    """
+    original = _features(image.pixels, backbone)
+    changes: dict[tuple[str, str, int], float] = {}
+    pck_of_warps: dict[tuple[str, int], float] = {}
+    for name, pixels in image.transformed.items():
+        transformed = _features(pixels, backbone)
+        for layer, (before, after) in enumerate(zip(original, transformed, strict=True), -len(original)):
+            changes["structure", name, layer] = rms_difference(before.structure, after.structure)
+            changes["appearance", name, layer] = rms_difference(before.appearance, after.appearance)
+            if name in WARPS:
+                pck_of_warps[name, layer] = warp_pck(before.local, after.local, WARPS[name])
+    labels = image.labels
+    parts = {} if labels is None else {n: part_iou(f.local, labels) for n, f in enumerate(original, -len(original))}
+    structure = torch.stack([features.structure for features in original])
+    return ImageEncoding(changes, pck_of_warps, parts, structure, tuple(f.appearance for f in original))
+
+
+def _features(image: Tensor, backbone: Backbone) -> list[_LayerFeatures]:
+    """Compute the features of all layers at the image's size, or the nearest size that the backbone accepts."""
+    info = backbone.info
+    device = next(iter(getattr(backbone, "parameters", lambda: ())()), torch.zeros(())).device
+    facets = (info.structure.facet, info.appearance.facet)
+    requests = [(FeatureRequest(facets[0], layer), FeatureRequest(facets[1], layer)) for layer in info.every_layer]
+    size = fitting_size(info, image.shape[-2], image.shape[-1])
+    features = backbone(Resize().to(image.to(device), size), [request for pair in requests for request in pair])
+    return [
+        _LayerFeatures(features[local], structure_feature(features[local]).cpu(), features[appearance].values[0].cpu())
+        for local, appearance in requests
+    ]
+
+
+def write_encoding(path: Path, encoding: ImageEncoding) -> None:
+    """Store an encoding. Raises VitspliceError if it cannot be written."""
+    measures = {
+        "format": FORMAT,
+        "changes": [[*key, value] for key, value in encoding.changes.items()],
+        "pck": [[*key, value] for key, value in encoding.pck.items()],
+        "part_iou": list(encoding.part_iou.items()),
+    }
+    tensors = {"structure": encoding.structure.half()}
+    tensors |= {f"appearance.{number}": tensor for number, tensor in enumerate(encoding.appearance)}
+    data = save({name: tensor.contiguous() for name, tensor in tensors.items()}, {"measures": json.dumps(measures)})
+    output_folder.write(path.parent, {path.name: data})
+
+
+def read_encoding(path: Path) -> ImageEncoding | None:
+    """Read a stored encoding; None if it is missing, corrupt or of another format."""
+    try:
+        with safe_open(path, "pt") as file:
+            measures = json.loads((file.metadata() or {})["measures"])
+            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+        if measures["format"] != FORMAT:
+            return None
+        return ImageEncoding(
+            {(role, transform, layer): value for role, transform, layer, value in measures["changes"]},
+            {(warp, layer): value for warp, layer, value in measures["pck"]},
+            dict(measures["part_iou"]),
+            tensors.pop("structure"),
+            tuple(tensors[f"appearance.{number}"] for number in range(len(tensors))),
+        )
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+        return None
+
+
+class StoredEncodings(Mapping[str, ImageEncoding]):
+    """Stored encodings of one backbone by image name; at most `MAX_IN_MEMORY` are in memory.
+
+    Args:
+        files: image name -> file.
+
+    Raises:
+        VitspliceError: on access, if a file cannot be read.
+    """
+
+    def __init__(self, files: Mapping[str, Path]) -> None:
+        self._files = files
+        self._read = lru_cache(MAX_IN_MEMORY)(_read_or_raise)
+
+    def __getitem__(self, image: str) -> ImageEncoding:
+        return self._read(self._files[image])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+
+def _read_or_raise(file: Path) -> ImageEncoding:
+    if (encoding := read_encoding(file)) is None:
+        raise VitspliceError(f"{file} cannot be read; run the same command again to compute it anew")
+    return encoding

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from vitsplice.batch.plan import STOP, Variant, open_batch
+from vitsplice.batch.plan import STOP, open_batch
 from vitsplice.batch.records import Failures, Ledger
 from vitsplice.batch.worker import finished_record, run_job
+from vitsplice.config import RunConfig
 from vitsplice.contracts import Executor, Job, Outcome
 from vitsplice.errors import UserError
+from vitsplice.support import output_folder
 from vitsplice.support.files import temporary_files
-from vitsplice.support.output_folder import FolderLock
 
 
 @dataclass
@@ -60,7 +61,7 @@ Report = Callable[[Tally, Outcome | None], object]
 def run_batch(
     out: Path,
     manifest: Path,
-    variants: Iterable[Variant],
+    variants: Mapping[str, RunConfig],
     executor: Executor,
     total: int,
     *,
@@ -71,9 +72,9 @@ def run_batch(
     """Run every unfinished job of a batch.
 
     Args:
-        out: existing folder of the batch.
+        out: folder of the batch; it is created if it does not exist.
         manifest: file of the pairs, without duplicate ids (`vitsplice.datasets.count` checks that).
-        variants: settings that every pair is run with.
+        variants: settings that every pair is run with, by name.
         executor: runs the jobs.
         total: number of jobs.
         retries: number of further attempts at a job that failed, after all others.
@@ -85,7 +86,8 @@ def run_batch(
         OutputBusy: if another process works on this batch.
         UserError, VitspliceError: as `open_batch`, `Ledger` and `Failures` do.
     """
-    lock = FolderLock(out)
+    output_folder.write(output_folder.check(out, (), "", force=True), {})
+    lock = output_folder.FolderLock(out)
     try:
         batch = open_batch(out, manifest, variants, executor.threads)
         for path in (batch.stop, *temporary_files(batch.out)):  # of a driver that was killed

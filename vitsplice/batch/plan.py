@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -23,25 +23,11 @@ from vitsplice.errors import Argument, OutputExists, UserError, VitspliceError
 from vitsplice.plugins import catalogue
 from vitsplice.presets import loading as settings_yaml
 from vitsplice.presets.settings import settings_for
-from vitsplice.runs.artifacts import RunFolder
 from vitsplice.support.files import inside, inside_file, read_json_object, write_atomically
 from vitsplice.support.output_folder import other_format
 
 BATCH, RESULTS, FAILURES, STOP = "batch.json", "results.jsonl", "failures.jsonl", ".stop"
 FORMAT = 2
-
-
-@dataclass(frozen=True)
-class Variant:
-    """Settings that every pair is run with.
-
-    Args:
-        name: name of the folder of its runs.
-        settings: settings of each run.
-    """
-
-    name: str
-    settings: RunConfig
 
 
 @dataclass(frozen=True)
@@ -51,13 +37,13 @@ class Batch:
     Args:
         out: folder of the batch, absolute.
         manifest: file of the pairs, absolute.
-        variants: at least one.
+        variants: settings that every pair is run with, by the name of the folder of the runs.
         threads: CPU threads of each run.
     """
 
     out: Path
     manifest: Path
-    variants: tuple[Variant, ...]
+    variants: Mapping[str, RunConfig]
     threads: int
 
     def jobs(self) -> Iterator[Job]:
@@ -67,12 +53,12 @@ class Batch:
             PathRejected: if the folder of a run is not inside that of the batch.
         """
         out, stop = str(self.out), str(self.stop)
-        for variant in self.variants:
-            settings = variant.settings.model_dump_json()
+        for variant, settings in self.variants.items():
+            settings_json = settings.model_dump_json()
             for pair in read(self.manifest, unique=False):
                 images = {role: os.path.abspath(path) for role, path in pair.images.items()}
-                folder = inside(out, run_folder(variant.name, pair.id))
-                yield Job(f"{variant.name}/{pair.id}", str(folder), images, settings, self.threads, stop)
+                folder = inside(out, run_folder(variant, pair.id))
+                yield Job(f"{variant}/{pair.id}", str(folder), images, settings_json, self.threads, stop)
 
     @property
     def stop(self) -> Path:
@@ -81,14 +67,7 @@ class Batch:
 
 
 class BatchFile(BaseModel, extra="forbid", strict=True):
-    """The content of ``batch.json``.
-
-    Args:
-        format: number of this format.
-        versions: version of vitsplice that wrote the file, by its name.
-        threads: CPU threads of each run.
-        variants: settings by the name of the variant.
-    """
+    """The content of ``batch.json``: threads and variants of a batch, and the version that wrote the file."""
 
     format: int = FORMAT
     versions: dict[str, str] = Field(default_factory=lambda: {"vitsplice": version("vitsplice")})
@@ -121,8 +100,8 @@ def variants(
     backbones: Sequence[str] = (),
     seeds: Sequence[int] = (),
     **settings: Any,
-) -> tuple[Variant, ...]:
-    """Combine every preset with every backbone and seed. A variant's name has those of the three that were given.
+) -> dict[str, RunConfig]:
+    """Combine every preset with every backbone and seed; the settings are by the names of those that were given.
 
     Args:
         presets: names of presets, or paths of YAML files.
@@ -134,7 +113,7 @@ def variants(
         ConfigError, UnknownName: as `vitsplice.api.settings_for`, or for a part that is not registered.
         UserError: if two variants would have the same name.
     """
-    combined: dict[str, Variant] = {}
+    combined: dict[str, RunConfig] = {}
     choices: tuple[Sequence[str | None], Sequence[int | None]] = (backbones or [None], seeds or [None])
     for preset, backbone, seed in itertools.product(presets, *choices):
         parts = [Path(preset).stem if preset.endswith((".yaml", ".yml")) else Path(preset).name]
@@ -143,20 +122,14 @@ def variants(
         name = "_".join(re.sub(r"[^A-Za-z0-9.-]+", "-", part).strip(".-") for part in parts)
         if name in combined:
             raise UserError(f"two variants would have the name '{name}'; give each preset, backbone and seed once")
-        combined[name] = Variant(name, settings_for(preset, backbone=backbone, seed=seed, **settings))
-        _check_names(combined[name].settings)
-    return tuple(combined.values())
+        combined[name] = settings_for(preset, backbone=backbone, seed=seed, **settings)
+        if not combined[name].backbone.fallback:
+            catalogue().backbones[combined[name].backbone.name]
+        check_parts(combined[name], catalogue())
+    return combined
 
 
-def _check_names(settings: RunConfig) -> None:
-    """Raise UnknownName or ConfigError once, before it would be raised for every pair."""
-    known = catalogue()
-    if not settings.backbone.fallback:
-        known.backbones[settings.backbone.name]
-    check_parts(settings, known)
-
-
-def open_batch(out: Path, manifest: Path, variants: Iterable[Variant], threads: int) -> Batch:
+def open_batch(out: Path, manifest: Path, variants: Mapping[str, RunConfig], threads: int) -> Batch:
     """Create ``batch.json``, or add variants to the batch that the folder holds. Call it with the folder locked.
 
     Raises:
@@ -165,13 +138,15 @@ def open_batch(out: Path, manifest: Path, variants: Iterable[Variant], threads: 
     """
     for name in (BATCH, RESULTS, FAILURES, STOP):
         inside_file(out, name)
-    batch = Batch(out.absolute(), manifest.absolute(), tuple(variants), threads)
+    batch = Batch(out.absolute(), manifest.absolute(), variants, threads)
     stored = _stored(batch.out)
     if stored is None:
-        _check_unused(batch)
         stored = BatchFile(threads=threads, variants={})
+        for name in (RESULTS, *variants):
+            if (batch.out / name).exists():
+                raise OutputExists(f"{batch.out} holds {name} but no {BATCH} with the settings; choose another folder")
     _check_unchanged(batch, stored)
-    new = {variant.name: variant.settings.model_dump(mode="json") for variant in batch.variants}
+    new = {name: settings.model_dump(mode="json") for name, settings in variants.items()}
     if new.keys() - stored.variants.keys():
         content = stored.model_copy(update={"variants": stored.variants | new})
         try:
@@ -201,13 +176,6 @@ def _stored(out: Path) -> BatchFile | None:
         raise UserError(f"{path} is not the file of a batch; choose another folder") from error
 
 
-def _check_unused(batch: Batch) -> None:
-    """Raise OutputExists if a folder without ``batch.json`` holds results or runs."""
-    for name in (RESULTS, *(variant.name for variant in batch.variants)):
-        if (batch.out / name).exists():
-            raise OutputExists(f"{batch.out} holds {name} but no {BATCH} with the settings; choose another folder")
-
-
 def _check_unchanged(batch: Batch, stored: BatchFile) -> None:
     """Raise OutputExists if threads or the settings of a variant differ from the stored ones."""
     if stored.threads != batch.threads:
@@ -216,12 +184,12 @@ def _check_unchanged(batch: Batch, stored: BatchFile) -> None:
             Argument("threads", stored.threads),
             ", or choose another folder",
         )
-    for variant in batch.variants:
-        before = stored.variants.get(variant.name)
-        if before is not None and settings_yaml.validate(before, str(batch.out / BATCH)) != variant.settings:
-            difference = _difference(before, variant.settings.model_dump(mode="json"))
+    for name, settings in batch.variants.items():
+        before = stored.variants.get(name)
+        if before is not None and settings_yaml.validate(before, str(batch.out / BATCH)) != settings:
+            difference = _difference(before, settings.model_dump(mode="json"))
             raise OutputExists(
-                f"{batch.out} holds runs of '{variant.name}' with other settings ({difference}); "
+                f"{batch.out} holds runs of '{name}' with other settings ({difference}); "
                 "give the same settings as before, or choose another folder"
             )
 
@@ -233,11 +201,6 @@ def _difference(before: Any, now: Any, key: str = "") -> str:
             if before.get(name) != now.get(name):
                 return _difference(before.get(name), now.get(name), f"{key}.{name}" if key else name)
     return f"{key}: {before}, now {now}"
-
-
-def create_folder(out: Path) -> None:
-    """Create the folder of a batch if it does not exist. Raises UserError if it cannot be used."""
-    RunFolder.create(out, force=True)
 
 
 def request_stop(out: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -20,10 +19,10 @@ from vitsplice.errors import (
     UserError,
     reason,
 )
-from vitsplice.runs.artifacts import RECORD, RunFolder
+from vitsplice.runs.artifacts import RunFolder
 from vitsplice.runs.backbone_cache import BackboneCache
 from vitsplice.runs.recorder import Recording
-from vitsplice.support.files import file_sha256, read_regular
+from vitsplice.support.files import file_sha256
 from vitsplice.support.output_folder import LOCK, FolderLock
 from vitsplice.text import printable
 
@@ -63,7 +62,7 @@ def finished_record(job: Job) -> dict[str, Any] | None:
 def _read_record(job: Job) -> dict[str, Any] | None:
     """Read the record of a job from the folder of its run, or None if that is not finished."""
     try:
-        facts = json.loads(read_regular(Path(job.folder) / RECORD))
+        facts = RunFolder(Path(job.folder)).record()
         if facts.get("finished") is not True:
             return None
         images = _images(facts)
@@ -73,7 +72,7 @@ def _read_record(job: Job) -> dict[str, Any] | None:
             "seconds": round(sum(facts["seconds"].values()), 3),
             "metrics": {metric["name"]: metric["value"] for metric in facts["metrics"]},
         }
-    except (OSError, ValueError, AttributeError, KeyError, TypeError, RecursionError):
+    except (UserError, AttributeError, KeyError, TypeError):
         return None
     if {role: name for role, (name, _) in images.items()} != record["images"]:
         _check_same_bytes(job, images)

@@ -59,7 +59,6 @@ def batch(
     total = count(pairs) * len(variants)
     if not total:
         raise UserError(f"{printable(str(pairs))} has no pairs")
-    plan.create_folder(out)
     built = spec.build(workers, threads or plan.stored_threads(out), options)
 
     def stop() -> None:

@@ -1,4 +1,4 @@
-"""``vitsplice compare``: what backbones encode of images, side by side."""
+"""``vitsplice compare``: what backbones encode of images."""
 
 from __future__ import annotations
 
@@ -13,58 +13,43 @@ from vitsplice.cli.wording import DEVICE, IMAGE_HELP, backbone_option
 def compare(
     images: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="IMAGE...", help=f"{IMAGE_HELP} Two or more. Without images: the packaged four."),
+        typer.Argument(metavar="IMAGE...", help=f"{IMAGE_HELP} Two or more. Default: the packaged four."),
     ] = None,
-    backbone: Annotated[list[str] | None, backbone_option("Give several; an untrained one is a control.")] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the report and its data.")] = Path(
-        "vitsplice-comparison"
-    ),
+    backbone: Annotated[list[str] | None, backbone_option("Can be repeated; an untrained one is a control.")] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Output folder.")] = Path("vitsplice-comparison"),
     masks: Annotated[
         Path | None, typer.Option(help="Folder of masks of parts of the images, with the same file names.")
     ] = None,
     size: Annotated[
-        int, typer.Option(min=64, max=1024, help="Images are cropped square and resized to so many pixels a side.")
+        int, typer.Option(min=64, max=1024, help="Images are cropped square and resized to this many pixels a side.")
     ] = 224,
     transfers: Annotated[
-        int,
-        typer.Option(
-            min=0, help="Number of transfers with each backbone, each from an image and the next one; 0 is none."
-        ),
+        int, typer.Option(min=0, help="Number of transfers with each backbone, each from an image and the next one.")
     ] = 1,
     preset: Annotated[str, typer.Option(help="Preset of the transfers.")] = "quick",
-    steps: Annotated[int | None, typer.Option(min=1, help="Steps of the transfers, in place of the preset's.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps of the transfers. Default: the preset's.")] = None,
     style: Annotated[
         str,
-        typer.Option(
-            help="Preset of the change `style`: an image with the appearance of the next one. none: without it."
-        ),
+        typer.Option(help="Preset of the transform 'style': an image with the appearance of the next one; or none."),
     ] = "instant",
     device: Annotated[str, DEVICE] = "auto",
-    force: Annotated[bool, typer.Option("--force", help="Replace another comparison that the folder holds.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace another comparison in the output folder.")] = False,
 ) -> None:
     """Compare what backbones encode as structure and as appearance, layer by layer.
 
     Finished parts are stored: the same command resumes where it was stopped.
     """
-    from vitsplice.analysis.compare import REPORT, Plan, compare
-    from vitsplice.analysis.findings import findings
+    from vitsplice.analysis.compare import REPORT, ComparisonPlan, compare
+    from vitsplice.analysis.comparison_statistics import findings
     from vitsplice.cli.progress import parts_progress, unless_stopped
     from vitsplice.images import EXAMPLE_PAIRS, example
 
     paths = tuple(images or [path for name in EXAMPLE_PAIRS for path in example(name)])
-    plan = Plan(
-        paths,
-        tuple(backbone or ()),
-        masks,
-        size,
-        transfers,
-        preset,
-        steps,
-        None if style == "none" else style,
-        device,
+    plan = ComparisonPlan(
+        paths, tuple(backbone or ()), masks, size, transfers, preset, steps, None if style == "none" else style, device
     )
     with parts_progress() as progress:
-        made = unless_stopped(compare(plan, out, force=force, progress=progress))
-    for sentence in findings(made):
+        comparison = unless_stopped(compare(plan, out, force=force, progress=progress))
+    for sentence in findings(comparison):
         typer.echo(sentence, err=True)
     typer.echo(out / REPORT)

@@ -1,4 +1,4 @@
-"""``vitsplice keypoints``: semantic correspondence as a benchmark."""
+"""``vitsplice keypoints``: benchmarks of semantic correspondence."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import typer
 from vitsplice.cli.wording import DEVICE, IMAGE_HELP, backbone_option, notes
 
 if TYPE_CHECKING:
-    from vitsplice.keypoints.summary import Summary
+    from vitsplice.keypoints.summary import BenchmarkSummary
 
 ALL = "all"
 
 
 class Subset(StrEnum):
-    """The lists of pairs that SPair-71k has."""
+    """Lists of pairs of SPair-71k."""
 
     large = "large"
     small = "small"
@@ -27,91 +27,92 @@ def keypoints(
     sources: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="FOLDER | IMAGE_HELP...",
-            help="A data set in the layout of SPair-71k or PF-PASCAL; or images, which are warped and found again. "
-            f"{IMAGE_HELP} Without: the packaged four.",
+            metavar="FOLDER | IMAGE...",
+            help="A data set in the layout of SPair-71k or PF-PASCAL, or images to match under synthetic warps. "
+            f"{IMAGE_HELP} Default: the four packaged images.",
         ),
     ] = None,
     backbone: Annotated[
         list[str] | None,
-        backbone_option("Give several; an untrained one is a control. Without: that of the default preset."),
+        backbone_option("Repeatable; an untrained one is a control. Default: that of the default preset."),
     ] = None,
     facet: Annotated[
         list[str] | None,
-        typer.Option(help="key, query, value, token or map; give several. Without: the backbone's own."),
+        typer.Option(help="key, query, value, token or map; repeatable. Default: the backbone's own for structure."),
     ] = None,
     layer: Annotated[
         list[str] | None,
-        typer.Option(help="0 is the first, -1 the last; give several, or all.", metavar="N", show_default="-1"),
+        typer.Option(help="0 is the first, -1 the last; repeatable, or all.", metavar="N", show_default="-1"),
     ] = None,
     alpha: Annotated[
         list[float] | None,
         typer.Option(
-            help="Threshold of PCK, as a part of the longer side of the object or image; give several.",
+            help="Threshold of PCK as a fraction of the reference length, the longer side of object or image; "
+            "repeatable.",
             show_default="0.05, 0.1, 0.15",
         ),
     ] = None,
     split: Annotated[str | None, typer.Option(help="Split of the data set.", show_default="test")] = None,
     subset: Annotated[Subset | None, typer.Option(help="List of pairs of SPair-71k.", show_default="large")] = None,
-    change: Annotated[
+    appearance: Annotated[
         str | None,
-        typer.Option(help="Change of colours of warped images: jitter, grey, blur or none.", show_default="jitter"),
+        typer.Option(help="Appearance transform of warped images: jitter, grey, blur or none.", show_default="jitter"),
     ] = None,
     size: Annotated[
-        int, typer.Option(min=64, max=2048, help="Backbones look at about so many pixels a side, aspect kept.")
+        int, typer.Option(min=64, max=2048, help="Images are resized to about SIZE x SIZE pixels, aspect kept.")
     ] = 448,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the metrics.")] = Path("vitsplice-keypoints"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Output folder.")] = Path("vitsplice-keypoints"),
     device: Annotated[str, DEVICE] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace what the folder holds of other data.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a benchmark of other data.")] = False,
 ) -> None:
-    """Find keypoints of one image again in another by features: PCK on SPair-71k, PF-PASCAL or known warps.
+    """Match keypoints of one image in another by features: PCK on SPair-71k, PF-PASCAL or synthetic warps.
 
-    Finished parts are stored: the same command resumes where it was stopped, and one with more backbones, facets or
-    layers measures only those that are new.
+    Finished pairs are stored: the same command resumes a stopped benchmark, and one with more backbones, facets or
+    layers measures only the new ones.
     """
     import json
 
     from vitsplice.cli.progress import parts_progress, unless_stopped
-    from vitsplice.keypoints import Plan, benchmark, find
+    from vitsplice.keypoints import KeypointBenchmark, load_dataset, run_benchmark
     from vitsplice.keypoints.benchmark import ALPHAS
 
-    data = find(sources or (), split, subset.value if subset else None, change)
-    plan = Plan(
-        data, tuple(backbone or ()), tuple(facet or ()), _layers(layer or ["-1"]), tuple(alpha or ALPHAS), size, device
-    )
+    data = load_dataset(sources or (), split, subset.value if subset else None, appearance)
+    names = tuple(backbone or ()), tuple(facet or ()), _layers(layer or ["-1"])
+    benchmark = KeypointBenchmark(data, *names, tuple(alpha or ALPHAS), size, device)
     with parts_progress() as progress:
-        summary = unless_stopped(benchmark(plan, out, force=force, progress=progress))
+        summary = unless_stopped(run_benchmark(benchmark, out, force=force, progress=progress))
     if as_json:
-        typer.echo(json.dumps(summary.plain(), indent=2))
+        typer.echo(json.dumps(summary.as_json(), indent=2))
         return
     _show(summary)
     typer.echo(out / "summary.md")
 
 
-def _layers(given: list[str]) -> tuple[int, ...]:
-    if ALL in given:
+def _layers(numbers: list[str]) -> tuple[int, ...]:
+    if ALL in numbers:
         return ()
     try:
-        return tuple(int(number) for number in given)
+        return tuple(map(int, numbers))
     except ValueError:
-        raise typer.BadParameter(f"--layer takes whole numbers, or {ALL}: {', '.join(given)}") from None
+        raise typer.BadParameter(f"--layer takes whole numbers, or {ALL}: {', '.join(numbers)}") from None
 
 
-def _show(summary: Summary) -> None:
-    """The table on standard output, and on standard error what does not count."""
+def _show(summary: BenchmarkSummary) -> None:
+    """Print the table on standard output, and notes on excluded pairs and keypoints on standard error."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    from vitsplice.keypoints import tables
+    from vitsplice.keypoints import report
 
-    heads = [head for head in tables.head(summary) if head != tables.ALONE]
-    shown = Table(*heads, box=box.SIMPLE_HEAD, pad_edge=False)
-    for column, name in zip(shown.columns, heads, strict=True):
-        column.overflow, column.min_width = "fold", len(name)
-    for row in tables.rows(summary):
-        shown.add_row(*(Text(cell) for cell, head in zip(row, tables.head(summary), strict=True) if head in heads))
-    Console().print(shown, Text(tables.legend(summary), style="italic"))
-    notes(tables.notes(summary))
+    columns = report.columns(summary)
+    shown = [index for index, name in enumerate(columns) if name != report.PER_KEYPOINT]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for index in shown:
+        table.add_column(columns[index], overflow="fold", min_width=len(columns[index]))
+    for row in report.rows(summary):
+        table.add_row(*(Text(row[index]) for index in shown))
+    Console().print(table, Text(report.legend(summary), style="italic"))
+    notes(report.notes(summary))

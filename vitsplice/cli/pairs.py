@@ -1,4 +1,4 @@
-"""``vitsplice pairs``: manifests of pairs, made and looked through."""
+"""``vitsplice pairs``: build and check manifests of pairs."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import typer
 from vitsplice.cli.wording import DEVICE, backbone_option
 
 if TYPE_CHECKING:
-    from vitsplice.datasets.findings import Checked
+    from vitsplice.datasets.check import CheckReport
 
-pairs = typer.Typer(help="Make manifests of pairs, and look for what is wrong with them.", no_args_is_help=True)
+pairs = typer.Typer(help="Build manifests of pairs, and check them.", no_args_is_help=True)
 
 SHOWN = 10
-"""Findings of a kind that are told one by one."""
+"""Issues of a kind that are printed."""
 
 
 class By(StrEnum):
-    """How images are paired."""
+    """Ways to pair images."""
 
     similarity = "similarity"
     random = "random"
@@ -30,7 +30,7 @@ class By(StrEnum):
 
 @pairs.command()
 def build(
-    place: Annotated[
+    path: Annotated[
         Path,
         typer.Argument(
             metavar="SOURCE",
@@ -47,37 +47,38 @@ def build(
     by: Annotated[
         By | None,
         typer.Option(
-            help="similarity: the nearest by the backbone's [CLS]; random; all; name: the same name in two folders. "
-            "Without it: name for two folders, all for a scene or a single image, otherwise random."
+            help="similarity: highest similarity of the backbone's [CLS]; random; all; name: the same name in two "
+            "folders. Default: name for two folders, all for a scene or a single image, otherwise random."
         ),
     ] = None,
     k: Annotated[
-        int | None, typer.Option("--k", min=1, help="Appearance images for each structure image. Without it: 1.")
+        int | None, typer.Option("--k", min=1, help="Appearance images for each structure image. Default: 1.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of --by random. Without it: 0.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of --by random. Default: 0.")] = None,
     backbone: Annotated[
-        str | None, backbone_option("It measures similarity. Without it: that of the default preset.")
+        str | None, backbone_option("It measures similarity. Default: that of the default preset.")
     ] = None,
     licence: Annotated[str, typer.Option(help="Licence of all images, such as CC0; it is written to every pair.")] = "",
     source: Annotated[
-        str, typer.Option(help="Source of all images; it is written to every pair. Without it: the domain.")
+        str, typer.Option(help="Source of all images; it is written to every pair. Default: the domain.")
     ] = "",
     device: Annotated[str, DEVICE] = "auto",
-    force: Annotated[bool, typer.Option("--force", help="Replace a manifest that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing manifest.")] = False,
 ) -> None:
-    """Make a manifest of pairs from images or lists; the same again gives the same manifest.
+    """Build a manifest of pairs from images or lists; the same command gives the same manifest.
 
-    With --by similarity, features that are computed are stored: the same command resumes.
+    With --by similarity, features that are computed are cached: the same command resumes.
     """
     if out is None:
         raise typer.BadParameter("name the manifest with -o, such as -o pairs.csv")
     from vitsplice.cli.progress import parts_progress, unless_stopped
-    from vitsplice.datasets.build import Plan
-    from vitsplice.datasets.build import build as made
+    from vitsplice.datasets.build import BuildOptions
+    from vitsplice.datasets.build import build as build_manifest
 
-    plan = Plan(place, appearance, by.value if by else None, k, seed, backbone, device, licence.strip(), source.strip())
+    by_name = by.value if by else None
+    options = BuildOptions(path, appearance, by_name, k, seed, backbone, device, licence.strip(), source.strip())
     with parts_progress() as progress:
-        number = unless_stopped(made(plan, out, force=force, progress=progress))
+        number = unless_stopped(build_manifest(options, out, force=force, progress=progress))
     typer.echo(f"{number} pairs", err=True)
     typer.echo(out)
 
@@ -86,57 +87,58 @@ def build(
 def check(
     manifest: Annotated[Path, typer.Argument(metavar="PAIRS", help="A manifest, .csv or .jsonl.")],
     ignore: Annotated[
-        list[str] | None, typer.Option(metavar="KIND", help="A kind that is no finding, such as duplicate; several.")
+        list[str] | None,
+        typer.Option(metavar="KIND", help="Do not report a kind of issue, such as near-duplicate; repeatable."),
     ] = None,
     require_licence: Annotated[
-        bool, typer.Option("--require-licence", help="A pair without a licence is a finding, not a note.")
+        bool, typer.Option("--require-licence", help="Report a pair without a licence as an issue, not a note.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print all findings as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all issues as JSON.")] = False,
 ) -> None:
-    """Find what is missing, corrupt or duplicate; the exit code is 1 if anything is. A missing licence is a note."""
+    """Find missing, corrupt and duplicate images; exit code 1 if there are issues. A missing licence is a note."""
     import json
 
     from vitsplice.cli.progress import PartsProgress
-    from vitsplice.datasets.check import check as checked
+    from vitsplice.datasets.check import check as check_manifest
     from vitsplice.support.progress import ProgressReporter
 
     with PartsProgress() as parts:
-        found = checked(
+        report = check_manifest(
             manifest, ignore=ignore or [], require_licence=require_licence, progress=ProgressReporter(parts)
         )
     if as_json:
-        typer.echo(json.dumps(found.plain(), indent=2))
+        typer.echo(json.dumps(report.to_json(), indent=2))
     else:
-        _show(found)
-    if found.findings:
+        _print(report)
+    if report.issues:
         raise typer.Exit(1)
 
 
-def _show(found: Checked) -> None:
+def _print(report: CheckReport) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    from vitsplice.datasets.findings import KINDS
+    from vitsplice.datasets.check import KINDS
     from vitsplice.text import one_line
 
-    table = Table("what", "pair", "why", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table("issue", "pair", "description", box=box.SIMPLE_HEAD, pad_edge=False)
     table.columns[0].no_wrap = True
     for kind in KINDS:
-        findings = [finding for finding in found.findings if finding.kind == kind]
-        for finding in findings[:SHOWN]:
-            more = f" and {finding.pairs - 1} more" if finding.pairs > 1 else ""
-            table.add_row(*(Text(one_line(cell)) for cell in (kind, f"{finding.pair}{more}", finding.why)))
-        if len(findings) > SHOWN:
-            table.add_row(kind, "", f"... and {len(findings) - SHOWN} more; --json has all")
-    if found.findings:
+        issues = [issue for issue in report.issues if issue.kind == kind]
+        for issue in issues[:SHOWN]:
+            more = f" and {issue.pairs - 1} more" if issue.pairs > 1 else ""
+            table.add_row(*(Text(one_line(cell)) for cell in (kind, f"{issue.pair}{more}", issue.message)))
+        if len(issues) > SHOWN:
+            table.add_row(kind, "", f"... and {len(issues) - SHOWN} more; --json prints all")
+    if report.issues:
         Console().print(table)
-    counts = ", ".join(f"{number} {kind}" for kind, number in found.counts.items()) or "nothing found"
-    if found.notes:
+    if report.notes:
         typer.echo(
-            f"note: {len(found.notes)} of {found.pairs} pairs have no licence, the first is {found.notes[0].pair}; "
-            "`pairs build --licence` writes one, `--require-licence` makes it a finding",
+            f"note: {len(report.notes)} of {report.pairs} pairs have no licence, the first is {report.notes[0].pair}; "
+            "`pairs build --licence` adds one, `--require-licence` makes this an issue",
             err=True,
         )
-    typer.echo(f"{found.pairs} pairs of {found.images} images and {found.masks} masks: {counts}")
+    counts = ", ".join(f"{number} {kind}" for kind, number in report.counts.items()) or "no issues"
+    typer.echo(f"{report.pairs} pairs of {report.images} images and {report.masks} masks: {counts}")

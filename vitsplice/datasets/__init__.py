@@ -1,6 +1,5 @@
-"""Sets of pairs: which structure image goes with which appearance image, in a file that a script can read."""
+"""Data sets of pairs: manifests that list which structure image goes with which appearance image."""
 
-from vitsplice.datasets.count import count
-from vitsplice.datasets.manifest import FIELDS, Pair, read, write
+from vitsplice.datasets.manifest import FIELDS, Pair, count, read, write
 
 __all__ = ["FIELDS", "Pair", "count", "read", "write"]

@@ -1,20 +1,142 @@
-"""Looking through a set of pairs for what is wrong: each file once, in however many pairs it is."""
+"""Checking a manifest for missing, corrupt and duplicate images. Each file is read once, however many pairs have it."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vitsplice.datasets.duplicates import look_alike, nearest_before
-from vitsplice.datasets.findings import KINDS, UNLICENSED, Checked, Finding
-from vitsplice.datasets.looks import Look, look
-from vitsplice.datasets.survey import NONE, Survey, survey
+from vitsplice.datasets.fingerprints import Fingerprint, are_near_duplicates, earlier_near_duplicates, fingerprint
+from vitsplice.datasets.manifest import PATHS, read
 from vitsplice.errors import ImageError, UserError
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 from vitsplice.text import printable
+
+KINDS = (
+    "missing",
+    "corrupt",
+    "mask-size",
+    "black-mask",
+    "same-image",
+    "duplicate-pair",
+    "duplicate-image",
+    "near-duplicate",
+    "unlicensed",
+)
+"""Kinds of issues, in the order of the report."""
+
+ABSENT = -1
+"""Number in place of a mask that a pair does not have."""
+
+
+@dataclass(frozen=True)
+class Issue:
+    """Something wrong with a pair or an image.
+
+    Args:
+        kind: one of `KINDS`.
+        pair: id of the first pair concerned.
+        pairs: number of pairs concerned.
+        image: path of the image, as the manifest has it; "" if the issue is of the pair.
+        message: description in words.
+    """
+
+    kind: str
+    pair: str
+    pairs: int
+    image: str
+    message: str
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """The result of a check.
+
+    Args:
+        pairs: number of pairs.
+        images: number of different images.
+        masks: number of different masks.
+        issues: in the order of `KINDS`, then of the manifest.
+        notes: pairs without a licence, if none is required.
+    """
+
+    pairs: int
+    images: int
+    masks: int
+    issues: tuple[Issue, ...]
+    notes: tuple[Issue, ...] = ()
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Number of issues by kind, without kinds that have none."""
+        return Counter(issue.kind for issue in self.issues)
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, as JSON values."""
+        return asdict(self) | {"counts": dict(self.counts)}
+
+
+@dataclass(frozen=True)
+class ManifestIndex:
+    """The pairs of a manifest with their files as numbers; a file that is reached by several paths has one number.
+
+    Args:
+        ids: ids of the pairs, in order.
+        rows: numbers of structure image, appearance image and their masks of each pair, ``(N, 4)``.
+        files: path of each file and the first pair that has it, in the order of their first use.
+        uses: number of pairs that have each file.
+        unlicensed: ids of the pairs without a licence.
+    """
+
+    ids: list[str]
+    rows: NDArray[np.int64]
+    files: list[tuple[Path, str]]
+    uses: NDArray[np.int64]
+    unlicensed: list[str]
+
+    @classmethod
+    def read(cls, manifest: str | os.PathLike[str]) -> ManifestIndex:
+        """Index a manifest; images are not opened.
+
+        Raises:
+            ConfigError, UserError: as `vitsplice.datasets.read`, and if it has no pairs.
+        """
+        ids, files, unlicensed = list[str](), list[tuple[Path, str]](), list[str]()
+        numbers, entries = dict[str, int](), array("q")
+        for pair in read(manifest):
+            ids.append(pair.id)
+            unlicensed += [] if pair.licence else [pair.id]
+            for path in map(pair.images.get, PATHS):
+                number = ABSENT if path is None else numbers.setdefault(os.path.realpath(path), len(files))
+                if path is not None and number == len(files):
+                    files.append((path, pair.id))
+                entries.append(number)
+        if not ids:
+            raise UserError(f"{printable(os.fsdecode(manifest))} has no pairs")
+        rows = np.frombuffer(entries, np.int64).reshape(-1, len(PATHS))
+        ordered = np.sort(rows, axis=1)
+        first_in_row = np.diff(ordered, axis=1, prepend=ABSENT) > 0
+        return cls(ids, rows, files, np.bincount(ordered[first_in_row], minlength=len(files)), unlicensed)
+
+    def name(self, number: int) -> str:
+        """The printable path of a file, in quotes."""
+        return f"'{printable(str(self.files[number][0]))}'"
+
+    def issue(self, kind: str, number: int, message: str) -> Issue:
+        """An issue of a file."""
+        path, pair = self.files[number]
+        return Issue(kind, pair, int(self.uses[number]), str(path), message)
+
+
+Fingerprints = Sequence[Fingerprint | None]
+"""By the numbers of the files; None for a file that cannot be read."""
 
 
 def check(
@@ -23,121 +145,101 @@ def check(
     ignore: Iterable[str] = (),
     require_licence: bool = False,
     progress: ProgressReporter = NULL_REPORTER,
-) -> Checked:
-    """Look at every file of a manifest.
+) -> CheckReport:
+    """Check every file of a manifest.
 
     Args:
         manifest: see `vitsplice.datasets.read`.
-        ignore: kinds that are no findings.
-        require_licence: report a pair without a licence as a finding; otherwise it is a note.
-        progress: told which file is looked at, and how many of how many were.
+        ignore: kinds of issues that are not reported.
+        require_licence: report a pair without a licence as an issue instead of a note.
+        progress: reports each file.
 
     Raises:
-        ConfigError, UserError: as `vitsplice.datasets.read`; if it has no pairs, or there is no such kind.
+        ConfigError, UserError: as `vitsplice.datasets.read`; if there are no pairs, or a kind to ignore is unknown.
     """
-    ignore = set(ignore)
-    if unknown := ignore - KINDS.keys():
-        raise UserError(f"there is no kind '{printable(min(unknown))}' to ignore; there are {', '.join(KINDS)}")
-    known = survey(manifest)
-    looks, faults = _looked(known, progress)
-    images, masks = np.unique(known.rows[:, :2]), np.setdiff1d(known.rows[:, 2:], [NONE])
-    found = [
-        *faults,
-        *_mask_sizes(known, looks),
-        *_black_masks(known, looks, masks),
-        *_pairs(known, looks),
-        *_copies(known, looks, images),
-    ]
-    unlicensed = [Finding(UNLICENSED, known.ids[row], 1, "", "has no licence") for row in known.unlicensed]
-    found += unlicensed if require_licence else []
-    notes = () if require_licence or UNLICENSED in ignore else tuple(unlicensed)
-    order = {kind: number for number, kind in enumerate(KINDS)}
-    kept = sorted((one for one in found if one.kind not in ignore), key=lambda one: order[one.kind])
-    return Checked(len(known.ids), len(images), len(masks), tuple(kept), notes)
+    ignored = set(ignore)
+    if unknown := ignored - {*KINDS}:
+        raise UserError(f"cannot ignore '{printable(min(unknown))}': the kinds of issues are {', '.join(KINDS)}")
+    index = ManifestIndex.read(manifest)
+    fingerprints, issues = _fingerprints(index, progress)
+    images, masks = np.unique(index.rows[:, :2]), np.setdiff1d(index.rows[:, 2:], [ABSENT])
+    issues += _masks(index, fingerprints, masks)
+    issues += _pairs(index, fingerprints)
+    issues += _duplicates(index, fingerprints, images)
+    unlicensed = [Issue("unlicensed", pair, 1, "", "has no licence") for pair in index.unlicensed]
+    issues += unlicensed if require_licence else []
+    notes = () if require_licence or "unlicensed" in ignored else tuple(unlicensed)
+    reported = [issue for kind in KINDS if kind not in ignored for issue in issues if issue.kind == kind]
+    return CheckReport(len(index.ids), len(images), len(masks), tuple(reported), notes)
 
 
-def _looked(known: Survey, progress: ProgressReporter) -> tuple[list[Look | None], list[Finding]]:
-    """How each file looks, None for those that cannot be read, and what is wrong with these."""
-    looks: list[Look | None] = []
-    faults = []
-    for number, file in enumerate(known.files):
-        progress.part(file.path.name, number, len(known.files))
+def _fingerprints(index: ManifestIndex, progress: ProgressReporter) -> tuple[Fingerprints, list[Issue]]:
+    fingerprints: list[Fingerprint | None] = []
+    issues = []
+    for number, (path, _) in enumerate(index.files):
+        progress.part(path.name, number, len(index.files))
         try:
-            looks.append(look(file.path))
+            fingerprints.append(fingerprint(path))
         except ImageError as error:
-            looks.append(None)
-            faults.append(_of_file("broken" if os.path.exists(file.path) else "missing", known, number, str(error)))
-    return looks, faults
+            fingerprints.append(None)
+            issues.append(index.issue("corrupt" if os.path.exists(path) else "missing", number, str(error)))
+    return fingerprints, issues
 
 
-def _mask_sizes(known: Survey, looks: Sequence[Look | None]) -> Iterator[Finding]:
-    wrong: dict[tuple[int, str], list[str]] = {}
-    for pair, row in zip(known.ids, known.rows.tolist(), strict=True):
-        for number, mask in zip(row[:2], row[2:], strict=True):
-            image, shape = looks[number], looks[mask] if mask != NONE else None
-            if image and shape and image.size != shape.size:
-                has = f"{_name(known, mask)} has {_size(shape)} px"
-                why = f"{has}, and its image {_name(known, number)} {_size(image)}"
-                wrong.setdefault((mask, why), []).append(pair)
-    for (mask, why), pairs in wrong.items():
-        yield Finding("mask-size", pairs[0], len(pairs), str(known.files[mask].path), why)
+def _masks(index: ManifestIndex, fingerprints: Fingerprints, masks: NDArray[np.int64]) -> Iterator[Issue]:
+    """Find masks whose size is not that of their image, and masks that are black everywhere."""
+    pairs: dict[tuple[int, str], list[str]] = {}
+    for pair, row in zip(index.ids, index.rows.tolist(), strict=True):
+        for image_number, number in zip(row[:2], row[2:], strict=True):
+            image, mask = fingerprints[image_number], fingerprints[number] if number != ABSENT else None
+            if image and mask and image.size != mask.size:
+                sizes = [f"{width}x{height}" for height, width in (mask.size, image.size)]
+                message = f"{index.name(number)} has {sizes[0]} px, its image {index.name(image_number)} {sizes[1]}"
+                pairs.setdefault((number, message), []).append(pair)
+    for (number, message), ids in pairs.items():
+        yield Issue("mask-size", ids[0], len(ids), str(index.files[number][0]), message)
+    for number in masks.tolist():
+        if (mask := fingerprints[number]) and mask.black:
+            yield index.issue(
+                "black-mask", number, f"{index.name(number)} is black everywhere: it excludes every patch"
+            )
 
 
-def _black_masks(known: Survey, looks: Sequence[Look | None], masks: NDArray[np.int64]) -> Iterator[Finding]:
-    for mask in masks.tolist():
-        if (seen := looks[mask]) and seen.black:
-            yield _of_file("black-mask", known, mask, f"{_name(known, mask)} is black everywhere: nothing takes part")
-
-
-def _pairs(known: Survey, looks: Sequence[Look | None]) -> Iterator[Finding]:
-    """Pairs that are one image twice, and pairs that were there before."""
-    before: dict[tuple[int, ...], str] = {}
-    for pair, row in zip(known.ids, known.rows.tolist(), strict=True):
+def _pairs(index: ManifestIndex, fingerprints: Fingerprints) -> Iterator[Issue]:
+    """Find pairs of two equal images, and pairs with the files of an earlier one."""
+    first: dict[tuple[int, ...], str] = {}
+    for pair, row in zip(index.ids, index.rows.tolist(), strict=True):
         structure, appearance = row[:2]
-        if why := _same(looks[structure], looks[appearance], one_file=structure == appearance):
-            yield Finding("same-image", pair, 1, "", f"its structure image and its appearance image {why}")
-        first = before.setdefault(tuple(row), pair)
-        if first != pair:
-            yield Finding("repeated-pair", pair, 1, "", f"has the same files as {first}")
+        if equal := _equality(fingerprints[structure], fingerprints[appearance], same_file=structure == appearance):
+            yield Issue("same-image", pair, 1, "", f"its structure image and its appearance image {equal}")
+        original = first.setdefault(tuple(row), pair)
+        if original != pair:
+            yield Issue("duplicate-pair", pair, 1, "", f"has the same files as {original}")
 
 
-def _same(one: Look | None, two: Look | None, *, one_file: bool) -> str:
-    """What makes two images the same, in words, or ""."""
-    if one_file:
+def _equality(structure: Fingerprint | None, appearance: Fingerprint | None, *, same_file: bool) -> str:
+    """Describe what makes two images equal, or return ""."""
+    if same_file:
         return "are one file"
-    if not one or not two:
+    if not structure or not appearance:
         return ""
-    if one.sha256 == two.sha256:
+    if structure.sha256 == appearance.sha256:
         return "have the same bytes"
-    return "look the same" if look_alike(one, two) else ""
+    return "look the same" if are_near_duplicates(structure, appearance) else ""
 
 
-def _copies(known: Survey, looks: Sequence[Look | None], images: NDArray[np.int64]) -> Iterator[Finding]:
-    """Images with the bytes of one before them, and images that look the same as one before them."""
-    first: dict[str, int] = {}
+def _duplicates(index: ManifestIndex, fingerprints: Fingerprints, images: NDArray[np.int64]) -> Iterator[Issue]:
+    """Find images with the bytes of an earlier one, and images that look the same as an earlier one."""
+    originals: dict[str, int] = {}
     for number in images.tolist():
-        if seen := looks[number]:
-            original = first.setdefault(seen.sha256, number)
+        if image := fingerprints[number]:
+            original = originals.setdefault(image.sha256, number)
             if original != number:
-                why = f"{_name(known, number)} has the same bytes as {_name(known, original)}"
-                yield _of_file("duplicate", known, number, why)
-    different = list(first.values())
-    nearest = nearest_before([seen for number in different if (seen := looks[number])])
-    for number, at in zip(different, nearest.tolist(), strict=True):
-        if at >= 0:
-            why = f"{_name(known, number)} looks the same as {_name(known, different[at])}"
-            yield _of_file("near-duplicate", known, number, why)
-
-
-def _of_file(kind: str, known: Survey, number: int, why: str) -> Finding:
-    file = known.files[number]
-    return Finding(kind, file.pair, known.uses[number], str(file.path), why)
-
-
-def _size(look: Look) -> str:
-    height, width = look.size
-    return f"{width}x{height}"
-
-
-def _name(known: Survey, number: int) -> str:
-    return f"'{printable(str(known.files[number].path))}'"
+                message = f"{index.name(number)} has the same bytes as {index.name(original)}"
+                yield index.issue("duplicate-image", number, message)
+    different = list(originals.values())
+    earlier = earlier_near_duplicates([image for number in different if (image := fingerprints[number])])
+    for number, match in zip(different, earlier.tolist(), strict=True):
+        if match >= 0:
+            message = f"{index.name(number)} looks the same as {index.name(different[match])}"
+            yield index.issue("near-duplicate", number, message)

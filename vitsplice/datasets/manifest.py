@@ -1,31 +1,37 @@
-"""A manifest: one pair a line, as CSV or as JSON lines. It is read line by line, so it may be as long as it likes."""
+"""Manifests: one pair a line, as CSV or JSON lines. They are read line by line, so their length is not limited."""
 
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 import re
+import unicodedata
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
+
 from vitsplice.errors import ConfigError, UserError, VitspliceError
 from vitsplice.support.files import write_atomically
+from vitsplice.support.jsonl import key_of
 from vitsplice.support.tables import csv_document, escape_csv, unescape_csv
 from vitsplice.text import one_line, printable
 
 FIELDS = ("id", "structure", "appearance", "structure_mask", "appearance_mask", "licence", "source")
 PATHS = FIELDS[1:5]
-NEEDED = FIELDS[:3]
-WORDS = FIELDS[5:]
+REQUIRED = FIELDS[:3]
+TEXTS = FIELDS[5:]
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 """An id names a folder: letters, digits, ``.``, ``_`` and ``-``, at most 100, the first a letter or digit."""
 
 LONGEST_LINE = 100_000
-"""In characters; a longer one is no line of a manifest."""
+"""Characters of the longest allowed line."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +39,13 @@ class Pair:
     """A structure image and an appearance image.
 
     Args:
-        id: unique in its set; names folders (`ID`).
-        structure, appearance: paths of the images.
-        structure_mask, appearance_mask: paths of masks, each as large as its image (`vitsplice.api.splice`).
-        licence: of the images, in a word; "" is not known.
-        source: where they come from; "" is not known.
+        id: unique in its manifest; names folders (`ID`).
+        structure: path of the structure image.
+        appearance: path of the appearance image.
+        structure_mask: path of the mask of the structure image, of the same size (`vitsplice.api.splice`).
+        appearance_mask: path of the mask of the appearance image, of the same size.
+        licence: licence of the images; "" if unknown.
+        source: origin of the images; "" if unknown.
     """
 
     id: str
@@ -50,33 +58,32 @@ class Pair:
 
     @property
     def images(self) -> dict[str, Path]:
-        """The paths that it has, by field, images first."""
+        """The paths of images and masks by field, images first."""
         return {field: path for field in PATHS if (path := getattr(self, field)) is not None}
 
 
 def read(path: str | os.PathLike[str], *, unique: bool = True) -> Iterator[Pair]:
-    """The pairs of a manifest, in order, one at a time; images are not opened.
+    """Read the pairs of a manifest, one at a time; images are not opened.
 
     Args:
         path: ``.csv`` with a header, or ``.jsonl``. Relative paths in it are relative to its folder.
-        unique: refuse an id that comes twice, for which every id is kept in memory.
+        unique: refuse duplicate ids; every id is then stored in memory.
 
     Raises:
-        ConfigError: naming line and field, for a field that is unknown, missing or not text, an id that cannot name a
-            folder or comes twice.
-        UserError: if it cannot be read.
+        ConfigError: with line and field, for an unknown, missing or invalid field, or a duplicate id.
+        UserError: if the file cannot be read.
     """
     path = Path(path)
     rows = {".csv": _csv_rows, ".jsonl": _jsonl_rows}.get(path.suffix.lower())
     if rows is None:
-        raise UserError(f"{path} is no manifest: its name must end in .csv or .jsonl")
-    seen: dict[str, int] = {}
+        raise UserError(f"{path} is not a manifest: its name must end in .csv or .jsonl")
+    lines: dict[str, int] = {}
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             for number, row in rows(file, path):
                 pair = _pair(row, path.parent, f"{path}, line {number}")
-                if unique and (first := seen.setdefault(pair.id, number)) != number:
-                    raise ConfigError(f"{path}, line {number}: id {pair.id!r} comes a second time, after line {first}")
+                if unique and (first := lines.setdefault(pair.id, number)) != number:
+                    raise ConfigError(f"{path}, line {number}: duplicate id {pair.id!r}, also in line {first}")
                 yield pair
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
@@ -84,11 +91,24 @@ def read(path: str | os.PathLike[str], *, unique: bool = True) -> Iterator[Pair]
         raise UserError(f"{path} is not UTF-8 text") from error
 
 
-def write(path: str | os.PathLike[str], pairs: Iterable[Pair]) -> None:
-    """Write a manifest, whole or not at all; images below its folder get relative paths.
+def count(path: str | os.PathLike[str]) -> int:
+    """Check every line of a manifest and count its pairs; a pair takes 16 bytes of memory.
 
     Raises:
-        UserError: if its name does not end in .csv or .jsonl.
+        ConfigError, UserError: as `read`.
+    """
+    keys = np.frombuffer(array("Q", (key_of(pair.id) for pair in read(path, unique=False))), np.uint64)
+    if len(np.unique(keys)) < len(keys):
+        for _ in read(path):  # raises the error that names the line
+            pass
+    return len(keys)
+
+
+def write(path: str | os.PathLike[str], pairs: Iterable[Pair]) -> None:
+    """Write a manifest atomically; paths below its folder become relative to it.
+
+    Raises:
+        UserError: if its name does not end in .csv or .jsonl, or a path is not UTF-8.
         VitspliceError: if it cannot be written.
     """
     path = Path(path)
@@ -101,13 +121,46 @@ def write(path: str | os.PathLike[str], pairs: Iterable[Pair]) -> None:
         write_atomically(path, text.encode())
     except UnicodeEncodeError as error:
         line = text[text.rfind("\n", 0, error.start) + 1 : error.end + 20]
-        raise UserError(f"{path} cannot hold a file name that is not UTF-8, as in {printable(line)!r}") from error
+        raise UserError(f"{path} cannot contain a file name that is not UTF-8, as in {printable(line)!r}") from error
     except OSError as error:
         raise VitspliceError(f"cannot write {path}: {error.strerror or error}") from error
 
 
+class PairIds:
+    """Makes unique ids from the names of images; ids that differ only in capital letters count as equal."""
+
+    _LONGEST = 90
+    """Characters of the names in an id; the rest is for a number."""
+
+    _DIGITS = 6
+    """Digits of the hash at the end of a shortened name."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+
+    def __call__(self, *names: str) -> str:
+        """Join names to an id; a repeated one gets a number, as ``cow--zebra-2``."""
+        length = (self._LONGEST + len("--")) // len(names) - len("--")
+        base = "--".join(self._valid(name, length) for name in names)
+        pair_id, number = base, self._numbers.get(base.lower(), 0) + 1
+        while number > 1 and (pair_id := f"{base}-{number}").lower() in self._numbers:
+            number += 1
+        self._numbers[base.lower()] = number
+        self._numbers.setdefault(pair_id.lower(), 1)
+        return pair_id
+
+    def _valid(self, name: str, length: int) -> str:
+        """Remove accents, replace other characters by ``_``, and shorten a long name with a hash at its end."""
+        decomposed = unicodedata.normalize("NFKD", name)
+        valid = re.sub(r"[^A-Za-z0-9._-]+", "_", "".join(c for c in decomposed if not unicodedata.combining(c)))
+        valid = valid.lstrip("._-")
+        if len(valid) > length:
+            digest = hashlib.sha256(valid.encode()).hexdigest()[: self._DIGITS]
+            valid = f"{valid[: length - self._DIGITS - 1].rstrip('._-')}-{digest}"
+        return valid.rstrip("._-") or "image"
+
+
 def _lines(file: IO[str], path: Path) -> Iterator[str]:
-    """Lines, none too long."""
     number = 0
     while line := file.readline(LONGEST_LINE + 1):
         number += 1
@@ -122,18 +175,10 @@ def _csv_rows(file: IO[str], path: Path) -> Iterator[tuple[int, Mapping[str, Any
         _check_fields(list(reader.fieldnames or FIELDS), f"{path}, line 1")
         for row in reader:
             if None in row or None in row.values():
-                raise ConfigError(f"{path}, line {reader.line_num}: has not as many fields as the first line")
-            yield reader.line_num, {name: unescape_csv(row[name]) if name in WORDS else row[name] for name in row}
+                raise ConfigError(f"{path}, line {reader.line_num}: must have as many fields as the first line")
+            yield reader.line_num, {name: unescape_csv(row[name]) if name in TEXTS else row[name] for name in row}
     except csv.Error as error:
         raise ConfigError(f"{path}, line {reader.line_num}: is not CSV: {error}") from error
-
-
-def _check_fields(names: Sequence[str], where: str) -> None:
-    if unknown := [name for name in names if name not in FIELDS]:
-        hint = "; fields are separated by commas" if len(names) == 1 else ""
-        raise ConfigError(f"{where}: unknown field {unknown[0]!r}; allowed: {', '.join(FIELDS)}{hint}")
-    if missing := [name for name in NEEDED if name not in names]:
-        raise ConfigError(f"{where}: there is no field {missing[0]}; needed: {', '.join(NEEDED)}")
 
 
 def _jsonl_rows(file: IO[str], path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -149,22 +194,32 @@ def _jsonl_rows(file: IO[str], path: Path) -> Iterator[tuple[int, Mapping[str, A
         yield number, row
 
 
-def _pair(row: Mapping[str, Any], folder: Path, where: str) -> Pair:
-    _check_fields([*map(str, row)], where)
+def _check_fields(names: Sequence[str], location: str) -> None:
+    if unknown := [name for name in names if name not in FIELDS]:
+        hint = "; fields are separated by commas" if len(names) == 1 else ""
+        raise ConfigError(f"{location}: unknown field {unknown[0]!r}; allowed: {', '.join(FIELDS)}{hint}")
+    if missing := [name for name in REQUIRED if name not in names]:
+        raise ConfigError(f"{location}: field {missing[0]} is missing; required: {', '.join(REQUIRED)}")
+
+
+def _pair(row: Mapping[str, Any], folder: Path, location: str) -> Pair:
+    _check_fields([*map(str, row)], location)
     values: dict[str, Any] = {name: "" if value is None else value for name, value in row.items()}
-    if wrong := [name for name, value in values.items() if not isinstance(value, str) or "\0" in value]:
-        raise ConfigError(f"{where}: {wrong[0]} must be text, not {row[wrong[0]]!r}")
+    for name, value in values.items():
+        if not isinstance(value, str) or "\0" in value:
+            raise ConfigError(f"{location}: {name} must be text, not {value!r}")
     values = {name: value.strip() for name, value in values.items()}
-    if missing := [name for name in NEEDED if not values.get(name)]:
-        raise ConfigError(f"{where}: {missing[0]} is missing")
+    if empty := [name for name in REQUIRED if not values[name]]:
+        raise ConfigError(f"{location}: {empty[0]} is empty")
     if not ID.fullmatch(values["id"]):
         raise ConfigError(
-            f"{where}: id {values['id']!r} cannot name a folder; letters, digits, '.', '_' and '-', at most 100"
+            f"{location}: id {values['id']!r} cannot name a folder; allowed are at most 100 letters, digits, '.', '_' "
+            "and '-', the first a letter or digit"
         )
-    paths = {name: folder / values[name] for name in PATHS if values.get(name)}
-    masks = (paths.get("structure_mask"), paths.get("appearance_mask"))
-    told = (values.get("licence", ""), values.get("source", ""))
-    return Pair(values["id"], paths["structure"], paths["appearance"], *masks, *told)
+    for name in PATHS:
+        if name in values:
+            values[name] = folder / values[name] if values[name] else None
+    return Pair(**values)
 
 
 def _row(pair: Pair, folder: Path) -> dict[str, str]:
@@ -173,12 +228,12 @@ def _row(pair: Pair, folder: Path) -> dict[str, str]:
 
 
 def _relative(path: Path, folder: Path) -> str:
-    full, base = Path(os.path.abspath(path)), Path(os.path.abspath(folder))
-    if not full.is_relative_to(base):
-        return str(full)
-    inside = full.relative_to(base).as_posix()
-    as_it_is = inside == inside.lstrip() and escape_csv(inside) == inside
-    return inside if as_it_is else f"./{inside}"  # `read` takes space off the ends, and a path has no apostrophe added
+    absolute, base = Path(os.path.abspath(path)), Path(os.path.abspath(folder))
+    if not absolute.is_relative_to(base):
+        return str(absolute)
+    relative = absolute.relative_to(base).as_posix()
+    unchanged = relative == relative.lstrip() and escape_csv(relative) == relative
+    return relative if unchanged else f"./{relative}"  # `read` strips white space and does not unescape paths
 
 
 def _as_csv(rows: Iterable[dict[str, str]]) -> str:
@@ -186,5 +241,5 @@ def _as_csv(rows: Iterable[dict[str, str]]) -> str:
 
 
 def _as_jsonl(rows: Iterable[dict[str, str]]) -> str:
-    kept = ({name: value for name, value in row.items() if value} for row in rows)
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept)
+    records = ({name: value for name, value in row.items() if value} for row in rows)
+    return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)

@@ -1,4 +1,4 @@
-"""Which appearance images each structure image of a group is paired with, when features do not decide."""
+"""Pairing the images of a group by name, at random, or each with each. `similarity` pairs them by features."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
-from vitsplice.datasets.sources import Group
+from vitsplice.datasets.sources import ImageGroup
 from vitsplice.errors import Argument, UserError
 from vitsplice.text import printable
 
-Choice = tuple[Path, list[Path]]
+Pairing = tuple[Path, list[Path]]
 """A structure image and its appearance images."""
 
 
-def by_name(group: Group) -> Iterator[Choice]:
-    """Images of the same name, but for its ending; those without a partner have none.
+def pair_by_name(group: ImageGroup) -> Iterator[Pairing]:
+    """Pair images whose names differ only in their suffix; a structure image without such a partner has none.
 
     Raises:
-        UserError: if two images of a role have the same name, or no name is in both.
+        UserError: if two images of a role have the same name, or no name occurs in both roles.
     """
     structures, appearances = (_by_stem(paths) for paths in (group.structures, group.appearances))
     if not structures.keys() & appearances.keys():
         names = [printable(paths[0].name) for paths in (group.structures, group.appearances)]
         raise UserError(
             f"no structure image has the name of an appearance image ({names[0]}, ... and {names[1]}, ...); "
-            "pair them otherwise: ",
+            "pair them another way: ",
             Argument("by"),
             " similarity, random or all",
         )
@@ -34,28 +34,27 @@ def by_name(group: Group) -> Iterator[Choice]:
         yield structure, [appearances[stem]] if stem in appearances else []
 
 
-def by_chance(group: Group, most: int, seed: int) -> Iterator[Choice]:
-    """So many at random, none twice; fewer where there are not as many."""
-    chance = random.Random(f"{seed} {group.name}")
-    places = {os.path.realpath(path): number for number, path in enumerate(group.appearances)}
+def pair_at_random(group: ImageGroup, number: int, seed: int) -> Iterator[Pairing]:
+    """Draw ``number`` appearance images without replacement for each structure image, or as many as there are."""
+    rng = random.Random(f"{seed} {group.name}")
+    indices = {os.path.realpath(path): index for index, path in enumerate(group.appearances)}
     for structure in group.structures:
-        own = places.get(os.path.realpath(structure), len(group.appearances))
-        there = len(group.appearances) - (own < len(group.appearances))
-        drawn = sorted(chance.sample(range(there), min(most, there)))
-        yield structure, [group.appearances[number + (number >= own)] for number in drawn]
+        own = indices.get(os.path.realpath(structure), len(group.appearances))
+        others = len(group.appearances) - (own < len(group.appearances))
+        drawn = sorted(rng.sample(range(others), min(number, others)))
+        yield structure, [group.appearances[index + (index >= own)] for index in drawn]
 
 
-def every(group: Group) -> Iterator[Choice]:
-    """All but the image itself."""
-    own = {path: os.path.realpath(path) for path in {*group.structures, *group.appearances}}
+def pair_all(group: ImageGroup) -> Iterator[Pairing]:
+    """Pair each structure image with every appearance image but itself."""
+    real = {path: os.path.realpath(path) for path in {*group.structures, *group.appearances}}
     for structure in group.structures:
-        yield structure, [path for path in group.appearances if own[path] != own[structure]]
+        yield structure, [path for path in group.appearances if real[path] != real[structure]]
 
 
 def _by_stem(paths: tuple[Path, ...]) -> dict[str, Path]:
-    found: dict[str, Path] = {}
+    by_stem: dict[str, Path] = {}
     for path in paths:
-        if path.stem in found:
-            raise UserError(f"{printable(str(found[path.stem]))} and {printable(path.name)} have the same name")
-        found[path.stem] = path
-    return found
+        if by_stem.setdefault(path.stem, path) != path:
+            raise UserError(f"{printable(str(by_stem[path.stem]))} and {printable(path.name)} have the same name")
+    return by_stem

@@ -1,109 +1,189 @@
-"""Pairs of images that mean the same: the nearest by a backbone's feature of appearance, a ViT's [CLS].
+"""Pairing images by the cosine similarity of a backbone's appearance feature, for a ViT the [CLS] token.
 
-SpliceNet is trained on pairs that are chosen so (Tumanyan et al. 2023, supplement). Of a random pair, what the
-appearance image shows may have no counterpart in the structure image.
+SpliceNet is trained on pairs that are selected in this way (Tumanyan et al. 2023, supplement). In a random pair, what
+the appearance image shows may have no counterpart in the structure image.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from base64 import b64decode, b64encode
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vitsplice.datasets.features import Feature, features
-from vitsplice.datasets.pairing import Choice
-from vitsplice.datasets.sources import Group
+from vitsplice.backbones.sizing import Resize
+from vitsplice.contracts import Backbone
+from vitsplice.datasets.pairing import Pairing
+from vitsplice.datasets.sources import ImageGroup
 from vitsplice.engine.backbones import backbone_or_default
 from vitsplice.engine.device import pick_device
-from vitsplice.support import output_folder as folder
+from vitsplice.errors import ImageError
+from vitsplice.images import image_stamp, read
+from vitsplice.numerics import numerics
+from vitsplice.support import output_folder
+from vitsplice.support.jsonl import JsonLinesLog, key_of
 from vitsplice.support.progress import ProgressReporter
 
-SHOWN = 5
-"""Images that cannot be read and are named; the others are counted."""
+SHORTER_SIDE, LONGER_SIDE = 224, 480
+"""Pixels of an image's shorter side for the backbone, as in the released code of Splice; most of its longer side."""
+
+NOTED = 5
+"""Number of unreadable images that are named; the others are counted."""
 
 ROWS = 256
-"""Structure images whose similarities to all appearance images are held at a time."""
+"""Structure images of which all similarities are in memory at a time."""
 
 
-def similar(
-    groups: Sequence[Group],
-    most: int,
-    name: str | None,
-    device: str,
-    kept: Path,
-    progress: ProgressReporter,
-) -> list[tuple[Group, Path, list[Path]]] | None:
-    """For each structure image of each group so many appearance images, or None if it was stopped.
+@dataclass(frozen=True)
+class AppearanceFeature:
+    """The appearance feature of an image.
 
     Args:
-        groups: within which images are paired.
-        most: appearance images for each structure image.
-        name: of a backbone, or None for that of the default preset, with its fallback.
+        sha256: digest of the image file.
+        values: ``(D,)``.
+    """
+
+    sha256: str
+    values: NDArray[np.float32]
+
+
+def pair_by_similarity(
+    groups: Sequence[ImageGroup], number: int, name: str | None, device: str, cache: Path, progress: ProgressReporter
+) -> list[tuple[ImageGroup, Pairing]] | None:
+    """Pair each structure image with the most similar appearance images of its group.
+
+    Args:
+        groups: images to be paired.
+        number: appearance images for each structure image.
+        name: name of the backbone; None for that of the default preset, with its fallback.
         device: see `vitsplice.engine.device.pick_device`.
-        kept: a file of features, made, or gone on with.
-        progress: told which image is looked at, of a backbone that stands in for another, and of images that cannot be
-            read.
+        cache: file of features; those that it has are not computed again.
+        progress: reports each image, the backbone, and unreadable images, which are skipped.
+
+    Returns:
+        The pairings with their groups, or None if it was stopped.
 
     Raises:
-        UnknownName, WeightsUnavailable: if the backbone cannot be had.
-        VitspliceError: if the file cannot be written.
+        UnknownName, WeightsUnavailable: if the backbone is unknown or unavailable.
+        VitspliceError: if the cache cannot be written.
     """
-    place = pick_device(device)
+    target = pick_device(device)
     backbone, substitution = backbone_or_default(name)
-    backbone = backbone.to(place, torch.float32)
+    backbone = backbone.to(target, torch.float32)
     progress.note(
         str(substitution) if substitution else f"similarity by the appearance feature of {backbone.info.name}"
     )
     images = list(dict.fromkeys(path for group in groups for path in (*group.structures, *group.appearances)))
-    folder.write(kept.parent, {})
-    found = features(images, backbone, place, kept, progress)
-    if found is None:
+    output_folder.write(cache.parent, {})
+    result = appearance_features(images, backbone, target, cache, progress)
+    if result is None:
         return None
-    _note_broken(found.broken, progress.note)
-    return [(group, *choice) for group in groups for choice in by_similarity(group, found.features, most)]
+    features, errors = result
+    for error in errors[:NOTED]:
+        progress.note(f"skipped: {error}")
+    if len(errors) > NOTED:
+        progress.note(f"skipped: {len(errors) - NOTED} more images that cannot be read")
+    return [(group, pairing) for group in groups for pairing in most_similar(group, features, number)]
 
 
-def by_similarity(group: Group, features: Mapping[Path, Feature], most: int) -> Iterator[Choice]:
-    """So many nearest, the nearest first, or as many as there are. Images without a feature are left out."""
+def appearance_features(
+    images: Sequence[Path], backbone: Backbone, device: torch.device, cache: Path, progress: ProgressReporter
+) -> tuple[dict[Path, AppearanceFeature], list[str]] | None:
+    """Compute the features of images, one at a time.
+
+    Args:
+        images: paths of the images.
+        backbone: backbone, on its device.
+        device: device of the backbone.
+        cache: file of features by image and backbone.
+        progress: reports each image.
+
+    Returns:
+        The features by path and the errors of unreadable images, or None if it was stopped.
+
+    Raises:
+        VitspliceError: if the cache cannot be written.
+    """
+    features: dict[Path, AppearanceFeature] = {}
+    errors = []
+    with JsonLinesLog(cache) as log:
+        for index, path in enumerate(images):
+            if progress.stopped():
+                return None
+            progress.part(path.name, index, len(images))
+            try:
+                key = key_of(backbone.info.name, backbone.info.sha256, SHORTER_SIDE, *image_stamp(path))
+                feature = _cached(log[key]) if key in log else None
+                if feature is None:
+                    feature = _compute(path, backbone, device)
+                    encoded = b64encode(feature.values.tobytes()).decode()
+                    log.add(key, {"sha256": feature.sha256, "feature": encoded})
+                features[path] = feature
+            except ImageError as error:
+                errors.append(str(error))
+    return features, errors
+
+
+@numerics(grad=False)
+def _compute(path: Path, backbone: Backbone, device: torch.device) -> AppearanceFeature:
+    image = read(path)
+    request = backbone.info.appearance
+    pixels = Resize(SHORTER_SIDE, LONGER_SIDE)(image.pixels.to(device), backbone.info)
+    values = backbone(pixels, (request,))[request].values.flatten()
+    return AppearanceFeature(image.sha256, values.float().cpu().numpy())
+
+
+def _cached(record: Mapping[str, object]) -> AppearanceFeature | None:
+    """Read a feature of the cache; None if the record is invalid."""
+    try:
+        values = np.frombuffer(b64decode(str(record["feature"]), validate=True), np.float32)
+        return AppearanceFeature(str(record["sha256"]), values) if len(values) else None
+    except (ValueError, KeyError):
+        return None
+
+
+def most_similar(group: ImageGroup, features: Mapping[Path, AppearanceFeature], number: int) -> Iterator[Pairing]:
+    """Yield the ``number`` most similar appearance images of each structure image, or as many as there are.
+
+    Images without a feature are skipped.
+    """
     structures = [path for path in group.structures if path in features]
     appearances = [path for path in group.appearances if path in features]
-    if not appearances or not structures:
-        yield from ((structure, []) for structure in structures)
-        return
-    found = nearest([features[path] for path in structures], [features[path] for path in appearances], most)
-    for structure, chosen in zip(structures, found, strict=True):
-        yield structure, [appearances[number] for number in chosen]
+    rows = nearest([features[path] for path in structures], [features[path] for path in appearances], number)
+    for structure, indices in zip(structures, rows, strict=True):
+        yield structure, [appearances[index] for index in indices]
 
 
-def nearest(of: Sequence[Feature], among: Sequence[Feature], most: int) -> Iterator[list[int]]:
-    """For each feature the places of so many of the others of the highest cosine similarity, the nearest first.
+def nearest(
+    queries: Sequence[AppearanceFeature], candidates: Sequence[AppearanceFeature], number: int
+) -> Iterator[list[int]]:
+    """Yield the indices of the ``number`` candidates of highest cosine similarity to each query, in that order.
 
-    Of equals the first. A file with the same bytes does not count, under whatever name.
+    Equal candidates are in their order. Candidates of files with the bytes of the query's file are excluded.
     """
-    codes = {feature.sha256: number for number, feature in enumerate((*of, *among))}
-    these, those = (np.array([codes[feature.sha256] for feature in some], np.int64) for some in (of, among))
-    left, right = _directions(of), _directions(among)
-    for start in range(0, len(of), ROWS):
+    if not queries or not candidates:
+        yield from ([] for _ in queries)
+        return
+    codes = {feature.sha256: code for code, feature in enumerate((*queries, *candidates))}
+    query_codes, candidate_codes = (
+        np.array([codes[feature.sha256] for feature in some], np.int64) for some in (queries, candidates)
+    )
+    query_directions, candidate_directions = _normalised(queries), _normalised(candidates)
+    for start in range(0, len(queries), ROWS):
         rows = slice(start, start + ROWS)
-        alike = left[rows] @ right.T
-        alike[these[rows, None] == those] = -np.inf
-        order = np.argsort(-alike, axis=1, kind="stable")[:, :most]
-        for row, chosen in zip(alike, order, strict=True):
-            yield [int(number) for number in chosen if row[number] > -np.inf]
+        similarity = query_directions[rows] @ candidate_directions.T
+        similarity[query_codes[rows, None] == candidate_codes] = -np.inf
+        order = np.argsort(-similarity, axis=1, kind="stable")[:, :number]
+        for row, indices in zip(similarity, order, strict=True):
+            yield [int(index) for index in indices if row[index] > -np.inf]
 
 
-def _directions(features: Sequence[Feature]) -> NDArray[np.float32]:
-    """Features at length 1, ``(N, D)``."""
+def _normalised(features: Sequence[AppearanceFeature]) -> NDArray[np.float32]:
+    """Stack features, each divided by its length: ``(N, D)``."""
     values = np.array([feature.values for feature in features], np.float32).reshape(len(features), -1)
     directions: NDArray[np.float32] = values / np.linalg.norm(values, axis=1, keepdims=True).clip(1e-12)
     return directions
-
-
-def _note_broken(broken: Sequence[str], note: Callable[[str], object]) -> None:
-    for why in broken[:SHOWN]:
-        note(f"left out: {why}")
-    if len(broken) > SHOWN:
-        note(f"left out: {len(broken) - SHOWN} more images that cannot be read")

@@ -1,27 +1,40 @@
-"""Where pairs come from: folders and lists of images, in the layouts that data sets of this field have."""
+"""Sources of pairs: folders and lists of images, in the layouts of data sets of this field.
+
+Images are recognised by the suffixes of their names and not opened; hidden files are ignored.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vitsplice.datasets import lists, subfolders
-from vitsplice.datasets.folders import HINT, SUFFIXES, folders, images_at, images_in
-from vitsplice.datasets.manifest import Pair
-from vitsplice.errors import UserError
-from vitsplice.text import printable
+from pydantic import BaseModel, Field, ValidationError
+
+from vitsplice.datasets.manifest import Pair, PairIds
+from vitsplice.errors import ConfigError, UserError
+from vitsplice.text import one_line, printable
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
+"""Suffixes of images, in small or capital letters."""
+
+HINT = f"Images end in {', '.join(SUFFIXES)}"
+
+RELEASED = {"structure": "A", "appearance": "B"}
+"""Subfolder that holds the single image of a role in the released Splice data."""
 
 
 @dataclass(frozen=True)
-class Group:
-    """Images of which each structure image may go with each appearance image.
+class ImageGroup:
+    """Images of which each structure image may be paired with each appearance image.
 
     Args:
-        structures, appearances: paths, in order.
-        name: of the group in its set, such as ``test/cat``; "" if it is the only one.
-        masks: of structure images, by their paths.
+        structures: paths of the structure images, in order.
+        appearances: paths of the appearance images, in order.
+        name: name of the group in its source, such as ``test/cat``; "" if it is the only one.
+        masks: paths of the masks of structure images, by the paths of these.
     """
 
     structures: tuple[Path, ...]
@@ -31,79 +44,254 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a source holds: groups that are yet to be paired, or pairs.
+class SourceContents:
+    """Either groups of images to be paired, or pairs.
 
     Args:
-        layout: what it was taken for, in words.
+        layout: description of the layout that was recognised.
         groups: images to be paired.
-        pairs: what the source itself pairs.
-        by: how groups are paired when nothing else is asked for; "" if the source itself pairs.
+        pairs: pairs that the source defines.
+        default_by: default way to pair the groups (`vitsplice.datasets.build.BuildOptions`); "" if it defines pairs.
     """
 
     layout: str
-    groups: tuple[Group, ...] = ()
+    groups: tuple[ImageGroup, ...] = ()
     pairs: tuple[Pair, ...] = ()
-    by: str = ""
+    default_by: str = ""
 
 
-def find(place: Path, appearance: Path | None = None) -> Found:
-    """What a source holds, told by what it is; images are not opened.
+def read_source(path: Path, appearance: Path | None = None) -> SourceContents:
+    """Recognise the layout of a source and list its images.
 
     Args:
-        place: a folder of images, of pairs or of domains; a list (.txt); with ``appearance``: a folder of structure
-            images, or one of them, or the ``transforms.json`` of a scene.
-        appearance: a folder of appearance images, or one of them.
+        path: folder of images, of subfolders with a pair each, or of domains; list (.txt) of pairs. With
+            ``appearance``: folder of structure images, one structure image, or the ``transforms.json`` of a scene.
+        appearance: folder of appearance images, or one of them.
 
     Raises:
-        UserError: if there are no images, or it is none of these.
+        ConfigError: if a list is invalid.
+        UserError: if there are no images, or the layout is not one of these.
     """
-    if not os.path.exists(place):
-        raise UserError(f"{_shown(place)} does not exist")
-    if os.path.isdir(place) or place.suffix.lower() in SUFFIXES:
-        return _in_folder(place) if appearance is None else _two(place, appearance)
-    return _in_file(place, appearance)
+    if not os.path.exists(path):
+        raise UserError(f"{_shown(path)} does not exist")
+    if os.path.isdir(path) or path.suffix.lower() in SUFFIXES:
+        return _read_folder(path) if appearance is None else _read_two(path, appearance)
+    return _read_file(path, appearance)
 
 
-def _in_folder(place: Path) -> Found:
-    if os.path.isfile(place):
-        raise UserError(f"{_shown(place)} is one image; name after it an appearance image, or a folder of them")
-    if direct := images_in(place):
-        return Found("a folder of images", (Group(direct, direct),), by="random")
-    if pairs := subfolders.pairs(place):
-        return Found("a folder with a subfolder for each pair", pairs=pairs)
-    return Found("a tree of domains", _domains(place), by="random")
+def _read_folder(path: Path) -> SourceContents:
+    if os.path.isfile(path):
+        raise UserError(f"{_shown(path)} is one image; give an appearance image, or a folder of them, after it")
+    if images := _images_in(path):
+        return SourceContents("a folder of images", (ImageGroup(images, images),), default_by="random")
+    if pairs := subfolder_pairs(path):
+        return SourceContents("a folder with a subfolder for each pair", pairs=pairs)
+    return SourceContents("a tree of domains", _domains(path), default_by="random")
 
 
-def _two(structure: Path, appearance: Path) -> Found:
+def _read_two(structure: Path, appearance: Path) -> SourceContents:
     by = "name" if os.path.isdir(structure) and os.path.isdir(appearance) else "all"
-    return Found("structure images and appearance images", (Group(images_at(structure), images_at(appearance)),), by=by)
+    group = ImageGroup(_images_at(structure), _images_at(appearance))
+    return SourceContents("structure images and appearance images", (group,), default_by=by)
 
 
-def _in_file(place: Path, appearance: Path | None) -> Found:
-    kind = place.suffix.lower()
-    if kind in (".csv", ".jsonl"):
-        raise UserError(f"{_shown(place)} is a manifest already; `vitsplice pairs check` looks through it")
-    if kind == ".json" and appearance is None:
-        raise UserError(f"{_shown(place)} has structure images only; name after it an appearance image, or a folder")
-    if kind == ".json" and appearance is not None:
-        structures, masks = lists.frames(place)
-        return Found("the frames of a scene", (Group(structures, images_at(appearance), masks=masks),), by="all")
-    if appearance is not None:
-        raise UserError(f"{_shown(place)} is a list of pairs; it takes no {_shown(appearance)} beside it")
-    return Found("a list of two paths a line", pairs=lists.pairs(place))
+def _read_file(path: Path, appearance: Path | None) -> SourceContents:
+    suffix = path.suffix.lower()
+    if suffix in (".csv", ".jsonl"):
+        raise UserError(f"{_shown(path)} is a manifest already; `vitsplice pairs check` checks it")
+    if suffix != ".json":
+        if appearance is not None:
+            raise UserError(f"{_shown(path)} is a list of pairs; it cannot be combined with {_shown(appearance)}")
+        return SourceContents("a list of two paths a line", pairs=listed_pairs(path))
+    if appearance is None:
+        raise UserError(f"{_shown(path)} has structure images only; give an appearance image, or a folder, after it")
+    structures, masks = scene_frames(path)
+    group = ImageGroup(structures, _images_at(appearance), masks=masks)
+    return SourceContents("the frames of a scene", (group,), default_by="all")
 
 
-def _domains(place: Path) -> tuple[Group, ...]:
-    """Groups of ``DOMAIN/*`` and ``SPLIT/DOMAIN/*``, as AFHQ has them."""
-    inside = [inner for outer in folders(place) for inner in (outer, *folders(outer))]
-    found = [(folder, held) for folder in inside if (held := images_in(folder))]
-    if not found:
+def _domains(path: Path) -> tuple[ImageGroup, ...]:
+    """Make a group of each folder of ``DOMAIN/*`` and ``SPLIT/DOMAIN/*``, the layout of AFHQ."""
+    folders = [inner for outer in _folders_in(path) for inner in (outer, *_folders_in(outer))]
+    groups = [(folder, images) for folder in folders if (images := _images_in(folder))]
+    if not groups:
         raise UserError(
-            f"{_shown(place)} holds no images; give a folder of images, one with a subfolder for each pair, a tree "
-            f"such as train/cat/*.jpg, or a list. {HINT[0].upper()}{HINT[1:]}"
+            f"{_shown(path)} holds no images; give a folder of images, one with a subfolder for each pair, a tree "
+            f"such as train/cat/*.jpg, or a list. {HINT}"
         )
-    return tuple(Group(held, held, folder.relative_to(place).as_posix()) for folder, held in found)
+    return tuple(ImageGroup(images, images, folder.relative_to(path).as_posix()) for folder, images in groups)
+
+
+def subfolder_pairs(path: Path) -> tuple[Pair, ...]:
+    """List the pairs of a folder with a subfolder for each, named after them.
+
+    A subfolder has ``structure.*`` and ``appearance.*``, perhaps with ``structure_mask.*`` and ``appearance_mask.*``;
+    or one image in ``A/`` and one in ``B/``, the layout of the released Splice data. Others are ignored.
+
+    Raises:
+        UserError: if a subfolder has images of one role only, or more than one image of a role.
+    """
+    ids = PairIds()
+    return tuple(pair for folder in _folders_in(path) if (pair := _subfolder_pair(folder, ids)))
+
+
+def _subfolder_pair(folder: Path, ids: PairIds) -> Pair | None:
+    images = {role: _role_image(folder, role) for role in RELEASED}
+    structure, appearance = images.values()
+    if structure and appearance:
+        structure_mask, appearance_mask = (_named_image(folder, f"{role}_mask") for role in RELEASED)
+        return Pair(ids(folder.name), structure, appearance, structure_mask, appearance_mask)
+    for role, image in images.items():
+        if image is None and any(images.values()):
+            raise UserError(
+                f"{_shown(folder)} has no {role} image: {role}.png (.jpg, ...), or one image in {RELEASED[role]}/"
+            )
+    return None
+
+
+def _role_image(folder: Path, role: str) -> Path | None:
+    released = folder / RELEASED[role]
+    if (image := _named_image(folder, role)) or not os.path.isdir(released):
+        return image
+    return _single(_images_in(released), released, "; to pair two folders of images, give both")
+
+
+def _named_image(folder: Path, stem: str) -> Path | None:
+    return _single([path for path in _images_in(folder) if path.stem == stem], folder / f"{stem}.*")
+
+
+def _single(images: Sequence[Path], pattern: Path, hint: str = "") -> Path | None:
+    if len(images) > 1:
+        names = ", ".join(printable(path.name) for path in images[:3])
+        raise UserError(f"{_shown(pattern)} must be one image, not {len(images)}: {names}{hint}")
+    return images[0] if images else None
+
+
+def listed_pairs(path: Path) -> tuple[Pair, ...]:
+    """List the pairs of a text file: a structure image and an appearance image a line, relative to the file's folder.
+
+    They are separated by a tab, or by spaces; names with spaces are then quoted. Empty lines and lines that begin
+    with ``#`` are ignored.
+
+    Raises:
+        ConfigError: with the line that is not two paths.
+        UserError: if the file cannot be read, lists no pairs, or none of its images exists.
+    """
+    ids, pairs = PairIds(), []
+    for number, line in enumerate(_text(path).splitlines(), 1):
+        if line.strip() and not line.lstrip().startswith("#"):
+            structure, appearance = (path.parent / name for name in _two_paths(line, f"{_shown(path)}, line {number}"))
+            pairs.append(Pair(ids(*dict.fromkeys((structure.stem, appearance.stem))), structure, appearance))
+    if not pairs:
+        raise UserError(f"{_shown(path)} lists no pairs; a line is a structure image and an appearance image")
+    _check_any_exists(path, [image for pair in pairs for image in (pair.structure, pair.appearance)])
+    return tuple(pairs)
+
+
+def _two_paths(line: str, location: str) -> list[str]:
+    try:
+        names = [name.strip() for name in line.split("\t")] if "\t" in line.strip() else _words(line)
+    except ValueError as error:
+        raise ConfigError(f"{location}: has a quotation mark without a closing one") from error
+    if len(names) != 2 or not all(names) or "\0" in line:
+        raise ConfigError(
+            f"{location}: must be two paths, not {len(names)}; put a tab between them, or quotes around names with "
+            "spaces"
+        )
+    return names
+
+
+def _words(line: str) -> list[str]:
+    """Split a line as a shell does, but with backslashes as ordinary characters. Raises ValueError."""
+    words = shlex.shlex(line, posix=True)
+    words.whitespace_split, words.escape, words.commenters = True, "", ""
+    return list(words)
+
+
+class _Frame(BaseModel, str_strip_whitespace=True):
+    file_path: str = Field(min_length=1, pattern=r"^[^\x00]*$")
+    mask_path: str | None = Field(None, min_length=1, pattern=r"^[^\x00]*$")
+
+
+class _Scene(BaseModel):
+    frames: list[_Frame] = Field(min_length=1)
+
+
+def scene_frames(path: Path) -> tuple[tuple[Path, ...], dict[Path, Path]]:
+    """List the images of a scene in the order of its ``transforms.json`` (NeRF, nerfstudio), and their masks.
+
+    A ``file_path`` is relative to the file's folder. One without a suffix gets that of the existing file, as the
+    synthetic scenes of NeRF leave out ``.png``. ``mask_path`` is white where a frame counts.
+
+    Raises:
+        ConfigError: if it is not a ``transforms.json``, with the invalid frame.
+        UserError: if it cannot be read, or none of its images exists.
+    """
+    try:
+        scene = _Scene.model_validate_json(_text(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        location = f" at {'.'.join(map(str, first['loc']))}" if first["loc"] else ""
+        raise ConfigError(f"{_shown(path)} is not a transforms.json{location}: {one_line(first['msg'])}") from error
+    masks = {
+        _with_suffix(path.parent / frame.file_path): path.parent / frame.mask_path if frame.mask_path else None
+        for frame in scene.frames
+    }
+    _check_any_exists(path, list(masks))
+    return tuple(masks), {image: mask for image, mask in masks.items() if mask}
+
+
+def _with_suffix(path: Path) -> Path:
+    if path.suffix.lower() in SUFFIXES:
+        return path
+    candidates = (path.with_name(path.name + suffix) for suffix in SUFFIXES)
+    return next(filter(os.path.isfile, candidates), path.with_name(f"{path.name}.png"))
+
+
+def _check_any_exists(path: Path, images: list[Path]) -> None:
+    """Raise UserError if no image exists: the paths are then probably relative to another folder."""
+    if not any(map(os.path.isfile, images)):
+        raise UserError(
+            f"{_shown(path)}: none of its {len(images)} images exists, such as {_shown(images[0])}; paths are relative "
+            "to the folder of the list"
+        )
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UserError(f"cannot read {_shown(path)}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{_shown(path)} is not UTF-8 text") from error
+
+
+def _images_at(path: Path) -> tuple[Path, ...]:
+    """List the images of a folder, or return one image. Raises UserError if there is none."""
+    if not os.path.exists(path):
+        raise UserError(f"{_shown(path)} does not exist")
+    if os.path.isdir(path):
+        if images := _images_in(path):
+            return images
+        raise UserError(f"{_shown(path)} holds no images. {HINT}")
+    if path.suffix.lower() in SUFFIXES:
+        return (path,)
+    raise UserError(f"{_shown(path)} is not an image. {HINT}")
+
+
+def _images_in(folder: Path) -> tuple[Path, ...]:
+    return tuple(path for path in _entries(folder) if path.suffix.lower() in SUFFIXES and os.path.isfile(path))
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    return list(filter(os.path.isdir, _entries(folder)))
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise UserError(f"cannot read folder {_shown(folder)}: {error.strerror or error}") from error
 
 
 def _shown(path: Path) -> str:

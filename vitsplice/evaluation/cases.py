@@ -16,8 +16,7 @@ from vitsplice.datasets import read as read_pairs
 from vitsplice.datasets.manifest import Pair
 from vitsplice.errors import ImageError
 from vitsplice.evaluation.outputs import Method
-from vitsplice.images import LoadedImage, read, read_mask
-from vitsplice.images.stamp import image_stamp
+from vitsplice.images import LoadedImage, image_stamp, read, read_mask
 from vitsplice.support.jsonl import Keys, key_of
 from vitsplice.text import printable
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vitsplice.batch.plan import BATCH, pair_folder
-from vitsplice.datasets.folders import SUFFIXES
+from vitsplice.datasets.sources import SUFFIXES
 from vitsplice.errors import UserError
 from vitsplice.runs.artifacts import OUTPUT
 from vitsplice.support.files import inside, read_json_object

@@ -1,4 +1,4 @@
-"""A "generator" that is the output image itself: its pixels are optimised directly. For experiments."""
+"""A canvas generator: the pixels of the output image themselves are the parameters."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 
 class Pixels(nn.Module):
-    """One image, kept as logits so that it stays in (0, 1).
+    """One image, parametrised by logits so that it stays in (0, 1).
 
     Args:
-        start: ``(1, 3, H, W)`` in [0, 1].
-        margin: how far from 0 and 1 the start is kept, so that its logits stay finite.
+        start: initial image ``(1, 3, H, W)`` in [0, 1].
+        margin: the initial image is clamped to [margin, 1 - margin], so that its logits are finite.
     """
 
     def __init__(self, start: Tensor, margin: float = 0.01) -> None:
@@ -22,18 +22,18 @@ class Pixels(nn.Module):
         self.logits = nn.Parameter(torch.logit(start.detach().clamp(margin, 1 - margin)))
 
     def forward(self, images: Tensor) -> Tensor:
-        """The image ``(1, 3, H, W)``, whatever it is fed."""
+        """Return the image ``(1, 3, H, W)``; the input is ignored."""
         return self.logits.sigmoid()
 
 
-def beginning(start: Tensor, begin: str) -> Tensor:
-    """The ``start``, ``grey``, or ``noise`` around grey, of the start's size."""
-    if begin == "start":
+def initial_image(start: Tensor, init: str) -> Tensor:
+    """Return the ``start`` image, ``grey``, or ``noise`` around grey, of the size of the start."""
+    if init == "start":
         return start
     grey = torch.full_like(start, 0.5)
-    return grey if begin == "grey" else grey + 0.1 * torch.randn_like(start)
+    return grey if init == "grey" else grey + 0.1 * torch.randn_like(start)
 
 
 def build(start: Tensor, options: Mapping[str, Any]) -> nn.Module:
-    """Begin with the start, with grey, or with noise around grey."""
-    return Pixels(beginning(start, options["begin"]))
+    """Build the generator of a preset."""
+    return Pixels(initial_image(start, options["init"]))

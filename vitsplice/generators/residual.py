@@ -1,6 +1,6 @@
-"""A U-Net that corrects the image it is fed, rather than making one. Ours.
+"""A U-Net that predicts a correction of its input image. Not part of Splice.
 
-It begins as the identity, so that nothing has to be fitted before a warm start can be improved.
+Initially it is the identity, so that a warm start is improved without first fitting a network to it.
 """
 
 from __future__ import annotations
@@ -15,28 +15,27 @@ from vitsplice.generators.unet import UNet
 
 
 class ResidualUNet(nn.Module):
-    """``sigmoid(logit(image) + correction)``; the correction's last convolution begins at zero.
+    """The generator ``sigmoid(logit(image) + unet(image))``; the last convolution is initialised with zeros.
 
     Args:
-        margin: how far from 0 and 1 images are kept, so that their logits stay finite.
-        settings: of `UNet`.
+        margin: images are clamped to [margin, 1 - margin], so that their logits are finite.
+        settings: arguments of `UNet`.
     """
 
     def __init__(self, margin: float = 0.01, **settings: Any) -> None:
         super().__init__()
         self.margin = margin
         self.unet = UNet(**settings, init_gain=0.0, squash=False)
-        last = self.unet.net[1]
-        for parameter in last.parameters():
+        for parameter in self.unet.net[1].parameters():
             nn.init.zeros_(parameter)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images ``(B, 3, H, W)`` in [0, 1] to images of the same shape."""
+        """Correct images ``(B, 3, H, W)`` in [0, 1]; the output has the same shape and range."""
         logits = torch.logit(images.clamp(self.margin, 1 - self.margin))
         corrected: Tensor = torch.sigmoid(logits + self.unet(images))
         return corrected
 
 
 def build(start: Tensor, options: Mapping[str, Any]) -> nn.Module:
-    """The generator for a preset; the start does not matter, it is what the generator is fed."""
+    """Build the generator of a preset; the start image is not used, it will be the input."""
     return ResidualUNet(**options)

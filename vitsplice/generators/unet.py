@@ -1,12 +1,11 @@
-"""The paper's generator: a U-Net from image to image of the same size.
+"""The generator of the paper: a U-Net from image to image of the same size.
 
-Source: Tumanyan et al., supplement of the TOG 2023 version, and the released code, which differ in how many
-convolutions a level has; both are settings here. Every level halves the image by a strided 3x3 convolution;
-a 1x1 convolution carries the level's input to the decoder, where it is concatenated with the upsampled result
-of the level below.
+Source: Tumanyan et al., supplement of the TOG 2023 version, and the released code, which differ in the number of
+convolutions per level; both are settings here. Every level halves the image by a strided convolution; a 1x1 convolution
+carries the level's input to the decoder, where it is concatenated with the upsampled output of the level below.
 
-Normalisation always uses the statistics of the image at hand: the released code keeps BatchNorm in training
-mode on a batch of one, so that it acts as instance normalisation with an affine map.
+Normalisation always uses the statistics of the batch: the released code keeps BatchNorm in training mode on a batch of
+one, so that it acts as instance normalisation with an affine map.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from torch import Tensor, nn
 Padding = Literal["zeros", "reflect"]
 
 SMALLEST = 2
-"""At the deepest level an image must have more than one place, or its statistics are undefined."""
+"""Smallest side at the deepest level: the statistics of a single pixel are undefined."""
 
 
 def _block(
@@ -35,7 +34,7 @@ def _block(
 
 
 class Level(nn.Module):
-    """One level: down, whatever lies below, up, joined with the skip, and the decoder's convolutions."""
+    """One level of the U-Net: encoder, the level below, upsampling, concatenation with the skip, and decoder."""
 
     def __init__(
         self,
@@ -64,7 +63,7 @@ class Level(nn.Module):
         self.up = nn.Sequential(*up)
 
     def forward(self, image: Tensor) -> Tensor:
-        """``(B, inputs, H, W)`` to ``(B, width, H, W)``."""
+        """Map ``(B, inputs, H, W)`` to ``(B, width, H, W)``."""
         deep = self.down(image)
         if self.below is not None:
             deep = self.below(deep)
@@ -77,16 +76,17 @@ class UNet(nn.Module):
     """U-Net generator.
 
     Args:
-        channels: encoder widths, from the top level down; the decoder mirrors them.
-        skip_channels: width of each 1x1 skip.
-        slope: of LeakyReLU.
-        down_convs: 3x3 convolutions a level on the way down.
-        up_1x1: whether a 1x1 convolution follows the 3x3 one on the way up.
-        init_gain: Xavier gain of convolutions and standard deviation around 1 of norms; 0 keeps torch's own.
-        squash: whether a sigmoid brings the output into [0, 1].
-        inputs: channels of what it is fed.
-        kernels: side of the convolutions of each level, from the top down; 3 where there are none.
-        padding: of the convolutions, as torch names it.
+        channels: widths of the encoder's levels, from the top down; the decoder mirrors them.
+        skip_channels: width of the 1x1 convolution of each skip connection.
+        slope: negative slope of LeakyReLU.
+        down_convs: number of convolutions per encoder level.
+        up_1x1: add a 1x1 convolution after the 3x3 one in each decoder level.
+        init_gain: Xavier gain of convolutions, and standard deviation of norm weights around 1; 0 keeps torch's
+            initialisation.
+        squash: apply a sigmoid to the output.
+        inputs: number of input channels.
+        kernels: kernel size of the convolutions of each level, from the top down; 3 for levels beyond its length.
+        padding: padding mode of the convolutions.
     """
 
     def __init__(
@@ -114,16 +114,16 @@ class UNet(nn.Module):
             self.apply(lambda module: _initialise(module, init_gain))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images ``(B, inputs, H, W)`` to images ``(B, 3, H, W)`` in [0, 1].
+        """Map images ``(B, inputs, H, W)`` to ``(B, 3, H, W)``, with ``squash`` in [0, 1].
 
-        Images too small for all levels are padded by their border and cut again.
+        Images too small for all levels are padded by replication, and the output is cropped.
         """
         height, width = images.shape[-2:]
         missing = (max(0, self.smallest - width), max(0, self.smallest - height))
         if any(missing):
             images = F.pad(images, (0, missing[0], 0, missing[1]), mode="replicate")
-        made: Tensor = self.net(images)
-        return made[..., :height, :width]
+        output: Tensor = self.net(images)
+        return output[..., :height, :width]
 
 
 def _initialise(module: nn.Module, gain: float) -> None:
@@ -137,5 +137,5 @@ def _initialise(module: nn.Module, gain: float) -> None:
 
 
 def build(start: Tensor, options: Mapping[str, Any]) -> nn.Module:
-    """The generator for a preset; the start does not matter."""
+    """Build the generator of a preset; the start image is not used."""
     return UNet(**options)

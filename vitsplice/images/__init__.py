@@ -6,7 +6,16 @@ Inside the package an image is RGB float32 in [0, 1], ``(1, 3, H, W)``. Colour p
 from vitsplice.images.checks import LARGEST_AREA, LARGEST_SIDE, SMALLEST_SIDE
 from vitsplice.images.decode import FORMATS
 from vitsplice.images.encode import contact_sheet, encode_png, from_pil, to_pil
-from vitsplice.images.loading import EXAMPLE_PAIRS, LoadedImage, Source, example, is_black, read, read_mask
+from vitsplice.images.loading import (
+    EXAMPLE_PAIRS,
+    LoadedImage,
+    Source,
+    example,
+    image_stamp,
+    is_black,
+    read,
+    read_mask,
+)
 from vitsplice.images.transforms import resize_to
 
 __all__ = [
@@ -21,6 +30,7 @@ __all__ = [
     "encode_png",
     "example",
     "from_pil",
+    "image_stamp",
     "is_black",
     "read",
     "read_mask",

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from vitsplice.errors import ImageError, UnknownName
+from vitsplice.errors import ImageError, ImageNotFound, UnknownName
 from vitsplice.images.channels import AlphaHandler, alpha_as_mask, composite_on_white, to_pixels, unit_values
 from vitsplice.images.checks import check_dense, check_range, check_size, image_batch, is_single_rgb
 from vitsplice.images.decode import decode, open_file, read_header
@@ -124,6 +124,22 @@ def _mask_as_image(mask: Any) -> Any:
 def is_black(mask: Tensor) -> bool:
     """Return True if a mask ``(1, 3, H, W)`` is empty, up to the artefacts that JPEG leaves in black areas."""
     return not bool((mask > BLACK).any())
+
+
+def image_stamp(path: Path) -> tuple[str, int, int]:
+    """Return absolute path, size and modification time of an image file, which differ when the image does.
+
+    Raises:
+        ImageNotFound: if the file does not exist.
+        ImageError: if it cannot be read.
+    """
+    try:
+        status = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ImageNotFound(f"'{printable(str(path))}' does not exist") from error
+    except (OSError, ValueError) as error:
+        raise ImageError(f"'{printable(str(path))}' cannot be read") from error
+    return os.path.abspath(path), status.st_size, status.st_mtime_ns
 
 
 def _read(source: Source, handle_alpha: AlphaHandler) -> LoadedImage:

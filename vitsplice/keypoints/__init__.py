@@ -1,7 +1,10 @@
-"""Semantic correspondence as a benchmark: keypoints of pairs of images, found again by features (PCK)."""
+"""Benchmarks of semantic correspondence: percentage of correct keypoints (PCK) on pairs of images."""
 
-from vitsplice.keypoints.benchmark import Plan, benchmark
-from vitsplice.keypoints.find import find
-from vitsplice.keypoints.pairs import DataSet, Flaw, Pair, View
+from vitsplice.keypoints.benchmark import KeypointBenchmark, run_benchmark
+from vitsplice.keypoints.dataset import KeypointDataset, KeypointImage, KeypointPair, UnusablePair
+from vitsplice.keypoints.loading import load_dataset
 
-__all__ = ["DataSet", "Flaw", "Pair", "Plan", "View", "benchmark", "find"]
+__all__ = [
+    "KeypointBenchmark", "KeypointDataset", "KeypointImage", "KeypointPair", "UnusablePair", "load_dataset",
+    "run_benchmark",
+]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The benchmark: every pair of a data set, looked at by every backbone; what is finished is kept."""
+"""Run a benchmark: match the keypoints of every pair with every feature. Finished pairs are stored, so it resumes."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ import os
 from array import array
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from vitsplice.contracts import FeatureRequest
 from vitsplice.engine.device import pick_device
 from vitsplice.errors import ImageError, ImageNotFound, UserError
 from vitsplice.evaluation.account import Account
-from vitsplice.keypoints.errors import errors
-from vitsplice.keypoints.grid import Looker, lookers
-from vitsplice.keypoints.pairs import DataSet, Flaw, Pair
+from vitsplice.keypoints.dataset import KeypointDataset, KeypointPair, Points, Size, UnusablePair
+from vitsplice.keypoints.features import FeatureExtractor, ImageFeatures, SelectedFeatures, select_features
+from vitsplice.keypoints.matching import match_points
 from vitsplice.keypoints.report import CSV, JSON, MARKDOWN, PAIRS, write
-from vitsplice.keypoints.sights import Sights
-from vitsplice.keypoints.summary import Summary, summarise
+from vitsplice.keypoints.summary import BenchmarkSummary, summarise
+from vitsplice.matching.pck import point_errors
 from vitsplice.runs.record import versions
-from vitsplice.support.jsonl import JsonLinesLog, key_of
+from vitsplice.support.jsonl import JsonLinesLog, Keys, key_of
 from vitsplice.support.output_folder import ResumableWork, resumable
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 from vitsplice.text import one_line, printable
 
-FORMAT = 1
+FORMAT = 2
 ALPHAS = (0.05, 0.1, 0.15)
 VALUES = "values.jsonl"
 
@@ -37,25 +37,23 @@ WORK = ResumableWork(
     "keypoints.json",
     parts=(VALUES,),
     results=(PAIRS, CSV, JSON, MARKDOWN),
-    part_keys=("format", "versions", "keypoints", "size", "device"),
+    part_keys=("format", "versions", "data", "size", "device"),
 )
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What is measured.
+class KeypointBenchmark:
+    """Settings of a benchmark.
 
     Args:
         data: the pairs.
-        backbones: names; none is that of the default preset.
-        facets: local ones; none is each backbone's own for structure.
-        layers: each counts from 0, the first, or from -1, the last; none is all.
-        alphas: thresholds.
-        size: images are looked at with about ``size * size`` pixels, aspect kept.
+        backbones, facets, layers: see `vitsplice.keypoints.features.select_features`.
+        alphas: thresholds as fractions of the reference length, above 0 and at most 1.
+        size: images are resized to about ``size * size`` pixels with their aspect ratio.
         device: see `vitsplice.engine.device.pick_device`.
     """
 
-    data: DataSet = field(compare=False)
+    data: KeypointDataset = field(compare=False)
     backbones: tuple[str, ...] = ()
     facets: tuple[str, ...] = ()
     layers: tuple[int, ...] = (-1,)
@@ -68,95 +66,126 @@ class Plan:
             raise UserError(f"thresholds must be above 0 and at most 1: {', '.join(map(str, self.alphas))}")
 
 
-def benchmark(
-    plan: Plan,
+def run_benchmark(
+    benchmark: KeypointBenchmark,
     out: str | os.PathLike[str],
     *,
     force: bool = False,
     progress: ProgressReporter = NULL_REPORTER,
-) -> Summary | None:
-    """Percentage of correct keypoints for every backbone, facet and layer; None if it was stopped.
+) -> BenchmarkSummary | None:
+    """Measure the percentage of correct keypoints for every backbone, facet and layer.
 
-    Backbones, facets, layers and thresholds may be others when it goes on: what was measured of them is kept.
+    Args:
+        benchmark: settings. Backbones, facets, layers and thresholds may differ from those of earlier runs in the same
+            folder: only what is new is measured.
+        out: output folder.
+        force: allow a benchmark of other data to be replaced.
+        progress: progress reporter.
+
+    Returns:
+        The summary; None if the reporter stopped the benchmark.
 
     Raises:
-        OutputExists: if the folder holds an evaluation of other data, or by other versions, and ``force`` is not given.
+        OutputExists: if the folder holds a benchmark of other data or other versions and ``force`` is not given.
         OutputBusy: if another process is writing to it.
         UserError: if no pair can be measured.
-        VitspliceError: as reading the data and loading backbones do.
+        VitspliceError: if the data or a backbone cannot be loaded.
     """
-    device = pick_device(plan.device)
-    found = lookers(plan.backbones, plan.facets, plan.layers, progress.note)
-    told = {
+    device, data = pick_device(benchmark.device), benchmark.data
+    selected = select_features(benchmark.backbones, benchmark.facets, benchmark.layers, device, progress.note)
+    plan = {
         "format": FORMAT,
         "versions": versions(),
-        "keypoints": dict(plan.data.facts),
-        "size": plan.size,
+        "data": dict(data.details),
+        "size": benchmark.size,
         "device": str(device),
     }
-    total = plan.data.count * len(found)
-    keys, account = array("Q"), Account()
-    with resumable(Path(out), WORK, told, force=force) as path, JsonLinesLog(path / VALUES) as log:
-        for number, looker in enumerate(found):
-            account = Account()
-            sights = Sights(looker.load, looker.requests, plan.size, device)
-            block: list[array[int]] = [array("Q") for _ in looker.requests]
-            for place, pair in enumerate(plan.data.pairs()):
+    total, tables = data.count * len(selected), []
+    with resumable(Path(out), WORK, plan, force=force) as folder, JsonLinesLog(folder / VALUES) as log:
+        for number, features in enumerate(selected):
+            measurement = _Measurement(features, benchmark.size, device, log)
+            for index, pair in enumerate(data.pairs()):
                 if progress.stopped():
                     return None
-                progress.part(f"{looker.info.name}, {pair.id}", number * plan.data.count + place, total)
-                for row, key in zip(block, _measure(pair, looker, sights, plan, device, log, account), strict=True):
-                    row.append(key)
-            for row in block:
-                keys.extend(row)
+                progress.part(f"{features.info.name}, {pair.id}", number * data.count + index, total)
+                measurement.add(pair)
+            tables.append(measurement.keys())
         progress.part("summary", total, total)
-        rows = [(looker.info, request) for looker in found for request in looker.requests]
-        table = np.frombuffer(keys, np.uint64).reshape(len(rows), -1)
-        if not table.any():
-            raise UserError(f"none of the pairs of {printable(plan.data.name)} can be measured: {account.told()}")
-        summary = summarise(plan.data, plan.alphas, rows, log, table, account)
-        write(path, summary, log, table)
+        keys, account = np.concatenate(tables), measurement.account
+        if not keys.any():
+            raise UserError(f"no pair of {printable(data.name)} can be measured: {account.told()}")
+        rows = [(features.info, request) for features in selected for request in features.requests]
+        summary = summarise(data, benchmark.alphas, rows, log, keys, account)
+        write(folder, summary, log, keys)
         return summary
 
 
-def _measure(
-    pair: Pair | Flaw,
-    looker: Looker,
-    sights: Sights,
-    plan: Plan,
-    device: torch.device,
-    log: JsonLinesLog,
-    account: Account,
-) -> list[int]:
-    """The key of each request's errors, which are in the log now; 0 if the pair cannot be measured."""
-    if isinstance(pair, Flaw):
-        account.failed(pair.id, pair.why, missing=pair.missing)
-        return [0] * len(looker.requests)
-    try:
-        keys = _keys(pair, looker, plan, device)
-        wanted = [(request, key) for request, key in zip(looker.requests, keys, strict=True) if key not in log]
-        if wanted:
-            source, target = sights(pair.source), sights(pair.target)
-        for request, key in wanted:
-            off = errors(pair, source, target, request)
-            log.add(key, _record(pair, looker.info.name, request) | {"errors": off.values, "outside": off.outside})
-    except ImageError as error:
-        account.failed(pair.id, one_line(str(error)), missing=isinstance(error, ImageNotFound))
-        return [0] * len(looker.requests)
-    account.measured += 1
-    return keys
+class _Measurement:
+    """Measures pairs with the features of one backbone."""
+
+    def __init__(self, selected: SelectedFeatures, size: int, device: torch.device, log: JsonLinesLog) -> None:
+        self.account = Account()
+        self._selected, self._log, self._setting = selected, log, (size, device)
+        self._extract = FeatureExtractor(selected, size, device)
+        self._keys = array("Q")
+
+    def keys(self) -> Keys:
+        """Return the keys of the records ``(features, pairs)``, 0 for a pair that cannot be measured."""
+        return np.frombuffer(self._keys, np.uint64).reshape(-1, len(self._selected.requests)).T
+
+    def add(self, pair: KeypointPair | UnusablePair) -> None:
+        """Measure a pair with all features whose records are not in the log."""
+        keys = [0] * len(self._selected.requests)
+        if isinstance(pair, UnusablePair):
+            self.account.failed(pair.id, pair.reason, missing=pair.missing)
+        else:
+            try:
+                keys = self._measure(pair)
+                self.account.measured += 1
+            except ImageError as error:
+                self.account.failed(pair.id, one_line(str(error)), missing=isinstance(error, ImageNotFound))
+        self._keys.extend(keys)
+
+    def _measure(self, pair: KeypointPair) -> list[int]:
+        info, requests, pair_key = self._selected.info, self._selected.requests, pair.key()
+        keys = [key_of(pair_key, info.name, info.sha256, request, *self._setting) for request in requests]
+        for request, key in zip(requests, keys, strict=True):
+            if key not in self._log:
+                errors, outside = pair_errors(pair, self._extract(pair.source), self._extract(pair.target), request)
+                record = {"backbone": info.name, "facet": request.facet, "layer": request.layer, "pair": pair.id}
+                self._log.add(key, record | {"category": pair.category, "errors": errors, "outside": outside})
+        return keys
 
 
-def _keys(pair: Pair, looker: Looker, plan: Plan, device: torch.device) -> list[int]:
-    key, info = pair.key(), looker.info
-    return [key_of(key, info.name, info.sha256, request, plan.size, device) for request in looker.requests]
+def pair_errors(
+    pair: KeypointPair, source: ImageFeatures, target: ImageFeatures, request: FeatureRequest
+) -> tuple[list[float], int]:
+    """Match the points of a pair with one feature and measure the errors.
+
+    Returns:
+        Distance of each match from the true point in pixels of the target, divided by the reference length; and the
+        number of points that are excluded because they are more than a pixel outside of their image.
+    """
+    source_points = _as_fractions(pair.source_points, source.size, pair.unit)
+    target_points = _as_fractions(pair.target_points, target.size, pair.unit)
+    inside = _is_inside(source_points, source.size) & _is_inside(target_points, target.size)
+    matches = match_points(
+        source.features[request].maps,
+        target.features[request].maps,
+        source_points[inside],
+        target.input_size,
+        target.norms(request),
+    )
+    reference = pair.reference_length or float(max(target.size))
+    errors = point_errors(matches, target_points[inside], target.size, reference)
+    return errors.tolist(), int((~inside).sum())
 
 
-def _record(pair: Pair, backbone: str, request: FeatureRequest) -> dict[str, Any]:
-    return {
-        "backbone": backbone,
-        "facet": request.facet,
-        "layer": request.layer,
-        "pair": pair.id,
-        "category": pair.category,
-    }
+def _as_fractions(points: Points, size: Size, unit: str) -> Tensor:
+    tensor = torch.as_tensor(points.copy())
+    return tensor if unit == "sides" else (tensor + 0.5) / torch.tensor(size, dtype=torch.float64)
+
+
+def _is_inside(points: Tensor, size: Size) -> Tensor:
+    reach = 0.5 + 0.5 / torch.tensor(size, dtype=torch.float64)
+    return ((points - 0.5).abs() <= reach).all(1)

@@ -1,11 +1,11 @@
 """Pairs of a data set in the layout of PF-PASCAL (Ham et al. 2018, "Proposal Flow", TPAMI).
 
-The lists of pairs are those that came with weakly-supervised alignment and NCNet (Rocco et al. 2018), and that later
-work uses: CSV with the columns ``source_image``, ``target_image``, ``class`` (1 to 20, the categories of PASCAL VOC in
-their order), and ``XA``, ``YA``, ``XB``, ``YB``, the keypoints of source and target in pixels, separated by semicolons.
-Lists for training have a column ``flip`` instead; keypoints then come from ``Annotations/CATEGORY/NAME.mat``, whose
-``kps`` is ``(N, 2)``, across and down, NaN where a point is not seen, and rows to be flipped are left out. A threshold
-is a part of the longer side of the target.
+The lists of pairs are those of weakly supervised alignment and NCNet (Rocco et al. 2018), which later work uses: CSV
+with the columns ``source_image``, ``target_image``, ``class`` (1 to 20, the categories of PASCAL VOC in their order),
+and ``XA``, ``YA``, ``XB``, ``YB``, the keypoints of source and target in pixels, separated by semicolons. Lists for
+training have a column ``flip`` instead: their keypoints come from ``Annotations/CATEGORY/NAME.mat``, whose ``kps`` is
+``(N, 2)``, (x, y), NaN where a point is not visible; rows to be flipped are skipped. The reference length is the longer
+side of the target.
 """
 
 from __future__ import annotations
@@ -16,74 +16,79 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+from scipy.io import loadmat, whosmat
 
 from vitsplice.errors import UserError
-from vitsplice.keypoints.mat import keypoints
-from vitsplice.keypoints.pairs import DataSet, Flaw, Pair, Points, View
+from vitsplice.keypoints.dataset import KeypointDataset, KeypointImage, KeypointPair, Points, UnusablePair
 from vitsplice.text import one_line, printable
 
 IMAGES, ANNOTATIONS = "JPEGImages", "Annotations"
 LISTS = ("{}_pairs_pf_pascal.csv", "{}_pairs.csv", "image_pairs/{}_pairs.csv")
-"""Where the list of a split is looked for."""
+"""Possible paths of the list of a split."""
 
-LAYOUT_IN_WORDS = f"SPLIT_pairs_pf_pascal.csv or SPLIT_pairs.csv, here or in image_pairs, {IMAGES}/*.jpg"
-NEEDED = ("source_image", "target_image", "class")
-KEYPOINTS = ("XA", "YA", "XB", "YB")
+LAYOUT = f"SPLIT_pairs_pf_pascal.csv or SPLIT_pairs.csv, in the folder itself or in image_pairs, {IMAGES}/*.jpg"
+REQUIRED_COLUMNS = ("source_image", "target_image", "class")
+KEYPOINT_COLUMNS = ("XA", "YA", "XB", "YB")
 CATEGORIES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
     "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
 )  # fmt: skip
 
+MAT_NAME, MAT_BYTES, MAT_KEYPOINTS = "kps", 1_000_000, 10_000
+"""Name of the keypoints in a MATLAB file, and limits of the file's size and of the number of keypoints."""
+
 Row = Mapping[str, str]
 
 
-def is_one(root: Path) -> bool:
-    """Whether a folder has the layout."""
+def has_layout(root: Path) -> bool:
+    """Tell whether a folder has this layout."""
     return any(True for name in LISTS for _ in root.glob(name.format("*")))
 
 
-def read(root: Path, split: str) -> DataSet:
-    """The pairs of a split.
+def load(root: Path, split: str) -> KeypointDataset:
+    """Load the pairs of a split.
 
     Args:
-        root: the folder that holds the lists; images are looked for where the list says, from here, and in
-            ``JPEGImages``.
+        root: folder of the lists. Images are at the path in the list, relative to this folder, or in ``JPEGImages``.
         split: ``train``, ``val`` or ``test``.
 
     Raises:
         UserError: if there is no such list, or it has no pairs or lacks a column.
     """
-    found = [path for name in LISTS if os.path.isfile(path := root / name.format(split))]
-    if not found:
-        there = sorted({path.name.partition("_pairs")[0] for name in LISTS for path in root.glob(name.format("*"))})
-        looked = ", ".join(name.format(split) for name in LISTS)
+    paths = [path for name in LISTS if os.path.isfile(path := root / name.format(split))]
+    if not paths:
+        splits = sorted({path.name.partition("_pairs")[0] for name in LISTS for path in root.glob(name.format("*"))})
         raise UserError(
-            f"{printable(str(root))} has no list of split {split}: looked for {looked}; "
-            f"the splits that are there: {', '.join(there)}"
+            f"{printable(str(root))} has no list of split {split}, such as "
+            f"{', '.join(name.format(split) for name in LISTS)}; available splits: {', '.join(splits)}"
         )
-    path = found[0]
+    path = paths[0]
     count = sum(1 for _ in _rows(path))
     if not count:
         raise UserError(f"{printable(str(path))} has no pairs")
-    facts = {"layout": "PF-PASCAL", "root": str(root.absolute()), "list": path.name, "split": split}
+    details = {"layout": "PF-PASCAL", "root": str(root.absolute()), "list": path.name, "split": split}
 
-    def pairs() -> Iterator[Pair | Flaw]:
-        return (_pair(root, number, row) for number, row in _rows(path))
+    def pairs() -> Iterator[KeypointPair | UnusablePair]:
+        return (_parse(root, line, row) for line, row in _rows(path))
 
-    return DataSet(f"{root.name}, PF-PASCAL's layout, {split}", facts, count, pairs)
+    return KeypointDataset(f"{root.name}, layout of PF-PASCAL, {split}", details, count, pairs)
 
 
 def _rows(path: Path) -> Iterator[tuple[int, Row]]:
-    """The rows of a list with their lines. Raises UserError if it cannot be read or lacks a column."""
+    """Read the rows of a list with their line numbers.
+
+    Raises:
+        UserError: if the list cannot be read or lacks a column.
+    """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, restval="")
-            names = reader.fieldnames or ()
-            wanted = NEEDED + (() if "flip" in names else KEYPOINTS)
-            if missing := [name for name in wanted if name not in names]:
+            columns = reader.fieldnames or ()
+            required = REQUIRED_COLUMNS + (() if "flip" in columns else KEYPOINT_COLUMNS)
+            if missing := [name for name in required if name not in columns]:
                 raise UserError(
-                    f"{printable(str(path))} has no column {', '.join(missing)}; "
-                    f"a list of pairs has {', '.join(NEEDED + KEYPOINTS)}, or flip in place of the last four"
+                    f"{printable(str(path))} has no column {', '.join(missing)}; a list of pairs has "
+                    f"{', '.join(REQUIRED_COLUMNS + KEYPOINT_COLUMNS)}, or flip instead of the last four"
                 )
             for row in reader:
                 if row.get("flip", "0").strip() in ("", "0"):
@@ -91,52 +96,75 @@ def _rows(path: Path) -> Iterator[tuple[int, Row]]:
     except OSError as error:
         raise UserError(f"cannot read {printable(str(path))}: {error.strerror or error}") from error
     except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{printable(str(path))} is no CSV file: {error}") from error
+        raise UserError(f"{printable(str(path))} is not a CSV file: {error}") from error
 
 
-def _pair(root: Path, number: int, row: Row) -> Pair | Flaw:
-    names = [PurePosixPath(row[column]) for column in NEEDED[:2]]
-    id_ = f"{number}-{'-'.join(name.stem for name in names)}"
+def _parse(root: Path, line: int, row: Row) -> KeypointPair | UnusablePair:
+    names = [PurePosixPath(row[column]) for column in REQUIRED_COLUMNS[:2]]
+    id_ = f"{line}-{'-'.join(name.stem for name in names)}"
     try:
-        category = CATEGORIES[_class(row["class"])]
-        here, there = _keypoints(root, category, names, row)
+        category = _category(row["class"])
+        points = _keypoints(root, category, names, row)
     except FileNotFoundError as error:
-        return Flaw(id_, one_line(str(error)), missing=True)
+        return UnusablePair(id_, one_line(str(error)), missing=True)
     except (ValueError, ArithmeticError) as error:
-        return Flaw(id_, one_line(str(error)))
-    source, target = (View(_image(root, name)) for name in names)
-    return Pair(id_, category, source, target, here, there)
+        return UnusablePair(id_, one_line(str(error)))
+    source, target = (KeypointImage(_image_path(root, name)) for name in names)
+    return KeypointPair(id_, category, source, target, *points)
 
 
-def _image(root: Path, name: PurePosixPath) -> Path:
-    told = root / name
-    return told if os.path.isfile(told) else root / IMAGES / name.name
+def _image_path(root: Path, name: PurePosixPath) -> Path:
+    path = root / name
+    return path if os.path.isfile(path) else root / IMAGES / name.name
 
 
-def _class(text: str) -> int:
+def _category(text: str) -> str:
     number = float(text)
     if number != int(number) or not 1 <= number <= len(CATEGORIES):
-        raise ValueError(f"class {text} is not one of 1 .. {len(CATEGORIES)}")
-    return int(number) - 1
+        raise ValueError(f"class {text} is not one of 1 to {len(CATEGORIES)}")
+    return CATEGORIES[int(number) - 1]
 
 
 def _keypoints(root: Path, category: str, names: list[PurePosixPath], row: Row) -> tuple[Points, Points]:
-    if all(name in row for name in KEYPOINTS):
-        across, down, other_across, other_down = (_numbers(row[name]) for name in KEYPOINTS)
-        here, there = _stacked(down, across), _stacked(other_down, other_across)
+    if all(name in row for name in KEYPOINT_COLUMNS):
+        xa, ya, xb, yb = (_numbers(row[name]) for name in KEYPOINT_COLUMNS)
+        source, target = _stack(ya, xa), _stack(yb, xb)
     else:
-        here, there = (keypoints(root / ANNOTATIONS / category / f"{name.stem}.mat")[:, ::-1] for name in names)
-    if len(here) != len(there):
-        raise ValueError(f"{len(here)} keypoints in the source and {len(there)} in the target")
-    seen = np.isfinite(here).all(1) & np.isfinite(there).all(1)
-    return here[seen], there[seen]
+        folder = root / ANNOTATIONS / category
+        source, target = (read_mat_keypoints(folder / f"{name.stem}.mat")[:, ::-1] for name in names)
+    if len(source) != len(target):
+        raise ValueError(f"{len(source)} keypoints in the source and {len(target)} in the target")
+    visible = np.isfinite(source).all(1) & np.isfinite(target).all(1)
+    return source[visible], target[visible]
 
 
 def _numbers(text: str) -> list[float]:
     return [float(number) for number in text.split(";") if number.strip()]
 
 
-def _stacked(down: list[float], across: list[float]) -> Points:
-    if len(down) != len(across):
-        raise ValueError(f"{len(across)} keypoints across and {len(down)} down")
-    return np.array([down, across], np.float64).T
+def _stack(y: list[float], x: list[float]) -> Points:
+    if len(y) != len(x):
+        raise ValueError(f"{len(x)} x coordinates and {len(y)} y coordinates")
+    return np.array([y, x], np.float64).T
+
+
+def read_mat_keypoints(path: Path) -> Points:
+    """Read the keypoints ``(N, 2)`` of a MATLAB file, (x, y), NaN where a point is not visible.
+
+    `scipy.io.loadmat` executes nothing in a file; the size of file and keypoints is limited here.
+
+    Raises:
+        FileNotFoundError: if the file does not exist.
+        ValueError: if it contains no keypoints.
+    """
+    try:
+        if path.stat().st_size > MAT_BYTES:
+            raise ValueError(f"larger than {MAT_BYTES} bytes")
+        shape = {name: shape for name, shape, _ in whosmat(path)}.get(MAT_NAME, ())
+        if len(shape) != 2 or shape[1] != 2 or shape[0] > MAT_KEYPOINTS:
+            raise ValueError(f"no {MAT_NAME} of shape (N, 2)")
+        return np.asarray(loadmat(path, variable_names=[MAT_NAME])[MAT_NAME], np.float64)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{path} does not exist") from error
+    except Exception as error:  # scipy raises many types of exceptions for corrupt files
+        raise ValueError(f"{path} contains no keypoints: {error}") from error

@@ -1,55 +1,121 @@
-"""The files of a benchmark, made of its log."""
+"""Tables and files of a benchmark."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from vitsplice.keypoints import tables
-from vitsplice.keypoints.summary import Summary
+from vitsplice.keypoints.summary import ALL, BenchmarkSummary, FeaturePCK
 from vitsplice.matching.pck import within
-from vitsplice.metrics.statistics import finite_or_none
-from vitsplice.support import output_folder as folders
+from vitsplice.metrics.statistics import MeanInterval, finite_or_none
+from vitsplice.support import output_folder
 from vitsplice.support.jsonl import JsonLinesLog, Keys, write_lines
-from vitsplice.support.tables import csv_row
+from vitsplice.support.tables import csv_row, markdown_table
+from vitsplice.text import printable
 
 PAIRS, CSV, JSON, MARKDOWN = "pairs.csv", "summary.csv", "summary.json", "summary.md"
 
-
-def write(path: Path, summary: Summary, log: JsonLinesLog, keys: Keys) -> None:
-    """Write the metrics of every pair, and the summary. Raises VitspliceError if one cannot be written."""
-    write_lines(path / PAIRS, _pairs(summary, log, keys))
-    write_lines(path / CSV, _csv(summary))
-    files = {
-        JSON: json.dumps(summary.plain(), indent=2, allow_nan=False) + "\n",
-        MARKDOWN: tables.markdown(summary),
-    }
-    folders.write(path, {name: text.encode() for name, text in files.items()})
+PER_KEYPOINT = "per keypoint"
 
 
-def _pairs(summary: Summary, log: JsonLinesLog, keys: Keys) -> Iterator[str]:
-    """A line a pair and feature: how many keypoints count, and how many of them are found."""
+def write(folder: Path, summary: BenchmarkSummary, log: JsonLinesLog, keys: Keys) -> None:
+    """Write the metrics of every pair, and the summary. Raises VitspliceError if a file cannot be written."""
+    write_lines(folder / PAIRS, _pairs_csv(summary, log, keys))
+    write_lines(folder / CSV, _summary_csv(summary))
+    data = json.dumps(summary.as_json(), indent=2, allow_nan=False) + "\n"
+    output_folder.write(folder, {JSON: data.encode(), MARKDOWN: markdown(summary).encode()})
+
+
+def _pairs_csv(summary: BenchmarkSummary, log: JsonLinesLog, keys: Keys) -> Iterator[str]:
+    """One row per pair and feature with the numbers of keypoints and of correct keypoints."""
     names = ("backbone", "facet", "layer", "pair", "category")
-    yield csv_row([*names, "keypoints", "outside", *(f"found@{alpha:g}" for alpha in summary.alphas)])
+    yield csv_row([*names, "keypoints", "outside", *(f"correct@{alpha:g}" for alpha in summary.alphas)])
     for key in keys[keys != 0].tolist():
         record = log[key]
-        found = [sum(within(error, alpha) for error in record["errors"]) for alpha in summary.alphas]
-        yield csv_row([*(record[name] for name in names), len(record["errors"]), record["outside"], *found])
+        correct = [sum(within(error, alpha) for error in record["errors"]) for alpha in summary.alphas]
+        yield csv_row([*(record[name] for name in names), len(record["errors"]), record["outside"], *correct])
 
 
-def _csv(summary: Summary) -> Iterator[str]:
-    """A line a feature, category and threshold; no category is all pairs."""
+def _summary_csv(summary: BenchmarkSummary) -> Iterator[str]:
+    """One row per feature, category and threshold; the category of all pairs is empty."""
     yield csv_row(
         ["backbone", "facet", "layer", "block", "category", "alpha", "per_pair", "low", "high", "interval_type",
          "per_keypoint", "pairs", "keypoints"]
     )  # fmt: skip
-    for row in summary.rows:
-        layer = row.request.layer
-        feature = [row.backbone.name, row.request.facet, layer, row.backbone.block(layer)]
-        for category, part in row.parts.items():
-            for alpha, mean in part.per_pair.items():
-                *cells, alone = map(finite_or_none, (mean.mean, mean.low, mean.high, part.per_keypoint[alpha]))
+    for feature in summary.features:
+        layer = feature.request.layer
+        names = [feature.backbone.name, feature.request.facet, layer, feature.backbone.block(layer)]
+        for category, pck in feature.categories.items():
+            for alpha, mean in pck.per_pair.items():
+                interval = [finite_or_none(value) for value in (mean.mean, mean.low, mean.high)]
+                per_keypoint = finite_or_none(pck.per_keypoint[alpha])
                 yield csv_row(
-                    [*feature, category, alpha, *cells, mean.interval_type, alone, part.pairs, part.keypoints]
+                    [*names, category, alpha, *interval, mean.interval_type, per_keypoint, pck.pairs, pck.keypoints]
                 )
+
+
+def legend(summary: BenchmarkSummary) -> str:
+    """Explain the metrics of the table and their intervals."""
+    means = [mean for feature in summary.features for mean in feature.categories[ALL].per_pair.values()]
+    types = dict.fromkeys(mean.interval_type for mean in means if mean.interval_type)
+    interval = f" [95 % interval, {' or '.join(types)}, as if pairs shared no images]" if types else ""
+    return f"PCK: mean over pairs{interval}; per keypoint: over all keypoints together"
+
+
+def columns(summary: BenchmarkSummary) -> list[str]:
+    """Names of the columns of the table."""
+    names = [f"PCK@{alpha:g}" for alpha in summary.alphas]
+    return ["backbone", "facet", "layer", *names, PER_KEYPOINT, "keypoints", "pairs"]
+
+
+def rows(summary: BenchmarkSummary) -> Iterator[list[str]]:
+    """Rows of the table, one per feature."""
+    for feature in summary.features:
+        pck = feature.categories[ALL]
+        per_keypoint = " / ".join(map(_number, pck.per_keypoint.values()))
+        means = map(_interval, pck.per_pair.values())
+        yield [*feature.label, *means, per_keypoint, str(pck.keypoints), str(pck.pairs)]
+
+
+def _interval(mean: MeanInterval) -> str:
+    return _number(mean.mean) + (f" [{_number(mean.low)}, {_number(mean.high)}]" if mean.interval_type else "")
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if math.isfinite(value) else "-"
+
+
+def notes(summary: BenchmarkSummary) -> Iterator[str]:
+    """Describe all pairs and keypoints that are excluded."""
+    if summary.account.missing or summary.account.broken:
+        yield f"{summary.account.measured} of {summary.data.count} pairs measured, {summary.account.told()}"
+    feature = summary.features[0]
+    if feature.outside:
+        yield f"{feature.outside} keypoints are outside of their image and excluded"
+    if feature.empty:
+        yield f"{feature.empty} pairs have no keypoints inside their images"
+
+
+def markdown(summary: BenchmarkSummary) -> str:
+    """Format the summary as Markdown."""
+    parts = [
+        "# Percentage of correct keypoints",
+        f"{printable(summary.data.name)}: {summary.data.count} pairs. {legend(summary)}. PCK@a: a keypoint is correct "
+        f"if its match is within a times {summary.data.reference}.",
+        markdown_table(columns(summary), rows(summary)),
+    ]
+    if lines := [f"- {printable(note)}" for note in notes(summary)]:
+        parts += ["## Excluded", "\n".join(lines)]
+    names = sorted({name for feature in summary.features for name in feature.categories} - {ALL})
+    for alpha in summary.alphas:
+        cells = [[*feature.label, *_category_cells(feature, names, alpha)] for feature in summary.features]
+        parts.append(f"## PCK@{alpha:g} by category, mean over pairs")
+        parts.append(markdown_table(["backbone", "facet", "layer", *names, "mean of categories"], cells))
+    return "\n\n".join(parts) + "\n"
+
+
+def _category_cells(feature: FeaturePCK, names: list[str], alpha: float) -> list[str]:
+    means = [feature.categories[name].per_pair[alpha].mean for name in names]
+    return list(map(_number, [*means, feature.mean_of_categories(alpha)]))

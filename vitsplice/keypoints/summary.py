@@ -1,4 +1,4 @@
-"""What the errors of all pairs say of each feature."""
+"""Percentage of correct keypoints of every feature, over all pairs and by category."""
 
 from __future__ import annotations
 
@@ -11,24 +11,26 @@ from numpy.typing import NDArray
 
 from vitsplice.contracts import BackboneInfo, FeatureRequest, layer_label
 from vitsplice.evaluation.account import Account
-from vitsplice.keypoints.pairs import DataSet
+from vitsplice.keypoints.dataset import KeypointDataset
 from vitsplice.matching.pck import within
 from vitsplice.metrics.statistics import FEWER_RESAMPLES, MeanInterval, finite_or_none, mean_with_interval
 from vitsplice.support.jsonl import JsonLinesLog, Keys
 
 ALL = ""
-"""The category of all pairs."""
+"""Category of all pairs."""
+
+Counts = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Part:
-    """Metrics of some pairs.
+class CategoryPCK:
+    """Percentage of correct keypoints over the pairs of a category.
 
     Args:
-        per_pair: threshold -> the mean over pairs of the part of their keypoints that are found, with its interval.
-        per_keypoint: threshold -> the part of all keypoints that are found.
-        pairs: that have keypoints.
-        keypoints: how many.
+        per_pair: by threshold, mean over pairs of the fraction of their keypoints that are correct.
+        per_keypoint: by threshold, fraction of all keypoints that are correct.
+        pairs: number of pairs that have keypoints.
+        keypoints: number of keypoints.
     """
 
     per_pair: Mapping[float, MeanInterval]
@@ -38,133 +40,128 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Row:
-    """One feature: metrics of every category, those of all pairs under `ALL`.
+class FeaturePCK:
+    """Percentage of correct keypoints of a feature.
 
     Args:
         backbone, request: the feature.
-        parts: by category.
-        outside: keypoints that do not count.
-        empty: pairs of which no keypoint counts.
+        categories: metrics by category; those of all pairs under `ALL`.
+        outside: number of excluded keypoints.
+        empty: number of pairs without keypoints, because all are excluded.
     """
 
     backbone: BackboneInfo
     request: FeatureRequest
-    parts: Mapping[str, Part]
+    categories: Mapping[str, CategoryPCK]
     outside: int
     empty: int
 
     @property
-    def name(self) -> list[str]:
-        """Backbone, facet and both numbers of the layer."""
+    def label(self) -> list[str]:
+        """Backbone, facet, and layer counted from both ends."""
         return [self.backbone.name, self.request.facet, layer_label(self.request.layer, self.backbone.layers)]
 
     def mean_of_categories(self, alpha: float) -> float:
-        """The mean over categories of the mean over pairs."""
-        found = [part.per_pair[alpha].mean for name, part in self.parts.items() if name != ALL]
-        return float(np.mean([mean for mean in found if np.isfinite(mean)] or [np.nan]))
+        """Mean over categories of their means over pairs; NaN without keypoints."""
+        means = [pck.per_pair[alpha].mean for name, pck in self.categories.items() if name != ALL]
+        return float(np.mean([mean for mean in means if np.isfinite(mean)] or [np.nan]))
 
 
 @dataclass(frozen=True)
-class Summary:
-    """What there is to say."""
+class BenchmarkSummary:
+    """Summary of a benchmark: the metrics of every feature, and an account of the pairs."""
 
-    data: DataSet
+    data: KeypointDataset
     alphas: tuple[float, ...]
-    rows: tuple[Row, ...]
+    features: tuple[FeaturePCK, ...]
     account: Account
 
-    def plain(self) -> dict[str, Any]:
-        """As data for JSON; what there is not is None."""
+    def as_json(self) -> dict[str, Any]:
+        """Return the summary as data for JSON; undefined values are None."""
+        summary: dict[str, Any] = _without_nan(
+            {
+                "data": {"name": self.data.name, "reference_length": self.data.reference, **self.data.details},
+                "pairs": self.data.count,
+                **asdict(self.account),
+                "alphas": list(self.alphas),
+                "features": [self._feature_data(feature) for feature in self.features],
+            }
+        )
+        return summary
+
+    def _feature_data(self, feature: FeaturePCK) -> dict[str, Any]:
+        categories = {name: asdict(pck) for name, pck in feature.categories.items()}
         return {
-            "data": {"name": self.data.name, "threshold": self.data.threshold, **self.data.facts},
-            "pairs": self.data.count,
-            **asdict(self.account),
-            "alphas": list(self.alphas),
-            "rows": [self._row(row) for row in self.rows],
+            "backbone": feature.backbone.name,
+            "weights_sha256": feature.backbone.sha256,
+            "facet": feature.request.facet,
+            "layer": feature.request.layer,
+            "block": feature.backbone.block(feature.request.layer),
+            "keypoints_outside": feature.outside,
+            "pairs_without_keypoints": feature.empty,
+            **categories.pop(ALL),
+            "mean_of_categories": {alpha: feature.mean_of_categories(alpha) for alpha in self.alphas},
+            "categories": categories,
         }
 
-    def _row(self, row: Row) -> dict[str, Any]:
-        return {
-            "backbone": row.backbone.name,
-            "weights_sha256": row.backbone.sha256,
-            "facet": row.request.facet,
-            "layer": row.request.layer,
-            "block": row.backbone.block(row.request.layer),
-            "keypoints_outside": row.outside,
-            "pairs_without_keypoints": row.empty,
-            **_part(row.parts[ALL]),
-            "mean_of_categories": {str(alpha): finite_or_none(row.mean_of_categories(alpha)) for alpha in self.alphas},
-            "categories": {name: _part(part) for name, part in row.parts.items() if name != ALL},
-        }
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(item) for item in value]
+    return finite_or_none(value) if isinstance(value, float) else value
 
 
 def summarise(
-    data: DataSet,
+    data: KeypointDataset,
     alphas: Sequence[float],
     features: Sequence[tuple[BackboneInfo, FeatureRequest]],
     log: JsonLinesLog,
     keys: Keys,
     account: Account,
-) -> Summary:
-    """Everything there is to say.
+) -> BenchmarkSummary:
+    """Summarise the errors of all pairs.
 
     Args:
         data: the pairs.
         alphas: thresholds.
-        features: that were measured.
-        log: errors of every pair by every feature.
-        keys: of each ``(features, pairs)``, 0 where there is none.
-        account: of the pairs.
+        features: measured features.
+        log: errors of every pair with every feature.
+        keys: keys in the log ``(features, pairs)``, 0 where a pair could not be measured.
+        account: account of the pairs.
     """
     alphas = tuple(dict.fromkeys(alphas))
-    hits = np.zeros((*keys.shape, len(alphas)), np.int64)
-    points, outside = (np.zeros(keys.shape, np.int64) for _ in range(2))
-    kinds, names = np.zeros(keys.shape[1], np.int64), [ALL]
-    for at in zip(*np.nonzero(keys), strict=True):
-        record = log[int(keys[at])]
-        hits[at] = [sum(within(error, alpha) for error in record["errors"]) for alpha in alphas]
-        points[at], outside[at] = len(record["errors"]), record["outside"]
+    correct = np.zeros((*keys.shape, len(alphas)), np.int64)
+    points, outside = np.zeros(keys.shape, np.int64), np.zeros(keys.shape, np.int64)
+    category_of, names = np.zeros(keys.shape[1], np.int64), [ALL]
+    for feature, pair in zip(*np.nonzero(keys), strict=True):
+        record = log[int(keys[feature, pair])]
+        correct[feature, pair] = [sum(within(error, alpha) for error in record["errors"]) for alpha in alphas]
+        points[feature, pair], outside[feature, pair] = len(record["errors"]), record["outside"]
         if record["category"] not in names:
             names.append(record["category"])
-        kinds[at[1]] = names.index(record["category"])
-    rows = []
-    for number, (info, request) in enumerate(features):
-        there = keys[number] != 0
-        parts = {
-            name: _metrics(alphas, hits[number, chosen], points[number, chosen])
-            for name, chosen in ((name, there & ((kinds == kind) | (name == ALL))) for kind, name in enumerate(names))
-        }
-        empty = int((there & (points[number] == 0)).sum())
-        rows.append(Row(info, request, parts, int(outside[number].sum()), empty))
-    return Summary(data, alphas, tuple(rows), account)
+        category_of[pair] = names.index(record["category"])
+    summaries = []
+    for feature, (info, request) in enumerate(features):
+        measured = keys[feature] != 0
+        categories = {}
+        for index, name in enumerate(names):
+            chosen = measured & ((category_of == index) | (name == ALL))
+            categories[name] = _pck(alphas, correct[feature, chosen], points[feature, chosen])
+        empty = int((measured & (points[feature] == 0)).sum())
+        summaries.append(FeaturePCK(info, request, categories, int(outside[feature].sum()), empty))
+    return BenchmarkSummary(data, alphas, tuple(summaries), account)
 
 
-def _metrics(alphas: Sequence[float], hits: NDArray[np.int64], points: NDArray[np.int64]) -> Part:
-    """Metrics of pairs: how many keypoints of each are found ``(pairs, alphas)``, and how many it has ``(pairs,)``."""
-    full = points > 0
-    shares = hits[full] / points[full, None]
+def _pck(alphas: Sequence[float], correct: Counts, points: Counts) -> CategoryPCK:
+    """Compute the metrics of pairs from their numbers of correct keypoints ``(P, alphas)`` and keypoints ``(P,)``."""
+    nonempty = points > 0
+    fractions = correct[nonempty] / points[nonempty, None]
     total = int(points.sum())
-    return Part(
-        {alpha: mean_with_interval(shares[:, n], resamples=FEWER_RESAMPLES) for n, alpha in enumerate(alphas)},
-        {alpha: float(hits[:, n].sum() / total) if total else float("nan") for n, alpha in enumerate(alphas)},
-        int(full.sum()),
+    return CategoryPCK(
+        {alpha: mean_with_interval(fractions[:, n], resamples=FEWER_RESAMPLES) for n, alpha in enumerate(alphas)},
+        {alpha: float(correct[:, n].sum() / total) if total else float("nan") for n, alpha in enumerate(alphas)},
+        int(nonempty.sum()),
         total,
     )
-
-
-def _part(part: Part) -> dict[str, Any]:
-    return {
-        "pairs": part.pairs,
-        "keypoints": part.keypoints,
-        "per_pair": {
-            str(alpha): {
-                "mean": finite_or_none(mean.mean),
-                "low": finite_or_none(mean.low),
-                "high": finite_or_none(mean.high),
-                "interval_type": mean.interval_type,
-            }
-            for alpha, mean in part.per_pair.items()
-        },
-        "per_keypoint": {str(alpha): finite_or_none(value) for alpha, value in part.per_keypoint.items()},
-    }

@@ -1,11 +1,11 @@
-"""The losses as modules for somebody else's training loop: one term, or all the terms of a preset.
+"""Losses as `torch.nn.Module` for a training loop: one loss term, or all terms of a preset.
 
-Both evaluate terms as a run does (`vitsplice.engine`), on entire images. Everything is computed in float32, under
-autocast too; gradients flow to the output in its own type, and to nothing else.
+They evaluate terms as a run does (`vitsplice.engine`), on entire images. Everything is computed in float32, under
+autocast too. Gradients flow to the output, in its dtype, and to nothing else.
 
 Example:
     >>> import torch
-    >>> from vitsplice.losses import FeatureLoss, StructureLoss, from_preset
+    >>> from vitsplice.loss_modules import FeatureLoss, StructureLoss, from_preset
     >>> structure, appearance = torch.rand(2, 3, 64, 64).split(1)
     >>> output = structure.clone().requires_grad_()
 
@@ -15,7 +15,7 @@ Example:
     >>> loss(output, structure).item()
     0.0
 
-    One term that needs more than two images: the features of its targets are computed once.
+    One term that needs more than two images; the features of its targets are computed once:
 
     >>> loss = FeatureLoss("untrained-test_vit", "texture", size=64).set_targets(structure, appearance)
     >>> loss(output).backward()
@@ -32,9 +32,15 @@ Example:
 
 from __future__ import annotations
 
-from vitsplice.loss_modules.feature import AppearanceLoss, FeatureLoss, IdentityLoss, StructureLoss
-from vitsplice.loss_modules.preset import PresetLoss, from_preset
-from vitsplice.loss_modules.terms import TermsLoss
+from vitsplice.loss_modules.base import TermsLoss
+from vitsplice.loss_modules.modules import (
+    AppearanceLoss,
+    FeatureLoss,
+    IdentityLoss,
+    PresetLoss,
+    StructureLoss,
+    from_preset,
+)
 
 __all__ = [
     "AppearanceLoss",

@@ -1,4 +1,4 @@
-"""Terms beside Splice's own: texture and patches guided by the correspondence, edges, smoothness. Ours."""
+"""Builders of the loss terms beyond Splice: texture and patches guided by the correspondence, edges, smoothness."""
 
 from __future__ import annotations
 
@@ -8,55 +8,50 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vitsplice.contracts import (
-    MASK,
-    MATCH,
-    PIXELS,
-    BackboneInfo,
-    FeatureRequest,
-    Features,
-    LossTerm,
-    TermContext,
-)
+from vitsplice.contracts import MASK, MATCH, PIXELS, BackboneInfo, FeatureRequest, Features, LossTerm, TermContext
 from vitsplice.errors import ConfigError
 from vitsplice.images.transforms import to_lab
-from vitsplice.losses.realism import edge_distance, total_variation
+from vitsplice.losses.regularisers import edge_distance, total_variation
 from vitsplice.losses.transport import cosine_cost, relaxed_earth_mover, sliced_wasserstein
 from vitsplice.matching import assignment, similarity, usable
 from vitsplice.numerics import numerics
 from vitsplice.rng import stream
 
-Found = Mapping[FeatureRequest, Features]
+FeaturesByRequest = Mapping[FeatureRequest, Features]
 
-OUT_OF_REACH = 10.0
+EXCLUDED_COST = 10.0
 """Cost of a patch that the mask excludes; all other costs are much smaller."""
 
-INSIDE = 0.9
-"""A patch of pixels is compared if a mask covers at least this much of it."""
+LEAST_COVERAGE = 0.9
+"""A patch of pixels is compared if a mask covers at least this fraction of it."""
 
 
 def requests_at(info: BackboneInfo, depths: Sequence[float]) -> tuple[FeatureRequest, ...]:
-    """Tokens, or maps, of the layers that lie so far up, from 0 to 1: low ones see texture, high ones things."""
+    """Return the tokens (of a CNN: the maps) of the layers at relative depths from 0, the first layer, to 1."""
     facet = "token" if "token" in info.facets else info.structure.facet
     return tuple(dict.fromkeys(FeatureRequest(facet, info.layer_at(depth)) for depth in depths))
 
 
 def texture(context: TermContext) -> LossTerm:
-    """Relaxed earth mover's distance of tokens of several layers, whose cost knows which places correspond."""
+    """Build the term texture: a guided relaxed earth mover's distance of tokens of several layers.
+
+    The cost of an output patch i and a target patch j is 1 - cos(x_i, y_j) + guide * (1 - s_ij), with s the similarity
+    of the *input* images there, plus `EXCLUDED_COST` if the mask excludes j.
+    """
     layers = requests_at(context.backbone, context.options["depths"])
     guide = context.options["guide"]
 
-    def function(output: Found, target: Found) -> Tensor:
-        alike, mass, allowed = called_for(output, target, context)
-        ours, theirs = (_tokens(found, layers) for found in (output, target))
-        cost = cosine_cost(ours, theirs) + guide * (1 - alike) + OUT_OF_REACH * ~allowed
+    def function(output: FeaturesByRequest, target: FeaturesByRequest) -> Tensor:
+        similarities, mass, included = target_mass(output, target, context)
+        output_tokens, target_tokens = (_tokens(features, layers) for features in (output, target))
+        cost = cosine_cost(output_tokens, target_tokens) + guide * (1 - similarities) + EXCLUDED_COST * ~included
         return relaxed_earth_mover(cost, mass)
 
     return LossTerm((*layers, MATCH, MASK), function)
 
 
 def patches(context: TermContext) -> LossTerm:
-    """Sliced Wasserstein distance of Lab patches."""
+    """Build the term patches: the sliced Wasserstein distance of patches of Lab pixels."""
     size, stride = context.options["size"], context.options["stride"]
     directions = _directions(3 * size * size, context.options["directions"])
 
@@ -66,33 +61,33 @@ def patches(context: TermContext) -> LossTerm:
             raise ConfigError(f"loss 'patches': patches of {size} px a side (option size) do not fit in {shape}")
         return F.unfold(maps, size, stride=stride)[0].T
 
-    def function(output: Found, target: Found) -> Tensor:
-        ours, theirs = (unfold(to_lab(found[PIXELS].maps)) for found in (output, target))
+    def function(output: FeaturesByRequest, target: FeaturesByRequest) -> Tensor:
+        output_patches, target_patches = (unfold(to_lab(features[PIXELS].maps)) for features in (output, target))
         with torch.no_grad():
-            _, mass, _ = called_for(output, target, context)
+            _, mass, _ = target_mass(output, target, context)
             grid = target[MATCH].grid or (1, 1)
-            spread = F.interpolate(mass.view(1, 1, *grid), size=target[PIXELS].grid, mode="nearest")
-            covered = unfold(target[MASK].maps).mean(1)
-            drawn = _in_proportion(_within(unfold(spread).mean(1), covered), len(ours))
-        return sliced_wasserstein(ours, theirs[drawn], directions.to(ours.device))
+            mass_map = F.interpolate(mass.view(1, 1, *grid), size=target[PIXELS].grid, mode="nearest")
+            coverage = unfold(target[MASK].maps).mean(1)
+            samples = _systematic_sample(_covered_mass(unfold(mass_map).mean(1), coverage), len(output_patches))
+        return sliced_wasserstein(output_patches, target_patches[samples], directions.to(output_patches.device))
 
     return LossTerm((PIXELS, MATCH, MASK), function)
 
 
 def edges(context: TermContext) -> LossTerm:
-    """Distance of gradients of lightness from those of the image that the output starts from."""
+    """Build the term edges: the distance of the lightness gradients from those of the start image."""
 
-    def function(output: Found, target: Found) -> Tensor:
-        ours, theirs = (to_lab(found[PIXELS].maps)[:, :1] for found in (output, target))
-        return edge_distance(ours, theirs, context.options["sharpness"])
+    def function(output: FeaturesByRequest, target: FeaturesByRequest) -> Tensor:
+        output_lightness, target_lightness = (to_lab(features[PIXELS].maps)[:, :1] for features in (output, target))
+        return edge_distance(output_lightness, target_lightness, context.options["sharpness"])
 
     return LossTerm((PIXELS,), function)
 
 
 def smoothness(context: TermContext) -> LossTerm:
-    """Total variation of lightness and of colour."""
+    """Build the term smoothness: the weighted total variation of lightness and of chroma."""
 
-    def function(output: Found, _: Found) -> Tensor:
+    def function(output: FeaturesByRequest, _: FeaturesByRequest) -> Tensor:
         lab = to_lab(output[PIXELS].maps)
         light, chroma = total_variation(lab[:, :1]), total_variation(lab[:, 1:])
         return torch.as_tensor(context.options["light"] * light + context.options["chroma"] * chroma)
@@ -101,54 +96,66 @@ def smoothness(context: TermContext) -> LossTerm:
 
 
 @torch.no_grad()
-def called_for(output: Found, target: Found, context: TermContext) -> tuple[Tensor, Tensor, Tensor]:
-    """Which places of the appearance image the structure image calls for.
+def target_mass(
+    output: FeaturesByRequest, target: FeaturesByRequest, context: TermContext
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Weight the patches of the appearance image by how much the structure image corresponds to them.
+
+    Args:
+        output, target: features that include `MATCH`, the target's also `MASK`.
+        context: with the options ``temperature`` of the assignment, and ``uniform``, the share of the mass that is
+            spread evenly.
 
     Returns:
-        the similarity ``(B, N, M)``, how much each target place counts ``(B, M)``, which sums to 1, and
-        whether it takes part ``(M,)``, bool.
+        The similarities ``(B, N, M)`` of all pairs of patches, the mass ``(B, M)`` of the target's patches, which sums
+        to 1, and whether the mask includes them, ``(M,)`` bool.
     """
-    ours, theirs = output[MATCH], target[MATCH]
+    descriptors, target_descriptors = output[MATCH], target[MATCH]
     uniform = context.options["uniform"]
-    alike = similarity(ours.values, theirs.values)
-    coverage = _at(target[MASK], theirs.grid)[0, :, 0]
-    allowed = usable(coverage)
-    used = assignment(alike[0], context.options["temperature"], 0.0, coverage).mean(0)
-    mass = (1 - uniform) * used + uniform * allowed / allowed.sum()
-    return alike, mass[None], allowed
+    similarities = similarity(descriptors.values, target_descriptors.values)
+    coverage = _pooled(target[MASK], target_descriptors.grid)[0, :, 0]
+    included = usable(coverage)
+    used = assignment(similarities[0], context.options["temperature"], 0.0, coverage).mean(0)
+    mass = (1 - uniform) * used + uniform * included / included.sum()
+    return similarities, mass[None], included
 
 
-def _tokens(found: Found, requests: tuple[FeatureRequest, ...]) -> Tensor:
-    """Tokens of several layers on the grid of the correspondence, each layer normalised, ``(B, N, D)``."""
-    return torch.cat([F.normalize(_at(found[request], found[MATCH].grid), dim=-1) for request in requests], -1)
+def _tokens(features: FeaturesByRequest, requests: tuple[FeatureRequest, ...]) -> Tensor:
+    """Average the tokens of several layers on the grid of the descriptors, normalise and concatenate: ``(B, N, D)``."""
+    grid = features[MATCH].grid
+    return torch.cat([F.normalize(_pooled(features[request], grid), dim=-1) for request in requests], -1)
 
 
-def _at(features: Features, grid: tuple[int, int] | None) -> Tensor:
-    """Local features averaged on a grid, ``(B, h * w, D)``."""
+def _pooled(features: Features, grid: tuple[int, int] | None) -> Tensor:
+    """Average local features on a grid, ``(B, h * w, D)``."""
     if grid is None or features.grid == grid:
         return features.patches
     return F.adaptive_avg_pool2d(features.maps, grid).flatten(2).transpose(1, 2)
 
 
-def _within(mass: Tensor, covered: Tensor) -> Tensor:
-    """The mass ``(N,)`` of patches that a mask covers (how much of each, ``(N,)``).
+def _covered_mass(mass: Tensor, coverage: Tensor) -> Tensor:
+    """Set the mass of patches that a mask does not cover to zero.
 
-    If they have none, they count alike. A mask between the patches (at a border that no stride reaches) covers none,
-    and all have their mass: the engine has put the mask's mean colour outside of it.
+    If the covered patches have no mass, they share it equally. If the mask lies between the patches (at a border that
+    no stride reaches), all patches keep their mass: outside the mask the image has the mean colour of the inside.
+
+    Args:
+        mass: ``(N,)``, at least 0.
+        coverage: ``(N,)`` in [0, 1], fraction of each patch that the mask covers.
     """
-    inside = usable(covered, INSIDE) if bool(covered.any()) else torch.ones_like(mass)
-    kept = mass * inside
-    return kept if bool(kept.any()) else inside.to(mass.dtype)
+    covered = usable(coverage, LEAST_COVERAGE) if bool(coverage.any()) else torch.ones_like(mass)
+    covered_mass = mass * covered
+    return covered_mass if bool(covered_mass.any()) else covered.to(mass.dtype)
 
 
-def _in_proportion(mass: Tensor, number: int) -> Tensor:
-    """So many indices, each as often as its mass ``(N,)`` has it; evenly spaced, so that nothing is left to chance."""
-    ends = (mass / mass.sum()).cumsum(0)
-    at = (torch.arange(number, device=mass.device) + 0.5) / number
-    return torch.searchsorted(ends, at).clamp(max=len(mass) - 1)
+def _systematic_sample(mass: Tensor, number: int) -> Tensor:
+    """Return ``number`` indices in proportion to the mass ``(N,)``: evenly spaced quantiles, without randomness."""
+    cumulative = (mass / mass.sum()).cumsum(0)
+    quantiles = (torch.arange(number, device=mass.device) + 0.5) / number
+    return torch.searchsorted(cumulative, quantiles).clamp(max=len(mass) - 1)
 
 
 @numerics(grad=False)
 def _directions(dimensions: int, number: int) -> Tensor:
-    """Random directions, the same at every call and in every mode of the caller, float32 on the CPU."""
+    """Draw unit vectors ``(dimensions, number)``, float32 on the CPU, the same in every call."""
     return F.normalize(torch.randn(dimensions, number, generator=stream(0, "directions")), dim=0)

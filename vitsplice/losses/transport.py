@@ -1,9 +1,8 @@
-"""Distances of two sets of things, as pure functions: what is there, wherever it is.
+"""Distances of two sets of feature vectors, regardless of their locations, as pure functions.
 
-Sources: the relaxed earth mover's distance is that of Kolkin, Salavon, Shakhnarovich 2019, "Style Transfer by Relaxed
-Optimal Transport and Self-Similarity" (STROTSS), equation 3; the sliced Wasserstein distance that of Rabin et al. 2011.
-Guiding the first by the correspondence of the two *input* images, and weighing its targets by how much the structure
-image calls for them, is ours.
+Sources: Kolkin, Salavon, Shakhnarovich 2019, "Style Transfer by Relaxed Optimal Transport and Self-Similarity"
+(STROTSS), equation 3, for the relaxed earth mover's distance; Rabin et al. 2011 for the sliced Wasserstein distance.
+The mass of the targets is not part of STROTSS.
 """
 
 from __future__ import annotations
@@ -14,14 +13,18 @@ from torch import Tensor
 
 
 def relaxed_earth_mover(cost: Tensor, mass: Tensor | None = None) -> Tensor:
-    """The larger of two mean nearest costs: of every row, and of every column.
+    """Compute the relaxed earth mover's distance max(mean_i min_j C_ij, sum_j m_j min_i C_ij).
 
     Args:
-        cost: ``(B, N, M)``, not negative.
-        mass: ``(B, M)``, how much each column counts, sums to 1; None counts all alike.
+        cost: ``(B, N, M)``, at least 0.
+        mass: ``(B, M)``, mass m of each column, sums to 1; None is 1 / M.
 
     Returns:
-        A scalar, the mean over the batch.
+        A scalar, at least 0, the mean over the batch.
+
+    Example:
+        >>> relaxed_earth_mover(torch.tensor([[[0.0, 2.0, 4.0], [1.0, 3.0, 5.0]]]))
+        tensor(2.)
     """
     rows = cost.min(2).values.mean(1)
     nearest = cost.min(1).values
@@ -30,15 +33,18 @@ def relaxed_earth_mover(cost: Tensor, mass: Tensor | None = None) -> Tensor:
 
 
 def cosine_cost(output: Tensor, target: Tensor) -> Tensor:
-    """``1 - cosine`` of every place ``(B, N, D)`` with every place ``(B, M, D)``: ``(B, N, M)`` in [0, 2]."""
+    """Compute 1 - cosine for all pairs of features ``(B, N, D)`` and ``(B, M, D)``: ``(B, N, M)`` in [0, 2]."""
     return 1 - F.normalize(output, dim=-1) @ F.normalize(target, dim=-1).transpose(1, 2)
 
 
 def sliced_wasserstein(output: Tensor, target: Tensor, directions: Tensor) -> Tensor:
-    """The mean distance of two point sets of one size along random directions.
+    """Compute the sliced Wasserstein-1 distance: the mean distance of the projections on several directions.
 
     Args:
-        output, target: ``(N, D)`` each.
+        output, target: point sets of the same size, ``(N, D)``.
         directions: ``(D, P)``, columns of length 1.
+
+    Returns:
+        A scalar, at least 0.
     """
     return ((output @ directions).sort(0).values - (target @ directions).sort(0).values).abs().mean()

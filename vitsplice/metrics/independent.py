@@ -18,7 +18,7 @@ from vitsplice.contracts import Backbone, Case, FeatureRequest, Metric, MetricCo
 from vitsplice.errors import UnknownName
 from vitsplice.images.transforms import to_lab
 from vitsplice.losses.functional import self_similarity
-from vitsplice.losses.realism import gradients
+from vitsplice.losses.regularisers import gradients
 from vitsplice.rng import stream
 
 SIZE = 256

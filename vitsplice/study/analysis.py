@@ -12,10 +12,13 @@ from vitsplice.errors import UserError
 from vitsplice.metrics import statistics
 from vitsplice.metrics.statistics import Interval
 from vitsplice.study.plan import StudyPlan
-from vitsplice.study.results import ExcludedResult, RaterResult, match_to_plan, screen_raters
+from vitsplice.study.results import ExcludedResult, RaterResult, RecordedTrial, match_to_plan, screen_raters
 
 FEW_RATERS = 20
 """With this number of raters, 93 % of the intervals over raters cover the true rate in simulations; with 10, 90 %."""
+
+Vote = tuple[int, RecordedTrial]
+"""Index of a rater, and a comparison."""
 
 
 @dataclass(frozen=True)
@@ -108,17 +111,6 @@ class StudyAnalysis:
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class _Vote:
-    """Choice of a rater (by index) in a comparison."""
-
-    rater: int
-    pair: str
-    set: str
-    winner: str
-    loser: str
-
-
 def analyse_study(
     plan: StudyPlan,
     results: Sequence[RaterResult],
@@ -144,15 +136,12 @@ def analyse_study(
     excluded = [*excluded, *foreign, *careless]
     if not accepted:
         raise UserError(f"all {len(excluded)} results are excluded:\n" + "\n".join(map(str, excluded[:10])))
-    trials = [trial for result in accepted for trial in result.comparisons]
-    votes = [
-        _Vote(rater, trial.pair, trial.set, str(trial.winner), str(trial.loser))
-        for rater, result in enumerate(accepted)
-        for trial in result.comparisons
-    ]
+    votes = [(rater, trial) for rater, result in enumerate(accepted) for trial in result.comparisons]
+    trials = [trial for _, trial in votes]
     sets = sorted({pair.set for pair in plan.pairs})
     overall = _compare_all("", votes, plan.methods, seed)
-    by_set = [c for name in sets for c in _compare_all(name, [v for v in votes if v.set == name], plan.methods, seed)]
+    in_set = {name: [vote for vote in votes if vote[1].set == name] for name in sets}
+    by_set = [c for name in sets for c in _compare_all(name, in_set[name], plan.methods, seed)]
     checks = _checks_passed(matching)
     return StudyAnalysis(
         study=plan.study,
@@ -170,26 +159,26 @@ def analyse_study(
     )
 
 
-def _compare_all(set_: str, votes: Sequence[_Vote], methods: Sequence[str], seed: int) -> list[MethodComparison]:
+def _compare_all(set_: str, votes: Sequence[Vote], methods: Sequence[str], seed: int) -> list[MethodComparison]:
     """Compare every two methods that have votes against each other."""
     comparisons = []
     for first, second in combinations(methods, 2):
-        if own := [vote for vote in votes if {vote.winner, vote.loser} == {first, second}]:
+        if own := [vote for vote in votes if {vote[1].left, vote[1].right} == {first, second}]:
             comparisons.append(_compare(set_, first, second, own, seed))
     return comparisons
 
 
-def _compare(set_: str, first: str, second: str, votes: Sequence[_Vote], seed: int) -> MethodComparison:
+def _compare(set_: str, first: str, second: str, votes: Sequence[Vote], seed: int) -> MethodComparison:
     preferred = _preference_rate(votes, first, seed)
-    counts = Counter((vote.pair, vote.winner) for vote in votes)
-    pairs = sorted({vote.pair for vote in votes})
+    counts = Counter((trial.pair, trial.winner) for _, trial in votes)
+    pairs = sorted({trial.pair for _, trial in votes})
     table = [[counts[pair, method] for method in (first, second)] for pair in pairs]
     return MethodComparison(
         set=set_,
         first=first,
         second=second,
         preferred=preferred,
-        raters=len({vote.rater for vote in votes}),
+        raters=len({rater for rater, _ in votes}),
         pairs=len(pairs),
         p=statistics.binomial_p(preferred.wins, preferred.trials),
         p_holm=1.0,
@@ -198,9 +187,9 @@ def _compare(set_: str, first: str, second: str, votes: Sequence[_Vote], seed: i
     )
 
 
-def _preference_rate(votes: Sequence[_Vote], method: str, seed: int) -> PreferenceRate:
-    trials = Counter(vote.rater for vote in votes)
-    wins = Counter(vote.rater for vote in votes if vote.winner == method)
+def _preference_rate(votes: Sequence[Vote], method: str, seed: int) -> PreferenceRate:
+    trials = Counter(rater for rater, _ in votes)
+    wins = Counter(rater for rater, trial in votes if trial.winner == method)
     interval = statistics.cluster_interval([wins[rater] for rater in trials], list(trials.values()), seed)
     k, n = wins.total(), trials.total()
     return PreferenceRate(k, n, k / n, interval, statistics.wilson_interval(k, n))
@@ -211,12 +200,12 @@ def _adjusted(comparisons: Sequence[MethodComparison]) -> list[MethodComparison]
     return [replace(comparison, p_holm=p) for comparison, p in zip(comparisons, adjusted, strict=True)]
 
 
-def _preferences(votes: Sequence[_Vote], methods: Sequence[str], seed: int) -> tuple[MethodPreference, ...]:
-    wins_over = Counter((vote.winner, vote.loser) for vote in votes)
+def _preferences(votes: Sequence[Vote], methods: Sequence[str], seed: int) -> tuple[MethodPreference, ...]:
+    wins_over = Counter((trial.winner, trial.loser) for _, trial in votes)
     scores = statistics.bradley_terry([[wins_over[winner, loser] for loser in methods] for winner in methods])
     preferences = []
     for index, method in enumerate(methods):
-        if own := [vote for vote in votes if method in (vote.winner, vote.loser)]:
+        if own := [vote for vote in votes if method in (vote[1].left, vote[1].right)]:
             score = None if scores is None else float(scores[index])
             preferences.append(MethodPreference(method, _preference_rate(own, method, seed), score))
     return tuple(sorted(preferences, key=lambda preference: -preference.preferred.rate))

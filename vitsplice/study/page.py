@@ -118,18 +118,15 @@ class StudyPage:
         """
         folder = files("vitsplice.study") / "templates"
         html, script, style = ((folder / f"study.{ending}").read_text("utf-8") for ending in ("html", "js", "css"))
-        return (
-            Environment(autoescape=True)
-            .from_string(html)
-            .render(
-                title=self.plan.title,
-                policy=f"default-src 'none'; img-src data:; script-src {_policy_hash(script)}; "
-                f"style-src {_policy_hash(style)}; base-uri 'none'; form-action 'none'",
-                script=Markup(script),
-                style=Markup(style),
-                plan=base64.b64encode(json.dumps(self.plan.data()).encode()).decode(),
-                images=self.images,
-            )
+        template = Environment(autoescape=True).from_string(html)
+        return template.render(
+            title=self.plan.title,
+            policy=f"default-src 'none'; img-src data:; script-src {_policy_hash(script)}; "
+            f"style-src {_policy_hash(style)}; base-uri 'none'; form-action 'none'",
+            script=Markup(script),
+            style=Markup(style),
+            plan=base64.b64encode(json.dumps(self.plan.data()).encode()).decode(),
+            images=self.images,
         )
 
     def write(self, path: Path) -> int:

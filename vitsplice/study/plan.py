@@ -63,16 +63,11 @@ class StudyPlan(StrictModel):
     """Content of a study; build it with `StudyPlan.create`.
 
     Args:
-        kind: type of the file.
         study: id of the study, the first 16 characters of the digest.
         digest: SHA-256 of all fields but `DERIVED`.
-        schema_: format number.
-        title, question: text of the page.
         seed: seed of the choice of checks.
         trials: number of comparisons for each rater, without checks.
         min_view_ms: milliseconds before a trial can be answered.
-        methods: names.
-        pairs, checks: what is compared.
     """
 
     kind: Literal["vitsplice study plan"]

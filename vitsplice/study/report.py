@@ -12,9 +12,6 @@ from vitsplice.support.tables import csv_document, escape_markdown, markdown_tab
 
 FILES = (ANALYSIS_JSON, "analysis.csv", "analysis.md")
 
-CSV_COLUMNS = ("set", "first", "second", "wins", "trials", "rate", "rater_interval_low", "rater_interval_high",
-               "trial_interval_low", "trial_interval_high", "raters", "pairs", "p", "p_holm", "agreement",
-               "alpha")  # fmt: skip
 COMPARISON_COLUMNS = ("set", "methods", "trials", "raters", "preferred", "95 %, raters", "95 %, trials", "p", "p, Holm",
                       "agree", "alpha")  # fmt: skip
 PREFERENCE_COLUMNS = ("method", "trials", "preferred to others", "95 %, raters", "95 %, trials", "Bradley-Terry")
@@ -43,7 +40,7 @@ def summary_line(analysis: StudyAnalysis) -> str:
     """Return one sentence about raters, sides and times."""
     return (
         f"{len(analysis.raters)} raters count, {len(analysis.excluded)} results are excluded; left was chosen in "
-        f"{percent(analysis.left_rate)} of comparisons; the median comparison took {analysis.median_ms / 1000:.1f} s"
+        f"{_percent(analysis.left_rate)} of comparisons; the median comparison took {analysis.median_ms / 1000:.1f} s"
     )
 
 
@@ -51,9 +48,9 @@ def comparison_cells(comparison: MethodComparison) -> tuple[str, ...]:
     """Format a comparison as a row below `COMPARISON_COLUMNS`."""
     c = comparison
     trials, *rates = _rate_cells(c.preferred)
-    agreement = "-" if c.agreement is None else percent(c.agreement), "-" if c.alpha is None else f"{c.alpha:.2f}"
+    agreement = "-" if c.agreement is None else _percent(c.agreement), "-" if c.alpha is None else f"{c.alpha:.2f}"
     return (
-        c.set or "all", f"{c.first} over {c.second}", trials, str(c.raters), *rates, p_text(c.p), p_text(c.p_holm),
+        c.set or "all", f"{c.first} over {c.second}", trials, str(c.raters), *rates, _p_value(c.p), _p_value(c.p_holm),
         *agreement,
     )  # fmt: skip
 
@@ -65,22 +62,19 @@ def preference_cells(preference: MethodPreference) -> tuple[str, ...]:
 
 
 def _rate_cells(rate: PreferenceRate) -> tuple[str, str, str, str]:
-    intervals = interval_text(rate.rater_interval), interval_text(rate.trial_interval)
-    return f"{rate.wins}/{rate.trials}", percent(rate.rate), *intervals
+    intervals = _interval(rate.rater_interval), _interval(rate.trial_interval)
+    return f"{rate.wins}/{rate.trials}", _percent(rate.rate), *intervals
 
 
-def percent(fraction: float) -> str:
-    """Format a fraction in per cent."""
+def _percent(fraction: float) -> str:
     return f"{100 * fraction:.1f} %"
 
 
-def interval_text(interval: Interval | None) -> str:
-    """Format an interval in per cent."""
+def _interval(interval: Interval | None) -> str:
     return "-" if interval is None else f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}"
 
 
-def p_text(p: float) -> str:
-    """Format a p value."""
+def _p_value(p: float) -> str:
     return f"{p:.3f}" if p >= 0.001 else f"{p:.1e}"
 
 
@@ -108,10 +102,10 @@ def markdown(analysis: StudyAnalysis) -> str:
 
 def _csv(analysis: StudyAnalysis) -> str:
     rows = []
-    for c in analysis.comparisons:
-        rate, no_interval = c.preferred, (None, None)
-        rows.append(
-            (c.set, c.first, c.second, rate.wins, rate.trials, rate.rate, *(rate.rater_interval or no_interval),
-             *rate.trial_interval, c.raters, c.pairs, c.p, c.p_holm, c.agreement, c.alpha)
-        )  # fmt: skip
-    return csv_document([CSV_COLUMNS, *rows])
+    for comparison in analysis.comparisons:
+        row = asdict(comparison)
+        row |= row.pop("preferred")
+        for name in ("rater_interval", "trial_interval"):
+            row[f"{name}_low"], row[f"{name}_high"] = row.pop(name) or (None, None)
+        rows.append(row)
+    return csv_document([rows[0], *(row.values() for row in rows)])

@@ -32,13 +32,7 @@ ONE_SIDED_TRIALS = 8
 
 @dataclass(frozen=True)
 class ExcludedResult:
-    """Result that does not count.
-
-    Args:
-        rater: id of the rater, "" if unknown.
-        source: path of the file.
-        reasons: reasons for the exclusion, a short sentence each.
-    """
+    """Result that does not count, with the reasons; ``rater`` is "" if unknown, ``source`` the path of the file."""
 
     rater: str
     source: str
@@ -60,9 +54,7 @@ class RecordedTrial(StrictModel):
     """Choice of a rater.
 
     Args:
-        pair: id of the pair.
-        set: set of the pair, or "".
-        left, right: method of the output on that side; None for the wrong answer of a check.
+        pair, set, left, right: see `vitsplice.study.trial_order.PlannedTrial`.
         choice: chosen side.
         milliseconds: time from display to choice.
         check: whether the right answer is known.
@@ -140,10 +132,6 @@ class RaterResult(StrictModel):
         """Median time of all trials in milliseconds; 0 without trials."""
         return median(trial.milliseconds for trial in self.trials) if self.trials else 0.0
 
-    def excluded(self, *reasons: str) -> ExcludedResult:
-        """Return this result as one that does not count."""
-        return ExcludedResult(self.rater, self.source, reasons)
-
 
 def read_results(paths: Iterable[str | os.PathLike[str]]) -> tuple[list[RaterResult], list[ExcludedResult]]:
     """Read result files in their order.
@@ -176,7 +164,6 @@ def _files(path: Path) -> list[Path]:
 
 
 def _read(path: Path) -> RaterResult | ExcludedResult:
-    problem = ""
     try:
         if path.exists() and not path.is_file():
             problem = "not a regular file"
@@ -199,24 +186,20 @@ def match_to_plan(results: Sequence[RaterResult], plan: StudyPlan) -> tuple[list
     The trials of a rater, their order and their sides follow from the plan and the rater's id. Each pair, set, method
     and check of a result is compared with the planned one.
     """
-    matching, excluded = [], []
-    for result in results:
-        if reason := _mismatch(result, plan):
-            excluded.append(result.excluded(reason))
-        else:
-            matching.append(result)
-    return matching, excluded
+    return _separate((result, _mismatch(result, plan)) for result in results)
 
 
-def _mismatch(result: RaterResult, plan: StudyPlan) -> str:
-    """Describe how a result differs from the plan; "" if it matches."""
+def _mismatch(result: RaterResult, plan: StudyPlan) -> list[str]:
+    """Describe the first difference between a result and the plan; empty if it matches."""
     if (result.study, result.plan) != (plan.study, plan.digest):
-        return f"of another study: its plan is {result.plan[:16] or 'not given'}, not {plan.digest[:16]}"
+        return [f"of another study: its plan is {result.plan[:16] or 'not given'}, not {plan.digest[:16]}"]
     if len(result.trials) > plan.trials_with_checks:
-        return f"altered: {len(result.trials)} trials, the plan has {plan.trials_with_checks}"
+        return [f"altered: {len(result.trials)} trials, the plan has {plan.trials_with_checks}"]
     trials = zip(result.trials, trials_of(plan, result.rater), strict=False)
-    altered = [number for number, (trial, planned) in enumerate(trials, 1) if not trial.follows(planned)]
-    return f"altered: trial {altered[0]} differs from the planned one" if altered else ""
+    for number, (trial, planned) in enumerate(trials, 1):
+        if not trial.follows(planned):
+            return [f"altered: trial {number} differs from the planned one"]
+    return []
 
 
 def screen_raters(
@@ -238,15 +221,24 @@ def screen_raters(
     for result in sorted(results, key=lambda r: (len(r.trials) < trials, r.finished or "", r.source)):
         by_rater.setdefault(result.rater, result)
         by_answers.setdefault((result.began, result.trials), result)
-    accepted, excluded = [], []
-    for result in results:
-        reasons = _careless(result, trials, max_failed, min_ms)
+
+    def reasons(result: RaterResult) -> list[str]:
+        careless = _careless(result, trials, max_failed, min_ms)
         if (counted := by_rater[result.rater]) is not result:
-            reasons.insert(0, f"duplicate: {counted.source} is the result of this rater that counts")
-        elif (counted := by_answers[result.began, result.trials]) is not result:
-            reasons.insert(0, f"has the answers and times of {counted.rater} ({counted.source})")
+            return [f"duplicate: {counted.source} is the result of this rater that counts", *careless]
+        if (counted := by_answers[result.began, result.trials]) is not result:
+            return [f"has the answers and times of {counted.rater} ({counted.source})", *careless]
+        return careless
+
+    return _separate((result, reasons(result)) for result in results)
+
+
+def _separate(results: Iterable[tuple[RaterResult, list[str]]]) -> tuple[list[RaterResult], list[ExcludedResult]]:
+    """Separate results without reasons for an exclusion from those with reasons."""
+    accepted, excluded = [], []
+    for result, reasons in results:
         if reasons:
-            excluded.append(result.excluded(*reasons))
+            excluded.append(ExcludedResult(result.rater, result.source, tuple(reasons)))
         else:
             accepted.append(result)
     return accepted, excluded

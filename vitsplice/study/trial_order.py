@@ -6,9 +6,9 @@ each result.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, cycle
 from math import lcm
 from typing import Literal, TypeVar
 
@@ -16,6 +16,9 @@ from vitsplice.study.plan import PlannedPair, StudyPlan
 
 Item = TypeVar("Item")
 Random = Callable[[], float]
+Comparison = tuple[PlannedPair, int, tuple[str, str]]
+"""Pair of images, index of the two methods, and the two methods."""
+
 WORD = 2**32
 
 
@@ -40,7 +43,7 @@ class PlannedTrial:
 def trials_of(plan: StudyPlan, rater: str) -> list[PlannedTrial]:
     """Return all trials of a rater in order. The checks are spread evenly: one in each of as many equal parts."""
     random = _random_numbers(f"{plan.study}/{rater}")
-    trials = _shuffle(_assign_sides(plan, _sample_comparisons(plan, random), random), random)
+    trials = _shuffle(_assign_sides(_sample_comparisons(plan, random), random), random)
     checks = _checks(plan, random)
     part = len(trials) / max(len(checks), 1)
     for number, check in enumerate(checks):
@@ -49,8 +52,8 @@ def trials_of(plan: StudyPlan, rater: str) -> list[PlannedTrial]:
     return trials
 
 
-def _sample_comparisons(plan: StudyPlan, random: Random) -> list[tuple[PlannedPair, int, tuple[str, str]]]:
-    """Draw (pair, index of the two methods, the two methods) along the diagonals of the table of all comparisons."""
+def _sample_comparisons(plan: StudyPlan, random: Random) -> list[Comparison]:
+    """Draw comparisons along the diagonals of the table of pairs by methods."""
     rows = _shuffle(plan.pairs, random)
     columns = _shuffle([*combinations(plan.methods, 2)], random)
     lap = lcm(len(rows), len(columns))
@@ -58,28 +61,31 @@ def _sample_comparisons(plan: StudyPlan, random: Random) -> list[tuple[PlannedPa
     return [(rows[row], column, columns[column]) for row, column in cells]
 
 
-def _assign_sides(
-    plan: StudyPlan, comparisons: Sequence[tuple[PlannedPair, int, tuple[str, str]]], random: Random
-) -> list[PlannedTrial]:
+def _assign_sides(comparisons: Sequence[Comparison], random: Random) -> list[PlannedTrial]:
     """Alternate the sides through the comparisons of the first two methods, then of the next two, and so on."""
-    swapped = random() < 0.5
-    trials = []
-    for pair, _, methods in sorted(_shuffle(comparisons, random), key=lambda comparison: comparison[1]):
-        swapped = not swapped
-        left, right = reversed(methods) if swapped else methods
-        trials.append(PlannedTrial(pair.id, pair.set, left, right))
-    return trials
+    swaps = _alternate(random)
+    ordered = sorted(_shuffle(comparisons, random), key=lambda comparison: comparison[1])
+    return [
+        PlannedTrial(pair.id, pair.set, *(reversed(methods) if next(swaps) else methods))
+        for pair, _, methods in ordered
+    ]
 
 
 def _checks(plan: StudyPlan, random: Random) -> list[PlannedTrial]:
     sets = {pair.id: pair.set for pair in plan.pairs}
-    swapped = random() < 0.5
-    trials = []
-    for check in _shuffle(plan.checks, random):
-        swapped = not swapped
-        sides: tuple[str | None, str | None] = (None, check.method) if swapped else (check.method, None)
-        trials.append(PlannedTrial(check.pair, sets[check.pair], *sides, "right" if swapped else "left"))
-    return trials
+    swaps = _alternate(random)
+    return [
+        PlannedTrial(check.pair, sets[check.pair], None, check.method, "right")
+        if next(swaps)
+        else PlannedTrial(check.pair, sets[check.pair], check.method, None, "left")
+        for check in _shuffle(plan.checks, random)
+    ]
+
+
+def _alternate(random: Random) -> Iterator[bool]:
+    """Alternate True and False, from a random start."""
+    first = random() >= 0.5
+    return cycle([first, not first])
 
 
 def _random_numbers(text: str) -> Random:

@@ -1,0 +1,59 @@
+import pytest
+import torch
+
+from tests.conftest import noise
+from vitsplice.analysis.compare_images import ComparedImage, center_square, image_sources
+from vitsplice.errors import UserError
+from vitsplice.images import encode_png
+
+
+def test_center_square_of_a_wide_image():
+    image = noise(1, 3, 40, 60)
+    torch.testing.assert_close(center_square(image, 40), image[..., 10:50])
+
+
+def test_labels_are_cropped_like_the_image(tmp_path):
+    image, masks = tmp_path / "a.png", tmp_path / "masks"
+    masks.mkdir()
+    image.write_bytes(encode_png(noise(3, 40, 60)))
+    mask = torch.zeros(3, 40, 60)
+    mask[..., 30:] = 1
+    (masks / "a.jpg.png").write_bytes(encode_png(mask))
+    assert image_sources([image], masks, 40)[0].load().labels is None
+    (masks / "a.png").write_bytes(encode_png(mask))
+    labels = image_sources([image], masks, 40)[0].load().labels
+    assert labels.shape == (40, 40)
+    assert labels[:, :20].unique().tolist() == [0]
+    assert labels[:, 20:].unique().tolist() == [255]
+
+
+@pytest.mark.parametrize(("levels", "labels"), [(5, 3), (40, 2)])
+def test_masks_of_many_grey_levels_are_thresholded(tmp_path, levels, labels):
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    grey = encode_png(torch.linspace(0, 1, levels).repeat_interleave(80 // levels).expand(3, 40, -1))
+    for path in (tmp_path / "a.png", masks / "a.png"):
+        path.write_bytes(grey)
+    (source,) = image_sources([tmp_path / "a.png"], masks, 160)
+    assert len(source.load().labels.unique()) == labels
+
+
+def test_masks_of_images_with_equal_names_are_in_subfolders(tmp_path):
+    images = [tmp_path / folder / "a.png" for folder in "xy"]
+    masks = tmp_path / "masks"
+    for number, image in enumerate(images):
+        image.parent.mkdir()
+        image.write_bytes(encode_png(noise(3, 40, 40, seed=number)))
+    (masks / "y").mkdir(parents=True)
+    (masks / "y" / "a.png").write_bytes(encode_png((noise(3, 40, 40) > 0.5).float()))
+    assert [source.mask for source in image_sources(images, masks, 40)] == [None, masks / "y" / "a.png"]
+    (masks / "a.png").write_bytes(encode_png(noise(3, 40, 40)))
+    with pytest.raises(UserError, match="fits several images; rename the mask of .*x/a.png"):
+        image_sources(images, masks, 40)
+
+
+def test_digest_depends_on_all_pixels_and_labels_but_not_on_the_name():
+    image, other, labels = noise(1, 3, 64, 64), noise(1, 3, 64, 64, seed=1), (noise(64, 64) > 0.5).long()
+    images = [(image,), (other,), (image, other), (image, None, labels)]
+    assert len({ComparedImage("a", *tensors).digest for tensors in images}) == 4
+    assert ComparedImage("b", image).digest == ComparedImage("a", image).digest

@@ -1,0 +1,123 @@
+import dataclasses
+import re
+
+import pytest
+
+from tests.analysis.synthetic import comparison, info
+from tests.conftest import noise
+from vitsplice.analysis.comparison import TRANSFORM_ROLES, Measure
+from vitsplice.analysis.comparison_report import blocks, report
+from vitsplice.analysis.comparison_statistics import findings
+from vitsplice.metrics.independent import CNN
+from vitsplice.support.page import Heading, ImageRow, Plot, Table, Text
+
+PAIR = "a from b"
+METRICS = ("gradient-ssim", "cnn-statistics")
+
+
+def with_images(data):
+    transfers = [Measure(name, "", -1, "transfer", metric, PAIR, 0.123) for name in data.infos for metric in METRICS]
+    return dataclasses.replace(
+        data,
+        measures=(*data.measures, *transfers),
+        transfers={(name, PAIR): noise(3, 30, 40) for name in data.infos},
+        inputs={PAIR: (noise(3, 30, 40), noise(3, 50, 40))},
+        transformed={name: noise(3, 20, 20) for name in TRANSFORM_ROLES},
+    )
+
+
+@pytest.fixture(scope="module")
+def data():
+    infos = [info("vit"), info(CNN, 2, ("map", "pooled")), info("<blind>", source="random weights")]
+    return with_images(comparison(infos, {"vit": 3.0, CNN: 2.0, "<blind>": 1.0}, images=30))
+
+
+@pytest.fixture(scope="module")
+def many():
+    """A comparison of twelve backbones with long names and many layers."""
+    names = ["dinov2-vits14-offline", "swin_base_patch4_window7_224.ms_in22k_ft_in1k", "vgg19", CNN, "resnet50"]
+    names += ["untrained-vit_large_patch14_reg4_dinov2", *(f"vit_large_patch14_{n}.a_hub" for n in range(6))]
+    infos = [info(n, 5, ("map", "pooled")) if n in ("vgg19", "resnet50", CNN) else info(n, 24) for n in names]
+    return with_images(comparison(infos, {name: 1.0 + n / 4 for n, name in enumerate(names)}, images=12))
+
+
+def blocks_of(data, kind):
+    return [block for block in blocks(data) if isinstance(block, kind)]
+
+
+def test_report_starts_with_plots_followed_by_the_findings(data):
+    contents = [block for block in blocks(data) if not isinstance(block, Heading)]
+    assert [type(block) for block in contents[:4]] == [Plot] * 4
+    sentences = [block.text for block in contents if isinstance(block, Text)]
+    assert sentences == findings(data)
+    assert len(sentences) <= 6
+    assert report(data) == report(data)
+
+
+def test_captions_name_facets_and_layers(data):
+    for plot in blocks_of(data, Plot):
+        assert f"self-similarity of key (vit, <blind>) and map ({CNN})" in plot.caption
+        assert "layer" in plot.caption.lower()
+    tables = blocks_of(data, Table)
+    assert sum("layer -1" in table.caption for table in tables) >= 3
+    backbones = next(table for table in tables if "facets compared" in table.caption)
+    assert backbones.rows[0][:4] == ["vit", "key", "cls", "0 (-3) to 2 (-1)"]
+
+
+def test_every_mean_in_a_plot_has_an_interval(data):
+    sensitivity, depth, last_layer, agreement = blocks_of(data, Plot)
+    bars = re.compile(r'id="LineCollection_')
+    assert len(bars.findall(sensitivity.svg)) == 2 * 2 * 3
+    assert len(re.findall(r'id="(?:FillBetween)?PolyCollection_', depth.svg)) == 3 * 3
+    assert len(bars.findall(last_layer.svg)) == 3 * 3
+    assert "95 % intervals of at most +-0.02" in agreement.caption
+
+
+def test_outputs_of_transfers_follow_their_inputs(data):
+    row = blocks_of(data, ImageRow)[0]
+    assert [image.caption for image in row.images] == ["structure image", "appearance image", *data.infos]
+
+
+def test_metric_leakage_and_single_pairs_are_named(data):
+    table = next(table for table in blocks_of(data, Table) if table.caption.startswith("Metrics"))
+    assert f"measured with {CNN}, which its own transfers optimised (metric leakage)" in table.caption
+    assert "One pair: an illustration" in table.caption
+
+
+def test_names_are_escaped(data):
+    assert "<blind>" not in report(data)
+
+
+def test_notebook_display_embeds_the_report(data):
+    assert data._repr_html_().startswith("<iframe srcdoc=")
+    assert "<script>" not in data._repr_html_()
+
+
+OVERLAPS = """
+() => [...document.querySelectorAll("svg")].flatMap(svg => {
+  const texts = [...svg.querySelectorAll("text")].filter(one => one.textContent.trim());
+  const boxes = texts.map(one => one.getBoundingClientRect());
+  const over = (a, b) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1
+    && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 1;
+  return texts.flatMap((one, i) => texts.slice(i + 1).filter((_, j) => over(boxes[i], boxes[i + 1 + j]))
+    .map(other => `${one.textContent} | ${other.textContent}`));
+})
+"""
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_labels_of_many_backbones_and_layers_do_not_overlap(opened, many, tmp_path, scheme):
+    (tmp_path / "report.html").write_text(report(many))
+    page = opened(tmp_path / "report.html", color_scheme=scheme, viewport={"width": 1200, "height": 900})
+    assert page.locator("svg").count() == 4
+    assert page.evaluate(OVERLAPS) == []
+
+
+@pytest.mark.browser
+def test_report_is_complete_and_fits_a_narrow_screen(opened, data, tmp_path):
+    (tmp_path / "report.html").write_text(report(data))
+    page = opened(tmp_path / "report.html", viewport={"width": 390, "height": 800})
+    assert page.locator("svg").count() == 4
+    assert page.locator("img").evaluate_all("all => all.every(one => one.naturalWidth > 0)")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390

@@ -1,0 +1,109 @@
+import csv
+import io
+import re
+
+import numpy as np
+import pytest
+
+from tests.analysis.synthetic import comparison, info
+from vitsplice.analysis.comparison_statistics import (
+    CAUTION,
+    MIN_IMAGES,
+    PCK,
+    SELECTIVITY,
+    differences_csv,
+    findings,
+    interval,
+    intervals_csv,
+    last_layer_contrasts,
+)
+
+STRUCTURE = SELECTIVITY["structure"]
+
+
+def two(one=2.0, other=1.0, **settings):
+    return comparison([info("one"), info("other")], {"one": one, "other": other}, **settings)
+
+
+def test_mean_of_a_ratio_is_geometric_and_in_its_interval():
+    data = two(images=100)
+    mean = interval(data, STRUCTURE, ("one", -1))
+    assert mean.mean == pytest.approx(float(np.exp(data.log_selectivity("one", -1, "structure").mean())))
+    assert mean.low < 2 < mean.high
+    assert (mean.n, mean.interval_type) == (100, "bootstrap")
+
+
+def test_contrast_of_ratios_is_a_supported_ratio():
+    (contrast,) = last_layer_contrasts(two(images=100), STRUCTURE)
+    assert (contrast.first, contrast.second) == (("one", -1), ("other", -1))
+    assert contrast.mean.low < 2 < contrast.mean.high
+    assert contrast.supported
+
+
+def test_equal_backbones_are_not_distinguished():
+    assert not last_layer_contrasts(two(1.0, 1.0, images=100), STRUCTURE)[0].supported
+    equal = last_layer_contrasts(two(images=100), PCK)[0]
+    assert (equal.mean.mean, equal.p, equal.supported) == (0, 1, False)
+
+
+@pytest.mark.parametrize("images", [2, 4, MIN_IMAGES - 1])
+def test_few_images_support_no_difference_however_large(images):
+    (contrast,) = last_layer_contrasts(two(100.0, 1.0, images=images), STRUCTURE)
+    assert contrast.p == pytest.approx(2 / 2**images)
+    assert not contrast.supported
+    assert last_layer_contrasts(two(100.0, 1.0, images=MIN_IMAGES), STRUCTURE)[0].supported
+
+
+def test_p_is_adjusted_for_all_pairs_of_backbones():
+    data = comparison([info(name) for name in "abcd"], dict(zip("abcd", (4, 3, 2, 1), strict=True)))
+    pairs = last_layer_contrasts(data, STRUCTURE)
+    assert [c.first[0] + c.second[0] for c in pairs] == ["ab", "ac", "ad", "bc", "bd", "cd"]
+    assert all(contrast.adjusted >= contrast.p for contrast in pairs)
+    assert max(contrast.adjusted / contrast.p for contrast in pairs) == pytest.approx(6)
+
+
+def test_csv_files_have_every_interval_and_every_difference():
+    data = two()
+    rows = list(csv.DictReader(io.StringIO(intervals_csv(data))))
+    assert len(rows) == 7 * 2 * 3
+    assert {(row["quantity"], row["facet"]) for row in rows} >= {
+        ("selectivity of the structure feature", "key"), ("selectivity of the appearance feature", "cls"),
+    }  # fmt: skip
+    assert all(float(row["low"]) <= float(row["mean"]) <= float(row["high"]) for row in rows)
+    rows = list(csv.DictReader(io.StringIO(differences_csv(data))))
+    assert [row["compared as"] for row in rows] == ["ratio", "ratio", "difference"]
+    assert {row["layer"] for row in rows} == {"-1"}
+
+
+def test_findings_state_supported_differences_with_their_intervals():
+    infos = [info("one"), info("two"), info("blind", source="random weights")]
+    data = comparison(infos, {"one": 3.0, "two": 1.0, "blind": 1.0}, images=60)
+    sentences = findings(data)
+    assert findings(data) == sentences
+    assert re.match(r"Selectivity of the structure feature, layer -1: one 2\.9\d \[2\.\d\d, 3\.\d\d\], ", sentences[0])
+    assert sentences[0].endswith(
+        ("not distinguished: two and blind (untrained).", "not distinguished: blind (untrained) and two.")
+    )
+    assert not any("PCK" in sentence for sentence in sentences)
+    assert sentences[-1] == CAUTION
+
+
+def test_findings_of_too_few_images_say_so():
+    infos = [info("one"), info("control", source="random weights")]
+    (sentence,) = findings(comparison(infos, {"one": 50.0, "control": 1.0}, images=4))
+    assert sentence.startswith("4 images are too few to support a difference")
+
+
+def test_findings_without_a_difference_say_so():
+    (sentence,) = findings(two(1.0, 1.0))
+    assert sentence.startswith("No difference between backbones is supported by these 20 images")
+
+
+def test_findings_of_many_backbones_are_short():
+    names = [f"backbone-{n}" for n in range(12)]
+    data = comparison([info(name) for name in names], {name: 1.0 + n for n, name in enumerate(names)}, images=40)
+    sentences = findings(data)
+    assert len(sentences) <= 6
+    assert all(sentence.count("[") <= 4 for sentence in sentences)
+    assert "highest backbone-11" in sentences[0]
+    assert "lowest backbone-0" in sentences[0]

@@ -1,0 +1,125 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image, ImageEnhance, ImageOps
+
+from vitsplice.datasets import fingerprints
+from vitsplice.datasets.fingerprints import (
+    BITS,
+    CELLS,
+    NEAR_BITS,
+    NEAR_COLOURS,
+    Fingerprint,
+    are_near_duplicates,
+    earlier_near_duplicates,
+    fingerprint,
+)
+from vitsplice.images import EXAMPLE_PAIRS, example, read
+
+PHOTOGRAPHS = [path for name in EXAMPLE_PAIRS for path in example(name)]
+
+
+def saved_as_jpeg(image):
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=40)
+    return Image.open(stream)
+
+
+NEAR = {
+    "saved again": saved_as_jpeg,
+    "a third of the size": lambda image: ImageOps.contain(image, (image.width // 3, image.height // 3)),
+    "lighter": lambda image: ImageEnhance.Brightness(image).enhance(1.1),
+    "less contrast": lambda image: ImageEnhance.Contrast(image).enhance(0.9),
+    "border cropped": lambda image: image.crop((2, 2, image.width - 2, image.height - 2)),
+}
+DIFFERENT = {
+    "mirrored": ImageOps.mirror,
+    "channels swapped": lambda image: Image.merge("RGB", image.split()[::-1]),
+    "upside down": ImageOps.flip,
+    "cropped to a quarter": lambda image: image.crop((0, 0, image.width // 2, image.height // 2)),
+}
+
+
+@pytest.mark.parametrize("change", [*NEAR, *DIFFERENT])
+def test_small_changes_give_near_duplicates_and_large_ones_do_not(tmp_path, change):
+    for path in PHOTOGRAPHS:
+        (NEAR | DIFFERENT)[change](Image.open(path).convert("RGB")).save(tmp_path / "changed.png")
+        near = are_near_duplicates(fingerprint(path), fingerprint(tmp_path / "changed.png"))
+        assert near == (change in NEAR), path.name
+
+
+def test_different_photographs_are_not_near_duplicates():
+    images = [fingerprint(path) for path in PHOTOGRAPHS]
+    assert not any(are_near_duplicates(image, other) for image in images for other in images if image is not other)
+
+
+def test_contents_of_a_fingerprint():
+    computed, image = fingerprint(PHOTOGRAPHS[0]), read(PHOTOGRAPHS[0])
+    assert (computed.sha256, computed.size) == (image.sha256, tuple(image.pixels.shape[-2:]))
+    assert computed.bits.shape == (BITS,)
+    mean = np.array(Image.open(PHOTOGRAPHS[0]).convert("L")).mean() / 255 * 100
+    assert computed.colours[:64].mean() == pytest.approx(mean, abs=8)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (17, 540), (40, 31)])
+def test_small_and_long_images_have_a_fingerprint(tmp_path, size):
+    Image.effect_noise(size, 80).save(tmp_path / "p.png")
+    assert fingerprint(tmp_path / "p.png").bits.any()
+
+
+def test_plain_images_differ_by_their_colour(tmp_path):
+    for name, colour in (("a", "red"), ("b", "blue"), ("c", (250, 0, 0))):
+        Image.new("RGB", (64, 64), colour).save(tmp_path / f"{name}.png")
+    red, blue, nearly_red = (fingerprint(tmp_path / f"{name}.png") for name in "abc")
+    assert are_near_duplicates(red, nearly_red)
+    assert not are_near_duplicates(red, blue)
+
+
+def random_fingerprints(number, seed=0):
+    """Fingerprints in families whose members differ about as much as is allowed."""
+    rng = np.random.default_rng(seed)
+    families = [(rng.random(BITS) < 0.5, rng.uniform(0, 100, 3 * CELLS**2)) for _ in range(6)]
+    images = []
+    for _ in range(number):
+        bits, colours = families[rng.integers(6)]
+        flipped = rng.permutation(BITS) < rng.integers(0, NEAR_BITS)
+        noise = rng.standard_normal(3 * CELLS**2) * rng.uniform(0, 0.6) * NEAR_COLOURS
+        images.append(Fingerprint("", (1, 1), bits ^ flipped, (colours + noise).astype(np.float32)))
+    return images
+
+
+def exhaustive_search(images):
+    earlier = []
+    for number, image in enumerate(images):
+        fewest, match = NEAR_BITS + 1, -1
+        for index, other in enumerate(images[:number]):
+            bits = int((image.bits != other.bits).sum())
+            cells = (image.colours - other.colours).astype(np.float64).reshape(3, -1)
+            if bits < fewest and np.sqrt((cells**2).sum(0).mean()) <= NEAR_COLOURS:
+                fewest, match = bits, index
+        earlier.append(match)
+    return earlier
+
+
+@pytest.mark.parametrize("rows", [1, 7, 512])
+def test_near_duplicates_are_those_of_an_exhaustive_search(monkeypatch, rows):
+    monkeypatch.setattr(fingerprints, "ROWS", rows)
+    images = random_fingerprints(60)
+    earlier = earlier_near_duplicates(images).tolist()
+    assert earlier == exhaustive_search(images)
+    assert 5 < sum(match == -1 for match in earlier) < 55
+
+
+def test_few_images_have_no_near_duplicates():
+    assert earlier_near_duplicates([]).tolist() == []
+    assert earlier_near_duplicates(random_fingerprints(1)).tolist() == [-1]
+
+
+def test_near_duplicates_have_similar_hashes_and_similar_colours():
+    (image,) = random_fingerprints(1)
+    other_hash = Fingerprint("", (1, 1), image.bits ^ (np.arange(BITS) <= NEAR_BITS), image.colours)
+    other_colours = Fingerprint("", (1, 1), image.bits, image.colours + np.float32(NEAR_COLOURS))
+    assert are_near_duplicates(image, image)
+    assert not are_near_duplicates(image, other_hash)
+    assert not are_near_duplicates(image, other_colours)

@@ -1,0 +1,46 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from vitsplice.contracts import FeatureRequest
+from vitsplice.evaluation.account import Account
+from vitsplice.keypoints import KeypointDataset, report
+from vitsplice.keypoints.summary import ALL, summarise
+from vitsplice.metrics.statistics import MAX_RESAMPLED
+
+NAMES = {"backbone": "tiny-vit", "facet": "key", "layer": -1, "pair": "x"}
+
+
+def summarise_pairs(vit, pairs):
+    """Summary of pairs with one keypoint each, correct in every second; with the records and their keys."""
+    records = {
+        n: {"errors": [0.0 if n % 2 else 1.0], "outside": 0, "category": "cat", **NAMES} for n in range(1, pairs + 1)
+    }
+    keys = np.arange(1, pairs + 1, dtype=np.uint64)[None]
+    data = KeypointDataset("known", {}, pairs, lambda: iter(()))
+    return summarise(data, (0.1,), [(vit.info, FeatureRequest("key"))], records, keys, Account(pairs)), records, keys
+
+
+@pytest.mark.parametrize(
+    ("pairs", "interval_type"),
+    [(1, ""), (30, "bootstrap"), (MAX_RESAMPLED, "bootstrap"), (MAX_RESAMPLED + 1, "normal")],
+)
+def test_files_state_the_type_of_the_interval(vit, pairs, interval_type, tmp_path):
+    summary, records, keys = summarise_pairs(vit, pairs)
+    mean = summary.features[0].categories[ALL].per_pair[0.1]
+    fraction = (pairs + 1) // 2 / pairs
+    half_width = 1.96 * (fraction * (1 - fraction) / pairs) ** 0.5
+    assert mean.mean == pytest.approx(fraction)
+    if interval_type:
+        assert mean.high - mean.low == pytest.approx(2 * half_width, rel=0.15)
+    legend = report.legend(summary)
+    assert [word for word in ("bootstrap", "normal") if word in legend] == [interval_type] * bool(interval_type)
+    assert ("interval" in legend) == bool(interval_type)
+    report.write(tmp_path, summary, records, keys)
+    assert f" pairs. {legend}. " in (tmp_path / "summary.md").read_text()
+    data = json.loads((tmp_path / "summary.json").read_text())
+    with (tmp_path / "summary.csv").open(newline="") as file:
+        assert {line["interval_type"] for line in csv.DictReader(file)} == {interval_type}
+    assert data["features"][0]["per_pair"]["0.1"]["interval_type"] == interval_type

@@ -1,0 +1,244 @@
+"""One loss term as a module: checks, cached targets, gradients."""
+
+import pytest
+import torch
+
+from tests.conftest import noise
+from vitsplice.errors import ConfigError, ImageError, UserError
+from vitsplice.loss_modules import AppearanceLoss, FeatureLoss, IdentityLoss, StructureLoss, from_preset
+from vitsplice.plugins import catalogue
+
+INVALID = {"nan-at-third", "tiny-nap"}  # of the test plugin
+TERMS = sorted(set(catalogue().losses) - INVALID)
+SPLICE = [AppearanceLoss, StructureLoss, IdentityLoss]
+
+
+def module(name, backbone, pair, **settings):
+    return FeatureLoss(backbone, name, size=32, **settings).set_targets(*pair)
+
+
+def output(pair):
+    return (0.5 * (pair[0] + pair[1])).requires_grad_()
+
+
+@pytest.mark.parametrize("kind", SPLICE)
+def test_module_works_in_a_training_loop(kind, backbone, pair):
+    output, target = pair[0].clone().requires_grad_(), pair[1].clone().requires_grad_()
+    loss = kind(backbone, size=32)
+    optimiser = torch.optim.SGD([output], lr=0.0)
+    value = loss(output, target)
+    value.backward()
+    optimiser.step()
+    assert value.shape == ()
+    assert output.grad.abs().sum() > 0
+    assert target.grad is None
+    assert all(parameter.grad is None for parameter in backbone.parameters())
+    assert loss(output, output).item() == 0
+
+
+def test_images_are_resized_to_a_size_that_the_backbone_takes(vit, pair):
+    assert StructureLoss(vit, size=24)(*(p[..., :33, :] for p in pair)).item() > 0
+
+
+def test_size_none_keeps_the_image_size(vit, pair):
+    exact = tuple(p[..., :32, :40] for p in pair)
+    assert StructureLoss(vit, size=None)(*exact).item() > 0
+
+
+def test_unknown_option_is_refused_with_a_suggestion(vit):
+    with pytest.raises(ConfigError, match="foam: 'structure' has no such option.*Did you mean form"):
+        StructureLoss(vit, foam="mse")
+
+
+def test_option_with_the_name_of_an_argument_is_passed_in_options(vit, pair):
+    few, many = (FeatureLoss(vit, "patches", size=40, options={"size": side}).set_targets(*pair) for side in (3, 9))
+    assert few(output(pair)) != many(output(pair))
+
+
+@pytest.mark.parametrize("name", TERMS)
+def test_every_installed_term_works_as_a_module(name, backbone, pair):
+    loss, image = module(name, backbone, pair), output(pair)
+    value = loss(image)
+    assert value.shape == ()
+    assert value.isfinite()
+    value.backward()
+    assert image.grad.isfinite().all()
+    assert image.grad.abs().sum() > 0
+    assert torch.equal(loss(image), value)
+
+
+@pytest.mark.parametrize("name", TERMS)
+def test_target_argument_equals_set_targets(name, vit, pair):
+    set_before, image = module(name, vit, pair), output(pair)
+    images = {"structure": pair[0], "start": pair[0], "appearance": pair[1]}
+    target = images[catalogue().losses[name].target]
+    assert torch.equal(set_before(image, target), set_before(image))
+
+
+@pytest.mark.parametrize("name", TERMS)
+def test_value_of_a_batch_is_the_mean_over_its_images(name, vit, pair):
+    others = tuple(p.flip(-1) for p in pair)
+    batch = tuple(torch.cat(both) for both in zip(pair, others, strict=True))
+    image, single = output(pair), [module(name, vit, p)(output(p)) for p in (pair, others)]
+    both = torch.cat([image, output(others)])
+    torch.testing.assert_close(module(name, vit, batch)(both), torch.stack(single).mean())
+    torch.testing.assert_close(module(name, vit, pair)(torch.cat([image, image])), single[0])
+
+
+@pytest.mark.parametrize("name", TERMS)
+def test_gradients_agree_with_finite_differences(name, vit, pair):
+    """Along the gradient, where the precision of float32 is sufficient."""
+    loss, image = module(name, vit, pair), 0.1 + 0.8 * noise(*pair[0].shape)  # no two neighbours are equal
+    image.requires_grad_()
+    (gradient,) = torch.autograd.grad(loss(image), image)
+    along = gradient / gradient.norm()
+    step = 1e-3
+    with torch.no_grad():
+        slope = (loss(image + step * along) - loss(image - step * along)) / (2 * step)
+    torch.testing.assert_close(slope, gradient.norm(), rtol=0.05, atol=1e-6)
+
+
+def test_target_features_are_cached_until_targets_or_module_change(vit, pair, monkeypatch):
+    calls = []
+    forward = type(vit).forward
+    monkeypatch.setattr(type(vit), "forward", lambda self, *args: calls.append(1) or forward(self, *args))
+    loss = module("structure", vit, pair)
+    loss(output(pair)), loss(output(pair))
+    assert len(calls) == 3
+    loss.set_targets(pair[1])
+    assert loss(pair[1]).item() == 0
+    assert len(calls) == 5
+    loss.float()(pair[1])
+    assert len(calls) == 7
+
+
+def test_targets_are_copied(vit, pair):
+    image = pair[0].clone()
+    loss = StructureLoss(vit, size=32).set_targets(image)
+    image.zero_()
+    assert loss(pair[0]).item() == 0
+
+
+def test_targets_from_inference_mode_allow_gradients(vit, pair):
+    with torch.inference_mode():
+        loss = module("smoothness", vit, tuple(p + 0 for p in pair))
+        loss(pair[1])
+    loss(output(pair)).backward()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+def test_other_dtypes_are_computed_in_float32_with_gradients_in_their_dtype(dtype, vit, pair):
+    image = output(pair).detach().to(dtype).requires_grad_()
+    loss = StructureLoss(vit, size=32)
+    value = loss(image, pair[0])
+    value.backward()
+    assert value.dtype == torch.float32
+    assert image.grad.dtype == dtype
+    torch.testing.assert_close(value, loss(image.float(), pair[0]))
+
+
+def test_uint8_is_divided_by_255_and_a_single_image_is_accepted(vit, pair):
+    bytes_ = (pair[0] * 255).round().to(torch.uint8)
+    loss = StructureLoss(vit, size=32)
+    assert torch.equal(loss(pair[1], bytes_), loss(pair[1], bytes_ / 255))
+    assert torch.equal(loss(pair[1][0], pair[0][0]), loss(pair[1], pair[0]))
+
+
+def test_autocast_does_not_change_the_value(vit, pair):
+    loss = module("texture", vit, pair)
+    value = loss(output(pair))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(loss(output(pair)), value)
+        assert torch.equal(module("texture", vit, pair)(output(pair)), value)
+
+
+@pytest.mark.parametrize("kind", SPLICE)
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda p: p * 255, "must be in"),
+        (lambda p: p * torch.nan, "NaN"),
+        (lambda p: p.movedim(1, -1), "movedim"),
+        (lambda p: p[:, :1], "RGB has 3 channels"),
+        (lambda p: p.long(), "uint8 or float"),
+        (lambda p: p.numpy(), "not a ndarray"),
+        (lambda p: torch.cat([p, p, p]), r"batches differ in size \(.* 3, .* 2\)"),
+    ],
+)
+def test_invalid_images_are_refused_as_output_and_as_target(kind, change, expected, vit, pair):
+    loss = kind(vit, size=32)
+    two = torch.cat([pair[0], pair[1]])
+    wrong = change(pair[0])
+    for images in ((wrong, two), (two, wrong)):
+        with pytest.raises(UserError, match=expected if images[0] is wrong else expected.partition(" (")[0][:20]):
+            loss(*images)
+
+
+def test_output_may_overshoot_slightly_and_the_range_check_is_optional(vit, pair):
+    overshooting = pair[0] - pair[0].min() - 0.04
+    StructureLoss(vit, size=32)(overshooting, pair[0])
+    with pytest.raises(ImageError, match="'output' contains values from -0.0"):
+        StructureLoss(vit, size=32)(overshooting - 0.02, pair[0])
+    StructureLoss(vit, size=32, check=False)(overshooting - 0.02, pair[0])
+
+
+def test_missing_image_is_named(vit, pair):
+    with pytest.raises(UserError, match=r"term 'texture' needs the image 'structure'.*set_targets\(structure"):
+        FeatureLoss(vit, "texture", size=32)(*pair)
+    with pytest.raises(UserError, match=r"term 'structure' needs the image 'structure'"):
+        StructureLoss(vit, size=32)(pair[0])
+
+
+def test_output_of_another_size_than_its_target_is_refused(vit, pair):
+    for name in ("structure", "smoothness", "edges", "texture", "identity"):
+        images = (pair[1], pair[0]) if name == "identity" else pair
+        with pytest.raises(UserError, match=r"output, 40x20 \(height x width\).*40x48"):
+            module(name, vit, images)(pair[0][..., :20])
+    assert module("texture", vit, (pair[0], pair[1][..., :20]))(pair[0]).isfinite()
+    assert AppearanceLoss(vit, size=32)(pair[0][..., :20], pair[1]).isfinite()
+
+
+def test_backbone_is_a_name_or_a_loaded_backbone(vit, pair):
+    named = StructureLoss("tiny-vit", size=32)
+    assert torch.equal(named(*pair), StructureLoss(vit, size=32)(*pair))
+    with pytest.raises(UserError, match="no backbone 'tiny-vitt'"):
+        StructureLoss("tiny-vitt")
+    with pytest.raises(UserError, match=r"the name of a backbone, or one from .*, not a Conv2d"):
+        StructureLoss(torch.nn.Conv2d(3, 3, 1))
+    with pytest.raises(UserError, match="textur"):
+        FeatureLoss(vit, "textur")
+
+
+def test_target_may_be_a_path(vit, pair, png):
+    loss = StructureLoss(vit, size=32).set_targets(str(png[0]))
+    torch.testing.assert_close(loss(pair[0]), torch.tensor(0.0), atol=1e-4, rtol=0)
+
+
+def test_deep_copy_is_independent(vit, pair):
+    import copy
+
+    loss = module("texture", vit, pair)
+    value = loss(output(pair))
+    duplicate = copy.deepcopy(loss)
+    duplicate.set_targets(pair[1], pair[0])
+    assert torch.equal(loss(output(pair)), value)
+
+
+def test_layout_is_checked_before_resizing(vit):
+    with pytest.raises(ImageError, match="movedim"):
+        StructureLoss(vit)(torch.zeros(1).expand(1, 4096, 4096, 3), noise(1, 3, 32, 32))
+
+
+@pytest.mark.parametrize("size", [0, -5, 8, 5000, 32.5, float("nan"), "224"])
+def test_size_out_of_range_is_refused(size, vit):
+    with pytest.raises(UserError, match="from 16 to 4096 px, or None"):
+        StructureLoss(vit, size=size)
+
+
+def test_missing_or_misplaced_arguments_are_refused(vit, pair):
+    with pytest.raises(UserError, match="backbone is missing"):
+        StructureLoss(None)
+    with pytest.raises(UserError, match="name of a loss term, or a LossSpec, not a NoneType"):
+        FeatureLoss(vit, None)
+    with pytest.raises(UserError, match="preset is the name of a preset, a YAML file, or settings, not a Tensor"):
+        from_preset(*pair)

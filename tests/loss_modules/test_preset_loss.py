@@ -1,0 +1,136 @@
+"""The loss terms of a preset as a module: values equal to the engine's, weights, gradients."""
+
+import logging
+
+import pytest
+import torch
+
+from tests.conftest import noise
+from vitsplice.backbones.sizing import Area
+from vitsplice.engine.images import RunImages
+from vitsplice.engine.loop import Optimisation
+from vitsplice.engine.problem import Components, assemble
+from vitsplice.engine.warm_start import start_image
+from vitsplice.errors import ConfigError, ImageError, UserError
+from vitsplice.loss_modules import from_preset
+from vitsplice.plugins import catalogue
+from vitsplice.presets.settings import settings_for
+
+SMALL = ["stages=[{side: 32}, {side: 64}]", "match.grid=8"]
+QUICK = ["structure", "structure-lower", "appearance", "texture", "patches", "edges", "smoothness"]
+
+
+def smooth(seed, *size):
+    return torch.nn.functional.interpolate(noise(1, 3, 6, 6, seed=seed), size=size, mode="bilinear")
+
+
+@pytest.fixture
+def images():
+    """A structure image, an appearance image of another aspect ratio, and an output."""
+    return smooth(1, 64, 64), smooth(2, 48, 80), smooth(3, 64, 64)
+
+
+def test_values_equal_those_of_the_engine(vit, images):
+    """The engine optimises the output's pixels in a stage of the same size, with entire images as views."""
+    structure, appearance, output = images
+    loss = from_preset("quick", structure, appearance, backbone=vit, overrides=SMALL)
+    config = settings_for("quick", backbone="tiny-vit", overrides=[*SMALL, "generator.name=pixels"])
+    entire = {name: term.model_copy(update={"view": "entire"}) for name, term in config.terms.items()}
+    config = config.model_copy(update={"terms": entire})
+    pixels = {"structure": structure, "appearance": appearance}
+    pixels["start"] = start_image(config, RunImages(pixels), vit)
+    problem = assemble(Components.build(config, vit, catalogue()), RunImages(pixels), Area(64), output)
+    expected = Optimisation(problem)._losses(0, list(problem.terms))
+    values = loss(output, unreduced=True)
+    assert list(values) == list(expected) == QUICK
+    for name, value in expected.items():
+        torch.testing.assert_close(values[name], value.detach(), rtol=1e-4, atol=1e-7)
+    total = sum(term.weight * expected[term.name].item() for term in problem.terms)
+    assert loss(output).item() == pytest.approx(total, rel=1e-4)
+
+
+def test_loss_is_a_scalar_whose_gradients_agree_with_finite_differences(backbone, images):
+    loss = from_preset("quick", *images[:2], backbone=backbone, overrides=SMALL)
+    output = (0.1 + 0.8 * noise(1, 3, 64, 64)).requires_grad_()
+    value = loss(output)
+    assert value.shape == ()
+    (gradient,) = torch.autograd.grad(value, output)
+    along = gradient / gradient.norm()
+    with torch.no_grad():
+        slope = (loss(output + 1e-3 * along) - loss(output - 1e-3 * along)) / 2e-3
+    torch.testing.assert_close(slope, gradient.norm(), rtol=0.05, atol=0)
+
+
+def test_optimising_pixels_lowers_the_loss(vit, images):
+    loss = from_preset("quick", *images[:2], backbone=vit, overrides=SMALL)
+    output = images[2].clone().requires_grad_()
+    optimiser = torch.optim.Adam([output], lr=0.02)
+    before = loss(output).item()
+    for _ in range(5):
+        optimiser.zero_grad()
+        loss(output.clamp(0, 1)).backward()
+        optimiser.step()
+    assert loss(output.clamp(0, 1)).item() < before
+
+
+def test_total_is_the_weighted_sum_with_strengths(vit, images):
+    loss = from_preset("quick", *images[:2], backbone=vit, appearance_strength=0.5, overrides=SMALL)
+    values = loss(images[2], unreduced=True)
+    assert loss.weights == dict(zip(QUICK, (30, 20, 0.01, 4, 1, 6, 2), strict=True))
+    total = sum(loss.weights[name] * value for name, value in values.items())
+    torch.testing.assert_close(loss(images[2]), total)
+
+
+def test_weight_is_divided_by_the_interval_of_a_term(vit):
+    weights = from_preset("official", backbone=vit).weights
+    assert weights["appearance"] == 10
+    assert weights["appearance-entire"] == pytest.approx(10 / 75)
+
+
+def test_identity_terms_require_the_reconstruction(vit, images):
+    structure, appearance, output = images
+    loss = from_preset("paper", structure, appearance, backbone=vit, size=64)
+    with pytest.raises(UserError, match=r"term 'identity' compares.*loss\(output, reconstruction\).*identity-entire"):
+        loss(output)
+    perfect = loss(output, appearance, unreduced=True)
+    assert perfect["identity"].item() == 0
+    assert loss(output, smooth(4, 48, 80), unreduced=True)["identity"].item() > 0
+    with pytest.raises(UserError, match=r"'identity' compares locations: .* the backbone the output, .* resize one"):
+        loss(output, output)
+    without = [f"terms.{name}.weight=0" for name in ("identity", "identity-entire")]
+    assert from_preset("paper", structure, appearance, backbone=vit, size=64, overrides=without)(output).isfinite()
+
+
+def test_preset_without_terms_is_refused(vit):
+    with pytest.raises(ConfigError, match="no loss terms"):
+        from_preset("instant", backbone=vit)
+
+
+def test_targets_may_be_set_later_and_batches_are_compared_image_by_image(vit, images):
+    loss = from_preset("quick", backbone=vit, overrides=SMALL)
+    with pytest.raises(UserError, match=r"needs the image 'structure'"):
+        loss(images[2])
+    first = loss.set_targets(*images[:2])(images[2])
+    second = loss.set_targets(images[0].flip(-1), images[1])(images[2])
+    loss.set_targets(torch.cat([images[0], images[0].flip(-1)]), images[1])
+    torch.testing.assert_close(loss(torch.cat([images[2], images[2]])), (first + second) / 2)
+    with pytest.raises(ImageError, match="'structure' contains values"):
+        loss.set_targets(255 * images[0], images[1])
+
+
+def test_fallback_backbone_is_logged(caplog):
+    settings = settings_for("quick", overrides=SMALL)
+    gone = settings.backbone.model_copy(update={"name": "tiny-gone", "fallback": ("tiny-vit",)})
+    with caplog.at_level(logging.WARNING):
+        loss = from_preset(settings.model_copy(update={"backbone": gone}))
+    assert loss.backbone.info.name == "tiny-vit"
+    assert "tiny-gone" in caplog.text
+
+
+@pytest.mark.weights
+def test_quick_with_its_default_backbone(images):
+    pytest.importorskip("vitsplice_offline", reason="the plugin vitsplice-offline is not installed")
+    loss = from_preset("quick", *images[:2], size=112)
+    output = images[2].clone().requires_grad_()
+    loss(output).backward()
+    assert output.grad.isfinite().all()

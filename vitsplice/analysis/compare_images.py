@@ -1,0 +1,192 @@
+"""Images of a comparison: cropped square, with labels of their parts and with the appearance of another image."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vitsplice.analysis.transforms import APPEARANCE_TRANSFORMS, STRUCTURE_TRANSFORMS
+from vitsplice.backbones.sizing import Resize
+from vitsplice.config import RunConfig
+from vitsplice.errors import UserError
+from vitsplice.images import LoadedImage, encode_png, read, read_mask
+from vitsplice.runs.record import versions
+from vitsplice.runs.run import Run
+from vitsplice.support import output_folder
+from vitsplice.support.files import unique_names
+from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
+
+STYLE = "style"
+"""Name of the appearance transform that gives an image the appearance of the next one."""
+
+MAX_LABELS = 16
+"""A mask with more grey levels is thresholded into light and dark."""
+
+
+@dataclass(frozen=True)
+class ComparedImage:
+    """An image of a comparison.
+
+    Args:
+        name: unique name for reports.
+        pixels: square, ``(1, 3, S, S)``.
+        styled: the image with the appearance of another one, ``(1, 3, S, S)``, or None.
+        labels: integer label of the part that each pixel belongs to, ``(S, S)``, or None.
+    """
+
+    name: str
+    pixels: Tensor = field(repr=False)
+    styled: Tensor | None = field(default=None, repr=False)
+    labels: Tensor | None = field(default=None, repr=False)
+
+    @property
+    def transformed(self) -> dict[str, Tensor]:
+        """The image under every transform, by the transform's name."""
+        appearance = {name: transform(self.pixels) for name, transform in APPEARANCE_TRANSFORMS.items()}
+        style = {} if self.styled is None else {STYLE: self.styled}
+        return appearance | style | {name: transform(self.pixels) for name, transform in STRUCTURE_TRANSFORMS.items()}
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of everything that its encodings depend on."""
+        total = hashlib.sha256()
+        for tensor in (self.pixels, self.styled, self.labels):
+            total.update(b"none" if tensor is None else tensor.contiguous().numpy().tobytes())
+        return total.hexdigest()
+
+
+@dataclass(frozen=True)
+class ImageSource:
+    """Files of an image of a comparison.
+
+    Args:
+        name: unique name for reports.
+        image: path of the image.
+        mask: path of a mask of its parts, or None.
+        size: side of the square crop, in pixels.
+        styled: path of the image with the appearance of another one, or None.
+    """
+
+    name: str
+    image: Path
+    mask: Path | None
+    size: int
+    styled: Path | None = None
+
+    def load(self) -> ComparedImage:
+        """Read the image; it is not stored, so that one image at a time is in memory."""
+        image = read(self.image)
+        labels = _labels(self.mask, self.image, image, self.size) if self.mask else None
+        styled = read(self.styled).pixels if self.styled else None
+        return ComparedImage(self.name, center_square(image.pixels, self.size), styled, labels)
+
+
+def image_sources(images: Sequence[Path], masks: Path | None, size: int) -> list[ImageSource]:
+    """Locate and check the images of a comparison and their masks.
+
+    Args:
+        images: paths.
+        masks: folder with masks of parts, named like the images, or None. Images with equal file names are named by the
+            shortest distinct part of their paths (`vitsplice.support.files.unique_names`), and so are their masks.
+        size: side of the square crop, in pixels.
+
+    Raises:
+        UserError: if an image cannot be read or is given twice, or a mask does not fit its image.
+    """
+    if masks is not None and not masks.is_dir():
+        raise UserError(f"{masks} is not a folder; give a folder of masks")
+    sources = [
+        ImageSource(name, image, _mask_of(masks, name, image) if masks else None, size)
+        for name, image in zip(unique_names(images), images, strict=True)
+    ]
+    names: dict[str, str] = {}
+    for source in sources:
+        image = read(source.image)
+        if (other := names.setdefault(image.sha256, source.name)) != source.name:
+            raise UserError(f"duplicate image: {other} and {source.name} have equal pixels; leave out one of them")
+        if source.mask:
+            _labels(source.mask, source.image, image, size)
+    return sources
+
+
+def _mask_of(masks: Path, name: str, image: Path) -> Path | None:
+    """Find the mask of an image, None if it has none. Raises UserError if a mask fits several images."""
+
+    def files_named(path: str) -> list[Path]:
+        folder, stem = (masks / path).parent, Path(path).name
+        return sorted(mask for mask in folder.iterdir() if mask.stem == stem) if folder.is_dir() else []
+
+    own, shared = files_named(name), files_named(image.stem)
+    if shared and not own:
+        raise UserError(f"mask {shared[0]} fits several images; rename the mask of {image} to {masks / name}.png")
+    return own[0] if own else None
+
+
+def center_square(image: Tensor, size: int) -> Tensor:
+    """Crop the central square of ``(1, C, H, W)`` and resize it to ``size * size`` pixels."""
+    return Resize().to(_center_crop(image), (size, size)).clamp(0, 1)
+
+
+def _center_crop(image: Tensor) -> Tensor:
+    side = min(image.shape[-2:])
+    top, left = ((length - side) // 2 for length in image.shape[-2:])
+    return image[..., top : top + side, left : left + side]
+
+
+def _labels(file: Path, image: Path, loaded: LoadedImage, size: int) -> Tensor:
+    """Read a mask as labels ``(size, size)``: one for each grey level, or light and dark if there are many."""
+    mask, pixels = read_mask(file).pixels, loaded.pixels
+    if mask.shape != pixels.shape:
+        (height, width), (mask_height, mask_width) = pixels.shape[-2:], mask.shape[-2:]
+        raise UserError(f"mask {file} has {mask_width}x{mask_height} px; its image {image} has {width}x{height} px")
+    grey = _center_crop(mask).mean(1, keepdim=True)
+    levels = (F.interpolate(grey, size=(size, size), mode="nearest")[0, 0] * 255).round().long()
+    return levels if len(torch.unique(levels)) <= MAX_LABELS else (levels > 127).long()
+
+
+def with_styles(
+    sources: Sequence[ImageSource], settings: RunConfig, folder: Path, progress: ProgressReporter = NULL_REPORTER
+) -> list[ImageSource] | None:
+    """Give each image the appearance of the next one by a run; None if it was stopped.
+
+    Args:
+        sources: the images.
+        settings: settings of the runs.
+        folder: folder for the output images; those that are in it are not computed again.
+        progress: progress reporter.
+
+    Raises:
+        WeightsUnavailable: if the weights of the backbone of the settings are unavailable.
+    """
+    styled = []
+    for number, source in enumerate(sources):
+        other = sources[(number + 1) % len(sources)]
+        progress.part(f"{source.name} with the appearance of {other.name}", number, len(sources))
+        file = _styled_file(source.load().pixels, other.load().pixels, settings, folder, progress)
+        if file is None:
+            return None
+        styled.append(replace(source, styled=file))
+    return styled
+
+
+def _styled_file(
+    structure: Tensor, appearance: Tensor, settings: RunConfig, folder: Path, progress: ProgressReporter
+) -> Path | None:
+    inputs = (structure.numpy().tobytes(), appearance.numpy().tobytes())
+    key = (*inputs, settings.model_dump_json().encode(), str(versions()).encode())
+    file = folder / f"{hashlib.sha256(b''.join(key)).hexdigest()[:16]}.png"
+    if not file.is_file():
+        if progress.stopped():
+            return None
+        run = Run(structure, appearance, settings)
+        for _ in run.steps():
+            if progress.stopped():
+                return None
+        output_folder.write(folder, {file.name: encode_png(run.pixels())})
+    return file

@@ -1,0 +1,95 @@
+"""Fingerprints of images: a perceptual hash and a few colours, by which near-duplicates are found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from scipy.fft import dctn
+
+from vitsplice.images import is_black, read
+from vitsplice.images.transforms import LAB_SCALE, to_lab
+
+SIDE, CELLS, FREQUENCIES = 32, 8, 8
+"""Sides of the image that is hashed, in pixels; of the grid of colours; and of the square of hashed frequencies."""
+
+BITS = FREQUENCIES**2 - 1
+
+NEAR_BITS = 8
+"""Most bits in which the hashes of near-duplicates differ."""
+
+NEAR_COLOURS = 10.0
+"""Largest distance of the colours of near-duplicates in Lab: root mean square over cells.
+
+Both limits were determined on 122 wallpapers and 4,367 crops of them: of 1.3 million pairs of crops with some contrast,
+none from different wallpapers is within both. Crops of one plain colour are within both of each other.
+"""
+
+ROWS = 512
+"""Images whose distances to all earlier ones are in memory at a time."""
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """The fingerprint of an image.
+
+    Args:
+        sha256: digest of the file.
+        size: height and width in pixels.
+        bits: ``(BITS,)``, the perceptual hash: which low frequencies of the lightness are above their median.
+        colours: ``(3 * CELLS**2,)``, the mean Lab colour of each cell, L in [0, 100].
+        black: whether the image is black everywhere, so that as a mask it excludes everything.
+    """
+
+    sha256: str
+    size: tuple[int, int]
+    bits: NDArray[np.bool_]
+    colours: NDArray[np.float32]
+    black: bool = False
+
+
+def fingerprint(path: Path) -> Fingerprint:
+    """Compute the fingerprint of an image.
+
+    The hash is that of Zauner 2010 ("Implementation and benchmarking of perceptual image hash functions", DCT), but of
+    lightness instead of grey, and of all of the lowest 8 x 8 frequencies except the mean.
+
+    Raises:
+        ImageError: if the image cannot be read.
+    """
+    image = read(path)
+    height, width = image.pixels.shape[-2:]
+    lab = to_lab(F.interpolate(image.pixels, (SIDE, SIDE), mode="area")) * LAB_SCALE
+    frequencies = dctn(lab[0, 0].double().numpy(), norm="ortho")[:FREQUENCIES, :FREQUENCIES].ravel()[1:]
+    colours = F.avg_pool2d(lab, SIDE // CELLS).flatten().to(torch.float32).numpy()
+    bits = frequencies > np.median(frequencies)
+    return Fingerprint(image.sha256, (height, width), bits, colours, is_black(image.pixels))
+
+
+def earlier_near_duplicates(fingerprints: Sequence[Fingerprint]) -> NDArray[np.int64]:
+    """Find for each image the earlier near-duplicate with the most similar hash: its index, or -1."""
+    earlier = np.full(len(fingerprints), -1)
+    if not fingerprints:
+        return earlier
+    signs = np.where([image.bits for image in fingerprints], np.float32(1), np.float32(-1))
+    colours = np.stack([image.colours for image in fingerprints])
+    lengths = np.square(colours).sum(1)
+    for start in range(0, len(fingerprints), ROWS):
+        rows, others = slice(start, start + ROWS), slice(0, start + ROWS)
+        bits = (BITS - signs[rows] @ signs[others].T) / 2
+        distances = lengths[rows, None] + lengths[others] - 2 * colours[rows] @ colours[others].T
+        near = (bits <= NEAR_BITS) & (distances / CELLS**2 <= NEAR_COLOURS**2)
+        near &= np.arange(near.shape[1]) < np.arange(start, start + len(near))[:, None]
+        bits[~near] = np.inf
+        earlier[rows] = np.where(near.any(1), bits.argmin(1), -1)
+    return earlier
+
+
+def are_near_duplicates(first: Fingerprint, second: Fingerprint) -> bool:
+    """Whether two images look the same."""
+    return bool(earlier_near_duplicates([first, second])[1] == 0)

@@ -1,0 +1,104 @@
+"""Data sets of pairs of images with corresponding keypoints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vitsplice.images import image_stamp
+from vitsplice.support.jsonl import key_of
+
+Size = tuple[int, int]
+"""Height and width in pixels."""
+
+Points = NDArray[np.float64]
+"""Points ``(N, 2)``, (y, x)."""
+
+
+@dataclass(frozen=True)
+class KeypointImage:
+    """Image of a pair.
+
+    Args:
+        path: path of the image file.
+        warp: name of a warp that is applied (`vitsplice.analysis.transforms.WARPS`), or "".
+        appearance: name of an appearance transform that is applied (`APPEARANCE_TRANSFORMS`), or "".
+        size: size of the image according to its annotation; None if unknown.
+    """
+
+    path: Path
+    warp: str = ""
+    appearance: str = ""
+    size: Size | None = None
+
+
+@dataclass(frozen=True)
+class KeypointPair:
+    """Two images with corresponding points; the points of the source are matched in the target.
+
+    Args:
+        id: unique in its data set.
+        category: category of the object, or name of the warp.
+        source, target: the images.
+        source_points, target_points: corresponding points ``(N, 2)``, (y, x).
+        unit: ``pixels`` for pixel coordinates from 0 that denote pixel centres, ``sides`` for fractions of the sides.
+        reference_length: length in pixels of the target that thresholds are a fraction of; None for its longer side.
+    """
+
+    id: str
+    category: str
+    source: KeypointImage
+    target: KeypointImage
+    source_points: Points = field(compare=False, repr=False)
+    target_points: Points = field(compare=False, repr=False)
+    unit: Literal["pixels", "sides"] = "pixels"
+    reference_length: float | None = None
+
+    def key(self) -> int:
+        """Compute a 64-bit key of files (path, size and modification time), points and reference length.
+
+        Raises:
+            ImageNotFound: if an image file does not exist.
+            ImageError: if it cannot be used.
+        """
+        points = (self.source_points.tobytes().hex(), self.target_points.tobytes().hex())
+        images = (*_identity(self.source), *_identity(self.target))
+        return key_of(self.id, self.category, *images, *points, self.unit, self.reference_length)
+
+
+def _identity(image: KeypointImage) -> tuple[object, ...]:
+    path, *version = image_stamp(image.path)
+    return path, image.warp, image.appearance, image.size, *version
+
+
+@dataclass(frozen=True)
+class UnusablePair:
+    """Pair that cannot be measured; ``missing`` if a file does not exist."""
+
+    id: str
+    reason: str
+    missing: bool = False
+
+
+@dataclass(frozen=True)
+class KeypointDataset:
+    """Pairs that are read one at a time, as often as needed.
+
+    Args:
+        name: name of the data set.
+        details: origin and options of the data set, as data for JSON.
+        count: number of pairs, including unusable ones.
+        pairs: function that reads the pairs.
+        reference: description of the reference length.
+    """
+
+    name: str
+    details: Mapping[str, Any]
+    count: int
+    pairs: Callable[[], Iterator[KeypointPair | UnusablePair]] = field(compare=False, repr=False)
+    reference: str = "the longer side of the target"

@@ -1,0 +1,191 @@
+"""Features that a benchmark measures: selection among those of the backbones, and extraction from images."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from vitsplice.analysis.transforms import APPEARANCE_TRANSFORMS, WARPS, warp
+from vitsplice.backbones.sizing import Area
+from vitsplice.contracts import GLOBAL_FACETS, Backbone, BackboneInfo, FeatureRequest, Features
+from vitsplice.errors import ImageError, UserError, VitspliceError
+from vitsplice.images import read, resize_to
+from vitsplice.keypoints.dataset import KeypointImage, Size
+from vitsplice.keypoints.matching import upsampled_norms
+from vitsplice.numerics import numerics
+from vitsplice.plugins import catalogue
+from vitsplice.presets.settings import settings_for
+from vitsplice.runs.backbone_cache import BackboneCache
+from vitsplice.text import printable
+
+CACHE_BYTES = 1_000_000_000
+"""Maximal size of the cached features; those of two images are always cached."""
+
+
+@dataclass(frozen=True)
+class SelectedFeatures:
+    """Local features of a backbone.
+
+    Args:
+        info: description of the backbone.
+        requests: the features.
+        load: function that returns the backbone, in float32 on the device.
+    """
+
+    info: BackboneInfo
+    requests: tuple[FeatureRequest, ...]
+    load: Callable[[], Backbone]
+
+
+def select_features(
+    backbones: Sequence[str],
+    facets: Sequence[str],
+    layers: Sequence[int],
+    device: torch.device,
+    note: Callable[[str], object] = lambda _: None,
+) -> tuple[SelectedFeatures, ...]:
+    """Select all features of these facets and layers that the backbones have.
+
+    Args:
+        backbones: names; by default the backbone of the default preset.
+        facets: local facets; by default each backbone's own for structure.
+        layers: layers, counted from 0 or from -1, the last; by default all.
+        device: device of the backbones.
+        note: called with a sentence about features that a backbone does not have, and about substituted backbones.
+
+    Raises:
+        UserError: if a backbone has none of the facets or none of the layers, or a facet is global.
+        VitspliceError: if a backbone cannot be loaded.
+    """
+    if global_ := GLOBAL_FACETS.intersection(facets):
+        raise UserError(f"facet '{min(global_)}' is global; give a local one, such as key, token or map")
+    cache, known = BackboneCache(1), catalogue()
+
+    def select(name: str | None) -> SelectedFeatures:
+        config = settings_for(backbone=name).backbone
+        backbone, substitution = cache.load(config, known, device, "float32")
+        if substitution:
+            note(str(substitution))
+        requests, unavailable = _available(backbone.info, facets, layers)
+        if unavailable:
+            note(f"{backbone.info.name} has no {', '.join(unavailable)}")
+        return SelectedFeatures(backbone.info, requests, lambda: cache.load(config, known, device, "float32")[0])
+
+    return tuple(map(select, dict.fromkeys(backbones or (None,))))
+
+
+def _available(
+    info: BackboneInfo, facets: Sequence[str], layers: Sequence[int]
+) -> tuple[tuple[FeatureRequest, ...], list[str]]:
+    """Return the features of a backbone among these facets and layers, and the facets and layers that it lacks."""
+    requested = dict.fromkeys(facets or (info.structure.facet,))
+    local = info.local_facets
+    available = [facet for facet in requested if facet in local]
+    if not available:
+        raise UserError(
+            f"backbone '{info.name}' has no facet {printable(', '.join(requested))}; it has {', '.join(local)}"
+        )
+    numbers = list(layers or info.every_layer)
+    inside = [number for number in numbers if -info.layers <= number < info.layers]
+    if not inside:
+        info.request(available[0], numbers[0])  # raises an error that names the layers
+    unavailable = [f"facet {printable(facet)}" for facet in requested if facet not in local]
+    unavailable += [f"layer {number}" for number in numbers if number not in inside]
+    return tuple(dict.fromkeys(info.request(facet, number) for facet in available for number in inside)), unavailable
+
+
+@dataclass
+class ImageFeatures:
+    """Features of an image.
+
+    Args:
+        size: size of the image.
+        input_size: size of the image as input of the backbone.
+        features: features by request.
+    """
+
+    size: Size
+    input_size: Size
+    features: dict[FeatureRequest, Features]
+    _norms: dict[FeatureRequest, Tensor] = field(default_factory=dict)
+
+    def norms(self, request: FeatureRequest) -> Tensor:
+        """Norms of the upsampled features (`vitsplice.keypoints.matching.upsampled_norms`), computed once."""
+        if request not in self._norms:
+            self._norms[request] = upsampled_norms(self.features[request].maps, self.input_size)
+        return self._norms[request]
+
+    @property
+    def nbytes(self) -> int:
+        """Size in bytes, including all norms."""
+        norms = self.input_size[0] * self.input_size[1]
+        return sum(4 * (features.values.numel() + norms) for features in self.features.values())
+
+
+class FeatureExtractor:
+    """Extracts features of images with one backbone, and caches those of the images that were used last.
+
+    Args:
+        selected: backbone and features, which are extracted in one pass.
+        size: images are resized to about ``size * size`` pixels with their aspect ratio.
+        device: device of the backbone.
+        cache_bytes: see `CACHE_BYTES`.
+    """
+
+    def __init__(
+        self, selected: SelectedFeatures, size: int, device: torch.device, cache_bytes: int = CACHE_BYTES
+    ) -> None:
+        self._selected, self._size, self._device, self._cache_bytes = selected, size, device, cache_bytes
+        self._cache: OrderedDict[KeypointImage, ImageFeatures] = OrderedDict()
+        self._nbytes = 0
+
+    @numerics(grad=False)
+    def __call__(self, image: KeypointImage) -> ImageFeatures:
+        """Return the features of an image.
+
+        Raises:
+            ImageError: if it cannot be read, or its size differs from its annotation.
+            VitspliceError: if a feature is not finite.
+        """
+        if image in self._cache:
+            self._cache.move_to_end(image)
+            return self._cache[image]
+        self._cache[image] = features = self._extract(image)
+        self._nbytes += features.nbytes
+        while len(self._cache) > 2 and self._nbytes > self._cache_bytes:
+            self._nbytes -= self._cache.popitem(last=False)[1].nbytes
+        return features
+
+    def _extract(self, image: KeypointImage) -> ImageFeatures:
+        backbone = self._selected.load()
+        pixels = load_pixels(image, self._size)
+        inputs = Area(self._size)(pixels.to(self._device), backbone.info).clamp(0, 1)
+        features = backbone(inputs, self._selected.requests)
+        if invalid := [request for request, value in features.items() if not bool(value.values.isfinite().all())]:
+            raise VitspliceError(
+                f"backbone '{backbone.info.name}' returns NaN or infinite values for {invalid[0]} of "
+                f"'{printable(str(image.path))}'"
+            )
+        return ImageFeatures((pixels.shape[-2], pixels.shape[-1]), (inputs.shape[-2], inputs.shape[-1]), features)
+
+
+def load_pixels(image: KeypointImage, size: int) -> Tensor:
+    """Read an image ``(1, 3, H, W)`` and transform it; before a warp its shorter side is resized to ``size``.
+
+    Raises:
+        ImageError: if it cannot be read, or its size differs from its annotation.
+    """
+    pixels = read(image.path).pixels
+    if image.size not in (None, tuple(pixels.shape[-2:])):
+        height, width = image.size or (0, 0)
+        raise ImageError(
+            f"'{printable(str(image.path))}' is {pixels.shape[-1]}x{pixels.shape[-2]} px, "
+            f"and its annotation is for {width}x{height} px"
+        )
+    if image.warp:
+        pixels = warp(resize_to(pixels, size), WARPS[image.warp])
+    return APPEARANCE_TRANSFORMS[image.appearance](pixels).clamp(0, 1) if image.appearance else pixels

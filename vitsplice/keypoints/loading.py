@@ -1,0 +1,100 @@
+"""Load a keypoint data set: a folder in a known layout, or images under synthetic warps."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from vitsplice.analysis.transforms import APPEARANCE_TRANSFORMS, WARPS, grid_centres
+from vitsplice.errors import UserError
+from vitsplice.images import EXAMPLE_PAIRS, example
+from vitsplice.keypoints import pfpascal, spair
+from vitsplice.keypoints.dataset import KeypointDataset, KeypointImage, KeypointPair
+from vitsplice.text import printable
+
+KEYPOINTS_PER_SIDE = 8
+"""Side of the grid of keypoints on a warped image; those that come from outside of the image are excluded."""
+
+APPEARANCES = (*APPEARANCE_TRANSFORMS, "none")
+DEFAULT_APPEARANCE = "jitter"
+
+
+def load_dataset(
+    sources: Sequence[Path] = (), split: str | None = None, subset: str | None = None, appearance: str | None = None
+) -> KeypointDataset:
+    """Load the data set in a folder, or images under synthetic warps.
+
+    Args:
+        sources: a folder in the layout of SPair-71k or PF-PASCAL, or images; by default the packaged images.
+        split: split of the data set; None for ``test``.
+        subset: list of pairs of SPair-71k, ``large`` (the default) or ``small``.
+        appearance: appearance transform of warped images; see `synthetic_warps`. None for ``jitter``.
+
+    Raises:
+        UserError: if there is no such data set, or an option does not apply to it.
+    """
+    folders = [path for path in sources if os.path.isdir(path)]
+    if folders and len(sources) > 1:
+        raise UserError(f"give one folder, or images: {printable(str(folders[0]))} is a folder among other sources")
+    if folders and appearance:
+        raise UserError("the images of a data set are not transformed; leave the appearance out, or give images")
+    if folders and spair.has_layout(folders[0]):
+        return spair.load(folders[0], split or "test", subset or spair.SUBSETS[0])
+    if subset:
+        raise UserError("only a data set in the layout of SPair-71k has a subset; leave it out")
+    if folders and pfpascal.has_layout(folders[0]):
+        return pfpascal.load(folders[0], split or "test")
+    if folders:
+        raise UserError(
+            f"{printable(str(folders[0]))} has neither the layout of SPair-71k ({spair.LAYOUT}) nor that of PF-PASCAL "
+            f"({pfpascal.LAYOUT}); give images for synthetic warps"
+        )
+    if split:
+        raise UserError("synthetic warps have no splits; leave the split out, or give the folder of a data set")
+    images = tuple(sources) or tuple(path for name in EXAMPLE_PAIRS for path in example(name))
+    return synthetic_warps(images, appearance or DEFAULT_APPEARANCE)
+
+
+def synthetic_warps(images: Sequence[Path], appearance: str = DEFAULT_APPEARANCE) -> KeypointDataset:
+    """Pair every image with itself under every warp. The warped image is the source, as its keypoints are known.
+
+    Under a warp alone, the pixels around a keypoint are the same in both images, and features of random weights, which
+    preserve pixel information, match them well. So the appearance of the warped image is changed too.
+
+    Args:
+        images: paths; duplicates are ignored.
+        appearance: appearance transform of the warped image, one of `APPEARANCES`.
+
+    Raises:
+        UserError: if an image does not exist, or there is no such transform.
+    """
+    if appearance not in APPEARANCES:
+        raise UserError(f"unknown appearance '{printable(appearance)}'; choose one of {', '.join(APPEARANCES)}")
+    if missing := [path for path in images if not os.path.isfile(path)]:
+        raise UserError(f"{printable(str(missing[0]))} does not exist; give images, or the folder of a data set")
+    images = tuple(dict.fromkeys(path.absolute() for path in images))
+    details = {
+        "warps": list(WARPS),
+        "appearance": appearance,
+        "keypoints": KEYPOINTS_PER_SIDE**2,
+        "images": [str(path) for path in images],
+    }
+    transform = "" if appearance == "none" else appearance
+
+    def pairs() -> Iterator[KeypointPair]:
+        grid = grid_centres(KEYPOINTS_PER_SIDE, KEYPOINTS_PER_SIDE).double()
+        for number, path in enumerate(images, 1):
+            for name, source_of in WARPS.items():
+                yield KeypointPair(
+                    f"{number}-{printable(path.stem)}-{name}",
+                    name,
+                    KeypointImage(path, name, transform),
+                    KeypointImage(path),
+                    grid.numpy(),
+                    source_of(grid).numpy(),
+                    unit="sides",
+                )
+
+    name = f"synthetic warps, appearance transform: {appearance}"
+    return KeypointDataset(name, details, len(images) * len(WARPS), pairs)

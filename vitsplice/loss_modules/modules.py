@@ -1,0 +1,227 @@
+"""The loss modules: one loss term, and all loss terms of a preset."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vitsplice.backbones.sizing import Area, Resize
+from vitsplice.config import RunConfig, TermConfig
+from vitsplice.contracts import Backbone, ImageName, LossSpec, TermContext
+from vitsplice.engine import problem
+from vitsplice.engine.backbones import load_backbone, load_configured
+from vitsplice.engine.images import RunImages, ViewKey
+from vitsplice.engine.terms import WeightedTerm
+from vitsplice.engine.warm_start import start_image
+from vitsplice.errors import ConfigError, UserError
+from vitsplice.loss_modules.base import Batches, TermsLoss, resize_to_side, split_batch
+from vitsplice.losses.terms import APPEARANCE, IDENTITY, STRUCTURE
+from vitsplice.options import complete
+from vitsplice.plugins import catalogue
+from vitsplice.presets.settings import DEFAULT_PRESET, name_of, settings_for
+
+logger = logging.getLogger(__name__)
+
+
+class FeatureLoss(TermsLoss):
+    """One loss term as a module.
+
+    Args:
+        backbone: name of a backbone, or a loaded one (`vitsplice.load_backbone`).
+        spec: the loss term, or its name (``vitsplice list losses``).
+        size: shorter side in pixels that images are resized to before the backbone; None keeps their size.
+        facet, layer: feature to use in place of the backbone's default for the term.
+        check: check the value range of every output, which on a GPU waits for the device.
+        options: options of the term by name.
+        more_options: options of the term as keyword arguments, e.g. ``form="norm"``.
+
+    Raises:
+        UserError: if a name is unknown, or a value is not allowed.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone | str,
+        spec: LossSpec | str,
+        *,
+        size: int | None = 224,
+        facet: str | None = None,
+        layer: int | None = None,
+        check: bool = True,
+        options: Mapping[str, Any] | None = None,
+        **more_options: Any,
+    ) -> None:
+        if name_of(backbone) is None:
+            raise UserError("backbone is missing: give the name of a backbone, or a loaded one")
+        backbone = load_backbone(backbone) if isinstance(backbone, str) else backbone
+        if not isinstance(spec, str | LossSpec):
+            raise UserError(f"spec is the name of a loss term, or a LossSpec, not a {type(spec).__name__}")
+        self.spec = catalogue().losses[spec] if isinstance(spec, str) else spec
+        all_options = complete(self.spec, {**(options or {}), **more_options})
+        built = self.spec.build(TermContext(backbone.info, facet, layer, all_options))
+        config = TermConfig(loss=self.spec.name, weight=1, view="entire")
+        views: tuple[ViewKey, ViewKey] = (self.spec.input, "entire"), (self.spec.target, "entire")
+        term = WeightedTerm(self.spec.name, built, config, *views, weight=1.0)
+        super().__init__(backbone, (term,), resize_to_side(size), check)
+
+    def forward(self, output: Tensor, target: Tensor | None = None) -> Tensor:
+        """Compute the unweighted loss, a scalar, the mean over the batch.
+
+        Args:
+            output: generated images ``(B, 3, H, W)`` or ``(3, H, W)`` in [0, 1]. Gradients flow to them, in their
+                dtype.
+            target: target images of the same layout, in place of those of `set_targets`. No gradients flow to them, and
+                their features are computed in each call.
+
+        Raises:
+            UserError: if a batch is invalid, or an image that the term needs is not set.
+        """
+        outputs: dict[ImageName, Tensor] = {self.spec.input: self._checked(output, "output")}
+        if target is None:
+            return self._values(outputs)[self.spec.name]
+        targets = self._checked(target, "target").detach()
+        return self._values(outputs, {**self._images, self.spec.target: targets})[self.spec.name]
+
+
+class AppearanceLoss(FeatureLoss):
+    """Distance of [CLS] tokens (paper, equation 3). See `FeatureLoss`."""
+
+    def __init__(self, backbone: Backbone | str, **settings: Any) -> None:
+        super().__init__(backbone, APPEARANCE, **settings)
+
+
+class StructureLoss(FeatureLoss):
+    """Distance of key self-similarities (paper, equations 2 and 4). See `FeatureLoss`."""
+
+    def __init__(self, backbone: Backbone | str, **settings: Any) -> None:
+        super().__init__(backbone, STRUCTURE, **settings)
+
+
+class IdentityLoss(FeatureLoss):
+    """Distance of keys (paper, equation 5). See `FeatureLoss`."""
+
+    def __init__(self, backbone: Backbone | str, **settings: Any) -> None:
+        super().__init__(backbone, IDENTITY, **settings)
+
+
+class PresetLoss(TermsLoss):
+    """The weighted loss terms of a run's settings as a module; see `from_preset`.
+
+    Args:
+        config: settings of the run.
+        backbone: loaded backbone.
+        size: shorter side in pixels that images are resized to before the backbone; None uses the size of the last
+            stage of the settings.
+        check: see `FeatureLoss`.
+
+    Raises:
+        ConfigError: if the settings have no loss terms.
+    """
+
+    def __init__(self, config: RunConfig, backbone: Backbone, *, size: int | None = None, check: bool = True) -> None:
+        if not config.terms:
+            raise ConfigError("these settings have no loss terms; `vitsplice presets` lists those that have steps")
+        entire = {n: t.model_copy(update={"view": "entire", "target_view": None}) for n, t in config.terms.items()}
+        config = config.model_copy(update={"terms": entire})
+        terms = problem.weighted_terms(config, backbone, catalogue())
+        resize = Area(config.stages[-1].side, enlarge=False) if config.stages else Resize(**config.resize.model_dump())
+        averaged = tuple(replace(term, weight=term.weight / term.config.every) for term in terms)
+        super().__init__(backbone, averaged, resize if size is None else resize_to_side(size), check)
+        self.config = config
+
+    def forward(
+        self, output: Tensor, reconstruction: Tensor | None = None, *, unreduced: bool = False
+    ) -> Tensor | dict[str, Tensor]:
+        """Compute the weighted sum of the terms, a scalar, the mean over the batch.
+
+        Args:
+            output: generated images ``(B, 3, H, W)`` or ``(3, H, W)`` in [0, 1], as large as the structure images.
+                Gradients flow to them, in their dtype.
+            reconstruction: output of your network for the appearance images, likewise; only for terms that compare the
+                two (``identity``).
+            unreduced: return the *unweighted* value of each term by its name; see `weights`.
+
+        Raises:
+            UserError: if a batch is invalid or missing.
+        """
+        inputs = {term.input[0] for term in self.terms}
+        outputs: dict[ImageName, Tensor] = {}
+        if "structure" in inputs:
+            outputs["structure"] = self._checked(output, "output")
+        if "appearance" in inputs:
+            if reconstruction is None:
+                raise UserError(self._missing_reconstruction())
+            outputs["appearance"] = self._checked(reconstruction, "reconstruction")
+        values = self._values(outputs)
+        return values if unreduced else torch.stack([t.weight * values[t.name] for t in self.terms]).sum()
+
+    def _missing_reconstruction(self) -> str:
+        names = [term.name for term in self.terms if term.input[0] == "appearance"]
+        overrides = ", ".join(f'"terms.{name}.weight=0"' for name in names)
+        return (
+            f"term '{names[0]}' compares the appearance image with your network's output for it: loss(output, "
+            f"reconstruction); or omit the term: from_preset(..., overrides=[{overrides}])"
+        )
+
+    def _start(self, images: Batches) -> Tensor:
+        """Return the images that the preset starts from: the structure images, or their warm starts."""
+        if self.config.start == "structure" or "appearance" not in images:
+            return images["structure"]
+        structures, appearances = (split_batch(images[image]) for image in ("structure", "appearance"))
+        rows = range(max(len(structures), len(appearances)))
+        pairs = [(structures[row % len(structures)], appearances[row % len(appearances)]) for row in rows]
+        return torch.cat(
+            [start_image(self.config, RunImages({"structure": s, "appearance": a}), self.backbone) for s, a in pairs]
+        )
+
+
+def from_preset(
+    preset: str | os.PathLike[str] | RunConfig = DEFAULT_PRESET,
+    structure: Any = None,
+    appearance: Any = None,
+    *,
+    backbone: Backbone | str | None = None,
+    size: int | None = None,
+    structure_strength: float | None = None,
+    appearance_strength: float | None = None,
+    overrides: Iterable[str] = (),
+    check: bool = True,
+) -> PresetLoss:
+    """Return the loss terms of a preset as a module that maps an output to a scalar.
+
+    The other parts of a preset are up to your training loop: generator, optimiser, stages (the size is the last
+    stage's), views (the entire image is used) and schedules (a term that is active every n-th step has 1/n of its
+    weight; ``start`` is ignored). Everything is computed in float32, whatever the precision of the preset.
+
+    Args:
+        preset: name of a preset, a YAML file, or settings.
+        structure, appearance: see `TermsLoss.set_targets`; they may be set later.
+        backbone: name of a backbone, or a loaded one; None uses the preset's, or its fallback, which is logged.
+        size: see `PresetLoss`.
+        structure_strength, appearance_strength: factors, at least 0, of the weights of the preset.
+        overrides: ``dotted.key=value``, e.g. ``terms.texture.weight=4``.
+        check: see `FeatureLoss`.
+
+    Raises:
+        UserError: if a name is unknown, or a value is not allowed.
+        WeightsUnavailable: if neither the weights of the backbone nor those of a fallback are available.
+    """
+    settings = settings_for(
+        preset,
+        backbone=backbone,
+        structure_strength=structure_strength,
+        appearance_strength=appearance_strength,
+        overrides=overrides,
+    )
+    if backbone is None or isinstance(backbone, str):
+        backbone, substitution = load_configured(settings.backbone, catalogue())
+        if substitution is not None:
+            logger.warning("%s", substitution)
+    loss = PresetLoss(settings, backbone, size=size, check=check)
+    return loss if structure is None and appearance is None else loss.set_targets(structure, appearance)

@@ -1,0 +1,67 @@
+"""Builders of the loss terms of Splice, and of the term for feature inversion: distances of one feature."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vitsplice.contracts import GLOBAL_FACETS, MASK, FeatureRequest, Features, LossTerm, Role, TermContext
+from vitsplice.errors import ConfigError
+from vitsplice.losses.functional import appearance_loss, identity_loss, structure_loss
+from vitsplice.matching import usable
+
+
+def appearance(context: TermContext) -> LossTerm:
+    """Build the term `vitsplice.losses.functional.appearance_loss`."""
+    return _distance_term(appearance_loss, "appearance", context)
+
+
+def structure(context: TermContext) -> LossTerm:
+    """Build the term `vitsplice.losses.functional.structure_loss`.
+
+    Raises:
+        ConfigError: if the facet is a global one.
+    """
+    facet = context.request("structure").facet
+    if facet in GLOBAL_FACETS:
+        raise ConfigError(f"the structure term compares patches with each other, and facet '{facet}' is global")
+    if context.layer is None and context.options["depth"] < 1:
+        context = replace(context, layer=context.backbone.layer_at(context.options["depth"]))
+    return _distance_term(structure_loss, "structure", context)
+
+
+def identity(context: TermContext) -> LossTerm:
+    """Build the term `vitsplice.losses.functional.identity_loss`."""
+    return _distance_term(identity_loss, "structure", context)
+
+
+def _distance_term(function: Callable[[Tensor, Tensor, str], Tensor], role: Role, context: TermContext) -> LossTerm:
+    """Build a term that compares one feature of two images, within the target's mask if it has one."""
+    request = context.request(role)
+    form = context.options["form"]
+
+    def compare(output: Mapping[FeatureRequest, Features], target: Mapping[FeatureRequest, Features]) -> Tensor:
+        mask = target.get(MASK)
+        return function(masked_values(output[request], mask), masked_values(target[request], mask), form)
+
+    return LossTerm((request,), compare)
+
+
+def masked_values(features: Features, mask: Features | None) -> Tensor:
+    """Select the prefix tokens, and the patches that a mask covers.
+
+    Args:
+        features: local features ``(1, N, D)`` of any grid; global ones are returned unchanged.
+        mask: feature `MASK`, ``(1, H * W, 1)`` in [0, 1]; None covers everything.
+
+    Returns:
+        ``(1, N', D)``.
+    """
+    if mask is None or features.grid is None:
+        return features.values
+    covered = usable(F.adaptive_avg_pool2d(mask.maps, features.grid).flatten())
+    return torch.cat([features.values[:, : features.prefix], features.patches[:, covered]], 1)
