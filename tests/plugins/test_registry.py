@@ -65,7 +65,7 @@ def test_an_unknown_name_offers_the_nearest(shelf: Shelf, monkeypatch: pytest.Mo
 def test_an_unknown_name_offers_all_when_none_is_near(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VITSPLICE_PLUGINS", "")
     assert "known are paper, swift" in message(UnknownName, "zzz", "presets")
-    assert "no loss term 'zzz'; there is none at all" in message(UnknownName, "zzz", "losses")
+    assert "no loss term 'zzz'; none is registered" in message(UnknownName, "zzz", "losses")
     assert "no generator 'zzz'" in message(UnknownName, "zzz", "generator")
 
 
