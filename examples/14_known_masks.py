@@ -15,8 +15,7 @@ import torch
 
 from vitsplice.datasets import Pair, write
 from vitsplice.evaluation.evaluate import evaluate
-from vitsplice.evaluation.outputs import Method
-from vitsplice.evaluation.plan import Plan
+from vitsplice.evaluation.plan import EvaluationPlan, Method
 from vitsplice.images import encode_png
 
 PATCH, PATCHES = 14, 24
@@ -58,7 +57,7 @@ def make(folder):
 folder = Path(sys.argv[1])
 manifest, known = make(folder)
 methods = tuple(Method(name, folder / name) for name in ("itself", "shifted"))
-evaluate(Plan(manifest, methods, ("iou-mask", "iou-cosegmentation")), folder / "metrics", force=True)
+evaluate(EvaluationPlan(manifest, methods, ("iou-mask", "iou-cosegmentation")), folder / "metrics", force=True)
 off = 0
 with (folder / "metrics" / "values.csv").open() as file:
     for row in csv.DictReader(file):

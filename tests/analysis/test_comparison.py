@@ -11,7 +11,15 @@ from tests.analysis.test_encoding import smooth
 from tests.analysis.toys import Toy, colour, luma, nothing
 from vitsplice.analysis import comparison
 from vitsplice.analysis.compare_images import ComparedImage
-from vitsplice.analysis.comparison import MAX_OTHERS, ROLES, ComparisonData, Measure, layer_agreement, others
+from vitsplice.analysis.comparison import (
+    MAX_OTHERS,
+    ROLES,
+    ComparisonData,
+    Measure,
+    all_layers,
+    layer_agreement,
+    others,
+)
 from vitsplice.analysis.encoding import cka, encode_image, rms_difference
 
 
@@ -22,16 +30,17 @@ def encodings_of(backbone, number=3):
 def compared(*toys, number=3):
     encodings = {toy.info.name: encodings_of(toy, number) for toy in toys}
     infos = {toy.info.name: toy.info for toy in toys}
-    measures = [m for name in encodings for m in comparison.measures_of(infos[name], encodings[name])]
     images = tuple(encodings[toys[0].info.name])
-    return ComparisonData(infos, images, tuple(measures), layer_agreement(encodings))
+    readers = {name: of_images.__getitem__ for name, of_images in encodings.items()}
+    measures = [m for name, read in readers.items() for m in comparison.measures_of(infos[name], images, read)]
+    return ComparisonData(infos, images, tuple(measures), layer_agreement(images, list(readers.values())))
 
 
 def test_changes_are_relative_to_the_mean_change_by_other_images():
     toy = Toy(colour)
     encodings = encodings_of(toy)
     first, *rest = encodings.values()
-    measures = comparison.measures_of(toy.info, encodings)
+    measures = comparison.measures_of(toy.info, list(encodings), encodings.__getitem__)
     measure = next(m for m in measures if (m.layer, m.metric, m.detail) == (-1, "structure change", "flip"))
     unit = sum(rms_difference(first.structure[1], other.structure[1]) for other in rest) / len(rest)
     assert measure.value == pytest.approx(first.changes["structure", "flip", -1] / unit)
@@ -69,7 +78,7 @@ def test_constant_features_have_no_sensitivity_and_no_selectivity():
 def test_agreement_of_equal_backbones_is_1():
     data = compared(Toy(colour, "one"), Toy(colour, "two"), Toy(luma, "three"))
     agreement = data.agreement.mean
-    assert data.layers == [(name, layer) for name in ("one", "two", "three") for layer in (-2, -1)]
+    assert all_layers(data.infos) == [(name, layer) for name in ("one", "two", "three") for layer in (-2, -1)]
     torch.testing.assert_close(agreement.diagonal(), torch.ones(6))
     torch.testing.assert_close(agreement[:2, 2:4].diagonal(), torch.ones(2))
     torch.testing.assert_close(agreement, agreement.T)
@@ -77,16 +86,14 @@ def test_agreement_of_equal_backbones_is_1():
 
 
 def test_agreement_is_the_mean_cka_with_a_t_interval():
-    encodings = {name: encodings_of(Toy(see, name)) for name, see in (("one", colour), ("two", luma))}
-    pairs = [
-        torch.stack([encodings["one"][i].structure[0], encodings["two"][i].structure[1]]) for i in encodings["one"]
-    ]
-    expected = [float(cka(kernels)[0, 1]) for kernels in pairs]
-    agreement = layer_agreement(encodings)
+    first, second = (encodings_of(Toy(see)) for see in (colour, luma))
+    pairs = zip(first.values(), second.values(), strict=True)
+    expected = [float(cka(torch.stack([a.structure[0], b.structure[1]]))[0, 1]) for a, b in pairs]
+    agreement = layer_agreement(list(first), [first.__getitem__, second.__getitem__])
     assert float(agreement.mean[0, 3]) == pytest.approx(np.mean(expected), abs=1e-4)
     low, high = scipy.stats.t.interval(0.95, 2, np.mean(expected), scipy.stats.sem(expected))
     assert float(agreement.half_width[0, 3]) == pytest.approx((high - low) / 2, rel=1e-3)
-    assert torch.isnan(layer_agreement({"one": encodings_of(Toy(colour), 1)}).half_width).all()
+    assert torch.isnan(layer_agreement(list(first)[:1], [first.__getitem__]).half_width).all()
 
 
 @pytest.mark.parametrize(("role", "other"), [("structure", "appearance"), ("appearance", "structure")])

@@ -23,7 +23,7 @@ def three_parts(height=8, width=10, prefix=1):
 
 
 def test_parts_have_distinct_colours():
-    (maps,) = principal_components([three_parts()]).maps
+    ((maps,), _) = principal_components([three_parts()])
     assert maps.shape == (3, 8, 10)
     left, right, corner = maps[:2, 4:, :5], maps[:2, 4:, 5:], maps[:2, :2, :2]  # three parts span two components
     for first, second in ((left, right), (left, corner), (right, corner)):
@@ -36,29 +36,29 @@ def test_components_equal_those_of_the_svd_of_the_self_similarity():
     rows = torch.nn.functional.normalize(features.patches[0].double(), dim=-1)
     rows = rows @ rows.T
     _, singular, vectors = torch.linalg.svd(rows - rows.mean(0), full_matrices=False)
-    components = principal_components([features])
+    (maps,), explained_variance = principal_components([features])
     expected = (singular.square() / singular.square().sum())[:3].float()
-    torch.testing.assert_close(components.explained_variance, expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(explained_variance, expected, atol=1e-5, rtol=1e-4)
     scores = (rows - rows.mean(0)) @ vectors[0]
-    assert torch.corrcoef(torch.stack([scores.float(), components.maps[0][0].flatten()]))[0, 1].abs() > 0.95
+    assert torch.corrcoef(torch.stack([scores.float(), maps[0].flatten()]))[0, 1].abs() > 0.95
 
 
 def test_colours_do_not_depend_on_the_order_of_patches():
     features = three_parts(prefix=0)
     reversed_features = Features(features.values.flip(1), features.grid)
-    maps, reversed_maps = (principal_components([f]).maps[0] for f in (features, reversed_features))
+    maps, reversed_maps = (principal_components([f])[0][0] for f in (features, reversed_features))
     torch.testing.assert_close(reversed_maps.flip(1, 2), maps, atol=1e-4, rtol=0)
 
 
 def test_colours_do_not_depend_on_the_sign_of_features():
     features = three_parts(prefix=0)
     negated = Features(-features.values, features.grid)
-    maps, maps_of_negated = (principal_components([f], "features").maps[0] for f in (features, negated))
+    maps, maps_of_negated = (principal_components([f], "features")[0][0] for f in (features, negated))
     torch.testing.assert_close(maps, maps_of_negated, atol=1e-4, rtol=0)
 
 
 def test_images_share_their_colours():
-    maps = principal_components([three_parts(), three_parts(6, 6)]).maps
+    maps, _ = principal_components([three_parts(), three_parts(6, 6)])
     assert [tuple(m.shape) for m in maps] == [(3, 8, 10), (3, 6, 6)]
     for column in (1, -1):
         first, second = (m[:, 5, column] for m in maps)
@@ -66,13 +66,13 @@ def test_images_share_their_colours():
 
 
 def test_decomposing_features_differs_from_decomposing_their_self_similarity():
-    raw = principal_components([three_parts()], "features")
-    assert 0.5 < raw.explained_variance.sum() <= 1.0
-    assert not torch.equal(raw.maps[0], principal_components([three_parts()]).maps[0])
+    (maps,), explained_variance = principal_components([three_parts()], "features")
+    assert 0.5 < explained_variance.sum() <= 1.0
+    assert not torch.equal(maps, principal_components([three_parts()])[0][0])
 
 
 def test_upsampling_repeats_blocks_or_follows_edges_of_the_image():
-    (maps,) = principal_components([three_parts()]).maps
+    ((maps,), _) = principal_components([three_parts()])
     image = torch.zeros(1, 3, 80, 100)
     image[..., 47:] = 1
     assert torch.equal(upsample(maps, image, "blocks")[:, ::10, ::10], maps)

@@ -8,8 +8,8 @@ import torch
 from tests.evaluation.conftest import image
 from vitsplice.datasets import Pair, write
 from vitsplice.errors import ImageError
-from vitsplice.evaluation.cases import Images, Measured, key, measured
-from vitsplice.evaluation.outputs import Method
+from vitsplice.evaluation.cases import MAX_EXAMPLES, CaseCounts, ImageCounts, PairImages, case_key, count_images
+from vitsplice.evaluation.plan import Method
 
 CPU = torch.device("cpu")
 
@@ -19,58 +19,67 @@ def pair(tmp_path):
     return Pair("p", image(tmp_path / "s.png"), image(tmp_path / "a.png", 20, 24, seed=1))
 
 
-def test_a_case_has_each_image_at_its_own_size(pair, tmp_path):
-    case = Images(pair, CPU).case(image(tmp_path / "o.png", 40, 48, seed=2))
-    shapes = [tuple(one.shape) for one in (case.structure, case.appearance, case.output)]
+def test_images_of_a_case_have_their_own_sizes(pair, tmp_path):
+    case = PairImages(pair, CPU).case(image(tmp_path / "o.png", 40, 48, seed=2))
+    shapes = [tuple(image.shape) for image in (case.structure, case.appearance, case.output)]
     assert shapes == [(1, 3, 16, 20), (1, 3, 20, 24), (1, 3, 40, 48)]
     assert case.structure_mask is case.appearance_mask is None
 
 
-def test_a_mask_is_ones_and_zeros(pair, tmp_path):
+def test_masks_are_binary(pair, tmp_path):
     masked = Pair("p", pair.structure, pair.appearance, image(tmp_path / "m.png", seed=3))
-    mask = Images(masked, CPU).case(pair.structure).structure_mask
+    mask = PairImages(masked, CPU).case(pair.structure).structure_mask
     assert mask.shape == (1, 1, 16, 20)
     assert set(mask.unique().tolist()) == {0.0, 1.0}
 
 
-def test_a_mask_of_another_size_is_refused_for_every_method(pair, tmp_path):
-    images = Images(Pair("p", pair.structure, pair.appearance, image(tmp_path / "m.png", 16, 24)), CPU)
+def test_mask_of_another_size_is_rejected_for_every_method(pair, tmp_path):
+    images = PairImages(Pair("p", pair.structure, pair.appearance, image(tmp_path / "m.png", 16, 24)), CPU)
     for _ in range(2):
-        with pytest.raises(ImageError, match="not as large as its image"):
+        with pytest.raises(ImageError, match="does not have the size of its image"):
             images.case(pair.structure)
 
 
-def test_a_image_that_no_network_could_look_at_is_refused(pair, tmp_path):
-    with pytest.raises(ImageError, match="8 times as long"):
-        Images(pair, CPU).case(image(tmp_path / "long.png", 16, 130))
+def test_extreme_aspect_ratio_is_rejected(pair, tmp_path):
+    with pytest.raises(ImageError, match="an aspect ratio above 8"):
+        PairImages(pair, CPU).case(image(tmp_path / "long.png", 16, 130))
 
 
-def test_a_key_is_another_when_a_file_or_the_method_is(pair, tmp_path):
+def test_key_depends_on_method_and_files(pair, tmp_path):
     output = image(tmp_path / "o.png", seed=2)
-    before = key(pair, Method("m", tmp_path), output)
-    assert key(pair, Method("m", tmp_path), output) == before
-    assert key(pair, Method("n", tmp_path), output) != before
+    before = case_key(pair, Method("m", tmp_path), output)
+    assert case_key(pair, Method("m", tmp_path), output) == before
+    assert case_key(pair, Method("n", tmp_path), output) != before
     output.write_bytes(output.read_bytes() + b" ")
-    assert key(pair, Method("m", tmp_path), output) != before
+    assert case_key(pair, Method("m", tmp_path), output) != before
     pair.appearance.unlink()
     with pytest.raises(ImageError, match=r"a\.png"):
-        key(pair, Method("m", tmp_path), output)
+        case_key(pair, Method("m", tmp_path), output)
 
 
-@pytest.mark.parametrize(("left_out", "structures"), [([], 2), ([0, 1], 1)])
-def test_images_of_measured_pairs_are_counted_once_each(tmp_path, left_out, structures):
-    made = [Pair(f"{s}{a}", Path(f"{s}.png"), Path(f"./{a}.png")) for s, a in product("xy", "12")]
-    write(tmp_path / "pairs.csv", made)
+@pytest.mark.parametrize(("unmeasured", "structures"), [([], 2), ([0, 1], 1)])
+def test_images_of_measured_pairs_are_counted_once(tmp_path, unmeasured, structures):
+    pairs = [Pair(f"{s}{a}", Path(f"{s}.png"), Path(f"./{a}.png")) for s, a in product("xy", "12")]
+    write(tmp_path / "pairs.csv", pairs)
     keys = np.arange(1, 9, dtype=np.uint64).reshape(2, 4)
-    keys[:, left_out] = 0
-    keys[1, 2] = 0  # the other method has it
-    found = measured(tmp_path / "pairs.csv", keys)
-    assert found == Measured(4 - len(left_out), structures, 2)
-    assert found.share
+    keys[:, unmeasured] = 0
+    keys[1, 2] = 0  # measured for the other method
+    counts = count_images(tmp_path / "pairs.csv", keys)
+    assert counts == ImageCounts(4 - len(unmeasured), structures, 2)
+    assert counts.shared
 
 
-def test_pairs_of_images_of_their_own_share_none(tmp_path):
+def test_pairs_with_different_images_share_none(tmp_path):
     write(tmp_path / "pairs.jsonl", [Pair(s, Path(f"{s}.png"), Path(f"{s}.jpg")) for s in "abc"])
     for keys, number in ((np.ones((1, 3), np.uint64), 3), (np.zeros((1, 3), np.uint64), 0)):
-        assert measured(tmp_path / "pairs.jsonl", keys) == Measured(number, number, number)
-    assert not Measured(3, 3, 3).share
+        assert count_images(tmp_path / "pairs.jsonl", keys) == ImageCounts(number, number, number)
+    assert not ImageCounts(3, 3, 3).shared
+
+
+def test_all_failures_are_counted_and_the_first_are_examples():
+    counts = CaseCounts()
+    for number in range(100):
+        counts.add_failure(f"p{number}", "no output", missing=number % 4 == 0)
+    assert counts.examples == [f"p{number}: no output" for number in range(MAX_EXAMPLES)]
+    assert (counts.missing, counts.corrupt) == (25, 75)
+    assert counts.failures.startswith("25 missing, 75 corrupt; p0: no output; p1")

@@ -1,33 +1,71 @@
 import json
 
 import pytest
+from PIL import Image
 
+from vitsplice.batch.plan import run_folder
 from vitsplice.contracts import Metric, MetricSpec
+from vitsplice.datasets.sources import SUFFIXES
 from vitsplice.errors import UserError
-from vitsplice.evaluation.outputs import Method
-from vitsplice.evaluation.plan import WORK, Plan, told
+from vitsplice.evaluation.plan import WORK, EvaluationPlan, Method, parse_method
+from vitsplice.images.decode import FORMATS
 from vitsplice.metrics.values import BuiltMetrics
 
 
-@pytest.fixture
-def wanted(pairs, tmp_path, vit):
+@pytest.mark.parametrize(
+    "name", [*(f"a{suffix}" for suffix in SUFFIXES), "a.JPG", "a/output.png", f"{run_folder('v', 'a')[2:]}/output.png"]
+)
+def test_outputs_are_found_by_id(tmp_path, name):
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("")
+    method = Method("m", tmp_path)
+    assert method.output("a") == path
+    assert [*method.outputs("a")] == [path]
+    assert method.output("b") is None
+
+
+def test_outputs_may_have_every_readable_format():
+    endings = Image.registered_extensions()
+    assert {endings[suffix] for suffix in SUFFIXES} == set(FORMATS)
+
+
+def test_batch_with_one_variant_stands_for_that_variant(tmp_path):
+    (tmp_path / "batch.json").write_text(json.dumps({"variants": {"quick": {}}}))
+    assert parse_method(f"mine={tmp_path}") == Method("mine", tmp_path / "quick")
+    (tmp_path / "batch.json").write_text(json.dumps({"variants": {"quick": {}, "best": {}}}))
+    with pytest.raises(UserError, match=r"2 variants \(best, quick\).*best"):
+        parse_method(f"mine={tmp_path}")
+
+
+@pytest.mark.parametrize("text", ["", "x", "=x", "a b=.", "x=", "x=nowhere", f"x={'n' * 300}", "é=."])
+def test_invalid_methods_are_rejected(text):
+    with pytest.raises(UserError, match=r"NAME=FOLDER|there is no folder"):
+        parse_method(text)
+
+
+@pytest.mark.parametrize("variants", [{"../other": {}}, {"/etc": {}}, {"a/../..": {}}, {"": {}}, ["quick"], 5, None])
+def test_variant_outside_of_the_folder_of_its_batch_is_rejected(tmp_path, variants):
+    (tmp_path / "batch.json").write_text(json.dumps({"variants": variants}))
+    with pytest.raises(UserError):
+        parse_method(f"mine={tmp_path}")
+
+
+def test_record_has_everything_that_values_depend_on(pairs, tmp_path, vit):
     spec = MetricSpec("mine", lambda context: None, "mine")
     built = BuiltMetrics(((spec, Metric(float, (vit.info,), {"sizes": (1, 2), "path": tmp_path})),), {})
-    return told(Plan(pairs, (Method("m", tmp_path),)), built, "cpu")
+    record = EvaluationPlan(pairs, (Method("m", tmp_path),)).record(built, "cpu")
+    assert json.loads(json.dumps(record)) == record
+    assert record["metrics"]["mine"]["networks"] == [{"name": "tiny-vit", "sha256": vit.info.sha256}]
+    assert record["metrics"]["mine"]["parameters"]["sizes"] == [1, 2]
+    assert {"torch", "vitsplice"} <= set(record["versions"])
+    assert set(WORK.part_keys) < set(record)
 
 
-def test_a_plan_says_all_that_metrics_depend_on(wanted, vit):
-    assert json.loads(json.dumps(wanted)) == wanted
-    assert wanted["metrics"]["mine"]["networks"] == [{"name": "tiny-vit", "sha256": vit.info.sha256}]
-    assert wanted["metrics"]["mine"]["facts"]["sizes"] == [1, 2]
-    assert {"torch", "vitsplice"} <= set(wanted["versions"])
-    assert set(WORK.part_keys) < set(wanted)
-
-
-def test_methods_have_names_of_their_own(pairs, tmp_path):
+def test_methods_need_different_names(pairs, tmp_path):
     with pytest.raises(UserError, match="at least one method"):
-        Plan(pairs, ())
+        EvaluationPlan(pairs, ())
     with pytest.raises(UserError, match="'m' is given twice"):
-        Plan(pairs, (Method("m", tmp_path), Method("m", tmp_path)))
-    with pytest.raises(UserError, match="'x', which is no method"):
-        Plan(pairs, (Method("m", tmp_path),), optimised={"x": "none"})
+        EvaluationPlan(pairs, (Method("m", tmp_path), Method("m", tmp_path)))
+    with pytest.raises(UserError, match="'x'; the methods are m"):
+        EvaluationPlan(pairs, (Method("m", tmp_path),), optimised={"x": "none"})

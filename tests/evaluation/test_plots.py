@@ -1,5 +1,4 @@
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,28 +7,26 @@ from matplotlib.figure import Figure
 
 from vitsplice.contracts import Metric, MetricSpec
 from vitsplice.evaluation import plots
-from vitsplice.evaluation.account import Account
-from vitsplice.evaluation.cases import Measured
-from vitsplice.evaluation.outputs import Method
-from vitsplice.evaluation.summary import Summary, _of_pairs
+from vitsplice.evaluation.cases import CaseCounts, ImageCounts
+from vitsplice.evaluation.summary import EvaluationSummary, summarise_pairs
 
 LONG = [f"a-method-with-a-name-of-forty-letters-{number:02}" for number in range(8)]
 AGAINST = {"distance": "structure", "ssim": "structure", "cls": "appearance", "lab": "appearance"}
 
 
-def summarised(names, pairs=40, own="no", shift=0.5):
-    """A summary of metrics of two images; each method is better than the one before it by so much."""
+def summarised(names, pairs=40, leakage="none", shift=0.5):
+    """Summary in which each method differs from the previous one by ``shift``."""
     noise = np.random.default_rng(0)
     metrics = {}
     for metric, against in AGAINST.items():
         better = "higher" if metric == "cls" else "lower"
         table = np.array([noise.normal(shift * row, 0.1, pairs) for row in range(len(names))])
-        owned = dict.fromkeys(names, own if metric in ("distance", "cls") else "no")
-        methods = tuple(Method(name, Path()) for name in names)
+        leakages = dict.fromkeys(names, leakage if metric in ("distance", "cls") else "none")
         spec = MetricSpec(metric, lambda context: None, "", better=better, against=against)
-        metrics[metric] = _of_pairs(spec, Metric(lambda case: 0.0), methods, table, np.isfinite(table), {}, owned)
-    accounts, nothing = {name: Account(pairs) for name in names}, dict.fromkeys(names)
-    return Summary(pairs, accounts, nothing, metrics, dict.fromkeys(names, 1.0), {}, Measured(pairs, pairs, pairs))
+        metrics[metric] = summarise_pairs(spec, Metric(float), table, np.isfinite(table), {}, leakages)
+    counts, ranks = {name: CaseCounts(pairs) for name in names}, dict.fromkeys(names, 1.0)
+    images = ImageCounts(pairs, pairs, pairs)
+    return EvaluationSummary(pairs, counts, dict.fromkeys(names), metrics, ranks, {}, images)
 
 
 def drawn(drawing):
@@ -40,23 +37,23 @@ def drawn(drawing):
 
 
 @pytest.mark.parametrize("names", [LONG, ["one", "two"], LONG[:4]], ids=["eight", "two", "four"])
-def test_labels_neither_overlap_nor_stick_out(names):
+def test_labels_do_not_overlap_and_stay_inside(names):
     for drawing in plots.drawings(summarised(names)):
         figure = drawn(drawing)
         boxes = [text.get_window_extent() for axes in figure.axes for text in (*axes.get_yticklabels(), axes.title)]
         boxes += [text.get_window_extent() for legend in figure.legends for text in legend.get_texts()]
         boxes = [box for box in boxes if box.width]
-        assert not [1 for one, two in combinations(boxes, 2) if one.overlaps(two)], drawing.name
+        assert not [1 for first, second in combinations(boxes, 2) if first.overlaps(second)], drawing.name
         assert all(figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1 for box in boxes), drawing.name
 
 
 def marks(axes):
-    """Of a forest plot: where each difference is, and whether it is filled."""
+    """Mean difference of each marker of a forest plot, and whether it is filled."""
     bars = [container.lines[0] for container in axes.containers]
     return [(float(bar.get_xdata()[0]), bar.get_markerfacecolor() != "none") for bar in bars]
 
 
-def test_the_forest_has_each_method_minus_the_first_and_every_two_of_a_few():
+def test_forest_plot_has_all_differences_of_few_methods_and_else_those_with_the_first():
     many, few = (plots.drawings(summarised(list(names)))[0] for names in ("abcdef", "abc"))
     figure = drawn(many)
     assert [round(at, 1) for at, _ in marks(figure.axes[0])] == [0.5, 1.0, 1.5, 2.0, 2.5]
@@ -65,23 +62,23 @@ def test_the_forest_has_each_method_minus_the_first_and_every_two_of_a_few():
     assert [round(at, 1) for at, _ in marks(drawn(few).axes[0])] == [-0.5, -1.0, -0.5]
 
 
-def test_a_difference_that_the_pairs_do_not_support_is_hollow():
+def test_unsupported_differences_are_hollow():
     (axes, *_), (others, *_) = (drawn(plots.drawings(summarised(["a", "b"], shift=shift))[0]).axes for shift in (0, 1))
     assert [filled for _, filled in marks(axes)] == [False]
     assert [filled for _, filled in marks(others)] == [True]
 
 
-def test_the_scatter_takes_metrics_that_no_method_optimised_and_runs_towards_better():
-    fair, owned = (plots.drawings(summarised(["a", "b"], own=own))[1] for own in ("no", "network"))
-    (axes,) = drawn(fair).axes
+def test_scatter_plot_uses_unbiased_metrics_with_better_values_up_and_right():
+    unbiased, biased = (plots.drawings(summarised(["a", "b"], leakage=kind))[1] for kind in ("none", "network"))
+    (axes,) = drawn(unbiased).axes
     assert axes.get_xlabel() == "cls (higher is better)"
     assert axes.get_ylabel() == "distance (lower is better)"
     assert axes.yaxis_inverted()
     assert not axes.xaxis_inverted()
-    (axes,) = drawn(owned).axes
+    (axes,) = drawn(biased).axes
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("lab (lower is better)", "ssim (lower is better)")
 
 
-def test_one_method_has_no_differences_and_nothing_measured_no_plot():
+def test_one_method_has_no_differences_and_no_values_have_no_plots():
     assert [drawing.name for drawing in plots.drawings(summarised(["a"]))] == ["scatter", "distributions"]
-    assert not plots.drawings(Summary(0, {}, {}, {}, {}, {}, Measured(0, 0, 0)))
+    assert not plots.drawings(EvaluationSummary(0, {}, {}, {}, {}, {}, ImageCounts(0, 0, 0)))

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from vitsplice.contracts import FeatureRequest
-from vitsplice.evaluation.account import Account
+from vitsplice.evaluation.cases import CaseCounts
 from vitsplice.keypoints import KeypointDataset, report
 from vitsplice.keypoints.summary import ALL, summarise
 from vitsplice.metrics.statistics import MAX_RESAMPLED
@@ -20,7 +20,7 @@ def summarise_pairs(vit, pairs):
     }
     keys = np.arange(1, pairs + 1, dtype=np.uint64)[None]
     data = KeypointDataset("known", {}, pairs, lambda: iter(()))
-    return summarise(data, (0.1,), [(vit.info, FeatureRequest("key"))], records, keys, Account(pairs)), records, keys
+    return summarise(data, (0.1,), [(vit.info, FeatureRequest("key"))], records, keys, CaseCounts(pairs)), records, keys
 
 
 @pytest.mark.parametrize(

@@ -70,5 +70,5 @@ def test_equal_sets_have_distance_0(context):
 
 
 def test_too_few_cases_are_an_error(context):
-    with pytest.raises(VitspliceError, match=f"at least {MIN_CASES}"):
+    with pytest.raises(VitspliceError, match=f"at least {MIN_CASES} outputs"):
         kid(context).value(cases(MIN_CASES - 1, lambda n: noise(1, 3, 32, 32), lambda n: noise(1, 3, 32, 32)))

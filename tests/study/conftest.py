@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from vitsplice.datasets import Pair, write
-from vitsplice.evaluation.outputs import Method
+from vitsplice.evaluation.plan import Method
 from vitsplice.study.plan import SCHEMA, PlannedCheck, PlannedPair, StudyPlan
 from vitsplice.study.trial_order import trials_of
 

@@ -11,7 +11,7 @@ from PIL import Image
 from vitsplice.batch.plan import BATCH, run_folder
 from vitsplice.datasets import Pair
 from vitsplice.errors import ConfigError, ImageError, UserError
-from vitsplice.evaluation.outputs import Method, method
+from vitsplice.evaluation.plan import Method, parse_method
 from vitsplice.study import page as page_module
 from vitsplice.study.build import StudySettings, build_study, choose_checks, find_outputs, trials_per_rater
 
@@ -150,12 +150,12 @@ def test_finished_runs_of_a_batch_are_outputs(methods, tmp_path):
         run.mkdir(parents=True)
         (run / "output.png").touch()
     (tmp_path / "batch" / BATCH).write_text('{"variants": {"quick": {}}}')
-    methods = [methods[0], method(f"mine={tmp_path / 'batch'}")]
+    methods = [methods[0], parse_method(f"mine={tmp_path / 'batch'}")]
     outputs = find_outputs(methods, PAIRS)
     assert {pair: outputs[pair, "mine"] for pair in runs} == {pair: run / "output.png" for pair, run in runs.items()}
     (runs["bear"] / "run.yaml").touch()
     (runs["bear"] / "run.json").write_text('{"backbone": {"name": "b", "sha256": ""}, "finished": false}')
-    with pytest.raises(ImageError, match="not finished"):
+    with pytest.raises(ImageError, match="unfinished run"):
         find_outputs(methods, PAIRS)
 
 

@@ -87,7 +87,7 @@ def comparison_of(name):
 WRITERS = {
     "losses.csv": lambda name: losses_csv([Step(0, -0.5, {name: -0.5})], [name]),
     "metrics.csv": lambda name: comparison_of(name).csv(),
-    "values.csv": lambda name: "".join(evaluation._csv(*evaluation_of(name))),
+    "values.csv": lambda name: "".join(evaluation._csv_rows(*evaluation_of(name))),
     "keypoints: pairs.csv": lambda name: "".join(keypoints._pairs_csv(*keypoints_of(name))),
     "keypoints: summary.csv": lambda name: "".join(keypoints._summary_csv(keypoints_of(name)[0])),
 }

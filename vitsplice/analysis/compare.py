@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from vitsplice.analysis import encoding
 from vitsplice.analysis.compare_images import ImageSource, image_sources, with_styles
@@ -27,7 +26,7 @@ from vitsplice.analysis.comparison import (
 )
 from vitsplice.analysis.comparison_report import report
 from vitsplice.analysis.comparison_statistics import differences_csv, intervals_csv
-from vitsplice.analysis.encoding import StoredEncodings
+from vitsplice.analysis.encoding import EncodingReader
 from vitsplice.contracts import Backbone, BackboneInfo
 from vitsplice.engine.backbones import load_backbone
 from vitsplice.engine.device import pick_device
@@ -125,9 +124,9 @@ def compare(
         if (images := _with_styles(plan, path, plain, progress)) is None:
             return None
         parts = _Parts(plan, path, infos, images, progress)
-        if (encodings := parts.encodings()) is None or (transfers := parts.transfers()) is None:
+        if (readers := parts.encode()) is None or (transfers := parts.transfer()) is None:
             return None
-        comparison = _collect(infos, images, encodings, transfers, progress)
+        comparison = parts.collect(readers, transfers)
         progress.part("report", parts.total, parts.total)
         files = {
             METRICS: comparison.csv(),
@@ -165,7 +164,7 @@ def _with_styles(
 
 @dataclass(frozen=True)
 class _Parts:
-    """The parts that take long: encodings, then transfers. Both methods return None if they were stopped."""
+    """The parts of a comparison: encodings, then transfers. Both methods return None if they were stopped."""
 
     plan: ComparisonPlan
     path: Path
@@ -176,49 +175,47 @@ class _Parts:
     @property
     def total(self) -> int:
         """Number of parts."""
-        return len(self.infos) * (len(self.plan.images) + len(self._pairs))
+        return len(self.infos) * (len(self.images) + len(self._pairs))
 
     @property
-    def _pairs(self) -> list[tuple[int, int]]:
-        number = len(self.plan.images)
-        return [(n, (n + 1) % number) for n in range(min(self.plan.transfers, number))]
+    def _pairs(self) -> list[tuple[ImageSource, ImageSource]]:
+        """Structure image and appearance image of each transfer."""
+        return list(zip(self.images, [*self.images[1:], self.images[0]], strict=True))[: self.plan.transfers]
 
-    def encodings(self) -> dict[str, StoredEncodings] | None:
+    def encode(self) -> dict[str, EncodingReader] | None:
         """Compute and store the encodings that are not stored yet."""
-        stored: dict[str, StoredEncodings] = {}
-        digests: dict[str, str] = {}
+        readers: dict[str, EncodingReader] = {}
+        digest = cache(lambda image: image.load().digest)
         for name, info in self.infos.items():
             load = cache(partial(self._load, name))
             files: dict[str, Path] = {}
             for image in self.images:
                 if self.progress.stopped():
                     return None
-                self.progress.part(f"{name}, {image.name}", len(stored) * len(self.images) + len(files), self.total)
-                if image.name not in digests:
-                    digests[image.name] = image.load().digest
-                file = f"{_key(info.sha256, digests[image.name])}.safetensors"
-                files[image.name] = inside(self.path, f"encodings/{_folder_name(name)}/{file}")
-                if encoding.read_encoding(files[image.name]) is None:
-                    encoding.write_encoding(files[image.name], encoding.encode_image(image.load(), load()))
-            stored[name] = StoredEncodings(files)
-        return stored
+                self.progress.part(f"{name}, {image.name}", len(readers) * len(self.images) + len(files), self.total)
+                file = f"{safe_file_name(name)}-{_key(name, info.sha256, digest(image))}.safetensors"
+                files[image.name] = path = inside(self.path, f"encodings/{file}")
+                if encoding.read_encoding(path) is None:
+                    encoding.write_encoding(path, encoding.encode_image(image.load(), load()))
+            readers[name] = encoding.cached_reader(files)
+        return readers
 
     def _load(self, name: str) -> Backbone:
         return load_backbone(name).to(pick_device(self.plan.device), torch.float32)
 
-    def transfers(self) -> dict[tuple[str, str], RunFolder] | None:
+    def transfer(self) -> dict[tuple[str, str], RunFolder] | None:
         """Run the transfers that are not finished yet; returns their folders by backbone and pair."""
         folders: dict[tuple[str, str], RunFolder] = {}
         for name, (structure, appearance) in product(self.infos, self._pairs):
-            pair = f"{self.images[structure].name} from {self.images[appearance].name}"
+            pair = f"{structure.name} from {appearance.name}"
             self.progress.part(f"{name}, {pair}", len(self.infos) * len(self.images) + len(folders), self.total)
-            folder = self._transfer(name, self.plan.images[structure], self.plan.images[appearance])
+            folder = self._run(name, structure.image, appearance.image)
             if folder is None:
                 return None
             folders[name, pair] = folder
         return folders
 
-    def _transfer(self, name: str, structure: Path, appearance: Path) -> RunFolder | None:
+    def _run(self, name: str, structure: Path, appearance: Path) -> RunFolder | None:
         plan, images = self.plan, {"structure": structure, "appearance": appearance}
         settings = settings_for(
             plan.preset, backbone=name, steps=plan.steps, device=plan.device, overrides=["metrics=all"]
@@ -236,46 +233,29 @@ class _Parts:
             pass
         return RunFolder(folder)
 
-
-def _collect(
-    infos: Mapping[str, BackboneInfo],
-    images: Sequence[ImageSource],
-    encodings: Mapping[str, StoredEncodings],
-    transfers: Mapping[tuple[str, str], RunFolder],
-    progress: ProgressReporter,
-) -> BackboneComparison:
-    """Compute the values of the comparison from its finished parts."""
-    measures: list[Measure] = []
-    for number, (name, of_backbone) in enumerate(encodings.items()):
-        progress.part(f"measures of {name}", number, len(encodings) + 1)
-        measures += measures_of(infos[name], of_backbone)
-    progress.part("agreement of layers", len(encodings), len(encodings) + 1)
-    agreement = layer_agreement(encodings)
-    for (name, pair), run in transfers.items():
-        metrics = [metric for metric in run.record()["metrics"] if metric["value"] is not None]
-        measures += [Measure(name, "", -1, "transfer", m["name"], pair, m["value"]) for m in metrics]
-    shown = list(dict.fromkeys(pair for _, pair in transfers))[:MAX_SHOWN_TRANSFERS]
-    return BackboneComparison(
-        infos=infos,
-        images=tuple(image.name for image in images),
-        measures=(*measures, *agreement_measures(infos, agreement)),
-        agreement=agreement,
-        transfers={key: read(run.output).pixels[0] for key, run in transfers.items() if key[1] in shown},
-        inputs={pair: _inputs(images, number) for number, pair in enumerate(shown)},
-        transformed={name: pixels[0] for name, pixels in images[0].load().transformed.items()},
-    )
-
-
-def _inputs(images: Sequence[ImageSource], number: int) -> tuple[Tensor, Tensor]:
-    """Read the structure image and the appearance image of a transfer."""
-    structure, appearance = (images[n % len(images)].image for n in (number, number + 1))
-    return read(structure).pixels[0], read(appearance).pixels[0]
-
-
-def _folder_name(backbone: str) -> str:
-    """Folder name of a backbone: its name, with a digest if characters had to be replaced for the file system."""
-    stem = safe_file_name(backbone)
-    return stem if stem == backbone else f"{stem}-{hashlib.sha256(backbone.encode()).hexdigest()[:8]}"
+    def collect(
+        self, readers: Mapping[str, EncodingReader], transfers: Mapping[tuple[str, str], RunFolder]
+    ) -> BackboneComparison:
+        """Compute the values of the comparison from its finished parts."""
+        names, measures = tuple(image.name for image in self.images), list[Measure]()
+        for number, (name, read_encoding) in enumerate(readers.items()):
+            self.progress.part(f"measures of {name}", number, len(readers) + 1)
+            measures += measures_of(self.infos[name], names, read_encoding)
+        self.progress.part("agreement of layers", len(readers), len(readers) + 1)
+        agreement = layer_agreement(names, list(readers.values()))
+        for (name, pair), run in transfers.items():
+            metrics = [metric for metric in run.record()["metrics"] if metric["value"] is not None]
+            measures += [Measure(name, "", -1, "transfer", m["name"], pair, m["value"]) for m in metrics]
+        shown = {f"{s.name} from {a.name}": (s, a) for s, a in self._pairs[:MAX_SHOWN_TRANSFERS]}
+        return BackboneComparison(
+            infos=self.infos,
+            images=names,
+            measures=(*measures, *agreement_measures(self.infos, agreement)),
+            agreement=agreement,
+            transfers={key: read(run.output).pixels[0] for key, run in transfers.items() if key[1] in shown},
+            inputs={pair: (read(s.image).pixels[0], read(a.image).pixels[0]) for pair, (s, a) in shown.items()},
+            transformed={name: pixels[0] for name, pixels in self.images[0].load().transformed.items()},
+        )
 
 
 def _key(*parts: str) -> str:

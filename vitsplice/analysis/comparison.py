@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from vitsplice.analysis.compare_images import STYLE
-from vitsplice.analysis.encoding import ImageEncoding, cka, rms_difference
+from vitsplice.analysis.encoding import EncodingReader, cka, rms_difference
 from vitsplice.analysis.transforms import APPEARANCE_TRANSFORMS, STRUCTURE_TRANSFORMS
 from vitsplice.contracts import BackboneInfo, Role
 from vitsplice.metrics.statistics import LEVEL, Array
@@ -90,7 +90,7 @@ class ComparisonData:
         infos: backbones by name, in the order in which they were given.
         images: names of the images.
         measures: all values.
-        agreement: of all layers, in the order of `layers`.
+        agreement: of all layers, in the order of `all_layers`.
         transfers: (backbone, pair) -> output image ``(3, H, W)``.
         inputs: pair -> structure image and appearance image of its transfers, ``(3, H, W)`` each.
         transformed: transform -> first image under it, ``(3, S, S)``.
@@ -103,11 +103,6 @@ class ComparisonData:
     transfers: Mapping[tuple[str, str], Tensor] = field(default_factory=dict, repr=False)
     inputs: Mapping[str, tuple[Tensor, Tensor]] = field(default_factory=dict, repr=False)
     transformed: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
-
-    @property
-    def layers(self) -> list[Layer]:
-        """All layers of all backbones."""
-        return all_layers(self.infos)
 
     @property
     def untrained(self) -> list[str]:
@@ -189,18 +184,13 @@ def all_layers(infos: Mapping[str, BackboneInfo]) -> list[Layer]:
     return [(name, layer) for name, info in infos.items() for layer in info.every_layer]
 
 
-def measures_of(info: BackboneInfo, encodings: Mapping[str, ImageEncoding]) -> list[Measure]:
-    """Compute the measures of one backbone on each image.
-
-    Args:
-        info: of the backbone.
-        encodings: image -> encoding; few are in memory at a time if it reads them on access.
-    """
-    measures, names = [], list(encodings)
+def measures_of(info: BackboneInfo, images: Sequence[str], read: EncodingReader) -> list[Measure]:
+    """Compute the measures of one backbone on each image; few encodings are in use at a time."""
+    measures = []
     facets: dict[str, str] = {role: info.default_request(role).facet for role in ROLES}
     local = facets["structure"]
-    for number, image in enumerate(names):
-        encoding, units = encodings[image], _changes_by_others(encodings, names, number)
+    for number, image in enumerate(images):
+        encoding, units = read(image), _changes_by_others(images, read, number)
         for (role, transform, layer), change in encoding.changes.items():
             unit = units[role][layer]
             relative = change / unit if unit > 0 else 0.0
@@ -217,29 +207,27 @@ def others(number: int, total: int) -> list[int]:
     return [(number + step) % total for step in steps]
 
 
-def _changes_by_others(
-    encodings: Mapping[str, ImageEncoding], names: Sequence[str], number: int
-) -> dict[str, list[float]]:
+def _changes_by_others(images: Sequence[str], read: EncodingReader, number: int) -> dict[str, list[float]]:
     """Mean change of each layer's feature by replacing the image with another one, by role."""
-    own = encodings[names[number]]
+    own = read(images[number])
     changes: dict[str, list[list[float]]] = {role: [] for role in ROLES}
-    for index in others(number, len(names)):
-        other = encodings[names[index]]
+    for index in others(number, len(images)):
+        other = read(images[index])
         for role in ROLES:
             changes[role].append(list(map(rms_difference, own.features(role), other.features(role))))
     return {role: [fmean(values) for values in zip(*layers, strict=True)] for role, layers in changes.items()}
 
 
-def layer_agreement(encodings: Mapping[str, Mapping[str, ImageEncoding]]) -> LayerAgreement:
-    """Compute the CKA of the structure features of all pairs of layers; one image is in memory at a time.
+def layer_agreement(images: Sequence[str], readers: Sequence[EncodingReader]) -> LayerAgreement:
+    """Compute the CKA of the structure features of all pairs of layers; one image is in use at a time.
 
     Args:
-        encodings: backbone -> image -> encoding.
+        images: names.
+        readers: one for each backbone.
     """
-    images = next(iter(encodings.values())).keys()
     n, mean, squares = 0, torch.zeros(()), torch.zeros(())
     for n, image in enumerate(images, 1):  # Welford's algorithm
-        kernels = torch.cat([of_backbone[image].structure for of_backbone in encodings.values()]).float()
+        kernels = torch.cat([read(image).structure for read in readers]).float()
         value = cka(kernels).double()
         delta = value - mean
         mean = mean + delta / n

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vitsplice.analysis.comparison import ROLES, TRANSFORM_ROLES, ComparisonData
+from vitsplice.analysis.comparison import ROLES, TRANSFORM_ROLES, ComparisonData, all_layers
 from vitsplice.analysis.comparison_statistics import (
     SENSITIVITY,
     Contrast,
@@ -171,7 +171,7 @@ def _last_layer_plot(comparison: ComparisonData) -> Plot:
 def _agreement_plot(comparison: ComparisonData) -> Plot:
     """Plot the CKA of all pairs of layers, large enough that labels do not overlap."""
     infos, agreement = comparison.infos, comparison.agreement
-    side = max(4.5, LABEL_HEIGHT * len(comparison.layers) / min(info.layers for info in infos.values()))
+    side = max(4.5, LABEL_HEIGHT * len(all_layers(comparison.infos)) / min(info.layers for info in infos.values()))
 
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
@@ -298,7 +298,7 @@ def _shown_contrasts(comparison: ComparisonData, quantity: Quantity) -> list[Con
 
 
 def _agreement_table(comparison: ComparisonData) -> Table:
-    last = [index for index, (_, layer) in enumerate(comparison.layers) if layer == -1]
+    last = [index for index, (_, layer) in enumerate(all_layers(comparison.infos)) if layer == -1]
     names, agreement = list(comparison.infos), comparison.agreement
     rows: Rows = []
     for i in range(len(names)):

@@ -14,7 +14,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from vitsplice.analysis.comparison import LAYER_COLUMNS, ROLES, ComparisonData, Layer
+from vitsplice.analysis.comparison import LAYER_COLUMNS, ROLES, ComparisonData, Layer, all_layers
 from vitsplice.analysis.encoding import PCK_ALPHA
 from vitsplice.contracts import Role
 from vitsplice.metrics.statistics import (
@@ -156,7 +156,7 @@ def intervals_csv(comparison: ComparisonData) -> str:
     rows: list[list[object]] = [["backbone", "facet", *LAYER_COLUMNS, "quantity", "mean", "low", "high", "images"]]
     sensitivities = [quantity for pair in SENSITIVITY.values() for quantity in pair]
     for quantity in [*sensitivities, *tested_quantities(comparison)]:
-        for name, layer in comparison.layers:
+        for name, layer in all_layers(comparison.infos):
             mean = interval(comparison, quantity, (name, layer))
             facet = comparison.infos[name].default_request(quantity.role).facet
             cells = [name, facet, *comparison.layer_cells(name, layer), quantity.name]

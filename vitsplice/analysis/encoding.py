@@ -7,7 +7,7 @@ backbones; appearance is a global feature. Layers count from the end: -1 is the 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -138,6 +138,10 @@ class ImageEncoding:
         return list(self.structure if role == "structure" else self.appearance)
 
 
+EncodingReader = Callable[[str], ImageEncoding]
+"""Returns the encoding of an image by its name."""
+
+
 @dataclass(frozen=True)
 class _LayerFeatures:
     local: Features
@@ -216,31 +220,17 @@ def read_encoding(path: Path) -> ImageEncoding | None:
         return None
 
 
-class StoredEncodings(Mapping[str, ImageEncoding]):
-    """Stored encodings of one backbone by image name; at most `MAX_IN_MEMORY` are in memory.
+def cached_reader(files: Mapping[str, Path]) -> EncodingReader:
+    """Return a function that reads the stored encoding of an image; at most `MAX_IN_MEMORY` stay in memory.
 
     Args:
-        files: image name -> file.
-
-    Raises:
-        VitspliceError: on access, if a file cannot be read.
+        files: image -> file. The function raises VitspliceError if one cannot be read.
     """
 
-    def __init__(self, files: Mapping[str, Path]) -> None:
-        self._files = files
-        self._read = lru_cache(MAX_IN_MEMORY)(_read_or_raise)
+    @lru_cache(MAX_IN_MEMORY)
+    def read(image: str) -> ImageEncoding:
+        if (encoding := read_encoding(files[image])) is None:
+            raise VitspliceError(f"{files[image]} cannot be read; run the same command again to compute it anew")
+        return encoding
 
-    def __getitem__(self, image: str) -> ImageEncoding:
-        return self._read(self._files[image])
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._files)
-
-    def __len__(self) -> int:
-        return len(self._files)
-
-
-def _read_or_raise(file: Path) -> ImageEncoding:
-    if (encoding := read_encoding(file)) is None:
-        raise VitspliceError(f"{file} cannot be read; run the same command again to compute it anew")
-    return encoding
+    return read

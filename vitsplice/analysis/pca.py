@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import kornia
 import torch
@@ -49,23 +49,10 @@ EPSILON = 1e-3
 """Regularisation of the guided filter: it smooths edges weaker than the square root of this."""
 
 
-@dataclass(frozen=True)
-class PrincipalComponents:
-    """Principal components of the patches of one or several images.
-
-    Args:
-        maps: one ``(C, h, w)`` per image, in [0, 1], on a scale shared by all images.
-        explained_variance: fraction of the variance that each component explains, ``(C,)``.
-    """
-
-    maps: tuple[Tensor, ...]
-    explained_variance: Tensor
-
-
 @numerics(grad=False)
 def principal_components(
     features: Sequence[Features], decompose: Decompose = "self-similarity", count: int = 3
-) -> PrincipalComponents:
+) -> tuple[list[Tensor], Tensor]:
     """Compute principal components of local features, jointly over images.
 
     Signs are normalised so that the third moment of each component is positive: equal images give equal colours.
@@ -75,6 +62,10 @@ def principal_components(
         decompose: ``self-similarity`` decomposes the rows of the cosine self-similarity of all patches of all
             images, ``features`` the features themselves.
         count: number of components.
+
+    Returns:
+        One map ``(C, h, w)`` per image, in [0, 1] on a scale shared by all images, and the fraction of the variance
+        that each component explains, ``(C,)``.
     """
     patches = torch.cat([image.patches[0] for image in features]).cpu().double()
     rows = _self_similarity_factor(F.normalize(patches, dim=-1)) if decompose == "self-similarity" else patches
@@ -90,7 +81,7 @@ def principal_components(
         for scores_of_image, image in zip(scaled.split(lengths), features, strict=True)
     ]
     variance = values.flip(0).clamp(min=0)
-    return PrincipalComponents(tuple(maps), (variance[:count] / variance.sum().clamp(min=1e-12)).float())
+    return maps, (variance[:count] / variance.sum().clamp(min=1e-12)).float()
 
 
 def _self_similarity_factor(directions: Tensor) -> Tensor:
@@ -131,19 +122,20 @@ class ComponentMaps:
     Args:
         images: the images.
         maps: layer -> one ``(3, h, w)`` per image in [0, 1], one pixel per patch.
-        upsampling: see `upsample`.
         explained_variance: layer -> fraction of the variance that each of the three components explains.
         info: of the backbone.
-        facts: backbone, facet, size and everything else that the maps depend on.
+        facet, decompose, size, upsampling: see `pca`.
         notes: messages for the user.
     """
 
     images: tuple[LoadedImage, ...]
-    maps: dict[int, tuple[Tensor, ...]] = field(repr=False)
-    upsampling: Upsampling
+    maps: dict[int, list[Tensor]] = field(repr=False)
     explained_variance: dict[int, list[float]]
     info: BackboneInfo
-    facts: dict[str, Any]
+    facet: str
+    decompose: Decompose
+    size: int
+    upsampling: Upsampling
     notes: tuple[str, ...] = ()
 
     @property
@@ -159,14 +151,11 @@ class ComponentMaps:
         pixels = self.images[number].pixels
         pixels = resize_to(pixels, min(SHEET_SIDE, *pixels.shape[-2:]))
         cells = [("image", pixels[0])]
-        cells += [
-            (self._caption(layer), upsample(maps[number], pixels, self.upsampling)) for layer, maps in self.maps.items()
-        ]
+        for layer, maps in self.maps.items():
+            label, variance = self.info.label(FeatureRequest(self.facet, layer)), sum(self.explained_variance[layer])
+            caption = f"{label}: {100 * variance:.0f} % of variance"
+            cells.append((caption, upsample(maps[number], pixels, self.upsampling)))
         yield from (cells[start : start + COLUMNS] for start in range(0, len(cells), COLUMNS))
-
-    def _caption(self, layer: int) -> str:
-        request = FeatureRequest(self.facts["facet"], layer)
-        return f"{self.info.label(request)}: {100 * sum(self.explained_variance[layer]):.0f} % of variance"
 
     def _repr_png_(self) -> bytes:
         return encode_png(self.sheet)
@@ -212,21 +201,11 @@ def pca(
     outputs = [network(Resize(size)(image.pixels.to(target), info), requests) for image in loaded]
     maps, explained_variance = {}, {}
     for request in requests:
-        components = principal_components([features[request] for features in outputs], decompose)
-        explained_variance[request.layer] = [round(float(part), 4) for part in components.explained_variance]
-        maps[request.layer] = tuple(map(_three_channels, components.maps))
-    facts = {
-        "backbone": info.name,
-        "weights_sha256": info.sha256,
-        "facet": facet,
-        "layers": info.layers,
-        "decompose": decompose,
-        "size": size,
-        "upsampling": upsampling,
-        "images": [{"name": image.name, "sha256": image.sha256} for image in loaded],
-    }
+        components, explained = principal_components([features[request] for features in outputs], decompose)
+        explained_variance[request.layer] = [round(float(part), 4) for part in explained]
+        maps[request.layer] = list(map(_three_channels, components))
     notes = (str(substitution),) if substitution else ()
-    return ComponentMaps(loaded, maps, upsampling, explained_variance, info, facts, notes)
+    return ComponentMaps(loaded, maps, explained_variance, info, facet, decompose, size, upsampling, notes)
 
 
 def _three_channels(maps: Tensor) -> Tensor:
@@ -244,21 +223,29 @@ def save(maps: ComponentMaps, folder: str | os.PathLike[str], *, force: bool = F
         UserError, VitspliceError: if it cannot be written.
     """
     path = check_output(folder, force=force)
+    names = [f"{number}-{safe_file_name(Path(image.name).stem)}" for number, image in enumerate(maps.images, 1)]
     files = {
-        f"{number + 1}-{safe_file_name(Path(image.name).stem)}_{layer_file_label(layer, maps.info.layers)}.png": (
-            layer,
-            number,
-        )
+        f"{name}_{layer_file_label(layer, maps.info.layers)}.png": (layer, number)
         for layer in maps.maps
-        for number, image in enumerate(maps.images)
+        for number, name in enumerate(names)
     }
     for stale in _listed_maps(path) - set(files):
         with suppress(OSError):
             (path / stale).unlink()
     for name, (layer, number) in files.items():
         output_folder.write(path, {name: encode_png(maps.upsampled(layer, number))})
-    explained_variance = {str(layer): parts for layer, parts in maps.explained_variance.items()}
-    data = maps.facts | {"explained_variance": explained_variance, "files": list(files)}
+    data = {
+        "backbone": maps.info.name,
+        "weights_sha256": maps.info.sha256,
+        "facet": maps.facet,
+        "layers": maps.info.layers,
+        "decompose": maps.decompose,
+        "size": maps.size,
+        "upsampling": maps.upsampling,
+        "images": [{"name": image.name, "sha256": image.sha256} for image in maps.images],
+        "explained_variance": maps.explained_variance,
+        "files": list(files),
+    }
     output_folder.write(path, {SHEET: encode_png(maps.sheet), DATA: (json.dumps(data, indent=2) + "\n").encode()})
     return path / SHEET
 

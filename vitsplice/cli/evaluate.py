@@ -10,7 +10,7 @@ import typer
 from vitsplice.cli.wording import DEVICE, backbone_option, notes
 
 if TYPE_CHECKING:
-    from vitsplice.evaluation.summary import Summary
+    from vitsplice.evaluation.summary import EvaluationSummary
 
 
 def evaluate(
@@ -56,42 +56,43 @@ def evaluate(
 
     from vitsplice.cli.progress import parts_progress, unless_stopped
     from vitsplice.evaluation.evaluate import evaluate
-    from vitsplice.evaluation.outputs import method
-    from vitsplice.evaluation.plan import GALLERY, Plan
+    from vitsplice.evaluation.plan import GALLERY, EvaluationPlan, parse_method
 
-    plan = Plan(pairs, tuple(map(method, methods)), tuple(metric or ()), backbone, device, _optimised(optimised or []))
+    parsed = tuple(map(parse_method, methods))
+    plan = EvaluationPlan(pairs, parsed, tuple(metric or ()), backbone, device, _optimised(optimised or []))
     with parts_progress() as progress:
         summary = unless_stopped(evaluate(plan, out, force=force, progress=progress))
     if as_json:
-        typer.echo(json.dumps(summary.plain(), indent=2))
+        typer.echo(json.dumps(summary.to_json(), indent=2))
         return
     _show(summary)
     typer.echo(out / GALLERY)
 
 
-def _optimised(given: list[str]) -> dict[str, str]:
-    found = {}
-    for text in given:
-        name, _, backbone = text.partition("=")
-        if not name or not backbone:
+def _optimised(options: list[str]) -> dict[str, str]:
+    optimised = {}
+    for text in options:
+        method, _, backbone = text.partition("=")
+        if not method or not backbone:
             raise typer.BadParameter("--optimised takes METHOD=BACKBONE, or METHOD=none")
-        found[name] = backbone
-    return found
+        optimised[method] = backbone
+    return optimised
 
 
-def _show(summary: Summary) -> None:
-    """The table on standard output, and on standard error what is missing."""
+def _show(summary: EvaluationSummary) -> None:
+    """Print the scores on standard output, and warnings and missing values on standard error."""
     from rich import box
     from rich.console import Console
     from rich.table import Column, Table
     from rich.text import Text
 
-    from vitsplice.evaluation import tables
+    from vitsplice.evaluation import report
 
-    columns = [Column(name, no_wrap=place < 2) for place, name in enumerate(tables.head(summary))]
+    names, rows = report.score_table(summary)
+    columns = [Column(name, no_wrap=number < 2) for number, name in enumerate(names)]
     table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
-    for row in tables.rows(summary):
-        table.add_row(*(Text(cell) for cell in row))
-    Console().print(table, Text(tables.LEGEND, style="italic"))
-    notes(tables.warnings(summary), "WARNING")
-    notes(tables.notes(summary))
+    for row in rows:
+        table.add_row(*map(Text, row))
+    Console().print(table, Text(report.LEGEND, style="italic"))
+    notes(report.warnings(summary), "WARNING")
+    notes(report.missing_values(summary))

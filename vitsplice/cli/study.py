@@ -46,7 +46,7 @@ def make(
     from rich.console import Console
     from rich.progress import Progress
 
-    from vitsplice.evaluation.outputs import method as parse_method
+    from vitsplice.evaluation.plan import parse_method
     from vitsplice.study.build import QUESTION, TITLE, StudySettings, build_study
     from vitsplice.study.plan import plan_path
     from vitsplice.support.output_folder import check_file

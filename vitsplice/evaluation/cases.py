@@ -1,10 +1,10 @@
-"""Cases, one at a time: the images of a pair and a method's output."""
+"""Cases: the images of a pair and a method's output, and counts of them."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,79 +15,112 @@ from vitsplice.contracts import Case
 from vitsplice.datasets import read as read_pairs
 from vitsplice.datasets.manifest import Pair
 from vitsplice.errors import ImageError
-from vitsplice.evaluation.outputs import Method
+from vitsplice.evaluation.plan import Method
 from vitsplice.images import LoadedImage, image_stamp, read, read_mask
 from vitsplice.support.jsonl import Keys, key_of
 from vitsplice.text import printable
 
-LONGEST = 8
-"""No image may be so many times as long as it is wide: networks look at all of it, with a shorter side of 448 px."""
+MAX_ASPECT_RATIO = 8
+"""Longer images are refused: networks get the entire image, at a shorter side of up to 520 px."""
+
+MAX_EXAMPLES = 5
 
 
-class Images:
-    """The images of a pair, read when they are first asked for."""
+class PairImages:
+    """The images of a pair on a device, read at their first use."""
 
     def __init__(self, pair: Pair, device: torch.device) -> None:
         self._pair, self._device = pair, device
-        self._read: dict[str, Tensor] | None = None
+        self._images: dict[str, Tensor] | None = None
 
     def case(self, output: Path) -> Case:
-        """The case of an output. Raises ImageError if an image cannot be read or a mask does not fit."""
-        if self._read is None:
+        """Return the case of an output. Raises ImageError if an image cannot be read, or a mask has another size."""
+        if self._images is None:
             files = self._pair.images.items()
-            images = {name: self._image(path, read_mask if "mask" in name else read) for name, path in files}
-            for image in ("structure", "appearance"):
-                self._make_mask(image, images)
-            self._read = images
-        return Case(self._pair.id, output=self._image(output), **self._read)
+            images = {name: self._read(path, read_mask if "mask" in name else read) for name, path in files}
+            for mask in [name for name in images if "mask" in name]:
+                images[mask] = self._binary(mask, images[mask], images[mask.removesuffix("_mask")])
+            self._images = images
+        return Case(self._pair.id, output=self._read(output), **self._images)
 
-    def _image(self, path: Path, reader: Callable[[Path], LoadedImage] = read) -> Tensor:
+    def _read(self, path: Path, reader: Callable[[Path], LoadedImage] = read) -> Tensor:
         pixels = reader(path).pixels
-        if max(pixels.shape[-2:]) > LONGEST * min(pixels.shape[-2:]):
-            raise ImageError(f"{printable(str(path))} is more than {LONGEST} times as long as it is wide")
+        if max(pixels.shape[-2:]) > MAX_ASPECT_RATIO * min(pixels.shape[-2:]):
+            raise ImageError(f"{printable(str(path))} has an aspect ratio above {MAX_ASPECT_RATIO}")
         return pixels.to(self._device)
 
-    def _make_mask(self, image: str, images: dict[str, Tensor]) -> None:
-        name = f"{image}_mask"
-        if name not in images:
-            return
-        if images[name].shape != images[image].shape:
-            raise ImageError(f"{printable(str(getattr(self._pair, name)))} is not as large as its image")
-        images[name] = (images[name].mean(1, keepdim=True) > 0.5).float()
+    def _binary(self, name: str, mask: Tensor, image: Tensor) -> Tensor:
+        if mask.shape != image.shape:
+            raise ImageError(f"{printable(str(getattr(self._pair, name)))} does not have the size of its image")
+        return (mask.mean(1, keepdim=True) > 0.5).float()
+
+
+@dataclass
+class CaseCounts:
+    """Numbers of measured, missing and corrupt cases.
+
+    Args:
+        measured: number of cases with values.
+        missing: number of cases without a file.
+        corrupt: number of cases with a file that cannot be used.
+        examples: descriptions of the first missing or corrupt cases.
+    """
+
+    measured: int = 0
+    missing: int = 0
+    corrupt: int = 0
+    examples: list[str] = field(default_factory=list)
+
+    def add_failure(self, case: str, reason: str, *, missing: bool) -> None:
+        """Count a missing or corrupt case."""
+        self.missing += missing
+        self.corrupt += not missing
+        if len(self.examples) < MAX_EXAMPLES:
+            self.examples.append(f"{case}: {reason}")
+
+    @property
+    def failures(self) -> str:
+        """Description of the missing and corrupt cases on one line."""
+        return f"{self.missing} missing, {self.corrupt} corrupt; " + "; ".join(self.examples)
 
 
 @dataclass(frozen=True)
-class Measured:
-    """The pairs of which some method is measured.
+class ImageCounts:
+    """Numbers of pairs with a measured output, and of their images.
 
     Args:
-        pairs: how many.
-        structures, appearances: how many different structure and appearance images they have, by path.
+        pairs: number of pairs.
+        structure_images, appearance_images: numbers of different images, by path.
     """
 
     pairs: int
-    structures: int
-    appearances: int
+    structure_images: int
+    appearance_images: int
 
     @property
-    def share(self) -> bool:
+    def shared(self) -> bool:
         """Whether pairs share an image, and so are not independent."""
-        return min(self.structures, self.appearances) < self.pairs
+        return min(self.structure_images, self.appearance_images) < self.pairs
 
 
-def measured(manifest: Path, keys: Keys) -> Measured:
-    """Count them, of the keys of each case ``(methods, pairs)``, 0 where there is none."""
-    pairs = (pair for pair, there in zip(read_pairs(manifest, unique=False), keys.T, strict=True) if there.any())
-    images = (tuple(key_of(os.path.abspath(path)) for path in (pair.structure, pair.appearance)) for pair in pairs)
-    names = np.fromiter(images, np.dtype((np.uint64, 2)))
-    return Measured(len(names), *(len(np.unique(role)) for role in names.T))
+def count_images(manifest: Path, keys: Keys) -> ImageCounts:
+    """Count the pairs and images of measured cases.
+
+    Args:
+        manifest: manifest of the pairs.
+        keys: key of each case ``(methods, pairs)``, 0 where a case is not measured.
+    """
+    pairs = (pair for pair, measured in zip(read_pairs(manifest, unique=False), keys.T, strict=True) if measured.any())
+    paths = (tuple(key_of(os.path.abspath(path)) for path in (pair.structure, pair.appearance)) for pair in pairs)
+    digests = np.fromiter(paths, np.dtype((np.uint64, 2)))
+    return ImageCounts(len(digests), *(len(np.unique(role)) for role in digests.T))
 
 
-def key(pair: Pair, method: Method, output: Path) -> int:
-    """64 bits that are others when one of the files of a case is another, as size and time of change tell.
+def case_key(pair: Pair, method: Method, output: Path) -> int:
+    """Compute a 64-bit key of a case from the paths, sizes and modification times of its files.
 
     Raises:
-        ImageError: if a file is not there.
+        ImageError: if a file does not exist.
     """
     stamps = [image_stamp(path) for path in (*pair.images.values(), output)]
     return key_of(method.name, pair.id, *stamps)

@@ -1,155 +1,149 @@
-"""``gallery.html``: the whole evaluation on one page, with images of the worst and the best cases.
+"""``gallery.html``: the entire evaluation on one page, with the images of the worst and the best cases.
 
-However many pairs there are, it shows at most `MOST` images.
+However many pairs there are, the page has at most `MAX_IMAGES` images.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, zip_longest
 from pathlib import Path
 
 from vitsplice.datasets import read
 from vitsplice.datasets.manifest import Pair
 from vitsplice.errors import ImageError
-from vitsplice.evaluation import plots, tables
-from vitsplice.evaluation.plan import CSV, Plan
-from vitsplice.evaluation.summary import Standing, Summary
+from vitsplice.evaluation import plots, report
+from vitsplice.evaluation.plan import CSV, EvaluationPlan
+from vitsplice.evaluation.summary import EvaluationSummary, MethodScore
 from vitsplice.images import read as read_image
 from vitsplice.metrics.statistics import finite_or_none
 from vitsplice.support.jsonl import JsonLinesLog, Keys
 from vitsplice.support.page import Block, Card, Cards, Heading, Table, Text, Thumbnail, data_uri, render
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 
-MOST = 1000
-"""ImageRow on the page."""
+MAX_IMAGES = 1000
 
 SIDE, QUALITY = 224, 80
-"""The longer side of an image in pixels, and the quality of its JPEG."""
+"""Longer side of an image in pixels, and the quality of its JPEG."""
 
-Notes = dict[tuple[int, int], str]
+CellNotes = dict[tuple[int, int], str]
+"""(row of the metric, column of the method) -> rank of the case, such as ``2nd worst of 100``."""
 
 
 def gallery(
-    plan: Plan,
-    summary: Summary,
+    plan: EvaluationPlan,
+    summary: EvaluationSummary,
     log: JsonLinesLog,
     keys: Keys,
     progress: ProgressReporter = NULL_REPORTER,
 ) -> str | None:
-    """The page as HTML; None if it was stopped.
+    """Format the page as HTML.
 
     Args:
-        plan: what was evaluated.
-        summary: of it.
-        log: the metrics of each output.
-        keys: of each case ``(methods, pairs)``, 0 where there is none.
-        progress: told how many of how many pairs are done.
+        plan: plan of the evaluation.
+        summary: its summary.
+        log: record of each case.
+        keys: key of each case ``(methods, pairs)``, 0 where it is not measured.
+        progress: progress reporter.
+
+    Returns:
+        The page, or None if the progress reporter stopped the work.
     """
     names = [
         name
-        for name, one in summary.metrics.items()
-        if one.spec.over == "pair" and any(math.isfinite(standing.mean.mean) for standing in one.standings.values())
+        for name, metric in summary.metrics.items()
+        if metric.spec.over == "pair" and any(score.known for score in metric.scores.values())
     ]
-    chosen = choose(summary, names, MOST // (2 + len(plan.methods)))
+    chosen = choose_cases(summary, names, MAX_IMAGES // (2 + len(plan.methods)))
     cards: list[Card] = []
-    for place, pair in _pairs(plan.pairs, chosen):
+    pairs = ((index, pair) for index, pair in enumerate(read(plan.pairs, unique=False)) if index in chosen)
+    for index, pair in pairs:
         if progress.stopped():
             return None
         progress.part("gallery", len(cards), len(chosen))
-        metrics = [log[int(key)]["metrics"] if key else {} for key in keys[:, place]]
-        values = [[one.get(name) for one in metrics] for name in names]
-        cards.append(_card(plan, pair, values, chosen[place]))
-    shown = [*_words(summary), *_plots(summary), *(_cases(summary, names, cards) if names else ()), *_tables(summary)]
-    return render("Evaluation", shown, _lead(summary))
+        records = [log[int(key)]["metrics"] if key else {} for key in keys[:, index]]
+        values = [[record.get(name) for record in records] for name in names]
+        cards.append(_card(plan, pair, values, chosen[index]))
+    methods = ", ".join(summary.counts)
+    lead = f"{summary.pairs:,} {'pair' if summary.pairs == 1 else 'pairs'}; {methods}"
+    return render("Evaluation", list(_blocks(summary, names, cards)), lead)
 
 
-def choose(summary: Summary, names: Iterable[str], most: int) -> dict[int, Notes]:
-    """Places of at most so many pairs, and why: (figure, method) -> which of the worst or best it is.
+def choose_cases(summary: EvaluationSummary, metrics: Iterable[str], max_cases: int) -> dict[int, CellNotes]:
+    """Choose the cases of the page: index of the pair -> notes.
 
-    All pairs, if they are so few. Otherwise the worst of every method by every figure come first, then the best, then
-    the second worst, and so on.
+    All pairs, if there are at most ``max_cases``. Otherwise the worst case of each method by each metric first, then
+    the best ones, then the second worst, and so on.
     """
-    found: dict[int, Notes] = {place: {} for place in range(summary.pairs)} if summary.pairs <= most else {}
-    standings = [
-        (row, column, standing)
-        for row, name in enumerate(names)
-        for column, standing in enumerate(summary.metrics[name].standings.values())
-    ]
-    extremes = ([*_extremes(row, column, standing)] for row, column, standing in standings)
-    for where, place, note in filter(None, chain.from_iterable(zip_longest(*extremes))):
-        if place in found or len(found) < most:
-            found.setdefault(place, {}).setdefault(where, note)
-    return found
+    cases: dict[int, CellNotes] = {index: {} for index in range(summary.pairs)} if summary.pairs <= max_cases else {}
+    extremes = (
+        [*_extremes((row, column), score)]
+        for row, name in enumerate(metrics)
+        for column, score in enumerate(summary.metrics[name].scores.values())
+    )
+    for cell, index, note in filter(None, chain.from_iterable(zip_longest(*extremes))):
+        if index in cases or len(cases) < max_cases:
+            cases.setdefault(index, {}).setdefault(cell, note)
+    return cases
 
 
-def _extremes(row: int, column: int, standing: Standing) -> Iterator[tuple[tuple[int, int], int, str]]:
-    both = zip(standing.worst, standing.best, strict=True)
-    for number, (worst, best) in enumerate(both, 1):
-        for place, end in ((worst, "worst"), (best, "best")):
-            yield (row, column), place, f"{end if number == 1 else f'{ordinal(number)} {end}'} of {standing.mean.n:,}"
+def _extremes(cell: tuple[int, int], score: MethodScore) -> Iterator[tuple[tuple[int, int], int, str]]:
+    for rank, indices in enumerate(zip(score.worst, score.best, strict=True), 1):
+        for index, end in zip(indices, ("worst", "best"), strict=True):
+            yield cell, index, f"{end if rank == 1 else f'{ordinal(rank)} {end}'} of {score.interval.n:,}"
 
 
 def ordinal(number: int) -> str:
-    """1st, 2nd, 3rd, 4th ...; below 11."""
+    """Format 1st, 2nd, 3rd, 4th ...; below 11."""
     return f"{number}{ {1: 'st', 2: 'nd', 3: 'rd'}.get(number, 'th') }"
 
 
-def _pairs(manifest: Path, chosen: Mapping[int, Notes]) -> Iterator[tuple[int, Pair]]:
-    return ((place, pair) for place, pair in enumerate(read(manifest, unique=False)) if place in chosen)
+def _card(plan: EvaluationPlan, pair: Pair, values: list[list[float | None]], notes: CellNotes) -> Card:
+    inputs = [Thumbnail(_data_uri(pair.images[role]), f"{role} image") for role in ("structure", "appearance")]
+    outputs = [Thumbnail(_data_uri(method.output(pair.id)), method.name) for method in plan.methods]
+    return Card(pair.id, inputs, outputs, values, notes)
 
 
-def _card(plan: Plan, pair: Pair, values: list[list[float | None]], notes: Notes) -> Card:
-    images = [Thumbnail(_uri(pair.images[role]), f"{role} image") for role in ("structure", "appearance")]
-    return Card(pair.id, images, [Thumbnail(_uri(m.find(pair.id)), m.name) for m in plan.methods], values, notes)
-
-
-def _uri(path: Path | None) -> str:
-    """A small image, "" where there is none that can be read."""
+def _data_uri(path: Path | None) -> str:
+    """Encode a small image; ``""`` without an image that can be read."""
     try:
         return data_uri(read_image(path).pixels[0], SIDE, QUALITY) if path else ""
     except ImageError:
         return ""
 
 
-def _lead(summary: Summary) -> str:
-    methods = ", ".join(summary.accounts)
-    return f"{summary.pairs:,} {'pair' if summary.pairs == 1 else 'pairs'}; {methods}"
-
-
-def _words(summary: Summary) -> Iterator[Block]:
-    yield from (Text(line, highlighted=True) for line in tables.warnings(summary))
-    yield Table(tables.head(summary), list(tables.rows(summary)), tables.LEGEND)
-    if missing := list(tables.notes(summary)):
-        yield Heading("What is missing")
+def _blocks(summary: EvaluationSummary, metrics: list[str], cards: list[Card]) -> Iterator[Block]:
+    yield from (Text(line, highlighted=True) for line in report.warnings(summary))
+    yield Table(*report.score_table(summary), report.LEGEND)
+    if missing := list(report.missing_values(summary)):
+        yield Heading("Missing values")
         yield from map(Text, missing)
-
-
-def _plots(summary: Summary) -> Iterator[Block]:
     for drawing in plots.drawings(summary):
         yield Heading(plots.HEADINGS[drawing.name])
         yield drawing.plot()
-
-
-def _cases(summary: Summary, names: list[str], cards: list[Card]) -> Iterator[Block]:
-    higher = {name: summary.metrics[name].spec.better == "higher" for name in names}
-    cards = sorted(cards, key=lambda card: _worst_first(card.values[0][0], higher[names[0]]))
-    shown = f"{len(cards):,} of {summary.pairs:,} pairs, " if len(cards) < summary.pairs else ""
-    why = "the worst and the best of each method by each figure" if shown else "All pairs"
-    yield Heading("Cases")
-    yield Text(f"{shown}{why}. The metrics of all outputs are in {CSV}.")
-    yield Cards([*higher.items()], [*summary.accounts], cards)
-
-
-def _tables(summary: Summary) -> Iterator[Block]:
+    if metrics:
+        yield from _cases(summary, metrics, cards)
     yield Heading("Metrics")
-    yield Table(tables.DESCRIBED, list(tables.described(summary)))
-    if tested := [
-        [finite_or_none(cell) if isinstance(cell, float) else cell for cell in row] for row in tables.tests(summary)
-    ]:
+    yield Table(report.METRIC_COLUMNS, list(report.metric_rows(summary)))
+    if rows := [list(map(_cell, row)) for row in report.test_rows(summary)]:
         yield Heading("Tests")
-        yield Table(tables.TESTS, tested, tables.TESTED)
+        yield Table(report.TEST_COLUMNS, rows, report.TEST_CAPTION)
+
+
+def _cell(value: str | float) -> str | float | None:
+    return finite_or_none(value) if isinstance(value, float) else value
+
+
+def _cases(summary: EvaluationSummary, metrics: list[str], cards: Sequence[Card]) -> Iterator[Block]:
+    higher = {name: summary.metrics[name].spec.better == "higher" for name in metrics}
+    selection = "All pairs"
+    if len(cards) < summary.pairs:
+        selection = f"{len(cards):,} of {summary.pairs:,} pairs, the worst and the best of each method by each metric"
+    yield Heading("Cases")
+    yield Text(f"{selection}. The values of all outputs are in {CSV}.")
+    worst_first = sorted(cards, key=lambda card: _worst_first(card.values[0][0], higher[metrics[0]]))
+    yield Cards([*higher.items()], [*summary.counts], worst_first)
 
 
 def _worst_first(value: float | None, higher: bool) -> float:

@@ -1,22 +1,26 @@
-"""What is evaluated."""
+"""The methods of an evaluation, and its plan."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import os
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vitsplice.batch.plan import BATCH, pair_folder
+from vitsplice.datasets.sources import SUFFIXES
 from vitsplice.errors import Argument, UserError
-from vitsplice.evaluation.outputs import Method
 from vitsplice.metrics.values import BuiltMetrics
+from vitsplice.runs.artifacts import OUTPUT
 from vitsplice.runs.record import versions
-from vitsplice.support.files import file_sha256
+from vitsplice.support.files import file_sha256, inside, read_json_object
 from vitsplice.support.output_folder import ResumableWork
 from vitsplice.text import printable
 
-FORMAT = 2
+FORMAT = 3
 PLAN, VALUES, SETS = "evaluate.json", "values.jsonl", "sets.jsonl"
 CSV, JSON, MARKDOWN, GALLERY = "values.csv", "summary.json", "summary.md", "gallery.html"
 PLOTS = ("differences.png", "scatter.png", "distributions.png")
@@ -29,19 +33,75 @@ WORK = ResumableWork(
     part_keys=("format", "metrics", "device", "versions"),
 )
 
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,39}")
+
+LAYOUT = f"FOLDER/ID{{{','.join(SUFFIXES)}}}, FOLDER/ID/{OUTPUT}, or a folder of `vitsplice batch`"
+"""Files that are outputs of a method."""
+
 
 @dataclass(frozen=True)
-class Plan:
-    """What is evaluated.
+class Method:
+    """A method.
 
     Args:
-        pairs: a manifest (`vitsplice.datasets.manifest`).
-        methods: at least one.
-        metrics: names; none is all.
-        backbone: for metrics that can take any; None is that of the default preset.
-        device: see `vitsplice.engine.device.pick_device`.
-        optimised: method -> the name of the backbone that it optimised, where its outputs have no record; ``none`` if
-            it optimised none.
+        name: name of the method.
+        folder: folder of its outputs: images, run folders, or one variant of a batch.
+    """
+
+    name: str
+    folder: Path
+
+    def output(self, pair: str) -> Path | None:
+        """Return the first output for a pair's id, or None."""
+        return next(self.outputs(pair), None)
+
+    def outputs(self, pair: str) -> Iterator[Path]:
+        """Yield all outputs for a pair's id; there should be one."""
+        candidates: list[tuple[str, ...]] = [(f"{pair}{suffix}", f"{pair}{suffix.upper()}") for suffix in SUFFIXES]
+        candidates += [(f"{run}/{OUTPUT}",) for run in (pair, pair_folder(pair))]
+        for names in candidates:  # some file systems do not distinguish upper and lower case
+            yield from [path for name in names if os.path.isfile(path := self.folder / name)][:1]
+
+
+def parse_method(text: str) -> Method:
+    """Parse ``NAME=FOLDER``. The folder of a batch with one variant stands for that variant.
+
+    Raises:
+        UserError: if it is not of that form, there is no such folder, or the batch has several variants.
+    """
+    name, _, folder = text.partition("=")
+    if not NAME.fullmatch(name) or not folder:
+        raise UserError(
+            f"'{printable(text)}' is not a method; give NAME=FOLDER, with a name of at most 40 letters, digits and "
+            ". _ + -"
+        )
+    path = Path(folder)
+    if not os.path.isdir(path):
+        raise UserError(f"method {name}: there is no folder {printable(folder)}; outputs are {LAYOUT}")
+    if os.path.isfile(path / BATCH):
+        record = read_json_object(path / BATCH).get("variants")
+        variants = sorted(record) if isinstance(record, dict) else []
+        if len(variants) != 1:
+            names = ", ".join(map(printable, variants[:8])) or "none"
+            raise UserError(
+                f"method {name}: {printable(folder)} is a batch of {len(variants)} variants ({names}); "
+                f"give each as a method, such as NAME={printable(os.path.join(folder, *variants[:1]))}"
+            )
+        path = inside(path, variants[0])
+    return Method(name, path)
+
+
+@dataclass(frozen=True)
+class EvaluationPlan:
+    """What to evaluate.
+
+    Args:
+        pairs: manifest of the pairs (`vitsplice.datasets.manifest`).
+        methods: methods, at least one.
+        metrics: names of metrics; none for all.
+        backbone: backbone of the metrics that work with any; None for that of the default preset.
+        device: device of the metrics (`vitsplice.engine.device.pick_device`).
+        optimised: method -> name of the backbone that it optimised, or ``none``, for outputs without a run record.
     """
 
     pairs: Path
@@ -55,35 +115,41 @@ class Plan:
         names = [method.name for method in self.methods]
         if not names:
             raise UserError("give at least one method as NAME=FOLDER")
-        if twice := [name for name in names if names.count(name) > 1]:
-            raise UserError(f"method '{twice[0]}' is given twice; give each a name of its own")
+        if duplicates := [name for name in names if names.count(name) > 1]:
+            raise UserError(f"method '{duplicates[0]}' is given twice; methods need different names")
         if unknown := [name for name in self.optimised if name not in names]:
             raise UserError(
-                Argument("optimised"),
-                f" names '{printable(unknown[0])}', which is no method; there are {', '.join(names)}",
+                Argument("optimised"), f" names '{printable(unknown[0])}'; the methods are {', '.join(names)}"
             )
 
+    def record(self, built: BuiltMetrics, device: str) -> dict[str, Any]:
+        """Return everything that the values depend on, as JSON data.
 
-def told(plan: Plan, built: BuiltMetrics, device: str) -> dict[str, Any]:
-    """All that the metrics depend on, as plain data that JSON gives back as it is."""
-    try:
-        digest = file_sha256(plan.pairs)
-    except OSError as error:
-        raise UserError(f"cannot read {printable(str(plan.pairs))}: {error.strerror or error}") from error
-    metrics = {
-        spec.name: {
-            "networks": [{"name": info.name, "sha256": info.sha256} for info in metric.networks],
-            "facts": dict(metric.parameters),
+        Args:
+            built: metrics.
+            device: device of the metrics.
+
+        Raises:
+            UserError: if the manifest cannot be read.
+        """
+        try:
+            digest = file_sha256(self.pairs)
+        except OSError as error:
+            raise UserError(f"cannot read {printable(str(self.pairs))}: {error.strerror or error}") from error
+        metrics = {
+            spec.name: {
+                "networks": [{"name": info.name, "sha256": info.sha256} for info in metric.networks],
+                "parameters": dict(metric.parameters),
+            }
+            for spec, metric in built.metrics
         }
-        for spec, metric in built.metrics
-    }
-    parts = {
-        "format": FORMAT,
-        "pairs": {"path": str(plan.pairs.absolute()), "sha256": digest},
-        "methods": {method.name: str(method.folder.absolute()) for method in plan.methods},
-        "metrics": metrics,
-        "device": device,
-        "versions": versions(),
-    }
-    plain: dict[str, Any] = json.loads(json.dumps(parts, default=str))
-    return plain
+        record = {
+            "format": FORMAT,
+            "pairs": {"path": str(self.pairs.absolute()), "sha256": digest},
+            "methods": {method.name: str(method.folder.absolute()) for method in self.methods},
+            "metrics": metrics,
+            "device": device,
+            "versions": versions(),
+        }
+        plain: dict[str, Any] = json.loads(json.dumps(record, default=str))
+        return plain

@@ -1,4 +1,4 @@
-"""The plots of an evaluation: differences of methods, structure against appearance, and how each metric spreads."""
+"""Plots of an evaluation: differences of methods, structure against appearance, and the distribution of each metric."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vitsplice.evaluation.summary import POINTS, Metrics, Summary, Versus
+from vitsplice.evaluation.summary import MAX_POINTS, EvaluationSummary, MetricComparison, MetricSummary
 from vitsplice.metrics.statistics import SIGNIFICANCE, supported
 from vitsplice.support.plots import MUTED, WIDTH, Drawing, error_bars, styles
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-ACROSS = 3
-"""Panels in a row."""
+COLUMNS = 3
+"""Number of panels in a row."""
 
-FEW = 4
+ALL_DIFFERENCES = 4
 """Up to this many methods, all pairs of methods are plotted; with more, each against the first."""
 
 HEADINGS = {
@@ -27,151 +27,159 @@ HEADINGS = {
     "scatter": "Structure against appearance",
     "distributions": "Distribution of each metric",
 }
-"""Of each plot, by the name of its drawing."""
+"""Name of a drawing -> heading."""
 
-LINE, HEAD = 0.24, 0.85
-"""Inches of a line of a label, and of a panel's title and axis."""
-
-
-def drawings(summary: Summary) -> list[Drawing]:
-    """The plots that have data."""
-    shown = [one for one in summary.metrics.values() if any(spread.box for spread in one.spreads.values())]
-    return [*_differences(summary, shown), *_scatter(summary, shown), *_distributions(summary, shown)]
+LINE_HEIGHT, PANEL_HEIGHT = 0.24, 0.85
+"""Height of a line of a label, and of a panel's title and axis, in inches."""
 
 
-def _differences(summary: Summary, shown: Sequence[Metrics]) -> list[Drawing]:
-    """A forest plot, one panel per metric."""
-    names, style = list(summary.accounts), styles(summary.accounts)
-    tested = {one.spec.name: _tests(one, names) for one in shown}
-    if not any(math.isfinite(test.interval.mean) for tests in tested.values() for test in tests):
+def drawings(summary: EvaluationSummary) -> list[Drawing]:
+    """Return the plots that have data."""
+    metrics = [metric for metric in summary.metrics.values() if any(d.box for d in metric.distributions.values())]
+    return [*_differences(summary, metrics), *_scatter(summary, metrics), *_distributions(summary, metrics)]
+
+
+def _differences(summary: EvaluationSummary, metrics: Sequence[MetricSummary]) -> list[Drawing]:
+    """Forest plot with one panel per metric."""
+    names, style = list(summary.counts), styles(summary.counts)
+    comparisons = {metric.spec.name: _plotted_comparisons(metric, names) for metric in metrics}
+    if not any(math.isfinite(c.interval.mean) for of_metric in comparisons.values() for c in of_metric):
         return []
-    every = len(names) <= FEW
-    first = tested[shown[0].spec.name]
-    labels = [f"{test.one}\nminus {test.two}" if every else _other(test, names) for test in first]
+    every = len(names) <= ALL_DIFFERENCES
+    labels = [
+        f"{comparison.first}\nminus {comparison.second}" if every else _other(comparison, names)
+        for comparison in comparisons[metrics[0].spec.name]
+    ]
 
-    def panel(axes: Axes, one: Metrics) -> None:
-        for place, test in enumerate(tested[one.spec.name]):
-            sign = 1 if every or test.one != names[0] else -1
-            whose = style[test.one if every else _other(test, names)]
+    def panel(axes: Axes, metric: MetricSummary) -> None:
+        for y, comparison in enumerate(comparisons[metric.spec.name]):
+            interval = comparison.interval
+            sign = 1 if every or comparison.first != names[0] else -1
+            method = style[comparison.first if every else _other(comparison, names)]
+            filled = supported(interval, comparison.adjusted_p)
             axes.errorbar(
-                [sign * test.interval.mean], [place], None, error_bars([test.interval])[:: sign],
-                capsize=3, markersize=6, color=whose["color"], marker=whose["marker"],
-                markerfacecolor=whose["color"] if supported(test.interval, test.adjusted) else "none",
+                [sign * interval.mean], [y], None, error_bars([interval])[::sign], capsize=3, markersize=6,
+                color=method["color"], marker=method["marker"],
+                markerfacecolor=method["color"] if filled else "none",
             )  # fmt: skip
         axes.axvline(0, color=MUTED, linewidth=0.8, linestyle=":")
 
     caption = (
-        f"MeanInterval difference over the pairs that both methods have, with its 95 % bootstrap interval over pairs"
+        f"Mean difference over the pairs that both methods have, with its 95 % bootstrap interval over pairs"
         f"{'' if every else f'; each method minus {names[0]}'}. Filled: the interval excludes 0 and p, adjusted by "
         f"Holm, is below {SIGNIFICANCE}; hollow: the pairs do not support a difference. The table of tests has all."
     )
-    below = f"mean difference{'' if every else f', each method minus {names[0]}'}, and its 95 % interval over pairs"
-    return [_panels("differences", shown, labels, panel, below, caption)]
+    xlabel = f"mean difference{'' if every else f', each method minus {names[0]}'}, and its 95 % interval over pairs"
+    return [_panels("differences", metrics, labels, panel, xlabel, caption)]
 
 
-def _tests(one: Metrics, names: Sequence[str]) -> list[Versus]:
-    return [test for test in one.tests if len(names) <= FEW or names[0] in (test.one, test.two)]
+def _plotted_comparisons(metric: MetricSummary, names: Sequence[str]) -> list[MetricComparison]:
+    every = len(names) <= ALL_DIFFERENCES
+    return [pair for pair in metric.comparisons if every or names[0] in (pair.first, pair.second)]
 
 
-def _other(test: Versus, names: Sequence[str]) -> str:
-    return test.two if test.one == names[0] else test.one
+def _other(comparison: MetricComparison, names: Sequence[str]) -> str:
+    """Return the method that is compared with the first one."""
+    return comparison.second if comparison.first == names[0] else comparison.first
 
 
-def _scatter(summary: Summary, shown: Sequence[Metrics]) -> list[Drawing]:
-    """A metric of structure against one of appearance: a point per pair, and the mean of each method."""
-    pair = [_chosen(shown, against) for against in ("appearance", "structure")]
-    across, up = pair
-    if across is None or up is None:
+def _scatter(summary: EvaluationSummary, metrics: Sequence[MetricSummary]) -> list[Drawing]:
+    """Metric of structure against metric of appearance: a point per pair, and the mean of each method."""
+    appearance, structure = (_first_unbiased(metrics, against) for against in ("appearance", "structure"))
+    if appearance is None or structure is None:
         return []
-    both = (across, up)
+    both = (appearance, structure)
 
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
-        for name, style in styles(summary.accounts).items():
-            look = {"color": style["color"], "marker": style["marker"], "linestyle": "none"}
-            axes.plot(*(one.spreads[name].points for one in both), markersize=3, alpha=0.35, **look)
-        for name, style in styles(summary.accounts).items():
-            x, y = (one.standings[name].mean for one in both)
+        for name, style in styles(summary.counts).items():
+            points = [metric.distributions[name].points for metric in both]
+            axes.plot(*points, color=style["color"], marker=style["marker"], linestyle="none", markersize=3, alpha=0.35)
+        for name, style in styles(summary.counts).items():
+            x, y = (metric.scores[name].interval for metric in both)
             axes.errorbar(
                 [x.mean], [y.mean], error_bars([y]), error_bars([x]), color=style["color"], marker=style["marker"],
                 markersize=10, linestyle="none", label=name, zorder=3,
             )  # fmt: skip
-        _toward_better(axes, across, up)
+        _orient_axes(axes, *both)
         figure.legend(loc="outside right upper", frameon=False, fontsize=8)
 
-    marked = [one.spec.name for one in both if _optimised(one)]
+    leaked = [metric.spec.name for metric in both if _leaked(metric)]
     caption = (
-        f"{up.spec.name} against {across.spec.name}; both axes run towards better, so the best is at the top right. "
-        f"Large markers: means with 95 % intervals; small ones: pairs, at most {POINTS} a method"
-        f"{''.join(f'; a method optimised the network or a term of {name} (see the table)' for name in marked)}."
+        f"{structure.spec.name} against {appearance.spec.name}; better values are up and right. "
+        f"Large markers: means with 95 % intervals; small ones: pairs, at most {MAX_POINTS} a method"
+        f"{''.join(f'; a method optimised the network or a term of {name} (see the table)' for name in leaked)}."
     )
     return [Drawing("scatter", draw, (WIDTH, 5.0), caption)]
 
 
-def _toward_better(axes: Axes, across: Metrics, up: Metrics) -> None:
-    for one, invert, label in ((across, axes.invert_xaxis, axes.set_xlabel), (up, axes.invert_yaxis, axes.set_ylabel)):
-        if one.spec.better == "lower":
+def _orient_axes(axes: Axes, across: MetricSummary, up: MetricSummary) -> None:
+    for metric, invert, label in (
+        (across, axes.invert_xaxis, axes.set_xlabel),
+        (up, axes.invert_yaxis, axes.set_ylabel),
+    ):
+        if metric.spec.better == "lower":
             invert()
-        label(f"{one.spec.name} ({one.spec.better} is better)")
+        label(f"{metric.spec.name} ({metric.spec.better} is better)")
     axes.grid(alpha=0.2)
 
 
-def _chosen(shown: Sequence[Metrics], against: str) -> Metrics | None:
-    """The first metric that compares with an image, preferably one that no method optimised."""
-    of_image = [one for one in shown if one.spec.against == against]
-    return next((one for one in of_image if not _optimised(one)), of_image[0] if of_image else None)
+def _first_unbiased(metrics: Sequence[MetricSummary], against: str) -> MetricSummary | None:
+    """Return the first metric that compares with an image, preferably one that is biased for no method."""
+    candidates = [metric for metric in metrics if metric.spec.against == against]
+    return next((metric for metric in candidates if not _leaked(metric)), candidates[0] if candidates else None)
 
 
-def _optimised(one: Metrics) -> bool:
-    return any(standing.own in ("network", "term") for standing in one.standings.values())
+def _leaked(metric: MetricSummary) -> bool:
+    return any(score.leaked for score in metric.scores.values())
 
 
-def _distributions(summary: Summary, shown: Sequence[Metrics]) -> list[Drawing]:
-    """Box plot and points of every method, one panel per metric."""
-    names, style = list(summary.accounts), styles(summary.accounts)
+def _distributions(summary: EvaluationSummary, metrics: Sequence[MetricSummary]) -> list[Drawing]:
+    """Box plot and points of each method, with one panel per metric."""
+    names, style = list(summary.counts), styles(summary.counts)
 
-    def panel(axes: Axes, one: Metrics) -> None:
-        for place, name in enumerate(names):
-            spread, colour = one.spreads[name], style[name]["color"]
-            offsets = 0.28 * np.linspace(-1, 1, 7)[np.arange(len(spread.points)) * 3 % 7]
+    def panel(axes: Axes, metric: MetricSummary) -> None:
+        for y, name in enumerate(names):
+            distribution, colour = metric.distributions[name], style[name]["color"]
+            offsets = 0.28 * np.linspace(-1, 1, 7)[np.arange(len(distribution.points)) * 3 % 7]
             axes.plot(
-                spread.points, place + offsets, color=colour, marker=style[name]["marker"], markersize=2.5, alpha=0.35,
-                linestyle="none",
+                distribution.points, y + offsets, color=colour, marker=style[name]["marker"], markersize=2.5,
+                alpha=0.35, linestyle="none",
             )  # fmt: skip
-            if spread.box:
-                _box(axes, place, spread.box, colour)
+            if distribution.box:
+                _draw_box(axes, y, distribution.box, colour)
 
     caption = (
         "Values of all pairs of each method: median, quartiles, and whiskers to the last value within 1.5 "
-        f"interquartile ranges; points: pairs, at most {POINTS} a method."
+        f"interquartile ranges; points: pairs, at most {MAX_POINTS} a method."
     )
-    return [_panels("distributions", shown, names, panel, "value of a pair", caption)] if shown else []
+    return [_panels("distributions", metrics, names, panel, "value of a pair", caption)] if metrics else []
 
 
-def _box(axes: Axes, place: int, quartiles: Sequence[float], colour: str) -> None:
-    low, first, median, third, high = quartiles
-    axes.barh([place], [third - first], 0.6, [first], fill=False, edgecolor=colour, linewidth=1.2)
-    axes.hlines([place, place], [low, third], [first, high], colors=colour, linewidth=1.2)
-    axes.vlines([median], place - 0.3, place + 0.3, colors=colour, linewidth=2.5)
+def _draw_box(axes: Axes, y: int, box: Sequence[float], colour: str) -> None:
+    low, first, median, third, high = box
+    axes.barh([y], [third - first], 0.6, [first], fill=False, edgecolor=colour, linewidth=1.2)
+    axes.hlines([y, y], [low, third], [first, high], colors=colour, linewidth=1.2)
+    axes.vlines([median], y - 0.3, y + 0.3, colors=colour, linewidth=2.5)
 
 
 def _panels(
     name: str,
-    shown: Sequence[Metrics],
+    metrics: Sequence[MetricSummary],
     labels: Sequence[str],
-    panel: Callable[[Axes, Metrics], None],
-    below: str,
+    panel: Callable[[Axes, MetricSummary], None],
+    xlabel: str,
     caption: str,
 ) -> Drawing:
     """One panel per metric, with one line per label; only the leftmost panels show the labels."""
-    columns = min(ACROSS, len(shown))
-    rows = math.ceil(len(shown) / columns)
+    columns = min(COLUMNS, len(metrics))
+    rows = math.ceil(len(metrics) / columns)
 
     def draw(figure: Figure) -> None:
-        for number, one in enumerate(shown):
+        for number, metric in enumerate(metrics):
             axes = figure.add_subplot(rows, columns, number + 1)
-            panel(axes, one)
-            axes.set_title(f"{one.spec.name}\n{one.spec.better} is better", fontsize=8)
+            panel(axes, metric)
+            axes.set_title(f"{metric.spec.name}\n{metric.spec.better} is better", fontsize=8)
             axes.set_yticks(range(len(labels)), labels if number % columns == 0 else [], fontsize=7)
             axes.set_ylim(len(labels) - 0.5, -0.5)
             axes.tick_params(axis="x", labelsize=7)
@@ -179,7 +187,7 @@ def _panels(
             axes.ticklabel_format(axis="x", scilimits=(-3, 4))
             axes.xaxis.get_offset_text().set_fontsize(7)
             axes.grid(axis="x", alpha=0.2)
-        figure.supxlabel(below, fontsize=8)
+        figure.supxlabel(xlabel, fontsize=8)
 
     lines = max(label.count("\n") + 1 for label in labels)
-    return Drawing(name, draw, (WIDTH, rows * (HEAD + LINE * lines * len(labels))), caption)
+    return Drawing(name, draw, (WIDTH, rows * (PANEL_HEIGHT + LINE_HEIGHT * lines * len(labels))), caption)

@@ -1,35 +1,164 @@
-"""The files of an evaluation, made of its log."""
+"""Files of an evaluation: values as CSV, the summary as JSON and Markdown, plots as PNG."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from vitsplice.evaluation import plots, tables
+from vitsplice.evaluation import plots
+from vitsplice.evaluation.leakage import leakage_warnings
 from vitsplice.evaluation.plan import CSV, JSON, MARKDOWN
-from vitsplice.evaluation.summary import Summary
-from vitsplice.support import output_folder as folders
+from vitsplice.evaluation.summary import DIGITS, EvaluationSummary, MetricSummary
+from vitsplice.metrics.statistics import MeanInterval
+from vitsplice.support import output_folder
 from vitsplice.support.jsonl import JsonLinesLog, Keys, write_lines
-from vitsplice.support.tables import csv_row
+from vitsplice.support.tables import csv_row, escape_markdown, markdown_table
+
+BEST = "*"
+MARKS = {"network": "†", "term": "‡", "unknown": "?", "none": ""}
+LEGEND = (
+    f"mean [95 % interval]; {BEST} best mean over the pairs that all methods have; biased in favour of the method: "
+    f"{MARKS['network']} it optimised the metric's network, {MARKS['term']} it optimised a loss term like the metric; "
+    f"{MARKS['unknown']} it is unknown what it optimised; mean rank: over metrics that are biased for no method"
+)
+
+FEW_PAIRS = 10
+"""Intervals over fewer pairs are much too narrow."""
+
+METRIC_COLUMNS = ["metric", "definition", "against", "over", "networks", "parameters"]
+TEST_COLUMNS = ["metric", "methods", "pairs", "difference", "low", "high", "test", "p", "p (Holm)"]
+TEST_CAPTION = "Difference of the means, first minus second, over the pairs that both methods have."
 
 
-def write(path: Path, summary: Summary, log: JsonLinesLog, keys: Keys) -> None:
-    """Write the values as CSV, the summary and the plots. Raises VitspliceError if one cannot be written."""
-    write_lines(path / CSV, _csv(summary, log, keys))
-    files = {
-        JSON: json.dumps(summary.plain(), indent=2, ensure_ascii=False, allow_nan=False) + "\n",
-        MARKDOWN: tables.markdown(summary),
+def write_report(path: Path, summary: EvaluationSummary, log: JsonLinesLog, keys: Keys) -> None:
+    """Write values, summary and plots. Raises VitspliceError if a file cannot be written."""
+    write_lines(path / CSV, _csv_rows(summary, log, keys))
+    texts = {
+        JSON: json.dumps(summary.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n",
+        MARKDOWN: markdown(summary),
     }
-    drawn = {f"{drawing.name}.png": drawing.png() for drawing in plots.drawings(summary)}
-    folders.write(path, {name: text.encode() for name, text in files.items()} | drawn)
+    images = {f"{drawing.name}.png": drawing.png() for drawing in plots.drawings(summary)}
+    output_folder.write(path, {name: text.encode() for name, text in texts.items()} | images)
 
 
-def _csv(summary: Summary, log: JsonLinesLog, keys: Keys) -> Iterator[str]:
-    """A line an output, in the order of the pairs; a column a figure, empty where there is none."""
-    names = [name for name, one in summary.metrics.items() if one.spec.over == "pair"]
+def _csv_rows(summary: EvaluationSummary, log: JsonLinesLog, keys: Keys) -> Iterator[str]:
+    """One row per output, in the order of the pairs; one column per metric, empty without a value."""
+    names = [name for name, metric in summary.metrics.items() if metric.spec.over == "pair"]
     yield csv_row(["method", "id", *names])
     for key in keys.T.ravel():
         if key:
             record = log[int(key)]
             yield csv_row([record["method"], record["id"], *(record["metrics"].get(name) for name in names)])
+
+
+def markdown(summary: EvaluationSummary) -> str:
+    """Format the summary as Markdown."""
+    lines = ["# Evaluation", "", f"{summary.pairs} pairs. {LEGEND}.", "", markdown_table(*score_table(summary))]
+    for heading, notes in (("Warnings", warnings(summary)), ("Missing values", missing_values(summary))):
+        if items := [f"- {escape_markdown(note)}" for note in notes]:
+            lines += ["", f"## {heading}", "", *items]
+    lines += ["", "## Metrics", "", markdown_table(METRIC_COLUMNS, metric_rows(summary))]
+    if rows := [[number(c) if isinstance(c, float) else str(c) for c in row] for row in test_rows(summary)]:
+        lines += ["", "## Tests", "", TEST_CAPTION, "", markdown_table(TEST_COLUMNS, rows)]
+    return "\n".join(lines) + "\n"
+
+
+def score_table(summary: EvaluationSummary) -> tuple[list[str], list[list[str]]]:
+    """Return columns and rows of the scores: one row per metric, and the mean rank."""
+    rows = [
+        [name, metric.spec.better, *(score_cell(metric, method) for method in summary.counts)]
+        for name, metric in summary.metrics.items()
+    ]
+    if any(math.isfinite(rank) for rank in summary.mean_ranks.values()):
+        rows.append(["mean rank", "lower", *map(number, summary.mean_ranks.values())])
+    return ["metric", "better", *summary.counts], rows
+
+
+def score_cell(metric: MetricSummary, method: str) -> str:
+    """Format a mean with its interval and marks."""
+    score = metric.scores[method]
+    marks = BEST * (method in metric.best) + MARKS[score.leakage] * score.known
+    return f"{mean_and_interval(score.interval)}{' ' if marks else ''}{marks}"
+
+
+def mean_and_interval(interval: MeanInterval) -> str:
+    """Format a mean, with its interval if there is one."""
+    ends = f" [{number(interval.low)}, {number(interval.high)}]" if interval.interval_type else ""
+    return number(interval.mean) + ends
+
+
+def number(value: float) -> str:
+    """Format a number; NaN is a dash."""
+    return f"{value:.{DIGITS}g}" if math.isfinite(value) else "-"
+
+
+def warnings(summary: EvaluationSummary) -> Iterator[str]:
+    """Yield warnings about leakage, pairs that differ between methods, shared images and few pairs."""
+    for method, optimised in summary.optimised.items():
+        scores = {name: metric.scores[method] for name, metric in summary.metrics.items()}
+        leakages = {name: score.leakage for name, score in scores.items() if score.known}
+        yield from leakage_warnings(method, optimised, leakages)
+    if unknown := [name for name, optimised in summary.optimised.items() if optimised is None]:
+        yield (
+            f"it is unknown what {', '.join(unknown)} optimised, so metrics may be biased in its favour; "
+            "give its backbone, or none, as `optimised`"
+        )
+    if differing := [name for name, metric in summary.metrics.items() if _pairs_differ(metric)]:
+        yield (
+            f"the means of {', '.join(differing)} are over different pairs for different methods and cannot be "
+            f"compared; {BEST}, ranks and tests are over the pairs that all, or both, methods have"
+        )
+    if (images := summary.images).shared:
+        yield (
+            f"the {images.pairs} pairs have {images.structure_images} different structure images and "
+            f"{images.appearance_images} different appearance images: pairs that share an image are not independent, "
+            "so intervals are too narrow and p values too small"
+        )
+    measured = {name: counts.measured for name, counts in summary.counts.items()}
+    if few := [f"{number} of {name}" for name, number in measured.items() if number < FEW_PAIRS]:
+        yield (
+            f"few pairs are measured ({', '.join(few)}): with fewer than {FEW_PAIRS} the intervals are much too "
+            "narrow, and differences hardly generalise to other pairs"
+        )
+
+
+def _pairs_differ(metric: MetricSummary) -> bool:
+    """Whether a method has pairs that another one does not have."""
+    scores = metric.scores.values()
+    return metric.spec.over == "pair" and any(score.interval.n > metric.common_pairs for score in scores)
+
+
+def missing_values(summary: EvaluationSummary) -> Iterator[str]:
+    """Describe outputs and metrics without values, and the reasons."""
+    for name, counts in summary.counts.items():
+        if counts.missing or counts.corrupt:
+            yield f"{name}: {counts.measured} of {summary.pairs} pairs measured, {counts.failures}"
+    for name, metric in summary.metrics.items():
+        incomplete = {method: score for method, score in metric.scores.items() if score.missing}
+        if incomplete:
+            over_pairs = metric.spec.over == "pair"
+            methods = ", ".join(f"{score.missing} of {m}" if over_pairs else m for m, score in incomplete.items())
+            reason = next((score.reason for score in incomplete.values() if score.reason), "it is undefined for them")
+            yield f"{name}: no value for {methods}; {reason}"
+    for name, reason in summary.unavailable.items():
+        yield f"{name} is unavailable: {reason}"
+
+
+def metric_rows(summary: EvaluationSummary) -> Iterator[list[str]]:
+    """Yield the rows of a table with `METRIC_COLUMNS`."""
+    for name, metric in summary.metrics.items():
+        networks = ", ".join(info.name for info in metric.metric.networks) or "none"
+        parameters = ", ".join(f"{key} {value}" for key, value in metric.metric.parameters.items()) or "none"
+        yield [name, metric.spec.summary, metric.spec.against, metric.spec.over, networks, parameters]
+
+
+def test_rows(summary: EvaluationSummary) -> Iterator[list[str | float]]:
+    """Yield the rows of a table with `TEST_COLUMNS`."""
+    for name, metric in summary.metrics.items():
+        for comparison in metric.comparisons:
+            test, interval = comparison.test, comparison.interval
+            methods = f"{comparison.first}, {comparison.second}"
+            ends = (interval.low, interval.high)
+            yield [name, methods, test.n, test.mean, *ends, test.test, test.p, comparison.adjusted_p]

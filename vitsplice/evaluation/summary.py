@@ -1,7 +1,8 @@
-"""What the metrics of all pairs say of each method."""
+"""Summary of an evaluation: means with intervals, comparisons of methods, ranks, leakage."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -9,14 +10,12 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
+import pydantic_core
 
 from vitsplice.contracts import Metric, MetricSpec
-from vitsplice.evaluation.account import Account
-from vitsplice.evaluation.cases import Measured, measured
-from vitsplice.evaluation.outputs import Method
-from vitsplice.evaluation.own import Optimised, Own, optimised_by
-from vitsplice.evaluation.own import own as own_of
-from vitsplice.evaluation.plan import Plan
+from vitsplice.evaluation.cases import CaseCounts, ImageCounts, count_images
+from vitsplice.evaluation.leakage import Leakage, OptimisedParts, leakage, optimised_by_methods
+from vitsplice.evaluation.plan import EvaluationPlan
 from vitsplice.metrics.statistics import (
     FEWER_RESAMPLES,
     Array,
@@ -27,7 +26,6 @@ from vitsplice.metrics.statistics import (
     common_pairs,
     distribution,
     extreme_indices,
-    finite_or_none,
     holm,
     mean_ranks,
     mean_with_interval,
@@ -37,267 +35,289 @@ from vitsplice.metrics.values import BuiltMetrics
 from vitsplice.support.jsonl import JsonLinesLog, Keys
 
 DIGITS = 4
-"""Of a figure, as it is shown."""
+"""Significant digits of printed values."""
 
-POINTS = 300
-"""Of a method by a metric, at most, in a plot."""
+MAX_POINTS = 300
+"""Maximum number of points of a method in a plot."""
 
-SHOWN = 5
-"""So many of the worst and of the best cases of a method by a figure are told."""
+EXTREMES = 5
+"""Number of the worst and of the best cases that a score names."""
 
 
 @dataclass(frozen=True)
-class Standing:
-    """A method by one figure.
+class MethodScore:
+    """Result of one method by one metric.
 
     Args:
-        mean: of the method's own pairs, with its interval; of a set, the figure without one, and of how many cases.
-        shared: the mean over the pairs that all methods have, NaN if there is none; of a set, the figure.
-        rank: the mean over the pairs that all methods have; of a set, by the figure.
-        own: whether the figure flatters the method.
-        without: measured outputs that have no such figure.
-        why: the first of them has none.
-        worst, best: the places of some pairs, the worst and the best first.
+        interval: mean over the method's own pairs, with its interval; for a metric over sets the value, without one.
+        common_mean: mean over the pairs that all methods have, NaN without any; for a metric over sets the value.
+        rank: mean rank over the pairs that all methods have; for a metric over sets the rank of the value.
+        leakage: leakage of the metric into the method.
+        missing: number of measured outputs without a value.
+        reason: reason of the first value that is missing because of an error.
+        worst, best: indices of pairs, the worst and the best first.
     """
 
-    mean: MeanInterval
-    shared: float
+    interval: MeanInterval
+    common_mean: float
     rank: float
-    own: Own
-    without: int
-    why: str
+    leakage: Leakage
+    missing: int
+    reason: str
     worst: tuple[int, ...] = ()
     best: tuple[int, ...] = ()
 
+    @property
+    def known(self) -> bool:
+        """Whether the method has a value."""
+        return math.isfinite(self.interval.mean)
+
+    @property
+    def leaked(self) -> bool:
+        """Whether the metric is biased in favour of the method."""
+        return self.leakage in ("network", "term")
+
 
 @dataclass(frozen=True)
-class Versus:
-    """Two methods by one metric, on the pairs that both have.
+class MetricComparison:
+    """Comparison of two methods by one metric, on the pairs that both have.
 
     Args:
-        one, two: the methods.
-        difference: first minus second, and the test.
-        interval: its mean, with a 95 % interval over pairs.
-        adjusted: Holm's p over pairs of methods.
+        first, second: names of the methods.
+        test: mean difference, first minus second, and its test.
+        interval: mean difference with its 95 % interval over pairs.
+        adjusted_p: p value, adjusted by Holm's method over the pairs of methods.
     """
 
-    one: str
-    two: str
-    difference: PairedTest
+    first: str
+    second: str
+    test: PairedTest
     interval: MeanInterval
-    adjusted: float
+    adjusted_p: float
 
 
 @dataclass(frozen=True)
-class Metrics:
-    """One metric of all methods.
+class MetricSummary:
+    """Results of all methods by one metric.
 
     Args:
-        spec, metric: which.
-        standings: by method.
-        tests: of every two methods.
-        shared: number of pairs that all have, if it is over pairs.
-        spreads: method -> how its values spread, if it is over pairs.
+        spec, metric: the metric.
+        scores: by method.
+        comparisons: of each two methods; none for a metric over sets.
+        common_pairs: number of pairs that all methods have; 0 for a metric over sets.
+        distributions: by method; none for a metric over sets.
     """
 
     spec: MetricSpec
     metric: Metric
-    standings: Mapping[str, Standing]
-    tests: tuple[Versus, ...]
-    shared: int = 0
-    spreads: Mapping[str, Distribution] = field(default_factory=dict)
+    scores: Mapping[str, MethodScore]
+    comparisons: tuple[MetricComparison, ...] = ()
+    common_pairs: int = 0
+    distributions: Mapping[str, Distribution] = field(default_factory=dict)
 
     @property
     def best(self) -> list[str]:
-        """The methods whose mean over the pairs that all have is best, as it is shown; none where there is only one."""
-        means = {name: one.shared for name, one in self.standings.items() if math.isfinite(one.shared)}
-        if len(self.standings) < 2 or not means:
+        """Methods whose common mean is best to the printed digits; none if there is only one method."""
+        means = {name: score.common_mean for name, score in self.scores.items() if math.isfinite(score.common_mean)}
+        if len(self.scores) < 2 or not means:
             return []
-        top = (max if self.spec.better == "higher" else min)(means.values())
-        return [name for name, mean in means.items() if f"{mean:.{DIGITS}g}" == f"{top:.{DIGITS}g}"]
+        best = (max if self.spec.better == "higher" else min)(means.values())
+        return [name for name, mean in means.items() if f"{mean:.{DIGITS}g}" == f"{best:.{DIGITS}g}"]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the results as data for JSON, with NaN."""
+        return {
+            "summary": self.spec.summary,
+            "better": self.spec.better,
+            "over": self.spec.over,
+            "against": self.spec.against,
+            "networks": [{"name": info.name, "sha256": info.sha256} for info in self.metric.networks],
+            "parameters": dict(self.metric.parameters),
+            "best": self.best,
+            "methods": {
+                name: {
+                    **asdict(score.interval),
+                    "common_mean": score.common_mean,
+                    "rank": score.rank,
+                    "leakage": score.leakage,
+                    "missing": score.missing,
+                    "reason": score.reason,
+                }
+                for name, score in self.scores.items()
+            },
+            "comparisons": [
+                {
+                    "first": comparison.first,
+                    "second": comparison.second,
+                    **asdict(comparison.test),
+                    "low": comparison.interval.low,
+                    "high": comparison.interval.high,
+                    "p_holm": comparison.adjusted_p,
+                }
+                for comparison in self.comparisons
+            ],
+        }
 
 
 @dataclass(frozen=True)
-class Summary:
-    """What there is to say.
+class EvaluationSummary:
+    """Summary of an evaluation.
 
     Args:
-        pairs: how many are in the manifest.
-        accounts: method -> how many outputs there are.
-        optimised: by method; None if that is not known.
+        pairs: number of pairs in the manifest.
+        counts: numbers of outputs, by method.
+        optimised: networks and terms that a method optimised, by method; None if unknown.
         metrics: by metric.
-        ranks: method -> mean of its rank over the metrics that flatter no method; NaN if there are none.
-        left_out: metric -> why.
-        measured: how many pairs and images the metrics are of.
+        mean_ranks: mean rank over the metrics that are biased for no method, by method; NaN without such a metric.
+        unavailable: metric -> reason, of metrics that could not be built.
+        images: numbers of measured pairs and of their images.
     """
 
     pairs: int
-    accounts: Mapping[str, Account]
-    optimised: Mapping[str, Optimised | None]
-    metrics: Mapping[str, Metrics]
-    ranks: Mapping[str, float]
-    left_out: Mapping[str, str]
-    measured: Measured
+    counts: Mapping[str, CaseCounts]
+    optimised: Mapping[str, OptimisedParts | None]
+    metrics: Mapping[str, MetricSummary]
+    mean_ranks: Mapping[str, float]
+    unavailable: Mapping[str, str]
+    images: ImageCounts
 
-    def plain(self) -> dict[str, Any]:
-        """As data for JSON; what there is not is None."""
-        found: dict[str, Any] = _plain(
-            {
-                "pairs": self.pairs,
-                "measured": asdict(self.measured),
-                "methods": {
-                    name: {
-                        **asdict(account),
-                        "optimised": asdict(known) if (known := self.optimised[name]) else "not known",
-                        "mean_rank": self.ranks[name],
-                    }
-                    for name, account in self.accounts.items()
-                },
-                "metrics": {name: _metrics(one) for name, one in self.metrics.items()},
-                "left_out": dict(self.left_out),
+    def to_json(self) -> dict[str, Any]:
+        """Return the summary as data for JSON; NaN becomes None."""
+        methods = {
+            name: {
+                **asdict(counts),
+                "optimised": asdict(parts) if (parts := self.optimised[name]) else "unknown",
+                "mean_rank": self.mean_ranks[name],
             }
-        )
-        return found
+            for name, counts in self.counts.items()
+        }
+        data = {
+            "pairs": self.pairs,
+            "measured": asdict(self.images),
+            "methods": methods,
+            "metrics": {name: metric.to_json() for name, metric in self.metrics.items()},
+            "unavailable": dict(self.unavailable),
+        }
+        plain: dict[str, Any] = json.loads(pydantic_core.to_json(data, inf_nan_mode="null"))
+        return plain
 
 
 def summarise(
-    plan: Plan,
+    plan: EvaluationPlan,
     built: BuiltMetrics,
     log: JsonLinesLog,
     keys: Keys,
-    accounts: Mapping[str, Account],
+    counts: Mapping[str, CaseCounts],
     sets: Mapping[tuple[str, str], Mapping[str, Any]],
-) -> Summary:
-    """Everything there is to say; the log is read once for each figure, of which one column is held at a time.
+) -> EvaluationSummary:
+    """Summarise the values. The log is read once for each metric, so that memory holds one table of values at a time.
 
     Args:
-        plan: what was evaluated.
-        built: the metrics.
-        log: the metrics of every output.
-        keys: of each case ``(methods, pairs)``, 0 where there is none.
-        accounts: of each method.
-        sets: (metric, method) -> the figure of its set.
+        plan: plan of the evaluation.
+        built: metrics.
+        log: record of each case.
+        keys: key of each case ``(methods, pairs)``, 0 where it is not measured.
+        counts: numbers of outputs, by method.
+        sets: (metric, method) -> record of a metric over sets.
     """
-    optimised = optimised_by(plan, log, keys)
-    names = [method.name for method in plan.methods]
+    optimised = optimised_by_methods(plan, log, keys)
+    names = list(optimised)
     metrics = {}
     for spec, metric in built.metrics:
-        own = {name: own_of(metric, optimised[name]) for name in names}
+        leakages = {name: leakage(metric, optimised[name]) for name in names}
         if spec.over == "pair":
-            table, why = columns(log, keys, spec.name)
-            metrics[spec.name] = _of_pairs(spec, metric, plan.methods, table, keys != 0, why, own)
+            values, reasons = read_values(log, keys, spec.name)
+            metrics[spec.name] = summarise_pairs(spec, metric, values, keys != 0, reasons, leakages)
         else:
-            metrics[spec.name] = _of_sets(spec, metric, {name: sets[spec.name, name] for name in names}, own)
-    ranks = _ranks(metrics, names)
-    return Summary(keys.shape[1], accounts, optimised, metrics, ranks, built.unavailable, measured(plan.pairs, keys))
+            records = {name: sets[spec.name, name] for name in names}
+            metrics[spec.name] = _summarise_sets(spec, metric, records, leakages)
+    ranks = _mean_ranks(metrics, names)
+    images = count_images(plan.pairs, keys)
+    return EvaluationSummary(keys.shape[1], counts, optimised, metrics, ranks, built.unavailable, images)
 
 
-def _ranks(metrics: Mapping[str, Metrics], names: list[str]) -> dict[str, float]:
-    fair = [
-        [one.standings[name].rank for name in names]
-        for one in metrics.values()
-        if all(math.isfinite(s.rank) and s.own not in ("network", "term") for s in one.standings.values())
+def _mean_ranks(metrics: Mapping[str, MetricSummary], names: list[str]) -> dict[str, float]:
+    unbiased = [
+        [metric.scores[name].rank for name in names]
+        for metric in metrics.values()
+        if all(math.isfinite(score.rank) and not score.leaked for score in metric.scores.values())
     ]
-    return dict(zip(names, np.mean(fair, axis=0).tolist() if fair else [math.nan] * len(names), strict=True))
+    means = np.mean(unbiased, axis=0).tolist() if unbiased else [math.nan] * len(names)
+    return dict(zip(names, means, strict=True))
 
 
-def columns(log: JsonLinesLog, keys: Keys, name: str) -> tuple[Array, dict[int, str]]:
-    """One figure of all outputs, NaN where there is none, ``(methods, pairs)``; and method -> the first reason why."""
-    table = np.full(keys.shape, np.nan)
-    why: dict[int, str] = {}
-    for row, place in zip(*np.nonzero(keys), strict=True):
-        record = log[int(keys[row, place])]
-        value = record["metrics"].get(name)
-        table[row, place] = math.nan if value is None else value
-        if reason := record.get("why", {}).get(name):
-            why.setdefault(int(row), reason)
-    return table, why
+def read_values(log: JsonLinesLog, keys: Keys, metric: str) -> tuple[Array, dict[int, str]]:
+    """Read the values of one metric.
+
+    Returns:
+        Values ``(methods, pairs)``, NaN where there is none, and the first reason of each row.
+    """
+    values = np.full(keys.shape, np.nan)
+    reasons: dict[int, str] = {}
+    for row, column in zip(*np.nonzero(keys), strict=True):
+        record = log[int(keys[row, column])]
+        value = record["metrics"].get(metric)
+        values[row, column] = math.nan if value is None else value
+        if reason := record.get("reasons", {}).get(metric):
+            reasons.setdefault(int(row), reason)
+    return values, reasons
 
 
-def _of_pairs(
+def summarise_pairs(
     spec: MetricSpec,
     metric: Metric,
-    methods: tuple[Method, ...],
-    table: Array,
-    there: np.ndarray[Any, np.dtype[np.bool_]],
-    why: Mapping[int, str],
-    own: Mapping[str, Own],
-) -> Metrics:
-    ranks = mean_ranks(table, higher=spec.better == "higher") if len(methods) > 1 else np.full(1, np.nan)
-    means = common_means(table)
-    standings = {}
-    for row, method in enumerate(methods):
-        mean = mean_with_interval(table[row])
-        without = int(there[row].sum()) - mean.n
-        worst, best = extreme_indices(table[row], SHOWN, higher=spec.better == "higher")
-        standings[method.name] = Standing(
-            mean, float(means[row]), float(ranks[row]), own[method.name], without, why.get(row, ""), worst, best
-        )
-    both = list(combinations(range(len(methods)), 2))
-    differences = [paired_test(table[one], table[two]) for one, two in both]
-    adjusted = holm([difference.p for difference in differences])
-    tests = tuple(
-        Versus(
-            methods[one].name,
-            methods[two].name,
-            difference,
-            mean_with_interval(table[one] - table[two], resamples=FEWER_RESAMPLES),
-            p,
-        )
-        for (one, two), difference, p in zip(both, differences, adjusted, strict=True)
+    values: Array,
+    measured: np.ndarray[Any, np.dtype[np.bool_]],
+    reasons: Mapping[int, str],
+    leakages: Mapping[str, Leakage],
+) -> MetricSummary:
+    """Summarise a metric over pairs.
+
+    Args:
+        spec, metric: the metric.
+        values: values ``(methods, pairs)``, NaN where there is none.
+        measured: measured cases ``(methods, pairs)``.
+        reasons: row -> reason of a missing value.
+        leakages: leakage by method, in the order of the rows.
+    """
+    higher = spec.better == "higher"
+    ranks, means = _ranks(values, higher=higher), common_means(values)
+    scores = {}
+    for row, (name, leaked) in enumerate(leakages.items()):
+        interval = mean_with_interval(values[row])
+        missing = int(measured[row].sum()) - interval.n
+        extremes = extreme_indices(values[row], EXTREMES, higher=higher)
+        mean, rank = float(means[row]), float(ranks[row])
+        scores[name] = MethodScore(interval, mean, rank, leaked, missing, reasons.get(row, ""), *extremes)
+    comparisons = _compare(list(leakages), values)
+    distributions = {name: distribution(values[row], MAX_POINTS) for row, name in enumerate(leakages)}
+    return MetricSummary(spec, metric, scores, comparisons, common_pairs(values).shape[1], distributions)
+
+
+def _compare(names: list[str], values: Array) -> tuple[MetricComparison, ...]:
+    rows = list(combinations(range(len(names)), 2))
+    tests = [paired_test(values[i], values[j]) for i, j in rows]
+    intervals = [mean_with_interval(values[i] - values[j], resamples=FEWER_RESAMPLES) for i, j in rows]
+    adjusted = holm([test.p for test in tests])
+    return tuple(
+        MetricComparison(names[i], names[j], test, interval, p)
+        for (i, j), test, interval, p in zip(rows, tests, intervals, adjusted, strict=True)
     )
-    spreads = {method.name: distribution(table[row], POINTS) for row, method in enumerate(methods)}
-    return Metrics(spec, metric, standings, tests, common_pairs(table).shape[1], spreads)
 
 
-def _of_sets(
-    spec: MetricSpec, metric: Metric, found: Mapping[str, Mapping[str, Any]], own: Mapping[str, Own]
-) -> Metrics:
-    values = {name: math.nan if one["value"] is None else one["value"] for name, one in found.items()}
-    table = np.array(list(values.values()))[:, None]
-    ranks = mean_ranks(table, higher=spec.better == "higher") if len(values) > 1 else np.full(1, np.nan)
-    standings = {
-        name: Standing(
-            MeanInterval(value, math.nan, math.nan, found[name]["cases"], ""),
-            value, float(rank), own[name], int(math.isnan(value)), found[name]["why"],
-        )
-        for (name, value), rank in zip(values.items(), ranks, strict=True)
-    }  # fmt: skip
-    return Metrics(spec, metric, standings, ())
+def _ranks(values: Array, *, higher: bool) -> Array:
+    """Mean ranks of the rows; NaN for a single row."""
+    return mean_ranks(values, higher=higher) if len(values) > 1 else np.full(1, np.nan)
 
 
-def _metrics(one: Metrics) -> dict[str, Any]:
-    spec, metric = one.spec, one.metric
-    return {
-        "summary": spec.summary,
-        "better": spec.better,
-        "over": spec.over,
-        "against": spec.against,
-        "networks": [{"name": info.name, "sha256": info.sha256} for info in metric.networks],
-        "facts": dict(metric.parameters),
-        "best": one.best,
-        "methods": {
-            name: asdict(s.mean)
-            | {"shared_mean": s.shared, "rank": s.rank, "own": s.own, "without": s.without, "why": s.why}
-            for name, s in one.standings.items()
-        },
-        "tests": [
-            {
-                "one": test.one,
-                "two": test.two,
-                **asdict(test.difference),
-                "low": test.interval.low,
-                "high": test.interval.high,
-                "p_holm": test.adjusted,
-            }
-            for test in one.tests
-        ],
-    }
-
-
-def _plain(data: Any) -> Any:
-    if isinstance(data, Mapping):
-        return {str(name): _plain(value) for name, value in data.items()}
-    if isinstance(data, list | tuple):
-        return [_plain(value) for value in data]
-    return finite_or_none(data) if isinstance(data, float) else data
+def _summarise_sets(
+    spec: MetricSpec, metric: Metric, records: Mapping[str, Mapping[str, Any]], leakages: Mapping[str, Leakage]
+) -> MetricSummary:
+    values = [math.nan if record["value"] is None else record["value"] for record in records.values()]
+    ranks = _ranks(np.array(values)[:, None], higher=spec.better == "higher")
+    scores = {}
+    for (name, record), value, rank in zip(records.items(), values, ranks, strict=True):
+        interval = MeanInterval(value, math.nan, math.nan, record["cases"], "")
+        missing = int(math.isnan(value))
+        scores[name] = MethodScore(interval, value, float(rank), leakages[name], missing, record["reason"])
+    return MetricSummary(spec, metric, scores)

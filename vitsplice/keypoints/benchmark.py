@@ -15,7 +15,7 @@ from torch import Tensor
 from vitsplice.contracts import FeatureRequest
 from vitsplice.engine.device import pick_device
 from vitsplice.errors import ImageError, ImageNotFound, UserError
-from vitsplice.evaluation.account import Account
+from vitsplice.evaluation.cases import CaseCounts
 from vitsplice.keypoints.dataset import KeypointDataset, KeypointPair, Points, Size, UnusablePair
 from vitsplice.keypoints.features import FeatureExtractor, ImageFeatures, SelectedFeatures, select_features
 from vitsplice.keypoints.matching import match_points
@@ -111,11 +111,11 @@ def run_benchmark(
                 measurement.add(pair)
             tables.append(measurement.keys())
         progress.part("summary", total, total)
-        keys, account = np.concatenate(tables), measurement.account
+        keys, counts = np.concatenate(tables), measurement.counts
         if not keys.any():
-            raise UserError(f"no pair of {printable(data.name)} can be measured: {account.told()}")
+            raise UserError(f"no pair of {printable(data.name)} can be measured: {counts.failures}")
         rows = [(features.info, request) for features in selected for request in features.requests]
-        summary = summarise(data, benchmark.alphas, rows, log, keys, account)
+        summary = summarise(data, benchmark.alphas, rows, log, keys, counts)
         write(folder, summary, log, keys)
         return summary
 
@@ -124,7 +124,7 @@ class _Measurement:
     """Measures pairs with the features of one backbone."""
 
     def __init__(self, selected: SelectedFeatures, size: int, device: torch.device, log: JsonLinesLog) -> None:
-        self.account = Account()
+        self.counts = CaseCounts()
         self._selected, self._log, self._setting = selected, log, (size, device)
         self._extract = FeatureExtractor(selected, size, device)
         self._keys = array("Q")
@@ -137,13 +137,13 @@ class _Measurement:
         """Measure a pair with all features whose records are not in the log."""
         keys = [0] * len(self._selected.requests)
         if isinstance(pair, UnusablePair):
-            self.account.failed(pair.id, pair.reason, missing=pair.missing)
+            self.counts.add_failure(pair.id, pair.reason, missing=pair.missing)
         else:
             try:
                 keys = self._measure(pair)
-                self.account.measured += 1
+                self.counts.measured += 1
             except ImageError as error:
-                self.account.failed(pair.id, one_line(str(error)), missing=isinstance(error, ImageNotFound))
+                self.counts.add_failure(pair.id, one_line(str(error)), missing=isinstance(error, ImageNotFound))
         self._keys.extend(keys)
 
     def _measure(self, pair: KeypointPair) -> list[int]:

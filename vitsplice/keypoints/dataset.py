@@ -26,8 +26,7 @@ class KeypointImage:
 
     Args:
         path: path of the image file.
-        warp: name of a warp that is applied (`vitsplice.analysis.transforms.WARPS`), or "".
-        appearance: name of an appearance transform that is applied (`APPEARANCE_TRANSFORMS`), or "".
+        warp, appearance: names of transforms of `vitsplice.analysis.transforms` that are applied; "" for none.
         size: size of the image according to its annotation; None if unknown.
     """
 

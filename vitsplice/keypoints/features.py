@@ -28,13 +28,7 @@ CACHE_BYTES = 1_000_000_000
 
 @dataclass(frozen=True)
 class SelectedFeatures:
-    """Local features of a backbone.
-
-    Args:
-        info: description of the backbone.
-        requests: the features.
-        load: function that returns the backbone, in float32 on the device.
-    """
+    """Local features of a backbone, and a function that returns the backbone in float32 on the device."""
 
     info: BackboneInfo
     requests: tuple[FeatureRequest, ...]
@@ -100,13 +94,7 @@ def _available(
 
 @dataclass
 class ImageFeatures:
-    """Features of an image.
-
-    Args:
-        size: size of the image.
-        input_size: size of the image as input of the backbone.
-        features: features by request.
-    """
+    """Features of an image by request; ``size`` is that of the image, ``input_size`` that of the backbone's input."""
 
     size: Size
     input_size: Size

@@ -89,8 +89,8 @@ def _number(value: float) -> str:
 
 def notes(summary: BenchmarkSummary) -> Iterator[str]:
     """Describe all pairs and keypoints that are excluded."""
-    if summary.account.missing or summary.account.broken:
-        yield f"{summary.account.measured} of {summary.data.count} pairs measured, {summary.account.told()}"
+    if summary.counts.missing or summary.counts.corrupt:
+        yield f"{summary.counts.measured} of {summary.data.count} pairs measured, {summary.counts.failures}"
     feature = summary.features[0]
     if feature.outside:
         yield f"{feature.outside} keypoints are outside of their image and excluded"

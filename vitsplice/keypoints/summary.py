@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitsplice.contracts import BackboneInfo, FeatureRequest, layer_label
-from vitsplice.evaluation.account import Account
+from vitsplice.evaluation.cases import CaseCounts
 from vitsplice.keypoints.dataset import KeypointDataset
 from vitsplice.matching.pck import within
 from vitsplice.metrics.statistics import FEWER_RESAMPLES, MeanInterval, finite_or_none, mean_with_interval
@@ -69,12 +69,12 @@ class FeaturePCK:
 
 @dataclass(frozen=True)
 class BenchmarkSummary:
-    """Summary of a benchmark: the metrics of every feature, and an account of the pairs."""
+    """Summary of a benchmark: the metrics of every feature, and counts of the pairs."""
 
     data: KeypointDataset
     alphas: tuple[float, ...]
     features: tuple[FeaturePCK, ...]
-    account: Account
+    counts: CaseCounts
 
     def as_json(self) -> dict[str, Any]:
         """Return the summary as data for JSON; undefined values are None."""
@@ -82,7 +82,7 @@ class BenchmarkSummary:
             {
                 "data": {"name": self.data.name, "reference_length": self.data.reference, **self.data.details},
                 "pairs": self.data.count,
-                **asdict(self.account),
+                **asdict(self.counts),
                 "alphas": list(self.alphas),
                 "features": [self._feature_data(feature) for feature in self.features],
             }
@@ -119,7 +119,7 @@ def summarise(
     features: Sequence[tuple[BackboneInfo, FeatureRequest]],
     log: JsonLinesLog,
     keys: Keys,
-    account: Account,
+    counts: CaseCounts,
 ) -> BenchmarkSummary:
     """Summarise the errors of all pairs.
 
@@ -129,7 +129,7 @@ def summarise(
         features: measured features.
         log: errors of every pair with every feature.
         keys: keys in the log ``(features, pairs)``, 0 where a pair could not be measured.
-        account: account of the pairs.
+        counts: numbers of measured, missing and corrupt pairs.
     """
     alphas = tuple(dict.fromkeys(alphas))
     correct = np.zeros((*keys.shape, len(alphas)), np.int64)
@@ -151,7 +151,7 @@ def summarise(
             categories[name] = _pck(alphas, correct[feature, chosen], points[feature, chosen])
         empty = int((measured & (points[feature] == 0)).sum())
         summaries.append(FeaturePCK(info, request, categories, int(outside[feature].sum()), empty))
-    return BenchmarkSummary(data, alphas, tuple(summaries), account)
+    return BenchmarkSummary(data, alphas, tuple(summaries), counts)
 
 
 def _pck(alphas: Sequence[float], correct: Counts, points: Counts) -> CategoryPCK:

@@ -30,7 +30,7 @@ def kid(context: MetricContext) -> Metric:
             outputs.append(global_feature(cnn, POOLED, case.output, SIZE).cpu())
             appearances.append(global_feature(cnn, POOLED, case.appearance, SIZE).cpu())
         if len(outputs) < MIN_CASES:
-            raise VitspliceError(f"{len(outputs)} outputs are too few; at least {MIN_CASES} are needed")
+            raise VitspliceError(f"KID needs at least {MIN_CASES} outputs; this set has {len(outputs)}")
         return mmd2(torch.cat(outputs), torch.cat(appearances))
 
     return Metric(

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from vitsplice.datasets import Pair, read
 from vitsplice.errors import Argument, ConfigError, UserError
-from vitsplice.evaluation.outputs import LAYOUT, Method
-from vitsplice.evaluation.own import of_run
+from vitsplice.evaluation.leakage import read_optimised
+from vitsplice.evaluation.plan import LAYOUT, Method
 from vitsplice.study.page import ImageEmbedder, StudyPage
 from vitsplice.study.plan import PlannedCheck, PlannedPair, StudyPlan
 
@@ -130,7 +130,7 @@ def find_outputs(methods: Sequence[Method], pairs: Sequence[Pair]) -> dict[tuple
         )
     if not pairs:
         raise UserError("the manifest contains no pairs")
-    candidates = {(pair.id, method.name): [*method.found(pair.id)] for method in methods for pair in pairs}
+    candidates = {(pair.id, method.name): [*method.outputs(pair.id)] for method in methods for pair in pairs}
     for name in names:
         if several := [pair.id for pair in pairs if len(candidates[pair.id, name]) > 1]:
             paths = " and ".join(map(str, candidates[several[0], name]))
@@ -143,7 +143,7 @@ def find_outputs(methods: Sequence[Method], pairs: Sequence[Pair]) -> dict[tuple
             )
     outputs = {key: path for key, [path] in candidates.items()}
     for path in outputs.values():
-        of_run(path)
+        read_optimised(path)
     return outputs
 
 

@@ -99,13 +99,7 @@ def _encode(path: Path, size: int, upside_down: bool) -> EmbeddedImage:
 
 @dataclass(frozen=True)
 class StudyPage:
-    """Page of a study.
-
-    Args:
-        plan: content of the study.
-        images: data URIs by name.
-        notes: problems of the images that the author of the study should know, a sentence each.
-    """
+    """Page of a study: its plan, the data URIs of its images by name, and notes for the author about these images."""
 
     plan: StudyPlan
     images: Mapping[str, str]

@@ -1,0 +1,97 @@
+import json
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+
+from vitsplice.contracts import Metric
+from vitsplice.errors import ImageError
+from vitsplice.evaluation.leakage import (
+    NetworkId,
+    OptimisedParts,
+    leakage,
+    leakage_warnings,
+    optimised_by_methods,
+    read_optimised,
+)
+from vitsplice.evaluation.plan import EvaluationPlan, Method
+from vitsplice.presets.settings import settings_for
+from vitsplice.support.jsonl import JsonLinesLog
+
+PARTS = OptimisedParts((NetworkId("tiny-vit", "ab"),), ("patches",))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        (NetworkId("a", "1"), NetworkId("b", "1"), True),
+        (NetworkId("a", "1"), NetworkId("a", "2"), False),
+        (NetworkId("a", "1"), NetworkId("a"), True),
+        (NetworkId("a", "1"), NetworkId("b"), False),
+    ],
+)
+def test_networks_are_compared_by_weights_or_else_by_name(first, second, same):
+    assert first.same(second) is second.same(first) is same
+
+
+def test_leakage_by_network_or_loss_term(vit):
+    info = replace(vit.info, name="alias", sha256="ab")
+    metrics = (Metric(float, (info,)), Metric(float), Metric(float, optimised_by=("patches", "x")))
+    assert [leakage(metric, PARTS) for metric in metrics] == ["network", "none", "term"]
+    assert [leakage(metric, None) for metric in metrics] == ["unknown", "none", "unknown"]
+    assert [leakage(metric, OptimisedParts()) for metric in metrics] == ["none", "none", "none"]
+
+
+def test_leakage_warnings_name_metrics_and_networks():
+    warnings = [*leakage_warnings("mine", PARTS, {"a": "network", "b": "none", "c": "network", "d": "term"})]
+    assert "mine optimised tiny-vit, the network of a, c: biased" in warnings[0]
+    assert "loss terms like d: biased" in warnings[1]
+    assert not [*leakage_warnings("mine", PARTS, {"b": "none"}), *leakage_warnings("mine", None, {"a": "unknown"})]
+
+
+def run_folder(path, finished=True, **changes):
+    path.mkdir()
+    backbone = {"name": "tiny-vit", "sha256": "ab"} | changes
+    (path / "run.json").write_text(json.dumps({"finished": finished, "backbone": backbone}))
+    (path / "run.yaml").write_text(settings_for("quick").to_yaml())
+    return path / "output.png"
+
+
+def test_run_record_has_network_and_terms(tmp_path):
+    parts = read_optimised(run_folder(tmp_path / "run"))
+    assert parts.networks == (NetworkId("tiny-vit", "ab"),)
+    assert {"patches", "structure"} <= set(parts.terms)
+    (tmp_path / "run" / "run.yaml").write_text(settings_for("quick", steps=0).to_yaml())
+    assert read_optimised(tmp_path / "run" / "output.png").terms == ()
+    assert read_optimised(run_folder(tmp_path / "random", sha256=None)).networks == (NetworkId("tiny-vit"),)
+
+
+def test_output_of_an_unfinished_run_is_rejected(tmp_path):
+    with pytest.raises(ImageError, match="unfinished"):
+        read_optimised(run_folder(tmp_path / "run", finished=False))
+
+
+def test_output_without_a_valid_record_is_unknown(tmp_path):
+    assert read_optimised(tmp_path / "a.png") is None
+    assert read_optimised(tmp_path / "output.png") is None
+    output = run_folder(tmp_path / "run")
+    for text in ("[]", "{", '{"backbone": 3}', '{"backbone": {"name": "x"}}'):
+        (tmp_path / "run" / "run.json").write_text(text)
+        assert read_optimised(output) is None
+
+
+def test_method_optimised_the_union_of_its_records(tmp_path):
+    other = OptimisedParts((NetworkId("other"),), ("edges",))
+    records = {1: PARTS, 2: other, 3: None, 4: PARTS}
+    keys = np.array([[1, 2, 0], [1, 3, 0], [4, 0, 0], [0, 0, 0]], np.uint64)
+    plan = EvaluationPlan(tmp_path, tuple(Method(name, tmp_path) for name in "abcd"), optimised={"b": "none"})
+    with JsonLinesLog(tmp_path / "log") as log:
+        for key, record in records.items():
+            log.add(key, {"optimised": asdict(record)} if record else {})
+        parts = optimised_by_methods(plan, log, keys)
+        assert parts["a"] == OptimisedParts((NetworkId("tiny-vit", "ab"), NetworkId("other")), ("edges", "patches"))
+        assert (parts["b"], parts["c"], parts["d"]) == (OptimisedParts(), PARTS, None)
+        assert optimised_by_methods(replace(plan, optimised={"a": "dino"}), log, keys)["a"] == OptimisedParts(
+            (NetworkId("dino"),)
+        )
+        assert optimised_by_methods(replace(plan, optimised={}), log, keys)["b"] is None

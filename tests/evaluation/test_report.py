@@ -1,0 +1,78 @@
+import math
+from dataclasses import replace
+
+import pytest
+
+from vitsplice.contracts import Metric, MetricSpec
+from vitsplice.evaluation import report
+from vitsplice.evaluation.cases import CaseCounts, ImageCounts
+from vitsplice.evaluation.leakage import NetworkId, OptimisedParts
+from vitsplice.evaluation.summary import EvaluationSummary, MethodScore, MetricComparison, MetricSummary
+from vitsplice.metrics.statistics import MeanInterval, PairedTest
+
+
+@pytest.fixture
+def summary():
+    spec = MetricSpec("a_b|c", lambda context: None, "what <it> is")
+    scores = {
+        "one": MethodScore(MeanInterval(0.123456, 0.1, 0.2, 3, "bootstrap"), 0.1, 1.0, "network", 0, ""),
+        "two": MethodScore(MeanInterval(math.nan, math.nan, math.nan, 0, ""), math.nan, 2.0, "term", 2, "so"),
+    }
+    interval = MeanInterval(0.5, 0.25, math.nan, 12_345, "bootstrap")
+    comparison = MetricComparison("one", "two", PairedTest(12_345, 0.5, 0.01, "Wilcoxon"), interval, math.nan)
+    metrics = {"a_b|c": MetricSummary(spec, Metric(float, parameters={"size": 3}), scores, (comparison,))}
+    return EvaluationSummary(
+        pairs=3,
+        counts={"one": CaseCounts(3), "two": CaseCounts(1, 1, 1, ["p: *gone*"])},
+        optimised={"one": OptimisedParts((NetworkId("net"),)), "two": None},
+        metrics=metrics,
+        mean_ranks={"one": 1.0, "two": math.nan},
+        unavailable={"lost": "reason"},
+        images=ImageCounts(3, 3, 3),
+    )
+
+
+def test_cells_have_means_with_intervals_and_marks(summary):
+    assert report.score_table(summary) == (
+        ["metric", "better", "one", "two"],
+        [["a_b|c", "lower", "0.1235 [0.1, 0.2] *†", "-"], ["mean rank", "lower", "1", "-"]],
+    )
+
+
+def test_missing_values_are_reported_with_reasons(summary):
+    assert list(report.missing_values(summary)) == [
+        "two: 1 of 3 pairs measured, 1 missing, 1 corrupt; p: *gone*",
+        "a_b|c: no value for 2 of two; so",
+        "lost is unavailable: reason",
+    ]
+
+
+def test_warnings_cover_leakage_unknown_methods_different_pairs_and_few_pairs(summary):
+    leaked, unknown, different, few = report.warnings(summary)
+    assert leaked.startswith("one optimised net")
+    assert unknown.startswith("it is unknown what two optimised")
+    assert different.startswith("the means of a_b|c are over different pairs")
+    assert few.startswith("few pairs are measured (3 of one, 1 of two)")
+
+
+def test_means_over_the_same_pairs_have_no_warning(summary):
+    metric = summary.metrics["a_b|c"]
+    same = replace(metric, scores={"one": metric.scores["one"], "two": metric.scores["one"]}, common_pairs=3)
+    warnings = report.warnings(replace(summary, metrics={"a_b|c": same}))
+    assert not [line for line in warnings if "different pairs" in line]
+
+
+def test_shared_images_have_a_warning(summary):
+    shared = list(report.warnings(replace(summary, images=ImageCounts(300, 100, 300))))[3]
+    assert shared.startswith("the 300 pairs have 100 different structure images and 300 different appearance images")
+    assert "not independent" in shared
+
+
+def test_markdown_escapes_markup(summary):
+    text = report.markdown(summary)
+    assert "| a\\_b\\|c | lower | 0.1235 [0.1, 0.2] \\*† | - |" in text
+    assert "what &lt;it&gt; is" in text
+    assert "| a\\_b\\|c | one, two | 12345 | 0.5 | 0.25 | - | Wilcoxon | 0.01 | - |" in text
+    assert "\\*gone\\*" in text
+    for heading in ("Warnings", "Missing values", "Metrics", "Tests"):
+        assert f"## {heading}" in text
