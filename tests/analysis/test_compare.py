@@ -8,9 +8,8 @@ import torch
 from tests.conftest import noise
 from vitsplice.analysis import compare, comparison, encoding
 from vitsplice.analysis.compare import ComparisonPlan
-from vitsplice.errors import OutputBusy, OutputExists, UserError, WeightsUnavailable
+from vitsplice.errors import OutputExists, UserError, WeightsUnavailable
 from vitsplice.images import encode_png, read
-from vitsplice.support.output_folder import FolderLock
 from vitsplice.support.progress import ProgressReporter
 
 
@@ -96,14 +95,6 @@ def test_encodings_of_other_versions_are_computed_again(plan, tmp_path, monkeypa
     assert len(encoded) == 4
 
 
-def test_another_plan_is_refused_without_force(plan, tmp_path):
-    compare.compare(plan, tmp_path / "out")
-    other = replace(plan, backbones=plan.backbones[:1])
-    with pytest.raises(OutputExists, match="another comparison"):
-        compare.compare(other, tmp_path / "out")
-    assert list(compare.compare(other, tmp_path / "out", force=True).infos) == ["tiny-vit"]
-
-
 def test_invalid_plans_are_reported_before_anything_is_computed(plan, png, tmp_path):
     with pytest.raises(UserError, match="at least two images"):
         plan_of(png[:1], "tiny-vit")
@@ -116,13 +107,6 @@ def test_invalid_plans_are_reported_before_anything_is_computed(plan, png, tmp_p
     assert not (tmp_path / "out" / "encodings").exists()
     with pytest.raises(UserError, match="is a file"):
         compare.compare(plan, png[0])
-
-
-def test_locked_folder_is_refused(plan, tmp_path):
-    (tmp_path / "out").mkdir()
-    with FolderLock(tmp_path / "out"), pytest.raises(OutputBusy):
-        compare.compare(plan, tmp_path / "out", force=True)
-    assert not list((tmp_path / "out").iterdir())
 
 
 def test_transfers_are_runs_that_differ_only_in_the_backbone(plan, tmp_path):

@@ -4,24 +4,13 @@ from __future__ import annotations
 
 import math
 import textwrap
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vitsplice.analysis import comparison_statistics as stats
 from vitsplice.analysis.comparison import ROLES, TRANSFORM_ROLES, ComparisonData, all_layers
-from vitsplice.analysis.comparison_statistics import (
-    SENSITIVITY,
-    Contrast,
-    Quantity,
-    findings,
-    finite_ends,
-    format_mean,
-    interval,
-    last_layer_contrasts,
-    mean_interval,
-    tested_quantities,
-)
 from vitsplice.contracts import Role, layer_label
 from vitsplice.metrics.independent import CNN, CNN_METRICS
 from vitsplice.metrics.statistics import MeanInterval, finite_or_none
@@ -88,7 +77,7 @@ def blocks(comparison: ComparisonData) -> list[Block]:
         Heading("Agreement of self-similarities"),
         _agreement_plot(comparison),
         Heading("Findings"),
-        *[Text(sentence) for sentence in findings(comparison)],
+        *[Text(sentence) for sentence in stats.findings(comparison)],
         Heading("Backbones"),
         _backbones_table(comparison),
         *_transfer_blocks(comparison),
@@ -106,7 +95,7 @@ def _sensitivity_plot(comparison: ComparisonData) -> Plot:
         for number, role in enumerate(ROLES, 1):
             axes = figure.add_subplot(1, 2, number)
             for name, style in styles(comparison.infos).items():
-                by_appearance, by_structure = (_intervals(comparison, q, name) for q in SENSITIVITY[role])
+                by_appearance, by_structure = (_intervals(comparison, q, name) for q in stats.SENSITIVITY[role])
                 x, y = ([mean.mean for mean in means] for means in (by_appearance, by_structure))
                 bars = error_bars(by_structure), error_bars(by_appearance)
                 axes.errorbar(x, y, *bars, **style, markersize=3, linewidth=1, elinewidth=0.6)
@@ -125,7 +114,7 @@ def _sensitivity_plot(comparison: ComparisonData) -> Plot:
 
 
 def _depth_plot(comparison: ComparisonData) -> Plot:
-    quantities = tested_quantities(comparison)
+    quantities = stats.tested_quantities(comparison)
 
     def draw(figure: Figure) -> None:
         for number, quantity in enumerate(quantities, 1):
@@ -144,14 +133,14 @@ def _depth_plot(comparison: ComparisonData) -> Plot:
 
 
 def _last_layer_plot(comparison: ComparisonData) -> Plot:
-    quantities, names = tested_quantities(comparison), list(comparison.infos)
+    quantities, names = stats.tested_quantities(comparison), list(comparison.infos)
 
     def draw(figure: Figure) -> None:
         first = None
         for number, quantity in enumerate(quantities, 1):
             first = axes = figure.add_subplot(1, len(quantities), number, sharey=first)
             for row, (name, style) in enumerate(styles(names).items()):
-                mean = interval(comparison, quantity, (name, -1))
+                mean = stats.interval(comparison, quantity, (name, -1))
                 axes.errorbar([mean.mean], [row], None, error_bars([mean]), **style, markersize=5, capsize=3)
             if quantity.ratio:
                 axes.axvline(1, linewidth=0.6, linestyle=":", color="#888888")
@@ -210,8 +199,8 @@ def _features_sentence(comparison: ComparisonData) -> str:
     return f"Structure feature: {structure}; appearance feature: {appearance}."
 
 
-def _intervals(comparison: ComparisonData, quantity: Quantity, name: str) -> list[MeanInterval]:
-    return [interval(comparison, quantity, (name, layer)) for layer in comparison.infos[name].every_layer]
+def _intervals(comparison: ComparisonData, quantity: stats.Quantity, name: str) -> list[MeanInterval]:
+    return [stats.interval(comparison, quantity, (name, layer)) for layer in comparison.infos[name].every_layer]
 
 
 def _label(axes: Axes, title: str, x: str, y: str) -> None:
@@ -261,7 +250,7 @@ def _changes_table(comparison: ComparisonData, role: Role) -> Table:
     details = {measure.detail for measure in comparison.measures if measure.metric == metric}
     names = [transform for transform in TRANSFORM_ROLES if transform in details]
     rows: Rows = [
-        [name, *[format_mean(mean_interval(comparison.per_image(name, -1, metric, [t]))) for t in names]]
+        [name, *[stats.format_mean(stats.mean_interval(comparison.per_image(name, -1, metric, [t]))) for t in names]]
         for name in comparison.infos
     ]
     caption = (
@@ -276,10 +265,10 @@ def _contrast_tables(comparison: ComparisonData) -> list[Block]:
         return []
     rows: Rows = [
         [
-            quantity.name, contrast.first[0], contrast.second[0], *finite_ends(contrast.mean),
+            quantity.name, contrast.first[0], contrast.second[0], *stats.finite_ends(contrast.mean),
             finite_or_none(contrast.adjusted), "yes" if contrast.supported else "no",
         ]
-        for quantity in tested_quantities(comparison)
+        for quantity in stats.tested_quantities(comparison)
         for contrast in _shown_contrasts(comparison, quantity)
     ]  # fmt: skip
     ends = ["ratio or difference", "low", "high"]
@@ -287,9 +276,9 @@ def _contrast_tables(comparison: ComparisonData) -> list[Block]:
     return [Table(columns, rows, CONTRASTS_CAPTION), _agreement_table(comparison)]
 
 
-def _shown_contrasts(comparison: ComparisonData, quantity: Quantity) -> list[Contrast]:
+def _shown_contrasts(comparison: ComparisonData, quantity: stats.Quantity) -> list[stats.Contrast]:
     """List all contrasts, or those of neighbours in rank if there are many backbones."""
-    contrasts = last_layer_contrasts(comparison, quantity)
+    contrasts = stats.last_layer_contrasts(comparison, quantity)
     if len(comparison.infos) <= MAX_FOR_ALL_PAIRS:
         return contrasts
     ranked = [contrasts[0].first, *[c.second for c in contrasts if c.first == contrasts[0].first]]
@@ -298,40 +287,39 @@ def _shown_contrasts(comparison: ComparisonData, quantity: Quantity) -> list[Con
 
 
 def _agreement_table(comparison: ComparisonData) -> Table:
-    last = [index for index, (_, layer) in enumerate(all_layers(comparison.infos)) if layer == -1]
-    names, agreement = list(comparison.infos), comparison.agreement
-    rows: Rows = []
-    for i in range(len(names)):
-        for j in range(i + 1, len(names)):
-            mean, half_width = (float(t[last[i], last[j]]) for t in (agreement.mean, agreement.half_width))
-            rows.append([names[i], names[j], mean, finite_or_none(half_width)])
+    last = [(name, index) for index, (name, layer) in enumerate(all_layers(comparison.infos)) if layer == -1]
+    mean, half_width = comparison.agreement.mean, comparison.agreement.half_width
+    rows: Rows = [
+        [first, second, float(mean[i, j]), finite_or_none(float(half_width[i, j]))]
+        for (first, i), (second, j) in combinations(last, 2)
+    ]
     caption = f"CKA of the self-similarities at layer -1 ({_features_phrase(comparison, 'structure')})."
-    return Table(["first", "second", "CKA", "95 % interval, plus or minus"], rows, caption)
+    return Table(["first", "second", "CKA", "half-width of the 95 % interval"], rows, caption)
 
 
 def _transfer_blocks(comparison: ComparisonData) -> list[Block]:
     if not comparison.transfers:
         return []
-    rows = [ImageRow(_transfer_images(comparison, pair)) for pair in comparison.inputs]
+    rows = []
+    for pair, (structure, appearance) in comparison.inputs.items():
+        images = {"structure image": structure, "appearance image": appearance}
+        images |= {name: pixels for (name, of), pixels in comparison.transfers.items() if of == pair}
+        rows.append(ImageRow([ImageBlock(pixels, name, f"{name}, {pair}") for name, pixels in images.items()]))
     return [Heading("The same transfer with each backbone"), *rows, _transfer_metrics(comparison)]
-
-
-def _transfer_images(comparison: ComparisonData, pair: str) -> list[ImageBlock]:
-    inputs = zip(("structure image", "appearance image"), comparison.inputs[pair], strict=True)
-    outputs = [(name, pixels) for (name, of_pair), pixels in comparison.transfers.items() if of_pair == pair]
-    return [ImageBlock(pixels, caption, f"{caption}, {pair}") for caption, pixels in [*inputs, *outputs]]
 
 
 def _transfer_metrics(comparison: ComparisonData) -> Table:
     metrics = list(dict.fromkeys(measure.detail for measure in comparison.measures if measure.metric == "transfer"))
     values = {name: [comparison.transfer_values(name, metric) for metric in metrics] for name in comparison.infos}
     pairs = max(len(of_metric) for of_backbone in values.values() for of_metric in of_backbone)
-    rows: Rows = [[name, *[format_mean(mean_interval(v)) for v in of_each]] for name, of_each in values.items()]
+    rows: Rows = [
+        [name, *[stats.format_mean(stats.mean_interval(v)) for v in of_each]] for name, of_each in values.items()
+    ]
     caption = "Metrics of the output images; lower is better. "
     caption += f"Means over {pairs} pairs." if pairs > 1 else "One pair: an illustration, not a comparison."
     if CNN in comparison.infos and set(CNN_METRICS) & set(metrics):
-        metrics_of_cnn = " and ".join(CNN_METRICS)
-        caption += f" {metrics_of_cnn} are measured with {CNN}, which its own transfers optimised (metric leakage)."
+        names = " and ".join(CNN_METRICS)
+        caption += f" {names} are measured with {CNN}, which its own transfers optimised (metric leakage)."
     return Table(["backbone", *metrics], rows, caption)
 
 

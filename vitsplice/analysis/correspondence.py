@@ -35,14 +35,7 @@ class PointMatch:
 
 @dataclass(frozen=True)
 class ImageCorrespondence:
-    """The correspondence of two images.
-
-    Args:
-        first, second: ``(1, 3, H, W)`` in [0, 1].
-        correspondence: from the patches of the first image to those of the second.
-        info: of the backbone.
-        notes: messages for the user.
-    """
+    """The correspondence of the patches of one image to those of another; images are ``(1, 3, H, W)`` in [0, 1]."""
 
     first: Tensor = field(repr=False)
     second: Tensor = field(repr=False)
@@ -121,16 +114,7 @@ def match_images(
 
 
 def draw(matches: list[PointMatch], first: Tensor, second: Tensor, height: int = 480) -> Tensor:
-    """Draw both images side by side with a line for each match.
-
-    Args:
-        matches: of the two images.
-        first, second: ``(1, 3, H, W)`` in [0, 1].
-        height: of the drawing, in pixels.
-
-    Returns:
-        ``(3, height, W)``.
-    """
+    """Draw two images ``(1, 3, H, W)`` side by side with a line for each match, ``(3, height, W)``."""
     images = [to_pil(image[0]) for image in (first, second)]
     scales = [height / image.height for image in images]
     left, right = (
@@ -151,13 +135,7 @@ def draw(matches: list[PointMatch], first: Tensor, second: Tensor, height: int =
 
 
 def save(result: ImageCorrespondence, folder: str | os.PathLike[str], points: int, *, force: bool = False) -> Path:
-    """Write matches, warped colours, confidence and data; return the path of the drawn matches.
-
-    Args:
-        result: from `match_images`.
-        folder: output folder; it need not exist.
-        points: maximum number of matches to draw and list.
-        force: replace earlier results.
+    """Write at most ``points`` matches, warped colours, confidence and data; return the path of the drawn matches.
 
     Raises:
         OutputExists: if the folder holds a correspondence and ``force`` is not set.

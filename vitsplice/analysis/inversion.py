@@ -63,9 +63,10 @@ class InversionPlan:
     settings: Mapping[FeatureRequest, RunConfig]
     layers: int
 
-    def run_folder(self, request: FeatureRequest) -> str:
-        """Name of the folder of one inversion; folders of one facet sort by depth."""
-        return f"{request.facet}_{layer_file_label(request.layer, self.layers)}"
+    @property
+    def run_folders(self) -> dict[FeatureRequest, str]:
+        """Names of the folders of the inversions; those of one facet sort by depth."""
+        return {r: f"{r.facet}_{layer_file_label(r.layer, self.layers)}" for r in self.settings}
 
 
 @dataclass(frozen=True)
@@ -140,10 +141,9 @@ def plan_inversions(
 def feature_requests(
     info: BackboneInfo, facets: Iterable[str] = (), layers: Iterable[int] = ()
 ) -> list[FeatureRequest]:
-    """Request every facet at every layer, counted from either end.
+    """Request every facet (default: those for appearance and structure) at every layer (default: the last).
 
-    Without facets these are the facets for appearance and structure, without layers it is the last layer, and without
-    both it is the backbone's default request for either role.
+    Without facets and layers these are the backbone's default requests.
 
     Raises:
         UserError: if the backbone has no such facet or layer.
@@ -233,16 +233,12 @@ def inversion_folder(plan: InversionPlan, out: str | os.PathLike[str], *, force:
     stored = _StoredPlan(
         format=FORMAT, image=image, layers=plan.layers, inversions=list(plan.settings.values()), versions=versions()
     )
-    runs = _run_folders(plan)
+    runs = set(plan.run_folders.values())
     with suppress(UserError):
-        runs += _run_folders(read_plan(out))
-    work = ResumableWork("inversion", PLAN_FILE, results=(SHEET, *dict.fromkeys(runs)), clear=clear_run)
+        runs |= set(read_plan(out).run_folders.values())
+    work = ResumableWork("inversion", PLAN_FILE, results=(SHEET, *sorted(runs)), clear=clear_run)
     with resumable(Path(out), work, stored.model_dump(mode="json"), force=force) as path:
         yield path
-
-
-def _run_folders(plan: InversionPlan) -> list[str]:
-    return [plan.run_folder(request) for request in plan.settings]
 
 
 def read_plan(out: str | os.PathLike[str]) -> InversionPlan:
@@ -275,14 +271,14 @@ def record_inversion(plan: InversionPlan, request: FeatureRequest, out: Path) ->
     """Begin or resume the run of one feature; None if it is finished."""
     images = {"structure": plan.image, "appearance": plan.image}
     try:
-        return Recording.begin_or_resume(images, plan.settings[request], inside(out, plan.run_folder(request)))
+        return Recording.begin_or_resume(images, plan.settings[request], inside(out, plan.run_folders[request]))
     except AlreadyFinished:
         return None
 
 
 def read_inversions(plan: InversionPlan, out: Path) -> Inversions:
     """Read the results of finished inversions. Raises UserError if one is missing."""
-    folders = {request: RunFolder(inside(out, plan.run_folder(request))) for request in plan.settings}
+    folders = {request: RunFolder(inside(out, name)) for request, name in plan.run_folders.items()}
     outputs = {request: read(folder.output).pixels[0] for request, folder in folders.items()}
     losses = {request: folder.last_loss(TERM) for request, folder in folders.items()}
     return Inversions(read(plan.image).pixels, outputs, losses, plan.layers)

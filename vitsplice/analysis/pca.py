@@ -51,9 +51,9 @@ EPSILON = 1e-3
 
 @numerics(grad=False)
 def principal_components(
-    features: Sequence[Features], decompose: Decompose = "self-similarity", count: int = 3
+    features: Sequence[Features], decompose: Decompose = "self-similarity"
 ) -> tuple[list[Tensor], Tensor]:
-    """Compute principal components of local features, jointly over images.
+    """Compute the first three principal components of local features, jointly over images.
 
     Signs are normalised so that the third moment of each component is positive: equal images give equal colours.
 
@@ -61,27 +61,23 @@ def principal_components(
         features: local features of each image, ``(1, N, D)`` with a grid; prefix tokens are ignored.
         decompose: ``self-similarity`` decomposes the rows of the cosine self-similarity of all patches of all
             images, ``features`` the features themselves.
-        count: number of components.
 
     Returns:
         One map ``(C, h, w)`` per image, in [0, 1] on a scale shared by all images, and the fraction of the variance
-        that each component explains, ``(C,)``.
+        that each component explains, ``(C,)``; C is 3, or the number of channels if that is less.
     """
     patches = torch.cat([image.patches[0] for image in features]).cpu().double()
     rows = _self_similarity_factor(F.normalize(patches, dim=-1)) if decompose == "self-similarity" else patches
     centred = rows - rows.mean(0)
     values, vectors = torch.linalg.eigh(centred.T @ centred)
-    scores = centred @ vectors.flip(1)[:, :count]
+    scores = centred @ vectors.flip(1)[:, :3]
     scores = scores * torch.where(scores.pow(3).sum(0) < 0, -1.0, 1.0)
     low, high = (torch.quantile(scores, quantile, dim=0) for quantile in QUANTILES)
     scaled = ((scores - low) / (high - low).clamp(min=1e-12)).clamp(0, 1).float()
-    lengths = [image.patches.shape[1] for image in features]
-    maps = [
-        scores_of_image.T.reshape(-1, *(image.grid or (-1, 1)))
-        for scores_of_image, image in zip(scaled.split(lengths), features, strict=True)
-    ]
+    per_image = zip(scaled.split([image.patches.shape[1] for image in features]), features, strict=True)
+    maps = [part.T.reshape(-1, *(image.grid or (-1, 1))) for part, image in per_image]
     variance = values.flip(0).clamp(min=0)
-    return maps, (variance[:count] / variance.sum().clamp(min=1e-12)).float()
+    return maps, (variance[:3] / variance.sum().clamp(min=1e-12)).float()
 
 
 def _self_similarity_factor(directions: Tensor) -> Tensor:
@@ -95,15 +91,9 @@ def _self_similarity_factor(directions: Tensor) -> Tensor:
 
 
 def upsample(maps: Tensor, image: Tensor, mode: Upsampling = "edges") -> Tensor:
-    """Upsample maps to the size of an image.
+    """Upsample maps ``(C, h, w)`` to the size of an image ``(1, 3, H, W)``.
 
-    Args:
-        maps: ``(C, h, w)``.
-        image: ``(1, 3, H, W)``.
-        mode: ``blocks`` repeats values; ``edges`` interpolates along the edges of the image (guided filter).
-
-    Returns:
-        ``(C, H, W)``.
+    The mode ``blocks`` repeats values, ``edges`` interpolates along the edges of the image (guided filter).
     """
     size = (image.shape[-2], image.shape[-1])
     if mode == "blocks":
