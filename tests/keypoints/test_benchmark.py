@@ -74,7 +74,7 @@ def test_known_results_of_pf_pascal(tmp_path):
 def test_files_agree(tmp_path, spair):
     summary = run_benchmark(small(spair, alphas=(0.1,)), tmp_path / "out")
     data = json.loads((tmp_path / "out" / "summary.json").read_text())
-    assert data == json.loads(json.dumps(summary.as_json()))
+    assert data == json.loads(json.dumps(summary.to_json()))
     (feature,) = data["features"]
     mean = feature["per_pair"]["0.1"]
     assert mean["low"] <= mean["mean"] <= mean["high"]
@@ -94,9 +94,9 @@ def test_files_agree(tmp_path, spair):
 
 
 def test_only_new_features_and_changed_images_are_measured(tmp_path, spair, extracted):
-    first = run_benchmark(small(spair), tmp_path / "out").as_json()
+    first = run_benchmark(small(spair), tmp_path / "out").to_json()
     assert extracted == ["a.jpg", "a.jpg"]
-    assert run_benchmark(small(spair), tmp_path / "out").as_json() == first
+    assert run_benchmark(small(spair), tmp_path / "out").to_json() == first
     assert len(extracted) == 2
     more = run_benchmark(small(spair, layers=(-1, -2), alphas=(0.2,)), tmp_path / "out")
     assert len(extracted) == 4
@@ -109,13 +109,13 @@ def test_only_new_features_and_changed_images_are_measured(tmp_path, spair, extr
 @pytest.mark.parametrize("parts", [1, 4])
 def test_resume_after_stop_or_truncated_log_gives_the_same_summary(tmp_path, spair, parts):
     benchmark = small(spair, backbones=("tiny-vit", "tiny-cnn"))
-    expected = run_benchmark(benchmark, tmp_path / "complete").as_json()
+    expected = run_benchmark(benchmark, tmp_path / "complete").to_json()
     calls = iter(range(100))
     stopping = ProgressReporter(stopped=lambda: next(calls) >= parts)
     assert run_benchmark(benchmark, tmp_path / "out", progress=stopping) is None
     with (tmp_path / "out" / VALUES).open("ab") as file:
         file.write(b'{"key": "00000')
-    assert run_benchmark(benchmark, tmp_path / "out").as_json() == expected
+    assert run_benchmark(benchmark, tmp_path / "out").to_json() == expected
 
 
 def test_other_data_is_refused_without_force(tmp_path, spair, png):
@@ -182,7 +182,7 @@ def test_data_set_with_names_that_are_not_utf8(tmp_path):
     summary = run_benchmark(small(root), tmp_path / "out")
     assert (summary.counts.measured, summary.counts.corrupt) == (2, 1)
     assert set(summary.features[0].categories) == {ALL, "cat", r"caf\udce9"}
-    assert summary.as_json() == json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary.to_json() == json.loads((tmp_path / "out" / "summary.json").read_text())
 
 
 LONG = "x" * 300

@@ -38,7 +38,7 @@ def test_files_state_the_type_of_the_interval(vit, pairs, interval_type, tmp_pat
     legend = report.legend(summary)
     assert [word for word in ("bootstrap", "normal") if word in legend] == [interval_type] * bool(interval_type)
     assert ("interval" in legend) == bool(interval_type)
-    report.write(tmp_path, summary, records, keys)
+    report.write_report(tmp_path, summary, records, keys)
     assert f" pairs. {legend}. " in (tmp_path / "summary.md").read_text()
     data = json.loads((tmp_path / "summary.json").read_text())
     with (tmp_path / "summary.csv").open(newline="") as file:

@@ -83,7 +83,7 @@ def keypoints(
     with parts_progress() as progress:
         summary = unless_stopped(run_benchmark(benchmark, out, force=force, progress=progress))
     if as_json:
-        typer.echo(json.dumps(summary.as_json(), indent=2))
+        typer.echo(json.dumps(summary.to_json(), indent=2))
         return
     _show(summary)
     typer.echo(out / "summary.md")
@@ -107,12 +107,12 @@ def _show(summary: BenchmarkSummary) -> None:
 
     from vitsplice.keypoints import report
 
-    columns = report.columns(summary)
+    columns, rows = report.score_table(summary)
     shown = [index for index, name in enumerate(columns) if name != report.PER_KEYPOINT]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for index in shown:
         table.add_column(columns[index], overflow="fold", min_width=len(columns[index]))
-    for row in report.rows(summary):
+    for row in rows:
         table.add_row(*(Text(row[index]) for index in shown))
     Console().print(table, Text(report.legend(summary), style="italic"))
     notes(report.notes(summary))

@@ -43,9 +43,7 @@ def make(
     force: Annotated[bool, typer.Option("--force", help="Replace an existing page.")] = False,
 ) -> None:
     """Write an HTML page that asks which of two outputs is better; it contains its images and needs no network."""
-    from rich.console import Console
-    from rich.progress import Progress
-
+    from vitsplice.cli.progress import PartsProgress
     from vitsplice.evaluation.plan import parse_method
     from vitsplice.study.build import QUESTION, TITLE, StudySettings, build_study
     from vitsplice.study.plan import plan_path
@@ -55,11 +53,8 @@ def make(
     check_file(plan_path(target), "plan of a page", force=force)
     settings = StudySettings(question or QUESTION, title or TITLE, trials, checks, size, min_view, seed)
     methods = [parse_method(text) for text in method]
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("reading images")
-        page = build_study(
-            manifest, methods, settings, lambda done, total: bar.update(task, completed=done, total=total)
-        )
+    with PartsProgress() as display:
+        page = build_study(manifest, methods, settings, lambda done, total: display("reading images", done, total))
     length, plan = page.write(target), page.plan
     notes(page.notes)
     typer.echo(

@@ -19,7 +19,7 @@ from vitsplice.evaluation.cases import CaseCounts
 from vitsplice.keypoints.dataset import KeypointDataset, KeypointPair, Points, Size, UnusablePair
 from vitsplice.keypoints.features import FeatureExtractor, ImageFeatures, SelectedFeatures, select_features
 from vitsplice.keypoints.matching import match_points
-from vitsplice.keypoints.report import CSV, JSON, MARKDOWN, PAIRS, write
+from vitsplice.keypoints.report import CSV, JSON, MARKDOWN, PAIRS, write_report
 from vitsplice.keypoints.summary import BenchmarkSummary, summarise
 from vitsplice.matching.pck import point_errors
 from vitsplice.runs.record import versions
@@ -116,7 +116,7 @@ def run_benchmark(
             raise UserError(f"no pair of {printable(data.name)} can be measured: {counts.failures}")
         rows = [(features.info, request) for features in selected for request in features.requests]
         summary = summarise(data, benchmark.alphas, rows, log, keys, counts)
-        write(folder, summary, log, keys)
+        write_report(folder, summary, log, keys)
         return summary
 
 

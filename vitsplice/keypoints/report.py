@@ -20,11 +20,11 @@ PAIRS, CSV, JSON, MARKDOWN = "pairs.csv", "summary.csv", "summary.json", "summar
 PER_KEYPOINT = "per keypoint"
 
 
-def write(folder: Path, summary: BenchmarkSummary, log: JsonLinesLog, keys: Keys) -> None:
+def write_report(folder: Path, summary: BenchmarkSummary, log: JsonLinesLog, keys: Keys) -> None:
     """Write the metrics of every pair, and the summary. Raises VitspliceError if a file cannot be written."""
     write_lines(folder / PAIRS, _pairs_csv(summary, log, keys))
     write_lines(folder / CSV, _summary_csv(summary))
-    data = json.dumps(summary.as_json(), indent=2, allow_nan=False) + "\n"
+    data = json.dumps(summary.to_json(), indent=2, allow_nan=False) + "\n"
     output_folder.write(folder, {JSON: data.encode(), MARKDOWN: markdown(summary).encode()})
 
 
@@ -64,19 +64,16 @@ def legend(summary: BenchmarkSummary) -> str:
     return f"PCK: mean over pairs{interval}; per keypoint: over all keypoints together"
 
 
-def columns(summary: BenchmarkSummary) -> list[str]:
-    """Names of the columns of the table."""
-    names = [f"PCK@{alpha:g}" for alpha in summary.alphas]
-    return ["backbone", "facet", "layer", *names, PER_KEYPOINT, "keypoints", "pairs"]
-
-
-def rows(summary: BenchmarkSummary) -> Iterator[list[str]]:
-    """Rows of the table, one per feature."""
+def score_table(summary: BenchmarkSummary) -> tuple[list[str], list[list[str]]]:
+    """Return columns and rows of the table, one row per feature."""
+    rows = []
     for feature in summary.features:
         pck = feature.categories[ALL]
         per_keypoint = " / ".join(map(_number, pck.per_keypoint.values()))
         means = map(_interval, pck.per_pair.values())
-        yield [*feature.label, *means, per_keypoint, str(pck.keypoints), str(pck.pairs)]
+        rows.append([*feature.label, *means, per_keypoint, str(pck.keypoints), str(pck.pairs)])
+    names = [f"PCK@{alpha:g}" for alpha in summary.alphas]
+    return ["backbone", "facet", "layer", *names, PER_KEYPOINT, "keypoints", "pairs"], rows
 
 
 def _interval(mean: MeanInterval) -> str:
@@ -104,7 +101,7 @@ def markdown(summary: BenchmarkSummary) -> str:
         "# Percentage of correct keypoints",
         f"{printable(summary.data.name)}: {summary.data.count} pairs. {legend(summary)}. PCK@a: a keypoint is correct "
         f"if its match is within a times {summary.data.reference}.",
-        markdown_table(columns(summary), rows(summary)),
+        markdown_table(*score_table(summary)),
     ]
     if lines := [f"- {printable(note)}" for note in notes(summary)]:
         parts += ["## Excluded", "\n".join(lines)]

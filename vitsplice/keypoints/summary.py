@@ -76,7 +76,7 @@ class BenchmarkSummary:
     features: tuple[FeaturePCK, ...]
     counts: CaseCounts
 
-    def as_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """Return the summary as data for JSON; undefined values are None."""
         summary: dict[str, Any] = _without_nan(
             {
