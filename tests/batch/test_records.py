@@ -37,16 +37,16 @@ def write_ledger(out, *names):
         (out / run_folder("quick", name)).mkdir(parents=True, exist_ok=True)
     with Ledger(out) as ledger:
         for name in names:
-            ledger.add(job(name).id, record())
+            ledger.add_run(job(name).id, record())
 
 
 def test_recorded_run_is_known_when_reopened(tmp_path):
     write_ledger(tmp_path, "1")
     with Ledger(tmp_path) as ledger:
-        assert job("1") in ledger
-        assert job("2") not in ledger
-        assert replace(job("1"), id="best/1") not in ledger
-        assert job("1", structure="other.png") not in ledger
+        assert ledger.is_finished(job("1"))
+        assert not ledger.is_finished(job("2"))
+        assert not ledger.is_finished(replace(job("1"), id="best/1"))
+        assert not ledger.is_finished(job("1", structure="other.png"))
     (line,) = records(tmp_path)
     assert (line["id"], line["variant"], line["metrics"]) == ("1", "quick", {"f": 0.25})
     assert line["folder"] == run_folder("quick", "1")
@@ -56,19 +56,19 @@ def test_record_of_moved_images_supersedes_the_old_one(tmp_path):
     write_ledger(tmp_path, "1")
     moved = replace(job("1"), images={"appearance": "/y/a.png", "structure": "/y/s.png"})
     with Ledger(tmp_path) as ledger:
-        assert moved not in ledger
-        ledger.add(moved.id, record(images=moved.images))
+        assert not ledger.is_finished(moved)
+        ledger.add_run(moved.id, record(images=moved.images))
     assert [line["images"] for line in records(tmp_path)] == [moved.images]
     with Ledger(tmp_path) as ledger:
-        assert moved in ledger
-        assert job("1") not in ledger
+        assert ledger.is_finished(moved)
+        assert not ledger.is_finished(job("1"))
 
 
 def test_run_without_a_folder_is_removed(tmp_path):
     write_ledger(tmp_path, "1", "2")
     (tmp_path / run_folder("quick", "1")).rmdir()
     with Ledger(tmp_path) as ledger:
-        assert [job(name) in ledger for name in "12"] == [False, True]
+        assert [ledger.is_finished(job(name)) for name in "12"] == [False, True]
     assert [line["id"] for line in records(tmp_path)] == ["2"]
 
 
@@ -81,9 +81,9 @@ def test_invalid_or_truncated_lines_are_removed(tmp_path, invalid):
     path.write_text(first + invalid + (second if complete else ""))
     (tmp_path / run_folder("quick", "5")).mkdir(parents=True)
     with Ledger(tmp_path) as ledger:
-        assert job("1") in ledger
-        assert (job("2") in ledger) == complete
-        ledger.add(job("5").id, record())
+        assert ledger.is_finished(job("1"))
+        assert (ledger.is_finished(job("2"))) == complete
+        ledger.add_run(job("5").id, record())
     assert [line["id"] for line in records(tmp_path)] == (["1", "2", "5"] if complete else ["1", "5"])
     assert {entry.name for entry in tmp_path.iterdir()} == {RESULTS, "quick"}
 
@@ -93,8 +93,8 @@ def test_line_without_a_newline_is_truncated(tmp_path):
     path = tmp_path / RESULTS
     path.write_text(path.read_text().rstrip("\n"))
     with Ledger(tmp_path) as ledger:
-        assert job("1") not in ledger
-        ledger.add(job("1").id, record())
+        assert not ledger.is_finished(job("1"))
+        ledger.add_run(job("1").id, record())
     assert len(records(tmp_path)) == 1
 
 
@@ -103,26 +103,26 @@ def test_ten_thousand_runs_are_read_in_seconds(tmp_path):
     write_ledger(tmp_path, *names)
     start = time.perf_counter()
     with Ledger(tmp_path) as ledger:
-        assert all(job(name) in ledger for name in names)
-        assert job("other") not in ledger
+        assert all(ledger.is_finished(job(name)) for name in names)
+        assert not ledger.is_finished(job("other"))
     assert time.perf_counter() - start < 3
 
 
 def test_failure_is_written_at_once(tmp_path):
     with Failures(tmp_path) as failures:
-        failures.add(failed("a", "no\nimage", "refused"))
+        failures.add_outcome(failed("a", "no\nimage", "refused"))
         assert failures_in(tmp_path) == [("a", "quick", "refused", "no\nimage")]
-        failures.add(failed("b", "ä"))
+        failures.add_outcome(failed("b", "ä"))
         assert failures_in(tmp_path)[1] == ("b", "quick", "failed", "ä")
 
 
 def test_each_round_retries_the_jobs_that_failed_in_the_last(tmp_path):
     with Failures(tmp_path) as failures:
         for outcome in (failed("a"), failed("b"), failed("c", state="refused")):
-            failures.add(outcome)
+            failures.add_outcome(outcome)
         assert failures.start_retries() == 2
         assert [name for name in "abcd" if failures.retries(job(name))] == ["a", "b"]
-        failures.add(failed("b", "again"))
+        failures.add_outcome(failed("b", "again"))
         assert failures.start_retries() == 1
         assert [name for name in "abcd" if failures.retries(job(name))] == ["b"]
         assert failures.start_retries() == 0
@@ -131,11 +131,11 @@ def test_each_round_retries_the_jobs_that_failed_in_the_last(tmp_path):
 def test_last_failure_of_each_unfinished_job_remains(tmp_path):
     with Failures(tmp_path) as failures:
         for name in "abcd":
-            failures.add(failed(name))
+            failures.add_outcome(failed(name))
         failures.start_retries()
         failures.resolve("quick/b")
-        failures.add(failed("c", "again"))
-        failures.add(failed("d", "never", "refused"))
+        failures.add_outcome(failed("c", "again"))
+        failures.add_outcome(failed("d", "never", "refused"))
     assert failures_in(tmp_path) == [
         ("a", "quick", "failed", "reason"),
         ("c", "quick", "failed", "again"),
@@ -151,7 +151,7 @@ def test_without_failures_there_is_no_file(tmp_path, resolved):
     (tmp_path / FAILURES).write_text("of an earlier batch")
     with Failures(tmp_path) as failures:
         if resolved:
-            failures.add(failed("a"))
+            failures.add_outcome(failed("a"))
             failures.resolve("quick/a")
     assert list(tmp_path.iterdir()) == []
     assert failure_reasons(tmp_path, 5) == []
@@ -161,7 +161,7 @@ def test_shared_reasons_are_counted(tmp_path):
     reasons = {"a": "no weights", "b": "corrupt", "c": "no weights", "d": "odd", "e": "corrupt"}
     with Failures(tmp_path) as failures:
         for name, message in reasons.items():
-            failures.add(failed(name, message))
+            failures.add_outcome(failed(name, message))
     assert [(reason.first, reason.message, reason.jobs) for reason in failure_reasons(tmp_path, 2)] == [
         ("quick/a", "no weights", 2), ("quick/b", "corrupt", 2),
     ]  # fmt: skip
@@ -181,9 +181,9 @@ def test_full_disk_is_reported_and_complete_lines_remain(tmp_path):
                 add(log, f"pair-{number:03}")
 
     with pytest.raises(VitspliceError, match=r"cannot use .*results\.jsonl: "):
-        fill(Ledger(tmp_path), lambda log, name: log.add(f"quick/{name}", record()))
+        fill(Ledger(tmp_path), lambda log, name: log.add_run(f"quick/{name}", record()))
     with pytest.raises(VitspliceError, match=r"cannot use .*failures\.jsonl: "):
-        fill(Failures(tmp_path), lambda log, name: log.add(failed(name)))
+        fill(Failures(tmp_path), lambda log, name: log.add_outcome(failed(name)))
     for name in (RESULTS, FAILURES):
         complete = [line["id"] for line in records(tmp_path, name)]
         assert complete == [f"pair-{number:03}" for number in range(len(complete))]

@@ -19,8 +19,8 @@ def pairs(png, tmp_path):
 
 
 @pytest.fixture
-def here(monkeypatch, vitsplice):
-    """The command with an executor that works in this process."""
+def run_here(monkeypatch, vitsplice):
+    """The command line, with an executor that runs jobs in this process."""
     from tests.batch.conftest import SequentialExecutor
 
     monkeypatch.setattr("vitsplice.batch.local_executor.build", lambda workers, threads, options: SequentialExecutor())
@@ -28,8 +28,8 @@ def here(monkeypatch, vitsplice):
     return vitsplice
 
 
-def test_a_grid_of_runs(here, pairs, tmp_path):
-    done = here("batch", pairs, "-o", "out", *TINY, "--seed", 1, "--seed", 2)
+def test_grid_of_runs_is_run_once(run_here, pairs, tmp_path):
+    done = run_here("batch", pairs, "-o", "out", *TINY, "--seed", 1, "--seed", 2)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "out/results.jsonl"
     assert "4 of 4 runs done, 0 failed" in done.stderr
@@ -39,22 +39,22 @@ def test_a_grid_of_runs(here, pairs, tmp_path):
     }
     for line in lines:
         assert (tmp_path / "out" / line["folder"] / "output.png").is_file()
-    again = here("batch", pairs, "-o", "out", *TINY, "--seed", 1, "--seed", 2)
+    again = run_here("batch", pairs, "-o", "out", *TINY, "--seed", 1, "--seed", 2)
     assert again.returncode == 0
     assert "4 of 4 runs done (4 of them before), 0 failed" in again.stderr
 
 
-def test_the_same_bytes_as_run(here, pairs, png, tmp_path):
-    assert here("batch", pairs, "-o", "out", *TINY).returncode == 0
-    assert here("run", *png, "-o", "alone", *TINY).returncode == 0
-    made = tmp_path / "out" / run_folder("tiny", "one")
+def test_bytes_equal_those_of_run(run_here, pairs, png, tmp_path):
+    assert run_here("batch", pairs, "-o", "out", *TINY).returncode == 0
+    assert run_here("run", *png, "-o", "alone", *TINY).returncode == 0
+    folder = tmp_path / "out" / run_folder("tiny", "one")
     for name in ("output.png", "losses.csv", "run.yaml"):
-        assert (made / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
+        assert (folder / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
 
 
-def test_a_failure_is_told_and_the_exit_code_is_1(here, pairs, png, tmp_path):
+def test_failure_is_reported_and_exits_with_1(run_here, pairs, png, tmp_path):
     write(pairs, [Pair("bad", tmp_path / "gone\x1b.png", png[1]), Pair("good", *png)])
-    done = here("batch", pairs, "-o", "out", *TINY)
+    done = run_here("batch", pairs, "-o", "out", *TINY)
     assert done.returncode == 1
     assert "1 of 2 runs done, 1 failed" in done.stderr
     assert "tiny/bad: " in done.stderr
@@ -64,7 +64,7 @@ def test_a_failure_is_told_and_the_exit_code_is_1(here, pairs, png, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (("nowhere.csv",), "nowhere.csv"),
         (("pairs.txt",), "must end in .csv or .jsonl"),
@@ -78,44 +78,44 @@ def test_a_failure_is_told_and_the_exit_code_is_1(here, pairs, png, tmp_path):
         (("pairs.csv", "-o", "file"), "is a file"),
     ],
 )
-def test_what_cannot_be_is_refused_and_leaves_nothing(here, pairs, tmp_path, arguments, told):
+def test_mistakes_exit_with_2_and_write_nothing(run_here, pairs, tmp_path, arguments, message):
     (tmp_path / "file").write_text("")
     (tmp_path / "pairs.txt").write_text("")
     before = set(tmp_path.iterdir())
-    done = here("batch", *arguments, *(() if "-o" in arguments else ("-o", "out")))
+    done = run_here("batch", *arguments, *(() if "-o" in arguments else ("-o", "out")))
     assert done.returncode == 2, done.stderr
-    assert told in done.stderr
+    assert message in done.stderr
     assert set(tmp_path.iterdir()) == before
 
 
-def test_other_settings_are_refused(here, pairs):
-    assert here("batch", pairs, "-o", "out", *TINY).returncode == 0
-    done = here("batch", pairs, "-o", "out", "--preset", "tiny")
+def test_other_settings_are_refused(run_here, pairs):
+    assert run_here("batch", pairs, "-o", "out", *TINY).returncode == 0
+    done = run_here("batch", pairs, "-o", "out", "--preset", "tiny")
     assert done.returncode == 2
     assert "other settings" in done.stderr
 
 
-def test_a_list_without_pairs_is_a_mistake(here, pairs, tmp_path):
+def test_manifest_without_pairs_is_refused(run_here, pairs, tmp_path):
     write(pairs, [])
-    done = here("batch", pairs, "-o", "out", *TINY)
+    done = run_here("batch", pairs, "-o", "out", *TINY)
     assert (done.returncode, "has no pairs" in done.stderr) == (2, True)
     assert not (tmp_path / "out").exists()
 
 
-def test_threads_are_those_that_the_batch_was_begun_with(here, pairs, monkeypatch):
-    asked = []
+def test_resumed_batch_uses_its_number_of_threads(run_here, pairs, monkeypatch):
+    built = []
 
     def build(workers: int, threads: int, options) -> Executor:
         from tests.batch.conftest import SequentialExecutor
 
-        asked.append((workers, threads, dict(options)))
-        made = SequentialExecutor()
-        made.threads = threads or 3
-        return made
+        built.append((workers, threads, dict(options)))
+        executor = SequentialExecutor()
+        executor.threads = threads or 3
+        return executor
 
-    spec = ExecutorSpec("mine", build, "mine", {"depth": Option(1, "how deep", minimum=1)})
+    spec = ExecutorSpec("own", build, "an executor", {"depth": Option(1, "a number", minimum=1)})
     monkeypatch.setattr(type(catalogue()), "executor", lambda self, name: spec)
-    assert here("batch", pairs, "-o", "out", *TINY, "--workers", 5, "--option", "depth=2").returncode == 0
-    assert here("batch", pairs, "-o", "out", *TINY).returncode == 0
-    assert asked == [(5, 0, {"depth": 2}), (0, 3, {"depth": 1})]
-    assert here("batch", pairs, "-o", "out", *TINY, "--threads", 2).returncode == 2
+    assert run_here("batch", pairs, "-o", "out", *TINY, "--workers", 5, "--option", "depth=2").returncode == 0
+    assert run_here("batch", pairs, "-o", "out", *TINY).returncode == 0
+    assert built == [(5, 0, {"depth": 2}), (0, 3, {"depth": 1})]
+    assert run_here("batch", pairs, "-o", "out", *TINY, "--threads", 2).returncode == 2

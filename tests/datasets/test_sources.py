@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from vitsplice.datasets.sources import listed_pairs, read_source, scene_frames, subfolder_pairs
+from vitsplice.datasets.sources import read_source
 from vitsplice.errors import ConfigError, UserError
 
 
@@ -72,7 +72,7 @@ def test_both_layouts_of_subfolders_with_masks(tree):
         "cow/structure.jpg", "cow/appearance.PNG", "cow/appearance_mask.png", "cow/published_splice.jpg",
         "0/A/img.png", "0/B/img.png", "0/ours/out.png", "other/notes.txt",
     )  # fmt: skip
-    pairs = subfolder_pairs(folder)
+    pairs = read_source(folder).pairs
     images = {pair.id: dict(zip(pair.images, relative(pair.images.values(), folder), strict=True)) for pair in pairs}
     assert images == {
         "0": {"structure": "0/A/img.png", "appearance": "0/B/img.png"},
@@ -95,7 +95,7 @@ def test_both_layouts_of_subfolders_with_masks(tree):
 )
 def test_incomplete_and_ambiguous_subfolders_are_named(tree, files, message):
     with pytest.raises(UserError, match=message):
-        subfolder_pairs(tree(*files))
+        read_source(tree(*files))
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def folder(tree):
 def test_list_of_two_paths_a_line(folder):
     text = "# structure appearance\na.jpg d.png\n\n'b c.jpg'  a.jpg\r\nb c.jpg\td.png\ngone\\x.jpg a.jpg\na.jpg d.png"
     (folder / "list.txt").write_text(text)
-    pairs = listed_pairs(folder / "list.txt")
+    pairs = read_source(folder / "list.txt").pairs
     assert [pair.id for pair in pairs] == ["a--d", "b_c--a", "b_c--d", "gone_x--a", "a--d-2"]
     assert pairs[1].structure == pairs[2].structure == folder / "b c.jpg"
     assert pairs[3].structure == folder / "gone\\x.jpg"
@@ -128,19 +128,20 @@ def test_list_of_two_paths_a_line(folder):
 def test_invalid_list_is_named(folder, text, message):
     (folder / "list.txt").write_bytes(text)
     with pytest.raises(UserError, match=message):
-        listed_pairs(folder / "list.txt")
+        read_source(folder / "list.txt")
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "x/" * 3000 + "y"])
 def test_names_that_are_too_long_for_a_file_do_not_exist(folder, name):
     (folder / "list.txt").write_text(f"a.jpg {name}.jpg")
-    (pair,) = listed_pairs(folder / "list.txt")
+    (pair,) = read_source(folder / "list.txt").pairs
     assert pair.appearance == folder / f"{name}.jpg"
     (folder / "list.txt").write_text(f"{name}.jpg {name}.jpg")
     with pytest.raises(UserError, match="none of its 2 images exists"):
-        listed_pairs(folder / "list.txt")
+        read_source(folder / "list.txt")
     (folder / "transforms.json").write_text(json.dumps({"frames": [{"file_path": "a.jpg"}, {"file_path": name}]}))
-    assert scene_frames(folder / "transforms.json")[0] == (folder / "a.jpg", folder / f"{name}.png")
+    (group,) = read_source(folder / "transforms.json", folder / "d.png").groups
+    assert group.structures == (folder / "a.jpg", folder / f"{name}.png")
 
 
 def test_frames_of_a_scene_are_in_order_with_masks(folder):
@@ -151,9 +152,9 @@ def test_frames_of_a_scene_are_in_order_with_masks(folder):
         {"file_path": "train/r_9"},
     ]
     (folder / "transforms.json").write_text(json.dumps({"camera_angle_x": 0.7, "frames": frames}))
-    images, masks = scene_frames(folder / "transforms.json")
-    assert relative(images, folder) == ["train/r_1.jpg", "train/r_0.png", "train/r_9.png"]
-    assert masks == {folder / "train/r_0.png": folder / "mask.png"}
+    (group,) = read_source(folder / "transforms.json", folder / "d.png").groups
+    assert relative(group.structures, folder) == ["train/r_1.jpg", "train/r_0.png", "train/r_9.png"]
+    assert group.masks == {folder / "train/r_0.png": folder / "mask.png"}
 
 
 @pytest.mark.parametrize(
@@ -173,10 +174,10 @@ def test_frames_of_a_scene_are_in_order_with_masks(folder):
 def test_invalid_scene_is_named(folder, text, message):
     (folder / "transforms.json").write_text(text)
     with pytest.raises(ConfigError, match=f"is not a transforms.json.*{message}"):
-        scene_frames(folder / "transforms.json")
+        read_source(folder / "transforms.json", folder / "d.png")
 
 
 def test_scene_without_existing_images_is_refused(folder):
     (folder / "transforms.json").write_text('{"frames": [{"file_path": "images/1"}]}')
     with pytest.raises(UserError, match="paths are relative to the folder of the list"):
-        scene_frames(folder / "transforms.json")
+        read_source(folder / "transforms.json", folder / "d.png")

@@ -119,18 +119,18 @@ class _Accounts:
 
     def add(self, outcome: Outcome, *, retried: bool = False) -> None:
         if outcome.state == "done":
-            self.ledger.add(outcome.id, outcome.record)
+            self.ledger.add_run(outcome.id, outcome.record)
             if retried:
                 self.failures.resolve(outcome.id)
         elif outcome.state != "stopped":
-            self.failures.add(outcome)
+            self.failures.add_outcome(outcome)
         self.tally.add(outcome, retried=retried)
         self.report(self.tally, outcome)
 
     def unfinished(self, jobs: Iterable[Job]) -> Iterator[Job]:
         """Yield the jobs without a finished run; finished runs that the ledger lacks are added to it."""
         for job in jobs:
-            if job not in self.ledger:
+            if not self.ledger.is_finished(job):
                 try:
                     record = finished_record(job)
                 except UserError as error:
@@ -139,7 +139,7 @@ class _Accounts:
                 if record is None:
                     yield job
                     continue
-                self.ledger.add(job.id, record)
+                self.ledger.add_run(job.id, record)
             self.tally.done_before += 1
             self.report(self.tally, None)
 

@@ -14,7 +14,6 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vitsplice.batch.plan import FAILURES, RESULTS, run_folder, split_id
 from vitsplice.batch.worker import image_names
@@ -23,8 +22,8 @@ from vitsplice.errors import VitspliceError
 from vitsplice.support.jsonl import JsonLinesLog, Keys, key_of
 
 
-class Ledger:
-    """Log of the finished runs of a batch. Use it in ``with``, with the batch locked.
+class Ledger(JsonLinesLog):
+    """Log of the finished runs of a batch, which must be locked.
 
     Runs without a folder are removed when it is opened, superseded records when it is closed. In memory a run takes
     16 bytes, and 120 MB per million while the ledger is opened.
@@ -34,31 +33,29 @@ class Ledger:
     """
 
     def __init__(self, out: Path) -> None:
-        self._log = JsonLinesLog(out / RESULTS, _job_key)
+        super().__init__(out / RESULTS, _job_key)
         existing = np.fromiter(_run_keys(out), np.uint64)
-        self._log.compact(lambda keys: np.isin(keys, existing))
-
-    def __enter__(self) -> Ledger:
-        return self
+        self.compact(lambda keys: np.isin(keys, existing))
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if error is None:
-            self._log.compact()
-        self._log.__exit__(kind, error, at)
+            self.compact()
+        super().__exit__(kind, error, at)
 
-    def __contains__(self, job: Job) -> bool:
+    def is_finished(self, job: Job) -> bool:
         """Whether the run of a job is recorded, with images at the same paths."""
         key = key_of(job.id)
-        return key in self._log and self._log[key].get("images") == image_names(job)
+        return key in self and self[key].get("images") == image_names(job)
 
-    def add(self, job_id: str, record: Mapping[str, Any]) -> None:
+    def add_run(self, job_id: str, record: Mapping[str, Any]) -> None:
         """Record a finished run. Raises VitspliceError if that cannot be written."""
         variant, pair = split_id(job_id)
-        self._log.add(key_of(job_id), {"id": pair, "variant": variant, "folder": run_folder(variant, pair), **record})
+        folder = run_folder(variant, pair)
+        self.add(key_of(job_id), {"id": pair, "variant": variant, "folder": folder, **record})
 
 
-class Failures:
-    """Log of the jobs that failed or were refused, emptied when it is opened. Use it in ``with``.
+class Failures(JsonLinesLog):
+    """Log of the jobs that failed or were refused, emptied when it is opened.
 
     When it is closed, the last record of each unfinished job remains; without any, the file is removed.
 
@@ -67,28 +64,25 @@ class Failures:
     """
 
     def __init__(self, out: Path) -> None:
-        self._path = out / FAILURES
-        self._log = JsonLinesLog(self._path, _job_key, restart=True)
+        super().__init__(out / FAILURES, _job_key, restart=True)
         self._failed, self._resolved = array("Q"), array("Q")
         self._retried: Keys = np.empty(0, np.uint64)
 
-    def __enter__(self) -> Failures:
-        return self
-
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        resolved = np.frombuffer(self._resolved, np.uint64)
         with suppress(*[] if error is None else [VitspliceError]):
-            self._log.compact(self._unresolved)
-        self._log.__exit__(kind, error, at)
-        if not self._path.stat().st_size:
-            self._path.unlink()
+            self.compact(lambda keys: ~np.isin(keys, resolved))
+        super().__exit__(kind, error, at)
+        if not self.path.stat().st_size:
+            self.path.unlink()
 
-    def add(self, outcome: Outcome) -> None:
-        """Record an outcome. Raises VitspliceError if that cannot be written."""
+    def add_outcome(self, outcome: Outcome) -> None:
+        """Record a failed or refused job. Raises VitspliceError if that cannot be written."""
         variant, pair = split_id(outcome.id)
-        record = {"id": pair, "variant": variant, "state": outcome.state, "reason": outcome.reason}
-        self._log.add(key_of(outcome.id), record)
+        key = key_of(outcome.id)
+        self.add(key, {"id": pair, "variant": variant, "state": outcome.state, "reason": outcome.reason})
         if outcome.state == "failed":
-            self._failed.append(key_of(outcome.id))
+            self._failed.append(key)
 
     def resolve(self, job_id: str) -> None:
         """Mark a job as finished after all."""
@@ -105,9 +99,6 @@ class Failures:
         key = np.uint64(key_of(job.id))
         index = int(np.searchsorted(self._retried, key))
         return index < len(self._retried) and bool(self._retried[index] == key)
-
-    def _unresolved(self, keys: Keys) -> NDArray[np.bool_]:
-        return ~np.isin(keys, np.frombuffer(self._resolved, np.uint64))
 
 
 @dataclass

@@ -161,9 +161,7 @@ class PairIds:
 
 
 def _lines(file: IO[str], path: Path) -> Iterator[str]:
-    number = 0
-    while line := file.readline(LONGEST_LINE + 1):
-        number += 1
+    for number, line in enumerate(iter(lambda: file.readline(LONGEST_LINE + 1), ""), 1):
         if len(line) > LONGEST_LINE:
             raise ConfigError(f"{path}, line {number}: is longer than {LONGEST_LINE} characters")
         yield line

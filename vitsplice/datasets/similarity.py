@@ -93,20 +93,10 @@ def pair_by_similarity(
 def appearance_features(
     images: Sequence[Path], backbone: Backbone, device: torch.device, cache: Path, progress: ProgressReporter
 ) -> tuple[dict[Path, AppearanceFeature], list[str]] | None:
-    """Compute the features of images, one at a time.
-
-    Args:
-        images: paths of the images.
-        backbone: backbone, on its device.
-        device: device of the backbone.
-        cache: file of features by image and backbone.
-        progress: reports each image.
+    """Compute or read from the cache the features of images, one image at a time.
 
     Returns:
         The features by path and the errors of unreadable images, or None if it was stopped.
-
-    Raises:
-        VitspliceError: if the cache cannot be written.
     """
     features: dict[Path, AppearanceFeature] = {}
     errors = []

@@ -84,7 +84,8 @@ def _read_folder(path: Path) -> SourceContents:
         raise UserError(f"{_shown(path)} is one image; give an appearance image, or a folder of them, after it")
     if images := _images_in(path):
         return SourceContents("a folder of images", (ImageGroup(images, images),), default_by="random")
-    if pairs := subfolder_pairs(path):
+    ids = PairIds()
+    if pairs := tuple(pair for folder in _folders_in(path) if (pair := _subfolder_pair(folder, ids))):
         return SourceContents("a folder with a subfolder for each pair", pairs=pairs)
     return SourceContents("a tree of domains", _domains(path), default_by="random")
 
@@ -102,10 +103,10 @@ def _read_file(path: Path, appearance: Path | None) -> SourceContents:
     if suffix != ".json":
         if appearance is not None:
             raise UserError(f"{_shown(path)} is a list of pairs; it cannot be combined with {_shown(appearance)}")
-        return SourceContents("a list of two paths a line", pairs=listed_pairs(path))
+        return SourceContents("a list of two paths a line", pairs=_listed_pairs(path))
     if appearance is None:
         raise UserError(f"{_shown(path)} has structure images only; give an appearance image, or a folder, after it")
-    structures, masks = scene_frames(path)
+    structures, masks = _scene_frames(path)
     group = ImageGroup(structures, _images_at(appearance), masks=masks)
     return SourceContents("the frames of a scene", (group,), default_by="all")
 
@@ -122,20 +123,11 @@ def _domains(path: Path) -> tuple[ImageGroup, ...]:
     return tuple(ImageGroup(images, images, folder.relative_to(path).as_posix()) for folder, images in groups)
 
 
-def subfolder_pairs(path: Path) -> tuple[Pair, ...]:
-    """List the pairs of a folder with a subfolder for each, named after them.
-
-    A subfolder has ``structure.*`` and ``appearance.*``, perhaps with ``structure_mask.*`` and ``appearance_mask.*``;
-    or one image in ``A/`` and one in ``B/``, the layout of the released Splice data. Others are ignored.
-
-    Raises:
-        UserError: if a subfolder has images of one role only, or more than one image of a role.
-    """
-    ids = PairIds()
-    return tuple(pair for folder in _folders_in(path) if (pair := _subfolder_pair(folder, ids)))
-
-
 def _subfolder_pair(folder: Path, ids: PairIds) -> Pair | None:
+    """Make the pair of a subfolder with ``structure.*`` and ``appearance.*``, or with one image in ``A/`` and ``B/``.
+
+    The latter is the layout of the released Splice data. Masks are ``structure_mask.*`` and ``appearance_mask.*``.
+    """
     images = {role: _role_image(folder, role) for role in RELEASED}
     structure, appearance = images.values()
     if structure and appearance:
@@ -167,15 +159,10 @@ def _single(images: Sequence[Path], pattern: Path, hint: str = "") -> Path | Non
     return images[0] if images else None
 
 
-def listed_pairs(path: Path) -> tuple[Pair, ...]:
-    """List the pairs of a text file: a structure image and an appearance image a line, relative to the file's folder.
+def _listed_pairs(path: Path) -> tuple[Pair, ...]:
+    """List the pairs of a text file: two paths a line, separated by a tab, or by spaces with quotes around names.
 
-    They are separated by a tab, or by spaces; names with spaces are then quoted. Empty lines and lines that begin
-    with ``#`` are ignored.
-
-    Raises:
-        ConfigError: with the line that is not two paths.
-        UserError: if the file cannot be read, lists no pairs, or none of its images exists.
+    Empty lines and lines that begin with ``#`` are ignored.
     """
     ids, pairs = PairIds(), []
     for number, line in enumerate(_text(path).splitlines(), 1):
@@ -217,15 +204,10 @@ class _Scene(BaseModel):
     frames: list[_Frame] = Field(min_length=1)
 
 
-def scene_frames(path: Path) -> tuple[tuple[Path, ...], dict[Path, Path]]:
+def _scene_frames(path: Path) -> tuple[tuple[Path, ...], dict[Path, Path]]:
     """List the images of a scene in the order of its ``transforms.json`` (NeRF, nerfstudio), and their masks.
 
-    A ``file_path`` is relative to the file's folder. One without a suffix gets that of the existing file, as the
-    synthetic scenes of NeRF leave out ``.png``. ``mask_path`` is white where a frame counts.
-
-    Raises:
-        ConfigError: if it is not a ``transforms.json``, with the invalid frame.
-        UserError: if it cannot be read, or none of its images exists.
+    A ``file_path`` without a suffix gets that of the existing file: the synthetic scenes of NeRF leave out ``.png``.
     """
     try:
         scene = _Scene.model_validate_json(_text(path))

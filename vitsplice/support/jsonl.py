@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from json.encoder import encode_basestring_ascii
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,15 +52,15 @@ class JsonLinesLog:
     def __init__(
         self, path: Path, key: Callable[[Mapping[str, Any]], int] | None = None, *, restart: bool = False
     ) -> None:
-        self._path, self._key = path, key
+        self.path, self._key = path, key
         try:
             if restart:
                 path.open("wb").close()
             self._open()
         except OSError as error:
-            raise unusable(path, error) from error
+            raise _unusable(path, error) from error
 
-    def __enter__(self) -> JsonLinesLog:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -73,7 +73,7 @@ class JsonLinesLog:
                 self._truncate()
         except OSError as problem:
             if error is None:
-                raise unusable(self._path, problem) from problem
+                raise _unusable(self.path, problem) from problem
 
     def __contains__(self, key: int) -> bool:
         return self._offset(key) is not None
@@ -82,11 +82,10 @@ class JsonLinesLog:
         """The last record of a key. Raises KeyError if there is none."""
         if (offset := self._offset(key)) is None:
             raise KeyError(key)
-        self._reader.seek(offset)
-        parsed = self._parse(self._reader.readline())
+        parsed = self._parse(self._line_at(offset))
         if parsed is None or parsed[0] != key:
             raise VitspliceError(
-                f"{self._path} was changed by another program; start again with ", Argument("force", True)
+                f"{self.path} was changed by another program; start again with ", Argument("force", True)
             )
         return parsed[1]
 
@@ -98,7 +97,7 @@ class JsonLinesLog:
             self._writer.write(line)
             self._writer.flush()
         except OSError as error:
-            raise unusable(self._path, error) from error
+            raise _unusable(self.path, error) from error
         self._recent[key] = self._end
         self._end += len(line)
         self._lines += 1
@@ -119,27 +118,27 @@ class JsonLinesLog:
         if len(offsets) == self._lines:
             return
         try:
-            write_atomically(self._path, map(self._line_at, offsets.tolist()))
+            write_atomically(self.path, map(self._line_at, offsets.tolist()))
             self._reader.close()
             self._writer.close()
             self._open()
         except OSError as error:
-            raise unusable(self._path, error) from error
+            raise _unusable(self.path, error) from error
 
     def _open(self) -> None:
         self._recent: dict[int, int] = {}
         self._lines = self._end = 0
         index = np.fromiter(self._scan(), _INDEX)
         self._keys, self._offsets = _sorted(index["key"], index["offset"])
-        self._writer: IO[bytes] = self._path.open("ab")
+        self._writer: IO[bytes] = self.path.open("ab")
         self._truncate()
-        self._reader: IO[bytes] = self._path.open("rb")
+        self._reader: IO[bytes] = self.path.open("rb")
 
     def _scan(self) -> Iterator[tuple[int, int]]:
         """Read the keys and offsets of the records, up to the last complete line."""
-        if not self._path.exists():
+        if not self.path.exists():
             return
-        with self._path.open("rb") as file:
+        with self.path.open("rb") as file:
             for line in file:
                 if not line.endswith(b"\n"):
                     return
@@ -149,8 +148,8 @@ class JsonLinesLog:
                 self._lines += 1
 
     def _truncate(self) -> None:
-        if os.path.getsize(self._path) > self._end:
-            os.truncate(self._path, self._end)
+        if os.path.getsize(self.path) > self._end:
+            os.truncate(self.path, self._end)
 
     def _parse(self, line: bytes) -> tuple[int, dict[str, Any]] | None:
         """Read key and record of a line; None if it is not a record."""
@@ -193,9 +192,8 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
     try:
         write_atomically(path, (line.encode() for line in lines))
     except OSError as error:
-        raise unusable(path, error) from error
+        raise _unusable(path, error) from error
 
 
-def unusable(path: Path, error: OSError) -> VitspliceError:
-    """Make the error for a file that cannot be read or written."""
+def _unusable(path: Path, error: OSError) -> VitspliceError:
     return VitspliceError(f"cannot use {error.filename or path}: {error.strerror or error}")

@@ -1,4 +1,4 @@
-"""Ray, and what becomes of a batch when its processes, its nodes or its driver are killed."""
+"""The Ray executor, and batches whose worker processes, nodes or driver are killed."""
 
 import os
 import socket
@@ -24,20 +24,20 @@ LEAN = 80 * 2**20
 
 @pytest.fixture(scope="module")
 def cluster():
-    """Three nodes: one where no run goes, and two with room for one each."""
+    """Three nodes: one without room for a run, and two with room for one each."""
     before = dict(os.environ)
     os.environ.update(batches.environment())
     os.environ.update({"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"})
     from ray.cluster_utils import Cluster
 
     head = {"num_cpus": 0, "object_store_memory": LEAN, "include_dashboard": False}
-    made = Cluster(initialize_head=True, head_node_args=head)
+    started = Cluster(initialize_head=True, head_node_args=head)
     try:
         for _ in range(2):
-            made.add_node(num_cpus=1, object_store_memory=LEAN)
-        yield made
+            started.add_node(num_cpus=1, object_store_memory=LEAN)
+        yield started
     finally:
-        made.shutdown()
+        started.shutdown()
         os.environ.clear()
         os.environ.update(before)
 
@@ -52,7 +52,7 @@ class TestRay(ExecutorContract):
         self.options = {"node_losses": 0, "address": cluster.address}
 
 
-def made(workers=0, threads=0, **options):
+def executor_with(workers=0, threads=0, **options):
     (spec,) = vitsplice_ray.vitsplice_executors()
     return spec.build(workers, threads, complete(spec, options))
 
@@ -60,27 +60,27 @@ def made(workers=0, threads=0, **options):
 @pytest.mark.parametrize(
     ("executor", "nodes", "tasks"),
     [
-        (made(), [{"CPU": 8.0}], 16),
-        (made(ahead=0), [{"CPU": 8.0}], 8),
-        (made(ahead=0), [{"CPU": 0.0}, {"CPU": 1.0}, {"CPU": 3.0}], 4),
-        (made(threads=3, ahead=0), [{"CPU": 8.0}], 2),
-        (made(threads=3, ahead=0), [{"CPU": 2.0}, {"CPU": 2.0}, {"CPU": 5.0}], 1),
-        (made(threads=3, cpus=0.5, ahead=0), [{"CPU": 8.0}], 16),
-        (made(gpus=0.1, ahead=0), [{"CPU": 64.0, "GPU": 1.0}], 10),
-        (made(gpus=0.5, ahead=0), [{"CPU": 64.0, "GPU": 4.0}], 8),
-        (made(gpus=1), [{"CPU": 64.0}], 1),
-        (made(resources={"spot": 2}, ahead=0), [{"CPU": 64.0, "spot": 6.0}], 3),
-        (made(workers=5), [{"CPU": 64.0}], 5),
-        (made(), [{"CPU": 1e4}] * 100, 10_000),
-        (made(), [], 1),
+        (executor_with(), [{"CPU": 8.0}], 16),
+        (executor_with(ahead=0), [{"CPU": 8.0}], 8),
+        (executor_with(ahead=0), [{"CPU": 0.0}, {"CPU": 1.0}, {"CPU": 3.0}], 4),
+        (executor_with(threads=3, ahead=0), [{"CPU": 8.0}], 2),
+        (executor_with(threads=3, ahead=0), [{"CPU": 2.0}, {"CPU": 2.0}, {"CPU": 5.0}], 1),
+        (executor_with(threads=3, cpus=0.5, ahead=0), [{"CPU": 8.0}], 16),
+        (executor_with(gpus=0.1, ahead=0), [{"CPU": 64.0, "GPU": 1.0}], 10),
+        (executor_with(gpus=0.5, ahead=0), [{"CPU": 64.0, "GPU": 4.0}], 8),
+        (executor_with(gpus=1), [{"CPU": 64.0}], 1),
+        (executor_with(resources={"spot": 2}, ahead=0), [{"CPU": 64.0, "spot": 6.0}], 3),
+        (executor_with(workers=5), [{"CPU": 64.0}], 5),
+        (executor_with(), [{"CPU": 1e4}] * 100, 10_000),
+        (executor_with(), [], 1),
     ],
 )
-def test_tasks_in_ray_are_as_many_as_there_is_room_for_and_some(executor, nodes, tasks):
-    assert executor._most(sum(map(executor.task.room, nodes))) == tasks
+def test_limit_of_tasks_follows_the_room_in_the_cluster(executor, nodes, tasks):
+    assert executor._limit(sum(map(executor.resources.fit, nodes))) == tasks
 
 
 class Nodes:
-    """What of Ray tells the nodes of a cluster."""
+    """Stands in for Ray, whose ``nodes`` lists the nodes of a cluster."""
 
     def __init__(self, *cpus):
         self.all = [{"Alive": True, "Resources": {"CPU": float(number)}} for number in cpus]
@@ -90,81 +90,81 @@ class Nodes:
         return self.all
 
 
-def test_a_machine_without_room_is_told_and_a_cluster_without_is_waited_for(caplog):
-    with pytest.raises(VitspliceError, match="takes CPU 4; lower --threads"):
-        next(made(threads=4)._sizes(Nodes(2)))
-    assert next(made(threads=4, address="auto")._sizes(Nodes(2, 3))) == 1
+def test_machine_without_room_is_an_error_and_cluster_without_room_is_waited_for(caplog):
+    with pytest.raises(VitspliceError, match="takes CPU 4; use fewer threads, or smaller values of option cpus"):
+        next(executor_with(threads=4)._limits(Nodes(2)))
+    assert next(executor_with(threads=4, address="auto")._limits(Nodes(2, 3))) == 1
     assert "no node has room for a run that takes CPU 4" in caplog.text
 
 
-@pytest.mark.parametrize("broken", [None, "raise ImportError('libsomething.so is not there')"])
-def test_without_ray_it_is_said_what_to_install(broken, monkeypatch, tmp_path):
-    if broken:
-        (tmp_path / "ray.py").write_text(broken)
+@pytest.mark.parametrize("module", [None, "raise ImportError('libsomething.so is missing')"])
+def test_missing_ray_is_reported_with_the_package_to_install(module, monkeypatch, tmp_path):
+    if module:
+        (tmp_path / "ray.py").write_text(module)
         monkeypatch.syspath_prepend(tmp_path)
         monkeypatch.delitem(sys.modules, "ray", raising=False)
     else:
         monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(VitspliceError, match="pip install 'ray>=2.40'"):
-        list(made().run(print, []))
+        list(executor_with().run(print, []))
 
 
 @pytest.fixture(scope="module")
-def quiet(tmp_path_factory):
-    """A manifest, and a batch of it that the local executor did and nothing disturbed."""
-    folder = tmp_path_factory.mktemp("quiet")
+def undisturbed(tmp_path_factory):
+    """A manifest and the folder of an uninterrupted batch of it, not on Ray."""
+    folder = tmp_path_factory.mktemp("undisturbed")
     pairs = batches.made_pairs(folder / "pairs", PAIRS)
     done = batches.through(pairs, folder / "out", "--executor", "tiny-in-turn")
     assert done.returncode == 0, done.stderr
     return pairs, folder / "out"
 
 
-def on(cluster):
+def ray_options(cluster):
     return "--executor", "ray", "--option", f"address={cluster.address}"
 
 
-def ended(process, out):
-    """To its end, and with nothing of Ray's on standard output."""
-    printed, told = process.communicate(timeout=200)
-    assert process.returncode == 0, told
+def assert_succeeds(process, out):
+    """Wait for its end; nothing of Ray's is on standard output."""
+    printed, errors = process.communicate(timeout=200)
+    assert process.returncode == 0, errors
     assert printed == f"{out / 'results.jsonl'}\n"
 
 
 @pytest.mark.alone
 @pytest.mark.kill
 @pytest.mark.timeout(280)
-def test_runs_on_ray_survive_what_kills_workers_nodes_and_drivers(cluster, quiet, tmp_path):
-    """On one cluster of three nodes, one after another: starting it takes the most time.
+def test_runs_resume_after_a_worker_a_node_or_the_driver_is_killed(cluster, undisturbed, tmp_path):
+    """One after another on the same cluster, whose start takes most of the time.
 
-    Each time it is a run with a checkpoint that is hit, and it must go on from there; without retries, so that it is
-    Ray that gives it to another process or node.
+    Each time a run with a checkpoint is hit and must resume from there. There are no retries by the driver, so that
+    Ray gives the run to another process or node.
     """
-    pairs, expected = quiet
+    pairs, expected = undisturbed
 
     out = tmp_path / "worker"
-    process = batches.begun(pairs, out, *on(cluster), "--retries", "0")
+    process = batches.begun(pairs, out, *ray_options(cluster), "--retries", "0")
     victim, folder = batches.one_at_work(out, WORKER)
     victim.kill()
-    ended(process, out)
+    assert_succeeds(process, out)
     assert batches.resumed_at(folder) >= 2
     batches.assert_whole(out, expected)
 
     out = tmp_path / "node"
-    process = batches.begun(pairs, out, *on(cluster), "--retries", "0")
+    process = batches.begun(pairs, out, *ray_options(cluster), "--retries", "0")
     victim, folder = batches.one_at_work(out, WORKER)
     cluster.remove_node(node_of(victim, cluster), allow_graceful=False)
-    ended(process, out)
+    assert_succeeds(process, out)
     assert batches.resumed_at(folder) >= 2
     batches.assert_whole(out, expected)
     cluster.add_node(num_cpus=1, object_store_memory=LEAN)
 
     out = tmp_path / "driver"
-    process = batches.begun(pairs, out, *on(cluster), "--retries", "0")
+    process = batches.begun(pairs, out, *ray_options(cluster), "--retries", "0")
     _, folder = batches.one_at_work(out, WORKER)
     batches.kill(process)
     process.communicate()
-    batches.until(lambda: not batches.at_work(out, WORKER))  # Ray ends what belongs to nobody
-    ended(batches.begun(pairs, out, *on(cluster), "--retries", "0"), out)
+    batches.until(lambda: not batches.at_work(out, WORKER))  # Ray ends tasks without an owner
+    assert_succeeds(batches.begun(pairs, out, *ray_options(cluster), "--retries", "0"), out)
     assert batches.resumed_at(folder) >= 2
     batches.assert_whole(out, expected)
 
@@ -176,21 +176,21 @@ def node_of(process, cluster):
 
 @pytest.mark.alone
 @pytest.mark.kill
-def test_a_signal_lets_runs_on_ray_keep_where_they_stand(cluster, quiet, tmp_path):
+def test_signal_stops_runs_at_a_checkpoint(cluster, undisturbed, tmp_path):
     out = tmp_path / "out"
-    process = batches.begun(quiet[0], out, *on(cluster))
+    process = batches.begun(undisturbed[0], out, *ray_options(cluster))
     _, folder = batches.one_at_work(out, WORKER)
     process.terminate()
-    _, told = process.communicate(timeout=100)
-    assert process.returncode == 130, told
-    assert "the same command resumes" in told
+    _, errors = process.communicate(timeout=100)
+    assert process.returncode == 130, errors
+    assert "the same command resumes" in errors
     assert not (out / ".stop").exists()
     assert list(folder.glob("checkpoint/step-*.json"))
 
 
 @pytest.mark.slow
-def test_a_cluster_that_is_not_there_is_told(quiet, tmp_path):
-    done = batches.through(quiet[0], tmp_path / "out", "--executor", "ray", "--option", "address=127.0.0.1:1")
+def test_unreachable_cluster_is_reported(undisturbed, tmp_path):
+    done = batches.through(undisturbed[0], tmp_path / "out", "--executor", "ray", "--option", "address=127.0.0.1:1")
     assert done.returncode == 1
     assert "Ray cannot be reached at '127.0.0.1:1'" in done.stderr
     assert "Traceback" not in done.stderr
@@ -221,29 +221,29 @@ def listener():
         connection.close()
 
 
-def test_an_address_that_listens_and_never_answers_fails_in_bounded_time(listener, monkeypatch):
+def test_server_that_never_answers_fails_in_bounded_time(listener, monkeypatch):
     pytest.importorskip("ray")
-    monkeypatch.setattr(executor, "PATIENCE", 0.5)
-    began = time.monotonic()
-    with pytest.raises(VitspliceError, match="something listens there and did not answer within 0.5 seconds"):
-        list(made(address=listener[0]).run(print, []))
-    assert time.monotonic() - began < 30
+    monkeypatch.setattr(executor, "TIMEOUT", 0.5)
+    start = time.monotonic()
+    with pytest.raises(VitspliceError, match="the server there did not answer within 0.5 seconds"):
+        list(executor_with(address=listener[0]).run(print, []))
+    assert time.monotonic() - start < 30
 
 
 @pytest.mark.parametrize("answers", [[b"HTTP/1.1 400 Bad Request\r\n\r\n"], [b"SSH-2.0-other\r\n"]])
-def test_a_server_of_another_protocol_is_reported(listener, answers):
+def test_server_of_another_protocol_is_reported(listener, answers):
     listener[1].extend(answers)
     with pytest.raises(OSError, match="not Ray"):
-        executor._knock(listener[0])
+        executor._check_address(listener[0])
 
 
-def test_a_server_that_answers_slowly_is_accepted(listener):
-    listener[1].extend(bytes([byte]) for byte in executor.SETTINGS)
-    executor._knock(listener[0])
+def test_server_that_answers_slowly_is_accepted(listener):
+    listener[1].extend(bytes([byte]) for byte in executor.HTTP2_SETTINGS)
+    executor._check_address(listener[0])
 
 
 @pytest.mark.slow
-def test_a_cluster_of_this_machine_alone(tmp_path):
+def test_cluster_of_this_machine(tmp_path):
     script = Path(__file__).parents[3] / "examples" / "13_batch_overhead.py"
     command = [sys.executable, script, tmp_path, "--pairs", "12", "--executor", "ray"]
     done = subprocess.run(command, env=batches.environment(), capture_output=True, text=True, timeout=200)

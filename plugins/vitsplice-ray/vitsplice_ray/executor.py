@@ -1,8 +1,8 @@
 """Jobs as Ray tasks.
 
-Tasks without a state, not actors: Ray gives a task whose process or node died to another by itself, spreads tasks over
-nodes that join later, and keeps worker processes for tasks that follow, so that what a process has loaded stays there.
-An actor would be lost with its node, and a pool of them would have to be watched and filled up by us.
+Tasks without state rather than actors: Ray retries a task whose process or node died on another, spreads tasks over
+nodes that join later, and reuses worker processes, so that a loaded backbone stays loaded. An actor is lost with its
+node, and a pool of actors would have to be monitored and refilled here.
 """
 
 from __future__ import annotations
@@ -20,145 +20,160 @@ from dataclasses import dataclass
 from typing import Any
 
 from vitsplice.contracts import Job, Outcome
-from vitsplice.errors import VitspliceError
+from vitsplice.errors import Argument, VitspliceError
 from vitsplice.text import one_line
 
 Work = Callable[[Job], Outcome]
 
-LOOKS = 5.0
-"""Seconds between looks at the size of the cluster."""
+POLL_SECONDS = 5.0
+"""Time between two checks of the size of the cluster."""
 
-MOST = 10_000
-"""Tasks in Ray at once, however large the cluster."""
+MOST_TASKS = 10_000
+"""Largest number of tasks in Ray at a time."""
 
-PATIENCE = 10.0
-"""Seconds within which a cluster must accept a connection, and again within which it must answer."""
+TIMEOUT = 10.0
+"""Seconds for a cluster to accept a connection, and again to answer."""
 
-SETTINGS = b"\0\0\0\4\0\0\0\0\0"
-"""An empty settings frame of HTTP/2, with which each side begins (RFC 9113, section 3.4); the byte 4 is its type."""
+HTTP2_SETTINGS = b"\0\0\0\4\0\0\0\0\0"
+"""An empty settings frame of HTTP/2, with which both sides begin (RFC 9113, section 3.4); the byte 4 is its type."""
 
-HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SETTINGS
-"""With which a client of HTTP/2 begins."""
+HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + HTTP2_SETTINGS
+"""The first bytes of a client of HTTP/2."""
 
 LOCAL = "local"
-"""The address that starts a cluster of this machine alone."""
+"""The address that starts a cluster on this machine."""
 
 
 @dataclass(frozen=True)
-class Task:
-    """What a run takes of its node, and how often Ray tries it again when that dies."""
+class RunResources:
+    """Resources of its node that a run takes.
+
+    Args:
+        cpus: number of CPUs.
+        gpus: number of GPUs, also a fraction.
+        custom: amounts of custom resources by name.
+    """
 
     cpus: float
     gpus: float
-    resources: Mapping[str, float]
-    node_losses: int
+    custom: Mapping[str, float]
 
-    def room(self, node: Mapping[str, float]) -> int:
-        """How many there is room for on a node of these resources."""
-        return int(min(node.get(name, 0.0) / amount + 1e-9 for name, amount in self._wanted().items()))
+    def fit(self, node: Mapping[str, float]) -> int:
+        """Number of runs that a node with these resources has room for."""
+        return int(min(node.get(name, 0.0) / amount + 1e-9 for name, amount in self._amounts().items()))
 
-    def _wanted(self) -> dict[str, float]:
-        wanted = {"CPU": self.cpus, "GPU": self.gpus, **self.resources}
-        return {name: amount for name, amount in wanted.items() if amount > 0}
+    def _amounts(self) -> dict[str, float]:
+        amounts = {"CPU": self.cpus, "GPU": self.gpus, **self.custom}
+        return {name: amount for name, amount in amounts.items() if amount > 0}
 
     def __str__(self) -> str:
-        return ", ".join(f"{name} {amount:g}" for name, amount in self._wanted().items())
+        return ", ".join(f"{name} {amount:g}" for name, amount in self._amounts().items())
 
 
 @dataclass(frozen=True)
-class Ray:
-    """See the module.
+class RayExecutor:
+    """Executor on a Ray cluster.
 
     Args:
-        workers: how many runs at once at most; 0 is as many as there is room for.
-        threads: of each run.
-        address: of a cluster, or ``auto``, or ``local``.
-        task: what a run takes.
-        ahead: how many more runs wait in Ray, for each that there is room for.
+        workers: largest number of runs at a time; 0 for as many as there is room for.
+        threads: CPU threads of each run.
+        address: address of a cluster, ``auto``, or ``local``.
+        resources: resources of its node that a run takes.
+        node_losses: number of further attempts at a run whose process or node died.
+        ahead: runs that wait in Ray for each that there is room for.
     """
 
     workers: int
     threads: int
     address: str
-    task: Task
+    resources: RunResources
+    node_losses: int
     ahead: float
 
     def run(self, work: Work, jobs: Iterable[Job]) -> Iterator[Outcome]:
-        """Do the jobs: see `vitsplice.contracts.Executor`."""
+        """Run the jobs: see `vitsplice.contracts.Executor`."""
         with self._connected() as ray:
             task = ray.remote(work).options(
-                num_cpus=self.task.cpus,
-                num_gpus=self.task.gpus,
-                resources=dict(self.task.resources) or None,
-                max_retries=self.task.node_losses,
+                num_cpus=self.resources.cpus,
+                num_gpus=self.resources.gpus,
+                resources=dict(self.resources.custom) or None,
+                max_retries=self.node_losses,
             )
-            waiting, flying, most = iter(jobs), dict[Any, str](), self._sizes(ray)
+            pending, submitted, limits = iter(jobs), dict[Any, str](), self._limits(ray)
             try:
                 while True:
-                    while len(flying) < next(most) and (job := next(waiting, None)):
-                        flying[task.remote(job)] = job.id
-                    if not flying:
+                    while len(submitted) < next(limits) and (job := next(pending, None)):
+                        submitted[task.remote(job)] = job.id
+                    if not submitted:
                         return
-                    ready, _ = ray.wait(list(flying), num_returns=1, timeout=1.0)
-                    if ready:  # and all others that are, as a look at thousands takes its time
-                        ready, _ = ray.wait(list(flying), num_returns=len(flying), timeout=0)
+                    ready, _ = ray.wait(list(submitted), num_returns=1, timeout=1.0)
+                    if ready:  # then take all that are ready, because waiting on thousands is slow
+                        ready, _ = ray.wait(list(submitted), num_returns=len(submitted), timeout=0)
                     for reference in ready:
-                        yield _outcome(ray, reference, flying.pop(reference))
+                        yield _outcome(ray, reference, submitted.pop(reference))
             finally:
-                for reference in flying:
+                for reference in submitted:
                     ray.cancel(reference, force=True)
 
-    def _sizes(self, ray: Any) -> Iterator[int]:
-        """How many tasks to have in Ray, again and again. Raises VitspliceError if this machine has room for none."""
-        look, room, told = 0.0, 0, False
+    def _limits(self, ray: Any) -> Iterator[int]:
+        """Yield the current limit of tasks in Ray. Raises VitspliceError if this machine has no room for a run."""
+        next_check, room, warned = 0.0, 0, False
         while True:
-            if time.monotonic() >= look:
+            if time.monotonic() >= next_check:
                 nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-                room, look = sum(map(self.task.room, nodes)), time.monotonic() + LOOKS
+                room, next_check = sum(map(self.resources.fit, nodes)), time.monotonic() + POLL_SECONDS
                 if not room and self.address == LOCAL:
                     raise VitspliceError(
-                        f"Ray has no room on this machine for a run that takes {self.task}; "
-                        "lower --threads, or --option cpus, gpus or resources"
+                        f"Ray has no room on this machine for a run that takes {self.resources}; use fewer ",
+                        Argument("threads"),
+                        ", or smaller values of ",
+                        Argument("option"),
+                        " cpus, gpus or resources",
                     )
-                if not room and not told:
-                    logging.getLogger(__name__).warning("waiting: no node has room for a run that takes %s", self.task)
-                told = not room
-            yield self._most(room)
+                if not room and not warned:
+                    logging.getLogger(__name__).warning(
+                        "waiting: no node has room for a run that takes %s", self.resources
+                    )
+                warned = not room
+            yield self._limit(room)
 
-    def _most(self, room: int) -> int:
-        """How many tasks to have in Ray at once; one at least, which waits where there is no room yet."""
-        return self.workers or min(MOST, max(1, int(room * (1 + self.ahead))))
+    def _limit(self, room: int) -> int:
+        """Limit of tasks in Ray: at least one, which waits until there is room."""
+        return self.workers or min(MOST_TASKS, max(1, int(room * (1 + self.ahead))))
 
     @contextmanager
     def _connected(self) -> Iterator[Any]:
-        """Ray, connected for as long as it is needed, or as the host program has connected it."""
-        ray = _imported()
-        theirs = ray.is_initialized()
-        if not theirs:
-            here: dict[str, Any] = {"include_dashboard": False} if self.address == LOCAL else {}
-            if here and self.workers:
-                here["num_cpus"] = math.ceil(self.workers * self.task.cpus)
+        """Connect to Ray until the end of the block, unless the host program is connected."""
+        ray = _import_ray()
+        connected = ray.is_initialized()
+        if not connected:
+            local: dict[str, Any] = {"include_dashboard": False} if self.address == LOCAL else {}
+            if local and self.workers:
+                local["num_cpus"] = math.ceil(self.workers * self.resources.cpus)
             try:
-                _knock(self.address)
-                with _sigterm_kept():
-                    ray.init(address=self.address, log_to_driver=False, logging_level=logging.ERROR, **here)
+                _check_address(self.address)
+                with _sigterm_restored():
+                    ray.init(address=self.address, log_to_driver=False, logging_level=logging.ERROR, **local)
             except (OSError, OverflowError, RuntimeError, ValueError) as error:
                 raise VitspliceError(
-                    f"Ray cannot be reached at '{self.address}' ({one_line(str(error))}); "
-                    "--option address=host:port names a cluster, address=local starts one here"
+                    f"Ray cannot be reached at '{self.address}' ({one_line(str(error))}); give the address of a "
+                    "cluster with ",
+                    Argument("option", "address=host:port"),
+                    ", or start one on this machine with ",
+                    Argument("option", "address=local"),
                 ) from error
         try:
-            with nullcontext() if theirs else _quiet(ray):
+            with nullcontext() if connected else _messages_logged(ray):
                 yield ray
         finally:
-            if not theirs:
+            if not connected:
                 ray.shutdown()
 
 
-def _imported() -> Any:
-    """Ray, with settings that it reads from the environment. Raises VitspliceError if it is not there."""
+def _import_ray() -> Any:
+    """Import Ray with its settings in the environment. Raises VitspliceError if that fails."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else Ray warns of what it will change
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # without it Ray warns of a future default
     try:
         import ray
     except ImportError as error:
@@ -168,32 +183,32 @@ def _imported() -> Any:
     return ray
 
 
-def _knock(address: str) -> None:
-    """Raises OSError unless a server of gRPC, as Ray's are, answers at ``host:port``; Ray itself would try for minutes.
+def _check_address(address: str) -> None:
+    """Raise OSError unless a gRPC server, such as Ray's, answers at ``host:port``; Ray itself would try for minutes.
 
-    It takes `PATIENCE` at most to connect, and as long again for an answer.
+    It takes at most `TIMEOUT` to connect, and as long again for an answer.
     """
     address = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
     host, _, port = address.rpartition("//")[2].rpartition(":")
     if not host or not port.isdigit():
         return
-    with socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE) as connection:
-        connection.sendall(HELLO)
-        header = _received(connection, len(SETTINGS))
+    with socket.create_connection((host.strip("[]"), int(port)), timeout=TIMEOUT) as connection:
+        connection.sendall(HTTP2_PREFACE)
+        header = _receive(connection, len(HTTP2_SETTINGS))
     encrypted = os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true")
-    if header[3:4] != SETTINGS[3:4] and not encrypted:
-        raise OSError("what listens there is not Ray")
+    if header[3:4] != HTTP2_SETTINGS[3:4] and not encrypted:
+        raise OSError("the server there is not Ray")
 
 
-def _received(connection: socket.socket, number: int) -> bytes:
-    """So many bytes, or fewer if the other side closes. Raises OSError if they do not come within `PATIENCE`."""
-    received, until = b"", time.monotonic() + PATIENCE
+def _receive(connection: socket.socket, number: int) -> bytes:
+    """Receive ``number`` bytes, or fewer if the other side closes. Raises OSError after `TIMEOUT`."""
+    received, deadline = b"", time.monotonic() + TIMEOUT
     while len(received) < number:
         try:
-            connection.settimeout(max(0.01, until - time.monotonic()))
+            connection.settimeout(max(0.01, deadline - time.monotonic()))
             piece = connection.recv(number - len(received))
         except TimeoutError as error:
-            raise OSError(f"something listens there and did not answer within {PATIENCE:g} seconds") from error
+            raise OSError(f"the server there did not answer within {TIMEOUT:g} seconds") from error
         if not piece:
             break
         received += piece
@@ -201,8 +216,8 @@ def _received(connection: socket.socket, number: int) -> bytes:
 
 
 @contextmanager
-def _sigterm_kept() -> Iterator[None]:
-    """Ray takes SIGTERM, which is the host program's, for its own."""
+def _sigterm_restored() -> Iterator[None]:
+    """Restore the handler of SIGTERM, which Ray replaces."""
     before = signal.getsignal(signal.SIGTERM)
     try:
         yield
@@ -212,23 +227,23 @@ def _sigterm_kept() -> Iterator[None]:
 
 
 @contextmanager
-def _quiet(ray: Any) -> Iterator[None]:
-    """Ray prints pages on every node that is lost, on standard output; here they go to the log, as information."""
-    within = ray._private.worker
-    before = getattr(within, "print_to_stdstream", None)
+def _messages_logged(ray: Any) -> Iterator[None]:
+    """Log Ray's long messages about lost nodes instead of printing them to standard output."""
+    worker = ray._private.worker
+    before = getattr(worker, "print_to_stdstream", None)
 
     def log(data: Mapping[str, Any], *rest: Any, **more: Any) -> None:
         logging.getLogger(__name__).info("%s", "\n".join(data["lines"]))
 
-    within.print_to_stdstream = log
+    worker.print_to_stdstream = log
     try:
         yield
     finally:
-        within.print_to_stdstream = before
+        worker.print_to_stdstream = before
 
 
 def _outcome(ray: Any, reference: Any, job: str) -> Outcome:
-    """What a task gave, or why it gave nothing."""
+    """Return the outcome of a task, or a failure if Ray gave up on it."""
     try:
         outcome: Outcome = ray.get(reference)
     except ray.exceptions.RayError as error:
