@@ -49,3 +49,9 @@ def truncate(text: str, length: int = 100) -> str:
     'abc...'
     """
     return text if len(text) <= length else f"{text[: length - 3]}..."
+
+
+def type_with_article(value: object) -> str:
+    """The type of a value with its article, for messages."""
+    name = type(value).__name__
+    return "None" if value is None else f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"

@@ -11,7 +11,7 @@ import pluggy
 from vitsplice import hookspecs
 from vitsplice.contracts import BackboneSpec
 from vitsplice.plugins.kinds import Spec
-from vitsplice.text import did_you_mean, one_line
+from vitsplice.text import did_you_mean, one_line, type_with_article
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._:/@+-]*")
 """Pattern of the name of a spec."""
@@ -97,9 +97,3 @@ def call_backbone_for(manager: pluggy.PluginManager, name: str) -> BackboneSpec 
     if not isinstance(answers[0], BackboneSpec):
         raise InvalidPlugin(f"vitsplice_backbone_for returned {type_with_article(answers[0])}, not a BackboneSpec")
     return answers[0]
-
-
-def type_with_article(value: object) -> str:
-    """The type of a value with its article, for messages."""
-    name = type(value).__name__
-    return "None" if value is None else f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"

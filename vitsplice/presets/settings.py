@@ -12,8 +12,8 @@ from vitsplice.config import RunConfig
 from vitsplice.contracts import Backbone, BackboneInfo
 from vitsplice.errors import Argument, UserError
 from vitsplice.plugins import catalogue
-from vitsplice.plugins.hooks import type_with_article
 from vitsplice.presets import loading
+from vitsplice.text import type_with_article
 
 DEFAULT_PRESET = "quick"
 
