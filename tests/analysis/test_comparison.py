@@ -10,7 +10,6 @@ import torch
 from tests.analysis.test_encoding import smooth
 from tests.analysis.toys import Toy, colour, luma, nothing
 from vitsplice.analysis import comparison
-from vitsplice.analysis.compare_images import ComparedImage
 from vitsplice.analysis.comparison import (
     MAX_OTHERS,
     ROLES,
@@ -20,6 +19,7 @@ from vitsplice.analysis.comparison import (
     layer_agreement,
     others,
 )
+from vitsplice.analysis.comparison_images import ComparedImage
 from vitsplice.analysis.encoding import cka, encode_image, rms_difference
 
 

@@ -6,7 +6,7 @@ import torch
 from tests.analysis.toys import Toy, colour, luma, nothing
 from tests.conftest import noise
 from vitsplice.analysis import encoding
-from vitsplice.analysis.compare_images import STYLE, ComparedImage
+from vitsplice.analysis.comparison_images import STYLE, ComparedImage
 from vitsplice.analysis.encoding import encode_image, warp_pck
 from vitsplice.analysis.transforms import APPEARANCE_TRANSFORMS, STRUCTURE_TRANSFORMS, WARPS, warp
 from vitsplice.contracts import Features

@@ -1,4 +1,4 @@
-"""Toy backbones with known answers: what they see of an image is a formula."""
+"""Toy backbones whose features are a simple function of the pixels."""
 
 import torch
 import torch.nn.functional as F
@@ -7,7 +7,7 @@ from vitsplice.contracts import BackboneInfo, FeatureRequest, Features
 
 
 class Toy(torch.nn.Module):
-    """Two layers, of 8 and of 4 pixels a place; local features and their mean."""
+    """Two layers, with patches of 8 and of 4 pixels; local features and their mean."""
 
     def __init__(self, see, name="toy", source="a formula"):
         super().__init__()
@@ -19,18 +19,18 @@ class Toy(torch.nn.Module):
         )  # fmt: skip
 
     def forward(self, images, requests):
-        found = {}
+        features = {}
         for request in requests:
             maps = F.avg_pool2d(self.see(images), {-2: 8, -1: 4}[request.layer])
             if request.facet == "pooled":
-                found[request] = Features(maps.mean((2, 3)))
+                features[request] = Features(maps.mean((2, 3)))
             else:
-                found[request] = Features(maps.flatten(2).transpose(1, 2), (maps.shape[2], maps.shape[3]))
-        return found
+                features[request] = Features(maps.flatten(2).transpose(1, 2), (maps.shape[2], maps.shape[3]))
+        return features
 
 
 def luma(images):
-    """Blind to colour: lightness as grey images have it, and its differences, so that places can be told apart."""
+    """Luma and its differences, so that patches can be distinguished without colours."""
     weights = torch.tensor([0.2989, 0.587, 0.114]).reshape(1, 3, 1, 1)
     grey = (images * weights).sum(1, keepdim=True) / weights.sum()
     return torch.cat([grey, F.pad(grey.diff(dim=2), (0, 0, 0, 1)), F.pad(grey.diff(dim=3), (0, 1))], 1)

@@ -16,7 +16,6 @@ from typing import Any
 import torch
 
 from vitsplice.analysis import encoding
-from vitsplice.analysis.compare_images import ImageSource, image_sources, with_styles
 from vitsplice.analysis.comparison import (
     ComparisonData,
     Measure,
@@ -24,6 +23,7 @@ from vitsplice.analysis.comparison import (
     layer_agreement,
     measures_of,
 )
+from vitsplice.analysis.comparison_images import ImageSource, image_sources, with_styles
 from vitsplice.analysis.comparison_report import report
 from vitsplice.analysis.comparison_statistics import differences_csv, intervals_csv
 from vitsplice.analysis.encoding import EncodingReader

@@ -17,7 +17,7 @@ import scipy.stats
 import torch
 from torch import Tensor
 
-from vitsplice.analysis.compare_images import STYLE
+from vitsplice.analysis.comparison_images import STYLE
 from vitsplice.analysis.encoding import EncodingReader, cka, rms_difference
 from vitsplice.analysis.transforms import APPEARANCE_TRANSFORMS, STRUCTURE_TRANSFORMS
 from vitsplice.contracts import BackboneInfo, Role

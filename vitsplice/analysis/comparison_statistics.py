@@ -116,7 +116,7 @@ class Contrast:
 
     @property
     def supported(self) -> bool:
-        """Whether the images support that the two differ."""
+        """True if the images support that the two differ."""
         return supported(self.mean, self.adjusted, no_difference=1 if self.quantity.ratio else 0)
 
 

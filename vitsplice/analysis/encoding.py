@@ -1,4 +1,4 @@
-"""What a backbone encodes of an image, layer by layer: responses to known transforms, correspondence, parts.
+"""Measures of the features of an image at every layer: changes by known transforms, correspondence and parts.
 
 Structure is the self-similarity of local features (Tumanyan et al. 2022, equation 2), resampled to one grid for all
 backbones; appearance is a global feature. Layers count from the end: -1 is the last.
@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from vitsplice.analysis.compare_images import ComparedImage
+from vitsplice.analysis.comparison_images import ComparedImage
 from vitsplice.analysis.transforms import WARPS, PointMap, grid_centres
 from vitsplice.backbones.inputs import fitting_size
 from vitsplice.backbones.sizing import Resize
@@ -117,7 +117,7 @@ def part_iou(features: Features, labels: Tensor) -> float:
 
 @dataclass(frozen=True)
 class ImageEncoding:
-    """What one backbone encodes of one image.
+    """Measures of one backbone on one image, and the features that are compared with those of other images.
 
     Args:
         changes: (role, transform, layer) -> `rms_difference` of the feature before and after the transform.

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from tests.conftest import noise
-from vitsplice.analysis.compare_images import ComparedImage, center_square, image_sources
+from vitsplice.analysis.comparison_images import ComparedImage, center_square, image_sources
 from vitsplice.errors import UserError
 from vitsplice.images import encode_png
 
