@@ -47,7 +47,7 @@ def test_values_are_in_the_order_of_the_pairs(evaluated, method, tmp_path):
         )
         assert float(row["structure-difference"]) == pytest.approx(float((output - structure).abs().mean()), rel=1e-5)
         values.setdefault(row["method"], []).append(float(row["structure-difference"]))
-    scores = summary.metrics["structure-difference"].scores
+    scores = summary.metrics["structure-difference"].methods
     assert scores["two"].interval.mean == pytest.approx(np.mean(values["two"]))
     (comparison,) = summary.metrics["structure-difference"].comparisons
     assert comparison.test.mean == pytest.approx(np.mean(values["one"]) - np.mean(values["two"]))
@@ -62,7 +62,7 @@ def test_sets_have_the_pairs_with_the_smallest_hashes_in_any_order(evaluated, me
     keys = np.array([1, 0, 3, 4, 5], np.uint64)
     chosen = [pair.id for pair, _ in choose_pairs(pairs, keys, 3)]
     assert len(set(chosen) - {"p1"}) == 3
-    score = summary.metrics["set-sum"].scores["one"]
+    score = summary.metrics["set-sum"].methods["one"]
     assert score.interval.mean == pytest.approx(
         sum(float(pixels(tmp_path / "one" / f"{i}.png").mean()) for i in chosen), rel=1e-5
     )
@@ -141,7 +141,7 @@ def test_missing_and_corrupt_outputs_are_reported_and_the_others_measured(evalua
 def test_failing_metric_loses_only_its_own_values(evaluated, method, tmp_path):
     summary = evaluated(method("one", 10), metrics=("structure-difference", "partial", "unbuildable"))
     assert summary.unavailable == {"unbuildable": "ZeroDivisionError: by zero"}
-    score = summary.metrics["partial"].scores["one"]
+    score = summary.metrics["partial"].methods["one"]
     assert (score.interval.n, score.missing) == (3, 2)
     assert score.reason == "RuntimeError: not this one"
     assert [row["partial"] for row in rows(tmp_path)] == ["1.0", "", "", "1.0", "1.0"]
@@ -185,7 +185,7 @@ def test_only_failed_values_are_computed_again(evaluated, method, quick_metrics,
         assert measured["scarce"] == ["p0", "p1", "p2", "p3", *["p1", "p3"] * 2]
         assert measured["plenty"] == ["p0", "p1", "p2", "p3"]
         assert len(measured["scarce-set"]) == 3
-        scores = [summary.metrics[name].scores["one"] for name in values]
+        scores = [summary.metrics[name].methods["one"] for name in values]
         assert [(score.interval.mean, score.missing, score.reason) for score in scores] == [
             (1, 1, ""),
             (1, 0, ""),
@@ -199,13 +199,13 @@ def test_leakage_is_marked_and_excluded_from_mean_ranks(evaluated, method, tmp_p
         metrics=("network-similarity", "structure-difference"), backbone="tiny-vit",
         optimised={"one": "tiny-vit", "two": "none"},
     )  # fmt: skip
-    assert {name: score.leakage for name, score in summary.metrics["network-similarity"].scores.items()} == {
+    assert {name: score.leakage for name, score in summary.metrics["network-similarity"].methods.items()} == {
         "one": "network", "two": "none", "three": "unknown",
     }  # fmt: skip
     markdown = (tmp_path / "out" / "summary.md").read_text()
     assert "one optimised tiny-vit, the network of network-similarity: biased in its favour" in markdown
     assert "it is unknown what three optimised" in markdown
-    ranks = {name: s.rank for name, s in summary.metrics["structure-difference"].scores.items()}
+    ranks = {name: s.rank for name, s in summary.metrics["structure-difference"].methods.items()}
     assert summary.mean_ranks == ranks  # without network-similarity, which is biased
 
 
@@ -215,9 +215,9 @@ def test_best_follows_the_direction_of_the_metric(evaluated, method, tmp_path, i
     for number in range(5):
         shutil.copy(tmp_path / "in" / f"{number}{images}.png", tmp_path / "same" / f"p{number}.png")
     metric = evaluated(Method("same", tmp_path / "same"), method("one", 10)).metrics[name]
-    assert metric.best == ["same"]
-    assert [metric.scores[method].rank for method in ("same", "one")] == [1, 2]
-    assert metric.scores["same"].interval.mean == 0
+    assert metric.best == ("same",)
+    assert [metric.methods[method].rank for method in ("same", "one")] == [1, 2]
+    assert metric.methods["same"].interval.mean == 0
 
 
 def test_method_with_only_the_easiest_pair_is_not_best(evaluated, pairs, tmp_path):
@@ -230,9 +230,9 @@ def test_method_with_only_the_easiest_pair_is_not_best(evaluated, pairs, tmp_pat
                 Image.blend(structure, dark if number % 2 else light, share).save(tmp_path / name / f"p{number}.png")
     summary = evaluated(*(Method(name, tmp_path / name) for name in ("few", "all")))
     metric = summary.metrics["structure-difference"]
-    assert metric.scores["few"].interval.mean < metric.scores["all"].interval.mean  # over its own pair
-    assert [metric.scores[name].common_mean for name in ("few", "all")] == [metric.scores["few"].interval.mean, 0]
-    assert (metric.best, metric.scores["all"].rank, metric.common_pairs) == (["all"], 1, 1)
+    assert metric.methods["few"].interval.mean < metric.methods["all"].interval.mean  # over its own pair
+    assert [metric.methods[name].common_mean for name in ("few", "all")] == [metric.methods["few"].interval.mean, 0]
+    assert (metric.best, metric.methods["all"].rank, metric.common_pairs) == (("all",), 1, 1)
     assert (
         "the means of structure-difference, appearance-similarity are over different pairs"
         in (tmp_path / "out/summary.md").read_text()
@@ -286,8 +286,8 @@ def test_noise_of_float32_decides_no_rank(evaluated, method, quick_metrics, monk
 
     monkeypatch.setitem(quick_metrics, "structure-difference", replace(spec, build=build))
     metric = evaluated(method("one", 10), method("two", 20)).metrics["structure-difference"]
-    assert metric.best == ["one", "two"]
-    assert {score.rank for score in metric.scores.values()} == {1.5}
+    assert metric.best == ("one", "two")
+    assert {score.rank for score in metric.methods.values()} == {1.5}
     assert metric.comparisons[0].test.mean == 0
 
 

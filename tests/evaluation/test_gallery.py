@@ -3,7 +3,6 @@ import re
 import pytest
 
 from tests.evaluation.conftest import image
-from vitsplice.contracts import Metric, MetricSpec
 from vitsplice.datasets import Pair, write
 from vitsplice.evaluation import gallery as module
 from vitsplice.evaluation.cases import ImageCounts
@@ -43,8 +42,8 @@ def test_worst_and_best_of_many_pairs_are_shown(evaluated, method, tmp_path, pai
     shown = set(re.findall(r"<h3>(\w+)", text))
     assert len(shown) == 6
     for metric in summary.metrics.values():
-        if metric.spec.over == "pair":
-            ends = {metric.scores["one"].worst[0], metric.scores["one"].best[0]}
+        if metric.over == "pair":
+            ends = {metric.methods["one"].worst[0], metric.methods["one"].best[0]}
             assert {names[index] for index in ends} <= shown
     assert "6 of 30 pairs" in text
     assert "worst of 30" in text
@@ -54,8 +53,8 @@ def test_worst_of_all_come_before_the_second_worst():
     indices = {"a": ((0, 1), (2, 3)), "b": ((4, 5), (6, 7))}
     interval = MeanInterval(0.0, 0.0, 0.0, 1000, "")
     scores = {name: MethodScore(interval, 0.0, 1.0, "none", 0, "", *ends) for name, ends in indices.items()}
-    metric = MetricSummary(MetricSpec("m", lambda context: None, ""), Metric(float), scores)
-    summary = EvaluationSummary(1000, {}, {}, {"m": metric}, {}, {}, ImageCounts(1000, 1000, 1000))
+    metric = MetricSummary("m", "", "lower", "pair", "structure", (), {}, scores, ())
+    summary = EvaluationSummary(1000, ImageCounts(1000, 1000, 1000), {}, {}, {}, {"m": metric}, {})
     assert [*choose_cases(summary, ["m"], 5)] == [0, 4, 2, 6, 1]
 
 

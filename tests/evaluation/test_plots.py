@@ -23,10 +23,10 @@ def summarised(names, pairs=40, leakage="none", shift=0.5):
         table = np.array([noise.normal(shift * row, 0.1, pairs) for row in range(len(names))])
         leakages = dict.fromkeys(names, leakage if metric in ("distance", "cls") else "none")
         spec = MetricSpec(metric, lambda context: None, "", better=better, against=against)
-        metrics[metric] = summarise_pairs(spec, Metric(float), table, np.isfinite(table), {}, leakages)
+        metrics[metric] = summarise_pairs(spec, Metric(float), table, [pairs] * len(names), {}, leakages)
     counts, ranks = {name: CaseCounts(pairs) for name in names}, dict.fromkeys(names, 1.0)
     images = ImageCounts(pairs, pairs, pairs)
-    return EvaluationSummary(pairs, counts, dict.fromkeys(names), metrics, ranks, {}, images)
+    return EvaluationSummary(pairs, images, counts, dict.fromkeys(names), ranks, metrics, {})
 
 
 def drawn(drawing):
@@ -81,4 +81,4 @@ def test_scatter_plot_uses_unbiased_metrics_with_better_values_up_and_right():
 
 def test_one_method_has_no_differences_and_no_values_have_no_plots():
     assert [drawing.name for drawing in plots.drawings(summarised(["a"]))] == ["scatter", "distributions"]
-    assert not plots.drawings(EvaluationSummary(0, {}, {}, {}, {}, {}, ImageCounts(0, 0, 0)))
+    assert not plots.drawings(EvaluationSummary(0, ImageCounts(0, 0, 0), {}, {}, {}, {}, {}))

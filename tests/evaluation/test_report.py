@@ -3,7 +3,6 @@ from dataclasses import replace
 
 import pytest
 
-from vitsplice.contracts import Metric, MetricSpec
 from vitsplice.evaluation import report
 from vitsplice.evaluation.cases import CaseCounts, ImageCounts
 from vitsplice.evaluation.leakage import NetworkId, OptimisedParts
@@ -13,22 +12,24 @@ from vitsplice.metrics.statistics import MeanInterval, PairedTest
 
 @pytest.fixture
 def summary():
-    spec = MetricSpec("a_b|c", lambda context: None, "what <it> is")
     scores = {
         "one": MethodScore(MeanInterval(0.123456, 0.1, 0.2, 3, "bootstrap"), 0.1, 1.0, "network", 0, ""),
         "two": MethodScore(MeanInterval(math.nan, math.nan, math.nan, 0, ""), math.nan, 2.0, "term", 2, "so"),
     }
     interval = MeanInterval(0.5, 0.25, math.nan, 12_345, "bootstrap")
     comparison = MetricComparison("one", "two", PairedTest(12_345, 0.5, 0.01, "Wilcoxon"), interval, math.nan)
-    metrics = {"a_b|c": MetricSummary(spec, Metric(float, parameters={"size": 3}), scores, (comparison,))}
+    metric = MetricSummary(
+        name="a_b|c", definition="what <it> is", better="lower", over="pair", against="structure", networks=(),
+        parameters={"size": 3}, methods=scores, best=("one",), comparisons=(comparison,),
+    )  # fmt: skip
     return EvaluationSummary(
         pairs=3,
         counts={"one": CaseCounts(3), "two": CaseCounts(1, 1, 1, ["p: *gone*"])},
         optimised={"one": OptimisedParts((NetworkId("net"),)), "two": None},
-        metrics=metrics,
+        metrics={"a_b|c": metric},
         mean_ranks={"one": 1.0, "two": math.nan},
         unavailable={"lost": "reason"},
-        images=ImageCounts(3, 3, 3),
+        measured=ImageCounts(3, 3, 3),
     )
 
 
@@ -57,13 +58,13 @@ def test_warnings_cover_leakage_unknown_methods_different_pairs_and_few_pairs(su
 
 def test_means_over_the_same_pairs_have_no_warning(summary):
     metric = summary.metrics["a_b|c"]
-    same = replace(metric, scores={"one": metric.scores["one"], "two": metric.scores["one"]}, common_pairs=3)
+    same = replace(metric, methods={"one": metric.methods["one"], "two": metric.methods["one"]}, common_pairs=3)
     warnings = report.warnings(replace(summary, metrics={"a_b|c": same}))
     assert not [line for line in warnings if "different pairs" in line]
 
 
 def test_shared_images_have_a_warning(summary):
-    shared = list(report.warnings(replace(summary, images=ImageCounts(300, 100, 300))))[3]
+    shared = list(report.warnings(replace(summary, measured=ImageCounts(300, 100, 300))))[3]
     assert shared.startswith("the 300 pairs have 100 different structure images and 300 different appearance images")
     assert "not independent" in shared
 

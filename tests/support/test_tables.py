@@ -73,7 +73,7 @@ def keypoints_of(name):
 
 
 def evaluation_of(name):
-    metrics = {name: SimpleNamespace(spec=SimpleNamespace(over="pair"))}
+    metrics = {name: SimpleNamespace(over="pair")}
     log = {7: {"method": name, "id": name, "metrics": {name: -0.5}}}
     return SimpleNamespace(metrics=metrics), log, np.array([[7]])
 

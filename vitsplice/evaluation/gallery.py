@@ -53,7 +53,7 @@ def gallery(
     names = [
         name
         for name, metric in summary.metrics.items()
-        if metric.spec.over == "pair" and any(score.known for score in metric.scores.values())
+        if metric.over == "pair" and any(score.known for score in metric.methods.values())
     ]
     chosen = choose_cases(summary, names, MAX_IMAGES // (2 + len(plan.methods)))
     cards: list[Card] = []
@@ -80,7 +80,7 @@ def choose_cases(summary: EvaluationSummary, metrics: Iterable[str], max_cases: 
     extremes = (
         [*_extremes((row, column), score)]
         for row, name in enumerate(metrics)
-        for column, score in enumerate(summary.metrics[name].scores.values())
+        for column, score in enumerate(summary.metrics[name].methods.values())
     )
     for cell, index, note in filter(None, chain.from_iterable(zip_longest(*extremes))):
         if index in cases or len(cases) < max_cases:
@@ -136,7 +136,7 @@ def _cell(value: str | float) -> str | float | None:
 
 
 def _cases(summary: EvaluationSummary, metrics: list[str], cards: Sequence[Card]) -> Iterator[Block]:
-    higher = {name: summary.metrics[name].spec.better == "higher" for name in metrics}
+    higher = {name: summary.metrics[name].better == "higher" for name in metrics}
     selection = "All pairs"
     if len(cards) < summary.pairs:
         selection = f"{len(cards):,} of {summary.pairs:,} pairs, the worst and the best of each method by each metric"

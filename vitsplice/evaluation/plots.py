@@ -42,17 +42,17 @@ def drawings(summary: EvaluationSummary) -> list[Drawing]:
 def _differences(summary: EvaluationSummary, metrics: Sequence[MetricSummary]) -> list[Drawing]:
     """Forest plot with one panel per metric."""
     names, style = list(summary.counts), styles(summary.counts)
-    comparisons = {metric.spec.name: _plotted_comparisons(metric, names) for metric in metrics}
+    comparisons = {metric.name: _plotted_comparisons(metric, names) for metric in metrics}
     if not any(math.isfinite(c.interval.mean) for of_metric in comparisons.values() for c in of_metric):
         return []
     every = len(names) <= ALL_DIFFERENCES
     labels = [
         f"{comparison.first}\nminus {comparison.second}" if every else _other(comparison, names)
-        for comparison in comparisons[metrics[0].spec.name]
+        for comparison in comparisons[metrics[0].name]
     ]
 
     def panel(axes: Axes, metric: MetricSummary) -> None:
-        for y, comparison in enumerate(comparisons[metric.spec.name]):
+        for y, comparison in enumerate(comparisons[metric.name]):
             interval = comparison.interval
             sign = 1 if every or comparison.first != names[0] else -1
             method = style[comparison.first if every else _other(comparison, names)]
@@ -96,7 +96,7 @@ def _scatter(summary: EvaluationSummary, metrics: Sequence[MetricSummary]) -> li
             points = [metric.distributions[name].points for metric in both]
             axes.plot(*points, color=style["color"], marker=style["marker"], linestyle="none", markersize=3, alpha=0.35)
         for name, style in styles(summary.counts).items():
-            x, y = (metric.scores[name].interval for metric in both)
+            x, y = (metric.methods[name].interval for metric in both)
             axes.errorbar(
                 [x.mean], [y.mean], error_bars([y]), error_bars([x]), color=style["color"], marker=style["marker"],
                 markersize=10, linestyle="none", label=name, zorder=3,
@@ -104,9 +104,9 @@ def _scatter(summary: EvaluationSummary, metrics: Sequence[MetricSummary]) -> li
         _orient_axes(axes, *both)
         figure.legend(loc="outside right upper", frameon=False, fontsize=8)
 
-    leaked = [metric.spec.name for metric in both if _leaked(metric)]
+    leaked = [metric.name for metric in both if metric.leaked]
     caption = (
-        f"{structure.spec.name} against {appearance.spec.name}; better values are up and right. "
+        f"{structure.name} against {appearance.name}; better values are up and right. "
         f"Large markers: means with 95 % intervals; small ones: pairs, at most {MAX_POINTS} a method"
         f"{''.join(f'; a method optimised the network or a term of {name} (see the table)' for name in leaked)}."
     )
@@ -118,20 +118,16 @@ def _orient_axes(axes: Axes, across: MetricSummary, up: MetricSummary) -> None:
         (across, axes.invert_xaxis, axes.set_xlabel),
         (up, axes.invert_yaxis, axes.set_ylabel),
     ):
-        if metric.spec.better == "lower":
+        if metric.better == "lower":
             invert()
-        label(f"{metric.spec.name} ({metric.spec.better} is better)")
+        label(f"{metric.name} ({metric.better} is better)")
     axes.grid(alpha=0.2)
 
 
 def _first_unbiased(metrics: Sequence[MetricSummary], against: str) -> MetricSummary | None:
     """Return the first metric that compares with an image, preferably one that is biased for no method."""
-    candidates = [metric for metric in metrics if metric.spec.against == against]
-    return next((metric for metric in candidates if not _leaked(metric)), candidates[0] if candidates else None)
-
-
-def _leaked(metric: MetricSummary) -> bool:
-    return any(score.leaked for score in metric.scores.values())
+    candidates = [metric for metric in metrics if metric.against == against]
+    return next((metric for metric in candidates if not metric.leaked), candidates[0] if candidates else None)
 
 
 def _distributions(summary: EvaluationSummary, metrics: Sequence[MetricSummary]) -> list[Drawing]:
@@ -179,7 +175,7 @@ def _panels(
         for number, metric in enumerate(metrics):
             axes = figure.add_subplot(rows, columns, number + 1)
             panel(axes, metric)
-            axes.set_title(f"{metric.spec.name}\n{metric.spec.better} is better", fontsize=8)
+            axes.set_title(f"{metric.name}\n{metric.better} is better", fontsize=8)
             axes.set_yticks(range(len(labels)), labels if number % columns == 0 else [], fontsize=7)
             axes.set_ylim(len(labels) - 0.5, -0.5)
             axes.tick_params(axis="x", labelsize=7)

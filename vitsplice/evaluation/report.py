@@ -45,7 +45,7 @@ def write_report(path: Path, summary: EvaluationSummary, log: JsonLinesLog, keys
 
 def _csv_rows(summary: EvaluationSummary, log: JsonLinesLog, keys: Keys) -> Iterator[str]:
     """One row per output, in the order of the pairs; one column per metric, empty without a value."""
-    names = [name for name, metric in summary.metrics.items() if metric.spec.over == "pair"]
+    names = [name for name, metric in summary.metrics.items() if metric.over == "pair"]
     yield csv_row(["method", "id", *names])
     for key in keys.T.ravel():
         if key:
@@ -68,7 +68,7 @@ def markdown(summary: EvaluationSummary) -> str:
 def score_table(summary: EvaluationSummary) -> tuple[list[str], list[list[str]]]:
     """Return columns and rows of the scores: one row per metric, and the mean rank."""
     rows = [
-        [name, metric.spec.better, *(score_cell(metric, method) for method in summary.counts)]
+        [name, metric.better, *(score_cell(metric, method) for method in summary.counts)]
         for name, metric in summary.metrics.items()
     ]
     if any(math.isfinite(rank) for rank in summary.mean_ranks.values()):
@@ -78,7 +78,7 @@ def score_table(summary: EvaluationSummary) -> tuple[list[str], list[list[str]]]
 
 def score_cell(metric: MetricSummary, method: str) -> str:
     """Format a mean with its interval and marks."""
-    score = metric.scores[method]
+    score = metric.methods[method]
     marks = BEST * (method in metric.best) + MARKS[score.leakage] * score.known
     return f"{mean_and_interval(score.interval)}{' ' if marks else ''}{marks}"
 
@@ -97,7 +97,7 @@ def number(value: float) -> str:
 def warnings(summary: EvaluationSummary) -> Iterator[str]:
     """Yield warnings about leakage, pairs that differ between methods, shared images and few pairs."""
     for method, optimised in summary.optimised.items():
-        scores = {name: metric.scores[method] for name, metric in summary.metrics.items()}
+        scores = {name: metric.methods[method] for name, metric in summary.metrics.items()}
         leakages = {name: score.leakage for name, score in scores.items() if score.known}
         yield from leakage_warnings(method, optimised, leakages)
     if unknown := [name for name, optimised in summary.optimised.items() if optimised is None]:
@@ -110,7 +110,7 @@ def warnings(summary: EvaluationSummary) -> Iterator[str]:
             f"the means of {', '.join(differing)} are over different pairs for different methods and cannot be "
             f"compared; {BEST}, ranks and tests are over the pairs that all, or both, methods have"
         )
-    if (images := summary.images).shared:
+    if (images := summary.measured).shared:
         yield (
             f"the {images.pairs} pairs have {images.structure_images} different structure images and "
             f"{images.appearance_images} different appearance images: pairs that share an image are not independent, "
@@ -126,8 +126,8 @@ def warnings(summary: EvaluationSummary) -> Iterator[str]:
 
 def _pairs_differ(metric: MetricSummary) -> bool:
     """Whether a method has pairs that another one does not have."""
-    scores = metric.scores.values()
-    return metric.spec.over == "pair" and any(score.interval.n > metric.common_pairs for score in scores)
+    scores = metric.methods.values()
+    return metric.over == "pair" and any(score.interval.n > metric.common_pairs for score in scores)
 
 
 def missing_values(summary: EvaluationSummary) -> Iterator[str]:
@@ -136,9 +136,9 @@ def missing_values(summary: EvaluationSummary) -> Iterator[str]:
         if counts.missing or counts.corrupt:
             yield f"{name}: {counts.measured} of {summary.pairs} pairs measured, {counts.failures}"
     for name, metric in summary.metrics.items():
-        incomplete = {method: score for method, score in metric.scores.items() if score.missing}
+        incomplete = {method: score for method, score in metric.methods.items() if score.missing}
         if incomplete:
-            over_pairs = metric.spec.over == "pair"
+            over_pairs = metric.over == "pair"
             methods = ", ".join(f"{score.missing} of {m}" if over_pairs else m for m, score in incomplete.items())
             reason = next((score.reason for score in incomplete.values() if score.reason), "it is undefined for them")
             yield f"{name}: no value for {methods}; {reason}"
@@ -149,9 +149,9 @@ def missing_values(summary: EvaluationSummary) -> Iterator[str]:
 def metric_rows(summary: EvaluationSummary) -> Iterator[list[str]]:
     """Yield the rows of a table with `METRIC_COLUMNS`."""
     for name, metric in summary.metrics.items():
-        networks = ", ".join(info.name for info in metric.metric.networks) or "none"
-        parameters = ", ".join(f"{key} {value}" for key, value in metric.metric.parameters.items()) or "none"
-        yield [name, metric.spec.summary, metric.spec.against, metric.spec.over, networks, parameters]
+        networks = ", ".join(network.name for network in metric.networks) or "none"
+        parameters = ", ".join(f"{key} {value}" for key, value in metric.parameters.items()) or "none"
+        yield [name, metric.definition, metric.against, metric.over, networks, parameters]
 
 
 def test_rows(summary: EvaluationSummary) -> Iterator[list[str | float]]:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import combinations
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-import pydantic_core
+from pydantic import Field, InstanceOf, TypeAdapter
 
 from vitsplice.contracts import Metric, MetricSpec
 from vitsplice.evaluation.cases import CaseCounts, ImageCounts, count_images
-from vitsplice.evaluation.leakage import Leakage, OptimisedParts, leakage, optimised_by_methods
+from vitsplice.evaluation.leakage import Leakage, NetworkId, OptimisedParts, leakage, optimised_by_methods
 from vitsplice.evaluation.plan import EvaluationPlan
 from vitsplice.metrics.statistics import (
     FEWER_RESAMPLES,
@@ -43,6 +43,8 @@ MAX_POINTS = 300
 EXTREMES = 5
 """Number of the worst and of the best cases that a score names."""
 
+Indices = Annotated[tuple[int, ...], Field(exclude=True)]
+
 
 @dataclass(frozen=True)
 class MethodScore:
@@ -55,7 +57,7 @@ class MethodScore:
         leakage: leakage of the metric into the method.
         missing: number of measured outputs without a value.
         reason: reason of the first value that is missing because of an error.
-        worst, best: indices of pairs, the worst and the best first.
+        worst, best: indices of pairs, the worst and the best first; not in JSON.
     """
 
     interval: MeanInterval
@@ -64,8 +66,8 @@ class MethodScore:
     leakage: Leakage
     missing: int
     reason: str
-    worst: tuple[int, ...] = ()
-    best: tuple[int, ...] = ()
+    worst: Indices = ()
+    best: Indices = ()
 
     @property
     def known(self) -> bool:
@@ -101,62 +103,32 @@ class MetricSummary:
     """Results of all methods by one metric.
 
     Args:
-        spec, metric: the metric.
-        scores: by method.
-        comparisons: of each two methods; none for a metric over sets.
+        name, definition, better, over, against: see `MetricSpec`.
+        networks, parameters: see `Metric`.
+        methods: score of each method.
+        best: methods whose common mean is best to the printed digits; none if there is only one method.
+        comparisons: comparison of each two methods; none for a metric over sets.
         common_pairs: number of pairs that all methods have; 0 for a metric over sets.
-        distributions: by method; none for a metric over sets.
+        distributions: distribution of each method's values, not in JSON; none for a metric over sets.
     """
 
-    spec: MetricSpec
-    metric: Metric
-    scores: Mapping[str, MethodScore]
+    name: str
+    definition: str
+    better: str
+    over: str
+    against: str
+    networks: tuple[NetworkId, ...]
+    parameters: Mapping[str, Any]
+    methods: Mapping[str, MethodScore]
+    best: tuple[str, ...]
     comparisons: tuple[MetricComparison, ...] = ()
     common_pairs: int = 0
-    distributions: Mapping[str, Distribution] = field(default_factory=dict)
+    distributions: Annotated[Mapping[str, InstanceOf[Distribution]], Field(exclude=True)] = field(default_factory=dict)
 
     @property
-    def best(self) -> list[str]:
-        """Methods whose common mean is best to the printed digits; none if there is only one method."""
-        means = {name: score.common_mean for name, score in self.scores.items() if math.isfinite(score.common_mean)}
-        if len(self.scores) < 2 or not means:
-            return []
-        best = (max if self.spec.better == "higher" else min)(means.values())
-        return [name for name, mean in means.items() if f"{mean:.{DIGITS}g}" == f"{best:.{DIGITS}g}"]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the results as data for JSON, with NaN."""
-        return {
-            "summary": self.spec.summary,
-            "better": self.spec.better,
-            "over": self.spec.over,
-            "against": self.spec.against,
-            "networks": [{"name": info.name, "sha256": info.sha256} for info in self.metric.networks],
-            "parameters": dict(self.metric.parameters),
-            "best": self.best,
-            "methods": {
-                name: {
-                    **asdict(score.interval),
-                    "common_mean": score.common_mean,
-                    "rank": score.rank,
-                    "leakage": score.leakage,
-                    "missing": score.missing,
-                    "reason": score.reason,
-                }
-                for name, score in self.scores.items()
-            },
-            "comparisons": [
-                {
-                    "first": comparison.first,
-                    "second": comparison.second,
-                    **asdict(comparison.test),
-                    "low": comparison.interval.low,
-                    "high": comparison.interval.high,
-                    "p_holm": comparison.adjusted_p,
-                }
-                for comparison in self.comparisons
-            ],
-        }
+    def leaked(self) -> bool:
+        """Whether the metric is biased in favour of a method."""
+        return any(score.leaked for score in self.methods.values())
 
 
 @dataclass(frozen=True)
@@ -165,41 +137,26 @@ class EvaluationSummary:
 
     Args:
         pairs: number of pairs in the manifest.
+        measured: numbers of measured pairs and of their images.
         counts: numbers of outputs, by method.
         optimised: networks and terms that a method optimised, by method; None if unknown.
-        metrics: by metric.
         mean_ranks: mean rank over the metrics that are biased for no method, by method; NaN without such a metric.
+        metrics: by metric.
         unavailable: metric -> reason, of metrics that could not be built.
-        images: numbers of measured pairs and of their images.
     """
 
     pairs: int
+    measured: ImageCounts
     counts: Mapping[str, CaseCounts]
     optimised: Mapping[str, OptimisedParts | None]
-    metrics: Mapping[str, MetricSummary]
     mean_ranks: Mapping[str, float]
+    metrics: Mapping[str, MetricSummary]
     unavailable: Mapping[str, str]
-    images: ImageCounts
 
     def to_json(self) -> dict[str, Any]:
         """Return the summary as data for JSON; NaN becomes None."""
-        methods = {
-            name: {
-                **asdict(counts),
-                "optimised": asdict(parts) if (parts := self.optimised[name]) else "unknown",
-                "mean_rank": self.mean_ranks[name],
-            }
-            for name, counts in self.counts.items()
-        }
-        data = {
-            "pairs": self.pairs,
-            "measured": asdict(self.images),
-            "methods": methods,
-            "metrics": {name: metric.to_json() for name, metric in self.metrics.items()},
-            "unavailable": dict(self.unavailable),
-        }
-        plain: dict[str, Any] = json.loads(pydantic_core.to_json(data, inf_nan_mode="null"))
-        return plain
+        data: dict[str, Any] = json.loads(TypeAdapter(EvaluationSummary).dump_json(self))
+        return data
 
 
 def summarise(
@@ -221,37 +178,35 @@ def summarise(
         sets: (metric, method) -> record of a metric over sets.
     """
     optimised = optimised_by_methods(plan, log, keys)
-    names = list(optimised)
     metrics = {}
     for spec, metric in built.metrics:
-        leakages = {name: leakage(metric, optimised[name]) for name in names}
+        leakages = {name: leakage(metric, parts) for name, parts in optimised.items()}
         if spec.over == "pair":
-            values, reasons = read_values(log, keys, spec.name)
-            metrics[spec.name] = summarise_pairs(spec, metric, values, keys != 0, reasons, leakages)
+            values, reasons = _read_values(log, keys, spec.name)
+            metrics[spec.name] = summarise_pairs(spec, metric, values, (keys != 0).sum(1), reasons, leakages)
         else:
-            records = {name: sets[spec.name, name] for name in names}
+            records = [sets[spec.name, name] for name in optimised]
             metrics[spec.name] = _summarise_sets(spec, metric, records, leakages)
-    ranks = _mean_ranks(metrics, names)
-    images = count_images(plan.pairs, keys)
-    return EvaluationSummary(keys.shape[1], counts, optimised, metrics, ranks, built.unavailable, images)
+    return EvaluationSummary(
+        pairs=keys.shape[1],
+        measured=count_images(plan.pairs, keys),
+        counts=counts,
+        optimised=optimised,
+        mean_ranks=_mean_ranks(metrics, list(optimised)),
+        metrics=metrics,
+        unavailable=built.unavailable,
+    )
 
 
-def _mean_ranks(metrics: Mapping[str, MetricSummary], names: list[str]) -> dict[str, float]:
-    unbiased = [
-        [metric.scores[name].rank for name in names]
-        for metric in metrics.values()
-        if all(math.isfinite(score.rank) and not score.leaked for score in metric.scores.values())
-    ]
-    means = np.mean(unbiased, axis=0).tolist() if unbiased else [math.nan] * len(names)
-    return dict(zip(names, means, strict=True))
+def _mean_ranks(metrics: Mapping[str, MetricSummary], methods: Sequence[str]) -> dict[str, float]:
+    ranks = [[metric.methods[name].rank for name in methods] for metric in metrics.values() if not metric.leaked]
+    ranks = [row for row in ranks if np.isfinite(row).all()]
+    means = np.mean(ranks, axis=0).tolist() if ranks else [math.nan] * len(methods)
+    return dict(zip(methods, means, strict=True))
 
 
-def read_values(log: JsonLinesLog, keys: Keys, metric: str) -> tuple[Array, dict[int, str]]:
-    """Read the values of one metric.
-
-    Returns:
-        Values ``(methods, pairs)``, NaN where there is none, and the first reason of each row.
-    """
+def _read_values(log: JsonLinesLog, keys: Keys, metric: str) -> tuple[Array, dict[int, str]]:
+    """Read values ``(methods, pairs)`` of one metric, NaN where there is none, and the first reason of each row."""
     values = np.full(keys.shape, np.nan)
     reasons: dict[int, str] = {}
     for row, column in zip(*np.nonzero(keys), strict=True):
@@ -267,7 +222,7 @@ def summarise_pairs(
     spec: MetricSpec,
     metric: Metric,
     values: Array,
-    measured: np.ndarray[Any, np.dtype[np.bool_]],
+    measured: Sequence[int],
     reasons: Mapping[int, str],
     leakages: Mapping[str, Leakage],
 ) -> MetricSummary:
@@ -276,25 +231,44 @@ def summarise_pairs(
     Args:
         spec, metric: the metric.
         values: values ``(methods, pairs)``, NaN where there is none.
-        measured: measured cases ``(methods, pairs)``.
+        measured: number of measured outputs of each row.
         reasons: row -> reason of a missing value.
         leakages: leakage by method, in the order of the rows.
     """
     higher = spec.better == "higher"
-    ranks, means = _ranks(values, higher=higher), common_means(values)
-    scores = {}
+    means, ranks = common_means(values), _ranks(values, higher=higher)
+    scores, distributions = {}, {}
     for row, (name, leaked) in enumerate(leakages.items()):
-        interval = mean_with_interval(values[row])
-        missing = int(measured[row].sum()) - interval.n
-        extremes = extreme_indices(values[row], EXTREMES, higher=higher)
-        mean, rank = float(means[row]), float(ranks[row])
-        scores[name] = MethodScore(interval, mean, rank, leaked, missing, reasons.get(row, ""), *extremes)
+        interval, extremes = mean_with_interval(values[row]), extreme_indices(values[row], EXTREMES, higher=higher)
+        missing, reason = int(measured[row]) - interval.n, reasons.get(row, "")
+        scores[name] = MethodScore(interval, float(means[row]), float(ranks[row]), leaked, missing, reason, *extremes)
+        distributions[name] = distribution(values[row], MAX_POINTS)
     comparisons = _compare(list(leakages), values)
-    distributions = {name: distribution(values[row], MAX_POINTS) for row, name in enumerate(leakages)}
-    return MetricSummary(spec, metric, scores, comparisons, common_pairs(values).shape[1], distributions)
+    return _summary(spec, metric, scores, comparisons, common_pairs(values).shape[1], distributions)
 
 
-def _compare(names: list[str], values: Array) -> tuple[MetricComparison, ...]:
+def _summarise_sets(
+    spec: MetricSpec, metric: Metric, records: Sequence[Mapping[str, Any]], leakages: Mapping[str, Leakage]
+) -> MetricSummary:
+    values = [math.nan if record["value"] is None else record["value"] for record in records]
+    ranks = _ranks(np.array(values)[:, None], higher=spec.better == "higher")
+    scores = {}
+    for (name, leaked), record, value, rank in zip(leakages.items(), records, values, ranks, strict=True):
+        interval = MeanInterval(value, math.nan, math.nan, record["cases"], "")
+        scores[name] = MethodScore(interval, value, float(rank), leaked, int(math.isnan(value)), record["reason"])
+    return _summary(spec, metric, scores)
+
+
+def _summary(spec: MetricSpec, metric: Metric, scores: Mapping[str, MethodScore], *others: Any) -> MetricSummary:
+    networks = tuple(NetworkId(info.name, info.sha256) for info in metric.networks)
+    facts = (spec.name, spec.summary, spec.better, spec.over, spec.against, networks, dict(metric.parameters))
+    means = {name: score.common_mean for name, score in scores.items() if math.isfinite(score.common_mean)}
+    best = (max if spec.better == "higher" else min)(means.values(), default=math.nan)
+    equal = [name for name, mean in means.items() if f"{mean:.{DIGITS}g}" == f"{best:.{DIGITS}g}"]
+    return MetricSummary(*facts, scores, tuple(equal) if len(scores) > 1 else (), *others)
+
+
+def _compare(names: Sequence[str], values: Array) -> tuple[MetricComparison, ...]:
     rows = list(combinations(range(len(names)), 2))
     tests = [paired_test(values[i], values[j]) for i, j in rows]
     intervals = [mean_with_interval(values[i] - values[j], resamples=FEWER_RESAMPLES) for i, j in rows]
@@ -308,16 +282,3 @@ def _compare(names: list[str], values: Array) -> tuple[MetricComparison, ...]:
 def _ranks(values: Array, *, higher: bool) -> Array:
     """Mean ranks of the rows; NaN for a single row."""
     return mean_ranks(values, higher=higher) if len(values) > 1 else np.full(1, np.nan)
-
-
-def _summarise_sets(
-    spec: MetricSpec, metric: Metric, records: Mapping[str, Mapping[str, Any]], leakages: Mapping[str, Leakage]
-) -> MetricSummary:
-    values = [math.nan if record["value"] is None else record["value"] for record in records.values()]
-    ranks = _ranks(np.array(values)[:, None], higher=spec.better == "higher")
-    scores = {}
-    for (name, record), value, rank in zip(records.items(), values, ranks, strict=True):
-        interval = MeanInterval(value, math.nan, math.nan, record["cases"], "")
-        missing = int(math.isnan(value))
-        scores[name] = MethodScore(interval, value, float(rank), leakages[name], missing, record["reason"])
-    return MetricSummary(spec, metric, scores)
