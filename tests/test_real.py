@@ -65,7 +65,7 @@ def test_ours_on_the_packaged_pair(tmp_path, capsys, monkeypatch, preset, steps)
     assert output.shape == structure.pixels.shape
     found = metrics_of(tmp_path / "out")
     unchanged = measure_images(structure, appearance, structure, "dinov2-vits14-offline").metrics
-    before = {metric.name: metric.value for metric in unchanged}
+    before = {name: metric.value for name, metric in unchanged.items()}
     assert found["lab-patches"]["value"] < 0.7 * before["lab-patches"]
     if preset == "quick":
         assert found["cnn-statistics"]["value"] < 0.95 * before["cnn-statistics"]

@@ -3,16 +3,13 @@
 from dataclasses import replace
 
 import pytest
-import torch
 
 from tests.conftest import noise
-from vitsplice.config import BackboneConfig
 from vitsplice.contracts import Metric, MetricSpec
 from vitsplice.datasets import Pair, write
 from vitsplice.evaluation.evaluate import evaluate
 from vitsplice.evaluation.plan import EvaluationPlan, Method
 from vitsplice.images import encode_png
-from vitsplice.metrics.backbones import MetricBackbones
 from vitsplice.metrics.features import cls_similarity
 from vitsplice.plugins import catalogue
 from vitsplice.support.progress import NULL_REPORTER
@@ -108,10 +105,3 @@ def evaluated(quick_metrics, pairs, tmp_path):
         return evaluate(plan, tmp_path / "out", force=force, progress=progress)
 
     return run
-
-
-@pytest.fixture(scope="session")
-def real_networks():
-    """Backbones with trained weights, each loaded once."""
-    pytest.importorskip("vitsplice_offline", reason="the plugin vitsplice-offline is not installed")
-    return MetricBackbones(catalogue(), torch.device("cpu"), BackboneConfig(name="none"))

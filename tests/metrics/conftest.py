@@ -6,7 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from vitsplice.contracts import Case, FeatureRequest, Features, MetricContext
+from vitsplice.config import BackboneConfig
+from vitsplice.contracts import Case, FeatureRequest, Features, MetricContextfrom vitsplice.metrics.backbones import MetricBackbones
+from vitsplice.plugins import catalogue
 
 PATCH = 8
 """Side of a patch of `Colours`, in pixels."""
@@ -46,3 +48,10 @@ def scene(left, top, side, patch=PATCH):
 
 def case(structure, output, appearance=None, mask=None):
     return Case("c", structure, structure if appearance is None else appearance, output, mask)
+
+
+@pytest.fixture(scope="session")
+def trained_backbones():
+    """Backbones with trained weights, each loaded once."""
+    pytest.importorskip("vitsplice_offline", reason="the plugin vitsplice-offline is not installed")
+    return MetricBackbones(catalogue(), torch.device("cpu"), BackboneConfig(name="none"))

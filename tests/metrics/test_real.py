@@ -18,8 +18,8 @@ UNAVAILABLE = {"clip-similarity", "iou-torchvision"}
 
 
 @pytest.fixture(scope="module")
-def built(real_networks):
-    built = build_metrics(METRICS, MetricContext(real_networks.load, "dinov2-vits14-offline"))
+def built(trained_backbones):
+    built = build_metrics(METRICS, MetricContext(trained_backbones.load, "dinov2-vits14-offline"))
     assert set(built.unavailable) <= UNAVAILABLE
     return built.over("pair")
 

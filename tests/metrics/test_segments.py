@@ -58,8 +58,8 @@ def test_iou_of_masks():
 
 @pytest.mark.weights
 @pytest.mark.parametrize("name", ["dinov2-vits14-offline"])
-def test_keys_of_a_trained_vit_give_the_known_iou(real_networks, name):
-    context = MetricContext(real_networks.load, name)
+def test_keys_of_a_trained_vit_give_the_known_iou(trained_backbones, name):
+    context = MetricContext(trained_backbones.load, name)
     for right in (0, 2, 4):
         images = shifted(8, right, 0, patch=14)
         assert mask_overlap(context).value(images) == pytest.approx(iou(8, right, 0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,14 +30,14 @@ def measure(
 
     measurement = measure_images(read(structure), read(appearance), read(output), backbone, size)
     if as_json:
-        typer.echo(json.dumps(measurement.to_json(), indent=2))
+        typer.echo(json.dumps(asdict(measurement), indent=2))
         return
     notes([measurement.substitution] if measurement.substitution else [])
     notes(f"{image}: {note}" for image, of_image in measurement.notes.items() for note in of_image)
     typer.echo(f"loss terms with backbone {measurement.backbone}, shorter side {size} px; lower is better")
-    _show(measurement.terms)
+    _show(measurement.terms.values())
     typer.echo("metrics that do not use this backbone; lower is better")
-    _show(measurement.metrics)
+    _show(measurement.metrics.values())
 
 
 def _show(values: Iterable[MetricValue]) -> None:

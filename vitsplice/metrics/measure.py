@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 
@@ -21,36 +19,24 @@ from vitsplice.presets.settings import settings_for
 
 @dataclass(frozen=True)
 class Measurement:
-    """Measurement of one output.
+    """Measurement of one output. `dataclasses.asdict` is what ``vitsplice measure --json`` prints.
 
     Args:
         backbone, weights_sha256: name of the backbone of the loss terms, and the digest of its weights.
         size: shorter side of the backbone's input, in pixels.
-        substitution: replacement of the default backbone, if there was one.
+        substitution: replacement of the default backbone, or None.
         notes: image name -> notes about the file.
-        terms: values of the loss terms.
-        metrics: values of the metrics of a run.
+        terms: loss term -> value.
+        metrics: metric of a run -> value.
     """
 
     backbone: str
     weights_sha256: str
     size: int
     substitution: Substitution | None
-    notes: Mapping[str, tuple[str, ...]]
-    terms: list[MetricValue]
-    metrics: list[MetricValue]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the measurement as data for JSON."""
-        return {
-            "backbone": self.backbone,
-            "weights_sha256": self.weights_sha256,
-            "size": self.size,
-            "substitutions": [asdict(self.substitution)] if self.substitution else [],
-            "notes": {name: list(notes) for name, notes in self.notes.items()},
-            "terms": {value.name: asdict(value) for value in self.terms},
-            "metrics": {value.name: asdict(value) for value in self.metrics},
-        }
+    notes: dict[str, tuple[str, ...]]
+    terms: dict[str, MetricValue]
+    metrics: dict[str, MetricValue]
 
 
 def measure_images(
@@ -66,18 +52,13 @@ def measure_images(
     Raises:
         UnknownName, WeightsUnavailable, WeightsRejected: see `vitsplice.errors`.
     """
-    known = catalogue()
-    chosen = settings_for(backbone=backbone).backbone
+    known, chosen = catalogue(), settings_for(backbone=backbone).backbone
     backbones = MetricBackbones(known, torch.device("cpu"), chosen)
     info = backbones.load(chosen.name).info
     context = MetricContext(backbones.load, chosen.name)
     case = Case("output", structure.pixels, appearance.pixels, output.pixels)
-    return Measurement(
-        backbone=info.name,
-        weights_sha256=info.sha256,
-        size=size,
-        substitution=backbones.substitution,
-        notes={image.name: tuple(image.notes) for image in (structure, appearance, output) if image.notes},
-        terms=measure(loss_metrics(known.losses.values(), size), context, case),
-        metrics=measure([known.metrics[name] for name in RUN_METRICS], context, case),
-    )
+    terms = measure(loss_metrics(known.losses.values(), size), context, case)
+    metrics = measure([known.metrics[name] for name in RUN_METRICS], context, case)
+    notes = {image.name: tuple(image.notes) for image in (structure, appearance, output) if image.notes}
+    by_name = ({value.name: value for value in values} for values in (terms, metrics))
+    return Measurement(info.name, info.sha256, size, backbones.substitution, notes, *by_name)
