@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from vitsplice.config import BackboneConfig
-from vitsplice.contracts import Case, FeatureRequest, Features, MetricContextfrom vitsplice.metrics.backbones import MetricBackbones
+from vitsplice.contracts import Case, FeatureRequest, Features, MetricContext
+from vitsplice.metrics.backbones import MetricBackbones
 from vitsplice.plugins import catalogue
 
 PATCH = 8
