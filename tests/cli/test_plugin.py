@@ -9,7 +9,7 @@ def test_new_writes_a_folder_and_says_what_is_next(vitsplice, tmp_path):
     assert (tmp_path / "vitsplice-mine" / "pyproject.toml").is_file()
     again = vitsplice("plugin", "new", "mine", "--kind", "loss")
     assert again.returncode == 2
-    assert "exists already" in again.stderr
+    assert "already exists" in again.stderr
 
 
 def test_check_gives_a_verdict_in_words(vitsplice):

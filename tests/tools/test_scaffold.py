@@ -32,7 +32,7 @@ USES = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", scaffold.KINDS)
+@pytest.mark.parametrize("kind", scaffold.TEMPLATES_BY_KIND)
 def test_it_passes_its_own_tests_and_a_run_takes_it(processes, tmp_path, png, kind):
     root = scaffold.write("my-part", kind, tmp_path)
     path = installed(root)
@@ -52,7 +52,7 @@ def test_it_passes_its_own_tests_and_a_run_takes_it(processes, tmp_path, png, ki
         assert (tmp_path / "out" / "output.png").is_file()
 
 
-@pytest.mark.parametrize("kind", scaffold.KINDS)
+@pytest.mark.parametrize("kind", scaffold.TEMPLATES_BY_KIND)
 def test_what_it_writes_is_clean(tmp_path, kind):
     root = scaffold.write("my-part", kind, tmp_path)
     for command in (("check", "--select", "E,F,I,B,UP"), ("format", "--check")):
@@ -68,7 +68,7 @@ def test_what_it_writes_is_clean(tmp_path, kind):
 
 def test_what_cannot_be_is_told(tmp_path):
     for name in ("My", "a b", "../up", "a--b", "1st", "class", ""):
-        with pytest.raises(UserError, match="cannot be a plugin's name"):
+        with pytest.raises(UserError, match="is not allowed as the name of a plugin"):
             scaffold.write(name, "loss", tmp_path)
     with pytest.raises(UserError, match="there are backbone, loss, generator, metric, preset"):
         scaffold.write("mine", "image", tmp_path)

@@ -1,4 +1,4 @@
-"""``vitsplice bench``: how fast things go on this machine, as ratios."""
+"""``vitsplice bench``: benchmarks on this machine, as ratios."""
 
 from __future__ import annotations
 
@@ -11,42 +11,46 @@ from vitsplice.cli.wording import backbone_option
 
 
 def bench(
-    backbone: Annotated[str | None, backbone_option("Without it: the presets' own, or their fallback.")] = None,
-    steps: Annotated[int, typer.Option(min=1, max=1000, help="How many steps of each loop are timed.")] = 8,
+    backbone: Annotated[str | None, backbone_option("Without it: that of the presets, or its fallback.")] = None,
+    steps: Annotated[int, typer.Option(min=1, max=1000, help="Number of timed steps of each loop.")] = 8,
     quick_steps: Annotated[
-        int | None, typer.Option(min=0, help="Cut the preset quick to so many steps; without it: all of them.")
+        int | None, typer.Option(min=0, help="Number of steps of the preset quick; without it: all.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Time steps of the presets beside a plain loop of the published recipe, in one run. Takes some minutes."""
-    from vitsplice.tools.bench import bench as measured
+    """Time the steps of presets against a plain loop of the published recipe. This takes some minutes."""
+    from vitsplice.tools import bench as benchmarks
 
-    found = measured(backbone, steps, quick_steps, told=lambda what: typer.echo(f"measuring {what}", err=True))
+    results = benchmarks.bench(
+        backbone, steps, quick_steps, note=lambda name: typer.echo(f"measuring {name}", err=True)
+    )
     if as_json:
-        typer.echo(json.dumps(found, indent=2))
+        typer.echo(json.dumps(results, indent=2))
     else:
-        _show(found)
+        _show(results)
 
 
-def _show(found: dict[str, Any]) -> None:
+def _show(results: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
     console = Console(highlight=False)
-    machine = found["machine"]
+    machine = results["machine"]
     console.print(f"backbone {machine['backbone']}, {machine['threads']} threads on the CPU, torch {machine['torch']}")
-    table = Table("a step at 224 px", "seconds", "of the plain loop (least to most)", box=None)
-    for step in found["steps"]:
-        share = step["of_plain"]
-        parts = f"{share['median']:.2f} ({share['least']:.2f} to {share['most']:.2f})"
-        table.add_row(step["loop"], f"{step['seconds']:.3f}", parts)
+    table = Table("a step at 224 px", "seconds", "ratio to the plain loop (minimum to maximum)", box=None)
+    for step in results["steps"]:
+        ratio = step["of_plain"]
+        cells = f"{ratio['median']:.2f} ({ratio['minimum']:.2f} to {ratio['maximum']:.2f})"
+        table.add_row(step["loop"], f"{step['seconds']:.3f}", cells)
     console.print(table)
-    for precision, rate in found["matmul_gflops"].items():
-        share = found["backbone_share_of_matmul_rate"][precision]
-        console.print(f"{precision}: matrix multiplication {rate:.0f} GFLOP/s, the backbone reaches {share:.0%} of it")
+    for precision, rate in results["matmul_gflops"].items():
+        fraction = results["backbone_share_of_matmul_rate"][precision]
+        console.print(
+            f"{precision}: matrix multiplication {rate:.0f} GFLOP/s, the backbone reaches {fraction:.0%} of it"
+        )
     for title, key in (("side in px", "pass_seconds_by_size"), ("views", "pass_seconds_by_views")):
-        row = ", ".join(f"{name}: {seconds:.3f} s" for name, seconds in found[key].items())
+        row = ", ".join(f"{name}: {seconds:.3f} s" for name, seconds in results[key].items())
         console.print(f"a forward and backward pass by {title}: {row}")
-    row = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in found["quick_seconds"].items())
+    row = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in results["quick_seconds"].items())
     console.print(f"preset quick on the packaged pair: {row}")
-    console.print(f"peak memory of all this: {found['peak_memory_mib']:.0f} MiB")
+    console.print(f"peak memory: {results['peak_memory_mib']:.0f} MiB")

@@ -1,11 +1,11 @@
-"""A new plugin: a folder that can be installed and passes its own tests as it stands."""
+"""Scaffold of a new plugin: a folder that can be installed and passes its own tests."""
 
 from __future__ import annotations
 
 import keyword
 import re
 from dataclasses import dataclass
-from importlib.resources import files
+from importlib.resources import files as resources
 from pathlib import Path
 from string import Template
 
@@ -13,21 +13,21 @@ from vitsplice.errors import OutputExists, UserError
 from vitsplice.support.files import write_atomically
 from vitsplice.text import truncate
 
-TEMPLATES = files("vitsplice.tools") / "templates"
+TEMPLATES = resources("vitsplice.tools") / "templates"
 
-LONGEST = 60
-"""Characters of a name, which folders and modules are named by."""
+MAX_LENGTH = 60
+"""Maximum number of characters of a name, which becomes the name of a folder and of a module."""
 
 
 @dataclass(frozen=True)
-class Kind:
-    """What is made for one kind of part.
+class PluginTemplate:
+    """Files and texts of a plugin of one kind.
 
     Args:
-        contract: the test class of `vitsplice.testing`.
-        files: template by path in the plugin's module.
-        use: a command that uses the part.
-        edit: what to change, for the README.
+        contract: test class of `vitsplice.testing`.
+        files: path in the plugin's module -> template.
+        use: a command that uses the plugin.
+        edit: the files to edit, for the README.
     """
 
     contract: str
@@ -36,33 +36,33 @@ class Kind:
     edit: str
 
 
-KINDS = {
-    "backbone": Kind(
+TEMPLATES_BY_KIND = {
+    "backbone": PluginTemplate(
         "BackboneContract",
         {"__init__.py": "backbone.py.txt", "network.py": "network.py.txt"},
         "vitsplice run --backbone $name --steps 20",
-        "- `$module/network.py`: your network, and the facts in `info`.\n"
-        "- `$module/__init__.py`: licence and source of its weights, and how they are read.",
+        "- `$module/network.py`: your network, and its `info`.\n"
+        "- `$module/__init__.py`: licence and source of its weights, and how they are loaded.",
     ),
-    "loss": Kind(
+    "loss": PluginTemplate(
         "LossContract",
         {"__init__.py": "loss.py.txt"},
         "vitsplice run --set terms.mine.loss=$name --set terms.mine.weight=1 --steps 20",
-        "- `$module/__init__.py`: what the term asks for in `build`, and the distance.",
+        "- `$module/__init__.py`: the feature requests in `build`, and the distance.",
     ),
-    "generator": Kind(
+    "generator": PluginTemplate(
         "GeneratorContract",
         {"__init__.py": "generator.py.txt", "network.py": "matrix.py.txt"},
         "vitsplice run --set generator.name=$name --steps 20",
         "- `$module/network.py`: your network.\n- `$module/__init__.py`: its options.",
     ),
-    "metric": Kind(
+    "metric": PluginTemplate(
         "MetricContract",
         {"__init__.py": "metric.py.txt"},
         "vitsplice evaluate METHOD=FOLDER --pairs PAIRS.csv --metric $name",
-        "- `$module/__init__.py`: the distance, and what is said of it in `MetricSpec`.",
+        "- `$module/__init__.py`: the distance, and its description in `MetricSpec`.",
     ),
-    "preset": Kind(
+    "preset": PluginTemplate(
         "PresetContract",
         {"__init__.py": "preset.py.txt", "$name.yaml": "preset.yaml.txt"},
         "vitsplice run --preset $name --steps 20",
@@ -72,24 +72,24 @@ KINDS = {
 
 
 def write(name: str, kind: str, folder: Path) -> Path:
-    """Write a plugin into a new folder ``vitsplice-NAME`` and return its path.
+    """Write a plugin into a new folder ``vitsplice-NAME``, and return its path.
 
     Args:
-        name: of the part, and of the plugin: lower case, digits and single dashes, at most `LONGEST` characters.
-        kind: one of `KINDS`.
-        folder: where the new folder goes.
+        name: of the plugin and of what it provides: lower case letters, digits and single dashes, at most `MAX_LENGTH`.
+        kind: one of `TEMPLATES_BY_KIND`.
+        folder: parent of the new folder.
 
     Raises:
-        UserError: for a name or a kind that cannot be, or a folder that cannot be written to.
-        OutputExists: if the folder is there already.
+        UserError: if the name or the kind is not allowed, or the folder cannot be written to.
+        OutputExists: if the new folder exists.
     """
-    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or keyword.iskeyword(name) or len(name) > LONGEST:
+    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or keyword.iskeyword(name) or len(name) > MAX_LENGTH:
         raise UserError(
-            f"'{truncate(name)}' cannot be a plugin's name: at most {LONGEST} lower case letters, digits and single "
-            "dashes, a letter first"
+            f"'{truncate(name)}' is not allowed as the name of a plugin; it must have at most {MAX_LENGTH} lower case "
+            "letters, digits and single dashes, and start with a letter"
         )
-    if kind not in KINDS:
-        raise UserError(f"there is no kind '{kind}'; there are {', '.join(KINDS)}")
+    if kind not in TEMPLATES_BY_KIND:
+        raise UserError(f"there is no kind '{kind}'; allowed are {', '.join(TEMPLATES_BY_KIND)}")
     short = name.removeprefix("vitsplice-")
     words = {
         "name": short,
@@ -97,11 +97,11 @@ def write(name: str, kind: str, folder: Path) -> Path:
         "module": f"vitsplice_{short.replace('-', '_')}",
         "title": short.replace("-", " ").title().replace(" ", ""),
         "kind": kind,
-        "contract": KINDS[kind].contract,
+        "contract": TEMPLATES_BY_KIND[kind].contract,
     }
     root = folder / words["distribution"]
     if root.exists():
-        raise OutputExists(f"{root} exists already; choose another name, or remove it")
+        raise OutputExists(f"{root} already exists; choose another name, or remove it")
     try:
         for path, text in _files(kind, words).items():
             (root / path).parent.mkdir(parents=True, exist_ok=True)
@@ -112,14 +112,14 @@ def write(name: str, kind: str, folder: Path) -> Path:
 
 
 def _files(kind: str, words: dict[str, str]) -> dict[str, str]:
-    """Path in the plugin's folder -> text."""
-    chosen, module = KINDS[kind], words["module"]
-    words = words | {"use": Template(chosen.use).substitute(words), "edit": Template(chosen.edit).substitute(words)}
-    inner = {f"{module}/{path}": template for path, template in chosen.files.items()}
-    inner |= {"pyproject.toml": "pyproject.toml.txt", "README.md": "README.md.txt"}
-    inner |= {f"tests/test_{module}.py": "test.py.txt"}
-    made = {Template(path).substitute(words): _filled(template, words) for path, template in inner.items()}
-    return made | {f"{module}/py.typed": ""}
+    """The text of each file, by its path in the plugin's folder."""
+    template, module = TEMPLATES_BY_KIND[kind], words["module"]
+    words = words | {name: Template(getattr(template, name)).substitute(words) for name in ("use", "edit")}
+    templates = {f"{module}/{path}": file for path, file in template.files.items()}
+    templates |= {"pyproject.toml": "pyproject.toml.txt", "README.md": "README.md.txt"}
+    templates |= {f"tests/test_{module}.py": "test.py.txt"}
+    files = {Template(path).substitute(words): _filled(file, words) for path, file in templates.items()}
+    return files | {f"{module}/py.typed": ""}
 
 
 def _filled(template: str, words: dict[str, str]) -> str:
