@@ -43,7 +43,7 @@ class Ledger(JsonLinesLog):
         super().__exit__(kind, error, at)
 
     def is_finished(self, job: Job) -> bool:
-        """Whether the run of a job is recorded, with images at the same paths."""
+        """Return True if the run of a job is recorded, with images at the same paths."""
         key = key_of(job.id)
         return key in self and self[key].get("images") == image_names(job)
 
@@ -95,7 +95,7 @@ class Failures(JsonLinesLog):
         return len(self._retried)
 
     def retries(self, job: Job) -> bool:
-        """Whether a job is part of this round of retries."""
+        """Return True if a job is part of this round of retries."""
         key = np.uint64(key_of(job.id))
         index = int(np.searchsorted(self._retried, key))
         return index < len(self._retried) and bool(self._retried[index] == key)
@@ -134,7 +134,7 @@ def _job_key(record: Mapping[str, Any]) -> int:
 
 
 def _run_keys(out: Path) -> Iterator[int]:
-    """Keys of the runs that have a folder. Only shards are listed: a look at every run is slow on a file server."""
+    """Yield the keys of the runs that have a folder. Only shards are listed, as a file server is slow."""
     for shard in glob.iglob("*/*/", root_dir=out):
         variant = shard.partition(os.sep)[0]
         yield from (key_of(f"{variant}/{pair}") for pair in os.listdir(out / shard))
