@@ -51,13 +51,7 @@ FACET_NAME = re.compile(r"[a-z0-9_-]{1,40}")
 
 @dataclass(frozen=True)
 class InversionPlan:
-    """Inversions of one image.
-
-    Args:
-        image: path of the image.
-        settings: settings of the run of each feature.
-        layers: number of layers of the backbone.
-    """
+    """Settings of the inversion of each feature of an image, and the number of layers of the backbone."""
 
     image: Path
     settings: Mapping[FeatureRequest, RunConfig]
@@ -186,12 +180,7 @@ def inversion_settings(
 
 
 def invert(plan: InversionPlan, on_step: Callable[[FeatureRequest, Step], object] | None = None) -> Inversions:
-    """Invert features one after the other, in memory.
-
-    Args:
-        plan: see `plan_inversions`.
-        on_step: called after each step.
-    """
+    """Invert features one after the other, in memory; ``on_step`` is called after each step."""
     image = read(plan.image)
     outputs, losses = {}, {}
     for request, settings in plan.settings.items():
@@ -210,7 +199,7 @@ class _StoredImage(BaseModel):
 
 
 class _StoredPlan(BaseModel):
-    """The plan file; facet and layer of each inversion are those of its data term."""
+    """The plan file. The feature of each inversion is that of its data term."""
 
     format: int
     image: _StoredImage
@@ -225,9 +214,7 @@ def inversion_folder(plan: InversionPlan, out: str | os.PathLike[str], *, force:
 
     Raises:
         ImageError: if the image cannot be read.
-        OutputExists: if it holds inversions of another plan or version and ``force`` is not set.
-        OutputBusy: if another process is writing to it.
-        UserError, VitspliceError: if it cannot be written to.
+        OutputExists, OutputBusy: see `vitsplice.support.output_folder.resumable`.
     """
     image = _StoredImage(path=plan.image.absolute(), sha256=read(plan.image).sha256)
     stored = _StoredPlan(
