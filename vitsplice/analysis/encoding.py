@@ -20,8 +20,7 @@ from torch import Tensor
 
 from vitsplice.analysis.comparison_images import ComparedImage
 from vitsplice.analysis.transforms import WARPS, PointMap, grid_centres
-from vitsplice.backbones.inputs import fitting_size
-from vitsplice.backbones.sizing import Resize
+from vitsplice.backbones.inputs import Resize, fitting_size
 from vitsplice.contracts import Backbone, FeatureRequest, Features, Role
 from vitsplice.errors import VitspliceError
 from vitsplice.losses.functional import self_similarity

@@ -8,7 +8,7 @@ from typing import cast
 
 from torch import Tensor
 
-from vitsplice.backbones.sizing import Resize
+from vitsplice.backbones.inputs import Resize
 from vitsplice.contracts import (
     GLOBAL_FACETS,
     MASK,

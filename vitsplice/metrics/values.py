@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from vitsplice.backbones.weights import ADVICE
+from vitsplice.backbones.hub import ADVICE
 from vitsplice.contracts import Case, Metric, MetricContext, MetricSpec
 from vitsplice.errors import VitspliceError, format_message, reason
 from vitsplice.numerics import numerics

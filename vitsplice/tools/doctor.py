@@ -41,7 +41,7 @@ class Finding:
 
 
 def examine(catalogue: Catalogue) -> list[Finding]:
-    """Look at everything. The hub is asked once, for `vitsplice.backbones.weights.PROBE_SECONDS` at most."""
+    """Look at everything. The hub is asked once, for `vitsplice.backbones.hub.PROBE_SECONDS` at most."""
     return [*_versions(), *_machine(), *_places(), *_plugins(catalogue), *_weights(catalogue)]
 
 
@@ -99,7 +99,7 @@ def _plugins(catalogue: Catalogue) -> Iterator[Finding]:
 
 
 def _weights(catalogue: Catalogue) -> Iterator[Finding]:
-    from vitsplice.backbones.weights import ANSWERS, hub_answers
+    from vitsplice.backbones.hub import ANSWERS, hub_answers
 
     hub, answer = hub_answers()
     yield Finding("weights", "hub", f"{hub} {answer}")
