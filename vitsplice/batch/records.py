@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from vitsplice.batch.plan import FAILURES, RESULTS, run_folder, split_id
+from vitsplice.batch.plan import FAILURES, RESULTS, run_folder
 from vitsplice.batch.worker import image_names
 from vitsplice.contracts import Job, Outcome
 from vitsplice.errors import VitspliceError
@@ -49,7 +49,7 @@ class Ledger(JsonLinesLog):
 
     def add_run(self, job_id: str, record: Mapping[str, Any]) -> None:
         """Record a finished run. Raises VitspliceError if that cannot be written."""
-        variant, pair = split_id(job_id)
+        variant, pair = job_id.split("/", 1)
         folder = run_folder(variant, pair)
         self.add(key_of(job_id), {"id": pair, "variant": variant, "folder": folder, **record})
 
@@ -78,7 +78,7 @@ class Failures(JsonLinesLog):
 
     def add_outcome(self, outcome: Outcome) -> None:
         """Record a failed or refused job. Raises VitspliceError if that cannot be written."""
-        variant, pair = split_id(outcome.id)
+        variant, pair = outcome.id.split("/", 1)
         key = key_of(outcome.id)
         self.add(key, {"id": pair, "variant": variant, "state": outcome.state, "reason": outcome.reason})
         if outcome.state == "failed":
