@@ -104,7 +104,7 @@ def image_sources(images: Sequence[Path], masks: Path | None, size: int) -> list
     for source in sources:
         image = read(source.image)
         if (other := names.setdefault(image.sha256, source.name)) != source.name:
-            raise UserError(f"duplicate image: {other} and {source.name} have equal pixels; leave out one of them")
+            raise UserError(f"duplicate image: {other} and {source.name} are equal files; leave one out")
         if source.mask:
             _labels(source.mask, source.image, image, size)
     return sources

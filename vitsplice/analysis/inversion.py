@@ -119,8 +119,8 @@ def plan_inversions(
         UserError: if both prior and preset are given, the preset has no such term, or the backbone has no such feature.
     """
     if preset is not None and prior is not None:
-        presets = " and ".join(PRESETS.values())
-        raise UserError("give ", Argument("prior"), " or ", Argument("preset"), f", not both: priors are {presets}")
+        presets = " or ".join(PRESETS.values())
+        raise UserError("give ", Argument("prior"), " or ", Argument("preset"), f", not both: a prior is {presets}")
     chosen, overrides = PRESETS[prior] if prior else preset, list(overrides)
     of_backbone = [override for override in overrides if override.startswith("backbone")]
     configured = settings_for(chosen or PRESETS["network"], backbone=backbone, overrides=of_backbone).backbone
@@ -247,7 +247,7 @@ def read_plan(out: str | os.PathLike[str]) -> InversionPlan:
 
 
 def _request_of(settings: RunConfig, layers: int) -> FeatureRequest:
-    """Return the feature of an inversion. Raises ValueError unless it can be part of a folder name, and KeyError."""
+    """Return the feature of an inversion. Raises KeyError without a data term, ValueError for an invalid feature."""
     term = settings.terms[TERM]
     if term.facet is None or not FACET_NAME.fullmatch(term.facet) or not -layers <= (term.layer or 0) < 0:
         raise ValueError(f"invalid facet {term.facet!r} or layer {term.layer!r}")
