@@ -8,7 +8,6 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from vitsplice.backbones import timm as timm_backbones
-from vitsplice.backbones import untrained
 from vitsplice.batch import local_executor as local
 from vitsplice.contracts import (
     BackboneSpec,
@@ -68,7 +67,7 @@ def vitsplice_backbones() -> list[BackboneSpec]:
 @hookimpl
 def vitsplice_backbone_for(name: str) -> BackboneSpec | None:
     """Return a timm model by its own name, or an untrained one by its name with a prefix."""
-    return untrained.spec_for(name) or timm_backbones.spec_for(name)
+    return timm_backbones.spec_for(name)
 
 
 @hookimpl

@@ -1,4 +1,4 @@
-"""Frozen backbones: what one network gives to several threads, to copies of it, and in any mode of the caller."""
+"""Frozen backbones: concurrent calls, deep copies, dtypes, and modes of the caller."""
 
 import copy
 from concurrent.futures import ThreadPoolExecutor
@@ -41,10 +41,10 @@ def requests_of(info):
 
 
 def values(backbone, number):
-    """Features that call ``number`` asks for, of its own image; no two calls of a row ask alike."""
+    """Features of an image and requests that depend on the number of the call."""
     requests = requests_of(backbone.info)
-    wanted = [requests[number % len(requests)], requests[(3 * number + 1) % len(requests)]]
-    features = backbone(noise(1, 3, 64, 64 + 32 * (number % 2), seed=number), wanted)
+    selected = [requests[number % len(requests)], requests[(3 * number + 1) % len(requests)]]
+    features = backbone(noise(1, 3, 64, 64 + 32 * (number % 2), seed=number), selected)
     return {request: features[request].values for request in features}
 
 
@@ -52,37 +52,37 @@ def same(first, second):
     return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
 
 
-def test_several_threads_get_what_one_thread_gets(backbone):
-    alone = [values(backbone, number) for number in range(CALLS)]
+def test_concurrent_calls_give_the_same_features_as_sequential_calls(backbone):
+    sequential = [values(backbone, number) for number in range(CALLS)]
     with ThreadPoolExecutor(THREADS) as pool:
-        together = list(pool.map(lambda number: values(backbone, number), range(CALLS)))
-    assert [number for number in range(CALLS) if not same(alone[number], together[number])] == []
+        concurrent = list(pool.map(lambda number: values(backbone, number), range(CALLS)))
+    assert [number for number in range(CALLS) if not same(sequential[number], concurrent[number])] == []
 
 
-def test_gradients_of_several_threads_are_those_of_one(backbone):
+def test_concurrent_calls_give_the_same_gradients_as_sequential_calls(backbone):
     def gradient(number):
         image = noise(1, 3, 64, 64, seed=number).requires_grad_()
         (request,) = [backbone.info.structure]
         backbone(image, [request])[request].values.square().sum().backward()
         return image.grad
 
-    alone = list(map(gradient, range(20)))
+    sequential = list(map(gradient, range(20)))
     with ThreadPoolExecutor(THREADS) as pool:
-        together = list(pool.map(gradient, range(20)))
-    assert all(map(torch.equal, alone, together))
+        concurrent = list(pool.map(gradient, range(20)))
+    assert all(map(torch.equal, sequential, concurrent))
 
 
-def test_a_deep_copy_is_independent_and_gives_the_same(backbone):
+def test_deep_copy_is_independent_and_gives_the_same_features(backbone):
     before = values(backbone, 0)
-    other = copy.deepcopy(backbone)
-    assert same(values(other, 0), before)
+    duplicate = copy.deepcopy(backbone)
+    assert same(values(duplicate, 0), before)
     with torch.no_grad():
-        for parameter in other.parameters():
+        for parameter in duplicate.parameters():
             parameter.zero_()
     assert same(values(backbone, 0), before)
 
 
-def test_moving_to_another_dtype_and_back_keeps_features_visible(backbone):
+def test_features_are_captured_after_moving_to_another_dtype_and_back(backbone):
     half = values(backbone.to("cpu", torch.bfloat16), 0)
     assert all(value.dtype == torch.float32 for value in half.values())
     assert half.keys() == values(backbone.to("cpu", torch.float32), 0).keys()
@@ -100,8 +100,8 @@ def test_features_do_not_depend_on_the_modes_of_the_caller(backbone):
         assert not backbone(image, [backbone.info.structure])[backbone.info.structure].values.requires_grad
 
 
-def test_a_first_call_in_inference_mode_leaves_no_inference_tensors_behind():
-    """LeViT keeps its attention biases after its first call."""
+def test_first_call_in_inference_mode_caches_no_inference_tensors():
+    """LeViT caches its attention biases in its first call."""
     network = timm.create_model("levit_128s", features_only=True)
     backbone = TimmCNN(network, name="levit", licence="none", source="random weights")
     request, image = FeatureRequest("map"), noise(1, 3, 224, 224)
@@ -112,8 +112,8 @@ def test_a_first_call_in_inference_mode_leaves_no_inference_tensors_behind():
     assert not [bias for cache in caches for bias in cache.values() if bias.is_inference()]
 
 
-@pytest.mark.parametrize(("given", "said"), [({"licene": "none"}, "licene"), ({}, "licence")])
-def test_a_keyword_that_is_misspelt_or_missing_is_an_error(given, said):
+@pytest.mark.parametrize(("arguments", "expected"), [({"licene": "none"}, "licene"), ({}, "licence")])
+def test_misspelt_or_missing_argument_is_an_error(arguments, expected):
     network = timm.create_model("test_resnet", features_only=True)
-    with pytest.raises(TypeError, match=said):
-        TimmCNN(network, name="cnn", source="random weights", **given)
+    with pytest.raises(TypeError, match=expected):
+        TimmCNN(network, name="cnn", source="random weights", **arguments)

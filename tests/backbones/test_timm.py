@@ -7,9 +7,10 @@ import torch
 from safetensors.torch import save_file
 
 from tests.conftest import noise
-from vitsplice.backbones import timm as backbones
+from vitsplice.backbones import timm as timm_specs
+from vitsplice.backbones.timm_loading import random_weights
 from vitsplice.contracts import FeatureRequest
-from vitsplice.errors import UnknownName, WeightsRejected, WeightsUnavailable
+from vitsplice.errors import UnknownName, UserError, WeightsRejected, WeightsUnavailable
 from vitsplice.plugins import catalogue
 
 
@@ -19,12 +20,12 @@ def saved(name, path, **settings):
     return model
 
 
-def test_every_alias_is_a_timm_name_with_weights_and_the_licence_that_timm_states():
-    for alias, (name, licence, _) in backbones.ALIASES.items():
-        cfg = timm.get_pretrained_cfg(name, allow_unregistered=False)
-        assert cfg is not None, alias
-        assert cfg.has_weights, alias
-        assert licence.split(" ")[0].lower() in cfg.license.lower(), (alias, cfg.license)
+def test_every_alias_is_a_timm_name_with_weights_and_the_licence_in_timm():
+    for name, alias in timm_specs.ALIASES.items():
+        cfg = timm.get_pretrained_cfg(alias.timm_name, allow_unregistered=False)
+        assert cfg is not None, name
+        assert cfg.has_weights, name
+        assert alias.licence.split(" ")[0].lower() in cfg.license.lower(), (name, cfg.license)
 
 
 def test_listing_imports_neither_torch_nor_timm():
@@ -35,7 +36,7 @@ def test_listing_imports_neither_torch_nor_timm():
     assert done.stdout.strip() == "set()"
 
 
-def test_a_vit_by_its_timm_name_from_a_file(tmp_path):
+def test_vit_is_loaded_by_its_timm_name_from_a_file(tmp_path):
     path = tmp_path / "w.safetensors"
     model = saved("test_vit.r160_in1k", path, num_classes=0)
     backbone = catalogue().backbones["test_vit.r160_in1k"].build(path)
@@ -45,13 +46,13 @@ def test_a_vit_by_its_timm_name_from_a_file(tmp_path):
     assert backbone(noise(1, 3, 32, 64), [FeatureRequest("key")])
 
 
-def test_a_cnn_by_its_timm_name_from_a_file(tmp_path):
+def test_cnn_is_loaded_by_its_timm_name_from_a_file(tmp_path):
     path = tmp_path / "w.safetensors"
     saved("test_resnet.r160_in1k", path)
     assert catalogue().backbones["test_resnet.r160_in1k"].build(path).info.facets == ("map", "pooled")
 
 
-def test_dino_v1_gives_cls_before_the_norm(tmp_path):
+def test_dino_v1_takes_cls_before_the_norm(tmp_path):
     path = tmp_path / "w.safetensors"
     saved("vit_small_patch16_224.dino", path, num_classes=0)
     assert catalogue().backbones["dino-vits16"].build(path).info.cls_normalised is False
@@ -64,7 +65,7 @@ def test_weights_of_another_model_are_refused(tmp_path):
         catalogue().backbones["dino-vits16"].build(path)
 
 
-def test_building_leaves_the_global_random_state_alone(tmp_path):
+def test_building_preserves_the_global_random_state(tmp_path):
     path = tmp_path / "w.safetensors"
     saved("test_vit.r160_in1k", path, num_classes=0)
     state = torch.get_rng_state()
@@ -72,19 +73,19 @@ def test_building_leaves_the_global_random_state_alone(tmp_path):
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_no_weights_in_reach_is_told():
+def test_unavailable_weights_are_reported():
     with pytest.raises(WeightsUnavailable, match="vit_small_patch16_224.dino"):
         catalogue().backbones["dino-vits16"].build(None)
 
 
-def test_an_unknown_name_is_answered_with_the_nearest():
+def test_unknown_name_is_refused_with_the_nearest():
     with pytest.raises(UnknownName, match="dino-vitb8"):
         catalogue().backbones["dino-vitb9"]
 
 
 @pytest.mark.parametrize("name", ["test_vit.r160_in1k", "test_resnet.r160_in1k", "test_convnext.r160_in1k"])
-def test_a_file_that_lacks_tensors_is_refused(tmp_path, name):
-    """timm loads such a file without a word, and leaves the rest random."""
+def test_file_with_missing_tensors_is_refused(tmp_path, name):
+    """timm silently loads such a file, and leaves the other tensors random."""
     tensors = timm.create_model(name).state_dict()
     dropped = [key for key in tensors if "conv" in key or "attn" in key or "blocks" in key][-2:]
     save_file(
@@ -95,3 +96,41 @@ def test_a_file_that_lacks_tensors_is_refused(tmp_path, name):
     save_file({"other": torch.zeros(3)}, tmp_path / "other.safetensors")
     with pytest.raises(WeightsRejected):
         catalogue().backbones[name].build(tmp_path / "other.safetensors")
+
+
+# Untrained networks
+
+
+@pytest.mark.parametrize("timm_name", ["test_vit", "test_resnet", "test_convnext"])
+def test_untrained_network_is_the_same_in_every_build(timm_name):
+    first, second = (catalogue().backbones[f"untrained-{timm_name}"].build(None) for _ in range(2))
+    request = first.info.structure
+    image = noise(1, 3, 160, 160)
+    assert torch.equal(first(image, [request])[request].values, second(image, [request])[request].values)
+    assert first.info.source == "random weights"
+
+
+def test_layer_scales_of_untrained_networks_are_one():
+    weights = random_weights("test_vit2")
+    scales = [value for name, value in weights.items() if name.endswith(".gamma")]
+    assert scales
+    assert all((value == 1).all() for value in scales)
+
+
+def test_untrained_takes_aliases_and_refuses_unknown_names():
+    assert timm_specs.spec_for("untrained-dino-vits8").summary == "timm vit_small_patch8_224.dino, untrained"
+    assert timm_specs.spec_for("dino-vits8") is None
+    with pytest.raises(UnknownName):
+        catalogue().backbones["untrained-nonsense"]
+
+
+def test_file_of_weights_for_an_untrained_network_is_refused(tmp_path):
+    with pytest.raises(UserError, match="remove 'untrained-'"):
+        timm_specs.spec_for("untrained-test_vit").build(tmp_path / "weights")
+
+
+def test_features_of_an_untrained_network_depend_on_the_image():
+    network = timm_specs.spec_for("untrained-test_vit").build(None)
+    cls = FeatureRequest("cls")
+    first, second = (network(noise(1, 3, 160, 160, seed=s), [cls])[cls].values for s in (0, 1))
+    assert (first - second).abs().max() > 1e-3

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 import vitsplice_tiny
 
 from tests.conftest import noise
-from vitsplice.backbones import base
+from vitsplice.backbones import transformer
 from vitsplice.backbones.vit import is_vit
 from vitsplice.contracts import FeatureRequest
 from vitsplice.errors import UserError
@@ -14,8 +14,8 @@ FACETS = ("key", "query", "value", "token", "cls", "pooled")
 
 
 def by_hand(backbone, images, layer):
-    """Queries, keys and values of a block, from the model's own weights and a plain walk over its blocks."""
-    model, seen = backbone.model, []
+    """Queries, keys, values and tokens of a block, computed block by block from the weights of the model."""
+    model, facets = backbone.model, []
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (backbone.info.mean, backbone.info.std))
     x = model._pos_embed(model.patch_embed((images - mean) / std))
     for block in model.blocks:
@@ -25,26 +25,26 @@ def by_hand(backbone, images, layer):
         weights = (heads[0] @ heads[1].transpose(-1, -2) * heads[0].shape[-1] ** -0.5).softmax(-1)
         x = x + attention.proj((weights @ heads[2]).transpose(1, 2).flatten(2))
         x = x + block.mlp(block.norm2(x))
-        seen.append({"query": q, "key": k, "value": v, "token": x})
-    return seen[layer]
+        facets.append({"query": q, "key": k, "value": v, "token": x})
+    return facets[layer]
 
 
 @pytest.mark.parametrize("layer", [-1, 0, 1])
 @pytest.mark.parametrize("fused", [True, False])
-def test_facets_equal_an_independent_walk(layer, fused):
+def test_facets_equal_an_independent_computation(layer, fused):
     backbone = vitsplice_tiny.tiny_vit(cls_normalised=False)
     for block in backbone.model.blocks:
         block.attn.fused_attn = fused
     images = noise(2, 3, 32, 40)
     expected = by_hand(backbone, images, layer)
-    found = backbone(images, [FeatureRequest(facet, layer) for facet in FACETS])
+    features = backbone(images, [FeatureRequest(facet, layer) for facet in FACETS])
     for facet in ("query", "key", "value", "token"):
-        torch.testing.assert_close(found[FeatureRequest(facet, layer)].values, expected[facet])
-    torch.testing.assert_close(found[FeatureRequest("cls", layer)].values, expected["token"][:, 0])
-    torch.testing.assert_close(found[FeatureRequest("pooled", layer)].values, expected["token"][:, 1:].mean(1))
+        torch.testing.assert_close(features[FeatureRequest(facet, layer)].values, expected[facet])
+    torch.testing.assert_close(features[FeatureRequest("cls", layer)].values, expected["token"][:, 0])
+    torch.testing.assert_close(features[FeatureRequest("pooled", layer)].values, expected["token"][:, 1:].mean(1))
 
 
-def test_cls_after_the_final_norm_where_the_backbone_says_so():
+def test_cls_normalised_takes_cls_after_the_final_norm():
     pre, post = vitsplice_tiny.tiny_vit(cls_normalised=False), vitsplice_tiny.tiny_vit(cls_normalised=True)
     images, cls = noise(1, 3, 32, 32), FeatureRequest("cls")
     before, after = pre(images, [cls])[cls].values, post(images, [cls])[cls].values
@@ -62,11 +62,11 @@ def test_cls_after_the_final_norm_where_the_backbone_says_so():
         ("beit_base_patch16_224", {"dynamic_img_size": None}, 1),
     ],
 )
-def test_prefix_tokens_are_counted_from_the_model(model, settings, prefix):
+def test_number_of_prefix_tokens_is_taken_from_the_model(model, settings, prefix):
     settings = {key: value for key, value in settings.items() if value is not None}
     backbone = vitsplice_tiny.tiny_vit(model=model, **settings) if "beit" not in model else _beit()
-    found = backbone(noise(1, 3, 32, 32), [FeatureRequest("key"), backbone.info.appearance])
-    keys = found[FeatureRequest("key")]
+    features = backbone(noise(1, 3, 32, 32), [FeatureRequest("key"), backbone.info.appearance])
+    keys = features[FeatureRequest("key")]
     assert keys.prefix == prefix
     assert keys.grid == (4, 4)
     assert keys.values.shape[1] == prefix + 16
@@ -85,67 +85,67 @@ def _beit():
 
 
 def test_separate_biases_are_part_of_the_projections():
-    """BEiT keeps the biases of queries and values apart from its fused projection."""
+    """BEiT has separate biases of queries and values next to its fused projection."""
     backbone = _beit()
-    attention, seen = backbone.model.blocks[-1].attn, {}
+    attention, captured = backbone.model.blocks[-1].attn, {}
     with torch.no_grad():
         attention.q_bias.normal_()
-    handle = attention.register_forward_pre_hook(lambda _, args: seen.__setitem__("x", args[0]))
+    handle = attention.register_forward_pre_hook(lambda _, args: captured.__setitem__("x", args[0]))
     query = FeatureRequest("query")
-    found = backbone(noise(1, 3, 32, 32), [query])[query].values
+    queries = backbone(noise(1, 3, 32, 32), [query])[query].values
     handle.remove()
-    torch.testing.assert_close(found, F.linear(seen["x"], attention.qkv.weight[:32], attention.q_bias))
+    torch.testing.assert_close(queries, F.linear(captured["x"], attention.qkv.weight[:32], attention.q_bias))
 
 
-def test_a_pass_that_fails_captures_nothing_afterwards(vit):
+def test_failed_pass_ends_the_capture(vit):
     with pytest.raises(RuntimeError):
         vit(noise(1, 3, 32, 32).to("meta"), [FeatureRequest("key")])
-    assert base._CALL.get() is None
+    assert transformer._CALL.get() is None
 
 
 @pytest.mark.parametrize(("size", "fit"), [((33, 32), "32x32"), ((45, 20), "48x24"), ((3, 9), "8x8")])
-def test_a_size_that_does_not_fit_is_answered_with_the_nearest(vit, size, fit):
-    with pytest.raises(UserError, match=f"{size[0]}x{size[1]} pixels .* nearest that fits is {fit}"):
+def test_unsupported_size_is_refused_with_the_nearest(vit, size, fit):
+    with pytest.raises(UserError, match=f"{size[0]}x{size[1]} pixels .* nearest size that fits is {fit}"):
         vit(torch.zeros(1, 3, *size), [FeatureRequest("key")])
 
 
-def test_a_fixed_size_model_says_its_size():
+def test_other_sizes_than_a_fixed_size_are_refused():
     backbone = vitsplice_tiny.tiny_vit(dynamic_img_size=False)
-    with pytest.raises(UserError, match="nearest that fits is 32x32"):
+    with pytest.raises(UserError, match="nearest size that fits is 32x32"):
         backbone(torch.zeros(1, 3, 64, 64), [FeatureRequest("key")])
     assert backbone(torch.zeros(1, 3, 32, 32), [FeatureRequest("key")])
 
 
-@pytest.mark.parametrize(("facet", "layer", "told"), [("map", -1, "no facet 'map'"), ("key", 3, "no layer 3")])
-def test_what_is_not_there_is_told(vit, facet, layer, told):
-    with pytest.raises(UserError, match=told):
+@pytest.mark.parametrize(("facet", "layer", "expected"), [("map", -1, "no facet 'map'"), ("key", 3, "no layer 3")])
+def test_unavailable_facet_or_layer_is_refused(vit, facet, layer, expected):
+    with pytest.raises(UserError, match=expected):
         vit(noise(1, 3, 32, 32), [FeatureRequest(facet, layer)])
 
 
-def test_a_model_without_its_prefix_in_every_block_is_refused():
+def test_model_without_prefix_tokens_in_every_block_is_refused():
     from vitsplice.backbones.vit import TimmViT
 
     model = timm.create_model("cait_xxs24_224", num_classes=0, img_size=32, depth=2)
     if not is_vit(model):
         return
     backbone = TimmViT(model, name="cait", licence="", source="", cls_normalised=True)
-    with pytest.raises(UserError, match="does not keep all its tokens"):
+    with pytest.raises(UserError, match="blocks without all tokens"):
         backbone(noise(1, 3, 32, 32), [FeatureRequest("key")])
 
 
-def test_cls_normalised_is_true_only_where_there_is_a_norm():
+def test_cls_normalised_is_true_only_with_a_final_norm():
     assert _beit().info.cls_normalised is not None
     assert vitsplice_tiny.tiny_vit(global_pool="avg").info.cls_normalised is True
     assert vitsplice_tiny.tiny_vit(final_norm=False).info.cls_normalised is False
 
 
-def test_is_vit_tells_plain_vits_from_other_models():
+def test_is_vit_is_true_for_plain_vits_only():
     assert is_vit(timm.create_model("test_vit", num_classes=0))
     assert not is_vit(timm.create_model("test_resnet", num_classes=0))
     assert not is_vit(timm.create_model("test_convnext", num_classes=0))
 
 
-def test_integer_images_are_refused_and_half_precision_ones_normalised_in_float32(vit):
+def test_integer_images_are_refused_and_half_precision_is_normalised_in_float32(vit):
     request = vit.info.structure
     images = noise(1, 3, 32, 32)
     with pytest.raises(UserError, match="floating-point images in \\[0, 1\\], not torch.uint8; divide uint8 by 255"):

@@ -69,7 +69,7 @@ def test_failure_is_reported_and_exits_with_1(run_here, pairs, png, tmp_path):
         (("nowhere.csv",), "nowhere.csv"),
         (("pairs.txt",), "must end in .csv or .jsonl"),
         (("pairs.csv", "--preset", "tinny"), "tiny"),
-        (("pairs.csv", "--executor", "locale"), "did you mean 'local'"),
+        (("pairs.csv", "--executor", "locale"), "Did you mean local?"),
         (("pairs.csv", "--option", "x=1"), "no such option"),
         (("pairs.csv", "--option", "x"), "name=value"),
         (("pairs.csv", "--backbone", "no-such-net"), "no-such-net"),

@@ -77,7 +77,7 @@ def test_plain_images_differ_by_their_colour(tmp_path):
 
 
 def random_fingerprints(number, seed=0):
-    """Fingerprints in families whose members differ about as much as is allowed."""
+    """Fingerprints in families whose members differ by about the allowed distance."""
     rng = np.random.default_rng(seed)
     families = [(rng.random(BITS) < 0.5, rng.uniform(0, 100, 3 * CELLS**2)) for _ in range(6)]
     images = []

@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 
 from tests.conftest import noise
-from vitsplice.backbones.sizing import Area
+from vitsplice.backbones.inputs import Area
 from vitsplice.config import StageConfig
 from vitsplice.engine.images import RunImages
 from vitsplice.engine.problem import Components

@@ -1,7 +1,7 @@
 import torch
 
 from tests.engine.test_loop import Counting
-from vitsplice.backbones.sizing import Resize
+from vitsplice.backbones.inputs import Resize
 from vitsplice.config import ViewsConfig
 from vitsplice.contracts import MASK, MATCH, PIXELS, FeatureRequest
 from vitsplice.engine.images import RunImages

@@ -56,8 +56,8 @@ METRICS = {
 @pytest.fixture
 def quick_metrics(monkeypatch):
     """Replace the registered metrics."""
-    known = catalogue()
-    monkeypatch.setattr("vitsplice.evaluation.evaluate.catalogue", lambda: replace(known, metrics=METRICS))
+    registered = replace(catalogue(), metrics=replace(catalogue().metrics, specs=METRICS))
+    monkeypatch.setattr("vitsplice.evaluation.evaluate.catalogue", lambda: registered)
     return METRICS
 
 

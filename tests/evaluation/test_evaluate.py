@@ -292,7 +292,7 @@ def test_noise_of_float32_decides_no_rank(evaluated, method, quick_metrics, monk
 
 
 def test_optimised_backbone_must_be_registered(evaluated, method):
-    with pytest.raises(UserError, match="no backbone 'dino-vitb88'; did you mean"):
+    with pytest.raises(UserError, match="no backbone 'dino-vitb88'. Did you mean dino-vitb8"):
         evaluated(method("one", 10), optimised={"one": "dino-vitb88"})
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.conftest import noise
-from vitsplice.backbones.sizing import Area
+from vitsplice.backbones.inputs import Area
 from vitsplice.engine.images import RunImages
 from vitsplice.engine.loop import Optimisation
 from vitsplice.engine.problem import Components, assemble

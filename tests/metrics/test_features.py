@@ -4,7 +4,7 @@ import torch.nn.functional as F
 
 from tests.conftest import noise
 from tests.metrics.conftest import case, scene
-from vitsplice.backbones.sizing import Resize
+from vitsplice.backbones.inputs import Resize
 from vitsplice.contracts import Case, FeatureRequest, MetricContext
 from vitsplice.errors import ConfigError
 from vitsplice.images.transforms import to_lab

@@ -32,8 +32,8 @@ def test_a_block_number_becomes_the_layer_counted_from_the_end():
 @pytest.mark.parametrize(
     ("roles", "message"),
     [
-        ({"structure": FeatureRequest("cls")}, "structure=.* needs a facet with one value for each patch: key, query"),
-        ({"appearance": FeatureRequest("key")}, "appearance=.* needs a facet of the whole image: cls, pooled"),
+        ({"structure": FeatureRequest("cls")}, "structure=.* needs a local facet: key, query"),
+        ({"appearance": FeatureRequest("key")}, "appearance=.* needs a global facet: cls, pooled"),
         ({"structure": FeatureRequest("key", 3)}, "has no layer 3; it has 0 to 2, which are also -3 to -1"),
         ({"structure": FeatureRequest("map")}, "has no facet 'map'"),
     ],

@@ -70,7 +70,7 @@ def test_what_cannot_be_is_told(tmp_path):
     for name in ("My", "a b", "../up", "a--b", "1st", "class", ""):
         with pytest.raises(UserError, match="is not allowed as the name of a plugin"):
             scaffold.write(name, "loss", tmp_path)
-    with pytest.raises(UserError, match="there are backbone, loss, generator, metric, preset"):
+    with pytest.raises(UserError, match="allowed are backbone, loss, generator, metric, preset"):
         scaffold.write("mine", "image", tmp_path)
     scaffold.write("mine", "loss", tmp_path)
     with pytest.raises(OutputExists, match="exists already"):

@@ -102,20 +102,10 @@ def compare(
     force: bool = False,
     progress: ProgressReporter = NULL_REPORTER,
 ) -> BackboneComparison | None:
-    """Compare backbones; finished parts are stored, and the same plan resumes.
-
-    Args:
-        plan: settings.
-        out: output folder.
-        force: replace a comparison with other settings that the folder holds.
-        progress: progress reporter.
-
-    Returns:
-        The comparison; None if it was stopped.
+    """Compare backbones; None if it was stopped. Finished parts are stored, and the same plan resumes.
 
     Raises:
-        OutputExists: if the folder holds another comparison, or one of other versions, and ``force`` is not set.
-        OutputBusy: if another process is writing to it.
+        OutputExists, OutputBusy: see `vitsplice.support.output_folder.resumable`.
         VitspliceError: if an image cannot be read or a backbone cannot be loaded, before anything that takes long.
     """
     infos = {name: load_backbone(name).info for name in dict.fromkeys(plan.backbones)}

@@ -122,14 +122,7 @@ class ComparisonData:
         return tables
 
     def per_image(self, backbone: str, layer: int, metric: str, details: Container[str] = ()) -> Array:
-        """Mean of a metric over its details, or some of them, for each image; NaN where it has no value.
-
-        Args:
-            backbone: name.
-            layer: counted from the end.
-            metric: see `Measure`.
-            details: those to average over; empty for all.
-        """
+        """Mean of a metric over its details, or some of them (see `Measure`), for each image; NaN without values."""
         table = self._tables.get((backbone, layer, metric), {})
         chosen = [values for detail, values in table.items() if not details or detail in details]
         if not chosen:
@@ -219,12 +212,7 @@ def _changes_by_others(images: Sequence[str], read: EncodingReader, number: int)
 
 
 def layer_agreement(images: Sequence[str], readers: Sequence[EncodingReader]) -> LayerAgreement:
-    """Compute the CKA of the structure features of all pairs of layers; one image is in use at a time.
-
-    Args:
-        images: names.
-        readers: one for each backbone.
-    """
+    """Compute the CKA of the structure features of all pairs of layers; one image is in use at a time."""
     n, mean, squares = 0, torch.zeros(()), torch.zeros(())
     for n, image in enumerate(images, 1):  # Welford's algorithm
         kernels = torch.cat([read(image).structure for read in readers]).float()

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vitsplice.analysis.transforms import APPEARANCE_TRANSFORMS, STRUCTURE_TRANSFORMS
-from vitsplice.backbones.sizing import Resize
+from vitsplice.backbones.inputs import Resize
 from vitsplice.config import RunConfig
 from vitsplice.errors import UserError
 from vitsplice.images import LoadedImage, encode_png, read, read_mask
@@ -20,7 +20,7 @@ from vitsplice.runs.record import versions
 from vitsplice.runs.run import Run
 from vitsplice.support import output_folder
 from vitsplice.support.files import unique_names
-from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
+from vitsplice.support.progress import ProgressReporter
 
 STYLE = "style"
 """Name of the appearance transform that gives an image the appearance of the next one."""
@@ -63,14 +63,9 @@ class ComparedImage:
 
 @dataclass(frozen=True)
 class ImageSource:
-    """Files of an image of a comparison.
+    """Paths of an image of a comparison, of the mask of its parts, and of the image with another appearance.
 
-    Args:
-        name: unique name for reports.
-        image: path of the image.
-        mask: path of a mask of its parts, or None.
-        size: side of the square crop, in pixels.
-        styled: path of the image with the appearance of another one, or None.
+    ``size`` is the side of the square crop in pixels.
     """
 
     name: str
@@ -109,7 +104,7 @@ def image_sources(images: Sequence[Path], masks: Path | None, size: int) -> list
     for source in sources:
         image = read(source.image)
         if (other := names.setdefault(image.sha256, source.name)) != source.name:
-            raise UserError(f"duplicate image: {other} and {source.name} have equal pixels; leave out one of them")
+            raise UserError(f"duplicate image: {other} and {source.name} are equal files; leave one out")
         if source.mask:
             _labels(source.mask, source.image, image, size)
     return sources
@@ -151,15 +146,11 @@ def _labels(file: Path, image: Path, loaded: LoadedImage, size: int) -> Tensor:
 
 
 def with_styles(
-    sources: Sequence[ImageSource], settings: RunConfig, folder: Path, progress: ProgressReporter = NULL_REPORTER
+    sources: Sequence[ImageSource], settings: RunConfig, folder: Path, progress: ProgressReporter
 ) -> list[ImageSource] | None:
     """Give each image the appearance of the next one by a run; None if it was stopped.
 
-    Args:
-        sources: the images.
-        settings: settings of the runs.
-        folder: folder for the output images; those that are in it are not computed again.
-        progress: progress reporter.
+    Output images that are in the folder are not computed again.
 
     Raises:
         WeightsUnavailable: if the weights of the backbone of the settings are unavailable.

@@ -20,8 +20,7 @@ from torch import Tensor
 
 from vitsplice.analysis.comparison_images import ComparedImage
 from vitsplice.analysis.transforms import WARPS, PointMap, grid_centres
-from vitsplice.backbones.inputs import fitting_size
-from vitsplice.backbones.sizing import Resize
+from vitsplice.backbones.inputs import Resize, fitting_size
 from vitsplice.contracts import Backbone, FeatureRequest, Features, Role
 from vitsplice.errors import VitspliceError
 from vitsplice.losses.functional import self_similarity
@@ -151,12 +150,7 @@ class _LayerFeatures:
 
 @numerics(grad=False)
 def encode_image(image: ComparedImage, backbone: Backbone) -> ImageEncoding:
-    """Compute all measures of one backbone on one image.
-
-    Args:
-        image: on the CPU.
-        backbone: on any device.
-    """
+    """Compute all measures of a backbone, on any device, on an image on the CPU."""
     original = _features(image.pixels, backbone)
     changes: dict[tuple[str, str, int], float] = {}
     pck_of_warps: dict[tuple[str, int], float] = {}
@@ -221,10 +215,9 @@ def read_encoding(path: Path) -> ImageEncoding | None:
 
 
 def cached_reader(files: Mapping[str, Path]) -> EncodingReader:
-    """Return a function that reads the stored encoding of an image; at most `MAX_IN_MEMORY` stay in memory.
+    """Return a function that reads an image's encoding from its file; at most `MAX_IN_MEMORY` stay in memory.
 
-    Args:
-        files: image -> file. The function raises VitspliceError if one cannot be read.
+    The function raises VitspliceError if a file cannot be read.
     """
 
     @lru_cache(MAX_IN_MEMORY)

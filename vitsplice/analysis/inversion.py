@@ -51,13 +51,7 @@ FACET_NAME = re.compile(r"[a-z0-9_-]{1,40}")
 
 @dataclass(frozen=True)
 class InversionPlan:
-    """Inversions of one image.
-
-    Args:
-        image: path of the image.
-        settings: settings of the run of each feature.
-        layers: number of layers of the backbone.
-    """
+    """Settings of the inversion of each feature of an image, and the number of layers of the backbone."""
 
     image: Path
     settings: Mapping[FeatureRequest, RunConfig]
@@ -125,8 +119,8 @@ def plan_inversions(
         UserError: if both prior and preset are given, the preset has no such term, or the backbone has no such feature.
     """
     if preset is not None and prior is not None:
-        presets = " and ".join(PRESETS.values())
-        raise UserError("give ", Argument("prior"), " or ", Argument("preset"), f", not both: priors are {presets}")
+        presets = " or ".join(PRESETS.values())
+        raise UserError("give ", Argument("prior"), " or ", Argument("preset"), f", not both: a prior is {presets}")
     chosen, overrides = PRESETS[prior] if prior else preset, list(overrides)
     of_backbone = [override for override in overrides if override.startswith("backbone")]
     configured = settings_for(chosen or PRESETS["network"], backbone=backbone, overrides=of_backbone).backbone
@@ -186,12 +180,7 @@ def inversion_settings(
 
 
 def invert(plan: InversionPlan, on_step: Callable[[FeatureRequest, Step], object] | None = None) -> Inversions:
-    """Invert features one after the other, in memory.
-
-    Args:
-        plan: see `plan_inversions`.
-        on_step: called after each step.
-    """
+    """Invert features one after the other, in memory; ``on_step`` is called after each step."""
     image = read(plan.image)
     outputs, losses = {}, {}
     for request, settings in plan.settings.items():
@@ -210,7 +199,7 @@ class _StoredImage(BaseModel):
 
 
 class _StoredPlan(BaseModel):
-    """The plan file; facet and layer of each inversion are those of its data term."""
+    """The plan file. The feature of each inversion is that of its data term."""
 
     format: int
     image: _StoredImage
@@ -225,9 +214,7 @@ def inversion_folder(plan: InversionPlan, out: str | os.PathLike[str], *, force:
 
     Raises:
         ImageError: if the image cannot be read.
-        OutputExists: if it holds inversions of another plan or version and ``force`` is not set.
-        OutputBusy: if another process is writing to it.
-        UserError, VitspliceError: if it cannot be written to.
+        OutputExists, OutputBusy: see `vitsplice.support.output_folder.resumable`.
     """
     image = _StoredImage(path=plan.image.absolute(), sha256=read(plan.image).sha256)
     stored = _StoredPlan(
@@ -260,7 +247,7 @@ def read_plan(out: str | os.PathLike[str]) -> InversionPlan:
 
 
 def _request_of(settings: RunConfig, layers: int) -> FeatureRequest:
-    """Return the feature of an inversion. Raises ValueError unless it can be part of a folder name, and KeyError."""
+    """Return the feature of an inversion. Raises KeyError without a data term, ValueError for an invalid feature."""
     term = settings.terms[TERM]
     if term.facet is None or not FACET_NAME.fullmatch(term.facet) or not -layers <= (term.layer or 0) < 0:
         raise ValueError(f"invalid facet {term.facet!r} or layer {term.layer!r}")

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vitsplice.backbones.sizing import Resize
+from vitsplice.backbones.inputs import Resize
 from vitsplice.contracts import BackboneInfo, FeatureRequest, Features, layer_file_label
 from vitsplice.engine.backbones import backbone_or_default
 from vitsplice.engine.device import pick_device

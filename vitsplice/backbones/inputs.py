@@ -1,54 +1,89 @@
-"""What goes into a backbone: which requests and image sizes it takes, and its normalisation."""
+"""Inputs of backbones: allowed image sizes, resizing, checks, and normalisation."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import math
+from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from vitsplice.contracts import BackboneInfo, FeatureRequest
-from vitsplice.errors import ConfigError, UserError
-
-
-def with_roles(info: BackboneInfo, structure: FeatureRequest | None, appearance: FeatureRequest | None) -> BackboneInfo:
-    """The facts with other default requests for the roles, where they are given.
-
-    Raises:
-        ConfigError: if it has no such facet or layer, or the facet does not suit the role.
-    """
-    roles = {"structure": structure or info.structure, "appearance": appearance or info.appearance}
-    roles = {role: info.request(request.facet, request.layer) for role, request in roles.items()}
-    for role, request in roles.items():
-        own = [facet for facet in info.facets if (facet in info.local_facets) == (role == "structure")]
-        if request.facet not in own:
-            of = "of the whole image" if role == "appearance" else "with one value for each patch"
-            raise ConfigError(f"{role}={request} of backbone '{info.name}' needs a facet {of}: {', '.join(own)}")
-    return replace(info, structure=roles["structure"], appearance=roles["appearance"])
-
-
-def check_size(info: BackboneInfo, height: int, width: int) -> None:
-    """Raise UserError, with the nearest size that fits, unless the backbone takes this size."""
-    fit = fitting_size(info, height, width)
-    if (height, width) != fit:
-        raise UserError(
-            f"backbone '{info.name}' cannot take an image of {height}x{width} pixels (height x width); "
-            f"the nearest that fits is {fit[0]}x{fit[1]}"
-        )
+from vitsplice.errors import UserError
 
 
 def fitting_size(info: BackboneInfo, height: int, width: int) -> tuple[int, int]:
-    """The nearest height and width that a backbone takes."""
+    """Return the nearest height and width that a backbone accepts."""
     if info.fixed_size:
         return info.fixed_size
     step = info.size_multiple
-    lowest = -(-info.min_size // step) * step
-    fit = [max(lowest, int(side / step + 0.5) * step) for side in (height, width)]
+    smallest = -(-info.min_size // step) * step
+    fit = [max(smallest, int(side / step + 0.5) * step) for side in (height, width)]
     return fit[0], fit[1]
 
 
+@dataclass(frozen=True)
+class Resize:
+    """Resize images by their shorter side, antialiased and differentiable, to a size that a backbone accepts.
+
+    The aspect ratio is preserved up to rounding.
+
+    Args:
+        size: shorter side in pixels, or None to keep the size.
+        max_size: maximum of the longer side before rounding, or None.
+        interpolation: ``bicubic`` or ``bilinear``.
+    """
+
+    size: int | None = 224
+    max_size: int | None = None
+    interpolation: str = "bicubic"
+
+    def target_size(self, height: int, width: int, info: BackboneInfo) -> tuple[int, int]:
+        """Return the height and width that an image of this size is resized to."""
+        if self.size is None:
+            return height, width
+        scale = self.size / min(height, width)
+        if self.max_size is not None:
+            scale = min(scale, self.max_size / max(height, width))
+        return fitting_size(info, round(height * scale), round(width * scale))
+
+    def __call__(self, images: Tensor, info: BackboneInfo) -> Tensor:
+        """Resize images ``(B, 3, H, W)`` for a backbone."""
+        return self.to(images, self.target_size(images.shape[-2], images.shape[-1], info))
+
+    def to(self, images: Tensor, size: tuple[int, int]) -> Tensor:
+        """Resize images ``(B, 3, H, W)`` to exactly this height and width."""
+        if size == tuple(images.shape[-2:]):
+            return images
+        return F.interpolate(images, size=size, mode=self.interpolation, align_corners=False, antialias=True)
+
+
+@dataclass(frozen=True)
+class Area:
+    """Resize images to about ``side * side`` pixels, as `Resize` does.
+
+    Args:
+        side: side in pixels of the square of the same area.
+        enlarge: enlarge smaller images.
+    """
+
+    side: int
+    enlarge: bool = True
+
+    def target_size(self, height: int, width: int, info: BackboneInfo) -> tuple[int, int]:
+        """Return the height and width that an image of this size is resized to."""
+        scale = self.side / math.sqrt(height * width)
+        scale = scale if self.enlarge else min(1.0, scale)
+        return fitting_size(info, round(height * scale), round(width * scale))
+
+    def __call__(self, images: Tensor, info: BackboneInfo) -> Tensor:
+        """Resize images ``(B, 3, H, W)`` for a backbone."""
+        return Resize().to(images, self.target_size(images.shape[-2], images.shape[-1], info))
+
+
 def check_inputs(info: BackboneInfo, images: Tensor, requests: tuple[FeatureRequest, ...]) -> None:
-    """Raise UserError unless these requests can be answered for images ``(B, 3, H, W)``."""
+    """Raise UserError unless a backbone accepts the images ``(B, 3, H, W)``, and has the requested features."""
     if images.ndim != 4 or images.shape[1] != 3:
         raise UserError(f"backbone '{info.name}' takes images (B, 3, H, W), not {tuple(images.shape)}")
     if not images.is_floating_point():
@@ -57,11 +92,17 @@ def check_inputs(info: BackboneInfo, images: Tensor, requests: tuple[FeatureRequ
         )
     for request in requests:
         info.request(request.facet, request.layer)
-    check_size(info, *images.shape[-2:])
+    height, width = images.shape[-2:]
+    fit = fitting_size(info, height, width)
+    if (height, width) != fit:
+        raise UserError(
+            f"backbone '{info.name}' does not accept an image of {height}x{width} pixels (height x width); "
+            f"the nearest size that fits is {fit[0]}x{fit[1]}"
+        )
 
 
 def normalised(info: BackboneInfo, images: Tensor) -> Tensor:
-    """Images in [0, 1] minus the mean of the backbone, divided by its standard deviation, in float32 or finer."""
+    """Compute (images - mean) / std with the statistics of the backbone, in float32 or a larger dtype."""
     images = images.to(torch.promote_types(images.dtype, torch.float32))
     mean, std = (images.new_tensor(values).view(1, 3, 1, 1) for values in (info.mean, info.std))
     return (images - mean) / std

@@ -1,8 +1,7 @@
-"""Facets of timm's Swin transformers (v1 and v2): attention within windows that move from block to block.
+"""Swin transformers of timm (v1 and v2), which have attention within shifted windows.
 
-Queries, keys and values are linear in each token, so they need no window: they are computed for the whole map from the
-input of a block's attention, with the block's own weights. Layers are the blocks of all stages, first to last; each has
-the grid of its stage. There is no [CLS]: the mean of the last tokens, after the final norm, stands for appearance.
+Queries, keys and values are linear in each token, so they need no windows: they are computed for the entire map from
+the input of a block's attention. Layers are the blocks of all stages in order; each has the grid of its stage.
 """
 
 from __future__ import annotations
@@ -11,79 +10,60 @@ from typing import Any, Unpack
 
 from torch import Tensor, nn
 
-from vitsplice.backbones.base import (
-    FrozenBackbone,
-    Seen,
-    Stated,
-    captured,
-    described,
-    tap_input,
-    tap_output,
-    timm_facts,
-)
-from vitsplice.backbones.vit import PROJECTIONS, project
-from vitsplice.contracts import FeatureRequest, Features
+from vitsplice.backbones.base import BackboneArguments, timm_info
+from vitsplice.backbones.transformer import PROJECTIONS, TransformerBackbone, capture_input, capture_output, project
 
 
 def is_swin(model: nn.Module) -> bool:
-    """Whether a timm model is a Swin transformer, v1 or v2."""
+    """Return True for a timm Swin transformer, v1 or v2."""
     return type(model).__name__ in ("SwinTransformer", "SwinTransformerV2")
 
 
-class TimmSwin(FrozenBackbone):
+class TimmSwin(TransformerBackbone):
     """A frozen timm Swin transformer as a backbone.
 
+    The default features are the keys of the last block, and the mean of its tokens after the final norm.
+
     Args:
-        model: without a classifier, made for any size (``strict_img_size=False``).
-        stated: see `Stated`; the default requests are keys of the last block, and the mean of its tokens.
+        model: without a classifier, created for any image size (``strict_img_size=False``).
+        arguments: see `vitsplice.backbones.base.BackboneArguments`.
 
     Raises:
-        ConfigError: if it has no such facet or layer, or the facet does not suit the role.
+        ConfigError: if the model has no such facet or layer, or the facet does not suit the role.
     """
 
-    def __init__(self, model: nn.Module, **stated: Unpack[Stated]) -> None:
-        super().__init__()
-        network: Any = model.eval().requires_grad_(False)
-        self.model: Any = network
-        self.blocks: list[Any] = [block for stage in network.layers for block in stage.blocks]
-        self.info = described(
-            network,
+    def __init__(self, model: nn.Module, **arguments: Unpack[BackboneArguments]) -> None:
+        network: Any = model
+        blocks: list[Any] = [block for stage in network.layers for block in stage.blocks]
+        super().__init__(
+            model,
             roles=("key", "pooled"),
             facets=(*PROJECTIONS, "token", "pooled"),
-            layers=len(self.blocks),
+            layers=len(blocks),
             stride=network.patch_embed.patch_size[0] * 2 ** (len(network.layers) - 1),
-            **timm_facts(network),
-            **stated,
+            **timm_info(network),
+            **arguments,
         )
-        for number, block in enumerate(self.blocks):
-            tap_input(block, "attention", number, _attended)
-            tap_output(block, "block", number)
-        self.eval()
+        self.blocks = blocks
+        for number, block in enumerate(blocks):
+            capture_input(block, "attention", number, _attention_input)
+            capture_output(block, "block", number)
 
-    def _features(self, inputs: Tensor, requests: tuple[FeatureRequest, ...]) -> dict[FeatureRequest, Features]:
-        with captured(map(self._layer, requests)) as seen:
-            self.model.forward_features(inputs)
-        return {request: self._pick(seen, request) for request in requests}
+    def _run(self, inputs: Tensor) -> None:
+        self.model.forward_features(inputs)
 
-    def _pick(self, seen: Seen, request: FeatureRequest) -> Features:
-        layer = self._layer(request)
-        block = self.blocks[layer]
-        if request.facet in PROJECTIONS:
-            values = project(block.attn, seen["attention", layer].flatten(1, 2), request.facet)
-            return Features(values.float(), _grid(seen["attention", layer]))
-        maps = seen["block", layer]
-        tokens = maps.flatten(1, 2)
-        if block is self.blocks[-1]:
-            tokens = self.model.norm(tokens)
-        if request.facet == "pooled":
-            return Features(tokens.float().mean(1))
-        return Features(tokens.float(), _grid(maps))
+    def _tokens(self, tensor: Tensor, inputs: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        return tensor.flatten(1, 2), (tensor.shape[1], tensor.shape[2])
+
+    def _project(self, block: int, tokens: Tensor, facet: str) -> Tensor:
+        return project(self.blocks[block].attn, tokens, facet)
+
+    def _final_norm(self, block: int, tokens: Tensor) -> Tensor:
+        normed: Tensor = self.model.norm(tokens) if block == len(self.blocks) - 1 else tokens
+        return normed
 
 
-def _attended(block: Any, tokens: Tensor) -> Tensor:
-    """What the attention of a block sees, ``(B, h, w, D)``: version 1 norms before it, version 2 after."""
-    return tokens if type(block).__name__.startswith("SwinTransformerV2") else block.norm1(tokens)
-
-
-def _grid(maps: Tensor) -> tuple[int, int]:
-    return maps.shape[1], maps.shape[2]
+def _attention_input(block: Any, maps: Tensor) -> Tensor:
+    """Return the input of a block's attention, ``(B, h, w, D)``: v1 normalises before attention, v2 after it."""
+    maps_in: Tensor = maps if type(block).__name__.startswith("SwinTransformerV2") else block.norm1(maps)
+    return maps_in

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from vitsplice.batch.plan import STOP, open_batch
@@ -97,7 +98,7 @@ def run_batch(
             for attempt in range(retries + 1):
                 if stopped() or (attempt and not failures.start_retries()):
                     break
-                jobs = _until(stopped, batch.jobs())
+                jobs = takewhile(lambda job: not stopped(), batch.jobs())  # skipping finished jobs also takes time
                 pending = filter(failures.retries, jobs) if attempt else accounts.unfinished(jobs)
                 for outcome in executor.run(run_job, pending):
                     accounts.add(outcome, retried=attempt > 0)
@@ -142,11 +143,3 @@ class _Accounts:
                 self.ledger.add_run(job.id, record)
             self.tally.done_before += 1
             self.report(self.tally, None)
-
-
-def _until(stopped: Callable[[], bool], jobs: Iterable[Job]) -> Iterator[Job]:
-    """Yield jobs until stopped. This is checked before each, because skipping finished jobs also takes time."""
-    for job in jobs:
-        if stopped():
-            return
-        yield job

@@ -89,12 +89,6 @@ def pair_folder(pair_id: str) -> str:
     return f"{hashlib.sha256(pair_id.encode()).hexdigest()[:3]}/{pair_id}"
 
 
-def split_id(job_id: str) -> tuple[str, str]:
-    """Split the id of a job into variant and id of the pair."""
-    variant, _, pair = job_id.partition("/")
-    return variant, pair
-
-
 def variants(
     presets: Sequence[str],
     backbones: Sequence[str] = (),

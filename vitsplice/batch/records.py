@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from vitsplice.batch.plan import FAILURES, RESULTS, run_folder, split_id
+from vitsplice.batch.plan import FAILURES, RESULTS, run_folder
 from vitsplice.batch.worker import image_names
 from vitsplice.contracts import Job, Outcome
 from vitsplice.errors import VitspliceError
@@ -43,13 +43,13 @@ class Ledger(JsonLinesLog):
         super().__exit__(kind, error, at)
 
     def is_finished(self, job: Job) -> bool:
-        """Whether the run of a job is recorded, with images at the same paths."""
+        """Return True if the run of a job is recorded, with images at the same paths."""
         key = key_of(job.id)
         return key in self and self[key].get("images") == image_names(job)
 
     def add_run(self, job_id: str, record: Mapping[str, Any]) -> None:
         """Record a finished run. Raises VitspliceError if that cannot be written."""
-        variant, pair = split_id(job_id)
+        variant, pair = job_id.split("/", 1)
         folder = run_folder(variant, pair)
         self.add(key_of(job_id), {"id": pair, "variant": variant, "folder": folder, **record})
 
@@ -78,7 +78,7 @@ class Failures(JsonLinesLog):
 
     def add_outcome(self, outcome: Outcome) -> None:
         """Record a failed or refused job. Raises VitspliceError if that cannot be written."""
-        variant, pair = split_id(outcome.id)
+        variant, pair = outcome.id.split("/", 1)
         key = key_of(outcome.id)
         self.add(key, {"id": pair, "variant": variant, "state": outcome.state, "reason": outcome.reason})
         if outcome.state == "failed":
@@ -95,7 +95,7 @@ class Failures(JsonLinesLog):
         return len(self._retried)
 
     def retries(self, job: Job) -> bool:
-        """Whether a job is part of this round of retries."""
+        """Return True if a job is part of this round of retries."""
         key = np.uint64(key_of(job.id))
         index = int(np.searchsorted(self._retried, key))
         return index < len(self._retried) and bool(self._retried[index] == key)
@@ -134,7 +134,7 @@ def _job_key(record: Mapping[str, Any]) -> int:
 
 
 def _run_keys(out: Path) -> Iterator[int]:
-    """Keys of the runs that have a folder. Only shards are listed: a look at every run is slow on a file server."""
+    """Yield the keys of the runs that have a folder. Only shards are listed, as a file server is slow."""
     for shard in glob.iglob("*/*/", root_dir=out):
         variant = shard.partition(os.sep)[0]
         yield from (key_of(f"{variant}/{pair}") for pair in os.listdir(out / shard))

@@ -38,7 +38,7 @@ RETRYABLE = (OutputBusy, OutOfMemory)
 
 
 def run_job(job: Job) -> Outcome:
-    """Run a job and return its outcome; raises nothing. Backbones stay loaded for the next job of this process."""
+    """Run a job and return its outcome; it does not raise. Backbones stay loaded for the next job of this process."""
     start = time.perf_counter()
     try:
         outcome = _run(job)
@@ -62,15 +62,15 @@ def finished_record(job: Job) -> dict[str, Any] | None:
 def _read_record(job: Job) -> dict[str, Any] | None:
     """Read the record of a job from the folder of its run, or None if that is not finished."""
     try:
-        facts = RunFolder(Path(job.folder)).record()
-        if facts.get("finished") is not True:
+        run = RunFolder(Path(job.folder)).record()
+        if run.get("finished") is not True:
             return None
-        images = _images(facts)
+        images = _images(run)
         record = {
             "images": image_names(job),
-            "backbone": facts["backbone"]["name"],
-            "seconds": round(sum(facts["seconds"].values()), 3),
-            "metrics": {metric["name"]: metric["value"] for metric in facts["metrics"]},
+            "backbone": run["backbone"]["name"],
+            "seconds": round(sum(run["seconds"].values()), 3),
+            "metrics": {metric["name"]: metric["value"] for metric in run["metrics"]},
         }
     except (UserError, AttributeError, KeyError, TypeError):
         return None
@@ -79,9 +79,9 @@ def _read_record(job: Job) -> dict[str, Any] | None:
     return record
 
 
-def _images(facts: dict[str, Any]) -> dict[str, tuple[str, str]]:
+def _images(run: dict[str, Any]) -> dict[str, tuple[str, str]]:
     """Path and SHA-256 of the images of a run by role, from its ``run.json``."""
-    inputs = facts["inputs"] | {f"{role}_mask": mask for role, mask in facts["masks"].items()}
+    inputs = run["inputs"] | {f"{role}_mask": mask for role, mask in run["masks"].items()}
     return {role: (image["name"], image["sha256"]) for role, image in inputs.items()}
 
 
@@ -160,17 +160,17 @@ def _open(job: Job) -> Recording:
 
 
 def _started_as(job: Job, settings: RunConfig, folder: RunFolder) -> bool:
-    """Whether a folder holds a run of a job's settings and images."""
+    """Return True if a folder holds a run with the settings and images of a job."""
     try:
-        begun = folder.inputs()
-        paths = {role: image["path"] for role, image in begun["images"].items()}
-        return bool(paths == dict(job.images) and begun["settings"] == settings.model_dump(mode="json"))
+        inputs = folder.inputs()
+        paths = {role: image["path"] for role, image in inputs["images"].items()}
+        return bool(paths == dict(job.images) and inputs["settings"] == settings.model_dump(mode="json"))
     except (UserError, AttributeError, KeyError, TypeError):
         return False
 
 
 class StopFile:
-    """Reports whether the stop file of a batch exists, and checks that every `POLL_SECONDS` only."""
+    """Reports the presence of the stop file of a batch; it is checked only every `POLL_SECONDS`."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._next_check, self._exists = path, 0.0, False

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -17,15 +16,6 @@ pairs = typer.Typer(help="Build manifests of pairs, and check them.", no_args_is
 
 SHOWN = 10
 """Issues of a kind that are printed."""
-
-
-class By(StrEnum):
-    """Ways to pair images."""
-
-    similarity = "similarity"
-    random = "random"
-    every = "all"
-    name = "name"
 
 
 @pairs.command()
@@ -45,7 +35,7 @@ def build(
         Path | None, typer.Option("--out", "-o", help="The manifest, .csv or .jsonl. Required.", metavar="FILE")
     ] = None,
     by: Annotated[
-        By | None,
+        Literal["similarity", "random", "all", "name"] | None,
         typer.Option(
             help="similarity: highest similarity of the backbone's [CLS]; random; all; name: the same name in two "
             "folders. Default: name for two folders, all for a scene or a single image, otherwise random."
@@ -75,8 +65,7 @@ def build(
     from vitsplice.datasets.build import BuildOptions
     from vitsplice.datasets.build import build as build_manifest
 
-    by_name = by.value if by else None
-    options = BuildOptions(path, appearance, by_name, k, seed, backbone, device, licence.strip(), source.strip())
+    options = BuildOptions(path, appearance, by, k, seed, backbone, device, licence.strip(), source.strip())
     with parts_progress() as progress:
         number = unless_stopped(build_manifest(options, out, force=force, progress=progress))
     typer.echo(f"{number} pairs", err=True)

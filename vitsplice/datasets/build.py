@@ -72,7 +72,10 @@ def build(
         UserError: if the options or the source are invalid, or there is nothing to pair.
         VitspliceError: if the backbone is unavailable, or the manifest cannot be written.
     """
-    target = _target(Path(out), force=force)
+    target = Path(out)
+    if target.suffix.lower() not in (".csv", ".jsonl"):
+        raise UserError(f"{printable(str(out))}: the name of a manifest ends in .csv or .jsonl")
+    check_file(target, "manifest, such as pairs.csv", force=force)
     contents = read_source(options.path, options.appearance)
     options = _completed(options, contents)
     paths = [printable(str(path)) for path in (options.path, options.appearance) if path is not None]
@@ -81,24 +84,14 @@ def build(
     if contents.pairs:
         write(target, [replace(pair, licence=options.licence, source=options.source) for pair in contents.pairs])
         return len(contents.pairs)
-    pairings = _pairings(options, contents.groups, _cache(target), progress)
+    cache = target.with_name(f".{target.name}.features.jsonl")
+    pairings = _pairings(options, contents.groups, cache, progress)
     if pairings is None:
         return None
     _note_fewer(pairings, options, progress.note)
     write(target, _pairs(pairings, options))
-    _cache(target).unlink(missing_ok=True)
+    cache.unlink(missing_ok=True)
     return sum(len(appearances) for _, (_, appearances) in pairings)
-
-
-def _target(out: Path, *, force: bool) -> Path:
-    if out.suffix.lower() not in (".csv", ".jsonl"):
-        raise UserError(f"{printable(str(out))}: the name of a manifest ends in .csv or .jsonl")
-    return check_file(out, "manifest, such as pairs.csv", force=force)
-
-
-def _cache(target: Path) -> Path:
-    """Path of the cache of features beside a manifest."""
-    return target.with_name(f".{target.name}.features.jsonl")
 
 
 def _completed(options: BuildOptions, contents: SourceContents) -> BuildOptions:

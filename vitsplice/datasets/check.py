@@ -33,7 +33,7 @@ KINDS = (
 """Kinds of issues, in the order of the report."""
 
 ABSENT = -1
-"""Number in place of a mask that a pair does not have."""
+"""Number that stands for a missing mask."""
 
 
 @dataclass(frozen=True)
@@ -218,7 +218,7 @@ def _pairs(index: ManifestIndex, fingerprints: Fingerprints) -> Iterator[Issue]:
 
 
 def _equality(structure: Fingerprint | None, appearance: Fingerprint | None, *, same_file: bool) -> str:
-    """Describe what makes two images equal, or return ""."""
+    """Describe the equality of two images, or return ""."""
     if same_file:
         return "are one file"
     if not structure or not appearance:

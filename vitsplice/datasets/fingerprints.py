@@ -1,4 +1,4 @@
-"""Fingerprints of images: a perceptual hash and a few colours, by which near-duplicates are found."""
+"""Fingerprints of images: a perceptual hash and a few colours, to find near-duplicates."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Fingerprint:
         size: height and width in pixels.
         bits: ``(BITS,)``, the perceptual hash: which low frequencies of the lightness are above their median.
         colours: ``(3 * CELLS**2,)``, the mean Lab colour of each cell, L in [0, 100].
-        black: whether the image is black everywhere, so that as a mask it excludes everything.
+        black: True if the image is black everywhere, and so excludes everything if it is a mask.
     """
 
     sha256: str
@@ -91,5 +91,5 @@ def earlier_near_duplicates(fingerprints: Sequence[Fingerprint]) -> NDArray[np.i
 
 
 def are_near_duplicates(first: Fingerprint, second: Fingerprint) -> bool:
-    """Whether two images look the same."""
+    """Return True if two images look the same."""
     return bool(earlier_near_duplicates([first, second])[1] == 0)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vitsplice.backbones.sizing import Resize
+from vitsplice.backbones.inputs import Resize
 from vitsplice.contracts import Backbone
 from vitsplice.datasets.pairing import Pairing
 from vitsplice.datasets.sources import ImageGroup

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from vitsplice.backbones.sizing import Resize
+from vitsplice.backbones.inputs import Resize
 from vitsplice.config import RunConfig, ViewConfig
 from vitsplice.contracts import Backbone, GeneratorSpec, Role, TermContext
 from vitsplice.engine.features import Resizer

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vitsplice.backbones.sizing import Area
+from vitsplice.backbones.inputs import Area
 from vitsplice.config import RunConfig, StageConfig
 from vitsplice.engine.images import RunImages
 from vitsplice.engine.loop import Optimisation, Step

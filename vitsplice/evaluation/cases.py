@@ -104,12 +104,7 @@ class ImageCounts:
 
 
 def count_images(manifest: Path, keys: Keys) -> ImageCounts:
-    """Count the pairs and images of measured cases.
-
-    Args:
-        manifest: manifest of the pairs.
-        keys: key of each case ``(methods, pairs)``, 0 where a case is not measured.
-    """
+    """Count the pairs and images of measured cases, whose keys ``(methods, pairs)`` are not 0."""
     pairs = (pair for pair, measured in zip(read_pairs(manifest, unique=False), keys.T, strict=True) if measured.any())
     paths = (tuple(key_of(os.path.abspath(path)) for path in (pair.structure, pair.appearance)) for pair in pairs)
     digests = np.fromiter(paths, np.dtype((np.uint64, 2)))
@@ -117,10 +112,6 @@ def count_images(manifest: Path, keys: Keys) -> ImageCounts:
 
 
 def case_key(pair: Pair, method: Method, output: Path) -> int:
-    """Compute a 64-bit key of a case from the paths, sizes and modification times of its files.
-
-    Raises:
-        ImageError: if a file does not exist.
-    """
+    """Compute a 64-bit key from paths, sizes and modification times of a case's files. Raises ImageError."""
     stamps = [image_stamp(path) for path in (*pair.images.values(), output)]
     return key_of(method.name, pair.id, *stamps)

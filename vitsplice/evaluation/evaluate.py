@@ -126,10 +126,10 @@ class _Evaluation:
     progress: ProgressReporter
 
     def measure_pairs(self, log: JsonLinesLog, total: int) -> tuple[Keys, dict[str, CaseCounts]] | None:
-        """Measure every case that is not in the log, and again the metrics that failed; None if stopped.
+        """Measure the cases that are not in the log, and metrics that failed before; None if stopped.
 
         Returns:
-            The key of each case ``(methods, pairs)``, 0 where it is not measured, and counts of each method.
+            Key of each case ``(methods, pairs)``, 0 where it is not measured, and counts of each method.
         """
         keys, counts = array("Q"), {method.name: CaseCounts() for method in self.plan.methods}
         for done, pair in enumerate(read(self.plan.pairs, unique=False)):
@@ -166,11 +166,7 @@ class _Evaluation:
         return key
 
     def measure_sets(self, log: JsonLinesLog, keys: Keys) -> Mapping[tuple[str, str], Mapping[str, Any]] | None:
-        """Compute the metrics over sets; None if stopped.
-
-        Returns:
-            (metric, method) -> record with value, number of cases, and reason.
-        """
+        """Compute the metrics over sets: (metric, method) -> record; None if stopped."""
         records: dict[tuple[str, str], Mapping[str, Any]] = {}
         metrics, methods = self.built.over("set"), self.plan.methods
         for spec, metric in metrics:
@@ -206,26 +202,14 @@ def _new_record(pair: Pair, method: Method, output: Path) -> dict[str, Any]:
 def compute_rounded(
     metrics: Sequence[tuple[MetricSpec, Metric]], cases: Case | Iterator[Case]
 ) -> tuple[dict[str, float | None], dict[str, str]]:
-    """Compute metrics of a case or of a set: values, and the reasons of those that failed.
-
-    Values are rounded to the precision of float32, so that its noise decides no rank.
-    """
+    """Compute metrics of a case or of a set: values, rounded to float32's precision, and reasons of failures."""
     results = [compute(spec, metric, cases) for spec, metric in metrics]
     values = {result.name: None if result.value is None else float(f"{result.value:.6g}") for result in results}
     return values, {result.name: result.reason for result in results if result.failed}
 
 
 def choose_pairs(manifest: Path, keys: NDArray[np.uint64], max_pairs: int) -> list[tuple[Pair, int]]:
-    """Choose the pairs whose ids have the smallest hashes, independently of the order of the manifest.
-
-    Args:
-        manifest: manifest of the pairs.
-        keys: key of each pair's case, 0 where it is not measured.
-        max_pairs: maximum number of pairs.
-
-    Returns:
-        Pairs and keys, sorted by hash.
-    """
+    """Choose the measured pairs (key not 0) whose ids have the smallest hashes, in any order of the manifest."""
     pairs = zip(read(manifest, unique=False), keys, strict=True)
     hashed = ((key_of(pair.id), pair, int(key)) for pair, key in pairs if key)
     return [(pair, key) for _, pair, key in heapq.nsmallest(max_pairs, hashed, key=lambda entry: entry[0])]

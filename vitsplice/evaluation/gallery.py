@@ -38,18 +38,7 @@ def gallery(
     keys: Keys,
     progress: ProgressReporter = NULL_REPORTER,
 ) -> str | None:
-    """Format the page as HTML.
-
-    Args:
-        plan: plan of the evaluation.
-        summary: its summary.
-        log: record of each case.
-        keys: key of each case ``(methods, pairs)``, 0 where it is not measured.
-        progress: progress reporter.
-
-    Returns:
-        The page, or None if the progress reporter stopped the work.
-    """
+    """Format the page as HTML; None if the progress reporter stopped the work. See `summarise` for log and keys."""
     names = [
         name
         for name, metric in summary.metrics.items()

@@ -71,13 +71,7 @@ def _terms(settings: str) -> tuple[str, ...]:
 
 
 def optimised_by_methods(plan: EvaluationPlan, log: JsonLinesLog, keys: Keys) -> dict[str, OptimisedParts | None]:
-    """Return what each method optimised, from the plan or from the records of all its outputs; None if unknown.
-
-    Args:
-        plan: plan of the evaluation.
-        log: record of each case.
-        keys: key of each case ``(methods, pairs)``, 0 where a case is not measured.
-    """
+    """Return what each method optimised, from the plan or from the records of all its outputs; None if unknown."""
     parts: dict[str, OptimisedParts | None] = {}
     for row, method in enumerate(plan.methods):
         backbone = plan.optimised.get(method.name)
@@ -112,13 +106,7 @@ def leakage(metric: Metric, optimised: OptimisedParts | None) -> Leakage:
 
 
 def leakage_warnings(method: str, optimised: OptimisedParts | None, leakages: Mapping[str, Leakage]) -> Iterator[str]:
-    """Yield warnings of the metrics that are biased in favour of a method.
-
-    Args:
-        method: name of the method.
-        optimised: what it optimised.
-        leakages: metric -> leakage.
-    """
+    """Yield warnings of the metrics (name -> leakage) that are biased in favour of a method."""
     if optimised is None:
         return
     if metrics := [name for name, leaked in leakages.items() if leaked == "network"]:

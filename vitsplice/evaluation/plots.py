@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vitsplice.evaluation.summary import MAX_POINTS, EvaluationSummary, MetricComparison, MetricSummary
+from vitsplice.evaluation.summary import MAX_POINTS, EvaluationSummary, MetricSummary
 from vitsplice.metrics.statistics import SIGNIFICANCE, supported
 from vitsplice.support.plots import MUTED, WIDTH, Drawing, error_bars, styles
 
@@ -42,20 +42,16 @@ def drawings(summary: EvaluationSummary) -> list[Drawing]:
 def _differences(summary: EvaluationSummary, metrics: Sequence[MetricSummary]) -> list[Drawing]:
     """Forest plot with one panel per metric."""
     names, style = list(summary.counts), styles(summary.counts)
-    comparisons = {metric.name: _plotted_comparisons(metric, names) for metric in metrics}
+    every = len(names) <= ALL_DIFFERENCES
+    comparisons = {m.name: [c for c in m.comparisons if every or c.first == names[0]] for m in metrics}
     if not any(math.isfinite(c.interval.mean) for of_metric in comparisons.values() for c in of_metric):
         return []
-    every = len(names) <= ALL_DIFFERENCES
-    labels = [
-        f"{comparison.first}\nminus {comparison.second}" if every else _other(comparison, names)
-        for comparison in comparisons[metrics[0].name]
-    ]
+    labels = [f"{c.first}\nminus {c.second}" if every else c.second for c in comparisons[metrics[0].name]]
 
     def panel(axes: Axes, metric: MetricSummary) -> None:
         for y, comparison in enumerate(comparisons[metric.name]):
-            interval = comparison.interval
-            sign = 1 if every or comparison.first != names[0] else -1
-            method = style[comparison.first if every else _other(comparison, names)]
+            interval, sign = comparison.interval, 1 if every else -1
+            method = style[comparison.first if every else comparison.second]
             filled = supported(interval, comparison.adjusted_p)
             axes.errorbar(
                 [sign * interval.mean], [y], None, error_bars([interval])[::sign], capsize=3, markersize=6,
@@ -64,23 +60,14 @@ def _differences(summary: EvaluationSummary, metrics: Sequence[MetricSummary]) -
             )  # fmt: skip
         axes.axvline(0, color=MUTED, linewidth=0.8, linestyle=":")
 
+    each = "" if every else f", each method minus {names[0]}"
     caption = (
-        f"Mean difference over the pairs that both methods have, with its 95 % bootstrap interval over pairs"
-        f"{'' if every else f'; each method minus {names[0]}'}. Filled: the interval excludes 0 and p, adjusted by "
-        f"Holm, is below {SIGNIFICANCE}; hollow: the pairs do not support a difference. The table of tests has all."
+        f"Mean difference over the pairs that both methods have{each}, with its 95 % bootstrap interval over pairs. "
+        f"Filled: the interval excludes 0 and p, adjusted by Holm, is below {SIGNIFICANCE}; hollow: the pairs do not "
+        "support a difference. The table of tests has all."
     )
-    xlabel = f"mean difference{'' if every else f', each method minus {names[0]}'}, and its 95 % interval over pairs"
+    xlabel = f"mean difference{each}, and its 95 % interval over pairs"
     return [_panels("differences", metrics, labels, panel, xlabel, caption)]
-
-
-def _plotted_comparisons(metric: MetricSummary, names: Sequence[str]) -> list[MetricComparison]:
-    every = len(names) <= ALL_DIFFERENCES
-    return [pair for pair in metric.comparisons if every or names[0] in (pair.first, pair.second)]
-
-
-def _other(comparison: MetricComparison, names: Sequence[str]) -> str:
-    """Return the method that is compared with the first one."""
-    return comparison.second if comparison.first == names[0] else comparison.first
 
 
 def _scatter(summary: EvaluationSummary, metrics: Sequence[MetricSummary]) -> list[Drawing]:

@@ -226,14 +226,14 @@ def summarise_pairs(
     reasons: Mapping[int, str],
     leakages: Mapping[str, Leakage],
 ) -> MetricSummary:
-    """Summarise a metric over pairs.
+    """Summarise a metric over pairs from its values ``(methods, pairs)``, NaN where there is none.
 
     Args:
         spec, metric: the metric.
-        values: values ``(methods, pairs)``, NaN where there is none.
-        measured: number of measured outputs of each row.
-        reasons: row -> reason of a missing value.
-        leakages: leakage by method, in the order of the rows.
+        values: its values.
+        measured: number of measured outputs of each method.
+        reasons: row of the values -> reason of the first that is missing because of an error.
+        leakages: method -> leakage, in the order of the rows.
     """
     higher = spec.better == "higher"
     means, ranks = common_means(values), _ranks(values, higher=higher)

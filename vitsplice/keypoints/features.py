@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vitsplice.analysis.transforms import APPEARANCE_TRANSFORMS, WARPS, warp
-from vitsplice.backbones.sizing import Area
+from vitsplice.backbones.inputs import Area
 from vitsplice.contracts import GLOBAL_FACETS, Backbone, BackboneInfo, FeatureRequest, Features
 from vitsplice.errors import ImageError, UserError, VitspliceError
 from vitsplice.images import read, resize_to

@@ -8,7 +8,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from vitsplice.backbones.sizing import Area, Resize
+from vitsplice.backbones.inputs import Area, Resize
 from vitsplice.contracts import GLOBAL_FACETS, Backbone, FeatureRequest, Features, ImageName
 from vitsplice.engine.features import extract
 from vitsplice.engine.images import ViewKey

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vitsplice.backbones.sizing import Area, Resize
+from vitsplice.backbones.inputs import Area, Resize
 from vitsplice.config import RunConfig, TermConfig
 from vitsplice.contracts import Backbone, ImageName, LossSpec, TermContext
 from vitsplice.engine import problem

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vitsplice.backbones.sizing import Area
+from vitsplice.backbones.inputs import Area
 from vitsplice.contracts import Backbone, Features
 from vitsplice.errors import ImageError, UserError
 from vitsplice.images.checks import OVERSHOOT, image_batch

@@ -5,13 +5,18 @@ Listing the built-in metrics imports nothing heavy; the other modules of this pa
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 
 from vitsplice.contracts import Metric, MetricContext, MetricSpec
 
 RUN_METRICS = ("gradient-ssim", "cnn-self-similarity", "lab-patches", "cnn-statistics")
 """Metrics that `run` and `measure` print: those that are independent of the backbone that a run optimises."""
+
+
+def run_metrics(registered: Mapping[str, MetricSpec]) -> list[MetricSpec]:
+    """Select `RUN_METRICS`, without those whose name a plugin uses too."""
+    return [registered[name] for name in RUN_METRICS if name in registered]
 
 
 def _build(module: str, function: str) -> Callable[[MetricContext], Metric]:

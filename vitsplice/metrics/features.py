@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vitsplice.backbones.sizing import Resize
+from vitsplice.backbones.inputs import Resize
 from vitsplice.contracts import GLOBAL_FACETS, Backbone, Case, FeatureRequest, Features, Metric, MetricContext
 from vitsplice.errors import ConfigError
 from vitsplice.images.transforms import to_lab

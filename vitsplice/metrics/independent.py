@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vitsplice.backbones.sizing import Resize
+from vitsplice.backbones.inputs import Resize
 from vitsplice.contracts import Backbone, Case, FeatureRequest, Metric, MetricContext
 from vitsplice.errors import UnknownName
 from vitsplice.images.transforms import to_lab

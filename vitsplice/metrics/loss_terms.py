@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from functools import partial
+from collections.abc import Callable, Iterable
+from functools import lru_cache, partial
 from typing import cast
 
 from torch import Tensor
 
-from vitsplice.backbones.sizing import Resize
+from vitsplice.backbones.inputs import Resize
 from vitsplice.contracts import (
     GLOBAL_FACETS,
     MASK,
@@ -41,20 +41,23 @@ def loss_metrics(losses: Iterable[LossSpec], size: int = 224) -> list[MetricSpec
         losses: loss terms.
         size: shorter side of the backbone's input, in pixels.
     """
-    features = _CaseFeatures(Resize(size))
+    shared = (Resize(size), lru_cache(maxsize=1)(_start_image))
     return [
-        MetricSpec(spec.name, partial(_build, spec, features), spec.summary, against=cast(Role, spec.target))
+        MetricSpec(spec.name, partial(_build, spec, *shared), spec.summary, against=cast(Role, spec.target))
         for spec in losses
     ]
 
 
-def _build(spec: LossSpec, features: _CaseFeatures, context: MetricContext) -> Metric:
+def _build(spec: LossSpec, resize: Resize, start_image: Callable[..., Tensor], context: MetricContext) -> Metric:
     backbone = context.load(context.backbone)
     term = spec.build(TermContext(backbone.info, options=complete(spec, {})))
 
     def value(case: Case) -> float:
+        images = {"structure": case.structure, "appearance": case.appearance, "output": case.output}
+        if spec.target == "start":
+            images["start"] = start_image(case, backbone)
         output, target = (
-            {request: features.of(case, backbone, name, request) for request in term.requests}
+            {request: _features(backbone, resize, images, name, request) for request in term.requests}
             for name in ("output", spec.target)
         )
         return float(term.function(output, target))
@@ -63,34 +66,16 @@ def _build(spec: LossSpec, features: _CaseFeatures, context: MetricContext) -> M
     return Metric(value, (backbone.info,), {"requests": requests}, (spec.name,))
 
 
-class _CaseFeatures:
-    """Features of the images of the last case, each computed once for all terms."""
+def _start_image(case: Case, backbone: Backbone) -> Tensor:
+    return warm_start(case.structure, case.appearance, correspond(case.structure, case.appearance, backbone))
 
-    def __init__(self, resize: Resize) -> None:
-        self._resize = resize
-        self._case: Case | None = None
-        self._images: dict[str, Tensor] = {}
-        self._features: dict[tuple[str, FeatureRequest], Features] = {}
 
-    def of(self, case: Case, backbone: Backbone, name: str, request: FeatureRequest) -> Features:
-        """Features of the output, structure, appearance or start image.
-
-        Terms that use a correspondence or a mask get the structure image's in the place of the output's.
-        """
-        if case is not self._case:
-            self._case, self._features = case, {}
-            self._images = {"structure": case.structure, "appearance": case.appearance, "output": case.output}
-        name = "structure" if name == "output" and request in (MATCH, MASK) else name
-        if (name, request) not in self._features:
-            reference = name if request.facet in GLOBAL_FACETS else "structure"
-            height, width = self._image(reference, backbone).shape[-2:]
-            size = self._resize.target_size(height, width, backbone.info)
-            image = self._resize.to(self._image(name, backbone), size)
-            self._features[name, request] = extract(backbone, lambda p, _: p, {0: image}, [request])[0][request]
-        return self._features[name, request]
-
-    def _image(self, name: str, backbone: Backbone) -> Tensor:
-        if name not in self._images:
-            structure, appearance = self._images["structure"], self._images["appearance"]
-            self._images[name] = warm_start(structure, appearance, correspond(structure, appearance, backbone))
-        return self._images[name]
+def _features(
+    backbone: Backbone, resize: Resize, images: dict[str, Tensor], name: str, request: FeatureRequest
+) -> Features:
+    """Features of one of the images. A correspondence or mask of the output is that of the structure image."""
+    if name == "output" and request in (MATCH, MASK):
+        name = "structure"
+    height, width = images[name if request.facet in GLOBAL_FACETS else "structure"].shape[-2:]
+    image = resize.to(images[name], resize.target_size(height, width, backbone.info))
+    return extract(backbone, lambda p, _: p, {0: image}, [request])[0][request]

@@ -9,7 +9,7 @@ import torch
 from vitsplice.contracts import Case, MetricContext
 from vitsplice.engine.backbones import Substitution
 from vitsplice.images import LoadedImage
-from vitsplice.metrics import RUN_METRICS
+from vitsplice.metrics import run_metrics
 from vitsplice.metrics.backbones import MetricBackbones
 from vitsplice.metrics.loss_terms import loss_metrics
 from vitsplice.metrics.values import MetricValue, measure
@@ -58,7 +58,7 @@ def measure_images(
     context = MetricContext(backbones.load, chosen.name)
     case = Case("output", structure.pixels, appearance.pixels, output.pixels)
     terms = measure(loss_metrics(known.losses.values(), size), context, case)
-    metrics = measure([known.metrics[name] for name in RUN_METRICS], context, case)
+    metrics = measure(run_metrics(known.metrics), context, case)
     notes = {image.name: tuple(image.notes) for image in (structure, appearance, output) if image.notes}
     by_name = ({value.name: value for value in values} for values in (terms, metrics))
     return Measurement(info.name, info.sha256, size, backbones.substitution, notes, *by_name)

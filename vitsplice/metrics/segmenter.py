@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from vitsplice.backbones.sizing import Resize
+from vitsplice.backbones.inputs import Resize
 from vitsplice.contracts import Case, Metric, MetricContext
 from vitsplice.errors import WeightsRejected, WeightsUnavailable
 from vitsplice.metrics.clustering import mean_iou

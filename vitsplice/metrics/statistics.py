@@ -85,13 +85,7 @@ def _resampled_means(values: Array, seed: int, resamples: int) -> Array:
 
 
 def supported(interval: MeanInterval, adjusted_p: float, no_difference: float = 0) -> bool:
-    """Return whether the data support a difference.
-
-    Args:
-        interval: mean difference, or mean ratio.
-        adjusted_p: p value, adjusted by Holm's method.
-        no_difference: value without a difference: 0, or 1 for a ratio.
-    """
+    """Return whether an interval excludes the value without a difference (1 for a ratio), and p is significant."""
     return adjusted_p < SIGNIFICANCE and not interval.low <= no_difference <= interval.high
 
 
@@ -197,14 +191,9 @@ def common_means(table: Array) -> Array:
 
 
 def mean_ranks(table: Array, *, higher: bool) -> Array:
-    """Compute the mean rank of each method over the pairs that all methods have.
+    """Compute the mean rank of each method over the pairs that all methods have, ``(methods,)``.
 
-    Args:
-        table: values ``(methods, pairs)``.
-        higher: whether higher values are better.
-
-    Returns:
-        ``(methods,)``; 1 is best, ties share the mean of their ranks. NaN without such pairs.
+    1 is best, and ties share the mean of their ranks; NaN without such pairs. ``higher``: higher values are better.
     """
     common = common_pairs(table)
     if not common.shape[1]:
@@ -214,13 +203,7 @@ def mean_ranks(table: Array, *, higher: bool) -> Array:
 
 
 def extreme_indices(values: Array, number: int, *, higher: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the indices of the worst finite values, worst first, and of the best, best first.
-
-    Args:
-        values: ``(N,)``.
-        number: maximum length of either.
-        higher: whether higher values are better.
-    """
+    """Return at most ``number`` indices of the worst finite values, worst first, and of the best, best first."""
     finite = np.flatnonzero(np.isfinite(values))
     ordered = finite[np.argsort(values[finite], kind="stable")]
     low, high = tuple(ordered[:number].tolist()), tuple(ordered[::-1][:number].tolist())

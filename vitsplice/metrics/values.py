@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from vitsplice.backbones.weights import ADVICE
+from vitsplice.backbones.hub import ADVICE
 from vitsplice.contracts import Case, Metric, MetricContext, MetricSpec
 from vitsplice.errors import VitspliceError, format_message, reason
 from vitsplice.numerics import numerics
@@ -113,16 +113,15 @@ def measure(
         case: images to measure.
         references: images ``(1, 3, H, W)`` that are measured in the place of the output too.
     """
-    specs = list(specs)
-    built = build_metrics(specs, context)
-    values = {
-        spec.name: MetricValue(spec.name, None, built.unavailable[spec.name], spec.better, spec.against)
-        for spec in specs
-        if spec.name in built.unavailable
-    }
-    for spec, metric in built.metrics:
-        others: dict[str, Any] = {
-            name: compute(spec, metric, replace(case, output=image)).value for name, image in (references or {}).items()
-        }
-        values[spec.name] = replace(compute(spec, metric, case), **others)
-    return [values[spec.name] for spec in specs]
+    values = []
+    for spec in specs:
+        built = build_metrics([spec], context)
+        for name, why in built.unavailable.items():
+            values.append(MetricValue(name, None, why, spec.better, spec.against))
+        for _, metric in built.metrics:
+            others: dict[str, Any] = {
+                name: compute(spec, metric, replace(case, output=image)).value
+                for name, image in (references or {}).items()
+            }
+            values.append(replace(compute(spec, metric, case), **others))
+    return values

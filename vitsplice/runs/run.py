@@ -22,7 +22,7 @@ from vitsplice.engine.loop import Step
 from vitsplice.engine.problem import Components, check_parts
 from vitsplice.engine.stages import Snapshot, StagedOptimisation
 from vitsplice.images import LoadedImage, read, resize_to
-from vitsplice.metrics import RUN_METRICS
+from vitsplice.metrics import run_metrics
 from vitsplice.metrics.values import MetricValue, measure
 from vitsplice.numerics import numerics
 from vitsplice.plugins import Catalogue, catalogue
@@ -133,7 +133,7 @@ class Run:
         return self._optimisation.image()[0].float().cpu()
 
     def metrics(self, pixels: Tensor | None = None) -> list[MetricValue]:
-        """Measure the current output by `RUN_METRICS`; empty if the settings say ``metrics: none``.
+        """Measure the current output by `vitsplice.metrics.RUN_METRICS`; empty if the settings say ``metrics: none``.
 
         A metric that fails has no value but a reason.
 
@@ -146,12 +146,12 @@ class Run:
         structure, appearance = (self.images[name].pixels for name in ("structure", "appearance"))
         output = self.pixels() if pixels is None else pixels
         load = cache(partial(self._backbones.metric_backbone, known=known))
-        specs = [known.metrics[name] for name in RUN_METRICS if name in known.metrics]  # a plugin may conflict with one
         references: dict[Literal["start", "unchanged"], Tensor] = {"unchanged": structure}
         if (start := self._start()) is not None:
             references["start"] = start
         context = MetricContext(load, self.settings.backbone.name)
-        return measure(specs, context, Case("run", structure, appearance, output[None]), references)
+        case = Case("run", structure, appearance, output[None])
+        return measure(run_metrics(known.metrics), context, case, references)
 
     def _start(self) -> Tensor | None:
         """The start, ``(1, 3, H, W)``; None if it is the structure image or the output."""

@@ -25,7 +25,7 @@ RECENT = 256
 _INDEX = np.dtype([("key", np.uint64), ("offset", np.int64)])
 
 INVALID = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
-"""What reading a line raises that is not a record of the log."""
+"""Exceptions of reading a line that is not a record of the log."""
 
 
 def key_of(*parts: object) -> int:

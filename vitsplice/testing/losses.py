@@ -9,7 +9,7 @@ from unittest import SkipTest
 import torch
 from torch import Tensor
 
-from vitsplice.backbones.sizing import Resize
+from vitsplice.backbones.inputs import Resize
 from vitsplice.contracts import Backbone, FeatureRequest, Features, LossSpec, LossTerm, TermContext
 from vitsplice.engine.features import extract
 from vitsplice.engine.terms import value_mistake

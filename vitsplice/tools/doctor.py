@@ -41,7 +41,7 @@ class Diagnosis:
 
 
 def diagnose(catalogue: Catalogue) -> list[Diagnosis]:
-    """Run all checks. The hub is contacted once, for at most `vitsplice.backbones.weights.PROBE_SECONDS`."""
+    """Run all checks. The hub is contacted once, for at most `vitsplice.backbones.hub.PROBE_SECONDS`."""
     return [*_versions(), *_machine(), *_folders(), *_plugins(catalogue), *_weights(catalogue)]
 
 
@@ -100,7 +100,7 @@ def _plugins(catalogue: Catalogue) -> Iterator[Diagnosis]:
 
 
 def _weights(catalogue: Catalogue) -> Iterator[Diagnosis]:
-    from vitsplice.backbones.weights import ANSWERS, hub_answers
+    from vitsplice.backbones.hub import ANSWERS, hub_answers
 
     hub, answer = hub_answers()
     yield Diagnosis("weights", "hub", f"{hub} {answer}")

@@ -1,4 +1,4 @@
-"""Towers of open_clip against open_clip's own forward, on small random networks; no hub is in reach."""
+"""Small random towers of open_clip, compared with open_clip's own forward pass; the hub is unreachable."""
 
 import sys
 import time
@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from open_clip.model import CLIPVisionCfg, _build_vision_tower
 from safetensors.torch import save_file
 from vitsplice_openclip import LISTED
-from vitsplice_openclip.build import assembled, build, preprocessing
+from vitsplice_openclip.build import assemble, build, preprocessing
 from vitsplice_openclip.files import same_tag
 
 from vitsplice.contracts import FeatureRequest
@@ -18,7 +18,7 @@ from vitsplice.errors import UserError, WeightsRejected, WeightsUnavailable
 from vitsplice.plugins import catalogue
 from vitsplice.testing import BackboneContract
 
-SEEN = {"mean": open_clip.OPENAI_DATASET_MEAN, "std": open_clip.OPENAI_DATASET_STD, "quick_gelu": False}
+IMAGES = {"mean": open_clip.OPENAI_DATASET_MEAN, "std": open_clip.OPENAI_DATASET_STD, "quick_gelu": False}
 VIT = {"embed_dim": 16, "vision_cfg": {"image_size": 32, "layers": 3, "width": 64, "head_width": 32, "patch_size": 8}}
 CUSTOM = {"embed_dim": 16, "vision_cfg": VIT["vision_cfg"] | {"block_type": "custom"}}
 RESNET = {"embed_dim": 16, "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 16, "head_width": 16}}
@@ -28,31 +28,35 @@ CONVNEXT = {"embed_dim": 16, "vision_cfg": {"timm_model_name": "test_convnext", 
 
 def tower(cfg):
     torch.manual_seed(0)
-    made = _build_vision_tower(cfg["embed_dim"], CLIPVisionCfg(**cfg["vision_cfg"])).eval()
+    network = _build_vision_tower(cfg["embed_dim"], CLIPVisionCfg(**cfg["vision_cfg"])).eval()
     with torch.no_grad():
-        for parameter in made.parameters():  # some begin as zero
+        for parameter in network.parameters():  # some are initialised with zeros
             parameter.add_(0.02 * torch.randn(parameter.shape))
-    return made
+    return network
+
+
+def arguments(name, source):
+    return {"name": name, "licence": "none", "source": source}
 
 
 def backbone(cfg):
-    return assembled(cfg, tower(cfg).state_dict(), SEEN, "openclip-small", "none", "random weights")
+    return assemble(cfg, tower(cfg).state_dict(), IMAGES, arguments("openclip-small", "random weights"))
 
 
 def images(height, width):
     return torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(0))
 
 
-def shown(seen):
-    mean, std = (torch.tensor(SEEN[key]).view(1, 3, 1, 1) for key in ("mean", "std"))
-    return (seen - mean) / std
+def normalised(pixels):
+    mean, std = (torch.tensor(IMAGES[key]).view(1, 3, 1, 1) for key in ("mean", "std"))
+    return (pixels - mean) / std
 
 
 @pytest.mark.parametrize("cfg", [VIT, CUSTOM], ids=["vit", "custom"])
-def test_facets_equal_an_independent_walk(cfg):
-    ours, theirs, seen = backbone(cfg), tower(cfg), images(32, 32)
-    found = ours(seen, [FeatureRequest(f, layer) for f in ours.info.facets for layer in (-1, 0)])
-    x = theirs._embeds(shown(seen))
+def test_facets_equal_an_independent_computation(cfg):
+    ours, theirs, pixels = backbone(cfg), tower(cfg), images(32, 32)
+    features = ours(pixels, [FeatureRequest(f, layer) for f in ours.info.facets for layer in (-1, 0)])
+    x = theirs._embeds(normalised(pixels))
     for number, block in enumerate(theirs.transformer.resblocks):
         parts = F.linear(block.ln_1(x), block.attn.in_proj_weight, block.attn.in_proj_bias).chunk(3, -1)
         x = block(x)
@@ -60,13 +64,13 @@ def test_facets_equal_an_independent_walk(cfg):
         if layer is None:
             continue
         for facet, values in zip(("query", "key", "value"), parts, strict=True):
-            torch.testing.assert_close(found[FeatureRequest(facet, layer)].values, values)
-        torch.testing.assert_close(found[FeatureRequest("token", layer)].values, theirs.ln_post(x))
-    cls = found[FeatureRequest("cls")].values
-    torch.testing.assert_close(cls @ theirs.proj, theirs(shown(seen)))
+            torch.testing.assert_close(features[FeatureRequest(facet, layer)].values, values)
+        torch.testing.assert_close(features[FeatureRequest("token", layer)].values, theirs.ln_post(x))
+    cls = features[FeatureRequest("cls")].values
+    torch.testing.assert_close(cls @ theirs.proj, theirs(normalised(pixels)))
 
 
-def test_positions_are_resampled_for_other_sizes():
+def test_position_embeddings_are_resampled_for_other_sizes():
     ours, theirs = backbone(VIT), tower(VIT)
     keys = ours(images(48, 64), [FeatureRequest("key")])[FeatureRequest("key")]
     assert (keys.grid, keys.prefix, keys.values.shape) == ((6, 8), 1, (2, 49, 64))
@@ -76,47 +80,47 @@ def test_positions_are_resampled_for_other_sizes():
     torch.testing.assert_close(ours._positions((8, 8))[1:], twice[0].flatten(1).T)
 
 
-def test_a_resnet_gives_the_maps_of_its_stages():
-    ours, theirs, seen = backbone(RESNET), tower(RESNET), images(64, 96)
-    found = ours(seen, [FeatureRequest("map", -1), FeatureRequest("map", 0), FeatureRequest("pooled")])
-    x = theirs.layer1(theirs.stem(shown(seen)))
-    torch.testing.assert_close(found[FeatureRequest("map", 0)].maps, x)
+def test_resnet_maps_equal_the_outputs_of_its_stages():
+    ours, theirs, pixels = backbone(RESNET), tower(RESNET), images(64, 96)
+    features = ours(pixels, [FeatureRequest("map", -1), FeatureRequest("map", 0), FeatureRequest("pooled")])
+    x = theirs.layer1(theirs.stem(normalised(pixels)))
+    torch.testing.assert_close(features[FeatureRequest("map", 0)].maps, x)
     x = theirs.layer4(theirs.layer3(theirs.layer2(x)))
-    torch.testing.assert_close(found[FeatureRequest("map")].maps, x)
-    torch.testing.assert_close(found[FeatureRequest("pooled")].values, x.mean((2, 3)))
+    torch.testing.assert_close(features[FeatureRequest("map")].maps, x)
+    torch.testing.assert_close(features[FeatureRequest("pooled")].values, x.mean((2, 3)))
     native = ours(images(64, 64), [FeatureRequest("map")])[FeatureRequest("map")].maps
-    torch.testing.assert_close(theirs.attnpool(native), theirs(shown(images(64, 64))))
+    torch.testing.assert_close(theirs.attnpool(native), theirs(normalised(images(64, 64))))
 
 
 @pytest.mark.parametrize("cfg", [SIGLIP, CONVNEXT], ids=["vit", "convnext"])
-def test_towers_that_timm_makes_agree_with_their_trunk(cfg):
-    ours, theirs, seen = backbone(cfg), tower(cfg), images(160, 160)
-    assert (ours.info.mean, ours.info.std) == (SEEN["mean"], SEEN["std"])
+def test_timm_towers_agree_with_their_trunk(cfg):
+    ours, theirs, pixels = backbone(cfg), tower(cfg), images(160, 160)
+    assert (ours.info.mean, ours.info.std) == (IMAGES["mean"], IMAGES["std"])
     facet = FeatureRequest("token" if "token" in ours.info.facets else "map")
-    found = ours(seen, [facet])[facet]
-    expected = theirs.trunk.forward_features(shown(seen))
-    torch.testing.assert_close(found.values if facet.facet == "token" else found.maps, expected)
+    features = ours(pixels, [facet])[facet]
+    expected = theirs.trunk.forward_features(normalised(pixels))
+    torch.testing.assert_close(features.values if facet.facet == "token" else features.maps, expected)
 
 
 class TestViT(BackboneContract):
-    made = None
+    built = None
 
     def backbone(self):
-        TestViT.made = TestViT.made or backbone(VIT)
-        return TestViT.made
+        TestViT.built = TestViT.built or backbone(VIT)
+        return TestViT.built
 
 
 class TestResNet(BackboneContract):
-    made = None
+    built = None
 
     def backbone(self):
-        TestResNet.made = TestResNet.made or backbone(RESNET)
-        return TestResNet.made
+        TestResNet.built = TestResNet.built or backbone(RESNET)
+        return TestResNet.built
 
 
 @pytest.mark.parametrize("suffix", ["safetensors", "pt"])
 @pytest.mark.parametrize("prefix", ["visual.", ""])
-def test_a_checkpoint_of_ones_own_is_read(tmp_path, monkeypatch, suffix, prefix):
+def test_own_checkpoint_is_loaded(tmp_path, monkeypatch, suffix, prefix):
     monkeypatch.setattr(open_clip, "list_models", lambda: ["Small-ViT"])
     monkeypatch.setattr(open_clip, "get_model_config", lambda name: VIT)
     tensors = {f"{prefix}{key}": value for key, value in tower(VIT).state_dict().items()}
@@ -124,50 +128,50 @@ def test_a_checkpoint_of_ones_own_is_read(tmp_path, monkeypatch, suffix, prefix)
         tensors["logit_scale"] = torch.ones(())
     path = tmp_path / f"clip.{suffix}"
     save_file(tensors, path) if suffix == "safetensors" else torch.save(tensors, path)
-    made = catalogue().backbones["openclip/small-vit"].build(path)
-    assert made.info.source == f"file clip.{suffix}"
-    key, seen = FeatureRequest("key"), images(32, 32)
-    torch.testing.assert_close(made(seen, [key])[key].values, backbone(VIT)(seen, [key])[key].values)
+    loaded = catalogue().backbones["openclip/small-vit"].build(path)
+    assert loaded.info.source == f"file clip.{suffix}"
+    key, pixels = FeatureRequest("key"), images(32, 32)
+    torch.testing.assert_close(loaded(pixels, [key])[key].values, backbone(VIT)(pixels, [key])[key].values)
     save_file({"visual.conv1.weight": torch.zeros(3)}, tmp_path / "bad.safetensors")
     with pytest.raises(WeightsRejected, match="does not fit"):
         catalogue().backbones["openclip/small-vit"].build(tmp_path / "bad.safetensors")
 
 
-def test_building_leaves_the_random_state_alone():
+def test_building_preserves_the_random_state():
     state = torch.get_rng_state()
     weights = tower(VIT).state_dict()
     torch.set_rng_state(state)
-    assembled(VIT, weights, SEEN, "x", "none", "none")
+    assemble(VIT, weights, IMAGES, arguments("x", "none"))
     assert torch.equal(torch.get_rng_state(), state)
 
 
 @pytest.mark.parametrize("name", LISTED)
-def test_without_a_hub_it_says_so_quickly(name):
+def test_unreachable_hub_is_reported_within_seconds(name):
     began = time.monotonic()
     with pytest.raises(WeightsUnavailable, match="not in the cache"):
         catalogue().backbones[name].build(None)
     assert time.monotonic() - began < 10
 
 
-def test_listed_models_and_tags_are_open_clips():
-    for model, tag, _, repo, _ in LISTED.values():
-        assert open_clip.get_pretrained_cfg(model, tag)["hf_hub"].strip("/") == repo
+def test_listed_repositories_equal_those_of_open_clip():
+    for listed in LISTED.values():
+        assert open_clip.get_pretrained_cfg(listed.model, listed.tag)["hf_hub"].strip("/") == listed.repo
 
 
 @pytest.mark.parametrize(
-    ("name", "error", "told"),
+    ("name", "error", "expected"),
     [
         ("openclip/vit-b-99", UserError, "no model 'vit-b-99'"),
         ("openclip/vit-b-32/nothing", UserError, "no weights 'nothing' for ViT-B-32; it has openai"),
         ("openclip/vit-b-32", WeightsUnavailable, "needs a file"),
     ],
 )
-def test_what_open_clip_has_not_is_told(name, error, told):
-    with pytest.raises(error, match=told):
+def test_unknown_model_or_tag_is_refused(name, error, expected):
+    with pytest.raises(error, match=expected):
         catalogue().backbones[name].build(None)
 
 
-def test_a_broken_open_clip_loses_only_itself(monkeypatch):
+def test_broken_open_clip_does_not_affect_other_parts(monkeypatch):
     monkeypatch.setitem(sys.modules, "open_clip", None)
     with pytest.raises(WeightsUnavailable, match="pip install open-clip-torch"):
         build("openclip-vitb16", "ViT-B-16", "openai", "MIT", None)
@@ -175,7 +179,7 @@ def test_a_broken_open_clip_loses_only_itself(monkeypatch):
     assert catalogue().backbones["openclip-vitb16"].summary
 
 
-def test_a_file_of_ones_own_is_run_as_the_model_is_made_not_as_its_first_tag():
+def test_preprocessing_of_an_own_file_does_not_depend_on_the_first_tag():
     assert preprocessing("ViT-B-16", "openai")["quick_gelu"]
     assert not preprocessing("ViT-B-16", "")["quick_gelu"]
     assert not preprocessing("ViT-B-16", "laion2b-s34b-b88k")["quick_gelu"]
@@ -184,18 +188,18 @@ def test_a_file_of_ones_own_is_run_as_the_model_is_made_not_as_its_first_tag():
 
 
 @pytest.mark.parametrize("cfg", [SIGLIP, CONVNEXT], ids=["vit", "convnext"])
-def test_a_checkpoint_that_lacks_the_trunk_or_part_of_it_is_refused(cfg):
+def test_checkpoint_without_complete_trunk_is_refused(cfg):
     tensors = tower(cfg).state_dict()
-    with pytest.raises(WeightsRejected, match="holds no tensors"):
-        assembled(cfg, {"x": torch.zeros(3)}, SEEN, "small", "none", "file w.pt")
+    with pytest.raises(WeightsRejected, match="contains no tensors"):
+        assemble(cfg, {"x": torch.zeros(3)}, IMAGES, arguments("small", "file w.pt"))
     last = [key for key in tensors if key.startswith("trunk.") and key.endswith("weight") and tensors[key].ndim > 1][-1]
     del tensors[last]
     with pytest.raises(WeightsRejected, match="missing"):
-        assembled(cfg, tensors, SEEN, "small", "none", "file w.pt")
+        assemble(cfg, tensors, IMAGES, arguments("small", "file w.pt"))
 
 
-def test_a_tower_with_a_pool_of_its_own_gives_cls_before_the_norm():
+def test_tower_with_attention_pool_takes_cls_before_the_norm():
     coca = {"embed_dim": 16, "vision_cfg": VIT["vision_cfg"] | {"attentional_pool": True, "attn_pooler_heads": 2}}
-    made = backbone(coca)
-    assert made.info.cls_normalised is False
-    assert made(images(32, 32), [FeatureRequest("cls")])[FeatureRequest("cls")].values.shape == (2, 64)
+    built = backbone(coca)
+    assert built.info.cls_normalised is False
+    assert built(images(32, 32), [FeatureRequest("cls")])[FeatureRequest("cls")].values.shape == (2, 64)

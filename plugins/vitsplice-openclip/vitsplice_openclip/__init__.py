@@ -4,55 +4,64 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from vitsplice.contracts import Backbone, BackboneSpec
 from vitsplice.hookspecs import hookimpl
 
 PREFIX = "openclip/"
-CARD = "see the model's card"
+SEE_MODEL_CARD = "see the model card"
+FILE_NAMES = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
+"""Names that the weights may have in a repository."""
+
+
+class Tower(NamedTuple):
+    """A listed image tower: open_clip's model and tag, licence and repository of the weights, and stride."""
+
+    model: str
+    tag: str
+    licence: str
+    repo: str
+    stride: int
+
+
 LISTED = {
-    "openclip-vitb32": ("ViT-B-32", "laion2b_s34b_b79k", "MIT", "laion/CLIP-ViT-B-32-laion2B-s34B-b79K", 32),
-    "openclip-vitb16": ("ViT-B-16", "laion2b_s34b_b88k", "MIT", "laion/CLIP-ViT-B-16-laion2B-s34B-b88K", 16),
-    "openclip-vitl14": ("ViT-L-14", "laion2b_s32b_b82k", "MIT", "laion/CLIP-ViT-L-14-laion2B-s32B-b82K", 14),
-    "openclip-siglip-vitb16": ("ViT-B-16-SigLIP", "webli", "Apache-2.0", "timm/ViT-B-16-SigLIP", 16),
-    "openclip-rn50": ("RN50", "openai", "MIT", "timm/resnet50_clip.openai", 32),
-    "openclip-convnext-base": (
-        "convnext_base",
-        "laion400m_s13b_b51k",
-        "MIT",
-        "laion/CLIP-convnext_base-laion400M-s13B-b51K",
-        32,
+    "openclip-vitb32": Tower("ViT-B-32", "laion2b_s34b_b79k", "MIT", "laion/CLIP-ViT-B-32-laion2B-s34B-b79K", 32),
+    "openclip-vitb16": Tower("ViT-B-16", "laion2b_s34b_b88k", "MIT", "laion/CLIP-ViT-B-16-laion2B-s34B-b88K", 16),
+    "openclip-vitl14": Tower("ViT-L-14", "laion2b_s32b_b82k", "MIT", "laion/CLIP-ViT-L-14-laion2B-s32B-b82K", 14),
+    "openclip-siglip-vitb16": Tower("ViT-B-16-SigLIP", "webli", "Apache-2.0", "timm/ViT-B-16-SigLIP", 16),
+    "openclip-rn50": Tower("RN50", "openai", "MIT", "timm/resnet50_clip.openai", 32),
+    "openclip-convnext-base": Tower(
+        "convnext_base", "laion400m_s13b_b51k", "MIT", "laion/CLIP-convnext_base-laion400M-s13B-b51K", 32
     ),
 }
-"""Name -> open_clip's model and tag, licence, repository, stride."""
 
 
 @hookimpl
 def vitsplice_backbones() -> list[BackboneSpec]:
-    """The usual ones, by short names."""
+    """Return the listed towers, by short names."""
     return [
         BackboneSpec(
             name,
-            partial(_build, name, model, tag, licence),
-            f"open_clip {model}, {tag}",
-            licence,
-            f"hub {repo}",
-            partial(_at_hand, repo),
-            stride,
+            partial(_build, name, tower.model, tower.tag, tower.licence),
+            f"open_clip {tower.model}, {tower.tag}",
+            tower.licence,
+            f"hub {tower.repo}",
+            partial(_find_weights, tower.repo),
+            tower.stride,
         )
-        for name, (model, tag, licence, repo, stride) in LISTED.items()
+        for name, tower in LISTED.items()
     ]
 
 
 @hookimpl
 def vitsplice_backbone_for(name: str) -> BackboneSpec | None:
-    """``openclip/MODEL/TAG`` or, with a file of weights, ``openclip/MODEL``; case does not count."""
+    """Return the spec of ``openclip/MODEL/TAG`` or, for a file of weights, ``openclip/MODEL``, in any case."""
     if not name.lower().startswith(PREFIX):
         return None
     model, _, tag = name[len(PREFIX) :].partition("/")
-    return BackboneSpec(
-        name, partial(_build, name, model, tag, CARD), f"open_clip {model} {tag}".strip(), CARD, "open_clip"
-    )
+    build = partial(_build, name, model, tag, SEE_MODEL_CARD)
+    return BackboneSpec(name, build, f"open_clip {model} {tag}".strip(), SEE_MODEL_CARD, "open_clip")
 
 
 def _build(name: str, model: str, tag: str, licence: str, weights: Path | None) -> Backbone:
@@ -61,8 +70,7 @@ def _build(name: str, model: str, tag: str, licence: str, weights: Path | None) 
     return build(name, model, tag, licence, weights)
 
 
-def _at_hand(repo: str) -> str:
-    from vitsplice.backbones.weights import in_hub_cache
-    from vitsplice_openclip.files import NAMES
+def _find_weights(repo: str) -> str:
+    from vitsplice.backbones.hub import in_hub_cache
 
-    return "in the hub's cache" if in_hub_cache(repo, list(NAMES)) else ""
+    return "in the hub's cache" if in_hub_cache(repo, list(FILE_NAMES)) else ""

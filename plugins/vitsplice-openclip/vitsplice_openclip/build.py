@@ -1,4 +1,4 @@
-"""From open_clip's names to backbones."""
+"""Building backbones from open_clip's models."""
 
 from __future__ import annotations
 
@@ -7,103 +7,99 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from vitsplice.backbones.timm import with_weights
+from vitsplice.backbones.base import BackboneArguments
+from vitsplice.backbones.timm_loading import load_with_weights
 from vitsplice.backbones.weights import load_into
 from vitsplice.contracts import Backbone
 from vitsplice.errors import UserError, WeightsUnavailable
 from vitsplice.rng import private_rng
-from vitsplice_openclip.files import same_tag
 
 INSTALL = "pip install open-clip-torch"
 
 
 def build(name: str, model: str, tag: str, licence: str, weights: Path | None) -> Backbone:
-    """An image tower with its weights.
+    """Build the image tower of a model with its weights.
 
     Args:
-        name: what it was asked for by.
-        model, tag: open_clip's; case does not count, and the tag may be empty if there is a file.
-        licence: of the weights.
+        name: name by which the backbone was requested.
+        model, tag: open_clip's names, in any case; the tag may be empty if there is a file.
+        licence: licence of the weights.
         weights: a file, or None.
 
     Raises:
-        UserError: if open_clip has no such model or tag, or it has no tower that can be a backbone.
-        WeightsUnavailable: if open_clip does not work here, or the weights cannot be had.
+        UserError: if open_clip has no such model or tag.
+        WeightsUnavailable: if open_clip cannot be imported, or the weights are unavailable.
         WeightsRejected: if the weights do not fit.
     """
     open_clip = _open_clip()
     from vitsplice_openclip.files import tower_state_dict
 
-    known = {one.lower(): one for one in open_clip.list_models()}
-    if model.lower() not in known:
-        near = [one for one in known.values() if model.lower() in one.lower()][:5]
-        hint = f"; near are {', '.join(near)}" if near else ""
-        raise UserError(f"open_clip has no model '{model}'{hint}; open_clip.list_models() names all")
-    model = known[model.lower()]
+    models = {known.lower(): known for known in open_clip.list_models()}
+    if model.lower() not in models:
+        similar = [known for known in models.values() if model.lower() in known.lower()][:5]
+        hint = f"; similar are {', '.join(similar)}" if similar else ""
+        raise UserError(f"open_clip has no model '{model}'{hint}; open_clip.list_models() lists all")
+    model = models[model.lower()]
     state_dict, source = tower_state_dict(name, model, tag, weights)
-    return assembled(open_clip.get_model_config(model), state_dict, preprocessing(model, tag), name, licence, source)
+    arguments: BackboneArguments = {"name": name, "licence": licence, "source": source}
+    return assemble(open_clip.get_model_config(model), state_dict, preprocessing(model, tag), arguments)
 
 
 def preprocessing(model: str, tag: str) -> dict[str, Any]:
-    """``mean`` and ``std`` of a model's images, and whether these weights have the quick GELU.
+    """Return ``mean`` and ``std`` of a model's images, and whether its weights need ``quick_gelu``.
 
-    Without a tag, for a file of one's own: what all of open_clip's tags for the model agree on, or its defaults.
+    Without a tag, for the user's own file: the values that all tags of the model share, or open_clip's defaults.
     """
     open_clip = _open_clip()
+    from vitsplice_openclip.files import same_tag
+
     tags = open_clip.list_pretrained_tags_by_model(model)
-    chosen = [one for one in tags if same_tag(one, tag)] if tag else tags
-    configs = [open_clip.get_pretrained_cfg(model, one) for one in chosen]
-    found: dict[str, Any] = {}
+    tags = [known for known in tags if same_tag(known, tag)] if tag else tags
+    configs = [open_clip.get_pretrained_cfg(model, known) for known in tags]
+    result: dict[str, Any] = {"quick_gelu": bool(tag) and any(cfg.get("quick_gelu") for cfg in configs)}
     for key in ("mean", "std"):
         values = {tuple(cfg[key]) for cfg in configs if cfg.get(key)}
-        found[key] = values.pop() if len(values) == 1 else getattr(open_clip, f"OPENAI_DATASET_{key.upper()}")
-    return found | {"quick_gelu": bool(tag) and any(cfg.get("quick_gelu") for cfg in configs)}
+        result[key] = values.pop() if len(values) == 1 else getattr(open_clip, f"OPENAI_DATASET_{key.upper()}")
+    return result
 
 
-def assembled(
-    cfg: dict[str, Any],
-    state_dict: dict[str, Tensor],
-    seen: dict[str, Any],
-    name: str,
-    licence: str,
-    source: str,
+def assemble(
+    cfg: dict[str, Any], state_dict: dict[str, Tensor], images: dict[str, Any], arguments: BackboneArguments
 ) -> Backbone:
-    """A backbone of the image tower that a configuration of open_clip describes.
+    """Build a backbone from the tensors of an image tower.
 
     Args:
-        cfg: open_clip's, with ``embed_dim`` and ``vision_cfg``.
-        state_dict: the tower's tensors.
-        seen: ``mean``, ``std`` and ``quick_gelu``.
-        name, licence, source: see `vitsplice.contracts.BackboneInfo`.
+        cfg: open_clip's configuration, with ``embed_dim`` and ``vision_cfg``.
+        state_dict: tensors of the tower.
+        images: ``mean``, ``std`` and ``quick_gelu``; see `preprocessing`.
+        arguments: ``name``, ``licence`` and ``source`` of the backbone.
     """
-    facts: dict[str, Any] = {"name": name, "licence": licence, "source": source}
-    normalisation: dict[str, Any] = {"mean": seen["mean"], "std": seen["std"]}
-    vision = cfg["vision_cfg"]
-    if trunk := vision.get("timm_model_name"):
-        inner = {key.removeprefix("trunk."): t for key, t in state_dict.items() if key.startswith("trunk.")}
-        return with_weights(trunk, inner, normalised=True, overlay=normalisation, **facts)
-    tower = _tower(cfg, seen["quick_gelu"] or bool(cfg.get("quick_gelu")))
-    load_into(tower, state_dict, source)
     from vitsplice_openclip.resnet import ClipResNet
     from vitsplice_openclip.vit import ClipViT
 
-    if hasattr(tower, "transformer"):
-        return ClipViT(tower, **normalisation, **facts)
-    return ClipResNet(tower, **normalisation, **facts)
+    statistics: dict[str, Any] = {"mean": images["mean"], "std": images["std"]}
+    if trunk := cfg["vision_cfg"].get("timm_model_name"):
+        inner = {key.removeprefix("trunk."): t for key, t in state_dict.items() if key.startswith("trunk.")}
+        origin = {"name": arguments["name"], "licence": arguments["licence"], "source": arguments["source"]}
+        return load_with_weights(trunk, inner, cls_normalised=True, overlay=statistics, **origin)
+    tower = _tower(cfg, images["quick_gelu"] or bool(cfg.get("quick_gelu")))
+    load_into(tower, state_dict, arguments["source"])
+    backbone = ClipViT if hasattr(tower, "transformer") else ClipResNet
+    return backbone(tower, **statistics, **arguments)
 
 
 def _tower(cfg: dict[str, Any], quick_gelu: bool) -> nn.Module:
     from open_clip.model import CLIPVisionCfg, _build_vision_tower
 
     with private_rng(0):
-        made: nn.Module = _build_vision_tower(cfg["embed_dim"], CLIPVisionCfg(**cfg["vision_cfg"]), quick_gelu)
-    return made
+        tower: nn.Module = _build_vision_tower(cfg["embed_dim"], CLIPVisionCfg(**cfg["vision_cfg"]), quick_gelu)
+    return tower
 
 
 def _open_clip() -> Any:
     try:
         import open_clip
-    except Exception as error:  # a broken installation can raise anything
-        why = f"{type(error).__name__}: {error}"
-        raise WeightsUnavailable(f"open_clip does not load ({why}); install it: {INSTALL}") from error
+    except Exception as error:  # a broken installation may raise any exception
+        reason = f"{type(error).__name__}: {error}"
+        raise WeightsUnavailable(f"open_clip cannot be imported ({reason}); install it: {INSTALL}") from error
     return open_clip

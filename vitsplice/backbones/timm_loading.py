@@ -1,0 +1,147 @@
+"""Loading of timm models as backbones, with every tensor checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from vitsplice.backbones import NO_LICENCE, RANDOM_WEIGHTS
+from vitsplice.backbones.base import BackboneArguments
+from vitsplice.backbones.cnn import TimmCNN
+from vitsplice.backbones.hub import hub_state_dict
+from vitsplice.backbones.provenance import load_traced
+from vitsplice.backbones.swin import TimmSwin, is_swin
+from vitsplice.backbones.vit import TimmViT, is_vit
+from vitsplice.backbones.weights import read_state_dict
+from vitsplice.contracts import Backbone
+from vitsplice.errors import UserError, WeightsRejected
+from vitsplice.rng import private_rng
+
+
+def load(timm_name: str, name: str, weights: Path | None) -> Backbone:
+    """Load a timm model with pretrained weights.
+
+    Args:
+        timm_name: name of the model in timm.
+        name: name by which the backbone was requested.
+        weights: file of weights; None uses the hub's.
+
+    Raises:
+        UserError: if timm has no such ViT, Swin, or CNN with feature maps.
+        WeightsUnavailable, WeightsRejected: see `vitsplice.backbones.hub`.
+    """
+    cfg = _create_meta(timm_name).pretrained_cfg
+    if weights is None:
+        state_dict, source = hub_state_dict(cfg, timm_name)
+    else:
+        state_dict, source = read_state_dict(weights), f"file {weights.name}"
+    licence = cfg.get("license") or NO_LICENCE
+    # Splice takes [CLS] before the final norm; of timm's families, only DINO v1 is trained for that.
+    cls_normalised = cfg.get("tag") != "dino"
+    return load_with_weights(
+        timm_name, state_dict, cls_normalised=cls_normalised, name=name, licence=licence, source=source
+    )
+
+
+def load_untrained(timm_name: str, name: str) -> Backbone:
+    """Load a timm model with `random_weights`, as a control: the features of an architecture before training."""
+    tensors = random_weights(timm_name)
+    return load_with_weights(timm_name, tensors, cls_normalised=True, name=name, licence="none", source=RANDOM_WEIGHTS)
+
+
+def random_weights(timm_name: str) -> dict[str, Tensor]:
+    """Return timm's initial weights for a fixed seed.
+
+    Scales of residual branches (LayerScale) are set to 1: timm initialises some near 0, where a block has no effect.
+    """
+    with private_rng(0):
+        state: dict[str, Tensor] = timm.create_model(timm_name, num_classes=0).state_dict()
+    return {name: torch.ones_like(value) if name.endswith(".gamma") else value for name, value in state.items()}
+
+
+def load_with_weights(
+    timm_name: str,
+    state_dict: dict[str, Tensor],
+    *,
+    cls_normalised: bool,
+    name: str,
+    licence: str,
+    source: str,
+    overlay: dict[str, Any] | None = None,
+) -> Backbone:
+    """Load a timm model with given weights: a plain ViT, a Swin, or else a CNN.
+
+    Args:
+        timm_name: name of the architecture in timm.
+        state_dict: tensors by timm's names, or older ones that timm converts.
+        cls_normalised: see `vitsplice.backbones.vit.TimmViT`.
+        name, licence, source: see `vitsplice.contracts.BackboneInfo`.
+        overlay: entries of timm's configuration to replace (``mean``, ``std``).
+
+    Raises:
+        UserError: if the model is none of these.
+        WeightsRejected: if the weights do not fit.
+    """
+    if not state_dict:
+        raise WeightsRejected(f"{source} contains no tensors for timm's '{timm_name}'")
+    outline = _create_meta(timm_name)
+    vit, swin = is_vit(outline), is_swin(outline)
+    features_only = not (vit or swin)
+    model = load_traced(
+        lambda tensors: _create(timm_name, tensors, features_only, overlay), state_dict, source, f"timm's '{timm_name}'"
+    )
+    arguments: BackboneArguments = {"name": name, "licence": licence, "source": source}
+    if vit:
+        return TimmViT(model, cls_normalised=cls_normalised, **arguments)
+    return TimmSwin(model, **arguments) if swin else TimmCNN(model, **arguments)
+
+
+def _create_meta(timm_name: str) -> Any:
+    """Create the model without memory for its weights, to inspect it."""
+    with torch.device("meta"):
+        return _create(timm_name)
+
+
+def _create(
+    timm_name: str,
+    state_dict: dict[str, Tensor] | None = None,
+    features_only: bool = False,
+    overlay: dict[str, Any] | None = None,
+) -> nn.Module:
+    """Create a timm model without a classifier; timm converts and loads the state dict if there is one."""
+    settings: dict[str, Any] = {"features_only": True} if features_only else {"num_classes": 0}
+    if state_dict is not None:
+        # With another number of classes than the model's, timm drops a classifier, and ignores missing tensors.
+        classes = {} if features_only else {"num_classes": 1}
+        changes = {"state_dict": state_dict, **classes, **(overlay or {})}
+        settings |= {"pretrained": True, "pretrained_cfg_overlay": changes}
+    with private_rng(0):
+        try:
+            return _create_for_any_size(timm_name, settings)
+        except RuntimeError as error:
+            if features_only and state_dict is None:
+                raise UserError(f"timm's '{timm_name}' gives no feature maps: {error}") from error
+            raise WeightsRejected(f"these weights do not fit timm's '{timm_name}': {_first_lines(error)}") from error
+
+
+def _create_for_any_size(timm_name: str, settings: dict[str, Any]) -> nn.Module:
+    """Create a model that accepts any image size, if its architecture can."""
+    create: Any = timm.create_model
+    model: nn.Module
+    if not settings.get("features_only"):
+        any_size = {"strict_img_size": False} if timm_name.startswith("swin") else {"dynamic_img_size": True}
+        try:
+            model = create(timm_name, **any_size, **settings)
+            return model
+        except TypeError:
+            pass
+    model = create(timm_name, **settings)
+    return model
+
+
+def _first_lines(error: Exception) -> str:
+    return " ".join(line.strip()[:160] for line in str(error).splitlines()[:3])
