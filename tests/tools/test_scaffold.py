@@ -73,5 +73,5 @@ def test_what_cannot_be_is_told(tmp_path):
     with pytest.raises(UserError, match="allowed are backbone, loss, generator, metric, preset"):
         scaffold.write("mine", "image", tmp_path)
     scaffold.write("mine", "loss", tmp_path)
-    with pytest.raises(OutputExists, match="exists already"):
+    with pytest.raises(OutputExists, match="already exists"):
         scaffold.write("mine", "loss", tmp_path)
