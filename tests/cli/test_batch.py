@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -114,8 +115,10 @@ def test_resumed_batch_uses_its_number_of_threads(run_here, pairs, monkeypatch):
         return executor
 
     spec = ExecutorSpec("own", build, "an executor", {"depth": Option(1, "a number", minimum=1)})
-    monkeypatch.setattr(type(catalogue()), "executor", lambda self, name: spec)
-    assert run_here("batch", pairs, "-o", "out", *TINY, "--workers", 5, "--option", "depth=2").returncode == 0
-    assert run_here("batch", pairs, "-o", "out", *TINY).returncode == 0
+    known = replace(catalogue(), executors={"own": spec})
+    monkeypatch.setattr("vitsplice.plugins.catalogue", lambda: known)
+    command = ("batch", pairs, "-o", "out", *TINY, "--executor", "own")
+    assert run_here(*command, "--workers", 5, "--option", "depth=2").returncode == 0
+    assert run_here(*command).returncode == 0
     assert built == [(5, 0, {"depth": 2}), (0, 3, {"depth": 1})]
-    assert run_here("batch", pairs, "-o", "out", *TINY, "--threads", 2).returncode == 2
+    assert run_here(*command, "--threads", 2).returncode == 2

@@ -175,9 +175,9 @@ def test_only_failed_values_are_computed_again(evaluated, method, quick_metrics,
 
     one, log = method("one", 10, ("p0", "p1", "p2", "p3")), tmp_path / "out" / "values.jsonl"
     evaluated(one, metrics=tuple(values))
-    kept = log.read_bytes()
+    logged = log.read_bytes()
     evaluated(one, metrics=tuple(values))
-    assert log.read_bytes() == kept  # what fails in the same way adds no line
+    assert log.read_bytes() == logged  # the same failure adds no line
     assert measured["scarce"] == ["p0", "p1", "p2", "p3", "p1", "p3"]
     full = False
     for _ in range(2):

@@ -65,27 +65,27 @@ def test_ordinals():
 @pytest.mark.browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_browser_sorts_cases_by_any_metric_of_any_method(opened, page, scheme):
-    shown = opened(page, color_scheme=scheme)
+    browser = opened(page, color_scheme=scheme)
 
     def order():
-        return shown.locator(".cards h3").evaluate_all("all => all.map(title => title.firstChild.textContent)")
+        return browser.locator(".cards h3").evaluate_all("all => all.map(title => title.firstChild.textContent)")
 
     def values(metric, method):
         cell = f"""card => [...card.querySelectorAll('tbody tr')].find(
             row => row.cells[0].textContent === '{metric}').cells[{method} + 1].textContent"""
-        return shown.locator(".cards article").evaluate_all(f"all => all.map({cell})")
+        return browser.locator(".cards article").evaluate_all(f"all => all.map({cell})")
 
     for metric, falls_when_worst in (("structure-difference", True), ("appearance-similarity", False)):
         for number, method in enumerate(("one", "two")):
             for end in ("worst", "best"):
-                shown.select_option("select[name=row]", label=metric)
-                shown.select_option("select[name=column]", label=method)
-                shown.select_option("select[name=end]", label=end)
+                browser.select_option("select[name=row]", label=metric)
+                browser.select_option("select[name=column]", label=method)
+                browser.select_option("select[name=end]", label=end)
                 numbers = [float(value) for value in values(metric, number) if value != "-"]
                 assert numbers == sorted(numbers, reverse=falls_when_worst == (end == "worst"))
                 assert len(numbers) == (5, 4)[number]
                 assert method == "one" or order()[-1] == "p4"
-                outputs = shown.locator(".cards article").first.locator(".selected output")
+                outputs = browser.locator(".cards article").first.locator(".selected output")
                 assert float(outputs.inner_text()) == numbers[0]
-    assert shown.locator("img").evaluate_all("all => all.every(image => image.complete && image.naturalWidth > 0)")
-    assert shown.evaluate("document.documentElement.scrollWidth") <= shown.viewport_size["width"]
+    assert browser.locator("img").evaluate_all("all => all.every(image => image.complete && image.naturalWidth > 0)")
+    assert browser.evaluate("document.documentElement.scrollWidth") <= browser.viewport_size["width"]

@@ -45,8 +45,8 @@ def test_equal_samples_have_distance_0():
 def test_dependence_of_an_output_on_its_own_appearance_image_does_not_bias_the_estimate(tied):
     rng, estimates = torch.Generator().manual_seed(3), []
     for _ in range(800):
-        one, other = torch.randn(2, 10, 4, generator=rng).double()
-        estimates.append(mmd2(one, tied * one + (1 - tied**2) ** 0.5 * other))
+        first, other = torch.randn(2, 10, 4, generator=rng).double()
+        estimates.append(mmd2(first, tied * first + (1 - tied**2) ** 0.5 * other))
     values = torch.tensor(estimates)
     assert abs(values.mean()) < 3 * values.std() / len(values) ** 0.5
 

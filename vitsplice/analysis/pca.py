@@ -181,13 +181,9 @@ def pca(
     target = pick_device(device)
     loaded = tuple(read(path) for path in images)
     network, substitution = backbone_or_default(backbone)
-    network = network.to(target, torch.float32)
-    info = network.info
+    network, info = network.to(target, torch.float32), network.info
     facet = facet or info.structure.facet
-    requests = [info.request(facet, number) for number in (info.every_layer if layer is None else [layer])]
-    if facet not in info.local_facets:
-        local = ", ".join(info.local_facets)
-        raise UserError(f"facet '{facet}' is global: it has no patches to show; local facets of {info.name}: {local}")
+    requests = _local_requests(info, facet, layer)
     outputs = [network(Resize(size)(image.pixels.to(target), info), requests) for image in loaded]
     maps, explained_variance = {}, {}
     for request in requests:
@@ -196,6 +192,14 @@ def pca(
         maps[request.layer] = list(map(_three_channels, components))
     notes = (str(substitution),) if substitution else ()
     return ComponentMaps(loaded, maps, explained_variance, info, facet, decompose, size, upsampling, notes)
+
+
+def _local_requests(info: BackboneInfo, facet: str, layer: int | None) -> list[FeatureRequest]:
+    requests = [info.request(facet, number) for number in (info.every_layer if layer is None else [layer])]
+    if facet not in info.local_facets:
+        local = ", ".join(info.local_facets)
+        raise UserError(f"facet '{facet}' is global: it has no patches to show; local facets of {info.name}: {local}")
+    return requests
 
 
 def _three_channels(maps: Tensor) -> Tensor:

@@ -18,28 +18,26 @@ def evaluate(
         list[str],
         typer.Argument(
             metavar="NAME=FOLDER...",
-            help="A method and the folder of its outputs: FOLDER/ID.png (or .jpg, .webp, .tif ...), run folders "
+            help="A method and the folder of its outputs: images FOLDER/ID.png (or .jpg, .webp, .tif ...), run folders "
             "FOLDER/ID, or a folder of `vitsplice batch`.",
         ),
     ],
     pairs: Annotated[
-        Path | None, typer.Option(help="The manifest of the pairs, .csv or .jsonl. Required.", metavar="FILE")
+        Path | None, typer.Option(help="Manifest of the pairs, .csv or .jsonl. Required.", metavar="FILE")
     ] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the metrics and the report.")] = Path(
-        "vitsplice-evaluation"
-    ),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Output folder.")] = Path("vitsplice-evaluation"),
     metric: Annotated[
-        list[str] | None, typer.Option(help="Only this metric; give several. `vitsplice list metrics` names them.")
+        list[str] | None, typer.Option(help="Metric of `vitsplice list metrics`; may be repeated. Default: all.")
     ] = None,
     backbone: Annotated[
-        str | None, backbone_option("For metrics that can take any. Without it: that of the default preset.")
+        str | None, backbone_option("Used by metrics that work with any. Default: that of the default preset.")
     ] = None,
     optimised: Annotated[
         list[str] | None,
         typer.Option(
             metavar="METHOD=BACKBONE",
             help="Backbone that a method without run records optimised, or none; "
-            "metrics with the same network are marked.",
+            "metrics of the same network are marked.",
         ),
     ] = None,
     device: Annotated[str, DEVICE] = "auto",
@@ -51,7 +49,7 @@ def evaluate(
     Finished parts are stored: the same command resumes where it was stopped.
     """
     if pairs is None:
-        raise typer.BadParameter("give the set of pairs with --pairs FILE; run folders alone do not say what is a pair")
+        raise typer.BadParameter("give the manifest of the pairs with --pairs FILE")
     import json
 
     from vitsplice.cli.progress import parts_progress, unless_stopped
