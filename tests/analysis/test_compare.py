@@ -8,7 +8,7 @@ import torch
 from tests.conftest import noise
 from vitsplice.analysis import compare, comparison, encoding
 from vitsplice.analysis.compare import ComparisonPlan
-from vitsplice.errors import OutputExists, UserError, WeightsUnavailable
+from vitsplice.errors import OutputBusy, OutputExists, UserError, WeightsUnavailable
 from vitsplice.images import encode_png, read
 from vitsplice.support.progress import ProgressReporter
 
@@ -93,6 +93,31 @@ def test_encodings_of_other_versions_are_computed_again(plan, tmp_path, monkeypa
         compare.compare(plan, tmp_path / "out")
     compare.compare(plan, tmp_path / "out", force=True)
     assert len(encoded) == 4
+
+
+def test_another_plan_is_refused_without_force_and_replaced_with_it(png, tmp_path, encoded):
+    first, second = plan_of(png, "tiny-vit"), plan_of(png, "tiny-cnn")
+    compare.compare(first, tmp_path / "out")
+    with pytest.raises(OutputExists, match="it differs in backbones"):
+        compare.compare(second, tmp_path / "out")
+    assert (
+        compare.compare(second, tmp_path / "out", force=True).csv() == compare.compare(second, tmp_path / "new").csv()
+    )
+
+
+def test_folder_is_locked_during_a_comparison(plan, tmp_path):
+    def stopped():
+        with pytest.raises(OutputBusy):
+            compare.compare(plan, tmp_path / "out", force=True)
+        return True
+
+    assert compare.compare(plan, tmp_path / "out", progress=ProgressReporter(stopped=stopped)) is None
+
+
+def test_backbones_whose_file_names_are_alike_have_encodings_of_their_own(plan, tmp_path, monkeypatch, encoded):
+    monkeypatch.setattr(compare, "safe_file_name", lambda name: "backbone")
+    compare.compare(plan, tmp_path / "out")
+    assert len(list((tmp_path / "out" / "encodings").iterdir())) == len(encoded) == 4
 
 
 def test_invalid_plans_are_reported_before_anything_is_computed(plan, png, tmp_path):
