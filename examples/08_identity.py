@@ -60,10 +60,9 @@ def main():
         row = [(role, read(path).pixels[0]) for role, path in zip(("structure", "appearance"), pair, strict=True)]
         for number, (variant, changes) in enumerate(VARIANTS.items()):
             run = finished(pair, changes, arguments.folder / f"{name}-{number}", arguments)
-            metrics = {figure["name"]: figure["value"] for figure in run.facts()["metrics"]}
-            metrics |= {
-                f"{term} loss": value for term, value in run.facts()["last"]["losses"].items() if "-" not in term
-            }
+            record = run.record()
+            metrics = {metric["name"]: metric["value"] for metric in record["metrics"]}
+            metrics |= {f"{term} loss": value for term, value in record["last"]["losses"].items() if "-" not in term}
             row.append((variant, read(run.output).pixels[0]))
             lines.append((f"{name}: {variant}", metrics))
         rows.append(row)
