@@ -23,7 +23,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from vitsplice.engine import memory
-from vitsplice.plugins import find
+from vitsplice.plugins.discovery import InstalledPlugin, installed
 from vitsplice.plugins.sandbox import time_limit
 from vitsplice.runs import artifacts, checkpoints
 from vitsplice.support.output_folder import FolderLock
@@ -353,9 +353,8 @@ preset(
 @fault("a plugin that hangs while it is loaded", "everything else works")
 def hanging_plugin(scene):
     scene.plugins("tiny,hanging")
-    hanging = find.Found("hanging", "vitsplice-hanging", "1.0", lambda: time.sleep(60))
+    hanging = InstalledPlugin("hanging", "vitsplice-hanging", "1.0", lambda: time.sleep(60))
     scene.patch.setattr("vitsplice.plugins.loading.time_limit", lambda _: time_limit(0.2))
-    installed = find.installed
     scene.patch.setattr("vitsplice.plugins.loading.installed", lambda: [*installed(), hanging])
     assert scene.run().returncode == 0
     return scene.call("plugins")
@@ -366,9 +365,8 @@ def broken_plugin(scene):
     def broken():
         raise ImportError("no module named 'flux'")
 
-    installed = find.installed
     scene.plugins("tiny,broken")
-    found = find.Found("broken", "vitsplice-broken", "1.0", broken)
+    found = InstalledPlugin("broken", "vitsplice-broken", "1.0", broken)
     scene.patch.setattr("vitsplice.plugins.loading.installed", lambda: [*installed(), found])
     assert scene.run().returncode == 0
     return scene.call("plugins")
