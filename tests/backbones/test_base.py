@@ -52,6 +52,11 @@ def same(first, second):
     return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
 
 
+def test_info_counts_the_parameters_and_has_a_digest_of_the_weights(backbone):
+    assert len(backbone.info.sha256) == 64
+    assert backbone.info.parameters == sum(parameter.numel() for parameter in backbone.parameters())
+
+
 def test_concurrent_calls_give_the_same_features_as_sequential_calls(backbone):
     sequential = [values(backbone, number) for number in range(CALLS)]
     with ThreadPoolExecutor(THREADS) as pool:

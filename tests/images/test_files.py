@@ -10,37 +10,26 @@ from vitsplice.errors import UnknownName
 from vitsplice.images import EXAMPLE_PAIRS, decode, example, read
 
 
-def test_missing_file_is_refused(tmp_path):
-    message = refused(tmp_path / "none.png")
-    assert "none.png" in message
-    assert "does not exist" in message
-
-
-def test_folder_is_refused(tmp_path):
-    (tmp_path / "folder.png").mkdir()
-    message = refused(tmp_path / "folder.png")
-    assert "folder.png" in message
-    assert "folder, not" in message
-
-
-def test_empty_file_is_refused(tmp_path):
-    (tmp_path / "void.png").touch()
-    assert refused(tmp_path / "void.png") == f"'{tmp_path / 'void.png'}' is empty"
-
-
-def test_pipe_is_refused_without_blocking(tmp_path):
-    os.mkfifo(tmp_path / "pipe.png")
-    assert "pipe.png' is not a regular file" in refused(tmp_path / "pipe.png")
+@pytest.mark.parametrize(
+    ("name", "create", "expected"),
+    [
+        ("none.png", lambda path: None, "does not exist"),
+        ("folder.png", os.mkdir, "is a folder, not an image"),
+        ("void.png", lambda path: path.touch(), "is empty"),
+        ("pipe.png", os.mkfifo, "is not a regular file"),
+        ("file.png/a.png", lambda path: path.parent.write_bytes(b"x"), "Not a directory"),
+    ],
+)
+def test_path_that_is_not_a_regular_file_is_refused_without_blocking(tmp_path, name, create, expected):
+    create(tmp_path / name)
+    message = refused(tmp_path / name)
+    assert name in message
+    assert expected in message
 
 
 def test_invalid_file_names_are_refused(tmp_path):
     assert "a\\x00.png" in refused("a\0.png")
     assert "n.png" in refused("n" * 5000 + "n.png")
-
-
-def test_path_below_a_file_is_refused(tmp_path):
-    (tmp_path / "file").write_bytes(b"x")
-    assert "file/a.png" in refused(tmp_path / "file" / "a.png")
 
 
 def test_permission_error_is_reported(tmp_path, monkeypatch):

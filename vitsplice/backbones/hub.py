@@ -125,9 +125,16 @@ def _probe(repo: str, names: list[str], revision: str | None) -> str:
 
 
 def _within_time_limit(ask: Callable[[], str]) -> str:
-    """Call in a daemon thread, because a hanging name look-up has no timeout."""
+    """Call in a daemon thread, because a hanging name look-up has no timeout. An exception is an answer as well."""
     answers: list[str] = []
-    thread = threading.Thread(target=lambda: answers.append(ask()), name="vitsplice-hub-probe", daemon=True)
+
+    def answer() -> None:
+        try:
+            answers.append(ask())
+        except Exception as error:  # the client raises exceptions of many libraries
+            answers.append(f"is not reachable ({first_line(error)})")
+
+    thread = threading.Thread(target=answer, name="vitsplice-hub-probe", daemon=True)
     thread.start()
     thread.join(PROBE_SECONDS)
     return answers[0] if answers else f"is not reachable (no answer in {PROBE_SECONDS:.0f} seconds)"
@@ -136,23 +143,17 @@ def _within_time_limit(ask: Callable[[], str]) -> str:
 def _ping() -> str:
     from huggingface_hub import constants, get_session
 
-    try:
-        with get_session().stream("HEAD", constants.ENDPOINT, timeout=PROBE_SECONDS):
-            return ANSWERS
-    except Exception as error:  # the client raises exceptions of many libraries
-        return f"is not reachable ({first_line(error)})"
+    with get_session().stream("HEAD", constants.ENDPOINT, timeout=PROBE_SECONDS):
+        return ANSWERS
 
 
 def _first_available(repo: str, names: list[str], revision: str | None) -> str:
-    try:
-        for name in names:
-            status = _status(repo, name, revision)
-            if status in (200, 206):
-                return name
-            if status != 404:
-                return _refusal(status)
-    except Exception as error:  # the client raises exceptions of many libraries
-        return f"is not reachable ({first_line(error)})"
+    for name in names:
+        status = _status(repo, name, revision)
+        if status in (200, 206):
+            return name
+        if status != 404:
+            return _refusal(status)
     return f"has no {' or '.join(names)} there (HTTP 404)"
 
 
