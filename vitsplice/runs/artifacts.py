@@ -95,8 +95,9 @@ class RunFolder:
         _remove(self._artifacts())
 
     def remove_checkpoints(self) -> None:
-        """Remove the files that only resuming needs. May raise OSError."""
-        _remove([path for path in self._artifacts() if path.parent == self.checkpoints])
+        """Remove the files that only resuming needs, the inputs last: a kill leaves a folder that can be resumed."""
+        paths = [path for path in self._artifacts() if path.parent == self.checkpoints]
+        _remove(sorted(paths, key=lambda path: path.name == INPUTS))
 
     def remove_leftovers(self) -> None:
         """Remove temporary files of a killed process. May raise OSError."""
