@@ -62,8 +62,8 @@ class Contract(BackboneContract):
         return Blocks().eval()
 
 
-for verdict in Contract.verdicts():
-    print(f"{verdict.outcome:<12} {verdict.promise} {verdict.why}")
+for result in Contract.run_checks():
+    print(f"{result.outcome:<8} {result.requirement} {result.reason}")
 
 loss = StructureLoss(Blocks().eval(), size=None)
 noise, other = (torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))

@@ -77,8 +77,8 @@ def spec_of(hook):
 )
 def test_the_example_of_a_hook_fulfils_its_contract(hook, contract):
     spec = spec_of(hook)
-    verdicts = type("Of", (contract,), {"spec": lambda self: spec}).verdicts()
-    assert not [verdict for verdict in verdicts if verdict.outcome == "broken"]
+    results = type("Of", (contract,), {"spec": lambda self: spec}).run_checks()
+    assert not [result for result in results if result.outcome == "failed"]
 
 
 def test_the_example_executor_limits_its_workers():
@@ -92,7 +92,7 @@ def test_the_example_backbones_are_built(tmp_path):
     backbone = spec_of("vitsplice_backbones").build(None)
     assert backbone.info.name == "mine-vit"
     contract = type("Of", (BackboneContract,), {"backbone": lambda self: backbone, "size": (32, 48)})
-    assert not [v for v in contract.verdicts("shapes") if v.outcome == "broken"]
+    assert not [result for result in contract.run_checks("shapes") if result.outcome == "failed"]
     path = tmp_path / "weights.safetensors"
     save_file(timm.create_model("test_vit", num_classes=0).state_dict(), path)
     assert spec_of("vitsplice_backbone_for").build(path).info.name == "mine/test_vit"

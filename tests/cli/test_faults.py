@@ -170,13 +170,13 @@ def out_is_a_file(scene):
 
 @fault("an output folder that is deleted during the run", "the output; the folder is created again")
 def deleted_folder(scene):
-    preview = artifacts.RunFolder.preview
+    preview = artifacts.RunFolder.write_preview
 
     def once(folder, step, pixels):
         shutil.rmtree(folder.path)
         return preview(folder, step, pixels)
 
-    scene.patch.setattr(artifacts.RunFolder, "preview", once)
+    scene.patch.setattr(artifacts.RunFolder, "write_preview", once)
     done = scene.run()
     assert scene.finished()
     return done
@@ -184,7 +184,7 @@ def deleted_folder(scene):
 
 @fault("too little memory for the size", "no output was written")
 def too_little_memory(scene):
-    scene.patch.setattr(memory, "free", lambda device: 8 * 10**6)
+    scene.patch.setattr(memory, "free", lambda device: 2 * 10**6)
     done = scene.run("--set", "size=null")
     assert not (scene.folder / "out").exists()
     return done

@@ -1,11 +1,19 @@
-"""Backbones that keep the contract in less usual ways."""
+"""The contract of backbones passes for unusual correct backbones and finds every deliberate mistake."""
+
+import copy
+from dataclasses import replace
 
 import pytest
+import torch
 import vitsplice_tiny
 
-from vitsplice.contracts import FeatureRequest
+from tests.testing.failures import failures
+from vitsplice.backbones.inputs import normalised
+from vitsplice.backbones.vit import TimmViT
+from vitsplice.contracts import FeatureRequest, Features
 from vitsplice.errors import ConfigError
 from vitsplice.testing import BackboneContract
+from vitsplice.testing.inputs import tiny_vit
 
 
 def vit():
@@ -19,13 +27,11 @@ def cnn():
 
 
 @pytest.mark.parametrize("build", [vit, cnn], ids=["ViT", "CNN"])
-def test_a_backbone_whose_roles_are_at_layers_between_first_and_last_keeps_the_contract(build):
-    backbone = build()
-    contract = type("Of", (BackboneContract,), {"backbone": lambda self: backbone})
-    assert [(one.check, one.why) for one in contract.verdicts() if one.outcome == "broken"] == []
+def test_backbone_with_default_requests_at_middle_layers_passes(build):
+    assert failures(BackboneContract, backbone=build()) == {}
 
 
-def test_a_block_number_becomes_the_layer_counted_from_the_end():
+def test_block_number_is_stored_as_layer_counted_from_the_end():
     assert vit().info.appearance == FeatureRequest("pooled", -2)
 
 
@@ -38,6 +44,185 @@ def test_a_block_number_becomes_the_layer_counted_from_the_end():
         ({"structure": FeatureRequest("map")}, "has no facet 'map'"),
     ],
 )
-def test_a_role_that_does_not_suit_is_refused(roles, message):
+def test_invalid_default_request_is_rejected(roles, message):
     with pytest.raises(ConfigError, match=message):
         vitsplice_tiny.tiny_vit(**roles)
+
+
+class Mutant:
+    """A tiny ViT with a mistake: in its info, in its inputs or in the features that it returns."""
+
+    def __init__(self, **info):
+        self.inner = copy.deepcopy(tiny_vit())
+        self.info = replace(self.inner.info, **info)
+        self.calls = 0
+
+    def __call__(self, images, requests):
+        self.calls += 1
+        return {request: self.changed(features) for request, features in self.inner(images, requests).items()}
+
+    def changed(self, features):
+        return self.changed_local(features) if features.grid else features
+
+    def changed_local(self, features):
+        return features
+
+    def to(self, device, dtype):
+        self.inner.to(device, dtype)
+        return self
+
+
+class NormalisesTwice(Mutant):
+    def __call__(self, images, requests):
+        return super().__call__(normalised(self.info, images), requests)
+
+
+class DropsClsToken(Mutant):
+    def changed_local(self, features):
+        return Features(features.patches, features.grid, 0)
+
+
+class DropsClsTokenButCountsIt(Mutant):
+    def changed_local(self, features):
+        return Features(features.values[:, 1:], features.grid, features.prefix)
+
+
+class TransposesGrid(Mutant):
+    def changed_local(self, features):
+        return Features(features.values, features.grid[::-1], features.prefix)
+
+
+class FlipsPatches(Mutant):
+    def changed_local(self, features):
+        flipped = features.maps.flip(-1).flatten(2).transpose(1, 2)
+        return Features(torch.cat([features.values[:, : features.prefix], flipped], 1), features.grid, features.prefix)
+
+
+class HasTrainableParameters(Mutant):
+    def __init__(self):
+        super().__init__()
+        for parameter in self.inner.model.parameters():
+            parameter.requires_grad_(True)
+
+
+class DetachesFeatures(Mutant):
+    def changed(self, features):
+        return replace(features, values=features.values.detach())
+
+
+class DoublesGradient(Mutant):
+    def changed(self, features):
+        return replace(features, values=2 * features.values - features.values.detach())
+
+
+class UsesGlobalRandomState(Mutant):
+    def changed(self, features):
+        torch.rand(1)
+        return features
+
+
+class IsNotDeterministic(Mutant):
+    def changed(self, features):
+        noise = torch.rand(features.values.shape, generator=torch.Generator().manual_seed(self.calls))
+        return replace(features, values=features.values + 0.01 * noise)
+
+
+class DependsOnBatch(Mutant):
+    def changed(self, features):
+        return replace(features, values=features.values - 0.5 * features.values.mean(0, keepdim=True))
+
+
+class ReturnsHalfPrecision(Mutant):
+    def changed(self, features):
+        return replace(features, values=features.values.half())
+
+
+class Trainable(TimmViT):
+    def train(self, mode=True):
+        return torch.nn.Module.train(self, mode)
+
+
+class StoresFeatures(Mutant):
+    def __init__(self):
+        super().__init__()
+        self.stored = []
+
+    def changed(self, features):
+        self.stored.append(features.values.detach().clone())
+        return features
+
+
+class ModifiesInput(Mutant):
+    def __call__(self, images, requests):
+        with torch.no_grad():
+            images.mul_(0.9)
+        return super().__call__(images, requests)
+
+
+class DependsOnOtherRequests(Mutant):
+    def __call__(self, images, requests):
+        features = super().__call__(images, requests)
+        return {request: replace(f, values=f.values * len(features)) for request, f in features.items()}
+
+
+class RaisesKeyError(Mutant):
+    def __call__(self, images, requests):
+        if any(request.facet not in self.info.facets for request in requests):
+            raise KeyError("facet")
+        return super().__call__(images, requests)
+
+
+class ReturnsMoreThanRequested(Mutant):
+    def __call__(self, images, requests):
+        return super().__call__(images, [*requests, FeatureRequest("value")])
+
+
+def with_info(**info):
+    """A mutant whose info has one wrong entry, for which the entry is the id of the test."""
+    build = lambda: Mutant(**info)  # noqa: E731
+    build.__name__ = f"states-{'-'.join(info)}"
+    return build
+
+
+def trainable():
+    return Trainable(copy.deepcopy(tiny_vit()).model, name="mutant", licence="none", source="none", cls_normalised=True)
+
+
+MUTANTS = {
+    NormalisesTwice: "normalisation",
+    with_info(mean=(0.1, 0.2, 0.3)): "normalisation",
+    DropsClsToken: "cls_token",
+    DropsClsTokenButCountsIt: "shapes_and_grid",
+    TransposesGrid: "shapes_and_grid",
+    FlipsPatches: "grid_matches",
+    HasTrainableParameters: "frozen",
+    DetachesFeatures: "gradients_reach",
+    DoublesGradient: "finite_differences",
+    UsesGlobalRandomState: "deterministic",
+    IsNotDeterministic: "deterministic",
+    DependsOnBatch: "batch",
+    with_info(stride=16): "shapes_and_grid",
+    with_info(size_multiple=16): "sizes",
+    with_info(structure=FeatureRequest("key", 1)): "info_is_complete",
+    with_info(licence=" "): "info_is_complete",
+    ReturnsHalfPrecision: "float32",
+    trainable: "eval_mode",
+    StoresFeatures: "memory",
+    ModifiesInput: "input_is_not_modified",
+    DependsOnOtherRequests: "other_requests",
+    RaisesKeyError: "unknown_facets",
+    ReturnsMoreThanRequested: "other_requests",
+}
+
+
+@pytest.mark.slow
+def test_correct_backbone_passes():
+    assert failures(BackboneContract, backbone=Mutant()) == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("build", MUTANTS, ids=lambda build: build.__name__)
+def test_mistake_of_a_backbone_is_found(build):
+    reasons = failures(BackboneContract, MUTANTS[build], backbone=build())
+    assert reasons
+    assert all(0 < len(reason) < 300 for reason in reasons.values())

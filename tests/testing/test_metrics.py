@@ -1,8 +1,9 @@
-"""Metrics that are wrong on purpose: the contract finds each, and names it."""
+"""The contract of metrics finds every deliberate mistake."""
 
 import pytest
 import torch
 
+from tests.testing.failures import failures
 from vitsplice.contracts import Metric, MetricSpec
 from vitsplice.errors import WeightsUnavailable
 from vitsplice.testing import MetricContract
@@ -12,16 +13,16 @@ def distance(case):
     return float((case.output.mean((2, 3)) - case.appearance.mean((2, 3))).abs().mean())
 
 
-def right(context):
+def correct(context):
     return Metric(distance)
 
 
-def silent(context):
+def unstated_network(context):
     context.load(context.backbone)
     return Metric(distance)
 
 
-def unwritable(context):
+def set_as_parameter(context):
     return Metric(distance, parameters={"sizes": {1, 2}})
 
 
@@ -46,56 +47,55 @@ def counting(context):
     return Metric(lambda case: calls.append(1) or distance(case) * len(calls))
 
 
-def upside_down(context):
+def wrong_direction(context):
     return Metric(lambda case: -distance(case))
 
 
-BROKEN = {
-    silent: "networks",
-    unwritable: "plain_data",
-    tensor: "finite_number",
-    infinite: "finite_number",
-    needs_masks: "no_figure",
-    random: "same_again",
-    counting: "same_again",
-    upside_down: "nothing_is_better",
+MUTANTS = {
+    unstated_network: "networks",
+    set_as_parameter: "plain_data",
+    tensor: "finite",
+    infinite: "finite",
+    needs_masks: "masks",
+    random: "deterministic",
+    counting: "deterministic",
+    wrong_direction: "identical",
 }
 
 
-def verdicts(build, outcome, only="", **facts):
-    spec = MetricSpec("mutant", build, "a metric", **{"against": "appearance"} | facts)
-    contract = type("Of", (MetricContract,), {"spec": lambda self: spec})
-    return {v.check: v.why for v in contract.verdicts(only) if v.outcome == outcome}
+def metric_failures(build, only="", outcome="failed", **settings):
+    spec = MetricSpec("mutant", build, "a metric", **{"against": "appearance"} | settings)
+    return failures(MetricContract, only, outcome, spec=spec)
 
 
-@pytest.mark.parametrize("build", BROKEN, ids=lambda build: build.__name__)
-def test_a_wrong_metric_is_caught_and_named(build):
-    assert verdicts(build, "broken", BROKEN[build])
+@pytest.mark.parametrize("build", MUTANTS, ids=lambda build: build.__name__)
+def test_mistake_of_a_metric_is_found(build):
+    assert metric_failures(build, MUTANTS[build])
 
 
 @pytest.mark.parametrize("name", ["structure", "appearance", "output", "structure_mask", "appearance_mask"])
-def test_one_that_writes_into_what_it_is_shown_is_caught(name):
+def test_metric_that_modifies_an_input_is_found(name):
     def value(case):
         getattr(case, name).mul_(0.5)
         return distance(case)
 
-    found = verdicts(lambda context: Metric(value), "broken", "left_alone")
-    assert list(found.values()) == [f"it writes into the {name}"]
+    reasons = metric_failures(lambda context: Metric(value), "not_modified")
+    assert list(reasons.values()) == [f"the metric modifies the {name}"]
 
 
-def test_wrong_facts_are_caught():
-    for fact in ({"better": "more"}, {"over": "all"}, {"against": "nothing"}, {"max_pairs": 0}):
-        assert verdicts(right, "broken", "facts_are_whole", **fact)
+@pytest.mark.parametrize("setting", [{"better": "more"}, {"over": "all"}, {"against": "nothing"}, {"max_pairs": 0}])
+def test_invalid_spec_is_found(setting):
+    assert metric_failures(correct, "spec_is_complete", **setting)
 
 
-def test_a_right_metric_breaks_nothing():
-    assert verdicts(right, "broken") == {}
-    assert verdicts(lambda context: Metric(lambda cases: sum(map(distance, cases))), "broken", over="set") == {}
+def test_correct_metric_passes():
+    assert metric_failures(correct) == {}
+    assert metric_failures(lambda context: Metric(lambda cases: sum(map(distance, cases))), over="set") == {}
 
 
-def test_where_its_network_is_not_there_it_is_not_checked():
+def test_checks_are_skipped_if_a_network_is_unavailable():
     def build(context):
-        raise WeightsUnavailable("nowhere")
+        raise WeightsUnavailable("weights not installed")
 
-    assert verdicts(build, "broken") == {}
-    assert "nowhere" in verdicts(build, "not checked")["test_a_finite_number"]
+    assert metric_failures(build) == {}
+    assert "not installed" in metric_failures(build, outcome="skipped")["test_value_is_finite"]

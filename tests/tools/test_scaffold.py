@@ -46,7 +46,7 @@ def test_it_passes_its_own_tests_and_a_run_takes_it(processes, tmp_path, png, ki
         assert ended.code == 0, ended.stdout + ended.stderr
         return ended.stdout + ended.stderr
 
-    assert "every contract is kept" in printed("plugin", "check", "my-part")
+    assert "every check passed" in printed("plugin", "check", "my-part")
     if kind in USES:
         printed("run", "--preset", "tiny", *png, "-o", "out", "--steps", "3", *USES[kind])
         assert (tmp_path / "out" / "output.png").is_file()

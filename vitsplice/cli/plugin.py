@@ -1,37 +1,39 @@
-"""``vitsplice plugin``: begin one, and check one."""
+"""``vitsplice plugin``: write a new plugin, or check one."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vitsplice.cli.wording import note_failures
+
 if TYPE_CHECKING:
     from vitsplice.plugins import Catalogue
-    from vitsplice.testing import Contract, Verdict
+    from vitsplice.testing import CheckResult, Contract
 
-plugin = typer.Typer(help="Begin a plugin, or check one against the contracts.", no_args_is_help=True)
+plugin = typer.Typer(help="Write a new plugin, or check one against the contracts.", no_args_is_help=True)
 
-MARKS = {"kept": "ok", "broken": "BROKEN", "not checked": "-"}
+LABELS = {"passed": "ok", "failed": "FAILED", "skipped": "skipped"}
 
 
 @plugin.command()
 def new(
     name: Annotated[
-        str, typer.Argument(help="Name of the part and of the plugin: lower case letters, digits, dashes.")
+        str, typer.Argument(help="Name of the plugin and of its part: lower case letters, digits and dashes.")
     ],
     kind: Annotated[str, typer.Option(help="backbone, loss, generator, metric or preset.")],
-    folder: Annotated[Path, typer.Option(help="Where the new folder vitsplice-NAME goes.")] = Path(),
+    folder: Annotated[Path, typer.Option(help="Folder in which the new folder vitsplice-NAME is created.")] = Path(),
 ) -> None:
     """Write a complete plugin that can be installed and passes its own tests."""
     from vitsplice.tools.scaffold import write
 
-    made = write(name, kind, folder)
-    typer.echo(made)
-    typer.echo(f"next: pip install -e '{made}[dev]' && pytest {made}; its README says what to edit", err=True)
+    root = write(name, kind, folder)
+    typer.echo(root)
+    typer.echo(f"next: pip install -e '{root}[dev]' && pytest {root}; its README says what to edit", err=True)
 
 
 @plugin.command()
@@ -39,74 +41,66 @@ def check(
     name: Annotated[
         str, typer.Argument(help="Name of a part (a backbone, a loss, ...), or of a plugin: all its parts.")
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="Print plain JSON, for programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Test the parts of a plugin against their contracts; exit code 1 if one fails."""
-    from vitsplice.cli.wording import note_failures
-
+    """Check the parts of a plugin against their contracts; the exit code is 1 if a check fails."""
     note_failures()
-    found = {f"{kind} '{part}'": _verdicts(kind, part) for kind, part in _parts(name)}
-    broken = sum(verdict.outcome == "broken" for verdicts in found.values() for verdict in verdicts)
+    results = {f"{kind} '{part}'": _run_checks(kind, part) for kind, part in _parts(name)}
+    failed = sum(result.outcome == "failed" for of_part in results.values() for result in of_part)
     if as_json:
-        typer.echo(json.dumps({title: [asdict(v) for v in verdicts] for title, verdicts in found.items()}, indent=2))
+        typer.echo(json.dumps({title: [asdict(r) for r in of_part] for title, of_part in results.items()}, indent=2))
     else:
-        for title, verdicts in found.items():
+        for title, of_part in results.items():
             typer.echo(title)
-            for verdict in verdicts:
-                why = f"\n           {verdict.why}" if verdict.why else ""
-                typer.echo(f"  {MARKS[verdict.outcome]:<8} {verdict.promise}{why}")
-        typer.echo(f"{broken} broken" if broken else "every contract is kept")
-    if broken:
+            for result in of_part:
+                reason = f"\n           {result.reason}" if result.reason else ""
+                typer.echo(f"  {LABELS[result.outcome]:<8} {result.requirement}{reason}")
+        typer.echo(f"{failed} failed" if failed else "every check passed")
+    if failed:
         raise typer.Exit(1)
 
 
-def _verdicts(kind: str, name: str) -> list[Verdict]:
-    from vitsplice import testing
+def _run_checks(kind: str, name: str) -> list[CheckResult]:
+    from vitsplice.testing import CONTRACTS
 
-    contracts: tuple[type[Contract], ...] = (
-        testing.BackboneContract,
-        testing.LossContract,
-        testing.GeneratorContract,
-        testing.MetricContract,
-        testing.PresetContract,
-        testing.ExecutorContract,
-    )
-    made: type[Contract] = type(name, (next(c for c in contracts if c.kind == kind),), {"name": name})
-    return made.verdicts()
+    contract: type[Contract[Any]] = type(name, (CONTRACTS[kind],), {"name": name})
+    return contract.run_checks()
 
 
 def _parts(name: str) -> list[tuple[str, str]]:
-    """Kind and name of the parts that are meant: those of that name, or all of the plugin of that name."""
+    """Kind and name of each part that has the name, or belongs to the plugin or distribution of that name."""
     from vitsplice.errors import UserError
     from vitsplice.plugins import catalogue
+    from vitsplice.testing import CONTRACTS
 
-    known, kinds = catalogue(), ("backbones", "losses", "generators", "metrics", "presets", "executors")
-    named = [(kind, name) for kind in kinds if name in getattr(known, kind)]
-    given = [record for record in known.plugins if name in (record.name, record.distribution)]
-    for record in given:
+    known = catalogue()
+    parts = [(kind, name) for kind in CONTRACTS if name in getattr(known, kind)]
+    records = [record for record in known.plugins if name in (record.name, record.distribution)]
+    for record in records:
         if record.failure:
-            raise UserError(f"plugin '{name}' does not load: {record.failure}")
-        named += [(kind, part) for kind in kinds for part in record.specs.get(kind, ())]
-    if given and not named:
-        raise UserError(f"plugin '{name}' gives no part that has a contract; there are contracts of {', '.join(kinds)}")
-    if not named:
-        _check_backbone(known, name)
-        named = [("backbones", name)]
-    return list(dict.fromkeys(named))
+            raise UserError(f"plugin '{name}' failed to load: {record.failure}")
+        parts += [(kind, part) for kind in CONTRACTS for part in record.specs.get(kind, ())]
+    if records and not parts:
+        raise UserError(
+            f"plugin '{name}' provides no part that has a contract; there are contracts of {', '.join(CONTRACTS)}"
+        )
+    if not parts:
+        _check_backbone(known, name, [part for kind in CONTRACTS for part in getattr(known, kind)])
+        parts = [("backbones", name)]
+    return list(dict.fromkeys(parts))
 
 
-def _check_backbone(known: Catalogue, name: str) -> None:
-    """Raise UnknownName unless a plugin makes a backbone for the name: no part has it, nor has a plugin."""
+def _check_backbone(known: Catalogue, name: str, parts: list[str]) -> None:
+    """Raise UnknownName unless a plugin builds a backbone of this name, which no listed part or plugin has."""
     from vitsplice.errors import UnknownName
     from vitsplice.text import did_you_mean, truncate
 
-    kinds = (known.backbones, known.losses, known.generators, known.metrics, known.presets, known.executors)
-    names = {*(part for parts in kinds for part in parts), *(record.name for record in known.plugins)}
     try:
         known.backbones[name]
     except UnknownName as error:
-        _, _, rest = str(error).partition("\n")
+        similar = did_you_mean(name, {*parts, *(record.name for record in known.plugins)})
+        _, _, details = str(error).partition("\n")
         raise UnknownName(
-            f"no part and no plugin has the name {truncate(name)!r}{did_you_mean(name, names)}\n"
-            f"A plugin of your own is installed before it is checked: pip install -e FOLDER\n{rest}".rstrip()
+            f"no part and no plugin has the name {truncate(name)!r}{similar}\n"
+            f"Install a plugin of your own before you check it: pip install -e FOLDER\n{details}".rstrip()
         ) from error

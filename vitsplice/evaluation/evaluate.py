@@ -68,19 +68,7 @@ def evaluate(
         JsonLinesLog(path / VALUES) as values,
         JsonLinesLog(path / SETS) as sets,
     ):
-        evaluation = _Evaluation(plan, built, device, progress)
-        if (cases := evaluation.measure_pairs(values, total)) is None:
-            return None
-        keys, counts = cases
-        if (of_sets := evaluation.measure_sets(sets, keys)) is None:
-            return None
-        progress.part("summary", total, total)
-        summary = summarise(plan, built, values, keys, counts, of_sets)
-        write_report(path, summary, values, keys)
-        if (page := gallery(plan, summary, values, keys, progress)) is None:
-            return None
-        output_folder.write(path, {GALLERY: page.encode()})
-        return summary
+        return _Evaluation(plan, built, device, progress).run(path, values, sets, total)
 
 
 def _count_pairs(plan: EvaluationPlan) -> int:
@@ -124,6 +112,21 @@ class _Evaluation:
     built: BuiltMetrics
     device: torch.device
     progress: ProgressReporter
+
+    def run(self, path: Path, values: JsonLinesLog, sets: JsonLinesLog, total: int) -> EvaluationSummary | None:
+        """Measure all cases and write the results into a folder; None if stopped."""
+        if (cases := self.measure_pairs(values, total)) is None:
+            return None
+        keys, counts = cases
+        if (of_sets := self.measure_sets(sets, keys)) is None:
+            return None
+        self.progress.part("summary", total, total)
+        summary = summarise(self.plan, self.built, values, keys, counts, of_sets)
+        write_report(path, summary, values, keys)
+        if (page := gallery(self.plan, summary, values, keys, self.progress)) is None:
+            return None
+        output_folder.write(path, {GALLERY: page.encode()})
+        return summary
 
     def measure_pairs(self, log: JsonLinesLog, total: int) -> tuple[Keys, dict[str, CaseCounts]] | None:
         """Measure the cases that are not in the log, and metrics that failed before; None if stopped.

@@ -1,30 +1,37 @@
-"""The contracts of plugins as test classes for pytest.
+"""Contracts of plugins as test classes for pytest.
 
-A plugin's tests are three lines::
+The tests of a plugin are three lines::
 
     from vitsplice.testing import BackboneContract
 
     class TestMine(BackboneContract):
         name = "mine-vit"
 
-``vitsplice plugin check NAME`` runs the same from the command line.
+``vitsplice plugin check NAME`` runs the same checks from the command line.
 """
 
+from typing import Any
+
 from vitsplice.testing.backbones import BackboneContract
-from vitsplice.testing.contract import Contract, Verdict
+from vitsplice.testing.contract import CheckResult, Contract
 from vitsplice.testing.executors import ExecutorContract
 from vitsplice.testing.generators import GeneratorContract
 from vitsplice.testing.losses import LossContract
 from vitsplice.testing.metrics import MetricContract
 from vitsplice.testing.presets import PresetContract
 
+_CONTRACTS = (BackboneContract, LossContract, GeneratorContract, MetricContract, PresetContract, ExecutorContract)
+CONTRACTS: dict[str, type[Contract[Any]]] = {contract.kind: contract for contract in _CONTRACTS}
+"""Contract of each kind of part."""
+
 __all__ = [
+    "CONTRACTS",
     "BackboneContract",
+    "CheckResult",
     "Contract",
     "ExecutorContract",
     "GeneratorContract",
     "LossContract",
     "MetricContract",
     "PresetContract",
-    "Verdict",
 ]

@@ -1,4 +1,4 @@
-"""What every backbone promises (`vitsplice.contracts.Backbone`)."""
+"""Contract of backbones (`vitsplice.contracts.Backbone`)."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ import re
 import tempfile
 from functools import cache
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 from unittest import SkipTest
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vitsplice.backbones.inputs import fitting_size, normalised
-from vitsplice.contracts import GLOBAL_FACETS, Backbone, FeatureRequest
+from vitsplice.contracts import GLOBAL_FACETS, Backbone, BackboneSpec, FeatureRequest, Features
 from vitsplice.errors import UserError, VitspliceError
 from vitsplice.plugins import catalogue
 from vitsplice.rng import stream
-from vitsplice.testing.contract import Contract, images, near, random_state_untouched
-from vitsplice.testing.probes import check_shape, images_seen, networks_of, with_square, wrong_sizes
+from vitsplice.testing.contract import Contract, assert_close, random_state_unchanged
+from vitsplice.testing.inputs import invalid_sizes, random_images, with_square
 
 CALLS = 50
-"""Memory must not grow over so many calls."""
+"""Number of calls over which memory must not grow."""
 
 STEPS = (2e-2, 2e-3, 2e-4)
-"""Of finite differences, lengths of the change over all pixels: one suits the network."""
+"""Step sizes of the finite differences (norm over all pixels). Which one is accurate depends on the network."""
 
 
 @cache
@@ -33,12 +33,12 @@ def _built(name: str, weights: Path | None) -> Backbone:
     return catalogue().backbones[name].build(weights)
 
 
-class BackboneContract(Contract):
-    """The checks of a backbone.
+class BackboneContract(Contract[BackboneSpec]):
+    """Checks of a backbone.
 
     Attributes:
-        weights: a file to build it with, or None.
-        size: about the height and width of the images that it is tried on; they are brought to what it takes.
+        weights: weights file to build it with, or None.
+        size: height and width of the test images, rounded to a size that the backbone accepts.
     """
 
     kind: ClassVar[str] = "backbones"
@@ -46,263 +46,305 @@ class BackboneContract(Contract):
     size: ClassVar[tuple[int, int]] = (64, 96)
 
     def backbone(self) -> Backbone:
-        """The backbone, built once; override it to test one that is not registered."""
+        """Return the backbone, built once; override it to test one that is not registered."""
         return _built(self.name, self.weights)
 
     def try_build(self) -> object:
-        """Load it."""
+        """Build the backbone."""
         return self.backbone()
 
     def images(self, number: int = 2) -> Tensor:
-        """Images that it takes."""
-        return images(number, *fitting_size(self.backbone().info, *self.size))
+        """Return images of a size that the backbone accepts."""
+        return random_images(number, *fitting_size(self.backbone().info, *self.size))
 
     def roles(self) -> list[FeatureRequest]:
-        """The requests that it gives for structure and for appearance."""
+        """Return the default requests for structure and appearance."""
         info = self.backbone().info
         return [info.structure, info.appearance]
 
     def requests(self) -> list[FeatureRequest]:
-        """Every facet, of the first layer, the last, and those of the roles."""
+        """Return requests of every facet at the first layer, the last layer and those of the roles."""
         info = self.backbone().info
         layers = dict.fromkeys((-1, -info.layers, info.structure.layer, info.appearance.layer))
         return [FeatureRequest(facet, layer) for facet in info.facets for layer in layers]
 
-    def test_building_leaves_the_random_state_alone(self) -> None:
-        """Building it does not touch the host program's random numbers."""
-        spec = catalogue().backbones[self.name] if self.name else None
-        if spec is None:
-            raise SkipTest("it is not registered")
-        with random_state_untouched("building it"):
+    def test_build_preserves_random_state(self) -> None:
+        """Building the backbone leaves torch's global random state unchanged."""
+        spec = self.spec()
+        with random_state_unchanged("building the backbone"):
             spec.build(self.weights)
 
-    def test_its_facts_are_whole(self) -> None:
-        """Licence, source, mean, std, stride and the rest are stated, and possible."""
+    def test_info_is_complete(self) -> None:
+        """The info states licence, source, mean, std, stride and the rest, with valid values."""
         info = self.backbone().info
-        assert info.licence.strip(), "no licence is stated"
-        assert info.source.strip(), "no source of the weights is stated"
-        assert len(info.mean) == len(info.std) == 3, "mean and std need three numbers each"
-        assert all(value > 0 for value in info.std), "std must be above 0"
-        assert info.layers > 0, "it has no layers"
-        for name in ("stride", "size_multiple", "min_size"):
-            assert getattr(info, name) > 0, f"{name} must be above 0"
-        assert re.fullmatch("[0-9a-f]{64}|", info.sha256), "sha256 is no digest"
+        assert info.licence.strip(), "licence is empty"
+        assert info.source.strip(), "source of the weights is empty"
+        assert len(info.mean) == len(info.std) == 3, "mean and std must have three values each"
+        assert all(value > 0 for value in info.std), "std must be positive"
+        for name in ("layers", "stride", "size_multiple", "min_size"):
+            assert getattr(info, name) > 0, f"{name} must be positive"
+        assert re.fullmatch("[0-9a-f]{64}|", info.sha256), "sha256 is not a SHA-256 digest in hexadecimal"
         for request in self.roles():
-            assert request.facet in info.facets, f"its facets do not have {request}"
-            assert -info.layers <= request.layer < 0, f"{request} does not count from the end, -{info.layers} to -1"
-        assert info.structure.facet not in GLOBAL_FACETS, "structure needs a facet with places"
-        assert info.appearance.facet in GLOBAL_FACETS, "appearance needs a facet of the whole image"
+            assert request.facet in info.facets, f"{request} is a default, but its facet is not in info.facets"
+            assert -info.layers <= request.layer < 0, f"layer of {request} is not between -{info.layers} and -1"
+        assert info.structure.facet not in GLOBAL_FACETS, "structure needs a local facet"
+        assert info.appearance.facet in GLOBAL_FACETS, "appearance needs a global facet"
 
-    def test_what_its_spec_tells_beforehand_is_true(self) -> None:
-        """Stride and number of parameters are those of the network, where its spec states them."""
+    def test_spec_matches_info(self) -> None:
+        """Stride, number of parameters, licence and source in the spec are those of the network."""
         if self.name not in catalogue().backbones:
-            raise SkipTest("it is not listed")
-        spec, info = catalogue().backbones[self.name], self.backbone().info
-        for what in ("stride", "parameters"):
-            told, found = getattr(spec, what), getattr(info, what)
-            assert told in (0, found), f"its spec says {told} for {what}, the network {found}"
+            raise SkipTest("the backbone is not listed")
+        spec, info = self.spec(), self.backbone().info
+        for name in ("stride", "parameters"):
+            stated, actual = getattr(spec, name), getattr(info, name)
+            assert stated in (0, actual), f"the spec states {name}={stated}, the network has {actual}"
         assert (spec.licence, spec.source) == (info.licence, info.source), "licence or source differ from the spec's"
 
     def test_shapes_and_grid(self) -> None:
-        """Local facets are (B, prefix + h * w, D) with a grid that has the image's shape; global ones (B, D)."""
-        shown, info = self.images(), self.backbone().info
-        found = self.backbone()(shown, self.requests())
-        assert set(found) == set(self.requests()), "it does not answer just what it is asked"
-        for request, features in found.items():
-            check_shape(request, features, len(shown))
-        height, width = (-(-side // info.stride) for side in shown.shape[-2:])
-        grid = found[FeatureRequest(info.structure.facet, -1)].grid
+        """Local features are (B, prefix + h * w, D) with the grid (h, w), global features (B, D)."""
+        images, info = self.images(), self.backbone().info
+        features = self.backbone()(images, self.requests())
+        assert set(features) == set(self.requests()), "the returned features are not exactly those requested"
+        for request, feature in features.items():
+            check_shape(request, feature, len(images))
+        height, width = (-(-side // info.stride) for side in images.shape[-2:])
+        grid = features[FeatureRequest(info.structure.facet, -1)].grid
         assert grid == (height, width), (
-            f"an image of {tuple(shown.shape[-2:])} px has the grid {grid} at the last layer, not {height, width}"
+            f"the grid of the last layer is {grid} for an image of {tuple(images.shape[-2:])} px, not {(height, width)}"
         )
 
-    def test_the_cls_row_is_counted(self) -> None:
-        """Where there is a [CLS], tokens without a place stand before the grid and are counted as prefix."""
+    def test_prefix_counts_cls_token(self) -> None:
+        """Tokens without a location, such as [CLS], precede the grid and are counted in prefix."""
         info = self.backbone().info
         if "cls" not in info.facets:
-            raise SkipTest("it has no [CLS]")
-        found = self.backbone()(self.images(1), [info.structure])[info.structure]
-        assert found.prefix >= 1, f"prefix is {found.prefix}, although it has a [CLS]"
+            raise SkipTest("the backbone has no [CLS] token")
+        prefix = self.backbone()(self.images(1), [info.structure])[info.structure].prefix
+        assert prefix >= 1, f"prefix is {prefix}, although there is a [CLS] token"
 
-    def test_places_lie_where_they_are_seen(self) -> None:
-        """What changes near a corner of the image changes that corner of the grid, row by row."""
-        before = self.images(1)
-        for wanted in ((0.15, 0.85), (0.85, 0.15)):
-            seen = self._place_of_change(before, with_square(before, wanted))
-            off = max(abs(s - w) for s, w in zip(seen, wanted, strict=True))
-            assert off < 0.25, f"a change at {wanted} of height and width is found at {seen[0]:.2f}, {seen[1]:.2f}"
+    def test_grid_matches_image_locations(self) -> None:
+        """A change near a corner of the image changes the features at that corner of the grid (row-major)."""
+        image = self.images(1)
+        for expected in ((0.15, 0.85), (0.85, 0.15)):
+            row, column = self._location_of_change(image, with_square(image, expected))
+            distance = max(abs(row - expected[0]), abs(column - expected[1]))
+            assert distance < 0.25, (
+                f"a change of the image at {expected} (fractions of height and width) "
+                f"changes the features at ({row:.2f}, {column:.2f})"
+            )
 
-    def _place_of_change(self, before: Tensor, after: Tensor) -> tuple[float, float]:
-        """Where the first layer's features differ most, as parts of height and width."""
+    def _location_of_change(self, before: Tensor, after: Tensor) -> tuple[float, float]:
+        """Location of the largest difference in the first layer, as fractions of height and width."""
         request = FeatureRequest(self.backbone().info.structure.facet, -self.backbone().info.layers)
-        first, second = (self.backbone()(shown, [request])[request].maps for shown in (before, after))
+        first, second = (self.backbone()(image, [request])[request].maps for image in (before, after))
         change = (second - first).square().sum(1)[0]
         row, column = divmod(int(change.argmax()), change.shape[1])
         return (row + 0.5) / change.shape[0], (column + 0.5) / change.shape[1]
 
-    def test_values_are_float32_and_finite(self) -> None:
-        """Features are float32, and numbers."""
+    def test_features_are_finite_float32(self) -> None:
+        """Features are float32 and finite."""
         for request, features in self.backbone()(self.images(), self.requests()).items():
-            assert features.values.dtype == torch.float32, f"{request} is {features.values.dtype}"
-            assert features.values.isfinite().all(), f"{request} is not finite"
+            assert features.values.dtype == torch.float32, f"{request} has dtype {features.values.dtype}"
+            assert features.values.isfinite().all(), f"{request} has non-finite values"
 
-    def test_the_same_twice_without_random_numbers(self) -> None:
-        """The same image gives the same features, and no random number is drawn."""
-        shown = self.images()
-        with random_state_untouched("looking"):
-            first, second = (self.backbone()(shown, self.roles()) for _ in range(2))
+    def test_features_are_deterministic(self) -> None:
+        """Equal images give equal features, without torch's global random numbers."""
+        images = self.images()
+        with random_state_unchanged("the backbone"):
+            first, second = (self.backbone()(images, self.roles()) for _ in range(2))
         for request in first:
-            assert torch.equal(first[request].values, second[request].values), f"{request} differs from call to call"
+            assert torch.equal(first[request].values, second[request].values), f"{request} differs between two calls"
 
-    def test_it_does_not_change_the_image(self) -> None:
-        """The images it is given stay as they are."""
-        shown = self.images()
-        before = shown.clone()
-        self.backbone()(shown, self.roles())
-        assert torch.equal(shown, before), "it writes into the image"
+    def test_input_is_not_modified(self) -> None:
+        """The backbone does not write into the images."""
+        images = self.images()
+        before = images.clone()
+        self.backbone()(images, self.roles())
+        assert torch.equal(images, before), "the backbone modifies its input"
 
-    def test_frozen_and_in_eval_mode(self) -> None:
-        """Weights take no gradients, and eval mode is kept."""
+    def test_network_is_frozen_in_eval_mode(self) -> None:
+        """No parameter requires gradients, and the network stays in eval mode when train() is called."""
         for network in networks_of(self.backbone()):
             network.train()
-            left = [name for name, module in network.named_modules() if module.training]
-            assert not left, f"{left[0] or 'it'} can be put into training mode"
-            free = [name for name, parameter in network.named_parameters() if parameter.requires_grad]
-            assert not free, f"{free[0]} takes gradients"
+            training = [name for name, module in network.named_modules() if module.training]
+            assert not training, f"train() puts {training[0] or 'the network'} into training mode"
+            trainable = [name for name, parameter in network.named_parameters() if parameter.requires_grad]
+            assert not trainable, f"{trainable[0]} requires gradients"
 
-    def test_gradients_reach_the_image_and_only_it(self) -> None:
-        """Structure and appearance can be differentiated in the image; no weight gets a gradient."""
+    def test_gradients_reach_only_the_image(self) -> None:
+        """Structure and appearance are differentiable in the image; no parameter gets a gradient."""
         for request in self.roles():
-            shown = self.images(1).requires_grad_()
-            self.backbone()(shown, [request])[request].values.square().sum().backward()  # type: ignore[no-untyped-call]
-            assert shown.grad is not None, f"{request} gives no gradient to the image"
-            assert shown.grad.abs().sum() > 0, f"the gradient of {request} is zero"
+            image = self.images(1).requires_grad_()
+            self._values(image, request).square().sum().backward()  # type: ignore[no-untyped-call]
+            assert image.grad is not None, f"{request} gives the image no gradient"
+            assert image.grad.abs().sum() > 0, f"the gradient of {request} is zero"
             for network in networks_of(self.backbone()):
-                got = [name for name, parameter in network.named_parameters() if parameter.grad is not None]
-                assert not got, f"{got[0]} got a gradient"
+                names = [name for name, parameter in network.named_parameters() if parameter.grad is not None]
+                assert not names, f"{names[0]} got a gradient"
 
-    def test_gradients_are_right(self) -> None:
-        """Along the gradient, what it says is what a finite difference says."""
+    def test_gradients_match_finite_differences(self) -> None:
+        """The derivative along the gradient agrees with a central finite difference."""
         for request in self.roles():
-            shown = 0.25 + 0.5 * self.images(1)
-            leaf = shown.clone().requires_grad_()
-            (gradient,) = torch.autograd.grad(self._value(leaf, request), leaf)
-            told = float(gradient.norm())
-            rises = [self._rise(shown, gradient / told, step, request) for step in STEPS]
-            nearest = min(rises, key=lambda rise: abs(rise - told))
-            assert abs(told - nearest) < 0.05 * told, f"{request}: gradient {told:.4g}, finite difference {nearest:.4g}"
+            image = 0.25 + 0.5 * self.images(1)
+            leaf = image.clone().requires_grad_()
+            (gradient,) = torch.autograd.grad(self._projection(leaf, request), leaf)
+            norm = float(gradient.norm())
+            slopes = [self._slope(image, gradient / norm, step, request) for step in STEPS]
+            nearest = min(slopes, key=lambda slope: abs(slope - norm))
+            assert abs(norm - nearest) < 0.05 * norm, f"{request}: gradient {norm:.4g}, finite difference {nearest:.4g}"
 
     @torch.no_grad()
-    def _rise(self, shown: Tensor, direction: Tensor, step: float, request: FeatureRequest) -> float:
-        ahead, behind = (self._value(shown + way * direction, request) for way in (step, -step))
+    def _slope(self, image: Tensor, direction: Tensor, step: float, request: FeatureRequest) -> float:
+        ahead, behind = (self._projection(image + sign * direction, request) for sign in (step, -step))
         return float(ahead - behind) / (2 * step)
 
-    def _value(self, shown: Tensor, request: FeatureRequest) -> Tensor:
-        """A number that goes by all of a feature."""
-        values = self.backbone()(shown, [request])[request].values
+    def _projection(self, image: Tensor, request: FeatureRequest) -> Tensor:
+        """Project the features onto a random direction, which makes them a scalar."""
+        values = self._values(image, request)
         return (values @ torch.randn(values.shape[-1], generator=stream(0, "testing"))).mean()
 
-    def test_a_batch_equals_one_by_one(self) -> None:
-        """An image's features do not depend on its neighbours in the batch."""
-        shown = self.images(3)
-        together = self.backbone()(shown, self.roles())
+    def _values(self, images: Tensor, request: FeatureRequest) -> Tensor:
+        return self.backbone()(images, [request])[request].values
+
+    def test_features_do_not_depend_on_the_batch(self) -> None:
+        """An image has the same features alone and in a batch."""
+        images = self.images(3)
+        batch = self.backbone()(images, self.roles())
         for row in range(3):
-            alone = self.backbone()(shown[row : row + 1], self.roles())
-            for request in alone:
-                near(together[request].values[row : row + 1], alone[request].values, f"{request} in a batch and alone")
+            for request, single in self.backbone()(images[row : row + 1], self.roles()).items():
+                assert_close(batch[request].values[row : row + 1], single.values, f"{request} in a batch and alone")
 
-    def test_asked_together_or_alone(self) -> None:
-        """A feature does not depend on what else is asked for."""
-        shown = self.images(1)
-        together = self.backbone()(shown, self.requests())
+    def test_features_do_not_depend_on_other_requests(self) -> None:
+        """A feature has the same values requested alone and together with others."""
+        image = self.images(1)
+        joint = self.backbone()(image, self.requests())
         for request in self.requests():
-            alone = self.backbone()(shown, [request])
-            assert set(alone) == {request}, f"asked for {request}, it answers {', '.join(map(str, alone))}"
-            near(together[request].values, alone[request].values, f"{request} asked with others and alone")
+            single = self.backbone()(image, [request])
+            assert set(single) == {request}, f"a request of {request} returns {', '.join(map(str, single))}"
+            assert_close(joint[request].values, single[request].values, f"{request} requested with others and alone")
 
-    def test_it_normalises_once_as_it_says(self) -> None:
-        """Its network sees the images less the stated mean, divided by the stated std."""
-        shown = self.images(1)
-        seen = images_seen(self.backbone(), shown, self.roles())
-        if not seen:
-            raise SkipTest("it holds no torch module that is given the image")
-        near(seen[0].float(), normalised(self.backbone().info, shown), "what its network is given", 1e-2)
+    def test_normalisation_matches_info(self) -> None:
+        """The network gets the images normalised once, with the mean and std of the info."""
+        image = self.images(1)
+        inputs = network_inputs(self.backbone(), image, self.roles())
+        if not inputs:
+            raise SkipTest("the backbone contains no torch module that is called with the image")
+        assert_close(inputs[-1].float(), normalised(self.backbone().info, image), "input of the network", 1e-2)
 
-    def test_sizes_promised_and_refused(self) -> None:
-        """It takes the sizes that its facts promise, and refuses others with a size that fits."""
+    def test_image_sizes_match_info(self) -> None:
+        """Image sizes that the info allows are accepted; others are rejected with a size that fits."""
         info = self.backbone().info
         if info.fixed_size is None:
             for size in (fitting_size(info, 2 * info.min_size, 5 * info.min_size), fitting_size(info, 80, 48)):
-                self.backbone()(images(1, *size), [info.structure])
-        for size in wrong_sizes(info):
-            fits = "{}x{}".format(*fitting_size(info, *size))
-            told = self._refusal(images(1, *size), info.structure)
-            assert told is not None, f"{size} px should be refused: the facts say that {fits} fits"
-            assert fits in told, f"the refusal of {size} px does not name {fits}, which fits: {told}"
+                self.backbone()(random_images(1, *size), [info.structure])
+        for size in invalid_sizes(info):
+            fitting = "{}x{}".format(*fitting_size(info, *size))
+            message = self._rejection(random_images(1, *size), info.structure)
+            assert message is not None, f"{size} px is accepted, although the info allows only sizes such as {fitting}"
+            assert fitting in message, f"the error for {size} px does not suggest {fitting}: {message}"
 
-    def test_what_it_has_not_is_refused(self) -> None:
-        """A facet or a layer that it has not is refused with a UserError that names those it has."""
+    def test_unknown_facets_and_layers_are_rejected(self) -> None:
+        """A facet or layer that the backbone does not have is rejected with a UserError that lists the known ones."""
         info = self.backbone().info
         for request in (FeatureRequest("no-such-facet"), FeatureRequest(info.structure.facet, info.layers)):
-            told = self._refusal(self.images(1), request)
-            assert told is not None, f"{request} is not refused with a UserError"
+            assert self._rejection(self.images(1), request) is not None, f"{request} is accepted"
 
-    def _refusal(self, shown: Tensor, request: FeatureRequest) -> str | None:
-        """What looking is refused with, or None if it is not."""
+    def _rejection(self, images: Tensor, request: FeatureRequest) -> str | None:
+        """Message of the UserError that a call raises; None if it raises nothing."""
         try:
-            self.backbone()(shown, [request])
+            self.backbone()(images, [request])
         except UserError as error:
             return str(error)
         except Exception as error:
-            raise AssertionError(f"it raises {type(error).__name__}, not a UserError") from error
+            raise AssertionError(f"the call raises {type(error).__name__}, not a UserError") from error
         return None
 
-    def test_weights_that_are_none_are_refused(self) -> None:
-        """A weights file that is none is refused with an error for the user, and no code of it is run."""
-        if not self.name:
-            raise SkipTest("it is not registered")
+    def test_invalid_weights_file_is_rejected(self) -> None:
+        """A file that does not contain weights is rejected with a VitspliceError, and no code in it is run."""
+        spec = self.spec()
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "weights.safetensors"
             path.write_bytes(b"these are no weights")
             try:
-                catalogue().backbones[self.name].build(path)
+                spec.build(path)
             except VitspliceError:
                 return
             except Exception as error:
-                raise AssertionError(f"it raises {type(error).__name__}, not a VitspliceError") from error
-            raise AssertionError("it takes a file that holds no weights")
+                raise AssertionError(f"building raises {type(error).__name__}, not a VitspliceError") from error
+            raise AssertionError("a file without weights is accepted")
 
-    def test_bfloat16(self) -> None:
-        """With weights in bfloat16 features are float32 still, and near."""
-        request, shown = self.backbone().info.appearance, self.images(1)
-        full = self.backbone()(shown, [request])[request].values
-        try:
-            half = self.backbone().to("cpu", torch.bfloat16)(shown, [request])[request].values
-        finally:
-            self.backbone().to("cpu", torch.float32)
-        assert half.dtype == torch.float32, f"features are {half.dtype}"
-        alike = torch.nn.functional.cosine_similarity(full, half).min()
-        assert alike > 0.95, f"cosine with the float32 features is {alike:.3f}"
+    def test_bfloat16_weights(self) -> None:
+        """With weights in bfloat16, features are still float32 and similar."""
+        request, image = self.backbone().info.appearance, self.images(1)
+        full = self._values(image, request)
+        half = self._values_on("cpu", torch.bfloat16, image, request)
+        assert half.dtype == torch.float32, f"features have dtype {half.dtype}"
+        similarity = torch.nn.functional.cosine_similarity(full, half).min()
+        assert similarity > 0.95, f"cosine similarity with the float32 features is {similarity:.3f}"
 
-    def test_on_an_accelerator(self) -> None:
-        """On CUDA features are as on the CPU."""
+    def test_cuda_matches_cpu(self) -> None:
+        """Features on CUDA are those on the CPU."""
         if not torch.cuda.is_available():
-            raise SkipTest("no CUDA on this machine")
-        request, shown = self.backbone().info.structure, self.images(1)
-        here = self.backbone()(shown, [request])[request].values
+            raise SkipTest("CUDA is unavailable")
+        request, image = self.backbone().info.structure, self.images(1)
+        expected = self._values(image, request)
+        actual = self._values_on("cuda", torch.float32, image, request)
+        assert_close(actual, expected, "features on CUDA and on the CPU", 2e-2)
+
+    def _values_on(self, device: str, dtype: torch.dtype, images: Tensor, request: FeatureRequest) -> Tensor:
         try:
-            there = self.backbone().to("cuda", torch.float32)(shown.cuda(), [request])[request].values
+            return self.backbone().to(device, dtype)(images.to(device), [request])[request].values.cpu()
         finally:
             self.backbone().to("cpu", torch.float32)
-        near(there.cpu(), here, "features on CUDA and on the CPU", 2e-2)
 
     def test_memory_does_not_grow(self) -> None:
-        """It keeps nothing of what it has seen."""
-        shown = self.images(1)
+        """No tensor is stored from call to call."""
+        image, request = self.images(1), self.backbone().info.appearance
         counts = []
         for calls in (3, CALLS):
             for _ in range(calls):
-                self.backbone()(shown, [self.backbone().info.appearance])
+                self._values(image, request)
             gc.collect()
-            counts.append(sum(issubclass(type(thing), Tensor) for thing in gc.get_objects()))
-        assert counts[1] <= counts[0], f"{counts[1] - counts[0]} tensors more after {CALLS} calls"
+            counts.append(sum(issubclass(type(instance), Tensor) for instance in gc.get_objects()))
+        assert counts[1] <= counts[0], f"{counts[1] - counts[0]} more tensors after {CALLS} calls"
+
+
+def check_shape(request: FeatureRequest, features: Features, batch: int) -> None:
+    """Raise AssertionError unless features of a batch have the shape of their facet."""
+    shape = tuple(features.values.shape)
+    if request.facet in GLOBAL_FACETS:
+        assert len(shape) == 2, f"{request} has shape {shape}, not (B, D)"
+        assert shape[0] == batch, f"{request} has shape {shape} for {batch} images"
+        return
+    assert features.grid is not None, f"{request} has no grid"
+    height, width = features.grid
+    tokens = features.prefix + height * width
+    assert len(shape) == 3, f"{request} has shape {shape}, not (B, N, D)"
+    assert shape[:2] == (batch, tokens), (
+        f"{request} has shape {shape}; {batch} images, prefix {features.prefix} and grid {features.grid} "
+        f"give {(batch, tokens)}"
+    )
+
+
+def networks_of(backbone: Backbone) -> list[nn.Module]:
+    """Return the backbone if it is a torch module, else the torch modules among its attributes."""
+    if isinstance(backbone, nn.Module):
+        return [backbone]
+    return [value for value in vars(backbone).values() if isinstance(value, nn.Module)]
+
+
+def network_inputs(backbone: Backbone, images: Tensor, requests: list[FeatureRequest]) -> list[Tensor]:
+    """Return the inputs of the modules that are called with a tensor of the images' shape, the innermost last."""
+    inputs: list[Tensor] = []
+
+    def record(module: nn.Module, arguments: tuple[Any, ...]) -> None:
+        if arguments and isinstance(arguments[0], Tensor) and arguments[0].shape == images.shape:
+            inputs.append(arguments[0].detach().clone())
+
+    modules = [module for network in networks_of(backbone) for module in network.modules()]
+    handles = [module.register_forward_pre_hook(record) for module in modules if id(module) != id(backbone)]
+    try:
+        backbone(images, requests)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return inputs

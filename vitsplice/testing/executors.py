@@ -1,4 +1,4 @@
-"""What every executor promises (`vitsplice.contracts.Executor`)."""
+"""Contract of executors (`vitsplice.contracts.Executor`)."""
 
 from __future__ import annotations
 
@@ -7,94 +7,89 @@ import signal
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from vitsplice.contracts import Executor, ExecutorSpec, Job, Outcome
 from vitsplice.options import complete
-from vitsplice.plugins import catalogue
-from vitsplice.testing.contract import Contract, whole
+from vitsplice.testing.contract import Contract
 
-BEAT = 0.05
-"""Seconds between two signs of life of a job that goes on for long."""
+INTERVAL = 0.05
+"""Seconds between two heartbeats of a job that does not end."""
 
 
-def told(job: Job) -> Outcome:
-    """A job that is done at once, and tells where and with what."""
+def run_short(job: Job) -> Outcome:
+    """Return at once, with a record of the job's inputs and of the process."""
     return Outcome(job.id, "done", seconds=0.5, record={"process": os.getpid(), "folder": job.folder, **job.images})
 
 
-def killed(job: Job) -> Outcome:
-    """A job whose process dies, if its id says so."""
+def run_or_die(job: Job) -> Outcome:
+    """Kill the process if the job's id says so."""
     if job.id.startswith("killed"):
         os.kill(os.getpid(), signal.SIGKILL)
-    return told(job)
+    return run_short(job)
 
 
-def beating(job: Job) -> Outcome:
-    """A job that shows by a file that it goes on, until it is ended from outside."""
+def run_short_or_endless(job: Job) -> Outcome:
+    """Return at once for the job "short"; for any other, write a heartbeat file until the process is killed."""
+    if job.id == "short":
+        return run_short(job)
     while True:
         (Path(job.folder) / job.id).write_text(str(time.time()))
-        time.sleep(BEAT)
+        time.sleep(INTERVAL)
 
 
-class ExecutorContract(Contract):
-    """The checks of an executor.
+class ExecutorContract(Contract[ExecutorSpec]):
+    """Checks of an executor.
 
     Attributes:
-        workers, threads: that it is made with.
-        options: that it is made with; the others are at their defaults.
-        most: jobs may be drawn ahead of their outcomes, no more.
-        patience: seconds within which what was closed must have ended.
+        workers, threads: arguments that it is built with.
+        options: options that it is built with; the others have their defaults.
+        max_drawn_ahead: maximum number of jobs drawn before their outcomes.
+        timeout: seconds within which jobs have to start, and have to end after the iterator was closed.
     """
 
     kind: ClassVar[str] = "executors"
     workers: ClassVar[int] = 2
     threads: ClassVar[int] = 1
     options: ClassVar[dict[str, Any]] = {}
-    most: ClassVar[int] = 200
-    patience: ClassVar[float] = 10.0
-
-    def spec(self) -> ExecutorSpec:
-        """The executor; override it to test one that is not registered."""
-        return catalogue().executors[self.name]
+    max_drawn_ahead: ClassVar[int] = 200
+    timeout: ClassVar[float] = 10.0
 
     def build(self) -> Executor:
-        """It, as a batch builds it."""
+        """Build the executor as a batch does."""
         return self.spec().build(self.workers, self.threads, complete(self.spec(), self.options))
 
     def try_build(self) -> object:
-        """Build it."""
+        """Build the executor."""
         return self.build()
 
-    def test_its_facts_are_whole(self) -> None:
-        """Summary and options are stated, and the defaults are allowed."""
-        whole(self.spec())
+    def test_threads_match_request(self) -> None:
+        """The executor uses the requested number of threads; for 0 it chooses a number and states it."""
+        threads = self.build().threads
+        assert threads == self.threads, f"{self.threads} threads were requested, the executor states {threads}"
+        default = self.spec().build(0, 0, complete(self.spec(), self.options)).threads
+        assert default >= 1, f"for 0 threads the executor states {default}"
 
-    def test_threads_are_as_asked_or_its_own_choice(self) -> None:
-        """It uses the number of threads that it is told, and says how many where it is told none."""
-        assert self.build().threads == self.threads, f"asked for {self.threads}, it has {self.build().threads}"
-        own = self.spec().build(0, 0, complete(self.spec(), self.options))
-        assert own.threads >= 1, f"by itself it has {own.threads} threads"
-
-    def test_every_job_is_done_once_in_another_process(self) -> None:
-        """Each job has one outcome, just as its work gave it, from a process other than the driver's."""
+    def test_every_job_runs_once_in_another_process(self) -> None:
+        """Each job has one outcome, exactly as returned by its function, from a process other than the caller's."""
         jobs = [_job(f"job-{number}", images={"structure": f"/ä {number}"}) for number in range(12)]
-        found = list(self.build().run(told, jobs))
-        assert sorted(one.id for one in found) == sorted(job.id for job in jobs), "not one outcome for each job"
-        for one in found:
-            assert one.state == "done", f"{one.id} is {one.state}: {one.reason}"
-            assert one.record["structure"] == f"/ä {one.id.removeprefix('job-')}", "an outcome is not that of its job"
-            assert one.record["process"] != os.getpid(), "it works in the driver's process"
+        outcomes = list(self.build().run(run_short, jobs))
+        assert sorted(o.id for o in outcomes) == sorted(job.id for job in jobs), "not exactly one outcome for each job"
+        for outcome in outcomes:
+            assert outcome.state == "done", f"{outcome.id} is {outcome.state}: {outcome.reason}"
+            number = outcome.id.removeprefix("job-")
+            assert outcome.record["structure"] == f"/ä {number}", "an outcome has the record of another job"
+            assert outcome.record["process"] != os.getpid(), "a job runs in the caller's process"
 
-    def test_no_jobs(self) -> None:
-        """Without jobs there are no outcomes, and it ends."""
-        assert list(self.build().run(told, [])) == [], "outcomes of nothing"
+    def test_no_jobs_give_no_outcomes(self) -> None:
+        """Without jobs the iterator ends without an outcome."""
+        assert list(self.build().run(run_short, [])) == [], "there are outcomes without jobs"
 
-    def test_jobs_are_drawn_as_there_is_room(self) -> None:
-        """It does not take more jobs than it can soon do, however many there are."""
+    def test_jobs_are_drawn_lazily(self) -> None:
+        """Only a limited number of jobs is drawn before their outcomes, however many there are."""
         drawn = 0
 
         def endless() -> Iterator[Job]:
@@ -103,53 +98,43 @@ class ExecutorContract(Contract):
                 drawn += 1
                 yield _job(f"job-{drawn}")
 
-        with _closed(self.build().run(told, endless())) as outcomes:
+        outcomes: Any = self.build().run(run_short, endless())
+        with closing(outcomes):
             for done, _ in enumerate(islice(outcomes, 30), 1):
-                assert drawn <= done + self.most, f"{drawn} jobs are drawn with {done} done"
+                assert drawn <= done + self.max_drawn_ahead, f"{drawn} jobs were drawn when {done} were done"
 
-    def test_a_process_that_dies_loses_only_its_job(self) -> None:
-        """A job whose process is killed has failed, with the reason; the others are done."""
+    def test_killed_process_fails_only_its_job(self) -> None:
+        """A job whose process is killed has failed, with a reason; all others are done."""
         names = [f"killed-{n}" if n in (1, 4) else f"job-{n}" for n in range(8)]
-        found = {one.id: one for one in self.build().run(killed, [_job(name) for name in names])}
-        assert sorted(found) == sorted(names), "not one outcome for each job"
-        for name, one in found.items():
-            wanted = "failed" if name.startswith("killed") else "done"
-            assert one.state == wanted, f"{name} is {one.state}, not {wanted}: {one.reason}"
-            assert bool(one.reason) == (wanted == "failed"), f"reason is {one.reason!r}"
+        outcomes = {outcome.id: outcome for outcome in self.build().run(run_or_die, [_job(name) for name in names])}
+        assert sorted(outcomes) == sorted(names), "not exactly one outcome for each job"
+        for name, outcome in outcomes.items():
+            expected = "failed" if name.startswith("killed") else "done"
+            assert outcome.state == expected, f"{name} is {outcome.state}, not {expected}: {outcome.reason}"
+            assert bool(outcome.reason) == (expected == "failed"), f"the reason of {name} is {outcome.reason!r}"
 
-    def test_closing_ends_what_runs(self) -> None:
-        """When the iterator is closed, running jobs end, and no other begins."""
+    def test_closing_ends_running_jobs(self) -> None:
+        """Once the iterator is closed, running jobs end, and no other job starts."""
         with tempfile.TemporaryDirectory() as folder:
-            jobs = [_job("told", folder), *(_job(f"beat-{number}", folder) for number in range(3))]
-            with _closed(self.build().run(_told_or_beating, jobs)) as outcomes:
-                assert next(outcomes).id == "told", "no outcome while others run"
-                until = time.monotonic() + self.patience
-                while not _beats(folder) and time.monotonic() < until:
-                    time.sleep(BEAT)
-                assert _beats(folder), f"no other job has begun within {self.patience:g} s of the first outcome"
-            until = time.monotonic() + self.patience
-            while (before := _beats(folder)) and time.monotonic() < until:
-                time.sleep(10 * BEAT)
-                if _beats(folder) == before:
+            jobs = [_job("short", folder), *(_job(f"endless-{number}", folder) for number in range(3))]
+            outcomes: Any = self.build().run(run_short_or_endless, jobs)
+            with closing(outcomes):
+                assert next(outcomes).id == "short", "there is no outcome while other jobs run"
+                deadline = time.monotonic() + self.timeout
+                while not _heartbeats(folder) and time.monotonic() < deadline:
+                    time.sleep(INTERVAL)
+                assert _heartbeats(folder), f"no other job started within {self.timeout:g} s of the first outcome"
+            deadline = time.monotonic() + self.timeout
+            while (before := _heartbeats(folder)) and time.monotonic() < deadline:
+                time.sleep(10 * INTERVAL)
+                if _heartbeats(folder) == before:
                     return
-            assert not before, f"jobs go on {self.patience:g} s after the iterator was closed"
+            assert not before, f"jobs still run {self.timeout:g} s after the iterator was closed"
 
 
-def _told_or_beating(job: Job) -> Outcome:
-    return told(job) if job.id == "told" else beating(job)
-
-
-def _beats(folder: str) -> dict[str, str]:
+def _heartbeats(folder: str) -> dict[str, str]:
     return {path.name: path.read_text() for path in Path(folder).iterdir()}
 
 
 def _job(name: str, folder: str = "/nowhere", images: dict[str, str] | None = None) -> Job:
     return Job(name, folder, images or {}, "{}", 1, "/nowhere/.stop")
-
-
-@contextmanager
-def _closed(outcomes: Iterator[Outcome]) -> Iterator[Iterator[Outcome]]:
-    try:
-        yield outcomes
-    finally:
-        cast("Any", outcomes).close()

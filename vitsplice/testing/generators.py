@@ -1,4 +1,4 @@
-"""What every generator promises (`vitsplice.contracts.GeneratorSpec`)."""
+"""Contract of generators (`vitsplice.contracts.GeneratorSpec`)."""
 
 from __future__ import annotations
 
@@ -9,95 +9,90 @@ from torch import Tensor, nn
 
 from vitsplice.contracts import GeneratorSpec
 from vitsplice.options import complete
-from vitsplice.plugins import catalogue
 from vitsplice.rng import private_rng
-from vitsplice.testing.contract import Contract, images, whole
+from vitsplice.testing.contract import Contract
+from vitsplice.testing.inputs import random_images
 
 SIZES = ((40, 48), (37, 61))
-"""One of them odd: images have any size."""
+"""Heights and widths of the test images; images of odd sizes must work too."""
 
 
-class GeneratorContract(Contract):
-    """The checks of a generator, with its options at their defaults."""
+class GeneratorContract(Contract[GeneratorSpec]):
+    """Checks of a generator, with all options at their defaults."""
 
     kind: ClassVar[str] = "generators"
 
-    def spec(self) -> GeneratorSpec:
-        """The generator; override it to test one that is not registered."""
-        return catalogue().generators[self.name]
-
     def build(self, start: Tensor, seed: int = 0) -> nn.Module:
-        """It, as a run builds it."""
+        """Build the generator as a run does."""
         with private_rng(seed):
             return self.spec().build(start, complete(self.spec(), {})).train()
 
     def try_build(self) -> object:
-        """Build it for a small image."""
-        return self.build(images(1, *SIZES[0]))
+        """Build the generator for a small image."""
+        return self.build(_start())
 
-    def test_its_facts_are_whole(self) -> None:
-        """Summary and options are stated, and the defaults are allowed."""
-        whole(self.spec())
-
-    def test_from_image_to_image_of_the_same_size(self) -> None:
-        """Any size gives an image of that size, float32 in [0, 1]."""
+    def test_output_is_an_image_of_the_same_size(self) -> None:
+        """An input of any size gives an output of that size, float32 in [0, 1]."""
         for size in SIZES:
-            start = images(1, *size)
-            made = self.build(start)(start)
-            assert made.shape == start.shape, f"{tuple(start.shape)} becomes {tuple(made.shape)}"
-            assert made.dtype == torch.float32, f"the image is {made.dtype}"
-            assert made.isfinite().all(), "the image is not finite"
-            assert made.min() >= 0, f"values from {made.min():.3g}"
-            assert made.max() <= 1, f"values to {made.max():.3g}"
+            start = random_images(1, *size)
+            output = self.build(start)(start)
+            assert output.shape == start.shape, f"an input of shape {tuple(start.shape)} gives {tuple(output.shape)}"
+            assert output.dtype == torch.float32, f"the output has dtype {output.dtype}"
+            assert output.isfinite().all(), "the output has non-finite values"
+            assert output.min() >= 0, f"the minimum of the output is {output.min():.3g}, below 0"
+            assert output.max() <= 1, f"the maximum of the output is {output.max():.3g}, above 1"
 
-    def test_what_it_is_fed_counts_unless_it_is_a_canvas(self) -> None:
-        """A canvas gives its image whatever it is fed; any other generator takes images of other sizes too."""
-        start, other = images(1, *SIZES[0]), images(1, *SIZES[1])
+    def test_output_depends_on_input_unless_canvas(self) -> None:
+        """The output of a canvas does not depend on the input; any other generator also accepts other sizes."""
+        start, other = _start(), random_images(1, *SIZES[1])
         generator = self.build(start)
         if self.spec().canvas:
-            assert torch.equal(generator(other), generator(start)), "a canvas that looks at what it is fed"
+            assert torch.equal(generator(other), generator(start)), "canvas=True, but the output depends on the input"
         else:
-            assert generator(other).shape == other.shape, "it takes only images of the size it was built for"
+            assert generator(other).shape == other.shape, "only the size it was built for is accepted"
             flipped = generator(start.flip(-1))
-            assert not torch.equal(flipped, generator(start)), "it ignores what it is fed; say canvas=True"
+            assert not torch.equal(flipped, generator(start)), "the output ignores the input: set canvas=True"
 
-    def test_the_same_seed_gives_the_same_generator(self) -> None:
-        """All chance in it comes from torch's random numbers at the time it is built."""
-        start = images(1, *SIZES[0])
+    def test_build_is_deterministic(self) -> None:
+        """Equal seeds give equal generators: random numbers come from torch's default generator."""
+        start = _start()
         first, second = (self.build(start)(start) for _ in range(2))
-        assert torch.equal(first, second), "the same seed gives another image"
+        assert torch.equal(first, second), "equal seeds give different outputs"
 
-    def test_it_can_be_optimised(self) -> None:
-        """A step of gradient descent changes the image, and every parameter that can change gets a gradient."""
-        start = images(1, *SIZES[0])
+    def test_generator_can_be_optimised(self) -> None:
+        """Gradient descent changes the output, and every trainable parameter gets a gradient."""
+        start = _start()
         generator = self.build(start)
-        made = generator(start)
-        # Where the last layer begins at zero, those before it get their gradient from the second step on.
+        before = generator(start)
+        # If the last layer is initialised with zeros, the layers before it get a gradient from the second step on.
         optimiser = torch.optim.Adam([p for p in generator.parameters() if p.requires_grad], lr=0.05)
         for _ in range(2):
             optimiser.zero_grad(set_to_none=True)
-            (generator(start) - images(1, *SIZES[0], seed=3)).square().mean().backward()
-            without = [n for n, p in generator.named_parameters() if p.requires_grad and p.grad is None]
-            assert not without, f"{without[0]} gets no gradient"
+            (generator(start) - random_images(1, *SIZES[0], seed=3)).square().mean().backward()
+            unused = [name for name, p in generator.named_parameters() if p.requires_grad and p.grad is None]
+            assert not unused, f"{unused[0]} gets no gradient"
             optimiser.step()
-        assert not torch.equal(generator(start), made), "nothing changes"
+        assert not torch.equal(generator(start), before), "two steps do not change the output"
 
-    def test_it_can_be_kept_and_restored(self) -> None:
-        """Its state dict is all of it: a checkpoint gives the same image again."""
-        start = images(1, *SIZES[0])
+    def test_state_dict_restores_output(self) -> None:
+        """The state dict is the entire state: loaded into another generator, it gives the same output."""
+        start = _start()
         generator = self.build(start)
         with torch.no_grad():
             for parameter in generator.parameters():
                 parameter.add_(0.01)
-        made = generator(start)
+        output = generator(start)
         other = self.build(start, seed=1)
         other.load_state_dict(generator.state_dict())
-        assert torch.equal(other(start), made), "the state dict does not hold all of it"
+        assert torch.equal(other(start), output), "the output changes, so the state dict is incomplete"
 
-    def test_the_start_is_left_alone(self) -> None:
-        """The image that it is built from, and fed, stays as it is."""
-        start = images(1, *SIZES[0])
+    def test_input_is_not_modified(self) -> None:
+        """Neither the start image nor the input is modified."""
+        start = _start()
         before = start.clone()
-        generator = self.build(start)
-        generator(start)
-        assert torch.equal(start, before), "it writes into the start"
+        self.build(start)(start)
+        assert torch.equal(start, before), "the generator modifies its start image or its input"
+
+
+def _start() -> Tensor:
+    return random_images(1, *SIZES[0])

@@ -1,8 +1,8 @@
-"""What every loss term promises (`vitsplice.contracts.LossSpec`, `LossTerm`)."""
+"""Contract of loss terms (`vitsplice.contracts.LossSpec`, `LossTerm`)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import ClassVar
 from unittest import SkipTest
 
@@ -15,106 +15,99 @@ from vitsplice.engine.features import extract
 from vitsplice.engine.terms import value_mistake
 from vitsplice.errors import ConfigError
 from vitsplice.options import complete
-from vitsplice.plugins import catalogue
-from vitsplice.testing.contract import Contract, images, random_state_untouched, whole
-from vitsplice.testing.tiny import tiny_cnn, tiny_vit
-
-Found = Mapping[FeatureRequest, Features]
+from vitsplice.testing.contract import Contract, random_state_unchanged
+from vitsplice.testing.inputs import random_images, tiny_cnn, tiny_vit
 
 
-class Recorded(dict[FeatureRequest, Features]):
-    """Features that remember which of them were asked for."""
+class RecordedFeatures(dict[FeatureRequest, Features]):
+    """Features that record which of them were used."""
 
-    def __init__(self, features: Found) -> None:
+    def __init__(self, features: dict[FeatureRequest, Features]) -> None:
         super().__init__(features)
-        self.asked: set[FeatureRequest] = set()
+        self.used: set[FeatureRequest] = set()
 
     def __getitem__(self, request: FeatureRequest) -> Features:
-        self.asked.add(request)
+        self.used.add(request)
         return super().__getitem__(request)
 
 
-class LossContract(Contract):
-    """The checks of a loss term, on a small random ViT and a small random CNN."""
+class LossContract(Contract[LossSpec]):
+    """Checks of a loss term, on a small random ViT and a small random CNN."""
 
     kind: ClassVar[str] = "losses"
 
-    def spec(self) -> LossSpec:
-        """The term; override it to test one that is not registered."""
-        return catalogue().losses[self.name]
-
     def try_build(self) -> object:
-        """Build it for each backbone that it fits."""
-        return list(self._built())
+        """Build the term for each backbone that it supports."""
+        return list(self._terms())
 
-    def test_its_facts_are_whole(self) -> None:
-        """Summary, images and options are stated, and the defaults are allowed."""
+    def test_spec_is_complete(self) -> None:
+        """The spec states summary, images and options, and every option has a help text and a valid default."""
+        super().test_spec_is_complete()
         spec = self.spec()
-        whole(spec)
         assert spec.input in ("structure", "appearance"), f"input is {spec.input!r}"
         assert spec.target in ("structure", "appearance", "start"), f"target is {spec.target!r}"
 
-    def test_it_fits_a_kind_of_backbone(self) -> None:
-        """It can be built for a ViT or a CNN; where it cannot, a ConfigError says why."""
-        assert any(True for _ in self._built()), "it fits neither a ViT nor a CNN"
+    def test_some_backbone_is_supported(self) -> None:
+        """The term can be built for a ViT or a CNN; for an unsupported backbone, building raises a ConfigError."""
+        assert any(True for _ in self._terms()), "neither a ViT nor a CNN is supported"
 
-    def test_a_finite_scalar(self) -> None:
-        """The value is one finite float32 number."""
-        for term, output, target in self._played():
+    def test_value_is_a_finite_scalar(self) -> None:
+        """The value is a finite float32 scalar."""
+        for term, output, target in self._evaluations():
             value = term.function(output, target)
             mistake = value_mistake(value, differentiable=False)
-            assert not mistake, f"it returns {mistake}"
-            assert value.dtype == torch.float32, f"the value is {value.dtype}"
+            assert not mistake, f"the term returns {mistake}"
+            assert value.dtype == torch.float32, f"the value has dtype {value.dtype}"
             assert value.isfinite(), f"the value is {value.item()}"
 
-    def test_gradients_reach_the_output_and_not_the_target(self) -> None:
-        """The value can be differentiated in the output's features; the target's are left alone."""
-        for backbone, term in self._built():
-            shown = images(1, 48, 64).requires_grad_()
-            output = self._features(backbone, term, shown)
-            target = self._features(backbone, term, images(1, 48, 64, seed=1))
+    def test_gradients_reach_the_output(self) -> None:
+        """The value is differentiable in the output image, with a finite gradient that is not zero."""
+        for backbone, term in self._terms():
+            image = random_images(1, 48, 64).requires_grad_()
+            output = _features(backbone, term, image)
+            target = _features(backbone, term, random_images(1, 48, 64, seed=1))
             value = term.function(output, target)
-            assert value.requires_grad, f"it returns {value_mistake(value)}"
-            (gradient,) = torch.autograd.grad(value, shown, allow_unused=True)
+            assert value.requires_grad, f"the term returns {value_mistake(value)}"
+            (gradient,) = torch.autograd.grad(value, image, allow_unused=True)
             assert gradient is not None, "no gradient reaches the output"
-            assert gradient.isfinite().all(), "the gradient is not finite"
+            assert gradient.isfinite().all(), "the gradient has non-finite values"
             assert gradient.abs().sum() > 0, "the gradient is zero"
 
-    def test_only_what_it_asked_for(self) -> None:
-        """It uses the features that it requests, and requests no others."""
-        for term, output, target in self._played():
-            seen = Recorded(output), Recorded(target)
-            term.function(*seen)
-            unused = set(term.requests) - (seen[0].asked | seen[1].asked)
-            assert not unused, f"it asks for {', '.join(map(str, unused))} and does not use it"
+    def test_requests_are_exactly_the_features_used(self) -> None:
+        """The term uses every feature that it requests, and no other."""
+        for term, output, target in self._evaluations():
+            recorded = RecordedFeatures(output), RecordedFeatures(target)
+            term.function(*recorded)
+            unused = set(term.requests) - (recorded[0].used | recorded[1].used)
+            assert not unused, f"{', '.join(map(str, unused))} is requested and not used"
 
-    def test_the_same_twice_without_random_numbers(self) -> None:
-        """The same features give the same value; random numbers are its own (`vitsplice.rng.stream`)."""
-        for term, output, target in self._played():
-            with random_state_untouched("it"):
+    def test_value_is_deterministic(self) -> None:
+        """Equal features give equal values; random numbers come from `vitsplice.rng.stream`."""
+        for term, output, target in self._evaluations():
+            with random_state_unchanged("the term"):
                 first, second = (term.function(output, target) for _ in range(2))
-            assert torch.equal(first, second), "the value differs from call to call"
+            assert torch.equal(first, second), "the value differs between two calls"
 
-    def test_it_changes_nothing(self) -> None:
-        """The features stay as they are."""
-        for term, output, target in self._played():
-            before = [{r: f.values.clone() for r, f in found.items()} for found in (output, target)]
+    def test_features_are_not_modified(self) -> None:
+        """The term does not write into its features."""
+        for term, output, target in self._evaluations():
+            before = [{r: f.values.clone() for r, f in features.items()} for features in (output, target)]
             term.function(output, target)
-            for kept, found in zip(before, (output, target), strict=True):
-                assert all(torch.equal(kept[r], found[r].values) for r in kept), "it writes into its features"
+            for copies, features in zip(before, (output, target), strict=True):
+                assert all(torch.equal(copies[r], features[r].values) for r in copies), "the term modifies its features"
 
-    def test_unknown_facets_are_refused(self) -> None:
-        """A facet that the backbone has not is refused with a ConfigError."""
+    def test_unknown_facet_is_rejected(self) -> None:
+        """A facet that the backbone does not have is rejected with a ConfigError."""
         spec = self.spec()
         try:
             term = spec.build(TermContext(tiny_vit().info, "no-such-facet", None, complete(spec, {})))
         except ConfigError:
             return
         if any(request.facet == "no-such-facet" for request in term.requests):
-            raise AssertionError("it takes a facet that the backbone has not")
-        raise SkipTest("it does not go by the user's choice of facet")
+            raise AssertionError("a facet that the backbone does not have is accepted")
+        raise SkipTest("the term does not use the facet that the user selects")
 
-    def _built(self) -> Iterator[tuple[Backbone, LossTerm]]:
+    def _terms(self) -> Iterator[tuple[Backbone, LossTerm]]:
         spec = self.spec()
         for backbone in (tiny_vit(), tiny_cnn()):
             try:
@@ -122,11 +115,12 @@ class LossContract(Contract):
             except ConfigError:
                 continue
 
-    def _played(self) -> Iterator[tuple[LossTerm, Found, Found]]:
-        for backbone, term in self._built():
+    def _evaluations(self) -> Iterator[tuple[LossTerm, dict[FeatureRequest, Features], dict[FeatureRequest, Features]]]:
+        for backbone, term in self._terms():
             with torch.no_grad():
-                output, target = (self._features(backbone, term, images(1, 48, 64, seed=seed)) for seed in (0, 1))
+                output, target = (_features(backbone, term, random_images(1, 48, 64, seed=seed)) for seed in (0, 1))
             yield term, output, target
 
-    def _features(self, backbone: Backbone, term: LossTerm, shown: Tensor) -> dict[FeatureRequest, Features]:
-        return extract(backbone, Resize(), {"it": shown}, term.requests)["it"]
+
+def _features(backbone: Backbone, term: LossTerm, image: Tensor) -> dict[FeatureRequest, Features]:
+    return extract(backbone, Resize(), {"image": image}, term.requests)["image"]

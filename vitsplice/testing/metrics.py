@@ -1,11 +1,10 @@
-"""What every metric promises (`vitsplice.contracts.MetricSpec`, `Metric`)."""
+"""Contract of metrics (`vitsplice.contracts.MetricSpec`, `Metric`)."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable
 from typing import ClassVar
 from unittest import SkipTest
 
@@ -15,99 +14,99 @@ from torch import Tensor
 from vitsplice.contracts import Backbone, BackboneInfo, Case, Metric, MetricContext, MetricSpec
 from vitsplice.errors import UnknownName, WeightsUnavailable
 from vitsplice.plugins import catalogue
-from vitsplice.testing.contract import Contract, images, random_state_untouched
-from vitsplice.testing.tiny import tiny_vit
+from vitsplice.testing.contract import Contract, random_state_unchanged
+from vitsplice.testing.inputs import random_images, tiny_vit
 
-STRUCTURE, APPEARANCE, OUTPUT = (64, 80), (72, 64), (50, 66)
-"""Height and width of the images of a case: no two alike."""
+SIZES = (64, 80), (72, 64), (50, 66)
+"""Height and width of structure, appearance and output image: all different."""
 
-SHOWN = ("structure", "appearance", "output", "structure_mask", "appearance_mask")
-"""What a case shows a metric."""
+INPUTS = ("structure", "appearance", "output", "structure_mask", "appearance_mask")
+"""Tensors of a case."""
 
 
-class MetricContract(Contract):
-    """The checks of a metric; the backbone that a user may choose is a small random ViT.
+class MetricContract(Contract[MetricSpec]):
+    """Checks of a metric; a small random ViT is the backbone that the user selects.
 
     Attributes:
-        cases: that a metric over sets is given.
+        cases: number of cases for a metric over sets.
     """
 
     kind: ClassVar[str] = "metrics"
     cases: ClassVar[int] = 50
 
-    def spec(self) -> MetricSpec:
-        """The metric; override it to test one that is not registered."""
-        return catalogue().metrics[self.name]
-
     def build(self) -> Metric:
-        """It, as an evaluation builds it. Skips where its network is not on this machine."""
-        return self._built()[0]
+        """Build the metric as an evaluation does. Skips the check if a network is unavailable."""
+        return self._build()[0]
 
     def try_build(self) -> object:
-        """Build it."""
+        """Build the metric."""
         return self.build()
 
-    def test_its_facts_are_whole(self) -> None:
-        """Summary, which end is better, and what it is over and against are stated."""
+    def test_spec_is_complete(self) -> None:
+        """The spec states its summary, and valid values of better, over, against and max_pairs."""
+        super().test_spec_is_complete()
         spec = self.spec()
-        assert spec.summary.strip(), "no summary"
         assert spec.better in ("lower", "higher"), f"better is {spec.better!r}"
         assert spec.over in ("pair", "set"), f"over is {spec.over!r}"
         assert spec.against in ("structure", "appearance", "set"), f"against is {spec.against!r}"
         assert spec.max_pairs > 0, f"max_pairs is {spec.max_pairs}"
 
-    def test_what_it_depends_on_is_plain_data(self) -> None:
-        """Facts can be written as JSON; loss terms that are optimised_by are names."""
+    def test_parameters_are_plain_data(self) -> None:
+        """The parameters can be written as JSON, and optimised_by contains names of loss terms."""
         metric = self.build()
         json.dumps(dict(metric.parameters))
         assert all(isinstance(name, str) for name in metric.optimised_by), f"optimised_by is {metric.optimised_by!r}"
 
-    def test_the_networks_that_it_looks_with_are_stated(self) -> None:
+    def test_networks_are_stated(self) -> None:
         """Every backbone that it loads is among its networks, so that methods that optimised it are marked."""
-        metric, loaded = self._built()
-        self._value(metric)
-        silent = [info.name for info in loaded if info not in metric.networks]
-        assert not silent, f"it loads {silent[0]} and does not say so"
+        metric, loaded = self._build()
+        self._value(metric, self._cases())
+        missing = [info.name for info in loaded if info not in metric.networks]
+        assert not missing, f"the metric loads {missing[0]}, which is not in networks"
 
-    def test_a_finite_number(self) -> None:
-        """Images of any three sizes have a finite value."""
-        value = self._value(self.build())
+    def test_value_is_finite(self) -> None:
+        """The value is finite for images of three different sizes."""
+        value = self._value(self.build(), self._cases())
         assert math.isfinite(value), f"the value is {value}"
 
-    def test_no_figure_is_not_a_number(self) -> None:
-        """Pairs without masks have a value, or NaN where it needs them."""
-        self._value(self.build(), masks=False)
+    def test_masks_are_optional(self) -> None:
+        """Without masks there is a value too; it is NaN if the metric requires them."""
+        self._value(self.build(), self._cases(masks=False))
 
-    def test_the_same_again(self) -> None:
-        """The same images have the same value, and no random numbers of torch's are drawn."""
+    def test_value_is_deterministic(self) -> None:
+        """Equal images give equal values, without torch's global random numbers."""
         metric = self.build()
-        with random_state_untouched("the metric"):
-            first, second = (self._value(metric) for _ in range(2))
-        assert first == second, f"the same images have {first} and then {second}"
+        with random_state_unchanged("the metric"):
+            first, second = (self._value(metric, self._cases()) for _ in range(2))
+        assert first == second, f"the same images give {first} and then {second}"
 
-    def test_images_are_left_alone(self) -> None:
-        """It does not write into the images and masks, which other metrics and methods are shown after it."""
-        shown = list(self._shown(masks=True))
-        before = [{name: getattr(one, name).clone() for name in SHOWN} for one in shown]
-        self._value(self.build(), shown=shown)
-        for one, was in zip(shown, before, strict=True):
-            changed = [name for name in SHOWN if not torch.equal(getattr(one, name), was[name])]
-            assert not changed, f"it writes into the {changed[0]}"
+    def test_inputs_are_not_modified(self) -> None:
+        """The metric does not write into images and masks, which other metrics use after it."""
+        cases = self._cases()
+        before = [{name: getattr(case, name).clone() for name in INPUTS} for case in cases]
+        self._value(self.build(), cases)
+        for case, copies in zip(cases, before, strict=True):
+            modified = [name for name in INPUTS if not torch.equal(getattr(case, name), copies[name])]
+            assert not modified, f"the metric modifies the {modified[0]}"
 
-    def test_nothing_is_better_than_the_image_itself(self) -> None:
-        """An output that is the image it is compared with is no worse than another."""
+    def test_identical_output_is_best(self) -> None:
+        """An output identical to the image that it is compared with is at least as good as another."""
         metric = self.build()
-        itself, other = (self._value(metric, shown=self._of_one_size(turned)) for turned in (False, True))
-        better = other - itself if self.spec().better == "higher" else itself - other
-        assert better <= 1e-5 + 1e-3 * abs(itself), f"the image itself has {itself:.4g}, and another {other:.4g}"
+        identical = self._value(metric, self._cases_of_one_image(lambda image: image))
+        other = self._value(metric, self._cases_of_one_image(lambda image: image.flip(-1, -2) ** 3))
+        advantage = other - identical if self.spec().better == "higher" else identical - other
+        assert advantage <= 1e-5 + 1e-3 * abs(identical), (
+            f"an identical output has the value {identical:.4g}, a different one {other:.4g}"
+        )
 
-    def _built(self) -> tuple[Metric, list[BackboneInfo]]:
+    def _build(self) -> tuple[Metric, list[BackboneInfo]]:
+        """The metric, and information on the backbones that it loads, also later."""
         loaded: list[BackboneInfo] = []
 
         def load(name: str) -> Backbone:
-            found = tiny_vit() if name == "tiny-vit" else catalogue().backbones[name].build(None)
-            loaded.append(found.info)
-            return found
+            backbone = tiny_vit() if name == "tiny-vit" else catalogue().backbones[name].build(None)
+            loaded.append(backbone.info)
+            return backbone
 
         try:
             return self.spec().build(MetricContext(load, "tiny-vit")), loaded
@@ -115,38 +114,32 @@ class MetricContract(Contract):
             raise SkipTest(str(error)) from error
 
     @torch.no_grad()
-    def _value(self, metric: Metric, *, masks: bool = True, shown: list[Case] | None = None) -> float:
-        cases = self._shown(masks=masks) if shown is None else iter(shown)
-        found = metric.value(next(cases) if self.spec().over == "pair" else cases)
-        assert isinstance(found, int | float), f"the value is a {type(found).__name__}, not a number"
-        return found
+    def _value(self, metric: Metric, cases: list[Case]) -> float:
+        value = metric.value(cases[0] if self.spec().over == "pair" else iter(cases))
+        assert isinstance(value, int | float), f"the value is a {type(value).__name__}, not a number"
+        return value
 
-    def _shown(self, *, masks: bool) -> Iterator[Case]:
-        for seed in range(self._number()):
-            structure, appearance, output = (
-                images(1, *size, seed=3 * seed + k) for k, size in enumerate((STRUCTURE, APPEARANCE, OUTPUT))
-            )
-            yield _with_masks(Case(f"c{seed}", structure, appearance, output), masks)
+    def _cases(self, *, masks: bool = True) -> list[Case]:
+        return [
+            _case(seed, *(random_images(1, *size, seed=3 * seed + k) for k, size in enumerate(SIZES)), masks=masks)
+            for seed in range(self._number())
+        ]
 
-    def _of_one_size(self, turned: bool) -> list[Case]:
-        """Cases whose output is both images, or that turned by half and darker."""
-        made = []
-        for seed in range(self._number()):
-            image = images(1, *STRUCTURE, seed=seed)
-            made.append(_with_masks(Case(f"c{seed}", image, image, image.flip(-1, -2) ** 3 if turned else image), True))
-        return made
+    def _cases_of_one_image(self, output: Callable[[Tensor], Tensor]) -> list[Case]:
+        """Cases whose structure and appearance are one image, and whose output is computed from it."""
+        images = [random_images(1, *SIZES[0], seed=seed) for seed in range(self._number())]
+        return [_case(seed, image, image, output(image)) for seed, image in enumerate(images)]
 
     def _number(self) -> int:
         return 1 if self.spec().over == "pair" else self.cases
 
 
-def _with_masks(case: Case, wanted: bool) -> Case:
-    if not wanted:
-        return case
-    return replace(case, structure_mask=_light(case.structure), appearance_mask=_light(case.appearance))
+def _case(seed: int, structure: Tensor, appearance: Tensor, output: Tensor, *, masks: bool = True) -> Case:
+    of_structure, of_appearance = (_bright(structure), _bright(appearance)) if masks else (None, None)
+    return Case(f"c{seed}", structure, appearance, output, of_structure, of_appearance)
 
 
-def _light(image: Tensor) -> Tensor:
-    """Where an image is light, ``(1, 1, H, W)``."""
+def _bright(image: Tensor) -> Tensor:
+    """Mask ``(1, 1, H, W)`` of the brighter half of the pixels."""
     grey = image.mean(1, keepdim=True)
     return (grey > grey.median()).float()

@@ -1,4 +1,4 @@
-"""What every preset promises."""
+"""Contract of presets (`vitsplice.contracts.PresetSpec`)."""
 
 from __future__ import annotations
 
@@ -7,38 +7,39 @@ from typing import ClassVar
 import yaml
 
 from vitsplice.config import RunConfig
+from vitsplice.contracts import PresetSpec
 from vitsplice.engine.problem import check_parts
 from vitsplice.plugins import catalogue
-from vitsplice.presets import loading as settings_yaml
+from vitsplice.presets.loading import load
 from vitsplice.testing.contract import Contract
 
 
-class PresetContract(Contract):
-    """The checks of a preset: that its YAML is whole and that all it names is there."""
+class PresetContract(Contract[PresetSpec]):
+    """Checks of a preset: its YAML is valid, and every part that it names is registered."""
 
     kind: ClassVar[str] = "presets"
 
     def text(self) -> str:
-        """Its YAML; override it to test one that is not registered."""
-        return catalogue().presets[self.name].path.read_text(encoding="utf-8")
+        """Return its YAML; override it to test one that is not registered."""
+        return self.spec().path.read_text(encoding="utf-8")
 
     def settings(self) -> RunConfig:
-        """Its settings."""
-        return settings_yaml.load(self.text(), f"preset '{self.name}'")
+        """Return its settings."""
+        return load(self.text(), f"preset '{self.name}'")
 
-    def test_its_yaml_is_valid_and_gives_itself_again(self) -> None:
-        """Every key is known, every value allowed, and writing the settings and reading them changes nothing."""
-        assert settings_yaml.load(self.settings().to_yaml(), "again") == self.settings(), "it is not the same again"
+    def test_yaml_is_valid(self) -> None:
+        """Every key and value is valid, and the settings are unchanged after writing and reading them."""
+        assert load(self.settings().to_yaml(), "written settings") == self.settings(), "the settings read differ"
 
-    def test_it_says_where_it_comes_from(self) -> None:
-        """Its first line is a comment, and it has no machine's device or weights file in it."""
-        assert self.text().lstrip().startswith("#"), "begin it with a comment: what it is, and its source"
-        given = yaml.safe_load(self.text())
-        assert "device" not in given, "leave the device to the machine it runs on"
-        assert "weights" not in (given.get("backbone") or {}), "a preset does not name a file of weights"
+    def test_yaml_states_its_source(self) -> None:
+        """The first line is a comment, and the YAML names neither a device nor a weights file."""
+        assert self.text().lstrip().startswith("#"), "the first line must be a comment with a description and a source"
+        settings = yaml.safe_load(self.text())
+        assert "device" not in settings, "remove `device`: it depends on the machine"
+        assert "weights" not in (settings.get("backbone") or {}), "remove `backbone.weights`: it depends on the machine"
 
-    def test_what_it_names_is_there(self) -> None:
-        """Its backbone, generator and loss terms are registered, with the options that it gives them."""
+    def test_parts_are_registered(self) -> None:
+        """Backbone, generator and loss terms are registered, and accept the options in the YAML."""
         settings, known = self.settings(), catalogue()
         known.backbones[settings.backbone.name]
         check_parts(settings, known)

@@ -45,7 +45,7 @@ def cluster():
 @pytest.mark.slow
 class TestRay(ExecutorContract):
     name = "ray"
-    patience = 30.0
+    timeout = 30.0
 
     @pytest.fixture(autouse=True)
     def _on_a_cluster(self, cluster):

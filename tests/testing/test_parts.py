@@ -1,0 +1,176 @@
+"""The contracts of loss terms, generators, presets and executors find every deliberate mistake."""
+
+import random
+
+import pytest
+import torch
+
+from tests.testing.failures import failures
+from vitsplice.contracts import ExecutorSpec, FeatureRequest, GeneratorSpec, LossSpec, LossTerm, Option
+from vitsplice.errors import ConfigError
+from vitsplice.testing import ExecutorContract, GeneratorContract, LossContract, PresetContract
+
+KEY = FeatureRequest("key")
+
+
+def loss(function, requests=(KEY,), **settings):
+    settings = {"summary": "a term", "input": "structure", "target": "structure"} | settings
+
+    def build(context):
+        if "key" not in context.backbone.facets:
+            raise ConfigError("it needs keys")
+        context.request("structure")
+        return LossTerm(tuple(requests), function)
+
+    return LossSpec("mutant", build, **settings)
+
+
+def distance(output, target):
+    return (output[KEY].patches.mean(1) - target[KEY].patches.mean(1)).square().mean()
+
+
+def modify_target(output, target):
+    with torch.no_grad():
+        target[KEY].values.mul_(0.5)
+    return distance(output, target)
+
+
+LOSSES = {
+    "no-summary": (loss(distance, summary=""), "spec_is_complete"),
+    "one-value-per-image": (
+        loss(lambda o, t: (o[KEY].patches.mean(1) - t[KEY].patches.mean(1)).square().mean(1)),
+        "scalar",
+    ),
+    "shape-1": (loss(lambda o, t: distance(o, t).reshape(1)), "scalar"),
+    "detached": (loss(lambda o, t: distance(o, t).detach()), "gradients"),
+    "nan": (loss(lambda o, t: distance(o, t) * float("nan")), "scalar"),
+    "no-gradient": (loss(lambda o, t: distance(o, t).detach().requires_grad_()), "gradients"),
+    "unused-request": (loss(distance, (KEY, FeatureRequest("value"))), "requests"),
+    "random": (loss(lambda o, t: distance(o, t) + torch.rand(())), "deterministic"),
+    "modifies-target": (loss(modify_target), "not_modified"),
+    "invalid-default": (loss(distance, options={"size": Option(3, "side", maximum=2)}), "spec_is_complete"),
+    "unknown-target": (loss(distance, target="nothing"), "spec_is_complete"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LOSSES)
+def test_mistake_of_a_loss_term_is_found(name):
+    spec, check = LOSSES[name]
+    assert failures(LossContract, check, spec=spec)
+
+
+@pytest.mark.slow
+def test_correct_loss_term_passes():
+    assert failures(LossContract, spec=loss(distance)) == {}
+
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = torch.nn.Conv2d(3, 3, 3, padding=1)
+
+    def forward(self, images):
+        return self.conv(images).sigmoid()
+
+
+class IgnoresInput(Net):
+    def forward(self, images):
+        return super().forward(torch.zeros_like(images))
+
+
+class Unbounded(Net):
+    def forward(self, images):
+        return self.conv(images) * 9
+
+
+class Shrinks(Net):
+    def forward(self, images):
+        return super().forward(images)[..., ::2, ::2]
+
+
+class HasIncompleteStateDict(Net):
+    def __init__(self):
+        super().__init__()
+        self.tint = torch.rand(1, 3, 1, 1)
+
+    def forward(self, images):
+        return super().forward(images) * self.tint
+
+
+class HasUnusedParameter(Net):
+    def __init__(self):
+        super().__init__()
+        self.unused = torch.nn.Parameter(torch.zeros(3))
+
+
+class UsesPythonRandom(Net):
+    def __init__(self):
+        super().__init__()
+        self.conv.bias.data.fill_(random.random())
+
+
+class ModifiesInput(Net):
+    def forward(self, images):
+        with torch.no_grad():
+            images.mul_(0.5)
+        return super().forward(images)
+
+
+GENERATORS = {
+    IgnoresInput: "depends_on_input",
+    Unbounded: "output_is_an_image",
+    Shrinks: "output_is_an_image",
+    HasIncompleteStateDict: "state_dict",
+    HasUnusedParameter: "optimised",
+    UsesPythonRandom: "deterministic",
+    ModifiesInput: "not_modified",
+}
+
+
+def generator(network, **settings):
+    return GeneratorSpec("mutant", lambda start, options: network(), "a generator", **settings)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", GENERATORS, ids=lambda network: network.__name__)
+def test_mistake_of_a_generator_is_found(network):
+    assert failures(GeneratorContract, GENERATORS[network], spec=generator(network))
+
+
+@pytest.mark.slow
+def test_correct_generator_passes_unless_declared_a_canvas():
+    assert failures(GeneratorContract, spec=generator(Net)) == {}
+    assert "canvas=True, but" in str(failures(GeneratorContract, spec=generator(Net, canvas=True)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("text", "check"),
+    [
+        ("backbone: {name: tiny-vit}\nsteps: 1\nterms: {a: {loss: structure, weight: 1}}", "source"),
+        ("# x\nbackbone: {name: tiny-vit}\nsteps: 1\ndevice: cpu\nterms: {a: {loss: structure, weight: 1}}", "source"),
+        ("# x\nbackbone: {name: tiny-vit}\nsteps: 1\nterms: {a: {loss: gram, weight: 1}}", "registered"),
+        ("# x\nbackbone: {name: tiny-vit}\nstepz: 1", "valid"),
+    ],
+)
+def test_mistake_of_a_preset_is_found(text, check):
+    assert failures(PresetContract, check, text=text)
+
+
+class SequentialExecutor:
+    """Runs a job only when its outcome is requested."""
+
+    threads = 1
+
+    def run(self, work, jobs):
+        yield from map(work, jobs)
+
+
+def test_executor_that_runs_no_job_between_outcomes_is_found():
+    class Impatient(ExecutorContract):
+        timeout = 0.2
+
+    spec = ExecutorSpec("mutant", lambda workers, threads, options: SequentialExecutor(), "one job after another", {})
+    reasons = failures(Impatient, "closing", spec=spec)
+    assert list(reasons.values()) == ["no other job started within 0.2 s of the first outcome"]
