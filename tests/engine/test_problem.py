@@ -60,7 +60,7 @@ def test_a_backbone_that_can_be_had_needs_no_substitution():
             ConfigError,
             "no term is active within 5 steps",
         ),
-        ("terms.structure.facet=cls", ConfigError, "terms.structure: the structure term compares places"),
+        ("terms.structure.facet=cls", ConfigError, "terms.structure: the structure term compares patches"),
         ("views.structure.blur.kernel=101", ConfigError, "blur.kernel: 101 is too large for views of 38 px"),
         ("generator={name: pixels}", ConfigError, r"disable that term with terms.identity.weight=0"),
         (

@@ -66,7 +66,7 @@ def test_an_unknown_name_offers_all_when_none_is_near(shelf: Shelf, monkeypatch:
     monkeypatch.setenv("VITSPLICE_PLUGINS", "")
     assert "known are paper, swift" in message(UnknownName, "zzz", "presets")
     assert "no loss term 'zzz'; none is registered" in message(UnknownName, "zzz", "losses")
-    assert "no generator 'zzz'" in message(UnknownName, "zzz", "generator")
+    assert "no generator 'zzz'" in message(UnknownName, "zzz", "generators")
 
 
 def test_many_names_are_counted(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
