@@ -13,11 +13,9 @@ from PIL import Image
 import vitsplice
 from vitsplice.config import BackboneConfig
 from vitsplice.engine import backbones
-from vitsplice.engine.backbones import backbone_or_default
+from vitsplice.engine.backbones import BackboneCache, backbone_or_default
 from vitsplice.errors import ConfigError, OutputExists, UnknownName, UserError, WeightsRejected, WeightsUnavailable
 from vitsplice.presets.settings import settings_for
-from vitsplice.runs import backbone_cache
-from vitsplice.runs.backbone_cache import BackboneCache
 from vitsplice.runs.run import Run
 
 
@@ -223,7 +221,7 @@ def loads(monkeypatch):
     """The names of the backbones that are loaded for runs."""
     names, load = [], backbones.load_configured
     monkeypatch.setattr(
-        backbone_cache, "load_configured", lambda config, known: names.append(config.name) or load(config, known)
+        backbones, "load_configured", lambda config, known: names.append(config.name) or load(config, known)
     )
     return names
 

@@ -8,11 +8,10 @@ from inspect import signature
 from typing import Any
 
 from vitsplice.config import RunConfig
-from vitsplice.engine.backbones import load_backbone
+from vitsplice.engine.backbones import FixedBackbone, load_backbone
 from vitsplice.engine.loop import Step
 from vitsplice.errors import check_keywords
 from vitsplice.presets.settings import DEFAULT_PRESET, settings_for
-from vitsplice.runs.backbone_cache import FixedBackbone
 from vitsplice.runs.result import Result
 from vitsplice.runs.run import Run
 

@@ -427,7 +427,7 @@ def test_a_network_that_cannot_be_loaded_costs_the_metrics_that_need_it(png, tmp
     def fail(*_, **__):
         raise RuntimeError("broken weights")
 
-    monkeypatch.setattr("vitsplice.runs.backbone_cache.BackboneLoader.metric_backbone", fail)
+    monkeypatch.setattr("vitsplice.engine.backbones.BackboneLoader.metric_backbone", fail)
     result = begun(png, tmp_path / "out", "metrics=all")
     values = {metric.name: (metric.value is None, metric.reason) for metric in result.metrics}
     assert values["cnn-statistics"] == (True, "RuntimeError: broken weights")

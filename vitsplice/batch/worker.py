@@ -11,6 +11,7 @@ from typing import Any
 
 from vitsplice.config import RunConfig
 from vitsplice.contracts import Job, Outcome
+from vitsplice.engine.backbones import BackboneCache
 from vitsplice.errors import (
     AlreadyFinished,
     CheckpointRejected,
@@ -20,7 +21,6 @@ from vitsplice.errors import (
     reason,
 )
 from vitsplice.runs.artifacts import RunFolder
-from vitsplice.runs.backbone_cache import BackboneCache
 from vitsplice.runs.recorder import Recording
 from vitsplice.support.files import file_sha256
 from vitsplice.support.output_folder import LOCK, FolderLock

@@ -12,6 +12,7 @@ from torch import Tensor
 from vitsplice.analysis.transforms import APPEARANCE_TRANSFORMS, WARPS, warp
 from vitsplice.backbones.inputs import Area
 from vitsplice.contracts import GLOBAL_FACETS, Backbone, BackboneInfo, FeatureRequest, Features
+from vitsplice.engine.backbones import BackboneCache
 from vitsplice.errors import ImageError, UserError, VitspliceError
 from vitsplice.images import read, resize_to
 from vitsplice.keypoints.dataset import KeypointImage, Size
@@ -19,7 +20,6 @@ from vitsplice.keypoints.matching import upsampled_norms
 from vitsplice.numerics import numerics
 from vitsplice.plugins import catalogue
 from vitsplice.presets.settings import settings_for
-from vitsplice.runs.backbone_cache import BackboneCache
 from vitsplice.text import printable
 
 CACHE_BYTES = 1_000_000_000

@@ -12,6 +12,7 @@ from time import perf_counter
 from typing import Any
 
 from vitsplice.config import CheckpointConfig, RunConfig
+from vitsplice.engine.backbones import BackboneLoader
 from vitsplice.engine.loop import Step
 from vitsplice.errors import (
     AlreadyFinished,
@@ -27,7 +28,6 @@ from vitsplice.presets import loading
 from vitsplice.presets.settings import pinned
 from vitsplice.runs import checkpoints
 from vitsplice.runs.artifacts import RunFolder
-from vitsplice.runs.backbone_cache import BackboneLoader
 from vitsplice.runs.checkpoints import Checkpoint, checkpoint_files
 from vitsplice.runs.record import versions
 from vitsplice.runs.result import Result

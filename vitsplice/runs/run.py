@@ -15,7 +15,7 @@ from vitsplice import numerics as torch_modes
 from vitsplice.config import BackboneConfig, RunConfig
 from vitsplice.contracts import Case, ImageName, MetricContext
 from vitsplice.engine import memory
-from vitsplice.engine.backbones import Substitution
+from vitsplice.engine.backbones import BackboneLoader, Substitution
 from vitsplice.engine.device import pick_device, pick_precision
 from vitsplice.engine.images import RunImages, masked, read_masks
 from vitsplice.engine.loop import Step
@@ -27,7 +27,6 @@ from vitsplice.metrics.values import MetricValue, measure
 from vitsplice.numerics import numerics
 from vitsplice.plugins import Catalogue, catalogue
 from vitsplice.presets.settings import pinned
-from vitsplice.runs.backbone_cache import BackboneLoader
 from vitsplice.runs.record import versions
 from vitsplice.runs.result import Result
 

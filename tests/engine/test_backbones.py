@@ -7,9 +7,9 @@ import torch
 import vitsplice_tiny
 
 from vitsplice.config import BackboneConfig
+from vitsplice.engine.backbones import BackboneCache, BackboneLoader
 from vitsplice.errors import WeightsUnavailable
 from vitsplice.plugins import catalogue
-from vitsplice.runs.backbone_cache import BackboneCache, BackboneLoader
 
 CPU = torch.device("cpu")
 
