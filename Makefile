@@ -47,7 +47,7 @@ fuzz: $(READY)
 	$(BIN)/python tests/helpers/fuzz_images.py --files $(FILES)
 
 kill: $(READY)
-	VITSPLICE_KILLS=50 $(BIN)/python -m pytest tests/cli/test_resume.py -k "TestRun and killed"
+	VITSPLICE_KILLS=50 $(BIN)/python -m pytest tests/cli/test_resume.py -k "TestRun and sigkill"
 
 docs: $(READY)
 	$(BIN)/python tests/helpers/reference.py docs/reference.md

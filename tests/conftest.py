@@ -1,4 +1,4 @@
-"""What tests share: the tiny backbones, small images, and the folder of shared photographs."""
+"""Fixtures of all tests: tiny backbones, small images, a browser, the folder of shared photographs."""
 
 import os
 import resource
@@ -16,7 +16,6 @@ pytest.register_assert_rewrite("resumable")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
-
 SWITCHES = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync"
@@ -25,46 +24,46 @@ SWITCHES = (
 
 @pytest.fixture(scope="session")
 def browser():
-    """Chromium without a window."""
+    """Headless Chromium."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if chromium is None:
-        pytest.skip("there is no Chromium on this machine: `make browser` installs it where it can")
+        pytest.skip("Chromium is not installed; `make browser` installs it if possible")
     with playwright.sync_playwright() as driver:
-        found = driver.chromium.launch(executable_path=chromium, args=SWITCHES.split())
-        yield found
-        found.close()
+        instance = driver.chromium.launch(executable_path=chromium, args=SWITCHES.split())
+        yield instance
+        instance.close()
 
 
 @pytest.fixture
 def opened(browser):
-    """Open an HTML file; at the end the page must have asked for nothing and complained of nothing."""
-    contexts, trouble = [], []
+    """Function that opens an HTML file; fails at the end if the page sent requests or reported errors or warnings."""
+    contexts, problems = [], []
 
-    def go(path, **settings):
+    def open_page(path, **settings):
         context = browser.new_context(**settings)
         contexts.append(context)
         page = context.new_page()
-        page.on("request", lambda request: trouble.append(f"request {request.url[:80]}") if outside(request) else None)
+        page.on("request", lambda request: problems.append(f"request {request.url[:80]}") if outside(request) else None)
         page.on(
-            "console", lambda message: trouble.append(message.text) if message.type in ("error", "warning") else None
+            "console", lambda message: problems.append(message.text) if message.type in ("error", "warning") else None
         )
-        page.on("pageerror", lambda error: trouble.append(str(error)))
+        page.on("pageerror", lambda error: problems.append(str(error)))
         page.goto(Path(path).as_uri())
         return page
 
     def outside(request):
         return not request.url.startswith("data:") and not request.is_navigation_request()
 
-    yield go
+    yield open_page
     for context in contexts:
         context.close()
-    assert trouble == []
+    assert problems == []
 
 
 @pytest.fixture(autouse=True)
 def _sealed(monkeypatch, tmp_path_factory):
-    """No hub, no cache of the user's: what a test writes goes to its own folders."""
+    """Disable the hub, and use a temporary cache folder instead of the user's."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     if "VITSPLICE_CACHE" not in os.environ:
         monkeypatch.setenv("VITSPLICE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
@@ -79,7 +78,7 @@ def _fresh_catalogue():
 
 @pytest.fixture
 def full_disk():
-    """Files have room for 4 kB; what is more is refused by the system."""
+    """Limit files to 4 kB; the system refuses to write more."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
     yield
@@ -88,7 +87,7 @@ def full_disk():
 
 @pytest.fixture(scope="session")
 def processes(tmp_path_factory):
-    """Processes that run a command and interrupt it at a given moment."""
+    """Runner of commands in processes that are interrupted at a given moment."""
     from resumable import Processes
 
     return Processes(tmp_path_factory.getbasetemp() / "cache")
@@ -114,13 +113,13 @@ def noise(*shape, seed=0, dtype=torch.float32):
 
 
 def smooth_pair():
-    """A structure image and an appearance image, smooth enough to have some structure, (1, 3, 40, 48)."""
+    """Generate a smooth structure image and a smooth appearance image, each (1, 3, 40, 48)."""
     grids = [noise(1, 3, 5, 6, seed=seed) for seed in (1, 2)]
     return tuple(torch.nn.functional.interpolate(g, size=(40, 48), mode="bilinear", align_corners=False) for g in grids)
 
 
 def write_pair(folder):
-    """The images of `smooth_pair` as structure.png and appearance.png in a folder."""
+    """Write the images of `smooth_pair` as structure.png and appearance.png to a folder; return the paths."""
     paths = [folder / "structure.png", folder / "appearance.png"]
     for path, pixels in zip(paths, smooth_pair(), strict=True):
         path.write_bytes(encode_png(pixels))
@@ -139,7 +138,7 @@ def png(tmp_path):
 
 @pytest.fixture
 def victim(tmp_path_factory):
-    """A folder of somebody else's, with a finished run and checkpoints, that must be as it was at the end of a test."""
+    """Folder with a finished run and checkpoints that the test must leave unchanged."""
     folder = tmp_path_factory.mktemp("victim")
     names = ("output.png", "run.json", "run.yaml", "losses.csv", "report.html", "values.jsonl", "analysis.json")
     inner = ("previews/step-000001.png", "checkpoint/begun.json", "checkpoint/step-00000001.json", "checkpoint/.lock")
@@ -157,7 +156,7 @@ def victim(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def shared():
-    """The folder with the oracle and photographs that are not part of the project."""
+    """Folder with oracle values and photographs that are not part of the project."""
     if not (SHARED / "oracle" / "oracle.json").is_file():
-        pytest.skip("the folder of shared photographs and oracle numbers is not beside this checkout")
+        pytest.skip("the folder of shared photographs and oracle values is missing next to this checkout")
     return SHARED

@@ -16,7 +16,7 @@ from markdown.extensions.toc import slugify
 
 from vitsplice import settings_for
 from vitsplice.builtin import PRESETS
-from vitsplice.cli import app
+from vitsplice.cli.app import application
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [
@@ -107,7 +107,7 @@ def commands_in_sentences(text):
 
 @cache
 def root_command():
-    return typer.main.get_command(app.build())
+    return typer.main.get_command(application())
 
 
 def command_and_arguments(words):

@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from vitsplice.cli.wording import message
+from vitsplice.cli.output import message
 from vitsplice.errors import Argument, ConfigError, NonFiniteLoss, Setting, UserError
 
 

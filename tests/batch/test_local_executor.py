@@ -77,10 +77,10 @@ def test_worker_that_exits_is_reported_with_its_exit_code():
 def undisturbed(tmp_path_factory):
     """A manifest and the folder of an uninterrupted batch of it."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    pairs = batches.made_pairs(folder / "pairs", PAIRS)
-    done = batches.through(pairs, folder / "out", "--executor", "tiny-in-turn")
+    pairs = batches.write_pairs(folder / "pairs", PAIRS)
+    done = batches.run_batch(pairs, folder / "out", "--executor", "tiny-in-turn")
     assert done.returncode == 0, done.stderr
-    assert len(batches.bytes_of(folder / "out")) == PAIRS
+    assert len(batches.digests_of_runs(folder / "out")) == PAIRS
     return pairs, folder / "out"
 
 
@@ -88,14 +88,14 @@ def undisturbed(tmp_path_factory):
 @pytest.mark.kill
 def test_killed_worker_is_replaced_and_its_run_resumes(undisturbed, tmp_path):
     pairs, expected = undisturbed
-    process = batches.begun(pairs, tmp_path / "out", "--workers", "2")
-    victim, folder = batches.one_at_work(tmp_path / "out", WORKER)
+    process = batches.start_batch(pairs, tmp_path / "out", "--workers", "2")
+    victim, folder = batches.wait_for_checkpoint(tmp_path / "out", WORKER)
     victim.kill()
     _, errors = process.communicate(timeout=200)
     assert process.returncode == 0, errors
     assert f"tiny/{folder.name}: failed: the worker process died (SIGKILL" in errors
     assert batches.resumed_at(folder) >= 2
-    batches.assert_whole(tmp_path / "out", expected)
+    batches.assert_complete(tmp_path / "out", expected)
 
 
 @pytest.mark.alone
@@ -104,16 +104,16 @@ def test_driver_killed_twice_finishes_every_run_once(undisturbed, tmp_path):
     pairs, expected = undisturbed
     out, folders = tmp_path / "out", []
     for _ in range(2):
-        process = batches.begun(pairs, out, "--workers", "1")
-        worker, folder = batches.one_at_work(out, WORKER)
+        process = batches.start_batch(pairs, out, "--workers", "1")
+        worker, folder = batches.wait_for_checkpoint(out, WORKER)
         folders.append(folder)
         batches.kill(process)
         process.communicate()
-        batches.until(lambda: not worker.is_running())  # noqa: B023
-    done = batches.through(pairs, out, "--workers", "1")
+        batches.wait_until(lambda: not worker.is_running())  # noqa: B023
+    done = batches.run_batch(pairs, out, "--workers", "1")
     assert done.returncode == 0, done.stderr
     assert all(batches.resumed_at(folder) >= 2 for folder in folders)
-    batches.assert_whole(out, expected)
+    batches.assert_complete(out, expected)
 
 
 @pytest.mark.alone
@@ -122,8 +122,8 @@ def test_ctrl_c_stops_runs_at_a_checkpoint(undisturbed, tmp_path):
     """A terminal sends SIGINT to the driver and to all workers."""
     pairs, expected = undisturbed
     out = tmp_path / "out"
-    process = batches.begun(pairs, out, "--workers", "2", start_new_session=True)
-    _, folder = batches.one_at_work(out, WORKER)
+    process = batches.start_batch(pairs, out, "--workers", "2", start_new_session=True)
+    _, folder = batches.wait_for_checkpoint(out, WORKER)
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=100)
     assert process.returncode == 130, errors
@@ -131,9 +131,9 @@ def test_ctrl_c_stops_runs_at_a_checkpoint(undisturbed, tmp_path):
     assert "Traceback" not in errors
     assert not (out / ".stop").exists()
     assert not (folder / "output.png").exists()
-    assert batches.through(pairs, out, "--workers", "1").returncode == 0
+    assert batches.run_batch(pairs, out, "--workers", "1").returncode == 0
     assert batches.resumed_at(folder) >= 2
-    batches.assert_whole(out, expected)
+    batches.assert_complete(out, expected)
 
 
 @pytest.mark.alone
@@ -141,8 +141,8 @@ def test_ctrl_c_stops_runs_at_a_checkpoint(undisturbed, tmp_path):
 def test_ctrl_c_while_workers_start_leaves_no_runs(undisturbed, tmp_path):
     """A worker that is still importing does not ignore SIGINT yet."""
     out = tmp_path / "out"
-    process = batches.begun(undisturbed[0], out, "--workers", "2", start_new_session=True)
-    batches.until(lambda: len(workers_of(process)) == 2)
+    process = batches.start_batch(undisturbed[0], out, "--workers", "2", start_new_session=True)
+    batches.wait_until(lambda: len(workers_of(process)) == 2)
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=100)
     assert process.returncode == 130, errors

@@ -22,6 +22,22 @@ def environment():
     }
 
 
+@pytest.fixture
+def install_plugin(tmp_path, monkeypatch):
+    """Install a plugin that is one module with this code."""
+
+    def install(name, code):
+        (tmp_path / f"vitsplice_{name}.py").write_text(code)
+        info = tmp_path / f"vitsplice_{name}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: vitsplice-{name}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[vitsplice]\n{name} = vitsplice_{name}\n")
+        monkeypatch.syspath_prepend(tmp_path)
+
+    yield install
+    catalogue.cache_clear()
+
+
 @dataclass(frozen=True)
 class Done:
     returncode: int
@@ -31,7 +47,7 @@ class Done:
 
 @pytest.fixture
 def vitsplice(tmp_path, monkeypatch, capsys):
-    """Run a command in this process, in an empty folder: quick, for most of what there is to check."""
+    """Run a command in this process, in an empty folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("NO_COLOR", "1")

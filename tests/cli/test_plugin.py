@@ -25,7 +25,7 @@ def test_check_prints_the_reason_of_a_failure(vitsplice):
     assert done.returncode == 1
     assert done.stdout.count("FAILED") == 1
     assert "The part can be built." in done.stdout
-    assert "the weights of 'tiny-gone' are nowhere (the other 2" in done.stdout
+    assert "the weights of 'tiny-gone' are unavailable (the other 2" in done.stdout
     assert done.stdout.endswith("1 failed\n")
 
 

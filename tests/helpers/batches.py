@@ -1,6 +1,6 @@
-"""Batches of tiny runs that are disturbed, and what must be left of them.
+"""Start, interrupt and check batches of tiny runs.
 
-Each step of a run that is disturbed sleeps, so that it lasts 1.6 seconds however fast the machine is.
+Each step of an interrupted run sleeps, so that the run takes at least 1.6 seconds on any machine.
 """
 
 import hashlib
@@ -15,15 +15,15 @@ import psutil
 import torch
 from PIL import Image
 
-SUPPORT = Path(__file__).parent
-RECIPE = ("--preset", "tiny", "--steps", "8", "--threads", "1")
-RECIPE += tuple(f"--set={one}" for one in ("checkpoint.every=2", "plots=none", "previews=0"))
-RECIPE += ("--set=terms.nap={loss: tiny-nap, weight: 1}",)
-RUN = {"output.png", "losses.csv", "run.yaml", "run.json"}
+HELPERS = Path(__file__).parent
+OPTIONS = ("--preset", "tiny", "--steps", "8", "--threads", "1")
+OPTIONS += tuple(f"--set={setting}" for setting in ("checkpoint.every=2", "plots=none", "previews=0"))
+OPTIONS += ("--set=terms.nap={loss: tiny-nap, weight: 1}",)
+RUN_FILES = {"output.png", "losses.csv", "run.yaml", "run.json"}
 
 
-def made_pairs(folder, number):
-    """A manifest of so many pairs of small images that differ."""
+def write_pairs(folder, number):
+    """Write a number of pairs of different small images and their manifest; return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     for index in range(number):
         for role, seed in (("s", index), ("a", 1000 + index)):
@@ -37,32 +37,32 @@ def made_pairs(folder, number):
 
 
 def command(pairs, out, *more):
-    return [sys.executable, "-W", "error", "-m", "vitsplice", "batch", str(pairs), "-o", str(out), *RECIPE, *more]
+    return [sys.executable, "-W", "error", "-m", "vitsplice", "batch", str(pairs), "-o", str(out), *OPTIONS, *more]
 
 
 def environment():
-    paths = [str(SUPPORT), os.environ.get("PYTHONPATH", "")]
+    paths = [str(HELPERS), os.environ.get("PYTHONPATH", "")]
     fixed = {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "COLUMNS": "200", "NO_COLOR": "1"}
     return os.environ | fixed | {"HF_HUB_OFFLINE": "1"}
 
 
-def through(pairs, out, *more):
+def run_batch(pairs, out, *more):
     """Run a batch to its end; its steps do not sleep."""
-    awake = environment() | {"VITSPLICE_TINY_NAP": "0"}
-    return subprocess.run(command(pairs, out, *more), env=awake, capture_output=True, text=True, timeout=300)
+    no_sleep = environment() | {"VITSPLICE_TINY_NAP": "0"}
+    return subprocess.run(command(pairs, out, *more), env=no_sleep, capture_output=True, text=True, timeout=300)
 
 
-def begun(pairs, out, *more, **settings):
-    """Begin a batch in a process of its own."""
+def start_batch(pairs, out, *more, **settings):
+    """Start a batch in a process and return it."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(command(pairs, out, *more), env=environment(), **pipes, **settings)
 
 
-def until(condition, seconds=120):
-    """Wait until something holds."""
+def wait_until(condition, seconds=120):
+    """Wait until a condition holds; fail after a number of seconds."""
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, "it never came to pass"
+        assert time.monotonic() < end, f"the condition did not hold within {seconds} s"
         time.sleep(0.01)
 
 
@@ -72,65 +72,65 @@ def lines(out):
 
 
 def command_line(process):
-    """Its words; "" for a process that has ended."""
+    """Join the command line of a process; "" if the process has ended."""
     try:
         return " ".join(process.cmdline())
     except psutil.Error:
         return ""
 
 
-def at_work(out, title):
-    """The processes that do a run which has a checkpoint, and its folder.
+def processes_with_checkpoint(out, title):
+    """Find the processes whose current run has a checkpoint, with the folder of that run.
 
     Args:
-        out: the folder of the batch.
-        title: a part of the command lines of processes that do runs.
+        out: folder of the batch.
+        title: part of the command line of processes that execute runs.
     """
-    found = {}
+    folders = {}
     for process in psutil.Process().children(recursive=True):
         try:
-            held = [Path(file.path) for file in process.open_files()] if title in command_line(process) else []
+            files = [Path(file.path) for file in process.open_files()] if title in command_line(process) else []
         except psutil.Error:
             continue
-        for lock in held:
+        for lock in files:
             if lock.name == ".lock" and Path(out) in lock.parents and any(lock.parent.glob("checkpoint/step-*.json")):
-                found[process] = lock.parent
-    return found
+                folders[process] = lock.parent
+    return folders
 
 
-def one_at_work(out, title):
-    """One of `at_work`, as soon as there is one."""
-    found = {}
-    until(lambda: found.update(at_work(out, title)) or found)
-    return next(iter(found.items()))
+def wait_for_checkpoint(out, title):
+    """Wait for the first of `processes_with_checkpoint`; return the process and the folder."""
+    folders = {}
+    wait_until(lambda: folders.update(processes_with_checkpoint(out, title)) or folders)
+    return next(iter(folders.items()))
 
 
 def resumed_at(folder):
-    """After how many steps a finished run was gone on with last."""
+    """Return the number of steps after which a finished run was last resumed."""
     return json.loads((folder / "run.json").read_text())["steps"]["resumed_at"]
 
 
 def kill(process):
-    """SIGKILL, and wait for the end; a process that has ended already is left alone."""
+    """Send SIGKILL and wait for the end; does nothing if the process has ended."""
     process.kill()
     process.wait()
 
 
-def bytes_of(out):
-    """Digest of every file of every run but run.json, which has times; by pair."""
-    found = {}
+def digests_of_runs(out):
+    """Compute the digest of every file of every run by pair, except run.json, which contains times."""
+    runs = {}
     for folder in sorted(Path(out).glob("*/*/*")):
         files = [path for path in folder.rglob("*") if path.is_file()]
-        assert {path.relative_to(folder).as_posix() for path in files} == RUN, f"{folder}: {files}"
+        assert {path.relative_to(folder).as_posix() for path in files} == RUN_FILES, f"{folder}: {files}"
         digests = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in files if p.name != "run.json"}
         assert json.loads((folder / "run.json").read_text())["finished"] is True
-        assert folder.name not in found
-        found[folder.name] = digests
-    return found
+        assert folder.name not in runs
+        runs[folder.name] = digests
+    return runs
 
 
-def assert_whole(out, quiet):
-    """Every pair is there once, with the bytes of a quiet batch, and nothing else is left."""
-    assert bytes_of(out) == bytes_of(quiet)
-    assert sorted(line["id"] for line in lines(out)) == sorted(line["id"] for line in lines(quiet))
+def assert_complete(out, uninterrupted):
+    """Assert that every pair has one run with the bytes of the uninterrupted batch, and that no other files remain."""
+    assert digests_of_runs(out) == digests_of_runs(uninterrupted)
+    assert sorted(line["id"] for line in lines(out)) == sorted(line["id"] for line in lines(uninterrupted))
     assert {path.name for path in Path(out).iterdir()} == {"batch.json", "results.jsonl", "tiny"}

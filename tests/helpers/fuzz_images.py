@@ -1,9 +1,9 @@
-"""Feeds mutated image files to the reader: each must give an image or a ImageError of one line, soon, in bounds.
+"""Read mutated image files: each must give an image or a one-line ImageError, within limits of time and memory.
 
 python tests/helpers/fuzz_images.py [--files N] [--seconds S] [--seed K]
 
-Every file depends on the seed and its number alone, so a fault that is reported by its number can be made again:
---only NUMBER writes the file to standard output.
+A file depends on the seed and its number only. To reproduce a reported fault, --only NUMBER writes the file to standard
+output.
 """
 
 import argparse
@@ -23,10 +23,10 @@ import numpy as np
 from PIL import Image, ImageCms
 
 LIMIT_SECONDS = 2.0
-"""No file may take longer."""
+"""Maximum time to read a file."""
 
 LIMIT_BYTES = 3 * 2**30
-"""No file may need more memory than this beyond what the reader itself takes."""
+"""Maximum memory to read a file, in addition to that of the imported reader."""
 
 EXTREMES = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 
@@ -38,7 +38,7 @@ def saved(image, form, **options):
 
 
 def seeds():
-    """Whole files of every format, in the variants that have code of their own."""
+    """Encode a valid file of every format, in each variant that the reader treats differently."""
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (40, 48, 4), dtype=np.uint8)
     rgb, rgba = Image.fromarray(pixels[..., :3]), Image.fromarray(pixels)
@@ -48,33 +48,37 @@ def seeds():
     exif = Image.Exif()
     exif[0x0112] = 6
     exif[0x010E] = "words"
-    more = {"save_all": True, "append_images": [rgb.rotate(90)]}
-    made = [
+    two_frames = {"save_all": True, "append_images": [rgb.rotate(90)]}
+    files = [
         saved(rgb, "PNG", icc_profile=profile, exif=exif),
         saved(rgba, "PNG"),
         saved(grey, "PNG", transparency=3),
         saved(wide, "PNG"),
         saved(rgb.quantize(16), "PNG", transparency=2),
-        saved(rgb, "PNG", **more),
+        saved(rgb, "PNG", **two_frames),
         saved(rgb, "JPEG", icc_profile=profile, exif=exif),
         saved(rgb, "JPEG", progressive=True),
         saved(rgb.convert("CMYK"), "JPEG"),
         saved(grey, "JPEG"),
         saved(rgb, "WEBP", exif=exif, icc_profile=profile),
         saved(rgba, "WEBP", lossless=True),
-        saved(rgb, "WEBP", **more),
+        saved(rgb, "WEBP", **two_frames),
         saved(rgb, "BMP"),
         saved(grey, "BMP"),
         saved(rgba, "BMP"),
     ]
     for compression in ("raw", "tiff_lzw", "tiff_deflate", "packbits", "jpeg"):
-        made.append(saved(rgb, "TIFF", compression=compression))
-    made += [saved(real, "TIFF"), saved(wide, "TIFF"), saved(rgb, "TIFF", exif=exif, **more)]
-    return made
+        files.append(saved(rgb, "TIFF", compression=compression))
+    files += [saved(real, "TIFF"), saved(wide, "TIFF"), saved(rgb, "TIFF", exif=exif, **two_frames)]
+    return files
 
 
 def mutated(number, seed, whole):
-    """The file of a number."""
+    """Generate the mutated file with a given number.
+
+    Args:
+        whole: valid files, from `seeds`.
+    """
     chance = random.Random(f"{seed}:{number}")
     data = bytearray(chance.choice(whole))
     for _ in range(chance.choice((1, 1, 2, 3, 5, 8))):
@@ -83,7 +87,7 @@ def mutated(number, seed, whole):
 
 
 def _at(data, chance):
-    """Rather in the header than anywhere."""
+    """Draw an offset, in the first 200 bytes with a probability of at least 0.6."""
     return chance.randrange(min(len(data), 200)) if chance.random() < 0.6 else chance.randrange(len(data))
 
 
@@ -126,8 +130,8 @@ MUTATIONS = (flip, flip, put, put, cut, lose, repeat, mix)
 
 
 def examine(path, images, error_kind):
-    """What became of one file: "image", "refused", or a fault in words."""
-    began = time.perf_counter()
+    """Read one file; return "image", "refused", or a description of the fault."""
+    start = time.perf_counter()
     try:
         image = images.read(path)
         low, high = float(image.pixels.min()), float(image.pixels.max())
@@ -138,56 +142,56 @@ def examine(path, images, error_kind):
         outcome = f"more memory than {LIMIT_BYTES} bytes"
     except BaseException as error:
         outcome = f"{type(error).__name__}: {error}"
-    took = time.perf_counter() - began
-    return outcome if took < LIMIT_SECONDS else f"took {took:.1f} s ({outcome})"
+    seconds = time.perf_counter() - start
+    return outcome if seconds < LIMIT_SECONDS else f"took {seconds:.1f} s ({outcome})"
 
 
-def work(numbers, seed, folder, done):
-    """In a process of its own: examine files, and tell each before and after."""
+def work(numbers, seed, folder, pipe):
+    """Examine files in a worker process; send each number before and with its outcome."""
     from vitsplice import images
     from vitsplice.errors import ImageError
 
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libtiff complains there
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libtiff prints warnings to stderr
     images.read(np.zeros((20, 20, 3), np.uint8))
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + LIMIT_BYTES, resource.RLIM_INFINITY))
     whole, path = seeds(), Path(folder) / "image"
     for number in numbers:
         path.write_bytes(mutated(number, seed, whole))
-        done.send((number, None))
-        done.send((number, examine(path, images, ImageError)))
-    done.close()
+        pipe.send((number, None))
+        pipe.send((number, examine(path, images, ImageError)))
+    pipe.close()
 
 
 def fuzz(files, seconds, seed):
-    """Counts of outcomes, and the faults by number."""
+    """Examine files in worker processes; return the counts of outcomes and the faults by number."""
     counts, faults, started = Counter(), {}, time.monotonic()
     context = multiprocessing.get_context("spawn")
     begin = 0
     with tempfile.TemporaryDirectory() as folder:
         while begin < files and time.monotonic() - started < seconds:
-            here, there = context.Pipe(duplex=False)
-            worker = context.Process(target=work, args=(range(begin, files), seed, folder, there))
+            receiver, sender = context.Pipe(duplex=False)
+            worker = context.Process(target=work, args=(range(begin, files), seed, folder, sender))
             worker.start()
-            there.close()
-            begin = _follow(here, worker, counts, faults, started + seconds)
+            sender.close()
+            begin = _follow(receiver, worker, counts, faults, started + seconds)
     return counts, faults
 
 
 def _follow(pipe, worker, counts, faults, end):
-    """Listen to a worker until it is done, dies or hangs; the number to go on with."""
-    number, at_work, patience = -1, False, 120.0  # it imports what it needs first
+    """Collect the outcomes of a worker until it finishes, dies or hangs; return the number of the next file."""
+    number, reading, timeout = -1, False, 120.0  # the first outcome includes imports
     while time.monotonic() < end:
-        if not pipe.poll(patience):
+        if not pipe.poll(timeout):
             faults[number] = "hung"
             break
         try:
             number, outcome = pipe.recv()
         except EOFError:
-            if at_work:
+            if reading:
                 faults[number] = "the process died"
             break
-        at_work, patience = outcome is None, 10 * LIMIT_SECONDS
+        reading, timeout = outcome is None, 10 * LIMIT_SECONDS
         if outcome is not None:
             counts[outcome if outcome in ("image", "refused") else "fault"] += 1
         if outcome not in (None, "image", "refused"):
@@ -199,19 +203,19 @@ def _follow(pipe, worker, counts, faults, end):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--files", type=int, default=20_000)
-    parser.add_argument("--seconds", type=float, default=float("inf"))
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", type=int, default=None)
-    given = parser.parse_args()
-    if given.only is not None:
-        sys.stdout.buffer.write(mutated(given.only, given.seed, seeds()))
+    parser.add_argument("--files", type=int, default=20_000, help="number of files")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after this time")
+    parser.add_argument("--seed", type=int, default=0, help="seed of all mutations")
+    parser.add_argument("--only", type=int, default=None, metavar="NUMBER", help="write this file to standard output")
+    arguments = parser.parse_args()
+    if arguments.only is not None:
+        sys.stdout.buffer.write(mutated(arguments.only, arguments.seed, seeds()))
         return
-    began = time.monotonic()
-    counts, faults = fuzz(given.files, given.seconds, given.seed)
-    print(f"{sum(counts.values())} files in {time.monotonic() - began:.0f} s: {dict(counts)}")
+    start = time.monotonic()
+    counts, faults = fuzz(arguments.files, arguments.seconds, arguments.seed)
+    print(f"{sum(counts.values())} files in {time.monotonic() - start:.0f} s: {dict(counts)}")
     for number, fault in faults.items():
-        print(f"file {number} of seed {given.seed}: {fault}")
+        print(f"file {number} of seed {arguments.seed}: {fault}")
     sys.exit(1 if faults else 0)
 
 

@@ -1,10 +1,12 @@
-"""Simulated coverage of the intervals and error rate of the tests: python tests/helpers/interval_coverage.py [TIMES]
+"""Simulate the coverage of confidence intervals and the error rate of tests.
 
-It prints the two tables of docs/evaluation.md on intervals, of independent pairs and of pairs that share images, and
-the coverage of the intervals of rates that a study reports.
+python tests/helpers/interval_coverage.py [TIMES]
+
+Prints the two tables on intervals in docs/evaluation.md, for independent pairs and for pairs that share images, and the
+coverage of the intervals of the rates that a study reports.
 """
 
-import sys
+import argparse
 from functools import partial
 
 import numpy as np
@@ -17,18 +19,18 @@ def normal(rng, pairs):
 
 
 def log_normal(rng, pairs):
-    """Values with a true mean of 0."""
+    """Draw log-normal values with a true mean of 0."""
     return rng.lognormal(size=pairs) - np.exp(0.5)
 
 
 def nested(rng, structures, each):
-    """Effects of structure images, of ``each`` appearance images for every one of them, and of pairs."""
+    """Draw sums of a structure effect and a pair effect, for ``each`` appearance images per structure image."""
     shared = rng.normal(size=(structures, 1))
     return (shared + rng.normal(size=(structures, each)) + rng.normal(size=(structures, each))).ravel()
 
 
 def crossed(rng, structures, appearances):
-    """Effects of structure images, of appearance images and of their pairs, which are all combinations."""
+    """Draw sums of a structure, an appearance and a pair effect, for all combinations of images."""
     shared = rng.normal(size=(structures, 1)) + rng.normal(size=(1, appearances))
     return (shared + rng.normal(size=(structures, appearances))).ravel()
 
@@ -38,22 +40,25 @@ def samples(draw, times):
 
 
 def coverage(draw, times, **options):
-    """Fraction of simulated samples whose interval contains the true mean, 0."""
+    """Compute the fraction of simulated samples whose interval contains the true mean, 0."""
     means = (mean_with_interval(sample, **options) for sample in samples(draw, times))
     return sum(mean.low <= 0 <= mean.high for mean in means) / times
 
 
 def rejections(draw, times):
-    """Fraction of simulated samples in which two equal methods differ significantly."""
+    """Compute the fraction of simulated samples in which two equal methods differ significantly."""
     tests = (paired_test(values, np.zeros_like(values)) for values in samples(draw, times))
     return sum(test.p < 0.05 for test in tests) / times
 
 
 def coverage_of_rates(spread, times, raters=25, trials=20, rate=0.8):
-    """Fraction of simulated studies whose intervals contain the rate: clustered by rater, and over all trials.
+    """Compute the fractions of simulated studies whose intervals contain the rate.
 
     Args:
         spread: a + b of the beta distribution of the raters' rates; None for equal rates.
+
+    Returns:
+        fractions for the interval clustered by rater and for the interval over all trials.
     """
     rng = np.random.default_rng(1)
     hits = np.zeros(2)
@@ -83,4 +88,6 @@ def main(times):
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1_000)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("times", type=int, nargs="?", default=1_000, help="number of simulated samples")
+    main(parser.parse_args().times)

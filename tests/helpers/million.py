@@ -1,12 +1,14 @@
-"""What a batch of a million finished runs costs its driver when it is begun again: python tests/helpers/million.py [N]
+"""Measure time and memory of the driver when a batch of a million finished runs is restarted.
 
-A manifest and a ledger of so many lines are made up, with empty folders for runs; then the driver counts, opens and
-looks through.
+python tests/helpers/million.py [RUNS]
+
+Generates a manifest and a ledger with one line per run, and empty run folders; then the driver counts the pairs, opens
+the ledger and skips every run as finished.
 """
 
+import argparse
 import json
 import resource
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -16,23 +18,23 @@ from vitsplice.batch.plan import RESULTS, open_batch, run_folder, variants
 from vitsplice.batch.records import Ledger
 from vitsplice.datasets import count
 
-TOLD = {"backbone": "dinov2-vits14-offline", "seconds": 2.345}
+RECORD = {"backbone": "dinov2-vits14-offline", "seconds": 2.345}
 METRICS = dict.fromkeys(("gradient-ssim", "cnn-self-similarity", "lab-patches", "cnn-statistics"), 0.12345)
 
 
-class Nobody:
-    """An executor of a batch in which nothing is left to do."""
+class NoJobs:
+    """Executor that fails if it is given a job."""
 
     threads = 1
 
     def run(self, work, jobs):
         for job in jobs:
-            raise SystemExit(f"{job.id} is not known")
+            raise SystemExit(f"{job.id} is not recorded as finished")
         return iter(())
 
 
-def made(out, number):
-    """A manifest in a folder, and in another the ledger of a batch of it."""
+def write_batch(out, number):
+    """Write a manifest to ``out``, and a ledger of finished runs to ``out/batch``."""
     manifest, grid = out / "pairs.csv", variants(["instant"])
     with manifest.open("w") as pairs, (out / "batch" / RESULTS).open("w") as results:
         pairs.write("id,structure,appearance\n")
@@ -42,13 +44,14 @@ def made(out, number):
             pairs.write(f"{name},{images['structure']},{images['appearance']}\n")
             line = {"id": name, "variant": "instant", "folder": run_folder("instant", name), "images": images}
             (out / "batch" / line["folder"]).mkdir(parents=True)
-            results.write(json.dumps(line | TOLD | {"metrics": METRICS}) + "\n")
+            results.write(json.dumps(line | RECORD | {"metrics": METRICS}) + "\n")
     return manifest, grid
 
 
-def told(what, began):
+def report(stage, start):
+    """Print the seconds of a stage and the peak memory; return the start of the next stage."""
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{what}: {time.perf_counter() - began:.1f} s, at most {memory:.0f} MiB so far", flush=True)
+    print(f"{stage}: {time.perf_counter() - start:.1f} s, peak memory {memory:.0f} MiB", flush=True)
     return time.perf_counter()
 
 
@@ -57,18 +60,20 @@ def main(number):
         out = Path(name)
         (out / "batch").mkdir()
         open_batch(out / "batch", out / "pairs.csv", variants(["instant"]), 1)
-        began = time.perf_counter()
-        manifest, grid = made(out, number)
+        start = time.perf_counter()
+        manifest, grid = write_batch(out, number)
         size = (out / "batch" / RESULTS).stat().st_size
-        began = told(f"{number} lines and folders made, {size / number:.0f} bytes each", began)
-        print(count(manifest), "pairs")
-        began = told("manifest looked through", began)
+        start = report(f"wrote {number} lines of {size / number:.0f} bytes, and folders", start)
+        pairs = count(manifest)
+        start = report(f"counted {pairs} pairs in the manifest", start)
         with Ledger(out / "batch"):
             pass
-        began = told("ledger opened", began)
-        tally = run_batch(out / "batch", manifest, grid, Nobody(), number)
-        told(f"begun again, {tally.done_before} of {tally.total} known as done", began)
+        start = report("opened the ledger", start)
+        tally = run_batch(out / "batch", manifest, grid, NoJobs(), number)
+        report(f"restarted; {tally.done_before} of {tally.total} runs are finished", start)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("runs", type=int, nargs="?", default=1_000_000, help="number of finished runs")
+    main(parser.parse_args().runs)

@@ -3,10 +3,10 @@
 python tests/helpers/reference.py docs/reference.md
 """
 
+import argparse
 import html
 import inspect
 import re
-import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -27,7 +27,7 @@ PUBLIC = (
 """The modules whose ``__all__`` is the Python interface."""
 
 LONGEST_SIGNATURE = 400
-"""Number of characters up to which a signature is shown with types and defaults."""
+"""Maximum length in characters of a signature that is shown with types and defaults."""
 
 HEAD = """# Reference
 
@@ -36,7 +36,7 @@ Generated from the code by `make docs`. `vitsplice list KIND` shows the same for
 
 
 def cell(value):
-    """A cell of a Markdown table on one line; a pipe in code would end the cell, and cannot be escaped there."""
+    """Format a cell of a Markdown table; pipes in code become HTML entities, since they cannot be escaped."""
     text = str(value).replace("\n", " ")
     code = re.compile(r"`([^`]*\|[^`]*)`")
     text = code.sub(lambda match: f"<code>{html.escape(match[1], quote=False).replace('|', '&#124;')}</code>", text)
@@ -132,7 +132,7 @@ def unquoted(annotation):
 
 
 def signature(value):
-    """The parameters of a function or class, with types and defaults unless those are long."""
+    """Format the parameters of a function or class, with types and defaults unless these are long."""
     if not callable(value):
         return ""
     try:
@@ -181,4 +181,6 @@ def text():
 
 
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(text())
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("file", type=Path, help="Markdown file to write")
+    parser.parse_args().file.write_text(text())

@@ -1,7 +1,7 @@
-"""The promise of every command that can be resumed: interrupted at any moment, it ends with the same files.
+"""Contract of every command that can be resumed: after an interruption at any moment it writes the same files.
 
-The command runs in a forked process that counts its accesses to files and interrupts itself at a given one, so that a
-moment is the same however busy the machine is.
+The command runs in a forked process that counts its accesses to files and interrupts itself at a given one, so that the
+moment does not depend on the load of the machine.
 """
 
 import hashlib
@@ -27,22 +27,21 @@ import vitsplice.cli.app
 from vitsplice.cli import main
 
 IMPORTED = matplotlib.figure, timm, vitsplice_tiny, vitsplice.api, vitsplice.cli.app
-"""Loaded once, in the process that is forked for each command."""
+"""Modules that are imported once, in the process that is forked for each command."""
 
 ACCESSES = frozenset({"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"})
 FILES = "stdout", "stderr", "accesses"
-"""What a command leaves in the folder that it runs in."""
+"""Files that the runner writes to the working folder of a command."""
 
 KILLS = int(os.environ.get("VITSPLICE_KILLS", "0"))
-"""Kill each command at so many random moments in time; 0: at a few accesses that are spread evenly."""
+"""Number of random times at which each command is killed; 0: kill it at a few evenly spaced accesses instead."""
 
 
 def execute(words, folder, environment, moment, number):
-    """Run a command in this process, in ``folder``, and send it the signal ``number`` at its access ``moment``.
+    """Run a command in this process, in ``folder``, and send the signal ``number`` at the access ``moment``.
 
     Args:
-        moment: number of the access to a file in ``folder``, from 1 on, or a part of the name of a file: the first
-            access to it.
+        moment: index of the access to a file in ``folder``, from 1; or part of a file name, for the first access to it.
     """
     accesses, sent = 0, False
 
@@ -68,11 +67,11 @@ def execute(words, folder, environment, moment, number):
 
 @dataclass(frozen=True)
 class Ended:
-    """A command that has ended.
+    """Outcome of a command.
 
     Attributes:
-        code: exit code; negative: the signal that killed it.
-        accesses: to files; 0 if it was killed.
+        code: exit code; minus the signal number if it was killed.
+        accesses: number of accesses to files; 0 if it was killed.
     """
 
     code: int
@@ -82,7 +81,7 @@ class Ended:
 
 
 class Processes:
-    """Forked processes that have imported everything and computed nothing."""
+    """Runner of commands in processes forked after all imports and before any computation."""
 
     def __init__(self, cache):
         self.environment = os.environ | {"HF_HUB_OFFLINE": "1", "COLUMNS": "200", "NO_COLOR": "1"}
@@ -97,14 +96,14 @@ class Processes:
             os.environ.clear()
             os.environ.update(before)
 
-    def run(self, words, folder, moment=0, number=signal.SIGKILL, patience=120, environment=None):
-        """Run a command in ``folder`` to its end, or to its access ``moment``; kill it after ``patience`` seconds."""
+    def run(self, words, folder, moment=0, number=signal.SIGKILL, timeout=120, environment=None):
+        """Run a command in ``folder`` to its end or its access ``moment``; kill it after ``timeout`` seconds."""
         for name in FILES:
             (folder / name).unlink(missing_ok=True)
         arguments = [str(word) for word in words], folder, environment or self.environment, moment, number
         process = self._context.Process(target=execute, args=arguments)
         process.start()
-        process.join(patience)
+        process.join(timeout)
         process.kill()
         process.join()
         texts = [(folder / name).read_text() if (folder / name).exists() else "" for name in FILES]
@@ -113,7 +112,7 @@ class Processes:
 
 @dataclass(frozen=True)
 class Uninterrupted:
-    """A command that ran to its end: its inputs, the digests of its files, its accesses to files and seconds."""
+    """Uninterrupted run of a command: inputs, digests of its files, number of accesses to files, seconds."""
 
     inputs: Path
     files: dict[str, str]
@@ -122,11 +121,11 @@ class Uninterrupted:
 
 
 class ResumableContract:
-    """A command that is killed or stopped at any moment and run again ends with the same files, and no others.
+    """Contract: a command that is killed or stopped at any moment and resumed writes the same files and no others.
 
     Attributes:
-        moments: number of moments at which it is interrupted.
-        varying: files whose content has times or paths: they only have to exist.
+        moments: number of moments at which the command is interrupted.
+        varying: names of files that contain times or paths; only their existence is checked.
     """
 
     moments = 4
@@ -136,16 +135,16 @@ class ResumableContract:
         """Write the inputs of the command to a folder."""
 
     def command(self, inputs, out):
-        """Words of the command that reads ``inputs`` and writes to ``out``."""
+        """Return the arguments of the command that reads ``inputs`` and writes to ``out``."""
         raise NotImplementedError
 
     def resume(self, processes, folder, inputs):
-        """Run it to its end after it was interrupted."""
+        """Run the command to its end after an interruption."""
         return processes.run(self.command(inputs, folder / "out"), folder)
 
     @pytest.fixture
     def uninterrupted(self, processes, tmp_path_factory):
-        """The command as it ends where nothing interrupts it; run once a class."""
+        """Uninterrupted run of the command, once per class."""
         if "_uninterrupted" not in vars(type(self)):
             type(self)._uninterrupted = self._run(processes, tmp_path_factory)
         return type(self)._uninterrupted
@@ -153,13 +152,13 @@ class ResumableContract:
     def _run(self, processes, tmp_path_factory):
         inputs, folder = (tmp_path_factory.mktemp(name, numbered=True) for name in ("inputs", "uninterrupted"))
         self.prepare(inputs)
-        began = time.perf_counter()
+        start = time.perf_counter()
         ended = processes.run(self.command(inputs, folder / "out"), folder)
         assert ended.code == 0, ended.stderr
-        return Uninterrupted(inputs, self.files(folder / "out"), ended.accesses, time.perf_counter() - began)
+        return Uninterrupted(inputs, self.files(folder / "out"), ended.accesses, time.perf_counter() - start)
 
     def files(self, out):
-        """Digests of files by name; "" for those that vary."""
+        """Compute the digests of files by name; "" for varying files."""
         paths = {path.relative_to(out).as_posix(): path for path in sorted(out.rglob("*")) if path.is_file()}
         return {
             name: "" if Path(name).name in self.varying else hashlib.sha256(path.read_bytes()).hexdigest()
@@ -167,25 +166,23 @@ class ResumableContract:
         }
 
     def spread(self, accesses, moments):
-        """Accesses that are spread evenly over all."""
+        """Space a number of moments evenly over the accesses."""
         return [1 + (accesses - 1) * (2 * index + 1) // (2 * moments) for index in range(moments)]
 
-    def test_killed_at_any_moment_and_resumed_it_ends_with_the_same_files(self, processes, uninterrupted, tmp_path):
+    def test_resume_after_sigkill_at_any_moment_gives_the_same_files(self, processes, uninterrupted, tmp_path):
         for number, moment in enumerate(self.spread(uninterrupted.accesses, KILLS or self.moments)):
             folder = tmp_path / f"{number}"
             folder.mkdir()
             words = self.command(uninterrupted.inputs, folder / "out")
             if KILLS:
                 chance = random.Random(number)
-                while processes.run(words, folder, patience=chance.uniform(0, uninterrupted.seconds)).code == 0:
+                while processes.run(words, folder, timeout=chance.uniform(0, uninterrupted.seconds)).code == 0:
                     shutil.rmtree(folder / "out")
             else:
                 assert processes.run(words, folder, moment).code == -signal.SIGKILL
             self.assert_resumes(processes, folder, uninterrupted, moment)
 
-    def test_stopped_by_ctrl_c_at_any_moment_and_resumed_it_ends_with_the_same_files(
-        self, processes, uninterrupted, tmp_path
-    ):
+    def test_resume_after_ctrl_c_at_any_moment_gives_the_same_files(self, processes, uninterrupted, tmp_path):
         for moment in self.spread(uninterrupted.accesses, 2):
             folder = tmp_path / f"{moment}"
             folder.mkdir()

@@ -1,6 +1,6 @@
-"""A plugin with small random backbones and a preset of a few steps, for tests that must not need weights.
+"""Plugin with small random backbones and a preset of a few steps, for tests without pretrained weights.
 
-It is found like any installed plugin: its metadata lies beside it and this folder is on the path.
+It is discovered like any installed plugin: its metadata is in this folder, which is on the path.
 """
 
 import os
@@ -14,7 +14,7 @@ NONE = "random weights"
 
 
 def read(network, weights):
-    """Put the weights of a file into a network, if there is one."""
+    """Load the weights of a file into a network, unless the path is None."""
     from vitsplice.backbones.weights import load_into, read_state_dict
 
     if weights is not None:
@@ -40,8 +40,8 @@ def tiny_vit(
     with private_rng(0):
         network = timm.create_model(model, **(shape | {"dynamic_img_size": True} | settings))
     read(network, weights)
-    facts = {"name": name, "licence": NONE, "source": NONE, "cls_normalised": cls_normalised}
-    return TimmViT(network, **facts, structure=structure, appearance=appearance)
+    info = {"name": name, "licence": NONE, "source": NONE, "cls_normalised": cls_normalised}
+    return TimmViT(network, **info, structure=structure, appearance=appearance)
 
 
 def tiny_cnn(weights=None, *, name="tiny-cnn", **roles):
@@ -57,7 +57,7 @@ def tiny_cnn(weights=None, *, name="tiny-cnn", **roles):
 
 
 def unavailable(weights):
-    raise WeightsUnavailable("the weights of 'tiny-gone' are nowhere")
+    raise WeightsUnavailable("the weights of 'tiny-gone' are unavailable")
 
 
 def nan_term(context):
@@ -73,7 +73,7 @@ def nan_term(context):
 
 
 def nap(context):
-    """Nothing, which takes its time: a run with it lasts as long on any machine, and is as long in the middle."""
+    """Build a term of value 0 that sleeps, so that a run takes a minimum time on any machine."""
     import time
 
     request = context.request("structure")
@@ -90,16 +90,16 @@ def vitsplice_backbones():
     return [
         BackboneSpec("tiny-vit", tiny_vit, "a tiny random ViT", NONE, NONE),
         BackboneSpec("tiny-cnn", tiny_cnn, "a tiny random CNN", NONE, NONE),
-        BackboneSpec("tiny-gone", unavailable, "never there", NONE, NONE),
+        BackboneSpec("tiny-gone", unavailable, "never available", NONE, NONE),
     ]
 
 
 @hookimpl
 def vitsplice_losses():
-    seconds = {"seconds": Option(0.2, "that each step takes", minimum=0)}
+    seconds = {"seconds": Option(0.2, "duration of each step", minimum=0)}
     return [
         LossSpec("nan-at-third", nan_term, "NaN from its fourth call", "structure", "structure"),
-        LossSpec("tiny-nap", nap, "nothing, which takes its time", "structure", "structure", seconds),
+        LossSpec("tiny-nap", nap, "zero, after a pause", "structure", "structure", seconds),
     ]
 
 

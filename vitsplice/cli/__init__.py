@@ -9,21 +9,21 @@ import traceback
 from vitsplice.errors import OutOfMemory, UserError, VitspliceError, allocation_failure
 
 DEBUG = "--debug"
-LESS = "try smaller images, a smaller --size (--grid of correspond), or a smaller backbone"
+MEMORY_ADVICE = "try smaller images, a smaller --size (--grid of correspond), or a smaller backbone"
 
 
 def entry() -> None:
-    """The entry point ``vitsplice``."""
+    """Run the console script ``vitsplice``."""
     sys.exit(main(sys.argv[1:]))
 
 
 def main(arguments: list[str]) -> int:
-    """Run a command and return its exit code: 0 done, 2 the user's mistake, 1 a failure, 130 interrupted."""
-    from vitsplice.cli.app import build
+    """Run a command and return its exit code: 0 success, 1 failure, 2 mistake of the user, 130 interrupted."""
+    from vitsplice.cli.app import application
 
     debug = DEBUG in arguments
     try:
-        build()(args=[argument for argument in arguments if argument != DEBUG], prog_name="vitsplice")
+        application()(args=[argument for argument in arguments if argument != DEBUG], prog_name="vitsplice")
     except SystemExit as stop:
         if _interrupted(stop):
             print("interrupted", file=sys.stderr)
@@ -37,24 +37,24 @@ def main(arguments: list[str]) -> int:
     except Exception as error:
         if debug:
             traceback.print_exc()
-        return _report(error)
+        return _print_error(error)
     return 0
 
 
 def _interrupted(error: BaseException | None) -> bool:
-    """Whether Ctrl-C is among the causes of an error; typer makes an exit with code 130 of it, without a message."""
+    """Return True if Ctrl-C is among the causes of an error; typer exits with code 130 for it, without a message."""
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__cause__ or error.__context__
     return error is not None
 
 
-def _report(error: Exception) -> int:
-    """Say on one screen what went wrong, and return the exit code."""
-    from vitsplice.cli.wording import message
+def _print_error(error: Exception) -> int:
+    """Print an error on at most one screen, and return the exit code."""
+    from vitsplice.cli.output import message
     from vitsplice.text import plain
 
-    if what := allocation_failure(error):
-        error = OutOfMemory(f"out of memory ({what}); {LESS}")
+    if failure := allocation_failure(error):
+        error = OutOfMemory(f"out of memory ({failure}); {MEMORY_ADVICE}")
     known = isinstance(error, VitspliceError)
     text = message(error) if isinstance(error, VitspliceError) else f"{type(error).__name__}: {error}"
     print(f"error: {plain(text[:2000])}", file=sys.stderr)

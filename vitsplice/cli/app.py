@@ -1,4 +1,4 @@
-"""The commands that plugins give, as one command line."""
+"""The command line application: the commands of all plugins."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import typer
 from vitsplice.plugins import catalogue
 
 
-def build() -> typer.Typer:
-    """The application, with every command of every plugin that works."""
+def application() -> typer.Typer:
+    """Return the application, with the commands of all plugins that work."""
     app = typer.Typer(
         name="vitsplice",
         help="Feature losses: the structure of one image, the appearance of another.",
@@ -17,7 +17,7 @@ def build() -> typer.Typer:
         no_args_is_help=True,
         pretty_exceptions_enable=False,
     )
-    app.callback()(_options)
+    app.callback()(_global_options)
     for spec in catalogue().commands.values():
         if isinstance(spec.command, typer.Typer):
             app.add_typer(spec.command, name=spec.name, help=spec.summary)
@@ -26,17 +26,15 @@ def build() -> typer.Typer:
     return app
 
 
-def _options(
-    version: bool = typer.Option(
-        False, "--version", is_eager=True, callback=lambda given: _version(given), help="Print the version."
-    ),
-) -> None:
-    """Feature losses: the structure of one image, the appearance of another."""
-
-
-def _version(given: bool) -> None:
-    if given:
+def _print_version(requested: bool) -> None:
+    if requested:
         from importlib.metadata import version
 
         typer.echo(f"vitsplice {version('vitsplice')}")
         raise typer.Exit
+
+
+def _global_options(
+    version: bool = typer.Option(False, "--version", is_eager=True, callback=_print_version, help="Print the version."),
+) -> None:
+    """Feature losses: the structure of one image, the appearance of another."""

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from vitsplice.cli.wording import backbone_option
+from vitsplice.cli.options import backbone_option
 
 STOPPING = b"\nstopping: unfinished runs write a checkpoint, and the same command resumes; repeat to end them now\n"
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vitsplice.cli.wording import backbone_option
+from vitsplice.cli.options import AsJson, backbone_option
 
 
 def bench(
@@ -16,7 +16,7 @@ def bench(
     quick_steps: Annotated[
         int | None, typer.Option(min=0, help="Number of steps of the preset quick; without it: all.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Time the steps of presets against a plain loop of the published recipe. This takes some minutes."""
     from vitsplice.tools import bench as benchmarks

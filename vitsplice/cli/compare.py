@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vitsplice.cli.wording import DEVICE, IMAGE_HELP, backbone_option
+from vitsplice.cli.options import DEVICE, IMAGE_HELP, backbone_option
 
 
 def compare(

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from vitsplice.cli.wording import DEVICE, IMAGE_HELP, Backbone, notes
+from vitsplice.cli.options import DEVICE, IMAGE_HELP, Backbone
+from vitsplice.cli.output import notes
 
 
 def correspond(

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
 
 import typer
 
+from vitsplice.cli.options import AsJson
 
-def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="Print plain JSON, for programs.")] = False,
-) -> None:
+
+def doctor(as_json: AsJson = False) -> None:
     """Check versions, device, memory, plugins, weights and folders; exit code 1 if the main job cannot run."""
     from dataclasses import asdict
 

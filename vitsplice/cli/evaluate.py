@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vitsplice.cli.wording import DEVICE, backbone_option, notes
+from vitsplice.cli.options import DEVICE, backbone_option
+from vitsplice.cli.output import notes
 
 if TYPE_CHECKING:
     from vitsplice.evaluation.summary import EvaluationSummary

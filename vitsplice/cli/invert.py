@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from vitsplice.cli.wording import DEVICE, IMAGE_HELP, backbone_option
+from vitsplice.cli.options import DEVICE, IMAGE_HELP, backbone_option
 
 if TYPE_CHECKING:
     from vitsplice.analysis.inversion import InversionPlan

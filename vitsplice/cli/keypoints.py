@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vitsplice.cli.wording import DEVICE, IMAGE_HELP, backbone_option, notes
+from vitsplice.cli.options import DEVICE, IMAGE_HELP, backbone_option
+from vitsplice.cli.output import notes
 
 if TYPE_CHECKING:
     from vitsplice.keypoints.summary import BenchmarkSummary

@@ -1,83 +1,23 @@
-"""``vitsplice list``: the parts that can be asked for by name, and their facts."""
+"""``vitsplice list``: registered backbones, loss terms, generators, metrics, presets or executors."""
 
 from __future__ import annotations
 
 import fnmatch
 import json
-from enum import StrEnum
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 
-
-class Part(StrEnum):
-    """What can be listed."""
-
-    backbones = "backbones"
-    losses = "losses"
-    generators = "generators"
-    metrics = "metrics"
-    presets = "presets"
-    executors = "executors"
-
-
-SINGULAR = {part.removesuffix("es" if part == "losses" else "s"): part for part in Part}
-"""A kind by its name in the singular."""
-
-
-def _part(given: str) -> Part:
-    """A kind by its name, in the plural or the singular."""
-    try:
-        return SINGULAR[given] if given in SINGULAR else Part(given)
-    except ValueError:
-        raise typer.BadParameter(f"{given!r} is not one of {', '.join(Part)}") from None
-
-
-def listing(
-    kind: Annotated[
-        Part,
-        typer.Argument(
-            parser=_part,
-            metavar="KIND",
-            help="backbones, losses, generators, metrics, presets or executors; or one in the singular.",
-        ),
-    ],
-    pattern: Annotated[
-        str, typer.Option("--filter", help="Only names that have this in them; * and ? stand for anything.")
-    ] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="Print plain JSON, for programs.")] = False,
-) -> None:
-    """List backbones, loss terms, generators, metrics, presets or executors, with their facts."""
-    from vitsplice.cli.tables import show
-    from vitsplice.cli.wording import note_failures
-    from vitsplice.plugins import catalogue
-
-    note_failures()
-    wanted = pattern if any(c in pattern for c in "*?[") else f"*{pattern}*"
-    specs = [spec for name, spec in getattr(catalogue(), kind).items() if fnmatch.fnmatch(name, wanted)]
-    facts = [RECORD[kind](spec) for spec in specs]
-    if as_json:
-        typer.echo(json.dumps(facts, indent=2))
-        return
-    if not facts:
-        typer.echo(f"no {kind} match '{pattern}'", err=True)
-        raise typer.Exit(2)
-    show([*facts[0]], [[_shown(value) for value in row.values()] for row in facts])
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{name}={default}" for name, default in value.items()) or "-"
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value / 1e6:.1f} M" if value >= 10**6 else str(value or "-")
-    return str(value) if value not in (None, "") else "-"
+from vitsplice.cli.options import AsJson
+from vitsplice.cli.output import note_failures, print_table
 
 
 def _backbone(spec: Any) -> dict[str, Any]:
     try:
-        there = spec.find_weights() if spec.find_weights else "unknown"
-    except Exception as error:  # a plugin's code
-        there = f"unknown ({type(error).__name__})"
+        cached = spec.find_weights() if spec.find_weights else "unknown"
+    except Exception as error:  # a plugin's code may raise anything
+        cached = f"unknown ({type(error).__name__})"
     return {
         "name": spec.name,
         "patch": spec.stride,
@@ -85,46 +25,69 @@ def _backbone(spec: Any) -> dict[str, Any]:
         "parameters": spec.parameters,
         "licence": spec.licence,
         "weights": spec.source,
-        "here": there or "no",
+        "cached": cached or "no",
         "summary": spec.summary,
     }
-
-
-def _loss(spec: Any) -> dict[str, Any]:
-    return {"name": spec.name, "compares with": spec.target, "options": _defaults(spec), "summary": spec.summary}
-
-
-def _generator(spec: Any) -> dict[str, Any]:
-    return {"name": spec.name, "canvas": spec.canvas, "options": _defaults(spec), "summary": spec.summary}
 
 
 def _metric(spec: Any) -> dict[str, Any]:
-    return {
-        "name": spec.name,
-        "better": spec.better,
-        "over": spec.over,
-        "compares with": spec.against,
-        "summary": spec.summary,
-    }
+    columns = {"name": spec.name, "better": spec.better, "over": spec.over, "compares with": spec.against}
+    return columns | {"summary": spec.summary}
 
 
-def _preset(spec: Any) -> dict[str, Any]:
-    return {"name": spec.name, "summary": spec.summary}
-
-
-def _executor(spec: Any) -> dict[str, Any]:
-    return {"name": spec.name, "options": _defaults(spec), "summary": spec.summary}
-
-
-def _defaults(spec: Any) -> dict[str, Any]:
+def _options(spec: Any) -> dict[str, Any]:
     return {name: option.default for name, option in spec.options.items()}
 
 
-RECORD = {
-    Part.backbones: _backbone,
-    Part.losses: _loss,
-    Part.generators: _generator,
-    Part.presets: _preset,
-    Part.executors: _executor,
-    Part.metrics: _metric,
+DESCRIPTIONS: dict[str, Callable[[Any], dict[str, Any]]] = {
+    "backbones": _backbone,
+    "losses": lambda s: {"name": s.name, "compares with": s.target, "options": _options(s), "summary": s.summary},
+    "generators": lambda s: {"name": s.name, "canvas": s.canvas, "options": _options(s), "summary": s.summary},
+    "metrics": _metric,
+    "presets": lambda s: {"name": s.name, "summary": s.summary},
+    "executors": lambda s: {"name": s.name, "options": _options(s), "summary": s.summary},
 }
+"""Columns of the list of each kind of part, by a function of the spec."""
+
+PLURALS = {kind.removesuffix("es" if kind == "losses" else "s"): kind for kind in DESCRIPTIONS}
+
+
+def _kind(name: str) -> str:
+    """Return a kind of part, given in the plural or the singular."""
+    kind = PLURALS.get(name, name)
+    if kind not in DESCRIPTIONS:
+        raise typer.BadParameter(f"{name!r} is not one of {', '.join(DESCRIPTIONS)}")
+    return kind
+
+
+def listing(
+    kind: Annotated[
+        str, typer.Argument(parser=_kind, metavar="KIND", help=f"{', '.join(DESCRIPTIONS)}; or one in the singular.")
+    ],
+    pattern: Annotated[
+        str, typer.Option("--filter", help="List only names that contain this, or match it if it contains * or ?.")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """List backbones, loss terms, generators, metrics, presets or executors."""
+    from vitsplice.plugins import catalogue
+
+    note_failures()
+    glob = pattern if any(c in pattern for c in "*?[") else f"*{pattern}*"
+    specs = [spec for name, spec in getattr(catalogue(), kind).items() if fnmatch.fnmatch(name, glob)]
+    rows = [DESCRIPTIONS[kind](spec) for spec in specs]
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+    elif rows:
+        print_table([*rows[0]], [[_cell(value) for value in row.values()] for row in rows])
+    else:
+        typer.echo(f"no {kind} match '{pattern}'", err=True)
+        raise typer.Exit(2)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name}={default}" for name, default in value.items()) or "-"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value / 1e6:.1f} M" if value >= 10**6 else str(value or "-")
+    return str(value) if value not in (None, "") else "-"

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vitsplice.cli.wording import IMAGE_HELP, Backbone, notes
+from vitsplice.cli.options import IMAGE_HELP, AsJson, Backbone
+from vitsplice.cli.output import notes
 
 if TYPE_CHECKING:
     from vitsplice.metrics.values import MetricValue
@@ -22,7 +23,7 @@ def measure(
     output: Annotated[Path, typer.Option(help=f"The output image: {IMAGE_HELP}")],
     backbone: Backbone = None,
     size: Annotated[int, typer.Option(min=16, max=4096, help="Shorter side of the backbone's input, in pixels.")] = 224,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Measure an output by every loss term, unweighted, and by independent metrics. Lower is better, 0 is equal."""
     from vitsplice.images import read

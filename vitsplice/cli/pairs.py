@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from vitsplice.cli.wording import DEVICE, backbone_option
+from vitsplice.cli.options import DEVICE, backbone_option
 
 if TYPE_CHECKING:
     from vitsplice.datasets.check import CheckReport

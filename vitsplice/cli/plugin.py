@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vitsplice.cli.wording import note_failures
+from vitsplice.cli.options import AsJson
+from vitsplice.cli.output import note_failures
 
 if TYPE_CHECKING:
     from vitsplice.plugins import Catalogue
@@ -41,7 +42,7 @@ def check(
     name: Annotated[
         str, typer.Argument(help="Name of a part (a backbone, a loss, ...), or of a plugin: all its parts.")
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Check the parts of a plugin against their contracts; the exit code is 1 if a check fails."""
     note_failures()

@@ -1,8 +1,9 @@
-"""``vitsplice plugins``: installed plugins, what they provide, and why some failed."""
+"""``vitsplice plugins``: installed plugins, the parts that they register, and why some failed."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 import typer
 from rich import box
@@ -10,52 +11,41 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from vitsplice.cli.options import AsJson
 from vitsplice.plugins import KINDS, Catalogue, PluginRecord, catalogue, conflict_message
 from vitsplice.text import one_line
 
 
-def plugins(
-    as_json: bool = typer.Option(False, "--json", help="Print plain JSON, for programs."),
-) -> None:
-    """List the plugins, what each provides, and why some failed."""
+def plugins(as_json: AsJson = False) -> None:
+    """List plugins, the parts that they register, and why some failed."""
     known = catalogue()
     if as_json:
-        typer.echo(json.dumps(_plain(known), indent=2))
+        typer.echo(json.dumps(_json(known), indent=2))
         return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, leading=1)
+    table.add_column("Plugin", overflow="fold", max_width=30)
+    table.add_column("Parts", overflow="fold", ratio=1)
+    for record in known.plugins:
+        table.add_row(_origin(record), _parts(record))
     console = Console()
-    console.print(_table(known))
-    for line in _conflicts(known):
-        console.print(Text(line, style="red"))
+    console.print(table)
+    words = {kind.name: kind.word for kind in KINDS}
+    for (kind, name), owners in known.conflicts.items():
+        console.print(_text(f"Conflict: {conflict_message(words[kind], name, owners)}", "red"))
 
 
-def _plain(known: Catalogue) -> dict[str, object]:
+def _json(known: Catalogue) -> dict[str, object]:
+    fields = ("name", "distribution", "version", "specs", "failure", "notes")
     return {
-        "plugins": [_plain_record(record) for record in known.plugins],
+        "plugins": [{field: _plain(getattr(record, field)) for field in fields} for record in known.plugins],
         "conflicts": [
-            {"kind": kind, "name": name, "distributions": list(owners)}
-            for (kind, name), owners in known.conflicts.items()
+            {"kind": kind, "name": name, "distributions": owners} for (kind, name), owners in known.conflicts.items()
         ],
     }
 
 
-def _plain_record(record: PluginRecord) -> dict[str, object]:
-    return {
-        "name": record.name,
-        "distribution": record.distribution,
-        "version": record.version,
-        "specs": {kind: list(names) for kind, names in record.specs.items()},
-        "failure": record.failure,
-        "notes": list(record.notes),
-    }
-
-
-def _table(known: Catalogue) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, leading=1)
-    table.add_column("Plugin", overflow="fold", max_width=30)
-    table.add_column("Provides", overflow="fold", ratio=1)
-    for record in known.plugins:
-        table.add_row(_origin(record), _specs(record))
-    return table
+def _plain(value: object) -> object:
+    return dict(value) if isinstance(value, Mapping) else value
 
 
 def _origin(record: PluginRecord) -> Text:
@@ -64,23 +54,15 @@ def _origin(record: PluginRecord) -> Text:
     return Text("\n").join(line for line in lines if line)
 
 
-def _specs(record: PluginRecord) -> Text:
-    """Names of specs, one line for each kind, and notes; or the reason of a failure."""
+def _parts(record: PluginRecord) -> Text:
+    """Names of parts, one line for each kind, and notes; or the reason of a failure."""
     if record.failure:
         return _text(f"failed: {record.failure}", "red")
     lines = [Text(f"{kind}: {', '.join(names)}") for kind, names in record.specs.items() if names]
     if record.any_backbone:
-        lines += [_text("backbones for names that are not listed (vitsplice_backbone_for)")]
+        lines.append(Text("backbones of unlisted names (vitsplice_backbone_for)"))
     lines += [_text(note, "red") for note in record.notes]
-    return Text("\n").join(lines or [_text("nothing", "dim")])
-
-
-def _conflicts(known: Catalogue) -> list[str]:
-    words = {kind.name: kind.word for kind in KINDS}
-    return [
-        "Conflict: " + " ".join(map(one_line, conflict_message(words[kind], name, owners).splitlines()))
-        for (kind, name), owners in known.conflicts.items()
-    ]
+    return Text("\n").join(lines or [Text("none", "dim")])
 
 
 def _text(text: str, style: str = "") -> Text:

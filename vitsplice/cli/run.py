@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vitsplice.cli.wording import DEVICE, IMAGE_HELP, backbone_option, message, notes
+from vitsplice.cli.options import DEVICE, IMAGE_HELP, backbone_option
+from vitsplice.cli.output import message, notes
 
 if TYPE_CHECKING:
     from vitsplice.cli.progress import RunProgress

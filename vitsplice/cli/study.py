@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vitsplice.cli.wording import notes
+from vitsplice.cli.output import notes, print_wide
 
 if TYPE_CHECKING:
     from vitsplice.study.analysis import StudyAnalysis
@@ -100,15 +100,16 @@ def analyse(
 
 
 def _show(analysis: StudyAnalysis) -> None:
-    from vitsplice.cli.tables import wide
     from vitsplice.study import report
     from vitsplice.text import one_line
 
     typer.echo(f"study {one_line(analysis.study)}: {one_line(analysis.question)}")
     typer.echo(report.summary_line(analysis))
-    wide(report.COMPARISON_COLUMNS, [report.comparison_cells(comparison) for comparison in analysis.comparisons])
+    print_wide(report.COMPARISON_COLUMNS, [report.comparison_cells(comparison) for comparison in analysis.comparisons])
     if analysis.preferences:
-        wide(report.PREFERENCE_COLUMNS, [report.preference_cells(preference) for preference in analysis.preferences])
+        print_wide(
+            report.PREFERENCE_COLUMNS, [report.preference_cells(preference) for preference in analysis.preferences]
+        )
     typer.echo("report the interval over raters; the interval over trials and the p values assume independent trials")
     notes(analysis.notes)
     notes(analysis.excluded, "excluded")

@@ -113,8 +113,8 @@ def test_missing_ray_is_reported_with_the_package_to_install(module, monkeypatch
 def undisturbed(tmp_path_factory):
     """A manifest and the folder of an uninterrupted batch of it, not on Ray."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    pairs = batches.made_pairs(folder / "pairs", PAIRS)
-    done = batches.through(pairs, folder / "out", "--executor", "tiny-in-turn")
+    pairs = batches.write_pairs(folder / "pairs", PAIRS)
+    done = batches.run_batch(pairs, folder / "out", "--executor", "tiny-in-turn")
     assert done.returncode == 0, done.stderr
     return pairs, folder / "out"
 
@@ -142,31 +142,31 @@ def test_runs_resume_after_a_worker_a_node_or_the_driver_is_killed(cluster, undi
     pairs, expected = undisturbed
 
     out = tmp_path / "worker"
-    process = batches.begun(pairs, out, *ray_options(cluster), "--retries", "0")
-    victim, folder = batches.one_at_work(out, WORKER)
+    process = batches.start_batch(pairs, out, *ray_options(cluster), "--retries", "0")
+    victim, folder = batches.wait_for_checkpoint(out, WORKER)
     victim.kill()
     assert_succeeds(process, out)
     assert batches.resumed_at(folder) >= 2
-    batches.assert_whole(out, expected)
+    batches.assert_complete(out, expected)
 
     out = tmp_path / "node"
-    process = batches.begun(pairs, out, *ray_options(cluster), "--retries", "0")
-    victim, folder = batches.one_at_work(out, WORKER)
+    process = batches.start_batch(pairs, out, *ray_options(cluster), "--retries", "0")
+    victim, folder = batches.wait_for_checkpoint(out, WORKER)
     cluster.remove_node(node_of(victim, cluster), allow_graceful=False)
     assert_succeeds(process, out)
     assert batches.resumed_at(folder) >= 2
-    batches.assert_whole(out, expected)
+    batches.assert_complete(out, expected)
     cluster.add_node(num_cpus=1, object_store_memory=LEAN)
 
     out = tmp_path / "driver"
-    process = batches.begun(pairs, out, *ray_options(cluster), "--retries", "0")
-    _, folder = batches.one_at_work(out, WORKER)
+    process = batches.start_batch(pairs, out, *ray_options(cluster), "--retries", "0")
+    _, folder = batches.wait_for_checkpoint(out, WORKER)
     batches.kill(process)
     process.communicate()
-    batches.until(lambda: not batches.at_work(out, WORKER))  # Ray ends tasks without an owner
-    assert_succeeds(batches.begun(pairs, out, *ray_options(cluster), "--retries", "0"), out)
+    batches.wait_until(lambda: not batches.processes_with_checkpoint(out, WORKER))  # Ray ends tasks without an owner
+    assert_succeeds(batches.start_batch(pairs, out, *ray_options(cluster), "--retries", "0"), out)
     assert batches.resumed_at(folder) >= 2
-    batches.assert_whole(out, expected)
+    batches.assert_complete(out, expected)
 
 
 def node_of(process, cluster):
@@ -178,8 +178,8 @@ def node_of(process, cluster):
 @pytest.mark.kill
 def test_signal_stops_runs_at_a_checkpoint(cluster, undisturbed, tmp_path):
     out = tmp_path / "out"
-    process = batches.begun(undisturbed[0], out, *ray_options(cluster))
-    _, folder = batches.one_at_work(out, WORKER)
+    process = batches.start_batch(undisturbed[0], out, *ray_options(cluster))
+    _, folder = batches.wait_for_checkpoint(out, WORKER)
     process.terminate()
     _, errors = process.communicate(timeout=100)
     assert process.returncode == 130, errors
@@ -190,7 +190,7 @@ def test_signal_stops_runs_at_a_checkpoint(cluster, undisturbed, tmp_path):
 
 @pytest.mark.slow
 def test_unreachable_cluster_is_reported(undisturbed, tmp_path):
-    done = batches.through(undisturbed[0], tmp_path / "out", "--executor", "ray", "--option", "address=127.0.0.1:1")
+    done = batches.run_batch(undisturbed[0], tmp_path / "out", "--executor", "ray", "--option", "address=127.0.0.1:1")
     assert done.returncode == 1
     assert "Ray cannot be reached at '127.0.0.1:1'" in done.stderr
     assert "Traceback" not in done.stderr

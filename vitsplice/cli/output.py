@@ -1,0 +1,109 @@
+"""Output of commands: tables, notes on standard error, and messages of errors."""
+
+from __future__ import annotations
+
+import shlex
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import typer
+
+from vitsplice.errors import Argument, Setting, VitspliceError, format_message
+from vitsplice.text import one_line
+
+if TYPE_CHECKING:
+    from rich.box import Box
+    from rich.table import Table
+
+UNLIMITED = 100_000
+"""Width of a console in characters at which no table is folded."""
+
+
+def notes(lines: Iterable[object], label: str = "note") -> None:
+    """Print each note on one line of standard error."""
+    for line in lines:
+        typer.echo(f"{label}: {one_line(str(line))}", err=True)
+
+
+def note_failures() -> None:
+    """Print which plugins failed to load, because a part that is missing may be one of theirs."""
+    from vitsplice.plugins import catalogue
+
+    failed = [record for record in catalogue().plugins if record.failure]
+    notes(f"plugin '{record.name}' failed to load: {record.failure}" for record in failed)
+
+
+def message(error: VitspliceError) -> str:
+    """Return the message of an error, with arguments and settings written as options of the command line."""
+    return format_message(error.parts, _option)
+
+
+def _option(named: Argument | Setting) -> str:
+    if isinstance(named, Setting):
+        value = "..." if named.value is None else shlex.quote(str(named.value))
+        return f"--set {named.key}={value}"
+    name = f"--{named.name.replace('_', '-')}"
+    return name if named.value is None or named.value is True else f"{name} {shlex.quote(str(named.value))}"
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table with one line a row; on a terminal that is too narrow for it, a paragraph a row."""
+    from rich import box
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    table = _table(columns, rows, box.SIMPLE_HEAD if console.is_terminal else None)
+    if console.is_terminal and _width(table) > console.width:
+        console.print(Text("\n".join(paragraphs(columns, rows, console.width))), soft_wrap=True)
+    else:
+        _print_unfolded(table)
+
+
+def print_wide(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table of metrics with one line a row, which a terminal that is too narrow folds."""
+    _print_unfolded(_table(columns, rows, None))
+
+
+def paragraphs(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[str]:
+    """Format each row as a paragraph: its name, the last column, and the other columns.
+
+    Args:
+        columns: names of the columns; the first contains names, the last sentences.
+        rows: cells of each row.
+        width: maximum number of characters of a line.
+    """
+    lines: list[str] = []
+    for name, *cells, sentence in rows:
+        named = zip(columns[1:-1], cells, strict=True)
+        details = ", ".join(f"{column} {cell}" for column, cell in named if cell != "-")
+        lines.append(one_line(name))
+        for text in (sentence, details):
+            lines += textwrap.wrap(one_line(text), width, initial_indent="  ", subsequent_indent="  ")
+    return lines
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], lines: Box | None) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*columns, box=lines, pad_edge=False)
+    for row in rows:
+        table.add_row(*(Text(one_line(cell), no_wrap=True) for cell in row))
+    return table
+
+
+def _print_unfolded(table: Table) -> None:
+    from rich.console import Console
+
+    Console(width=max(_width(table), Console().width), highlight=False).print(table)
+
+
+def _width(table: Table) -> int:
+    """Width of a table in characters if no cell is folded."""
+    from rich.console import Console
+    from rich.measure import Measurement
+
+    unlimited = Console(width=UNLIMITED)
+    return Measurement.get(unlimited, unlimited.options, table).maximum
