@@ -1,4 +1,4 @@
-"""Every fault that a run may encounter: its exit code, its message and what is preserved.
+"""Faults that a run may encounter: exit codes, messages and what is preserved.
 
 VITSPLICE_WRITE_DOCS=1 python -m pytest tests/cli/test_faults.py writes docs/faults.md.
 """
@@ -52,7 +52,7 @@ def fault(name, preserved):
 
 
 class Scene:
-    """A folder with two images, and the command line."""
+    """Folder with two images in which commands are run."""
 
     def __init__(self, vitsplice, folder, monkeypatch):
         self.call, self.folder, self.patch = vitsplice, folder, monkeypatch
@@ -67,9 +67,9 @@ class Scene:
 
     def stopped(self):
         """Run until Ctrl-C after the third step."""
-        turns = iter([False, False, True])
+        after_step = iter([False, False, True])
         with self.patch.context() as patch:
-            asked = property(lambda self: next(turns), lambda *_: None)
+            asked = property(lambda self: next(after_step), lambda *_: None)
             patch.setattr("vitsplice.cli.interrupt.Interrupt.asked", asked, raising=False)
             return self.run("--set", "checkpoint.every=1")
 
@@ -133,13 +133,13 @@ def missing_folder(scene):
     return scene.call("run", "--resume", "out")
 
 
-def full(path, data):
+def raise_disk_full(path, data):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @fault("a full disk while checkpoints are written", "earlier checkpoints; the run continues")
 def full_for_checkpoints(scene):
-    scene.patch.setattr(checkpoints, "write_atomically", full)
+    scene.patch.setattr(checkpoints, "write_atomically", raise_disk_full)
     done = scene.run("--set", "checkpoint.every=2")
     assert scene.finished()
     return done
@@ -150,7 +150,7 @@ def full_at_the_end(scene):
     write = artifacts.write_atomically
 
     def full_for_output(path, data):
-        full(path, data) if path.name == "output.png" else write(path, data)
+        raise_disk_full(path, data) if path.name == "output.png" else write(path, data)
 
     scene.patch.setattr(artifacts, "write_atomically", full_for_output)
     done = scene.run("--set", "checkpoint.every=2")
@@ -161,7 +161,7 @@ def full_at_the_end(scene):
 
 
 @fault("an output folder that is a file", "the file")
-def out_is_a_file(scene):
+def output_is_a_file(scene):
     (scene.folder / "out").write_text("mine")
     done = scene.run()
     assert (scene.folder / "out").read_text() == "mine"
@@ -170,13 +170,13 @@ def out_is_a_file(scene):
 
 @fault("an output folder that is deleted during the run", "the output; the folder is created again")
 def deleted_folder(scene):
-    preview = artifacts.RunFolder.write_preview
+    write_preview = artifacts.RunFolder.write_preview
 
-    def once(folder, step, pixels):
+    def delete_folder_first(folder, step, pixels):
         shutil.rmtree(folder.path)
-        return preview(folder, step, pixels)
+        return write_preview(folder, step, pixels)
 
-    scene.patch.setattr(artifacts.RunFolder, "write_preview", once)
+    scene.patch.setattr(artifacts.RunFolder, "write_preview", delete_folder_first)
     done = scene.run()
     assert scene.finished()
     return done
@@ -202,10 +202,10 @@ def memory_exhausted(scene):
 
 @fault("memory exhausted while the output is measured", "everything except the value of that metric")
 def memory_exhausted_in_metrics(scene):
-    def fail(*_):
+    def exhaust(*_):
         raise MemoryError
 
-    scene.patch.setattr("vitsplice.metrics.independent.patch_distance", fail)
+    scene.patch.setattr("vitsplice.metrics.independent.patch_distance", exhaust)
     done = scene.run("--set", "metrics=all", "--set", "plots=all", "--set", "previews=0")
     assert scene.finished()
     assert scene.has("output.png", "report.html")
@@ -224,26 +224,31 @@ def symbolic_link_out(scene):
 
 @fault("a loss term that becomes NaN", "the image before it")
 def nan_loss(scene):
-    odd = "terms={structure: {loss: structure, weight: 1}, odd: {loss: nan-at-third, weight: 1}}"
-    done = scene.run("--set", odd)
+    terms = "terms={structure: {loss: structure, weight: 1}, odd: {loss: nan-at-third, weight: 1}}"
+    done = scene.run("--set", terms)
     assert scene.has("output.png")
     return done
 
 
-def image(name):
-    """Register a scenario with a hostile appearance image."""
+def invalid_file(name, file, *options, preserved="no output was written"):
+    """Register the scenario of a run with an invalid file, which the decorated function writes."""
 
-    def scenario(write):
-        def play(scene):
-            write(scene.folder / "appearance.png")
-            done = scene.run()
+    def register(write):
+        @fault(name, preserved)
+        def scenario(scene):
+            write(scene.folder / file)
+            done = scene.run(*options)
             assert not (scene.folder / "out").exists()
+            assert not (scene.folder / "hacked").exists()
             return done
 
-        fault(name, "no output was written")(play)
         return write
 
-    return scenario
+    return register
+
+
+def image(name):
+    return invalid_file(name, "appearance.png")
 
 
 @image("a decompression bomb")
@@ -276,30 +281,18 @@ def file_name_with_escape_codes(scene):
 
 
 def weights(name, file):
-    """Register a scenario with a hostile weights file."""
-
-    def scenario(write):
-        def play(scene):
-            write(scene.folder / file)
-            done = scene.run("--backbone", "dino-vits8", "--set", f"backbone.weights={file}")
-            assert not (scene.folder / "out").exists()
-            assert not (scene.folder / "hacked").exists()
-            return done
-
-        fault(name, "no output was written; no code was run")(play)
-        return write
-
-    return scenario
+    options = "--backbone", "dino-vits8", "--set", f"backbone.weights={file}"
+    return invalid_file(name, file, *options, preserved="no output was written; no code was run")
 
 
-class Hack:
+class CodeInPickle:
     def __reduce__(self):
         return (open, ("hacked", "w"))
 
 
 @weights("a pickle with code instead of weights", "w.pth")
 def code(path):
-    path.write_bytes(pickle.dumps(Hack()))
+    path.write_bytes(pickle.dumps(CodeInPickle()))
 
 
 @weights("safetensors with a false header", "w.safetensors")
@@ -330,13 +323,7 @@ def nan_weights(path):
 
 
 def preset(name, text):
-    def play(scene):
-        (scene.folder / "p.yaml").write_text(text)
-        done = scene.call("run", "--preset", "p.yaml", *RUN[3:])
-        assert not (scene.folder / "out").exists()
-        return done
-
-    fault(name, "no output was written")(play)
+    invalid_file(name, "p.yaml", "--preset", "p.yaml")(lambda path: path.write_text(text))
 
 
 preset("a preset that would run code", "!!python/object/apply:os.system [touch hacked]")
@@ -361,24 +348,24 @@ def hanging_plugin(scene):
 
 
 @fault("a plugin that fails to load", "everything else works")
-def broken_plugin(scene):
-    def broken():
+def failing_plugin(scene):
+    def load():
         raise ImportError("no module named 'flux'")
 
     scene.plugins("tiny,broken")
-    found = InstalledPlugin("broken", "vitsplice-broken", "1.0", broken)
-    scene.patch.setattr("vitsplice.plugins.loading.installed", lambda: [*installed(), found])
+    broken_plugin = InstalledPlugin("broken", "vitsplice-broken", "1.0", load)
+    scene.patch.setattr("vitsplice.plugins.loading.installed", lambda: [*installed(), broken_plugin])
     assert scene.run().returncode == 0
     return scene.call("plugins")
 
 
 def message(done):
-    """The message of a command as a cell of the table: its error and what follows, else what the run reports."""
+    """Format the error of a command, or else what it reports, as a cell of the table."""
     lines = [" ".join(line.split()) for line in (done.stderr + done.stdout).splitlines() if line.strip()]
     first = next((n for n, line in enumerate(lines) if line.startswith("error:")), None)
     reports = [line for line in lines if re.search("^stopped|--resume|no checkpoint|failed:", line)]
-    shown = reports if first is None else lines[first:]
-    return "<br>".join(f"`{line.replace('`', chr(39))}`" for line in shown) or "-"
+    cell = reports if first is None else lines[first:]
+    return "<br>".join(f"`{line.replace('`', chr(39))}`" for line in cell) or "-"
 
 
 def row(name, done):
@@ -389,7 +376,7 @@ def row(name, done):
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_every_fault_is_as_documented_and_leaves_no_temporary_files(vitsplice, png, tmp_path, monkeypatch, name):
+def test_fault_is_as_documented_and_leaves_no_temporary_files(vitsplice, png, tmp_path, monkeypatch, name):
     done = FAULTS[name][0](Scene(vitsplice, tmp_path, monkeypatch))
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.rglob("*.tmp"))

@@ -1,4 +1,4 @@
-"""Settings that are wrong in every way: each is answered on one screen with exit code 2, never as a fault of ours."""
+"""Invalid settings: exit code 2 and a message on one screen, never an internal error."""
 
 import random
 
@@ -6,7 +6,7 @@ import pytest
 
 from tests.cli.test_run import TINY, one_error
 
-HOSTILE = (
+INVALID = (
     "generator={options: 5}",
     "generator.options=5",
     "generator.options={skip_channels: [1]}",
@@ -54,8 +54,8 @@ HOSTILE = (
 )
 
 
-@pytest.mark.parametrize("setting", HOSTILE, ids=lambda setting: setting[:40])
-def test_a_hostile_setting_is_the_user_s_mistake_on_one_screen(vitsplice, png, setting):
+@pytest.mark.parametrize("setting", INVALID, ids=lambda setting: setting[:40])
+def test_invalid_setting_is_a_mistake_of_the_user_on_one_screen(vitsplice, png, setting):
     done = vitsplice(*TINY, *png, "--steps", 1, "--set", setting)
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
@@ -64,7 +64,7 @@ def test_a_hostile_setting_is_the_user_s_mistake_on_one_screen(vitsplice, png, s
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("--size", "20000"), "--size"),
         (("--steps", "99999999999"), "--steps"),
@@ -75,13 +75,13 @@ def test_a_hostile_setting_is_the_user_s_mistake_on_one_screen(vitsplice, png, s
         (("--set", "terms.mine={loss: texture, weight: 0, options: {a: 1}}"), "terms.mine.options.a: 'texture' has no"),
     ],
 )
-def test_a_mistake_is_put_down_to_what_was_given(vitsplice, png, arguments, said):
+def test_message_names_the_argument_not_the_preset(vitsplice, png, arguments, message):
     error = one_error(vitsplice(*TINY, *png, *arguments), 2)
-    assert said in error
+    assert message in error
     assert "preset 'tiny': size" not in error
 
 
-def test_a_keyword_out_of_range_is_not_put_down_to_the_preset():
+def test_message_for_a_keyword_out_of_range_names_the_keyword():
     from vitsplice.errors import ConfigError
     from vitsplice.presets.settings import settings_for
 
@@ -90,7 +90,7 @@ def test_a_keyword_out_of_range_is_not_put_down_to_the_preset():
 
 
 @pytest.mark.parametrize("name", ["a" * 300, "vitsplice-" + "b" * 240])
-def test_a_plugin_s_name_that_no_file_could_have_is_refused(vitsplice, name):
+def test_plugin_name_that_is_too_long_for_a_file_is_rejected(vitsplice, name):
     assert "at most 60" in one_error(vitsplice("plugin", "new", name, "--kind", "loss"), 2)
 
 
@@ -110,7 +110,7 @@ pixels pyramid tiny-vit crop entire cosine image "\0" 2001-01-01 2001-99-99 << =
 
 
 def _value(rng, depth=0):
-    """YAML of a random shape."""
+    """Return random YAML, nested at most three deep."""
     shape = rng.random()
     if depth > 2 or shape < 0.6:
         return rng.choice(SCALARS)
@@ -122,11 +122,11 @@ def _value(rng, depth=0):
 
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 6))])
-def test_random_settings_never_end_as_a_fault(vitsplice, png, seed):
+def test_random_settings_never_cause_an_internal_error(vitsplice, png, seed):
     rng = random.Random(seed)
     for number in range(40):
         settings = [f"{rng.choice(KEYS)}={_value(rng)}" for _ in range(rng.randint(1, 2))]
-        given = [part for setting in settings for part in ("--set", setting)]
+        overrides = [word for setting in settings for word in ("--set", setting)]
         small = ("--set", "plots=none", "--size", 16, "--steps", 1, "-o", f"out{number}")
-        done = vitsplice(*TINY, *png, *small, *given)
+        done = vitsplice(*TINY, *png, *small, *overrides)
         assert done.returncode in (0, 2), f"{settings}\n{done.stderr}"
