@@ -158,7 +158,7 @@ class RunProgress(ProgressDisplay):
         title = f"lower is better; {'start: before the first step; ' * has_start}unchanged: the structure image"
         table = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False, collapse_padding=True)
         for metric in result.metrics:
-            mark = " (optimised by this run)" if optimised.intersection(metric.optimised_by) else ""
+            mark = " (optimised)" if optimised.intersection(metric.optimised_by) else ""
             reason = f"; not measured: {metric.reason}" if metric.reason else ""
             values = (metric.value, *[metric.start] * has_start, metric.unchanged)
             cells = ["-" if value is None else f"{value:.3g}" for value in values]
