@@ -1,4 +1,4 @@
-"""Transfer an appearance with a few steps of `quick`, and save the result.
+"""Transfer an appearance with a few steps of the preset quick, and save the result.
 
 python examples/01_transfer.py [STRUCTURE APPEARANCE]
 """

@@ -1,6 +1,6 @@
-"""Ablation of `quick`: mean metrics over pairs of photographs, with one part removed at a time.
+"""Ablation of `quick`: mean metrics over pairs of photographs, with one part of the preset changed at a time.
 
-A pair is a folder with structure.jpg and appearance.jpg. The table is printed as Markdown.
+Each pair is a folder with structure.jpg and appearance.jpg. Prints a table in Markdown.
 
 python examples/05_ablation.py FOLDER_OF_PAIRS [--steps N] [--only NAME ...]
 """
@@ -20,7 +20,7 @@ VARIANTS = {
     "instant (no training)": ("steps=0",),
     "without the warm start": ("start=structure",),
     "without structure": ("terms.structure.weight=0", "terms.structure-lower.weight=0"),
-    "structure at the last layer alone": ("terms.structure-lower.weight=0",),
+    "structure at the last layer only": ("terms.structure-lower.weight=0",),
     "without appearance ([CLS])": ("terms.appearance.weight=0",),
     "without texture": ("terms.texture.weight=0",),
     "texture without guide": ("terms.texture.options.guide=0.0",),
@@ -47,13 +47,15 @@ def measure(pairs, overrides, steps):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("pairs", type=Path)
-    parser.add_argument("--steps", type=int, default=None, help="number of steps; default: the preset's")
-    parser.add_argument("--only", nargs="*", default=list(VARIANTS), choices=list(VARIANTS), metavar="NAME")
+    parser.add_argument("pairs", type=Path, help="folder of pairs")
+    parser.add_argument("--steps", type=int, default=None, help="number of steps; default: that of the preset")
+    parser.add_argument(
+        "--only", nargs="*", default=list(VARIANTS), choices=list(VARIANTS), metavar="NAME", help="variants to run"
+    )
     arguments = parser.parse_args()
     pairs = sorted(path.parent for path in arguments.pairs.glob("*/structure.jpg"))
     if not pairs:
-        sys.exit(f"{arguments.pairs} holds no folder with structure.jpg and appearance.jpg")
+        sys.exit(f"{arguments.pairs} contains no folder with structure.jpg and appearance.jpg")
     print(
         f"| {len(pairs)} pairs | {' | '.join(RUN_METRICS)} | seconds |\n|---|{'---|' * (len(RUN_METRICS) + 1)}",
         flush=True,

@@ -1,8 +1,8 @@
-"""A backbone of your own: its interface, its contract, and a loss that uses it.
+"""A custom backbone: its interface, its contract, and a loss that uses it.
 
 python examples/06_backbone_plugin.py
 
-For `vitsplice run --backbone` it also needs a hook: vitsplice plugin new mine --kind backbone
+To use it with `vitsplice run --backbone`, register it in a plugin: vitsplice plugin new mine --kind backbone
 """
 
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ from vitsplice.testing import BackboneContract
 
 
 class Blocks(nn.Module):
-    """Mean colours of 8 x 8 px blocks and of the image: a backbone without weights."""
+    """Backbone without weights: mean colours of 8 x 8 px blocks (map) and of the image (pooled)."""
 
     info = BackboneInfo(
         name="blocks",
@@ -35,13 +35,13 @@ class Blocks(nn.Module):
         std=(0.5, 0.5, 0.5),
         cls_normalised=None,
         parameters=0,
-        licence="none needed",
+        licence="none",
         source="no weights",
         sha256="",
     )
 
     def train(self, mode: bool = True) -> "Blocks":
-        """Stay in eval mode, as a backbone must."""
+        """Stay in eval mode, as the contract requires."""
         return super().train(False)
 
     def forward(self, images: Tensor, requests: Iterable[FeatureRequest]) -> dict[FeatureRequest, Features]:
@@ -55,7 +55,7 @@ class Blocks(nn.Module):
 
 
 class Contract(BackboneContract):
-    """The contract of a backbone. In a test module this class, with a name that begins with Test, is enough."""
+    """Contract of the backbone. In a test module, pytest collects this class if its name starts with Test."""
 
     def backbone(self) -> Blocks:
         """Return the backbone under test."""

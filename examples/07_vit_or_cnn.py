@@ -1,4 +1,4 @@
-"""The same transfer with a ViT and with a CNN, and metrics at the end.
+"""Compare the metrics of the same transfer with a ViT and with a CNN.
 
 python examples/07_vit_or_cnn.py [BACKBONE BACKBONE] [--steps N] [--size PIXELS]
 """
@@ -11,9 +11,9 @@ from vitsplice.images import example
 OFFLINE = ["dinov2-vits14-offline", "efficientnet-lite0-offline"]
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-parser.add_argument("backbones", nargs="*", default=OFFLINE)
-parser.add_argument("--steps", type=int, default=40)
-parser.add_argument("--size", type=int, default=256)
+parser.add_argument("backbones", nargs="*", default=OFFLINE, help="names of backbones")
+parser.add_argument("--steps", type=int, default=40, help="number of steps")
+parser.add_argument("--size", type=int, default=256, help="size of the output in pixels")
 arguments = parser.parse_args()
 
 for name in arguments.backbones:

@@ -1,11 +1,11 @@
-"""The identity term on the appearance image, on the structure image, and left out.
+"""Compare the identity term on the appearance image, on the structure image, and without effect.
 
 In the paper the generator has to preserve its *target*, the appearance image (equation 5). Writes a contact sheet and
-prints a table as Markdown. Finished runs are stored in the folder: the same command resumes.
+prints a table in Markdown. Runs are stored in the folder; the same command resumes them.
 
 python examples/08_identity.py FOLDER SHEET.png [PAIR_FOLDER ...] [--steps N] [--size N]
 
-A pair's folder holds structure.jpg and appearance.jpg; the default is the packaged pairs.
+Each pair is a folder with structure.jpg and appearance.jpg; the default is the packaged pairs.
 """
 
 import argparse
@@ -31,8 +31,8 @@ def pairs_of(folders):
     return {folder.name: (folder / "structure.jpg", folder / "appearance.jpg") for folder in folders}
 
 
-def finished(pair, changes, folder, arguments):
-    """Return the folder of the finished run, which is started, resumed or reused."""
+def finished_run(pair, changes, folder, arguments):
+    """Start or resume the run in a folder, unless it has finished; return the folder."""
     overrides = [f"terms.{term}.{change}" for term in TERMS for change in changes] + ["precision=auto"]
     settings = settings_for("paper", steps=arguments.steps, size=arguments.size, overrides=overrides)
     try:
@@ -49,17 +49,17 @@ def finished(pair, changes, folder, arguments):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("sheet", type=Path)
-    parser.add_argument("pairs", type=Path, nargs="*")
-    parser.add_argument("--steps", type=int, default=400)
-    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("folder", type=Path, help="folder of the runs")
+    parser.add_argument("sheet", type=Path, help="PNG file to write")
+    parser.add_argument("pairs", type=Path, nargs="*", help="folders of pairs")
+    parser.add_argument("--steps", type=int, default=400, help="number of steps")
+    parser.add_argument("--size", type=int, default=224, help="size of the images in pixels")
     arguments = parser.parse_args()
     rows, lines = [], []
     for name, pair in pairs_of(arguments.pairs).items():
         row = [(role, read(path).pixels[0]) for role, path in zip(("structure", "appearance"), pair, strict=True)]
         for number, (variant, changes) in enumerate(VARIANTS.items()):
-            run = finished(pair, changes, arguments.folder / f"{name}-{number}", arguments)
+            run = finished_run(pair, changes, arguments.folder / f"{name}-{number}", arguments)
             record = run.record()
             metrics = {metric["name"]: metric["value"] for metric in record["metrics"]}
             metrics |= {f"{term} loss": value for term, value in record["last"]["losses"].items() if "-" not in term}
@@ -68,8 +68,8 @@ def main():
         rows.append(row)
     columns = list(lines[0][1])
     print(f"| {arguments.steps} steps | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}")
-    for line, metrics in lines:
-        print(f"| {line} | {' | '.join(f'{metrics[column]:.4g}' for column in columns)} |")
+    for label, metrics in lines:
+        print(f"| {label} | {' | '.join(f'{metrics[column]:.4g}' for column in columns)} |")
     arguments.sheet.write_bytes(encode_png(contact_sheet(rows)))
     print(arguments.sheet)
 

@@ -1,6 +1,6 @@
 # %% [markdown]
 # # Parts of objects in the principal components of a backbone's features
-# The images of one call share their colours. Run it cell by cell, or as a script:
+# Colours are comparable between the images of one call. Run it cell by cell, or as a script:
 # `python examples/09_pca.py [BACKBONE]`
 
 # %%
@@ -11,11 +11,11 @@ from vitsplice.images import example
 
 BACKBONE = sys.argv[1] if len(sys.argv) > 1 and not sys.argv[1].startswith("-") else "dinov2-vits14-offline"
 
-# %% All layers of the cat and the dog; in a notebook the result displays itself
+# %% All layers of the cat and the dog; a notebook displays the result
 maps = pca(example("cat-dog"), backbone=BACKBONE, size=224)
 maps
 
-# %% The features of the last layer instead of their self-similarity
+# %% Decompose the features of the last layer instead of their self-similarity
 features = pca(example("cat-dog"), backbone=BACKBONE, size=224, decompose="features", layer=-1)
 print("variance explained by three components:", features.explained_variance)
 features

@@ -13,12 +13,12 @@ ARGUMENTS = [argument for argument in sys.argv[1:] if not argument.startswith("-
 BACKBONE = ARGUMENTS[0] if ARGUMENTS else "dinov2-vits14-offline"
 STEPS = int(ARGUMENTS[1]) if len(ARGUMENTS) > 1 else 60
 
-# %% The features for structure and for appearance, with few steps; the preset's own number gives better images
+# %% The structure and the appearance feature, with few steps; the preset's number of steps gives better images
 plan = plan_inversions(example("cat-dog")[0], backbone=BACKBONE, steps=STEPS)
 inversions = invert(plan)
 inversions
 
-# %% The remaining error of each feature
+# %% The final loss of each feature
 for request, loss in inversions.losses.items():
     print(f"{request}: {loss:.3g}")
 

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # What a ViT, a CNN and an untrained ViT encode
-# How features of each backbone change when appearance or structure of an image changes. Run it cell by cell, or
-# as a script: `python examples/11_comparison.py [BACKBONE ...]`
+# Changes of the features of each backbone when the appearance or the structure of an image changes. Run it cell by
+# cell, or as a script: `python examples/11_comparison.py [BACKBONE ...]`
 
 # %%
 import sys
@@ -14,7 +14,7 @@ ARGUMENTS = [argument for argument in sys.argv[1:] if not argument.startswith("-
 BACKBONES = ARGUMENTS or ["dinov2-vits14-offline", "efficientnet-lite0-offline", "untrained-dinov2-vits14"]
 IMAGES = [path for name in EXAMPLE_PAIRS for path in example(name)]
 
-# %% Finished parts are stored in the folder; without transfers it takes about half a minute
+# %% Without transfers, it takes about half a minute; the folder stores finished parts, and the same call resumes
 plan = ComparisonPlan(tuple(IMAGES), tuple(BACKBONES), transfers=0, style=None)
 comparison = compare(plan, "out/example-comparison", force=True)
 comparison
@@ -23,6 +23,6 @@ comparison
 for sentence in findings(comparison):
     print(sentence)
 
-# %% Any value by hand: PCK after a rotation, layer by layer
+# %% A single value: PCK after a rotation, by layer
 for name, info in comparison.infos.items():
     print(name, [round(comparison.per_image(name, layer, "pck", ["turn"]).mean(), 2) for layer in info.every_layer])

@@ -1,9 +1,9 @@
-"""Throughput and peak memory of `vitsplice evaluate` on many small images.
+"""Measure the throughput and peak memory of `vitsplice evaluate` on many small images.
 
 python examples/12_many_images.py FOLDER [--images N [N ...]]
 
-Generates a structure image, an appearance image and an output per pair first; existing files are reused. The network is
-small and has random weights, so that nothing but this package is needed.
+First generates a structure image, an appearance image and an output per pair; existing files are reused. The network is
+small and has random weights, so that no plugin or pretrained weights are needed.
 """
 
 import argparse
@@ -17,20 +17,20 @@ import numpy as np
 from PIL import Image
 
 SIDE = 64
-MEASURED = ("gradient-ssim", "cls-similarity")
+METRICS = ("gradient-ssim", "cls-similarity")
 NETWORK = "untrained-test_resnet"
 
 
 def image(seed):
-    """Generate a smooth image with some grain."""
+    """Generate a smooth image with grain."""
     rng = np.random.default_rng(seed)
     coarse = Image.fromarray(rng.integers(0, 256, (6, 6, 3), np.uint8)).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
     grain = rng.integers(-20, 21, (SIDE, SIDE, 3))
     return Image.fromarray(np.clip(np.asarray(coarse, np.int16) + grain, 0, 255).astype(np.uint8))
 
 
-def make(folder, number):
-    """Generate the missing images of a number of pairs, and their manifest."""
+def write_pairs(folder, number):
+    """Write the missing images of a number of pairs, and their manifest; return the path of the manifest."""
     kinds = ("structure", "appearance", "output")
     for kind in kinds:
         (folder / kind).mkdir(parents=True, exist_ok=True)
@@ -46,19 +46,10 @@ def make(folder, number):
 
 
 def evaluate(folder, manifest, out):
-    """Run the command in a process of its own; return its seconds and peak memory in MiB."""
-    command = [
-        sys.executable,
-        "-m",
-        "vitsplice",
-        "evaluate",
-        f"method={folder / 'output'}",
-        "--pairs",
-        manifest,
-        "-o",
-        out,
-    ]
-    command += [word for name in MEASURED for word in ("--metric", name)]
+    """Run the command in a separate process; return its seconds and peak memory in MiB."""
+    command = [sys.executable, "-m", "vitsplice", "evaluate", f"method={folder / 'output'}"]
+    command += ["--pairs", manifest, "-o", out]
+    command += [argument for name in METRICS for argument in ("--metric", name)]
     command += ["--backbone", NETWORK, "--optimised", "method=none", "--device", "cpu", "--force"]
     start = time.perf_counter()
     one_thread = os.environ | {"OMP_NUM_THREADS": "1"}  # more threads are slower on such small images
@@ -71,11 +62,13 @@ def evaluate(folder, manifest, out):
 
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-parser.add_argument("folder", type=Path)
-parser.add_argument("--images", type=int, nargs="+", default=[1_000, 10_000])
+parser.add_argument("folder", type=Path, help="folder of images and results")
+parser.add_argument("--images", type=int, nargs="+", default=[1_000, 10_000], help="numbers of pairs")
 arguments = parser.parse_args()
 for number in arguments.images:
-    seconds, memory = evaluate(arguments.folder, make(arguments.folder, number), arguments.folder / f"metrics-{number}")
+    seconds, memory = evaluate(
+        arguments.folder, write_pairs(arguments.folder, number), arguments.folder / f"metrics-{number}"
+    )
     page = (arguments.folder / f"metrics-{number}" / "gallery.html").stat().st_size
     print(
         f"{number} images: {seconds:.0f} s, {number / seconds:.1f} images per second, "

@@ -1,13 +1,13 @@
-"""Overhead of a batch beyond its runs, and the memory of its processes, per executor.
+"""Measure the overhead of a batch in addition to its runs, and the memory of its processes, by executor.
 
     python examples/13_batch_overhead.py [--pairs 2000] [--workers 2] [--executor local] [--executor ray]
 
-The runs are minimal: one step on 64-px images with an untrained network. The overhead per pair is
+Each run is minimal: one step on 64-px images with an untrained network. The overhead per pair is
 
-    (seconds of the whole command x workers - the runs' own seconds) / pairs
+    (seconds of the command x workers - sum of the seconds of the runs) / pairs
 
-A run's own seconds are those of its run.json: reading its images, preparing, taking its steps. The rest is overhead:
-starting Python, torch and Ray in every process, locks, files and their fsyncs, the ledger, communication and waiting.
+The seconds of a run are those in its run.json: reading images, preparation and steps. The rest is overhead: starting
+Python, torch and Ray in every process, locks, files and their fsyncs, the ledger, communication and waiting.
 """
 
 import argparse
@@ -28,9 +28,9 @@ terms:
   appearance: {loss: appearance, weight: 1, view: entire}
 resize: {size: 32}
 steps: 1
-metrics: none   # no further networks
+metrics: none   # no other networks
 previews: 0
-plots: none     # no losses.png and report.html, which take longer than such a run
+plots: none     # no losses.png and report.html, which would take longer than the run
 """
 INTERVAL = 0.2  # seconds between measurements of memory
 
@@ -63,7 +63,7 @@ def run_monitored(command: list[str], results: Path) -> tuple[float, list[tuple[
     """Run a batch and measure it.
 
     Returns:
-        its seconds, and samples of the number of results, the memory of the driver and that of its largest child.
+        seconds, and samples of (number of results, memory of the driver, memory of its largest child process).
     """
     start, samples = time.perf_counter(), []
     process = subprocess.Popen(command)
@@ -84,23 +84,23 @@ def measure(folder: Path, pairs: Path, number: int, executor: str, workers: int)
     command += ["--preset", str(folder / "tiny.yaml"), "--executor", executor]
     command += ["--workers", str(workers), "--threads", "1"]
     seconds, samples = run_monitored(command, out / "results.jsonl")
-    own = [json.loads(line)["seconds"] for line in (out / "results.jsonl").read_text().splitlines()]
-    if len(own) != number:
-        sys.exit(f"{len(own)} results of {number} pairs")
-    overhead = (seconds * workers - sum(own)) / number
+    run_seconds = [json.loads(line)["seconds"] for line in (out / "results.jsonl").read_text().splitlines()]
+    if len(run_seconds) != number:
+        sys.exit(f"{len(run_seconds)} results for {number} pairs")
+    overhead = (seconds * workers - sum(run_seconds)) / number
     print(f"{executor}: {number} pairs, {workers} workers, {seconds:.1f} s ({number / seconds:.1f} pairs/s)")
-    print(f"  a run's own work {1e3 * sum(own) / number:.1f} ms, overhead {1e3 * overhead:.1f} ms a pair")
-    for when, share in (("after a tenth", 0.1), ("middle", 0.5), ("end", 0.95)):
+    print(f"  per pair: run {1e3 * sum(run_seconds) / number:.1f} ms, overhead {1e3 * overhead:.1f} ms")
+    for moment, share in (("at 10 %", 0.1), ("at 50 %", 0.5), ("at 95 %", 0.95)):
         _, driver, worker = next((sample for sample in samples if sample[0] > share * number), samples[-1])
-        print(f"  memory, {when}: driver {driver / 2**20:.0f} MiB, largest worker {worker / 2**20:.0f} MiB")
+        print(f"  memory {moment}: driver {driver / 2**20:.0f} MiB, largest worker {worker / 2**20:.0f} MiB")
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("folder", nargs="?", type=Path, default=Path("out/batch-overhead"))
-    parser.add_argument("--pairs", type=int, default=2000)
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--executor", action="append")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", nargs="?", type=Path, default=Path("out/batch-overhead"), help="working folder")
+    parser.add_argument("--pairs", type=int, default=2000, help="number of pairs")
+    parser.add_argument("--workers", type=int, default=2, help="number of worker processes")
+    parser.add_argument("--executor", action="append", help="executor to measure; default: local and ray")
     arguments = parser.parse_args()
     for name in arguments.executor or ["local", "ray"]:
         measure(

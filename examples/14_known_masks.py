@@ -1,10 +1,10 @@
-"""Check the IoU metrics of `vitsplice evaluate` on squares and shifted squares, whose IoU is known.
+"""Check the IoU metrics of `vitsplice evaluate` on shifted squares, whose IoU is known.
 
 python examples/14_known_masks.py FOLDER
 
-A square of one colour with grain lies on a background of another; sides and shifts are whole patches of DINOv2 (14 px),
-so that the IoU of the square and the shifted one is a ratio of areas. The structure mask is the square. The exit code
-is 1 if a value is off.
+Each image has a coloured square on a background of another colour, with grain. Sides and shifts are multiples of the
+patch size of DINOv2 (14 px), so that the IoU of the square and the shifted square follows from their areas. The
+structure mask is the square. The exit code is 1 if a value of iou-mask is wrong.
 """
 
 import csv
@@ -20,11 +20,11 @@ from vitsplice.images import encode_png
 
 PATCH, PATCHES = 14, 24
 SCENES = [(8, 2, 0), (12, 0, 4), (10, 3, 2), (6, 6, 0)]
-"""Side of the square, and its shift to the right and down, in patches."""
+"""Side of the square, shift to the right and shift down, in patches."""
 
 
 def scene(number, left, top, side):
-    """Generate an image and the mask of its square."""
+    """Generate an image with a square, and the mask of the square."""
     rng = torch.Generator().manual_seed(number)
     background, square = torch.rand(2, 3, 1, 1, generator=rng)
     square = (background + 0.5) % 1 * 0.8 + 0.2 * square  # far from the background's colour
@@ -34,8 +34,8 @@ def scene(number, left, top, side):
     return (background * (1 - mask) + square * mask + grain).clamp(0, 1), mask
 
 
-def make(folder):
-    """Write the images and their manifest; return it with the IoU of each pair's shifted output."""
+def write_pairs(folder):
+    """Write the images and their manifest; return its path and the IoU of the shifted output by pair."""
     pairs, known = [], {}
     for name in ("structure", "mask", "itself", "shifted"):
         (folder / name).mkdir(parents=True, exist_ok=True)
@@ -55,16 +55,16 @@ def make(folder):
 
 
 folder = Path(sys.argv[1])
-manifest, known = make(folder)
+manifest, known = write_pairs(folder)
 methods = tuple(Method(name, folder / name) for name in ("itself", "shifted"))
 evaluate(EvaluationPlan(manifest, methods, ("iou-mask", "iou-cosegmentation")), folder / "metrics", force=True)
-off = 0
+errors = 0
 with (folder / "metrics" / "values.csv").open() as file:
     for row in csv.DictReader(file):
         expected = known[row["id"]] if row["method"] == "shifted" else 1.0
         value = float(row["iou-mask"])
-        off += abs(value - expected) > 1e-6
+        errors += abs(value - expected) > 1e-6
         print(f"{row['method']:<8} {row['id']:<24} known {expected:.4f}  iou-mask {value:.4f}", end="  ")
         print(f"iou-cosegmentation {float(row['iou-cosegmentation']):.4f}")
-print(f"{off} of {2 * len(known)} are off")
-sys.exit(off > 0)
+print(f"{errors} of {2 * len(known)} values are wrong")
+sys.exit(errors > 0)

@@ -34,7 +34,7 @@ def test_a_result_has_image_losses_and_settings(pair):
     assert result._repr_png_().startswith(b"\x89PNG")
 
 
-def test_paths_pil_images_arrays_and_tensors_give_the_same(png):
+def test_paths_pil_images_arrays_and_tensors_give_identical_pixels(png):
     images = [Image.open(path) for path in png]
     arrays = [np.asarray(image) for image in images]
     tensors = [torch.from_numpy(a.copy()).permute(2, 0, 1) / 255 for a in arrays]
@@ -42,10 +42,10 @@ def test_paths_pil_images_arrays_and_tensors_give_the_same(png):
     assert all(torch.equal(results[0], other) for other in results[1:])
 
 
-def test_on_step_is_called_and_may_end_the_run(pair):
-    seen = []
-    result = splice(pair, on_step=lambda step: seen.append(step.index) or step.index < 2)
-    assert seen == [0, 1, 2]
+def test_on_step_is_called_for_each_step_and_may_stop_the_run(pair):
+    indices = []
+    result = splice(pair, on_step=lambda step: indices.append(step.index) or step.index < 2)
+    assert indices == [0, 1, 2]
     assert not result.finished
     assert result.record["finished"] is False
     assert result.record["steps"] == {"requested": 5, "taken": 3, "resumed_at": 0}
@@ -56,8 +56,8 @@ PRESETS = ("quick", "paper", "invert-official")
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_the_global_random_state_is_not_touched_even_during_a_run(pair, preset):
-    """A thread of the host draws from it meanwhile, and gets the numbers that it would get without a run."""
+def test_a_run_leaves_the_global_random_state_unchanged_for_other_threads(pair, preset):
+    """Another thread draws numbers during the run, and gets those that it would get without the run."""
     drawn, done = [], threading.Event()
 
     def host():
@@ -78,32 +78,32 @@ def test_the_global_random_state_is_not_touched_even_during_a_run(pair, preset):
         assert torch.equal(torch.cat(drawn), torch.cat([torch.rand(1) for _ in drawn]))
 
 
-def test_runs_in_several_threads_give_the_bytes_of_runs_alone(pair):
+def test_concurrent_runs_give_the_bytes_of_sequential_runs(pair):
     def run(number):
         images = pair[:: -1 if number % 2 else 1]
         return vitsplice.splice(*images, PRESETS[number % 3], seed=number, **SMALL).pixels
 
-    alone = list(map(run, range(4)))
+    sequential = list(map(run, range(4)))
     with ThreadPoolExecutor(4) as pool:
-        together = list(pool.map(run, range(4)))
-    assert [number for number in range(4) if not torch.equal(alone[number], together[number])] == []
+        concurrent = list(pool.map(run, range(4)))
+    assert [number for number in range(4) if not torch.equal(sequential[number], concurrent[number])] == []
 
 
-def test_runs_in_several_threads_that_share_a_network_give_the_bytes_of_runs_alone(pair):
-    networks = BackboneCache()
+def test_concurrent_runs_that_share_a_backbone_give_the_bytes_of_sequential_runs(pair):
+    cache = BackboneCache()
 
     def run(number):
-        run = Run(*pair, vitsplice.settings_for("quick", seed=number, **SMALL), backbones=networks)
+        run = Run(*pair, vitsplice.settings_for("quick", seed=number, **SMALL), backbones=cache)
         return [step.total for step in run.steps()], run.pixels()
 
-    alone = list(map(run, range(3)))
+    sequential = list(map(run, range(3)))
     with ThreadPoolExecutor(3) as pool:
-        together = list(pool.map(run, range(3)))
-    assert [losses for losses, _ in together] == [losses for losses, _ in alone]
-    assert all(torch.equal(one, other) for (_, one), (_, other) in zip(alone, together, strict=True))
+        concurrent = list(pool.map(run, range(3)))
+    assert [losses for losses, _ in concurrent] == [losses for losses, _ in sequential]
+    assert all(torch.equal(a, b) for (_, a), (_, b) in zip(sequential, concurrent, strict=True))
 
 
-def test_saved_settings_give_the_same_bytes_again(pair, tmp_path):
+def test_saved_settings_reproduce_the_output(pair, tmp_path):
     first = splice(pair, seed=5)
     out = first.save(tmp_path / "out")
     second = vitsplice.splice(*pair, out / "run.yaml")
@@ -112,27 +112,21 @@ def test_saved_settings_give_the_same_bytes_again(pair, tmp_path):
     assert second.save(tmp_path / "again").joinpath("output.png").read_bytes() == (out / "output.png").read_bytes()
 
 
-def test_save_leaves_every_artifact_and_does_not_overwrite(pair, tmp_path):
+def test_save_writes_every_artifact_and_overwrites_only_with_force(pair, tmp_path):
     result = splice(pair, overrides=["plots=all"])
     out = result.save(tmp_path / "deep" / "out")
-    assert {p.name for p in out.iterdir()} == {
-        "output.png",
-        "run.yaml",
-        "run.json",
-        "losses.csv",
-        "losses.png",
-        "report.html",
-    }
-    facts = json.loads((out / "run.json").read_text())
-    assert facts["finished"] is True
-    assert facts["backbone"]["sha256"]
-    assert {len(facts["inputs"][role]["sha256"]) for role in ("structure", "appearance")} == {64}
+    names = {"output.png", "run.yaml", "run.json", "losses.csv", "losses.png", "report.html"}
+    assert {path.name for path in out.iterdir()} == names
+    record = json.loads((out / "run.json").read_text())
+    assert record["finished"] is True
+    assert record["backbone"]["sha256"]
+    assert {len(record["inputs"][role]["sha256"]) for role in ("structure", "appearance")} == {64}
     with pytest.raises(OutputExists, match="already holds a run"):
         result.save(out)
     result.save(out, force=True)
 
 
-def test_a_backbone_that_the_user_named_never_falls_back(pair):
+def test_a_requested_backbone_is_never_substituted(pair):
     with pytest.raises(WeightsUnavailable):
         splice(pair, backbone="tiny-gone")
     with pytest.raises(WeightsUnavailable):
@@ -140,14 +134,14 @@ def test_a_backbone_that_the_user_named_never_falls_back(pair):
     assert splice(pair, backbone="tiny-cnn", overrides=["resize.size=40"]).record["substitutions"] == []
 
 
-def test_settings_by_name_win_over_the_preset():
+def test_arguments_override_the_preset():
     settings = vitsplice.settings_for("paper", steps=3, size=99, seed=7, device="cpu", precision="bfloat16")
     assert (settings.steps, settings.size, settings.seed) == (3, 99, 7)
     assert (settings.device, settings.precision) == ("cpu", "bfloat16")
 
 
 @pytest.mark.parametrize(
-    ("settings", "error", "told"),
+    ("settings", "error", "message"),
     [
         ({"preset": "papper"}, UnknownName, "paper"),
         ({"preset": "nowhere.yaml"}, ConfigError, "nowhere.yaml does not exist"),
@@ -156,18 +150,18 @@ def test_settings_by_name_win_over_the_preset():
         ({"preset": "tiny", "backbone": "tiny-vat"}, UnknownName, "tiny-vit"),
     ],
 )
-def test_mistakes_are_told(pair, settings, error, told):
-    with pytest.raises(error, match=told):
+def test_an_invalid_argument_raises(pair, settings, error, message):
+    with pytest.raises(error, match=message):
         vitsplice.splice(*pair, **settings)
 
 
-def test_importing_loads_neither_torch_nor_plugins_and_public_names_exist():
+def test_import_loads_neither_torch_nor_plugins_and_public_names_exist():
     import subprocess
     import sys
 
     code = "import sys, vitsplice, vitsplice.losses.terms; print({'torch', 'pluggy', 'timm'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "set()"
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert process.stdout.strip() == "set()"
     assert all(getattr(vitsplice, name) for name in vitsplice.__all__)
     assert dir(vitsplice) == sorted(vitsplice.__all__)
     with pytest.raises(AttributeError, match="no attribute 'spliec'"):
@@ -175,32 +169,32 @@ def test_importing_loads_neither_torch_nor_plugins_and_public_names_exist():
 
 
 STORED_LOSS, STORED_QUARTERS = 8.75511, [0.49858, 0.49216, 0.49513, 0.49990]
-"""Of one step of the preset tiny: its loss, and the mean of the output by quarters. They must not drift unseen.
+"""Loss of one step of the preset tiny, and mean of each quarter of the output, to detect unintended changes.
 
-More steps differ more between numbers of threads and kinds of CPU: a U-Net that begins at random is chaotic.
+One step only: the results of more steps depend strongly on the number of threads and the CPU.
 """
 
 
-def test_the_tiny_model_gives_what_it_always_gave(pair):
+def test_one_step_of_the_tiny_preset_gives_the_stored_values(pair):
     result = splice(pair, backbone="tiny-vit", steps=1, device="cpu", overrides=["generator={name: unet}"])
     quarters = torch.nn.functional.adaptive_avg_pool2d(result.pixels.mean(0, keepdim=True), 2).flatten()
     assert result.losses[0].total == pytest.approx(STORED_LOSS, rel=1e-4)
     torch.testing.assert_close(quarters, torch.tensor(STORED_QUARTERS), atol=2e-3, rtol=0)
 
 
-def test_a_backbone_that_is_named_is_that_one_and_without_a_name_it_is_the_default_preset_s(monkeypatch):
-    found, substitution = backbone_or_default("tiny-cnn")
-    assert (found.info.name, substitution) == ("tiny-cnn", None)
+def test_backbone_or_default_substitutes_only_without_a_name(monkeypatch):
+    backbone, substitution = backbone_or_default("tiny-cnn")
+    assert (backbone.info.name, substitution) == ("tiny-cnn", None)
     with pytest.raises(WeightsUnavailable):
         backbone_or_default("tiny-gone")
     monkeypatch.setattr(vitsplice.settings_for, "__defaults__", ("tiny",))
-    found, substitution = backbone_or_default(None)
-    assert (found.info.name, substitution.requested, substitution.used) == ("tiny-vit", "tiny-gone", "tiny-vit")
+    backbone, substitution = backbone_or_default(None)
+    assert (backbone.info.name, substitution.requested, substitution.used) == ("tiny-vit", "tiny-gone", "tiny-vit")
 
 
 @pytest.mark.parametrize("colour", ["L", "RGB"])
 @pytest.mark.parametrize("steps", [0, 2])
-def test_an_appearance_mask_file_keeps_its_colours_out(pair, tmp_path, colour, steps):
+def test_an_appearance_mask_file_excludes_the_colours_outside_it(pair, tmp_path, colour, steps):
     appearance = pair[1].clone()
     appearance[..., 24:] = torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1)
     path = tmp_path / "mask.png"
@@ -218,7 +212,7 @@ def test_an_appearance_mask_file_keeps_its_colours_out(pair, tmp_path, colour, s
 
 @pytest.fixture
 def loads(monkeypatch):
-    """The names of the backbones that are loaded for runs."""
+    """Names of the backbones that are loaded for runs."""
     names, load = [], backbones.load_configured
     monkeypatch.setattr(
         backbones, "load_configured", lambda config, known: names.append(config.name) or load(config, known)
@@ -226,9 +220,9 @@ def loads(monkeypatch):
     return names
 
 
-def test_a_loaded_backbone_gives_the_same_bytes_as_its_name_and_is_not_loaded_again(pair, loads):
+def test_a_loaded_backbone_gives_the_bytes_of_its_name_without_another_load(pair, loads):
     backbone = vitsplice.load_backbone("tiny-vit")
-    results = [splice(pair, backbone=one) for one in (backbone, backbone)]
+    results = [splice(pair, backbone=backbone) for _ in range(2)]
     assert loads == []
     named = splice(pair, backbone="tiny-vit")
     assert loads == ["tiny-vit"]
@@ -240,23 +234,23 @@ def test_a_loaded_backbone_gives_the_same_bytes_as_its_name_and_is_not_loaded_ag
     assert results[0].record["backbone"]["sha256"]
 
 
-def test_a_loaded_backbone_that_no_plugin_gives_is_recorded_by_its_own_name(pair):
-    mine = vitsplice_tiny.tiny_vit(name="mine", depth=2)
-    result = splice(pair, backbone=mine)
-    assert result.settings.backbone == BackboneConfig(name="mine", network_sha256=mine.info.sha256)
+def test_a_loaded_backbone_of_no_plugin_is_recorded_by_its_name(pair):
+    backbone = vitsplice_tiny.tiny_vit(name="mine", depth=2)
+    result = splice(pair, backbone=backbone)
+    assert result.settings.backbone == BackboneConfig(name="mine", network_sha256=backbone.info.sha256)
     assert result.record["backbone"]["layers"] == 2
     with pytest.raises(UnknownName, match="no backbone 'mine'"):
         vitsplice.splice(*pair, result.settings)
 
 
-def test_settings_of_a_loaded_backbone_refuse_another_of_its_name(pair):
+def test_settings_of_a_loaded_backbone_reject_other_weights_of_its_name(pair):
     settings = splice(pair, backbone=vitsplice_tiny.tiny_vit(depth=2), steps=1).settings
     with pytest.raises(WeightsRejected, match="belong to a loaded backbone .* with other weights"):
         vitsplice.splice(*pair, settings)
     assert vitsplice.splice(*pair, settings, backbone="tiny-vit").finished
 
 
-def test_a_loaded_backbone_stays_in_float32_when_a_run_takes_another_precision(pair):
+def test_a_loaded_backbone_stays_in_float32_after_a_run_in_bfloat16(pair):
     backbone = vitsplice.load_backbone("tiny-vit")
     splice(pair, backbone=backbone, precision="bfloat16", steps=1)
     assert next(backbone.parameters()).dtype == torch.float32
@@ -267,19 +261,16 @@ def test_a_loaded_backbone_stays_in_float32_when_a_run_takes_another_precision(p
     [
         ({"backbone": 5}, "backbone is the name of a backbone, or one from vitsplice.load_backbone, not an int"),
         ({"backbone": torch.nn.Identity()}, "not an Identity"),
-        (
-            {"backbone": vitsplice_tiny.tiny_vit(), "overrides": ["backbone.weights=x"]},
-            "cannot be changed",
-        ),
+        ({"backbone": vitsplice_tiny.tiny_vit(), "overrides": ["backbone.weights=x"]}, "cannot be changed"),
     ],
 )
-def test_what_is_no_backbone_is_refused_in_one_line(pair, settings, message):
-    with pytest.raises(UserError, match=message) as caught:
+def test_an_invalid_backbone_is_rejected_with_a_short_message(pair, settings, message):
+    with pytest.raises(UserError, match=message) as error:
         splice(pair, **settings)
-    assert len(str(caught.value)) < 200
+    assert len(str(error.value)) < 200
 
 
-def test_a_misspelt_keyword_is_named_with_those_allowed_and_the_nearest(pair):
+def test_a_misspelt_keyword_raises_with_the_allowed_and_the_closest_names(pair):
     with pytest.raises(
         UserError,
         match=r"splice\(\) has no argument 'step'; it accepts preset, on_step, .* overrides\. Did you mean steps",
@@ -288,18 +279,18 @@ def test_a_misspelt_keyword_is_named_with_those_allowed_and_the_nearest(pair):
     assert isinstance(error.value, TypeError)
 
 
-def test_a_result_is_shown_on_one_line(pair):
+def test_repr_of_a_result_has_size_steps_loss_and_backbone(pair):
     result = splice(pair, backbone="tiny-vit")
     assert re.fullmatch(r"Result\(38x32 px, 5 of 5 steps, loss [0-9.]+, backbone 'tiny-vit'\)", repr(result))
 
 
-def test_features_are_shown_by_their_shape(vit):
+def test_repr_of_features_has_shape_grid_and_prefix(vit):
     request = vit.info.structure
     features = vit(torch.full((1, 3, 32, 32), 0.5), [request])[request]
     assert repr(features) == "Features(values=(1, 17, 32), grid=(4, 4), prefix=1)"
 
 
-def test_masks_may_be_truth_values_or_have_one_channel(pair):
+def test_masks_of_booleans_or_one_channel_are_accepted(pair):
     height, width = pair[0].shape[-2:]
     inside = np.zeros((height, width), bool)
     inside[:, : width // 2] = True
@@ -311,20 +302,20 @@ def test_masks_may_be_truth_values_or_have_one_channel(pair):
 
 
 @pytest.mark.parametrize("mask", [torch.zeros(2, 20, 24, dtype=torch.bool), np.zeros((4,), bool)])
-def test_a_mask_of_another_shape_is_refused(pair, mask):
+def test_a_mask_of_an_invalid_shape_is_rejected(pair, mask):
     with pytest.raises(UserError, match="this one is"):
         splice(pair, structure_mask=mask)
 
 
-def test_the_preset_that_settings_began_as_is_recorded_and_survives_its_yaml(tmp_path, pair):
+def test_the_preset_of_settings_is_recorded_and_preserved_in_yaml(tmp_path, pair):
     settings = settings_for("tiny", seed=3)
     assert settings.preset == "tiny"
     (tmp_path / "again.yaml").write_text(settings.to_yaml())
     assert settings_for(tmp_path / "again.yaml").preset == "tiny"
-    own = settings.model_copy(update={"preset": None})
-    (tmp_path / "own.yaml").write_text(own.to_yaml())
-    assert settings_for(tmp_path / "own.yaml").preset == str(tmp_path / "own.yaml")
-    assert settings_for(own).preset is None
+    custom = settings.model_copy(update={"preset": None})
+    (tmp_path / "custom.yaml").write_text(custom.to_yaml())
+    assert settings_for(tmp_path / "custom.yaml").preset == str(tmp_path / "custom.yaml")
+    assert settings_for(custom).preset is None
     assert splice(pair).record["preset"] == "tiny"
 
 
@@ -334,7 +325,7 @@ OVERRIDES = {
     "quick": ["stages=[{side: 32}, {side: 40}]", "match.grid=6"],
     "instant": ["match.grid=6"],
 }
-"""Presets, and what makes them fit a small image."""
+"""Overrides by preset for small images."""
 
 
 def small_run(preset, pair, overrides=(), **masks):
@@ -349,33 +340,36 @@ def left_half(pair):
     return mask
 
 
+def assert_appearance_is_masked(preset, pair, overrides=()):
+    """Assert that the output depends on the appearance mask, but not on the appearance image outside it."""
+    mask, changed = left_half(pair), pair[1].clone()
+    changed[..., 24:] = 1 - changed[..., 24:]
+    masked, masked_changed = (
+        small_run(preset, (pair[0], appearance), overrides, appearance_mask=mask) for appearance in (pair[1], changed)
+    )
+    assert torch.equal(masked, masked_changed)
+    assert not torch.equal(masked, small_run(preset, pair, overrides))
+
+
 @pytest.mark.parametrize("preset", OVERRIDES)
-def test_what_lies_outside_of_the_appearance_mask_changes_no_byte_and_the_mask_does(preset, pair):
-    mask, other = left_half(pair), pair[1].clone()
-    other[..., 24:] = 1 - other[..., 24:]
-    masked, of_the_other = (small_run(preset, (pair[0], a), appearance_mask=mask) for a in (pair[1], other))
-    assert torch.equal(masked, of_the_other)
-    assert not torch.equal(masked, small_run(preset, pair))
+def test_pixels_outside_the_appearance_mask_have_no_effect_on_a_preset(preset, pair):
+    assert_appearance_is_masked(preset, pair)
 
 
 @pytest.mark.parametrize("loss", ["appearance", "structure", "identity", "feature", "texture", "patches"])
-def test_no_built_in_term_sees_what_lies_outside_of_the_appearance_mask(loss, pair):
+def test_pixels_outside_the_appearance_mask_have_no_effect_on_a_loss(loss, pair):
     terms = [f"terms={{it: {{loss: {loss}, weight: 1, target: appearance}}}}"]
-    mask, other = left_half(pair), pair[1].clone()
-    other[..., 24:] = 1 - other[..., 24:]
-    masked, of_the_other = (small_run("paper", (pair[0], a), terms, appearance_mask=mask) for a in (pair[1], other))
-    assert torch.equal(masked, of_the_other)
-    assert not torch.equal(masked, small_run("paper", pair, terms))
+    assert_appearance_is_masked("paper", pair, terms)
 
 
 @pytest.mark.parametrize("preset", OVERRIDES)
-def test_white_masks_change_no_byte(preset, pair):
+def test_white_masks_have_no_effect(preset, pair):
     white = torch.ones(3, 40, 48)
     assert torch.equal(small_run(preset, pair, structure_mask=white, appearance_mask=white), small_run(preset, pair))
 
 
 @pytest.mark.parametrize("preset", OVERRIDES)
-def test_outside_of_the_structure_mask_the_structure_image_is_kept_and_the_edge_is_soft(preset, pair):
+def test_output_outside_the_structure_mask_is_the_structure_image_with_a_feathered_edge(preset, pair):
     hard, soft = (
         small_run(preset, pair, [f"mask.feather={feather}"], structure_mask=left_half(pair)) for feather in (0, 0.05)
     )
@@ -393,15 +387,15 @@ def test_strengths_change_instant(pair, name, strength):
     assert not torch.equal(strong.pixels, plain.pixels)
 
 
-def test_a_cut_out_is_its_own_mask(pair, tmp_path):
+def test_the_alpha_channel_of_a_cut_out_is_a_mask(pair, tmp_path):
     alpha = Image.new("L", (48, 40))
     alpha.paste(255, (0, 0, 24, 40))
     alpha.save(tmp_path / "mask.png")
     cut_out = Image.new("RGBA", (48, 40), "white")
     cut_out.putalpha(alpha)
     cut_out.save(tmp_path / "cut-out.png")
-    for which in ("structure_mask", "appearance_mask"):
-        one, two = (small_run("instant", pair, **{which: tmp_path / f"{name}.png"}) for name in ("mask", "cut-out"))
-        assert torch.equal(one, two)
+    for argument in ("structure_mask", "appearance_mask"):
+        outputs = [small_run("instant", pair, **{argument: tmp_path / f"{name}.png"}) for name in ("mask", "cut-out")]
+        assert torch.equal(*outputs)
     with pytest.raises(UserError, match="black everywhere"):
         small_run("instant", pair, structure_mask=Image.new("RGBA", (48, 40)))

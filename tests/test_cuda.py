@@ -1,4 +1,4 @@
-"""What a user does first, on CUDA. The whole module skips where there is none."""
+"""Presets, masks, resuming, correspondences and loss modules on CUDA; skipped without a CUDA device."""
 
 import json
 
@@ -12,7 +12,7 @@ from vitsplice.matching import correspond
 from vitsplice.presets.settings import settings_for
 from vitsplice.runs.recorder import Recording
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA on this machine")
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
 SMALL = {
     "quick": ["stages=[{side: 32}, {side: 40}]", "match.grid=6"],
@@ -31,7 +31,7 @@ def run(preset, pair, device="cuda", **settings):
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_every_preset_runs_and_its_first_loss_is_that_of_the_cpu(pair, preset):
+def test_first_loss_of_every_preset_is_close_to_that_on_the_cpu(pair, preset):
     result, expected = run(preset, pair), run(preset, pair, device="cpu")
     assert result.pixels.shape == expected.pixels.shape
     assert result.pixels.isfinite().all()
@@ -42,7 +42,7 @@ def test_every_preset_runs_and_its_first_loss_is_that_of_the_cpu(pair, preset):
         assert result.losses[0].total == pytest.approx(expected.losses[0].total, rel=0.02)
 
 
-def test_masks_and_bfloat16(pair):
+def test_output_outside_the_structure_mask_is_the_structure_image_in_bfloat16(pair):
     mask = torch.zeros(1, *pair[0].shape[-2:])
     mask[..., :20] = 1
     result = run("quick", pair, structure_mask=mask, precision="bfloat16")
@@ -50,20 +50,20 @@ def test_masks_and_bfloat16(pair):
     torch.testing.assert_close(result.pixels[..., 30:], pair[0][0][..., 30:], atol=1e-3, rtol=0)
 
 
-def test_a_run_resumes_from_its_checkpoint(png, tmp_path):
+def test_a_resumed_run_gives_the_output_of_an_uninterrupted_one(png, tmp_path):
     overrides = [*SMALL["quick"], "steps=4", "metrics=none", "plots=none", "checkpoint.every=2", "precision=float32"]
     settings = settings_for("quick", backbone="tiny-vit", device="cuda", overrides=overrides)
     images = dict(zip(("structure", "appearance"), png, strict=True))
     results = []
-    for stopped in (False, True):
-        folder = tmp_path / str(stopped)
+    for interrupted in (False, True):
+        folder = tmp_path / str(interrupted)
         with Recording.begin(images, settings, folder) as recording:
             for step in recording.steps(lambda _: None):
-                if stopped and step.index == 2:
+                if interrupted and step.index == 2:
                     break
             else:
                 results.append(recording.save())
-        if stopped:
+        if interrupted:
             with Recording.resume(folder) as recording:
                 assert recording.run.resumed_at == 2
                 list(recording.steps(lambda _: None))
@@ -72,15 +72,15 @@ def test_a_run_resumes_from_its_checkpoint(png, tmp_path):
     torch.testing.assert_close(results[0].pixels, results[1].pixels, atol=0.01, rtol=0)
 
 
-def test_places_are_matched_as_on_the_cpu(vit, pair):
-    there = correspond(pair[0].cuda(), pair[1].cuda(), vit.to("cuda", torch.float32), grid=6)
+def test_correspondences_are_close_to_those_on_the_cpu(vit, pair):
+    on_cuda = correspond(pair[0].cuda(), pair[1].cuda(), vit.to("cuda", torch.float32), grid=6)
     vit.to("cpu", torch.float32)
-    here = correspond(*pair, vit, grid=6)
-    assert (there.best.cpu() == here.best).float().mean() > 0.95
-    torch.testing.assert_close(there.weights.cpu(), here.weights, atol=0.05, rtol=0)
+    on_cpu = correspond(*pair, vit, grid=6)
+    assert (on_cuda.best.cpu() == on_cpu.best).float().mean() > 0.95
+    torch.testing.assert_close(on_cuda.weights.cpu(), on_cpu.weights, atol=0.05, rtol=0)
 
 
-def test_loss_modules_give_gradients(pair):
+def test_loss_modules_give_finite_gradients(pair):
     backbone = vitsplice.load_backbone("tiny-vit").to("cuda", torch.float32)
     overrides = SMALL["quick"]
     loss = from_preset("quick", *(image.cuda() for image in pair), backbone=backbone, overrides=overrides)

@@ -1,4 +1,4 @@
-"""README, CONTRIBUTING and docs/ match the code: names, options, examples, Python blocks."""
+"""README, CONTRIBUTING and docs/ agree with the code: names, options, examples, Python blocks."""
 
 import pkgutil
 import re
@@ -43,7 +43,7 @@ PLUGINS = {
 }
 
 
-def test_presets_have_the_same_duration_on_their_page_in_the_list_and_in_their_files():
+def test_durations_of_presets_agree_between_page_list_and_files():
     for name in ("instant", "quick", "best"):
         duration = PRESETS[name].partition(":")[0]
         (row,) = re.findall(rf"^\| `{name}`.*$", PAGES["presets"], re.M)
@@ -53,7 +53,7 @@ def test_presets_have_the_same_duration_on_their_page_in_the_list_and_in_their_f
         assert PRESETS[name].partition(":")[0] in first.lower().replace("cpu", "CPU")
 
 
-def test_every_hook_has_an_example():
+def test_every_hook_has_an_example_plugin():
     assert set(PLUGINS) == set(HOOKS)
 
 
@@ -75,20 +75,20 @@ def spec_of(hook):
         ("vitsplice_metrics", MetricContract),
     ],
 )
-def test_the_example_of_a_hook_fulfils_its_contract(hook, contract):
+def test_example_plugin_of_a_hook_fulfils_its_contract(hook, contract):
     spec = spec_of(hook)
     results = type("Of", (contract,), {"spec": lambda self: spec}).run_checks()
     assert not [result for result in results if result.outcome == "failed"]
 
 
-def test_the_example_executor_limits_its_workers():
+def test_example_executor_limits_its_workers():
     spec = spec_of("vitsplice_executors")
     for workers, options, expected in ((ExecutorContract.workers, {}, 2), (0, {}, 2), (5, {"limit": 1}, 1)):
         executor = spec.build(workers, 3, complete(spec, options))
         assert (executor.workers, executor.threads) == (expected, 3)
 
 
-def test_the_example_backbones_are_built(tmp_path):
+def test_example_backbones_fulfil_their_contract(tmp_path):
     backbone = spec_of("vitsplice_backbones").build(None)
     assert backbone.info.name == "mine-vit"
     contract = type("Of", (BackboneContract,), {"backbone": lambda self: backbone, "size": (32, 48)})
@@ -98,7 +98,7 @@ def test_the_example_backbones_are_built(tmp_path):
     assert spec_of("vitsplice_backbone_for").build(path).info.name == "mine/test_vit"
 
 
-def test_the_example_preset_and_command_work(capsys):
+def test_example_preset_and_command_work(capsys):
     assert spec_of("vitsplice_presets").path.is_file()
     spec_of("vitsplice_commands").command("losses")
     assert int(capsys.readouterr().out) >= 7
@@ -106,7 +106,7 @@ def test_the_example_preset_and_command_work(capsys):
         spec_of("vitsplice_commands").command("colours")
 
 
-def test_every_kind_of_part_has_a_section():
+def test_every_kind_of_plugin_has_a_section():
     for kind in ("A backbone", "A loss term", "A generator", "A metric", "A preset", "An executor", "A command"):
         assert f"\n## {kind}\n" in PAGES["plugins"]
     assert "docs/plugins.md" in CONTRIBUTING
@@ -132,11 +132,11 @@ def test_every_setting_is_on_the_page_of_presets():
         assert set(re.findall(r"`(\w+)`", row)) - {"crop", "entire"} == fields
 
 
-def test_every_kind_of_issue_is_on_the_page_of_sets_of_pairs():
+def test_every_kind_of_issue_is_on_the_page_of_pairs():
     assert set(re.findall(r"`([\w-]+)`", "".join(re.findall(r"^\| `.*?\|", PAGES["pairs"], re.M)))) >= set(KINDS)
 
 
-def test_every_metric_is_on_its_page_and_the_code_there_runs(png, tmp_path):
+def test_every_metric_is_on_the_page_of_evaluation_whose_code_runs(png, tmp_path):
     text = PAGES["evaluation"]
     assert [spec.name for spec in METRICS if f"| `{spec.name}` | {spec.better} |" not in text] == []
     write(tmp_path / "pairs.csv", [Pair("p", *png)])
@@ -147,18 +147,18 @@ def test_every_metric_is_on_its_page_and_the_code_there_runs(png, tmp_path):
     assert (tmp_path / "out" / "gallery.html").is_file()
 
 
-def test_the_code_on_the_page_of_training_loops_runs_and_its_table_has_every_term():
+def test_code_on_the_page_of_training_loops_runs_and_its_table_has_every_loss():
     text = PAGES["training-loop"]
     exec("\n".join(python_blocks(text)), {})
     assert [spec.name for spec in TERMS if f"`{spec.name}`" not in text.partition("| term |")[2]] == []
 
 
-def test_the_code_on_the_page_of_loss_terms_runs():
+def test_code_on_the_page_of_losses_runs():
     exec("\n".join(python_blocks(PAGES["losses"])), {})
 
 
 @pytest.mark.parametrize("spec", TERMS, ids=lambda spec: spec.name)
-def test_every_loss_term_has_a_section_with_its_options_by_one_template(spec):
+def test_section_of_every_loss_follows_the_template_and_has_its_options(spec):
     (section,) = re.findall(rf"^## {spec.name}\n(.*?)(?=^## )", PAGES["losses"], re.M | re.S)
     parts = ("**Paper.**", "**Equation**", "**Signature.**", "| parameter | default |", "**Shapes.**", "**Example**")
     assert sorted(parts, key=section.index) == list(parts)
@@ -166,13 +166,15 @@ def test_every_loss_term_has_a_section_with_its_options_by_one_template(spec):
     assert rows == {name: str(option.default) for name, option in spec.options.items()}
 
 
-def test_the_python_code_of_readme_and_getting_started_runs(png, tmp_path, monkeypatch):
-    """With the names of a tiny preset and backbone in the place of large ones."""
+def test_python_code_of_readme_getting_started_and_presets_runs(png, tmp_path, monkeypatch):
+    """Run the code with a tiny preset and backbone instead of large ones."""
     monkeypatch.chdir(tmp_path)
     for path, name in zip(png, ("cow.jpg", "zebra.jpg"), strict=True):
         Image.open(path).save(name)
     splice = vitsplice.splice
-    monkeypatch.setattr(vitsplice, "splice", lambda *images, **given: splice(*images, **(given | {"preset": "tiny"})))
+    monkeypatch.setattr(
+        vitsplice, "splice", lambda *images, **settings: splice(*images, **(settings | {"preset": "tiny"}))
+    )
     code = "\n".join(python_blocks(README) + python_blocks(PAGES["getting-started"]) + python_blocks(PAGES["presets"]))
     code = code.replace("dinov2-vits14-offline", "tiny-vit").replace("terms.structure.", "terms.appearance.")
     code = code.replace("structure, appearance)", "structure, appearance, backbone='tiny-vit', size=64)")
@@ -182,39 +184,39 @@ def test_the_python_code_of_readme_and_getting_started_runs(png, tmp_path, monke
     assert (tmp_path / "out" / "output.png").is_file()
 
 
-def test_the_code_of_correspondence_runs():
+def test_code_on_the_page_of_correspondence_runs():
     (block,) = python_blocks(PAGES["inside"])
     names = {}
     exec(block.replace("dinov2-vits14-offline", "tiny-vit"), names)
     assert names["match"].mutual.any()
 
 
-def test_the_code_of_keypoints_runs(png, tmp_path, monkeypatch):
-    """On the synthetic warps of an image in the place of a data set."""
+def test_code_on_the_page_of_keypoints_runs(png, tmp_path, monkeypatch):
+    """Run the code on synthetic warps of an image instead of a data set."""
     monkeypatch.chdir(tmp_path)
     (block,) = python_blocks(PAGES["keypoints"])
     exec(block.replace("SPair-71k", png[0].name).replace("dinov2-vits14", "tiny-vit").replace("-4", "-2"), {})
     assert (tmp_path / "out" / "summary.md").is_file()
 
 
-def test_every_example_is_on_a_page_and_every_file_that_is_named_exists():
+def test_every_example_is_on_a_page_and_every_mentioned_file_exists():
     assert [path.name for path in (ROOT / "examples").glob("*.py") if path.name not in ALL] == []
     named = set(re.findall(r"\b(?:examples|tests|plugins|vitsplice|docs)/[\w./-]+\.\w+", ALL))
     assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
 
 
-def test_python_names_in_sentences_exist():
+def test_python_names_in_text_exist():
     for name in sorted(set(re.findall(r"`(vitsplice(?:\.\w+)+)", ALL))):
         pkgutil.resolve_name(name)
 
 
-def test_make_targets_that_the_documents_name_exist():
+def test_make_targets_in_the_documents_exist():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
     named = set(re.findall(r"(?:^\s*|`)make ([a-z-]+)", ALL, re.M))
     assert {"run", "test", "docs-site"} <= named <= targets
 
 
-def test_make_n_prints_what_it_would_do():
-    done = subprocess.run(["make", "-n", "run"], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0
-    assert "vitsplice run --force -o out/make-run" in done.stdout
+def test_make_n_prints_the_commands_of_run():
+    process = subprocess.run(["make", "-n", "run"], cwd=ROOT, capture_output=True, text=True)
+    assert process.returncode == 0
+    assert "vitsplice run --force -o out/make-run" in process.stdout

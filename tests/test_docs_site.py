@@ -1,4 +1,4 @@
-"""The documentation as a site: it is built without warnings or network, links lead somewhere, commands exist."""
+"""The documentation site builds without warnings or network; its links are valid and its commands exist."""
 
 import os
 import re
@@ -41,16 +41,16 @@ cli(["build", "--strict", "--site-dir", sys.argv[1]])
 def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-c", BUILD, folder]
-    done = subprocess.run(
+    process = subprocess.run(
         command, cwd=ROOT, env=os.environ | {"NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True
     )
-    assert done.returncode == 0, done.stderr
-    assert "WARNING" not in done.stderr
+    assert process.returncode == 0, process.stderr
+    assert "WARNING" not in process.stderr
     return folder
 
 
 class Assets(HTMLParser):
-    """The addresses that a browser loads with a page: not those of links."""
+    """Addresses that a browser loads with a page; links are excluded."""
 
     def __init__(self, page):
         super().__init__()
@@ -66,7 +66,7 @@ class Assets(HTMLParser):
 
 def test_a_page_loads_only_files_of_the_site(site):
     pages = list(site.glob("*.html"))
-    assert len(pages) > len(list((ROOT / "docs").glob("*.md")))  # and the page of missing pages
+    assert len(pages) > len(list((ROOT / "docs").glob("*.md")))  # one more: 404.html
     for page in pages:
         for address in Assets(page.read_text()).loaded:
             assert not re.match(r"(\w+:)?//", address), f"{page.name} loads {address}"
@@ -79,7 +79,7 @@ def test_the_style_sheets_load_only_files_of_the_site(site):
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_relative_links_lead_to_files_and_headings(document):
+def test_relative_links_point_to_existing_files_and_headings(document):
     for link in re.findall(r"\]\(([^)\s]+)\)", document.read_text()):
         if re.match(r"\w+:", link):
             continue
@@ -92,14 +92,14 @@ def test_relative_links_lead_to_files_and_headings(document):
 
 
 def commands_in_code(text):
-    """The words of each command in a code block, up to a comment, a redirection or another command."""
+    """Parse the commands in code blocks, up to a comment, a redirection or another command."""
     lines = text.replace("\\\n", " ").splitlines()
     commands = [shlex.split(line, comments=True) for line in lines if re.match(r"\s*vitsplice ", line)]
     return [list(takewhile(lambda word: word not in (">", "&&"), words)) for words in commands]
 
 
 def commands_in_sentences(text):
-    """The words of each command in a sentence or table, without placeholders such as OUT."""
+    """Parse the commands in sentences and tables, without placeholders such as OUT."""
     prose = re.sub(r"^```.*?^```", "", text, flags=re.S | re.M)
     mentions = re.findall(r"`(vitsplice [^`]+)`", prose)
     return [[word for word in shlex.split(mention) if not word.isupper()] for mention in mentions]
@@ -111,7 +111,7 @@ def root_command():
 
 
 def command_and_arguments(words):
-    """The command that the words name, which begin with ``vitsplice``, and the words after its name."""
+    """Split words that start with ``vitsplice`` into the command object and its arguments."""
     command, words = root_command(), words[1:]
     while hasattr(command, "commands") and words and not words[0].startswith("-"):
         assert words[0] in command.commands, f"there is no command {words[0]!r}"
@@ -127,14 +127,16 @@ DOCUMENTS_WITH_COMMANDS = [path for path in DOCUMENTS if path.name != "CHANGELOG
 
 
 @pytest.mark.parametrize("document", DOCUMENTS_WITH_COMMANDS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_commands_are_accepted_by_the_command_line(document):
-    """Names of files need not exist; ``--set`` is a setting of the preset."""
+def test_commands_and_settings_in_the_documents_are_accepted(document):
+    """Files of the commands need not exist; ``--set`` is validated against the preset."""
     text = document.read_text()
     for words in commands_in_code(text):
         command, arguments = command_and_arguments(words)
-        given = command.make_context(command.name, arguments).params
-        preset = given.get("preset")
-        overrides = [override for override in given.get("set_") or [] if not override.startswith("backbone.weights=")]
+        parameters = command.make_context(command.name, arguments).params
+        preset = parameters.get("preset")
+        overrides = [
+            override for override in parameters.get("set_") or [] if not override.startswith("backbone.weights=")
+        ]
         settings_for(preset if preset in list(PRESETS) else "quick", overrides=overrides)
     for words in commands_in_sentences(text):
         command, arguments = command_and_arguments(words)

@@ -1,4 +1,4 @@
-"""The examples of the docstrings run, and print what they say."""
+"""The examples in docstrings run and print the documented output."""
 
 import doctest
 from importlib import import_module
@@ -17,7 +17,7 @@ MODULES = sorted(
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_examples_of_docstrings_give_the_documented_output(module):
+def test_examples_in_docstrings_give_the_documented_output(module):
     result = doctest.testmod(import_module(module), optionflags=doctest.NORMALIZE_WHITESPACE)
     assert result.attempted
     assert not result.failed

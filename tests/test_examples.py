@@ -1,4 +1,4 @@
-"""The scripts in examples/ run as they stand."""
+"""Each script in examples/ runs and prints the expected output."""
 
 import os
 import runpy
@@ -15,7 +15,7 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, capsys):
-    """Run a script of examples/ in this process, in an empty folder; what it printed."""
+    """Function that runs a script of examples/ in this process, in an empty folder, and returns its output."""
 
     def run(script, *arguments):
         path = EXAMPLES / script
@@ -23,8 +23,8 @@ def run(tmp_path, monkeypatch, capsys):
         monkeypatch.syspath_prepend(EXAMPLES)
         try:
             runpy.run_path(str(path), run_name="__main__")
-        except SystemExit as end:
-            if end.code:
+        except SystemExit as error:
+            if error.code:
                 raise
         return capsys.readouterr().out
 
@@ -34,7 +34,7 @@ def run(tmp_path, monkeypatch, capsys):
 
 @pytest.fixture(scope="session")
 def photographs(tmp_path_factory):
-    """A folder with the packaged pair of photographs, made small."""
+    """Folder with the packaged pair of photographs, reduced in size."""
     folder = tmp_path_factory.mktemp("photographs") / "pair"
     folder.mkdir()
     for path, role in zip(example(), ("structure", "appearance"), strict=True):
@@ -49,13 +49,13 @@ def offline():
 
 @pytest.fixture
 def one_pair(monkeypatch):
-    """One of the packaged pairs in the place of all."""
+    """Only one of the packaged pairs."""
     monkeypatch.setattr("vitsplice.images.EXAMPLE_PAIRS", ("cat-dog",))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("script", "arguments", "told"),
+    ("script", "arguments", "expected"),
     [
         ("02_losses_in_your_loop.py", ("tiny-vit",), "smoothness       2 x"),
         ("06_backbone_plugin.py", (), "against itself: 0.0000"),
@@ -70,32 +70,32 @@ def one_pair(monkeypatch):
         ),
     ],
 )
-def test_an_example_runs_on_tiny_networks(run, script, arguments, told):
-    printed = run(script, *arguments)
-    assert told in printed
-    assert "failed" not in printed
+def test_example_runs_with_tiny_networks(run, script, arguments, expected):
+    output = run(script, *arguments)
+    assert expected in output
+    assert "failed" not in output
 
 
 @pytest.mark.slow
 @pytest.mark.weights
 @pytest.mark.usefixtures("offline", "one_pair")
 @pytest.mark.parametrize(
-    ("script", "arguments", "told"),
+    ("script", "arguments", "expected"),
     [
         ("02_losses_in_your_loop.py", (), "smoothness       2 x"),
         ("04_contact_sheet.py", ("sheet.png", "--steps", "2"), "sheet.png"),
-        ("14_known_masks.py", ("masks",), "0 of 8 are off"),
+        ("14_known_masks.py", ("masks",), "0 of 8 values are wrong"),
         ("08_identity.py", ("runs", "sheet.png", "--steps", "1", "--size", "112"), "sheet.png"),
     ],
 )
-def test_an_example_runs(run, script, arguments, told):
-    assert told in run(script, *arguments)
+def test_example_runs_with_pretrained_networks(run, script, arguments, expected):
+    assert expected in run(script, *arguments)
 
 
 @pytest.mark.slow
 @pytest.mark.weights
 @pytest.mark.usefixtures("offline")
-def test_examples_of_photographs_run(run, photographs):
+def test_examples_of_photographs_run_with_pretrained_networks(run, photographs):
     pair = photographs / "structure.jpg", photographs / "appearance.jpg"
     assert "saved to: out/example-transfer" in run("01_transfer.py", *pair)
     assert "| quick |" in run("05_ablation.py", photographs.parent, "--steps", 1, "--only", "quick")
@@ -105,9 +105,9 @@ def test_examples_of_photographs_run(run, photographs):
 @pytest.mark.slow
 @pytest.mark.weights
 @pytest.mark.usefixtures("offline")
-def test_the_example_of_a_batch_runs_in_processes(tmp_path):
-    words = [sys.executable, EXAMPLES / "13_batch_overhead.py", "o", "--pairs", "12", "--executor", "local"]
+def test_example_of_batch_overhead_runs(tmp_path):
+    command = [sys.executable, EXAMPLES / "13_batch_overhead.py", "o", "--pairs", "12", "--executor", "local"]
     environment = os.environ | {"HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "memory, end: driver" in done.stdout
+    process = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    assert "memory at 95 %: driver" in process.stdout

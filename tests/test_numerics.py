@@ -1,4 +1,4 @@
-"""The state of torch while vitsplice computes: the same for every caller, and restored afterwards."""
+"""Results do not depend on the caller's torch settings, which are restored afterwards."""
 
 import threading
 from contextlib import ExitStack, contextmanager
@@ -20,7 +20,7 @@ from vitsplice.runs.run import Run
 
 
 def loss_values(images, backbone, losses):
-    """Values of loss terms for the structure image as output."""
+    """Compute loss terms of the structure image as output."""
     context = MetricContext(lambda name: backbone, backbone.info.name)
     values = measure(loss_metrics(losses, 64), context, Case("c", *images, images[0]))
     assert all(value.value is not None for value in values)
@@ -82,7 +82,7 @@ def kind_of_mode(request):
 
 
 def state():
-    """The state that `numerics` may change."""
+    """Read the state that `numerics` may change."""
     process = {setting.name: setting.read() for setting in process_settings()}
     return process | {
         "grad": torch.is_grad_enabled(),
@@ -106,9 +106,9 @@ PAPER = {"backbone": "tiny-vit", "steps": 2, "size": 48, "overrides": ["metrics=
 RUNS = {"quick": ("quick", QUICK), "paper": ("paper", PAPER)}
 
 
-def splice(images, name, **more):
+def splice(images, name, **arguments):
     preset, settings = RUNS[name]
-    return vitsplice.splice(*images, preset, **settings, **more)
+    return vitsplice.splice(*images, preset, **settings, **arguments)
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +118,7 @@ def plain(images):
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_a_run_gives_the_same_bytes_in_any_mode_and_restores_it(images, plain, mode, name):
+def test_a_run_gives_the_same_bytes_in_any_mode_and_restores_the_mode(images, plain, mode, name):
     states = []
     with mode():
         before = state()
@@ -190,7 +190,7 @@ def quick_value(images):
 
 
 def test_loss_modules_give_the_same_value_and_gradient_in_any_mode(images, quick_value, kind_of_mode):
-    """The backward pass belongs to the caller: here it runs outside of the mode."""
+    """The caller runs the backward pass, here outside the mode."""
     output, expected, gradient = quick_value
     with kind_of_mode():
         value = value_of_quick(images, output)
@@ -200,7 +200,7 @@ def test_loss_modules_give_the_same_value_and_gradient_in_any_mode(images, quick
 
 
 def test_a_call_in_inference_mode_and_float64_does_not_break_later_runs(images, plain):
-    """Cached tensors must not have the caller's mode."""
+    """Cached tensors must not depend on the mode of the caller."""
     float64 = MODES["float64"]
     with float64(), torch.inference_mode():
         backbone = vitsplice_tiny.tiny_vit()
@@ -210,10 +210,10 @@ def test_a_call_in_inference_mode_and_float64_does_not_break_later_runs(images, 
 
 
 def test_a_run_gives_the_same_bytes_in_all_modes_at_once(images, plain):
-    either = "medium", "fp32_precision", "mkldnn.matmul"  # torch's older and newer settings exclude each other
+    exclusive = "medium", "fp32_precision", "mkldnn.matmul"  # torch forbids mixing its old and new settings
     with ExitStack() as stack:
         for name, mode in MODES.items():
-            if name not in either:
+            if name not in exclusive:
                 stack.enter_context(mode())
         assert torch.equal(splice(images, "quick").pixels, plain["quick"].pixels)
 
@@ -256,8 +256,8 @@ def test_settings_of_the_process_hold_until_the_last_thread_returns():
 
 
 def test_the_numerical_settings_of_a_run_are_recorded(plain):
-    facts = plain["quick"].record["numerics"]
-    assert facts == describe()
-    assert facts["default_dtype"] == "float32"
-    assert facts["float32_matmul_precision"] == "highest"
-    assert facts["cpu_capability"]
+    record = plain["quick"].record["numerics"]
+    assert record == describe()
+    assert record["default_dtype"] == "float32"
+    assert record["float32_matmul_precision"] == "highest"
+    assert record["cpu_capability"]

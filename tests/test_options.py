@@ -5,7 +5,7 @@ from vitsplice.errors import ConfigError
 from vitsplice.options import complete
 
 SPEC = GeneratorSpec(
-    "made-up",
+    "example",
     lambda structure, options: None,
     "",
     {
@@ -26,7 +26,7 @@ def test_given_values_are_completed_by_defaults():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"dept": 3}, "g.dept: 'made-up' has no such option; it accepts deep, depth, .*Did you mean depth"),
+        ({"dept": 3}, "g.dept: 'example' has no such option; it accepts deep, depth, .*Did you mean depth"),
         ({"depth": 2.5}, "g.depth: 2.5 is not allowed; it must be an integer"),
         ({"depth": True}, "it must be an integer"),
         ({"deep": 1}, "it must be true or false"),

@@ -1,4 +1,4 @@
-"""Random numbers: equal to those of torch's global generator, which is not used."""
+"""Private random numbers equal those of torch's global generator without using it."""
 
 import threading
 
@@ -11,7 +11,7 @@ from vitsplice.rng import private_rng, seeded, stream
 
 
 def draws():
-    """Numbers from many of torch's random operations on the CPU."""
+    """Draw numbers with many of torch's random operations on the CPU."""
     x = torch.randn(40).abs() / 4
     tensors = [
         x,

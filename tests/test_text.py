@@ -1,4 +1,4 @@
-"""Text from elsewhere, made safe for a terminal."""
+"""Escaping of untrusted text for terminals."""
 
 import pytest
 
@@ -22,7 +22,7 @@ def test_printable_escapes_control_characters(text, shown):
     assert printable(text) == shown
 
 
-def test_plain_keeps_lines():
+def test_plain_preserves_lines_and_tabs():
     assert plain("no such\n\tfile \x1b[2J\r\u202e") == "no such\n\tfile \\x1b[2J\\r\\u202e"
 
 

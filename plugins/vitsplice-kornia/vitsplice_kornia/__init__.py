@@ -1,4 +1,4 @@
-"""Structural terms on pixels, by kornia."""
+"""Plugin with structure loss terms on pixels, computed by kornia."""
 
 from __future__ import annotations
 
@@ -12,19 +12,29 @@ from vitsplice.hookspecs import hookimpl
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-WINDOW = Option(11, "side of the window in pixels, odd", choices=tuple(range(3, 33, 2)))
-SCALES = Option(1, "so many scales, each half the size of the one before", minimum=1, maximum=5)
-LEVELS = Option(3, "levels of the pyramid", minimum=1, maximum=6)
+WINDOW = Option(11, "window size in pixels, odd", choices=tuple(range(3, 33, 2)))
+SCALES = Option(1, "number of scales, each half the size of the previous one", minimum=1, maximum=5)
+LEVELS = Option(3, "number of pyramid levels", minimum=1, maximum=6)
 
 
 @hookimpl
 def vitsplice_losses() -> list[LossSpec]:
-    """Terms that compare the output with the structure image, pixel by pixel."""
+    """Loss terms that compare the pixels of the output with those of the structure image."""
     spec = partial(LossSpec, input="structure", target="structure")
     return [
         spec("ssim", partial(_build, "ssim"), "1 - SSIM of lightness", options={"window": WINDOW, "scales": SCALES}),
-        spec("sobel", partial(_build, "sobel"), "distance of the sizes of gradients", options={"scales": SCALES}),
-        spec("laplacian", partial(_build, "laplacian"), "distance of Laplacian pyramids", options={"levels": LEVELS}),
+        spec(
+            "sobel",
+            partial(_build, "sobel"),
+            "distance of gradient magnitudes of lightness",
+            options={"scales": SCALES},
+        ),
+        spec(
+            "laplacian",
+            partial(_build, "laplacian"),
+            "distance of Laplacian pyramids of lightness",
+            options={"levels": LEVELS},
+        ),
     ]
 
 
@@ -34,7 +44,7 @@ def _build(name: str, context: TermContext) -> LossTerm:
     from vitsplice_kornia import distances
 
     if context.facet is not None and context.facet not in ENGINE_FACETS:
-        raise ConfigError(f"{name} compares pixels, and takes no facet; it was given '{context.facet}'")
+        raise ConfigError(f"the loss {name} compares pixels and takes no facet, but facet is '{context.facet}'")
     function: Callable[..., distances.Tensor] = getattr(distances, name)
 
     def compare(

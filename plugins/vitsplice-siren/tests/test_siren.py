@@ -8,18 +8,20 @@ class TestSiren(GeneratorContract):
     name = "siren"
 
 
-def test_it_begins_as_its_start_and_can_become_another_image():
+def test_first_output_is_the_start_image_and_training_fits_another_image():
     generator = torch.Generator().manual_seed(0)
     start = 0.1 + 0.8 * torch.rand(1, 3, 20, 24, generator=generator)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         siren = Siren(start, width=64, layers=3, frequency=30.0)
     torch.testing.assert_close(siren(start), start)
-    goal = torch.nn.functional.interpolate(torch.rand(1, 3, 4, 4, generator=generator), size=(20, 24), mode="bilinear")
+    target = torch.nn.functional.interpolate(
+        torch.rand(1, 3, 4, 4, generator=generator), size=(20, 24), mode="bilinear"
+    )
     optimiser = torch.optim.Adam(siren.parameters(), lr=1e-3)
-    before = (siren(start) - goal).square().mean()
+    before = (siren(start) - target).square().mean()
     for _ in range(150):
         optimiser.zero_grad()
-        (siren(start) - goal).square().mean().backward()
+        (siren(start) - target).square().mean().backward()
         optimiser.step()
-    assert (siren(start) - goal).square().mean() < 0.1 * before
+    assert (siren(start) - target).square().mean() < 0.1 * before

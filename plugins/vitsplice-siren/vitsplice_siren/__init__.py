@@ -1,4 +1,4 @@
-"""A coordinate network as a generator."""
+"""Plugin with a coordinate network as a generator."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
 @hookimpl
 def vitsplice_generators() -> list[GeneratorSpec]:
-    """One generator."""
+    """The generator ``siren``."""
     options = {
-        "width": Option(96, "of each layer", minimum=4, maximum=4096),
-        "layers": Option(3, "with sines", minimum=1, maximum=16),
-        "frequency": Option(60.0, "of the first layer: the greater, the finer what it can add", minimum=0.1),
+        "width": Option(96, "width of each layer", minimum=4, maximum=4096),
+        "layers": Option(3, "number of layers with sine activation", minimum=1, maximum=16),
+        "frequency": Option(60.0, "frequency of the first layer; higher values allow finer detail", minimum=0.1),
     }
-    return [GeneratorSpec("siren", build, "a coordinate network added to the start", options, canvas=True)]
+    return [GeneratorSpec("siren", build, "a coordinate network, added to the start image", options, canvas=True)]
 
 
 def build(start: Tensor, options: Mapping[str, Any]) -> nn.Module:
-    """The generator for one run, which begins as its start."""
+    """Build the generator of one run; its first output is the start image."""
     from vitsplice_siren.network import Siren
 
     return Siren(start, **options)

@@ -11,23 +11,23 @@ INNER = 30.0
 """Frequency of the inner layers (section 3.2)."""
 
 MARGIN = 0.01
-"""How far from 0 and 1 the start is kept, so that its logits stay finite."""
+"""Distance from 0 and 1 to which the start image is clamped, so that its logits are finite."""
 
 
 class Siren(nn.Module):
-    """``sigmoid(logit(start) + network(place))``; the last layer begins at zero.
+    """``sigmoid(logit(start) + network(coordinates))``; the last layer is initialised with zeros.
 
     Args:
-        start: ``(1, 3, H, W)`` in [0, 1].
-        width: of each layer.
-        layers: with sines.
-        frequency: of the first.
+        start: start image ``(1, 3, H, W)`` in [0, 1].
+        width: width of each layer.
+        layers: number of layers with sine activation.
+        frequency: frequency of the first layer.
     """
 
     def __init__(self, start: Tensor, width: int, layers: int, frequency: float) -> None:
         super().__init__()
         self.register_buffer("logits", torch.logit(start.detach().clamp(MARGIN, 1 - MARGIN)))
-        self.register_buffer("places", _places(start.shape[-2], start.shape[-1]))
+        self.register_buffer("coordinates", _coordinates(start.shape[-2], start.shape[-1]))
         self.frequencies = [frequency, *[INNER] * (layers - 1)]
         hidden = [nn.Linear(width if number else 2, width) for number in range(layers)]
         self.hidden = nn.ModuleList(hidden)
@@ -39,15 +39,15 @@ class Siren(nn.Module):
         nn.init.zeros_(self.last.bias)
 
     def forward(self, images: Tensor) -> Tensor:
-        """The image ``(1, 3, H, W)``, whatever it is fed."""
-        values = self.places
+        """Compute the image ``(1, 3, H, W)``; the argument is ignored."""
+        values = self.coordinates
         for frequency, layer in zip(self.frequencies, self.hidden, strict=True):
             values = torch.sin(frequency * layer(values))
         return torch.sigmoid(self.logits + self.last(values).movedim(-1, 0)[None])
 
 
-def _places(height: int, width: int) -> Tensor:
-    """Down and across, ``(H, W, 2)``, in [-1, 1] along the longer side."""
+def _coordinates(height: int, width: int) -> Tensor:
+    """Vertical and horizontal coordinates ``(H, W, 2)``, in [-1, 1] along the longer side."""
     longer = max(height, width)
     down, across = ((2 * torch.arange(side) + 1 - side) / longer for side in (height, width))
     return torch.stack(torch.meshgrid(down, across, indexing="ij"), -1)
