@@ -53,7 +53,7 @@ class Scene:
         after_step = iter([False, False, True])
         with self.patch.context() as patch:
             asked = property(lambda self: next(after_step), lambda *_: None)
-            patch.setattr("vitsplice.cli.interrupt.Interrupt.asked", asked, raising=False)
+            patch.setattr("vitsplice.cli.interrupt.Interrupt.requested", asked, raising=False)
             return self.run("--set", "checkpoint.every=1")
 
     def truncate(self, name):

@@ -74,11 +74,11 @@ def batch(
             built,
             total,
             retries=retries,
-            stopped=lambda: interrupt.asked,
+            stopped=lambda: interrupt.requested,
             report=progress.show,
         )
-    progress.summarise(tally, out, stopped=interrupt.asked)
-    if interrupt.asked and tally.remaining:
+    progress.summarise(tally, out, stopped=interrupt.requested)
+    if interrupt.requested and tally.remaining:
         raise typer.Exit(130)
     if tally.failures:
         raise typer.Exit(1)

@@ -11,14 +11,14 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupt:
-    """Context in which the first signal only sets ``asked``, and a second one raises KeyboardInterrupt.
+    """Context in which the first signal only sets ``requested``, and a second one raises KeyboardInterrupt.
 
     Args:
         on_signal: called by the first signal.
     """
 
     def __init__(self, on_signal: Callable[[], object] = lambda: None) -> None:
-        self.asked = False
+        self.requested = False
         self._on_signal = on_signal
         self._handlers: dict[signal.Signals, Any] = {}
 
@@ -31,7 +31,7 @@ class Interrupt:
             signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.asked:
+        if self.requested:
             raise KeyboardInterrupt
-        self.asked = True
+        self.requested = True
         self._on_signal()

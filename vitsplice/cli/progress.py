@@ -222,7 +222,7 @@ class BatchProgress(ProgressDisplay):
 def parts_progress() -> Iterator[ProgressReporter]:
     """Report the parts of long work; the first Ctrl-C or SIGTERM stops it after the current part."""
     with Interrupt() as interrupt, PartsProgress() as display:
-        yield ProgressReporter(display, display.note, lambda: interrupt.asked)
+        yield ProgressReporter(display, display.note, lambda: interrupt.requested)
 
 
 def unless_stopped(output: Output | None) -> Output:

@@ -165,7 +165,7 @@ def follow(recording: Recording, resume_command: str = "") -> None:
             with progress:
                 for step in recording.steps(progress.note):
                     progress.step(step)
-                    if interrupt.asked:
+                    if interrupt.requested:
                         break
         except Exception:
             _save_after_failure(recording, progress)
