@@ -15,7 +15,7 @@ TINY = ("run", "--preset", "tiny")
 
 
 def one_error(done, code):
-    """A mistake is answered on one screen: an exit code, nothing on standard output, no traceback."""
+    """Return the message of a command that failed with this exit code, without output and traceback."""
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
@@ -23,7 +23,7 @@ def one_error(done, code):
     return done.stderr
 
 
-def test_a_run_ends_with_its_artifacts_and_says_where(vitsplice, png, tmp_path):
+def test_run_writes_all_artifacts_and_prints_their_paths(vitsplice, png, tmp_path):
     done = vitsplice(*TINY, *png, "-o", "out", "--set", "plots=all")
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "out/output.png"
@@ -33,27 +33,27 @@ def test_a_run_ends_with_its_artifacts_and_says_where(vitsplice, png, tmp_path):
     assert "preview out/previews/step-000004.png" in done.stderr
     out = tmp_path / "out"
     assert {p.name for p in (out / "previews").iterdir()} == {"step-000000.png", "step-000002.png", "step-000004.png"}
-    facts = json.loads((out / "run.json").read_text())
-    assert facts["substitutions"][0]["used"] == "tiny-vit"
+    record = json.loads((out / "run.json").read_text())
+    assert record["substitutions"][0]["used"] == "tiny-vit"
     assert "works at 38x32 px; output 38x32 px" in done.stderr
-    assert facts["sizes"] == {"working": [{"height": 32, "width": 38}], "output": {"height": 32, "width": 38}}
+    assert record["sizes"] == {"working": [{"height": 32, "width": 38}], "output": {"height": 32, "width": 38}}
     assert len((out / "losses.csv").read_text().splitlines()) == 6
     assert sorted(p.name for p in tmp_path.iterdir()) == ["appearance.png", "out", "structure.png"]
 
 
 @pytest.mark.slow
-def test_two_processes_give_the_same_bytes_and_run_yaml_repeats_them(vitsplice, processes, png, tmp_path):
+def test_run_yaml_gives_identical_bytes_in_another_process(vitsplice, processes, png, tmp_path):
     assert vitsplice(*TINY, *png, "-o", "a", "--seed", 3).returncode == 0
     assert processes.run(["run", "--preset", tmp_path / "a" / "run.yaml", *png, "-o", "b"], tmp_path).code == 0
     assert (tmp_path / "b" / "output.png").read_bytes() == (tmp_path / "a" / "output.png").read_bytes()
 
 
-def test_the_command_line_and_python_have_one_default_preset():
+def test_command_and_splice_have_the_same_default_preset():
     default = inspect.signature(run).parameters["preset"].default
     assert default == inspect.signature(splice).parameters["preset"].default
 
 
-def test_an_out_that_holds_a_run_is_not_overwritten_without_force(vitsplice, png, tmp_path):
+def test_existing_run_is_overwritten_only_with_force(vitsplice, png, tmp_path):
     vitsplice(*TINY, *png, "-o", "out")
     before = (tmp_path / "out" / "output.png").read_bytes()
     refused = vitsplice(*TINY, *png, "-o", "out", "--seed", 1)
@@ -63,7 +63,7 @@ def test_an_out_that_holds_a_run_is_not_overwritten_without_force(vitsplice, png
     assert (tmp_path / "out" / "output.png").read_bytes() != before
 
 
-def test_after_a_kill_the_same_command_offers_to_resume(vitsplice, png, tmp_path):
+def test_same_command_after_a_kill_suggests_resume_and_force(vitsplice, png, tmp_path):
     images = {"structure": png[0], "appearance": png[1]}
     Recording.begin(images, settings_for("tiny"), tmp_path / "out dir").close()
     refused = one_error(vitsplice(*TINY, *png, "-o", "out dir"), 2)
@@ -76,7 +76,7 @@ def test_after_a_kill_the_same_command_offers_to_resume(vitsplice, png, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (("run", "missing.png", "structure.png"), "missing.png"),
         (("run", "structure.png"), "both images"),
@@ -92,11 +92,11 @@ def test_after_a_kill_the_same_command_offers_to_resume(vitsplice, png, tmp_path
         (("presets", "show", "papper"), "paper"),
     ],
 )
-def test_a_mistake_is_told_in_a_few_lines(vitsplice, png, arguments, told):
-    assert told in one_error(vitsplice(*arguments), 2)
+def test_invalid_arguments_exit_with_2_and_a_short_message(vitsplice, png, arguments, message):
+    assert message in one_error(vitsplice(*arguments), 2)
 
 
-def test_weights_out_of_reach_are_a_failure_that_says_what_to_do(vitsplice, tmp_path):
+def test_unreachable_weights_exit_with_1_and_suggest_a_weights_file(vitsplice, tmp_path):
     began = time.monotonic()
     error = one_error(
         vitsplice("run", "--backbone", "dino-vits16", HF_HUB_OFFLINE="0", HF_ENDPOINT="http://127.0.0.1:9"), 1
@@ -106,13 +106,13 @@ def test_weights_out_of_reach_are_a_failure_that_says_what_to_do(vitsplice, tmp_
     assert not (tmp_path / "vitsplice-out").exists()
 
 
-def test_debug_shows_the_traceback(vitsplice):
+def test_debug_prints_the_traceback(vitsplice):
     done = vitsplice("run", "--preset", "papper", "--debug")
     assert "Traceback" in done.stderr
     assert "UnknownName" in done.stderr
 
 
-def test_nan_is_a_failure_with_the_last_good_image_kept(vitsplice, png, tmp_path):
+def test_nan_loss_exits_with_1_and_saves_the_last_finite_image(vitsplice, png, tmp_path):
     terms = "terms={structure: {loss: structure, weight: 1}, odd: {loss: nan-at-third, weight: 1}}"
     done = vitsplice(*TINY, *png, "-o", "out", "--set", terms)
     assert done.returncode == 1
@@ -124,20 +124,20 @@ def test_nan_is_a_failure_with_the_last_good_image_kept(vitsplice, png, tmp_path
 
 @pytest.mark.kill
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
-def test_a_signal_finishes_cleanly_with_what_there_is(processes, png, tmp_path, number):
+def test_signal_saves_the_current_image_and_exits_with_130(processes, png, tmp_path, number):
     words = [*TINY, *png, "-o", tmp_path / "out", "--steps", 1_000_000]
     ended = processes.run(words, tmp_path, "step-000002", number)
     assert ended.code == 130
     assert "the image is saved" in ended.stderr
     assert f"resume with: vitsplice run --resume {tmp_path / 'out'}" in ended.stderr
     assert "Traceback" not in ended.stderr
-    facts = json.loads((tmp_path / "out" / "run.json").read_text())
-    assert facts["finished"] is False
-    assert 2 <= facts["steps"]["taken"] < 1_000_000
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert record["finished"] is False
+    assert 2 <= record["steps"]["taken"] < 1_000_000
     assert (tmp_path / "out" / "output.png").is_file()
 
 
-def test_resume_goes_on_and_takes_nothing_else(vitsplice, png, tmp_path):
+def test_resume_refuses_missing_folders_and_settings_and_reports_a_finished_run(vitsplice, png, tmp_path):
     vitsplice(*TINY, *png, "-o", "whole")
     error = one_error(vitsplice("run", "--resume", "nowhere"), 2)
     assert "there is no folder nowhere; --resume takes the folder of a run" in error
@@ -150,7 +150,7 @@ def test_resume_goes_on_and_takes_nothing_else(vitsplice, png, tmp_path):
     assert "is finished: whole/output.png" in done.stderr
 
 
-def test_a_preview_that_cannot_be_written_does_not_end_the_run(vitsplice, png, tmp_path):
+def test_unwritable_preview_is_reported_and_the_run_finishes(vitsplice, png, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "previews").write_text("in the way")
     done = vitsplice(*TINY, *png, "-o", "out")
@@ -158,7 +158,7 @@ def test_a_preview_that_cannot_be_written_does_not_end_the_run(vitsplice, png, t
     assert "no preview: cannot write out/previews/step-000002.png" in done.stderr
 
 
-def test_an_output_that_cannot_be_written_is_told(vitsplice, png, monkeypatch):
+def test_full_disk_is_reported_with_the_output_path(vitsplice, png, monkeypatch):
     def full(path, data):
         if path.name == "output.png":
             raise OSError(28, "No space left on device")
@@ -168,13 +168,13 @@ def test_an_output_that_cannot_be_written_is_told(vitsplice, png, monkeypatch):
     assert "cannot write out/output.png: No space left" in vitsplice(*TINY, *png, "-o", "out").stderr
 
 
-def test_a_folder_in_the_place_of_the_output_is_refused(vitsplice, png, tmp_path):
+def test_folder_named_output_png_is_refused(vitsplice, png, tmp_path):
     (tmp_path / "out" / "output.png").mkdir(parents=True)
     error = one_error(vitsplice(*TINY, *png, "-o", "out"), 2)
     assert "output.png is not a file, but a file is written there; remove it" in error
 
 
-def test_no_temporary_files_are_left(vitsplice, png, tmp_path):
+def test_output_folder_holds_only_the_artifacts(vitsplice, png, tmp_path):
     vitsplice(*TINY, *png, "-o", "out", "--set", "plots=all")
     names = {p.name for p in (tmp_path / "out").rglob("*")}
     assert names == {
@@ -191,7 +191,7 @@ def test_no_temporary_files_are_left(vitsplice, png, tmp_path):
     }
 
 
-def test_a_figure_that_cannot_be_measured_says_why_and_the_run_is_done(vitsplice, png, tmp_path, monkeypatch):
+def test_failing_metric_is_reported_with_its_reason_and_the_run_finishes(vitsplice, png, tmp_path, monkeypatch):
     def fail(*_):
         raise MemoryError
 
@@ -202,7 +202,7 @@ def test_a_figure_that_cannot_be_measured_says_why_and_the_run_is_done(vitsplice
     assert "appearance image; not measured: out of memory (MemoryError)" in " ".join(row.split())
 
 
-def test_a_run_killed_while_it_is_measured_is_resumed_without_measuring(vitsplice, png, tmp_path, monkeypatch):
+def test_run_interrupted_while_measuring_resumes_with_metrics_none(vitsplice, png, tmp_path, monkeypatch):
     def kill(*_):
         raise KeyboardInterrupt
 
@@ -215,7 +215,7 @@ def test_a_run_killed_while_it_is_measured_is_resumed_without_measuring(vitsplic
     assert json.loads((tmp_path / "out" / "run.json").read_text())["finished"] is True
 
 
-def test_metrics_of_a_run_without_steps_have_no_column_of_the_start(vitsplice, png):
+def test_metrics_of_a_run_without_steps_have_no_start_column(vitsplice, png):
     values = (
         "generator.name=pixels",
         "generator.options={}",

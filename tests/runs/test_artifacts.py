@@ -12,7 +12,7 @@ from vitsplice.runs.losses_plot import losses_png
 STEPS = [Step(0, 3.5, {"a": 1.0}), Step(1, 0.1 + 0.2, {"a": 0.5, "b-entire": 2.0})]
 
 
-def test_losses_csv_is_exact_and_leaves_terms_that_did_not_run_empty():
+def test_losses_csv_has_exact_values_and_empty_cells_for_inactive_terms():
     rows = list(csv.reader(io.StringIO(losses_csv(STEPS, ["a", "b-entire"]))))
     assert rows == [
         ["step", "total", "a", "b-entire"],
@@ -22,11 +22,11 @@ def test_losses_csv_is_exact_and_leaves_terms_that_did_not_run_empty():
 
 
 @pytest.mark.parametrize("steps", [STEPS, [Step(0, 0.0, {"a": 0.0})], []])
-def test_the_plot_is_a_png_even_of_zeros_or_of_nothing(steps):
+def test_losses_plot_is_a_png_also_for_zero_losses_and_no_steps(steps):
     assert losses_png(steps, ["a", "b-entire", "never"]).startswith(b"\x89PNG")
 
 
-def test_a_folder_with_a_run_is_taken_only_by_force_and_only_its_own_files_go(tmp_path):
+def test_force_removes_only_the_artifacts_of_the_existing_run(tmp_path):
     folder = RunFolder.create(tmp_path)
     folder.write_preview(2, torch.zeros(3, 20, 20))
     folder.output.write_bytes(b"old")
@@ -41,12 +41,12 @@ def test_a_folder_with_a_run_is_taken_only_by_force_and_only_its_own_files_go(tm
     assert left == {"notes.txt", "previews/mine.png", "previews/step-best.png"}
 
 
-def test_checking_touches_nothing(tmp_path):
+def test_check_does_not_create_the_folder(tmp_path):
     RunFolder.check(tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
 
-def test_an_output_that_is_a_file_is_told(tmp_path):
+def test_file_in_place_of_the_output_folder_is_refused(tmp_path):
     (tmp_path / "f").write_text("")
     for place in (tmp_path / "f", tmp_path / "f" / "below"):
         with pytest.raises(UserError, match="output folder"):

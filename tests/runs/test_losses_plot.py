@@ -14,7 +14,7 @@ def drawn(*arguments):
     return figure.axes
 
 
-def test_the_total_comes_first_and_terms_that_never_ran_are_left_out():
+def test_total_is_plotted_first_and_inactive_terms_are_omitted():
     steps = [*STEPS[:4], Step(4, 0.0, {})]
     assert list(curves(steps, ["often", "never"])) == ["total", "often"]
     assert curves(steps, ["often"])["total"] == [(0, 2.0), (1, 3.0), (2, 4.0), (3, 5.0)]
@@ -22,20 +22,20 @@ def test_the_total_comes_first_and_terms_that_never_ran_are_left_out():
     assert height_for(steps, ["often", "never"]) == pytest.approx(4.2)
 
 
-def test_a_loss_has_a_ceiling_of_points_and_rare_terms_all_of_theirs():
+def test_frequent_terms_are_subsampled_and_rare_terms_are_not():
     total, often, rare = (axes.lines[0].get_xdata() for axes in drawn(STEPS, ["often", "rare"]))
     assert POINTS / 2 < len(often) <= POINTS
     assert list(total) == list(often)
     assert list(rare) == list(range(0, 2800, 75))
 
 
-def test_many_points_are_drawn_smoothed_too_and_few_are_not():
+def test_only_curves_of_many_points_have_a_smoothed_line():
     total, _, rare = drawn(STEPS, ["often", "rare"])
     assert len(total.lines) == 2
     assert len(rare.lines) == 1
 
 
-def test_a_running_mean_keeps_straight_lines_and_evens_out_noise():
+def test_running_mean_preserves_straight_lines_and_attenuates_noise():
     line = [float(n) for n in range(100)]
     assert running_mean(line)[5:-5] == pytest.approx(line[5:-5])
     smooth = running_mean([(-1.0) ** n for n in range(100)])
@@ -43,13 +43,13 @@ def test_a_running_mean_keeps_straight_lines_and_evens_out_noise():
     assert running_mean([3.0]) == [3.0]
 
 
-def test_stages_are_marked_where_they_begin_with_their_size():
+def test_stages_are_marked_at_their_first_step_with_their_size():
     axes = drawn(STEPS[:200], ["often"], [(110, "252x252 px")])
-    assert all([110, 110] in [list(line.get_xdata()) for line in one.lines] for one in axes)
+    assert all([110, 110] in [list(line.get_xdata()) for line in plot.lines] for plot in axes)
     assert [text.get_text().strip() for text in axes[0].texts] == ["252x252 px"]
 
 
-def test_the_marks_of_a_run_are_its_later_stages(pair):
+def test_all_stages_but_the_first_are_marked(pair):
     overrides = ["stages=[{side: 16, share: 3}, {side: 32, share: 2}]", "size=40"]
     result = vitsplice.splice(*pair, preset="tiny", overrides=overrides)
     size = result.record["sizes"]["working"][1]
@@ -58,7 +58,7 @@ def test_the_marks_of_a_run_are_its_later_stages(pair):
     assert stage_marks(plain.settings, plain.record["sizes"]) == []
 
 
-def test_the_axis_of_steps_has_whole_numbers_only() -> None:
+def test_step_axis_has_integer_ticks() -> None:
     figure = Figure()
     losses_figure(figure, [Step(index, 1.0, {"structure": 1.0}) for index in range(18)], ["structure"])
     assert all(float(tick).is_integer() for axes in figure.axes for tick in axes.get_xticks())

@@ -1,4 +1,4 @@
-"""Runs that are killed, spoiled or contended for, and go on."""
+"""Runs that are killed, corrupted or locked, and resumed."""
 
 import hashlib
 import json
@@ -95,37 +95,39 @@ def whole(image_files, tmp_path_factory):
 
 @pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize("until", [1, 9, 10])
-def test_stopped_and_resumed_it_ends_with_the_same_bytes(png, tmp_path, whole, recipe, until):
+def test_resume_after_a_stop_gives_identical_bytes(png, tmp_path, whole, recipe, until):
     begun(png, tmp_path / "parts", *RECIPES[recipe], until=until)
-    facts = json.loads((tmp_path / "parts" / "run.json").read_text())
-    assert facts["finished"] is False
+    record = json.loads((tmp_path / "parts" / "run.json").read_text())
+    assert record["finished"] is False
     through(Recording.resume(tmp_path / "parts"))
     assert artifacts(tmp_path / "parts") == whole[recipe]
-    facts = json.loads((tmp_path / "parts" / "run.json").read_text())
-    assert facts["finished"] is True
-    steps = facts["steps"]["requested"]
-    assert facts["steps"] == {"requested": steps, "taken": steps, "resumed_at": until}
-    assert facts["substitutions"][0]["used"] == "tiny-vit"
+    record = json.loads((tmp_path / "parts" / "run.json").read_text())
+    assert record["finished"] is True
+    steps = record["steps"]["requested"]
+    assert record["steps"] == {"requested": steps, "taken": steps, "resumed_at": until}
+    assert record["substitutions"][0]["used"] == "tiny-vit"
 
 
-def test_previews_begin_with_the_start_and_come_early():
+def test_previews_are_due_at_step_0_early_and_at_every_interval():
     due = [taken for taken in range(160) if preview_is_due(taken, 50)]
     assert due == [0, 10, 25, 50, 100, 150]
     assert [taken for taken in range(13) if preview_is_due(taken, 4)] == [0, 4, 8, 12]
     assert not any(preview_is_due(taken, 0) for taken in range(100))
 
 
-def test_a_run_without_steps_has_one_preview_its_output(png, tmp_path):
+def test_only_preview_of_a_run_without_steps_equals_its_output(png, tmp_path):
     settings = settings_for("tiny", backbone="tiny-vit", steps=0, overrides=["start=match"])
-    with Recording.begin(dict(zip(("structure", "appearance"), png, strict=True)), settings, tmp_path / "out") as one:
-        list(one.steps(print))
-        one.save()
+    with Recording.begin(
+        dict(zip(("structure", "appearance"), png, strict=True)), settings, tmp_path / "out"
+    ) as recording:
+        list(recording.steps(print))
+        recording.save()
     (preview,) = (tmp_path / "out" / "previews").iterdir()
     assert preview.name == "step-000000.png"
     assert preview.read_bytes() == (tmp_path / "out" / "output.png").read_bytes()
 
 
-def test_a_run_that_was_killed_before_its_first_checkpoint_starts_again(png, tmp_path, whole):
+def test_run_killed_before_its_first_checkpoint_is_restarted(png, tmp_path, whole):
     images = dict(zip(("structure", "appearance"), png, strict=True))
     Recording.begin(images, tiny("checkpoint.seconds=0"), tmp_path / "out").close()
     through(Recording.resume(tmp_path / "out"))
@@ -151,7 +153,7 @@ def stopped(stopped_once, image_files, png, tmp_path):
     return tmp_path / "out"
 
 
-def cut(path):
+def truncated(path):
     path.write_bytes(path.read_bytes()[:-5])
 
 
@@ -161,10 +163,10 @@ def altered(path):
     path.write_bytes(data)
 
 
-@pytest.mark.parametrize("spoil", [cut, altered])
+@pytest.mark.parametrize("corrupt", [truncated, altered])
 @pytest.mark.parametrize("suffix", ["json", "safetensors"])
-def test_a_spoilt_checkpoint_is_refused_by_name_and_the_one_before_is_offered(stopped, spoil, suffix):
-    spoil(stopped / "checkpoint" / f"step-00000008.{suffix}")
+def test_corrupt_checkpoint_is_refused_and_the_previous_one_suggested(stopped, corrupt, suffix):
+    corrupt(stopped / "checkpoint" / f"step-00000008.{suffix}")
     older = stopped / "checkpoint" / "step-00000006.json"
     with pytest.raises(CheckpointRejected, match=r"step-00000008.*\n.*resume with resume=.*step-00000006\.json"):
         Recording.resume(stopped)
@@ -173,39 +175,39 @@ def test_a_spoilt_checkpoint_is_refused_by_name_and_the_one_before_is_offered(st
     through(resumed)
 
 
-def test_when_no_checkpoint_is_whole_that_is_said(stopped):
+def test_error_states_that_no_checkpoint_is_valid(stopped):
     for path in (stopped / "checkpoint").glob("step-*.json"):
-        cut(path)
+        truncated(path)
     with pytest.raises(CheckpointRejected, match="No earlier checkpoint is valid"):
         Recording.resume(stopped)
 
 
-def test_another_image_is_refused(stopped, png):
+def test_resume_with_a_changed_image_is_refused(stopped, png):
     Image.new("RGB", (40, 40)).save(png[1])
     with pytest.raises(CheckpointRejected, match="appearance.png is not the appearance image"):
         Recording.resume(stopped)
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"), [({"seed": 5}, "another settings"), ({"backbone": {"name": "tiny-cnn"}}, "another weights")]
+    ("changed", "message"), [({"seed": 5}, "settings"), ({"backbone": {"name": "tiny-cnn"}}, "weights")]
 )
-def test_other_settings_or_weights_are_refused(stopped, changed, told):
+def test_resume_with_changed_settings_or_weights_is_refused(stopped, changed, message):
     path = stopped / "checkpoint" / "begun.json"
     content = json.loads(path.read_text())
     content["settings"] |= changed
     path.write_text(json.dumps(content))
-    with pytest.raises(CheckpointRejected, match=told.split()[-1]):
+    with pytest.raises(CheckpointRejected, match=message):
         Recording.resume(stopped)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"images": [], "settings": 3}', "[" * 100_000])
-def test_a_folder_that_does_not_say_what_was_begun_is_refused(stopped, content):
+def test_resume_with_an_invalid_begun_json_is_refused(stopped, content):
     (stopped / "checkpoint" / "begun.json").write_text(content)
     with pytest.raises(UserError, match="out"):
         Recording.resume(stopped)
 
 
-def test_a_folder_without_a_run_and_one_with_a_finished_run_are_told(png, tmp_path):
+def test_resume_of_a_missing_or_finished_run_is_refused(png, tmp_path):
     with pytest.raises(UserError, match="holds no run that can be resumed|there is no folder"):
         Recording.resume(tmp_path / "nothing")
     begun(png, tmp_path / "out")
@@ -214,7 +216,7 @@ def test_a_folder_without_a_run_and_one_with_a_finished_run_are_told(png, tmp_pa
         Recording.resume(tmp_path / "out")
 
 
-def test_what_a_kill_leaves_is_removed(stopped):
+def test_resume_removes_temporary_files_of_a_killed_run(stopped):
     (stopped / ".0123456789abcdef.tmp").write_bytes(b"half")
     (stopped / "checkpoint" / ".0123456789abcdef.tmp").write_bytes(b"half")
     (stopped / ".mine.tmp").write_bytes(b"mine")
@@ -222,7 +224,7 @@ def test_what_a_kill_leaves_is_removed(stopped):
     assert [path.name for path in stopped.rglob("*.tmp")] == [".mine.tmp"]
 
 
-def test_a_kill_just_before_the_end_leaves_nothing_to_do(stopped):
+def test_resume_of_a_finished_run_removes_leftover_checkpoints(stopped):
     """The run is finished, and its checkpoints were not removed yet."""
     (stopped / "run.json").write_text('{"finished": true}')
     with pytest.raises(AlreadyFinished):
@@ -231,7 +233,7 @@ def test_a_kill_just_before_the_end_leaves_nothing_to_do(stopped):
     assert not (stopped / ".lock").exists()
 
 
-def test_a_second_run_into_the_same_folder_is_refused_at_once(png, tmp_path):
+def test_second_run_in_the_same_folder_is_refused(png, tmp_path):
     images = dict(zip(("structure", "appearance"), png, strict=True))
     with Recording.begin(images, tiny(), tmp_path / "out"):
         with pytest.raises(OutputExists):
@@ -244,7 +246,7 @@ def test_a_second_run_into_the_same_folder_is_refused_at_once(png, tmp_path):
     assert not (tmp_path / "out" / ".lock").exists()
 
 
-def test_a_run_that_cannot_begin_leaves_all_as_it_was(png, tmp_path):
+def test_invalid_settings_leave_the_output_folder_unchanged(png, tmp_path):
     images = dict(zip(("structure", "appearance"), png, strict=True))
     with pytest.raises(UnknownName):
         Recording.begin(images, tiny("generator.name=nothing"), tmp_path / "out")
@@ -256,7 +258,7 @@ def test_a_run_that_cannot_begin_leaves_all_as_it_was(png, tmp_path):
     assert artifacts(tmp_path / "out") == before
 
 
-def test_a_checkpoint_that_cannot_be_written_is_noted_and_the_run_goes_on(png, tmp_path, monkeypatch):
+def test_unwritable_checkpoint_is_reported_and_the_run_finishes(png, tmp_path, monkeypatch):
     def full(path, data):
         raise OSError(28, "No space left on device")
 
@@ -270,7 +272,7 @@ def test_a_checkpoint_that_cannot_be_written_is_noted_and_the_run_goes_on(png, t
     assert (tmp_path / "out" / "output.png").is_file()
 
 
-def test_an_output_folder_that_vanishes_is_made_again(png, tmp_path):
+def test_output_folder_deleted_during_a_run_is_created_again(png, tmp_path):
     import shutil
 
     images = dict(zip(("structure", "appearance"), png, strict=True))
@@ -282,7 +284,7 @@ def test_an_output_folder_that_vanishes_is_made_again(png, tmp_path):
     assert (tmp_path / "out" / "output.png").is_file()
 
 
-def test_a_save_that_fails_names_the_file_and_keeps_the_checkpoint(png, tmp_path):
+def test_failed_save_names_the_file_and_can_be_resumed(png, tmp_path):
     images = dict(zip(("structure", "appearance"), png, strict=True))
     with Recording.begin(images, tiny("checkpoint.every=2"), tmp_path / "out") as recording:
         list(recording.steps(quiet))
@@ -294,7 +296,7 @@ def test_a_save_that_fails_names_the_file_and_keeps_the_checkpoint(png, tmp_path
     assert (tmp_path / "out" / "output.png").is_file()
 
 
-def test_checkpoints_by_time_cost_a_hundredth_at_most(monkeypatch):
+def test_checkpoints_by_time_take_at_most_one_percent_of_the_run(monkeypatch):
     clock = [0.0]
     monkeypatch.setattr("vitsplice.runs.recorder.perf_counter", lambda: clock[0])
     pace = CheckpointTimer(CheckpointConfig(every=0, seconds=30))
@@ -302,7 +304,7 @@ def test_checkpoints_by_time_cost_a_hundredth_at_most(monkeypatch):
     assert not pace.due(1)
     clock[0] = 31
     assert pace.due(2)
-    clock[0] = 36  # it took five seconds
+    clock[0] = 36  # writing took five seconds
     pace.written(31)
     clock[0] = 36 + 499
     assert not pace.due(3)
@@ -316,7 +318,7 @@ LINKS = ["output.png", "run.json", "run.yaml", "losses.csv", "report.html", "pre
 
 
 @pytest.mark.parametrize("name", LINKS)
-def test_a_link_out_of_a_run_s_folder_is_refused_and_nothing_outside_changes(png, tmp_path, victim, name):
+def test_link_out_of_the_output_folder_is_refused_and_its_target_unchanged(png, tmp_path, victim, name):
     out = tmp_path / "out"
     begun(png, out, "checkpoint.every=1", until=2)
     path = out / name
@@ -338,7 +340,7 @@ def test_a_link_out_of_a_run_s_folder_is_refused_and_nothing_outside_changes(png
      {"tensors": None}, {"history": [[n, 1.0, {"structure": "x"}] for n in range(8)]},
      {"history": [[n, 10**400, {}] for n in range(8)]}],
 )  # fmt: skip
-def test_a_checkpoint_whose_digest_fits_and_whose_content_does_not_is_refused(stopped, changed):
+def test_checkpoint_of_invalid_content_with_a_valid_digest_is_refused(stopped, changed):
     path = checkpoints.checkpoint_files(stopped / "checkpoint")[0]
     content = json.loads(path.read_text()) | changed
     content.pop("digest")
@@ -362,7 +364,7 @@ def _without_first(tensors, prefix):
         lambda tensors: tensors | {"optimiser.9999.step": torch.zeros(())},
     ],
 )
-def test_a_checkpoint_whose_tensors_are_not_of_the_run_is_refused(stopped, changed):
+def test_checkpoint_with_tensors_of_another_run_is_refused(stopped, changed):
     path = checkpoints.checkpoint_files(stopped / "checkpoint")[0]
     tensors = save(changed(load_file(path.with_suffix(".safetensors"))))
     path.with_suffix(".safetensors").write_bytes(tensors)
@@ -374,7 +376,7 @@ def test_a_checkpoint_whose_tensors_are_not_of_the_run_is_refused(stopped, chang
 
 
 @pytest.mark.parametrize(("name", "make"), [("output.png", os.mkdir), ("run.yaml", os.mkfifo), ("run.json", os.mkfifo)])
-def test_what_is_no_file_where_a_run_writes_one_is_refused_before_a_step_is_taken(png, tmp_path, name, make):
+def test_folder_or_pipe_in_place_of_an_artifact_is_refused(png, tmp_path, name, make):
     out = tmp_path / "out"
     begun(png, out, "checkpoint.every=1", until=2)
     (out / name).unlink(missing_ok=True)
@@ -387,7 +389,7 @@ def test_what_is_no_file_where_a_run_writes_one_is_refused_before_a_step_is_take
 
 
 @pytest.mark.parametrize("suffix", ["json", "safetensors"])
-def test_a_pipe_in_the_place_of_a_checkpoint_is_refused_at_once(stopped, suffix):
+def test_pipe_in_place_of_a_checkpoint_is_refused_without_blocking(stopped, suffix):
     path = stopped / "checkpoint" / f"step-00000008.{suffix}"
     path.unlink()
     os.mkfifo(path)
@@ -396,34 +398,34 @@ def test_a_pipe_in_the_place_of_a_checkpoint_is_refused_at_once(stopped, suffix)
 
 
 @pytest.mark.parametrize("images", [{}, {"structure": {"path": "structure.png", "sha256": ""}}])
-def test_a_run_that_does_not_say_both_images_is_refused(stopped, images):
+def test_resume_without_records_of_both_images_is_refused(stopped, images):
     path = stopped / "checkpoint" / "begun.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"images": images}))
     with pytest.raises(CheckpointRejected, match="are corrupt"):
         Recording.resume(stopped)
 
 
-def test_the_output_is_written_before_it_is_measured_and_whatever_measuring_does(png, tmp_path, monkeypatch):
+def test_output_is_written_before_metrics_and_survives_their_failure(png, tmp_path, monkeypatch):
     begun(png, tmp_path / "whole")
-    seen = []
+    outputs_when_measured = []
 
     def fail(*_):
-        seen.append((tmp_path / "out" / "output.png").read_bytes())
+        outputs_when_measured.append((tmp_path / "out" / "output.png").read_bytes())
         raise MemoryError
 
     monkeypatch.setattr("vitsplice.metrics.independent.gradient_ssim_distance", fail)
     monkeypatch.setattr("vitsplice.metrics.independent.patch_distance", fail)
     begun(png, tmp_path / "out", "metrics=all", "plots=all")
-    assert set(seen) == {(tmp_path / "whole" / "output.png").read_bytes()}
-    facts = json.loads((tmp_path / "out" / "run.json").read_text())
-    assert facts["finished"] is True
-    failed = {metric["name"]: metric["reason"] for metric in facts["metrics"] if metric["value"] is None}
+    assert set(outputs_when_measured) == {(tmp_path / "whole" / "output.png").read_bytes()}
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert record["finished"] is True
+    failed = {metric["name"]: metric["reason"] for metric in record["metrics"] if metric["value"] is None}
     assert set(failed) >= {"gradient-ssim", "lab-patches"}
     assert {failed["gradient-ssim"], failed["lab-patches"]} == {"out of memory (MemoryError)"}
     assert "not measured: out of memory" in (tmp_path / "out" / "report.html").read_text()
 
 
-def test_a_network_that_cannot_be_loaded_costs_the_metrics_that_need_it(png, tmp_path, monkeypatch):
+def test_unloadable_network_affects_only_the_metrics_that_need_it(png, tmp_path, monkeypatch):
     def fail(*_, **__):
         raise RuntimeError("broken weights")
 
@@ -434,7 +436,7 @@ def test_a_network_that_cannot_be_loaded_costs_the_metrics_that_need_it(png, tmp
     assert values["lab-patches"] == (False, "")
 
 
-def test_a_run_killed_while_it_is_measured_is_resumed_without_measuring(png, tmp_path, monkeypatch):
+def test_run_killed_while_measuring_resumes_with_metrics_none(png, tmp_path, monkeypatch):
     class Killed(BaseException):
         pass
 
@@ -454,7 +456,7 @@ def test_a_run_killed_while_it_is_measured_is_resumed_without_measuring(png, tmp
 
 
 @pytest.mark.parametrize("override", ["seed=5", "steps=1", "terms.structure.weight=3", "metrics=some", "nonsense=1"])
-def test_a_run_is_resumed_with_its_own_settings(stopped, override):
+def test_resume_refuses_overrides_of_settings_that_change_the_output(stopped, override):
     with pytest.raises(UserError, match=r"can be changed|is not allowed|unknown key"):
         Recording.resume(stopped, overrides=[override])
 
@@ -469,7 +471,7 @@ def weights(tmp_path):
     return folder / "w.safetensors"
 
 
-def test_a_named_weights_file_gives_the_same_bytes_from_any_working_directory(png, tmp_path, weights, monkeypatch):
+def test_weights_file_gives_identical_bytes_from_any_working_directory(png, tmp_path, weights, monkeypatch):
     images = dict(zip(("structure", "appearance"), png, strict=True))
     monkeypatch.chdir(weights.parent)
     settings = settings_for(
@@ -494,7 +496,7 @@ def test_a_named_weights_file_gives_the_same_bytes_from_any_working_directory(pn
 
 
 @pytest.mark.parametrize("change", ["another", "gone", "folder"])
-def test_a_weights_file_that_changed_is_refused_by_preset_and_resume(png, tmp_path, weights, change):
+def test_changed_weights_file_is_refused_by_preset_and_resume(png, tmp_path, weights, change):
     images = dict(zip(("structure", "appearance"), png, strict=True))
     named = [f"backbone.weights={weights}", "checkpoint.every=2"]
     settings = settings_for("tiny", backbone="tiny-vit", overrides=named)
@@ -518,7 +520,7 @@ def test_a_weights_file_that_changed_is_refused_by_preset_and_resume(png, tmp_pa
 
 
 @pytest.mark.parametrize("mask", ["strip", "cut-out"])
-def test_a_masked_run_of_quick_is_stopped_and_resumed_to_the_same_bytes(tmp_path, mask):
+def test_resume_of_a_masked_quick_run_gives_identical_bytes(tmp_path, mask):
     side, paths = 112, {}
     for name, seed in (("structure", 1), ("appearance", 2)):
         grid = Image.frombytes("RGB", (8, 8), random.Random(seed).randbytes(192))

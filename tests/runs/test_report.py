@@ -24,7 +24,7 @@ def page(result):
     return report(result)
 
 
-def test_it_says_what_the_run_was_made_of(result, tmp_path):
+def test_report_names_inputs_losses_metrics_substitutions_and_settings(result, tmp_path):
     page = (result.save(tmp_path / "out") / "report.html").read_text()
     for part in ("structure image", "appearance image", "structure mask", "gradient-ssim", "loss", "appearance"):
         assert part in page
@@ -34,18 +34,18 @@ def test_it_says_what_the_run_was_made_of(result, tmp_path):
     assert "lab-patches" in page
 
 
-def test_the_output_is_shown_whole_before_it_is_over_the_structure_image(page):
+def test_output_and_structure_image_precede_their_overlay(page):
     whole = page.index("<figcaption>output, 38x32 px</figcaption>")
     assert whole < page.index('class="overlay"')
     assert page.index("<figcaption>structure image</figcaption>") < page.index('class="overlay"')
 
 
-def test_the_preset_and_the_sizes_are_named(page):
+def test_report_names_the_preset_and_the_sizes(page):
     assert "preset tiny, 5 steps with tiny-vit" in page
     assert "works at 38x32 px; output 38x32 px" in page
 
 
-def test_the_metrics_have_the_start_and_the_unchanged_structure_image_beside_them(pair):
+def test_metrics_are_compared_with_the_start_and_the_structure_image(pair):
     settings = ["backbone.name=tiny-vit", "start=match", "match.grid=8", "metrics=all"]
     result = vitsplice.splice(*pair, preset="tiny", overrides=settings)
     by_name = {figure.name: figure for figure in result.metrics}
@@ -57,12 +57,12 @@ def test_the_metrics_have_the_start_and_the_unchanged_structure_image_beside_the
     assert f'data-value="{by_name["lab-patches"].start}"' in page
 
 
-def test_a_run_from_the_structure_image_has_no_start_beside_its_metrics(result):
+def test_metrics_of_a_run_from_the_structure_image_have_no_start(result):
     assert [figure.start for figure in result.metrics] == [None] * len(result.metrics)
     assert all(metric.unchanged is not None for metric in result.metrics if not metric.reason)
 
 
-def test_a_run_without_steps_has_one_too(pair, tmp_path):
+def test_report_of_a_run_without_steps_has_no_losses(pair, tmp_path):
     settings = ["backbone.name=tiny-vit", "start=match", "match.grid=8", "steps=0", "metrics=none", "plots=all"]
     page = (
         vitsplice.splice(*pair, preset="tiny", overrides=settings).save(tmp_path / "out") / "report.html"
@@ -71,7 +71,7 @@ def test_a_run_without_steps_has_one_too(pair, tmp_path):
     assert "0 steps" in page
 
 
-def test_names_and_masks_are_told_as_they_are(pair, tmp_path):
+def test_title_has_the_file_names_and_the_command_the_mask(pair, tmp_path):
     paths = {}
     for name, pixels in (("cat and dog", pair[0]), ("b", pair[1]), ("my mask", pair[0].gt(-1).float())):
         paths[name] = tmp_path / f"{name}.png"
@@ -84,7 +84,7 @@ def test_names_and_masks_are_told_as_they_are(pair, tmp_path):
     assert "--preset 'my out/run.yaml' --structure-mask '" in page
 
 
-def test_an_inversion_says_which_feature_it_shows(pair):
+def test_report_of_an_inversion_names_the_feature(pair):
     settings = inversion_settings(FeatureRequest("key", -2), "invert-pixels", backbone="tiny-vit", steps=1, size=32)
     page = html.unescape(report(vitsplice.splice(pair[0], pair[0], preset=settings)))
     assert "Inversion of key at layer 1 (-2) of " in page
@@ -95,20 +95,20 @@ def test_an_inversion_says_which_feature_it_shows(pair):
     assert not [role for role in ("structure", "appearance") if f">{role} image</th>" in page]
 
 
-def test_it_can_be_left_out(pair, tmp_path):
+def test_plots_none_writes_no_report_and_no_losses_plot(pair, tmp_path):
     folder = vitsplice.splice(*pair, preset="tiny", overrides=["plots=none"]).save(tmp_path / "out")
     assert not (folder / "report.html").exists()
     assert not (folder / "losses.png").exists()
     assert RunFolder(folder).finished()
 
 
-def test_it_goes_when_the_run_is_replaced(result, tmp_path):
+def test_clear_removes_the_report(result, tmp_path):
     folder = result.save(tmp_path / "out")
     RunFolder(folder).clear()
     assert not (folder / "report.html").exists()
 
 
-def test_previews_are_shown_evenly_from_the_first_to_the_last(result, tmp_path):
+def test_report_shows_evenly_spaced_previews_with_first_and_last(result, tmp_path):
     folder = RunFolder.create(tmp_path / "out")
     for step in range(1, 25):
         folder.write_preview(step, result.pixels)
@@ -119,7 +119,7 @@ def test_previews_are_shown_evenly_from_the_first_to_the_last(result, tmp_path):
 
 
 @pytest.mark.browser
-def test_a_browser_shows_a_run(opened, result, tmp_path):
+def test_browser_renders_the_report(opened, result, tmp_path):
     page = opened(result.save(tmp_path / "out") / "report.html")
     assert page.locator("img").evaluate_all("all => all.every(one => one.naturalWidth > 0)")
     assert page.locator(".overlay input").is_visible()
