@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from vitsplice.config import RunConfig
     from vitsplice.engine.loop import Step
-    from vitsplice.runs.result import Result
+    from vitsplice.runs.record import RunOutput
 
 OUTPUT, SETTINGS, RECORD, LOSSES = "output.png", "run.yaml", "run.json", "losses.csv"
 PLOT, REPORT, PREVIEWS = "losses.png", "report.html", "previews"
@@ -174,7 +174,7 @@ class RunFolder:
         """Write the output image ``(3, H, W)``."""
         self._write(OUTPUT, encode_png(pixels))
 
-    def write_records(self, result: Result) -> None:
+    def write_records(self, result: RunOutput) -> None:
         """Write all other files; ``run.json`` is the last, so that everything is complete once it exists."""
         names = list(result.settings.terms)
         self.write_settings(result.settings)
@@ -225,7 +225,7 @@ def _remove(paths: list[Path]) -> None:
             folder.rmdir()
 
 
-def record_json(result: Result) -> str:
+def record_json(result: RunOutput) -> str:
     """The content of ``run.json``: the record of a run and its metrics."""
     optimised = result.settings.optimised_losses
     metrics = [

@@ -1,14 +1,45 @@
-"""The parts of ``run.json`` that do not depend on a run in progress."""
+"""The output image of a run and its record, as plain data."""
 
 from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from vitsplice.config import RunConfig
+    from vitsplice.engine.loop import Step
+    from vitsplice.metrics.values import MetricValue
 
 PACKAGES = ("vitsplice", "torch", "torchvision", "timm", "kornia", "pillow", "numpy")
+
+
+@dataclass(frozen=True)
+class RunOutput:
+    """The output image of a run, with its record.
+
+    Args:
+        pixels: the output image, float32 in [0, 1], ``(3, H, W)``, on the CPU.
+        losses: of every step, the first first.
+        settings: the resolved settings, loadable as a preset.
+        record: the content of ``run.json``, except for the metrics.
+        finished: whether every step was taken.
+        metrics: of the output, by networks that the run did not use.
+        inputs: the images and masks, ``(3, H, W)`` each, by role.
+    """
+
+    pixels: Tensor
+    losses: tuple[Step, ...]
+    settings: RunConfig
+    record: dict[str, Any]
+    finished: bool
+    metrics: tuple[MetricValue, ...] = ()
+    inputs: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
 
 
 def versions() -> dict[str, str]:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from vitsplice.metrics.values import MetricValue
-    from vitsplice.runs.result import Result
+    from vitsplice.runs.record import RunOutput
 
 PREVIEWS = 8
 """Maximum number of previews in the report, evenly spaced."""
@@ -41,7 +41,7 @@ SCALE = (
 )
 
 
-def report(result: Result, previews: Sequence[tuple[int, Path]] = (), folder: Path = Path()) -> str:
+def report(result: RunOutput, previews: Sequence[tuple[int, Path]] = (), folder: Path = Path()) -> str:
     """Render the report of a run as one HTML file.
 
     Args:
@@ -60,14 +60,14 @@ def report(result: Result, previews: Sequence[tuple[int, Path]] = (), folder: Pa
     return render(_title(result), [*blocks, *_settings(result, folder)], lead)
 
 
-def _title(result: Result) -> str:
+def _title(result: RunOutput) -> str:
     structure, appearance = (Path(result.record["inputs"][role]["name"]).name for role in ("structure", "appearance"))
     if features := _inverted_features(result):
         return f"Inversion of {' and '.join(features)} of {structure}"
     return f"The structure of {structure}, the appearance of {appearance}"
 
 
-def _inverted_features(result: Result) -> list[str]:
+def _inverted_features(result: RunOutput) -> list[str]:
     """The features that an inversion optimised; empty for a transfer."""
     if not is_inversion(result.record):
         return []
@@ -79,7 +79,7 @@ def _inverted_features(result: Result) -> list[str]:
     ]
 
 
-def _images(result: Result) -> list[Block]:
+def _images(result: RunOutput) -> list[Block]:
     """The output, its inputs, and the output over the structure image."""
     sizes = result.record["sizes"]["output"]
     output = ImageBlock(result.pixels, "output", "the output image")
@@ -93,7 +93,7 @@ def _images(result: Result) -> list[Block]:
     return blocks
 
 
-def _inputs(result: Result) -> ImageRow:
+def _inputs(result: RunOutput) -> ImageRow:
     captions = {role: f"{role.replace('_', ' ')}{'' if 'mask' in role else ' image'}" for role in result.inputs}
     return ImageRow([ImageBlock(pixels, captions[role]) for role, pixels in result.inputs.items()])
 
@@ -102,7 +102,7 @@ def _substitutions(record: dict[str, Any]) -> list[Block]:
     return [Text(str(Substitution(**values)), highlighted=True) for values in record["substitutions"]]
 
 
-def _metrics(result: Result) -> list[Block]:
+def _metrics(result: RunOutput) -> list[Block]:
     if not result.metrics:
         return []
     columns = ["metric", "output", "start", "unchanged structure image", "compared with", ""]
@@ -134,7 +134,7 @@ def _read(path: Path) -> Tensor:
     return read(path).pixels[0]
 
 
-def _losses(result: Result) -> list[Block]:
+def _losses(result: RunOutput) -> list[Block]:
     if not any(step.losses for step in result.losses):
         return []
     steps, names = result.losses, list(result.settings.terms)
@@ -169,7 +169,7 @@ def _digest(image: Mapping[str, Any]) -> str:
     return "; ".join([f"SHA-256 {image['sha256']}", *image["notes"]])
 
 
-def _settings(result: Result, folder: Path) -> list[Block]:
+def _settings(result: RunOutput, folder: Path) -> list[Block]:
     paths = [shlex.quote(result.record["inputs"][role]["name"]) for role in ("structure", "appearance")]
     masks = [f"--{image}-mask {shlex.quote(mask['name'])}" for image, mask in result.record["masks"].items()]
     preset = shlex.quote(str(folder / "run.yaml"))

@@ -3,43 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from vitsplice.config import RunConfig
 from vitsplice.images import encode_png, to_pil
+from vitsplice.runs.artifacts import RunFolder
+from vitsplice.runs.record import RunOutput
+from vitsplice.support.output_folder import FolderLock
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-    from torch import Tensor
-
-    from vitsplice.engine.loop import Step
-    from vitsplice.metrics.values import MetricValue
 
 
-@dataclass(frozen=True)
-class Result:
-    """The output image of a run, with its record.
-
-    Args:
-        pixels: the output image, float32 in [0, 1], ``(3, H, W)``, on the CPU.
-        losses: of every step, the first first.
-        settings: the resolved settings, loadable as a preset.
-        record: the content of ``run.json``, except for the metrics.
-        finished: whether every step was taken.
-        metrics: of the output, by networks that the run did not use.
-        inputs: the images and masks, ``(3, H, W)`` each, by role.
-    """
-
-    pixels: Tensor
-    losses: tuple[Step, ...]
-    settings: RunConfig
-    record: dict[str, Any]
-    finished: bool
-    metrics: tuple[MetricValue, ...] = ()
-    inputs: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
+class Result(RunOutput):
+    """The output of a run; it displays itself in a notebook and can be saved. Its fields are those of `RunOutput`."""
 
     def __repr__(self) -> str:
         height, width = self.pixels.shape[-2:]
@@ -59,9 +36,6 @@ class Result:
             OutputExists: if it already holds a run and ``force`` is not given.
             OutputBusy: if another process is writing to it.
         """
-        from vitsplice.runs.artifacts import RunFolder
-        from vitsplice.support.output_folder import FolderLock
-
         run_folder = RunFolder.create(folder, force=force)
         with FolderLock(run_folder.path):
             run_folder.clear()
