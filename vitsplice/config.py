@@ -323,7 +323,10 @@ class RunConfig(_Settings):
         if self.steps == 0 and self.start == "structure":
             raise ValueError("steps: 0 is not allowed unless start is match; the output would be the structure image")
         if self.steps > 0 and not self.terms:
-            raise ValueError("terms: a run with steps requires at least one loss term")
+            raise ValueError(
+                f"steps: {self.steps} is not allowed: these settings have no loss terms; set steps to 0, or use a "
+                "preset with terms, such as quick"
+            )
         return self
 
     @property

@@ -20,7 +20,7 @@ def test_image_below_the_smallest_side_is_refused(tmp_path, width, height):
     message = refused(tmp_path / "small.png")
     assert "small.png" in message
     assert f"{width} x {height}" in message
-    assert f"at least {SMALLEST_SIDE} pixels" in message
+    assert f"at least {SMALLEST_SIDE} a side" in message
 
 
 def test_image_of_the_smallest_side_is_read(tmp_path):

@@ -91,7 +91,7 @@ def test_exponents_are_numbers_everywhere():
             "it must be a mapping with the keys name, weights, sha256, network_sha256, fallback",
         ),
         ("views.structure.crop=0.9", "views.structure.crop: 0.9 is not allowed; it must be a list"),
-        ("terms={}", "terms: "),
+        ("terms={}", "no loss terms"),
         ("steps.x=3", "'steps' is a single value"),
         ("steps", "write it as dotted.key=value"),
         ("terms.foo.loss=structure", "terms.foo.weight: is missing; terms.foo requires loss and weight"),

@@ -102,6 +102,6 @@ def _check_backbone(known: Catalogue, name: str, parts: list[str]) -> None:
         similar = did_you_mean(name, {*parts, *(record.name for record in known.plugins)})
         _, _, details = str(error).partition("\n")
         raise UnknownName(
-            f"no part and no plugin has the name {truncate(name)!r}{similar}\n"
+            f"no part and no plugin has the name {truncate(name)!r}{similar and '.'}{similar}\n"
             f"Install a plugin of your own before you check it: pip install -e FOLDER\n{details}".rstrip()
         ) from error

@@ -1,4 +1,4 @@
-"""Which device and which precision."""
+"""Choice of device and precision."""
 
 from __future__ import annotations
 
@@ -8,36 +8,36 @@ from vitsplice.errors import UserError
 
 
 def pick_device(name: str) -> torch.device:
-    """A device by name; ``auto`` takes CUDA, then MPS, then the CPU.
+    """Return a device by name; ``auto`` prefers CUDA, then MPS, then the CPU.
 
     Raises:
-        UserError: for a device that is unknown or not on this machine.
+        UserError: if there is no such device, or it is unavailable on this machine.
     """
-    here = _here()
+    available = _available()
     if name == "auto":
-        return torch.device(here[0])
+        return torch.device(available[0])
     try:
         device = torch.device(name)
-    except RuntimeError:
-        device = None
-    if device is None or device.type not in here or not _has_index(device):
-        raise UserError(f"device '{name}' is not on this machine; it has {', '.join(here)} (or say auto)")
+    except RuntimeError as error:
+        raise UserError(f"there is no device '{name}'; allowed are auto, cpu, cuda, cuda:N and mps") from error
+    if device.type not in available or not _is_valid_index(device):
+        raise UserError(f"device '{name}' is unavailable here; available are {', '.join(available)} and auto")
     return device
 
 
-def _here() -> list[str]:
+def _available() -> list[str]:
     accelerators = [("cuda", torch.cuda.is_available()), ("mps", torch.backends.mps.is_available())]
-    return [name for name, there in accelerators if there] + ["cpu"]
+    return [name for name, available in accelerators if available] + ["cpu"]
 
 
-def _has_index(device: torch.device) -> bool:
+def _is_valid_index(device: torch.device) -> bool:
     if device.type != "cuda":
         return not device.index
     return device.index is None or device.index < torch.cuda.device_count()
 
 
 def pick_precision(name: str, device: torch.device) -> str:
-    """``float32`` or ``bfloat16``; ``auto`` takes bfloat16 where the device multiplies it natively."""
+    """Return ``float32`` or ``bfloat16``; ``auto`` is bfloat16 where the device multiplies it natively."""
     return ("bfloat16" if _fast_bfloat16(device) else "float32") if name == "auto" else name
 
 

@@ -23,10 +23,7 @@ LARGEST_AREA = 64_000_000
 LARGEST_ASPECT = 32
 """Maximum of longer side / shorter side: networks scale images by the shorter side."""
 
-LIMITS = (
-    f"at most {LARGEST_SIDE} pixels a side and {LARGEST_AREA // 10**6} megapixels, "
-    f"at least {SMALLEST_SIDE} pixels a side, the longer side at most {LARGEST_ASPECT} times the shorter one"
-)
+LARGEST = f"at most {LARGEST_SIDE} pixels a side and {LARGEST_AREA // 10**6} megapixels are allowed"
 
 LAYOUT = "(3, H, W) or (B, 3, H, W)"
 
@@ -42,11 +39,16 @@ def is_single_rgb(tensor: Tensor) -> bool:
 def check_size(name: str, width: int, height: int) -> None:
     """Raise ImageError unless a size is within the limits of this module."""
     if min(width, height) < SMALLEST_SIDE:
-        raise ImageError(f"'{name}' is too small, {width} x {height} pixels: {LIMITS}")
+        raise ImageError(
+            f"'{name}' is too small, {width} x {height} pixels: at least {SMALLEST_SIDE} a side are required"
+        )
     if max(width, height) > LARGEST_SIDE or width * height > LARGEST_AREA:
-        raise ImageError(f"'{name}' is too large, {width} x {height} pixels: {LIMITS}")
+        raise ImageError(f"'{name}' is too large, {width} x {height} pixels: {LARGEST}")
     if max(width, height) > LARGEST_ASPECT * min(width, height):
-        raise ImageError(f"'{name}' is too long for its width, {width} x {height} pixels: {LIMITS}")
+        raise ImageError(
+            f"'{name}' is too long, {width} x {height} pixels: the longer side may be at most {LARGEST_ASPECT} times "
+            "the shorter one"
+        )
 
 
 def check_range(name: str, values: NDArray[Any] | Tensor, tolerance: float = 0.0) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vitsplice.errors import ImageError
 from vitsplice.images.channels import AlphaHandler, Values, composite_on_white, scaled, to_pixels, unit_values
-from vitsplice.images.checks import LIMITS, check_range, check_size
+from vitsplice.images.checks import LARGEST, check_range, check_size
 from vitsplice.text import printable
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP")
@@ -85,7 +85,7 @@ def read_header(file: BinaryIO, name: str) -> Image.Image:
     try:
         return Image.open(file, formats=FORMATS)
     except Image.DecompressionBombError:
-        raise ImageError(f"'{name}' is too large: {LIMITS}") from None
+        raise ImageError(f"'{name}' is too large: {LARGEST}") from None
     except Exception as error:  # Pillow raises many kinds of exceptions for corrupt headers
         file.seek(0)
         raise ImageError(_format_problem(name, file.read(16))) from error

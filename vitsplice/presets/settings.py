@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,9 @@ def settings_for(
         ConfigError: with the key, the given value and what is allowed.
         WeightsRejected: if the weights file cannot be read.
     """
+    if isinstance(overrides, str | Mapping):
+        example = "overrides=['terms.structure.weight=2']"
+        raise UserError(f"overrides must be a list of texts, such as {example}, not {type_with_article(overrides)}")
     overrides = list(overrides)
     text, source, folder = _preset_text(preset)
     settings = loading.load(text, source, overrides, folder)

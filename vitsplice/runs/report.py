@@ -140,7 +140,7 @@ def _losses(result: RunOutput) -> list[Block]:
     steps, names = result.losses, list(result.settings.terms)
     marks = stage_marks(result.settings, result.record["sizes"])
     size = (7, height_for(steps, names))
-    caption = f"{CAPTION}{' Dashed lines: beginnings of stages, with the size at which they work.' if marks else ''}"
+    caption = f"{CAPTION}{' Dashed lines: start of each stage, with its image size.' if marks else ''}"
     return [Heading("Losses"), plot(lambda figure: losses_figure(figure, steps, names, marks), size, caption)]
 
 
@@ -157,7 +157,7 @@ def _inputs_and_versions(record: dict[str, Any]) -> Properties:
         ("sizes", describe_sizes(record["sizes"])),
         ("backbone", f"{backbone['name']} ({backbone['model']})"),
         ("weights", weights),
-        ("device", f"{record['device']}, {record['precision']}, {record['threads']} threads"),
+        ("device", f"{record['device']}, {record['precision']}, {record['threads']} CPU threads"),
         ("seed", str(record["seed"])),
         ("seconds", ", ".join(f"{name} {value:.1f}" for name, value in record["seconds"].items())),
         ("versions", ", ".join(f"{name} {version}" for name, version in record["versions"].items())),
