@@ -44,12 +44,12 @@ def test_saved_for_backward_releases_the_counted_tensors():
 
 
 def test_estimate_is_roughly_proportional_to_the_number_of_pixels(estimate):
-    small, large = (estimate.bytes((side, side), (side, side)) for side in (400, 800))
+    small, large = (estimate.required_bytes((side, side), (side, side)) for side in (400, 800))
     assert 3.5 < large / small < 4.1
 
 
 def test_run_too_large_for_memory_is_refused_with_a_size_that_fits(estimate):
-    needed = estimate.bytes((800, 800), (800, 800))
+    needed = estimate.required_bytes((800, 800), (800, 800))
     memory.check(estimate, images(800), needed)
     memory.check(estimate, images(800), None)
     with pytest.raises(OutOfMemory, match=r"needs about .* [GM]iB .* size=\d+ would fit") as caught:
@@ -71,24 +71,24 @@ def test_free_memory_respects_the_limit_of_the_container(tmp_path):
     (tmp_path / "memory.max").write_text("max\n")
     assert memory._free_in_container(tmp_path) == float("inf")
     assert memory._free_in_container(tmp_path / "none") == float("inf")
-    free = memory.free(torch.device("cpu"))
+    free = memory.free_bytes(torch.device("cpu"))
     assert free is not None
     assert free > 0
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory. Tried"), MemoryError()])
 def test_out_of_memory_error_is_raised_with_advice(error):
-    with pytest.raises(OutOfMemory, match="smaller size, precision="), memory.advice():
+    with pytest.raises(OutOfMemory, match="smaller size, precision="), memory.out_of_memory_advice():
         raise error
 
 
 def test_failed_cpu_allocation_is_raised_with_advice():
-    with pytest.raises(OutOfMemory, match="smaller size, precision="), memory.advice():
+    with pytest.raises(OutOfMemory, match="smaller size, precision="), memory.out_of_memory_advice():
         torch.empty(2**60, dtype=torch.uint8)
 
 
 def test_advice_passes_other_errors_unchanged():
-    with pytest.raises(RuntimeError, match="odd"), memory.advice():
+    with pytest.raises(RuntimeError, match="odd"), memory.out_of_memory_advice():
         raise RuntimeError("odd")
 
 
@@ -96,7 +96,7 @@ def test_stage_larger_than_the_output_is_estimated_at_the_output_size(vit):
     def needed(side):
         overrides = [f"stages=[{{side: {side}}}]"]
         settings = settings_for("tiny", backbone="tiny-vit", device="cpu", overrides=overrides)
-        return memory.Estimate(Components.build(settings, vit, catalogue())).bytes((64, 64), (64, 64))
+        return memory.Estimate(Components.build(settings, vit, catalogue())).required_bytes((64, 64), (64, 64))
 
     assert needed(64) == needed(2048)
     assert needed(32) < needed(64)
@@ -113,24 +113,26 @@ def estimate_for(vit):
 
 def test_run_without_steps_is_estimated(estimate_for):
     start = estimate_for("steps=0", "start=match")
-    assert start.bytes((400, 400), (400, 400)) > 4 * memory.FULL_SIZE * 2 * 400 * 400
+    assert start.required_bytes((400, 400), (400, 400)) > 4 * memory.FULL_SIZE_FLOATS * 2 * 400 * 400
     with pytest.raises(OutOfMemory, match="needs about"):
         memory.check(start, images(400), 10**6)
 
 
 def test_estimate_includes_matching_of_many_patches(estimate_for):
-    few, many = (estimate_for("steps=0", "start=match", f"match.grid={n}").bytes((64, 64), (64, 64)) for n in (48, 256))
+    estimates = (estimate_for("steps=0", "start=match", f"match.grid={n}") for n in (48, 256))
+    few, many = (estimate.required_bytes((64, 64), (64, 64)) for estimate in estimates)
     assert many - few > 4 * (256**4 - 48**4)
 
 
 def test_estimate_of_metrics_is_bounded_for_long_images(estimate_for):
     none, measured = (estimate_for("steps=0", "start=match", "match.grid=2", f"metrics={f}") for f in ("none", "all"))
-    extra = [measured.bytes((16, long), (16, 16)) - none.bytes((16, long), (16, 16)) for long in (16, 128, 512)]
+    sizes = [((16, long), (16, 16)) for long in (16, 128, 512)]
+    extra = [measured.required_bytes(*size) - none.required_bytes(*size) for size in sizes]
     assert 0 < extra[0] < extra[1]
     assert extra[2] == pytest.approx(extra[1], rel=0.01)
 
 
 def test_estimate_includes_the_self_similarity_of_long_images(estimate_for):
     plain = estimate_for("resize.size=224")
-    wide = plain.bytes((224, 224 * 32), (224, 224))
-    assert wide > 4 * memory.SIMILARITIES * ((224 * 224 * 32) / 8**2) ** 2
+    wide = plain.required_bytes((224, 224 * 32), (224, 224))
+    assert wide > 4 * memory.SELF_SIMILARITY_FLOATS * ((224 * 224 * 32) / 8**2) ** 2
