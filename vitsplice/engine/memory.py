@@ -99,10 +99,7 @@ class Estimate:
         with private_rng(self._config.seed):
             self._generator_bytes = saved_for_backward(lambda: generator(sample)) / SAMPLE_SIDE**2
         parameters = sum(p.numel() * p.element_size() for p in generator.parameters())
-        self._parameter_bytes = (
-            parameters / SAMPLE_SIDE**2 if self._canvas else 0.0,
-            0 if self._canvas else parameters,
-        )
+        self._parameter_bytes = (parameters / SAMPLE_SIDE**2, 0) if self._canvas else (0.0, parameters)
 
     def required_bytes(self, structure: Size, appearance: Size) -> int:
         """Estimate the bytes: the images at full size, plus the maximum over warm start, stages and metrics."""
