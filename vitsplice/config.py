@@ -1,7 +1,7 @@
 """Settings of a run, as frozen pydantic models.
 
-YAML text -> plain data (`support.bounded_yaml`) -> with overrides (`presets.loading`) -> `RunConfig`
-pydantic's ValidationError -> a line for each mistake (`support.validation_errors`) -> ConfigError
+`support.bounded_yaml` parses YAML, `presets.loading` merges overrides and validates the result as a `RunConfig`, and
+`support.validation_errors` converts pydantic's ValidationError to a ConfigError with one line per mistake.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def ascending(low: float, high: float) -> AfterValidator:
 
 
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-"""The dumper in C, if available: it takes a fifth of the time, which matters for a batch of short runs."""
+"""libyaml's dumper if available: five times as fast, which matters for a batch of short runs."""
 
 
 class _Settings(BaseModel):
@@ -56,21 +56,21 @@ class _Settings(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _check_value(cls, value: Any) -> Any:
-        """Refuse booleans, which pydantic accepts as numbers, and text that cannot be the name of a file."""
+        """Refuse booleans, which pydantic accepts as numbers, and text that cannot be a file name."""
         if isinstance(value, bool):
-            raise ValueError("true and false are not values of this setting")
+            raise ValueError("true and false are not allowed here")
         if isinstance(value, str | Path) and not bounded_yaml.is_text(str(value)):
-            raise ValueError("it has a NUL character or an incomplete Unicode character")
+            raise ValueError("must not contain NUL characters or lone surrogates")
         return value
 
 
 class BackboneConfig(_Settings):
-    """The backbone of a run, and substitutes for it.
+    """The backbone of a run, and its fallbacks.
 
     Args:
         name: name of the backbone.
-        weights: file with its weights; relative to the working directory, or to the folder of the preset that contains
-            this setting. Absolute once loaded.
+        weights: weights file. A relative path is resolved against the working directory, or in a preset against the
+            folder of the preset.
         sha256: SHA-256 of that file; any other file is refused.
         network_sha256: SHA-256 of the tensors of a loaded backbone (`BackboneInfo.sha256`); other weights are refused.
         fallback: names of backbones to use, in this order, if the weights are unavailable.
@@ -90,12 +90,12 @@ class BackboneConfig(_Settings):
     @model_validator(mode="after")
     def _check_sha256(self) -> BackboneConfig:
         if self.sha256 and self.weights is None:
-            raise ValueError("sha256 requires weights, the file that it belongs to")
+            raise ValueError("sha256 requires weights, the file that it is the digest of")
         return self
 
 
 class GeneratorConfig(_Settings):
-    """The generator: its name, and its options by name (`GeneratorSpec.options`)."""
+    """Name and options (`GeneratorSpec.options`) of the generator."""
 
     name: Name = "unet"
     options: dict[str, Any] = {}
@@ -104,18 +104,18 @@ class GeneratorConfig(_Settings):
 class TermConfig(_Settings):
     """A weighted loss term.
 
-    It is active at every step with ``start <= step`` and ``step % every == 0``, counted from 0.
+    It is active at steps, counted from 0, with ``step >= start`` and ``step % every == 0``.
 
     Args:
         loss: name of the loss term.
         weight: weight in the total loss.
         view: view that the generator gets as input: a random crop, or the entire image.
         target_view: view that the output is compared with; None: the same as ``view``.
-        input: image that the generator gets as input; None: that of the loss term.
-        target: image that the output is compared with; None: that of the loss term.
-        start: first step.
+        input: image that the generator gets as input; None: the default of the loss term.
+        target: image that the output is compared with; None: the default of the loss term.
+        start: first step at which it may be active.
         every: interval in steps.
-        facet, layer: features to compare; None: the backbone's default for the role.
+        facet, layer: features to compare; None: the backbone's default for structure or appearance.
         options: options of the loss term by name (`LossSpec.options`).
     """
 
@@ -144,8 +144,8 @@ class TermConfig(_Settings):
 class JitterConfig(_Settings):
     """Colour jitter in random order, applied with a probability.
 
-    Factors of brightness, contrast and saturation deviate from 1 by at most the values given here; the hue shifts by at
-    most the given fraction of the colour circle.
+    Each value is the maximum change, as in torchvision's ``ColorJitter``: of the factors of brightness, contrast and
+    saturation from 1, and of the hue as a fraction of the colour circle.
     """
 
     probability: float = Probability
@@ -156,7 +156,7 @@ class JitterConfig(_Settings):
 
 
 class BlurConfig(_Settings):
-    """Gaussian blur, applied with a probability: odd kernel size, and range of the standard deviation, in pixels."""
+    """Gaussian blur, applied with a probability: odd kernel size and range of the standard deviation, in pixels."""
 
     probability: float = Probability
     kernel: int = Field(default=3, ge=1, le=9999)
@@ -174,10 +174,10 @@ class ViewConfig(_Settings):
     """Random views of an image: a crop, a horizontal flip, colour jitter and blur.
 
     Args:
-        crop: range of the crop's side as a fraction, from which it is drawn uniformly.
+        crop: range of the side of the crop, as a fraction of that of the image; drawn uniformly.
         shape: ``square``: a square crop, relative to the image's shorter side; ``image``: a crop with the aspect
             ratio of the image.
-        bank: number of different views in the run, whose target features are computed once; None: a new view each step.
+        bank: number of fixed views, whose target features are computed once; None: a new view each step.
         flip: probability of the flip.
     """
 
@@ -218,8 +218,8 @@ class MatchConfig(_Settings):
     Args:
         grid: images are matched on about ``grid * grid`` patches.
         temperature: temperature of the softmax over cosine similarities; lower values match more sharply.
-        balance: 0: patches of the appearance image may be used any number of times; 1: about equally often.
-        agreement: penalty for neighbouring patches that match different colours; 0 matches each patch on its own.
+        balance: 0: patches of the appearance image may be used any number of times; 1: all about equally often.
+        agreement: penalty for neighbouring patches that match different colours; 0: patches are matched independently.
     """
 
     grid: int = Field(default=48, ge=2, le=256)
@@ -242,8 +242,8 @@ class StageConfig(_Settings):
 
     Args:
         side: images are resized to about ``side * side`` pixels, with their aspect ratio.
-        share: number of steps, relative to that of the other stages.
-        lr: learning rate; None: that of the optimiser.
+        share: relative number of steps; the shares of all stages are normalised.
+        lr: learning rate; None: ``optimiser.lr``.
     """
 
     side: int = Field(ge=16, le=4096)
@@ -265,23 +265,23 @@ class RunConfig(_Settings):
     """Settings of a run: everything that its output depends on besides the images.
 
     Args:
-        preset: name or file of the preset that the settings are based on, for the records only.
+        preset: name or file of the preset that the settings are based on, recorded only.
         start: image that the output starts from: the structure image, or the warm start by correspondence (``match``).
         terms: loss terms by name; the names are the columns of ``losses.csv``.
-        stages: stages from coarse to fine. Their change is added to the start at its full size. Without stages the
-            images are optimised at their size.
-        structure_strength: factor of the weights of all terms whose target is the structure image or the start.
-        appearance_strength: factor of the weights of all terms whose target is the appearance image. Below 1 it also
-            weakens the warm start. Without steps the warm start depends on both strengths
+        stages: stages from coarse to fine; the change that they make is upsampled and added to the start image at
+            full size. Empty: images are optimised at full size.
+        structure_strength: factor applied to the weights of all terms whose target is the structure image or the start.
+        appearance_strength: factor applied to the weights of all terms whose target is the appearance image. Below
+            1 it also weakens the warm start. Without steps the warm start depends on both strengths
             (`vitsplice.engine.warm_start`).
         steps: number of steps; 0 returns the warm start.
-        size: shorter side in pixels that both images are resized to first; None: their own size.
+        size: shorter side, in pixels, to which both images are resized first; None: no resizing.
         seed: seed of all random number generators.
         device: ``cpu``, ``cuda``, ``cuda:N``, ``mps``, or ``auto``: CUDA, MPS or the CPU, the first that is available.
         precision: precision of the backbone; ``auto``: bfloat16 where it is faster.
-        previews: interval of previews in steps, with the start and two more at the beginning; 0: no previews.
-        metrics: metrics of the output at the end of the run (`vitsplice.metrics`).
-        plots: ``losses.png`` and ``report.html``.
+        previews: interval of previews in steps, besides those of the start and of two early steps; 0: no previews.
+        metrics: whether to measure the output at the end of the run (`vitsplice.metrics`).
+        plots: whether to write ``losses.png`` and ``report.html``.
 
     Previews, metrics, plots and checkpoints do not change the output.
     """

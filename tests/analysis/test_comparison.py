@@ -11,13 +11,13 @@ from tests.analysis.test_encoding import smooth
 from tests.analysis.toys import Toy, colour, luma, nothing
 from vitsplice.analysis import comparison
 from vitsplice.analysis.comparison import (
-    MAX_OTHERS,
+    MAX_OTHER_IMAGES,
     ROLES,
     ComparisonData,
     Measure,
     all_layers,
     layer_agreement,
-    others,
+    other_indices,
 )
 from vitsplice.analysis.comparison_images import ComparedImage
 from vitsplice.analysis.encoding import cka, encode_image, rms_difference
@@ -32,7 +32,7 @@ def compared(*toys, number=3):
     infos = {toy.info.name: toy.info for toy in toys}
     images = tuple(encodings[toys[0].info.name])
     readers = {name: of_images.__getitem__ for name, of_images in encodings.items()}
-    measures = [m for name, read in readers.items() for m in comparison.measures_of(infos[name], images, read)]
+    measures = [m for name, read in readers.items() for m in comparison.backbone_measures(infos[name], images, read)]
     return ComparisonData(infos, images, tuple(measures), layer_agreement(images, list(readers.values())))
 
 
@@ -40,7 +40,7 @@ def test_changes_are_relative_to_the_mean_change_by_other_images():
     toy = Toy(colour)
     encodings = encodings_of(toy)
     first, *rest = encodings.values()
-    measures = comparison.measures_of(toy.info, list(encodings), encodings.__getitem__)
+    measures = comparison.backbone_measures(toy.info, list(encodings), encodings.__getitem__)
     measure = next(m for m in measures if (m.layer, m.metric, m.detail) == (-1, "structure change", "flip"))
     unit = sum(rms_difference(first.structure[1], other.structure[1]) for other in rest) / len(rest)
     assert measure.value == pytest.approx(first.changes["structure", "flip", -1] / unit)
@@ -56,10 +56,10 @@ def test_measures_name_the_facet():
 
 def test_images_are_compared_with_evenly_spaced_others():
     for total in range(2, 200):
-        indices = others(total - 1, total)
-        assert len(set(indices)) == len(indices) == min(MAX_OTHERS, total - 1)
+        indices = other_indices(total - 1, total)
+        assert len(set(indices)) == len(indices) == min(MAX_OTHER_IMAGES, total - 1)
         assert total - 1 not in indices
-    assert others(0, 90) == [10, 20, 30, 40, 50, 60, 70, 80]
+    assert other_indices(0, 90) == [10, 20, 30, 40, 50, 60, 70, 80]
 
 
 def test_backbone_without_colours_is_insensitive_to_their_removal():

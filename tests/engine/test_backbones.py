@@ -18,13 +18,13 @@ def load(loader, name, precision="float32", **more):
     return loader.load(BackboneConfig(name=name, **more), catalogue(), CPU, precision)
 
 
-def test_a_cache_returns_the_same_object_and_a_loader_a_new_one():
+def test_cache_returns_the_same_object_and_loader_a_new_one():
     cache, loader = BackboneCache(), BackboneLoader()
     assert load(cache, "tiny-vit")[0] is load(cache, "tiny-vit")[0]
     assert load(loader, "tiny-vit")[0] is not load(loader, "tiny-vit")[0]
 
 
-def test_several_threads_load_a_backbone_once():
+def test_concurrent_threads_load_a_backbone_once():
     cache, loads = BackboneCache(size=1), []
 
     def slow(weights):
@@ -51,7 +51,7 @@ def test_each_precision_is_cached_separately():
     assert torch.equal(single(image, [single.info.structure])[single.info.structure].values, before)
 
 
-def test_the_least_recently_used_backbone_is_evicted():
+def test_least_recently_used_backbone_is_evicted():
     cache = BackboneCache(size=2)
     vit, cnn = load(cache, "tiny-vit")[0], load(cache, "tiny-cnn")[0]
     assert load(cache, "tiny-vit")[0] is vit
@@ -60,7 +60,7 @@ def test_the_least_recently_used_backbone_is_evicted():
     assert load(cache, "tiny-cnn")[0] is not cnn
 
 
-def test_a_fallback_is_cached_and_a_failed_load_is_retried():
+def test_fallback_is_cached_and_failed_load_is_retried():
     cache = BackboneCache()
     for _ in range(2):
         backbone, substitution = load(cache, "tiny-gone", fallback=("tiny-vit",))

@@ -12,23 +12,23 @@ def half(value=1.0, size=(100, 120)):
     return mask
 
 
-def test_outside_of_its_mask_an_image_has_the_mean_colour_of_the_inside():
+def test_pixels_outside_the_mask_get_the_mean_colour_of_the_inside():
     image, mask = noise(1, 3, 100, 120), half()
-    made = neutralised(image, mask)
-    assert torch.equal(made[..., :60], image[..., :60])
+    neutral = neutralised(image, mask)
+    assert torch.equal(neutral[..., :60], image[..., :60])
     mean = image[..., :60].mean((2, 3))
-    torch.testing.assert_close(made[..., 60:], mean[..., None, None].expand(1, 3, 100, 60))
-    torch.testing.assert_close(made.mean((2, 3)), mean)
+    torch.testing.assert_close(neutral[..., 60:], mean[..., None, None].expand(1, 3, 100, 60))
+    torch.testing.assert_close(neutral.mean((2, 3)), mean)
 
 
-def test_nothing_of_the_outside_is_left_not_even_a_bit():
+def test_neutralised_image_does_not_depend_on_pixels_outside_the_mask():
     image, other = noise(1, 3, 100, 120), noise(1, 3, 100, 120, seed=1)
     other[..., :60] = image[..., :60]
     assert torch.equal(neutralised(image, half()), neutralised(other, half()))
 
 
 @pytest.mark.parametrize("share", [0.004, 0.05])
-def test_a_feathered_mask_falls_from_one_to_zero_across_the_edge(share):
+def test_feathered_mask_falls_from_one_to_zero_across_the_edge(share):
     soft = feathered(half(size=(400, 480)), share)
     row = soft[0, 0, 200]
     assert torch.all(row.diff() <= 1e-6)
@@ -39,28 +39,28 @@ def test_a_feathered_mask_falls_from_one_to_zero_across_the_edge(share):
     assert (row > 0.02).sum() - (row > 0.98).sum() == pytest.approx(4.1 * share * 400, abs=2)
 
 
-def test_no_feather_and_small_images_leave_a_mask_as_it_is():
+def test_mask_is_unchanged_without_feather_and_in_small_images():
     assert feathered(half(), 0) is not None
     assert torch.equal(feathered(half(), 0), half())
     assert torch.equal(feathered(half(size=(16, 20)), 0.004), half(size=(16, 20)))
 
 
 @pytest.mark.parametrize("where", [(slice(50, 51), slice(60, 61)), (slice(0, 100), slice(7, 9)), (slice(0, 1),) * 2])
-def test_a_mask_narrower_than_its_feather_keeps_half(where):
+def test_mask_narrower_than_its_feather_stays_at_least_one_half(where):
     mask = torch.zeros(1, 1, 100, 120)
     mask[(..., *where)] = 1
     assert feathered(mask, 0.1)[(..., *where)].min() >= 0.5
 
 
-def test_grey_stays_grey():
+def test_feathering_preserves_a_constant_mask():
     torch.testing.assert_close(feathered(torch.full((1, 1, 100, 120), 0.3), 0.05), torch.full((1, 1, 100, 120), 0.3))
 
 
-def test_each_mask_has_its_own_use():
+def test_appearance_image_is_neutralised_and_structure_mask_is_feathered():
     images = {"structure": noise(1, 3, 100, 120), "appearance": noise(1, 3, 100, 120, seed=1)}
-    seen = masked(RunImages(images, {"structure": half(), "appearance": half()}), MaskConfig(feather=0.05))
-    assert seen.pixels["structure"] is images["structure"]
-    assert not torch.equal(seen.pixels["appearance"], images["appearance"])
-    assert not torch.equal(seen.masks["structure"], half())
-    assert torch.equal(seen.masks["appearance"], half())
+    prepared = masked(RunImages(images, {"structure": half(), "appearance": half()}), MaskConfig(feather=0.05))
+    assert prepared.pixels["structure"] is images["structure"]
+    assert not torch.equal(prepared.pixels["appearance"], images["appearance"])
+    assert not torch.equal(prepared.masks["structure"], half())
+    assert torch.equal(prepared.masks["appearance"], half())
     assert masked(RunImages(images), MaskConfig()).pixels == images

@@ -44,14 +44,14 @@ def optimisation(vit, pair, *overrides):
 
 
 def run(vit, pair, *overrides):
-    made, _ = optimisation(vit, pair, *overrides)
-    steps = list(made.steps())
-    return steps, made.image()
+    optimised, _ = optimisation(vit, pair, *overrides)
+    steps = list(optimised.steps())
+    return steps, optimised.image()
 
 
-def test_two_backbone_passes_a_step_serve_all_terms(vit, pair):
-    made, counting = optimisation(vit, pair)
-    steps = made.steps()
+def test_each_step_takes_two_backbone_passes(vit, pair):
+    optimised, counting = optimisation(vit, pair)
+    steps = optimised.steps()
     passes = []
     for _ in range(5):
         counting.passes.clear()
@@ -63,14 +63,14 @@ def test_two_backbone_passes_a_step_serve_all_terms(vit, pair):
     assert sorted(passes[4]) == sorted([*ordinary, (1, False), (1, True)])
 
 
-def test_the_entire_pair_shares_the_pass_where_the_sizes_are_equal(vit, pair):
+def test_entire_images_share_the_pass_of_crops_of_equal_size(vit, pair):
     square = tuple(p[..., :40, :40] for p in pair)
-    made, counting = optimisation(vit, square)
-    list(made.steps())
+    optimised, counting = optimisation(vit, square)
+    list(optimised.steps())
     assert counting.passes[-2:] == [(3, False), (3, True)]
 
 
-def test_which_terms_run_at_which_step(vit, pair):
+def test_terms_are_active_from_start_at_every_interval(vit, pair):
     steps, _ = run(vit, pair, "steps=9")
     every = [set(step.losses) for step in steps]
     assert every[0] == {"appearance", "structure-entire"}
@@ -78,21 +78,21 @@ def test_which_terms_run_at_which_step(vit, pair):
     assert every[4] == every[8] == {"appearance", "structure", "identity", "structure-entire"}
 
 
-def test_the_total_is_the_weighted_sum(vit, pair):
+def test_total_is_the_weighted_sum_of_the_losses(vit, pair):
     for step in run(vit, pair)[0]:
         weights = {"appearance": 10, "structure": 1, "identity": 1, "structure-entire": 1}
         assert step.total == pytest.approx(sum(weights[n] * v for n, v in step.losses.items()), rel=1e-5)
 
 
 @pytest.mark.parametrize("name", ["vit", "cnn"])
-def test_the_loss_falls(name, request, pair):
+def test_loss_decreases(name, request, pair):
     backbone = request.getfixturevalue(name)
     steps, _ = run(backbone, pair, "steps=40", "optimiser.lr=0.01", "resize.size=40")
     common = [sum(s.losses[n] for n in ("appearance", "structure", "identity")) for s in steps[1:]]
     assert sum(common[-5:]) < 0.9 * sum(common[:5])
 
 
-def test_the_same_seed_gives_the_same_bytes_whatever_the_host_draws(vit, pair):
+def test_bytes_do_not_depend_on_the_global_random_state(vit, pair):
     first = run(vit, pair)
     torch.manual_seed(99)
     torch.rand(7)
@@ -103,42 +103,42 @@ def test_the_same_seed_gives_the_same_bytes_whatever_the_host_draws(vit, pair):
     assert torch.equal(first[1], second[1])
 
 
-def test_another_seed_gives_another_image(vit, pair):
+def test_seed_changes_the_output(vit, pair):
     assert not torch.equal(run(vit, pair)[1], run(vit, pair, "seed=1")[1])
 
 
-def test_the_image_has_the_structure_image_s_size(vit, pair):
+def test_output_has_the_size_of_the_structure_image(vit, pair):
     assert run(vit, pair, "steps=1")[1].shape == pair[0].shape
 
 
-def test_nan_stops_the_run_at_the_step_and_keeps_the_last_good_image(vit, pair):
+def test_nan_loss_raises_and_the_last_finite_image_remains(vit, pair):
     terms = "terms={structure: {loss: structure, weight: 1}, odd: {loss: nan-at-third, weight: 1}}"
-    made, _ = optimisation(vit, pair, "steps=9", terms)
+    optimised, _ = optimisation(vit, pair, "steps=9", terms)
     images = []
     with pytest.raises(NonFiniteLoss, match="term .odd. became nan at step 3") as caught:  # noqa: PT012
-        for _ in made.steps():
-            images.append(made.image())
+        for _ in optimised.steps():
+            images.append(optimised.image())
     assert (caught.value.step, caught.value.term) == (3, "odd")
-    # The image after the third step made the loss NaN; the one before it was still good.
-    assert torch.equal(made.image(), images[1])
+    # The image after the third step optimised the loss NaN; the one before it was still good.
+    assert torch.equal(optimised.image(), images[1])
 
 
-def test_a_step_without_active_terms_changes_nothing(vit, pair):
+def test_step_without_active_terms_has_no_losses(vit, pair):
     steps, _ = run(vit, pair, "terms={structure: {loss: structure, weight: 1, start: 2}}", "steps=3")
     assert [bool(step.losses) for step in steps] == [False, False, True]
 
 
-def test_a_canvas_moves_its_own_pixels_in_the_place_of_the_view(vit, pair):
+def test_canvas_is_optimised_under_random_views(vit, pair):
     settings = ["generator.name=pixels", "terms.identity.weight=0", "optimiser.lr=0.05", "steps=30"]
-    made, _ = optimisation(vit, pair, *settings)
-    before = made.image()
-    steps = list(made.steps())
+    optimised, _ = optimisation(vit, pair, *settings)
+    before = optimised.image()
+    steps = list(optimised.steps())
     assert sum(step.total for step in steps[-8:]) < sum(step.total for step in steps[1:9])
-    changed = (made.image() - before).abs().sum(1)[0] > 0
+    changed = (optimised.image() - before).abs().sum(1)[0] > 0
     assert changed.float().mean() > 0.9
 
 
-def test_identity_on_the_structure_image_is_an_option(vit, pair):
+def test_identity_term_accepts_the_structure_image_as_input_and_target(vit, pair):
     option = ["terms.identity.input=structure", "terms.identity.target=structure"]
     (usual, _), (other, _) = run(vit, pair), run(vit, pair, *option)
     assert usual[1].losses["structure"] == other[1].losses["structure"]
@@ -147,7 +147,7 @@ def test_identity_on_the_structure_image_is_an_option(vit, pair):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA on this machine")
-def test_on_cuda(vit, pair):
+def test_losses_are_finite_on_cuda(vit, pair):
     config, device = load(TINY, "tiny"), torch.device("cuda")
     problem = assemble(Components.build(config, vit.to(device, torch.float32), catalogue()), run_images(pair, device))
     try:
@@ -156,14 +156,14 @@ def test_on_cuda(vit, pair):
         vit.to("cpu", torch.float32)
 
 
-def test_a_gradient_that_is_not_finite_never_reaches_the_generator(vit, pair):
-    made, _ = optimisation(vit, pair)
-    generator = made.problem.generator
+def test_non_finite_gradient_raises_and_leaves_the_generator_unchanged(vit, pair):
+    optimised, _ = optimisation(vit, pair)
+    generator = optimised.problem.generator
     next(iter(generator.parameters())).register_hook(lambda gradient: gradient * float("inf"))
-    before = made.image()
+    before = optimised.image()
     with pytest.raises(NonFiniteLoss, match="the gradient of the total became (nan|inf) at step 0"):
-        list(made.steps())
-    assert torch.equal(made.image(), before)
+        list(optimised.steps())
+    assert torch.equal(optimised.image(), before)
 
 
 def whole(output, target):
@@ -181,30 +181,30 @@ def whole(output, target):
     ],
     ids=["shape (1,)", "detached", "float", "integer"],
 )
-def test_a_term_that_is_no_differentiable_scalar_is_named_with_what_is_expected(vit, pair, function, message):
+def test_term_without_a_differentiable_scalar_is_rejected_by_name(vit, pair, function, message):
     terms = "terms={structure: {loss: structure, weight: 1}, mine: {loss: identity, weight: 1}}"
-    made, _ = optimisation(vit, pair, "steps=2", terms)
-    broken = replace(made.problem.terms[1], term=LossTerm((FeatureRequest("key"),), function))
-    made.problem = replace(made.problem, terms=(made.problem.terms[0], broken))
+    optimised, _ = optimisation(vit, pair, "steps=2", terms)
+    broken = replace(optimised.problem.terms[1], term=LossTerm((FeatureRequest("key"),), function))
+    optimised.problem = replace(optimised.problem, terms=(optimised.problem.terms[0], broken))
     expected = rf"term 'mine' \(loss term 'identity'\) returned .*{message}.* a scalar tensor, of shape \(\)"
     with pytest.raises(LossTermRejected, match=expected):
-        list(made.steps())
+        list(optimised.steps())
 
 
-def test_iterators_over_one_optimisation_never_take_a_step_twice(vit, pair):
-    made, _ = optimisation(vit, pair)
-    one, two = made.steps(), made.steps()
-    assert [next(steps).index for steps in (one, two, one, two)] == [0, 1, 2, 3]
-    two.close()
-    assert [step.index for step in one] == [4]
-    assert torch.equal(made.image(), run(vit, pair)[1])
+def test_concurrent_iterators_take_each_step_once(vit, pair):
+    optimised, _ = optimisation(vit, pair)
+    first, second = optimised.steps(), optimised.steps()
+    assert [next(steps).index for steps in (first, second, first, second)] == [0, 1, 2, 3]
+    second.close()
+    assert [step.index for step in first] == [4]
+    assert torch.equal(optimised.image(), run(vit, pair)[1])
 
 
-def test_a_constant_learning_rate():
+def test_constant_schedule_keeps_the_learning_rate():
     assert {learning_rate(OptimiserConfig(lr=0.3), step, 10) for step in range(10)} == {0.3}
 
 
-def test_a_cosine_learning_rate_falls_from_lr_through_half_towards_zero():
+def test_cosine_schedule_decreases_from_lr_through_half_towards_zero():
     config = OptimiserConfig(lr=0.2, schedule="cosine")
     rates = [learning_rate(config, step, 10) for step in range(10)]
     assert rates[0] == 0.2

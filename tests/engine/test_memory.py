@@ -21,7 +21,7 @@ def images(side):
     return RunImages({image: torch.zeros(1, 3, side, side) for image in ("structure", "appearance")})
 
 
-def test_what_a_function_keeps_is_counted_once():
+def test_tensors_saved_for_backward_are_counted_once():
     x = torch.rand(1000, requires_grad=True)
     assert memory.saved_for_backward(lambda: (x * 2).exp()) == 4000
     assert memory.saved_for_backward(lambda: x * x) == 4000
@@ -29,32 +29,32 @@ def test_what_a_function_keeps_is_counted_once():
         assert memory.saved_for_backward(lambda: x * x * x) == 8000  # gradients are turned on within
 
 
-def test_what_was_counted_is_let_go():
+def test_saved_for_backward_releases_the_counted_tensors():
     """A result that its own gradient needs must not hold itself: a process that makes many runs would fill up."""
-    x, made = torch.zeros(1000, requires_grad=True), []
+    x, results = torch.zeros(1000, requires_grad=True), []
 
     def function():
         result = x.exp()
-        made.append(weakref.ref(result))
+        results.append(weakref.ref(result))
         return result
 
     memory.saved_for_backward(function)
     gc.collect()
-    assert made[0]() is None
+    assert results[0]() is None
 
 
-def test_the_estimate_grows_with_the_pixels(estimate):
-    small, large = (estimate.bytes((side, side), (side, side)) for side in (400, 800))
+def test_estimate_is_roughly_proportional_to_the_number_of_pixels(estimate):
+    small, large = (estimate.required_bytes((side, side), (side, side)) for side in (400, 800))
     assert 3.5 < large / small < 4.1
 
 
-def test_a_run_that_does_not_fit_is_refused_with_a_size_that_fits(estimate):
-    needed = estimate.bytes((800, 800), (800, 800))
+def test_run_too_large_for_memory_is_refused_with_a_size_that_fits(estimate):
+    needed = estimate.required_bytes((800, 800), (800, 800))
     memory.check(estimate, images(800), needed)
     memory.check(estimate, images(800), None)
-    with pytest.raises(OutOfMemory, match=r"needs about .* [GM]iB .* size=\d+ would fit") as told:
+    with pytest.raises(OutOfMemory, match=r"needs about .* [GM]iB .* size=\d+ would fit") as caught:
         memory.check(estimate, images(800), needed // 2)
-    fits = int(str(told.value).split("size=")[1].split()[0])
+    fits = int(str(caught.value).split("size=")[1].split()[0])
     assert 500 < fits < 620
     memory.check(estimate, images(fits), needed // 2)
     with pytest.raises(OutOfMemory):
@@ -63,7 +63,7 @@ def test_a_run_that_does_not_fit_is_refused_with_a_size_that_fits(estimate):
         memory.check(estimate, images(800), 1)
 
 
-def test_what_is_free_respects_the_container(tmp_path):
+def test_free_memory_respects_the_limit_of_the_container(tmp_path):
     (tmp_path / "memory.max").write_text("1000\n")
     (tmp_path / "memory.current").write_text("700\n")
     (tmp_path / "memory.stat").write_text("anon 400\nfile 300\ninactive_file 250\n")
@@ -71,66 +71,68 @@ def test_what_is_free_respects_the_container(tmp_path):
     (tmp_path / "memory.max").write_text("max\n")
     assert memory._free_in_container(tmp_path) == float("inf")
     assert memory._free_in_container(tmp_path / "none") == float("inf")
-    free = memory.free(torch.device("cpu"))
+    free = memory.free_bytes(torch.device("cpu"))
     assert free is not None
     assert free > 0
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory. Tried"), MemoryError()])
-def test_memory_that_runs_out_is_told_with_advice(error):
-    with pytest.raises(OutOfMemory, match="smaller size, precision="), memory.advice():
+def test_out_of_memory_error_is_raised_with_advice(error):
+    with pytest.raises(OutOfMemory, match="smaller size, precision="), memory.out_of_memory_advice():
         raise error
 
 
-def test_an_allocation_that_fails_on_the_cpu_is_told_with_advice():
-    with pytest.raises(OutOfMemory, match="smaller size, precision="), memory.advice():
+def test_failed_cpu_allocation_is_raised_with_advice():
+    with pytest.raises(OutOfMemory, match="smaller size, precision="), memory.out_of_memory_advice():
         torch.empty(2**60, dtype=torch.uint8)
 
 
-def test_other_errors_pass():
-    with pytest.raises(RuntimeError, match="odd"), memory.advice():
+def test_advice_passes_other_errors_unchanged():
+    with pytest.raises(RuntimeError, match="odd"), memory.out_of_memory_advice():
         raise RuntimeError("odd")
 
 
-def test_a_stage_larger_than_the_output_needs_no_more_than_the_output_s_size(vit):
+def test_stage_larger_than_the_output_is_estimated_at_the_output_size(vit):
     def needed(side):
         overrides = [f"stages=[{{side: {side}}}]"]
         settings = settings_for("tiny", backbone="tiny-vit", device="cpu", overrides=overrides)
-        return memory.Estimate(Components.build(settings, vit, catalogue())).bytes((64, 64), (64, 64))
+        return memory.Estimate(Components.build(settings, vit, catalogue())).required_bytes((64, 64), (64, 64))
 
     assert needed(64) == needed(2048)
     assert needed(32) < needed(64)
 
 
 @pytest.fixture
-def of_settings(vit):
-    def made(*overrides):
+def estimate_for(vit):
+    def build(*overrides):
         settings = settings_for("tiny", backbone="tiny-vit", device="cpu", overrides=overrides)
         return memory.Estimate(Components.build(settings, vit, catalogue()))
 
-    return made
+    return build
 
 
-def test_a_run_without_steps_is_estimated_too(of_settings):
-    start = of_settings("steps=0", "start=match")
-    assert start.bytes((400, 400), (400, 400)) > 4 * memory.FULL_SIZE * 2 * 400 * 400
+def test_run_without_steps_is_estimated(estimate_for):
+    start = estimate_for("steps=0", "start=match")
+    assert start.required_bytes((400, 400), (400, 400)) > 4 * memory.FULL_SIZE_FLOATS * 2 * 400 * 400
     with pytest.raises(OutOfMemory, match="needs about"):
         memory.check(start, images(400), 10**6)
 
 
-def test_matching_with_many_patches_is_part_of_the_estimate(of_settings):
-    few, many = (of_settings("steps=0", "start=match", f"match.grid={n}").bytes((64, 64), (64, 64)) for n in (48, 256))
+def test_estimate_includes_matching_of_many_patches(estimate_for):
+    estimates = (estimate_for("steps=0", "start=match", f"match.grid={n}") for n in (48, 256))
+    few, many = (estimate.required_bytes((64, 64), (64, 64)) for estimate in estimates)
     assert many - few > 4 * (256**4 - 48**4)
 
 
-def test_measuring_is_part_of_the_estimate_and_bounded(of_settings):
-    none, measured = (of_settings("steps=0", "start=match", "match.grid=2", f"metrics={f}") for f in ("none", "all"))
-    extra = [measured.bytes((16, long), (16, 16)) - none.bytes((16, long), (16, 16)) for long in (16, 128, 512)]
+def test_estimate_of_metrics_is_bounded_for_long_images(estimate_for):
+    none, measured = (estimate_for("steps=0", "start=match", "match.grid=2", f"metrics={f}") for f in ("none", "all"))
+    sizes = [((16, long), (16, 16)) for long in (16, 128, 512)]
+    extra = [measured.required_bytes(*size) - none.required_bytes(*size) for size in sizes]
     assert 0 < extra[0] < extra[1]
     assert extra[2] == pytest.approx(extra[1], rel=0.01)
 
 
-def test_self_similarity_of_long_images_is_part_of_the_estimate(of_settings):
-    plain = of_settings("resize.size=224")
-    wide = plain.bytes((224, 224 * 32), (224, 224))
-    assert wide > 4 * memory.SIMILARITIES * ((224 * 224 * 32) / 8**2) ** 2
+def test_estimate_includes_the_self_similarity_of_long_images(estimate_for):
+    plain = estimate_for("resize.size=224")
+    wide = plain.required_bytes((224, 224 * 32), (224, 224))
+    assert wide > 4 * memory.SELF_SIMILARITY_FLOATS * ((224 * 224 * 32) / 8**2) ** 2

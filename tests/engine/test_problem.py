@@ -17,32 +17,33 @@ def build(vit, pair, *overrides):
     return assemble(Components.build(load(TINY, "tiny", overrides), vit, catalogue()), images)
 
 
-def test_a_fallback_is_taken_and_recorded():
+def test_fallback_is_loaded_and_recorded():
     config = BackboneConfig(name="tiny-gone", fallback=("not-installed", "tiny-vit"))
     backbone, substitution = load_configured(config, catalogue())
     assert backbone.info.name == "tiny-vit"
     assert (substitution.requested, substitution.used) == ("tiny-gone", "tiny-vit")
-    assert "nowhere" in substitution.reason
+    assert "'tiny-gone' are unavailable" in substitution.reason
 
 
-def test_without_a_fallback_the_reason_is_told():
-    with pytest.raises(WeightsUnavailable, match="nowhere"):
+def test_unavailable_backbone_without_a_fallback_raises_with_the_reason():
+    with pytest.raises(WeightsUnavailable, match="'tiny-gone' are unavailable"):
         load_configured(BackboneConfig(name="tiny-gone"), catalogue())
 
 
-def test_fallbacks_that_cannot_be_had_either_are_named():
+def test_unavailable_fallbacks_are_named():
     with pytest.raises(
-        WeightsUnavailable, match=r"nowhere\nIts fallback 'not-installed' is unavailable too: no backbone"
+        WeightsUnavailable,
+        match=r"'tiny-gone' are unavailable\nIts fallback 'not-installed' is unavailable too: no backbone",
     ):
         load_configured(BackboneConfig(name="tiny-gone", fallback=("not-installed",)), catalogue())
 
 
-def test_a_backbone_that_can_be_had_needs_no_substitution():
+def test_available_backbone_has_no_substitution():
     assert load_configured(BackboneConfig(name="tiny-cnn"), catalogue())[1] is None
 
 
 @pytest.mark.parametrize(
-    ("override", "error", "told"),
+    ("override", "error", "message"),
     [
         ("terms.structure.loss=strukture", UnknownName, "structure"),
         ("generator.name=unett", UnknownName, "unet"),
@@ -70,19 +71,19 @@ def test_a_backbone_that_can_be_had_needs_no_substitution():
         ),
     ],
 )
-def test_what_does_not_fit_is_told_by_its_key(vit, pair, override, error, told):
-    with pytest.raises(error, match=told):
+def test_invalid_setting_is_named_by_its_key(vit, pair, override, error, message):
+    with pytest.raises(error, match=message):
         build(vit, pair, override)
 
 
-def test_terms_of_weight_0_are_left_out_but_their_options_are_still_checked(vit, pair):
+def test_options_of_terms_of_weight_0_are_checked(vit, pair):
     problem = build(vit, pair, "terms.identity.weight=0")
     assert "identity" not in [term.name for term in problem.terms]
     with pytest.raises(ConfigError, match="terms.identity.options"):
         build(vit, pair, "terms.identity.weight=0", "terms.identity.options.form=cubic")
 
 
-def test_the_official_generator_and_terms():
+def test_terms_of_the_official_preset_are_as_published():
     official = load(catalogue().presets["official"].path.read_text(), "official")
     assert {n: (t.weight, t.start, t.every) for n, t in official.terms.items()} == {
         "appearance": (10, 0, 1),
@@ -99,19 +100,19 @@ INVERT = ["terms={it: {loss: feature, weight: 1}}"]
 
 
 @pytest.mark.parametrize(
-    ("overrides", "told"),
+    ("overrides", "message"),
     [
         ([*INVERT, "appearance_strength=2"], "appearance_strength would have no effect.*the appearance image"),
         (["terms={it: {loss: appearance, weight: 1}}", "structure_strength=2"], "structure_strength would have no"),
     ],
 )
-def test_a_strength_that_no_term_goes_by_is_refused(vit, pair, overrides, told):
-    with pytest.raises(ConfigError, match=told):
+def test_strength_that_affects_no_term_is_refused(vit, pair, overrides, message):
+    with pytest.raises(ConfigError, match=message):
         build(vit, pair, *overrides)
     assert build(vit, pair, *overrides[:1])
 
 
-def test_an_appearance_mask_that_no_term_goes_by_is_refused(vit, pair):
+def test_appearance_mask_that_affects_no_term_is_refused(vit, pair):
     pixels = {"structure": pair[0], "appearance": pair[1], "start": pair[0]}
     images = RunImages(pixels, {"appearance": pair[1][:, :1]})
     with pytest.raises(ConfigError, match="appearance_mask would have no effect"):

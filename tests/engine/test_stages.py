@@ -31,62 +31,62 @@ def staged(vit, pair, *overrides, masks=None):
     return StagedOptimisation(Components.build(config, vit, catalogue()), images)
 
 
-def test_steps_are_shared_out_and_numbered_through(vit, pair):
-    made = staged(vit, pair)
+def test_steps_are_divided_among_stages_and_numbered_consecutively(vit, pair):
+    optimisation = staged(vit, pair)
     assert [list(indices) for _, indices in stage_steps(load(QUICK, "quick", SMALL))] == [[*range(6)], [6, 7]]
-    assert [step.index for step in made.steps()] == list(range(8))
-    assert made.image().shape == pair[0].shape
+    assert [step.index for step in optimisation.steps()] == list(range(8))
+    assert optimisation.image().shape == pair[0].shape
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3])
-def test_fewer_steps_than_stages_are_taken_too(vit, pair, steps):
+def test_fewer_steps_than_stages_are_all_taken(vit, pair, steps):
     assert len(list(staged(vit, pair, f"steps={steps}").steps())) == steps
 
 
-def test_without_steps_the_output_is_the_warm_start(vit, pair):
-    made = staged(vit, pair, "steps=0")
-    assert list(made.steps()) == []
-    assert not torch.equal(made.image(), pair[0])
-    assert made.image().shape == pair[0].shape
+def test_output_without_steps_is_the_warm_start(vit, pair):
+    optimisation = staged(vit, pair, "steps=0")
+    assert list(optimisation.steps()) == []
+    assert not torch.equal(optimisation.image(), pair[0])
+    assert optimisation.image().shape == pair[0].shape
 
 
-def test_before_the_first_step_the_output_is_the_start(vit, pair):
-    made, start = staged(vit, pair), staged(vit, pair, "steps=0")
-    torch.testing.assert_close(made.image(), start.image(), atol=0.02, rtol=0)  # logits are kept finite
+def test_output_before_the_first_step_is_the_start(vit, pair):
+    optimisation, start = staged(vit, pair), staged(vit, pair, "steps=0")
+    torch.testing.assert_close(optimisation.image(), start.image(), atol=0.02, rtol=0)  # logits are kept finite
 
 
-def test_a_stage_goes_on_where_the_one_before_ended(vit, pair):
-    made = staged(vit, pair)
-    steps = made.steps()
+def test_stage_starts_from_the_output_of_the_previous_stage(vit, pair):
+    optimisation = staged(vit, pair)
+    steps = optimisation.steps()
     for _ in range(6):
         next(steps)
-    ended = made.image()
+    ended = optimisation.image()
     next(steps)
     start = staged(vit, pair, "steps=0").image()
-    assert (made.image() - ended).abs().mean() < 0.5 * (ended - start).abs().mean()
+    assert (optimisation.image() - ended).abs().mean() < 0.5 * (ended - start).abs().mean()
 
 
-def test_the_same_seed_gives_the_same_bytes(vit, pair):
+def test_same_seed_gives_identical_bytes_and_another_seed_does_not(vit, pair):
     first, second, other = (staged(vit, pair, f"seed={seed}") for seed in (1, 1, 2))
     images = []
-    for made in (first, second, other):
-        list(made.steps())
-        images.append(made.image())
+    for optimisation in (first, second, other):
+        list(optimisation.steps())
+        images.append(optimisation.image())
     assert torch.equal(images[0], images[1])
     assert not torch.equal(images[0], images[2])
 
 
-def test_outside_its_mask_the_structure_image_is_kept(vit, pair):
+def test_pixels_outside_the_structure_mask_are_unchanged(vit, pair):
     mask = torch.zeros(1, 1, 40, 48)
     mask[..., :24] = 1
-    made = staged(vit, pair, masks={"structure": mask})
-    list(made.steps())
-    image = made.image()
+    optimisation = staged(vit, pair, masks={"structure": mask})
+    list(optimisation.steps())
+    image = optimisation.image()
     assert torch.equal(image[..., 24:], pair[0][..., 24:])
     assert not torch.equal(image[..., :24], pair[0][..., :24])
 
 
-def test_an_appearance_mask_keeps_its_colours_out(vit, pair):
+def test_colours_outside_the_appearance_mask_are_not_transferred(vit, pair):
     structure, appearance = pair
     appearance = appearance.clone()
     appearance[..., 24:] = torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1)
@@ -100,7 +100,7 @@ def test_an_appearance_mask_keeps_its_colours_out(vit, pair):
     assert redness[0] > redness[1] + 0.05
 
 
-def test_strengths_are_weights(vit, pair):
+def test_strengths_scale_the_weights_of_their_terms(vit, pair):
     def first(*overrides):
         return next(staged(vit, pair, *overrides).steps())
 
@@ -110,25 +110,25 @@ def test_strengths_are_weights(vit, pair):
         weight * plain.losses[name] for name, weight in (("texture", 8), ("appearance", 0.02), ("patches", 2))
     )
     assert strong.total - plain.total == pytest.approx(texture, rel=1e-4)
-    kept = first("structure_strength=0")
-    assert kept.total == pytest.approx(texture, rel=1e-4)
+    weak = first("structure_strength=0")
+    assert weak.total == pytest.approx(texture, rel=1e-4)
 
 
-def test_a_residual_unet_begins_as_the_start(vit, pair):
+def test_residual_unet_starts_as_the_warm_start(vit, pair):
     generator = "generator={name: residual-unet, options: {channels: [4, 4]}}"
-    made, start = staged(vit, pair, generator), staged(vit, pair, "steps=0")
-    torch.testing.assert_close(made.image(), start.image(), atol=0.02, rtol=0)
-    steps = list(made.steps())
+    optimisation, start = staged(vit, pair, generator), staged(vit, pair, "steps=0")
+    torch.testing.assert_close(optimisation.image(), start.image(), atol=0.02, rtol=0)
+    steps = list(optimisation.steps())
     assert len(steps) == 8
-    assert not torch.equal(made.image(), start.image())
+    assert not torch.equal(optimisation.image(), start.image())
 
 
-def test_a_canvas_cannot_keep_the_appearance_image(vit, pair):
+def test_identity_term_is_refused_with_a_canvas(vit, pair):
     with pytest.raises(ConfigError, match="holds the output image itself"):
         staged(vit, pair, "terms.identity={loss: identity, weight: 1}")
 
 
-def test_a_layer_is_what_was_changed():
+def test_change_is_applied_at_another_size():
     before, after = torch.full((1, 3, 4, 4), 0.5), torch.full((1, 3, 4, 4), 0.6)
     torch.testing.assert_close(
         Change(before, after).applied_to(torch.full((1, 3, 9, 7), 0.2)), torch.full((1, 3, 9, 7), 0.3)
@@ -136,57 +136,59 @@ def test_a_layer_is_what_was_changed():
 
 
 def test_stages_are_no_larger_than_the_output(vit, pair):
-    made = staged(vit, pair, "stages=[{side: 32}, {side: 224}, {side: 364}]", "steps=3")
-    assert made.working_sizes == [(32, 32), (40, 48), (40, 48)]
-    assert made.output_size == (40, 48)
-    assert len(list(made.steps())) == 3
+    optimisation = staged(vit, pair, "stages=[{side: 32}, {side: 224}, {side: 364}]", "steps=3")
+    assert optimisation.working_sizes == [(32, 32), (40, 48), (40, 48)]
+    assert optimisation.output_size == (40, 48)
+    assert len(list(optimisation.steps())) == 3
 
 
-def test_a_small_stage_has_the_size_that_its_side_says(vit, pair):
+def test_working_size_follows_from_the_side_of_the_stage(vit, pair):
     larger = tuple(torch.nn.functional.interpolate(image, scale_factor=4) for image in pair)
-    made = staged(vit, larger)
-    assert made.working_sizes == [Area(side).target_size(160, 192, vit.info) for side in (32, 40)]
+    optimisation = staged(vit, larger)
+    assert optimisation.working_sizes == [Area(side).target_size(160, 192, vit.info) for side in (32, 40)]
     for side in (32, 40):
         assert working_side(StageConfig(side=side), (160, 192)) == side
 
 
-def test_a_run_without_stages_works_at_the_output_s_size_and_one_without_steps_at_none(vit, pair):
+def test_working_size_without_stages_or_without_steps(vit, pair):
     assert staged(vit, pair, "stages=[]").working_sizes == [(40, 48)]
     assert staged(vit, pair, "steps=0").working_sizes == []
 
 
-def test_small_views_do_not_make_the_images_of_a_stage_larger_than_they_are(vit, pair):
+def test_small_views_do_not_enlarge_the_images_of_a_stage(vit, pair):
     views = "views={structure: {crop: [0.1, 0.1]}, appearance: {crop: [0.1, 0.1]}}"
-    made = staged(vit, pair, views, "stages=[{side: 224}]", "steps=1", "terms={s: {loss: smoothness, weight: 1}}")
-    assert made.working_sizes == [(40, 48)]
+    optimisation = staged(
+        vit, pair, views, "stages=[{side: 224}]", "steps=1", "terms={s: {loss: smoothness, weight: 1}}"
+    )
+    assert optimisation.working_sizes == [(40, 48)]
 
 
 @pytest.mark.parametrize("steps", [0, 2])
-def test_a_grey_mask_is_applied_once(vit, pair, steps):
+def test_grey_mask_is_applied_once(vit, pair, steps):
     grey = torch.full((1, 1, 40, 48), 0.5)
     soft = staged(vit, pair, f"steps={steps}", masks={"structure": grey})
     whole = staged(vit, pair, f"steps={steps}")
     if steps == 0:
         torch.testing.assert_close(soft.image(), torch.lerp(pair[0], whole.image(), 0.5))
     list(soft.steps())
-    far, near = ((made.image() - pair[0]).abs().mean() for made in (whole, soft))
+    far, near = ((optimisation.image() - pair[0]).abs().mean() for optimisation in (whole, soft))
     assert near > 0.4 * far
 
 
 @pytest.mark.parametrize("mask", ["strip", "corner", "pixel"])
 @pytest.mark.parametrize("image", ["structure", "appearance"])
-def test_a_small_mask_near_a_border_lasts_to_the_end(vit, image, mask):
+def test_small_mask_near_a_border_gives_a_finite_output(vit, image, mask):
     where = {"strip": (slice(0, 15), slice(0, 112)), "corner": (slice(102, 112),) * 2, "pixel": (slice(111, 112),) * 2}
     white = torch.zeros(1, 1, 112, 112)
     white[(..., *where[mask])] = 1
     photographs = [F.interpolate(noise(1, 3, 9, 9, seed=seed), size=(112, 112), mode="bilinear") for seed in (1, 2)]
-    made = staged(vit, photographs, "steps=30", masks={image: white})
-    losses = [step.total for step in made.steps()]
+    optimisation = staged(vit, photographs, "steps=30", masks={image: white})
+    losses = [step.total for step in optimisation.steps()]
     assert len(losses) == 30
-    assert made.image().isfinite().all()
+    assert optimisation.image().isfinite().all()
 
 
-def test_an_appearance_image_that_matches_better_mirrored_is_mirrored_for_the_terms_with_its_mask(vit):
+def test_appearance_image_that_matches_better_mirrored_is_mirrored_with_its_mask(vit):
     structure = F.interpolate(noise(1, 3, 6, 6, seed=4), size=(48, 48), mode="nearest")
     mask = torch.zeros(1, 1, 48, 48)
     mask[..., :30] = 1

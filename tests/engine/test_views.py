@@ -14,7 +14,7 @@ def many(config, count=400, size=(100, 140)):
     return [draw(config, *size, stream(0, i)) for i in range(count)]
 
 
-def test_crops_are_squares_of_95_to_100_percent_of_the_shorter_side_anywhere():
+def test_crops_are_squares_of_95_to_100_percent_of_the_shorter_side_at_any_position():
     views = many(PLAIN)
     assert {v.height for v in views} == set(range(95, 101))
     assert all(v.height == v.width and v.top + v.height <= 100 and v.left + v.width <= 140 for v in views)
@@ -22,7 +22,7 @@ def test_crops_are_squares_of_95_to_100_percent_of_the_shorter_side_anywhere():
     assert max(v.left + v.width for v in views) == 140
 
 
-def test_probabilities():
+def test_flip_jitter_and_blur_have_their_probabilities():
     config = ViewConfig(flip=0.5, jitter=JitterConfig(probability=0.2), blur=BlurConfig(probability=0.8))
     views = many(config, 2000)
     assert sum(v.flip for v in views) / 2000 == pytest.approx(0.5, abs=0.04)
@@ -30,7 +30,7 @@ def test_probabilities():
     assert sum(v.blur is not None for v in views) / 2000 == pytest.approx(0.8, abs=0.04)
 
 
-def test_jitter_and_blur_stay_in_their_ranges_and_come_in_every_order():
+def test_jitter_and_blur_are_within_their_ranges_and_jitter_in_every_order():
     views = many(ALL)
     amounts = [dict(v.jitter) for v in views]
     assert all(0.6 <= a["brightness"] <= 1.4 and 0.6 <= a["contrast"] <= 1.4 for a in amounts)
@@ -39,23 +39,23 @@ def test_jitter_and_blur_stay_in_their_ranges_and_come_in_every_order():
     assert all(0.1 <= v.blur[1] <= 2.0 and v.blur[0] == 3 for v in views)
 
 
-def test_the_same_place_in_a_run_gives_the_same_view_and_another_another():
+def test_view_depends_only_on_the_random_stream():
     assert draw(ALL, 100, 140, stream(3, 7, "x")) == draw(ALL, 100, 140, stream(3, 7, "x"))
     assert draw(ALL, 100, 140, stream(3, 7, "x")) != draw(ALL, 100, 140, stream(3, 8, "x"))
 
 
-def test_the_entire_view_is_the_image():
+def test_entire_view_is_the_image():
     image = noise(1, 3, 20, 30)
     assert torch.equal(entire(image)(image), image)
 
 
-def test_place_crops_then_flips():
+def test_crop_is_taken_before_the_flip():
     image = torch.arange(20.0).view(1, 1, 4, 5).repeat(1, 3, 1, 1)
     view = View(1, 2, 2, 3, flip=True)
     assert view.crop(image)[0, 0].tolist() == [[9, 8, 7], [14, 13, 12]]
 
 
-def test_colours_change_but_not_places():
+def test_colour_changes_preserve_shape_and_range():
     view = draw(ALL, 40, 60, stream(1))
     image = noise(1, 3, 40, 60)
     assert view(image).shape == view.crop(image).shape
@@ -64,7 +64,7 @@ def test_colours_change_but_not_places():
     assert view(image).max() <= 1
 
 
-def test_no_global_random_numbers():
+def test_views_draw_no_global_random_numbers():
     state = torch.get_rng_state()
     draw(ALL, 40, 60, stream(1))(noise(1, 3, 40, 60))
     assert torch.equal(torch.get_rng_state(), state)
@@ -90,7 +90,7 @@ def views_of(mask, shape="image", bank=12):
 @pytest.mark.parametrize("bank", [12, None])
 @pytest.mark.parametrize("shape", ["image", "square"])
 @pytest.mark.parametrize("where", [TOP, CORNER, PIXEL])
-def test_every_view_of_a_masked_image_has_the_mask(where, shape, bank):
+def test_every_view_contains_most_of_the_mask(where, shape, bank):
     mask = with_mask(where)
     views = views_of(mask, shape, bank)
     assert all(view.crop(mask).shape[-2:] == (view.height, view.width) for view in views)
@@ -98,7 +98,7 @@ def test_every_view_of_a_masked_image_has_the_mask(where, shape, bank):
     assert all(view.crop(mask).sum() >= ENOUGH * m for view, m in zip(views, most, strict=True))
 
 
-def test_a_mask_larger_than_the_view_is_in_it_as_far_as_it_can_be():
+def test_mask_larger_than_the_view_is_contained_in_part():
     ring = with_mask((slice(0, 112), slice(0, 112)))
     ring[..., 10:102, 10:102] = 0
     for view in views_of(ring):
@@ -107,7 +107,7 @@ def test_a_mask_larger_than_the_view_is_in_it_as_far_as_it_can_be():
     assert all(view.crop(corners).sum() >= ENOUGH * 144 for view in views_of(corners))
 
 
-def test_a_white_mask_and_one_in_the_middle_change_no_view():
+def test_white_mask_and_central_mask_do_not_change_views():
     plain = [draw_for(ViewConfig(crop=WIDE), torch.zeros(1, 3, 112, 112), 0, step, "structure") for step in range(20)]
     middle = with_mask((slice(50, 62), slice(50, 62)))
     for mask in (torch.ones(1, 1, 112, 112), middle):
@@ -116,7 +116,7 @@ def test_a_white_mask_and_one_in_the_middle_change_no_view():
         assert drawn == plain
 
 
-def test_views_of_a_masked_image_are_all_over_where_they_may_be_and_the_same_for_a_seed():
+def test_views_of_a_masked_image_cover_all_allowed_positions_deterministically():
     mask = with_mask((slice(0, 15), slice(0, 150)), (112, 150))
     views = views_of(mask, bank=None)
     assert views == views_of(mask, bank=None)

@@ -4,7 +4,7 @@ import torch
 from tests.conftest import noise
 from vitsplice.contracts import MASK, MATCH, PIXELS, Features, TermContext
 from vitsplice.engine.features import extract
-from vitsplice.losses.guided import EXCLUDED_COST, requests_at, target_mass
+from vitsplice.losses.guided import EXCLUDED_COST, requests_at_depths, target_mass
 from vitsplice.losses.terms import EDGES, PATCHES, SMOOTHNESS, TEXTURE
 from vitsplice.options import complete
 
@@ -80,12 +80,12 @@ def test_excluded_texture_and_patches_do_not_count(vit):
 
 
 def test_depths_are_relative_to_the_number_of_layers(vit, cnn):
-    assert [str(request) for request in requests_at(vit.info, [0.0, 0.34, 0.67, 1.0])] == [
+    assert [str(request) for request in requests_at_depths(vit.info, [0.0, 0.34, 0.67, 1.0])] == [
         "token[-3]",
         "token[-2]",
         "token[-1]",
     ]
-    assert [request.layer for request in requests_at(cnn.info, [0.0, 1.0])] == [-cnn.info.layers, -1]
+    assert [request.layer for request in requests_at_depths(cnn.info, [0.0, 1.0])] == [-cnn.info.layers, -1]
 
 
 def test_smoothness_weights_coloured_noise_above_grey_noise(vit):

@@ -65,6 +65,6 @@ def test_unavailable_backbone_is_tried_once(monkeypatch):
     loaded = backbones()
     monkeypatch.setattr(loaded, "_build", lambda name: (tries.append(name), vitsplice_tiny.unavailable(None)))
     for _ in range(3):
-        with pytest.raises(WeightsUnavailable, match="nowhere"):
+        with pytest.raises(WeightsUnavailable, match="are unavailable"):
             loaded.load("tiny-gone")
     assert tries == ["tiny-gone"]

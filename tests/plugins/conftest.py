@@ -1,4 +1,4 @@
-"""A shelf of made-up distributions in a folder, found as real ones are."""
+"""A folder of fictitious distributions, discovered like installed ones."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def backbone_for(expression: str) -> str:
 
 
 class Shelf:
-    """A folder on sys.path with made-up distributions in it."""
+    """A folder on sys.path with fictitious distributions."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -126,25 +126,25 @@ class Shelf:
 
 @pytest.fixture
 def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shelf]:
-    """An empty shelf, made-up built-ins, and nothing remembered before or after."""
+    """An empty folder of distributions, fictitious built-in parts, and an empty cache before and after."""
     folder = tmp_path / "shelf"
     folder.mkdir()
     monkeypatch.syspath_prepend(str(folder))
     monkeypatch.delenv(discovery.VARIABLE, raising=False)
     monkeypatch.setattr(discovery, "BUILTIN", "shelf_builtin")
-    made = Shelf(folder)
-    made.module("shelf_builtin", BUILTIN)
+    distributions = Shelf(folder)
+    distributions.module("shelf_builtin", BUILTIN)
     catalogue.cache_clear()
-    yield made
+    yield distributions
     catalogue.cache_clear()
     for name in [name for name in sys.modules if name.startswith("shelf_")]:
         del sys.modules[name]
 
 
 def record(name: str) -> PluginRecord:
-    """The one record of a plugin."""
-    (found,) = [record for record in catalogue().plugins if record.name == name]
-    return found
+    """Return the record of a plugin."""
+    (match,) = [record for record in catalogue().plugins if record.name == name]
+    return match
 
 
 def message(error: type[UserError], name: str, kind: str = "backbones") -> str:
@@ -154,7 +154,7 @@ def message(error: type[UserError], name: str, kind: str = "backbones") -> str:
     return str(caught.value)
 
 
-def assert_only_it_is_lost(name: str, reason: str) -> Catalogue:
+def assert_only_plugin_fails(name: str, reason: str) -> Catalogue:
     """The plugin failed for that reason, in one line; the built-ins and 'good' are all there."""
     failed = record(name)
     assert failed.failure is not None

@@ -1,4 +1,4 @@
-"""What is found, in which order, and what the environment variable chooses."""
+"""Discovery of plugins, their order, and their selection by VITSPLICE_PLUGINS."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vitsplice.errors import UnknownName
 from vitsplice.plugins import catalogue
 
 
-def test_the_built_in_plugin_comes_first_then_by_entry_point(shelf: Shelf) -> None:
+def test_built_in_plugin_is_first_and_others_are_sorted_by_entry_point(shelf: Shelf) -> None:
     for name, distribution in (("zebra", "d-1"), ("moth", "d-2"), ("ant", "d-3")):
         shelf.add(name, backbones(f"[backbone('{name}')]"), distribution=distribution)
     names = [record.name for record in catalogue().plugins]
@@ -20,7 +20,7 @@ def test_the_built_in_plugin_comes_first_then_by_entry_point(shelf: Shelf) -> No
     assert [name for name in names if name in ("zebra", "ant", "moth")] == ["ant", "moth", "zebra"]
 
 
-def test_it_is_found_once_and_kept(shelf: Shelf) -> None:
+def test_catalogue_is_cached(shelf: Shelf) -> None:
     first = catalogue()
     shelf.add("good", GOOD)
     assert catalogue() is first
@@ -28,7 +28,7 @@ def test_it_is_found_once_and_kept(shelf: Shelf) -> None:
     assert "clip-vitb16" in catalogue().backbones
 
 
-def test_importing_finds_nothing_and_is_light(shelf: Shelf) -> None:
+def test_import_loads_neither_plugins_nor_heavy_packages(shelf: Shelf) -> None:
     shelf.add("loud", "raise RuntimeError('loaded at import')")
     code = f"""
 import sys
@@ -54,7 +54,7 @@ assert not [name for name in sys.modules if name.startswith("shelf_")]
         ("vitsplice", set()),
     ],
 )
-def test_the_variable_chooses(
+def test_variable_selects_plugins_by_name_or_distribution(
     shelf: Shelf, monkeypatch: pytest.MonkeyPatch, value: str | None, loaded: set[str]
 ) -> None:
     shelf.add("one", backbones("[backbone('one')]"))
@@ -67,14 +67,16 @@ def test_the_variable_chooses(
     assert not [record for record in known.plugins if (record.failure or "").startswith("not installed")]
 
 
-def test_a_plugin_that_is_not_chosen_is_not_even_imported(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unselected_plugin_is_not_imported(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
     shelf.add("broken", "raise RuntimeError")
     monkeypatch.setenv("VITSPLICE_PLUGINS", "")
     assert [record.name for record in catalogue().plugins] == ["vitsplice"]
     assert "shelf_vitsplice_broken_broken" not in sys.modules
 
 
-def test_a_chosen_plugin_that_is_not_installed(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_selected_plugin_that_is_not_installed_is_reported_with_a_suggestion(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shelf.add("openclip", backbones("[backbone('one')]"))
     monkeypatch.setenv("VITSPLICE_PLUGINS", "opencilp,zzz")
     assert record("opencilp").failure is not None

@@ -1,4 +1,4 @@
-"""A plugin gives all that it lists, or nothing and a reason."""
+"""Plugins are loaded completely, or dropped with a reason."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.plugins.conftest import GOOD, Shelf, assert_only_it_is_lost, backbones, message, record
+from tests.plugins.conftest import GOOD, Shelf, assert_only_plugin_fails, backbones, message, record
 from vitsplice.errors import PluginConflict, UnknownName
 from vitsplice.plugins import PluginRecord, catalogue
 
 
-def test_a_good_plugin_gives_all_it_lists(shelf: Shelf) -> None:
+def test_valid_plugin_registers_all_its_specs(shelf: Shelf) -> None:
     shelf.add("good", GOOD)
     known = catalogue()
     assert record("good") == PluginRecord(
@@ -36,7 +36,7 @@ def test_a_good_plugin_gives_all_it_lists(shelf: Shelf) -> None:
     assert not known.conflicts
 
 
-def test_an_object_may_be_the_plugin(shelf: Shelf) -> None:
+def test_plugin_may_be_an_object(shelf: Shelf) -> None:
     code = """
     class Plugin:
         def __init__(self, name):
@@ -67,21 +67,21 @@ def test_an_object_may_be_the_plugin(shelf: Shelf) -> None:
         ("shelf_none:plugin", "its entry point is None"),
     ],
 )
-def test_an_entry_point_that_leads_nowhere(shelf: Shelf, value: str, reason: str) -> None:
+def test_plugin_with_an_unresolvable_entry_point_is_dropped(shelf: Shelf, value: str, reason: str) -> None:
     shelf.add("good", GOOD)
     shelf.module("shelf_none", "plugin = None")
     shelf.entry_point("lost", value, "vitsplice-lost")
-    assert_only_it_is_lost("lost", reason)
+    assert_only_plugin_fails("lost", reason)
 
 
-def test_all_of_a_broken_plugin_is_dropped(shelf: Shelf) -> None:
+def test_all_specs_of_an_invalid_plugin_are_dropped(shelf: Shelf) -> None:
     shelf.add("half", backbones("[backbone('half-vit')]") + "@hookimpl\ndef vitsplice_losses(): return 5")
     assert record("half").listed == ("half-vit",)
     assert "half-vit" not in catalogue().backbones
     assert "returned an int, not a list" in message(UnknownName, "half-vit")
 
 
-def test_broken_built_ins_do_not_take_the_others_along(shelf: Shelf) -> None:
+def test_failed_built_in_plugin_does_not_affect_others(shelf: Shelf) -> None:
     shelf.module("shelf_builtin", "raise ImportError('half an installation')")
     shelf.add("good", GOOD)
     assert record("vitsplice").failure == "ImportError: half an installation"
@@ -89,7 +89,7 @@ def test_broken_built_ins_do_not_take_the_others_along(shelf: Shelf) -> None:
     assert "half an installation" in message(UnknownName, "paper", "presets")
 
 
-def test_what_a_plugin_prints_goes_to_standard_error(shelf: Shelf, capsys: pytest.CaptureFixture[str]) -> None:
+def test_output_of_a_plugin_goes_to_standard_error(shelf: Shelf, capsys: pytest.CaptureFixture[str]) -> None:
     shelf.add("chatty", "print('hello')\n" + backbones("print('again') or []"))
     catalogue()
     printed = capsys.readouterr()
@@ -97,48 +97,48 @@ def test_what_a_plugin_prints_goes_to_standard_error(shelf: Shelf, capsys: pytes
     assert printed.err == "hello\nagain\n"
 
 
-def test_a_name_given_twice_is_an_error_when_asked_for(shelf: Shelf) -> None:
+def test_name_of_two_plugins_is_an_error_on_access(shelf: Shelf) -> None:
     shelf.add("one", backbones("[backbone('same'), backbone('mine')]"))
     shelf.add("two", backbones("[backbone('same')]"))
     known = catalogue()
     assert known.conflicts == {("backbones", "same"): ("vitsplice-one", "vitsplice-two")}
     assert "same" not in known.backbones
     assert known.backbones["mine"].name == "mine"
-    said = message(PluginConflict, "same")
-    assert "vitsplice-one and vitsplice-two each provide a backbone 'same'" in said
-    assert "Uninstall vitsplice-one or vitsplice-two" in said
-    assert "VITSPLICE_PLUGINS" in said
+    error = message(PluginConflict, "same")
+    assert "vitsplice-one and vitsplice-two each provide a backbone 'same'" in error
+    assert "Uninstall vitsplice-one or vitsplice-two" in error
+    assert "VITSPLICE_PLUGINS" in error
 
 
-def test_the_variable_ends_a_conflict(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variable_resolves_a_conflict(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
     shelf.add("one", backbones("[backbone('same')]"))
     shelf.add("two", backbones("[backbone('same')]"))
     monkeypatch.setenv("VITSPLICE_PLUGINS", "two")
     assert catalogue().backbones["same"].name == "same"
 
 
-def test_a_built_in_name_given_again_is_a_conflict(shelf: Shelf) -> None:
+def test_name_of_a_built_in_and_a_plugin_is_a_conflict(shelf: Shelf) -> None:
     shelf.add("thief", "@hookimpl\ndef vitsplice_presets(): return [preset('paper')]")
-    said = message(PluginConflict, "paper", "presets")
-    assert "vitsplice and vitsplice-thief each provide a preset 'paper'" in said
-    assert "Uninstall vitsplice-thief," in said
+    error = message(PluginConflict, "paper", "presets")
+    assert "vitsplice and vitsplice-thief each provide a preset 'paper'" in error
+    assert "Uninstall vitsplice-thief," in error
     assert catalogue().presets["swift"].name == "swift"
 
 
-def test_one_name_for_two_kinds_is_no_conflict(shelf: Shelf) -> None:
+def test_same_name_for_two_kinds_is_no_conflict(shelf: Shelf) -> None:
     shelf.add("good", "@hookimpl\ndef vitsplice_losses(): return [loss('paper')]")
     assert not catalogue().conflicts
     assert catalogue().losses["paper"].name == "paper"
 
 
-def test_two_plugins_of_one_distribution_are_told_apart(shelf: Shelf) -> None:
+def test_conflicting_plugins_of_one_distribution_are_named_by_entry_point(shelf: Shelf) -> None:
     shelf.add("one", backbones("[backbone('same')]"), distribution="vitsplice-pair")
     shelf.add("two", backbones("[backbone('same')]"), distribution="vitsplice-pair")
-    said = message(PluginConflict, "same")
-    assert "vitsplice-pair (plugin 'one') and vitsplice-pair (plugin 'two')" in said
+    error = message(PluginConflict, "same")
+    assert "vitsplice-pair (plugin 'one') and vitsplice-pair (plugin 'two')" in error
 
 
-def test_a_built_in_command_stays_and_the_other_is_noted(shelf: Shelf) -> None:
+def test_built_in_command_takes_precedence_with_a_note(shelf: Shelf) -> None:
     shelf.add("thief", "@hookimpl\ndef vitsplice_commands(): return [command('run'), command('own')]")
     known = catalogue()
     assert set(known.commands) == {"run", "own"}
@@ -150,7 +150,7 @@ def test_a_built_in_command_stays_and_the_other_is_noted(shelf: Shelf) -> None:
     assert known.conflicts[("commands", "run")] == ("vitsplice", "vitsplice-thief")
 
 
-def test_of_two_third_party_commands_neither_is_used(shelf: Shelf) -> None:
+def test_conflicting_third_party_commands_are_both_dropped_with_notes(shelf: Shelf) -> None:
     for name in ("one", "two"):
         shelf.add(name, "@hookimpl\ndef vitsplice_commands(): return [command('paint')]")
     assert set(catalogue().commands) == {"run"}

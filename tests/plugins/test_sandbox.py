@@ -1,4 +1,4 @@
-"""A plugin that hangs, or changes what belongs to the whole process."""
+"""Plugins that hang or change defaults of the process."""
 
 import random
 import sys
@@ -16,16 +16,16 @@ from vitsplice.plugins.discovery import InstalledPlugin
 from vitsplice.plugins.sandbox import TookTooLong, process_defaults_restored, time_limit
 
 
-def test_a_plugin_that_hangs_is_dropped_and_the_others_work(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hanging_plugin_is_dropped_after_the_time_limit(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loading, "SECONDS", 0.2)
     hanging = InstalledPlugin("hanging", "vitsplice-hanging", "1", lambda: time.sleep(60))
-    began = time.monotonic()
+    start = time.monotonic()
     loaded = loading.load(hanging, 0.2)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - start < 5
     assert "did not answer within 0.2 seconds" in str(loaded.record.failure)
 
 
-def test_a_plugin_that_catches_everything_is_interrupted_too(shelf: Shelf) -> None:
+def test_hanging_plugin_that_catches_exceptions_is_interrupted(shelf: Shelf) -> None:
     def stubborn() -> None:
         try:
             time.sleep(60)
@@ -36,7 +36,7 @@ def test_a_plugin_that_catches_everything_is_interrupted_too(shelf: Shelf) -> No
     assert "did not answer" in str(loaded.record.failure)
 
 
-def test_time_is_not_limited_where_no_signal_can_do_it() -> None:
+def test_time_limit_has_no_effect_outside_the_main_thread() -> None:
     done = []
 
     def work() -> None:
@@ -50,7 +50,7 @@ def test_time_is_not_limited_where_no_signal_can_do_it() -> None:
     assert done
 
 
-def test_a_limit_that_is_kept_leaves_no_alarm() -> None:
+def test_time_limit_leaves_no_alarm() -> None:
     with time_limit(0.05):
         pass
     time.sleep(0.1)
@@ -83,7 +83,7 @@ def guarded() -> tuple[object, ...]:
 
 
 @pytest.mark.parametrize("what", CHANGES)
-def test_what_a_plugin_changes_is_put_back_and_said(shelf: Shelf, what: str) -> None:
+def test_process_defaults_changed_by_a_plugin_are_restored_with_a_note(shelf: Shelf, what: str) -> None:
     before = guarded()
     shelf.add("good", CHANGES[what] + "\n" + GOOD)
     assert record("good").notes == (f"it changed {what}, which was restored",)
@@ -92,14 +92,14 @@ def test_what_a_plugin_changes_is_put_back_and_said(shelf: Shelf, what: str) -> 
     assert not torch.are_deterministic_algorithms_enabled()
 
 
-def test_nothing_is_said_of_code_that_changes_nothing() -> None:
+def test_code_that_changes_no_defaults_is_not_reported() -> None:
     changed: list[str] = []
     with process_defaults_restored(changed):
         torch.rand(3, generator=torch.Generator().manual_seed(0))
     assert changed == []
 
 
-def test_several_threads_that_load_plugins_leave_standard_output_alone() -> None:
+def test_concurrent_loading_restores_standard_output() -> None:
     before = sys.stdout
 
     def loads(wait: float) -> None:
@@ -111,7 +111,7 @@ def test_several_threads_that_load_plugins_leave_standard_output_alone() -> None
     assert sys.stdout is before
 
 
-def test_numbers_that_another_thread_draws_meanwhile_are_not_drawn_again() -> None:
+def test_random_state_advanced_by_another_thread_is_not_restored() -> None:
     with torch.random.fork_rng():
         torch.manual_seed(5)
         expected = torch.rand(2)

@@ -50,13 +50,13 @@ def test_overrides_change_nested_values():
     assert changed.terms["identity"] == settings_yaml.load(PAPER, "paper").terms["identity"]
 
 
-def test_another_generator_drops_the_options_of_the_former_one():
+def test_changing_the_generator_drops_the_options_of_the_previous_one():
     assert settings_yaml.load(PAPER, "paper", ["generator.name=pixels"]).generator.options == {}
     both = ["generator.options.init=grey", "generator.name=pixels"]
     assert settings_yaml.load(PAPER, "paper", both).generator.options == {"init": "grey"}
 
 
-def test_exponents_are_numbers_everywhere():
+def test_numbers_in_exponent_notation_are_parsed_everywhere():
     changed = settings_yaml.load(PAPER, "paper", ["generator.options.init_gain=2e-3", "generator.options.slope=1E-1"])
     assert changed.generator.options["init_gain"] == 2e-3
     assert changed.generator.options["slope"] == 0.1
@@ -118,7 +118,7 @@ def test_settings_are_frozen():
 
 
 @pytest.mark.parametrize("name", ["missing.yaml", "folder.yaml", "binary.yaml"])
-def test_a_preset_file_that_cannot_be_read_is_named(tmp_path, name):
+def test_unreadable_preset_file_is_named(tmp_path, name):
     (tmp_path / "folder.yaml").mkdir()
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match=name):
@@ -140,7 +140,7 @@ def test_yaml_that_expands_or_runs_code_is_refused(tmp_path):
         settings_yaml.read_text(tmp_path / "long.yaml")
 
 
-def test_a_preset_file_names_weights_in_its_own_folder_only(tmp_path):
+def test_weights_of_a_preset_file_are_limited_to_its_folder(tmp_path):
     def load(weights, *overrides):
         text = PAPER.replace("backbone:", f"backbone:\n  weights: {weights}", 1)
         return settings_yaml.load(text, "preset", overrides, tmp_path).backbone.weights
@@ -160,7 +160,7 @@ def test_a_preset_file_names_weights_in_its_own_folder_only(tmp_path):
             load(f"/elsewhere/w.pt\n  sha256: {none}")
 
 
-def test_weights_are_absolute_and_another_file_has_another_sha256(tmp_path, monkeypatch):
+def test_weights_are_recorded_as_an_absolute_path_with_their_sha256(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert settings_yaml.load(PAPER, "paper", ["backbone.weights=w.pt"]).backbone.weights == tmp_path / "w.pt"
     text = PAPER.replace("backbone:", f"backbone:\n  weights: /a/w.pt\n  sha256: '{'0' * 64}'", 1)

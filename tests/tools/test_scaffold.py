@@ -1,4 +1,4 @@
-"""A new plugin passes its own tests as it stands, and a run takes it."""
+"""A new plugin passes its own tests unchanged and is used by a run."""
 
 import os
 import subprocess
@@ -33,7 +33,7 @@ USES = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", scaffold.TEMPLATES_BY_KIND)
-def test_it_passes_its_own_tests_and_a_run_takes_it(processes, tmp_path, png, kind):
+def test_new_plugin_passes_its_tests_and_is_used_by_run(processes, tmp_path, png, kind):
     root = scaffold.write("my-part", kind, tmp_path)
     path = installed(root)
     words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
@@ -53,7 +53,7 @@ def test_it_passes_its_own_tests_and_a_run_takes_it(processes, tmp_path, png, ki
 
 
 @pytest.mark.parametrize("kind", scaffold.TEMPLATES_BY_KIND)
-def test_what_it_writes_is_clean(tmp_path, kind):
+def test_new_plugin_passes_ruff_and_has_no_unfilled_placeholders(tmp_path, kind):
     root = scaffold.write("my-part", kind, tmp_path)
     for command in (("check", "--select", "E,F,I,B,UP"), ("format", "--check")):
         done = subprocess.run(
@@ -66,7 +66,7 @@ def test_what_it_writes_is_clean(tmp_path, kind):
         assert not path.is_file() or "$" not in path.read_text(), path
 
 
-def test_what_cannot_be_is_told(tmp_path):
+def test_invalid_name_or_kind_and_existing_folder_are_refused(tmp_path):
     for name in ("My", "a b", "../up", "a--b", "1st", "class", ""):
         with pytest.raises(UserError, match="is not allowed as the name of a plugin"):
             scaffold.write(name, "loss", tmp_path)

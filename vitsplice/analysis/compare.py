@@ -20,8 +20,8 @@ from vitsplice.analysis.comparison import (
     ComparisonData,
     Measure,
     agreement_measures,
+    backbone_measures,
     layer_agreement,
-    measures_of,
 )
 from vitsplice.analysis.comparison_images import ImageSource, image_sources, with_styles
 from vitsplice.analysis.comparison_report import report
@@ -230,7 +230,7 @@ class _Parts:
         names, measures = tuple(image.name for image in self.images), list[Measure]()
         for number, (name, read_encoding) in enumerate(readers.items()):
             self.progress.part(f"measures of {name}", number, len(readers) + 1)
-            measures += measures_of(self.infos[name], names, read_encoding)
+            measures += backbone_measures(self.infos[name], names, read_encoding)
         self.progress.part("agreement of layers", len(readers), len(readers) + 1)
         agreement = layer_agreement(names, list(readers.values()))
         for (name, pair), run in transfers.items():

@@ -1,7 +1,7 @@
-"""Measures of a comparison that are comparable across backbones and layers.
+"""Measures of backbones and layers, normalised so that they are comparable.
 
-The change of a feature by a transform is divided by the mean change by replacing the image with another one: 0 is no
-change, 1 as much as another image.
+The change of a feature under a transform of the image is divided by the mean change when the image is replaced by
+another one: 0 means no change, 1 as much as between different images.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ TRANSFORM_ROLES: dict[str, Role] = {
     **dict.fromkeys([*APPEARANCE_TRANSFORMS, STYLE], "appearance"),
     **dict.fromkeys(STRUCTURE_TRANSFORMS, "structure"),
 }
-"""Transform -> what it changes."""
+"""What each transform changes."""
 
 ROLES: tuple[Role, Role] = ("structure", "appearance")
 
-MAX_OTHERS = 8
+MAX_OTHER_IMAGES = 8
 """Maximum number of other images that an image is compared with."""
 
 LAYER_COLUMNS = ("layer", "layer from 0", "depth")
@@ -47,15 +47,15 @@ class Measure:
     """One value of a comparison, a row of ``metrics.csv``.
 
     Args:
-        backbone: name.
-        facet: facet that was compared; "" for a transfer.
-        layer: counted from the end.
+        backbone: name of the backbone.
+        facet: facet of the features; "" for a transfer.
+        layer: layer, counted from the end.
         metric: ``structure change`` or ``appearance change`` (of the feature of that role), ``pck``, ``part iou``,
             ``cka`` or ``transfer``.
         detail: the transform, the warp, ``labels``, the other backbone with facet and layer, or the metric of the
             transfer.
         image: name of the image, or of the pair of a transfer; "" for the mean over all images.
-        value: of the metric.
+        value: value of the metric.
     """
 
     backbone: str
@@ -90,10 +90,10 @@ class ComparisonData:
         infos: backbones by name, in the order in which they were given.
         images: names of the images.
         measures: all values.
-        agreement: of all layers, in the order of `all_layers`.
-        transfers: (backbone, pair) -> output image ``(3, H, W)``.
-        inputs: pair -> structure image and appearance image of its transfers, ``(3, H, W)`` each.
-        transformed: transform -> first image under it, ``(3, S, S)``.
+        agreement: agreement of all layers, in the order of `all_layers`.
+        transfers: output image by backbone and pair, ``(3, H, W)``.
+        inputs: structure image and appearance image by pair, ``(3, H, W)`` each.
+        transformed: first image under each transform, ``(3, S, S)``.
     """
 
     infos: Mapping[str, BackboneInfo]
@@ -106,7 +106,7 @@ class ComparisonData:
 
     @property
     def untrained(self) -> list[str]:
-        """Names of the backbones with random weights."""
+        """Return the names of the backbones with random weights."""
         return [name for name, info in self.infos.items() if info.source.startswith("random weights")]
 
     @cached_property
@@ -122,7 +122,7 @@ class ComparisonData:
         return tables
 
     def per_image(self, backbone: str, layer: int, metric: str, details: Container[str] = ()) -> Array:
-        """Mean of a metric over its details, or some of them (see `Measure`), for each image; NaN without values."""
+        """Average a metric over its details, or the given ones (see `Measure`), per image; NaN without values."""
         table = self._tables.get((backbone, layer, metric), {})
         chosen = [values for detail, values in table.items() if not details or detail in details]
         if not chosen:
@@ -134,14 +134,14 @@ class ComparisonData:
         return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
     def sensitivity(self, backbone: str, layer: int, role: Role, kind: Role) -> Array:
-        """Mean change of the feature of a role by the transforms of one kind, for each image."""
+        """Average the change of a role's feature over the transforms of one kind, per image."""
         transforms = [transform for transform, changed in TRANSFORM_ROLES.items() if changed == kind]
         return self.per_image(backbone, layer, f"{role} change", transforms)
 
     def log_selectivity(self, backbone: str, layer: int, role: Role) -> Array:
-        """Logarithm of the ratio of a feature's sensitivity to its own kind of transform to that to the other kind.
+        """Compute log(own / other): a feature's sensitivities to transforms of its own role, and of the other role.
 
-        The change by another image cancels out. NaN where either sensitivity is 0.
+        The normalisation by other images cancels out. NaN where a sensitivity is 0.
         """
         other_role: Role = "appearance" if role == "structure" else "structure"
         own, other = (self.sensitivity(backbone, layer, role, kind) for kind in (role, other_role))
@@ -149,17 +149,17 @@ class ComparisonData:
         return np.asarray(np.log(ratio))
 
     def transfer_values(self, backbone: str, metric: str) -> list[float]:
-        """Values of a metric of the transfers with a backbone, one for each pair."""
+        """Return the values of a metric over the transfers with a backbone, one per pair."""
         transfers = (measure for measure in self.measures if measure.metric == "transfer")
         return [m.value for m in transfers if (m.backbone, m.detail) == (backbone, metric)]
 
     def depth(self, backbone: str, layer: int) -> float:
-        """Depth of a layer in (0, 1]; 1 is the last."""
+        """Return the relative depth of a layer in (0, 1]; 1 is the last layer."""
         layers = self.infos[backbone].layers
         return (layer + layers + 1) / layers
 
     def layer_cells(self, backbone: str, layer: int) -> tuple[int, int, str]:
-        """CSV cells of a layer; see `LAYER_COLUMNS`."""
+        """Return the CSV cells of a layer; see `LAYER_COLUMNS`."""
         return layer, self.infos[backbone].layers + layer, f"{self.depth(backbone, layer):.4g}"
 
     def csv(self) -> str:
@@ -177,8 +177,8 @@ def all_layers(infos: Mapping[str, BackboneInfo]) -> list[Layer]:
     return [(name, layer) for name, info in infos.items() for layer in info.every_layer]
 
 
-def measures_of(info: BackboneInfo, images: Sequence[str], read: EncodingReader) -> list[Measure]:
-    """Compute the measures of one backbone on each image; few encodings are in use at a time."""
+def backbone_measures(info: BackboneInfo, images: Sequence[str], read: EncodingReader) -> list[Measure]:
+    """Compute the measures of one backbone on each image; encodings are read one at a time."""
     measures = []
     facets: dict[str, str] = {role: info.default_request(role).facet for role in ROLES}
     local = facets["structure"]
@@ -193,18 +193,18 @@ def measures_of(info: BackboneInfo, images: Sequence[str], read: EncodingReader)
     return measures
 
 
-def others(number: int, total: int) -> list[int]:
-    """Indices of the images that image ``number`` of ``total`` is compared with: all, or `MAX_OTHERS` evenly spaced."""
-    few = total <= MAX_OTHERS + 1
-    steps = range(1, total) if few else [k * total // (MAX_OTHERS + 1) for k in range(1, MAX_OTHERS + 1)]
+def other_indices(number: int, total: int) -> list[int]:
+    """List the images that image ``number`` is compared with: all others, or `MAX_OTHER_IMAGES` evenly spaced ones."""
+    few = total <= MAX_OTHER_IMAGES + 1
+    steps = range(1, total) if few else [k * total // (MAX_OTHER_IMAGES + 1) for k in range(1, MAX_OTHER_IMAGES + 1)]
     return [(number + step) % total for step in steps]
 
 
 def _changes_by_others(images: Sequence[str], read: EncodingReader, number: int) -> dict[str, list[float]]:
-    """Mean change of each layer's feature by replacing the image with another one, by role."""
+    """Average the change of each layer's feature when the image is replaced by another one, by role."""
     own = read(images[number])
     changes: dict[str, list[list[float]]] = {role: [] for role in ROLES}
-    for index in others(number, len(images)):
+    for index in other_indices(number, len(images)):
         other = read(images[index])
         for role in ROLES:
             changes[role].append(list(map(rms_difference, own.features(role), other.features(role))))
@@ -212,7 +212,7 @@ def _changes_by_others(images: Sequence[str], read: EncodingReader, number: int)
 
 
 def layer_agreement(images: Sequence[str], readers: Sequence[EncodingReader]) -> LayerAgreement:
-    """Compute the CKA of the structure features of all pairs of layers; one image is in use at a time."""
+    """Compute the CKA of the structure features of all pairs of layers; images are read one at a time."""
     n, mean, squares = 0, torch.zeros(()), torch.zeros(())
     for n, image in enumerate(images, 1):  # Welford's algorithm
         kernels = torch.cat([read(image).structure for read in readers]).float()
@@ -226,7 +226,7 @@ def layer_agreement(images: Sequence[str], readers: Sequence[EncodingReader]) ->
 
 
 def agreement_measures(infos: Mapping[str, BackboneInfo], agreement: LayerAgreement) -> list[Measure]:
-    """List the mean agreement of each pair of layers once."""
+    """List the mean CKA of each unordered pair of layers."""
     layers = all_layers(infos)
     facets = [infos[name].structure.facet for name, _ in layers]
     labels = [f"{name} {facet} {layer}" for (name, layer), facet in zip(layers, facets, strict=True)]

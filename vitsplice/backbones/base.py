@@ -1,4 +1,4 @@
-"""Base class of backbones that are torch modules: frozen, with checked inputs, safe to call from several threads."""
+"""Base class of backbones that are frozen torch modules; it checks inputs and is thread-safe."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class BackboneArguments(TypedDict):
     """Keyword arguments of every backbone class.
 
     Args:
-        name: name by which the backbone was requested.
+        name: requested name of the backbone.
         licence, source: licence and origin of the weights.
-        structure, appearance: default requests of the roles, in place of those of the class.
+        structure, appearance: default requests of the roles; None: those of the class.
     """
 
     name: str
@@ -32,20 +32,21 @@ class BackboneArguments(TypedDict):
 
 
 class FrozenBackbone(nn.Module):
-    """A frozen network as a backbone. A subclass implements `_features`.
+    """Wrap a frozen network as a backbone. Subclasses implement `_features`.
 
-    Features do not depend on the caller's modes (`vitsplice.numerics`); gradients are recorded as the caller has it.
+    Features do not depend on global torch modes such as autocast (`vitsplice.numerics`), except the grad mode.
 
     Args:
         network: the network, available as ``model``.
-        roles: facets that are the default for structure and for appearance, at the last layer.
+        roles: default facets for structure and for appearance, at the last layer.
         stride: see `vitsplice.contracts.BackboneInfo`; also the default of ``size_multiple`` and ``min_size``.
-        structure, appearance: default requests of the roles, in place of ``roles``.
+        structure, appearance: default requests; None: the facets of ``roles``.
         info: other fields of `BackboneInfo`; ``fixed_size`` and ``cls_normalised`` are None by default.
 
     Raises:
         TypeError: if a field is missing or unknown.
-        ConfigError: if the network has no such facet or layer, or the facet does not suit the role.
+        ConfigError: if the network has no such facet or layer, or the facet of structure is not local, or that of
+            appearance not global.
     """
 
     info: BackboneInfo
@@ -76,7 +77,7 @@ class FrozenBackbone(nn.Module):
         self.eval()
 
     def train(self, mode: bool = True) -> Self:
-        """Stay in eval mode."""
+        """Stay in eval mode, whatever ``mode`` is."""
         return super().train(False)
 
     def forward(self, images: Tensor, requests: Iterable[FeatureRequest]) -> dict[FeatureRequest, Features]:
@@ -95,7 +96,7 @@ class FrozenBackbone(nn.Module):
 def _with_roles(
     info: BackboneInfo, structure: FeatureRequest | None, appearance: FeatureRequest | None
 ) -> BackboneInfo:
-    """Replace the default requests of the roles. Raises ConfigError if a request does not suit its role."""
+    """Replace the default requests. Raises ConfigError unless structure has a local and appearance a global facet."""
     roles = {"structure": structure or info.structure, "appearance": appearance or info.appearance}
     roles = {role: info.request(request.facet, request.layer) for role, request in roles.items()}
     for role, request in roles.items():

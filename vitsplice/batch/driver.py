@@ -1,4 +1,4 @@
-"""The driver of a batch: hands unfinished jobs to an executor and records their outcomes."""
+"""Driver of a batch: submits unfinished jobs to an executor and records their outcomes."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from vitsplice.support.files import temporary_files
 
 @dataclass
 class Tally:
-    """Numbers of the jobs of a batch by state.
+    """Number of jobs of a batch by state.
 
     Args:
         total: all jobs.
         done_before: jobs that were finished when the driver started.
-        done: jobs finished since.
-        refused: jobs that cannot succeed.
-        failed: jobs that failed and may succeed another time.
+        done: jobs finished since then.
+        refused: jobs that cannot succeed, because of their input.
+        failed: jobs that failed and may succeed when retried.
     """
 
     total: int
@@ -38,16 +38,16 @@ class Tally:
 
     @property
     def failures(self) -> int:
-        """Number of jobs that were tried and are not finished."""
+        """Number of refused and failed jobs."""
         return self.refused + self.failed
 
     @property
     def remaining(self) -> int:
-        """Number of jobs that are neither finished nor failed."""
+        """Number of jobs that are neither finished, refused nor failed."""
         return self.total - self.done_before - self.done - self.failures
 
     def add(self, outcome: Outcome, *, retried: bool) -> None:
-        """Count an outcome; the job of a retried one is among the failed."""
+        """Count an outcome; a retried job was counted as failed before."""
         if outcome.state == "stopped":
             return
         self.failed -= retried
@@ -76,33 +76,33 @@ def run_batch(
         out: folder of the batch; it is created if it does not exist.
         manifest: file of the pairs, without duplicate ids (`vitsplice.datasets.count` checks that).
         variants: settings that every pair is run with, by name.
-        executor: runs the jobs.
+        executor: executor of the jobs.
         total: number of jobs.
-        retries: number of further attempts at a job that failed, after all others.
-        stopped: returns True if no further jobs are to be started; running jobs are stopped by the file of
-            `vitsplice.batch.plan.request_stop`.
+        retries: maximum number of retries of each failed job, after all other jobs.
+        stopped: function that returns True when no further jobs should start. `vitsplice.batch.plan.request_stop`
+            also stops running jobs.
         report: called with the tally after each outcome, and with None for a job that was finished before.
 
     Raises:
-        OutputBusy: if another process works on this batch.
-        UserError, VitspliceError: as `open_batch`, `Ledger` and `Failures` do.
+        OutputBusy: if another process is running this batch.
+        UserError, VitspliceError: see `open_batch`, `Ledger` and `Failures`.
     """
     output_folder.write(output_folder.check(out, (), "", force=True), {})
     lock = output_folder.FolderLock(out)
     try:
         batch = open_batch(out, manifest, variants, executor.threads)
-        for path in (batch.stop, *temporary_files(batch.out)):  # of a driver that was killed
+        for path in (batch.stop, *temporary_files(batch.out)):  # left by a driver that was killed
             path.unlink(missing_ok=True)
         with Ledger(batch.out) as ledger, Failures(batch.out) as failures:
-            accounts = _Accounts(ledger, failures, Tally(total), report)
+            recorder = _OutcomeRecorder(ledger, failures, Tally(total), report)
             for attempt in range(retries + 1):
                 if stopped() or (attempt and not failures.start_retries()):
                     break
                 jobs = takewhile(lambda job: not stopped(), batch.jobs())  # skipping finished jobs also takes time
-                pending = filter(failures.retries, jobs) if attempt else accounts.unfinished(jobs)
+                pending = filter(failures.retries, jobs) if attempt else recorder.unfinished(jobs)
                 for outcome in executor.run(run_job, pending):
-                    accounts.add(outcome, retried=attempt > 0)
-        return accounts.tally
+                    recorder.add(outcome, retried=attempt > 0)
+        return recorder.tally
     finally:
         with suppress(OSError):
             (out / STOP).unlink(missing_ok=True)
@@ -110,8 +110,8 @@ def run_batch(
 
 
 @dataclass(frozen=True)
-class _Accounts:
-    """Everything that outcomes are recorded in."""
+class _OutcomeRecorder:
+    """Records outcomes in the ledger, the list of failures and the tally, and reports them."""
 
     ledger: Ledger
     failures: Failures
@@ -129,7 +129,7 @@ class _Accounts:
         self.report(self.tally, outcome)
 
     def unfinished(self, jobs: Iterable[Job]) -> Iterator[Job]:
-        """Yield the jobs without a finished run; finished runs that the ledger lacks are added to it."""
+        """Yield the jobs without a finished run; add finished runs that are missing from the ledger to it."""
         for job in jobs:
             if not self.ledger.is_finished(job):
                 try:

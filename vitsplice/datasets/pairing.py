@@ -1,4 +1,4 @@
-"""Pairing the images of a group by name, at random, or each with each. `similarity` pairs them by features."""
+"""Pair the images of a group by name, at random, or exhaustively; `similarity` pairs them by features."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ Pairing = tuple[Path, list[Path]]
 
 
 def pair_by_name(group: ImageGroup) -> Iterator[Pairing]:
-    """Pair images whose names differ only in their suffix; a structure image without such a partner has none.
+    """Pair images with the same name up to the suffix; a structure image may remain without appearance images.
 
     Raises:
-        UserError: if two images of a role have the same name, or no name occurs in both roles.
+        UserError: if two structure images or two appearance images have the same name, or no name occurs in both roles.
     """
     structures, appearances = (_by_stem(paths) for paths in (group.structures, group.appearances))
     if not structures.keys() & appearances.keys():
         names = [printable(paths[0].name) for paths in (group.structures, group.appearances)]
         raise UserError(
             f"no structure image has the name of an appearance image ({names[0]}, ... and {names[1]}, ...); "
-            "pair them another way: ",
+            "use another pairing: ",
             Argument("by"),
             " similarity, random or all",
         )
@@ -35,21 +35,21 @@ def pair_by_name(group: ImageGroup) -> Iterator[Pairing]:
 
 
 def pair_at_random(group: ImageGroup, number: int, seed: int) -> Iterator[Pairing]:
-    """Draw ``number`` appearance images without replacement for each structure image, or as many as there are."""
+    """Draw up to ``number`` appearance images for each structure image, without replacement and never itself."""
     rng = random.Random(f"{seed} {group.name}")
     indices = {os.path.realpath(path): index for index, path in enumerate(group.appearances)}
     for structure in group.structures:
-        own = indices.get(os.path.realpath(structure), len(group.appearances))
-        others = len(group.appearances) - (own < len(group.appearances))
-        drawn = sorted(rng.sample(range(others), min(number, others)))
-        yield structure, [group.appearances[index + (index >= own)] for index in drawn]
+        own_index = indices.get(os.path.realpath(structure), len(group.appearances))
+        candidates = len(group.appearances) - (own_index < len(group.appearances))
+        drawn = sorted(rng.sample(range(candidates), min(number, candidates)))
+        yield structure, [group.appearances[index + (index >= own_index)] for index in drawn]
 
 
 def pair_all(group: ImageGroup) -> Iterator[Pairing]:
     """Pair each structure image with every appearance image but itself."""
-    real = {path: os.path.realpath(path) for path in {*group.structures, *group.appearances}}
+    resolved = {path: os.path.realpath(path) for path in {*group.structures, *group.appearances}}
     for structure in group.structures:
-        yield structure, [path for path in group.appearances if real[path] != real[structure]]
+        yield structure, [path for path in group.appearances if resolved[path] != resolved[structure]]
 
 
 def _by_stem(paths: tuple[Path, ...]) -> dict[str, Path]:

@@ -1,7 +1,7 @@
-"""An estimate of the memory that a run needs, compared with the free memory before the run starts.
+"""Estimate the memory that a run needs, to compare it with the free memory before the run starts.
 
-Most memory of an optimisation holds what autograd stores for the backward pass. It is measured on a small image, and
-scaled by the number of pixels.
+Most of it holds the tensors that autograd saves for the backward pass. They are measured on a small image and scaled by
+the number of pixels.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from vitsplice.engine.stages import working_side
 from vitsplice.errors import Argument, OutOfMemory, Part, allocation_failure
 from vitsplice.rng import private_rng
 
-SAMPLE = 64
+SAMPLE_SIDE = 64
 """Side, in pixels, of the image on which generator and backbone are measured."""
 
-FULL_SIZE = 40
-"""Float32 numbers per pixel at the full size of both images: images, their colours, filters of the warm start."""
+FULL_SIZE_FLOATS = 40
+"""Float32 numbers per pixel of both images at full size: images, Lab colours, filters of the warm start."""
 
-PAIRS = 8
+MATCH_FLOATS = 8
 """Float32 numbers per pair of patches while images are matched: similarities, assignments, agreement."""
 
-FORWARD = 0.15
-"""Memory of a forward pass alone, which stores one block, as a fraction of what a backward pass needs stored."""
+FORWARD_FRACTION = 0.15
+"""Memory of a forward pass without autograd, relative to what autograd saves for the backward pass."""
 
-SIMILARITIES = 4
-"""Float32 numbers per pair of patches that a self-similarity stores for its backward pass."""
+SELF_SIMILARITY_FLOATS = 4
+"""Float32 numbers per pair of patches that autograd saves for a self-similarity."""
 
-MEASURED = 150
-"""Float32 numbers per pixel at the size at which the output is measured: unfolded patches above all."""
+METRIC_FLOATS = 150
+"""Float32 numbers per pixel of the output resized for the metrics; mostly unfolded patches."""
 
-MEASURED_SIDE, MEASURED_LONGEST = 256, 2048
-"""That size: the shorter side, and the maximum of the longer, in pixels (see `vitsplice.metrics`)."""
+METRIC_SIDE, METRIC_MAX_SIDE = 256, 2048
+"""Shorter side, and maximum of the longer side, of the output resized for the metrics, in pixels."""
 
 MARGIN = 1.25
 """Factor for gradients, workspace and fragmentation."""
@@ -61,12 +61,12 @@ ADVICE: tuple[Part, ...] = (
 
 
 def saved_for_backward(function: Callable[[], Tensor]) -> int:
-    """Bytes that autograd stores for the backward pass of a function's result; each storage counts once."""
+    """Return the bytes that autograd saves for the backward pass of a function's result; each storage counts once."""
     storages: dict[int, int] = {}
 
     def count(tensor: Tensor) -> Tensor:
         storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor.detach()  # a result that is saved for itself would otherwise reference itself, and never be freed
+        return tensor.detach()  # avoids a reference cycle if the result itself is saved, as by exp
 
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(count, lambda saved: saved):
         result = function()
@@ -75,10 +75,10 @@ def saved_for_backward(function: Callable[[], Tensor]) -> int:
 
 
 class Estimate:
-    """Memory that a run needs, as a function of the sizes of its images.
+    """Estimate of the memory that a run needs, given the sizes of its images.
 
     Args:
-        components: of the run.
+        components: components of the run, of which generator and backbone are measured.
     """
 
     def __init__(self, components: Components) -> None:
@@ -90,41 +90,41 @@ class Estimate:
             self._measure_generator(components)
 
     def _measure_generator(self, components: Components) -> None:
-        """Measure the generator on an image of `SAMPLE` pixels a side."""
+        """Measure the generator on an image of `SAMPLE_SIDE` pixels a side."""
         steps = self._config.steps
         self._inputs = len({term.input for term in components.terms if term.config.ever_active(steps)})
         with private_rng(self._config.seed):
-            sample = torch.rand(1, 3, SAMPLE, SAMPLE)
+            sample = torch.rand(1, 3, SAMPLE_SIDE, SAMPLE_SIDE)
         generator = components.build_generator(sample)
         with private_rng(self._config.seed):
-            self._generator_bytes = saved_for_backward(lambda: generator(sample)) / SAMPLE**2
+            self._generator_bytes = saved_for_backward(lambda: generator(sample)) / SAMPLE_SIDE**2
         parameters = sum(p.numel() * p.element_size() for p in generator.parameters())
-        self._parameter_bytes = (parameters / SAMPLE**2 if self._canvas else 0.0, 0 if self._canvas else parameters)
+        self._parameter_bytes = (parameters / SAMPLE_SIDE**2, 0) if self._canvas else (0.0, parameters)
 
-    def bytes(self, structure: Size, appearance: Size) -> int:
-        """Bytes for images of these sizes: images at full size, plus the largest of start, stages and metrics."""
+    def required_bytes(self, structure: Size, appearance: Size) -> int:
+        """Estimate the bytes: the images at full size, plus the maximum over warm start, stages and metrics."""
         full = math.prod(structure) + math.prod(appearance)
-        phases = [self._start(), self._measuring(structure, appearance)]
+        phases = [self._match_bytes(), self._metric_bytes(structure, appearance)]
         if self._config.steps:
-            phases += [self._steps(structure, appearance, stage) for stage in self._config.stages or (None,)]
-        return round(MARGIN * (4 * FULL_SIZE * full + max(phases)))
+            phases += [self._stage_bytes(structure, appearance, stage) for stage in self._config.stages or (None,)]
+        return round(MARGIN * (4 * FULL_SIZE_FLOATS * full + max(phases)))
 
-    def _start(self) -> float:
-        """Bytes for matching both images: features, and numbers per pair of patches."""
+    def _match_bytes(self) -> float:
+        """Estimate the bytes for matching both images: features, and matrices over pairs of patches."""
         if self._config.start != "match":
             return 0.0
         patches = self._config.match.grid**2
-        return 4 * PAIRS * patches**2 + FORWARD * self._backbone_bytes * patches * self._stride**2
+        return 4 * MATCH_FLOATS * patches**2 + FORWARD_FRACTION * self._backbone_bytes * patches * self._stride**2
 
-    def _measuring(self, structure: Size, appearance: Size) -> float:
-        """Bytes for the metrics of the output, by the longer of both images."""
+    def _metric_bytes(self, structure: Size, appearance: Size) -> float:
+        """Estimate the bytes for the metrics of the output, from the larger aspect ratio of both images."""
         if self._config.metrics == "none":
             return 0.0
         longest = max(max(size) / min(size) for size in (structure, appearance))
-        return 4 * MEASURED * MEASURED_SIDE * min(MEASURED_SIDE * longest, MEASURED_LONGEST)
+        return 4 * METRIC_FLOATS * METRIC_SIDE * min(METRIC_SIDE * longest, METRIC_MAX_SIDE)
 
-    def _steps(self, structure: Size, appearance: Size, stage: StageConfig | None) -> float:
-        """Bytes for the optimisation in one stage: generator, gradients, moments of Adam, and backbone."""
+    def _stage_bytes(self, structure: Size, appearance: Size, stage: StageConfig | None) -> float:
+        """Estimate the bytes for one stage of the optimisation: generator, gradients, moments of Adam, and backbone."""
         if stage:
             generator_pixels = backbone_pixels = float(working_side(stage, structure) ** 2)
         else:
@@ -134,20 +134,20 @@ class Estimate:
         per_pixel, fixed = self._parameter_bytes
         moments = 4 * (per_pixel * generator_pixels + fixed)  # parameters, gradients, Adam's two moments
         patches = backbone_pixels / self._stride**2
-        features = self._inputs * self._backbone_bytes * backbone_pixels + 4 * SIMILARITIES * patches**2
+        features = self._inputs * self._backbone_bytes * backbone_pixels + 4 * SELF_SIMILARITY_FLOATS * patches**2
         return outputs * self._generator_bytes * generator_pixels + moments + features
 
     def _resized_pixels(self, size: Size) -> float:
-        """Pixels of an image after the setting ``resize``."""
+        """Return the number of pixels of an image resized by the setting ``resize``."""
         resize, (short, long) = self._config.resize, sorted(size)
         longer = min(resize.size * long / short, resize.max_size or math.inf)
         return resize.size * longer
 
 
 def _backbone_bytes_per_pixel(components: Components) -> float:
-    """Bytes that autograd stores for each pixel of the backbone's input."""
+    """Measure the bytes that autograd saves per pixel of the backbone's input."""
     backbone, info = components.backbone, components.backbone.info
-    side = max(info.min_size, math.ceil(2 * SAMPLE / info.size_multiple) * info.size_multiple)
+    side = max(info.min_size, math.ceil(2 * SAMPLE_SIDE / info.size_multiple) * info.size_multiple)
     height, width = info.fixed_size or (side, side)
     device, last = torch.device(components.config.device), FeatureRequest(info.structure.facet, -1)
 
@@ -159,32 +159,34 @@ def _backbone_bytes_per_pixel(components: Components) -> float:
 
 
 def check(estimate: Estimate, images: RunImages, available: int | None) -> None:
-    """Refuse a run that does not fit into the available memory.
+    """Raise an error if a run does not fit into the available memory.
 
     Args:
-        estimate: of the run.
+        estimate: estimate for the run.
         images: structure and appearance image.
         available: free bytes, or None if unknown.
 
     Raises:
-        OutOfMemory: naming the memory that is needed, and a size that fits.
+        OutOfMemory: if it does not fit; the message states the required memory, and a size that fits.
     """
-    structure, appearance = (_size(images.pixels[image]) for image in ("structure", "appearance"))
-    needed = estimate.bytes(structure, appearance)
+    structure, appearance = (_height_width(images.pixels[image]) for image in ("structure", "appearance"))
+    needed = estimate.required_bytes(structure, appearance)
     if available is None or needed <= available:
         return
     shorter = min(*structure, *appearance)
     sizes = range(shorter - 1, 15, -1)
-    fits = next((size for size in sizes if _bytes_at(estimate, structure, appearance, size) <= available), 0)
+    fits = next((size for size in sizes if _required_at(estimate, structure, appearance, size) <= available), 0)
     advice = (Argument("size", fits), " would fit") if fits else ("no size of these images would fit",)
-    raise OutOfMemory(f"this run needs about {_unit(needed)} of memory and {_unit(available)} are free; ", *advice)
+    raise OutOfMemory(
+        f"this run needs about {_format_bytes(needed)} of memory and {_format_bytes(available)} are free; ", *advice
+    )
 
 
-def _unit(number: int) -> str:
+def _format_bytes(number: int) -> str:
     return f"{number / GIB:.1f} GiB" if number >= GIB else f"{number / 2**20:.0f} MiB"
 
 
-def _size(image: Tensor) -> Size:
+def _height_width(image: Tensor) -> Size:
     return image.shape[-2], image.shape[-1]
 
 
@@ -192,13 +194,13 @@ def _scaled(image: Size, shorter: int) -> Size:
     return round(image[0] * shorter / min(image)), round(image[1] * shorter / min(image))
 
 
-def _bytes_at(estimate: Estimate, structure: Size, appearance: Size, shorter: int) -> int:
-    """Bytes that are needed if both images are resized to a shorter side."""
-    return estimate.bytes(_scaled(structure, shorter), _scaled(appearance, shorter))
+def _required_at(estimate: Estimate, structure: Size, appearance: Size, shorter: int) -> int:
+    """Estimate the bytes if both images are resized to a shorter side."""
+    return estimate.required_bytes(_scaled(structure, shorter), _scaled(appearance, shorter))
 
 
-def free(device: torch.device) -> int | None:
-    """Free bytes on a device, or None if unknown; on the CPU within the limits of the container."""
+def free_bytes(device: torch.device) -> int | None:
+    """Return the free bytes on a device, None if unknown; on the CPU within the limits of the container."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     if device.type != "cpu":
@@ -209,7 +211,7 @@ def free(device: torch.device) -> int | None:
 
 
 def _free_in_container(folder: Path = Path("/sys/fs/cgroup")) -> float:
-    """Free bytes by control groups (version 2), or infinity; cached files count as free."""
+    """Return the free bytes within the cgroup v2 limit, infinity without one; inactive page cache counts as free."""
     try:
         limit, used = ((folder / name).read_text().strip() for name in ("memory.max", "memory.current"))
         stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
@@ -219,11 +221,11 @@ def _free_in_container(folder: Path = Path("/sys/fs/cgroup")) -> float:
 
 
 @contextmanager
-def advice() -> Iterator[None]:
-    """Replace torch's error of a failed allocation, on any device.
+def out_of_memory_advice() -> Iterator[None]:
+    """Convert errors of failed allocations, on any device, to `OutOfMemory` with advice.
 
     Raises:
-        OutOfMemory: with advice.
+        OutOfMemory: if an allocation fails within the context.
     """
     try:
         yield

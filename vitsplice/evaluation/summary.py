@@ -41,22 +41,23 @@ MAX_POINTS = 300
 """Maximum number of points of a method in a plot."""
 
 EXTREMES = 5
-"""Number of the worst and of the best cases that a score names."""
+"""Number of worst and of best cases listed for each method."""
 
 Indices = Annotated[tuple[int, ...], Field(exclude=True)]
 
 
 @dataclass(frozen=True)
 class MethodScore:
-    """Result of one method by one metric.
+    """Score of one method on one metric.
 
     Args:
-        interval: mean over the method's own pairs, with its interval; for a metric over sets the value, without one.
-        common_mean: mean over the pairs that all methods have, NaN without any; for a metric over sets the value.
-        rank: mean rank over the pairs that all methods have; for a metric over sets the rank of the value.
-        leakage: leakage of the metric into the method.
+        interval: mean over the method's pairs with its 95 % interval; for a metric over sets its value, no interval.
+        common_mean: mean over the pairs for which all methods have a value, NaN if there are none; for a metric over
+            sets its value.
+        rank: mean rank over the same pairs; for a metric over sets the rank of its value.
+        leakage: kind of metric leakage for this method.
         missing: number of measured outputs without a value.
-        reason: reason of the first value that is missing because of an error.
+        reason: error message of the first value that is missing because of an error.
         worst, best: indices of pairs, the worst and the best first; not in JSON.
     """
 
@@ -71,18 +72,18 @@ class MethodScore:
 
     @property
     def known(self) -> bool:
-        """Whether the method has a value."""
+        """Return whether the method has a value."""
         return math.isfinite(self.interval.mean)
 
     @property
     def leaked(self) -> bool:
-        """Whether the metric is biased in favour of the method."""
+        """Return whether the metric is biased in favour of the method."""
         return self.leakage in ("network", "term")
 
 
 @dataclass(frozen=True)
 class MetricComparison:
-    """Comparison of two methods by one metric, on the pairs that both have.
+    """Comparison of two methods on one metric, over the pairs for which both have a value.
 
     Args:
         first, second: names of the methods.
@@ -100,16 +101,16 @@ class MetricComparison:
 
 @dataclass(frozen=True)
 class MetricSummary:
-    """Results of all methods by one metric.
+    """Scores of all methods on one metric.
 
     Args:
         name, definition, better, over, against: see `MetricSpec`.
         networks, parameters: see `Metric`.
-        methods: score of each method.
-        best: methods whose common mean is best to the printed digits; none if there is only one method.
-        comparisons: comparison of each two methods; none for a metric over sets.
-        common_pairs: number of pairs that all methods have; 0 for a metric over sets.
-        distributions: distribution of each method's values, not in JSON; none for a metric over sets.
+        methods: score by name of the method.
+        best: methods whose common mean equals the best one when rounded to `DIGITS`; empty for a single method.
+        comparisons: comparison of each pair of methods; empty for a metric over sets.
+        common_pairs: number of pairs for which all methods have a value; 0 for a metric over sets.
+        distributions: distribution of each method's values, not in JSON; empty for a metric over sets.
     """
 
     name: str
@@ -127,7 +128,7 @@ class MetricSummary:
 
     @property
     def leaked(self) -> bool:
-        """Whether the metric is biased in favour of a method."""
+        """Return whether the metric is biased in favour of any method."""
         return any(score.leaked for score in self.methods.values())
 
 
@@ -140,9 +141,9 @@ class EvaluationSummary:
         measured: numbers of measured pairs and of their images.
         counts: numbers of outputs, by method.
         optimised: networks and terms that a method optimised, by method; None if unknown.
-        mean_ranks: mean rank over the metrics that are biased for no method, by method; NaN without such a metric.
-        metrics: by metric.
-        unavailable: metric -> reason, of metrics that could not be built.
+        mean_ranks: mean rank over the metrics without leakage, by method; NaN if there are none.
+        metrics: summary by name of the metric.
+        unavailable: reason by name, for metrics that could not be built.
     """
 
     pairs: int
@@ -167,13 +168,13 @@ def summarise(
     counts: Mapping[str, CaseCounts],
     sets: Mapping[tuple[str, str], Mapping[str, Any]],
 ) -> EvaluationSummary:
-    """Summarise the values. The log is read once for each metric, so that memory holds one table of values at a time.
+    """Summarise an evaluation. The log is read once per metric, to hold only one table of values in memory.
 
     Args:
         plan: plan of the evaluation.
-        built: metrics.
-        log: record of each case.
-        keys: key of each case ``(methods, pairs)``, 0 where it is not measured.
+        built: the metrics.
+        log: log with a record of each case.
+        keys: key in the log of each case, ``(methods, pairs)``; 0 for cases that are not measured.
         counts: numbers of outputs, by method.
         sets: (metric, method) -> record of a metric over sets.
     """
@@ -206,7 +207,7 @@ def _mean_ranks(metrics: Mapping[str, MetricSummary], methods: Sequence[str]) ->
 
 
 def _read_values(log: JsonLinesLog, keys: Keys, metric: str) -> tuple[Array, dict[int, str]]:
-    """Read values ``(methods, pairs)`` of one metric, NaN where there is none, and the first reason of each row."""
+    """Read the values of one metric, ``(methods, pairs)``, NaN if missing, and the first error of each row."""
     values = np.full(keys.shape, np.nan)
     reasons: dict[int, str] = {}
     for row, column in zip(*np.nonzero(keys), strict=True):
@@ -226,14 +227,14 @@ def summarise_pairs(
     reasons: Mapping[int, str],
     leakages: Mapping[str, Leakage],
 ) -> MetricSummary:
-    """Summarise a metric over pairs from its values ``(methods, pairs)``, NaN where there is none.
+    """Summarise a metric over pairs.
 
     Args:
         spec, metric: the metric.
-        values: its values.
+        values: values ``(methods, pairs)``; NaN if missing.
         measured: number of measured outputs of each method.
-        reasons: row of the values -> reason of the first that is missing because of an error.
-        leakages: method -> leakage, in the order of the rows.
+        reasons: first error by row of the values, for rows with errors.
+        leakages: leakage by method, in the order of the rows.
     """
     higher = spec.better == "higher"
     means, ranks = common_means(values), _ranks(values, higher=higher)
@@ -261,11 +262,11 @@ def _summarise_sets(
 
 def _summary(spec: MetricSpec, metric: Metric, scores: Mapping[str, MethodScore], *others: Any) -> MetricSummary:
     networks = tuple(NetworkId(info.name, info.sha256) for info in metric.networks)
-    facts = (spec.name, spec.summary, spec.better, spec.over, spec.against, networks, dict(metric.parameters))
+    definition = (spec.name, spec.summary, spec.better, spec.over, spec.against, networks, dict(metric.parameters))
     means = {name: score.common_mean for name, score in scores.items() if math.isfinite(score.common_mean)}
     best = (max if spec.better == "higher" else min)(means.values(), default=math.nan)
     equal = [name for name, mean in means.items() if f"{mean:.{DIGITS}g}" == f"{best:.{DIGITS}g}"]
-    return MetricSummary(*facts, scores, tuple(equal) if len(scores) > 1 else (), *others)
+    return MetricSummary(*definition, scores, tuple(equal) if len(scores) > 1 else (), *others)
 
 
 def _compare(names: Sequence[str], values: Array) -> tuple[MetricComparison, ...]:
@@ -280,5 +281,5 @@ def _compare(names: Sequence[str], values: Array) -> tuple[MetricComparison, ...
 
 
 def _ranks(values: Array, *, higher: bool) -> Array:
-    """Mean ranks of the rows; NaN for a single row."""
+    """Compute the mean ranks of the rows; NaN for a single row."""
     return mean_ranks(values, higher=higher) if len(values) > 1 else np.full(1, np.nan)

@@ -1,4 +1,4 @@
-"""Builders of the loss terms beyond Splice: texture and patches guided by the correspondence, edges, smoothness."""
+"""Builders of loss terms that are not part of Splice: guided by the correspondence, and regularisers."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from vitsplice.rng import stream
 FeaturesByRequest = Mapping[FeatureRequest, Features]
 
 EXCLUDED_COST = 10.0
-"""Cost of a patch that the mask excludes; all other costs are much smaller."""
+"""Added to the cost of patches that the mask excludes; much larger than any other cost."""
 
-LEAST_COVERAGE = 0.9
-"""A patch of pixels is compared if a mask covers at least this fraction of it."""
+MIN_COVERAGE = 0.9
+"""Minimum fraction of a pixel patch that the mask must cover for the patch to be compared."""
 
 
-def requests_at(info: BackboneInfo, depths: Sequence[float]) -> tuple[FeatureRequest, ...]:
-    """Return the tokens (of a CNN: the maps) of the layers at relative depths from 0, the first layer, to 1."""
+def requests_at_depths(info: BackboneInfo, depths: Sequence[float]) -> tuple[FeatureRequest, ...]:
+    """Request the tokens (of a CNN: the feature maps) of layers at relative depths in [0, 1]; 0 is the first layer."""
     facet = "token" if "token" in info.facets else info.structure.facet
     return tuple(dict.fromkeys(FeatureRequest(facet, info.layer_at(depth)) for depth in depths))
 
 
 def texture(context: TermContext) -> LossTerm:
-    """Build the term texture: a guided relaxed earth mover's distance of tokens of several layers.
+    """Build the term texture: the guided relaxed earth mover's distance between tokens of several layers.
 
-    The cost of an output patch i and a target patch j is 1 - cos(x_i, y_j) + guide * (1 - s_ij), with s the similarity
-    of the *input* images there, plus `EXCLUDED_COST` if the mask excludes j.
+    The cost of an output patch i and a target patch j is 1 - cos(x_i, y_j) + guide * (1 - s_ij), with s_ij the
+    similarity of the *input* images at i and j, plus `EXCLUDED_COST` if the mask excludes j.
     """
-    layers = requests_at(context.backbone, context.options["depths"])
+    layers = requests_at_depths(context.backbone, context.options["depths"])
     guide = context.options["guide"]
 
     def function(output: FeaturesByRequest, target: FeaturesByRequest) -> Tensor:
@@ -51,14 +51,14 @@ def texture(context: TermContext) -> LossTerm:
 
 
 def patches(context: TermContext) -> LossTerm:
-    """Build the term patches: the sliced Wasserstein distance of patches of Lab pixels."""
+    """Build the term patches: the sliced Wasserstein distance between patches of Lab pixels."""
     size, stride = context.options["size"], context.options["stride"]
     directions = _directions(3 * size * size, context.options["directions"])
 
     def unfold(maps: Tensor) -> Tensor:
         if size > min(maps.shape[-2:]):
             shape = f"{maps.shape[-1]}x{maps.shape[-2]} px (width x height)"
-            raise ConfigError(f"loss 'patches': patches of {size} px a side (option size) do not fit in {shape}")
+            raise ConfigError(f"loss 'patches': patches of {size} px (option size) are larger than the image, {shape}")
         return F.unfold(maps, size, stride=stride)[0].T
 
     def function(output: FeaturesByRequest, target: FeaturesByRequest) -> Tensor:
@@ -75,7 +75,7 @@ def patches(context: TermContext) -> LossTerm:
 
 
 def edges(context: TermContext) -> LossTerm:
-    """Build the term edges: the distance of the lightness gradients from those of the start image."""
+    """Build the term edges: the distance between lightness gradients of the output and of the start image."""
 
     def function(output: FeaturesByRequest, target: FeaturesByRequest) -> Tensor:
         output_lightness, target_lightness = (to_lab(features[PIXELS].maps)[:, :1] for features in (output, target))
@@ -99,12 +99,12 @@ def smoothness(context: TermContext) -> LossTerm:
 def target_mass(
     output: FeaturesByRequest, target: FeaturesByRequest, context: TermContext
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Weight the patches of the appearance image by how much the structure image corresponds to them.
+    """Compute the mass of each target patch: its share in the soft assignment of the structure image's patches.
 
     Args:
-        output, target: features that include `MATCH`, the target's also `MASK`.
-        context: with the options ``temperature`` of the assignment, and ``uniform``, the share of the mass that is
-            spread evenly.
+        output, target: features by request; both include `MATCH`, and ``target`` also `MASK`.
+        context: context whose options are ``temperature``, that of the assignment, and ``uniform``, the fraction of
+            the mass that is distributed uniformly.
 
     Returns:
         The similarities ``(B, N, M)`` of all pairs of patches, the mass ``(B, M)`` of the target's patches, which sums
@@ -113,21 +113,21 @@ def target_mass(
     descriptors, target_descriptors = output[MATCH], target[MATCH]
     uniform = context.options["uniform"]
     similarities = similarity(descriptors.values, target_descriptors.values)
-    coverage = _pooled(target[MASK], target_descriptors.grid)[0, :, 0]
+    coverage = _pool(target[MASK], target_descriptors.grid)[0, :, 0]
     included = usable(coverage)
-    used = assignment(similarities[0], context.options["temperature"], 0.0, coverage).mean(0)
-    mass = (1 - uniform) * used + uniform * included / included.sum()
+    assigned = assignment(similarities[0], context.options["temperature"], 0.0, coverage).mean(0)
+    mass = (1 - uniform) * assigned + uniform * included / included.sum()
     return similarities, mass[None], included
 
 
 def _tokens(features: FeaturesByRequest, requests: tuple[FeatureRequest, ...]) -> Tensor:
-    """Average the tokens of several layers on the grid of the descriptors, normalise and concatenate: ``(B, N, D)``."""
+    """Pool the tokens of several layers to the grid of the descriptors, normalise and concatenate: ``(B, N, D)``."""
     grid = features[MATCH].grid
-    return torch.cat([F.normalize(_pooled(features[request], grid), dim=-1) for request in requests], -1)
+    return torch.cat([F.normalize(_pool(features[request], grid), dim=-1) for request in requests], -1)
 
 
-def _pooled(features: Features, grid: tuple[int, int] | None) -> Tensor:
-    """Average local features on a grid, ``(B, h * w, D)``."""
+def _pool(features: Features, grid: tuple[int, int] | None) -> Tensor:
+    """Pool local features to a grid by averaging, ``(B, h * w, D)``."""
     if grid is None or features.grid == grid:
         return features.patches
     return F.adaptive_avg_pool2d(features.maps, grid).flatten(2).transpose(1, 2)
@@ -136,20 +136,21 @@ def _pooled(features: Features, grid: tuple[int, int] | None) -> Tensor:
 def _covered_mass(mass: Tensor, coverage: Tensor) -> Tensor:
     """Set the mass of patches that a mask does not cover to zero.
 
-    If the covered patches have no mass, they share it equally. If the mask lies between the patches (at a border that
-    no stride reaches), all patches keep their mass: outside the mask the image has the mean colour of the inside.
+    If the covered patches have no mass, each gets mass 1. If the mask covers no patch (it lies at a border that the
+    stride does not reach), all patches keep their mass: the image outside the mask is filled with the mean colour of
+    its inside.
 
     Args:
         mass: ``(N,)``, at least 0.
         coverage: ``(N,)`` in [0, 1], fraction of each patch that the mask covers.
     """
-    covered = usable(coverage, LEAST_COVERAGE) if bool(coverage.any()) else torch.ones_like(mass)
+    covered = usable(coverage, MIN_COVERAGE) if bool(coverage.any()) else torch.ones_like(mass)
     covered_mass = mass * covered
     return covered_mass if bool(covered_mass.any()) else covered.to(mass.dtype)
 
 
 def _systematic_sample(mass: Tensor, number: int) -> Tensor:
-    """Return ``number`` indices in proportion to the mass ``(N,)``: evenly spaced quantiles, without randomness."""
+    """Sample ``number`` indices in proportion to the mass ``(N,)`` at evenly spaced quantiles; deterministic."""
     cumulative = (mass / mass.sum()).cumsum(0)
     quantiles = (torch.arange(number, device=mass.device) + 0.5) / number
     return torch.searchsorted(cumulative, quantiles).clamp(max=len(mass) - 1)

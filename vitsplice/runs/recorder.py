@@ -1,4 +1,4 @@
-"""A run with a folder: inputs, previews and checkpoints while it runs, artifacts at the end."""
+"""Recording of a run in its folder: inputs, previews and checkpoints while it runs, artifacts at the end."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ from vitsplice.runs.result import Result
 from vitsplice.runs.run import Run
 from vitsplice.support.output_folder import REPLACE, FolderLock
 
-ROLES = ("structure", "appearance", "structure_mask", "appearance_mask")
-"""The images of a run, as `vitsplice.splice` names them."""
+IMAGE_NAMES = ("structure", "appearance", "structure_mask", "appearance_mask")
+"""Names of the images of a run, as in `vitsplice.splice`."""
 
-CHECKPOINT_SHARE = 0.01
-"""Maximum fraction of the run time that checkpoints by time may take."""
+MAX_CHECKPOINT_SHARE = 0.01
+"""Maximum fraction of the run time that timed checkpoints may take."""
 
 EARLY_PREVIEWS = (10, 25)
 """Steps with a preview even if the interval between previews is longer."""
 
-NOT_OF_THE_OUTPUT = {"preset", "previews", "metrics", "plots", "checkpoint"}
-"""Settings that do not change the output, so that a resumed run may have other values."""
+CHANGEABLE_SETTINGS = {"preset", "previews", "metrics", "plots", "checkpoint"}
+"""Settings that do not affect the output, and may be changed when a run is resumed."""
 
 FORMAT = 2
-"""Format of the inputs that are written for resuming."""
+"""Format version of the inputs file that resuming reads."""
 
 Note = Callable[[str], object]
 
@@ -61,27 +61,27 @@ class CheckpointTimer:
     _cost: float = 0.0
 
     def due(self, steps: int) -> bool:
-        """Whether a checkpoint is due after a number of steps."""
+        """Return whether a checkpoint is due after a number of steps."""
         if self.config.every and steps % self.config.every == 0:
             return True
         waited = perf_counter() - self._last
-        return self.config.seconds > 0 and waited >= max(self.config.seconds, self._cost / CHECKPOINT_SHARE)
+        return self.config.seconds > 0 and waited >= max(self.config.seconds, self._cost / MAX_CHECKPOINT_SHARE)
 
-    def written(self, began: float) -> None:
-        """Note that a checkpoint was written, or tried, since the time ``began``."""
+    def written(self, started: float) -> None:
+        """Record that writing a checkpoint, successfully or not, took from the time ``started`` until now."""
         self._last = perf_counter()
-        self._cost = self._last - began
+        self._cost = self._last - started
 
 
 def preview_is_due(steps: int, every: int) -> bool:
-    """Whether a preview is due after a number of steps: of the start, at `EARLY_PREVIEWS`, and in every interval."""
+    """Return whether a preview is due after a number of steps: 0, `EARLY_PREVIEWS`, and multiples of ``every``."""
     return every > 0 and (steps % every == 0 or (steps in EARLY_PREVIEWS and steps < every))
 
 
 class Recording:
     """A run and its folder, which is locked until `close`; also a context manager.
 
-    Make one by `begin` or `resume`.
+    Created by `begin`, `resume` or `begin_or_resume`.
     """
 
     def __init__(self, run: Run, folder: RunFolder, lock: FolderLock) -> None:
@@ -97,17 +97,18 @@ class Recording:
         force: bool = False,
         backbones: BackboneLoader | None = None,
     ) -> Recording:
-        """Begin a run. All that resuming needs is in the folder before anything that takes long.
+        """Begin a run. Everything needed to resume it is written before any slow operation.
 
         Args:
-            images: paths by role (`ROLES`); masks are optional.
-            settings: of the run.
-            out: the folder.
-            force: replace the run that the folder holds.
+            images: paths by name (`IMAGE_NAMES`); masks are optional.
+            settings: settings of the run.
+            out: folder of the run; created if it does not exist.
+            force: replace an existing run in the folder.
             backbones: see `vitsplice.Run`.
 
         Raises:
-            VitspliceError: as `vitsplice.Run` and `RunFolder.create`, and OutputBusy. The folder is then unchanged.
+            OutputBusy: if another process is writing to the folder.
+            VitspliceError: see `vitsplice.Run` and `RunFolder.create`. The folder is unchanged after any error.
         """
         earlier = RunFolder.check(out, force=force)
         new, replaces = not earlier.path.exists(), earlier.holds_a_run()
@@ -140,25 +141,25 @@ class Recording:
     def resume(
         cls, path: str | os.PathLike[str], *, overrides: Iterable[str] = (), backbones: BackboneLoader | None = None
     ) -> Recording:
-        """Resume a run from its last checkpoint, from a given one, or from the first step if there is none.
+        """Resume a run from its last checkpoint or a given one; restart it if there is no checkpoint.
 
         Args:
             path: folder of the run, or the JSON file of one of its checkpoints.
-            overrides: ``dotted.key=value`` of settings that do not change the output (`NOT_OF_THE_OUTPUT`), such as
-                ``metrics=none`` where memory does not suffice for the metrics.
+            overrides: ``dotted.key=value`` of settings in `CHANGEABLE_SETTINGS`, such as ``metrics=none`` if the
+                metrics do not fit into memory.
             backbones: see `vitsplice.Run`.
 
         Raises:
             AlreadyFinished: if the run has taken all its steps.
             CheckpointRejected: if a checkpoint is truncated, or belongs to other images, settings or weights.
-            ConfigError: for an override of another setting, or a value that is not allowed.
-            UserError: if there is no run.
+            ConfigError: if an override changes another setting, or its value is not allowed.
+            UserError: if the folder holds no run.
         """
         path = Path(path)
         chosen = path if path.suffix == ".json" else None
         folder = RunFolder(path.parent.parent if chosen else path)
         settings, inputs = _read_inputs(folder)
-        settings = _overridden(settings, overrides)
+        settings = _apply_overrides(settings, overrides)
         RunFolder.check(folder.path, force=True)
         lock = FolderLock(folder.path)
         try:
@@ -166,7 +167,7 @@ class Recording:
             if folder.finished():
                 folder.remove_checkpoints()
                 raise AlreadyFinished(f"the run in {folder.path} is finished: {folder.output}")
-            run = Run(**_reread(folder, inputs), settings=settings, backbones=backbones)
+            run = Run(**_read_unchanged_images(folder, inputs), settings=settings, backbones=backbones)
             checkpoint = checkpoints.read(chosen) if chosen else _last_checkpoint(folder)
             if checkpoint:
                 _restore(run, checkpoint, chosen or checkpoint_files(folder.checkpoints)[0])
@@ -180,7 +181,7 @@ class Recording:
     def begin_or_resume(
         cls, images: Mapping[str, str | os.PathLike[str]], settings: RunConfig, out: str | os.PathLike[str]
     ) -> Recording:
-        """Resume the run of a folder, or begin it there. Raises as `begin` and `resume`."""
+        """Resume the run in a folder, or begin one; see `begin` and `resume`."""
         folder = RunFolder(Path(out))
         if folder.has_begun() or folder.finished():
             return cls.resume(out)
@@ -197,10 +198,10 @@ class Recording:
         self._lock.release()
 
     def steps(self, note: Note) -> Iterator[Step]:
-        """Take the steps, with previews and checkpoints.
+        """Run the optimisation steps; write previews and checkpoints.
 
         Args:
-            note: receives a line for each preview, and for each file that cannot be written; the run continues.
+            note: called with a message for each preview, and for each file that cannot be written; the run continues.
         """
         timer, every = CheckpointTimer(self.run.settings.checkpoint), self.run.settings.previews
         if not self.run.resumed_at and preview_is_due(0, every):
@@ -210,9 +211,9 @@ class Recording:
             if preview_is_due(taken, every):
                 self._write_preview(taken, note)
             if timer.due(taken):
-                began = perf_counter()
+                started = perf_counter()
                 self.write_checkpoint(note)
-                timer.written(began)
+                timer.written(started)
             yield step
 
     def _write_preview(self, steps: int, note: Note) -> None:
@@ -232,7 +233,7 @@ class Recording:
             note(f"no checkpoint: {error}")
 
     def save(self) -> Result:
-        """Write the artifacts, the output image before it is measured, and remove the checkpoints of a finished run."""
+        """Write the output, measure it, write the other artifacts, and remove the checkpoints of a finished run."""
         self.folder.write_output(self.run.pixels())
         result = self.run.result()
         self.folder.write_records(result)
@@ -243,10 +244,10 @@ class Recording:
 
 
 def digests(run: Run) -> dict[str, str]:
-    """SHA-256 of everything that the output of a run depends on, by name."""
+    """Compute the SHA-256 of everything that the output of a run depends on, by name."""
     images = {f"{name} image": image.sha256 for name, image in run.images.items()}
     masks = {f"{name} mask": mask.sha256 for name, mask in run.masks.items()}
-    settings = run.settings.model_dump_json(exclude=NOT_OF_THE_OUTPUT)
+    settings = run.settings.model_dump_json(exclude=CHANGEABLE_SETTINGS)
     digest = hashlib.sha256(settings.encode()).hexdigest()
     return images | masks | {"settings": digest, "weights": run.backbone.info.sha256}
 
@@ -254,22 +255,22 @@ def digests(run: Run) -> dict[str, str]:
 def _inputs(
     settings: RunConfig, paths: Mapping[str, str | os.PathLike[str]], images: Mapping[str, LoadedImage]
 ) -> dict[str, Any]:
-    """The requested settings, and path and SHA-256 of each image, as plain data."""
+    """Return the requested settings, and path and SHA-256 of each image, as plain data."""
     files = {role: {"path": os.path.abspath(path), "sha256": images[role].sha256} for role, path in paths.items()}
     version = versions()["vitsplice"]
     return {"format": FORMAT, "version": version, "settings": settings.model_dump(mode="json"), "images": files}
 
 
 def _read_inputs(folder: RunFolder) -> tuple[RunConfig, dict[str, tuple[str, str]]]:
-    """The settings that a run began with, and path and SHA-256 of each image by role."""
+    """Read the settings that a run began with, and path and SHA-256 of each image by name."""
     if folder.finished() and not folder.has_begun():
         raise AlreadyFinished(f"the run in {folder.path} is finished: {folder.output}")
     inputs = folder.inputs()
     if inputs.get("format") != FORMAT:
         raise CheckpointRejected(
             f"the run in {folder.path} was begun by another version of vitsplice ({inputs.get('version', 'before 0.1')}"
-            f", format {inputs.get('format', 1)}); this one reads format {FORMAT}. Resume it with that version, or "
-            "start it again with ",
+            f", format {inputs.get('format', 1)}); this version reads format {FORMAT}. Resume it with the version that "
+            "began it, or restart it with ",
             REPLACE,
         )
     try:
@@ -277,15 +278,15 @@ def _read_inputs(folder: RunFolder) -> tuple[RunConfig, dict[str, tuple[str, str
         required = {role: files[role] for role in ("structure", "appearance")}
         settings = loading.validate(inputs["settings"], f"{folder.path}")
     except (AttributeError, KeyError, TypeError) as error:
-        raise CheckpointRejected(f"the inputs of the run in {folder.path} are corrupt; start it again") from error
-    return settings, required | {role: files[role] for role in ROLES if role in files}
+        raise CheckpointRejected(f"the inputs of the run in {folder.path} are corrupt; restart it") from error
+    return settings, required | {role: files[role] for role in IMAGE_NAMES if role in files}
 
 
-def _overridden(settings: RunConfig, overrides: Iterable[str]) -> RunConfig:
-    """The settings with overrides. Raises ConfigError if these change the output."""
+def _apply_overrides(settings: RunConfig, overrides: Iterable[str]) -> RunConfig:
+    """Apply overrides to settings. Raises ConfigError if they affect the output."""
     changed = loading.load(settings.to_yaml(), "settings", overrides)
-    if changed.model_dump(exclude=NOT_OF_THE_OUTPUT) != settings.model_dump(exclude=NOT_OF_THE_OUTPUT):
-        allowed = ", ".join(sorted(NOT_OF_THE_OUTPUT))
+    if changed.model_dump(exclude=CHANGEABLE_SETTINGS) != settings.model_dump(exclude=CHANGEABLE_SETTINGS):
+        allowed = ", ".join(sorted(CHANGEABLE_SETTINGS))
         raise ConfigError(f"a run is resumed with its own settings; only {allowed} can be changed")
     return changed
 
@@ -294,7 +295,7 @@ def _read(role: str, path: str | os.PathLike[str]) -> LoadedImage:
     return read_mask(path) if role.endswith("mask") else read(path)
 
 
-def _reread(folder: RunFolder, files: Mapping[str, tuple[str, str]]) -> dict[str, LoadedImage]:
+def _read_unchanged_images(folder: RunFolder, files: Mapping[str, tuple[str, str]]) -> dict[str, LoadedImage]:
     """Read the images that a run began with. Raises CheckpointRejected if one has changed."""
     images = {role: _read(role, path) for role, (path, _) in files.items()}
     for role, (_, digest) in files.items():
@@ -305,7 +306,7 @@ def _reread(folder: RunFolder, files: Mapping[str, tuple[str, str]]) -> dict[str
 
 
 def _last_checkpoint(folder: RunFolder) -> Checkpoint | None:
-    """Read the last checkpoint. If it is rejected, the message names the last valid one."""
+    """Read the last checkpoint. If it is rejected, the error names the last valid one."""
     paths = checkpoint_files(folder.checkpoints)
     if not paths:
         return None
@@ -313,9 +314,9 @@ def _last_checkpoint(folder: RunFolder) -> Checkpoint | None:
         return checkpoints.read(paths[0])
     except CheckpointRejected as error:
         older = next((path for path in paths[1:] if _is_valid(path)), None)
-        advice: tuple[Part, ...] = ("No earlier checkpoint is valid; start the run again with ", REPLACE)
+        advice: tuple[Part, ...] = ("No earlier checkpoint is valid; restart the run with ", REPLACE)
         if older:
-            advice = ("The one before it is valid; resume with ", Argument("resume", str(older)))
+            advice = ("An earlier checkpoint is valid; resume with ", Argument("resume", str(older)))
         raise CheckpointRejected(*error.parts, "\n", *advice) from error
 
 
@@ -327,7 +328,7 @@ def _restore(run: Run, checkpoint: Checkpoint, path: Path) -> None:
     except (LookupError, ValueError, RuntimeError) as error:
         if allocation_failure(error):
             raise
-        raise CheckpointRejected(f"checkpoint {path} does not fit its run: it was not written by one") from error
+        raise CheckpointRejected(f"checkpoint {path} does not fit its run; resume from another") from error
 
 
 def _is_valid(path: Path) -> bool:

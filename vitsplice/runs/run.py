@@ -70,8 +70,8 @@ class Run:
         loaded = perf_counter()
         images = self._run_images(device)
         components = Components.build(self.settings, self.backbone, known)
-        memory.check(memory.Estimate(components), images, memory.free(device))
-        with memory.advice():
+        memory.check(memory.Estimate(components), images, memory.free_bytes(device))
+        with memory.out_of_memory_advice():
             self._optimisation = StagedOptimisation(components, images)
         self.history: list[Step] = []
         self.resumed_at = 0
@@ -95,7 +95,7 @@ class Run:
         began = perf_counter()
         steps = self._optimisation.steps()
         while True:
-            with numerics(), memory.advice():
+            with numerics(), memory.out_of_memory_advice():
                 step = next(steps, None)
             if step is None:
                 return

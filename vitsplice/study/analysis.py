@@ -1,4 +1,4 @@
-"""Analysis of a study: which method is preferred, with which certainty, and whether raters agree."""
+"""Analysis of a study: preference rates with intervals, tests, and agreement of raters."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ from vitsplice.study.plan import StudyPlan
 from vitsplice.study.results import ExcludedResult, RaterResult, RecordedTrial, match_to_plan, screen_raters
 
 FEW_RATERS = 20
-"""With this number of raters, 93 % of the intervals over raters cover the true rate in simulations; with 10, 90 %."""
+"""Below this number of raters a note warns: in simulations, the intervals over raters cover the true rate in 93 % of
+studies with 20 raters, and in 90 % with 10."""
 
 Vote = tuple[int, RecordedTrial]
-"""Index of a rater, and a comparison."""
+"""Index of a rater, and one of their trials."""
 
 
 @dataclass(frozen=True)
 class PreferenceRate:
-    """How often a method was chosen.
+    """Rate at which a method was chosen.
 
     Args:
-        wins, trials: number of trials in which the method was chosen, and of all its trials.
-        rate: wins over trials.
-        rater_interval: bootstrap interval of the rate over raters, the one to report; None where it is undefined.
-        trial_interval: Wilson's interval of the rate, as if all trials were independent.
+        wins, trials: number of trials in which the method was chosen, and number of all its trials.
+        rate: wins / trials.
+        rater_interval: 95 % bootstrap interval over raters, the one to report; None if undefined.
+        trial_interval: Wilson's 95 % interval, as if all trials were independent.
     """
 
     wins: int
@@ -46,12 +47,12 @@ class MethodComparison:
     Args:
         set: set of pairs; "" for all pairs.
         first, second: methods in the order of the plan.
-        preferred: how often the first method was chosen.
+        preferred: preference rate of the first method.
         raters, pairs: number of raters and of pairs of images in these trials.
         p: p value of the exact two-sided binomial test against one half, as if all trials were independent.
-        p_holm: p adjusted by Holm for the number of comparisons: those of all pairs, or those by set.
-        agreement: fraction of pairs of raters who chose alike in the same trial; None without two raters for a trial.
-        alpha: Krippendorff's alpha for nominal data; None where it is undefined.
+        p_holm: p value adjusted by Holm's method, over the comparisons of all pairs or over those by set.
+        agreement: fraction of pairs of raters who chose the same method in the same trial; None if no trial has two.
+        alpha: Krippendorff's alpha for nominal data; None if undefined.
     """
 
     set: str
@@ -68,12 +69,12 @@ class MethodComparison:
 
 @dataclass(frozen=True)
 class MethodPreference:
-    """Preference for a method over all others together.
+    """Preference for a method over all others.
 
     Args:
-        method: name.
-        preferred: how often it was chosen.
-        score: Bradley-Terry score, a natural logarithm with mean 0; None where the likelihood has no finite maximum.
+        method: name of the method.
+        preferred: preference rate of the method.
+        score: Bradley-Terry score, a natural logarithm with mean 0; None if the likelihood has no finite maximum.
     """
 
     method: str
@@ -87,13 +88,14 @@ class StudyAnalysis:
 
     Args:
         study, plan, title, question: id, digest of the plan, title and question of the study.
-        raters: ids of the raters who count.
-        excluded: results that do not count.
+        raters: ids of the included raters.
+        excluded: excluded results.
         comparisons: comparisons over all pairs, then over each set.
-        preferences: with three or more methods, the preference for each, the highest rate first.
-        checks_passed: by pair, how many raters passed its check and how many saw it, careless raters included.
+        preferences: preference for each method, the highest rate first; empty for two methods.
+        checks_passed: number of raters who passed the check of a pair, and who were shown it, by pair; careless raters
+            are included.
         left_rate: fraction of comparisons in which the left output was chosen.
-        median_ms: median time of a comparison in milliseconds.
+        median_ms: median response time of a comparison in milliseconds.
         notes: limitations of the results, a sentence each.
     """
 
@@ -124,12 +126,12 @@ def analyse_study(
 
     Args:
         plan: plan of the study (`vitsplice.study.plan.read_plan`), which defines methods, sets and checks.
-        results, excluded: as `vitsplice.study.results.read_results` returns them.
+        results, excluded: return values of `vitsplice.study.results.read_results`.
         max_failed, min_ms: see `vitsplice.study.results.screen_raters`.
         seed: seed of the bootstrap.
 
     Raises:
-        UserError: if no rater is left.
+        UserError: if all results are excluded.
     """
     matching, foreign = match_to_plan(results, plan)
     accepted, careless = screen_raters(matching, plan.trials_with_checks, max_failed=max_failed, min_ms=min_ms)
@@ -150,7 +152,7 @@ def analyse_study(
         question=plan.question,
         raters=tuple(result.rater for result in accepted),
         excluded=tuple(excluded),
-        comparisons=(*_adjusted(overall), *(_adjusted(by_set) if len(sets) > 1 else ())),
+        comparisons=(*_adjust_holm(overall), *(_adjust_holm(by_set) if len(sets) > 1 else ())),
         preferences=_preferences(votes, plan.methods, seed) if len(plan.methods) > 2 else (),
         checks_passed=checks,
         left_rate=sum(trial.choice == "left" for trial in trials) / len(trials),
@@ -159,22 +161,22 @@ def analyse_study(
     )
 
 
-def _compare_all(set_: str, votes: Sequence[Vote], methods: Sequence[str], seed: int) -> list[MethodComparison]:
-    """Compare every two methods that have votes against each other."""
+def _compare_all(set_name: str, votes: Sequence[Vote], methods: Sequence[str], seed: int) -> list[MethodComparison]:
+    """Compare all pairs of methods with votes."""
     comparisons = []
     for first, second in combinations(methods, 2):
-        if own := [vote for vote in votes if {vote[1].left, vote[1].right} == {first, second}]:
-            comparisons.append(_compare(set_, first, second, own, seed))
+        if method_votes := [vote for vote in votes if {vote[1].left, vote[1].right} == {first, second}]:
+            comparisons.append(_compare(set_name, first, second, method_votes, seed))
     return comparisons
 
 
-def _compare(set_: str, first: str, second: str, votes: Sequence[Vote], seed: int) -> MethodComparison:
+def _compare(set_name: str, first: str, second: str, votes: Sequence[Vote], seed: int) -> MethodComparison:
     preferred = _preference_rate(votes, first, seed)
     counts = Counter((trial.pair, trial.winner) for _, trial in votes)
     pairs = sorted({trial.pair for _, trial in votes})
     table = [[counts[pair, method] for method in (first, second)] for pair in pairs]
     return MethodComparison(
-        set=set_,
+        set=set_name,
         first=first,
         second=second,
         preferred=preferred,
@@ -195,7 +197,7 @@ def _preference_rate(votes: Sequence[Vote], method: str, seed: int) -> Preferenc
     return PreferenceRate(k, n, k / n, interval, statistics.wilson_interval(k, n))
 
 
-def _adjusted(comparisons: Sequence[MethodComparison]) -> list[MethodComparison]:
+def _adjust_holm(comparisons: Sequence[MethodComparison]) -> list[MethodComparison]:
     adjusted = statistics.holm([comparison.p for comparison in comparisons])
     return [replace(comparison, p_holm=p) for comparison, p in zip(comparisons, adjusted, strict=True)]
 
@@ -205,9 +207,9 @@ def _preferences(votes: Sequence[Vote], methods: Sequence[str], seed: int) -> tu
     scores = statistics.bradley_terry([[wins_over[winner, loser] for loser in methods] for winner in methods])
     preferences = []
     for index, method in enumerate(methods):
-        if own := [vote for vote in votes if method in (vote[1].left, vote[1].right)]:
+        if method_votes := [vote for vote in votes if method in (vote[1].left, vote[1].right)]:
             score = None if scores is None else float(scores[index])
-            preferences.append(MethodPreference(method, _preference_rate(own, method, seed), score))
+            preferences.append(MethodPreference(method, _preference_rate(method_votes, method, seed), score))
     return tuple(sorted(preferences, key=lambda preference: -preference.preferred.rate))
 
 
@@ -221,9 +223,9 @@ def _notes(raters: int, comparisons: Sequence[MethodComparison], checks: dict[st
     if raters < FEW_RATERS:
         yield f"few raters ({raters}): with fewer than {FEW_RATERS}, intervals over raters are too narrow"
     if any(comparison.preferred.rater_interval is None for comparison in comparisons):
-        yield "no interval over raters where there is only one rater, or all raters have the same rate"
+        yield "the interval over raters is undefined with a single rater, or if all raters have the same rate"
     if not checks:
-        yield "the study has no checks: careless raters are recognised only by their times and sides"
+        yield "the study has no checks: careless raters are detected only by response times and sides"
     failed = [pair for pair, (passed, shown) in checks.items() if passed < shown / 2 and shown > 1]
     if failed:
-        yield f"most raters failed the check of {', '.join(failed)}: verify that its right answer is clearly better"
+        yield f"most raters failed the check of {', '.join(failed)}: check that its correct answer is clearly better"

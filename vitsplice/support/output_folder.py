@@ -1,7 +1,7 @@
-"""Output folders: what may be replaced, one process at a time, whole files, and work that resumes.
+"""Output folders: overwrite checks, locks, atomic writes, and resumable work.
 
-A command that writes its results at once calls `check` early and `write` at the end. One that runs long does so within
-`resumable`, which stores its plan in the folder: the same plan resumes with what is finished, another plan is refused.
+A short command calls `check` before its work and `write` after it. A long one runs within `resumable`, which stores its
+plan in the folder: with the same plan the work resumes, another plan is refused.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from vitsplice.support.files import inside, read_json_object, temporary_files, w
 from vitsplice.text import printable
 
 REPLACE = Argument("force", True)
-"""The argument that allows results to be replaced."""
+"""The argument that allows existing results to be replaced."""
 
 LOCK = ".lock"
 
@@ -32,12 +32,12 @@ def check(folder: str | os.PathLike[str], names: Iterable[str], contents: str, *
     Args:
         folder: output folder; it need not exist.
         names: names of files whose presence means that the folder holds results.
-        contents: description of those results for the message, such as ``a PCA``.
+        contents: description of the results for the error message, such as ``a PCA``.
         force: allow results to be replaced.
 
     Raises:
-        UserError: if it is a file.
-        OutputExists: if it holds results and ``force`` is not given.
+        UserError: if the path is a file.
+        OutputExists: if the folder holds results and ``force`` is not given.
     """
     path = Path(folder)
     if os.path.exists(path) and not os.path.isdir(path):
@@ -52,12 +52,12 @@ def check_file(file: str | os.PathLike[str], contents: str, *, force: bool) -> P
 
     Args:
         file: output file; it need not exist.
-        contents: description of the file for the message, with an example of a name.
+        contents: description of the file for the error message, with an example of a name.
         force: allow it to be replaced.
 
     Raises:
-        UserError: if it is a folder.
-        OutputExists: if it exists and ``force`` is not given.
+        UserError: if the path is a folder.
+        OutputExists: if the file exists and ``force`` is not given.
     """
     path, shown = Path(file), printable(str(file))
     if os.path.isdir(path):
@@ -71,8 +71,8 @@ def write(folder: Path, files: Mapping[str, bytes]) -> None:
     """Write files by name into a folder, which is created if needed. Each file is written atomically.
 
     Raises:
-        UserError: if the folder cannot be created, or a name leads out of it.
-        VitspliceError: if a file cannot be written; those before it are complete.
+        UserError: if the folder cannot be created, or a name points outside it.
+        VitspliceError: if a file cannot be written; the files before it are complete.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -86,13 +86,13 @@ def write(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 class FolderLock:
-    """Exclusive use of a folder by this process, from construction to `release`; also a context manager.
+    """Lock of a folder, held by this process from construction to `release`; also a context manager.
 
     The lock of a process that is killed is released by the operating system.
 
     Raises:
         OutputBusy: at once, if another process holds the lock.
-        UserError: if the folder cannot be written to, or its lock file leads out of it.
+        UserError: if the folder cannot be written to, or its lock file is a link to outside it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -114,22 +114,21 @@ class FolderLock:
     def release(self) -> None:
         """Release the lock and remove its file. Calling it again has no effect."""
         if self._lock.is_locked:
-            self._path.unlink(missing_ok=True)  # while locked: a process that waits for this file sees that it is gone
+            self._path.unlink(missing_ok=True)  # after the release it may be the file of another lock
             self._lock.release()
 
 
 @dataclass(frozen=True)
 class ResumableWork:
-    """A kind of work that resumes, by the names of what it writes into its folder.
+    """A kind of resumable work: names of the files that it writes into its folder.
 
     Args:
-        name: for messages, such as ``evaluation``.
+        name: name in error messages, such as ``evaluation``.
         plan_file: file that holds the plan as JSON.
         parts: files, or folders of runs, with finished parts of the work.
-        results: files, or folders of runs, made of all parts.
-        part_keys: entries of the plan that finished parts depend on.
-        clear: function that empties a part or result that is a folder; the default leaves it as it is. It may raise
-            OSError.
+        results: files, or folders of runs, computed from all parts.
+        part_keys: keys of the plan that finished parts depend on.
+        clear: function that empties the folder of a part or result; by default it does nothing. It may raise OSError.
     """
 
     name: str
@@ -142,20 +141,20 @@ class ResumableWork:
 
 @contextmanager
 def resumable(path: Path, work: ResumableWork, plan: Mapping[str, Any], *, force: bool) -> Iterator[Path]:
-    """Lock a folder for work that resumes; parts and results of the same plan stay in it.
+    """Lock a folder for resumable work; parts and results of the same plan are reused.
 
     Args:
-        path: the folder; it need not exist.
+        path: output folder; it need not exist.
         work: kind of work.
-        plan: the plan, as data that is equal to itself after a round trip through JSON.
+        plan: plan as JSON data: a round trip through JSON must not change it.
         force: allow another plan to be replaced. Its results are removed, and its parts too unless all ``part_keys``
             are equal.
 
     Raises:
         OutputExists: if the folder holds another plan, or other files of these names, and ``force`` is not given.
-        OutputBusy: if another process is writing to it; nothing is changed then.
-        UserError: if it is a file.
-        PathRejected: if a part or result leads out of the folder (the names may come from an earlier plan's file).
+        OutputBusy: if another process is writing to it; it is then unchanged.
+        UserError: if the path is a file.
+        PathRejected: if a part or result lies outside the folder (the names may come from an earlier plan's file).
     """
     plan_path = path / work.plan_file
     for name in (work.plan_file, *work.parts, *work.results):
@@ -182,11 +181,11 @@ def resumable(path: Path, work: ResumableWork, plan: Mapping[str, Any], *, force
 
 
 def other_format(record: Mapping[str, Any], expected: int) -> str:
-    """Explain that a record was written in another format; "" if its format is the expected one.
+    """Describe the format of a record if it is not the expected one; "" if it is.
 
     Args:
-        record: content of a JSON file with the entry ``format``, and perhaps ``versions`` with the one of vitsplice.
-        expected: format that the caller reads.
+        record: content of a JSON file with the key ``format`` and optionally ``versions``, by package.
+        expected: expected format.
     """
     if record.get("format") == expected:
         return ""
@@ -198,7 +197,7 @@ def other_format(record: Mapping[str, Any], expected: int) -> str:
 
 
 def _difference(earlier: Mapping[str, Any], plan: Mapping[str, Any], name: str) -> str:
-    """Describe in which entries two plans differ."""
+    """Name the keys in which two plans differ."""
     if not earlier:
         return f"its {name} cannot be read"
     if "format" in plan and (reason := other_format(earlier, plan["format"])):

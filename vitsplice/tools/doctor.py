@@ -56,13 +56,13 @@ def _machine() -> Iterator[Diagnosis]:
     import torch
 
     from vitsplice.engine.device import pick_device, pick_precision
-    from vitsplice.engine.memory import free
+    from vitsplice.engine.memory import free_bytes
 
     device = pick_device("auto")
     yield Diagnosis("machine", "system", f"{sys.platform}, {os.cpu_count()} cores")
     yield Diagnosis("machine", "device", f"{device}, precision auto is {pick_precision('auto', device)}")
     yield Diagnosis("machine", "threads", str(torch.get_num_threads()))
-    memory = free(device)
+    memory = free_bytes(device)
     low = memory is not None and memory < LEAST_MEMORY
     advice = f"less than {LEAST_MEMORY / GIB:.0f} GiB: close other programs, or give a smaller size" if low else ""
     yield Diagnosis("machine", "free memory", "unknown" if memory is None else f"{memory / GIB:.1f} GiB", advice)
