@@ -9,7 +9,7 @@ PAPER = catalogue().presets["paper"].path.read_text()
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_every_preset_is_restored_from_its_yaml(name):
+def test_every_preset_round_trips_through_yaml(name):
     settings = settings_yaml.load(catalogue().presets[name].path.read_text(), name)
     assert settings_yaml.load(settings.to_yaml(), "again") == settings
 
@@ -107,7 +107,7 @@ def test_an_invalid_setting_is_named_by_its_key(override, message):
 
 
 @pytest.mark.parametrize("text", ["- a\n", "just words", "", "a: [", "!!python/object/apply:os.getcwd []"])
-def test_yaml_that_is_no_mapping_is_refused(text):
+def test_yaml_other_than_a_mapping_is_refused(text):
     with pytest.raises(ConfigError):
         settings_yaml.load(text, "file.yaml")
 
@@ -140,7 +140,7 @@ def test_yaml_that_expands_or_runs_code_is_refused(tmp_path):
         settings_yaml.read_text(tmp_path / "long.yaml")
 
 
-def test_weights_of_a_preset_file_are_limited_to_its_folder(tmp_path):
+def test_weights_of_a_preset_file_are_in_its_folder_or_have_a_sha256(tmp_path):
     def load(weights, *overrides):
         text = PAPER.replace("backbone:", f"backbone:\n  weights: {weights}", 1)
         return settings_yaml.load(text, "preset", overrides, tmp_path).backbone.weights

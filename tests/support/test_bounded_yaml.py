@@ -57,7 +57,7 @@ def test_invalid_ambiguous_or_too_large_yaml_is_refused(text, message):
     assert "\n" not in str(raised.value)
 
 
-def test_a_merge_key_is_a_key_like_any_other():
+def test_merge_key_is_read_as_a_plain_key():
     assert parse("{<<: {a: 1}, b: 2}") == {"<<": {"a": 1}, "b": 2}
 
 

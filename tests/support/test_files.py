@@ -48,19 +48,19 @@ def test_an_old_file_is_replaced(tmp_path):
 
 @pytest.mark.parametrize("failing", ["replace", "fsync"])
 @pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
-def test_a_failure_keeps_the_old_file_and_leaves_no_temporary_file(tmp_path, monkeypatch, failing, error):
+def test_failed_write_preserves_the_old_file_and_leaves_no_temporary_file(tmp_path, monkeypatch, failing, error):
     path = tmp_path / "a.bin"
     path.write_bytes(b"old")
-    seen = []
+    listing = []
 
     def fail(*_):
-        seen.extend(os.listdir(tmp_path))
+        listing.extend(os.listdir(tmp_path))
         raise error
 
     monkeypatch.setattr(files.os, failing, fail)
     with pytest.raises(type(error)):
         write_atomically(path, b"new")
-    assert len(seen) == 2  # the temporary file was in the same folder
+    assert len(listing) == 2  # the temporary file was in the same folder
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["a.bin"]
 
@@ -81,7 +81,7 @@ def test_a_new_file_has_the_mode_of_the_umask(tmp_path, umask, mask, mode):
     assert mode_of(tmp_path / "a.bin") == mode
 
 
-def test_an_old_file_keeps_its_mode(tmp_path):
+def test_replaced_file_preserves_its_mode(tmp_path):
     path = tmp_path / "a.bin"
     path.write_bytes(b"old")
     path.chmod(0o640)
@@ -123,7 +123,7 @@ def test_a_folder_or_pipe_is_not_replaced(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a", "a/b.png", "a b/ä-1.png", ".lock", "key_layer_-1", "a..b"])
-def test_a_name_in_the_folder_is_joined(tmp_path, name):
+def test_name_inside_the_folder_is_joined(tmp_path, name):
     assert inside(tmp_path / "out", name) == tmp_path / "out" / name
 
 
@@ -134,14 +134,14 @@ def test_a_name_in_the_folder_is_joined(tmp_path, name):
         "a\0b", "a\nb", "\ud800", "a" * 256, "ä" * 128, "b/" + "a" * 256,
     ],
 )  # fmt: skip
-def test_a_name_that_may_lead_out_of_the_folder_is_refused(tmp_path, name):
+def test_name_that_leads_out_of_the_folder_is_refused(tmp_path, name):
     with pytest.raises(PathRejected) as error:
         inside(tmp_path, name)
     assert "\n" not in str(error.value)
     assert str(error.value).isprintable()
 
 
-def test_a_folder_is_no_temporary_file(tmp_path):
+def test_temporary_files_exclude_folders(tmp_path):
     (tmp_path / ".0123456789abcdef.tmp").mkdir()
     (tmp_path / ".fedcba9876543210.tmp").touch()
     assert [path.name for path in temporary_files(tmp_path)] == [".fedcba9876543210.tmp"]

@@ -14,7 +14,7 @@ def files(path):
     return sorted(file.name for file in path.iterdir())
 
 
-def test_an_output_file_is_accepted_unless_it_exists(tmp_path):
+def test_output_file_is_refused_only_if_it_exists(tmp_path):
     path = tmp_path / "out" / "page.html"
     assert check_file(path, "page", force=False) == path
     assert list(tmp_path.iterdir()) == []
@@ -28,7 +28,7 @@ def test_an_output_file_is_accepted_unless_it_exists(tmp_path):
         check_file(tmp_path, "page, such as page.html", force=True)
 
 
-def test_a_name_that_is_too_long_passes_the_check(tmp_path):
+def test_check_accepts_names_too_long_for_the_file_system(tmp_path):
     """Writing raises the error."""
     path = tmp_path / ("x" * 300)
     assert check_file(path, "page", force=False) == path
@@ -44,7 +44,7 @@ def test_the_same_plan_resumes_with_finished_parts(tmp_path):
 
 
 @pytest.mark.parametrize(("key", "stays"), [("flour", False), ("guests", True)])
-def test_another_plan_is_refused_and_with_force_only_valid_parts_stay(tmp_path, key, stays):
+def test_another_plan_is_refused_and_force_preserves_only_valid_parts(tmp_path, key, stays):
     with resumable(tmp_path / "out", WORK, PLAN, force=False) as path:
         (path / "parts.jsonl").touch()
     other = PLAN | {key: "another"}
@@ -80,7 +80,7 @@ def test_a_plan_in_another_format_names_the_version_that_wrote_it(tmp_path):
 
 
 @pytest.mark.parametrize("record", [{}, {"format": "\x1b"}, {"format": 1, "versions": []}])
-def test_a_record_without_a_version_is_of_another_one(record):
+def test_record_without_a_format_is_reported_as_another_format(record):
     assert "by another version of vitsplice in format" in other_format(record, 2)
     assert other_format(record, 2).isprintable()
     assert other_format(record | {"format": 2}, 2) == ""
@@ -97,7 +97,7 @@ def test_other_files_of_the_same_names_are_not_overwritten(tmp_path, name):
         pass
 
 
-def test_a_folder_with_the_name_of_a_part_stays_as_it_is(tmp_path):
+def test_folder_with_the_name_of_a_part_is_not_removed(tmp_path):
     (tmp_path / "plan.json").write_text("[")
     (tmp_path / "parts.jsonl" / "mine").mkdir(parents=True)
     with resumable(tmp_path, WORK, PLAN, force=True):

@@ -59,7 +59,7 @@ def test_the_same_blocks_give_the_same_bytes():
     assert render("a", everything()) == render("a", everything())
 
 
-def test_a_page_loads_nothing():
+def test_page_loads_no_external_resources():
     page = render("a", everything())
     assert not re.search(r"""(?:src|href)\s*=\s*["'](?!data:|#)""", page)
     assert not re.search(r"url\((?!#)", page)

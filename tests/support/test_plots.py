@@ -31,8 +31,8 @@ def lab(colour, matrix):
     return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
 
 
-def contrast(one, two):
-    low, high = sorted(float(TO_XYZ[1] @ linear(colour)) for colour in (one, two))
+def contrast(first, second):
+    low, high = sorted(float(TO_XYZ[1] @ linear(colour)) for colour in (first, second))
     return (high + 0.05) / (low + 0.05)
 
 
@@ -42,8 +42,8 @@ def test_colours_stand_out_on_light_and_on_dark_pages():
 
 def test_colours_can_be_distinguished_with_a_colour_deficiency():
     for matrix in MATRICES.values():
-        for one, two in combinations(COLOURS, 2):
-            assert np.linalg.norm(lab(one, matrix) - lab(two, matrix)) > 15, (one, two)
+        for first, second in combinations(COLOURS, 2):
+            assert np.linalg.norm(lab(first, matrix) - lab(second, matrix)) > 15, (first, second)
 
 
 def test_24_series_have_different_styles():

@@ -50,7 +50,7 @@ def is_formula(cell):
 
 
 @pytest.mark.parametrize("text", HOSTILE + HARMLESS)
-def test_cells_are_no_formulas_and_are_read_back(text):
+def test_cells_are_escaped_as_text_and_read_back(text):
     ((cell, after),) = parsed(csv_row([text, "after"]))
     assert not is_formula(cell)
     assert after == "after"
@@ -95,14 +95,14 @@ WRITERS = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 @pytest.mark.parametrize("writer", WRITERS)
-def test_no_file_has_a_formula_from_a_hostile_name(writer, name):
+def test_hostile_names_are_escaped_in_every_csv_file(writer, name):
     cells = [cell for row in parsed(WRITERS[writer](name)) for cell in row]
     assert escape_csv(name) in cells
     assert not list(filter(is_formula, cells))
 
 
 @pytest.mark.parametrize("value", HOSTILE + HARMLESS)
-def test_a_manifest_has_no_formula_and_is_read_back(value, tmp_path):
+def test_formulas_in_a_manifest_are_escaped_and_read_back(value, tmp_path):
     pair = Pair("cow", tmp_path / "=s.png", tmp_path / "'=a.png", licence=value.strip(), source=value.strip())
     for name in ("pairs.csv", "pairs.jsonl"):
         write(tmp_path / name, [pair])
