@@ -77,7 +77,7 @@ def imports(path):
 IMPORTS = {name: set(imports(path)) - {name} for name, path in FILES.items()}
 
 
-def test_imports_point_down():
+def test_packages_import_only_lower_packages():
     upward = [
         f"{name} -> {other}"
         for name, others in IMPORTS.items()
@@ -87,12 +87,12 @@ def test_imports_point_down():
     assert not upward
 
 
-def test_no_files_import_each_other_in_a_cycle():
+def test_files_have_no_import_cycles():
     TopologicalSorter(IMPORTS).prepare()
 
 
 @pytest.mark.parametrize("kind", ["backbones", "losses", "generators"])
-def test_built_in_parts_import_nothing_that_a_plugin_could_not(kind):
+def test_built_in_parts_import_only_what_a_plugin_may_import(kind):
     for name, others in IMPORTS.items():
         if room_of(name) == kind:
             assert set(map(room_of, others)) <= OPEN_TO_PLUGINS, name
@@ -118,7 +118,7 @@ def strings(path):
             yield node.value
 
 
-def test_nothing_below_the_command_line_names_an_option_of_it():
+def test_only_the_command_line_names_its_options():
     below = [
         path
         for name, path in FILES.items()

@@ -235,7 +235,7 @@ def test_a_failure_restores_the_state(images):
         assert state() == before
 
 
-def test_settings_of_the_process_hold_until_the_last_thread_returns():
+def test_process_settings_are_restored_when_the_last_thread_returns():
     inside, leave = threading.Event(), threading.Event()
 
     def other():

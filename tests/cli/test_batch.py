@@ -29,7 +29,7 @@ def run_here(monkeypatch, vitsplice):
     return vitsplice
 
 
-def test_grid_of_runs_is_run_once(run_here, pairs, tmp_path):
+def test_every_combination_of_pair_and_variant_is_run_once(run_here, pairs, tmp_path):
     done = run_here("batch", pairs, "-o", "out", *TINY, "--seed", 1, "--seed", 2)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "out/results.jsonl"
@@ -45,7 +45,7 @@ def test_grid_of_runs_is_run_once(run_here, pairs, tmp_path):
     assert "4 of 4 runs done (4 of them before), 0 failed" in again.stderr
 
 
-def test_bytes_equal_those_of_run(run_here, pairs, png, tmp_path):
+def test_outputs_equal_those_of_the_command_run(run_here, pairs, png, tmp_path):
     assert run_here("batch", pairs, "-o", "out", *TINY).returncode == 0
     assert run_here("run", *png, "-o", "alone", *TINY).returncode == 0
     folder = tmp_path / "out" / run_folder("tiny", "one")
@@ -79,7 +79,7 @@ def test_failure_is_reported_and_exits_with_1(run_here, pairs, png, tmp_path):
         (("pairs.csv", "-o", "file"), "is a file"),
     ],
 )
-def test_mistakes_exit_with_2_and_write_nothing(run_here, pairs, tmp_path, arguments, message):
+def test_invalid_arguments_exit_with_2_and_write_nothing(run_here, pairs, tmp_path, arguments, message):
     (tmp_path / "file").write_text("")
     (tmp_path / "pairs.txt").write_text("")
     before = set(tmp_path.iterdir())

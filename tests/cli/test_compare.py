@@ -3,7 +3,7 @@ import pytest
 BOTH = ("-b", "tiny-vit", "-b", "tiny-cnn", "--size", "64", "--style", "none")
 
 
-def test_report_tables_and_findings(vitsplice, png, tmp_path):
+def test_writes_report_and_tables_and_prints_findings(vitsplice, png, tmp_path):
     done = vitsplice("compare", *png, *BOTH, "--transfers", "1", "--preset", "tiny", "--steps", "2", "-o", "out")
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "out/report.html"

@@ -55,7 +55,7 @@ INVALID = (
 
 
 @pytest.mark.parametrize("setting", INVALID, ids=lambda setting: setting[:40])
-def test_invalid_setting_is_a_mistake_of_the_user_on_one_screen(vitsplice, png, setting):
+def test_invalid_setting_exits_with_2_and_a_short_message(vitsplice, png, setting):
     done = vitsplice(*TINY, *png, "--steps", 1, "--set", setting)
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr

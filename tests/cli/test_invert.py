@@ -6,7 +6,7 @@ SMALL = ("--backbone", "tiny-vit", "--size", "32", "--steps", "3", "--set", "res
 SHALLOW = ("--set", "generator.options={channels: [4, 8], kernels: [5, 3]}")
 
 
-def test_sheet_and_runs_of_two_facets_at_two_layers(vitsplice, png, tmp_path):
+def test_writes_a_sheet_and_runs_of_two_facets_at_two_layers(vitsplice, png, tmp_path):
     features = ("--facet", "cls", "--facet", "key", "--layer", "-1", "--layer", "-2")
     done = vitsplice("invert", png[0], "--prior", "network", *features, *SMALL, *SHALLOW, "-o", "out")
     assert done.returncode == 0, done.stderr

@@ -83,7 +83,7 @@ def test_missing_licence_changes_the_exit_code_only_if_required(vitsplice):
         (("check", "empty.csv", "--ignore", "all"), "cannot ignore 'all'"),
     ],
 )
-def test_mistakes_exit_with_2_and_write_nothing(vitsplice, tmp_path, arguments, message):
+def test_invalid_arguments_exit_with_2_and_write_nothing(vitsplice, tmp_path, arguments, message):
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty.csv").write_text("id,structure,appearance\n")
     done = vitsplice("pairs", *arguments)

@@ -6,7 +6,7 @@ from PIL import Image
 SMALL = ("--backbone", "tiny-vit", "--size", "64")
 
 
-def test_sheet_maps_and_data_of_all_layers_and_images(vitsplice, png, tmp_path):
+def test_writes_sheet_maps_and_data_of_all_layers_and_images(vitsplice, png, tmp_path):
     done = vitsplice("pca", *png, "-o", "out", *SMALL)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "out/pca.png"
@@ -30,7 +30,7 @@ def test_output_is_deterministic_and_depends_on_the_facet(vitsplice, png, tmp_pa
     assert first == second != other
 
 
-def test_maps_of_a_cnn(vitsplice, png):
+def test_writes_maps_of_a_cnn(vitsplice, png):
     options = ("--backbone", "tiny-cnn", "--upsampling", "blocks", "--decompose", "features", "--size", "64")
     assert vitsplice("pca", png[0], *options).returncode == 0
 

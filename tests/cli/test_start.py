@@ -24,7 +24,7 @@ def test_command_has_help(vitsplice, command):
     assert "--help" in done.stdout
 
 
-def test_plugin_that_fails_to_load_affects_only_its_own_parts(vitsplice, install_plugin, png):
+def test_failed_plugin_affects_only_its_own_parts(vitsplice, install_plugin, png):
     install_plugin("broken", "raise RuntimeError('no good')\n")
     listed = vitsplice("plugins")
     assert listed.returncode == 0

@@ -44,7 +44,7 @@ def test_valid_manifest_has_no_issues(issues, folder):
     assert (report.pairs, report.images, report.masks) == (2, 4, 1)
 
 
-def test_missing_and_corrupt_files(issues, folder):
+def test_missing_and_corrupt_files_are_issues(issues, folder):
     (folder / "cut.png").write_bytes((folder / "cat.png").read_bytes()[:900])
     (folder / "text.jpg").write_text("no image")
     lines = ["a,gone.png,cut.png,,,CC0", "b,text.jpg,gone.png,,,CC0", "c,apple.png,dog.png,none.png,,CC0"]
@@ -56,7 +56,7 @@ def test_missing_and_corrupt_files(issues, folder):
     ]
 
 
-def test_mask_of_another_size(issues, folder):
+def test_mask_of_another_size_is_an_issue(issues, folder):
     write_mask(folder, (50, 50))
     lines = ["a,apple.png,cat.png,mask.png,,CC0", "b,apple.png,dog.png,mask.png,,CC0"]
     assert issues(*lines) == [("mask-size", "a", 2, "mask.png")]
@@ -69,7 +69,7 @@ def test_mask_size_concerns_only_pairs_with_an_image_of_another_size(issues, fol
     assert issues(*lines) == [("mask-size", "b", 1, "mask.png")]
 
 
-def test_black_mask(issues, folder):
+def test_black_mask_is_an_issue(issues, folder):
     write_mask(folder, "apple.png", 0)
     assert issues("a,apple.png,cat.png,mask.png,,CC0") == [("black-mask", "a", 1, "mask.png")]
 
@@ -81,13 +81,13 @@ def copies(folder):
 
 
 @pytest.mark.usefixtures("copies")
-def test_duplicate_images(issues):
+def test_duplicate_images_are_issues(issues):
     lines = ["a,apple.png,cat.png,,,CC0", "b,orange.png,same.png,,,CC0", "c,dog.png,near.jpg,,,CC0"]
     assert issues(*lines) == [("duplicate-image", "b", 1, "same.png"), ("near-duplicate", "c", 1, "near.jpg")]
 
 
 @pytest.mark.usefixtures("copies")
-def test_pairs_of_one_image_and_duplicate_pairs(issues, folder):
+def test_pairs_of_one_image_and_duplicate_pairs_are_issues(issues, folder):
     lines = [
         "a,apple.png,./apple.png,,,CC0", "b,apple.png,same.png,,,CC0", "c,cat.png,near.jpg,,,CC0",
         "d,cat.png,dog.png,,,CC0", "e,dog.png,cat.png,,,CC0", f"f,cat.png,../{folder.name}/dog.png,,,CC0",
@@ -126,7 +126,7 @@ def test_invalid_manifest_or_kind_is_refused(issues):
         issues()
 
 
-def test_file_has_one_number_by_whatever_path(tmp_path):
+def test_number_of_a_file_does_not_depend_on_its_path(tmp_path):
     (tmp_path / "a.png").touch()
     (tmp_path / "link.png").symlink_to("a.png")
     (tmp_path / "pairs.csv").write_text(

@@ -54,7 +54,7 @@ def test_different_photographs_are_not_near_duplicates():
     assert not any(are_near_duplicates(image, other) for image in images for other in images if image is not other)
 
 
-def test_contents_of_a_fingerprint():
+def test_fingerprint_has_hash_colours_and_digest():
     computed, image = fingerprint(PHOTOGRAPHS[0]), read(PHOTOGRAPHS[0])
     assert (computed.sha256, computed.size) == (image.sha256, tuple(image.pixels.shape[-2:]))
     assert computed.bits.shape == (BITS,)

@@ -82,7 +82,7 @@ def test_manifest_is_read_line_by_line(tmp_path):
     assert next(read(path)).id == "a"
 
 
-def test_count_of_pairs(tmp_path):
+def test_count_is_the_number_of_pairs(tmp_path):
     path = tmp_path / "pairs.csv"
     for number in (1000, 0):
         write(path, [Pair(f"p{index}", tmp_path / "s", tmp_path / "a") for index in range(number)])

@@ -58,7 +58,7 @@ def test_worst_of_all_come_before_the_second_worst():
     assert [*choose_cases(summary, ["m"], 5)] == [0, 4, 2, 6, 1]
 
 
-def test_ordinals():
+def test_ordinal_of_a_number_has_its_suffix():
     assert [ordinal(n) for n in (1, 2, 3, 4, 10)] == ["1st", "2nd", "3rd", "4th", "10th"]
 
 

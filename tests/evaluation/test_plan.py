@@ -15,7 +15,7 @@ from vitsplice.metrics.values import BuiltMetrics
 @pytest.mark.parametrize(
     "name", [*(f"a{suffix}" for suffix in SUFFIXES), "a.JPG", "a/output.png", f"{run_folder('v', 'a')[2:]}/output.png"]
 )
-def test_outputs_are_found_by_id(tmp_path, name):
+def test_outputs_are_matched_by_id(tmp_path, name):
     path = tmp_path / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("")
@@ -30,7 +30,7 @@ def test_outputs_may_have_every_readable_format():
     assert {endings[suffix] for suffix in SUFFIXES} == set(FORMATS)
 
 
-def test_batch_with_one_variant_stands_for_that_variant(tmp_path):
+def test_batch_with_one_variant_is_a_method_and_one_with_several_is_refused(tmp_path):
     (tmp_path / "batch.json").write_text(json.dumps({"variants": {"quick": {}}}))
     assert parse_method(f"mine={tmp_path}") == Method("mine", tmp_path / "quick")
     (tmp_path / "batch.json").write_text(json.dumps({"variants": {"quick": {}, "best": {}}}))

@@ -63,7 +63,7 @@ def test_grey_is_repeated_over_three_channels(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("suffix", ["png", "bmp", "tif"])
-def test_one_bit_image(tmp_path, suffix):
+def test_one_bit_image_is_read_as_black_and_white(tmp_path, suffix):
     raw = rgb8(channels=1)[..., 0] > 127
     Image.fromarray(raw).save(tmp_path / f"a.{suffix}")
     assert np.array_equal(hwc(read(tmp_path / f"a.{suffix}")), grey3(raw))
@@ -81,7 +81,7 @@ INDEX = np.arange(H * W).reshape(H, W) % 4
 
 
 @pytest.mark.parametrize("suffix", ["png", "bmp", "tif"])
-def test_palette_image(tmp_path, suffix):
+def test_palette_image_is_converted_to_rgb(tmp_path, suffix):
     palette_image().save(tmp_path / f"a.{suffix}")
     image = read(tmp_path / f"a.{suffix}")
     assert np.array_equal(hwc(image), PALETTE[INDEX].astype(np.float32) / 255)

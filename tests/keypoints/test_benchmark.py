@@ -71,7 +71,7 @@ def test_known_results_of_pf_pascal(tmp_path):
     assert means(summary.features[0].categories["aeroplane"]) == {0.05: 0, 0.1: 1}
 
 
-def test_files_agree(tmp_path, spair):
+def test_summary_and_csv_files_agree(tmp_path, spair):
     summary = run_benchmark(small(spair, alphas=(0.1,)), tmp_path / "out")
     data = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert data == json.loads(json.dumps(summary.to_json()))

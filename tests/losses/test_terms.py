@@ -63,7 +63,7 @@ def test_locations_outside_the_mask_of_the_target_do_not_count(spec, form, backb
     torch.testing.assert_close(term.function(altered, target), term.function(output, target))
 
 
-def test_white_mask_changes_nothing(vit, pair):
+def test_white_mask_has_no_effect(vit, pair):
     term = build(IDENTITY, vit)
     output, target = (vit(p[..., :40, :40], term.requests) for p in pair)
     masked = target | {MASK: Features(torch.ones(1, 1600, 1), (40, 40))}

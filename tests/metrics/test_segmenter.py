@@ -46,7 +46,7 @@ def test_structure_image_has_iou_1(weights, monkeypatch):
         assert metric.value(Case("c", structure, other, other)) < 1
 
 
-def test_weights_are_found_in_the_cache_or_by_the_variable(cache, weights, monkeypatch):
+def test_weights_are_read_from_the_cache_or_the_variable(cache, weights, monkeypatch):
     with pytest.raises(WeightsUnavailable, match=f"begins with one of {MODEL}.*{VARIABLE}=FILE"):
         weights_file()
     (cache / f"{MODEL}-d234d4ea.pth").write_bytes(b"")

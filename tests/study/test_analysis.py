@@ -63,7 +63,7 @@ def by_pair(trial):
     return prefer("a", "b")(trial) if trial.pair == "pair-0" else prefer("b", "a")(trial)
 
 
-def test_raters_who_agree_on_each_pair_have_alpha_one(analyse):
+def test_alpha_of_raters_in_full_agreement_is_1(analyse):
     plan = make_plan(2)
     analysis = analyse(plan, *(make_result(plan, name, by_pair) for name in "xyz"))
     (comparison,) = analysis.comparisons
@@ -141,7 +141,7 @@ def test_bootstrap_depends_on_the_seed(simulate):
     assert interval(1) == pytest.approx(interval(2), abs=0.01)
 
 
-def test_files_agree(simulate):
+def test_analysis_files_agree(simulate):
     files = report_files(simulate(lambda first, second: 0.8, sets=2))
     assert tuple(files) == FILES
     data = json.loads(files["analysis.json"])

@@ -119,7 +119,7 @@ def methods(tmp_path):
     return [Method(name, tmp_path / name) for name in ("one", "two")]
 
 
-def test_outputs_are_found_in_every_layout(methods, tmp_path):
+def test_outputs_are_read_in_every_layout(methods, tmp_path):
     outputs = {key: str(path.relative_to(tmp_path)) for key, path in find_outputs(methods, PAIRS).items()}
     assert outputs == {
         ("cow", "one"): "one/cow.png",
@@ -159,7 +159,7 @@ def test_finished_runs_of_a_batch_are_outputs(methods, tmp_path):
         find_outputs(methods, PAIRS)
 
 
-def test_trials_per_rater():
+def test_trials_per_rater_default_to_all_comparisons_up_to_40():
     assert trials_per_rater(None, 3, 3) == 9
     assert trials_per_rater(None, 100, 2) == 40
     assert trials_per_rater(60, 100, 2) == 60

@@ -308,7 +308,7 @@ def test_invalid_storage_is_ignored(visit, study, stored):
     assert position(page) == "1 of 14"
 
 
-def test_held_or_too_early_key_answers_nothing(visit, study):
+def test_held_or_too_early_key_is_ignored(visit, study):
     page = visit(rater="hasty", start=True)
     wait_ready(page)
     page.keyboard.down("j")

@@ -222,7 +222,7 @@ def test_correct_backbone_passes():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("build", MUTANTS, ids=lambda build: build.__name__)
-def test_mistake_of_a_backbone_is_found(build):
+def test_violated_backbone_contract_is_detected(build):
     reasons = failures(BackboneContract, MUTANTS[build], backbone=build())
     assert reasons
     assert all(0 < len(reason) < 300 for reason in reasons.values())

@@ -69,12 +69,12 @@ def metric_failures(build, only="", outcome="failed", **settings):
 
 
 @pytest.mark.parametrize("build", MUTANTS, ids=lambda build: build.__name__)
-def test_mistake_of_a_metric_is_found(build):
+def test_violated_metric_contract_is_detected(build):
     assert metric_failures(build, MUTANTS[build])
 
 
 @pytest.mark.parametrize("name", ["structure", "appearance", "output", "structure_mask", "appearance_mask"])
-def test_metric_that_modifies_an_input_is_found(name):
+def test_metric_that_modifies_an_input_is_detected(name):
     def value(case):
         getattr(case, name).mul_(0.5)
         return distance(case)
@@ -84,7 +84,7 @@ def test_metric_that_modifies_an_input_is_found(name):
 
 
 @pytest.mark.parametrize("setting", [{"better": "more"}, {"over": "all"}, {"against": "nothing"}, {"max_pairs": 0}])
-def test_invalid_spec_is_found(setting):
+def test_invalid_metric_spec_is_detected(setting):
     assert metric_failures(correct, "spec_is_complete", **setting)
 
 

@@ -55,7 +55,7 @@ LOSSES = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LOSSES)
-def test_mistake_of_a_loss_term_is_found(name):
+def test_violated_loss_term_contract_is_detected(name):
     spec, check = LOSSES[name]
     assert failures(LossContract, check, spec=spec)
 
@@ -134,7 +134,7 @@ def generator(network, **settings):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("network", GENERATORS, ids=lambda network: network.__name__)
-def test_mistake_of_a_generator_is_found(network):
+def test_violated_generator_contract_is_detected(network):
     assert failures(GeneratorContract, GENERATORS[network], spec=generator(network))
 
 
@@ -154,7 +154,7 @@ def test_correct_generator_passes_unless_declared_a_canvas():
         ("# x\nbackbone: {name: tiny-vit}\nstepz: 1", "valid"),
     ],
 )
-def test_mistake_of_a_preset_is_found(text, check):
+def test_invalid_preset_is_detected(text, check):
     assert failures(PresetContract, check, text=text)
 
 
@@ -167,7 +167,7 @@ class SequentialExecutor:
         yield from map(work, jobs)
 
 
-def test_executor_that_runs_no_job_between_outcomes_is_found():
+def test_executor_that_runs_no_job_between_outcomes_is_detected():
     class Impatient(ExecutorContract):
         timeout = 0.2
 
