@@ -170,9 +170,9 @@ def test_loss_of_a_term_that_skips_the_last_step_is_its_last_value(png, tmp_path
 
 def test_sheet_has_a_row_for_each_facet(pair):
     outputs = {FeatureRequest(facet, layer): torch.rand(3, 30, 40) for facet in ("cls", "key") for layer in (-1, -2)}
-    two = inversion.Inversions(pair[0], outputs, dict.fromkeys(outputs, 0.5), LAYERS)
-    one = replace(two, outputs={request: outputs[request] for request in outputs if request.facet == "cls"})
-    assert two.sheet.shape[1] == 2 * one.sheet.shape[1]
+    both = inversion.Inversions(pair[0], outputs, dict.fromkeys(outputs, 0.5), LAYERS)
+    cls_only = replace(both, outputs={request: outputs[request] for request in outputs if request.facet == "cls"})
+    assert both.sheet.shape[1] == 2 * cls_only.sheet.shape[1]
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"image": 1, "of": []}', '{"format": 2, "inversions": [1]}'])

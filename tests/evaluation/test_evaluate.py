@@ -103,8 +103,8 @@ def test_resume_after_stop_gives_identical_files(evaluated, method, tmp_path, mo
 
 
 def test_only_changed_outputs_are_measured_again(evaluated, method, quick_metrics, tmp_path, monkeypatch):
-    one = method("one", 10)
-    evaluated(one)
+    first = method("one", 10)
+    evaluated(first)
     measured = []
     spec = quick_metrics["structure-difference"]
 
@@ -113,11 +113,11 @@ def test_only_changed_outputs_are_measured_again(evaluated, method, quick_metric
         return replace(inner, value=lambda case: measured.append(case.id) or inner.value(case))
 
     monkeypatch.setitem(quick_metrics, "structure-difference", replace(spec, build=build))
-    evaluated(one)
+    evaluated(first)
     assert measured == []
     image(tmp_path / "one" / "p3.png", seed=99)
     os.utime(tmp_path / "one" / "p3.png", ns=(0, time.time_ns()))
-    evaluated(one)
+    evaluated(first)
     assert measured == ["p3"]
     assert float(rows(tmp_path)[3]["structure-difference"]) == pytest.approx(
         float((pixels(tmp_path / "one" / "p3.png") - pixels(tmp_path / "in" / "3s.png")).abs().mean()), rel=1e-5
@@ -126,10 +126,10 @@ def test_only_changed_outputs_are_measured_again(evaluated, method, quick_metric
 
 
 def test_missing_and_corrupt_outputs_are_reported_and_the_others_measured(evaluated, method, tmp_path):
-    one = method("one", 10, ("p0", "p1", "p3"))
+    first = method("one", 10, ("p0", "p1", "p3"))
     (tmp_path / "one" / "p1.png").write_bytes(b"no image")
     (tmp_path / "in" / "3a.png").unlink()
-    counts = evaluated(one).counts["one"]
+    counts = evaluated(first).counts["one"]
     assert (counts.measured, counts.missing, counts.corrupt) == (1, 2, 2)
     assert [row["id"] for row in rows(tmp_path)] == ["p0"]
     assert {why.split(":")[0] for why in counts.examples} == {"p1", "p2", "p3", "p4"}
@@ -173,15 +173,15 @@ def test_only_failed_values_are_computed_again(evaluated, method, quick_metrics,
         spec = MetricSpec(name, lambda _, value=value: Metric(value), "it", over="set" if "set" in name else "pair")
         monkeypatch.setitem(quick_metrics, name, spec)
 
-    one, log = method("one", 10, ("p0", "p1", "p2", "p3")), tmp_path / "out" / "values.jsonl"
-    evaluated(one, metrics=tuple(values))
+    first, log = method("one", 10, ("p0", "p1", "p2", "p3")), tmp_path / "out" / "values.jsonl"
+    evaluated(first, metrics=tuple(values))
     logged = log.read_bytes()
-    evaluated(one, metrics=tuple(values))
+    evaluated(first, metrics=tuple(values))
     assert log.read_bytes() == logged  # the same failure adds no line
     assert measured["scarce"] == ["p0", "p1", "p2", "p3", "p1", "p3"]
     full = False
     for _ in range(2):
-        summary = evaluated(one, metrics=tuple(values))
+        summary = evaluated(first, metrics=tuple(values))
         assert measured["scarce"] == ["p0", "p1", "p2", "p3", *["p1", "p3"] * 2]
         assert measured["plenty"] == ["p0", "p1", "p2", "p3"]
         assert len(measured["scarce-set"]) == 3
@@ -240,31 +240,31 @@ def test_method_with_only_the_easiest_pair_is_not_best(evaluated, pairs, tmp_pat
 
 
 def test_adding_a_method_reuses_values(evaluated, method, tmp_path):
-    one = method("one", 10)
-    evaluated(one)
+    first = method("one", 10)
+    evaluated(first)
     before = (tmp_path / "out" / "values.jsonl").read_bytes()
-    evaluated(one, method("two", 20), force=True)
+    evaluated(first, method("two", 20), force=True)
     assert (tmp_path / "out" / "values.jsonl").read_bytes().startswith(before)
     assert len(rows(tmp_path)) == 10
 
 
 def test_invalid_plans_are_rejected_before_anything_is_written(evaluated, method, pairs, tmp_path):
-    one = method("one", 10)
+    first = method("one", 10)
     with pytest.raises(UserError, match="has no output for any of the 5 pairs"):
-        evaluated(one, Method("empty", tmp_path / "in"))
+        evaluated(first, Method("empty", tmp_path / "in"))
     with pytest.raises(UnknownName, match="set-sum"):
-        evaluated(one, metrics=("set-sumt",))
+        evaluated(first, metrics=("set-sumt",))
     with pytest.raises(UnknownName, match="tiny-vit"):
-        evaluated(one, backbone="tinny-vit")
+        evaluated(first, backbone="tinny-vit")
     with pytest.raises(UserError, match="none of the metrics is available: unbuildable: ZeroDivisionError"):
-        evaluated(one, metrics=("unbuildable",))
+        evaluated(first, metrics=("unbuildable",))
     pair = Pair("p0", tmp_path / "in" / "0s.png", tmp_path / "in" / "0a.png")
     write(pairs, [pair, pair])
     with pytest.raises(ConfigError, match="duplicate id"):
-        evaluated(one)
+        evaluated(first)
     write(pairs, [])
     with pytest.raises(UserError, match="has no pairs"):
-        evaluated(one)
+        evaluated(first)
     assert not (tmp_path / "out").exists()
 
 
@@ -297,10 +297,10 @@ def test_optimised_backbone_must_be_registered(evaluated, method):
 
 
 def test_folder_of_another_format_names_the_version_that_wrote_it(evaluated, method, tmp_path):
-    one, plan = method("one", 10), tmp_path / "out" / "evaluate.json"
-    evaluated(one)
+    first, plan = method("one", 10), tmp_path / "out" / "evaluate.json"
+    evaluated(first)
     plan.write_text(json.dumps(json.loads(plan.read_text()) | {"format": 2, "versions": {"vitsplice": "0.0.9"}}))
     with pytest.raises(OutputExists, match=r"written by vitsplice 0\.0\.9 in format 2; this version reads format 3"):
-        evaluated(one)
-    evaluated(one, force=True)
+        evaluated(first)
+    evaluated(first, force=True)
     assert len(rows(tmp_path)) == 5

@@ -14,7 +14,7 @@ def test_every_preset_round_trips_through_yaml(name):
     assert settings_yaml.load(settings.to_yaml(), "again") == settings
 
 
-def test_the_paper_preset_is_the_printed_recipe():
+def test_paper_preset_is_the_printed_recipe():
     paper = settings_yaml.load(PAPER, "paper")
     assert {n: t.weight for n, t in paper.terms.items() if t.every == 1} == {
         "appearance": 1.0,
@@ -101,7 +101,7 @@ def test_numbers_in_exponent_notation_are_parsed_everywhere():
         ("steps=[1", "is not a YAML value"),
     ],
 )
-def test_an_invalid_setting_is_named_by_its_key(override, message):
+def test_invalid_setting_is_named_by_its_key(override, message):
     with pytest.raises(ConfigError, match=message):
         settings_yaml.load(PAPER, "paper", [override])
 
@@ -170,6 +170,6 @@ def test_weights_are_recorded_as_an_absolute_path_with_their_sha256(tmp_path, mo
         settings_yaml.load(text, "paper", ["backbone.weights=null", f"backbone.sha256='{'0' * 64}'"])
 
 
-def test_a_temperature_that_overflows_is_refused():
+def test_temperature_that_overflows_is_refused():
     with pytest.raises(ConfigError, match=r"match.temperature: 1e-300 is not allowed.*0.0001"):
         settings_yaml.load(PAPER, "paper", ["match.temperature=1e-300"])

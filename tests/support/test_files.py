@@ -23,7 +23,7 @@ def mode_of(path):
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_a_new_file_is_written_without_temporary_files(tmp_path):
+def test_new_file_is_written_without_temporary_files(tmp_path):
     write_atomically(tmp_path / "a.bin", b"\0new\n")
     assert (tmp_path / "a.bin").read_bytes() == b"\0new\n"
     assert os.listdir(tmp_path) == ["a.bin"]
@@ -38,7 +38,7 @@ def test_pieces_are_written_without_holding_all_in_memory(tmp_path):
     assert (tmp_path / "a.bin").read_bytes() == b"".join(b"%06d" % index + piece for index in range(number))
 
 
-def test_an_old_file_is_replaced(tmp_path):
+def test_old_file_is_replaced(tmp_path):
     path = tmp_path / "a.bin"
     path.write_bytes(b"a longer old text")
     write_atomically(path, b"new")
@@ -75,7 +75,7 @@ def test_data_is_synced_before_the_file_is_replaced(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
-def test_a_new_file_has_the_mode_of_the_umask(tmp_path, umask, mask, mode):
+def test_new_file_has_the_mode_of_the_umask(tmp_path, umask, mask, mode):
     umask(mask)
     write_atomically(tmp_path / "a.bin", b"")
     assert mode_of(tmp_path / "a.bin") == mode
@@ -89,7 +89,7 @@ def test_replaced_file_preserves_its_mode(tmp_path):
     assert mode_of(path) == 0o640
 
 
-def test_a_symbolic_link_is_followed(tmp_path):
+def test_symbolic_link_is_followed(tmp_path):
     (tmp_path / "there").mkdir()
     target = tmp_path / "there" / "a.bin"
     target.write_bytes(b"old")
@@ -101,17 +101,17 @@ def test_a_symbolic_link_is_followed(tmp_path):
     assert os.listdir(target.parent) == ["a.bin"]
 
 
-def test_a_file_with_a_name_of_the_maximum_length_is_written(tmp_path):
+def test_file_with_a_name_of_the_maximum_length_is_written(tmp_path):
     write_atomically(tmp_path / ("n" * 255), b"new")
     assert os.listdir(tmp_path) == ["n" * 255]
 
 
-def test_a_missing_folder_is_an_error(tmp_path):
+def test_missing_folder_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         write_atomically(tmp_path / "none" / "a.bin", b"new")
 
 
-def test_a_folder_or_pipe_is_not_replaced(tmp_path):
+def test_folder_or_pipe_is_not_replaced(tmp_path):
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
     for name in ("folder", "pipe"):
@@ -147,7 +147,7 @@ def test_temporary_files_exclude_folders(tmp_path):
     assert [path.name for path in temporary_files(tmp_path)] == [".fedcba9876543210.tmp"]
 
 
-def test_a_pipe_is_refused_without_blocking(tmp_path):
+def test_pipe_is_refused_without_blocking(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "zero").symlink_to("/dev/zero")
     with pytest.raises(PathRejected, match="neither a file nor a folder"):
@@ -157,7 +157,7 @@ def test_a_pipe_is_refused_without_blocking(tmp_path):
             read_regular(tmp_path / name)
 
 
-def test_a_symbolic_link_that_leads_out_of_the_folder_is_refused(tmp_path):
+def test_symbolic_link_that_leads_out_of_the_folder_is_refused(tmp_path):
     out, other = tmp_path / "out", tmp_path / "out-other"
     out.mkdir()
     other.mkdir()

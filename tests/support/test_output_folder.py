@@ -35,7 +35,7 @@ def test_check_accepts_names_too_long_for_the_file_system(tmp_path):
     assert check(path, ["page.html"], "a page", force=False) == path
 
 
-def test_the_same_plan_resumes_with_finished_parts(tmp_path):
+def test_same_plan_resumes_with_finished_parts(tmp_path):
     for _ in range(2):
         with resumable(tmp_path / "out", WORK, PLAN, force=False) as path:
             (path / "parts.jsonl").touch()
@@ -64,13 +64,13 @@ def test_another_plan_is_refused_and_force_preserves_only_valid_parts(tmp_path, 
 
 
 @pytest.mark.parametrize("text", ["[", "[]"])
-def test_a_plan_that_cannot_be_read_is_refused(tmp_path, text):
+def test_plan_that_cannot_be_read_is_refused(tmp_path, text):
     (tmp_path / "plan.json").write_text(text)
     with pytest.raises(OutputExists, match=r"plan\.json cannot be read"), resumable(tmp_path, WORK, PLAN, force=False):
         pass
 
 
-def test_a_plan_in_another_format_names_the_version_that_wrote_it(tmp_path):
+def test_plan_in_another_format_names_the_version_that_wrote_it(tmp_path):
     versions = {"vitsplice": "0.0.9", "torch": "2"}
     with resumable(tmp_path, WORK, PLAN | {"format": 1, "versions": versions}, force=False):
         pass
@@ -104,7 +104,7 @@ def test_folder_with_the_name_of_a_part_is_not_removed(tmp_path):
         assert (tmp_path / "parts.jsonl" / "mine").exists()
 
 
-def test_a_part_that_cannot_be_removed_is_an_error(tmp_path, monkeypatch):
+def test_part_that_cannot_be_removed_is_an_error(tmp_path, monkeypatch):
     plain = Path.unlink
 
     def unlink(path, missing_ok=False):
@@ -120,7 +120,7 @@ def test_a_part_that_cannot_be_removed_is_an_error(tmp_path, monkeypatch):
         pass
 
 
-def test_a_locked_folder_is_refused_and_not_changed(tmp_path):
+def test_locked_folder_is_refused_and_not_changed(tmp_path):
     with (
         resumable(tmp_path / "out", WORK, PLAN, force=False) as path,
         pytest.raises(OutputBusy),
@@ -130,7 +130,7 @@ def test_a_locked_folder_is_refused_and_not_changed(tmp_path):
     assert json.loads((path / "plan.json").read_text()) == PLAN
 
 
-def test_a_lock_leaves_no_file_and_can_be_released_twice(tmp_path):
+def test_lock_leaves_no_file_and_can_be_released_twice(tmp_path):
     with FolderLock(tmp_path) as lock:
         assert files(tmp_path) == [".lock"]
     lock.release()
@@ -139,7 +139,7 @@ def test_a_lock_leaves_no_file_and_can_be_released_twice(tmp_path):
 
 @pytest.mark.parametrize("force", [False, True])
 @pytest.mark.parametrize("name", ["/../../x", "../{}/run", "run/../../x", "a\0b"])
-def test_a_part_outside_of_the_folder_is_refused_and_not_removed(tmp_path, victim, name, force):
+def test_part_outside_of_the_folder_is_refused_and_not_removed(tmp_path, victim, name, force):
     work = ResumableWork("baking", "plan.json", results=(name.format(victim.name),))
     for folder in (tmp_path / "out", victim.parent / "out"):
         with pytest.raises(PathRejected), resumable(folder, work, PLAN, force=force):
@@ -148,7 +148,7 @@ def test_a_part_outside_of_the_folder_is_refused_and_not_removed(tmp_path, victi
 
 @pytest.mark.parametrize("force", [False, True])
 @pytest.mark.parametrize("name", ["plan.json", "parts.jsonl", "summary.md", ".lock"])
-def test_a_symbolic_link_out_of_the_folder_is_refused(tmp_path, victim, name, force):
+def test_symbolic_link_out_of_the_folder_is_refused(tmp_path, victim, name, force):
     with resumable(tmp_path / "out", WORK, PLAN, force=False) as path:
         (path / name).unlink(missing_ok=True)
         (path / name).symlink_to(victim / "values.jsonl")

@@ -55,7 +55,7 @@ def file(tmp_path_factory):
     return path
 
 
-def test_the_same_blocks_give_the_same_bytes():
+def test_same_blocks_give_the_same_bytes():
     assert render("a", everything()) == render("a", everything())
 
 
@@ -85,7 +85,7 @@ def test_plots_have_the_colour_of_the_page():
 
 
 @pytest.mark.browser
-def test_a_browser_renders_a_page(opened, file):
+def test_browser_renders_a_page(opened, file):
     page = opened(file)
     assert page.title() != "caught"
     assert page.locator("h1").inner_text().startswith("<script>")
@@ -94,7 +94,7 @@ def test_a_browser_renders_a_page(opened, file):
 
 
 @pytest.mark.browser
-def test_the_slider_moves_by_mouse_and_by_keyboard(opened, file):
+def test_slider_moves_by_mouse_and_by_keyboard(opened, file):
     page = opened(file)
     overlay, handle = page.locator(".overlay"), page.locator(".overlay input")
 
@@ -114,7 +114,7 @@ def test_the_slider_moves_by_mouse_and_by_keyboard(opened, file):
 
 
 @pytest.mark.browser
-def test_a_table_sorts_numbers_as_numbers_and_empty_cells_last(opened, file):
+def test_table_sorts_numbers_as_numbers_and_empty_cells_last(opened, file):
     page = opened(file)
 
     def column(number):
@@ -173,6 +173,6 @@ def luminance(colour):
 
 
 @pytest.mark.browser
-def test_a_page_fits_a_narrow_screen(opened, file):
+def test_page_fits_a_narrow_screen(opened, file):
     page = opened(file, viewport={"width": 390, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390

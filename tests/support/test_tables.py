@@ -124,7 +124,7 @@ def test_every_csv_file_is_written_by_one_module():
         assert not calls & {"writer", "DictWriter", "to_csv", "savetxt"}, path
 
 
-def test_a_markdown_table_shows_cells_as_text():
+def test_markdown_table_shows_cells_as_text():
     assert markdown_table(["name", "value"], [["a|*b*", "<i>_\\"]]) == (
         "| name | value |\n| --- | --- |\n| a\\|\\*b\\* | &lt;i&gt;\\_\\\\ |"
     )

@@ -48,13 +48,13 @@ class Tree(BaseModel, extra="forbid"):
         ({"names": {"a": 1}}, "names: {'a': 1} is not allowed; it must be a list, such as [name]"),
     ],
 )
-def test_a_message_names_the_key_and_what_is_allowed(data, message):
+def test_message_names_the_key_and_what_is_allowed(data, message):
     with pytest.raises(ValidationError) as raised:
         Tree.model_validate(data)
     assert [text for _, text in explain(raised.value, Tree, data)] == [message]
 
 
-def test_a_long_value_is_truncated():
+def test_long_value_is_truncated():
     data = {"leaf": {"side": "x" * 5000}}
     with pytest.raises(ValidationError) as raised:
         Tree.model_validate(data)
