@@ -167,7 +167,7 @@ def deleted_folder(scene):
 
 @fault("too little memory for the size", "no output was written")
 def too_little_memory(scene):
-    scene.patch.setattr(memory, "free", lambda device: 2 * 10**6)
+    scene.patch.setattr(memory, "free_bytes", lambda device: 2 * 10**6)
     done = scene.run("--set", "size=null")
     assert not (scene.folder / "out").exists()
     return done
