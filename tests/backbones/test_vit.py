@@ -129,7 +129,7 @@ def test_model_without_prefix_tokens_in_every_block_is_refused():
     if not is_vit(model):
         return
     backbone = TimmViT(model, name="cait", licence="", source="", cls_normalised=True)
-    with pytest.raises(UserError, match="blocks without all tokens"):
+    with pytest.raises(UserError, match="blocks that do not take all tokens"):
         backbone(noise(1, 3, 32, 32), [FeatureRequest("key")])
 
 

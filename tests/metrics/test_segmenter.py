@@ -6,7 +6,7 @@ import torch
 from tests.conftest import noise
 from vitsplice.contracts import Case, MetricContext
 from vitsplice.errors import WeightsRejected, WeightsUnavailable
-from vitsplice.metrics.segmenter import VARIABLE, classes, load, torchvision_iou, weights_file
+from vitsplice.metrics.segmenter import VARIABLE, classify, load, torchvision_iou, weights_file
 from vitsplice.rng import private_rng
 
 MODEL = "lraspp_mobilenet_v3_large"
@@ -40,7 +40,7 @@ def test_structure_image_has_iou_1(weights, monkeypatch):
     assert metric.value(Case("c", structure, other, structure)) == 1
     assert metric.parameters["model"] == MODEL
     network = load(weights)
-    present = classes(network, torch.nn.functional.interpolate(other, (520, 693), mode="bilinear")).unique()
+    present = classify(network, torch.nn.functional.interpolate(other, (520, 693), mode="bilinear")).unique()
     assert set(present.tolist()) <= {0, 1, 2, 3}
     if len(present) > 1:
         assert metric.value(Case("c", structure, other, other)) < 1

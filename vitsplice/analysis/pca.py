@@ -34,10 +34,10 @@ Upsampling = Literal["edges", "blocks"]
 SHEET, DATA = "pca.png", "pca.json"
 
 MAP_FILE = re.compile(r"[0-9]+-[^/\\\0]+_layer_-?[0-9]+\.png")
-"""File name of a map. No other file is removed, whatever ``pca.json`` lists."""
+"""File name of a map. `save` removes only such files, whatever an earlier ``pca.json`` lists."""
 
 COLUMNS = 7
-"""Images in a row of the sheet: with the image itself, half of the 12 layers of a ViT need one row."""
+"""Images in a row of the sheet: the image itself and half of the 12 layers of a ViT."""
 
 SHEET_SIDE = 360
 """Maximum shorter side of an image on the sheet, in pixels."""
@@ -55,7 +55,7 @@ def principal_components(
 ) -> tuple[list[Tensor], Tensor]:
     """Compute the first three principal components of local features, jointly over images.
 
-    Signs are normalised so that the third moment of each component is positive: equal images give equal colours.
+    The decomposition leaves signs arbitrary; they are chosen so that the third moment of each component is positive.
 
     Args:
         features: local features of each image, ``(1, N, D)`` with a grid; prefix tokens are ignored.
@@ -81,7 +81,7 @@ def principal_components(
 
 
 def _self_similarity_factor(directions: Tensor) -> Tensor:
-    """Compute rows ``(N, D)`` with the scalar products of the rows of ``X X^T`` for ``X`` of shape ``(N, D)``.
+    """For ``X`` ``(N, D)``, compute ``(N, D)`` whose rows have the same scalar products as the rows of ``X X^T``.
 
     ``(X X^T)(X X^T)^T = X (X^T X) X^T``: the result, ``X`` times a square root of ``X^T X``, has the same principal
     components and needs no ``(N, N)`` matrix.
@@ -131,20 +131,20 @@ class ComponentMaps:
     @property
     def sheet(self) -> Tensor:
         """Contact sheet of all images and maps, ``(3, H, W)``."""
-        return contact_sheet([row for number in range(len(self.images)) for row in self._rows(number)])
+        return contact_sheet([row for index in range(len(self.images)) for row in self._rows(index)])
 
-    def upsampled(self, layer: int, number: int) -> Tensor:
+    def upsampled(self, layer: int, index: int) -> Tensor:
         """Upsample the map of an image to its size, ``(3, H, W)`` in [0, 1]."""
-        return upsample(self.maps[layer][number], self.images[number].pixels, self.upsampling)
+        return upsample(self.maps[layer][index], self.images[index].pixels, self.upsampling)
 
-    def _rows(self, number: int) -> Iterator[list[tuple[str, Tensor]]]:
-        pixels = self.images[number].pixels
+    def _rows(self, index: int) -> Iterator[list[tuple[str, Tensor]]]:
+        pixels = self.images[index].pixels
         pixels = resize_to(pixels, min(SHEET_SIDE, *pixels.shape[-2:]))
         cells = [("image", pixels[0])]
         for layer, maps in self.maps.items():
             label, variance = self.info.label(FeatureRequest(self.facet, layer)), sum(self.explained_variance[layer])
             caption = f"{label}: {100 * variance:.0f} % of variance"
-            cells.append((caption, upsample(maps[number], pixels, self.upsampling)))
+            cells.append((caption, upsample(maps[index], pixels, self.upsampling)))
         yield from (cells[start : start + COLUMNS] for start in range(0, len(cells), COLUMNS))
 
     def _repr_png_(self) -> bytes:
@@ -166,10 +166,10 @@ def pca(
     """Compute three principal components of a facet, jointly over images, at one or all layers.
 
     Args:
-        images: paths; all images share their colours.
+        images: paths; a colour means the same in all images.
         backbone: name; None is the backbone of the default preset.
         facet: local facet; None is the backbone's facet for structure.
-        layer: from 0, the first, or from -1, the last; None is all layers.
+        layer: index, 0 for the first layer, -1 for the last; None is all layers.
         decompose: see `principal_components`.
         upsampling: see `upsample`.
         size: shorter side of the backbone's input, in pixels.
@@ -214,20 +214,21 @@ def save(maps: ComponentMaps, folder: str | os.PathLike[str], *, force: bool = F
 
     Raises:
         OutputExists: if the folder holds results of this command and ``force`` is not set.
-        UserError, VitspliceError: if it cannot be written.
+        UserError: if the folder cannot be created.
+        VitspliceError: if a file cannot be written.
     """
     path = check_output(folder, force=force)
     names = [f"{number}-{safe_file_name(Path(image.name).stem)}" for number, image in enumerate(maps.images, 1)]
     files = {
-        f"{name}_{layer_file_label(layer, maps.info.layers)}.png": (layer, number)
+        f"{name}_{layer_file_label(layer, maps.info.layers)}.png": (layer, index)
         for layer in maps.maps
-        for number, name in enumerate(names)
+        for index, name in enumerate(names)
     }
     for stale in _listed_maps(path) - set(files):
         with suppress(OSError):
             (path / stale).unlink()
-    for name, (layer, number) in files.items():
-        output_folder.write(path, {name: encode_png(maps.upsampled(layer, number))})
+    for name, (layer, index) in files.items():
+        output_folder.write(path, {name: encode_png(maps.upsampled(layer, index))})
     data = {
         "backbone": maps.info.name,
         "weights_sha256": maps.info.sha256,

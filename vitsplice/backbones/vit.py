@@ -34,12 +34,12 @@ class TimmViT(TransformerBackbone):
 
     Args:
         model: a timm ViT without a classifier.
-        cls_normalised: take [CLS] and tokens after the final norm. Splice takes them before it, which is right for
-            DINO v1; without the norm, the [CLS] token of DINOv2 is dominated by a few channels.
+        cls_normalised: take the facets ``cls`` and ``token`` after the final norm. Splice takes them before it, which
+            is right for DINO v1; without the norm, the [CLS] token of DINOv2 is dominated by a few channels.
         arguments: see `vitsplice.backbones.base.BackboneArguments`.
 
     Raises:
-        ConfigError: if the model has no such facet or layer, or the facet does not suit the role.
+        ConfigError: if the model lacks a requested facet or layer, or a facet does not suit its role.
     """
 
     def __init__(self, model: nn.Module, *, cls_normalised: bool, **arguments: Unpack[BackboneArguments]) -> None:
@@ -68,7 +68,7 @@ class TimmViT(TransformerBackbone):
     def _tokens(self, tensor: Tensor, inputs: Tensor) -> tuple[Tensor, tuple[int, int]]:
         tokens, grid = super()._tokens(tensor, inputs)
         if tokens.shape[1] != self.prefix + grid[0] * grid[1]:
-            raise UserError(f"'{self.info.model}' has blocks without all tokens, so it cannot be a backbone")
+            raise UserError(f"'{self.info.model}' has blocks that do not take all tokens, so it cannot be a backbone")
         return tokens, grid
 
     def _project(self, block: int, tokens: Tensor, facet: str) -> Tensor:

@@ -36,7 +36,7 @@ def within(error: float, alpha: float) -> bool:
 
 
 def pck(errors: Tensor, alpha: float) -> float:
-    """Compute the fraction of errors ``(N,)`` within the threshold, in [0, 1]; NaN without errors.
+    """Compute the fraction of errors ``(N,)`` within the threshold, in [0, 1]; NaN if N is 0.
 
     Example:
         >>> pck(torch.tensor([0.02, 0.08, 0.3, 0.4]), 0.1)

@@ -20,22 +20,22 @@ VARIABLE = "VITSPLICE_SEGMENTER"
 """Environment variable with the path of a file of weights."""
 
 MODELS = ("lraspp_mobilenet_v3_large", "deeplabv3_mobilenet_v3_large", "deeplabv3_resnet50", "deeplabv3_resnet101")
-SIZE = 520
+SHORTER_SIDE = 520
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def torchvision_iou(context: MetricContext) -> Metric:
-    """Mean IoU of the classes of the output's pixels, over the classes of the structure image."""
+    """IoU of the segmentations of output and structure image, averaged over the classes of the latter."""
     path = weights_file()
     network = load(path).to(context.device)
 
     def value(case: Case) -> float:
         size = _size(case.structure)
-        structure, output = (classes(network, Resize().to(image, size)) for image in (case.structure, case.output))
+        structure, output = (classify(network, Resize().to(image, size)) for image in (case.structure, case.output))
         return mean_iou(output, structure)
 
     file = {"file": printable(path.name), "sha256": file_sha256(path)}
-    return Metric(value, parameters={"model": _model(path), **file, "shorter_side": SIZE})
+    return Metric(value, parameters={"model": _model(path), **file, "shorter_side": SHORTER_SIDE})
 
 
 def weights_file() -> Path:
@@ -72,10 +72,10 @@ def load(path: Path) -> nn.Module:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         aux = {"aux_loss": any(name.startswith("aux_") for name in state)} if model.startswith("deeplab") else {}
-        classes = state[next(name for name in reversed(state) if name.endswith(".bias") and "aux" not in name)]
+        bias = state[next(name for name in reversed(state) if name.endswith(".bias") and "aux" not in name)]
         with private_rng(0):
             network: nn.Module = getattr(segmentation, model)(
-                weights=None, weights_backbone=None, num_classes=len(classes), **aux
+                weights=None, weights_backbone=None, num_classes=len(bias), **aux
             )
         network.load_state_dict(state)
     except Exception as error:  # a hostile file can make a reader raise anything
@@ -84,7 +84,7 @@ def load(path: Path) -> nn.Module:
     return network.eval().requires_grad_(False)
 
 
-def classes(network: nn.Module, image: Tensor) -> Tensor:
+def classify(network: nn.Module, image: Tensor) -> Tensor:
     """Classify each pixel of an image ``(1, 3, H, W)``; return classes ``(H, W)``."""
     mean, std = (image.new_tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
     scores: Tensor = network((image - mean) / std)["out"]
@@ -93,7 +93,7 @@ def classes(network: nn.Module, image: Tensor) -> Tensor:
 
 def _size(image: Tensor) -> tuple[int, int]:
     height, width = image.shape[-2:]
-    scale = SIZE / min(height, width)
+    scale = SHORTER_SIDE / min(height, width)
     return round(height * scale), round(width * scale)
 
 

@@ -47,8 +47,8 @@ class ExecutorContract(Contract[ExecutorSpec]):
     Attributes:
         workers, threads: arguments that it is built with.
         options: options that it is built with; the others have their defaults.
-        max_drawn_ahead: maximum number of jobs drawn before their outcomes.
-        timeout: seconds within which jobs have to start, and have to end after the iterator was closed.
+        max_drawn_ahead: maximum number of jobs taken from the iterable whose outcomes are not returned yet.
+        timeout: seconds within which jobs have to start, and to end once the iterator of outcomes is closed.
     """
 
     kind: ClassVar[str] = "executors"
@@ -63,7 +63,7 @@ class ExecutorContract(Contract[ExecutorSpec]):
         return self.spec().build(self.workers, self.threads, complete(self.spec(), self.options))
 
     def try_build(self) -> object:
-        """Build the executor."""
+        """Build the executor; see `Contract.try_build`."""
         return self.build()
 
     def test_threads_match_request(self) -> None:
@@ -89,7 +89,7 @@ class ExecutorContract(Contract[ExecutorSpec]):
         assert list(self.build().run(run_short, [])) == [], "there are outcomes without jobs"
 
     def test_jobs_are_drawn_lazily(self) -> None:
-        """Only a limited number of jobs is drawn before their outcomes, however many there are."""
+        """Only a limited number of jobs is taken from the iterable before their outcomes are returned."""
         drawn = 0
 
         def endless() -> Iterator[Job]:
@@ -125,11 +125,12 @@ class ExecutorContract(Contract[ExecutorSpec]):
                     time.sleep(INTERVAL)
                 assert _heartbeats(folder), f"no other job started within {self.timeout:g} s of the first outcome"
             deadline = time.monotonic() + self.timeout
-            while (before := _heartbeats(folder)) and time.monotonic() < deadline:
+            running = True
+            while running and time.monotonic() < deadline:
+                before = _heartbeats(folder)
                 time.sleep(10 * INTERVAL)
-                if _heartbeats(folder) == before:
-                    return
-            assert not before, f"jobs still run {self.timeout:g} s after the iterator was closed"
+                running = _heartbeats(folder) != before
+            assert not running, f"jobs still run {self.timeout:g} s after the iterator was closed"
 
 
 def _heartbeats(folder: str) -> dict[str, str]:
@@ -137,4 +138,4 @@ def _heartbeats(folder: str) -> dict[str, str]:
 
 
 def _job(name: str, folder: str = "/nowhere", images: dict[str, str] | None = None) -> Job:
-    return Job(name, folder, images or {}, "{}", 1, "/nowhere/.stop")
+    return Job(name, folder, images or {}, settings="{}", threads=1, stop="/nowhere/.stop")
