@@ -93,6 +93,15 @@ def processes(tmp_path_factory):
     return Processes(tmp_path_factory.getbasetemp() / "cache")
 
 
+@pytest.fixture(autouse=True)
+def _number_of_threads_restored():
+    """Jobs that run in this process set torch's number of threads, which changes the bytes of other runs."""
+    before = torch.get_num_threads()
+    yield
+    if torch.get_num_threads() != before:
+        torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def vit():
     return vitsplice_tiny.tiny_vit()

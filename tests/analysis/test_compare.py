@@ -217,7 +217,7 @@ def test_number_of_feature_comparisons_is_linear_in_the_number_of_images(tmp_pat
         monkeypatch.setattr(module, "rms_difference", lambda *pair: calls.append(1) or rms_difference(*pair))
     compare.compare(plan_of(images, "tiny-vit"), tmp_path / "out")
     roles, layers, transforms = 2, 3, 8
-    assert len(calls) == roles * layers * (transforms + comparison.MAX_OTHERS) * len(images)
+    assert len(calls) == roles * layers * (transforms + comparison.MAX_OTHER_IMAGES) * len(images)
 
 
 @pytest.mark.parametrize("name", ["compare.json", "metrics.csv", "report.html", "encodings", "transfers"])

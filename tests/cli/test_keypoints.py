@@ -31,7 +31,7 @@ def test_json_of_a_data_set_with_other_thresholds(vitsplice, tmp_path):
 def test_stop_by_a_signal_exits_with_130(vitsplice, png, monkeypatch):
     from vitsplice.cli import interrupt
 
-    monkeypatch.setattr(interrupt.Interrupt, "__enter__", lambda self: setattr(self, "asked", True) or self)
+    monkeypatch.setattr(interrupt.Interrupt, "__enter__", lambda self: setattr(self, "requested", True) or self)
     monkeypatch.setattr(interrupt.Interrupt, "__exit__", lambda *_: None)
     done = vitsplice("keypoints", *png, *TINY)
     assert (done.returncode, "the same command" in done.stderr) == (130, True)
@@ -47,7 +47,7 @@ def test_stop_by_a_signal_exits_with_130(vitsplice, png, monkeypatch):
         (("structure.png", "--facet", "cls"), "is global"),
         (("structure.png", "--facet", "kee"), "it has key"),
         (("structure.png", "--alpha", "0"), "above 0"),
-        (("structure.png", "--device", "tpu"), "this machine"),
+        (("structure.png", "--device", "tpu"), "there is no device"),
         (("structure.png", "-o", "structure.png"), "is a file"),
         (("corrupt.png",), "no pair of"),
     ],
