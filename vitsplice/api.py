@@ -1,4 +1,4 @@
-"""The story on one screen: two images and a preset in, one image out."""
+"""The Python interface of a run: two images and a preset in, one image out."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ def splice(
     appearance_mask: Any = None,
     **settings: Any,
 ) -> Result:
-    """Give the structure image the look of the appearance image.
+    """Transfer the appearance of one image to the structure of another.
 
     Args:
         structure, appearance: each a path, a PIL image, an array ``(H, W, 3)`` or a tensor ``(3, H, W)``.
         preset: the name of a preset, a YAML file, or settings.
         on_step: called after each step; returning ``False`` ends the run early.
-        structure_mask: where the output may differ from the structure image: white everywhere, black nowhere, grey in
-            part. An image of any kind that `structure` may be, as large as the structure image. The alpha channel of a
-            cut-out is used as the mask.
-        appearance_mask: which parts of the appearance image are used, likewise; a patch that is at least half white
-            counts in full.
+        structure_mask: the output may differ from the structure image where the mask is white; grey blends the two. Any
+            type that ``structure`` may have, as large as the structure image. The alpha channel of an image that has
+            one is used as the mask.
+        appearance_mask: only the region of the appearance image where the mask is white is used; a patch that is at
+            least half white counts in full. Type and size as for ``structure_mask``.
         settings: see `settings_for`: ``backbone``, ``steps``, ``size``, ``seed``, ``device``, ``precision``,
-            ``structure_strength``, ``appearance_strength``, ``overrides``. A loaded ``backbone`` is used as it is,
-            which saves loading it for each of many images.
+            ``structure_strength``, ``appearance_strength``, ``overrides``. A loaded ``backbone`` is not loaded
+            again, which saves time over many images.
 
     Raises:
-        UnknownKeyword: for a keyword that it does not take.
-        VitspliceError: saying what was given, what is allowed and what to do next.
+        UnknownKeyword: for an unknown keyword argument.
+        VitspliceError: if an image, a mask, a setting or the backbone cannot be used, or the run fails.
     """
     check_keywords("splice", settings, ("preset", *_keywords(splice), *_keywords(settings_for)))
     backbone = settings.get("backbone")
@@ -64,6 +64,6 @@ def splice(
 
 
 def _keywords(function: Callable[..., object]) -> Iterator[str]:
-    """The names of the arguments that a function takes by keyword only."""
+    """Return the names of the keyword-only arguments of a function."""
     parameters = signature(function).parameters.values()
     return (parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY)

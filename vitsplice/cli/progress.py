@@ -1,4 +1,4 @@
-"""Progress on standard error: a live bar on a terminal, a line now and then elsewhere."""
+"""Progress on standard error: a live bar on a terminal, a line every few seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ LINE_EVERY = 10.0
 """Seconds between lines where standard error is not a terminal."""
 
 SHOWN_REASONS = 10
-"""Reasons of failed jobs that a batch prints at its end; a file has all of them."""
+"""Maximum number of failure reasons that a batch prints at its end; a file lists all."""
 
 
 class _Bar(Progress):
@@ -81,7 +81,7 @@ class ProgressDisplay:
         self._console.print(Text(plain(line), style=style), soft_wrap=not self._console.is_terminal)
 
     def _show(self, done: int, text: str, *, total: int | None = None, now: bool = False) -> None:
-        """Update the bar; elsewhere print a line with the ETA, every `LINE_EVERY` seconds or at once."""
+        """Update the bar; without a terminal print a line, at most every `LINE_EVERY` seconds unless ``now``."""
         self._bar.text = plain(text)
         self._bar.update(self._task, completed=done, total=total)
         if self._console.is_terminal or not (now or perf_counter() - self._last_line >= LINE_EVERY):
@@ -99,8 +99,8 @@ class RunProgress(ProgressDisplay):
     """The progress of a run.
 
     Args:
-        run: not started yet, or restored from a checkpoint.
-        resume_command: command that resumes it, for the last line if it is stopped.
+        run: run that has not started, or was restored from a checkpoint.
+        resume_command: command to print for a run that is stopped.
     """
 
     def __init__(self, run: Run, resume_command: str) -> None:
@@ -109,7 +109,7 @@ class RunProgress(ProgressDisplay):
         self._introduce()
 
     def _introduce(self) -> None:
-        """Print inputs, backbone, settings and sizes, and everything that differs from what was requested."""
+        """Print inputs, backbone, settings, sizes, the resumed step and any substituted backbone."""
         settings, info = self._run.settings, self._run.backbone.info
         record = self._run.record()
         names = image_names(record)
@@ -132,15 +132,15 @@ class RunProgress(ProgressDisplay):
         taken = step.index + 1
         rate = (taken - self._run.resumed_at) / (perf_counter() - self._began)
         losses = "  ".join(f"{name} {value:.4g}" for name, value in step.losses.items())
-        ends = taken in (self._run.resumed_at + 1, self._run.settings.steps)
-        self._show(taken, f"total {step.total:.4g}  {losses}  {rate:.2f} steps/s", now=ends)
+        first_or_last = taken in (self._run.resumed_at + 1, self._run.settings.steps)
+        self._show(taken, f"total {step.total:.4g}  {losses}  {rate:.2f} steps/s", now=first_or_last)
 
     def _eta(self, done: int, total: int) -> str:
         elapsed = perf_counter() - self._began
         return f"  ETA {_duration(elapsed / (done - self._run.resumed_at) * (total - done))}"
 
     def saved(self, folder: RunFolder, *, finished: bool = False) -> None:
-        """Print the path of the output on standard output, as the answer of the command."""
+        """Print the path of the output on standard output, and the report and resume command on standard error."""
         if not finished:
             self.note(f"stopped after {len(self._run.history)} of {self._run.settings.steps} steps; the image is saved")
             self.note(f"resume with: {self._resume_command}")
@@ -186,7 +186,7 @@ class BatchProgress(ProgressDisplay):
         self._reasons: deque[str] = deque(maxlen=100)
 
     def show(self, tally: Tally, outcome: Outcome | None) -> None:
-        """Show the tally after an outcome; each new reason of a failure is printed."""
+        """Show the tally after an outcome; each new failure reason is printed."""
         if outcome and outcome.reason and outcome.reason not in self._reasons:
             self.note(f"{outcome.id}: {outcome.state}: {outcome.reason}")
             self._reasons.append(outcome.reason)
@@ -226,7 +226,7 @@ def parts_progress() -> Iterator[ProgressReporter]:
 
 
 def unless_stopped(output: Output | None) -> Output:
-    """Return the output of long work; exit with 130 if there is none because it was stopped."""
+    """Return the output of long work; exit with status 130 if it is None because the work was stopped."""
     if output is None:
         typer.echo("stopped; finished parts are stored, and the same command resumes", err=True)
         raise typer.Exit(130)

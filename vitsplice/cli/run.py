@@ -128,7 +128,7 @@ def _resume(context: typer.Context, path: Path, overrides: list[str]) -> None:
 
 
 def check_alone(context: typer.Context, option: str, work: str, allowed: str = "") -> None:
-    """Raise BadParameter if an option that resumes work is combined with another one than ``allowed``."""
+    """Raise BadParameter if a resuming option is combined with any option other than ``allowed``."""
     sources = {name: context.get_parameter_source(name) for name in context.params if name not in (option, allowed)}
     if given := [name for name, source in sources.items() if source and source.name == "COMMANDLINE"]:
         option_names = {parameter.name: max(parameter.opts, key=len) for parameter in context.command.params}
@@ -152,8 +152,8 @@ def follow(recording: Recording, resume_command: str = "") -> None:
     """Take the steps with progress, and save; exit with 130 if the user stopped the run.
 
     Args:
-        recording: of a run that was begun or resumed.
-        resume_command: command that resumes it; "": that of a single run.
+        recording: recording of a run that was begun or resumed.
+        resume_command: command to print for a stopped run; "": ``vitsplice run --resume`` with its folder.
     """
     from vitsplice.cli.interrupt import Interrupt
     from vitsplice.cli.progress import RunProgress

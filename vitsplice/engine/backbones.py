@@ -1,4 +1,4 @@
-"""Backbones of runs: loaded by name or replaced by a fallback; anew for every run, given, or cached."""
+"""Load the backbone of a run by name or a fallback of it; loaders that load each time, return one, or cache."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ def load_backbone(name: str, weights: str | os.PathLike[str] | None = None) -> B
 
     Args:
         name: see `vitsplice list backbones`.
-        weights: file with the weights; None: those that the backbone comes with.
+        weights: path of a weights file; None: the default weights of the backbone.
 
     Raises:
         UnknownName: if no backbone of that name is registered.
-        WeightsUnavailable: if the weights are neither on this machine nor reachable.
+        WeightsUnavailable: if the weights are neither on this machine nor can be downloaded.
         WeightsRejected: if the weights do not fit.
     """
     return catalogue().backbones[name].build(None if weights is None else Path(weights))
@@ -59,10 +59,13 @@ def load_backbone(name: str, weights: str | os.PathLike[str] | None = None) -> B
 
 @numerics()
 def load_configured(config: BackboneConfig, catalogue: Catalogue) -> tuple[Backbone, Substitution | None]:
-    """Load the backbone of the settings, or the first available fallback; a weights file has no fallback.
+    """Load the backbone of the settings, in float32 on the CPU, or the first available fallback.
+
+    Returns:
+        The backbone, and the substitution if it is a fallback. Settings with a weights file use no fallback.
 
     Raises:
-        UnknownName: if no backbone of that name is registered.
+        UnknownName: if no backbone of that name is registered and no fallback is allowed.
         WeightsUnavailable: if neither its weights nor those of a fallback are available.
         WeightsRejected: if the weights file is missing, has another SHA-256, or does not fit.
     """
@@ -98,40 +101,40 @@ Loaded = tuple[Backbone, Substitution | None]
 
 
 class BackboneLoader:
-    """Loads every backbone anew."""
+    """Loads a backbone on every call, without a cache."""
 
     def load(self, config: BackboneConfig, known: Catalogue, device: torch.device, precision: str) -> Loaded:
-        """Load a backbone, or its fallback, on a device. Raises as `load_configured`."""
+        """Load a backbone, or its fallback, onto a device; raises the errors of `load_configured`."""
         backbone, substitution = load_configured(config, known)
         return backbone.to(device, DTYPES[precision]), substitution
 
     @numerics()
     def metric_backbone(self, name: str, known: Catalogue) -> Backbone:
-        """Load a backbone that a metric uses, in float32 on the CPU."""
+        """Load the backbone of a metric, in float32 on the CPU."""
         return known.backbones[name].build(None)
 
 
 class FixedBackbone(BackboneLoader):
-    """Returns one loaded backbone, for every run.
+    """Returns the same loaded backbone for every run.
 
-    The backbone is moved to the run's device and stays there; a precision other than float32 gets a copy.
+    The backbone is moved to the run's device and stays there; for a precision other than float32 a copy is moved.
 
     Args:
-        backbone: in float32.
+        backbone: loaded backbone, in float32.
     """
 
     def __init__(self, backbone: Backbone) -> None:
         self._backbone = backbone
 
     def load(self, config: BackboneConfig, known: Catalogue, device: torch.device, precision: str) -> Loaded:
-        """Return the backbone on a device; nothing is loaded."""
+        """Return the backbone, moved to a device; the other settings of the backbone are ignored."""
         dtype = DTYPES[precision]
         backbone = self._backbone if dtype == torch.float32 else deepcopy(self._backbone)
         return backbone.to(device, dtype), None
 
 
 class BackboneCache(BackboneLoader):
-    """Caches the backbones that were used last, for many runs in one process and in any thread.
+    """Caches the most recently used backbones, for many runs in one process; thread-safe.
 
     Args:
         size: number of cached backbones; each takes the memory of its weights.
@@ -144,7 +147,7 @@ class BackboneCache(BackboneLoader):
         self._metric_backbones: dict[str, Backbone] = {}
 
     def load(self, config: BackboneConfig, known: Catalogue, device: torch.device, precision: str) -> Loaded:
-        """As `BackboneLoader.load`, from the cache if it is there. A load that fails is retried the next time."""
+        """Return the cached backbone, or load it as `BackboneLoader.load` does; a failed load is not cached."""
         key = (config, str(device), precision)
         with self._lock:
             if key not in self._cache:
@@ -155,7 +158,7 @@ class BackboneCache(BackboneLoader):
             return self._cache[key]
 
     def metric_backbone(self, name: str, known: Catalogue) -> Backbone:
-        """As `BackboneLoader.metric_backbone`, each loaded once."""
+        """Return the backbone of a metric; each is loaded once."""
         with self._lock:
             if name not in self._metric_backbones:
                 self._metric_backbones[name] = super().metric_backbone(name, known)
@@ -163,7 +166,7 @@ class BackboneCache(BackboneLoader):
 
 
 def _check_file(config: BackboneConfig) -> None:
-    """Raise WeightsRejected if the weights file cannot be read or differs from the one of the settings."""
+    """Raise WeightsRejected if the weights file cannot be read or its SHA-256 is not that in the settings."""
     if config.weights is None or not config.sha256:
         return
     if (digest := sha256_of(config.weights)) != config.sha256:
@@ -175,7 +178,7 @@ def _check_file(config: BackboneConfig) -> None:
 
 
 def _check_network(config: BackboneConfig, info: BackboneInfo) -> None:
-    """Raise WeightsRejected if the settings belong to a loaded backbone with other weights."""
+    """Raise WeightsRejected if the SHA-256 of the loaded weights is not that in the settings."""
     if config.network_sha256 and info.sha256 != config.network_sha256:
         raise WeightsRejected(
             f"these settings belong to a loaded backbone '{config.name}' with other weights than the backbone of that "

@@ -37,11 +37,11 @@ def _is_valid_index(device: torch.device) -> bool:
 
 
 def pick_precision(name: str, device: torch.device) -> str:
-    """Return ``float32`` or ``bfloat16``; ``auto`` is bfloat16 where the device multiplies it natively."""
-    return ("bfloat16" if _fast_bfloat16(device) else "float32") if name == "auto" else name
+    """Return ``float32`` or ``bfloat16``; ``auto`` is bfloat16 if the device supports it in hardware."""
+    return ("bfloat16" if _has_native_bfloat16(device) else "float32") if name == "auto" else name
 
 
-def _fast_bfloat16(device: torch.device) -> bool:
+def _has_native_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("avx512_bf16", False))

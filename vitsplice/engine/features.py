@@ -27,16 +27,21 @@ def extract(
     """Compute all requested features of all images; images of one size after resizing share one pass.
 
     Args:
-        backbone: on the images' device.
-        resize: to the size at which the backbone is applied.
-        images: key -> ``(1, 3, H, W)``.
-        requests: the union of what all terms request, `vitsplice.contracts.ENGINE_FACETS` included.
-        masks: key -> ``(1, 1, H, W)``, for the facet ``mask``; ones where there is none.
+        backbone: backbone on the device of the images.
+        resize: resizes images to the size at which the backbone is applied.
+        images: key -> image ``(1, 3, H, W)``.
+        requests: features to compute, including those of `vitsplice.contracts.ENGINE_FACETS`.
+        masks: key -> mask ``(1, 1, H, W)``, for the facet ``mask``; an image without a mask gets ones.
+
+    Returns:
+        key -> request -> features of that image.
     """
     requests = tuple(dict.fromkeys(requests))
-    of_backbone = [request for request in requests if request.facet not in ENGINE_FACETS]
+    backbone_requests = [request for request in requests if request.facet not in ENGINE_FACETS]
     if MATCH in requests:
-        of_backbone += [request for request in descriptor_requests(backbone.info) if request not in of_backbone]
+        backbone_requests += [
+            request for request in descriptor_requests(backbone.info) if request not in backbone_requests
+        ]
     batches: dict[torch.Size, dict[Key, Tensor]] = {}
     for key, image in images.items():
         resized = resize(image, backbone.info)
@@ -44,21 +49,21 @@ def extract(
     features = {}
     for batch in batches.values():
         inputs = torch.cat(list(batch.values()))
-        answers = dict(backbone(inputs, of_backbone)) if of_backbone else {}
+        batch_features = dict(backbone(inputs, backbone_requests)) if backbone_requests else {}
         if PIXELS in requests:
-            answers[PIXELS] = as_features(inputs)
+            batch_features[PIXELS] = as_features(inputs)
         if MATCH in requests:
-            answers[MATCH] = join_features(answers, descriptor_requests(backbone.info))
+            batch_features[MATCH] = join_features(batch_features, descriptor_requests(backbone.info))
         if MASK in requests:
-            covered = [_mask(resize, backbone, batch[key], (masks or {}).get(key)) for key in batch]
-            answers[MASK] = as_features(torch.cat(covered))
+            resized_masks = [_mask(resize, backbone, batch[key], (masks or {}).get(key)) for key in batch]
+            batch_features[MASK] = as_features(torch.cat(resized_masks))
         for row, key in enumerate(batch):
-            features[key] = {request: answers[request][row : row + 1] for request in requests}
+            features[key] = {request: batch_features[request][row : row + 1] for request in requests}
     return features
 
 
 def as_features(maps: Tensor) -> Features:
-    """Features with one location for each pixel of maps ``(B, C, H, W)``."""
+    """Return maps ``(B, C, H, W)`` as features with one location per pixel."""
     return Features(maps.flatten(2).transpose(1, 2), (maps.shape[-2], maps.shape[-1]))
 
 

@@ -17,7 +17,7 @@ from vitsplice.errors import UserError
 from vitsplice.images import LoadedImage, is_black, read_mask
 
 WHITE = 0.999
-"""A mask that is nowhere darker than this excludes nothing."""
+"""A mask whose minimum is at least this value counts as white everywhere."""
 
 ViewKey = tuple[ImageName, str]
 """An image of a run, and the kind of view of it: ``crop`` or ``entire``."""
@@ -36,7 +36,7 @@ class RunImages:
     masks: Mapping[ImageName, Tensor] = field(default_factory=dict)
 
     def views(self, config: ViewsConfig, seed: int, step: int) -> dict[ViewKey, View]:
-        """The views of a step, which depend only on the seed and the step. The start has the structure image's."""
+        """Draw the views of a step, which depend only on seed and step; start and structure image share views."""
         views: dict[ViewKey, View] = {}
         names: tuple[ImageName, ImageName] = ("structure", "appearance")
         for name, view in zip(names, (config.structure, config.appearance), strict=True):
@@ -48,7 +48,7 @@ class RunImages:
 
 
 def read_masks(images: Mapping[ImageName, LoadedImage], masks: Mapping[ImageName, Any]) -> dict[ImageName, LoadedImage]:
-    """Read the masks that are given, and check them against their images.
+    """Read the masks that are not None, and check them against their images.
 
     Raises:
         UserError: if a mask cannot be read, differs in size from its image, or is black everywhere.
@@ -81,7 +81,7 @@ def masked(images: RunImages, config: MaskConfig) -> RunImages:
 
 
 def neutralised(image: Tensor, mask: Tensor) -> Tensor:
-    """Replace an image ``(1, 3, H, W)`` outside of a mask ``(1, 1, H, W)`` by the mean colour of its inside."""
+    """Replace an image ``(1, 3, H, W)`` outside of a mask ``(1, 1, H, W)`` by its mean colour inside the mask."""
     mean = (image * mask).mean((2, 3), keepdim=True) / mask.mean((2, 3), keepdim=True)
     return torch.lerp(mean, image, mask)
 
@@ -89,7 +89,7 @@ def neutralised(image: Tensor, mask: Tensor) -> Tensor:
 def feathered(mask: Tensor, feather: float) -> Tensor:
     """Soften the edges of a mask ``(1, 1, H, W)`` by a Gaussian blur.
 
-    The inside keeps at least half of its value, so that a mask narrower than the blur does not vanish.
+    Every pixel keeps at least half of its value, so that a mask narrower than the blur does not vanish.
 
     Args:
         mask: in [0, 1].

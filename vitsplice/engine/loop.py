@@ -28,8 +28,8 @@ class Step:
     """The losses of one step.
 
     Args:
-        index: from 0.
-        total: the weighted sum.
+        index: index of the step, from 0.
+        total: weighted sum of the losses.
         losses: term name -> unweighted value, for the active terms.
     """
 
@@ -45,10 +45,10 @@ class Problem:
     Args:
         config: the settings.
         images: the structure image, the appearance image and the start.
-        backbone: frozen.
-        resize: to the size at which the backbone is applied.
+        backbone: backbone with frozen parameters.
+        resize: resizes images to the size at which the backbone is applied.
         generator: the module that is optimised.
-        canvas: the generator holds one image (`vitsplice.contracts.GeneratorSpec`).
+        canvas: whether the generator holds the output image itself (`vitsplice.contracts.GeneratorSpec`).
         terms: the weighted loss terms.
         generator_input: the generator's input for the output image, as large as the structure image.
     """
@@ -64,7 +64,7 @@ class Problem:
 
 
 def learning_rate(config: OptimiserConfig, step: int, steps: int) -> float:
-    """The learning rate at a step, from 0, of ``steps``; ``cosine`` decays from ``lr`` at step 0 towards 0."""
+    """Return the learning rate at a step (from 0) of ``steps``; ``cosine`` decays from ``lr`` towards 0."""
     if config.schedule == "cosine":
         return config.lr * 0.5 * (1 + math.cos(math.pi * step / steps))
     return config.lr
@@ -74,8 +74,8 @@ class Optimisation:
     """Takes the steps of a problem, one at a time.
 
     Args:
-        problem: to optimise.
-        indices: of the steps to take; seeds and the schedules of terms depend on them. None: all steps of the run.
+        problem: problem to optimise.
+        indices: indices of the steps, on which seeds and term schedules depend; None: all steps of the run.
     """
 
     def __init__(self, problem: Problem, indices: range | None = None) -> None:
@@ -130,14 +130,14 @@ class Optimisation:
         return output.detach()
 
     def state(self) -> dict[str, Tensor]:
-        """All tensors that the steps change, by name: those of the generator and of the optimiser."""
+        """Return the state dictionaries of generator and optimiser as one dictionary of tensors."""
         state = {f"{GENERATOR}{name}": value for name, value in self.problem.generator.state_dict().items()}
         for number, tensors in self.optimiser.state_dict()["state"].items():
             state |= {f"{OPTIMISER}{number}.{name}": value for name, value in tensors.items()}
         return state
 
     def restore(self, state: Mapping[str, Tensor], next_step: int) -> None:
-        """Load a state that was taken before the step of index ``next_step``.
+        """Load a `state`, from which the step of index ``next_step`` is taken next.
 
         Raises:
             LookupError, RuntimeError, ValueError: if it is the state of another generator or optimiser.
@@ -158,7 +158,7 @@ class Optimisation:
         self.next = next_step
 
     def _set_progress(self, fraction: float) -> None:
-        """Pass the fraction of the steps that are done to a generator that has ``set_progress``."""
+        """Call the generator's ``set_progress``, if it has one, with the fraction of steps done."""
         set_progress = getattr(self.problem.generator, "set_progress", None)
         if callable(set_progress):
             set_progress(fraction)
@@ -183,7 +183,7 @@ class Optimisation:
         return {key: self._apply(key[0], views[key]) for key in keys}
 
     def _apply(self, name: ImageName, view: View) -> Tensor:
-        """Apply the generator to a view of an image; that of the structure image is a view of the generator's input."""
+        """Apply the generator to a view of the appearance image, or else of the generator's input."""
         if name == "appearance":
             return torch.as_tensor(self.problem.generator(view(self._image("appearance"))))
         output = self.problem.generator(view(self.problem.generator_input))

@@ -66,7 +66,7 @@ def saved_for_backward(function: Callable[[], Tensor]) -> int:
 
     def count(tensor: Tensor) -> Tensor:
         storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor.detach()  # avoids a reference cycle if the result itself is saved, as by exp
+        return tensor.detach()  # avoids a reference cycle where an operation saves its own result, such as exp
 
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(count, lambda saved: saved):
         result = function()
@@ -132,10 +132,10 @@ class Estimate:
             backbone_pixels = max(self._resized_pixels(structure), self._resized_pixels(appearance))
         outputs = 1 if self._canvas else self._inputs
         per_pixel, fixed = self._parameter_bytes
-        moments = 4 * (per_pixel * generator_pixels + fixed)  # parameters, gradients, Adam's two moments
+        parameter_bytes = 4 * (per_pixel * generator_pixels + fixed)  # parameters, gradients, Adam's two moments
         patches = backbone_pixels / self._stride**2
-        features = self._inputs * self._backbone_bytes * backbone_pixels + 4 * SELF_SIMILARITY_FLOATS * patches**2
-        return outputs * self._generator_bytes * generator_pixels + moments + features
+        feature_bytes = self._inputs * self._backbone_bytes * backbone_pixels + 4 * SELF_SIMILARITY_FLOATS * patches**2
+        return outputs * self._generator_bytes * generator_pixels + parameter_bytes + feature_bytes
 
     def _resized_pixels(self, size: Size) -> float:
         """Return the number of pixels of an image resized by the setting ``resize``."""

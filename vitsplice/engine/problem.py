@@ -1,4 +1,4 @@
-"""From settings and images to a problem that can be optimised: parts are looked up by name and built."""
+"""Build the components of a run from its settings, and the problem to optimise from them and the images."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class Components:
     """The backbone, loss terms and generator of a run; every stage uses the same.
 
     Args:
-        config: the settings; device and precision resolved.
-        backbone: at the precision of the run, on its device.
-        terms: those of non-zero weight; none in a run without steps.
+        config: settings with resolved device and precision.
+        backbone: backbone in the precision of the run, on its device.
+        terms: terms of non-zero weight; none in a run without steps.
         generator: spec of the generator, which each stage builds for its image size.
-        generator_options: checked and complete.
+        generator_options: all options of the generator, validated.
     """
 
     config: RunConfig
@@ -100,10 +100,13 @@ def assemble(
     """Assemble the problem of a stage, or of a run without stages.
 
     Args:
-        components: of the run.
-        images: at the size of the stage, on the device of the run.
-        resize: to the size at which the backbone is applied; None: as the setting ``resize`` says.
-        generator_input: ``(1, 3, H, W)``, None: the start.
+        components: components of the run.
+        images: images at the size of the stage, on the device of the run.
+        resize: resizes images to the size at which the backbone is applied; None: the setting ``resize``.
+        generator_input: input of the generator, ``(1, 3, H, W)``; None: the start.
+
+    Raises:
+        ConfigError: if a mask, strength or blur kernel, or the generator, does not fit the terms or images.
     """
     config, terms = components.config, components.terms
     _check_canvas(components.generator, terms)
@@ -133,7 +136,7 @@ def _check_blur(role: Role, view: ViewConfig, image: Tensor) -> None:
 
 
 def _check_effect(config: RunConfig, terms: tuple[WeightedTerm, ...], images: RunImages) -> None:
-    """Refuse a strength or a mask that no term uses; a warm start uses all of them."""
+    """Raise ConfigError for a strength or mask that no term uses; a warm start uses all of them."""
     if config.start == "match":
         return
     targets = {term.target[0] for term in terms}

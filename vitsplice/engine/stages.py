@@ -28,7 +28,7 @@ class Change:
     after: Tensor
 
     def applied_to(self, image: Tensor) -> Tensor:
-        """Add the difference, enlarged, to an image ``(1, 3, H, W)``."""
+        """Add the difference, resized to ``(H, W)``, to an image ``(1, 3, H, W)``."""
         change = self.after - self.before
         if change.shape[-2:] != image.shape[-2:]:
             change = F.interpolate(change, size=image.shape[-2:], mode="bicubic", align_corners=False)
@@ -37,12 +37,12 @@ class Change:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The state of an optimisation between two steps; everything else follows from its settings and images.
+    """The state of an optimisation between two steps, from which it resumes with its settings and images.
 
     Args:
         stage: number of the stage, from 0.
         step: index of the next step.
-        tensors: by name.
+        tensors: state of generator and optimiser, and the generator's input from the second stage on, by name.
     """
 
     stage: int
@@ -54,7 +54,7 @@ class StagedOptimisation:
     """The whole optimisation of a run.
 
     Args:
-        components: of the run.
+        components: components of the run.
         images: structure and appearance image at full size, on the device of the run; the start is computed here.
     """
 
@@ -92,7 +92,7 @@ class StagedOptimisation:
         return [self._size(structure, "structure", stage) for stage, _ in self._stages]
 
     def steps(self) -> Iterator[Step]:
-        """Take the steps of all stages. Raises NonFiniteLoss, after which `image` is the last good one."""
+        """Take the steps of all stages. Raises NonFiniteLoss; `image` then returns the last good output."""
         if self._current is None:
             return
         yield from self._current.steps()
@@ -137,7 +137,7 @@ class StagedOptimisation:
         return Change(self._stage_start, self._current.generated())
 
     def _enter(self, number: int, generator_input: Tensor | None = None) -> None:
-        """Begin a stage from the output of the one before it, or from ``generator_input``."""
+        """Begin a stage from ``generator_input``; None: the output of the previous stage."""
         stage, indices = self._stages[number]
         change, images = self._change(), self._resized_images(stage)
         start = self._resized(self._start, "start", stage)
@@ -149,7 +149,7 @@ class StagedOptimisation:
         self._number, self._stage_start, self._current = number, start, Optimisation(problem, indices)
 
     def _capped(self, stage: StageConfig) -> StageConfig:
-        """The stage, at most as large as the output image."""
+        """Limit the side of a stage to the size of the output image."""
         return stage.model_copy(update={"side": working_side(stage, self.output_size)})
 
     def _resized_images(self, stage: StageConfig) -> RunImages:
@@ -163,7 +163,7 @@ class StagedOptimisation:
         return F.interpolate(maps, size=size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
 
     def _size(self, maps: Tensor, name: str, stage: StageConfig) -> tuple[int, int]:
-        """Size of an image in a stage: its views are about as large as the backbone's input, if it has the pixels."""
+        """Size of an image in a stage: its largest crop covers the stage's area, unless that needs upsampling."""
         views = self._config.views
         largest_crop = (views.appearance if name == "appearance" else views.structure).crop[1]
         height, width = maps.shape[-2:]
@@ -172,12 +172,12 @@ class StagedOptimisation:
 
 
 def working_side(stage: StageConfig, output: tuple[int, int]) -> int:
-    """Side in pixels of a square of the area at which a stage works: at most the area of the output image."""
+    """Return the side of a stage's square working area in pixels, limited to the area of the output image."""
     return min(stage.side, math.isqrt(math.prod(output)))
 
 
 def stage_steps(config: RunConfig) -> list[tuple[StageConfig, range]]:
-    """The stages of a run with the indices of their steps, which are divided among them by their shares."""
+    """Return each stage with the indices of its steps, which are divided in proportion to ``share``."""
     shares = [stage.share for stage in config.stages]
     ends = [round(config.steps * sum(shares[: n + 1]) / sum(shares)) for n in range(len(shares))]
     return list(zip(config.stages, map(range, [0, *ends[:-1]], ends), strict=True)) if shares else []

@@ -13,18 +13,18 @@ from vitsplice.engine.images import RunImages, ViewKey
 from vitsplice.engine.views import View
 
 MASKED: ImageName = "appearance"
-"""The image whose mask says which of its features count; that of the structure image is applied to the output."""
+"""The image whose mask selects features; the structure mask is applied to the output instead."""
 
 FeatureTable = dict[ViewKey, dict[FeatureRequest, Features]]
 
 
 class Targets:
-    """Features of views of the images; those of a bank of views are computed once.
+    """Features of views of the images; features of views from a bank are cached.
 
     Args:
-        images: of the run.
-        backbone: on the images' device.
-        resize: to the size at which the backbone is applied.
+        images: images of the run.
+        backbone: backbone on the device of the images.
+        resize: resizes images to the size at which the backbone is applied.
         config: how views are drawn.
     """
 
@@ -43,8 +43,8 @@ class Targets:
     ) -> FeatureTable:
         """Compute the requested features of each view.
 
-        All views that need the backbone share one pass and the union of their requests. An appearance image that has a
-        mask comes with the facet ``mask``, requested or not.
+        Views that need the backbone all get the union of their requests, so that they can share a pass. The facet
+        ``mask`` is always added for an appearance image that has a mask.
         """
         masked = {MASKED: [MASK]} if MASKED in self._images.masks else {}
         needs = {key: tuple(dict.fromkeys([*r, *masked.get(key[0], [])])) for key, r in requests.items()}
@@ -74,7 +74,7 @@ class Targets:
         return {key: features[key] if key in features else self._bank[bank_keys[key]] for key in keys}
 
     def _batches(self, keys: list[ViewKey]) -> list[list[ViewKey]]:
-        """Banked views go alone, so that their features do not depend on the step; the others share a pass."""
+        """Put each view from a bank in a batch of its own, so that its features do not depend on the step."""
         alone = [[key] for key in keys if self._banked[key[0]]]
         together = [key for key in keys if not self._banked[key[0]]]
         return [*alone, together] if together else alone

@@ -14,7 +14,7 @@ from vitsplice.engine.targets import FeatureTable
 from vitsplice.errors import LossTermRejected
 
 OF_THE_INPUT = (MATCH, MASK)
-"""Features that a term gets of the generator's input image, never of its output."""
+"""Features that are computed from the generator's input image instead of its output."""
 
 
 @dataclass(frozen=True)
@@ -22,12 +22,12 @@ class WeightedTerm:
     """A loss term of a run.
 
     Args:
-        name: in the settings.
+        name: name of the term in the settings.
         term: the built loss term.
-        config: its settings.
-        input: the view that the generator is given.
-        target: the view that its output is compared with.
-        weight: factor of its value in the total.
+        config: settings of the term.
+        input: the view that the generator is applied to.
+        target: the view that the output is compared with.
+        weight: factor of the term's value in the total.
     """
 
     name: str
@@ -39,12 +39,12 @@ class WeightedTerm:
 
 
 def output_requests(terms: Iterable[WeightedTerm]) -> list[FeatureRequest]:
-    """The features that terms request of an output."""
+    """Return the features of the output that terms request."""
     return [request for term in terms for request in term.term.requests if request not in OF_THE_INPUT]
 
 
 def target_requests(terms: Iterable[WeightedTerm]) -> dict[ViewKey, list[FeatureRequest]]:
-    """The features that terms request of views of the images, those of their targets first."""
+    """Return the features of each view of the images that terms request; targets first."""
     requests: dict[ViewKey, list[FeatureRequest]] = {}
     for term in terms:
         requests.setdefault(term.target, []).extend(term.term.requests)
@@ -55,10 +55,10 @@ def target_requests(terms: Iterable[WeightedTerm]) -> dict[ViewKey, list[Feature
 
 
 def term_values(terms: Iterable[WeightedTerm], outputs: FeatureTable, targets: FeatureTable) -> dict[str, Tensor]:
-    """The unweighted value of each term, by its name.
+    """Compute the unweighted value of each term, by name.
 
     Args:
-        terms: active ones.
+        terms: the active terms.
         outputs: features of the output for each view that is a term's input (`output_requests`).
         targets: features of views of the images (`target_requests`).
 
@@ -82,11 +82,11 @@ def term_values(terms: Iterable[WeightedTerm], outputs: FeatureTable, targets: F
 
 
 def value_mistake(value: object, *, differentiable: bool = True) -> str:
-    """Describe what is wrong with the value of a loss term; "" if it is a scalar.
+    """Describe the mistake in the value of a loss term; "" if it is a valid scalar.
 
     Args:
-        value: returned by the term's function.
-        differentiable: the output's features require gradients, so that the value has to as well.
+        value: return value of the term's function.
+        differentiable: whether the value must require a gradient.
     """
     if not isinstance(value, Tensor):
         return f"a {type(value).__name__}"

@@ -1,6 +1,6 @@
 """Views: seeded crops and augmentations of an image.
 
-A `View` is plain numbers: it is drawn from the seed and the step, and can be applied to several images.
+A `View` holds plain numbers, drawn from seed and step, and can be applied to several images.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ADJUST = {
 }
 
 ENOUGH = 0.9
-"""A view covers at least this fraction of the mask that the best view of the same size covers."""
+"""Minimum of the mask area in a view, relative to the view of the same size that contains most of the mask."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class View:
     """A crop of an image, and its augmentations.
 
     Args:
-        top, left, height, width: of the crop, in pixels.
+        top, left, height, width: the crop, in pixels.
         flip: flip horizontally.
         jitter: names and factors of colour adjustments, in order.
         blur: kernel side and sigma in pixels, or None.
@@ -61,12 +61,12 @@ class View:
 
 
 def entire(image: Tensor) -> View:
-    """The view of the entire image, unchanged."""
+    """Return the view of the entire image, without augmentations."""
     return View(0, 0, image.shape[-2], image.shape[-1])
 
 
 def draw(config: ViewConfig, height: int, width: int, rng: Generator) -> View:
-    """Draw a view of an image of a size."""
+    """Draw a view of an image of ``height`` by ``width`` pixels."""
     if config.shape == "square":
         side = min(height, width)
         crop_height = crop_width = _integer(rng, *(max(1, round(scale * side)) for scale in config.crop))
@@ -109,13 +109,13 @@ def _happens(rng: Generator, probability: float) -> bool:
 
 
 def draw_for(config: ViewConfig, image: Tensor, seed: int, step: int, role: str, mask: Tensor | None = None) -> View:
-    """Draw the view of an image at a step: from its bank, where there is one.
+    """Draw the view of an image at a step, from the bank if the settings have one.
 
     Args:
         config: how views are drawn.
         image: ``(1, 3, H, W)``.
-        seed, step, role: the view depends on these alone.
-        mask: ``(1, 1, H, W)`` in [0, 1], of which the view has to cover the fraction `ENOUGH`.
+        seed, step, role: determine the random numbers.
+        mask: ``(1, 1, H, W)`` in [0, 1] that the view has to cover (see `covering`); None: no mask.
     """
     rng = stream(seed, step, role)
     if config.bank is not None:
@@ -125,7 +125,7 @@ def draw_for(config: ViewConfig, image: Tensor, seed: int, step: int, role: str,
 
 
 def covering(view: View, mask: Tensor, rng: Generator) -> View:
-    """Return the view if it covers enough of a mask ``(1, 1, H, W)``, or else draw one of its size that does."""
+    """Return the view if it covers enough (`ENOUGH`) of a mask ``(1, 1, H, W)``, else draw a position where it does."""
     covered = _window_sums(mask, view.height, view.width)
     enough = covered >= ENOUGH * covered.max()
     if enough[view.top, view.left]:
@@ -136,7 +136,7 @@ def covering(view: View, mask: Tensor, rng: Generator) -> View:
 
 
 def _window_sums(mask: Tensor, height: int, width: int) -> Tensor:
-    """Sums of a mask over all windows of a size, ``(H - height + 1, W - width + 1)``."""
+    """Sum a mask over each window of ``height`` by ``width``: ``(H - height + 1, W - width + 1)``."""
     total = F.pad(mask[0, 0].cpu().double().cumsum(0).cumsum(1), (1, 0, 1, 0))
     rows = total[height:] - total[:-height]
     return rows[:, width:] - rows[:, :-width]

@@ -37,16 +37,16 @@ EPSILON = 1e-4
 """Regularisation of the guided filter: it smooths edges weaker than the square root of this."""
 
 GAIN = (0.5, 2.5)
-"""Range of the factor of detail."""
+"""Minimum and maximum of the local contrast gain, by which detail of lightness is multiplied."""
 
 CHROMA_DETAIL = 0.3
-"""Factor of the structure image's fine differences of chroma."""
+"""Factor of the structure image's detail in the chroma channels."""
 
 FAINT = 1e-8
-"""Least weight of a patch relative to one of a pixel's own colour, so that the weights never sum to 0."""
+"""Minimum of the colour weight of a patch (maximum: 1), so that the weights never sum to 0."""
 
 SLIGHT = 1e-6
-"""Weight of a patch's own mean beside the mean of its masked pixels, for patches that the mask does not cover."""
+"""Weight of the unmasked mean of a patch, so that patches outside of the mask have a mean too."""
 
 FLOOR = 1e-5
 """Added to variances, so that flat patches are not amplified."""
@@ -65,11 +65,11 @@ def warm_start(
 
     Args:
         structure, appearance: ``(1, 3, H, W)`` in [0, 1]; their sizes may differ.
-        match: correspondence of the two.
-        strength: from 0, the structure image, to 1, the colours of the appearance image; above 1 the colours are moved
-            away from their mean, by the factor `eased`.
-        detail_strength: factor, after `eased`, of the structure image's own detail and local contrast.
-        mask: ``(1, 1, H, W)`` in [0, 1], the pixels of the appearance image that are used; None: all.
+        match: correspondence from the structure image to the appearance image.
+        strength: 0: the structure image, 1: the colours of the appearance image; above 1, their differences from
+            the mean colour are multiplied by ``eased(strength)``.
+        detail_strength: the structure image's own detail is multiplied by ``eased(detail_strength)``.
+        mask: mask of the appearance image, ``(1, 1, H, W)`` in [0, 1]; None: all pixels are used.
 
     Returns:
         ``(1, 3, H, W)`` in [0, 1], at the size of the structure image.
@@ -90,7 +90,7 @@ def warm_start(
 
 
 def eased(strength: float) -> float:
-    """A factor that grows with a strength: equal to it up to 1, then ``2 - 1 / strength``, which stays below 2."""
+    """Return ``strength`` up to 1, and ``2 - 1 / strength``, which is below 2, above 1."""
     return strength if strength <= 1 else 2 - 1 / strength
 
 
@@ -169,8 +169,8 @@ def _contrast(lab: Tensor, grid: tuple[int, int], mask: Tensor | None = None) ->
 def with_start(config: RunConfig, images: RunImages, backbone: Backbone) -> RunImages:
     """Add the start to the images of a run, before the structure mask is applied.
 
-    Where the mirrored appearance image matches the structure image better, it and its mask are returned mirrored: the
-    terms then compare corresponding patches, and no term depends on its left and right.
+    If the mirrored appearance image matches the structure image better, it and its mask are returned mirrored, so that
+    terms compare corresponding patches.
     """
     structure, appearance = images.pixels["structure"], images.pixels["appearance"]
     if config.start == "structure":
@@ -178,7 +178,7 @@ def with_start(config: RunConfig, images: RunImages, backbone: Backbone) -> RunI
     mask = images.masks.get("appearance")
     match = correspond(structure, appearance, backbone, mask=mask, **config.match.model_dump())
     strengths = (config.appearance_strength, config.structure_strength)
-    if config.steps:  # the weights of the terms take the rest of the strengths
+    if config.steps:  # the weights of the terms apply the rest of the strengths
         strengths = (min(1.0, config.appearance_strength), 1.0)
     start = warm_start(structure, appearance, match, *strengths, mask=mask)
     if not match.mirrored:

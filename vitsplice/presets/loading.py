@@ -1,7 +1,8 @@
 """Load settings from YAML with overrides.
 
-`load`: YAML text -> plain data -> `override` -> `validate` -> RunConfig (`vitsplice.config`), or a ConfigError
-with a line for each mistake: the key, the given value and what is allowed
+`load` parses YAML to plain data, applies the overrides, and calls `validate`, which returns a
+`vitsplice.config.RunConfig` or raises a ConfigError with a line for each mistake: the key, the given value and what is
+allowed.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ def load(text: str, source: str, overrides: Iterable[str] = (), folder: Path | N
         text: YAML.
         source: description of its origin for messages.
         overrides: changes of settings as ``dotted.key=value`` with values in YAML.
-        folder: folder of the YAML file, which may come from anyone: a weights file that it names without a SHA-256 must
-            be in this folder. None for trusted YAML, and for overrides there is no such limit.
+        folder: folder of an untrusted YAML file: a weights file that it names without a SHA-256 must be in this folder.
+            None: the YAML is trusted. Overrides are always trusted.
 
     Raises:
         ConfigError: with the key, the given value and what is allowed.
@@ -47,7 +48,7 @@ def load(text: str, source: str, overrides: Iterable[str] = (), folder: Path | N
         raise ConfigError(f"{source} must be a mapping of settings; see `vitsplice presets show paper`")
     if folder is not None:
         _check_weights(data, folder, source)
-    # Another generator comes first, because it drops the options of the former one.
+    # generator.name is applied first, because it removes the options of the previous generator.
     overrides = sorted(overrides, key=lambda override: not override.startswith("generator.name="))
     return validate(data, source, [_apply(override, data) for override in overrides])
 
@@ -79,7 +80,7 @@ def _overlaps(location: Location, others: Iterable[Location]) -> bool:
 def _check_weights(data: dict[str, Any], folder: Path, source: str) -> None:
     """Make the path of a preset's weights file absolute; refuse one outside of its folder that has no SHA-256.
 
-    With a SHA-256 the author of a preset can have no file read but one that they know.
+    A matching SHA-256 shows that the author of the preset knows the file already.
     """
     backbone = data.get("backbone")
     if not isinstance(backbone, dict) or not isinstance(weights := backbone.get("weights"), str):
@@ -115,9 +116,9 @@ def _apply(override: str, data: dict[str, Any]) -> Location:
     except bounded_yaml.InvalidYAML as error:
         raise ConfigError(setting, f": {truncate(value)!r} is not a YAML value: {error}") from error
     if path == ("generator", "name") and parsed != node.get("name"):
-        node.pop("options", None)  # of the former generator
+        node.pop("options", None)  # of the previous generator
     if path == ("backbone", "weights"):
-        node.pop("sha256", None)  # of the former file
+        node.pop("sha256", None)  # of the previous file
         node.pop("network_sha256", None)
     node[path[-1]] = parsed
     return path

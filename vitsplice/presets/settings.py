@@ -1,4 +1,4 @@
-"""The settings of a run: a preset with changes, as arguments of functions and overrides."""
+"""Settings of a run: a preset, changed by keyword arguments and overrides."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ def settings_for(
     appearance_strength: float | None = None,
     overrides: Iterable[str] = (),
 ) -> RunConfig:
-    """Load the settings of a preset and change some of them. None keeps the value of the preset.
+    """Load the settings of a preset and change some of them; None: the value of the preset.
 
-    If the settings name a weights file, its SHA-256 is added, so that they stay valid for this file only.
+    If the settings name a weights file, its SHA-256 is added, so that another file is rejected later.
 
     Args:
         preset: name of a preset, path of a YAML file, or settings.
-        backbone: name of a backbone, or a loaded one, whose name and SHA-256 are stored; the preset's ``fallback`` is
-            not used then.
+        backbone: name of a backbone, or a loaded backbone, whose name and SHA-256 are stored. The preset's
+            ``fallback`` is then not used.
         steps: number of steps.
-        size: shorter side in pixels that both images are resized to first.
+        size: shorter side in pixels to which both images are resized first.
         seed: seed of all random number generators.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         precision: precision of the backbone: ``auto``, ``float32`` or ``bfloat16``.
@@ -80,7 +80,7 @@ def settings_for(
 
 
 def name_of(backbone: str | Backbone | None) -> str | None:
-    """Return the name of a backbone that is given by name or loaded. Raises UserError for anything else."""
+    """Return the name of a backbone given by its name or loaded; None for None. Raises UserError for anything else."""
     if backbone is None or isinstance(backbone, str):
         return backbone
     if not isinstance(getattr(backbone, "info", None), BackboneInfo) or not callable(backbone):

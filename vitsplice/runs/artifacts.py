@@ -42,12 +42,12 @@ class RunFolder:
         """Create the folder, or accept an existing one.
 
         Args:
-            path: of the folder.
-            force: accept a folder that holds a run. Its files stay until `clear`.
+            path: path of the folder.
+            force: accept a folder that holds a run; its files remain until `clear`.
 
         Raises:
             OutputExists: if it holds a run and ``force`` is not given.
-            UserError: if it cannot be created or written to, or a file of a run in it is outside of it.
+            UserError: if it cannot be created or written to, or one of its artifacts is not a regular file inside it.
         """
         folder = cls.check(path, force=force)
         try:
@@ -79,7 +79,7 @@ class RunFolder:
         return folder
 
     def _artifacts(self) -> list[Path]:
-        """The files of a run in the folder. Raises PathRejected if something else has the name of one."""
+        """The files of a run in the folder. Raises PathRejected if one is not a regular file inside it."""
         names = (RECORD, SETTINGS, OUTPUT, LOSSES, PLOT, REPORT, f"{CHECKPOINTS}/{INPUTS}")
         named = [inside_file(self.path, name) for name in names]
         previews = [path for _, path in self.previews()]
@@ -87,7 +87,7 @@ class RunFolder:
         return [path for path in [*named, *previews, *checkpoints] if path.is_file()]
 
     def holds_a_run(self) -> bool:
-        """Whether the folder has files of a run. May raise OSError."""
+        """Return whether the folder has files of a run. May raise OSError."""
         return bool(self._artifacts())
 
     def clear(self) -> None:
@@ -95,7 +95,7 @@ class RunFolder:
         _remove(self._artifacts())
 
     def remove_checkpoints(self) -> None:
-        """Remove the files that only resuming needs, the inputs last: a kill leaves a folder that can be resumed."""
+        """Remove the checkpoints and then the inputs, so that the folder can be resumed if this is killed."""
         paths = [path for path in self._artifacts() if path.parent == self.checkpoints]
         _remove(sorted(paths, key=lambda path: path.name == INPUTS))
 
@@ -106,22 +106,22 @@ class RunFolder:
                 path.unlink(missing_ok=True)
 
     def has_begun(self) -> bool:
-        """Whether the folder records the inputs of a run."""
+        """Return whether the folder has the inputs file of a run."""
         return (self.checkpoints / INPUTS).is_file()
 
     def finished(self) -> bool:
-        """Whether the folder holds a run that took all its steps."""
+        """Return whether the folder holds a run that took all its steps."""
         try:
             return self.record().get("finished") is True
         except UserError:
             return False
 
     def record(self) -> dict[str, Any]:
-        """The content of ``run.json``. Raises UserError if it is missing or corrupt."""
+        """Read ``run.json``. Raises UserError if it is missing or corrupt."""
         return _read_json(self.path / RECORD, f"{self.path} holds no run that has ended")
 
     def inputs(self) -> dict[str, Any]:
-        """The content that `write_inputs` wrote. Raises UserError if it is missing or corrupt."""
+        """Read the inputs file of `write_inputs`. Raises UserError if it is missing or corrupt."""
         if not self.path.is_dir():
             raise UserError(f"there is no folder {self.path}; ", Argument("resume"), " takes the folder of a run")
         if not self.has_begun():
@@ -144,28 +144,28 @@ class RunFolder:
         return self.path / REPORT
 
     def write_preview(self, step: int, pixels: Tensor) -> Path:
-        """Write the output ``(3, H, W)`` after a number of steps."""
+        """Write the output ``(3, H, W)`` after a number of steps as a preview, and return its path."""
         return self._write(f"{PREVIEWS}/step-{step:06d}.png", encode_png(pixels))
 
     def previews(self) -> list[tuple[int, Path]]:
-        """The previews: number of steps and path. Raises PathRejected if their folder is outside of this one."""
+        """List number of steps and path of each preview. Raises PathRejected if their folder is outside of this one."""
         paths = inside(self.path, PREVIEWS).glob("step-*.png")
         numbered = [(path.stem.removeprefix("step-"), path) for path in paths]
         return sorted((int(step), path) for step, path in numbered if step.isdecimal())
 
     def last_loss(self, term: str) -> float:
-        """The unweighted value of a term at the last step at which it was active; NaN if it never was."""
+        """Read the unweighted value of a term at its last active step; NaN if it was never active."""
         with (self.path / LOSSES).open(newline="") as file:
             name = escape_csv(term)
             values = [row[name] for row in csv.DictReader(file) if row[name]]
         return float(values[-1]) if values else math.nan
 
     def write_inputs(self, inputs: dict[str, Any]) -> None:
-        """Write what a run is started with; this comes before anything that takes long."""
+        """Write the inputs file, which `inputs` reads when the run is resumed."""
         self._write(f"{CHECKPOINTS}/{INPUTS}", (json.dumps(inputs, indent=2) + "\n").encode())
 
     def write_settings(self, settings: RunConfig) -> None:
-        """Write the resolved settings, unless the file has them already."""
+        """Write the resolved settings, unless the file is up to date."""
         text = settings.to_yaml().encode()
         if not _has_content(self.path / SETTINGS, text):
             self._write(SETTINGS, text)
@@ -226,7 +226,7 @@ def _remove(paths: list[Path]) -> None:
 
 
 def record_json(result: RunOutput) -> str:
-    """The content of ``run.json``: the record of a run and its metrics."""
+    """Return the content of ``run.json``: the record of a run and its metrics."""
     optimised = result.settings.optimised_losses
     metrics = [
         asdict(metric) | {"optimised": bool(optimised.intersection(metric.optimised_by))} for metric in result.metrics
@@ -235,6 +235,6 @@ def record_json(result: RunOutput) -> str:
 
 
 def losses_csv(steps: Sequence[Step], names: Sequence[str]) -> str:
-    """One row a step: step, weighted total, and each term's unweighted value, empty where it was not active."""
+    """Return CSV with a row per step: index, weighted total, and each term's unweighted value, empty if inactive."""
     rows = ([step.index, step.total, *map(step.losses.get, names)] for step in steps)
     return csv_document([["step", "total", *names], *rows])

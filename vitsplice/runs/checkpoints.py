@@ -23,7 +23,7 @@ from vitsplice.support.files import inside, read_regular, write_atomically
 from vitsplice.support.output_folder import REPLACE
 
 KEPT = 2
-"""Checkpoints that a folder keeps."""
+"""Number of checkpoints in a folder; older ones are removed."""
 
 FORMAT = 2
 
@@ -33,9 +33,9 @@ class Checkpoint:
     """The state of a run between two steps.
 
     Args:
-        snapshot: of the optimisation.
-        history: the steps so far.
-        belongs_to: digests of everything that the run's output depends on, by name.
+        snapshot: state of the optimisation.
+        history: all steps taken so far.
+        belongs_to: digests of the images, settings and weights of the run, by name.
     """
 
     snapshot: Snapshot
@@ -43,17 +43,17 @@ class Checkpoint:
     belongs_to: Mapping[str, str]
 
     def check(self, run: Mapping[str, str], path: Path) -> None:
-        """Raise CheckpointRejected, naming the differences, unless the checkpoint belongs to a run of these digests."""
+        """Raise CheckpointRejected, naming the differences, if the digests of a run differ from `belongs_to`."""
         names = dict.fromkeys([*self.belongs_to, *run])
         if differing := [name for name in names if self.belongs_to.get(name) != run.get(name)]:
             raise CheckpointRejected(f"checkpoint {path} belongs to a run with another {', another '.join(differing)}")
 
 
 def write(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint, and remove all but the last ones.
+    """Write a checkpoint, and remove all but the last `KEPT`.
 
     Raises:
-        VitspliceError: if it cannot be written; the earlier ones stay.
+        VitspliceError: if it cannot be written; earlier checkpoints are not removed.
     """
     snapshot = checkpoint.snapshot
     path, tensors_path = (inside(folder, f"step-{snapshot.step:08d}{end}") for end in (".json", ".safetensors"))
@@ -107,7 +107,7 @@ def read(path: Path) -> Checkpoint:
 
 
 def _parsed(content: dict[str, Any], tensors: bytes) -> Checkpoint:
-    """A checkpoint from its JSON and tensors, checked, since anybody can write a matching digest."""
+    """Parse and validate a checkpoint; a matching digest does not prove that a run wrote it."""
     if (
         type(content["stage"]) is not int
         or type(content["step"]) is not int
@@ -124,7 +124,7 @@ def _parsed(content: dict[str, Any], tensors: bytes) -> Checkpoint:
 
 
 def checkpoint_files(folder: Path) -> list[Path]:
-    """The JSON files of the checkpoints in a folder, the last first."""
+    """List the JSON files of the checkpoints in a folder, latest first."""
     return sorted(folder.glob("step-*.json"), reverse=True)
 
 

@@ -1,4 +1,4 @@
-"""A plot of the losses of a run: the weighted total and each term, with the beginnings of the stages."""
+"""Plot of the losses of a run: the weighted total and each term, with the first step of each stage marked."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ POINTS = 400
 """Maximum number of points of a curve."""
 
 SMOOTHED = 40
-"""Curves of at least this many points are drawn with their running mean."""
+"""Minimum number of points of a curve for its running mean to be drawn."""
 
 WINDOWS = 20
-"""Windows of the running mean that fit into a curve."""
+"""Length of a curve relative to the window of its running mean."""
 
 CAPTION = "Total: weighted sum of the terms; terms: unweighted. Lower is better."
 
@@ -31,11 +31,11 @@ Marks = Sequence[tuple[int, str]]
 
 
 def stage_marks(settings: RunConfig, sizes: Mapping[str, Any]) -> list[tuple[int, str]]:
-    """The first step of each stage after the first, with the size at which it works.
+    """Return the first step and the working size of each stage but the first.
 
     Args:
-        settings: of the run.
-        sizes: of its record.
+        settings: settings of the run.
+        sizes: ``sizes`` of the run's record.
     """
     first_steps = [indices.start for _, indices in stage_steps(settings) if indices]
     labels = [f"{size['width']}x{size['height']} px" for size in sizes["working"]]
@@ -43,7 +43,7 @@ def stage_marks(settings: RunConfig, sizes: Mapping[str, Any]) -> list[tuple[int
 
 
 def curves(steps: Sequence[Step], names: Sequence[str]) -> dict[str, Points]:
-    """The total and each term that was active: steps and values, at most `POINTS` each."""
+    """Return the points of the total and of each term that was active, subsampled to at most `POINTS`."""
     all_points = {"total": [(step.index, step.total) for step in steps if step.losses]}
     for name in names:
         all_points[name] = [(step.index, step.losses[name]) for step in steps if name in step.losses]
@@ -51,7 +51,7 @@ def curves(steps: Sequence[Step], names: Sequence[str]) -> dict[str, Points]:
 
 
 def running_mean(values: Sequence[float]) -> list[float]:
-    """The moving average over a window (see `WINDOWS`) that is truncated at both ends."""
+    """Return the running mean of values; its window (`WINDOWS`) is truncated at both ends."""
     half = max(1, len(values) // WINDOWS) // 2 + 1
     windows = [values[max(0, n - half) : n + half + 1] for n in range(len(values))]
     return [sum(window) / len(window) for window in windows]
@@ -62,8 +62,8 @@ def losses_figure(figure: Figure, steps: Sequence[Step], names: Sequence[str], m
 
     Args:
         figure: matplotlib figure to draw into.
-        steps: of the run.
-        names: of its terms.
+        steps: all steps of the run.
+        names: names of the terms.
         marks: steps to mark, with labels.
     """
     from matplotlib.ticker import MaxNLocator
@@ -96,12 +96,12 @@ def _curve(axes: Axes, points: Points) -> None:
 
 
 def height_for(steps: Sequence[Step], names: Sequence[str]) -> float:
-    """Height of the plot in inches."""
+    """Return the height of the plot in inches."""
     return 1.2 + 1.5 * len(curves(steps, names))
 
 
 def losses_png(steps: Sequence[Step], names: Sequence[str], marks: Marks = ()) -> bytes:
-    """The plot as a PNG file."""
+    """Return the plot as a PNG file."""
 
     def draw(figure: Figure) -> None:
         losses_figure(figure, steps, names, marks)

@@ -25,11 +25,11 @@ class RunOutput:
 
     Args:
         pixels: the output image, float32 in [0, 1], ``(3, H, W)``, on the CPU.
-        losses: of every step, the first first.
+        losses: losses of every step taken, in order.
         settings: the resolved settings, loadable as a preset.
         record: the content of ``run.json``, except for the metrics.
         finished: whether every step was taken.
-        metrics: of the output, by networks that the run did not use.
+        metrics: metrics of the output; empty if they were not measured.
         inputs: the images and masks, ``(3, H, W)`` each, by role.
     """
 
@@ -43,7 +43,7 @@ class RunOutput:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that can change the bytes of an output."""
+    """Return the versions of Python and of the packages that affect the bytes of an output."""
     return {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES}
 
 
@@ -56,16 +56,16 @@ def _version(package: str) -> str:
 
 
 def describe_sizes(sizes: Mapping[str, Any]) -> str:
-    """The working sizes and the output size of a run as text, width first."""
+    """Describe the working sizes and the output size of a run as text, width first."""
     *stages, output = (f"{size['width']}x{size['height']} px" for size in [*sizes["working"], sizes["output"]])
     return f"works at {', then '.join(stages)}; output {output}" if stages else f"output {output}"
 
 
 def is_inversion(record: Mapping[str, Any]) -> bool:
-    """Whether structure image and appearance image of a run are the same image."""
+    """Return whether the structure image and the appearance image of a run are the same."""
     return len({record["inputs"][role]["sha256"] for role in ("structure", "appearance")}) == 1
 
 
 def image_names(record: Mapping[str, Any]) -> dict[str, str]:
-    """Names of the images in reports, by role: "image" for both in an inversion."""
+    """Return the names of the images in reports, by role: "image" for both in an inversion."""
     return {role: "image" if is_inversion(record) else f"{role} image" for role in ("structure", "appearance")}

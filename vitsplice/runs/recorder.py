@@ -68,7 +68,7 @@ class CheckpointTimer:
         return self.config.seconds > 0 and waited >= max(self.config.seconds, self._cost / MAX_CHECKPOINT_SHARE)
 
     def written(self, started: float) -> None:
-        """Record that writing a checkpoint, successfully or not, took from the time ``started`` until now."""
+        """Record that writing a checkpoint began at ``started`` and ended now, successfully or not."""
         self._last = perf_counter()
         self._cost = self._last - started
 
@@ -100,7 +100,7 @@ class Recording:
         """Begin a run. Everything needed to resume it is written before any slow operation.
 
         Args:
-            images: paths by name (`IMAGE_NAMES`); masks are optional.
+            images: path of each image by name (`IMAGE_NAMES`); masks are optional.
             settings: settings of the run.
             out: folder of the run; created if it does not exist.
             force: replace an existing run in the folder.
@@ -110,8 +110,8 @@ class Recording:
             OutputBusy: if another process is writing to the folder.
             VitspliceError: see `vitsplice.Run` and `RunFolder.create`. The folder is unchanged after any error.
         """
-        earlier = RunFolder.check(out, force=force)
-        new, replaces = not earlier.path.exists(), earlier.holds_a_run()
+        checked = RunFolder.check(out, force=force)
+        is_new, replaces = not checked.path.exists(), checked.holds_a_run()
         loaded = {role: _read(role, path) for role, path in images.items()}
         settings = pinned(settings)
         folder = RunFolder.create(out, force=force)
@@ -132,7 +132,7 @@ class Recording:
                     folder.clear()
             lock.release()
             with suppress(OSError):
-                if new:
+                if is_new:
                     folder.path.rmdir()
             raise
         return cls(run, folder, lock)
@@ -145,8 +145,7 @@ class Recording:
 
         Args:
             path: folder of the run, or the JSON file of one of its checkpoints.
-            overrides: ``dotted.key=value`` of settings in `CHANGEABLE_SETTINGS`, such as ``metrics=none`` if the
-                metrics do not fit into memory.
+            overrides: ``dotted.key=value`` of settings in `CHANGEABLE_SETTINGS`, such as ``metrics=none``.
             backbones: see `vitsplice.Run`.
 
         Raises:

@@ -45,9 +45,9 @@ def report(result: RunOutput, previews: Sequence[tuple[int, Path]] = (), folder:
     """Render the report of a run as one HTML file.
 
     Args:
-        result: of the run.
-        previews: number of steps and path of each, in order.
-        folder: of the run, which holds its ``run.yaml``.
+        result: output of the run.
+        previews: number of steps and path of each preview, in order.
+        folder: folder of the run, for the command that repeats it.
     """
     record = result.record
     taken, requested = record["steps"]["taken"], record["steps"]["requested"]
@@ -68,7 +68,7 @@ def _title(result: RunOutput) -> str:
 
 
 def _inverted_features(result: RunOutput) -> list[str]:
-    """The features that an inversion optimised; empty for a transfer."""
+    """Return labels of the features that an inversion optimised; empty for a transfer."""
     if not is_inversion(result.record):
         return []
     layers = result.record["backbone"]["layers"]

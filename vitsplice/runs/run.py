@@ -38,11 +38,11 @@ class Run:
 
     Args:
         structure, appearance, structure_mask, appearance_mask: see `vitsplice.splice`.
-        settings: of the run.
-        backbones: loads the backbone; None: a new `BackboneLoader`.
+        settings: settings of the run.
+        backbones: loader of the backbones; None: a new `BackboneLoader`.
 
     Raises:
-        VitspliceError: if an image, a mask, a setting or the backbone cannot be used, or memory does not suffice.
+        VitspliceError: if an image, a mask, a setting or the backbone cannot be used, or memory is too small.
     """
 
     @numerics()
@@ -78,7 +78,7 @@ class Run:
         self.seconds = {"load": loaded - began, "start": perf_counter() - loaded, "steps": 0.0}
 
     def _run_images(self, device: torch.device) -> RunImages:
-        """The images and masks on the device, at the size that the settings ask for."""
+        """The images and masks on the device, resized if ``size`` is set."""
 
         def on_device(images: dict[ImageName, LoadedImage]) -> dict[ImageName, Tensor]:
             size = self.settings.size
@@ -91,7 +91,7 @@ class Run:
         return masked(RunImages(on_device(self.images), masks), self.settings.mask)
 
     def steps(self) -> Iterator[Step]:
-        """Take the remaining steps. Raises OutOfMemory, or NonFiniteLoss with the last good `result` restored."""
+        """Take the remaining steps. Raises OutOfMemory, or NonFiniteLoss with the last good output restored."""
         began = perf_counter()
         steps = self._optimisation.steps()
         while True:
@@ -110,7 +110,7 @@ class Run:
 
     @property
     def sizes(self) -> dict[str, Any]:
-        """Size in pixels at which each stage works, and that of the output, as plain data."""
+        """Working size of each stage and size of the output, in pixels, as plain data."""
         sizes = [*self._optimisation.working_sizes, self._optimisation.output_size]
         *working, output = ({"height": height, "width": width} for height, width in sizes)
         return {"working": working, "output": output}
@@ -121,7 +121,7 @@ class Run:
 
     @numerics()
     def restore(self, snapshot: Snapshot, history: Iterable[Step]) -> None:
-        """Continue from a snapshot of a run of the same images, settings and weights, to the same bytes."""
+        """Resume from a snapshot of a run of the same images, settings and weights; the output has the same bytes."""
         self._optimisation.restore(snapshot)
         self.history = list(history)
         self.resumed_at = snapshot.step
@@ -132,12 +132,12 @@ class Run:
         return self._optimisation.image()[0].float().cpu()
 
     def metrics(self, pixels: Tensor | None = None) -> list[MetricValue]:
-        """Measure the current output by `vitsplice.metrics.RUN_METRICS`; empty if the settings say ``metrics: none``.
+        """Measure the current output by `vitsplice.metrics.RUN_METRICS`; empty with ``metrics: none``.
 
-        A metric that fails has no value but a reason.
+        A metric that fails has the value None and a reason.
 
         Args:
-            pixels: the output image, if `pixels` was called already.
+            pixels: the result of `pixels`, if it is already computed; None: compute it.
         """
         if self.settings.metrics == "none":
             return []
@@ -153,13 +153,13 @@ class Run:
         return measure(run_metrics(known.metrics), context, case, references)
 
     def _start(self) -> Tensor | None:
-        """The start, ``(1, 3, H, W)``; None if it is the structure image or the output."""
+        """Return the start, ``(1, 3, H, W)``; None if it equals the structure image or the output."""
         if self.settings.start == "structure" or not self.settings.steps:
             return None
         return self._optimisation.start.float().cpu()
 
     def result(self) -> Result:
-        """The current output with its record and metrics."""
+        """Return the current output with its record and metrics."""
         pixels = self.pixels()
         return Result(
             pixels=pixels,
@@ -173,7 +173,7 @@ class Run:
         )
 
     def record(self) -> dict[str, Any]:
-        """The content of ``run.json`` except for the metrics: inputs, backbone, versions, seconds and losses."""
+        """Return the content of ``run.json`` except for the metrics: inputs, backbone, versions, seconds and losses."""
         last = self.history[-1] if self.history else None
         return {
             "finished": self.finished,
@@ -203,7 +203,7 @@ def _image_record(image: LoadedImage) -> dict[str, Any]:
 
 
 def _resolved(settings: RunConfig, substitution: Substitution | None, device: str, precision: str) -> RunConfig:
-    """The settings with device, precision and backbone decided, so that they give the same bytes again."""
+    """Replace device, precision and backbone by those in use, so that a repeated run gives the same bytes."""
     backbone = settings.backbone if substitution is None else BackboneConfig(name=substitution.used)
     backbone = backbone.model_copy(update={"fallback": ()})
     return settings.model_copy(update={"backbone": backbone, "device": device, "precision": precision})
