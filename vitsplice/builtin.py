@@ -60,7 +60,7 @@ COMMANDS = {
 
 @hookimpl
 def vitsplice_backbones() -> list[BackboneSpec]:
-    """Short names of timm models."""
+    """Return timm models by short names."""
     return timm_backbones.aliases()
 
 

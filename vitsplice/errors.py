@@ -57,7 +57,7 @@ class VitspliceError(Exception):
     """Base class of all errors: a valid request failed (exit code 1 of the command line).
 
     Args:
-        parts: message: what was given, what is allowed, and what to do next.
+        parts: parts of the message, which says what was given, what is allowed and what to do next.
     """
 
     def __init__(self, *parts: Part) -> None:
@@ -97,7 +97,7 @@ class UnknownKeyword(UserError, TypeError):
 
 
 class PluginConflict(UserError):
-    """Two plugins register the same name for the same kind of object."""
+    """Two plugins provide a part of the same kind and name."""
 
 
 class PathRejected(UserError):
@@ -129,7 +129,7 @@ class WeightsUnavailable(VitspliceError):
 
 
 class WeightsRejected(UserError):
-    """A weights file is not the expected one."""
+    """A weights file is corrupt, or does not fit the network."""
 
 
 class LossTermRejected(VitspliceError):

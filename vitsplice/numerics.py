@@ -1,9 +1,9 @@
 """The state of torch that results depend on: set while vitsplice computes, and restored afterwards.
 
 A host program may have changed torch's default dtype or device, its gradient, inference or autocast mode, the precision
-of float32 products, or the kernels in use. Each can change the bytes of a run or make it fail. Some of that state is
-the thread's, some the process's. The latter is restored when the last computing thread returns; until then, other
-threads of the host program are affected too.
+of float32 products, or the kernels in use. Each can change the bytes of a run or make it fail. Part of that state
+belongs to the thread, part to the process. The latter is restored when the last computing thread returns; until then,
+other threads of the host program are affected too.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class TorchSetting:
 
 @cache
 def process_settings() -> tuple[TorchSetting, ...]:
-    """The settings that all threads share, in the order in which they are applied."""
+    """Return the settings that all threads share, in the order in which they are applied."""
     cuda = torch.backends.cuda
     return (
         TorchSetting("default_dtype", torch.get_default_dtype, torch.set_default_dtype, torch.float32),
@@ -120,20 +120,20 @@ class _ProcessSettings:
 
 
 def _apply(settings: Sequence[TorchSetting]) -> list[Callable[[], object]]:
-    done: list[Callable[[], object]] = []
+    restorers: list[Callable[[], object]] = []
     try:
         for setting in settings:
             if restore := setting.apply():
-                done.append(restore)
+                restorers.append(restore)
     except BaseException:
-        _undo(done)
+        _undo(restorers)
         raise
-    return done
+    return restorers
 
 
-def _undo(restore: list[Callable[[], object]]) -> None:
-    while restore:
-        restore.pop()()
+def _undo(restorers: list[Callable[[], object]]) -> None:
+    while restorers:
+        restorers.pop()()
 
 
 _PROCESS = _ProcessSettings()
@@ -144,7 +144,7 @@ def numerics(*, grad: bool | None = True) -> Iterator[None]:
     """Context manager and decorator: compute with torch's default state, whatever the caller's state is.
 
     Args:
-        grad: whether gradients are enabled; None keeps the caller's mode.
+        grad: enable gradients; None keeps the caller's mode.
     """
     enable_grad = torch.is_grad_enabled() if grad is None else grad
     with ExitStack() as stack:

@@ -18,7 +18,7 @@ _KINDS = {
     str: ("text", "texts"),
     dict: ("a mapping", "mappings"),
 }
-"""Descriptions of a value of an option's type, and of several."""
+"""Description of one value of a type, and of several, for messages."""
 
 
 def parse(words: Iterable[str], where: str) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def parse(words: Iterable[str], where: str) -> dict[str, Any]:
         where: description of the options for messages.
 
     Raises:
-        ConfigError: for a word of another form.
+        ConfigError: if one has another form, or its value is not YAML.
     """
     options = {}
     for word in words:
@@ -96,7 +96,7 @@ def _same_type(default: Any, value: Any) -> bool:
 
 
 def _kind(default: Any) -> str:
-    many = isinstance(default, list | tuple)
-    kind = type(default[0] if many else default)
-    one, several = _KINDS.get(kind, (kind.__name__, kind.__name__))
-    return f"a list of {several}" if many else one
+    is_list = isinstance(default, list | tuple)
+    kind = type(default[0] if is_list else default)
+    singular, plural = _KINDS.get(kind, (kind.__name__, kind.__name__))
+    return f"a list of {plural}" if is_list else singular

@@ -94,10 +94,10 @@ def _on_cpu(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
 @cache
 def _with_generator(func: Any) -> tuple[Any, int]:
     """Return an operation's overload with a generator, and the position of that argument; (None, 0) without one."""
-    others = [argument.name for argument in func._schema.arguments if argument.name != "generator"]
+    other_names = [argument.name for argument in func._schema.arguments if argument.name != "generator"]
     packet = func.overloadpacket
     for overload in (func, *(getattr(packet, name) for name in packet.overloads())):
         names = [argument.name for argument in overload._schema.arguments]
-        if "generator" in names and [name for name in names if name != "generator"] == others:
+        if "generator" in names and [name for name in names if name != "generator"] == other_names:
             return overload, names.index("generator")
     return None, 0

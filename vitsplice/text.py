@@ -1,4 +1,4 @@
-"""Text from elsewhere (file names, plugins, errors), made safe for a terminal and short enough for a message."""
+"""Text from outside (file names, plugins, errors), made safe for a terminal and short enough for a message."""
 
 from __future__ import annotations
 
@@ -52,6 +52,6 @@ def truncate(text: str, length: int = 100) -> str:
 
 
 def type_with_article(value: object) -> str:
-    """The type of a value with its article, for messages."""
+    """Return the type of a value with its article, such as "an int", for messages; "None" for None."""
     name = type(value).__name__
     return "None" if value is None else f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"

@@ -38,7 +38,7 @@ class FrozenBackbone(nn.Module):
 
     Args:
         network: the network, available as ``model``.
-        roles: default facets for structure and for appearance, at the last layer.
+        roles: default facets (structure, appearance), at the last layer.
         stride: see `vitsplice.contracts.BackboneInfo`; also the default of ``size_multiple`` and ``min_size``.
         structure, appearance: default requests; None: the facets of ``roles``.
         info: other fields of `BackboneInfo`; ``fixed_size`` and ``cls_normalised`` are None by default.
@@ -65,7 +65,7 @@ class FrozenBackbone(nn.Module):
         super().__init__()
         self.model: Any = network.eval().requires_grad_(False)
         defaults = {"size_multiple": stride, "min_size": stride, "fixed_size": None, "cls_normalised": None}
-        fields = BackboneInfo(
+        network_info = BackboneInfo(
             structure=FeatureRequest(roles[0]),
             appearance=FeatureRequest(roles[1]),
             stride=stride,
@@ -73,7 +73,7 @@ class FrozenBackbone(nn.Module):
             sha256=digest(network.state_dict()),
             **{**defaults, **info},
         )
-        self.info = _with_roles(fields, structure, appearance)
+        self.info = _with_roles(network_info, structure, appearance)
         self.eval()
 
     def train(self, mode: bool = True) -> Self:

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from vitsplice.backbones.base import BackboneArguments, FrozenBackbone, timm_info
 from vitsplice.contracts import FeatureRequest, Features
 
-_HOOKED = threading.Lock()
-"""Held while a network runs whose maps timm collects by hooks, which would mix those of concurrent calls."""
+_HOOKS_LOCK = threading.Lock()
+"""Held while a network runs whose maps timm collects with hooks: concurrent calls would mix their maps."""
 
 
 class MapBackbone(FrozenBackbone):
@@ -60,7 +60,7 @@ class TimmCNN(MapBackbone):
         self._hooked = any(hasattr(value, "get_output") for value in vars(model).values())
 
     def _maps(self, inputs: Tensor) -> Sequence[Tensor]:
-        with _HOOKED if self._hooked else nullcontext():
+        with _HOOKS_LOCK if self._hooked else nullcontext():
             maps: list[Tensor] = self.model(inputs)
         if getattr(getattr(self.model, "output_fmt", None), "value", "NCHW") == "NHWC":
             return [values.permute(0, 3, 1, 2) for values in maps]
@@ -69,7 +69,8 @@ class TimmCNN(MapBackbone):
 
 def _facet(values: Tensor, facet: str) -> Features:
     """Return a map ``(B, D, h, w)`` as the facet ``map``, or its spatial mean as ``pooled``."""
-    if values.requires_grad:  # torch's batch norm in eval mode computes wrong gradients from strided ones on the CPU
+    # On the CPU, torch's batch norm in eval mode computes wrong gradients if the incoming one is not contiguous.
+    if values.requires_grad:
         values.register_hook(lambda gradient: gradient.contiguous())  # type: ignore[no-untyped-call]
     if facet == "pooled":
         return Features(values.mean((2, 3)))

@@ -18,6 +18,7 @@ PROBE_SECONDS = 4.0
 """Time limit for the hub to answer whether it has a file."""
 
 ANSWERS = "answers"
+"""Second value of `hub_answers` if the hub is reachable."""
 
 ADVICE: tuple[Part, ...] = (
     "\nGive a file with ",
@@ -55,7 +56,7 @@ def hub_state_dict(pretrained_cfg: Mapping[str, Any], model: str) -> tuple[dict[
     if path := _in_torch_cache(url):
         return read_state_dict(path), f"url {url}"
     if not repo:
-        raise WeightsUnavailable(f"the weights of '{model}' are not cached, and not on the hub but at {url} .", *ADVICE)
+        raise WeightsUnavailable(f"the weights of '{model}' are not cached, and only {url} has them.", *ADVICE)
     return read_state_dict(from_hub(repo, names, revision or None, model)), f"hub {hub_id}"
 
 
@@ -64,7 +65,7 @@ def _no_source(pretrained_cfg: Mapping[str, Any], model: str) -> str:
 
     architecture = pretrained_cfg.get("architecture") or model.partition(".")[0]
     others = timm.list_pretrained(f"{architecture}.*")[:5]
-    hint = f"it has for {', '.join(others)}" if others else "nor for another name of this architecture"
+    hint = f"it has some for {', '.join(others)}" if others else "it has none for this architecture"
     return f"timm has no pretrained weights for '{model}'; {hint}."
 
 
@@ -120,12 +121,12 @@ def hub_answers() -> tuple[str, str]:
 
 
 def _probe(repo: str, names: list[str], revision: str | None) -> str:
-    """Return the first of the names that the hub has, or a problem in words that follow 'the hub'."""
+    """Return the first of the names that the hub has, or the problem, worded to follow "the hub"."""
     return _within_time_limit(lambda: _first_available(repo, names, revision))
 
 
 def _within_time_limit(ask: Callable[[], str]) -> str:
-    """Call in a daemon thread, because a hanging name look-up has no timeout. An exception is an answer as well."""
+    """Return the answer of ``ask``, or why there is none; in a daemon thread, because a DNS look-up has no timeout."""
     answers: list[str] = []
 
     def answer() -> None:
@@ -158,7 +159,7 @@ def _first_available(repo: str, names: list[str], revision: str | None) -> str:
 
 
 def _status(repo: str, name: str, revision: str | None) -> int:
-    """Request the first byte of a file, with redirections, and return the HTTP status.
+    """Request the first byte of a file, follow redirections, and return the HTTP status.
 
     Not `huggingface_hub.get_hf_file_metadata`: it does not follow the redirection to the storage server, which may be
     blocked although the hub answers.

@@ -65,7 +65,7 @@ class Area:
 
     Args:
         side: side in pixels of the square of the same area.
-        enlarge: enlarge smaller images.
+        enlarge: enlarge smaller images; otherwise they keep their size, up to rounding.
     """
 
     side: int

@@ -41,7 +41,7 @@ class Provenance(TorchFunctionMode):
         result = func(*args, **(kwargs or {}))
         origins = frozenset[str]().union(*(self._origins.get(t, ()) for t in _tensors((args, kwargs))))
         self._loading = self._loading or bool(origins)
-        if func is Tensor.copy_ and self._loading:  # a constant of the conversion has no origin
+        if func is Tensor.copy_ and self._loading:  # constants of the conversion count as loaded, without origin
             self._copied |= origins
             self._origins[args[0]] = origins
         elif origins:
@@ -53,8 +53,8 @@ class Provenance(TorchFunctionMode):
     def check(self, model: nn.Module, description: str, name: str) -> None:
         """Raise WeightsRejected unless every tensor of the model is from the file, complete and finite.
 
-        Tensors that the model does not use (a classifier, a mask token) may be left over, but not layers of a kind that
-        the model has fewer of.
+        The file may have tensors that the model does not use (a classifier, a mask token), but not more layers of a
+        kind that the model has.
 
         Args:
             model: model that was loaded in this context.
@@ -111,7 +111,7 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 def load_traced(
     create: Callable[[dict[str, Tensor]], nn.Module], tensors: Mapping[str, Tensor], description: str, name: str
 ) -> nn.Module:
-    """Create a model from a state dict, and check that all of its tensors are from there.
+    """Create a model from a state dict, and check that all of its tensors are from it.
 
     Args:
         create: creates and loads the model; it may change the mapping, but not the tensors.

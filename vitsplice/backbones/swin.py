@@ -37,7 +37,7 @@ class TimmSwin(TransformerBackbone):
         blocks: list[Any] = [block for stage in network.layers for block in stage.blocks]
         super().__init__(
             model,
-            roles=("key", "pooled"),
+            roles=("key", "pooled"),  # structure, appearance
             facets=(*PROJECTIONS, "token", "pooled"),
             layers=len(blocks),
             stride=network.patch_embed.patch_size[0] * 2 ** (len(network.layers) - 1),
@@ -65,5 +65,5 @@ class TimmSwin(TransformerBackbone):
 
 def _attention_input(block: Any, maps: Tensor) -> Tensor:
     """Return the input of a block's attention, ``(B, h, w, D)``: v1 normalises before attention, v2 after it."""
-    maps_in: Tensor = maps if type(block).__name__.startswith("SwinTransformerV2") else block.norm1(maps)
-    return maps_in
+    attention_input: Tensor = maps if type(block).__name__.startswith("SwinTransformerV2") else block.norm1(maps)
+    return attention_input

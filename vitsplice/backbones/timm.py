@@ -94,8 +94,8 @@ def spec_for(name: str) -> BackboneSpec | None:
     import timm
 
     if name.startswith(UNTRAINED):
-        inner = name.removeprefix(UNTRAINED)
-        timm_name = ALIASES[inner].timm_name if inner in ALIASES else inner
+        trained_name = name.removeprefix(UNTRAINED)
+        timm_name = ALIASES[trained_name].timm_name if trained_name in ALIASES else trained_name
         summary, build = f"timm {timm_name}, untrained", partial(_build_untrained, timm_name, name)
         return BackboneSpec(name, build, summary, "none", RANDOM_WEIGHTS) if timm.is_model(timm_name) else None
     if not timm.is_model(name):

@@ -88,8 +88,8 @@ def load_with_weights(
     """
     if not state_dict:
         raise WeightsRejected(f"{source} contains no tensors for timm's '{timm_name}'")
-    outline = _create_meta(timm_name)
-    vit, swin = is_vit(outline), is_swin(outline)
+    meta_model = _create_meta(timm_name)
+    vit, swin = is_vit(meta_model), is_swin(meta_model)
     features_only = not (vit or swin)
     model = load_traced(
         lambda tensors: _create(timm_name, tensors, features_only, overlay), state_dict, source, f"timm's '{timm_name}'"
@@ -115,7 +115,7 @@ def _create(
     """Create a timm model without a classifier; timm converts and loads the state dict if there is one."""
     settings: dict[str, Any] = {"features_only": True} if features_only else {"num_classes": 0}
     if state_dict is not None:
-        # With another number of classes than the model's, timm drops a classifier, and ignores missing tensors.
+        # Since num_classes differs from the configuration's, timm drops a classifier, and ignores missing tensors.
         classes = {} if features_only else {"num_classes": 1}
         changes = {"state_dict": state_dict, **classes, **(overlay or {})}
         settings |= {"pretrained": True, "pretrained_cfg_overlay": changes}

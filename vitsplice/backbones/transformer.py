@@ -51,7 +51,7 @@ class TransformerBackbone(FrozenBackbone):
         raise NotImplementedError
 
     def _final_norm(self, block: int, tokens: Tensor) -> Tensor:
-        """Apply the final norm to the output of a block, if the backbone takes tokens after it."""
+        """Apply the final norm to the output of a block, if the backbone returns tokens after it."""
         raise NotImplementedError
 
     def _features(self, inputs: Tensor, requests: tuple[FeatureRequest, ...]) -> dict[FeatureRequest, Features]:
@@ -93,14 +93,13 @@ def project(attention: Any, tokens: Tensor, facet: str) -> Tensor:
     letter = facet[0]
     if not isinstance(getattr(attention, "qkv", None), nn.Linear):
         return torch.as_tensor(getattr(attention, f"{letter}_proj")(tokens))
-    separate = getattr(attention, f"{letter}_bias", None)  # BEiT
-    if separate is None:
+    separate_bias = getattr(attention, f"{letter}_bias", None)  # BEiT
+    if separate_bias is None:
         return linear_part(tokens, attention.qkv.weight, attention.qkv.bias, facet)
     part = PROJECTIONS.index(facet)
-    fused = attention.qkv.bias
-    return F.linear(
-        tokens, attention.qkv.weight.chunk(3)[part], separate if fused is None else fused.chunk(3)[part] + separate
-    )
+    fused_bias = attention.qkv.bias
+    bias = separate_bias if fused_bias is None else fused_bias.chunk(3)[part] + separate_bias
+    return F.linear(tokens, attention.qkv.weight.chunk(3)[part], bias)
 
 
 @dataclass(frozen=True)

@@ -34,8 +34,9 @@ class TimmViT(TransformerBackbone):
 
     Args:
         model: a timm ViT without a classifier.
-        cls_normalised: take the facets ``cls`` and ``token`` after the final norm. Splice takes them before it, which
-            is right for DINO v1; without the norm, the [CLS] token of DINOv2 is dominated by a few channels.
+        cls_normalised: take the facets ``cls``, ``token`` and ``pooled`` after the final norm. Splice takes them before
+            it, which is right for DINO v1; without the norm, the [CLS] token of DINOv2 is dominated by a few channels.
+            A model without a [CLS] token ignores it: facets are after the norm, and the info has None.
         arguments: see `vitsplice.backbones.base.BackboneArguments`.
 
     Raises:
@@ -48,7 +49,7 @@ class TimmViT(TransformerBackbone):
         has_norm = not isinstance(_norm(network), nn.Identity)
         super().__init__(
             model,
-            roles=("key", "cls" if has_cls else "pooled"),
+            roles=("key", "cls" if has_cls else "pooled"),  # structure, appearance
             facets=("key", "query", "value", "token", *(("cls",) if has_cls else ()), "pooled"),
             layers=len(network.blocks),
             stride=network.patch_embed.patch_size[0],
@@ -81,9 +82,9 @@ class TimmViT(TransformerBackbone):
 
 def _norm(model: Any) -> nn.Module:
     """Return the norm after the last block, which timm calls ``fc_norm`` in models that pool."""
-    pooled: nn.Module = getattr(model, "fc_norm", nn.Identity())
-    final: nn.Module = model.norm
-    return pooled if isinstance(final, nn.Identity) else final
+    pooling_norm: nn.Module = getattr(model, "fc_norm", nn.Identity())
+    final_norm: nn.Module = model.norm
+    return pooling_norm if isinstance(final_norm, nn.Identity) else final_norm
 
 
 def _fixed_size(model: Any) -> tuple[int, ...] | None:

@@ -30,8 +30,8 @@ def cache_folder() -> Path:
 
     It may not exist.
     """
-    if own := os.environ.get("VITSPLICE_CACHE"):
-        return Path(own).expanduser()
+    if configured := os.environ.get("VITSPLICE_CACHE"):
+        return Path(configured).expanduser()
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base).expanduser() if base else Path.home() / ".cache") / "vitsplice"
 
@@ -117,17 +117,17 @@ def _strip(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def digest(state_dict: Mapping[str, Tensor]) -> str:
-    """Compute the SHA-256 over the sorted names, and each tensor's dtype, shape and bytes."""
-    total = hashlib.sha256()
+    """Compute the SHA-256 over name, dtype, shape and bytes of each tensor, in order of the names."""
+    sha256 = hashlib.sha256()
     for name in sorted(state_dict):
         tensor = state_dict[name].detach().cpu().contiguous()
-        total.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
-        total.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return total.hexdigest()
+        sha256.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
+        sha256.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return sha256.hexdigest()
 
 
 def load_into(model: nn.Module, state_dict: Mapping[str, Tensor], description: str) -> None:
-    """Load all tensors of a model from a state dict that has no others.
+    """Load a state dict that has exactly the tensors of a model.
 
     Args:
         model: the model.
@@ -137,17 +137,17 @@ def load_into(model: nn.Module, state_dict: Mapping[str, Tensor], description: s
     Raises:
         WeightsRejected: if names, shapes or kinds of dtype differ, or a value is not finite.
     """
-    own = model.state_dict()
-    common = [(name, tensor, own[name]) for name, tensor in state_dict.items() if name in own]
+    expected = model.state_dict()
+    common = [(name, tensor, expected[name]) for name, tensor in state_dict.items() if name in expected]
     shapes = [
-        f"{name} {tuple(tensor.shape)} for {tuple(ours.shape)}"
-        for name, tensor, ours in common
-        if tensor.shape != ours.shape
+        f"{name} {tuple(tensor.shape)} for {tuple(own.shape)}"
+        for name, tensor, own in common
+        if tensor.shape != own.shape
     ]
-    integers = [name for name, tensor, ours in common if ours.is_floating_point() and not tensor.is_floating_point()]
+    integers = [name for name, tensor, own in common if own.is_floating_point() and not tensor.is_floating_point()]
     problems = [
-        counted("missing", [name for name in own if name not in state_dict and not name.endswith(UNUSED)]),
-        counted("unexpected", [name for name in state_dict if name not in own]),
+        counted("missing", [name for name in expected if name not in state_dict and not name.endswith(UNUSED)]),
+        counted("unexpected", [name for name in state_dict if name not in expected]),
         counted("of another shape", shapes),
         counted("not floating point", integers),
     ]
@@ -160,10 +160,10 @@ def load_into(model: nn.Module, state_dict: Mapping[str, Tensor], description: s
 def check_finite(state_dict: Mapping[str, Tensor], description: str) -> None:
     """Raise WeightsRejected if a value is NaN or infinite."""
     floating = {name: tensor for name, tensor in state_dict.items() if tensor.is_floating_point()}
-    bad = {name: tensor for name, tensor in floating.items() if not tensor.isfinite().all()}
-    if bad:
-        kind = "NaN" if any(tensor.isnan().any() for tensor in bad.values()) else "infinite values"
-        tensors = counted(f"of {len(state_dict)} tensors", list(bad))
+    non_finite = {name: tensor for name, tensor in floating.items() if not tensor.isfinite().all()}
+    if non_finite:
+        kind = "NaN" if any(tensor.isnan().any() for tensor in non_finite.values()) else "infinite values"
+        tensors = counted(f"of {len(state_dict)} tensors", list(non_finite))
         raise WeightsRejected(f"{description} contains {kind} in {tensors}; it may be corrupt")
 
 

@@ -59,7 +59,7 @@ def composite_on_white(values: Values, notes: list[str], premultiplied: bool = F
 
 
 def alpha_as_mask(values: Values, notes: list[str], premultiplied: bool = False) -> Values:
-    """Return the alpha channel ``(H, W, 1)`` as a mask, if it varies or is 0; otherwise see `composite_on_white`."""
+    """Return the alpha channel ``(H, W, 1)`` as a mask if it varies or is 0; otherwise see `composite_on_white`."""
     alpha = values[..., -1:]
     if values.shape[2] % 2 or alpha.min() == alpha.max() > 0:
         return composite_on_white(values, notes, premultiplied)

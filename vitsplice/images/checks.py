@@ -55,8 +55,8 @@ def check_range(name: str, values: NDArray[Any] | Tensor, tolerance: float = 0.0
     """Raise ImageError for NaN, infinity, or values outside [0, 1] by more than a tolerance.
 
     Args:
-        name: of the image, for messages.
-        values: of any shape, not empty, not a masked array.
+        name: name of the image, for messages.
+        values: array or tensor of any shape, not empty, not masked.
         tolerance: allowed distance from [0, 1].
     """
     low, high = float(values.min()), float(values.max())

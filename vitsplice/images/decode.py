@@ -174,11 +174,11 @@ def _has_second_frame(image: Image.Image) -> bool:
 
 
 class _SampleFormat(NamedTuple):
-    """Storage of the values in a file.
+    """Storage format of the values in a file.
 
     Args:
         bits: bits per channel.
-        transparent: the one colour that is transparent (tRNS in PNG), in the values that Pillow decodes to.
+        transparent: the one colour that is transparent (tRNS in PNG), in decoded values.
         inverted: 0 is white, and Pillow does not invert it.
     """
 

@@ -17,7 +17,7 @@ from vitsplice.images.checks import is_single_rgb
 from vitsplice.text import printable
 
 GAP, CAPTION_HEIGHT = 6, 18
-"""Pixels between the images of a contact sheet, and of the line below each."""
+"""Gap between the images of a contact sheet, and height of the caption line, in pixels."""
 
 
 def to_pil(pixels: Tensor) -> Image.Image:

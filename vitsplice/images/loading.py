@@ -127,7 +127,7 @@ def is_black(mask: Tensor) -> bool:
 
 
 def image_stamp(path: Path) -> tuple[str, int, int]:
-    """Return absolute path, size and modification time of an image file, which differ when the image does.
+    """Return absolute path, size and modification time of an image file, which change when the file does.
 
     Raises:
         ImageNotFound: if the file does not exist.
@@ -158,7 +158,7 @@ def _read(source: Source, handle_alpha: AlphaHandler) -> LoadedImage:
 
 @contextmanager
 def _without_warnings() -> Iterator[None]:
-    """Ignore Pillow's warnings (large images, invalid EXIF), in one thread at a time. Sizes are checked by us."""
+    """Ignore Pillow's warnings (large images, invalid EXIF), in one thread at a time. `decode` checks sizes itself."""
     with _FILTERS, warnings.catch_warnings(action="ignore"):
         yield
 
@@ -183,7 +183,7 @@ def _read_array(array: NDArray[Any], handle_alpha: AlphaHandler) -> LoadedImage:
     name = "array"
     if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
         raise ImageError("an array must have no masked values; array.filled(value) replaces them")
-    array = np.asarray(array)  # subclasses such as np.matrix are always two-dimensional
+    array = np.asarray(array)  # no subclass: np.matrix, for example, is always two-dimensional
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
         raise ImageError(f"an array must be (H, W) or (H, W, 1|3|4); this one is {array.shape}")
     check_size(name, array.shape[1], array.shape[0])

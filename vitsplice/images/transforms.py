@@ -16,7 +16,7 @@ def to_lab(images: Tensor) -> Tensor:
     """Convert images ``(B, 3, H, W)`` in [0, 1] to Lab / 100. Differentiable.
 
     Returns:
-        ``(B, 3, H, W)``: L in [0, 1], a and b about in [-1, 1].
+        ``(B, 3, H, W)``: L in [0, 1], a and b in about [-1, 1].
     """
     return torch.as_tensor(kornia.color.rgb_to_lab(images)) / LAB_SCALE
 

@@ -1,7 +1,7 @@
-"""Plugins: found, loaded in isolation, and looked up by name.
+"""Discovery of plugins, loading in isolation, and lookup of their parts by name.
 
 A plugin is an entry point in the group ``vitsplice``; the built-ins are one more plugin. Each is loaded into a pluggy
-manager of its own, so that a plugin that fails loses only itself: its record has the reason, and nothing of it is used.
+manager of its own. A plugin that fails does not affect the others: its record has the reason, and it is not used.
 Nothing is loaded before the first call of `catalogue`.
 """
 

@@ -1,4 +1,4 @@
-"""Plugins that are installed, and the selection among them."""
+"""Installed plugins, and the selection of those to load."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class PluginRecord:
     """The state of one plugin.
 
     Args:
-        name: of its entry point.
-        distribution, version: of the package; "" if it is not installed.
+        name: name of its entry point.
+        distribution, version: name and version of its package; "" if it is not installed.
         specs: names of its specs by kind ("backbones", "losses", ...); empty if it failed.
         failure: reason why it is not used, on one line, or None.
-        listed: names that a failed plugin listed before it failed.
+        listed: names of specs that a failed plugin returned before it failed.
         notes: remarks, one line each, such as a command whose name was taken, or a default that it changed.
         any_backbone: it also builds backbones of names that it does not list (``vitsplice_backbone_for``).
     """
@@ -60,7 +60,7 @@ class InstalledPlugin:
 
 
 def builtin() -> InstalledPlugin:
-    """The built-ins."""
+    """Return the built-ins as a plugin."""
     try:
         version = importlib.metadata.version(DISTRIBUTION)
     except importlib.metadata.PackageNotFoundError:
@@ -69,13 +69,13 @@ def builtin() -> InstalledPlugin:
 
 
 def installed() -> list[InstalledPlugin]:
-    """The entry points, sorted by name."""
+    """Return the plugins with an entry point, sorted by name."""
     points = importlib.metadata.entry_points(group=GROUP)
     return sorted(map(_from_entry_point, points), key=lambda plugin: (plugin.name, plugin.distribution))
 
 
 def _from_entry_point(point: importlib.metadata.EntryPoint) -> InstalledPlugin:
-    """An entry point; the metadata of its distribution may be corrupt."""
+    """Return the plugin of an entry point; corrupt metadata may lack the name or the version."""
     distribution = (point.dist.name if point.dist else None) or point.name
     version = (point.dist.version if point.dist else None) or "unknown"
     return InstalledPlugin(one_line(point.name), one_line(distribution), one_line(version), point.load)
@@ -84,7 +84,7 @@ def _from_entry_point(point: importlib.metadata.EntryPoint) -> InstalledPlugin:
 def selected(
     plugins: Sequence[InstalledPlugin], selection: str | None
 ) -> tuple[list[InstalledPlugin], list[PluginRecord]]:
-    """The plugins that the environment variable selects, and a record for each that is not installed."""
+    """Return the plugins that the environment variable selects, and a record for each name that is not installed."""
     if selection is None:
         return list(plugins), []
     names = {_canonical(name): one_line(name) for name in selection.split(",") if name.strip()}
@@ -105,7 +105,7 @@ def _missing(name: str, known: Iterable[str]) -> PluginRecord:
 
 
 def owners(records: Sequence[PluginRecord]) -> tuple[str, ...]:
-    """Distributions of plugins, with the plugin's name where one distribution has several."""
+    """Return the distributions of plugins, with the plugin's name where one distribution has several."""
     distributions = [record.distribution for record in records]
     return tuple(
         record.distribution

@@ -25,14 +25,14 @@ class InvalidPlugin(Exception):
 
 
 def failure_reason(error: BaseException) -> str:
-    """The reason why a plugin failed, on one line."""
+    """Return the reason why a plugin failed, on one line."""
     if isinstance(error, (InvalidPlugin, pluggy.PluginValidationError)):
         return one_line(str(error))
     return one_line(f"{type(error).__name__}: {error}".removesuffix(": "))
 
 
 def registered(plugin: object) -> pluggy.PluginManager:
-    """A manager of this plugin alone, after a check of every hook that the plugin implements."""
+    """Return a manager of this plugin alone. Raises InvalidPlugin if one of its hooks is unmarked or unknown."""
     if plugin is None:
         raise InvalidPlugin("its entry point is None, not a module or an object with hooks")
     manager = pluggy.PluginManager(hookspecs.GROUP)
@@ -75,7 +75,7 @@ def call_hook(manager: pluggy.PluginManager, hook: str) -> list[object]:
 
 
 def checked_specs(items: Sequence[object], hook: str, expected: type[Spec]) -> tuple[Spec, ...]:
-    """The items that a hook returned, checked to be specs of one class with valid and unique names."""
+    """Return the items of a hook. Raises InvalidPlugin unless they are specs of one class with valid, unique names."""
     specs: dict[str, Spec] = {}
     for item in items:
         if not isinstance(item, expected):
@@ -90,7 +90,7 @@ def checked_specs(items: Sequence[object], hook: str, expected: type[Spec]) -> t
 
 
 def call_backbone_for(manager: pluggy.PluginManager, name: str) -> BackboneSpec | None:
-    """Ask one plugin for a backbone of a name that no plugin lists."""
+    """Ask one plugin for a backbone of a name that no plugin lists; return None if it does not provide it."""
     answers = manager.hook.vitsplice_backbone_for(name=name)
     if not answers:
         return None

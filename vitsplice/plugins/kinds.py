@@ -13,7 +13,13 @@ SpecT = TypeVar("SpecT", BackboneSpec, LossSpec, GeneratorSpec, MetricSpec, Pres
 
 @dataclass(frozen=True)
 class Kind(Generic[SpecT]):
-    """A kind of spec: its name in records, its name in sentences, and its class."""
+    """A kind of spec.
+
+    Args:
+        name: plural, as in hooks and records: "losses".
+        word: singular, as in messages: "loss term".
+        spec: class of the specs.
+    """
 
     name: str
     word: str

@@ -58,19 +58,20 @@ class LoadedPlugin:
 
 @cache
 def catalogue() -> Catalogue:
-    """All plugins, loaded on the first call; ``catalogue.cache_clear()`` resets it."""
+    """Return all plugins, loaded on the first call; ``catalogue.cache_clear()`` resets it."""
     chosen, missing = selected(installed(), os.environ.get(VARIABLE))
     loaded = [load(plugin) for plugin in [builtin(), *chosen]]
     conflicts = _conflicts(loaded)
     loaded[1:] = [_without_conflicting_commands(plugin, conflicts) for plugin in loaded[1:]]
     records = (*(plugin.record for plugin in loaded), *missing)
-    managers = {i: plugin.manager for i, plugin in enumerate(loaded) if plugin.manager is not None}
+    managers = {position: plugin.manager for position, plugin in enumerate(loaded) if plugin.manager is not None}
 
     def registry(kind: Kind[SpecT], cls: type[Registry[SpecT]] = Registry) -> Registry[SpecT]:
-        names = {} if kind is COMMANDS else {name: by for (of, name), by in conflicts.items() if of == kind.name}
+        of_kind = {name: providers for (kind_name, name), providers in conflicts.items() if kind_name == kind.name}
+        excluded = {} if kind is COMMANDS else of_kind
         specs = (spec for plugin in loaded for spec in plugin.specs.get(kind.name, ()))
-        usable = {spec.name: spec for spec in specs if isinstance(spec, kind.spec) and spec.name not in names}
-        return cls(kind, MappingProxyType(usable), MappingProxyType(names), records, managers)
+        usable = {spec.name: spec for spec in specs if isinstance(spec, kind.spec) and spec.name not in excluded}
+        return cls(kind, MappingProxyType(usable), MappingProxyType(excluded), records, managers)
 
     backbones = registry(BACKBONES, BackboneRegistry)
     assert isinstance(backbones, BackboneRegistry)
@@ -89,12 +90,12 @@ def catalogue() -> Catalogue:
 
 def _conflicts(loaded: Sequence[LoadedPlugin]) -> Conflicts:
     """(kind, name) -> the distributions, for every name that more than one plugin provides."""
-    givers: dict[tuple[str, str], list[PluginRecord]] = {}
+    providers: dict[tuple[str, str], list[PluginRecord]] = {}
     for plugin in loaded:
         for kind, names in plugin.record.specs.items():
             for name in names:
-                givers.setdefault((kind, name), []).append(plugin.record)
-    return MappingProxyType({key: owners(records) for key, records in givers.items() if len(records) > 1})
+                providers.setdefault((kind, name), []).append(plugin.record)
+    return MappingProxyType({key: owners(records) for key, records in providers.items() if len(records) > 1})
 
 
 def _without_conflicting_commands(plugin: LoadedPlugin, conflicts: Conflicts) -> LoadedPlugin:
@@ -113,13 +114,13 @@ def _without_conflicting_commands(plugin: LoadedPlugin, conflicts: Conflicts) ->
 def load(plugin: InstalledPlugin, seconds: float = SECONDS) -> LoadedPlugin:
     """Load a plugin and list its specs, in limited time.
 
-    What it prints goes to standard error; what it changes of the process's defaults is restored, and noted.
+    Its standard output goes to standard error. Defaults of the process that it changes are restored, with a note.
     """
     changed: list[str] = []
     with _LOADING, contextlib.redirect_stdout(sys.stderr), process_defaults_restored(changed):
         loaded = _load(plugin, seconds)
     if plugin.name == DISTRIBUTION:
-        return loaded  # rich draws a random number when it is imported
+        return loaded  # no note: the built-ins import rich, which draws a random number
     notes = tuple(f"it changed {default}, which was restored" for default in changed)
     return replace(loaded, record=replace(loaded.record, notes=loaded.record.notes + notes))
 
@@ -135,7 +136,7 @@ def _load(plugin: InstalledPlugin, seconds: float) -> LoadedPlugin:
 
 
 def _list_specs(plugin: InstalledPlugin, manager: pluggy.PluginManager) -> LoadedPlugin:
-    """Call every listing hook, even after one failed: the names tell what is missing."""
+    """Call every listing hook, even after one failed: the names show what is missing."""
     specs: dict[str, tuple[Spec, ...]] = {}
     failures: list[str] = []
     listed: list[str] = []

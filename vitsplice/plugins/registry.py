@@ -29,7 +29,7 @@ OF_THIS_PROJECT = (
     ("executor", "ray", "vitsplice-ray"),
     ("generator", "siren", "vitsplice-siren"),
 )
-"""Kinds and patterns of names that optional plugins of this project provide."""
+"""Kind, pattern of names, and the optional plugin of this project that provides them."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Registry(Mapping[str, SpecT], Generic[SpecT]):
     """The specs of one kind by name. A lookup raises UnknownName or PluginConflict, with advice.
 
     Args:
-        kind: of the specs.
-        specs: by name, without those in conflict.
+        kind: kind of the specs.
+        specs: specs by name, without those in conflict.
         conflicts: name -> the distributions that provide it.
         plugins: records of all plugins.
         managers: hooks of the plugins that work, by position in ``plugins``.
@@ -71,7 +71,7 @@ class Registry(Mapping[str, SpecT], Generic[SpecT]):
 
 
 class BackboneRegistry(Registry[BackboneSpec]):
-    """Backbones by name: those that plugins list, and those that a plugin builds for any name of a library."""
+    """Backbones by name: those that plugins list, and those that a plugin provides for other names."""
 
     def __getitem__(self, name: str) -> BackboneSpec:
         if name in self.specs or name in self.conflicts:
@@ -87,8 +87,8 @@ class BackboneRegistry(Registry[BackboneSpec]):
             else:
                 answers += [(record, answer)] if answer else []
         if len(answers) > 1:
-            givers = owners([record for record, _ in answers])
-            raise PluginConflict(conflict_message(self.kind.word, name, givers))
+            providers = owners([record for record, _ in answers])
+            raise PluginConflict(conflict_message(self.kind.word, name, providers))
         if answers:
             return answers[0][1]
         raise self._unanswered(name, errors)
@@ -124,7 +124,7 @@ class Catalogue:
 
 
 def conflict_message(word: str, name: str, givers: Sequence[str]) -> str:
-    """The message for a name that more than one plugin provides."""
+    """Return the message for a name that more than one plugin provides."""
     removable = [giver for giver in givers if giver != DISTRIBUTION]
     return (
         f"{enumeration(givers)} each provide a {word} '{name}'.\n"
@@ -138,7 +138,7 @@ def enumeration(names: Sequence[str]) -> str:
 
 
 def unknown_message(kind: Kind[SpecT], name: str, known: Iterable[str], plugins: Iterable[PluginRecord]) -> str:
-    """The message for an unknown name: similar names or all, and failed plugins that may have provided it."""
+    """Return the message for an unknown name: similar names or all, and failed plugins that may have provided it."""
     names = sorted(known)
     plugin = _optional_plugin(kind.word, name, names)
     similar = "" if plugin else did_you_mean(name.lower(), names)
@@ -160,9 +160,12 @@ def _selection(value: str) -> str:
 
 
 def _optional_plugin(word: str, name: str, known: Sequence[str]) -> str:
-    """The plugin of this project that provides names of this pattern and is not installed, or ""."""
-    matching = ((like, plugin) for kind, like, plugin in OF_THIS_PROJECT if kind == word and fnmatchcase(name, like))
-    return next((plugin for like, plugin in matching if not any(fnmatchcase(other, like) for other in known)), "")
+    """Optional plugin of this project that provides this name and is not loaded; "" if there is none."""
+    for kind, pattern, plugin in OF_THIS_PROJECT:
+        loaded = any(fnmatchcase(other, pattern) for other in known)
+        if kind == word and fnmatchcase(name, pattern) and not loaded:
+            return plugin
+    return ""
 
 
 def _candidates(name: str, failed: list[PluginRecord]) -> list[PluginRecord]:

@@ -23,18 +23,18 @@ class TookTooLong(BaseException):
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Raise TookTooLong in the code inside after a number of seconds.
+    """Raise TookTooLong in the block after a number of seconds.
 
-    This needs a signal: it works in the main thread, on systems with SIGALRM, and in Python code.
+    There is no limit outside the main thread or without SIGALRM. C code is interrupted only when it returns.
     """
     if not hasattr(signal, "SIGALRM") or threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def over(number: int, frame: FrameType | None) -> None:
+    def expire(number: int, frame: FrameType | None) -> None:
         raise TookTooLong(f"did not answer within {seconds:g} seconds")
 
-    before = signal.signal(signal.SIGALRM, over)
+    before = signal.signal(signal.SIGALRM, expire)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
@@ -45,26 +45,26 @@ def time_limit(seconds: float) -> Iterator[None]:
 
 @contextmanager
 def process_defaults_restored(changed: list[str]) -> Iterator[None]:
-    """Restore defaults of the process that the code inside changes, and append their names to ``changed``.
+    """Restore defaults of the process that the block changes, and append their names to ``changed``.
 
-    These are the random states of Python, numpy and torch, and torch's defaults. If torch is imported inside, its
-    initial state is restored. Torch's random state is restored only if a seed was set: numbers are drawn from a private
-    generator, so that other threads keep theirs.
+    These are the random states of Python, numpy and torch, and torch's defaults. If the block imports torch, torch's
+    initial state is restored. The block draws torch's random numbers from a private generator, so the global state is
+    restored only if a seed was set: other threads may use it.
     """
-    imported = bool(sys.modules.get("torch"))
-    before = {name: read() for name, (read, _) in _defaults().items() if name != RANDOM} if imported else {}
-    python = random.getstate()
+    torch_imported = bool(sys.modules.get("torch"))
+    before = {name: read() for name, (read, _) in _defaults().items() if name != RANDOM} if torch_imported else {}
+    python_state = random.getstate()
     numpy = sys.modules.get("numpy")
-    legacy = numpy.random.get_state() if numpy else None
+    numpy_state = numpy.random.get_state() if numpy else None
     try:
-        with _torch_random(changed) if imported else nullcontext():
+        with _torch_random(changed) if torch_imported else nullcontext():
             yield
     finally:
-        if random.getstate() != python:
-            random.setstate(python)
+        if random.getstate() != python_state:
+            random.setstate(python_state)
             changed.append("Python's random state")
-        if numpy and legacy and not _same(numpy.random.get_state(), legacy):
-            numpy.random.set_state(legacy)
+        if numpy and numpy_state and not _same(numpy.random.get_state(), numpy_state):
+            numpy.random.set_state(numpy_state)
             changed.append("numpy's random state")
         if sys.modules.get("torch"):
             changed += _restore(before or _initial_defaults())
@@ -133,8 +133,8 @@ def _initial_defaults() -> dict[str, Any]:
     }
 
 
-def _same(one: Any, two: Any) -> bool:
-    if isinstance(one, tuple):
-        return all(_same(a, b) for a, b in zip(one, two, strict=True))
-    equal = one == two
+def _same(first: Any, second: Any) -> bool:
+    if isinstance(first, tuple):
+        return all(_same(a, b) for a, b in zip(first, second, strict=True))
+    equal = first == second
     return bool(equal if isinstance(equal, bool) else equal.all())

@@ -25,7 +25,7 @@ CALLS = 50
 """Number of calls over which memory must not grow."""
 
 STEPS = (2e-2, 2e-3, 2e-4)
-"""Step sizes of the finite differences (norm over all pixels). Which one is accurate depends on the network."""
+"""Step sizes of the finite differences (L2 norm over all pixels). The accurate one depends on the network."""
 
 
 @cache
@@ -63,7 +63,7 @@ class BackboneContract(Contract[BackboneSpec]):
         return [info.structure, info.appearance]
 
     def requests(self) -> list[FeatureRequest]:
-        """Return requests of every facet at the first layer, the last layer and those of the roles."""
+        """Return requests of every facet at the first and last layer and the layers of the default requests."""
         info = self.backbone().info
         layers = dict.fromkeys((-1, -info.layers, info.structure.layer, info.appearance.layer))
         return [FeatureRequest(facet, layer) for facet in info.facets for layer in layers]
@@ -91,14 +91,14 @@ class BackboneContract(Contract[BackboneSpec]):
         assert info.appearance.facet in GLOBAL_FACETS, "appearance needs a global facet"
 
     def test_spec_matches_info(self) -> None:
-        """Stride, number of parameters, licence and source in the spec are those of the network."""
+        """Stride and number of parameters (0: not stated), licence and source in the spec are those of the network."""
         if self.name not in catalogue().backbones:
             raise SkipTest("the backbone is not listed")
         spec, info = self.spec(), self.backbone().info
         for name in ("stride", "parameters"):
             stated, actual = getattr(spec, name), getattr(info, name)
             assert stated in (0, actual), f"the spec states {name}={stated}, the network has {actual}"
-        assert (spec.licence, spec.source) == (info.licence, info.source), "licence or source differ from the spec's"
+        assert (spec.licence, spec.source) == (info.licence, info.source), "licence or source differs from the info"
 
     def test_shapes_and_grid(self) -> None:
         """Local features are (B, prefix + h * w, D) with the grid (h, w), global features (B, D)."""
@@ -124,11 +124,11 @@ class BackboneContract(Contract[BackboneSpec]):
     def test_grid_matches_image_locations(self) -> None:
         """A change near a corner of the image changes the features at that corner of the grid (row-major)."""
         image = self.images(1)
-        for expected in ((0.15, 0.85), (0.85, 0.15)):
-            row, column = self._location_of_change(image, with_square(image, expected))
-            distance = max(abs(row - expected[0]), abs(column - expected[1]))
+        for centre in ((0.15, 0.85), (0.85, 0.15)):
+            row, column = self._location_of_change(image, with_square(image, centre))
+            distance = max(abs(row - centre[0]), abs(column - centre[1]))
             assert distance < 0.25, (
-                f"a change of the image at {expected} (fractions of height and width) "
+                f"a change of the image at {centre} (fractions of height and width) "
                 f"changes the features at ({row:.2f}, {column:.2f})"
             )
 
@@ -198,7 +198,7 @@ class BackboneContract(Contract[BackboneSpec]):
         return float(ahead - behind) / (2 * step)
 
     def _projection(self, image: Tensor, request: FeatureRequest) -> Tensor:
-        """Project the features onto a random direction, which makes them a scalar."""
+        """Return the mean projection of the features onto a random direction, a scalar."""
         values = self._values(image, request)
         return (values @ torch.randn(values.shape[-1], generator=stream(0, "testing"))).mean()
 
@@ -243,7 +243,7 @@ class BackboneContract(Contract[BackboneSpec]):
             assert fitting in message, f"the error for {size} px does not suggest {fitting}: {message}"
 
     def test_unknown_facets_and_layers_are_rejected(self) -> None:
-        """A facet or layer that the backbone does not have is rejected with a UserError that lists the known ones."""
+        """A facet or layer that the backbone does not have is rejected with a UserError."""
         info = self.backbone().info
         for request in (FeatureRequest("no-such-facet"), FeatureRequest(info.structure.facet, info.layers)):
             assert self._rejection(self.images(1), request) is not None, f"{request} is accepted"
@@ -275,14 +275,14 @@ class BackboneContract(Contract[BackboneSpec]):
     def test_bfloat16_weights(self) -> None:
         """With weights in bfloat16, features are still float32 and similar."""
         request, image = self.backbone().info.appearance, self.images(1)
-        full = self._values(image, request)
-        half = self._values_on("cpu", torch.bfloat16, image, request)
-        assert half.dtype == torch.float32, f"features have dtype {half.dtype}"
-        similarity = torch.nn.functional.cosine_similarity(full, half).min()
+        reference = self._values(image, request)
+        features = self._values_on("cpu", torch.bfloat16, image, request)
+        assert features.dtype == torch.float32, f"features have dtype {features.dtype}"
+        similarity = torch.nn.functional.cosine_similarity(reference, features).min()
         assert similarity > 0.95, f"cosine similarity with the float32 features is {similarity:.3f}"
 
     def test_cuda_matches_cpu(self) -> None:
-        """Features on CUDA are those on the CPU."""
+        """Features on CUDA agree with those on the CPU."""
         if not torch.cuda.is_available():
             raise SkipTest("CUDA is unavailable")
         request, image = self.backbone().info.structure, self.images(1)
@@ -297,7 +297,7 @@ class BackboneContract(Contract[BackboneSpec]):
             self.backbone().to("cpu", torch.float32)
 
     def test_memory_does_not_grow(self) -> None:
-        """No tensor is stored from call to call."""
+        """Repeated calls leave no additional tensors in memory."""
         image, request = self.images(1), self.backbone().info.appearance
         counts = []
         for calls in (3, CALLS):

@@ -66,11 +66,11 @@ class Contract(Generic[SpecT]):
         return spec
 
     def try_build(self) -> object:
-        """Build the part as the checks do, to report once what all of them would raise."""
+        """Build the part as the checks do; `run_checks` calls it first, so that a failure is reported only once."""
         return None
 
     def test_listing_imports_no_heavy_package(self) -> None:
-        """Hooks return specs without importing torch or the like."""
+        """Hooks return specs without importing torch or other heavy packages."""
         if self.name not in getattr(catalogue(), self.kind):
             raise SkipTest("the part is not listed")
         command = [sys.executable, "-c", LIST_WITHOUT_TORCH, self.kind, self.name]
@@ -92,7 +92,7 @@ class Contract(Generic[SpecT]):
     def run_checks(cls, only: str = "") -> list[CheckResult]:
         """Run the checks whose name contains ``only``.
 
-        If the part cannot be built, that is the only result.
+        If the part cannot be built, the only result is a failed check "build".
         """
         names = [name for name, _ in inspect.getmembers(cls, inspect.isfunction) if name.startswith("test_")]
         names = [name for name in names if only in name]
@@ -132,7 +132,7 @@ def random_state_unchanged(action: str) -> Iterator[None]:
 
 
 def assert_close(actual: Tensor, expected: Tensor, name: str, tolerance: float = 1e-3) -> None:
-    """Raise AssertionError if the maximum difference, relative to the maximum absolute value, is too large."""
+    """Raise AssertionError unless shapes are equal and max|actual - expected| <= tolerance * max|expected|."""
     assert actual.shape == expected.shape, f"{name}: shapes are {tuple(actual.shape)} and {tuple(expected.shape)}"
     difference = (actual - expected).abs().max() / expected.abs().max().clamp(min=1e-6)
     assert difference <= tolerance, f"{name}: relative difference {difference:.2g}, more than {tolerance:g}"

@@ -21,7 +21,7 @@ INTERVAL = 0.05
 
 
 def run_short(job: Job) -> Outcome:
-    """Return at once, with a record of the job's inputs and of the process."""
+    """Return at once; the record has the job's folder and images, and the process id."""
     return Outcome(job.id, "done", seconds=0.5, record={"process": os.getpid(), "folder": job.folder, **job.images})
 
 
@@ -70,8 +70,8 @@ class ExecutorContract(Contract[ExecutorSpec]):
         """The executor uses the requested number of threads; for 0 it chooses a number and states it."""
         threads = self.build().threads
         assert threads == self.threads, f"{self.threads} threads were requested, the executor states {threads}"
-        default = self.spec().build(0, 0, complete(self.spec(), self.options)).threads
-        assert default >= 1, f"for 0 threads the executor states {default}"
+        automatic = self.spec().build(0, 0, complete(self.spec(), self.options)).threads
+        assert automatic >= 1, f"for 0 threads the executor states {automatic}"
 
     def test_every_job_runs_once_in_another_process(self) -> None:
         """Each job has one outcome, exactly as returned by its function, from a process other than the caller's."""
@@ -104,7 +104,7 @@ class ExecutorContract(Contract[ExecutorSpec]):
                 assert drawn <= done + self.max_drawn_ahead, f"{drawn} jobs were drawn when {done} were done"
 
     def test_killed_process_fails_only_its_job(self) -> None:
-        """A job whose process is killed has failed, with a reason; all others are done."""
+        """A job whose process is killed fails, with a reason; all others are done."""
         names = [f"killed-{n}" if n in (1, 4) else f"job-{n}" for n in range(8)]
         outcomes = {outcome.id: outcome for outcome in self.build().run(run_or_die, [_job(name) for name in names])}
         assert sorted(outcomes) == sorted(names), "not exactly one outcome for each job"

@@ -32,7 +32,7 @@ class GeneratorContract(Contract[GeneratorSpec]):
         return self.build(_start())
 
     def test_output_is_an_image_of_the_same_size(self) -> None:
-        """An input of any size gives an output of that size, float32 in [0, 1]."""
+        """For a start image of any size, the output has that size, float32 in [0, 1]."""
         for size in SIZES:
             start = random_images(1, *size)
             output = self.build(start)(start)
@@ -43,13 +43,14 @@ class GeneratorContract(Contract[GeneratorSpec]):
             assert output.max() <= 1, f"the maximum of the output is {output.max():.3g}, above 1"
 
     def test_output_depends_on_input_unless_canvas(self) -> None:
-        """The output of a canvas does not depend on the input; any other generator also accepts other sizes."""
+        """The output of a canvas does not depend on the input; any other generator uses it, and accepts any size."""
         start, other = _start(), random_images(1, *SIZES[1])
         generator = self.build(start)
         if self.spec().canvas:
             assert torch.equal(generator(other), generator(start)), "canvas=True, but the output depends on the input"
         else:
-            assert generator(other).shape == other.shape, "only the size it was built for is accepted"
+            shape = tuple(generator(other).shape)
+            assert shape == other.shape, f"an input of shape {tuple(other.shape)} gives {shape}"
             flipped = generator(start.flip(-1))
             assert not torch.equal(flipped, generator(start)), "the output ignores the input: set canvas=True"
 

@@ -8,13 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vitsplice.backbones import RANDOM_WEIGHTS
 from vitsplice.backbones.cnn import TimmCNN
 from vitsplice.backbones.inputs import fitting_size
 from vitsplice.backbones.vit import TimmViT
 from vitsplice.contracts import BackboneInfo
 from vitsplice.rng import private_rng, stream
-
-NONE = "random weights"
 
 
 def random_images(number: int, height: int, width: int, seed: int = 0) -> Tensor:
@@ -26,9 +25,10 @@ def random_images(number: int, height: int, width: int, seed: int = 0) -> Tensor
 
 
 def with_square(image: Tensor, centre: tuple[float, float], side: int = 16) -> Tensor:
-    """Return the image with a square of high contrast, centred at these fractions of height and width."""
+    """Return a copy with a square of rounded, inverted pixels; its centre is in fractions of height and width."""
     changed = image.clone()
-    top, left = (round(part * length) - side // 2 for part, length in zip(centre, image.shape[-2:], strict=True))
+    height, width = image.shape[-2:]
+    top, left = round(centre[0] * height) - side // 2, round(centre[1] * width) - side // 2
     square = (..., slice(max(0, top), top + side), slice(max(0, left), left + side))
     changed[square] = 1 - image[square].round()
     return changed
@@ -49,13 +49,15 @@ def tiny_vit() -> TimmViT:
     """A ViT with three blocks of width 32 and patches of 8 px."""
     shape = {"patch_size": 8, "embed_dim": 32, "depth": 3, "num_heads": 2, "img_size": 32, "num_classes": 0}
     network = _create("vit_tiny_patch16_224", dynamic_img_size=True, **shape)
-    return TimmViT(network, name="tiny-vit", licence=NONE, source=NONE, cls_normalised=True)
+    return TimmViT(network, name="tiny-vit", licence=RANDOM_WEIGHTS, source=RANDOM_WEIGHTS, cls_normalised=True)
 
 
 @cache
 def tiny_cnn() -> TimmCNN:
     """A small ResNet."""
-    return TimmCNN(_create("test_resnet", features_only=True), name="tiny-cnn", licence=NONE, source=NONE)
+    return TimmCNN(
+        _create("test_resnet", features_only=True), name="tiny-cnn", licence=RANDOM_WEIGHTS, source=RANDOM_WEIGHTS
+    )
 
 
 def _create(name: str, **settings: Any) -> Any:

@@ -20,7 +20,7 @@ from vitsplice.testing.inputs import random_images, tiny_cnn, tiny_vit
 
 
 class RecordedFeatures(dict[FeatureRequest, Features]):
-    """Features that record which of them were used."""
+    """Features by request, with a record of the requests that were read."""
 
     def __init__(self, features: dict[FeatureRequest, Features]) -> None:
         super().__init__(features)
@@ -41,7 +41,7 @@ class LossContract(Contract[LossSpec]):
         return list(self._terms())
 
     def test_spec_is_complete(self) -> None:
-        """The spec states summary, images and options, and every option has a help text and a valid default."""
+        """The spec states summary, input and target, and every option has a help text and a valid default."""
         super().test_spec_is_complete()
         spec = self.spec()
         assert spec.input in ("structure", "appearance"), f"input is {spec.input!r}"
@@ -79,7 +79,7 @@ class LossContract(Contract[LossSpec]):
             recorded = RecordedFeatures(output), RecordedFeatures(target)
             term.function(*recorded)
             unused = set(term.requests) - (recorded[0].used | recorded[1].used)
-            assert not unused, f"{', '.join(map(str, unused))} is requested and not used"
+            assert not unused, f"{', '.join(map(str, unused))} is requested but not used"
 
     def test_value_is_deterministic(self) -> None:
         """Equal features give equal values; random numbers come from `vitsplice.rng.stream`."""

@@ -58,7 +58,7 @@ class MetricContract(Contract[MetricSpec]):
         assert all(isinstance(name, str) for name in metric.optimised_by), f"optimised_by is {metric.optimised_by!r}"
 
     def test_networks_are_stated(self) -> None:
-        """Every backbone that it loads is among its networks, so that methods that optimised it are marked."""
+        """Every backbone is listed in networks, so that methods that optimised one of these networks are marked."""
         metric, loaded = self._build()
         self._value(metric, self._cases())
         missing = [info.name for info in loaded if info not in metric.networks]
@@ -70,7 +70,7 @@ class MetricContract(Contract[MetricSpec]):
         assert math.isfinite(value), f"the value is {value}"
 
     def test_masks_are_optional(self) -> None:
-        """Without masks there is a value too; it is NaN if the metric requires them."""
+        """Without masks the metric returns a number too; NaN if it requires masks."""
         self._value(self.build(), self._cases(masks=False))
 
     def test_value_is_deterministic(self) -> None:
@@ -94,13 +94,13 @@ class MetricContract(Contract[MetricSpec]):
         metric = self.build()
         identical = self._value(metric, self._cases_of_one_image(lambda image: image))
         other = self._value(metric, self._cases_of_one_image(lambda image: image.flip(-1, -2) ** 3))
-        advantage = other - identical if self.spec().better == "higher" else identical - other
-        assert advantage <= 1e-5 + 1e-3 * abs(identical), (
+        advantage_of_other = other - identical if self.spec().better == "higher" else identical - other
+        assert advantage_of_other <= 1e-5 + 1e-3 * abs(identical), (
             f"an identical output has the value {identical:.4g}, a different one {other:.4g}"
         )
 
     def _build(self) -> tuple[Metric, list[BackboneInfo]]:
-        """The metric, and information on the backbones that it loads, also later."""
+        """Return the metric, and a list of the backbones that it has loaded, which grows when it loads more later."""
         loaded: list[BackboneInfo] = []
 
         def load(name: str) -> Backbone:
@@ -122,24 +122,24 @@ class MetricContract(Contract[MetricSpec]):
     def _cases(self, *, masks: bool = True) -> list[Case]:
         return [
             _case(seed, *(random_images(1, *size, seed=3 * seed + k) for k, size in enumerate(SIZES)), masks=masks)
-            for seed in range(self._number())
+            for seed in range(self._case_count())
         ]
 
     def _cases_of_one_image(self, output: Callable[[Tensor], Tensor]) -> list[Case]:
-        """Cases whose structure and appearance are one image, and whose output is computed from it."""
-        images = [random_images(1, *SIZES[0], seed=seed) for seed in range(self._number())]
+        """Return cases whose structure and appearance are the same image, and whose output is computed from it."""
+        images = [random_images(1, *SIZES[0], seed=seed) for seed in range(self._case_count())]
         return [_case(seed, image, image, output(image)) for seed, image in enumerate(images)]
 
-    def _number(self) -> int:
+    def _case_count(self) -> int:
         return 1 if self.spec().over == "pair" else self.cases
 
 
 def _case(seed: int, structure: Tensor, appearance: Tensor, output: Tensor, *, masks: bool = True) -> Case:
-    of_structure, of_appearance = (_bright(structure), _bright(appearance)) if masks else (None, None)
-    return Case(f"c{seed}", structure, appearance, output, of_structure, of_appearance)
+    structure_mask, appearance_mask = (_bright_half(structure), _bright_half(appearance)) if masks else (None, None)
+    return Case(f"c{seed}", structure, appearance, output, structure_mask, appearance_mask)
 
 
-def _bright(image: Tensor) -> Tensor:
+def _bright_half(image: Tensor) -> Tensor:
     """Mask ``(1, 1, H, W)`` of the brighter half of the pixels."""
     grey = image.mean(1, keepdim=True)
     return (grey > grey.median()).float()

@@ -20,16 +20,16 @@ class PresetContract(Contract[PresetSpec]):
     kind: ClassVar[str] = "presets"
 
     def text(self) -> str:
-        """Return its YAML; override it to test one that is not registered."""
+        """Return the YAML of the preset; override it to test a preset that is not registered."""
         return self.spec().path.read_text(encoding="utf-8")
 
     def settings(self) -> RunConfig:
-        """Return its settings."""
+        """Return the settings of the preset."""
         return load(self.text(), f"preset '{self.name}'")
 
     def test_yaml_is_valid(self) -> None:
         """Every key and value is valid, and the settings are unchanged after writing and reading them."""
-        assert load(self.settings().to_yaml(), "written settings") == self.settings(), "the settings read differ"
+        assert load(self.settings().to_yaml(), "written settings") == self.settings(), "the settings change"
 
     def test_yaml_states_its_source(self) -> None:
         """The first line is a comment, and the YAML names neither a device nor a weights file."""
@@ -40,6 +40,6 @@ class PresetContract(Contract[PresetSpec]):
 
     def test_parts_are_registered(self) -> None:
         """Backbone, generator and loss terms are registered, and accept the options in the YAML."""
-        settings, known = self.settings(), catalogue()
-        known.backbones[settings.backbone.name]
-        check_parts(settings, known)
+        settings, registered = self.settings(), catalogue()
+        registered.backbones[settings.backbone.name]  # raises UnknownName
+        check_parts(settings, registered)

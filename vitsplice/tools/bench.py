@@ -1,6 +1,6 @@
-"""Benchmarks on this machine, as ratios: only times of one run can be compared.
+"""Benchmarks on this machine, as ratios: only times of the same run can be compared.
 
-The plain loop is the published recipe: each image of each term is a backbone pass of its own, in float32, and, as in
+The plain loop is the published recipe: each image of each term has a backbone pass of its own, in float32, and, as in
 the released code, gradients of the backbone's weights are computed too.
 """
 
@@ -33,6 +33,8 @@ from vitsplice.rng import stream
 from vitsplice.runs.run import Run
 
 SIZE = 224
+"""Shorter side of the images in pixels."""
+
 WARM_UP = 3
 """Steps that are not timed: the first allocates memory, and step 0 of a recipe has other terms."""
 
@@ -48,7 +50,7 @@ LOOPS: dict[str, tuple[str, str, tuple[str, ...]]] = {
 
 
 class PlainLoop(Optimisation):
-    """The same steps, with separate backbone passes for the output and the target of each term."""
+    """The steps of `Optimisation`, with separate backbone passes for the output and the target of each term."""
 
     def _losses(self, index: int, active: list[WeightedTerm]) -> dict[str, Tensor]:
         images, config = self.problem.images, self.problem.config
@@ -72,9 +74,9 @@ class StepTime:
     """Time of a step of one loop.
 
     Args:
-        loop: its name.
-        seconds: median.
-        of_plain: ratio to the plain loop: median, minimum and maximum.
+        loop: name of the loop.
+        seconds: median over the steps.
+        of_plain: ratio to the same step of the plain loop: median, minimum and maximum.
     """
 
     loop: str
@@ -91,13 +93,13 @@ def bench(
     """Run all benchmarks.
 
     Args:
-        backbone: name; None: that of the presets.
+        backbone: name of the backbone; None: that of the presets.
         steps: number of timed steps of each loop.
         quick_steps: number of steps of the preset quick; None: all.
-        note: called with the name of each benchmark.
+        note: called with the name of each benchmark before it starts.
 
     Returns:
-        plain data for JSON.
+        Results by name, as plain data for JSON.
     """
     settings = settings_for("official", backbone=backbone)
     loaded, _ = load_configured(settings.backbone, catalogue())
@@ -107,9 +109,9 @@ def bench(
     note("steps, compared with the plain loop")
     loops = step_times(name, steps)
     note("backbone passes, compared with matrix multiplication")
-    passes = {precision: pass_rate(_fresh(name, precision), rates[precision]) for precision in rates}
+    passes = {precision: pass_rate(_new_backbone(name, precision), rates[precision]) for precision in rates}
     note("backbone passes by image size and number of views")
-    network = _fresh(name, "float32")
+    network = _new_backbone(name, "float32")
     sizes = {str(side): pass_seconds(network, 1, side) for side in (SIZE, 2 * SIZE, 3 * SIZE)}
     views = {str(number): pass_seconds(network, number, SIZE) for number in (1, 2, 4, 8)}
     note("preset quick")
@@ -132,7 +134,7 @@ def matmul_rate(dtype: torch.dtype, side: int = 2048) -> float:
 
 
 def pass_rate(backbone: Backbone, gflops: float) -> float:
-    """Fraction of the matrix multiplication rate that forward and backward passes of two images reach."""
+    """Fraction of a matrix multiplication rate that forward and backward passes of two images reach."""
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as counter:
@@ -171,19 +173,19 @@ def step_times(backbone: str, steps: int) -> list[StepTime]:
     loops["Splice terms of quick, float32, no bank"] = _splice_of_quick(backbone, "float32", NO_BANK)
     loops["Splice terms of quick, bfloat16, bank"] = _splice_of_quick(backbone, "bfloat16", ())
     times: dict[str, list[float]] = {name: [] for name in loops}
-    for taken in range(WARM_UP + steps):
+    for step in range(WARM_UP + steps):
         for name, loop in loops.items():
-            began = perf_counter()
+            start = perf_counter()
             next(loop)
-            seconds = perf_counter() - began
-            if taken >= WARM_UP:
+            seconds = perf_counter() - start
+            if step >= WARM_UP:
                 times[name].append(seconds)
     plain = next(iter(times.values()))
     return [StepTime(name, statistics.median(seconds), _ratios(seconds, plain)) for name, seconds in times.items()]
 
 
 def _ratios(seconds: list[float], plain: list[float]) -> dict[str, float]:
-    ratios = [one / other for one, other in zip(seconds, plain, strict=True)]
+    ratios = [loop / reference for loop, reference in zip(seconds, plain, strict=True)]
     return {"median": statistics.median(ratios), "minimum": min(ratios), "maximum": max(ratios)}
 
 
@@ -196,20 +198,20 @@ def _loop(
     frozen: bool = True,
 ) -> Iterator[Step]:
     settings = settings_for(preset, backbone=backbone, precision=precision, size=SIZE, overrides=overrides)
-    return kind(_problem(settings, _fresh(backbone, precision, frozen))).steps()
+    return kind(_problem(settings, _new_backbone(backbone, precision, frozen))).steps()
 
 
-def _splice_of_quick(backbone: str, precision: str, more: tuple[str, ...]) -> Iterator[Step]:
+def _splice_of_quick(backbone: str, precision: str, extra: tuple[str, ...]) -> Iterator[Step]:
     """The two terms of Splice with the generator of `quick`, which needs no identity term."""
     other_terms = [f"terms.{term}.weight=0" for term in ("texture", "patches", "edges", "smoothness")]
-    overrides = (*other_terms, "start=structure", f"resize.size={SIZE}", *more)
+    overrides = (*other_terms, "start=structure", f"resize.size={SIZE}", *extra)
     settings = settings_for("quick", backbone=backbone, precision=precision, size=SIZE, overrides=overrides).model_copy(
         update={"stages": (), "steps": 1000}
     )
-    return Optimisation(_problem(settings, _fresh(backbone, precision))).steps()
+    return Optimisation(_problem(settings, _new_backbone(backbone, precision))).steps()
 
 
-def _fresh(backbone: str, precision: str, frozen: bool = True) -> Backbone:
+def _new_backbone(backbone: str, precision: str, frozen: bool = True) -> Backbone:
     network: Any = catalogue().backbones[backbone].build(None)
     if not frozen:
         network.requires_grad_(True)
@@ -234,4 +236,5 @@ def quick_seconds(backbone: str, steps: int | None = None) -> dict[str, float]:
 def peak_memory() -> float:
     """Peak memory of this process in MiB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # macOS reports bytes, Linux KiB.
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10

@@ -1,4 +1,4 @@
-"""Checks of the installation: whether the main job can run, and the facts that a bug report needs."""
+"""Checks of the installation and of the default preset, and information for a bug report."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ LEAST_MEMORY = 2 * GIB
 """Memory that the default preset needs for an image of 1024 px, with some margin."""
 
 LEAST_DISK = GIB // 10
+"""Free space in bytes below which a disk counts as full."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +28,10 @@ class Diagnosis:
 
     Args:
         section: group of checks.
-        name: of the checked part.
-        value: its state.
+        name: name of the checked part.
+        value: state of the part.
         advice: what to do, or "" if nothing is wrong.
-        fatal: the main job cannot run because of it.
+        fatal: the default preset cannot run because of it.
     """
 
     section: str
@@ -107,18 +108,19 @@ def _weights(catalogue: Catalogue) -> Iterator[Diagnosis]:
     for spec in catalogue.backbones.values():
         if spec.find_weights is not None and (location := _location(spec.find_weights)):
             yield Diagnosis("weights", spec.name, location)
-    yield _main_job(catalogue, reachable=answer == ANSWERS)
+    yield _default_preset(catalogue, reachable=answer == ANSWERS)
 
 
 def _location(find_weights: Any) -> str:
+    """Location of weights in words; "" if they are not on this machine."""
     try:
         return str(find_weights())
-    except Exception as error:  # a plugin's code
+    except Exception as error:  # a plugin's code may raise anything
         return f"unknown ({type(error).__name__})"
 
 
-def _main_job(catalogue: Catalogue, *, reachable: bool) -> Diagnosis:
-    """Check that the default preset has a backbone, by loading it if its weights are on this machine."""
+def _default_preset(catalogue: Catalogue, *, reachable: bool) -> Diagnosis:
+    """Check that a backbone of the default preset is available; load it if its weights are on this machine."""
     from vitsplice.engine.backbones import load_configured
     from vitsplice.presets.settings import DEFAULT_PRESET, settings_for
 

@@ -25,7 +25,7 @@ class PluginTemplate:
 
     Args:
         contract: test class of `vitsplice.testing`.
-        files: path in the plugin's module -> template.
+        files: template of each file, by its path in the plugin's module.
         use: a command that uses the plugin.
         edit: the files to edit, for the README.
     """
@@ -75,7 +75,7 @@ def write(name: str, kind: str, folder: Path) -> Path:
     """Write a plugin into a new folder ``vitsplice-NAME``, and return its path.
 
     Args:
-        name: of the plugin and of what it provides: lower case letters, digits and single dashes, at most `MAX_LENGTH`.
+        name: name of the plugin and of its part: at most `MAX_LENGTH` lower case letters, digits and single dashes.
         kind: one of `TEMPLATES_BY_KIND`.
         folder: parent of the new folder.
 
@@ -91,7 +91,7 @@ def write(name: str, kind: str, folder: Path) -> Path:
     if kind not in TEMPLATES_BY_KIND:
         raise UserError(f"there is no kind '{kind}'; allowed are {', '.join(TEMPLATES_BY_KIND)}")
     short = name.removeprefix("vitsplice-")
-    words = {
+    values = {
         "name": short,
         "distribution": f"vitsplice-{short}",
         "module": f"vitsplice_{short.replace('-', '_')}",
@@ -99,11 +99,11 @@ def write(name: str, kind: str, folder: Path) -> Path:
         "kind": kind,
         "contract": TEMPLATES_BY_KIND[kind].contract,
     }
-    root = folder / words["distribution"]
+    root = folder / values["distribution"]
     if root.exists():
         raise OutputExists(f"{root} already exists; choose another name, or remove it")
     try:
-        for path, text in _files(kind, words).items():
+        for path, text in _files(kind, values).items():
             (root / path).parent.mkdir(parents=True, exist_ok=True)
             write_atomically(root / path, text.encode())
     except OSError as error:
@@ -111,16 +111,16 @@ def write(name: str, kind: str, folder: Path) -> Path:
     return root
 
 
-def _files(kind: str, words: dict[str, str]) -> dict[str, str]:
-    """The text of each file, by its path in the plugin's folder."""
-    template, module = TEMPLATES_BY_KIND[kind], words["module"]
-    words = words | {name: Template(getattr(template, name)).substitute(words) for name in ("use", "edit")}
+def _files(kind: str, values: dict[str, str]) -> dict[str, str]:
+    """Return the text of each file, by its path in the plugin's folder; ``values`` replace the placeholders."""
+    template, module = TEMPLATES_BY_KIND[kind], values["module"]
+    values = values | {name: Template(getattr(template, name)).substitute(values) for name in ("use", "edit")}
     templates = {f"{module}/{path}": file for path, file in template.files.items()}
     templates |= {"pyproject.toml": "pyproject.toml.txt", "README.md": "README.md.txt"}
     templates |= {f"tests/test_{module}.py": "test.py.txt"}
-    files = {Template(path).substitute(words): _filled(file, words) for path, file in templates.items()}
+    files = {Template(path).substitute(values): _filled(file, values) for path, file in templates.items()}
     return files | {f"{module}/py.typed": ""}
 
 
-def _filled(template: str, words: dict[str, str]) -> str:
-    return Template((TEMPLATES / template).read_text(encoding="utf-8")).substitute(words)
+def _filled(template: str, values: dict[str, str]) -> str:
+    return Template((TEMPLATES / template).read_text(encoding="utf-8")).substitute(values)
