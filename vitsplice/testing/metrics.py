@@ -58,7 +58,7 @@ class MetricContract(Contract[MetricSpec]):
         assert all(isinstance(name, str) for name in metric.optimised_by), f"optimised_by is {metric.optimised_by!r}"
 
     def test_networks_are_stated(self) -> None:
-        """Every backbone is listed in networks, so that methods that optimised one of these networks are marked."""
+        """Every backbone that it loads is listed in networks, so that methods that optimised one of them are marked."""
         metric, loaded = self._build()
         self._value(metric, self._cases())
         missing = [info.name for info in loaded if info not in metric.networks]
