@@ -73,11 +73,9 @@ def catalogue() -> Catalogue:
         usable = {spec.name: spec for spec in specs if isinstance(spec, kind.spec) and spec.name not in excluded}
         return cls(kind, MappingProxyType(usable), MappingProxyType(excluded), records, managers)
 
-    backbones = registry(BACKBONES, BackboneRegistry)
-    assert isinstance(backbones, BackboneRegistry)
     return Catalogue(
         plugins=records,
-        backbones=backbones,
+        backbones=registry(BACKBONES, BackboneRegistry),
         losses=registry(LOSSES),
         generators=registry(GENERATORS),
         metrics=registry(METRICS),

@@ -113,7 +113,7 @@ class Catalogue:
     """
 
     plugins: tuple[PluginRecord, ...]
-    backbones: BackboneRegistry
+    backbones: Registry[BackboneSpec]
     losses: Registry[LossSpec]
     generators: Registry[GeneratorSpec]
     metrics: Registry[MetricSpec]
