@@ -21,6 +21,18 @@ SWITCHES = (
     "--disable-component-update --disable-sync"
 )
 
+STAGED_PYRAMID = (
+    "checkpoint.every=2",
+    "start=match",
+    "match.grid=8",
+    "generator={name: pyramid, options: {levels: 3}}",
+    "terms={structure: {loss: structure, weight: 10}, texture: {loss: texture, weight: 4}}",
+    "views={structure: {crop: [0.9, 0.9], shape: image, bank: 3}, appearance: {crop: [0.9, 0.9], bank: 3}}",
+    "stages=[{side: 24, share: 0.5}, {side: 32, share: 0.5, lr: 0.01}]",
+    "optimiser={lr: 0.02, schedule: cosine}",
+)
+"""Overrides of the preset tiny: a warm start and two stages, with a checkpoint after every second step."""
+
 
 @pytest.fixture(scope="session")
 def browser():

@@ -5,23 +5,13 @@ from dataclasses import replace
 import pytest
 from resumable import ResumableContract
 
-from tests.conftest import noise, write_pair
+from tests.conftest import STAGED_PYRAMID, noise, write_pair
 from vitsplice.datasets import Pair, write
 from vitsplice.images import encode_png
 
 pytestmark = [pytest.mark.kill, pytest.mark.slow]
 
 TINY_RUN = ("--preset", "tiny", "--set", "checkpoint.every=2")
-PYRAMID = (
-    "checkpoint.every=2",
-    "start=match",
-    "match.grid=8",
-    "generator={name: pyramid, options: {levels: 3}}",
-    "terms={structure: {loss: structure, weight: 10}, texture: {loss: texture, weight: 4}}",
-    "views={structure: {crop: [0.9, 0.9], shape: image, bank: 3}, appearance: {crop: [0.9, 0.9], bank: 3}}",
-    "stages=[{side: 24, share: 0.5}, {side: 32, share: 0.5, lr: 0.01}]",
-    "optimiser={lr: 0.02, schedule: cosine}",
-)
 
 
 class RunContract(ResumableContract):
@@ -48,7 +38,7 @@ class TestRunWithPlots(RunContract):
 class TestRunInStages(RunContract):
     def command(self, inputs, out):
         images = inputs / "structure.png", inputs / "appearance.png"
-        settings = [word for setting in PYRAMID for word in ("--set", setting)]
+        settings = [word for setting in STAGED_PYRAMID for word in ("--set", setting)]
         return ["run", *images, "-o", out, "--preset", "tiny", "--steps", 18, *settings]
 
 

@@ -149,6 +149,6 @@ def test_too_few_images_and_too_many_pairs_are_refused(build_pairs, images, monk
         (images / f"{number}.png").unlink()
     with pytest.raises(UserError, match="nothing to pair in .*: of 1 image"):
         build_pairs(images)
-    monkeypatch.setattr("vitsplice.datasets.build.MOST_PAIRS", 0)
+    monkeypatch.setattr("vitsplice.datasets.build.MAX_PAIRS", 0)
     with pytest.raises(UserError, match="more than 0"):
         build_pairs(images, by="all")

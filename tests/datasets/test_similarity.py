@@ -20,7 +20,7 @@ def random_features(number, seed, name=""):
 
 
 def test_nearest_has_the_highest_cosine_similarity(monkeypatch):
-    monkeypatch.setattr(similarity, "ROWS", 3)
+    monkeypatch.setattr(similarity, "QUERIES_AT_ONCE", 3)
     queries, candidates = random_features(10, 0, "a"), random_features(7, 1, "b")
     for query, indices in zip(queries, nearest(queries, candidates, 3), strict=True):
         norm = np.linalg.norm(query.values)

@@ -5,7 +5,7 @@ from tests.conftest import noise
 from vitsplice.config import BackboneConfig
 from vitsplice.contracts import FeatureRequest
 from vitsplice.errors import WeightsUnavailable
-from vitsplice.metrics.backbones import MAX_IMAGES, MetricBackbones, RememberingBackbone
+from vitsplice.metrics.backbones import MAX_IMAGES, CachingBackbone, MetricBackbones
 from vitsplice.plugins import catalogue
 
 KEY, CLS = FeatureRequest("key"), FeatureRequest("cls")
@@ -25,25 +25,25 @@ class Counting:
 
 def test_features_of_an_image_are_computed_once(vit):
     counting = Counting(vit)
-    remembering = RememberingBackbone(counting)
+    caching = CachingBackbone(counting)
     image = noise(1, 3, 32, 32)
     with torch.no_grad():
         expected = vit(image, [KEY, CLS])
     for request in (KEY, CLS, KEY):
-        assert torch.equal(remembering(image.clone(), [request])[request].values, expected[request].values)
+        assert torch.equal(caching(image.clone(), [request])[request].values, expected[request].values)
     assert counting.calls == 1
-    assert not torch.equal(remembering(1 - image, [CLS])[CLS].values, expected[CLS].values)
+    assert not torch.equal(caching(1 - image, [CLS])[CLS].values, expected[CLS].values)
     assert counting.calls == 2
 
 
-def test_only_the_last_images_are_remembered(vit):
+def test_only_the_last_images_are_cached(vit):
     counting = Counting(vit)
-    remembering = RememberingBackbone(counting)
+    caching = CachingBackbone(counting)
     for rounds in (1, 2):
         for seed in range(MAX_IMAGES + 1):
-            remembering(noise(1, 3, 32, 32, seed=seed), [CLS])
+            caching(noise(1, 3, 32, 32, seed=seed), [CLS])
         assert counting.calls == rounds * (MAX_IMAGES + 1)
-        assert len(remembering._features) == MAX_IMAGES
+        assert len(caching._features) == MAX_IMAGES
 
 
 def backbones(*fallback):

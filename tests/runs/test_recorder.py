@@ -13,7 +13,7 @@ import yaml
 from PIL import Image
 from safetensors.torch import load_file, save, save_file
 
-from tests.conftest import write_pair
+from tests.conftest import STAGED_PYRAMID, write_pair
 from vitsplice.config import CheckpointConfig
 from vitsplice.errors import (
     AlreadyFinished,
@@ -33,17 +33,7 @@ from vitsplice.runs.recorder import CheckpointTimer, Recording, preview_is_due
 pytestmark = pytest.mark.slow
 
 UNET = ["steps=12", "checkpoint.every=2"]
-PYRAMID = [
-    "steps=18",
-    "checkpoint.every=2",
-    "start=match",
-    "match.grid=8",
-    "generator={name: pyramid, options: {levels: 3}}",
-    "terms={structure: {loss: structure, weight: 10}, texture: {loss: texture, weight: 4}}",
-    "views={structure: {crop: [0.9, 0.9], shape: image, bank: 3}, appearance: {crop: [0.9, 0.9], bank: 3}}",
-    "stages=[{side: 24, share: 0.5}, {side: 32, share: 0.5, lr: 0.01}]",
-    "optimiser={lr: 0.02, schedule: cosine}",
-]
+PYRAMID = ["steps=18", *STAGED_PYRAMID]
 RECIPES = {"unet": UNET, "pyramid": PYRAMID}
 
 

@@ -117,7 +117,7 @@ class _Worker:
 @contextmanager
 def _signals_blocked() -> Iterator[None]:
     """Block `SIGNALS`: in the driver until the end of the block, in a process started in it until it ignores them."""
-    resource_tracker.ensure_running()  # else it would be started with the process, and would unblock them
+    resource_tracker.ensure_running()  # otherwise the process would start it, and it would unblock the signals
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield

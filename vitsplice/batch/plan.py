@@ -83,8 +83,8 @@ def run_folder(variant: str, pair_id: str) -> str:
 def pair_folder(pair_id: str) -> str:
     """Return the folder of a pair's run, relative to that of its variant: ``SHARD/ID``.
 
-    The shard is the first three digits of the SHA-256 of the id: it depends on nothing else, and a million pairs are
-    in 4,096 folders.
+    The shard is the first three digits of the SHA-256 of the id: it depends on nothing else, and spreads
+    the pairs over 4,096 folders.
     """
     return f"{hashlib.sha256(pair_id.encode()).hexdigest()[:3]}/{pair_id}"
 
@@ -95,7 +95,7 @@ def variants(
     seeds: Sequence[int] = (),
     **settings: Any,
 ) -> dict[str, RunConfig]:
-    """Combine every preset with every backbone and seed; the settings are by the names of those that were given.
+    """Combine every preset with every backbone and seed, and return the settings by name of the variant.
 
     Args:
         presets: names of presets, or paths of YAML files.

@@ -27,14 +27,14 @@ from vitsplice.support.output_folder import LOCK, FolderLock
 from vitsplice.text import printable
 
 LOCK_WAIT_SECONDS = 120.0
-"""Time to wait for a run folder that another process has locked, perhaps one that is lost: a file server releases the
-locks of a lost machine late (NFS: 90 s)."""
+"""Time to wait for a run folder that another process has locked, perhaps on a machine that is down: a file
+server releases the locks of such a machine late (NFS: 90 s)."""
 
 POLL_SECONDS = 0.5
 """Time between two checks for the stop file."""
 
 RETRYABLE = (OutputBusy, OutOfMemory)
-"""User errors that may not occur another time, or on another machine."""
+"""User errors that may not occur again when the job is retried or runs on another machine."""
 
 
 def run_job(job: Job) -> Outcome:
@@ -52,7 +52,7 @@ def finished_record(job: Job) -> dict[str, Any] | None:
     """Return the record of a job whose run is finished and left nothing to clean up, or None.
 
     Raises:
-        UserError: if the run is of other images.
+        UserError: if the folder holds a run of other images.
     """
     folder = RunFolder(Path(job.folder))
     record = _read_record(job)
@@ -183,4 +183,4 @@ class StopFile:
 
 
 def _discard(note: str) -> None:
-    """Ignore a note: in a batch nobody would read it."""
+    """Ignore a note; a batch shows none."""

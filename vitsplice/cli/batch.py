@@ -15,14 +15,14 @@ STOPPING = b"\nstopping: unfinished runs write a checkpoint, and the same comman
 
 def batch(
     pairs: Annotated[
-        Path, typer.Argument(metavar="PAIRS", help="List of pairs: .csv or .jsonl with id, structure, appearance.")
+        Path, typer.Argument(metavar="PAIRS", help="Manifest: .csv or .jsonl with id, structure, appearance.")
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for all runs; a batch that it holds is resumed.")],
     preset: Annotated[
-        list[str] | None, typer.Option(help="Name of a preset, or a YAML file; repeat it for several. Default: quick.")
+        list[str] | None, typer.Option(help="Name of a preset, or a YAML file; can be repeated. Default: quick.")
     ] = None,
-    backbone: Annotated[list[str] | None, backbone_option("Repeat it for several.")] = None,
-    seed: Annotated[list[int] | None, typer.Option(min=0, help="Seed of a run; repeat it for several.")] = None,
+    backbone: Annotated[list[str] | None, backbone_option("Can be repeated.")] = None,
+    seed: Annotated[list[int] | None, typer.Option(min=0, help="Seed of a run; can be repeated.")] = None,
     steps: Annotated[int | None, typer.Option(min=0, help="Number of steps, in place of the preset's.")] = None,
     size: Annotated[
         int | None, typer.Option(min=16, help="Resize all images to this shorter side first, in pixels.")
@@ -40,7 +40,7 @@ def batch(
     ] = 0,
     retries: Annotated[int, typer.Option(min=0, help="Number of further attempts at a run that failed.")] = 1,
 ) -> None:
-    """Run every pair of a list with every preset, backbone and seed; the same command again resumes."""
+    """Run every pair of a manifest with every preset, backbone and seed; the same command again resumes."""
     from vitsplice.batch import plan
     from vitsplice.batch.driver import run_batch
     from vitsplice.cli.interrupt import Interrupt

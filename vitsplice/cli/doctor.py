@@ -10,7 +10,7 @@ from vitsplice.cli.options import AsJson
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Check versions, device, memory, plugins, weights and folders; exit code 1 if the main job cannot run."""
+    """Check versions, device, memory, plugins, weights and folders; exit code 1 if `vitsplice run` cannot work."""
     from dataclasses import asdict
 
     from vitsplice.plugins import catalogue
@@ -30,6 +30,10 @@ def doctor(as_json: AsJson = False) -> None:
             mark = "FAULT" if check.fatal else "note" if check.advice else ""
             advice = f"  {mark}: {one_line(check.advice)}" if mark else ""
             typer.echo(f"  {one_line(check.name):<22} {one_line(check.value)}{advice}")
-        typer.echo("The main job can run." if passed else "The main job cannot run: see FAULT above.")
+        typer.echo(
+            "vitsplice run works on this machine."
+            if passed
+            else "vitsplice run does not work on this machine: see FAULT."
+        )
     if not passed:
         raise typer.Exit(1)

@@ -28,7 +28,7 @@ def evaluate(
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Output folder.")] = Path("vitsplice-evaluation"),
     metric: Annotated[
-        list[str] | None, typer.Option(help="Metric of `vitsplice list metrics`; may be repeated. Default: all.")
+        list[str] | None, typer.Option(help="Metric of `vitsplice list metrics`; can be repeated. Default: all.")
     ] = None,
     backbone: Annotated[
         str | None, backbone_option("Used by metrics that work with any. Default: that of the default preset.")

@@ -35,29 +35,28 @@ def keypoints(
     ] = None,
     backbone: Annotated[
         list[str] | None,
-        backbone_option("Repeatable; an untrained one is a control. Default: that of the default preset."),
+        backbone_option("Can be repeated; an untrained one is a control. Default: that of the default preset."),
     ] = None,
     facet: Annotated[
         list[str] | None,
-        typer.Option(help="key, query, value, token or map; repeatable. Default: the backbone's own for structure."),
+        typer.Option(help="key, query, value, token or map; can be repeated. Default: that of the backbone."),
     ] = None,
     layer: Annotated[
         list[str] | None,
-        typer.Option(help="0 is the first, -1 the last; repeatable, or all.", metavar="N", show_default="-1"),
+        typer.Option(help="0 is the first, -1 the last; can be repeated, or all. Default: -1.", metavar="N"),
     ] = None,
     alpha: Annotated[
         list[float] | None,
         typer.Option(
             help="Threshold of PCK as a fraction of the reference length, the longer side of object or image; "
-            "repeatable.",
-            show_default="0.05, 0.1, 0.15",
+            "can be repeated. Default: 0.05, 0.1 and 0.15.",
         ),
     ] = None,
-    split: Annotated[str | None, typer.Option(help="Split of the data set.", show_default="test")] = None,
-    subset: Annotated[Subset | None, typer.Option(help="List of pairs of SPair-71k.", show_default="large")] = None,
+    split: Annotated[str | None, typer.Option(help="Split of the data set. Default: test.")] = None,
+    subset: Annotated[Subset | None, typer.Option(help="List of pairs of SPair-71k. Default: large.")] = None,
     appearance: Annotated[
         str | None,
-        typer.Option(help="Appearance transform of warped images: jitter, grey, blur or none.", show_default="jitter"),
+        typer.Option(help="Appearance transform of warped images: jitter, grey, blur or none. Default: jitter."),
     ] = None,
     size: Annotated[
         int, typer.Option(min=64, max=2048, help="Images are resized to about SIZE x SIZE pixels, aspect kept.")

@@ -25,7 +25,7 @@ def measure(
     size: Annotated[int, typer.Option(min=16, max=4096, help="Shorter side of the backbone's input, in pixels.")] = 224,
     as_json: AsJson = False,
 ) -> None:
-    """Measure an output by every loss term, unweighted, and by independent metrics. Lower is better, 0 is equal."""
+    """Measure an output by all loss terms, unweighted, and independent metrics. Lower is better; 0: no difference."""
     from vitsplice.images import read
     from vitsplice.metrics.measure import measure_images
 

@@ -77,7 +77,7 @@ def check(
     manifest: Annotated[Path, typer.Argument(metavar="PAIRS", help="A manifest, .csv or .jsonl.")],
     ignore: Annotated[
         list[str] | None,
-        typer.Option(metavar="KIND", help="Do not report a kind of issue, such as near-duplicate; repeatable."),
+        typer.Option(metavar="KIND", help="Do not report a kind of issue, such as near-duplicate; can be repeated."),
     ] = None,
     require_licence: Annotated[
         bool, typer.Option("--require-licence", help="Report a pair without a licence as an issue, not a note.")

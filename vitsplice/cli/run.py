@@ -67,9 +67,7 @@ def run(
     size: Annotated[
         int | None, typer.Option(min=16, max=16384, help="Resize both images to this shorter side first, in pixels.")
     ] = None,
-    seed: Annotated[
-        int | None, typer.Option(min=0, help="Seed of all random numbers: the same seed gives the same bytes.")
-    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of all random number generators.")] = None,
     device: Annotated[str | None, DEVICE] = None,
     precision: Annotated[str | None, typer.Option(help="Precision of the backbone: auto, float32 or bfloat16.")] = None,
     set_: Annotated[

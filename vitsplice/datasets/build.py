@@ -15,8 +15,8 @@ from vitsplice.support.output_folder import check_file
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 from vitsplice.text import printable
 
-MOST_PAIRS = 1_000_000
-"""Largest number of pairs of a manifest that is built here."""
+MAX_PAIRS = 1_000_000
+"""Maximum number of pairs of a manifest that `build` writes."""
 
 GroupPairings = list[tuple[ImageGroup, Pairing]]
 
@@ -113,18 +113,18 @@ def _completed(options: BuildOptions, contents: SourceContents) -> BuildOptions:
             way = Argument("by", by) if by else "a source that defines the pairs"
             raise UserError(Argument(option), " has no effect with ", way, f"; it belongs to {' and '.join(ways)}")
     options = replace(options, by=by, k=options.k or 1, seed=options.seed or 0)
-    _check_number(options, contents.groups)
+    _check_size(options, contents.groups)
     return options
 
 
-def _check_number(options: BuildOptions, groups: tuple[ImageGroup, ...]) -> None:
-    """Raise UserError for more than `MOST_PAIRS` pairs, as far as their number is known beforehand."""
-    most = None if options.by == "all" else 1 if options.by == "name" else options.k
-    pairs = sum(len(group.structures) * len(group.appearances[:most]) for group in groups)
-    if pairs > MOST_PAIRS:
+def _check_size(options: BuildOptions, groups: tuple[ImageGroup, ...]) -> None:
+    """Raise UserError for more than `MAX_PAIRS` pairs; the number is an upper bound, as nothing is paired yet."""
+    per_structure = None if options.by == "all" else 1 if options.by == "name" else options.k
+    pairs = sum(len(group.structures) * len(group.appearances[:per_structure]) for group in groups)
+    if pairs > MAX_PAIRS:
         raise UserError(
             Argument("by", options.by),
-            f" would make about {pairs} pairs, more than {MOST_PAIRS}; try ",
+            f" would make about {pairs} pairs, more than {MAX_PAIRS}; try ",
             Argument("by", "random"),
             " with ",
             Argument("k", 1),
@@ -134,7 +134,7 @@ def _check_number(options: BuildOptions, groups: tuple[ImageGroup, ...]) -> None
 def _pairings(
     options: BuildOptions, groups: tuple[ImageGroup, ...], cache: Path, progress: ProgressReporter
 ) -> GroupPairings | None:
-    """Pair the images, or return None if it was stopped. Raises UserError if no image has a partner."""
+    """Pair the images, or return None if the reporter stopped it. Raises UserError if no image has a partner."""
     number = options.k or 1
     pairings: GroupPairings | None
     if options.by == "similarity":

@@ -1,4 +1,4 @@
-"""Checking a manifest for missing, corrupt and duplicate images. Each file is read once, however many pairs have it."""
+"""Checking a manifest for missing, corrupt and duplicate images. Each file is read once, even for several pairs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ KINDS = (
 """Kinds of issues, in the order of the report."""
 
 ABSENT = -1
-"""Number that stands for a missing mask."""
+"""File number of a mask that a pair does not have."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class ManifestIndex:
 
     Args:
         ids: ids of the pairs, in order.
-        rows: numbers of structure image, appearance image and their masks of each pair, ``(N, 4)``.
+        rows: file numbers of each pair, ``(N, 4)``: structure image, appearance image, and their masks or `ABSENT`.
         files: path of each file and the first pair that has it, in the order of their first use.
         uses: number of pairs that have each file.
         unlicensed: ids of the pairs without a licence.

@@ -31,7 +31,7 @@ ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 """An id names a folder: letters, digits, ``.``, ``_`` and ``-``, at most 100, the first a letter or digit."""
 
 LONGEST_LINE = 100_000
-"""Characters of the longest allowed line."""
+"""Maximum number of characters of a line."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class PairIds:
     """Makes unique ids from the names of images; ids that differ only in capital letters count as equal."""
 
     _LONGEST = 90
-    """Characters of the names in an id; the rest is for a number."""
+    """Maximum number of characters of the names in an id; the rest is for a number."""
 
     _DIGITS = 6
     """Digits of the hash at the end of a shortened name."""

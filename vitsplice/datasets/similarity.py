@@ -29,13 +29,13 @@ from vitsplice.support.jsonl import JsonLinesLog, key_of
 from vitsplice.support.progress import ProgressReporter
 
 SHORTER_SIDE, LONGER_SIDE = 224, 480
-"""Pixels of an image's shorter side for the backbone, as in the released code of Splice; most of its longer side."""
+"""Pixels of an image's shorter side for the backbone, as in the released code of Splice; maximum of its longer side."""
 
-NOTED = 5
+MAX_NOTED_ERRORS = 5
 """Number of unreadable images that are named; the others are counted."""
 
-ROWS = 256
-"""Structure images of which all similarities are in memory at a time."""
+QUERIES_AT_ONCE = 256
+"""Number of structure images whose similarities to all candidates are in memory at a time."""
 
 
 @dataclass(frozen=True)
@@ -52,16 +52,21 @@ class AppearanceFeature:
 
 
 def pair_by_similarity(
-    groups: Sequence[ImageGroup], number: int, name: str | None, device: str, cache: Path, progress: ProgressReporter
+    groups: Sequence[ImageGroup],
+    per_structure: int,
+    name: str | None,
+    device: str,
+    cache: Path,
+    progress: ProgressReporter,
 ) -> list[tuple[ImageGroup, Pairing]] | None:
     """Pair each structure image with the most similar appearance images of its group.
 
     Args:
         groups: images to be paired.
-        number: appearance images for each structure image.
+        per_structure: maximum number of appearance images for each structure image.
         name: name of the backbone; None for that of the default preset, with its fallback.
         device: see `vitsplice.engine.device.pick_device`.
-        cache: file of features; those that it has are not computed again.
+        cache: file of computed features, which is read and extended.
         progress: reports each image, the backbone, and unreadable images, which are skipped.
 
     Returns:
@@ -83,11 +88,11 @@ def pair_by_similarity(
     if result is None:
         return None
     features, errors = result
-    for error in errors[:NOTED]:
+    for error in errors[:MAX_NOTED_ERRORS]:
         progress.note(f"skipped: {error}")
-    if len(errors) > NOTED:
-        progress.note(f"skipped: {len(errors) - NOTED} more images that cannot be read")
-    return [(group, pairing) for group in groups for pairing in most_similar(group, features, number)]
+    if len(errors) > MAX_NOTED_ERRORS:
+        progress.note(f"skipped: {len(errors) - MAX_NOTED_ERRORS} more images that cannot be read")
+    return [(group, pairing) for group in groups for pairing in most_similar(group, features, per_structure)]
 
 
 def appearance_features(
@@ -136,14 +141,16 @@ def _cached(record: Mapping[str, object]) -> AppearanceFeature | None:
         return None
 
 
-def most_similar(group: ImageGroup, features: Mapping[Path, AppearanceFeature], number: int) -> Iterator[Pairing]:
-    """Yield the ``number`` most similar appearance images of each structure image, or as many as there are.
+def most_similar(
+    group: ImageGroup, features: Mapping[Path, AppearanceFeature], per_structure: int
+) -> Iterator[Pairing]:
+    """Yield the ``per_structure`` most similar appearance images of each structure image, or as many as there are.
 
     Images without a feature are skipped.
     """
     structures = [path for path in group.structures if path in features]
     appearances = [path for path in group.appearances if path in features]
-    rows = nearest([features[path] for path in structures], [features[path] for path in appearances], number)
+    rows = nearest([features[path] for path in structures], [features[path] for path in appearances], per_structure)
     for structure, indices in zip(structures, rows, strict=True):
         yield structure, [appearances[index] for index in indices]
 
@@ -153,18 +160,18 @@ def nearest(
 ) -> Iterator[list[int]]:
     """Yield the indices of the ``number`` candidates of highest cosine similarity to each query, in that order.
 
-    Equal candidates are in their order. Candidates of files with the bytes of the query's file are excluded.
+    Ties keep the order of the candidates. Candidates whose files have the same bytes as the query's are excluded.
     """
     if not queries or not candidates:
         yield from ([] for _ in queries)
         return
     codes = {feature.sha256: code for code, feature in enumerate((*queries, *candidates))}
     query_codes, candidate_codes = (
-        np.array([codes[feature.sha256] for feature in some], np.int64) for some in (queries, candidates)
+        np.array([codes[feature.sha256] for feature in group], np.int64) for group in (queries, candidates)
     )
     query_directions, candidate_directions = _normalised(queries), _normalised(candidates)
-    for start in range(0, len(queries), ROWS):
-        rows = slice(start, start + ROWS)
+    for start in range(0, len(queries), QUERIES_AT_ONCE):
+        rows = slice(start, start + QUERIES_AT_ONCE)
         similarity = query_directions[rows] @ candidate_directions.T
         similarity[query_codes[rows, None] == candidate_codes] = -np.inf
         order = np.argsort(-similarity, axis=1, kind="stable")[:, :number]

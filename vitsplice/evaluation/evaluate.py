@@ -147,7 +147,7 @@ class _Evaluation:
     def _measure_case(
         self, pair: Pair, method: Method, images: PairImages, log: JsonLinesLog, counts: CaseCounts
     ) -> int:
-        """Return the key of a case whose values are in the log then; 0 if it cannot be measured."""
+        """Measure a case into the log and return its key; 0 if it cannot be measured."""
         output = method.output(pair.id)
         if output is None:
             counts.add_failure(pair.id, "no output", missing=True)
@@ -212,7 +212,7 @@ def compute_rounded(
 
 
 def choose_pairs(manifest: Path, keys: NDArray[np.uint64], max_pairs: int) -> list[tuple[Pair, int]]:
-    """Choose the measured pairs (key not 0) whose ids have the smallest hashes, in any order of the manifest."""
+    """Choose the measured pairs (key not 0) whose ids have the smallest hashes, whatever the order of the manifest."""
     pairs = zip(read(manifest, unique=False), keys, strict=True)
     hashed = ((key_of(pair.id), pair, int(key)) for pair, key in pairs if key)
     return [(pair, key) for _, pair, key in heapq.nsmallest(max_pairs, hashed, key=lambda entry: entry[0])]

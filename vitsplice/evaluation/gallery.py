@@ -28,7 +28,7 @@ SIDE, QUALITY = 224, 80
 """Longer side of an image in pixels, and the quality of its JPEG."""
 
 CellNotes = dict[tuple[int, int], str]
-"""(row of the metric, column of the method) -> rank of the case, such as ``2nd worst of 100``."""
+"""(index of the metric, index of the method) -> rank of the case, such as ``2nd worst of 100``."""
 
 
 def gallery(
@@ -38,7 +38,15 @@ def gallery(
     keys: Keys,
     progress: ProgressReporter = NULL_REPORTER,
 ) -> str | None:
-    """Format the page as HTML; None if the progress reporter stopped the work. See `summarise` for log and keys."""
+    """Format the page as HTML; None if the progress reporter stopped the work.
+
+    Args:
+        plan: plan of the evaluation.
+        summary: its summary.
+        log: log with a record of each case.
+        keys: key in the log of each case, ``(methods, pairs)``; 0 for cases that are not measured.
+        progress: progress reporter.
+    """
     names = [
         name
         for name, metric in summary.metrics.items()
@@ -84,7 +92,7 @@ def _extremes(cell: tuple[int, int], score: MethodScore) -> Iterator[tuple[tuple
 
 
 def ordinal(number: int) -> str:
-    """Format 1st, 2nd, 3rd, 4th ...; below 11."""
+    """Format as 1st, 2nd, 3rd, 4th ...; for numbers from 1 to 10."""
     return f"{number}{ {1: 'st', 2: 'nd', 3: 'rd'}.get(number, 'th') }"
 
 
@@ -95,7 +103,7 @@ def _card(plan: EvaluationPlan, pair: Pair, values: list[list[float | None]], no
 
 
 def _data_uri(path: Path | None) -> str:
-    """Encode a small image; ``""`` without an image that can be read."""
+    """Encode a small copy of an image; ``""`` if there is none or it cannot be read."""
     try:
         return data_uri(read_image(path).pixels[0], SIDE, QUALITY) if path else ""
     except ImageError:
@@ -131,9 +139,10 @@ def _cases(summary: EvaluationSummary, metrics: list[str], cards: Sequence[Card]
         selection = f"{len(cards):,} of {summary.pairs:,} pairs, the worst and the best of each method by each metric"
     yield Heading("Cases")
     yield Text(f"{selection}. The values of all outputs are in {CSV}.")
-    worst_first = sorted(cards, key=lambda card: _worst_first(card.values[0][0], higher[metrics[0]]))
+    worst_first = sorted(cards, key=lambda card: _sort_key(card.values[0][0], higher[metrics[0]]))
     yield Cards([*higher.items()], [*summary.counts], worst_first)
 
 
-def _worst_first(value: float | None, higher: bool) -> float:
-    return math.inf if value is None else value if higher else -value
+def _sort_key(value: float | None, higher_is_better: bool) -> float:
+    """Return a key that sorts the worst value first and missing values last."""
+    return math.inf if value is None else value if higher_is_better else -value

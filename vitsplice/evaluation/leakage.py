@@ -1,4 +1,4 @@
-"""Metric leakage: a metric measures with a network that a method optimised, or is what its loss term optimised."""
+"""Metric leakage: a method optimised the network that a metric uses, or a loss term like the metric."""
 
 from __future__ import annotations
 

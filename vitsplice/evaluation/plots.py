@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 COLUMNS = 3
 """Number of panels in a row."""
 
-ALL_DIFFERENCES = 4
-"""Up to this many methods, all pairs of methods are plotted; with more, each against the first."""
+MAX_METHODS_ALL_PAIRS = 4
+"""Maximum number of methods for which all pairs are plotted; with more, each method is plotted against the first."""
 
 HEADINGS = {
     "differences": "Differences between methods",
@@ -42,7 +42,7 @@ def drawings(summary: EvaluationSummary) -> list[Drawing]:
 def _differences(summary: EvaluationSummary, metrics: Sequence[MetricSummary]) -> list[Drawing]:
     """Forest plot with one panel per metric."""
     names, style = list(summary.counts), styles(summary.counts)
-    every = len(names) <= ALL_DIFFERENCES
+    every = len(names) <= MAX_METHODS_ALL_PAIRS
     comparisons = {m.name: [c for c in m.comparisons if every or c.first == names[0]] for m in metrics}
     if not any(math.isfinite(c.interval.mean) for of_metric in comparisons.values() for c in of_metric):
         return []

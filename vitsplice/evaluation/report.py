@@ -25,7 +25,7 @@ LEGEND = (
 )
 
 FEW_PAIRS = 10
-"""Intervals over fewer pairs are much too narrow."""
+"""Minimum number of pairs without a warning; intervals over fewer pairs are much too narrow."""
 
 METRIC_COLUMNS = ["metric", "definition", "against", "over", "networks", "parameters"]
 TEST_COLUMNS = ["metric", "methods", "pairs", "difference", "low", "high", "test", "p", "p (Holm)"]

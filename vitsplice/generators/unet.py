@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 Padding = Literal["zeros", "reflect"]
 
-SMALLEST = 2
+MIN_DEEPEST_SIDE = 2
 """Smallest side at the deepest level: the statistics of a single pixel are undefined."""
 
 
@@ -56,8 +56,11 @@ class Level(nn.Module):
         self.down = nn.Sequential(*down)
         self.below = below
         self.skip = nn.Sequential(*_block(inputs, skip, 1, slope))
-        joined = skip + (below.outputs if below is not None else width)
-        up = [nn.BatchNorm2d(joined, track_running_stats=False), *_block(joined, width, kernel, slope, padding=padding)]
+        joined_channels = skip + (below.outputs if below is not None else width)
+        up = [
+            nn.BatchNorm2d(joined_channels, track_running_stats=False),
+            *_block(joined_channels, width, kernel, slope, padding=padding),
+        ]
         if up_1x1:
             up += _block(width, width, 1, slope)
         self.up = nn.Sequential(*up)
@@ -68,8 +71,8 @@ class Level(nn.Module):
         if self.below is not None:
             deep = self.below(deep)
         deep = F.interpolate(deep, size=image.shape[-2:], mode="bilinear", align_corners=False)
-        joined: Tensor = self.up(torch.cat([self.skip(image), deep], 1))
-        return joined
+        output: Tensor = self.up(torch.cat([self.skip(image), deep], 1))
+        return output
 
 
 class UNet(nn.Module):
@@ -104,24 +107,24 @@ class UNet(nn.Module):
     ) -> None:
         super().__init__()
         level: Level | None = None
-        sides = [*kernels, *[3] * len(channels)]
-        for above, width, kernel in reversed(list(zip((inputs, *channels), channels, sides, strict=False))):
+        kernel_sizes = [*kernels, *[3] * len(channels)]
+        for above, width, kernel in reversed(list(zip((inputs, *channels), channels, kernel_sizes, strict=False))):
             level = Level(above, width, level, skip_channels, slope, down_convs, up_1x1, kernel, padding)
         last = nn.Sigmoid() if squash else nn.Identity()
         self.net = nn.Sequential(level or nn.Identity(), nn.Conv2d(channels[0], 3, 1), last)
-        self.smallest = SMALLEST * 2 ** len(channels)
+        self.min_side = MIN_DEEPEST_SIDE * 2 ** len(channels)
         if init_gain:
             self.apply(lambda module: _initialise(module, init_gain))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map images ``(B, inputs, H, W)`` to ``(B, 3, H, W)``, with ``squash`` in [0, 1].
+        """Map images ``(B, inputs, H, W)`` to ``(B, 3, H, W)``, in [0, 1] if ``squash``.
 
         Images too small for all levels are padded by replication, and the output is cropped.
         """
         height, width = images.shape[-2:]
-        missing = (max(0, self.smallest - width), max(0, self.smallest - height))
-        if any(missing):
-            images = F.pad(images, (0, missing[0], 0, missing[1]), mode="replicate")
+        right, bottom = max(0, self.min_side - width), max(0, self.min_side - height)
+        if right or bottom:
+            images = F.pad(images, (0, right, 0, bottom), mode="replicate")
         output: Tensor = self.net(images)
         return output[..., :height, :width]
 

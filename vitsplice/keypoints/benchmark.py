@@ -164,7 +164,7 @@ def pair_errors(
 
     Returns:
         Distance of each match from the true point in pixels of the target, divided by the reference length; and the
-        number of points that are excluded because they are more than a pixel outside of their image.
+        number of points that are excluded because they are outside of their image by more than half a pixel.
     """
     source_points = _as_fractions(pair.source_points, source.size, pair.unit)
     target_points = _as_fractions(pair.target_points, target.size, pair.unit)
@@ -187,5 +187,5 @@ def _as_fractions(points: Points, size: Size, unit: str) -> Tensor:
 
 
 def _is_inside(points: Tensor, size: Size) -> Tensor:
-    reach = 0.5 + 0.5 / torch.tensor(size, dtype=torch.float64)
-    return ((points - 0.5).abs() <= reach).all(1)
+    max_offset = 0.5 + 0.5 / torch.tensor(size, dtype=torch.float64)
+    return ((points - 0.5).abs() <= max_offset).all(1)

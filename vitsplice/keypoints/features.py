@@ -23,7 +23,7 @@ from vitsplice.presets.settings import settings_for
 from vitsplice.text import printable
 
 CACHE_BYTES = 1_000_000_000
-"""Maximal size of the cached features; those of two images are always cached."""
+"""Maximum size of the cached features in bytes; those of two images are always cached."""
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ def match_points(source: Tensor, target: Tensor, points: Tensor, size: tuple[int
 
 
 def sample_bilinear(maps: Tensor, points: Tensor) -> Tensor:
-    """Sample a map ``(1, D, h, w)`` bilinearly at points ``(N, 2)``; beyond the border at the border. ``(N, D)``."""
+    """Sample a map ``(1, D, h, w)`` bilinearly at points ``(N, 2)``; points outside take the border. ``(N, D)``."""
     grid = points.flip(1).to(maps)[None, :, None] * 2 - 1
     return F.grid_sample(maps, grid, mode="bilinear", padding_mode="border", align_corners=False)[0, :, :, 0].T
 

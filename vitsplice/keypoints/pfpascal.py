@@ -41,7 +41,7 @@ Row = Mapping[str, str]
 
 
 def has_layout(root: Path) -> bool:
-    """Tell whether a folder has this layout."""
+    """Return True if a folder has this layout."""
     return any(True for name in LISTS for _ in root.glob(name.format("*")))
 
 

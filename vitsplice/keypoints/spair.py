@@ -27,7 +27,7 @@ LAYOUT = f"{ANNOTATIONS}/SPLIT/*.json, {IMAGES}/CATEGORY/*.jpg, {LISTS}/large/SP
 
 
 def has_layout(root: Path) -> bool:
-    """Tell whether a folder has this layout."""
+    """Return True if a folder has this layout."""
     return (root / ANNOTATIONS).is_dir()
 
 

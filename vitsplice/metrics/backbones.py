@@ -1,4 +1,4 @@
-"""Backbones of metrics: each is loaded once, and remembers the features of the images that it saw last."""
+"""Backbones of metrics: each is loaded once, and caches the features of the last images."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from vitsplice.numerics import numerics
 from vitsplice.plugins import Catalogue
 
 MAX_IMAGES = 12
-"""Number of images, at one size each, whose features a backbone remembers."""
+"""Number of images, at one size each, whose features a backbone caches."""
 
 
-class RememberingBackbone:
-    """A backbone that remembers the features of the last images, which it recognises by their values."""
+class CachingBackbone:
+    """A backbone that caches the features of the last images, which it recognises by their values."""
 
     def __init__(self, backbone: Backbone) -> None:
         self._backbone = backbone
@@ -29,8 +29,8 @@ class RememberingBackbone:
         self.info: BackboneInfo = backbone.info
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> Backbone:
-        """Return a backbone on a device, with nothing remembered."""
-        return RememberingBackbone(self._backbone.to(device, dtype))
+        """Return a backbone on a device, with an empty cache."""
+        return CachingBackbone(self._backbone.to(device, dtype))
 
     @numerics(grad=False)
     def __call__(self, images: Tensor, requests: Iterable[FeatureRequest]) -> dict[FeatureRequest, Features]:
@@ -68,7 +68,7 @@ class MetricBackbones:
         """Load a backbone as `load_configured` does. An error is raised again without another attempt."""
         if name not in self._loaded:
             try:
-                self._loaded[name] = RememberingBackbone(self._build(name).to(self._device, torch.float32))
+                self._loaded[name] = CachingBackbone(self._build(name).to(self._device, torch.float32))
             except VitspliceError as error:
                 self._loaded[name] = error
         loaded = self._loaded[name]

@@ -108,7 +108,7 @@ class StudyPage:
     def render(self) -> str:
         """Return the HTML. Its content security policy allows only its own script and style, by their hashes.
 
-        The plan, which says which image belongs to which method, is encoded so that nobody reads it by accident.
+        The plan, which says which image belongs to which method, is encoded to prevent accidental reading.
         """
         folder = files("vitsplice.study") / "templates"
         html, script, style = ((folder / f"study.{ending}").read_text("utf-8") for ending in ("html", "js", "css"))
