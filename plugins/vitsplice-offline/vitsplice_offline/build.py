@@ -13,27 +13,27 @@ from vitsplice.backbones.weights import load_into, read_state_dict
 from vitsplice.contracts import Backbone
 from vitsplice.rng import private_rng
 from vitsplice_offline.cache import state_dict
-from vitsplice_offline.files import DINOV2, LITE0, Asset
+from vitsplice_offline.files import Asset
 
 HEAD = ("conv_head.", "bn2.", "classifier.")
 
 
-def dinov2_vits14(weights: Path | None, name: str, licence: str, source: str) -> Backbone:
+def dinov2_vits14(weights: Path | None, asset: Asset, name: str, licence: str, source: str) -> Backbone:
     """Build DINOv2 ViT-S/14 for input sizes that are multiples of 14, with [CLS] after the final norm."""
     with private_rng(0):
         model = timm.create_model(
-            "vit_small_patch14_dinov2", pretrained=False, num_classes=0, img_size=518, dynamic_img_size=True
+            asset.architecture, pretrained=False, num_classes=0, img_size=518, dynamic_img_size=True
         )
-    tensors, source = _weights(weights, DINOV2, source)
+    tensors, source = _weights(weights, asset, source)
     load_into(model, tensors, source)
     return TimmViT(model, name=name, licence=licence, source=source, cls_normalised=True)
 
 
-def efficientnet_lite0(weights: Path | None, name: str, licence: str, source: str) -> Backbone:
-    """Build the five stages of EfficientNet-Lite0, without its classifier."""
+def efficientnet_lite(weights: Path | None, asset: Asset, name: str, licence: str, source: str) -> Backbone:
+    """Build the five stages of an EfficientNet-Lite, without its classifier."""
     with private_rng(0):
-        model = timm.create_model("tf_efficientnet_lite0", pretrained=False, features_only=True)
-    tensors, source = _weights(weights, LITE0, source)
+        model = timm.create_model(asset.architecture, pretrained=False, features_only=True)
+    tensors, source = _weights(weights, asset, source)
     load_into(model, _without_classifier(tensors, model), source)
     return TimmCNN(model, name=name, licence=licence, source=source)
 

