@@ -36,10 +36,11 @@ def note_failures() -> None:
 
 def message(error: VitspliceError) -> str:
     """Return the message of an error, with arguments and settings written as options of the command line."""
-    return format_message(error.parts, _option)
+    return format_message(error.parts, option)
 
 
-def _option(named: Argument | Setting) -> str:
+def option(named: Argument | Setting) -> str:
+    """Return an argument or setting as an option of the command line."""
     if isinstance(named, Setting):
         value = "..." if named.value is None else shlex.quote(str(named.value))
         return f"--set {named.key}={value}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 import typer
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
 from vitsplice.cli.interrupt import Interrupt
+from vitsplice.cli.output import option
 from vitsplice.runs.record import describe_sizes, image_names, is_inversion
 from vitsplice.support.progress import ProgressReporter
+from vitsplice.support.step_rate import StepRate
 from vitsplice.text import plain, truncate
 
 if TYPE_CHECKING:
@@ -36,6 +38,15 @@ WIDEST = 60
 
 LINE_EVERY = 10.0
 """Seconds between lines where standard error is not a terminal."""
+
+LONG = 20 * 60.0
+"""Expected seconds of a run above which its duration is printed as a warning."""
+
+SHORT = 15 * 60.0
+"""Seconds of the shorter run that the warning suggests."""
+
+ESTIMATED_AFTER = 3
+"""Number of timed steps from which the duration of a run is estimated."""
 
 SHOWN_REASONS = 10
 """Maximum number of failure reasons that a batch prints at its end; a file lists all."""
@@ -56,20 +67,22 @@ class ProgressDisplay:
 
     Args:
         total: number of steps, parts or jobs; None: unknown.
+        clock: returns the current time in seconds.
     """
 
-    def __init__(self, total: int | None = None) -> None:
+    def __init__(self, total: int | None = None, clock: Callable[[], float] = perf_counter) -> None:
+        self._clock = clock
         self._console = Console(stderr=True, highlight=False)
         self._bar = _Bar(
-            BarColumn(bar_width=30), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("ETA"),
-            TimeRemainingColumn(), console=self._console, transient=True, disable=not self._console.is_terminal,
+            BarColumn(bar_width=30), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[eta]}"),
+            console=self._console, transient=True, disable=not self._console.is_terminal,
         )  # fmt: skip
-        self._task = self._bar.add_task("", total=total)
-        self._began = perf_counter()
+        self._task = self._bar.add_task("", total=total, eta="")
+        self._began = self._clock()
         self._last_line = float("-inf")
 
     def __enter__(self) -> Self:
-        self._began = perf_counter()
+        self._began = self._clock()
         self._bar.start()
         return self
 
@@ -82,17 +95,19 @@ class ProgressDisplay:
 
     def _show(self, done: int, text: str, *, total: int | None = None, now: bool = False) -> None:
         """Update the bar; without a terminal print a line, at most every `LINE_EVERY` seconds unless ``now``."""
-        self._bar.text = plain(text)
-        self._bar.update(self._task, completed=done, total=total)
-        if self._console.is_terminal or not (now or perf_counter() - self._last_line >= LINE_EVERY):
-            return
-        self._last_line = perf_counter()
         total = total if total is not None else int(self._bar.tasks[0].total or 0)
-        self.note(f"{done}/{total}  {text}{self._eta(done, total)}")
+        eta = self._eta(done, total)
+        self._bar.text = plain(text)
+        self._bar.update(self._task, completed=done, total=total, eta=eta)
+        if self._console.is_terminal or not (now or self._clock() - self._last_line >= LINE_EVERY):
+            return
+        self._last_line = self._clock()
+        self.note("  ".join(filter(None, [f"{done}/{total}", text, eta])))
 
     def _eta(self, done: int, total: int) -> str:
-        elapsed = perf_counter() - self._began
-        return f"  ETA {_duration(elapsed / done * (total - done))}" if done else ""
+        """Return the time that remains, as text; "" if it is unknown."""
+        elapsed = self._clock() - self._began
+        return f"ETA {_duration(elapsed / done * (total - done))}" if done else ""
 
 
 class RunProgress(ProgressDisplay):
@@ -101,11 +116,13 @@ class RunProgress(ProgressDisplay):
     Args:
         run: run that has not started, or was restored from a checkpoint.
         resume_command: command to print for a run that is stopped.
+        clock: returns the current time in seconds.
     """
 
-    def __init__(self, run: Run, resume_command: str) -> None:
-        super().__init__(run.settings.steps)
+    def __init__(self, run: Run, resume_command: str, clock: Callable[[], float] = perf_counter) -> None:
+        super().__init__(run.settings.steps, clock)
         self._run, self._resume_command = run, resume_command
+        self._rate = StepRate(clock=clock)
         self._introduce()
 
     def _introduce(self) -> None:
@@ -128,16 +145,33 @@ class RunProgress(ProgressDisplay):
             self.note(f"SUBSTITUTION: {self._run.substitution}", style="bold yellow")
 
     def step(self, step: Step) -> None:
-        """Show the losses of a step."""
+        """Show the losses of a step; say once that a run will be long, and what would be shorter."""
+        self._rate.step_done()
         taken = step.index + 1
-        rate = (taken - self._run.resumed_at) / (perf_counter() - self._began)
-        losses = "  ".join(f"{name} {value:.4g}" for name, value in step.losses.items())
+        losses = (f"{name} {value:.4g}" for name, value in step.losses.items())
+        rate = f"{1 / self._rate.seconds:.2f} steps/s" if self._rate.seconds else ""
         first_or_last = taken in (self._run.resumed_at + 1, self._run.settings.steps)
-        self._show(taken, f"total {step.total:.4g}  {losses}  {rate:.2f} steps/s", now=first_or_last)
+        self._show(taken, "  ".join(filter(None, [f"total {step.total:.4g}", *losses, rate])), now=first_or_last)
+        if self._rate.timed == ESTIMATED_AFTER and not self._run.resumed_at:
+            self._warn_if_long()
 
     def _eta(self, done: int, total: int) -> str:
-        elapsed = perf_counter() - self._began
-        return f"  ETA {_duration(elapsed / (done - self._run.resumed_at) * (total - done))}"
+        seconds = self._rate.seconds
+        return "" if seconds is None or done == total else f"ETA {_duration(seconds * (total - done))}"
+
+    def _warn_if_long(self) -> None:
+        """Print the expected duration of a long run, and an option with which it would be short."""
+        from vitsplice.runs.duration import affordable
+
+        seconds, steps = self._rate.seconds or 0.0, self._run.settings.steps
+        if seconds * steps <= LONG:
+            return
+        shorter = affordable(self._run, seconds, SHORT, self._clock)
+        self.note(
+            f"this run will take about {_duration(seconds * steps)} ({steps} steps of {seconds:.2g} s); "
+            f"with {option(shorter)}, about {SHORT / 60:.0f} minutes; Ctrl-C stops it and saves the image",
+            style="bold yellow",
+        )
 
     def saved(self, folder: RunFolder, *, finished: bool = False) -> None:
         """Print the path of the output on standard output, and the report and resume command on standard error."""
@@ -191,7 +225,7 @@ class BatchProgress(ProgressDisplay):
             self.note(f"{outcome.id}: {outcome.state}: {outcome.reason}")
             self._reasons.append(outcome.reason)
         ended = tally.done + tally.failures
-        rate = ended / (perf_counter() - self._began)
+        rate = ended / (self._clock() - self._began)
         eta = f"ETA {_duration(tally.remaining / rate)}" if ended else "ETA unknown"
         counts = f"{tally.done_before + tally.done} done, {tally.failures} failed, {tally.remaining} left"
         self._show(tally.total - tally.remaining, f"{counts}  {rate * 60:.3g}/min  {eta}")

@@ -68,20 +68,19 @@ class Run:
         self.backbone, self.substitution = self._backbones.load(settings.backbone, known, device, precision)
         self.settings = _resolved(settings, self.substitution, str(device), precision)
         loaded = perf_counter()
-        images = self._run_images(device)
-        components = Components.build(self.settings, self.backbone, known)
-        memory.check(memory.Estimate(components), images, memory.free_bytes(device))
+        images = self._run_images(device, settings.size)
+        self._components = Components.build(self.settings, self.backbone, known)
+        memory.check(memory.Estimate(self._components), images, memory.free_bytes(device))
         with memory.out_of_memory_advice():
-            self._optimisation = StagedOptimisation(components, images)
+            self._optimisation = StagedOptimisation(self._components, images)
         self.history: list[Step] = []
         self.resumed_at = 0
         self.seconds = {"load": loaded - began, "start": perf_counter() - loaded, "steps": 0.0}
 
-    def _run_images(self, device: torch.device) -> RunImages:
-        """The images and masks on the device, resized if ``size`` is set."""
+    def _run_images(self, device: torch.device, size: int | None) -> RunImages:
+        """The images and masks on the device, resized to a shorter side in pixels; None: not resized."""
 
         def on_device(images: dict[ImageName, LoadedImage]) -> dict[ImageName, Tensor]:
-            size = self.settings.size
             return {
                 name: (resize_to(image.pixels, size) if size else image.pixels).to(device)
                 for name, image in images.items()
@@ -93,15 +92,21 @@ class Run:
     def steps(self) -> Iterator[Step]:
         """Take the remaining steps. Raises OutOfMemory, or NonFiniteLoss with the last good output restored."""
         began = perf_counter()
-        steps = self._optimisation.steps()
-        while True:
-            with numerics(), memory.out_of_memory_advice():
-                step = next(steps, None)
-            if step is None:
-                return
+        for step in _guarded(self._optimisation.steps()):
             self.history.append(step)
             self.seconds["steps"] = perf_counter() - began
             yield step
+
+    def trial_steps(self, size: int) -> Iterator[Step]:
+        """Take the steps of the same run with another ``size``, to time them; this run is unchanged.
+
+        Args:
+            size: shorter side in pixels to which the images are resized.
+        """
+        with numerics():
+            images = self._run_images(pick_device(self.settings.device), size)
+            optimisation = StagedOptimisation(self._components, images)
+        yield from _guarded(optimisation.steps())
 
     @property
     def finished(self) -> bool:
@@ -196,6 +201,16 @@ class Run:
             "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
             "last": asdict(last) if last else None,
         }
+
+
+def _guarded(steps: Iterator[Step]) -> Iterator[Step]:
+    """Take steps with torch's modes set during each, and with advice if memory runs out."""
+    while True:
+        with numerics(), memory.out_of_memory_advice():
+            step = next(steps, None)
+        if step is None:
+            return
+        yield step
 
 
 def _image_record(image: LoadedImage) -> dict[str, Any]:

@@ -1,0 +1,51 @@
+import pytest
+
+from tests.conftest import noise
+from vitsplice.cli.progress import RunProgress
+from vitsplice.presets.settings import settings_for
+from vitsplice.runs.run import Run
+
+
+@pytest.fixture
+def shown(capsys):
+    """Return the lines that are printed for steps of the given durations in seconds, without the introduction."""
+
+    def show(durations, steps, resumed_at=0):
+        now = 0.0
+        run = Run(noise(3, 256, 300, seed=1), noise(3, 256, 256, seed=2), settings_for("tiny", steps=steps, size=256))
+        run.resumed_at = resumed_at
+        taken = run.steps()
+        with RunProgress(run, "resume", lambda: now) as progress:
+            capsys.readouterr()
+            for duration in durations:
+                now += duration
+                progress.step(next(taken))
+        return capsys.readouterr().err.splitlines()
+
+    return show
+
+
+def test_rate_and_eta_leave_out_the_first_steps(shown):
+    first, second, third, fourth, last = shown([60.0, 20.0, 10.0, 12.0, 11.0], steps=5)
+    assert all("steps/s" not in line and "ETA" not in line for line in (first, second))
+    assert third.endswith("0.10 steps/s  ETA 20 s")
+    assert fourth.endswith("0.09 steps/s  ETA 11 s")
+    assert last.startswith("5/5")
+    assert "ETA" not in last
+
+
+def test_long_run_is_announced_once_with_a_shorter_alternative(shown):
+    lines = [line for line in shown([15.0, 6.0, *[5.0] * 8], steps=1000) if "will take" in line]
+    assert len(lines) == 1
+    assert "this run will take about 1:23:20 (1000 steps of 5 s); with --s" in lines[0]
+    assert "about 15 minutes" in lines[0]
+    assert "Ctrl-C" in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("duration", "steps", "resumed_at"),
+    [(1.0, 1000, 0), (5.0, 1000, 1)],
+    ids=["a quarter of an hour", "resumed: its size cannot be changed"],
+)
+def test_other_runs_are_not_announced(shown, duration, steps, resumed_at):
+    assert not any("will take" in line for line in shown([duration] * 8, steps, resumed_at))

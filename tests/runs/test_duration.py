@@ -1,0 +1,90 @@
+from types import SimpleNamespace
+
+import pytest
+
+from tests.conftest import noise
+from vitsplice.errors import Argument, UserError
+from vitsplice.presets.settings import settings_for
+from vitsplice.runs.duration import affordable, affordable_side
+from vitsplice.runs.run import Run
+
+
+class TimedRun:
+    """A run without any work: a step takes ``constant`` seconds plus ``per_megapixel`` for every 10^6 pixels."""
+
+    def __init__(self, side, constant, per_megapixel, steps=1000, stages=()):
+        self.now, self.trials = 0.0, 0
+        self.side, self.constant, self.per_megapixel = side, constant, per_megapixel
+        self.settings = SimpleNamespace(steps=steps, stages=stages)
+        self.sizes = {"working": [], "output": {"height": side, "width": side}}
+
+    def seconds(self, side):
+        return self.constant + self.per_megapixel * side * side / 1e6
+
+    def trial_steps(self, size):
+        for number in range(self.settings.steps):
+            self.trials += 1
+            self.now += self.seconds(size) * (5 if number == 0 else 1)
+            yield number
+
+    def affordable(self, limit):
+        return affordable(self, self.seconds(self.side), limit, lambda: self.now)
+
+
+def test_suggested_size_takes_the_time_that_was_given():
+    run = TimedRun(900, constant=0.3, per_megapixel=5.0)
+    suggested = run.affordable(900)
+    assert suggested == Argument("size", 336)  # 0.3 + 5 * 0.336^2 = 0.86 s a step
+    assert 0.9 * 900 < 1000 * run.seconds(suggested.value) <= 900
+    assert run.trials == 4
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        TimedRun(900, constant=2.0, per_megapixel=5.0),
+        TimedRun(900, constant=2.0, per_megapixel=0.0),
+        TimedRun(100, constant=0.0, per_megapixel=500.0),
+        TimedRun(900, constant=0.0, per_megapixel=5.0, stages=("stage",)),
+    ],
+    ids=["constant part alone takes longer", "size does not matter", "image is small", "stages have sizes"],
+)
+def test_steps_are_suggested_where_no_size_would_do(run):
+    suggested = run.affordable(900)
+    assert suggested == Argument("steps", int(900 / run.seconds(run.side)))
+
+
+def test_failing_trial_suggests_steps():
+    class FailingRun(TimedRun):
+        def trial_steps(self, size):
+            raise UserError("no")
+            yield
+
+    assert FailingRun(900, 0.3, 5.0).affordable(900).name == "steps"
+
+
+def test_at_least_one_step_is_suggested():
+    assert TimedRun(900, constant=9e6, per_megapixel=0.0).affordable(900) == Argument("steps", 1)
+
+
+@pytest.mark.parametrize(
+    ("seconds_at_half", "limit"),
+    [(1.2, 0.01), (None, 2.0), (4.0, 2.0), (1.2, 5.0)],
+    ids=["less than the constant part", "half is unknown", "half takes as long", "more than the run takes"],
+)
+def test_no_side_is_suggested_where_none_fits(seconds_at_half, limit):
+    assert affordable_side(900, 4.0, seconds_at_half, limit) is None
+
+
+def test_trial_steps_leave_the_run_unchanged():
+    images = [noise(3, 40, 48, seed=seed) for seed in (1, 2)]
+    run, other = (Run(*images, settings_for("tiny", size=40)) for _ in range(2))
+    steps = run.steps()
+    next(steps)
+    trial = run.trial_steps(32)
+    assert next(trial).total != run.history[0].total
+    list(steps)
+    list(trial)
+    list(other.steps())
+    assert run.history == other.history
+    assert run.pixels().equal(other.pixels())

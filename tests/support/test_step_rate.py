@@ -1,0 +1,40 @@
+import pytest
+
+from vitsplice.support.step_rate import StepRate
+
+
+def rate_after(durations, **options):
+    """Return the rate after steps of these durations in seconds, measured by a clock that only they advance."""
+    now = 0.0
+    rate = StepRate(clock=lambda: now, **options)
+    for duration in durations:
+        now += duration
+        rate.step_done()
+    return rate
+
+
+@pytest.mark.parametrize("durations", [[], [9.0], [9.0, 7.0]])
+def test_rate_is_unknown_during_the_warm_up(durations):
+    rate = rate_after(durations)
+    assert rate.seconds is None
+    assert rate.timed == 0
+
+
+def test_slow_first_steps_do_not_count():
+    rate = rate_after([15.0, 6.0, 5.0, 5.0])
+    assert rate.seconds == 5.0
+    assert rate.timed == 2
+
+
+def test_rate_is_the_mean_of_steps_of_unequal_cost():
+    assert rate_after([9.0, 9.0, *[1.0, 1.0, 4.0] * 5]).seconds == pytest.approx(2.0)
+
+
+def test_rate_follows_recent_steps():
+    rate = rate_after([1.0] * 100 + [3.0] * 10, window=10)
+    assert rate.seconds == pytest.approx(3.0)
+    assert rate.timed == 10
+
+
+def test_rate_without_warm_up_leaves_out_the_first_step_only():
+    assert rate_after([9.0, 2.0], warm_up=1).seconds == 2.0

@@ -1,0 +1,66 @@
+"""Estimate of the image size, or else the number of steps, for which a run takes a given time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import islice
+from time import perf_counter
+
+from vitsplice.errors import Argument, VitspliceError
+from vitsplice.runs.run import Run
+from vitsplice.support.step_rate import StepRate
+
+SMALLEST = 128
+"""Smallest shorter side that is suggested, in pixels."""
+
+TRIAL_STEPS = 4
+"""Steps taken at the smaller size, including those of the warm-up."""
+
+
+def affordable(run: Run, seconds_per_step: float, limit: float, clock: Callable[[], float] = perf_counter) -> Argument:
+    """Suggest the argument ``size`` or ``steps`` with which a run would take about ``limit`` seconds.
+
+    A few steps are timed at half the size. The duration of a step is a constant (the backbone, whose input size is a
+    setting) plus a part proportional to the number of pixels (the generator).
+
+    Args:
+        run: run of more than ``limit`` seconds, of which some steps were timed.
+        seconds_per_step: duration of its steps.
+        limit: duration in seconds.
+        clock: returns the current time in seconds.
+
+    Returns:
+        ``size``, a multiple of 16 from `SMALLEST`; or ``steps``, if the size matters too little or would be smaller.
+    """
+    side = min(run.sizes["output"].values())
+    if not run.settings.stages and side // 2 >= SMALLEST // 2:
+        rate = StepRate(clock=clock)
+        with suppress(VitspliceError):  # a failing trial must not end the run
+            for _ in islice(run.trial_steps(side // 2), TRIAL_STEPS):
+                rate.step_done()
+        size = affordable_side(side, seconds_per_step, rate.seconds, limit / run.settings.steps)
+        if size is not None:
+            return Argument("size", size)
+    return Argument("steps", max(1, math.floor(limit / seconds_per_step)))
+
+
+def affordable_side(side: int, seconds: float, seconds_at_half: float | None, limit: float) -> int | None:
+    """Return the shorter side, in pixels, at which a step takes ``limit`` seconds.
+
+    Args:
+        side: shorter side of the run in pixels.
+        seconds: duration of a step at this side.
+        seconds_at_half: duration of a step at half of it; None if unknown.
+        limit: duration of a step, less than ``seconds``.
+
+    Returns:
+        A multiple of 16 from `SMALLEST` and below ``side``; None if there is none.
+    """
+    if seconds_at_half is None or seconds_at_half >= seconds:
+        return None
+    proportional = (seconds - seconds_at_half) / 0.75  # half the side is a quarter of the pixels
+    share = (limit - (seconds - proportional)) / proportional
+    affordable = math.floor(side * math.sqrt(max(0.0, share)) / 16) * 16
+    return affordable if SMALLEST <= affordable < side else None

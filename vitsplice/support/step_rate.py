@@ -1,0 +1,45 @@
+"""Duration of the steps of long work, for the time that remains."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from time import perf_counter
+
+WARM_UP = 2
+"""Steps that are not timed: the first ones also allocate memory, choose kernels and fill caches."""
+
+WINDOW = 50
+"""Number of recent steps that are timed."""
+
+
+class StepRate:
+    """Measures the seconds per step over recent steps, without the first ones.
+
+    It is a mean, not a median: some terms are active only every few steps, and saving takes time too.
+
+    Args:
+        warm_up: number of steps that are not timed.
+        window: number of recent steps whose mean duration is taken.
+        clock: returns the current time in seconds.
+    """
+
+    def __init__(self, warm_up: int = WARM_UP, window: int = WINDOW, clock: Callable[[], float] = perf_counter) -> None:
+        self._untimed, self._clock = warm_up, clock
+        self._ends: deque[float] = deque(maxlen=window + 1)
+
+    def step_done(self) -> None:
+        """Record that a step has ended now."""
+        self._untimed -= 1
+        if self._untimed < 1:
+            self._ends.append(self._clock())
+
+    @property
+    def timed(self) -> int:
+        """Number of steps that `seconds` is the mean of."""
+        return max(0, len(self._ends) - 1)
+
+    @property
+    def seconds(self) -> float | None:
+        """Mean duration of a step in seconds; None until the first step after the warm-up has ended."""
+        return (self._ends[-1] - self._ends[0]) / self.timed if self.timed else None
