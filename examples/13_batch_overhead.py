@@ -2,7 +2,7 @@
 
     python examples/13_batch_overhead.py [--pairs 2000] [--workers 2] [--executor local] [--executor ray]
 
-Each run is minimal: one step on 64-px images with an untrained network. The overhead per pair is
+Each run is as short as possible: one step on 64-px images with an untrained network. The overhead per pair is
 
     (seconds of the command x workers - sum of the seconds of the runs) / pairs
 

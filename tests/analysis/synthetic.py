@@ -44,5 +44,5 @@ def comparison(infos, selectivity, images=20, spread=0.3):
             ]
     by_name = {backbone.name: backbone for backbone in infos}
     total = len(all_layers(by_name))
-    agreement = LayerAgreement(torch.full((total, total), 0.5), torch.full((total, total), 0.02), images)
+    agreement = LayerAgreement(*[torch.full((total, total), value) for value in (0.5, 0.48, 0.52)], images)
     return BackboneComparison(by_name, tuple(names), tuple(measures), agreement)

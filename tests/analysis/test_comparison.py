@@ -92,8 +92,16 @@ def test_agreement_is_the_mean_cka_with_a_t_interval():
     agreement = layer_agreement(list(first), [first.__getitem__, second.__getitem__])
     assert float(agreement.mean[0, 3]) == pytest.approx(np.mean(expected), abs=1e-4)
     low, high = scipy.stats.t.interval(0.95, 2, np.mean(expected), scipy.stats.sem(expected))
-    assert float(agreement.half_width[0, 3]) == pytest.approx((high - low) / 2, rel=1e-3)
-    assert torch.isnan(layer_agreement(list(first)[:1], [first.__getitem__]).half_width).all()
+    assert float(agreement.low[0, 3]) == pytest.approx(max(low, 0), rel=1e-3)
+    assert float(agreement.high[0, 3]) == pytest.approx(min(high, 1), rel=1e-3)
+    assert torch.isnan(layer_agreement(list(first)[:1], [first.__getitem__]).low).all()
+
+
+def test_interval_of_the_agreement_stays_in_its_range_for_two_images():
+    first, second = (encodings_of(Toy(see)) for see in (colour, luma))
+    agreement = layer_agreement(list(first)[:2], [first.__getitem__, second.__getitem__])
+    assert (agreement.low >= 0).all()
+    assert (agreement.high <= 1).all()
 
 
 @pytest.mark.parametrize(("role", "other"), [("structure", "appearance"), ("appearance", "structure")])

@@ -70,7 +70,7 @@ def test_every_mean_in_a_plot_has_an_interval(data):
     assert len(bars.findall(sensitivity.svg)) == 2 * 2 * 3
     assert len(re.findall(r'id="(?:FillBetween)?PolyCollection_', depth.svg)) == 3 * 3
     assert len(bars.findall(last_layer.svg)) == 3 * 3
-    assert "95 % intervals of at most +-0.02" in agreement.caption
+    assert "with 95 % intervals at most 0.04 wide" in agreement.caption
 
 
 def test_outputs_of_transfers_follow_their_inputs(data):

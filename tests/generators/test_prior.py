@@ -42,5 +42,5 @@ def test_initial_output_is_neither_black_nor_white():
 
 def test_schedule_without_all_ends_is_refused():
     options = {"channels": [4], "kernels": [3], "input_channels": 4, "noise": [3.0, 2.0, 1.0], "until": [0.5]}
-    with pytest.raises(ConfigError, match="need 1 more"):
+    with pytest.raises(ConfigError, match="noise has 3 values, so until must have at least 2, but it has 1"):
         build(noise(1, 3, 20, 20), options)

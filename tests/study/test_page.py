@@ -324,7 +324,7 @@ def test_held_or_too_early_key_is_ignored(visit, study):
     assert position(page) == "3 of 14"
 
 
-def test_trial_cannot_be_answered_before_the_minimal_viewing_time(visit, make_images, tmp_path):
+def test_trial_cannot_be_answered_before_the_minimum_viewing_time(visit, make_images, tmp_path):
     study = build_study(*make_images(2, METHODS[:2]), StudySettings(min_view=1.5, size=64))
     path = tmp_path / "slow.html"
     path.write_text(study.render())

@@ -8,7 +8,7 @@ from vitsplice.study.trial_order import trials_of
 
 
 def is_even(counts, kinds):
-    """Tell whether all kinds occur equally often, up to one."""
+    """Return whether all kinds occur equally often, up to one."""
     numbers = [*counts.values(), *[0] * (kinds - len(counts))]
     return max(numbers) - min(numbers) <= 1
 

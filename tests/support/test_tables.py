@@ -81,7 +81,7 @@ def evaluation_of(name):
 def comparison_of(name):
     info = Toy(colour).info
     measures = (Measure(name, name, -1, "pck", name, name, -0.5),)
-    return ComparisonData({name: info}, (name,), measures, LayerAgreement(torch.ones(1, 1), torch.zeros(1, 1), 1))
+    return ComparisonData({name: info}, (name,), measures, LayerAgreement(*[torch.ones(1, 1)] * 3, 1))
 
 
 WRITERS = {

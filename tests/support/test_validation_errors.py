@@ -30,7 +30,7 @@ class Tree(BaseModel, extra="forbid"):
         ({"leaves": 5}, "leaves: 5 is not allowed; it must be a list of mappings with the keys side, share"),
         ({"leaves": [5]}, "leaves.0: 5 is not allowed; it must be a mapping with the keys side, share"),
         ({"leaves": [{"side": 1, "foo": 2}]}, "leaves.0.foo: unknown key; allowed here: side, share."),
-        ({"leaves": [{"side": 0}]}, "leaves.0.side: 0 is not allowed: input should be greater than or equal to 1"),
+        ({"leaves": [{"side": 0}]}, "leaves.0.side: 0 is not allowed: must be greater than or equal to 1"),
         ({"named": 5}, "named: 5 is not allowed; it must be a mapping, such as {name: value}"),
         ({"named": {"a": 5}}, "named.a: 5 is not allowed; it must be a mapping with the keys side, share"),
         ({"named": {"a": {}}}, "named.a.side: is missing; named.a requires side."),
@@ -45,6 +45,12 @@ class Tree(BaseModel, extra="forbid"):
         ({"free": [1]}, "free: [1] is not allowed; it must be a mapping, such as {name: value}"),
         ({"numbers": 3}, "numbers: 3 is not allowed; it must be a list, such as [0, 1]"),
         ({"numbers": [1]}, "numbers.1: is missing"),
+        (
+            {"xa": 1, "xb": 2, "xc": 3, "leef": 4, "xe": 5},
+            "xa, xb, xc and 2 more: unknown keys; allowed here: leaf, leaves, named, free, numbers, names.",
+        ),
+        ({"leaves": [{"side": "a"}]}, "leaves.0.side: 'a' is not allowed: must be an integer"),
+        ({"numbers": [1, 2, 3]}, "numbers: [1, 2, 3] is not allowed: must have at most 2 items"),
         ({"names": {"a": 1}}, "names: {'a': 1} is not allowed; it must be a list, such as [name]"),
     ],
 )

@@ -73,12 +73,13 @@ class LayerAgreement:
 
     Args:
         mean: ``(M, M)``, symmetric, in [0, 1].
-        half_width: half the width of the 95 % t-interval of each mean, ``(M, M)``; NaN for one image.
+        low, high: ends of the 95 % t-interval of each mean, clamped to [0, 1], ``(M, M)``; NaN for one image.
         n: number of images.
     """
 
     mean: Tensor = field(repr=False)
-    half_width: Tensor = field(repr=False)
+    low: Tensor = field(repr=False)
+    high: Tensor = field(repr=False)
     n: int
 
 
@@ -222,7 +223,8 @@ def layer_agreement(images: Sequence[str], readers: Sequence[EncodingReader]) ->
         squares = squares + delta * (value - mean)
     deviation = (squares / (n - 1)).clamp(min=0).sqrt() if n > 1 else torch.full_like(mean, math.nan)
     half_width = deviation * float(scipy.stats.t.ppf((1 + LEVEL) / 2, max(1, n - 1))) / math.sqrt(n)
-    return LayerAgreement(mean.float(), half_width.float(), n)
+    low, high = (mean - half_width).clamp(0, 1), (mean + half_width).clamp(0, 1)
+    return LayerAgreement(mean.float(), low.float(), high.float(), n)
 
 
 def agreement_measures(infos: Mapping[str, BackboneInfo], agreement: LayerAgreement) -> list[Measure]:

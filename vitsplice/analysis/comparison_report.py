@@ -174,8 +174,8 @@ def _agreement_plot(comparison: ComparisonData) -> Plot:
         axes.set_xticks(centres, list(infos), fontsize=7, rotation=90)
         axes.set_yticks(centres, list(infos), fontsize=7)
 
-    widest = agreement.half_width
-    width = f"; 95 % intervals of at most +-{float(widest.max()):.2g}" if widest.isfinite().all() else ""
+    widest = float((agreement.high - agreement.low).max())
+    width = f", with 95 % intervals at most {widest:.2g} wide" if math.isfinite(widest) else ""
     caption = (
         "Centred kernel alignment (CKA) of the self-similarities of all layers; the first layer of each backbone is "
         f"left and at the top. 1: equal up to scale. Means over {agreement.n} images{width}. "
@@ -288,13 +288,14 @@ def _shown_contrasts(comparison: ComparisonData, quantity: stats.Quantity) -> li
 
 def _agreement_table(comparison: ComparisonData) -> Table:
     last = [(name, index) for index, (name, layer) in enumerate(all_layers(comparison.infos)) if layer == -1]
-    mean, half_width = comparison.agreement.mean, comparison.agreement.half_width
+    cka = comparison.agreement
     rows: Rows = [
-        [first, second, float(mean[i, j]), finite_or_none(float(half_width[i, j]))]
+        [first, second, *[finite_or_none(float(values[i, j])) for values in (cka.mean, cka.low, cka.high)]]
         for (first, i), (second, j) in combinations(last, 2)
     ]
-    caption = f"CKA of the self-similarities at layer -1 ({_features_phrase(comparison, 'structure')})."
-    return Table(["first", "second", "CKA", "half-width of the 95 % interval"], rows, caption)
+    features = _features_phrase(comparison, "structure")
+    caption = f"CKA of the self-similarities at layer -1 ({features}), with its 95 % interval over images."
+    return Table(["first", "second", "CKA", "low", "high"], rows, caption)
 
 
 def _transfer_blocks(comparison: ComparisonData) -> list[Block]:

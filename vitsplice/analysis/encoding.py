@@ -223,7 +223,7 @@ def cached_reader(files: Mapping[str, Path]) -> EncodingReader:
     @lru_cache(MAX_IN_MEMORY)
     def read(image: str) -> ImageEncoding:
         if (encoding := read_encoding(files[image])) is None:
-            raise VitspliceError(f"{files[image]} cannot be read; run the same command again to compute it anew")
+            raise VitspliceError(f"{files[image]} cannot be read; run the same command again to recompute it")
         return encoding
 
     return read

@@ -15,7 +15,8 @@ from pydantic import BaseModel, Field, ValidationError
 
 from vitsplice.datasets.manifest import Pair, PairIds
 from vitsplice.errors import ConfigError, UserError
-from vitsplice.text import one_line, printable
+from vitsplice.support.validation_errors import first_problem
+from vitsplice.text import printable
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 """Suffixes of images, in small or capital letters."""
@@ -212,9 +213,7 @@ def _scene_frames(path: Path) -> tuple[tuple[Path, ...], dict[Path, Path]]:
     try:
         scene = _Scene.model_validate_json(_text(path))
     except ValidationError as error:
-        first = error.errors()[0]
-        location = f" at {'.'.join(map(str, first['loc']))}" if first["loc"] else ""
-        raise ConfigError(f"{_shown(path)} is not a transforms.json{location}: {one_line(first['msg'])}") from error
+        raise ConfigError(f"{_shown(path)} is not a transforms.json: {first_problem(error)}") from error
     masks = {
         _with_suffix(path.parent / frame.file_path): path.parent / frame.mask_path if frame.mask_path else None
         for frame in scene.frames

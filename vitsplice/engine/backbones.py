@@ -14,7 +14,7 @@ import torch
 from vitsplice.backbones.weights import sha256_of
 from vitsplice.config import BackboneConfig
 from vitsplice.contracts import Backbone, BackboneInfo
-from vitsplice.errors import Argument, Part, Setting, UnknownName, WeightsRejected, WeightsUnavailable
+from vitsplice.errors import Argument, Setting, UnknownName, WeightsRejected, WeightsUnavailable
 from vitsplice.numerics import numerics
 from vitsplice.plugins import Catalogue, catalogue
 from vitsplice.presets.settings import settings_for
@@ -78,13 +78,14 @@ def load_configured(config: BackboneConfig, catalogue: Catalogue) -> tuple[Backb
         if not config.fallback or config.weights is not None:
             raise
         unavailable = error
-    reasons: list[Part] = []
+    reasons: list[str] = []
     for name in config.fallback:
         try:
             backbone = catalogue.backbones[name].build(None)
             return backbone, Substitution(config.name, name, str(unavailable).splitlines()[0])
         except (UnknownName, WeightsUnavailable, WeightsRejected) as error:
-            reasons += [f"\nIts fallback '{name}' is unavailable too: ", *error.parts]
+            reason = str(error).splitlines()[0]  # without its advice, which would be to use this fallback
+            reasons.append(f"\nIts fallback '{name}' is unavailable too: {reason}")
     raise WeightsUnavailable(*unavailable.parts, *reasons) from unavailable
 
 

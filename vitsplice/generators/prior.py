@@ -16,7 +16,7 @@ from vitsplice.errors import ConfigError
 from vitsplice.generators.unet import UNet
 
 AMPLITUDE = 0.1
-"""The fixed noise is uniform in [0, this] (Ulyanov et al. 2018)."""
+"""Upper end of the uniform distribution of the fixed noise, which starts at 0 (Ulyanov et al. 2018)."""
 
 
 class Prior(nn.Module):
@@ -27,9 +27,9 @@ class Prior(nn.Module):
         channels: widths of the levels, from the top down.
         kernels: kernel size of the convolutions of each level.
         input_channels: number of channels of the noise.
-        noise: standard deviations of the normal noise that is added to the fixed noise in each call, one for each part
-            of the run.
-        until: ends of all parts but the last, in (0, 1).
+        noise: standard deviation of the normal noise that is added to the fixed noise in each call, for each part of
+            the run.
+        until: fraction of the run at which each part but the last ends, in (0, 1); further values are ignored.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Prior(nn.Module):
         self.set_progress(1.0)
 
     def set_progress(self, fraction: float) -> None:
-        """Select the noise of this fraction of the run, from 0, the first step, to 1, the end."""
+        """Select the noise for a fraction of the run, in [0, 1]."""
         self.sigma = next(sigma for sigma, end in self._schedule if fraction < end)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -65,9 +65,11 @@ def build(start: Tensor, options: Mapping[str, Any]) -> nn.Module:
     """Build the generator of a preset. Only the size of the start image is used.
 
     Raises:
-        ConfigError: if ``until`` has too few values for ``noise``.
+        ConfigError: if ``until`` has too few values for the number of values of ``noise``.
     """
-    missing = len(options["noise"]) - 1 - len(options["until"])
-    if missing > 0:
-        raise ConfigError(f"generator.options.until: {len(options['noise'])} values of noise need {missing} more")
+    parts, ends = len(options["noise"]), len(options["until"])
+    if ends < parts - 1:
+        raise ConfigError(
+            f"generator.options: noise has {parts} values, so until must have at least {parts - 1}, but it has {ends}"
+        )
     return Prior(start.shape[-2], start.shape[-1], **options)

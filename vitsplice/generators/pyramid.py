@@ -24,15 +24,15 @@ class Pyramid(nn.Module):
 
     Args:
         start: initial image ``(1, 3, H, W)`` in [0, 1].
-        levels: number of levels, each half the size of the one before.
-        chroma_from: the first level whose colour differences are optimised.
+        levels: number of levels; each has half the height and width of the previous one.
+        chroma_from: index of the finest level whose colour differences are optimised; 0 is the full resolution.
         margin: the initial image is clamped to [margin, 1 - margin], so that its logits are finite.
     """
 
     def __init__(self, start: Tensor, levels: int = 5, chroma_from: int = 2, margin: float = 0.01) -> None:
         super().__init__()
         opponent = torch.tensor(OPPONENT, dtype=torch.float32)
-        self.register_buffer("mixed", torch.linalg.inv(opponent))
+        self.register_buffer("to_rgb", torch.linalg.inv(opponent))
         logits = torch.logit(start.detach().clamp(margin, 1 - margin))
         maps = torch.einsum("ij,bjhw->bihw", opponent.to(logits), logits)
         self.light = nn.ParameterList(split(maps[:, :1], levels))
@@ -43,7 +43,7 @@ class Pyramid(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return the image ``(1, 3, H, W)``; the input is ignored."""
         maps = torch.cat([merge(list(self.light)), merge(list(self.chroma))], 1)
-        return torch.einsum("ij,bjhw->bihw", self.mixed, maps).sigmoid()
+        return torch.einsum("ij,bjhw->bihw", self.to_rgb, maps).sigmoid()
 
 
 def split(maps: Tensor, levels: int) -> list[Tensor]:
@@ -57,10 +57,10 @@ def split(maps: Tensor, levels: int) -> list[Tensor]:
     return [*pyramid, maps]
 
 
-def merge(levels: Sequence[Tensor]) -> Tensor:
-    """Sum the levels of a Laplacian pyramid, the inverse of `split`."""
-    maps = levels[-1]
-    for level in reversed(levels[:-1]):
+def merge(pyramid: Sequence[Tensor]) -> Tensor:
+    """Upsample and add up the levels of a Laplacian pyramid, the finest first: the inverse of `split`."""
+    maps = pyramid[-1]
+    for level in reversed(pyramid[:-1]):
         maps = _upsample(maps, level) + level
     return maps
 
@@ -71,5 +71,5 @@ def _upsample(maps: Tensor, like: Tensor) -> Tensor:
 
 def build(start: Tensor, options: Mapping[str, Any]) -> nn.Module:
     """Build the generator of a preset."""
-    init, rest = options["init"], {name: value for name, value in options.items() if name != "init"}
-    return Pyramid(initial_image(start, init), **rest)
+    shape = {name: value for name, value in options.items() if name != "init"}
+    return Pyramid(initial_image(start, options["init"]), **shape)

@@ -67,8 +67,10 @@ def validate(data: Mapping[str, Any], source: str, overridden: Iterable[Location
     try:
         return RunConfig.model_validate(data)
     except ValidationError as error:
-        mistakes, overrides = explain(error, RunConfig, data)[:MAX_MISTAKES], tuple(overridden)
-        lines = [text if _overlaps(at, overrides) else f"{source}: {text}" for at, text in mistakes]
+        mistakes, overrides = explain(error, RunConfig, data), tuple(overridden)
+        lines = [text if _overlaps(at, overrides) else f"{source}: {text}" for at, text in mistakes[:MAX_MISTAKES]]
+        if len(mistakes) > MAX_MISTAKES:
+            lines.append(f"and {len(mistakes) - MAX_MISTAKES} more mistakes")
         raise ConfigError("\n".join(lines)) from error
 
 

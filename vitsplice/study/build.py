@@ -24,7 +24,7 @@ QUESTION = "Which image better shows the structure of A with the appearance of B
 TITLE = "Comparing images"
 
 DEFAULT_TRIALS = 40
-"""Maximal number of comparisons for each rater by default; they take about five minutes."""
+"""Maximum number of comparisons for each rater by default; they take about five minutes."""
 
 ASPECT_TOLERANCE = 0.03
 """Relative difference in aspect ratio between an output and its structure image above which a note is given."""
@@ -41,7 +41,7 @@ class StudySettings:
         title: title of the page.
         trials: number of comparisons for each rater, without checks; None for all, but at most `DEFAULT_TRIALS`.
         checks: number of trials with a known answer for each rater.
-        size: maximal length of the longer side of the images in the page, in pixels.
+        size: maximum length of the longer side of the images in the page, in pixels.
         min_view: seconds before a trial can be answered.
         seed: seed of the choice of checks; it also changes the order of trials of every rater.
     """

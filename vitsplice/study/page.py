@@ -48,7 +48,7 @@ class ImageEmbedder:
     """Encodes the images of a page without their metadata, each once.
 
     Args:
-        size: maximal length of the longer side in pixels; smaller images are not enlarged.
+        size: maximum length of the longer side in pixels; smaller images are not enlarged.
         progress: called with the number of images so far after each new image.
     """
 

@@ -15,7 +15,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from vitsplice.errors import UserError
 from vitsplice.support.files import read_regular
-from vitsplice.text import one_line, printable
+from vitsplice.support.validation_errors import first_problem
+from vitsplice.text import printable
 
 SCHEMA = 2
 """Format number of plans and results. It also changes when the page presents other trials to the same rater."""
@@ -132,10 +133,3 @@ def read_plan(path: str | os.PathLike[str]) -> StudyPlan:
     if (plan.digest, plan.study) != ((digest := plan.content_digest()), digest[:16]):
         raise UserError(f"{name} was changed after it was written: its content does not match its digest")
     return plan
-
-
-def first_problem(error: ValidationError) -> str:
-    """Describe the first problem of a file in one line, such as ``trials.0.pair: Field required``."""
-    first = error.errors()[0]
-    location = ".".join(map(str, first["loc"]))
-    return one_line(f"{location and f'{location}: '}{str(first['msg']).removeprefix('Value error, ')}")

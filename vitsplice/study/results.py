@@ -16,8 +16,9 @@ from typing import Literal, Self
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from vitsplice.errors import UserError
-from vitsplice.study.plan import SUFFIX, Schema, StrictModel, StudyPlan, first_problem
+from vitsplice.study.plan import SUFFIX, Schema, StrictModel, StudyPlan
 from vitsplice.study.trial_order import PlannedTrial, trials_of
+from vitsplice.support.validation_errors import first_problem
 from vitsplice.text import one_line, printable
 
 LARGEST_FILE = 20_000_000
@@ -57,8 +58,8 @@ class RecordedTrial(StrictModel):
         pair, set, left, right: see `vitsplice.study.trial_order.PlannedTrial`.
         choice: chosen side.
         milliseconds: time from display to choice.
-        check: whether the right answer is known.
-        passed: whether the right answer was chosen; None for a comparison.
+        check: True for a check, whose right answer is known; False for a comparison.
+        passed: True if the right answer of a check was chosen; None for a comparison.
     """
 
     pair: str
@@ -88,7 +89,7 @@ class RecordedTrial(StrictModel):
         return self.right if self.choice == "left" else self.left
 
     def follows(self, planned: PlannedTrial) -> bool:
-        """Tell whether this is the planned trial, with a correct entry of whether its check was passed."""
+        """Return whether this is the planned trial, and ``check`` and ``passed`` are correct."""
         check = planned.answer is not None
         passed = self.choice == planned.answer if check else None
         recorded = (self.pair, self.set, self.left, self.right, self.check, self.passed)
@@ -213,8 +214,8 @@ def screen_raters(
     Args:
         results: results that match the plan (`match_to_plan`).
         trials: number of trials of a complete result.
-        max_failed: maximal number of failed checks.
-        min_ms: minimal median time of a trial in milliseconds.
+        max_failed: maximum number of failed checks.
+        min_ms: minimum median time of a trial in milliseconds.
     """
     by_rater: dict[str, RaterResult] = {}
     by_answers: dict[tuple[str, tuple[RecordedTrial, ...]], RaterResult] = {}

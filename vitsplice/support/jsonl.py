@@ -84,9 +84,7 @@ class JsonLinesLog:
             raise KeyError(key)
         parsed = self._parse(self._line_at(offset))
         if parsed is None or parsed[0] != key:
-            raise VitspliceError(
-                f"{self.path} was changed by another program; start again with ", Argument("force", True)
-            )
+            raise VitspliceError(f"{self.path} was changed by another program; restart with ", Argument("force", True))
         return parsed[1]
 
     def add(self, key: int, record: Mapping[str, Any]) -> None:

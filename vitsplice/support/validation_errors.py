@@ -2,42 +2,89 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from vitsplice.text import did_you_mean, truncate
+from vitsplice.text import did_you_mean, one_line, truncate
 
 Location = tuple[int | str, ...]
 """Keys and indices from the root to a value."""
 
 
+MAX_NAMED = 3
+"""Maximum number of unknown or missing keys that one message names; of more it gives the number."""
+
+WORDINGS = (
+    (r"Value error, (.*)", r"\1"),
+    (r"Field required", "is missing"),
+    (r"Extra inputs are not permitted", "unknown key"),
+    (r"Input should be a valid integer.*", "must be an integer"),
+    (r"Input should be a valid (\w+).*", r"must be a \1"),
+    (r"Input should be (.*)", r"must be \1"),
+    (r"Input is not a valid path.*", "must be a path"),
+    (r"\w+ should have (.*?)( after validation, not \d+)?", r"must have \1"),
+    (r"String should match pattern (.*)", r"must match the pattern \1"),
+    (r"Invalid JSON: (.*)", r"is not valid JSON: \1"),
+)
+"""Patterns of pydantic's messages, and what is written instead of them."""
+
+
 def explain(error: ValidationError, model: type[BaseModel], data: Mapping[str, Any]) -> list[tuple[Location, str]]:
-    """Return the location and the message of each mistake.
+    """Return the location and the message of each mistake. Several unknown keys of one mapping are one mistake.
 
     Args:
         error: error of the validation.
         model: model that ``data`` was validated against.
         data: data that was validated.
     """
-    return [(mistake["loc"], _message(mistake, model, data)) for mistake in error.errors(include_url=False)]
+    groups: dict[tuple[str, Location], list[Any]] = {}
+    for mistake in error.errors(include_url=False):
+        location, kind = mistake["loc"], mistake["type"]
+        group = location[:-1] if kind in {"extra_forbidden", "missing"} else location
+        groups.setdefault((kind, group), []).append(mistake)
+    return [(mistakes[0]["loc"], _message(mistakes, model, data)) for mistakes in groups.values()]
 
 
-def _message(mistake: Any, model: type[BaseModel], data: Mapping[str, Any]) -> str:
-    location, kind = mistake["loc"], mistake["type"]
-    key, here = ".".join(map(str, location)), _type_at(model, location)
+def first_problem(error: ValidationError) -> str:
+    """Describe the first mistake on one line, such as ``trials.0.pair: is missing``."""
+    first = error.errors()[0]
+    location = ".".join(map(str, first["loc"]))
+    return one_line(f"{location and f'{location}: '}{wording(first['msg'])}")
+
+
+def wording(message: str) -> str:
+    """Replace a message of pydantic by the wording of this project.
+
+    >>> wording("Input should be a valid string"), wording("Input should be greater than 0")
+    ('must be a string', 'must be greater than 0')
+    """
+    for pattern, replacement in WORDINGS:
+        if match := re.fullmatch(pattern, message, re.DOTALL):
+            return match.expand(replacement)
+    return f"{message[:1].lower()}{message[1:]}"
+
+
+def _message(mistakes: Sequence[Any], model: type[BaseModel], data: Mapping[str, Any]) -> str:
+    """Describe a mistake, or several unknown or missing keys of one mapping."""
+    location, kind = mistakes[0]["loc"], mistakes[0]["type"]
+    keys = [".".join(map(str, mistake["loc"])) for mistake in mistakes]
+    named = ", ".join(keys[:MAX_NAMED]) + (f" and {len(keys) - MAX_NAMED} more" if len(keys) > MAX_NAMED else "")
     if kind == "extra_forbidden":
         allowed = _keys(_type_at(model, location[:-1]))
-        return f"{key}: unknown key; allowed here: {', '.join(allowed)}.{did_you_mean(str(location[-1]), allowed)}"
+        hints = [did_you_mean(str(mistake["loc"][-1]), allowed) for mistake in mistakes[:MAX_NAMED]]
+        problem = "unknown key" if len(keys) == 1 else "unknown keys"
+        return f"{named}: {problem}; allowed here: {', '.join(allowed)}.{''.join(hints)}"
     if kind == "missing":
-        return f"{key}: is missing{_requirements(location[:-1], model, data)}"
-    given = truncate(repr(mistake["input"]))
+        return f"{named}: {'is' if len(keys) == 1 else 'are'} missing{_requirements(location[:-1], model, data)}"
+    given = truncate(repr(mistakes[0]["input"]))
     if kind in {"model_type", "model_attributes_type", "dict_type", "tuple_type"}:
-        return f"{key}: {given} is not allowed; it must be {_shape(here)}"
-    message = str(mistake["msg"]).removeprefix("Value error, ")
-    return f"{key}: {given} is not allowed: {message[:1].lower()}{message[1:]}" if key else message
+        return f"{named}: {given} is not allowed; it must be {_shape(_type_at(model, location))}"
+    text = wording(mistakes[0]["msg"])
+    return f"{named}: {given} is not allowed: {text}" if named else text
 
 
 def _requirements(location: Location, model: type[BaseModel], data: Mapping[str, Any]) -> str:
