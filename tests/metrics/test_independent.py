@@ -1,7 +1,9 @@
 import pytest
 import torch
+import yaml
 
 from tests.conftest import noise
+from vitsplice import builtin
 from vitsplice.contracts import Case, MetricContext
 from vitsplice.errors import UnknownName, UserError
 from vitsplice.metrics import METRICS, RUN_METRICS, independent
@@ -147,6 +149,13 @@ def test_long_image_is_measured_at_a_bounded_size(cnn, monkeypatch):
     images = [noise(1, 3, 32, 1024, seed=seed) for seed in (1, 2, 3)]
     assert all(value.value is not None for value in measured(*images, cnn).values())
     assert max(max(size) for size in sizes) <= independent.MAX_LENGTH
+
+
+@pytest.mark.parametrize("preset", builtin.vitsplice_presets(), ids=lambda preset: preset.name)
+def test_no_built_in_preset_names_the_cnn_of_the_metrics(preset):
+    architecture = independent.CNN.removeprefix("efficientnet-").removesuffix("-offline")
+    assert architecture == "lite1"
+    assert architecture not in str(yaml.safe_load(preset.path.read_text()))
 
 
 def test_metrics_of_pixels_load_no_backbone():

@@ -25,8 +25,8 @@ SIZE = 256
 MAX_LENGTH = 8 * SIZE
 """Maximum of the longer side of a measured image, in pixels."""
 
-CNN = "efficientnet-lite0-offline"
-"""Backbone of the metrics that need a CNN. No built-in preset optimises it."""
+CNN = "efficientnet-lite1-offline"
+"""Backbone of the metrics that need a CNN. No built-in preset may optimise it."""
 
 CNN_METRICS = ("cnn-self-similarity", "cnn-statistics")
 """Metrics that use it."""
