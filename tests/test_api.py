@@ -400,3 +400,20 @@ def test_the_alpha_channel_of_a_cut_out_is_a_mask(pair, tmp_path):
         assert torch.equal(*outputs)
     with pytest.raises(UserError, match="black everywhere"):
         small_run("instant", pair, structure_mask=Image.new("RGBA", (48, 40)))
+
+
+def test_settings_for_the_fallback_are_used_with_it_alone_and_recorded(pair):
+    changes = "with_fallback={steps: 2, terms: {identity: {weight: 0}}}"
+    with_fallback = splice(pair, overrides=[changes])
+    assert with_fallback.record["changed_for_fallback"] == ["steps", "terms.identity.weight"]
+    assert [sorted(step.losses) for step in with_fallback.losses] == [
+        ["appearance", "structure-entire"],
+        ["appearance", "structure"],
+    ]
+    repeated = vitsplice.splice(*pair, with_fallback.settings)
+    assert repeated.record["changed_for_fallback"] == repeated.record["substitutions"] == []
+    assert repeated.settings == with_fallback.settings
+    assert torch.equal(repeated.pixels, with_fallback.pixels)
+    named = splice(pair, backbone="tiny-vit", overrides=[changes])
+    assert named.record["steps"]["taken"] == 5
+    assert torch.equal(named.pixels, splice(pair).pixels)

@@ -34,6 +34,9 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 MAX_STEPS = 10_000_000
 
+LOADED_BEFORE = frozenset({"preset", "backbone", "device", "precision", "with_fallback"})
+"""Settings that are in use before it is known whether a fallback is."""
+
 
 def ascending(low: float, high: float) -> AfterValidator:
     """Accept two numbers between ``low`` and ``high``, the smaller first."""
@@ -282,6 +285,8 @@ class RunConfig(_Settings):
         previews: interval of previews in steps, besides those of the start and of two early steps; 0: no previews.
         metrics: whether to measure the output at the end of the run (`vitsplice.metrics`).
         plots: whether to write ``losses.png`` and ``report.html``.
+        with_fallback: settings that replace those above if a fallback is used in place of a backbone, as nested mappings
+            (`vitsplice.presets.merging`). Settings that the user overrides are not replaced.
 
     Previews, metrics, plots and checkpoints do not change the output.
     """
@@ -308,6 +313,14 @@ class RunConfig(_Settings):
     metrics: Literal["all", "none"] = "all"
     plots: Literal["all", "none"] = "all"
     checkpoint: CheckpointConfig = CheckpointConfig()
+    with_fallback: dict[str, Any] = {}
+
+    @field_validator("with_fallback")
+    @classmethod
+    def _check_with_fallback(cls, changes: dict[str, Any]) -> dict[str, Any]:
+        if fixed := sorted(LOADED_BEFORE.intersection(changes)):
+            raise ValueError(f"{fixed[0]} cannot be changed with the fallback, which is loaded with it")
+        return changes
 
     @field_validator("terms")
     @classmethod

@@ -36,6 +36,9 @@ Output = TypeVar("Output")
 WIDEST = 60
 """Maximum number of characters of the name of a part."""
 
+MOST_SETTINGS = 600
+"""Maximum number of characters of a list of settings."""
+
 LINE_EVERY = 10.0
 """Seconds between lines where standard error is not a terminal."""
 
@@ -143,6 +146,9 @@ class RunProgress(ProgressDisplay):
             self.note(f"resuming after step {self._run.resumed_at}")
         if self._run.substitution:
             self.note(f"SUBSTITUTION: {self._run.substitution}", style="bold yellow")
+        if self._run.changed_for_fallback:
+            names = truncate(", ".join(self._run.changed_for_fallback), MOST_SETTINGS)
+            self.note(f"settings of the preset for its fallback (with_fallback): {names}", style="bold yellow")
 
     def step(self, step: Step) -> None:
         """Show the losses of a step; say once that a run will be long, and what would be shorter."""

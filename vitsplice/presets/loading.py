@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from vitsplice.config import RunConfig
 from vitsplice.errors import ConfigError, Setting
+from vitsplice.presets import merging
 from vitsplice.support import bounded_yaml
 from vitsplice.support.validation_errors import Location, explain
 from vitsplice.text import truncate
@@ -64,6 +65,18 @@ def validate(data: Mapping[str, Any], source: str, overridden: Iterable[Location
     Raises:
         ConfigError: as in `load`.
     """
+    settings = _validate(data, source, overridden)
+    if settings.with_fallback:
+        with_fallback(settings, source)
+    return settings
+
+
+def with_fallback(settings: RunConfig, source: str) -> RunConfig:
+    """Return the settings of a run in which a fallback replaces a backbone. Raises ConfigError, as in `load`."""
+    return _validate(merging.merged(settings), f"{source} with_fallback") if settings.with_fallback else settings
+
+
+def _validate(data: Mapping[str, Any], source: str, overridden: Iterable[Location] = ()) -> RunConfig:
     try:
         return RunConfig.model_validate(data)
     except ValidationError as error:
@@ -123,6 +136,7 @@ def _apply(override: str, data: dict[str, Any]) -> Location:
         node.pop("sha256", None)  # of the previous file
         node.pop("network_sha256", None)
     node[path[-1]] = parsed
+    merging.remove(path, data.get("with_fallback"))
     return path
 
 

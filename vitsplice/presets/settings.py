@@ -76,7 +76,9 @@ def settings_for(
     elif named is not None:
         changes["backbone"] = {"name": named, **settings.backbone.model_dump(include={"weights", "sha256"})}
     changed = {key: value for key, value in changes.items() if value is not None}
-    return pinned(loading.validate(settings.model_dump() | changed, source, [(key,) for key in changed]))
+    kept = {} if "backbone" in changed else {k: v for k, v in settings.with_fallback.items() if k not in changed}
+    data = settings.model_dump() | {"with_fallback": kept} | changed
+    return pinned(loading.validate(data, source, [(key,) for key in changed]))
 
 
 def name_of(backbone: str | Backbone | None) -> str | None:

@@ -26,6 +26,8 @@ from vitsplice.metrics import run_metrics
 from vitsplice.metrics.values import MetricValue, measure
 from vitsplice.numerics import numerics
 from vitsplice.plugins import Catalogue, catalogue
+from vitsplice.presets.loading import with_fallback
+from vitsplice.presets.merging import changed_keys
 from vitsplice.presets.settings import pinned
 from vitsplice.runs.record import versions
 from vitsplice.runs.result import Result
@@ -66,6 +68,10 @@ class Run:
         self.masks = read_masks(self.images, {"structure": structure_mask, "appearance": appearance_mask})
         self._backbones = backbones or BackboneLoader()
         self.backbone, self.substitution = self._backbones.load(settings.backbone, known, device, precision)
+        self.changed_for_fallback: list[str] = []
+        if self.substitution:
+            self.changed_for_fallback = list(changed_keys(settings.with_fallback))
+            settings = with_fallback(settings, "settings")
         self.settings = _resolved(settings, self.substitution, str(device), precision)
         loaded = perf_counter()
         images = self._run_images(device, settings.size)
@@ -198,6 +204,7 @@ class Run:
             "masks": {name: _image_record(mask) for name, mask in self.masks.items()},
             "backbone": asdict(self.backbone.info),
             "substitutions": [asdict(self.substitution)] if self.substitution else [],
+            "changed_for_fallback": self.changed_for_fallback,
             "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
             "last": asdict(last) if last else None,
         }
@@ -221,4 +228,6 @@ def _resolved(settings: RunConfig, substitution: Substitution | None, device: st
     """Replace device, precision and backbone by those in use, so that a repeated run gives the same bytes."""
     backbone = settings.backbone if substitution is None else BackboneConfig(name=substitution.used)
     backbone = backbone.model_copy(update={"fallback": ()})
-    return settings.model_copy(update={"backbone": backbone, "device": device, "precision": precision})
+    return settings.model_copy(
+        update={"backbone": backbone, "device": device, "precision": precision, "with_fallback": {}}
+    )

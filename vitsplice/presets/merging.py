@@ -1,0 +1,48 @@
+"""Settings that apply only if a fallback is used in place of a backbone (``with_fallback``)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from vitsplice.config import RunConfig
+
+
+def merged(settings: RunConfig) -> dict[str, Any]:
+    """Return settings as plain data, with those of ``with_fallback`` in place of the others.
+
+    Mappings are merged key by key; lists and single values are replaced. Another generator has its own options alone.
+    """
+    data = settings.model_dump()
+    changes = data.pop("with_fallback")
+    generator = changes.get("generator")
+    if isinstance(generator, dict) and generator.get("name", settings.generator.name) != settings.generator.name:
+        data["generator"] = {}
+    return _merge(data, changes)
+
+
+def _merge(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    return {**data, **{key: _merge_value(data.get(key), value) for key, value in changes.items()}}
+
+
+def _merge_value(value: Any, change: Any) -> Any:
+    return _merge(value, change) if isinstance(value, dict) and isinstance(change, dict) else change
+
+
+def remove(path: Sequence[str], changes: Any) -> None:
+    """Remove a setting from ``with_fallback``, in place and with everything below it; it may be anything."""
+    *parents, last = path
+    node = changes
+    for part in parents:
+        node = node.get(part) if isinstance(node, dict) else None
+    if isinstance(node, dict):
+        node.pop(last, None)
+
+
+def changed_keys(changes: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Yield the dotted keys of nested settings."""
+    for key, value in changes.items():
+        if isinstance(value, dict) and value:
+            yield from changed_keys(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
