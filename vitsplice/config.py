@@ -285,8 +285,8 @@ class RunConfig(_Settings):
         previews: interval of previews in steps, besides those of the start and of two early steps; 0: no previews.
         metrics: whether to measure the output at the end of the run (`vitsplice.metrics`).
         plots: whether to write ``losses.png`` and ``report.html``.
-        with_fallback: settings that replace those above if a fallback is used in place of a backbone, as nested mappings
-            (`vitsplice.presets.merging`). Settings that the user overrides are not replaced.
+        with_fallback: settings that replace those above if a fallback is used in place of a backbone, as nested
+            mappings (`vitsplice.presets.merging`). Settings that the user overrides are not replaced.
 
     Previews, metrics, plots and checkpoints do not change the output.
     """

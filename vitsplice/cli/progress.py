@@ -147,8 +147,8 @@ class RunProgress(ProgressDisplay):
         if self._run.substitution:
             self.note(f"SUBSTITUTION: {self._run.substitution}", style="bold yellow")
         if self._run.changed_for_fallback:
-            names = truncate(", ".join(self._run.changed_for_fallback), MOST_SETTINGS)
-            self.note(f"settings of the preset for its fallback (with_fallback): {names}", style="bold yellow")
+            keys = truncate(", ".join(self._run.changed_for_fallback), MOST_SETTINGS)
+            self.note(f"settings of the preset for its fallback (with_fallback): {keys}", style="bold yellow")
 
     def step(self, step: Step) -> None:
         """Show the losses of a step; say once that a run will be long, and what would be shorter."""

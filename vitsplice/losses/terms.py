@@ -19,12 +19,11 @@ def _builder(module: str, name: str) -> Callable[[TermContext], LossTerm]:
     return build
 
 
-FORM = Option("mse", "mse: as in the released code; norm: as in the paper, not squared", choices=("norm", "mse"))
-FORM_OR_RELATIVE = replace(
-    FORM,
-    default="relative",
-    choices=("relative", *FORM.choices),
-    help=f"{FORM.help}; relative: squared error divided by the target's squared deviation from its mean",
+FORM = Option(
+    "mse",
+    "mse: as in the released code; norm: as in the paper, not squared; relative: squared error divided by the target's "
+    "squared deviation from its mean",
+    choices=("norm", "mse", "relative"),
 )
 DEPTH = Option(1.0, "relative depth of the layer, if no layer is given", minimum=0.0, maximum=1.0)
 GUIDANCE = {
@@ -66,7 +65,7 @@ FEATURE = LossSpec(
     "distance of one feature of the output from the structure image's: feature inversion",
     input="structure",
     target="structure",
-    options={"form": FORM_OR_RELATIVE},
+    options={"form": replace(FORM, default="relative")},
 )
 TEXTURE = LossSpec(
     "texture",
