@@ -197,7 +197,7 @@ def test_leakage_is_marked_and_excluded_from_mean_ranks(evaluated, method, tmp_p
     summary = evaluated(
         method("one", 10), method("two", 20), method("three", 30),
         metrics=("network-similarity", "structure-difference"), backbone="tiny-vit",
-        optimised={"one": "tiny-vit", "two": "none"},
+        optimised={"one": ("tiny-vit",), "two": ()},
     )  # fmt: skip
     assert {name: score.leakage for name, score in summary.metrics["network-similarity"].methods.items()} == {
         "one": "network", "two": "none", "three": "unknown",
@@ -293,7 +293,7 @@ def test_noise_of_float32_decides_no_rank(evaluated, method, quick_metrics, monk
 
 def test_optimised_backbone_must_be_registered(evaluated, method):
     with pytest.raises(UserError, match="no backbone 'dino-vitb88'. Did you mean dino-vitb8"):
-        evaluated(method("one", 10), optimised={"one": "dino-vitb88"})
+        evaluated(method("one", 10), optimised={"one": ("dino-vitb88",)})
 
 
 def test_folder_of_another_format_names_the_version_that_wrote_it(evaluated, method, tmp_path):

@@ -4,48 +4,24 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from vitsplice.contracts import Metric
 from vitsplice.errors import ImageError
-from vitsplice.evaluation.leakage import (
-    NetworkId,
-    OptimisedParts,
-    leakage,
-    leakage_warnings,
-    optimised_by_methods,
-    read_optimised,
-)
+from vitsplice.evaluation.leakage import leakage_warnings, optimised_by_methods, read_optimised
 from vitsplice.evaluation.plan import EvaluationPlan, Method
+from vitsplice.metrics.leakage import NetworkId, OptimisedParts
 from vitsplice.presets.settings import settings_for
 from vitsplice.support.jsonl import JsonLinesLog
 
 PARTS = OptimisedParts((NetworkId("tiny-vit", "ab"),), ("patches",))
 
 
-@pytest.mark.parametrize(
-    ("first", "second", "same"),
-    [
-        (NetworkId("a", "1"), NetworkId("b", "1"), True),
-        (NetworkId("a", "1"), NetworkId("a", "2"), False),
-        (NetworkId("a", "1"), NetworkId("a"), True),
-        (NetworkId("a", "1"), NetworkId("b"), False),
-    ],
-)
-def test_networks_are_compared_by_weights_or_else_by_name(first, second, same):
-    assert first.same(second) is second.same(first) is same
-
-
-def test_leakage_by_network_or_loss_term(vit):
-    info = replace(vit.info, name="alias", sha256="ab")
-    metrics = (Metric(float, (info,)), Metric(float), Metric(float, optimised_by=("patches", "x")))
-    assert [leakage(metric, PARTS) for metric in metrics] == ["network", "none", "term"]
-    assert [leakage(metric, None) for metric in metrics] == ["unknown", "none", "unknown"]
-    assert [leakage(metric, OptimisedParts()) for metric in metrics] == ["none", "none", "none"]
-
-
 def test_leakage_warnings_name_metrics_and_networks():
     warnings = [*leakage_warnings("mine", PARTS, {"a": "network", "b": "none", "c": "network", "d": "term"})]
     assert "mine optimised tiny-vit, the network of a, c: biased" in warnings[0]
     assert "loss terms like d: biased" in warnings[1]
+    several = OptimisedParts((NetworkId("vit"), NetworkId("cnn")))
+    assert "mine optimised vit, cnn, one of them the network of a: biased" in next(
+        leakage_warnings("mine", several, {"a": "network"})
+    )
     assert not [*leakage_warnings("mine", PARTS, {"b": "none"}), *leakage_warnings("mine", None, {"a": "unknown"})]
 
 
@@ -66,6 +42,13 @@ def test_run_record_has_network_and_terms(tmp_path):
     assert read_optimised(run_folder(tmp_path / "random", sha256=None)).networks == (NetworkId("tiny-vit"),)
 
 
+def test_run_with_several_backbones_optimised_each_of_them(tmp_path):
+    output = run_folder(tmp_path / "run")
+    infos = {"vit": {"name": "tiny-vit", "sha256": "ab"}, "cnn": {"name": "tiny-cnn", "sha256": ""}}
+    (tmp_path / "run" / "run.json").write_text(json.dumps({"finished": True, "backbones": infos}))
+    assert read_optimised(output).networks == (NetworkId("tiny-vit", "ab"), NetworkId("tiny-cnn"))
+
+
 def test_output_of_an_unfinished_run_is_rejected(tmp_path):
     with pytest.raises(ImageError, match="unfinished"):
         read_optimised(run_folder(tmp_path / "run", finished=False))
@@ -75,7 +58,7 @@ def test_output_without_a_valid_record_is_unknown(tmp_path):
     assert read_optimised(tmp_path / "a.png") is None
     assert read_optimised(tmp_path / "output.png") is None
     output = run_folder(tmp_path / "run")
-    for text in ("[]", "{", '{"backbone": 3}', '{"backbone": {"name": "x"}}'):
+    for text in ("[]", "{", '{"backbone": 3}', '{"backbone": {"name": "x"}}', '{"backbones": [3]}'):
         (tmp_path / "run" / "run.json").write_text(text)
         assert read_optimised(output) is None
 
@@ -84,14 +67,14 @@ def test_method_optimised_the_union_of_its_records(tmp_path):
     other = OptimisedParts((NetworkId("other"),), ("edges",))
     records = {1: PARTS, 2: other, 3: None, 4: PARTS}
     keys = np.array([[1, 2, 0], [1, 3, 0], [4, 0, 0], [0, 0, 0]], np.uint64)
-    plan = EvaluationPlan(tmp_path, tuple(Method(name, tmp_path) for name in "abcd"), optimised={"b": "none"})
+    plan = EvaluationPlan(tmp_path, tuple(Method(name, tmp_path) for name in "abcd"), optimised={"b": ()})
     with JsonLinesLog(tmp_path / "log") as log:
         for key, record in records.items():
             log.add(key, {"optimised": asdict(record)} if record else {})
         parts = optimised_by_methods(plan, log, keys)
         assert parts["a"] == OptimisedParts((NetworkId("tiny-vit", "ab"), NetworkId("other")), ("edges", "patches"))
         assert (parts["b"], parts["c"], parts["d"]) == (OptimisedParts(), PARTS, None)
-        assert optimised_by_methods(replace(plan, optimised={"a": "dino"}), log, keys)["a"] == OptimisedParts(
-            (NetworkId("dino"),)
+        assert optimised_by_methods(replace(plan, optimised={"a": ("dino", "lite")}), log, keys)["a"] == OptimisedParts(
+            (NetworkId("dino"), NetworkId("lite"))
         )
         assert optimised_by_methods(replace(plan, optimised={}), log, keys)["b"] is None

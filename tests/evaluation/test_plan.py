@@ -68,4 +68,4 @@ def test_methods_need_different_names(pairs, tmp_path):
     with pytest.raises(UserError, match="'m' is given twice"):
         EvaluationPlan(pairs, (Method("m", tmp_path), Method("m", tmp_path)))
     with pytest.raises(UserError, match="'x'; the methods are m"):
-        EvaluationPlan(pairs, (Method("m", tmp_path),), optimised={"x": "none"})
+        EvaluationPlan(pairs, (Method("m", tmp_path),), optimised={"x": ()})

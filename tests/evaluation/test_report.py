@@ -5,8 +5,8 @@ import pytest
 
 from vitsplice.evaluation import report
 from vitsplice.evaluation.cases import CaseCounts, ImageCounts
-from vitsplice.evaluation.leakage import NetworkId, OptimisedParts
 from vitsplice.evaluation.summary import EvaluationSummary, MethodScore, MetricComparison, MetricSummary
+from vitsplice.metrics.leakage import NetworkId, OptimisedParts
 from vitsplice.metrics.statistics import MeanInterval, PairedTest
 
 

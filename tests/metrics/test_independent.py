@@ -8,6 +8,7 @@ from vitsplice.contracts import Case, MetricContext
 from vitsplice.errors import UnknownName, UserError
 from vitsplice.metrics import METRICS, RUN_METRICS, independent
 from vitsplice.metrics.independent import gradient_ssim_distance, patch_distance
+from vitsplice.metrics.leakage import NetworkId, OptimisedParts
 from vitsplice.metrics.values import UNDEFINED, measure
 
 SPECS = [spec for spec in METRICS if spec.name in RUN_METRICS]
@@ -44,7 +45,7 @@ def test_target_image_has_distance_0(cnn):
         assert unchanged[name].value > 1e-3
 
 
-def test_values_name_their_target_networks_and_terms(cnn):
+def test_values_name_their_target_and_networks(cnn):
     values = measured(photograph(1), photograph(2), photograph(3), cnn)
     assert {name: value.against for name, value in values.items()} == dict.fromkeys(STRUCTURE, "structure") | (
         dict.fromkeys(APPEARANCE, "appearance")
@@ -52,9 +53,18 @@ def test_values_name_their_target_networks_and_terms(cnn):
     assert {name for name, value in values.items() if value.networks == (cnn.info.name,)} == set(
         independent.CNN_METRICS
     )
-    assert {name: value.optimised_by for name, value in values.items() if value.optimised_by} == {
-        "gradient-ssim": ("edges",), "lab-patches": ("patches",),
-    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("term", "metric"), [("edges", "gradient-ssim"), ("patches", "lab-patches")])
+def test_values_are_marked_by_the_networks_and_terms_that_the_output_was_optimised_with(cnn, term, metric):
+    case = Case("c", *[photograph(seed) for seed in (1, 2, 3)])
+    optimised = OptimisedParts((NetworkId("vit", "ab"), NetworkId("alias", cnn.info.sha256)), (term,))
+    for known, others in ((optimised, "none"), (None, "unknown")):
+        values = measure(SPECS, MetricContext(lambda _: cnn, "x"), case, optimised=known)
+        marks = {value.name: value.leakage for value in values}
+        assert {marks[name] for name in independent.CNN_METRICS} == {"network" if known else "unknown"}
+        assert marks[metric] == ("term" if known else "unknown")
+        assert {marks[name] for name in {"gradient-ssim", "lab-patches"} - {metric}} == {others}
 
 
 def test_references_are_measured_in_the_place_of_the_output(cnn):

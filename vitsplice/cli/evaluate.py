@@ -37,8 +37,8 @@ def evaluate(
         list[str] | None,
         typer.Option(
             metavar="METHOD=BACKBONE",
-            help="Backbone that a method without run records optimised, or none; "
-            "metrics of the same network are marked.",
+            help="Backbone that a method without run records optimised, or none; can be repeated. "
+            "Metrics of the same network are marked.",
         ),
     ] = None,
     device: Annotated[str, DEVICE] = "auto",
@@ -68,13 +68,13 @@ def evaluate(
     typer.echo(out / GALLERY)
 
 
-def _optimised(options: list[str]) -> dict[str, str]:
-    optimised = {}
+def _optimised(options: list[str]) -> dict[str, tuple[str, ...]]:
+    optimised: dict[str, tuple[str, ...]] = {}
     for text in options:
         method, _, backbone = text.partition("=")
         if not method or not backbone:
             raise typer.BadParameter("--optimised takes METHOD=BACKBONE, or METHOD=none")
-        optimised[method] = backbone
+        optimised[method] = optimised.get(method, ()) + (() if backbone == "none" else (backbone,))
     return optimised
 
 

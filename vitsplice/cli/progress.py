@@ -17,6 +17,7 @@ from rich.text import Text
 
 from vitsplice.cli.interrupt import Interrupt
 from vitsplice.cli.output import option
+from vitsplice.metrics.leakage import REMARKS
 from vitsplice.runs.record import describe_sizes, image_names, is_inversion
 from vitsplice.support.progress import ProgressReporter
 from vitsplice.support.step_rate import StepRate
@@ -192,13 +193,13 @@ class RunProgress(ProgressDisplay):
         """Print the metrics as a table; those that the run optimised are marked."""
         if not result.metrics:
             return
-        optimised, names = result.settings.optimised_losses, image_names(result.record)
+        names = image_names(result.record)
         has_start = any(metric.start is not None for metric in result.metrics)
         columns = ("metric", "output", *["start"] * has_start, "unchanged", "compared with")
         title = f"lower is better; {'start: before the first step; ' * has_start}unchanged: the structure image"
         table = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False, collapse_padding=True)
         for metric in result.metrics:
-            mark = " (optimised)" if optimised.intersection(metric.optimised_by) else ""
+            mark = f" ({REMARKS[metric.leakage]})" if metric.leakage in REMARKS else ""
             reason = f"; not measured: {metric.reason}" if metric.reason else ""
             values = (metric.value, *[metric.start] * has_start, metric.unchanged)
             cells = ["-" if value is None else f"{value:.3g}" for value in values]

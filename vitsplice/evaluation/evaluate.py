@@ -7,6 +7,7 @@ import os
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -92,9 +93,8 @@ def build(plan: EvaluationPlan, device: torch.device, note: Callable[[str], obje
     """Build the metrics of a plan. Raises UserError if none is available."""
     known = catalogue()
     specs = [known.metrics[name] for name in dict.fromkeys(plan.metrics)] or list(known.metrics.values())
-    for name in [plan.backbone, *(name for name in plan.optimised.values() if name != "none")]:
-        if name:
-            known.backbones[name]  # raises for an unknown name
+    for name in filter(None, [plan.backbone, *chain(*plan.optimised.values())]):
+        known.backbones[name]  # raises for an unknown name
     chosen = settings_for(backbone=plan.backbone).backbone
     backbones = MetricBackbones(known, device, chosen)
     built = build_metrics(specs, MetricContext(backbones.load, chosen.name, device))

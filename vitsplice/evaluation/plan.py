@@ -101,7 +101,7 @@ class EvaluationPlan:
         metrics: names of metrics; none for all.
         backbone: backbone of the metrics that work with any; None for that of the default preset.
         device: device of the metrics (`vitsplice.engine.device.pick_device`).
-        optimised: method -> name of the backbone that it optimised, or ``none``, for outputs without a run record.
+        optimised: method -> names of the backbones that it optimised, for outputs without a run record.
     """
 
     pairs: Path
@@ -109,7 +109,7 @@ class EvaluationPlan:
     metrics: tuple[str, ...] = ()
     backbone: str | None = None
     device: str = "auto"
-    optimised: Mapping[str, str] = field(default_factory=dict)
+    optimised: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         names = [method.name for method in self.methods]

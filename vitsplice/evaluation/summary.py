@@ -14,8 +14,9 @@ from pydantic import Field, InstanceOf, TypeAdapter
 
 from vitsplice.contracts import Metric, MetricSpec
 from vitsplice.evaluation.cases import CaseCounts, ImageCounts, count_images
-from vitsplice.evaluation.leakage import Leakage, NetworkId, OptimisedParts, leakage, optimised_by_methods
+from vitsplice.evaluation.leakage import optimised_by_methods
 from vitsplice.evaluation.plan import EvaluationPlan
+from vitsplice.metrics.leakage import Leakage, NetworkId, OptimisedParts, leakage
 from vitsplice.metrics.statistics import (
     FEWER_RESAMPLES,
     Array,

@@ -12,6 +12,7 @@ from torch import Tensor
 from vitsplice.backbones.hub import ADVICE
 from vitsplice.contracts import Case, Metric, MetricContext, MetricSpec
 from vitsplice.errors import VitspliceError, format_message, reason
+from vitsplice.metrics.leakage import Leakage, OptimisedParts, leakage
 from vitsplice.numerics import numerics
 from vitsplice.text import one_line
 
@@ -30,7 +31,7 @@ class MetricValue:
         better: direction of better values.
         against: image that the output is compared with, or ``"set"``.
         networks: names of the backbones that the metric uses.
-        optimised_by: names of the loss terms that optimise the same quantity.
+        leakage: kind of metric leakage, by what the output was optimised with.
         parameters: facet, layer, size and so on, see `vitsplice.contracts.Metric`.
         start: value of the image that the output started from, where that is not the structure image.
         unchanged: value of the unchanged structure image.
@@ -42,7 +43,7 @@ class MetricValue:
     better: Literal["lower", "higher"] = "lower"
     against: str = "structure"
     networks: tuple[str, ...] = ()
-    optimised_by: tuple[str, ...] = ()
+    leakage: Leakage = "unknown"
     parameters: Mapping[str, Any] = field(default_factory=dict)
     start: float | None = None
     unchanged: float | None = None
@@ -94,9 +95,7 @@ def compute(spec: MetricSpec, metric: Metric, cases: Case | Iterator[Case]) -> M
     except Exception as error:  # of a plugin, or too little memory: other metrics and images must not suffer
         why = reason(error)
     networks = tuple(info.name for info in metric.networks)
-    return MetricValue(
-        spec.name, value, why, spec.better, spec.against, networks, metric.optimised_by, dict(metric.parameters)
-    )
+    return MetricValue(spec.name, value, why, spec.better, spec.against, networks, parameters=dict(metric.parameters))
 
 
 def measure(
@@ -104,6 +103,7 @@ def measure(
     context: MetricContext,
     case: Case,
     references: Mapping[Literal["start", "unchanged"], Tensor] | None = None,
+    optimised: OptimisedParts | None = None,
 ) -> list[MetricValue]:
     """Build and compute metrics of one case, in the order of the specs.
 
@@ -112,6 +112,7 @@ def measure(
         context: context that the metrics are built in.
         case: images to measure.
         references: images ``(1, 3, H, W)`` that are measured in the place of the output too.
+        optimised: parts that the output was optimised with; None if unknown.
     """
     values = []
     for spec in specs:
@@ -123,5 +124,5 @@ def measure(
                 name: compute(spec, metric, replace(case, output=image)).value
                 for name, image in (references or {}).items()
             }
-            values.append(replace(compute(spec, metric, case), **others))
+            values.append(replace(compute(spec, metric, case), leakage=leakage(metric, optimised), **others))
     return values

@@ -227,11 +227,7 @@ def _remove(paths: list[Path]) -> None:
 
 def record_json(result: RunOutput) -> str:
     """Return the content of ``run.json``: the record of a run and its metrics."""
-    optimised = result.settings.optimised_losses
-    metrics = [
-        asdict(metric) | {"optimised": bool(optimised.intersection(metric.optimised_by))} for metric in result.metrics
-    ]
-    return json.dumps(result.record | {"metrics": metrics}, indent=2) + "\n"
+    return json.dumps(result.record | {"metrics": [asdict(metric) for metric in result.metrics]}, indent=2) + "\n"
 
 
 def losses_csv(steps: Sequence[Step], names: Sequence[str]) -> str:

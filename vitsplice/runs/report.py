@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from vitsplice.contracts import FeatureRequest
 from vitsplice.engine.backbones import Substitution
+from vitsplice.metrics.leakage import REMARKS
 from vitsplice.runs.losses_plot import CAPTION, height_for, losses_figure, stage_marks
 from vitsplice.runs.record import describe_sizes, image_names, is_inversion
 from vitsplice.support.page import (
@@ -106,16 +107,15 @@ def _metrics(result: RunOutput) -> list[Block]:
     if not result.metrics:
         return []
     columns = ["metric", "output", "start", "unchanged structure image", "compared with", ""]
-    names, optimised = image_names(result.record), result.settings.optimised_losses
+    names = image_names(result.record)
     rows: list[list[str | float | None]] = [
-        [m.name, m.value, m.start, m.unchanged, names[m.against], "; ".join(_remarks(m, optimised))]
-        for m in result.metrics
+        [m.name, m.value, m.start, m.unchanged, names[m.against], "; ".join(_remarks(m))] for m in result.metrics
     ]
     return [Heading("Metrics"), Table(columns, rows, SCALE)]
 
 
-def _remarks(metric: MetricValue, optimised: set[str]) -> list[str]:
-    leakage = ["optimised by this run"] if optimised.intersection(metric.optimised_by) else []
+def _remarks(metric: MetricValue) -> list[str]:
+    leakage = [REMARKS[metric.leakage]] if metric.leakage in REMARKS else []
     return leakage + ([f"not measured: {metric.reason}"] if metric.reason else [])
 
 

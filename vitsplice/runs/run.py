@@ -23,6 +23,7 @@ from vitsplice.engine.problem import Components, check_parts
 from vitsplice.engine.stages import Snapshot, StagedOptimisation
 from vitsplice.images import LoadedImage, read, resize_to
 from vitsplice.metrics import run_metrics
+from vitsplice.metrics.leakage import OptimisedParts
 from vitsplice.metrics.values import MetricValue, measure
 from vitsplice.numerics import numerics
 from vitsplice.plugins import Catalogue, catalogue
@@ -161,7 +162,8 @@ class Run:
             references["start"] = start
         context = MetricContext(load, self.settings.backbone.name)
         case = Case("run", structure, appearance, output[None])
-        return measure(run_metrics(known.metrics), context, case, references)
+        optimised = OptimisedParts.of_run(self.record(), self.settings.optimised_losses)
+        return measure(run_metrics(known.metrics), context, case, references, optimised)
 
     def _start(self) -> Tensor | None:
         """Return the start, ``(1, 3, H, W)``; None if it equals the structure image or the output."""

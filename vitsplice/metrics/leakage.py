@@ -1,0 +1,65 @@
+"""Metric leakage: an output was optimised with the network that a metric uses, or with a loss term like the metric."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from vitsplice.contracts import Metric
+
+Leakage = Literal["network", "term", "none", "unknown"]
+"""Leakage of a metric into a method: it optimised the metric's network, or had a loss term like the metric."""
+
+REMARKS: Mapping[Leakage, str] = {
+    "network": "measured with a network that the run optimised",
+    "term": "optimised by the run",
+}
+"""Remarks beside the metrics of a run."""
+
+
+@dataclass(frozen=True)
+class NetworkId:
+    """Identity of a network: its name, and the digest of its weights, ``""`` if unknown."""
+
+    name: str
+    sha256: str = ""
+
+    def same(self, other: NetworkId) -> bool:
+        """Compare the weights, or the names where a digest is unknown."""
+        return self.sha256 == other.sha256 if self.sha256 and other.sha256 else self.name == other.name
+
+
+@dataclass(frozen=True)
+class OptimisedParts:
+    """Networks and names of loss terms that outputs were optimised with."""
+
+    networks: tuple[NetworkId, ...] = ()
+    terms: tuple[str, ...] = ()
+
+    @classmethod
+    def of_run(cls, record: Mapping[str, Any], terms: Iterable[str]) -> OptimisedParts:
+        """Return the networks in a run's record, and its loss terms.
+
+        Args:
+            record: content of ``run.json``: ``backbones``, information by name, or ``backbone``, that of a single one.
+            terms: names of the loss terms that the run optimised.
+
+        Raises:
+            TypeError, KeyError, AttributeError: if the record is invalid.
+        """
+        infos = record["backbones"].values() if "backbones" in record else [record["backbone"]]
+        networks = (NetworkId(str(info["name"]), str(info["sha256"] or "")) for info in infos)
+        return cls(tuple(networks), tuple(sorted(terms)))
+
+
+def leakage(metric: Metric, optimised: OptimisedParts | None) -> Leakage:
+    """Return the leakage of a metric into a method, by what the method optimised (None if unknown)."""
+    if not metric.networks and not metric.optimised_by:
+        return "none"
+    if optimised is None:
+        return "unknown"
+    networks = [NetworkId(info.name, info.sha256) for info in metric.networks]
+    if any(network.same(other) for network in networks for other in optimised.networks):
+        return "network"
+    return "term" if set(metric.optimised_by) & set(optimised.terms) else "none"
