@@ -62,7 +62,7 @@ class _Settings(BaseModel):
         """Refuse booleans, which pydantic accepts as numbers, and text that cannot be a file name."""
         if isinstance(value, bool):
             raise ValueError("true and false are not allowed here")
-        if isinstance(value, str | Path) and not bounded_yaml.is_text(str(value)):
+        if isinstance(value, str | Path) and not bounded_yaml.is_valid_text(str(value)):
             raise ValueError("must not contain NUL characters or lone surrogates")
         return value
 

@@ -1,6 +1,6 @@
 import pytest
 
-from vitsplice.support.bounded_yaml import InvalidYAML, is_text, parse
+from vitsplice.support.bounded_yaml import InvalidYAML, is_valid_text, parse
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_merge_key_is_read_as_a_plain_key():
     assert parse("{<<: {a: 1}, b: 2}") == {"<<": {"a": 1}, "b": 2}
 
 
-def test_is_text_accepts_names_of_files_only():
-    assert is_text("ä/b")
-    assert not is_text("a\0b")
-    assert not is_text("\udcff")
+def test_valid_text_has_neither_nul_nor_surrogates():
+    assert is_valid_text("ä/b")
+    assert not is_valid_text("a\0b")
+    assert not is_valid_text("\udcff")

@@ -10,7 +10,7 @@ import pytest
 
 from vitsplice.errors import VitspliceError
 from vitsplice.support import jsonl
-from vitsplice.support.jsonl import JsonLinesLog, key_of, write_lines
+from vitsplice.support.jsonl import JsonLinesLog, key_of
 
 
 @pytest.fixture
@@ -160,15 +160,3 @@ def test_key_is_the_blake2b_of_the_parts_as_json(parts):
 def test_key_depends_on_the_boundaries_of_parts():
     assert key_of("a", "bc") != key_of("ab", "c")
     assert key_of("a", 1) == key_of("a", 1) > 0
-
-
-def test_write_lines_is_atomic(path):
-    def raises():
-        yield "one\n"
-        raise RuntimeError
-
-    write_lines(path, ["before\n"])
-    with pytest.raises(RuntimeError):
-        write_lines(path, raises())
-    assert path.read_text() == "before\n"
-    assert list(path.parent.iterdir()) == [path]

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from vitsplice.errors import OutputBusy, OutputExists, PathRejected, UserError, VitspliceError
-from vitsplice.support.output_folder import FolderLock, ResumableWork, check, check_file, other_format, resumable
+from vitsplice.support.output_folder import FolderLock, ResumableWork, check, check_file, other_format, resumable, write
 
 WORK = ResumableWork("baking", "plan.json", parts=("parts.jsonl",), results=("summary.md",), part_keys=("flour",))
 PLAN = {"flour": "rye", "guests": [1, 2]}
@@ -33,6 +33,18 @@ def test_check_accepts_names_too_long_for_the_file_system(tmp_path):
     path = tmp_path / ("x" * 300)
     assert check_file(path, "page", force=False) == path
     assert check(path, ["page.html"], "a page", force=False) == path
+
+
+def test_file_is_unchanged_if_a_piece_of_its_new_content_raises(tmp_path):
+    def pieces():
+        yield b"one"
+        raise RuntimeError
+
+    write(tmp_path, {"page.html": b"before"})
+    with pytest.raises(RuntimeError):
+        write(tmp_path, {"page.html": pieces()})
+    assert (tmp_path / "page.html").read_text() == "before"
+    assert files(tmp_path) == ["page.html"]
 
 
 def test_same_plan_resumes_with_finished_parts(tmp_path):

@@ -99,7 +99,7 @@ class ImageCounts:
 
     @property
     def shared(self) -> bool:
-        """Whether pairs share an image, and so are not independent."""
+        """True if pairs share an image, and so are not independent."""
         return min(self.structure_images, self.appearance_images) < self.pairs
 
 

@@ -13,7 +13,7 @@ from vitsplice.evaluation.plan import CSV, JSON, MARKDOWN
 from vitsplice.evaluation.summary import DIGITS, EvaluationSummary, MetricSummary
 from vitsplice.metrics.statistics import MeanInterval
 from vitsplice.support import output_folder
-from vitsplice.support.jsonl import JsonLinesLog, Keys, write_lines
+from vitsplice.support.jsonl import JsonLinesLog, Keys
 from vitsplice.support.tables import csv_row, escape_markdown, markdown_table
 
 BEST = "*"
@@ -34,13 +34,10 @@ TEST_CAPTION = "Difference of the means, first minus second, over the pairs that
 
 def write_report(path: Path, summary: EvaluationSummary, log: JsonLinesLog, keys: Keys) -> None:
     """Write values, summary and plots. Raises VitspliceError if a file cannot be written."""
-    write_lines(path / CSV, _csv_rows(summary, log, keys))
-    texts = {
-        JSON: json.dumps(summary.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n",
-        MARKDOWN: markdown(summary),
-    }
-    images = {f"{drawing.name}.png": drawing.png() for drawing in plots.drawings(summary)}
-    output_folder.write(path, {name: text.encode() for name, text in texts.items()} | images)
+    data = json.dumps(summary.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    output_folder.write(path, {CSV: (row.encode() for row in _csv_rows(summary, log, keys))})
+    output_folder.write(path, {JSON: data.encode(), MARKDOWN: markdown(summary).encode()})
+    output_folder.write(path, {f"{drawing.name}.png": drawing.png() for drawing in plots.drawings(summary)})
 
 
 def _csv_rows(summary: EvaluationSummary, log: JsonLinesLog, keys: Keys) -> Iterator[str]:
@@ -125,7 +122,7 @@ def warnings(summary: EvaluationSummary) -> Iterator[str]:
 
 
 def _pairs_differ(metric: MetricSummary) -> bool:
-    """Whether a method has pairs that another one does not have."""
+    """Return True if a method has pairs that another one does not have."""
     scores = metric.methods.values()
     return metric.over == "pair" and any(score.interval.n > metric.common_pairs for score in scores)
 

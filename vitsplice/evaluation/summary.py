@@ -73,12 +73,12 @@ class MethodScore:
 
     @property
     def known(self) -> bool:
-        """Return whether the method has a value."""
+        """True if the method has a value."""
         return math.isfinite(self.interval.mean)
 
     @property
     def leaked(self) -> bool:
-        """Return whether the metric is biased in favour of the method."""
+        """True if the metric is biased in favour of the method."""
         return self.leakage in ("network", "term")
 
 
@@ -129,7 +129,7 @@ class MetricSummary:
 
     @property
     def leaked(self) -> bool:
-        """Return whether the metric is biased in favour of any method."""
+        """True if the metric is biased in favour of any method."""
         return any(score.leaked for score in self.methods.values())
 
 

@@ -11,7 +11,7 @@ from vitsplice.keypoints.summary import ALL, BenchmarkSummary, FeaturePCK
 from vitsplice.matching.pck import within
 from vitsplice.metrics.statistics import MeanInterval, finite_or_none
 from vitsplice.support import output_folder
-from vitsplice.support.jsonl import JsonLinesLog, Keys, write_lines
+from vitsplice.support.jsonl import JsonLinesLog, Keys
 from vitsplice.support.tables import csv_row, markdown_table
 from vitsplice.text import printable
 
@@ -22,10 +22,13 @@ PER_KEYPOINT = "per keypoint"
 
 def write_report(folder: Path, summary: BenchmarkSummary, log: JsonLinesLog, keys: Keys) -> None:
     """Write the metrics of every pair, and the summary. Raises VitspliceError if a file cannot be written."""
-    write_lines(folder / PAIRS, _pairs_csv(summary, log, keys))
-    write_lines(folder / CSV, _summary_csv(summary))
-    data = json.dumps(summary.to_json(), indent=2, allow_nan=False) + "\n"
-    output_folder.write(folder, {JSON: data.encode(), MARKDOWN: markdown(summary).encode()})
+    files = {
+        PAIRS: _pairs_csv(summary, log, keys),
+        CSV: _summary_csv(summary),
+        JSON: [json.dumps(summary.to_json(), indent=2, allow_nan=False) + "\n"],
+        MARKDOWN: [markdown(summary)],
+    }
+    output_folder.write(folder, {name: (line.encode() for line in lines) for name, lines in files.items()})
 
 
 def _pairs_csv(summary: BenchmarkSummary, log: JsonLinesLog, keys: Keys) -> Iterator[str]:

@@ -31,7 +31,7 @@ def failure_reason(error: BaseException) -> str:
     return one_line(f"{type(error).__name__}: {error}".removesuffix(": "))
 
 
-def registered(plugin: object) -> pluggy.PluginManager:
+def manager_of(plugin: object) -> pluggy.PluginManager:
     """Return a manager of this plugin alone. Raises InvalidPlugin if one of its hooks is unmarked or unknown."""
     if plugin is None:
         raise InvalidPlugin("its entry point is None, not a module or an object with hooks")

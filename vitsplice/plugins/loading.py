@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from types import MappingProxyType
+from typing import Any
 
 import pluggy
 
@@ -23,20 +24,8 @@ from vitsplice.plugins.discovery import (
     owners,
     selected,
 )
-from vitsplice.plugins.hooks import CODE_ERRORS, call_hook, checked_specs, failure_reason, registered
-from vitsplice.plugins.kinds import (
-    BACKBONES,
-    COMMANDS,
-    EXECUTORS,
-    GENERATORS,
-    KINDS,
-    LOSSES,
-    METRICS,
-    PRESETS,
-    Kind,
-    Spec,
-    SpecT,
-)
+from vitsplice.plugins.hooks import CODE_ERRORS, call_hook, checked_specs, failure_reason, manager_of
+from vitsplice.plugins.kinds import BACKBONES, COMMANDS, KINDS, Kind, Spec
 from vitsplice.plugins.registry import BackboneRegistry, Catalogue, Registry, enumeration
 from vitsplice.plugins.sandbox import SECONDS, TookTooLong, process_defaults_restored, time_limit
 from vitsplice.text import one_line
@@ -66,28 +55,20 @@ def catalogue() -> Catalogue:
     records = (*(plugin.record for plugin in loaded), *missing)
     managers = {position: plugin.manager for position, plugin in enumerate(loaded) if plugin.manager is not None}
 
-    def registry(kind: Kind[SpecT], cls: type[Registry[SpecT]] = Registry) -> Registry[SpecT]:
+    def registry(kind: Kind[Any]) -> Registry[Any]:
         of_kind = {name: providers for (kind_name, name), providers in conflicts.items() if kind_name == kind.name}
         excluded = {} if kind is COMMANDS else of_kind
-        specs = (spec for plugin in loaded for spec in plugin.specs.get(kind.name, ()))
-        usable = {spec.name: spec for spec in specs if isinstance(spec, kind.spec) and spec.name not in excluded}
+        specs = [spec for plugin in loaded for spec in plugin.specs.get(kind.name, ())]
+        usable: dict[str, Any] = {spec.name: spec for spec in specs if spec.name not in excluded}
+        cls: type[Registry[Any]] = BackboneRegistry if kind is BACKBONES else Registry
         return cls(kind, MappingProxyType(usable), MappingProxyType(excluded), records, managers)
 
-    return Catalogue(
-        plugins=records,
-        backbones=registry(BACKBONES, BackboneRegistry),
-        losses=registry(LOSSES),
-        generators=registry(GENERATORS),
-        metrics=registry(METRICS),
-        presets=registry(PRESETS),
-        executors=registry(EXECUTORS),
-        commands=registry(COMMANDS),
-        conflicts=conflicts,
-    )
+    registries: dict[str, Any] = {kind.name: registry(kind) for kind in KINDS}
+    return Catalogue(plugins=records, conflicts=conflicts, **registries)
 
 
 def _conflicts(loaded: Sequence[LoadedPlugin]) -> Conflicts:
-    """(kind, name) -> the distributions, for every name that more than one plugin provides."""
+    """Return (kind, name) -> distributions for every name that more than one plugin provides."""
     providers: dict[tuple[str, str], list[PluginRecord]] = {}
     for plugin in loaded:
         for kind, names in plugin.record.specs.items():
@@ -126,7 +107,7 @@ def load(plugin: InstalledPlugin, seconds: float = SECONDS) -> LoadedPlugin:
 def _load(plugin: InstalledPlugin, seconds: float) -> LoadedPlugin:
     try:
         with time_limit(seconds):
-            return _list_specs(plugin, registered(plugin.load()))
+            return _list_specs(plugin, manager_of(plugin.load()))
     except TookTooLong as error:
         return _failed(plugin, [str(error)], [])
     except CODE_ERRORS as error:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Generic, TypeVar
+from typing import Generic
 
 import pluggy
 
@@ -15,21 +15,19 @@ from vitsplice.contracts import BackboneSpec, CommandSpec, ExecutorSpec, Generat
 from vitsplice.errors import PluginConflict, UnknownName, VitspliceError
 from vitsplice.plugins.discovery import DISTRIBUTION, VARIABLE, PluginRecord, owners
 from vitsplice.plugins.hooks import CODE_ERRORS, call_backbone_for, failure_reason
-from vitsplice.plugins.kinds import Kind
+from vitsplice.plugins.kinds import Kind, SpecT
 from vitsplice.text import did_you_mean, one_line, truncate
 
-SpecT = TypeVar("SpecT", BackboneSpec, LossSpec, GeneratorSpec, MetricSpec, PresetSpec, ExecutorSpec, CommandSpec)
-
 MAX_LISTED = 12
-"""An unknown name is answered with all known names if there are at most this many."""
+"""Maximum number of known names that a message lists."""
 
-OF_THIS_PROJECT = (
+OPTIONAL_PLUGINS = (
     ("backbone", "*-offline", "vitsplice-offline"),
     ("backbone", "openclip[-/]*", "vitsplice-openclip"),
     ("executor", "ray", "vitsplice-ray"),
     ("generator", "siren", "vitsplice-siren"),
 )
-"""Kind, pattern of names, and the optional plugin of this project that provides them."""
+"""Kind and pattern of the names that an optional plugin of this project provides, and the plugin."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +69,7 @@ class Registry(Mapping[str, SpecT], Generic[SpecT]):
 
 
 class BackboneRegistry(Registry[BackboneSpec]):
-    """Backbones by name: those that plugins list, and those that a plugin provides for other names."""
+    """Backbones by name: those that plugins list, and those that a plugin builds for other names."""
 
     def __getitem__(self, name: str) -> BackboneSpec:
         if name in self.specs or name in self.conflicts:
@@ -91,9 +89,9 @@ class BackboneRegistry(Registry[BackboneSpec]):
             raise PluginConflict(conflict_message(self.kind.word, name, providers))
         if answers:
             return answers[0][1]
-        raise self._unanswered(name, errors)
+        raise self._unprovided(name, errors)
 
-    def _unanswered(self, name: str, errors: Sequence[tuple[PluginRecord, BaseException]]) -> VitspliceError:
+    def _unprovided(self, name: str, errors: Sequence[tuple[PluginRecord, BaseException]]) -> VitspliceError:
         for _, error in errors:
             if isinstance(error, VitspliceError):
                 return error
@@ -123,11 +121,11 @@ class Catalogue:
     conflicts: Mapping[tuple[str, str], tuple[str, ...]]
 
 
-def conflict_message(word: str, name: str, givers: Sequence[str]) -> str:
+def conflict_message(word: str, name: str, providers: Sequence[str]) -> str:
     """Return the message for a name that more than one plugin provides."""
-    removable = [giver for giver in givers if giver != DISTRIBUTION]
+    removable = [provider for provider in providers if provider != DISTRIBUTION]
     return (
-        f"{enumeration(givers)} each provide a {word} '{name}'.\n"
+        f"{enumeration(providers)} each provide a {word} '{name}'.\n"
         f"Uninstall {' or '.join(removable)}, or name the plugins to load in {VARIABLE} (comma separated)."
     )
 
@@ -146,22 +144,22 @@ def unknown_message(kind: Kind[SpecT], name: str, known: Iterable[str], plugins:
     lines = [f"no {kind.word} {truncate(name)!r}{hint} (see `vitsplice list {kind.name}`)"]
     if plugin:
         lines.append(f"The plugin {plugin} provides it: pip install {plugin}, or -e plugins/{plugin} in a checkout")
-        lines += [_selection(os.environ[VARIABLE])] if VARIABLE in os.environ else []
+        lines += [_selection_note(os.environ[VARIABLE])] if VARIABLE in os.environ else []
     if failed := _candidates(name, [record for record in plugins if record.failure]):
         reasons = "; ".join(f"plugin '{record.name}' failed: {record.failure}" for record in failed)
         lines.append(f"It may be missing because {reasons}")
     return "\n".join(lines)
 
 
-def _selection(value: str) -> str:
+def _selection_note(value: str) -> str:
     if not value.strip():
         return f"{VARIABLE} is set and empty, so no plugin is loaded; unset it to load all"
     return f"{VARIABLE}={one_line(value)} selects only those plugins; unset it to load all"
 
 
 def _optional_plugin(word: str, name: str, known: Sequence[str]) -> str:
-    """Optional plugin of this project that provides this name and is not loaded; "" if there is none."""
-    for kind, pattern, plugin in OF_THIS_PROJECT:
+    """Find the optional plugin of this project that provides a name and is not loaded; "" if there is none."""
+    for kind, pattern, plugin in OPTIONAL_PLUGINS:
         loaded = any(fnmatchcase(other, pattern) for other in known)
         if kind == word and fnmatchcase(name, pattern) and not loaded:
             return plugin

@@ -184,7 +184,8 @@ def choose_checks(
     """
     rng = random.Random(seed)
     unrelated = {pair: [other for other in images if not images[pair] & images[other]] for pair in images}
-    order = rng.sample(usable := [pair for pair in images if unrelated[pair]], len(usable))
+    usable = [pair for pair in images if unrelated[pair]]
+    order = rng.sample(usable, len(usable))
     if number > len(order) * len(methods):
         raise ConfigError(
             Argument("checks", number),

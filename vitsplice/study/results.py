@@ -23,12 +23,12 @@ from vitsplice.text import one_line, printable
 
 LARGEST_FILE = 20_000_000
 ANALYSIS_JSON = "analysis.json"
-"""Name of an analysis, which may be in the same folder."""
+"""File of an analysis, which may be in the folder of the results."""
 
 DAY_MS = 86_400_000
 
 ONE_SIDED_TRIALS = 8
-"""Number of trials from which on the same side every time is an exclusion; the probability by chance is 1 in 128."""
+"""A result of at least this many trials, all answered on one side, is excluded: 1 in 128 by chance."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class RecordedTrial(StrictModel):
         return self.right if self.choice == "left" else self.left
 
     def follows(self, planned: PlannedTrial) -> bool:
-        """Return whether this is the planned trial, and ``check`` and ``passed`` are correct."""
+        """Return True if this is the planned trial, and ``check`` and ``passed`` are correct."""
         check = planned.answer is not None
         passed = self.choice == planned.answer if check else None
         recorded = (self.pair, self.set, self.left, self.right, self.check, self.passed)
@@ -115,7 +115,7 @@ class RaterResult(StrictModel):
     @classmethod
     def _is_normalised(cls, rater: str) -> str:
         if rater != re.sub(r"\s+", " ", rater.strip()):
-            raise ValueError("has other spaces than the page writes")
+            raise ValueError("has spaces that the page does not write")
         return rater
 
     @property

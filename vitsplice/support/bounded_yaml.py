@@ -38,8 +38,8 @@ def parse(text: str) -> Any:
         raise InvalidYAML(" ".join(str(error).split())) from error
 
 
-def is_text(value: str) -> bool:
-    """Return whether text can be the name of a file: it has no NUL and no surrogates, which UTF-8 cannot encode."""
+def is_valid_text(value: str) -> bool:
+    """Return True if text can be a file name: it has no NUL and no surrogates, which UTF-8 cannot encode."""
     return "\0" not in value and not any("\ud800" <= character <= "\udfff" for character in value)
 
 
@@ -73,7 +73,7 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
     def text(self, node: yaml.ScalarNode) -> str:
-        if not is_text(node.value):
+        if not is_valid_text(node.value):
             raise InvalidYAML("text with a NUL character or an incomplete Unicode character is not allowed")
         if len(node.value) > MAX_TEXT:
             raise InvalidYAML(f"text of {len(node.value)} characters; at most {MAX_TEXT} are allowed")

@@ -27,10 +27,11 @@ MAX_NAME_BYTES = 255
 
 
 def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
-    """Write a file by way of a synced temporary file in the same folder, which then replaces it.
+    """Write a file atomically: write and sync a temporary file in the same folder, then rename it.
 
-    On any failure, also of an iterable ``data``, the old file is unchanged and the temporary file is removed. As with
-    ``open``, a new file gets its mode from the umask, an old file keeps its mode, and symbolic links are followed.
+    On any failure, including one of an iterable ``data``, the old file is unchanged and the temporary file is removed.
+    As with ``open``, a new file gets its mode from the umask, an old file keeps its mode, and symbolic links are
+    followed.
 
     Args:
         path: path of the file.
@@ -65,7 +66,7 @@ def inside(folder: str | os.PathLike[str], name: str) -> Path:
             character that is not printable or a part of more than `MAX_NAME_BYTES` bytes; if a symbolic link leads out
             of the folder; or if the path exists and is neither a file nor a folder (a pipe would block).
     """
-    if problem := _unsafe(name):
+    if problem := _path_problem(name):
         raise PathRejected(f"'{printable(name)}' cannot be a path in {printable(str(folder))}: {problem}")
     path = Path(folder, name)
     base, real = os.path.realpath(folder), os.path.realpath(path)
@@ -99,8 +100,8 @@ def read_regular(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def _unsafe(name: str) -> str:
-    """Return why a name may lead out of a folder or cannot exist; "" if it is safe."""
+def _path_problem(name: str) -> str:
+    """Describe why a name is not a valid relative path inside a folder; "" if it is."""
     parts = name.split("/")
     if not name.isprintable():
         return "it has a character that is not printable"
@@ -129,7 +130,7 @@ def read_json_object(path: Path) -> dict[str, Any]:
 
 
 def temporary_files(folder: Path) -> list[Path]:
-    """List the temporary files of `write_atomically` in a folder: of killed processes or of one that is writing."""
+    """List the temporary files of `write_atomically` in a folder, left by killed processes or still being written."""
     return [path for path in folder.glob(".*.tmp") if _TEMPORARY.fullmatch(path.name) and not path.is_dir()]
 
 

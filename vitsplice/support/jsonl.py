@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from json.encoder import encode_basestring_ascii
 from pathlib import Path
 from types import TracebackType
@@ -20,29 +20,29 @@ from vitsplice.support.files import write_atomically
 Keys = NDArray[np.uint64]
 
 RECENT = 256
-"""Records whose offsets are in a dict until they are merged into the sorted arrays; a 64th of all if that is more."""
+"""Number of new records that are collected in a dict and then merged into the sorted arrays; at least a 64th of all."""
 
 _INDEX = np.dtype([("key", np.uint64), ("offset", np.int64)])
 
 INVALID = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
-"""Exceptions of reading a line that is not a record of the log."""
+"""Exceptions raised by parsing a line that is not a record of the log."""
 
 
 def key_of(*parts: object) -> int:
-    """Compute the 64-bit key of some parts; never 0."""
+    """Hash parts, as text, to a 64-bit key that is never 0."""
     text = f"[{', '.join([encode_basestring_ascii(str(part)) for part in parts])}]"
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") or 1
 
 
 class JsonLinesLog:
-    """A file of JSON records by key; of several records with one key, the last counts. Use it in ``with``.
+    """A file of JSON records by key; the last record of a key counts. A context manager, which closes the file.
 
     Opening it cuts off a truncated last line and ignores lines that are not records. In memory are only the keys and
     the offsets of their lines, 16 bytes each.
 
     Args:
         path: the file; it is created if it does not exist.
-        key: the key of a record that was read. By default the key is stored in the line, as entry ``key``.
+        key: function that computes the key of a record. By default the key is stored in the line, as entry ``key``.
         restart: empty the file first.
 
     Raises:
@@ -106,7 +106,7 @@ class JsonLinesLog:
         """Remove all lines but the last record of each key from the file; the order of lines remains.
 
         Args:
-            mask: which keys remain; all by default.
+            mask: function that returns True for the keys that remain; all by default.
 
         Raises:
             VitspliceError: if the file cannot be written.
@@ -183,14 +183,6 @@ def _sorted(keys: Keys, offsets: NDArray[np.int64]) -> tuple[Keys, NDArray[np.in
     last = np.ones(len(keys), bool)
     last[:-1] = keys[1:] != keys[:-1]
     return keys[last], offsets[order][last]
-
-
-def write_lines(path: Path, lines: Iterable[str]) -> None:
-    """Write a text file line by line, atomically. Raises VitspliceError if it cannot be written."""
-    try:
-        write_atomically(path, (line.encode() for line in lines))
-    except OSError as error:
-        raise _unusable(path, error) from error
 
 
 def _unusable(path: Path, error: OSError) -> VitspliceError:

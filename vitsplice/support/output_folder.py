@@ -67,8 +67,12 @@ def check_file(file: str | os.PathLike[str], contents: str, *, force: bool) -> P
     return path
 
 
-def write(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write files by name into a folder, which is created if needed. Each file is written atomically.
+def write(folder: Path, files: Mapping[str, bytes | Iterable[bytes]]) -> None:
+    """Write files into a folder, which is created if needed. Each file is written atomically.
+
+    Args:
+        folder: output folder.
+        files: content of each file, or consecutive pieces of it, by name.
 
     Raises:
         UserError: if the folder cannot be created, or a name points outside it.

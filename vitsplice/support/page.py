@@ -143,7 +143,7 @@ class Card:
 
 @dataclass(frozen=True)
 class Cards(Block):
-    """Cards that the reader sorts by any of their values, the worst or the best first, those without a value last.
+    """Cards that readers can sort by any of the values, the worst or the best first; cards without the value are last.
 
     Args:
         rows: names of the values, and whether higher is better.

@@ -92,7 +92,7 @@ def plot(draw: Callable[[Figure], object], size: tuple[float, float] = (7, 3), c
     style: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": caption, "font.size": 9}
     style |= dict.fromkeys(colours, INK)
     metadata = {"Date": None, "Creator": None}
-    svg = _drawn(draw, size, style, format="svg", transparent=True, metadata=metadata).decode()
+    svg = _save(draw, size, style, format="svg", transparent=True, metadata=metadata).decode()
     return Plot(svg[svg.index("<svg") :].replace(INK, "currentColor"), caption)
 
 
@@ -105,10 +105,10 @@ def png(draw: Callable[[Figure], object], size: tuple[float, float], dpi: int = 
         dpi: pixels per inch.
         font_size: size of text in points.
     """
-    return _drawn(draw, size, {"font.size": font_size}, format="png", dpi=dpi, metadata={"Software": None})
+    return _save(draw, size, {"font.size": font_size}, format="png", dpi=dpi, metadata={"Software": None})
 
 
-def _drawn(draw: Callable[[Figure], object], size: tuple[float, float], style: dict[Any, Any], **options: Any) -> bytes:
+def _save(draw: Callable[[Figure], object], size: tuple[float, float], style: dict[Any, Any], **options: Any) -> bytes:
     import matplotlib
     from matplotlib.figure import Figure
 

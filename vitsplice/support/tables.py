@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from vitsplice.text import printable
 
 _FORMULA = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
-"""Start of a formula, also in full-width characters, with leading apostrophes so that `unescape_csv` is exact."""
+"""Start of a formula, also in full-width characters, and leading apostrophes, so that `unescape_csv` is exact."""
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
