@@ -405,7 +405,7 @@ def test_the_alpha_channel_of_a_cut_out_is_a_mask(pair, tmp_path):
 def test_settings_for_the_fallback_are_used_with_it_alone_and_recorded(pair):
     changes = "with_fallback={steps: 2, terms: {identity: {weight: 0}}}"
     with_fallback = splice(pair, overrides=[changes])
-    assert with_fallback.record["changed_for_fallback"] == ["steps", "terms.identity.weight"]
+    assert with_fallback.record["changed_for_fallback"] == ["steps", "terms.identity"]
     assert [sorted(step.losses) for step in with_fallback.losses] == [
         ["appearance", "structure-entire"],
         ["appearance", "structure"],

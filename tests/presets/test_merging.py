@@ -94,9 +94,5 @@ def test_mistakes_name_the_key(text, message):
     assert message in str(caught.value)
 
 
-def test_changed_keys_are_dotted():
-    assert list(changed_keys({"terms": {"a": {"weight": 1, "options": {}}}, "steps": 2})) == [
-        "terms.a.weight",
-        "terms.a.options",
-        "steps",
-    ]
+def test_changed_keys_have_at_most_two_parts():
+    assert changed_keys(load().with_fallback) == ["terms.appearance", "terms.texture", "optimiser.schedule", "steps"]

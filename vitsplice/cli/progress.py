@@ -149,7 +149,7 @@ class RunProgress(ProgressDisplay):
             self.note(f"SUBSTITUTION: {self._run.substitution}", style="bold yellow")
         if self._run.changed_for_fallback:
             keys = truncate(", ".join(self._run.changed_for_fallback), MOST_SETTINGS)
-            self.note(f"settings of the preset for its fallback (with_fallback): {keys}", style="bold yellow")
+            self.note(f"the preset has settings of its own for this fallback: {keys}", style="bold yellow")
 
     def step(self, step: Step) -> None:
         """Show the losses of a step; say once that a run will be long, and what would be shorter."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vitsplice.config import RunConfig
@@ -39,10 +39,9 @@ def remove(path: Sequence[str], changes: Any) -> None:
         node.pop(last, None)
 
 
-def changed_keys(changes: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """Yield the dotted keys of nested settings."""
+def changed_keys(changes: Mapping[str, Any]) -> list[str]:
+    """Return the keys of ``with_fallback``, of at most two parts: ``steps``, ``optimiser.lr``, ``terms.NAME``."""
+    names: list[str] = []
     for key, value in changes.items():
-        if isinstance(value, dict) and value:
-            yield from changed_keys(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}"
+        names += [f"{key}.{part}" for part in value] if isinstance(value, dict) and value else [key]
+    return names

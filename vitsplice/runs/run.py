@@ -71,7 +71,7 @@ class Run:
         self.backbone, self.substitution = self._backbones.load(settings.backbone, known, device, precision)
         self.changed_for_fallback: list[str] = []
         if self.substitution:
-            self.changed_for_fallback = list(changed_keys(settings.with_fallback))
+            self.changed_for_fallback = changed_keys(settings.with_fallback)
             settings = with_fallback(settings, "settings")
         self.settings = _resolved(settings, self.substitution, str(device), precision)
         loaded = perf_counter()
