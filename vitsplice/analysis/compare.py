@@ -106,7 +106,7 @@ def compare(
 
     Raises:
         OutputExists, OutputBusy: see `vitsplice.support.output_folder.resumable`.
-        VitspliceError: if an image cannot be read or a backbone cannot be loaded, before anything that takes long.
+        VitspliceError: if an image cannot be read or a backbone cannot be loaded, before the long work begins.
     """
     infos = {name: load_backbone(name).info for name in dict.fromkeys(plan.backbones)}
     plain = image_sources(plan.images, plan.masks, plan.size)
@@ -154,7 +154,7 @@ def _with_styles(
 
 @dataclass(frozen=True)
 class _Parts:
-    """The parts of a comparison: encodings, then transfers. Both methods return None if they were stopped."""
+    """Computes the parts of a comparison: encodings and transfers, which are None if they were stopped."""
 
     plan: ComparisonPlan
     path: Path

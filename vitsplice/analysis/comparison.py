@@ -28,7 +28,7 @@ TRANSFORM_ROLES: dict[str, Role] = {
     **dict.fromkeys([*APPEARANCE_TRANSFORMS, STYLE], "appearance"),
     **dict.fromkeys(STRUCTURE_TRANSFORMS, "structure"),
 }
-"""What each transform changes."""
+"""Role of what each transform changes."""
 
 ROLES: tuple[Role, Role] = ("structure", "appearance")
 

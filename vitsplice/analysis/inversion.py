@@ -108,8 +108,8 @@ def plan_inversions(
     Args:
         image: path of the image.
         facets, layers: every facet at every layer is inverted; see `feature_requests`.
-        prior: image prior where the feature does not determine the image. None: ``pixels`` for global facets, for which
-            ``network`` needs many more steps, and ``network`` for local ones.
+        prior: image prior, which determines what the feature leaves open. None: ``network`` for local facets and
+            ``pixels`` for global ones, for which ``network`` needs many more steps.
         preset: instead of a prior, a preset with a term named ``inversion``.
         backbone: name; None is that of the preset.
         overrides: ``dotted.key=value`` of settings.
@@ -122,14 +122,14 @@ def plan_inversions(
         presets = " or ".join(PRESETS.values())
         raise UserError("give ", Argument("prior"), " or ", Argument("preset"), f", not both: a prior is {presets}")
     chosen, overrides = PRESETS[prior] if prior else preset, list(overrides)
-    of_backbone = [override for override in overrides if override.startswith("backbone")]
-    configured = settings_for(chosen or PRESETS["network"], backbone=backbone, overrides=of_backbone).backbone
+    backbone_overrides = [override for override in overrides if override.startswith("backbone")]
+    configured = settings_for(chosen or PRESETS["network"], backbone=backbone, overrides=backbone_overrides).backbone
     info = load_configured(configured, catalogue())[0].info
-    of_each = {
+    by_request = {
         request: inversion_settings(request, chosen, backbone=backbone, overrides=overrides, **settings)
         for request in feature_requests(info, facets, layers)
     }
-    return InversionPlan(Path(image), of_each, info.layers)
+    return InversionPlan(Path(image), by_request, info.layers)
 
 
 def feature_requests(
@@ -199,7 +199,7 @@ class _StoredImage(BaseModel):
 
 
 class _StoredPlan(BaseModel):
-    """The plan file. The feature of each inversion is that of its data term."""
+    """Content of the plan file. The feature of an inversion is that of the data term in its settings."""
 
     format: int
     image: _StoredImage

@@ -57,6 +57,7 @@ class Tally:
 
 
 Report = Callable[[Tally, Outcome | None], object]
+"""Function that displays a tally after an outcome; None for a job that was finished before."""
 
 
 def run_batch(

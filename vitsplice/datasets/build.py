@@ -28,7 +28,7 @@ class BuildOptions:
     Args:
         path: the source, see `vitsplice.datasets.sources.read_source`.
         appearance: its appearance images, likewise.
-        by: ``similarity``, ``random``, ``all`` or ``name``; None for the default of the source.
+        by: way to pair: ``similarity``, ``random``, ``all`` or ``name``; None for the default of the source.
         k: appearance images for each structure image by ``similarity`` or ``random``; None is 1.
         seed: seed of ``random``; None is 0.
         backbone: backbone of ``similarity``; None for that of the default preset, with its fallback.
@@ -61,8 +61,8 @@ def build(
         options: source and pairing.
         out: path of the manifest, .csv or .jsonl.
         force: replace an existing manifest.
-        progress: reports the images whose features are computed. If it stops them, finished features stay in a cache
-            beside the manifest.
+        progress: reports the images whose features are computed. If it stops the work, computed features stay in a
+            cache beside the manifest.
 
     Returns:
         Number of pairs, or None if it was stopped.

@@ -38,7 +38,7 @@ ABSENT = -1
 
 @dataclass(frozen=True)
 class Issue:
-    """Something wrong with a pair or an image.
+    """A problem of a pair or of an image.
 
     Args:
         kind: one of `KINDS`.
@@ -126,11 +126,11 @@ class ManifestIndex:
         return cls(ids, rows, files, np.bincount(ordered[first_in_row], minlength=len(files)), unlicensed)
 
     def name(self, number: int) -> str:
-        """The printable path of a file, in quotes."""
+        """Return the printable path of a file, in quotes."""
         return f"'{printable(str(self.files[number][0]))}'"
 
     def issue(self, kind: str, number: int, message: str) -> Issue:
-        """An issue of a file."""
+        """Return an issue of a file."""
         path, pair = self.files[number]
         return Issue(kind, pair, int(self.uses[number]), str(path), message)
 

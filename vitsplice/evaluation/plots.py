@@ -42,16 +42,16 @@ def drawings(summary: EvaluationSummary) -> list[Drawing]:
 def _differences(summary: EvaluationSummary, metrics: Sequence[MetricSummary]) -> list[Drawing]:
     """Forest plot with one panel per metric."""
     names, style = list(summary.counts), styles(summary.counts)
-    every = len(names) <= MAX_METHODS_ALL_PAIRS
-    comparisons = {m.name: [c for c in m.comparisons if every or c.first == names[0]] for m in metrics}
+    pairwise = len(names) <= MAX_METHODS_ALL_PAIRS
+    comparisons = {m.name: [c for c in m.comparisons if pairwise or c.first == names[0]] for m in metrics}
     if not any(math.isfinite(c.interval.mean) for of_metric in comparisons.values() for c in of_metric):
         return []
-    labels = [f"{c.first}\nminus {c.second}" if every else c.second for c in comparisons[metrics[0].name]]
+    labels = [f"{c.first}\nminus {c.second}" if pairwise else c.second for c in comparisons[metrics[0].name]]
 
     def panel(axes: Axes, metric: MetricSummary) -> None:
         for y, comparison in enumerate(comparisons[metric.name]):
-            interval, sign = comparison.interval, 1 if every else -1
-            method = style[comparison.first if every else comparison.second]
+            interval, sign = comparison.interval, 1 if pairwise else -1
+            method = style[comparison.first if pairwise else comparison.second]
             filled = supported(interval, comparison.adjusted_p)
             axes.errorbar(
                 [sign * interval.mean], [y], None, error_bars([interval])[::sign], capsize=3, markersize=6,
@@ -60,13 +60,13 @@ def _differences(summary: EvaluationSummary, metrics: Sequence[MetricSummary]) -
             )  # fmt: skip
         axes.axvline(0, color=MUTED, linewidth=0.8, linestyle=":")
 
-    each = "" if every else f", each method minus {names[0]}"
+    minus = "" if pairwise else f", each method minus {names[0]}"
     caption = (
-        f"Mean difference over the pairs that both methods have{each}, with its 95 % bootstrap interval over pairs. "
+        f"Mean difference over the pairs that both methods have{minus}, with its 95 % bootstrap interval over pairs. "
         f"Filled: the interval excludes 0 and p, adjusted by Holm, is below {SIGNIFICANCE}; hollow: the pairs do not "
         "support a difference. The table of tests has all."
     )
-    xlabel = f"mean difference{each}, and its 95 % interval over pairs"
+    xlabel = f"mean difference{minus}, and its 95 % interval over pairs"
     return [_panels("differences", metrics, labels, panel, xlabel, caption)]
 
 

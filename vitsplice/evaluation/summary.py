@@ -245,8 +245,14 @@ def summarise_pairs(
         missing, reason = int(measured[row]) - interval.n, reasons.get(row, "")
         scores[name] = MethodScore(interval, float(means[row]), float(ranks[row]), leaked, missing, reason, *extremes)
         distributions[name] = distribution(values[row], MAX_POINTS)
-    comparisons = _compare(list(leakages), values)
-    return _summary(spec, metric, scores, comparisons, common_pairs(values).shape[1], distributions)
+    return _summary(
+        spec,
+        metric,
+        scores,
+        comparisons=_compare(list(leakages), values),
+        common_pairs=common_pairs(values).shape[1],
+        distributions=distributions,
+    )
 
 
 def _summarise_sets(
@@ -261,13 +267,23 @@ def _summarise_sets(
     return _summary(spec, metric, scores)
 
 
-def _summary(spec: MetricSpec, metric: Metric, scores: Mapping[str, MethodScore], *others: Any) -> MetricSummary:
-    networks = tuple(NetworkId(info.name, info.sha256) for info in metric.networks)
-    definition = (spec.name, spec.summary, spec.better, spec.over, spec.against, networks, dict(metric.parameters))
+def _summary(spec: MetricSpec, metric: Metric, scores: Mapping[str, MethodScore], **over_pairs: Any) -> MetricSummary:
+    """Combine definition and scores of a metric with the fields that only a metric over pairs has."""
     means = {name: score.common_mean for name, score in scores.items() if math.isfinite(score.common_mean)}
     best = (max if spec.better == "higher" else min)(means.values(), default=math.nan)
     equal = [name for name, mean in means.items() if f"{mean:.{DIGITS}g}" == f"{best:.{DIGITS}g}"]
-    return MetricSummary(*definition, scores, tuple(equal) if len(scores) > 1 else (), *others)
+    return MetricSummary(
+        name=spec.name,
+        definition=spec.summary,
+        better=spec.better,
+        over=spec.over,
+        against=spec.against,
+        networks=tuple(NetworkId(info.name, info.sha256) for info in metric.networks),
+        parameters=dict(metric.parameters),
+        methods=scores,
+        best=tuple(equal) if len(scores) > 1 else (),
+        **over_pairs,
+    )
 
 
 def _compare(names: Sequence[str], values: Array) -> tuple[MetricComparison, ...]:

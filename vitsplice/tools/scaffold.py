@@ -13,7 +13,7 @@ from vitsplice.errors import OutputExists, UserError
 from vitsplice.support.files import write_atomically
 from vitsplice.text import truncate
 
-TEMPLATES = resources("vitsplice.tools") / "templates"
+TEMPLATE_FOLDER = resources("vitsplice.tools") / "templates"
 
 MAX_LENGTH = 60
 """Maximum number of characters of a name, which becomes the name of a folder and of a module."""
@@ -123,4 +123,4 @@ def _files(kind: str, values: dict[str, str]) -> dict[str, str]:
 
 
 def _filled(template: str, values: dict[str, str]) -> str:
-    return Template((TEMPLATES / template).read_text(encoding="utf-8")).substitute(values)
+    return Template((TEMPLATE_FOLDER / template).read_text(encoding="utf-8")).substitute(values)

@@ -64,25 +64,25 @@ def preprocessing(model: str, tag: str) -> dict[str, Any]:
 
 
 def assemble(
-    cfg: dict[str, Any], state_dict: dict[str, Tensor], images: dict[str, Any], arguments: BackboneArguments
+    cfg: dict[str, Any], state_dict: dict[str, Tensor], inputs: dict[str, Any], arguments: BackboneArguments
 ) -> Backbone:
     """Build a backbone from the tensors of an image tower.
 
     Args:
         cfg: open_clip's configuration, with ``embed_dim`` and ``vision_cfg``.
         state_dict: tensors of the tower.
-        images: ``mean``, ``std`` and ``quick_gelu``; see `preprocessing`.
+        inputs: ``mean``, ``std`` and ``quick_gelu``; see `preprocessing`.
         arguments: ``name``, ``licence`` and ``source`` of the backbone.
     """
     from vitsplice_openclip.resnet import ClipResNet
     from vitsplice_openclip.vit import ClipViT
 
-    statistics: dict[str, Any] = {"mean": images["mean"], "std": images["std"]}
+    statistics: dict[str, Any] = {"mean": inputs["mean"], "std": inputs["std"]}
     if trunk := cfg["vision_cfg"].get("timm_model_name"):
         inner = {key.removeprefix("trunk."): t for key, t in state_dict.items() if key.startswith("trunk.")}
         origin = {"name": arguments["name"], "licence": arguments["licence"], "source": arguments["source"]}
         return load_with_weights(trunk, inner, cls_normalised=True, overlay=statistics, **origin)
-    tower = _tower(cfg, images["quick_gelu"] or bool(cfg.get("quick_gelu")))
+    tower = _tower(cfg, inputs["quick_gelu"] or bool(cfg.get("quick_gelu")))
     load_into(tower, state_dict, arguments["source"])
     backbone = ClipViT if hasattr(tower, "transformer") else ClipResNet
     return backbone(tower, **statistics, **arguments)

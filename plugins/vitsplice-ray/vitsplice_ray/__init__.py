@@ -14,7 +14,7 @@ OPTIONS = {
     "gpus": Option(0.0, "GPUs of its node that a run takes, also fractions", minimum=0),
     "resources": Option({}, "custom resources that a run takes, such as {a100: 1}"),
     "node_losses": Option(20, "number of further attempts at a run whose process or node died", minimum=0),
-    "ahead": Option(1.0, "runs waiting in Ray for each that the cluster has room for", minimum=0, maximum=10),
+    "ahead": Option(1.0, "number of waiting runs in Ray per run that the cluster has room for", minimum=0, maximum=10),
 }
 
 

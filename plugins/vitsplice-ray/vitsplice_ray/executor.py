@@ -28,8 +28,8 @@ Work = Callable[[Job], Outcome]
 POLL_SECONDS = 5.0
 """Time between two checks of the size of the cluster."""
 
-MOST_TASKS = 10_000
-"""Largest number of tasks in Ray at a time."""
+MAX_TASKS = 10_000
+"""Maximum number of tasks in Ray at a time."""
 
 TIMEOUT = 10.0
 """Seconds for a cluster to accept a connection, and again to answer."""
@@ -75,12 +75,12 @@ class RayExecutor:
     """Executor on a Ray cluster.
 
     Args:
-        workers: largest number of runs at a time; 0 for as many as there is room for.
+        workers: maximum number of runs at a time; 0 for as many as there is room for.
         threads: CPU threads of each run.
         address: address of a cluster, ``auto``, or ``local``.
         resources: resources of its node that a run takes.
         node_losses: number of further attempts at a run whose process or node died.
-        ahead: runs that wait in Ray for each that there is room for.
+        ahead: number of waiting runs in Ray per run that there is room for.
     """
 
     workers: int
@@ -139,7 +139,7 @@ class RayExecutor:
 
     def _limit(self, room: int) -> int:
         """Limit of tasks in Ray: at least one, which waits until there is room."""
-        return self.workers or min(MOST_TASKS, max(1, int(room * (1 + self.ahead))))
+        return self.workers or min(MAX_TASKS, max(1, int(room * (1 + self.ahead))))
 
     @contextmanager
     def _connected(self) -> Iterator[Any]:

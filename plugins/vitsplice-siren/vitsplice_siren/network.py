@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-INNER = 30.0
+INNER_FREQUENCY = 30.0
 """Frequency of the inner layers (section 3.2)."""
 
 MARGIN = 0.01
@@ -28,12 +28,12 @@ class Siren(nn.Module):
         super().__init__()
         self.register_buffer("logits", torch.logit(start.detach().clamp(MARGIN, 1 - MARGIN)))
         self.register_buffer("coordinates", _coordinates(start.shape[-2], start.shape[-1]))
-        self.frequencies = [frequency, *[INNER] * (layers - 1)]
+        self.frequencies = [frequency, *[INNER_FREQUENCY] * (layers - 1)]
         hidden = [nn.Linear(width if number else 2, width) for number in range(layers)]
         self.hidden = nn.ModuleList(hidden)
         self.last = nn.Linear(width, 3)
         for number, layer in enumerate(hidden):
-            bound = 1 / 2 if number == 0 else math.sqrt(6 / width) / INNER
+            bound = 1 / 2 if number == 0 else math.sqrt(6 / width) / INNER_FREQUENCY
             nn.init.uniform_(layer.weight, -bound, bound)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
