@@ -7,7 +7,7 @@ from vitsplice.errors import UserError
 from vitsplice.images import encode_png
 
 
-def test_center_square_of_a_wide_image():
+def test_center_square_crops_the_sides_of_a_wide_image():
     image = noise(1, 3, 40, 60)
     torch.testing.assert_close(center_square(image, 40), image[..., 10:50])
 

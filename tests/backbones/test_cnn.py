@@ -45,7 +45,7 @@ def test_channels_last_maps_are_permuted_and_a_fixed_size_is_enforced():
 
 
 @pytest.mark.parametrize("name", ["resnet18", "vgg11", "test_convnext", "efficientnet_lite0"])
-def test_grid_of_several_families(name):
+def test_grid_is_the_image_size_divided_by_the_stride(name):
     with private_rng(0):
         model = timm.create_model(name, features_only=True)
     backbone = TimmCNN(model, name=name, licence="", source="")

@@ -39,7 +39,7 @@ def test_folder_without_images_is_refused(tree, file):
         read_source(tree(file))
 
 
-def test_default_pairing_of_folders_and_single_images(tree):
+def test_folders_are_paired_by_name_and_a_single_image_with_all(tree):
     folder = tree("s/1.jpg", "s/2.jpg", "a/1.jpg", "one.jpg")
     assert read_source(folder / "s", folder / "a").default_by == "name"
     contents = read_source(folder / "s", folder / "one.jpg")
@@ -67,7 +67,7 @@ def test_unusable_source_is_named(tree, arguments, message):
         read_source(*(folder / argument for argument in arguments))
 
 
-def test_both_layouts_of_subfolders_with_masks(tree):
+def test_subfolders_of_either_layout_are_pairs(tree):
     folder = tree(
         "cow/structure.jpg", "cow/appearance.PNG", "cow/appearance_mask.png", "cow/published_splice.jpg",
         "0/A/img.png", "0/B/img.png", "0/ours/out.png", "other/notes.txt",
@@ -103,7 +103,7 @@ def folder(tree):
     return tree("a.jpg", "b c.jpg", "d.png", "train/r_0.png", "train/r_1.jpg", "mask.png")
 
 
-def test_list_of_two_paths_a_line(folder):
+def test_list_of_two_paths_a_line_is_read(folder):
     text = "# structure appearance\na.jpg d.png\n\n'b c.jpg'  a.jpg\r\nb c.jpg\td.png\ngone\\x.jpg a.jpg\na.jpg d.png"
     (folder / "list.txt").write_text(text)
     pairs = read_source(folder / "list.txt").pairs

@@ -100,7 +100,7 @@ def test_cache_holds_the_images_used_last(tmp_path, read_names):
     assert read_names[-1] == "2.png"
 
 
-def test_sizes_and_all_requests_in_one_pass(tmp_path):
+def test_extraction_gives_sizes_and_all_requested_features(tmp_path):
     requests = (MAP, FeatureRequest("map", -2))
     features = extractor(requests=requests)(KeypointImage(write_image(tmp_path / "a.png", height=50, width=100)))
     assert (features.size, features.input_size) == ((50, 100), (48, 88))

@@ -16,7 +16,7 @@ def write_list(root, *lines, name="test_pairs.csv"):
     return root
 
 
-def test_points_and_categories_of_a_list(tmp_path):
+def test_list_gives_points_and_categories(tmp_path):
     cat, plane = pfpascal.load(small_pfpascal(tmp_path), "test").pairs()
     assert (cat.category, plane.category, cat.reference_length) == ("cat", "aeroplane", None)
     assert np.array_equal(cat.source_points, [(30, 20), (10, 60)])
@@ -25,7 +25,7 @@ def test_points_and_categories_of_a_list(tmp_path):
     assert cat.id != plane.id
 
 
-def test_layout_of_ncnet(tmp_path):
+def test_layout_of_ncnet_is_read(tmp_path):
     path = write_image(tmp_path / "PF-dataset-PASCAL" / "JPEGImages" / "a.jpg")
     write_list(tmp_path, HEADER, row("a.jpg", 3, [(1, 2)], [(3, 4)]), name="image_pairs/test_pairs.csv")
     assert pfpascal.has_layout(tmp_path)

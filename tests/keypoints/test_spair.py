@@ -8,7 +8,7 @@ from vitsplice.errors import UserError
 from vitsplice.keypoints import UnusablePair, spair
 
 
-def test_points_sizes_and_reference_length(tmp_path):
+def test_annotation_gives_points_sizes_and_reference_length(tmp_path):
     pairs = list(spair.load(small_spair(tmp_path), "test", "large").pairs())
     assert [pair.id for pair in pairs] == ["1-a-a:cat", "2-a-a:cat", "3-a-a:dog"]
     dog = pairs[-1]
@@ -25,7 +25,7 @@ def test_reference_length_is_the_larger_side_of_the_box(tmp_path, box, length):
     assert pair.reference_length == length
 
 
-def test_subsets_and_a_folder_without_lists(tmp_path):
+def test_folder_without_lists_has_all_pairs_of_the_split(tmp_path):
     small_spair(tmp_path)
     assert spair.load(tmp_path, "test", "small").count == 1
     for subset in ("large", "small"):

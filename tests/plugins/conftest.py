@@ -130,7 +130,7 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shelf]:
     folder = tmp_path / "shelf"
     folder.mkdir()
     monkeypatch.syspath_prepend(str(folder))
-    monkeypatch.delenv(discovery.VARIABLE, raising=False)
+    monkeypatch.delenv(discovery.PLUGINS_VARIABLE, raising=False)
     monkeypatch.setattr(discovery, "BUILTIN", "shelf_builtin")
     distributions = Shelf(folder)
     distributions.module("shelf_builtin", BUILTIN)

@@ -57,14 +57,14 @@ class ComparisonPlan:
 
     Args:
         images: paths of at least two images.
-        backbones: names.
+        backbones: names of the backbones.
         masks: folder with masks of parts, named like the images, or None.
         size: side of the square crops of the images, in pixels.
         transfers: number of pairs of consecutive images that are transferred with each backbone.
         preset: preset of the transfers.
         steps: number of steps of the transfers; None is that of the preset.
-        style: preset that gives each image the appearance of the next one, as another appearance transform; None
-            for no such transform.
+        style: preset of an additional appearance transform, which gives each image the appearance of the next one;
+            None for no such transform.
         device: see `vitsplice.engine.device.pick_device`.
     """
 
@@ -80,7 +80,7 @@ class ComparisonPlan:
 
     def __post_init__(self) -> None:
         if len(self.images) < 2:
-            raise UserError("give at least two images: a change is measured relative to the change by another image")
+            raise UserError("give at least two images: changes are relative to the change from one image to another")
         if not self.backbones:
             raise UserError(
                 "give at least one backbone (", Argument("backbone"), "); `vitsplice list backbones` lists them"
@@ -102,7 +102,10 @@ def compare(
     force: bool = False,
     progress: ProgressReporter = NULL_REPORTER,
 ) -> BackboneComparison | None:
-    """Compare backbones; None if it was stopped. Finished parts are stored, and the same plan resumes.
+    """Compare what backbones encode. Finished parts are stored, and the same plan resumes.
+
+    Returns:
+        The comparison, or None if the progress reporter stopped it.
 
     Raises:
         OutputExists, OutputBusy: see `vitsplice.support.output_folder.resumable`.

@@ -184,10 +184,10 @@ def backbone_measures(info: BackboneInfo, images: Sequence[str], read: EncodingR
     facets: dict[str, str] = {role: info.default_request(role).facet for role in ROLES}
     local = facets["structure"]
     for number, image in enumerate(images):
-        encoding, units = read(image), _changes_by_others(images, read, number)
+        encoding, changes_by_others = read(image), _changes_by_others(images, read, number)
         for (role, transform, layer), change in encoding.changes.items():
-            unit = units[role][layer]
-            relative = change / unit if unit > 0 else 0.0
+            by_others = changes_by_others[role][layer]
+            relative = change / by_others if by_others > 0 else 0.0
             measures.append(Measure(info.name, facets[role], layer, f"{role} change", transform, image, relative))
         measures += [Measure(info.name, local, n, "pck", warp, image, v) for (warp, n), v in encoding.pck.items()]
         measures += [Measure(info.name, local, n, "part iou", "labels", image, v) for n, v in encoding.part_iou.items()]

@@ -48,7 +48,7 @@ MAX_FOR_ALL_PAIRS = 6
 CONTRASTS_CAPTION = (
     "The backbone with the higher mean first; the ratio of the two for selectivity, otherwise the difference, with its "
     "95 % interval over images. p: exact sign-flip test for fewer than 13 images, otherwise Wilcoxon's signed-rank "
-    "test; adjusted by Holm's method over the pairs of a quantity. Supported: the interval excludes no difference and "
+    "test; adjusted by Holm's method over the pairs of a quantity. Supported: the interval excludes equality and "
     f"the adjusted p is below 0.05. For more than {MAX_FOR_ALL_PAIRS} backbones only neighbours in rank are shown; all "
     "pairs are in differences.csv."
 )
@@ -265,7 +265,7 @@ def _contrast_tables(comparison: ComparisonData) -> list[Block]:
         return []
     rows: Rows = [
         [
-            quantity.name, contrast.first[0], contrast.second[0], *stats.finite_ends(contrast.mean),
+            quantity.name, contrast.first[0], contrast.second[0], *stats.interval_cells(contrast.mean),
             finite_or_none(contrast.adjusted), "yes" if contrast.supported else "no",
         ]
         for quantity in stats.tested_quantities(comparison)
@@ -312,9 +312,10 @@ def _transfer_blocks(comparison: ComparisonData) -> list[Block]:
 def _transfer_metrics(comparison: ComparisonData) -> Table:
     metrics = list(dict.fromkeys(measure.detail for measure in comparison.measures if measure.metric == "transfer"))
     values = {name: [comparison.transfer_values(name, metric) for metric in metrics] for name in comparison.infos}
-    pairs = max(len(of_metric) for of_backbone in values.values() for of_metric in of_backbone)
+    pairs = max(len(per_pair) for columns in values.values() for per_pair in columns)
     rows: Rows = [
-        [name, *[stats.format_mean(stats.mean_interval(v)) for v in of_each]] for name, of_each in values.items()
+        [name, *[stats.format_mean(stats.mean_interval(per_pair)) for per_pair in columns]]
+        for name, columns in values.items()
     ]
     caption = "Metrics of the output images; lower is better. "
     caption += f"Means over {pairs} pairs." if pairs > 1 else "One pair: an illustration, not a comparison."

@@ -46,7 +46,7 @@ class Quantity:
     """A quantity that every layer of every backbone has for every image.
 
     Args:
-        name: in plots, tables and files.
+        name: name in plots, tables and files.
         role: role of the feature that it measures.
         values: function of (comparison, backbone, layer) that returns one value for each image; for a ratio, its
             logarithm.
@@ -100,7 +100,7 @@ class Contrast:
     """Comparison of two layers by a quantity, on the images for which both have it.
 
     Args:
-        quantity: by which they are compared.
+        quantity: the quantity.
         first, second: the layers.
         mean: mean difference, first minus second, or mean ratio, with its interval.
         p: two-sided p value of `vitsplice.metrics.statistics.paired_test`.
@@ -147,7 +147,7 @@ def differences_csv(comparison: ComparisonData) -> str:
         for contrast in last_layer_contrasts(comparison, quantity):
             row = [quantity.name, -1, contrast.first[0], contrast.second[0], compared_as]
             p_values = map(finite_or_none, (contrast.p, contrast.adjusted))
-            rows.append([*row, *finite_ends(contrast.mean), contrast.mean.n, *p_values])
+            rows.append([*row, *interval_cells(contrast.mean), contrast.mean.n, *p_values])
     return csv_document(rows)
 
 
@@ -160,12 +160,12 @@ def intervals_csv(comparison: ComparisonData) -> str:
             mean = interval(comparison, quantity, (name, layer))
             facet = comparison.infos[name].default_request(quantity.role).facet
             cells = [name, facet, *comparison.layer_cells(name, layer), quantity.name]
-            rows.append([*cells, *finite_ends(mean), mean.n])
+            rows.append([*cells, *interval_cells(mean), mean.n])
     return csv_document(rows)
 
 
-def finite_ends(mean: MeanInterval) -> list[float | None]:
-    """Mean, low and high end as table cells."""
+def interval_cells(mean: MeanInterval) -> list[float | None]:
+    """Return mean, low and high end as table cells."""
     return [finite_or_none(value) for value in (mean.mean, mean.low, mean.high)]
 
 
@@ -182,8 +182,8 @@ def findings(comparison: ComparisonData) -> list[str]:
     if sentences := [sentence for sentence in (*rankings, *depths) if sentence]:
         return [*sentences, CAUTION]
     return [
-        f"No difference between backbones is supported by these {number} images: each has an interval that includes "
-        "no difference, or p >= 0.05 after adjustment for the number of comparisons. More images may support some."
+        f"No difference between backbones is supported by these {number} images: the interval of each includes "
+        "equality, or p >= 0.05 after adjustment for the number of comparisons. More images may support some."
     ]
 
 

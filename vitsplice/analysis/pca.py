@@ -113,7 +113,7 @@ class ComponentMaps:
         images: the images.
         maps: layer -> one ``(3, h, w)`` per image in [0, 1], one pixel per patch.
         explained_variance: layer -> fraction of the variance that each of the three components explains.
-        info: of the backbone.
+        info: description of the backbone.
         facet, decompose, size, upsampling: see `pca`.
         notes: messages for the user.
     """

@@ -41,7 +41,7 @@ class Provenance(TorchFunctionMode):
         result = func(*args, **(kwargs or {}))
         origins = frozenset[str]().union(*(self._origins.get(t, ()) for t in _tensors((args, kwargs))))
         self._loading = self._loading or bool(origins)
-        if func is Tensor.copy_ and self._loading:  # constants of the conversion count as loaded, without origin
+        if func is Tensor.copy_ and self._loading:  # also constants that the conversion adds, of no origin
             self._copied |= origins
             self._origins[args[0]] = origins
         elif origins:
@@ -53,8 +53,8 @@ class Provenance(TorchFunctionMode):
     def check(self, model: nn.Module, description: str, name: str) -> None:
         """Raise WeightsRejected unless every tensor of the model is from the file, complete and finite.
 
-        The file may have tensors that the model does not use (a classifier, a mask token), but not more layers of a
-        kind that the model has.
+        The file may have tensors that the model does not use (a classifier, a mask token), but no further layers of a
+        kind that the model has, such as the last blocks of a deeper network.
 
         Args:
             model: model that was loaded in this context.

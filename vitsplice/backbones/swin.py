@@ -29,7 +29,7 @@ class TimmSwin(TransformerBackbone):
         arguments: see `vitsplice.backbones.base.BackboneArguments`.
 
     Raises:
-        ConfigError: if the model has no such facet or layer, or the facet does not suit the role.
+        ConfigError: if the model lacks a requested facet or layer, or a facet does not suit its role.
     """
 
     def __init__(self, model: nn.Module, **arguments: Unpack[BackboneArguments]) -> None:

@@ -27,14 +27,14 @@ class Alias(NamedTuple):
         timm_name: name of the model in timm.
         licence: licence of the weights.
         summary: description in one line.
-        stride, side, parameters: see `vitsplice.contracts.BackboneSpec`.
+        stride, image_size, parameters: see `vitsplice.contracts.BackboneSpec`.
     """
 
     timm_name: str
     licence: str
     summary: str
     stride: int
-    side: int
+    image_size: int
     parameters: int
 
 
@@ -75,15 +75,15 @@ def aliases() -> list[BackboneSpec]:
     """Return the specs of the short names."""
     return [
         BackboneSpec(
-            name,
-            partial(_build, alias.timm_name, name),
-            alias.summary,
-            alias.licence,
-            f"hub timm/{alias.timm_name}",
-            partial(_find_weights, f"timm/{alias.timm_name}"),
-            alias.stride,
-            alias.side,
-            alias.parameters,
+            name=name,
+            build=partial(_build, alias.timm_name, name),
+            summary=alias.summary,
+            licence=alias.licence,
+            source=f"hub timm/{alias.timm_name}",
+            find_weights=partial(_find_weights, f"timm/{alias.timm_name}"),
+            stride=alias.stride,
+            image_size=alias.image_size,
+            parameters=alias.parameters,
         )
         for name, alias in ALIASES.items()
     ]

@@ -116,8 +116,8 @@ class _Worker:
 
 @contextmanager
 def _signals_blocked() -> Iterator[None]:
-    """Block `SIGNALS`: in the driver until the end of the block, in a process started in it until it ignores them."""
-    resource_tracker.ensure_running()  # otherwise the process would start it, and it would unblock the signals
+    """Block `SIGNALS` in the driver; a process that is started meanwhile inherits this, until it ignores them."""
+    resource_tracker.ensure_running()  # else it would start with the process, and unblock the signals
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
@@ -139,7 +139,7 @@ def _serve(connection: Connection, work: Work, gpu: str) -> None:
 
 
 def _exit_with_driver() -> None:
-    """Wait for the end of the driver, which cannot end its workers if it is killed."""
+    """Exit once the driver has ended: a driver that is killed cannot end its workers."""
     driver = multiprocessing.parent_process()
     if driver:
         driver.join()

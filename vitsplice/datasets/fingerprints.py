@@ -15,8 +15,14 @@ from scipy.fft import dctn
 from vitsplice.images import is_black, read
 from vitsplice.images.transforms import LAB_SCALE, to_lab
 
-SIDE, CELLS, FREQUENCIES = 32, 8, 8
-"""Sides of the image that is hashed, in pixels; of the grid of colours; and of the square of hashed frequencies."""
+SIDE = 32
+"""Side in pixels to which images are resized."""
+
+CELLS = 8
+"""Cells per side of the grid of mean colours."""
+
+FREQUENCIES = 8
+"""Number of horizontal and of vertical frequencies that are hashed."""
 
 BITS = FREQUENCIES**2 - 1
 
@@ -27,7 +33,7 @@ NEAR_COLOURS = 10.0
 """Maximum distance of the colours of near-duplicates in Lab: root mean square over cells.
 
 Both limits were determined on 122 wallpapers and 4,367 crops of them: of 1.3 million pairs of crops with some contrast,
-none from different wallpapers is within both. Crops of one plain colour are within both of each other.
+none from different wallpapers is within both. Crops of the same plain colour are near-duplicates.
 """
 
 ROWS = 512

@@ -23,7 +23,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 
 HINT = f"Images end in {', '.join(SUFFIXES)}"
 
-RELEASED = {"structure": "A", "appearance": "B"}
+RELEASED_FOLDERS = {"structure": "A", "appearance": "B"}
 """Subfolder that holds the single image of a role in the released Splice data."""
 
 
@@ -129,21 +129,20 @@ def _subfolder_pair(folder: Path, ids: PairIds) -> Pair | None:
 
     The latter is the layout of the released Splice data. Masks are ``structure_mask.*`` and ``appearance_mask.*``.
     """
-    images = {role: _role_image(folder, role) for role in RELEASED}
+    images = {role: _role_image(folder, role) for role in RELEASED_FOLDERS}
     structure, appearance = images.values()
     if structure and appearance:
-        structure_mask, appearance_mask = (_named_image(folder, f"{role}_mask") for role in RELEASED)
+        structure_mask, appearance_mask = (_named_image(folder, f"{role}_mask") for role in RELEASED_FOLDERS)
         return Pair(ids(folder.name), structure, appearance, structure_mask, appearance_mask)
     for role, image in images.items():
         if image is None and any(images.values()):
-            raise UserError(
-                f"{_shown(folder)} has no {role} image: {role}.png (.jpg, ...), or one image in {RELEASED[role]}/"
-            )
+            released = f"one image in {RELEASED_FOLDERS[role]}/"
+            raise UserError(f"{_shown(folder)} has no {role} image: {role}.png (.jpg, ...), or {released}")
     return None
 
 
 def _role_image(folder: Path, role: str) -> Path | None:
-    released = folder / RELEASED[role]
+    released = folder / RELEASED_FOLDERS[role]
     if (image := _named_image(folder, role)) or not os.path.isdir(released):
         return image
     return _single(_images_in(released), released, "; to pair two folders of images, give both")

@@ -77,14 +77,13 @@ def _count_pairs(plan: EvaluationPlan) -> int:
     total = count(plan.pairs)
     if not total:
         raise UserError(f"{printable(str(plan.pairs))} has no pairs")
-    missing = dict.fromkeys(plan.methods)
+    missing = list(plan.methods)
     for pair in read(plan.pairs, unique=False):
-        missing = {method: None for method in missing if not method.output(pair.id)}
+        missing = [method for method in missing if not method.output(pair.id)]
         if not missing:
             return total
-    method = next(iter(missing))
     raise UserError(
-        f"method {method.name}: {printable(str(method.folder))} has no output for any of the {total} pairs; "
+        f"method {missing[0].name}: {printable(str(missing[0].folder))} has no output for any of the {total} pairs; "
         f"outputs are {LAYOUT}"
     )
 

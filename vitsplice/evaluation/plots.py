@@ -101,6 +101,7 @@ def _scatter(summary: EvaluationSummary, metrics: Sequence[MetricSummary]) -> li
 
 
 def _orient_axes(axes: Axes, across: MetricSummary, up: MetricSummary) -> None:
+    """Label the axes, and orient them so that better values are right and up."""
     for metric, invert, label in (
         (across, axes.invert_xaxis, axes.set_xlabel),
         (up, axes.invert_yaxis, axes.set_ylabel),
@@ -124,6 +125,7 @@ def _distributions(summary: EvaluationSummary, metrics: Sequence[MetricSummary])
     def panel(axes: Axes, metric: MetricSummary) -> None:
         for y, name in enumerate(names):
             distribution, colour = metric.distributions[name], style[name]["color"]
+            # Points are spread over 7 lines, so that fewer overlap.
             offsets = 0.28 * np.linspace(-1, 1, 7)[np.arange(len(distribution.points)) * 3 % 7]
             axes.plot(
                 distribution.points, y + offsets, color=colour, marker=style[name]["marker"], markersize=2.5,

@@ -84,12 +84,12 @@ def _available(
             f"backbone '{info.name}' has no facet {printable(', '.join(requested))}; it has {', '.join(local)}"
         )
     numbers = list(layers or info.every_layer)
-    inside = [number for number in numbers if -info.layers <= number < info.layers]
-    if not inside:
+    valid = [number for number in numbers if -info.layers <= number < info.layers]
+    if not valid:
         info.request(available[0], numbers[0])  # raises an error that names the layers
     unavailable = [f"facet {printable(facet)}" for facet in requested if facet not in local]
-    unavailable += [f"layer {number}" for number in numbers if number not in inside]
-    return tuple(dict.fromkeys(info.request(facet, number) for facet in available for number in inside)), unavailable
+    unavailable += [f"layer {number}" for number in numbers if number not in valid]
+    return tuple(dict.fromkeys(info.request(facet, number) for facet in available for number in valid)), unavailable
 
 
 @dataclass

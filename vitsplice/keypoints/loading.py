@@ -14,7 +14,7 @@ from vitsplice.keypoints.dataset import KeypointDataset, KeypointImage, Keypoint
 from vitsplice.text import printable
 
 KEYPOINTS_PER_SIDE = 8
-"""Side of the grid of keypoints on a warped image; those that come from outside of the image are excluded."""
+"""Side of the grid of keypoints on a warped image; those that lie outside of the original image are excluded."""
 
 APPEARANCES = (*APPEARANCE_TRANSFORMS, "none")
 DEFAULT_APPEARANCE = "jitter"

@@ -5,7 +5,7 @@ manager of its own. A plugin that fails does not affect the others: its record h
 Nothing is loaded before the first call of `catalogue`.
 """
 
-from vitsplice.plugins.discovery import DISTRIBUTION, VARIABLE, PluginRecord
+from vitsplice.plugins.discovery import DISTRIBUTION, PLUGINS_VARIABLE, PluginRecord
 from vitsplice.plugins.kinds import KINDS, Kind
 from vitsplice.plugins.loading import catalogue
 from vitsplice.plugins.registry import Catalogue, conflict_message, unknown_message
@@ -13,7 +13,7 @@ from vitsplice.plugins.registry import Catalogue, conflict_message, unknown_mess
 __all__ = [
     "DISTRIBUTION",
     "KINDS",
-    "VARIABLE",
+    "PLUGINS_VARIABLE",
     "Catalogue",
     "Kind",
     "PluginRecord",

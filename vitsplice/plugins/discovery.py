@@ -17,7 +17,7 @@ BUILTIN = "vitsplice.builtin"
 DISTRIBUTION = "vitsplice"
 """Plugin name and distribution of the built-ins."""
 
-VARIABLE = "VITSPLICE_PLUGINS"
+PLUGINS_VARIABLE = "VITSPLICE_PLUGINS"
 """Environment variable with the plugins to load, comma separated; unset: all, empty: only the built-ins."""
 
 
@@ -101,7 +101,7 @@ def _canonical(name: str) -> str:
 
 def _missing(name: str, known: Iterable[str]) -> PluginRecord:
     hint = did_you_mean(_canonical(name), known)
-    return PluginRecord(name, "", "", {}, one_line(f"not installed (named in {VARIABLE}).{hint}"))
+    return PluginRecord(name, "", "", {}, one_line(f"not installed (named in {PLUGINS_VARIABLE}).{hint}"))
 
 
 def owners(records: Sequence[PluginRecord]) -> tuple[str, ...]:

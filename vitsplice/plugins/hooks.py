@@ -48,8 +48,8 @@ def _check_marked(manager: pluggy.PluginManager, plugin: object) -> None:
         function = inspect.getattr_static(plugin, name)
         if not name.startswith("vitsplice_") or not inspect.isroutine(function):
             continue
-        imported = function is getattr(hookspecs, name, None)
-        if not imported and manager.parse_hookimpl_opts(plugin, name) is None:
+        is_hookspec = function is getattr(hookspecs, name, None)  # a plugin may import one
+        if not is_hookspec and manager.parse_hookimpl_opts(plugin, name) is None:
             raise InvalidPlugin(f"{name} is not marked: put @hookimpl (from vitsplice.hookspecs) before it")
 
 

@@ -16,7 +16,7 @@ import pluggy
 
 from vitsplice.plugins.discovery import (
     DISTRIBUTION,
-    VARIABLE,
+    PLUGINS_VARIABLE,
     InstalledPlugin,
     PluginRecord,
     builtin,
@@ -48,7 +48,7 @@ class LoadedPlugin:
 @cache
 def catalogue() -> Catalogue:
     """Return all plugins, loaded on the first call; ``catalogue.cache_clear()`` resets it."""
-    chosen, missing = selected(installed(), os.environ.get(VARIABLE))
+    chosen, missing = selected(installed(), os.environ.get(PLUGINS_VARIABLE))
     loaded = [load(plugin) for plugin in [builtin(), *chosen]]
     conflicts = _conflicts(loaded)
     loaded[1:] = [_without_conflicting_commands(plugin, conflicts) for plugin in loaded[1:]]

@@ -13,7 +13,7 @@ import pluggy
 
 from vitsplice.contracts import BackboneSpec, CommandSpec, ExecutorSpec, GeneratorSpec, LossSpec, MetricSpec, PresetSpec
 from vitsplice.errors import PluginConflict, UnknownName, VitspliceError
-from vitsplice.plugins.discovery import DISTRIBUTION, VARIABLE, PluginRecord, owners
+from vitsplice.plugins.discovery import DISTRIBUTION, PLUGINS_VARIABLE, PluginRecord, owners
 from vitsplice.plugins.hooks import CODE_ERRORS, call_backbone_for, failure_reason
 from vitsplice.plugins.kinds import Kind, SpecT
 from vitsplice.text import did_you_mean, one_line, truncate
@@ -126,7 +126,7 @@ def conflict_message(word: str, name: str, providers: Sequence[str]) -> str:
     removable = [provider for provider in providers if provider != DISTRIBUTION]
     return (
         f"{enumeration(providers)} each provide a {word} '{name}'.\n"
-        f"Uninstall {' or '.join(removable)}, or name the plugins to load in {VARIABLE} (comma separated)."
+        f"Uninstall {' or '.join(removable)}, or name the plugins to load in {PLUGINS_VARIABLE} (comma separated)."
     )
 
 
@@ -144,7 +144,7 @@ def unknown_message(kind: Kind[SpecT], name: str, known: Iterable[str], plugins:
     lines = [f"no {kind.word} {truncate(name)!r}{hint} (see `vitsplice list {kind.name}`)"]
     if plugin:
         lines.append(f"The plugin {plugin} provides it: pip install {plugin}, or -e plugins/{plugin} in a checkout")
-        lines += [_selection_note(os.environ[VARIABLE])] if VARIABLE in os.environ else []
+        lines += [_selection_note(os.environ[PLUGINS_VARIABLE])] if PLUGINS_VARIABLE in os.environ else []
     if failed := _candidates(name, [record for record in plugins if record.failure]):
         reasons = "; ".join(f"plugin '{record.name}' failed: {record.failure}" for record in failed)
         lines.append(f"It may be missing because {reasons}")
@@ -153,8 +153,8 @@ def unknown_message(kind: Kind[SpecT], name: str, known: Iterable[str], plugins:
 
 def _selection_note(value: str) -> str:
     if not value.strip():
-        return f"{VARIABLE} is set and empty, so no plugin is loaded; unset it to load all"
-    return f"{VARIABLE}={one_line(value)} selects only those plugins; unset it to load all"
+        return f"{PLUGINS_VARIABLE} is set and empty, so no plugin is loaded; unset it to load all"
+    return f"{PLUGINS_VARIABLE}={one_line(value)} selects only those plugins; unset it to load all"
 
 
 def _optional_plugin(word: str, name: str, known: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ from contextlib import contextmanager, nullcontext
 from types import FrameType
 from typing import Any
 
-RANDOM = "random state"
+RANDOM_STATE = "random state"
 
 SECONDS = 20.0
 """Time limit for loading a plugin and listing its specs."""
@@ -52,7 +52,7 @@ def process_defaults_restored(changed: list[str]) -> Iterator[None]:
     restored only if a seed was set: other threads may use it.
     """
     torch_imported = bool(sys.modules.get("torch"))
-    before = {name: read() for name, (read, _) in _defaults().items() if name != RANDOM} if torch_imported else {}
+    before = {name: read() for name, (read, _) in _defaults().items() if name != RANDOM_STATE} if torch_imported else {}
     python_state = random.getstate()
     numpy = sys.modules.get("numpy")
     numpy_state = numpy.random.get_state() if numpy else None
@@ -84,7 +84,7 @@ def _torch_random(changed: list[str]) -> Iterator[None]:
         finally:
             if torch.initial_seed() != seed:
                 torch.set_rng_state(state)
-                changed.append(f"torch's {RANDOM}")
+                changed.append(f"torch's {RANDOM_STATE}")
 
 
 def _restore(before: dict[str, Any]) -> list[str]:
@@ -101,7 +101,7 @@ def _defaults() -> dict[str, tuple[Callable[[], Any], Callable[[Any], object]]]:
     import torch
 
     return {
-        RANDOM: (torch.get_rng_state, torch.set_rng_state),
+        RANDOM_STATE: (torch.get_rng_state, torch.set_rng_state),
         "default dtype": (torch.get_default_dtype, torch.set_default_dtype),
         "default device": (torch.get_default_device, _set_device),
         "gradient mode": (torch.is_grad_enabled, torch.set_grad_enabled),
@@ -125,7 +125,7 @@ def _initial_defaults() -> dict[str, Any]:
     import torch
 
     return {
-        RANDOM: torch.Generator().get_state(),
+        RANDOM_STATE: torch.Generator().get_state(),
         "default dtype": torch.float32,
         "default device": torch.device("cpu"),
         "gradient mode": True,

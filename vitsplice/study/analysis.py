@@ -50,7 +50,7 @@ class MethodComparison:
         preferred: preference rate of the first method.
         raters, pairs: number of raters and of pairs of images in these trials.
         p: p value of the exact two-sided binomial test against one half, as if all trials were independent.
-        p_holm: p value adjusted by Holm's method, over the comparisons of all pairs or over those by set.
+        p_holm: p value adjusted by Holm's method, for the number of comparisons over all pairs, or of those by set.
         agreement: fraction of pairs of raters who chose the same method in the same trial; None if no trial has two.
         alpha: Krippendorff's alpha for nominal data; None if undefined.
     """

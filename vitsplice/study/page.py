@@ -21,7 +21,7 @@ from vitsplice.study.plan import StudyPlan, plan_path
 from vitsplice.support import output_folder
 
 JPEG_QUALITY = 95
-"""Without chroma subsampling. All images are encoded alike, whatever the format of their files."""
+"""Quality of the JPEGs, without chroma subsampling; the same for all images, whatever the format of their files."""
 
 LARGEST_PAGE = 300_000_000
 """Characters of images in a page; browsers fail at about 500 million."""

@@ -146,7 +146,7 @@ class Cards(Block):
     """Cards that readers can sort by any of the values, the worst or the best first; cards without the value are last.
 
     Args:
-        rows: names of the values, and whether higher is better.
+        rows: name of each value, and True if higher is better.
         columns: names of the columns.
         cards: cards, sorted by the first value of the first column, the worst first.
     """

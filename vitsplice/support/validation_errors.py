@@ -89,10 +89,10 @@ def _message(mistakes: Sequence[Any], model: type[BaseModel], data: Mapping[str,
 
 def _requirements(location: Location, model: type[BaseModel], data: Mapping[str, Any]) -> str:
     """List the required keys of an incomplete mapping and, as its name may be misspelt, the names beside it."""
-    part = _model(_type_at(model, location))
-    if part is None or not location:
+    incomplete = _model(_type_at(model, location))
+    if incomplete is None or not location:
         return ""
-    required = [name for name, field in part.model_fields.items() if field.is_required()]
+    required = [name for name, field in incomplete.model_fields.items() if field.is_required()]
     requirements = f"; {'.'.join(map(str, location))} requires {' and '.join(required)}."
     if get_origin(_type_at(model, location[:-1])) is not dict:
         return requirements

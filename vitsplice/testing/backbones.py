@@ -25,7 +25,7 @@ CALLS = 50
 """Number of calls over which memory must not grow."""
 
 STEPS = (2e-2, 2e-3, 2e-4)
-"""Step sizes of the finite differences (L2 norm over all pixels). The accurate one depends on the network."""
+"""Step sizes of the finite differences (L2 norm over all pixels). Which one is accurate depends on the network."""
 
 
 @cache
@@ -147,7 +147,7 @@ class BackboneContract(Contract[BackboneSpec]):
             assert features.values.isfinite().all(), f"{request} has non-finite values"
 
     def test_features_are_deterministic(self) -> None:
-        """Equal images give equal features, without torch's global random numbers."""
+        """Equal images give equal features, and torch's global random state is unchanged."""
         images = self.images()
         with random_state_unchanged("the backbone"):
             first, second = (self.backbone()(images, self.roles()) for _ in range(2))

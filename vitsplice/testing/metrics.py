@@ -74,7 +74,7 @@ class MetricContract(Contract[MetricSpec]):
         self._value(self.build(), self._cases(masks=False))
 
     def test_value_is_deterministic(self) -> None:
-        """Equal images give equal values, without torch's global random numbers."""
+        """Equal images give equal values, and torch's global random state is unchanged."""
         metric = self.build()
         with random_state_unchanged("the metric"):
             first, second = (self._value(metric, self._cases()) for _ in range(2))

@@ -14,7 +14,7 @@ from vitsplice.backbones.weights import read_state_dict
 from vitsplice.errors import Setting, UserError, WeightsRejected, WeightsUnavailable
 from vitsplice_openclip import FILE_NAMES
 
-TOWER = "visual."
+TOWER_PREFIX = "visual."
 
 
 def tower_state_dict(name: str, model: str, tag: str, weights: Path | None) -> tuple[dict[str, Tensor], str]:
@@ -30,10 +30,10 @@ def tower_state_dict(name: str, model: str, tag: str, weights: Path | None) -> t
     else:
         path, source = _cached_or_downloaded(name, model, tag)
     tensors = read_state_dict(path)
-    tower = {key.removeprefix(TOWER): value for key, value in tensors.items() if key.startswith(TOWER)}
+    tower = {key.removeprefix(TOWER_PREFIX): value for key, value in tensors.items() if key.startswith(TOWER_PREFIX)}
     if not tower and "logit_scale" in tensors:
         raise WeightsRejected(
-            f"weights file '{path.name}' contains no image tower: no name in it begins with '{TOWER}'"
+            f"weights file '{path.name}' contains no image tower: no name in it begins with '{TOWER_PREFIX}'"
         )
     return tower or tensors, source
 

@@ -243,7 +243,7 @@ def test_server_that_answers_slowly_is_accepted(listener):
 
 
 @pytest.mark.slow
-def test_cluster_of_this_machine(tmp_path):
+def test_batch_runs_on_a_cluster_of_this_machine(tmp_path):
     script = Path(__file__).parents[3] / "examples" / "13_batch_overhead.py"
     command = [sys.executable, script, tmp_path, "--pairs", "12", "--executor", "ray"]
     done = subprocess.run(command, env=batches.environment(), capture_output=True, text=True, timeout=200)
