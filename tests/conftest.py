@@ -6,6 +6,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+
+from vitsplice.cli import WAIT_POLICY
+
+os.environ.setdefault(*WAIT_POLICY)  # before torch is imported, here or by a process of a test
+
 import torch
 import vitsplice_tiny
 

@@ -1,7 +1,11 @@
+import os
+import re
 import time
 
 import pytest
 import torch
+
+from vitsplice.cli import WAIT_POLICY, entry
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("plugins",), ("presets",), ("--version",)])
@@ -15,6 +19,31 @@ def test_light_commands_start_fast_and_import_no_torch(vitsplice_process, argume
     assert done.returncode == 0, done.stderr
     assert done.stdout
     assert time.monotonic() - start < 3
+
+
+@pytest.mark.parametrize(("chosen", "expected"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_waiting_threads_sleep_unless_the_user_chose_a_wait_policy(monkeypatch, chosen, expected):
+    name, _ = WAIT_POLICY
+    monkeypatch.setenv(name, chosen or "")
+    if chosen is None:
+        monkeypatch.delenv(name)
+    monkeypatch.setattr("vitsplice.cli.main", lambda arguments: 0)
+    with pytest.raises(SystemExit):
+        entry()
+    assert os.environ[name] == expected
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not torch.backends.openmp.is_available(), reason="torch was built without OpenMP")
+def test_openmp_reads_the_wait_policy_in_the_driver_and_the_worker_of_a_batch(vitsplice_process, environment, png):
+    """Each OpenMP library prints the policy that it read."""
+    environment.pop(WAIT_POLICY[0], None)
+    structure, appearance = png
+    structure.with_name("pairs.csv").write_text(f"id,structure,appearance\na,{structure},{appearance}\n")
+    command = ("batch", "pairs.csv", "-o", "out", "--preset", "tiny", "--workers", "1", "--threads", "1")
+    done = vitsplice_process(*command, OMP_DISPLAY_ENV="TRUE")
+    assert done.returncode == 0, done.stderr
+    assert re.findall(r"OMP_WAIT_POLICY\s*=\s*'(\w+)'", done.stderr) == ["PASSIVE", "PASSIVE"]
 
 
 @pytest.mark.parametrize("command", ["run", "measure", "presets", "plugins"])

@@ -11,9 +11,17 @@ from vitsplice.errors import OutOfMemory, UserError, VitspliceError, allocation_
 DEBUG = "--debug"
 MEMORY_ADVICE = "try smaller images, a smaller --size (--grid of correspond), or a smaller backbone"
 
+WAIT_POLICY = ("OMP_WAIT_POLICY", "PASSIVE")
+"""CPU threads that wait for others sleep. By default they spin for milliseconds, which takes the cores from other runs
+and, when there are fewer cores than threads, from the very threads they wait for."""
+
 
 def entry() -> None:
-    """Run the console script ``vitsplice``."""
+    """Run the console script ``vitsplice``.
+
+    `WAIT_POLICY` is a default of this process and its children: an OpenMP library reads it once, when torch loads it.
+    """
+    os.environ.setdefault(*WAIT_POLICY)
     sys.exit(main(sys.argv[1:]))
 
 
