@@ -15,8 +15,9 @@ from vitsplice.errors import ImageError, UserError
 from vitsplice.images.checks import OVERSHOOT, image_batch
 from vitsplice.images.transforms import to_lab
 from vitsplice.matching.agreement import affinity, agreed_assignment
-from vitsplice.matching.assignment import assignment
+from vitsplice.matching.assignment import assignment, usable
 from vitsplice.matching.descriptors import describe, similarity
+from vitsplice.matching.priors import match_scores
 from vitsplice.numerics import numerics
 
 AGREEMENT = 0.25
@@ -28,7 +29,8 @@ class Correspondence:
     """Correspondence of the ``N`` patches of a first image with the ``M`` patches of a second.
 
     Args:
-        weights: ``(N, M)`` in [0, 1], soft assignment, rows sum to 1.
+        weights: ``(N, M)`` in [0, 1], soft assignment, rows sum to 1. Unlike `similarity`, it takes into account what
+            neighbours match (`vitsplice.matching.agreement`), and contrast and layout (`vitsplice.matching.priors`).
         similarity: ``(N, M)`` in [-1, 1], cosine similarity of the descriptors.
         grid: ``(h, w)`` of the first image, ``N == h * w``, row by row.
         other_grid: ``(h, w)`` of the second image, ``M == h * w``.
@@ -91,8 +93,8 @@ def correspond(
         backbone: a loaded backbone.
         grid: both images are resized to about ``grid * grid`` patches; the aspect ratio is preserved.
         temperature, balance: see `vitsplice.matching.assignment`.
-        agreement: weight of agreement between neighbours, in units of similarity; 0 assigns each patch independently.
-            See `vitsplice.matching.agreement`.
+        agreement: weight of agreement between neighbours, in units of similarity; see `vitsplice.matching.agreement`.
+            0 assigns each patch by its similarities alone, without `vitsplice.matching.priors`.
         mask: ``(1, 1, H, W)`` in [0, 1], the part of the second image that may be used; None uses all of it.
 
     Raises:
@@ -124,8 +126,15 @@ def correspond(
         weights = assignment(similarities, temperature, balance, coverage)
     else:
         first_colours, second_colours = _colours(first, first_grid), _colours(second, second_grid)
+        scores = match_scores(
+            similarities,
+            (first_colours, second_colours),
+            (first_grid, second_grid),
+            mirrored,
+            None if coverage is None else usable(coverage),
+        )
         neighbours = agreement * affinity(first_colours, descriptors.values[0], first_grid)
-        weights = agreed_assignment(similarities, neighbours, second_colours, temperature, balance, coverage)
+        weights = agreed_assignment(scores, neighbours, second_colours, temperature, balance, coverage)
     return Correspondence(weights, similarities, first_grid, second_grid, mirrored)
 
 

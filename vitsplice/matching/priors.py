@@ -1,0 +1,149 @@
+"""Scores of matches: similarities of descriptors, corrected by what descriptors alone do not distinguish.
+
+The score of patch i of the first image and patch k of the second is
+
+    s_ik - hubness (r_k - mean r) - sum_c contrast_c min(1, 2 |q_ic - q_kc|)
+         - layout p min(1, |A x_i - y_k|^2 / reach^2)
+
+with s the similarity, r_k the mean of the largest similarities of k, q_ic channel c of the colour of i (L, a, b)
+relative to its surroundings, and A the affine map from locations x in the first image to locations y in the second
+that fits the mutual nearest neighbours, of which a fraction p agrees with it.
+
+- Hubs are patches similar to many others; without the correction (compare CSLS, Conneau et al. 2018, "Word Translation
+  Without Parallel Data") the eyes of an animal are matched all over the face of another.
+- A patch darker than its surroundings prefers patches that are darker than theirs, and likewise for both chroma
+  channels: a dark nose stays dark.
+- Far from where the other matches place it, a match costs more: the shadow of a surface is matched with one region, not
+  with several.
+
+This is not part of Splice.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+LARGEST, HUBNESS = 10, 0.5
+"""Number of largest similarities of a patch whose mean is its hubness, and weight of this mean."""
+
+SURROUNDINGS, STEP, CONTRAST = 4.0, 0.25, (0.12, 0.06, 0.06)
+"""Standard deviation of the surroundings, in patches; difference of colours that counts, in standard deviations of the
+channel in the image; weights of the difference of relative lightness and of both chroma channels."""
+
+FAINT = 0.02
+"""Minimum of the standard deviation of a channel (Lab / 100), so that noise of a flat image does not count."""
+
+LAYOUT, REACH = 0.25, 0.3
+"""Weight of the layout, and distance at which its cost saturates, as a fraction of the sides."""
+
+RESIDUALS = (1.0, 0.5, 0.35, 0.25, 0.2, 0.2, 0.2)
+"""Scale of the residuals in each iteration of the robust fit, as a fraction of the sides."""
+
+INLIER = 0.15
+"""Maximum residual of a match that agrees with the layout, as a fraction of the sides."""
+
+RIDGE = (0.02, 0.02, 0.001)
+"""Weight of the identity in the fit for the two linear rows and the translation, relative to that of all matches."""
+
+
+def match_scores(
+    similarities: Tensor,
+    colours: tuple[Tensor, Tensor],
+    grids: tuple[tuple[int, int], tuple[int, int]],
+    mirrored: bool = False,
+    included: Tensor | None = None,
+) -> Tensor:
+    """Correct similarities ``(N, M)`` for hubs, relative colour and layout.
+
+    Args:
+        similarities: ``(N, M)``.
+        colours: mean colours of the patches of both images in Lab / 100, ``(N, 3)`` and ``(M, 3)``.
+        grids: ``(h, w)`` of both images.
+        mirrored: whether the second image is matched as its mirror image.
+        included: ``(M,)`` bool, patches of the second image that may be used; None: all.
+
+    Returns:
+        ``(N, M)``; of excluded patches, the uncorrected similarities.
+    """
+    everywhere, all_others = (torch.ones_like(image[:, 0], dtype=torch.bool) for image in colours)
+    included = all_others if included is None else included
+    scores = similarities - HUBNESS * hubness(similarities, included)
+    for weight, first, second in zip(CONTRAST, colours[0].T, colours[1].T, strict=True):
+        relative = relative_value(first, grids[0], everywhere), relative_value(second, grids[1], included)
+        scores = scores - weight * (2 * (relative[0][:, None] - relative[1]).abs()).clamp(max=1)
+    scores = scores - LAYOUT * layout_cost(similarities, grids, mirrored, included)
+    return torch.where(included, scores, similarities)
+
+
+def hubness(similarities: Tensor, included: Tensor) -> Tensor:
+    """Compute the mean of the largest similarities of each patch of the second image, minus their mean, ``(M,)``."""
+    largest = similarities.topk(min(LARGEST, len(similarities)), 0).values.mean(0)
+    return largest - largest[included].mean()
+
+
+def relative_value(values: Tensor, grid: tuple[int, int], included: Tensor) -> Tensor:
+    """Compute the fraction of a patch's surroundings whose value is lower than that of the patch.
+
+    q_i = sum_j g_ij sigmoid((v_i - v_j) / step) / sum_j g_ij, with g a Gaussian of the distance of the patches.
+
+    Args:
+        values: ``(h * w,)``, for example lightness.
+        grid: ``(h, w)``.
+        included: ``(h * w,)`` bool, patches that count as surroundings; at least one.
+
+    Returns:
+        ``(h * w,)`` in [0, 1]: of lightness, 0 is a dark patch in light surroundings; near 0.5 in uniform ones.
+    """
+    step = STEP * values[included].std(correction=0).clamp(min=FAINT)
+    rows, columns = (torch.arange(side, device=values.device, dtype=values.dtype) for side in grid)
+    down, across = (torch.exp(-(p[:, None] - p).square() / (2 * SURROUNDINGS**2)) for p in (rows, columns))
+    near = torch.kron(down, across)[:, included]
+    lower = torch.sigmoid((values[:, None] - values[included]) / step)
+    return (near * lower).sum(1) / near.sum(1)
+
+
+def layout_cost(
+    similarities: Tensor, grids: tuple[tuple[int, int], tuple[int, int]], mirrored: bool, included: Tensor
+) -> Tensor:
+    """Compute the cost of the distance of each match from the layout, ``(N, M)`` in [0, 1]; see `match_scores`."""
+    points, others = (_locations(grid, similarities) for grid in grids)
+    others = others * others.new_tensor([1, -1]) if mirrored else others
+    similarities = similarities.masked_fill(~included, -1)
+    best, nearest = similarities.argmax(1), similarities.argmax(0)
+    mutual = nearest[best] == torch.arange(len(best), device=best.device)
+    moved, agreeing = fit_layout(points[mutual], others[best[mutual]], similarities.amax(1)[mutual].clamp(min=0))
+    distance = torch.cdist(_homogeneous(points) @ moved, others)
+    return agreeing * (distance / REACH).square().clamp(max=1)
+
+
+def fit_layout(points: Tensor, others: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Fit an affine map of matching locations, robust to wrong matches (iteratively reweighted least squares).
+
+    Args:
+        points: locations in the first image ``(K, 2)`` as fractions of the sides, (0, 0) is the centre.
+        others: the matching locations in the second image, ``(K, 2)``.
+        weights: weights of the matches, ``(K,)``.
+
+    Returns:
+        The map ``(3, 2)``, rows: vertical, horizontal, translation; and the fraction of matches within `INLIER` of it.
+    """
+    homogeneous = _homogeneous(points)
+    identity = torch.eye(3, 2, device=points.device, dtype=points.dtype)
+    fit, robust = identity, weights
+    for scale in RESIDUALS:
+        ridge = robust.sum().clamp(min=1e-6) * torch.diag(points.new_tensor(RIDGE))
+        weighted = homogeneous.T * robust
+        fit = torch.linalg.solve(weighted @ homogeneous + ridge, weighted @ others + ridge @ identity)
+        residuals = (homogeneous @ fit - others).square().sum(1)
+        robust = weights / (1 + residuals / scale**2).square()
+    return fit, (residuals < INLIER**2).to(points).mean()
+
+
+def _locations(grid: tuple[int, int], like: Tensor) -> Tensor:
+    """Compute the centres of patches as fractions of the sides, ``(h * w, 2)``; (0, 0) is the centre of the image."""
+    return torch.cartesian_prod(*((torch.arange(side).to(like) + 0.5) / side - 0.5 for side in grid))
+
+
+def _homogeneous(points: Tensor) -> Tensor:
+    return torch.cat([points, torch.ones_like(points[:, :1])], 1)
