@@ -170,7 +170,8 @@ def encode_image(image: ComparedImage, backbone: Backbone) -> ImageEncoding:
 def _features(image: Tensor, backbone: Backbone) -> list[_LayerFeatures]:
     """Compute the features of all layers at the image's size, or the nearest size that the backbone accepts."""
     info = backbone.info
-    device = next(iter(getattr(backbone, "parameters", lambda: ())()), torch.zeros(())).device
+    parameters = getattr(backbone, "parameters", lambda: ())()  # a backbone need not be a module
+    device = next(iter(parameters), torch.zeros(())).device
     facets = (info.structure.facet, info.appearance.facet)
     requests = [(FeatureRequest(facets[0], layer), FeatureRequest(facets[1], layer)) for layer in info.every_layer]
     size = fitting_size(info, image.shape[-2], image.shape[-1])

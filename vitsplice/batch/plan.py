@@ -47,7 +47,7 @@ class Batch:
     threads: int
 
     def jobs(self) -> Iterator[Job]:
-        """Yield all jobs, variant by variant, so that a process uses one backbone; each reads the manifest again.
+        """Yield all jobs, variant by variant, so that a process uses one backbone; each variant reads the manifest.
 
         Raises:
             PathRejected: if the folder of a run is not inside that of the batch.

@@ -86,6 +86,7 @@ def choose_cases(summary: EvaluationSummary, metrics: Iterable[str], max_cases: 
 
 
 def _extremes(cell: tuple[int, int], score: MethodScore) -> Iterator[tuple[tuple[int, int], int, str]]:
+    """Yield cell, index of the pair, and rank of the worst case, the best, the second worst, and so on."""
     for rank, indices in enumerate(zip(score.worst, score.best, strict=True), 1):
         for index, end in zip(indices, ("worst", "best"), strict=True):
             yield cell, index, f"{end if rank == 1 else f'{ordinal(rank)} {end}'} of {score.interval.n:,}"

@@ -2,10 +2,11 @@
 
 The target's features are upsampled bilinearly to a size in pixels. A point is matched to the pixel whose feature has
 the greatest cosine similarity to the source's feature at the point, sampled bilinearly: the protocol of DIFT (Tang et
-al. 2023). It matches points between the centres of two patches, which upsampling the similarities cannot: a bilinear
-map has its maximum at a sample. The upsampled features themselves, which are large, are not computed: their products
-with a feature are the upsampled products, and their norms follow from the products of neighbours. Within half a patch
-of the border all upsampled features are equal, and the first of them is the match.
+al. 2023). A match can lie between the centres of patches; the maximum of upsampled similarities is always at a centre.
+
+The upsampled features, which are large, are not computed: upsampling is linear, so that the products with them are the
+upsampled products, and their norms follow from the products of neighbouring features. Within half a patch of the border
+upsampled features are constant towards the border, and the first of them is the match.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def match_points(source: Tensor, target: Tensor, points: Tensor, size: tuple[int
 
 
 def sample_bilinear(maps: Tensor, points: Tensor) -> Tensor:
-    """Sample a map ``(1, D, h, w)`` bilinearly at points ``(N, 2)``; points outside take the border. ``(N, D)``."""
+    """Sample a map ``(1, D, h, w)`` bilinearly at points ``(N, 2)``: ``(N, D)``; points outside get border values."""
     grid = points.flip(1).to(maps)[None, :, None] * 2 - 1
     return F.grid_sample(maps, grid, mode="bilinear", padding_mode="border", align_corners=False)[0, :, :, 0].T
 

@@ -115,7 +115,7 @@ def _load(plugin: InstalledPlugin, seconds: float) -> LoadedPlugin:
 
 
 def _list_specs(plugin: InstalledPlugin, manager: pluggy.PluginManager) -> LoadedPlugin:
-    """Call every listing hook, even after one failed: the names show what is missing."""
+    """Call every listing hook, even after one failed, so that the record of a failed plugin lists what is missing."""
     specs: dict[str, tuple[Spec, ...]] = {}
     failures: list[str] = []
     listed: list[str] = []

@@ -53,7 +53,7 @@ def trials_of(plan: StudyPlan, rater: str) -> list[PlannedTrial]:
 
 
 def _sample_comparisons(plan: StudyPlan, random: Random) -> list[Comparison]:
-    """Draw comparisons along the diagonals of the table of pairs by methods."""
+    """Draw comparisons along the diagonals of a table: a row per pair of images, a column per pair of methods."""
     rows = _shuffle(plan.pairs, random)
     columns = _shuffle([*combinations(plan.methods, 2)], random)
     lap = lcm(len(rows), len(columns))
