@@ -21,5 +21,5 @@ for name in arguments.backbones:
     folder = result.save(f"out/example-{name}", force=True)
     print(f"{name}: {folder}")
     for metric in result.metrics:
-        value = metric.reason or f"{metric.value:.4f} against the {metric.against} image; lower is better"
+        value = metric.reason or f"{metric.value:.4f} against {metric.target}; lower is better"
         print(f"  {metric.name:<22} {value}")

@@ -6,13 +6,13 @@ from tests.conftest import noise
 from vitsplice import builtin
 from vitsplice.contracts import Case, MetricContext
 from vitsplice.errors import UnknownName, UserError
-from vitsplice.metrics import METRICS, RUN_METRICS, independent
+from vitsplice.metrics import METRICS, RUN_METRICS, independent, natural
 from vitsplice.metrics.independent import gradient_ssim_distance, patch_distance
 from vitsplice.metrics.leakage import NetworkId, OptimisedParts
 from vitsplice.metrics.values import UNDEFINED, measure
 
 SPECS = [spec for spec in METRICS if spec.name in RUN_METRICS]
-STRUCTURE, APPEARANCE = RUN_METRICS[:2], RUN_METRICS[2:]
+STRUCTURE, APPEARANCE = RUN_METRICS[:2], RUN_METRICS[2:4]
 
 
 def photograph(seed, side=96):
@@ -48,7 +48,7 @@ def test_target_image_has_distance_0(cnn):
 def test_values_name_their_target_and_networks(cnn):
     values = measured(photograph(1), photograph(2), photograph(3), cnn)
     assert {name: value.against for name, value in values.items()} == dict.fromkeys(STRUCTURE, "structure") | (
-        dict.fromkeys(APPEARANCE, "appearance")
+        dict.fromkeys(APPEARANCE, "appearance") | {"natural-statistics": "both"}
     )
     assert {name for name, value in values.items() if value.networks == (cnn.info.name,)} == set(
         independent.CNN_METRICS
@@ -170,5 +170,5 @@ def test_no_built_in_preset_names_the_cnn_of_the_metrics(preset):
 
 def test_metrics_of_pixels_load_no_backbone():
     context = MetricContext(lambda name: pytest.fail(name), "x")
-    for build in (independent.gradient_ssim, independent.lab_patches):
+    for build in (independent.gradient_ssim, independent.lab_patches, natural.natural_statistics):
         assert build(context).networks == ()

@@ -46,4 +46,4 @@ def _show(values: Iterable[MetricValue]) -> None:
         number = "-" if metric.value is None else f"{metric.value:.6g}"
         features = f", {', '.join(metric.parameters['requests'])}" if metric.parameters.get("requests") else ""
         reason = f"; not measured: {metric.reason}" if metric.reason else ""
-        typer.echo(f"{metric.name:<20} {number:<12} output against {metric.against} image{features}{reason}")
+        typer.echo(f"{metric.name:<20} {number:<12} output against {metric.target}{features}{reason}")

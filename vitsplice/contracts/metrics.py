@@ -76,7 +76,7 @@ class MetricSpec:
         summary: description in one line.
         better: whether lower or higher values are better.
         over: ``pair``: one value for each pair; ``set``: one value for a set of pairs.
-        against: what the output is compared with.
+        against: what the output is compared with; ``both``: the structure and the appearance image.
         max_pairs: maximum number of pairs that a metric over sets is computed on: those whose ids have the smallest
             hashes.
     """
@@ -86,5 +86,5 @@ class MetricSpec:
     summary: str
     better: Literal["lower", "higher"] = "lower"
     over: Literal["pair", "set"] = "pair"
-    against: Literal["structure", "appearance", "set"] = "structure"
+    against: Literal["structure", "appearance", "both", "set"] = "structure"
     max_pairs: int = 1000

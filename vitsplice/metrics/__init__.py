@@ -10,7 +10,7 @@ from importlib import import_module
 
 from vitsplice.contracts import Metric, MetricContext, MetricSpec
 
-RUN_METRICS = ("gradient-ssim", "cnn-self-similarity", "lab-patches", "cnn-statistics")
+RUN_METRICS = ("gradient-ssim", "cnn-self-similarity", "lab-patches", "cnn-statistics", "natural-statistics")
 """Metrics that `run` and `measure` print: those that are independent of the backbone that a run optimises."""
 
 
@@ -90,6 +90,12 @@ METRICS = (
         _build("features", "local_appearance"),
         "distance of Lab mean and contrast of corresponding patches",
         against="appearance",
+    ),
+    MetricSpec(
+        "natural-statistics",
+        _build("natural", "natural_statistics"),
+        "distance of the natural scene statistics (NIQE) from those of both photographs",
+        against="both",
     ),
     MetricSpec(
         "kid",

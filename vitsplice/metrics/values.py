@@ -29,7 +29,7 @@ class MetricValue:
         value: value of the output, or None.
         reason: one line that says why there is no value, or ``""``.
         better: direction of better values.
-        against: image that the output is compared with, or ``"set"``.
+        against: what the output is compared with, see `MetricSpec`.
         networks: names of the backbones that the metric uses.
         leakage: kind of metric leakage, by what the output was optimised with.
         parameters: facet, layer, size and so on, see `vitsplice.contracts.Metric`.
@@ -47,6 +47,11 @@ class MetricValue:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     start: float | None = None
     unchanged: float | None = None
+
+    @property
+    def target(self) -> str:
+        """What the output is compared with, in words."""
+        return {"both": "both images", "set": "the set"}.get(self.against, f"{self.against} image")
 
     @property
     def failed(self) -> bool:

@@ -67,5 +67,6 @@ def is_inversion(record: Mapping[str, Any]) -> bool:
 
 
 def image_names(record: Mapping[str, Any]) -> dict[str, str]:
-    """Return the names of the images in reports, by role: "image" for both in an inversion."""
-    return {role: "image" if is_inversion(record) else f"{role} image" for role in ("structure", "appearance")}
+    """Return the names of the images in reports, by role or ``both``; always "image" in an inversion."""
+    names = {role: f"{role} image" for role in ("structure", "appearance")} | {"both": "both images"}
+    return dict.fromkeys(names, "image") if is_inversion(record) else names

@@ -48,7 +48,7 @@ class MetricContract(Contract[MetricSpec]):
         spec = self.spec()
         assert spec.better in ("lower", "higher"), f"better is {spec.better!r}"
         assert spec.over in ("pair", "set"), f"over is {spec.over!r}"
-        assert spec.against in ("structure", "appearance", "set"), f"against is {spec.against!r}"
+        assert spec.against in ("structure", "appearance", "both", "set"), f"against is {spec.against!r}"
         assert spec.max_pairs > 0, f"max_pairs is {spec.max_pairs}"
 
     def test_parameters_are_plain_data(self) -> None:
