@@ -107,7 +107,7 @@ def test_analyse_rejects_invalid_arguments(vitsplice, tmp_path):
         (("results",), "--plan study.plan.json"),
         (("results", "--plan", "results/one.json"), "is not the plan of a study"),
         (("results", "--plan", "changed.plan.json"), "was changed after it was written"),
-        (("results", "--plan", "none.json"), "cannot read the plan"),
+        (("results", "--plan", "none.json"), "cannot read none.json"),
         (("none.json", *plan), "cannot read"),
         (("results/one.json", *plan, "--min-ms", "9000"), "results are excluded"),
         (("results/one.json", *plan, "-o", "results/one.json"), "is a file"),

@@ -83,7 +83,7 @@ def test_invalid_list_is_refused(tmp_path, lines, message):
 
 def test_binary_list_and_missing_split_are_refused(tmp_path):
     (tmp_path / "test_pairs.csv").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UserError, match="not a CSV file"):
+    with pytest.raises(UserError, match="is not UTF-8 text"):
         pfpascal.load(tmp_path, "test")
     with pytest.raises(UserError, match=r"such as trn_pairs_pf_pascal\.csv.*available splits: test"):
         pfpascal.load(small_pfpascal(tmp_path), "trn")

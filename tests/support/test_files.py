@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vitsplice.errors import PathRejected
+from vitsplice.errors import PathRejected, UserError
 from vitsplice.support import files
 from vitsplice.support.files import inside, read_regular, temporary_files, unique_names, write_atomically
 
@@ -185,3 +185,14 @@ def test_names_of_files_are_unique_and_independent_of_their_order():
     assert len(set(given)) == len(paths)
     assert unique_names(paths[::-1]) == given[::-1]
     assert len(set(unique_names([*paths, *paths]))) == 2 * len(paths)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"), [(None, r"cannot read .*a\\n\.txt: No such file"), (b"\xff", r"a\\n\.txt is not UTF-8 text")]
+)
+def test_error_of_reading_names_the_path(tmp_path, data, message):
+    path = tmp_path / "a\n.txt"
+    if data is not None:
+        path.write_bytes(data)
+    with pytest.raises(UserError, match=message), files.reading(path):
+        path.read_text("utf-8")

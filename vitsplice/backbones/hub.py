@@ -102,7 +102,7 @@ def from_hub(repo: str, names: list[str], revision: str | None, model: str) -> P
     problem = f"the weights of '{model}' ({repo}) are not in the cache"
     if is_offline_mode():
         raise WeightsUnavailable(f"{problem}, and HF_HUB_OFFLINE is set.", *ADVICE)
-    answer = _probe(repo, names, revision)
+    answer = _within_time_limit(lambda: _first_available(repo, names, revision))
     if answer not in names:
         raise WeightsUnavailable(f"{problem}, and the hub {constants.ENDPOINT} {answer}.", *ADVICE)
     try:
@@ -118,11 +118,6 @@ def hub_answers() -> tuple[str, str]:
     if is_offline_mode():
         return constants.ENDPOINT, "is not used, because HF_HUB_OFFLINE is set"
     return constants.ENDPOINT, _within_time_limit(_ping)
-
-
-def _probe(repo: str, names: list[str], revision: str | None) -> str:
-    """Return the first of the names that the hub has, or the problem, worded to follow "the hub"."""
-    return _within_time_limit(lambda: _first_available(repo, names, revision))
 
 
 def _within_time_limit(ask: Callable[[], str]) -> str:
@@ -149,6 +144,7 @@ def _ping() -> str:
 
 
 def _first_available(repo: str, names: list[str], revision: str | None) -> str:
+    """Return the first of the names that the hub has, or the problem, worded to follow "the hub"."""
     for name in names:
         status = _status(repo, name, revision)
         if status in (200, 206):

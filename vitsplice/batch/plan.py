@@ -19,12 +19,12 @@ from vitsplice.config import RunConfig
 from vitsplice.contracts import Job
 from vitsplice.datasets import read
 from vitsplice.engine.problem import check_parts
-from vitsplice.errors import Argument, OutputExists, UserError, VitspliceError
+from vitsplice.errors import Argument, OutputExists, UserError
 from vitsplice.plugins import catalogue
 from vitsplice.presets import loading as settings_yaml
 from vitsplice.presets.settings import settings_for
-from vitsplice.support.files import inside, inside_file, read_json_object, write_atomically
-from vitsplice.support.output_folder import other_format
+from vitsplice.support import output_folder
+from vitsplice.support.files import inside, inside_file, read_json_object
 
 BATCH, RESULTS, FAILURES, STOP = "batch.json", "results.jsonl", "failures.jsonl", ".stop"
 FORMAT = 2
@@ -143,10 +143,7 @@ def open_batch(out: Path, manifest: Path, variants: Mapping[str, RunConfig], thr
     new = {name: settings.model_dump(mode="json") for name, settings in variants.items()}
     if new.keys() - stored.variants.keys():
         content = stored.model_copy(update={"variants": stored.variants | new})
-        try:
-            write_atomically(batch.out / BATCH, f"{content.model_dump_json(indent=2)}\n".encode())
-        except OSError as error:
-            raise VitspliceError(f"cannot write {batch.out / BATCH}: {error.strerror or error}") from error
+        output_folder.write(batch.out, {BATCH: f"{content.model_dump_json(indent=2)}\n".encode()})
     return batch
 
 
@@ -162,7 +159,7 @@ def _stored(out: Path) -> BatchFile | None:
     if not path.exists():
         return None
     content = read_json_object(path)
-    if "format" in content and (reason := other_format(content, FORMAT)):
+    if "format" in content and (reason := output_folder.other_format(content, FORMAT)):
         raise UserError(f"cannot read {path}: {reason}. Choose another folder")
     try:
         return BatchFile.model_validate(content)

@@ -17,7 +17,7 @@ from typing import IO, Any
 import numpy as np
 
 from vitsplice.errors import ConfigError, UserError, VitspliceError
-from vitsplice.support.files import write_atomically
+from vitsplice.support.files import reading, write_atomically
 from vitsplice.support.jsonl import key_of
 from vitsplice.support.tables import csv_document, escape_csv, unescape_csv
 from vitsplice.text import one_line, printable
@@ -78,17 +78,12 @@ def read(path: str | os.PathLike[str], *, unique: bool = True) -> Iterator[Pair]
     if rows is None:
         raise UserError(f"{path} is not a manifest: its name must end in .csv or .jsonl")
     lines: dict[str, int] = {}
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            for number, row in rows(file, path):
-                pair = _pair(row, path.parent, f"{path}, line {number}")
-                if unique and (first := lines.setdefault(pair.id, number)) != number:
-                    raise ConfigError(f"{path}, line {number}: duplicate id {pair.id!r}, also in line {first}")
-                yield pair
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text") from error
+    with reading(path), path.open(encoding="utf-8-sig", newline="") as file:
+        for number, row in rows(file, path):
+            pair = _pair(row, path.parent, f"{path}, line {number}")
+            if unique and (first := lines.setdefault(pair.id, number)) != number:
+                raise ConfigError(f"{path}, line {number}: duplicate id {pair.id!r}, also in line {first}")
+            yield pair
 
 
 def count(path: str | os.PathLike[str]) -> int:

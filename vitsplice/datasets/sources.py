@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from vitsplice.datasets.manifest import Pair, PairIds
 from vitsplice.errors import ConfigError, UserError
+from vitsplice.support.files import reading
 from vitsplice.support.validation_errors import first_problem
 from vitsplice.text import printable
 
@@ -238,12 +239,8 @@ def _check_any_exists(path: Path, images: list[Path]) -> None:
 
 
 def _text(path: Path) -> str:
-    try:
+    with reading(path):
         return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise UserError(f"cannot read {_shown(path)}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{_shown(path)} is not UTF-8 text") from error
 
 
 def _images_at(path: Path) -> tuple[Path, ...]:
@@ -268,10 +265,8 @@ def _folders_in(folder: Path) -> list[Path]:
 
 
 def _entries(folder: Path) -> list[Path]:
-    try:
+    with reading(folder):
         return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    except OSError as error:
-        raise UserError(f"cannot read folder {_shown(folder)}: {error.strerror or error}") from error
 
 
 def _shown(path: Path) -> str:

@@ -16,7 +16,7 @@ from vitsplice.errors import Argument, UserError
 from vitsplice.metrics.values import BuiltMetrics
 from vitsplice.runs.artifacts import OUTPUT
 from vitsplice.runs.record import versions
-from vitsplice.support.files import file_sha256, inside, read_json_object
+from vitsplice.support.files import file_sha256, inside, read_json_object, reading
 from vitsplice.support.output_folder import ResumableWork
 from vitsplice.text import printable
 
@@ -132,10 +132,8 @@ class EvaluationPlan:
         Raises:
             UserError: if the manifest cannot be read.
         """
-        try:
+        with reading(self.pairs):
             digest = file_sha256(self.pairs)
-        except OSError as error:
-            raise UserError(f"cannot read {printable(str(self.pairs))}: {error.strerror or error}") from error
         metrics = {
             spec.name: {
                 "networks": [{"name": info.name, "sha256": info.sha256} for info in metric.networks],

@@ -20,6 +20,7 @@ from scipy.io import loadmat, whosmat
 
 from vitsplice.errors import UserError
 from vitsplice.keypoints.dataset import KeypointDataset, KeypointImage, KeypointPair, Points, UnusablePair
+from vitsplice.support.files import reading
 from vitsplice.text import one_line, printable
 
 IMAGES, ANNOTATIONS = "JPEGImages", "Annotations"
@@ -80,9 +81,9 @@ def _rows(path: Path) -> Iterator[tuple[int, Row]]:
     Raises:
         UserError: if the list cannot be read or lacks a column.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, restval="")
+    with reading(path), path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file, restval="")
+        try:
             columns = reader.fieldnames or ()
             required = REQUIRED_COLUMNS + (() if "flip" in columns else KEYPOINT_COLUMNS)
             if missing := [name for name in required if name not in columns]:
@@ -93,10 +94,8 @@ def _rows(path: Path) -> Iterator[tuple[int, Row]]:
             for row in reader:
                 if row.get("flip", "0").strip() in ("", "0"):
                     yield reader.line_num, row
-    except OSError as error:
-        raise UserError(f"cannot read {printable(str(path))}: {error.strerror or error}") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{printable(str(path))} is not a CSV file: {error}") from error
+        except csv.Error as error:
+            raise UserError(f"{printable(str(path))} is not a CSV file: {error}") from error
 
 
 def _parse(root: Path, line: int, row: Row) -> KeypointPair | UnusablePair:

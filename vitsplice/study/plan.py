@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from vitsplice.errors import UserError
-from vitsplice.support.files import read_regular
+from vitsplice.support.files import read_regular, reading
 from vitsplice.support.validation_errors import first_problem
 from vitsplice.text import printable
 
@@ -123,11 +123,10 @@ def read_plan(path: str | os.PathLike[str]) -> StudyPlan:
     """
     name = printable(os.fspath(path))
     try:
-        if os.path.getsize(path) > LARGEST_FILE:
-            raise UserError(f"{name} is not the plan of a study: larger than {LARGEST_FILE // 10**6} MB")
-        plan = StudyPlan.model_validate_json(read_regular(Path(path)))
-    except OSError as error:
-        raise UserError(f"cannot read the plan {name}: {error.strerror or error}") from error
+        with reading(path):
+            if os.path.getsize(path) > LARGEST_FILE:
+                raise UserError(f"{name} is not the plan of a study: larger than {LARGEST_FILE // 10**6} MB")
+            plan = StudyPlan.model_validate_json(read_regular(Path(path)))
     except ValidationError as error:
         raise UserError(f"{name} is not the plan of a study: {first_problem(error)}") from error
     if (plan.digest, plan.study) != ((digest := plan.content_digest()), digest[:16]):

@@ -18,8 +18,9 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from vitsplice.errors import UserError
 from vitsplice.study.plan import SUFFIX, Schema, StrictModel, StudyPlan
 from vitsplice.study.trial_order import PlannedTrial, trials_of
+from vitsplice.support.files import reading
 from vitsplice.support.validation_errors import first_problem
-from vitsplice.text import one_line, printable
+from vitsplice.text import one_line
 
 LARGEST_FILE = 20_000_000
 ANALYSIS_JSON = "analysis.json"
@@ -146,16 +147,11 @@ def read_results(paths: Iterable[str | os.PathLike[str]]) -> tuple[list[RaterRes
     Raises:
         UserError: if a file cannot be opened, or there are no files.
     """
-    results, excluded = [], []
-    for file in dict.fromkeys(file for path in paths for file in _files(Path(path))):
-        result = _read(file)
-        if isinstance(result, RaterResult):
-            results.append(result)
-        else:
-            excluded.append(result)
-    if not results and not excluded:
+    results = [_read(file) for file in dict.fromkeys(file for path in paths for file in _files(Path(path)))]
+    if not results:
         raise UserError("there are no results: the given folders contain no .json file")
-    return results, excluded
+    excluded = [result for result in results if isinstance(result, ExcludedResult)]
+    return [result for result in results if isinstance(result, RaterResult)], excluded
 
 
 def _files(path: Path) -> list[Path]:
@@ -165,19 +161,19 @@ def _files(path: Path) -> list[Path]:
 
 
 def _read(path: Path) -> RaterResult | ExcludedResult:
+    if path.exists() and not path.is_file():
+        return _invalid(path, "not a regular file")
+    with reading(path), path.open("rb") as file:
+        text = file.read(LARGEST_FILE + 1)
+    if len(text) > LARGEST_FILE:
+        return _invalid(path, f"larger than {LARGEST_FILE // 10**6} MB")
     try:
-        if path.exists() and not path.is_file():
-            problem = "not a regular file"
-        else:
-            with path.open("rb") as file:
-                text = file.read(LARGEST_FILE + 1)
-            if len(text) <= LARGEST_FILE:
-                return RaterResult.model_validate_json(text).model_copy(update={"source": str(path)})
-            problem = f"larger than {LARGEST_FILE // 10**6} MB"
-    except OSError as error:
-        raise UserError(f"cannot read {printable(str(path))}: {error.strerror or error}") from error
+        return RaterResult.model_validate_json(text).model_copy(update={"source": str(path)})
     except ValidationError as error:
-        problem = first_problem(error)
+        return _invalid(path, first_problem(error))
+
+
+def _invalid(path: Path, problem: str) -> ExcludedResult:
     return ExcludedResult("", str(path), (one_line(f"not the result of a study: {problem}"),))
 
 

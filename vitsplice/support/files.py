@@ -13,11 +13,12 @@ import re
 import secrets
 import stat
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from vitsplice.errors import PathRejected
+from vitsplice.errors import PathRejected, UserError
 from vitsplice.text import printable
 
 _TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp")
@@ -86,6 +87,18 @@ def inside_file(folder: str | os.PathLike[str], name: str) -> Path:
     if os.path.lexists(path) and not path.is_file():
         raise PathRejected(f"{printable(str(path))} is not a file, but a file is written there; remove it")
     return path
+
+
+@contextmanager
+def reading(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Raise UserError, which names the path, if a file or folder that the block reads cannot be read or decoded."""
+    name = printable(os.fspath(path))
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"cannot read {name}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{name} is not UTF-8 text") from error
 
 
 def read_regular(path: Path) -> bytes:
