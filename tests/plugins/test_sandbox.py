@@ -22,7 +22,7 @@ def test_hanging_plugin_is_dropped_after_the_time_limit(shelf: Shelf, monkeypatc
     start = time.monotonic()
     loaded = loading.load(hanging, 0.2)
     assert time.monotonic() - start < 5
-    assert "did not answer within 0.2 seconds" in str(loaded.record.failure)
+    assert "loading it took more than 0.2 seconds" in str(loaded.record.failure)
 
 
 def test_hanging_plugin_that_catches_exceptions_is_interrupted(shelf: Shelf) -> None:
@@ -33,7 +33,7 @@ def test_hanging_plugin_that_catches_exceptions_is_interrupted(shelf: Shelf) -> 
             time.sleep(60)
 
     loaded = loading.load(InstalledPlugin("stubborn", "vitsplice-stubborn", "1", stubborn), 0.2)
-    assert "did not answer" in str(loaded.record.failure)
+    assert "loading it took more than" in str(loaded.record.failure)
 
 
 def test_time_limit_has_no_effect_outside_the_main_thread() -> None:

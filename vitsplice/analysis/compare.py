@@ -151,7 +151,7 @@ def _with_styles(
     try:
         return with_styles(images, settings, inside(path, "styled"), progress)
     except WeightsUnavailable as error:
-        progress.note(f"without the transform 'style': {error}")
+        progress.note(f"the transform 'style' is left out: {error}")
         return images
 
 

@@ -119,8 +119,14 @@ def plan_inversions(
         UserError: if both prior and preset are given, the preset has no such term, or the backbone has no such feature.
     """
     if preset is not None and prior is not None:
-        presets = " or ".join(PRESETS.values())
-        raise UserError("give ", Argument("prior"), " or ", Argument("preset"), f", not both: a prior is {presets}")
+        presets = " and ".join(PRESETS.values())
+        raise UserError(
+            "give ",
+            Argument("prior"),
+            " or ",
+            Argument("preset"),
+            f", not both: a prior selects one of the presets {presets}",
+        )
     chosen, overrides = PRESETS[prior] if prior else preset, list(overrides)
     backbone_overrides = [override for override in overrides if override.startswith("backbone")]
     configured = settings_for(chosen or PRESETS["network"], backbone=backbone, overrides=backbone_overrides).backbone

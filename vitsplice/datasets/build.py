@@ -74,7 +74,7 @@ def build(
     """
     target = Path(out)
     if target.suffix.lower() not in (".csv", ".jsonl"):
-        raise UserError(f"{printable(str(out))}: the name of a manifest ends in .csv or .jsonl")
+        raise UserError(f"{printable(str(out))}: the name of a manifest must end in .csv or .jsonl")
     check_file(target, "manifest, such as pairs.csv", force=force)
     contents = read_source(options.path, options.appearance)
     options = _completed(options, contents)

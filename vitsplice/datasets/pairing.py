@@ -56,5 +56,7 @@ def _by_stem(paths: tuple[Path, ...]) -> dict[str, Path]:
     by_stem: dict[str, Path] = {}
     for path in paths:
         if by_stem.setdefault(path.stem, path) != path:
-            raise UserError(f"{printable(str(by_stem[path.stem]))} and {printable(path.name)} have the same name")
+            raise UserError(
+                f"{printable(str(by_stem[path.stem]))} and {printable(path.name)} have the same name; rename one"
+            )
     return by_stem

@@ -46,7 +46,7 @@ class PairImages:
     def _read(self, path: Path, reader: Callable[[Path], LoadedImage] = read) -> Tensor:
         pixels = reader(path).pixels
         if max(pixels.shape[-2:]) > MAX_ASPECT_RATIO * min(pixels.shape[-2:]):
-            raise ImageError(f"{printable(str(path))} has an aspect ratio above {MAX_ASPECT_RATIO}")
+            raise ImageError(f"{printable(str(path))} has an aspect ratio above {MAX_ASPECT_RATIO}, the maximum")
         return pixels.to(self._device)
 
     def _binary(self, name: str, mask: Tensor, image: Tensor) -> Tensor:

@@ -138,7 +138,7 @@ def image_stamp(path: Path) -> tuple[str, int, int]:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ImageNotFound(f"'{printable(str(path))}' does not exist") from error
     except (OSError, ValueError) as error:
-        raise ImageError(f"'{printable(str(path))}' cannot be read") from error
+        raise ImageError(f"'{printable(str(path))}' cannot be read: {getattr(error, 'strerror', error)}") from error
     return os.path.abspath(path), status.st_size, status.st_mtime_ns
 
 

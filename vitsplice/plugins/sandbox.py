@@ -32,7 +32,7 @@ def time_limit(seconds: float) -> Iterator[None]:
         return
 
     def expire(number: int, frame: FrameType | None) -> None:
-        raise TookTooLong(f"did not answer within {seconds:g} seconds")
+        raise TookTooLong(f"loading it took more than {seconds:g} seconds")
 
     before = signal.signal(signal.SIGALRM, expire)
     signal.setitimer(signal.ITIMER_REAL, seconds)

@@ -54,7 +54,7 @@ class _Loader(yaml.SafeLoader):
         if getattr(self.peek_event(), "tag", None) is not None:  # type: ignore[no-untyped-call]
             raise InvalidYAML("tags (!name) are not allowed")
         if self._depth > MAX_DEPTH:
-            raise InvalidYAML(f"nested deeper than {MAX_DEPTH}")
+            raise InvalidYAML(f"nested more than {MAX_DEPTH} levels deep")
         self._depth += 1
         node = super().compose_node(parent, index)
         self._depth -= 1
