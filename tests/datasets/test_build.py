@@ -121,7 +121,7 @@ def test_similarity_skips_and_names_unreadable_images(build_pairs, images):
         ({"by": "similarity", "seed": 2}, "seed has no effect"),
         ({"backbone": "tiny-vit"}, "backbone has no effect with by='random'"),
         ({"by": "similarity", "backbone": "no-such"}, "no backbone 'no-such'"),
-        ({"out": "pairs.txt"}, "ends in .csv or .jsonl"),
+        ({"out": "pairs.txt"}, "must end in .csv or .jsonl"),
     ],
 )
 def test_options_that_exclude_each_other_are_refused(build_pairs, images, tmp_path, options, message):

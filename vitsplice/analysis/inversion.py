@@ -119,14 +119,8 @@ def plan_inversions(
         UserError: if both prior and preset are given, the preset has no such term, or the backbone has no such feature.
     """
     if preset is not None and prior is not None:
-        presets = " and ".join(PRESETS.values())
-        raise UserError(
-            "give ",
-            Argument("prior"),
-            " or ",
-            Argument("preset"),
-            f", not both: a prior selects one of the presets {presets}",
-        )
+        choice = f"a prior selects {' or '.join(PRESETS.values())}"
+        raise UserError("give ", Argument("prior"), " or ", Argument("preset"), f", not both: {choice}")
     chosen, overrides = PRESETS[prior] if prior else preset, list(overrides)
     backbone_overrides = [override for override in overrides if override.startswith("backbone")]
     configured = settings_for(chosen or PRESETS["network"], backbone=backbone, overrides=backbone_overrides).backbone

@@ -56,7 +56,6 @@ def _by_stem(paths: tuple[Path, ...]) -> dict[str, Path]:
     by_stem: dict[str, Path] = {}
     for path in paths:
         if by_stem.setdefault(path.stem, path) != path:
-            raise UserError(
-                f"{printable(str(by_stem[path.stem]))} and {printable(path.name)} have the same name; rename one"
-            )
+            other = printable(str(by_stem[path.stem]))
+            raise UserError(f"{other} and {printable(path.name)} have the same name; rename one")
     return by_stem
