@@ -107,7 +107,7 @@ def plan_inversions(
 
     Args:
         image: path of the image.
-        facets, layers: every facet at every layer is inverted; see `feature_requests`.
+        facets, layers: facets and layers to invert, in every combination; see `feature_requests`.
         prior: image prior, which determines what the feature leaves open. None: ``network`` for local facets and
             ``pixels`` for global ones, for which ``network`` needs many more steps.
         preset: instead of a prior, a preset with a term named ``inversion``.
@@ -154,8 +154,8 @@ def inversion_settings(
 ) -> RunConfig:
     """Return the settings of one inversion: those of a preset, with the facet and layer of the feature.
 
-    The ``prior`` generator gets no input noise for a local facet unless the settings change the noise, as in the
-    released code.
+    As in the released code, the generator ``prior`` gets no added noise for a local facet, unless the settings change
+    the noise.
 
     Args:
         request: the feature.
@@ -210,7 +210,7 @@ class _StoredPlan(BaseModel):
 
 @contextmanager
 def inversion_folder(plan: InversionPlan, out: str | os.PathLike[str], *, force: bool = False) -> Iterator[Path]:
-    """Lock a folder for the inversions of a plan; those that the same plan has finished stay in it.
+    """Lock a folder for the inversions of a plan; finished inversions of the same plan are reused.
 
     Raises:
         ImageError: if the image cannot be read.
@@ -229,7 +229,7 @@ def inversion_folder(plan: InversionPlan, out: str | os.PathLike[str], *, force:
 
 
 def read_plan(out: str | os.PathLike[str]) -> InversionPlan:
-    """Read the plan in a folder, which may come from anyone.
+    """Read the plan in a folder; nothing in the file is trusted.
 
     Raises:
         UserError: if the folder holds no valid plan of this version's format.

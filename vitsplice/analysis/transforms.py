@@ -17,6 +17,7 @@ from torch import Tensor
 from vitsplice.rng import stream
 
 Transform = Callable[[Tensor], Tensor]
+"""Maps an image ``(1, 3, H, W)`` to an image of the same size."""
 
 PointMap = Callable[[Tensor], Tensor]
 """Maps points ``(N, 2)`` of the warped image, (y, x) in [0, 1], to the source points in the original image."""
@@ -53,9 +54,9 @@ def shuffle(image: Tensor) -> Tensor:
     source = torch.empty_like(order)
     source[order] = order.roll(1)
     shuffled = F.fold(tiles[..., source], (height, width), tile, stride=tile)
-    return (
-        F.interpolate(shuffled, size=image.shape[-2:], mode="bilinear") if shuffled.shape != image.shape else shuffled
-    )
+    if shuffled.shape == image.shape:
+        return shuffled
+    return F.interpolate(shuffled, size=image.shape[-2:], mode="bilinear")
 
 
 def shift(points: Tensor) -> Tensor:

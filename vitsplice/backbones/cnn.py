@@ -57,6 +57,7 @@ class TimmCNN(MapBackbone):
             **timm_info(network),
             **arguments,
         )
+        # The maps of some networks are collected by timm's forward hooks.
         self._hooked = any(hasattr(value, "get_output") for value in vars(model).values())
 
     def _maps(self, inputs: Tensor) -> Sequence[Tensor]:

@@ -20,6 +20,7 @@ from vitsplice.text import printable, truncate
 
 ACCEPTED = "a state dict in .safetensors, or one saved by torch.save that loads with weights_only=True"
 WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model", "teacher", "student")
+"""Keys of a checkpoint that may hold the state dict, the first that does is used."""
 
 UNUSED = "num_batches_tracked"
 """A buffer of batch normalisation that eval mode does not use, and that old checkpoints do not have."""

@@ -57,7 +57,7 @@ class Ledger(JsonLinesLog):
 class Failures(JsonLinesLog):
     """Log of the jobs that failed or were refused, emptied when it is opened.
 
-    When it is closed, the last record of each unfinished job remains; without any, the file is removed.
+    Closing it leaves the last record of each unfinished job; if there is none, the file is removed.
 
     Raises:
         VitspliceError: if the file cannot be written.
@@ -70,7 +70,8 @@ class Failures(JsonLinesLog):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         resolved = np.frombuffer(self._resolved, np.uint64)
-        with suppress(*[] if error is None else [VitspliceError]):
+        suppressed = () if error is None else (VitspliceError,)
+        with suppress(*suppressed):
             self.compact(lambda keys: ~np.isin(keys, resolved))
         super().__exit__(kind, error, at)
         if not self.path.stat().st_size:
@@ -106,7 +107,7 @@ class FailureReason:
     """A reason that jobs share.
 
     Args:
-        message: one line.
+        message: the reason, on one line.
         first: id of the first of the jobs.
         jobs: number of jobs.
     """

@@ -63,7 +63,7 @@ class CheckReport:
         pairs: number of pairs.
         images: number of different images.
         masks: number of different masks.
-        issues: in the order of `KINDS`, then of the manifest.
+        issues: issues in the order of `KINDS`, then of the manifest.
         notes: pairs without a licence, if none is required.
     """
 
@@ -79,7 +79,7 @@ class CheckReport:
         return Counter(issue.kind for issue in self.issues)
 
     def to_json(self) -> dict[str, Any]:
-        """Everything, as JSON values."""
+        """Return the report as data for JSON."""
         return asdict(self) | {"counts": dict(self.counts)}
 
 
@@ -122,7 +122,7 @@ class ManifestIndex:
             raise UserError(f"{printable(os.fsdecode(manifest))} has no pairs")
         rows = np.frombuffer(entries, np.int64).reshape(-1, len(PATHS))
         ordered = np.sort(rows, axis=1)
-        first_in_row = np.diff(ordered, axis=1, prepend=ABSENT) > 0
+        first_in_row = np.diff(ordered, axis=1, prepend=ABSENT) > 0  # a pair counts once for a file that it has twice
         return cls(ids, rows, files, np.bincount(ordered[first_in_row], minlength=len(files)), unlicensed)
 
     def name(self, number: int) -> str:
@@ -136,7 +136,7 @@ class ManifestIndex:
 
 
 Fingerprints = Sequence[Fingerprint | None]
-"""By the numbers of the files; None for a file that cannot be read."""
+"""Fingerprint of each file, by its number; None if the file cannot be read."""
 
 
 def check(

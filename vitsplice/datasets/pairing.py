@@ -42,7 +42,8 @@ def pair_at_random(group: ImageGroup, number: int, seed: int) -> Iterator[Pairin
         own_index = indices.get(os.path.realpath(structure), len(group.appearances))
         candidates = len(group.appearances) - (own_index < len(group.appearances))
         drawn = sorted(rng.sample(range(candidates), min(number, candidates)))
-        yield structure, [group.appearances[index + (index >= own_index)] for index in drawn]
+        others = [index + (index >= own_index) for index in drawn]  # skips the image itself
+        yield structure, [group.appearances[index] for index in others]
 
 
 def pair_all(group: ImageGroup) -> Iterator[Pairing]:

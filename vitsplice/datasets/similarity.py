@@ -98,7 +98,7 @@ def pair_by_similarity(
 def appearance_features(
     images: Sequence[Path], backbone: Backbone, device: torch.device, cache: Path, progress: ProgressReporter
 ) -> tuple[dict[Path, AppearanceFeature], list[str]] | None:
-    """Compute or read from the cache the features of images, one image at a time.
+    """Read the features of images from the cache, or compute them, one image at a time.
 
     Returns:
         The features by path and the errors of unreadable images, or None if it was stopped.
@@ -165,15 +165,15 @@ def nearest(
     if not queries or not candidates:
         yield from ([] for _ in queries)
         return
-    codes = {feature.sha256: code for code, feature in enumerate((*queries, *candidates))}
-    query_codes, candidate_codes = (
-        np.array([codes[feature.sha256] for feature in group], np.int64) for group in (queries, candidates)
+    numbers = {feature.sha256: number for number, feature in enumerate((*queries, *candidates))}
+    query_files, candidate_files = (
+        np.array([numbers[feature.sha256] for feature in group], np.int64) for group in (queries, candidates)
     )
     query_directions, candidate_directions = _normalised(queries), _normalised(candidates)
     for start in range(0, len(queries), QUERIES_AT_ONCE):
         rows = slice(start, start + QUERIES_AT_ONCE)
         similarity = query_directions[rows] @ candidate_directions.T
-        similarity[query_codes[rows, None] == candidate_codes] = -np.inf
+        similarity[query_files[rows, None] == candidate_files] = -np.inf
         order = np.argsort(-similarity, axis=1, kind="stable")[:, :number]
         for row, indices in zip(similarity, order, strict=True):
             yield [int(index) for index in indices if row[index] > -np.inf]

@@ -30,13 +30,13 @@ RELEASED_FOLDERS = {"structure": "A", "appearance": "B"}
 
 @dataclass(frozen=True)
 class ImageGroup:
-    """Images of which each structure image may be paired with each appearance image.
+    """Structure images and appearance images, any of which may be paired.
 
     Args:
         structures: paths of the structure images, in order.
         appearances: paths of the appearance images, in order.
         name: name of the group in its source, such as ``test/cat``; "" if it is the only one.
-        masks: paths of the masks of structure images, by the paths of these.
+        masks: path of the mask of a structure image, by the path of that image.
     """
 
     structures: tuple[Path, ...]

@@ -1,7 +1,8 @@
 """A canvas generator: the output image as a Laplacian pyramid of logits, so that all frequencies are optimised alike.
 
-A Laplacian pyramid of pixels is from STROTSS (Kolkin et al. 2019). Separate lightness and colour differences, the
-latter optimised at coarse levels only, are not: photographs have no fine coloured noise, and so the output has none.
+The Laplacian pyramid of pixels is that of STROTSS (Kolkin et al. 2019). Unlike there, lightness and colour differences
+are separate, and colour differences are optimised at coarse levels only: photographs have no fine coloured noise, and
+so the output has none.
 """
 
 from __future__ import annotations

@@ -14,7 +14,6 @@ from vitsplice.text import did_you_mean, one_line, truncate
 Location = tuple[int | str, ...]
 """Keys and indices from the root to a value."""
 
-
 MAX_NAMED = 3
 """Maximum number of unknown or missing keys that one message names; of more it gives the number."""
 
