@@ -8,7 +8,7 @@ from vitsplice.contracts import Case, MetricContext
 from vitsplice.errors import UnknownName, UserError
 from vitsplice.metrics import METRICS, RUN_METRICS, independent, natural
 from vitsplice.metrics.independent import gradient_ssim_distance, patch_distance
-from vitsplice.metrics.leakage import NetworkId, OptimisedParts
+from vitsplice.metrics.leakage import NetworkId, OptimisedParts, leakage
 from vitsplice.metrics.values import UNDEFINED, measure
 
 SPECS = [spec for spec in METRICS if spec.name in RUN_METRICS]
@@ -65,6 +65,11 @@ def test_values_are_marked_by_the_networks_and_terms_that_the_output_was_optimis
         assert {marks[name] for name in independent.CNN_METRICS} == {"network" if known else "unknown"}
         assert marks[metric] == ("term" if known else "unknown")
         assert {marks[name] for name in {"gradient-ssim", "lab-patches"} - {metric}} == {others}
+
+
+def test_channel_statistics_of_another_network_are_a_term_like_the_metric(cnn):
+    metric = independent.cnn_statistics(MetricContext(lambda _: cnn, "x"))
+    assert leakage(metric, OptimisedParts((NetworkId("other", "ab"),), ("statistics",))) == "term"
 
 
 def test_references_are_measured_in_the_place_of_the_output(cnn):

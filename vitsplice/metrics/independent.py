@@ -71,7 +71,7 @@ def cnn_statistics(context: MetricContext) -> Metric:
     def value(case: Case) -> float:
         return _mean_distance(cnn, requests, *_resized(case, case.appearance, cnn), _statistics_distance)
 
-    return Metric(value, (cnn.info,), {"facet": "map", "layer": "all", "shorter_side": SIZE})
+    return Metric(value, (cnn.info,), {"facet": "map", "layer": "all", "shorter_side": SIZE}, ("statistics",))
 
 
 def load_cnn(context: MetricContext) -> Backbone:
