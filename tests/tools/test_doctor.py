@@ -7,7 +7,7 @@ from vitsplice.tools import doctor
 
 @pytest.fixture(autouse=True)
 def _no_network(monkeypatch):
-    monkeypatch.setattr("vitsplice.backbones.hub.hub_answers", lambda: ("the hub", "is not asked"))
+    monkeypatch.setattr("vitsplice.backbones.hub.probe_hub", lambda: ("the hub", "is not asked"))
 
 
 def named(findings, name):

@@ -17,8 +17,8 @@ from vitsplice.errors import Argument, Part, Setting, WeightsUnavailable
 PROBE_SECONDS = 4.0
 """Time limit for the hub to answer whether it has a file."""
 
-ANSWERS = "answers"
-"""Second value of `hub_answers` if the hub is reachable."""
+REACHABLE = "answers"
+"""State of a hub that answers."""
 
 ADVICE: tuple[Part, ...] = (
     "\nGive a file with ",
@@ -111,8 +111,8 @@ def from_hub(repo: str, names: list[str], revision: str | None, model: str) -> P
         raise WeightsUnavailable(f"{problem}, and the download failed ({first_line(error)}).", *ADVICE) from error
 
 
-def hub_answers() -> tuple[str, str]:
-    """Return the address of the hub, and `ANSWERS` or why it does not answer within `PROBE_SECONDS`."""
+def probe_hub() -> tuple[str, str]:
+    """Return the address of the hub and its state: `REACHABLE`, or why it does not answer within `PROBE_SECONDS`."""
     from huggingface_hub import constants, is_offline_mode
 
     if is_offline_mode():
@@ -140,7 +140,7 @@ def _ping() -> str:
     from huggingface_hub import constants, get_session
 
     with get_session().stream("HEAD", constants.ENDPOINT, timeout=PROBE_SECONDS):
-        return ANSWERS
+        return REACHABLE
 
 
 def _first_available(repo: str, names: list[str], revision: str | None) -> str:

@@ -94,7 +94,8 @@ def _extremes(cell: tuple[int, int], score: MethodScore) -> Iterator[tuple[tuple
 
 def ordinal(number: int) -> str:
     """Format as 1st, 2nd, 3rd, 4th ...; for numbers from 1 to 10."""
-    return f"{number}{ {1: 'st', 2: 'nd', 3: 'rd'}.get(number, 'th') }"
+    suffix = {1: "st", 2: "nd", 3: "rd"}.get(number, "th")
+    return f"{number}{suffix}"
 
 
 def _card(plan: EvaluationPlan, pair: Pair, values: list[list[float | None]], notes: CellNotes) -> Card:

@@ -34,7 +34,15 @@ def _block(
 
 
 class Level(nn.Module):
-    """One level of the U-Net: encoder, the level below, upsampling, concatenation with the skip, and decoder."""
+    """One level of the U-Net: encoder, the level below, upsampling, concatenation with the skip, and decoder.
+
+    Args:
+        inputs: number of input channels.
+        width: number of output channels of the encoder and of the decoder.
+        below: level between encoder and decoder; None for the deepest level.
+        skip: number of channels of the skip connection.
+        slope, down_convs, up_1x1, kernel, padding: see `UNet`.
+    """
 
     def __init__(
         self,

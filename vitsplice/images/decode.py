@@ -153,6 +153,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _frame_notes(image: Image.Image) -> list[str]:
+    """Note that an image has several frames, of which one is read."""
     index = image.tell()
     if hasattr(image, "tag_v2"):  # Pillow counts the frames of a TIFF by reading all of them, which can be very slow
         several = index > 0 or _has_second_frame(image)

@@ -101,14 +101,14 @@ def _plugins(catalogue: Catalogue) -> Iterator[Diagnosis]:
 
 
 def _weights(catalogue: Catalogue) -> Iterator[Diagnosis]:
-    from vitsplice.backbones.hub import ANSWERS, hub_answers
+    from vitsplice.backbones.hub import REACHABLE, probe_hub
 
-    hub, answer = hub_answers()
-    yield Diagnosis("weights", "hub", f"{hub} {answer}")
+    hub, state = probe_hub()
+    yield Diagnosis("weights", "hub", f"{hub} {state}")
     for spec in catalogue.backbones.values():
         if spec.find_weights is not None and (location := _location(spec.find_weights)):
             yield Diagnosis("weights", spec.name, location)
-    yield _default_preset(catalogue, reachable=answer == ANSWERS)
+    yield _default_preset(catalogue, reachable=state == REACHABLE)
 
 
 def _location(find_weights: Any) -> str:
