@@ -1,4 +1,4 @@
-"""A canvas generator: the output image as a Laplacian pyramid of logits, so that all frequencies are optimised equally fast.
+"""A canvas generator: the output image as a Laplacian pyramid of logits, so that all frequencies are optimised equally.
 
 The Laplacian pyramid of pixels is that of STROTSS (Kolkin et al. 2019). Unlike there, lightness and colour differences
 are separate, and colour differences are optimised at coarse levels only: photographs have no fine coloured noise, and

@@ -24,8 +24,8 @@ LEGEND = """\
   narrow.
 - *p*: exact two-sided binomial test against one half, with the same assumption; *p, Holm*: adjusted for the number of
   comparisons (those over all pairs are one family, those by set another).
-- *agree*: how often two raters made the same choice in a comparison; *alpha*: Krippendorff's alpha for nominal data: 1 is
-  full agreement, 0 is chance. Where nearly all prefer one method, alpha can be near 0 although they agree.
+- *agree*: how often two raters made the same choice in a comparison; *alpha*: Krippendorff's alpha for nominal data: 1
+  is full agreement, 0 is chance. Where nearly all prefer one method, alpha can be near 0 although they agree.
 """
 
 
