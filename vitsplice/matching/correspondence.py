@@ -30,7 +30,7 @@ class Correspondence:
 
     Args:
         weights: ``(N, M)`` in [0, 1], soft assignment, rows sum to 1. Unlike `similarity`, it takes into account what
-            neighbours match (`vitsplice.matching.agreement`), and contrast and layout (`vitsplice.matching.priors`).
+            neighbours match (`vitsplice.matching.agreement`), hubs and layout (`vitsplice.matching.priors`).
         similarity: ``(N, M)`` in [-1, 1], cosine similarity of the descriptors.
         grid: ``(h, w)`` of the first image, ``N == h * w``, row by row.
         other_grid: ``(h, w)`` of the second image, ``M == h * w``.
@@ -126,13 +126,8 @@ def correspond(
         weights = assignment(similarities, temperature, balance, coverage)
     else:
         first_colours, second_colours = _colours(first, first_grid), _colours(second, second_grid)
-        scores = match_scores(
-            similarities,
-            (first_colours, second_colours),
-            (first_grid, second_grid),
-            mirrored,
-            None if coverage is None else usable(coverage),
-        )
+        included = None if coverage is None else usable(coverage)
+        scores = match_scores(similarities, (first_grid, second_grid), mirrored, included)
         neighbours = agreement * affinity(first_colours, descriptors.values[0], first_grid)
         weights = agreed_assignment(scores, neighbours, second_colours, temperature, balance, coverage)
     return Correspondence(weights, similarities, first_grid, second_grid, mirrored)

@@ -2,17 +2,13 @@
 
 The score of patch i of the first image and patch k of the second is
 
-    s_ik - hubness (r_k - mean r) - sum_c contrast_c min(1, 2 |q_ic - q_kc|)
-         - layout p min(1, |A x_i - y_k|^2 / reach^2)
+    s_ik - hubness (r_k - mean r) - layout p min(1, (|A x_i - y_k| - tolerance)_+^2 / reach^2)
 
-with s the similarity, r_k the mean of the largest similarities of k, q_ic channel c of the colour of i (L, a, b)
-relative to its surroundings, and A the affine map from locations x in the first image to locations y in the second
-that fits the mutual nearest neighbours, of which a fraction p agrees with it.
+with s the similarity, r_k the mean of the largest similarities of k, and A the affine map from locations x in the first
+image to locations y in the second that fits the mutual nearest neighbours, of which a fraction p agrees with it.
 
 - Hubs are patches similar to many others; without the correction (compare CSLS, Conneau et al. 2018, "Word Translation
   Without Parallel Data") the eyes of an animal are matched all over the face of another.
-- A patch darker than its surroundings prefers patches that are darker than theirs, and likewise for both chroma
-  channels: a dark nose stays dark.
 - Far from where the other matches place it, a match costs more: the shadow of a surface is matched with one region, not
   with several.
 
@@ -27,15 +23,9 @@ from torch import Tensor
 LARGEST, HUBNESS = 10, 0.5
 """Number of largest similarities of a patch whose mean is its hubness, and weight of this mean."""
 
-SURROUNDINGS, STEP, CONTRAST = 4.0, 0.25, (0.12, 0.06, 0.06)
-"""Standard deviation of the surroundings, in patches; difference of colours that counts, in standard deviations of the
-channel in the image; weights of the difference of relative lightness and of both chroma channels."""
-
-FAINT = 0.02
-"""Minimum of the standard deviation of a channel (Lab / 100), so that noise of a flat image does not count."""
-
-LAYOUT, REACH = 0.25, 0.3
-"""Weight of the layout, and distance at which its cost saturates, as a fraction of the sides."""
+LAYOUT, TOLERANCE, REACH = 0.2, 0.1, 0.3
+"""Weight of the layout; distance that costs nothing, and further distance at which the cost saturates, as fractions of
+the sides."""
 
 RESIDUALS = (1.0, 0.5, 0.35, 0.25, 0.2, 0.2, 0.2)
 """Scale of the residuals in each iteration of the robust fit, as a fraction of the sides."""
@@ -49,16 +39,14 @@ RIDGE = (0.02, 0.02, 0.001)
 
 def match_scores(
     similarities: Tensor,
-    colours: tuple[Tensor, Tensor],
     grids: tuple[tuple[int, int], tuple[int, int]],
     mirrored: bool = False,
     included: Tensor | None = None,
 ) -> Tensor:
-    """Correct similarities ``(N, M)`` for hubs, relative colour and layout.
+    """Correct similarities ``(N, M)`` for hubs and layout.
 
     Args:
         similarities: ``(N, M)``.
-        colours: mean colours of the patches of both images in Lab / 100, ``(N, 3)`` and ``(M, 3)``.
         grids: ``(h, w)`` of both images.
         mirrored: whether the second image is matched as its mirror image.
         included: ``(M,)`` bool, patches of the second image that may be used; None: all.
@@ -66,12 +54,8 @@ def match_scores(
     Returns:
         ``(N, M)``; of excluded patches, the uncorrected similarities.
     """
-    everywhere, all_others = (torch.ones_like(image[:, 0], dtype=torch.bool) for image in colours)
-    included = all_others if included is None else included
+    included = torch.ones_like(similarities[0], dtype=torch.bool) if included is None else included
     scores = similarities - HUBNESS * hubness(similarities, included)
-    for weight, first, second in zip(CONTRAST, colours[0].T, colours[1].T, strict=True):
-        relative = relative_value(first, grids[0], everywhere), relative_value(second, grids[1], included)
-        scores = scores - weight * (2 * (relative[0][:, None] - relative[1]).abs()).clamp(max=1)
     scores = scores - LAYOUT * layout_cost(similarities, grids, mirrored, included)
     return torch.where(included, scores, similarities)
 
@@ -80,27 +64,6 @@ def hubness(similarities: Tensor, included: Tensor) -> Tensor:
     """Compute the mean of the largest similarities of each patch of the second image, minus their mean, ``(M,)``."""
     largest = similarities.topk(min(LARGEST, len(similarities)), 0).values.mean(0)
     return largest - largest[included].mean()
-
-
-def relative_value(values: Tensor, grid: tuple[int, int], included: Tensor) -> Tensor:
-    """Compute the fraction of a patch's surroundings whose value is lower than that of the patch.
-
-    q_i = sum_j g_ij sigmoid((v_i - v_j) / step) / sum_j g_ij, with g a Gaussian of the distance of the patches.
-
-    Args:
-        values: ``(h * w,)``, for example lightness.
-        grid: ``(h, w)``.
-        included: ``(h * w,)`` bool, patches that count as surroundings; at least one.
-
-    Returns:
-        ``(h * w,)`` in [0, 1]: of lightness, 0 is a dark patch in light surroundings; near 0.5 in uniform ones.
-    """
-    step = STEP * values[included].std(correction=0).clamp(min=FAINT)
-    rows, columns = (torch.arange(side, device=values.device, dtype=values.dtype) for side in grid)
-    down, across = (torch.exp(-(p[:, None] - p).square() / (2 * SURROUNDINGS**2)) for p in (rows, columns))
-    near = torch.kron(down, across)[:, included]
-    lower = torch.sigmoid((values[:, None] - values[included]) / step)
-    return (near * lower).sum(1) / near.sum(1)
 
 
 def layout_cost(
@@ -114,7 +77,7 @@ def layout_cost(
     mutual = nearest[best] == torch.arange(len(best), device=best.device)
     moved, agreeing = fit_layout(points[mutual], others[best[mutual]], similarities.amax(1)[mutual].clamp(min=0))
     distance = torch.cdist(_homogeneous(points) @ moved, others)
-    return agreeing * (distance / REACH).square().clamp(max=1)
+    return agreeing * ((distance - TOLERANCE).clamp(min=0) / REACH).square().clamp(max=1)
 
 
 def fit_layout(points: Tensor, others: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
