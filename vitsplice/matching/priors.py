@@ -7,8 +7,9 @@ The score of patch i of the first image and patch k of the second is
 with s the similarity, r_k the mean of the largest similarities of k, and A the affine map from locations x in the first
 image to locations y in the second that fits the mutual nearest neighbours, of which a fraction p agrees with it.
 
-- Hubs are patches similar to many others; without the correction (compare CSLS, Conneau et al. 2018, "Word Translation
-  Without Parallel Data") the eyes of an animal are matched all over the face of another.
+- Hubs are patches similar to many others, such as the eyes of an animal to all of the face of another; the correction
+  (compare CSLS, Conneau et al. 2018, "Word Translation Without Parallel Data") reduces their use, but does not exclude
+  it.
 - Far from where the other matches place it, a match costs more: the shadow of a surface is matched with one region, not
   with several.
 
