@@ -2,19 +2,64 @@ import json
 
 import pytest
 
+from vitsplice.cli.bench import Part
+from vitsplice.tools.bench import PARTS
+from vitsplice.tools.processes import ProcessTimes, run_together
+
 
 @pytest.mark.alone
 @pytest.mark.slow
 @pytest.mark.weights
-def test_json_has_times_relative_to_a_plain_loop_and_peak_memory(vitsplice, monkeypatch):
+def test_steps_are_relative_to_a_plain_loop_and_passes_to_matrix_multiplication(vitsplice, monkeypatch):
     pytest.importorskip("vitsplice_offline", reason="the plugin vitsplice-offline is not installed")
     monkeypatch.setattr("vitsplice.tools.bench.SIZE", 112)
     monkeypatch.setattr("vitsplice.tools.bench.WARM_UP", 1)
-    done = vitsplice("bench", "--steps", 1, "--json", "--quick-steps", 1)
+    done = vitsplice("bench", "--part", "steps", "--part", "passes", "--steps", 1, "--json")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     plain, *others = report["steps"]
     assert plain["of_plain"]["median"] == 1.0
     assert all(0 < loop["of_plain"]["median"] < 2 for loop in others)  # of a machine that may be busy
-    assert 0 < report["backbone_share_of_matmul_rate"]["float32"] < 1.5
-    assert report["peak_memory_mib"] > 100
+    assert 0 < report["passes"]["share_of_matmul_rate"]["float32"] < 1.5
+
+
+def test_run_lists_its_parts_with_the_share_of_the_backbone(vitsplice):
+    done = vitsplice("bench", "--part", "run", "--preset", "tiny", "--preset-steps", 2)
+    assert done.returncode == 0, done.stderr
+    assert "a run of tiny" in done.stdout
+    assert "tiny-vit" in done.stdout
+    rows = [line.split()[:2] for line in done.stdout.splitlines()]
+    assert all(any(row[0:1] == [part] for row in rows) for part in ("load", "start", "stage", "metrics"))
+    assert "plain loop" not in done.stdout
+
+
+@pytest.mark.slow
+def test_timed_process_is_a_run_with_the_same_settings(vitsplice, monkeypatch, environment, tmp_path):
+    monkeypatch.setenv("PYTHONPATH", environment["PYTHONPATH"])
+    monkeypatch.setattr("vitsplice.tools.bench.one_and_two", lambda command: [run_together([command(tmp_path)])] * 2)
+    arguments = ("--part", "processes", "--preset", "tiny", "--preset-steps", 1, "--backbone", "tiny-cnn")
+    done = vitsplice("bench", *arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["processes"]["one"]["peak_memory_mib"] > 100
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert (record["preset"], record["steps"]["taken"]) == ("tiny", 1)
+    assert "tiny-cnn" in (tmp_path / "run.yaml").read_text()
+
+
+def test_two_runs_at_once_are_compared_with_one(vitsplice, monkeypatch):
+    one, two = ProcessTimes(10.0, 18.0, 900.0), ProcessTimes(19.0, 36.0, 901.0)
+    monkeypatch.setattr("vitsplice.tools.bench.one_and_two", lambda command: (one, two))
+    done = vitsplice("bench", "--part", "processes", "--preset", "tiny")
+    assert done.returncode == 0, done.stderr
+    assert "one run: 10.0 s, 18.0 CPU seconds, largest process 900 MiB" in done.stdout
+    assert "1.90 times" in done.stdout
+
+
+def test_settings_that_the_run_would_refuse_are_refused_at_once(vitsplice):
+    done = vitsplice("bench", "--part", "processes", "--preset", "tniy")
+    assert done.returncode == 2
+    assert "tiny" in done.stderr
+
+
+def test_every_benchmark_can_be_chosen():
+    assert list(Part) == list(PARTS)

@@ -6,11 +6,10 @@ the released code, gradients of the backbone's weights are computed too.
 
 from __future__ import annotations
 
-import resource
 import statistics
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -30,13 +29,28 @@ from vitsplice.images import example, read, resize_to
 from vitsplice.plugins import catalogue
 from vitsplice.presets.settings import settings_for
 from vitsplice.rng import stream
-from vitsplice.runs.run import Run
+from vitsplice.tools.processes import one_and_two
+from vitsplice.tools.run_times import run_times
 
 SIZE = 224
 """Shorter side of the images in pixels."""
 
 WARM_UP = 3
 """Steps that are not timed: the first allocates memory, and step 0 of a recipe has other terms."""
+
+PARTS = {
+    "processes": "a run as a process: alone, and two at once",
+    "steps": "steps of presets, compared with the plain loop",
+    "passes": "passes of the backbone, compared with matrix multiplication",
+    "run": "the parts of a run, and the share of each backbone",
+}
+"""Names and descriptions of the benchmarks, in the order in which they are run.
+
+``processes`` comes first, while this process is small: `vitsplice.tools.processes.ProcessTimes`.
+"""
+
+SPLICE_TERMS = ("structure", "appearance")
+"""Terms of `quick` that are those of Splice."""
 
 NO_BANK = ("views.structure.bank=null", "views.appearance.bank=null")
 BANK = ("views.structure.bank=6", "views.appearance.bank=6")
@@ -85,45 +99,70 @@ class StepTime:
 
 
 def bench(
+    run: RunConfig,
+    command: Callable[[Path], Sequence[str]],
     backbone: str | None = None,
     steps: int = 8,
-    quick_steps: int | None = None,
+    parts: Sequence[str] = tuple(PARTS),
     note: Callable[[str], object] = lambda _: None,
 ) -> dict[str, Any]:
-    """Run all benchmarks.
+    """Run benchmarks.
 
     Args:
-        backbone: name of the backbone; None: that of the presets.
+        run: settings of the run that is timed, on the packaged pair.
+        command: function that returns a command for the same run, which writes to the given folder.
+        backbone: backbone of the other benchmarks; None: that of the preset ``official``, or its fallback.
         steps: number of timed steps of each loop.
-        quick_steps: number of steps of the preset quick; None: all.
-        note: called with the name of each benchmark before it starts.
+        parts: names of the benchmarks: keys of `PARTS`.
+        note: called with the description of each benchmark before it starts.
 
     Returns:
         Results by name, as plain data for JSON.
+
+    Raises:
+        VitspliceError: if a backbone cannot be loaded, or a command fails.
     """
-    settings = settings_for("official", backbone=backbone)
-    loaded, _ = load_configured(settings.backbone, catalogue())
-    name = loaded.info.name
-    note("matrix multiplication")
+    measurements: dict[str, Callable[[], Any]] = {
+        "processes": lambda: process_times(command),
+        "steps": lambda: [asdict(loop) for loop in step_times(available_name(backbone), steps)],
+        "passes": lambda: pass_times(available_name(backbone)),
+        "run": lambda: preset_times(run),
+    }
+    results: dict[str, Any] = {"machine": {"threads": torch.get_num_threads(), "torch": torch.__version__}}
+    for part in filter(parts.__contains__, PARTS):
+        note(PARTS[part])
+        results[part] = measurements[part]()
+    return results
+
+
+def available_name(backbone: str | None) -> str:
+    """Return the name of a backbone; without one, that of the preset ``official`` or its first available fallback."""
+    loaded, _ = load_configured(settings_for("official", backbone=backbone).backbone, catalogue())
+    return loaded.info.name
+
+
+def preset_times(settings: RunConfig) -> dict[str, Any]:
+    """Times of the parts of a run on the packaged pair, as plain data."""
+    return {"preset": settings.preset, "parts": [asdict(part) for part in run_times(*example(), settings)]}
+
+
+def process_times(command: Callable[[Path], Sequence[str]]) -> dict[str, Any]:
+    """Time and memory of a command in one process, and in two at once, as plain data."""
+    one, two = one_and_two(command)
+    return {"one": asdict(one), "two": asdict(two), "two_to_one": two.seconds / one.seconds}
+
+
+def pass_times(backbone: str) -> dict[str, Any]:
+    """Times of forward and backward passes of a backbone, as plain data."""
     rates = {precision: matmul_rate(DTYPES[precision]) for precision in ("float32", "bfloat16")}
-    note("steps, compared with the plain loop")
-    loops = step_times(name, steps)
-    note("backbone passes, compared with matrix multiplication")
-    passes = {precision: pass_rate(_new_backbone(name, precision), rates[precision]) for precision in rates}
-    note("backbone passes by image size and number of views")
-    network = _new_backbone(name, "float32")
-    sizes = {str(side): pass_seconds(network, 1, side) for side in (SIZE, 2 * SIZE, 3 * SIZE)}
-    views = {str(number): pass_seconds(network, number, SIZE) for number in (1, 2, 4, 8)}
-    note("preset quick")
+    shares = {precision: pass_rate(_new_backbone(backbone, precision), rates[precision]) for precision in rates}
+    network = _new_backbone(backbone, "float32")
     return {
-        "machine": {"threads": torch.get_num_threads(), "torch": torch.__version__, "backbone": name},
+        "backbone": backbone,
         "matmul_gflops": rates,
-        "steps": [asdict(loop) for loop in loops],
-        "backbone_share_of_matmul_rate": passes,
-        "pass_seconds_by_size": sizes,
-        "pass_seconds_by_views": views,
-        "quick_seconds": quick_seconds(name, quick_steps),
-        "peak_memory_mib": peak_memory(),
+        "share_of_matmul_rate": shares,
+        "seconds_by_size": {str(side): pass_seconds(network, 1, side) for side in (SIZE, 2 * SIZE, 3 * SIZE)},
+        "seconds_by_views": {str(number): pass_seconds(network, number, SIZE) for number in (1, 2, 4, 8)},
     }
 
 
@@ -203,7 +242,8 @@ def _loop(
 
 def _splice_of_quick(backbone: str, precision: str, extra: tuple[str, ...]) -> Iterator[Step]:
     """The two terms of Splice with the generator of `quick`, which needs no identity term."""
-    other_terms = [f"terms.{term}.weight=0" for term in ("texture", "patches", "edges", "smoothness")]
+    terms = settings_for("quick", backbone=backbone).terms
+    other_terms = [f"terms.{term}.weight=0" for term in terms if term not in SPLICE_TERMS]
     overrides = (*other_terms, "start=structure", f"resize.size={SIZE}", *extra)
     settings = settings_for("quick", backbone=backbone, precision=precision, size=SIZE, overrides=overrides).model_copy(
         update={"stages": (), "steps": 1000}
@@ -223,18 +263,3 @@ def _problem(settings: RunConfig, network: Backbone) -> Problem:
     structure, appearance = (resize_to(read(path).pixels, SIZE) for path in example())
     images = RunImages({"structure": structure, "appearance": appearance, "start": structure})
     return assemble(Components.build(settings, network, catalogue()), images)
-
-
-def quick_seconds(backbone: str, steps: int | None = None) -> dict[str, float]:
-    """Seconds of each part of `quick` on the packaged pair."""
-    run = Run(*example(), settings_for("quick", backbone=backbone, steps=steps))
-    for _ in run.steps():
-        pass
-    return run.seconds | {"metrics": best_seconds(run.metrics, 1)}
-
-
-def peak_memory() -> float:
-    """Peak memory of this process in MiB."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # macOS reports bytes, Linux KiB.
-    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10

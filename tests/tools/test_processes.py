@@ -1,0 +1,73 @@
+"""Time and memory of processes, alone and together."""
+
+import os
+import sys
+
+import pytest
+
+from vitsplice.errors import VitspliceError
+from vitsplice.tools.processes import one_and_two, run_together
+
+MEET = """
+import sys, time
+from pathlib import Path
+mine, other = map(Path, sys.argv[1:])
+mine.touch()
+while not other.exists():
+    time.sleep(0.01)
+"""
+"""Ends once another process runs."""
+
+
+def python(code, *arguments):
+    return [sys.executable, "-c", code, *map(str, arguments)]
+
+
+def test_commands_run_at_the_same_time(tmp_path):
+    one, other = tmp_path / "one", tmp_path / "other"
+    run_together([python(MEET, one, other), python(MEET, other, one)])
+
+
+def test_seconds_are_those_of_the_slowest_and_cpu_seconds_of_all():
+    busy = "import time\nwhile time.process_time() < 0.3: pass"
+    times = run_together([python(busy), python(busy), python("import time; time.sleep(0.5)")])
+    assert times.seconds >= 0.5
+    assert 0.6 <= times.cpu_seconds < 10
+
+
+def test_peak_memory_is_that_of_the_largest_process():
+    small = run_together([python("")]).peak_memory_mib
+    mib = int(small) + 100
+    large = run_together([python(f"bytearray({mib} * 2**20)"), python("")]).peak_memory_mib
+    assert mib < large < mib + small + 100
+
+
+def test_failed_command_is_reported_with_its_message_and_ends_the_others(tmp_path):
+    endless = python(
+        "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(600)", tmp_path / "id"
+    )
+    failed = python(
+        "import sys, time\nfrom pathlib import Path\n"
+        "while not Path(sys.argv[1]).exists() or not Path(sys.argv[1]).read_text(): time.sleep(0.01)\n"
+        "sys.exit('no such preset')",
+        tmp_path / "id",
+    )
+    with pytest.raises(VitspliceError, match="exit code 1: no such preset"):
+        run_together([failed, endless])
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "id").read_text()), 0)
+
+
+def test_command_runs_three_times_in_folders_of_its_own_that_are_removed(tmp_path):
+    log, folders = tmp_path / "log", []
+
+    def command(folder):
+        folders.append(folder)
+        code = "import sys, pathlib; pathlib.Path(sys.argv[1]).mkdir(); open(sys.argv[2], 'a').write('run ')"
+        return python(code, folder, log)
+
+    one, two = one_and_two(command)
+    assert log.read_text() == "run run run "
+    assert len(set(folders)) == 3
+    assert not any(folder.exists() or folder.parent.exists() for folder in folders)
+    assert one.seconds > 0 < two.seconds

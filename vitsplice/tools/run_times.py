@@ -1,0 +1,145 @@
+"""Where the time of a run goes: its parts, and in each the passes of every backbone."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vitsplice.config import BackboneConfig, RunConfig
+from vitsplice.contracts import Backbone, BackboneInfo, FeatureRequest, Features
+from vitsplice.engine.backbones import BackboneLoader, Loaded
+from vitsplice.plugins import Catalogue
+from vitsplice.runs.run import Run
+
+
+@dataclass(frozen=True)
+class PartTime:
+    """Time of a part of a run.
+
+    Args:
+        name: ``load``, ``start``, the number and working size of a stage, or ``metrics``.
+        seconds: wall time.
+        steps: number of steps.
+        backbones: name -> seconds in the forward and backward passes of that backbone.
+    """
+
+    name: str
+    seconds: float
+    steps: int
+    backbones: Mapping[str, float]
+
+
+class TimedBackbone:
+    """A backbone that sums up the seconds of its forward and backward passes.
+
+    A backward pass lasts from the first gradient of a feature to the gradient of the images. Autograd takes what was
+    computed last first, so that other backbones and the loss terms are not part of it.
+
+    Args:
+        backbone: the backbone, on the device and in the precision of the run.
+    """
+
+    def __init__(self, backbone: Backbone) -> None:
+        self._backbone = backbone
+        self.seconds = 0.0
+
+    @property
+    def info(self) -> BackboneInfo:
+        """See `vitsplice.contracts.Backbone`."""
+        return self._backbone.info
+
+    def __call__(self, images: Tensor, requests: Iterable[FeatureRequest]) -> dict[FeatureRequest, Features]:
+        """Compute features: see `vitsplice.contracts.Backbone`."""
+        images = images.view_as(images)  # its gradient is that of this pass alone
+        began = _now()
+        features = self._backbone(images, requests)
+        self.seconds += _now() - began
+        if images.requires_grad:
+            self._time_backward(images, features.values())
+        return features
+
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> TimedBackbone:
+        """Move the backbone: see `vitsplice.contracts.Backbone`."""
+        return TimedBackbone(self._backbone.to(device, dtype))
+
+    def _time_backward(self, images: Tensor, features: Iterable[Features]) -> None:
+        starts: list[float] = []
+        for feature in features:
+            if feature.values.requires_grad:
+                _on_gradient(feature.values, lambda: starts.append(_now()))
+
+        def add() -> None:
+            self.seconds += _now() - starts[0]
+            starts.clear()
+
+        _on_gradient(images, add)
+
+
+class TimedLoader(BackboneLoader):
+    """Loads backbones that are timed."""
+
+    def __init__(self) -> None:
+        self._backbones: list[TimedBackbone] = []
+
+    def load(self, config: BackboneConfig, known: Catalogue, device: torch.device, precision: str) -> Loaded:
+        """Load a backbone: see `BackboneLoader`."""
+        backbone, substitution = super().load(config, known, device, precision)
+        self._backbones.append(TimedBackbone(backbone))
+        return self._backbones[-1], substitution
+
+    def seconds(self) -> dict[str, float]:
+        """Return the seconds in the passes of each backbone so far, by its name."""
+        total: dict[str, float] = defaultdict(float)
+        for backbone in self._backbones:
+            total[backbone.info.name] += backbone.seconds
+        return dict(total)
+
+
+def run_times(structure: Any, appearance: Any, settings: RunConfig) -> list[PartTime]:
+    """Run once, and return the time of each part.
+
+    Args:
+        structure, appearance: see `vitsplice.splice`.
+        settings: settings of the run.
+    """
+    loader = TimedLoader()
+    run = Run(structure, appearance, settings, backbones=loader)
+    start = PartTime("start", run.seconds["start"], 0, loader.seconds())
+    stages = _stage_times(run, loader)
+    began = _now()
+    run.metrics()
+    return [PartTime("load", run.seconds["load"], 0, {}), start, *stages, PartTime("metrics", _now() - began, 0, {})]
+
+
+def _stage_times(run: Run, loader: TimedLoader) -> list[PartTime]:
+    """Take all steps, and return the time of each stage, which includes entering it."""
+    began, before, first = _now(), loader.seconds(), 0
+    ends: dict[int, tuple[float, dict[str, float], int]] = {}
+    for number, _ in enumerate(run.steps(), 1):
+        ends[run.snapshot().stage] = (_now(), loader.seconds(), number)
+    parts = []
+    for stage, (ended, after, last) in ends.items():
+        size = run.sizes["working"][stage]
+        backbones = {backbone: seconds - before[backbone] for backbone, seconds in after.items()}
+        title = f"stage {stage + 1}, {size['width']} x {size['height']} px"
+        parts.append(PartTime(title, ended - began, last - first, backbones))
+        began, before, first = ended, after, last
+    return parts
+
+
+def _on_gradient(tensor: Tensor, function: Callable[[], None]) -> None:
+    """Call a function when the gradient of a tensor is known, before it is passed on."""
+    tensor.register_hook(lambda _: function())  # type: ignore[no-untyped-call]
+
+
+def _now() -> float:
+    """Seconds of a clock, once the accelerator has finished what it was given."""
+    if torch.accelerator.is_available():
+        torch.accelerator.synchronize()
+    return perf_counter()
