@@ -17,8 +17,10 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    SerializerFunctionWrapHandler,
     StringConstraints,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
@@ -34,8 +36,14 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 MAX_STEPS = 10_000_000
 
-LOADED_BEFORE = frozenset({"preset", "backbone", "device", "precision", "with_fallback"})
+LOADED_BEFORE = frozenset({"preset", "backbone", "backbones", "device", "precision", "with_fallback"})
 """Settings that are in use before it is known whether a fallback is."""
+
+ONLY = "main"
+"""Key of the backbone in settings that have one, written as ``backbone``."""
+
+TILED_AREA = 1.5
+"""Minimum area of the output in a stage on tiles, relative to that of the stage before it."""
 
 
 def ascending(low: float, high: float) -> AfterValidator:
@@ -68,7 +76,7 @@ class _Settings(BaseModel):
 
 
 class BackboneConfig(_Settings):
-    """The backbone of a run, and its fallbacks.
+    """A backbone of a run, and its fallbacks.
 
     Args:
         name: name of the backbone.
@@ -77,6 +85,9 @@ class BackboneConfig(_Settings):
         sha256: SHA-256 of that file; any other file is refused.
         network_sha256: SHA-256 of the tensors of a loaded backbone (`BackboneInfo.sha256`); other weights are refused.
         fallback: names of backbones to use, in this order, if the weights are unavailable.
+        side: views are resized to about ``side * side`` pixels for this backbone; ``view``: they keep their size, up to
+            what the backbone accepts; None: to the size of the stage, or without stages as set by ``resize``.
+        precision: precision of this backbone; None: that of the run.
     """
 
     name: Name
@@ -84,6 +95,8 @@ class BackboneConfig(_Settings):
     sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
     network_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
     fallback: tuple[Name, ...] = ()
+    side: Annotated[int, Field(ge=16, le=4096)] | Literal["view"] | None = None
+    precision: Literal["auto", "float32", "bfloat16"] | None = None
 
     @field_validator("weights")
     @classmethod
@@ -111,6 +124,7 @@ class TermConfig(_Settings):
 
     Args:
         loss: name of the loss term.
+        backbone: key in ``backbones`` of the backbone that it uses; None: the run's first.
         weight: weight in the total loss.
         view: view that the generator gets as input: a random crop, or the entire image.
         target_view: view that the output is compared with; None: the same as ``view``.
@@ -123,6 +137,7 @@ class TermConfig(_Settings):
     """
 
     loss: Name
+    backbone: Name | None = None
     weight: float = Field(ge=0, le=1e12)
     view: Literal["crop", "entire"] = "crop"
     target_view: Literal["crop", "entire"] | None = None
@@ -247,11 +262,21 @@ class StageConfig(_Settings):
         side: images are resized to about ``side * side`` pixels, with their aspect ratio.
         share: relative number of steps; the shares of all stages are normalised.
         lr: learning rate; None: ``optimiser.lr``.
+        tile: the losses are computed on tiles of about ``tile * tile`` pixels, one after another, so that memory does
+            not grow with ``side``; each step covers the entire image. None: on the entire image at once. A stage on
+            tiles is left out if the output has less than `TILED_AREA` times the area of the stage before it.
+        terms: names of the terms that are active in this stage; None: all.
     """
 
-    side: int = Field(ge=16, le=4096)
+    side: int = Field(ge=16, le=16384)
     share: float = Field(default=1.0, ge=1e-6, le=1e6)
     lr: float | None = Field(default=None, gt=0, le=10)
+    tile: int | None = Field(default=None, ge=64, le=4096)
+    terms: tuple[Name, ...] | None = None
+
+    def has(self, term: str) -> bool:
+        """Return whether a term is active in the stage."""
+        return self.terms is None or term in self.terms
 
 
 class CheckpointConfig(_Settings):
@@ -269,6 +294,8 @@ class RunConfig(_Settings):
 
     Args:
         preset: name or file of the preset that the settings are based on, recorded only.
+        backbones: backbones by the name that terms use. The first matches the images, and is that of terms which name
+            none. A single one is written as ``backbone``, without a name.
         start: image that the output starts from: the structure image, or the warm start by correspondence (``match``).
         terms: loss terms by name; the names are the columns of ``losses.csv``.
         stages: stages from coarse to fine; the change that they make is upsampled and added to the start image at
@@ -292,7 +319,7 @@ class RunConfig(_Settings):
     """
 
     preset: str | None = Field(default=None, max_length=bounded_yaml.MAX_TEXT)
-    backbone: BackboneConfig
+    backbones: dict[str, BackboneConfig] = Field(min_length=1)
     start: Literal["structure", "match"] = "structure"
     match: MatchConfig = MatchConfig()
     mask: MaskConfig = MaskConfig()
@@ -322,6 +349,29 @@ class RunConfig(_Settings):
             raise ValueError(f"{fixed[0]} cannot be changed with the fallback, which is loaded with it")
         return changes
 
+    @model_validator(mode="before")
+    @classmethod
+    def _read_one_backbone(cls, data: Any) -> Any:
+        """Accept ``backbone`` in the place of ``backbones``."""
+        if not isinstance(data, dict) or "backbone" not in data:
+            return data
+        if "backbones" in data:
+            raise ValueError("give either backbone or backbones, not both")
+        return {("backbones" if key == "backbone" else key): value for key, value in data.items()} | {
+            "backbones": {ONLY: data["backbone"]}
+        }
+
+    @model_serializer(mode="wrap")
+    def _write_one_backbone(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Write a single backbone as ``backbone``."""
+        data: dict[str, Any] = dump(self)
+        if list(self.backbones) != [ONLY] or "backbones" not in data:
+            return data
+        return {
+            ("backbone" if key == "backbones" else key): value[ONLY] if key == "backbones" else value
+            for key, value in data.items()
+        }
+
     @field_validator("terms")
     @classmethod
     def _check_names(cls, terms: dict[str, TermConfig]) -> dict[str, TermConfig]:
@@ -330,6 +380,18 @@ class RunConfig(_Settings):
                 rule = "1 to 64 letters, digits, - and _, and not step or total"
                 raise ValueError(f"a term's name is {rule}: not {truncate(name)!r}")
         return terms
+
+    @model_validator(mode="after")
+    def _check_references(self) -> RunConfig:
+        for name, term in self.terms.items():
+            if term.backbone is not None and term.backbone not in self.backbones:
+                allowed = ", ".join(self.backbones)
+                raise ValueError(f"terms.{name}.backbone: {term.backbone!r} is not one of the backbones: {allowed}")
+        for number, stage in enumerate(self.stages):
+            if unknown := [name for name in stage.terms or () if name not in self.terms]:
+                allowed = ", ".join(self.terms)
+                raise ValueError(f"stages.{number}.terms: {unknown[0]!r} is not one of the terms: {allowed}")
+        return self
 
     @model_validator(mode="after")
     def _check_work(self) -> RunConfig:
@@ -341,6 +403,15 @@ class RunConfig(_Settings):
                 "preset with terms, such as quick"
             )
         return self
+
+    @property
+    def backbone(self) -> BackboneConfig:
+        """The first backbone."""
+        return next(iter(self.backbones.values()))
+
+    def backbone_of(self, term: TermConfig) -> str:
+        """Return the key of the backbone that a term uses."""
+        return term.backbone or next(iter(self.backbones))
 
     @property
     def optimised_losses(self) -> set[str]:

@@ -82,6 +82,19 @@ class Area:
         return Resize().to(images, self.target_size(images.shape[-2], images.shape[-1], info))
 
 
+@dataclass(frozen=True)
+class Fit:
+    """Resize images to the nearest size that a backbone accepts; a CNN accepts nearly all."""
+
+    def target_size(self, height: int, width: int, info: BackboneInfo) -> tuple[int, int]:
+        """Return the height and width that an image of this size is resized to."""
+        return fitting_size(info, height, width)
+
+    def __call__(self, images: Tensor, info: BackboneInfo) -> Tensor:
+        """Resize images ``(B, 3, H, W)`` for a backbone."""
+        return Resize().to(images, self.target_size(images.shape[-2], images.shape[-1], info))
+
+
 def check_inputs(info: BackboneInfo, images: Tensor, requests: tuple[FeatureRequest, ...]) -> None:
     """Raise UserError unless a backbone accepts the images ``(B, 3, H, W)``, and has the requested features."""
     if images.ndim != 4 or images.shape[1] != 3:

@@ -117,8 +117,9 @@ def variants(
         if name in combined:
             raise UserError(f"two variants would have the name '{name}'; give each preset, backbone and seed once")
         combined[name] = settings_for(preset, backbone=backbone, seed=seed, **settings)
-        if not combined[name].backbone.fallback:
-            catalogue().backbones[combined[name].backbone.name]
+        for configured in combined[name].backbones.values():
+            if not configured.fallback:
+                catalogue().backbones[configured.name]
         check_parts(combined[name], catalogue())
     return combined
 

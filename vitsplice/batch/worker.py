@@ -68,7 +68,7 @@ def _read_record(job: Job) -> dict[str, Any] | None:
         images = _images(run)
         record = {
             "images": image_names(job),
-            "backbone": run["backbone"]["name"],
+            "backbone": " + ".join(backbone["name"] for backbone in run["backbones"].values()),
             "seconds": round(sum(run["seconds"].values()), 3),
             "metrics": {metric["name"]: metric["value"] for metric in run["metrics"]},
         }

@@ -131,7 +131,7 @@ class RunProgress(ProgressDisplay):
 
     def _introduce(self) -> None:
         """Print inputs, backbone, settings, sizes, the resumed step and any substituted backbone."""
-        settings, info = self._run.settings, self._run.backbone.info
+        settings = self._run.settings
         record = self._run.record()
         names = image_names(record)
         for role, image in list(self._run.images.items())[: 1 if is_inversion(record) else None]:
@@ -139,14 +139,16 @@ class RunProgress(ProgressDisplay):
             self.note(f"{names[role]} {image.name}, {width}x{height} px{_notes(image)}")
         for role, mask in self._run.masks.items():
             self.note(f"{role} mask {mask.name}, {float(mask.pixels.mean()):.0%} inside{_notes(mask)}")
-        self.note(f"backbone {info.name} ({info.model}, {info.licence}), weights from {info.source}")
+        for backbone in self._run.backbones.values():
+            info = backbone.info
+            self.note(f"backbone {info.name} ({info.model}, {info.licence}), weights from {info.source}")
         preset = f"preset {settings.preset}, " if settings.preset else ""
         self.note(f"{preset}{settings.steps} steps on {settings.device} in {settings.precision}, seed {settings.seed}")
         self.note(describe_sizes(record["sizes"]))
         if self._run.resumed_at:
             self.note(f"resuming after step {self._run.resumed_at}")
-        if self._run.substitution:
-            self.note(f"SUBSTITUTION: {self._run.substitution}", style="bold yellow")
+        for substitution in self._run.substitutions.values():
+            self.note(f"SUBSTITUTION: {substitution}", style="bold yellow")
         if self._run.changed_for_fallback:
             keys = truncate(", ".join(self._run.changed_for_fallback), MOST_SETTINGS)
             self.note(f"the preset has settings of its own for this fallback: {keys}", style="bold yellow")

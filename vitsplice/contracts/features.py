@@ -26,16 +26,24 @@ ImageName = Literal["structure", "appearance", "start"]
 GLOBAL_FACETS = frozenset({"cls", "pooled"})
 """Facets with one vector ``(B, D)`` for the entire image; all others have one for each patch."""
 
-ENGINE_FACETS = frozenset({"pixels", "match", "mask"})
-"""Facets that the engine provides for every backbone, for the image as it is resized for the backbone:
+ENGINE_FACETS = frozenset({"pixels", "match", "mask", "positions"})
+"""Facets that the engine provides for every backbone:
 
-``pixels``: pixels, ``(B, H * W, 3)``;
-``match``: descriptors by which patches of the structure image and of the appearance image are matched
-    (`vitsplice.matching`), ``(B, N, D)``. For an output they are those of the image that it was generated from, cropped
-    in the same way, so that the generator cannot change the correspondence;
-``mask``: weight of each pixel of the appearance image, ``(B, H * W, 1)`` in [0, 1]; ones for other images and in a
-    run without an appearance mask. With one, the appearance image has its mean colour outside of the mask.
+``pixels``: pixels of the image as it is resized for the backbone, ``(B, H * W, 3)``;
+``match``: the correspondence of structure image and appearance image: vectors ``(B, N, D)`` on a grid of their own. The
+    dot product of a vector of one image and a vector of the other is high where they correspond, and at most 1
+    (`vitsplice.matching.Correspondence.vectors`). It is computed once from both images by the run's first backbone. For
+    an output it is that of the image that it was generated from, cropped in the same way, so that the generator cannot
+    change the correspondence;
+``mask``: weight of each pixel of the appearance image as it is resized for the backbone, ``(B, H * W, 1)`` in [0, 1];
+    ones for other images and in a run without an appearance mask. With one, the appearance image has its mean colour
+    outside of the mask;
+``positions``: `POSITIONS_COUNT` random positions, ``(B, N, 2)``, each (y, x) in [0, 1], at which terms may sample
+    features. They depend on seed and step alone, and differ between output and target.
 """
+
+POSITIONS_COUNT = 4096
+"""Number of random positions in the facet ``positions``."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +67,7 @@ class FeatureRequest:
         return self.facet if self.facet in ENGINE_FACETS else f"{self.facet} at layer {layer_label(self.layer, layers)}"
 
 
-PIXELS, MATCH, MASK = FeatureRequest("pixels"), FeatureRequest("match"), FeatureRequest("mask")
+PIXELS, MATCH, MASK, POSITIONS = map(FeatureRequest, ("pixels", "match", "mask", "positions"))
 
 
 @dataclass(frozen=True)

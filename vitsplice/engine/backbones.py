@@ -116,7 +116,7 @@ class BackboneLoader:
 
 
 class FixedBackbone(BackboneLoader):
-    """Returns the same loaded backbone for every run.
+    """Returns a loaded backbone wherever settings name it; others are loaded on every call.
 
     The backbone is moved to the run's device and stays there; for a precision other than float32 a copy is moved.
 
@@ -128,7 +128,9 @@ class FixedBackbone(BackboneLoader):
         self._backbone = backbone
 
     def load(self, config: BackboneConfig, known: Catalogue, device: torch.device, precision: str) -> Loaded:
-        """Return the backbone, moved to a device; the other settings of the backbone are ignored."""
+        """Return the backbone, moved to a device; raises the errors of `load_configured` for another one."""
+        if config.name != self._backbone.info.name:
+            return super().load(config, known, device, precision)
         dtype = DTYPES[precision]
         backbone = self._backbone if dtype == torch.float32 else deepcopy(self._backbone)
         return backbone.to(device, dtype), None

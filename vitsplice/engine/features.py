@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
-from typing import TypeVar
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
-from vitsplice.contracts import ENGINE_FACETS, MASK, MATCH, PIXELS, Backbone, BackboneInfo, FeatureRequest, Features
-from vitsplice.matching import descriptor_requests, join_features
+from vitsplice.contracts import (
+    ENGINE_FACETS,
+    MASK,
+    PIXELS,
+    POSITIONS_COUNT,
+    Backbone,
+    BackboneInfo,
+    FeatureRequest,
+    Features,
+)
+from vitsplice.rng import stream
 
 Key = TypeVar("Key", bound=Hashable)
 
-Resizer = Callable[[Tensor, BackboneInfo], Tensor]
-"""Resizes images ``(B, 3, H, W)`` to the size at which a backbone is applied."""
+
+class Resizer(Protocol):
+    """Resizes images to the size at which a backbone is applied."""
+
+    def target_size(self, height: int, width: int, info: BackboneInfo) -> tuple[int, int]:
+        """Return the height and width that an image of this size is resized to."""
+
+    def __call__(self, images: Tensor, info: BackboneInfo) -> Tensor:
+        """Resize images ``(B, 3, H, W)`` for a backbone."""
 
 
 def extract(
@@ -30,7 +47,7 @@ def extract(
         backbone: backbone on the device of the images.
         resize: resizes images to the size at which the backbone is applied.
         images: key -> image ``(1, 3, H, W)``.
-        requests: features to compute, including those of `vitsplice.contracts.ENGINE_FACETS`.
+        requests: features to compute: facets of the backbone, ``pixels`` and ``mask``.
         masks: key -> mask ``(1, 1, H, W)``, for the facet ``mask``; an image without a mask gets ones.
 
     Returns:
@@ -38,10 +55,6 @@ def extract(
     """
     requests = tuple(dict.fromkeys(requests))
     backbone_requests = [request for request in requests if request.facet not in ENGINE_FACETS]
-    if MATCH in requests:
-        backbone_requests += [
-            request for request in descriptor_requests(backbone.info) if request not in backbone_requests
-        ]
     batches: dict[torch.Size, dict[Key, Tensor]] = {}
     for key, image in images.items():
         resized = resize(image, backbone.info)
@@ -52,14 +65,34 @@ def extract(
         batch_features = dict(backbone(inputs, backbone_requests)) if backbone_requests else {}
         if PIXELS in requests:
             batch_features[PIXELS] = as_features(inputs)
-        if MATCH in requests:
-            batch_features[MATCH] = join_features(batch_features, descriptor_requests(backbone.info))
         if MASK in requests:
             resized_masks = [_mask(resize, backbone, batch[key], (masks or {}).get(key)) for key in batch]
             batch_features[MASK] = as_features(torch.cat(resized_masks))
         for row, key in enumerate(batch):
             features[key] = {request: batch_features[request][row : row + 1] for request in requests}
     return features
+
+
+@dataclass(frozen=True)
+class SizedBackbone:
+    """A backbone on the device of the images, and the resizing that is applied to images before it."""
+
+    backbone: Backbone
+    resize: Resizer
+
+    def features(
+        self,
+        images: Mapping[Key, Tensor],
+        requests: Iterable[FeatureRequest],
+        masks: Mapping[Key, Tensor] | None = None,
+    ) -> dict[Key, dict[FeatureRequest, Features]]:
+        """Compute all requested features of all images: see `extract`."""
+        return extract(self.backbone, self.resize, images, requests, masks)
+
+
+def random_positions(*key: object) -> Features:
+    """Draw the facet ``positions``, uniform, on the CPU; it depends on the key alone."""
+    return Features(torch.rand(1, POSITIONS_COUNT, 2, generator=stream(0, "positions", *key)), (POSITIONS_COUNT, 1))
 
 
 def as_features(maps: Tensor) -> Features:

@@ -7,17 +7,21 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
-from vitsplice.config import OptimiserConfig, RunConfig
-from vitsplice.contracts import Backbone, ImageName
-from vitsplice.engine.features import Resizer, extract
+from vitsplice.config import OptimiserConfig, RunConfig, ViewsConfig
+from vitsplice.contracts import ImageName
+from vitsplice.engine.features import SizedBackbone
 from vitsplice.engine.images import RunImages, ViewKey
 from vitsplice.engine.targets import Targets
 from vitsplice.engine.terms import WeightedTerm, output_requests, target_requests, term_values
+from vitsplice.engine.tiles import draw_tiles
 from vitsplice.engine.views import View
 from vitsplice.errors import NonFiniteLoss
+from vitsplice.matching import MatchVectors
 from vitsplice.rng import private_rng, seeded
+
+WHOLE: ViewKey = ("structure", "entire")
 
 GENERATOR, OPTIMISER = "generator.", "optimiser."
 """Prefixes of tensors in the state of an optimisation."""
@@ -45,8 +49,9 @@ class Problem:
     Args:
         config: the settings.
         images: the structure image, the appearance image and the start.
-        backbone: backbone with frozen parameters.
-        resize: resizes images to the size at which the backbone is applied.
+        backbones: backbones with frozen parameters, by their keys in the settings.
+        vectors: vectors of the facet ``match``; None if no term requests it.
+        tile: side in pixels of the tiles on which losses are computed; None: views of the settings.
         generator: the module that is optimised.
         canvas: whether the generator holds the output image itself (`vitsplice.contracts.GeneratorSpec`).
         terms: the weighted loss terms.
@@ -55,8 +60,9 @@ class Problem:
 
     config: RunConfig
     images: RunImages
-    backbone: Backbone
-    resize: Resizer
+    backbones: Mapping[str, SizedBackbone]
+    vectors: MatchVectors | None
+    tile: int | None
     generator: nn.Module
     canvas: bool
     terms: tuple[WeightedTerm, ...]
@@ -68,6 +74,22 @@ def learning_rate(config: OptimiserConfig, step: int, steps: int) -> float:
     if config.schedule == "cosine":
         return config.lr * 0.5 * (1 + math.cos(math.pi * step / steps))
     return config.lr
+
+
+def without_structure_bank(views: ViewsConfig) -> ViewsConfig:
+    """Return the settings for tiles, which are different at each step."""
+    return views.model_copy(update={"structure": views.structure.model_copy(update={"bank": None})})
+
+
+def _add_gradients(index: int, active: list[WeightedTerm], losses: Mapping[str, Tensor]) -> Step:
+    """Add the gradients of the weighted sum of losses. Raises NonFiniteLoss, before any gradient is computed."""
+    values = {name: loss.item() for name, loss in losses.items()}
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise NonFiniteLoss(index, name, value)
+    total = torch.stack([term.weight * losses[term.name] for term in active]).sum()
+    total.backward()  # type: ignore[no-untyped-call]
+    return Step(index, total.item(), values)
 
 
 class Optimisation:
@@ -83,7 +105,11 @@ class Optimisation:
         self.indices = range(problem.config.steps) if indices is None else indices
         self.next = self.indices.start
         config = problem.config
-        self.targets = Targets(problem.images, problem.backbone, problem.resize, config.views)
+        views = config.views if problem.tile is None else without_structure_bank(config.views)
+        self.targets = {
+            name: Targets(problem.images, backbone, views, problem.vectors)
+            for name, backbone in problem.backbones.items()
+        }
         self.optimiser = torch.optim.Adam(
             problem.generator.parameters(), lr=config.optimiser.lr, betas=config.optimiser.betas
         )
@@ -104,19 +130,18 @@ class Optimisation:
                 self.next = index + 1
                 yield Step(index, 0.0, {})
                 continue
-            losses = self._losses(index, active)
-            values = {name: loss.item() for name, loss in losses.items()}
-            for name, value in values.items():
-                if not math.isfinite(value):
-                    generator.load_state_dict(last_good or generator.state_dict())
-                    raise NonFiniteLoss(index, name, value)
+            self.optimiser.zero_grad(set_to_none=True)
+            try:
+                step = self._backward(index, active) if self.problem.tile is None else self._tiled(index, active)
+            except NonFiniteLoss:
+                generator.load_state_dict(last_good or generator.state_dict())
+                raise
             last_good = {name: value.clone() for name, value in generator.state_dict().items()}
-            total = torch.stack([term.weight * losses[term.name] for term in active]).sum()
-            if not math.isfinite(norm := self._backward(total)):
+            if not math.isfinite(norm := self._gradient_norm()):
                 raise NonFiniteLoss(index, "", norm)
             self._update(index)
             self.next = index + 1
-            yield Step(index, total.item(), values)
+            yield step
 
     def image(self) -> Tensor:
         """The current output image, ``(1, 3, H, W)``."""
@@ -167,13 +192,53 @@ class Optimisation:
         """The unweighted value of every active term at a step."""
         problem = self.problem
         views = problem.images.views(problem.config.views, problem.config.seed, index)
-        targets = self.targets(target_requests(active), views)
         rng = seeded(problem.config.seed + index)
         with private_rng(rng):
             outputs = self._generate(dict.fromkeys(term.input for term in active), views)
-        features = extract(problem.backbone, problem.resize, outputs, output_requests(active))
+        return self._values(index, active, views, outputs, rng)
+
+    def _values(
+        self,
+        index: int,
+        active: list[WeightedTerm],
+        views: Mapping[ViewKey, View],
+        outputs: Mapping[ViewKey, Tensor],
+        rng: Generator,
+    ) -> dict[str, Tensor]:
+        """The unweighted value of every active term; each backbone is applied once to the outputs."""
+        values: dict[str, Tensor] = {}
+        for name, backbone in self.problem.backbones.items():
+            if not (terms := [term for term in active if term.backbone == name]):
+                continue
+            targets = self.targets[name](target_requests(terms), views)
+            inputs = {key: outputs[key] for key in dict.fromkeys(term.input for term in terms)}
+            features = backbone.features(inputs, output_requests(terms))
+            with private_rng(rng):
+                values |= term_values(terms, features, targets, self.problem.config.seed, index)
+        return {term.name: values[term.name] for term in active}
+
+    def _backward(self, index: int, active: list[WeightedTerm]) -> Step:
+        """Compute the losses of a step and their gradients. Raises NonFiniteLoss."""
+        return _add_gradients(index, active, self._losses(index, active))
+
+    def _tiled(self, index: int, active: list[WeightedTerm]) -> Step:
+        """Compute the losses of a step and their gradients on one tile after another: the means over the tiles."""
+        problem, seed = self.problem, self.problem.config.seed
+        entire = problem.images.views(problem.config.views, seed, index)
+        rng = seeded(seed + index)
         with private_rng(rng):
-            return term_values(active, features, targets)
+            output = self._generate([WHOLE], entire)[WHOLE]
+        canvas = output.detach().requires_grad_()
+        tiles = draw_tiles(canvas.shape[-2], canvas.shape[-1], problem.tile or 0, seed, index)
+        steps = []
+        for tile in tiles:
+            views = {key: entire[key[0], "entire"] if key[0] == "appearance" else tile for key in entire}
+            outputs = {term.input: tile.crop(canvas) for term in active}
+            values = self._values(index, active, views, outputs, rng)
+            steps.append(_add_gradients(index, active, {name: value / len(tiles) for name, value in values.items()}))
+        output.backward(canvas.grad)  # type: ignore[no-untyped-call]
+        losses = {term.name: sum(step.losses[term.name] for step in steps) for term in active}
+        return Step(index, sum(step.total for step in steps), losses)
 
     def _generate(self, keys: Iterable[ViewKey], views: Mapping[ViewKey, View]) -> dict[ViewKey, Tensor]:
         """The output for each view: a canvas is cropped, any other generator is applied to the view."""
@@ -199,10 +264,7 @@ class Optimisation:
             return output
         return torch.lerp(structure, output, view.crop(mask) if view else mask)
 
-    def _backward(self, total: Tensor) -> float:
-        """Compute the gradients of the generator, and return their norm."""
-        self.optimiser.zero_grad(set_to_none=True)
-        total.backward()  # type: ignore[no-untyped-call]
+    def _gradient_norm(self) -> float:
         gradients = [p.grad for p in self.problem.generator.parameters() if p.grad is not None]
         return float(nn.utils.get_total_norm(gradients))
 

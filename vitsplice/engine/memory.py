@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 
 from vitsplice.config import StageConfig
-from vitsplice.contracts import FeatureRequest
+from vitsplice.contracts import Backbone, BackboneInfo, FeatureRequest
 from vitsplice.engine.images import RunImages
 from vitsplice.engine.problem import Components
-from vitsplice.engine.stages import working_side
+from vitsplice.engine.stages import stages_for
+from vitsplice.engine.tiles import OVERLAP
 from vitsplice.errors import Argument, OutOfMemory, Part, allocation_failure
 from vitsplice.rng import private_rng
 
@@ -78,21 +79,27 @@ class Estimate:
     """Estimate of the memory that a run needs, given the sizes of its images.
 
     Args:
-        components: components of the run, of which generator and backbone are measured.
+        components: components of the run, of which generator and backbones are measured.
     """
 
     def __init__(self, components: Components) -> None:
-        self._config, self._stride = components.config, components.backbone.info.stride
-        self._backbone_bytes = _backbone_bytes_per_pixel(components)
+        self._config = components.config
+        device = torch.device(self._config.device)
+        self._infos = {name: backbone.info for name, backbone in components.backbones.items()}
+        self._backbone_bytes = {
+            name: _backbone_bytes_per_pixel(backbone, device) for name, backbone in components.backbones.items()
+        }
         self._canvas = components.generator.canvas
-        self._inputs, self._generator_bytes, self._parameter_bytes = 0, 0.0, (0.0, 0)
+        self._inputs: dict[str, int] = {}
+        self._generator_bytes, self._parameter_bytes = 0.0, (0.0, 0)
         if self._config.steps:
             self._measure_generator(components)
 
     def _measure_generator(self, components: Components) -> None:
         """Measure the generator on an image of `SAMPLE_SIDE` pixels a side."""
         steps = self._config.steps
-        self._inputs = len({term.input for term in components.terms if term.config.ever_active(steps)})
+        active = [term for term in components.terms if term.config.ever_active(steps)]
+        self._inputs = {name: len({term.input for term in active if term.backbone == name}) for name in self._infos}
         with private_rng(self._config.seed):
             sample = torch.rand(1, 3, SAMPLE_SIDE, SAMPLE_SIDE)
         generator = components.build_generator(sample)
@@ -106,7 +113,8 @@ class Estimate:
         full = math.prod(structure) + math.prod(appearance)
         phases = [self._match_bytes(), self._metric_bytes(structure, appearance)]
         if self._config.steps:
-            phases += [self._stage_bytes(structure, appearance, stage) for stage in self._config.stages or (None,)]
+            stages = stages_for(self._config, structure)
+            phases += [self._stage_bytes(structure, appearance, stage) for stage in stages or (None,)]
         return round(MARGIN * (4 * FULL_SIZE_FLOATS * full + max(phases)))
 
     def _match_bytes(self) -> float:
@@ -114,7 +122,9 @@ class Estimate:
         if self._config.start != "match":
             return 0.0
         patches = self._config.match.grid**2
-        return 4 * MATCH_FLOATS * patches**2 + FORWARD_FRACTION * self._backbone_bytes * patches * self._stride**2
+        name, info = next(iter(self._infos.items()))
+        pixels = patches * info.stride**2
+        return 4 * MATCH_FLOATS * patches**2 + FORWARD_FRACTION * self._backbone_bytes[name] * pixels
 
     def _metric_bytes(self, structure: Size, appearance: Size) -> float:
         """Estimate the bytes for the metrics of the output, from the larger aspect ratio of both images."""
@@ -124,18 +134,34 @@ class Estimate:
         return 4 * METRIC_FLOATS * METRIC_SIDE * min(METRIC_SIDE * longest, METRIC_MAX_SIDE)
 
     def _stage_bytes(self, structure: Size, appearance: Size, stage: StageConfig | None) -> float:
-        """Estimate the bytes for one stage of the optimisation: generator, gradients, moments of Adam, and backbone."""
-        if stage:
-            generator_pixels = backbone_pixels = float(working_side(stage, structure) ** 2)
-        else:
-            generator_pixels = float(max(math.prod(structure), math.prod(appearance)))
-            backbone_pixels = max(self._resized_pixels(structure), self._resized_pixels(appearance))
-        outputs = 1 if self._canvas else self._inputs
+        """Estimate the bytes for one stage: generator, gradients, moments of Adam, and the backbones."""
+        pixels = float(stage.side**2 if stage else max(math.prod(structure), math.prod(appearance)))
+        outputs = 1 if self._canvas else sum(self._inputs.values())
         per_pixel, fixed = self._parameter_bytes
-        parameter_bytes = 4 * (per_pixel * generator_pixels + fixed)  # parameters, gradients, Adam's two moments
-        patches = backbone_pixels / self._stride**2
-        feature_bytes = self._inputs * self._backbone_bytes * backbone_pixels + 4 * SELF_SIMILARITY_FLOATS * patches**2
-        return outputs * self._generator_bytes * generator_pixels + parameter_bytes + feature_bytes
+        parameter_bytes = 4 * (per_pixel * pixels + fixed)  # parameters, gradients, Adam's two moments
+        feature_bytes = sum(self._feature_bytes(name, structure, appearance, stage) for name in self._infos)
+        return outputs * self._generator_bytes * pixels + parameter_bytes + feature_bytes
+
+    def _feature_bytes(self, name: str, structure: Size, appearance: Size, stage: StageConfig | None) -> float:
+        """Estimate the bytes for the features of one backbone, and for the matrices over pairs of patches."""
+        terms = [term for key, term in self._config.terms.items() if stage is None or stage.has(key)]
+        if not any(self._config.backbone_of(term) == name for term in terms):
+            return 0.0
+        pixels = self._backbone_pixels(name, structure, appearance, stage)
+        patches = pixels / self._infos[name].stride ** 2
+        pairs = 4 * SELF_SIMILARITY_FLOATS * patches**2
+        return self._inputs[name] * self._backbone_bytes[name] * pixels + pairs
+
+    def _backbone_pixels(self, name: str, structure: Size, appearance: Size, stage: StageConfig | None) -> float:
+        """Return the number of pixels of a view as it is resized for a backbone."""
+        side = self._config.backbones[name].side
+        if stage is None:
+            resized = max(self._resized_pixels(structure), self._resized_pixels(appearance))
+            native = max(math.prod(structure), math.prod(appearance))
+            return float(side**2) if isinstance(side, int) else float(resized if side is None else native)
+        if stage.tile:
+            return float(min(stage.side, stage.tile + OVERLAP) ** 2)
+        return float(side**2 if isinstance(side, int) else stage.side**2)
 
     def _resized_pixels(self, size: Size) -> float:
         """Return the number of pixels of an image resized by the setting ``resize``."""
@@ -144,12 +170,12 @@ class Estimate:
         return resize.size * longer
 
 
-def _backbone_bytes_per_pixel(components: Components) -> float:
+def _backbone_bytes_per_pixel(backbone: Backbone, device: torch.device) -> float:
     """Measure the bytes that autograd saves per pixel of the backbone's input."""
-    backbone, info = components.backbone, components.backbone.info
+    info: BackboneInfo = backbone.info
     side = max(info.min_size, math.ceil(2 * SAMPLE_SIDE / info.size_multiple) * info.size_multiple)
     height, width = info.fixed_size or (side, side)
-    device, last = torch.device(components.config.device), FeatureRequest(info.structure.facet, -1)
+    last = FeatureRequest(info.structure.facet, -1)
 
     def features() -> Tensor:
         image = torch.zeros(1, 3, height, width, device=device, requires_grad=True)

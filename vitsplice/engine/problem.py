@@ -8,14 +8,15 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from vitsplice.backbones.inputs import Resize
-from vitsplice.config import RunConfig, ViewConfig
-from vitsplice.contracts import Backbone, GeneratorSpec, Role, TermContext
-from vitsplice.engine.features import Resizer
+from vitsplice.backbones.inputs import Area, Fit, Resize
+from vitsplice.config import BackboneConfig, RunConfig, StageConfig, ViewConfig
+from vitsplice.contracts import MATCH, Backbone, GeneratorSpec, Role, TermContext
+from vitsplice.engine.features import Resizer, SizedBackbone
 from vitsplice.engine.images import RunImages
 from vitsplice.engine.loop import Problem
 from vitsplice.engine.terms import WeightedTerm
 from vitsplice.errors import Argument, ConfigError, Setting
+from vitsplice.matching import MatchVectors
 from vitsplice.options import complete
 from vitsplice.plugins import Catalogue
 from vitsplice.rng import private_rng
@@ -23,24 +24,24 @@ from vitsplice.rng import private_rng
 
 @dataclass(frozen=True)
 class Components:
-    """The backbone, loss terms and generator of a run; every stage uses the same.
+    """The backbones, loss terms and generator of a run; every stage uses the same.
 
     Args:
         config: settings with resolved device and precision.
-        backbone: backbone in the precision of the run, on its device.
+        backbones: backbones by their keys in the settings, in their precisions, on the device of the run.
         terms: terms of non-zero weight; none in a run without steps.
         generator: spec of the generator, which each stage builds for its image size.
         generator_options: all options of the generator, validated.
     """
 
     config: RunConfig
-    backbone: Backbone
+    backbones: Mapping[str, Backbone]
     terms: tuple[WeightedTerm, ...]
     generator: GeneratorSpec
     generator_options: Mapping[str, Any]
 
     @classmethod
-    def build(cls, config: RunConfig, backbone: Backbone, catalogue: Catalogue) -> Components:
+    def build(cls, config: RunConfig, backbones: Mapping[str, Backbone], catalogue: Catalogue) -> Components:
         """Look up and build the components.
 
         Raises:
@@ -49,8 +50,18 @@ class Components:
         """
         generator = catalogue.generators[config.generator.name]
         options = complete(generator, config.generator.options, "generator.options")
-        terms = weighted_terms(config, backbone, catalogue) if config.steps else ()
-        return cls(config, backbone, terms, generator, options)
+        terms = weighted_terms(config, backbones, catalogue) if config.steps else ()
+        return cls(config, backbones, terms, generator, options)
+
+    @property
+    def first_backbone(self) -> Backbone:
+        """The backbone that matches the images."""
+        return next(iter(self.backbones.values()))
+
+    @property
+    def guided(self) -> bool:
+        """Whether a term requests the correspondence."""
+        return any(MATCH in term.term.requests for term in self.terms)
 
     def build_generator(self, image: Tensor) -> nn.Module:
         """Build the generator for an image ``(1, 3, H, W)``, on the CPU and in training mode."""
@@ -69,7 +80,9 @@ def check_parts(config: RunConfig, catalogue: Catalogue) -> None:
         complete(catalogue.losses[term.loss], term.options, f"terms.{name}.options")
 
 
-def weighted_terms(config: RunConfig, backbone: Backbone, catalogue: Catalogue) -> tuple[WeightedTerm, ...]:
+def weighted_terms(
+    config: RunConfig, backbones: Mapping[str, Backbone], catalogue: Catalogue
+) -> tuple[WeightedTerm, ...]:
     """Build the terms of a run whose weight is not 0.
 
     Raises:
@@ -81,34 +94,41 @@ def weighted_terms(config: RunConfig, backbone: Backbone, catalogue: Catalogue) 
         options = complete(spec, term.options, f"terms.{name}.options")
         if term.weight == 0:
             continue
+        backbone = config.backbone_of(term)
         try:
-            built = spec.build(TermContext(backbone.info, term.facet, term.layer, options))
+            built = spec.build(TermContext(backbones[backbone].info, term.facet, term.layer, options))
         except ConfigError as error:
             raise ConfigError(f"terms.{name}: ", *error.parts) from error
         input_ = (term.input or spec.input, term.view)
         target = (term.target or spec.target, term.target_view or term.view)
         strength = config.appearance_strength if target[0] == "appearance" else config.structure_strength
-        terms.append(WeightedTerm(name, built, term, input_, target, term.weight * strength))
+        terms.append(WeightedTerm(name, built, term, backbone, input_, target, term.weight * strength))
     if not any(term.config.ever_active(config.steps) for term in terms):
         raise ConfigError(f"terms: no term is active within {config.steps} steps at a weight above 0")
     return tuple(terms)
 
 
 def assemble(
-    components: Components, images: RunImages, resize: Resizer | None = None, generator_input: Tensor | None = None
+    components: Components,
+    images: RunImages,
+    vectors: MatchVectors | None = None,
+    stage: StageConfig | None = None,
+    generator_input: Tensor | None = None,
 ) -> Problem:
     """Assemble the problem of a stage, or of a run without stages.
 
     Args:
         components: components of the run.
         images: images at the size of the stage, on the device of the run.
-        resize: resizes images to the size at which the backbone is applied; None: the setting ``resize``.
+        vectors: vectors of the facet ``match``; None if no term requests it.
+        stage: the stage; None: a run without stages.
         generator_input: input of the generator, ``(1, 3, H, W)``; None: the start.
 
     Raises:
         ConfigError: if a mask, strength or blur kernel, or the generator, does not fit the terms or images.
     """
-    config, terms = components.config, components.terms
+    config = components.config
+    terms = tuple(term for term in components.terms if stage is None or stage.has(term.name))
     _check_canvas(components.generator, terms)
     _check_effect(config, terms, images)
     _check_blur("structure", config.views.structure, images.pixels["structure"])
@@ -117,13 +137,26 @@ def assemble(
     return Problem(
         config=config,
         images=images,
-        backbone=components.backbone,
-        resize=resize or Resize(config.resize.size, config.resize.max_size, config.resize.interpolation),
+        backbones={
+            name: SizedBackbone(backbone, resizer(config, config.backbones[name], stage))
+            for name, backbone in components.backbones.items()
+        },
+        vectors=vectors,
+        tile=stage.tile if stage else None,
         generator=components.build_generator(generator_input).to(generator_input.device),
         canvas=components.generator.canvas,
         terms=terms,
         generator_input=generator_input,
     )
+
+
+def resizer(config: RunConfig, backbone: BackboneConfig, stage: StageConfig | None) -> Resizer:
+    """Return the resizing of views for a backbone in a stage."""
+    if backbone.side == "view" or (stage is not None and stage.tile is not None):
+        return Fit()
+    if backbone.side is not None:
+        return Area(backbone.side)
+    return Area(stage.side) if stage else Resize(**config.resize.model_dump())
 
 
 def _check_blur(role: Role, view: ViewConfig, image: Tensor) -> None:

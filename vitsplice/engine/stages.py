@@ -11,11 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vitsplice.backbones.inputs import Area
-from vitsplice.config import RunConfig, StageConfig
+from vitsplice.config import TILED_AREA, RunConfig, StageConfig
 from vitsplice.engine.images import RunImages
 from vitsplice.engine.loop import Optimisation, Step
 from vitsplice.engine.problem import Components, assemble
-from vitsplice.engine.warm_start import with_start
+from vitsplice.engine.start import prepare
 
 GENERATOR_INPUT = "generator_input"
 
@@ -60,15 +60,17 @@ class StagedOptimisation:
 
     def __init__(self, components: Components, images: RunImages) -> None:
         self._components, self._config = components, components.config
-        images = with_start(self._config, images, components.backbone)
+        start = prepare(self._config, images, components.first_backbone, components.guided)
+        images, self._vectors = start.images, start.vectors
         self._start = images.pixels["start"]
         self._images = RunImages({**images.pixels, "start": self._masked(self._start, images)}, images.masks)
-        self._stages = [(self._capped(stage), indices) for stage, indices in stage_steps(self._config) if indices]
+        self._stages = [(stage, indices) for stage, indices in stage_steps(self._config, self.output_size) if indices]
         self._number = 0
         self._stage_start: Tensor | None = None
         self._current: Optimisation | None = None
         if self._config.steps and not self._config.stages:
-            self._current = Optimisation(assemble(components, self._images, generator_input=self._start))
+            problem = assemble(components, self._images, self._vectors, generator_input=self._start)
+            self._current = Optimisation(problem)
         elif self._config.steps:
             self._enter(0)
 
@@ -145,12 +147,8 @@ class StagedOptimisation:
         components = replace(self._components, config=self._config.model_copy(update={"optimiser": optimiser}))
         if generator_input is None:
             generator_input = change.applied_to(start) if change else start
-        problem = assemble(components, images, Area(stage.side), generator_input)
+        problem = assemble(components, images, self._vectors, stage, generator_input)
         self._number, self._stage_start, self._current = number, start, Optimisation(problem, indices)
-
-    def _capped(self, stage: StageConfig) -> StageConfig:
-        """Limit the side of a stage to the size of the output image."""
-        return stage.model_copy(update={"side": working_side(stage, self.output_size)})
 
     def _resized_images(self, stage: StageConfig) -> RunImages:
         return RunImages(
@@ -163,12 +161,17 @@ class StagedOptimisation:
         return F.interpolate(maps, size=size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
 
     def _size(self, maps: Tensor, name: str, stage: StageConfig) -> tuple[int, int]:
-        """Size of an image in a stage: its largest crop covers the stage's area, unless that needs upsampling."""
+        """Size of an image in a stage: its largest crop covers the stage's area, unless that needs upsampling.
+
+        In a stage on tiles, images that do not exceed the stage's area keep their size.
+        """
         views = self._config.views
         largest_crop = (views.appearance if name == "appearance" else views.structure).crop[1]
         height, width = maps.shape[-2:]
+        if stage.tile and math.isqrt(height * width) <= stage.side:
+            return height, width
         side = min(round(stage.side / largest_crop), max(stage.side, math.isqrt(height * width)))
-        return Area(side).target_size(height, width, self._components.backbone.info)
+        return Area(side).target_size(height, width, self._components.first_backbone.info)
 
 
 def working_side(stage: StageConfig, output: tuple[int, int]) -> int:
@@ -176,8 +179,19 @@ def working_side(stage: StageConfig, output: tuple[int, int]) -> int:
     return min(stage.side, math.isqrt(math.prod(output)))
 
 
-def stage_steps(config: RunConfig) -> list[tuple[StageConfig, range]]:
-    """Return each stage with the indices of its steps, which are divided in proportion to ``share``."""
-    shares = [stage.share for stage in config.stages]
+def stages_for(config: RunConfig, output: tuple[int, int]) -> list[StageConfig]:
+    """Return the stages for an output size: sides are limited to it, and needless stages on tiles are left out."""
+    stages: list[StageConfig] = []
+    for stage in config.stages:
+        capped = stage.model_copy(update={"side": working_side(stage, output)})
+        if not (stage.tile and stages and capped.side**2 < TILED_AREA * stages[-1].side ** 2):
+            stages.append(capped)
+    return stages
+
+
+def stage_steps(config: RunConfig, output: tuple[int, int]) -> list[tuple[StageConfig, range]]:
+    """Return each stage (`stages_for`) with the indices of its steps, divided in proportion to ``share``."""
+    stages = stages_for(config, output)
+    shares = [stage.share for stage in stages]
     ends = [round(config.steps * sum(shares[: n + 1]) / sum(shares)) for n in range(len(shares))]
-    return list(zip(config.stages, map(range, [0, *ends[:-1]], ends), strict=True)) if shares else []
+    return list(zip(stages, map(range, [0, *ends[:-1]], ends), strict=True)) if shares else []

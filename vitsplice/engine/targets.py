@@ -7,10 +7,12 @@ from collections.abc import Iterable, Mapping
 import torch
 
 from vitsplice.config import ViewsConfig
-from vitsplice.contracts import ENGINE_FACETS, MASK, Backbone, FeatureRequest, Features, ImageName
-from vitsplice.engine.features import Resizer, extract
+from vitsplice.contracts import ENGINE_FACETS, MASK, MATCH, POSITIONS, FeatureRequest, Features, ImageName
+from vitsplice.engine.features import SizedBackbone
 from vitsplice.engine.images import RunImages, ViewKey
+from vitsplice.engine.start import view_vectors
 from vitsplice.engine.views import View
+from vitsplice.matching import MatchVectors
 
 MASKED: ImageName = "appearance"
 """The image whose mask selects features; the structure mask is applied to the output instead."""
@@ -19,17 +21,19 @@ FeatureTable = dict[ViewKey, dict[FeatureRequest, Features]]
 
 
 class Targets:
-    """Features of views of the images; features of views from a bank are cached.
+    """Features of views of the images in one backbone; features of views from a bank are cached.
 
     Args:
         images: images of the run.
         backbone: backbone on the device of the images.
-        resize: resizes images to the size at which the backbone is applied.
         config: how views are drawn.
+        vectors: vectors of the facet ``match``; None if no term requests it.
     """
 
-    def __init__(self, images: RunImages, backbone: Backbone, resize: Resizer, config: ViewsConfig) -> None:
-        self._images, self._backbone, self._resize = images, backbone, resize
+    def __init__(
+        self, images: RunImages, backbone: SizedBackbone, config: ViewsConfig, vectors: MatchVectors | None
+    ) -> None:
+        self._images, self._backbone, self._vectors = images, backbone, vectors
         self._banked = {
             "structure": config.structure.bank is not None,
             "start": config.structure.bank is not None,
@@ -41,20 +45,33 @@ class Targets:
     def __call__(
         self, requests: Mapping[ViewKey, Iterable[FeatureRequest]], views: Mapping[ViewKey, View]
     ) -> FeatureTable:
-        """Compute the requested features of each view.
+        """Compute the requested features of each view, except for the facet ``positions``.
 
         Views that need the backbone all get the union of their requests, so that they can share a pass. The facet
         ``mask`` is always added for an appearance image that has a mask.
         """
         masked = {MASKED: [MASK]} if MASKED in self._images.masks else {}
-        needs = {key: tuple(dict.fromkeys([*r, *masked.get(key[0], [])])) for key, r in requests.items()}
+        needs = {
+            key: tuple(dict.fromkeys(r for r in [*all_, *masked.get(key[0], [])] if r not in (MATCH, POSITIONS)))
+            for key, all_ in requests.items()
+        }
         through_backbone = [key for key in needs if any(_needs_backbone(request) for request in needs[key])]
         union = tuple(dict.fromkeys(request for key in through_backbone for request in needs[key]))
         needs |= dict.fromkeys(through_backbone, union)
         features: FeatureTable = {}
         for group in dict.fromkeys(needs.values()):
             features |= self._features([key for key in needs if needs[key] == group], group, views)
-        return features
+        if self._vectors is None:
+            return features
+        return {
+            key: features[key] | ({MATCH: self._match(key[0], views[key])} if MATCH in requests[key] else {})
+            for key in features
+        }
+
+    def _match(self, name: ImageName, view: View) -> Features:
+        assert self._vectors is not None
+        height, width = self._images.pixels[name].shape[-2:]
+        return view_vectors(self._vectors, name, view, (height, width))
 
     def _features(
         self, keys: list[ViewKey], requests: tuple[FeatureRequest, ...], views: Mapping[ViewKey, View]
@@ -69,7 +86,7 @@ class Targets:
                 for key in batch
                 if key[0] == MASKED in self._images.masks
             }
-            features |= extract(self._backbone, self._resize, images, requests, masks)
+            features |= self._backbone.features(images, requests, masks)
         self._bank |= {bank_keys[key]: features[key] for key in missing if self._banked[key[0]]}
         return {key: features[key] if key in features else self._bank[bank_keys[key]] for key in keys}
 
@@ -81,4 +98,4 @@ class Targets:
 
 
 def _needs_backbone(request: FeatureRequest) -> bool:
-    return request.facet == "match" or request.facet not in ENGINE_FACETS
+    return request.facet not in ENGINE_FACETS

@@ -8,13 +8,17 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from vitsplice.config import TermConfig
-from vitsplice.contracts import MASK, MATCH, FeatureRequest, LossTerm
+from vitsplice.contracts import MASK, MATCH, POSITIONS, FeatureRequest, LossTerm
+from vitsplice.engine.features import random_positions
 from vitsplice.engine.images import ViewKey
 from vitsplice.engine.targets import FeatureTable
 from vitsplice.errors import LossTermRejected
 
 OF_THE_INPUT = (MATCH, MASK)
 """Features that are computed from the generator's input image instead of its output."""
+
+NOT_OF_THE_OUTPUT = (*OF_THE_INPUT, POSITIONS)
+"""Features that the output is not needed for."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,7 @@ class WeightedTerm:
         name: name of the term in the settings.
         term: the built loss term.
         config: settings of the term.
+        backbone: key of its backbone in the settings.
         input: the view that the generator is applied to.
         target: the view that the output is compared with.
         weight: factor of the term's value in the total.
@@ -33,6 +38,7 @@ class WeightedTerm:
     name: str
     term: LossTerm
     config: TermConfig
+    backbone: str
     input: ViewKey
     target: ViewKey
     weight: float
@@ -40,7 +46,7 @@ class WeightedTerm:
 
 def output_requests(terms: Iterable[WeightedTerm]) -> list[FeatureRequest]:
     """Return the features of the output that terms request."""
-    return [request for term in terms for request in term.term.requests if request not in OF_THE_INPUT]
+    return [request for term in terms for request in term.term.requests if request not in NOT_OF_THE_OUTPUT]
 
 
 def target_requests(terms: Iterable[WeightedTerm]) -> dict[ViewKey, list[FeatureRequest]]:
@@ -54,24 +60,29 @@ def target_requests(terms: Iterable[WeightedTerm]) -> dict[ViewKey, list[Feature
     return requests
 
 
-def term_values(terms: Iterable[WeightedTerm], outputs: FeatureTable, targets: FeatureTable) -> dict[str, Tensor]:
+def term_values(
+    terms: Iterable[WeightedTerm], outputs: FeatureTable, targets: FeatureTable, *key: object
+) -> dict[str, Tensor]:
     """Compute the unweighted value of each term, by name.
 
     Args:
-        terms: the active terms.
+        terms: active terms of one backbone.
         outputs: features of the output for each view that is a term's input (`output_requests`).
         targets: features of views of the images (`target_requests`).
+        key: determines the facet ``positions``.
 
     Raises:
         LossTermRejected: if a term returns anything but a scalar that is differentiable in the output's features.
     """
+    positions = [{POSITIONS: random_positions(*key, of)} for of in ("output", "target")]
     complete = {
-        key: {**features, **{r: targets[key][r] for r in OF_THE_INPUT if r in targets.get(key, {})}}
-        for key, features in outputs.items()
+        view: {**features, **positions[0], **{r: targets[view][r] for r in OF_THE_INPUT if r in targets.get(view, {})}}
+        for view, features in outputs.items()
     }
     values = {}
     for term in terms:
-        values[term.name] = value = term.term.function(complete[term.input], targets[term.target])
+        target = targets[term.target] | positions[1]
+        values[term.name] = value = term.term.function(complete[term.input], target)
         differentiable = any(features.values.requires_grad for features in complete[term.input].values())
         if mistake := value_mistake(value, differentiable=differentiable):
             raise LossTermRejected(

@@ -17,11 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vitsplice.config import RunConfig
-from vitsplice.contracts import Backbone
-from vitsplice.engine.images import RunImages
 from vitsplice.images.transforms import to_lab, to_rgb
-from vitsplice.matching import Correspondence, correspond
+from vitsplice.matching import Correspondence
 from vitsplice.numerics import numerics
 
 WORKING = 512
@@ -164,29 +161,3 @@ def _contrast(lab: Tensor, grid: tuple[int, int], mask: Tensor | None = None) ->
     light = lab[:, :1]
     slow = _spread(_means(light, grid, mask), grid, (light.shape[-2], light.shape[-1]))
     return _means((light - slow).square(), grid, mask)
-
-
-def with_start(config: RunConfig, images: RunImages, backbone: Backbone) -> RunImages:
-    """Add the start to the images of a run, before the structure mask is applied.
-
-    If the mirrored appearance image matches the structure image better, it and its mask are returned mirrored, so that
-    terms compare corresponding patches.
-    """
-    structure, appearance = images.pixels["structure"], images.pixels["appearance"]
-    if config.start == "structure":
-        return RunImages({**images.pixels, "start": structure}, images.masks)
-    mask = images.masks.get("appearance")
-    match = correspond(structure, appearance, backbone, mask=mask, **config.match.model_dump())
-    strengths = (config.appearance_strength, config.structure_strength)
-    if config.steps:  # the weights of the terms apply the rest of the strengths
-        strengths = (min(1.0, config.appearance_strength), 1.0)
-    start = warm_start(structure, appearance, match, *strengths, mask=mask)
-    if not match.mirrored:
-        return RunImages({**images.pixels, "start": start}, images.masks)
-    masks = {name: mask.flip(-1) if name == "appearance" else mask for name, mask in images.masks.items()}
-    return RunImages({**images.pixels, "appearance": appearance.flip(-1), "start": start}, masks)
-
-
-def start_image(config: RunConfig, images: RunImages, backbone: Backbone) -> Tensor:
-    """The start of a run, before the structure mask is applied, ``(1, 3, H, W)``."""
-    return with_start(config, images, backbone).pixels["start"]

@@ -8,16 +8,21 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from vitsplice.backbones.inputs import Area, Resize
-from vitsplice.contracts import GLOBAL_FACETS, Backbone, FeatureRequest, Features, ImageName
-from vitsplice.engine.features import extract
+from vitsplice.backbones.inputs import Resize
+from vitsplice.config import MatchConfig
+from vitsplice.contracts import GLOBAL_FACETS, MATCH, POSITIONS, Backbone, FeatureRequest, Features, ImageName
+from vitsplice.engine.features import SizedBackbone
 from vitsplice.engine.images import ViewKey
 from vitsplice.engine.targets import FeatureTable
 from vitsplice.engine.terms import WeightedTerm, output_requests, target_requests, term_values
 from vitsplice.errors import UserError
 from vitsplice.images import read
 from vitsplice.images.checks import OVERSHOOT, image_batch
+from vitsplice.matching import MatchVectors, correspond, match_vectors
 from vitsplice.numerics import numerics
+
+MATCH_GRID = 24
+"""Grid on which a loss without settings of a preset matches images, for terms that compare corresponding patches."""
 
 SIDES = range(16, 4097)
 """Allowed shorter sides in pixels of images at a backbone's input."""
@@ -25,25 +30,35 @@ SIDES = range(16, 4097)
 Batches = Mapping[ImageName, Tensor]
 """Batches ``(B, 3, H, W)`` in [0, 1] by the role of their images."""
 
+Targets = dict[str, list[FeatureTable]]
+"""Features of the targets by backbone and row of a batch."""
+
 
 class TermsLoss(nn.Module):
     """Loss terms on entire images.
 
     Args:
-        backbone: loaded backbone; outputs must be on its device.
-        terms: terms built for it, with views ``(image, "entire")``.
-        resize: resizes images to the input size of the backbone.
+        backbones: loaded backbones by the keys that terms use; outputs must be on their device.
+        terms: terms built for them, with views ``(image, "entire")``.
         check: check the value range of every output, which on a GPU waits for the device.
     """
 
-    def __init__(self, backbone: Backbone, terms: tuple[WeightedTerm, ...], resize: Resize | Area, check: bool) -> None:
+    def __init__(
+        self, backbones: Mapping[str, SizedBackbone], terms: tuple[WeightedTerm, ...], check: bool = True
+    ) -> None:
         super().__init__()
-        self.backbone = backbone
+        modules = [sized.backbone for sized in backbones.values() if isinstance(sized.backbone, nn.Module)]
+        self.networks = nn.ModuleList(modules)
+        self.backbones = backbones
         self.terms = terms
-        self.resize = resize
         self.check = check
         self._images: Batches = {}
-        self._cache: tuple[torch.device, list[FeatureTable]] | None = None
+        self._cache: tuple[torch.device, Targets] | None = None
+
+    @property
+    def backbone(self) -> Backbone:
+        """The first backbone."""
+        return next(iter(self.backbones.values())).backbone
 
     @property
     def weights(self) -> dict[str, float]:
@@ -79,7 +94,7 @@ class TermsLoss(nn.Module):
     def _checked(self, pixels: Tensor, name: str) -> Tensor:
         """Convert an argument to a batch, and check that it is on the device of the backbone."""
         batch = image_batch(pixels, name, tolerance=OVERSHOOT, check=self.check)
-        weight = next(self.backbone.parameters(), None) if isinstance(self.backbone, nn.Module) else None
+        weight = next(self.networks.parameters(), None)
         if weight is not None and weight.device != batch.device:
             raise UserError(f"'{name}' is on {batch.device} and the loss on {weight.device}: loss.to('{batch.device}')")
         return batch
@@ -95,40 +110,67 @@ class TermsLoss(nn.Module):
         device = next(iter(outputs.values())).device
         with numerics(grad=None):
             targets = self._cached_targets(device) if images is None else self._targets(images, device)
-            requests: dict[ViewKey, list[FeatureRequest]] = {
-                (image, "entire"): output_requests(term for term in self.terms if term.input[0] == image)
-                for image in outputs
-            }
-            tables = self._features(outputs, requests)
-            rows = range(max(len(tables), len(targets)))
-            values = [term_values(self.terms, tables[r % len(tables)], targets[r % len(targets)]) for r in rows]
-        return {term.name: torch.stack([value[term.name] for value in values]).mean() for term in self.terms}
+            values = {name: self._backbone_values(name, outputs, targets[name]) for name in targets}
+        return {term.name: values[term.backbone][term.name] for term in self.terms}
 
-    def _cached_targets(self, device: torch.device) -> list[FeatureTable]:
+    def _terms_of(self, backbone: str) -> list[WeightedTerm]:
+        return [term for term in self.terms if term.backbone == backbone]
+
+    def _backbone_values(self, name: str, outputs: Batches, targets: list[FeatureTable]) -> dict[str, Tensor]:
+        """Compute the unweighted value of each term of a backbone, the mean over the batch."""
+        terms = self._terms_of(name)
+        requests: dict[ViewKey, list[FeatureRequest]] = {
+            (image, "entire"): output_requests(term for term in terms if term.input[0] == image)
+            for image in dict.fromkeys(term.input[0] for term in terms)
+        }
+        tables = self._features(name, outputs, requests)
+        rows = range(max(len(tables), len(targets)))
+        values = [term_values(terms, tables[r % len(tables)], targets[r % len(targets)]) for r in rows]
+        return {term.name: torch.stack([value[term.name] for value in values]).mean() for term in terms}
+
+    def _cached_targets(self, device: torch.device) -> Targets:
         if self._cache is None or self._cache[0] != device:
             self._cache = device, self._targets(self._images, device)
         return self._cache[1]
 
-    def _targets(self, images: Batches, device: torch.device) -> list[FeatureTable]:
-        """Compute the features of the targets for each row of a batch, without gradients."""
+    def _targets(self, images: Batches, device: torch.device) -> Targets:
+        """Compute the features of the targets by backbone and row of a batch, without gradients."""
         with numerics(grad=False):
-            requests = target_requests(self.terms)
             images = {image: batch.to(device) for image, batch in images.items()}
-            if ("start", "entire") in requests and "start" not in images:
-                images["start"] = self._start(images)
-            return self._features(images, requests)
+            guided = any(MATCH in term.term.requests for term in self.terms)
+            needs_start = ("start", "entire") in target_requests(self.terms) and "start" not in images
+            vectors: list[MatchVectors] = []
+            if "appearance" in images and (guided or needs_start):
+                starts, vectors = self._prepare(images, guided)
+                images = {"start": starts, **images}
+            elif needs_start:
+                images["start"] = images["structure"]
+            targets = {}
+            for name in dict.fromkeys(term.backbone for term in self.terms):
+                requests = target_requests(self._terms_of(name))
+                targets[name] = self._features(name, images, requests)
+                _add_vectors(targets[name], requests, vectors)
+            return targets
 
-    def _start(self, images: Batches) -> Tensor:
-        """Return the start images if none were set."""
-        return images["structure"]
+    def _prepare(self, images: Batches, guided: bool) -> tuple[Tensor, list[MatchVectors]]:
+        """Return the start images, and with ``guided`` the vectors of the facet ``match`` for each row of a batch."""
+        pairs = paired_rows(images["structure"], images["appearance"])
+        return images["structure"], [self._vectors(*pair) for pair in pairs] if guided else []
 
-    def _features(self, images: Batches, requests: Mapping[ViewKey, list[FeatureRequest]]) -> list[FeatureTable]:
+    def _vectors(self, structure: Tensor, appearance: Tensor) -> MatchVectors:
+        settings = MatchConfig(grid=MATCH_GRID).model_dump()
+        return match_vectors(correspond(structure, appearance, self.backbone, **settings), appearance)
+
+    def _features(
+        self, backbone: str, images: Batches, requests: Mapping[ViewKey, list[FeatureRequest]]
+    ) -> list[FeatureTable]:
         """Compute features by view for each row of a batch. Views with the same requests share a backbone pass."""
         features: dict[tuple[int, ViewKey], dict[FeatureRequest, Features]] = {}
         for group in {frozenset(group): group for group in requests.values()}.values():
             keys = [key for key in requests if set(requests[key]) == set(group)]
             rows = {(row, key): image for key in keys for row, image in enumerate(split_batch(images[key[0]]))}
-            features |= extract(self.backbone, self.resize, rows, group)
+            requested = [request for request in group if request not in (MATCH, POSITIONS)]
+            features |= self.backbones[backbone].features(rows, requested)
         counts = {key: len(images[key[0]]) for key in requests}
         return [{key: features[row % counts[key], key] for key in requests} for row in range(max(counts.values()))]
 
@@ -151,16 +193,35 @@ class TermsLoss(nn.Module):
         """Raise UserError unless the output is resized to the same size as the images that it is compared with."""
         for image in dict.fromkeys([term.input[0], term.target[0]]):
             aligned = image in (term.input[0], "start") and image in images
-            if aligned and self._input_size(images[image]) != self._input_size(output):
+            sized = self.backbones[term.backbone]
+            if aligned and _input_size(sized, images[image]) != _input_size(sized, output):
                 ours, theirs = (f"{batch.shape[-2]}x{batch.shape[-1]}" for batch in (output, images[image]))
                 raise UserError(
                     f"term '{term.name}' compares locations: for the backbone the output, {ours} (height x width), "
                     f"is resized to another size than the {image} image, {theirs}; resize one of them to the other"
                 )
 
-    def _input_size(self, batch: Tensor) -> tuple[int, int]:
-        """Return the height and width of a batch at the backbone's input."""
-        return self.resize.target_size(batch.shape[-2], batch.shape[-1], self.backbone.info)
+
+def _input_size(sized: SizedBackbone, batch: Tensor) -> tuple[int, int]:
+    """Return the height and width of a batch at a backbone's input."""
+    return sized.resize.target_size(batch.shape[-2], batch.shape[-1], sized.backbone.info)
+
+
+def _add_vectors(
+    tables: list[FeatureTable], requests: Mapping[ViewKey, list[FeatureRequest]], vectors: list[MatchVectors]
+) -> None:
+    """Add the facet ``match`` to the features of each row, where it is requested."""
+    for row, table in enumerate(tables):
+        for key in table if vectors else ():
+            if MATCH in requests[key]:
+                structure, appearance = vectors[row % len(vectors)].features()
+                table[key] = table[key] | {MATCH: appearance if key[0] == "appearance" else structure}
+
+
+def paired_rows(first: Tensor, second: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Pair the images of two batches; a batch of one image serves all images of the other."""
+    firsts, seconds = split_batch(first), split_batch(second)
+    return [(firsts[r % len(firsts)], seconds[r % len(seconds)]) for r in range(max(len(firsts), len(seconds)))]
 
 
 def resize_to_side(size: int | None) -> Resize:

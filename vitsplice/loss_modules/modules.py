@@ -11,17 +11,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vitsplice.backbones.inputs import Area, Resize
-from vitsplice.config import RunConfig, TermConfig
+from vitsplice.backbones.inputs import Area, Fit, Resize
+from vitsplice.config import ONLY, BackboneConfig, RunConfig, TermConfig
 from vitsplice.contracts import Backbone, ImageName, LossSpec, TermContext
 from vitsplice.engine import problem
 from vitsplice.engine.backbones import load_backbone, load_configured
+from vitsplice.engine.features import Resizer, SizedBackbone
 from vitsplice.engine.images import RunImages, ViewKey
+from vitsplice.engine.start import warm_start_of
 from vitsplice.engine.terms import WeightedTerm
-from vitsplice.engine.warm_start import start_image
 from vitsplice.errors import ConfigError, UserError
-from vitsplice.loss_modules.base import Batches, TermsLoss, resize_to_side, split_batch
+from vitsplice.loss_modules.base import Batches, TermsLoss, paired_rows, resize_to_side
 from vitsplice.losses.terms import APPEARANCE, IDENTITY, STRUCTURE
+from vitsplice.matching import MatchVectors, correspond, match_vectors
 from vitsplice.options import complete
 from vitsplice.plugins import catalogue
 from vitsplice.presets.settings import DEFAULT_PRESET, name_of, settings_for
@@ -67,8 +69,8 @@ class FeatureLoss(TermsLoss):
         built = self.spec.build(TermContext(backbone.info, facet, layer, all_options))
         config = TermConfig(loss=self.spec.name, weight=1, view="entire")
         views: tuple[ViewKey, ViewKey] = (self.spec.input, "entire"), (self.spec.target, "entire")
-        term = WeightedTerm(self.spec.name, built, config, *views, weight=1.0)
-        super().__init__(backbone, (term,), resize_to_side(size), check)
+        term = WeightedTerm(self.spec.name, built, config, ONLY, *views, weight=1.0)
+        super().__init__({ONLY: SizedBackbone(backbone, resize_to_side(size))}, (term,), check)
 
     def forward(self, output: Tensor, target: Tensor | None = None) -> Tensor:
         """Compute the unweighted loss, a scalar, the mean over the batch.
@@ -115,24 +117,29 @@ class PresetLoss(TermsLoss):
 
     Args:
         config: settings of the run.
-        backbone: loaded backbone.
-        size: shorter side in pixels that images are resized to before the backbone; None uses the size of the last
-            stage of the settings.
+        backbones: loaded backbones by their keys in the settings.
+        size: shorter side in pixels that images are resized to before the backbones; None uses the size of the last
+            stage of the settings that is not on tiles.
         check: see `FeatureLoss`.
 
     Raises:
         ConfigError: if the settings have no loss terms.
     """
 
-    def __init__(self, config: RunConfig, backbone: Backbone, *, size: int | None = None, check: bool = True) -> None:
+    def __init__(
+        self, config: RunConfig, backbones: Mapping[str, Backbone], *, size: int | None = None, check: bool = True
+    ) -> None:
         if not config.terms:
             raise ConfigError("these settings have no loss terms; `vitsplice presets` lists those that have steps")
         entire = {n: t.model_copy(update={"view": "entire", "target_view": None}) for n, t in config.terms.items()}
         config = config.model_copy(update={"terms": entire})
-        terms = problem.weighted_terms(config, backbone, catalogue())
-        resize = Area(config.stages[-1].side, enlarge=False) if config.stages else Resize(**config.resize.model_dump())
+        terms = problem.weighted_terms(config, backbones, catalogue())
         averaged = tuple(replace(term, weight=term.weight / term.config.every) for term in terms)
-        super().__init__(backbone, averaged, resize if size is None else resize_to_side(size), check)
+        sized = {
+            name: SizedBackbone(backbone, _resizer(config, name) if size is None else resize_to_side(size))
+            for name, backbone in backbones.items()
+        }
+        super().__init__(sized, averaged, check)
         self.config = config
 
     def forward(
@@ -169,16 +176,27 @@ class PresetLoss(TermsLoss):
             f"reconstruction); or omit the term: from_preset(..., overrides=[{overrides}])"
         )
 
-    def _start(self, images: Batches) -> Tensor:
-        """Return the images that the preset starts from: the structure images, or their warm starts."""
-        if self.config.start == "structure" or "appearance" not in images:
-            return images["structure"]
-        structures, appearances = (split_batch(images[image]) for image in ("structure", "appearance"))
-        rows = range(max(len(structures), len(appearances)))
-        pairs = [(structures[row % len(structures)], appearances[row % len(appearances)]) for row in rows]
-        return torch.cat(
-            [start_image(self.config, RunImages({"structure": s, "appearance": a}), self.backbone) for s, a in pairs]
-        )
+    def _prepare(self, images: Batches, guided: bool) -> tuple[Tensor, list[MatchVectors]]:
+        if self.config.start == "structure" and not guided:
+            return images["structure"], []
+        starts, vectors = [], []
+        for structure, appearance in paired_rows(images["structure"], images["appearance"]):
+            match = correspond(structure, appearance, self.backbone, **self.config.match.model_dump())
+            pair = RunImages({"structure": structure, "appearance": appearance})
+            starts.append(structure if self.config.start == "structure" else warm_start_of(self.config, pair, match))
+            vectors.append(match_vectors(match, appearance))
+        return torch.cat(starts), vectors
+
+
+def _resizer(config: RunConfig, backbone: str) -> Resizer:
+    """Return the resizing of entire images for a backbone of a preset."""
+    sides = [stage.side for stage in config.stages if not stage.tile]
+    own = config.backbones[backbone].side
+    if isinstance(own, int):
+        return Area(own, enlarge=False)
+    if sides:
+        return Area(sides[-1], enlarge=False)
+    return Fit() if own == "view" else Resize(**config.resize.model_dump())
 
 
 def from_preset(
@@ -202,7 +220,7 @@ def from_preset(
     Args:
         preset: name of a preset, a YAML file, or settings.
         structure, appearance: see `TermsLoss.set_targets`; they may be set later.
-        backbone: name of a backbone, or a loaded one; None uses the preset's, or its fallback, which is logged.
+        backbone: name of the first backbone, or a loaded one; None uses the preset's, or its fallback, which is logged.
         size: see `PresetLoss`.
         structure_strength, appearance_strength: factors, at least 0, of the weights of the preset.
         overrides: ``dotted.key=value``, e.g. ``terms.texture.weight=4``.
@@ -219,9 +237,14 @@ def from_preset(
         appearance_strength=appearance_strength,
         overrides=overrides,
     )
-    if backbone is None or isinstance(backbone, str):
-        backbone, substitution = load_configured(settings.backbone, catalogue())
-        if substitution is not None:
-            logger.warning("%s", substitution)
-    loss = PresetLoss(settings, backbone, size=size, check=check)
+    given = {} if backbone is None or isinstance(backbone, str) else {next(iter(settings.backbones)): backbone}
+    backbones = {name: given[name] if name in given else _loaded(config) for name, config in settings.backbones.items()}
+    loss = PresetLoss(settings, backbones, size=size, check=check)
     return loss if structure is None and appearance is None else loss.set_targets(structure, appearance)
+
+
+def _loaded(config: BackboneConfig) -> Backbone:
+    backbone, substitution = load_configured(config, catalogue())
+    if substitution is not None:
+        logger.warning("%s", substitution)
+    return backbone

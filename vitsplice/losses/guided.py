@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vitsplice.contracts import MASK, MATCH, PIXELS, BackboneInfo, FeatureRequest, Features, LossTerm, TermContext
+from vitsplice.contracts import (
+    MASK,
+    MATCH,
+    PIXELS,
+    POSITIONS,
+    BackboneInfo,
+    FeatureRequest,
+    Features,
+    LossTerm,
+    TermContext,
+)
 from vitsplice.errors import ConfigError
 from vitsplice.images.transforms import to_lab
 from vitsplice.losses.regularisers import edge_distance, total_variation
 from vitsplice.losses.transport import cosine_cost, relaxed_earth_mover, sliced_wasserstein
-from vitsplice.matching import assignment, similarity, usable
+from vitsplice.matching import assignment, usable
 from vitsplice.numerics import numerics
 from vitsplice.rng import stream
 
@@ -21,6 +33,12 @@ FeaturesByRequest = Mapping[FeatureRequest, Features]
 
 EXCLUDED_COST = 10.0
 """Added to the cost of patches that the mask excludes; much larger than any other cost."""
+
+MASS_GRID = 24
+"""Maximum side of the grid of output locations from which the mass of the target is computed."""
+
+VARIANCE_EPSILON = 1e-8
+"""Added to variances, so that their square root is differentiable."""
 
 MIN_COVERAGE = 0.9
 """Minimum fraction of a pixel patch that the mask must cover for the patch to be compared."""
@@ -32,22 +50,90 @@ def requests_at_depths(info: BackboneInfo, depths: Sequence[float]) -> tuple[Fea
     return tuple(dict.fromkeys(FeatureRequest(facet, info.layer_at(depth)) for depth in depths))
 
 
-def texture(context: TermContext) -> LossTerm:
-    """Build the term texture: the guided relaxed earth mover's distance between tokens of several layers.
+@dataclass(frozen=True)
+class Hypercolumns:
+    """Features of several layers at ``N`` locations, with the correspondence there.
 
-    The cost of an output patch i and a target patch j is 1 - cos(x_i, y_j) + guide * (1 - s_ij), with s_ij the
-    similarity of the *input* images at i and j, plus `EXCLUDED_COST` if the mask excludes j.
+    Args:
+        values: ``(B, N, D)``, normalised in each layer and concatenated.
+        match: vectors of the facet ``match``, ``(B, N, R)``.
+        coverage: fraction of each location that the mask covers, ``(N,)`` in [0, 1].
+    """
+
+    values: Tensor
+    match: Tensor
+    coverage: Tensor
+
+
+def texture(context: TermContext) -> LossTerm:
+    """Build the term texture: the guided relaxed earth mover's distance between hypercolumns.
+
+    The cost of an output location i and a target location j is 1 - cos(x_i, y_j) + guide * (1 - s_ij), with s_ij the
+    dot product of the facet ``match`` at i and j, plus `EXCLUDED_COST` if the mask excludes j. With ``samples: 0`` all
+    locations on the grid of the deepest layer are compared, otherwise features at random positions (hypercolumns, as
+    in STROTSS).
     """
     layers = requests_at_depths(context.backbone, context.options["depths"])
-    guide = context.options["guide"]
+    samples, guide = context.options["samples"], context.options["guide"]
 
     def function(output: FeaturesByRequest, target: FeaturesByRequest) -> Tensor:
-        similarities, mass, included = target_mass(output, target, context)
-        output_tokens, target_tokens = (_tokens(features, layers) for features in (output, target))
-        cost = cosine_cost(output_tokens, target_tokens) + guide * (1 - similarities) + EXCLUDED_COST * ~included
-        return relaxed_earth_mover(cost, mass)
+        ours, theirs = (
+            sampled_hypercolumns(features, layers, samples) if samples else grid_hypercolumns(features, layers)
+            for features in (output, target)
+        )
+        similarities = ours.match @ theirs.match.transpose(1, 2)
+        mass = target_mass(similarities[0], theirs.coverage, context)
+        cost = cosine_cost(ours.values, theirs.values) + guide * (1 - similarities)
+        return relaxed_earth_mover(cost + EXCLUDED_COST * ~usable(theirs.coverage), mass[None])
+
+    return LossTerm((*layers, MATCH, MASK, *([POSITIONS] if samples else [])), function)
+
+
+def grid_hypercolumns(features: FeaturesByRequest, layers: Sequence[FeatureRequest]) -> Hypercolumns:
+    """Pool the features of all layers, the correspondence and the mask to the grid of the last layer."""
+    grid = features[layers[-1]].grid
+    values = torch.cat([F.normalize(_pool(features[layer], grid), dim=-1) for layer in layers], -1)
+    return Hypercolumns(values, _pool(features[MATCH], grid), _pool(features[MASK], grid)[0, :, 0])
+
+
+def sampled_hypercolumns(features: FeaturesByRequest, layers: Sequence[FeatureRequest], samples: int) -> Hypercolumns:
+    """Interpolate the features of all layers, the correspondence and the mask at the first random positions."""
+    positions = features[POSITIONS].values[:, :samples].to(features[MATCH].values)
+    values = torch.cat([F.normalize(_sample(features[layer], positions), dim=-1) for layer in layers], -1)
+    return Hypercolumns(values, _sample(features[MATCH], positions), _sample(features[MASK], positions)[0, :, 0])
+
+
+def statistics(context: TermContext) -> LossTerm:
+    """Build the term statistics: the distance of the mean and standard deviation of each channel.
+
+    In each layer the features of every location are normalised, x = f / |f|. The term is the mean over layers of
+    sqrt(D) * (mean_d |m_d - m'_d| + mean_d |s_d - s'_d|), with m, s the mean and standard deviation of channel d over
+    the locations of the output, and m', s' those of the target, weighted by `target_mass`. The factor makes layers of
+    different numbers of channels D comparable. Compare Huang and Belongie 2017 (AdaIN).
+    """
+    layers = requests_at_depths(context.backbone, context.options["depths"])
+
+    def function(output: FeaturesByRequest, target: FeaturesByRequest) -> Tensor:
+        mass = mass_map(output, target, context)
+        distances = []
+        for layer in layers:
+            ours, theirs = (F.normalize(features[layer].maps, dim=1).flatten(2) for features in (output, target))
+            weights = F.interpolate(mass, size=target[layer].grid, mode="bilinear", align_corners=False).flatten(2)
+            moments = zip(_moments(ours), _moments(theirs, weights / weights.sum()), strict=True)
+            distance = torch.stack([(mine - other).abs().mean() for mine, other in moments]).sum()
+            distances.append(math.sqrt(ours.shape[1]) * distance)
+        return torch.stack(distances).mean()
 
     return LossTerm((*layers, MATCH, MASK), function)
+
+
+def _moments(values: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Compute the mean and standard deviation over the locations of ``(B, D, N)``, weighted by ``(B, 1, N)``."""
+    if weights is None:
+        weights = torch.full_like(values[:, :1], 1 / values.shape[-1])
+    mean = (weights * values).sum(-1, keepdim=True)
+    variance = (weights * (values - mean).square()).sum(-1)
+    return mean[..., 0], (variance + VARIANCE_EPSILON).sqrt()
 
 
 def patches(context: TermContext) -> LossTerm:
@@ -64,11 +150,9 @@ def patches(context: TermContext) -> LossTerm:
     def function(output: FeaturesByRequest, target: FeaturesByRequest) -> Tensor:
         output_patches, target_patches = (unfold(to_lab(features[PIXELS].maps)) for features in (output, target))
         with torch.no_grad():
-            _, mass, _ = target_mass(output, target, context)
-            grid = target[MATCH].grid or (1, 1)
-            mass_map = F.interpolate(mass.view(1, 1, *grid), size=target[PIXELS].grid, mode="nearest")
+            mass = F.interpolate(mass_map(output, target, context), size=target[PIXELS].grid, mode="nearest")
             coverage = unfold(target[MASK].maps).mean(1)
-            samples = _systematic_sample(_covered_mass(unfold(mass_map).mean(1), coverage), len(output_patches))
+            samples = _systematic_sample(_covered_mass(unfold(mass).mean(1), coverage), len(output_patches))
         return sliced_wasserstein(output_patches, target_patches[samples], directions.to(output_patches.device))
 
     return LossTerm((PIXELS, MATCH, MASK), function)
@@ -96,34 +180,31 @@ def smoothness(context: TermContext) -> LossTerm:
 
 
 @torch.no_grad()
-def target_mass(
-    output: FeaturesByRequest, target: FeaturesByRequest, context: TermContext
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Compute the mass of each target patch: its share in the soft assignment of the structure image's patches.
+def target_mass(similarities: Tensor, coverage: Tensor, context: TermContext) -> Tensor:
+    """Compute the mass of each target location: its share in the soft assignment of the output's locations.
 
     Args:
-        output, target: features by request; both include `MATCH`, and ``target`` also `MASK`.
+        similarities: ``(N, M)``, of each location of the output to each of the target.
+        coverage: fraction of each target location that the mask covers, ``(M,)``.
         context: context whose options are ``temperature``, that of the assignment, and ``uniform``, the fraction of
             the mass that is distributed uniformly.
 
     Returns:
-        The similarities ``(B, N, M)`` of all pairs of patches, the mass ``(B, M)`` of the target's patches, which sums
-        to 1, and whether the mask includes them, ``(M,)`` bool.
+        ``(M,)``, sums to 1.
     """
-    descriptors, target_descriptors = output[MATCH], target[MATCH]
-    uniform = context.options["uniform"]
-    similarities = similarity(descriptors.values, target_descriptors.values)
-    coverage = _pool(target[MASK], target_descriptors.grid)[0, :, 0]
-    included = usable(coverage)
-    assigned = assignment(similarities[0], context.options["temperature"], 0.0, coverage).mean(0)
-    mass = (1 - uniform) * assigned + uniform * included / included.sum()
-    return similarities, mass[None], included
+    uniform, included = context.options["uniform"], usable(coverage)
+    assigned = assignment(similarities, context.options["temperature"], 0.0, coverage).mean(0)
+    return torch.lerp(assigned, included / included.sum(), uniform)
 
 
-def _tokens(features: FeaturesByRequest, requests: tuple[FeatureRequest, ...]) -> Tensor:
-    """Pool the tokens of several layers to the grid of the descriptors, normalise and concatenate: ``(B, N, D)``."""
-    grid = features[MATCH].grid
-    return torch.cat([F.normalize(_pool(features[request], grid), dim=-1) for request in requests], -1)
+@torch.no_grad()
+def mass_map(output: FeaturesByRequest, target: FeaturesByRequest, context: TermContext) -> Tensor:
+    """Compute `target_mass` on the grid of the target's correspondence, ``(1, 1, h, w)``."""
+    ours, theirs = output[MATCH], target[MATCH]
+    grid = theirs.grid or (1, 1)
+    coarse = ours.grid and (min(ours.grid[0], MASS_GRID), min(ours.grid[1], MASS_GRID))
+    similarities = _pool(ours, coarse)[0] @ theirs.patches[0].T
+    return target_mass(similarities, _pool(target[MASK], grid)[0, :, 0], context).reshape(1, 1, *grid)
 
 
 def _pool(features: Features, grid: tuple[int, int] | None) -> Tensor:
@@ -131,6 +212,12 @@ def _pool(features: Features, grid: tuple[int, int] | None) -> Tensor:
     if grid is None or features.grid == grid:
         return features.patches
     return F.adaptive_avg_pool2d(features.maps, grid).flatten(2).transpose(1, 2)
+
+
+def _sample(features: Features, positions: Tensor) -> Tensor:
+    """Interpolate local features at positions ``(B, N, 2)``, each (y, x) in [0, 1]: ``(B, N, D)``."""
+    values = F.grid_sample(features.maps, 2 * positions.flip(-1)[:, None] - 1, align_corners=False)
+    return values[:, :, 0].transpose(1, 2)
 
 
 def _covered_mass(mass: Tensor, coverage: Tensor) -> Tensor:

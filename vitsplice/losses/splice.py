@@ -31,7 +31,7 @@ def structure(context: TermContext) -> LossTerm:
         raise ConfigError(f"the structure term compares patches with each other, and facet '{facet}' is global")
     if context.layer is None and context.options["depth"] < 1:
         context = replace(context, layer=context.backbone.layer_at(context.options["depth"]))
-    return _distance_term(structure_loss, "structure", context)
+    return _distance_term(structure_loss, "structure", context, context.options["grid"])
 
 
 def identity(context: TermContext) -> LossTerm:
@@ -39,16 +39,27 @@ def identity(context: TermContext) -> LossTerm:
     return _distance_term(identity_loss, "structure", context)
 
 
-def _distance_term(function: Callable[[Tensor, Tensor, str], Tensor], role: Role, context: TermContext) -> LossTerm:
+def _distance_term(
+    function: Callable[[Tensor, Tensor, str], Tensor], role: Role, context: TermContext, grid: int = 0
+) -> LossTerm:
     """Build a term that compares one feature of two images, within the target's mask if it has one."""
     request = context.request(role)
     form = context.options["form"]
 
     def compare(output: Mapping[FeatureRequest, Features], target: Mapping[FeatureRequest, Features]) -> Tensor:
         mask = target.get(MASK)
-        return function(masked_values(output[request], mask), masked_values(target[request], mask), form)
+        ours, theirs = (masked_values(pooled(features[request], grid), mask) for features in (output, target))
+        return function(ours, theirs, form)
 
     return LossTerm((request,), compare)
+
+
+def pooled(features: Features, grid: int) -> Features:
+    """Average local features on a grid of at most ``grid * grid``, without prefix tokens; 0 returns them unchanged."""
+    if not grid or features.grid is None or max(features.grid) <= grid:
+        return features
+    size = min(features.grid[0], grid), min(features.grid[1], grid)
+    return Features(F.adaptive_avg_pool2d(features.maps, size).flatten(2).transpose(1, 2), size)
 
 
 def masked_values(features: Features, mask: Features | None) -> Tensor:

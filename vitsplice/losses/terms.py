@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
 
-from vitsplice.contracts import LossSpec, LossTerm, Option, TermContext
+from vitsplice.contracts import POSITIONS_COUNT, LossSpec, LossTerm, Option, TermContext
 
 
 def _builder(module: str, name: str) -> Callable[[TermContext], LossTerm]:
@@ -26,6 +26,9 @@ FORM = Option(
     choices=("norm", "mse", "relative"),
 )
 DEPTH = Option(1.0, "relative depth of the layer, if no layer is given", minimum=0.0, maximum=1.0)
+DEPTHS = Option(
+    [0.17, 0.33, 0.5, 0.67, 0.83], "relative depths of the layers that are compared", minimum=0.0, maximum=1.0
+)
 GUIDANCE = {
     "temperature": Option(
         0.02, "temperature of the assignment that weights the target's patches", minimum=1e-4, maximum=10.0
@@ -49,7 +52,13 @@ STRUCTURE = LossSpec(
     "distance of the output's key self-similarity from the structure image's (paper, equations 2 and 4)",
     input="structure",
     target="structure",
-    options={"form": FORM, "depth": DEPTH},
+    options={
+        "form": FORM,
+        "depth": DEPTH,
+        "grid": Option(
+            0, "larger grids are pooled to at most this height and width; 0: no pooling", minimum=0, maximum=512
+        ),
+    },
 )
 IDENTITY = LossSpec(
     "identity",
@@ -75,11 +84,20 @@ TEXTURE = LossSpec(
     target="appearance",
     options={
         "guide": Option(1.5, "weight of the correspondence in the cost", minimum=0.0, maximum=1e6),
-        "depths": Option(
-            [0.17, 0.33, 0.5, 0.67, 0.83], "relative depths of the layers that are compared", minimum=0.0, maximum=1.0
+        "depths": DEPTHS,
+        "samples": Option(
+            0, "number of random positions that are compared; 0: all on the grid", minimum=0, maximum=POSITIONS_COUNT
         ),
         **GUIDANCE,
     },
+)
+STATISTICS = LossSpec(
+    "statistics",
+    _builder("guided", "statistics"),
+    "distance of the mean and standard deviation of each channel from those of corresponding patches",
+    input="structure",
+    target="appearance",
+    options={"depths": DEPTHS, **GUIDANCE},
 )
 PATCHES = LossSpec(
     "patches",
@@ -114,4 +132,4 @@ SMOOTHNESS = LossSpec(
     },
 )
 
-TERMS = (APPEARANCE, STRUCTURE, IDENTITY, FEATURE, TEXTURE, PATCHES, EDGES, SMOOTHNESS)
+TERMS = (APPEARANCE, STRUCTURE, IDENTITY, FEATURE, TEXTURE, STATISTICS, PATCHES, EDGES, SMOOTHNESS)

@@ -8,11 +8,12 @@ from typing import cast
 
 from torch import Tensor
 
-from vitsplice.backbones.inputs import Resize
+from vitsplice.backbones.inputs import Fit, Resize
 from vitsplice.contracts import (
     GLOBAL_FACETS,
     MASK,
     MATCH,
+    POSITIONS,
     Backbone,
     Case,
     FeatureRequest,
@@ -24,9 +25,9 @@ from vitsplice.contracts import (
     Role,
     TermContext,
 )
-from vitsplice.engine.features import extract
+from vitsplice.engine.features import extract, random_positions
 from vitsplice.engine.warm_start import warm_start
-from vitsplice.matching import correspond
+from vitsplice.matching import Correspondence, correspond, match_vectors
 from vitsplice.options import complete
 
 
@@ -41,41 +42,44 @@ def loss_metrics(losses: Iterable[LossSpec], size: int = 224) -> list[MetricSpec
         losses: loss terms.
         size: shorter side of the backbone's input, in pixels.
     """
-    shared = (Resize(size), lru_cache(maxsize=1)(_start_image))
+    match = lru_cache(maxsize=1)(_match)
     return [
-        MetricSpec(spec.name, partial(_build, spec, *shared), spec.summary, against=cast(Role, spec.target))
+        MetricSpec(spec.name, partial(_build, spec, Resize(size), match), spec.summary, against=cast(Role, spec.target))
         for spec in losses
     ]
 
 
-def _build(spec: LossSpec, resize: Resize, start_image: Callable[..., Tensor], context: MetricContext) -> Metric:
+def _build(spec: LossSpec, resize: Resize, match: Callable[..., Correspondence], context: MetricContext) -> Metric:
     backbone = context.load(context.backbone)
     term = spec.build(TermContext(backbone.info, options=complete(spec, {})))
 
     def value(case: Case) -> float:
         images = {"structure": case.structure, "appearance": case.appearance, "output": case.output}
         if spec.target == "start":
-            images["start"] = start_image(case, backbone)
+            images["start"] = warm_start(case.structure, case.appearance, match(case, backbone))
         output, target = (
-            {request: _features(backbone, resize, images, name, request) for request in term.requests}
+            {r: _features(backbone, resize, images, name, r) for r in term.requests if r not in (MATCH, POSITIONS)}
+            | {POSITIONS: random_positions(name)}
             for name in ("output", spec.target)
         )
+        if MATCH in term.requests:
+            output[MATCH], target[MATCH] = match_vectors(match(case, backbone), case.appearance).features()
         return float(term.function(output, target))
 
     requests = [backbone.info.label(request) for request in term.requests]
     return Metric(value, (backbone.info,), {"requests": requests}, (spec.name,))
 
 
-def _start_image(case: Case, backbone: Backbone) -> Tensor:
-    return warm_start(case.structure, case.appearance, correspond(case.structure, case.appearance, backbone))
+def _match(case: Case, backbone: Backbone) -> Correspondence:
+    return correspond(case.structure, case.appearance, backbone)
 
 
 def _features(
     backbone: Backbone, resize: Resize, images: dict[str, Tensor], name: str, request: FeatureRequest
 ) -> Features:
-    """Features of one of the images. A correspondence or mask of the output is that of the structure image."""
-    if name == "output" and request in (MATCH, MASK):
+    """Features of one of the images. The mask of the output is that of the structure image."""
+    if name == "output" and request == MASK:
         name = "structure"
     height, width = images[name if request.facet in GLOBAL_FACETS else "structure"].shape[-2:]
     image = resize.to(images[name], resize.target_size(height, width, backbone.info))
-    return extract(backbone, lambda p, _: p, {0: image}, [request])[0][request]
+    return extract(backbone, Fit(), {0: image}, [request])[0][request]

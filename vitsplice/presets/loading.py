@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from vitsplice.config import RunConfig
+from vitsplice.config import ONLY, RunConfig
 from vitsplice.errors import ConfigError, Setting
 from vitsplice.presets import merging
 from vitsplice.support import bounded_yaml
@@ -80,11 +80,19 @@ def _validate(data: Mapping[str, Any], source: str, overridden: Iterable[Locatio
     try:
         return RunConfig.model_validate(data)
     except ValidationError as error:
-        mistakes, overrides = explain(error, RunConfig, data), tuple(overridden)
+        mistakes, overrides = [*map(_as_written, explain(error, RunConfig, data))], tuple(overridden)
         lines = [text if _overlaps(at, overrides) else f"{source}: {text}" for at, text in mistakes[:MAX_MISTAKES]]
         if len(mistakes) > MAX_MISTAKES:
             lines.append(f"and {len(mistakes) - MAX_MISTAKES} more mistakes")
         raise ConfigError("\n".join(lines)) from error
+
+
+def _as_written(mistake: tuple[Location, str]) -> tuple[Location, str]:
+    """Return a mistake in a single backbone with the key ``backbone``, as it is written in settings."""
+    location, text = mistake
+    if location[:2] == ("backbones", ONLY):
+        return ("backbone", *location[2:]), text.replace(f"backbones.{ONLY}", "backbone")
+    return (("backbone",), text.replace("backbones:", "backbone:")) if "is missing" in text else mistake
 
 
 def _overlaps(location: Location, others: Iterable[Location]) -> bool:
@@ -97,17 +105,22 @@ def _check_weights(data: dict[str, Any], folder: Path, source: str) -> None:
 
     A matching SHA-256 shows that the author of the preset knows the file already.
     """
-    backbone = data.get("backbone")
-    if not isinstance(backbone, dict) or not isinstance(weights := backbone.get("weights"), str):
-        return
+    backbones = data.get("backbones")
+    keyed = {f"backbones.{name}": value for name, value in backbones.items()} if isinstance(backbones, dict) else {}
+    for key, backbone in [("backbone", data.get("backbone")), *keyed.items()]:
+        if isinstance(backbone, dict) and isinstance(weights := backbone.get("weights"), str):
+            backbone["weights"] = _checked_path(weights, folder, backbone.get("sha256"), f"{source}: {key}.weights")
+
+
+def _checked_path(weights: str, folder: Path, sha256: object, key: str) -> str:
     path = (folder / weights).resolve()
-    if not path.is_relative_to(folder.resolve()) and not backbone.get("sha256"):
+    if not path.is_relative_to(folder.resolve()) and not sha256:
         raise ConfigError(
-            f"{source}: backbone.weights: {weights!r} is not allowed: without its sha256 a preset may only name a file "
-            "in its own folder; to use it, give it yourself: ",
-            Setting("backbone.weights", weights),
+            f"{key}: {weights!r} is not allowed: without its sha256 a preset may only name a file in its own folder; "
+            "to use it, give it yourself: ",
+            Setting(key.rpartition(": ")[2], weights),
         )
-    backbone["weights"] = str(path)
+    return str(path)
 
 
 def _apply(override: str, data: dict[str, Any]) -> Location:
@@ -118,6 +131,8 @@ def _apply(override: str, data: dict[str, Any]) -> Location:
         raise ConfigError(
             f"override {truncate(override)!r}: write it as dotted.key=value, such as terms.structure.weight=2"
         )
+    if path[0] == "backbone" and isinstance(backbones := data.get("backbones"), dict) and backbones:
+        path = ("backbones", next(iter(backbones)), *path[1:])
     node = data
     for part in path[:-1]:
         child = node.setdefault(part, {})
@@ -132,7 +147,7 @@ def _apply(override: str, data: dict[str, Any]) -> Location:
         raise ConfigError(setting, f": {truncate(value)!r} is not a YAML value: {error}") from error
     if path == ("generator", "name") and parsed != node.get("name"):
         node.pop("options", None)  # of the previous generator
-    if path == ("backbone", "weights"):
+    if path[-1] == "weights" and path[0] in ("backbone", "backbones"):
         node.pop("sha256", None)  # of the previous file
         node.pop("network_sha256", None)
     node[path[-1]] = parsed

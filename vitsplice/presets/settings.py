@@ -77,8 +77,19 @@ def settings_for(
         changes["backbone"] = {"name": named, **settings.backbone.model_dump(include={"weights", "sha256"})}
     changed = {key: value for key, value in changes.items() if value is not None}
     kept = {} if "backbone" in changed else {k: v for k, v in settings.with_fallback.items() if k not in changed}
-    data = settings.model_dump() | {"with_fallback": kept} | changed
+    data = _merged(settings, changed) | {"with_fallback": kept}
     return pinned(loading.validate(data, source, [(key,) for key in changed]))
+
+
+def _merged(settings: RunConfig, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Change settings; ``backbone`` replaces name and weights of the first backbone."""
+    data = settings.model_dump() | {key: value for key, value in changes.items() if key != "backbone"}
+    if "backbone" not in changes:
+        return data
+    first = settings.backbone.model_dump(include={"side", "precision"}) | changes["backbone"]
+    if "backbone" in data:
+        return data | {"backbone": first}
+    return data | {"backbones": data["backbones"] | {next(iter(data["backbones"])): first}}
 
 
 def name_of(backbone: str | Backbone | None) -> str | None:
@@ -112,9 +123,11 @@ def _preset_text(preset: str | os.PathLike[str] | RunConfig) -> tuple[str, str, 
 
 
 def pinned(settings: RunConfig) -> RunConfig:
-    """Add the SHA-256 of the weights file, if the settings name one. Raises WeightsRejected."""
-    backbone = settings.backbone
-    if backbone.weights is None or backbone.sha256:
-        return settings
-    backbone = backbone.model_copy(update={"sha256": sha256_of(backbone.weights)})
-    return settings.model_copy(update={"backbone": backbone})
+    """Add the SHA-256 of each weights file that the settings name. Raises WeightsRejected."""
+    backbones = {
+        name: backbone.model_copy(update={"sha256": sha256_of(backbone.weights)})
+        if backbone.weights is not None and not backbone.sha256
+        else backbone
+        for name, backbone in settings.backbones.items()
+    }
+    return settings.model_copy(update={"backbones": backbones})

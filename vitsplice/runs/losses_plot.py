@@ -37,7 +37,8 @@ def stage_marks(settings: RunConfig, sizes: Mapping[str, Any]) -> list[tuple[int
         settings: settings of the run.
         sizes: ``sizes`` of the run's record.
     """
-    first_steps = [indices.start for _, indices in stage_steps(settings) if indices]
+    output = sizes["output"]["height"], sizes["output"]["width"]
+    first_steps = [indices.start for _, indices in stage_steps(settings, output) if indices]
     labels = [f"{size['width']}x{size['height']} px" for size in sizes["working"]]
     return list(zip(first_steps, labels, strict=False))[1:]
 

@@ -248,7 +248,9 @@ def digests(run: Run) -> dict[str, str]:
     masks = {f"{name} mask": mask.sha256 for name, mask in run.masks.items()}
     settings = run.settings.model_dump_json(exclude=CHANGEABLE_SETTINGS)
     digest = hashlib.sha256(settings.encode()).hexdigest()
-    return images | masks | {"settings": digest, "weights": run.backbone.info.sha256}
+    first, *others = run.backbones.items()
+    weights = {"weights": first[1].info.sha256} | {f"weights of {name}": other.info.sha256 for name, other in others}
+    return images | masks | {"settings": digest} | weights
 
 
 def _inputs(

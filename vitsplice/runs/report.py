@@ -55,7 +55,8 @@ def report(result: RunOutput, previews: Sequence[tuple[int, Path]] = (), folder:
     steps = f"{taken} steps" if result.finished else f"stopped after {taken} of {requested} steps"
     preset = f"preset {record['preset']}, " if record["preset"] else ""
     seconds = sum(record["seconds"].values())
-    lead = f"{preset}{steps} with {record['backbone']['name']} on {record['device']}, {seconds:.0f} s"
+    names = " and ".join(backbone["name"] for backbone in record["backbones"].values())
+    lead = f"{preset}{steps} with {names} on {record['device']}, {seconds:.0f} s"
     blocks = [*_images(result), *_substitutions(record), *_metrics(result)]
     blocks += [*_previews(previews), *_losses(result), Heading("Inputs and settings"), _inputs_and_versions(record)]
     return render(_title(result), [*blocks, *_settings(result, folder)], lead)
@@ -72,7 +73,7 @@ def _inverted_features(result: RunOutput) -> list[str]:
     """Return labels of the features that an inversion optimised; empty for a transfer."""
     if not is_inversion(result.record):
         return []
-    layers = result.record["backbone"]["layers"]
+    layers = next(iter(result.record["backbones"].values()))["layers"]
     return [
         FeatureRequest(term.facet, -1 if term.layer is None else term.layer).label(layers)
         for term in result.settings.terms.values()
@@ -145,24 +146,26 @@ def _losses(result: RunOutput) -> list[Block]:
 
 
 def _inputs_and_versions(record: dict[str, Any]) -> Properties:
-    backbone = record["backbone"]
     images = {
         image_names(record)[role]: f"{image['name']}, {image['width']}x{image['height']} px, {_digest(image)}"
         for role, image in list(record["inputs"].items())[: 1 if is_inversion(record) else None]
     }
     images |= {f"{role} mask": f"{mask['name']}, {_digest(mask)}" for role, mask in record["masks"].items()}
-    weights = f"{backbone['source']}, {backbone['licence']}, SHA-256 {backbone['sha256'] or 'none (random weights)'}"
     run = [
         *([("preset", record["preset"])] if record["preset"] else []),
         ("sizes", describe_sizes(record["sizes"])),
-        ("backbone", f"{backbone['name']} ({backbone['model']})"),
-        ("weights", weights),
+        *(row for backbone in record["backbones"].values() for row in _backbone_rows(backbone)),
         ("device", f"{record['device']}, {record['precision']}, {record['threads']} CPU threads"),
         ("seed", str(record["seed"])),
         ("seconds", ", ".join(f"{name} {value:.1f}" for name, value in record["seconds"].items())),
         ("versions", ", ".join(f"{name} {version}" for name, version in record["versions"].items())),
     ]
     return Properties([*images.items(), *run])
+
+
+def _backbone_rows(backbone: Mapping[str, Any]) -> list[tuple[str, str]]:
+    weights = f"{backbone['source']}, {backbone['licence']}, SHA-256 {backbone['sha256'] or 'none (random weights)'}"
+    return [("backbone", f"{backbone['name']} ({backbone['model']})"), ("weights", weights)]
 
 
 def _digest(image: Mapping[str, Any]) -> str:

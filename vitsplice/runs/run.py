@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from functools import cache, partial
 from time import perf_counter
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vitsplice import numerics as torch_modes
 from vitsplice.config import BackboneConfig, RunConfig
-from vitsplice.contracts import Case, ImageName, MetricContext
+from vitsplice.contracts import Backbone, Case, ImageName, MetricContext
 from vitsplice.engine import memory
 from vitsplice.engine.backbones import BackboneLoader, Substitution
 from vitsplice.engine.device import pick_device, pick_precision
@@ -37,7 +37,7 @@ from vitsplice.runs.result import Result
 class Run:
     """A run whose steps are taken one at a time. It writes nothing.
 
-    The constructor reads the images, loads the backbone and computes the start.
+    The constructor reads the images, loads the backbones and computes the start.
 
     Args:
         structure, appearance, structure_mask, appearance_mask: see `vitsplice.splice`.
@@ -68,15 +68,23 @@ class Run:
         self.images: dict[ImageName, LoadedImage] = {"structure": read(structure), "appearance": read(appearance)}
         self.masks = read_masks(self.images, {"structure": structure_mask, "appearance": appearance_mask})
         self._backbones = backbones or BackboneLoader()
-        self.backbone, self.substitution = self._backbones.load(settings.backbone, known, device, precision)
+        self.backbones: dict[str, Backbone] = {}
+        self.substitutions: dict[str, Substitution] = {}
+        precisions = {
+            name: pick_precision(backbone.precision or precision, device)
+            for name, backbone in settings.backbones.items()
+        }
+        for name, backbone in settings.backbones.items():
+            self.backbones[name], substitution = self._backbones.load(backbone, known, device, precisions[name])
+            self.substitutions |= {name: substitution} if substitution else {}
         self.changed_for_fallback: list[str] = []
-        if self.substitution:
+        if self.substitutions:
             self.changed_for_fallback = changed_keys(settings.with_fallback)
             settings = with_fallback(settings, "settings")
-        self.settings = _resolved(settings, self.substitution, str(device), precision)
+        self.settings = _resolved(settings, self.substitutions, str(device), precision)
         loaded = perf_counter()
         images = self._run_images(device, settings.size)
-        self._components = Components.build(self.settings, self.backbone, known)
+        self._components = Components.build(self.settings, self.backbones, known)
         memory.check(memory.Estimate(self._components), images, memory.free_bytes(device))
         with memory.out_of_memory_advice():
             self._optimisation = StagedOptimisation(self._components, images)
@@ -204,8 +212,8 @@ class Run:
                 for name, image in self.images.items()
             },
             "masks": {name: _image_record(mask) for name, mask in self.masks.items()},
-            "backbone": asdict(self.backbone.info),
-            "substitutions": [asdict(self.substitution)] if self.substitution else [],
+            "backbones": {name: asdict(backbone.info) for name, backbone in self.backbones.items()},
+            "substitutions": [asdict(substitution) for substitution in self.substitutions.values()],
             "changed_for_fallback": self.changed_for_fallback,
             "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
             "last": asdict(last) if last else None,
@@ -226,10 +234,17 @@ def _image_record(image: LoadedImage) -> dict[str, Any]:
     return {"name": image.name, "sha256": image.sha256, "notes": list(image.notes)}
 
 
-def _resolved(settings: RunConfig, substitution: Substitution | None, device: str, precision: str) -> RunConfig:
-    """Replace device, precision and backbone by those in use, so that a repeated run gives the same bytes."""
-    backbone = settings.backbone if substitution is None else BackboneConfig(name=substitution.used)
-    backbone = backbone.model_copy(update={"fallback": ()})
+def _resolved(settings: RunConfig, substitutions: Mapping[str, Substitution], device: str, precision: str) -> RunConfig:
+    """Replace device, precision and backbones by those in use, so that a repeated run gives the same bytes."""
+    backbones = {
+        name: _without_fallback(config, substitutions.get(name)) for name, config in settings.backbones.items()
+    }
     return settings.model_copy(
-        update={"backbone": backbone, "device": device, "precision": precision, "with_fallback": {}}
+        update={"backbones": backbones, "device": device, "precision": precision, "with_fallback": {}}
     )
+
+
+def _without_fallback(config: BackboneConfig, substitution: Substitution | None) -> BackboneConfig:
+    if substitution is None:
+        return config.model_copy(update={"fallback": ()})
+    return BackboneConfig(name=substitution.used, side=config.side, precision=config.precision)

@@ -7,11 +7,21 @@ from typing import ClassVar
 from unittest import SkipTest
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from vitsplice.backbones.inputs import Resize
-from vitsplice.contracts import Backbone, FeatureRequest, Features, LossSpec, LossTerm, TermContext
-from vitsplice.engine.features import extract
+from vitsplice.contracts import (
+    MATCH,
+    POSITIONS,
+    Backbone,
+    FeatureRequest,
+    Features,
+    LossSpec,
+    LossTerm,
+    TermContext,
+)
+from vitsplice.engine.features import extract, random_positions
 from vitsplice.engine.terms import value_mistake
 from vitsplice.errors import ConfigError
 from vitsplice.options import complete
@@ -123,4 +133,9 @@ class LossContract(Contract[LossSpec]):
 
 
 def _features(backbone: Backbone, term: LossTerm, image: Tensor) -> dict[FeatureRequest, Features]:
-    return extract(backbone, Resize(), {"image": image}, term.requests)["image"]
+    """Features of an image; in the place of the correspondence its pixels, averaged on a small grid."""
+    requests = [request for request in term.requests if request not in (MATCH, POSITIONS)]
+    features = extract(backbone, Resize(), {"image": image}, requests)["image"]
+    vectors = F.normalize(F.adaptive_avg_pool2d(image.detach(), (6, 8)).flatten(2).transpose(1, 2), dim=-1)
+    engine = {MATCH: Features(vectors, (6, 8)), POSITIONS: random_positions()}
+    return features | {request: engine[request] for request in term.requests if request in engine}

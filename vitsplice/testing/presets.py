@@ -36,10 +36,12 @@ class PresetContract(Contract[PresetSpec]):
         assert self.text().lstrip().startswith("#"), "the first line must be a comment with a description and a source"
         settings = yaml.safe_load(self.text())
         assert "device" not in settings, "remove `device`: it depends on the machine"
-        assert "weights" not in (settings.get("backbone") or {}), "remove `backbone.weights`: it depends on the machine"
+        backbones = [settings.get("backbone") or {}, *(settings.get("backbones") or {}).values()]
+        assert not any("weights" in one for one in backbones), "remove `backbone.weights`: it depends on the machine"
 
     def test_parts_are_registered(self) -> None:
-        """Backbone, generator and loss terms are registered, and accept the options in the YAML."""
+        """Backbones, generator and loss terms are registered, and accept the options in the YAML."""
         settings, registered = self.settings(), catalogue()
-        registered.backbones[settings.backbone.name]  # raises UnknownName
+        for backbone in settings.backbones.values():
+            registered.backbones[backbone.name]  # raises UnknownName
         check_parts(settings, registered)

@@ -20,7 +20,6 @@ from torch.utils.benchmark import Timer
 from vitsplice.config import RunConfig
 from vitsplice.contracts import Backbone, FeatureRequest, Features
 from vitsplice.engine.backbones import DTYPES, load_configured
-from vitsplice.engine.features import extract
 from vitsplice.engine.images import RunImages
 from vitsplice.engine.loop import Optimisation, Problem, Step
 from vitsplice.engine.problem import Components, assemble
@@ -80,7 +79,8 @@ class PlainLoop(Optimisation):
         return term.term.function(self._features(output, requests), target_features)
 
     def _features(self, image: Tensor, requests: list[FeatureRequest]) -> dict[FeatureRequest, Features]:
-        return extract(self.problem.backbone, self.problem.resize, {0: image}, requests)[0]
+        (backbone,) = self.problem.backbones.values()
+        return backbone.features({0: image}, requests)[0]
 
 
 @dataclass(frozen=True)
@@ -262,4 +262,6 @@ def _new_backbone(backbone: str, precision: str, frozen: bool = True) -> Backbon
 def _problem(settings: RunConfig, network: Backbone) -> Problem:
     structure, appearance = (resize_to(read(path).pixels, SIZE) for path in example())
     images = RunImages({"structure": structure, "appearance": appearance, "start": structure})
-    return assemble(Components.build(settings, network, catalogue()), images)
+    name = next(iter(settings.backbones))
+    settings = settings.model_copy(update={"backbones": {name: settings.backbone}})
+    return assemble(Components.build(settings, {name: network}, catalogue()), images)

@@ -1,0 +1,41 @@
+"""Tiles that cover an image, so that losses on a large image need the memory of one tile."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import torch
+from torch import Generator
+
+from vitsplice.engine.views import View
+from vitsplice.rng import stream
+
+OVERLAP, SHIFT = 48, 16
+"""Overlap of neighbouring tiles, and the maximum random shift of a tile, in pixels. The shift moves the borders between
+tiles from step to step, so that they do not show; at most `OVERLAP` / 2, so that the tiles cover the image."""
+
+
+def draw_tiles(height: int, width: int, tile: int, seed: int, step: int) -> list[View]:
+    """Draw the tiles of a step, all of one size, about ``tile * tile`` pixels, row by row.
+
+    Args:
+        height, width: size of the image in pixels.
+        tile: side of a tile in pixels, without overlap.
+        seed, step: determine the random shifts.
+    """
+    rng = stream(seed, step, "tiles")
+    rows, columns = (_intervals(length, tile, rng) for length in (height, width))
+    return [View(top, left, high, wide) for (top, high), (left, wide) in itertools.product(rows, columns)]
+
+
+def _intervals(length: int, tile: int, rng: Generator) -> list[tuple[int, int]]:
+    """Return start and length of equally long intervals that cover ``length`` pixels."""
+    number = math.ceil(length / tile)
+    if number == 1:
+        return [(0, length)]
+    size = min(length, math.ceil(length / number) + OVERLAP)
+    starts = [round(k * (length - size) / (number - 1)) for k in range(number)]
+    shifts = torch.randint(-SHIFT, SHIFT + 1, (number,), generator=rng).tolist()
+    inner = [start + shift for start, shift in zip(starts[1:-1], shifts[1:-1], strict=True)]
+    return [(start, size) for start in (starts[0], *inner, starts[-1])]
