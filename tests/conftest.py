@@ -14,6 +14,7 @@ os.environ.setdefault(*WAIT_POLICY)  # before torch is imported, here or by a pr
 import torch
 import vitsplice_tiny
 
+from vitsplice.engine.problem import Components
 from vitsplice.images import encode_png
 from vitsplice.plugins import catalogue
 
@@ -37,6 +38,12 @@ STAGED_PYRAMID = (
     "optimiser={lr: 0.02, schedule: cosine}",
 )
 """Overrides of the preset tiny: a warm start and two stages, with a checkpoint after every second step."""
+
+TINY_SECOND = ("backbone.side=32", "backbones.cnn.name=tiny-cnn")
+"""Overrides of the presets quick and best, beside a tiny first backbone."""
+
+TINY_NETWORKS = ("backbone.name=tiny-vit", *TINY_SECOND)
+"""Overrides of the presets quick and best: two tiny backbones."""
 
 
 @pytest.fixture(scope="session")
@@ -132,6 +139,11 @@ def cnn():
 @pytest.fixture(params=["vit", "cnn"])
 def backbone(request):
     return request.getfixturevalue(request.param)
+
+
+def components(config, *backbones):
+    """Build the components of a run with loaded backbones, in the order of the settings."""
+    return Components.build(config, dict(zip(config.backbones, backbones, strict=True)), catalogue())
 
 
 def noise(*shape, seed=0, dtype=torch.float32):

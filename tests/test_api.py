@@ -11,6 +11,7 @@ import vitsplice_tiny
 from PIL import Image
 
 import vitsplice
+from tests.conftest import TINY_SECOND
 from vitsplice.config import BackboneConfig
 from vitsplice.engine import backbones
 from vitsplice.engine.backbones import BackboneCache, backbone_or_default
@@ -51,8 +52,13 @@ def test_on_step_is_called_for_each_step_and_may_stop_the_run(pair):
     assert result.record["steps"] == {"requested": 5, "taken": 3, "resumed_at": 0}
 
 
-SMALL = {"backbone": "tiny-vit", "steps": 2, "size": 48, "overrides": ["metrics=none", "match.grid=8"]}
 PRESETS = ("quick", "paper", "invert-official")
+
+
+def small(preset):
+    """Arguments of a short run with tiny backbones."""
+    overrides = ["metrics=none", "match.grid=8", *(TINY_SECOND if preset == "quick" else ())]
+    return {"backbone": "tiny-vit", "steps": 2, "size": 48, "overrides": overrides}
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -70,7 +76,7 @@ def test_a_run_leaves_the_global_random_state_unchanged_for_other_threads(pair, 
         thread = threading.Thread(target=host)
         thread.start()
         try:
-            vitsplice.splice(*pair, preset, **SMALL)
+            vitsplice.splice(*pair, preset, **small(preset))
         finally:
             done.set()
             thread.join()
@@ -81,7 +87,8 @@ def test_a_run_leaves_the_global_random_state_unchanged_for_other_threads(pair, 
 def test_concurrent_runs_give_the_bytes_of_sequential_runs(pair):
     def run(number):
         images = pair[:: -1 if number % 2 else 1]
-        return vitsplice.splice(*images, PRESETS[number % 3], seed=number, **SMALL).pixels
+        preset = PRESETS[number % 3]
+        return vitsplice.splice(*images, preset, seed=number, **small(preset)).pixels
 
     sequential = list(map(run, range(4)))
     with ThreadPoolExecutor(4) as pool:
@@ -93,7 +100,7 @@ def test_concurrent_runs_that_share_a_backbone_give_the_bytes_of_sequential_runs
     cache = BackboneCache()
 
     def run(number):
-        run = Run(*pair, vitsplice.settings_for("quick", seed=number, **SMALL), backbones=cache)
+        run = Run(*pair, vitsplice.settings_for("quick", seed=number, **small("quick")), backbones=cache)
         return [step.total for step in run.steps()], run.pixels()
 
     sequential = list(map(run, range(3)))
@@ -119,7 +126,7 @@ def test_save_writes_every_artifact_and_overwrites_only_with_force(pair, tmp_pat
     assert {path.name for path in out.iterdir()} == names
     record = json.loads((out / "run.json").read_text())
     assert record["finished"] is True
-    assert record["backbone"]["sha256"]
+    assert record["backbones"]["main"]["sha256"]
     assert {len(record["inputs"][role]["sha256"]) for role in ("structure", "appearance")} == {64}
     with pytest.raises(OutputExists, match="already holds a run"):
         result.save(out)
@@ -230,15 +237,15 @@ def test_a_loaded_backbone_gives_the_bytes_of_its_name_without_another_load(pair
     assert results[0].settings.backbone == BackboneConfig(name="tiny-vit", network_sha256=backbone.info.sha256)
     again = vitsplice.splice(*pair, vitsplice.settings_for(results[0].settings))
     assert torch.equal(again.pixels, named.pixels)
-    assert results[0].record["backbone"] == named.record["backbone"]
-    assert results[0].record["backbone"]["sha256"]
+    assert results[0].record["backbones"] == named.record["backbones"]
+    assert results[0].record["backbones"]["main"]["sha256"]
 
 
 def test_a_loaded_backbone_of_no_plugin_is_recorded_by_its_name(pair):
     backbone = vitsplice_tiny.tiny_vit(name="mine", depth=2)
     result = splice(pair, backbone=backbone)
     assert result.settings.backbone == BackboneConfig(name="mine", network_sha256=backbone.info.sha256)
-    assert result.record["backbone"]["layers"] == 2
+    assert result.record["backbones"]["main"]["layers"] == 2
     with pytest.raises(UnknownName, match="no backbone 'mine'"):
         vitsplice.splice(*pair, result.settings)
 
@@ -323,7 +330,7 @@ def test_the_preset_of_settings_is_recorded_and_preserved_in_yaml(tmp_path, pair
 OVERRIDES = {
     "paper": [],
     "official": [],
-    "quick": ["stages=[{side: 32}, {side: 40}]", "match.grid=6"],
+    "quick": [*TINY_SECOND, "stages=[{side: 32}, {side: 40}]", "match.grid=6"],
     "instant": ["match.grid=6"],
 }
 """Overrides by preset for small images."""

@@ -8,6 +8,7 @@ import torch
 import vitsplice_tiny
 
 import vitsplice
+from tests.conftest import TINY_SECOND
 from vitsplice.contracts import Case, MetricContext
 from vitsplice.loss_modules import from_preset
 from vitsplice.matching import correspond
@@ -100,7 +101,7 @@ def images():
     return [torch.nn.functional.interpolate(grid, size=(64, 72), mode="bilinear") for grid in grids]
 
 
-SMALL = ["match.grid=8", "metrics=none", "stages=[{side: 48, share: 0.5}, {side: 64, share: 0.5}]"]
+SMALL = [*TINY_SECOND, "match.grid=8", "metrics=none", "stages=[{side: 48, share: 0.5}, {side: 64, share: 0.5}]"]
 QUICK = {"backbone": "tiny-vit", "steps": 3, "overrides": SMALL}
 PAPER = {"backbone": "tiny-vit", "steps": 2, "size": 48, "overrides": ["metrics=none"]}
 RUNS = {"quick": ("quick", QUICK), "paper": ("paper", PAPER)}
@@ -178,7 +179,7 @@ def test_losses_and_correspondences_are_the_same_in_any_mode(images, kind_of_mod
 
 
 def value_of_quick(images, output):
-    return from_preset("quick", *images, backbone="tiny-vit", size=64, overrides=["match.grid=8"])(output)
+    return from_preset("quick", *images, backbone="tiny-vit", size=64, overrides=[*TINY_SECOND, "match.grid=8"])(output)
 
 
 @pytest.fixture(scope="module")

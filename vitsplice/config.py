@@ -381,6 +381,14 @@ class RunConfig(_Settings):
                 raise ValueError(f"a term's name is {rule}: not {truncate(name)!r}")
         return terms
 
+    @field_validator("backbones")
+    @classmethod
+    def _check_backbone_names(cls, backbones: dict[str, BackboneConfig]) -> dict[str, BackboneConfig]:
+        for name in backbones:
+            if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
+                raise ValueError(f"a key is 1 to 64 letters, digits, - and _: not {truncate(name)!r}")
+        return backbones
+
     @model_validator(mode="after")
     def _check_references(self) -> RunConfig:
         for name, term in self.terms.items():

@@ -4,11 +4,12 @@ from dataclasses import replace
 import pytest
 import torch
 
+from tests.conftest import components
 from vitsplice.config import OptimiserConfig
 from vitsplice.contracts import FeatureRequest, LossTerm
 from vitsplice.engine.images import RunImages
 from vitsplice.engine.loop import Optimisation, learning_rate
-from vitsplice.engine.problem import Components, assemble
+from vitsplice.engine.problem import assemble
 from vitsplice.errors import LossTermRejected, NonFiniteLoss
 from vitsplice.plugins import catalogue
 from vitsplice.presets.loading import load
@@ -39,7 +40,7 @@ class Counting:
 def optimisation(vit, pair, *overrides):
     config = load(TINY, "tiny", overrides)
     counting = Counting(vit)
-    problem = assemble(Components.build(config, counting, catalogue()), run_images(pair))
+    problem = assemble(components(config, counting), run_images(pair))
     return Optimisation(problem), counting
 
 
@@ -149,7 +150,7 @@ def test_identity_term_accepts_the_structure_image_as_input_and_target(vit, pair
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA on this machine")
 def test_losses_are_finite_on_cuda(vit, pair):
     config, device = load(TINY, "tiny"), torch.device("cuda")
-    problem = assemble(Components.build(config, vit.to(device, torch.float32), catalogue()), run_images(pair, device))
+    problem = assemble(components(config, vit.to(device, torch.float32)), run_images(pair, device))
     try:
         assert all(math.isfinite(step.total) for step in Optimisation(problem).steps())
     finally:

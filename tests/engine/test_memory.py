@@ -4,17 +4,16 @@ import weakref
 import pytest
 import torch
 
+from tests.conftest import components
 from vitsplice.engine import memory
 from vitsplice.engine.images import RunImages
-from vitsplice.engine.problem import Components
 from vitsplice.errors import OutOfMemory
-from vitsplice.plugins import catalogue
 from vitsplice.presets.settings import settings_for
 
 
 @pytest.fixture
 def estimate(vit):
-    return memory.Estimate(Components.build(settings_for("tiny", backbone="tiny-vit", device="cpu"), vit, catalogue()))
+    return memory.Estimate(components(settings_for("tiny", backbone="tiny-vit", device="cpu"), vit))
 
 
 def images(side):
@@ -96,7 +95,7 @@ def test_stage_larger_than_the_output_is_estimated_at_the_output_size(vit):
     def needed(side):
         overrides = [f"stages=[{{side: {side}}}]"]
         settings = settings_for("tiny", backbone="tiny-vit", device="cpu", overrides=overrides)
-        return memory.Estimate(Components.build(settings, vit, catalogue())).required_bytes((64, 64), (64, 64))
+        return memory.Estimate(components(settings, vit)).required_bytes((64, 64), (64, 64))
 
     assert needed(64) == needed(2048)
     assert needed(32) < needed(64)
@@ -106,7 +105,7 @@ def test_stage_larger_than_the_output_is_estimated_at_the_output_size(vit):
 def estimate_for(vit):
     def build(*overrides):
         settings = settings_for("tiny", backbone="tiny-vit", device="cpu", overrides=overrides)
-        return memory.Estimate(Components.build(settings, vit, catalogue()))
+        return memory.Estimate(components(settings, vit))
 
     return build
 

@@ -1,9 +1,10 @@
 import pytest
 
+from tests.conftest import components
 from vitsplice.config import BackboneConfig
 from vitsplice.engine.backbones import load_configured
 from vitsplice.engine.images import RunImages
-from vitsplice.engine.problem import Components, assemble
+from vitsplice.engine.problem import assemble
 from vitsplice.errors import ConfigError, UnknownName, WeightsUnavailable
 from vitsplice.plugins import catalogue
 from vitsplice.presets.loading import load
@@ -14,7 +15,7 @@ TINY = catalogue().presets["tiny"].path.read_text()
 def build(vit, pair, *overrides):
     structure, appearance = pair
     images = RunImages({"structure": structure, "appearance": appearance, "start": structure})
-    return assemble(Components.build(load(TINY, "tiny", overrides), vit, catalogue()), images)
+    return assemble(components(load(TINY, "tiny", overrides), vit), images)
 
 
 def test_fallback_is_loaded_and_recorded():
@@ -116,5 +117,5 @@ def test_appearance_mask_that_affects_no_term_is_refused(vit, pair):
     pixels = {"structure": pair[0], "appearance": pair[1], "start": pair[0]}
     images = RunImages(pixels, {"appearance": pair[1][:, :1]})
     with pytest.raises(ConfigError, match="appearance_mask would have no effect"):
-        assemble(Components.build(load(TINY, "tiny", INVERT), vit, catalogue()), images)
-    assert assemble(Components.build(load(TINY, "tiny"), vit, catalogue()), images)
+        assemble(components(load(TINY, "tiny", INVERT), vit), images)
+    assert assemble(components(load(TINY, "tiny"), vit), images)

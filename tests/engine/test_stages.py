@@ -2,20 +2,19 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tests.conftest import noise
+from tests.conftest import TINY_NETWORKS, components, noise
 from vitsplice.backbones.inputs import Area
 from vitsplice.config import StageConfig
 from vitsplice.engine.images import RunImages
-from vitsplice.engine.problem import Components
 from vitsplice.engine.stages import Change, StagedOptimisation, stage_steps, working_side
-from vitsplice.engine.warm_start import with_start
+from vitsplice.engine.start import prepare
 from vitsplice.errors import ConfigError
 from vitsplice.plugins import catalogue
 from vitsplice.presets.loading import load
 
 QUICK = catalogue().presets["quick"].path.read_text()
 SMALL = (
-    "backbone={name: tiny-vit}",
+    *TINY_NETWORKS,
     "match.grid=6",
     "stages=[{side: 32, share: 3}, {side: 40, share: 1, lr: 0.005}]",
     "steps=8",
@@ -24,50 +23,55 @@ SMALL = (
 )
 
 
-def staged(vit, pair, *overrides, masks=None):
+@pytest.fixture
+def networks(vit, cnn):
+    return vit, cnn
+
+
+def staged(networks, pair, *overrides, masks=None):
     structure, appearance = pair
     config = load(QUICK, "quick", [*SMALL, *overrides])
     images = RunImages({"structure": structure, "appearance": appearance}, masks or {})
-    return StagedOptimisation(Components.build(config, vit, catalogue()), images)
+    return StagedOptimisation(components(config, *networks), images)
 
 
-def test_steps_are_divided_among_stages_and_numbered_consecutively(vit, pair):
-    optimisation = staged(vit, pair)
-    assert [list(indices) for _, indices in stage_steps(load(QUICK, "quick", SMALL))] == [[*range(6)], [6, 7]]
+def test_steps_are_divided_among_stages_and_numbered_consecutively(networks, pair):
+    optimisation, config = staged(networks, pair), load(QUICK, "quick", SMALL)
+    assert [list(indices) for _, indices in stage_steps(config, (40, 48))] == [[*range(6)], [6, 7]]
     assert [step.index for step in optimisation.steps()] == list(range(8))
     assert optimisation.image().shape == pair[0].shape
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3])
-def test_fewer_steps_than_stages_are_all_taken(vit, pair, steps):
-    assert len(list(staged(vit, pair, f"steps={steps}").steps())) == steps
+def test_fewer_steps_than_stages_are_all_taken(networks, pair, steps):
+    assert len(list(staged(networks, pair, f"steps={steps}").steps())) == steps
 
 
-def test_output_without_steps_is_the_warm_start(vit, pair):
-    optimisation = staged(vit, pair, "steps=0")
+def test_output_without_steps_is_the_warm_start(networks, pair):
+    optimisation = staged(networks, pair, "steps=0")
     assert list(optimisation.steps()) == []
     assert not torch.equal(optimisation.image(), pair[0])
     assert optimisation.image().shape == pair[0].shape
 
 
-def test_output_before_the_first_step_is_the_start(vit, pair):
-    optimisation, start = staged(vit, pair), staged(vit, pair, "steps=0")
+def test_output_before_the_first_step_is_the_start(networks, pair):
+    optimisation, start = staged(networks, pair), staged(networks, pair, "steps=0")
     torch.testing.assert_close(optimisation.image(), start.image(), atol=0.02, rtol=0)  # logits are kept finite
 
 
-def test_stage_starts_from_the_output_of_the_previous_stage(vit, pair):
-    optimisation = staged(vit, pair)
+def test_stage_starts_from_the_output_of_the_previous_stage(networks, pair):
+    optimisation = staged(networks, pair)
     steps = optimisation.steps()
     for _ in range(6):
         next(steps)
     ended = optimisation.image()
     next(steps)
-    start = staged(vit, pair, "steps=0").image()
+    start = staged(networks, pair, "steps=0").image()
     assert (optimisation.image() - ended).abs().mean() < 0.5 * (ended - start).abs().mean()
 
 
-def test_same_seed_gives_identical_bytes_and_another_seed_does_not(vit, pair):
-    first, second, other = (staged(vit, pair, f"seed={seed}") for seed in (1, 1, 2))
+def test_same_seed_gives_identical_bytes_and_another_seed_does_not(networks, pair):
+    first, second, other = (staged(networks, pair, f"seed={seed}") for seed in (1, 1, 2))
     images = []
     for optimisation in (first, second, other):
         list(optimisation.steps())
@@ -76,56 +80,56 @@ def test_same_seed_gives_identical_bytes_and_another_seed_does_not(vit, pair):
     assert not torch.equal(images[0], images[2])
 
 
-def test_pixels_outside_the_structure_mask_are_unchanged(vit, pair):
+def test_pixels_outside_the_structure_mask_are_unchanged(networks, pair):
     mask = torch.zeros(1, 1, 40, 48)
     mask[..., :24] = 1
-    optimisation = staged(vit, pair, masks={"structure": mask})
+    optimisation = staged(networks, pair, masks={"structure": mask})
     list(optimisation.steps())
     image = optimisation.image()
     assert torch.equal(image[..., 24:], pair[0][..., 24:])
     assert not torch.equal(image[..., :24], pair[0][..., :24])
 
 
-def test_colours_outside_the_appearance_mask_are_not_transferred(vit, pair):
+def test_colours_outside_the_appearance_mask_are_not_transferred(networks, pair):
     structure, appearance = pair
     appearance = appearance.clone()
     appearance[..., 24:] = torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1)
     mask = torch.zeros(1, 1, 40, 48)
     mask[..., :24] = 1
     with_red, without = (
-        staged(vit, (structure, appearance), "steps=0", "match.balance=1", masks=masks).image()
+        staged(networks, (structure, appearance), "steps=0", "match.balance=1", masks=masks).image()
         for masks in ({}, {"appearance": mask})
     )
     redness = [float((image[:, 0] - image[:, 1:].mean(1)).mean()) for image in (with_red, without)]
     assert redness[0] > redness[1] + 0.05
 
 
-def test_strengths_scale_the_weights_of_their_terms(vit, pair):
+def test_strengths_scale_the_weights_of_their_terms(networks, pair):
     def first(*overrides):
-        return next(staged(vit, pair, *overrides).steps())
+        return next(staged(networks, pair, *overrides).steps())
 
     plain, strong = first(), first("appearance_strength=2")
     assert strong.losses == plain.losses
-    texture = sum(
-        weight * plain.losses[name] for name, weight in (("texture", 8), ("appearance", 0.02), ("patches", 2))
-    )
+    terms = load(QUICK, "quick", SMALL).terms
+    losses = catalogue().losses
+    texture = sum(terms[n].weight * v for n, v in plain.losses.items() if losses[terms[n].loss].target == "appearance")
     assert strong.total - plain.total == pytest.approx(texture, rel=1e-4)
     weak = first("structure_strength=0")
     assert weak.total == pytest.approx(texture, rel=1e-4)
 
 
-def test_residual_unet_starts_as_the_warm_start(vit, pair):
+def test_residual_unet_starts_as_the_warm_start(networks, pair):
     generator = "generator={name: residual-unet, options: {channels: [4, 4]}}"
-    optimisation, start = staged(vit, pair, generator), staged(vit, pair, "steps=0")
+    optimisation, start = staged(networks, pair, generator), staged(networks, pair, "steps=0")
     torch.testing.assert_close(optimisation.image(), start.image(), atol=0.02, rtol=0)
     steps = list(optimisation.steps())
     assert len(steps) == 8
     assert not torch.equal(optimisation.image(), start.image())
 
 
-def test_identity_term_is_refused_with_a_canvas(vit, pair):
+def test_identity_term_is_refused_with_a_canvas(networks, pair):
     with pytest.raises(ConfigError, match="holds the output image itself"):
-        staged(vit, pair, "terms.identity={loss: identity, weight: 1}")
+        staged(networks, pair, "terms.identity={loss: identity, weight: 1}")
 
 
 def test_change_is_applied_at_another_size():
@@ -135,39 +139,39 @@ def test_change_is_applied_at_another_size():
     )
 
 
-def test_stages_are_no_larger_than_the_output(vit, pair):
-    optimisation = staged(vit, pair, "stages=[{side: 32}, {side: 224}, {side: 364}]", "steps=3")
+def test_stages_are_no_larger_than_the_output(networks, pair):
+    optimisation = staged(networks, pair, "stages=[{side: 32}, {side: 224}, {side: 364}]", "steps=3")
     assert optimisation.working_sizes == [(32, 32), (40, 48), (40, 48)]
     assert optimisation.output_size == (40, 48)
     assert len(list(optimisation.steps())) == 3
 
 
-def test_working_size_follows_from_the_side_of_the_stage(vit, pair):
+def test_working_size_follows_from_the_side_of_the_stage(networks, pair):
     larger = tuple(torch.nn.functional.interpolate(image, scale_factor=4) for image in pair)
-    optimisation = staged(vit, larger)
-    assert optimisation.working_sizes == [Area(side).target_size(160, 192, vit.info) for side in (32, 40)]
+    optimisation = staged(networks, larger)
+    assert optimisation.working_sizes == [Area(side).target_size(160, 192, networks[0].info) for side in (32, 40)]
     for side in (32, 40):
         assert working_side(StageConfig(side=side), (160, 192)) == side
 
 
-def test_working_size_without_stages_or_without_steps(vit, pair):
-    assert staged(vit, pair, "stages=[]").working_sizes == [(40, 48)]
-    assert staged(vit, pair, "steps=0").working_sizes == []
+def test_working_size_without_stages_or_without_steps(networks, pair):
+    assert staged(networks, pair, "stages=[]").working_sizes == [(40, 48)]
+    assert staged(networks, pair, "steps=0").working_sizes == []
 
 
-def test_small_views_do_not_enlarge_the_images_of_a_stage(vit, pair):
+def test_small_views_do_not_enlarge_the_images_of_a_stage(networks, pair):
     views = "views={structure: {crop: [0.1, 0.1]}, appearance: {crop: [0.1, 0.1]}}"
     optimisation = staged(
-        vit, pair, views, "stages=[{side: 224}]", "steps=1", "terms={s: {loss: smoothness, weight: 1}}"
+        networks, pair, views, "stages=[{side: 224}]", "steps=1", "terms={s: {loss: smoothness, weight: 1}}"
     )
     assert optimisation.working_sizes == [(40, 48)]
 
 
 @pytest.mark.parametrize("steps", [0, 2])
-def test_grey_mask_is_applied_once(vit, pair, steps):
+def test_grey_mask_is_applied_once(networks, pair, steps):
     grey = torch.full((1, 1, 40, 48), 0.5)
-    soft = staged(vit, pair, f"steps={steps}", masks={"structure": grey})
-    whole = staged(vit, pair, f"steps={steps}")
+    soft = staged(networks, pair, f"steps={steps}", masks={"structure": grey})
+    whole = staged(networks, pair, f"steps={steps}")
     if steps == 0:
         torch.testing.assert_close(soft.image(), torch.lerp(pair[0], whole.image(), 0.5))
     list(soft.steps())
@@ -177,24 +181,24 @@ def test_grey_mask_is_applied_once(vit, pair, steps):
 
 @pytest.mark.parametrize("mask", ["strip", "corner", "pixel"])
 @pytest.mark.parametrize("image", ["structure", "appearance"])
-def test_small_mask_near_a_border_gives_a_finite_output(vit, image, mask):
+def test_small_mask_near_a_border_gives_a_finite_output(networks, image, mask):
     where = {"strip": (slice(0, 15), slice(0, 112)), "corner": (slice(102, 112),) * 2, "pixel": (slice(111, 112),) * 2}
     white = torch.zeros(1, 1, 112, 112)
     white[(..., *where[mask])] = 1
     photographs = [F.interpolate(noise(1, 3, 9, 9, seed=seed), size=(112, 112), mode="bilinear") for seed in (1, 2)]
-    optimisation = staged(vit, photographs, "steps=30", masks={image: white})
+    optimisation = staged(networks, photographs, "steps=30", masks={image: white})
     losses = [step.total for step in optimisation.steps()]
     assert len(losses) == 30
     assert optimisation.image().isfinite().all()
 
 
-def test_appearance_image_that_matches_better_mirrored_is_mirrored_with_its_mask(vit):
+def test_appearance_image_that_matches_better_mirrored_is_mirrored_with_its_mask(networks):
     structure = F.interpolate(noise(1, 3, 6, 6, seed=4), size=(48, 48), mode="nearest")
     mask = torch.zeros(1, 1, 48, 48)
     mask[..., :30] = 1
     config = load(QUICK, "quick", SMALL)
     for appearance, turned in ((structure, False), (structure.flip(-1), True)):
         images = RunImages({"structure": structure, "appearance": appearance}, {"appearance": mask})
-        started = with_start(config, images, vit)
+        started = prepare(config, images, networks[0], guided=False).images
         assert torch.equal(started.pixels["appearance"], appearance.flip(-1) if turned else appearance)
         assert torch.equal(started.masks["appearance"], mask.flip(-1) if turned else mask)

@@ -5,19 +5,21 @@ import logging
 import pytest
 import torch
 
-from tests.conftest import noise
-from vitsplice.backbones.inputs import Area
+from tests.conftest import TINY_SECOND, components, noise
+from vitsplice.engine import terms
+from vitsplice.engine.features import random_positions
 from vitsplice.engine.images import RunImages
 from vitsplice.engine.loop import Optimisation
-from vitsplice.engine.problem import Components, assemble
-from vitsplice.engine.warm_start import start_image
+from vitsplice.engine.problem import assemble
+from vitsplice.engine.start import prepare
 from vitsplice.errors import ConfigError, ImageError, UserError
 from vitsplice.loss_modules import from_preset
 from vitsplice.plugins import catalogue
 from vitsplice.presets.settings import settings_for
 
-SMALL = ["stages=[{side: 32}, {side: 64}]", "match.grid=8"]
-QUICK = ["structure", "structure-lower", "appearance", "texture", "patches", "edges", "smoothness"]
+SMALL = [*TINY_SECOND, "stages=[{side: 32}, {side: 64}]", "match.grid=8"]
+QUICK = settings_for("quick").terms
+"""The terms of the preset quick."""
 
 
 def smooth(seed, *size):
@@ -30,7 +32,7 @@ def images():
     return smooth(1, 64, 64), smooth(2, 48, 80), smooth(3, 64, 64)
 
 
-def test_values_equal_those_of_the_engine(vit, images):
+def test_values_equal_those_of_the_engine(vit, cnn, images, monkeypatch):
     """The engine optimises the output's pixels in a stage of the same size, with entire images as views."""
     structure, appearance, output = images
     loss = from_preset("quick", structure, appearance, backbone=vit, overrides=SMALL)
@@ -38,13 +40,15 @@ def test_values_equal_those_of_the_engine(vit, images):
     entire = {name: term.model_copy(update={"view": "entire"}) for name, term in config.terms.items()}
     config = config.model_copy(update={"terms": entire})
     pixels = {"structure": structure, "appearance": appearance}
-    pixels["start"] = start_image(config, RunImages(pixels), vit)
-    problem = assemble(Components.build(config, vit, catalogue()), RunImages(pixels), Area(64), output)
-    expected = Optimisation(problem)._losses(0, list(problem.terms))
+    started = prepare(config, RunImages(pixels), vit, guided=True)
+    problem = assemble(components(config, vit, cnn), started.images, started.vectors, generator_input=output)
+    monkeypatch.setattr(terms, "random_positions", lambda *key: random_positions(key[-1]))  # the same in every step
+    optimisation = Optimisation(problem)
+    expected, output = optimisation._losses(0, list(problem.terms)), optimisation.generated()
     values = loss(output, unreduced=True)
-    assert list(values) == list(expected) == QUICK
+    assert list(values) == list(expected) == list(QUICK)
     for name, value in expected.items():
-        torch.testing.assert_close(values[name], value.detach(), rtol=1e-4, atol=1e-7)
+        torch.testing.assert_close(values[name], value.detach(), rtol=1e-5, atol=1e-7)
     total = sum(term.weight * expected[term.name].item() for term in problem.terms)
     assert loss(output).item() == pytest.approx(total, rel=1e-4)
 
@@ -76,7 +80,9 @@ def test_optimising_pixels_lowers_the_loss(vit, images):
 def test_total_is_the_weighted_sum_with_strengths(vit, images):
     loss = from_preset("quick", *images[:2], backbone=vit, appearance_strength=0.5, overrides=SMALL)
     values = loss(images[2], unreduced=True)
-    assert loss.weights == dict(zip(QUICK, (30, 20, 0.01, 4, 1, 6, 2), strict=True))
+    losses = catalogue().losses
+    halves = {name: 0.5 if losses[term.loss].target == "appearance" else 1 for name, term in QUICK.items()}
+    assert loss.weights == {name: term.weight * halves[name] for name, term in QUICK.items()}
     total = sum(loss.weights[name] * value for name, value in values.items())
     torch.testing.assert_close(loss(images[2]), total)
 
@@ -118,12 +124,13 @@ def test_targets_may_be_set_later_and_batches_are_compared_image_by_image(vit, i
         loss.set_targets(255 * images[0], images[1])
 
 
-def test_fallback_backbone_is_logged(caplog):
-    settings = settings_for("quick", overrides=SMALL)
-    gone = settings.backbone.model_copy(update={"name": "tiny-gone", "fallback": ("tiny-vit",)})
+@pytest.mark.parametrize("name", ["vit", "cnn"])
+def test_fallback_backbone_is_logged(caplog, name):
+    settings = settings_for("quick", backbone="tiny-vit", overrides=SMALL)
+    gone = settings.backbones[name].model_copy(update={"name": "tiny-gone", "fallback": ("tiny-vit",)})
     with caplog.at_level(logging.WARNING):
-        loss = from_preset(settings.model_copy(update={"backbone": gone}))
-    assert loss.backbone.info.name == "tiny-vit"
+        loss = from_preset(settings.model_copy(update={"backbones": {**settings.backbones, name: gone}}))
+    assert loss.backbones[name].backbone.info.name == "tiny-vit"
     assert "tiny-gone" in caplog.text
 
 

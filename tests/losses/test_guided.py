@@ -1,14 +1,25 @@
 import pytest
 import torch
+import torch.nn.functional as F
 
 from tests.conftest import noise
-from vitsplice.contracts import MASK, MATCH, PIXELS, Features, TermContext
-from vitsplice.engine.features import extract
+from vitsplice.contracts import MATCH, PIXELS, POSITIONS, TermContext
+from vitsplice.engine.features import SizedBackbone, as_features, random_positions
 from vitsplice.losses.guided import EXCLUDED_COST, requests_at_depths, target_mass
-from vitsplice.losses.terms import EDGES, PATCHES, SMOOTHNESS, TEXTURE
+from vitsplice.losses.terms import EDGES, PATCHES, SMOOTHNESS, STATISTICS, TEXTURE
 from vitsplice.options import complete
 
-GUIDED = [TEXTURE, PATCHES, EDGES, SMOOTHNESS]
+GUIDED = [TEXTURE, STATISTICS, PATCHES, EDGES, SMOOTHNESS]
+
+
+class Unchanged:
+    """Resizing that leaves images as they are."""
+
+    def target_size(self, height, width, info):
+        return height, width
+
+    def __call__(self, images, info):
+        return images
 
 
 def built(spec, backbone, **options):
@@ -16,11 +27,16 @@ def built(spec, backbone, **options):
 
 
 def features_of(backbone, image, requests, masks=None):
-    return extract(backbone, lambda images, _: images, {0: image}, requests, masks)[0]
+    """Features of an image; the correspondence is that of the mean colours of its quarters, on a grid of 8 x 8."""
+    own = [request for request in requests if request not in (MATCH, POSITIONS)]
+    features = SizedBackbone(backbone, Unchanged()).features({0: image}, own, masks)[0]
+    colours = F.interpolate(F.adaptive_avg_pool2d(image.detach() - 0.5, 2), size=8)
+    engine = {MATCH: as_features(F.normalize(colours, dim=1)), POSITIONS: random_positions()}
+    return features | {request: engine[request] for request in requests if request in engine}
 
 
 def image(seed, side=64):
-    return torch.nn.functional.interpolate(noise(1, 3, 8, 8, seed=seed), size=(side, side), mode="bilinear")
+    return F.interpolate(noise(1, 3, 8, 8, seed=seed), size=(side, side), mode="bilinear")
 
 
 @pytest.mark.parametrize("spec", GUIDED, ids=lambda spec: spec.name)
@@ -35,7 +51,7 @@ def test_term_is_a_finite_scalar_with_gradients_on_every_backbone(spec, backbone
     assert image_1.grad.abs().sum() > 0
 
 
-@pytest.mark.parametrize("spec", [TEXTURE, PATCHES, EDGES], ids=lambda spec: spec.name)
+@pytest.mark.parametrize("spec", [TEXTURE, STATISTICS, PATCHES, EDGES], ids=lambda spec: spec.name)
 def test_target_itself_has_less_than_half_the_loss_of_another_image(spec, backbone):
     term = built(spec, backbone)
     same, other = (features_of(backbone, image(seed), term.requests) for seed in (2, 1))
@@ -51,15 +67,12 @@ def test_guide_raises_the_cost_of_patches_that_do_not_correspond(vit):
 
 
 def test_patches_without_correspondence_have_little_mass():
-    descriptors, target_descriptors = torch.eye(4)[None, :2], torch.eye(4)[None]  # the last two match none
-    features = {MATCH: Features(descriptors, (1, 2)), MASK: Features(torch.ones(1, 2, 1), (1, 2))}
-    target = {MATCH: Features(target_descriptors, (1, 4)), MASK: Features(torch.ones(1, 4, 1), (1, 4))}
+    similarities = torch.eye(4)[:2]  # the last two match none
     masses = {}
     for uniform in (0.0, 1.0):
         context = TermContext(None, options={"temperature": 0.02, "uniform": uniform})
-        _, mass, _ = target_mass(features, target, context)
-        torch.testing.assert_close(mass.sum(), torch.tensor(1.0))
-        masses[uniform] = mass[0]
+        masses[uniform] = target_mass(similarities, torch.ones(4), context)
+        torch.testing.assert_close(masses[uniform].sum(), torch.tensor(1.0))
     assert masses[0.0][2:].max() < 1e-4
     torch.testing.assert_close(masses[1.0], torch.full((4,), 0.25))
 

@@ -66,7 +66,7 @@ def test_numbers_in_exponent_notation_are_parsed_everywhere():
     ("override", "message"),
     [
         ("stepz=3", "stepz: unknown key; allowed here: .*Did you mean steps"),
-        ("terms.structure.wait=3", "terms.structure.wait: unknown key; allowed here: loss, weight"),
+        ("terms.structure.wait=3", "terms.structure.wait: unknown key; allowed here: loss, backbone, weight"),
         ("views.structure.jitter.hues=0.1", "hues: unknown key; .*Did you mean hue"),
         ("terms.structure.weight=heavy", "terms.structure.weight: 'heavy' is not allowed"),
         (

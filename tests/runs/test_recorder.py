@@ -13,7 +13,7 @@ import yaml
 from PIL import Image
 from safetensors.torch import load_file, save, save_file
 
-from tests.conftest import STAGED_PYRAMID, write_pair
+from tests.conftest import STAGED_PYRAMID, TINY_SECOND, write_pair
 from vitsplice.config import CheckpointConfig
 from vitsplice.errors import (
     AlreadyFinished,
@@ -523,7 +523,13 @@ def test_resume_of_a_masked_quick_run_gives_identical_bytes(tmp_path, mask):
     for role in ("structure_mask", "appearance_mask"):
         paths[role] = tmp_path / f"{role}.png"
         (strip if mask == "strip" else cut_out).save(paths[role])
-    stages = ["stages=[{side: 48}, {side: 64}]", "match.grid=8", "checkpoint.every=5", "precision=float32"]
+    stages = [
+        *TINY_SECOND,
+        "stages=[{side: 48}, {side: 64}]",
+        "match.grid=8",
+        "checkpoint.every=5",
+        "precision=float32",
+    ]
     settings = settings_for("quick", backbone="tiny-vit", steps=30, overrides=[*stages, "metrics=none", "plots=none"])
     through(Recording.begin(paths, settings, tmp_path / "whole"))
     through(Recording.begin(paths, settings, tmp_path / "parts"), 12)

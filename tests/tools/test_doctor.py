@@ -1,3 +1,5 @@
+from typing import ClassVar
+
 import pytest
 
 from vitsplice.config import BackboneConfig
@@ -14,11 +16,14 @@ def named(findings, name):
     return next(finding for finding in findings if finding.name == name)
 
 
-def use(monkeypatch, *names):
-    """Make the default preset use these backbones."""
+def use(monkeypatch, *names, **others):
+    """Make the default preset use the first backbone, with fallbacks, and others by their keys."""
 
     class Settings:
-        backbone = BackboneConfig(name=names[0], fallback=names[1:])
+        backbones: ClassVar = {
+            "first": BackboneConfig(name=names[0], fallback=names[1:]),
+            **{key: BackboneConfig(name=name) for key, name in others.items()},
+        }
 
     monkeypatch.setattr("vitsplice.presets.settings.settings_for", lambda *_: Settings)
 
@@ -37,16 +42,27 @@ def test_report_covers_versions_machine_folders_plugins_and_weights(monkeypatch,
 
 def test_default_preset_without_an_available_backbone_is_fatal_with_advice(monkeypatch):
     use(monkeypatch, "dino-vitb8", "no-such-backbone")
-    finding = named(doctor.diagnose(catalogue()), "preset quick")
+    finding = named(doctor.diagnose(catalogue()), "preset quick, backbone")
     assert finding.fatal
     assert "dino-vitb8, no-such-backbone" in finding.value
     assert "vitsplice-offline" in finding.advice
+    assert finding.advice.endswith("setting backbone.weights")
+
+
+def test_every_backbone_of_the_default_preset_is_checked(monkeypatch):
+    use(monkeypatch, "tiny-vit", cnn="no-such-backbone")
+    findings = doctor.diagnose(catalogue())
+    assert not named(findings, "preset quick, backbones.first").fatal
+    missing = named(findings, "preset quick, backbones.cnn")
+    assert missing.fatal
+    assert "no-such-backbone" in missing.value
+    assert missing.advice.endswith("setting backbones.cnn.weights")
 
 
 def test_installed_weights_that_do_not_load_are_fatal(monkeypatch):
     use(monkeypatch, "tiny-gone")
     monkeypatch.setattr(doctor, "_location", lambda find_weights: "here")
-    finding = named(doctor.diagnose(catalogue()), "preset quick")
+    finding = named(doctor.diagnose(catalogue()), "preset quick, backbone")
     assert finding.fatal or "would be downloaded" in finding.value
 
 

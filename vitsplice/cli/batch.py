@@ -21,7 +21,9 @@ def batch(
     preset: Annotated[
         list[str] | None, typer.Option(help="Name of a preset, or a YAML file; can be repeated. Default: quick.")
     ] = None,
-    backbone: Annotated[list[str] | None, backbone_option("Can be repeated.")] = None,
+    backbone: Annotated[
+        list[str] | None, backbone_option("It replaces the first of the preset; can be repeated.")
+    ] = None,
     seed: Annotated[list[int] | None, typer.Option(min=0, help="Seed of a run; can be repeated.")] = None,
     steps: Annotated[int | None, typer.Option(min=0, help="Number of steps, in place of the preset's.")] = None,
     size: Annotated[

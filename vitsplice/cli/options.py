@@ -12,7 +12,7 @@ BACKBONE_HELP = (
 DEVICE: Any = typer.Option(help="auto, cpu, cuda, cuda:N or mps.")
 
 
-def backbone_option(details: str = "Without it: that of the default preset.") -> Any:
+def backbone_option(details: str = "Without it: the first of the default preset.") -> Any:
     """Return the option ``--backbone`` with further details in its help text."""
     return typer.Option("--backbone", "-b", help=f"{BACKBONE_HELP} {details}")
 

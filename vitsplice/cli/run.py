@@ -31,7 +31,9 @@ def run(
         "vitsplice-out"
     ),
     preset: Annotated[str, typer.Option(help="Name of a preset (see `vitsplice presets`), or a YAML file.")] = "quick",
-    backbone: Annotated[str | None, backbone_option("A backbone named here never falls back.")] = None,
+    backbone: Annotated[
+        str | None, backbone_option("It replaces the first of the preset, and never falls back.")
+    ] = None,
     steps: Annotated[
         int | None, typer.Option(min=0, max=10_000_000, help="Number of steps, in place of the preset's.")
     ] = None,

@@ -116,7 +116,7 @@ class BackboneLoader:
 
 
 class FixedBackbone(BackboneLoader):
-    """Returns a loaded backbone wherever settings name it; others are loaded on every call.
+    """Returns a loaded backbone where settings have its name and SHA-256; others are loaded on every call.
 
     The backbone is moved to the run's device and stays there; for a precision other than float32 a copy is moved.
 
@@ -129,7 +129,8 @@ class FixedBackbone(BackboneLoader):
 
     def load(self, config: BackboneConfig, known: Catalogue, device: torch.device, precision: str) -> Loaded:
         """Return the backbone, moved to a device; raises the errors of `load_configured` for another one."""
-        if config.name != self._backbone.info.name:
+        info = self._backbone.info
+        if (config.name, config.network_sha256) != (info.name, info.sha256 or None):
             return super().load(config, known, device, precision)
         dtype = DTYPES[precision]
         backbone = self._backbone if dtype == torch.float32 else deepcopy(self._backbone)
@@ -143,7 +144,7 @@ class BackboneCache(BackboneLoader):
         size: number of cached backbones; each takes the memory of its weights.
     """
 
-    def __init__(self, size: int = 2) -> None:
+    def __init__(self, size: int = 4) -> None:
         self._size = size
         self._lock = threading.Lock()
         self._cache: OrderedDict[tuple[BackboneConfig, str, str], Loaded] = OrderedDict()
@@ -151,7 +152,7 @@ class BackboneCache(BackboneLoader):
 
     def load(self, config: BackboneConfig, known: Catalogue, device: torch.device, precision: str) -> Loaded:
         """Return the cached backbone, or load it as `BackboneLoader.load` does; a failed load is not cached."""
-        key = (config, str(device), precision)
+        key = (config.model_copy(update={"side": None, "precision": None}), str(device), precision)
         with self._lock:
             if key not in self._cache:
                 while len(self._cache) >= self._size:

@@ -118,13 +118,18 @@ def statistics(context: TermContext) -> LossTerm:
         distances = []
         for layer in layers:
             ours, theirs = (F.normalize(features[layer].maps, dim=1).flatten(2) for features in (output, target))
-            weights = F.interpolate(mass, size=target[layer].grid, mode="bilinear", align_corners=False).flatten(2)
-            moments = zip(_moments(ours), _moments(theirs, weights / weights.sum()), strict=True)
+            moments = zip(_moments(ours), _moments(theirs, _resized_mass(mass, target[layer])), strict=True)
             distance = torch.stack([(mine - other).abs().mean() for mine, other in moments]).sum()
             distances.append(math.sqrt(ours.shape[1]) * distance)
         return torch.stack(distances).mean()
 
     return LossTerm((*layers, MATCH, MASK), function)
+
+
+def _resized_mass(mass: Tensor, features: Features) -> Tensor:
+    """Resize a mass ``(1, 1, h, w)`` to the grid of features, without losing any location: ``(1, 1, N)``, sums to 1."""
+    resized = F.interpolate(mass, size=features.grid, mode="bilinear", antialias=True, align_corners=False).flatten(2)
+    return resized / resized.sum()
 
 
 def _moments(values: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -7,6 +7,7 @@ allowed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from operator import eq
 from pathlib import Path
@@ -23,6 +24,9 @@ from vitsplice.text import truncate
 
 MAX_LENGTH = 1_000_000
 """Maximum length of a preset file in characters."""
+
+NAMES = re.compile(r"\s*(generator|backbone|backbones\s*\.[^.=]*)\.\s*name\s*=")
+"""Overrides of the name of a part."""
 
 MAX_MISTAKES = 5
 """Maximum number of mistakes in a message."""
@@ -49,8 +53,8 @@ def load(text: str, source: str, overrides: Iterable[str] = (), folder: Path | N
         raise ConfigError(f"{source} must be a mapping of settings; see `vitsplice presets show paper`")
     if folder is not None:
         _check_weights(data, folder, source)
-    # generator.name is applied first, because it removes the options of the previous generator.
-    overrides = sorted(overrides, key=lambda override: not override.startswith("generator.name="))
+    # Names are applied first, because they remove the options or the fallback of what they replace.
+    overrides = sorted(overrides, key=lambda override: not NAMES.match(override))
     return validate(data, source, [_apply(override, data) for override in overrides])
 
 
@@ -92,7 +96,9 @@ def _as_written(mistake: tuple[Location, str]) -> tuple[Location, str]:
     location, text = mistake
     if location[:2] == ("backbones", ONLY):
         return ("backbone", *location[2:]), text.replace(f"backbones.{ONLY}", "backbone")
-    return (("backbone",), text.replace("backbones:", "backbone:")) if "is missing" in text else mistake
+    if location == ("backbones",):
+        return location, text.replace("backbones: is missing", "backbone: is missing")
+    return location, text.replace("preset, backbones,", "preset, backbone or backbones,")
 
 
 def _overlaps(location: Location, others: Iterable[Location]) -> bool:
@@ -147,6 +153,8 @@ def _apply(override: str, data: dict[str, Any]) -> Location:
         raise ConfigError(setting, f": {truncate(value)!r} is not a YAML value: {error}") from error
     if path == ("generator", "name") and parsed != node.get("name"):
         node.pop("options", None)  # of the previous generator
+    if path[-1] == "name" and path[0] in ("backbone", "backbones"):
+        node.pop("fallback", None)  # of the previous backbone
     if path[-1] == "weights" and path[0] in ("backbone", "backbones"):
         node.pop("sha256", None)  # of the previous file
         node.pop("network_sha256", None)

