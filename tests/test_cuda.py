@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import vitsplice
-from tests.conftest import noise
+from tests.conftest import TINY_SECOND, noise
 from vitsplice.loss_modules import from_preset
 from vitsplice.matching import correspond
 from vitsplice.presets.settings import settings_for
@@ -15,8 +15,8 @@ from vitsplice.runs.recorder import Recording
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
 SMALL = {
-    "quick": ["stages=[{side: 32}, {side: 40}]", "match.grid=6"],
-    "best": ["stages=[{side: 32}, {side: 40}]", "match.grid=6"],
+    "quick": [*TINY_SECOND, "stages=[{side: 32}, {side: 40}]", "match.grid=6"],
+    "best": [*TINY_SECOND, "stages=[{side: 32}, {side: 40}]", "match.grid=6"],
     "instant": ["match.grid=6"],
 }
 PRESETS = ("paper", "official", "quick", "best", "instant", "invert", "invert-pixels")

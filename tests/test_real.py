@@ -32,7 +32,7 @@ def test_thirty_steps_of_paper_decrease_the_loss(tmp_path, capsys, monkeypatch):
 
     record = json.loads((tmp_path / "out" / "run.json").read_text())
     assert record["substitutions"][0]["requested"] == "dino-vitb8"
-    assert record["backbone"]["name"] == "dinov2-vits14-offline"
+    assert record["backbones"]["main"]["name"] == "dinov2-vits14-offline"
     assert record["finished"] is True
 
     with (tmp_path / "out" / "losses.csv").open(newline="") as file:

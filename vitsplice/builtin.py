@@ -30,7 +30,7 @@ PRESETS = {
     "paper": "the recipe printed in the supplement of the TOG 2023 paper",
     "official": "the recipe of the code released with the CVPR 2022 paper",
     "instant": "seconds, no training: transfers colour, tone and contrast between corresponding regions",
-    "quick": "one to two minutes on 2 CPU cores: the warm start of instant, then texture",
+    "quick": "about a minute on 2 CPU cores: the warm start of instant, then the terms of a ViT and a CNN",
     "best": "no time limit: as quick, with more steps and a finer last stage",
     "invert": "for `vitsplice invert`: an image with one feature of another, by a deep image prior",
     "invert-pixels": "for `vitsplice invert`: the same, by pixels with total variation",

@@ -142,7 +142,7 @@ def test_transfers_are_runs_that_differ_only_in_the_backbone(plan, tmp_path):
     assert all(torch.equal(pixels, read(path).pixels[0]) for pixels, path in zip(inputs, plan.images, strict=True))
     runs = sorted((tmp_path / "out" / "transfers").iterdir())
     facts = [json.loads((run / "run.json").read_text()) for run in runs]
-    assert [run["backbone"]["name"] for run in facts] == ["tiny-cnn", "tiny-vit"]
+    assert [run["backbones"]["main"]["name"] for run in facts] == ["tiny-cnn", "tiny-vit"]
     assert {m.detail for m in result.measures if m.metric == "structure change"} >= {"style", "grey", "flip"}
     assert {m.detail for m in result.measures if m.metric == "transfer"} >= {"gradient-ssim", "lab-patches"}
     written = [(run / "output.png").stat().st_mtime_ns for run in runs]

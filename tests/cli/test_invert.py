@@ -48,7 +48,7 @@ def test_backbone_can_be_given_as_a_setting(vitsplice, png, tmp_path):
     done = vitsplice("invert", png[0], "--set", "backbone={name: tiny-cnn}", "--prior", "pixels", *SMALL[2:])
     assert done.returncode == 0, done.stderr
     runs = (tmp_path / "vitsplice-inversions").glob("*/run.json")
-    assert {json.loads(run.read_text())["backbone"]["name"] for run in runs} == {"tiny-cnn"}
+    assert {json.loads(run.read_text())["backbones"]["main"]["name"] for run in runs} == {"tiny-cnn"}
 
 
 @pytest.mark.parametrize(

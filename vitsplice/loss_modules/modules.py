@@ -240,6 +240,8 @@ def from_preset(
     given = {} if backbone is None or isinstance(backbone, str) else {next(iter(settings.backbones)): backbone}
     backbones = {name: given[name] if name in given else _loaded(config) for name, config in settings.backbones.items()}
     loss = PresetLoss(settings, backbones, size=size, check=check)
+    if (weight := next(loss.networks.parameters(), None)) is not None:
+        loss.to(weight.device)  # all backbones to that of a loaded one
     return loss if structure is None and appearance is None else loss.set_targets(structure, appearance)
 
 
