@@ -1,8 +1,9 @@
-"""A canvas generator: the output image as a Laplacian pyramid of logits, so that all frequencies are optimised equally.
+"""A canvas generator: the output image as a Laplacian pyramid, so that all frequencies are optimised alike.
 
-The Laplacian pyramid of pixels is that of STROTSS (Kolkin et al. 2019). Unlike there, lightness and colour differences
-are separate, and colour differences are optimised at coarse levels only: photographs have no fine coloured noise, and
-so the output has none.
+A Laplacian pyramid of pixels is from STROTSS (Kolkin et al. 2019). Two things are not. Lightness and colour differences
+are separate, and the latter are optimised at coarse levels only: photographs have no fine coloured noise, and so the
+output has none. Lightness is optimised as logits, and colour differences as they are: a black that becomes lighter
+stays as grey as it was, whereas equal differences of logits would make it colourful.
 """
 
 from __future__ import annotations
@@ -19,32 +20,35 @@ from vitsplice.generators.pixels import initial_image
 OPPONENT = ((1 / 3, 1 / 3, 1 / 3), (1.0, -1.0, 0.0), (0.5, 0.5, -1.0))
 """Transform of RGB to lightness, red - green and yellow - blue."""
 
+CHROMA_SCALE = 4.0
+"""Factor of the parameters for colour differences: a step changes them as much as a lightness of 1/2, where the slope
+of the sigmoid is 1/4."""
+
 
 class Pyramid(nn.Module):
-    """One image, parametrised by a Laplacian pyramid of logits.
+    """One image, parametrised by Laplacian pyramids of the logit of lightness and of colour differences.
 
     Args:
         start: initial image ``(1, 3, H, W)`` in [0, 1].
         levels: number of levels; each has half the height and width of the previous one.
         chroma_from: index of the finest level whose colour differences are optimised; 0 is the full resolution.
-        margin: the initial image is clamped to [margin, 1 - margin], so that its logits are finite.
+        margin: the initial lightness is clamped to [margin, 1 - margin], so that its logits are finite.
     """
 
     def __init__(self, start: Tensor, levels: int = 5, chroma_from: int = 2, margin: float = 0.01) -> None:
         super().__init__()
         opponent = torch.tensor(OPPONENT, dtype=torch.float32)
         self.register_buffer("to_rgb", torch.linalg.inv(opponent))
-        logits = torch.logit(start.detach().clamp(margin, 1 - margin))
-        maps = torch.einsum("ij,bjhw->bihw", opponent.to(logits), logits)
-        self.light = nn.ParameterList(split(maps[:, :1], levels))
-        self.chroma = nn.ParameterList(split(maps[:, 1:], levels))
+        maps = torch.einsum("ij,bjhw->bihw", opponent.to(start), start.detach())
+        self.light = nn.ParameterList(split(torch.logit(maps[:, :1].clamp(margin, 1 - margin)), levels))
+        self.chroma = nn.ParameterList(split(CHROMA_SCALE * maps[:, 1:], levels))
         for level in self.chroma[: min(chroma_from, levels - 1)]:
             level.requires_grad_(False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the image ``(1, 3, H, W)``; the input is ignored."""
-        maps = torch.cat([merge(list(self.light)), merge(list(self.chroma))], 1)
-        return torch.einsum("ij,bjhw->bihw", self.to_rgb, maps).sigmoid()
+        maps = torch.cat([merge(list(self.light)).sigmoid(), merge(list(self.chroma)) / CHROMA_SCALE], 1)
+        return torch.einsum("ij,bjhw->bihw", self.to_rgb, maps).clamp(0, 1)
 
 
 def split(maps: Tensor, levels: int) -> list[Tensor]:

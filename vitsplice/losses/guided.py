@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -71,15 +70,15 @@ def texture(context: TermContext) -> LossTerm:
     The cost of an output location i and a target location j is 1 - cos(x_i, y_j) + guide * (1 - s_ij), with s_ij the
     dot product of the facet ``match`` at i and j, plus `EXCLUDED_COST` if the mask excludes j. With ``samples: 0`` all
     locations on the grid of the deepest layer are compared, otherwise features at random positions (hypercolumns, as
-    in STROTSS).
+    in STROTSS), twice as many in the target.
     """
     layers = requests_at_depths(context.backbone, context.options["depths"])
     samples, guide = context.options["samples"], context.options["guide"]
 
     def function(output: FeaturesByRequest, target: FeaturesByRequest) -> Tensor:
         ours, theirs = (
-            sampled_hypercolumns(features, layers, samples) if samples else grid_hypercolumns(features, layers)
-            for features in (output, target)
+            sampled_hypercolumns(features, layers, number) if samples else grid_hypercolumns(features, layers)
+            for features, number in ((output, samples), (target, 2 * samples))
         )
         similarities = ours.match @ theirs.match.transpose(1, 2)
         mass = target_mass(similarities[0], theirs.coverage, context)
@@ -106,10 +105,9 @@ def sampled_hypercolumns(features: FeaturesByRequest, layers: Sequence[FeatureRe
 def statistics(context: TermContext) -> LossTerm:
     """Build the term statistics: the distance of the mean and standard deviation of each channel.
 
-    In each layer the features of every location are normalised, x = f / |f|. The term is the mean over layers of
-    sqrt(D) * (mean_d |m_d - m'_d| + mean_d |s_d - s'_d|), with m, s the mean and standard deviation of channel d over
-    the locations of the output, and m', s' those of the target, weighted by `target_mass`. The factor makes layers of
-    different numbers of channels D comparable. Compare Huang and Belongie 2017 (AdaIN).
+    It is the mean over layers of (mean_d |m_d - m'_d| + mean_d |s_d - s'_d|) / mean_d s'_d, with m, s the mean and
+    standard deviation of channel d over the locations of the output, and m', s' those of the target, weighted by
+    `target_mass`. Unlike cosine costs it depends on the contrast. Compare Huang and Belongie 2017 (AdaIN).
     """
     layers = requests_at_depths(context.backbone, context.options["depths"])
 
@@ -117,10 +115,10 @@ def statistics(context: TermContext) -> LossTerm:
         mass = mass_map(output, target, context)
         distances = []
         for layer in layers:
-            ours, theirs = (F.normalize(features[layer].maps, dim=1).flatten(2) for features in (output, target))
-            moments = zip(_moments(ours), _moments(theirs, _resized_mass(mass, target[layer])), strict=True)
-            distance = torch.stack([(mine - other).abs().mean() for mine, other in moments]).sum()
-            distances.append(math.sqrt(ours.shape[1]) * distance)
+            mean, deviation = _moments(output[layer].maps.flatten(2))
+            target_mean, target_deviation = _moments(target[layer].maps.flatten(2), _resized_mass(mass, target[layer]))
+            difference = (mean - target_mean).abs().mean() + (deviation - target_deviation).abs().mean()
+            distances.append(difference / target_deviation.mean())
         return torch.stack(distances).mean()
 
     return LossTerm((*layers, MATCH, MASK), function)

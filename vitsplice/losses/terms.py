@@ -86,7 +86,7 @@ TEXTURE = LossSpec(
         "guide": Option(1.5, "weight of the correspondence in the cost", minimum=0.0, maximum=1e6),
         "depths": DEPTHS,
         "samples": Option(
-            0, "number of random positions that are compared; 0: all on the grid", minimum=0, maximum=POSITIONS_COUNT
+            0, "number of random positions in the output; 0: all on the grid", minimum=0, maximum=POSITIONS_COUNT // 2
         ),
         **GUIDANCE,
     },

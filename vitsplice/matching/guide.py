@@ -23,6 +23,9 @@ from vitsplice.rng import private_rng
 COLOUR_SIGMA = 0.12
 """Standard deviation of the colour term, in Lab / 100."""
 
+NEIGHBOURHOOD = 5
+"""Side in patches of the square over which colours are averaged: larger than stripes and spots, smaller than parts."""
+
 RANK = 64
 """Maximum dimension of the vectors. On photographs their dot products differ from the guide by 0.002 (RMS)."""
 
@@ -71,8 +74,9 @@ def match_vectors(match: Correspondence, second: Tensor) -> MatchVectors:
         match: correspondence of two images.
         second: the second image, ``(1, 3, H, W)`` in [0, 1].
     """
-    colours = F.adaptive_avg_pool2d(to_lab(second), match.other_grid).flatten(2)[0].T
-    values = guide(match, colours)
+    maps = F.adaptive_avg_pool2d(to_lab(second), match.other_grid)
+    smooth = F.avg_pool2d(maps, NEIGHBOURHOOD, 1, NEIGHBOURHOOD // 2, count_include_pad=False)
+    values = guide(match, smooth.flatten(2)[0].T)
     with private_rng(0):
         left, singular, right = torch.svd_lowrank(values.cpu(), q=min(RANK, *values.shape))
     scale = singular.sqrt()
