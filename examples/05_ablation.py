@@ -1,53 +1,89 @@
-"""Ablation of `quick`: mean metrics over pairs of photographs, with one part of the preset changed at a time.
+"""Ablation of `quick`: metrics over pairs of photographs, with one part of the preset changed at a time.
 
-Each pair is a folder with structure.jpg and appearance.jpg. Prints a table in Markdown.
+Each pair is a folder with structure.jpg and appearance.jpg. The values of each run are appended to a CSV file, and runs
+that it holds are not repeated. Prints a table in Markdown: the mean of each metric, and for each variant the 95 % interval
+of the mean difference from `quick`.
 
-python examples/05_ablation.py FOLDER_OF_PAIRS [--steps N] [--only NAME ...]
+python examples/05_ablation.py FOLDER_OF_PAIRS [--values FILE] [--size 512] [--steps N] [--only NAME ...]
 """
 
 import argparse
+import csv
 import sys
-import time
 from pathlib import Path
 
-import torch
+import numpy as np
 
 import vitsplice
 from vitsplice.metrics import RUN_METRICS
+from vitsplice.metrics.statistics import mean_with_interval
+
+
+def without(*terms):
+    return tuple(f"terms.{term}.weight=0" for term in terms)
+
 
 VARIANTS = {
     "quick": (),
     "instant (no training)": ("steps=0",),
     "without the warm start": ("start=structure",),
-    "without structure": ("terms.structure.weight=0", "terms.structure-lower.weight=0"),
-    "structure at the last layer only": ("terms.structure-lower.weight=0",),
-    "without appearance ([CLS])": ("terms.appearance.weight=0",),
-    "without texture": ("terms.texture.weight=0",),
-    "texture without guide": ("terms.texture.options.guide=0.0",),
-    "uniform weights of target patches": ("terms.texture.options.uniform=1.0", "terms.patches.options.uniform=1.0"),
-    "without patches": ("terms.patches.weight=0",),
-    "without edges": ("terms.edges.weight=0",),
-    "without smoothness": ("terms.smoothness.weight=0",),
+    "without the ViT's terms": without("structure", "structure-lower", "appearance", "texture"),
+    "without the CNN's features": without("detail", "statistics", "structure-detail"),
+    "without structure (ViT)": without("structure", "structure-lower"),
+    "without appearance ([CLS])": without("appearance"),
+    "without texture (ViT)": without("texture"),
+    "without detail (CNN)": without("detail"),
+    "without statistics (CNN)": without("statistics"),
+    "without structure-detail (CNN)": without("structure-detail"),
+    "without the guide": ("terms.texture.options.guide=0.0", "terms.detail.options.guide=0.0"),
+    "without patches": without("patches"),
+    "without edges": without("edges"),
+    "without smoothness": without("smoothness"),
     "colour at every pyramid level": ("generator.options.chroma_from=0",),
-    "one stage": ("stages=[{side: 336}]",),
-    "one view": ("views.structure.bank=1", "views.appearance.bank=1"),
-    "residual-unet as generator": ("generator.name=residual-unet", "optimiser.lr=0.01"),
+    "one stage": ("stages=[{side: 448}]",),
 }
 
 
-def measure(pairs, overrides, steps):
-    """Return the mean metrics of one variant and the seconds per pair."""
-    values, start = [], time.perf_counter()
-    for pair in pairs:
-        settings = [f"steps={steps}", *overrides] if steps is not None else list(overrides)
-        result = vitsplice.splice(pair / "structure.jpg", pair / "appearance.jpg", preset="quick", overrides=settings)
-        values.append([metric.value for metric in result.metrics])
-    return torch.tensor(values).mean(0).tolist(), (time.perf_counter() - start) / len(pairs)
+def read_values(path):
+    """Return {(variant, pair): [value of each metric]} of earlier runs."""
+    if not path.exists():
+        return {}
+    with path.open(newline="") as file:
+        return {(row[0], row[1]): [float(value) for value in row[2:]] for row in csv.reader(file)}
+
+
+def complete(values, path, pairs, variants, settings):
+    """Run what is missing, and append the values of each run to the file."""
+    for variant in variants:
+        for pair in pairs:
+            if (variant, pair.name) in values:
+                continue
+            images = pair / "structure.jpg", pair / "appearance.jpg"
+            overrides = [*settings, *VARIANTS[variant]]
+            result = vitsplice.splice(*images, preset="quick", overrides=overrides)
+            values[variant, pair.name] = [metric.value for metric in result.metrics if metric.name in RUN_METRICS]
+            with path.open("a", newline="") as file:
+                csv.writer(file).writerow([variant, pair.name, *values[variant, pair.name]])
+
+
+def table(values, pairs, variants):
+    """Return the lines of a table in Markdown."""
+    lines = [f"| {len(pairs)} pairs | {' | '.join(RUN_METRICS)} |", "|---" * (len(RUN_METRICS) + 1) + "|"]
+    by_variant = {variant: np.array([values[variant, pair.name] for pair in pairs]) for variant in variants}
+    for variant, rows in by_variant.items():
+        cells = [f"{mean:.4f}" for mean in rows.mean(0)]
+        if variant != "quick" and "quick" in by_variant:
+            intervals = [mean_with_interval(difference) for difference in (rows - by_variant["quick"]).T]
+            cells = [f"{cell} ({i.low:+.4f} to {i.high:+.4f})" for cell, i in zip(cells, intervals, strict=True)]
+        lines.append(f"| {variant} | {' | '.join(cells)} |")
+    return lines
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("pairs", type=Path, help="folder of pairs")
+    parser.add_argument("--values", type=Path, default=Path("ablation.csv"), help="file of the values of all runs")
+    parser.add_argument("--size", type=int, default=512, help="shorter side of the images")
     parser.add_argument("--steps", type=int, default=None, help="number of steps; default: that of the preset")
     parser.add_argument(
         "--only", nargs="*", default=list(VARIANTS), choices=list(VARIANTS), metavar="NAME", help="variants to run"
@@ -56,13 +92,10 @@ def main():
     pairs = sorted(path.parent for path in arguments.pairs.glob("*/structure.jpg"))
     if not pairs:
         sys.exit(f"{arguments.pairs} contains no folder with structure.jpg and appearance.jpg")
-    print(
-        f"| {len(pairs)} pairs | {' | '.join(RUN_METRICS)} | seconds |\n|---|{'---|' * (len(RUN_METRICS) + 1)}",
-        flush=True,
-    )
-    for name in arguments.only:
-        metrics, seconds = measure(pairs, VARIANTS[name], arguments.steps)
-        print(f"| {name} | {' | '.join(f'{value:.4f}' for value in metrics)} | {seconds:.0f} |", flush=True)
+    steps = [] if arguments.steps is None else [f"steps={arguments.steps}"]
+    values = read_values(arguments.values)
+    complete(values, arguments.values, pairs, arguments.only, [f"size={arguments.size}", *steps])
+    print("\n".join(table(values, pairs, arguments.only)))
 
 
 if __name__ == "__main__":

@@ -98,7 +98,7 @@ def test_example_runs_with_pretrained_networks(run, script, arguments, expected)
 def test_examples_of_photographs_run_with_pretrained_networks(run, photographs):
     pair = photographs / "structure.jpg", photographs / "appearance.jpg"
     assert "saved to: out/example-transfer" in run("01_transfer.py", *pair)
-    assert "| quick |" in run("05_ablation.py", photographs.parent, "--steps", 1, "--only", "quick")
+    assert "| quick |" in run("05_ablation.py", photographs.parent, "--steps", 1, "--only", "quick", "--size", 64)
     assert "sheet.png" in run("03_side_by_side.py", *pair, pair[0], "sheet.png")
 
 
