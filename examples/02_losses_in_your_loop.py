@@ -2,7 +2,7 @@
 
 First with one term, the structure of another image, then with all terms of the preset quick.
 
-python examples/02_losses_in_your_loop.py [BACKBONE]
+python examples/02_losses_in_your_loop.py [BACKBONE CNN]
 """
 
 import sys
@@ -14,7 +14,8 @@ from vitsplice.images import example, read, resize_to
 from vitsplice.loss_modules import StructureLoss, from_preset
 
 structure, appearance = (resize_to(read(path).pixels, 224) for path in example())
-backbone = vitsplice.load_backbone(sys.argv[1] if len(sys.argv) > 1 else "dinov2-vits14-offline")
+name, cnn = sys.argv[1:3] or ("dinov2-vits14-offline", "efficientnet-lite0-offline")
+backbone = vitsplice.load_backbone(name)
 
 
 def optimise(loss, image, steps=5):
@@ -36,7 +37,8 @@ print("structure term, starting from the appearance image")
 optimise(StructureLoss(backbone).set_targets(structure), appearance)
 
 print("all terms of quick, starting from the structure image")
-loss = from_preset("quick", structure, appearance, backbone=backbone, size=224)
+networks = {"backbone": backbone, "overrides": [f"backbones.cnn.name={cnn}"]}
+loss = from_preset("quick", structure, appearance, size=224, **networks)
 output = optimise(loss, structure)
 for name, value in loss(output, unreduced=True).items():
     print(f"{name:<16} {loss.weights[name]:g} x {value.item():.5f}")

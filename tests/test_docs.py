@@ -13,6 +13,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import vitsplice
+from tests.conftest import TINY_SECOND
 from vitsplice import config, hookspecs
 from vitsplice.backbones.timm import ALIASES
 from vitsplice.builtin import PRESETS
@@ -177,9 +178,11 @@ def test_python_code_of_readme_getting_started_and_presets_runs(png, tmp_path, m
     )
     code = "\n".join(python_blocks(README) + python_blocks(PAGES["getting-started"]) + python_blocks(PAGES["presets"]))
     code = code.replace("dinov2-vits14-offline", "tiny-vit").replace("terms.structure.", "terms.appearance.")
-    code = code.replace("structure, appearance)", "structure, appearance, backbone='tiny-vit', size=64)")
+    code = code.replace(
+        "structure, appearance)", "structure, appearance, backbone='tiny-vit', size=64, overrides=SECOND)"
+    )
     pixels = vitsplice.images.read("cow.jpg").pixels
-    names = {"images": ["cow.jpg"], "target": pixels, "structure": pixels, "appearance": pixels}
+    names = {"SECOND": TINY_SECOND, "images": ["cow.jpg"], "target": pixels, "structure": pixels, "appearance": pixels}
     exec(code, names | {"output": pixels.clone().requires_grad_()})
     assert (tmp_path / "out" / "output.png").is_file()
 

@@ -49,7 +49,7 @@ def test_values_equal_those_of_the_engine(vit, cnn, images, monkeypatch):
     assert list(values) == list(expected) == list(QUICK)
     for name, value in expected.items():
         torch.testing.assert_close(values[name], value.detach(), rtol=1e-5, atol=1e-7)
-    total = sum(term.weight * expected[term.name].item() for term in problem.terms)
+    total = sum(loss.weights[name] * value.item() for name, value in expected.items())
     assert loss(output).item() == pytest.approx(total, rel=1e-4)
 
 
@@ -82,7 +82,7 @@ def test_total_is_the_weighted_sum_with_strengths(vit, images):
     values = loss(images[2], unreduced=True)
     losses = catalogue().losses
     halves = {name: 0.5 if losses[term.loss].target == "appearance" else 1 for name, term in QUICK.items()}
-    assert loss.weights == {name: term.weight * halves[name] for name, term in QUICK.items()}
+    assert loss.weights == {name: term.weight * halves[name] / term.every for name, term in QUICK.items()}
     total = sum(loss.weights[name] * value for name, value in values.items())
     torch.testing.assert_close(loss(images[2]), total)
 

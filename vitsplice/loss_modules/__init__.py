@@ -22,12 +22,13 @@ Example:
 
     The terms of a preset:
 
-    >>> loss = from_preset("quick", structure, appearance, backbone="untrained-test_vit", size=64)
+    >>> without = ["terms.identity.weight=0", "terms.identity-entire.weight=0"]
+    >>> loss = from_preset("paper", structure, appearance, backbone="untrained-test_vit", size=64, overrides=without)
     >>> loss(output).backward()
     >>> list(loss(output, unreduced=True))
-    ['structure', 'structure-lower', 'appearance', 'texture', 'patches', 'edges', 'smoothness']
-    >>> loss.weights["texture"]
-    8.0
+    ['appearance', 'structure', 'appearance-entire', 'structure-entire']
+    >>> loss.weights["structure"]
+    0.1
 """
 
 from __future__ import annotations
