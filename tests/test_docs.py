@@ -182,7 +182,13 @@ def test_python_code_of_readme_getting_started_and_presets_runs(png, tmp_path, m
         "structure, appearance)", "structure, appearance, backbone='tiny-vit', size=64, overrides=SECOND)"
     )
     pixels = vitsplice.images.read("cow.jpg").pixels
-    names = {"SECOND": TINY_SECOND, "images": ["cow.jpg"], "target": pixels, "structure": pixels, "appearance": pixels}
+    names = {
+        "TINY_SECOND": TINY_SECOND,
+        "images": ["cow.jpg"],
+        "target": pixels,
+        "structure": pixels,
+        "appearance": pixels,
+    }
     exec(code, names | {"output": pixels.clone().requires_grad_()})
     assert (tmp_path / "out" / "output.png").is_file()
 
