@@ -178,9 +178,8 @@ def test_python_code_of_readme_getting_started_and_presets_runs(png, tmp_path, m
     )
     code = "\n".join(python_blocks(README) + python_blocks(PAGES["getting-started"]) + python_blocks(PAGES["presets"]))
     code = code.replace("dinov2-vits14-offline", "tiny-vit").replace("terms.structure.", "terms.appearance.")
-    code = code.replace(
-        "structure, appearance)", "structure, appearance, backbone='tiny-vit', size=64, overrides=SECOND)"
-    )
+    tiny = "backbone='tiny-vit', size=64, overrides=TINY_SECOND"
+    code = code.replace("structure, appearance)", f"structure, appearance, {tiny})")
     pixels = vitsplice.images.read("cow.jpg").pixels
     names = {
         "TINY_SECOND": TINY_SECOND,
