@@ -3,7 +3,7 @@ import json
 import pytest
 
 from vitsplice.cli.bench import Part
-from vitsplice.tools.bench import PARTS
+from vitsplice.tools.bench import LOOPS, PARTS
 from vitsplice.tools.processes import ProcessTimes, run_together
 
 
@@ -21,6 +21,17 @@ def test_steps_are_relative_to_a_plain_loop_and_passes_to_matrix_multiplication(
     assert plain["of_plain"]["median"] == 1.0
     assert all(0 < loop["of_plain"]["median"] < 2 for loop in others)  # of a machine that may be busy
     assert 0 < report["passes"]["share_of_matmul_rate"]["float32"] < 1.5
+
+
+@pytest.mark.slow
+def test_tables_have_a_row_per_loop_and_the_rates_of_passes(vitsplice, monkeypatch):
+    monkeypatch.setattr("vitsplice.tools.bench.SIZE", 64)
+    monkeypatch.setattr("vitsplice.tools.bench.WARM_UP", 1)
+    done = vitsplice("bench", "--part", "steps", "--part", "passes", "--steps", 1, "--backbone", "tiny-vit")
+    assert done.returncode == 0, done.stderr
+    assert all(loop in done.stdout for loop in ("plain loop, float32", *LOOPS))
+    assert "the backbone reaches" in done.stdout
+    assert done.stderr.splitlines() == [f"measuring {PARTS[part]}" for part in ("steps", "passes")]
 
 
 def test_run_lists_its_parts_with_the_share_of_the_backbone(vitsplice):
