@@ -73,7 +73,7 @@ def test_missing_licence_changes_the_exit_code_only_if_required(vitsplice):
         (("build", "images"), "-o pairs.csv"),
         (("build", "none", "-o", "p.csv"), "none does not exist"),
         (("build", "empty", "-o", "p.csv"), "empty holds no images"),
-        (("build", "images", "-o", "p.txt"), "ends in .csv or .jsonl"),
+        (("build", "images", "-o", "p.txt"), "must end in .csv or .jsonl"),
         (("build", "images", "-o", "p.csv", "--by", "name"), "needs two folders"),
         (("build", "images", "empty", "-o", "p.csv"), "empty holds no images"),
         (("build", "images", "-o", "p.csv", "--k", "0"), "--k"),
