@@ -424,3 +424,24 @@ def test_settings_for_the_fallback_are_used_with_it_alone_and_recorded(pair):
     named = splice(pair, backbone="tiny-vit", overrides=[changes])
     assert named.record["steps"]["taken"] == 5
     assert torch.equal(named.pixels, splice(pair).pixels)
+
+
+def test_backbones_that_settings_for_the_fallback_add_are_loaded_with_it_alone(pair):
+    changes = (
+        "with_fallback={backbones: {cnn: {name: tiny-cnn}}, "
+        "terms: {detail: {loss: statistics, backbone: cnn, weight: 1, options: {uniform: 1}}}}"
+    )
+    with_fallback = splice(pair, overrides=[changes])
+    assert {name: info["name"] for name, info in with_fallback.record["backbones"].items()} == {
+        "main": "tiny-vit",
+        "cnn": "tiny-cnn",
+    }
+    assert all("detail" in step.losses for step in with_fallback.losses)
+    assert torch.equal(vitsplice.splice(*pair, with_fallback.settings).pixels, with_fallback.pixels)
+    named = splice(pair, backbone="tiny-vit", overrides=[changes])
+    assert list(named.record["backbones"]) == ["main"]
+
+
+def test_mistakes_in_terms_for_the_fallback_are_found_before_the_backbone_is_loaded(pair):
+    with pytest.raises(ConfigError, match=r"terms\.structure\.options"):
+        splice(pair, overrides=["with_fallback={terms: {structure: {options: {wrong: 1}}}}"])

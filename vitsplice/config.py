@@ -36,7 +36,7 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 MAX_STEPS = 10_000_000
 
-LOADED_BEFORE = frozenset({"preset", "backbone", "backbones", "device", "precision", "with_fallback"})
+LOADED_BEFORE = frozenset({"preset", "backbone", "device", "precision", "with_fallback"})
 """Settings that are in use before it is known whether a fallback is."""
 
 ONLY = "main"
@@ -395,6 +395,9 @@ class RunConfig(_Settings):
             if term.backbone is not None and term.backbone not in self.backbones:
                 allowed = ", ".join(self.backbones)
                 raise ValueError(f"terms.{name}.backbone: {term.backbone!r} is not one of the backbones: {allowed}")
+        added = self.with_fallback.get("backbones")
+        if changed := [name for name in self.backbones if isinstance(added, dict) and name in added]:
+            raise ValueError(f"with_fallback.backbones: {changed[0]!r} is already a backbone; only others can be added")
         for number, stage in enumerate(self.stages):
             if unknown := [name for name in stage.terms or () if name not in self.terms]:
                 allowed = ", ".join(self.terms)

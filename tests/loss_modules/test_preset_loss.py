@@ -141,3 +141,12 @@ def test_quick_with_its_default_backbone(images):
     output = images[2].clone().requires_grad_()
     loss(output).backward()
     assert output.grad.isfinite().all()
+
+
+def test_terms_for_the_fallback_are_used_with_it():
+    changes = "with_fallback={terms: {identity: {weight: 0}, structure: {weight: 7}}}"
+    with_fallback, named = (from_preset("tiny", backbone=name, overrides=[changes]) for name in (None, "tiny-vit"))
+    assert with_fallback.weights["structure"] == 7
+    assert "identity" not in with_fallback.weights
+    assert named.weights["structure"] == 1
+    assert "identity" in named.weights

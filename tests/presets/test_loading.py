@@ -173,3 +173,24 @@ def test_weights_are_recorded_as_an_absolute_path_with_their_sha256(tmp_path, mo
 def test_temperature_that_overflows_is_refused():
     with pytest.raises(ConfigError, match=r"match.temperature: 1e-300 is not allowed.*0.0001"):
         settings_yaml.load(PAPER, "paper", ["match.temperature=1e-300"])
+
+
+def test_paper_and_official_have_the_same_settings_for_their_fallback():
+    paper, official = (
+        settings_yaml.load(catalogue().presets[name].path.read_text(), name).with_fallback
+        for name in ("paper", "official")
+    )
+    paper["terms"] = {name: term for name, term in paper["terms"].items() if name != "identity-entire"}
+    assert paper == official
+
+
+@pytest.mark.parametrize("name", ["paper", "official"])
+def test_presets_of_splice_use_neither_warm_start_nor_correspondence_with_their_fallback(name):
+    settings = settings_yaml.load(catalogue().presets[name].path.read_text(), name)
+    merged = settings_yaml.with_fallback(settings, name)
+    assert merged.start == "structure"
+    assert merged.generator == settings.generator
+    assert merged.steps <= 1000
+    guided = [term.options for term in merged.terms.values() if term.loss in ("texture", "statistics")]
+    assert len(guided) == 3
+    assert all(options.get("guide", 0) == 0 and options["uniform"] == 1 for options in guided)

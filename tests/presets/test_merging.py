@@ -51,6 +51,13 @@ def test_another_generator_has_its_own_options_alone():
     assert loading.with_fallback(same, "preset").generator.options == {"channels": [8, 16], "slope": 0.1}
 
 
+def test_backbones_can_be_added_for_the_fallback():
+    settings = load(preset=PRESET + "  backbones: {cnn: {name: other}}")
+    merged = loading.with_fallback(settings, "preset")
+    assert {name: backbone.name for name, backbone in merged.backbones.items()} == {"main": "gone", "cnn": "other"}
+    assert merged.backbone == settings.backbone
+
+
 @pytest.mark.parametrize(
     ("override", "value"),
     [("steps=7", 7), ("terms.appearance.weight=5", 5), ("optimiser={lr: 1}", "constant"), ("steps=2000", 2000)],
@@ -83,6 +90,7 @@ def test_a_named_backbone_has_neither_fallback_nor_settings_for_it(tmp_path, arg
         ("  terms: {appearance: {weight: -1}}", "preset with_fallback: terms.appearance.weight: -1 is not allowed"),
         ("  term: {}", "preset with_fallback: term: unknown key"),
         ("  backbone: {name: other}", "backbone cannot be changed with the fallback"),
+        ("  backbones: {main: {name: other}}", "with_fallback.backbones: 'main' is already a backbone"),
         ("  precision: bfloat16", "precision cannot be changed with the fallback"),
         ("  generator: 3", "preset with_fallback: generator: 3 is not allowed"),
         (" 3", "with_fallback: 3 is not allowed"),

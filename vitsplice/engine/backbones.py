@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +13,12 @@ from pathlib import Path
 import torch
 
 from vitsplice.backbones.weights import sha256_of
-from vitsplice.config import BackboneConfig
+from vitsplice.config import BackboneConfig, RunConfig
 from vitsplice.contracts import Backbone, BackboneInfo
 from vitsplice.errors import Argument, Setting, UnknownName, WeightsRejected, WeightsUnavailable
 from vitsplice.numerics import numerics
 from vitsplice.plugins import Catalogue, catalogue
+from vitsplice.presets import loading
 from vitsplice.presets.settings import settings_for
 from vitsplice.text import printable
 
@@ -99,6 +101,26 @@ def backbone_or_default(name: str | None) -> tuple[Backbone, Substitution | None
 
 
 Loaded = tuple[Backbone, Substitution | None]
+
+
+def load_all(
+    settings: RunConfig, load: Callable[[BackboneConfig], Loaded]
+) -> tuple[RunConfig, dict[str, Backbone], dict[str, Substitution]]:
+    """Load the backbones of settings; if a fallback replaces one, also those of its own settings (``with_fallback``).
+
+    Args:
+        settings: settings of a run.
+        load: loads a backbone, or its fallback.
+
+    Returns:
+        The settings, with those of ``with_fallback`` if a fallback is used; backbones and substitutions by name.
+    """
+    loaded = {name: load(config) for name, config in settings.backbones.items()}
+    if any(substitution for _, substitution in loaded.values()):
+        settings = loading.with_fallback(settings, "settings")
+        loaded |= {name: load(config) for name, config in settings.backbones.items() if name not in loaded}
+    substitutions = {name: substitution for name, (_, substitution) in loaded.items() if substitution}
+    return settings, {name: backbone for name, (backbone, _) in loaded.items()}, substitutions
 
 
 class BackboneLoader:

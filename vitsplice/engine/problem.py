@@ -19,6 +19,7 @@ from vitsplice.errors import Argument, ConfigError, Setting
 from vitsplice.matching import MatchVectors
 from vitsplice.options import complete
 from vitsplice.plugins import Catalogue
+from vitsplice.presets.loading import with_fallback
 from vitsplice.rng import private_rng
 
 
@@ -75,9 +76,10 @@ def check_parts(config: RunConfig, catalogue: Catalogue) -> None:
     Raises:
         UnknownName, ConfigError: naming the part or the key.
     """
-    complete(catalogue.generators[config.generator.name], config.generator.options, "generator.options")
-    for name, term in config.terms.items():
-        complete(catalogue.losses[term.loss], term.options, f"terms.{name}.options")
+    for settings in (config, with_fallback(config, "settings")):
+        complete(catalogue.generators[settings.generator.name], settings.generator.options, "generator.options")
+        for name, term in settings.terms.items():
+            complete(catalogue.losses[term.loss], term.options, f"terms.{name}.options")
 
 
 def weighted_terms(

@@ -15,7 +15,7 @@ from vitsplice.backbones.inputs import Area, Fit, Resize
 from vitsplice.config import ONLY, BackboneConfig, RunConfig, TermConfig
 from vitsplice.contracts import Backbone, ImageName, LossSpec, TermContext
 from vitsplice.engine import problem
-from vitsplice.engine.backbones import load_backbone, load_configured
+from vitsplice.engine.backbones import Loaded, load_all, load_backbone, load_configured
 from vitsplice.engine.features import Resizer, SizedBackbone
 from vitsplice.engine.images import RunImages, ViewKey
 from vitsplice.engine.start import warm_start_of
@@ -237,16 +237,15 @@ def from_preset(
         appearance_strength=appearance_strength,
         overrides=overrides,
     )
-    given = {} if backbone is None or isinstance(backbone, str) else {next(iter(settings.backbones)): backbone}
-    backbones = {name: given[name] if name in given else _loaded(config) for name, config in settings.backbones.items()}
+    given = None if backbone is None or isinstance(backbone, str) else backbone
+
+    def load(config: BackboneConfig) -> Loaded:
+        return (given, None) if given and config == settings.backbone else load_configured(config, catalogue())
+
+    settings, backbones, substitutions = load_all(settings, load)
+    for substitution in substitutions.values():
+        logger.warning("%s", substitution)
     loss = PresetLoss(settings, backbones, size=size, check=check)
     if (weight := next(loss.networks.parameters(), None)) is not None:
         loss.to(weight.device)  # all backbones to that of a loaded one
     return loss if structure is None and appearance is None else loss.set_targets(structure, appearance)
-
-
-def _loaded(config: BackboneConfig) -> Backbone:
-    backbone, substitution = load_configured(config, catalogue())
-    if substitution is not None:
-        logger.warning("%s", substitution)
-    return backbone

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vitsplice.config import RunConfig
+from vitsplice.config import ONLY, RunConfig
 
 
 def merged(settings: RunConfig) -> dict[str, Any]:
@@ -15,6 +15,8 @@ def merged(settings: RunConfig) -> dict[str, Any]:
     """
     data = settings.model_dump()
     changes = data.pop("with_fallback")
+    if "backbone" in data and "backbones" in changes:
+        data["backbones"] = {ONLY: data.pop("backbone")}
     generator = changes.get("generator")
     if isinstance(generator, dict) and generator.get("name", settings.generator.name) != settings.generator.name:
         data["generator"] = {}

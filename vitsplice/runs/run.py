@@ -13,9 +13,9 @@ from torch import Tensor
 
 from vitsplice import numerics as torch_modes
 from vitsplice.config import BackboneConfig, RunConfig
-from vitsplice.contracts import Backbone, Case, ImageName, MetricContext
+from vitsplice.contracts import Case, ImageName, MetricContext
 from vitsplice.engine import memory
-from vitsplice.engine.backbones import BackboneLoader, Substitution
+from vitsplice.engine.backbones import BackboneLoader, Loaded, Substitution, load_all
 from vitsplice.engine.device import pick_device, pick_precision
 from vitsplice.engine.images import RunImages, masked, read_masks
 from vitsplice.engine.loop import Step
@@ -27,7 +27,6 @@ from vitsplice.metrics.leakage import OptimisedParts
 from vitsplice.metrics.values import MetricValue, measure
 from vitsplice.numerics import numerics
 from vitsplice.plugins import Catalogue, catalogue
-from vitsplice.presets.loading import with_fallback
 from vitsplice.presets.merging import changed_keys
 from vitsplice.presets.settings import pinned
 from vitsplice.runs.record import versions
@@ -68,19 +67,13 @@ class Run:
         self.images: dict[ImageName, LoadedImage] = {"structure": read(structure), "appearance": read(appearance)}
         self.masks = read_masks(self.images, {"structure": structure_mask, "appearance": appearance_mask})
         self._backbones = backbones or BackboneLoader()
-        self.backbones: dict[str, Backbone] = {}
-        self.substitutions: dict[str, Substitution] = {}
-        precisions = {
-            name: pick_precision(backbone.precision or precision, device)
-            for name, backbone in settings.backbones.items()
-        }
-        for name, backbone in settings.backbones.items():
-            self.backbones[name], substitution = self._backbones.load(backbone, known, device, precisions[name])
-            self.substitutions |= {name: substitution} if substitution else {}
-        self.changed_for_fallback: list[str] = []
-        if self.substitutions:
-            self.changed_for_fallback = changed_keys(settings.with_fallback)
-            settings = with_fallback(settings, "settings")
+        changes = settings.with_fallback
+
+        def load(config: BackboneConfig) -> Loaded:
+            return self._backbones.load(config, known, device, pick_precision(config.precision or precision, device))
+
+        settings, self.backbones, self.substitutions = load_all(settings, load)
+        self.changed_for_fallback = changed_keys(changes) if self.substitutions else []
         self.settings = _resolved(settings, self.substitutions, str(device), precision)
         loaded = perf_counter()
         images = self._run_images(device, settings.size)
