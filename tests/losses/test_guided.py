@@ -3,9 +3,9 @@ import torch
 import torch.nn.functional as F
 
 from tests.conftest import noise
-from vitsplice.contracts import MATCH, PIXELS, POSITIONS, TermContext
+from vitsplice.contracts import MASK, MATCH, PIXELS, POSITIONS, Features, TermContext
 from vitsplice.engine.features import SizedBackbone, as_features, random_positions
-from vitsplice.losses.guided import EXCLUDED_COST, requests_at_depths, target_mass
+from vitsplice.losses.guided import EXCLUDED_COST, _resized_mass, requests_at_depths, target_mass
 from vitsplice.losses.terms import EDGES, PATCHES, SMOOTHNESS, STATISTICS, TEXTURE
 from vitsplice.options import complete
 
@@ -132,3 +132,88 @@ def test_pixels_outside_the_mask_are_in_no_patch(vit):
     target_features = features_of(vit, target, term.requests, {0: mask})
     changed_features = target_features | {PIXELS: features_of(vit, changed, [PIXELS])[PIXELS]}
     assert torch.equal(term.function(output, target_features), term.function(output, changed_features))
+
+
+def statistics_of(backbone, output, target, **options):
+    term = built(STATISTICS, backbone, **options)
+    features = features_of(backbone, output, term.requests), features_of(backbone, target, term.requests)
+    return term.function(*features)
+
+
+def test_statistics_of_the_same_image_are_equal_and_of_a_flatter_one_are_not(backbone):
+    assert statistics_of(backbone, image(1), image(1), uniform=1.0).item() == pytest.approx(0, abs=1e-4)
+    assert statistics_of(backbone, 0.5 + 0.3 * (image(1) - 0.5), image(1), uniform=1.0) > 0.05
+
+
+def maps_only(shape, dtype, seed=0):
+    """Features of one layer without a backbone, and all else that guided terms request."""
+    values = noise(1, 6, *shape, seed=seed, dtype=dtype) - 0.5
+    match = F.normalize(noise(1, 3, *shape, seed=seed + 1, dtype=dtype) - 0.5, dim=1)
+    positions = random_positions(seed)
+    return {
+        "map": values,
+        MATCH: as_features(match),
+        MASK: as_features(torch.ones(1, 1, *shape, dtype=dtype)),
+        POSITIONS: Features(positions.values.to(dtype), positions.grid),
+    }
+
+
+def with_map(features, values, layer):
+    return {key: value for key, value in features.items() if key != "map"} | {layer: as_features(values)}
+
+
+@pytest.mark.parametrize(("spec", "options"), [(STATISTICS, {}), (TEXTURE, {}), (TEXTURE, {"samples": 20})])
+def test_gradients_agree_with_finite_differences_in_float64(spec, options, cnn):
+    term = built(spec, cnn, depths=[1.0], **options)
+    ours, theirs = (maps_only((4, 5), torch.float64, seed) for seed in (1, 5))
+    target = with_map(theirs, theirs["map"], term.requests[0])
+
+    def loss(values):
+        return term.function(with_map(ours, values, term.requests[0]), target)
+
+    assert torch.autograd.gradcheck(loss, ours["map"].requires_grad_(), atol=1e-6)
+
+
+def test_statistics_do_not_depend_on_the_order_of_locations(cnn):
+    term = built(STATISTICS, cnn, depths=[1.0])
+    layer = term.requests[0]
+    ours, theirs = (maps_only((4, 6), torch.float32, seed) for seed in (1, 5))
+    order = torch.randperm(24, generator=torch.Generator().manual_seed(0))
+    shuffled = {
+        key: Features(f.values[:, order], f.grid) if f.values.shape[1] == 24 else f
+        for key, f in with_map(theirs, theirs["map"], layer).items()
+    }
+    output = with_map(ours, ours["map"], layer)
+    value = term.function(output, with_map(theirs, theirs["map"], layer))
+    torch.testing.assert_close(term.function(output, shuffled), value)
+
+
+def test_masked_locations_have_no_mass_in_statistics(cnn):
+    term = built(STATISTICS, cnn, depths=[1.0], uniform=1.0)
+    layer = term.requests[0]
+    ours, theirs = (maps_only((6, 6), torch.float32, seed) for seed in (1, 5))
+    theirs[MASK] = as_features((torch.arange(6) < 3).float().expand(1, 1, 6, 6))
+    changed = theirs["map"].clone()
+    changed[..., 3:] = 9
+    output = with_map(ours, ours["map"], layer)
+    values = [term.function(output, with_map(theirs, maps, layer)) for maps in (theirs["map"], changed)]
+    torch.testing.assert_close(*values)
+
+
+def test_sampled_texture_of_all_locations_is_close_to_that_on_the_grid(cnn):
+    sampled, whole = (built(TEXTURE, cnn, depths=[1.0], guide=0.0, samples=n) for n in (2000, 0))
+    layer = sampled.requests[0]
+    features = [maps_only((8, 8), torch.float32, seed) for seed in (1, 5)]
+    for one in features:
+        one["map"] = F.interpolate(one["map"][..., ::4, ::4], size=(8, 8), mode="nearest")  # few distinct features
+    output, target = (with_map(one, one["map"], layer) for one in features)
+    torch.testing.assert_close(sampled.function(output, target), whole.function(output, target), rtol=0.25, atol=0)
+
+
+def test_mass_that_is_resized_to_a_coarse_grid_is_not_lost():
+    mass = torch.zeros(1, 1, 12, 12)
+    mass[..., 1, 1] = 1
+    for grid in ((1, 1), (3, 3), (5, 7), (12, 12), (30, 31)):
+        resized = _resized_mass(mass, Features(torch.zeros(1, grid[0] * grid[1], 2), grid))
+        torch.testing.assert_close(resized.sum(), torch.tensor(1.0))
+        assert resized.min() >= 0

@@ -1,7 +1,10 @@
 import pytest
 import torch
+import torch.nn.functional as F
 
+from tests.conftest import noise
 from vitsplice.contracts import MASK, FeatureRequest, Features, TermContext
+from vitsplice.engine.features import as_features
 from vitsplice.errors import ConfigError
 from vitsplice.losses.functional import appearance_loss, identity_loss, structure_loss
 from vitsplice.losses.terms import APPEARANCE, IDENTITY, STRUCTURE
@@ -68,3 +71,16 @@ def test_white_mask_has_no_effect(vit, pair):
     output, target = (vit(p[..., :40, :40], term.requests) for p in pair)
     masked = target | {MASK: Features(torch.ones(1, 1600, 1), (40, 40))}
     assert torch.equal(term.function(output, masked), term.function(output, target))
+
+
+def test_structure_on_a_grid_compares_averages_of_maps(cnn):
+    whole, coarse = build(STRUCTURE, cnn, layer=0), build(STRUCTURE, cnn, layer=0, grid=2)
+    (layer,) = coarse.requests
+    output, target = (as_features(noise(1, 6, 4, 8, seed=seed) - 0.5) for seed in (1, 2))
+    averages = [as_features(F.adaptive_avg_pool2d(features.maps, 2)) for features in (output, target)]
+    expected = whole.function(*({layer: features} for features in averages))
+    torch.testing.assert_close(coarse.function({layer: output}, {layer: target}), expected)
+    assert coarse.function({layer: target}, {layer: target}).item() == 0
+    fine = build(STRUCTURE, cnn, layer=0, grid=8)  # at least as fine as the maps
+    equal = fine.function({layer: output}, {layer: target}), whole.function({layer: output}, {layer: target})
+    assert torch.equal(*equal)

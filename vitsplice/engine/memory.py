@@ -145,7 +145,7 @@ class Estimate:
     def _feature_bytes(self, name: str, structure: Size, appearance: Size, stage: StageConfig | None) -> float:
         """Estimate the bytes for the features of one backbone, and for the matrices over pairs of patches."""
         terms = [term for key, term in self._config.terms.items() if stage is None or stage.has(key)]
-        if not any(self._config.backbone_of(term) == name for term in terms):
+        if not self._inputs[name] or not any(self._config.backbone_of(term) == name for term in terms):
             return 0.0
         pixels = self._backbone_pixels(name, structure, appearance, stage)
         patches = pixels / self._infos[name].stride ** 2

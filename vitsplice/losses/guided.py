@@ -195,9 +195,9 @@ def target_mass(similarities: Tensor, coverage: Tensor, context: TermContext) ->
     Returns:
         ``(M,)``, sums to 1.
     """
-    uniform, included = context.options["uniform"], usable(coverage)
     assigned = assignment(similarities, context.options["temperature"], 0.0, coverage).mean(0)
-    return torch.lerp(assigned, included / included.sum(), uniform)
+    included = usable(coverage).to(assigned)
+    return torch.lerp(assigned, included / included.sum(), context.options["uniform"])
 
 
 @torch.no_grad()

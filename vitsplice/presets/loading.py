@@ -96,8 +96,8 @@ def _as_written(mistake: tuple[Location, str]) -> tuple[Location, str]:
     location, text = mistake
     if location[:2] == ("backbones", ONLY):
         return ("backbone", *location[2:]), text.replace(f"backbones.{ONLY}", "backbone")
-    if location == ("backbones",):
-        return location, text.replace("backbones: is missing", "backbone: is missing")
+    if location == ("backbones",) and "missing" in text:
+        return location, text.replace("backbones", "backbone", 1)
     return location, text.replace("preset, backbones,", "preset, backbone or backbones,")
 
 

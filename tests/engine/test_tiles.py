@@ -1,0 +1,113 @@
+import pytest
+import torch
+
+from tests.conftest import TINY_NETWORKS, components, noise
+from vitsplice.config import StageConfig
+from vitsplice.engine.images import RunImages
+from vitsplice.engine.loop import Optimisation
+from vitsplice.engine.problem import assemble
+from vitsplice.engine.stages import StagedOptimisation, stages_for
+from vitsplice.engine.tiles import SHIFT, draw_tiles
+from vitsplice.presets.settings import settings_for
+
+
+@pytest.mark.parametrize("size", [(64, 64), (65, 64), (100, 300), (130, 64), (511, 223), (64, 1000)])
+@pytest.mark.parametrize("tile", [64, 100, 448])
+def test_tiles_cover_the_image_in_every_step_and_have_one_size(size, tile):
+    for step in range(4):
+        tiles = draw_tiles(*size, tile, 0, step)
+        covered = torch.zeros(size)
+        for view in tiles:
+            assert min(view.top, view.left) >= 0
+            assert view.top + view.height <= size[0]
+            assert view.left + view.width <= size[1]
+            covered[view.top : view.top + view.height, view.left : view.left + view.width] += 1
+        assert covered.min() >= 1
+        assert len({(view.height, view.width) for view in tiles}) == 1
+
+
+def test_tiles_move_from_step_to_step_by_at_most_the_shift():
+    places = [[(v.top, v.left) for v in draw_tiles(300, 500, 100, 0, step)] for step in range(12)]
+    assert len({tuple(place) for place in places}) > 6
+    assert all(len(place) == 15 for place in places)
+    for corner in zip(*places, strict=True):
+        assert all(max(axis) - min(axis) <= 2 * SHIFT for axis in zip(*corner, strict=True))
+    assert draw_tiles(300, 500, 100, 3, 5) == draw_tiles(300, 500, 100, 3, 5)
+
+
+def test_image_of_one_tile_is_one_view_of_it():
+    (view,) = draw_tiles(90, 100, 100, 0, 0)
+    assert (view.top, view.left, view.height, view.width) == (0, 0, 90, 100)
+
+
+def problem(vit, cnn, pair, tile, *overrides):
+    preset = [*TINY_NETWORKS, "generator={name: pixels}", "precision=float32", "device=cpu", *overrides]
+    config = settings_for("quick", overrides=["stages=[]", *preset])
+    images = RunImages({"structure": pair[0], "appearance": pair[1], "start": pair[0]})
+    stage = StageConfig(side=512, tile=tile) if tile else None
+    return assemble(components(config, vit, cnn), images, stage=stage)
+
+
+def gradient(problem):
+    """Loss and gradient of the generator's parameters at the first step."""
+    optimisation = Optimisation(problem)
+    active = list(problem.terms)
+    step = (optimisation._tiled if problem.tile else optimisation._backward)(0, active)
+    return step.total, torch.cat([p.grad.flatten() for p in problem.generator.parameters()])
+
+
+def test_step_on_one_tile_equals_a_step_on_the_entire_image(vit, cnn):
+    pair = [noise(1, 3, 64, 80, seed=seed) for seed in (1, 2)]
+    terms = "terms={light: {loss: smoothness, weight: 2, view: entire, backbone: cnn}}"
+    (total, whole), (tiled_total, tiled) = (gradient(problem(vit, cnn, pair, tile, terms)) for tile in (None, 128))
+    assert tiled_total == pytest.approx(total, rel=1e-5)
+    torch.testing.assert_close(tiled, whole, rtol=1e-4, atol=1e-8)
+
+
+def test_step_on_tiles_is_the_mean_over_the_tiles_and_reaches_the_entire_image(vit, cnn):
+    pair = [noise(1, 3, 120, 200, seed=seed) for seed in (1, 2)]
+    terms = "terms={light: {loss: smoothness, weight: 2, view: entire, backbone: cnn}}"
+    built = problem(vit, cnn, pair, 64, terms)
+    total, found = gradient(built)
+    tiles = draw_tiles(120, 200, 64, built.config.seed, 0)
+    assert len(tiles) == 8
+    output = built.generator(built.generator_input)
+    term = built.terms[0]
+    size = built.backbones["cnn"]
+    values = []
+    for tile in tiles:
+        features = size.features({0: tile.crop(output)}, term.term.requests)[0]
+        values.append(2 * term.term.function(features, {}))
+    mean = torch.stack(values).mean()
+    expected = torch.autograd.grad(mean, list(built.generator.parameters()))
+    assert total == pytest.approx(mean.item(), rel=1e-5)
+    torch.testing.assert_close(found, torch.cat([g.flatten() for g in expected]), rtol=1e-4, atol=1e-8)
+    assert (found.view(3, 120, 200).abs().sum(0) > 0).float().mean() > 0.9
+
+
+def sides(config, *output):
+    return [(stage.side, stage.tile) for stage in stages_for(config, output)]
+
+
+def test_stage_on_tiles_is_left_out_for_an_output_hardly_larger_than_the_stage_before():
+    config = settings_for("tiny", overrides=["stages=[{side: 200}, {side: 2048, tile: 64}]"])
+    assert sides(config, 800, 200) == [(200, None), (400, 64)]
+    assert sides(config, 240, 240) == [(200, None)]
+    assert sides(config, 250, 250) == [(200, None), (250, 64)]
+    assert sides(config, 100, 100) == [(100, None)]
+    alone = settings_for("tiny", overrides=["stages=[{side: 2048, tile: 64}]"])
+    assert sides(alone, 40, 40) == [(40, 64)]
+
+
+def test_stage_on_tiles_has_the_size_of_the_output_and_its_own_terms(vit, cnn):
+    pair = [noise(1, 3, 96, 120, seed=seed) for seed in (1, 2)]
+    stages = "stages=[{side: 32}, {side: 512, tile: 64, terms: [detail, smoothness]}]"
+    config = settings_for("quick", overrides=[*TINY_NETWORKS, stages, "steps=4", "match.grid=6", "precision=float32"])
+    optimisation = StagedOptimisation(
+        components(config, vit, cnn), RunImages(dict(zip(("structure", "appearance"), pair, strict=True)))
+    )
+    assert optimisation.working_sizes[1] == (96, 120)
+    steps = list(optimisation.steps())
+    assert set(steps[0].losses) == set(config.terms)
+    assert [set(step.losses) for step in steps[2:]] == [{"detail", "smoothness"}] * 2
+    assert optimisation.image().isfinite().all()

@@ -1,0 +1,90 @@
+"""Settings of one backbone and of several."""
+
+import pytest
+import yaml
+
+from vitsplice.config import RunConfig
+from vitsplice.errors import ConfigError, UserError
+from vitsplice.presets import loading
+from vitsplice.presets.settings import settings_for
+
+REST = "generator: {name: unet}\nsteps: 5\n"
+TERMS = REST + "terms: {a: {loss: structure, weight: 1}, b: {loss: texture, weight: 1, backbone: cnn}}\n"
+SEVERAL = "backbones: {vit: {name: tiny-vit, side: 32, fallback: [x]}, cnn: {name: tiny-cnn, fallback: [y]}}\n" + TERMS
+ONE = "backbone: {name: tiny-vit, side: view}\nterms: {a: {loss: structure, weight: 1}}\n" + REST
+
+
+def load(text, *overrides):
+    return loading.load(text, "preset", overrides)
+
+
+def several(tmp_path, **settings):
+    path = tmp_path / "several.yaml"
+    path.write_text(SEVERAL)
+    return settings_for(path, **settings)
+
+
+@pytest.mark.parametrize(("text", "key"), [(ONE, "backbone"), (SEVERAL, "backbones")])
+def test_settings_are_written_as_they_are_read(text, key):
+    settings = load(text)
+    written = yaml.safe_load(settings.to_yaml())
+    assert {"backbone", "backbones"} & set(written) == {key}
+    assert load(settings.to_yaml()) == settings
+    assert RunConfig.model_validate_json(settings.model_dump_json()) == settings
+
+
+def test_first_backbone_is_that_of_terms_which_name_none():
+    settings = load(SEVERAL)
+    assert settings.backbone == settings.backbones["vit"]
+    assert [settings.backbone_of(term) for term in settings.terms.values()] == ["vit", "cnn"]
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "message"),
+    [
+        (ONE + "backbones: {vit: {name: tiny-vit}}", (), "give either backbone or backbones, not both"),
+        (ONE, ["terms.a.backbone=cnn"], r"terms\.a\.backbone: 'cnn' is not one of the backbones"),
+        (SEVERAL, ["stages=[{side: 32, terms: [a, c]}]"], r"stages\.0\.terms: 'c' is not one of the terms: a, b"),
+        (ONE, ["backbone.name=3"], r"^backbone\.name: 3 is not allowed"),
+        (ONE, ["backbone.side=3"], r"^backbone\.side"),
+        (ONE, ["backbone.nam=x"], r"^backbone\.nam: unknown key; .*Did you mean name"),
+        (ONE.partition("\n")[2], (), r"preset: backbone: is missing"),
+        (SEVERAL, ["backbone.nam=x"], r"^backbones\.vit\.nam: unknown key"),
+        (SEVERAL, ["backbones.third.side=32"], r"backbones\.third\.name: is missing"),
+        (SEVERAL, ["backbones.a b={name: tiny-vit}"], "a key is 1 to 64 letters"),
+        (SEVERAL, ["terms.c.loss=structure"], r"terms\.c\.weight: is missing"),
+        (TERMS + "backbones: {}", (), "preset: backbones: "),
+    ],
+)
+def test_mistake_is_named_by_the_key_as_it_is_written(text, overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        load(text, *overrides)
+
+
+def test_overrides_of_backbone_change_the_first_of_several():
+    settings = load(SEVERAL, "backbone.side=48", "backbone.name=other", "backbones.cnn.precision=float32")
+    assert list(settings.backbones) == ["vit", "cnn"]
+    assert (settings.backbones["vit"].name, settings.backbones["vit"].side) == ("other", 48)
+    assert (settings.backbones["cnn"].name, settings.backbones["cnn"].precision) == ("tiny-cnn", "float32")
+
+
+def test_another_backbone_has_no_fallback_of_the_previous_one():
+    settings = load(SEVERAL, "backbones.cnn.name=other")
+    assert settings.backbones["cnn"].fallback == ()
+    assert settings.backbones["vit"].fallback == ("x",)
+    assert load(SEVERAL, "backbones.cnn.fallback=[z]", "backbones.cnn.name=other").backbones["cnn"].fallback == ("z",)
+
+
+def test_argument_backbone_replaces_the_first_and_keeps_the_size_of_its_views(tmp_path):
+    settings, plain = several(tmp_path, backbone="tiny-cnn"), several(tmp_path)
+    assert (settings.backbone.name, settings.backbone.side, settings.backbone.fallback) == ("tiny-cnn", 32, ())
+    assert settings.backbones["cnn"] == plain.backbones["cnn"]
+
+
+def test_loaded_backbone_accepts_overrides_of_others_and_of_its_views_alone(tmp_path, vit):
+    overrides = ["backbone.side=40", "backbones.cnn.name=other", "backbones.vit.precision=float32"]
+    settings = several(tmp_path, backbone=vit, overrides=overrides)
+    assert (settings.backbone.side, settings.backbones["cnn"].name) == (40, "other")
+    for override in ("backbone={name: x}", "backbone.name=x", "backbones.vit.weights=w"):
+        with pytest.raises(UserError, match="a loaded backbone cannot be changed"):
+            several(tmp_path, backbone=vit, overrides=[override])
