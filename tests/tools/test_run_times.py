@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from tests.conftest import STAGED_PYRAMID, noise
+from vitsplice.config import RunConfig
 from vitsplice.contracts import Features
 from vitsplice.presets.settings import settings_for
 from vitsplice.runs.run import Run
@@ -105,6 +106,19 @@ def test_run_is_divided_into_load_start_stages_and_metrics(png):
         assert 0 < part.backbones["tiny-vit"] < part.seconds
     sizes = Run(*png, settings).sizes["working"]
     assert stages[1].name.endswith(f"{sizes[1]['width']} x {sizes[1]['height']} px")
+
+
+def test_run_of_two_backbones_has_the_time_of_each(png):
+    data = settings_for("tiny", steps=4, overrides=STAGED_PYRAMID).model_dump(mode="json")
+    del data["backbone"]
+    data["backbones"] = {"vit": {"name": "tiny-vit"}, "cnn": {"name": "tiny-cnn"}}
+    data["terms"]["texture"]["backbone"] = "cnn"
+    stages = run_times(*png, RunConfig.model_validate(data))[2:-1]
+    assert len(stages) == 2
+    for part in stages:
+        assert set(part.backbones) == {"tiny-vit", "tiny-cnn"}
+        assert min(part.backbones.values()) > 0
+        assert sum(part.backbones.values()) < part.seconds
 
 
 def test_run_without_stages_has_one(png):
