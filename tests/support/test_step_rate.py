@@ -38,3 +38,15 @@ def test_rate_follows_recent_steps():
 
 def test_rate_without_warm_up_leaves_out_the_first_step_only():
     assert rate_after([9.0, 2.0], warm_up=1).seconds == 2.0
+
+
+def test_time_spent_on_something_else_is_left_out():
+    now = 0.0
+    rate = StepRate(warm_up=1, clock=lambda: now)
+    for duration in (5.0, 2.0):
+        now += duration
+        rate.step_done()
+    rate.leave_out(100.0)
+    now += 102.0
+    rate.step_done()
+    assert rate.seconds == 2.0

@@ -175,7 +175,9 @@ class RunProgress(ProgressDisplay):
         seconds, steps = self._rate.seconds or 0.0, self._run.settings.steps
         if seconds * steps <= LONG:
             return
+        began = self._clock()
         shorter = affordable(self._run, seconds, SHORT, self._clock)
+        self._rate.leave_out(self._clock() - began)
         self.note(
             f"this run will take about {_duration(seconds * steps)} ({steps} steps of {seconds:.2g} s); "
             f"with {option(shorter)}, about {SHORT / 60:.0f} minutes; Ctrl-C stops it and saves the image",

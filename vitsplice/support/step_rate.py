@@ -34,6 +34,10 @@ class StepRate:
         if self._untimed < 1:
             self._ends.append(self._clock())
 
+    def leave_out(self, seconds: float) -> None:
+        """Leave out a time since the last step that was spent on something else."""
+        self._ends = deque((end + seconds for end in self._ends), self._ends.maxlen)
+
     @property
     def timed(self) -> int:
         """Number of steps that `seconds` is the mean of."""
