@@ -101,10 +101,11 @@ def _show_passes(console: Console, passes: dict[str, Any]) -> None:
 
 
 def _show_run(console: Console, run: dict[str, Any]) -> None:
-    from rich.table import Table
+    from rich.table import Column, Table
 
     backbones = list(dict.fromkeys(name for part in run["parts"] for name in part["backbones"]))
-    table = Table(f"a run of {run['preset']}", "seconds", "steps", "seconds per step", *backbones, "other", box=None)
+    passes_columns = [Column(name, overflow="fold") for name in backbones]
+    table = Table(f"a run of {run['preset']}", "seconds", "steps", "s per step", *passes_columns, "other", box=None)
     for part in run["parts"]:
         seconds, steps = part["seconds"], part["steps"]
         passes = [part["backbones"].get(name, 0.0) for name in backbones]
