@@ -15,6 +15,7 @@ import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
@@ -57,6 +58,12 @@ def ascending(low: float, high: float) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _check_side(side: Any) -> Any:
+    if side is None or side == "view" or (isinstance(side, int) and 16 <= side <= 4096):
+        return side
+    raise ValueError("must be an integer from 16 to 4096, or view")
+
+
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 """libyaml's dumper if available: five times as fast, which matters for a batch of short runs."""
 
@@ -95,7 +102,7 @@ class BackboneConfig(_Settings):
     sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
     network_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
     fallback: tuple[Name, ...] = ()
-    side: Annotated[int, Field(ge=16, le=4096)] | Literal["view"] | None = None
+    side: Annotated[int | Literal["view"] | None, BeforeValidator(_check_side)] = None
     precision: Literal["auto", "float32", "bfloat16"] | None = None
 
     @field_validator("weights")
