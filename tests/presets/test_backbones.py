@@ -47,7 +47,11 @@ def test_first_backbone_is_that_of_terms_which_name_none():
         (SEVERAL, ["stages=[{side: 32, terms: [a, c]}]"], r"stages\.0\.terms: 'c' is not one of the terms: a, b"),
         (ONE, ["backbone.name=3"], r"^backbone\.name: 3 is not allowed"),
         (ONE, ["backbone.side=3"], r"^backbone\.side"),
-        (SEVERAL, ["backbones.cnn.side=tiny"], r"^backbones\.cnn\.side: 'tiny' .* an integer from 16 to 4096, or view$"),
+        (
+            SEVERAL,
+            ["backbones.cnn.side=tiny"],
+            r"^backbones\.cnn\.side: 'tiny' .* an integer from 16 to 4096, or view$",
+        ),
         (ONE, ["backbone.nam=x"], r"^backbone\.nam: unknown key; .*Did you mean name"),
         (ONE.partition("\n")[2], (), r"preset: backbone: is missing"),
         (SEVERAL, ["backbone.nam=x"], r"^backbones\.vit\.nam: unknown key"),

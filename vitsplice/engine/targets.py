@@ -64,14 +64,14 @@ class Targets:
         if self._vectors is None:
             return features
         return {
-            key: features[key] | ({MATCH: self._match(key[0], views[key])} if MATCH in requests[key] else {})
+            key: features[key]
+            | ({MATCH: self._match(self._vectors, key[0], views[key])} if MATCH in requests[key] else {})
             for key in features
         }
 
-    def _match(self, name: ImageName, view: View) -> Features:
-        assert self._vectors is not None
+    def _match(self, vectors: MatchVectors, name: ImageName, view: View) -> Features:
         height, width = self._images.pixels[name].shape[-2:]
-        return view_vectors(self._vectors, name, view, (height, width))
+        return view_vectors(vectors, name, view, (height, width))
 
     def _features(
         self, keys: list[ViewKey], requests: tuple[FeatureRequest, ...], views: Mapping[ViewKey, View]
