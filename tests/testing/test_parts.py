@@ -4,9 +4,10 @@ import random
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from tests.testing.failures import failures
-from vitsplice.contracts import ExecutorSpec, FeatureRequest, GeneratorSpec, LossSpec, LossTerm, Option
+from vitsplice.contracts import POSITIONS, ExecutorSpec, FeatureRequest, GeneratorSpec, LossSpec, LossTerm, Option
 from vitsplice.errors import ConfigError
 from vitsplice.testing import ExecutorContract, GeneratorContract, LossContract, PresetContract
 
@@ -63,6 +64,20 @@ def test_violated_loss_term_contract_is_detected(name):
 @pytest.mark.slow
 def test_correct_loss_term_passes():
     assert failures(LossContract, spec=loss(distance)) == {}
+
+
+def sampled_distance(output, target):
+    """Compare the means of keys at the first ten random positions."""
+    means = []
+    for features in (output, target):
+        positions = 2 * features[POSITIONS].values[:, :10].flip(-1)[:, None].to(features[KEY].values) - 1
+        means.append(F.grid_sample(features[KEY].maps, positions, align_corners=False).mean(-1))
+    return (means[0] - means[1]).square().mean()
+
+
+@pytest.mark.slow
+def test_loss_term_that_samples_random_positions_passes():
+    assert failures(LossContract, spec=loss(sampled_distance, (KEY, POSITIONS))) == {}
 
 
 class Net(torch.nn.Module):
