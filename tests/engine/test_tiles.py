@@ -111,3 +111,35 @@ def test_stage_on_tiles_has_the_size_of_the_output_and_its_own_terms(vit, cnn):
     assert set(steps[0].losses) == set(config.terms)
     assert [set(step.losses) for step in steps[2:]] == [{"detail", "smoothness"}] * 2
     assert optimisation.image().isfinite().all()
+
+
+class Saved:
+    """A tensor that autograd saves; counts the bytes of all that are alive."""
+
+    alive = peak = 0
+
+    def __init__(self, tensor):
+        self.tensor, self.bytes = tensor.detach(), tensor.numel() * tensor.element_size()
+        Saved.alive += self.bytes
+        Saved.peak = max(Saved.peak, Saved.alive)
+
+    def __del__(self):
+        Saved.alive -= self.bytes
+
+
+def peak_bytes(problem):
+    Saved.alive = Saved.peak = 0
+    with torch.autograd.graph.saved_tensors_hooks(Saved, lambda saved: saved.tensor):
+        gradient(problem)
+    return Saved.peak
+
+
+def test_memory_of_a_step_on_tiles_grows_with_the_generator_alone(vit, cnn):
+    terms = "terms={it: {loss: feature, weight: 1, backbone: cnn, view: entire}}"
+    sizes = (128, 256, 512)
+    pairs = [[noise(1, 3, side, side, seed=seed) for seed in (1, 2)] for side in sizes]
+    tiled, whole = ([peak_bytes(problem(vit, cnn, pair, tile, terms)) for pair in pairs] for tile in (128, None))
+    assert whole[2] > 10 * whole[0]
+    assert tiled[2] < 0.25 * whole[2]
+    pixels = 3 * 4 * (512**2 - 256**2)
+    assert tiled[2] - tiled[1] < 6 * pixels  # what the generator saves, and the output
