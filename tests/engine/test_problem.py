@@ -1,7 +1,7 @@
 import pytest
 
 from tests.conftest import components
-from vitsplice.config import BackboneConfig
+from vitsplice.config import BackboneConfig, StageConfig
 from vitsplice.engine.backbones import load_configured
 from vitsplice.engine.images import RunImages
 from vitsplice.engine.problem import assemble
@@ -119,3 +119,12 @@ def test_appearance_mask_that_affects_no_term_is_refused(vit, pair):
     with pytest.raises(ConfigError, match="appearance_mask would have no effect"):
         assemble(components(load(TINY, "tiny", INVERT), vit), images)
     assert assemble(components(load(TINY, "tiny"), vit), images)
+
+
+def test_stage_on_tiles_refuses_a_term_whose_input_is_the_appearance_image(vit, pair):
+    images = RunImages({"structure": pair[0], "appearance": pair[1], "start": pair[0]})
+    terms = "terms={a: {loss: structure, weight: 1}, b: {loss: identity, weight: 1}}"
+    parts = components(load(TINY, "tiny", [terms]), vit)
+    with pytest.raises(ConfigError, match="'b' takes the appearance image as input"):
+        assemble(parts, images, stage=StageConfig(side=64, tile=64))
+    assert assemble(parts, images, stage=StageConfig(side=64, tile=64, terms=("a",)))

@@ -28,7 +28,7 @@ def test_leakage_warnings_name_metrics_and_networks():
 def run_folder(path, finished=True, **changes):
     path.mkdir()
     backbone = {"name": "tiny-vit", "sha256": "ab"} | changes
-    (path / "run.json").write_text(json.dumps({"finished": finished, "backbone": backbone}))
+    (path / "run.json").write_text(json.dumps({"finished": finished, "backbones": {"main": backbone}}))
     (path / "run.yaml").write_text(settings_for("quick").to_yaml())
     return path / "output.png"
 
@@ -58,7 +58,7 @@ def test_output_without_a_valid_record_is_unknown(tmp_path):
     assert read_optimised(tmp_path / "a.png") is None
     assert read_optimised(tmp_path / "output.png") is None
     output = run_folder(tmp_path / "run")
-    for text in ("[]", "{", '{"backbone": 3}', '{"backbone": {"name": "x"}}', '{"backbones": [3]}'):
+    for text in ("[]", "{", '{"backbones": 3}', '{"backbones": {"main": {"name": "x"}}}', '{"backbones": [3]}'):
         (tmp_path / "run" / "run.json").write_text(text)
         assert read_optimised(output) is None
 

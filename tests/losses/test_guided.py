@@ -4,7 +4,7 @@ import torch.nn.functional as F
 
 from tests.conftest import noise
 from vitsplice.contracts import MASK, MATCH, PIXELS, POSITIONS, Features, TermContext
-from vitsplice.engine.features import SizedBackbone, as_features, random_positions
+from vitsplice.engine.features import SizedBackbone, random_positions
 from vitsplice.losses.guided import EXCLUDED_COST, _resized_mass, requests_at_depths, target_mass
 from vitsplice.losses.terms import EDGES, PATCHES, SMOOTHNESS, STATISTICS, TEXTURE
 from vitsplice.options import complete
@@ -31,7 +31,7 @@ def features_of(backbone, image, requests, masks=None):
     own = [request for request in requests if request not in (MATCH, POSITIONS)]
     features = SizedBackbone(backbone, Unchanged()).features({0: image}, own, masks)[0]
     colours = F.interpolate(F.adaptive_avg_pool2d(image.detach() - 0.5, 2), size=8)
-    engine = {MATCH: as_features(F.normalize(colours, dim=1)), POSITIONS: random_positions()}
+    engine = {MATCH: Features.from_maps(F.normalize(colours, dim=1)), POSITIONS: random_positions()}
     return features | {request: engine[request] for request in requests if request in engine}
 
 
@@ -152,14 +152,14 @@ def maps_only(shape, dtype, seed=0):
     positions = random_positions(seed)
     return {
         "map": values,
-        MATCH: as_features(match),
-        MASK: as_features(torch.ones(1, 1, *shape, dtype=dtype)),
+        MATCH: Features.from_maps(match),
+        MASK: Features.from_maps(torch.ones(1, 1, *shape, dtype=dtype)),
         POSITIONS: Features(positions.values.to(dtype), positions.grid),
     }
 
 
 def with_map(features, values, layer):
-    return {key: value for key, value in features.items() if key != "map"} | {layer: as_features(values)}
+    return {key: value for key, value in features.items() if key != "map"} | {layer: Features.from_maps(values)}
 
 
 @pytest.mark.parametrize(("spec", "options"), [(STATISTICS, {}), (TEXTURE, {}), (TEXTURE, {"samples": 20})])
@@ -192,7 +192,7 @@ def test_masked_locations_have_no_mass_in_statistics(cnn):
     term = built(STATISTICS, cnn, depths=[1.0], uniform=1.0)
     layer = term.requests[0]
     ours, theirs = (maps_only((6, 6), torch.float32, seed) for seed in (1, 5))
-    theirs[MASK] = as_features((torch.arange(6) < 3).float().expand(1, 1, 6, 6))
+    theirs[MASK] = Features.from_maps((torch.arange(6) < 3).float().expand(1, 1, 6, 6))
     changed = theirs["map"].clone()
     changed[..., 3:] = 9
     output = with_map(ours, ours["map"], layer)

@@ -4,7 +4,6 @@ import torch.nn.functional as F
 
 from tests.conftest import noise
 from vitsplice.contracts import MASK, FeatureRequest, Features, TermContext
-from vitsplice.engine.features import as_features
 from vitsplice.errors import ConfigError
 from vitsplice.losses.functional import appearance_loss, identity_loss, structure_loss
 from vitsplice.losses.terms import APPEARANCE, IDENTITY, STRUCTURE
@@ -76,8 +75,8 @@ def test_white_mask_has_no_effect(vit, pair):
 def test_structure_on_a_grid_compares_averages_of_maps(cnn):
     whole, coarse = build(STRUCTURE, cnn, layer=0), build(STRUCTURE, cnn, layer=0, grid=2)
     (layer,) = coarse.requests
-    output, target = (as_features(noise(1, 6, 4, 8, seed=seed) - 0.5) for seed in (1, 2))
-    averages = [as_features(F.adaptive_avg_pool2d(features.maps, 2)) for features in (output, target)]
+    output, target = (Features.from_maps(noise(1, 6, 4, 8, seed=seed) - 0.5) for seed in (1, 2))
+    averages = [Features.from_maps(F.adaptive_avg_pool2d(features.maps, 2)) for features in (output, target)]
     expected = whole.function(*({layer: features} for features in averages))
     torch.testing.assert_close(coarse.function({layer: output}, {layer: target}), expected)
     assert coarse.function({layer: target}, {layer: target}).item() == 0

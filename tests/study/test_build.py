@@ -154,7 +154,7 @@ def test_finished_runs_of_a_batch_are_outputs(methods, tmp_path):
     outputs = find_outputs(methods, PAIRS)
     assert {pair: outputs[pair, "mine"] for pair in runs} == {pair: run / "output.png" for pair, run in runs.items()}
     (runs["bear"] / "run.yaml").touch()
-    (runs["bear"] / "run.json").write_text('{"backbone": {"name": "b", "sha256": ""}, "finished": false}')
+    (runs["bear"] / "run.json").write_text('{"backbones": {"main": {"name": "b", "sha256": ""}}, "finished": false}')
     with pytest.raises(ImageError, match="unfinished run"):
         find_outputs(methods, PAIRS)
 

@@ -75,4 +75,4 @@ def _facet(values: Tensor, facet: str) -> Features:
         values.register_hook(lambda gradient: gradient.contiguous())  # type: ignore[no-untyped-call]
     if facet == "pooled":
         return Features(values.mean((2, 3)))
-    return Features(values.flatten(2).transpose(1, 2), (values.shape[2], values.shape[3]))
+    return Features.from_maps(values)

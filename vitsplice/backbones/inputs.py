@@ -23,9 +23,29 @@ def fitting_size(info: BackboneInfo, height: int, width: int) -> tuple[int, int]
     return fit[0], fit[1]
 
 
+class Resizing:
+    """Resize images for a backbone, antialiased and differentiable. Subclasses implement `target_size`."""
+
+    interpolation: str = "bicubic"
+
+    def target_size(self, height: int, width: int, info: BackboneInfo) -> tuple[int, int]:
+        """Return the height and width that an image of this size is resized to."""
+        raise NotImplementedError
+
+    def __call__(self, images: Tensor, info: BackboneInfo) -> Tensor:
+        """Resize images ``(B, 3, H, W)`` for a backbone."""
+        return self.to(images, self.target_size(images.shape[-2], images.shape[-1], info))
+
+    def to(self, images: Tensor, size: tuple[int, int]) -> Tensor:
+        """Resize images ``(B, 3, H, W)`` to exactly this height and width."""
+        if size == tuple(images.shape[-2:]):
+            return images
+        return F.interpolate(images, size=size, mode=self.interpolation, align_corners=False, antialias=True)
+
+
 @dataclass(frozen=True)
-class Resize:
-    """Resize images by their shorter side, antialiased and differentiable, to a size that a backbone accepts.
+class Resize(Resizing):
+    """Resize images by their shorter side to a size that a backbone accepts.
 
     The aspect ratio is preserved up to rounding.
 
@@ -48,19 +68,9 @@ class Resize:
             scale = min(scale, self.max_size / max(height, width))
         return fitting_size(info, round(height * scale), round(width * scale))
 
-    def __call__(self, images: Tensor, info: BackboneInfo) -> Tensor:
-        """Resize images ``(B, 3, H, W)`` for a backbone."""
-        return self.to(images, self.target_size(images.shape[-2], images.shape[-1], info))
-
-    def to(self, images: Tensor, size: tuple[int, int]) -> Tensor:
-        """Resize images ``(B, 3, H, W)`` to exactly this height and width."""
-        if size == tuple(images.shape[-2:]):
-            return images
-        return F.interpolate(images, size=size, mode=self.interpolation, align_corners=False, antialias=True)
-
 
 @dataclass(frozen=True)
-class Area:
+class Area(Resizing):
     """Resize images to about ``side * side`` pixels, as `Resize` does.
 
     Args:
@@ -77,22 +87,13 @@ class Area:
         scale = scale if self.enlarge else min(1.0, scale)
         return fitting_size(info, round(height * scale), round(width * scale))
 
-    def __call__(self, images: Tensor, info: BackboneInfo) -> Tensor:
-        """Resize images ``(B, 3, H, W)`` for a backbone."""
-        return Resize().to(images, self.target_size(images.shape[-2], images.shape[-1], info))
 
-
-@dataclass(frozen=True)
-class Fit:
+class Fit(Resizing):
     """Resize images to the nearest size that a backbone accepts; a CNN accepts nearly all."""
 
     def target_size(self, height: int, width: int, info: BackboneInfo) -> tuple[int, int]:
         """Return the height and width that an image of this size is resized to."""
         return fitting_size(info, height, width)
-
-    def __call__(self, images: Tensor, info: BackboneInfo) -> Tensor:
-        """Resize images ``(B, 3, H, W)`` for a backbone."""
-        return Resize().to(images, self.target_size(images.shape[-2], images.shape[-1], info))
 
 
 def check_inputs(info: BackboneInfo, images: Tensor, requests: tuple[FeatureRequest, ...]) -> None:

@@ -85,6 +85,11 @@ class Features:
     grid: tuple[int, int] | None = None
     prefix: int = 0
 
+    @classmethod
+    def from_maps(cls, maps: Tensor) -> Features:
+        """Return feature maps ``(B, D, h, w)`` as local features without prefix tokens; the inverse of `maps`."""
+        return cls(maps.flatten(2).transpose(1, 2), (maps.shape[-2], maps.shape[-1]))
+
     def __repr__(self) -> str:
         return f"Features(values={tuple(self.values.shape)}, grid={self.grid}, prefix={self.prefix})"
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+from vitsplice.backbones.inputs import Resizing
 from vitsplice.contracts import (
     ENGINE_FACETS,
     MASK,
     PIXELS,
     POSITIONS_COUNT,
     Backbone,
-    BackboneInfo,
     FeatureRequest,
     Features,
 )
@@ -24,19 +24,9 @@ from vitsplice.rng import stream
 Key = TypeVar("Key", bound=Hashable)
 
 
-class Resizer(Protocol):
-    """Resizes images to the size at which a backbone is applied."""
-
-    def target_size(self, height: int, width: int, info: BackboneInfo) -> tuple[int, int]:
-        """Return the height and width that an image of this size is resized to."""
-
-    def __call__(self, images: Tensor, info: BackboneInfo) -> Tensor:
-        """Resize images ``(B, 3, H, W)`` for a backbone."""
-
-
 def extract(
     backbone: Backbone,
-    resize: Resizer,
+    resize: Resizing,
     images: Mapping[Key, Tensor],
     requests: Iterable[FeatureRequest],
     masks: Mapping[Key, Tensor] | None = None,
@@ -64,10 +54,10 @@ def extract(
         inputs = torch.cat(list(batch.values()))
         batch_features = dict(backbone(inputs, backbone_requests)) if backbone_requests else {}
         if PIXELS in requests:
-            batch_features[PIXELS] = as_features(inputs)
+            batch_features[PIXELS] = Features.from_maps(inputs)
         if MASK in requests:
             resized_masks = [_mask(resize, backbone, batch[key], (masks or {}).get(key)) for key in batch]
-            batch_features[MASK] = as_features(torch.cat(resized_masks))
+            batch_features[MASK] = Features.from_maps(torch.cat(resized_masks))
         for row, key in enumerate(batch):
             features[key] = {request: batch_features[request][row : row + 1] for request in requests}
     return features
@@ -78,7 +68,7 @@ class SizedBackbone:
     """A backbone on the device of the images, and the resizing that is applied to images before it."""
 
     backbone: Backbone
-    resize: Resizer
+    resize: Resizing
 
     def features(
         self,
@@ -95,12 +85,7 @@ def random_positions(*key: object) -> Features:
     return Features(torch.rand(1, POSITIONS_COUNT, 2, generator=stream(0, "positions", *key)), (POSITIONS_COUNT, 1))
 
 
-def as_features(maps: Tensor) -> Features:
-    """Return maps ``(B, C, H, W)`` as features with one location per pixel."""
-    return Features(maps.flatten(2).transpose(1, 2), (maps.shape[-2], maps.shape[-1]))
-
-
-def _mask(resize: Resizer, backbone: Backbone, image: Tensor, mask: Tensor | None) -> Tensor:
+def _mask(resize: Resizing, backbone: Backbone, image: Tensor, mask: Tensor | None) -> Tensor:
     if mask is None:
         return torch.ones_like(image[:, :1])
     return resize(mask.expand(-1, 3, -1, -1), backbone.info)[:, :1].clamp(0, 1)

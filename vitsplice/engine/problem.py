@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from vitsplice.backbones.inputs import Area, Fit, Resize
+from vitsplice.backbones.inputs import Area, Fit, Resize, Resizing
 from vitsplice.config import BackboneConfig, RunConfig, StageConfig, ViewConfig
 from vitsplice.contracts import MATCH, Backbone, GeneratorSpec, Role, TermContext
-from vitsplice.engine.features import Resizer, SizedBackbone
+from vitsplice.engine.features import SizedBackbone
 from vitsplice.engine.images import RunImages
 from vitsplice.engine.loop import Problem
 from vitsplice.engine.terms import WeightedTerm
@@ -132,6 +132,8 @@ def assemble(
     config = components.config
     terms = tuple(term for term in components.terms if stage is None or stage.has(term.name))
     _check_canvas(components.generator, terms)
+    if stage is not None and stage.tile is not None:
+        _check_tiles(terms)
     _check_effect(config, terms, images)
     _check_blur("structure", config.views.structure, images.pixels["structure"])
     _check_blur("appearance", config.views.appearance, images.pixels["appearance"])
@@ -152,7 +154,7 @@ def assemble(
     )
 
 
-def resizer(config: RunConfig, backbone: BackboneConfig, stage: StageConfig | None) -> Resizer:
+def resizer(config: RunConfig, backbone: BackboneConfig, stage: StageConfig | None) -> Resizing:
     """Return the resizing of views for a backbone in a stage."""
     if backbone.side == "view" or (stage is not None and stage.tile is not None):
         return Fit()
@@ -183,6 +185,15 @@ def _check_effect(config: RunConfig, terms: tuple[WeightedTerm, ...], images: Ru
     for name in (name for name, without_effect in unused.items() if without_effect):
         reason = f" would have no effect: no term of these settings compares with the {name.partition('_')[0]} image"
         raise ConfigError(Argument(name), reason)
+
+
+def _check_tiles(terms: tuple[WeightedTerm, ...]) -> None:
+    for term in terms:
+        if term.input[0] != "structure":
+            raise ConfigError(
+                f"term '{term.name}' takes the appearance image as input, so it cannot be active in a stage on tiles; "
+                "give that stage a list of terms without it"
+            )
 
 
 def _check_canvas(spec: GeneratorSpec, terms: tuple[WeightedTerm, ...]) -> None:

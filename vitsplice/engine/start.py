@@ -101,4 +101,4 @@ def view_vectors(vectors: MatchVectors, name: ImageName, view: View, size: tuple
     columns = columns.flip(0) if view.flip else columns
     positions = torch.stack([columns.expand(*grid), rows[:, None].expand(*grid)], -1)[None]
     cropped = F.grid_sample(maps, positions.to(maps), padding_mode="border", align_corners=False)
-    return Features(cropped.flatten(2).transpose(1, 2), grid)
+    return Features.from_maps(cropped)

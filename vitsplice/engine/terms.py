@@ -74,7 +74,9 @@ def term_values(
     Raises:
         LossTermRejected: if a term returns anything but a scalar that is differentiable in the output's features.
     """
-    positions = [{POSITIONS: random_positions(*key, of)} for of in ("output", "target")]
+    terms = tuple(terms)
+    sampled = any(POSITIONS in term.term.requests for term in terms)
+    positions = [{POSITIONS: random_positions(*key, of)} if sampled else {} for of in ("output", "target")]
     complete = {
         view: {**features, **positions[0], **{r: targets[view][r] for r in OF_THE_INPUT if r in targets.get(view, {})}}
         for view, features in outputs.items()

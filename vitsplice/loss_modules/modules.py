@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vitsplice.backbones.inputs import Area, Fit, Resize
+from vitsplice.backbones.inputs import Area, Fit, Resize, Resizing
 from vitsplice.config import ONLY, BackboneConfig, RunConfig, TermConfig
 from vitsplice.contracts import Backbone, ImageName, LossSpec, TermContext
 from vitsplice.engine import problem
 from vitsplice.engine.backbones import Loaded, load_all, load_backbone, load_configured
-from vitsplice.engine.features import Resizer, SizedBackbone
+from vitsplice.engine.features import SizedBackbone
 from vitsplice.engine.images import RunImages, ViewKey
 from vitsplice.engine.start import warm_start_of
 from vitsplice.engine.terms import WeightedTerm
@@ -188,7 +188,7 @@ class PresetLoss(TermsLoss):
         return torch.cat(starts), vectors
 
 
-def _resizer(config: RunConfig, backbone: str) -> Resizer:
+def _resizer(config: RunConfig, backbone: str) -> Resizing:
     """Return the resizing of entire images for a backbone of a preset."""
     sides = [stage.side for stage in config.stages if not stage.tile]
     own = config.backbones[backbone].side

@@ -23,6 +23,7 @@ from vitsplice.contracts import (
 from vitsplice.errors import ConfigError
 from vitsplice.images.transforms import to_lab
 from vitsplice.losses.regularisers import edge_distance, total_variation
+from vitsplice.losses.splice import pooled_to
 from vitsplice.losses.transport import cosine_cost, relaxed_earth_mover, sliced_wasserstein
 from vitsplice.matching import assignment, usable
 from vitsplice.numerics import numerics
@@ -91,8 +92,9 @@ def texture(context: TermContext) -> LossTerm:
 def grid_hypercolumns(features: FeaturesByRequest, layers: Sequence[FeatureRequest]) -> Hypercolumns:
     """Pool the features of all layers, the correspondence and the mask to the grid of the last layer."""
     grid = features[layers[-1]].grid
-    values = torch.cat([F.normalize(_pool(features[layer], grid), dim=-1) for layer in layers], -1)
-    return Hypercolumns(values, _pool(features[MATCH], grid), _pool(features[MASK], grid)[0, :, 0])
+    values = torch.cat([F.normalize(pooled_to(features[layer], grid).values, dim=-1) for layer in layers], -1)
+    match, mask = (pooled_to(features[request], grid).values for request in (MATCH, MASK))
+    return Hypercolumns(values, match, mask[0, :, 0])
 
 
 def sampled_hypercolumns(features: FeaturesByRequest, layers: Sequence[FeatureRequest], samples: int) -> Hypercolumns:
@@ -206,15 +208,8 @@ def mass_map(output: FeaturesByRequest, target: FeaturesByRequest, context: Term
     ours, theirs = output[MATCH], target[MATCH]
     grid = theirs.grid or (1, 1)
     coarse = ours.grid and (min(ours.grid[0], MASS_GRID), min(ours.grid[1], MASS_GRID))
-    similarities = _pool(ours, coarse)[0] @ theirs.patches[0].T
-    return target_mass(similarities, _pool(target[MASK], grid)[0, :, 0], context).reshape(1, 1, *grid)
-
-
-def _pool(features: Features, grid: tuple[int, int] | None) -> Tensor:
-    """Pool local features to a grid by averaging, ``(B, h * w, D)``."""
-    if grid is None or features.grid == grid:
-        return features.patches
-    return F.adaptive_avg_pool2d(features.maps, grid).flatten(2).transpose(1, 2)
+    similarities = pooled_to(ours, coarse).values[0] @ theirs.patches[0].T
+    return target_mass(similarities, pooled_to(target[MASK], grid).values[0, :, 0], context).reshape(1, 1, *grid)
 
 
 def _sample(features: Features, positions: Tensor) -> Tensor:

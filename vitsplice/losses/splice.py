@@ -58,8 +58,14 @@ def pooled(features: Features, grid: int) -> Features:
     """Average local features on a grid of at most ``grid * grid``, without prefix tokens; 0 returns them unchanged."""
     if not grid or features.grid is None or max(features.grid) <= grid:
         return features
-    size = min(features.grid[0], grid), min(features.grid[1], grid)
-    return Features(F.adaptive_avg_pool2d(features.maps, size).flatten(2).transpose(1, 2), size)
+    return pooled_to(features, (min(features.grid[0], grid), min(features.grid[1], grid)))
+
+
+def pooled_to(features: Features, grid: tuple[int, int] | None) -> Features:
+    """Average local features on a grid, without prefix tokens; None is their own."""
+    if grid is None or features.grid == grid:
+        return Features(features.patches, features.grid)
+    return Features.from_maps(F.adaptive_avg_pool2d(features.maps, grid))
 
 
 def masked_values(features: Features, mask: Features | None) -> Tensor:

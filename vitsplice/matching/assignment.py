@@ -45,6 +45,16 @@ def usable(coverage: Tensor, least: float = 0.5) -> Tensor:
     return coverage >= torch.clamp(SMALL_MASK * greatest, max=least)
 
 
+def mutual_nearest(similarities: Tensor) -> Tensor:
+    """Return which patches of the first image are the nearest neighbour of their nearest neighbour, ``(N,)`` bool.
+
+    Args:
+        similarities: ``(N, M)``.
+    """
+    best, nearest = similarities.argmax(1), similarities.argmax(0)
+    return torch.eq(nearest[best], torch.arange(len(best), device=best.device))
+
+
 def masked_similarities(similarities: Tensor, temperature: float, balance: float, coverage: Tensor | None) -> Tensor:
     """Set similarities ``(N, M)`` of excluded patches to minus infinity; see `assignment`.
 

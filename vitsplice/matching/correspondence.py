@@ -15,7 +15,7 @@ from vitsplice.errors import ImageError, UserError
 from vitsplice.images.checks import OVERSHOOT, image_batch
 from vitsplice.images.transforms import to_lab
 from vitsplice.matching.agreement import affinity, agreed_assignment
-from vitsplice.matching.assignment import assignment, usable
+from vitsplice.matching.assignment import assignment, mutual_nearest, usable
 from vitsplice.matching.descriptors import describe, similarity
 from vitsplice.matching.priors import match_scores
 from vitsplice.numerics import numerics
@@ -57,9 +57,7 @@ class Correspondence:
     @property
     def mutual(self) -> Tensor:
         """``(N,)`` bool: patches of the first image that are the nearest neighbour of their nearest neighbour."""
-        nearest = self.similarity.argmax(0)
-        indices = torch.arange(len(self.best), device=self.best.device)
-        return torch.eq(nearest[self.best], indices)
+        return mutual_nearest(self.similarity)
 
     def cpu(self) -> Correspondence:
         """Return the correspondence with its tensors on the CPU."""
@@ -135,7 +133,7 @@ def correspond(
 
 def _unflipped(features: Features) -> Features:
     """Move the features of a mirrored image back to the patches of the image."""
-    return Features(features.maps.flip(-1).flatten(2).transpose(1, 2), features.grid)
+    return Features.from_maps(features.maps.flip(-1))
 
 
 def _colours(image: Tensor, grid: tuple[int, int]) -> Tensor:

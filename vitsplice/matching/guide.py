@@ -44,11 +44,7 @@ class MatchVectors:
 
     def features(self) -> tuple[Features, Features]:
         """Return the vectors of the structure image and of the appearance image as features."""
-        first, second = (
-            Features(maps.flatten(2).transpose(1, 2), (maps.shape[-2], maps.shape[-1]))
-            for maps in (self.structure, self.appearance)
-        )
-        return first, second
+        return Features.from_maps(self.structure), Features.from_maps(self.appearance)
 
 
 def guide(match: Correspondence, colours: Tensor) -> Tensor:

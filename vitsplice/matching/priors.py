@@ -21,6 +21,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from vitsplice.matching.assignment import mutual_nearest
+
 LARGEST, HUBNESS = 10, 0.5
 """Number of largest similarities of a patch whose mean is its hubness, and weight of this mean."""
 
@@ -74,8 +76,7 @@ def layout_cost(
     points, others = (_locations(grid, similarities) for grid in grids)
     others = others * others.new_tensor([1, -1]) if mirrored else others
     similarities = similarities.masked_fill(~included, -1)
-    best, nearest = similarities.argmax(1), similarities.argmax(0)
-    mutual = nearest[best] == torch.arange(len(best), device=best.device)
+    best, mutual = similarities.argmax(1), mutual_nearest(similarities)
     moved, agreeing = fit_layout(points[mutual], others[best[mutual]], similarities.amax(1)[mutual].clamp(min=0))
     distance = torch.cdist(_homogeneous(points) @ moved, others)
     return agreeing * ((distance - TOLERANCE).clamp(min=0) / REACH).square().clamp(max=1)

@@ -42,13 +42,13 @@ class OptimisedParts:
         """Return the networks in a run's record, and its loss terms.
 
         Args:
-            record: content of ``run.json``: ``backbones``, information by name, or ``backbone``, that of a single one.
+            record: content of ``run.json``, with the information on all backbones by name as ``backbones``.
             terms: names of the loss terms that the run optimised.
 
         Raises:
             TypeError, KeyError, AttributeError: if the record is invalid.
         """
-        infos = record["backbones"].values() if "backbones" in record else [record["backbone"]]
+        infos = record["backbones"].values()
         networks = (NetworkId(str(info["name"]), str(info["sha256"] or "")) for info in infos)
         return cls(tuple(networks), tuple(sorted(terms)))
 
