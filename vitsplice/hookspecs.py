@@ -7,7 +7,16 @@ from __future__ import annotations
 
 import pluggy
 
-from vitsplice.contracts import BackboneSpec, CommandSpec, ExecutorSpec, GeneratorSpec, LossSpec, MetricSpec, PresetSpec
+from vitsplice.contracts import (
+    BackboneSpec,
+    CommandSpec,
+    ConditionalGeneratorSpec,
+    ExecutorSpec,
+    GeneratorSpec,
+    LossSpec,
+    MetricSpec,
+    PresetSpec,
+)
 
 GROUP = "vitsplice"
 """Entry point group of plugins, and name of the pluggy project."""
@@ -39,6 +48,12 @@ def vitsplice_losses() -> list[LossSpec]:
 @hookspec
 def vitsplice_generators() -> list[GeneratorSpec]:
     """Return generators."""
+    raise NotImplementedError
+
+
+@hookspec
+def vitsplice_conditional_generators() -> list[ConditionalGeneratorSpec]:
+    """Return generators that are trained on many pairs of images."""
     raise NotImplementedError
 
 

@@ -43,6 +43,12 @@ DESCRIPTIONS: dict[str, Callable[[Any], dict[str, Any]]] = {
     "backbones": _backbone,
     "losses": lambda s: {"name": s.name, "compares with": s.target, "options": _options(s), "summary": s.summary},
     "generators": lambda s: {"name": s.name, "canvas": s.canvas, "options": _options(s), "summary": s.summary},
+    "conditional_generators": lambda s: {
+        "name": s.name,
+        "conditions": s.conditions,
+        "options": _options(s),
+        "summary": s.summary,
+    },
     "metrics": _metric,
     "presets": lambda s: {"name": s.name, "summary": s.summary},
     "executors": lambda s: {"name": s.name, "options": _options(s), "summary": s.summary},

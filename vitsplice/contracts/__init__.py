@@ -6,6 +6,7 @@ without it.
 
 from __future__ import annotations
 
+from vitsplice.contracts.conditional import SPATIAL, Condition, ConditionalGeneratorSpec, ConditionName
 from vitsplice.contracts.executors import Executor, ExecutorSpec, Job, Outcome
 from vitsplice.contracts.features import (
     ENGINE_FACETS,
@@ -36,11 +37,15 @@ __all__ = [
     "PIXELS",
     "POSITIONS",
     "POSITIONS_COUNT",
+    "SPATIAL",
     "Backbone",
     "BackboneInfo",
     "BackboneSpec",
     "Case",
     "CommandSpec",
+    "Condition",
+    "ConditionName",
+    "ConditionalGeneratorSpec",
     "Executor",
     "ExecutorSpec",
     "FeatureRequest",

@@ -5,10 +5,38 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from vitsplice.contracts import BackboneSpec, CommandSpec, ExecutorSpec, GeneratorSpec, LossSpec, MetricSpec, PresetSpec
+from vitsplice.contracts import (
+    BackboneSpec,
+    CommandSpec,
+    ConditionalGeneratorSpec,
+    ExecutorSpec,
+    GeneratorSpec,
+    LossSpec,
+    MetricSpec,
+    PresetSpec,
+)
 
-Spec = BackboneSpec | LossSpec | GeneratorSpec | MetricSpec | PresetSpec | ExecutorSpec | CommandSpec
-SpecT = TypeVar("SpecT", BackboneSpec, LossSpec, GeneratorSpec, MetricSpec, PresetSpec, ExecutorSpec, CommandSpec)
+Spec = (
+    BackboneSpec
+    | LossSpec
+    | GeneratorSpec
+    | ConditionalGeneratorSpec
+    | MetricSpec
+    | PresetSpec
+    | ExecutorSpec
+    | CommandSpec
+)
+SpecT = TypeVar(
+    "SpecT",
+    BackboneSpec,
+    LossSpec,
+    GeneratorSpec,
+    ConditionalGeneratorSpec,
+    MetricSpec,
+    PresetSpec,
+    ExecutorSpec,
+    CommandSpec,
+)
 
 
 @dataclass(frozen=True)
@@ -34,8 +62,9 @@ class Kind(Generic[SpecT]):
 BACKBONES = Kind("backbones", "backbone", BackboneSpec)
 LOSSES = Kind("losses", "loss term", LossSpec)
 GENERATORS = Kind("generators", "generator", GeneratorSpec)
+CONDITIONAL_GENERATORS = Kind("conditional_generators", "conditional generator", ConditionalGeneratorSpec)
 METRICS = Kind("metrics", "metric", MetricSpec)
 PRESETS = Kind("presets", "preset", PresetSpec)
 EXECUTORS = Kind("executors", "executor", ExecutorSpec)
 COMMANDS = Kind("commands", "command", CommandSpec)
-KINDS = (BACKBONES, LOSSES, GENERATORS, METRICS, PRESETS, EXECUTORS, COMMANDS)
+KINDS = (BACKBONES, LOSSES, GENERATORS, CONDITIONAL_GENERATORS, METRICS, PRESETS, EXECUTORS, COMMANDS)

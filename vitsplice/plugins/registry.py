@@ -11,7 +11,16 @@ from typing import Generic
 
 import pluggy
 
-from vitsplice.contracts import BackboneSpec, CommandSpec, ExecutorSpec, GeneratorSpec, LossSpec, MetricSpec, PresetSpec
+from vitsplice.contracts import (
+    BackboneSpec,
+    CommandSpec,
+    ConditionalGeneratorSpec,
+    ExecutorSpec,
+    GeneratorSpec,
+    LossSpec,
+    MetricSpec,
+    PresetSpec,
+)
 from vitsplice.errors import PluginConflict, UnknownName, VitspliceError
 from vitsplice.plugins.discovery import DISTRIBUTION, PLUGINS_VARIABLE, PluginRecord, owners
 from vitsplice.plugins.hooks import CODE_ERRORS, call_backbone_for, failure_reason
@@ -105,7 +114,7 @@ class Catalogue:
 
     Args:
         plugins: one record for each plugin, the built-in one first.
-        backbones, losses, generators, metrics, presets, executors, commands: specs by name.
+        backbones, losses, generators, conditional_generators, metrics, presets, executors, commands: specs by name.
         conflicts: (kind, name) -> the distributions that provide it. A built-in command that others provide too is in
             here and in ``commands``.
     """
@@ -114,6 +123,7 @@ class Catalogue:
     backbones: Registry[BackboneSpec]
     losses: Registry[LossSpec]
     generators: Registry[GeneratorSpec]
+    conditional_generators: Registry[ConditionalGeneratorSpec]
     metrics: Registry[MetricSpec]
     presets: Registry[PresetSpec]
     executors: Registry[ExecutorSpec]

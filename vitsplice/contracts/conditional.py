@@ -1,0 +1,49 @@
+"""Conditional generators: networks for many pairs of images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from vitsplice.contracts.parts import Option
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+ConditionName = Literal["cls", "appearance", "start", "warped"]
+"""What a conditional generator can know of a pair of images, besides the structure image ``(B, 3, H, W)``:
+
+``cls``: the first backbone's default appearance feature of the appearance image, normalised to unit length, ``(B, D)``;
+``appearance``: the appearance image, resized to the size of the structure image, ``(B, 3, H, W)``;
+``start``: the warm start, ``(B, 3, H, W)``;
+``warped``: shallow features of the appearance image, carried over to the patches of the structure image by the
+    correspondence, ``(B, D, h, w)``.
+"""
+
+Condition = Mapping[ConditionName, "Tensor"]
+
+SPATIAL: tuple[ConditionName, ...] = ("start", "warped")
+"""Conditions that are aligned with the structure image: a crop of it takes their crop."""
+
+
+@dataclass(frozen=True)
+class ConditionalGeneratorSpec:
+    """A generator that is trained on many pairs of images and sees the appearance image of each.
+
+    Args:
+        name: name, unique among conditional generators.
+        build: function ``build(channels, options)`` that returns an ``nn.Module`` with
+            ``forward(structure, condition)``: structure images ``(B, 3, H, W)`` of any size and the requested
+            conditions to output images ``(B, 3, H, W)`` in [0, 1]. ``channels`` holds the number of channels of each
+            requested condition.
+        summary: description in one line.
+        conditions: the conditions that it requests.
+        options: options that it accepts.
+    """
+
+    name: str
+    build: Callable[[Mapping[ConditionName, int], Mapping[str, Any]], nn.Module]
+    summary: str
+    conditions: tuple[ConditionName, ...]
+    options: Mapping[str, Option] = field(default_factory=dict)
