@@ -16,7 +16,7 @@ from vitsplice.plugins import Catalogue, PluginRecord, catalogue, discovery
 HEAD = """
 from pathlib import Path
 from vitsplice.contracts import (
-    BackboneSpec, CommandSpec, ExecutorSpec, GeneratorSpec, LossSpec, MetricSpec, PresetSpec
+    BackboneSpec, CommandSpec, ConditionalGeneratorSpec, ExecutorSpec, GeneratorSpec, LossSpec, MetricSpec, PresetSpec
 )
 from vitsplice.errors import UserError
 from vitsplice.hookspecs import hookimpl
@@ -29,6 +29,9 @@ def loss(name):
 
 def generator(name):
     return GeneratorSpec(name, lambda structure, options: None, "a generator")
+
+def conditional_generator(name):
+    return ConditionalGeneratorSpec(name, lambda channels, options: None, "a conditional generator", ("cls",))
 
 def metric(name):
     return MetricSpec(name, lambda context: None, "a metric")
@@ -67,6 +70,10 @@ def vitsplice_losses():
 @hookimpl
 def vitsplice_generators():
     return [generator("kiting")]
+
+@hookimpl
+def vitsplice_conditional_generators():
+    return [conditional_generator("sailing")]
 
 @hookimpl
 def vitsplice_metrics():

@@ -22,6 +22,7 @@ def test_valid_plugin_registers_all_its_specs(shelf: Shelf) -> None:
             "backbones": ("clip-vitb16",),
             "losses": ("gram",),
             "generators": ("kiting",),
+            "conditional_generators": ("sailing",),
             "presets": ("painting",),
             "metrics": ("blueness",),
             "executors": ("crowd",),
@@ -31,6 +32,7 @@ def test_valid_plugin_registers_all_its_specs(shelf: Shelf) -> None:
     assert known.backbones["clip-vitb16"].source == "nowhere"
     assert known.losses["gram"].target == "structure"
     assert known.generators["kiting"].summary == "a generator"
+    assert known.conditional_generators["sailing"].conditions == ("cls",)
     assert known.presets["painting"].path == Path("painting")
     assert set(known.commands) == {"run", "paint"}
     assert not known.conflicts
