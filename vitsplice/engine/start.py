@@ -91,14 +91,26 @@ def view_vectors(vectors: MatchVectors, name: ImageName, view: View, size: tuple
         Features on a grid with about the density of that of the image.
     """
     maps = vectors.appearance if name == "appearance" else vectors.structure
-    top, left = view.top / size[0], view.left / size[1]
     height, width = view.height / size[0], view.width / size[1]
     grid = max(1, round(maps.shape[-2] * height)), max(1, round(maps.shape[-1] * width))
+    return Features.from_maps(crop_maps(maps, view, size, grid))
+
+
+def crop_maps(maps: Tensor, view: View, size: tuple[int, int], grid: tuple[int, int]) -> Tensor:
+    """Crop maps of an image ``(1, D, h, w)`` to a view of it, resampled bilinearly.
+
+    Args:
+        maps: maps of the entire image, of any resolution.
+        view: the view, whose colour changes are ignored.
+        size: height and width of the image that the view belongs to, in pixels.
+        grid: height and width of the cropped maps.
+    """
+    top, left = view.top / size[0], view.left / size[1]
+    height, width = view.height / size[0], view.width / size[1]
     rows, columns = (
         2 * (offset + length * (torch.arange(count, device=maps.device) + 0.5) / count) - 1
         for offset, length, count in ((top, height, grid[0]), (left, width, grid[1]))
     )
     columns = columns.flip(0) if view.flip else columns
     positions = torch.stack([columns.expand(*grid), rows[:, None].expand(*grid)], -1)[None]
-    cropped = F.grid_sample(maps, positions.to(maps), padding_mode="border", align_corners=False)
-    return Features.from_maps(cropped)
+    return F.grid_sample(maps, positions.to(maps), padding_mode="border", align_corners=False)

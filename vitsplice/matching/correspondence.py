@@ -9,14 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vitsplice.backbones.inputs import Area
-from vitsplice.contracts import Backbone, Features
-from vitsplice.errors import ImageError, UserError
-from vitsplice.images.checks import OVERSHOOT, image_batch
-from vitsplice.images.transforms import to_lab
+from vitsplice.contracts import Backbone
+from vitsplice.errors import UserError
 from vitsplice.matching.agreement import affinity, agreed_assignment
 from vitsplice.matching.assignment import assignment, mutual_nearest, usable
-from vitsplice.matching.descriptors import describe, similarity
+from vitsplice.matching.description import Description, describe_image, single_image
+from vitsplice.matching.descriptors import similarity
 from vitsplice.matching.priors import match_scores
 from vitsplice.numerics import numerics
 
@@ -105,44 +103,53 @@ def correspond(
         >>> match.grid, match.weights.shape
         ((5, 7), torch.Size([35, 35]))
     """
-    if isinstance(backbone, str):
-        raise UserError(f"correspond takes a loaded backbone: vitsplice.load_backbone({backbone!r})")
-    if not 0 <= agreement < math.inf:
-        raise UserError(f"agreement={agreement} is not allowed; it must be at least 0, and finite")
-    first, second = _single_image(first, "first"), _single_image(second, "second")
-    info = backbone.info
-    stride = max(1, info.stride // 2) if info.structure.facet == "map" else info.stride
-    area = Area(grid * stride)
-    descriptors, others = (describe(backbone, area(image, info)) for image in (first, second))
-    flipped = _unflipped(describe(backbone, area(second.flip(-1), info)))
-    first_grid, second_grid = descriptors.grid or (1, 1), others.grid or (1, 1)
-    coverage = None if mask is None else F.adaptive_avg_pool2d(mask, second_grid).flatten()
-    similarities, mirrored_similarities = (similarity(descriptors.values, f.values)[0] for f in (others, flipped))
-    mirrored = bool(mirrored_similarities.max(1).values.mean() > similarities.max(1).values.mean())
-    similarities = mirrored_similarities if mirrored else similarities
+    check_agreement(agreement)
+    descriptions = [
+        describe_image(single_image(image, name), backbone, grid, mirror=name == "second")
+        for image, name in ((first, "first"), (second, "second"))
+    ]
+    return match_descriptions(*descriptions, temperature=temperature, balance=balance, agreement=agreement, mask=mask)
+
+
+@numerics(grad=False)
+def match_descriptions(
+    first: Description,
+    second: Description,
+    *,
+    temperature: float = 0.02,
+    balance: float = 0.2,
+    agreement: float = AGREEMENT,
+    mask: Tensor | None = None,
+) -> Correspondence:
+    """Match the patches of two images, given by their descriptions.
+
+    Args:
+        first, second: descriptions by the same backbone. Without a mirrored description, the second image is matched
+            as it is only.
+        temperature, balance, agreement, mask: see `correspond`.
+
+    Raises:
+        UserError: if a value is out of range.
+    """
+    check_agreement(agreement)
+    coverage = None if mask is None else F.adaptive_avg_pool2d(mask, second.grid).flatten()
+    similarities = similarity(first.descriptors, second.descriptors)[0]
+    mirrored = False
+    if second.mirrored is not None:
+        mirrored_similarities = similarity(first.descriptors, second.mirrored)[0]
+        mirrored = bool(mirrored_similarities.max(1).values.mean() > similarities.max(1).values.mean())
+        similarities = mirrored_similarities if mirrored else similarities
     if not agreement:
         weights = assignment(similarities, temperature, balance, coverage)
     else:
-        first_colours, second_colours = _colours(first, first_grid), _colours(second, second_grid)
         included = None if coverage is None else usable(coverage)
-        scores = match_scores(similarities, (first_grid, second_grid), mirrored, included)
-        neighbours = agreement * affinity(first_colours, descriptors.values[0], first_grid)
-        weights = agreed_assignment(scores, neighbours, second_colours, temperature, balance, coverage)
-    return Correspondence(weights, similarities, first_grid, second_grid, mirrored)
+        scores = match_scores(similarities, (first.grid, second.grid), mirrored, included)
+        neighbours = agreement * affinity(first.colours, first.descriptors[0], first.grid)
+        weights = agreed_assignment(scores, neighbours, second.colours, temperature, balance, coverage)
+    return Correspondence(weights, similarities, first.grid, second.grid, mirrored)
 
 
-def _unflipped(features: Features) -> Features:
-    """Move the features of a mirrored image back to the patches of the image."""
-    return Features.from_maps(features.maps.flip(-1))
-
-
-def _colours(image: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Compute the mean colour of each patch in Lab / 100, ``(h * w, 3)``."""
-    return F.adaptive_avg_pool2d(to_lab(image), grid).flatten(2)[0].T
-
-
-def _single_image(pixels: Tensor, name: str) -> Tensor:
-    batch = image_batch(pixels, name, tolerance=OVERSHOOT)
-    if len(batch) != 1:
-        raise ImageError(f"'{name}' must be one image; this is a batch of {len(batch)}")
-    return batch
+def check_agreement(agreement: float) -> None:
+    """Raise UserError unless the weight of agreement is at least 0, and finite."""
+    if not 0 <= agreement < math.inf:
+        raise UserError(f"agreement={agreement} is not allowed; it must be at least 0, and finite")

@@ -1,0 +1,68 @@
+import pytest
+import torch
+
+from tests.conftest import noise
+from vitsplice.config import MatchConfig
+from vitsplice.engine.conditions import (
+    condition_channels,
+    crop_condition,
+    image_features,
+    pair_condition,
+    stack_conditions,
+)
+from vitsplice.engine.images import RunImages
+from vitsplice.engine.start import prepare
+from vitsplice.engine.views import View, entire
+from vitsplice.presets.settings import settings_for
+
+NAMES = ("cls", "appearance", "start", "warped")
+STRUCTURE, APPEARANCE = noise(1, 3, 48, 64), noise(1, 3, 56, 40, seed=1)
+
+
+def condition(backbone, names=NAMES, grid=6):
+    structure, appearance = (
+        image_features(image, backbone, names, grid, appearance=image is APPEARANCE)
+        for image in (STRUCTURE, APPEARANCE)
+    )
+    return pair_condition(names, structure, appearance, backbone.info, MatchConfig(grid=grid))
+
+
+@pytest.fixture(params=["vit", "cnn"])
+def backbone(request):
+    return request.getfixturevalue(request.param)
+
+
+def test_conditions_have_the_stated_channels(backbone):
+    values = condition(backbone).values
+    assert tuple(values) == NAMES
+    assert {name: value.shape[1] for name, value in values.items()} == condition_channels(NAMES, backbone)
+    assert values["start"].shape == values["appearance"].shape == STRUCTURE.shape
+    assert values["cls"].norm() == pytest.approx(1)
+
+
+def test_start_is_that_of_a_run(vit):
+    config = settings_for("instant", overrides=["backbone.name=tiny-vit", "match.grid=6"])
+    of_run = prepare(config, RunImages({"structure": STRUCTURE, "appearance": APPEARANCE}), vit, guided=False)
+    assert torch.equal(condition(vit).values["start"], of_run.images.pixels["start"])
+
+
+def test_generator_without_spatial_conditions_needs_no_correspondence(vit):
+    assert condition(vit, ("cls",)).match is None
+    assert image_features(STRUCTURE, vit, ("cls",), 6, appearance=False).description is None
+
+
+def test_crop_of_the_entire_image_keeps_the_start_and_global_conditions(vit):
+    values = condition(vit).values
+    cropped = crop_condition(values, entire(STRUCTURE), STRUCTURE.shape[-2:])
+    assert torch.equal(cropped["start"], values["start"])
+    assert torch.equal(cropped["cls"], values["cls"])
+
+
+def test_crops_of_equal_size_can_be_stacked(vit):
+    views = [View(0, 0, 24, 24), View(10, 30, 24, 24, flip=True)]
+    values = condition(vit, ("cls", "start", "warped")).values
+    crops = [crop_condition(values, view, STRUCTURE.shape[-2:]) for view in views]
+    stacked = stack_conditions(crops)
+    assert torch.equal(stacked["start"][1:], crops[1]["start"])
+    assert stacked["warped"].shape[0] == 2
+    assert torch.equal(crops[1]["start"], values["start"][..., 10:34, 30:54].flip(-1))

@@ -1,0 +1,169 @@
+"""Conditions of conditional generators: what such a generator knows of a pair of images (`ConditionName`).
+
+What depends on one image is computed once for it (`image_features`), so that many pairs share it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vitsplice.config import MatchConfig
+from vitsplice.contracts import SPATIAL, Backbone, BackboneInfo, Condition, ConditionName, FeatureRequest
+from vitsplice.engine.start import crop_maps
+from vitsplice.engine.views import View
+from vitsplice.engine.warm_start import warm_start
+from vitsplice.matching import Correspondence, Description, describe_image, match_descriptions
+from vitsplice.numerics import numerics
+
+SHALLOW = 0.33
+"""Relative depth of the layer whose features are warped: they hold texture more than semantics."""
+
+WARPED_STRIDE = 12
+"""Pixels of a view for each position of the warped features in it."""
+
+
+@dataclass(frozen=True)
+class ImageFeatures:
+    """What the conditions of a pair need of one of its images.
+
+    Args:
+        pixels: ``(1, 3, H, W)`` in [0, 1].
+        description: what is matched, and of an appearance image the features that conditions consist of; None if the
+            conditions need neither.
+    """
+
+    pixels: Tensor
+    description: Description | None
+
+
+@dataclass(frozen=True)
+class PairCondition:
+    """The conditions of a pair of images.
+
+    Args:
+        values: the conditions by name, each a batch of one.
+        match: the correspondence; None if no condition needs it.
+    """
+
+    values: Condition
+    match: Correspondence | None
+
+
+def feature_requests(info: BackboneInfo) -> tuple[FeatureRequest, FeatureRequest]:
+    """Return the features of the appearance image of which ``cls`` and ``warped`` consist."""
+    facet = "token" if "token" in info.facets else info.structure.facet
+    return info.appearance, info.request(facet, info.layer_at(SHALLOW))
+
+
+def image_features(
+    image: Tensor, backbone: Backbone, names: Iterable[ConditionName], grid: int, *, appearance: bool
+) -> ImageFeatures:
+    """Compute what conditions need of an image, once for all pairs that it is in.
+
+    Args:
+        image: ``(1, 3, H, W)`` in [0, 1], on the device of the backbone.
+        backbone: the backbone that matches images.
+        names: the conditions that the generator requests.
+        grid: the image is resized to about ``grid * grid`` patches.
+        appearance: whether it is an appearance image, or else a structure image.
+    """
+    matched = _matched(names)
+    if not (appearance or matched):
+        return ImageFeatures(image, None)
+    requests = feature_requests(backbone.info) if appearance else ()
+    mirror = appearance and matched
+    return ImageFeatures(image, describe_image(image, backbone, grid, mirror=mirror, requests=requests))
+
+
+@numerics(grad=False)
+def pair_condition(
+    names: Iterable[ConditionName],
+    structure: ImageFeatures,
+    appearance: ImageFeatures,
+    info: BackboneInfo,
+    match: MatchConfig,
+    mask: Tensor | None = None,
+) -> PairCondition:
+    """Compute the conditions of a pair of images.
+
+    Args:
+        names: the conditions that the generator requests.
+        structure, appearance: features of the images (`image_features`).
+        info: information on the backbone that they are from.
+        match: settings of the correspondence.
+        mask: mask of the appearance image, ``(1, 1, H, W)`` in [0, 1]; None: all of it is used.
+    """
+    names = tuple(names)
+    values: dict[ConditionName, Tensor] = {}
+    correspondence: Correspondence | None = None
+    if structure.description and appearance.description and _matched(names):
+        settings = match.model_dump(exclude={"grid"})
+        correspondence = match_descriptions(structure.description, appearance.description, mask=mask, **settings)
+        values["start"] = warm_start(structure.pixels, appearance.pixels, correspondence, mask=mask)
+    if appearance.description:
+        cls, shallow = (appearance.description.features[request] for request in feature_requests(info))
+        values["cls"] = F.normalize(cls.values, dim=-1)
+        if correspondence:
+            values["warped"] = _warped(shallow.maps, correspondence)
+    values["appearance"] = F.interpolate(
+        appearance.pixels, size=structure.pixels.shape[-2:], mode="bicubic", antialias=True, align_corners=False
+    ).clamp(0, 1)
+    return PairCondition({name: values[name] for name in names}, correspondence)
+
+
+def _matched(names: Iterable[ConditionName]) -> bool:
+    """Return whether a condition needs the correspondence."""
+    return bool(set(SPATIAL).intersection(names))
+
+
+def _warped(maps: Tensor, match: Correspondence) -> Tensor:
+    """Carry feature maps of the appearance image over to the patches of the structure image, ``(1, D, h, w)``."""
+    values = F.interpolate(maps, size=match.other_grid, mode="area").flatten(2)[0].T
+    return match.warp(values).T.reshape(1, -1, *match.grid)
+
+
+def condition_channels(names: Iterable[ConditionName], backbone: Backbone) -> dict[ConditionName, int]:
+    """Return the number of channels of each condition with a backbone."""
+    info = backbone.info
+    side = max(info.min_size, 2 * info.size_multiple)
+    image = torch.zeros(1, 3, *(info.fixed_size or (side, side)))
+    cls, warped = feature_requests(info)
+    features = backbone(image, [cls, warped])
+    channels: dict[ConditionName, int] = {
+        "cls": features[cls].values.shape[-1],
+        "appearance": 3,
+        "start": 3,
+        "warped": features[warped].values.shape[-1],
+    }
+    return {name: channels[name] for name in names}
+
+
+def crop_condition(condition: Condition, view: View, size: tuple[int, int]) -> Condition:
+    """Crop the conditions that are aligned with the structure image to a view of it; the others are unchanged.
+
+    Args:
+        condition: conditions of an entire image.
+        view: view of the structure image, whose colour changes are ignored.
+        size: height and width of the structure image in pixels.
+    """
+    grid = max(1, round(view.height / WARPED_STRIDE)), max(1, round(view.width / WARPED_STRIDE))
+    crop: Mapping[ConditionName, Callable[[Tensor], Tensor]] = {
+        "start": view.crop,
+        "warped": lambda maps: crop_maps(maps, view, size, grid),
+    }
+    return {name: crop[name](values) if name in crop else values for name, values in condition.items()}
+
+
+def stack_conditions(conditions: Iterable[Condition]) -> Condition:
+    """Concatenate the conditions of several pairs into those of a batch.
+
+    Args:
+        conditions: conditions of the same names; each has the same shape in all of them.
+    """
+    listed = list(conditions)
+    return {name: torch.cat([condition[name] for condition in listed]) for name in listed[0]}

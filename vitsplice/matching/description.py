@@ -1,0 +1,79 @@
+"""What is compared of an image when it is matched with another; computed once, whatever the number of matches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vitsplice.backbones.inputs import Area
+from vitsplice.contracts import Backbone, FeatureRequest, Features
+from vitsplice.errors import ImageError, UserError
+from vitsplice.images.checks import OVERSHOOT, image_batch
+from vitsplice.images.transforms import to_lab
+from vitsplice.matching.descriptors import describe, descriptor_requests, join_features
+from vitsplice.numerics import numerics
+
+
+@dataclass(frozen=True)
+class Description:
+    """Descriptors and colours of the ``N`` patches of an image.
+
+    Args:
+        descriptors: ``(1, N, D)``.
+        mirrored: descriptors of the mirror image, in the order of the image's own patches, ``(1, N, D)``; None: the
+            image is only matched as it is.
+        colours: mean colour of each patch in Lab / 100, ``(N, 3)``.
+        grid: ``(h, w)``, ``N == h * w``, row by row.
+        features: further features of the image, from the same backbone pass.
+    """
+
+    descriptors: Tensor = field(repr=False)
+    mirrored: Tensor | None = field(repr=False)
+    colours: Tensor = field(repr=False)
+    grid: tuple[int, int]
+    features: Mapping[FeatureRequest, Features] = field(default_factory=dict, repr=False)
+
+
+@numerics(grad=False)
+def describe_image(
+    image: Tensor, backbone: Backbone, grid: int, *, mirror: bool, requests: Iterable[FeatureRequest] = ()
+) -> Description:
+    """Compute the description of an image.
+
+    Args:
+        image: ``(3, H, W)`` or ``(1, 3, H, W)`` in [0, 1], on the device of the backbone.
+        backbone: a loaded backbone.
+        grid: the image is resized to about ``grid * grid`` patches; the aspect ratio is preserved.
+        mirror: whether its mirror image is described too, for the second image of a match.
+        requests: further features to return.
+
+    Raises:
+        UserError: if the image is invalid or the backbone is not loaded.
+    """
+    if isinstance(backbone, str):
+        raise UserError(f"images are matched by a loaded backbone: vitsplice.load_backbone({backbone!r})")
+    image = single_image(image, "image")
+    info = backbone.info
+    stride = max(1, info.stride // 2) if info.structure.facet == "map" else info.stride
+    area = Area(grid * stride)
+    names, further = descriptor_requests(info), tuple(requests)
+    features = backbone(area(image, info), tuple(dict.fromkeys([*names, *further])))
+    descriptors = join_features(features, names)
+    size = descriptors.grid or (1, 1)
+    flipped = None
+    if mirror:
+        flipped = Features.from_maps(describe(backbone, area(image.flip(-1), info)).maps.flip(-1)).values
+    colours = F.adaptive_avg_pool2d(to_lab(image), size).flatten(2)[0].T
+    return Description(descriptors.values, flipped, colours, size, {request: features[request] for request in further})
+
+
+def single_image(pixels: Tensor, name: str) -> Tensor:
+    """Return an image ``(3, H, W)`` or ``(1, 3, H, W)`` as a batch of one. Raises ImageError if it is invalid."""
+    batch = image_batch(pixels, name, tolerance=OVERSHOOT)
+    if len(batch) != 1:
+        raise ImageError(f"'{name}' must be one image; this is a batch of {len(batch)}")
+    return torch.as_tensor(batch)
