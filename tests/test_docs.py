@@ -127,7 +127,7 @@ def test_every_setting_is_on_the_page_of_presets():
     undocumented = [name for name in config.RunConfig.model_fields if f"`{name}`" not in table]
     assert undocumented == ["preset"]  # set by the run itself
     groups = {"backbone": "Backbone", "match": "Match", "mask": "Mask", "generator": "Generator", "terms": "Term"}
-    for name, model in (groups | {"optimiser": "Optimiser"}).items():
+    for name, model in (groups | {"optimiser": "Optimiser", "training": "Training"}).items():
         (row,) = re.findall(rf"^\| `{name}` \| (.*) \|$", table, re.M)
         fields = {field for field in getattr(config, f"{model}Config").model_fields if "sha256" not in field}
         others = {"backbone": {"view"}, "terms": {"crop", "entire", "backbones"}}.get(name, set())

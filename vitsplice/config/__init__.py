@@ -1,0 +1,43 @@
+"""Settings of a run, as frozen pydantic models.
+
+`support.bounded_yaml` parses YAML, `presets.loading` merges overrides and validates the result as a `RunConfig`, and
+`support.validation_errors` converts pydantic's ValidationError to a ConfigError with one line per mistake.
+"""
+
+from __future__ import annotations
+
+from vitsplice.config.backbones import ONLY, BackboneConfig
+from vitsplice.config.images import MaskConfig, MatchConfig, ResizeConfig
+from vitsplice.config.optimisation import CheckpointConfig, GeneratorConfig, OptimiserConfig
+from vitsplice.config.run import LOADED_BEFORE, RunConfig
+from vitsplice.config.settings import MAX_STEPS, Beta, Name, Probability, ascending
+from vitsplice.config.stages import TILED_AREA, StageConfig
+from vitsplice.config.terms import TermConfig
+from vitsplice.config.training import TrainingConfig
+from vitsplice.config.views import BlurConfig, JitterConfig, ViewConfig, ViewsConfig
+
+__all__ = [
+    "LOADED_BEFORE",
+    "MAX_STEPS",
+    "ONLY",
+    "TILED_AREA",
+    "BackboneConfig",
+    "Beta",
+    "BlurConfig",
+    "CheckpointConfig",
+    "GeneratorConfig",
+    "JitterConfig",
+    "MaskConfig",
+    "MatchConfig",
+    "Name",
+    "OptimiserConfig",
+    "Probability",
+    "ResizeConfig",
+    "RunConfig",
+    "StageConfig",
+    "TermConfig",
+    "TrainingConfig",
+    "ViewConfig",
+    "ViewsConfig",
+    "ascending",
+]

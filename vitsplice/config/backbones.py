@@ -1,0 +1,55 @@
+"""Settings of a backbone."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from vitsplice.config.settings import Name, Settings
+
+ONLY = "main"
+"""Key of the backbone in settings that have one, written as ``backbone``."""
+
+
+def _check_side(side: Any) -> Any:
+    if side is None or side == "view" or (isinstance(side, int) and 16 <= side <= 4096):
+        return side
+    raise ValueError("must be an integer from 16 to 4096, or view")
+
+
+class BackboneConfig(Settings):
+    """A backbone of a run, and its fallbacks.
+
+    Args:
+        name: name of the backbone.
+        weights: weights file. A relative path is resolved against the working directory, or in a preset against the
+            folder of the preset.
+        sha256: SHA-256 of that file; any other file is refused.
+        network_sha256: SHA-256 of the tensors of a loaded backbone (`BackboneInfo.sha256`); other weights are refused.
+        fallback: names of backbones to use, in this order, if the weights are unavailable.
+        side: views are resized to about ``side * side`` pixels for this backbone; ``view``: they keep their size, up to
+            what the backbone accepts; None: to the size of the stage, or without stages as set by ``resize``.
+        precision: precision of this backbone; None: that of the run.
+    """
+
+    name: Name
+    weights: Path | None = None
+    sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    network_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    fallback: tuple[Name, ...] = ()
+    side: Annotated[int | Literal["view"] | None, BeforeValidator(_check_side)] = None
+    precision: Literal["auto", "float32", "bfloat16"] | None = None
+
+    @field_validator("weights")
+    @classmethod
+    def _make_absolute(cls, weights: Path | None) -> Path | None:
+        return None if weights is None else Path(os.path.abspath(weights))
+
+    @model_validator(mode="after")
+    def _check_sha256(self) -> BackboneConfig:
+        if self.sha256 and self.weights is None:
+            raise ValueError("sha256 requires weights, the file that it is the digest of")
+        return self

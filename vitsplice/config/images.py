@@ -1,0 +1,42 @@
+"""Settings of images: resizing for the backbone, the correspondence, the structure mask."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from vitsplice.config.settings import Settings
+
+
+class ResizeConfig(Settings):
+    """Resizing of images for the backbone: shorter side, and maximum of the longer side, in pixels."""
+
+    size: int = Field(default=224, ge=16, le=4096)
+    max_size: int | None = Field(default=None, ge=16, le=16384)
+    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
+
+
+class MatchConfig(Settings):
+    """The correspondence for the warm start (`vitsplice.matching`).
+
+    Args:
+        grid: images are matched on about ``grid * grid`` patches.
+        temperature: temperature of the softmax over cosine similarities; lower values match more sharply.
+        balance: 0: patches of the appearance image may be used any number of times; 1: all about equally often.
+        agreement: penalty for neighbouring patches that match different colours; 0: patches are matched independently.
+    """
+
+    grid: int = Field(default=48, ge=2, le=256)
+    temperature: float = Field(default=0.02, ge=1e-4, le=10)  # below: float32 overflows in `assignment`
+    balance: float = Field(default=0.2, ge=0, le=1)
+    agreement: float = Field(default=0.25, ge=0, le=10)
+
+
+class MaskConfig(Settings):
+    """The structure mask.
+
+    ``feather`` is the standard deviation of the blur of its edge, as a fraction of the image's shorter side.
+    """
+
+    feather: float = Field(default=0.004, ge=0, le=0.1)

@@ -1,0 +1,34 @@
+"""Settings of the optimisation: the generator, the optimiser, checkpoints."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from vitsplice.config.settings import MAX_STEPS, Beta, Name, Settings
+
+
+class GeneratorConfig(Settings):
+    """Name and options (`GeneratorSpec.options`) of the generator."""
+
+    name: Name = "unet"
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class OptimiserConfig(Settings):
+    """Adam: learning rate, decay rates of the moments, and the schedule of the learning rate over the run."""
+
+    lr: float = Field(default=0.002, gt=0, le=10)
+    betas: tuple[Beta, Beta] = (0.0, 0.99)
+    schedule: Literal["constant", "cosine"] = "constant"
+
+
+class CheckpointConfig(Settings):
+    """Checkpoints: one every ``every`` steps, and one whenever ``seconds`` have passed since the last; 0: none.
+
+    The interval in seconds is extended if checkpoints would take over 1 % of the run's time.
+    """
+
+    every: int = Field(default=0, ge=0, le=MAX_STEPS)
+    seconds: float = Field(default=30.0, ge=0, le=1e9)

@@ -1,0 +1,189 @@
+"""Settings of a run."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal
+
+import yaml
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
+
+from vitsplice.config.backbones import ONLY, BackboneConfig
+from vitsplice.config.images import MaskConfig, MatchConfig, ResizeConfig
+from vitsplice.config.optimisation import CheckpointConfig, GeneratorConfig, OptimiserConfig
+from vitsplice.config.settings import MAX_STEPS, Name, Settings
+from vitsplice.config.stages import StageConfig
+from vitsplice.config.terms import TermConfig
+from vitsplice.config.training import TrainingConfig
+from vitsplice.config.views import ViewsConfig
+from vitsplice.support import bounded_yaml
+from vitsplice.text import truncate
+
+LOADED_BEFORE = frozenset({"preset", "backbone", "device", "precision", "with_fallback"})
+"""Settings that are in use before it is known whether a fallback is."""
+
+_Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+"""libyaml's dumper if available: five times as fast, which matters for a batch of short runs."""
+
+
+class RunConfig(Settings):
+    """Settings of a run: everything that its output depends on besides the images.
+
+    Args:
+        preset: name or file of the preset that the settings are based on, recorded only.
+        backbones: backbones by the name that terms use. The first matches the images, and is that of terms which name
+            none. A single one is written as ``backbone``, without a name.
+        start: image that the output starts from: the structure image, or the warm start by correspondence (``match``).
+        terms: loss terms by name; the names are the columns of ``losses.csv``.
+        stages: stages from coarse to fine; the change that they make is upsampled and added to the start image at
+            full size. Empty: images are optimised at full size.
+        structure_strength: factor applied to the weights of all terms whose target is the structure image or the start.
+        appearance_strength: factor applied to the weights of all terms whose target is the appearance image. Below
+            1 it also weakens the warm start. Without steps the warm start depends on both strengths
+            (`vitsplice.engine.warm_start`).
+        steps: number of steps; 0 returns the warm start.
+        size: shorter side, in pixels, to which both images are resized first; None: no resizing.
+        seed: seed of all random number generators.
+        device: ``cpu``, ``cuda``, ``cuda:N``, ``mps``, or ``auto``: CUDA, MPS or the CPU, the first that is available.
+        precision: precision of the backbone; ``auto``: bfloat16 where it is faster.
+        previews: interval of previews in steps, besides those of the start and of two early steps; 0: no previews.
+        metrics: whether to measure the output at the end of the run (`vitsplice.metrics`).
+        plots: whether to write ``losses.png`` and ``report.html``.
+        with_fallback: settings that replace those above if a fallback is used in place of a backbone, as nested
+            mappings (`vitsplice.presets.merging`). Settings that the user overrides are not replaced.
+        training: training of one conditional generator on many pairs (``vitsplice train``); None: a run on one pair.
+
+    Previews, metrics, plots and checkpoints do not change the output.
+    """
+
+    preset: str | None = Field(default=None, max_length=bounded_yaml.MAX_TEXT)
+    backbones: dict[str, BackboneConfig] = Field(min_length=1)
+    start: Literal["structure", "match"] = "structure"
+    match: MatchConfig = MatchConfig()
+    mask: MaskConfig = MaskConfig()
+    generator: GeneratorConfig = GeneratorConfig()
+    terms: dict[str, TermConfig] = Field(default_factory=dict)
+    stages: tuple[StageConfig, ...] = ()
+    structure_strength: float = Field(default=1.0, ge=0, le=10)
+    appearance_strength: float = Field(default=1.0, ge=0, le=10)
+    views: ViewsConfig = ViewsConfig()
+    resize: ResizeConfig = ResizeConfig()
+    optimiser: OptimiserConfig = OptimiserConfig()
+    steps: int = Field(ge=0, le=MAX_STEPS)
+    size: int | None = Field(default=None, ge=16, le=16384)
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    device: Name = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = "float32"
+    previews: int = Field(default=50, ge=0, le=MAX_STEPS)
+    metrics: Literal["all", "none"] = "all"
+    plots: Literal["all", "none"] = "all"
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    with_fallback: dict[str, Any] = Field(default_factory=dict)
+    training: TrainingConfig | None = None
+
+    @field_validator("with_fallback")
+    @classmethod
+    def _check_with_fallback(cls, changes: dict[str, Any]) -> dict[str, Any]:
+        if fixed := sorted(LOADED_BEFORE.intersection(changes)):
+            raise ValueError(f"{fixed[0]} cannot be changed with the fallback, which is loaded with it")
+        return changes
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_one_backbone(cls, data: Any) -> Any:
+        """Accept ``backbone`` in the place of ``backbones``."""
+        if not isinstance(data, dict) or "backbone" not in data:
+            return data
+        if "backbones" in data:
+            raise ValueError("give either backbone or backbones, not both")
+        return {("backbones" if key == "backbone" else key): value for key, value in data.items()} | {
+            "backbones": {ONLY: data["backbone"]}
+        }
+
+    @model_serializer(mode="wrap")
+    def _write_as_read(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Write a single backbone as ``backbone``, and ``training`` only if it is given."""
+        data: dict[str, Any] = {key: value for key, value in dump(self).items() if (key, value) != ("training", None)}
+        if list(self.backbones) != [ONLY] or "backbones" not in data:
+            return data
+        return {
+            ("backbone" if key == "backbones" else key): value[ONLY] if key == "backbones" else value
+            for key, value in data.items()
+        }
+
+    @field_validator("terms")
+    @classmethod
+    def _check_names(cls, terms: dict[str, TermConfig]) -> dict[str, TermConfig]:
+        for name in terms:
+            if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name) or name in {"step", "total"}:
+                rule = "1 to 64 letters, digits, - and _, and not step or total"
+                raise ValueError(f"a term's name is {rule}: not {truncate(name)!r}")
+        return terms
+
+    @field_validator("backbones")
+    @classmethod
+    def _check_backbone_names(cls, backbones: dict[str, BackboneConfig]) -> dict[str, BackboneConfig]:
+        for name in backbones:
+            if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
+                raise ValueError(f"a key is 1 to 64 letters, digits, - and _: not {truncate(name)!r}")
+        return backbones
+
+    @model_validator(mode="after")
+    def _check_references(self) -> RunConfig:
+        for name, term in self.terms.items():
+            if term.backbone is not None and term.backbone not in self.backbones:
+                allowed = ", ".join(self.backbones)
+                raise ValueError(f"terms.{name}.backbone: {term.backbone!r} is not one of the backbones: {allowed}")
+        added = self.with_fallback.get("backbones")
+        if changed := [name for name in self.backbones if isinstance(added, dict) and name in added]:
+            raise ValueError(f"with_fallback.backbones: {changed[0]!r} is already a backbone; only others can be added")
+        for number, stage in enumerate(self.stages):
+            if unknown := [name for name in stage.terms or () if name not in self.terms]:
+                allowed = ", ".join(self.terms)
+                raise ValueError(f"stages.{number}.terms: {unknown[0]!r} is not one of the terms: {allowed}")
+        return self
+
+    @model_validator(mode="after")
+    def _check_training(self) -> RunConfig:
+        if self.training is None:
+            return self
+        if self.steps == 0:
+            raise ValueError("steps: 0 is not allowed with training")
+        if self.stages:
+            raise ValueError("stages are not allowed with training, whose images have one size: training.side")
+        return self
+
+    @model_validator(mode="after")
+    def _check_work(self) -> RunConfig:
+        if self.steps == 0 and self.start == "structure":
+            raise ValueError("steps: 0 is not allowed unless start is match; the output would be the structure image")
+        if self.steps > 0 and not self.terms:
+            raise ValueError(
+                f"steps: {self.steps} is not allowed: these settings have no loss terms; set steps to 0, or use a "
+                "preset with terms, such as quick"
+            )
+        return self
+
+    @property
+    def backbone(self) -> BackboneConfig:
+        """The first backbone."""
+        return next(iter(self.backbones.values()))
+
+    def backbone_of(self, term: TermConfig) -> str:
+        """Return the key of the backbone that a term uses."""
+        return term.backbone or next(iter(self.backbones))
+
+    @property
+    def optimised_losses(self) -> set[str]:
+        """Names of the loss terms that contribute to the optimisation."""
+        return {term.loss for term in self.terms.values() if term.weight > 0 and self.steps > 0}
+
+    def to_yaml(self) -> str:
+        """Format as YAML, from which `vitsplice.presets.loading.load` restores equal settings."""
+        return str(yaml.dump(self.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False))

@@ -1,0 +1,46 @@
+"""What all settings have in common: frozen models, and types of values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator
+
+from vitsplice.support import bounded_yaml
+
+Probability = Field(ge=0, le=1)
+
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+"""Name of a part (backbone, loss term, generator), facet or device."""
+
+MAX_STEPS = 10_000_000
+
+
+def ascending(low: float, high: float) -> AfterValidator:
+    """Accept two numbers between ``low`` and ``high``, the smaller first."""
+
+    def check(pair: tuple[float, float]) -> tuple[float, float]:
+        if not low <= pair[0] <= pair[1] <= high:
+            raise ValueError(f"must be two numbers from {low:g} to {high:g}, the smaller first")
+        return pair
+
+    return AfterValidator(check)
+
+
+class Settings(BaseModel):
+    """Frozen settings that refuse unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _check_value(cls, value: Any) -> Any:
+        """Refuse booleans, which pydantic accepts as numbers, and text that cannot be a file name."""
+        if isinstance(value, bool):
+            raise ValueError("true and false are not allowed here")
+        if isinstance(value, str | Path) and not bounded_yaml.is_valid_text(str(value)):
+            raise ValueError("must not contain NUL characters or lone surrogates")
+        return value

@@ -1,0 +1,34 @@
+"""Settings of a stage of a coarse-to-fine run."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from vitsplice.config.settings import Name, Settings
+
+TILED_AREA = 1.5
+"""Minimum area of the output in a stage on tiles, relative to that of the stage before it."""
+
+
+class StageConfig(Settings):
+    """A stage of a coarse-to-fine run.
+
+    Args:
+        side: images are resized to about ``side * side`` pixels, with their aspect ratio.
+        share: relative number of steps; the shares of all stages are normalised.
+        lr: learning rate; None: ``optimiser.lr``.
+        tile: the losses are computed on tiles of about ``tile * tile`` pixels, one after another, so that memory does
+            not grow with ``side``; each step covers the entire image. None: on the entire image at once. A stage on
+            tiles is left out if the output has less than `TILED_AREA` times the area of the stage before it.
+        terms: names of the terms that are active in this stage; None: all.
+    """
+
+    side: int = Field(ge=16, le=16384)
+    share: float = Field(default=1.0, ge=1e-6, le=1e6)
+    lr: float | None = Field(default=None, gt=0, le=10)
+    tile: int | None = Field(default=None, ge=64, le=4096)
+    terms: tuple[Name, ...] | None = None
+
+    def has(self, term: str) -> bool:
+        """Return whether a term is active in the stage."""
+        return self.terms is None or term in self.terms

@@ -1,0 +1,30 @@
+"""Settings of the training of one generator for many pairs."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from vitsplice.config.settings import MAX_STEPS, Settings
+
+
+class TrainingConfig(Settings):
+    """Training of a conditional generator on many pairs of images.
+
+    Args:
+        batch: number of pairs whose losses and gradients are computed at once, in each process.
+        accumulation: number of batches whose gradients are averaged in each step.
+        warm_up: number of first steps in which the learning rate increases linearly to its full value.
+        ema: decay of the exponential moving average of the weights per step, which is the trained model; 0: the model
+            is the weights of the last step.
+        side: shorter side of the training images, in pixels.
+        partners: number of appearance images that each structure image is paired with.
+        held_out: fraction of the images that is excluded from training, to measure the model on.
+    """
+
+    batch: int = Field(default=4, ge=1, le=4096)
+    accumulation: int = Field(default=1, ge=1, le=4096)
+    warm_up: int = Field(default=200, ge=0, le=MAX_STEPS)
+    ema: float = Field(default=0.999, ge=0, lt=1)
+    side: int = Field(default=384, ge=16, le=4096)
+    partners: int = Field(default=10, ge=1, le=1000)
+    held_out: float = Field(default=0.2, ge=0, le=0.9)
