@@ -9,7 +9,7 @@ from typing import Any
 
 from vitsplice.config import RunConfig
 from vitsplice.engine.backbones import FixedBackbone, load_backbone
-from vitsplice.engine.loop import Step
+from vitsplice.engine.values import Step
 from vitsplice.errors import check_keywords
 from vitsplice.presets.settings import DEFAULT_PRESET, settings_for
 from vitsplice.runs.result import Result

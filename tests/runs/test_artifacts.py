@@ -4,7 +4,7 @@ import io
 import pytest
 import torch
 
-from vitsplice.engine.loop import Step
+from vitsplice.engine.values import Step
 from vitsplice.errors import OutputExists, UserError
 from vitsplice.runs.artifacts import RunFolder, losses_csv
 from vitsplice.runs.losses_plot import losses_png

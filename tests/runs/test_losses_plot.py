@@ -2,7 +2,7 @@ import pytest
 from matplotlib.figure import Figure
 
 import vitsplice
-from vitsplice.engine.loop import Step
+from vitsplice.engine.values import Step
 from vitsplice.runs.losses_plot import POINTS, curves, height_for, losses_figure, running_mean, stage_marks
 
 STEPS = [Step(n, 2.0 + n, {"often": 1.0 + n} | ({"rare": 1.0 + n} if n % 75 == 0 else {})) for n in range(2800)]

@@ -13,7 +13,7 @@ from tests.analysis.toys import Toy, colour
 from vitsplice.analysis.comparison import ComparisonData, LayerAgreement, Measure
 from vitsplice.contracts import FeatureRequest
 from vitsplice.datasets import Pair, read, write
-from vitsplice.engine.loop import Step
+from vitsplice.engine.values import Step
 from vitsplice.evaluation import report as evaluation
 from vitsplice.keypoints import report as keypoints
 from vitsplice.metrics.statistics import MeanInterval

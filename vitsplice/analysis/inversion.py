@@ -20,7 +20,7 @@ from torch import Tensor
 from vitsplice.config import RunConfig
 from vitsplice.contracts import GLOBAL_FACETS, BackboneInfo, FeatureRequest, layer_file_label
 from vitsplice.engine.backbones import load_configured
-from vitsplice.engine.loop import Step
+from vitsplice.engine.values import Step
 from vitsplice.errors import AlreadyFinished, Argument, UserError
 from vitsplice.images import contact_sheet, encode_png, read
 from vitsplice.plugins import catalogue

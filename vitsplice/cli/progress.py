@@ -26,7 +26,7 @@ from vitsplice.text import plain, truncate
 if TYPE_CHECKING:
     from vitsplice.batch.driver import Tally
     from vitsplice.contracts import Outcome
-    from vitsplice.engine.loop import Step
+    from vitsplice.engine.values import Step
     from vitsplice.images import LoadedImage
     from vitsplice.runs.artifacts import RunFolder
     from vitsplice.runs.result import Result

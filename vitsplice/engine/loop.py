@@ -13,33 +13,17 @@ from vitsplice.config import OptimiserConfig, RunConfig, ViewsConfig
 from vitsplice.contracts import ImageName
 from vitsplice.engine.features import SizedBackbone
 from vitsplice.engine.images import RunImages, ViewKey
+from vitsplice.engine.state import load_state, state_of
 from vitsplice.engine.targets import Targets
-from vitsplice.engine.terms import WeightedTerm, output_requests, target_requests, term_values
+from vitsplice.engine.terms import WeightedTerm
 from vitsplice.engine.tiles import draw_tiles
+from vitsplice.engine.values import PairOutputs, Step, add_gradients, pair_values
 from vitsplice.engine.views import View
 from vitsplice.errors import NonFiniteLoss
 from vitsplice.matching import MatchVectors
 from vitsplice.rng import private_rng, seeded
 
 WHOLE: ViewKey = ("structure", "entire")
-
-GENERATOR, OPTIMISER = "generator.", "optimiser."
-"""Prefixes of tensors in the state of an optimisation."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """The losses of one step.
-
-    Args:
-        index: index of the step, from 0.
-        total: weighted sum of the losses.
-        losses: term name -> unweighted value, for the active terms.
-    """
-
-    index: int
-    total: float
-    losses: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -79,17 +63,6 @@ def learning_rate(config: OptimiserConfig, step: int, steps: int) -> float:
 def without_structure_bank(views: ViewsConfig) -> ViewsConfig:
     """Return the settings for tiles, which are different at each step."""
     return views.model_copy(update={"structure": views.structure.model_copy(update={"bank": None})})
-
-
-def _add_gradients(index: int, active: list[WeightedTerm], losses: Mapping[str, Tensor]) -> Step:
-    """Add the gradients of the weighted sum of losses. Raises NonFiniteLoss, before any gradient is computed."""
-    values = {name: loss.item() for name, loss in losses.items()}
-    for name, value in values.items():
-        if not math.isfinite(value):
-            raise NonFiniteLoss(index, name, value)
-    total = torch.stack([term.weight * losses[term.name] for term in active]).sum()
-    total.backward()  # type: ignore[no-untyped-call]
-    return Step(index, total.item(), values)
 
 
 class Optimisation:
@@ -156,10 +129,7 @@ class Optimisation:
 
     def state(self) -> dict[str, Tensor]:
         """Return the state dictionaries of generator and optimiser as one dictionary of tensors."""
-        state = {f"{GENERATOR}{name}": value for name, value in self.problem.generator.state_dict().items()}
-        for number, tensors in self.optimiser.state_dict()["state"].items():
-            state |= {f"{OPTIMISER}{number}.{name}": value for name, value in tensors.items()}
-        return state
+        return state_of(self.problem.generator, self.optimiser)
 
     def restore(self, state: Mapping[str, Tensor], next_step: int) -> None:
         """Load a `state`, from which the step of index ``next_step`` is taken next.
@@ -167,19 +137,7 @@ class Optimisation:
         Raises:
             LookupError, RuntimeError, ValueError: if it is the state of another generator or optimiser.
         """
-        generator = {name.removeprefix(GENERATOR): v for name, v in state.items() if name.startswith(GENERATOR)}
-        self.problem.generator.load_state_dict(generator)
-        moments: dict[int, dict[str, Tensor]] = {}
-        for name, value in state.items():
-            if name.startswith(OPTIMISER):
-                number, _, moment = name.removeprefix(OPTIMISER).partition(".")
-                moments.setdefault(int(number), {})[moment] = value
-        shapes = [parameter.shape for parameter in self.problem.generator.parameters()]
-        for index, tensors in moments.items():
-            expected = {"step": torch.Size(), "exp_avg": shapes[index], "exp_avg_sq": shapes[index]}
-            if {name: value.shape for name, value in tensors.items()} != expected:
-                raise ValueError(f"the optimiser state of parameter {index} does not fit this generator")
-        self.optimiser.load_state_dict(self.optimiser.state_dict() | {"state": moments})
+        load_state(self.problem.generator, self.optimiser, state)
         self.next = next_step
 
     def _set_progress(self, fraction: float) -> None:
@@ -206,20 +164,13 @@ class Optimisation:
         rng: Generator,
     ) -> dict[str, Tensor]:
         """The unweighted value of every active term; each backbone is applied once to the outputs."""
-        values: dict[str, Tensor] = {}
-        for name, backbone in self.problem.backbones.items():
-            if not (terms := [term for term in active if term.backbone == name]):
-                continue
-            targets = self.targets[name](target_requests(terms), views)
-            inputs = {key: outputs[key] for key in dict.fromkeys(term.input for term in terms)}
-            features = backbone.features(inputs, output_requests(terms))
-            with private_rng(rng):
-                values |= term_values(terms, features, targets, self.problem.config.seed, index)
-        return {term.name: values[term.name] for term in active}
+        problem = self.problem
+        pair = PairOutputs(outputs, views, self.targets, rng, (problem.config.seed, index))
+        return pair_values(active, problem.backbones, [pair])[0]
 
     def _backward(self, index: int, active: list[WeightedTerm]) -> Step:
         """Compute the losses of a step and their gradients. Raises NonFiniteLoss."""
-        return _add_gradients(index, active, self._losses(index, active))
+        return add_gradients(index, active, self._losses(index, active))
 
     def _tiled(self, index: int, active: list[WeightedTerm]) -> Step:
         """Compute the losses of a step and their gradients on one tile after another: the means over the tiles."""
@@ -235,7 +186,7 @@ class Optimisation:
             views = {key: entire[key[0], "entire"] if key[0] == "appearance" else tile for key in entire}
             outputs = {term.input: tile.crop(canvas) for term in active}
             values = self._values(index, active, views, outputs, rng)
-            steps.append(_add_gradients(index, active, {name: value / len(tiles) for name, value in values.items()}))
+            steps.append(add_gradients(index, active, {name: value / len(tiles) for name, value in values.items()}))
         output.backward(canvas.grad)  # type: ignore[no-untyped-call]
         losses = {term.name: sum(step.losses[term.name] for step in steps) for term in active}
         return Step(index, sum(step.total for step in steps), losses)

@@ -13,9 +13,10 @@ from torch import Tensor
 from vitsplice.backbones.inputs import Area
 from vitsplice.config import TILED_AREA, RunConfig, StageConfig
 from vitsplice.engine.images import RunImages
-from vitsplice.engine.loop import Optimisation, Step
+from vitsplice.engine.loop import Optimisation
 from vitsplice.engine.problem import Components, assemble
 from vitsplice.engine.start import prepare
+from vitsplice.engine.values import Step
 
 GENERATOR_INPUT = "generator_input"
 

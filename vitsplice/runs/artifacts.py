@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from vitsplice.config import RunConfig
-    from vitsplice.engine.loop import Step
+    from vitsplice.engine.values import Step
     from vitsplice.runs.record import RunOutput
 
 OUTPUT, SETTINGS, RECORD, LOSSES = "output.png", "run.yaml", "run.json", "losses.csv"

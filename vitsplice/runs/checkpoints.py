@@ -16,8 +16,8 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from vitsplice.engine.loop import Step
 from vitsplice.engine.stages import Snapshot
+from vitsplice.engine.values import Step
 from vitsplice.errors import CheckpointRejected, VitspliceError
 from vitsplice.support.files import inside, read_regular, write_atomically
 from vitsplice.support.output_folder import REPLACE

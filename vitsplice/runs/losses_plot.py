@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from vitsplice.engine.loop import Step
+    from vitsplice.engine.values import Step
 
 POINTS = 400
 """Maximum number of points of a curve."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from vitsplice.config import RunConfig
-    from vitsplice.engine.loop import Step
+    from vitsplice.engine.values import Step
     from vitsplice.metrics.values import MetricValue
 
 PACKAGES = ("vitsplice", "torch", "torchvision", "timm", "kornia", "pillow", "numpy")

@@ -13,7 +13,7 @@ from typing import Any
 
 from vitsplice.config import CheckpointConfig, RunConfig
 from vitsplice.engine.backbones import BackboneLoader
-from vitsplice.engine.loop import Step
+from vitsplice.engine.values import Step
 from vitsplice.errors import (
     AlreadyFinished,
     Argument,

@@ -18,9 +18,9 @@ from vitsplice.engine import memory
 from vitsplice.engine.backbones import BackboneLoader, Loaded, Substitution, load_all
 from vitsplice.engine.device import pick_device, pick_precision
 from vitsplice.engine.images import RunImages, masked, read_masks
-from vitsplice.engine.loop import Step
 from vitsplice.engine.problem import Components, check_parts
 from vitsplice.engine.stages import Snapshot, StagedOptimisation
+from vitsplice.engine.values import Step
 from vitsplice.images import LoadedImage, read, resize_to
 from vitsplice.metrics import run_metrics
 from vitsplice.metrics.leakage import OptimisedParts

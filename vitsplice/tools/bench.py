@@ -21,9 +21,10 @@ from vitsplice.config import RunConfig
 from vitsplice.contracts import Backbone, FeatureRequest, Features
 from vitsplice.engine.backbones import DTYPES, load_configured
 from vitsplice.engine.images import RunImages
-from vitsplice.engine.loop import Optimisation, Problem, Step
+from vitsplice.engine.loop import Optimisation, Problem
 from vitsplice.engine.problem import Components, assemble
 from vitsplice.engine.terms import WeightedTerm
+from vitsplice.engine.values import Step
 from vitsplice.images import example, read, resize_to
 from vitsplice.plugins import catalogue
 from vitsplice.presets.settings import settings_for

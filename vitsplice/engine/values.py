@@ -1,0 +1,96 @@
+"""The losses of one step: on one pair of images, or on several at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from vitsplice.engine.features import SizedBackbone
+from vitsplice.engine.images import ViewKey
+from vitsplice.engine.targets import Targets
+from vitsplice.engine.terms import WeightedTerm, output_requests, target_requests, term_values
+from vitsplice.engine.views import View
+from vitsplice.errors import NonFiniteLoss
+from vitsplice.rng import private_rng
+
+
+@dataclass(frozen=True)
+class Step:
+    """The losses of one step.
+
+    Args:
+        index: index of the step, from 0.
+        total: weighted sum of the losses.
+        losses: term name -> unweighted value, for the active terms.
+    """
+
+    index: int
+    total: float
+    losses: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class PairOutputs:
+    """Output images for views of one pair of images, and what they are compared with.
+
+    Args:
+        outputs: output image for each view that is the input of a term.
+        views: views of the images.
+        targets: features of the images by key of the backbone.
+        rng: random numbers of the loss terms.
+        key: determines the facet ``positions``.
+    """
+
+    outputs: Mapping[ViewKey, Tensor]
+    views: Mapping[ViewKey, View]
+    targets: Mapping[str, Targets]
+    rng: Generator
+    key: tuple[object, ...]
+
+
+def pair_values(
+    active: Sequence[WeightedTerm], backbones: Mapping[str, SizedBackbone], pairs: Sequence[PairOutputs]
+) -> list[dict[str, Tensor]]:
+    """Compute the unweighted value of each active term for each pair.
+
+    Each backbone is applied once to the outputs of all pairs that have one size.
+
+    Args:
+        active: active terms.
+        backbones: backbones by key.
+        pairs: outputs and targets of the pairs.
+
+    Returns:
+        Values by name of the term, in the order of the terms, for each pair.
+
+    Raises:
+        LossTermRejected: see `term_values`.
+    """
+    values: list[dict[str, Tensor]] = [{} for _ in pairs]
+    for name, backbone in backbones.items():
+        if not (terms := [term for term in active if term.backbone == name]):
+            continue
+        targets = [pair.targets[name](target_requests(terms), pair.views) for pair in pairs]
+        inputs = list(dict.fromkeys(term.input for term in terms))
+        outputs = {(number, key): pair.outputs[key] for number, pair in enumerate(pairs) for key in inputs}
+        features = backbone.features(outputs, output_requests(terms))
+        for number, pair in enumerate(pairs):
+            own = {key: features[number, key] for key in inputs}
+            with private_rng(pair.rng):
+                values[number] |= term_values(terms, own, targets[number], *pair.key)
+    return [{term.name: each[term.name] for term in active} for each in values]
+
+
+def add_gradients(index: int, active: Sequence[WeightedTerm], losses: Mapping[str, Tensor]) -> Step:
+    """Add the gradients of the weighted sum of losses. Raises NonFiniteLoss, before any gradient is computed."""
+    values = {name: loss.item() for name, loss in losses.items()}
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise NonFiniteLoss(index, name, value)
+    total = torch.stack([term.weight * losses[term.name] for term in active]).sum()
+    total.backward()  # type: ignore[no-untyped-call]
+    return Step(index, total.item(), values)
