@@ -12,6 +12,7 @@ from vitsplice.batch import local_executor as local
 from vitsplice.contracts import (
     BackboneSpec,
     CommandSpec,
+    ConditionalGeneratorSpec,
     ExecutorSpec,
     GeneratorSpec,
     LossSpec,
@@ -24,7 +25,7 @@ from vitsplice.losses.terms import TERMS
 from vitsplice.metrics import METRICS
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 PRESETS = {
     "paper": "the recipe printed in the supplement of the TOG 2023 paper",
@@ -116,6 +117,25 @@ def vitsplice_generators() -> list[GeneratorSpec]:
 
 
 @hookimpl
+def vitsplice_conditional_generators() -> list[ConditionalGeneratorSpec]:
+    """A network that corrects the warm start."""
+    width = Option(1.0, "factor of all numbers of channels", minimum=0.01, maximum=8)
+    residual = {
+        "channels": Option([16, 48, 96, 128, 192], "widths of the levels from the top down", minimum=1, maximum=4096),
+        "width": width,
+    }
+    return [
+        ConditionalGeneratorSpec(
+            "splicenet-residual",
+            _build("splicenet_residual"),
+            "a U-Net that adds a correction to the warm start",
+            ("cls", "start", "warped"),
+            residual,
+        ),
+    ]
+
+
+@hookimpl
 def vitsplice_metrics() -> list[MetricSpec]:
     """Metrics of structure, of appearance and of sets."""
     return list(METRICS)
@@ -144,11 +164,11 @@ def vitsplice_commands() -> list[CommandSpec]:
     ]
 
 
-def _build(module: str) -> Callable[[Tensor, Mapping[str, Any]], nn.Module]:
+def _build(module: str) -> Callable[[Any, Mapping[str, Any]], nn.Module]:
     """Return the function ``build`` of a module of `vitsplice.generators`, which is imported when it is called."""
 
-    def build(start: Tensor, options: Mapping[str, Any]) -> nn.Module:
-        generator: nn.Module = import_module(f"vitsplice.generators.{module}").build(start, options)
+    def build(start_or_channels: Any, options: Mapping[str, Any]) -> nn.Module:
+        generator: nn.Module = import_module(f"vitsplice.generators.{module}").build(start_or_channels, options)
         return generator
 
     return build

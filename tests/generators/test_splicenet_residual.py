@@ -1,0 +1,136 @@
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from tests.conftest import noise
+from vitsplice.generators.splicenet_residual import Clamp, SpliceNetResidual, build
+from vitsplice.rng import private_rng
+
+FEATURES = {"cls": 12, "warped": 10}
+GRID = (5, 6)
+
+
+def make(channels=(4, 6, 8), *, trained=False, features=FEATURES):
+    with private_rng(0):
+        generator = SpliceNetResidual(features, channels, vector=16)
+        if trained:
+            torch.nn.init.normal_(generator.last.weight, std=0.05)
+    return generator
+
+
+def condition(height, width, batch=1, grid=GRID, features=FEATURES):
+    return {
+        "start": noise(batch, 3, height, width, seed=1),
+        "warped": noise(batch, features["warped"], *grid, seed=2),
+        "cls": noise(batch, features["cls"], seed=3),
+    }
+
+
+@pytest.mark.parametrize("size", [(1, 1), (16, 16), (17, 90), (31, 33)])
+def test_untrained_output_is_the_start_to_the_byte(size):
+    values = condition(*size, batch=2)
+    values["start"][:, :, 0] = torch.tensor([0.0, 1.0])[:, None, None]
+    output = make()(noise(2, 3, *size), values)
+    assert torch.equal(output.view(torch.int32), values["start"].view(torch.int32))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (17, 90), (31, 33)])
+def test_trained_output_is_an_image_of_the_same_size(size):
+    values = condition(*size)
+    output = make(trained=True)(noise(1, 3, *size), values)
+    assert output.shape == values["start"].shape
+    assert output.min() >= 0
+    assert output.max() <= 1
+    assert not torch.equal(output, values["start"])
+
+
+@pytest.mark.parametrize("name", ["structure", "start", "warped", "cls"])
+def test_correction_depends_on_every_input(name):
+    inputs = condition(32, 40) | {"structure": noise(1, 3, 32, 40)}
+    generator = make(trained=True)
+    before = generator(inputs["structure"], inputs) - inputs["start"]
+    inputs[name] = inputs[name].flip(-1)
+    after = generator(inputs["structure"], inputs) - inputs["start"]
+    assert (after - before).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize(("start", "target"), [(0.0, 0.4), (1.0, 0.6)])
+def test_black_and_white_starts_can_be_corrected(start, target):
+    generator, structure = make(), noise(1, 3, 32, 40)
+    values = condition(32, 40) | {"start": torch.full_like(structure, start)}
+    optimiser = torch.optim.Adam(generator.parameters(), lr=0.01)
+    for _ in range(60):
+        optimiser.zero_grad()
+        loss = (generator(structure, values) - target).square().mean()
+        loss.backward()
+        optimiser.step()
+    assert loss < 0.05 * 0.4**2
+
+
+def test_gradient_of_the_clamp_is_zero_only_if_a_step_leads_further_outside():
+    values = torch.tensor([-1.0, -1, 0, 0.5, 1, 2, 2], requires_grad=True)
+    output = Clamp.apply(values)
+    assert torch.equal(output, values.clamp(0, 1))
+    gradient = torch.tensor([1.0, -1, 1, 1, -1, 1, -1])
+    output.backward(gradient)
+    assert torch.equal(values.grad, torch.tensor([0.0, -1, 1, 1, -1, 1, 0]))
+
+
+def test_every_parameter_has_a_gradient_once_the_last_layer_is_not_zero():
+    generator = make(trained=True)
+    generator(noise(1, 3, 32, 40), condition(32, 40)).square().mean().backward()
+    assert [name for name, p in generator.named_parameters() if p.grad is None or not p.grad.any()] == []
+
+
+def test_reach_bounds_the_receptive_field():
+    generator = make(trained=True)
+    side = 2 * generator.reach + 33
+    structure = noise(1, 3, side, side).requires_grad_()
+    output = generator(structure, condition(side, side))
+    (gradient,) = torch.autograd.grad(output[0, 0, side // 2, side // 2], structure)
+    rows = gradient.abs().sum((0, 1, 3)).nonzero()
+    assert side // 2 - generator.reach < rows.min() <= side // 2 - generator.reach + 3 * generator.multiple
+    assert rows.max() < side // 2 + generator.reach
+
+
+def test_tile_with_a_margin_of_the_reach_equals_the_entire_image():
+    generator = make(trained=True)
+    reach, cell = generator.reach, 8
+    height, width = 3 * reach, 4 * reach
+    structure, values = noise(1, 3, height, width), condition(height, width, grid=(height // cell, width // cell))
+    whole = generator(structure, values)
+    top, left, bottom, right = 0, reach, 2 * reach + 8, 3 * reach + 16
+    tile = {
+        "start": values["start"][..., top:bottom, left:right],
+        "warped": values["warped"][..., top // cell : bottom // cell, left // cell : right // cell],
+        "cls": values["cls"],
+    }
+    output = generator(structure[..., top:bottom, left:right], tile)
+    inner = output[..., : reach + 8, reach : reach + 16]
+    torch.testing.assert_close(inner, whole[..., : reach + 8, 2 * reach : 2 * reach + 16], atol=1e-6, rtol=0)
+
+
+def test_warped_features_are_aligned_with_the_image_at_sizes_that_are_padded():
+    """A ramp of features is sampled at the centres of the cells, not stretched over the padding."""
+    generator = make(channels=(4, 4, 4))
+    ramp = ((torch.arange(12.0) + 0.5) / 12).expand(1, 1, 6, 12)
+    sampled = []
+    generator.warped.register_forward_pre_hook(lambda module, args: sampled.append(args[0]))
+    generator(noise(1, 3, 24, 49), condition(24, 49) | {"warped": ramp.expand(1, FEATURES["warped"], -1, -1)})
+    centres = (torch.arange(13) + 0.5) * 4 / 49
+    assert sampled[0].shape[-2:] == (6, 13)
+    torch.testing.assert_close(sampled[0][0, 0, 0, 1:-1], centres[1:-1])
+
+
+def test_published_options_cost_at_most_30_gflop_at_512_px():
+    features = {"cls": 384, "warped": 384}
+    generator = build(features, {"channels": [16, 48, 96, 128, 192], "width": 1.0})
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        generator(noise(1, 3, 512, 512), condition(512, 512, grid=(32, 32), features=features))
+    assert counter.get_total_flops() < 30e9
+
+
+def test_width_scales_every_level():
+    generator = build(FEATURES, {"channels": [16, 48], "width": 0.25})
+    assert generator.last.in_channels == 4
+    assert generator.warped.out_channels == 12

@@ -1,0 +1,92 @@
+"""Convolutions modulated by a vector.
+
+Source: Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN", section 2.2, equations 1 to 3.
+There each sample of a batch has weights of its own, as a grouped convolution. Here input and output are scaled
+instead, which is the same function with one convolution for the whole batch, and faster. The equalised learning rate
+of that paper is not used.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+EPSILON = 1e-8
+"""Added to the sum of squares by which weights are demodulated."""
+
+
+def modulated_conv2d(
+    images: Tensor, weight: Tensor, scales: Tensor, bias: Tensor | None = None, *, demodulate: bool = True
+) -> Tensor:
+    """Convolve each sample with weights whose input channels are scaled.
+
+    With the scales ``s`` of a sample, its weights are ``w'[j, i, k] = s[i] w[j, i, k]`` (equation 1). With demodulation
+    they are ``w'[j, i, k] / sqrt(sum over i, k of w'[j, i, k]^2 + EPSILON)`` (equations 2 and 3), so that outputs have
+    unit variance if inputs have and are independent.
+
+    Args:
+        images: ``(B, I, H, W)``.
+        weight: ``(O, I, K, K)``, K odd; images are padded with ``K // 2`` zeros at each side.
+        scales: ``(B, I)``.
+        bias: ``(O,)``, added last; None: 0.
+        demodulate: apply equations 2 and 3.
+
+    Returns:
+        ``(B, O, H, W)``.
+    """
+    output = F.conv2d(images * scales[..., None, None], weight, padding=weight.shape[-1] // 2)
+    shift = output.new_zeros(()) if bias is None else bias[:, None, None]
+    if not demodulate:
+        return output + shift
+    norms = torch.rsqrt(scales.square() @ weight.square().sum((2, 3)).T + EPSILON)
+    return torch.addcmul(shift, output, norms[..., None, None])
+
+
+class ModulatedConv2d(nn.Module):
+    """A convolution whose input channels are scaled by a learned affine map of a vector.
+
+    Args:
+        inputs, outputs: numbers of channels.
+        kernel: kernel size; odd.
+        vector: length of the vector.
+        demodulate: see `modulated_conv2d`.
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, vector: int, *, demodulate: bool = True) -> None:
+        super().__init__()
+        self.demodulate = demodulate
+        self.affine = nn.Linear(vector, inputs)
+        nn.init.normal_(self.affine.weight, std=vector**-0.5)
+        nn.init.ones_(self.affine.bias)
+        self.weight = nn.Parameter(torch.empty(outputs, inputs, kernel, kernel))
+        nn.init.kaiming_normal_(self.weight, nonlinearity="linear")
+        self.bias = nn.Parameter(torch.zeros(outputs))
+
+    def forward(self, images: Tensor, vectors: Tensor) -> Tensor:
+        """Map images ``(B, inputs, H, W)`` and vectors ``(B, vector)`` to ``(B, outputs, H, W)``."""
+        return modulated_conv2d(images, self.weight, self.affine(vectors), self.bias, demodulate=self.demodulate)
+
+
+class MappingNetwork(nn.Module):
+    """MLP with one hidden layer that maps a feature to the vector that modulates convolutions.
+
+    The feature is normalised to a root mean square of 1, as StyleGAN2 normalises its latent vector.
+
+    Args:
+        inputs: length of the feature.
+        width: width of the hidden layer and of the output layer, each followed by GELU.
+    """
+
+    def __init__(self, inputs: int, width: int = 768) -> None:
+        super().__init__()
+        hidden, output = nn.Linear(inputs, width), nn.Linear(width, width)
+        for layer in (hidden, output):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            nn.init.zeros_(layer.bias)
+        self.layers = nn.Sequential(hidden, nn.GELU(), output, nn.GELU())
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features ``(B, inputs)`` to ``(B, width)``."""
+        vectors: Tensor = self.layers(F.normalize(features, dim=-1) * features.shape[-1] ** 0.5)
+        return vectors

@@ -1,0 +1,127 @@
+"""A U-Net that corrects the warm start of any pair of images. Not part of SpliceNet.
+
+The network sees the structure image and the warm start at full resolution, shallow features of the appearance image at
+the patches that correspond to those of the structure image, and the [CLS] of the appearance image, which modulates the
+convolutions of the decoder. It learns what the warm start lacks. Its output is the warm start before it is trained,
+because the last convolution is initialised with zeros.
+
+There is no normalisation. An output depends on the images within `SpliceNetResidual.reach` pixels and on the features
+there, so that an image computed in overlapping tiles is the same as at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vitsplice.contracts import Condition, ConditionName
+from vitsplice.generators.blocks import ModulatedBlock, conv, padded_to_multiple, scaled_widths, upsampled
+from vitsplice.generators.modulation import MappingNetwork
+
+
+class Clamp(torch.autograd.Function):
+    """Clamp to [0, 1]; outside, the gradient is 0 only if a descent step along it would lead further away.
+
+    The gradient of `torch.clamp` is 0 everywhere outside. Then a single step too far makes all black and white pixels
+    of the start, and with them the network, untrainable.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        """Clamp values of any shape."""
+        ctx.save_for_backward(values)
+        return values.clamp(0, 1)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        """Return the gradient, with zeros where a value is outside and the step leads further away."""
+        (values,) = ctx.saved_tensors
+        away = ((values < 0) & (gradient > 0)) | ((values > 1) & (gradient < 0))
+        return gradient.masked_fill(away, 0)
+
+
+class SpliceNetResidual(nn.Module):
+    """The generator ``clamp(start + correction)``; for the gradient of the clamp see `Clamp`.
+
+    Attributes:
+        multiple: factor between the sizes of the first and the last level; images are padded to multiples of it.
+        reach: number of pixels, a multiple of ``multiple``, beyond which the images have no effect on an output pixel.
+
+    Args:
+        features: numbers of channels of the conditions ``cls`` and ``warped``.
+        channels: widths of the levels, from full resolution down; each level has half the size of the one before.
+        vector: width of the mapping network.
+    """
+
+    def __init__(
+        self,
+        features: Mapping[ConditionName, int],
+        channels: Sequence[int] = (16, 48, 96, 128, 192),
+        vector: int = 768,
+    ) -> None:
+        super().__init__()
+        deepest = channels[-1]
+        steps = list(pairwise(channels))
+        self.multiple = 2 ** len(steps)
+        self.reach = 10 * self.multiple
+        self.mapping = MappingNetwork(features["cls"], vector)
+        self.first = conv(6, channels[0])
+        self.down = nn.ModuleList(
+            nn.Sequential(conv(above, below, stride=2), conv(below, below)) for above, below in steps
+        )
+        self.warped = nn.Conv2d(features["warped"], deepest, 1)
+        self.middle = ModulatedBlock(deepest, deepest, vector)
+        self.narrow = nn.ModuleList(nn.Conv2d(below, above, 1) for above, below in reversed(steps))
+        self.up = nn.ModuleList(ModulatedBlock(above, above, vector) for above, _ in reversed(steps))
+        self.last = nn.Conv2d(channels[0], 3, 3, padding=1)
+        for parameter in self.last.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, structure: Tensor, condition: Condition) -> Tensor:
+        """Correct warm starts.
+
+        Args:
+            structure: structure images ``(B, 3, H, W)`` in [0, 1].
+            condition: ``start`` ``(B, 3, H, W)`` in [0, 1]; ``warped`` ``(B, D, h, w)``, which covers the same area on
+                a grid of any size; ``cls`` ``(B, D)``.
+
+        Returns:
+            ``(B, 3, H, W)`` in [0, 1].
+        """
+        start, size = condition["start"], structure.shape[-2:]
+        images = padded_to_multiple(torch.cat([structure, start], 1), self.multiple)
+        images = images.contiguous(memory_format=torch.channels_last)  # faster
+        levels = [self.first(2 * images - 1)]
+        for down in self.down:
+            levels.append(down(levels[-1]))
+        vectors = self.mapping(condition["cls"])
+        maps = levels.pop() + self.warped(_resampled(condition["warped"], size, self.multiple))
+        maps = self.middle(maps, vectors)
+        for narrow, up in zip(self.narrow, self.up, strict=True):
+            maps = up(upsampled(narrow(maps)) + levels.pop(), vectors)
+        output: Tensor = Clamp.apply(start + self.last(maps)[..., : size[0], : size[1]])
+        return output
+
+
+def _resampled(maps: Tensor, size: Sequence[int], cell: int) -> Tensor:
+    """Interpolate maps ``(B, D, h, w)`` that cover an image of a size at the centres of square cells.
+
+    Returns:
+        ``(B, D, ceil(H / cell), ceil(W / cell))``.
+    """
+    centres = [
+        (torch.arange(-(-side // cell), device=maps.device, dtype=maps.dtype) + 0.5) * (2 * cell / side) - 1
+        for side in size
+    ]
+    positions = torch.stack(torch.meshgrid(*centres, indexing="ij")[::-1], -1)
+    return F.grid_sample(maps, positions.expand(len(maps), -1, -1, -1), padding_mode="border", align_corners=False)
+
+
+def build(channels: Mapping[ConditionName, int], options: Mapping[str, Any]) -> nn.Module:
+    """Build the generator of a preset."""
+    return SpliceNetResidual(channels, scaled_widths(options["channels"], options["width"]))
