@@ -39,6 +39,9 @@ GAIN = (0.5, 2.5)
 CHROMA_DETAIL = 0.3
 """Factor of the structure image's detail in the chroma channels."""
 
+BAND = 64
+"""Rows of pixels of the joint bilateral upsampling that are computed together on a CPU, so that they fit its cache."""
+
 FAINT = 1e-8
 """Minimum of the colour weight of a patch (maximum: 1), so that the weights never sum to 0."""
 
@@ -118,14 +121,27 @@ def joint_bilateral(values: Tensor, mean: Tensor, grid: tuple[int, int], lab: Te
         (torch.arange(pixels, device=lab.device) + 0.5) / pixels * number - 0.5
         for pixels, number in zip(lab.shape[-2:], grid, strict=True)
     )
+    columns = [_nearby(patches, across, offset, 3) for offset in range(-REACH, REACH + 1)]
+    band = BAND if lab.device.type == "cpu" else len(down)
+    bands = zip(torch.split(down, band), torch.split(lab, band, 2), strict=True)
+    return torch.cat([_averaged(columns, rows, pixels) for rows, pixels in bands], 2)
+
+
+def _nearby(patches: Tensor, positions: Tensor, offset: int, dim: int) -> tuple[Tensor, Tensor]:
+    """Select for each pixel the patch at an offset from its own, and compute the squared distance, along one axis."""
+    indices = (positions.round() + offset).long()
+    return patches.index_select(dim, indices.clamp(0, patches.shape[dim] - 1)), (positions - indices).square()
+
+
+def _averaged(columns: list[tuple[Tensor, Tensor]], down: Tensor, lab: Tensor) -> Tensor:
+    """Average nearby patches for some rows of pixels; ``columns`` holds the patches for each column of pixels."""
     total: Tensor | float = 0.0
     weights: Tensor | float = 0.0
-    for row, column in itertools.product(range(-REACH, REACH + 1), repeat=2):
-        rows, columns = ((down.round() + row).long(), (across.round() + column).long())
-        near = patches[..., rows.clamp(0, grid[0] - 1), :][..., columns.clamp(0, grid[1] - 1)]
-        distance = ((down - rows).square()[:, None] + (across - columns).square()) / NEAR**2
-        difference = (near[:, -3:] - lab).square().sum(1, keepdim=True) / ALIKE**2
-        weight = torch.exp(-(distance + difference) / 2) + FAINT * torch.exp(-distance / 2)
+    for offset, (patches, across) in itertools.product(range(-REACH, REACH + 1), columns):
+        near, squared = _nearby(patches, down, offset, 2)
+        distance = (squared[:, None] + across) / NEAR**2
+        difference = (near[:, -3:] - lab).square_().sum(1, keepdim=True).div_(ALIKE**2)
+        weight = difference.add_(distance).neg_().div_(2).exp_() + FAINT * torch.exp(-distance / 2)
         total, weights = total + weight * near[:, :-3], weights + weight
     return torch.as_tensor(total / weights)
 
