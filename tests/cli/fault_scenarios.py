@@ -18,7 +18,8 @@ from safetensors.torch import save_file
 from vitsplice.engine import memory
 from vitsplice.plugins.discovery import InstalledPlugin, installed
 from vitsplice.plugins.sandbox import time_limit
-from vitsplice.runs import artifacts, checkpoints
+from vitsplice.runs import artifacts
+from vitsplice.support import checkpoints
 from vitsplice.support.output_folder import FolderLock
 
 RUN = ("run", "--preset", "tiny", "structure.png", "appearance.png", "-o", "out")

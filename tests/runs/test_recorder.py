@@ -27,8 +27,8 @@ from vitsplice.errors import (
     WeightsRejected,
 )
 from vitsplice.presets.settings import settings_for
-from vitsplice.runs import checkpoints
 from vitsplice.runs.recorder import CheckpointTimer, Recording, preview_is_due
+from vitsplice.support import checkpoints
 
 pytestmark = pytest.mark.slow
 
@@ -255,7 +255,7 @@ def test_unwritable_checkpoint_is_reported_and_the_run_finishes(png, tmp_path, m
     notes = []
     images = dict(zip(("structure", "appearance"), png, strict=True))
     with Recording.begin(images, tiny("checkpoint.every=2"), tmp_path / "out") as recording:
-        monkeypatch.setattr("vitsplice.runs.checkpoints.write_atomically", full)
+        monkeypatch.setattr("vitsplice.support.checkpoints.write_atomically", full)
         assert len(list(recording.steps(notes.append))) == 5
         recording.save()
     assert [note for note in notes if "no checkpoint" in note and "No space left" in note]

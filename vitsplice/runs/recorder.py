@@ -16,10 +16,8 @@ from vitsplice.engine.backbones import BackboneLoader
 from vitsplice.engine.values import Step
 from vitsplice.errors import (
     AlreadyFinished,
-    Argument,
     CheckpointRejected,
     ConfigError,
-    Part,
     VitspliceError,
     allocation_failure,
 )
@@ -28,10 +26,11 @@ from vitsplice.presets import loading
 from vitsplice.presets.settings import pinned
 from vitsplice.runs import checkpoints
 from vitsplice.runs.artifacts import RunFolder
-from vitsplice.runs.checkpoints import Checkpoint, checkpoint_files
+from vitsplice.runs.checkpoints import Checkpoint
 from vitsplice.runs.record import versions
 from vitsplice.runs.result import Result
 from vitsplice.runs.run import Run
+from vitsplice.support.checkpoints import check_origin, checkpoint_files
 from vitsplice.support.output_folder import REPLACE, FolderLock
 
 IMAGE_NAMES = ("structure", "appearance", "structure_mask", "appearance_mask")
@@ -167,7 +166,7 @@ class Recording:
                 folder.remove_checkpoints()
                 raise AlreadyFinished(f"the run in {folder.path} is finished: {folder.output}")
             run = Run(**_read_unchanged_images(folder, inputs), settings=settings, backbones=backbones)
-            checkpoint = checkpoints.read(chosen) if chosen else _last_checkpoint(folder)
+            checkpoint = checkpoints.FORMAT.read(chosen) if chosen else checkpoints.FORMAT.read_last(folder.checkpoints)
             if checkpoint:
                 _restore(run, checkpoint, chosen or checkpoint_files(folder.checkpoints)[0])
             folder.write_settings(run.settings)
@@ -306,35 +305,12 @@ def _read_unchanged_images(folder: RunFolder, files: Mapping[str, tuple[str, str
     return images
 
 
-def _last_checkpoint(folder: RunFolder) -> Checkpoint | None:
-    """Read the last checkpoint. If it is rejected, the error names the last valid one."""
-    paths = checkpoint_files(folder.checkpoints)
-    if not paths:
-        return None
-    try:
-        return checkpoints.read(paths[0])
-    except CheckpointRejected as error:
-        older = next((path for path in paths[1:] if _is_valid(path)), None)
-        advice: tuple[Part, ...] = ("No earlier checkpoint is valid; restart the run with ", REPLACE)
-        if older:
-            advice = ("An earlier checkpoint is valid; resume with ", Argument("resume", str(older)))
-        raise CheckpointRejected(*error.parts, "\n", *advice) from error
-
-
 def _restore(run: Run, checkpoint: Checkpoint, path: Path) -> None:
     """Restore a run from a checkpoint. Raises CheckpointRejected if the checkpoint belongs to another run."""
-    checkpoint.check(digests(run), path)
+    check_origin("run", path, checkpoint.belongs_to, digests(run))
     try:
         run.restore(checkpoint.snapshot, checkpoint.history)
     except (LookupError, ValueError, RuntimeError) as error:
         if allocation_failure(error):
             raise
         raise CheckpointRejected(f"checkpoint {path} does not fit its run; resume from another") from error
-
-
-def _is_valid(path: Path) -> bool:
-    try:
-        checkpoints.read(path)
-    except CheckpointRejected:
-        return False
-    return True

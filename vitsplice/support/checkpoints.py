@@ -1,0 +1,156 @@
+"""Checkpoints: the state of long work in files, from which killed work resumes to the same bytes.
+
+A checkpoint is two files: tensors in safetensors, everything else in JSON. The JSON is written last and holds the
+digests of the tensors and of itself, so that an incomplete or altered checkpoint is refused. Nothing in it is executed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from vitsplice.errors import Argument, CheckpointRejected, Part, VitspliceError
+from vitsplice.support.files import inside, read_regular, write_atomically
+from vitsplice.support.output_folder import REPLACE
+
+KEPT = 2
+"""Number of checkpoints in a folder; older ones are removed."""
+
+Parsed = TypeVar("Parsed")
+
+
+@dataclass(frozen=True)
+class CheckpointFormat(Generic[Parsed]):
+    """Checkpoints of one kind of work.
+
+    Args:
+        work: name of the work in messages, such as ``run``.
+        version: version of the format; others are refused.
+        parse: function that converts the content of the JSON file and the tensors. It may raise a ValueError,
+            LookupError, AttributeError, TypeError or OverflowError if they were not written by this kind of work.
+    """
+
+    work: str
+    version: int
+    parse: Callable[[dict[str, Any], dict[str, Tensor]], Parsed]
+
+    def write(self, folder: Path, step: int, content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Write a checkpoint, and remove all but the last `KEPT`.
+
+        Args:
+            folder: folder of the checkpoints; created if it does not exist.
+            step: number of steps taken, which determines the name of the files.
+            content: JSON data.
+            tensors: tensors on any device.
+
+        Raises:
+            VitspliceError: if it cannot be written; earlier checkpoints are not removed.
+        """
+        path, tensors_path = (inside(folder, f"step-{step:08d}{end}") for end in (".json", ".safetensors"))
+        data = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+        complete = {"format": self.version, "tensors": hashlib.sha256(data).hexdigest(), **content}
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_atomically(tensors_path, data)
+            write_atomically(path, json.dumps(complete | {"digest": _digest(complete)}).encode())
+            for old in checkpoint_files(folder)[KEPT:]:
+                _remove(old)
+        except OSError as error:
+            raise VitspliceError(f"cannot write checkpoint {path}: {error.strerror or error}") from error
+
+    def read(self, path: Path) -> Parsed:
+        """Read a checkpoint by the path of its JSON file.
+
+        Raises:
+            CheckpointRejected: if it is missing, truncated or altered, or of another format; it names the file.
+        """
+        content, data = _read_files(path)
+        if content.get("format") != self.version:
+            raise CheckpointRejected(
+                f"checkpoint {path} has format {content.get('format')}, of another version of vitsplice; this one "
+                f"reads format {self.version}. Resume it with the version that wrote it, or start the {self.work} "
+                "again with ",
+                REPLACE,
+            )
+        if content.get("tensors") != hashlib.sha256(data).hexdigest():
+            raise CheckpointRejected(f"checkpoint {path.with_suffix('.safetensors')} is truncated or was altered")
+        try:
+            return self.parse(content, load(data))
+        except (ValueError, AttributeError, LookupError, TypeError, OverflowError, SafetensorError) as error:
+            raise CheckpointRejected(f"checkpoint {path} was not written by a {self.work}") from error
+
+    def read_last(self, folder: Path) -> Parsed | None:
+        """Read the last checkpoint of a folder; None if there is none.
+
+        Raises:
+            CheckpointRejected: as `read`; it names the last valid checkpoint.
+        """
+        paths = checkpoint_files(folder)
+        if not paths:
+            return None
+        try:
+            return self.read(paths[0])
+        except CheckpointRejected as error:
+            older = next((path for path in paths[1:] if self._is_valid(path)), None)
+            advice: tuple[Part, ...] = (f"No earlier checkpoint is valid; restart the {self.work} with ", REPLACE)
+            if older:
+                advice = ("An earlier checkpoint is valid; resume with ", Argument("resume", str(older)))
+            raise CheckpointRejected(*error.parts, "\n", *advice) from error
+
+    def _is_valid(self, path: Path) -> bool:
+        try:
+            self.read(path)
+        except CheckpointRejected:
+            return False
+        return True
+
+
+def check_origin(work: str, path: Path, stored: Mapping[str, str], current: Mapping[str, str]) -> None:
+    """Raise CheckpointRejected, naming the differences, unless the digests of a checkpoint are those of its work.
+
+    Args:
+        work: name of the work, such as ``run``.
+        path: path of the checkpoint.
+        stored, current: digests of the images, settings and weights by name.
+    """
+    names = dict.fromkeys([*stored, *current])
+    if differing := [name for name in names if stored.get(name) != current.get(name)]:
+        raise CheckpointRejected(f"checkpoint {path} belongs to a {work} with another {', another '.join(differing)}")
+
+
+def checkpoint_files(folder: Path) -> list[Path]:
+    """List the JSON files of the checkpoints in a folder, latest first."""
+    return sorted(folder.glob("step-*.json"), reverse=True)
+
+
+def _read_files(path: Path) -> tuple[dict[str, Any], bytes]:
+    """Read the content of the JSON file, whose digest is checked, and the bytes of the tensors."""
+    try:
+        content = json.loads(read_regular(path))
+        digest = content.pop("digest")
+        data = read_regular(path.with_suffix(".safetensors"))
+    except OSError as error:
+        raise CheckpointRejected(f"checkpoint {error.filename} cannot be read: {error.strerror}") from error
+    except (ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
+        raise CheckpointRejected(f"{path} is truncated or not a checkpoint") from error
+    if digest != _digest(content):
+        raise CheckpointRejected(f"checkpoint {path} was altered")
+    return content, data
+
+
+def _remove(path: Path) -> None:
+    """Remove a checkpoint, the JSON file first: tensors without it are no checkpoint."""
+    path.unlink(missing_ok=True)
+    path.with_suffix(".safetensors").unlink(missing_ok=True)
+
+
+def _digest(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
