@@ -3,7 +3,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.conftest import noise
-from vitsplice.generators.splicenet_residual import Clamp, SpliceNetResidual, build
+from vitsplice.generators.splicenet_residual import Clamp, SpliceNetResidual, build, resampled
 from vitsplice.rng import private_rng
 
 FEATURES = {"cls": 12, "warped": 10}
@@ -110,16 +110,19 @@ def test_tile_with_a_margin_of_the_reach_equals_the_entire_image():
     torch.testing.assert_close(inner, whole[..., : reach + 8, 2 * reach : 2 * reach + 16], atol=1e-6, rtol=0)
 
 
-def test_warped_features_are_aligned_with_the_image_at_sizes_that_are_padded():
-    """A ramp of features is sampled at the centres of the cells, not stretched over the padding."""
-    generator = make(channels=(4, 4, 4))
+def test_scale_of_warped_features_has_no_effect():
+    generator, structure, values = make(trained=True), noise(1, 3, 32, 40), condition(32, 40)
+    scaled = values | {"warped": 100 * values["warped"]}
+    torch.testing.assert_close(generator(structure, scaled), generator(structure, values))
+
+
+def test_maps_are_resampled_at_the_centres_of_cells_at_sizes_that_are_padded():
+    """A ramp is sampled at the centres of the cells, not stretched over the padding."""
     ramp = ((torch.arange(12.0) + 0.5) / 12).expand(1, 1, 6, 12)
-    sampled = []
-    generator.warped.register_forward_pre_hook(lambda module, args: sampled.append(args[0]))
-    generator(noise(1, 3, 24, 49), condition(24, 49) | {"warped": ramp.expand(1, FEATURES["warped"], -1, -1)})
+    values = resampled(ramp, (24, 49), 4)
     centres = (torch.arange(13) + 0.5) * 4 / 49
-    assert sampled[0].shape[-2:] == (6, 13)
-    torch.testing.assert_close(sampled[0][0, 0, 0, 1:-1], centres[1:-1])
+    assert values.shape[-2:] == (6, 13)
+    torch.testing.assert_close(values[0, 0, :, 1:-1], centres[1:-1].expand(6, -1))
 
 
 def test_published_options_cost_at_most_30_gflop_at_512_px():

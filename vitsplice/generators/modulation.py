@@ -43,6 +43,11 @@ def modulated_conv2d(
     return torch.addcmul(shift, output, norms[..., None, None])
 
 
+def unit_scale(features: Tensor) -> Tensor:
+    """Scale each vector along dimension 1 to a root mean square of 1."""
+    return F.normalize(features, dim=1) * features.shape[1] ** 0.5
+
+
 class ModulatedConv2d(nn.Module):
     """A convolution whose input channels are scaled by a learned affine map of a vector.
 
@@ -71,7 +76,7 @@ class ModulatedConv2d(nn.Module):
 class MappingNetwork(nn.Module):
     """MLP with one hidden layer that maps a feature to the vector that modulates convolutions.
 
-    The feature is normalised to a root mean square of 1, as StyleGAN2 normalises its latent vector.
+    The feature is scaled to a root mean square of 1, as StyleGAN2 does with its latent vector.
 
     Args:
         inputs: length of the feature.
@@ -88,5 +93,5 @@ class MappingNetwork(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map features ``(B, inputs)`` to ``(B, width)``."""
-        vectors: Tensor = self.layers(F.normalize(features, dim=-1) * features.shape[-1] ** 0.5)
+        vectors: Tensor = self.layers(unit_scale(features))
         return vectors

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from vitsplice.contracts import Condition, ConditionName
 from vitsplice.generators.blocks import ModulatedBlock, conv, padded_to_multiple, scaled_widths, upsampled
-from vitsplice.generators.modulation import MappingNetwork
+from vitsplice.generators.modulation import MappingNetwork, unit_scale
 
 
 class Clamp(torch.autograd.Function):
@@ -100,7 +100,8 @@ class SpliceNetResidual(nn.Module):
         for down in self.down:
             levels.append(down(levels[-1]))
         vectors = self.mapping(condition["cls"])
-        maps = levels.pop() + self.warped(_resampled(condition["warped"], size, self.multiple))
+        warped = unit_scale(resampled(condition["warped"], size, self.multiple))
+        maps = levels.pop() + self.warped(warped)
         maps = self.middle(maps, vectors)
         for narrow, up in zip(self.narrow, self.up, strict=True):
             maps = up(upsampled(narrow(maps)) + levels.pop(), vectors)
@@ -108,7 +109,7 @@ class SpliceNetResidual(nn.Module):
         return output
 
 
-def _resampled(maps: Tensor, size: Sequence[int], cell: int) -> Tensor:
+def resampled(maps: Tensor, size: Sequence[int], cell: int) -> Tensor:
     """Interpolate maps ``(B, D, h, w)`` that cover an image of a size at the centres of square cells.
 
     Returns:
