@@ -12,17 +12,25 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vitsplice.generators.equalised import EqualisedConv2d
 from vitsplice.generators.modulation import ModulatedConv2d
 
 SLOPE = 0.2
 """Negative slope of LeakyReLU: that of the released code of Splice."""
 
 
-def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
-    """Return a convolution, initialised as by He et al. 2015, and LeakyReLU."""
-    convolution = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2)
-    nn.init.kaiming_normal_(convolution.weight, SLOPE)
-    return nn.Sequential(convolution, nn.LeakyReLU(SLOPE, inplace=True))
+GAIN = math.sqrt(2 / (1 + SLOPE**2))
+"""Gain of a convolution before LeakyReLU, so that both together keep the variance (He et al. 2015)."""
+
+
+def conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+    """Return a 3x3 convolution and LeakyReLU."""
+    return nn.Sequential(EqualisedConv2d(inputs, outputs, 3, stride, GAIN), nn.LeakyReLU(SLOPE, inplace=True))
+
+
+def projection(inputs: int, outputs: int) -> EqualisedConv2d:
+    """Return a 1x1 convolution without bias."""
+    return EqualisedConv2d(inputs, outputs, 1, bias=False)
 
 
 class DownBlock(nn.Module):
@@ -35,7 +43,7 @@ class DownBlock(nn.Module):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         self.body = nn.Sequential(conv(inputs, outputs), conv(outputs, outputs, stride=2))
-        self.shortcut = nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(inputs, outputs, 1, bias=False))
+        self.shortcut = nn.Sequential(nn.AvgPool2d(2), projection(inputs, outputs))
 
     def forward(self, images: Tensor) -> Tensor:
         """Map ``(B, inputs, H, W)``, H and W even, to ``(B, outputs, H / 2, W / 2)``."""
@@ -55,7 +63,7 @@ class ModulatedBlock(nn.Module):
         super().__init__()
         self.first = ModulatedConv2d(inputs, outputs, 3, vector)
         self.second = ModulatedConv2d(outputs, outputs, 3, vector)
-        self.shortcut = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1, bias=False)
+        self.shortcut = nn.Identity() if inputs == outputs else projection(inputs, outputs)
 
     def forward(self, images: Tensor, vectors: Tensor) -> Tensor:
         """Map images ``(B, inputs, H, W)`` and vectors ``(B, vector)`` to ``(B, outputs, H, W)``."""

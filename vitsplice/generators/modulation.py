@@ -2,18 +2,25 @@
 
 Source: Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN", section 2.2, equations 1 to 3.
 There each sample of a batch has weights of its own, as a grouped convolution. Here input and output are scaled
-instead, which is the same function with one convolution for the whole batch, and faster. The equalised learning rate
-of that paper is not used.
+instead, which is the same function with one convolution for the whole batch, and faster. As there, all layers have an
+equalised learning rate, that of the mapping network multiplied by `MAPPING_RATE`.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vitsplice.generators.equalised import EqualisedLinear
+
 EPSILON = 1e-8
 """Added to the sum of squares by which weights are demodulated."""
+
+MAPPING_RATE = 0.01
+"""Factor of the learning rate of the mapping network (Karras et al. 2019)."""
 
 
 def modulated_conv2d(
@@ -45,7 +52,7 @@ def modulated_conv2d(
 
 def unit_scale(features: Tensor) -> Tensor:
     """Scale each vector along dimension 1 to a root mean square of 1."""
-    return F.normalize(features, dim=1) * features.shape[1] ** 0.5
+    return F.normalize(features, dim=1) * math.sqrt(features.shape[1])
 
 
 class ModulatedConv2d(nn.Module):
@@ -61,16 +68,15 @@ class ModulatedConv2d(nn.Module):
     def __init__(self, inputs: int, outputs: int, kernel: int, vector: int, *, demodulate: bool = True) -> None:
         super().__init__()
         self.demodulate = demodulate
-        self.affine = nn.Linear(vector, inputs)
-        nn.init.normal_(self.affine.weight, std=vector**-0.5)
-        nn.init.ones_(self.affine.bias)
-        self.weight = nn.Parameter(torch.empty(outputs, inputs, kernel, kernel))
-        nn.init.kaiming_normal_(self.weight, nonlinearity="linear")
+        self.affine = EqualisedLinear(vector, inputs, bias=1.0)
+        self.scale = 1 / math.sqrt(inputs * kernel**2)
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(outputs))
 
     def forward(self, images: Tensor, vectors: Tensor) -> Tensor:
         """Map images ``(B, inputs, H, W)`` and vectors ``(B, vector)`` to ``(B, outputs, H, W)``."""
-        return modulated_conv2d(images, self.weight, self.affine(vectors), self.bias, demodulate=self.demodulate)
+        weight, scales = self.scale * self.weight, self.affine(vectors)
+        return modulated_conv2d(images, weight, scales, self.bias, demodulate=self.demodulate)
 
 
 class MappingNetwork(nn.Module):
@@ -85,10 +91,8 @@ class MappingNetwork(nn.Module):
 
     def __init__(self, inputs: int, width: int = 768) -> None:
         super().__init__()
-        hidden, output = nn.Linear(inputs, width), nn.Linear(width, width)
-        for layer in (hidden, output):
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            nn.init.zeros_(layer.bias)
+        gain = nn.init.calculate_gain("relu")
+        hidden, output = (EqualisedLinear(i, width, gain, rate=MAPPING_RATE) for i in (inputs, width))
         self.layers = nn.Sequential(hidden, nn.GELU(), output, nn.GELU())
 
     def forward(self, features: Tensor) -> Tensor:

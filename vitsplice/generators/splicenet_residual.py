@@ -20,7 +20,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vitsplice.contracts import Condition, ConditionName
-from vitsplice.generators.blocks import ModulatedBlock, conv, padded_to_multiple, scaled_widths, upsampled
+from vitsplice.generators.blocks import ModulatedBlock, conv, padded_to_multiple, projection, scaled_widths, upsampled
+from vitsplice.generators.equalised import EqualisedConv2d
 from vitsplice.generators.modulation import MappingNetwork, unit_scale
 
 
@@ -74,13 +75,11 @@ class SpliceNetResidual(nn.Module):
         self.down = nn.ModuleList(
             nn.Sequential(conv(above, below, stride=2), conv(below, below)) for above, below in steps
         )
-        self.warped = nn.Conv2d(features["warped"], deepest, 1)
+        self.warped = projection(features["warped"], deepest)
         self.middle = ModulatedBlock(deepest, deepest, vector)
-        self.narrow = nn.ModuleList(nn.Conv2d(below, above, 1) for above, below in reversed(steps))
+        self.narrow = nn.ModuleList(projection(below, above) for above, below in reversed(steps))
         self.up = nn.ModuleList(ModulatedBlock(above, above, vector) for above, _ in reversed(steps))
-        self.last = nn.Conv2d(channels[0], 3, 3, padding=1)
-        for parameter in self.last.parameters():
-            nn.init.zeros_(parameter)
+        self.last = EqualisedConv2d(channels[0], 3, 3, gain=0)
 
     def forward(self, structure: Tensor, condition: Condition) -> Tensor:
         """Correct warm starts.

@@ -1,0 +1,62 @@
+"""Layers with an equalised learning rate.
+
+Source: Karras et al. 2018, "Progressive Growing of GANs for Improved Quality, Stability, and Variation", section 4.1.
+Weights have unit variance initially, and the layer multiplies them by a constant that keeps the variance of its input.
+Adam's steps are then equally large for all weights relative to their size, whatever the number of inputs of a layer.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class EqualisedLinear(nn.Module):
+    """A linear layer with an equalised learning rate.
+
+    Args:
+        inputs, outputs: numbers of channels.
+        gain: standard deviation of the output for inputs of unit variance.
+        bias: initial value of the bias.
+        rate: factor of the learning rate relative to that of other layers.
+    """
+
+    def __init__(self, inputs: int, outputs: int, gain: float = 1.0, bias: float = 0.0, rate: float = 1.0) -> None:
+        super().__init__()
+        self.scale, self.rate = gain * rate / math.sqrt(inputs), rate
+        self.weight = nn.Parameter(torch.randn(outputs, inputs) / rate)
+        self.bias = nn.Parameter(torch.full((outputs,), bias / rate))
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Map ``(B, inputs)`` to ``(B, outputs)``."""
+        return F.linear(values, self.scale * self.weight, self.rate * self.bias)
+
+
+class EqualisedConv2d(nn.Module):
+    """A convolution with an equalised learning rate, padded with zeros so that it keeps the size at stride 1.
+
+    Args:
+        inputs, outputs: numbers of channels.
+        kernel: kernel size; odd.
+        stride: distance of neighbouring outputs, in pixels of the input.
+        gain: standard deviation of the output for inputs of unit variance; 0: weights of 0, with the scale of gain 1.
+        bias: add a bias, initially 0.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, stride: int = 1, gain: float = 1.0, *, bias: bool = True
+    ) -> None:
+        super().__init__()
+        self.stride = stride
+        self.scale = (gain or 1.0) / math.sqrt(inputs * kernel**2)
+        shape = (outputs, inputs, kernel, kernel)
+        self.weight = nn.Parameter(torch.randn(shape) if gain else torch.zeros(shape))
+        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map ``(B, inputs, H, W)`` to ``(B, outputs, ceil(H / stride), ceil(W / stride))``."""
+        padding = self.weight.shape[-1] // 2
+        return F.conv2d(images, self.scale * self.weight, self.bias, self.stride, padding)
