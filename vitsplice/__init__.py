@@ -11,9 +11,10 @@ if TYPE_CHECKING:
     from vitsplice.api import Run, load_backbone, settings_for, splice
     from vitsplice.config import RunConfig
     from vitsplice.errors import VitspliceError
+    from vitsplice.models.loading import load_model
     from vitsplice.runs.result import Result
 
-__all__ = ["Result", "Run", "RunConfig", "VitspliceError", "load_backbone", "settings_for", "splice"]
+__all__ = ["Result", "Run", "RunConfig", "VitspliceError", "load_backbone", "load_model", "settings_for", "splice"]
 
 _MODULES = {
     "Result": "vitsplice.runs.result",
@@ -21,6 +22,7 @@ _MODULES = {
     "RunConfig": "vitsplice.config",
     "VitspliceError": "vitsplice.errors",
     "load_backbone": "vitsplice.api",
+    "load_model": "vitsplice.models.loading",
     "settings_for": "vitsplice.api",
     "splice": "vitsplice.api",
 }

@@ -132,6 +132,10 @@ class WeightsRejected(UserError):
     """A weights file is corrupt, or does not fit the network."""
 
 
+class ModelRejected(UserError):
+    """A folder holds no trained model, or one that is damaged, of another format, or of another backbone."""
+
+
 class LossTermRejected(VitspliceError):
     """A loss term returned a value that cannot be optimised: not a scalar, or without a gradient."""
 

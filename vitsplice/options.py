@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from vitsplice.contracts import ExecutorSpec, GeneratorSpec, LossSpec, Option
+from vitsplice.contracts import ConditionalGeneratorSpec, ExecutorSpec, GeneratorSpec, LossSpec, Option
 from vitsplice.errors import ConfigError
 from vitsplice.support import bounded_yaml
 from vitsplice.text import did_you_mean, truncate
@@ -45,7 +45,7 @@ def parse(words: Iterable[str], where: str) -> dict[str, Any]:
 
 
 def complete(
-    spec: LossSpec | GeneratorSpec | ExecutorSpec, given: Mapping[str, Any], where: str = ""
+    spec: LossSpec | GeneratorSpec | ConditionalGeneratorSpec | ExecutorSpec, given: Mapping[str, Any], where: str = ""
 ) -> dict[str, Any]:
     """Validate options, and add the defaults of the others.
 

@@ -4,9 +4,19 @@ It is discovered like any installed plugin: its metadata is in this folder, whic
 """
 
 import os
+from importlib import import_module
 from importlib.resources import files
 
-from vitsplice.contracts import BackboneSpec, ExecutorSpec, GeneratorSpec, LossSpec, LossTerm, Option, PresetSpec
+from vitsplice.contracts import (
+    BackboneSpec,
+    ConditionalGeneratorSpec,
+    ExecutorSpec,
+    GeneratorSpec,
+    LossSpec,
+    LossTerm,
+    Option,
+    PresetSpec,
+)
 from vitsplice.errors import WeightsUnavailable
 from vitsplice.hookspecs import hookimpl
 
@@ -111,6 +121,16 @@ def vitsplice_generators():
         return nn.Conv2d(3, 3, 1)
 
     return [GeneratorSpec("tiny-mix", build, "one 1x1 convolution")]
+
+
+@hookimpl
+def vitsplice_conditional_generators():
+    def build(channels, options):
+        return import_module("vitsplice_tiny_generator").TinyTint(channels, **options)
+
+    strength = {"strength": Option(1.0, "factor of the change", minimum=0)}
+    names = ("cls", "appearance", "start", "warped")
+    return [ConditionalGeneratorSpec("tiny-tint", build, "convolutions of everything", names, strength)]
 
 
 class InTurn:

@@ -148,7 +148,7 @@ def test_weights_of_a_preset_file_are_in_its_folder_or_have_a_sha256(tmp_path):
     assert load("own.safetensors") == tmp_path / "own.safetensors"
     assert load("sub/../own.safetensors") == tmp_path / "own.safetensors"
     for outside in ("../other.safetensors", "/etc/passwd", "sub/../../other.safetensors"):
-        with pytest.raises(ConfigError, match=r"only name a file in its own folder.*yourself: backbone.weights="):
+        with pytest.raises(ConfigError, match=r"only name what is in its own folder.*yourself: backbone.weights="):
             load(outside)
     (tmp_path / "link.safetensors").symlink_to("/etc/passwd")
     with pytest.raises(ConfigError, match="own folder"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from vitsplice.config.backbones import ONLY, BackboneConfig
 from vitsplice.config.images import MaskConfig, MatchConfig, ResizeConfig
+from vitsplice.config.model import ModelConfig
 from vitsplice.config.optimisation import CheckpointConfig, GeneratorConfig, OptimiserConfig
 from vitsplice.config.run import LOADED_BEFORE, RunConfig
 from vitsplice.config.settings import MAX_STEPS, Beta, Name, Probability, ascending
@@ -29,6 +30,7 @@ __all__ = [
     "JitterConfig",
     "MaskConfig",
     "MatchConfig",
+    "ModelConfig",
     "Name",
     "OptimiserConfig",
     "Probability",

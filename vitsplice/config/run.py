@@ -16,6 +16,7 @@ from pydantic import (
 
 from vitsplice.config.backbones import ONLY, BackboneConfig
 from vitsplice.config.images import MaskConfig, MatchConfig, ResizeConfig
+from vitsplice.config.model import ModelConfig
 from vitsplice.config.optimisation import CheckpointConfig, GeneratorConfig, OptimiserConfig
 from vitsplice.config.settings import MAX_STEPS, Name, Settings
 from vitsplice.config.stages import StageConfig
@@ -39,15 +40,17 @@ class RunConfig(Settings):
         preset: name or file of the preset that the settings are based on, recorded only.
         backbones: backbones by the name that terms use. The first matches the images, and is that of terms which name
             none. A single one is written as ``backbone``, without a name.
-        start: image that the output starts from: the structure image, or the warm start by correspondence (``match``).
+        start: image that the output starts from: the structure image, the warm start by correspondence (``match``), or
+            the output of a trained model (``model``).
+        model: the trained model of the start ``model``.
         terms: loss terms by name; the names are the columns of ``losses.csv``.
         stages: stages from coarse to fine; the change that they make is upsampled and added to the start image at
             full size. Empty: images are optimised at full size.
         structure_strength: factor applied to the weights of all terms whose target is the structure image or the start.
         appearance_strength: factor applied to the weights of all terms whose target is the appearance image. Below
-            1 it also weakens the warm start. Without steps the warm start depends on both strengths
+            1 it also weakens the start. Without steps the warm start depends on both strengths
             (`vitsplice.engine.warm_start`).
-        steps: number of steps; 0 returns the warm start.
+        steps: number of steps; 0 returns the start.
         size: shorter side, in pixels, to which both images are resized first; None: no resizing.
         seed: seed of all random number generators.
         device: ``cpu``, ``cuda``, ``cuda:N``, ``mps``, or ``auto``: CUDA, MPS or the CPU, the first that is available.
@@ -64,7 +67,8 @@ class RunConfig(Settings):
 
     preset: str | None = Field(default=None, max_length=bounded_yaml.MAX_TEXT)
     backbones: dict[str, BackboneConfig] = Field(min_length=1)
-    start: Literal["structure", "match"] = "structure"
+    start: Literal["structure", "match", "model"] = "structure"
+    model: ModelConfig | None = None
     match: MatchConfig = MatchConfig()
     mask: MaskConfig = MaskConfig()
     generator: GeneratorConfig = GeneratorConfig()
@@ -108,8 +112,9 @@ class RunConfig(Settings):
 
     @model_serializer(mode="wrap")
     def _write_as_read(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Write a single backbone as ``backbone``, and ``training`` only if it is given."""
-        data: dict[str, Any] = {key: value for key, value in dump(self).items() if (key, value) != ("training", None)}
+        """Write a single backbone as ``backbone``, and ``model`` and ``training`` only if they are given."""
+        absent = (("model", None), ("training", None))
+        data: dict[str, Any] = {key: value for key, value in dump(self).items() if (key, value) not in absent}
         if list(self.backbones) != [ONLY] or "backbones" not in data:
             return data
         return {
@@ -160,9 +165,21 @@ class RunConfig(Settings):
         return self
 
     @model_validator(mode="after")
+    def _check_model(self) -> RunConfig:
+        if (self.start == "model") != (self.model is not None):
+            raise ValueError("start: model and model: FOLDER, the folder of a trained model, require each other")
+        if self.start == "model" and not self.steps and self.structure_strength != 1:
+            raise ValueError("structure_strength has no effect on the output of a model; set steps to optimise it")
+        if self.start == "model" and not self.steps and self.appearance_strength > 1:
+            raise ValueError("appearance_strength above 1 has no effect on a model's output; set steps to optimise it")
+        return self
+
+    @model_validator(mode="after")
     def _check_work(self) -> RunConfig:
         if self.steps == 0 and self.start == "structure":
-            raise ValueError("steps: 0 is not allowed unless start is match; the output would be the structure image")
+            raise ValueError(
+                "steps: 0 is not allowed unless start is match or model; the output would be the structure image"
+            )
         if self.steps > 0 and not self.terms:
             raise ValueError(
                 f"steps: {self.steps} is not allowed: these settings have no loss terms; set steps to 0, or use a "

@@ -119,7 +119,7 @@ class Estimate:
 
     def _match_bytes(self) -> float:
         """Estimate the bytes for matching both images: features, and matrices over pairs of patches."""
-        if self._config.start != "match":
+        if self._config.start == "structure":
             return 0.0
         patches = self._config.match.grid**2
         name, info = next(iter(self._infos.items()))

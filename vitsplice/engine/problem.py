@@ -14,6 +14,7 @@ from vitsplice.contracts import MATCH, Backbone, GeneratorSpec, Role, TermContex
 from vitsplice.engine.features import SizedBackbone
 from vitsplice.engine.images import RunImages
 from vitsplice.engine.loop import Problem
+from vitsplice.engine.start import StartModel
 from vitsplice.engine.terms import WeightedTerm
 from vitsplice.errors import Argument, ConfigError, Setting
 from vitsplice.matching import MatchVectors
@@ -33,6 +34,7 @@ class Components:
         terms: terms of non-zero weight; none in a run without steps.
         generator: spec of the generator, which each stage builds for its image size.
         generator_options: all options of the generator, validated.
+        model: trained model, on the device of the run, of the start ``model``.
     """
 
     config: RunConfig
@@ -40,9 +42,16 @@ class Components:
     terms: tuple[WeightedTerm, ...]
     generator: GeneratorSpec
     generator_options: Mapping[str, Any]
+    model: StartModel | None = None
 
     @classmethod
-    def build(cls, config: RunConfig, backbones: Mapping[str, Backbone], catalogue: Catalogue) -> Components:
+    def build(
+        cls,
+        config: RunConfig,
+        backbones: Mapping[str, Backbone],
+        catalogue: Catalogue,
+        model: StartModel | None = None,
+    ) -> Components:
         """Look up and build the components.
 
         Raises:
@@ -52,7 +61,7 @@ class Components:
         generator = catalogue.generators[config.generator.name]
         options = complete(generator, config.generator.options, "generator.options")
         terms = weighted_terms(config, backbones, catalogue) if config.steps else ()
-        return cls(config, backbones, terms, generator, options)
+        return cls(config, backbones, terms, generator, options, model)
 
     @property
     def first_backbone(self) -> Backbone:
@@ -173,8 +182,8 @@ def _check_blur(role: Role, view: ViewConfig, image: Tensor) -> None:
 
 
 def _check_effect(config: RunConfig, terms: tuple[WeightedTerm, ...], images: RunImages) -> None:
-    """Raise ConfigError for a strength or mask that no term uses; a warm start uses all of them."""
-    if config.start == "match":
+    """Raise ConfigError for a strength or mask that no term uses; a warm start and a model use them themselves."""
+    if config.start != "structure":
         return
     targets = {term.target[0] for term in terms}
     unused = {

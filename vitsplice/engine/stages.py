@@ -61,7 +61,7 @@ class StagedOptimisation:
 
     def __init__(self, components: Components, images: RunImages) -> None:
         self._components, self._config = components, components.config
-        start = prepare(self._config, images, components.first_backbone, components.guided)
+        start = prepare(self._config, images, components.first_backbone, components.guided, components.model)
         images, self._vectors = start.images, start.vectors
         self._start = images.pixels["start"]
         self._images = RunImages({**images.pixels, "start": self._masked(self._start, images)}, images.masks)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vitsplice.config import RunConfig
+from vitsplice.config import MatchConfig, RunConfig
 from vitsplice.contracts import Backbone, Features, ImageName
 from vitsplice.engine.images import RunImages
 from vitsplice.engine.views import View
@@ -29,29 +30,50 @@ class Start:
     vectors: MatchVectors | None
 
 
-def prepare(config: RunConfig, images: RunImages, backbone: Backbone, guided: bool) -> Start:
+class StartModel(Protocol):
+    """A trained model whose output a run starts from (`vitsplice.models`)."""
+
+    def start(
+        self, structure: Tensor, appearance: Tensor, match: MatchConfig, mask: Tensor | None
+    ) -> tuple[Tensor, Correspondence | None]:
+        """Compute the output ``(1, 3, H, W)`` for two images, and the correspondence if the model needs it.
+
+        Args:
+            structure, appearance: ``(1, 3, H, W)`` in [0, 1], on the device of the model.
+            match: settings of the correspondence.
+            mask: mask of the appearance image, ``(1, 1, H, W)``; None: all of it is used.
+        """
+
+
+def prepare(
+    config: RunConfig, images: RunImages, backbone: Backbone, guided: bool, model: StartModel | None = None
+) -> Start:
     """Match the images if the start or a term needs it, and compute the start, before the structure mask is applied.
 
-    If the mirrored appearance image matches the structure image better, a run with a warm start uses the mirrored
-    appearance image and mask, so that terms compare corresponding patches.
+    If the mirrored appearance image matches the structure image better, a run that starts from a warm start or a model
+    uses the mirrored appearance image and mask, so that terms compare corresponding patches.
 
     Args:
         config: settings of the run.
         images: structure and appearance image, on the device of the backbone.
         backbone: first backbone of the run.
         guided: whether a term requests the facet ``match``.
+        model: trained model, on the same device, of the start ``model``.
     """
     structure, appearance = images.pixels["structure"], images.pixels["appearance"]
-    warm = config.start == "match"
-    if not (warm or guided):
-        return Start(_with_start(images, structure), None)
-    mask = images.masks.get("appearance")
-    match = correspond(structure, appearance, backbone, mask=mask, **config.match.model_dump())
+    start, match, mask = structure, None, images.masks.get("appearance")
+    if model is not None:
+        output, match = model.start(structure, appearance, config.match, mask)
+        start = torch.lerp(structure, output, min(1.0, config.appearance_strength))
+    if match is None and (config.start == "match" or guided):
+        match = correspond(structure, appearance, backbone, mask=mask, **config.match.model_dump())
+    if match is None:
+        return Start(_with_start(images, start), None)
+    if config.start == "match":
+        start = warm_start_of(config, images, match)
     vectors = match_vectors(match, appearance) if guided else None
-    if not warm:
-        return Start(_with_start(images, structure), vectors)
-    started = _with_start(images, warm_start_of(config, images, match))
-    if not match.mirrored:
+    started = _with_start(images, start)
+    if config.start == "structure" or not match.mirrored:
         return Start(started, vectors)
     return Start(_mirrored(started), vectors and MatchVectors(vectors.structure, vectors.appearance.flip(-1)))
 
@@ -97,10 +119,10 @@ def view_vectors(vectors: MatchVectors, name: ImageName, view: View, size: tuple
 
 
 def crop_maps(maps: Tensor, view: View, size: tuple[int, int], grid: tuple[int, int]) -> Tensor:
-    """Crop maps of an image ``(1, D, h, w)`` to a view of it, resampled bilinearly.
+    """Crop maps of images ``(B, D, h, w)`` to a view of them, resampled bilinearly.
 
     Args:
-        maps: maps of the entire image, of any resolution.
+        maps: maps of the entire images, of any resolution.
         view: the view, whose colour changes are ignored.
         size: height and width of the image that the view belongs to, in pixels.
         grid: height and width of the cropped maps.
@@ -113,4 +135,5 @@ def crop_maps(maps: Tensor, view: View, size: tuple[int, int], grid: tuple[int, 
     )
     columns = columns.flip(0) if view.flip else columns
     positions = torch.stack([columns.expand(*grid), rows[:, None].expand(*grid)], -1)[None]
-    return F.grid_sample(maps, positions.to(maps), padding_mode="border", align_corners=False)
+    positions = positions.to(maps).expand(len(maps), -1, -1, -1)
+    return F.grid_sample(maps, positions, padding_mode="border", align_corners=False)

@@ -20,7 +20,7 @@ from vitsplice.engine.features import SizedBackbone
 from vitsplice.engine.images import RunImages, ViewKey
 from vitsplice.engine.start import warm_start_of
 from vitsplice.engine.terms import WeightedTerm
-from vitsplice.errors import ConfigError, UserError
+from vitsplice.errors import ConfigError, Setting, UserError
 from vitsplice.loss_modules.base import Batches, TermsLoss, paired_rows, resize_to_side
 from vitsplice.losses.terms import APPEARANCE, IDENTITY, STRUCTURE
 from vitsplice.matching import MatchVectors, correspond, match_vectors
@@ -131,6 +131,10 @@ class PresetLoss(TermsLoss):
     ) -> None:
         if not config.terms:
             raise ConfigError("these settings have no loss terms; `vitsplice presets` lists those that have steps")
+        if config.start == "model":
+            raise ConfigError(
+                "a loss module does not apply models; choose another start with ", Setting("start", "match")
+            )
         entire = {n: t.model_copy(update={"view": "entire", "target_view": None}) for n, t in config.terms.items()}
         config = config.model_copy(update={"terms": entire})
         terms = problem.weighted_terms(config, backbones, catalogue())

@@ -42,15 +42,17 @@ class OptimisedParts:
         """Return the networks in a run's record, and its loss terms.
 
         Args:
-            record: content of ``run.json``, with the information on all backbones by name as ``backbones``.
+            record: content of ``run.json``, with the information on all backbones by name as ``backbones``, and if the
+                run started from a model, what that was trained with as ``model``.
             terms: names of the loss terms that the run optimised.
 
         Raises:
             TypeError, KeyError, AttributeError: if the record is invalid.
         """
-        infos = record["backbones"].values()
-        networks = (NetworkId(str(info["name"]), str(info["sha256"] or "")) for info in infos)
-        return cls(tuple(networks), tuple(sorted(terms)))
+        model = record.get("model") or {"networks": [], "terms": []}
+        infos = [*record["backbones"].values(), *model["networks"]]
+        networks = dict.fromkeys(NetworkId(str(info["name"]), str(info["sha256"] or "")) for info in infos)
+        return cls(tuple(networks), tuple(sorted({*terms, *map(str, model["terms"])})))
 
 
 def leakage(metric: Metric, optimised: OptimisedParts | None) -> Leakage:

@@ -39,8 +39,8 @@ def load(text: str, source: str, overrides: Iterable[str] = (), folder: Path | N
         text: YAML.
         source: description of its origin for messages.
         overrides: changes of settings as ``dotted.key=value`` with values in YAML.
-        folder: folder of an untrusted YAML file: a weights file that it names without a SHA-256 must be in this folder.
-            None: the YAML is trusted. Overrides are always trusted.
+        folder: folder of an untrusted YAML file: a weights file or model folder that it names without a SHA-256 must be
+            in this folder. None: the YAML is trusted. Overrides are always trusted.
 
     Raises:
         ConfigError: with the key, the given value and what is allowed.
@@ -52,7 +52,7 @@ def load(text: str, source: str, overrides: Iterable[str] = (), folder: Path | N
     if not isinstance(data, dict):
         raise ConfigError(f"{source} must be a mapping of settings; see `vitsplice presets show paper`")
     if folder is not None:
-        _check_weights(data, folder, source)
+        _check_paths(data, folder, source)
     # Names are applied first, because they remove the options or the fallback of what they replace.
     overrides = sorted(overrides, key=lambda override: not NAMES.match(override))
     return validate(data, source, [_apply(override, data) for override in overrides])
@@ -106,11 +106,15 @@ def _overlaps(location: Location, others: Iterable[Location]) -> bool:
     return bool(location) and any(all(map(eq, location, other)) for other in others)
 
 
-def _check_weights(data: dict[str, Any], folder: Path, source: str) -> None:
-    """Make the path of a preset's weights file absolute; refuse one outside of its folder that has no SHA-256.
+def _check_paths(data: dict[str, Any], folder: Path, source: str) -> None:
+    """Make the paths of a preset's weights files and model absolute; refuse one outside of its folder without SHA-256.
 
     A matching SHA-256 shows that the author of the preset knows the file already.
     """
+    if isinstance(model := data.get("model"), str):
+        data["model"] = model = {"folder": model}
+    if isinstance(model, dict) and isinstance(path := model.get("folder"), str):
+        model["folder"] = _checked_path(path, folder, model.get("sha256"), f"{source}: model.folder")
     backbones = data.get("backbones")
     keyed = {f"backbones.{name}": value for name, value in backbones.items()} if isinstance(backbones, dict) else {}
     for key, backbone in [("backbone", data.get("backbone")), *keyed.items()]:
@@ -122,7 +126,7 @@ def _checked_path(weights: str, folder: Path, sha256: object, key: str) -> str:
     path = (folder / weights).resolve()
     if not path.is_relative_to(folder.resolve()) and not sha256:
         raise ConfigError(
-            f"{key}: {weights!r} is not allowed: without its sha256 a preset may only name a file in its own folder; "
+            f"{key}: {weights!r} is not allowed: without its sha256 a preset may only name what is in its own folder; "
             "to use it, give it yourself: ",
             Setting(key.rpartition(": ")[2], weights),
         )
@@ -158,6 +162,8 @@ def _apply(override: str, data: dict[str, Any]) -> Location:
     if path[-1] == "weights" and path[0] in ("backbone", "backbones"):
         node.pop("sha256", None)  # of the previous file
         node.pop("network_sha256", None)
+    if path == ("model", "folder"):
+        node.pop("sha256", None)  # of the previous model
     node[path[-1]] = parsed
     merging.remove(path, data.get("with_fallback"))
     return path

@@ -13,6 +13,7 @@ from vitsplice.contracts import Backbone, BackboneInfo
 from vitsplice.errors import Argument, UserError
 from vitsplice.plugins import catalogue
 from vitsplice.presets import loading
+from vitsplice.presets.model_folder import pinned_model, settings_of_model
 from vitsplice.text import type_with_article
 
 DEFAULT_PRESET = "quick"
@@ -36,10 +37,10 @@ def settings_for(
 ) -> RunConfig:
     """Load the settings of a preset and change some of them; None: the value of the preset.
 
-    If the settings name a weights file, its SHA-256 is added, so that another file is rejected later.
+    If the settings name a weights file or a model folder, its SHA-256 is added, so that another is rejected later.
 
     Args:
-        preset: name of a preset, path of a YAML file, or settings.
+        preset: name of a preset, path of a YAML file or of a model folder, or settings.
         backbone: name of a backbone, or a loaded backbone, whose name and SHA-256 are stored. The preset's
             ``fallback`` is then not used.
         steps: number of steps.
@@ -53,6 +54,7 @@ def settings_for(
     Raises:
         ConfigError: with the key, the given value and what is allowed.
         WeightsRejected: if the weights file cannot be read.
+        ModelRejected: if the model folder cannot be read.
     """
     if isinstance(overrides, str | Mapping):
         example = "overrides=['terms.structure.weight=2']"
@@ -122,20 +124,23 @@ def _preset_text(preset: str | os.PathLike[str] | RunConfig) -> tuple[str, str, 
         return preset.to_yaml(), "settings", None
     if not isinstance(preset, str | os.PathLike):
         raise UserError(
-            Argument("preset"), f" is the name of a preset, a YAML file, or settings, not {type_with_article(preset)}"
+            Argument("preset"),
+            f" is the name of a preset, a YAML file, a model folder, or settings, not {type_with_article(preset)}",
         )
     path = Path(preset)
+    if os.path.isdir(path) and not (isinstance(preset, str) and preset in catalogue().presets):
+        return settings_of_model(path).to_yaml(), f"model {path}", path
     if isinstance(preset, str) and path.suffix not in {".yaml", ".yml"} and not os.path.isfile(path):
         return catalogue().presets[preset].path.read_text(encoding="utf-8"), f"preset '{preset}'", None
     return loading.read_text(path), f"preset {path}", path.parent
 
 
 def pinned(settings: RunConfig) -> RunConfig:
-    """Add the SHA-256 of each weights file that the settings name. Raises WeightsRejected."""
+    """Add the SHA-256 of each weights file and model that the settings name. Raises WeightsRejected, ModelRejected."""
     backbones = {
         name: backbone.model_copy(update={"sha256": sha256_of(backbone.weights)})
         if backbone.weights is not None and not backbone.sha256
         else backbone
         for name, backbone in settings.backbones.items()
     }
-    return settings.model_copy(update={"backbones": backbones})
+    return settings.model_copy(update={"backbones": backbones, "model": pinned_model(settings.model)})

@@ -25,6 +25,7 @@ from vitsplice.images import LoadedImage, read, resize_to
 from vitsplice.metrics import run_metrics
 from vitsplice.metrics.leakage import OptimisedParts
 from vitsplice.metrics.values import MetricValue, measure
+from vitsplice.models.loading import model_of
 from vitsplice.numerics import numerics
 from vitsplice.plugins import Catalogue, catalogue
 from vitsplice.presets.merging import changed_keys
@@ -77,7 +78,9 @@ class Run:
         self.settings = _resolved(settings, self.substitutions, str(device), precision)
         loaded = perf_counter()
         images = self._run_images(device, settings.size)
-        self._components = Components.build(self.settings, self.backbones, known)
+        first = next(iter(self.backbones.values()))
+        self.model = model_of(settings.model, first, device) if settings.model else None
+        self._components = Components.build(self.settings, self.backbones, known, self.model)
         memory.check(memory.Estimate(self._components), images, memory.free_bytes(device))
         with memory.out_of_memory_advice():
             self._optimisation = StagedOptimisation(self._components, images)
@@ -206,11 +209,19 @@ class Run:
             },
             "masks": {name: _image_record(mask) for name, mask in self.masks.items()},
             "backbones": {name: asdict(backbone.info) for name, backbone in self.backbones.items()},
+            **({"model": model} if (model := self._model_record()) else {}),
             "substitutions": [asdict(substitution) for substitution in self.substitutions.values()],
             "changed_for_fallback": self.changed_for_fallback,
             "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
             "last": asdict(last) if last else None,
         }
+
+    def _model_record(self) -> dict[str, Any] | None:
+        """What the model is and was trained with, and which images of this run it was trained on."""
+        if self.model is None:
+            return None
+        trained_on = [name for name, image in self.images.items() if image.sha256 in self.model.images]
+        return self.model.provenance() | {"trained_on": trained_on}
 
 
 def _guarded(steps: Iterator[Step]) -> Iterator[Step]:

@@ -1,0 +1,45 @@
+"""Model folders with random weights, for tests."""
+
+import torch
+
+from vitsplice.config import GeneratorConfig
+from vitsplice.engine.conditions import condition_channels
+from vitsplice.models.folder import write_model
+from vitsplice.plugins import catalogue
+from vitsplice.presets.settings import settings_for
+from vitsplice.rng import private_rng
+
+OVERRIDES = (
+    "backbone.name=tiny-vit",
+    "start=match",
+    "match.grid=6",
+    "terms={structure: {loss: structure, weight: 1}, appearance: {loss: appearance, weight: 1}}",
+    "steps=3",
+)
+
+
+def write_tiny_model(folder, generator="tiny-tint", options=None, images=(), seed=0, **changes):
+    """Write a model of a tiny ViT with random weights into a folder, and return its record."""
+    settings = settings_for("tiny", overrides=OVERRIDES)
+    spec = catalogue().conditional_generators[generator]
+    backbone = catalogue().backbones["tiny-vit"].build(None)
+    channels = condition_channels(spec.conditions, backbone)
+    options = {name: option.default for name, option in spec.options.items()} | (options or {})
+    with private_rng(seed):
+        module = spec.build(channels, options)
+        for parameter in module.parameters():
+            torch.nn.init.normal_(parameter, std=0.2)
+    return write_model(
+        folder,
+        module.state_dict(),
+        **{
+            "generator": GeneratorConfig(name=generator, options=options),
+            "channels": channels,
+            "settings": settings,
+            "backbones": {"main": backbone.info},
+            "images": images,
+            "steps": 3,
+            "licence": "CC0",
+        }
+        | changes,
+    )

@@ -1,0 +1,117 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from tiny_models import write_tiny_model
+
+import vitsplice
+from vitsplice import load_model
+from vitsplice.errors import UserError
+from vitsplice.models.mixing import Mix
+
+from ..conftest import noise
+
+
+@pytest.fixture
+def model(model_folder):
+    return load_model(model_folder, device="cpu")
+
+
+def test_output_has_the_size_of_the_structure_image_and_is_deterministic(model, pair):
+    structure, appearance = pair
+    output = model(structure, appearance[..., :36])
+    assert output.shape == structure.shape
+    assert 0 <= output.min() < output.max() <= 1
+    assert not output.requires_grad
+    assert torch.equal(output, model(structure, appearance[..., :36]))
+    assert not torch.equal(output, model(structure, structure))
+
+
+def test_prepared_images_give_the_same_output_as_the_images(model, pair):
+    structure, appearance = pair
+    output = model(*pair)
+    assert torch.equal(model(model.prepare_structure(structure), model.prepare(appearance)), output)
+
+
+def test_an_appearance_image_is_described_once_for_many_structure_images(model, pair, monkeypatch):
+    calls, call = [], type(model.backbone).__call__
+    monkeypatch.setattr(
+        type(model.backbone),
+        "__call__",
+        lambda *args: calls.append(1) or call(*args),
+    )
+    appearance = model.prepare(pair[1])
+    assert len(calls) == 2  # as it is, and mirrored
+    for image in pair:
+        model(image, appearance)
+    assert len(calls) == 4
+
+
+def test_paths_and_arrays_are_accepted(model, png, pair):
+    array = (pair[0][0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
+    assert torch.equal(model(png[0], png[1]), model(array, png[1]))
+
+
+def test_a_batch_equals_single_outputs(model, pair):
+    structures = [pair[0], pair[1], pair[0][..., :32], pair[0].flip(-1)]
+    appearances = [pair[1], pair[0], pair[1], pair[1]]
+    outputs = model.batch(structures, appearances)
+    for output, structure, appearance in zip(outputs, structures, appearances, strict=True):
+        assert torch.allclose(output, model(structure, appearance), atol=1e-5)
+    with pytest.raises(UserError, match="4 structure images require as many appearance images: 1"):
+        model.batch(structures, [pair[1]])
+
+
+def test_a_large_image_in_tiles_equals_the_image_at_once(model, pair):
+    structure = torch.nn.functional.interpolate(pair[0], size=(420, 612), mode="bicubic").clamp(0, 1)
+    prepared, appearance = model.prepare_structure(structure), model.prepare(pair[1])
+    tiled = replace(model, tile=384)(prepared, appearance)
+    assert torch.allclose(tiled, model(prepared, appearance), atol=1e-5)
+
+
+def test_a_mix_interpolates_conditions(model, pair):
+    structure, other = pair[0], noise(1, 3, 40, 48)
+    first, second = model.prepare(pair[1]), model.prepare(other)
+    prepared = model.prepare_structure(structure)
+    assert torch.allclose(model(structure, Mix([(first, 2.0), (second, 0.0)])), model(structure, first), atol=1e-6)
+    values = model.condition(prepared, Mix([(first, 1.0), (second, 3.0)])).values
+    alone = [model.condition(prepared, each).values for each in (first, second)]
+    assert torch.allclose(values["start"], 0.25 * alone[0]["start"] + 0.75 * alone[1]["start"], atol=1e-6)
+    assert torch.allclose(values["cls"].norm(dim=-1), torch.ones(1))
+    assert torch.nn.functional.cosine_similarity(values["cls"], alone[1]["cls"]) > 0.8
+
+
+@pytest.mark.parametrize("weights", [[], [0.0, 0.0], [-1.0, 2.0], [float("nan"), 1.0], [float("inf"), 1.0]])
+def test_invalid_weights_of_a_mix_are_refused(model, pair, weights):
+    appearance = model.prepare(pair[1])
+    with pytest.raises(UserError, match="mix"):
+        Mix([(appearance, weight) for weight in weights])
+
+
+def test_an_appearance_mask_limits_what_is_used(model, pair):
+    mask = torch.zeros(1, 40, 48)
+    mask[..., :24] = 1
+    changed = torch.where(mask.bool(), pair[1], 1 - pair[1])
+    assert torch.equal(*(model(pair[0], model.prepare(image, mask=mask)) for image in (pair[1], changed)))
+    assert not torch.equal(model(pair[0], model.prepare(pair[1], mask=mask)), model(*pair))
+    with pytest.raises(UserError, match="appearance mask"):
+        model.prepare(pair[1], mask=mask[..., :20])
+
+
+def test_load_model_is_exported():
+    assert vitsplice.load_model is load_model
+    assert "load_model" in dir(vitsplice)
+
+
+def test_the_model_states_what_it_was_trained_with(model):
+    provenance = model.provenance()
+    assert provenance["terms"] == ["appearance", "structure"]
+    assert [network["name"] for network in provenance["networks"]] == ["tiny-vit"]
+    assert provenance["sha256"] == model.record.digest
+
+
+def test_splicenet_residual_is_applied(tmp_path, pair):
+    write_tiny_model(tmp_path / "model", generator="splicenet-residual", options={"width": 0.1})
+    model = load_model(tmp_path / "model")
+    assert model(*pair).shape == pair[0].shape

@@ -1,0 +1,49 @@
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import nn
+
+from vitsplice.models.tiling import BLEND, in_tiles, spans
+
+from ..conftest import noise
+
+
+def convolutions(reach):
+    """A network without normalisation whose outputs depend on ``reach`` pixels around them."""
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(3, 3, 3, padding=1) for _ in range(reach)]
+    return nn.Sequential(*(module for layer in layers for module in (layer, nn.Tanh()))).eval()
+
+
+@pytest.mark.parametrize("size", [(300, 500), (512, 130), (193, 192)])
+def test_tiles_equal_the_whole_image_if_their_margins_cover_the_reach(size):
+    network, image = convolutions(4), noise(2, 3, *size)
+    with torch.no_grad():
+        whole = network(image)
+        tiled = in_tiles(lambda view: network(view.crop(image)), size, 192, 8, 32)
+    assert tiled.shape == whole.shape
+    assert torch.allclose(tiled, whole, atol=1e-6)
+
+
+def test_tiles_that_differ_are_blended_without_a_seam():
+    values = iter(range(100))
+    output = in_tiles(
+        lambda view: torch.full((1, 1, view.height, view.width), float(next(values))), (64, 700), 256, 8, 32
+    )
+    assert float(output.diff(dim=-1).abs().max()) <= 1.01 / BLEND
+    assert float(output[..., 0].max()) == 0
+    assert float(output[..., -1].min()) == float(output.max())
+
+
+@pytest.mark.parametrize(
+    ("side", "tile", "overlap", "multiple"), [(1000, 512, 128, 32), (513, 512, 128, 96), (5000, 1536, 416, 96)]
+)
+def test_tiles_cover_a_side_at_multiples_and_overlap(side, tile, overlap, multiple):
+    tiles = list(spans(side, tile, overlap, multiple))
+    assert tiles[0][0] == 0
+    assert sum(tiles[-1]) == side
+    for (first, length), (following, _) in pairwise(tiles):
+        assert length == tile
+        assert following % multiple == 0
+        assert first + length - following >= overlap

@@ -1,0 +1,136 @@
+"""The folder of a trained model: its record in ``model.yaml``, its weights in ``model.safetensors``.
+
+The weights are written first, and the record, which holds their SHA-256, last: a folder is refused if writing it was
+interrupted. Nothing in it is executed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from vitsplice.config import GeneratorConfig, ModelConfig, RunConfig
+from vitsplice.contracts import BackboneInfo, ConditionName
+from vitsplice.errors import ModelRejected
+from vitsplice.presets.model_folder import RECORD, ModelRecord, TrainedWith, read_record
+from vitsplice.support import output_folder
+from vitsplice.support.files import read_regular
+from vitsplice.text import printable
+
+WEIGHTS = "model.safetensors"
+
+GENERATOR = "generator."
+"""Prefix of the tensors of the generator."""
+
+IMAGES = "training_images"
+"""Tensor with the SHA-256 of each training image, ``(N, 32)`` uint8."""
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """The content of a model folder.
+
+    Args:
+        record: record of the model.
+        weights: state of the generator by name.
+        images: SHA-256 of the training images.
+    """
+
+    record: ModelRecord
+    weights: dict[str, Tensor] = field(repr=False)
+    images: frozenset[str] = field(repr=False)
+
+
+def write_model(
+    folder: str | os.PathLike[str],
+    weights: Mapping[str, Tensor],
+    *,
+    generator: GeneratorConfig,
+    channels: Mapping[ConditionName, int],
+    settings: RunConfig,
+    backbones: Mapping[str, BackboneInfo],
+    images: Iterable[str],
+    steps: int,
+    licence: str = "",
+    metrics: Mapping[str, Any] | None = None,
+    versions: Mapping[str, str] | None = None,
+) -> ModelRecord:
+    """Write a model into a folder, which is created if needed; each file is written atomically.
+
+    Args:
+        folder: the model folder.
+        weights: state of the generator by name.
+        generator: name and all options of the generator.
+        channels: number of channels of each condition that it was built for.
+        settings: settings of the training.
+        backbones: information on the backbones, by their keys in the settings.
+        images: SHA-256 of each training image.
+        steps: number of training steps taken.
+        licence: licence of the model, as stated by who trained it.
+        metrics: metrics of the outputs for images that were excluded from training.
+        versions: versions of packages.
+
+    Raises:
+        UserError, VitspliceError: if it cannot be written.
+    """
+    digests = sorted(set(images))
+    tensors = {f"{GENERATOR}{name}": value.detach().cpu().contiguous() for name, value in weights.items()}
+    tensors[IMAGES] = torch.tensor([list(bytes.fromhex(digest)) for digest in digests], dtype=torch.uint8)
+    data = save(tensors)
+    record = ModelRecord(
+        versions=dict(versions or {}),
+        generator=generator,
+        channels=dict(channels),
+        settings=settings,
+        backbones={key: TrainedWith(name=info.name, sha256=info.sha256) for key, info in backbones.items()},
+        images=len(digests),
+        licence=licence,
+        steps=steps,
+        metrics=dict(metrics or {}),
+        weights=hashlib.sha256(data).hexdigest(),
+    )
+    content = record.content()
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    output_folder.write(Path(folder), {WEIGHTS: data, RECORD: text.encode()})
+    return record.model_copy(update={"digest": content["digest"]})
+
+
+def read_model(model: ModelConfig) -> StoredModel:
+    """Read a model.
+
+    Args:
+        model: the model folder, and the digest of the model if another is to be refused.
+
+    Raises:
+        ModelRejected: if the folder holds no model, a damaged one, one of another format or another one; the message
+            names the folder.
+    """
+    record, name = read_record(model.folder), printable(str(model.folder))
+    if model.sha256 and record.digest != model.sha256:
+        raise ModelRejected(
+            f"model {name} is not the one that these settings were made with:\nits digest is {record.digest},\n"
+            f"expected is   {model.sha256}.\nRestore that model, or give its folder as the preset again"
+        )
+    try:
+        data = read_regular(model.folder / WEIGHTS)
+    except OSError as error:
+        raise ModelRejected(f"model {name} is damaged: {WEIGHTS} cannot be read: {error.strerror or error}") from error
+    if hashlib.sha256(data).hexdigest() != record.weights:
+        raise ModelRejected(f"model {name} is damaged: {WEIGHTS} is truncated, was altered, or is of another model")
+    try:
+        tensors = load(data)
+    except (SafetensorError, ValueError) as error:
+        raise ModelRejected(f"model {name} is damaged: {WEIGHTS} is not a safetensors file") from error
+    weights = {key.removeprefix(GENERATOR): value for key, value in tensors.items() if key.startswith(GENERATOR)}
+    rows = tensors.get(IMAGES, torch.empty(0, 32)).tolist()
+    return StoredModel(record, weights, frozenset(bytes(row).hex() for row in rows))

@@ -1,0 +1,96 @@
+"""Loading of a trained model: its generator with the weights of the model folder, and its backbone."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from vitsplice.config import ModelConfig
+from vitsplice.contracts import Backbone, BackboneInfo, ConditionalGeneratorSpec, ConditionName
+from vitsplice.engine.backbones import BackboneLoader
+from vitsplice.engine.device import pick_device, pick_precision
+from vitsplice.errors import ModelRejected, UnknownName
+from vitsplice.models.folder import StoredModel, read_model
+from vitsplice.models.model import Model
+from vitsplice.numerics import numerics
+from vitsplice.options import complete
+from vitsplice.plugins import catalogue
+from vitsplice.presets.model_folder import ModelRecord, settings_of_model
+from vitsplice.text import printable
+
+
+def load_model(folder: str | os.PathLike[str], *, device: str = "auto", precision: str | None = None) -> Model:
+    """Load a trained model.
+
+    Args:
+        folder: the model folder, which ``vitsplice train`` writes.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        precision: precision of the backbone: ``auto``, ``float32`` or ``bfloat16``; None: that of the training.
+
+    Raises:
+        ModelRejected: if the folder holds no model, a damaged one, one of another format, or one that was trained with
+            other weights of the backbone.
+        UnknownName: if its generator is not registered.
+        WeightsUnavailable: if the weights of its backbone are unavailable.
+    """
+    settings = settings_of_model(Path(folder))
+    target = pick_device(device)
+    dtype = pick_precision(precision or settings.precision, target)
+    backbone, _ = BackboneLoader().load(settings.backbone, catalogue(), target, dtype)
+    return model_of(ModelConfig(folder=Path(folder)), backbone, target)
+
+
+@numerics()
+def model_of(config: ModelConfig, backbone: Backbone, device: torch.device) -> Model:
+    """Build a model of the settings with a loaded backbone; raises as `load_model` does.
+
+    The last generator is cached if the settings have its digest.
+    """
+    build = _cached_generator if config.sha256 else _generator
+    stored, generator = build(config, str(device))
+    name = printable(str(config.folder))
+    check_backbone(stored.record, backbone.info, name)
+    spec = _spec(stored.record, name)
+    return Model(stored.record, spec, generator, backbone, device, stored.record.settings.match, stored.images)
+
+
+def check_backbone(record: ModelRecord, info: BackboneInfo, name: str) -> None:
+    """Raise ModelRejected, with the name of the model, unless a backbone has the weights that it was trained with."""
+    trained = record.backbone
+    if trained.sha256 == info.sha256 and (trained.sha256 or trained.name == info.name):
+        return
+    raise ModelRejected(
+        f"model {name} was trained with other weights of its backbone '{trained.name}' than those of '{info.name}' "
+        f"here:\nSHA-256 {trained.sha256 or 'none'}, here {info.sha256 or 'none'}.\n"
+        "Install the weights that it was trained with, or train it again"
+    )
+
+
+def _spec(record: ModelRecord, name: str) -> ConditionalGeneratorSpec:
+    try:
+        return catalogue().conditional_generators[record.generator.name]
+    except UnknownName as error:
+        raise UnknownName(f"model {name}: ", *error.parts) from error
+
+
+def _generator(config: ModelConfig, device: str) -> tuple[StoredModel, nn.Module]:
+    """Read a model and build its generator on a device."""
+    stored, name = read_model(config), printable(str(config.folder))
+    spec, record = _spec(stored.record, name), stored.record
+    channels: dict[ConditionName, int] = {key: record.channels.get(key, 0) for key in spec.conditions}
+    generator = spec.build(channels, complete(spec, record.generator.options, f"model {name}: generator.options"))
+    try:
+        generator.load_state_dict(stored.weights)
+    except RuntimeError as error:
+        raise ModelRejected(
+            f"model {name} does not fit generator '{spec.name}' of this installation, which has other tensors; use the "
+            f"version that wrote it ({record.versions.get('vitsplice', 'unknown')})"
+        ) from error
+    return stored, generator.eval().requires_grad_(False).to(device)
+
+
+_cached_generator = lru_cache(maxsize=1)(_generator)

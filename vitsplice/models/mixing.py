@@ -1,0 +1,67 @@
+"""Mixtures of appearance images: conditions interpolated between them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vitsplice.contracts import Condition
+from vitsplice.engine.conditions import ImageFeatures
+from vitsplice.errors import UserError
+
+
+@dataclass(frozen=True)
+class Appearance:
+    """An appearance image, prepared once for all structure images (`Model.prepare`).
+
+    Args:
+        features: what conditions need of it.
+        mask: the part of it that is used, ``(1, 1, H, W)`` in [0, 1]; None: all of it.
+    """
+
+    features: ImageFeatures = field(repr=False)
+    mask: Tensor | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Mix:
+    """Several appearance images with their weights, which are normalised to a sum of 1.
+
+    Raises:
+        UserError: if there is no image, or a weight is not a number of at least 0, or all are 0.
+    """
+
+    parts: Sequence[tuple[Appearance, float]]
+
+    def __post_init__(self) -> None:
+        check_weights([weight for _, weight in self.parts])
+
+
+def check_weights(weights: Sequence[float]) -> None:
+    """Raise UserError unless weights are finite and at least 0, and their sum is above 0."""
+    if not weights:
+        raise UserError("a mix requires at least one appearance image")
+    if not all(0 <= weight < math.inf for weight in weights) or sum(weights) <= 0:
+        given = ", ".join(f"{weight:g}" for weight in weights)
+        raise UserError(f"the weights of a mix must be at least 0, and one of them above 0; given are {given}")
+
+
+def mixed(conditions: Sequence[Condition], weights: Sequence[float]) -> Condition:
+    """Compute the weighted mean of each condition; that of ``cls`` is normalised to unit length, as any ``cls`` is.
+
+    Args:
+        conditions: conditions of the same structure image with each appearance image.
+        weights: see `Mix`.
+    """
+    check_weights(weights)
+    shares = [weight / sum(weights) for weight in weights]
+    means = {
+        name: torch.stack([share * condition[name] for share, condition in zip(shares, conditions, strict=True)]).sum(0)
+        for name in conditions[0]
+    }
+    return {name: F.normalize(mean, dim=-1) if name == "cls" else mean for name, mean in means.items()}

@@ -1,0 +1,186 @@
+"""A trained model: one generator that transfers appearances without any optimisation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vitsplice.config import MatchConfig
+from vitsplice.contracts import Backbone, Condition, ConditionalGeneratorSpec
+from vitsplice.engine.conditions import (
+    ImageFeatures,
+    PairCondition,
+    crop_condition,
+    image_features,
+    pair_condition,
+    stack_conditions,
+)
+from vitsplice.engine.images import RunImages, masked, read_masks
+from vitsplice.engine.views import View, entire
+from vitsplice.errors import UserError
+from vitsplice.images import Source, read
+from vitsplice.matching import Correspondence
+from vitsplice.models.mixing import Appearance, Mix, mixed
+from vitsplice.models.tiling import BLEND, in_tiles
+from vitsplice.numerics import numerics
+from vitsplice.presets.model_folder import ModelRecord
+
+TILE = 1536
+"""Maximum height and width in pixels that a generator is applied to at once; larger images are computed in tiles."""
+
+ALIGNMENT = 96
+"""Multiple of pixels at which tiles begin: of the cells of all levels of a network, and of the warped features."""
+
+MARGIN = 160
+"""Margin of tiles in pixels for a generator that does not state the reach of its outputs."""
+
+StructureImage = Source | ImageFeatures
+AppearanceImage = Source | Appearance | Mix
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained model on a device, created by `vitsplice.load_model`.
+
+    Example:
+        >>> model = vitsplice.load_model("my-model")  # doctest: +SKIP
+        >>> appearance = model.prepare("zebra.jpg")  # doctest: +SKIP
+        >>> outputs = [model(path, appearance) for path in paths]  # doctest: +SKIP
+
+    Args:
+        record: what the model is, and what it was trained on.
+        spec: the conditional generator.
+        generator: the generator with the trained weights, in eval mode.
+        backbone: backbone that describes and matches images.
+        device: device of both.
+        match: settings of the correspondence.
+        images: SHA-256 of the training images.
+        tile: larger images are computed in tiles of at most this height and width, in pixels.
+    """
+
+    record: ModelRecord
+    spec: ConditionalGeneratorSpec = field(repr=False)
+    generator: nn.Module = field(repr=False)
+    backbone: Backbone = field(repr=False)
+    device: torch.device
+    match: MatchConfig
+    images: frozenset[str] = field(default=frozenset(), repr=False)
+    tile: int = TILE
+
+    def provenance(self) -> dict[str, Any]:
+        """Return what the model is and was trained with, as plain data for records: see `ModelRecord`."""
+        networks = [network.model_dump() for network in self.record.backbones.values()]
+        return {
+            "sha256": self.record.digest,
+            "generator": self.record.generator.name,
+            "preset": self.record.settings.preset,
+            "licence": self.record.licence,
+            "networks": networks,
+            "terms": sorted(self.record.settings.optimised_losses),
+        }
+
+    @numerics(grad=False)
+    def prepare(self, image: Source, *, mask: Source | None = None) -> Appearance:
+        """Describe an appearance image, once for all structure images.
+
+        Args:
+            image: a path, a PIL image, an array ``(H, W, 3)`` or a tensor ``(3, H, W)``.
+            mask: only the region where it is white is used; of any type that ``image`` may have, and as large.
+
+        Raises:
+            UserError: if the image or the mask cannot be read, or do not fit.
+        """
+        loaded = read(image)
+        masks = read_masks({"appearance": loaded}, {"appearance": mask})
+        inside = {name: each.pixels.mean(1, keepdim=True) for name, each in masks.items()}
+        images = masked(RunImages({"appearance": loaded.pixels}, inside), self.record.settings.mask)
+        pixels, region = images.pixels["appearance"].to(self.device), images.masks.get("appearance")
+        return Appearance(self._features(pixels, appearance=True), None if region is None else region.to(self.device))
+
+    @numerics(grad=False)
+    def prepare_structure(self, image: Source) -> ImageFeatures:
+        """Describe a structure image, once for all appearance images. Raises UserError if it cannot be read."""
+        return self._features(read(image).pixels.to(self.device), appearance=False)
+
+    def __call__(self, structure: StructureImage, appearance: AppearanceImage) -> Tensor:
+        """Transfer the appearance of an image, or of a mix of images, to the structure of another.
+
+        Args:
+            structure: an image (see `prepare`), or the result of `prepare_structure`.
+            appearance: an image, the result of `prepare`, or a `Mix`.
+
+        Returns:
+            ``(1, 3, H, W)`` in [0, 1], on the device of the model, as large as the structure image.
+
+        Raises:
+            UserError: if an image cannot be read.
+        """
+        return self.batch([structure], [appearance])[0]
+
+    @numerics(grad=False)
+    def batch(self, structures: Sequence[StructureImage], appearances: Sequence[AppearanceImage]) -> list[Tensor]:
+        """Compute the outputs of several pairs; those of structure images of one size in one pass of the generator.
+
+        Args:
+            structures, appearances: as for a call, as many of one as of the other.
+
+        Returns:
+            The output of each pair, ``(1, 3, H, W)``.
+        """
+        if len(structures) != len(appearances):
+            raise UserError(f"{len(structures)} structure images require as many appearance images: {len(appearances)}")
+        features = [s if isinstance(s, ImageFeatures) else self.prepare_structure(s) for s in structures]
+        pairs = [(f, self.condition(f, a).values) for f, a in zip(features, appearances, strict=True)]
+        groups: dict[torch.Size, list[int]] = {}
+        for number, (image, _) in enumerate(pairs):
+            groups.setdefault(image.pixels.shape, []).append(number)
+        outputs: dict[int, Tensor] = {}
+        for numbers in groups.values():
+            pixels = torch.cat([pairs[number][0].pixels for number in numbers])
+            output = self._generate(pixels, stack_conditions([pairs[number][1] for number in numbers]))
+            outputs |= dict(zip(numbers, output.split(1), strict=True))  # type: ignore[no-untyped-call]
+        return [outputs[number] for number in range(len(pairs))]
+
+    @numerics(grad=False)
+    def start(
+        self, structure: Tensor, appearance: Tensor, match: MatchConfig, mask: Tensor | None = None
+    ) -> tuple[Tensor, Correspondence | None]:
+        """Compute the start of a run, and the correspondence if the model needs it (`vitsplice.engine.start`).
+
+        Args:
+            structure, appearance: ``(1, 3, H, W)`` in [0, 1], on the device of the model.
+            match: settings of the correspondence, in place of the model's.
+            mask: mask of the appearance image, ``(1, 1, H, W)``; None: all of it is used.
+        """
+        features = image_features(structure, self.backbone, self.spec.conditions, match.grid, appearance=False)
+        other = image_features(appearance, self.backbone, self.spec.conditions, match.grid, appearance=True)
+        pair = pair_condition(self.spec.conditions, features, other, self.backbone.info, match, mask)
+        return self._generate(structure, pair.values), pair.match
+
+    def condition(self, structure: ImageFeatures, appearance: AppearanceImage) -> PairCondition:
+        """Compute the conditions of a pair; those of a `Mix` are interpolated, and have no correspondence."""
+        if isinstance(appearance, Mix):
+            each = [self.condition(structure, part).values for part, _ in appearance.parts]
+            return PairCondition(mixed(each, [weight for _, weight in appearance.parts]), None)
+        prepared = appearance if isinstance(appearance, Appearance) else self.prepare(appearance)
+        names, info = self.spec.conditions, self.backbone.info
+        return pair_condition(names, structure, prepared.features, info, self.match, prepared.mask)
+
+    def _features(self, image: Tensor, *, appearance: bool) -> ImageFeatures:
+        return image_features(image, self.backbone, self.spec.conditions, self.match.grid, appearance=appearance)
+
+    def _generate(self, structure: Tensor, condition: Condition) -> Tensor:
+        """Apply the generator to images ``(B, 3, H, W)`` of any size."""
+        size = (structure.shape[-2], structure.shape[-1])
+
+        def output(view: View) -> Tensor:
+            return torch.as_tensor(self.generator(view.crop(structure), crop_condition(condition, view, size)))
+
+        if max(size) <= self.tile:
+            return output(entire(structure))
+        margin = min(getattr(self.generator, "reach", MARGIN), max(0, self.tile - BLEND - ALIGNMENT) // 2)
+        return in_tiles(output, size, self.tile, margin, ALIGNMENT)

@@ -1,0 +1,147 @@
+"""The record of a trained model in its folder, and the settings of a run that starts from the model.
+
+``model.yaml`` says what the model is and what it was trained on; ``model.safetensors``, whose SHA-256 it holds, has the
+weights (`vitsplice.models.folder`). A model folder stands for a preset: the output of the model, without steps.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator
+
+from vitsplice.config import GeneratorConfig, ModelConfig, RunConfig
+from vitsplice.errors import ModelRejected
+from vitsplice.support import bounded_yaml
+from vitsplice.support.files import read_regular
+from vitsplice.support.output_folder import other_format
+from vitsplice.support.validation_errors import first_problem
+from vitsplice.text import one_line, printable
+
+RECORD = "model.yaml"
+
+FORMAT = 1
+
+Sha256 = Field(pattern="^[0-9a-f]{64}$")
+
+
+class TrainedWith(BaseModel):
+    """A backbone that a model was trained with: its name, and the SHA-256 of its weights ("" for random weights)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    sha256: str
+
+
+class ModelRecord(BaseModel):
+    """The content of ``model.yaml``.
+
+    Args:
+        format: version of the format.
+        versions: version of vitsplice that wrote it, and of torch, by package.
+        generator: name and all options of the conditional generator.
+        channels: number of channels of each condition that the generator was built for.
+        settings: settings of the training.
+        backbones: the backbones by their keys in the settings; the first describes and matches images.
+        images: number of training images; their SHA-256 are in ``model.safetensors``.
+        licence: licence of the model, as stated by who trained it; "" if it was not stated.
+        steps: number of training steps taken.
+        metrics: metrics of the outputs for images that were excluded from training.
+        weights: SHA-256 of ``model.safetensors``.
+        digest: SHA-256 of everything above, which identifies the model.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int = FORMAT
+    versions: dict[str, str] = Field(default_factory=dict)
+    generator: GeneratorConfig
+    channels: dict[str, int]
+    settings: RunConfig
+    backbones: dict[str, TrainedWith] = Field(min_length=1)
+    images: int = Field(default=0, ge=0)
+    licence: str = Field(default="", max_length=1000)
+    steps: int = Field(default=0, ge=0)
+    metrics: dict[str, Any] = Field(default_factory=dict)
+    weights: str = Sha256
+    digest: str = ""
+
+    @field_validator("settings", mode="before")
+    @classmethod
+    def _read_settings(cls, settings: Any) -> Any:
+        return settings if isinstance(settings, RunConfig) else RunConfig.model_validate(settings)
+
+    @field_serializer("settings")
+    def _write_settings(self, settings: RunConfig) -> dict[str, Any]:
+        return settings.model_dump(mode="json")
+
+    @property
+    def backbone(self) -> TrainedWith:
+        """The backbone that describes and matches images."""
+        return next(iter(self.backbones.values()))
+
+    def content(self) -> dict[str, Any]:
+        """Return the record as plain data, with its digest."""
+        content = self.model_dump(mode="json", exclude={"digest"})
+        return content | {"digest": digest_of(content)}
+
+
+def digest_of(content: Mapping[str, Any]) -> str:
+    """Compute the SHA-256 of the content of a record without its digest."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def read_record(folder: str | os.PathLike[str]) -> ModelRecord:
+    """Read the record of a model.
+
+    Raises:
+        ModelRejected: if the folder holds no model, or its record is damaged, was altered, or has another format.
+    """
+    path, name = Path(folder, RECORD), printable(os.fspath(folder))
+    try:
+        content = bounded_yaml.parse(read_regular(path).decode())
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ModelRejected(f"{name} is not the folder of a model: it has no {RECORD}") from error
+    except (OSError, ValueError) as error:
+        raise ModelRejected(f"model {name}: {RECORD} cannot be read: {one_line(str(error))}") from error
+    if not isinstance(content, dict):
+        raise ModelRejected(f"model {name} is damaged: {RECORD} is not a mapping")
+    if "format" in content and (reason := other_format(content, FORMAT)):
+        raise ModelRejected(f"model {name} cannot be used: {reason}")
+    if content.get("digest") != digest_of({key: value for key, value in content.items() if key != "digest"}):
+        raise ModelRejected(f"model {name} is damaged: {RECORD} is truncated or was altered")
+    try:
+        return ModelRecord.model_validate(content)
+    except ValidationError as error:
+        raise ModelRejected(f"model {name}: {RECORD} is not valid: {first_problem(error)}") from error
+
+
+def pinned_model(model: ModelConfig | None) -> ModelConfig | None:
+    """Add the digest of a model to its settings. Raises ModelRejected."""
+    if model is None or model.sha256:
+        return model
+    return model.model_copy(update={"sha256": read_record(model.folder).digest})
+
+
+def settings_of_model(folder: Path) -> RunConfig:
+    """Return settings of a run whose output is that of a model. Raises ModelRejected."""
+    record = read_record(folder)
+    trained = record.settings
+    names = [name for name in (trained.backbone.name, *trained.backbone.fallback) if name != record.backbone.name]
+    weights = trained.backbone.model_dump(mode="json", include={"weights", "sha256"})
+    return RunConfig.model_validate(
+        {
+            "backbone": {"name": record.backbone.name, "fallback": names, **weights},
+            "start": "model",
+            "model": {"folder": os.path.abspath(folder), "sha256": record.digest},
+            "match": trained.match.model_dump(),
+            "precision": trained.precision,
+            "steps": 0,
+        }
+    )
