@@ -4,10 +4,11 @@ from tests.conftest import components
 from vitsplice.config import BackboneConfig, StageConfig
 from vitsplice.engine.backbones import load_configured
 from vitsplice.engine.images import RunImages
-from vitsplice.engine.problem import assemble
+from vitsplice.engine.problem import assemble, check_run
 from vitsplice.errors import ConfigError, UnknownName, WeightsUnavailable
 from vitsplice.plugins import catalogue
 from vitsplice.presets.loading import load
+from vitsplice.presets.settings import settings_for
 
 TINY = catalogue().presets["tiny"].path.read_text()
 
@@ -128,3 +129,9 @@ def test_stage_on_tiles_refuses_a_term_whose_input_is_the_appearance_image(vit, 
     with pytest.raises(ConfigError, match="'b' takes the appearance image as input"):
         assemble(parts, images, stage=StageConfig(side=64, tile=64))
     assert assemble(parts, images, stage=StageConfig(side=64, tile=64, terms=("a",)))
+
+
+def test_settings_for_many_pairs_are_refused_for_one():
+    settings = settings_for("tiny", overrides=["training={}"])
+    with pytest.raises(ConfigError, match="tiny with the setting training is not for one pair.*`vitsplice train`"):
+        check_run(settings, catalogue())

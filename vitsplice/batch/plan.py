@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field
 from vitsplice.config import RunConfig
 from vitsplice.contracts import Job
 from vitsplice.datasets import read
-from vitsplice.engine.problem import check_parts
+from vitsplice.engine.problem import check_run
 from vitsplice.errors import Argument, OutputExists, UserError
 from vitsplice.plugins import catalogue
 from vitsplice.presets import loading as settings_yaml
@@ -120,7 +120,7 @@ def variants(
         for configured in combined[name].backbones.values():
             if not configured.fallback:
                 catalogue().backbones[configured.name]
-        check_parts(combined[name], catalogue())
+        check_run(combined[name], catalogue())
     return combined
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from vitsplice.config.settings import MAX_STEPS, Settings
@@ -18,6 +20,7 @@ class TrainingConfig(Settings):
             is the weights of the last step.
         side: shorter side of the training images, in pixels.
         partners: number of appearance images that each structure image is paired with.
+        precision: precision of the generator (bfloat16: by autocast); ``auto``: bfloat16 where it is faster.
         held_out: fraction of the images that is excluded from training, to measure the model on.
     """
 
@@ -27,4 +30,5 @@ class TrainingConfig(Settings):
     ema: float = Field(default=0.999, ge=0, lt=1)
     side: int = Field(default=384, ge=16, le=4096)
     partners: int = Field(default=10, ge=1, le=1000)
+    precision: Literal["auto", "float32", "bfloat16"] = "float32"
     held_out: float = Field(default=0.2, ge=0, le=0.9)

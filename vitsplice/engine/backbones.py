@@ -15,6 +15,7 @@ import torch
 from vitsplice.backbones.weights import sha256_of
 from vitsplice.config import BackboneConfig, RunConfig
 from vitsplice.contracts import Backbone, BackboneInfo
+from vitsplice.engine.device import pick_device, pick_precision
 from vitsplice.errors import Argument, Setting, UnknownName, WeightsRejected, WeightsUnavailable
 from vitsplice.numerics import numerics
 from vitsplice.plugins import Catalogue, catalogue
@@ -189,6 +190,44 @@ class BackboneCache(BackboneLoader):
             if name not in self._metric_backbones:
                 self._metric_backbones[name] = super().metric_backbone(name, known)
             return self._metric_backbones[name]
+
+
+@dataclass(frozen=True)
+class LoadedSettings:
+    """Settings with their backbones, on one device.
+
+    Args:
+        settings: settings with the device, precision and backbones in use, so that repeated work gives the same bytes.
+        device: the device.
+        backbones: backbones by their keys in the settings.
+        substitutions: backbones that a fallback replaces, by key.
+    """
+
+    settings: RunConfig
+    device: torch.device
+    backbones: dict[str, Backbone]
+    substitutions: dict[str, Substitution]
+
+
+def load_settings(settings: RunConfig, loader: BackboneLoader, known: Catalogue) -> LoadedSettings:
+    """Load the backbones of settings, each in its precision; raises as `load_configured` and `pick_device`."""
+    device = pick_device(settings.device)
+    precision = pick_precision(settings.precision, device)
+
+    def load(config: BackboneConfig) -> Loaded:
+        return loader.load(config, known, device, pick_precision(config.precision or precision, device))
+
+    settings, backbones, substitutions = load_all(settings, load)
+    in_use = {name: _in_use(config, substitutions.get(name)) for name, config in settings.backbones.items()}
+    update = {"backbones": in_use, "device": str(device), "precision": precision, "with_fallback": {}}
+    return LoadedSettings(settings.model_copy(update=update), device, backbones, substitutions)
+
+
+def _in_use(config: BackboneConfig, substitution: Substitution | None) -> BackboneConfig:
+    """Replace a backbone by its fallback if there is a substitution, and remove its other fallbacks."""
+    if substitution is None:
+        return config.model_copy(update={"fallback": ()})
+    return BackboneConfig(name=substitution.used, side=config.side, precision=config.precision)
 
 
 def _check_file(config: BackboneConfig) -> None:

@@ -79,14 +79,29 @@ class Components:
             return self.generator.build(image.cpu(), self.generator_options).train()
 
 
+def check_run(config: RunConfig, catalogue: Catalogue) -> None:
+    """Check that settings are those of a run, and their parts (`check_parts`).
+
+    Raises:
+        UnknownName, ConfigError: naming the part or the key.
+    """
+    if config.training is not None:
+        raise ConfigError(
+            f"{config.preset or 'a preset'} with the setting training is not for one pair of images: `vitsplice train` "
+            "trains a generator for many pairs with it. For one pair use another preset, such as quick"
+        )
+    check_parts(config, catalogue)
+
+
 def check_parts(config: RunConfig, catalogue: Catalogue) -> None:
     """Check that the generator and every loss term exist and accept their options, even those of weight 0.
 
     Raises:
         UnknownName, ConfigError: naming the part or the key.
     """
+    generators = catalogue.conditional_generators if config.training else catalogue.generators
     for settings in (config, with_fallback(config, "settings")):
-        complete(catalogue.generators[settings.generator.name], settings.generator.options, "generator.options")
+        complete(generators[settings.generator.name], settings.generator.options, "generator.options")
         for name, term in settings.terms.items():
             complete(catalogue.losses[term.loss], term.options, f"terms.{name}.options")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from functools import cache, partial
 from time import perf_counter
@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from vitsplice import numerics as torch_modes
-from vitsplice.config import BackboneConfig, RunConfig
+from vitsplice.config import RunConfig
 from vitsplice.contracts import Case, ImageName, MetricContext
 from vitsplice.engine import memory
-from vitsplice.engine.backbones import BackboneLoader, Loaded, Substitution, load_all
-from vitsplice.engine.device import pick_device, pick_precision
+from vitsplice.engine.backbones import BackboneLoader, load_settings
+from vitsplice.engine.device import pick_device
 from vitsplice.engine.images import RunImages, masked, read_masks
-from vitsplice.engine.problem import Components, check_parts
+from vitsplice.engine.problem import Components, check_run
 from vitsplice.engine.stages import Snapshot, StagedOptimisation
 from vitsplice.engine.values import Step
 from vitsplice.images import LoadedImage, read, resize_to
@@ -62,20 +62,16 @@ class Run:
         began = perf_counter()
         known: Catalogue = catalogue()
         settings = pinned(settings)
-        check_parts(settings, known)
+        check_run(settings, known)
         device = pick_device(settings.device)
-        precision = pick_precision(settings.precision, device)
         self.images: dict[ImageName, LoadedImage] = {"structure": read(structure), "appearance": read(appearance)}
         self.masks = read_masks(self.images, {"structure": structure_mask, "appearance": appearance_mask})
         self._backbones = backbones or BackboneLoader()
         changes = settings.with_fallback
-
-        def load(config: BackboneConfig) -> Loaded:
-            return self._backbones.load(config, known, device, pick_precision(config.precision or precision, device))
-
-        settings, self.backbones, self.substitutions = load_all(settings, load)
+        loaded_settings = load_settings(settings, self._backbones, known)
+        self.settings, self.backbones = loaded_settings.settings, loaded_settings.backbones
+        self.substitutions = loaded_settings.substitutions
         self.changed_for_fallback = changed_keys(changes) if self.substitutions else []
-        self.settings = _resolved(settings, self.substitutions, str(device), precision)
         loaded = perf_counter()
         images = self._run_images(device, settings.size)
         first = next(iter(self.backbones.values()))
@@ -236,19 +232,3 @@ def _guarded(steps: Iterator[Step]) -> Iterator[Step]:
 
 def _image_record(image: LoadedImage) -> dict[str, Any]:
     return {"name": image.name, "sha256": image.sha256, "notes": list(image.notes)}
-
-
-def _resolved(settings: RunConfig, substitutions: Mapping[str, Substitution], device: str, precision: str) -> RunConfig:
-    """Replace device, precision and backbones by those in use, so that a repeated run gives the same bytes."""
-    backbones = {
-        name: _without_fallback(config, substitutions.get(name)) for name, config in settings.backbones.items()
-    }
-    return settings.model_copy(
-        update={"backbones": backbones, "device": device, "precision": precision, "with_fallback": {}}
-    )
-
-
-def _without_fallback(config: BackboneConfig, substitution: Substitution | None) -> BackboneConfig:
-    if substitution is None:
-        return config.model_copy(update={"fallback": ()})
-    return BackboneConfig(name=substitution.used, side=config.side, precision=config.precision)
