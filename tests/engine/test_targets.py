@@ -5,6 +5,7 @@ from tests.engine.test_loop import Counting
 from vitsplice.backbones.inputs import Resize
 from vitsplice.config import ViewsConfig
 from vitsplice.contracts import MASK, MATCH, PIXELS, FeatureRequest
+from vitsplice.engine.feature_bank import MemoryBank
 from vitsplice.engine.features import SizedBackbone
 from vitsplice.engine.images import RunImages
 from vitsplice.engine.targets import Targets
@@ -24,8 +25,8 @@ def config(bank):
 
 def test_features_of_banked_views_are_computed_once_and_equal_fresh_ones(vit, pair):
     counting, settings = Counting(vit), config(3)
-    banked = Targets(images(pair), SizedBackbone(counting, Resize(32)), settings, None)
-    fresh = Targets(images(pair), SizedBackbone(vit, Resize(32)), config(None), None)
+    banked = Targets(images(pair), SizedBackbone(counting, Resize(32)), MemoryBank(settings), None)
+    fresh = Targets(images(pair), SizedBackbone(vit, Resize(32)), MemoryBank(config(None)), None)
     distinct_views = set()
     for step in range(30):
         views = images(pair).views(settings, 0, step)
@@ -51,7 +52,7 @@ def test_start_has_the_view_of_the_structure_image(pair):
 def test_pixels_need_no_backbone_pass(vit, pair):
     counting = Counting(vit)
     vectors = MatchVectors(noise(1, 5, 6, 7), noise(1, 5, 8, 9))
-    targets = Targets(images(pair), SizedBackbone(counting, Resize(32)), config(None), vectors)
+    targets = Targets(images(pair), SizedBackbone(counting, Resize(32)), MemoryBank(config(None)), vectors)
     views = images(pair).views(config(None), 0, 0)
     start, appearance = ("start", "crop"), ("appearance", "crop")
     features = targets({start: [PIXELS], appearance: [KEY, MATCH, PIXELS]}, views)
@@ -72,11 +73,11 @@ def test_only_features_of_the_appearance_image_are_masked(vit, pair):
     masked = RunImages(images(pair).pixels, half(pair[0]))
     requests = {(image, "crop"): [KEY] for image in ("structure", "start", "appearance")}
     views = masked.views(config(None), 0, 0)
-    features = Targets(masked, SizedBackbone(vit, Resize(32)), config(None), None)(requests, views)
+    features = Targets(masked, SizedBackbone(vit, Resize(32)), MemoryBank(config(None)), None)(requests, views)
     means = [float(features[image][MASK].values.mean()) for image in requests if MASK in features[image]]
     assert means[:-1] == [1.0] * (len(means) - 1)
     assert 0.4 < means[-1] < 0.6
-    unmasked = Targets(images(pair), SizedBackbone(vit, Resize(32)), config(None), None)(requests, views)
+    unmasked = Targets(images(pair), SizedBackbone(vit, Resize(32)), MemoryBank(config(None)), None)(requests, views)
     assert not any(MASK in features for features in unmasked.values())
 
 

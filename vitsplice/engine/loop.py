@@ -11,6 +11,7 @@ from torch import Generator, Tensor, nn
 
 from vitsplice.config import OptimiserConfig, RunConfig, ViewsConfig
 from vitsplice.contracts import ImageName
+from vitsplice.engine.feature_bank import MemoryBank
 from vitsplice.engine.features import SizedBackbone
 from vitsplice.engine.images import RunImages, ViewKey
 from vitsplice.engine.state import load_state, state_of
@@ -80,7 +81,7 @@ class Optimisation:
         config = problem.config
         views = config.views if problem.tile is None else without_structure_bank(config.views)
         self.targets = {
-            name: Targets(problem.images, backbone, views, problem.vectors)
+            name: Targets(problem.images, backbone, MemoryBank(views), problem.vectors)
             for name, backbone in problem.backbones.items()
         }
         self.optimiser = torch.optim.Adam(

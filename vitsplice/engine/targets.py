@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 
-from vitsplice.config import ViewsConfig
 from vitsplice.contracts import ENGINE_FACETS, MASK, MATCH, POSITIONS, FeatureRequest, Features, ImageName
+from vitsplice.engine.feature_bank import FeatureBank, ViewFeatures
 from vitsplice.engine.features import SizedBackbone
 from vitsplice.engine.images import RunImages, ViewKey
 from vitsplice.engine.start import view_vectors
@@ -17,29 +17,23 @@ from vitsplice.matching import MatchVectors
 MASKED: ImageName = "appearance"
 """The image whose mask selects features; the structure mask is applied to the output instead."""
 
-FeatureTable = dict[ViewKey, dict[FeatureRequest, Features]]
+FeatureTable = dict[ViewKey, ViewFeatures]
 
 
 class Targets:
-    """Features of views of the images in one backbone; features of views from a bank are cached.
+    """Features of views of the images in one backbone; those of the backbone itself may be stored in a bank.
 
     Args:
         images: images of the run.
         backbone: backbone on the device of the images.
-        config: how views are drawn.
+        bank: stored features; missing ones are computed and put into it.
         vectors: vectors of the facet ``match``; None if no term requests it.
     """
 
     def __init__(
-        self, images: RunImages, backbone: SizedBackbone, config: ViewsConfig, vectors: MatchVectors | None
+        self, images: RunImages, backbone: SizedBackbone, bank: FeatureBank, vectors: MatchVectors | None
     ) -> None:
-        self._images, self._backbone, self._vectors = images, backbone, vectors
-        self._banked = {
-            "structure": config.structure.bank is not None,
-            "start": config.structure.bank is not None,
-            "appearance": config.appearance.bank is not None,
-        }
-        self._bank: dict[tuple[ViewKey, View, frozenset[FeatureRequest]], dict[FeatureRequest, Features]] = {}
+        self._images, self._backbone, self._bank, self._vectors = images, backbone, bank, vectors
 
     @torch.no_grad()
     def __call__(
@@ -47,55 +41,60 @@ class Targets:
     ) -> FeatureTable:
         """Compute the requested features of each view, except for the facet ``positions``.
 
-        Views that need the backbone all get the union of their requests, so that they can share a pass. The facet
-        ``mask`` is always added for an appearance image that has a mask.
+        Views whose features are not stored all get the union of their requests, so that they can share a pass. The
+        facet ``mask`` is always added for an appearance image that has a mask.
         """
-        masked = {MASKED: [MASK]} if MASKED in self._images.masks else {}
-        needs = {
-            key: tuple(dict.fromkeys(r for r in [*all_, *masked.get(key[0], [])] if r not in (MATCH, POSITIONS)))
-            for key, all_ in requests.items()
-        }
-        through_backbone = [key for key in needs if any(_needs_backbone(request) for request in needs[key])]
-        union = tuple(dict.fromkeys(request for key in through_backbone for request in needs[key]))
-        needs |= dict.fromkeys(through_backbone, union)
-        features: FeatureTable = {}
-        for group in dict.fromkeys(needs.values()):
-            features |= self._features([key for key in needs if needs[key] == group], group, views)
-        if self._vectors is None:
-            return features
-        return {
-            key: features[key]
-            | ({MATCH: self._match(self._vectors, key[0], views[key])} if MATCH in requests[key] else {})
-            for key in features
-        }
+        features: FeatureTable = {key: {} for key in requests}
+        for key, own in requests.items():
+            features[key] |= self._without_backbone(key, tuple(own), views)
+        needs = {key: needed for key, own in requests.items() if (needed := backbone_requests(own))}
+        for key, computed in self._through_backbone(needs, views).items():
+            features[key] |= computed
+        return features
+
+    def _without_backbone(
+        self, key: ViewKey, requests: Sequence[FeatureRequest], views: Mapping[ViewKey, View]
+    ) -> ViewFeatures:
+        masked = [MASK] if key[0] == MASKED in self._images.masks else []
+        direct = [r for r in (*requests, *masked) if r.facet in ENGINE_FACETS and r not in (MATCH, POSITIONS)]
+        features = self._computed([key], direct, views)[key] if direct else {}
+        if MATCH in requests and self._vectors is not None:
+            features[MATCH] = self._match(self._vectors, key[0], views[key])
+        return features
 
     def _match(self, vectors: MatchVectors, name: ImageName, view: View) -> Features:
         height, width = self._images.pixels[name].shape[-2:]
         return view_vectors(vectors, name, view, (height, width))
 
-    def _features(
-        self, keys: list[ViewKey], requests: tuple[FeatureRequest, ...], views: Mapping[ViewKey, View]
+    def _through_backbone(
+        self, needs: Mapping[ViewKey, tuple[FeatureRequest, ...]], views: Mapping[ViewKey, View]
     ) -> FeatureTable:
-        bank_keys = {key: (key, views[key], frozenset(requests)) for key in keys}
-        missing = [key for key in keys if bank_keys[key] not in self._bank]
-        features: FeatureTable = {}
-        for batch in self._batches(missing):
-            images = {key: views[key](self._images.pixels[key[0]]) for key in batch}
-            masks = {
-                key: views[key].crop(self._images.masks[MASKED])
-                for key in batch
-                if key[0] == MASKED in self._images.masks
-            }
-            features |= self._backbone.features(images, requests, masks)
-        self._bank |= {bank_keys[key]: features[key] for key in missing if self._banked[key[0]]}
-        return {key: features[key] if key in features else self._bank[bank_keys[key]] for key in keys}
+        """Compute stored views each in a pass of its own, so that their features do not depend on the step."""
+        stored = [key for key in needs if self._bank.stores(key)]
+        features = {key: self._stored(key, needs[key], views) for key in stored}
+        together = [key for key in needs if key not in features]
+        union = dict.fromkeys(request for key in together for request in needs[key])
+        return features | (self._computed(together, union, views) if together else {})
 
-    def _batches(self, keys: list[ViewKey]) -> list[list[ViewKey]]:
-        """Put each view from a bank in a batch of its own, so that its features do not depend on the step."""
-        alone = [[key] for key in keys if self._banked[key[0]]]
-        together = [key for key in keys if not self._banked[key[0]]]
-        return [*alone, together] if together else alone
+    def _stored(
+        self, key: ViewKey, requests: tuple[FeatureRequest, ...], views: Mapping[ViewKey, View]
+    ) -> ViewFeatures:
+        features = self._bank.get(key, views[key], requests)
+        if features is None:
+            features = self._computed([key], requests, views)[key]
+            self._bank.put(key, views[key], features)
+        return features
+
+    def _computed(
+        self, keys: Sequence[ViewKey], requests: Iterable[FeatureRequest], views: Mapping[ViewKey, View]
+    ) -> FeatureTable:
+        images = {key: views[key](self._images.pixels[key[0]]) for key in keys}
+        masks = {
+            key: views[key].crop(self._images.masks[MASKED]) for key in keys if key[0] == MASKED in self._images.masks
+        }
+        return self._backbone.features(images, requests, masks)
 
 
-def _needs_backbone(request: FeatureRequest) -> bool:
-    return request.facet not in ENGINE_FACETS
+def backbone_requests(requests: Iterable[FeatureRequest]) -> tuple[FeatureRequest, ...]:
+    """Return the requests that need a pass of the backbone, each once."""
+    return tuple(dict.fromkeys(request for request in requests if request.facet not in ENGINE_FACETS))

@@ -1,0 +1,54 @@
+"""Banks: stored features of views of the images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from vitsplice.config import ViewsConfig
+from vitsplice.contracts import FeatureRequest, Features
+from vitsplice.engine.images import ViewKey
+from vitsplice.engine.views import View
+
+ViewFeatures = dict[FeatureRequest, Features]
+
+
+class FeatureBank(Protocol):
+    """Stored features of views of a structure image and an appearance image in one backbone."""
+
+    def stores(self, key: ViewKey) -> bool:
+        """Return whether features of this kind of view are stored."""
+
+    def get(self, key: ViewKey, view: View, requests: Sequence[FeatureRequest]) -> ViewFeatures | None:
+        """Return the stored features of a view, at least those requested; None if they are not stored yet."""
+
+    def put(self, key: ViewKey, view: View, features: ViewFeatures) -> None:
+        """Store the features of a view."""
+
+
+class MemoryBank:
+    """Bank in memory, for the views of a run that come from a bank of views.
+
+    Args:
+        config: how views are drawn.
+    """
+
+    def __init__(self, config: ViewsConfig) -> None:
+        self._banked = {
+            "structure": config.structure.bank is not None,
+            "start": config.structure.bank is not None,
+            "appearance": config.appearance.bank is not None,
+        }
+        self._features: dict[tuple[ViewKey, View, frozenset[FeatureRequest]], ViewFeatures] = {}
+
+    def stores(self, key: ViewKey) -> bool:
+        """Return whether the views of an image come from a bank."""
+        return self._banked[key[0]]
+
+    def get(self, key: ViewKey, view: View, requests: Sequence[FeatureRequest]) -> ViewFeatures | None:
+        """Return the features of a view for exactly these requests; None if they are not stored yet."""
+        return self._features.get((key, view, frozenset(requests)))
+
+    def put(self, key: ViewKey, view: View, features: ViewFeatures) -> None:
+        """Store the features of a view."""
+        self._features[key, view, frozenset(features)] = features
