@@ -13,7 +13,7 @@ PACKAGE = Path(vitsplice.__file__).parent
 ROOMS = (
     "text", "errors", "contracts", "hookspecs", "rng", "numerics", "images", "support", "options", "config", "plugins",
     "backbones", "matching", "losses", "generators", "presets", "engine", "models", "loss_modules", "metrics", "runs",
-    "api", "datasets", "batch", "analysis", "evaluation", "keypoints", "study", "testing", "tools", "cli",
+    "api", "datasets", "training", "batch", "analysis", "evaluation", "keypoints", "study", "testing", "tools", "cli",
     "builtin", "__main__",
 )  # fmt: skip
 """Every room, the lowest first: a room imports only from itself and from rooms before it."""

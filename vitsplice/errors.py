@@ -120,6 +120,10 @@ class CheckpointRejected(UserError):
     """A checkpoint is truncated or corrupt, or belongs to other images, settings or weights."""
 
 
+class TrainingCacheError(UserError):
+    """Stored features of training images are damaged, or there is not enough space for them."""
+
+
 class OutOfMemory(UserError):
     """There is not enough memory for a run of this size."""
 

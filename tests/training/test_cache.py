@@ -1,0 +1,126 @@
+import json
+
+import pytest
+import torch
+
+from tests.conftest import noise
+from vitsplice.errors import OutputBusy, TrainingCacheError
+from vitsplice.training import cache
+from vitsplice.training.cache import TensorCache, record_key
+
+LIMIT = 10**9
+
+
+def filled(folder, numbers, limit=LIMIT):
+    """A cache with a record for each number, all in one shard."""
+    tensors = TensorCache(folder, limit)
+    with tensors.writing():
+        for number in numbers:
+            tensors.add(f"key{number}", {"values": noise(10, seed=number), "more": torch.tensor(number)})
+        tensors.flush()
+    return tensors
+
+
+def shards(folder):
+    return sorted(path.name for path in folder.glob("*.safetensors"))
+
+
+def test_records_are_read_back_by_another_cache_of_the_folder(tmp_path):
+    filled(tmp_path, range(5))
+    other = TensorCache(tmp_path, LIMIT)
+    for number in range(5):
+        record = other[f"key{number}"]
+        assert torch.equal(record["values"], noise(10, seed=number))
+        assert int(record["more"]) == number
+    assert "key5" not in other
+    with pytest.raises(KeyError):
+        other["key5"]
+
+
+def test_a_full_shard_is_written_and_another_begun(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "SHARD_RECORDS", 2)
+    filled(tmp_path, range(5))
+    assert shards(tmp_path) == [f"shard-00000{number}.safetensors" for number in (1, 2, 3)]
+    monkeypatch.setattr(cache, "OPEN_SHARDS", 1)
+    other = TensorCache(tmp_path, LIMIT)
+    for number in (0, 4, 1, 3, 2):
+        assert int(other[f"key{number}"]["more"]) == number
+
+
+def test_keys_differ_with_kind_and_content():
+    keys = {record_key("a", x=1), record_key("b", x=1), record_key("a", x=2), record_key("a", y=1)}
+    assert len(keys) == 4
+    assert record_key("a", x=1, y=[2]) == record_key("a", y=[2], x=1)
+
+
+def test_a_damaged_shard_is_refused_by_name_and_computed_again_once_deleted(tmp_path):
+    filled(tmp_path, [0])
+    filled(tmp_path, [1])
+    damaged = tmp_path / "shard-000002.safetensors"
+    data = bytearray(damaged.read_bytes())
+    data[-1] ^= 1
+    damaged.write_bytes(data)
+    other = TensorCache(tmp_path, LIMIT)
+    assert int(other["key0"]["more"]) == 0
+    with pytest.raises(TrainingCacheError, match=r"shard-000002\.safetensors is damaged"):
+        other["key1"]
+    damaged.unlink()
+    other = TensorCache(tmp_path, LIMIT)
+    assert "key0" in other
+    assert "key1" not in other
+
+
+def test_a_truncated_shard_is_refused(tmp_path):
+    filled(tmp_path, [0])
+    path = tmp_path / "shard-000001.safetensors"
+    path.write_bytes(path.read_bytes()[:-4])
+    with pytest.raises(TrainingCacheError, match="shard-000001"):
+        TensorCache(tmp_path, LIMIT)["key0"]
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"records": 1, "bytes": 2, "sha256": 3}'])
+def test_a_shard_whose_index_is_invalid_has_no_records(tmp_path, content):
+    filled(tmp_path, [0])
+    (tmp_path / "shard-000001.json").write_text(content)
+    other = TensorCache(tmp_path, LIMIT)
+    assert "key0" not in other
+    filled(tmp_path, [0])
+    assert int(TensorCache(tmp_path, LIMIT)["key0"]["more"]) == 0
+
+
+def test_what_a_killed_process_left_is_removed_and_finished_shards_stay(tmp_path):
+    filled(tmp_path, [0])
+    (tmp_path / "shard-000002.safetensors").write_bytes(b"half")
+    temporary = tmp_path / f".{'0' * 16}.tmp"
+    temporary.write_bytes(b"half")
+    other = TensorCache(tmp_path, LIMIT)
+    with other.writing():
+        assert shards(tmp_path) == ["shard-000001.safetensors"]
+        assert not temporary.exists()
+        assert "key0" in other
+
+
+def test_two_processes_cannot_write_at_once(tmp_path):
+    with TensorCache(tmp_path, LIMIT).writing(), pytest.raises(OutputBusy):
+        TensorCache(tmp_path, LIMIT).writing()
+
+
+def test_the_size_is_limited(tmp_path):
+    size = filled(tmp_path, [0]).bytes
+    assert size == (tmp_path / "shard-000001.safetensors").stat().st_size
+    with pytest.raises(TrainingCacheError, match="choose another folder"):
+        filled(tmp_path, [1], limit=size + 20)
+    assert shards(tmp_path) == ["shard-000001.safetensors"]
+
+
+def test_space_is_left_on_the_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "FREE", 2**60)
+    with pytest.raises(TrainingCacheError):
+        filled(tmp_path, [0])
+    assert shards(tmp_path) == []
+
+
+def test_the_index_lists_the_records_of_a_shard(tmp_path):
+    filled(tmp_path, [3, 4])
+    index = json.loads((tmp_path / "shard-000001.json").read_text())
+    assert index["records"] == {"key3": ["more", "values"], "key4": ["more", "values"]}

@@ -1,0 +1,272 @@
+import re
+
+import pytest
+import torch
+
+from tests.engine.test_loop import Counting
+from tests.training.conftest import CONDITIONS, all_pairs, photographs, recipe
+from vitsplice.contracts import MATCH, FeatureRequest
+from vitsplice.engine.conditions import image_features, pair_condition
+from vitsplice.engine.feature_bank import MemoryBank
+from vitsplice.engine.targets import Targets
+from vitsplice.engine.terms import output_requests, target_requests, term_values
+from vitsplice.errors import ConfigError, TrainingCacheError
+from vitsplice.matching import match_vectors
+from vitsplice.support.progress import ProgressReporter
+from vitsplice.training.cache import TensorCache
+from vitsplice.training.data import TrainingData
+
+HALF = {"rtol": 2e-3, "atol": 2e-3}
+
+
+def requests_of(example, name):
+    return target_requests(term for term in example.recipe.terms if term.backbone == name)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("training")
+
+
+@pytest.fixture(scope="module")
+def pairs(folder):
+    return all_pairs(photographs(folder))
+
+
+@pytest.fixture(scope="module")
+def data(folder, pairs, vit, cnn):
+    return TrainingData.prepare(recipe(vit, cnn), pairs, folder / "cache")
+
+
+def test_images_have_the_shorter_side_of_the_settings(data):
+    for example in map(data.__getitem__, range(len(data))):
+        for image in example.images.pixels.values():
+            assert min(image.shape[-2:]) == 32
+            assert 0 <= float(image.min()) <= float(image.max()) <= 1
+        assert example.images.pixels["start"].shape == example.images.pixels["structure"].shape
+
+
+def fresh(data, example, vit):
+    """The conditions of an example and its vectors, computed from its images."""
+    appearance = data._pixels(data.digests[example.pair.appearance])
+    structure, config = example.images.pixels["structure"], example.recipe.config
+    described = [
+        image_features(image, vit, CONDITIONS, config.match.grid, appearance=image is appearance)
+        for image in (structure, appearance)
+    ]
+    condition = pair_condition(CONDITIONS, *described, vit.info, config.match)
+    return condition, match_vectors(condition.match, appearance)
+
+
+def test_conditions_equal_fresh_ones(data, vit):
+    for example in map(data.__getitem__, range(len(data))):
+        condition, vectors = fresh(data, example, vit)
+        assert set(example.condition) == set(condition.values)
+        for name, value in condition.values.items():
+            torch.testing.assert_close(example.condition[name], value, rtol=3e-3, atol=3e-3)
+        torch.testing.assert_close(example.vectors.structure, vectors.structure, **HALF)
+
+
+def test_an_appearance_image_that_is_matched_mirrored_is_mirrored_with_its_vectors(data, vit):
+    mirrored = []
+    for example in map(data.__getitem__, range(len(data))):
+        condition, vectors = fresh(data, example, vit)
+        mirrored.append(condition.match.mirrored)
+        unmirrored = data._pixels(data.digests[example.pair.appearance])
+        expected = [unmirrored, vectors.appearance]
+        if condition.match.mirrored:
+            expected = [values.flip(-1) for values in expected]
+        assert torch.equal(example.images.pixels["appearance"], expected[0])
+        torch.testing.assert_close(example.vectors.appearance, expected[1], **HALF)
+    assert set(mirrored) == {True, False}
+
+
+def test_stored_features_equal_fresh_ones(data):
+    for example in map(data.__getitem__, range(len(data))):
+        for step in range(6):
+            views = example.views(step)
+            for name, targets in example.targets.items():
+                requests = requests_of(example, name)
+                bank = MemoryBank(example.recipe.config.views)
+                expected = Targets(example.images, example.recipe.backbones[name], bank, example.vectors)(
+                    requests, views
+                )
+                stored = targets(requests, views)
+                assert set(stored) == set(expected)
+                for key, features in expected.items():
+                    assert set(stored[key]) == set(features)
+                    for request, value in features.items():
+                        actual = stored[key][request]
+                        assert (actual.grid, actual.prefix) == (value.grid, value.prefix)
+                        torch.testing.assert_close(actual.values, value.values, **HALF)
+
+
+def test_stored_features_need_no_pass_of_a_backbone(folder, pairs, vit, cnn):
+    counting = Counting(vit), Counting(cnn)
+    data = TrainingData.prepare(recipe(*counting), pairs, folder / "cache")
+    for step in range(4):
+        example = data[step]
+        for name, targets in example.targets.items():
+            targets(requests_of(example, name), example.views(step))
+    assert not counting[0].passes
+    assert not counting[1].passes
+
+
+def test_views_without_a_bank_are_computed(folder, pairs, vit, cnn):
+    counting = Counting(vit)
+    data = TrainingData.prepare(recipe(counting, cnn, "views.appearance.bank=null"), pairs, folder / "cache")
+    counting.passes.clear()
+    example = data[0]
+    example.targets["vit"](requests_of(example, "vit"), example.views(0))
+    assert counting.passes == [(1, False)]
+
+
+def test_terms_take_the_examples_features(data):
+    example = data[2]
+    views = example.views(0)
+    for name, targets in example.targets.items():
+        terms = [term for term in example.recipe.terms if term.backbone == name]
+        requests = target_requests(terms)
+        inputs = {term.input: views[term.input](example.images.pixels[term.input[0]]) for term in terms}
+        inputs = {key: image.clone().requires_grad_() for key, image in inputs.items()}
+        outputs = example.recipe.backbones[name].features(inputs, output_requests(terms))
+        values = term_values(terms, outputs, targets(requests, views))
+        assert all(torch.isfinite(value) for value in values.values())
+        if name == "vit":
+            assert float(values["identity"].detach()) < 1e-4
+
+
+def test_own_condition_is_that_of_the_appearance_image_with_itself(data, folder, pairs, vit, cnn):
+    for example in map(data.__getitem__, range(4)):
+        appearance = example.images.pixels["appearance"]
+        assert torch.equal(example.own_condition["appearance"], appearance)
+        assert torch.equal(example.own_condition["cls"], example.condition["cls"])
+        assert example.own_condition["start"].shape == appearance.shape
+    without = TrainingData.prepare(recipe(vit, cnn, "terms.identity.weight=0"), pairs, folder / "cache")
+    assert without[0].own_condition is None
+
+
+def test_a_generator_of_cls_alone_needs_no_match(tmp_path, pairs, vit, cnn):
+    terms = "terms={structure: {loss: structure, weight: 1}, appearance: {loss: appearance, weight: 1}}"
+    data = TrainingData.prepare(recipe(vit, cnn, terms, conditions=("cls",)), pairs, tmp_path)
+    example = data[1]
+    assert set(example.condition) == {"cls"}
+    assert example.vectors is None
+    assert torch.equal(example.images.pixels["start"], example.images.pixels["structure"])
+    assert MATCH not in example.targets["vit"](requests_of(example, "vit"), example.views(0))["structure", "crop"]
+
+
+def test_examples_without_terms_need_no_features(tmp_path, pairs, vit, cnn):
+    counting = Counting(cnn)
+    data = TrainingData.prepare(recipe(vit, counting, terms=False), pairs, tmp_path)
+    assert set(data[0].condition) == set(CONDITIONS)
+    assert not counting.passes
+
+
+def test_an_example_moves_to_a_device(data):
+    moved = data[0].to(torch.device("meta"))
+    tensors = [*moved.images.pixels.values(), *moved.condition.values(), moved.vectors.structure]
+    views, name = moved.views(0), "vit"
+    features = moved.banks[name].get(("appearance", "entire"), views["appearance", "entire"], [FeatureRequest("key")])
+    assert {tensor.device.type for tensor in [*tensors, features[FeatureRequest("key")].values]} == {"meta"}
+
+
+class Stopping:
+    """Progress reporter that stops the work after some parts."""
+
+    def __init__(self, parts):
+        self.parts, self.descriptions = parts, []
+
+    def reporter(self):
+        return ProgressReporter(
+            part=lambda description, done, total: self.descriptions.append(description),
+            stopped=lambda: len(self.descriptions) >= self.parts,
+        )
+
+
+@pytest.mark.parametrize("parts", [2, 6, 25, 60])
+def test_stopped_work_resumes_where_it_was(tmp_path, pairs, vit, cnn, parts):
+    whole, first, rest = Stopping(10**6), Stopping(parts), Stopping(10**6)
+    TrainingData.prepare(recipe(vit, cnn), pairs, tmp_path / "whole", progress=whole.reporter())
+    assert TrainingData.prepare(recipe(vit, cnn), pairs, tmp_path / "parts", progress=first.reporter()) is None
+    data = TrainingData.prepare(recipe(vit, cnn), pairs, tmp_path / "parts", progress=rest.reporter())
+    assert len(data) == len(pairs)
+    assert len(first.descriptions) + len(rest.descriptions) == len(whole.descriptions)
+
+
+@pytest.mark.parametrize(
+    ("override", "recomputed"),
+    [
+        ("training.side=40", {"image", "pair", "features"}),
+        ("match.grid=5", {"pair"}),
+        ("views.structure.bank=4", {"features"}),
+        ("views.appearance.crop=[0.5, 0.8]", {"features"}),
+        ("seed=1", {"features"}),
+        ("backbones.cnn.precision=bfloat16", {"features"}),
+        ("backbones.vit.side=24", {"features"}),
+        ("terms.structure.layer=0", {"features"}),
+        ("terms.structure.weight=2", set()),
+        ("training.batch=2", set()),
+    ],
+)
+def test_another_setting_computes_again_only_what_depends_on_it(folder, pairs, vit, cnn, override, recomputed):
+    progress = Stopping(10**6)
+    data = TrainingData.prepare(recipe(vit, cnn, override), pairs, folder / "cache", progress=progress.reporter())
+    assert {description.split()[0] for description in progress.descriptions} == recomputed
+    assert data[0].condition["start"].shape == data[0].images.pixels["structure"].shape
+
+
+def test_features_of_another_backbone_are_not_mixed_up(folder, pairs, vit, cnn, data):
+    from vitsplice_tiny import tiny_vit
+
+    other = tiny_vit()
+    with torch.no_grad():
+        other.model.blocks[0].mlp.fc1.weight.mul_(1.5)
+    other = type(other)(other.model, name="tiny-vit", licence="", source="", cls_normalised=True)
+    assert other.info.sha256 != vit.info.sha256
+    different = TrainingData.prepare(recipe(other, cnn), pairs, folder / "cache")
+    key = ("appearance", "entire")
+    view = data[0].views(0)[key]
+    first, second = (
+        each[0].banks["vit"].get(key, view, [FeatureRequest("key")])[FeatureRequest("key")].values
+        for each in (data, different)
+    )
+    assert not torch.allclose(first, second, atol=0.01)
+
+
+def test_too_little_space_is_refused_with_what_would_fit(tmp_path, pairs, vit, cnn):
+    with pytest.raises(TrainingCacheError, match=r"no pairs of so many images"):
+        TrainingData.prepare(recipe(vit, cnn), pairs, tmp_path, limit=120_000)
+    small = recipe(vit, cnn, "training.partners=8")
+    with pytest.raises(TrainingCacheError, match=r"features of 12 pairs of 4 training images need up to") as refused:
+        TrainingData.prepare(small, pairs, tmp_path, limit=400_000)
+    needed, pair_size = (float(size) * 1e6 for size in re.findall(r"([\d.]+) MB", str(refused.value))[:2])
+    computed = TensorCache(tmp_path, 0).bytes
+    with pytest.raises(TrainingCacheError, match=r"enough for \d pairs: give training\.partners=[34], or lower"):
+        TrainingData.prepare(small, pairs, tmp_path, limit=int(computed + needed - 6.5 * pair_size))
+    assert len(TrainingData.prepare(small, pairs, tmp_path, limit=int(computed + needed + 100_000))) == 12
+
+
+def test_a_damaged_shard_is_refused_by_name(tmp_path, pairs, vit, cnn):
+    TrainingData.prepare(recipe(vit, cnn), pairs, tmp_path)
+    path = max(tmp_path.glob("*.safetensors"))
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(TrainingCacheError, match=path.name):
+        TrainingData.prepare(recipe(vit, cnn), pairs, tmp_path)
+    path.unlink()
+    assert len(TrainingData.prepare(recipe(vit, cnn), pairs, tmp_path)) == 12
+
+
+def test_crops_of_a_step_have_one_size_and_depend_on_the_image(data):
+    for step in range(5):
+        views = [data[index].views(step) for index in range(len(data))]
+        for role in ("structure", "appearance"):
+            assert len({(view[role, "crop"].height, view[role, "crop"].width) for view in views}) == 1
+        assert [data[index].views(step) for index in range(len(data))] == views
+    sizes = {data[0].views(step)["structure", "crop"].height for step in range(30)}
+    assert 2 <= len(sizes) <= 3
+
+
+def test_crops_that_are_not_square_are_refused(tmp_path, pairs, vit, cnn):
+    with pytest.raises(ConfigError, match=r"views\.structure\.shape"):
+        TrainingData.prepare(recipe(vit, cnn, "views.structure.shape=image"), pairs, tmp_path)

@@ -1,0 +1,1 @@
+"""Training of one conditional generator on many pairs of images."""

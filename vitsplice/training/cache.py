@@ -1,0 +1,196 @@
+"""Tensors on disk, computed once: safetensors shards, each with a JSON file that holds its digest and its records.
+
+A record is a few named tensors under a key, the digest of all that they depend on (`record_key`), so that caches of
+several trainings can share a folder. The JSON file of a shard is written last: a shard without one is not complete.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from vitsplice.errors import TrainingCacheError
+from vitsplice.support import output_folder
+from vitsplice.support.files import file_sha256, inside, read_json_object, temporary_files
+from vitsplice.text import printable
+
+FORMAT = 1
+
+SHARD_BYTES, SHARD_RECORDS = 64 * 2**20, 512
+"""A shard is written when it has this many bytes or records."""
+
+OPEN_SHARDS = 64
+"""Maximum number of shards that are mapped into memory; the least recently used one is closed for another."""
+
+FREE = 2**29
+"""Bytes on the disk that are left free."""
+
+Record = dict[str, Tensor]
+
+
+def record_key(kind: str, **content: Any) -> str:
+    """Return the key of a record: 128 bits of the SHA-256 of its kind and of all that its tensors depend on.
+
+    Args:
+        kind: kind of record.
+        content: data for JSON.
+    """
+    text = json.dumps({"format": FORMAT, "kind": kind, **content}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+class TensorCache:
+    """Records in a folder. Complete shards are read; `add` collects records for a new one.
+
+    Reading is lazy: tensors are mapped into memory. The SHA-256 of a shard is checked before its first record is read.
+
+    Args:
+        folder: folder of the shards; it need not exist. Only one process may write: see `writing`.
+        limit: maximum number of bytes of all shards.
+    """
+
+    def __init__(self, folder: Path, limit: int) -> None:
+        self.folder, self.limit = folder, limit
+        self._pending: dict[str, Record] = {}
+        self._open: OrderedDict[str, Any] = OrderedDict()
+        self._checked: set[str] = set()
+        self._load_index()
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._shards or key in self._pending
+
+    def __getitem__(self, key: str) -> Record:
+        """Return the tensors of a record, on the CPU; they must not be changed.
+
+        Raises:
+            KeyError: if there is no such record.
+            TrainingCacheError: naming the file, if its shard is damaged.
+        """
+        if key in self._pending:
+            return self._pending[key]
+        name = self._shards[key]
+        try:
+            shard = self._opened(name)
+            return {tensor.partition("/")[2]: shard.get_tensor(tensor) for tensor in self._tensors[key]}
+        except (OSError, SafetensorError) as error:
+            raise self._damaged(name) from error
+
+    @property
+    def bytes(self) -> int:
+        """Size of all complete shards."""
+        return sum(self._sizes.values())
+
+    def writing(self) -> output_folder.FolderLock:
+        """Lock the folder for writing, and remove what a killed process left.
+
+        Raises:
+            OutputBusy: if another process is writing to it.
+            UserError, VitspliceError: if the folder cannot be written to.
+        """
+        output_folder.write(self.folder, {})
+        lock = output_folder.FolderLock(self.folder)
+        self._load_index()
+        incomplete = [path for path in self.folder.glob("shard-*.safetensors") if path.stem not in self._sizes]
+        for path in (*temporary_files(self.folder), *incomplete):
+            inside(self.folder, path.name).unlink(missing_ok=True)
+        return lock
+
+    def add(self, key: str, tensors: Mapping[str, Tensor]) -> int:
+        """Add a record within `writing`, and write a shard when it is full; return the size in bytes.
+
+        Raises:
+            TrainingCacheError: if the disk is full, or the limit is reached.
+            VitspliceError: if the shard cannot be written.
+        """
+        self._pending[key] = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        if self._pending_bytes() >= SHARD_BYTES or len(self._pending) >= SHARD_RECORDS:
+            self.flush()
+        return record_bytes(tensors.values())
+
+    def flush(self) -> None:
+        """Write the records that are not in a shard yet."""
+        if not self._pending:
+            return
+        if (needed := self._pending_bytes()) > (available := self.available()):
+            raise TrainingCacheError(
+                f"{self._shown} has {gigabytes(self.bytes)} of features of training images and may have "
+                f"{gigabytes(available)} more, but {gigabytes(needed)} are needed; free space on its disk, or choose "
+                "another folder"
+            )
+        name = f"shard-{1 + max((int(name[6:]) for name in self._sizes), default=0):06d}"
+        tensors = {f"{key}/{part}": value for key, record in self._pending.items() for part, value in record.items()}
+        data = save(tensors)
+        records = {key: sorted(record) for key, record in self._pending.items()}
+        index = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data), "records": records}
+        output_folder.write(self.folder, {f"{name}.safetensors": data, f"{name}.json": json.dumps(index).encode()})
+        self._enter(name, index)
+        self._pending.clear()
+
+    def available(self) -> int:
+        """Return the number of bytes that may be added: up to the limit, and leaving `FREE` bytes on the disk."""
+        return max(0, min(self.limit - self.bytes, shutil.disk_usage(self.folder).free - FREE))
+
+    @property
+    def _shown(self) -> str:
+        return printable(str(self.folder))
+
+    def _load_index(self) -> None:
+        self._shards: dict[str, str] = {}
+        self._tensors: dict[str, list[str]] = {}
+        self._sizes: dict[str, int] = {}
+        self._digests: dict[str, str] = {}
+        self._open.clear()
+        for path in sorted(self.folder.glob("shard-*.json")):
+            if path.with_suffix(".safetensors").is_file():
+                self._enter(path.stem, read_json_object(path))
+
+    def _enter(self, name: str, index: Mapping[str, Any]) -> None:
+        """Add the records of a shard; one whose JSON file is not valid is ignored."""
+        try:
+            tensors = {str(key): [f"{key}/{part}" for part in parts] for key, parts in index["records"].items()}
+            size, digest = int(index["bytes"]), str(index["sha256"])
+        except (KeyError, ValueError, TypeError, AttributeError):
+            return
+        self._sizes[name], self._digests[name] = size, digest
+        self._tensors |= tensors
+        self._shards |= dict.fromkeys(tensors, name)
+
+    def _opened(self, name: str) -> Any:
+        """Return a shard mapped into memory. Raises TrainingCacheError if its SHA-256 is another one."""
+        if name not in self._open:
+            path = inside(self.folder, f"{name}.safetensors")
+            if name not in self._checked and file_sha256(path) != self._digests[name]:
+                raise self._damaged(name)
+            self._checked.add(name)
+            self._open[name] = safe_open(path, framework="pt")
+            if len(self._open) > OPEN_SHARDS:
+                self._open.popitem(last=False)
+        self._open.move_to_end(name)
+        return self._open[name]
+
+    def _damaged(self, name: str) -> TrainingCacheError:
+        path = printable(os.fspath(self.folder / f"{name}.safetensors"))
+        return TrainingCacheError(f"{path} is damaged or was altered; delete it, and its features are computed again")
+
+    def _pending_bytes(self) -> int:
+        return sum(record_bytes(record.values()) for record in self._pending.values())
+
+
+def record_bytes(tensors: Iterable[Tensor]) -> int:
+    """Return the size of tensors in bytes."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def gigabytes(size: float) -> str:
+    """Format a size in bytes for messages."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.3g} MB"

@@ -1,0 +1,120 @@
+"""Computing the records of a training: pixels of an image, conditions of a pair, features of a view."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vitsplice.contracts import ImageName
+from vitsplice.datasets import Pair
+from vitsplice.engine.conditions import ImageFeatures, image_features, pair_condition
+from vitsplice.engine.images import ViewKey
+from vitsplice.engine.views import View
+from vitsplice.images import read
+from vitsplice.matching import match_vectors
+from vitsplice.numerics import numerics
+from vitsplice.training.cache import Record, TensorCache, record_bytes
+from vitsplice.training.records import Recipe, from_features, from_pixels, half, to_pixels
+
+DESCRIBED = 3 * 2**29
+"""Maximum number of bytes of descriptors in memory; those of the least recently used image are computed again."""
+
+
+class RecordComputer:
+    """Computes records from images, and from records that others are based on.
+
+    Args:
+        recipe: what the records depend on; its backbones are on the device.
+        digests: SHA-256 of each image file.
+        mirrorable: the images that are an appearance image of a pair.
+        cache: cache with the pixels of each image, and with the conditions of a pair before its features.
+        device: device to compute on.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        digests: Mapping[Path, str],
+        mirrorable: frozenset[Path],
+        cache: TensorCache,
+        device: torch.device,
+    ) -> None:
+        self._recipe, self._digests, self._mirrorable = recipe, digests, mirrorable
+        self._cache, self._device = cache, device
+        self._described: OrderedDict[Path, tuple[ImageFeatures, int]] = OrderedDict()
+
+    @numerics(grad=False)
+    def pixels(self, path: Path) -> Record:
+        """Read an image and resize its shorter side. Raises ImageError."""
+        pixels, side = read(path).pixels, self._recipe.training.side
+        scale = side / min(pixels.shape[-2:])
+        size = [max(side, round(length * scale)) for length in pixels.shape[-2:]]
+        if size != list(pixels.shape[-2:]):
+            pixels = F.interpolate(pixels, size=size, mode="bicubic", antialias=True, align_corners=False)
+        return {"pixels": from_pixels(pixels)}
+
+    @numerics(grad=False)
+    def conditions(self, pair: Pair) -> Record:
+        """Compute the conditions of a pair, its start and its vectors, as far as they are needed."""
+        recipe, info = self._recipe, self._recipe.matching.backbone.info
+        structure, appearance = self._features(pair.structure), self._features(pair.appearance)
+        condition = pair_condition(recipe.computed_conditions, structure, appearance, info, recipe.config.match)
+        match = condition.match
+        record: Record = {"mirrored": torch.tensor(match is not None and match.mirrored)}
+        for name in recipe.stored_conditions:
+            value = condition.values[name]
+            record[name] = from_pixels(value) if name == "start" else half(value)
+        if recipe.guided and match is not None:
+            vectors = match_vectors(match, appearance.pixels)
+            oriented = vectors.appearance.flip(-1) if match.mirrored else vectors.appearance
+            record |= {"structure_vectors": half(vectors.structure), "appearance_vectors": half(oriented)}
+        return record
+
+    @numerics(grad=False)
+    def view(self, backbone: str, key: ViewKey, pair: Pair, mirrored: bool, view: View) -> Record:
+        """Compute the target features of a view of an image of a pair."""
+        image = self._oriented(key[0], pair, mirrored)
+        requests = self._recipe.targets[backbone][key]
+        return from_features(self._recipe.backbones[backbone].features({key: view(image)}, requests)[key])
+
+    def _oriented(self, name: ImageName, pair: Pair, mirrored: bool) -> Tensor:
+        if name == "start":
+            key = self._recipe.pair_key(self._digests[pair.structure], self._digests[pair.appearance])
+            return to_pixels(self._cache[key]["start"].to(self._device))
+        image = self._image(pair.appearance if name == "appearance" else pair.structure)
+        return image.flip(-1) if name == "appearance" and mirrored else image
+
+    def _image(self, path: Path) -> Tensor:
+        stored = self._cache[self._recipe.pixels_key(self._digests[path])]["pixels"]
+        return to_pixels(stored.to(self._device))
+
+    def _features(self, path: Path) -> ImageFeatures:
+        """Describe an image, once for all its pairs as far as memory allows."""
+        if path not in self._described:
+            recipe, appearance = self._recipe, path in self._mirrorable
+            features = image_features(
+                self._image(path),
+                recipe.matching.backbone,
+                recipe.computed_conditions,
+                recipe.config.match.grid,
+                appearance=appearance,
+            )
+            self._described[path] = features, _bytes(features)
+            while len(self._described) > 2 and sum(size for _, size in self._described.values()) > DESCRIBED:
+                self._described.popitem(last=False)
+        self._described.move_to_end(path)
+        return self._described[path][0]
+
+
+def _bytes(features: ImageFeatures) -> int:
+    description = features.description
+    tensors = [features.pixels]
+    if description:
+        tensors += [description.descriptors, *(tensor for tensor in [description.mirrored] if tensor is not None)]
+        tensors += [further.values for further in description.features.values()]
+    return record_bytes(tensors)

@@ -1,0 +1,209 @@
+"""Examples of a training, read from its cache."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from vitsplice.contracts import Condition, ConditionName, FeatureRequest, Features, ImageName, Role
+from vitsplice.datasets import Pair
+from vitsplice.engine.conditions import ImageFeatures, pair_condition
+from vitsplice.engine.feature_bank import ViewFeatures
+from vitsplice.engine.images import RunImages, ViewKey
+from vitsplice.engine.targets import Targets
+from vitsplice.engine.views import View
+from vitsplice.matching import MatchVectors
+from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
+from vitsplice.training.cache import TensorCache
+from vitsplice.training.prepare import LIMIT, prepare
+from vitsplice.training.records import Recipe, to_features, to_pixels
+from vitsplice.training.views import ROLES, draw_views
+
+
+@dataclass(frozen=True)
+class StoredFeatures:
+    """Bank of the features of a pair in one backbone, read from the cache.
+
+    Args:
+        cache: the cache.
+        recipe: what its records depend on.
+        backbone: key of the backbone.
+        identities: text that identifies the pixels of each image.
+        device: device of the features that `get` returns.
+    """
+
+    cache: TensorCache
+    recipe: Recipe
+    backbone: str
+    identities: Mapping[ImageName, str]
+    device: torch.device
+
+    def stores(self, key: ViewKey) -> bool:
+        """Return whether features of a view are stored."""
+        return self.recipe.stores(key)
+
+    def get(self, key: ViewKey, view: View, requests: Sequence[FeatureRequest]) -> ViewFeatures | None:
+        """Read the features of a view; None if they are not stored."""
+        stored = self.recipe.targets[self.backbone].get(key, ())
+        record = self.recipe.features_key(self.backbone, self.identities[key[0]], view, stored)
+        if record not in self.cache or not set(requests) <= set(stored):
+            return None
+        features = to_features(self.cache[record])
+        return {request: _moved(features[request], self.device) for request in requests}
+
+    def put(self, key: ViewKey, view: View, features: ViewFeatures) -> None:
+        """Do nothing: `prepare` has stored what is used more than once."""
+
+
+@dataclass(frozen=True)
+class TrainingExample:
+    """A pair of images with everything that a training step needs of it.
+
+    Args:
+        pair: the pair.
+        digests: SHA-256 of the files of its images.
+        images: ``structure`` and ``appearance``, ``(1, 3, H, W)`` in [0, 1], with ``start``, which is the structure
+            image if no warm start is needed. The appearance image is mirrored if it was matched mirrored.
+        condition: the conditions of the generator, each a batch of one, for the entire structure image.
+        own_condition: those for the appearance image as structure image with itself; None if no term takes it as input.
+        vectors: vectors of the facet ``match``; None if no term requests it.
+        banks: stored features by key of the backbone.
+        recipe: what the features depend on.
+    """
+
+    pair: Pair
+    digests: Mapping[Role, str]
+    images: RunImages
+    condition: Condition
+    own_condition: Condition | None
+    vectors: MatchVectors | None
+    banks: Mapping[str, StoredFeatures]
+    recipe: Recipe
+
+    @property
+    def targets(self) -> dict[str, Targets]:
+        """Target features by key of the backbone; those that are not stored are computed, on the example's device."""
+        backbones = self.recipe.backbones
+        return {name: Targets(self.images, backbones[name], bank, self.vectors) for name, bank in self.banks.items()}
+
+    def views(self, step: int) -> dict[ViewKey, View]:
+        """Draw the views of a step; crops of a role have one size in all examples (`vitsplice.training.views`)."""
+        config = self.recipe.config
+        return draw_views(config.views, self.images, self.digests, config.seed, step)
+
+    def to(self, device: torch.device) -> TrainingExample:
+        """Return the example on a device."""
+        vectors = self.vectors
+        return replace(
+            self,
+            images=RunImages({name: image.to(device) for name, image in self.images.pixels.items()}),
+            condition=_on(device, self.condition),
+            own_condition=self.own_condition and _on(device, self.own_condition),
+            vectors=vectors and MatchVectors(vectors.structure.to(device), vectors.appearance.to(device)),
+            banks={name: replace(bank, device=device) for name, bank in self.banks.items()},
+        )
+
+
+class TrainingData:
+    """The examples of a training, one for each pair; each is read when it is requested, in a few milliseconds.
+
+    Args:
+        recipe: what the examples depend on.
+        pairs: the pairs.
+        digests: SHA-256 of each image file.
+        cache: cache with the records of all pairs.
+    """
+
+    def __init__(self, recipe: Recipe, pairs: Sequence[Pair], digests: Mapping[Path, str], cache: TensorCache) -> None:
+        self.recipe, self.pairs, self.digests = recipe, tuple(pairs), dict(digests)
+        self._cache = cache
+
+    @classmethod
+    def prepare(
+        cls,
+        recipe: Recipe,
+        pairs: Sequence[Pair],
+        folder: Path,
+        *,
+        limit: int = LIMIT,
+        device: torch.device | str = "cpu",
+        progress: ProgressReporter = NULL_REPORTER,
+    ) -> TrainingData | None:
+        """Compute what the folder does not have yet: see `vitsplice.training.prepare.prepare`."""
+        prepared = prepare(recipe, pairs, folder, limit=limit, device=torch.device(device), progress=progress)
+        return None if prepared is None else cls(recipe, pairs, *prepared)
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> TrainingExample:
+        """Read an example, on the CPU.
+
+        Raises:
+            IndexError: if there is no such pair.
+            TrainingCacheError: naming the file, if the cache is damaged.
+        """
+        pair, recipe = self.pairs[index], self.recipe
+        digests = self.digests[pair.structure], self.digests[pair.appearance]
+        record = self._cache[recipe.pair_key(*digests)]
+        mirrored = bool(record["mirrored"])
+        structure, appearance = map(self._pixels, digests)
+        return TrainingExample(
+            pair,
+            dict(zip(ROLES, digests, strict=True)),
+            RunImages(
+                {
+                    "structure": structure,
+                    "appearance": appearance.flip(-1) if mirrored else appearance,
+                    "start": to_pixels(record["start"]) if "start" in record else structure,
+                }
+            ),
+            self._condition(*digests),
+            self._own_condition(digests[1], mirrored) if recipe.applied_to_appearance else None,
+            _vectors(record) if recipe.guided else None,
+            {name: self._bank(name, digests, mirrored) for name in recipe.backbones},
+            recipe,
+        )
+
+    def _pixels(self, digest: str) -> Tensor:
+        return to_pixels(self._cache[self.recipe.pixels_key(digest)]["pixels"])
+
+    def _condition(self, structure: str, appearance: str) -> Condition:
+        recipe, record = self.recipe, self._cache[self.recipe.pair_key(structure, appearance)]
+        values: dict[ConditionName, Tensor] = {
+            name: to_pixels(record[name]) if name == "start" else record[name].float()
+            for name in recipe.stored_conditions
+        }
+        if "appearance" in recipe.conditions:
+            first, second = (ImageFeatures(self._pixels(digest), None) for digest in (structure, appearance))
+            info = recipe.matching.backbone.info
+            values |= pair_condition(["appearance"], first, second, info, recipe.config.match).values
+        return {name: values[name] for name in recipe.conditions}
+
+    def _own_condition(self, digest: str, mirrored: bool) -> Condition:
+        condition = self._condition(digest, digest)
+        if not mirrored:
+            return condition
+        return {name: value if name == "cls" else value.flip(-1) for name, value in condition.items()}
+
+    def _bank(self, backbone: str, digests: tuple[str, str], mirrored: bool) -> StoredFeatures:
+        names = cast(tuple[ImageName, ...], ("structure", "appearance", "start"))
+        identities = {name: self.recipe.image_identity(name, *digests, mirrored) for name in names}
+        return StoredFeatures(self._cache, self.recipe, backbone, identities, torch.device("cpu"))
+
+
+def _vectors(record: Mapping[str, Tensor]) -> MatchVectors:
+    return MatchVectors(record["structure_vectors"].float(), record["appearance_vectors"].float())
+
+
+def _on(device: torch.device, condition: Condition) -> Condition:
+    return {name: value.to(device) for name, value in condition.items()}
+
+
+def _moved(features: Features, device: torch.device) -> Features:
+    return replace(features, values=features.values.to(device))

@@ -1,0 +1,92 @@
+"""Views of the pairs of a training: like those of a run, but of one size for all pairs of a step.
+
+All training images have the same shorter side, so that square crops of one scale have one size and can be stacked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from vitsplice.config import ViewConfig, ViewsConfig
+from vitsplice.contracts import ImageName, Role
+from vitsplice.engine.images import RunImages, ViewKey
+from vitsplice.engine.views import View, draw, entire
+from vitsplice.errors import ConfigError
+from vitsplice.rng import stream
+
+ROLES: tuple[Role, Role] = ("structure", "appearance")
+
+
+def view_config(config: ViewsConfig, image: ImageName) -> ViewConfig:
+    """Return how views of an image are drawn; the start has those of the structure image."""
+    return config.appearance if image == "appearance" else config.structure
+
+
+def check_shapes(config: ViewsConfig) -> None:
+    """Raise ConfigError unless all crops are square."""
+    for role in ROLES:
+        if (shape := view_config(config, role).shape) != "square":
+            raise ConfigError(
+                f"views.{role}.shape: {shape} is not allowed with training, which stacks the crops of several images; "
+                "use square"
+            )
+
+
+def draw_views(
+    config: ViewsConfig, images: RunImages, identities: Mapping[Role, str], seed: int, step: int
+) -> dict[ViewKey, View]:
+    """Draw the views of a pair at a step; start and structure image share views.
+
+    Without a bank the view of an image depends on seed, step and pair, with one only on seed, number of the view and
+    image. The scale of the crop, and the number of the view in the bank, are those of all pairs at this step.
+
+    Args:
+        config: how views are drawn.
+        images: images of the pair.
+        identities: text that identifies each of its images.
+        seed, step: determine the random numbers.
+    """
+    views: dict[ViewKey, View] = {}
+    for role in ROLES:
+        view, image = view_config(config, role), images.pixels[role]
+        views[role, "entire"] = entire(image)
+        if view.bank is None:
+            views[role, "crop"] = _drawn(view, image, "".join(identities.values()), seed, step, role)
+        else:
+            number = int(torch.randint(view.bank, (), generator=stream(seed, step, role)))
+            views[role, "crop"] = _bank_view(view, image, identities[role], seed, role, number)
+    for kind in ("entire", "crop"):
+        views["start", kind] = views["structure", kind]
+    return views
+
+
+def stored_views(config: ViewsConfig, key: ViewKey, image: Tensor, identity: str, seed: int) -> list[View]:
+    """List the views of an image that occur at several steps: those of its bank, or of the entire image.
+
+    Args:
+        config: how views are drawn.
+        key: the kind of view.
+        image: ``(1, 3, H, W)``.
+        identity: text that identifies the image.
+        seed: determines the random numbers.
+    """
+    if key[1] == "entire":
+        return [entire(image)]
+    role: Role = "appearance" if key[0] == "appearance" else "structure"
+    view = view_config(config, role)
+    return [_bank_view(view, image, identity, seed, role, number) for number in range(view.bank or 0)]
+
+
+def _bank_view(config: ViewConfig, image: Tensor, identity: str, seed: int, role: Role, number: int) -> View:
+    return _drawn(config, image, identity, seed, "bank", role, number)
+
+
+def _drawn(config: ViewConfig, image: Tensor, identity: str, seed: int, *key: object) -> View:
+    """Draw the scale of the crop by the key alone, and everything else by the key and the image."""
+    low, high = config.crop
+    scale = low + (high - low) * float(torch.rand((), generator=stream(seed, *key, "scale"), dtype=torch.float64))
+    fixed = config.model_copy(update={"crop": (scale, scale)})
+    return draw(fixed, image.shape[-2], image.shape[-1], stream(seed, *key, identity))
