@@ -118,13 +118,16 @@ def vitsplice_generators() -> list[GeneratorSpec]:
 
 @hookimpl
 def vitsplice_conditional_generators() -> list[ConditionalGeneratorSpec]:
-    """A network that corrects the warm start."""
+    """The paper's SpliceNet, and a network that corrects the warm start."""
     width = Option(1.0, "factor of all numbers of channels", minimum=0.01, maximum=8)
     residual = {
         "channels": Option([16, 48, 96, 128, 192], "widths of the levels from the top down", minimum=1, maximum=4096),
         "width": width,
     }
     return [
+        ConditionalGeneratorSpec(
+            "splicenet", _build("splicenet"), "the paper's network for many pairs", ("cls",), {"width": width}
+        ),
         ConditionalGeneratorSpec(
             "splicenet-residual",
             _build("splicenet_residual"),

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from vitsplice.generators.blocks import DownBlock, ModulatedBlock, padded_to_multiple, scaled_widths
+from vitsplice.generators.blocks import DownBlock, ModulatedBlock, network_input, scaled_widths
 from vitsplice.rng import private_rng, stream
 
 
@@ -36,13 +36,18 @@ def test_modulated_block_computes_each_sample_with_its_own_vector():
     assert (first - second).abs().max() > 0.1
 
 
-def test_padding_replicates_the_last_row_and_column():
+def test_input_of_a_network_replicates_the_last_row_and_column():
     image = torch.arange(15.0).reshape(1, 1, 3, 5)
-    padded = padded_to_multiple(image, 4)
-    assert padded.shape == (1, 1, 4, 8)
-    assert torch.equal(padded[..., :3, :5], image)
-    assert torch.equal(padded[0, 0, 3], torch.tensor([10.0, 11, 12, 13, 14, 14, 14, 14]))
-    assert padded_to_multiple(padded, 4) is padded
+    values = (network_input(image, 4) + 1) / 2
+    assert values.shape == (1, 1, 4, 8)
+    assert torch.equal(values[..., :3, :5], image)
+    assert torch.equal(values[0, 0, 3], torch.tensor([10.0, 11, 12, 13, 14, 14, 14, 14]))
+    assert network_input(image, 1).shape == image.shape
+
+
+def test_input_of_a_network_is_in_minus_1_to_1():
+    values = network_input(torch.tensor([0.0, 0.5, 1.0]).reshape(1, 3, 1, 1), 1)
+    assert values.flatten().tolist() == [-1, 0, 1]
 
 
 def test_widths_are_multiplied_and_at_least_1():

@@ -1,4 +1,4 @@
-"""Residual blocks of conditional generators, and padding to sizes that they can halve.
+"""Residual blocks of conditional generators, and their input.
 
 Blocks have no normalisation, so that an output depends only on its neighbourhood, never on the rest of the image or of
 the batch. Residual blocks divide the sum of their two branches by sqrt(2) to keep its variance (Karras et al. 2020).
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -23,9 +24,9 @@ GAIN = math.sqrt(2 / (1 + SLOPE**2))
 """Gain of a convolution before LeakyReLU, so that both together keep the variance (He et al. 2015)."""
 
 
-def conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
-    """Return a 3x3 convolution and LeakyReLU."""
-    return nn.Sequential(EqualisedConv2d(inputs, outputs, 3, stride, GAIN), nn.LeakyReLU(SLOPE, inplace=True))
+def activated(inputs: int, outputs: int, stride: int = 1, kernel: int = 3) -> nn.Sequential:
+    """Return a convolution and LeakyReLU."""
+    return nn.Sequential(EqualisedConv2d(inputs, outputs, kernel, stride, GAIN), nn.LeakyReLU(SLOPE, inplace=True))
 
 
 def projection(inputs: int, outputs: int) -> EqualisedConv2d:
@@ -42,7 +43,7 @@ class DownBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(conv(inputs, outputs), conv(outputs, outputs, stride=2))
+        self.body = nn.Sequential(activated(inputs, outputs), activated(outputs, outputs, stride=2))
         self.shortcut = nn.Sequential(nn.AvgPool2d(2), projection(inputs, outputs))
 
     def forward(self, images: Tensor) -> Tensor:
@@ -73,16 +74,20 @@ class ModulatedBlock(nn.Module):
         return output
 
 
-def upsampled(images: Tensor) -> Tensor:
+def upsampled(maps: Tensor) -> Tensor:
     """Double height and width by bilinear interpolation."""
-    return F.interpolate(images, scale_factor=2, mode="bilinear", align_corners=False)
+    return F.interpolate(maps, scale_factor=2, mode="bilinear", align_corners=False)
 
 
-def padded_to_multiple(images: Tensor, multiple: int) -> Tensor:
-    """Replicate the last row and column of ``(B, C, H, W)`` until height and width are multiples of a number."""
+def network_input(images: Tensor, multiple: int) -> Tensor:
+    """Scale images ``(B, C, H, W)`` from [0, 1] to [-1, 1], and replicate their last row and column up to a multiple.
+
+    The result has the memory format ``channels_last``, in which convolutions are faster.
+    """
     height, width = images.shape[-2:]
     right, bottom = -width % multiple, -height % multiple
-    return F.pad(images, (0, right, 0, bottom), mode="replicate") if right or bottom else images
+    padded = F.pad(images, (0, right, 0, bottom), mode="replicate") if right or bottom else images
+    return (2 * padded - 1).contiguous(memory_format=torch.channels_last)
 
 
 def scaled_widths(channels: Sequence[int], width: float) -> list[int]:

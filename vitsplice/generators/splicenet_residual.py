@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vitsplice.contracts import Condition, ConditionName
-from vitsplice.generators.blocks import ModulatedBlock, conv, padded_to_multiple, projection, scaled_widths, upsampled
+from vitsplice.generators.blocks import ModulatedBlock, activated, network_input, projection, scaled_widths, upsampled
 from vitsplice.generators.equalised import EqualisedConv2d
 from vitsplice.generators.modulation import MappingNetwork, unit_scale
 
@@ -69,11 +69,11 @@ class SpliceNetResidual(nn.Module):
         deepest = channels[-1]
         steps = list(pairwise(channels))
         self.multiple = 2 ** len(steps)
-        self.reach = 10 * self.multiple
+        self.reach = 9 * self.multiple
         self.mapping = MappingNetwork(features["cls"], vector)
-        self.first = conv(6, channels[0])
+        self.first = activated(6, channels[0])
         self.down = nn.ModuleList(
-            nn.Sequential(conv(above, below, stride=2), conv(below, below)) for above, below in steps
+            nn.Sequential(activated(above, below, stride=2), activated(below, below)) for above, below in steps
         )
         self.warped = projection(features["warped"], deepest)
         self.middle = ModulatedBlock(deepest, deepest, vector)
@@ -93,9 +93,7 @@ class SpliceNetResidual(nn.Module):
             ``(B, 3, H, W)`` in [0, 1].
         """
         start, size = condition["start"], structure.shape[-2:]
-        images = padded_to_multiple(torch.cat([structure, start], 1), self.multiple)
-        images = images.contiguous(memory_format=torch.channels_last)  # faster
-        levels = [self.first(2 * images - 1)]
+        levels = [self.first(network_input(torch.cat([structure, start], 1), self.multiple))]
         for down in self.down:
             levels.append(down(levels[-1]))
         vectors = self.mapping(condition["cls"])

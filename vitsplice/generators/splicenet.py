@@ -1,0 +1,75 @@
+"""SpliceNet: a feed-forward U-Net from a structure image to its image in the appearance of another.
+
+Source: Tumanyan et al. 2023, "Disentangling Structure and Appearance in ViT Feature Space", supplement; no code or
+weights were released. Printed there: a 1x1 convolution to 32 channels; five residual blocks that halve the image, of 64
+to 1024 channels; symmetric residual blocks that double it, whose 3x3 convolutions are modulated by the [CLS] of the
+appearance image through an MLP; residual modulated blocks in the skip connections; a modulated 1x1 convolution and a
+sigmoid; LeakyReLU.
+
+Chosen here, because the printed description that we know does not settle it: two convolutions for each residual block;
+the second of a block that halves the image has stride 2; bilinear upsampling; skip connections are concatenated; a
+slope of 0.2; an equalised learning rate, and no demodulation in the last layer, as in StyleGAN2; and no normalisation.
+The U-Net that Splice optimises for one pair has BatchNorm, but statistics of a batch would make an output depend on the
+other images of the batch and on the size of the image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vitsplice.contracts import Condition, ConditionName
+from vitsplice.generators.blocks import DownBlock, ModulatedBlock, activated, network_input, scaled_widths, upsampled
+from vitsplice.generators.modulation import MappingNetwork, ModulatedConv2d
+
+CHANNELS = (32, 64, 128, 256, 512, 1024)
+"""Widths of the levels, from full resolution down."""
+
+
+class SpliceNet(nn.Module):
+    """The network of the paper.
+
+    Args:
+        features: number of channels of the condition ``cls``.
+        width: factor of all numbers of channels but those of the mapping network; 1 is the published size.
+        vector: width of the mapping network.
+
+    Attributes:
+        multiple: factor between the sizes of the first and the last level; images are padded to multiples of it.
+        reach: number of pixels, a multiple of ``multiple``, beyond which the image has no effect on an output pixel.
+    """
+
+    def __init__(self, features: Mapping[ConditionName, int], width: float = 1.0, vector: int = 768) -> None:
+        super().__init__()
+        channels = scaled_widths(CHANNELS, width)
+        levels = list(pairwise(channels))
+        self.multiple = 2 ** len(levels)
+        self.reach = 6 * self.multiple
+        self.mapping = MappingNetwork(features["cls"], vector)
+        self.first = activated(3, channels[0], kernel=1)
+        self.down = nn.ModuleList(DownBlock(above, below) for above, below in levels)
+        self.skip = nn.ModuleList(ModulatedBlock(above, above, vector) for above, _ in reversed(levels))
+        self.up = nn.ModuleList(ModulatedBlock(below + above, above, vector) for above, below in reversed(levels))
+        self.last = ModulatedConv2d(channels[0], 3, 1, vector, demodulate=False)
+
+    def forward(self, structure: Tensor, condition: Condition) -> Tensor:
+        """Map structure images ``(B, 3, H, W)`` in [0, 1] and ``cls`` ``(B, D)`` to images ``(B, 3, H, W)``."""
+        height, width = structure.shape[-2:]
+        levels = [self.first(network_input(structure, self.multiple))]
+        for down in self.down:
+            levels.append(down(levels[-1]))
+        vectors = self.mapping(condition["cls"])
+        maps = levels.pop()
+        for skip, up in zip(self.skip, self.up, strict=True):
+            maps = up(torch.cat([upsampled(maps), skip(levels.pop(), vectors)], 1), vectors)
+        output: Tensor = self.last(maps, vectors).sigmoid()
+        return output[..., :height, :width]
+
+
+def build(channels: Mapping[ConditionName, int], options: Mapping[str, Any]) -> nn.Module:
+    """Build the generator of a preset."""
+    return SpliceNet(channels, **options)
