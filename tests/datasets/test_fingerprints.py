@@ -14,6 +14,7 @@ from vitsplice.datasets.fingerprints import (
     are_near_duplicates,
     earlier_near_duplicates,
     fingerprint,
+    near_duplicate_groups,
 )
 from vitsplice.images import EXAMPLE_PAIRS, example, read
 
@@ -123,3 +124,24 @@ def test_near_duplicates_have_similar_hashes_and_similar_colours():
     assert are_near_duplicates(image, image)
     assert not are_near_duplicates(image, other_hash)
     assert not are_near_duplicates(image, other_colours)
+
+
+@pytest.mark.parametrize("rows", [1, 7, 512])
+def test_groups_connect_all_near_duplicates(monkeypatch, rows):
+    monkeypatch.setattr(fingerprints, "ROWS", rows)
+    images = random_fingerprints(40)
+    expected = list(range(len(images)))
+    for first in range(len(images)):
+        for second in range(first):
+            if are_near_duplicates(images[first], images[second]):
+                old, new = expected[first], expected[second]
+                expected = [new if label == old else label for label in expected]
+    groups = near_duplicate_groups(images).tolist()
+    assert 1 < len(set(groups)) < len(images)
+    for first in range(len(images)):
+        for second in range(first):
+            assert (groups[first] == groups[second]) == (expected[first] == expected[second])
+
+
+def test_no_images_have_no_groups():
+    assert near_duplicate_groups([]).tolist() == []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy.fft import dctn
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from vitsplice.images import is_black, read
 from vitsplice.images.transforms import LAB_SCALE, to_lab
@@ -80,8 +82,29 @@ def fingerprint(path: Path) -> Fingerprint:
 def earlier_near_duplicates(fingerprints: Sequence[Fingerprint]) -> NDArray[np.int64]:
     """Find for each image the earlier near-duplicate with the most similar hash: its index, or -1."""
     earlier = np.full(len(fingerprints), -1)
+    for start, bits in _compared(fingerprints):
+        earlier[start : start + len(bits)] = np.where(np.isfinite(bits).any(1), bits.argmin(1), -1)
+    return earlier
+
+
+def near_duplicate_groups(fingerprints: Sequence[Fingerprint]) -> NDArray[np.int64]:
+    """Number the groups of images that are connected by near-duplicates: the group of each image, ``(N,)``."""
+    near = np.zeros((0, 2), np.int64)
+    for start, bits in _compared(fingerprints):
+        near = np.concatenate([near, np.argwhere(np.isfinite(bits)) + np.array([start, 0])])
+    graph = coo_array((np.ones(len(near)), (near[:, 0], near[:, 1])), (len(fingerprints), len(fingerprints)))
+    groups: NDArray[np.int64] = connected_components(graph, directed=False)[1].astype(np.int64)
+    return groups
+
+
+def _compared(fingerprints: Sequence[Fingerprint]) -> Iterator[tuple[int, NDArray[np.float64]]]:
+    """Compare each image with all earlier ones, `ROWS` images at a time.
+
+    Yields:
+        Index of the first image, and the number of different bits for each earlier near-duplicate, else infinity.
+    """
     if not fingerprints:
-        return earlier
+        return
     signs = np.where([image.bits for image in fingerprints], np.float32(1), np.float32(-1))
     colours = np.stack([image.colours for image in fingerprints])
     lengths = np.square(colours).sum(1)
@@ -92,8 +115,7 @@ def earlier_near_duplicates(fingerprints: Sequence[Fingerprint]) -> NDArray[np.i
         near = (bits <= NEAR_BITS) & (distances / CELLS**2 <= NEAR_COLOURS**2)
         near &= np.arange(near.shape[1]) < np.arange(start, start + len(near))[:, None]
         bits[~near] = np.inf
-        earlier[rows] = np.where(near.any(1), bits.argmin(1), -1)
-    return earlier
+        yield start, bits
 
 
 def are_near_duplicates(first: Fingerprint, second: Fingerprint) -> bool:

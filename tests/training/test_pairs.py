@@ -1,0 +1,81 @@
+from itertools import product
+
+import pytest
+import torch
+
+from tests.training.conftest import photographs
+from vitsplice.config import TrainingConfig
+from vitsplice.datasets import Pair
+from vitsplice.datasets.manifest import write
+from vitsplice.datasets.similarity import appearance_features
+from vitsplice.errors import UserError
+from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
+from vitsplice.training.pairs import pairs_within_sides, training_pairs
+from vitsplice.training.split import Split
+
+CPU = torch.device("cpu")
+CONFIG = TrainingConfig(side=32, partners=2, held_out=0.4)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
+    photographs(folder, 12)
+    return folder
+
+
+def images_of(pairs):
+    return {path for pair in pairs for path in (pair.structure, pair.appearance)}
+
+
+def paired(path, vit, tmp_path, config=CONFIG, progress=NULL_REPORTER):
+    return training_pairs(path, config, vit, CPU, tmp_path / "features.jsonl", progress)
+
+
+def test_images_of_a_folder_are_paired_with_the_most_similar_ones_of_their_side(folder, vit, tmp_path):
+    pairs = paired(folder, vit, tmp_path)
+    training, held_out = images_of(pairs.training), images_of(pairs.held_out)
+    assert training | held_out == set(folder.iterdir())
+    assert not training & held_out
+    features, _ = appearance_features(sorted(folder.iterdir()), vit, CPU, tmp_path / "again.jsonl", NULL_REPORTER)
+    directions = {path: torch.nn.functional.normalize(torch.tensor(f.values), dim=0) for path, f in features.items()}
+    for side, of_the_side in ((training, pairs.training), (held_out, pairs.held_out)):
+        for structure in side:
+            others = sorted(side - {structure}, key=lambda path: -float(directions[structure] @ directions[path]))
+            assert [pair.appearance for pair in of_the_side if pair.structure == structure] == others[:2]
+    ids = [pair.id for pair in (*pairs.training, *pairs.held_out)]
+    assert len(set(ids)) == len(ids)
+
+
+def test_pairs_are_the_same_each_time(folder, vit, tmp_path):
+    assert paired(folder, vit, tmp_path) == paired(folder, vit, tmp_path)
+
+
+def test_nothing_is_held_out_if_the_fraction_is_zero(folder, vit, tmp_path):
+    pairs = paired(folder, vit, tmp_path, CONFIG.model_copy(update={"held_out": 0.0}))
+    assert len(pairs.training) == 24
+    assert not pairs.held_out
+
+
+def test_pairs_of_a_manifest_that_join_both_sides_are_left_out_and_counted(folder, vit, tmp_path):
+    paths = sorted(folder.iterdir())
+    every = [Pair(f"{a.stem}--{b.stem}", a, b, structure_mask=a) for a, b in product(paths, paths) if a != b]
+    write(tmp_path / "pairs.csv", every)
+    pairs = paired(tmp_path / "pairs.csv", vit, tmp_path)
+    first, second = len(images_of(pairs.training)), len(images_of(pairs.held_out))
+    assert first + second == 12
+    assert [len(pairs.training), len(pairs.held_out)] == [first * (first - 1), second * (second - 1)]
+    assert pairs.crossing == 2 * first * second
+    assert all(pair.structure_mask is None for pair in pairs.training)
+    assert images_of(pairs.training) == images_of(paired(folder, vit, tmp_path).training)
+
+
+def test_pairs_of_one_side_are_required(tmp_path):
+    paths = [tmp_path / name for name in "abcd"]
+    split = Split(tuple(paths[:2]), tuple(paths[2:]))
+    with pytest.raises(UserError, match="1 pairs join"):
+        pairs_within_sides([Pair("ac", paths[0], paths[2])], split)
+
+
+def test_stopped_work_returns_nothing(folder, vit, tmp_path):
+    assert paired(folder, vit, tmp_path, progress=ProgressReporter(stopped=lambda: True)) is None

@@ -1,0 +1,109 @@
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageEnhance
+
+from vitsplice.datasets.fingerprints import BITS, CELLS, Fingerprint
+from vitsplice.errors import ImageError, UserError
+from vitsplice.images import EXAMPLE_PAIRS, example
+from vitsplice.support.progress import ProgressReporter
+from vitsplice.training.split import MIN_IMAGES, split_fingerprints, split_images
+
+
+def different(number, seed=0):
+    """Fingerprints of images that are no near-duplicates of each other, by path."""
+    rng = np.random.default_rng(seed)
+    return {
+        Path(f"{seed}-{index}"): Fingerprint(
+            hashlib.sha256(f"{seed} {index}".encode()).hexdigest(),
+            (9, 9),
+            rng.random(BITS) < 0.5,
+            rng.uniform(0, 100, 3 * CELLS**2).astype(np.float32),
+        )
+        for index in range(number)
+    }
+
+
+def near(fingerprint, name):
+    """A fingerprint that looks the same as another."""
+    return Fingerprint(hashlib.sha256(name.encode()).hexdigest(), (9, 9), fingerprint.bits, fingerprint.colours)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_each_image_is_on_one_side(seed):
+    images = different(5 + seed * 3, seed)
+    split = split_fingerprints(images, 0.3)
+    assert sorted([*split.training, *split.held_out]) == sorted(images)
+    assert min(len(split.training), len(split.held_out)) >= MIN_IMAGES
+    assert not set(split.training) & set(split.held_out)
+
+
+def test_the_fraction_is_met_on_average():
+    split = split_fingerprints(different(2000), 0.2)
+    assert len(split.held_out) == pytest.approx(400, abs=60)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_added_images_do_not_move_the_others(seed):
+    images = different(60, seed)
+    before = split_fingerprints(images, 0.3)
+    after = split_fingerprints(different(40, seed + 100) | images, 0.3)
+    assert set(before.held_out) <= set(after.held_out)
+    assert set(before.training) <= set(after.training)
+
+
+def test_the_order_of_images_does_not_matter():
+    images = different(50)
+    backwards = dict(reversed(images.items()))
+    assert set(split_fingerprints(images, 0.2).held_out) == set(split_fingerprints(backwards, 0.2).held_out)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_near_duplicates_of_a_held_out_image_are_held_out(seed):
+    images = different(40, seed)
+    copies = {Path(f"{path}-copy{k}"): near(image, f"{path} {k}") for path, image in images.items() for k in range(3)}
+    split = split_fingerprints(images | copies, 0.2)
+    for path in images:
+        group = {path, *(Path(f"{path}-copy{k}") for k in range(3))}
+        assert group <= set(split.training) or group <= set(split.held_out)
+    assert set(split_fingerprints(images, 0.2).held_out) <= set(split.held_out)
+
+
+def test_files_of_the_same_bytes_are_on_one_side():
+    images = different(20)
+    copies = {Path(f"{path}-copy"): image for path, image in images.items()}
+    split = split_fingerprints(images | copies, 0.3)
+    assert {Path(f"{path}-copy") for path in split.held_out if path in images} <= set(split.held_out)
+    assert {Path(f"{path}-copy") for path in split.training if path in images} <= set(split.training)
+
+
+def test_no_image_is_held_out_if_the_fraction_is_zero():
+    assert split_fingerprints(different(3), 0).held_out == ()
+
+
+@pytest.mark.parametrize("number", [0, 1, 3])
+def test_too_few_images_are_refused(number):
+    with pytest.raises(UserError, match=f"of {number} different images .* at least 2 of each"):
+        split_fingerprints(different(number), 0.2)
+
+
+def test_copies_of_one_image_do_not_count_as_different_images():
+    image = next(iter(different(1).values()))
+    images = different(3) | {Path(f"copy-{k}"): image for k in range(9)}
+    with pytest.raises(UserError, match="of 3 different images"):
+        split_fingerprints(images, 0.5)
+
+
+def test_files_are_read_and_unreadable_ones_are_named(tmp_path):
+    paths = [path for name in EXAMPLE_PAIRS for path in example(name)]
+    lighter = tmp_path / "lighter.png"
+    ImageEnhance.Brightness(Image.open(paths[0]).convert("RGB")).enhance(1.1).save(lighter)
+    split = split_images([*paths, lighter], 0.4)
+    assert (paths[0] in split.held_out) == (lighter in split.held_out)
+    assert split_images(paths, 0.4, ProgressReporter(stopped=lambda: True)) is None
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"x")
+    with pytest.raises(ImageError, match=r"broken\.png"):
+        split_images([*paths, broken], 0.4)

@@ -1,0 +1,152 @@
+"""Pairs of training images, each within one side of the split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from vitsplice.config import TrainingConfig
+from vitsplice.contracts import Backbone
+from vitsplice.datasets import Pair, read
+from vitsplice.datasets.manifest import PairIds
+from vitsplice.datasets.similarity import AppearanceFeature, appearance_features, most_similar
+from vitsplice.datasets.sources import ImageGroup, SourceContents, read_source
+from vitsplice.errors import UserError
+from vitsplice.support.progress import ProgressReporter
+from vitsplice.training.split import Split, split_images
+
+
+@dataclass(frozen=True)
+class SidePairs:
+    """Pairs by side of the split.
+
+    Args:
+        training: pairs of images that a model is trained on.
+        held_out: pairs of held-out images.
+        crossing: number of given pairs that were left out because they join both sides.
+    """
+
+    training: tuple[Pair, ...]
+    held_out: tuple[Pair, ...]
+    crossing: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.training:
+            raise UserError(
+                f"no pair has both images in the training part of the split ({self.crossing} pairs join it with the "
+                "held-out part); give more pairs"
+            )
+
+
+def training_pairs(
+    path: Path,
+    config: TrainingConfig,
+    backbone: Backbone,
+    device: torch.device,
+    cache: Path,
+    progress: ProgressReporter,
+) -> SidePairs | None:
+    """Read the images of a manifest or of another source of pairs, split them, and pair them within each side.
+
+    Args:
+        path: manifest, or source of images (`vitsplice.datasets.sources.read_source`). Pairs that it defines are used;
+            otherwise images are paired by similarity.
+        config: fraction of held-out images, and number of appearance images for each structure image.
+        backbone: backbone of which the appearance feature is compared, on the device.
+        device: device of the backbone.
+        cache: file of computed features, which is read and extended.
+        progress: reports each image.
+
+    Returns:
+        The pairs; None if it was stopped.
+
+    Raises:
+        ConfigError, UserError: if the manifest or the source is invalid, or has too few images.
+        ImageError: if an image cannot be read.
+    """
+    if path.suffix.lower() in (".csv", ".jsonl"):
+        contents = SourceContents("a manifest", pairs=tuple(read(path)))
+    else:
+        contents = read_source(path)
+    images = [image for pair in contents.pairs for image in (pair.structure, pair.appearance)]
+    images += [image for group in contents.groups for image in group.structures]
+    split = split_images(list(dict.fromkeys(images)), config.held_out, progress)
+    if split is None:
+        return None
+    if contents.pairs:
+        return pairs_within_sides(contents.pairs, split)
+    return pairs_by_similarity(contents.groups, split, config.partners, backbone, device, cache, progress)
+
+
+def pairs_by_similarity(
+    groups: Iterable[ImageGroup],
+    split: Split,
+    partners: int,
+    backbone: Backbone,
+    device: torch.device,
+    cache: Path,
+    progress: ProgressReporter,
+) -> SidePairs | None:
+    """Pair each image with the most similar ones of its group and side, by the cosine similarity of [CLS].
+
+    SpliceNet selects its training pairs in this way ("dataset distillation", Tumanyan et al. 2023, supplement).
+
+    Args:
+        groups: images to be paired.
+        split: the images by side.
+        partners: maximum number of appearance images for each structure image.
+        backbone, device, cache, progress: see `training_pairs`.
+
+    Returns:
+        The pairs; None if it was stopped.
+
+    Raises:
+        UserError: if there is no training pair.
+    """
+    computed = appearance_features([*split.training, *split.held_out], backbone, device, cache, progress)
+    if computed is None:
+        return None
+    features, errors = computed
+    for error in errors:
+        progress.note(f"skipped: {error}")
+    groups = tuple(groups)
+    training, held_out = (
+        _most_similar(groups, {path: features[path] for path in side if path in features}, partners)
+        for side in (split.training, split.held_out)
+    )
+    return SidePairs(training, held_out)
+
+
+def _most_similar(
+    groups: Iterable[ImageGroup], features: Mapping[Path, AppearanceFeature], partners: int
+) -> tuple[Pair, ...]:
+    """Pair the images that have a feature."""
+    ids = PairIds()
+    return tuple(
+        Pair(ids(structure.stem, appearance.stem), structure, appearance)
+        for group in groups
+        for structure, appearances in most_similar(group, features, partners)
+        for appearance in appearances
+    )
+
+
+def pairs_within_sides(pairs: Iterable[Pair], split: Split) -> SidePairs:
+    """Sort given pairs by side; those that join both sides are left out and counted. Masks are not used.
+
+    Args:
+        pairs: pairs of a manifest (`vitsplice.datasets.read`).
+        split: their images by side.
+
+    Raises:
+        UserError: if there is no training pair.
+    """
+    training, held_out = set(split.training), set(split.held_out)
+    sides: dict[str, list[Pair]] = {"training": [], "held_out": [], "crossing": []}
+    for pair in pairs:
+        images = {pair.structure, pair.appearance}
+        side = "training" if images <= training else "held_out" if images <= held_out else "crossing"
+        sides[side].append(replace(pair, structure_mask=None, appearance_mask=None))
+    return SidePairs(tuple(sides["training"]), tuple(sides["held_out"]), len(sides["crossing"]))

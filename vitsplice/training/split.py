@@ -1,0 +1,106 @@
+"""Split of images into those that a model is trained on and those that it is measured on.
+
+The split is by image, never by pair, so that no pixel of a held-out image is trained on. The side of an image follows
+from the SHA-256 of its file, so that it does not depend on the other images; near-duplicates of a held-out image are
+held out with it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vitsplice.datasets.fingerprints import Fingerprint, fingerprint, near_duplicate_groups
+from vitsplice.errors import Setting, UserError
+from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
+
+MIN_IMAGES = 2
+"""Minimum number of different images on each side."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images by side, each in the order in which they were given.
+
+    Args:
+        training: images that a model is trained on.
+        held_out: images that it is not trained on; none if the fraction is 0.
+    """
+
+    training: tuple[Path, ...]
+    held_out: tuple[Path, ...]
+
+
+def split_images(images: Sequence[Path], held_out: float, progress: ProgressReporter = NULL_REPORTER) -> Split | None:
+    """Read images and split them: see `split_fingerprints`.
+
+    Args:
+        images: paths of the images.
+        held_out: fraction of held-out images.
+        progress: reports each image.
+
+    Returns:
+        The split; None if it was stopped.
+
+    Raises:
+        ImageError: if an image cannot be read.
+        UserError: if a side has too few images.
+    """
+    fingerprints: dict[Path, Fingerprint] = {}
+    for number, path in enumerate(images):
+        if progress.stopped():
+            return None
+        progress.part(path.name, number, len(images))
+        fingerprints[path] = fingerprint(path)
+    return split_fingerprints(fingerprints, held_out)
+
+
+def split_fingerprints(fingerprints: Mapping[Path, Fingerprint], held_out: float) -> Split:
+    """Split images by their fingerprints.
+
+    An image is held out if its SHA-256, as a fraction of the largest one, is below ``held_out``, or if it is connected
+    to such an image by near-duplicates. An image that is added later only moves its own near-duplicates. Of few images
+    none may be below; then those of lowest SHA-256 are held out, until there are `MIN_IMAGES`.
+
+    Args:
+        fingerprints: fingerprint of each image.
+        held_out: fraction of held-out images; 0: none.
+
+    Raises:
+        UserError: if fewer than `MIN_IMAGES` different images are left on a side.
+    """
+    groups: dict[int, list[Path]] = defaultdict(list)
+    for path, group in zip(fingerprints, near_duplicate_groups([*fingerprints.values()]).tolist(), strict=True):
+        groups[group].append(path)
+    fractions = {group: min(_fraction(fingerprints[path].sha256) for path in paths) for group, paths in groups.items()}
+    chosen: set[Path] = set()
+    for group in sorted(groups, key=fractions.__getitem__):
+        if held_out > 0 and (fractions[group] < held_out or _different(chosen, fingerprints) < MIN_IMAGES):
+            chosen.update(groups[group])
+    split = Split(
+        tuple(path for path in fingerprints if path not in chosen),
+        tuple(path for path in fingerprints if path in chosen),
+    )
+    _check(split, fingerprints, held_out)
+    return split
+
+
+def _fraction(sha256: str) -> float:
+    """Return a SHA-256 as a fraction of the largest one."""
+    return int(sha256[:13], 16) / 16**13
+
+
+def _different(paths: set[Path] | tuple[Path, ...], fingerprints: Mapping[Path, Fingerprint]) -> int:
+    return len({fingerprints[path].sha256 for path in paths})
+
+
+def _check(split: Split, fingerprints: Mapping[Path, Fingerprint], held_out: float) -> None:
+    training, excluded = (_different(side, fingerprints) for side in (split.training, split.held_out))
+    if training < MIN_IMAGES or (held_out > 0 and excluded < MIN_IMAGES):
+        raise UserError(
+            f"of {_different(tuple(fingerprints), fingerprints)} different images {excluded} are held out and "
+            f"{training} are left to train on; at least {MIN_IMAGES} of each are needed. Give more images, or lower ",
+            Setting("training.held_out"),
+        )
