@@ -94,7 +94,7 @@ def _read_folder(path: Path) -> SourceContents:
 
 def _read_two(structure: Path, appearance: Path) -> SourceContents:
     by = "name" if os.path.isdir(structure) and os.path.isdir(appearance) else "all"
-    group = ImageGroup(_images_at(structure), _images_at(appearance))
+    group = ImageGroup(images_at(structure), images_at(appearance))
     return SourceContents("structure images and appearance images", (group,), default_by=by)
 
 
@@ -109,7 +109,7 @@ def _read_file(path: Path, appearance: Path | None) -> SourceContents:
     if appearance is None:
         raise UserError(f"{_shown(path)} has structure images only; give an appearance image, or a folder, after it")
     structures, masks = _scene_frames(path)
-    group = ImageGroup(structures, _images_at(appearance), masks=masks)
+    group = ImageGroup(structures, images_at(appearance), masks=masks)
     return SourceContents("the frames of a scene", (group,), default_by="all")
 
 
@@ -243,7 +243,7 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8-sig")
 
 
-def _images_at(path: Path) -> tuple[Path, ...]:
+def images_at(path: Path) -> tuple[Path, ...]:
     """List the images of a folder, or return one image. Raises UserError if there is none."""
     if not os.path.exists(path):
         raise UserError(f"{_shown(path)} does not exist")

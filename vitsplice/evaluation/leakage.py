@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from vitsplice.batch.application_record import model_of_output
 from vitsplice.errors import ConfigError, ImageError
 from vitsplice.evaluation.plan import EvaluationPlan
 from vitsplice.metrics.leakage import Leakage, NetworkId, OptimisedParts
@@ -19,14 +20,15 @@ from vitsplice.text import printable
 
 
 def read_optimised(output: Path) -> OptimisedParts | None:
-    """Read what a run optimised from its record; None for an output without a record.
+    """Read what a run optimised, or what a model was trained with, from its record; None for an output without one.
 
     Raises:
         ImageError: if the run is unfinished.
     """
-    if output.name != OUTPUT:
-        return None
     try:
+        if output.name != OUTPUT:
+            model = model_of_output(output)
+            return OptimisedParts.of_run({"backbones": {}, "model": model}, ()) if model else None
         record = json.loads(read_regular(output.parent / RECORD))
         finished = record.get("finished")
         settings = read_regular(output.parent / SETTINGS).decode()

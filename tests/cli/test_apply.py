@@ -1,0 +1,174 @@
+import json
+import shutil
+
+import pytest
+from PIL import Image
+from tiny_models import write_tiny_model
+
+from vitsplice import load_model
+from vitsplice.datasets.manifest import Pair, write
+from vitsplice.evaluation.leakage import read_optimised
+from vitsplice.images import encode_png, read
+
+from ..conftest import noise
+
+
+@pytest.fixture
+def model(tmp_path):
+    return write_tiny_model(tmp_path / "model")
+
+
+@pytest.fixture
+def photos(tmp_path, png):
+    """A folder of three structure images of different sizes."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number, width in enumerate((48, 40, 33)):
+        (folder / f"{number}.png").write_bytes(encode_png(noise(3, 40, width, seed=number)))
+    return folder
+
+
+def test_one_image_is_written_to_a_file(vitsplice, png, tmp_path, model):
+    done = vitsplice("apply", "model", *png, "-o", "out.png")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "out.png"
+    assert (tmp_path / "out.png").read_bytes() == encode_png(load_model(tmp_path / "model")(*png)[0])
+    assert not (tmp_path / "apply.json").exists()
+
+
+def test_a_folder_of_images_is_written_with_a_record(vitsplice, png, photos, tmp_path, model):
+    done = vitsplice("apply", "model", photos, png[0], png[1], "-o", "out")
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "0.png",
+        "1.png",
+        "2.png",
+        "structure.png",
+        "apply.json",
+    }
+    with Image.open(tmp_path / "out" / "2.png") as image:
+        assert image.size == (33, 40)
+    record = json.loads((tmp_path / "out" / "apply.json").read_text())
+    assert list(record["models"]) == [model.digest]
+    assert record["outputs"]["0.png"]["images"]["structure"] == read(photos / "0.png").sha256
+    assert "4 of 4 outputs written" in done.stderr
+
+
+def test_the_same_command_continues_and_other_files_are_refused(vitsplice, png, photos, tmp_path, model):
+    assert vitsplice("apply", "model", photos / "0.png", png[1], "-o", "out").returncode == 0
+    before = (tmp_path / "out" / "0.png").stat().st_mtime_ns
+    done = vitsplice("apply", "model", photos, png[1], "-o", "out")
+    assert done.returncode == 0
+    assert "2 of 3 outputs written, 1 were there already" in done.stderr
+    assert (tmp_path / "out" / "0.png").stat().st_mtime_ns == before
+    refused = vitsplice("apply", "model", photos, png[0], "-o", "out")
+    assert refused.returncode == 2
+    assert "0.png and 2 more exist already; choose another output, or replace it with --force" in refused.stderr
+    assert vitsplice("apply", "model", photos, png[0], "-o", "out", "--force").returncode == 0
+
+
+def test_an_existing_file_is_refused_before_the_model_is_loaded(vitsplice, png, tmp_path, model):
+    (tmp_path / "out.png").write_bytes(b"mine")
+    (tmp_path / "model" / "model.safetensors").unlink()
+    done = vitsplice("apply", "model", *png, "-o", "out.png")
+    assert "out.png exists already" in done.stderr
+    assert (tmp_path / "out.png").read_bytes() == b"mine"
+
+
+def test_a_manifest_gives_an_output_for_each_id_with_its_masks(vitsplice, png, tmp_path, model):
+    mask = noise(1, 40, 48).expand(3, -1, -1).round()
+    mask[..., :20] = 0
+    (tmp_path / "mask.png").write_bytes(encode_png(mask))
+    write(tmp_path / "pairs.csv", [Pair("a", *png), Pair("b", png[1], png[0]), Pair("c", *png, tmp_path / "mask.png")])
+    done = vitsplice("apply", "model", "--manifest", "pairs.csv", "-o", "out")
+    assert done.returncode == 0, done.stderr
+    outputs = {name: read(tmp_path / "out" / f"{name}.png").pixels for name in "abc"}
+    structure = read(png[0]).pixels
+    assert outputs["c"][..., :18].equal(structure[..., :18])
+    assert not outputs["a"][..., :18].equal(structure[..., :18])
+    assert len(json.loads((tmp_path / "out" / "apply.json").read_text())["outputs"]) == 3
+
+
+def test_a_mix_interpolates_between_appearance_images(vitsplice, png, photos, tmp_path, model):
+    others = [photos / "0.png", photos / "1.png"]
+    done = vitsplice("apply", "model", png[0], "--mix", f"{others[0]}:0.3", f"{others[1]}:0.7", "-o", "mix.png")
+    assert done.returncode == 0, done.stderr
+    same = vitsplice("apply", "model", png[0], "--mix", f"{others[0]}:3", "--mix", f"{others[1]}:7", "-o", "same.png")
+    assert same.returncode == 0
+    alone = vitsplice("apply", "model", png[0], "--mix", f"{others[0]}:1", f"{others[1]}:0", "-o", "alone.png")
+    assert alone.returncode == 0
+    vitsplice("apply", "model", png[0], others[0], "-o", "first.png")
+    mix, same, alone, first = (read(tmp_path / f"{name}.png").pixels for name in ("mix", "same", "alone", "first"))
+    assert mix.equal(same)
+    assert alone.equal(first)
+    assert not mix.equal(first)
+
+
+def test_an_unreadable_image_is_named_and_the_others_are_written(vitsplice, png, photos, tmp_path, model):
+    (photos / "1.png").write_bytes(b"broken")
+    done = vitsplice("apply", "model", photos, png[1], "-o", "out")
+    assert done.returncode == 1
+    assert "not written: 1.png: " in done.stderr
+    assert "2 of 3 outputs written" in done.stderr
+    assert vitsplice("apply", "model", photos / "1.png", png[1], "-o", "one.png").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("structure.png",), "at least one structure image and an appearance image"),
+        (("structure.png", "appearance.png", "--manifest", "pairs.csv"), "either images or --manifest"),
+        (("missing.png", "appearance.png"), "missing.png does not exist"),
+        (("structure.png", "appearance.png", "-o", "out.jpg"), "outputs are PNG files; give out.png"),
+        (("structure.png", "photos", "-o", "x.png"), "photos"),
+        (("photos", "appearance.png", "-o", "out.png"), "3 outputs need a folder, not the file out.png"),
+        (("structure.png", "structure.png", "appearance.png"), "would have the same output structure.png"),
+        (("structure.png", "--mix", "appearance.png:much"), "--mix takes IMAGE:WEIGHT"),
+        (("--mix", "appearance.png:1"), "at least one structure image before --mix"),
+        (("structure.png", "--mix", "appearance.png:0"), "weights of a mix"),
+        (("structure.png", "appearance.png", "-o", "appearance.png/x"), "appearance.png"),
+    ],
+)
+def test_mistakes_are_explained(vitsplice, png, photos, model, arguments, message):
+    done = vitsplice("apply", "model", *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
+def test_a_folder_that_is_no_model_is_refused_by_name(vitsplice, png, photos):
+    done = vitsplice("apply", "photos", *png)
+    assert done.returncode == 2
+    assert "photos is not the folder of a model: it has no model.yaml" in done.stderr
+
+
+def test_an_evaluation_knows_what_the_model_was_trained_with(vitsplice, png, tmp_path, model):
+    write(tmp_path / "pairs.csv", [Pair("a", *png)])
+    vitsplice("apply", "model", "--manifest", "pairs.csv", "-o", "out")
+    optimised = read_optimised(tmp_path / "out" / "a.png")
+    assert optimised.terms == ("appearance", "structure")
+    assert [network.name for network in optimised.networks] == ["tiny-vit"]
+    shutil.copy(png[0], tmp_path / "out" / "a.png")
+    assert read_optimised(tmp_path / "out" / "a.png") is None
+
+
+def test_training_images_are_noted(vitsplice, png, tmp_path):
+    write_tiny_model(tmp_path / "model", images=[read(png[0]).sha256])
+    done = vitsplice("apply", "model", *png, "-o", "out")
+    assert "the model was trained on 1 of these images, such as" in done.stderr
+
+
+def test_a_model_folder_is_a_preset_of_run_and_batch(vitsplice, png, tmp_path, model):
+    vitsplice("apply", "model", *png, "-o", "out.png")
+    done = vitsplice("run", *png, "--preset", "model", "-o", "run", "--set", "metrics=none", "--set", "plots=none")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run" / "output.png").read_bytes() == (tmp_path / "out.png").read_bytes()
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["model"]["sha256"] == model.digest
+    write(tmp_path / "pairs.csv", [Pair("a", *png)])
+    done = vitsplice(
+        "batch", "pairs.csv", "-o", "batch", "--preset", "model", "--executor", "tiny-in-turn", "--threads", "1",
+        "--set", "metrics=none", "--set", "plots=none",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (output,) = (tmp_path / "batch" / "model").rglob("output.png")
+    assert output.read_bytes() == (tmp_path / "out.png").read_bytes()
+    assert read_optimised(output).terms == ("appearance", "structure")

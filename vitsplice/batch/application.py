@@ -1,0 +1,144 @@
+"""Apply a trained model to many images, in one process, with a record of all outputs beside them.
+
+A step of a model takes a second, so the time goes into loading it: it is loaded once here, and each appearance image is
+described once. For runs with metrics and reports, on many machines, a model folder is a preset of `vitsplice.batch`.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+
+import torch
+from torch import Tensor
+
+from vitsplice.batch.application_plan import Application, Target
+from vitsplice.batch.application_record import ApplicationRecord
+from vitsplice.engine.images import RunImages, masked, read_masks
+from vitsplice.engine.memory import out_of_memory_advice
+from vitsplice.errors import ImageError, UserError
+from vitsplice.images import LoadedImage, encode_png, read
+from vitsplice.models.mixing import Appearance, Mix
+from vitsplice.models.model import Model
+from vitsplice.numerics import numerics
+from vitsplice.support import output_folder
+from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
+from vitsplice.text import one_line
+
+PREPARED = 16
+"""Number of appearance images whose description is cached."""
+
+
+@dataclass
+class Applied:
+    """The outcome of many applications.
+
+    Args:
+        written: number of outputs that were written.
+        skipped: number of outputs that the folder held already.
+        failures: reason for each output that could not be made, by its name.
+        trained_on: names of the structure images that the model was trained on.
+        stopped: whether the progress reporter stopped the work.
+    """
+
+    written: int = 0
+    skipped: int = 0
+    failures: dict[str, str] = field(default_factory=dict)
+    trained_on: list[str] = field(default_factory=list)
+    stopped: bool = False
+
+
+def apply_model(
+    model: Model, target: Target, *, force: bool = False, progress: ProgressReporter = NULL_REPORTER
+) -> Applied:
+    """Write the outputs of a plan. The same plan again continues after the outputs that its folder holds.
+
+    Args:
+        model: the model.
+        target: outputs to write, and their folder, which is created if needed.
+        force: replace other files of these names.
+        progress: progress reporter.
+
+    Raises:
+        OutputExists: if a file of another model or of other images has the name of an output, and ``force`` is not
+            given; nothing is written.
+        VitspliceError: if a file cannot be written.
+    """
+    record = ApplicationRecord.read(target.folder, model)
+    finished = {each.name for each in target.existing() if _is_finished(each, record)}
+    target.check(force=force, finished=finished)
+    applied, prepared = Applied(skipped=len(finished)), _Prepared(model)
+    try:
+        for number, application in enumerate(target.plan):
+            if progress.stopped():
+                applied.stopped = True
+                break
+            progress.part(application.name, number, len(target.plan))
+            if application.name not in finished:
+                _apply(model, application, prepared, record, applied)
+    finally:
+        if target.recorded:
+            record.write()
+    return applied
+
+
+@numerics(grad=False)
+def output_of(model: Model, structure: LoadedImage, appearance: Appearance | Mix, mask: Path | None = None) -> Tensor:
+    """Apply a model to a structure image inside its mask, ``(1, 3, H, W)``. Raises UserError if the mask is invalid."""
+    output = model(structure, appearance)
+    if mask is None:
+        return output
+    inside = read_masks({"structure": structure}, {"structure": mask})["structure"].pixels.mean(1, keepdim=True)
+    masks = masked(RunImages({}, {"structure": inside}), model.record.settings.mask).masks
+    pixels = structure.pixels.to(output.device)
+    return torch.lerp(pixels, output, masks["structure"].to(output.device)) if masks else output
+
+
+def _is_finished(application: Application, record: ApplicationRecord) -> bool:
+    try:
+        return record.holds(application.name, application.images())
+    except ImageError:
+        return False
+
+
+def _apply(
+    model: Model, application: Application, prepared: _Prepared, record: ApplicationRecord, applied: Applied
+) -> None:
+    """Write one output, or note why it cannot be made."""
+    began = perf_counter()
+    try:
+        structure, images = read(application.structure), application.images()
+        with out_of_memory_advice():
+            appearance = prepared.appearance(application)
+            output = output_of(model, structure, appearance, application.structure_mask)
+    except UserError as error:
+        applied.failures[application.name] = one_line(str(error))
+        return
+    output_folder.write(record.folder, {application.name: encode_png(output)})
+    record.add(application.name, images, perf_counter() - began)
+    applied.written += 1
+    if structure.sha256 in model.images:
+        applied.trained_on.append(structure.name)
+
+
+class _Prepared:
+    """Describes the appearance images of applications; the last `PREPARED` are cached."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._cache: OrderedDict[tuple[Path, Path | None], Appearance] = OrderedDict()
+
+    def appearance(self, application: Application) -> Appearance | Mix:
+        parts = [(self._prepare(path, application.appearance_mask), weight) for path, weight in application.appearance]
+        return parts[0][0] if len(parts) == 1 else Mix(parts)
+
+    def _prepare(self, path: Path, mask: Path | None) -> Appearance:
+        key = (path, mask)
+        if key not in self._cache:
+            self._cache[key] = self._model.prepare(path, mask=mask)
+            if len(self._cache) > PREPARED:
+                self._cache.popitem(last=False)
+        self._cache.move_to_end(key)
+        return self._cache[key]

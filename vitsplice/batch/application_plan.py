@@ -1,0 +1,127 @@
+"""What a model is applied to: images, and the names of outputs."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from vitsplice.batch.application_record import read_record
+from vitsplice.datasets import read as read_manifest
+from vitsplice.datasets.sources import SUFFIXES, images_at
+from vitsplice.errors import ImageError, OutputExists, UserError
+from vitsplice.models.mixing import check_weights
+from vitsplice.support.files import file_sha256
+from vitsplice.support.output_folder import REPLACE
+from vitsplice.text import printable
+
+
+@dataclass(frozen=True)
+class Application:
+    """One output of a model: its file name, and the paths of the images that it is made from.
+
+    Args:
+        name: file name in the output folder.
+        structure: structure image.
+        appearance: appearance images with their weights.
+        structure_mask, appearance_mask: see `vitsplice.splice`; the latter only with one appearance image.
+    """
+
+    name: str
+    structure: Path
+    appearance: tuple[tuple[Path, float], ...]
+    structure_mask: Path | None = None
+    appearance_mask: Path | None = None
+
+    def images(self) -> dict[str, Any]:
+        """Return the SHA-256 of every image as plain data. Raises ImageError if one cannot be read."""
+        images: dict[str, Any] = {"structure": _digest(self.structure)}
+        images["appearance"] = [[_digest(path), weight] for path, weight in self.appearance]
+        masks = {"structure_mask": self.structure_mask, "appearance_mask": self.appearance_mask}
+        return images | {name: _digest(mask) for name, mask in masks.items() if mask}
+
+
+@dataclass(frozen=True)
+class Target:
+    """A plan, and the folder that its outputs are written to.
+
+    Args:
+        folder: output folder.
+        plan: outputs.
+        recorded: whether the folder holds nothing but outputs, and a record of them.
+    """
+
+    folder: Path
+    plan: Sequence[Application]
+    recorded: bool = True
+
+    def existing(self) -> list[Application]:
+        """Return the outputs whose names are taken."""
+        return [application for application in self.plan if os.path.lexists(self.folder / application.name)]
+
+    def check(self, *, force: bool, finished: Collection[str] | None = None) -> None:
+        """Raise OutputExists for a name that is taken, unless ``force`` is given.
+
+        Args:
+            force: allow files to be replaced.
+            finished: names of outputs that may exist; None: those in the record of the folder, of any model.
+        """
+        finished = read_record(self.folder)["outputs"] if finished is None else finished
+        if force or not (other := [each.name for each in self.existing() if each.name not in finished]):
+            return
+        path = printable(str(self.folder / other[0]))
+        more = f" and {len(other) - 1} more exist" if len(other) > 1 else " exists"
+        raise OutputExists(f"{path}{more} already; choose another output, or replace it with ", REPLACE)
+
+
+def target_of(out: Path, plan: Sequence[Application]) -> Target:
+    """Return the target of an output folder, or of a .png file if there is one output.
+
+    Raises:
+        UserError: if it is a file, or another kind of image.
+    """
+    if os.path.isdir(out) or out.suffix.lower() not in SUFFIXES:
+        if os.path.exists(out) and not os.path.isdir(out):
+            raise UserError(f"{printable(str(out))} is a file; give the name of a folder, or of a .png file")
+        return Target(out, plan)
+    if out.suffix.lower() != ".png":
+        raise UserError(f"outputs are PNG files; give {printable(str(out.with_suffix('.png')))}")
+    if len(plan) != 1:
+        raise UserError(f"{len(plan)} outputs need a folder, not the file {printable(str(out))}")
+    return Target(out.parent, [replace(plan[0], name=out.name)], recorded=False)
+
+
+def plan_images(structures: Iterable[Path], appearance: Sequence[tuple[Path, float]]) -> list[Application]:
+    """Plan the outputs of structure images, or of all images of folders, with one appearance or mix.
+
+    Raises:
+        UserError: if an image or folder does not exist, two outputs would have the same name, or a weight is invalid.
+    """
+    check_weights([weight for _, weight in appearance])
+    paths = [path for each in structures for path in images_at(each)]
+    plan = [Application(f"{path.stem}.png", path, tuple(appearance)) for path in paths]
+    counts = Counter(application.name.lower() for application in plan)
+    if repeated := [application for application in plan if counts[application.name.lower()] > 1]:
+        first, second = (printable(str(application.structure)) for application in repeated[:2])
+        raise UserError(f"{first} and {second} would have the same output {repeated[0].name}; apply them one by one")
+    return plan
+
+
+def plan_manifest(manifest: Path) -> list[Application]:
+    """Plan an output ``ID.png`` for each pair of a manifest. Raises ConfigError, UserError if it is invalid."""
+    return [
+        Application(
+            f"{pair.id}.png", pair.structure, ((pair.appearance, 1.0),), pair.structure_mask, pair.appearance_mask
+        )
+        for pair in read_manifest(manifest)
+    ]
+
+
+def _digest(path: Path) -> str:
+    try:
+        return file_sha256(path)
+    except OSError as error:
+        raise ImageError(f"'{printable(str(path))}' cannot be read: {error.strerror or error}") from error

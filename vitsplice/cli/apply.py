@@ -1,0 +1,124 @@
+"""``vitsplice apply``: apply a trained model to images."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vitsplice.cli.options import DEVICE, IMAGE_HELP
+from vitsplice.cli.output import notes
+
+if TYPE_CHECKING:
+    from vitsplice.batch.application import Applied
+
+SHOWN = 10
+"""Failures that are printed."""
+
+
+def apply(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Model folder, written by `vitsplice train`.")],
+    images: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="STRUCTURE... APPEARANCE",
+            help=f"Structure images, or folders of them, and one appearance image. {IMAGE_HELP}",
+        ),
+    ] = None,
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", help="Output folder; for a single structure image also the name of a .png file."),
+    ] = Path("vitsplice-applied"),
+    mix: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="IMAGE:WEIGHT",
+            help="Appearance image with its weight, in place of APPEARANCE; give several: --mix A.png:0.3 B.png:0.7.",
+        ),
+    ] = None,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PAIRS", help="Manifest of pairs, .csv or .jsonl, in place of images; outputs are ID.png."
+        ),
+    ] = None,
+    device: Annotated[str, DEVICE] = "auto",
+    precision: Annotated[
+        str | None, typer.Option(help="Precision of the backbone: auto, float32 or bfloat16. Default: the training's.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that have the names of outputs.")] = False,
+) -> None:
+    """Apply a trained model: about a second for an image, without any optimisation.
+
+    A file apply.json beside the outputs says how each was made. The same command again continues where it was stopped.
+    """
+    from vitsplice.batch.application import apply_model
+    from vitsplice.batch.application_plan import plan_images, plan_manifest, target_of
+    from vitsplice.cli.progress import parts_progress
+    from vitsplice.errors import UserError
+    from vitsplice.models.loading import load_model
+
+    if manifest is not None:
+        if images or mix:
+            raise typer.BadParameter("give either images or --manifest, not both")
+        plan = plan_manifest(manifest)
+    else:
+        structures, appearance = _images(images or [], mix or [])
+        plan = plan_images(structures, appearance)
+    if not plan:
+        raise UserError("there are no images to apply the model to")
+    target = target_of(out, plan)
+    target.check(force=force)
+    loaded = load_model(model, device=device, precision=precision)
+    with parts_progress() as progress:
+        applied = apply_model(loaded, target, force=force, progress=progress)
+    _report(applied, len(plan))
+    typer.echo(out)
+
+
+def _images(words: list[str], mix: list[str]) -> tuple[list[Path], list[tuple[Path, float]]]:
+    """Divide arguments into structure images and appearance images with weights.
+
+    With ``--mix``, arguments ``IMAGE:WEIGHT`` belong to the mix: an option takes one value.
+    """
+    if not mix:
+        if len(words) < 2:
+            raise typer.BadParameter("give at least one structure image and an appearance image")
+        return [Path(word) for word in words[:-1]], [(Path(words[-1]), 1.0)]
+    parts = [word for word in words if not os.path.exists(word) and ":" in word]
+    structures = [Path(word) for word in words if word not in parts]
+    if not structures:
+        raise typer.BadParameter("give at least one structure image before --mix")
+    return structures, [_part(text) for text in (*mix, *parts)]
+
+
+def _part(text: str) -> tuple[Path, float]:
+    """Parse ``IMAGE:WEIGHT``."""
+    path, _, weight = text.rpartition(":")
+    try:
+        return Path(path or text), float(weight) if path else 1.0
+    except ValueError:
+        raise typer.BadParameter(f"--mix takes IMAGE:WEIGHT, such as zebra.jpg:0.3, not {text!r}") from None
+
+
+def _report(applied: Applied, total: int) -> None:
+    """Print what was not written, and exit with 1 after a failure, with 130 if the user stopped the work."""
+    from vitsplice.errors import UserError
+
+    failures = list(applied.failures.items())
+    if failures and total == 1:
+        raise UserError(failures[0][1])
+    notes((f"{name}: {reason}" for name, reason in failures[:SHOWN]), "not written")
+    if len(failures) > SHOWN:
+        typer.echo(f"and {len(failures) - SHOWN} more", err=True)
+    if applied.trained_on:
+        notes([f"the model was trained on {len(applied.trained_on)} of these images, such as {applied.trained_on[0]}"])
+    before = f", {applied.skipped} were there already" if applied.skipped else ""
+    typer.echo(f"{applied.written} of {total} outputs written{before}", err=True)
+    if applied.stopped:
+        typer.echo("stopped; the same command continues", err=True)
+        raise typer.Exit(130)
+    if failures:
+        raise typer.Exit(1)
