@@ -1,0 +1,159 @@
+"""Training: steps, order of pairs, averaged weights, state, gradients of several processes."""
+
+import pytest
+import torch
+
+from tests.training.conftest import PRESET, all_pairs, photographs
+from vitsplice.config import OptimiserConfig
+from vitsplice.errors import ConfigError, NonFiniteLoss
+from vitsplice.plugins import catalogue
+from vitsplice.presets.loading import load
+from vitsplice.training.data import TrainingData
+from vitsplice.training.loop import Batches, Training
+from vitsplice.training.parts import TrainingParts
+from vitsplice.training.processes import OneProcess
+from vitsplice.training.schedule import average_decay, pair_at, warmed_up
+
+TRAINED = (
+    "generator={name: tiny-tint}",
+    "terms.identity.weight=0",
+    "training={side: 32, batch: 2, warm_up: 2, ema: 0.5}",
+    "optimiser={lr: 0.01, betas: [0.5, 0.99], schedule: cosine}",
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("training")
+
+
+@pytest.fixture(scope="module")
+def pairs(folder):
+    return all_pairs(photographs(folder))
+
+
+def training(folder, pairs, *overrides):
+    parts = TrainingParts.build(load(PRESET, "tiny", [*TRAINED, *overrides]), catalogue())
+    return Training(parts, TrainingData.prepare(parts.recipe, pairs, folder / "cache"), OneProcess("cpu"))
+
+
+def same(state, other):
+    return state.keys() == other.keys() and all(torch.equal(state[name], other[name]) for name in state)
+
+
+def test_losses_fall(folder, pairs):
+    steps = list(training(folder, pairs[:1], "steps=60", "training.batch=1", "optimiser.lr=0.05").steps())
+    assert [step.index for step in steps] == list(range(60))
+    assert set(steps[0].losses) == {"structure", "appearance", "texture", "edges"}
+    assert sum(step.total for step in steps[-10:]) < 0.9 * sum(step.total for step in steps[:10])
+
+
+def test_restored_training_takes_the_same_steps(folder, pairs):
+    whole, first = training(folder, pairs), training(folder, pairs)
+    losses = [step.total for step in whole.steps()]
+    steps = first.steps()
+    before = [next(steps).total for _ in range(3)]
+    second = training(folder, pairs)
+    second.restore({name: value.clone() for name, value in first.state().items()}, 3)
+    assert before + [step.total for step in second.steps()] == losses
+    assert same(second.state(), whole.state())
+
+
+def test_accumulated_batches_give_the_gradients_of_one(folder, pairs):
+    one = training(folder, pairs, "training.batch=4", "steps=1")
+    accumulated = training(folder, pairs, "training.batch=2", "training.accumulation=2", "steps=1")
+    totals = [next(each.steps()).total for each in (one, accumulated)]
+    assert totals[0] == pytest.approx(totals[1], rel=1e-5)
+    for ours, theirs in zip(*(each.generator.parameters() for each in (one, accumulated)), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=1e-7)
+
+
+def test_model_is_the_average_of_the_weights(folder, pairs):
+    trained = training(folder, pairs, "steps=3")
+    expected = [weight.detach().clone() for weight in trained.generator.parameters()]
+    for step in trained.steps():
+        decay = min(0.5, (1 + step.index) / (10 + step.index))
+        for average, weight in zip(expected, trained.generator.parameters(), strict=True):
+            average.lerp_(weight.detach(), 1 - decay)
+    for average, weight in zip(expected, trained.average.parameters(), strict=True):
+        torch.testing.assert_close(average, weight)
+
+
+def test_non_finite_loss_leaves_the_weights_of_the_step_before(folder, pairs):
+    bad = "terms.bad={loss: nan-at-third, weight: 1}"
+    trained = training(folder, pairs, bad, "training.batch=1")
+    steps = trained.steps()
+    for _ in range(3):
+        next(steps)
+    before = {name: value.clone() for name, value in trained.state().items()}
+    with pytest.raises(NonFiniteLoss, match="term 'bad' became nan at step 3"):
+        next(steps)
+    assert same(before, trained.state())
+
+
+def test_bfloat16_of_the_generator_is_close_to_float32(folder, pairs):
+    first, second = (training(folder, pairs, f"training.precision={name}") for name in ("float32", "bfloat16"))
+    assert next(first.steps()).total == pytest.approx(next(second.steps()).total, rel=0.02)
+
+
+def test_entire_images_of_several_sizes_are_inputs(folder, pairs):
+    step = next(training(folder, pairs, "terms.structure.view=entire", "training.batch=4").steps())
+    assert step.losses["structure"] > 0
+
+
+def test_inputs_of_one_size_share_a_call():
+    class Sizes(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.calls = []
+
+        def forward(self, structure, condition):
+            self.calls.append(tuple(structure.shape))
+            return structure + condition["cls"].mean(1)[:, None, None, None]
+
+    network = Sizes()
+    images = [torch.zeros(1, 3, size, 8) for size in (8, 6, 8)]
+    inputs = [(image, {"cls": torch.full((1, 4), float(number))}) for number, image in enumerate(images)]
+    outputs = Batches(network, None)(inputs)
+    assert network.calls == [(2, 3, 8, 8), (1, 3, 6, 8)]
+    assert [(output.shape[-2], float(output.mean())) for output in outputs] == [(8, 0.0), (6, 1.0), (8, 2.0)]
+
+
+def test_output_and_losses_of_the_model(folder, pairs):
+    trained = training(folder, pairs)
+    example = trained._examples[0]
+    assert trained.output(example).shape == example.images.pixels["structure"].shape
+    assert set(trained.losses(example)) == {"structure", "appearance", "texture", "edges"}
+
+
+def test_term_on_the_appearance_image_is_refused_by_a_generator_with_a_start(folder, pairs):
+    with pytest.raises(ConfigError, match=r"starts from the match of two images.*term 'identity' requires"):
+        training(folder, pairs, "terms.identity.weight=1")
+
+
+def test_settings_for_one_pair_are_refused():
+    settings = load(catalogue().presets["quick"].path.read_text(), "quick")
+    with pytest.raises(ConfigError, match="is for one pair of images"):
+        TrainingParts.build(settings, catalogue())
+
+
+def test_each_pair_occurs_once_in_each_round_in_a_new_order():
+    rounds = [[pair_at(position, 5, 0) for position in range(5 * n, 5 * n + 5)] for n in range(4)]
+    assert all(sorted(order) == [0, 1, 2, 3, 4] for order in rounds)
+    assert len(set(map(tuple, rounds))) > 1
+    assert rounds[0] != [pair_at(position, 5, 1) for position in range(5)]
+
+
+def test_learning_rate_rises_linearly_and_falls_to_zero():
+    config = OptimiserConfig(lr=1, schedule="cosine")
+    rates = [warmed_up(config, 4, step, 100) for step in range(100)]
+    assert rates[0] == pytest.approx(0.2)
+    assert max(rates) == rates[4] > 0.99
+    assert rates[4:] == sorted(rates[4:], reverse=True)
+    assert rates[-1] < 0.001
+
+
+def test_decay_of_the_average_is_lower_at_first():
+    assert average_decay(0.999, 0) == 0.1
+    assert average_decay(0.999, 10**6) == 0.999
+    assert average_decay(0, 5) == 0

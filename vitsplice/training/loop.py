@@ -1,0 +1,248 @@
+"""The training of one conditional generator on many pairs of images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from vitsplice.contracts import Condition
+from vitsplice.engine.conditions import crop_condition, stack_conditions
+from vitsplice.engine.device import pick_precision
+from vitsplice.engine.images import ViewKey
+from vitsplice.engine.memory import out_of_memory_advice
+from vitsplice.engine.state import load_state, named, state_of, without_prefix
+from vitsplice.engine.terms import WeightedTerm
+from vitsplice.engine.values import PairOutputs, Step, add_gradients, pair_values
+from vitsplice.engine.views import View
+from vitsplice.errors import NonFiniteLoss
+from vitsplice.numerics import numerics
+from vitsplice.rng import private_rng, stream
+from vitsplice.training.data import TrainingExample
+from vitsplice.training.parts import TrainingParts
+from vitsplice.training.processes import Processes
+from vitsplice.training.schedule import average_decay, pair_at, warmed_up
+
+AVERAGE = "average."
+"""Prefix of the averaged weights in the state of a training."""
+
+
+class Examples(Protocol):
+    """Training examples by index."""
+
+    def __len__(self) -> int:
+        """Return the number of examples."""
+
+    def __getitem__(self, index: int, /) -> TrainingExample:
+        """Return an example."""
+
+
+Input = tuple[Tensor, Condition]
+"""An input image of the generator, ``(1, 3, H, W)``, and the conditions that belong to it."""
+
+
+class Batches(nn.Module):
+    """Applies a conditional generator to inputs of any sizes; those of one size share a call.
+
+    One call for all outputs of a step is what torch's ``DistributedDataParallel`` expects.
+
+    Args:
+        generator: the generator.
+        autocast: dtype of mixed precision; None: float32.
+    """
+
+    def __init__(self, generator: nn.Module, autocast: torch.dtype | None) -> None:
+        super().__init__()
+        self.generator, self._autocast = generator, autocast
+
+    def forward(self, inputs: Sequence[Input]) -> list[Tensor]:
+        """Return the output ``(1, 3, H, W)`` of each input."""
+        groups: dict[Any, list[int]] = {}
+        for number, (image, condition) in enumerate(inputs):
+            shapes = (image.shape, *(value.shape for value in condition.values()))
+            groups.setdefault(shapes, []).append(number)
+        outputs: dict[int, Tensor] = {}
+        for numbers in groups.values():
+            images = torch.cat([inputs[number][0] for number in numbers])
+            stacked = self._apply_to(images, stack_conditions(inputs[number][1] for number in numbers))
+            outputs |= {number: stacked[row : row + 1] for row, number in enumerate(numbers)}
+        return [outputs[number] for number in range(len(inputs))]
+
+    def _apply_to(self, images: Tensor, condition: Condition) -> Tensor:
+        with torch.autocast(images.device.type, self._autocast, enabled=self._autocast is not None):
+            output: Tensor = self.generator(images, condition)
+        return output.float()
+
+
+class Training:
+    """Takes the steps of a training, one at a time.
+
+    The losses of a step are means over its pairs. Views, pairs and random numbers depend on seed and step alone. With
+    several processes each computes its share of the pairs, and the gradients are those of one process with all pairs.
+
+    Attributes:
+        generator: the generator with the weights of the last step.
+        average: the generator with the averaged weights: the trained model.
+        next: index of the next step.
+
+    Args:
+        parts: settings, backbones, terms and generator, on the device of the processes.
+        examples: the pairs to train on.
+        processes: the processes that train together.
+    """
+
+    @numerics()
+    def __init__(self, parts: TrainingParts, examples: Examples, processes: Processes) -> None:
+        self.parts, self.processes, self.next = parts, processes, 0
+        self._examples = examples
+        self.generator = parts.build_generator()
+        self.average = deepcopy(self.generator).requires_grad_(False)
+        config = parts.config.optimiser
+        self.optimiser = torch.optim.Adam(self.generator.parameters(), lr=config.lr, betas=config.betas)
+        precision = pick_precision(parts.training.precision, parts.device)
+        self._batches = processes.wrapped(Batches(self.generator, torch.bfloat16 if precision == "bfloat16" else None))
+
+    def steps(self) -> Iterator[Step]:
+        """Take the remaining steps; each is yielded after its update.
+
+        Raises:
+            NonFiniteLoss: if a term or the gradient becomes NaN or infinite; the weights are those of the step before.
+            OutOfMemory: if memory is too small.
+        """
+        while self.next < self.parts.config.steps:
+            with numerics(), out_of_memory_advice():
+                step = self._take(self.next)
+            self.next += 1
+            yield step
+
+    def state(self) -> dict[str, Tensor]:
+        """Return generator, optimiser and averaged weights as one dictionary of tensors."""
+        return state_of(self.generator, self.optimiser) | named(AVERAGE, self.average.state_dict())
+
+    @numerics()
+    def restore(self, state: Mapping[str, Tensor], next_step: int) -> None:
+        """Load a `state`, from which the step of index ``next_step`` is taken next.
+
+        Raises:
+            LookupError, RuntimeError, ValueError: if it is the state of another training.
+        """
+        load_state(self.generator, self.optimiser, state)
+        self.average.load_state_dict(without_prefix(AVERAGE, state))
+        self.next = next_step
+
+    @numerics(grad=False)
+    def output(self, example: TrainingExample) -> Tensor:
+        """Return the output of the averaged generator for the entire structure image, ``(1, 3, H, W)`` on the CPU."""
+        example = example.to(self.parts.device)
+        output: Tensor = self.average.eval()(example.images.pixels["structure"], example.condition)
+        return output.float().cpu()
+
+    @numerics(grad=False)
+    def losses(self, example: TrainingExample) -> dict[str, float]:
+        """Return the unweighted value of every term with the averaged generator, at the views of step 0."""
+        terms = self.parts.recipe.terms
+        values = self._values(0, terms, [example], [0], Batches(self.average.eval(), None))[0]
+        return {name: value.item() for name, value in values.items()}
+
+    def _take(self, index: int) -> Step:
+        active = [term for term in self.parts.recipe.terms if term.config.active(index)]
+        if not active:
+            return Step(index, 0.0, {})
+        self.optimiser.zero_grad(set_to_none=True)
+        count = self.parts.training.accumulation
+        steps = [self._add_gradients(index, active, number, count) for number in range(count)]
+        if not math.isfinite(norm := float(nn.utils.get_total_norm(self._gradients()))):
+            raise NonFiniteLoss(index, "", norm)
+        self._update(index)
+        losses = {term.name: sum(step.losses[term.name] for step in steps) for term in active}
+        return Step(index, sum(step.total for step in steps), losses)
+
+    def _add_gradients(self, index: int, active: Sequence[WeightedTerm], number: int, count: int) -> Step:
+        """Add the gradients of one of ``count`` batches of a step, divided by their number. Raises NonFiniteLoss."""
+        with self.processes.gradients(self._batches, averaged=number == count - 1):
+            slots = self._slots(number)
+            examples = [self._example(index, slot) for slot in slots]
+            values = self._values(index, active, examples, slots, self._batches)
+            losses = {term.name: torch.stack([each[term.name] for each in values]).mean() / count for term in active}
+            means = self.processes.mean(torch.stack([loss.detach() for loss in losses.values()])).tolist()
+            shared = dict(zip(losses, means, strict=True))
+            for name, value in shared.items():
+                if not math.isfinite(value):
+                    raise NonFiniteLoss(index, name, value)
+            add_gradients(index, active, losses)
+        return Step(index, sum(term.weight * shared[term.name] for term in active), shared)
+
+    def _slots(self, number: int) -> list[int]:
+        """Return the positions, within a step, of the pairs of one of its batches in this process."""
+        batch = self.parts.training.batch
+        first = (number * self.processes.count + self.processes.index) * batch
+        return list(range(first, first + batch))
+
+    def _example(self, index: int, slot: int) -> TrainingExample:
+        training = self.parts.training
+        position = index * training.batch * training.accumulation * self.processes.count + slot
+        number = pair_at(position, len(self._examples), self.parts.config.seed)
+        return self._examples[number].to(self.parts.device)
+
+    def _values(
+        self,
+        index: int,
+        active: Sequence[WeightedTerm],
+        examples: Sequence[TrainingExample],
+        slots: Sequence[int],
+        batches: nn.Module,
+    ) -> list[dict[str, Tensor]]:
+        """Compute the unweighted value of each active term for each example."""
+        seed, views = self.parts.config.seed, [example.views(index) for example in examples]
+        keys = list(dict.fromkeys(term.input for term in active))
+        inputs = [
+            generator_input(example, key, own) for example, own in zip(examples, views, strict=True) for key in keys
+        ]
+        with private_rng(stream(seed, index, "generator", slots[0])):
+            outputs = iter(batches(inputs))
+        pairs = [
+            PairOutputs(
+                {key: next(outputs) for key in keys},
+                own,
+                example.targets,
+                stream(seed, index, "terms", slot),
+                (seed, index, slot),
+            )
+            for example, own, slot in zip(examples, views, slots, strict=True)
+        ]
+        return pair_values(active, self.parts.recipe.backbones, pairs)
+
+    def _gradients(self) -> Iterable[Tensor]:
+        return [parameter.grad for parameter in self.generator.parameters() if parameter.grad is not None]
+
+    @torch.no_grad()
+    def _update(self, index: int) -> None:
+        training, config = self.parts.training, self.parts.config
+        for group in self.optimiser.param_groups:
+            group["lr"] = warmed_up(config.optimiser, training.warm_up, index, config.steps)
+        self.optimiser.step()
+        decay = average_decay(training.ema, index)
+        for average, weight in zip(self.average.parameters(), self.generator.parameters(), strict=True):
+            average.lerp_(weight, 1 - decay)
+        for stored, buffer in zip(self.average.buffers(), self.generator.buffers(), strict=True):
+            stored.copy_(buffer)
+
+
+def generator_input(example: TrainingExample, key: ViewKey, views: Mapping[ViewKey, View]) -> Input:
+    """Return a view of the structure image with its conditions, or of the appearance image, which is its own condition.
+
+    Args:
+        example: the pair.
+        key: image and kind of view.
+        views: views of the images.
+    """
+    name, view = key[0], views[key]
+    image = example.images.pixels[name]
+    condition = example.condition
+    if name == "appearance" and "appearance" in condition:
+        condition = {**condition, "appearance": image}
+    return view(image), crop_condition(condition, view, (image.shape[-2], image.shape[-1]))

@@ -1,0 +1,144 @@
+"""The processes that train together: one, or several that ``accelerate launch`` or ``torchrun`` started."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from vitsplice.engine.device import pick_device
+from vitsplice.errors import UserError
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+class Processes(ABC):
+    """A group of processes, each with a part of every batch.
+
+    Attributes:
+        count: number of processes.
+        index: index of this process; 0 is the main process, which writes all files.
+        device: device of this process.
+    """
+
+    count: int
+    index: int
+    device: torch.device
+
+    @property
+    def main(self) -> bool:
+        """Whether this is the main process."""
+        return self.index == 0
+
+    @abstractmethod
+    def wrapped(self, module: nn.Module) -> nn.Module:
+        """Return a module with the same parameters whose gradients are averaged over the processes."""
+
+    @abstractmethod
+    def gradients(self, module: nn.Module, *, averaged: bool) -> AbstractContextManager[None]:
+        """Context of forward and backward pass of a wrapped module; unless averaged, gradients stay in the process."""
+
+    @abstractmethod
+    def mean(self, values: Tensor) -> Tensor:
+        """Return the mean of a tensor over the processes."""
+
+    @abstractmethod
+    def main_first(self) -> AbstractContextManager[None]:
+        """Context that the main process enters and leaves before the others enter."""
+
+    @abstractmethod
+    def wait(self) -> None:
+        """Wait until all processes are here."""
+
+
+class OneProcess(Processes):
+    """A single process."""
+
+    def __init__(self, device: str) -> None:
+        self.count, self.index, self.device = 1, 0, pick_device(device)
+
+    def wrapped(self, module: nn.Module) -> nn.Module:
+        """Return the module."""
+        return module
+
+    def gradients(self, module: nn.Module, *, averaged: bool) -> AbstractContextManager[None]:
+        """Return a context without effect."""
+        return nullcontext()
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Return the values."""
+        return values
+
+    def main_first(self) -> AbstractContextManager[None]:
+        """Return a context without effect."""
+        return nullcontext()
+
+    def wait(self) -> None:
+        """Return at once."""
+
+
+class SeveralProcesses(Processes):
+    """The processes of a launcher, by Hugging Face ``accelerate``: one for each GPU, or on the CPU.
+
+    Args:
+        device: ``cpu``, or anything else for the device that accelerate assigns to the process.
+
+    Raises:
+        UserError: if accelerate is not installed.
+    """
+
+    def __init__(self, device: str) -> None:
+        try:
+            from accelerate import Accelerator
+        except ImportError as error:
+            raise UserError(
+                "training in several processes requires the package accelerate: pip install 'vitsplice[train]', or "
+                "start a single process"
+            ) from error
+        self._accelerator: Accelerator = Accelerator(cpu=device == "cpu")
+        self.count, self.index = self._accelerator.num_processes, self._accelerator.process_index
+        self.device = self._accelerator.device
+
+    def wrapped(self, module: nn.Module) -> nn.Module:
+        """Return the module in torch's ``DistributedDataParallel``."""
+        prepared: nn.Module = self._accelerator.prepare(module)
+        return prepared
+
+    @contextmanager
+    def gradients(self, module: nn.Module, *, averaged: bool) -> Iterator[None]:
+        """Context in which gradients are averaged over the processes in the backward pass, if requested."""
+        with nullcontext() if averaged else self._accelerator.no_sync(module):
+            yield
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Return the mean over the processes."""
+        mean: Tensor = self._accelerator.reduce(values, reduction="mean")
+        return mean
+
+    @contextmanager
+    def main_first(self) -> Iterator[None]:
+        """Context that the main process enters and leaves before the others enter."""
+        with self._accelerator.main_process_first():
+            yield
+
+    def wait(self) -> None:
+        """Wait until all processes are here."""
+        self._accelerator.wait_for_everyone()
+
+
+def processes_on(device: str) -> Processes:
+    """Return the processes that train together: those of the launcher that started this one, or this one alone.
+
+    Args:
+        device: device of the settings.
+
+    Raises:
+        UserError: if the device is unavailable, or there are several processes without accelerate.
+    """
+    return SeveralProcesses(device) if int(os.environ.get("WORLD_SIZE", "1")) > 1 else OneProcess(device)

@@ -1,0 +1,54 @@
+"""What changes from step to step of a training, as functions of the step: learning rate, averaging, order of pairs."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+
+from vitsplice.config import OptimiserConfig
+from vitsplice.engine.loop import learning_rate
+from vitsplice.rng import stream
+
+
+def warmed_up(config: OptimiserConfig, warm_up: int, step: int, steps: int) -> float:
+    """Return the learning rate at a step (from 0): that of the schedule, after a linear increase.
+
+    Args:
+        config: settings of the optimiser.
+        warm_up: number of first steps whose learning rate is lower.
+        step: index of the step.
+        steps: number of all steps.
+
+    Example:
+        >>> [round(warmed_up(OptimiserConfig(lr=1), 3, step, 10), 2) for step in range(5)]
+        [0.25, 0.5, 0.75, 1.0, 1.0]
+    """
+    return learning_rate(config, step, steps) * min(1.0, (step + 1) / (warm_up + 1))
+
+
+def average_decay(decay: float, step: int) -> float:
+    """Return the decay of the averaged weights at a step (from 0), lower at first: ``(1 + step) / (10 + step)``.
+
+    Otherwise the average would consist mostly of the initial weights until about ``1 / (1 - decay)`` steps are taken.
+    """
+    return min(decay, (1 + step) / (10 + step))
+
+
+def pair_at(position: int, pairs: int, seed: int) -> int:
+    """Return the index of the pair at a position of the endless sequence in which a training visits its pairs.
+
+    Each pair occurs once in every ``pairs`` positions, in a new random order each time.
+
+    Args:
+        position: position from 0.
+        pairs: number of pairs.
+        seed: seed of the order.
+    """
+    round_, place = divmod(position, pairs)
+    return _order(seed, round_, pairs)[place]
+
+
+@lru_cache(maxsize=4)
+def _order(seed: int, round_: int, pairs: int) -> tuple[int, ...]:
+    return tuple(torch.randperm(pairs, generator=stream(seed, "order", round_)).tolist())
