@@ -9,7 +9,7 @@ from vitsplice.errors import ConfigError, NonFiniteLoss
 from vitsplice.plugins import catalogue
 from vitsplice.presets.loading import load
 from vitsplice.training.data import TrainingData
-from vitsplice.training.loop import Batches, Training
+from vitsplice.training.loop import Batches, Training, generator_input
 from vitsplice.training.parts import TrainingParts
 from vitsplice.training.processes import OneProcess
 from vitsplice.training.schedule import average_decay, pair_at, warmed_up
@@ -126,9 +126,13 @@ def test_output_and_losses_of_the_model(folder, pairs):
     assert set(trained.losses(example)) == {"structure", "appearance", "texture", "edges"}
 
 
-def test_term_on_the_appearance_image_is_refused_by_a_generator_with_a_start(folder, pairs):
-    with pytest.raises(ConfigError, match=r"starts from the match of two images.*term 'identity' requires"):
-        training(folder, pairs, "terms.identity.weight=1")
+def test_terms_on_the_appearance_image_have_the_condition_of_that_image(folder, pairs):
+    trained = training(folder, pairs, "terms.identity.weight=1")
+    example, key = trained._examples[0], ("appearance", "entire")
+    image, condition = generator_input(example, key, example.views(0))
+    assert torch.equal(image, example.images.pixels["appearance"])
+    assert torch.equal(condition["start"], example.own_condition["start"])
+    assert next(trained.steps()).losses["identity"] > 0
 
 
 def test_settings_for_one_pair_are_refused():

@@ -233,7 +233,7 @@ class Training:
 
 
 def generator_input(example: TrainingExample, key: ViewKey, views: Mapping[ViewKey, View]) -> Input:
-    """Return a view of the structure image with its conditions, or of the appearance image, which is its own condition.
+    """Return a view of the structure image or of the appearance image, with the conditions of that image.
 
     Args:
         example: the pair.
@@ -242,7 +242,5 @@ def generator_input(example: TrainingExample, key: ViewKey, views: Mapping[ViewK
     """
     name, view = key[0], views[key]
     image = example.images.pixels[name]
-    condition = example.condition
-    if name == "appearance" and "appearance" in condition:
-        condition = {**condition, "appearance": image}
-    return view(image), crop_condition(condition, view, (image.shape[-2], image.shape[-1]))
+    condition = example.own_condition if name == "appearance" else example.condition
+    return view(image), crop_condition(condition or {}, view, (image.shape[-2], image.shape[-1]))

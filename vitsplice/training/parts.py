@@ -10,13 +10,12 @@ import torch
 from torch import nn
 
 from vitsplice.config import RunConfig, TrainingConfig
-from vitsplice.contracts import SPATIAL, ConditionalGeneratorSpec, ConditionName
+from vitsplice.contracts import ConditionalGeneratorSpec, ConditionName
 from vitsplice.engine.backbones import BackboneLoader, Substitution, load_settings
 from vitsplice.engine.conditions import condition_channels
 from vitsplice.engine.features import SizedBackbone
 from vitsplice.engine.problem import check_parts, resizer, weighted_terms
-from vitsplice.engine.terms import WeightedTerm
-from vitsplice.errors import ConfigError, Setting
+from vitsplice.errors import ConfigError
 from vitsplice.options import complete
 from vitsplice.plugins import Catalogue
 from vitsplice.presets.settings import pinned
@@ -62,7 +61,6 @@ class TrainingParts:
         config, backbones = loaded.settings, loaded.backbones
         spec = known.conditional_generators[config.generator.name]
         terms = weighted_terms(config, backbones, known)
-        _check_inputs(spec, terms)
         sized = {
             name: SizedBackbone(backbone, resizer(config, config.backbones[name], None))
             for name, backbone in backbones.items()
@@ -109,15 +107,3 @@ def check_training(settings: RunConfig, known: Catalogue) -> None:
             f"Presets for many pairs are {presets}"
         )
     check_parts(settings, known)
-
-
-def _check_inputs(spec: ConditionalGeneratorSpec, terms: tuple[WeightedTerm, ...]) -> None:
-    """Raise ConfigError for a term on the appearance image, which has no warm start of its own."""
-    spatial = [name for name in spec.conditions if name in SPATIAL]
-    for term in terms:
-        if spatial and term.input[0] != "structure":
-            raise ConfigError(
-                f"generator '{spec.name}' starts from the match of two images ({', '.join(spatial)}) and cannot take "
-                f"the appearance image as input, which term '{term.name}' requires; disable that term with ",
-                Setting(f"terms.{term.name}.weight", 0),
-            )
