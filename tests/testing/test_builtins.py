@@ -3,7 +3,14 @@
 import pytest
 
 from vitsplice.plugins import catalogue
-from vitsplice.testing import BackboneContract, GeneratorContract, LossContract, MetricContract, PresetContract
+from vitsplice.testing import (
+    BackboneContract,
+    ConditionalGeneratorContract,
+    GeneratorContract,
+    LossContract,
+    MetricContract,
+    PresetContract,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -24,6 +31,7 @@ class _OfflineContract(BackboneContract):
 BUILTIN = catalogue().plugins[0].specs
 define_tests(BackboneContract, ["tiny-vit", "tiny-cnn"])
 define_tests(GeneratorContract, BUILTIN["generators"])
+define_tests(ConditionalGeneratorContract, BUILTIN["conditional_generators"])
 define_tests(LossContract, BUILTIN["losses"])
 define_tests(MetricContract, [name for name in BUILTIN["metrics"] if name != "kid"])  # kid: one minute for 50 pairs
 define_tests(PresetContract, BUILTIN["presets"])

@@ -13,6 +13,7 @@ The tests of a plugin are three lines::
 from typing import Any
 
 from vitsplice.testing.backbones import BackboneContract
+from vitsplice.testing.conditional_generators import ConditionalGeneratorContract
 from vitsplice.testing.contract import CheckResult, Contract
 from vitsplice.testing.executors import ExecutorContract
 from vitsplice.testing.generators import GeneratorContract
@@ -20,7 +21,15 @@ from vitsplice.testing.losses import LossContract
 from vitsplice.testing.metrics import MetricContract
 from vitsplice.testing.presets import PresetContract
 
-_CONTRACTS = (BackboneContract, LossContract, GeneratorContract, MetricContract, PresetContract, ExecutorContract)
+_CONTRACTS = (
+    BackboneContract,
+    LossContract,
+    GeneratorContract,
+    ConditionalGeneratorContract,
+    MetricContract,
+    PresetContract,
+    ExecutorContract,
+)
 CONTRACTS: dict[str, type[Contract[Any]]] = {contract.kind: contract for contract in _CONTRACTS}
 """Contract of each kind of part."""
 
@@ -28,6 +37,7 @@ __all__ = [
     "CONTRACTS",
     "BackboneContract",
     "CheckResult",
+    "ConditionalGeneratorContract",
     "Contract",
     "ExecutorContract",
     "GeneratorContract",

@@ -52,7 +52,8 @@ class Contract(Generic[SpecT]):
 
     Attributes:
         name: name under which the part is registered; "" if it is not.
-        kind: kind of the part: "backbones", "losses", "generators", "metrics", "presets" or "executors".
+        kind: kind of the part: "backbones", "losses", "generators", "conditional_generators", "metrics", "presets" or
+            "executors".
     """
 
     name: ClassVar[str] = ""
