@@ -41,6 +41,7 @@ PRESETS = {
 COMMANDS = {
     "run": "Transfer the appearance of one image to the structure of another.",
     "apply": "Apply a trained model to images.",
+    "export": "Export a trained model to ONNX.",
     "batch": "Run all pairs of a manifest, on this machine or many.",
     "measure": "Compute every loss term and metric of three images.",
     "correspond": "Match the patches of two images.",

@@ -113,7 +113,7 @@ def resampled(maps: Tensor, size: Sequence[int], cell: int) -> Tensor:
         ``(B, D, ceil(H / cell), ceil(W / cell))``.
     """
     centres = [
-        (torch.arange(-(-side // cell), device=maps.device, dtype=maps.dtype) + 0.5) * (2 * cell / side) - 1
+        (torch.arange((side + cell - 1) // cell, device=maps.device, dtype=maps.dtype) + 0.5) * (2 * cell / side) - 1
         for side in size
     ]
     positions = torch.stack(torch.meshgrid(*centres, indexing="ij")[::-1], -1)

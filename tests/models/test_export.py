@@ -1,0 +1,49 @@
+import numpy as np
+import pytest
+import torch
+from tiny_models import write_tiny_model
+
+from vitsplice import load_model
+from vitsplice.errors import UserError, VitspliceError
+from vitsplice.models import export
+
+
+@pytest.fixture(params=["tiny-tint", "splicenet-residual", "splicenet"])
+def model(request, tmp_path):
+    options = {} if request.param == "tiny-tint" else {"width": 0.05}
+    write_tiny_model(tmp_path / "model", generator=request.param, options=options)
+    return load_model(tmp_path / "model")
+
+
+def run(data, inputs):
+    session = pytest.importorskip("onnxruntime").InferenceSession(data, providers=["CPUExecutionProvider"])
+    return session.run(None, {name: value.numpy() for name, value in inputs.items()})[0]
+
+
+def test_the_graph_gives_the_output_of_torch_for_images_of_any_size(model):
+    data, difference = export.to_onnx(model)
+    assert difference < 1e-4
+    for size in ((64, 96), (131, 77)):
+        inputs = export.example_inputs(model, size)
+        condition = {name: value for name, value in inputs.items() if name != "structure"}
+        with torch.no_grad():
+            expected = model.generator(inputs["structure"], condition).numpy()
+        assert np.abs(run(data, inputs) - expected).max() < 1e-4
+
+
+def test_without_onnxruntime_the_evaluator_of_onnx_checks_it(model_folder, monkeypatch):
+    pytest.importorskip("onnx")
+    monkeypatch.setattr(export, "find_spec", lambda name: name == "onnx" or None)
+    assert export.to_onnx(load_model(model_folder))[1] < 1e-4
+
+
+def test_without_onnx_an_error_names_the_package(model_folder, monkeypatch):
+    monkeypatch.setattr(export, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="needs the package onnx; install it: pip install onnx"):
+        export.to_onnx(load_model(model_folder))
+
+
+def test_a_graph_that_differs_is_refused(model_folder, monkeypatch):
+    monkeypatch.setattr(export, "TOLERANCE", -1.0)
+    with pytest.raises(VitspliceError, match=r"differs from torch by .*it is not written"):
+        export.to_onnx(load_model(model_folder))

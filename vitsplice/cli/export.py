@@ -1,0 +1,30 @@
+"""``vitsplice export``: export a trained model for other programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def export(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Model folder, written by `vitsplice train`.")],
+    onnx: Annotated[
+        Path,
+        typer.Option("--onnx", "-o", metavar="FILE", help="The ONNX file. Default: generator.onnx in this folder."),
+    ] = Path("generator.onnx"),
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+) -> None:
+    """Export the generator of a trained model to ONNX, checked against torch for images of two sizes."""
+    from vitsplice.models.export import to_onnx
+    from vitsplice.models.loading import load_model
+    from vitsplice.support import output_folder
+
+    path = output_folder.check_file(onnx, "ONNX file, such as generator.onnx", force=force)
+    loaded = load_model(model, device="cpu")
+    data, difference = to_onnx(loaded)
+    output_folder.write(path.parent, {path.name: data})
+    inputs = ", ".join(("structure", *loaded.spec.conditions))
+    typer.echo(f"inputs {inputs}; largest difference from torch {difference:.2g}, in values from 0 to 1", err=True)
+    typer.echo(path)

@@ -1,0 +1,137 @@
+"""Export of a model's generator to ONNX, checked against torch.
+
+The graph computes the output from the structure image and the conditions; describing and matching images is left to
+vitsplice (`vitsplice.engine.conditions`) or to your program.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from vitsplice.contracts import SPATIAL, ConditionName
+from vitsplice.engine.conditions import WARPED_STRIDE
+from vitsplice.errors import UserError, VitspliceError
+from vitsplice.models.model import Model
+from vitsplice.numerics import numerics
+from vitsplice.rng import private_rng
+
+OPSET = 18
+"""Version of the ONNX operators."""
+
+TOLERANCE = 1e-3
+"""Maximum difference of an output value of the graph from torch's; values are in [0, 1]."""
+
+EXAMPLE, CHECKED = (150, 173), ((192, 192), (131, 217))
+"""Height and width of the image that is traced, no multiple of a power of 2 so that padding is traced, and of those for
+which outputs are compared."""
+
+STRUCTURE, OUTPUT = "structure", "output"
+
+
+class _Positional(nn.Module):
+    """A conditional generator with the conditions as further arguments."""
+
+    def __init__(self, generator: nn.Module, names: tuple[ConditionName, ...]) -> None:
+        super().__init__()
+        self.generator, self.names = generator, names
+
+    def forward(self, structure: Tensor, *conditions: Tensor) -> Tensor:
+        return torch.as_tensor(self.generator(structure, dict(zip(self.names, conditions, strict=True))))
+
+
+@numerics(grad=False)
+def to_onnx(model: Model) -> tuple[bytes, float]:
+    """Export the generator of a model to ONNX, for batches of images of any size.
+
+    Inputs are ``structure`` ``(B, 3, H, W)`` and the conditions by name (`vitsplice.contracts.ConditionName`), the
+    output is ``output`` ``(B, 3, H, W)``.
+
+    Returns:
+        The content of the file, and the largest difference from torch on random images of two sizes.
+
+    Raises:
+        UserError: if the package onnx is not installed.
+        VitspliceError: if the generator cannot be exported, or the outputs differ by more than `TOLERANCE`.
+    """
+    _require("onnx")
+    module = _Positional(model.generator.cpu(), model.spec.conditions).eval()
+    try:
+        data = _exported(module, example_inputs(model, EXAMPLE))
+        run = _runtime(data)
+        difference = max(_difference(module, run, example_inputs(model, size)) for size in CHECKED)
+    finally:
+        model.generator.to(model.device)
+    if not difference <= TOLERANCE:
+        raise VitspliceError(
+            f"the exported generator differs from torch by {difference:.2g}, more than {TOLERANCE:g}; it is not written"
+        )
+    return data, difference
+
+
+def example_inputs(model: Model, size: tuple[int, int]) -> dict[str, Tensor]:
+    """Return random inputs of the graph for an image of a size, by name."""
+    height, width = size
+    grid = (max(1, round(height / WARPED_STRIDE)), max(1, round(width / WARPED_STRIDE)))
+    shapes: dict[ConditionName, tuple[int, ...]] = {"cls": (), "appearance": size, "start": size, "warped": grid}
+    with private_rng(0):
+        inputs = {STRUCTURE: torch.rand(1, 3, height, width)}
+        for name in model.spec.conditions:
+            inputs[name] = torch.rand(1, model.record.channels[name], *shapes[name])
+    return inputs
+
+
+def _exported(module: nn.Module, inputs: Mapping[str, Tensor]) -> bytes:
+    axes = {name: {0: "batch"} | _spatial_axes(name) for name in (*inputs, OUTPUT)}
+    with TemporaryDirectory() as folder, warnings.catch_warnings():
+        path = Path(folder, "generator.onnx")
+        warnings.simplefilter("ignore")  # tracing warns of sizes that are constants; the check covers another size
+        try:
+            # The exporter by torch.export needs a further package, onnxscript.
+            torch.onnx.export(
+                module, tuple(inputs.values()), path, dynamo=False, opset_version=OPSET, input_names=list(inputs),
+                output_names=[OUTPUT], dynamic_axes=axes,
+            )  # fmt: skip
+        except (RuntimeError, torch.onnx.errors.OnnxExporterError) as error:
+            reason = (str(error).splitlines() or [""])[0]
+            raise VitspliceError(f"the generator cannot be exported to ONNX: {reason[:300]}") from error
+        return path.read_bytes()
+
+
+def _spatial_axes(name: str) -> dict[int, str]:
+    if name in (STRUCTURE, OUTPUT, "start"):
+        return {2: "height", 3: "width"}
+    return {2: f"{name}_height", 3: f"{name}_width"} if name in (*SPATIAL, "appearance") else {}
+
+
+def _runtime(data: bytes) -> Callable[[Mapping[str, NDArray[Any]]], NDArray[Any]]:
+    """Return a function that runs the graph: by onnxruntime if it is installed, or else by onnx's own evaluator."""
+    if find_spec("onnxruntime"):
+        session = import_module("onnxruntime").InferenceSession(data, providers=["CPUExecutionProvider"])
+        return lambda inputs: np.asarray(session.run(None, dict(inputs))[0])
+    evaluator = import_module("onnx.reference").ReferenceEvaluator(import_module("onnx").load_from_string(data))
+    return lambda inputs: np.asarray(evaluator.run(None, dict(inputs))[0])
+
+
+def _difference(
+    module: nn.Module, run: Callable[[Mapping[str, NDArray[Any]]], NDArray[Any]], inputs: Mapping[str, Tensor]
+) -> float:
+    """Compute the largest difference of the graph's output from the module's; infinity if the sizes differ."""
+    expected = module(*inputs.values()).numpy()
+    output = run({name: value.numpy() for name, value in inputs.items()})
+    return float(np.abs(output - expected).max()) if output.shape == expected.shape else float("inf")
+
+
+def _require(package: str) -> None:
+    if find_spec(package) is None:
+        raise UserError(f"export to ONNX needs the package {package}; install it: pip install {package}")
