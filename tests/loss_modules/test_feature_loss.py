@@ -240,5 +240,7 @@ def test_missing_or_misplaced_arguments_are_refused(vit, pair):
         StructureLoss(None)
     with pytest.raises(UserError, match="name of a loss term, or a LossSpec, not a NoneType"):
         FeatureLoss(vit, None)
-    with pytest.raises(UserError, match="preset is the name of a preset, a YAML file, or settings, not a Tensor"):
+    with pytest.raises(
+        UserError, match="preset is the name of a preset, a YAML file, a model folder, or settings, not a Tensor"
+    ):
         from_preset(*pair)

@@ -1,10 +1,11 @@
 """Descriptors of patches, by whose cosine similarity the patches of two images are matched.
 
 For a ViT: keys of the last and of the third last block, final tokens, and values of the fourth last block, each
-normalised, concatenated. Centred over both images they match semantic parts (compare Amir et al. 2021, "Deep ViT
-Features as Dense Visual Descriptors", which uses the keys of one layer). The values are best for small parts, such as
-eyes (docs/keypoints.md); the others keep whole parts together. For a CNN: the last two feature maps, on the grid of the
-finer one.
+normalised, concatenated. Centred over each image they match semantic parts (compare Amir et al. 2021, "Deep ViT
+Features as Dense Visual Descriptors", which uses the keys of one layer): what all patches of an image have in common,
+such as a black coat, would otherwise match the few black patches of the other image, its pupils. The values are best
+for small parts, such as eyes (docs/keypoints.md); the others keep whole parts together. For a CNN: the last two feature
+maps, on the grid of the finer one.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def describe(backbone: Backbone, images: Tensor) -> Features:
 
 
 def similarity(first: Tensor, second: Tensor) -> Tensor:
-    """Compute the cosine similarity of all pairs of descriptors, centred over both images.
+    """Compute the cosine similarity of all pairs of descriptors, centred over each image.
 
     Args:
         first: ``(B, N, D)``.
@@ -61,5 +62,5 @@ def similarity(first: Tensor, second: Tensor) -> Tensor:
     Returns:
         ``(B, N, M)`` in [-1, 1].
     """
-    centre = torch.cat([first, second], 1).mean(1, keepdim=True)
-    return F.normalize(first - centre, dim=-1) @ F.normalize(second - centre, dim=-1).transpose(1, 2)
+    first, second = (F.normalize(values - values.mean(1, keepdim=True), dim=-1) for values in (first, second))
+    return first @ second.transpose(1, 2)
