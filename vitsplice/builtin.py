@@ -47,6 +47,7 @@ COMMANDS = {
     "correspond": "Match the patches of two images.",
     "keypoints": "Benchmark semantic correspondence: PCK on data sets or synthetic warps.",
     "pca": "Show features as colours: their principal components.",
+    "modes": "Find the appearance modes of a collection of images.",
     "invert": "Show single features as images: feature inversion.",
     "compare": "Compare what backbones encode as structure and as appearance.",
     "pairs": "Build and check manifests of image pairs.",

@@ -1,0 +1,74 @@
+import json
+
+import pytest
+import torch
+from tiny_models import write_tiny_model
+
+from vitsplice import load_model
+from vitsplice.analysis import modes
+from vitsplice.errors import OutputExists, UserError
+from vitsplice.images import encode_png, read
+
+from ..conftest import noise
+
+COLOURS = ((0.9, 0.1, 0.1), (0.1, 0.8, 0.2), (0.1, 0.2, 0.9))
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Nine images of three colours, five of the first."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number, colour in enumerate((0, 1, 0, 2, 0, 1, 0, 2, 0)):
+        pixels = torch.tensor(COLOURS[colour])[:, None, None] + 0.05 * noise(3, 32, 32, seed=number)
+        (folder / f"{number}.png").write_bytes(encode_png(pixels.clamp(0, 1)))
+    return folder
+
+
+def find(photos, k=3, **options):
+    return modes.appearance_modes(
+        sorted(photos.iterdir()), k, photos.parent / "f.jsonl", backbone="tiny-vit", **options
+    )
+
+
+def test_images_of_one_colour_are_one_mode_and_the_largest_is_first(photos):
+    result = find(photos)
+    groups = [sorted(path.stem for path in mode.images) for mode in result.modes]
+    assert groups == [["0", "2", "4", "6", "8"], ["1", "5"], ["3", "7"]]
+
+
+def test_the_image_nearest_to_the_centre_is_first(photos):
+    for mode in find(photos, k=2).modes:
+        assert list(mode.distances) == sorted(mode.distances)
+
+
+def test_modes_do_not_depend_on_the_order_of_images_in_other_modes_and_are_cached(photos):
+    assert find(photos) == find(photos)
+
+
+def test_one_mode_for_each_image_is_allowed_and_more_are_refused(photos):
+    assert len(find(photos, k=9).modes) == 9
+    with pytest.raises(UserError, match="10 modes need at least 10 images; 9 of the 9 images can be read"):
+        find(photos, k=10)
+
+
+def test_unreadable_images_are_skipped(photos):
+    (photos / "x.png").write_bytes(b"broken")
+    result = find(photos)
+    assert len(result.skipped) == 1
+    assert sum(len(mode.images) for mode in result.modes) == 9
+
+
+def test_sheet_json_and_outputs_are_written(photos, tmp_path):
+    write_tiny_model(tmp_path / "model")
+    model, result = load_model(tmp_path / "model"), find(photos)
+    outputs = modes.outputs_of(model, photos / "0.png", result)
+    assert outputs[1].equal(model(photos / "0.png", result.modes[1].images[0])[0])
+    path = modes.save(result, tmp_path / "out", outputs)
+    assert read(path).pixels.shape[2] == 3 * (modes.HEIGHT + 18 + 6)
+    data = json.loads((tmp_path / "out" / "modes.json").read_text())
+    assert [len(mode["images"]) for mode in data["modes"]] == [5, 2, 2]
+    assert data["backbone"] == "tiny-vit"
+    assert (tmp_path / "out" / "mode-3.png").is_file()
+    with pytest.raises(OutputExists):
+        modes.save(result, tmp_path / "out")

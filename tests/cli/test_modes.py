@@ -1,0 +1,29 @@
+import pytest
+from tiny_models import write_tiny_model
+
+
+def test_writes_a_sheet_of_the_modes_in_the_appearance_of_each(vitsplice, png, tmp_path):
+    write_tiny_model(tmp_path / "model")
+    done = vitsplice("modes", tmp_path, "-k", "2", "-o", "out", "--model", "model", "--structure", png[0])
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "out/modes.png"
+    assert "2 modes of 2 images" in done.stderr
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"modes.png", "modes.json", "features.jsonl", "mode-1.png", "mode-2.png"}
+    again = vitsplice("modes", tmp_path, "-k", "2", "-o", "out", "--backbone", "tiny-vit")
+    assert again.returncode == 2
+    assert "already holds appearance modes" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--model", "model"), "--model and --structure require each other"),
+        (("-k", "3", "--backbone", "tiny-vit"), "3 modes need at least 3 images"),
+        (("missing",), "missing does not exist"),
+    ],
+)
+def test_mistakes_are_explained(vitsplice, png, tmp_path, arguments, message):
+    done = vitsplice("modes", tmp_path, *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr

@@ -1,0 +1,197 @@
+"""Appearance modes of a collection: k-means of the normalised [CLS] token of its images.
+
+Tumanyan et al. 2023 ("Disentangling Structure and Appearance in ViT Feature Space") show the modes of Animal Faces HQ
+with k = 9, and a structure image in the appearance of each. Here a mode is represented by the image nearest to its
+centre.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vitsplice.contracts import Backbone, BackboneInfo
+from vitsplice.datasets.similarity import AppearanceFeature, appearance_features
+from vitsplice.engine.backbones import backbone_or_default
+from vitsplice.engine.device import pick_device
+from vitsplice.errors import UserError
+from vitsplice.images import contact_sheet, encode_png, read, resize_to
+from vitsplice.metrics.clustering import kmeans
+from vitsplice.models.model import Model
+from vitsplice.support import output_folder
+from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
+from vitsplice.text import printable
+
+SHEET, DATA, FEATURES = "modes.png", "modes.json", "features.jsonl"
+"""The sheet, the modes as JSON, and the cached features."""
+
+OUTPUT = re.compile(r"mode-[0-9]+\.png")
+"""File names of outputs, of which `save` removes those of earlier modes."""
+
+COLUMNS, HEIGHT = 10, 160
+"""Maximum number of images of a mode on the sheet, and their height in pixels."""
+
+
+@dataclass(frozen=True)
+class Mode:
+    """A mode: its images from the nearest to its centre to the farthest.
+
+    Args:
+        images: paths.
+        distances: distance of each image's normalised feature from the centre.
+    """
+
+    images: tuple[Path, ...]
+    distances: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class AppearanceModes:
+    """The appearance modes of a collection.
+
+    Args:
+        modes: modes, the largest first.
+        info: information on the backbone.
+        sha256: SHA-256 of each image.
+        skipped: reasons for the images that could not be read.
+    """
+
+    modes: tuple[Mode, ...]
+    info: BackboneInfo
+    sha256: dict[Path, str] = field(repr=False)
+    skipped: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the modes as plain data."""
+        modes = [
+            {
+                "images": [
+                    {"path": str(path), "sha256": self.sha256[path], "distance": round(distance, 5)}
+                    for path, distance in zip(mode.images, mode.distances, strict=True)
+                ]
+            }
+            for mode in self.modes
+        ]
+        return {
+            "backbone": self.info.name,
+            "weights_sha256": self.info.sha256,
+            "feature": self.info.label(self.info.appearance),
+            "modes": modes,
+            "skipped": list(self.skipped),
+        }
+
+
+def appearance_modes(
+    images: Sequence[Path],
+    k: int,
+    cache: Path,
+    *,
+    backbone: Backbone | str | None = None,
+    device: str = "auto",
+    progress: ProgressReporter = NULL_REPORTER,
+) -> AppearanceModes | None:
+    """Cluster images by the normalised appearance feature of a backbone, for a ViT the [CLS] token.
+
+    Args:
+        images: paths; those that cannot be read are skipped.
+        k: number of modes.
+        cache: file of computed features, which is read and extended.
+        backbone: a loaded backbone, or its name; None: that of the default preset.
+        device: see `vitsplice.engine.device.pick_device`.
+        progress: progress reporter.
+
+    Returns:
+        The modes, fewer than ``k`` if images have equal features; None if the progress reporter stopped the work.
+
+    Raises:
+        UserError: if there are fewer images than modes.
+    """
+    target, substitution = pick_device(device), None
+    if backbone is None or isinstance(backbone, str):
+        backbone, substitution = backbone_or_default(backbone)
+    if substitution:
+        progress.note(str(substitution))
+    backbone = backbone.to(target, torch.float32)
+    output_folder.write(cache.parent, {})
+    if (result := appearance_features(images, backbone, target, cache, progress)) is None:
+        return None
+    features, skipped = result
+    if len(features) < k:
+        raise UserError(f"{k} modes need at least {k} images; {len(features)} of the {len(images)} images can be read")
+    digests = {path: feature.sha256 for path, feature in features.items()}
+    return AppearanceModes(tuple(_modes(features, k)), backbone.info, digests, tuple(skipped))
+
+
+def _modes(features: dict[Path, AppearanceFeature], k: int) -> list[Mode]:
+    """Cluster features: the largest mode first, of equal ones that with the first image."""
+    paths = list(features)
+    points = F.normalize(torch.from_numpy(np.stack([features[path].values for path in paths])).double(), dim=-1)
+    labels = kmeans(points, k)
+    modes = []
+    for label in range(k):
+        members = torch.nonzero(labels == label).flatten()
+        if not len(members):
+            continue
+        distances = (points[members] - points[members].mean(0)).norm(dim=-1)
+        order = torch.argsort(distances, stable=True)
+        modes.append(Mode(tuple(paths[int(members[n])] for n in order), tuple(distances[order].tolist())))
+    return sorted(modes, key=lambda mode: (-len(mode.images), min(map(paths.index, mode.images))))
+
+
+def outputs_of(model: Model, structure: str | os.PathLike[str], modes: AppearanceModes) -> list[Tensor]:
+    """Give a structure image the appearance of the image nearest to each centre, by a model; ``(3, H, W)`` each."""
+    prepared = model.prepare_structure(Path(structure))
+    return [model(prepared, mode.images[0])[0].cpu() for mode in modes.modes]
+
+
+def sheet(modes: AppearanceModes, outputs: Sequence[Tensor] = ()) -> Tensor:
+    """Draw a row for each mode: its output if there are outputs, the image nearest to its centre, and further images.
+
+    Returns:
+        ``(3, H, W)`` in [0, 1].
+    """
+    return contact_sheet([list(_row(number, modes, outputs)) for number in range(len(modes.modes))], HEIGHT)
+
+
+def _row(number: int, modes: AppearanceModes, outputs: Sequence[Tensor]) -> Iterator[tuple[str, Tensor]]:
+    mode = modes.modes[number]
+    if outputs:
+        yield f"in mode {number + 1}", outputs[number]
+    for place, path in enumerate(mode.images[:COLUMNS]):
+        pixels = read(path).pixels
+        small = resize_to(pixels, min(HEIGHT, *pixels.shape[-2:]))[0]
+        yield (f"mode {number + 1}: {len(mode.images)} images" if place == 0 else printable(path.stem)), small
+
+
+def check_output(folder: str | os.PathLike[str], *, force: bool) -> Path:
+    """Return the folder, untouched, if modes may be written to it. Raises OutputExists, UserError."""
+    return output_folder.check(folder, (SHEET, DATA), "appearance modes", force=force)
+
+
+def save(
+    modes: AppearanceModes, folder: str | os.PathLike[str], outputs: Sequence[Tensor] = (), *, force: bool = False
+) -> Path:
+    """Write the sheet, the modes as JSON and the outputs ``mode-1.png``...; return the path of the sheet.
+
+    Raises:
+        OutputExists: if the folder holds modes and ``force`` is not given.
+        UserError, VitspliceError: if it cannot be written.
+    """
+    path = check_output(folder, force=force)
+    files = {f"mode-{number}.png": encode_png(output) for number, output in enumerate(outputs, 1)}
+    data = (json.dumps(modes.to_json(), indent=2) + "\n").encode()
+    for earlier in path.glob("mode-*.png"):
+        if earlier.name not in files and OUTPUT.fullmatch(earlier.name):
+            earlier.unlink(missing_ok=True)
+    output_folder.write(path, {**files, DATA: data, SHEET: encode_png(sheet(modes, outputs))})
+    return path / SHEET

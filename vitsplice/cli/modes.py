@@ -1,0 +1,50 @@
+"""``vitsplice modes``: appearance modes of a collection."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vitsplice.cli.options import DEVICE, IMAGE_HELP, backbone_option
+from vitsplice.cli.output import notes
+
+
+def modes(
+    images: Annotated[
+        list[Path], typer.Argument(metavar="IMAGES...", help=f"Folders of images, or images. {IMAGE_HELP}")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Output folder.")] = Path("vitsplice-modes"),
+    k: Annotated[int, typer.Option("-k", "--k", min=1, max=1000, help="Number of modes.")] = 9,
+    model: Annotated[
+        Path | None,
+        typer.Option(metavar="MODEL", help="Model folder: show --structure in the appearance of each mode."),
+    ] = None,
+    structure: Annotated[Path | None, typer.Option(metavar="IMAGE", help="Structure image for --model.")] = None,
+    backbone: Annotated[str | None, backbone_option("Default: that of the model, or of the default preset.")] = None,
+    device: Annotated[str, DEVICE] = "auto",
+    force: Annotated[bool, typer.Option("--force", help="Replace results in the output folder.")] = False,
+) -> None:
+    """Find the appearance modes of a collection: a sheet with a row for each, the image nearest to its centre first."""
+    if (model is None) != (structure is None):
+        raise typer.BadParameter("--model and --structure require each other")
+    from vitsplice.analysis import modes as analysis
+    from vitsplice.cli.progress import parts_progress, unless_stopped
+    from vitsplice.datasets.sources import images_at
+    from vitsplice.models.loading import load_model
+
+    analysis.check_output(out, force=force)
+    paths = list(dict.fromkeys(path for each in images for path in images_at(each)))
+    loaded = load_model(model, device=device, precision="float32") if model else None
+    network = loaded.backbone if loaded and backbone is None else backbone
+    with parts_progress() as progress:
+        result = unless_stopped(
+            analysis.appearance_modes(
+                paths, k, out / analysis.FEATURES, backbone=network, device=device, progress=progress
+            )
+        )
+    outputs = analysis.outputs_of(loaded, structure, result) if loaded and structure else []
+    notes(result.skipped, "skipped")
+    notes([f"{len(result.modes)} modes of {len(result.sha256)} images"])
+    typer.echo(analysis.save(result, out, outputs, force=force))
