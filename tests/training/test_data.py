@@ -1,4 +1,9 @@
+import itertools
+import json
+import multiprocessing
+import os
 import re
+import signal
 
 import pytest
 import torch
@@ -13,6 +18,7 @@ from vitsplice.engine.terms import output_requests, target_requests, term_values
 from vitsplice.errors import ConfigError, TrainingCacheError
 from vitsplice.matching import match_vectors
 from vitsplice.support.progress import ProgressReporter
+from vitsplice.training import cache
 from vitsplice.training.cache import TensorCache
 from vitsplice.training.data import TrainingData
 
@@ -270,3 +276,41 @@ def test_crops_of_a_step_have_one_size_and_depend_on_the_image(data):
 def test_crops_that_are_not_square_are_refused(tmp_path, pairs, vit, cnn):
     with pytest.raises(ConfigError, match=r"views\.structure\.shape"):
         TrainingData.prepare(recipe(vit, cnn, "views.structure.shape=image"), pairs, tmp_path)
+
+
+def records(folder):
+    return sum(len(json.loads(path.read_text())["records"]) for path in folder.glob("*.json"))
+
+
+@pytest.mark.kill
+@pytest.mark.parametrize("parts", [3, 13, 29, 50])
+def test_killed_work_resumes_from_its_finished_shards(tmp_path, pairs, vit, cnn, data, monkeypatch, parts):
+    monkeypatch.setattr(cache, "SHARD_RECORDS", 4)
+
+    def work():
+        killed = ProgressReporter(
+            part=lambda *_: os.kill(os.getpid(), signal.SIGKILL) if next(number) == parts else None
+        )
+        TrainingData.prepare(recipe(vit, cnn), pairs, tmp_path, progress=killed)
+
+    number = itertools.count()
+    process = multiprocessing.get_context("fork").Process(target=work)
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    before = records(tmp_path)
+    finished = {path: path.read_bytes() for path in tmp_path.glob("*.safetensors")}
+    rest = Stopping(10**6)
+    resumed = TrainingData.prepare(recipe(vit, cnn), pairs, tmp_path, progress=rest.reporter())
+    assert {path: path.read_bytes() for path in finished} == finished
+    assert len(finished) >= parts // 4
+    assert len(rest.descriptions) == records(tmp_path) - before
+    for index in range(len(pairs)):
+        for name, value in data[index].condition.items():
+            assert torch.equal(resumed[index].condition[name], value)
+        for name, bank in data[index].banks.items():
+            key, view = ("appearance", "crop"), data[index].views(1)["appearance", "crop"]
+            requests = bank.recipe.targets[name][key]
+            stored = resumed[index].banks[name].get(key, view, requests)
+            for request, features in bank.get(key, view, requests).items():
+                assert torch.equal(stored[request].values, features.values)
