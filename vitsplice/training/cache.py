@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from vitsplice.errors import TrainingCacheError
+from vitsplice.errors import Argument, TrainingCacheError
 from vitsplice.support import output_folder
 from vitsplice.support.files import file_sha256, inside, read_json_object, temporary_files
 from vitsplice.text import printable
@@ -125,7 +125,8 @@ class TensorCache:
             raise TrainingCacheError(
                 f"{self._shown} has {gigabytes(self.bytes)} of features of training images and may have "
                 f"{gigabytes(available)} more, but {gigabytes(needed)} are needed; free space on its disk, or choose "
-                "another folder"
+                "another folder with ",
+                Argument("cache"),
             )
         name = f"shard-{1 + max((int(name[6:]) for name in self._sizes), default=0):06d}"
         tensors = {f"{key}/{part}": value for key, record in self._pending.items() for part, value in record.items()}

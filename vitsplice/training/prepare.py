@@ -12,7 +12,7 @@ import torch
 
 from vitsplice.datasets import Pair
 from vitsplice.engine.images import ViewKey
-from vitsplice.errors import Setting, TrainingCacheError
+from vitsplice.errors import Argument, Setting, TrainingCacheError
 from vitsplice.support.files import file_sha256, reading
 from vitsplice.support.progress import ProgressReporter
 from vitsplice.text import printable
@@ -148,18 +148,26 @@ class _Preparation:
         raise TrainingCacheError(
             f"features of {len(self._pairs)} pairs of {len(self.digests)} training images need up to "
             f"{gigabytes(needed)}: {gigabytes(pair_size)} a pair, and {gigabytes(needed_for_views)} for views of the "
-            f"images. {printable(str(self._cache.folder))} may have {gigabytes(available)} more, which is enough for ",
+            f"images. {printable(str(self._cache.folder))} has {gigabytes(self._cache.bytes)} and may have "
+            f"{gigabytes(available)} more, which is enough for ",
             *self._advice(enough, len(conditions)),
         )
 
-    def _advice(self, enough: int, pairs: int) -> list[str | Setting]:
+    def _advice(self, enough: int, pairs: int) -> list[str | Setting | Argument]:
         """Say for how many pairs the space is enough, and which settings need less."""
         partners = math.floor(self._recipe.training.partners * enough / max(1, pairs))
-        smaller: list[str | Setting] = [Setting("views.structure.bank"), ", ", Setting("views.appearance.bank"), " or "]
-        side = Setting("training.side")
+        smaller: list[str | Setting | Argument] = [
+            Setting("views.structure.bank"),
+            ", ",
+            Setting("views.appearance.bank"),
+            " or ",
+            Setting("training.side"),
+            "; or choose another folder with ",
+            Argument("cache"),
+        ]
         if partners < 1:
-            return ["no pairs of so many images; give fewer images, or lower ", *smaller, side]
-        return [f"{enough} pairs: give ", Setting("training.partners", partners), ", or lower ", *smaller, side]
+            return ["no pairs of so many images; give fewer images, or lower ", *smaller]
+        return [f"{enough} pairs: give ", Setting("training.partners", partners), ", or lower ", *smaller]
 
     def _pixels(self) -> Iterator[Job]:
         for path, digest in self.digests.items():
