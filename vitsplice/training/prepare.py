@@ -3,43 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
 
 from vitsplice.datasets import Pair
-from vitsplice.engine.images import ViewKey
 from vitsplice.errors import Argument, Setting, TrainingCacheError
 from vitsplice.support.files import file_sha256, reading
 from vitsplice.support.progress import ProgressReporter
 from vitsplice.text import printable
-from vitsplice.training.cache import Record, TensorCache, gigabytes, record_bytes
-from vitsplice.training.compute import RecordComputer
+from vitsplice.training.cache import TensorCache, gigabytes, record_bytes
+from vitsplice.training.jobs import Job, JobLists
 from vitsplice.training.records import Recipe
-from vitsplice.training.views import check_shapes, stored_views
+from vitsplice.training.views import check_shapes
 
 LIMIT = 32 * 10**9
 """Default maximum size of a cache in bytes."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """A record to compute.
-
-    Args:
-        key: key of the record.
-        kind: records of one kind have about the same size.
-        description: description for progress reports.
-        compute: function that computes it.
-    """
-
-    key: str
-    kind: tuple[str, ...]
-    description: str
-    compute: Callable[[], Record]
 
 
 def prepare(
@@ -104,24 +84,29 @@ class _Preparation:
     ) -> None:
         self.digests = file_digests(pairs)
         self._recipe, self._pairs, self._cache, self._progress = recipe, pairs, cache, progress
-        appearances = frozenset(pair.appearance for pair in pairs)
-        self._computer = RecordComputer(recipe, self.digests, appearances, cache, device)
+        self._lists = JobLists(recipe, pairs, self.digests, cache, device)
 
     def complete(self) -> bool:
         """Return whether no record is missing."""
-        return not (self._missing(self._pixels()) or self._missing(self._conditions()) or self._missing(self._views()))
+        lists = self._lists
+        return not any(map(self._missing, (lists.pixels(), lists.conditions(), lists.views(self._pairs))))
 
     def run(self) -> bool:
         """Compute all missing records; return False if it was stopped."""
-        if not self._all(self._missing(self._pixels())):
-            return False
-        self._check_space()
-        return self._all(self._missing(self._conditions())) and self._all(self._missing(self._views()))
+        lists = self._lists
+        return (
+            self._all(lists.pixels())
+            and self._check_space()
+            and self._all(lists.conditions())
+            and self._all(lists.views(self._pairs))
+        )
 
     def _missing(self, jobs: Iterable[Job]) -> list[Job]:
         return list({job.key: job for job in jobs if job.key not in self._cache}.values())
 
-    def _all(self, jobs: Sequence[Job]) -> bool:
+    def _all(self, listed: Iterable[Job]) -> bool:
+        """Compute the records that are missing; return False if it was stopped."""
+        jobs = self._missing(listed)
         for number, job in enumerate(jobs):
             if self._progress.stopped():
                 return False
@@ -129,19 +114,31 @@ class _Preparation:
             self._cache.add(job.key, job.compute())
         return True
 
-    def _check_space(self) -> None:
-        """Compute the first pair and a view of each kind, and raise TrainingCacheError if all will not fit."""
-        if not self._all(self._missing(self._conditions())[:1]):
-            return
-        samples = {job.kind: job for job in self._views(self._pairs[:1])}
-        if not self._all(self._missing(samples.values())):
-            return
-        sizes = {kind: record_bytes(self._cache[job.key].values()) for kind, job in samples.items()}
+    def _check_space(self) -> bool:
+        """Compute the records of one pair, of which the sizes of all follow; return False if it was stopped.
+
+        Raises:
+            TrainingCacheError: if they will not fit.
+        """
+        pair = next(iter(self._lists.conditions()))
+        if not self._all([pair]):
+            return False
+        samples = {job.kind: job for job in self._lists.views(self._pairs[:1])}
+        if not self._all(samples.values()):
+            return False
         self._cache.flush()
-        pair_size = record_bytes(self._cache[self._pair_key(self._pairs[0])].values())
-        conditions, views = self._missing(self._conditions()), self._missing(self._views(either_side=True))
-        needed_for_views, available = sum(sizes[job.kind] for job in views), self._cache.available()
-        needed = needed_for_views + pair_size * len(conditions)
+        sizes = {kind: self._size(job) for kind, job in samples.items()}
+        needed_for_views = sum(sizes[job.kind] for job in self._missing(self._lists.all_views()))
+        self._check_fit(needed_for_views, self._size(pair), len(self._missing(self._lists.conditions())))
+        return True
+
+    def _size(self, job: Job) -> int:
+        return record_bytes(self._cache[job.key].values())
+
+    def _check_fit(self, needed_for_views: int, pair_size: int, pairs: int) -> None:
+        """Raise TrainingCacheError if the missing records need more space than is available."""
+        available = self._cache.available()
+        needed = needed_for_views + pair_size * pairs
         if needed <= available:
             return
         enough = max(0, available - needed_for_views) // pair_size
@@ -150,67 +147,21 @@ class _Preparation:
             f"{gigabytes(needed)}: {gigabytes(pair_size)} a pair, and {gigabytes(needed_for_views)} for views of the "
             f"images. {printable(str(self._cache.folder))} has {gigabytes(self._cache.bytes)} and may have "
             f"{gigabytes(available)} more, which is enough for ",
-            *self._advice(enough, len(conditions)),
+            *_advice(enough, math.floor(self._recipe.training.partners * enough / max(1, pairs))),
         )
 
-    def _advice(self, enough: int, pairs: int) -> list[str | Setting | Argument]:
-        """Say for how many pairs the space is enough, and which settings need less."""
-        partners = math.floor(self._recipe.training.partners * enough / max(1, pairs))
-        smaller: list[str | Setting | Argument] = [
-            Setting("views.structure.bank"),
-            ", ",
-            Setting("views.appearance.bank"),
-            " or ",
-            Setting("training.side"),
-            "; or choose another folder with ",
-            Argument("cache"),
-        ]
-        if partners < 1:
-            return ["no pairs of so many images; give fewer images, or lower ", *smaller]
-        return [f"{enough} pairs: give ", Setting("training.partners", partners), ", or lower ", *smaller]
 
-    def _pixels(self) -> Iterator[Job]:
-        for path, digest in self.digests.items():
-            compute = partial(self._computer.pixels, path)
-            yield Job(self._recipe.pixels_key(digest), ("pixels",), f"image {path.name}", compute)
-
-    def _conditions(self) -> Iterator[Job]:
-        """List the pairs; for terms that apply the generator to the appearance image, also that with itself."""
-        appearances = dict.fromkeys(pair.appearance for pair in self._pairs if self._recipe.applied_to_appearance)
-        for pair in (*self._pairs, *(Pair("", path, path) for path in appearances)):
-            description = f"pair {pair.structure.name}, {pair.appearance.name}"
-            compute = partial(self._computer.conditions, pair)
-            yield Job(self._pair_key(pair), ("pair",), description, compute)
-
-    def _pair_key(self, pair: Pair) -> str:
-        return self._recipe.pair_key(self.digests[pair.structure], self.digests[pair.appearance])
-
-    def _views(self, pairs: Sequence[Pair] | None = None, *, either_side: bool = False) -> Iterator[Job]:
-        """List the stored views of the images of pairs.
-
-        Args:
-            pairs: computed pairs; None: all.
-            either_side: list an appearance image both as it is and mirrored, for pairs that are not computed.
-        """
-        seen: set[tuple[str, ViewKey, str]] = set()
-        for pair in self._pairs if pairs is None else pairs:
-            for mirrored in [False, True] if either_side and self._recipe.matched else [self._mirrored(pair)]:
-                digests = self.digests[pair.structure], self.digests[pair.appearance]
-                for name, targets in self._recipe.targets.items():
-                    for key in targets:
-                        identity = self._recipe.image_identity(key[0], *digests, mirrored)
-                        if (name, key, identity) not in seen:
-                            seen.add((name, key, identity))
-                            yield from self._views_of(name, key, pair, mirrored, identity)
-
-    def _mirrored(self, pair: Pair) -> bool:
-        return self._recipe.matched and bool(self._cache[self._pair_key(pair)]["mirrored"])
-
-    def _views_of(self, name: str, key: ViewKey, pair: Pair, mirrored: bool, identity: str) -> Iterator[Job]:
-        path = pair.appearance if key[0] == "appearance" else pair.structure
-        pixels = self._cache[self._recipe.pixels_key(self.digests[path])]["pixels"]
-        config = self._recipe.config
-        for view in stored_views(config.views, key, pixels, self.digests[path], config.seed):
-            record = self._recipe.features_key(name, identity, view, self._recipe.targets[name][key])
-            compute = partial(self._computer.view, name, key, pair, mirrored, view)
-            yield Job(record, (name, *key), f"features of {path.name}", compute)
+def _advice(pairs: int, partners: int) -> list[str | Setting | Argument]:
+    """Say for how many pairs the space is enough, and what needs less of it."""
+    advice: list[str | Setting | Argument] = [
+        Setting("views.structure.bank"),
+        ", ",
+        Setting("views.appearance.bank"),
+        " or ",
+        Setting("training.side"),
+        "; or choose another folder with ",
+        Argument("cache"),
+    ]
+    if partners < 1:
+        return ["no pairs of so many images; give fewer images, or lower ", *advice]
+    return [f"{pairs} pairs: give ", Setting("training.partners", partners), ", or lower ", *advice]

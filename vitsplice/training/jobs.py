@@ -1,0 +1,109 @@
+"""The records of a training: those of each image, of each pair, and of each view."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from vitsplice.datasets import Pair
+from vitsplice.engine.images import ViewKey
+from vitsplice.training.cache import Record, TensorCache
+from vitsplice.training.compute import RecordComputer
+from vitsplice.training.records import Recipe
+from vitsplice.training.views import stored_views
+
+
+@dataclass(frozen=True)
+class Job:
+    """A record to compute.
+
+    Args:
+        key: key of the record.
+        kind: records of one kind have about the same size.
+        description: description for progress reports.
+        compute: function that computes it.
+    """
+
+    key: str
+    kind: tuple[str, ...]
+    description: str
+    compute: Callable[[], Record]
+
+
+class JobLists:
+    """Lists the records of pairs. One may occur several times in a list.
+
+    Args:
+        recipe: what the records depend on.
+        pairs: the pairs.
+        digests: SHA-256 of each image file.
+        cache: cache with the pixels of all images before conditions are computed, and with the conditions of a pair
+            before its views are listed.
+        device: device to compute on.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        pairs: Sequence[Pair],
+        digests: Mapping[Path, str],
+        cache: TensorCache,
+        device: torch.device,
+    ) -> None:
+        self._recipe, self._pairs, self._digests, self._cache = recipe, pairs, digests, cache
+        appearances = frozenset(pair.appearance for pair in pairs)
+        self._computer = RecordComputer(recipe, digests, appearances, cache, device)
+
+    def pixels(self) -> Iterator[Job]:
+        """List the pixels of all images."""
+        for path, digest in self._digests.items():
+            compute = partial(self._computer.pixels, path)
+            yield Job(self._recipe.pixels_key(digest), ("pixels",), f"image {path.name}", compute)
+
+    def conditions(self) -> Iterator[Job]:
+        """List the pairs; for terms that apply the generator to the appearance image, also that with itself."""
+        appearances = dict.fromkeys(pair.appearance for pair in self._pairs if self._recipe.applied_to_appearance)
+        for pair in (*self._pairs, *(Pair("", path, path) for path in appearances)):
+            description = f"pair {pair.structure.name}, {pair.appearance.name}"
+            yield Job(self.pair_key(pair), ("pair",), description, partial(self._computer.conditions, pair))
+
+    def pair_key(self, pair: Pair) -> str:
+        """Return the key of the conditions of a pair."""
+        return self._recipe.pair_key(self._digests[pair.structure], self._digests[pair.appearance])
+
+    def views(self, pairs: Sequence[Pair]) -> Iterator[Job]:
+        """List the stored views of the images of pairs whose conditions are in the cache."""
+        seen: set[tuple[str, ViewKey, str]] = set()
+        for pair in pairs:
+            mirrored = self._recipe.matched and bool(self._cache[self.pair_key(pair)]["mirrored"])
+            yield from self._views_of_pair(pair, mirrored, seen)
+
+    def all_views(self) -> Iterator[Job]:
+        """List the views of all images, whether the conditions are known or not: appearance images on either side."""
+        seen: set[tuple[str, ViewKey, str]] = set()
+        for pair in self._pairs:
+            for mirrored in (False, True) if self._recipe.matched else (False,):
+                yield from self._views_of_pair(pair, mirrored, seen)
+
+    def _views_of_pair(self, pair: Pair, mirrored: bool, seen: set[tuple[str, ViewKey, str]]) -> Iterator[Job]:
+        """List the views of images that are not in ``seen`` yet."""
+        digests = self._digests[pair.structure], self._digests[pair.appearance]
+        for name, targets in self._recipe.targets.items():
+            for key in targets:
+                identity = self._recipe.image_identity(key[0], *digests, mirrored)
+                if (name, key, identity) not in seen:
+                    seen.add((name, key, identity))
+                    yield from self._views_of_image(name, key, pair, mirrored, identity)
+
+    def _views_of_image(self, name: str, key: ViewKey, pair: Pair, mirrored: bool, identity: str) -> Iterator[Job]:
+        path = pair.appearance if key[0] == "appearance" else pair.structure
+        pixels = self._cache[self._recipe.pixels_key(self._digests[path])]["pixels"]
+        config = self._recipe.config
+        for view in stored_views(config.views, key, pixels, self._digests[path], config.seed):
+            record = self._recipe.features_key(name, identity, view, self._recipe.targets[name][key])
+            compute = partial(self._computer.view, name, key, pair, mirrored, view)
+            yield Job(record, (name, *key), f"features of {path.name}", compute)
