@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 import vitsplice
 from tests.conftest import TINY_SECOND
-from vitsplice import config, hookspecs
+from vitsplice import config, hookspecs, plugins
 from vitsplice.backbones.timm import ALIASES
 from vitsplice.builtin import PRESETS
 from vitsplice.datasets import Pair, write
@@ -24,7 +24,14 @@ from vitsplice.losses.terms import TERMS
 from vitsplice.metrics import METRICS
 from vitsplice.options import complete
 from vitsplice.plugins import catalogue
-from vitsplice.testing import BackboneContract, ExecutorContract, GeneratorContract, LossContract, MetricContract
+from vitsplice.testing import (
+    BackboneContract,
+    ConditionalGeneratorContract,
+    ExecutorContract,
+    GeneratorContract,
+    LossContract,
+    MetricContract,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 README, CONTRIBUTING = ((ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md"))
@@ -73,6 +80,7 @@ def spec_of(hook):
     [
         ("vitsplice_losses", LossContract),
         ("vitsplice_generators", GeneratorContract),
+        ("vitsplice_conditional_generators", ConditionalGeneratorContract),
         ("vitsplice_metrics", MetricContract),
     ],
 )
@@ -108,8 +116,9 @@ def test_example_preset_and_command_work(capsys):
 
 
 def test_every_kind_of_plugin_has_a_section():
-    for kind in ("A backbone", "A loss term", "A generator", "A metric", "A preset", "An executor", "A command"):
-        assert f"\n## {kind}\n" in PAGES["plugins"]
+    for kind in plugins.KINDS:
+        article = "An" if kind.word[0] in "aeiou" else "A"
+        assert f"\n## {article} {kind.word}\n" in PAGES["plugins"]
     assert "docs/plugins.md" in CONTRIBUTING
 
 

@@ -55,7 +55,7 @@ COMMANDS = {
     "study": "Ask people which of two outputs they prefer, and analyse the answers.",
     "bench": "Measure the time of presets on this machine, relative to its speed.",
     "presets": "List presets, or show one as YAML.",
-    "list": "List backbones, losses, generators, metrics, presets or executors.",
+    "list": "List backbones, losses, generators, conditional generators, metrics, presets or executors.",
     "plugin": "Create a plugin, or check one against the contracts.",
     "doctor": "Check this installation, and collect information for a bug report.",
     "plugins": "List plugins, what they register, and why some failed.",

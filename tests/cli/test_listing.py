@@ -4,7 +4,7 @@ import pytest
 
 from vitsplice.cli.output import paragraphs
 
-KINDS = ["backbones", "losses", "generators", "metrics", "presets", "executors"]
+KINDS = ["backbones", "losses", "generators", "conditional_generators", "metrics", "presets", "executors"]
 
 
 def test_filter_by_part_of_the_name(vitsplice):
@@ -28,6 +28,13 @@ def test_filter_by_part_of_the_name(vitsplice):
 def test_filter_by_wildcards(vitsplice, pattern, names):
     rows = json.loads(vitsplice("list", "generators", "--filter", pattern, "--json").stdout)
     assert [row["name"] for row in rows] == names
+
+
+def test_conditions_of_conditional_generators_are_listed(vitsplice):
+    words = vitsplice("list", "conditional_generators", "--filter", "splicenet-residual").stdout
+    assert "cls, start, warped" in words
+    (row,) = json.loads(vitsplice("list", "conditional_generators", "--filter", "splicenet-r*", "--json").stdout)
+    assert row["conditions"] == ["cls", "start", "warped"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -78,6 +78,12 @@ def test_invalid_setting_is_named_by_its_key(vit, pair, override, error, message
         build(vit, pair, override)
 
 
+def test_conditional_generator_is_refused_with_the_command_that_trains_it():
+    settings = load(TINY, "tiny", ["generator.name=splicenet"])
+    with pytest.raises(ConfigError, match="generator.name: 'splicenet' is trained on many pairs by `vitsplice train`"):
+        check_run(settings, catalogue())
+
+
 def test_options_of_terms_of_weight_0_are_checked(vit, pair):
     problem = build(vit, pair, "terms.identity.weight=0")
     assert "identity" not in [term.name for term in problem.terms]

@@ -76,6 +76,12 @@ def generators():
     return table(["name", "description", "canvas", "options"], rows)
 
 
+def conditional_generators():
+    specs = builtin.vitsplice_conditional_generators()
+    rows = [(f"`{s.name}`", s.summary, ", ".join(s.conditions), options(s)) for s in specs]
+    return table(["name", "description", "conditions", "options"], rows)
+
+
 def metrics():
     rows = [(f"`{spec.name}`", spec.summary, spec.better, spec.against) for spec in builtin.vitsplice_metrics()]
     return table(["name", "description", "better", "against"], rows)
@@ -171,6 +177,7 @@ def text():
         "Backbones": backbones(),
         "Loss terms": losses(),
         "Generators": generators(),
+        "Conditional generators": conditional_generators(),
         "Metrics": metrics(),
         "Presets": presets(),
         "Executors": executors(),

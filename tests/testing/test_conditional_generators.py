@@ -106,6 +106,14 @@ class UsesAnotherCondition(Net):
         return super().forward(structure, condition) * condition["appearance"]
 
 
+class UnderstatesItsReach(Net):
+    reach = 0
+
+
+class StatesItsReach(Net):
+    reach = 1
+
+
 MISTAKES = {
     Shrinks: "output_is_an_image",
     AcceptsOneImage: "output_is_an_image",
@@ -120,6 +128,7 @@ MISTAKES = {
     HasIncompleteStateDict: "state_dict",
     ModifiesCondition: "not_modified",
     UsesAnotherCondition: "output_is_an_image",
+    UnderstatesItsReach: "reach",
 }
 
 
@@ -156,6 +165,6 @@ def test_unknown_condition_is_reported_by_name():
     assert "there is no condition 'begin'; there are cls, appearance, start, warped" in reasons["build"]
 
 
-@pytest.mark.parametrize("network", [Net, ZeroInitialised])
+@pytest.mark.parametrize("network", [Net, ZeroInitialised, StatesItsReach])
 def test_correct_network_passes(network):
     assert failures(ConditionalGeneratorContract, spec=spec(network)) == {}

@@ -70,7 +70,7 @@ def test_invalid_name_or_kind_and_existing_folder_are_refused(tmp_path):
     for name in ("My", "a b", "../up", "a--b", "1st", "class", ""):
         with pytest.raises(UserError, match="is not allowed as the name of a plugin"):
             scaffold.write(name, "loss", tmp_path)
-    with pytest.raises(UserError, match="allowed are backbone, loss, generator, metric, preset"):
+    with pytest.raises(UserError, match="allowed are backbone, loss, generator, conditional_generator, metric, preset"):
         scaffold.write("mine", "image", tmp_path)
     scaffold.write("mine", "loss", tmp_path)
     with pytest.raises(OutputExists, match="already exists"):

@@ -1,4 +1,4 @@
-"""``vitsplice list``: registered backbones, loss terms, generators, metrics, presets or executors."""
+"""``vitsplice list``: the registered parts of one kind."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def listing(
     ] = "",
     as_json: AsJson = False,
 ) -> None:
-    """List backbones, loss terms, generators, metrics, presets or executors."""
+    """List backbones, loss terms, generators, conditional generators, metrics, presets or executors."""
     from vitsplice.plugins import catalogue
 
     note_failures()
@@ -94,6 +94,8 @@ def listing(
 def _cell(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name}={default}" for name, default in value.items()) or "-"
+    if isinstance(value, tuple):
+        return ", ".join(value)
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value / 1e6:.1f} M" if value >= 10**6 else str(value or "-")
     return str(value) if value not in (None, "") else "-"

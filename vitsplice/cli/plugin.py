@@ -26,7 +26,7 @@ def new(
     name: Annotated[
         str, typer.Argument(help="Name of the plugin and of its part: lower case letters, digits and dashes.")
     ],
-    kind: Annotated[str, typer.Option(help="backbone, loss, generator, metric or preset.")],
+    kind: Annotated[str, typer.Option(help="backbone, loss, generator, conditional_generator, metric or preset.")],
     folder: Annotated[Path, typer.Option(help="Folder in which the new folder vitsplice-NAME is created.")] = Path(),
 ) -> None:
     """Write a complete plugin that can be installed and passes its own tests."""

@@ -31,6 +31,9 @@ SPATIAL: tuple[ConditionName, ...] = ("start", "warped")
 class ConditionalGeneratorSpec:
     """A generator that is trained on many pairs of images and sees the appearance image of each.
 
+    If the module has an attribute ``reach``, a number of pixels, images further away than this have no effect on an
+    output pixel. Large images are then computed in tiles that overlap by so much that there are no seams.
+
     Args:
         name: name, unique among conditional generators.
         build: function ``build(channels, options)`` that returns an ``nn.Module`` with

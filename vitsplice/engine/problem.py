@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vitsplice.backbones.inputs import Area, Fit, Resize, Resizing
 from vitsplice.config import BackboneConfig, RunConfig, StageConfig, ViewConfig
-from vitsplice.contracts import MATCH, Backbone, GeneratorSpec, Role, TermContext
+from vitsplice.contracts import MATCH, Backbone, ConditionalGeneratorSpec, GeneratorSpec, Role, TermContext
 from vitsplice.engine.features import SizedBackbone
 from vitsplice.engine.images import RunImages
 from vitsplice.engine.loop import Problem
@@ -99,11 +99,23 @@ def check_parts(config: RunConfig, catalogue: Catalogue) -> None:
     Raises:
         UnknownName, ConfigError: naming the part or the key.
     """
-    generators = catalogue.conditional_generators if config.training else catalogue.generators
     for settings in (config, with_fallback(config, "settings")):
-        complete(generators[settings.generator.name], settings.generator.options, "generator.options")
+        complete(_generator_spec(settings, catalogue), settings.generator.options, "generator.options")
         for name, term in settings.terms.items():
             complete(catalogue.losses[term.loss], term.options, f"terms.{name}.options")
+
+
+def _generator_spec(config: RunConfig, catalogue: Catalogue) -> GeneratorSpec | ConditionalGeneratorSpec:
+    """Look up the generator of a run or of a training."""
+    name = config.generator.name
+    if config.training is not None:
+        return catalogue.conditional_generators[name]
+    if name in catalogue.conditional_generators and name not in catalogue.generators:
+        raise ConfigError(
+            f"generator.name: '{name}' is trained on many pairs by `vitsplice train`, not optimised for one pair; "
+            "`vitsplice list generators` lists the generators for one pair"
+        )
+    return catalogue.generators[name]
 
 
 def weighted_terms(

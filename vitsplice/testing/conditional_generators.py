@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import ClassVar
+from unittest import SkipTest
 
 import torch
 import torch.nn.functional as F
@@ -73,6 +74,19 @@ class ConditionalGeneratorContract(ImageNetworkContract[ConditionalGeneratorSpec
             row = slice(k, k + 1)
             alone = generator(images[row], {name: values[row] for name, values in condition.items()})
             assert_close(alone, output[row], f"image {k} of a batch and the same image alone")
+
+    def test_reach_bounds_the_effect_of_a_pixel(self) -> None:
+        """If the generator states its reach, images further away have no effect on an output pixel."""
+        reach = getattr(self.build(self.inputs()[0]), "reach", None)
+        if reach is None:
+            raise SkipTest("the generator states no reach")
+        generator, _ = self._optimised()
+        images, condition = self.inputs((SIZES[0][0], reach + 64))
+        output = generator(images, condition)
+        for values in (images, *(condition[name] for name in condition if name in ("start", "appearance"))):
+            values[..., 0] = 1 - values[..., 0]
+        changed = generator(images, condition)
+        assert_close(changed[..., reach + 1 :], output[..., reach + 1 :], f"output {reach + 1} pixels from a change")
 
     def _conditions(self) -> tuple[ConditionName, ...]:
         """Return the names of the requested conditions. Raises AssertionError if there is no such condition."""

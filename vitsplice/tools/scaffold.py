@@ -56,6 +56,12 @@ TEMPLATES_BY_KIND = {
         "vitsplice run --set generator.name=$name --steps 20",
         "- `$module/network.py`: your network.\n- `$module/__init__.py`: its options.",
     ),
+    "conditional_generator": PluginTemplate(
+        "ConditionalGeneratorContract",
+        {"__init__.py": "conditional_generator.py.txt", "network.py": "detail.py.txt"},
+        "vitsplice train FOLDER -o MODEL --preset splicenet --set generator.name=$name",
+        "- `$module/network.py`: your network.\n- `$module/__init__.py`: its conditions and options.",
+    ),
     "metric": PluginTemplate(
         "MetricContract",
         {"__init__.py": "metric.py.txt"},
@@ -96,7 +102,7 @@ def write(name: str, kind: str, folder: Path) -> Path:
         "distribution": f"vitsplice-{short}",
         "module": f"vitsplice_{short.replace('-', '_')}",
         "title": short.replace("-", " ").title().replace(" ", ""),
-        "kind": kind,
+        "kind": kind.replace("_", " "),
         "contract": TEMPLATES_BY_KIND[kind].contract,
     }
     root = folder / values["distribution"]
