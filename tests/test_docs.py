@@ -11,6 +11,7 @@ import reference
 import timm
 from PIL import Image
 from safetensors.torch import save_file
+from tiny_models import write_tiny_model
 
 import vitsplice
 from tests.conftest import TINY_SECOND
@@ -200,6 +201,16 @@ def test_python_code_of_readme_getting_started_and_presets_runs(png, tmp_path, m
     }
     exec(code, names | {"output": pixels.clone().requires_grad_()})
     assert (tmp_path / "out" / "output.png").is_file()
+
+
+def test_code_on_the_page_of_models_runs(png, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_tiny_model(tmp_path / "my-model")
+    for path, name in zip((*png, png[0]), ("cow.jpg", "zebra.jpg", "dog.jpg"), strict=True):
+        Image.open(path).save(name)
+    names = {}
+    exec(next(block for block in python_blocks(PAGES["splicenet"]) if "load_model" in block), names)
+    assert names["outputs"][0].shape == (1, 3, 40, 48)
 
 
 def test_code_on_the_page_of_correspondence_runs():

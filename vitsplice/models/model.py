@@ -46,11 +46,6 @@ AppearanceImage = Source | Appearance | Mix
 class Model:
     """A trained model on a device, created by `vitsplice.load_model`.
 
-    Example:
-        >>> model = vitsplice.load_model("my-model")  # doctest: +SKIP
-        >>> appearance = model.prepare("zebra.jpg")  # doctest: +SKIP
-        >>> outputs = [model(path, appearance) for path in paths]  # doctest: +SKIP
-
     Args:
         record: what the model is, and what it was trained on.
         spec: the conditional generator.
