@@ -33,6 +33,8 @@ PRESETS = {
     "instant": "seconds, no training: transfers colour, tone and contrast between corresponding regions",
     "quick": "about a minute on 2 CPU cores: the warm start of instant, then the terms of a ViT and a CNN",
     "best": "no time limit: as quick, with more steps and a finer last stage",
+    "splicenet": "for `vitsplice train`: SpliceNet, one network for many pairs, as printed in the TOG 2023 paper",
+    "splicenet-residual": "for `vitsplice train`: one network for many pairs, which corrects the warm start of instant",
     "invert": "for `vitsplice invert`: an image with one feature of another, by a deep image prior",
     "invert-pixels": "for `vitsplice invert`: the same, by pixels with total variation",
     "invert-official": "for `vitsplice invert`: the recipe of the released code",
@@ -40,6 +42,7 @@ PRESETS = {
 
 COMMANDS = {
     "run": "Transfer the appearance of one image to the structure of another.",
+    "train": "Train one generator for many pairs of images.",
     "apply": "Apply a trained model to images.",
     "export": "Export a trained model to ONNX.",
     "batch": "Run all pairs of a manifest, on this machine or many.",

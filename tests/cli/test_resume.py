@@ -6,6 +6,7 @@ import pytest
 from resumable import ResumableContract
 
 from tests.conftest import STAGED_PYRAMID, noise, write_pair
+from tests.training.conftest import photographs
 from vitsplice.datasets import Pair, write
 from vitsplice.images import encode_png
 
@@ -63,6 +64,15 @@ def write_pairs(folder, number=3):
     write(
         folder / "pairs.csv", [Pair(f"p{n}", folder / "s" / f"p{n}.png", folder / "a" / f"p{n}.png") for n in range(3)]
     )
+
+
+class TestTrain(ResumableContract):
+    def prepare(self, folder):
+        (folder / "photos").mkdir()
+        photographs(folder / "photos", 8)
+
+    def command(self, inputs, out):
+        return ["train", inputs / "photos", "-o", out, "--preset", "tiny-many", "--cache", inputs / "cache"]
 
 
 class TestBatch(ResumableContract):

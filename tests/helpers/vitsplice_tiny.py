@@ -150,4 +150,8 @@ def vitsplice_executors():
 
 @hookimpl
 def vitsplice_presets():
-    return [PresetSpec("tiny", files("vitsplice_tiny_presets") / "tiny.yaml", "a few steps of a tiny ViT")]
+    folder = files("vitsplice_tiny_presets")
+    return [
+        PresetSpec("tiny", folder / "tiny.yaml", "a few steps of a tiny ViT"),
+        PresetSpec("tiny-many", folder / "tiny-many.yaml", "a few steps of training"),
+    ]

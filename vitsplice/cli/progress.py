@@ -111,7 +111,7 @@ class ProgressDisplay:
     def _eta(self, done: int, total: int) -> str:
         """Return the time that remains, as text; "" if it is unknown."""
         elapsed = self._clock() - self._began
-        return f"ETA {_duration(elapsed / done * (total - done))}" if done else ""
+        return f"ETA {duration(elapsed / done * (total - done))}" if done else ""
 
 
 class RunProgress(ProgressDisplay):
@@ -166,7 +166,7 @@ class RunProgress(ProgressDisplay):
 
     def _eta(self, done: int, total: int) -> str:
         seconds = self._rate.seconds
-        return "" if seconds is None or done == total else f"ETA {_duration(seconds * (total - done))}"
+        return "" if seconds is None or done == total else f"ETA {duration(seconds * (total - done))}"
 
     def _warn_if_long(self) -> None:
         """Print the expected duration of a long run, and an option with which it would be short."""
@@ -179,7 +179,7 @@ class RunProgress(ProgressDisplay):
         shorter = affordable(self._run, seconds, SHORT, self._clock)
         self._rate.leave_out(self._clock() - began)
         self.note(
-            f"this run will take about {_duration(seconds * steps)} ({steps} steps of {seconds:.2g} s); "
+            f"this run will take about {duration(seconds * steps)} ({steps} steps of {seconds:.2g} s); "
             f"with {option(shorter)}, about {SHORT / 60:.0f} minutes; Ctrl-C stops it and saves the image",
             style="bold yellow",
         )
@@ -237,7 +237,7 @@ class BatchProgress(ProgressDisplay):
             self._reasons.append(outcome.reason)
         ended = tally.done + tally.failures
         rate = ended / (self._clock() - self._began)
-        eta = f"ETA {_duration(tally.remaining / rate)}" if ended else "ETA unknown"
+        eta = f"ETA {duration(tally.remaining / rate)}" if ended else "ETA unknown"
         counts = f"{tally.done_before + tally.done} done, {tally.failures} failed, {tally.remaining} left"
         self._show(tally.total - tally.remaining, f"{counts}  {rate * 60:.3g}/min  {eta}")
 
@@ -282,7 +282,8 @@ def _notes(image: LoadedImage) -> str:
     return "".join(f"; {note}" for note in image.notes)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Format a time in seconds: below 100 as seconds, above as ``h:mm:ss``."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     hours, rest = divmod(round(seconds), 3600)

@@ -131,6 +131,12 @@ def checkpoint_files(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*.json"), reverse=True)
 
 
+def remove_checkpoints(folder: Path) -> None:
+    """Remove all checkpoints of a folder. May raise OSError."""
+    for path in checkpoint_files(folder):
+        _remove(path)
+
+
 def _read_files(path: Path) -> tuple[dict[str, Any], bytes]:
     """Read the content of the JSON file, whose digest is checked, and the bytes of the tensors."""
     try:

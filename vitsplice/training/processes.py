@@ -48,6 +48,10 @@ class Processes(ABC):
     def mean(self, values: Tensor) -> Tensor:
         """Return the mean of a tensor over the processes."""
 
+    def any(self, flag: bool) -> bool:
+        """Return whether a flag is set in any process; all processes must call it."""
+        return bool(self.mean(torch.tensor(float(flag), device=self.device)) > 0)
+
     @abstractmethod
     def main_first(self) -> AbstractContextManager[None]:
         """Context that the main process enters and leaves before the others enter."""

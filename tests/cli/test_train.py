@@ -1,0 +1,113 @@
+"""``vitsplice train``."""
+
+import csv
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from tests.training.conftest import photographs
+from vitsplice import load_model
+
+pytestmark = pytest.mark.slow
+
+TINY = ("--preset", "tiny-many", "--device", "cpu")
+
+
+@pytest.fixture
+def photos(tmp_path):
+    (tmp_path / "photos").mkdir()
+    return photographs(tmp_path / "photos", 8)
+
+
+def test_training_writes_a_model_that_can_be_applied(vitsplice, photos, tmp_path):
+    done = vitsplice("train", "photos", "-o", "model", *TINY, "--licence", "CC0", "--set", "metrics=all")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "model\n"
+    assert "generator tiny-tint" in done.stderr
+    assert "6 steps of 2 pairs" in done.stderr
+    names = {path.relative_to(tmp_path / "model").as_posix() for path in (tmp_path / "model").rglob("*.*")}
+    previews = {f"previews/step-{step:08d}.png" for step in (0, 3, 6)}
+    assert names == {"model.yaml", "model.safetensors", "metrics.csv", "training.json", *previews}
+    record = yaml.safe_load((tmp_path / "model" / "model.yaml").read_text())
+    assert (record["licence"], record["steps"], record["settings"]["preset"]) == ("CC0", 6, "tiny-many")
+    assert record["metrics"]["pairs"] >= 2
+    assert set(record["metrics"]["lab-patches"]) == {"output", "start", "unchanged"}
+    with (tmp_path / "model" / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows] == ["3", "6"]
+    assert all(float(row[name]) > 0 for row in rows for name in ("total", "held_out.total", "held_out.texture"))
+    output = load_model(tmp_path / "model", device="cpu")(photos[0], photos[1])
+    assert output.shape == (1, 3, 40, 48)
+    assert torch.isfinite(output).all()
+
+
+def test_held_out_images_are_not_in_the_record_of_training_images(vitsplice, photos, tmp_path):
+    assert vitsplice("train", "photos", "-o", "model", *TINY, "--held-out", "0.5").returncode == 0
+    images = load_file(tmp_path / "model" / "model.safetensors")["training_images"]
+    assert 2 <= len(images) < len(photos) - 1
+
+
+def test_same_command_on_a_finished_training_does_nothing(vitsplice, photos):
+    command = ("train", "photos", "-o", "model", *TINY)
+    assert vitsplice(*command).returncode == 0
+    done = vitsplice(*command)
+    assert (done.returncode, "the training in model is finished" in done.stderr) == (0, True)
+    done = vitsplice("train", "--resume", "model")
+    assert (done.returncode, "the training in model is finished" in done.stderr) == (0, True)
+
+
+def test_another_training_is_replaced_only_with_force(vitsplice, photos):
+    command = ("train", "photos", "-o", "model", *TINY)
+    assert vitsplice(*command).returncode == 0
+    done = vitsplice(*command, "--seed", 1)
+    assert done.returncode == 2
+    assert "model holds another training: it differs in settings; choose another folder" in done.stderr
+    assert vitsplice(*command, "--seed", 1, "--force").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--preset", "quick"), "preset 'quick' is for one pair of images (`vitsplice run`)"),
+        (("--preset", "quick", "--partners", 3), "preset 'quick' is for one pair of images (`vitsplice run`)"),
+        (("--set", "training.batch=0"), "training.batch"),
+        (("--set", "stages=[{side: 64}]"), "stages are not allowed with training"),
+        (("--set", "generator.name=unet"), "conditional generator"),
+        (("--steps", 0), "--steps"),
+        (("--set", "terms.texture.options={depths: [2]}"), "terms.texture"),
+        (("--set", "views.structure.shape=image"), "views.structure.shape: image is not allowed with training"),
+        (("--tensorboard",), "writing for TensorBoard requires the package tensorboard"),
+    ],
+)
+def test_impossible_trainings_are_refused_in_a_few_lines(vitsplice, photos, options, message):
+    done = vitsplice("train", "photos", "-o", "model", *TINY, *options)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) < 12
+
+
+def test_missing_arguments_are_named(vitsplice, photos):
+    assert "vitsplice train PHOTOGRAPHS -o MODEL" in vitsplice("train", "photos").stderr
+    assert "gone does not exist" in vitsplice("train", "gone", "-o", "model", *TINY).stderr
+    assert "gone holds no training" in vitsplice("train", "--resume", "gone").stderr
+    assert "leave out --steps" in vitsplice("train", "--resume", "model", "--steps", 3).stderr
+
+
+def test_corrupt_photograph_and_too_few_images_are_named(vitsplice, photos):
+    photos[2].write_bytes(photos[2].read_bytes()[:60])
+    done = vitsplice("train", "photos", "-o", "model", *TINY)
+    assert done.returncode == 2
+    assert "image-2.png" in done.stderr
+    for path in photos[2:]:
+        path.unlink()
+    done = vitsplice("train", "photos", "-o", "model", *TINY)
+    assert done.returncode == 2
+    assert "at least 2 of each are needed" in done.stderr
+
+
+def test_run_refuses_a_preset_for_many_pairs(vitsplice, photos):
+    done = vitsplice("run", *photos[:2], "--preset", "splicenet-residual")
+    assert done.returncode == 2
+    assert "`vitsplice train` trains a generator for many pairs" in done.stderr

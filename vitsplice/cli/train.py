@@ -1,0 +1,158 @@
+"""``vitsplice train``: train one generator for many pairs of images."""
+
+from __future__ import annotations
+
+import shlex
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vitsplice.cli.options import DEVICE
+from vitsplice.cli.output import notes
+
+if TYPE_CHECKING:
+    from vitsplice.training.plan import TrainingPlan
+    from vitsplice.training.processes import Processes
+    from vitsplice.training.recorder import TrainingRecorder
+    from vitsplice.training.tensorboard import TensorBoard
+
+DEFAULT = "splicenet-residual"
+
+
+def train(
+    context: typer.Context,
+    source: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A folder of photographs of one domain, which are paired by similarity, or a manifest of pairs (.csv "
+            "or .jsonl).",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="MODEL", help="Folder of the model. Required.")
+    ] = None,
+    preset: Annotated[
+        str, typer.Option(help="A preset with the setting training: splicenet, splicenet-residual, or a YAML file.")
+    ] = DEFAULT,
+    steps: Annotated[int | None, typer.Option(min=1, max=10_000_000, help="Number of steps.")] = None,
+    partners: Annotated[
+        int | None, typer.Option(min=1, max=1000, help="Appearance images for each structure image.")
+    ] = None,
+    held_out: Annotated[
+        float | None,
+        typer.Option(min=0, max=0.9, help="Fraction of the images that is not trained on but measured. 0: none."),
+    ] = None,
+    licence: Annotated[
+        str, typer.Option(help="Licence of the model, which depends on that of the photographs; it is recorded.")
+    ] = "",
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of all random number generators.")] = None,
+    device: Annotated[str | None, DEVICE] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change one setting, e.g. training.batch=8."),
+    ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(help="Folder for features of the photographs. Default: training, in the folder of cached files."),
+    ] = None,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write losses and previews for TensorBoard to MODEL/tensorboard.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the training that the folder holds.")] = False,
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Resume the training in this folder, or from one of its checkpoints (MODEL/checkpoint/step-*.json).",
+        ),
+    ] = None,
+) -> None:
+    """Train one generator on many pairs, for `vitsplice apply`: in one process, or started by `accelerate launch`."""
+    from vitsplice.cli.run import check_alone
+    from vitsplice.training.plan import TrainingPlan
+
+    if resume is not None:
+        check_alone(context, "resume", "the training", allowed="tensorboard")
+        checkpoint = resume if resume.suffix == ".json" else None
+        folder = resume.parent.parent if checkpoint else resume
+        _train(TrainingPlan.read(folder), folder, checkpoint, force=False, tensorboard=tensorboard)
+        return
+    if source is None or out is None:
+        raise typer.BadParameter(
+            "give the photographs and the folder of the model: vitsplice train PHOTOGRAPHS -o MODEL"
+        )
+    from vitsplice.plugins import catalogue
+    from vitsplice.presets.settings import settings_for
+
+    changed = {"training.partners": partners, "training.held_out": held_out}
+    overrides = [*(set_ or []), *(f"{key}={value}" for key, value in changed.items() if value is not None)]
+    _check_preset(preset)
+    settings = settings_for(preset, steps=steps, seed=seed, device=device, overrides=overrides)
+    plan = TrainingPlan.create(source, settings, catalogue(), licence=licence, cache=cache)
+    _train(plan, out, None, force=force, tensorboard=tensorboard)
+
+
+def _check_preset(preset: str) -> None:
+    """Raise ConfigError for a preset of one pair, before overrides of ``training`` make it one for many."""
+    from vitsplice.plugins import catalogue
+    from vitsplice.presets.settings import settings_for
+    from vitsplice.training.parts import check_training
+
+    check_training(settings_for(preset), catalogue())
+
+
+def _train(plan: TrainingPlan, out: Path, checkpoint: Path | None, *, force: bool, tensorboard: bool) -> None:
+    """Prepare and train in the folder of the model; exit with 130 if the user stopped it."""
+    from vitsplice.cli.progress import parts_progress, unless_stopped
+    from vitsplice.plugins import catalogue
+    from vitsplice.support.progress import NULL_REPORTER
+    from vitsplice.training.begin import begin_or_resume
+    from vitsplice.training.processes import processes_on
+
+    processes = processes_on(plan.settings.device)
+    with plan.folder(out, force=force) if processes.main else nullcontext(out) as folder:
+        processes.wait()
+        if plan.finished(folder):
+            notes([f"the training in {folder} is finished"])
+            return
+        scalars = _tensorboard(folder) if tensorboard and processes.main else None
+        with parts_progress() if processes.main else nullcontext(NULL_REPORTER) as progress:
+            recorder = unless_stopped(
+                begin_or_resume(
+                    plan, folder, processes, catalogue(), checkpoint=checkpoint, scalars=scalars, progress=progress
+                )
+            )
+        _follow(recorder, processes)
+
+
+def _tensorboard(folder: Path) -> TensorBoard:
+    from vitsplice.training.tensorboard import TensorBoard
+
+    return TensorBoard(folder)
+
+
+def _follow(recorder: TrainingRecorder, processes: Processes) -> None:
+    """Take the steps with progress, and write the model."""
+    from vitsplice.cli.interrupt import Interrupt
+    from vitsplice.cli.progress import parts_progress
+    from vitsplice.cli.training_progress import TrainingProgress
+    from vitsplice.plugins import catalogue
+
+    with Interrupt() as interrupt, TrainingProgress(recorder) as display:
+        for step in recorder.steps(display.note):
+            display.step(step)
+            if processes.any(interrupt.requested):
+                break
+    with parts_progress() as progress:
+        recorder.finish(catalogue(), progress)
+    if not recorder.finished:
+        if processes.main:
+            taken, steps = recorder.training.next, recorder.training.parts.config.steps
+            typer.echo(f"stopped after {taken} of {steps} steps; the model is written", err=True)
+            typer.echo(f"resume with: vitsplice train --resume {shlex.quote(str(recorder.folder))}", err=True)
+        raise typer.Exit(130)
+    if processes.main:
+        typer.echo(recorder.folder)

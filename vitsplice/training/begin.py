@@ -1,0 +1,98 @@
+"""Begin or resume a training: backbones, pairs, features of all images, and the last checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vitsplice.datasets import Pair
+from vitsplice.plugins import Catalogue
+from vitsplice.support import output_folder
+from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
+from vitsplice.training.data import TrainingData
+from vitsplice.training.held_out import MEASURED, HeldOut, spread
+from vitsplice.training.loop import Training
+from vitsplice.training.pairs import SidePairs, training_pairs
+from vitsplice.training.parts import TrainingParts
+from vitsplice.training.plan import TrainingPlan
+from vitsplice.training.processes import Processes
+from vitsplice.training.recorder import Scalars, TrainingRecorder
+
+FEATURES = "appearance-features.jsonl"
+"""File of the features that pairs are selected by, in the cache."""
+
+
+def begin_or_resume(
+    plan: TrainingPlan,
+    folder: Path,
+    processes: Processes,
+    known: Catalogue,
+    *,
+    checkpoint: Path | None = None,
+    scalars: Scalars | None = None,
+    progress: ProgressReporter = NULL_REPORTER,
+) -> TrainingRecorder | None:
+    """Prepare a training, and resume it from a checkpoint if there is one.
+
+    What is computed from the images is stored in the cache, so that a stopped preparation continues.
+
+    Args:
+        plan: the training.
+        folder: folder of the model, locked by the main process (`TrainingPlan.folder`).
+        processes: the processes that train together.
+        known: the registered parts.
+        checkpoint: the checkpoint; None: the last one of the folder.
+        scalars: see `TrainingRecorder`.
+        progress: reports each image and pair.
+
+    Returns:
+        The training; None if its preparation was stopped.
+
+    Raises:
+        VitspliceError: if a setting, an image, a backbone or a checkpoint cannot be used.
+    """
+    settings = plan.settings.model_copy(update={"device": str(processes.device)})
+    parts = TrainingParts.build(settings, known)
+    for substitution in parts.substitutions.values():
+        progress.note(f"SUBSTITUTION: {substitution}")
+    with processes.main_first():
+        prepared = _prepare(plan, parts, progress)
+    if prepared is None:
+        return None
+    data, held_out = prepared
+    training = Training(parts, data, processes)
+    recorder = TrainingRecorder(folder, training, data, held_out, plan.licence, scalars)
+    recorder.restore(checkpoint)
+    return recorder
+
+
+def _prepare(
+    plan: TrainingPlan, parts: TrainingParts, progress: ProgressReporter
+) -> tuple[TrainingData, HeldOut] | None:
+    """Select the pairs, and compute the features of their images; None if it was stopped."""
+    cache, backbone = plan.cache_folder, parts.recipe.matching.backbone
+    output_folder.write(cache, {})
+    sides = training_pairs(plan.source, parts.training, backbone, parts.device, cache / FEATURES, progress)
+    if sides is None:
+        return None
+    _describe(sides, progress)
+    data = _data(parts, sides.training, cache, progress)
+    if data is None or not sides.held_out:
+        return None if data is None else (data, HeldOut(None))
+    held_out = _data(parts, spread(sides.held_out, MEASURED), cache, progress)
+    return None if held_out is None else (data, HeldOut(held_out))
+
+
+def _data(
+    parts: TrainingParts, pairs: tuple[Pair, ...] | list[Pair], cache: Path, progress: ProgressReporter
+) -> TrainingData | None:
+    return TrainingData.prepare(parts.recipe, pairs, cache, device=parts.device, progress=progress)
+
+
+def _describe(sides: SidePairs, progress: ProgressReporter) -> None:
+    images = [
+        {path for pair in side for path in (pair.structure, pair.appearance)}
+        for side in (sides.training, sides.held_out)
+    ]
+    progress.note(f"{len(sides.training)} pairs of {len(images[0])} images; {len(images[1])} other images are held out")
+    if sides.crossing:
+        progress.note(f"{sides.crossing} pairs are left out: they join a training image with a held-out one")

@@ -1,0 +1,111 @@
+"""A model on pairs of held-out images: losses and previews while it is trained, metrics at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from statistics import fmean
+from typing import Any, TypeVar
+
+from vitsplice.contracts import Case, MetricContext, MetricSpec
+from vitsplice.engine.backbones import BackboneLoader
+from vitsplice.images import contact_sheet, encode_png
+from vitsplice.metrics import run_metrics
+from vitsplice.metrics.values import MetricValue, measure
+from vitsplice.plugins import Catalogue
+from vitsplice.support.progress import ProgressReporter
+from vitsplice.training.data import TrainingData, TrainingExample
+from vitsplice.training.loop import Training
+
+MEASURED = 24
+"""Maximum number of pairs whose losses and metrics are computed."""
+
+SHOWN = 6
+"""Maximum number of pairs in a preview."""
+
+Item = TypeVar("Item")
+
+
+def spread(items: Sequence[Item], number: int) -> list[Item]:
+    """Return at most ``number`` items at even intervals.
+
+    Example:
+        >>> spread("abcdef", 3)
+        ['a', 'c', 'e']
+    """
+    number = min(number, len(items))
+    return [items[place * len(items) // number] for place in range(number)]
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Pairs of held-out images; without any, the results are empty.
+
+    Args:
+        data: examples of the pairs, at most `MEASURED`; None: there are none.
+    """
+
+    data: TrainingData | None
+
+    def __len__(self) -> int:
+        return 0 if self.data is None else len(self.data)
+
+    def losses(self, training: Training) -> dict[str, float]:
+        """Return the mean of each term over the pairs, and of the weighted total."""
+        if self.data is None:
+            return {}
+        values = [training.losses(self.data[number]) for number in range(len(self.data))]
+        means = {name: fmean(each[name] for each in values) for name in values[0]}
+        total = sum(term.weight * means[term.name] for term in training.parts.recipe.terms)
+        return {"total": total, **means}
+
+    def preview(self, training: Training) -> bytes | None:
+        """Return a sheet of some pairs as PNG: structure image, appearance image, start and output of the model."""
+        if self.data is None:
+            return None
+        rows = []
+        for number in spread(range(len(self.data)), SHOWN):
+            example = self.data[number]
+            named = [(name, example.images.pixels[name]) for name in ("structure", "appearance", "start")]
+            rows.append([(name, pixels[0]) for name, pixels in [*named, ("output", training.output(example))]])
+        return encode_png(contact_sheet(rows))
+
+    def metrics(self, training: Training, known: Catalogue, progress: ProgressReporter) -> dict[str, Any]:
+        """Measure the model by `vitsplice.metrics.RUN_METRICS`, at the size of training images.
+
+        Returns:
+            The number of pairs, the shorter side, and by metric the means of the outputs, of the starts and of the
+            unchanged structure images.
+        """
+        if self.data is None:
+            return {}
+        load = cache(partial(BackboneLoader().metric_backbone, known=known))
+        context, specs = MetricContext(load, training.parts.config.backbone.name), run_metrics(known.metrics)
+        values: list[list[MetricValue]] = []
+        for number in range(len(self.data)):
+            progress.part(f"metrics of {self.data.pairs[number].id}", number, len(self.data))
+            values.append(_measured(training, self.data[number], specs, context))
+        side = training.parts.training.side
+        return {"pairs": len(values), "side": side} | {
+            spec.name: _means([each[place] for each in values]) for place, spec in enumerate(specs)
+        }
+
+
+def _measured(
+    training: Training, example: TrainingExample, specs: Sequence[MetricSpec], context: MetricContext
+) -> list[MetricValue]:
+    """Measure the output for a pair, its start, and the unchanged structure image."""
+    pixels = example.images.pixels
+    case = Case(example.pair.id, pixels["structure"], pixels["appearance"], training.output(example))
+    return measure(specs, context, case, {"start": pixels["start"], "unchanged": pixels["structure"]})
+
+
+def _means(values: Sequence[MetricValue]) -> dict[str, float | None]:
+    """Return the means of a metric of outputs, starts and structure images; None if a value is missing."""
+    columns = {"output": "value", "start": "start", "unchanged": "unchanged"}
+    means: dict[str, float | None] = {}
+    for column, attribute in columns.items():
+        numbers = [getattr(value, attribute) for value in values]
+        means[column] = None if None in numbers else fmean(numbers)
+    return means

@@ -1,0 +1,134 @@
+"""What a training was begun with, in the folder of its model, so that it can be resumed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vitsplice.backbones.weights import cache_folder
+from vitsplice.config import RunConfig
+from vitsplice.errors import CheckpointRejected, ModelRejected, UserError
+from vitsplice.models.folder import WEIGHTS
+from vitsplice.plugins import Catalogue
+from vitsplice.presets import loading
+from vitsplice.presets.model_folder import RECORD, read_record
+from vitsplice.presets.settings import pinned
+from vitsplice.support.checkpoints import checkpoint_files
+from vitsplice.support.files import read_json_object
+from vitsplice.support.output_folder import REPLACE, ResumableWork, other_format, resumable
+from vitsplice.training.parts import check_training
+
+PLAN, CHECKPOINTS, PREVIEWS, METRICS = "training.json", "checkpoint", "previews", "metrics.csv"
+
+FORMAT = 1
+
+SETTINGS_KEYS = ("settings", "source", "licence")
+
+
+def _clear(folder: Path) -> None:
+    """Remove checkpoints and previews from their folder. May raise OSError."""
+    for pattern in ("step-*.json", "step-*.safetensors", "step-*.png"):
+        for path in folder.glob(pattern):
+            path.unlink(missing_ok=True)
+
+
+WORK = ResumableWork("training", PLAN, (CHECKPOINTS, PREVIEWS), (WEIGHTS, RECORD, METRICS), SETTINGS_KEYS, clear=_clear)
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """A training.
+
+    Args:
+        source: manifest of pairs, or another source of images (`vitsplice.training.pairs.training_pairs`).
+        settings: settings with ``training``.
+        licence: licence of the model, as stated by who trains it.
+        cache: folder of the features of images; None: one in the folder of cached files.
+    """
+
+    source: Path
+    settings: RunConfig
+    licence: str = ""
+    cache: Path | None = None
+
+    @classmethod
+    def create(
+        cls,
+        source: str | os.PathLike[str],
+        settings: RunConfig,
+        known: Catalogue,
+        *,
+        licence: str = "",
+        cache: Path | None = None,
+    ) -> TrainingPlan:
+        """Check the settings, and that the source exists, before any slow operation. Raises ConfigError, UserError."""
+        check_training(settings, known)
+        path = Path(os.path.abspath(source))
+        if not path.exists():
+            raise UserError(f"{source} does not exist; give a folder of photographs, or a manifest of pairs")
+        return cls(path, pinned(settings), licence.strip(), None if cache is None else Path(os.path.abspath(cache)))
+
+    @classmethod
+    def read(cls, folder: Path) -> TrainingPlan:
+        """Read the plan of a training that was begun in a folder.
+
+        Raises:
+            UserError: if the folder holds no training.
+            CheckpointRejected: if its plan is corrupt or of another format.
+        """
+        if not (folder / PLAN).is_file():
+            raise UserError(f"{folder} holds no training: it has no {PLAN}")
+        content = read_json_object(folder / PLAN)
+        if reason := other_format(content, FORMAT):
+            raise CheckpointRejected(f"{folder / PLAN} cannot be used: {reason}. Restart the training with ", REPLACE)
+        try:
+            settings = loading.validate(content["settings"], str(folder / PLAN))
+            cache = content["cache"]
+            return cls(
+                Path(content["source"]), settings, str(content["licence"]), None if cache is None else Path(cache)
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise CheckpointRejected(f"{folder / PLAN} is corrupt; restart the training with ", REPLACE) from error
+
+    @property
+    def cache_folder(self) -> Path:
+        """Folder of the features of images."""
+        return self.cache or cache_folder() / "training"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the plan as data for JSON."""
+        return {
+            "format": FORMAT,
+            "settings": self.settings.model_dump(mode="json"),
+            "source": str(self.source),
+            "licence": self.licence,
+            "cache": None if self.cache is None else str(self.cache),
+        }
+
+    def finished(self, folder: Path) -> bool:
+        """Return whether a folder holds the model of all steps of this training: its checkpoints are removed last."""
+        if checkpoint_files(folder / CHECKPOINTS):
+            return False
+        try:
+            return read_record(folder).steps == self.settings.steps
+        except ModelRejected:
+            return False
+
+    @contextmanager
+    def folder(self, out: Path, *, force: bool = False) -> Iterator[Path]:
+        """Lock the folder of the model; checkpoints of the same plan are kept.
+
+        Args:
+            out: folder of the model; created if it does not exist.
+            force: replace another training in the folder.
+
+        Raises:
+            OutputExists: if it holds another training or model, and ``force`` is not given.
+            OutputBusy: if another process trains in it.
+        """
+        with resumable(out, WORK, self.to_json(), force=force) as path:
+            yield path

@@ -1,0 +1,224 @@
+"""Recording of a training in the folder of its model: checkpoints, the model, losses and previews."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from vitsplice.config import GeneratorConfig
+from vitsplice.engine.values import Step
+from vitsplice.errors import CheckpointRejected, VitspliceError, allocation_failure
+from vitsplice.models.folder import write_model
+from vitsplice.plugins import Catalogue
+from vitsplice.runs.record import versions
+from vitsplice.runs.recorder import CHANGEABLE_SETTINGS, CheckpointTimer, preview_is_due
+from vitsplice.support import output_folder
+from vitsplice.support.checkpoints import CheckpointFormat, check_origin, checkpoint_files, remove_checkpoints
+from vitsplice.support.progress import ProgressReporter
+from vitsplice.training.data import TrainingData
+from vitsplice.training.held_out import HeldOut
+from vitsplice.training.loop import Training
+from vitsplice.training.loss_log import EVERY, LossLog
+from vitsplice.training.plan import CHECKPOINTS, METRICS, PREVIEWS
+
+Note = Callable[[str], object]
+
+
+@dataclass(frozen=True)
+class TrainingCheckpoint:
+    """The state of a training between two steps.
+
+    Args:
+        step: index of the next step.
+        tensors: state of the training.
+        log: state of the log of losses.
+        belongs_to: digests of pairs, settings and weights, by name.
+    """
+
+    step: int
+    tensors: dict[str, Tensor]
+    log: Mapping[str, Any]
+    belongs_to: Mapping[str, str]
+
+
+def _parse(content: dict[str, Any], tensors: dict[str, Tensor]) -> TrainingCheckpoint:
+    if type(content["step"]) is not int or content["step"] < 0:
+        raise ValueError("step must be an integer of at least 0")
+    LossLog(()).restore(content["log"])
+    return TrainingCheckpoint(content["step"], tensors, content["log"], dict(content["belongs_to"]))
+
+
+CHECKPOINT = CheckpointFormat("training", 1, _parse)
+
+
+class Scalars(Protocol):
+    """Receives the rows of the log and the previews, such as `vitsplice.training.tensorboard`."""
+
+    def row(self, values: Mapping[str, float]) -> None:
+        """Add the losses of a row, with the number of steps as ``step``."""
+
+    def preview(self, steps: int, png: bytes) -> None:
+        """Add a preview."""
+
+
+class TrainingRecorder:
+    """A training and the folder of its model. In several processes, only the main one writes.
+
+    Args:
+        folder: folder of the model, which the caller has locked.
+        training: the training.
+        data: the examples that it is trained on.
+        held_out: pairs of held-out images.
+        licence: licence of the model, as stated by who trains it.
+        scalars: also receives losses and previews; None: nothing does.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        training: Training,
+        data: TrainingData,
+        held_out: HeldOut,
+        licence: str = "",
+        scalars: Scalars | None = None,
+    ) -> None:
+        self.folder, self.training, self.held_out = folder, training, held_out
+        self.resumed_at = 0
+        self._data, self._licence, self._scalars = data, licence, scalars
+        self._log = LossLog([term.name for term in training.parts.recipe.terms])
+        self._metrics: dict[str, Any] = {}
+
+    @property
+    def finished(self) -> bool:
+        """Whether all steps were taken."""
+        return self.training.next == self.training.parts.config.steps
+
+    def restore(self, path: Path | None = None) -> None:
+        """Resume from the last checkpoint of the folder, or a given one, if there is one.
+
+        Raises:
+            CheckpointRejected: if it is damaged, or belongs to other pairs, settings or weights.
+        """
+        folder = self.folder / CHECKPOINTS
+        checkpoint = CHECKPOINT.read(path) if path else CHECKPOINT.read_last(folder)
+        if checkpoint is None:
+            return
+        path = path or checkpoint_files(folder)[0]
+        check_origin("training", path, checkpoint.belongs_to, self._digests())
+        try:
+            self.training.restore(checkpoint.tensors, checkpoint.step)
+            self._log.restore(checkpoint.log)
+        except (LookupError, ValueError, RuntimeError, TypeError, AttributeError) as error:
+            if allocation_failure(error):
+                raise
+            raise CheckpointRejected(f"checkpoint {path} does not fit its training; resume from another") from error
+        self.resumed_at = checkpoint.step
+
+    def steps(self, note: Note) -> Iterator[Step]:
+        """Take the remaining steps; write losses, previews, checkpoints and the model.
+
+        Args:
+            note: called with a message for each preview, and for each file that cannot be written.
+        """
+        config = self.training.parts.config
+        timer = CheckpointTimer(config.checkpoint)
+        if not self.training.next and config.previews:
+            self._write_preview(0, note)
+        for step in self.training.steps():
+            taken = step.index + 1
+            self._log.add(step)
+            previewed = preview_is_due(taken, config.previews)
+            if previewed or taken % EVERY == 0 or taken == config.steps:
+                self._write_losses(taken, note, held_out=previewed or taken == config.steps)
+            if previewed:
+                self._write_preview(taken, note)
+            if timer.due(taken):
+                started = perf_counter()
+                self.write_checkpoint(note)
+                timer.written(started)
+            yield step
+
+    def write_checkpoint(self, note: Note) -> None:
+        """Write a checkpoint and the model, if this is the main process."""
+        step, content = self.training.next, {"log": self._log.state(), "belongs_to": self._digests()}
+
+        def write() -> None:
+            CHECKPOINT.write(self.folder / CHECKPOINTS, step, {"step": step, **content}, self.training.state())
+            self._write_model()
+
+        self._attempt(write, "checkpoint", note)
+
+    def finish(self, known: Catalogue, progress: ProgressReporter) -> None:
+        """Write a checkpoint and the model. Measure a finished model on held-out pairs, and remove its checkpoints.
+
+        Raises:
+            VitspliceError: if the model of a finished training cannot be written.
+        """
+        self.write_checkpoint(progress.note)
+        if not self.training.processes.main or not self.finished:
+            return
+        if self.training.parts.config.metrics == "all":
+            self._metrics = self.held_out.metrics(self.training, known, progress)
+        self._write_model()
+        remove_checkpoints(self.folder / CHECKPOINTS)
+
+    def _write_losses(self, steps: int, note: Note, *, held_out: bool) -> None:
+        losses = self.held_out.losses(self.training) if held_out and self.training.processes.main else {}
+        row = self._log.write_row(steps, losses)
+        self._attempt(lambda: output_folder.write(self.folder, {METRICS: self._log.csv().encode()}), METRICS, note)
+        if self._scalars:
+            self._scalars.row(row)
+
+    def _write_preview(self, steps: int, note: Note) -> None:
+        if not self.training.processes.main or (png := self.held_out.preview(self.training)) is None:
+            return
+        name = f"step-{steps:08d}.png"
+        self._attempt(lambda: output_folder.write(self.folder / PREVIEWS, {name: png}), "preview", note)
+        note(f"preview {self.folder / PREVIEWS / name}")
+        if self._scalars:
+            self._scalars.preview(steps, png)
+
+    def _write_model(self) -> None:
+        training, parts = self.training, self.training.parts
+        write_model(
+            self.folder,
+            training.average.state_dict(),
+            generator=GeneratorConfig(name=parts.generator.name, options=dict(parts.options)),
+            channels=parts.channels,
+            settings=parts.config,
+            backbones={name: sized.backbone.info for name, sized in parts.recipe.backbones.items()},
+            images=self._data.digests.values(),
+            steps=training.next,
+            licence=self._licence,
+            metrics=self._metrics,
+            versions=versions(),
+        )
+
+    def _attempt(self, write: Callable[[], object], what: str, note: Note) -> None:
+        """Write in the main process; the training continues if that fails."""
+        if not self.training.processes.main:
+            return
+        try:
+            write()
+        except VitspliceError as error:
+            note(f"no {what}: {error}")
+
+    def _digests(self) -> dict[str, str]:
+        """Compute the SHA-256 of everything that the training depends on, by name."""
+        parts, digests = self.training.parts, self._data.digests
+        pairs = [[digests[pair.structure], digests[pair.appearance]] for pair in self._data.pairs]
+        settings = parts.config.model_dump_json(exclude=CHANGEABLE_SETTINGS)
+        weights = {f"weights of {name}": each.backbone.info.sha256 for name, each in parts.recipe.backbones.items()}
+        return {
+            "set of pairs": hashlib.sha256(json.dumps(pairs).encode()).hexdigest(),
+            "settings": hashlib.sha256(settings.encode()).hexdigest(),
+            "number of processes": str(self.training.processes.count),
+            **weights,
+        }

@@ -1,0 +1,45 @@
+"""Losses and previews of a training for TensorBoard."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from vitsplice.errors import UserError
+
+FOLDER = "tensorboard"
+
+
+class TensorBoard:
+    """Writes event files into the folder ``tensorboard`` of a model.
+
+    Args:
+        folder: folder of the model.
+
+    Raises:
+        UserError: if the package tensorboard is not installed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise UserError(
+                "writing for TensorBoard requires the package tensorboard: pip install tensorboard"
+            ) from error
+        self._writer = SummaryWriter(str(folder / FOLDER))
+
+    def row(self, values: Mapping[str, float]) -> None:
+        """Add the losses of a row, with the number of steps as ``step``."""
+        for name, value in values.items():
+            if name != "step":
+                self._writer.add_scalar(name, value, int(values["step"]))
+
+    def preview(self, steps: int, png: bytes) -> None:
+        """Add a preview."""
+        pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+        self._writer.add_image("preview", pixels, steps, dataformats="HWC")
