@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import reverse_cuthill_mckee
 
 from vitsplice.datasets import Pair
 from vitsplice.engine.images import ViewKey
@@ -34,8 +37,26 @@ class Job:
     compute: Callable[[], Record]
 
 
+def by_neighbourhood(pairs: Sequence[Pair]) -> list[Pair]:
+    """Sort pairs so that those of one image are near each other (Cuthill and McKee 1969).
+
+    Of the descriptions of images only some are in memory; in this order few are computed more than once.
+    """
+    if not pairs:
+        return []
+    paths = dict.fromkeys(path for pair in pairs for path in (pair.structure, pair.appearance))
+    images = {path: number for number, path in enumerate(paths)}
+    ends = np.array([[images[pair.structure], images[pair.appearance]] for pair in pairs])
+    graph = csr_array((np.ones(len(pairs)), (ends[:, 0], ends[:, 1])), (len(images), len(images)))
+    positions = np.argsort(reverse_cuthill_mckee(graph))[ends]
+    return [pairs[index] for index in np.lexsort((positions.min(1), positions.max(1)))]
+
+
 class JobLists:
     """Lists the records of pairs. One may occur several times in a list.
+
+    Attributes:
+        pairs: the pairs in the order in which they are computed.
 
     Args:
         recipe: what the records depend on.
@@ -54,7 +75,8 @@ class JobLists:
         cache: TensorCache,
         device: torch.device,
     ) -> None:
-        self._recipe, self._pairs, self._digests, self._cache = recipe, pairs, digests, cache
+        self._recipe, self._digests, self._cache = recipe, digests, cache
+        self.pairs = by_neighbourhood(pairs)
         appearances = frozenset(pair.appearance for pair in pairs)
         self._computer = RecordComputer(recipe, digests, appearances, cache, device)
 
@@ -66,8 +88,8 @@ class JobLists:
 
     def conditions(self) -> Iterator[Job]:
         """List the pairs; for terms that apply the generator to the appearance image, also that with itself."""
-        appearances = dict.fromkeys(pair.appearance for pair in self._pairs if self._recipe.applied_to_appearance)
-        for pair in (*self._pairs, *(Pair("", path, path) for path in appearances)):
+        appearances = dict.fromkeys(pair.appearance for pair in self.pairs if self._recipe.applied_to_appearance)
+        for pair in (*self.pairs, *(Pair("", path, path) for path in appearances)):
             description = f"pair {pair.structure.name}, {pair.appearance.name}"
             yield Job(self.pair_key(pair), ("pair",), description, partial(self._computer.conditions, pair))
 
@@ -75,17 +97,21 @@ class JobLists:
         """Return the key of the conditions of a pair."""
         return self._recipe.pair_key(self._digests[pair.structure], self._digests[pair.appearance])
 
-    def views(self, pairs: Sequence[Pair]) -> Iterator[Job]:
-        """List the stored views of the images of pairs whose conditions are in the cache."""
+    def views(self, number: int | None = None) -> Iterator[Job]:
+        """List the stored views of the images of the first pairs; their conditions must be in the cache.
+
+        Args:
+            number: number of pairs; None: all.
+        """
         seen: set[tuple[str, ViewKey, str]] = set()
-        for pair in pairs:
+        for pair in self.pairs[:number]:
             mirrored = self._recipe.matched and bool(self._cache[self.pair_key(pair)]["mirrored"])
             yield from self._views_of_pair(pair, mirrored, seen)
 
     def all_views(self) -> Iterator[Job]:
         """List the views of all images, whether the conditions are known or not: appearance images on either side."""
         seen: set[tuple[str, ViewKey, str]] = set()
-        for pair in self._pairs:
+        for pair in self.pairs:
             for mirrored in (False, True) if self._recipe.matched else (False,):
                 yield from self._views_of_pair(pair, mirrored, seen)
 

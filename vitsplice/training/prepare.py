@@ -89,7 +89,7 @@ class _Preparation:
     def complete(self) -> bool:
         """Return whether no record is missing."""
         lists = self._lists
-        return not any(map(self._missing, (lists.pixels(), lists.conditions(), lists.views(self._pairs))))
+        return not any(map(self._missing, (lists.pixels(), lists.conditions(), lists.views())))
 
     def run(self) -> bool:
         """Compute all missing records; return False if it was stopped."""
@@ -98,7 +98,7 @@ class _Preparation:
             self._all(lists.pixels())
             and self._check_space()
             and self._all(lists.conditions())
-            and self._all(lists.views(self._pairs))
+            and self._all(lists.views())
         )
 
     def _missing(self, jobs: Iterable[Job]) -> list[Job]:
@@ -123,7 +123,7 @@ class _Preparation:
         pair = next(iter(self._lists.conditions()))
         if not self._all([pair]):
             return False
-        samples = {job.kind: job for job in self._lists.views(self._pairs[:1])}
+        samples = {job.kind: job for job in self._lists.views(1)}
         if not self._all(samples.values()):
             return False
         self._cache.flush()
