@@ -20,6 +20,8 @@ from vitsplice.engine.views import View
 from vitsplice.training.cache import Record, record_key
 from vitsplice.training.views import view_config
 
+START: ConditionName = "start"
+
 LARGEST = torch.finfo(torch.float16).max
 
 
@@ -57,7 +59,7 @@ class Recipe:
     @cached_property
     def has_start(self) -> bool:
         """Whether the warm start is needed: as a condition, or as the target of a term."""
-        return "start" in self.conditions or any(term.target[0] == "start" for term in self.terms)
+        return START in self.conditions or any(term.target[0] == START for term in self.terms)
 
     @cached_property
     def matched(self) -> bool:
@@ -72,13 +74,13 @@ class Recipe:
     @cached_property
     def stored_conditions(self) -> tuple[ConditionName, ...]:
         """The conditions that are stored; ``appearance`` is computed from pixels."""
-        names: list[ConditionName] = [name for name in self.conditions if name != "appearance"]
-        return tuple(dict.fromkeys([*names, *(["start"] if self.has_start else [])]))  # type: ignore[list-item]
+        stored = [name for name in self.conditions if name != "appearance"]
+        return tuple(dict.fromkeys([*stored, START] if self.has_start else stored))
 
     @cached_property
     def computed_conditions(self) -> tuple[ConditionName, ...]:
         """The conditions that are computed: of guided terms also the start, which implies a correspondence."""
-        return tuple(dict.fromkeys([*self.stored_conditions, *(["start"] if self.matched else [])]))  # type: ignore[list-item]
+        return tuple(dict.fromkeys([*self.stored_conditions, START] if self.matched else self.stored_conditions))
 
     @cached_property
     def targets(self) -> dict[str, dict[ViewKey, tuple[FeatureRequest, ...]]]:
