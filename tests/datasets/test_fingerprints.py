@@ -1,4 +1,5 @@
 import io
+import json
 
 import numpy as np
 import pytest
@@ -12,11 +13,13 @@ from vitsplice.datasets.fingerprints import (
     NEAR_COLOURS,
     Fingerprint,
     are_near_duplicates,
+    cached_fingerprints,
     earlier_near_duplicates,
     fingerprint,
     near_duplicate_groups,
 )
 from vitsplice.images import EXAMPLE_PAIRS, example, read
+from vitsplice.support.progress import NULL_REPORTER
 
 PHOTOGRAPHS = [path for name in EXAMPLE_PAIRS for path in example(name)]
 
@@ -145,3 +148,34 @@ def test_groups_connect_all_near_duplicates(monkeypatch, rows):
 
 def test_no_images_have_no_groups():
     assert near_duplicate_groups([]).tolist() == []
+
+
+def test_fingerprints_are_cached_until_the_file_changes(tmp_path, monkeypatch):
+    paths, cache = [tmp_path / f"{name}.png" for name in "ab"], tmp_path / "cache.jsonl"
+    for seed, path in enumerate(paths):
+        Image.effect_noise((40, 30), 80 + seed).save(path)
+    computed = []
+    monkeypatch.setattr(fingerprints, "fingerprint", lambda path: computed.append(path) or fingerprint(path))
+    first = cached_fingerprints(paths, cache, NULL_REPORTER)
+    again = cached_fingerprints(paths, cache, NULL_REPORTER)
+    assert computed == paths
+    for path in paths:
+        assert (first[path].sha256, first[path].size, first[path].black) == (again[path].sha256, (30, 40), False)
+        assert np.array_equal(first[path].bits, again[path].bits)
+        assert np.array_equal(first[path].colours, again[path].colours)
+    Image.effect_noise((41, 30), 80).save(paths[1])
+    assert cached_fingerprints(paths, cache, NULL_REPORTER)[paths[1]].size == (30, 41)
+    assert computed == [*paths, paths[1]]
+
+
+@pytest.mark.parametrize("change", [("bits", "AAAA"), ("colours", "?"), ("size", [1]), ("sha256", None)])
+def test_invalid_records_of_the_cache_are_computed_again(tmp_path, change):
+    path, cache = tmp_path / "a.png", tmp_path / "cache.jsonl"
+    Image.effect_noise((40, 30), 80).save(path)
+    first = cached_fingerprints([path], cache, NULL_REPORTER)[path]
+    record = json.loads(cache.read_text())
+    record[change[0]] = change[1]
+    if change[1] is None:
+        del record[change[0]]
+    cache.write_text(json.dumps(record) + "\n")
+    assert cached_fingerprints([path], cache, NULL_REPORTER)[path].sha256 == first.sha256

@@ -8,7 +8,7 @@ from PIL import Image, ImageEnhance
 from vitsplice.datasets.fingerprints import BITS, CELLS, Fingerprint
 from vitsplice.errors import ImageError, UserError
 from vitsplice.images import EXAMPLE_PAIRS, example
-from vitsplice.support.progress import ProgressReporter
+from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 from vitsplice.training.split import MIN_IMAGES, split_fingerprints, split_images
 
 
@@ -98,12 +98,12 @@ def test_copies_of_one_image_do_not_count_as_different_images():
 
 def test_files_are_read_and_unreadable_ones_are_named(tmp_path):
     paths = [path for name in EXAMPLE_PAIRS for path in example(name)]
-    lighter = tmp_path / "lighter.png"
+    cache, lighter = tmp_path / "cache.jsonl", tmp_path / "lighter.png"
     ImageEnhance.Brightness(Image.open(paths[0]).convert("RGB")).enhance(1.1).save(lighter)
-    split = split_images([*paths, lighter], 0.4)
+    split = split_images([*paths, lighter], 0.4, cache, NULL_REPORTER)
     assert (paths[0] in split.held_out) == (lighter in split.held_out)
-    assert split_images(paths, 0.4, ProgressReporter(stopped=lambda: True)) is None
+    assert split_images(paths, 0.4, cache, ProgressReporter(stopped=lambda: True)) is None
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"x")
     with pytest.raises(ImageError, match=r"broken\.png"):
-        split_images([*paths, broken], 0.4)
+        split_images([*paths, broken], 0.4, cache, NULL_REPORTER)

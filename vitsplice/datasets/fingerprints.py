@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from base64 import b64decode, b64encode
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,8 +16,10 @@ from scipy.fft import dctn
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from vitsplice.images import is_black, read
+from vitsplice.images import image_stamp, is_black, read
 from vitsplice.images.transforms import LAB_SCALE, to_lab
+from vitsplice.support.jsonl import JsonLinesLog, key_of
+from vitsplice.support.progress import ProgressReporter
 
 SIDE = 32
 """Side in pixels to which images are resized."""
@@ -77,6 +81,56 @@ def fingerprint(path: Path) -> Fingerprint:
     colours = F.avg_pool2d(lab, SIDE // CELLS).flatten().to(torch.float32).numpy()
     bits = frequencies > np.median(frequencies)
     return Fingerprint(image.sha256, (height, width), bits, colours, is_black(image.pixels))
+
+
+def cached_fingerprints(
+    images: Sequence[Path], cache: Path, progress: ProgressReporter
+) -> dict[Path, Fingerprint] | None:
+    """Read the fingerprints of images from a cache, or compute them.
+
+    Args:
+        images: paths of the images.
+        cache: file of computed fingerprints (`vitsplice.support.jsonl`), which is read and extended.
+        progress: reports each image.
+
+    Returns:
+        The fingerprints by path; None if it was stopped.
+
+    Raises:
+        ImageError: if an image cannot be read.
+        VitspliceError: if the cache cannot be written.
+    """
+    fingerprints: dict[Path, Fingerprint] = {}
+    with JsonLinesLog(cache) as log:
+        for number, path in enumerate(images):
+            if progress.stopped():
+                return None
+            progress.part(path.name, number, len(images))
+            key = key_of("fingerprint", *image_stamp(path))
+            computed = _decoded(log[key]) if key in log else None
+            if computed is None:
+                computed = fingerprint(path)
+                log.add(key, _encoded(computed))
+            fingerprints[path] = computed
+    return fingerprints
+
+
+def _encoded(image: Fingerprint) -> dict[str, Any]:
+    bits, colours = (b64encode(values.tobytes()).decode() for values in (image.bits, image.colours))
+    return {"sha256": image.sha256, "size": list(image.size), "bits": bits, "colours": colours, "black": image.black}
+
+
+def _decoded(record: Mapping[str, Any]) -> Fingerprint | None:
+    """Read a fingerprint of the cache; None if the record is invalid."""
+    try:
+        bits = np.frombuffer(b64decode(record["bits"], validate=True), np.bool_)
+        colours = np.frombuffer(b64decode(record["colours"], validate=True), np.float32)
+        height, width = map(int, record["size"])
+        complete = (len(bits), len(colours)) == (BITS, 3 * CELLS**2)
+        computed = Fingerprint(str(record["sha256"]), (height, width), bits, colours, bool(record["black"]))
+        return computed if complete else None
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def earlier_near_duplicates(fingerprints: Sequence[Fingerprint]) -> NDArray[np.int64]:

@@ -57,7 +57,7 @@ def training_pairs(
         config: fraction of held-out images, and number of appearance images for each structure image.
         backbone: backbone of which the appearance feature is compared, on the device.
         device: device of the backbone.
-        cache: file of computed features, which is read and extended.
+        cache: file of computed features and fingerprints, which is read and extended.
         progress: reports each image.
 
     Returns:
@@ -73,7 +73,7 @@ def training_pairs(
         contents = read_source(path)
     images = [image for pair in contents.pairs for image in (pair.structure, pair.appearance)]
     images += [image for group in contents.groups for image in group.structures]
-    split = split_images(list(dict.fromkeys(images)), config.held_out, progress)
+    split = split_images(list(dict.fromkeys(images)), config.held_out, cache, progress)
     if split is None:
         return None
     if contents.pairs:

@@ -110,7 +110,7 @@ class Recipe:
             side=self.training.side,
             match=self.config.match.model_dump() if self.matched else None,
             backbone=self._identity(next(iter(self.backbones))),
-            parts=[*self.stored_conditions, *(["vectors"] if self.guided else [])],
+            parts=sorted([*self.stored_conditions, *(["vectors"] if self.guided else [])]),
         )
 
     def image_identity(self, name: ImageName, structure: str, appearance: str, mirrored: bool) -> str:

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vitsplice.datasets.fingerprints import Fingerprint, fingerprint, near_duplicate_groups
+from vitsplice.datasets.fingerprints import Fingerprint, cached_fingerprints, near_duplicate_groups
 from vitsplice.errors import Setting, UserError
-from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
+from vitsplice.support.progress import ProgressReporter
 
 MIN_IMAGES = 2
 """Minimum number of different images on each side."""
@@ -33,12 +33,13 @@ class Split:
     held_out: tuple[Path, ...]
 
 
-def split_images(images: Sequence[Path], held_out: float, progress: ProgressReporter = NULL_REPORTER) -> Split | None:
+def split_images(images: Sequence[Path], held_out: float, cache: Path, progress: ProgressReporter) -> Split | None:
     """Read images and split them: see `split_fingerprints`.
 
     Args:
         images: paths of the images.
         held_out: fraction of held-out images.
+        cache: file of computed fingerprints, which is read and extended.
         progress: reports each image.
 
     Returns:
@@ -48,13 +49,8 @@ def split_images(images: Sequence[Path], held_out: float, progress: ProgressRepo
         ImageError: if an image cannot be read.
         UserError: if a side has too few images.
     """
-    fingerprints: dict[Path, Fingerprint] = {}
-    for number, path in enumerate(images):
-        if progress.stopped():
-            return None
-        progress.part(path.name, number, len(images))
-        fingerprints[path] = fingerprint(path)
-    return split_fingerprints(fingerprints, held_out)
+    fingerprints = cached_fingerprints(images, cache, progress)
+    return None if fingerprints is None else split_fingerprints(fingerprints, held_out)
 
 
 def split_fingerprints(fingerprints: Mapping[Path, Fingerprint], held_out: float) -> Split:
