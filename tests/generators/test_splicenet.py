@@ -128,3 +128,10 @@ def test_four_pairs_are_fitted():
         optimiser.step()
         losses.append(loss.detach())
     assert losses[-1] < 0.3 * losses[0]
+
+
+def test_output_of_mixed_precision_is_close_and_float32():
+    generator, structure, values = make(), noise(2, 3, 40, 33), condition(2)
+    with torch.autocast("cpu", torch.bfloat16):
+        output = generator(structure, values)
+    torch.testing.assert_close(output, generator(structure, values), atol=0.02, rtol=0)

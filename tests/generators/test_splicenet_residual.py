@@ -135,3 +135,10 @@ def test_width_scales_every_level():
     generator = build(FEATURES, {"channels": [16, 48], "width": 0.25})
     assert generator.last.weight.shape[1] == 4
     assert generator.warped.weight.shape[0] == 12
+
+
+def test_untrained_output_of_mixed_precision_is_the_start_to_the_byte():
+    values = condition(31, 33)
+    with torch.autocast("cpu", torch.bfloat16):
+        output = make()(noise(1, 3, 31, 33), values)
+    assert torch.equal(output, values["start"])

@@ -43,11 +43,11 @@ def modulated_conv2d(
         ``(B, O, H, W)``.
     """
     output = F.conv2d(images * scales[..., None, None], weight, padding=weight.shape[-1] // 2)
-    shift = output.new_zeros(()) if bias is None else bias[:, None, None]
+    shift = output.new_zeros(()) if bias is None else bias[:, None, None].to(output)
     if not demodulate:
         return output + shift
     norms = torch.rsqrt(scales.square() @ weight.square().sum((2, 3)).T + EPSILON)
-    return torch.addcmul(shift, output, norms[..., None, None])
+    return torch.addcmul(shift, output, norms[..., None, None].to(output))
 
 
 def unit_scale(features: Tensor) -> Tensor:

@@ -66,7 +66,7 @@ class SpliceNet(nn.Module):
         maps = levels.pop()
         for skip, up in zip(self.skip, self.up, strict=True):
             maps = up(torch.cat([upsampled(maps), skip(levels.pop(), vectors)], 1), vectors)
-        output: Tensor = self.last(maps, vectors).sigmoid()
+        output: Tensor = self.last(maps, vectors).float().sigmoid()
         return output[..., :height, :width]
 
 
