@@ -32,7 +32,7 @@ def splice(
 
     Args:
         structure, appearance: each a path, a PIL image, an array ``(H, W, 3)`` or a tensor ``(3, H, W)``.
-        preset: the name of a preset, a YAML file, or settings.
+        preset: the name of a preset, a YAML file, a model folder, or settings.
         on_step: called after each step; returning ``False`` ends the run early.
         structure_mask: the output may differ from the structure image where the mask is white; grey blends the two. Any
             type that ``structure`` may have, as large as the structure image. The alpha channel of an image that has

@@ -98,7 +98,7 @@ def variants(
     """Combine every preset with every backbone and seed, and return the settings by name of the variant.
 
     Args:
-        presets: names of presets, or paths of YAML files.
+        presets: names of presets, or paths of YAML files or model folders.
         backbones: names of backbones; if empty, that of the preset.
         seeds: seeds of runs; if empty, that of the preset.
         settings: see `vitsplice.api.settings_for`.

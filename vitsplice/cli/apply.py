@@ -46,7 +46,11 @@ def apply(
     ] = None,
     device: Annotated[str, DEVICE] = "auto",
     precision: Annotated[
-        str | None, typer.Option(help="Precision of the backbone: auto, float32 or bfloat16. Default: the training's.")
+        str | None,
+        typer.Option(
+            help="Precision of the backbone: auto, float32 or bfloat16. Default: float32 if it was trained in that, "
+            "or else auto."
+        ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace files that have the names of outputs.")] = False,
 ) -> None:

@@ -19,7 +19,8 @@ def batch(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for all runs; a batch that it holds is resumed.")],
     preset: Annotated[
-        list[str] | None, typer.Option(help="Name of a preset, or a YAML file; can be repeated. Default: quick.")
+        list[str] | None,
+        typer.Option(help="Name of a preset, a YAML file, or a model folder; can be repeated. Default: quick."),
     ] = None,
     backbone: Annotated[
         list[str] | None, backbone_option("It replaces the first of the preset; can be repeated.")

@@ -30,7 +30,9 @@ def run(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the output and its records.")] = Path(
         "vitsplice-out"
     ),
-    preset: Annotated[str, typer.Option(help="Name of a preset (see `vitsplice presets`), or a YAML file.")] = "quick",
+    preset: Annotated[
+        str, typer.Option(help="Name of a preset (see `vitsplice presets`), a YAML file, or a model folder.")
+    ] = "quick",
     backbone: Annotated[
         str | None, backbone_option("It replaces the first of the preset, and never falls back.")
     ] = None,

@@ -29,7 +29,8 @@ def load_model(folder: str | os.PathLike[str], *, device: str = "auto", precisio
     Args:
         folder: the model folder, which ``vitsplice train`` writes.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-        precision: precision of the backbone: ``auto``, ``float32`` or ``bfloat16``; None: that of the training.
+        precision: precision of the backbone: ``auto``, ``float32`` or ``bfloat16``; None: ``float32`` if it was trained
+            in that, or else ``auto``.
 
     Raises:
         ModelRejected: if the folder holds no model, a damaged one, one of another format, or one that was trained with

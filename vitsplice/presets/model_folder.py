@@ -141,7 +141,7 @@ def settings_of_model(folder: Path) -> RunConfig:
             "start": "model",
             "model": {"folder": os.path.abspath(folder), "sha256": record.digest},
             "match": trained.match.model_dump(),
-            "precision": trained.precision,
+            "precision": "float32" if trained.precision == "float32" else "auto",
             "steps": 0,
         }
     )
