@@ -14,6 +14,7 @@ import timm
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+from tiny_models import write_tiny_model
 
 from vitsplice.engine import memory
 from vitsplice.plugins.discovery import InstalledPlugin, installed
@@ -211,6 +212,16 @@ def nan_loss(scene):
     terms = "terms={structure: {loss: structure, weight: 1}, odd: {loss: nan-at-third, weight: 1}}"
     done = scene.run("--set", terms)
     assert scene.has("output.png")
+    return done
+
+
+@fault("a model that is truncated", "no output was written")
+def truncated_model(scene):
+    write_tiny_model(scene.folder / "model")
+    path = scene.folder / "model" / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-9])
+    done = scene.call("apply", "model", "structure.png", "appearance.png", "-o", "out")
+    assert not (scene.folder / "out").exists()
     return done
 
 

@@ -5,7 +5,7 @@ from tests.conftest import noise
 from vitsplice.engine.images import RunImages
 from vitsplice.engine.start import prepare, view_vectors
 from vitsplice.engine.views import View
-from vitsplice.matching import MatchVectors
+from vitsplice.matching import MatchVectors, correspond
 from vitsplice.presets.settings import settings_for
 
 VECTORS = MatchVectors(noise(1, 4, 6, 8), noise(1, 4, 5, 7, seed=1))
@@ -52,3 +52,39 @@ def test_images_are_matched_only_where_something_needs_it(vit, monkeypatch):
     started = prepare(settings_for("tiny", backbone="tiny-vit"), images, vit, guided=False)
     assert started.vectors is None
     assert started.images.pixels["start"] is images.pixels["structure"]
+
+
+class Negative:
+    """A model whose output is the negative of the structure image, with or without a correspondence."""
+
+    def __init__(self, vit=None):
+        self.vit = vit
+
+    def start(self, structure, appearance, match, mask):
+        settings = match.model_dump()
+        return 1 - structure, self.vit and correspond(structure, appearance, self.vit, mask=mask, **settings)
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.25, 1.0, 2.0])
+def test_a_run_starts_from_the_output_of_a_model_weakened_by_an_appearance_strength_below_1(vit, strength):
+    config = settings_for("tiny", backbone="tiny-vit", appearance_strength=strength)
+    config = config.model_copy(update={"start": "model"})
+    images = RunImages({"structure": noise(1, 3, 32, 32), "appearance": noise(1, 3, 32, 32, seed=1)})
+    start = prepare(config, images, vit, guided=False, model=Negative()).images.pixels["start"]
+    structure = images.pixels["structure"]
+    torch.testing.assert_close(start, torch.lerp(structure, 1 - structure, min(1.0, strength)))
+
+
+@pytest.mark.parametrize("matches", [False, True])
+def test_guided_terms_use_the_correspondence_of_the_model_or_one_of_their_own(vit, matches, monkeypatch):
+    structure = torch.nn.functional.interpolate(noise(1, 3, 6, 6, seed=4), size=(48, 48), mode="nearest")
+    config = settings_for("tiny", backbone="tiny-vit", overrides=["match.grid=6"])
+    images = RunImages({"structure": structure, "appearance": structure.flip(-1)})
+    calls = []
+    monkeypatch.setattr("vitsplice.engine.start.correspond", lambda *a, **b: calls.append(1) or correspond(*a, **b))
+    model = Negative(vit if matches else None)
+    started = prepare(config.model_copy(update={"start": "model"}), images, vit, guided=True, model=model)
+    assert len(calls) == (not matches)
+    assert torch.equal(started.images.pixels["appearance"], structure)  # it was matched mirrored
+    assert torch.equal(started.images.pixels["start"], 1 - structure)
+    assert started.vectors is not None

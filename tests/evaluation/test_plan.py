@@ -30,6 +30,12 @@ def test_outputs_may_have_every_readable_format():
     assert {endings[suffix] for suffix in SUFFIXES} == set(FORMATS)
 
 
+def test_a_model_folder_is_not_taken_for_its_outputs(tmp_path):
+    (tmp_path / "model.yaml").write_text("")
+    with pytest.raises(UserError, match="is a model; give the folder of its outputs, which `vitsplice apply`"):
+        parse_method(f"m={tmp_path}")
+
+
 def test_batch_with_one_variant_is_a_method_and_one_with_several_is_refused(tmp_path):
     (tmp_path / "batch.json").write_text(json.dumps({"variants": {"quick": {}}}))
     assert parse_method(f"mine={tmp_path}") == Method("mine", tmp_path / "quick")

@@ -99,6 +99,10 @@ def test_an_appearance_mask_limits_what_is_used(model, pair):
         model.prepare(pair[1], mask=mask[..., :20])
 
 
+def test_its_representation_is_one_line(model):
+    assert repr(model) == "Model(tiny-tint, 3 steps, backbone 'tiny-vit', cpu)"
+
+
 def test_load_model_is_exported():
     assert vitsplice.load_model is load_model
     assert "load_model" in dir(vitsplice)

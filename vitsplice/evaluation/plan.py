@@ -14,6 +14,7 @@ from vitsplice.batch.plan import BATCH, pair_folder
 from vitsplice.datasets.sources import SUFFIXES
 from vitsplice.errors import Argument, UserError
 from vitsplice.metrics.values import BuiltMetrics
+from vitsplice.presets.model_folder import is_model_folder
 from vitsplice.runs.artifacts import OUTPUT
 from vitsplice.runs.record import versions
 from vitsplice.support.files import file_sha256, inside, read_json_object, reading
@@ -78,6 +79,11 @@ def parse_method(text: str) -> Method:
     path = Path(folder)
     if not os.path.isdir(path):
         raise UserError(f"method {name}: there is no folder {printable(folder)}; outputs are {LAYOUT}")
+    if is_model_folder(path):
+        raise UserError(
+            f"method {name}: {printable(folder)} is a model; give the folder of its outputs, which `vitsplice apply` "
+            "or `vitsplice batch` writes"
+        )
     if os.path.isfile(path / BATCH):
         record = read_json_object(path / BATCH).get("variants")
         variants = sorted(record) if isinstance(record, dict) else []

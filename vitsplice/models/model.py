@@ -66,6 +66,10 @@ class Model:
     images: frozenset[str] = field(default=frozenset(), repr=False)
     tile: int = TILE
 
+    def __repr__(self) -> str:
+        record = self.record
+        return f"Model({record.generator.name}, {record.steps} steps, backbone '{record.backbone.name}', {self.device})"
+
     def provenance(self) -> dict[str, Any]:
         """Return what the model is and was trained with, as plain data for records: see `ModelRecord`."""
         networks = [network.model_dump() for network in self.record.backbones.values()]

@@ -97,6 +97,11 @@ def digest_of(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
+def is_model_folder(path: str | os.PathLike[str]) -> bool:
+    """Return whether a path is a folder with a model's record."""
+    return os.path.isfile(Path(path, RECORD))
+
+
 def read_record(folder: str | os.PathLike[str]) -> ModelRecord:
     """Read the record of a model.
 
