@@ -1,0 +1,141 @@
+"""Recording of a training: log of losses, plan, held-out pairs, TensorBoard."""
+
+import csv
+import io
+import json
+import sys
+import types
+
+import pytest
+
+from tests.training.conftest import photographs
+from vitsplice.engine.values import Step
+from vitsplice.errors import CheckpointRejected, NonFiniteLoss, OutputBusy, UserError
+from vitsplice.plugins import catalogue
+from vitsplice.presets.settings import settings_for
+from vitsplice.support.checkpoints import checkpoint_files
+from vitsplice.training.begin import begin_or_resume
+from vitsplice.training.held_out import HeldOut, spread
+from vitsplice.training.loss_log import LossLog
+from vitsplice.training.plan import TrainingPlan
+from vitsplice.training.processes import OneProcess
+from vitsplice.training.tensorboard import TensorBoard
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("recorder")
+    (folder / "photos").mkdir()
+    photographs(folder / "photos", 8)
+    return folder
+
+
+def plan_of(shared, *overrides):
+    settings = settings_for("tiny-many", device="cpu", overrides=["checkpoint.every=0", *overrides])
+    return TrainingPlan.create(shared / "photos", settings, catalogue(), licence=" CC0 ", cache=shared / "cache")
+
+
+def begin(plan, folder, **options):
+    return begin_or_resume(plan, folder, OneProcess("cpu"), catalogue(), **options)
+
+
+def test_rows_are_means_over_the_steps_at_which_a_term_was_active():
+    log = LossLog(["a", "b"])
+    for step in (Step(0, 3.0, {"a": 1.0, "b": 2.0}), Step(1, 1.0, {"a": 1.0}), Step(2, 2.0, {"a": 4.0})):
+        log.add(step)
+    log.write_row(3, {"total": 5.0, "a": 5.0})
+    log.add(Step(3, 7.0, {"b": 7.0}))
+    log.write_row(4, {})
+    rows = list(csv.DictReader(io.StringIO(log.csv())))
+    assert list(rows[0].values()) == ["3", "2.0", "2.0", "2.0", "5.0", "5.0", ""]
+    assert list(rows[1].values()) == ["4", "7.0", "", "7.0", "", "", ""]
+
+
+def test_restored_log_continues_within_a_row():
+    first, second = LossLog(["a"]), LossLog(["a"])
+    first.add(Step(0, 1.0, {"a": 1.0}))
+    second.restore(json.loads(json.dumps(first.state())))
+    for log in (first, second):
+        log.add(Step(1, 3.0, {"a": 3.0}))
+        log.write_row(2, {})
+    assert second.csv() == first.csv()
+
+
+def test_plan_survives_writing(shared, tmp_path):
+    plan = plan_of(shared)
+    with plan.folder(tmp_path / "model") as folder:
+        assert TrainingPlan.read(folder) == plan
+        with pytest.raises(OutputBusy), plan.folder(folder):
+            pass
+    assert plan.licence == "CC0"
+    (tmp_path / "model" / "training.json").write_text('{"format": 9}')
+    with pytest.raises(CheckpointRejected, match=r"in format 9; this version reads format 1"):
+        TrainingPlan.read(tmp_path / "model")
+    (tmp_path / "model" / "training.json").write_text('{"format": 1}')
+    with pytest.raises(CheckpointRejected, match="is corrupt"):
+        TrainingPlan.read(tmp_path / "model")
+
+
+def test_checkpoint_of_another_training_is_refused(shared, tmp_path):
+    first = begin(plan_of(shared), tmp_path)
+    next(first.steps(lambda note: None))
+    first.write_checkpoint(print)
+    (path,) = checkpoint_files(tmp_path / "checkpoint")
+    assert begin(plan_of(shared), tmp_path).resumed_at == 1
+    for override, difference in (("optimiser.lr=0.5", "settings"), ("training.held_out=0.6", "set of pairs")):
+        with pytest.raises(CheckpointRejected, match=f"belongs to a training with another.*{difference}"):
+            begin(plan_of(shared, override), tmp_path, checkpoint=path)
+    path.write_text(path.read_text().replace('"step": 1', '"step": 2'))
+    with pytest.raises(CheckpointRejected, match="was altered"):
+        begin(plan_of(shared), tmp_path)
+
+
+def test_training_that_diverges_leaves_its_checkpoint(shared, tmp_path):
+    bad = "terms.bad={loss: nan-at-third, weight: 1}"
+    recorder = begin(plan_of(shared, bad, "checkpoint.every=1", "training.batch=1", "training.held_out=0"), tmp_path)
+    with pytest.raises(NonFiniteLoss, match="term 'bad' became nan at step 3"):
+        list(recorder.steps(lambda note: None))
+    assert checkpoint_files(tmp_path / "checkpoint")[0].name == "step-00000003.json"
+
+
+def test_full_disk_is_noted_and_the_training_continues(shared, tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    recorder, notes = begin(plan_of(shared, "checkpoint.every=3"), tmp_path), []
+    monkeypatch.setattr("vitsplice.support.checkpoints.write_atomically", full)
+    assert len(list(recorder.steps(notes.append))) == 6
+    assert sum("no checkpoint: cannot write checkpoint" in note for note in notes) == 2
+
+
+def test_held_out_pairs_are_spread_over_the_structure_images(shared, tmp_path):
+    recorder = begin(plan_of(shared), tmp_path)
+    assert len(recorder.held_out) >= 2
+    assert spread(range(100), 4) == [0, 25, 50, 75]
+    assert spread([1, 2], 4) == [1, 2]
+    without = HeldOut(None)
+    assert (len(without), without.losses(recorder.training), without.preview(recorder.training)) == (0, {}, None)
+
+
+def test_losses_and_previews_are_written_for_tensorboard(shared, tmp_path, monkeypatch):
+    written = []
+
+    class SummaryWriter:
+        def __init__(self, folder):
+            written.append(("folder", folder))
+
+        def add_scalar(self, name, value, step):
+            written.append((name, step))
+
+        def add_image(self, name, pixels, step, dataformats):
+            written.append((name, step, pixels.ndim, dataformats))
+
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", types.SimpleNamespace(SummaryWriter=SummaryWriter))
+    recorder = begin(plan_of(shared), tmp_path, scalars=TensorBoard(tmp_path))
+    list(recorder.steps(lambda note: None))
+    assert {("total", 3), ("total", 6), ("held_out.total", 6), ("preview", 0, 3, "HWC")} <= set(written)
+
+
+def test_source_that_does_not_exist_is_named(shared):
+    with pytest.raises(UserError, match="gone does not exist; give a folder of photographs"):
+        TrainingPlan.create("gone", settings_for("tiny-many"), catalogue())
