@@ -1,6 +1,7 @@
 """``vitsplice train``."""
 
 import csv
+from hashlib import sha256
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from safetensors.torch import load_file
 
 from tests.training.conftest import photographs
 from vitsplice import load_model
+from vitsplice.datasets import read
 
 pytestmark = pytest.mark.slow
 
@@ -29,7 +31,7 @@ def test_training_writes_a_model_that_can_be_applied(vitsplice, photos, tmp_path
     assert "6 steps of 2 pairs" in done.stderr
     names = {path.relative_to(tmp_path / "model").as_posix() for path in (tmp_path / "model").rglob("*.*")}
     previews = {f"previews/step-{step:08d}.png" for step in (0, 3, 6)}
-    assert names == {"model.yaml", "model.safetensors", "metrics.csv", "training.json", *previews}
+    assert names == {"model.yaml", "model.safetensors", "metrics.csv", "training.json", "held-out.csv", *previews}
     record = yaml.safe_load((tmp_path / "model" / "model.yaml").read_text())
     assert (record["licence"], record["steps"], record["settings"]["preset"]) == ("CC0", 6, "tiny-many")
     assert record["metrics"]["pairs"] >= 2
@@ -47,6 +49,10 @@ def test_held_out_images_are_not_in_the_record_of_training_images(vitsplice, pho
     assert vitsplice("train", "photos", "-o", "model", *TINY, "--held-out", "0.5").returncode == 0
     images = load_file(tmp_path / "model" / "model.safetensors")["training_images"]
     assert 2 <= len(images) < len(photos) - 1
+    trained = {bytes(row.tolist()).hex() for row in images}
+    held_out = {path for pair in read(tmp_path / "model" / "held-out.csv") for path in pair.images.values()}
+    assert len(held_out) + len(trained) <= len(photos)
+    assert not trained & {sha256(path.read_bytes()).hexdigest() for path in held_out}
 
 
 def test_same_command_on_a_finished_training_does_nothing(vitsplice, photos):

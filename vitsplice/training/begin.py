@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vitsplice.datasets import Pair
+from vitsplice.datasets import Pair, manifest
 from vitsplice.plugins import Catalogue
 from vitsplice.support import output_folder
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
@@ -13,7 +13,7 @@ from vitsplice.training.held_out import MEASURED, HeldOut, spread
 from vitsplice.training.loop import Training
 from vitsplice.training.pairs import SidePairs, training_pairs
 from vitsplice.training.parts import TrainingParts
-from vitsplice.training.plan import TrainingPlan
+from vitsplice.training.plan import HELD_OUT, TrainingPlan
 from vitsplice.training.processes import Processes
 from vitsplice.training.recorder import Scalars, TrainingRecorder
 
@@ -55,7 +55,7 @@ def begin_or_resume(
     for substitution in parts.substitutions.values():
         progress.note(f"SUBSTITUTION: {substitution}")
     with processes.main_first():
-        prepared = _prepare(plan, parts, progress)
+        prepared = _prepare(plan, parts, folder, progress)
     if prepared is None:
         return None
     data, held_out = prepared
@@ -66,15 +66,17 @@ def begin_or_resume(
 
 
 def _prepare(
-    plan: TrainingPlan, parts: TrainingParts, progress: ProgressReporter
+    plan: TrainingPlan, parts: TrainingParts, folder: Path, progress: ProgressReporter
 ) -> tuple[TrainingData, HeldOut] | None:
-    """Select the pairs, and compute the features of their images; None if it was stopped."""
+    """Select the pairs, write those of held-out images, and compute the features; None if it was stopped."""
     cache, backbone = plan.cache_folder, parts.recipe.matching.backbone
     output_folder.write(cache, {})
     sides = training_pairs(plan.source, parts.training, backbone, parts.device, cache / FEATURES, progress)
     if sides is None:
         return None
     _describe(sides, progress)
+    if sides.held_out:
+        manifest.write(folder / HELD_OUT, sides.held_out)
     data = _data(parts, sides.training, cache, progress)
     if data is None or not sides.held_out:
         return None if data is None else (data, HeldOut(None))

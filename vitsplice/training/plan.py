@@ -23,6 +23,7 @@ from vitsplice.support.output_folder import REPLACE, ResumableWork, other_format
 from vitsplice.training.parts import check_training
 
 PLAN, CHECKPOINTS, PREVIEWS, METRICS = "training.json", "checkpoint", "previews", "metrics.csv"
+HELD_OUT = "held-out.csv"
 
 FORMAT = 1
 
@@ -36,7 +37,9 @@ def _clear(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-WORK = ResumableWork("training", PLAN, (CHECKPOINTS, PREVIEWS), (WEIGHTS, RECORD, METRICS), SETTINGS_KEYS, clear=_clear)
+WORK = ResumableWork(
+    "training", PLAN, (CHECKPOINTS, PREVIEWS), (WEIGHTS, RECORD, METRICS, HELD_OUT), SETTINGS_KEYS, clear=_clear
+)
 
 
 @dataclass(frozen=True)
