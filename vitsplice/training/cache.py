@@ -12,6 +12,7 @@ import os
 import shutil
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +40,16 @@ Record = dict[str, Tensor]
 
 
 def record_key(kind: str, **content: Any) -> str:
-    """Return the key of a record: 128 bits of the SHA-256 of its kind and of all that its tensors depend on.
+    """Return the key of a record: 128 bits of the SHA-256 of all that its tensors depend on.
+
+    That includes the version of vitsplice, because versions may compute a warm start or a correspondence differently.
 
     Args:
         kind: kind of record.
         content: data for JSON.
     """
-    text = json.dumps({"format": FORMAT, "kind": kind, **content}, sort_keys=True)
+    origin = {"format": FORMAT, "version": version("vitsplice"), "kind": kind}
+    text = json.dumps(origin | content, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
