@@ -20,15 +20,22 @@ OVERRIDES = (
 
 def write_tiny_model(folder, generator="tiny-tint", options=None, images=(), seed=0, **changes):
     """Write a model of a tiny ViT with random weights into a folder, and return its record."""
-    settings = settings_for("tiny", overrides=OVERRIDES)
-    spec = catalogue().conditional_generators[generator]
     backbone = catalogue().backbones["tiny-vit"].build(None)
+    return write_model_of(folder, generator, backbone, "tiny", OVERRIDES, options, images, seed, std=0.2, **changes)
+
+
+def write_model_of(
+    folder, generator, backbone, preset, overrides, options=None, images=(), seed=0, std=None, **changes
+):
+    """Write a model with random weights of a standard deviation, or of its initialisation, and return its record."""
+    settings = settings_for(preset, overrides=overrides)
+    spec = catalogue().conditional_generators[generator]
     channels = condition_channels(spec.conditions, backbone)
     options = {name: option.default for name, option in spec.options.items()} | (options or {})
     with private_rng(seed):
         module = spec.build(channels, options)
-        for parameter in module.parameters():
-            torch.nn.init.normal_(parameter, std=0.2)
+        for parameter in module.parameters() if std else ():
+            torch.nn.init.normal_(parameter, std=std)
     return write_model(
         folder,
         module.state_dict(),
