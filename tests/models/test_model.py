@@ -70,6 +70,17 @@ def test_a_large_image_in_tiles_equals_the_image_at_once(model, pair):
     assert torch.allclose(tiled, model(prepared, appearance), atol=1e-5)
 
 
+@pytest.mark.parametrize("generator", ["splicenet", "splicenet-residual"])
+def test_the_built_in_generators_have_no_seams(tmp_path, pair, generator):
+    write_tiny_model(tmp_path / "model", generator=generator, options={"width": 0.05})
+    model = load_model(tmp_path / "model", device="cpu")
+    tile = 2 * model.generator.reach + 96 + 2 * 96
+    structure = torch.nn.functional.interpolate(pair[0], size=(tile + 35, tile + 121), mode="bicubic").clamp(0, 1)
+    condition = model.condition(model.prepare_structure(structure), model.prepare(pair[1])).values
+    whole, tiled = (each._generate(structure, condition) for each in (model, replace(model, tile=tile)))
+    assert float((tiled - whole).abs().max()) < 1e-3
+
+
 def test_a_mix_interpolates_conditions(model, pair):
     structure, other = pair[0], noise(1, 3, 40, 48)
     first, second = model.prepare(pair[1]), model.prepare(other)
