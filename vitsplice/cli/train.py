@@ -116,7 +116,7 @@ def _train(plan: TrainingPlan, out: Path, checkpoint: Path | None, *, force: boo
     with plan.folder(out, force=force) if processes.main else nullcontext(out) as folder:
         processes.wait()
         if plan.finished(folder):
-            notes([f"the training in {folder} is finished"])
+            notes([f"the training in {folder} is finished"] if processes.main else [])
             return
         scalars = _tensorboard(folder) if tensorboard and processes.main else None
         with parts_progress() if processes.main else nullcontext(NULL_REPORTER) as progress:

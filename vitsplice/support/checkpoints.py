@@ -132,9 +132,11 @@ def checkpoint_files(folder: Path) -> list[Path]:
 
 
 def remove_checkpoints(folder: Path) -> None:
-    """Remove all checkpoints of a folder. May raise OSError."""
+    """Remove all checkpoints of a folder, and the folder if it is then empty. May raise OSError."""
     for path in checkpoint_files(folder):
         _remove(path)
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def _read_files(path: Path) -> tuple[dict[str, Any], bytes]:

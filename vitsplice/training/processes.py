@@ -107,7 +107,7 @@ class SeveralProcesses(Processes):
             ) from error
         self._accelerator: Accelerator = Accelerator(cpu=device == "cpu")
         self.count, self.index = self._accelerator.num_processes, self._accelerator.process_index
-        self.device = self._accelerator.device
+        self.device = torch.device("cpu") if device == "cpu" else self._accelerator.device
 
     def wrapped(self, module: nn.Module) -> nn.Module:
         """Return the module in torch's ``DistributedDataParallel``."""
