@@ -10,6 +10,8 @@ from vitsplice.engine.images import RunImages
 from vitsplice.errors import OutOfMemory
 from vitsplice.presets.settings import settings_for
 
+TINY_MATCH = ("start=match", "match.grid=4", "steps=0", "metrics=none")
+
 
 @pytest.fixture
 def estimate(vit):
@@ -45,6 +47,15 @@ def test_saved_for_backward_releases_the_counted_tensors():
 def test_estimate_is_roughly_proportional_to_the_number_of_pixels(estimate):
     small, large = (estimate.required_bytes((side, side), (side, side)) for side in (400, 800))
     assert 3.5 < large / small < 4.1
+
+
+def test_estimate_covers_the_generator_of_a_model_up_to_the_size_of_its_tiles(vit):
+    config = settings_for("tiny", backbone="tiny-vit", device="cpu", overrides=TINY_MATCH)
+    without = memory.Estimate(components(config, vit))
+    estimate = memory.Estimate(components(config.model_copy(update={"start": "model"}), vit))
+    for side, pixels in ((512, 512**2), (4096, memory.MODEL_SIDE**2)):
+        difference = estimate.required_bytes((side, side), (64, 64)) - without.required_bytes((side, side), (64, 64))
+        assert difference == pytest.approx(memory.MARGIN * 4 * memory.MODEL_FLOATS * pixels, rel=0.05)
 
 
 def test_run_too_large_for_memory_is_refused_with_a_size_that_fits(estimate):

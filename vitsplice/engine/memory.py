@@ -32,6 +32,10 @@ FULL_SIZE_FLOATS = 40
 MATCH_FLOATS = 8
 """Float32 numbers per pair of patches while images are matched: similarities, assignments, agreement."""
 
+MODEL_FLOATS, MODEL_SIDE = 300, 1536
+"""Float32 numbers per pixel while the generator of a trained model is applied (measured with both built-in ones: up to
+280), and maximum height and width of the tiles to which it is applied, in pixels."""
+
 FORWARD_FRACTION = 0.15
 """Memory of a forward pass without autograd, relative to what autograd saves for the backward pass."""
 
@@ -109,9 +113,9 @@ class Estimate:
         self._parameter_bytes = (parameters / SAMPLE_SIDE**2, 0) if self._canvas else (0.0, parameters)
 
     def required_bytes(self, structure: Size, appearance: Size) -> int:
-        """Estimate the bytes: the images at full size, plus the maximum over warm start, stages and metrics."""
+        """Estimate the bytes: the images at full size, plus the maximum over start, stages and metrics."""
         full = math.prod(structure) + math.prod(appearance)
-        phases = [self._match_bytes(), self._metric_bytes(structure, appearance)]
+        phases = [self._match_bytes(), self._model_bytes(structure), self._metric_bytes(structure, appearance)]
         if self._config.steps:
             stages = stages_for(self._config, structure)
             phases += [self._stage_bytes(structure, appearance, stage) for stage in stages or (None,)]
@@ -125,6 +129,12 @@ class Estimate:
         name, info = next(iter(self._infos.items()))
         pixels = patches * info.stride**2
         return 4 * MATCH_FLOATS * patches**2 + FORWARD_FRACTION * self._backbone_bytes[name] * pixels
+
+    def _model_bytes(self, structure: Size) -> float:
+        """Estimate the bytes for the output of a trained model."""
+        if self._config.start != "model":
+            return 0.0
+        return 4 * MODEL_FLOATS * math.prod(min(MODEL_SIDE, side) for side in structure)
 
     def _metric_bytes(self, structure: Size, appearance: Size) -> float:
         """Estimate the bytes for the metrics of the output, from the larger aspect ratio of both images."""

@@ -20,6 +20,7 @@ from vitsplice.engine.conditions import (
     stack_conditions,
 )
 from vitsplice.engine.images import RunImages, masked, read_masks
+from vitsplice.engine.memory import MODEL_SIDE
 from vitsplice.engine.views import View, entire
 from vitsplice.errors import UserError
 from vitsplice.images import Source, read
@@ -28,9 +29,6 @@ from vitsplice.models.mixing import Appearance, Mix, mixed
 from vitsplice.models.tiling import BLEND, in_tiles
 from vitsplice.numerics import numerics
 from vitsplice.presets.model_folder import ModelRecord
-
-TILE = 1536
-"""Maximum height and width in pixels that a generator is applied to at once; larger images are computed in tiles."""
 
 ALIGNMENT = 96
 """Multiple of pixels at which tiles begin: of the cells of all levels of a network, and of the warped features."""
@@ -64,7 +62,7 @@ class Model:
     device: torch.device
     match: MatchConfig
     images: frozenset[str] = field(default=frozenset(), repr=False)
-    tile: int = TILE
+    tile: int = MODEL_SIDE
 
     def __repr__(self) -> str:
         record = self.record
