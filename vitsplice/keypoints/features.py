@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from vitsplice.keypoints.matching import upsampled_norms
 from vitsplice.numerics import numerics
 from vitsplice.plugins import catalogue
 from vitsplice.presets.settings import settings_for
+from vitsplice.support.sized_cache import SizedCache
 from vitsplice.text import printable
 
 CACHE_BYTES = 1_000_000_000
@@ -127,9 +128,8 @@ class FeatureExtractor:
     def __init__(
         self, selected: SelectedFeatures, size: int, device: torch.device, cache_bytes: int = CACHE_BYTES
     ) -> None:
-        self._selected, self._size, self._device, self._cache_bytes = selected, size, device, cache_bytes
-        self._cache: OrderedDict[KeypointImage, ImageFeatures] = OrderedDict()
-        self._nbytes = 0
+        self._selected, self._size, self._device = selected, size, device
+        self._cache = SizedCache[KeypointImage, ImageFeatures](cache_bytes, attrgetter("nbytes"))
 
     @numerics(grad=False)
     def __call__(self, image: KeypointImage) -> ImageFeatures:
@@ -139,14 +139,7 @@ class FeatureExtractor:
             ImageError: if it cannot be read, or its size differs from its annotation.
             VitspliceError: if a feature is not finite.
         """
-        if image in self._cache:
-            self._cache.move_to_end(image)
-            return self._cache[image]
-        self._cache[image] = features = self._extract(image)
-        self._nbytes += features.nbytes
-        while len(self._cache) > 2 and self._nbytes > self._cache_bytes:
-            self._nbytes -= self._cache.popitem(last=False)[1].nbytes
-        return features
+        return self._cache.get(image, lambda: self._extract(image))
 
     def _extract(self, image: KeypointImage) -> ImageFeatures:
         backbone = self._selected.load()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from vitsplice.engine.views import View
 from vitsplice.images import read
 from vitsplice.matching import match_vectors
 from vitsplice.numerics import numerics
+from vitsplice.support.sized_cache import SizedCache
 from vitsplice.training.cache import Record, TensorCache, record_bytes
 from vitsplice.training.records import Recipe, from_features, from_pixels, half, to_pixels
 
@@ -46,7 +46,7 @@ class RecordComputer:
     ) -> None:
         self._recipe, self._digests, self._mirrorable = recipe, digests, mirrorable
         self._cache, self._device = cache, device
-        self._described: OrderedDict[Path, tuple[ImageFeatures, int]] = OrderedDict()
+        self._described = SizedCache[Path, ImageFeatures](DESCRIBED, _bytes)
 
     @numerics(grad=False)
     def pixels(self, path: Path) -> Record:
@@ -95,26 +95,23 @@ class RecordComputer:
 
     def _features(self, path: Path) -> ImageFeatures:
         """Describe an image, once for all its pairs as far as memory allows."""
-        if path not in self._described:
-            recipe, appearance = self._recipe, path in self._mirrorable
-            features = image_features(
-                self._image(path),
-                recipe.matching.backbone,
-                recipe.computed_conditions,
-                recipe.config.match.grid,
-                appearance=appearance,
-            )
-            self._described[path] = features, _bytes(features)
-            while len(self._described) > 2 and sum(size for _, size in self._described.values()) > DESCRIBED:
-                self._described.popitem(last=False)
-        self._described.move_to_end(path)
-        return self._described[path][0]
+        return self._described.get(path, lambda: self._compute_features(path))
+
+    def _compute_features(self, path: Path) -> ImageFeatures:
+        recipe = self._recipe
+        return image_features(
+            self._image(path),
+            recipe.matching.backbone,
+            recipe.computed_conditions,
+            recipe.config.match.grid,
+            appearance=path in self._mirrorable,
+        )
 
 
 def _bytes(features: ImageFeatures) -> int:
-    description = features.description
-    tensors = [features.pixels]
+    """Return the size of the features in bytes."""
+    tensors, description = [features.pixels], features.description
     if description:
-        tensors += [description.descriptors, *(tensor for tensor in [description.mirrored] if tensor is not None)]
-        tensors += [further.values for further in description.features.values()]
+        tensors += [description.descriptors, *(further.values for further in description.features.values())]
+        tensors += [] if description.mirrored is None else [description.mirrored]
     return record_bytes(tensors)
