@@ -6,8 +6,10 @@ from tiny_models import write_tiny_model
 
 from vitsplice import load_model
 from vitsplice.analysis import modes
+from vitsplice.datasets.similarity import appearance_features
 from vitsplice.errors import OutputExists, UserError
 from vitsplice.images import encode_png, read
+from vitsplice.support.progress import NULL_REPORTER
 
 from ..conftest import noise
 
@@ -37,13 +39,20 @@ def test_images_of_one_colour_are_one_mode_and_the_largest_is_first(photos):
     assert groups == [["0", "2", "4", "6", "8"], ["1", "5"], ["3", "7"]]
 
 
-def test_the_image_nearest_to_the_centre_is_first(photos):
+def test_images_of_a_mode_are_in_the_order_of_their_distances_from_its_centre(photos, vit):
+    cpu, again = torch.device("cpu"), photos.parent / "again.jsonl"
+    features, _ = appearance_features(sorted(photos.iterdir()), vit, cpu, again, NULL_REPORTER)
     for mode in find(photos, k=2).modes:
+        vectors = torch.stack([torch.tensor(features[path].values) for path in mode.images]).double()
+        points = torch.nn.functional.normalize(vectors, dim=-1)
         assert list(mode.distances) == sorted(mode.distances)
+        assert (points - points.mean(0)).norm(dim=-1).tolist() == pytest.approx(mode.distances, abs=1e-9)
 
 
-def test_modes_do_not_depend_on_the_order_of_images_in_other_modes_and_are_cached(photos):
-    assert find(photos) == find(photos)
+def test_modes_from_cached_features_are_the_same(photos):
+    first, cached = find(photos), (photos.parent / "f.jsonl").read_bytes()
+    assert find(photos) == first
+    assert (photos.parent / "f.jsonl").read_bytes() == cached
 
 
 def test_one_mode_for_each_image_is_allowed_and_more_are_refused(photos):

@@ -123,7 +123,7 @@ def test_maps_are_resampled_at_the_centres_of_cells_at_sizes_that_are_padded():
     torch.testing.assert_close(values[0, 0, :, 1:-1], centres[1:-1].expand(6, -1))
 
 
-def test_published_options_cost_at_most_30_gflop_at_512_px():
+def test_default_options_cost_at_most_30_gflop_at_512_px():
     features = {"cls": 384, "warped": 384}
     generator = build(features, {"channels": [16, 48, 96, 128, 192], "width": 1.0})
     with FlopCounterMode(display=False) as counter, torch.no_grad():

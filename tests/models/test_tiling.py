@@ -5,14 +5,15 @@ import torch
 from torch import nn
 
 from vitsplice.models.tiling import BLEND, in_tiles, spans
+from vitsplice.rng import private_rng
 
 from ..conftest import noise
 
 
 def convolutions(reach):
     """A network without normalisation whose outputs depend on ``reach`` pixels around them."""
-    torch.manual_seed(0)
-    layers = [nn.Conv2d(3, 3, 3, padding=1) for _ in range(reach)]
+    with private_rng(0):
+        layers = [nn.Conv2d(3, 3, 3, padding=1) for _ in range(reach)]
     return nn.Sequential(*(module for layer in layers for module in (layer, nn.Tanh()))).eval()
 
 
