@@ -18,7 +18,7 @@ from vitsplice.engine.state import load_state, state_of
 from vitsplice.engine.targets import Targets
 from vitsplice.engine.terms import WeightedTerm
 from vitsplice.engine.tiles import draw_tiles
-from vitsplice.engine.values import PairOutputs, Step, add_gradients, pair_values
+from vitsplice.engine.values import PairOutputs, Step, add_gradients, check_gradients, pair_values, summed
 from vitsplice.engine.views import View
 from vitsplice.errors import NonFiniteLoss
 from vitsplice.matching import MatchVectors
@@ -111,8 +111,7 @@ class Optimisation:
                 generator.load_state_dict(last_good or generator.state_dict())
                 raise
             last_good = {name: value.clone() for name, value in generator.state_dict().items()}
-            if not math.isfinite(norm := self._gradient_norm()):
-                raise NonFiniteLoss(index, "", norm)
+            check_gradients(index, generator)
             self._update(index)
             self.next = index + 1
             yield step
@@ -189,8 +188,7 @@ class Optimisation:
             values = self._values(index, active, views, outputs, rng)
             steps.append(add_gradients(index, active, {name: value / len(tiles) for name, value in values.items()}))
         output.backward(canvas.grad)  # type: ignore[no-untyped-call]
-        losses = {term.name: sum(step.losses[term.name] for step in steps) for term in active}
-        return Step(index, sum(step.total for step in steps), losses)
+        return summed(steps)
 
     def _generate(self, keys: Iterable[ViewKey], views: Mapping[ViewKey, View]) -> dict[ViewKey, Tensor]:
         """The output for each view: a canvas is cropped, any other generator is applied to the view."""
@@ -215,10 +213,6 @@ class Optimisation:
         if mask is None:
             return output
         return torch.lerp(structure, output, view.crop(mask) if view else mask)
-
-    def _gradient_norm(self) -> float:
-        gradients = [p.grad for p in self.problem.generator.parameters() if p.grad is not None]
-        return float(nn.utils.get_total_norm(gradients))
 
     def _update(self, index: int) -> None:
         rate = learning_rate(self.problem.config.optimiser, index - self.indices.start, len(self.indices))

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from vitsplice.engine.features import SizedBackbone
 from vitsplice.engine.images import ViewKey
@@ -88,9 +88,27 @@ def pair_values(
 def add_gradients(index: int, active: Sequence[WeightedTerm], losses: Mapping[str, Tensor]) -> Step:
     """Add the gradients of the weighted sum of losses. Raises NonFiniteLoss, before any gradient is computed."""
     values = {name: loss.item() for name, loss in losses.items()}
-    for name, value in values.items():
-        if not math.isfinite(value):
-            raise NonFiniteLoss(index, name, value)
+    check_losses(index, values)
     total = torch.stack([term.weight * losses[term.name] for term in active]).sum()
     total.backward()  # type: ignore[no-untyped-call]
     return Step(index, total.item(), values)
+
+
+def check_losses(index: int, losses: Mapping[str, float]) -> None:
+    """Raise NonFiniteLoss, naming the term, if a loss of a step is NaN or infinite."""
+    for name, value in losses.items():
+        if not math.isfinite(value):
+            raise NonFiniteLoss(index, name, value)
+
+
+def check_gradients(index: int, generator: nn.Module) -> None:
+    """Raise NonFiniteLoss if the norm of all gradients of a step is NaN or infinite."""
+    gradients = [parameter.grad for parameter in generator.parameters() if parameter.grad is not None]
+    if not math.isfinite(norm := float(nn.utils.get_total_norm(gradients))):
+        raise NonFiniteLoss(index, "", norm)
+
+
+def summed(steps: Sequence[Step]) -> Step:
+    """Return the sums of the losses of the parts of one step, which have the same terms."""
+    losses = {name: sum(step.losses[name] for step in steps) for name in steps[0].losses}
+    return Step(steps[0].index, sum(step.total for step in steps), losses)

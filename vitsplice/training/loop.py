@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from typing import Any, Protocol
 
@@ -17,9 +16,8 @@ from vitsplice.engine.images import ViewKey
 from vitsplice.engine.memory import out_of_memory_advice
 from vitsplice.engine.state import load_state, named, state_of, without_prefix
 from vitsplice.engine.terms import WeightedTerm
-from vitsplice.engine.values import PairOutputs, Step, add_gradients, pair_values
+from vitsplice.engine.values import PairOutputs, Step, add_gradients, check_gradients, check_losses, pair_values, summed
 from vitsplice.engine.views import View
-from vitsplice.errors import NonFiniteLoss
 from vitsplice.numerics import numerics
 from vitsplice.rng import private_rng, stream
 from vitsplice.training.data import TrainingExample
@@ -155,11 +153,9 @@ class Training:
         self.optimiser.zero_grad(set_to_none=True)
         count = self.parts.training.accumulation
         steps = [self._add_gradients(index, active, number, count) for number in range(count)]
-        if not math.isfinite(norm := float(nn.utils.get_total_norm(self._gradients()))):
-            raise NonFiniteLoss(index, "", norm)
+        check_gradients(index, self.generator)
         self._update(index)
-        losses = {term.name: sum(step.losses[term.name] for step in steps) for term in active}
-        return Step(index, sum(step.total for step in steps), losses)
+        return summed(steps)
 
     def _add_gradients(self, index: int, active: Sequence[WeightedTerm], number: int, count: int) -> Step:
         """Add the gradients of one of ``count`` batches of a step, divided by their number. Raises NonFiniteLoss."""
@@ -170,9 +166,7 @@ class Training:
             losses = {term.name: torch.stack([each[term.name] for each in values]).mean() / count for term in active}
             means = self.processes.mean(torch.stack([loss.detach() for loss in losses.values()])).tolist()
             shared = dict(zip(losses, means, strict=True))
-            for name, value in shared.items():
-                if not math.isfinite(value):
-                    raise NonFiniteLoss(index, name, value)
+            check_losses(index, shared)
             add_gradients(index, active, losses)
         return Step(index, sum(term.weight * shared[term.name] for term in active), shared)
 
@@ -215,9 +209,6 @@ class Training:
             for example, own, slot in zip(examples, views, slots, strict=True)
         ]
         return pair_values(active, self.parts.recipe.backbones, pairs)
-
-    def _gradients(self) -> Iterable[Tensor]:
-        return [parameter.grad for parameter in self.generator.parameters() if parameter.grad is not None]
 
     @torch.no_grad()
     def _update(self, index: int) -> None:
