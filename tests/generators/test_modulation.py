@@ -17,8 +17,9 @@ def grouped_conv2d(images, weight, scales, demodulate):
     weights = scales[:, None, :, None, None] * weight
     if demodulate:
         weights = weights / (weights.square().sum((2, 3, 4), keepdim=True) + EPSILON).sqrt()
-    joined = images.reshape(1, batch * inputs, height, width)
-    output = F.conv2d(joined, weights.flatten(0, 1), padding=weight.shape[-1] // 2, groups=batch)
+    margin = weight.shape[-1] // 2
+    padded = F.pad(images, (margin,) * 4, mode="replicate").reshape(1, batch * inputs, height + 2 * margin, -1)
+    output = F.conv2d(padded, weights.flatten(0, 1), groups=batch)
     return output.reshape(batch, -1, height, width)
 
 

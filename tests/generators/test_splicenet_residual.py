@@ -45,6 +45,17 @@ def test_trained_output_is_an_image_of_the_same_size(size):
     assert not torch.equal(output, values["start"])
 
 
+def test_borders_of_a_uniform_image_do_not_show():
+    """A padding with zeros would draw a frame."""
+    values = {
+        name: value.mean((-2, -1), keepdim=True).expand_as(value)
+        for name, value in condition(32, 40).items()
+        if value.ndim == 4
+    }
+    output = make(trained=True)(torch.full((1, 3, 32, 40), 0.4), values | {"cls": noise(1, 12, seed=3)})
+    torch.testing.assert_close(output, output[..., 16:17, 20:21].expand_as(output))
+
+
 @pytest.mark.parametrize("name", ["structure", "start", "warped", "cls"])
 def test_correction_depends_on_every_input(name):
     inputs = condition(32, 40) | {"structure": noise(1, 3, 32, 40)}

@@ -35,8 +35,25 @@ class EqualisedLinear(nn.Module):
         return F.linear(values, self.scale * self.weight, self.rate * self.bias)
 
 
+def same_conv2d(images: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int = 1) -> Tensor:
+    """Convolve images padded by replication, so that the size is kept at stride 1 and borders do not show.
+
+    Args:
+        images: ``(B, I, H, W)``.
+        weight: ``(O, I, K, K)``, K odd.
+        bias: ``(O,)``; None: 0.
+        stride: distance of neighbouring outputs, in pixels of the input.
+
+    Returns:
+        ``(B, O, ceil(H / stride), ceil(W / stride))``.
+    """
+    if margin := weight.shape[-1] // 2:
+        images = F.pad(images, (margin,) * 4, mode="replicate")
+    return F.conv2d(images, weight, bias, stride)
+
+
 class EqualisedConv2d(nn.Module):
-    """A convolution with an equalised learning rate, padded with zeros so that it keeps the size at stride 1.
+    """A convolution with an equalised learning rate; for its padding see `same_conv2d`.
 
     Args:
         inputs, outputs: numbers of channels.
@@ -58,5 +75,4 @@ class EqualisedConv2d(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map ``(B, inputs, H, W)`` to ``(B, outputs, ceil(H / stride), ceil(W / stride))``."""
-        padding = self.weight.shape[-1] // 2
-        return F.conv2d(images, self.scale * self.weight, self.bias, self.stride, padding)
+        return same_conv2d(images, self.scale * self.weight, self.bias, self.stride)

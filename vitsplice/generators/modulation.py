@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vitsplice.generators.equalised import EqualisedLinear
+from vitsplice.generators.equalised import EqualisedLinear, same_conv2d
 
 EPSILON = 1e-8
 """Added to the sum of squares by which weights are demodulated."""
@@ -34,7 +34,7 @@ def modulated_conv2d(
 
     Args:
         images: ``(B, I, H, W)``.
-        weight: ``(O, I, K, K)``, K odd; images are padded with ``K // 2`` zeros at each side.
+        weight: ``(O, I, K, K)``, K odd; for the padding see `same_conv2d`.
         scales: ``(B, I)``.
         bias: ``(O,)``, added last; None: 0.
         demodulate: apply equations 2 and 3.
@@ -42,7 +42,7 @@ def modulated_conv2d(
     Returns:
         ``(B, O, H, W)``.
     """
-    output = F.conv2d(images * scales[..., None, None], weight, padding=weight.shape[-1] // 2)
+    output = same_conv2d(images * scales[..., None, None], weight)
     shift = output.new_zeros(()) if bias is None else bias[:, None, None].to(output)
     if not demodulate:
         return output + shift
