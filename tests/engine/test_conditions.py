@@ -7,8 +7,8 @@ from vitsplice.engine.conditions import (
     condition_channels,
     crop_condition,
     image_features,
+    in_batches,
     pair_condition,
-    stack_conditions,
 )
 from vitsplice.engine.images import RunImages
 from vitsplice.engine.start import prepare
@@ -58,11 +58,24 @@ def test_crop_of_the_entire_image_keeps_the_start_and_global_conditions(vit):
     assert torch.equal(cropped["cls"], values["cls"])
 
 
-def test_crops_of_equal_size_can_be_stacked(vit):
+def test_crops_of_one_size_have_conditions_of_one_shape(vit):
     views = [View(0, 0, 24, 24), View(10, 30, 24, 24, flip=True)]
     values = condition(vit, ("cls", "start", "warped")).values
     crops = [crop_condition(values, view, STRUCTURE.shape[-2:]) for view in views]
-    stacked = stack_conditions(crops)
-    assert torch.equal(stacked["start"][1:], crops[1]["start"])
-    assert stacked["warped"].shape[0] == 2
+    assert all(crops[0][name].shape == crops[1][name].shape for name in values)
     assert torch.equal(crops[1]["start"], values["start"][..., 10:34, 30:54].flip(-1))
+
+
+def test_images_of_one_size_share_a_call():
+    calls = []
+
+    def generate(structure, condition):
+        calls.append(tuple(structure.shape))
+        return structure + condition["cls"].mean(1)[:, None, None, None]
+
+    images = [torch.zeros(1, 3, size, 8) for size in (8, 6, 8)]
+    inputs = [(image, {"cls": torch.full((1, 4), float(number))}) for number, image in enumerate(images)]
+    outputs = in_batches(generate, inputs)
+    assert calls == [(2, 3, 8, 8), (1, 3, 6, 8)]
+    assert [tuple(output.shape) for output in outputs] == [tuple(image.shape) for image in images]
+    assert [float(output.mean()) for output in outputs] == [0, 1, 2]

@@ -9,7 +9,7 @@ from vitsplice.errors import ConfigError, NonFiniteLoss
 from vitsplice.plugins import catalogue
 from vitsplice.presets.loading import load
 from vitsplice.training.data import TrainingData
-from vitsplice.training.loop import Batches, Training, generator_input
+from vitsplice.training.loop import Training, generator_input
 from vitsplice.training.parts import TrainingParts
 from vitsplice.training.processes import OneProcess
 from vitsplice.training.schedule import average_decay, pair_at, warmed_up
@@ -99,24 +99,6 @@ def test_bfloat16_of_the_generator_is_close_to_float32(folder, pairs):
 def test_entire_images_of_several_sizes_are_inputs(folder, pairs):
     step = next(training(folder, pairs, "terms.structure.view=entire", "training.batch=4").steps())
     assert step.losses["structure"] > 0
-
-
-def test_inputs_of_one_size_share_a_call():
-    class Sizes(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.calls = []
-
-        def forward(self, structure, condition):
-            self.calls.append(tuple(structure.shape))
-            return structure + condition["cls"].mean(1)[:, None, None, None]
-
-    network = Sizes()
-    images = [torch.zeros(1, 3, size, 8) for size in (8, 6, 8)]
-    inputs = [(image, {"cls": torch.full((1, 4), float(number))}) for number, image in enumerate(images)]
-    outputs = Batches(network, None)(inputs)
-    assert network.calls == [(2, 3, 8, 8), (1, 3, 6, 8)]
-    assert [(output.shape[-2], float(output.mean())) for output in outputs] == [(8, 0.0), (6, 1.0), (8, 2.0)]
 
 
 def test_output_and_losses_of_the_model(folder, pairs):

@@ -5,8 +5,9 @@ What depends on one image is computed once for it (`image_features`), so that ma
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +26,9 @@ SHALLOW = 0.33
 
 WARPED_STRIDE = 12
 """Pixels of a view for each position of the warped features in it."""
+
+ConditionedImage = tuple[Tensor, Condition]
+"""An input image of a conditional generator, ``(1, 3, H, W)``, with its conditions, each a batch of one."""
 
 
 @dataclass(frozen=True)
@@ -159,11 +163,24 @@ def crop_condition(condition: Condition, view: View, size: tuple[int, int]) -> C
     return {name: crop[name](values) if name in crop else values for name, values in condition.items()}
 
 
-def stack_conditions(conditions: Iterable[Condition]) -> Condition:
-    """Concatenate the conditions of several pairs into those of a batch.
+def in_batches(generate: Callable[[Tensor, Condition], Tensor], inputs: Sequence[ConditionedImage]) -> list[Tensor]:
+    """Apply a conditional generator to images of any sizes; those of one size are stacked and share a call.
 
     Args:
-        conditions: conditions of the same names; each has the same shape in all of them.
+        generate: maps images ``(B, 3, H, W)`` and their conditions to images ``(B, 3, H, W)``.
+        inputs: images with their conditions.
+
+    Returns:
+        The output for each image, ``(1, 3, H, W)``.
     """
-    listed = list(conditions)
-    return {name: torch.cat([condition[name] for condition in listed]) for name in listed[0]}
+    groups: dict[Any, list[int]] = {}
+    for number, (image, condition) in enumerate(inputs):
+        shapes = (image.shape, *(value.shape for value in condition.values()))
+        groups.setdefault(shapes, []).append(number)
+    outputs: dict[int, Tensor] = {}
+    for numbers in groups.values():
+        images, conditions = zip(*(inputs[number] for number in numbers), strict=True)
+        condition = {name: torch.cat([each[name] for each in conditions]) for name in conditions[0]}
+        output = generate(torch.cat(images), condition)
+        outputs |= {number: output[row : row + 1] for row, number in enumerate(numbers)}
+    return [outputs[number] for number in range(len(inputs))]

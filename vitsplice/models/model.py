@@ -16,8 +16,8 @@ from vitsplice.engine.conditions import (
     PairCondition,
     crop_condition,
     image_features,
+    in_batches,
     pair_condition,
-    stack_conditions,
 )
 from vitsplice.engine.images import RunImages, masked, read_masks
 from vitsplice.engine.memory import MODEL_SIDE
@@ -131,16 +131,8 @@ class Model:
         if len(structures) != len(appearances):
             raise UserError(f"{len(structures)} structure images require as many appearance images: {len(appearances)}")
         features = [s if isinstance(s, ImageFeatures) else self.prepare_structure(s) for s in structures]
-        pairs = [(f, self.condition(f, a).values) for f, a in zip(features, appearances, strict=True)]
-        groups: dict[torch.Size, list[int]] = {}
-        for number, (image, _) in enumerate(pairs):
-            groups.setdefault(image.pixels.shape, []).append(number)
-        outputs: dict[int, Tensor] = {}
-        for numbers in groups.values():
-            pixels = torch.cat([pairs[number][0].pixels for number in numbers])
-            output = self._generate(pixels, stack_conditions([pairs[number][1] for number in numbers]))
-            outputs |= dict(zip(numbers, output.split(1), strict=True))  # type: ignore[no-untyped-call]
-        return [outputs[number] for number in range(len(pairs))]
+        pairs = [(f.pixels, self.condition(f, a).values) for f, a in zip(features, appearances, strict=True)]
+        return in_batches(self._generate, pairs)
 
     @numerics(grad=False)
     def start(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from vitsplice.contracts import Condition
-from vitsplice.engine.conditions import crop_condition, stack_conditions
+from vitsplice.engine.conditions import ConditionedImage, crop_condition, in_batches
 from vitsplice.engine.device import pick_precision
 from vitsplice.engine.images import ViewKey
 from vitsplice.engine.memory import out_of_memory_advice
@@ -39,10 +39,6 @@ class Examples(Protocol):
         """Return an example."""
 
 
-Input = tuple[Tensor, Condition]
-"""An input image of the generator, ``(1, 3, H, W)``, and the conditions that belong to it."""
-
-
 class Batches(nn.Module):
     """Applies a conditional generator to inputs of any sizes; those of one size share a call.
 
@@ -57,20 +53,11 @@ class Batches(nn.Module):
         super().__init__()
         self.generator, self._autocast = generator, autocast
 
-    def forward(self, inputs: Sequence[Input]) -> list[Tensor]:
+    def forward(self, inputs: Sequence[ConditionedImage]) -> list[Tensor]:
         """Return the output ``(1, 3, H, W)`` of each input."""
-        groups: dict[Any, list[int]] = {}
-        for number, (image, condition) in enumerate(inputs):
-            shapes = (image.shape, *(value.shape for value in condition.values()))
-            groups.setdefault(shapes, []).append(number)
-        outputs: dict[int, Tensor] = {}
-        for numbers in groups.values():
-            images = torch.cat([inputs[number][0] for number in numbers])
-            stacked = self._apply_to(images, stack_conditions(inputs[number][1] for number in numbers))
-            outputs |= {number: stacked[row : row + 1] for row, number in enumerate(numbers)}
-        return [outputs[number] for number in range(len(inputs))]
+        return in_batches(self._generate, inputs)
 
-    def _apply_to(self, images: Tensor, condition: Condition) -> Tensor:
+    def _generate(self, images: Tensor, condition: Condition) -> Tensor:
         with torch.autocast(images.device.type, self._autocast, enabled=self._autocast is not None):
             output: Tensor = self.generator(images, condition)
         return output.float()
@@ -223,7 +210,7 @@ class Training:
             stored.copy_(buffer)
 
 
-def generator_input(example: TrainingExample, key: ViewKey, views: Mapping[ViewKey, View]) -> Input:
+def generator_input(example: TrainingExample, key: ViewKey, views: Mapping[ViewKey, View]) -> ConditionedImage:
     """Return a view of the structure image or of the appearance image, with the conditions of that image.
 
     Args:
