@@ -1,10 +1,11 @@
 """The start of a run: the structure image, or a warm start computed without any optimisation.
 
 The warm start gives each patch of the structure image the mean colour and the local contrast of the patches of the
-appearance image that the correspondence assigns to it. Each pixel takes these values from nearby patches whose colour
-in the structure image is similar to its own (joint bilateral upsampling, Kopf et al. 2007), at a moderate size; a
-guided filter (He, Sun, Tang 2013) aligns them with the edges of the structure image at full size. The structure image's
-own detail is added back, scaled to the local contrast. This is not part of Splice.
+appearance image that the correspondence assigns to it; small dark spots stay darker than their surroundings
+(`vitsplice.matching.spots`). Each pixel takes these values from nearby patches whose colour in the structure image is
+similar to its own (joint bilateral upsampling, Kopf et al. 2007), at a moderate size; a guided filter (He, Sun, Tang
+2013) aligns them with the edges of the structure image at full size. The structure image's own detail is added back,
+scaled to the local contrast. This is not part of Splice.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def warm_start(
     """
     structure_lab, appearance_lab = to_lab(structure), to_lab(appearance)
     mean = _means(structure_lab, match.grid)
-    colours = match.warp(_means(appearance_lab, match.other_grid, mask))
+    colours = match.warp_colours(_means(appearance_lab, match.other_grid, mask))
     if strength > 1:
         colours = torch.lerp(colours.mean(0), colours, eased(strength))
     target_contrast = match.warp(_contrast(appearance_lab, match.other_grid, mask))

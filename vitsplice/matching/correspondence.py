@@ -16,6 +16,7 @@ from vitsplice.matching.assignment import assignment, mutual_nearest, usable
 from vitsplice.matching.description import Description, describe_image, single_image
 from vitsplice.matching.descriptors import similarity
 from vitsplice.matching.priors import match_scores
+from vitsplice.matching.spots import keep_spots
 from vitsplice.numerics import numerics
 
 AGREEMENT = 0.25
@@ -33,6 +34,8 @@ class Correspondence:
         grid: ``(h, w)`` of the first image, ``N == h * w``, row by row.
         other_grid: ``(h, w)`` of the second image, ``M == h * w``.
         mirrored: the second image was matched as its mirror image. Its patches are numbered unmirrored all the same.
+        colours: ``(N, 3)``, mean colour of the patches of the first image in Lab / 100; None: `warp_colours` keeps no
+            spots.
     """
 
     weights: Tensor = field(repr=False)
@@ -40,6 +43,7 @@ class Correspondence:
     grid: tuple[int, int]
     other_grid: tuple[int, int]
     mirrored: bool = False
+    colours: Tensor | None = field(default=None, repr=False)
 
     @property
     def confidence(self) -> Tensor:
@@ -59,11 +63,17 @@ class Correspondence:
 
     def cpu(self) -> Correspondence:
         """Return the correspondence with its tensors on the CPU."""
-        return replace(self, weights=self.weights.cpu(), similarity=self.similarity.cpu())
+        colours = None if self.colours is None else self.colours.cpu()
+        return replace(self, weights=self.weights.cpu(), similarity=self.similarity.cpu(), colours=colours)
 
     def warp(self, values: Tensor) -> Tensor:
         """Carry values of the second image's patches ``(M, C)`` over to the first image, ``(N, C)``."""
         return self.weights @ values
+
+    def warp_colours(self, colours: Tensor) -> Tensor:
+        """As `warp`, for mean colours in Lab / 100 ``(M, 3)``; see `vitsplice.matching.spots` for the difference."""
+        warped = self.warp(colours)
+        return warped if self.colours is None else keep_spots(self.colours, warped, self.grid)
 
 
 @numerics(grad=False)
@@ -146,7 +156,7 @@ def match_descriptions(
         scores = match_scores(similarities, (first.grid, second.grid), mirrored, included)
         neighbours = agreement * affinity(first.colours, first.descriptors[0], first.grid)
         weights = agreed_assignment(scores, neighbours, second.colours, temperature, balance, coverage)
-    return Correspondence(weights, similarities, first.grid, second.grid, mirrored)
+    return Correspondence(weights, similarities, first.grid, second.grid, mirrored, first.colours)
 
 
 def check_agreement(agreement: float) -> None:

@@ -2,8 +2,8 @@
 
 The guide of patch i of the structure image and patch j of the appearance image is the mean of two values in [-1, 1]:
 the similarity s_ij of their descriptors, and 2 exp(-|c_i - a_j|^2 / (2 sigma^2)) - 1, with a_j the mean colour of patch
-j and c_i the colour that the assignment gives to patch i. The second keeps parts apart: patches that look alike in
-feature space, such as the black and the white of one coat, differ in it. It is not part of Splice.
+j and c_i the colour that patch i takes (`Correspondence.warp_colours`). The second keeps parts apart: patches that look
+alike in feature space, such as the black and the white of one coat, differ in it. It is not part of Splice.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def guide(match: Correspondence, colours: Tensor) -> Tensor:
     Returns:
         ``(N, M)`` in [-1, 1].
     """
-    distance = torch.cdist(match.warp(colours), colours).square()
+    distance = torch.cdist(match.warp_colours(colours), colours).square()
     same_colour = 2 * torch.exp(-distance / (2 * COLOUR_SIGMA**2)) - 1
     return (match.similarity + same_colour) / 2
 
