@@ -103,14 +103,14 @@ def test_entire_images_of_several_sizes_are_inputs(folder, pairs):
 
 def test_output_and_losses_of_the_model(folder, pairs):
     trained = training(folder, pairs)
-    example = trained._examples[0]
+    example = trained.data[0]
     assert trained.output(example).shape == example.images.pixels["structure"].shape
     assert set(trained.losses(example)) == {"structure", "appearance", "texture", "edges"}
 
 
 def test_terms_on_the_appearance_image_have_the_condition_of_that_image(folder, pairs):
     trained = training(folder, pairs, "terms.identity.weight=1")
-    example, key = trained._examples[0], ("appearance", "entire")
+    example, key = trained.data[0], ("appearance", "entire")
     image, condition = generator_input(example, key, example.views(0))
     assert torch.equal(image, example.images.pixels["appearance"])
     assert torch.equal(condition["start"], example.own_condition["start"])

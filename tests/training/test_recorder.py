@@ -15,6 +15,7 @@ from vitsplice.plugins import catalogue
 from vitsplice.presets.settings import settings_for
 from vitsplice.support.checkpoints import checkpoint_files
 from vitsplice.training.begin import begin_or_resume
+from vitsplice.training.data import TrainingData
 from vitsplice.training.held_out import HeldOut, spread
 from vitsplice.training.loss_log import LossLog
 from vitsplice.training.plan import TrainingPlan
@@ -113,7 +114,7 @@ def test_held_out_pairs_are_spread_over_the_structure_images(shared, tmp_path):
     assert len(recorder.held_out) >= 2
     assert spread(range(100), 4) == [0, 25, 50, 75]
     assert spread([1, 2], 4) == [1, 2]
-    without = HeldOut(None)
+    without = HeldOut(TrainingData.prepare(recorder.training.parts.recipe, [], shared / "cache"))
     assert (len(without), without.losses(recorder.training), without.preview(recorder.training)) == (0, {}, None)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
-from vitsplice.datasets import Pair, manifest
+from vitsplice.datasets import manifest
 from vitsplice.plugins import Catalogue
 from vitsplice.support import output_folder
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
@@ -60,15 +61,15 @@ def begin_or_resume(
         return None
     data, held_out = prepared
     training = Training(parts, data, processes)
-    recorder = TrainingRecorder(folder, training, data, held_out, plan.licence, scalars)
+    recorder = TrainingRecorder(folder, training, HeldOut(held_out), plan.licence, scalars)
     recorder.restore(checkpoint)
     return recorder
 
 
 def _prepare(
     plan: TrainingPlan, parts: TrainingParts, folder: Path, progress: ProgressReporter
-) -> tuple[TrainingData, HeldOut] | None:
-    """Select the pairs, write those of held-out images, and compute the features; None if it was stopped."""
+) -> tuple[TrainingData, TrainingData] | None:
+    """Select the pairs, write those of held-out images, and compute the features of both; None if it was stopped."""
     cache, backbone = plan.cache_folder, parts.recipe.matching.backbone
     output_folder.write(cache, {})
     sides = training_pairs(plan.source, parts.training, backbone, parts.device, cache / FEATURES, progress)
@@ -77,17 +78,11 @@ def _prepare(
     _describe(sides, progress)
     if sides.held_out:
         manifest.write(folder / HELD_OUT, sides.held_out)
-    data = _data(parts, sides.training, cache, progress)
-    if data is None or not sides.held_out:
-        return None if data is None else (data, HeldOut(None))
-    held_out = _data(parts, spread(sides.held_out, MEASURED), cache, progress)
-    return None if held_out is None else (data, HeldOut(held_out))
-
-
-def _data(
-    parts: TrainingParts, pairs: tuple[Pair, ...] | list[Pair], cache: Path, progress: ProgressReporter
-) -> TrainingData | None:
-    return TrainingData.prepare(parts.recipe, pairs, cache, device=parts.device, progress=progress)
+    prepare = partial(TrainingData.prepare, parts.recipe, folder=cache, device=parts.device, progress=progress)
+    if (data := prepare(sides.training)) is None:
+        return None
+    held_out = prepare(spread(sides.held_out, MEASURED))
+    return None if held_out is None else (data, held_out)
 
 
 def _describe(sides: SidePairs, progress: ProgressReporter) -> None:

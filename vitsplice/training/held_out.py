@@ -43,29 +43,29 @@ class HeldOut:
     """Pairs of held-out images; without any, the results are empty.
 
     Args:
-        data: examples of the pairs, at most `MEASURED`; None: there are none.
+        data: examples of the pairs, at most `MEASURED`.
     """
 
-    data: TrainingData | None
+    data: TrainingData
 
     def __len__(self) -> int:
-        return 0 if self.data is None else len(self.data)
+        return len(self.data)
 
     def losses(self, training: Training) -> dict[str, float]:
         """Return the mean of each term over the pairs, and of the weighted total."""
-        if self.data is None:
+        if not self:
             return {}
-        values = [training.losses(self.data[number]) for number in range(len(self.data))]
+        values = [training.losses(self.data[number]) for number in range(len(self))]
         means = {name: fmean(each[name] for each in values) for name in values[0]}
         total = sum(term.weight * means[term.name] for term in training.parts.recipe.terms)
         return {"total": total, **means}
 
     def preview(self, training: Training) -> bytes | None:
         """Return a sheet of some pairs as PNG: structure image, appearance image, start and output of the model."""
-        if self.data is None:
+        if not self:
             return None
         rows = []
-        for number in spread(range(len(self.data)), SHOWN):
+        for number in spread(range(len(self)), SHOWN):
             example = self.data[number]
             named = [(name, example.images.pixels[name]) for name in ("structure", "appearance", "start")]
             rows.append([(name, pixels[0]) for name, pixels in [*named, ("output", training.output(example))]])
@@ -78,13 +78,13 @@ class HeldOut:
             The number of pairs, the shorter side, and by metric the means of the outputs, of the starts and of the
             unchanged structure images.
         """
-        if self.data is None:
+        if not self:
             return {}
         load = cache(partial(BackboneLoader().metric_backbone, known=known))
         context, specs = MetricContext(load, training.parts.config.backbone.name), run_metrics(known.metrics)
         values: list[list[MetricValue]] = []
-        for number in range(len(self.data)):
-            progress.part(f"metrics of {self.data.pairs[number].id}", number, len(self.data))
+        for number in range(len(self)):
+            progress.part(f"metrics of {self.data.pairs[number].id}", number, len(self))
             values.append(_measured(training, self.data[number], specs, context))
         side = training.parts.training.side
         return {"pairs": len(values), "side": side} | {

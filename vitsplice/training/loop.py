@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -20,23 +19,13 @@ from vitsplice.engine.values import PairOutputs, Step, add_gradients, check_grad
 from vitsplice.engine.views import View
 from vitsplice.numerics import numerics
 from vitsplice.rng import private_rng, stream
-from vitsplice.training.data import TrainingExample
+from vitsplice.training.data import TrainingData, TrainingExample
 from vitsplice.training.parts import TrainingParts
 from vitsplice.training.processes import Processes
 from vitsplice.training.schedule import average_decay, pair_at, warmed_up
 
 AVERAGE = "average."
 """Prefix of the averaged weights in the state of a training."""
-
-
-class Examples(Protocol):
-    """Training examples by index."""
-
-    def __len__(self) -> int:
-        """Return the number of examples."""
-
-    def __getitem__(self, index: int, /) -> TrainingExample:
-        """Return an example."""
 
 
 class Batches(nn.Module):
@@ -76,14 +65,13 @@ class Training:
 
     Args:
         parts: settings, backbones, terms and generator, on the device of the processes.
-        examples: the pairs to train on.
+        data: the pairs to train on.
         processes: the processes that train together.
     """
 
     @numerics()
-    def __init__(self, parts: TrainingParts, examples: Examples, processes: Processes) -> None:
-        self.parts, self.processes, self.next = parts, processes, 0
-        self._examples = examples
+    def __init__(self, parts: TrainingParts, data: TrainingData, processes: Processes) -> None:
+        self.parts, self.data, self.processes, self.next = parts, data, processes, 0
         self.generator = parts.build_generator()
         self.average = deepcopy(self.generator).requires_grad_(False)
         config = parts.config.optimiser
@@ -166,8 +154,8 @@ class Training:
     def _example(self, index: int, slot: int) -> TrainingExample:
         training = self.parts.training
         position = index * training.batch * training.accumulation * self.processes.count + slot
-        number = pair_at(position, len(self._examples), self.parts.config.seed)
-        return self._examples[number].to(self.parts.device)
+        number = pair_at(position, len(self.data), self.parts.config.seed)
+        return self.data[number].to(self.parts.device)
 
     def _values(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -88,10 +88,6 @@ class TrainingParts:
         """Build the generator, with weights that depend on the seed, in training mode."""
         with private_rng(self.config.seed):
             return self.generator.build(self.channels, self.options).to(self.device).train()
-
-    def without_terms(self) -> Recipe:
-        """Return the recipe of examples that have conditions alone."""
-        return replace(self.recipe, terms=())
 
 
 def check_training(settings: RunConfig, known: Catalogue) -> None:

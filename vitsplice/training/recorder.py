@@ -22,7 +22,6 @@ from vitsplice.runs.recorder import CHANGEABLE_SETTINGS, CheckpointTimer, previe
 from vitsplice.support import output_folder
 from vitsplice.support.checkpoints import CheckpointFormat, check_origin, checkpoint_files, remove_checkpoints
 from vitsplice.support.progress import ProgressReporter
-from vitsplice.training.data import TrainingData
 from vitsplice.training.held_out import HeldOut
 from vitsplice.training.loop import Training
 from vitsplice.training.loss_log import EVERY, LossLog
@@ -74,7 +73,6 @@ class TrainingRecorder:
     Args:
         folder: folder of the model, which the caller has locked.
         training: the training.
-        data: the examples that it is trained on.
         held_out: pairs of held-out images.
         licence: licence of the model, as stated by who trains it.
         scalars: also receives losses and previews; None: nothing does.
@@ -84,14 +82,13 @@ class TrainingRecorder:
         self,
         folder: Path,
         training: Training,
-        data: TrainingData,
         held_out: HeldOut,
         licence: str = "",
         scalars: Scalars | None = None,
     ) -> None:
         self.folder, self.training, self.held_out = folder, training, held_out
         self.resumed_at = 0
-        self._data, self._licence, self._scalars = data, licence, scalars
+        self._licence, self._scalars = licence, scalars
         self._log = LossLog([term.name for term in training.parts.recipe.terms])
         self._metrics: dict[str, Any] = {}
 
@@ -194,7 +191,7 @@ class TrainingRecorder:
             channels=parts.channels,
             settings=parts.config,
             backbones={name: sized.backbone.info for name, sized in parts.recipe.backbones.items()},
-            images=self._data.digests.values(),
+            images=training.data.digests.values(),
             steps=training.next,
             licence=self._licence,
             metrics=self._metrics,
@@ -212,8 +209,8 @@ class TrainingRecorder:
 
     def _digests(self) -> dict[str, str]:
         """Compute the SHA-256 of everything that the training depends on, by name."""
-        parts, digests = self.training.parts, self._data.digests
-        pairs = [[digests[pair.structure], digests[pair.appearance]] for pair in self._data.pairs]
+        parts, data = self.training.parts, self.training.data
+        pairs = [[data.digests[pair.structure], data.digests[pair.appearance]] for pair in data.pairs]
         settings = parts.config.model_dump_json(exclude=CHANGEABLE_SETTINGS)
         weights = {f"weights of {name}": each.backbone.info.sha256 for name, each in parts.recipe.backbones.items()}
         return {
