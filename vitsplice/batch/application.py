@@ -6,8 +6,9 @@ described once. For runs with metrics and reports, on many machines, a model fol
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from time import perf_counter
 
@@ -69,7 +70,7 @@ def apply_model(
     record = ApplicationRecord.read(target.folder, model)
     finished = {each.name for each in target.existing() if _is_finished(each, record)}
     target.check(force=force, finished=finished)
-    applied, prepared = Applied(skipped=len(finished)), _Prepared(model)
+    applied, prepare = Applied(skipped=len(finished)), lru_cache(PREPARED)(model.prepare)
     try:
         for number, application in enumerate(target.plan):
             if progress.stopped():
@@ -77,7 +78,7 @@ def apply_model(
                 break
             progress.part(application.name, number, len(target.plan))
             if application.name not in finished:
-                _apply(model, application, prepared, record, applied)
+                _apply(model, application, prepare, record, applied)
     finally:
         if target.recorded:
             record.write()
@@ -104,14 +105,21 @@ def _is_finished(application: Application, record: ApplicationRecord) -> bool:
 
 
 def _apply(
-    model: Model, application: Application, prepared: _Prepared, record: ApplicationRecord, applied: Applied
+    model: Model,
+    application: Application,
+    prepare: Callable[..., Appearance],
+    record: ApplicationRecord,
+    applied: Applied,
 ) -> None:
-    """Write one output, or note why it cannot be made."""
+    """Write one output, or record why it cannot be computed."""
     began = perf_counter()
     try:
         structure, images = read(application.structure), application.images()
         with out_of_memory_advice():
-            appearance = prepared.appearance(application)
+            parts = [
+                (prepare(path, mask=application.appearance_mask), weight) for path, weight in application.appearance
+            ]
+            appearance = parts[0][0] if len(parts) == 1 else Mix(parts)
             output = output_of(model, structure, appearance, application.structure_mask)
     except UserError as error:
         applied.failures[application.name] = one_line(str(error))
@@ -121,24 +129,3 @@ def _apply(
     applied.written += 1
     if structure.sha256 in model.images:
         applied.trained_on.append(structure.name)
-
-
-class _Prepared:
-    """Describes the appearance images of applications; the last `PREPARED` are cached."""
-
-    def __init__(self, model: Model) -> None:
-        self._model = model
-        self._cache: OrderedDict[tuple[Path, Path | None], Appearance] = OrderedDict()
-
-    def appearance(self, application: Application) -> Appearance | Mix:
-        parts = [(self._prepare(path, application.appearance_mask), weight) for path, weight in application.appearance]
-        return parts[0][0] if len(parts) == 1 else Mix(parts)
-
-    def _prepare(self, path: Path, mask: Path | None) -> Appearance:
-        key = (path, mask)
-        if key not in self._cache:
-            self._cache[key] = self._model.prepare(path, mask=mask)
-            if len(self._cache) > PREPARED:
-                self._cache.popitem(last=False)
-        self._cache.move_to_end(key)
-        return self._cache[key]

@@ -64,7 +64,8 @@ def to_onnx(model: Model) -> tuple[bytes, float]:
         UserError: if the package onnx is not installed.
         VitspliceError: if the generator cannot be exported, or the outputs differ by more than `TOLERANCE`.
     """
-    _require("onnx")
+    if find_spec("onnx") is None:
+        raise UserError("export to ONNX needs the package onnx; install it: pip install onnx")
     module = _Positional(model.generator.cpu(), model.spec.conditions).eval()
     try:
         data = _exported(module, example_inputs(model, EXAMPLE))
@@ -130,8 +131,3 @@ def _difference(
     expected = module(*inputs.values()).numpy()
     output = run({name: value.numpy() for name, value in inputs.items()})
     return float(np.abs(output - expected).max()) if output.shape == expected.shape else float("inf")
-
-
-def _require(package: str) -> None:
-    if find_spec(package) is None:
-        raise UserError(f"export to ONNX needs the package {package}; install it: pip install {package}")
