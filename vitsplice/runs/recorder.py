@@ -14,13 +14,7 @@ from typing import Any
 from vitsplice.config import CheckpointConfig, RunConfig
 from vitsplice.engine.backbones import BackboneLoader
 from vitsplice.engine.values import Step
-from vitsplice.errors import (
-    AlreadyFinished,
-    CheckpointRejected,
-    ConfigError,
-    VitspliceError,
-    allocation_failure,
-)
+from vitsplice.errors import AlreadyFinished, CheckpointRejected, ConfigError, VitspliceError
 from vitsplice.images import LoadedImage, read, read_mask
 from vitsplice.presets import loading
 from vitsplice.presets.settings import pinned
@@ -30,7 +24,6 @@ from vitsplice.runs.checkpoints import Checkpoint
 from vitsplice.runs.record import versions
 from vitsplice.runs.result import Result
 from vitsplice.runs.run import Run
-from vitsplice.support.checkpoints import check_origin, checkpoint_files
 from vitsplice.support.output_folder import REPLACE, FolderLock
 
 IMAGE_NAMES = ("structure", "appearance", "structure_mask", "appearance_mask")
@@ -166,9 +159,9 @@ class Recording:
                 folder.remove_checkpoints()
                 raise AlreadyFinished(f"the run in {folder.path} is finished: {folder.output}")
             run = Run(**_read_unchanged_images(folder, inputs), settings=settings, backbones=backbones)
-            checkpoint = checkpoints.FORMAT.read(chosen) if chosen else checkpoints.FORMAT.read_last(folder.checkpoints)
-            if checkpoint:
-                _restore(run, checkpoint, chosen or checkpoint_files(folder.checkpoints)[0])
+            checkpoints.FORMAT.resume(
+                folder.checkpoints, chosen, digests(run), lambda stored: run.restore(stored.snapshot, stored.history)
+            )
             folder.write_settings(run.settings)
         except Exception:
             lock.release()
@@ -303,14 +296,3 @@ def _read_unchanged_images(folder: RunFolder, files: Mapping[str, tuple[str, str
             name = role.replace("_", " ") + ("" if "mask" in role else " image")
             raise CheckpointRejected(f"{images[role].name} is not the {name} that the run in {folder.path} began with")
     return images
-
-
-def _restore(run: Run, checkpoint: Checkpoint, path: Path) -> None:
-    """Restore a run from a checkpoint. Raises CheckpointRejected if the checkpoint belongs to another run."""
-    check_origin("run", path, checkpoint.belongs_to, digests(run))
-    try:
-        run.restore(checkpoint.snapshot, checkpoint.history)
-    except (LookupError, ValueError, RuntimeError) as error:
-        if allocation_failure(error):
-            raise
-        raise CheckpointRejected(f"checkpoint {path} does not fit its run; resume from another") from error

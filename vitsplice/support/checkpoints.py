@@ -11,20 +11,29 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from vitsplice.errors import Argument, CheckpointRejected, Part, VitspliceError
+from vitsplice.errors import Argument, CheckpointRejected, Part, VitspliceError, allocation_failure
 from vitsplice.support.files import inside, read_regular, write_atomically
 from vitsplice.support.output_folder import REPLACE
 
 KEPT = 2
 """Number of checkpoints in a folder; older ones are removed."""
 
-Parsed = TypeVar("Parsed")
+
+class ParsedCheckpoint(Protocol):
+    """A checkpoint as data."""
+
+    @property
+    def belongs_to(self) -> Mapping[str, str]:
+        """Digests of everything that the work depended on, by name."""
+
+
+Parsed = TypeVar("Parsed", bound=ParsedCheckpoint)
 
 
 @dataclass(frozen=True)
@@ -105,25 +114,50 @@ class CheckpointFormat(Generic[Parsed]):
                 advice = ("An earlier checkpoint is valid; resume with ", Argument("resume", str(older)))
             raise CheckpointRejected(*error.parts, "\n", *advice) from error
 
+    def resume(
+        self,
+        folder: Path,
+        chosen: Path | None,
+        current: Mapping[str, str],
+        restore: Callable[[Parsed], object],
+    ) -> Parsed | None:
+        """Restore work from the last checkpoint of a folder, or from a chosen one.
+
+        Args:
+            folder: folder of the checkpoints.
+            chosen: path of the JSON file of a checkpoint; None: the last one.
+            current: digests of everything that the work depends on, by name.
+            restore: function that loads the checkpoint. It may raise a LookupError, ValueError or RuntimeError if the
+                checkpoint does not fit.
+
+        Returns:
+            The checkpoint; None if there is none.
+
+        Raises:
+            CheckpointRejected: as `read` and `read_last`, or if the checkpoint belongs to other work.
+        """
+        checkpoint = self.read(chosen) if chosen else self.read_last(folder)
+        if checkpoint is None:
+            return None
+        path = chosen or checkpoint_files(folder)[0]
+        stored = checkpoint.belongs_to
+        if differing := [name for name in {**stored, **current} if stored.get(name) != current.get(name)]:
+            others = ", another ".join(differing)
+            raise CheckpointRejected(f"checkpoint {path} belongs to a {self.work} with another {others}")
+        try:
+            restore(checkpoint)
+        except (LookupError, ValueError, RuntimeError) as error:
+            if allocation_failure(error):
+                raise
+            raise CheckpointRejected(f"checkpoint {path} does not fit its {self.work}; resume from another") from error
+        return checkpoint
+
     def _is_valid(self, path: Path) -> bool:
         try:
             self.read(path)
         except CheckpointRejected:
             return False
         return True
-
-
-def check_origin(work: str, path: Path, stored: Mapping[str, str], current: Mapping[str, str]) -> None:
-    """Raise CheckpointRejected, naming the differences, unless the digests of a checkpoint are those of its work.
-
-    Args:
-        work: name of the work, such as ``run``.
-        path: path of the checkpoint.
-        stored, current: digests of the images, settings and weights by name.
-    """
-    names = dict.fromkeys([*stored, *current])
-    if differing := [name for name in names if stored.get(name) != current.get(name)]:
-        raise CheckpointRejected(f"checkpoint {path} belongs to a {work} with another {', another '.join(differing)}")
 
 
 def checkpoint_files(folder: Path) -> list[Path]:

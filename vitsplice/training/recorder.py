@@ -14,13 +14,13 @@ from torch import Tensor
 
 from vitsplice.config import GeneratorConfig
 from vitsplice.engine.values import Step
-from vitsplice.errors import CheckpointRejected, VitspliceError, allocation_failure
+from vitsplice.errors import VitspliceError
 from vitsplice.models.folder import write_model
 from vitsplice.plugins import Catalogue
 from vitsplice.runs.record import versions
 from vitsplice.runs.recorder import CHANGEABLE_SETTINGS, CheckpointTimer, preview_is_due
 from vitsplice.support import output_folder
-from vitsplice.support.checkpoints import CheckpointFormat, check_origin, checkpoint_files, remove_checkpoints
+from vitsplice.support.checkpoints import CheckpointFormat, remove_checkpoints
 from vitsplice.support.progress import ProgressReporter
 from vitsplice.training.held_out import HeldOut
 from vitsplice.training.loop import Training
@@ -103,19 +103,11 @@ class TrainingRecorder:
         Raises:
             CheckpointRejected: if it is damaged, or belongs to other pairs, settings or weights.
         """
-        folder = self.folder / CHECKPOINTS
-        checkpoint = CHECKPOINT.read(path) if path else CHECKPOINT.read_last(folder)
-        if checkpoint is None:
-            return
-        path = path or checkpoint_files(folder)[0]
-        check_origin("training", path, checkpoint.belongs_to, self._digests())
-        try:
-            self.training.restore(checkpoint.tensors, checkpoint.step)
-            self._log.restore(checkpoint.log)
-        except (LookupError, ValueError, RuntimeError, TypeError, AttributeError) as error:
-            if allocation_failure(error):
-                raise
-            raise CheckpointRejected(f"checkpoint {path} does not fit its training; resume from another") from error
+        CHECKPOINT.resume(self.folder / CHECKPOINTS, path, self._digests(), self._load)
+
+    def _load(self, checkpoint: TrainingCheckpoint) -> None:
+        self.training.restore(checkpoint.tensors, checkpoint.step)
+        self._log.restore(checkpoint.log)
         self.resumed_at = checkpoint.step
 
     def steps(self, note: Note) -> Iterator[Step]:
