@@ -10,7 +10,7 @@ from vitsplice.datasets.manifest import write
 from vitsplice.datasets.similarity import appearance_features
 from vitsplice.errors import UserError
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
-from vitsplice.training.pairs import pairs_within_sides, training_pairs
+from vitsplice.training.pairs import pairs_within_subsets, training_pairs
 from vitsplice.training.split import Split
 
 CPU = torch.device("cpu")
@@ -32,17 +32,17 @@ def paired(path, vit, tmp_path, config=CONFIG, progress=NULL_REPORTER):
     return training_pairs(path, config, vit, CPU, tmp_path / "features.jsonl", progress)
 
 
-def test_images_of_a_folder_are_paired_with_the_most_similar_ones_of_their_side(folder, vit, tmp_path):
+def test_images_of_a_folder_are_paired_with_the_most_similar_ones_of_their_subset(folder, vit, tmp_path):
     pairs = paired(folder, vit, tmp_path)
     training, held_out = images_of(pairs.training), images_of(pairs.held_out)
     assert training | held_out == set(folder.iterdir())
     assert not training & held_out
     features, _ = appearance_features(sorted(folder.iterdir()), vit, CPU, tmp_path / "again.jsonl", NULL_REPORTER)
     directions = {path: torch.nn.functional.normalize(torch.tensor(f.values), dim=0) for path, f in features.items()}
-    for side, of_the_side in ((training, pairs.training), (held_out, pairs.held_out)):
-        for structure in side:
-            others = sorted(side - {structure}, key=lambda path: -float(directions[structure] @ directions[path]))
-            assert [pair.appearance for pair in of_the_side if pair.structure == structure] == others[:2]
+    for subset, subset_pairs in ((training, pairs.training), (held_out, pairs.held_out)):
+        for structure in subset:
+            others = sorted(subset - {structure}, key=lambda path: -float(directions[structure] @ directions[path]))
+            assert [pair.appearance for pair in subset_pairs if pair.structure == structure] == others[:2]
     ids = [pair.id for pair in (*pairs.training, *pairs.held_out)]
     assert len(set(ids)) == len(ids)
 
@@ -57,7 +57,7 @@ def test_nothing_is_held_out_if_the_fraction_is_zero(folder, vit, tmp_path):
     assert not pairs.held_out
 
 
-def test_pairs_of_a_manifest_that_join_both_sides_are_left_out_and_counted(folder, vit, tmp_path):
+def test_pairs_of_a_manifest_with_an_image_in_each_subset_are_left_out_and_counted(folder, vit, tmp_path):
     paths = sorted(folder.iterdir())
     every = [Pair(f"{a.stem}--{b.stem}", a, b, structure_mask=a) for a, b in product(paths, paths) if a != b]
     write(tmp_path / "pairs.csv", every)
@@ -70,11 +70,11 @@ def test_pairs_of_a_manifest_that_join_both_sides_are_left_out_and_counted(folde
     assert images_of(pairs.training) == images_of(paired(folder, vit, tmp_path).training)
 
 
-def test_pairs_of_one_side_are_required(tmp_path):
+def test_a_training_pair_is_required(tmp_path):
     paths = [tmp_path / name for name in "abcd"]
     split = Split(tuple(paths[:2]), tuple(paths[2:]))
-    with pytest.raises(UserError, match="1 pairs join"):
-        pairs_within_sides([Pair("ac", paths[0], paths[2])], split)
+    with pytest.raises(UserError, match="1 have one in each subset"):
+        pairs_within_subsets([Pair("ac", paths[0], paths[2])], split)
 
 
 def test_stopped_work_returns_nothing(folder, vit, tmp_path):

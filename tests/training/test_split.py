@@ -32,7 +32,7 @@ def near(fingerprint, name):
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_each_image_is_on_one_side(seed):
+def test_each_image_is_in_one_subset(seed):
     images = different(5 + seed * 3, seed)
     split = split_fingerprints(images, 0.3)
     assert sorted([*split.training, *split.held_out]) == sorted(images)
@@ -71,7 +71,7 @@ def test_near_duplicates_of_a_held_out_image_are_held_out(seed):
     assert set(split_fingerprints(images, 0.2).held_out) <= set(split.held_out)
 
 
-def test_files_of_the_same_bytes_are_on_one_side():
+def test_files_of_the_same_bytes_are_in_one_subset():
     images = different(20)
     copies = {Path(f"{path}-copy"): image for path, image in images.items()}
     split = split_fingerprints(images | copies, 0.3)

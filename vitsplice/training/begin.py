@@ -12,7 +12,7 @@ from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 from vitsplice.training.data import TrainingData
 from vitsplice.training.held_out import MEASURED, HeldOut, spread
 from vitsplice.training.loop import Training
-from vitsplice.training.pairs import SidePairs, training_pairs
+from vitsplice.training.pairs import SplitPairs, training_pairs
 from vitsplice.training.parts import TrainingParts
 from vitsplice.training.plan import HELD_OUT, TrainingPlan
 from vitsplice.training.processes import Processes
@@ -72,24 +72,24 @@ def _prepare(
     """Select the pairs, write those of held-out images, and compute the features of both; None if it was stopped."""
     cache, backbone = plan.cache_folder, parts.recipe.matching.backbone
     output_folder.write(cache, {})
-    sides = training_pairs(plan.source, parts.training, backbone, parts.device, cache / FEATURES, progress)
-    if sides is None:
+    pairs = training_pairs(plan.source, parts.training, backbone, parts.device, cache / FEATURES, progress)
+    if pairs is None:
         return None
-    _describe(sides, progress)
-    if sides.held_out:
-        manifest.write(folder / HELD_OUT, sides.held_out)
+    _describe(pairs, progress)
+    if pairs.held_out:
+        manifest.write(folder / HELD_OUT, pairs.held_out)
     prepare = partial(TrainingData.prepare, parts.recipe, folder=cache, device=parts.device, progress=progress)
-    if (data := prepare(sides.training)) is None:
+    if (data := prepare(pairs.training)) is None:
         return None
-    held_out = prepare(spread(sides.held_out, MEASURED))
+    held_out = prepare(spread(pairs.held_out, MEASURED))
     return None if held_out is None else (data, held_out)
 
 
-def _describe(sides: SidePairs, progress: ProgressReporter) -> None:
-    images = [
-        {path for pair in side for path in (pair.structure, pair.appearance)}
-        for side in (sides.training, sides.held_out)
-    ]
-    progress.note(f"{len(sides.training)} pairs of {len(images[0])} images; {len(images[1])} other images are held out")
-    if sides.crossing:
-        progress.note(f"{sides.crossing} pairs are left out: they join a training image with a held-out one")
+def _describe(pairs: SplitPairs, progress: ProgressReporter) -> None:
+    training, held_out = (
+        {path for pair in subset for path in (pair.structure, pair.appearance)}
+        for subset in (pairs.training, pairs.held_out)
+    )
+    progress.note(f"{len(pairs.training)} pairs of {len(training)} images; {len(held_out)} other images are held out")
+    if pairs.crossing:
+        progress.note(f"{pairs.crossing} pairs are left out: one image is held out and the other is not")

@@ -109,7 +109,7 @@ class JobLists:
             yield from self._views_of_pair(pair, mirrored, seen)
 
     def all_views(self) -> Iterator[Job]:
-        """List the views of all images, whether the conditions are known or not: appearance images on either side."""
+        """List the views of all images, whether the conditions are known or not: of appearance images also mirrored."""
         seen: set[tuple[str, ViewKey, str]] = set()
         for pair in self.pairs:
             for mirrored in (False, True) if self._recipe.matched else (False,):

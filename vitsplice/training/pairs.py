@@ -1,4 +1,4 @@
-"""Pairs of training images, each within one side of the split."""
+"""Pairs of training images, each within one subset of the split."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from vitsplice.training.split import Split, split_images
 
 
 @dataclass(frozen=True)
-class SidePairs:
-    """Pairs by side of the split.
+class SplitPairs:
+    """Pairs by subset of the split.
 
     Args:
         training: pairs of images that a model is trained on.
         held_out: pairs of held-out images.
-        crossing: number of given pairs that were left out because they join both sides.
+        crossing: number of given pairs that were left out because they have an image in each subset.
     """
 
     training: tuple[Pair, ...]
@@ -36,8 +36,8 @@ class SidePairs:
     def __post_init__(self) -> None:
         if not self.training:
             raise UserError(
-                f"no pair has both images in the training part of the split ({self.crossing} pairs join it with the "
-                "held-out part); give more pairs"
+                f"no pair has both images in the training subset ({self.crossing} have one in each subset); give more "
+                "pairs, or a folder of images"
             )
 
 
@@ -48,8 +48,8 @@ def training_pairs(
     device: torch.device,
     cache: Path,
     progress: ProgressReporter,
-) -> SidePairs | None:
-    """Read the images of a manifest or of another source of pairs, split them, and pair them within each side.
+) -> SplitPairs | None:
+    """Read the images of a manifest or of another source of pairs, split them, and pair them within each subset.
 
     Args:
         path: manifest, or source of images (`vitsplice.datasets.sources.read_source`). Pairs that it defines are used;
@@ -77,7 +77,7 @@ def training_pairs(
     if split is None:
         return None
     if contents.pairs:
-        return pairs_within_sides(contents.pairs, split)
+        return pairs_within_subsets(contents.pairs, split)
     return pairs_by_similarity(contents.groups, split, config.partners, backbone, device, cache, progress)
 
 
@@ -89,14 +89,14 @@ def pairs_by_similarity(
     device: torch.device,
     cache: Path,
     progress: ProgressReporter,
-) -> SidePairs | None:
-    """Pair each image with the most similar ones of its group and side, by the cosine similarity of [CLS].
+) -> SplitPairs | None:
+    """Pair each image with the most similar ones of its group and subset, by the cosine similarity of [CLS].
 
     SpliceNet selects its training pairs in this way ("dataset distillation", Tumanyan et al. 2023, supplement).
 
     Args:
         groups: images to be paired.
-        split: the images by side.
+        split: the images by subset.
         partners: maximum number of appearance images for each structure image.
         backbone, device, cache, progress: see `training_pairs`.
 
@@ -114,10 +114,10 @@ def pairs_by_similarity(
         progress.note(f"skipped: {error}")
     groups = tuple(groups)
     training, held_out = (
-        _most_similar(groups, {path: features[path] for path in side if path in features}, partners)
-        for side in (split.training, split.held_out)
+        _most_similar(groups, {path: features[path] for path in subset if path in features}, partners)
+        for subset in (split.training, split.held_out)
     )
-    return SidePairs(training, held_out)
+    return SplitPairs(training, held_out)
 
 
 def _most_similar(
@@ -133,20 +133,20 @@ def _most_similar(
     )
 
 
-def pairs_within_sides(pairs: Iterable[Pair], split: Split) -> SidePairs:
-    """Sort given pairs by side; those that join both sides are left out and counted. Masks are not used.
+def pairs_within_subsets(pairs: Iterable[Pair], split: Split) -> SplitPairs:
+    """Sort given pairs by subset; those with an image in each are left out and counted. Masks are not used.
 
     Args:
         pairs: pairs of a manifest (`vitsplice.datasets.read`).
-        split: their images by side.
+        split: their images by subset.
 
     Raises:
         UserError: if there is no training pair.
     """
     training, held_out = set(split.training), set(split.held_out)
-    sides: dict[str, list[Pair]] = {"training": [], "held_out": [], "crossing": []}
+    by_subset: dict[str, list[Pair]] = {"training": [], "held_out": [], "crossing": []}
     for pair in pairs:
         images = {pair.structure, pair.appearance}
-        side = "training" if images <= training else "held_out" if images <= held_out else "crossing"
-        sides[side].append(replace(pair, structure_mask=None, appearance_mask=None))
-    return SidePairs(tuple(sides["training"]), tuple(sides["held_out"]), len(sides["crossing"]))
+        subset = "training" if images <= training else "held_out" if images <= held_out else "crossing"
+        by_subset[subset].append(replace(pair, structure_mask=None, appearance_mask=None))
+    return SplitPairs(tuple(by_subset["training"]), tuple(by_subset["held_out"]), len(by_subset["crossing"]))

@@ -1,6 +1,6 @@
 """Split of images into those that a model is trained on and those that it is measured on.
 
-The split is by image, never by pair, so that no pixel of a held-out image is trained on. The side of an image follows
+The split is by image, never by pair, so that no pixel of a held-out image is trained on. The subset of an image follows
 from the SHA-256 of its file, so that it does not depend on the other images; near-duplicates of a held-out image are
 held out with it.
 """
@@ -17,12 +17,12 @@ from vitsplice.errors import Setting, UserError
 from vitsplice.support.progress import ProgressReporter
 
 MIN_IMAGES = 2
-"""Minimum number of different images on each side."""
+"""Minimum number of different images in each subset."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Images by side, each in the order in which they were given.
+    """Images by subset, each in the order in which they were given.
 
     Args:
         training: images that a model is trained on.
@@ -47,7 +47,7 @@ def split_images(images: Sequence[Path], held_out: float, cache: Path, progress:
 
     Raises:
         ImageError: if an image cannot be read.
-        UserError: if a side has too few images.
+        UserError: if a subset has too few images.
     """
     fingerprints = cached_fingerprints(images, cache, progress)
     return None if fingerprints is None else split_fingerprints(fingerprints, held_out)
@@ -65,7 +65,7 @@ def split_fingerprints(fingerprints: Mapping[Path, Fingerprint], held_out: float
         held_out: fraction of held-out images; 0: none.
 
     Raises:
-        UserError: if fewer than `MIN_IMAGES` different images are left on a side.
+        UserError: if fewer than `MIN_IMAGES` different images are left in a subset.
     """
     groups: dict[int, list[Path]] = defaultdict(list)
     for path, group in zip(fingerprints, near_duplicate_groups([*fingerprints.values()]).tolist(), strict=True):
@@ -93,7 +93,7 @@ def _different(paths: set[Path] | tuple[Path, ...], fingerprints: Mapping[Path, 
 
 
 def _check(split: Split, fingerprints: Mapping[Path, Fingerprint], held_out: float) -> None:
-    training, excluded = (_different(side, fingerprints) for side in (split.training, split.held_out))
+    training, excluded = (_different(subset, fingerprints) for subset in (split.training, split.held_out))
     if training < MIN_IMAGES or (held_out > 0 and excluded < MIN_IMAGES):
         raise UserError(
             f"of {_different(tuple(fingerprints), fingerprints)} different images {excluded} are held out and "
