@@ -9,7 +9,6 @@ from pathlib import Path
 from safetensors.torch import save_file
 
 from vitsplice.datasets import Pair
-from vitsplice.plugins import catalogue
 from vitsplice.presets.loading import load
 from vitsplice.training.data import TrainingData
 from vitsplice.training.loop import Training
@@ -19,7 +18,7 @@ from vitsplice.training.processes import processes_on
 
 def main(settings, cache, out, images):
     processes = processes_on("cpu")
-    parts = TrainingParts.build(load(Path(settings).read_text(), "tiny"), catalogue())
+    parts = TrainingParts.build(load(Path(settings).read_text(), "tiny"))
     pairs = [Pair(f"{a}--{b}", Path(a), Path(b)) for a in images for b in images if a != b]
     with processes.main_first():
         data = TrainingData.prepare(parts.recipe, pairs, Path(cache))

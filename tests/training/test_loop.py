@@ -33,7 +33,7 @@ def pairs(folder):
 
 
 def training(folder, pairs, *overrides):
-    parts = TrainingParts.build(load(PRESET, "tiny", [*TRAINED, *overrides]), catalogue())
+    parts = TrainingParts.build(load(PRESET, "tiny", [*TRAINED, *overrides]))
     return Training(parts, TrainingData.prepare(parts.recipe, pairs, folder / "cache"), OneProcess("cpu"))
 
 
@@ -120,7 +120,7 @@ def test_terms_on_the_appearance_image_have_the_condition_of_that_image(folder, 
 def test_settings_for_one_pair_are_refused():
     settings = load(catalogue().presets["quick"].path.read_text(), "quick")
     with pytest.raises(ConfigError, match="is for one pair of images"):
-        TrainingParts.build(settings, catalogue())
+        TrainingParts.build(settings)
 
 
 def test_each_pair_occurs_once_in_each_round_in_a_new_order():

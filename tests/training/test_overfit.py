@@ -6,7 +6,6 @@ import pytest
 
 from vitsplice.datasets import Pair
 from vitsplice.images import example
-from vitsplice.plugins import catalogue
 from vitsplice.presets.settings import settings_for
 from vitsplice.training.data import TrainingData
 from vitsplice.training.loop import Training
@@ -27,7 +26,7 @@ def test_small_splicenet_halves_its_loss_on_four_pairs(tmp_path):
     pytest.importorskip("vitsplice_offline", reason="the plugin vitsplice-offline is not installed")
     images = [example("cat-dog"), example()]
     pairs = [Pair(f"{a.stem}-{b.stem}", a, b) for one, other in images for a, b in ((one, other), (other, one))]
-    parts = TrainingParts.build(settings_for("splicenet", steps=50, device="cpu", overrides=SMALL), catalogue())
+    parts = TrainingParts.build(settings_for("splicenet", steps=50, device="cpu", overrides=SMALL))
     data = TrainingData.prepare(parts.recipe, pairs, tmp_path)
     totals = [step.total for step in Training(parts, data, OneProcess("cpu")).steps()]
     assert fmean(totals[-6:]) < 0.5 * totals[0]

@@ -11,7 +11,6 @@ import pytest
 from tests.training.conftest import photographs
 from vitsplice.engine.values import Step
 from vitsplice.errors import CheckpointRejected, NonFiniteLoss, OutputBusy, UserError
-from vitsplice.plugins import catalogue
 from vitsplice.presets.settings import settings_for
 from vitsplice.support.checkpoints import checkpoint_files
 from vitsplice.training.begin import begin_or_resume
@@ -33,11 +32,11 @@ def shared(tmp_path_factory):
 
 def plan_of(shared, *overrides):
     settings = settings_for("tiny-many", device="cpu", overrides=["checkpoint.every=0", *overrides])
-    return TrainingPlan.create(shared / "photos", settings, catalogue(), licence=" CC0 ", cache=shared / "cache")
+    return TrainingPlan.create(shared / "photos", settings, licence=" CC0 ", cache=shared / "cache")
 
 
 def begin(plan, folder, **options):
-    return begin_or_resume(plan, folder, OneProcess("cpu"), catalogue(), **options)
+    return begin_or_resume(plan, folder, OneProcess("cpu"), **options)
 
 
 def test_rows_are_means_over_the_steps_at_which_a_term_was_active():
@@ -139,4 +138,4 @@ def test_losses_and_previews_are_written_for_tensorboard(shared, tmp_path, monke
 
 def test_source_that_does_not_exist_is_named(shared):
     with pytest.raises(UserError, match="gone does not exist; give a folder of photographs"):
-        TrainingPlan.create("gone", settings_for("tiny-many"), catalogue())
+        TrainingPlan.create("gone", settings_for("tiny-many"))

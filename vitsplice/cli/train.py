@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from vitsplice.training.plan import TrainingPlan
     from vitsplice.training.processes import Processes
     from vitsplice.training.recorder import TrainingRecorder
-    from vitsplice.training.tensorboard import TensorBoard
 
 DEFAULT = "splicenet-residual"
 
@@ -84,33 +83,31 @@ def train(
         raise typer.BadParameter(
             "give the photographs and the folder of the model: vitsplice train PHOTOGRAPHS -o MODEL"
         )
-    from vitsplice.plugins import catalogue
     from vitsplice.presets.settings import settings_for
 
     changed = {"training.partners": partners, "training.held_out": held_out}
     overrides = [*(set_ or []), *(f"{key}={value}" for key, value in changed.items() if value is not None)]
     _check_preset(preset)
     settings = settings_for(preset, steps=steps, seed=seed, device=device, overrides=overrides)
-    plan = TrainingPlan.create(source, settings, catalogue(), licence=licence, cache=cache)
+    plan = TrainingPlan.create(source, settings, licence=licence, cache=cache)
     _train(plan, out, None, force=force, tensorboard=tensorboard)
 
 
 def _check_preset(preset: str) -> None:
     """Raise ConfigError for a preset of one pair, before overrides of ``training`` make it one for many."""
-    from vitsplice.plugins import catalogue
     from vitsplice.presets.settings import settings_for
     from vitsplice.training.parts import check_training
 
-    check_training(settings_for(preset), catalogue())
+    check_training(settings_for(preset))
 
 
 def _train(plan: TrainingPlan, out: Path, checkpoint: Path | None, *, force: bool, tensorboard: bool) -> None:
     """Prepare and train in the folder of the model; exit with 130 if the user stopped it."""
     from vitsplice.cli.progress import parts_progress, unless_stopped
-    from vitsplice.plugins import catalogue
     from vitsplice.support.progress import NULL_REPORTER
     from vitsplice.training.begin import begin_or_resume
     from vitsplice.training.processes import processes_on
+    from vitsplice.training.tensorboard import TensorBoard
 
     processes = processes_on(plan.settings.device)
     with plan.folder(out, force=force) if processes.main else nullcontext(out) as folder:
@@ -118,20 +115,12 @@ def _train(plan: TrainingPlan, out: Path, checkpoint: Path | None, *, force: boo
         if plan.finished(folder):
             notes([f"the training in {folder} is finished"] if processes.main else [])
             return
-        scalars = _tensorboard(folder) if tensorboard and processes.main else None
+        scalars = TensorBoard(folder) if tensorboard and processes.main else None
         with parts_progress() if processes.main else nullcontext(NULL_REPORTER) as progress:
             recorder = unless_stopped(
-                begin_or_resume(
-                    plan, folder, processes, catalogue(), checkpoint=checkpoint, scalars=scalars, progress=progress
-                )
+                begin_or_resume(plan, folder, processes, checkpoint=checkpoint, scalars=scalars, progress=progress)
             )
         _follow(recorder, processes)
-
-
-def _tensorboard(folder: Path) -> TensorBoard:
-    from vitsplice.training.tensorboard import TensorBoard
-
-    return TensorBoard(folder)
 
 
 def _follow(recorder: TrainingRecorder, processes: Processes) -> None:
@@ -139,7 +128,6 @@ def _follow(recorder: TrainingRecorder, processes: Processes) -> None:
     from vitsplice.cli.interrupt import Interrupt
     from vitsplice.cli.progress import parts_progress
     from vitsplice.cli.training_progress import TrainingProgress
-    from vitsplice.plugins import catalogue
 
     with Interrupt() as interrupt, TrainingProgress(recorder) as display:
         for step in recorder.steps(display.note):
@@ -147,7 +135,7 @@ def _follow(recorder: TrainingRecorder, processes: Processes) -> None:
             if processes.any(interrupt.requested):
                 break
     with parts_progress() as progress:
-        recorder.finish(catalogue(), progress)
+        recorder.finish(progress)
     if not recorder.finished:
         if processes.main:
             taken, steps = recorder.training.next, recorder.training.parts.config.steps

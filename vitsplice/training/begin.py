@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 
 from vitsplice.datasets import manifest
-from vitsplice.plugins import Catalogue
 from vitsplice.support import output_folder
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 from vitsplice.training.data import TrainingData
@@ -26,7 +25,6 @@ def begin_or_resume(
     plan: TrainingPlan,
     folder: Path,
     processes: Processes,
-    known: Catalogue,
     *,
     checkpoint: Path | None = None,
     scalars: Scalars | None = None,
@@ -40,7 +38,6 @@ def begin_or_resume(
         plan: the training.
         folder: folder of the model, locked by the main process (`TrainingPlan.folder`).
         processes: the processes that train together.
-        known: the registered parts.
         checkpoint: the checkpoint; None: the last one of the folder.
         scalars: see `TrainingRecorder`.
         progress: reports each image and pair.
@@ -52,7 +49,7 @@ def begin_or_resume(
         VitspliceError: if a setting, an image, a backbone or a checkpoint cannot be used.
     """
     settings = plan.settings.model_copy(update={"device": str(processes.device)})
-    parts = TrainingParts.build(settings, known)
+    parts = TrainingParts.build(settings)
     for substitution in parts.substitutions.values():
         progress.note(f"SUBSTITUTION: {substitution}")
     with processes.main_first():

@@ -13,7 +13,7 @@ from vitsplice.engine.backbones import BackboneLoader
 from vitsplice.images import contact_sheet, encode_png
 from vitsplice.metrics import run_metrics
 from vitsplice.metrics.values import MetricValue, measure
-from vitsplice.plugins import Catalogue
+from vitsplice.plugins import catalogue
 from vitsplice.support.progress import ProgressReporter
 from vitsplice.training.data import TrainingData, TrainingExample
 from vitsplice.training.loop import Training
@@ -71,7 +71,7 @@ class HeldOut:
             rows.append([(name, pixels[0]) for name, pixels in [*named, ("output", training.output(example))]])
         return encode_png(contact_sheet(rows))
 
-    def metrics(self, training: Training, known: Catalogue, progress: ProgressReporter) -> dict[str, Any]:
+    def metrics(self, training: Training, progress: ProgressReporter) -> dict[str, Any]:
         """Measure the model by `vitsplice.metrics.RUN_METRICS`, at the size of training images.
 
         Returns:
@@ -80,6 +80,7 @@ class HeldOut:
         """
         if not self:
             return {}
+        known = catalogue()
         load = cache(partial(BackboneLoader().metric_backbone, known=known))
         context, specs = MetricContext(load, training.parts.config.backbone.name), run_metrics(known.metrics)
         values: list[list[MetricValue]] = []

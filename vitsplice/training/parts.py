@@ -17,7 +17,7 @@ from vitsplice.engine.features import SizedBackbone
 from vitsplice.engine.problem import check_parts, resizer, weighted_terms
 from vitsplice.errors import ConfigError
 from vitsplice.options import complete
-from vitsplice.plugins import Catalogue
+from vitsplice.plugins import catalogue
 from vitsplice.presets.settings import pinned
 from vitsplice.rng import private_rng
 from vitsplice.training.records import Recipe
@@ -44,20 +44,19 @@ class TrainingParts:
     channels: Mapping[ConditionName, int]
 
     @classmethod
-    def build(cls, settings: RunConfig, known: Catalogue, loader: BackboneLoader | None = None) -> TrainingParts:
+    def build(cls, settings: RunConfig) -> TrainingParts:
         """Load the backbones, and build the terms.
 
         Args:
             settings: settings with ``training``; the device is that of this process.
-            known: the registered parts.
-            loader: loader of the backbones; None: a new one.
 
         Raises:
             ConfigError, UnknownName: if the settings are not for training, or a part or key in them is not allowed.
             WeightsUnavailable, WeightsRejected: if a backbone cannot be loaded.
         """
-        check_training(settings, known)
-        loaded = load_settings(pinned(settings), loader or BackboneLoader(), known)
+        check_training(settings)
+        known = catalogue()
+        loaded = load_settings(pinned(settings), BackboneLoader(), known)
         config, backbones = loaded.settings, loaded.backbones
         spec = known.conditional_generators[config.generator.name]
         terms = weighted_terms(config, backbones, known)
@@ -90,12 +89,13 @@ class TrainingParts:
             return self.generator.build(self.channels, self.options).to(self.device).train()
 
 
-def check_training(settings: RunConfig, known: Catalogue) -> None:
+def check_training(settings: RunConfig) -> None:
     """Check that settings are those of a training, and that their parts exist.
 
     Raises:
         ConfigError, UnknownName: naming the part or the key.
     """
+    known = catalogue()
     if settings.training is None:
         presets = ", ".join(name for name in ("splicenet", "splicenet-residual") if name in known.presets)
         raise ConfigError(

@@ -13,7 +13,6 @@ from vitsplice.backbones.weights import cache_folder
 from vitsplice.config import RunConfig
 from vitsplice.errors import CheckpointRejected, ModelRejected, UserError
 from vitsplice.models.folder import WEIGHTS
-from vitsplice.plugins import Catalogue
 from vitsplice.presets import loading
 from vitsplice.presets.model_folder import RECORD, read_record
 from vitsplice.presets.settings import pinned
@@ -63,13 +62,12 @@ class TrainingPlan:
         cls,
         source: str | os.PathLike[str],
         settings: RunConfig,
-        known: Catalogue,
         *,
         licence: str = "",
         cache: Path | None = None,
     ) -> TrainingPlan:
         """Check the settings, and that the source exists, before any slow operation. Raises ConfigError, UserError."""
-        check_training(settings, known)
+        check_training(settings)
         path = Path(os.path.abspath(source))
         if not path.exists():
             raise UserError(f"{source} does not exist; give a folder of photographs, or a manifest of pairs")

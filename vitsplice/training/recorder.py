@@ -16,7 +16,6 @@ from vitsplice.config import GeneratorConfig
 from vitsplice.engine.values import Step
 from vitsplice.errors import VitspliceError
 from vitsplice.models.folder import write_model
-from vitsplice.plugins import Catalogue
 from vitsplice.runs.record import versions
 from vitsplice.runs.recorder import CHANGEABLE_SETTINGS, CheckpointTimer, preview_is_due
 from vitsplice.support import output_folder
@@ -144,7 +143,7 @@ class TrainingRecorder:
 
         self._attempt(write, "checkpoint", note)
 
-    def finish(self, known: Catalogue, progress: ProgressReporter) -> None:
+    def finish(self, progress: ProgressReporter) -> None:
         """Write a checkpoint and the model. Measure a finished model on held-out pairs, and remove its checkpoints.
 
         Raises:
@@ -154,7 +153,7 @@ class TrainingRecorder:
         if not self.training.processes.main or not self.finished:
             return
         if self.training.parts.config.metrics == "all":
-            self._metrics = self.held_out.metrics(self.training, known, progress)
+            self._metrics = self.held_out.metrics(self.training, progress)
         self._write_model()
         remove_checkpoints(self.folder / CHECKPOINTS)
 
