@@ -59,7 +59,7 @@ def test_the_same_command_continues_and_other_files_are_refused(vitsplice, png, 
     before = (tmp_path / "out" / "0.png").stat().st_mtime_ns
     done = vitsplice("apply", "model", photos, png[1], "-o", "out")
     assert done.returncode == 0
-    assert "2 of 3 outputs written, 1 were there already" in done.stderr
+    assert "2 of 3 outputs written, 1 existed already" in done.stderr
     assert (tmp_path / "out" / "0.png").stat().st_mtime_ns == before
     refused = vitsplice("apply", "model", photos, png[0], "-o", "out")
     assert refused.returncode == 2

@@ -12,7 +12,7 @@ from vitsplice.cli.options import DEVICE, IMAGE_HELP
 from vitsplice.cli.output import notes
 
 if TYPE_CHECKING:
-    from vitsplice.batch.application import Applied
+    from vitsplice.batch.transfers import Applied
 
 SHOWN = 10
 """Failures that are printed."""
@@ -58,8 +58,8 @@ def apply(
 
     A file apply.json beside the outputs says how each was made. The same command again continues where it was stopped.
     """
-    from vitsplice.batch.application import apply_model
-    from vitsplice.batch.application_plan import plan_images, plan_manifest, target_of
+    from vitsplice.batch.transfer_plan import plan_in, transfers_of_images, transfers_of_manifest
+    from vitsplice.batch.transfers import apply_model
     from vitsplice.cli.progress import parts_progress
     from vitsplice.errors import UserError
     from vitsplice.models.loading import load_model
@@ -67,18 +67,18 @@ def apply(
     if manifest is not None:
         if images or mix:
             raise typer.BadParameter("give either images or --manifest, not both")
-        plan = plan_manifest(manifest)
+        transfers = transfers_of_manifest(manifest)
     else:
         structures, appearance = _images(images or [], mix or [])
-        plan = plan_images(structures, appearance)
-    if not plan:
+        transfers = transfers_of_images(structures, appearance)
+    if not transfers:
         raise UserError("there are no images to apply the model to")
-    target = target_of(out, plan)
-    target.check(force=force)
+    plan = plan_in(out, transfers)
+    plan.check(force=force)
     loaded = load_model(model, device=device, precision=precision)
     with parts_progress() as progress:
-        applied = apply_model(loaded, target, force=force, progress=progress)
-    _report(applied, len(plan))
+        applied = apply_model(loaded, plan, force=force, progress=progress)
+    _report(applied, len(transfers))
     typer.echo(out)
 
 
@@ -119,7 +119,7 @@ def _report(applied: Applied, total: int) -> None:
         typer.echo(f"and {len(failures) - SHOWN} more", err=True)
     if applied.trained_on:
         notes([f"the model was trained on {len(applied.trained_on)} of these images, such as {applied.trained_on[0]}"])
-    before = f", {applied.skipped} were there already" if applied.skipped else ""
+    before = f", {applied.skipped} existed already" if applied.skipped else ""
     typer.echo(f"{applied.written} of {total} outputs written{before}", err=True)
     if applied.stopped:
         typer.echo("stopped; the same command continues", err=True)

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from vitsplice.batch.application_record import model_of_output
+from vitsplice.batch.transfer_record import model_of_output
 from vitsplice.errors import ConfigError, ImageError
 from vitsplice.evaluation.plan import EvaluationPlan
 from vitsplice.metrics.leakage import Leakage, NetworkId, OptimisedParts

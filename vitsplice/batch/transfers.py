@@ -1,7 +1,7 @@
-"""Apply a trained model to many images, in one process, with a record of all outputs beside them.
+"""Application of a trained model to many images in one process, with a record of the outputs in their folder.
 
-A step of a model takes a second, so the time goes into loading it: it is loaded once here, and each appearance image is
-described once. For runs with metrics and reports, on many machines, a model folder is a preset of `vitsplice.batch`.
+An image takes about a second and loading the model longer, so the model is loaded once, and each appearance image is
+described once. For metrics, reports and several machines, use the model folder as the preset of a batch.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
-from vitsplice.batch.application_plan import Application, Target
-from vitsplice.batch.application_record import ApplicationRecord
+from vitsplice.batch.transfer_plan import Transfer, TransferPlan
+from vitsplice.batch.transfer_record import TransferRecord
 from vitsplice.engine.images import RunImages, masked, read_masks
 from vitsplice.engine.memory import out_of_memory_advice
 from vitsplice.errors import ImageError, UserError
@@ -34,12 +34,12 @@ PREPARED = 16
 
 @dataclass
 class Applied:
-    """The outcome of many applications.
+    """The outcome of applying a model to many images.
 
     Args:
         written: number of outputs that were written.
         skipped: number of outputs that the folder held already.
-        failures: reason for each output that could not be made, by its name.
+        failures: reason for each output that could not be computed, by its name.
         trained_on: names of the structure images that the model was trained on.
         stopped: whether the progress reporter stopped the work.
     """
@@ -52,13 +52,13 @@ class Applied:
 
 
 def apply_model(
-    model: Model, target: Target, *, force: bool = False, progress: ProgressReporter = NULL_REPORTER
+    model: Model, plan: TransferPlan, *, force: bool = False, progress: ProgressReporter = NULL_REPORTER
 ) -> Applied:
     """Write the outputs of a plan. The same plan again continues after the outputs that its folder holds.
 
     Args:
         model: the model.
-        target: outputs to write, and their folder, which is created if needed.
+        plan: outputs to write, and their folder, which is created if needed.
         force: replace other files of these names.
         progress: progress reporter.
 
@@ -67,20 +67,20 @@ def apply_model(
             given; nothing is written.
         VitspliceError: if a file cannot be written.
     """
-    record = ApplicationRecord.read(target.folder, model)
-    finished = {each.name for each in target.existing() if _is_finished(each, record)}
-    target.check(force=force, finished=finished)
+    record = TransferRecord.read(plan.folder, model)
+    finished = {each.name for each in plan.existing() if _is_finished(each, record)}
+    plan.check(force=force, finished=finished)
     applied, prepare = Applied(skipped=len(finished)), lru_cache(PREPARED)(model.prepare)
     try:
-        for number, application in enumerate(target.plan):
+        for number, transfer in enumerate(plan.transfers):
             if progress.stopped():
                 applied.stopped = True
                 break
-            progress.part(application.name, number, len(target.plan))
-            if application.name not in finished:
-                _apply(model, application, prepare, record, applied)
+            progress.part(transfer.name, number, len(plan.transfers))
+            if transfer.name not in finished:
+                _apply(model, transfer, prepare, record, applied)
     finally:
-        if target.recorded:
+        if plan.recorded:
             record.write()
     return applied
 
@@ -97,35 +97,33 @@ def output_of(model: Model, structure: LoadedImage, appearance: Appearance | Mix
     return torch.lerp(pixels, output, masks["structure"].to(output.device)) if masks else output
 
 
-def _is_finished(application: Application, record: ApplicationRecord) -> bool:
+def _is_finished(transfer: Transfer, record: TransferRecord) -> bool:
     try:
-        return record.holds(application.name, application.images())
+        return record.holds(transfer.name, transfer.images())
     except ImageError:
         return False
 
 
 def _apply(
     model: Model,
-    application: Application,
+    transfer: Transfer,
     prepare: Callable[..., Appearance],
-    record: ApplicationRecord,
+    record: TransferRecord,
     applied: Applied,
 ) -> None:
     """Write one output, or record why it cannot be computed."""
     began = perf_counter()
     try:
-        structure, images = read(application.structure), application.images()
+        structure, images = read(transfer.structure), transfer.images()
         with out_of_memory_advice():
-            parts = [
-                (prepare(path, mask=application.appearance_mask), weight) for path, weight in application.appearance
-            ]
+            parts = [(prepare(path, mask=transfer.appearance_mask), weight) for path, weight in transfer.appearance]
             appearance = parts[0][0] if len(parts) == 1 else Mix(parts)
-            output = output_of(model, structure, appearance, application.structure_mask)
+            output = output_of(model, structure, appearance, transfer.structure_mask)
     except UserError as error:
-        applied.failures[application.name] = one_line(str(error))
+        applied.failures[transfer.name] = one_line(str(error))
         return
-    output_folder.write(record.folder, {application.name: encode_png(output)})
-    record.add(application.name, images, perf_counter() - began)
+    output_folder.write(record.folder, {transfer.name: encode_png(output)})
+    record.add(transfer.name, images, perf_counter() - began)
     applied.written += 1
     if structure.sha256 in model.images:
         applied.trained_on.append(structure.name)

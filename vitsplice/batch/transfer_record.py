@@ -1,4 +1,4 @@
-"""The record of the outputs of models in a folder, from which an evaluation knows what they were optimised for."""
+"""The record of the outputs of models in a folder, which tells an evaluation what the models were trained with."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from vitsplice.support import output_folder
 from vitsplice.support.files import file_sha256, read_json_object
 
 RECORD, FORMAT = "apply.json", 1
-"""File that says how each output of a folder was made, and the version of its format."""
+"""File that names the model and images of each output in a folder, and the version of its format."""
 
 
 @dataclass
-class ApplicationRecord:
+class TransferRecord:
     """The file `RECORD` of a folder: models by their digests, and outputs by their names."""
 
     folder: Path
@@ -26,7 +26,7 @@ class ApplicationRecord:
     outputs: dict[str, Any]
 
     @classmethod
-    def read(cls, folder: Path, model: Model) -> ApplicationRecord:
+    def read(cls, folder: Path, model: Model) -> TransferRecord:
         """Read the record of a folder; without one, or with one of another format, no output is known."""
         content = read_record(folder)
         return cls(folder, model, content["models"], content["outputs"])
@@ -45,7 +45,7 @@ class ApplicationRecord:
             return False
 
     def add(self, name: str, images: Mapping[str, Any], seconds: float) -> None:
-        """Add an output that was written, the images that it was made from, and the time that it took."""
+        """Add an output that was written, with the SHA-256 of its images and the seconds that it took."""
         self.models[self.model.record.digest] = self.model.provenance()
         self.outputs[name] = {
             "model": self.model.record.digest,
@@ -70,7 +70,7 @@ def read_record(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def model_of_output(output: Path) -> Mapping[str, Any] | None:
-    """Return what the model was trained with that made an output; None if no record beside it says so."""
+    """Return what the model of an output was trained with (`Model.provenance`); None if no record names the model."""
     content = read_record(output.parent)
     try:
         entry = content["outputs"][output.name]

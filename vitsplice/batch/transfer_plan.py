@@ -1,4 +1,4 @@
-"""What a model is applied to: images, and the names of outputs."""
+"""What a model is applied to: the images and the file name of each output."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vitsplice.batch.application_record import read_record
+from vitsplice.batch.transfer_record import read_record
 from vitsplice.datasets import read as read_manifest
 from vitsplice.datasets.sources import SUFFIXES, images_at
 from vitsplice.errors import ImageError, OutputExists, UserError
@@ -20,8 +20,8 @@ from vitsplice.text import printable
 
 
 @dataclass(frozen=True)
-class Application:
-    """One output of a model: its file name, and the paths of the images that it is made from.
+class Transfer:
+    """One output of a model: its file name, and the paths of its images.
 
     Args:
         name: file name in the output folder.
@@ -45,22 +45,22 @@ class Application:
 
 
 @dataclass(frozen=True)
-class Target:
-    """A plan, and the folder that its outputs are written to.
+class TransferPlan:
+    """The outputs to write into a folder.
 
     Args:
         folder: output folder.
-        plan: outputs.
-        recorded: whether the folder holds nothing but outputs, and a record of them.
+        transfers: the outputs.
+        recorded: whether a record of the outputs is written into the folder.
     """
 
     folder: Path
-    plan: Sequence[Application]
+    transfers: Sequence[Transfer]
     recorded: bool = True
 
-    def existing(self) -> list[Application]:
+    def existing(self) -> list[Transfer]:
         """Return the outputs whose names are taken."""
-        return [application for application in self.plan if os.path.lexists(self.folder / application.name)]
+        return [transfer for transfer in self.transfers if os.path.lexists(self.folder / transfer.name)]
 
     def check(self, *, force: bool, finished: Collection[str] | None = None) -> None:
         """Raise OutputExists for a name that is taken, unless ``force`` is given.
@@ -77,8 +77,8 @@ class Target:
         raise OutputExists(f"{path}{more} already; choose another output, or replace it with ", REPLACE)
 
 
-def target_of(out: Path, plan: Sequence[Application]) -> Target:
-    """Return the target of an output folder, or of a .png file if there is one output.
+def plan_in(out: Path, transfers: Sequence[Transfer]) -> TransferPlan:
+    """Plan outputs in a folder, or a single one in a .png file.
 
     Raises:
         UserError: if it is a file, or another kind of image.
@@ -86,36 +86,34 @@ def target_of(out: Path, plan: Sequence[Application]) -> Target:
     if os.path.isdir(out) or out.suffix.lower() not in SUFFIXES:
         if os.path.exists(out) and not os.path.isdir(out):
             raise UserError(f"{printable(str(out))} is a file; give the name of a folder, or of a .png file")
-        return Target(out, plan)
+        return TransferPlan(out, transfers)
     if out.suffix.lower() != ".png":
         raise UserError(f"outputs are PNG files; give {printable(str(out.with_suffix('.png')))}")
-    if len(plan) != 1:
-        raise UserError(f"{len(plan)} outputs need a folder, not the file {printable(str(out))}")
-    return Target(out.parent, [replace(plan[0], name=out.name)], recorded=False)
+    if len(transfers) != 1:
+        raise UserError(f"{len(transfers)} outputs need a folder, not the file {printable(str(out))}")
+    return TransferPlan(out.parent, [replace(transfers[0], name=out.name)], recorded=False)
 
 
-def plan_images(structures: Iterable[Path], appearance: Sequence[tuple[Path, float]]) -> list[Application]:
-    """Plan the outputs of structure images, or of all images of folders, with one appearance or mix.
+def transfers_of_images(structures: Iterable[Path], appearance: Sequence[tuple[Path, float]]) -> list[Transfer]:
+    """List the outputs for structure images, or all images of folders, with one appearance image or mix.
 
     Raises:
         UserError: if an image or folder does not exist, two outputs would have the same name, or a weight is invalid.
     """
     check_weights([weight for _, weight in appearance])
     paths = [path for each in structures for path in images_at(each)]
-    plan = [Application(f"{path.stem}.png", path, tuple(appearance)) for path in paths]
-    counts = Counter(application.name.lower() for application in plan)
-    if repeated := [application for application in plan if counts[application.name.lower()] > 1]:
-        first, second = (printable(str(application.structure)) for application in repeated[:2])
+    transfers = [Transfer(f"{path.stem}.png", path, tuple(appearance)) for path in paths]
+    counts = Counter(transfer.name.lower() for transfer in transfers)
+    if repeated := [transfer for transfer in transfers if counts[transfer.name.lower()] > 1]:
+        first, second = (printable(str(transfer.structure)) for transfer in repeated[:2])
         raise UserError(f"{first} and {second} would have the same output {repeated[0].name}; apply them one by one")
-    return plan
+    return transfers
 
 
-def plan_manifest(manifest: Path) -> list[Application]:
-    """Plan an output ``ID.png`` for each pair of a manifest. Raises ConfigError, UserError if it is invalid."""
+def transfers_of_manifest(manifest: Path) -> list[Transfer]:
+    """List an output ``ID.png`` for each pair of a manifest. Raises ConfigError, UserError if it is invalid."""
     return [
-        Application(
-            f"{pair.id}.png", pair.structure, ((pair.appearance, 1.0),), pair.structure_mask, pair.appearance_mask
-        )
+        Transfer(f"{pair.id}.png", pair.structure, ((pair.appearance, 1.0),), pair.structure_mask, pair.appearance_mask)
         for pair in read_manifest(manifest)
     ]
 
