@@ -6,7 +6,7 @@ from vitsplice.config import MatchConfig
 from vitsplice.engine.conditions import (
     condition_channels,
     crop_condition,
-    image_features,
+    described_image,
     in_batches,
     pair_condition,
 )
@@ -21,7 +21,7 @@ STRUCTURE, APPEARANCE = noise(1, 3, 48, 64), noise(1, 3, 56, 40, seed=1)
 
 def condition(backbone, names=NAMES, grid=6):
     structure, appearance = (
-        image_features(image, backbone, names, grid, appearance=image is APPEARANCE)
+        described_image(image, backbone, names, grid, appearance=image is APPEARANCE)
         for image in (STRUCTURE, APPEARANCE)
     )
     return pair_condition(names, structure, appearance, backbone.info, MatchConfig(grid=grid))
@@ -48,7 +48,7 @@ def test_start_is_that_of_a_run(vit):
 
 def test_generator_without_spatial_conditions_needs_no_correspondence(vit):
     assert condition(vit, ("cls",)).match is None
-    assert image_features(STRUCTURE, vit, ("cls",), 6, appearance=False).description is None
+    assert described_image(STRUCTURE, vit, ("cls",), 6, appearance=False).description is None
 
 
 def test_crop_of_the_entire_image_keeps_the_start_and_global_conditions(vit):

@@ -11,7 +11,7 @@ import torch
 from tests.engine.test_loop import Counting
 from tests.training.conftest import CONDITIONS, all_pairs, photographs, recipe
 from vitsplice.contracts import MATCH, FeatureRequest
-from vitsplice.engine.conditions import image_features, pair_condition
+from vitsplice.engine.conditions import described_image, pair_condition
 from vitsplice.engine.feature_bank import MemoryBank
 from vitsplice.engine.targets import Targets
 from vitsplice.engine.terms import output_requests, target_requests, term_values
@@ -57,7 +57,7 @@ def fresh(data, example, vit):
     appearance = data._pixels(data.digests[example.pair.appearance])
     structure, config = example.images.pixels["structure"], example.recipe.config
     described = [
-        image_features(image, vit, CONDITIONS, config.match.grid, appearance=image is appearance)
+        described_image(image, vit, CONDITIONS, config.match.grid, appearance=image is appearance)
         for image in (structure, appearance)
     ]
     condition = pair_condition(CONDITIONS, *described, vit.info, config.match)

@@ -1,6 +1,6 @@
 """Conditions of conditional generators: what such a generator knows of a pair of images (`ConditionName`).
 
-What depends on one image is computed once for it (`image_features`), so that many pairs share it.
+What depends on one image is computed once for it (`described_image`), so that many pairs share it.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ ConditionedImage = tuple[Tensor, Condition]
 
 
 @dataclass(frozen=True)
-class ImageFeatures:
-    """What the conditions of a pair need of one of its images.
+class DescribedImage:
+    """An image, and what the conditions of its pairs need of it.
 
     Args:
         pixels: ``(1, 3, H, W)`` in [0, 1].
@@ -64,9 +64,9 @@ def feature_requests(info: BackboneInfo) -> tuple[FeatureRequest, FeatureRequest
     return info.appearance, info.request(facet, info.layer_at(SHALLOW))
 
 
-def image_features(
+def described_image(
     image: Tensor, backbone: Backbone, names: Iterable[ConditionName], grid: int, *, appearance: bool
-) -> ImageFeatures:
+) -> DescribedImage:
     """Compute what conditions need of an image, once for all pairs that it is in.
 
     Args:
@@ -78,17 +78,17 @@ def image_features(
     """
     matched = _matched(names)
     if not (appearance or matched):
-        return ImageFeatures(image, None)
+        return DescribedImage(image, None)
     requests = feature_requests(backbone.info) if appearance else ()
     mirror = appearance and matched
-    return ImageFeatures(image, describe_image(image, backbone, grid, mirror=mirror, requests=requests))
+    return DescribedImage(image, describe_image(image, backbone, grid, mirror=mirror, requests=requests))
 
 
 @numerics(grad=False)
 def pair_condition(
     names: Iterable[ConditionName],
-    structure: ImageFeatures,
-    appearance: ImageFeatures,
+    structure: DescribedImage,
+    appearance: DescribedImage,
     info: BackboneInfo,
     match: MatchConfig,
     mask: Tensor | None = None,
@@ -97,7 +97,7 @@ def pair_condition(
 
     Args:
         names: the conditions that the generator requests.
-        structure, appearance: features of the images (`image_features`).
+        structure, appearance: the images (`described_image`).
         info: information on the backbone that they are from.
         match: settings of the correspondence.
         mask: mask of the appearance image, ``(1, 1, H, W)`` in [0, 1]; None: all of it is used.

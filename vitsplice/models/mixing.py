@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vitsplice.contracts import Condition
-from vitsplice.engine.conditions import ImageFeatures
+from vitsplice.engine.conditions import DescribedImage
 from vitsplice.errors import UserError
 
 
@@ -20,11 +20,11 @@ class Appearance:
     """An appearance image, prepared once for all structure images (`Model.prepare`).
 
     Args:
-        features: what conditions need of it.
+        image: the image with what conditions need of it.
         mask: the part of it that is used, ``(1, 1, H, W)`` in [0, 1]; None: all of it.
     """
 
-    features: ImageFeatures = field(repr=False)
+    image: DescribedImage = field(repr=False)
     mask: Tensor | None = field(default=None, repr=False)
 
 

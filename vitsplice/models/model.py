@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from vitsplice.config import MatchConfig
 from vitsplice.contracts import Backbone, Condition, ConditionalGeneratorSpec
 from vitsplice.engine.conditions import (
-    ImageFeatures,
+    DescribedImage,
     PairCondition,
     crop_condition,
-    image_features,
+    described_image,
     in_batches,
     pair_condition,
 )
@@ -36,7 +36,7 @@ ALIGNMENT = 96
 MARGIN = 160
 """Margin of tiles in pixels for a generator that does not state the reach of its outputs."""
 
-StructureImage = Source | ImageFeatures
+StructureImage = Source | DescribedImage
 AppearanceImage = Source | Appearance | Mix
 
 
@@ -96,12 +96,12 @@ class Model:
         inside = {name: each.pixels.mean(1, keepdim=True) for name, each in masks.items()}
         images = masked(RunImages({"appearance": loaded.pixels}, inside), self.record.settings.mask)
         pixels, region = images.pixels["appearance"].to(self.device), images.masks.get("appearance")
-        return Appearance(self._features(pixels, appearance=True), None if region is None else region.to(self.device))
+        return Appearance(self._described(pixels, appearance=True), None if region is None else region.to(self.device))
 
     @numerics(grad=False)
-    def prepare_structure(self, image: Source) -> ImageFeatures:
+    def prepare_structure(self, image: Source) -> DescribedImage:
         """Describe a structure image, once for all appearance images. Raises UserError if it cannot be read."""
-        return self._features(read(image).pixels.to(self.device), appearance=False)
+        return self._described(read(image).pixels.to(self.device), appearance=False)
 
     def __call__(self, structure: StructureImage, appearance: AppearanceImage) -> Tensor:
         """Transfer the appearance of an image, or of a mix of images, to the structure of another.
@@ -130,8 +130,8 @@ class Model:
         """
         if len(structures) != len(appearances):
             raise UserError(f"{len(structures)} structure images require as many appearance images: {len(appearances)}")
-        features = [s if isinstance(s, ImageFeatures) else self.prepare_structure(s) for s in structures]
-        pairs = [(f.pixels, self.condition(f, a).values) for f, a in zip(features, appearances, strict=True)]
+        described = [s if isinstance(s, DescribedImage) else self.prepare_structure(s) for s in structures]
+        pairs = [(s.pixels, self.condition(s, a).values) for s, a in zip(described, appearances, strict=True)]
         return in_batches(self._generate, pairs)
 
     @numerics(grad=False)
@@ -145,22 +145,23 @@ class Model:
             match: settings of the correspondence, in place of the model's.
             mask: mask of the appearance image, ``(1, 1, H, W)``; None: all of it is used.
         """
-        features = image_features(structure, self.backbone, self.spec.conditions, match.grid, appearance=False)
-        other = image_features(appearance, self.backbone, self.spec.conditions, match.grid, appearance=True)
-        pair = pair_condition(self.spec.conditions, features, other, self.backbone.info, match, mask)
+        names, info = self.spec.conditions, self.backbone.info
+        first = described_image(structure, self.backbone, names, match.grid, appearance=False)
+        second = described_image(appearance, self.backbone, names, match.grid, appearance=True)
+        pair = pair_condition(names, first, second, info, match, mask)
         return self._generate(structure, pair.values), pair.match
 
-    def condition(self, structure: ImageFeatures, appearance: AppearanceImage) -> PairCondition:
+    def condition(self, structure: DescribedImage, appearance: AppearanceImage) -> PairCondition:
         """Compute the conditions of a pair; those of a `Mix` are interpolated, and have no correspondence."""
         if isinstance(appearance, Mix):
             each = [self.condition(structure, part).values for part, _ in appearance.parts]
             return PairCondition(mixed(each, [weight for _, weight in appearance.parts]), None)
         prepared = appearance if isinstance(appearance, Appearance) else self.prepare(appearance)
         names, info = self.spec.conditions, self.backbone.info
-        return pair_condition(names, structure, prepared.features, info, self.match, prepared.mask)
+        return pair_condition(names, structure, prepared.image, info, self.match, prepared.mask)
 
-    def _features(self, image: Tensor, *, appearance: bool) -> ImageFeatures:
-        return image_features(image, self.backbone, self.spec.conditions, self.match.grid, appearance=appearance)
+    def _described(self, image: Tensor, *, appearance: bool) -> DescribedImage:
+        return described_image(image, self.backbone, self.spec.conditions, self.match.grid, appearance=appearance)
 
     def _generate(self, structure: Tensor, condition: Condition) -> Tensor:
         """Apply the generator to images ``(B, 3, H, W)`` of any size."""

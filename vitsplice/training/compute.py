@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vitsplice.contracts import ImageName
 from vitsplice.datasets import Pair
-from vitsplice.engine.conditions import ImageFeatures, image_features, pair_condition
+from vitsplice.engine.conditions import DescribedImage, described_image, pair_condition
 from vitsplice.engine.images import ViewKey
 from vitsplice.engine.views import View
 from vitsplice.images import read
@@ -46,7 +46,7 @@ class RecordComputer:
     ) -> None:
         self._recipe, self._digests, self._mirrorable = recipe, digests, mirrorable
         self._cache, self._device = cache, device
-        self._described = SizedCache[Path, ImageFeatures](DESCRIBED, _bytes)
+        self._described = SizedCache[Path, DescribedImage](DESCRIBED, _bytes)
 
     @numerics(grad=False)
     def pixels(self, path: Path) -> Record:
@@ -62,7 +62,7 @@ class RecordComputer:
     def conditions(self, pair: Pair) -> Record:
         """Compute the conditions of a pair, its start and its vectors, as far as they are needed."""
         recipe, info = self._recipe, self._recipe.matching.backbone.info
-        structure, appearance = self._features(pair.structure), self._features(pair.appearance)
+        structure, appearance = self._describe(pair.structure), self._describe(pair.appearance)
         condition = pair_condition(recipe.computed_conditions, structure, appearance, info, recipe.config.match)
         match = condition.match
         record: Record = {"mirrored": torch.tensor(match is not None and match.mirrored)}
@@ -93,13 +93,13 @@ class RecordComputer:
         stored = self._cache[self._recipe.pixels_key(self._digests[path])]["pixels"]
         return to_pixels(stored.to(self._device))
 
-    def _features(self, path: Path) -> ImageFeatures:
+    def _describe(self, path: Path) -> DescribedImage:
         """Describe an image, once for all its pairs as far as memory allows."""
-        return self._described.get(path, lambda: self._compute_features(path))
+        return self._described.get(path, lambda: self._compute_description(path))
 
-    def _compute_features(self, path: Path) -> ImageFeatures:
+    def _compute_description(self, path: Path) -> DescribedImage:
         recipe = self._recipe
-        return image_features(
+        return described_image(
             self._image(path),
             recipe.matching.backbone,
             recipe.computed_conditions,
@@ -108,9 +108,9 @@ class RecordComputer:
         )
 
 
-def _bytes(features: ImageFeatures) -> int:
-    """Return the size of the features in bytes."""
-    tensors, description = [features.pixels], features.description
+def _bytes(image: DescribedImage) -> int:
+    """Return the size of an image and its description in bytes."""
+    tensors, description = [image.pixels], image.description
     if description:
         tensors += [description.descriptors, *(further.values for further in description.features.values())]
         tensors += [] if description.mirrored is None else [description.mirrored]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vitsplice.contracts import Condition, ConditionName, FeatureRequest, Features, ImageName, Role
 from vitsplice.datasets import Pair
-from vitsplice.engine.conditions import ImageFeatures, pair_condition
+from vitsplice.engine.conditions import DescribedImage, pair_condition
 from vitsplice.engine.feature_bank import ViewFeatures
 from vitsplice.engine.images import RunImages, ViewKey
 from vitsplice.engine.targets import Targets
@@ -180,7 +180,7 @@ class TrainingData:
             for name in recipe.stored_conditions
         }
         if "appearance" in recipe.conditions:
-            first, second = (ImageFeatures(self._pixels(digest), None) for digest in (structure, appearance))
+            first, second = (DescribedImage(self._pixels(digest), None) for digest in (structure, appearance))
             info = recipe.matching.backbone.info
             values |= pair_condition(["appearance"], first, second, info, recipe.config.match).values
         return {name: values[name] for name in recipe.conditions}
