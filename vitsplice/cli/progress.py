@@ -12,45 +12,25 @@ from typing import TYPE_CHECKING, Self, TypeVar
 import typer
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 from rich.text import Text
 
 from vitsplice.cli.interrupt import Interrupt
-from vitsplice.cli.output import option
-from vitsplice.metrics.leakage import REMARKS
-from vitsplice.runs.record import describe_sizes, image_names, is_inversion
 from vitsplice.support.progress import ProgressReporter
 from vitsplice.support.step_rate import StepRate
 from vitsplice.text import plain, truncate
 
 if TYPE_CHECKING:
     from vitsplice.batch.driver import Tally
-    from vitsplice.contracts import Outcome
+    from vitsplice.contracts import Backbone, Outcome
     from vitsplice.engine.values import Step
-    from vitsplice.images import LoadedImage
-    from vitsplice.runs.artifacts import RunFolder
-    from vitsplice.runs.result import Result
-    from vitsplice.runs.run import Run
 
 Output = TypeVar("Output")
 
 WIDEST = 60
 """Maximum number of characters of the name of a part."""
 
-MOST_SETTINGS = 600
-"""Maximum number of characters of a list of settings."""
-
 LINE_EVERY = 10.0
 """Seconds between lines where standard error is not a terminal."""
-
-LONG = 20 * 60.0
-"""Expected seconds of a run above which its duration is printed as a warning."""
-
-SHORT = 15 * 60.0
-"""Seconds of the shorter run that the warning suggests."""
-
-ESTIMATED_AFTER = 3
-"""Number of timed steps from which the duration of a run is estimated."""
 
 SHOWN_REASONS = 10
 """Maximum number of failure reasons that a batch prints at its end; a file lists all."""
@@ -72,11 +52,14 @@ class ProgressDisplay:
     Args:
         total: number of steps, parts or jobs; None: unknown.
         clock: returns the current time in seconds.
+        quiet: print nothing.
     """
 
-    def __init__(self, total: int | None = None, clock: Callable[[], float] = perf_counter) -> None:
+    def __init__(
+        self, total: int | None = None, clock: Callable[[], float] = perf_counter, *, quiet: bool = False
+    ) -> None:
         self._clock = clock
-        self._console = Console(stderr=True, highlight=False)
+        self._console = Console(stderr=True, highlight=False, quiet=quiet)
         self._bar = _Bar(
             BarColumn(bar_width=30), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[eta]}"),
             console=self._console, transient=True, disable=not self._console.is_terminal,
@@ -114,101 +97,39 @@ class ProgressDisplay:
         return f"ETA {duration(elapsed / done * (total - done))}" if done else ""
 
 
-class RunProgress(ProgressDisplay):
-    """The progress of a run.
+class StepProgress(ProgressDisplay):
+    """The progress of an optimisation: losses, rate and remaining time of its steps.
 
     Args:
-        run: run that has not started, or was restored from a checkpoint.
-        resume_command: command to print for a run that is stopped.
+        total: number of steps.
+        resumed_at: number of steps that were taken before.
         clock: returns the current time in seconds.
+        quiet: print nothing.
     """
 
-    def __init__(self, run: Run, resume_command: str, clock: Callable[[], float] = perf_counter) -> None:
-        super().__init__(run.settings.steps, clock)
-        self._run, self._resume_command = run, resume_command
-        self._rate = StepRate(clock=clock)
-        self._introduce()
-
-    def _introduce(self) -> None:
-        """Print inputs, backbone, settings, sizes, the resumed step and any substituted backbone."""
-        settings = self._run.settings
-        record = self._run.record()
-        names = image_names(record)
-        for role, image in list(self._run.images.items())[: 1 if is_inversion(record) else None]:
-            height, width = image.pixels.shape[-2:]
-            self.note(f"{names[role]} {image.name}, {width}x{height} px{_notes(image)}")
-        for role, mask in self._run.masks.items():
-            self.note(f"{role} mask {mask.name}, {float(mask.pixels.mean()):.0%} inside{_notes(mask)}")
-        for backbone in self._run.backbones.values():
-            info = backbone.info
-            self.note(f"backbone {info.name} ({info.model}, {info.licence}), weights from {info.source}")
-        preset = f"preset {settings.preset}, " if settings.preset else ""
-        self.note(f"{preset}{settings.steps} steps on {settings.device} in {settings.precision}, seed {settings.seed}")
-        self.note(describe_sizes(record["sizes"]))
-        if self._run.resumed_at:
-            self.note(f"resuming after step {self._run.resumed_at}")
-        for substitution in self._run.substitutions.values():
-            self.note(f"SUBSTITUTION: {substitution}", style="bold yellow")
-        if self._run.changed_for_fallback:
-            keys = truncate(", ".join(self._run.changed_for_fallback), MOST_SETTINGS)
-            self.note(f"the preset has settings of its own for this fallback: {keys}", style="bold yellow")
+    def __init__(
+        self, total: int, resumed_at: int, clock: Callable[[], float] = perf_counter, *, quiet: bool = False
+    ) -> None:
+        super().__init__(total, clock, quiet=quiet)
+        self._rate, self._printed = StepRate(clock=clock), (resumed_at + 1, total)
 
     def step(self, step: Step) -> None:
-        """Show the losses of a step; say once that a run will be long, and what would be shorter."""
+        """Show the losses of a step; those of the first and the last one are always printed."""
         self._rate.step_done()
         taken = step.index + 1
         losses = (f"{name} {value:.4g}" for name, value in step.losses.items())
         rate = f"{1 / self._rate.seconds:.2f} steps/s" if self._rate.seconds else ""
-        first_or_last = taken in (self._run.resumed_at + 1, self._run.settings.steps)
-        self._show(taken, "  ".join(filter(None, [f"total {step.total:.4g}", *losses, rate])), now=first_or_last)
-        if self._rate.timed == ESTIMATED_AFTER and not self._run.resumed_at:
-            self._warn_if_long()
+        text = "  ".join(filter(None, [f"total {step.total:.4g}", *losses, rate]))
+        self._show(taken, text, now=taken in self._printed)
 
     def _eta(self, done: int, total: int) -> str:
         seconds = self._rate.seconds
         return "" if seconds is None or done == total else f"ETA {duration(seconds * (total - done))}"
 
-    def _warn_if_long(self) -> None:
-        """Print the expected duration of a long run, and an option with which it would be short."""
-        from vitsplice.runs.duration import affordable
-
-        seconds, steps = self._rate.seconds or 0.0, self._run.settings.steps
-        if seconds * steps <= LONG:
-            return
-        began = self._clock()
-        shorter = affordable(self._run, seconds, SHORT, self._clock)
-        self._rate.leave_out(self._clock() - began)
-        self.note(
-            f"this run will take about {duration(seconds * steps)} ({steps} steps of {seconds:.2g} s); "
-            f"with {option(shorter)}, about {SHORT / 60:.0f} minutes; Ctrl-C stops it and saves the image",
-            style="bold yellow",
-        )
-
-    def saved(self, folder: RunFolder, *, finished: bool = False) -> None:
-        """Print the path of the output on standard output, and the report and resume command on standard error."""
-        if not finished:
-            self.note(f"stopped after {len(self._run.history)} of {self._run.settings.steps} steps; the image is saved")
-            self.note(f"resume with: {self._resume_command}")
-        if folder.report.is_file():
-            self.note(f"report: {folder.report}")
-        print(folder.output, flush=True)
-
-    def metrics(self, result: Result) -> None:
-        """Print the metrics as a table; those that the run optimised are marked."""
-        if not result.metrics:
-            return
-        names = image_names(result.record)
-        has_start = any(metric.start is not None for metric in result.metrics)
-        columns = ("metric", "output", *["start"] * has_start, "unchanged", "compared with")
-        title = f"lower is better; {'start: before the first step; ' * has_start}unchanged: the structure image"
-        table = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False, collapse_padding=True)
-        for metric in result.metrics:
-            mark = f" ({REMARKS[metric.leakage]})" if metric.leakage in REMARKS else ""
-            reason = f"; not measured: {metric.reason}" if metric.reason else ""
-            values = (metric.value, *[metric.start] * has_start, metric.unchanged)
-            cells = ["-" if value is None else f"{value:.3g}" for value in values]
-            table.add_row(metric.name, *cells, plain(f"{names[metric.against]}{mark}{reason}"))
-        self._console.print(table)
+    def _introduce_backbones(self, backbones: Iterable[Backbone]) -> None:
+        """Print name, network, licence and origin of each backbone."""
+        for info in (backbone.info for backbone in backbones):
+            self.note(f"backbone {info.name} ({info.model}, {info.licence}), weights from {info.source}")
 
 
 class PartsProgress(ProgressDisplay):
@@ -276,10 +197,6 @@ def unless_stopped(output: Output | None) -> Output:
         typer.echo("stopped; finished parts are stored, and the same command resumes", err=True)
         raise typer.Exit(130)
     return output
-
-
-def _notes(image: LoadedImage) -> str:
-    return "".join(f"; {note}" for note in image.notes)
 
 
 def duration(seconds: float) -> str:

@@ -12,7 +12,7 @@ from vitsplice.cli.options import DEVICE, IMAGE_HELP, backbone_option
 from vitsplice.cli.output import message, notes
 
 if TYPE_CHECKING:
-    from vitsplice.cli.progress import RunProgress
+    from vitsplice.cli.run_progress import RunProgress
     from vitsplice.runs.recorder import Recording
 
 
@@ -158,7 +158,7 @@ def follow(recording: Recording, resume_command: str = "") -> None:
         resume_command: command to print for a stopped run; "": ``vitsplice run --resume`` with its folder.
     """
     from vitsplice.cli.interrupt import Interrupt
-    from vitsplice.cli.progress import RunProgress
+    from vitsplice.cli.run_progress import RunProgress
 
     resume_command = resume_command or f"vitsplice run --resume {shlex.quote(str(recording.folder.path))}"
     progress = RunProgress(recording.run, resume_command)

@@ -1,7 +1,7 @@
 import pytest
 
 from tests.conftest import noise
-from vitsplice.cli.progress import RunProgress
+from vitsplice.cli.run_progress import RunProgress
 from vitsplice.presets.settings import settings_for
 from vitsplice.runs.run import Run
 

@@ -1,0 +1,51 @@
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from vitsplice.cli.training_progress import TrainingProgress
+from vitsplice.engine.values import Step
+
+
+@pytest.fixture
+def shown(capsys):
+    """Return the lines that are printed for two steps of a training in one of several processes."""
+
+    def show(index, resumed_at=0):
+        training = SimpleNamespace(
+            parts=SimpleNamespace(
+                config=SimpleNamespace(steps=3, device="cpu", seed=0),
+                generator=SimpleNamespace(name="tint"),
+                recipe=SimpleNamespace(backbones={}),
+                training=SimpleNamespace(batch=2, accumulation=1),
+            ),
+            processes=SimpleNamespace(main=index == 0, count=2),
+            generator=torch.nn.Linear(2, 1),
+        )
+        recorder = SimpleNamespace(training=training, resumed_at=resumed_at)
+        with TrainingProgress(recorder, lambda: 0.0) as progress:
+            for step in range(resumed_at, resumed_at + 2):
+                progress.step(Step(step, 1.5, {"appearance": 1.5}))
+        return capsys.readouterr().err.splitlines()
+
+    return show
+
+
+def test_first_step_and_sizes_are_printed(shown):
+    assert shown(0) == [
+        "generator tint, 0.0 million weights, on cpu",
+        "3 steps of 2 pairs in each of 2 processes, seed 0",
+        "1/3  total 1.5  appearance 1.5",
+    ]
+
+
+def test_resumed_step_is_printed(shown):
+    assert shown(0, resumed_at=1)[2:] == [
+        "resuming after step 1",
+        "2/3  total 1.5  appearance 1.5",
+        "3/3  total 1.5  appearance 1.5",
+    ]
+
+
+def test_other_processes_print_nothing(shown):
+    assert shown(1) == []

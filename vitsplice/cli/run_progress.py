@@ -1,0 +1,123 @@
+"""Progress and results of a run, on standard error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from vitsplice.cli.output import option
+from vitsplice.cli.progress import StepProgress, duration
+from vitsplice.metrics.leakage import REMARKS
+from vitsplice.runs.record import describe_sizes, image_names, is_inversion
+from vitsplice.text import plain, truncate
+
+if TYPE_CHECKING:
+    from vitsplice.engine.values import Step
+    from vitsplice.images import LoadedImage
+    from vitsplice.runs.artifacts import RunFolder
+    from vitsplice.runs.result import Result
+    from vitsplice.runs.run import Run
+
+MOST_SETTINGS = 600
+"""Maximum number of characters of a list of settings."""
+
+LONG = 20 * 60.0
+"""Expected seconds of a run above which its duration is printed as a warning."""
+
+SHORT = 15 * 60.0
+"""Seconds of the shorter run that the warning suggests."""
+
+ESTIMATED_AFTER = 3
+"""Number of timed steps from which the duration of a run is estimated."""
+
+
+class RunProgress(StepProgress):
+    """The progress of a run.
+
+    Args:
+        run: run that has not started, or was restored from a checkpoint.
+        resume_command: command to print for a run that is stopped.
+        clock: returns the current time in seconds.
+    """
+
+    def __init__(self, run: Run, resume_command: str, clock: Callable[[], float] = perf_counter) -> None:
+        super().__init__(run.settings.steps, run.resumed_at, clock)
+        self._run, self._resume_command = run, resume_command
+        self._introduce()
+
+    def _introduce(self) -> None:
+        """Print inputs, backbone, settings, sizes, the resumed step and any substituted backbone."""
+        settings = self._run.settings
+        record = self._run.record()
+        names = image_names(record)
+        for role, image in list(self._run.images.items())[: 1 if is_inversion(record) else None]:
+            height, width = image.pixels.shape[-2:]
+            self.note(f"{names[role]} {image.name}, {width}x{height} px{_notes(image)}")
+        for role, mask in self._run.masks.items():
+            self.note(f"{role} mask {mask.name}, {float(mask.pixels.mean()):.0%} inside{_notes(mask)}")
+        self._introduce_backbones(self._run.backbones.values())
+        preset = f"preset {settings.preset}, " if settings.preset else ""
+        self.note(f"{preset}{settings.steps} steps on {settings.device} in {settings.precision}, seed {settings.seed}")
+        self.note(describe_sizes(record["sizes"]))
+        if self._run.resumed_at:
+            self.note(f"resuming after step {self._run.resumed_at}")
+        for substitution in self._run.substitutions.values():
+            self.note(f"SUBSTITUTION: {substitution}", style="bold yellow")
+        if self._run.changed_for_fallback:
+            keys = truncate(", ".join(self._run.changed_for_fallback), MOST_SETTINGS)
+            self.note(f"the preset has settings of its own for this fallback: {keys}", style="bold yellow")
+
+    def step(self, step: Step) -> None:
+        """Show the losses of a step; say once that a run will be long, and what would be shorter."""
+        super().step(step)
+        if self._rate.timed == ESTIMATED_AFTER and not self._run.resumed_at:
+            self._warn_if_long()
+
+    def _warn_if_long(self) -> None:
+        """Print the expected duration of a long run, and an option with which it would be short."""
+        from vitsplice.runs.duration import affordable
+
+        seconds, steps = self._rate.seconds or 0.0, self._run.settings.steps
+        if seconds * steps <= LONG:
+            return
+        began = self._clock()
+        shorter = affordable(self._run, seconds, SHORT, self._clock)
+        self._rate.leave_out(self._clock() - began)
+        self.note(
+            f"this run will take about {duration(seconds * steps)} ({steps} steps of {seconds:.2g} s); "
+            f"with {option(shorter)}, about {SHORT / 60:.0f} minutes; Ctrl-C stops it and saves the image",
+            style="bold yellow",
+        )
+
+    def saved(self, folder: RunFolder, *, finished: bool = False) -> None:
+        """Print the path of the output on standard output, and the report and resume command on standard error."""
+        if not finished:
+            self.note(f"stopped after {len(self._run.history)} of {self._run.settings.steps} steps; the image is saved")
+            self.note(f"resume with: {self._resume_command}")
+        if folder.report.is_file():
+            self.note(f"report: {folder.report}")
+        print(folder.output, flush=True)
+
+    def metrics(self, result: Result) -> None:
+        """Print the metrics as a table; those that the run optimised are marked."""
+        if not result.metrics:
+            return
+        names = image_names(result.record)
+        has_start = any(metric.start is not None for metric in result.metrics)
+        columns = ("metric", "output", *["start"] * has_start, "unchanged", "compared with")
+        title = f"lower is better; {'start: before the first step; ' * has_start}unchanged: the structure image"
+        table = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False, collapse_padding=True)
+        for metric in result.metrics:
+            mark = f" ({REMARKS[metric.leakage]})" if metric.leakage in REMARKS else ""
+            reason = f"; not measured: {metric.reason}" if metric.reason else ""
+            values = (metric.value, *[metric.start] * has_start, metric.unchanged)
+            cells = ["-" if value is None else f"{value:.3g}" for value in values]
+            table.add_row(metric.name, *cells, plain(f"{names[metric.against]}{mark}{reason}"))
+        self._console.print(table)
+
+
+def _notes(image: LoadedImage) -> str:
+    return "".join(f"; {note}" for note in image.notes)
