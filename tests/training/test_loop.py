@@ -11,7 +11,7 @@ from vitsplice.presets.loading import load
 from vitsplice.training.data import TrainingData
 from vitsplice.training.loop import Training, generator_input
 from vitsplice.training.parts import TrainingParts
-from vitsplice.training.processes import OneProcess
+from vitsplice.training.processes import Processes
 from vitsplice.training.schedule import average_decay, pair_at, warmed_up
 
 TRAINED = (
@@ -34,7 +34,7 @@ def pairs(folder):
 
 def training(folder, pairs, *overrides):
     parts = TrainingParts.build(load(PRESET, "tiny", [*TRAINED, *overrides]))
-    return Training(parts, TrainingData.prepare(parts.recipe, pairs, folder / "cache"), OneProcess("cpu"))
+    return Training(parts, TrainingData.prepare(parts.recipe, pairs, folder / "cache"), Processes("cpu"))
 
 
 def same(state, other):

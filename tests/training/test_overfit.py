@@ -10,7 +10,7 @@ from vitsplice.presets.settings import settings_for
 from vitsplice.training.data import TrainingData
 from vitsplice.training.loop import Training
 from vitsplice.training.parts import TrainingParts
-from vitsplice.training.processes import OneProcess
+from vitsplice.training.processes import Processes
 
 SMALL = (
     "generator.options.width=0.1",
@@ -28,5 +28,5 @@ def test_small_splicenet_halves_its_loss_on_four_pairs(tmp_path):
     pairs = [Pair(f"{a.stem}-{b.stem}", a, b) for one, other in images for a, b in ((one, other), (other, one))]
     parts = TrainingParts.build(settings_for("splicenet", steps=50, device="cpu", overrides=SMALL))
     data = TrainingData.prepare(parts.recipe, pairs, tmp_path)
-    totals = [step.total for step in Training(parts, data, OneProcess("cpu")).steps()]
+    totals = [step.total for step in Training(parts, data, Processes("cpu")).steps()]
     assert fmean(totals[-6:]) < 0.5 * totals[0]

@@ -16,7 +16,7 @@ from tests.training.conftest import PRESET, photographs
 from tests.training.test_loop import TRAINED
 from vitsplice.errors import UserError
 from vitsplice.presets.loading import load
-from vitsplice.training.processes import OneProcess, processes_on
+from vitsplice.training.processes import Processes, processes_on
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "tests" / "helpers" / "train_processes.py"
@@ -59,7 +59,7 @@ def test_two_processes_have_the_gradients_of_one_with_twice_the_batch(tmp_path, 
 
 def test_a_single_process_needs_no_launcher():
     alone = processes_on("cpu")
-    assert isinstance(alone, OneProcess)
+    assert type(alone) is Processes
     assert (alone.count, alone.main, alone.device.type) == (1, True, "cpu")
 
 

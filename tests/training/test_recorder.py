@@ -18,7 +18,7 @@ from vitsplice.training.data import TrainingData
 from vitsplice.training.held_out import HeldOut, spread
 from vitsplice.training.loss_log import LossLog
 from vitsplice.training.plan import TrainingPlan
-from vitsplice.training.processes import OneProcess
+from vitsplice.training.processes import Processes
 from vitsplice.training.tensorboard import TensorBoard
 
 
@@ -36,7 +36,7 @@ def plan_of(shared, *overrides):
 
 
 def begin(plan, folder, **options):
-    return begin_or_resume(plan, folder, OneProcess("cpu"), **options)
+    return begin_or_resume(plan, folder, Processes("cpu"), **options)
 
 
 def test_rows_are_means_over_the_steps_at_which_a_term_was_active():
@@ -131,7 +131,7 @@ def test_losses_and_previews_are_written_for_tensorboard(shared, tmp_path, monke
             written.append((name, step, pixels.ndim, dataformats))
 
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", types.SimpleNamespace(SummaryWriter=SummaryWriter))
-    recorder = begin(plan_of(shared), tmp_path, scalars=TensorBoard(tmp_path))
+    recorder = begin(plan_of(shared), tmp_path, tensorboard=TensorBoard(tmp_path))
     list(recorder.steps(lambda note: None))
     assert {("total", 3), ("total", 6), ("held_out.total", 6), ("preview", 0, 3, "HWC")} <= set(written)
 

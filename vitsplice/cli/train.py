@@ -115,10 +115,10 @@ def _train(plan: TrainingPlan, out: Path, checkpoint: Path | None, *, force: boo
         if plan.finished(folder):
             notes([f"the training in {folder} is finished"] if processes.main else [])
             return
-        scalars = TensorBoard(folder) if tensorboard and processes.main else None
+        board = TensorBoard(folder) if tensorboard and processes.main else None
         with parts_progress() if processes.main else nullcontext(NULL_REPORTER) as progress:
             recorder = unless_stopped(
-                begin_or_resume(plan, folder, processes, checkpoint=checkpoint, scalars=scalars, progress=progress)
+                begin_or_resume(plan, folder, processes, checkpoint=checkpoint, tensorboard=board, progress=progress)
             )
         _follow(recorder, processes)
 

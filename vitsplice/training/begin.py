@@ -15,7 +15,8 @@ from vitsplice.training.pairs import SplitPairs, training_pairs
 from vitsplice.training.parts import TrainingParts
 from vitsplice.training.plan import HELD_OUT, TrainingPlan
 from vitsplice.training.processes import Processes
-from vitsplice.training.recorder import Scalars, TrainingRecorder
+from vitsplice.training.recorder import TrainingRecorder
+from vitsplice.training.tensorboard import TensorBoard
 
 FEATURES = "appearance-features.jsonl"
 """File of the features that pairs are selected by, in the cache."""
@@ -27,7 +28,7 @@ def begin_or_resume(
     processes: Processes,
     *,
     checkpoint: Path | None = None,
-    scalars: Scalars | None = None,
+    tensorboard: TensorBoard | None = None,
     progress: ProgressReporter = NULL_REPORTER,
 ) -> TrainingRecorder | None:
     """Prepare a training, and resume it from a checkpoint if there is one.
@@ -39,7 +40,7 @@ def begin_or_resume(
         folder: folder of the model, locked by the main process (`TrainingPlan.folder`).
         processes: the processes that train together.
         checkpoint: the checkpoint; None: the last one of the folder.
-        scalars: see `TrainingRecorder`.
+        tensorboard: see `TrainingRecorder`.
         progress: reports each image and pair.
 
     Returns:
@@ -58,7 +59,7 @@ def begin_or_resume(
         return None
     data, held_out = prepared
     training = Training(parts, data, processes)
-    recorder = TrainingRecorder(folder, training, HeldOut(held_out), plan.licence, scalars)
+    recorder = TrainingRecorder(folder, training, HeldOut(held_out), plan.licence, tensorboard)
     recorder.restore(checkpoint)
     return recorder
 

@@ -11,8 +11,8 @@ from vitsplice.support.tables import csv_document
 EVERY = 20
 """Interval of rows in steps."""
 
-HELD_OUT = "held_out."
-"""Prefix of the losses of held-out pairs."""
+PREFIX = "held_out."
+"""Prefix of the names of losses of held-out pairs."""
 
 
 class LossLog:
@@ -41,14 +41,14 @@ class LossLog:
             held_out: losses of held-out pairs by term; empty if they were not computed.
         """
         means = {name: total / count for name, (total, count) in self._sums.items()}
-        row = {"step": steps, **means, **{f"{HELD_OUT}{name}": value for name, value in held_out.items()}}
+        row = {"step": steps, **means, **{f"{PREFIX}{name}": value for name, value in held_out.items()}}
         self._rows.append(row)
         self._sums = {}
         return row
 
     def csv(self) -> str:
         """Return the rows as CSV; a loss that was not computed is empty."""
-        names = [f"{prefix}{name}" for prefix in ("", HELD_OUT) for name in ("total", *self._terms)]
+        names = [f"{prefix}{name}" for prefix in ("", PREFIX) for name in ("total", *self._terms)]
         return csv_document([["step", *names], *([row["step"], *map(row.get, names)] for row in self._rows)])
 
     def state(self) -> dict[str, Any]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,73 +16,52 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
-class Processes(ABC):
-    """A group of processes, each with a part of every batch.
+class Processes:
+    """A group of processes, each with a part of every batch; this class: a single process.
 
     Attributes:
         count: number of processes.
         index: index of this process; 0 is the main process, which writes all files.
         device: device of this process.
+
+    Args:
+        device: see `vitsplice.engine.device.pick_device`.
     """
 
     count: int
     index: int
     device: torch.device
 
+    def __init__(self, device: str) -> None:
+        self.count, self.index, self.device = 1, 0, pick_device(device)
+
     @property
     def main(self) -> bool:
         """Whether this is the main process."""
         return self.index == 0
 
-    @abstractmethod
     def wrapped(self, module: nn.Module) -> nn.Module:
         """Return a module with the same parameters whose gradients are averaged over the processes."""
+        return module
 
-    @abstractmethod
     def gradients(self, module: nn.Module, *, averaged: bool) -> AbstractContextManager[None]:
         """Context of forward and backward pass of a wrapped module; unless averaged, gradients stay in the process."""
+        return nullcontext()
 
-    @abstractmethod
     def mean(self, values: Tensor) -> Tensor:
         """Return the mean of a tensor over the processes."""
+        return values
 
     def any(self, flag: bool) -> bool:
         """Return whether a flag is set in any process; all processes must call it."""
         return bool(self.mean(torch.tensor(float(flag), device=self.device)) > 0)
 
-    @abstractmethod
     def main_first(self) -> AbstractContextManager[None]:
         """Context that the main process enters and leaves before the others enter."""
+        return nullcontext()
 
-    @abstractmethod
     def wait(self) -> None:
         """Wait until all processes are here."""
-
-
-class OneProcess(Processes):
-    """A single process."""
-
-    def __init__(self, device: str) -> None:
-        self.count, self.index, self.device = 1, 0, pick_device(device)
-
-    def wrapped(self, module: nn.Module) -> nn.Module:
-        """Return the module."""
-        return module
-
-    def gradients(self, module: nn.Module, *, averaged: bool) -> AbstractContextManager[None]:
-        """Return a context without effect."""
-        return nullcontext()
-
-    def mean(self, values: Tensor) -> Tensor:
-        """Return the values."""
-        return values
-
-    def main_first(self) -> AbstractContextManager[None]:
-        """Return a context without effect."""
-        return nullcontext()
-
-    def wait(self) -> None:
-        """Return at once."""
 
 
 class SeveralProcesses(Processes):
@@ -114,22 +91,20 @@ class SeveralProcesses(Processes):
         prepared: nn.Module = self._accelerator.prepare(module)
         return prepared
 
-    @contextmanager
-    def gradients(self, module: nn.Module, *, averaged: bool) -> Iterator[None]:
+    def gradients(self, module: nn.Module, *, averaged: bool) -> AbstractContextManager[None]:
         """Context in which gradients are averaged over the processes in the backward pass, if requested."""
-        with nullcontext() if averaged else self._accelerator.no_sync(module):
-            yield
+        context: AbstractContextManager[None] = nullcontext() if averaged else self._accelerator.no_sync(module)
+        return context
 
     def mean(self, values: Tensor) -> Tensor:
         """Return the mean over the processes."""
         mean: Tensor = self._accelerator.reduce(values, reduction="mean")
         return mean
 
-    @contextmanager
-    def main_first(self) -> Iterator[None]:
+    def main_first(self) -> AbstractContextManager[None]:
         """Context that the main process enters and leaves before the others enter."""
-        with self._accelerator.main_process_first():
-            yield
+        context: AbstractContextManager[None] = self._accelerator.main_process_first()
+        return context
 
     def wait(self) -> None:
         """Wait until all processes are here."""
@@ -145,4 +120,4 @@ def processes_on(device: str) -> Processes:
     Raises:
         UserError: if the device is unavailable, or there are several processes without accelerate.
     """
-    return SeveralProcesses(device) if int(os.environ.get("WORLD_SIZE", "1")) > 1 else OneProcess(device)
+    return SeveralProcesses(device) if int(os.environ.get("WORLD_SIZE", "1")) > 1 else Processes(device)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any
 
 from torch import Tensor
 
@@ -25,6 +25,7 @@ from vitsplice.training.held_out import HeldOut
 from vitsplice.training.loop import Training
 from vitsplice.training.loss_log import EVERY, LossLog
 from vitsplice.training.plan import CHECKPOINTS, METRICS, PREVIEWS
+from vitsplice.training.tensorboard import TensorBoard
 
 Note = Callable[[str], object]
 
@@ -56,16 +57,6 @@ def _parse(content: dict[str, Any], tensors: dict[str, Tensor]) -> TrainingCheck
 CHECKPOINT = CheckpointFormat("training", 1, _parse)
 
 
-class Scalars(Protocol):
-    """Receives the rows of the log and the previews, such as `vitsplice.training.tensorboard`."""
-
-    def row(self, values: Mapping[str, float]) -> None:
-        """Add the losses of a row, with the number of steps as ``step``."""
-
-    def preview(self, steps: int, png: bytes) -> None:
-        """Add a preview."""
-
-
 class TrainingRecorder:
     """A training and the folder of its model. In several processes, only the main one writes.
 
@@ -74,7 +65,7 @@ class TrainingRecorder:
         training: the training.
         held_out: pairs of held-out images.
         licence: licence of the model, as stated by who trains it.
-        scalars: also receives losses and previews; None: nothing does.
+        tensorboard: also receives losses and previews; None: they are only written into the folder.
     """
 
     def __init__(
@@ -83,11 +74,11 @@ class TrainingRecorder:
         training: Training,
         held_out: HeldOut,
         licence: str = "",
-        scalars: Scalars | None = None,
+        tensorboard: TensorBoard | None = None,
     ) -> None:
         self.folder, self.training, self.held_out = folder, training, held_out
         self.resumed_at = 0
-        self._licence, self._scalars = licence, scalars
+        self._licence, self._tensorboard = licence, tensorboard
         self._log = LossLog([term.name for term in training.parts.recipe.terms])
         self._metrics: dict[str, Any] = {}
 
@@ -161,8 +152,8 @@ class TrainingRecorder:
         losses = self.held_out.losses(self.training) if held_out and self.training.processes.main else {}
         row = self._log.write_row(steps, losses)
         self._attempt(lambda: output_folder.write(self.folder, {METRICS: self._log.csv().encode()}), METRICS, note)
-        if self._scalars:
-            self._scalars.row(row)
+        if self._tensorboard:
+            self._tensorboard.row(row)
 
     def _write_preview(self, steps: int, note: Note) -> None:
         if not self.training.processes.main or (png := self.held_out.preview(self.training)) is None:
@@ -170,8 +161,8 @@ class TrainingRecorder:
         name = f"step-{steps:08d}.png"
         self._attempt(lambda: output_folder.write(self.folder / PREVIEWS, {name: png}), "preview", note)
         note(f"preview {self.folder / PREVIEWS / name}")
-        if self._scalars:
-            self._scalars.preview(steps, png)
+        if self._tensorboard:
+            self._tensorboard.preview(steps, png)
 
     def _write_model(self) -> None:
         training, parts = self.training, self.training.parts
