@@ -241,7 +241,7 @@ def test_features_of_another_backbone_are_not_mixed_up(folder, pairs, vit, cnn, 
 
 
 def test_too_little_space_is_refused_with_what_would_fit(tmp_path, pairs, vit, cnn):
-    with pytest.raises(TrainingCacheError, match=r"no pairs of so many images"):
+    with pytest.raises(TrainingCacheError, match=r"no pairs of that many images"):
         TrainingData.prepare(recipe(vit, cnn), pairs, tmp_path, limit=120_000)
     small = recipe(vit, cnn, "training.partners=8")
     with pytest.raises(TrainingCacheError, match=r"features of 12 pairs of 4 training images need up to") as refused:

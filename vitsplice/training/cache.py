@@ -10,8 +10,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,7 @@ class TensorCache:
     def __init__(self, folder: Path, limit: int) -> None:
         self.folder, self.limit = folder, limit
         self._pending: dict[str, Record] = {}
-        self._open: OrderedDict[str, Any] = OrderedDict()
+        self._opened = lru_cache(OPEN_SHARDS)(self._open)
         self._checked: set[str] = set()
         self._load_index()
 
@@ -127,9 +127,9 @@ class TensorCache:
             return
         if (needed := self._pending_bytes()) > (available := self.available()):
             raise TrainingCacheError(
-                f"{self._shown} has {gigabytes(self.bytes)} of features of training images and may have "
-                f"{gigabytes(available)} more, but {gigabytes(needed)} are needed; free space on its disk, or choose "
-                "another folder with ",
+                f"{self._shown} holds {gigabytes(self.bytes)} of features of training images; {gigabytes(needed)} more "
+                f"are needed, but only {gigabytes(available)} are available. Free space on its disk, or choose another "
+                "folder with ",
                 Argument("cache"),
             )
         name = f"shard-{1 + max((int(name[6:]) for name in self._sizes), default=0):06d}"
@@ -154,7 +154,7 @@ class TensorCache:
         self._tensors: dict[str, list[str]] = {}
         self._sizes: dict[str, int] = {}
         self._digests: dict[str, str] = {}
-        self._open.clear()
+        self._opened.cache_clear()
         for path in sorted(self.folder.glob("shard-*.json")):
             if path.with_suffix(".safetensors").is_file():
                 self._enter(path.stem, read_json_object(path))
@@ -170,18 +170,13 @@ class TensorCache:
         self._tensors |= tensors
         self._shards |= dict.fromkeys(tensors, name)
 
-    def _opened(self, name: str) -> Any:
-        """Return a shard mapped into memory. Raises TrainingCacheError if its SHA-256 is another one."""
-        if name not in self._open:
-            path = inside(self.folder, f"{name}.safetensors")
-            if name not in self._checked and file_sha256(path) != self._digests[name]:
-                raise self._damaged(name)
-            self._checked.add(name)
-            self._open[name] = safe_open(path, framework="pt")
-            if len(self._open) > OPEN_SHARDS:
-                self._open.popitem(last=False)
-        self._open.move_to_end(name)
-        return self._open[name]
+    def _open(self, name: str) -> Any:
+        """Map a shard into memory. Raises TrainingCacheError if it has another SHA-256, which is computed once."""
+        path = inside(self.folder, f"{name}.safetensors")
+        if name not in self._checked and file_sha256(path) != self._digests[name]:
+            raise self._damaged(name)
+        self._checked.add(name)
+        return safe_open(path, framework="pt")
 
     def _damaged(self, name: str) -> TrainingCacheError:
         path = printable(os.fspath(self.folder / f"{name}.safetensors"))

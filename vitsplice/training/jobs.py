@@ -53,7 +53,7 @@ def by_neighbourhood(pairs: Sequence[Pair]) -> list[Pair]:
 
 
 class JobLists:
-    """Lists the records of pairs. One may occur several times in a list.
+    """Lists the records of pairs; a record may occur several times in a list.
 
     Attributes:
         pairs: the pairs in the order in which they are computed.

@@ -1,4 +1,4 @@
-"""Preparing the cache of a training: which records there are, which are missing, and how much space they need."""
+"""Preparation of the cache of a training: missing records are computed, after a check of the space that they need."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def prepare(
         ConfigError: if the crops of the settings are not square.
         ImageError, UserError: if an image cannot be read.
         OutputBusy: if something is missing and another process is writing to the folder.
-        TrainingCacheError: if the records need more space than is allowed or free; it says for how many pairs it is
-            enough. Or if a shard is damaged.
+        TrainingCacheError: if the records need more space than is available (the message says for how many pairs it is
+            enough), or if a shard is damaged.
     """
     check_shapes(recipe.config.views)
     cache = TensorCache(folder, limit)
@@ -145,8 +145,8 @@ class _Preparation:
         raise TrainingCacheError(
             f"features of {len(self._pairs)} pairs of {len(self.digests)} training images need up to "
             f"{gigabytes(needed)}: {gigabytes(pair_size)} a pair, and {gigabytes(needed_for_views)} for views of the "
-            f"images. {printable(str(self._cache.folder))} has {gigabytes(self._cache.bytes)} and may have "
-            f"{gigabytes(available)} more, which is enough for ",
+            f"images. {printable(str(self._cache.folder))} holds {gigabytes(self._cache.bytes)}, and "
+            f"{gigabytes(available)} more are available, which is enough for ",
             *_advice(enough, math.floor(self._recipe.training.partners * enough / max(1, pairs))),
         )
 
@@ -163,5 +163,5 @@ def _advice(pairs: int, partners: int) -> list[str | Setting | Argument]:
         Argument("cache"),
     ]
     if partners < 1:
-        return ["no pairs of so many images; give fewer images, or lower ", *advice]
+        return ["no pairs of that many images: give fewer images, or lower ", *advice]
     return [f"{pairs} pairs: give ", Setting("training.partners", partners), ", or lower ", *advice]
