@@ -28,8 +28,8 @@ def smooth(seed, *size):
 
 @pytest.fixture
 def images():
-    """A structure image, an appearance image of another aspect ratio, and an output."""
-    return smooth(1, 64, 64), smooth(2, 48, 80), smooth(3, 64, 64)
+    """A structure image, an appearance image of another aspect ratio that is not matched mirrored, and an output."""
+    return smooth(1, 64, 64), smooth(8, 48, 80), smooth(3, 64, 64)
 
 
 def test_values_equal_those_of_the_engine(vit, cnn, images, monkeypatch):

@@ -42,10 +42,10 @@ def test_an_appearance_image_is_described_once_for_many_structure_images(model, 
         lambda *args: calls.append(1) or call(*args),
     )
     appearance = model.prepare(pair[1])
-    assert len(calls) == 2  # as it is, and mirrored
+    assert len(calls) == 4  # as it is and mirrored, at two resolutions
     for image in pair:
         model(image, appearance)
-    assert len(calls) == 4
+    assert len(calls) == 4 + 2 * 2
 
 
 def test_paths_and_arrays_are_accepted(model, png, pair):

@@ -89,7 +89,7 @@ def match_images(
     second: str | os.PathLike[str],
     *,
     backbone: str | None = None,
-    grid: int = 48,
+    grid: int = 40,
     temperature: float = 0.02,
     balance: float = 0.2,
     device: str = "auto",

@@ -18,7 +18,7 @@ def correspond(
     backbone: Backbone = None,
     grid: Annotated[
         int, typer.Option(min=2, max=128, help="Images are matched on a grid of about this many patches per side.")
-    ] = 48,
+    ] = 40,
     temperature: Annotated[
         float, typer.Option(help="Softmax temperature of the assignment, at least 0.0001; lower is harder.")
     ] = 0.02,

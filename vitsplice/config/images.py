@@ -27,7 +27,7 @@ class MatchConfig(Settings):
         agreement: penalty for neighbouring patches that match different colours; 0: patches are matched independently.
     """
 
-    grid: int = Field(default=48, ge=2, le=256)
+    grid: int = Field(default=40, ge=2, le=256)
     temperature: float = Field(default=0.02, ge=1e-4, le=10)  # below: float32 overflows in `assignment`
     balance: float = Field(default=0.2, ge=0, le=1)
     agreement: float = Field(default=0.25, ge=0, le=10)

@@ -82,7 +82,7 @@ def correspond(
     second: Tensor,
     backbone: Backbone,
     *,
-    grid: int = 48,
+    grid: int = 40,
     temperature: float = 0.02,
     balance: float = 0.2,
     agreement: float = AGREEMENT,

@@ -17,6 +17,10 @@ from vitsplice.images.transforms import to_lab
 from vitsplice.matching.descriptors import describe, descriptor_requests, join_features
 from vitsplice.numerics import numerics
 
+COARSER = 2
+"""Factor between the two resolutions at which an image is described. The finer one separates small parts, the coarser
+one tells which part of the whole a patch belongs to."""
+
 
 @dataclass(frozen=True)
 class Description:
@@ -59,16 +63,23 @@ def describe_image(
     image = single_image(image, "image")
     info = backbone.info
     stride = max(1, info.stride // 2) if info.structure.facet == "map" else info.stride
-    area = Area(grid * stride)
+    fine, coarse = (Area(side * stride) for side in (grid, max(1, round(grid / COARSER))))
     names, further = descriptor_requests(info), tuple(requests)
-    features = backbone(area(image, info), tuple(dict.fromkeys([*names, *further])))
-    descriptors = join_features(features, names)
+    features = backbone(fine(image, info), tuple(dict.fromkeys([*names, *further])))
+    descriptors = _with_coarse(join_features(features, names), describe(backbone, coarse(image, info)))
     size = descriptors.grid or (1, 1)
     flipped = None
     if mirror:
-        flipped = Features.from_maps(describe(backbone, area(image.flip(-1), info)).maps.flip(-1)).values
+        mirrored = _with_coarse(*(describe(backbone, area(image.flip(-1), info)) for area in (fine, coarse)))
+        flipped = Features.from_maps(mirrored.maps.flip(-1)).values
     colours = F.adaptive_avg_pool2d(to_lab(image), size).flatten(2)[0].T
     return Description(descriptors.values, flipped, colours, size, {request: features[request] for request in further})
+
+
+def _with_coarse(fine: Features, coarse: Features) -> Features:
+    """Concatenate descriptors of two resolutions on the grid of the finer ones."""
+    enlarged = F.interpolate(coarse.maps, size=fine.grid, mode="bilinear", align_corners=False)
+    return Features.from_maps(torch.cat([fine.maps, enlarged], 1))
 
 
 def single_image(pixels: Tensor, name: str) -> Tensor:
