@@ -22,7 +22,7 @@ from torch import Tensor
 from vitsplice.config import GeneratorConfig, ModelConfig, RunConfig
 from vitsplice.contracts import BackboneInfo, ConditionName
 from vitsplice.errors import ModelRejected
-from vitsplice.presets.model_folder import RECORD, ModelRecord, TrainedWith, read_record
+from vitsplice.presets.model_folder import RECORD, BackboneId, ModelRecord, read_record
 from vitsplice.support import output_folder
 from vitsplice.support.files import read_regular
 from vitsplice.text import printable
@@ -76,8 +76,8 @@ def write_model(
         backbones: information on the backbones, by their keys in the settings.
         images: SHA-256 of each training image.
         steps: number of training steps taken.
-        licence: licence of the model, as stated by who trained it.
-        metrics: metrics of the outputs for images that were excluded from training.
+        licence: licence of the model, as stated by the person who trained it.
+        metrics: metrics on held-out pairs.
         versions: versions of packages.
 
     Raises:
@@ -92,7 +92,7 @@ def write_model(
         generator=generator,
         channels=dict(channels),
         settings=settings,
-        backbones={key: TrainedWith(name=info.name, sha256=info.sha256) for key, info in backbones.items()},
+        backbones={key: BackboneId(name=info.name, sha256=info.sha256) for key, info in backbones.items()},
         images=len(digests),
         licence=licence,
         steps=steps,

@@ -56,7 +56,7 @@ def model_of(config: ModelConfig, backbone: Backbone, device: torch.device) -> M
     name = printable(str(config.folder))
     check_backbone(stored.record, backbone.info, name)
     spec = _spec(stored.record, name)
-    return Model(stored.record, spec, generator, backbone, device, stored.record.settings.match, stored.images)
+    return Model(stored.record, spec, generator, backbone, device, stored.images)
 
 
 def check_backbone(record: ModelRecord, info: BackboneInfo, name: str) -> None:

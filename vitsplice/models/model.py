@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -50,18 +50,16 @@ class Model:
         generator: the generator with the trained weights, in eval mode.
         backbone: backbone that describes and matches images.
         device: device of both.
-        match: settings of the correspondence.
         images: SHA-256 of the training images.
         tile: larger images are computed in tiles of at most this height and width, in pixels.
     """
 
     record: ModelRecord
-    spec: ConditionalGeneratorSpec = field(repr=False)
-    generator: nn.Module = field(repr=False)
-    backbone: Backbone = field(repr=False)
+    spec: ConditionalGeneratorSpec
+    generator: nn.Module
+    backbone: Backbone
     device: torch.device
-    match: MatchConfig
-    images: frozenset[str] = field(default=frozenset(), repr=False)
+    images: frozenset[str] = frozenset()
     tile: int = MODEL_SIDE
 
     def __repr__(self) -> str:
@@ -158,10 +156,12 @@ class Model:
             return PairCondition(mixed(each, [weight for _, weight in appearance.parts]), None)
         prepared = appearance if isinstance(appearance, Appearance) else self.prepare(appearance)
         names, info = self.spec.conditions, self.backbone.info
-        return pair_condition(names, structure, prepared.image, info, self.match, prepared.mask)
+        match = self.record.settings.match
+        return pair_condition(names, structure, prepared.image, info, match, prepared.mask)
 
     def _described(self, image: Tensor, *, appearance: bool) -> DescribedImage:
-        return described_image(image, self.backbone, self.spec.conditions, self.match.grid, appearance=appearance)
+        grid = self.record.settings.match.grid
+        return described_image(image, self.backbone, self.spec.conditions, grid, appearance=appearance)
 
     def _generate(self, structure: Tensor, condition: Condition) -> Tensor:
         """Apply the generator to images ``(B, 3, H, W)`` of any size."""

@@ -30,8 +30,8 @@ FORMAT = 1
 Sha256 = Field(pattern="^[0-9a-f]{64}$")
 
 
-class TrainedWith(BaseModel):
-    """A backbone that a model was trained with: its name, and the SHA-256 of its weights ("" for random weights)."""
+class BackboneId(BaseModel):
+    """Name of a backbone, and the SHA-256 of its weights ("" for random weights)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -50,9 +50,9 @@ class ModelRecord(BaseModel):
         settings: settings of the training.
         backbones: the backbones by their keys in the settings; the first describes and matches images.
         images: number of training images; their SHA-256 are in ``model.safetensors``.
-        licence: licence of the model, as stated by who trained it; "" if it was not stated.
+        licence: licence of the model, as stated by the person who trained it; "" if it was not stated.
         steps: number of training steps taken.
-        metrics: metrics of the outputs for images that were excluded from training.
+        metrics: metrics on held-out pairs.
         weights: SHA-256 of ``model.safetensors``.
         digest: SHA-256 of everything above, which identifies the model.
     """
@@ -64,7 +64,7 @@ class ModelRecord(BaseModel):
     generator: GeneratorConfig
     channels: dict[str, int]
     settings: RunConfig
-    backbones: dict[str, TrainedWith] = Field(min_length=1)
+    backbones: dict[str, BackboneId] = Field(min_length=1)
     images: int = Field(default=0, ge=0)
     licence: str = Field(default="", max_length=1000)
     steps: int = Field(default=0, ge=0)
@@ -82,7 +82,7 @@ class ModelRecord(BaseModel):
         return settings.model_dump(mode="json")
 
     @property
-    def backbone(self) -> TrainedWith:
+    def backbone(self) -> BackboneId:
         """The backbone that describes and matches images."""
         return next(iter(self.backbones.values()))
 

@@ -48,7 +48,7 @@ class TrainingPlan:
     Args:
         source: manifest of pairs, or another source of images (`vitsplice.training.pairs.training_pairs`).
         settings: settings with ``training``.
-        licence: licence of the model, as stated by who trains it.
+        licence: licence of the model, as stated by the person who trains it.
         cache: folder of the features of images; None: one in the folder of cached files.
     """
 

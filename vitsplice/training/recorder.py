@@ -64,7 +64,7 @@ class TrainingRecorder:
         folder: folder of the model, which the caller has locked.
         training: the training.
         held_out: pairs of held-out images.
-        licence: licence of the model, as stated by who trains it.
+        licence: licence of the model, as stated by the person who trains it.
         tensorboard: also receives losses and previews; None: they are only written into the folder.
     """
 
