@@ -34,8 +34,8 @@ class Correspondence:
         grid: ``(h, w)`` of the first image, ``N == h * w``, row by row.
         other_grid: ``(h, w)`` of the second image, ``M == h * w``.
         mirrored: the second image was matched as its mirror image. Its patches are numbered unmirrored all the same.
-        colours: ``(N, 3)``, mean colour of the patches of the first image in Lab / 100; None: `warp_colours` keeps no
-            spots.
+        colours: ``(N, 3)``, mean colour of the patches of the first image in Lab / 100; None: `warp_colours` does not
+            correct dark spots.
     """
 
     weights: Tensor = field(repr=False)

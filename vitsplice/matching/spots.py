@@ -1,8 +1,8 @@
 """Small dark spots that stay darker than their surroundings, such as the eye of a cat that is matched with a tongue.
 
-A spot is a disc of patches of the structure image, inside the image, that is darker than the ring around it, from which
-it differs by more than the colours of the ring vary. If the matched colours of the spot are about as light as those of
-the ring, or lighter, its match counts as wrong, and the spot takes the colour change of the ring:
+A spot is a disc of patches of the structure image that is darker than the ring around it, and whose colour differs from
+that of the ring by more than the colours of the ring vary. If its matched colours are about as light as those of the
+ring, or lighter, its match is considered wrong, and the spot takes the colour change of the ring instead:
 
     c = o + (r' - r)
 
@@ -20,16 +20,17 @@ RADII = (4.5, 3.5, 2.5)
 """Radii of spots in patches. The largest comes first, so that no ring lies within a spot."""
 
 VISIBLE = (0.08, 0.12)
-"""Difference of a spot from its ring, in Lab / 100, from which on it counts, and from which on it counts fully."""
+"""Colour difference of a disc from its ring, in Lab / 100: below the first value it is no spot, above the second value
+it is one; between them the strength of the spot increases linearly."""
 
 DISTINCT = (1.7, 1.9)
-"""The same for this difference divided by the standard deviation of the ring."""
+"""Likewise for this difference divided by the standard deviation of the colours of the ring."""
 
 DARK = (0.0, 0.04)
-"""The same for the lightness of the ring minus that of the spot, divided by 100."""
+"""Likewise for the lightness of the ring minus that of the disc, divided by 100."""
 
-KEPT = 0.25
-"""Fraction of this difference in lightness that a match must keep, so that it does not count as wrong at all."""
+PRESERVED = 0.25
+"""Fraction of this difference in lightness; a match that preserves it is not considered wrong."""
 
 
 def keep_spots(own: Tensor, matched: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -44,15 +45,15 @@ def keep_spots(own: Tensor, matched: Tensor, grid: tuple[int, int]) -> Tensor:
         ``(h * w, 3)``; ``matched`` itself where there is no such spot.
     """
     own_map, matched_map = (values.T.reshape(1, 3, *grid) for values in (own, matched))
-    amount, kept = torch.zeros_like(own_map[:, :1]), matched_map
+    amount, corrected = torch.zeros_like(own_map[:, :1]), matched_map
     for radius in RADII:
         strength, change = _wrong_spots(own_map, matched_map, radius)
         if not strength.any():
             continue
         covering, shift = _covering(strength, change, radius + 1)
-        kept = torch.where(covering > amount, _weaker_chroma(own_map + shift, own_map), kept)
+        corrected = torch.where(covering > amount, _weaker_chroma(own_map + shift, own_map), corrected)
         amount = torch.maximum(amount, covering)
-    return torch.lerp(matched_map, kept, amount).flatten(2)[0].T if amount.any() else matched
+    return torch.lerp(matched_map, corrected, amount).flatten(2)[0].T if amount.any() else matched
 
 
 def _wrong_spots(own: Tensor, matched: Tensor, radius: float) -> tuple[Tensor, Tensor]:
@@ -68,7 +69,7 @@ def _wrong_spots(own: Tensor, matched: Tensor, radius: float) -> tuple[Tensor, T
         _ramp(contrast, *VISIBLE)
         * _ramp(contrast / (spread + 1e-3), *DISTINCT)
         * _ramp(darker, *DARK)
-        * (1 + matched_difference[:, :1] / (KEPT * darker).clamp(min=1e-3)).clamp(0, 1)
+        * (1 + matched_difference[:, :1] / (PRESERVED * darker).clamp(min=1e-3)).clamp(0, 1)
     )
     side = 2 * round(radius / 2) + 1
     is_peak = contrast >= F.max_pool2d(contrast, side, 1, side // 2)
