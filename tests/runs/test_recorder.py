@@ -14,7 +14,6 @@ from PIL import Image
 from safetensors.torch import load_file, save, save_file
 
 from tests.conftest import STAGED_PYRAMID, TINY_SECOND, write_pair
-from vitsplice.config import CheckpointConfig
 from vitsplice.errors import (
     AlreadyFinished,
     CheckpointRejected,
@@ -27,7 +26,7 @@ from vitsplice.errors import (
     WeightsRejected,
 )
 from vitsplice.presets.settings import settings_for
-from vitsplice.runs.recorder import CheckpointTimer, Recording, preview_is_due
+from vitsplice.runs.recorder import Recording
 from vitsplice.support import checkpoints
 
 pytestmark = pytest.mark.slow
@@ -96,13 +95,6 @@ def test_resume_after_a_stop_gives_identical_bytes(png, tmp_path, whole, recipe,
     steps = record["steps"]["requested"]
     assert record["steps"] == {"requested": steps, "taken": steps, "resumed_at": until}
     assert record["substitutions"][0]["used"] == "tiny-vit"
-
-
-def test_previews_are_due_at_step_0_early_and_at_every_interval():
-    due = [taken for taken in range(160) if preview_is_due(taken, 50)]
-    assert due == [0, 10, 25, 50, 100, 150]
-    assert [taken for taken in range(13) if preview_is_due(taken, 4)] == [0, 4, 8, 12]
-    assert not any(preview_is_due(taken, 0) for taken in range(100))
 
 
 def test_only_preview_of_a_run_without_steps_equals_its_output(png, tmp_path):
@@ -284,24 +276,6 @@ def test_failed_save_names_the_file_and_can_be_resumed(png, tmp_path):
     (tmp_path / "out" / "output.png").rmdir()
     through(Recording.resume(tmp_path / "out"))
     assert (tmp_path / "out" / "output.png").is_file()
-
-
-def test_checkpoints_by_time_take_at_most_one_percent_of_the_run(monkeypatch):
-    clock = [0.0]
-    monkeypatch.setattr("vitsplice.runs.recorder.perf_counter", lambda: clock[0])
-    pace = CheckpointTimer(CheckpointConfig(every=0, seconds=30))
-    clock[0] = 29
-    assert not pace.due(1)
-    clock[0] = 31
-    assert pace.due(2)
-    clock[0] = 36  # writing took five seconds
-    pace.written(31)
-    clock[0] = 36 + 499
-    assert not pace.due(3)
-    clock[0] = 36 + 501
-    assert pace.due(4)
-    assert CheckpointTimer(CheckpointConfig(every=3, seconds=0)).due(6)
-    assert not CheckpointTimer(CheckpointConfig(every=3, seconds=0)).due(7)
 
 
 LINKS = ["output.png", "run.json", "run.yaml", "losses.csv", "report.html", "previews", "checkpoint", ".lock"]

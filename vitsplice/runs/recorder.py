@@ -6,12 +6,10 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
-from vitsplice.config import CheckpointConfig, RunConfig
+from vitsplice.config import RunConfig
 from vitsplice.engine.backbones import BackboneLoader
 from vitsplice.engine.values import Step
 from vitsplice.errors import AlreadyFinished, CheckpointRejected, ConfigError, VitspliceError
@@ -21,6 +19,7 @@ from vitsplice.presets.settings import pinned
 from vitsplice.runs import checkpoints
 from vitsplice.runs.artifacts import RunFolder
 from vitsplice.runs.checkpoints import Checkpoint
+from vitsplice.runs.intervals import CheckpointTimer, preview_is_due
 from vitsplice.runs.record import versions
 from vitsplice.runs.result import Result
 from vitsplice.runs.run import Run
@@ -29,12 +28,6 @@ from vitsplice.support.output_folder import REPLACE, FolderLock
 IMAGE_NAMES = ("structure", "appearance", "structure_mask", "appearance_mask")
 """Names of the images of a run, as in `vitsplice.splice`."""
 
-MAX_CHECKPOINT_SHARE = 0.01
-"""Maximum fraction of the run time that timed checkpoints may take."""
-
-EARLY_PREVIEWS = (10, 25)
-"""Steps with a preview even if the interval between previews is longer."""
-
 CHANGEABLE_SETTINGS = {"preset", "previews", "metrics", "plots", "checkpoint"}
 """Settings that do not affect the output, and may be changed when a run is resumed."""
 
@@ -42,32 +35,6 @@ FORMAT = 2
 """Format version of the inputs file that resuming reads."""
 
 Note = Callable[[str], object]
-
-
-@dataclass
-class CheckpointTimer:
-    """Decides when a checkpoint is due."""
-
-    config: CheckpointConfig
-    _last: float = field(default_factory=lambda: perf_counter())
-    _cost: float = 0.0
-
-    def due(self, steps: int) -> bool:
-        """Return whether a checkpoint is due after a number of steps."""
-        if self.config.every and steps % self.config.every == 0:
-            return True
-        waited = perf_counter() - self._last
-        return self.config.seconds > 0 and waited >= max(self.config.seconds, self._cost / MAX_CHECKPOINT_SHARE)
-
-    def written(self, started: float) -> None:
-        """Record that writing a checkpoint began at ``started`` and ended now, successfully or not."""
-        self._last = perf_counter()
-        self._cost = self._last - started
-
-
-def preview_is_due(steps: int, every: int) -> bool:
-    """Return whether a preview is due after a number of steps: 0, `EARLY_PREVIEWS`, and multiples of ``every``."""
-    return every > 0 and (steps % every == 0 or (steps in EARLY_PREVIEWS and steps < every))
 
 
 class Recording:
@@ -202,9 +169,8 @@ class Recording:
             if preview_is_due(taken, every):
                 self._write_preview(taken, note)
             if timer.due(taken):
-                started = perf_counter()
-                self.write_checkpoint(note)
-                timer.written(started)
+                with timer.writing():
+                    self.write_checkpoint(note)
             yield step
 
     def _write_preview(self, steps: int, note: Note) -> None:
@@ -238,11 +204,14 @@ def digests(run: Run) -> dict[str, str]:
     """Compute the SHA-256 of everything that the output of a run depends on, by name."""
     images = {f"{name} image": image.sha256 for name, image in run.images.items()}
     masks = {f"{name} mask": mask.sha256 for name, mask in run.masks.items()}
-    settings = run.settings.model_dump_json(exclude=CHANGEABLE_SETTINGS)
-    digest = hashlib.sha256(settings.encode()).hexdigest()
     first, *others = run.backbones.items()
     weights = {"weights": first[1].info.sha256} | {f"weights of {name}": other.info.sha256 for name, other in others}
-    return images | masks | {"settings": digest} | weights
+    return images | masks | {"settings": settings_digest(run.settings)} | weights
+
+
+def settings_digest(settings: RunConfig) -> str:
+    """Compute the SHA-256 of the settings that affect the output."""
+    return hashlib.sha256(settings.model_dump_json(exclude=CHANGEABLE_SETTINGS).encode()).hexdigest()
 
 
 def _inputs(

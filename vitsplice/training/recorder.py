@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 from torch import Tensor
@@ -16,8 +15,9 @@ from vitsplice.config import GeneratorConfig
 from vitsplice.engine.values import Step
 from vitsplice.errors import VitspliceError
 from vitsplice.models.folder import write_model
+from vitsplice.runs.intervals import CheckpointTimer, preview_is_due
 from vitsplice.runs.record import versions
-from vitsplice.runs.recorder import CHANGEABLE_SETTINGS, CheckpointTimer, preview_is_due
+from vitsplice.runs.recorder import Note, settings_digest
 from vitsplice.support import output_folder
 from vitsplice.support.checkpoints import CheckpointFormat, remove_checkpoints
 from vitsplice.support.progress import ProgressReporter
@@ -26,8 +26,6 @@ from vitsplice.training.loop import Training
 from vitsplice.training.loss_log import EVERY, LossLog
 from vitsplice.training.plan import CHECKPOINTS, METRICS, PREVIEWS
 from vitsplice.training.tensorboard import TensorBoard
-
-Note = Callable[[str], object]
 
 
 @dataclass(frozen=True)
@@ -119,9 +117,8 @@ class TrainingRecorder:
             if previewed:
                 self._write_preview(taken, note)
             if timer.due(taken):
-                started = perf_counter()
-                self.write_checkpoint(note)
-                timer.written(started)
+                with timer.writing():
+                    self.write_checkpoint(note)
             yield step
 
     def write_checkpoint(self, note: Note) -> None:
@@ -193,11 +190,10 @@ class TrainingRecorder:
         """Compute the SHA-256 of everything that the training depends on, by name."""
         parts, data = self.training.parts, self.training.data
         pairs = [[data.digests[pair.structure], data.digests[pair.appearance]] for pair in data.pairs]
-        settings = parts.config.model_dump_json(exclude=CHANGEABLE_SETTINGS)
         weights = {f"weights of {name}": each.backbone.info.sha256 for name, each in parts.recipe.backbones.items()}
         return {
             "set of pairs": hashlib.sha256(json.dumps(pairs).encode()).hexdigest(),
-            "settings": hashlib.sha256(settings.encode()).hexdigest(),
+            "settings": settings_digest(parts.config),
             "number of processes": str(self.training.processes.count),
             **weights,
         }
