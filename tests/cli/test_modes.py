@@ -18,7 +18,7 @@ def test_writes_a_sheet_of_the_modes_in_the_appearance_of_each(vitsplice, png, t
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--model", "model"), "--model and --structure require each other"),
+        (("--model", "model"), "give --model and --structure together"),
         (("-k", "3", "--backbone", "tiny-vit"), "3 modes need at least 3 images"),
         (("missing",), "missing does not exist"),
     ],

@@ -54,7 +54,7 @@ class Applied:
 def apply_model(
     model: Model, plan: TransferPlan, *, force: bool = False, progress: ProgressReporter = NULL_REPORTER
 ) -> Applied:
-    """Write the outputs of a plan. The same plan again continues after the outputs that its folder holds.
+    """Write the outputs of a plan. Outputs of the same model and images that its folder holds are skipped.
 
     Args:
         model: the model.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from vitsplice.batch.transfers import Applied
 
 SHOWN = 10
-"""Failures that are printed."""
+"""Maximum number of failures that are printed."""
 
 
 def apply(
@@ -56,7 +56,8 @@ def apply(
 ) -> None:
     """Apply a trained model: about a second for an image, without any optimisation.
 
-    A file apply.json beside the outputs says how each was made. The same command again continues where it was stopped.
+    The file apply.json in the output folder records the model and the images of each output. The same command resumes
+    where it was stopped.
     """
     from vitsplice.batch.transfer_plan import plan_in, transfers_of_images, transfers_of_manifest
     from vitsplice.batch.transfers import apply_model
@@ -122,7 +123,7 @@ def _report(applied: Applied, total: int) -> None:
     before = f", {applied.skipped} existed already" if applied.skipped else ""
     typer.echo(f"{applied.written} of {total} outputs written{before}", err=True)
     if applied.stopped:
-        typer.echo("stopped; the same command continues", err=True)
+        typer.echo("stopped; the same command resumes", err=True)
         raise typer.Exit(130)
     if failures:
         raise typer.Exit(1)

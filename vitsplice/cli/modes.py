@@ -19,7 +19,7 @@ def modes(
     k: Annotated[int, typer.Option("-k", "--k", min=1, max=1000, help="Number of modes.")] = 9,
     model: Annotated[
         Path | None,
-        typer.Option(metavar="MODEL", help="Model folder: show --structure in the appearance of each mode."),
+        typer.Option(metavar="MODEL", help="Model folder, to show --structure in the appearance of each mode."),
     ] = None,
     structure: Annotated[Path | None, typer.Option(metavar="IMAGE", help="Structure image for --model.")] = None,
     backbone: Annotated[str | None, backbone_option("Default: that of the model, or of the default preset.")] = None,
@@ -28,7 +28,7 @@ def modes(
 ) -> None:
     """Find the appearance modes of a collection: a sheet with a row for each, the image nearest to its centre first."""
     if (model is None) != (structure is None):
-        raise typer.BadParameter("--model and --structure require each other")
+        raise typer.BadParameter("give --model and --structure together")
     from vitsplice.analysis import modes as analysis
     from vitsplice.cli.progress import parts_progress, unless_stopped
     from vitsplice.datasets.sources import images_at

@@ -38,11 +38,13 @@ def train(
     ] = DEFAULT,
     steps: Annotated[int | None, typer.Option(min=1, max=10_000_000, help="Number of steps.")] = None,
     partners: Annotated[
-        int | None, typer.Option(min=1, max=1000, help="Appearance images for each structure image.")
+        int | None, typer.Option(min=1, max=1000, help="Number of appearance images for each structure image.")
     ] = None,
     held_out: Annotated[
         float | None,
-        typer.Option(min=0, max=0.9, help="Fraction of the images that is not trained on but measured. 0: none."),
+        typer.Option(
+            min=0, max=0.9, help="Fraction of the images that are held out, to measure the model on. 0: none."
+        ),
     ] = None,
     licence: Annotated[
         str, typer.Option(help="Licence of the model, which depends on that of the photographs; it is recorded.")
@@ -55,7 +57,9 @@ def train(
     ] = None,
     cache: Annotated[
         Path | None,
-        typer.Option(help="Folder for features of the photographs. Default: training, in the folder of cached files."),
+        typer.Option(
+            help="Folder of cached features of the photographs. Default: training, in the folder of cached files."
+        ),
     ] = None,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Write losses and previews for TensorBoard to MODEL/tensorboard.")
@@ -69,7 +73,10 @@ def train(
         ),
     ] = None,
 ) -> None:
-    """Train one generator on many pairs, for `vitsplice apply`: in one process, or started by `accelerate launch`."""
+    """Train one generator on many pairs of images, for `vitsplice apply`.
+
+    Several processes are started by `accelerate launch` or `torchrun`.
+    """
     from vitsplice.cli.run import check_alone
     from vitsplice.training.plan import TrainingPlan
 
