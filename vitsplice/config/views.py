@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from vitsplice.config.settings import Probability, Settings, ascending
+from vitsplice.contracts import ImageName
 
 
 class JitterConfig(Settings):
@@ -62,3 +63,7 @@ class ViewsConfig(Settings):
 
     structure: ViewConfig = ViewConfig()
     appearance: ViewConfig = ViewConfig()
+
+    def of(self, image: ImageName) -> ViewConfig:
+        """Return the settings of the views of an image; the start has those of the structure image."""
+        return self.appearance if image == "appearance" else self.structure

@@ -34,16 +34,12 @@ class MemoryBank:
     """
 
     def __init__(self, config: ViewsConfig) -> None:
-        self._banked = {
-            "structure": config.structure.bank is not None,
-            "start": config.structure.bank is not None,
-            "appearance": config.appearance.bank is not None,
-        }
+        self._config = config
         self._features: dict[tuple[ViewKey, View, frozenset[FeatureRequest]], ViewFeatures] = {}
 
     def stores(self, key: ViewKey) -> bool:
         """Return whether the views of an image come from a bank."""
-        return self._banked[key[0]]
+        return self._config.of(key[0]).bank is not None
 
     def get(self, key: ViewKey, view: View, requests: Sequence[FeatureRequest]) -> ViewFeatures | None:
         """Return the features of a view for exactly these requests; None if they are not stored yet."""

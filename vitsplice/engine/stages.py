@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vitsplice.backbones.inputs import Area
 from vitsplice.config import TILED_AREA, RunConfig, StageConfig
+from vitsplice.contracts import ImageName
 from vitsplice.engine.images import RunImages
 from vitsplice.engine.loop import Optimisation
 from vitsplice.engine.problem import Components, assemble
@@ -157,17 +158,16 @@ class StagedOptimisation:
             {name: self._resized(mask, name, stage) for name, mask in self._images.masks.items()},
         )
 
-    def _resized(self, maps: Tensor, name: str, stage: StageConfig) -> Tensor:
+    def _resized(self, maps: Tensor, name: ImageName, stage: StageConfig) -> Tensor:
         size = self._size(maps, name, stage)
         return F.interpolate(maps, size=size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
 
-    def _size(self, maps: Tensor, name: str, stage: StageConfig) -> tuple[int, int]:
+    def _size(self, maps: Tensor, name: ImageName, stage: StageConfig) -> tuple[int, int]:
         """Size of an image in a stage: its largest crop covers the stage's area, unless that needs upsampling.
 
         In a stage on tiles, images that do not exceed the stage's area keep their size.
         """
-        views = self._config.views
-        largest_crop = (views.appearance if name == "appearance" else views.structure).crop[1]
+        largest_crop = self._config.views.of(name).crop[1]
         height, width = maps.shape[-2:]
         if stage.tile and math.isqrt(height * width) <= stage.side:
             return height, width

@@ -18,7 +18,6 @@ from vitsplice.engine.targets import backbone_requests
 from vitsplice.engine.terms import WeightedTerm, target_requests
 from vitsplice.engine.views import View
 from vitsplice.training.cache import Record, record_key
-from vitsplice.training.views import view_config
 
 START: ConditionName = "start"
 
@@ -96,7 +95,7 @@ class Recipe:
 
     def stores(self, key: ViewKey) -> bool:
         """Return whether features of a view are stored: of the entire image, or of crops from a bank."""
-        return key[1] == "entire" or view_config(self.config.views, key[0]).bank is not None
+        return key[1] == "entire" or self.config.views.of(key[0]).bank is not None
 
     def pixels_key(self, sha256: str) -> str:
         """Return the key of the pixels of an image."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vitsplice.config import ViewConfig, ViewsConfig
-from vitsplice.contracts import ImageName, Role
+from vitsplice.contracts import Role
 from vitsplice.engine.images import RunImages, ViewKey
 from vitsplice.engine.views import View, draw, entire
 from vitsplice.errors import ConfigError
@@ -20,15 +20,10 @@ from vitsplice.rng import stream
 ROLES: tuple[Role, Role] = ("structure", "appearance")
 
 
-def view_config(config: ViewsConfig, image: ImageName) -> ViewConfig:
-    """Return how views of an image are drawn; the start has those of the structure image."""
-    return config.appearance if image == "appearance" else config.structure
-
-
 def check_shapes(config: ViewsConfig) -> None:
     """Raise ConfigError unless all crops are square."""
     for role in ROLES:
-        if (shape := view_config(config, role).shape) != "square":
+        if (shape := config.of(role).shape) != "square":
             raise ConfigError(
                 f"views.{role}.shape: {shape} is not allowed with training, which stacks the crops of several images; "
                 "use square"
@@ -51,7 +46,7 @@ def draw_views(
     """
     views: dict[ViewKey, View] = {}
     for role in ROLES:
-        view, image = view_config(config, role), images.pixels[role]
+        view, image = config.of(role), images.pixels[role]
         views[role, "entire"] = entire(image)
         if view.bank is None:
             views[role, "crop"] = _drawn(view, image, "".join(identities.values()), seed, step, role)
@@ -76,7 +71,7 @@ def stored_views(config: ViewsConfig, key: ViewKey, image: Tensor, identity: str
     if key[1] == "entire":
         return [entire(image)]
     role: Role = "appearance" if key[0] == "appearance" else "structure"
-    view = view_config(config, role)
+    view = config.of(role)
     return [_bank_view(view, image, identity, seed, role, number) for number in range(view.bank or 0)]
 
 
