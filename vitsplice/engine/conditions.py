@@ -22,7 +22,7 @@ from vitsplice.matching import Correspondence, Description, describe_image, matc
 from vitsplice.numerics import numerics
 
 SHALLOW = 0.33
-"""Relative depth of the layer whose features are warped: they hold texture more than semantics."""
+"""Relative depth of the layer whose features are warped; shallow features hold more texture than semantics."""
 
 WARPED_STRIDE = 12
 """Pixels of a view for each position of the warped features in it."""
@@ -37,8 +37,8 @@ class DescribedImage:
 
     Args:
         pixels: ``(1, 3, H, W)`` in [0, 1].
-        description: what is matched, and of an appearance image the features that conditions consist of; None if the
-            conditions need neither.
+        description: descriptors, which are matched, and for an appearance image the features of which conditions
+            consist; None if the conditions need neither.
     """
 
     pixels: Tensor
@@ -98,7 +98,7 @@ def pair_condition(
     Args:
         names: the conditions that the generator requests.
         structure, appearance: the images (`described_image`).
-        info: information on the backbone that they are from.
+        info: information on the backbone that described them.
         match: settings of the correspondence.
         mask: mask of the appearance image, ``(1, 1, H, W)`` in [0, 1]; None: all of it is used.
     """

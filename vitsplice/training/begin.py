@@ -33,7 +33,7 @@ def begin_or_resume(
 ) -> TrainingRecorder | None:
     """Prepare a training, and resume it from a checkpoint if there is one.
 
-    What is computed from the images is stored in the cache, so that a stopped preparation continues.
+    What is computed from the images is stored in the cache, so that a stopped preparation resumes.
 
     Args:
         plan: the training.

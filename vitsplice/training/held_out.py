@@ -35,7 +35,7 @@ def spread(items: Sequence[Item], number: int) -> list[Item]:
         ['a', 'c', 'e']
     """
     number = min(number, len(items))
-    return [items[place * len(items) // number] for place in range(number)]
+    return [items[index * len(items) // number] for index in range(number)]
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class HeldOut:
             values.append(_measured(training, self.data[number], specs, context))
         side = training.parts.training.side
         return {"pairs": len(values), "side": side} | {
-            spec.name: _means([each[place] for each in values]) for place, spec in enumerate(specs)
+            spec.name: _means([each[index] for each in values]) for index, spec in enumerate(specs)
         }
 
 

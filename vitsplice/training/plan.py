@@ -1,4 +1,4 @@
-"""What a training was begun with, in the folder of its model, so that it can be resumed."""
+"""The plan of a training, which is stored in the folder of its model so that the training can be resumed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What changes from step to step of a training, as functions of the step: learning rate, averaging, order of pairs."""
+"""Schedules of a training, as functions of the step: learning rate, averaging of the weights, order of pairs."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def pair_at(position: int, pairs: int, seed: int) -> int:
         pairs: number of pairs.
         seed: seed of the order.
     """
-    round_, place = divmod(position, pairs)
-    return _order(seed, round_, pairs)[place]
+    round_, index = divmod(position, pairs)
+    return _order(seed, round_, pairs)[index]
 
 
 @lru_cache(maxsize=4)
