@@ -121,7 +121,7 @@ class TrainingPlan:
 
     @contextmanager
     def folder(self, out: Path, *, force: bool = False) -> Iterator[Path]:
-        """Lock the folder of the model; checkpoints of the same plan are kept.
+        """Lock the folder of the model; checkpoints of the same plan are not removed.
 
         Args:
             out: folder of the model; created if it does not exist.
