@@ -56,8 +56,8 @@ def apply(
 ) -> None:
     """Apply a trained model: about a second for an image, without any optimisation.
 
-    The file apply.json in the output folder records the model and the images of each output. The same command resumes
-    where it was stopped.
+    The file apply.json in the output folder records the model and the images of each output.
+    The same command resumes where it was stopped.
     """
     from vitsplice.batch.transfer_plan import plan_in, transfers_of_images, transfers_of_manifest
     from vitsplice.batch.transfers import apply_model

@@ -68,8 +68,8 @@ def keypoints(
 ) -> None:
     """Match keypoints of one image in another by features: PCK on SPair-71k, PF-PASCAL or synthetic warps.
 
-    Finished pairs are stored: the same command resumes a stopped benchmark, and one with more backbones, facets or
-    layers measures only the new ones.
+    Finished pairs are stored: the same command resumes a stopped benchmark.
+    With more backbones, facets or layers it measures only the new ones.
     """
     import json
 
