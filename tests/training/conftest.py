@@ -62,3 +62,15 @@ def all_pairs(paths: list[Path]) -> list[Pair]:
 @pytest.fixture
 def images(tmp_path):
     return photographs(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Folder of the photographs and the cache of a test file."""
+    return tmp_path_factory.mktemp("training")
+
+
+@pytest.fixture(scope="module")
+def pairs(folder):
+    """All pairs of four photographs."""
+    return all_pairs(photographs(folder))

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.engine.test_loop import Counting
-from tests.training.conftest import CONDITIONS, all_pairs, photographs, recipe
+from tests.training.conftest import CONDITIONS, recipe
 from vitsplice.contracts import MATCH, FeatureRequest
 from vitsplice.engine.conditions import described_image, pair_condition
 from vitsplice.engine.feature_bank import MemoryBank
@@ -27,16 +27,6 @@ HALF = {"rtol": 2e-3, "atol": 2e-3}
 
 def requests_of(example, name):
     return target_requests(term for term in example.recipe.terms if term.backbone == name)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("training")
-
-
-@pytest.fixture(scope="module")
-def pairs(folder):
-    return all_pairs(photographs(folder))
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.training.conftest import PRESET, all_pairs, photographs
+from tests.training.conftest import PRESET
 from vitsplice.config import OptimiserConfig
 from vitsplice.errors import ConfigError, NonFiniteLoss
 from vitsplice.plugins import catalogue
@@ -20,16 +20,6 @@ TRAINED = (
     "training={side: 32, batch: 2, warm_up: 2, ema: 0.5}",
     "optimiser={lr: 0.01, betas: [0.5, 0.99], schedule: cosine}",
 )
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("training")
-
-
-@pytest.fixture(scope="module")
-def pairs(folder):
-    return all_pairs(photographs(folder))
 
 
 def training(folder, pairs, *overrides):

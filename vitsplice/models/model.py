@@ -94,12 +94,14 @@ class Model:
         inside = {name: each.pixels.mean(1, keepdim=True) for name, each in masks.items()}
         images = masked(RunImages({"appearance": loaded.pixels}, inside), self.record.settings.mask)
         pixels, region = images.pixels["appearance"].to(self.device), images.masks.get("appearance")
-        return Appearance(self._described(pixels, appearance=True), None if region is None else region.to(self.device))
+        described = self._described(pixels, self.record.settings.match, appearance=True)
+        return Appearance(described, None if region is None else region.to(self.device))
 
     @numerics(grad=False)
     def prepare_structure(self, image: Source) -> DescribedImage:
         """Describe a structure image, once for all appearance images. Raises UserError if it cannot be read."""
-        return self._described(read(image).pixels.to(self.device), appearance=False)
+        pixels = read(image).pixels.to(self.device)
+        return self._described(pixels, self.record.settings.match, appearance=False)
 
     def __call__(self, structure: StructureImage, appearance: AppearanceImage) -> Tensor:
         """Transfer the appearance of an image, or of a mix of images, to the structure of another.
@@ -144,8 +146,8 @@ class Model:
             mask: mask of the appearance image, ``(1, 1, H, W)``; None: all of it is used.
         """
         names, info = self.spec.conditions, self.backbone.info
-        first = described_image(structure, self.backbone, names, match.grid, appearance=False)
-        second = described_image(appearance, self.backbone, names, match.grid, appearance=True)
+        first = self._described(structure, match, appearance=False)
+        second = self._described(appearance, match, appearance=True)
         pair = pair_condition(names, first, second, info, match, mask)
         return self._generate(structure, pair.values), pair.match
 
@@ -159,9 +161,8 @@ class Model:
         match = self.record.settings.match
         return pair_condition(names, structure, prepared.image, info, match, prepared.mask)
 
-    def _described(self, image: Tensor, *, appearance: bool) -> DescribedImage:
-        grid = self.record.settings.match.grid
-        return described_image(image, self.backbone, self.spec.conditions, grid, appearance=appearance)
+    def _described(self, image: Tensor, match: MatchConfig, *, appearance: bool) -> DescribedImage:
+        return described_image(image, self.backbone, self.spec.conditions, match.grid, appearance=appearance)
 
     def _generate(self, structure: Tensor, condition: Condition) -> Tensor:
         """Apply the generator to images ``(B, 3, H, W)`` of any size."""
