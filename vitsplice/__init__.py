@@ -10,13 +10,25 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from vitsplice.api import Run, load_backbone, settings_for, splice
     from vitsplice.config import RunConfig
+    from vitsplice.engine.backbones import BackboneCache
     from vitsplice.errors import VitspliceError
     from vitsplice.models.loading import load_model
     from vitsplice.runs.result import Result
 
-__all__ = ["Result", "Run", "RunConfig", "VitspliceError", "load_backbone", "load_model", "settings_for", "splice"]
+__all__ = [
+    "BackboneCache",
+    "Result",
+    "Run",
+    "RunConfig",
+    "VitspliceError",
+    "load_backbone",
+    "load_model",
+    "settings_for",
+    "splice",
+]
 
 _MODULES = {
+    "BackboneCache": "vitsplice.engine.backbones",
     "Result": "vitsplice.runs.result",
     "Run": "vitsplice.api",
     "RunConfig": "vitsplice.config",

@@ -1,4 +1,4 @@
-"""Correspondence of two image files, and its output folder: matched points, warped colours, confidence and data."""
+"""Correspondence of two images, and its output folder: matched points, warped colours, confidence and data."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from vitsplice.contracts import BackboneInfo, FeatureRequest
+from vitsplice.contracts import Backbone, BackboneInfo, FeatureRequest
 from vitsplice.engine.backbones import backbone_or_default
 from vitsplice.engine.device import pick_device
-from vitsplice.images import encode_png, from_pil, read, to_pil
+from vitsplice.images import Source, encode_png, from_pil, read, to_pil
 from vitsplice.matching import Correspondence, correspond, descriptor_requests
+from vitsplice.numerics import numerics
 from vitsplice.support import output_folder
 
 POINTS, WARPED, CONFIDENCE, DATA = "matches.png", "warped.png", "confidence.png", "matches.json"
@@ -84,26 +85,27 @@ def _patch_centre(index: int, grid: tuple[int, int], image: Tensor) -> tuple[flo
     return round((column + 0.5) * width / grid[1], 1), round((row + 0.5) * height / grid[0], 1)
 
 
+@numerics(grad=False)
 def match_images(
-    first: str | os.PathLike[str],
-    second: str | os.PathLike[str],
+    first: Source,
+    second: Source,
     *,
-    backbone: str | None = None,
+    backbone: str | Backbone | None = None,
     grid: int = 40,
     temperature: float = 0.02,
     balance: float = 0.2,
     device: str = "auto",
 ) -> ImageCorrespondence:
-    """Match two image files.
+    """Match two images.
 
     Args:
-        first, second: paths.
-        backbone: name; None is the backbone of the default preset.
+        first, second: images, as `vitsplice.images.read` takes them.
+        backbone: name, or a loaded backbone, which is not loaded again; None is that of the default preset.
         grid, temperature, balance: see `vitsplice.matching.correspond`.
         device: see `vitsplice.engine.device.pick_device`.
     """
     target = pick_device(device)
-    images = [read(path).pixels for path in (first, second)]
+    images = [read(image).pixels for image in (first, second)]
     network, substitution = backbone_or_default(backbone)
     network = network.to(target, torch.float32)
     correspondence = correspond(

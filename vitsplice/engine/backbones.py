@@ -92,13 +92,17 @@ def load_configured(config: BackboneConfig, catalogue: Catalogue) -> tuple[Backb
     raise WeightsUnavailable(*unavailable.parts, *reasons) from unavailable
 
 
-def backbone_or_default(name: str | None) -> tuple[Backbone, Substitution | None]:
+def backbone_or_default(backbone: str | Backbone | None) -> tuple[Backbone, Substitution | None]:
     """Load a backbone by name, or that of the default preset (or its fallback), in float32 on the CPU.
+
+    A loaded backbone is returned unchanged.
 
     Raises:
         UnknownName, WeightsUnavailable, WeightsRejected: see `load_configured`.
     """
-    return load_configured(settings_for(backbone=name).backbone, catalogue())
+    if not (backbone is None or isinstance(backbone, str)):
+        return backbone, None
+    return load_configured(settings_for(backbone=backbone).backbone, catalogue())
 
 
 Loaded = tuple[Backbone, Substitution | None]
