@@ -1,4 +1,5 @@
 # make run        the main job on the packaged pair of photographs
+# make app        opens the page in the browser
 # make test       every test
 # make test-fast  the tests that need no pretrained weights and no browser, kill nothing and are quick
 # make fuzz       mutated image files, 20,000 of them; FILES=N for more
@@ -17,7 +18,7 @@ OUT ?= out/make-run
 
 FILES ?= 20000
 
-.PHONY: run test test-fast browser fuzz kill docs docs-site check setup clean
+.PHONY: run app test test-fast browser fuzz kill docs docs-site check setup clean
 
 setup: $(READY)
 
@@ -31,6 +32,9 @@ $(READY): pyproject.toml $(PLUGINS:%=%/pyproject.toml)
 run: $(READY)
 	$(BIN)/vitsplice run --force -o $(OUT)
 	@echo "The image is $(OUT)/output.png; what it was made from and with is in $(OUT)/run.json."
+
+app: $(READY)
+	$(BIN)/vitsplice app
 
 # Two at a time with one thread each; then, one at a time, what depends on time or memory.
 test: $(READY) browser

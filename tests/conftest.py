@@ -2,7 +2,6 @@
 
 import os
 import resource
-import shutil
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ os.environ.setdefault(*WAIT_POLICY)  # before torch is imported, here or by a pr
 
 import torch
 import vitsplice_tiny
+from chromium import browser, checked_pages
 
 from vitsplice.engine.problem import Components
 from vitsplice.images import encode_png
@@ -20,12 +20,9 @@ from vitsplice.plugins import catalogue
 
 pytest.register_assert_rewrite("resumable")
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
+__all__ = ["browser"]
 
-SWITCHES = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-)
+SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 STAGED_PYRAMID = (
     "checkpoint.every=2",
@@ -46,43 +43,11 @@ TINY_NETWORKS = ("backbone.name=tiny-vit", *TINY_SECOND)
 """Overrides of the presets quick and best: two tiny backbones."""
 
 
-@pytest.fixture(scope="session")
-def browser():
-    """Headless Chromium."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if chromium is None:
-        pytest.skip("Chromium is not installed; `make browser` installs it if possible")
-    with playwright.sync_playwright() as driver:
-        instance = driver.chromium.launch(executable_path=chromium, args=SWITCHES.split())
-        yield instance
-        instance.close()
-
-
 @pytest.fixture
 def opened(browser):
     """Function that opens an HTML file; fails at the end if the page sent requests or reported errors or warnings."""
-    contexts, problems = [], []
-
-    def open_page(path, **settings):
-        context = browser.new_context(**settings)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("request", lambda request: problems.append(f"request {request.url[:80]}") if outside(request) else None)
-        page.on(
-            "console", lambda message: problems.append(message.text) if message.type in ("error", "warning") else None
-        )
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.goto(Path(path).as_uri())
-        return page
-
-    def outside(request):
-        return not request.url.startswith("data:") and not request.is_navigation_request()
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert problems == []
+    with checked_pages(browser) as open_page:
+        yield lambda path, **settings: open_page(Path(path).as_uri(), **settings)
 
 
 @pytest.fixture(autouse=True)

@@ -6,10 +6,9 @@ import os
 import sys
 import traceback
 
-from vitsplice.errors import OutOfMemory, UserError, VitspliceError, allocation_failure
+from vitsplice.errors import UserError, allocation_failure
 
 DEBUG = "--debug"
-MEMORY_ADVICE = "try smaller images, a smaller --size (--grid of correspond), or a smaller backbone"
 
 WAIT_POLICY = ("OMP_WAIT_POLICY", "PASSIVE")
 """CPU threads that wait for others sleep. By default they spin for milliseconds, which takes the cores from other runs
@@ -58,14 +57,9 @@ def _interrupted(error: BaseException | None) -> bool:
 
 def _print_error(error: Exception) -> int:
     """Print an error on at most one screen, and return the exit code."""
-    from vitsplice.cli.output import message
-    from vitsplice.text import plain
+    from vitsplice.cli.output import error_message, is_fault
 
-    if failure := allocation_failure(error):
-        error = OutOfMemory(f"out of memory ({failure}); {MEMORY_ADVICE}")
-    known = isinstance(error, VitspliceError)
-    text = message(error) if isinstance(error, VitspliceError) else f"{type(error).__name__}: {error}"
-    print(f"error: {plain(text[:2000])}", file=sys.stderr)
-    if not known:
+    print(f"error: {error_message(error)}", file=sys.stderr)
+    if is_fault(error):
         print("This is a fault of vitsplice or of a plugin; --debug shows where it happened.", file=sys.stderr)
-    return 2 if isinstance(error, UserError) else 1
+    return 2 if isinstance(error, UserError) or allocation_failure(error) else 1

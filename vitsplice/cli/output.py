@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from vitsplice.errors import Argument, Setting, VitspliceError, format_message
-from vitsplice.text import one_line
+from vitsplice.errors import Argument, Setting, VitspliceError, allocation_failure, format_message
+from vitsplice.text import one_line, plain
 
 if TYPE_CHECKING:
     from rich.box import Box
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 UNLIMITED = 100_000
 """Width of a console in characters at which no table is folded."""
+
+MEMORY_ADVICE = "try smaller images, a smaller --size (--grid of correspond), or a smaller backbone"
 
 
 def notes(lines: Iterable[object], label: str = "note") -> None:
@@ -37,6 +39,18 @@ def note_failures() -> None:
 def message(error: VitspliceError) -> str:
     """Return the message of an error, with arguments and settings written as options of the command line."""
     return format_message(error.parts, option)
+
+
+def error_message(error: Exception) -> str:
+    """Return the message of any error, at most one screen long and safe for a terminal."""
+    if failure := allocation_failure(error):
+        return plain(f"out of memory ({failure}); {MEMORY_ADVICE}")
+    return plain((message(error) if isinstance(error, VitspliceError) else f"{type(error).__name__}: {error}")[:2000])
+
+
+def is_fault(error: Exception) -> bool:
+    """Return True if an error is unexpected: the fault of vitsplice or of a plugin."""
+    return not isinstance(error, VitspliceError) and not allocation_failure(error)
 
 
 def option(named: Argument | Setting) -> str:

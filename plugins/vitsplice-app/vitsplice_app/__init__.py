@@ -1,0 +1,14 @@
+"""Plugin with the command ``vitsplice app``, a page in the browser. Gradio is imported only when the command runs."""
+
+from __future__ import annotations
+
+from vitsplice.contracts import CommandSpec
+from vitsplice.hookspecs import hookimpl
+
+
+@hookimpl
+def vitsplice_commands() -> list[CommandSpec]:
+    """Register the command."""
+    from vitsplice_app.command import app
+
+    return [CommandSpec("app", app, "open a page in the browser: transfers, correspondences, what backbones encode")]

@@ -1,0 +1,42 @@
+"""Choices of the page, from the registry: presets, backbones, facets and layers."""
+
+from __future__ import annotations
+
+from vitsplice.contracts import BackboneInfo, BackboneSpec, layer_label
+from vitsplice.plugins import catalogue
+
+Choice = tuple[str, str]
+"""Label and value of a choice."""
+
+
+def preset_choices() -> list[Choice]:
+    """Return the presets, each with its summary."""
+    return [(f"{name}: {spec.summary}", name) for name, spec in catalogue().presets.items()]
+
+
+def backbone_choices() -> list[Choice]:
+    """Return the backbones, those with weights on this machine first; the labels of others say that they have none."""
+    specs = sorted(catalogue().backbones.values(), key=lambda spec: not is_installed(spec))
+    return [(_backbone_label(spec), spec.name) for spec in specs]
+
+
+def is_installed(spec: BackboneSpec) -> bool:
+    """Return True if the weights of a backbone are on this machine, or if it does not report it."""
+    try:
+        return spec.find_weights is None or bool(spec.find_weights())
+    except Exception:  # a plugin's code may raise anything
+        return False
+
+
+def facet_choices(info: BackboneInfo) -> list[str]:
+    """Return the facets of a backbone with one vector for each patch."""
+    return list(info.local_facets)
+
+
+def layer_choices(info: BackboneInfo) -> list[tuple[str, int]]:
+    """Return the layers of a backbone from the first to the last, each with both of its numbers."""
+    return [(layer_label(layer, info.layers), layer) for layer in info.every_layer]
+
+
+def _backbone_label(spec: BackboneSpec) -> str:
+    return f"{spec.name}: {spec.summary}" + ("" if is_installed(spec) else f" (weights not installed: {spec.source})")

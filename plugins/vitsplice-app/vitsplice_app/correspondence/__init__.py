@@ -1,0 +1,1 @@
+"""The tab Correspondence: which patches of two images match."""

@@ -1,0 +1,80 @@
+"""Errors of event handlers as a card on the page, with the text of the command line; the page stays alive."""
+
+from __future__ import annotations
+
+import inspect
+import traceback
+from collections.abc import Callable, Iterator
+from functools import wraps
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from vitsplice.cli.output import error_message, is_fault
+
+FAULT = "This is a fault of vitsplice or of a plugin; the terminal of vitsplice app shows where it happened."
+
+
+def error_card() -> gr.HTML:
+    """Create the place for the errors of a tab, hidden while there is none."""
+    return gr.HTML(visible=False, elem_classes="error-card")
+
+
+def card_html(error: Exception) -> str:
+    """Format an error: the command line's text, and where to look if the fault is not the user's."""
+    fault = f"<p>{FAULT}</p>" if is_fault(error) else ""
+    return f'<div role="alert"><strong>Error</strong><p>{escape(error_message(error))}</p>{fault}</div>'
+
+
+def guarded(card: gr.HTML, handler: Callable[..., Any]) -> Callable[..., Any]:
+    """Return an event handler that shows errors in a card.
+
+    The card is the first output of the event: ``button.click(guarded(card, handler), inputs, [card, *outputs])``.
+
+    Args:
+        card: card of the tab, see `error_card`.
+        handler: function or generator. It returns (yields) a value for each of ``outputs``, as a tuple if there are
+            several, or a dict by component; None leaves all outputs unchanged.
+
+    Returns:
+        The handler. For any error it shows the card and leaves the other outputs unchanged; an unexpected one is also
+        printed with its traceback. A call without an error hides the card.
+    """
+
+    @wraps(handler)
+    def call(*arguments: Any) -> Any:
+        try:
+            return _with_card(card, handler(*arguments))
+        except Exception as error:
+            return _shown(card, error)
+
+    @wraps(handler)
+    def generate(*arguments: Any) -> Iterator[Any]:
+        try:
+            yield _hidden(card)
+            for values in handler(*arguments):
+                yield _with_card(card, values)
+        except Exception as error:
+            yield _shown(card, error)
+
+    return generate if inspect.isgeneratorfunction(handler) else call
+
+
+def _with_card(card: gr.HTML, values: Any) -> Any:
+    """Put the hidden card before the values of the outputs."""
+    if values is None:
+        return _hidden(card)
+    if isinstance(values, dict) and "__type__" not in values:
+        return _hidden(card) | values
+    return (_hidden(card)[card], *(values if isinstance(values, tuple) else (values,)))
+
+
+def _hidden(card: gr.HTML) -> dict[Any, Any]:
+    return {card: gr.update(value="", visible=False)}
+
+
+def _shown(card: gr.HTML, error: Exception) -> dict[Any, Any]:
+    if is_fault(error):
+        traceback.print_exception(error)
+    return {card: gr.update(value=card_html(error), visible=True)}

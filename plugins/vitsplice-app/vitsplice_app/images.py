@@ -1,0 +1,27 @@
+"""Images from the browser. Gradio stores the uploaded files; `vitsplice.images` reads them, with its limits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+
+def image_input(label: str, **settings: Any) -> gr.Image:
+    """Create an input for an image: by drop, paste or file.
+
+    Its value is the path of the uploaded file, which nothing has read: give it to a function of vitsplice, whose errors
+    `vitsplice_app.errors.guarded` shows.
+
+    Args:
+        label: label, also for screen readers.
+        settings: other arguments of ``gr.Image``.
+    """
+    image = gr.Image(label=label, type="filepath", sources=["upload", "clipboard"], **settings)
+    image.preprocess = _path  # type: ignore[method-assign]
+    return image
+
+
+def _path(payload: Any) -> str | None:
+    """Return the path of an uploaded file; Gradio would open the file, and fail outside of the handler."""
+    return None if payload is None else payload.path

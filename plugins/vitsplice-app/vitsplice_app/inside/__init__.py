@@ -1,0 +1,1 @@
+"""The tab Look inside: what a backbone encodes."""

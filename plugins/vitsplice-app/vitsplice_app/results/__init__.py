@@ -1,0 +1,1 @@
+"""The tab Results: an evaluation, a study or a batch, read only."""

@@ -1,0 +1,27 @@
+"""Colours, fonts and spacing of the page, in light and dark. Fonts are those of the system: nothing is downloaded."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+import gradio as gr
+from gradio.themes.utils import fonts
+
+SANS = ("ui-sans-serif", "system-ui", "sans-serif")
+MONO = ("ui-monospace", "Consolas", "monospace")
+
+
+def theme() -> gr.themes.Base:
+    """Return the theme."""
+    return gr.themes.Default(
+        primary_hue="indigo",
+        secondary_hue="indigo",
+        neutral_hue="slate",
+        font=[fonts.Font(name) for name in SANS],
+        font_mono=[fonts.Font(name) for name in MONO],
+    )
+
+
+def css() -> str:
+    """Return the style sheet."""
+    return (files("vitsplice_app") / "style.css").read_text(encoding="utf-8")

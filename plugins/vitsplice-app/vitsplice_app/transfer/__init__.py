@@ -1,0 +1,1 @@
+"""The tab Transfer: the structure of one image, the appearance of another."""

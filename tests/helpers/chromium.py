@@ -1,0 +1,57 @@
+"""Pages in headless Chromium: the fixture `browser`, and pages that fail a test when they misbehave."""
+
+import shutil
+from contextlib import contextmanager
+
+import pytest
+
+SWITCHES = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Headless Chromium."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if chromium is None:
+        pytest.skip("Chromium is not installed; `make browser` installs it if possible")
+    with playwright.sync_playwright() as driver:
+        instance = driver.chromium.launch(executable_path=chromium, args=SWITCHES.split())
+        yield instance
+        instance.close()
+
+
+@contextmanager
+def checked_pages(browser, allowed=lambda url: False, ignored=()):
+    """Yield a function that opens a URL; fail at the end for foreign requests and for errors or warnings of pages.
+
+    Args:
+        browser: Chromium.
+        allowed: function of a URL that is True for requests that a page may send.
+        ignored: beginnings of console messages that are not failures.
+    """
+    contexts, problems = [], []
+
+    def open_page(url, **settings):
+        context = browser.new_context(**settings)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("request", lambda request: problems.append(f"request {request.url[:80]}") if outside(request) else None)
+        page.on("console", lambda message: problems.append(message.text) if reported(message) else None)
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.goto(url)
+        return page
+
+    def outside(request):
+        return not (request.url.startswith("data:") or request.is_navigation_request() or allowed(request.url))
+
+    def reported(message):
+        return message.type in ("error", "warning") and not message.text.startswith(tuple(ignored))
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert problems == []
