@@ -213,11 +213,11 @@ def test_code_on_the_page_of_models_runs(png, tmp_path, monkeypatch):
     assert names["outputs"][0].shape == (1, 3, 40, 48)
 
 
-def test_code_on_the_page_of_correspondence_runs():
-    (block,) = python_blocks(PAGES["inside"])
+def test_code_on_the_page_of_looking_inside_runs():
     names = {}
-    exec(block.replace("dinov2-vits14-offline", "tiny-vit"), names)
+    exec("\n".join(python_blocks(PAGES["inside"])).replace("dinov2-vits14-offline", "tiny-vit"), names)
     assert names["match"].mutual.any()
+    assert names["across"].shape == names["dog"].grid
 
 
 def test_code_on_the_page_of_keypoints_runs(png, tmp_path, monkeypatch):

@@ -1,4 +1,5 @@
 import json
+import math
 from contextlib import nullcontext
 from dataclasses import replace
 
@@ -99,6 +100,18 @@ def test_loss_decreases(png, preset):
     invert(plan_of(png[0], KEY, preset=preset, steps=30), lambda _, step: steps.append(step))
     first, last = (steps[index].losses["inversion"] for index in (0, -1))
     assert last < 0.7 * first
+
+
+def test_runs_can_be_stepped_and_seen_one_step_at_a_time(png):
+    plan = plan_of(png[0], CLS, KEY)
+    result, images = invert(plan), {}
+    for request, run in inversion.inversion_runs(plan):
+        assert math.isnan(inversion.last_loss(run))
+        images[request] = [run.pixels() for _ in run.steps()]
+        assert inversion.last_loss(run) == result.losses[request]
+    assert {request: len(of_steps) for request, of_steps in images.items()} == {CLS: 3, KEY: 3}
+    assert all(torch.equal(of_steps[-1], result.outputs[request]) for request, of_steps in images.items())
+    assert not torch.equal(images[KEY][0], images[KEY][1])
 
 
 def test_output_depends_on_the_image_only_through_the_feature(png):

@@ -6,6 +6,7 @@ layout (Tumanyan et al. 2022, section 3.1). Each inversion is a run whose only d
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from vitsplice.config import RunConfig
 from vitsplice.contracts import GLOBAL_FACETS, BackboneInfo, FeatureRequest, layer_file_label
-from vitsplice.engine.backbones import load_configured
+from vitsplice.engine.backbones import BackboneLoader, load_configured
 from vitsplice.engine.values import Step
 from vitsplice.errors import AlreadyFinished, Argument, UserError
 from vitsplice.images import contact_sheet, encode_png, read
@@ -181,16 +182,34 @@ def inversion_settings(
 
 def invert(plan: InversionPlan, on_step: Callable[[FeatureRequest, Step], object] | None = None) -> Inversions:
     """Invert features one after the other, in memory; ``on_step`` is called after each step."""
-    image = read(plan.image)
     outputs, losses = {}, {}
-    for request, settings in plan.settings.items():
-        run = Run(image, image, settings)
+    for request, run in inversion_runs(plan):
         for step in run.steps():
             if on_step:
                 on_step(request, step)
-        outputs[request] = run.pixels()
-        losses[request] = next(step.losses[TERM] for step in reversed(run.history) if TERM in step.losses)
-    return Inversions(image.pixels, outputs, losses, plan.layers)
+        outputs[request], losses[request] = run.pixels(), last_loss(run)
+    return Inversions(read(plan.image).pixels, outputs, losses, plan.layers)
+
+
+def inversion_runs(
+    plan: InversionPlan, backbones: BackboneLoader | None = None
+) -> Iterator[tuple[FeatureRequest, Run]]:
+    """Yield each feature and the run that inverts it, before its first step.
+
+    The steps are taken by `vitsplice.Run.steps`; `vitsplice.Run.pixels` returns the image between any two of them.
+
+    Args:
+        plan: features and settings of their inversions.
+        backbones: see `vitsplice.Run`.
+    """
+    image = read(plan.image)
+    for request, settings in plan.settings.items():
+        yield request, Run(image, image, settings, backbones=backbones)
+
+
+def last_loss(run: Run) -> float:
+    """Return the last value of the data term of an inversion; NaN before the first step."""
+    return next((step.losses[TERM] for step in reversed(run.history) if TERM in step.losses), math.nan)
 
 
 class _StoredImage(BaseModel):

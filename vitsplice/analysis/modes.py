@@ -116,20 +116,19 @@ def appearance_modes(
     Raises:
         UserError: if there are fewer images than modes.
     """
-    target, substitution = pick_device(device), None
-    if backbone is None or isinstance(backbone, str):
-        backbone, substitution = backbone_or_default(backbone)
+    target = pick_device(device)
+    network, substitution = backbone_or_default(backbone)
     if substitution:
         progress.note(str(substitution))
-    backbone = backbone.to(target, torch.float32)
+    network = network.to(target, torch.float32)
     output_folder.write(cache.parent, {})
-    if (result := appearance_features(images, backbone, target, cache, progress)) is None:
+    if (result := appearance_features(images, network, target, cache, progress)) is None:
         return None
     features, skipped = result
     if len(features) < k:
         raise UserError(f"{k} modes need at least {k} images; {len(features)} of the {len(images)} images can be read")
     digests = {path: feature.sha256 for path, feature in features.items()}
-    return AppearanceModes(tuple(_modes(features, k)), backbone.info, digests, tuple(skipped))
+    return AppearanceModes(tuple(_modes(features, k)), network.info, digests, tuple(skipped))
 
 
 def _modes(features: dict[Path, AppearanceFeature], k: int) -> list[Mode]:

@@ -16,12 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vitsplice.backbones.inputs import Resize
-from vitsplice.contracts import BackboneInfo, FeatureRequest, Features, layer_file_label
-from vitsplice.engine.backbones import backbone_or_default
-from vitsplice.engine.device import pick_device
-from vitsplice.errors import UserError
-from vitsplice.images import LoadedImage, contact_sheet, encode_png, read, resize_to
+from vitsplice.analysis.local_features import LocalFeatures, local_features
+from vitsplice.contracts import Backbone, BackboneInfo, FeatureRequest, Features, layer_file_label
+from vitsplice.images import LoadedImage, Source, contact_sheet, encode_png, resize_to
 from vitsplice.numerics import numerics
 from vitsplice.support import output_folder
 from vitsplice.support.files import read_json_object, safe_file_name
@@ -133,29 +130,38 @@ class ComponentMaps:
         """Contact sheet of all images and maps, ``(3, H, W)``."""
         return contact_sheet([row for index in range(len(self.images)) for row in self._rows(index)])
 
-    def upsampled(self, layer: int, index: int) -> Tensor:
-        """Upsample the map of an image to its size, ``(3, H, W)`` in [0, 1]."""
-        return upsample(self.maps[layer][index], self.images[index].pixels, self.upsampling)
+    def upsampled(self, layer: int, index: int, side: int | None = None) -> Tensor:
+        """Upsample the map of an image to its size, ``(3, H, W)`` in [0, 1].
+
+        Args:
+            layer: layer, counted from the end.
+            index: index of the image.
+            side: maximum shorter side of the result in pixels; None: that of the image.
+        """
+        return upsample(self.maps[layer][index], self._pixels(index, side), self.upsampling)
+
+    def caption(self, layer: int) -> str:
+        """Describe the map of a layer, such as ``key at layer 11 (-1): 62 % of variance``."""
+        label, variance = self.info.label(FeatureRequest(self.facet, layer)), sum(self.explained_variance[layer])
+        return f"{label}: {100 * variance:.0f} % of variance"
+
+    def _pixels(self, index: int, side: int | None) -> Tensor:
+        pixels = self.images[index].pixels
+        return pixels if side is None else resize_to(pixels, min(side, *pixels.shape[-2:]))
 
     def _rows(self, index: int) -> Iterator[list[tuple[str, Tensor]]]:
-        pixels = self.images[index].pixels
-        pixels = resize_to(pixels, min(SHEET_SIDE, *pixels.shape[-2:]))
-        cells = [("image", pixels[0])]
-        for layer, maps in self.maps.items():
-            label, variance = self.info.label(FeatureRequest(self.facet, layer)), sum(self.explained_variance[layer])
-            caption = f"{label}: {100 * variance:.0f} % of variance"
-            cells.append((caption, upsample(maps[index], pixels, self.upsampling)))
+        cells = [("image", self._pixels(index, SHEET_SIDE)[0])]
+        cells += [(self.caption(layer), self.upsampled(layer, index, SHEET_SIDE)) for layer in self.maps]
         yield from (cells[start : start + COLUMNS] for start in range(0, len(cells), COLUMNS))
 
     def _repr_png_(self) -> bytes:
         return encode_png(self.sheet)
 
 
-@numerics(grad=False)
 def pca(
-    images: Sequence[str | os.PathLike[str]],
+    images: Sequence[Source],
     *,
-    backbone: str | None = None,
+    backbone: str | Backbone | None = None,
     facet: str | None = None,
     layer: int | None = None,
     decompose: Decompose = "self-similarity",
@@ -166,40 +172,32 @@ def pca(
     """Compute three principal components of a facet, jointly over images, at one or all layers.
 
     Args:
-        images: paths; a colour means the same in all images.
-        backbone: name; None is the backbone of the default preset.
-        facet: local facet; None is the backbone's facet for structure.
-        layer: index, 0 for the first layer, -1 for the last; None is all layers.
+        images: images, as `vitsplice.images.read` takes them; a colour means the same in all images.
+        backbone, facet, layer, size, device: see `vitsplice.analysis.local_features.local_features`.
         decompose: see `principal_components`.
         upsampling: see `upsample`.
-        size: shorter side of the backbone's input, in pixels.
-        device: see `vitsplice.engine.device.pick_device`.
 
     Raises:
+        ImageError: if an image cannot be read.
         UserError: if the backbone has no such facet or layer, or the facet is not local.
     """
-    target = pick_device(device)
-    loaded = tuple(read(path) for path in images)
-    network, substitution = backbone_or_default(backbone)
-    network, info = network.to(target, torch.float32), network.info
-    facet = facet or info.structure.facet
-    requests = _local_requests(info, facet, layer)
-    outputs = [network(Resize(size)(image.pixels.to(target), info), requests) for image in loaded]
+    features = local_features(images, backbone=backbone, facet=facet, layer=layer, size=size, device=device)
+    return component_maps(features, decompose, upsampling)
+
+
+def component_maps(
+    features: LocalFeatures, decompose: Decompose = "self-similarity", upsampling: Upsampling = "edges"
+) -> ComponentMaps:
+    """Compute three principal components of features, jointly over images; see `pca`."""
     maps, explained_variance = {}, {}
-    for request in requests:
-        components, explained = principal_components([features[request] for features in outputs], decompose)
-        explained_variance[request.layer] = [round(float(part), 4) for part in explained]
-        maps[request.layer] = list(map(_three_channels, components))
-    notes = (str(substitution),) if substitution else ()
-    return ComponentMaps(loaded, maps, explained_variance, info, facet, decompose, size, upsampling, notes)
-
-
-def _local_requests(info: BackboneInfo, facet: str, layer: int | None) -> list[FeatureRequest]:
-    requests = [info.request(facet, number) for number in (info.every_layer if layer is None else [layer])]
-    if facet not in info.local_facets:
-        local = ", ".join(info.local_facets)
-        raise UserError(f"facet '{facet}' is global: it has no patches to show; local facets of {info.name}: {local}")
-    return requests
+    for layer, of_images in features.features.items():
+        components, explained = principal_components(of_images, decompose)
+        explained_variance[layer] = [round(float(part), 4) for part in explained]
+        maps[layer] = list(map(_three_channels, components))
+    return ComponentMaps(
+        features.images, maps, explained_variance, features.info, features.facet, decompose, features.size, upsampling,
+        features.notes,
+    )  # fmt: skip
 
 
 def _three_channels(maps: Tensor) -> Tensor:

@@ -1,0 +1,144 @@
+"""Local features of images at one or all layers of a backbone, and the similarity of one patch to all patches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vitsplice.backbones.inputs import Resize
+from vitsplice.contracts import Backbone, BackboneInfo, FeatureRequest, Features
+from vitsplice.engine.backbones import backbone_or_default
+from vitsplice.engine.device import pick_device
+from vitsplice.errors import UserError
+from vitsplice.images import LoadedImage, Source, read
+from vitsplice.numerics import numerics
+
+OPACITY = 0.75
+"""Opacity of a heat map on its image."""
+
+
+@dataclass(frozen=True)
+class LocalFeatures:
+    """Features of one local facet of images at some layers, on the CPU.
+
+    Args:
+        images: the images.
+        features: layer, counted from the end -> features of each image, ``(1, N, D)`` with a grid.
+        info: description of the backbone.
+        facet: the facet.
+        size: shorter side of the backbone's input, in pixels.
+        notes: messages for the user.
+    """
+
+    images: tuple[LoadedImage, ...]
+    features: Mapping[int, tuple[Features, ...]] = field(repr=False)
+    info: BackboneInfo
+    facet: str
+    size: int
+    notes: tuple[str, ...] = ()
+
+
+@numerics(grad=False)
+def local_features(
+    images: Sequence[Source],
+    *,
+    backbone: str | Backbone | None = None,
+    facet: str | None = None,
+    layer: int | None = None,
+    size: int = 448,
+    device: str = "auto",
+) -> LocalFeatures:
+    """Compute the features of a local facet of images, at one or all layers in one pass of the backbone.
+
+    Args:
+        images: images, as `vitsplice.images.read` takes them.
+        backbone: name, or a loaded backbone, which is not loaded again; None is that of the default preset.
+        facet: local facet; None is the backbone's facet for structure.
+        layer: index, 0 for the first layer, -1 for the last; None is all layers.
+        size: shorter side of the backbone's input, in pixels.
+        device: see `vitsplice.engine.device.pick_device`.
+
+    Raises:
+        ImageError: if an image cannot be read.
+        UserError: if the backbone has no such facet or layer, or the facet is not local.
+
+    Example:
+        >>> from vitsplice.images import example
+        >>> keys = local_features(example("cat-dog"), backbone="untrained-test_vit", size=160)
+        >>> sorted(keys.features), keys.features[-1][0].grid
+    """
+    target = pick_device(device)
+    loaded = tuple(map(read, images))
+    network, substitution = backbone_or_default(backbone)
+    network, info = network.to(target, torch.float32), network.info
+    facet = facet or info.structure.facet
+    requests = list(_local_requests(info, facet, layer))
+    outputs = [network(Resize(size)(image.pixels.to(target), info), requests) for image in loaded]
+    features = {request.layer: tuple(_on_cpu(output[request]) for output in outputs) for request in requests}
+    return LocalFeatures(loaded, features, info, facet, size, (str(substitution),) if substitution else ())
+
+
+def _local_requests(info: BackboneInfo, facet: str, layer: int | None) -> Iterator[FeatureRequest]:
+    if facet not in info.local_facets and facet in info.facets:
+        local = ", ".join(info.local_facets)
+        raise UserError(f"facet '{facet}' is global: it has no patches to show; local facets of {info.name}: {local}")
+    return (info.request(facet, number) for number in (info.every_layer if layer is None else [layer]))
+
+
+def _on_cpu(features: Features) -> Features:
+    return Features(features.values.cpu(), features.grid, features.prefix)
+
+
+@numerics(grad=False)
+def similarity_map(query: Features, patch: tuple[int, int], features: Features) -> Tensor:
+    """Compute the cosine similarity of one patch to all patches of the same or another image.
+
+    With the keys of one image, it is a row of its self-similarity (Tumanyan et al. 2022, equation 2).
+
+    Args:
+        query: local features of the image with the patch, ``(1, N, D)``.
+        patch: row and column of the patch on the grid of ``query``.
+        features: local features of the other image, ``(1, M, D)``; ``query`` itself for the self-similarity.
+
+    Returns:
+        ``(h, w)`` on the grid of ``features``, in [-1, 1].
+    """
+    row, column = patch
+    descriptor = F.normalize(query.maps[0, :, row, column], dim=0)
+    return torch.einsum("d,dhw->hw", descriptor, F.normalize(features.maps[0], dim=0))
+
+
+def patch_at(point: tuple[float, float], image: Tensor, grid: tuple[int, int]) -> tuple[int, int]:
+    """Return row and column of the patch that contains a point.
+
+    Args:
+        point: (x, y) in pixels of the image, x to the right, y down; points outside are moved to the border.
+        image: ``(1, 3, H, W)``.
+        grid: height and width of the patch grid.
+    """
+    (height, width), (rows, columns) = image.shape[-2:], grid
+    row, column = int(point[1] * rows // height), int(point[0] * columns // width)
+    return min(max(row, 0), rows - 1), min(max(column, 0), columns - 1)
+
+
+def heat_map(values: Tensor, image: Tensor, opacity: float = OPACITY) -> Tensor:
+    """Draw values of patches over an image: the lowest value dark blue, the highest yellow (matplotlib's "viridis").
+
+    Args:
+        values: ``(h, w)``.
+        image: ``(1, 3, H, W)`` in [0, 1].
+        opacity: opacity of the colours, in [0, 1].
+
+    Returns:
+        ``(3, H, W)`` in [0, 1].
+    """
+    from matplotlib import colormaps
+
+    scaled = (values - values.min()) / (values.max() - values.min()).clamp(min=1e-12)
+    smooth = F.interpolate(scaled[None, None], size=image.shape[-2:], mode="bilinear", align_corners=False)[0, 0]
+    colours = torch.from_numpy(colormaps["viridis"](smooth.numpy())[..., :3]).permute(2, 0, 1).to(image)
+    return opacity * colours + (1 - opacity) * image[0].mean(0, keepdim=True)
