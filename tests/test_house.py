@@ -34,7 +34,7 @@ OPEN_TO_PLUGINS = {
     "generators",
     "testing",
 }
-WRITE_COMMANDS = {"runs/report.py", "tools/scaffold.py"}
+WRITE_COMMANDS = {"runs/repeat.py", "tools/scaffold.py"}
 """Files that write whole commands for a person to type in a shell."""
 
 

@@ -1,4 +1,5 @@
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -168,3 +169,11 @@ def test_symbolic_link_out_of_the_folder_is_refused(tmp_path, victim, name, forc
     (path / name).symlink_to(victim / "values.jsonl")
     with pytest.raises(PathRejected, match="leads out of"), resumable(path, WORK, PLAN | {"flour": 1}, force=force):
         pass
+
+
+def test_lock_is_released_by_any_thread_of_its_process(tmp_path):
+    lock = FolderLock(tmp_path)
+    thread = threading.Thread(target=lock.release)
+    thread.start()
+    thread.join()
+    FolderLock(tmp_path).release()

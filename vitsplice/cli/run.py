@@ -172,8 +172,7 @@ def follow(recording: Recording, resume_command: str = "") -> None:
         except Exception:
             _save_after_failure(recording, progress)
             raise
-        recording.write_checkpoint(progress.note)
-        result = recording.save()
+        result = recording.finish(progress.note)
     progress.metrics(result)
     progress.saved(recording.folder, finished=result.finished)
     if not result.finished:

@@ -189,6 +189,11 @@ class Recording:
         except VitspliceError as error:
             note(f"no checkpoint: {error}")
 
+    def finish(self, note: Note) -> Result:
+        """Save the run after its last step, or after a step at which it is stopped, with a checkpoint to resume from."""
+        self.write_checkpoint(note)
+        return self.save()
+
     def save(self) -> Result:
         """Write the output, measure it, write the other artifacts, and remove the checkpoints of a finished run."""
         self.folder.write_output(self.run.pixels())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 from vitsplice.contracts import FeatureRequest
 from vitsplice.engine.backbones import Substitution
 from vitsplice.metrics.leakage import REMARKS
+from vitsplice.presets.changes import Changes
 from vitsplice.runs.losses_plot import CAPTION, height_for, losses_figure, stage_marks
 from vitsplice.runs.record import describe_sizes, image_names, is_inversion
+from vitsplice.runs.repeat import command_line
 from vitsplice.support.page import (
     Block,
     Details,
@@ -173,10 +174,9 @@ def _digest(image: Mapping[str, Any]) -> str:
 
 
 def _settings(result: RunOutput, folder: Path) -> list[Block]:
-    paths = [shlex.quote(result.record["inputs"][role]["name"]) for role in ("structure", "appearance")]
-    masks = [f"--{image}-mask {shlex.quote(mask['name'])}" for image, mask in result.record["masks"].items()]
-    preset = shlex.quote(str(folder / "run.yaml"))
-    again = " ".join(["vitsplice run", *paths, "--preset", preset, *masks, "-o again"])
+    images = {role: result.record["inputs"][role]["name"] for role in ("structure", "appearance")}
+    images |= {f"{image}_mask": mask["name"] for image, mask in result.record["masks"].items()}
+    again = command_line(images, Changes(str(folder / "run.yaml")), "again")
     return [
         Text(f"To repeat the run, in the folder that it was started in: {again}"),
         Details("Settings (run.yaml)", result.settings.to_yaml()),

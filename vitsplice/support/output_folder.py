@@ -101,7 +101,7 @@ class FolderLock:
 
     def __init__(self, folder: Path) -> None:
         self._path = inside(folder, LOCK)
-        self._lock = FileLock(self._path)
+        self._lock = FileLock(self._path, thread_local=False)
         try:
             self._lock.acquire(timeout=0)
         except Timeout as error:

@@ -1,0 +1,95 @@
+"""Difference between settings and the preset that they are based on, as arguments of `settings_for`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from vitsplice.config import RunConfig
+from vitsplice.errors import UserError
+from vitsplice.presets.settings import settings_for
+
+ARGUMENTS = ("steps", "size", "seed", "device", "precision", "structure_strength", "appearance_strength")
+"""Settings that are arguments of `settings_for` themselves."""
+
+
+@dataclass(frozen=True)
+class Changes:
+    """A preset and changes of its settings: arguments of `settings_for`.
+
+    Args:
+        preset: name of a preset, or path of a YAML file.
+        arguments: keyword arguments other than ``overrides``.
+        overrides: changes of settings as ``dotted.key=value`` with values in YAML.
+    """
+
+    preset: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    overrides: tuple[str, ...] = ()
+
+    def settings(self) -> RunConfig:
+        """Return the changed settings. Raises as `settings_for`."""
+        return settings_for(self.preset, **self.arguments, overrides=self.overrides)
+
+
+def changes_from_preset(settings: RunConfig) -> Changes | None:
+    """Return the preset of settings and the fewest arguments with which `settings_for` returns equal settings.
+
+    Returns:
+        None if the settings name no preset, the preset is unavailable, or no arguments give these settings: a backbone
+        that is replaced has no fallback, for example.
+
+    Example:
+        >>> changes_from_preset(settings_for("quick", steps=10, overrides=["match.grid=20"]))
+        Changes(preset='quick', arguments={'steps': 10}, overrides=('match.grid=20',))
+    """
+    if settings.preset is None:
+        return None
+    try:
+        arguments = _arguments(settings_for(settings.preset), settings)
+        before = settings_for(settings.preset, **arguments).model_dump(mode="json")
+        after = dict.fromkeys(before) | settings.model_dump(mode="json")
+        short = settings.model_dump(mode="json", exclude_defaults=True)
+        overrides = tuple(_overrides(before, after, short))
+        without_fallback = tuple(text for text in overrides if not text.startswith("with_fallback"))
+        candidates = (Changes(settings.preset, arguments, chosen) for chosen in (without_fallback, overrides))
+        return next((changes for changes in candidates if changes.settings() == settings), None)
+    except UserError:
+        return None
+
+
+def _arguments(before: RunConfig, after: RunConfig) -> dict[str, Any]:
+    """Return the keyword arguments of `settings_for` that differ between two settings."""
+    values = {name: getattr(after, name) for name in ARGUMENTS if getattr(after, name) != getattr(before, name)}
+    if after.backbone.name != before.backbone.name:
+        values["backbone"] = after.backbone.name
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _overrides(
+    before: Mapping[str, Any], after: Mapping[str, Any], short: Mapping[str, Any], path: str = ""
+) -> Iterator[str]:
+    """Return an override for each value that differs; ``short`` is ``after`` without values that are defaults."""
+    for key, value in after.items():
+        if value == before.get(key, ...):
+            continue
+        if _can_be_merged(before.get(key), value):
+            yield from _overrides(before[key], value, short.get(key, {}), f"{path}{key}.")
+        else:
+            yield f"{path}{key}={_inline(short.get(key, value))}"
+
+
+def _can_be_merged(before: Any, after: Any) -> bool:
+    """Return whether overrides of single keys turn one mapping into the other."""
+    if not isinstance(before, dict) or not isinstance(after, dict):
+        return False
+    return before.keys() <= after.keys() and before.get("name") == after.get("name")
+
+
+def _inline(value: Any) -> str:
+    """Format a value as YAML on one line."""
+    text = str(yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=float("inf")))
+    return text.removesuffix("...\n").strip()
