@@ -190,7 +190,7 @@ class Recording:
             note(f"no checkpoint: {error}")
 
     def finish(self, note: Note) -> Result:
-        """Save the run after its last step, or after a step at which it is stopped, with a checkpoint to resume from."""
+        """Save a run that has ended or is stopped between two steps; a stopped one with a checkpoint to resume from."""
         self.write_checkpoint(note)
         return self.save()
 
