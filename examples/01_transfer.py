@@ -14,7 +14,7 @@ result = vitsplice.splice(
     appearance,
     preset="quick",
     steps=10,
-    on_step=lambda step: print(f"step {step.index}: {step.total:.4g}"),
+    on_step=lambda step, run: print(f"step {step.index}: {step.total:.4g}"),
 )
 print("backbone:", result.settings.backbone.name)
 print("saved to:", result.save("out/example-transfer", force=True))

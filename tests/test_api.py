@@ -45,7 +45,7 @@ def test_paths_pil_images_arrays_and_tensors_give_identical_pixels(png):
 
 def test_on_step_is_called_for_each_step_and_may_stop_the_run(pair):
     indices = []
-    result = splice(pair, on_step=lambda step: indices.append(step.index) or step.index < 2)
+    result = splice(pair, on_step=lambda step, run: indices.append(step.index) or step.index < 2)
     assert indices == [0, 1, 2]
     assert not result.finished
     assert result.record["finished"] is False

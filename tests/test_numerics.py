@@ -123,7 +123,7 @@ def test_a_run_gives_the_same_bytes_in_any_mode_and_restores_the_mode(images, pl
     states = []
     with mode():
         before = state()
-        result = splice(images, name, on_step=lambda _: states.append(state()))
+        result = splice(images, name, on_step=lambda *_: states.append(state()))
         assert state() == before
     assert states == [before] * len(states)
     assert torch.equal(result.pixels, plain[name].pixels)

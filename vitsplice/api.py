@@ -23,7 +23,7 @@ def splice(
     appearance: Any,
     preset: str | os.PathLike[str] | RunConfig = DEFAULT_PRESET,
     *,
-    on_step: Callable[[Step], object] | None = None,
+    on_step: Callable[[Step, Run], object] | None = None,
     structure_mask: Any = None,
     appearance_mask: Any = None,
     **settings: Any,
@@ -33,7 +33,8 @@ def splice(
     Args:
         structure, appearance: each a path, a PIL image, an array ``(H, W, 3)`` or a tensor ``(3, H, W)``.
         preset: the name of a preset, a YAML file, a model folder, or settings.
-        on_step: called after each step; returning ``False`` ends the run early.
+        on_step: called after each step with its losses and the run, whose ``pixels()`` is the current output; returning
+            ``False`` ends the run early. `vitsplice.notebook.Preview` shows the run in a notebook.
         structure_mask: the output may differ from the structure image where the mask is white; grey blends the two. Any
             type that ``structure`` may have, as large as the structure image. The alpha channel of an image that has
             one is used as the mask.
@@ -58,7 +59,7 @@ def splice(
         backbones=None if backbone is None or isinstance(backbone, str) else FixedBackbone(backbone),
     )
     for step in run.steps():
-        if on_step is not None and on_step(step) is False:
+        if on_step is not None and on_step(step, run) is False:
             break
     return run.result()
 

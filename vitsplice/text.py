@@ -55,3 +55,15 @@ def type_with_article(value: object) -> str:
     """Return the type of a value with its article, such as "an int", for messages; "None" for None."""
     name = type(value).__name__
     return "None" if value is None else f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
+
+
+def duration(seconds: float) -> str:
+    """Format a time in seconds: below 100 as seconds, above as ``h:mm:ss``.
+
+    >>> duration(12.3), duration(3723)
+    ('12 s', '1:02:03')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    hours, rest = divmod(round(seconds), 3600)
+    return f"{hours}:{rest // 60:02}:{rest % 60:02}"

@@ -17,7 +17,7 @@ from rich.text import Text
 from vitsplice.cli.interrupt import Interrupt
 from vitsplice.support.progress import ProgressReporter
 from vitsplice.support.step_rate import StepRate
-from vitsplice.text import plain, truncate
+from vitsplice.text import duration, plain, truncate
 
 if TYPE_CHECKING:
     from vitsplice.batch.driver import Tally
@@ -197,11 +197,3 @@ def unless_stopped(output: Output | None) -> Output:
         typer.echo("stopped; finished parts are stored, and the same command resumes", err=True)
         raise typer.Exit(130)
     return output
-
-
-def duration(seconds: float) -> str:
-    """Format a time in seconds: below 100 as seconds, above as ``h:mm:ss``."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    hours, rest = divmod(round(seconds), 3600)
-    return f"{hours}:{rest // 60:02}:{rest % 60:02}"

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from vitsplice.cli.output import option
-from vitsplice.cli.progress import StepProgress, duration
+from vitsplice.cli.progress import StepProgress
 from vitsplice.metrics.leakage import REMARKS
 from vitsplice.runs.record import describe_sizes, image_names, is_inversion
-from vitsplice.text import plain, truncate
+from vitsplice.text import duration, plain, truncate
 
 if TYPE_CHECKING:
     from vitsplice.engine.values import Step

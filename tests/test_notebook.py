@@ -1,0 +1,89 @@
+"""The preview in a notebook, with recorded displays and in a Jupyter kernel."""
+
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from vitsplice import splice
+from vitsplice.errors import UserError
+from vitsplice.notebook import Preview
+
+HELPERS = Path(__file__).parent / "helpers"
+
+CELL = """
+import vitsplice
+from vitsplice.notebook import Preview
+vitsplice.splice("structure.png", "appearance.png", "tiny", steps=3, on_step=Preview(every=0))
+"""
+
+
+@pytest.fixture
+def displays(monkeypatch):
+    """HTML of each display and of its updates, in order."""
+    shown = []
+
+    class Handle:
+        def __init__(self, page):
+            self.pages = [page.data]
+
+        def update(self, page):
+            self.pages.append(page.data)
+
+    def display(page, *, display_id):
+        handle = Handle(page)
+        shown.append(handle.pages)
+        return handle
+
+    monkeypatch.setattr(pytest.importorskip("IPython.display"), "display", display)
+    return shown
+
+
+def steps_shown(pages):
+    return [int(re.search(r"step (\d+) of", page)[1]) for page in pages]
+
+
+def test_every_step_is_shown_in_one_display_with_the_time_that_remains(displays, pair):
+    splice(*pair, "tiny", on_step=Preview(every=0))
+    (pages,) = displays
+    assert steps_shown(pages) == [1, 2, 3, 4, 5]
+    assert all('src="data:image/jpeg;base64,' in page for page in pages)
+    assert "ETA" in pages[3]
+    assert pages[4].endswith(" s</figcaption></figure>")
+    assert len(set(pages)) == 5
+
+
+def test_first_and_last_step_are_shown_however_fast_the_run_is(displays, pair):
+    splice(*pair, "tiny", on_step=Preview(every=1e9))
+    assert steps_shown(displays[0]) == [1, 5]
+
+
+def test_every_run_has_a_display_of_its_own(displays, pair):
+    preview = Preview(every=0)
+    for _ in range(2):
+        splice(*pair, "tiny", steps=2, on_step=preview)
+    assert [steps_shown(pages) for pages in displays] == [[1, 2], [1, 2]]
+
+
+def test_a_preview_does_not_change_the_output(displays, pair):
+    shown, hidden = splice(*pair, "tiny", on_step=Preview(every=0)), splice(*pair, "tiny")
+    assert shown.pixels.equal(hidden.pixels)
+
+
+def test_without_ipython_the_error_names_the_package_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "IPython.display", None)
+    with pytest.raises(UserError, match="pip install ipython"):
+        Preview()
+
+
+@pytest.mark.slow
+def test_a_kernel_updates_one_display_and_returns_the_result(png, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(HELPERS), *sys.path]))
+    nbclient, nbformat = (pytest.importorskip(name) for name in ("nbclient", "nbformat"))
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)])
+    nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": png[0].parent}}).execute()
+    preview, result = (output for output in notebook.cells[0].outputs if output.output_type != "stream")
+    assert "step 3 of 3" in preview["data"]["text/html"]
+    assert "image/png" in result["data"]
