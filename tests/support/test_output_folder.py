@@ -5,7 +5,17 @@ from pathlib import Path
 import pytest
 
 from vitsplice.errors import OutputBusy, OutputExists, PathRejected, UserError, VitspliceError
-from vitsplice.support.output_folder import FolderLock, ResumableWork, check, check_file, other_format, resumable, write
+from vitsplice.support.output_folder import (
+    LOCK,
+    FolderLock,
+    ResumableWork,
+    check,
+    check_file,
+    is_locked,
+    other_format,
+    resumable,
+    write,
+)
 
 WORK = ResumableWork("baking", "plan.json", parts=("parts.jsonl",), results=("summary.md",), part_keys=("flour",))
 PLAN = {"flour": "rye", "guests": [1, 2]}
@@ -141,6 +151,15 @@ def test_locked_folder_is_refused_and_not_changed(tmp_path):
     ):
         pass
     assert json.loads((path / "plan.json").read_text()) == PLAN
+
+
+def test_folder_is_locked_while_a_process_holds_its_lock(tmp_path):
+    assert not is_locked(tmp_path)
+    with FolderLock(tmp_path):
+        assert is_locked(tmp_path)
+    (tmp_path / LOCK).touch()  # left by a process that was killed
+    assert not is_locked(tmp_path)
+    assert (tmp_path / LOCK).exists()
 
 
 def test_lock_leaves_no_file_and_can_be_released_twice(tmp_path):

@@ -91,7 +91,7 @@ def run_batch(
     output_folder.write(output_folder.check(out, (), "", force=True), {})
     lock = output_folder.FolderLock(out)
     try:
-        batch = open_batch(out, manifest, variants, executor.threads)
+        batch = open_batch(out, manifest, variants, executor.threads, total // max(1, len(variants)))
         for path in (batch.stop, *temporary_files(batch.out)):  # left by a driver that was killed
             path.unlink(missing_ok=True)
         with Ledger(batch.out) as ledger, Failures(batch.out) as failures:

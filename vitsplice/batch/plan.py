@@ -67,11 +67,15 @@ class Batch:
 
 
 class BatchFile(BaseModel, extra="forbid", strict=True):
-    """The content of ``batch.json``: threads and variants of a batch, and the version that wrote the file."""
+    """The content of ``batch.json``: threads, pairs and variants of a batch, and the version that wrote the file.
+
+    ``pairs`` is the number of pairs of the last call; 0: unknown.
+    """
 
     format: int = FORMAT
     versions: dict[str, str] = Field(default_factory=lambda: {"vitsplice": version("vitsplice")})
     threads: int = Field(ge=1)
+    pairs: int = Field(0, ge=0)
     variants: dict[str, dict[str, Any]]
 
 
@@ -124,8 +128,12 @@ def variants(
     return combined
 
 
-def open_batch(out: Path, manifest: Path, variants: Mapping[str, RunConfig], threads: int) -> Batch:
+def open_batch(out: Path, manifest: Path, variants: Mapping[str, RunConfig], threads: int, pairs: int = 0) -> Batch:
     """Create ``batch.json``, or add variants to the batch that the folder holds. Call it with the folder locked.
+
+    Args:
+        out, manifest, variants, threads: see `Batch`.
+        pairs: number of pairs of the manifest; 0: unknown.
 
     Raises:
         UserError: if the batch has other settings, or a file of it is outside the folder.
@@ -134,7 +142,7 @@ def open_batch(out: Path, manifest: Path, variants: Mapping[str, RunConfig], thr
     for name in (BATCH, RESULTS, FAILURES, STOP):
         inside_file(out, name)
     batch = Batch(out.absolute(), manifest.absolute(), variants, threads)
-    stored = _stored(batch.out)
+    stored = read_batch_file(batch.out)
     if stored is None:
         stored = BatchFile(threads=threads, variants={})
         for name in (RESULTS, *variants):
@@ -142,19 +150,19 @@ def open_batch(out: Path, manifest: Path, variants: Mapping[str, RunConfig], thr
                 raise OutputExists(f"{batch.out} holds {name} but no {BATCH} with the settings; choose another folder")
     _check_unchanged(batch, stored)
     new = {name: settings.model_dump(mode="json") for name, settings in variants.items()}
-    if new.keys() - stored.variants.keys():
-        content = stored.model_copy(update={"variants": stored.variants | new})
+    if new.keys() - stored.variants.keys() or stored.pairs != pairs:
+        content = stored.model_copy(update={"variants": stored.variants | new, "pairs": pairs})
         output_folder.write(batch.out, {BATCH: f"{content.model_dump_json(indent=2)}\n".encode()})
     return batch
 
 
 def stored_threads(out: Path) -> int:
     """Return the number of threads of the batch that a folder holds, or 0."""
-    stored = _stored(out)
+    stored = read_batch_file(out)
     return stored.threads if stored else 0
 
 
-def _stored(out: Path) -> BatchFile | None:
+def read_batch_file(out: Path) -> BatchFile | None:
     """Read ``batch.json``; None if there is none. Raises UserError if it is invalid or has another format."""
     path = out / BATCH
     if not path.exists():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import json
 import os
 from array import array
 from collections.abc import Iterator, Mapping
@@ -19,7 +18,7 @@ from vitsplice.batch.plan import FAILURES, RESULTS, run_folder
 from vitsplice.batch.worker import image_names
 from vitsplice.contracts import Job, Outcome
 from vitsplice.errors import VitspliceError
-from vitsplice.support.jsonl import JsonLinesLog, Keys, key_of
+from vitsplice.support.jsonl import INVALID, JsonLinesLog, Keys, key_of, read_records
 
 
 class Ledger(JsonLinesLog):
@@ -120,13 +119,11 @@ class FailureReason:
 def failure_reasons(out: Path, limit: int) -> list[FailureReason]:
     """Read the first ``limit`` different reasons of the failures of a batch."""
     reasons: dict[str, FailureReason] = {}
-    if (out / FAILURES).exists():
-        with (out / FAILURES).open(encoding="utf-8") as file:
-            for record in map(json.loads, file):
-                message = record["reason"]
-                if message in reasons or len(reasons) < limit:
-                    first = FailureReason(message, f"{record['variant']}/{record['id']}")
-                    reasons.setdefault(message, first).jobs += 1
+    for record in read_records(out / FAILURES):
+        with suppress(*INVALID):
+            message, first = str(record["reason"]), f"{record['variant']}/{record['id']}"
+            if message in reasons or len(reasons) < limit:
+                reasons.setdefault(message, FailureReason(message, first)).jobs += 1
     return list(reasons.values())
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from json.encoder import encode_basestring_ascii
 from pathlib import Path
 from types import TracebackType
@@ -174,6 +175,22 @@ class JsonLinesLog:
         offsets = np.append(self._offsets, np.fromiter(self._recent.values(), np.int64))
         self._keys, self._offsets = _sorted(keys, offsets)
         self._recent.clear()
+
+
+def read_records(path: Path) -> Iterator[dict[str, Any]]:
+    """Read the records of a log that another process may be writing; lines that are not records are skipped.
+
+    Yields nothing if the file does not exist or cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            for line in file:
+                with suppress(*INVALID):
+                    record = json.loads(line)
+                    if isinstance(record, dict):
+                        yield record
+    except OSError:
+        return
 
 
 def _sorted(keys: Keys, offsets: NDArray[np.int64]) -> tuple[Keys, NDArray[np.int64]]:

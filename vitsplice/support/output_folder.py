@@ -20,6 +20,11 @@ from vitsplice.errors import Argument, OutputBusy, OutputExists, UserError, Vits
 from vitsplice.support.files import inside, read_json_object, temporary_files, write_atomically
 from vitsplice.text import printable
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 REPLACE = Argument("force", True)
 """The argument that allows existing results to be replaced."""
 
@@ -120,6 +125,26 @@ class FolderLock:
         if self._lock.is_locked:
             self._path.unlink(missing_ok=True)  # after the release it may be the file of another lock
             self._lock.release()
+
+
+def is_locked(folder: Path) -> bool:
+    """Return whether a process holds the `FolderLock` of a folder, without writing to the folder.
+
+    Where the system has no ``flock``, a lock file that a killed process left also counts.
+
+    Raises:
+        PathRejected: if the lock file is a link to outside the folder.
+    """
+    try:
+        with inside(folder, LOCK).open("rb") as file:
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                return False
+            return True
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,86 @@
+import json
+
+import pytest
+
+from tests.batch.conftest import done
+from vitsplice.batch.driver import run_batch
+from vitsplice.batch.plan import BATCH, RESULTS, open_batch, run_folder
+from vitsplice.batch.records import Failures, Ledger
+from vitsplice.batch.state import VariantState, read_state
+from vitsplice.contracts import Outcome
+from vitsplice.errors import PathRejected, UserError
+from vitsplice.support.output_folder import FolderLock
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_state_counts_runs_and_names_reasons_and_recent_outputs(batch, sequential):
+    executor = sequential(lambda job: Outcome(job.id, "refused", "too small") if job.id.endswith("two") else None)
+    run_batch(batch.out, batch.manifest, batch.variants, executor, 3)
+    before = contents(batch.out)
+    state = read_state(batch.out)
+    assert state.variants == {"tiny": VariantState(2, 1, 0)}
+    assert (state.pairs, state.total, state.ended, state.running) == (3, 3, 3, False)
+    assert [(reason.message, reason.first) for reason in state.reasons] == [("too small", "tiny/two")]
+    assert state.recent == tuple(batch.out / run_folder("tiny", name) / "output.png" for name in ("three", "one"))
+    assert contents(batch.out) == before
+
+
+def test_running_batch_is_readable_while_its_last_line_is_incomplete(batch, sequential):
+    states = []
+
+    def read_during_run(job):
+        with (batch.out / RESULTS).open("a") as file:
+            file.write('{"id": "tw')
+            file.flush()
+            states.append(read_state(batch.out))
+            file.truncate(file.tell() - len('{"id": "tw'))
+        return done(job)
+
+    run_batch(batch.out, batch.manifest, batch.variants, sequential(read_during_run), 3)
+    assert [(state.running, state.ended) for state in states] == [(True, 0), (True, 1), (True, 2)]
+    assert not read_state(batch.out).running
+
+
+def test_failure_of_a_run_that_finished_later_does_not_count(batch):
+    open_batch(batch.out, batch.manifest, batch.variants, 1, 3)
+    with Ledger(batch.out) as ledger, Failures(batch.out) as failures:
+        for name in ("one", "two"):
+            failures.add_outcome(Outcome(f"tiny/{name}", "failed", "no memory"))
+        ledger.add_run("tiny/one", {"images": {}})
+        assert read_state(batch.out).variants == {"tiny": VariantState(1, 0, 1)}
+
+
+def test_lines_that_are_not_records_are_ignored(batch):
+    open_batch(batch.out, batch.manifest, batch.variants, 1, 3)
+    lines = ["[]", "5", "null", '{"variant": []}', '{"variant": "tiny", "id": 7, "folder": 3}', "\x00", "{"]
+    lines.append(json.dumps({"variant": "tiny", "id": "x", "folder": "../../outside"}))
+    (batch.out / RESULTS).write_text("\n".join(lines))
+    state = read_state(batch.out)
+    assert (state.variants["tiny"].done, state.recent) == (2, ())
+
+
+def test_folder_without_a_batch_or_with_links_out_of_it_is_refused(batch, tmp_path):
+    with pytest.raises(UserError, match=r"holds no batch: it has no batch\.json"):
+        read_state(batch.out)
+    open_batch(batch.out, batch.manifest, batch.variants, 1, 3)
+    (tmp_path / "elsewhere").write_text("")
+    (batch.out / RESULTS).unlink(missing_ok=True)
+    (batch.out / RESULTS).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(PathRejected, match="leads out of"):
+        read_state(batch.out)
+
+
+def test_number_of_pairs_is_updated(batch):
+    for pairs in (3, 5):
+        open_batch(batch.out, batch.manifest, batch.variants, 1, pairs)
+        assert json.loads((batch.out / BATCH).read_text())["pairs"] == pairs
+        assert read_state(batch.out).total == pairs
+
+
+def test_locked_batch_is_running(batch):
+    open_batch(batch.out, batch.manifest, batch.variants, 1)
+    with FolderLock(batch.out):
+        assert read_state(batch.out).running

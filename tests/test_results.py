@@ -1,0 +1,145 @@
+"""Results in a folder: kinds, states, dates, damaged results, links."""
+
+import os
+
+import pytest
+
+from tests.conftest import write_pair
+from vitsplice.batch.plan import BATCH, RESULTS, open_batch, variants
+from vitsplice.datasets import Pair, write
+from vitsplice.errors import UserError
+from vitsplice.evaluation.plan import Method
+from vitsplice.results import MAX_DEPTH, find_results
+from vitsplice.study.build import StudySettings, build_study
+from vitsplice.support.output_folder import FolderLock
+
+
+def write_files(folder, **contents):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in contents.items():
+        (folder / name.replace("_", ".")).write_text(text)
+    return folder
+
+
+def write_evaluation(folder, **contents):
+    return write_files(folder, **({"evaluate_json": '{"format": 3}', "gallery_html": "<p>gallery</p>"} | contents))
+
+
+def write_batch(folder, pairs=2):
+    folder.mkdir(parents=True)
+    open_batch(folder, folder / "pairs.csv", variants(["tiny"]), 1, pairs)
+    return folder
+
+
+def write_study(folder):
+    folder.mkdir(parents=True)
+    structure, appearance = write_pair(folder)
+    write(folder / "pairs.csv", [Pair("one", structure, appearance)])
+    for method in ("a", "b"):
+        write_files(folder / method)
+        (folder / method / "one.png").write_bytes(structure.read_bytes())
+    methods = [Method(name, folder / name) for name in ("a", "b")]
+    build_study(folder / "pairs.csv", methods, StudySettings(checks=0)).write(folder / "study.html")
+    return folder
+
+
+def states(root):
+    return {result.name: (result.kind, result.state, result.page) for result in find_results(root)}
+
+
+def test_every_kind_is_found_with_its_page(tmp_path):
+    write_evaluation(tmp_path / "a")
+    write_files(tmp_path / "b" / "c", compare_json='{"format": 2}', report_html="<p>report</p>")
+    write_batch(tmp_path / "d")
+    write_study(tmp_path / "e")
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    assert states(tmp_path) == {
+        "a": ("evaluation", "finished", "gallery.html"),
+        "b/c": ("comparison", "finished", "report.html"),
+        "d": ("batch", "unfinished", ""),
+        "e": ("study", "finished", "study.html"),
+    }
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_searched_folder_may_be_a_result_itself(tmp_path):
+    write_evaluation(tmp_path)
+    assert states(tmp_path) == {".": ("evaluation", "finished", "gallery.html")}
+
+
+def test_results_are_sorted_by_date_the_newest_first(tmp_path):
+    for number, name in enumerate(("old", "new", "middle")):
+        folder = write_evaluation(tmp_path / name)
+        for path in folder.iterdir():
+            os.utime(path, (0, {"old": 1e9, "middle": 1.1e9, "new": 1.2e9}[name] + number))
+    results = find_results(tmp_path)
+    assert [result.name for result in results] == ["new", "middle", "old"]
+    assert results[0].date.timestamp() == 1.2e9 + 1
+
+
+def test_work_is_running_while_locked_and_unfinished_without_its_page(tmp_path):
+    folder = write_evaluation(tmp_path / "a")
+    (folder / "gallery.html").unlink()
+    with FolderLock(folder):
+        assert states(tmp_path) == {"a": ("evaluation", "running", "")}
+    assert states(tmp_path) == {"a": ("evaluation", "unfinished", "")}
+
+
+def test_batch_is_finished_when_every_run_has_ended(tmp_path):
+    folder = write_batch(tmp_path / "a", pairs=1)
+    assert states(tmp_path)["a"][1] == "unfinished"
+    (folder / RESULTS).write_text('{"id": "x", "variant": "tiny", "folder": "y"}\n')
+    assert states(tmp_path)["a"][1] == "finished"
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"format": 99}', "\x00\xff", "[" * 10_000])
+def test_damaged_results_are_listed_with_the_reason(tmp_path, content):
+    write_files(tmp_path / "a", batch_json=content)
+    write_files(tmp_path / "b", **{"study.plan_json": content})
+    write_evaluation(tmp_path / "c")
+    results = {result.name: result for result in find_results(tmp_path)}
+    assert [(results[name].kind, results[name].state) for name in "ab"] == [("batch", "damaged"), ("study", "damaged")]
+    assert all(results[name].problem for name in "ab")
+    assert results["c"].state == "finished"
+
+
+def test_study_without_its_page_is_damaged(tmp_path):
+    (write_study(tmp_path / "a") / "study.html").unlink()
+    (result,) = find_results(tmp_path)
+    assert (result.state, result.problem) == ("damaged", "the page of the study, study.html, is missing")
+
+
+def test_links_out_of_the_folder_are_not_followed(tmp_path):
+    outside, root = write_evaluation(tmp_path / "outside"), tmp_path / "root"
+    write_files(root)
+    (root / "linked").symlink_to(outside)
+    assert find_results(root) == []
+    for name in ("evaluate.json", "gallery.html"):
+        folder = write_evaluation(root / name.replace(".", "-"))
+        (folder / name).unlink()
+        (folder / name).symlink_to(outside / name)
+    results = find_results(root)
+    assert [result.state for result in results] == ["damaged"] * 2
+    assert all("leads out of" in result.problem and not result.page for result in results)
+
+
+def test_folders_in_results_hidden_folders_and_deep_folders_are_not_searched(tmp_path):
+    write_evaluation(write_evaluation(tmp_path / "a") / "inner")
+    write_evaluation(tmp_path / ".hidden")
+    write_evaluation(tmp_path.joinpath(*"12345"))
+    assert MAX_DEPTH == 4
+    assert list(states(tmp_path)) == ["a"]
+
+
+def test_names_that_cannot_be_printed_are_damaged_results(tmp_path):
+    write_evaluation(tmp_path / "a\x1b[31m")
+    (result,) = find_results(tmp_path)
+    assert result.state == "damaged"
+    assert result.name.isprintable()
+
+
+@pytest.mark.parametrize("name", ["missing", BATCH])
+def test_folder_that_does_not_exist_or_is_a_file_is_reported(tmp_path, name):
+    (tmp_path / BATCH).write_text("{}")
+    with pytest.raises(UserError, match=f"cannot read .*{name}"):
+        find_results(tmp_path / name)

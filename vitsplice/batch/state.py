@@ -1,0 +1,121 @@
+"""The state of a batch, read from its folder while it runs or afterwards; nothing is written."""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections import Counter, deque
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vitsplice.batch.plan import BATCH, FAILURES, RESULTS, read_batch_file
+from vitsplice.batch.records import FailureReason, failure_reasons
+from vitsplice.errors import PathRejected, UserError
+from vitsplice.runs.artifacts import OUTPUT
+from vitsplice.support.files import inside, inside_file
+from vitsplice.support.jsonl import INVALID, key_of, read_records
+from vitsplice.support.output_folder import is_locked
+
+MAX_REASONS = 20
+"""Maximum number of different reasons of failures."""
+
+RECENT = 12
+"""Number of recent outputs."""
+
+
+@dataclass(frozen=True)
+class VariantState:
+    """Number of runs of one variant by state; ``refused`` ones cannot succeed, because of their input."""
+
+    done: int
+    refused: int
+    failed: int
+
+
+@dataclass(frozen=True)
+class BatchState:
+    """State of a batch.
+
+    Args:
+        variants: runs by the name of the variant.
+        pairs: number of pairs, each with one run of every variant; 0 if unknown.
+        running: whether a process is running the batch.
+        reasons: reasons of failed and refused runs, at most `MAX_REASONS`.
+        recent: paths of the outputs that were finished last, the newest first, at most `RECENT`.
+    """
+
+    variants: Mapping[str, VariantState]
+    pairs: int
+    running: bool
+    reasons: tuple[FailureReason, ...] = ()
+    recent: tuple[Path, ...] = field(default=(), repr=False)
+
+    @property
+    def total(self) -> int:
+        """Number of runs; 0 if unknown."""
+        return self.pairs * len(self.variants)
+
+    @property
+    def ended(self) -> int:
+        """Number of runs that are finished, refused or failed."""
+        return sum(variant.done + variant.refused + variant.failed for variant in self.variants.values())
+
+
+def read_state(folder: str | os.PathLike[str]) -> BatchState:
+    """Read the state of the batch in a folder.
+
+    Raises:
+        UserError: if the folder holds no batch, or its file is invalid or has another format.
+        PathRejected: if a file of the batch is a link to outside the folder.
+    """
+    out = Path(folder)
+    _, results, failures = (inside_file(out, name) for name in (BATCH, RESULTS, FAILURES))
+    if (stored := read_batch_file(out)) is None:
+        raise UserError(f"{out} holds no batch: it has no {BATCH}")
+    finished, recent = _finished(results)
+    states = _failures(failures)
+    variants = {name: _variant_state(finished.get(name, array("Q")), states.get(name, {})) for name in stored.variants}
+    outputs = filter(None, (_output(out, name) for name in reversed(recent)))
+    reasons = tuple(failure_reasons(out, MAX_REASONS))
+    return BatchState(variants, stored.pairs, is_locked(out), reasons, tuple(outputs))
+
+
+def _finished(results: Path) -> tuple[dict[str, array[int]], deque[Any]]:
+    """Return the keys of the finished runs of each variant, and the last `RECENT` folders."""
+    finished: dict[str, array[int]] = {}
+    recent: deque[Any] = deque(maxlen=RECENT)
+    for record in read_records(results):
+        with suppress(*INVALID):
+            finished.setdefault(record["variant"], array("Q")).append(key_of(record["id"]))
+            recent.append(record["folder"])
+    return finished, recent
+
+
+def _failures(failures: Path) -> dict[str, dict[int, Any]]:
+    """Return the last state of each run that failed or was refused, by variant and key."""
+    states: dict[str, dict[int, Any]] = {}
+    for record in read_records(failures):
+        with suppress(*INVALID):
+            states.setdefault(record["variant"], {})[key_of(record["id"])] = record["state"]
+    return states
+
+
+def _variant_state(finished: array[int], failures: Mapping[int, Any]) -> VariantState:
+    keys = np.unique(np.frombuffer(finished, np.uint64))
+    still_failed = ~np.isin(np.fromiter(failures, np.uint64), keys)
+    counts = Counter(str(state) for state, failed in zip(failures.values(), still_failed, strict=True) if failed)
+    return VariantState(len(keys), counts["refused"], counts["failed"])
+
+
+def _output(out: Path, folder: Any) -> Path | None:
+    """Return the output of a run folder that a record names; None if it is not a file inside the batch."""
+    try:
+        path = inside(out, f"{folder}/{OUTPUT}")
+    except PathRejected:
+        return None
+    return path if path.is_file() else None

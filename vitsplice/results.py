@@ -1,0 +1,151 @@
+"""Results of long work in a folder and its subfolders, found without writing to it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from fnmatch import fnmatchcase
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from vitsplice.analysis import compare
+from vitsplice.batch.plan import BATCH, FAILURES, RESULTS
+from vitsplice.batch.state import read_state
+from vitsplice.errors import UserError
+from vitsplice.evaluation import plan as evaluation
+from vitsplice.study.plan import SUFFIX, read_plan
+from vitsplice.support.files import inside, inside_file, read_json_object, reading
+from vitsplice.support.output_folder import is_locked
+from vitsplice.text import one_line, printable
+
+Kind = Literal["evaluation", "study", "batch", "comparison"]
+
+State = Literal["finished", "running", "unfinished", "damaged"]
+
+MAX_DEPTH = 4
+"""Maximum number of folders between the searched folder and that of a result."""
+
+MAX_FOLDERS = 20_000
+"""Maximum number of folders that are searched."""
+
+
+@dataclass(frozen=True)
+class StoredResult:
+    """A result in a folder.
+
+    Args:
+        kind: kind of the result.
+        name: path of its folder relative to the searched one, with ``/``; "." for the searched folder itself.
+        folder: its folder.
+        date: time of the last change of its files.
+        state: ``running`` while a process writes to it, ``unfinished`` if the process was stopped, ``finished``, or
+            ``damaged``.
+        page: name of its HTML page in ``folder``; "" if there is none.
+        problem: description of the damage; "" without one.
+    """
+
+    kind: Kind
+    name: str
+    folder: Path
+    date: datetime
+    state: State
+    page: str = ""
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class _Format:
+    """How results of a kind are stored: pattern of the file that marks them, and a function that reads their state.
+
+    ``read(folder, marker)`` returns the state, the name of the page ("" for none) and the names of the files whose
+    change is a change of the result. It raises UserError if the result is damaged.
+    """
+
+    kind: Kind
+    marker: str
+    read: Callable[[Path, str], tuple[State, str, tuple[str, ...]]]
+
+
+def find_results(folder: str | os.PathLike[str]) -> list[StoredResult]:
+    """Find the results in a folder and its subfolders, the newest first.
+
+    Symbolic links to folders are not followed, and folders inside that of a result are not searched. A result with a
+    file that is a link to outside of its folder is damaged.
+
+    Raises:
+        UserError: if the folder does not exist, is a file or cannot be read.
+    """
+    root = Path(folder)
+    with reading(root):
+        os.listdir(root)
+    results = [result for path, markers in _marked_folders(root) for result in _read_results(root, path, markers)]
+    return sorted(results, key=lambda result: (result.date, result.name), reverse=True)
+
+
+def _marked_folders(root: Path) -> Iterator[tuple[Path, list[tuple[_Format, str]]]]:
+    """Yield the folders of results and, for each result, its format and the name of the file that marks it."""
+    for number, (path, folders, files) in enumerate(os.walk(root)):
+        if number >= MAX_FOLDERS:
+            return
+        markers = [(form, name) for name in sorted(files) for form in FORMATS if fnmatchcase(name, form.marker)]
+        yield Path(path), markers
+        has_subfolders = any(form.kind != "study" for form, _ in markers)
+        at_end = has_subfolders or len(Path(path).relative_to(root).parts) >= MAX_DEPTH
+        folders[:] = [] if at_end else sorted(name for name in folders if not name.startswith("."))
+
+
+def _read_results(root: Path, folder: Path, markers: list[tuple[_Format, str]]) -> Iterator[StoredResult]:
+    name = folder.relative_to(root).as_posix()
+    for form, marker in markers:
+        try:
+            inside(root, (folder / marker).relative_to(root).as_posix())
+            state, page, files = form.read(folder, marker)
+            yield StoredResult(form.kind, name, folder, _last_change(folder, (marker, *files)), state, page)
+        except UserError as error:
+            date = _last_change(folder, (marker,))
+            yield StoredResult(form.kind, printable(name), folder, date, "damaged", problem=one_line(str(error)))
+
+
+def _read_with_page(page: str, folder: Path, plan: str) -> tuple[State, str, tuple[str, ...]]:
+    """Read the state of work whose last step writes a page."""
+    if not read_json_object(folder / plan):
+        raise UserError(f"{plan} cannot be read")
+    has_page = inside_file(folder, page).is_file()
+    state: State = "running" if is_locked(folder) else "finished" if has_page else "unfinished"
+    return state, page if has_page else "", (page,)
+
+
+def _read_study(folder: Path, plan: str) -> tuple[State, str, tuple[str, ...]]:
+    page = f"{plan.removesuffix(SUFFIX)}.html"
+    read_plan(folder / plan)
+    if not inside_file(folder, page).is_file():
+        raise UserError(f"the page of the study, {printable(page)}, is missing")
+    return "finished", page, (page,)
+
+
+def _read_batch(folder: Path, plan: str) -> tuple[State, str, tuple[str, ...]]:
+    batch = read_state(folder)
+    complete = batch.total and batch.ended >= batch.total
+    return "running" if batch.running else "finished" if complete else "unfinished", "", (RESULTS, FAILURES)
+
+
+def _last_change(folder: Path, names: tuple[str, ...]) -> datetime:
+    """Return the time of the last change of the files that exist."""
+    times = [0.0]
+    for name in names:
+        with suppress(OSError):
+            times.append((folder / name).stat().st_mtime)
+    return datetime.fromtimestamp(max(times)).astimezone()
+
+
+FORMATS = (
+    _Format("evaluation", evaluation.PLAN, partial(_read_with_page, evaluation.GALLERY)),
+    _Format("comparison", compare.WORK.plan_file, partial(_read_with_page, compare.REPORT)),
+    _Format("batch", BATCH, _read_batch),
+    _Format("study", f"*{SUFFIX}", _read_study),
+)
+"""The format of each kind of result."""
