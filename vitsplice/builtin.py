@@ -40,6 +40,15 @@ PRESETS = {
     "invert-official": "for `vitsplice invert`: the recipe of the released code",
 }
 
+COMMANDS_OF_PRESETS = {
+    "splicenet": "train",
+    "splicenet-residual": "train",
+    "invert": "invert",
+    "invert-pixels": "invert",
+    "invert-official": "invert",
+}
+"""Command of each preset that is not for ``vitsplice run``."""
+
 COMMANDS = {
     "run": "Transfer the appearance of one image to the structure of another.",
     "train": "Train one generator for many pairs of images.",
@@ -154,7 +163,10 @@ def vitsplice_metrics() -> list[MetricSpec]:
 def vitsplice_presets() -> list[PresetSpec]:
     """The recipes of the paper and of its released code, and those of vitsplice."""
     folder = files("vitsplice") / "presets"
-    return [PresetSpec(name, folder / f"{name}.yaml", summary) for name, summary in PRESETS.items()]
+    return [
+        PresetSpec(name, folder / f"{name}.yaml", summary, COMMANDS_OF_PRESETS.get(name, "run"))
+        for name, summary in PRESETS.items()
+    ]
 
 
 @hookimpl

@@ -153,5 +153,5 @@ def vitsplice_presets():
     folder = files("vitsplice_tiny_presets")
     return [
         PresetSpec("tiny", folder / "tiny.yaml", "a few steps of a tiny ViT"),
-        PresetSpec("tiny-many", folder / "tiny-many.yaml", "a few steps of training"),
+        PresetSpec("tiny-many", folder / "tiny-many.yaml", "a few steps of training", "train"),
     ]

@@ -137,7 +137,7 @@ def test_yaml_that_expands_or_runs_code_is_refused(tmp_path):
             settings_yaml.load(text, "hostile")
     (tmp_path / "long.yaml").write_text("#" * 2_000_000)
     with pytest.raises(ConfigError, match="longer than"):
-        settings_yaml.read_text(tmp_path / "long.yaml")
+        settings_yaml.load(settings_yaml.read_text(tmp_path / "long.yaml"), "long.yaml")
 
 
 def test_weights_of_a_preset_file_are_in_its_folder_or_have_a_sha256(tmp_path):

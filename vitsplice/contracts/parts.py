@@ -121,11 +121,13 @@ class PresetSpec:
         name: name, unique among presets.
         path: the YAML file, such as ``importlib.resources.files("my_package") / "mine.yaml"``.
         summary: description in one line.
+        command: name of the command that it is for.
     """
 
     name: str
     path: Traversable
     summary: str
+    command: str = "run"
 
 
 @dataclass(frozen=True)

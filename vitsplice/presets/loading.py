@@ -23,7 +23,7 @@ from vitsplice.support.validation_errors import Location, explain
 from vitsplice.text import truncate
 
 MAX_LENGTH = 1_000_000
-"""Maximum length of a preset file in characters."""
+"""Maximum length of a preset in characters."""
 
 NAMES = re.compile(r"\s*(generator|backbone|backbones\s*\.[^.=]*)\.\s*name\s*=")
 """Overrides of the name of a part."""
@@ -45,6 +45,8 @@ def load(text: str, source: str, overrides: Iterable[str] = (), folder: Path | N
     Raises:
         ConfigError: with the key, the given value and what is allowed.
     """
+    if len(text) > MAX_LENGTH:
+        raise ConfigError(f"{source} is longer than {MAX_LENGTH} characters")
     try:
         data = bounded_yaml.parse(text)
     except bounded_yaml.InvalidYAML as error:
@@ -170,14 +172,11 @@ def _apply(override: str, data: dict[str, Any]) -> Location:
 
 
 def read_text(path: Path) -> str:
-    """Read a preset file. Raises ConfigError if it cannot be read."""
+    """Read a preset file, of one that is too long only the beginning. Raises ConfigError if it cannot be read."""
     try:
         with path.open(encoding="utf-8") as file:
-            text = file.read(MAX_LENGTH + 1)
+            return file.read(MAX_LENGTH + 1)
     except FileNotFoundError as error:
         raise ConfigError(f"preset file {path} does not exist") from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"preset file {path} cannot be read: {error}") from error
-    if len(text) > MAX_LENGTH:
-        raise ConfigError(f"preset file {path} is longer than {MAX_LENGTH} characters")
-    return text

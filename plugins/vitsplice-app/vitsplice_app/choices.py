@@ -9,9 +9,10 @@ Choice = tuple[str, str]
 """Label and value of a choice."""
 
 
-def preset_choices() -> list[Choice]:
-    """Return the presets, each with its summary."""
-    return [(f"{name}: {spec.summary}", name) for name, spec in catalogue().presets.items()]
+def preset_choices(command: str = "run") -> list[Choice]:
+    """Return the presets of a command, each with its summary."""
+    specs = catalogue().presets.values()
+    return [(f"{spec.name}: {spec.summary}", spec.name) for spec in specs if spec.command == command]
 
 
 def backbone_choices() -> list[Choice]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import Any
 
 import gradio as gr
+
+from vitsplice_app.workspace import Workspace
 
 
 def image_input(label: str, **settings: Any) -> gr.Image:
@@ -25,3 +28,12 @@ def image_input(label: str, **settings: Any) -> gr.Image:
 def _path(payload: Any) -> str | None:
     """Return the path of an uploaded file; Gradio would open the file, and fail outside of the handler."""
     return None if payload is None else payload.path
+
+
+def packaged_pairs(workspace: Workspace) -> list[list[str]]:
+    """Copy the packaged pairs to where the browser can fetch them; return the paths (structure, appearance) of each."""
+    from vitsplice.images import EXAMPLE_PAIRS, example
+
+    folder = workspace.files / "packaged"
+    folder.mkdir(exist_ok=True)
+    return [[shutil.copy(path, folder) for path in example(name)] for name in EXAMPLE_PAIRS]
