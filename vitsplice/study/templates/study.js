@@ -110,21 +110,13 @@
     }
   }
 
-  /** Store the rater of this tab for a reload. */
+  /** Store the rater of this tab for a reload, in its history: stored at once, and where storage is disabled too. */
   function storeRater(rater) {
-    try {
-      sessionStorage.setItem(`vitsplice study ${study.study}`, rater);
-    } catch {
-      // save() shows a message
-    }
+    history.replaceState({ study: study.study, rater }, "");
   }
 
   function storedRater() {
-    try {
-      return sessionStorage.getItem(`vitsplice study ${study.study}`) ?? "";
-    } catch {
-      return "";
-    }
+    return history.state?.study === study.study ? history.state.rater : "";
   }
 
   function showMessage(text) {
