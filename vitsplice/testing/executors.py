@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import tempfile
 import time
 from collections.abc import Iterator
@@ -12,33 +11,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 
-from vitsplice.contracts import Executor, ExecutorSpec, Job, Outcome
+from vitsplice.batch.probe_jobs import INTERVAL, run_or_die, run_short, run_short_or_endless
+from vitsplice.contracts import Executor, ExecutorSpec, Job
 from vitsplice.options import complete
 from vitsplice.testing.contract import Contract
-
-INTERVAL = 0.05
-"""Seconds between two heartbeats of a job that does not end."""
-
-
-def run_short(job: Job) -> Outcome:
-    """Return at once; the record has the job's folder and images, and the process id."""
-    return Outcome(job.id, "done", seconds=0.5, record={"process": os.getpid(), "folder": job.folder, **job.images})
-
-
-def run_or_die(job: Job) -> Outcome:
-    """Kill the process if the job's id says so."""
-    if job.id.startswith("killed"):
-        os.kill(os.getpid(), signal.SIGKILL)
-    return run_short(job)
-
-
-def run_short_or_endless(job: Job) -> Outcome:
-    """Return at once for the job "short"; for any other, write a heartbeat file until the process is killed."""
-    if job.id == "short":
-        return run_short(job)
-    while True:
-        (Path(job.folder) / job.id).write_text(str(time.time()))
-        time.sleep(INTERVAL)
 
 
 class ExecutorContract(Contract[ExecutorSpec]):
