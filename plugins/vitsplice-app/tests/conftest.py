@@ -1,36 +1,35 @@
 """Fixtures of the page: one server and one browser a session, on tiny networks."""
 
-import threading
 import time
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from queue import Queue
 
 import pytest
 from chromium import browser, checked_pages
-from vitsplice_app.server import ServerSettings, running_server, url_of
-from vitsplice_app.workspace import Workspace
+from vitsplice_app.server import ServerSettings, service
 
 __all__ = ["browser"]
 
 
-@dataclass(frozen=True)
-class RunningServer:
-    """A server in a thread of this process: its URL, and its temporary folder."""
-
-    url: str
-    workspace: Workspace
+def run_service(settings, started):
+    """Run a server in this thread; put it into a queue when it is ready to run."""
+    with service(settings) as ready:
+        started.put(ready)
+        ready.run()
 
 
 @pytest.fixture(scope="session")
 def server():
-    """The page on a free port, in a thread of this process."""
-    with running_server(ServerSettings(port=0)) as (uvicorn_server, listener, workspace):
-        thread = threading.Thread(target=uvicorn_server.run, kwargs={"sockets": [listener]}, daemon=True)
-        thread.start()
-        while not uvicorn_server.started:
+    """The page on a free port, in a thread of this process: its `url`, and its `workspace`."""
+    started = Queue()
+    with ThreadPoolExecutor(1) as pool:
+        ended = pool.submit(run_service, ServerSettings(port=0), started)
+        ready = started.get(timeout=60)
+        while not ready.server.started:
             time.sleep(0.01)
-        yield RunningServer(url_of(listener), workspace)
-        uvicorn_server.should_exit = True
-        thread.join(10)
+        yield ready
+        ready.server.should_exit = True
+        ended.result(20)
 
 
 @pytest.fixture

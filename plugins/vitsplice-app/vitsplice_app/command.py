@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from vitsplice_app.account import VARIABLE, Account
+
 
 def app(
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port. Default: the first free from 7860.")] = None,
@@ -17,11 +19,33 @@ def app(
     folder: Annotated[
         Path | None, typer.Option(help="Folder of an evaluation, a study or a batch for the tab Results; read only.")
     ] = None,
+    auth: Annotated[
+        str | None,
+        typer.Option(
+            envvar=VARIABLE,
+            metavar="USER[:PASSWORD]",
+            help="Account that the page asks for. Without a password, the command asks for it.",
+        ),
+    ] = None,
+    allow_anyone: Annotated[
+        bool, typer.Option("--allow-anyone", help="Allow a --host that others can reach without an account.")
+    ] = False,
 ) -> None:
     """Open a page in the browser: transfers, correspondences, what backbones encode, results."""
     from vitsplice_app.server import ServerSettings, serve
 
-    serve(ServerSettings(host=host, port=port, folder=folder), on_ready=lambda url: _announce(url, open_page))
+    settings = ServerSettings(host, port, folder, _account(auth), allow_anyone)
+    serve(settings, on_ready=lambda url: _announce(url, open_page))
+    typer.echo("closed; temporary files are removed")
+
+
+def _account(auth: str | None) -> Account | None:
+    """Return the account of the option; a password that is not given is read from the terminal."""
+    if auth is None:
+        return None
+    if ":" not in auth:
+        auth = f"{auth}:{typer.prompt(f'password of {auth}', hide_input=True)}"
+    return Account.parse(auth)
 
 
 def _announce(url: str, open_page: bool) -> None:

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from vitsplice.errors import Argument, UserError
+from vitsplice_app.account import Account, check_access, is_local
 from vitsplice_app.context import AppContext
 from vitsplice_app.workspace import Workspace, temporary_workspace
 
 if TYPE_CHECKING:
-    import fastapi
     import uvicorn
+
+    from vitsplice_app.guard import Guard
 
 FIRST_PORT = 7860
 PORTS = 100
 
-MAX_UPLOAD = 256 * 2**20
-"""Maximum size of an uploaded file in bytes."""
+ENDING = (signal.SIGTERM, signal.SIGHUP)
+"""Signals that end the server like Ctrl-C."""
 
 
 @dataclass(frozen=True)
@@ -31,39 +36,106 @@ class ServerSettings:
 
     Args:
         host: address to listen on.
-        port: port; None: the first free one from `FIRST_PORT`.
+        port: port; 0: any free one; None: the first free one from `FIRST_PORT`.
         folder: folder of results for the tab Results, or None.
+        account: account that the page asks for, or None.
+        allow_anyone: allow an address that other machines can reach without an account.
     """
 
     host: str = "127.0.0.1"
     port: int | None = None
     folder: Path | None = None
+    account: Account | None = None
+    allow_anyone: bool = False
+
+
+@dataclass(frozen=True)
+class Service:
+    """A server that is ready to run.
+
+    Args:
+        server: the server.
+        listener: its socket, which listens.
+        workspace: its temporary folder.
+    """
+
+    server: uvicorn.Server
+    listener: socket.socket
+    workspace: Workspace
+
+    @property
+    def url(self) -> str:
+        """URL of the page on this machine."""
+        host, port = self.listener.getsockname()[:2]
+        local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+        return f"http://[{local}]:{port}/" if ":" in local else f"http://{local}:{port}/"
+
+    def run(self) -> None:
+        """Answer requests until ``server.should_exit``, Ctrl-C or SIGTERM."""
+        self.server.run(sockets=[self.listener])
 
 
 def serve(settings: ServerSettings, on_ready: Callable[[str], object] = lambda url: None) -> None:
-    """Serve the page until Ctrl-C or SIGTERM.
+    """Serve the page until Ctrl-C, SIGTERM or SIGHUP.
 
     Args:
         settings: settings of the server.
         on_ready: called with the URL of the page when it can be opened.
 
     Raises:
-        UserError: if Gradio is not installed, or the port is in use.
+        UserError: if Gradio is not installed, the port is in use, or others could reach the page without an account.
     """
-    with running_server(settings) as (server, listener, _):
-        on_ready(url_of(listener))
-        server.run(sockets=[listener])
+    with suppress(KeyboardInterrupt), _signals_as_interrupt(), service(settings) as ready:
+        on_ready(ready.url)
+        ready.run()
 
 
 @contextmanager
-def running_server(settings: ServerSettings) -> Iterator[tuple[uvicorn.Server, socket.socket, Workspace]]:
-    """Create the workspace, the page and a server that is ready to run; remove the workspace at the end."""
+def service(settings: ServerSettings) -> Iterator[Service]:
+    """Create the temporary folder, the page and its server; remove the folder at the end."""
+    check_access(settings.host, settings.account, settings.allow_anyone)
     with temporary_workspace() as workspace, closing(listen(settings.host, settings.port)) as listener:
-        configure_gradio(workspace)
-        yield create_server(application(AppContext(workspace, settings.folder))), listener, workspace
+        _configure_gradio(workspace)
+        yield Service(_server(asyncio.run(_application(settings, workspace))), listener, workspace)
 
 
-def configure_gradio(workspace: Workspace) -> None:
+def listen(host: str, port: int | None) -> socket.socket:
+    """Open the socket of a server.
+
+    Args:
+        host: address of this machine.
+        port: as in `ServerSettings`.
+
+    Raises:
+        UserError: if the port is in use, or the address is not one of this machine.
+    """
+    ports = range(FIRST_PORT, FIRST_PORT + PORTS) if port is None else [port]
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for candidate in ports:
+        try:
+            return socket.create_server((host, candidate), family=family)
+        except OSError as error:
+            reason = os.strerror(error.errno) if error.errno else str(error)
+    tried = f"ports {ports[0]} to {ports[-1]}" if port is None else f"port {port}"
+    raise UserError(f"cannot listen on {host}, {tried}: {reason}; choose another ", Argument("port"))
+
+
+@contextmanager
+def _signals_as_interrupt() -> Iterator[None]:
+    """Raise KeyboardInterrupt for `ENDING`, so that temporary files are removed."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in ENDING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _configure_gradio(workspace: Workspace) -> None:
     """Set Gradio's environment variables, before it is imported: its files in the workspace, no telemetry."""
     os.environ |= {
         "GRADIO_TEMP_DIR": str(workspace.files),
@@ -73,17 +145,18 @@ def configure_gradio(workspace: Workspace) -> None:
     }
 
 
-def application(context: AppContext) -> fastapi.FastAPI:
-    """Return the web application of the page."""
+async def _application(settings: ServerSettings, workspace: Workspace) -> Guard:
+    """Return the web application of the page. Outside of an event loop, Gradio creates some that it does not close."""
     try:
         import fastapi
         import gradio as gr
     except ImportError as error:
         raise UserError("the page needs the package gradio; install it: pip install 'gradio>=6.20,<7'") from error
+    from vitsplice_app.guard import MAX_UPLOAD, Guard
     from vitsplice_app.page import build_page
     from vitsplice_app.style import css, theme
 
-    page = build_page(context)
+    page = build_page(AppContext(workspace, settings.folder))
     page.has_launched = True  # without it, Gradio would read any file that a request names
     outer = fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     gr.mount_gradio_app(
@@ -92,36 +165,16 @@ def application(context: AppContext) -> fastapi.FastAPI:
         enable_monitoring=False, pwa=False, mcp_server=False, theme=theme(), css=css(),
         allowed_paths=[], blocked_paths=[], root_path="",
     )  # fmt: skip
-    return outer
+    return Guard(outer, workspace.files, is_local(settings.host), settings.account)
 
 
-def create_server(app: fastapi.FastAPI) -> uvicorn.Server:
-    """Return a server of an application."""
+def _server(app: Guard) -> uvicorn.Server:
+    """Return a server of an application, with bounded headers."""
     import uvicorn
 
-    return uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2))
-
-
-def listen(host: str, port: int | None) -> socket.socket:
-    """Open the socket of a server.
-
-    Raises:
-        UserError: if the port is in use, or the address is not one of this machine.
-    """
-    ports = range(FIRST_PORT, FIRST_PORT + PORTS) if port is None else [port]
-    for candidate in ports:
-        try:
-            return socket.create_server((host, candidate))
-        except OSError as error:
-            reason = error.strerror or str(error)
-    raise UserError(
-        f"cannot listen on {host}, {f'ports {ports[0]} to {ports[-1]}' if port is None else f'port {port}'}: {reason}; "
-        "choose another ",
-        Argument("port"),
-    )
-
-
-def url_of(listener: socket.socket) -> str:
-    """Return the URL of a page on a socket."""
-    host, port = listener.getsockname()[:2]
-    return f"http://{host}:{port}/"
+    return uvicorn.Server(
+        uvicorn.Config(
+            app, http="h11", ws="none", h11_max_incomplete_event_size=16 * 1024, limit_concurrency=256,
+            log_level="critical", access_log=False, server_header=False, timeout_graceful_shutdown=1,
+        )
+    )  # fmt: skip

@@ -1,0 +1,104 @@
+"""The command `vitsplice app`: access, port, what it prints, and its end."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import urllib.request
+
+import pytest
+from vitsplice_app import server
+from vitsplice_app.account import VARIABLE, Account
+from vitsplice_app.command import _account
+from vitsplice_app.server import ServerSettings
+
+from vitsplice.cli import main
+
+
+def run(capsys, *arguments):
+    code = main(["app", "--no-open", *arguments])
+    return code, capsys.readouterr().err
+
+
+@pytest.fixture
+def taken():
+    """Port that is in use."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+def test_address_for_others_is_refused_with_both_options(capsys):
+    code, text = run(capsys, "--host", "0.0.0.0")
+    assert code == 2
+    assert "--auth user" in text
+    assert "--allow-anyone" in text
+
+
+def test_port_in_use_is_an_error_that_names_the_option(capsys, taken):
+    code, text = run(capsys, "--port", str(taken))
+    assert code == 2
+    assert f"cannot listen on 127.0.0.1, port {taken}: Address already in use; choose another --port" in text
+
+
+def test_address_of_another_machine_is_an_error(capsys):
+    code, text = run(capsys, "--host", "192.0.2.1", "--allow-anyone")
+    assert code == 2
+    assert "cannot listen on 192.0.2.1" in text
+
+
+def test_default_port_is_the_next_free_one(monkeypatch, taken):
+    monkeypatch.setattr(server, "FIRST_PORT", taken)
+    with server.listen("127.0.0.1", None) as listener:
+        assert taken < listener.getsockname()[1] < taken + server.PORTS
+
+
+def test_missing_gradio_is_an_error_with_the_command_that_installs_it(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    code, text = run(capsys)
+    assert code == 2
+    assert "pip install 'gradio" in text
+
+
+def test_account_is_read_from_the_variable_and_checked(capsys, monkeypatch):
+    monkeypatch.setenv(VARIABLE, "ada:")
+    code, text = run(capsys)
+    assert code == 2
+    assert "user:password" in text
+
+
+def test_password_that_is_not_given_is_asked_for(monkeypatch):
+    monkeypatch.setattr("typer.prompt", lambda text, hide_input: "secret" if hide_input else "")
+    assert _account("ada") == Account("ada", "secret")
+    assert _account(None) is None
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signals_end_the_server_and_remove_its_files(number, monkeypatch):
+    async def application(settings, workspace):
+        folders.append(workspace.root)
+        return lambda scope, receive, send: asyncio.sleep(0)
+
+    folders = []
+    monkeypatch.setattr(server, "_application", application)
+    timer = threading.Timer(0.2, os.kill, (os.getpid(), number))
+    server.serve(ServerSettings(port=0), on_ready=lambda url: timer.start())
+    assert not folders[0].exists()
+
+
+@pytest.mark.kill
+def test_ctrl_c_ends_the_command_while_a_page_is_open(tmp_path):
+    command = [sys.executable, "-m", "vitsplice", "app", "--no-open"]
+    environment = os.environ | {"TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        url = process.stdout.readline().split()[3]
+        with urllib.request.urlopen(f"{url}gradio_api/heartbeat/page", timeout=60) as page:
+            assert page.readline() == b"data: ALIVE\n"
+            assert [folder.name[:14] for folder in tmp_path.iterdir()] == ["vitsplice-app-"]
+            process.send_signal(signal.SIGINT)
+            output, _ = process.communicate(timeout=60)
+    assert output == "closed; temporary files are removed\n"
+    assert process.returncode == 0
+    assert list(tmp_path.iterdir()) == []

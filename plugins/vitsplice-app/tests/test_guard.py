@@ -1,0 +1,187 @@
+"""Hostile requests: each is refused without a traceback, reads no file, and leaves the page alive."""
+
+import http.client
+import itertools
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from vitsplice_app.guard import API, MAX_BODY, MAX_UPLOAD
+
+JSON = {"Content-Type": "application/json"}
+FORM = {"Content-Type": "multipart/form-data; boundary=edge"}
+FILE = f"{API}/file="
+JOIN = f"{API}/queue/join"
+UPLOAD = f"{API}/upload"
+
+
+@pytest.fixture
+def ask(server):
+    """Function that sends a request and returns status and text of the answer; afterwards the page must be alive."""
+
+    def send(method, path, body=b"", headers=(), read=True):
+        connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=10)
+        try:
+            connection.request(method, path, body, dict(headers))
+            answer = connection.getresponse()
+            text = answer.read().decode(errors="replace") if read else ""
+        finally:
+            connection.close()
+        assert "Traceback" not in text
+        return answer.status, text
+
+    yield send
+    status, text = send("GET", "/")
+    assert status == 200
+    assert "Look inside" in text
+
+
+@pytest.fixture
+def secret(server):
+    """File outside of the folder that the browser may read."""
+    path = server.workspace.root / "secret.txt"
+    path.write_text("secret")
+    return path
+
+
+def event(data, function=0):
+    return json.dumps({"data": data, "fn_index": function, "session_hash": "someone"}).encode()
+
+
+def test_file_in_the_folder_can_be_read(ask, server):
+    path = server.workspace.files / "own.txt"
+    path.write_text("own")
+    assert ask("GET", f"{FILE}{path}") == (200, "own")
+
+
+@pytest.mark.parametrize("path", ["{files}/../secret.txt", "{secret}", "{files}/link", "{files}/folder/secret.txt"])
+def test_file_outside_of_the_folder_cannot_be_read(ask, server, secret, path):
+    files = server.workspace.files
+    for link, target in ((files / "link", secret), (files / "folder", secret.parent)):
+        if not link.is_symlink():
+            os.symlink(target, link)
+    status, text = ask("GET", FILE + path.format(files=files, secret=secret))
+    assert (status, text) == (403, "only files of the page can be read")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"{FILE}../../../../etc/passwd", f"{FILE}..%2f..%2f..%2fetc%2fpasswd", f"{FILE}%2fetc%2fpasswd", f"{FILE}%00",
+        f"{FILE}file:///etc/passwd", f"{FILE}http://127.0.0.1:1/", f"{API}/file/etc/passwd", "/file=/etc/passwd",
+        "/static/../../../../../../../../../etc/passwd", "/static/%2e%2e/%2e%2e/%2e%2e/%2e%2e/etc/passwd",
+        "/assets//etc/passwd", "/svelte/..%2f..%2f..%2f..%2f..%2fetc/passwd", "//etc/passwd",
+        f"{API}/proxy=http://127.0.0.1:1/", f"{API}/custom_component/x/client/../__init__.py", "/monitoring",
+    ],
+)  # fmt: skip
+def test_routes_that_read_or_fetch_other_things_are_refused(ask, path):
+    status, text = ask("GET", path)
+    assert status in (403, 404)
+    assert "root:" not in text
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "{secret}", "http://127.0.0.1:1/a.png", "a.png", "\0"])
+def test_event_cannot_name_a_file_that_was_not_uploaded(ask, secret, path):
+    file = {"path": path.format(secret=secret), "meta": {"_type": "gradio.FileData"}}
+    assert ask("POST", JOIN, event([[{"image": file}]]), JSON) == (403, "only uploaded files can be used")
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b'{"data": ' + b"[" * 50_000])
+def test_broken_json_is_refused(ask, body):
+    assert ask("POST", JOIN, body, JSON)[0] == 400
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[]",
+        b"null",
+        b'"text"',
+        b"{}",
+        b'{"data": 1}',
+        b'{"data": [], "fn_index": "x"}',
+        b'{"data": [], "fn_index": 9}',
+    ],
+)
+def test_wrong_types_and_unknown_functions_are_refused(ask, body):
+    assert ask("POST", JOIN, body, JSON)[0] in (400, 422, 500)
+
+
+def test_unknown_session_has_no_events(ask):
+    status, text = ask("GET", f"{API}/queue/data?session_hash=nobody", read=False)
+    assert (status, text) == (200, "")
+
+
+@pytest.mark.parametrize(("path", "limit"), [(UPLOAD, MAX_UPLOAD), (JOIN, MAX_BODY)])
+def test_oversized_request_is_refused(ask, path, limit):
+    chunks = limit // 2**20 + 1
+    headers = FORM | {"Content-Length": str(chunks * 2**20)}
+    status, text = ask("POST", path, itertools.repeat(b"x" * 2**20, chunks), headers)
+    assert (status, text) == (413, f"too large: at most {limit // 10**6} MB are allowed")
+
+
+def test_request_without_a_length_is_refused(ask):
+    assert ask("POST", UPLOAD, iter([b"chunk"]), FORM)[0] == 411
+
+
+@pytest.mark.parametrize("body", [b"", b"text", b"--edge", b"--edge\r\n\r\n", b"--edge\r\nContent-Disposition: x\r\n"])
+def test_broken_upload_is_refused(ask, body):
+    assert ask("POST", UPLOAD, body, FORM)[0] in (200, 400)
+
+
+@pytest.mark.parametrize(
+    "name", ["../../evil.png", "/etc/evil.png", "..", "a\\..\\evil.png", "x" * 5000, "%2e%2e%2fevil"]
+)
+def test_upload_stays_in_the_folder_whatever_its_name(ask, server, name):
+    part = f'--edge\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n\r\ntext\r\n--edge--\r\n'
+    status, text = ask("POST", UPLOAD, part.encode(), FORM)
+    assert status in (200, 400, 413, 500)
+    if status == 200:
+        assert all(Path(path).resolve().is_relative_to(server.workspace.files) for path in json.loads(text))
+    assert sorted(path.name for path in server.workspace.root.iterdir()) in (
+        ["files", "runs"],
+        ["files", "runs", "secret.txt"],
+    )
+
+
+def test_huge_header_is_refused(ask):
+    try:
+        status = ask("GET", "/", headers={"X-Header": "x" * 2**20})[0]
+    except ConnectionError:  # closed while the header was being sent
+        return
+    assert status in (400, 431)
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", ""])
+def test_website_whose_name_leads_to_this_machine_is_refused(ask, host):
+    assert ask("GET", "/", headers={"Host": host})[0] in (400, 403)
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://localhost:1"])
+def test_request_of_another_website_is_refused(ask, origin):
+    assert ask("POST", JOIN, event([]), JSON | {"Origin": origin}) == (403, "requests of other websites are refused")
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "NONSENSE"])
+def test_other_methods_are_refused(ask, method):
+    assert ask(method, UPLOAD)[0] in (400, 404)
+
+
+def test_many_requests_at_once_are_answered(ask):
+    requests = [("GET", "/"), ("GET", f"{FILE}/etc/passwd"), ("POST", JOIN, event([]), JSON), ("GET", "/config")]
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda request: ask(*request)[0], requests * 15))
+    assert set(answers) <= {200, 400, 403, 422, 500, 503}
+    assert answers.count(403) == 15
+
+
+def test_responses_forbid_the_browser_to_load_from_elsewhere(server):
+    connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=10)
+    connection.request("GET", "/")
+    headers = connection.getresponse().headers
+    connection.close()
+    assert headers["content-security-policy"].startswith("default-src 'self'")
+    assert headers["x-content-type-options"] == "nosniff"

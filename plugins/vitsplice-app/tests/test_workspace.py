@@ -1,0 +1,27 @@
+"""The temporary folder of a server."""
+
+import stat
+
+import pytest
+from vitsplice_app.workspace import temporary_workspace
+
+
+def test_folder_is_private_and_removed_at_the_end():
+    with temporary_workspace() as workspace:
+        assert stat.S_IMODE(workspace.root.stat().st_mode) == 0o700
+        (workspace.new_run() / "previews").mkdir(parents=True)
+        (workspace.files / "upload.png").touch()
+    assert not workspace.root.exists()
+
+
+def test_folder_is_removed_after_an_interrupt():
+    with pytest.raises(KeyboardInterrupt), temporary_workspace() as workspace:
+        raise KeyboardInterrupt
+    assert not workspace.root.exists()
+
+
+def test_new_runs_are_outside_of_the_files_of_the_browser_and_have_names_of_their_own():
+    with temporary_workspace() as workspace:
+        first, second = workspace.new_run(), workspace.new_run()
+        assert first != second
+        assert not first.is_relative_to(workspace.files)

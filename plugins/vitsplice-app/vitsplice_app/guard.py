@@ -1,0 +1,210 @@
+"""Checks of every request before Gradio sees it: sender, route, size, and the files that it names.
+
+Gradio has many routes that the page does not use, and some that fetch what a request names. Only those of the page
+pass.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import anyio
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from vitsplice.images import LARGEST_AREA
+from vitsplice_app.account import Account
+
+LOGGER = logging.getLogger(__name__)
+
+MAX_UPLOAD = 4 * LARGEST_AREA
+"""Maximum size of an upload in bytes: the largest image that vitsplice reads, with 4 bytes a pixel."""
+
+MAX_STORED = 16 * MAX_UPLOAD
+"""Maximum size in bytes of all files that the browser can fetch, above which nothing more is uploaded."""
+
+MAX_BODY = 4 * 2**20
+"""Maximum size in bytes of the body of any other request."""
+
+API = "/gradio_api"
+FILE = f"{API}/file="
+UPLOADS = frozenset({f"{API}/upload", f"{API}/component_server"})
+
+PAGES = frozenset(
+    {"/", "/config", "/theme.css", "/favicon.ico", "/manifest.json", "/robots.txt", f"{API}/info", f"{API}/app_id"}
+)
+READ = (*(f"/{name}/" for name in ("static", "assets", "svelte")), f"{API}/heartbeat/", FILE)
+EVENTS = frozenset({f"{API}/queue/data", f"{API}/upload_progress", f"{API}/startup-events"})
+WRITE = frozenset({*UPLOADS, f"{API}/queue/join", f"{API}/cancel", f"{API}/reset"})
+CALLS = f"{API}/run/"
+
+LOCAL_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
+
+SECURITY_HEADERS = {
+    "content-security-policy": "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; frame-ancestors 'self'",
+    "cross-origin-resource-policy": "same-origin",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+}
+"""Headers of every response. The first makes the browser refuse whatever is not from this server."""
+
+
+class Refused(Exception):
+    """A request that is not passed on, with the status and the text of the answer."""
+
+    def __init__(self, status: int, reason: str, **headers: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.headers = headers
+
+
+@dataclass(frozen=True)
+class Guard:
+    """ASGI application that passes on only the requests of the page.
+
+    Args:
+        app: application of the page.
+        files: folder of the files that requests may name.
+        local: True if only this machine can reach the server; requests then must have been sent to one of
+            `LOCAL_NAMES`, which a website whose name leads to this machine cannot.
+        account: account that every request must have, or None.
+    """
+
+    app: ASGIApp
+    files: Path
+    local: bool = True
+    account: Account | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["type"] == "lifespan":
+            return await self.app(scope, receive, send)
+        sender = _with_headers(send)
+        try:
+            await self.app(scope, await self._checked(Request(scope, receive)), sender)
+        except Refused as refused:
+            answer = PlainTextResponse(str(refused), refused.status, refused.headers)
+            await answer(scope, receive, sender)
+        except Exception as error:  # Gradio has answered with status 500
+            LOGGER.warning("%s %s: %s", scope["method"], scope["path"][:100], type(error).__name__)
+
+    async def _checked(self, request: Request) -> Receive:
+        """Return a function that receives the body of a request. Raises Refused."""
+        self._check_sender(request.headers, request.method)
+        if self.account and not self.account.matches(request.headers.get("authorization", "")):
+            await anyio.sleep(0.5)
+            raise Refused(401, "wrong user or password", **{"www-authenticate": 'Basic realm="vitsplice"'})
+        if request.method in ("GET", "HEAD"):
+            self._check_read(request.url.path)
+            return request.receive
+        return await self._checked_body(request)
+
+    def _check_sender(self, headers: Headers, method: str) -> None:
+        host = headers.get("host", "")
+        if self.local and host.rpartition(":")[0] not in LOCAL_NAMES and host not in LOCAL_NAMES:
+            raise Refused(403, "this server answers only to 127.0.0.1 and localhost")
+        origin = headers.get("origin")
+        if method == "POST" and origin is not None and urlsplit(origin).netloc != host:
+            raise Refused(403, "requests of other websites are refused")
+
+    def _check_read(self, path: str) -> None:
+        if path not in PAGES | EVENTS and not path.startswith(READ):
+            raise Refused(404, "not found")
+        if path.startswith(FILE) and not self._is_own(path.removeprefix(FILE)):
+            raise Refused(403, "only files of the page can be read")
+
+    async def _checked_body(self, request: Request) -> Receive:
+        path = request.url.path
+        if request.method != "POST" or (path not in WRITE and not path.startswith(CALLS)):
+            raise Refused(404, "not found")
+        length = request.headers.get("content-length", "")
+        if not length.isdecimal() or "transfer-encoding" in request.headers:
+            raise Refused(411, "the length of the request is missing")
+        limit = MAX_UPLOAD if path in UPLOADS else MAX_BODY
+        if int(length) > limit:
+            await _discard(request, 4 * MAX_UPLOAD)
+            raise Refused(413, f"too large: at most {limit // 10**6} MB are allowed")
+        if path in UPLOADS and await anyio.to_thread.run_sync(_size, self.files) + int(length) > MAX_STORED:
+            await _discard(request, limit)
+            raise Refused(507, "the temporary folder of the page is full; restart vitsplice app to empty it")
+        if "json" in request.headers.get("content-type", "") or path not in UPLOADS:
+            return _replayed(await self._checked_json(request))
+        return request.receive
+
+    async def _checked_json(self, request: Request) -> bytes:
+        body = await request.body()
+        try:
+            paths = list(_named_paths(json.loads(body)))
+        except (ValueError, RecursionError):
+            raise Refused(400, "the body of the request is not valid JSON") from None
+        if not all(map(self._is_own, paths)):
+            raise Refused(403, "only uploaded files can be used")
+        return body
+
+    def _is_own(self, path: str) -> bool:
+        """Return True for the absolute path of a file in the folder, symlinks resolved."""
+        try:
+            return Path(path).is_absolute() and Path(path).resolve().is_relative_to(self.files)
+        except (OSError, ValueError):
+            return False
+
+
+def _named_paths(value: Any) -> Iterator[str]:
+    """Yield the path of every file in the data of an event."""
+    values = [value]
+    while values:
+        item = values.pop()
+        if isinstance(item, dict):
+            if isinstance(item.get("path"), str) and item["path"]:
+                yield item["path"]
+            values += item.values()
+        elif isinstance(item, list):
+            values += item
+
+
+def _size(folder: Path) -> int:
+    """Return the size of all files in a folder in bytes."""
+    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+async def _discard(request: Request, limit: int) -> None:
+    """Read a body up to a limit in bytes, because clients read the answer only after they have sent everything."""
+    read = 0
+    async for chunk in request.stream():
+        read += len(chunk)
+        if read > limit:
+            return
+
+
+def _replayed(body: bytes) -> Receive:
+    """Return a function that receives a body that was read already."""
+    messages = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive() -> Message:
+        return messages.pop() if messages else await _disconnected()
+
+    return receive
+
+
+async def _disconnected() -> Message:
+    await anyio.sleep_forever()
+    return {"type": "http.disconnect"}
+
+
+def _with_headers(send: Send) -> Send:
+    """Return a function that sends the messages of a response with `SECURITY_HEADERS`."""
+
+    async def sender(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            MutableHeaders(scope=message).update(SECURITY_HEADERS)
+        await send(message)
+
+    return sender
