@@ -65,7 +65,7 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy $(wildcard plugins/*/vitsplice_*/)
+	MYPYPATH="$$(echo $(PLUGINS) | tr ' ' ':')" $(BIN)/mypy --explicit-package-bases $(wildcard plugins/*/vitsplice_*/)
 
 clean:
 	rm -rf $(VENV) out .pytest_cache .mypy_cache .ruff_cache

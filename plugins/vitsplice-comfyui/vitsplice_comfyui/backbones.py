@@ -1,0 +1,54 @@
+"""The choice of a backbone, and loaded backbones that executions share."""
+
+from __future__ import annotations
+
+import logging
+
+from comfy import model_management
+from comfy_api.latest import io
+
+from vitsplice import BackboneCache, settings_for
+from vitsplice.contracts import Backbone
+from vitsplice.plugins import catalogue
+
+DEFAULT = "default"
+"""Choice of what the preset or the backbone declares."""
+
+LOADED = BackboneCache()
+
+log = logging.getLogger(__name__)
+
+
+def backbone_input() -> io.Combo.Input:
+    """Return the input that chooses a backbone of the registry."""
+    tooltip = f"{DEFAULT}: that of the preset. `vitsplice list backbones` describes the others."
+    return io.Combo.Input("backbone", options=[DEFAULT, *catalogue().backbones], default=DEFAULT, tooltip=tooltip)
+
+
+def chosen(choice: str) -> str | None:
+    """Return a choice, or None for the default."""
+    return None if choice == DEFAULT else choice
+
+
+def device() -> str:
+    """Return the device that ComfyUI computes on."""
+    return str(model_management.get_torch_device())
+
+
+def load(choice: str) -> Backbone:
+    """Return the backbone of a choice, in float32 on ComfyUI's device; it is loaded once.
+
+    Raises:
+        WeightsUnavailable, WeightsRejected: see `vitsplice.load_backbone`.
+    """
+    settings = settings_for(backbone=chosen(choice))
+    backbone, substitution = LOADED.load(settings.backbone, catalogue(), model_management.get_torch_device(), "float32")
+    note(substitution)
+    return backbone
+
+
+def note(*messages: object) -> None:
+    """Log the messages that are not None on the terminal of ComfyUI."""
+    for message in messages:
+        if message is not None:
+            log.warning("%s", message)

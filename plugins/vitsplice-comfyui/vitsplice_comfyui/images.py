@@ -1,0 +1,78 @@
+"""Conversion between the images of ComfyUI and those of vitsplice, and batches of different sizes.
+
+An ``IMAGE`` is ``(B, H, W, C)`` in [0, 1] and a ``MASK`` ``(B, H, W)``, both floating point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from comfy import model_management
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vitsplice.errors import UserError
+
+Array = NDArray[np.float32]
+
+
+def batch_size(**batches: Tensor | None) -> int:
+    """Return the number of images of batches; a batch of one is used for all images of the others.
+
+    Args:
+        batches: name of the input -> ``IMAGE``, ``MASK`` or None.
+
+    Raises:
+        UserError: if the sizes of the batches differ.
+    """
+    sizes = {name: len(batch) for name, batch in batches.items() if batch is not None}
+    largest = max(1, *sizes.values())
+    if set(sizes.values()) - {1, largest}:
+        listed = ", ".join(f"{name} {size}" for name, size in sizes.items())
+        raise UserError(
+            f"the batches have different sizes: {listed}. Each must have {largest} images, as the largest has, "
+            "or 1, which is used for all"
+        )
+    return largest
+
+
+def image_of(batch: Tensor, index: int) -> Array:
+    """Return an image of an ``IMAGE`` as an array ``(H, W, C)``, which `vitsplice.images.read` takes.
+
+    Values are clamped to [0, 1], as ComfyUI does when it saves an image.
+    """
+    return _array(batch, index)
+
+
+def mask_of(batch: Tensor | None, index: int, image: Array) -> Array | None:
+    """Return a mask of a ``MASK`` as an array ``(H, W)``, or None if there is none.
+
+    For an image without a mask, ComfyUI's Load Image gives one that is black everywhere and not as large as the image.
+    """
+    if batch is None:
+        return None
+    mask = _array(batch, index)
+    return mask if mask.shape == image.shape[:2] or mask.any() else None
+
+
+def _array(batch: Tensor, index: int) -> Array:
+    """Return an item of a batch, of which the only one is used for every index."""
+    array: Array = batch[index % len(batch)].float().clamp(0, 1).cpu().numpy()
+    return array
+
+
+def to_images(pixels: Sequence[Tensor]) -> Tensor:
+    """Convert images ``(3, H, W)`` of one size to an ``IMAGE``."""
+    return _intermediate(torch.stack(list(pixels)).movedim(1, -1))
+
+
+def to_masks(pixels: Sequence[Tensor]) -> Tensor:
+    """Convert grey images ``(3, H, W)`` of one size to a ``MASK``."""
+    return _intermediate(torch.stack(list(pixels))[:, 0])
+
+
+def _intermediate(batch: Tensor) -> Tensor:
+    """Move a batch to the device on which ComfyUI keeps the outputs of nodes."""
+    return batch.contiguous().to(model_management.intermediate_device())

@@ -1,0 +1,66 @@
+"""The node PCA: `vitsplice pca`."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from comfy_api.latest import io
+from torch import Tensor
+
+from vitsplice.analysis.pca import Decompose, Upsampling, pca
+
+from .backbones import DEFAULT, backbone_input, chosen, device, load
+from .images import image_of, to_images
+from .progress import Progress
+
+FACETS = ("key", "query", "value", "token", "map")
+
+
+class PCA(io.ComfyNode):
+    """Show features as colours."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Return inputs and outputs."""
+        return io.Schema(
+            node_id="VitsplicePCA",
+            display_name="PCA of features (vitsplice)",
+            category="vitsplice",
+            description="Three principal components of features as red, green and blue, shared by all images.",
+            inputs=[
+                io.Image.Input("images", tooltip="A colour means the same in all images."),
+                backbone_input(),
+                io.Combo.Input("facet", options=[DEFAULT, *FACETS], default=DEFAULT),
+                io.Int.Input("layer", default=-1, min=-1000, max=1000, tooltip="0 is the first, -1 the last."),
+                io.Combo.Input("decompose", options=list(get_args(Decompose)), default="self-similarity"),
+                io.Combo.Input("upsampling", options=list(get_args(Upsampling)), default="edges"),
+                io.Int.Input(
+                    "size", default=448, min=16, max=4096, tooltip="Shorter side of the backbone's input in pixels."
+                ),
+            ],
+            outputs=[io.Image.Output("components", display_name="components")],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        images: Tensor,
+        backbone: str,
+        facet: str,
+        layer: int,
+        decompose: Decompose,
+        upsampling: Upsampling,
+        size: int,
+    ) -> io.NodeOutput:
+        """Decompose the features of all images together."""
+        sources = [image_of(images, index) for index in range(len(images))]
+        progress, shown = Progress(len(sources)), []
+        maps = pca(
+            sources, backbone=load(backbone), facet=chosen(facet), layer=layer, decompose=decompose,
+            upsampling=upsampling, size=size, device=device(),
+        )  # fmt: skip
+        (shown_layer,) = maps.maps
+        for index in range(len(sources)):
+            shown.append(maps.upsampled(shown_layer, index))
+            progress.report(index)
+        return io.NodeOutput(to_images(shown))

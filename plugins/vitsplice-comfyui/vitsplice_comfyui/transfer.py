@@ -1,0 +1,116 @@
+"""The node Transfer: `vitsplice run`."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from comfy import model_management
+from comfy_api.latest import io
+from torch import Tensor
+
+from vitsplice import Run, RunConfig, settings_for
+from vitsplice.errors import OutOfMemory
+from vitsplice.plugins import catalogue
+
+from .backbones import LOADED, backbone_input, chosen, device, note
+from .images import Array, batch_size, image_of, mask_of, to_images
+from .progress import Progress
+
+PREVIEWS = 20
+"""Number of previews of each image."""
+
+
+class Transfer(io.ComfyNode):
+    """Transfer the appearance of one image to the structure of another."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Return inputs and outputs."""
+        strength = {"default": 1.0, "min": 0.0, "max": 10.0, "step": 0.1}
+        return io.Schema(
+            node_id="VitspliceTransfer",
+            display_name="Transfer appearance (vitsplice)",
+            category="vitsplice",
+            description="The structure of one image with the appearance of another, by feature losses.",
+            inputs=[
+                io.Image.Input("structure", tooltip="Image whose structure the output has."),
+                io.Image.Input("appearance", tooltip="Image whose appearance the output has."),
+                io.Combo.Input("preset", options=list(catalogue().presets), default="quick"),
+                backbone_input(),
+                io.Int.Input("steps", default=0, min=0, max=1_000_000, tooltip="0: as many as the preset has."),
+                io.Int.Input("size", default=0, min=0, max=16384, tooltip="Shorter side in pixels; 0: the preset's."),
+                io.Int.Input("seed", default=0, min=0, max=2**63 - 1, control_after_generate=True),
+                io.Float.Input("structure_strength", **strength),
+                io.Float.Input("appearance_strength", **strength),
+                io.String.Input(
+                    "overrides", default="", multiline=True, tooltip="Settings, one a line, such as optimiser.lr=0.01"
+                ),
+                io.Mask.Input("structure_mask", optional=True, tooltip="The output differs only where it is white."),
+                io.Mask.Input("appearance_mask", optional=True, tooltip="Only the white region is used."),
+            ],
+            outputs=[io.Image.Output("output", display_name="output")],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        structure: Tensor,
+        appearance: Tensor,
+        preset: str,
+        backbone: str,
+        steps: int,
+        size: int,
+        seed: int,
+        structure_strength: float,
+        appearance_strength: float,
+        overrides: str,
+        structure_mask: Tensor | None = None,
+        appearance_mask: Tensor | None = None,
+    ) -> io.NodeOutput:
+        """Run every pair of the batches."""
+        settings = settings_for(
+            preset,
+            backbone=chosen(backbone),
+            steps=steps or None,
+            size=size or None,
+            seed=seed,
+            device=device(),
+            structure_strength=structure_strength,
+            appearance_strength=appearance_strength,
+            overrides=["metrics=none", *filter(None, map(str.strip, overrides.splitlines()))],
+        )
+        count = batch_size(
+            structure=structure,
+            appearance=appearance,
+            structure_mask=structure_mask,
+            appearance_mask=appearance_mask,
+        )
+        progress, outputs = Progress(count), []
+        for index in range(count):
+            images = image_of(structure, index), image_of(appearance, index)
+            masks = mask_of(structure_mask, index, images[0]), mask_of(appearance_mask, index, images[1])
+            run = _prepared(settings, images, masks)
+            if not index:
+                note(*run.substitutions.values())
+            outputs.append(_output(run, progress, index))
+        return io.NodeOutput(to_images(outputs))
+
+
+def _prepared(settings: RunConfig, images: tuple[Array, Array], masks: tuple[Array | None, Array | None]) -> Run:
+    """Prepare a run; if memory is too small, once more after ComfyUI has unloaded its models."""
+    prepare = partial(Run, *images, settings, structure_mask=masks[0], appearance_mask=masks[1], backbones=LOADED)
+    try:
+        return prepare()
+    except OutOfMemory:
+        model_management.unload_all_models()
+        return prepare()
+
+
+def _output(run: Run, progress: Progress, index: int) -> Tensor:
+    """Take the steps of a run and return its output ``(3, H, W)``."""
+    parts = 1 + run.settings.steps
+    interval = max(1, run.settings.steps // PREVIEWS)
+    progress.report(index, 1, parts)
+    for taken, _ in enumerate(run.steps(), 1):
+        progress.report(index, 1 + taken, parts, None if taken % interval else run.pixels())
+    return run.pixels()
