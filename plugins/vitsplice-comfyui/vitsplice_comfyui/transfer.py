@@ -26,6 +26,7 @@ class Transfer(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Return inputs and outputs."""
+        presets = [spec.name for spec in catalogue().presets.values() if spec.command == "run"]
         strength = {"default": 1.0, "min": 0.0, "max": 10.0, "step": 0.1}
         return io.Schema(
             node_id="VitspliceTransfer",
@@ -35,7 +36,7 @@ class Transfer(io.ComfyNode):
             inputs=[
                 io.Image.Input("structure", tooltip="Image whose structure the output has."),
                 io.Image.Input("appearance", tooltip="Image whose appearance the output has."),
-                io.Combo.Input("preset", options=list(catalogue().presets), default="quick"),
+                io.Combo.Input("preset", options=presets, default="quick"),
                 backbone_input(),
                 io.Int.Input("steps", default=0, min=0, max=1_000_000, tooltip="0: as many as the preset has."),
                 io.Int.Input("size", default=0, min=0, max=16384, tooltip="Shorter side in pixels; 0: the preset's."),
