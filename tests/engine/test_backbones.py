@@ -24,6 +24,13 @@ def test_cache_returns_the_same_object_and_loader_a_new_one():
     assert load(loader, "tiny-vit")[0] is not load(loader, "tiny-vit")[0]
 
 
+def test_backbone_is_loaded_by_name_as_by_its_settings():
+    cache = BackboneCache()
+    assert cache.named("tiny-vit", "cpu") == (load(cache, "tiny-vit")[0], None)
+    with pytest.raises(WeightsUnavailable):
+        cache.named("tiny-gone", "cpu")
+
+
 def test_concurrent_threads_load_a_backbone_once():
     cache, loads = BackboneCache(size=1), []
 

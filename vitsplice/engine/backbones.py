@@ -136,6 +136,19 @@ class BackboneLoader:
         backbone, substitution = load_configured(config, known)
         return backbone.to(device, DTYPES[precision]), substitution
 
+    def named(self, name: str | None, device: str = "auto") -> Loaded:
+        """Load a backbone by name, or that of the default preset (or its fallback), in float32 onto a device.
+
+        Args:
+            name: name; None is the backbone of the default preset.
+            device: see `vitsplice.engine.device.pick_device`.
+
+        Raises:
+            UserError: if the device is unavailable.
+            UnknownName, WeightsUnavailable, WeightsRejected: see `load_configured`.
+        """
+        return self.load(settings_for(backbone=name).backbone, catalogue(), pick_device(device), "float32")
+
     @numerics()
     def metric_backbone(self, name: str, known: Catalogue) -> Backbone:
         """Load the backbone of a metric, in float32 on the CPU."""

@@ -18,8 +18,6 @@ from vitsplice.images import read, resize_to
 from vitsplice.keypoints.dataset import KeypointImage, Size
 from vitsplice.keypoints.matching import upsampled_norms
 from vitsplice.numerics import numerics
-from vitsplice.plugins import catalogue
-from vitsplice.presets.settings import settings_for
 from vitsplice.support.sized_cache import SizedCache
 from vitsplice.text import printable
 
@@ -58,17 +56,16 @@ def select_features(
     """
     if global_ := GLOBAL_FACETS.intersection(facets):
         raise UserError(f"facet '{min(global_)}' is global; give a local one, such as key, token or map")
-    cache, known = BackboneCache(1), catalogue()
+    cache = BackboneCache(1)
 
     def select(name: str | None) -> SelectedFeatures:
-        config = settings_for(backbone=name).backbone
-        backbone, substitution = cache.load(config, known, device, "float32")
+        backbone, substitution = cache.named(name, str(device))
         if substitution:
             note(str(substitution))
         requests, unavailable = _available(backbone.info, facets, layers)
         if unavailable:
             note(f"{backbone.info.name} has no {', '.join(unavailable)}")
-        return SelectedFeatures(backbone.info, requests, lambda: cache.load(config, known, device, "float32")[0])
+        return SelectedFeatures(backbone.info, requests, lambda: cache.named(name, str(device))[0])
 
     return tuple(map(select, dict.fromkeys(backbones or (None,))))
 

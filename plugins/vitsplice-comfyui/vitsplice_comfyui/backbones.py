@@ -7,7 +7,7 @@ import logging
 from comfy import model_management
 from comfy_api.latest import io
 
-from vitsplice import BackboneCache, settings_for
+from vitsplice import BackboneCache
 from vitsplice.contracts import Backbone
 from vitsplice.plugins import catalogue
 
@@ -39,10 +39,9 @@ def load(choice: str) -> Backbone:
     """Return the backbone of a choice, in float32 on ComfyUI's device; it is loaded once.
 
     Raises:
-        WeightsUnavailable, WeightsRejected: see `vitsplice.load_backbone`.
+        WeightsUnavailable, WeightsRejected: as `vitsplice.load_backbone`.
     """
-    settings = settings_for(backbone=chosen(choice))
-    backbone, substitution = LOADED.load(settings.backbone, catalogue(), model_management.get_torch_device(), "float32")
+    backbone, substitution = LOADED.named(chosen(choice), device())
     note(substitution)
     return backbone
 
