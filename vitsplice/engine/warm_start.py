@@ -2,10 +2,10 @@
 
 The warm start gives each patch of the structure image the mean colour and the local contrast of the patches of the
 appearance image that the correspondence assigns to it; small dark spots stay darker than their surroundings
-(`vitsplice.matching.spots`). Each pixel takes these values from nearby patches whose colour in the structure image is
-similar to its own (joint bilateral upsampling, Kopf et al. 2007), at a moderate size; a guided filter (He, Sun, Tang
-2013) aligns them with the edges of the structure image at full size. The structure image's own detail is added back,
-scaled to the local contrast. This is not part of Splice.
+(`vitsplice.matching.spots` and `vitsplice.matching.small_spots`). Each pixel takes these values from nearby patches
+whose colour in the structure image is similar to its own (joint bilateral upsampling, Kopf et al. 2007), at a moderate
+size; a guided filter (He, Sun, Tang 2013) aligns them with the edges of the structure image at full size. The structure
+image's own detail is added back, scaled to the local contrast. This is not part of Splice.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from vitsplice.images.transforms import to_lab, to_rgb
 from vitsplice.matching import Correspondence
+from vitsplice.matching.small_spots import darken_spots
 from vitsplice.numerics import numerics
 
 WORKING = 512
@@ -86,8 +87,10 @@ def warm_start(
     maps = _upsampled(torch.cat([colours, mean, gain], 1), mean, match.grid, structure)
     colour, smooth, gain = maps[:, :3], maps[:, 3:6], maps[:, 6:]
     detail = (structure_lab - smooth) * eased(detail_strength)
-    output = to_rgb(torch.cat([(colour + detail * gain)[:, :1], (colour + CHROMA_DETAIL * detail)[:, 1:]], 1))
-    return torch.lerp(structure, output, min(1.0, strength))
+    output = torch.cat([(colour + detail * gain)[:, :1], (colour + CHROMA_DETAIL * detail)[:, 1:]], 1)
+    if match.spots is not None:
+        output = darken_spots(output, structure_lab, match.spots, match.grid)
+    return torch.lerp(structure, to_rgb(output), min(1.0, strength))
 
 
 def eased(strength: float) -> float:

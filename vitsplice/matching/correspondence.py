@@ -16,6 +16,7 @@ from vitsplice.matching.assignment import assignment, mutual_nearest, usable
 from vitsplice.matching.description import Description, describe_image, single_image
 from vitsplice.matching.descriptors import similarity
 from vitsplice.matching.priors import match_scores
+from vitsplice.matching.small_spots import SmallSpots, shared_spots
 from vitsplice.matching.spots import keep_spots
 from vitsplice.numerics import numerics
 
@@ -36,6 +37,7 @@ class Correspondence:
         mirrored: the second image was matched as its mirror image. Its patches are numbered unmirrored all the same.
         colours: ``(N, 3)``, mean colour of the patches of the first image in Lab / 100; None: `warp_colours` does not
             correct dark spots.
+        spots: small dark spots of the first image that correspond with one of the second; None: unknown.
     """
 
     weights: Tensor = field(repr=False)
@@ -44,6 +46,7 @@ class Correspondence:
     other_grid: tuple[int, int]
     mirrored: bool = False
     colours: Tensor | None = field(default=None, repr=False)
+    spots: SmallSpots | None = field(default=None, repr=False)
 
     @property
     def confidence(self) -> Tensor:
@@ -64,7 +67,8 @@ class Correspondence:
     def cpu(self) -> Correspondence:
         """Return the correspondence with its tensors on the CPU."""
         colours = None if self.colours is None else self.colours.cpu()
-        return replace(self, weights=self.weights.cpu(), similarity=self.similarity.cpu(), colours=colours)
+        spots = None if self.spots is None else self.spots.cpu()
+        return replace(self, weights=self.weights.cpu(), similarity=self.similarity.cpu(), colours=colours, spots=spots)
 
     def warp(self, values: Tensor) -> Tensor:
         """Carry values of the second image's patches ``(M, C)`` over to the first image, ``(N, C)``."""
@@ -144,7 +148,7 @@ def match_descriptions(
     check_agreement(agreement)
     coverage = None if mask is None else F.adaptive_avg_pool2d(mask, second.grid).flatten()
     similarities = similarity(first.descriptors, second.descriptors)[0]
-    mirrored = False
+    mirrored, spots = False, None
     if second.mirrored is not None:
         mirrored_similarities = similarity(first.descriptors, second.mirrored)[0]
         mirrored = bool(mirrored_similarities.max(1).values.mean() > similarities.max(1).values.mean())
@@ -154,9 +158,10 @@ def match_descriptions(
     else:
         included = None if coverage is None else usable(coverage)
         scores = match_scores(similarities, (first.grid, second.grid), mirrored, included)
+        spots = shared_spots(first.spots, second.spots, scores, (first.grid, second.grid))
         neighbours = agreement * affinity(first.colours, first.descriptors[0], first.grid)
         weights = agreed_assignment(scores, neighbours, second.colours, temperature, balance, coverage)
-    return Correspondence(weights, similarities, first.grid, second.grid, mirrored, first.colours)
+    return Correspondence(weights, similarities, first.grid, second.grid, mirrored, first.colours, spots)
 
 
 def check_agreement(agreement: float) -> None:

@@ -15,6 +15,7 @@ from vitsplice.errors import ImageError, UserError
 from vitsplice.images.checks import OVERSHOOT, image_batch
 from vitsplice.images.transforms import to_lab
 from vitsplice.matching.descriptors import describe, descriptor_requests, join_features
+from vitsplice.matching.small_spots import SmallSpots, find_small_spots
 from vitsplice.numerics import numerics
 
 COARSER = 2
@@ -32,6 +33,7 @@ class Description:
             image is only matched as it is.
         colours: mean colour of each patch in Lab / 100, ``(N, 3)``.
         grid: ``(h, w)``, ``N == h * w``, row by row.
+        spots: small dark spots of the image.
         features: further features of the image, from the same backbone pass.
     """
 
@@ -39,6 +41,7 @@ class Description:
     mirrored: Tensor | None = field(repr=False)
     colours: Tensor = field(repr=False)
     grid: tuple[int, int]
+    spots: SmallSpots = field(repr=False)
     features: Mapping[FeatureRequest, Features] = field(default_factory=dict, repr=False)
 
 
@@ -72,8 +75,10 @@ def describe_image(
     if mirror:
         mirrored = _with_coarse(*(describe(backbone, area(image.flip(-1), info)) for area in (fine, coarse)))
         flipped = Features.from_maps(mirrored.maps.flip(-1)).values
-    colours = F.adaptive_avg_pool2d(to_lab(image), size).flatten(2)[0].T
-    return Description(descriptors.values, flipped, colours, size, {request: features[request] for request in further})
+    lab = to_lab(image)
+    colours, spots = F.adaptive_avg_pool2d(lab, size).flatten(2)[0].T, find_small_spots(lab, size)
+    named = {request: features[request] for request in further}
+    return Description(descriptors.values, flipped, colours, size, spots, named)
 
 
 def _with_coarse(fine: Features, coarse: Features) -> Features:

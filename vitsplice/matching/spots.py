@@ -66,14 +66,14 @@ def _wrong_spots(own: Tensor, matched: Tensor, radius: float) -> tuple[Tensor, T
     spread = (_mean(own.square(), ring) - own_ring.square()).clamp(min=0).sum(1, keepdim=True).sqrt()
     darker = -difference[:, :1]
     strength = (
-        _ramp(contrast, *VISIBLE)
-        * _ramp(contrast / (spread + 1e-3), *DISTINCT)
-        * _ramp(darker, *DARK)
+        ramp(contrast, *VISIBLE)
+        * ramp(contrast / (spread + 1e-3), *DISTINCT)
+        * ramp(darker, *DARK)
         * (1 + matched_difference[:, :1] / (PRESERVED * darker).clamp(min=1e-3)).clamp(0, 1)
     )
     side = 2 * round(radius / 2) + 1
     is_peak = contrast >= F.max_pool2d(contrast, side, 1, side // 2)
-    return strength * is_peak * _inside(strength, len(ring) // 2), matched_ring - own_ring
+    return strength * is_peak * inside(strength, len(ring) // 2), matched_ring - own_ring
 
 
 def _covering(strength: Tensor, change: Tensor, radius: float) -> tuple[Tensor, Tensor]:
@@ -104,7 +104,7 @@ def _mean(maps: Tensor, kernel: Tensor) -> Tensor:
     return F.conv2d(maps, weights, padding=len(kernel) // 2, groups=maps.shape[1])
 
 
-def _inside(maps: Tensor, reach: int) -> Tensor:
+def inside(maps: Tensor, reach: int) -> Tensor:
     """Return 1 where a square that extends by ``reach`` to each side is inside the image, else 0: ``(1, 1, h, w)``."""
     rows, columns = (
         (torch.arange(side, device=maps.device) >= reach) & (torch.arange(side, device=maps.device) < side - reach)
@@ -113,5 +113,6 @@ def _inside(maps: Tensor, reach: int) -> Tensor:
     return (rows[:, None] & columns).to(maps)[None, None]
 
 
-def _ramp(values: Tensor, start: float, end: float) -> Tensor:
+def ramp(values: Tensor, start: float, end: float) -> Tensor:
+    """Increase linearly from 0 at ``start`` to 1 at ``end``."""
     return ((values - start) / (end - start)).clamp(0, 1)

@@ -1,0 +1,201 @@
+"""Small dark spots that two images share, such as eyes, which are smaller than the patches that are matched.
+
+A small spot is a disc, about 1 to 2 patches across, that is darker than each eighth of a ring around it. In an image of
+fur or grass there are many. A spot of the structure image is kept if one of the appearance image corresponds with it:
+the score of the match of their patches is nearly the best of both patches. Many such spots are a pattern, such as
+stripes, and none of them is kept. Where the output nearly lost the darkness of a spot, the spot becomes as much darker
+than its ring as in the structure image, with a little emphasis:
+
+    L = R (l / r)^1.2
+
+with L and l the lightness of a pixel in the output and in the structure image, R the mean of the output over the ring,
+and r the mean of the structure image over the darkest parts of the ring. Larger spots:
+`vitsplice.matching.spots`. This is not part of Splice.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vitsplice.matching.spots import inside, ramp
+
+FINE = 6
+"""Locations per side of a patch at which spots are searched for."""
+
+RADII = (0.4, 0.5, 0.65, 0.85)
+"""Radii of spots in patches."""
+
+RING = (1.3, 2.2)
+"""Inner and outer radius of the ring, in radii of the spot."""
+
+SECTORS = 8
+
+DARKEST = 3
+"""The lightness of a ring is the mean of this many of its darkest sectors: an eye may lie between nose and dark fur."""
+
+DARK = 0.02
+"""Added to a lightness (in [0, 1]) before ratios are computed, so that noise in shadows is no spot."""
+
+STRUCTURE, APPEARANCE = (0.3, 0.06), (0.7, 0.15)
+"""Minimum log ratio of the darkest sector to the disc, and minimum difference in lightness of all sectors and the disc.
+In the appearance image only conspicuous spots count."""
+
+MARGIN = (0.07, 0.1)
+"""Score below the best one of either patch: up to the first value two spots correspond, from the second on they do not;
+between them the strength of the spot decreases linearly."""
+
+MOST = 8
+"""Maximum number of shared spots: two eyes, nostrils and ears are few, parts of stripes many."""
+
+LOST = (0.6, 0.8)
+"""Fraction of its darkness that a spot lost: up to the first value it stays as it is, from the second on it is changed;
+between them the strength of the change increases linearly."""
+
+EMPHASIS = 1.2
+"""Exponent of the ratio of lightness."""
+
+
+@dataclass(frozen=True)
+class SmallSpots:
+    """``K`` small dark spots of an image.
+
+    Args:
+        centres: ``(K, 2)``, row and column in patches; (0, 0) is the corner of the image.
+        radii: ``(K,)``, in patches.
+        ratios: ``(K,)``, log ratio of the lightness of the darkest sector to that of the disc.
+        contrasts: ``(K,)``, lightness of all sectors minus that of the disc, divided by 100.
+        strengths: ``(K,)`` in [0, 1], how strongly each is kept.
+    """
+
+    centres: Tensor
+    radii: Tensor
+    ratios: Tensor
+    contrasts: Tensor
+    strengths: Tensor
+
+    def __getitem__(self, chosen: Tensor | slice) -> SmallSpots:
+        return SmallSpots(*(getattr(self, each.name)[chosen] for each in fields(self)))
+
+    def cpu(self) -> SmallSpots:
+        """Return the spots with their tensors on the CPU."""
+        return SmallSpots(*(getattr(self, each.name).cpu() for each in fields(self)))
+
+    def conspicuous(self, ratio: float, contrast: float) -> SmallSpots:
+        """Return those whose ratio and contrast exceed two values."""
+        return self[(self.ratios > ratio) & (self.contrasts > contrast)]
+
+    def patches(self, grid: tuple[int, int]) -> Tensor:
+        """Return the index of the patch of each centre, ``(K,)`` int64."""
+        rows, columns = (self.centres.T[axis].long().clamp(max=side - 1) for axis, side in enumerate(grid))
+        return rows * grid[1] + columns
+
+
+def find_small_spots(lab: Tensor, grid: tuple[int, int]) -> SmallSpots:
+    """Find the small dark spots of an image.
+
+    Args:
+        lab: Lab / 100, ``(1, 3, H, W)``.
+        grid: ``(h, w)``, the patches that the image is matched by.
+    """
+    light = F.adaptive_avg_pool2d(lab[:, :1], (FINE * grid[0], FINE * grid[1]))
+    ratios, contrasts = (torch.cat(maps, 1) for maps in zip(*(_darkness(light, r) for r in RADII), strict=True))
+    ratio, which = ratios.max(1, keepdim=True)
+    is_peak = (ratio >= F.max_pool2d(ratio, 2 * FINE + 1, 1, FINE)) & (ratio > STRUCTURE[0])
+    _, _, rows, columns = is_peak.nonzero(as_tuple=True)
+    radius, contrast = ratio.new_tensor(RADII)[which], contrasts.gather(1, which)
+    centres = (torch.stack([rows, columns], 1) + 0.5) / FINE
+    radii, ratio, contrast = (maps[0, 0, rows, columns] for maps in (radius, ratio, contrast))
+    return SmallSpots(centres, radii, ratio, contrast, torch.ones_like(radii))
+
+
+def shared_spots(
+    spots: SmallSpots, others: SmallSpots, scores: Tensor, grids: tuple[tuple[int, int], tuple[int, int]]
+) -> SmallSpots:
+    """Return the small spots of the first image with which one of the second corresponds, with their strengths.
+
+    Args:
+        spots, others: small spots of both images.
+        scores: ``(N, M)``, scores of the matches of their patches.
+        grids: ``(h, w)`` of both images.
+    """
+    spots, others = spots.conspicuous(*STRUCTURE), others.conspicuous(*APPEARANCE)
+    if not len(spots.radii) or not len(others.radii):
+        return spots[:0]
+    rows, columns = spots.patches(grids[0]), others.patches(grids[1])
+    best = torch.maximum(scores[rows].amax(1)[:, None], scores[:, columns].amax(0))
+    strengths = 1 - ramp((best - scores[rows][:, columns]).amin(1), *MARGIN)
+    shared = strengths > 0
+    return replace(spots, strengths=strengths)[shared] if shared.sum() <= MOST else spots[:0]
+
+
+def darken_spots(output: Tensor, own: Tensor, spots: SmallSpots, grid: tuple[int, int]) -> Tensor:
+    """Darken small spots that nearly lost their darkness (see the module).
+
+    Args:
+        output, own: Lab / 100 of the output image and of the structure image, ``(1, 3, H, W)``.
+        spots: spots of the structure image.
+        grid: ``(h, w)``, the patches of the structure image.
+
+    Returns:
+        ``(1, 3, H, W)``.
+    """
+    output, patch = output.clone(), [pixels / side for pixels, side in zip(own.shape[-2:], grid, strict=True)]
+    for centre, radius, strength in zip(
+        spots.centres.tolist(), spots.radii.tolist(), spots.strengths.tolist(), strict=True
+    ):
+        axes = [
+            torch.arange(max(0, int((c - RING[1] * radius) * p)), min(side, math.ceil((c + RING[1] * radius) * p)))
+            for c, p, side in zip(centre, patch, own.shape[-2:], strict=True)
+        ]
+        down, across = (((axis + 0.5) / p - c) / radius for axis, p, c in zip(axes, patch, centre, strict=True))
+        window = (..., slice(int(axes[0][0]), int(axes[0][-1]) + 1), slice(int(axes[1][0]), int(axes[1][-1]) + 1))
+        output[window] = _darkened(output[window], own[window], down.to(own), across.to(own), strength)
+    return output
+
+
+def _darkened(output: Tensor, own: Tensor, down: Tensor, across: Tensor, strength: float) -> Tensor:
+    """Darken a spot in a window ``(1, 3, h, w)``; distances of rows ``(h,)`` and columns ``(w,)`` are in radii."""
+    distance = torch.hypot(down[:, None], across)
+    disc = (distance <= 0.8).to(own)
+    ring, around = _sectors(down, across)
+    lightness = torch.einsum("shw,hw->s", around / around.sum((1, 2), keepdim=True).clamp(min=1), own[0, 0])
+    level = lightness.sort().values[:DARKEST].mean() + DARK
+    base = (output[0, 0] * ring).sum() / ring.sum().clamp(min=1)
+    wanted, present = (
+        ((values[0, 0] * disc).sum() / disc.sum().clamp(min=1) + DARK) / below
+        for values, below in ((own, level), (output, base + DARK))
+    )
+    lost = (present - wanted) / (1 - wanted).clamp(min=0.01)
+    ratio = ((own[0, 0] + DARK) / level).clamp(max=1) ** EMPHASIS
+    mask = strength * ramp(lost, *LOST) * ((2 - distance) / 0.9).clamp(0, 1)
+    light = torch.minimum(output[:, :1], base * ratio)
+    return torch.lerp(output, torch.cat([light, output[:, 1:] * ratio], 1), mask)
+
+
+def _darkness(light: Tensor, radius: float) -> tuple[Tensor, Tensor]:
+    """Return the log ratio and the contrast of discs of one radius around each location of ``(1, 1, h, w)``."""
+    radius *= FINE
+    reach = math.ceil(RING[1] * radius)
+    offsets = torch.arange(-reach, reach + 1, dtype=light.dtype, device=light.device) / radius
+    _, sectors = _sectors(offsets, offsets)
+    kernels = torch.cat([(torch.hypot(offsets[:, None], offsets) <= 1).to(light)[None], sectors])
+    means = F.conv2d(light, (kernels / kernels.sum((1, 2), keepdim=True))[:, None], padding=reach)
+    disc, around = means[:, :1], means[:, 1:].sort(1).values
+    ratio = ((around[:, :1] + DARK) / (disc + DARK)).log() * inside(light, reach)
+    return ratio, around.mean(1, keepdim=True) - disc
+
+
+def _sectors(down: Tensor, across: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the ring ``(h, w)`` and its sectors ``(SECTORS, h, w)`` of 0 and 1 for distances in radii."""
+    distance, angle = (
+        torch.hypot(down[:, None], across),
+        torch.atan2(down[:, None].expand(-1, len(across)), across.expand(len(down), -1)),
+    )
+    ring = (distance >= RING[0]) & (distance <= RING[1])
+    turns = 2 * math.pi * torch.arange(SECTORS, device=down.device, dtype=down.dtype) / SECTORS
+    return ring.to(down), (ring & ((angle - turns[:, None, None]).cos() > math.cos(1.2 * math.pi / SECTORS))).to(down)
