@@ -86,6 +86,16 @@ def test_transparent_heat_map_is_the_grey_image():
     assert torch.equal(heat_map(torch.eye(2), image, opacity=0.0), image[0].mean(0).expand(3, -1, -1))
 
 
+def test_outline_surrounds_the_patch_and_leaves_its_pixels():
+    image, values = noise(1, 3, 60, 80), torch.eye(3, 4)
+    plain, marked = heat_map(values, image), heat_map(values, image, patch=(1, 3))
+    changed = (plain != marked).any(0)
+    assert not changed[20:40, 60:].any()
+    assert changed[20:40, 56:60].all()
+    assert not changed[:16].any()
+    assert not changed[:, :56].any()
+
+
 def test_clicked_patch_is_most_similar_to_itself(png):
     features = local_features(png[:1], backbone="tiny-cnn", size=64).features[-2][0]
     rows, columns = features.grid

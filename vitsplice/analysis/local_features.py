@@ -125,13 +125,14 @@ def patch_at(point: tuple[float, float], image: Tensor, grid: tuple[int, int]) -
     return min(max(row, 0), rows - 1), min(max(column, 0), columns - 1)
 
 
-def heat_map(values: Tensor, image: Tensor, opacity: float = OPACITY) -> Tensor:
+def heat_map(values: Tensor, image: Tensor, opacity: float = OPACITY, patch: tuple[int, int] | None = None) -> Tensor:
     """Draw values of patches over an image: the lowest value dark blue, the highest yellow (matplotlib's "viridis").
 
     Args:
         values: ``(h, w)``.
         image: ``(1, 3, H, W)`` in [0, 1].
         opacity: opacity of the colours, in [0, 1].
+        patch: row and column of a patch to outline, or None.
 
     Returns:
         ``(3, H, W)`` in [0, 1].
@@ -141,4 +142,18 @@ def heat_map(values: Tensor, image: Tensor, opacity: float = OPACITY) -> Tensor:
     scaled = (values - values.min()) / (values.max() - values.min()).clamp(min=1e-12)
     smooth = F.interpolate(scaled[None, None], size=image.shape[-2:], mode="bilinear", align_corners=False)[0, 0]
     colours = torch.from_numpy(colormaps["viridis"](smooth.numpy())[..., :3]).permute(2, 0, 1).to(image)
-    return opacity * colours + (1 - opacity) * image[0].mean(0, keepdim=True)
+    drawn = opacity * colours + (1 - opacity) * image[0].mean(0, keepdim=True)
+    if patch is not None:
+        _outline(drawn, patch, (values.shape[0], values.shape[1]))
+    return drawn
+
+
+def _outline(pixels: Tensor, patch: tuple[int, int], grid: tuple[int, int]) -> None:
+    """Draw a white frame with a black border around a patch into an image ``(3, H, W)``."""
+    (row, column), (rows, columns), (height, width) = patch, grid, pixels.shape[-2:]
+    top, bottom = row * height // rows, -(-(row + 1) * height // rows)
+    left, right = column * width // columns, -(-(column + 1) * width // columns)
+    inside = pixels[:, top:bottom, left:right].clone()
+    for margin, value in ((4, 0.0), (3, 1.0), (1, 0.0)):
+        pixels[:, max(0, top - margin) : bottom + margin, max(0, left - margin) : right + margin] = value
+    pixels[:, top:bottom, left:right] = inside

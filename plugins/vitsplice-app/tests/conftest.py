@@ -7,6 +7,7 @@ from queue import Queue
 import pytest
 from chromium import browser, checked_pages
 from vitsplice_app.server import ServerSettings, service
+from vitsplice_app.workspace import temporary_workspace
 
 __all__ = ["browser"]
 
@@ -30,6 +31,13 @@ def server():
         yield ready
         ready.server.should_exit = True
         ended.result(20)
+
+
+@pytest.fixture
+def workspace():
+    """Temporary folder of a server."""
+    with temporary_workspace() as folder:
+        yield folder
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from vitsplice.contracts import BackboneInfo, BackboneSpec, layer_label
 from vitsplice.plugins import catalogue
+from vitsplice.presets.settings import settings_for
 
 Choice = tuple[str, str]
 """Label and value of a choice."""
@@ -19,6 +20,13 @@ def backbone_choices() -> list[Choice]:
     """Return the backbones, those with weights on this machine first; the labels of others say that they have none."""
     specs = sorted(catalogue().backbones.values(), key=lambda spec: not is_installed(spec))
     return [(_backbone_label(spec), spec.name) for spec in specs]
+
+
+def default_backbone() -> str:
+    """Return the backbone of the default preset, or the first of its fallbacks with weights on this machine."""
+    config, known = settings_for().backbone, catalogue().backbones
+    names = [name for name in (config.name, *config.fallback) if name in known]
+    return next((name for name in names if is_installed(known[name])), config.name)
 
 
 def is_installed(spec: BackboneSpec) -> bool:

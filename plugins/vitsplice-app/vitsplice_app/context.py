@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from vitsplice_app.frames import FramedPages
 from vitsplice_app.workspace import Workspace
 
 
@@ -15,7 +16,9 @@ class AppContext:
     Args:
         workspace: temporary folder of the server.
         folder: folder of results for the tab Results, read only, or None.
+        frames: HTML pages that frames of the page show.
     """
 
     workspace: Workspace
     folder: Path | None = None
+    frames: FramedPages = field(default_factory=FramedPages)

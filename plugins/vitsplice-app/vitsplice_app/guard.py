@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vitsplice.images import LARGEST_AREA
 from vitsplice_app.account import Account
+from vitsplice_app.frames import FRAMES
 
 LOGGER = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ UPLOADS = frozenset({f"{API}/upload", f"{API}/component_server"})
 PAGES = frozenset(
     {"/", "/config", "/theme.css", "/favicon.ico", "/manifest.json", "/robots.txt", f"{API}/info", f"{API}/app_id"}
 )
-READ = (*(f"/{name}/" for name in ("static", "assets", "svelte")), f"{API}/heartbeat/", FILE)
+READ = (*(f"/{name}/" for name in ("static", "assets", "svelte")), f"{API}/heartbeat/", FILE, FRAMES)
 EVENTS = frozenset({f"{API}/queue/data", f"{API}/upload_progress", f"{API}/startup-events"})
 WRITE = frozenset({*UPLOADS, f"{API}/queue/join", f"{API}/cancel", f"{API}/reset"})
 CALLS = f"{API}/run/"
@@ -54,7 +55,7 @@ SECURITY_HEADERS = {
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
 }
-"""Headers of every response. The first makes the browser refuse whatever is not from this server."""
+"""Headers of every response that has none of its own. The first makes the browser refuse whatever is not from here."""
 
 
 class Refused(Exception):
@@ -204,7 +205,9 @@ def _with_headers(send: Send) -> Send:
 
     async def sender(message: Message) -> None:
         if message["type"] == "http.response.start":
-            MutableHeaders(scope=message).update(SECURITY_HEADERS)
+            headers = MutableHeaders(scope=message)
+            for name, value in SECURITY_HEADERS.items():
+                headers.setdefault(name, value)
         await send(message)
 
     return sender

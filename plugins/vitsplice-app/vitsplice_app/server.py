@@ -152,13 +152,16 @@ async def _application(settings: ServerSettings, workspace: Workspace) -> Guard:
         import gradio as gr
     except ImportError as error:
         raise UserError("the page needs the package gradio; install it: pip install 'gradio>=6.20,<7'") from error
+    from vitsplice_app.frames import FRAMES
     from vitsplice_app.guard import MAX_UPLOAD, Guard
     from vitsplice_app.page import build_page
     from vitsplice_app.style import css, theme
 
-    page = build_page(AppContext(workspace, settings.folder))
+    context = AppContext(workspace, settings.folder)
+    page = build_page(context)
     page.has_launched = True  # without it, Gradio would read any file that a request names
     outer = fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    outer.add_route(f"{FRAMES}{{token}}", context.frames.respond)
     gr.mount_gradio_app(
         outer, page, "/",
         footer_links=[], run_history=False, show_error=False, max_file_size=MAX_UPLOAD, ssr_mode=False,

@@ -1,12 +1,19 @@
-"""Layout and events of the tab Look inside."""
+"""Layout of the tab Look inside: its own tabs."""
 
 from __future__ import annotations
 
 import gradio as gr
 
 from vitsplice_app.context import AppContext
+from vitsplice_app.inside import layers_tab
+
+TABS = {"Layers": layers_tab.build}
 
 
 def build(context: AppContext) -> None:
     """Build the tab inside the current ``gr.Tab``."""
     gr.Markdown("## Look inside")
+    with gr.Tabs():
+        for name, build_tab in TABS.items():
+            with gr.Tab(name):
+                build_tab(context)

@@ -1,0 +1,69 @@
+"""Components of every layer and similarities, without the page."""
+
+import pytest
+from vitsplice_app.inside.layers import BACKBONE_FACET, compute
+
+from vitsplice.analysis.local_features import heat_map, similarity_map
+from vitsplice.errors import ConfigError, ImageError, UserError
+from vitsplice.images import example, read, to_pil
+
+
+@pytest.fixture
+def images():
+    return [str(path) for path in example("cat-dog")]
+
+
+def view_of(images, workspace, backbone="tiny-vit", facet=BACKBONE_FACET):
+    return compute(images, backbone, facet, 64, workspace)
+
+
+def test_every_layer_has_a_caption_and_a_file_for_each_image(images, workspace):
+    view = view_of(images, workspace)
+    assert [caption.partition(":")[0] for caption in view.captions] == [
+        "key at layer 0 (-3)", "key at layer 1 (-2)", "key at layer 2 (-1)",
+    ]  # fmt: skip
+    assert len({path for paths in view.maps for path in paths}) == 6
+    for paths in view.maps:
+        for path, image in zip(paths, view.images, strict=True):
+            assert read(path).pixels.shape == image.shape
+            assert path.startswith(str(workspace.files))
+
+
+def test_similarity_is_that_of_the_python_interface_with_the_patch_outlined(images, workspace):
+    view = view_of(images, workspace)
+    features = view.features.features[-2]
+    first, second = view.similarity(1, (2, 3))
+    expected = heat_map(similarity_map(features[0], (2, 3), features[0]), view.images[0], patch=(2, 3))
+    assert first.tobytes() == to_pil(expected).tobytes()
+    assert second.tobytes() == to_pil(heat_map(similarity_map(features[0], (2, 3), features[1]), view.images[1])).tobytes()
+
+
+def test_patch_of_the_last_layer_lies_at_the_same_place_on_a_finer_grid(images, workspace):
+    view = view_of(images[:1], workspace, "tiny-cnn")
+    finest = view.features.features[-view.features.info.layers][0]
+    rows, columns = finest.grid
+    assert rows > view.grid[0]
+    centre = round((0.5 / view.grid[0]) * rows - 0.5), round((0.5 / view.grid[1]) * columns - 0.5)
+    expected = heat_map(similarity_map(finest, centre, finest), view.images[0], patch=centre)
+    assert view.similarity(0, (0, 0))[0].tobytes() == to_pil(expected).tobytes()
+
+
+def test_click_selects_the_patch_under_it(images, workspace):
+    view = view_of(images, workspace)
+    height, width = view.images[0].shape[-2:]
+    assert view.patch_at(0, 0) == (0, 0)
+    assert view.patch_at(width - 1, height - 1) == (view.grid[0] - 1, view.grid[1] - 1)
+
+
+def test_second_image_alone_is_used(images, workspace):
+    assert view_of([None, images[1]], workspace).features.images == (read(images[1]),)
+
+
+def test_unusable_input_is_reported(images, workspace, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
+    with pytest.raises(UserError, match="there is no image; drop, paste or choose one"):
+        view_of([None, None], workspace)
+    with pytest.raises(ImageError, match=r"broken\.png"):
+        view_of([str(tmp_path / "broken.png"), None], workspace)
+    with pytest.raises(ConfigError, match="no facet 'map'; it has"):
+        view_of(images, workspace, facet="map")

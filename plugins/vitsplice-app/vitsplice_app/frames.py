@@ -1,0 +1,80 @@
+"""HTML pages of results, such as reports, in frames of the page.
+
+A frame is isolated from the page: it has an origin of its own, and may load nothing. The server gives only the files
+that were added, each by an address that cannot be guessed.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vitsplice.errors import PathRejected
+from vitsplice.support.files import inside
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+FRAMES = "/frames/"
+"""Start of the path of every framed page."""
+
+MAX_PAGES = 256
+"""Number of pages that can be opened; adding more removes the oldest."""
+
+SANDBOX = "allow-scripts allow-forms allow-downloads"
+"""What the script of a framed page may do. Forms are for their own script: they cannot be sent."""
+
+HEADERS = {
+    "content-security-policy": f"sandbox {SANDBOX}; default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+    "script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'",
+    "cache-control": "no-store",
+}
+
+
+@dataclass
+class FramedPages:
+    """The HTML files that frames show, by address. Safe to use in several threads."""
+
+    _files: OrderedDict[str, tuple[Path, str]] = field(default_factory=OrderedDict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, folder: Path, name: str) -> str:
+        """Add an HTML file and return its address, relative to that of the page.
+
+        Args:
+            folder: trusted folder.
+            name: path of the file in the folder; it must be inside when it is read, symbolic links resolved.
+        """
+        token = secrets.token_urlsafe(16)
+        with self._lock:
+            self._files[token] = (folder, name)
+            while len(self._files) > MAX_PAGES:
+                self._files.popitem(last=False)
+        return f"{FRAMES.lstrip('/')}{token}"
+
+    def html(self, folder: Path, name: str, title: str) -> str:
+        """Add an HTML file; return a frame that shows it, below a link that opens it alone. See `add`."""
+        address, title = self.add(folder, name), escape(title)
+        return (
+            f'<p><a href="{address}" target="_blank" rel="noopener">Open in a new tab</a></p>'
+            f'<iframe class="frame" src="{address}" title="{title}" sandbox="{SANDBOX}"></iframe>'
+        )
+
+    async def respond(self, request: Request) -> Response:
+        """Answer a request for a page."""
+        from starlette.responses import FileResponse, PlainTextResponse
+
+        folder, name = self._files.get(request.path_params["token"], (Path(), ""))
+        try:
+            path = inside(folder, name)
+        except PathRejected:
+            return PlainTextResponse("not found", 404)
+        if not path.is_file():
+            return PlainTextResponse("the file has been removed", 404)
+        return FileResponse(path, media_type="text/html", headers=HEADERS)

@@ -1,0 +1,130 @@
+"""Layout and events of the tab Layers: components of every layer, and the similarity to a patch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from vitsplice_app.choices import backbone_choices, default_backbone
+from vitsplice_app.context import AppContext
+from vitsplice_app.errors import error_card, guarded
+from vitsplice_app.images import image_input, packaged_pairs
+from vitsplice_app.inside.layers import BACKBONE_FACET, LayerView, compute
+
+INTRODUCTION = (
+    "Three principal components of the features of each layer, as red, green and blue: equal colours are similar "
+    "features, also between the two images. Click a patch of the first image to see which patches are similar to it."
+)
+
+FACETS = [BACKBONE_FACET, "key", "query", "value", "token", "map"]
+
+SIZES = (224, 672)
+"""Range of the shorter side of the backbone's input, in pixels."""
+
+IMMEDIATE: dict[str, Any] = {"queue": False, "show_progress": "hidden", "trigger_mode": "always_last"}
+"""Arguments of the events that show what is already computed."""
+
+Updates = dict[Any, Any]
+
+
+def build(context: AppContext) -> None:
+    """Build the tab inside the current ``gr.Tab``."""
+    gr.Markdown(INTRODUCTION)
+    with gr.Row():
+        images = [image_input(label, height=240) for label in ("Image", "Second image (optional)")]
+        with gr.Column(min_width=280):
+            backbone = gr.Dropdown(backbone_choices(), value=default_backbone(), label="Backbone")
+            facet = gr.Dropdown(FACETS, value=BACKBONE_FACET, label="Facet")
+            size = gr.Slider(*SIZES, value=336, step=16, label="Shorter side of the backbone's input, in pixels")
+            button = gr.Button("Compute all layers", variant="primary")
+    gr.Examples(packaged_pairs(context.workspace), images, label="Packaged photographs")
+    card = error_card()
+    view: gr.State = gr.State(None, time_to_live=3600)
+    shown = _Shown.build()
+
+    def computed(first: str | None, second: str | None, *settings: Any) -> Updates:
+        new = compute([first, second], *settings, context.workspace)
+        return {view: new} | shown.all_of(new)
+
+    inputs = [*images, backbone, facet, size]
+    button.click(guarded(card, computed), inputs, [card, view, *shown.components()], show_progress_on=button)
+    shown.connect(card, view)
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """The components that show a view, hidden while there is none."""
+
+    panel: gr.Column
+    layer: gr.Slider
+    row: gr.Slider
+    column: gr.Slider
+    maps: list[gr.Image]
+    similarities: list[gr.Image]
+
+    @classmethod
+    def build(cls) -> _Shown:
+        maps, similarities = [], []
+        with gr.Column(visible=False) as panel:
+            layer = gr.Slider(0, 11, value=11, step=1, label="Layer")
+            with gr.Row():
+                for name in ("first", "second"):
+                    maps.append(_output(f"Components, {name} image"))
+                    similarities.append(_output(f"Similarity, {name} image"))
+            with gr.Row():
+                row = gr.Slider(0, 1, value=0, step=1, label="Row of the patch, from the top")
+                column = gr.Slider(0, 1, value=0, step=1, label="Column of the patch, from the left")
+        return cls(panel, layer, row, column, maps, similarities)
+
+    def components(self) -> list[Any]:
+        """Return all components."""
+        return [self.panel, self.layer, self.row, self.column, *self.maps, *self.similarities]
+
+    def connect(self, card: gr.HTML, view: gr.State) -> None:
+        """Connect the sliders and the clicks on the first image."""
+        inputs, similarities = [view, self.layer, self.row, self.column], [card, *self.similarities]
+        layer_outputs = [card, self.layer, *self.maps, *self.similarities]
+        self.layer.input(guarded(card, self.of_layer), inputs, layer_outputs, **IMMEDIATE)
+        for slider in (self.row, self.column):
+            slider.input(guarded(card, self.of_patch), inputs, similarities, **IMMEDIATE)
+        outputs = [card, self.row, self.column, *self.similarities]
+        for image in (self.maps[0], self.similarities[0]):
+            image.select(guarded(card, self.of_click), [view, self.layer], outputs, **IMMEDIATE)
+
+    def all_of(self, view: LayerView) -> Updates:
+        """Show a new view: its last layer, and the patch in the middle."""
+        (rows, columns), last = view.grid, len(view.captions) - 1
+        row, column = rows // 2, columns // 2
+        shown = {
+            self.panel: gr.update(visible=True),
+            self.layer: gr.update(maximum=last, value=last, label=view.captions[last]),
+            self.row: gr.update(maximum=rows - 1, value=row),
+            self.column: gr.update(maximum=columns - 1, value=column),
+        }
+        visible = gr.update(visible=len(view.images) > 1)
+        hidden = {self.maps[1]: visible, self.similarities[1]: visible}
+        return shown | hidden | self.of_layer(view, last, row, column)
+
+    def of_layer(self, view: LayerView, layer: int, row: int, column: int) -> Updates:
+        """Show the maps of another layer."""
+        maps = dict(zip(self.maps, map(_visible, view.maps[layer]), strict=False))
+        return {self.layer: gr.update(label=view.captions[layer])} | maps | self.of_patch(view, layer, row, column)
+
+    def of_patch(self, view: LayerView, layer: int, row: int, column: int) -> Updates:
+        """Show the similarity to a patch."""
+        return dict(zip(self.similarities, map(_visible, view.similarity(layer, (row, column))), strict=False))
+
+    def of_click(self, view: LayerView, layer: int, click: gr.SelectData) -> Updates:
+        """Show the similarity to the patch at a point of the first image."""
+        row, column = view.patch_at(*click.index)
+        return {self.row: row, self.column: column} | self.of_patch(view, layer, row, column)
+
+
+def _output(label: str) -> gr.Image:
+    return gr.Image(label=label, interactive=False, buttons=["download", "fullscreen"], min_width=160, format="jpeg")
+
+
+def _visible(value: Any) -> Any:
+    return gr.update(value=value, visible=True)
