@@ -6,7 +6,6 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from vitsplice.contracts import Backbone
     from vitsplice.engine.backbones import BackboneCache
 
 
@@ -16,15 +15,3 @@ def shared_backbones() -> BackboneCache:
     from vitsplice.engine.backbones import BackboneCache
 
     return BackboneCache()
-
-
-def loaded_backbone(name: str) -> Backbone:
-    """Return a backbone by name, in float32 on the device of a run. Raises as `vitsplice.load_backbone`."""
-    from vitsplice import settings_for
-    from vitsplice.engine.device import pick_device
-    from vitsplice.plugins import catalogue
-
-    backbone, _ = shared_backbones().load(
-        settings_for(backbone=name).backbone, catalogue(), pick_device("auto"), "float32"
-    )
-    return backbone

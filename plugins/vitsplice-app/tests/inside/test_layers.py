@@ -35,7 +35,9 @@ def test_similarity_is_that_of_the_python_interface_with_the_patch_outlined(imag
     first, second = view.similarity(1, (2, 3))
     expected = heat_map(similarity_map(features[0], (2, 3), features[0]), view.images[0], patch=(2, 3))
     assert first.tobytes() == to_pil(expected).tobytes()
-    assert second.tobytes() == to_pil(heat_map(similarity_map(features[0], (2, 3), features[1]), view.images[1])).tobytes()
+    assert (
+        second.tobytes() == to_pil(heat_map(similarity_map(features[0], (2, 3), features[1]), view.images[1])).tobytes()
+    )
 
 
 def test_patch_of_the_last_layer_lies_at_the_same_place_on_a_finer_grid(images, workspace):

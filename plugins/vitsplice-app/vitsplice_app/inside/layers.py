@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vitsplice.errors import UserError
-from vitsplice_app.backbones import loaded_backbone
+from vitsplice_app.backbones import shared_backbones
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -106,7 +106,7 @@ def compute(images: Sequence[str | None], backbone: str, facet: str, size: int, 
 
     if not (given := [image for image in images if image]):
         raise UserError("there is no image; drop, paste or choose one, or take an example")
-    network = loaded_backbone(backbone)
+    network, _ = shared_backbones().named(backbone)
     features = local_features(given, backbone=network, facet=None if facet == BACKBONE_FACET else facet, size=size)
     shown = [resize_to(image.pixels, min(SIDE, *image.pixels.shape[-2:])) for image in features.images]
     components = component_maps(features)
