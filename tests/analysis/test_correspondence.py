@@ -1,7 +1,9 @@
+import pytest
 import torch
 
 from tests.conftest import noise
-from vitsplice.analysis.correspondence import PointMatch, draw, match_images
+from vitsplice.analysis.correspondence import PointMatch, description_cache, draw, match_images
+from vitsplice.errors import UserError
 
 
 def test_lines_connect_the_points_of_a_match():
@@ -24,3 +26,46 @@ def test_images_in_memory_and_a_loaded_backbone_are_matched_as_files_and_a_name(
         from_memory = match_images(*(image.mul(255).round().div(255) for image in pair), backbone=vit, grid=6)
     assert from_memory.info == from_files.info
     assert torch.equal(from_memory.warped_colours(), from_files.warped_colours())
+
+
+@pytest.mark.parametrize(
+    ("chosen", "requests"),
+    [
+        ({"facet": "value", "layer": 0}, ["value[-3]"]),
+        ({"facet": "value"}, ["value[-1]"]),
+        ({"layer": 1}, ["key[-2]"]),
+        ({}, ["key[-3]", "key[-1]", "token[-1]", "value[-3]"]),
+    ],
+)
+def test_facet_and_layer_choose_what_is_matched(pair, vit, chosen, requests):
+    result = match_images(*pair, backbone=vit, grid=6, **chosen)
+    assert list(map(str, result.requests)) == requests
+    assert [feature["layer"] for feature in result.record()["features"]] == [r.layer for r in result.requests]
+
+
+def test_a_global_facet_has_no_patches_to_match(pair, vit):
+    with pytest.raises(UserError, match="'cls' is global"):
+        match_images(*pair, backbone=vit, facet="cls")
+
+
+def test_descriptions_in_the_cache_are_not_computed_again(pair, vit):
+    passes = []
+
+    class Counted:
+        info = vit.info
+
+        def to(self, device, dtype):
+            return self
+
+        def __call__(self, images, requests):
+            passes.append(len(images))
+            return vit(images, requests)
+
+    cache = description_cache()
+    first = match_images(*pair, backbone=Counted(), grid=6, cache=cache)
+    before = len(passes)
+    second = match_images(*pair, backbone=Counted(), grid=6, balance=0.5, cache=cache)
+    assert len(passes) == before > 0
+    assert torch.equal(first.correspondence.similarity, second.correspondence.similarity)
+    match_images(*pair, backbone=Counted(), grid=6, layer=0, cache=cache)
+    assert len(passes) == 2 * before

@@ -19,6 +19,7 @@ def test_output_folder_has_drawing_maps_and_data(vitsplice, png, tmp_path):
     sizes = {name: size_of(out / f"{name}.png") for name in ("warped", "confidence", "matches")}
     assert sizes["warped"] == sizes["confidence"] == (48, 40)
     assert sizes["matches"][1] == 480
+    assert "<title>Matches of structure.png and appearance.png</title>" in (out / "matches.html").read_text()
     data = json.loads((out / "matches.json").read_text())
     assert data["backbone"] == "tiny-vit"
     assert data["features"] == [
@@ -30,6 +31,13 @@ def test_output_folder_has_drawing_maps_and_data(vitsplice, png, tmp_path):
     similarities = [match["similarity"] for match in data["matches"]]
     assert similarities == sorted(similarities, reverse=True)
     assert all(0 < match["first"][0] < 48 and 0 < match["second"][1] < 40 for match in data["matches"])
+
+
+def test_one_facet_of_one_layer_is_matched(vitsplice, png, tmp_path):
+    done = vitsplice("correspond", *png, *SMALL, "--facet", "query", "--layer", 1)
+    assert "matched by tiny-vit: query at layer 1 (-2)\n" in done.stderr
+    data = json.loads((tmp_path / "out" / "matches.json").read_text())
+    assert data["features"] == [{"facet": "query", "layer": -2, "layers": 3}]
 
 
 def test_matches_of_an_image_with_itself_are_at_equal_points(vitsplice, png, tmp_path):
@@ -54,6 +62,8 @@ def test_existing_results_are_refused_without_force(vitsplice, png):
         (("structure.png", "appearance.png", "--balance", "2"), "balance"),
         (("structure.png", "appearance.png", "--temperature", "0", "--backbone", "tiny-vit"), "temperature"),
         (("structure.png", "appearance.png", "--backbone", "tiny-vitt"), "tiny-vit"),
+        (("structure.png", "appearance.png", "--backbone", "tiny-vit", "--facet", "cls"), "'cls' is global"),
+        (("structure.png", "appearance.png", "--backbone", "tiny-vit", "--layer", 3), "has no layer 3; it has 0 to 2"),
     ],
 )
 def test_invalid_arguments_are_reported(vitsplice, png, arguments, message):

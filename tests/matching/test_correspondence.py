@@ -1,7 +1,9 @@
 import pytest
 import torch
+import torch.nn.functional as F
 
 from tests.conftest import noise
+from vitsplice.backbones.inputs import Area
 from vitsplice.contracts import Features
 from vitsplice.errors import UserError
 from vitsplice.matching import assignment, correspond, descriptor_requests, join_features, similarity
@@ -48,6 +50,24 @@ def test_only_patches_inside_the_mask_are_used(vit, pair):
 def test_descriptor_requests_depend_on_the_facets_of_the_backbone(vit, cnn):
     assert [str(r) for r in descriptor_requests(vit.info)] == ["key[-3]", "key[-1]", "token[-1]", "value[-3]"]
     assert [str(r) for r in descriptor_requests(cnn.info)] == ["map[-2]", "map[-1]"]
+
+
+def test_patches_are_matched_by_the_chosen_features_at_two_resolutions(vit, pair):
+    request = vit.info.request("key", 0)
+    match = correspond(pair[0], pair[0], vit, grid=6, descriptors=[request])
+
+    def keys(side):
+        return F.normalize(vit(Area(8 * side)(pair[0], vit.info), [request])[request].maps, dim=1)
+
+    coarse = F.interpolate(keys(3), size=match.grid, mode="bilinear", align_corners=False)
+    descriptors = torch.cat([keys(6), coarse], 1).flatten(2).mT
+    torch.testing.assert_close(match.similarity, similarity(descriptors, descriptors)[0])
+
+
+def test_finer_maps_than_the_grid_are_averaged(cnn, pair):
+    match = correspond(pair[0], pair[0], cnn, grid=4, descriptors=[cnn.info.request("map", 0)])
+    assert match.grid == (4, 5)
+    assert match.mutual.all()
 
 
 def test_features_are_joined_on_the_finest_grid(cnn, pair):

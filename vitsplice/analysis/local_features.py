@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -76,17 +76,22 @@ def local_features(
     network, substitution = backbone_or_default(backbone)
     network, info = network.to(target, torch.float32), network.info
     facet = facet or info.structure.facet
-    requests = list(_local_requests(info, facet, layer))
+    requests = local_requests(info, facet, layer)
     outputs = [network(Resize(size)(image.pixels.to(target), info), requests) for image in loaded]
     features = {request.layer: tuple(_on_cpu(output[request]) for output in outputs) for request in requests}
     return LocalFeatures(loaded, features, info, facet, size, (str(substitution),) if substitution else ())
 
 
-def _local_requests(info: BackboneInfo, facet: str, layer: int | None) -> Iterator[FeatureRequest]:
+def local_requests(info: BackboneInfo, facet: str, layer: int | None) -> list[FeatureRequest]:
+    """Return the requests for a local facet at one layer, or at all layers for None.
+
+    Raises:
+        UserError: if the backbone has no such facet or layer, or the facet is not local.
+    """
     if facet not in info.local_facets and facet in info.facets:
         local = ", ".join(info.local_facets)
         raise UserError(f"facet '{facet}' is global: it has no patches to show; local facets of {info.name}: {local}")
-    return (info.request(facet, number) for number in (info.every_layer if layer is None else [layer]))
+    return [info.request(facet, number) for number in (info.every_layer if layer is None else [layer])]
 
 
 def _on_cpu(features: Features) -> Features:

@@ -193,14 +193,14 @@ def component_maps(
     for layer, of_images in features.features.items():
         components, explained = principal_components(of_images, decompose)
         explained_variance[layer] = [round(float(part), 4) for part in explained]
-        maps[layer] = list(map(_three_channels, components))
+        maps[layer] = list(map(three_channels, components))
     return ComponentMaps(
         features.images, maps, explained_variance, features.info, features.facet, decompose, features.size, upsampling,
         features.notes,
     )  # fmt: skip
 
 
-def _three_channels(maps: Tensor) -> Tensor:
+def three_channels(maps: Tensor) -> Tensor:
     """Pad with black channels: a backbone may have fewer than three components."""
     return torch.cat([maps, maps.new_zeros(3, *maps.shape[1:])])[:3]
 

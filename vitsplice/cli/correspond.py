@@ -16,6 +16,13 @@ def correspond(
     second: Annotated[Path, typer.Argument(metavar="SECOND", help="Image in which their matches are searched.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Output folder.")] = Path("vitsplice-matches"),
     backbone: Backbone = None,
+    facet: Annotated[
+        str | None,
+        typer.Option(help="key, query, value, token or map. Default, without --layer: several features together."),
+    ] = None,
+    layer: Annotated[
+        int | None, typer.Option(help="Layer of --facet: 0 is the first, -1 the last. Default: -1.")
+    ] = None,
     grid: Annotated[
         int, typer.Option(min=2, max=128, help="Images are matched on a grid of about this many patches per side.")
     ] = 40,
@@ -30,16 +37,15 @@ def correspond(
     device: Annotated[str, DEVICE] = "auto",
     force: Annotated[bool, typer.Option("--force", help="Replace results in the output folder.")] = False,
 ) -> None:
-    """Match the patches of two images: mutual nearest neighbours, warped colours and confidence."""
+    """Match the patches of two images: mutual nearest neighbours, warped colours, confidence, and a viewer."""
     from vitsplice.analysis import correspondence as analysis
 
     analysis.check_output(out, force=force)
     result = analysis.match_images(
-        first, second, backbone=backbone, grid=grid, temperature=temperature, balance=balance, device=device
-    )
+        first, second, backbone=backbone, facet=facet, layer=layer, grid=grid, temperature=temperature, balance=balance,
+        device=device,
+    )  # fmt: skip
     notes(result.notes)
     drawing = analysis.save(result, out, points, force=force)
-    match, info = result.correspondence, result.info
-    typer.echo(f"matched by {info.name}: {', '.join(map(info.label, result.requests))}", err=True)
-    typer.echo(f"{int(match.mutual.sum())} of {len(match.best)} patches are mutual nearest neighbours", err=True)
+    typer.echo("\n".join(result.summary), err=True)
     typer.echo(str(drawing))

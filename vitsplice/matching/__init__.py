@@ -1,6 +1,6 @@
 """Dense semantic correspondence of two images, from the features of any backbone."""
 
-from vitsplice.matching.assignment import assignment, usable
+from vitsplice.matching.assignment import assignment, most_similar, usable
 from vitsplice.matching.correspondence import Correspondence, correspond, match_descriptions
 from vitsplice.matching.description import Description, describe_image
 from vitsplice.matching.descriptors import describe, descriptor_requests, join_features, similarity
@@ -18,6 +18,7 @@ __all__ = [
     "join_features",
     "match_descriptions",
     "match_vectors",
+    "most_similar",
     "similarity",
     "usable",
 ]

@@ -55,6 +55,24 @@ def mutual_nearest(similarities: Tensor) -> Tensor:
     return torch.eq(nearest[best], torch.arange(len(best), device=best.device))
 
 
+def most_similar(similarities: Tensor, count: int) -> Tensor:
+    """Return the most similar patches of the second image for each patch of the first, the most similar first.
+
+    Args:
+        similarities: ``(N, M)``.
+        count: maximum number of patches.
+
+    Returns:
+        Their indices, ``(N, min(count, M))`` int64; the first column is the ``argmax``, also among equal similarities.
+
+    Example:
+        >>> most_similar(torch.tensor([[0.1, 0.9, 0.5]]), 2)
+        tensor([[1, 2]])
+    """
+    first = similarities.scatter(1, similarities.argmax(1, keepdim=True), math.inf)
+    return first.topk(min(count, first.shape[1]), 1).indices
+
+
 def masked_similarities(similarities: Tensor, temperature: float, balance: float, coverage: Tensor | None) -> Tensor:
     """Set similarities ``(N, M)`` of excluded patches to minus infinity; see `assignment`.
 

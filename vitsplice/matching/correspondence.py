@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vitsplice.contracts import Backbone
+from vitsplice.contracts import Backbone, FeatureRequest
 from vitsplice.errors import UserError
 from vitsplice.matching.agreement import affinity, agreed_assignment
 from vitsplice.matching.assignment import assignment, mutual_nearest, usable
@@ -91,6 +92,7 @@ def correspond(
     balance: float = 0.2,
     agreement: float = AGREEMENT,
     mask: Tensor | None = None,
+    descriptors: Sequence[FeatureRequest] = (),
 ) -> Correspondence:
     """Match the patches of two images.
 
@@ -106,6 +108,8 @@ def correspond(
         agreement: weight of agreement between neighbours, in units of similarity; see `vitsplice.matching.agreement`.
             0 assigns each patch by its similarities alone, without `vitsplice.matching.priors`.
         mask: ``(1, 1, H, W)`` in [0, 1], the part of the second image that may be used; None uses all of it.
+        descriptors: local features by which patches are matched; empty: those of
+            `vitsplice.matching.descriptor_requests`.
 
     Raises:
         UserError: if an image is invalid, a value is out of range, or the backbone is not loaded.
@@ -119,7 +123,7 @@ def correspond(
     """
     check_agreement(agreement)
     descriptions = [
-        describe_image(single_image(image, name), backbone, grid, mirror=name == "second")
+        describe_image(single_image(image, name), backbone, grid, mirror=name == "second", descriptors=descriptors)
         for image, name in ((first, "first"), (second, "second"))
     ]
     return match_descriptions(*descriptions, temperature=temperature, balance=balance, agreement=agreement, mask=mask)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import ceil
 
 import torch
 import torch.nn.functional as F
@@ -47,7 +48,13 @@ class Description:
 
 @numerics(grad=False)
 def describe_image(
-    image: Tensor, backbone: Backbone, grid: int, *, mirror: bool, requests: Iterable[FeatureRequest] = ()
+    image: Tensor,
+    backbone: Backbone,
+    grid: int,
+    *,
+    mirror: bool,
+    requests: Iterable[FeatureRequest] = (),
+    descriptors: Sequence[FeatureRequest] = (),
 ) -> Description:
     """Compute the description of an image.
 
@@ -57,6 +64,8 @@ def describe_image(
         grid: the image is resized to about ``grid * grid`` patches; the aspect ratio is preserved.
         mirror: whether its mirror image is described too, for the second image of a match.
         requests: further features to return.
+        descriptors: local features that form the descriptors; empty: those of `descriptor_requests`. Maps of a CNN that
+            are finer than the grid are averaged.
 
     Raises:
         UserError: if the image is invalid or the backbone is not loaded.
@@ -67,24 +76,35 @@ def describe_image(
     info = backbone.info
     stride = max(1, info.stride // 2) if info.structure.facet == "map" else info.stride
     fine, coarse = (Area(side * stride) for side in (grid, max(1, round(grid / COARSER))))
-    names, further = descriptor_requests(info), tuple(requests)
+    names, further = tuple(descriptors) or descriptor_requests(info), tuple(requests)
     features = backbone(fine(image, info), tuple(dict.fromkeys([*names, *further])))
-    descriptors = _with_coarse(join_features(features, names), describe(backbone, coarse(image, info)))
-    size = descriptors.grid or (1, 1)
+    described = _with_coarse(join_features(features, names), describe(backbone, coarse(image, info), names))
+    described = _averaged(described, grid) if descriptors else described
     flipped = None
     if mirror:
-        mirrored = _with_coarse(*(describe(backbone, area(image.flip(-1), info)) for area in (fine, coarse)))
+        mirrored = _with_coarse(*(describe(backbone, area(image.flip(-1), info), names) for area in (fine, coarse)))
+        mirrored = _averaged(mirrored, grid) if descriptors else mirrored
         flipped = Features.from_maps(mirrored.maps.flip(-1)).values
-    lab = to_lab(image)
+    size, lab = described.grid or (1, 1), to_lab(image)
     colours, spots = F.adaptive_avg_pool2d(lab, size).flatten(2)[0].T, find_small_spots(lab, size)
     named = {request: features[request] for request in further}
-    return Description(descriptors.values, flipped, colours, size, spots, named)
+    return Description(described.values, flipped, colours, size, spots, named)
 
 
 def _with_coarse(fine: Features, coarse: Features) -> Features:
     """Concatenate descriptors of two resolutions on the grid of the finer ones."""
     enlarged = F.interpolate(coarse.maps, size=fine.grid, mode="bilinear", align_corners=False)
     return Features.from_maps(torch.cat([fine.maps, enlarged], 1))
+
+
+def _averaged(features: Features, grid: int) -> Features:
+    """Average features over squares of patches, such that about ``grid * grid`` remain if there are more."""
+    maps = features.maps
+    height, width = maps.shape[-2:]
+    factor = max(1, round((height * width) ** 0.5 / grid))
+    if factor == 1:
+        return features
+    return Features.from_maps(F.adaptive_avg_pool2d(maps, (ceil(height / factor), ceil(width / factor))))
 
 
 def single_image(pixels: Tensor, name: str) -> Tensor:

@@ -46,9 +46,12 @@ def join_features(features: Mapping[FeatureRequest, Features], requests: tuple[F
     return Features(torch.cat(values, -1), grid)
 
 
-def describe(backbone: Backbone, images: Tensor) -> Features:
-    """Compute the descriptors ``(B, h * w, D)`` of images ``(B, 3, H, W)`` of a size that the backbone takes."""
-    requests = descriptor_requests(backbone.info)
+def describe(backbone: Backbone, images: Tensor, requests: tuple[FeatureRequest, ...] = ()) -> Features:
+    """Compute the descriptors ``(B, h * w, D)`` of images ``(B, 3, H, W)`` of a size that the backbone takes.
+
+    They are formed by local features, by default by those of `descriptor_requests`.
+    """
+    requests = requests or descriptor_requests(backbone.info)
     return join_features(backbone(images, requests), requests)
 
 

@@ -17,8 +17,8 @@ from torch import Tensor
 from vitsplice.contracts import Features
 from vitsplice.images.transforms import to_lab
 from vitsplice.matching.correspondence import Correspondence
+from vitsplice.matching.low_rank import factorise
 from vitsplice.numerics import numerics
-from vitsplice.rng import private_rng
 
 COLOUR_SIGMA = 0.12
 """Standard deviation of the colour term, in Lab / 100."""
@@ -73,11 +73,8 @@ def match_vectors(match: Correspondence, second: Tensor) -> MatchVectors:
     maps = F.adaptive_avg_pool2d(to_lab(second), match.other_grid)
     smooth = F.avg_pool2d(maps, NEIGHBOURHOOD, 1, NEIGHBOURHOOD // 2, count_include_pad=False)
     values = guide(match, smooth.flatten(2)[0].T)
-    with private_rng(0):
-        left, singular, right = torch.svd_lowrank(values.cpu(), q=min(RANK, *values.shape))
-    scale = singular.sqrt()
     first_vectors, second_vectors = (
-        (vectors * scale).T.reshape(1, -1, *grid).to(values.device)
-        for vectors, grid in ((left, match.grid), (right, match.other_grid))
+        vectors.T.reshape(1, -1, *grid).to(values.device)
+        for vectors, grid in zip(factorise(values, RANK), (match.grid, match.other_grid), strict=True)
     )
     return MatchVectors(first_vectors, second_vectors)

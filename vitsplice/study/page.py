@@ -8,17 +8,15 @@ import io
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
-from jinja2 import Environment
-from markupsafe import Markup
 from PIL import Image
 
 from vitsplice.errors import Argument, UserError
 from vitsplice.images import read, to_pil
 from vitsplice.study.plan import StudyPlan, plan_path
 from vitsplice.support import output_folder
+from vitsplice.support.script_page import render_script_page
 
 JPEG_QUALITY = 95
 """Quality of the JPEGs, without chroma subsampling; the same for all images, whatever the format of their files."""
@@ -110,15 +108,10 @@ class StudyPage:
 
         The plan, which says which image belongs to which method, is encoded to prevent accidental reading.
         """
-        folder = files("vitsplice.study") / "templates"
-        html, script, style = ((folder / f"study.{ending}").read_text("utf-8") for ending in ("html", "js", "css"))
-        template = Environment(autoescape=True).from_string(html)
-        return template.render(
+        return render_script_page(
+            "vitsplice.study",
+            "study",
             title=self.plan.title,
-            policy=f"default-src 'none'; img-src data:; script-src {_policy_hash(script)}; "
-            f"style-src {_policy_hash(style)}; base-uri 'none'; form-action 'none'",
-            script=Markup(script),
-            style=Markup(style),
             plan=base64.b64encode(json.dumps(self.plan.data()).encode()).decode(),
             images=self.images,
         )
@@ -132,8 +125,3 @@ class StudyPage:
         page = self.render().encode()
         output_folder.write(path.parent, {plan_path(path).name: self.plan.to_bytes(), path.name: page})
         return len(page)
-
-
-def _policy_hash(text: str) -> str:
-    """Return the source expression that allows an inline element with this text in a content security policy."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
