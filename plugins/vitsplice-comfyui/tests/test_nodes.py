@@ -6,7 +6,7 @@ import logging
 import pytest
 import torch
 import vitsplice_tiny
-from fake_comfyui import InterruptProcessingException
+from fake_comfyui_api import InterruptProcessingException
 
 import vitsplice
 from tests.conftest import noise, smooth_pair
@@ -91,7 +91,7 @@ def test_batches_of_different_sizes_are_refused(comfyui, pair):
 def test_masks_are_those_of_a_run(comfyui, inputs, pair):
     mask = torch.zeros(1, 40, 48)
     mask[..., 24:] = 1
-    output = transfer(comfyui, **inputs, steps=1, structure_mask=mask, appearance_mask=mask)
+    output = transfer(comfyui, **inputs, steps=1, structure_mask=mask, appearance_mask=mask[0])
     assert torch.equal(output[0], expected(*pair, steps=1, structure_mask=mask, appearance_mask=mask))
     assert torch.equal(output[0, :, :8], inputs["structure"][0, :, :8])
 

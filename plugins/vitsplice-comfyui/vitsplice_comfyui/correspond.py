@@ -8,7 +8,7 @@ from torch import Tensor
 from vitsplice.analysis.correspondence import draw, match_images
 
 from .backbones import backbone_input, device, load
-from .images import batch_size, image_of, to_images, to_masks
+from .images import batch_size, item_of, to_images, to_masks
 from .progress import Progress
 
 
@@ -60,7 +60,7 @@ class Correspond(io.ComfyNode):
         drawings, warped, confidence = [], [], []
         for index in range(count):
             result = match_images(
-                image_of(first, index), image_of(second, index), backbone=network, grid=grid, temperature=temperature,
+                item_of(first, index), item_of(second, index), backbone=network, grid=grid, temperature=temperature,
                 balance=balance, device=device(),
             )  # fmt: skip
             drawings.append(draw(result.matches(points), result.first, result.second))

@@ -38,29 +38,27 @@ def batch_size(**batches: Tensor | None) -> int:
     return largest
 
 
-def image_of(batch: Tensor, index: int) -> Array:
-    """Return an image of an ``IMAGE`` as an array ``(H, W, C)``, which `vitsplice.images.read` takes.
+def item_of(batch: Tensor, index: int) -> Array:
+    """Return an image or mask of a batch as an array, which vitsplice reads; the only one is used for every index.
 
     Values are clamped to [0, 1], as ComfyUI does when it saves an image.
     """
-    return _array(batch, index)
+    array: Array = batch[index % len(batch)].float().clamp(0, 1).cpu().numpy()
+    return array
+
+
+def mask_batch(mask: Tensor | None) -> Tensor | None:
+    """Return a mask of any layout, such as ``(H, W)`` or ``(B, 1, H, W)``, as ``(B, H, W)``; None for None."""
+    return None if mask is None else mask.reshape(-1, *mask.shape[-2:])
 
 
 def mask_of(batch: Tensor | None, index: int, image: Array) -> Array | None:
-    """Return a mask of a ``MASK`` as an array ``(H, W)``, or None if there is none.
+    """Return a mask of a batch as an array ``(H, W)``, or None if there is none.
 
     For an image without a mask, ComfyUI's Load Image gives one that is black everywhere and not as large as the image.
     """
-    if batch is None:
-        return None
-    mask = _array(batch, index)
-    return mask if mask.shape == image.shape[:2] or mask.any() else None
-
-
-def _array(batch: Tensor, index: int) -> Array:
-    """Return an item of a batch, of which the only one is used for every index."""
-    array: Array = batch[index % len(batch)].float().clamp(0, 1).cpu().numpy()
-    return array
+    mask = None if batch is None else item_of(batch, index)
+    return None if mask is None or (mask.shape != image.shape[:2] and not mask.any()) else mask
 
 
 def to_images(pixels: Sequence[Tensor]) -> Tensor:

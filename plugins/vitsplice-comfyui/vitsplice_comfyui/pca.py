@@ -10,7 +10,7 @@ from torch import Tensor
 from vitsplice.analysis.pca import Decompose, Upsampling, pca
 
 from .backbones import DEFAULT, backbone_input, chosen, device, load
-from .images import image_of, to_images
+from .images import item_of, to_images
 from .progress import Progress
 
 FACETS = ("key", "query", "value", "token", "map")
@@ -53,7 +53,7 @@ class PCA(io.ComfyNode):
         size: int,
     ) -> io.NodeOutput:
         """Decompose the features of all images together."""
-        sources = [image_of(images, index) for index in range(len(images))]
+        sources = [item_of(images, index) for index in range(len(images))]
         progress, shown = Progress(len(sources)), []
         maps = pca(
             sources, backbone=load(backbone), facet=chosen(facet), layer=layer, decompose=decompose,

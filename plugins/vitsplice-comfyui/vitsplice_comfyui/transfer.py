@@ -13,11 +13,14 @@ from vitsplice.errors import OutOfMemory
 from vitsplice.plugins import catalogue
 
 from .backbones import LOADED, backbone_input, chosen, device, note
-from .images import Array, batch_size, image_of, mask_of, to_images
+from .images import Array, batch_size, item_of, mask_batch, mask_of, to_images
 from .progress import Progress
 
 PREVIEWS = 20
 """Number of previews of each image."""
+
+MAX_SEED = 2**53 - 1
+"""The largest integer that the browser keeps exactly."""
 
 
 class Transfer(io.ComfyNode):
@@ -40,7 +43,7 @@ class Transfer(io.ComfyNode):
                 backbone_input(),
                 io.Int.Input("steps", default=0, min=0, max=1_000_000, tooltip="0: as many as the preset has."),
                 io.Int.Input("size", default=0, min=0, max=16384, tooltip="Shorter side in pixels; 0: the preset's."),
-                io.Int.Input("seed", default=0, min=0, max=2**63 - 1, control_after_generate=True),
+                io.Int.Input("seed", default=0, min=0, max=MAX_SEED, control_after_generate=True),
                 io.Float.Input("structure_strength", **strength),
                 io.Float.Input("appearance_strength", **strength),
                 io.String.Input(
@@ -80,6 +83,7 @@ class Transfer(io.ComfyNode):
             appearance_strength=appearance_strength,
             overrides=["metrics=none", *filter(None, map(str.strip, overrides.splitlines()))],
         )
+        structure_mask, appearance_mask = mask_batch(structure_mask), mask_batch(appearance_mask)
         count = batch_size(
             structure=structure,
             appearance=appearance,
@@ -88,7 +92,7 @@ class Transfer(io.ComfyNode):
         )
         progress, outputs = Progress(count), []
         for index in range(count):
-            images = image_of(structure, index), image_of(appearance, index)
+            images = item_of(structure, index), item_of(appearance, index)
             masks = mask_of(structure_mask, index, images[0]), mask_of(appearance_mask, index, images[1])
             run = _prepared(settings, images, masks)
             if not index:
