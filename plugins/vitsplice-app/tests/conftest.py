@@ -20,11 +20,17 @@ def run_service(settings, started):
 
 
 @pytest.fixture(scope="session")
-def server():
+def results_folder(tmp_path_factory):
+    """Folder that the tab Results shows."""
+    return tmp_path_factory.mktemp("results")
+
+
+@pytest.fixture(scope="session")
+def server(results_folder):
     """The page on a free port, in a thread of this process: its `url`, and its `workspace`."""
     started = Queue()
     with ThreadPoolExecutor(1) as pool:
-        ended = pool.submit(run_service, ServerSettings(port=0), started)
+        ended = pool.submit(run_service, ServerSettings(port=0, folder=results_folder), started)
         ready = started.get(timeout=60)
         while not ready.server.started:
             time.sleep(0.01)

@@ -2,11 +2,42 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gradio as gr
 
+from vitsplice.results import StoredResult, find_results
 from vitsplice_app.context import AppContext
+from vitsplice_app.errors import error_card, guarded
+from vitsplice_app.results import listing
+
+Updates = dict[Any, Any]
 
 
 def build(context: AppContext) -> None:
     """Build the tab inside the current ``gr.Tab``."""
     gr.Markdown("## Results")
+    summary = gr.Markdown()
+    results: gr.State = gr.State([])
+    choice = gr.Radio([], label="Results", visible=False, elem_classes="result-list")
+    refresh = gr.Button("Refresh the list", size="sm", visible=context.folder is not None)
+    card, shown = error_card(), gr.HTML(elem_classes="result", padding=False)
+    images = gr.Gallery(
+        label="Latest outputs", columns=4, height="auto", visible=False, interactive=False, object_fit="contain"
+    )
+
+    def scan() -> Updates:
+        found = find_results(context.folder) if context.folder else []
+        labels = [(listing.label(result), listing.key(result)) for result in found]
+        listed = gr.update(choices=labels, value=None, visible=bool(labels))
+        nothing = {shown: "", images: gr.update(value=None, visible=False)}
+        return {summary: listing.summary(context.folder, found), results: found, choice: listed} | nothing
+
+    def show(found: list[StoredResult], chosen: str | None) -> Updates:
+        view = listing.show(listing.choose(found, chosen), context.frames)
+        return {shown: view.html, images: gr.update(value=list(view.images), visible=bool(view.images))}
+
+    outputs = [card, summary, results, choice, shown, images]
+    gr.on(None, guarded(card, scan), None, outputs, show_progress="hidden")
+    refresh.click(guarded(card, scan), None, outputs, show_progress_on=summary)
+    choice.input(guarded(card, show), [results, choice], [card, shown, images], show_progress_on=shown)

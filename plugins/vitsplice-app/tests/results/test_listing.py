@@ -1,0 +1,80 @@
+"""Results in a folder: what the tab shows of each."""
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+from vitsplice_app.frames import FramedPages
+from vitsplice_app.results import listing
+
+from vitsplice.errors import UserError
+from vitsplice.images import example
+from vitsplice.results import StoredResult, find_results
+
+
+def result(folder, kind="evaluation", state="finished", **fields):
+    return StoredResult(kind, "some/name", folder, datetime(2026, 1, 2, 3, 4, tzinfo=UTC), state, **fields)
+
+
+@pytest.fixture
+def batch(tmp_path):
+    """Folder of a batch with two finished runs, one of them without its output, and one refused."""
+    folder = tmp_path / "batch"
+    for name in ("one", "two"):
+        (folder / "quick" / "abc" / name).mkdir(parents=True)
+    (folder / "quick" / "abc" / "one" / "output.png").write_bytes(example()[0].read_bytes())
+    (folder / "batch.json").write_text(json.dumps({"format": 2, "threads": 1, "pairs": 5, "variants": {"quick": {}}}))
+    records = [{"id": name, "variant": "quick", "folder": f"quick/abc/{name}"} for name in ("one", "two")]
+    (folder / "results.jsonl").write_text("".join(f"{json.dumps(record)}\n" for record in records))
+    failure = {"id": "three", "variant": "quick", "state": "refused", "reason": "<b>no image</b>"}
+    (folder / "failures.jsonl").write_text(json.dumps(failure) + "\n")
+    return folder
+
+
+def test_label_has_kind_folder_date_and_state(tmp_path):
+    assert listing.label(result(tmp_path)) == "evaluation · some/name · 2026-01-02 03:04 · finished"
+
+
+def test_summary_counts_results_or_says_what_to_do(tmp_path):
+    assert listing.summary(None, []) == listing.NO_FOLDER
+    assert "holds no evaluation" in listing.summary(tmp_path, [])
+    assert listing.summary(tmp_path, [result(tmp_path)]).startswith("1 result in")
+
+
+def test_page_is_shown_in_an_isolated_frame(tmp_path):
+    shown = listing.show(result(tmp_path, page="gallery.html"), FramedPages())
+    assert 'sandbox="allow-scripts allow-forms allow-downloads"' in shown.html
+    assert str(tmp_path) not in shown.html
+
+
+@pytest.mark.parametrize("state", ["running", "unfinished"])
+def test_result_without_a_page_says_why(tmp_path, state):
+    assert listing.UNFINISHED[state] in listing.show(result(tmp_path, state=state), FramedPages()).html
+
+
+def test_problem_of_a_damaged_result_is_shown_as_text(tmp_path):
+    shown = listing.show(result(tmp_path, state="damaged", problem="<script>"), FramedPages())
+    assert "&lt;script&gt;" in shown.html
+    assert "<script>" not in shown.html
+
+
+def test_state_of_a_batch_has_numbers_reasons_and_outputs(batch):
+    (found,) = find_results(batch)
+    shown = listing.show(found, FramedPages())
+    assert "3 of 5 runs have ended; no process is running it." in shown.html
+    assert '<th scope="row">quick</th><td>2</td><td>1</td><td>0</td>' in shown.html
+    assert "1 run, the first quick/three: &lt;b&gt;no image&lt;/b&gt;" in shown.html
+    assert [caption for _, caption in shown.images] == ["one, quick"]
+    assert max(shown.images[0][0].size) == listing.THUMBNAIL
+
+
+def test_output_that_cannot_be_read_is_left_out(batch):
+    (batch / "quick" / "abc" / "one" / "output.png").write_bytes(b"broken")
+    assert listing.show(find_results(batch)[0], FramedPages()).images == []
+
+
+def test_result_is_chosen_by_its_key(tmp_path):
+    first, second = result(tmp_path), result(tmp_path, kind="study", page="study.html")
+    assert listing.choose([first, second], listing.key(second)) is second
+    with pytest.raises(UserError, match="no longer in the folder"):
+        listing.choose([first], "../../etc/passwd")

@@ -1,0 +1,33 @@
+"""The tab Results in a browser."""
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+REPORT = """<!doctype html><link rel="icon" href="data:,"><h1>gallery</h1><p>none</p><script>
+try { parent.document.title = "taken over"; } catch { document.querySelector("p").textContent = "isolated"; }
+</script>"""
+
+
+def write(folder, **contents):
+    folder.mkdir()
+    for name, text in contents.items():
+        (folder / name.replace("_", ".")).write_text(text)
+
+
+def test_results_are_listed_and_shown(page, results_folder):
+    page.get_by_role("tab", name="Results").click()
+    page.get_by_text("holds no evaluation, study, batch or comparison").wait_for()
+    write(results_folder / "a", evaluate_json='{"format": 3}', gallery_html=REPORT)
+    write(results_folder / "b", batch_json='{"format": 2, "threads": 1, "pairs": 2, "variants": {"quick": {}}}')
+    write(results_folder / "c", batch_json="{")
+    page.get_by_role("button", name="Refresh the list").click()
+    page.get_by_label("evaluation · a").check()
+    frame = page.frame_locator("iframe.frame")
+    frame.get_by_role("heading", name="gallery").wait_for()
+    frame.get_by_text("isolated").wait_for()
+    page.get_by_label("batch · b").check()
+    page.get_by_text("0 of 2 runs have ended").wait_for()
+    page.get_by_label("batch · c").check()
+    page.get_by_text("batch.json is not the file of a batch").wait_for()
+    assert page.title() == "vitsplice"
