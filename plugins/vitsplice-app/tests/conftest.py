@@ -49,7 +49,7 @@ def workspace():
 @pytest.fixture
 def open_page(browser, server):
     """Function that opens the page; fails at the end for foreign requests and for errors or warnings of the page."""
-    with checked_pages(browser, allowed=lambda url: url.startswith(server.url)) as open_url:
+    with checked_pages(browser, allowed=lambda url: url.startswith((server.url, "blob:"))) as open_url:
         yield lambda **settings: open_url(server.url, **{"viewport": {"width": 1280, "height": 900}} | settings)
 
 

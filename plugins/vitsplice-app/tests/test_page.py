@@ -1,15 +1,63 @@
-"""The page in a browser: tabs, requests, console."""
+"""The page in a browser: tabs, keyboard, labels, phones, dark mode. Fixtures check requests and the console."""
 
 import pytest
+from vitsplice_app.page import TABS
 
 pytestmark = pytest.mark.browser
 
+CONTROLS = {
+    "button", "checkbox", "combobox", "link", "listbox", "radio", "searchbox", "slider", "spinbutton", "tab", "textbox"
+}  # fmt: skip
+"""Roles of elements that people operate."""
+
+
+def unnamed_controls(page):
+    """Descriptions of the controls of a page for which a screen reader has no name."""
+    session = page.context.new_cdp_session(page)
+    nodes = [node for node in session.send("Accessibility.getFullAXTree")["nodes"] if not node.get("ignored")]
+    controls = [node for node in nodes if node["role"]["value"] in CONTROLS]
+    assert controls
+    return [
+        session.send("DOM.describeNode", {"backendNodeId": node["backendDOMNodeId"]})["node"]
+        for node in controls
+        if not node.get("name", {}).get("value", "").strip()
+    ]
+
+
+def open_tab(page, name):
+    page.get_by_role("tab", name=name).click()
+    page.get_by_role("heading", name=name, exact=True).wait_for()
+
 
 def test_page_has_its_tabs_in_order(page):
-    assert page.get_by_role("tab").all_inner_texts() == ["Transfer", "Correspondence", "Look inside", "Results"]
+    assert page.get_by_role("tab").all_inner_texts() == list(TABS)
 
 
-@pytest.mark.parametrize("tab", ["Correspondence", "Look inside", "Results"])
-def test_click_on_a_tab_shows_its_heading(page, tab):
-    page.get_by_role("tab", name=tab).click()
-    page.get_by_role("heading", name=tab).wait_for()
+def test_every_control_of_every_tab_has_a_name(page):
+    for name in TABS:
+        open_tab(page, name)
+        assert unnamed_controls(page) == []
+
+
+def test_tabs_are_reached_and_opened_by_the_keyboard(page):
+    page.get_by_role("tab", name="Transfer").focus()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="Correspondence").wait_for()
+
+
+def test_phone_shows_every_tab_without_scrolling_sideways(open_page):
+    page = open_page(viewport={"width": 390, "height": 844})
+    page.get_by_role("tab", name="Results").wait_for()
+    for name in TABS:
+        open_tab(page, name)
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+
+
+@pytest.mark.parametrize(("scheme", "bright"), [("light", True), ("dark", False)])
+def test_page_follows_the_colour_scheme_of_the_system(open_page, scheme, bright):
+    page = open_page(color_scheme=scheme)
+    page.get_by_role("tab", name="Transfer").wait_for()
+    colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    red = int(colour.removeprefix("rgb(").split(",")[0])
+    assert (red > 200) is bright
