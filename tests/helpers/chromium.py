@@ -1,7 +1,7 @@
 """Pages in headless Chromium: the fixture `browser`, and pages that fail a test when they misbehave."""
 
 import shutil
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import pytest
 
@@ -11,17 +11,24 @@ SWITCHES = (
 )
 
 
+def installed():
+    """Path of the installed Chromium, or None."""
+    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+def chromium(driver):
+    """Start the installed Chromium with a driver of Playwright."""
+    return driver.chromium.launch(executable_path=installed(), args=SWITCHES.split())
+
+
 @pytest.fixture(scope="session")
 def browser():
     """Headless Chromium."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if chromium is None:
+    if installed() is None:
         pytest.skip("Chromium is not installed; `make browser` installs it if possible")
-    with playwright.sync_playwright() as driver:
-        instance = driver.chromium.launch(executable_path=chromium, args=SWITCHES.split())
+    with playwright.sync_playwright() as driver, closing(chromium(driver)) as instance:
         yield instance
-        instance.close()
 
 
 @contextmanager

@@ -1,12 +1,14 @@
 """Errors of event handlers: a card with the text of the command line, other outputs unchanged."""
 
 import inspect
+from html import unescape
 
 import gradio as gr
 import pytest
 from vitsplice_app.errors import FAULT, card_html, error_card, guarded
+from vitsplice_app.workspace import PREFIX
 
-from vitsplice.errors import Argument, ConfigError
+from vitsplice.errors import Argument, ConfigError, ImageError
 
 
 @pytest.fixture
@@ -101,3 +103,8 @@ def test_signature_of_the_handler_is_kept(card):
 
 def test_text_from_outside_is_escaped():
     assert "<script>" not in card_html(ConfigError("<script>alert(1)</script>"))
+
+
+def test_error_of_an_upload_has_the_name_that_the_user_gave_it():
+    folder = f"/tmp/{PREFIX}abc/files/{'0a' * 32}"
+    assert "<p>'my cat.png' is empty</p>" in unescape(card_html(ImageError(f"'{folder}/my cat.png' is empty")))

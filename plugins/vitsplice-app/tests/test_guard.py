@@ -1,5 +1,6 @@
 """Hostile requests: each is refused without a traceback, reads no file, and leaves the page alive."""
 
+import asyncio
 import http.client
 import itertools
 import json
@@ -8,11 +9,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
-from vitsplice_app.guard import API, MAX_BODY, MAX_UPLOAD
+from starlette.responses import PlainTextResponse
+from vitsplice_app import guard
+from vitsplice_app.account import Account
+from vitsplice_app.guard import API, MAX_BODY, MAX_UPLOAD, Guard
 
 JSON = {"Content-Type": "application/json"}
 FORM = {"Content-Type": "multipart/form-data; boundary=edge"}
+ADA = {"Authorization": "Basic YWRhOnNlY3JldA=="}
 FILE = f"{API}/file="
 JOIN = f"{API}/queue/join"
 UPLOAD = f"{API}/upload"
@@ -185,3 +191,22 @@ def test_responses_forbid_the_browser_to_load_from_elsewhere(server):
     connection.close()
     assert headers["content-security-policy"].startswith("default-src 'self'")
     assert headers["x-content-type-options"] == "nosniff"
+
+
+def test_upload_to_a_full_folder_is_refused(ask, monkeypatch):
+    monkeypatch.setattr(guard, "MAX_STORED", 0)
+    assert ask("POST", UPLOAD, b"--edge--", FORM) == (507, guard.FULL)
+
+
+@pytest.mark.parametrize(("given", "status"), [({}, 401), ({"Authorization": "Basic eDp5"}, 401), (ADA, 200)])
+def test_account_is_required_for_every_request(given, status, tmp_path, monkeypatch):
+    async def application(scope, receive, send):
+        await PlainTextResponse("page")(scope, receive, send)
+
+    async def ask_all():
+        transport = httpx.ASGITransport(Guard(application, tmp_path, account=Account("ada", "secret")))
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=given) as client:
+            return [(await client.get(path)).status_code for path in ("/", "/theme.css", f"{API}/info")]
+
+    monkeypatch.setattr(guard, "FAILED_LOGIN_SECONDS", 0)
+    assert asyncio.run(ask_all()) == [status] * 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import traceback
 from collections.abc import Callable, Iterator
 from functools import wraps
@@ -12,8 +13,12 @@ from typing import Any
 import gradio as gr
 
 from vitsplice.cli.output import error_message, is_fault
+from vitsplice_app.workspace import PREFIX
 
 FAULT = "This is a fault of vitsplice or of a plugin; the terminal of vitsplice app shows where it happened."
+
+UPLOAD_FOLDER = re.compile(rf"[^\s'\"]*/{PREFIX}[^/]*/files/[0-9a-f]{{64}}/")
+"""Folder of an uploaded file, which is not part of the name that the user gave it."""
 
 
 def error_card() -> gr.HTML:
@@ -23,8 +28,9 @@ def error_card() -> gr.HTML:
 
 def card_html(error: Exception) -> str:
     """Format an error: the command line's text, and where to look if the fault is not the user's."""
+    text = UPLOAD_FOLDER.sub("", error_message(error))
     fault = f"<p>{FAULT}</p>" if is_fault(error) else ""
-    return f'<div role="alert"><strong>Error</strong><p>{escape(error_message(error))}</p>{fault}</div>'
+    return f'<div role="alert"><strong>Error</strong><p>{escape(text)}</p>{fault}</div>'
 
 
 def guarded(card: gr.HTML, handler: Callable[..., Any]) -> Callable[..., Any]:

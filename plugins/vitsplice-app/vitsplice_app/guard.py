@@ -35,6 +35,11 @@ MAX_STORED = 16 * MAX_UPLOAD
 MAX_BODY = 4 * 2**20
 """Maximum size in bytes of the body of any other request."""
 
+FULL = "the temporary folder of the page is full; restart vitsplice app to empty it"
+
+FAILED_LOGIN_SECONDS = 0.5
+"""Time before a wrong password is refused."""
+
 API = "/gradio_api"
 FILE = f"{API}/file="
 UPLOADS = frozenset({f"{API}/upload", f"{API}/component_server"})
@@ -101,7 +106,7 @@ class Guard:
         """Return a function that receives the body of a request. Raises Refused."""
         self._check_sender(request.headers, request.method)
         if self.account and not self.account.matches(request.headers.get("authorization", "")):
-            await anyio.sleep(0.5)
+            await anyio.sleep(FAILED_LOGIN_SECONDS)
             raise Refused(401, "wrong user or password", **{"www-authenticate": 'Basic realm="vitsplice"'})
         if request.method in ("GET", "HEAD"):
             self._check_read(request.url.path)
@@ -135,7 +140,7 @@ class Guard:
             raise Refused(413, f"too large: at most {limit // 10**6} MB are allowed")
         if path in UPLOADS and await anyio.to_thread.run_sync(_size, self.files) + int(length) > MAX_STORED:
             await _discard(request, limit)
-            raise Refused(507, "the temporary folder of the page is full; restart vitsplice app to empty it")
+            raise Refused(507, FULL)
         if "json" in request.headers.get("content-type", "") or path not in UPLOADS:
             return _replayed(await self._checked_json(request))
         return request.receive

@@ -7,6 +7,8 @@ from typing import Any
 
 import gradio as gr
 
+from vitsplice.images import check_image_file
+from vitsplice_app.errors import guarded
 from vitsplice_app.workspace import Workspace
 
 
@@ -25,6 +27,17 @@ def image_input(label: str, **settings: Any) -> gr.Image:
     return image
 
 
+def check_uploads(card: gr.HTML, *images: gr.Image) -> None:
+    """Show an error as soon as an uploaded file is not an image that vitsplice reads.
+
+    Args:
+        card: card of the tab, see `vitsplice_app.errors.error_card`.
+        images: inputs, see `image_input`.
+    """
+    for image in images:
+        image.upload(guarded(card, check_image_file), image, card, show_progress="hidden")
+
+
 def _path(payload: Any) -> str | None:
     """Return the path of an uploaded file; Gradio would open the file, and fail outside of the handler."""
     return None if payload is None else payload.path
@@ -36,4 +49,4 @@ def packaged_pairs(workspace: Workspace) -> list[list[str]]:
 
     folder = workspace.files / "packaged"
     folder.mkdir(exist_ok=True)
-    return [[shutil.copy(path, folder) for path in example(name)] for name in EXAMPLE_PAIRS]
+    return [[str(shutil.copy(path, folder)) for path in example(name)] for name in EXAMPLE_PAIRS]

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+PREFIX = "vitsplice-app-"
+"""Beginning of the name of the folder."""
+
 
 @dataclass(frozen=True)
 class Workspace:
@@ -38,7 +41,7 @@ class Workspace:
 @contextmanager
 def temporary_workspace() -> Iterator[Workspace]:
     """Create a workspace, and remove it with all its files at the end."""
-    with TemporaryDirectory(prefix="vitsplice-app-", ignore_cleanup_errors=True) as folder:
+    with TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as folder:
         workspace = Workspace(Path(folder).resolve())
         workspace.files.mkdir()
         workspace.runs.mkdir()
