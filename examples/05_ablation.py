@@ -34,6 +34,7 @@ VARIANTS = {
     "without texture (ViT)": without("texture"),
     "without detail (CNN)": without("detail"),
     "without statistics (CNN)": without("statistics"),
+    "without contrast": without("contrast"),
     "without structure-detail (CNN)": without("structure-detail"),
     "without the guide": ("terms.texture.options.guide=0.0", "terms.detail.options.guide=0.0"),
     "without patches": without("patches"),

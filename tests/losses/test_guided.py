@@ -6,10 +6,10 @@ from tests.conftest import noise
 from vitsplice.contracts import MASK, MATCH, PIXELS, POSITIONS, Features, TermContext
 from vitsplice.engine.features import SizedBackbone, random_positions
 from vitsplice.losses.guided import EXCLUDED_COST, _resized_mass, requests_at_depths, target_mass
-from vitsplice.losses.terms import EDGES, PATCHES, SMOOTHNESS, STATISTICS, TEXTURE
+from vitsplice.losses.terms import CONTRAST, EDGES, PATCHES, SMOOTHNESS, STATISTICS, TEXTURE
 from vitsplice.options import complete
 
-GUIDED = [TEXTURE, STATISTICS, PATCHES, EDGES, SMOOTHNESS]
+GUIDED = [TEXTURE, STATISTICS, CONTRAST, PATCHES, EDGES, SMOOTHNESS]
 
 
 class Unchanged:

@@ -99,6 +99,20 @@ STATISTICS = LossSpec(
     target="appearance",
     options={"depths": DEPTHS, **GUIDANCE},
 )
+CONTRAST = LossSpec(
+    "contrast",
+    _builder("contrast", "contrast"),
+    "lack of local contrast compared with corresponding neighbourhoods of the appearance image",
+    input="structure",
+    target="appearance",
+    options={
+        "neighbourhood": Option(
+            0.07, "side of a neighbourhood as a fraction of the shorter side of the view", minimum=0.001, maximum=1.0
+        ),
+        "share": Option(0.6, "fraction of the corresponding contrast that costs nothing", minimum=0.0, maximum=1.0),
+        "temperature": replace(GUIDANCE["temperature"], default=0.05),
+    },
+)
 PATCHES = LossSpec(
     "patches",
     _builder("guided", "patches"),
@@ -132,4 +146,4 @@ SMOOTHNESS = LossSpec(
     },
 )
 
-TERMS = (APPEARANCE, STRUCTURE, IDENTITY, FEATURE, TEXTURE, STATISTICS, PATCHES, EDGES, SMOOTHNESS)
+TERMS = (APPEARANCE, STRUCTURE, IDENTITY, FEATURE, TEXTURE, STATISTICS, CONTRAST, PATCHES, EDGES, SMOOTHNESS)
