@@ -29,7 +29,7 @@ def features_of(image, match=None, mask=None):
 
 
 def loss(output, target, **options):
-    context = TermContext(None, options=complete(CONTRAST, {"neighbourhood": 0.125, **options}))
+    context = TermContext(None, options=complete(CONTRAST, {"neighbourhood": 0.125, "share": 1.0, **options}))
     return CONTRAST.build(context).function(output, target)
 
 
@@ -49,6 +49,12 @@ def test_half_of_the_contrast_lacks_half_and_more_costs_nothing():
     assert loss(features_of(stripes(0.1, 0.9)), target).item() == 0
 
 
+def test_a_share_of_the_contrast_is_enough():
+    target = features_of(stripes(0.45, 0.55))
+    assert loss(features_of(stripes(0.47, 0.53)), target, share=0.55).item() == 0
+    assert loss(features_of(stripes(0.48, 0.52)), target, share=0.6).item() == pytest.approx(0.2, abs=0.03)
+
+
 def test_each_half_takes_the_contrast_of_the_half_that_it_corresponds_to():
     flat, striped = torch.full((1, 3, 64, 64), 0.5), stripes(0.2, 0.8)
     target = features_of(halves(striped, flat))
@@ -59,7 +65,7 @@ def test_each_half_takes_the_contrast_of_the_half_that_it_corresponds_to():
 
 def test_border_of_two_parts_has_no_weight():
     found = neighbourhoods(features_of(halves(torch.zeros(1, 3, 64, 64), torch.ones(1, 3, 64, 64))), 0.25)
-    weight, deviation = (values.reshape(7, 7) for values in (found.weight, found.deviation[:, 0]))
+    weight, deviation = (values.reshape(7, 7) for values in (found.weight, found.deviation))
     assert deviation[:, 3].min() > 0.3  # black and white
     assert weight[:, 3].max() == 0
     assert weight[:, [0, 1, 5, 6]].min() == 1
@@ -70,15 +76,15 @@ def test_deviation_is_that_of_the_pixels_of_a_neighbourhood():
     found = neighbourhoods(features_of(image.mean(1, keepdim=True).expand(-1, 3, -1, -1)), 0.5)
     lightness = kornia.color.rgb_to_lab(image.mean(1, keepdim=True).expand(-1, 3, -1, -1))[0, 0] / 100
     expected = [lightness[y : y + 8, x : x + 8].std(correction=0) for y in (0, 4, 8) for x in (0, 4, 8)]
-    torch.testing.assert_close(found.deviation[:, 0], torch.stack(expected), atol=2e-4, rtol=0.01)
+    torch.testing.assert_close(found.deviation, torch.stack(expected), atol=2e-4, rtol=0.01)
 
 
 def test_wanted_deviation_is_a_geometric_mean():
     both = torch.ones(1, 2, 8, 8)
     target = neighbourhoods(features_of(halves(stripes(0.4, 0.6), stripes(0.49, 0.51)), both), 0.125)
     output = neighbourhoods(features_of(stripes(0.5, 0.5), both), 0.125)
-    wanted = corresponding_deviation(output, target, 0.05)[0, 0].item()
-    deviations = target.deviation[:, 0].tolist()
+    wanted = corresponding_deviation(output, target, 0.05)[0].item()
+    deviations = target.deviation.tolist()
     geometric = math.exp(sum(math.log(value + 1e-3) for value in deviations) / len(deviations)) - 1e-3
     assert wanted == pytest.approx(geometric, rel=1e-3)
     assert wanted < 0.9 * sum(deviations) / len(deviations)

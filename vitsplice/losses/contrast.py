@@ -1,7 +1,7 @@
 """Builder of the loss term contrast: local contrast as in the neighbourhoods that correspond. Not part of Splice.
 
-Where an image is matched to fine stripes, the colours of its start are their mean: grey. Distances of feature directions
-(`texture`) let stripes grow there but not their contrast, and statistics of the whole image hardly notice it.
+Where an image is matched to fine stripes, the colours of its start are their mean, grey. With distances of directions
+(`texture`) stripes grow there, but not their contrast, and statistics of the whole image hardly depend on it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LEAST_WEIGHT = 1e-3
 """Weight of a neighbourhood that does not count, so that its logarithm is finite."""
 
 LEAST_DEVIATION = 1e-3
-"""Added to standard deviations of Lab / 100, so that their logarithms are finite."""
+"""Added to standard deviations of lightness in [0, 1], so that their logarithms are finite."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Neighbourhoods:
     """What is compared of ``N`` overlapping square neighbourhoods of an image.
 
     Args:
-        deviation: standard deviation of Lab / 100 in each, ``(N, 3)``.
+        deviation: standard deviation of the lightness in [0, 1] of each, ``(N,)``.
         match: mean vector of the facet ``match``, ``(N, R)``.
         weight: ``(N,)`` in [0, 1]; small where a neighbourhood has several parts, because the contrast is that of their
             border then. It depends on the coherence |mean v|^2 / mean |v|^2 of the vectors v of the facet ``match``.
@@ -46,18 +46,18 @@ class Neighbourhoods:
 
 
 def contrast(context: TermContext) -> LossTerm:
-    """Build the term contrast: how much less contrast neighbourhoods have than those that they correspond to.
+    """Build the term contrast: how much contrast neighbourhoods lack, compared with those that they correspond to.
 
-    It is sum_i w_i mean_c max(0, s'_ic - s_ic) / (sum_i w_i mean s'), with s_ic the standard deviation of channel c of
-    Lab in neighbourhood i, w its weight, and s' the geometric mean of the target's deviations, weighted by the
-    assignment and their own weights. More contrast costs nothing.
+    It is sum_i w_i max(0, share s'_i - s_i) / (sum_i w_i mean s'), with s_i the standard deviation of lightness in
+    neighbourhood i, w its weight, and s' the geometric mean of the target's deviations, weighted by the assignment and
+    their own weights.
     """
     side, temperature, share = (context.options[name] for name in ("neighbourhood", "temperature", "share"))
 
     def function(output: FeaturesByRequest, target: FeaturesByRequest) -> Tensor:
         ours, theirs = (neighbourhoods(features, side) for features in (output, target))
         wanted = corresponding_deviation(ours, theirs, temperature)
-        lack = (share * wanted - ours.deviation).clamp_min(0).mean(1)
+        lack = (share * wanted - ours.deviation).clamp_min(0)
         return (ours.weight * lack).sum() / (ours.weight.sum() * wanted.mean()).clamp_min(VARIANCE_EPSILON)
 
     return LossTerm((PIXELS, MATCH, MASK), function)
@@ -80,12 +80,13 @@ def neighbourhoods(features: FeaturesByRequest, side: float) -> Neighbourhoods:
         maps = (match, ((coherence - low) / (high - low)).clamp(0, 1), _means(features[MASK].maps, side))
         grid = variance.shape[-2:]
         match, weight, coverage = (_rows(F.interpolate(m, grid, mode="bilinear", align_corners=False)) for m in maps)
-    return Neighbourhoods(_rows((variance + VARIANCE_EPSILON).sqrt()), match, weight[:, 0], coverage[:, 0])
+    deviation = (variance + VARIANCE_EPSILON).sqrt().flatten()
+    return Neighbourhoods(deviation, match, weight[:, 0], coverage[:, 0])
 
 
 @torch.no_grad()
 def corresponding_deviation(output: Neighbourhoods, target: Neighbourhoods, temperature: float) -> Tensor:
-    """Average the deviations of the target's neighbourhoods that correspond to each of the output's: ``(N, 3)``."""
+    """Average the deviations of the target's neighbourhoods that correspond to each of the output's: ``(N,)``."""
     preference = temperature * target.weight.clamp_min(LEAST_WEIGHT).log()
     shares = assignment(output.match @ target.match.T + preference, temperature, 0.0, target.coverage)
     return (shares @ (target.deviation + LEAST_DEVIATION).log()).exp() - LEAST_DEVIATION

@@ -102,14 +102,14 @@ STATISTICS = LossSpec(
 CONTRAST = LossSpec(
     "contrast",
     _builder("contrast", "contrast"),
-    "lack of local contrast compared with corresponding neighbourhoods of the appearance image",
+    "lack of local contrast compared with a share of that of corresponding neighbourhoods",
     input="structure",
     target="appearance",
     options={
         "neighbourhood": Option(
             0.07, "side of a neighbourhood as a fraction of the shorter side of the view", minimum=0.001, maximum=1.0
         ),
-        "share": Option(0.6, "fraction of the corresponding contrast that costs nothing", minimum=0.0, maximum=1.0),
+        "share": Option(0.6, "fraction of the corresponding contrast that is enough", minimum=0.0, maximum=1.0),
         "temperature": replace(GUIDANCE["temperature"], default=0.05),
     },
 )
