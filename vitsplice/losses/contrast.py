@@ -58,7 +58,8 @@ def contrast(context: TermContext) -> LossTerm:
         ours, theirs = (neighbourhoods(features, side) for features in (output, target))
         wanted = corresponding_deviation(ours, theirs, temperature)
         lack = (share * wanted - ours.deviation).clamp_min(0)
-        return (ours.weight * lack).sum() / (ours.weight.sum() * wanted.mean()).clamp_min(VARIANCE_EPSILON)
+        scale = (ours.weight.sum() * wanted.mean()).clamp_min(VARIANCE_EPSILON)
+        return torch.as_tensor((ours.weight * lack).sum() / scale)
 
     return LossTerm((PIXELS, MATCH, MASK), function)
 
