@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vitsplice.engine.values import Step
 from vitsplice.errors import Argument, OutputExists, UserError, VitspliceError
 from vitsplice.images import encode_png
 from vitsplice.runs.losses_plot import losses_png, stage_marks
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from vitsplice.config import RunConfig
-    from vitsplice.engine.values import Step
     from vitsplice.runs.record import RunOutput
 
 OUTPUT, SETTINGS, RECORD, LOSSES = "output.png", "run.yaml", "run.json", "losses.csv"
@@ -153,12 +153,24 @@ class RunFolder:
         numbered = [(path.stem.removeprefix("step-"), path) for path in paths]
         return sorted((int(step), path) for step, path in numbered if step.isdecimal())
 
+    def losses(self) -> list[Step]:
+        """Read the losses of the steps that were saved."""
+        with (self.path / LOSSES).open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        return [
+            Step(
+                int(row.pop("step")),
+                float(row.pop("total")),
+                {name: float(value) for name, value in row.items() if value},
+            )
+            for row in rows
+        ]
+
     def last_loss(self, term: str) -> float:
         """Read the unweighted value of a term at its last active step; NaN if it was never active."""
-        with (self.path / LOSSES).open(newline="") as file:
-            name = escape_csv(term)
-            values = [row[name] for row in csv.DictReader(file) if row[name]]
-        return float(values[-1]) if values else math.nan
+        name = escape_csv(term)
+        values = [step.losses[name] for step in self.losses() if name in step.losses]
+        return values[-1] if values else math.nan
 
     def write_inputs(self, inputs: dict[str, Any]) -> None:
         """Write the inputs file, which `inputs` reads when the run is resumed."""

@@ -2,11 +2,181 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
 import gradio as gr
 
+from vitsplice.errors import VitspliceError
 from vitsplice_app.context import AppContext
+from vitsplice_app.errors import card_html, guarded
+from vitsplice_app.images import painted_mask
+from vitsplice_app.transfer import outcome, running
+from vitsplice_app.transfer.components import Controls, Results, slider_updates
+from vitsplice_app.transfer.form import Form, Sliders, preset_yaml, read_yaml
+from vitsplice_app.transfer.history import Session, TransferRun
+from vitsplice_app.transfer.live import Progress
+
+ONE_AT_A_TIME: dict[str, Any] = {"concurrency_id": "optimisation", "concurrency_limit": 1}
+"""Arguments of every event that optimises."""
+
+Updates = dict[Any, Any]
 
 
 def build(context: AppContext) -> None:
     """Build the tab inside the current ``gr.Tab``."""
-    gr.Markdown("## Transfer")
+    with gr.Row():
+        with gr.Column(min_width=320):
+            controls = Controls.build(context.workspace)
+        with gr.Column(min_width=320):
+            results = Results.build()
+    events = Events(context, controls, results)
+    events.connect_form()
+    events.connect_runs(gr.State(Session()))
+
+
+@dataclass(frozen=True)
+class Events:
+    """Functions that the events of the tab call."""
+
+    context: AppContext
+    controls: Controls
+    results: Results
+
+    def connect_form(self) -> None:
+        """Connect the events of the form."""
+        controls, card = self.controls, self.results.card
+        values = [controls.yaml, controls.verdict, *controls.sliders]
+        controls.preset.input(self.choose_preset, controls.preset, values, show_progress="hidden")
+        controls.yaml.input(
+            self.check_yaml, [controls.preset, controls.yaml], values[1:],
+            show_progress="hidden", trigger_mode="always_last",
+        )  # fmt: skip
+        images = [controls.structure, controls.appearance]
+        editors = [controls.structure_mask, controls.appearance_mask]
+        for event in (controls.masks.change, *(image.change for image in images)):
+            outputs = [card, controls.editors, *editors]
+            event(guarded(card, self.show_editors), [controls.masks, *images], outputs, show_progress="hidden")
+
+    def connect_runs(self, session: gr.State) -> None:
+        """Connect the events of runs."""
+        controls, results = self.controls, self.results
+        buttons = [controls.run, controls.stop, controls.resume]
+        form = [
+            *(controls.structure, controls.appearance, controls.structure_mask, controls.appearance_mask),
+            *(controls.preset, controls.yaml, controls.backbone, *controls.sliders),
+        ]
+        outputs = [results.card, results.live, *buttons]
+        shown = {"outputs": outputs, "show_progress_on": results.live, "show_progress": "minimal"} | ONE_AT_A_TIME
+        begun = controls.run.click(guarded(results.card, self.begin), [session, *form], **shown)
+        resumed = controls.resume.click(guarded(results.card, self.resume), session, **shown)
+        controls.stop.click(self.stop, session, controls.stop, queue=False)
+        shown_results = [component for name, component in vars(results).items() if name != "card"]
+        for event in (begun, resumed):
+            event.then(self.show, session, [*buttons, *shown_results], show_progress="hidden")
+        results.gallery.select(
+            guarded(results.card, self.choose),
+            session,
+            [results.card, *buttons, *shown_results],
+            show_progress="hidden",
+        )
+
+    def choose_preset(self, preset: str) -> list[Any]:
+        """Show the YAML and the values of a preset."""
+        text = preset_yaml(preset)
+        return [text, "", *slider_updates(Sliders.of(read_yaml(preset, text, self.trusted)))]
+
+    def check_yaml(self, preset: str, text: str) -> list[Any]:
+        """Check the YAML, and show its values; while it is invalid, the error that a run would end with."""
+        try:
+            sliders = Sliders.of(read_yaml(preset, text, self.trusted))
+        except VitspliceError as error:
+            return [card_html(error), *[gr.skip()] * len(self.controls.sliders)]
+        return ["<p>valid</p>", *slider_updates(sliders)]
+
+    def show_editors(self, masks: bool, *images: str | None) -> tuple[Any, ...]:
+        """Show the editors of the masks, each with its image and without paint."""
+        backgrounds = [{"background": image, "layers": [], "composite": None} if image else None for image in images]
+        return gr.update(visible=masks), *(backgrounds if masks else [None, None])
+
+    def begin(
+        self, session: Session, structure: str | None, appearance: str | None, structure_mask: bytes | None,
+        appearance_mask: bytes | None, *values: Any,
+    ) -> Iterator[Updates]:  # fmt: skip
+        """Begin a run with the values of the form."""
+        form = Form(*values)
+        settings = form.settings(self.trusted)
+        sources = {
+            "structure": structure and Path(structure),
+            "appearance": appearance and Path(appearance),
+            "structure_mask": structure and painted_mask(structure_mask, structure),
+            "appearance_mask": appearance and painted_mask(appearance_mask, appearance),
+        }
+        run = session.new_run(self.context.workspace.new_run(form.preset), settings, sources)
+        yield from self._updates(session, run, running.begin(run, lambda: session.stopped))
+
+    def resume(self, session: Session) -> Iterator[Updates]:
+        """Resume the run that is shown."""
+        run = session.shown_runs()[-1]
+        yield from self._updates(session, run, running.resume(run, lambda: session.stopped))
+
+    def _updates(self, session: Session, run: TransferRun, states: Iterator[Progress]) -> Iterator[Updates]:
+        """Return the updates of the page for the states of a run; add the run to the history."""
+        controls, session.stopped = self.controls, False
+        try:
+            for state in states:
+                yield {
+                    self.results.live: state.html(),
+                    controls.run: gr.update(interactive=False),
+                    controls.stop: gr.update(interactive=True),
+                    controls.resume: gr.update(interactive=False),
+                }
+        finally:
+            session.keep(run)
+
+    def stop(self, session: Session) -> Any:
+        """Ask the current run to stop after its step."""
+        session.stopped = True
+        return gr.update(interactive=False)
+
+    def choose(self, session: Session, event: gr.SelectData) -> Updates:
+        """Show a run of the history, or compare it with the one that is shown."""
+        session.choose(session.runs[::-1][event.index].number)
+        return self.show(session)
+
+    def show(self, session: Session) -> Updates:
+        """Show the chosen runs, and which buttons can be pressed."""
+        controls, results, runs = self.controls, self.results, session.shown_runs()
+        updates = {
+            controls.run: gr.update(interactive=True),
+            controls.stop: gr.update(interactive=False),
+            controls.resume: gr.update(interactive=bool(runs) and not runs[-1].folder.finished()),
+            results.live: "",
+            results.area: gr.update(visible=bool(runs)),
+        }
+        return updates | self._shown(session, runs) if runs else updates
+
+    def _shown(self, session: Session, runs: list[TransferRun]) -> Updates:
+        results, last = self.results, runs[-1]
+        images, label = outcome.before_and_after(runs)
+        command, code = outcome.repeated(last)
+        return {
+            results.slider: gr.update(value=images, label=label),
+            results.heading: " against ".join(map(outcome.summary, runs)),
+            results.metrics: outcome.metrics_html(runs),
+            results.losses: outcome.losses_html(last),
+            results.download: str(outcome.zip_run(last, self.context.workspace.files)),
+            results.command: command,
+            results.code: code,
+            results.settings: outcome.resolved_settings(last),
+            results.gallery: gr.update(
+                value=[(str(run.folder.output), outcome.summary(run)) for run in session.runs[::-1]]
+            ),
+        }
+
+    @property
+    def trusted(self) -> Path:
+        """Folder that must hold the weights and models that YAML from the browser names: there is none."""
+        return self.context.workspace.root / "weights"

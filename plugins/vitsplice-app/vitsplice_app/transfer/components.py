@@ -1,0 +1,149 @@
+"""Components of the tab Transfer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from vitsplice.presets import loading
+from vitsplice_app.choices import backbone_choices, preset_choices
+from vitsplice_app.errors import error_card
+from vitsplice_app.images import image_input, mask_input, packaged_pairs
+from vitsplice_app.transfer.form import AS_IN_PRESET, Sliders, preset_yaml
+from vitsplice_app.workspace import Workspace
+
+PRESET = "quick"
+"""Preset that is chosen when the page is opened."""
+
+MASKS = (
+    "The output may differ where the mask of the structure image is white; of the appearance image, only the white region "
+    "is used."
+)
+
+MOST_SIZE = 4096
+"""Maximum of the slider of the size, in pixels."""
+
+
+@dataclass(frozen=True)
+class Controls:
+    """Components of the form, and the buttons."""
+
+    structure: gr.Image
+    appearance: gr.Image
+    masks: gr.Checkbox
+    editors: gr.Row
+    structure_mask: gr.ImageEditor
+    appearance_mask: gr.ImageEditor
+    preset: gr.Dropdown
+    backbone: gr.Dropdown
+    structure_strength: gr.Slider
+    appearance_strength: gr.Slider
+    steps: gr.Slider
+    size: gr.Slider
+    seed: gr.Slider
+    yaml: gr.Code
+    verdict: gr.HTML
+    run: gr.Button
+    stop: gr.Button
+    resume: gr.Button
+
+    @classmethod
+    def build(cls, workspace: Workspace) -> Controls:
+        """Create the components in the current column."""
+        images = _images(workspace)
+        with gr.Row():
+            run = gr.Button("Run", variant="primary")
+            stop = gr.Button("Stop", variant="stop", interactive=False)
+            resume = gr.Button("Resume", interactive=False)
+        preset = gr.Dropdown(preset_choices(), value=PRESET, label="Preset")
+        backbones = [("as in the preset", AS_IN_PRESET), *backbone_choices()]
+        backbone = gr.Dropdown(
+            backbones, value=AS_IN_PRESET, label="Backbone", allow_custom_value=True,
+            info="It replaces the first backbone of the preset. Any name of timm can be typed.",
+        )  # fmt: skip
+        sliders = _sliders(Sliders.of(loading.load(preset_yaml(PRESET), PRESET)))
+        with gr.Accordion("Advanced: the preset as YAML", open=False):
+            yaml = gr.Code(preset_yaml(PRESET), language="yaml", label="YAML", lines=12, max_lines=24)
+            verdict = gr.HTML(elem_classes="error-card")
+        return cls(*images, preset, backbone, *sliders, yaml, verdict, run, stop, resume)
+
+    @property
+    def sliders(self) -> list[gr.Slider]:
+        """The sliders, in the order of `slider_updates`."""
+        return [self.structure_strength, self.appearance_strength, self.steps, self.size, self.seed]
+
+
+def slider_updates(sliders: Sliders) -> list[Any]:
+    """Return the updates of the sliders to the values of a preset."""
+    steps = gr.update(maximum=max(1, sliders.most_steps), value=sliders.steps, interactive=sliders.most_steps > 0)
+    return [sliders.structure_strength, sliders.appearance_strength, steps, sliders.size, sliders.seed]
+
+
+def _images(workspace: Workspace) -> list[Any]:
+    with gr.Row():
+        structure = image_input("Structure image", height=240, min_width=150)
+        appearance = image_input("Appearance image", height=240, min_width=150)
+    gr.Examples(packaged_pairs(workspace), [structure, appearance], label="Examples", examples_per_page=4)
+    masks = gr.Checkbox(label="Paint masks", info=MASKS)
+    with gr.Row(visible=False) as editors:
+        structure_mask = mask_input("Mask of the structure image", height=320, min_width=150)
+        appearance_mask = mask_input("Mask of the appearance image", height=320, min_width=150)
+    return [structure, appearance, masks, editors, structure_mask, appearance_mask]
+
+
+def _sliders(values: Sliders) -> list[gr.Slider]:
+    with gr.Row():
+        structure = gr.Slider(0, 10, values.structure_strength, step=0.1, label="Structure strength", min_width=150)
+        appearance = gr.Slider(0, 10, values.appearance_strength, step=0.1, label="Appearance strength", min_width=150)
+    with gr.Row():
+        steps = gr.Slider(0, values.most_steps, values.steps, step=1, label="Steps", min_width=150)
+        size = gr.Slider(
+            0, MOST_SIZE, values.size, step=16, min_width=150,
+            label="Size (px)", info="Shorter side; 0: unchanged",
+        )  # fmt: skip
+        seed = gr.Slider(0, 9999, values.seed, step=1, label="Seed", min_width=150)
+    return [structure, appearance, steps, size, seed]
+
+
+@dataclass(frozen=True)
+class Results:
+    """Components for the state of the current run and for those that have ended."""
+
+    card: gr.HTML
+    live: gr.HTML
+    area: gr.Column
+    slider: gr.ImageSlider
+    heading: gr.Markdown
+    metrics: gr.HTML
+    losses: gr.HTML
+    download: gr.DownloadButton
+    command: gr.Code
+    code: gr.Code
+    settings: gr.Code
+    gallery: gr.Gallery
+
+    @classmethod
+    def build(cls) -> Results:
+        """Create the components in the current column."""
+        card = error_card()
+        live = gr.HTML("<p>The output appears here.</p>", elem_classes="live-run")
+        with gr.Column(visible=False) as area:
+            heading = gr.Markdown()
+            slider = gr.ImageSlider(label="structure image | output", max_height=640, interactive=False, format="png")
+            download = gr.DownloadButton("Download everything (zip)")
+            metrics = gr.HTML(elem_classes="run-tables")
+            with gr.Accordion("Losses", open=False):
+                losses = gr.HTML(elem_classes="run-tables")
+            with gr.Accordion("As command line, as Python", open=False):
+                gr.Markdown("Both repeat the run in the unzipped folder of its download.")
+                command = gr.Code(language="shell", label="Command line", interactive=False, wrap_lines=True)
+                code = gr.Code(language="python", label="Python", interactive=False, wrap_lines=True)
+            with gr.Accordion("Settings", open=False):
+                settings = gr.Code(language="yaml", label="run.yaml", interactive=False, max_lines=24)
+            gallery = gr.Gallery(
+                label="Runs of this page: click one to show it, then another to compare the two",
+                columns=4, fit_columns=False, allow_preview=False, interactive=False, buttons=[],
+            )  # fmt: skip
+        return cls(card, live, area, slider, heading, metrics, losses, download, command, code, settings, gallery)

@@ -1,0 +1,106 @@
+"""The runs of one opened page, and which of them it shows."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vitsplice.config import RunConfig
+from vitsplice.errors import UserError
+from vitsplice.runs.artifacts import RECORD, RunFolder
+
+IMAGES = "images"
+"""Folder inside that of a run with the images that it was given."""
+
+MOST = 50
+"""Maximum number of runs of one page; older ones are removed with their folders."""
+
+
+@dataclass(frozen=True)
+class TransferRun:
+    """A run of the page.
+
+    Args:
+        number: number on the page, from 1.
+        path: its folder.
+        settings: the settings that were requested.
+        images: path inside its folder of each image, by name (`vitsplice.runs.recorder.IMAGE_NAMES`).
+    """
+
+    number: int
+    path: Path
+    settings: RunConfig
+    images: Mapping[str, str]
+
+    @property
+    def folder(self) -> RunFolder:
+        """Its folder and the files in it."""
+        return RunFolder(self.path)
+
+    @property
+    def name(self) -> str:
+        """Its name on the page."""
+        return f"run {self.number}"
+
+
+@dataclass
+class Session:
+    """The runs of one opened page.
+
+    Args:
+        runs: runs from the oldest to the latest.
+        shown: number of each run that is shown: none, one, or two that are compared.
+        stopped: whether the user has asked to stop the current run.
+    """
+
+    runs: list[TransferRun] = field(default_factory=list)
+    shown: list[int] = field(default_factory=list)
+    stopped: bool = False
+    _begun: int = 0
+
+    def new_run(self, path: Path, settings: RunConfig, sources: Mapping[str, Path | bytes | None]) -> TransferRun:
+        """Create a run with copies of its images in its folder.
+
+        Args:
+            path: new folder of the run.
+            settings: requested settings.
+            sources: path of each image by name, or its content, or None.
+
+        Raises:
+            UserError: if an image is missing.
+        """
+        if missing := [name for name in ("structure", "appearance") if not sources.get(name)]:
+            raise UserError(f"there is no {missing[0]} image; drop, paste or choose one, or take an example")
+        images = {}
+        for name, source in sources.items():
+            if source:
+                images[name] = f"{IMAGES}/{name}/{source.name if isinstance(source, Path) else 'mask.png'}"
+                (path / images[name]).parent.mkdir(parents=True)
+                (path / images[name]).write_bytes(source if isinstance(source, bytes) else source.read_bytes())
+        self._begun += 1
+        return TransferRun(self._begun, path, settings, images)
+
+    def keep(self, run: TransferRun) -> None:
+        """Add a run that has ended, was stopped or failed after its start, and show it; remove the folder of any other.
+
+        The same run may be kept again after it was resumed.
+        """
+        if not (run.path / RECORD).is_file():
+            shutil.rmtree(run.path, ignore_errors=True)
+            return
+        self.runs = [*(other for other in self.runs if other.number != run.number), run]
+        self.shown = [run.number]
+        for old in self.runs[:-MOST]:
+            shutil.rmtree(old.path, ignore_errors=True)
+        self.runs = self.runs[-MOST:]
+
+    def choose(self, number: int) -> None:
+        """Show a run alone; or, if another one is shown alone, compare it with this one."""
+        self.shown = [*self.shown, number] if len(self.shown) == 1 and self.shown != [number] else [number]
+
+    def shown_runs(self) -> list[TransferRun]:
+        """Return the runs that are shown, in the order in which they were chosen."""
+        by_number = {run.number: run for run in self.runs}
+        return [by_number[number] for number in self.shown if number in by_number]

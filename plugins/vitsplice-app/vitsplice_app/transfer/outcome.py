@@ -1,0 +1,108 @@
+"""What the page shows of runs that have ended, read from their folders."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vitsplice.metrics.leakage import REMARKS
+from vitsplice.presets.changes import Changes, changes_from_preset
+from vitsplice.runs.artifacts import SETTINGS
+from vitsplice.runs.repeat import command_line, python_code
+from vitsplice.support.output_folder import LOCK
+from vitsplice.text import duration
+from vitsplice_app.transfer.history import TransferRun
+from vitsplice_app.transfer.live import loss_curves
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+OUT = "again"
+"""Output folder of the command and the code that repeat a run."""
+
+MEANING = "Lower is better; start: before the first step, unchanged: the structure image."
+
+
+def summary(run: TransferRun) -> str:
+    """Describe a run in one line: preset, steps, seconds."""
+    record = run.folder.record()
+    taken, requested = record["steps"]["taken"], record["steps"]["requested"]
+    steps = f"{taken} steps" if record["finished"] else f"stopped after {taken} of {requested} steps"
+    return f"{run.name}: {run.settings.preset}, {steps}, {duration(sum(record['seconds'].values()))}"
+
+
+def before_and_after(runs: Sequence[TransferRun]) -> tuple[tuple[Image, Image], str]:
+    """Return two images of one size and a label: structure image and output of one run, or the outputs of two."""
+    from vitsplice.images import read, to_pil
+
+    first, last = runs[0], runs[-1]
+    left = first.path / first.images["structure"] if first is last else first.folder.output
+    before, after = (to_pil(read(path).pixels) for path in (left, last.folder.output))
+    names = ("structure image", "output") if first is last else (first.name, last.name)
+    return (before if before.size == after.size else before.resize(after.size), after), " | ".join(names)
+
+
+def metrics_html(runs: Sequence[TransferRun]) -> str:
+    """Format the metrics of one run, with those of its start and of the unchanged structure image, or of two runs."""
+    metrics = [{metric["name"]: metric for metric in run.folder.record()["metrics"]} for run in runs]
+    last = metrics[-1]
+    if len(runs) > 1:
+        columns = {
+            run.name: [own.get(name, {}).get("value") for name in last] for run, own in zip(runs, metrics, strict=True)
+        }
+    else:
+        parts = {"output": "value", "start": "start", "unchanged": "unchanged"}
+        columns = {column: [metric[key] for metric in last.values()] for column, key in parts.items()}
+        columns = {column: values for column, values in columns.items() if values != [None] * len(values)}
+    return _table(last, columns) if last else ""
+
+
+def losses_html(run: TransferRun) -> str:
+    """Draw the losses of a run."""
+    return loss_curves(run.folder.losses(), list(run.settings.terms))
+
+
+def repeated(run: TransferRun) -> tuple[str, str]:
+    """Return the command line and the Python code that repeat a run, in the folder of its download."""
+    changes = changes_from_preset(run.settings) or Changes(SETTINGS)
+    return command_line(run.images, changes, OUT), python_code(run.images, changes, OUT)
+
+
+def resolved_settings(run: TransferRun) -> str:
+    """Return the settings that the run used, as YAML: with the device, the precision and the backbones in use."""
+    return (run.path / SETTINGS).read_text(encoding="utf-8")
+
+
+def zip_run(run: TransferRun, folder: Path) -> Path:
+    """Write a zip file with all files of a run, and return its path.
+
+    Args:
+        run: run that has ended.
+        folder: existing folder of the zip file.
+    """
+    path = folder / f"vitsplice-{run.path.name}.zip"
+    files = sorted(file for file in run.path.rglob("*") if file.is_file() and file.name != LOCK)
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in files:
+            archive.write(file, Path(run.path.name) / file.relative_to(run.path))
+    return path
+
+
+def _table(metrics: Mapping[str, Mapping[str, Any]], columns: Mapping[str, Sequence[float | None]]) -> str:
+    """Format values of metrics as a table in HTML."""
+    heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in ("metric", *columns))
+    rows = []
+    for (name, metric), values in zip(metrics.items(), zip(*columns.values(), strict=True), strict=True):
+        cells = "".join(f"<td>{'-' if value is None else f'{value:.3g}'}</td>" for value in values)
+        rows.append(f'<tr><th scope="row">{escape(name)}{_remark(metric)}</th>{cells}</tr>')
+    head = f"<caption>{MEANING}</caption><thead><tr>{heads}</tr></thead>"
+    return f'<table class="metrics">{head}<tbody>{"".join(rows)}</tbody></table>'
+
+
+def _remark(metric: Mapping[str, Any]) -> str:
+    remarks = [REMARKS.get(metric["leakage"], ""), metric["reason"] and f"not measured: {metric['reason']}"]
+    text = "; ".join(filter(None, remarks))
+    return f"<small>{escape(text)}</small>" if text else ""
