@@ -18,12 +18,12 @@ PRESET = "quick"
 """Preset that is chosen when the page is opened."""
 
 MASKS = (
-    "The output may differ where the mask of the structure image is white; of the appearance image, only the white region "
-    "is used."
+    "The output may differ where the mask of the structure image is white. "
+    "Of the appearance image, only the white region is used."
 )
 
-MOST_SIZE = 4096
-"""Maximum of the slider of the size, in pixels."""
+MOST_SIZE, MOST_SEED = 2048, 9999
+"""Maximum of the slider of the size, in pixels, and of that of the seed, unless a preset has more."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Controls:
         sliders = _sliders(Sliders.of(loading.load(preset_yaml(PRESET), PRESET)))
         with gr.Accordion("Advanced: the preset as YAML", open=False):
             yaml = gr.Code(preset_yaml(PRESET), language="yaml", label="YAML", lines=12, max_lines=24)
-            verdict = gr.HTML(elem_classes="error-card")
+            verdict = error_card()
         return cls(*images, preset, backbone, *sliders, yaml, verdict, run, stop, resume)
 
     @property
@@ -75,10 +75,15 @@ class Controls:
         return [self.structure_strength, self.appearance_strength, self.steps, self.size, self.seed]
 
 
-def slider_updates(sliders: Sliders) -> list[Any]:
+def slider_updates(values: Sliders) -> list[Any]:
     """Return the updates of the sliders to the values of a preset."""
-    steps = gr.update(maximum=max(1, sliders.most_steps), value=sliders.steps, interactive=sliders.most_steps > 0)
-    return [sliders.structure_strength, sliders.appearance_strength, steps, sliders.size, sliders.seed]
+    return [
+        values.structure_strength,
+        values.appearance_strength,
+        gr.update(maximum=max(1, values.most_steps), value=values.steps, interactive=values.most_steps > 0),
+        gr.update(maximum=max(MOST_SIZE, values.size), value=values.size),
+        gr.update(maximum=max(MOST_SEED, values.seed), value=values.seed),
+    ]
 
 
 def _images(workspace: Workspace) -> list[Any]:
@@ -99,11 +104,8 @@ def _sliders(values: Sliders) -> list[gr.Slider]:
         appearance = gr.Slider(0, 10, values.appearance_strength, step=0.1, label="Appearance strength", min_width=150)
     with gr.Row():
         steps = gr.Slider(0, values.most_steps, values.steps, step=1, label="Steps", min_width=150)
-        size = gr.Slider(
-            0, MOST_SIZE, values.size, step=16, min_width=150,
-            label="Size (px)", info="Shorter side; 0: unchanged",
-        )  # fmt: skip
-        seed = gr.Slider(0, 9999, values.seed, step=1, label="Seed", min_width=150)
+        seed = gr.Slider(0, MOST_SEED, values.seed, step=1, label="Seed", min_width=150)
+    size = gr.Slider(0, MOST_SIZE, values.size, step=16, label="Size: shorter side in pixels (0: unchanged)")
     return [structure, appearance, steps, size, seed]
 
 
@@ -138,12 +140,16 @@ class Results:
                 losses = gr.HTML(elem_classes="run-tables")
             with gr.Accordion("As command line, as Python", open=False):
                 gr.Markdown("Both repeat the run in the unzipped folder of its download.")
-                command = gr.Code(language="shell", label="Command line", interactive=False, wrap_lines=True)
-                code = gr.Code(language="python", label="Python", interactive=False, wrap_lines=True)
+                command = gr.Code(
+                    language="shell", label="Command line", interactive=False, wrap_lines=True, lines=1, max_lines=8
+                )
+                code = gr.Code(
+                    language="python", label="Python", interactive=False, wrap_lines=True, lines=1, max_lines=16
+                )
             with gr.Accordion("Settings", open=False):
                 settings = gr.Code(language="yaml", label="run.yaml", interactive=False, max_lines=24)
             gallery = gr.Gallery(
                 label="Runs of this page: click one to show it, then another to compare the two",
-                columns=4, fit_columns=False, allow_preview=False, interactive=False, buttons=[],
+                columns=4, fit_columns=False, height=180, allow_preview=False, interactive=False, buttons=[],
             )  # fmt: skip
         return cls(card, live, area, slider, heading, metrics, losses, download, command, code, settings, gallery)

@@ -30,8 +30,10 @@ def summary(run: TransferRun) -> str:
     """Describe a run in one line: preset, steps, seconds."""
     record = run.folder.record()
     taken, requested = record["steps"]["taken"], record["steps"]["requested"]
-    steps = f"{taken} steps" if record["finished"] else f"stopped after {taken} of {requested} steps"
-    return f"{run.name}: {run.settings.preset}, {steps}, {duration(sum(record['seconds'].values()))}"
+    steps = f", {taken} steps" if taken else ""
+    if not record["finished"]:
+        steps = f", stopped after {taken} of {requested} steps"
+    return f"{run.name}: {run.settings.preset}{steps}, {duration(sum(record['seconds'].values()))}"
 
 
 def before_and_after(runs: Sequence[TransferRun]) -> tuple[tuple[Image, Image], str]:

@@ -86,15 +86,15 @@ class Events:
     def choose_preset(self, preset: str) -> list[Any]:
         """Show the YAML and the values of a preset."""
         text = preset_yaml(preset)
-        return [text, "", *slider_updates(Sliders.of(read_yaml(preset, text, self.trusted)))]
+        return [text, gr.update(visible=False), *slider_updates(Sliders.of(read_yaml(preset, text, self.trusted)))]
 
     def check_yaml(self, preset: str, text: str) -> list[Any]:
         """Check the YAML, and show its values; while it is invalid, the error that a run would end with."""
         try:
             sliders = Sliders.of(read_yaml(preset, text, self.trusted))
         except VitspliceError as error:
-            return [card_html(error), *[gr.skip()] * len(self.controls.sliders)]
-        return ["<p>valid</p>", *slider_updates(sliders)]
+            return [gr.update(value=card_html(error), visible=True), *[gr.skip()] * len(self.controls.sliders)]
+        return [gr.update(value="<p>valid</p>", visible=True), *slider_updates(sliders)]
 
     def show_editors(self, masks: bool, *images: str | None) -> tuple[Any, ...]:
         """Show the editors of the masks, each with its image and without paint."""
@@ -128,7 +128,7 @@ class Events:
         try:
             for state in states:
                 yield {
-                    self.results.live: state.html(),
+                    self.results.live: gr.update(value=state.html(), visible=True),
                     controls.run: gr.update(interactive=False),
                     controls.stop: gr.update(interactive=True),
                     controls.resume: gr.update(interactive=False),
@@ -153,7 +153,7 @@ class Events:
             controls.run: gr.update(interactive=True),
             controls.stop: gr.update(interactive=False),
             controls.resume: gr.update(interactive=bool(runs) and not runs[-1].folder.finished()),
-            results.live: "",
+            results.live: gr.update(visible=False),
             results.area: gr.update(visible=bool(runs)),
         }
         return updates | self._shown(session, runs) if runs else updates
@@ -171,9 +171,9 @@ class Events:
             results.command: command,
             results.code: code,
             results.settings: outcome.resolved_settings(last),
-            results.gallery: gr.update(
-                value=[(str(run.folder.output), outcome.summary(run)) for run in session.runs[::-1]]
-            ),
+            results.gallery: [
+                (str(run.folder.output), f"{run.number}: {run.settings.preset}") for run in session.runs[::-1]
+            ],
         }
 
     @property
