@@ -93,8 +93,8 @@ def _images(workspace: Workspace) -> list[Any]:
     gr.Examples(packaged_pairs(workspace), [structure, appearance], label="Examples", examples_per_page=4)
     masks = gr.Checkbox(label="Paint masks", info=MASKS)
     with gr.Row(visible=False) as editors:
-        structure_mask = mask_input("Mask of the structure image", height=320, min_width=150)
-        appearance_mask = mask_input("Mask of the appearance image", height=320, min_width=150)
+        structure_mask = mask_input("Structure mask", height=320, min_width=150)
+        appearance_mask = mask_input("Appearance mask", height=320, min_width=150)
     return [structure, appearance, masks, editors, structure_mask, appearance_mask]
 
 
@@ -119,6 +119,7 @@ class Results:
     slider: gr.ImageSlider
     heading: gr.Markdown
     metrics: gr.HTML
+    loss_area: gr.Accordion
     losses: gr.HTML
     download: gr.DownloadButton
     command: gr.Code
@@ -136,7 +137,7 @@ class Results:
             slider = gr.ImageSlider(label="structure image | output", max_height=640, interactive=False, format="png")
             download = gr.DownloadButton("Download everything (zip)")
             metrics = gr.HTML(elem_classes="run-tables")
-            with gr.Accordion("Losses", open=False):
+            with gr.Accordion("Losses", open=False) as loss_area:
                 losses = gr.HTML(elem_classes="run-tables")
             with gr.Accordion("As command line, as Python", open=False):
                 gr.Markdown("Both repeat the run in the unzipped folder of its download.")
@@ -152,4 +153,6 @@ class Results:
                 label="Runs of this page: click one to show it, then another to compare the two",
                 columns=4, fit_columns=False, height=180, allow_preview=False, interactive=False, buttons=[],
             )  # fmt: skip
-        return cls(card, live, area, slider, heading, metrics, losses, download, command, code, settings, gallery)
+        return cls(
+            card, live, area, slider, heading, metrics, loss_area, losses, download, command, code, settings, gallery
+        )

@@ -166,6 +166,7 @@ class Events:
             results.slider: gr.update(value=images, label=label),
             results.heading: " against ".join(map(outcome.summary, runs)),
             results.metrics: outcome.metrics_html(runs),
+            results.loss_area: gr.update(visible=last.settings.steps > 0),
             results.losses: outcome.losses_html(last),
             results.download: str(outcome.zip_run(last, self.context.workspace.files)),
             results.command: command,

@@ -1,0 +1,75 @@
+"""Settings of a run from the values of the form."""
+
+import pytest
+import yaml
+from vitsplice_app.transfer.form import AS_IN_PRESET, Form, Sliders, preset_yaml, read_yaml
+
+from vitsplice.errors import ConfigError, UnknownName
+from vitsplice.presets.settings import settings_for
+
+
+def form(preset, text=None, **values):
+    """The form as it is when a preset is chosen and its YAML is edited, with other values changed."""
+    sliders = vars(Sliders.of(settings_for(preset) if text is None else read_yaml(preset, text, None)))
+    del sliders["most_steps"]
+    return Form(**{"preset": preset, "yaml": text or preset_yaml(preset), "backbone": AS_IN_PRESET} | sliders | values)
+
+
+@pytest.mark.parametrize("preset", ["instant", "quick", "official", "tiny"])
+def test_unchanged_form_gives_the_settings_of_the_preset(preset, tmp_path):
+    assert form(preset).settings(tmp_path) == settings_for(preset)
+
+
+@pytest.mark.parametrize("preset", ["quick", "official"])
+def test_changed_values_give_the_settings_of_the_same_arguments(preset, tmp_path):
+    values = {"steps": 7, "size": 64, "seed": 3, "structure_strength": 2, "backbone": "dino-vitb8"}
+    assert form(preset, **values).settings(tmp_path) == settings_for(preset, **values)
+
+
+def test_size_of_a_preset_can_be_removed(tmp_path):
+    assert form("tiny", size=0).settings(tmp_path) == settings_for("tiny", overrides=["size=null"])
+
+
+def test_edited_yaml_is_the_preset_with_overrides(tmp_path):
+    text = preset_yaml("quick").replace("steps: 160", "steps: 20").replace("grid: 40", "grid: 20")
+    overrides = ["steps=20", "match.grid=20"]
+    assert form("quick", text).settings(tmp_path) == settings_for("quick", overrides=overrides)
+    assert form("quick", text, steps=30).settings(tmp_path).steps == 30
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("steps: [", "YAML is not valid"),
+        ("backbone: {name: tiny-vit}\nsteps: x\nstart: match\n", "YAML: steps: 'x' is not allowed"),
+        ("#" * 1_000_001, "longer than"),
+        (
+            "backbone: {name: tiny-vit, weights: /etc/passwd}\nstart: match\nsteps: 0\n",
+            "without its sha256",
+        ),
+        ("backbone: {name: tiny-vit}\nmodel: /etc\nstart: model\nsteps: 0\n", "without its sha256"),
+        (
+            "backbone: {name: tiny-vit}\nterms: {a: {loss: structure, weight: 1, options: {x: 1}}}\nsteps: 1\n",
+            "options",
+        ),
+    ],
+)
+def test_mistakes_in_the_yaml_are_those_of_the_command_line(text, message, tmp_path):
+    with pytest.raises(ConfigError, match=message):
+        read_yaml("quick", text, tmp_path / "weights")
+
+
+def test_unknown_loss_term_is_a_mistake(tmp_path):
+    text = preset_yaml("tiny").replace("loss: appearance", "loss: apearance")
+    with pytest.raises(UnknownName, match="apearance"):
+        read_yaml("tiny", text, tmp_path)
+
+
+def test_yaml_cannot_name_another_preset(tmp_path):
+    text = yaml.safe_dump(yaml.safe_load(preset_yaml("tiny")) | {"preset": "/etc/passwd"})
+    assert read_yaml("tiny", text, tmp_path).preset == "tiny"
+
+
+@pytest.mark.parametrize(("preset", "most"), [("quick", 640), ("instant", 0), ("tiny", 100)])
+def test_steps_depend_on_the_preset(preset, most):
+    assert Sliders.of(settings_for(preset)).most_steps == most

@@ -1,0 +1,70 @@
+"""The runs of one opened page."""
+
+import pytest
+from vitsplice_app.transfer import history
+
+from vitsplice.errors import UserError
+
+
+def ended(run):
+    (run.path / "run.json").write_text("{}")
+    return run
+
+
+@pytest.fixture
+def runs(session, new_run):
+    """Two runs that have ended."""
+    for _ in range(2):
+        session.keep(ended(new_run()))
+    return session.runs
+
+
+def test_images_are_copied_under_their_own_names(new_run, sources, tmp_path):
+    run = new_run(structure_mask=b"mask")
+    assert run.images == {
+        "structure": "images/structure/structure.png",
+        "appearance": "images/appearance/appearance.png",
+        "structure_mask": "images/structure_mask/mask.png",
+    }
+    assert (run.path / run.images["structure"]).read_bytes() == sources["structure"].read_bytes()
+
+
+@pytest.mark.parametrize("name", ["structure", "appearance"])
+def test_missing_image_is_named(new_run, name, tmp_path):
+    with pytest.raises(UserError, match=f"no {name} image"):
+        new_run(**{name: None})
+    assert not (tmp_path / "run0").exists()
+
+
+def test_run_without_an_output_is_removed(session, new_run):
+    run = new_run()
+    session.keep(run)
+    assert not session.runs
+    assert not run.path.exists()
+
+
+def test_latest_run_is_shown_and_a_second_one_is_compared(session, runs):
+    assert session.shown_runs() == [runs[1]]
+    session.choose(1)
+    assert session.shown_runs() == [runs[1], runs[0]]
+    session.choose(1)
+    assert session.shown_runs() == [runs[0]]
+    session.choose(1)
+    assert session.shown_runs() == [runs[0]]
+
+
+def test_resumed_run_keeps_its_number(session, runs):
+    session.keep(session.runs[0])
+    assert [run.number for run in session.runs] == [2, 1]
+    assert [run.number for run in session.shown_runs()] == [1]
+
+
+def test_oldest_runs_are_removed(session, new_run, monkeypatch):
+    monkeypatch.setattr(history, "MOST", 2)
+    paths = []
+    for number in range(3):
+        run = ended(new_run())
+        paths.append(run.path)
+        session.keep(run)
+        assert len(session.runs) == min(2, number + 1)
+    assert [path.exists() for path in paths] == [False, True, True]

@@ -1,0 +1,110 @@
+"""What the page shows of runs that have ended."""
+
+import json
+import zipfile
+from dataclasses import asdict
+
+import pytest
+from vitsplice_app.transfer import outcome, running
+from vitsplice_app.transfer.history import Session
+from vitsplice_app.transfer.live import Progress, loss_curves
+
+from tests.conftest import write_pair
+from vitsplice.cli import main
+from vitsplice.engine.values import Step
+from vitsplice.metrics.values import MetricValue
+from vitsplice.presets.settings import settings_for
+
+METRICS = [
+    asdict(MetricValue("lab-patches", 0.1234, leakage="term", unchanged=0.5)),
+    asdict(MetricValue("cnn-statistics", None, "no weights", leakage="none")),
+]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Two runs: one of 38x32 px, and one of another size that was stopped after one step. Both get two metrics."""
+    folder = tmp_path_factory.mktemp("runs")
+    sources = dict(zip(("structure", "appearance"), write_pair(folder), strict=True))
+    session = Session()
+    for name, overrides, stopped in (("one", ["optimiser.lr=0.01"], False), ("two", ["size=24"], True)):
+        settings = settings_for("tiny", overrides=overrides)
+        run = session.new_run(folder / name, settings, sources)
+        list(running.begin(run, lambda stopped=stopped: stopped))
+        session.keep(run)
+        record = run.folder.record() | {"metrics": METRICS}
+        (run.path / "run.json").write_text(json.dumps(record))
+    return session.runs
+
+
+def test_summary_has_preset_steps_and_time(runs):
+    assert outcome.summary(runs[0]).startswith("run 1: tiny, 5 steps, ")
+    assert outcome.summary(runs[1]).startswith("run 2: tiny, stopped after 1 of 5 steps, ")
+
+
+def test_images_of_one_run_are_structure_and_output_in_one_size(runs):
+    (before, after), label = outcome.before_and_after(runs[:1])
+    assert before.size == after.size == (38, 32)
+    assert label == "structure image | output"
+
+
+def test_images_of_two_runs_are_their_outputs_in_one_size(runs):
+    (before, after), label = outcome.before_and_after(runs)
+    assert before.size == after.size == (29, 24)
+    assert label == "run 1 | run 2"
+
+
+def test_metrics_of_one_run_are_beside_those_of_the_unchanged_image(runs):
+    page = outcome.metrics_html(runs[:1])
+    assert '<th scope="col">output</th><th scope="col">unchanged</th></tr>' in page
+    assert "lab-patches<small>optimised by the run</small></th><td>0.123</td><td>0.5</td>" in page
+    assert "cnn-statistics<small>not measured: no weights</small></th><td>-</td><td>-</td>" in page
+
+
+def test_metrics_of_two_runs_are_compared(runs):
+    page = outcome.metrics_html(runs)
+    assert '<th scope="col">run 1</th><th scope="col">run 2</th>' in page
+
+
+@pytest.mark.slow
+def test_download_holds_what_the_command_needs_to_repeat_the_run(runs, tmp_path, monkeypatch):
+    path = outcome.zip_run(runs[0], tmp_path)
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall(tmp_path)
+    folder = tmp_path / "one"
+    files = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
+    assert {"output.png", "run.json", "run.yaml", "losses.csv", "images/structure/structure.png"} <= files
+    assert not any(name.endswith(".lock") for name in files)
+    command, code = outcome.repeated(runs[0])
+    monkeypatch.chdir(folder)
+    assert main(command.split()[1:]) == 0
+    again = (folder / "again" / "output.png").read_bytes()
+    assert again == runs[0].folder.output.read_bytes() == (folder / "output.png").read_bytes()
+    assert "--set optimiser.lr=0.01" in command
+    assert "overrides=['optimiser.lr=0.01']" in code
+
+
+def test_settings_are_those_that_were_used(runs):
+    assert "name: tiny-vit\n" in outcome.resolved_settings(runs[0])
+
+
+def test_losses_are_read_from_the_folder(runs):
+    page = outcome.losses_html(runs[0])
+    assert page.count("<svg") == 5
+    assert 'aria-label="total: ' in page
+
+
+def test_curve_of_one_step_or_of_negative_values_is_drawn():
+    history = [Step(0, 1.0, {"a": -1.0}), Step(1, 2.0, {"a": 0.0})]
+    assert "NaN" not in loss_curves(history, ["a"])
+    assert loss_curves(history[:1], ["a"]).count("<svg") == 2
+    assert loss_curves([], ["a"]) == ""
+
+
+def test_progress_escapes_names_and_notes():
+    state = Progress("optimising", 3, 10, 4.2, history=[Step(0, 1.0, {"<a>": 1.0})], terms=["<a>"], notes=["<b>"])
+    page = state.html()
+    assert "optimising, 3 of 10 steps, ETA 4 s" in page
+    assert '<progress aria-label="steps" max="10" value="3">' in page
+    assert "<a>" not in page
+    assert "<b>" not in page

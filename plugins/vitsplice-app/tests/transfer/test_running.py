@@ -1,0 +1,117 @@
+"""Runs of the page: progress, stopping, resuming, failing, and the bytes of the command line."""
+
+from itertools import count
+
+import pytest
+from vitsplice_app.transfer import running
+
+from vitsplice.cli import main
+from vitsplice.errors import ImageError, NonFiniteLoss, VitspliceError
+
+FILES = ("output.png", "losses.csv", "run.yaml", "previews/step-000000.png", "previews/step-000004.png")
+
+
+@pytest.fixture
+def every_step(monkeypatch):
+    """Show the state of a run after each step."""
+    monkeypatch.setattr(running, "EVERY", 0)
+    monkeypatch.setattr(running, "SHARE", 1e9)
+
+
+def contents(folder):
+    return {name: (folder / name).read_bytes() for name in FILES}
+
+
+def from_command_line(sources, out, *arguments):
+    """Files of the same run of the command line."""
+    assert main(["run", *map(str, sources.values()), "--preset", "tiny", "-o", str(out), *arguments]) == 0
+    return contents(out)
+
+
+@pytest.mark.slow
+def test_run_gives_the_bytes_of_the_command_line(new_run, sources, tmp_path):
+    run = new_run()
+    list(running.begin(run))
+    assert contents(run.path) == from_command_line(sources, tmp_path / "cli")
+
+
+@pytest.mark.slow
+def test_stopped_run_has_an_output_and_resumes_to_the_same_bytes(new_run, sources, tmp_path):
+    run, steps = new_run("steps=6"), count(1)
+    list(running.begin(run, lambda: next(steps) == 3))
+    assert run.folder.record()["steps"]["taken"] == 3
+    assert run.folder.output.is_file()
+    list(running.resume(run))
+    assert run.folder.finished()
+    assert contents(run.path) == from_command_line(sources, tmp_path / "cli", "--steps", "6")
+
+
+def test_each_step_is_shown_if_there_is_time(new_run, every_step):
+    states = list(running.begin(new_run()))
+    assert [state.taken for state in states[1:]] == [0, 1, 2, 3, 4, 5, 5]
+    assert {state.total for state in states[1:]} == {5}
+    assert len({state.preview for state in states[1:]}) > 2
+    assert states[1].seconds_left is None
+    assert states[4].seconds_left > 0
+    assert [len(state.history) for state in states[1:]] == [0, 1, 2, 3, 4, 5, 5]
+    assert "tiny-vit' is used instead" in states[1].notes[0]
+
+
+@pytest.mark.parametrize("cost", [0.0, 1.0])
+def test_states_are_shown_at_a_bounded_rate(cost):
+    now = [0.0]
+    pace = running.Pace(clock=lambda: now[0])
+    assert pace.due()
+    began, now[0] = now[0], cost
+    pace.shown(began)
+    wait = max(running.EVERY, cost / running.SHARE)
+    now[0] = cost + 0.99 * wait
+    assert not pace.due()
+    now[0] = cost + 1.01 * wait
+    assert pace.due()
+
+
+def test_unreadable_image_leaves_no_output(new_run, tmp_path, session):
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    run = new_run(appearance=tmp_path / "broken.png")
+    with pytest.raises(ImageError, match=r"broken\.png"):
+        list(running.begin(run))
+    session.keep(run)
+    assert not run.path.exists()
+
+
+def test_failing_step_saves_the_last_good_output(new_run):
+    run = new_run("terms.nan={loss: nan-at-third, weight: 1}")
+    with pytest.raises(NonFiniteLoss):
+        list(running.begin(run))
+    assert run.folder.output.is_file()
+    assert not run.folder.finished()
+
+
+def test_abandoned_run_releases_its_folder(new_run):
+    run = new_run("checkpoint.every=1")
+    states = running.begin(run)
+    next(states), next(states)
+    states.close()
+    list(running.resume(run))
+    assert run.folder.finished()
+
+
+def test_run_is_released_by_the_thread_that_ends_it(new_run):
+    """The page takes each state in any of its threads."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    run = new_run("checkpoint.every=1")
+    states = running.begin(run, lambda: True)
+    for _ in states:
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(next, states, None).result()
+    list(running.resume(run))
+    assert run.folder.finished()
+
+
+def test_finished_run_cannot_be_resumed(new_run):
+    run = new_run()
+    list(running.begin(run))
+    with pytest.raises(VitspliceError, match="is finished"):
+        list(running.resume(run))
