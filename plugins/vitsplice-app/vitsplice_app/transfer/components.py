@@ -10,7 +10,8 @@ import gradio as gr
 from vitsplice.presets import loading
 from vitsplice_app.choices import backbone_choices, preset_choices
 from vitsplice_app.errors import error_card
-from vitsplice_app.images import image_input, mask_input, packaged_pairs
+from vitsplice_app.images import image_input, packaged_pairs
+from vitsplice_app.masks import mask_input
 from vitsplice_app.transfer.form import AS_IN_PRESET, Sliders, preset_yaml
 from vitsplice_app.workspace import Workspace
 
@@ -116,12 +117,12 @@ class Results:
     card: gr.HTML
     live: gr.HTML
     area: gr.Column
-    slider: gr.ImageSlider
     heading: gr.Markdown
+    slider: gr.ImageSlider
+    download: gr.DownloadButton
     metrics: gr.HTML
     loss_area: gr.Accordion
     losses: gr.HTML
-    download: gr.DownloadButton
     command: gr.Code
     code: gr.Code
     settings: gr.Code
@@ -153,6 +154,5 @@ class Results:
                 label="Runs of this page: click one to show it, then another to compare the two",
                 columns=4, fit_columns=False, height=180, allow_preview=False, interactive=False, buttons=[],
             )  # fmt: skip
-        return cls(
-            card, live, area, slider, heading, metrics, loss_area, losses, download, command, code, settings, gallery
-        )
+        shown = (heading, slider, download, metrics, loss_area, losses, command, code, settings, gallery)
+        return cls(card, live, area, *shown)

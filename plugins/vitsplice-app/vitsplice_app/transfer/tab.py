@@ -12,7 +12,8 @@ import gradio as gr
 from vitsplice.errors import VitspliceError
 from vitsplice_app.context import AppContext
 from vitsplice_app.errors import card_html, guarded
-from vitsplice_app.images import painted_mask
+from vitsplice_app.images import check_uploads
+from vitsplice_app.masks import painted_mask
 from vitsplice_app.transfer import outcome, running
 from vitsplice_app.transfer.components import Controls, Results, slider_updates
 from vitsplice_app.transfer.form import Form, Sliders, preset_yaml, read_yaml
@@ -32,6 +33,7 @@ def build(context: AppContext) -> None:
             controls = Controls.build(context.workspace)
         with gr.Column(min_width=320):
             results = Results.build()
+    check_uploads(results.card, controls.structure, controls.appearance)
     events = Events(context, controls, results)
     events.connect_form()
     events.connect_runs(gr.State(Session()))
