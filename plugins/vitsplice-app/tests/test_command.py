@@ -88,17 +88,24 @@ def test_signals_end_the_server_and_remove_its_files(number, monkeypatch):
     assert not folders[0].exists()
 
 
-@pytest.mark.kill
-def test_ctrl_c_ends_the_command_while_a_page_is_open(tmp_path):
+@pytest.fixture
+def process(tmp_path):
+    """The command as a process with a folder of its own for temporary files."""
     command = [sys.executable, "-m", "vitsplice", "app", "--no-open"]
     environment = os.environ | {"TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
-        url = process.stdout.readline().split()[3]
-        with urllib.request.urlopen(f"{url}gradio_api/heartbeat/page", timeout=60) as page:
-            assert page.readline() == b"data: ALIVE\n"
-            assert [folder.name[:14] for folder in tmp_path.iterdir()] == ["vitsplice-app-"]
-            process.send_signal(signal.SIGINT)
-            output, _ = process.communicate(timeout=60)
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as started:
+        yield started
+        started.kill()
+
+
+@pytest.mark.kill
+def test_ctrl_c_ends_the_command_while_a_page_is_open(process, tmp_path):
+    url = process.stdout.readline().split()[3]
+    with urllib.request.urlopen(f"{url}gradio_api/heartbeat/page", timeout=60) as page:
+        assert page.readline() == b"data: ALIVE\n"
+        assert len(list(tmp_path.glob("vitsplice-app-*"))) == 1
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=60)
     assert output == "closed; temporary files are removed\n"
     assert process.returncode == 0
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.glob("vitsplice-app-*")) == []

@@ -1,6 +1,9 @@
 """The temporary folder of a server."""
 
 import stat
+import threading
+import time
+from contextlib import suppress
 
 import pytest
 from vitsplice_app.workspace import temporary_workspace
@@ -25,3 +28,19 @@ def test_new_runs_are_outside_of_the_files_of_the_browser_and_have_names_of_thei
         first, second = workspace.new_run(), workspace.new_run()
         assert first != second
         assert not first.is_relative_to(workspace.files)
+
+
+def test_folder_is_removed_while_a_run_writes_to_it():
+    def write():
+        while not stopped.wait(0.001):
+            with suppress(OSError):
+                (workspace.runs / str(time.perf_counter_ns())).touch()
+
+    stopped = threading.Event()
+    with temporary_workspace() as workspace:
+        writer = threading.Thread(target=write)
+        writer.start()
+        time.sleep(0.02)
+    assert not workspace.root.exists()
+    stopped.set()
+    writer.join()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -37,6 +39,13 @@ def app(
     settings = ServerSettings(host, port, folder, _account(auth), allow_anyone)
     serve(settings, on_ready=lambda url: _announce(url, open_page))
     typer.echo("closed; temporary files are removed")
+    _end()
+
+
+def _end() -> None:
+    """End the process at once, with the run that a thread of it may be in: its folder is removed."""
+    sys.stdout.flush()
+    os._exit(0)
 
 
 def _account(auth: str | None) -> Account | None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import secrets
+import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 
 PREFIX = "vitsplice-app-"
 """Beginning of the name of the folder."""
+
+REMOVALS = 20
+"""Maximum number of attempts to remove the folder."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +46,19 @@ class Workspace:
 @contextmanager
 def temporary_workspace() -> Iterator[Workspace]:
     """Create a workspace, and remove it with all its files at the end."""
-    with TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as folder:
-        workspace = Workspace(Path(folder).resolve())
+    workspace = Workspace(Path(mkdtemp(prefix=PREFIX)).resolve())
+    try:
         workspace.files.mkdir()
         workspace.runs.mkdir()
         yield workspace
+    finally:
+        _remove(workspace.root)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder to which a run in another thread may still write."""
+    for _ in range(REMOVALS):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(0.05)
