@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import train_processes
 from safetensors import safe_open
 from safetensors.torch import load_file
 
@@ -19,25 +20,32 @@ from vitsplice.presets.loading import load
 from vitsplice.training.processes import Processes, processes_on
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPT = ROOT / "tests" / "helpers" / "train_processes.py"
 
 
-def run(folder, name, processes, *overrides):
-    """Train in a number of processes; return state, gradients and losses of each."""
-    pytest.importorskip("accelerate", reason="accelerate is not installed")
+def write_inputs(folder, name, *overrides):
+    """Write settings and images; return the arguments of the script."""
     settings = folder / f"{name}.yaml"
     settings.write_text(load(PRESET, "tiny", [*TRAINED, *overrides]).to_yaml())
     images = sorted(folder.glob("*.png")) or photographs(folder)
+    return settings, folder / "cache", folder / name, images
+
+
+def run_in_processes(number, settings, cache, out, images):
+    """Train in a number of processes that torch starts."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    launcher = ["-m", "torch.distributed.run", f"--nproc_per_node={processes}", f"--master_port={port}"]
-    arguments = [SCRIPT, settings, folder / "cache", folder / name, *images]
-    path = os.pathsep.join([str(ROOT), str(SCRIPT.parent), os.environ.get("PYTHONPATH", "")])
+    launcher = ["-m", "torch.distributed.run", f"--nproc_per_node={number}", f"--master_port={port}"]
+    arguments = [train_processes.__file__, settings, cache, out, *images]
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path}
     done = subprocess.run([sys.executable, *launcher, *arguments], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
-    paths = [folder / f"{name}-{index}.safetensors" for index in range(processes)]
+
+
+def written(out, processes):
+    """Return the state and gradients of each process, and the losses of the first."""
+    paths = [out.with_name(f"{out.name}-{index}.safetensors") for index in range(processes)]
     with safe_open(paths[0], "pt") as file:
         metadata = file.metadata()
     assert metadata["count"] == str(processes)
@@ -46,9 +54,12 @@ def run(folder, name, processes, *overrides):
 
 @pytest.mark.slow
 def test_two_processes_have_the_gradients_of_one_with_twice_the_batch(tmp_path):
+    pytest.importorskip("accelerate", reason="accelerate is not installed")
     options = ("training.accumulation=2", "steps=3")
-    (one,), losses = run(tmp_path, "one", 1, "training.batch=4", *options)
-    two, both = run(tmp_path, "two", 2, "training.batch=2", *options)
+    train_processes.main(*write_inputs(tmp_path, "one", "training.batch=4", *options))
+    (one,), losses = written(tmp_path / "one", 1)
+    run_in_processes(2, *write_inputs(tmp_path, "two", "training.batch=2", *options))
+    two, both = written(tmp_path / "two", 2)
     assert both == pytest.approx(losses, rel=1e-5)
     for name, value in one.items():
         assert torch.equal(two[0][name], two[1][name])
