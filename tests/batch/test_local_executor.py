@@ -74,23 +74,23 @@ def test_worker_that_exits_is_reported_with_its_exit_code():
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
+def undisturbed(processes, tmp_path_factory):
     """A manifest and the folder of an uninterrupted batch of it."""
     folder = tmp_path_factory.mktemp("undisturbed")
     pairs = batches.write_pairs(folder / "pairs", PAIRS)
-    done = batches.run_batch(pairs, folder / "out", "--executor", "tiny-in-turn")
-    assert done.returncode == 0, done.stderr
+    batches.run_in_turn(processes, pairs, folder / "out")
     assert len(batches.digests_of_runs(folder / "out")) == PAIRS
     return pairs, folder / "out"
 
 
-@pytest.mark.alone
+@pytest.mark.slow
 @pytest.mark.kill
 def test_killed_worker_is_replaced_and_its_run_resumes(undisturbed, tmp_path):
     pairs, expected = undisturbed
     process = batches.start_batch(pairs, tmp_path / "out", "--workers", "2")
     victim, folder = batches.wait_for_checkpoint(tmp_path / "out", WORKER)
     victim.kill()
+    batches.wake(pairs)
     _, errors = process.communicate(timeout=200)
     assert process.returncode == 0, errors
     assert f"tiny/{folder.name}: failed: the worker process died (SIGKILL" in errors
@@ -98,9 +98,9 @@ def test_killed_worker_is_replaced_and_its_run_resumes(undisturbed, tmp_path):
     batches.assert_complete(tmp_path / "out", expected)
 
 
-@pytest.mark.alone
+@pytest.mark.slow
 @pytest.mark.kill
-def test_driver_killed_twice_finishes_every_run_once(undisturbed, tmp_path):
+def test_driver_killed_twice_finishes_every_run_once(processes, undisturbed, tmp_path):
     pairs, expected = undisturbed
     out, folders = tmp_path / "out", []
     for _ in range(2):
@@ -110,15 +110,14 @@ def test_driver_killed_twice_finishes_every_run_once(undisturbed, tmp_path):
         batches.kill(process)
         process.communicate()
         batches.wait_until(lambda: not worker.is_running())  # noqa: B023
-    done = batches.run_batch(pairs, out, "--workers", "1")
-    assert done.returncode == 0, done.stderr
+    batches.run_in_turn(processes, pairs, out)
     assert all(batches.resumed_at(folder) >= 2 for folder in folders)
     batches.assert_complete(out, expected)
 
 
-@pytest.mark.alone
+@pytest.mark.slow
 @pytest.mark.kill
-def test_ctrl_c_stops_runs_at_a_checkpoint(undisturbed, tmp_path):
+def test_ctrl_c_stops_runs_at_a_checkpoint(processes, undisturbed, tmp_path):
     """A terminal sends SIGINT to the driver and to all workers."""
     pairs, expected = undisturbed
     out = tmp_path / "out"
@@ -131,12 +130,12 @@ def test_ctrl_c_stops_runs_at_a_checkpoint(undisturbed, tmp_path):
     assert "Traceback" not in errors
     assert not (out / ".stop").exists()
     assert not (folder / "output.png").exists()
-    assert batches.run_batch(pairs, out, "--workers", "1").returncode == 0
+    batches.run_in_turn(processes, pairs, out)
     assert batches.resumed_at(folder) >= 2
     batches.assert_complete(out, expected)
 
 
-@pytest.mark.alone
+@pytest.mark.slow
 @pytest.mark.kill
 def test_ctrl_c_while_workers_start_leaves_no_runs(undisturbed, tmp_path):
     """A worker that is still importing does not ignore SIGINT yet."""

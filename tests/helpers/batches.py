@@ -1,6 +1,7 @@
 """Start, interrupt and check batches of tiny runs.
 
-Each step of an interrupted run sleeps, so that the run takes at least 1.6 seconds on any machine.
+Once a run of `start_batch` has a checkpoint, each of its steps sleeps until `wake`, at most 2 seconds: it can be met at
+any load.
 """
 
 import hashlib
@@ -18,7 +19,6 @@ from PIL import Image
 HELPERS = Path(__file__).parent
 OPTIONS = ("--preset", "tiny", "--steps", "8", "--threads", "1")
 OPTIONS += tuple(f"--set={setting}" for setting in ("checkpoint.every=2", "plots=none", "previews=0"))
-OPTIONS += ("--set=terms.nap={loss: tiny-nap, weight: 1}",)
 RUN_FILES = {"output.png", "losses.csv", "run.yaml", "run.json"}
 
 
@@ -36,8 +36,23 @@ def write_pairs(folder, number):
     return path
 
 
+def words(pairs, out, *more):
+    """Return the words of the command that runs a batch."""
+    nap = f"--set=terms.nap={{loss: tiny-nap, weight: 1, options: {{seconds: 2.0, until: '{alarm(pairs)}'}}}}"
+    return ["batch", str(pairs), "-o", str(out), *OPTIONS, nap, *more]
+
+
 def command(pairs, out, *more):
-    return [sys.executable, "-W", "error", "-m", "vitsplice", "batch", str(pairs), "-o", str(out), *OPTIONS, *more]
+    return [sys.executable, "-W", "error", "-m", "vitsplice", *words(pairs, out, *more)]
+
+
+def alarm(pairs):
+    """Return the file that ends the sleep of the runs of a manifest."""
+    return pairs.with_name("awake")
+
+
+def wake(pairs):
+    alarm(pairs).touch()
 
 
 def environment():
@@ -48,17 +63,25 @@ def environment():
 
 def run_batch(pairs, out, *more):
     """Run a batch to its end; its steps do not sleep."""
-    no_sleep = environment() | {"VITSPLICE_TINY_NAP": "0"}
-    return subprocess.run(command(pairs, out, *more), env=no_sleep, capture_output=True, text=True, timeout=300)
+    wake(pairs)
+    return subprocess.run(command(pairs, out, *more), env=environment(), capture_output=True, text=True, timeout=300)
+
+
+def run_in_turn(processes, pairs, out):
+    """Run a batch to its end, one run after another in the process of the command."""
+    wake(pairs)
+    ended = processes.run(words(pairs, out, "--executor", "tiny-in-turn"), pairs.parent)
+    assert ended.code == 0, ended.stderr
 
 
 def start_batch(pairs, out, *more, **settings):
-    """Start a batch in a process and return it."""
+    """Start a batch in a process and return it; its runs sleep."""
+    alarm(pairs).unlink(missing_ok=True)
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(command(pairs, out, *more), env=environment(), **pipes, **settings)
 
 
-def wait_until(condition, seconds=120):
+def wait_until(condition, seconds=240):
     """Wait until a condition holds; fail after a number of seconds."""
     end = time.monotonic() + seconds
     while not condition():

@@ -37,10 +37,11 @@ KILLS = int(os.environ.get("VITSPLICE_KILLS", "0"))
 """Number of random times at which each command is killed; 0: kill it at a few evenly spaced accesses instead."""
 
 
-def execute(words, folder, environment, moment, number):
+def execute(program, words, folder, environment, moment, number):
     """Run a command in this process, in ``folder``, and send the signal ``number`` at the access ``moment``.
 
     Args:
+        program: function that takes the words of the command and returns its exit code.
         moment: index of the access to a file in ``folder``, from 1; or part of a file name, for the first access to it.
     """
     accesses, sent = 0, False
@@ -60,7 +61,7 @@ def execute(words, folder, environment, moment, number):
     sys.path[:0] = environment.get("PYTHONPATH", "").split(os.pathsep)
     sys.addaudithook(count)
     with open("stdout", "w") as out, open("stderr", "w") as err, redirect_stdout(out), redirect_stderr(err):
-        code = main(words)
+        code = program(words)
     Path("accesses").write_text(str(accesses))
     os._exit(code)
 
@@ -96,11 +97,11 @@ class Processes:
             os.environ.clear()
             os.environ.update(before)
 
-    def run(self, words, folder, moment=0, number=signal.SIGKILL, timeout=120, environment=None):
+    def run(self, words, folder, moment=0, number=signal.SIGKILL, timeout=120, environment=None, program=main):
         """Run a command in ``folder`` to its end or its access ``moment``; kill it after ``timeout`` seconds."""
         for name in FILES:
             (folder / name).unlink(missing_ok=True)
-        arguments = [str(word) for word in words], folder, environment or self.environment, moment, number
+        arguments = program, [str(word) for word in words], folder, environment or self.environment, moment, number
         process = self._context.Process(target=execute, args=arguments)
         process.start()
         process.join(timeout)
