@@ -105,12 +105,14 @@ class TestPairs(ResumableContract):
 
 
 class TestEvaluate(ResumableContract):
+    moments = 3
+
     def prepare(self, folder):
         write_pairs(folder)
 
     def command(self, inputs, out):
         methods = f"one={inputs / 'one'}", f"two={inputs / 'two'}"
-        metrics = ("--metric", "lab-patches", "--device", "cpu")
+        metrics = ("--metric", "gradient-ssim", "--device", "cpu")
         return ["evaluate", *methods, "--pairs", inputs / "pairs.csv", "-o", out, *metrics]
 
 
@@ -124,6 +126,7 @@ class TestKeypoints(ResumableContract):
 
 
 class TestCompare(ResumableContract):
+    moments = 3
     varying = frozenset({"run.json"})
 
     def prepare(self, folder):

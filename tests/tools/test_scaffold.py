@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from vitsplice.cli import main
 from vitsplice.errors import OutputExists, UserError
 from vitsplice.tools import scaffold
 
@@ -36,16 +37,14 @@ USES = {
 def test_new_plugin_passes_its_tests_and_is_used_by_run(processes, tmp_path, png, kind):
     root = scaffold.write("my-part", kind, tmp_path)
     path = installed(root)
-    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([path, *filter(None, sys.path)])}
-    done = subprocess.run(words, cwd=root, env=environment, capture_output=True, text=True)
-    assert (done.returncode, "passed" in done.stdout) == (0, True), done.stdout + done.stderr
 
-    def printed(*words):
-        ended = processes.run(words, tmp_path, environment=processes.environment | {"PYTHONPATH": path})
+    def printed(*words, folder=tmp_path, program=main):
+        environment = processes.environment | {"PYTHONPATH": path}
+        ended = processes.run(words, folder, environment=environment, program=program)
         assert ended.code == 0, ended.stdout + ended.stderr
         return ended.stdout + ended.stderr
 
+    assert "passed" in printed("-q", "-p", "no:cacheprovider", "--assert=plain", folder=root, program=pytest.main)
     assert "every check passed" in printed("plugin", "check", "my-part")
     if kind in USES:
         printed("run", "--preset", "tiny", *png, "-o", "out", "--steps", "3", *USES[kind])
