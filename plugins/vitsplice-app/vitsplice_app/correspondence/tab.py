@@ -2,11 +2,67 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gradio as gr
 
+from vitsplice_app.choices import backbone_choices, default_backbone, facet_choices, layer_choices
 from vitsplice_app.context import AppContext
+from vitsplice_app.correspondence.matching import TOGETHER, backbone_info, match, viewer_html
+from vitsplice_app.errors import error_card, guarded
+from vitsplice_app.images import image_input, packaged_pairs
+
+INTRODUCTION = (
+    "Which patches of two images are similar to a network. Match two images, then click a patch in either of them: the "
+    "other shows its similarities and its best match."
+)
+
+FACETS = [TOGETHER, "key", "query", "value", "token", "map"]
+"""Facets before a backbone is loaded."""
+
+GRIDS = (8, 64)
+"""Range of the number of patches per side."""
+
+ONE_AT_A_TIME: dict[str, Any] = {"concurrency_id": "matching", "concurrency_limit": 1}
 
 
 def build(context: AppContext) -> None:
     """Build the tab inside the current ``gr.Tab``."""
-    gr.Markdown("## Correspondence")
+    gr.Markdown(f"## Correspondence\n{INTRODUCTION}")
+    with gr.Row():
+        with gr.Column(scale=2, min_width=320):
+            with gr.Row():
+                images = [image_input(label, height=240) for label in ("First image", "Second image")]
+            gr.Examples(packaged_pairs(context.workspace), images, label="Packaged photographs")
+        with gr.Column(min_width=280):
+            backbone = gr.Dropdown(backbone_choices(), value=default_backbone(), label="Backbone")
+            with gr.Row():
+                facet = gr.Dropdown(FACETS, value=TOGETHER, label="Facet", min_width=120)
+                layer = gr.Dropdown([("last", -1)], value=-1, label="Layer", min_width=120, visible=False)
+            grid = gr.Slider(*GRIDS, value=40, step=1, label="Patches per side")
+            button = gr.Button("Match", variant="primary")
+    card = error_card()
+    viewer = gr.HTML(visible=False, padding=False)
+
+    def features(backbone_name: str, chosen: str, chosen_layer: int) -> dict[Any, Any]:
+        """Show the facets and layers of a backbone; what it does not have is no longer chosen."""
+        if chosen == TOGETHER:
+            return {layer: gr.update(visible=False)}
+        info = backbone_info(backbone_name)
+        facets, layers = [TOGETHER, *facet_choices(info)], layer_choices(info)
+        chosen = chosen if chosen in facets else TOGETHER
+        chosen_layer = chosen_layer if -chosen_layer <= info.layers else -1
+        return {
+            facet: gr.update(choices=facets, value=chosen),
+            layer: gr.update(choices=layers, value=chosen_layer, visible=chosen != TOGETHER),
+        }
+
+    def matched(first: str | None, second: str | None, *settings: Any) -> Any:
+        return gr.update(value=viewer_html(match((first, second), *settings)), visible=True)
+
+    inputs, outputs = [backbone, facet, layer], [card, facet, layer]
+    for choice in (backbone, facet):
+        choice.input(guarded(card, features), inputs, outputs, show_progress_on=layer, **ONE_AT_A_TIME)
+    button.click(
+        guarded(card, matched), [*images, *inputs, grid], [card, viewer], show_progress_on=button, **ONE_AT_A_TIME
+    )
