@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 import pytest
 import torch
+from match_page import click, marked
 
 from vitsplice.analysis.correspondence import match_images
 
@@ -66,22 +67,6 @@ class TestData:
         flat = torch.full((3, 16, 16), 0.5)
         data = page_data(match_images(flat, flat, backbone=vit, grid=2).viewer())
         assert data["nearest"] == 4
-
-
-def click(page, side, patch, grid):
-    """Click on the centre of a patch."""
-    row, column = divmod(patch, grid[1])
-    stage = page.locator(".stage").nth(side)
-    box = stage.bounding_box()
-    position = {"x": box["width"] * (column + 0.5) / grid[1], "y": box["height"] * (row + 0.5) / grid[0]}
-    stage.click(position=position)
-
-
-def marked(page, side, kind, grid):
-    """The patch that a mark is on."""
-    style = page.locator(".stage").nth(side).locator(f".marks .{kind}").get_attribute("style")
-    left, top = (float(re.search(rf"{edge}: ([\d.]+)%", style)[1]) / 100 for edge in ("left", "top"))
-    return int(top * grid[0]) * grid[1] + int(left * grid[1])
 
 
 @pytest.mark.browser

@@ -19,6 +19,10 @@ def run_service(settings, started):
         ready.run()
 
 
+GRADIO_WARNINGS = ("Method not implemented.",)
+"""Warnings of Gradio itself: it closes a stream of events that cannot be closed."""
+
+
 @pytest.fixture(scope="session")
 def results_folder(tmp_path_factory):
     """Folder that the tab Results shows."""
@@ -49,7 +53,7 @@ def workspace():
 @pytest.fixture
 def open_page(browser, server):
     """Function that opens the page; fails at the end for foreign requests and for errors or warnings of the page."""
-    with checked_pages(browser, allowed=lambda url: url.startswith((server.url, "blob:"))) as open_url:
+    with checked_pages(browser, lambda url: url.startswith((server.url, "blob:")), GRADIO_WARNINGS) as open_url:
         yield lambda **settings: open_url(server.url, **{"viewport": {"width": 1280, "height": 900}} | settings)
 
 

@@ -1,0 +1,79 @@
+"""The tab Correspondence in a browser, compared with `vitsplice.matching`."""
+
+import json
+
+import pytest
+from app_page import choose, upload
+from match_page import click, marked
+from vitsplice_app.correspondence.matching import TOGETHER, match
+
+from vitsplice.images import example
+
+pytestmark = pytest.mark.browser
+
+PAIR = tuple(map(str, example("cat-dog")))
+
+
+@pytest.fixture
+def tab(page):
+    """The page with the tab open, and the packaged cat and dog as its images."""
+    page.get_by_role("tab", name="Correspondence").click()
+    for label, path in zip(("First image", "Second image"), PAIR, strict=True):
+        upload(page, label, path)
+    return page
+
+
+def matched(tab):
+    """Match the images and return the viewer."""
+    tab.get_by_role("button", name="Match", exact=True).click()
+    viewer = tab.frame_locator("iframe")
+    viewer.locator("#status").wait_for(timeout=120_000)
+    return viewer
+
+
+def test_click_shows_the_match_by_the_chosen_feature(tab, tmp_path):
+    choose(tab, "Backbone", "tiny-vit")
+    choose(tab, "Facet", "value")
+    choose(tab, "Layer", "1 (-2)")
+    tab.get_by_role("spinbutton", name="Patches per side").fill("10")
+    viewer = matched(tab)
+    expected = match(PAIR, "tiny-vit", "value", -2, 10)
+    correspondence = expected.correspondence
+    for patch in (7, 33):
+        click(viewer, 0, patch, correspondence.grid)
+        assert marked(viewer, 1, "best", correspondence.other_grid) == correspondence.best[patch]
+    click(viewer, 1, 12, correspondence.other_grid)
+    assert marked(viewer, 0, "best", correspondence.grid) == correspondence.similarity[:, 12].argmax()
+    with tab.expect_download() as download:
+        viewer.locator("#json").click()
+    download.value.save_as(tmp_path / "matches.json")
+    assert json.loads((tmp_path / "matches.json").read_text()) == json.loads(json.dumps(expected.record()))
+
+
+def test_broken_image_gives_an_error_card_and_the_page_goes_on(tab, tmp_path):
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no image")
+    choose(tab, "Backbone", "tiny-vit")
+    tab.get_by_role("spinbutton", name="Patches per side").fill("8")
+    tab.get_by_role("button", name="Remove Image").first.click()
+    upload(tab, "First image", broken)
+    tab.get_by_role("button", name="Match", exact=True).click()
+    assert "broken.png" in tab.get_by_role("alert").text_content()
+    upload(tab, "First image", PAIR[0])
+    matched(tab)
+    assert not tab.get_by_role("alert").is_visible()
+
+
+@pytest.mark.weights
+def test_eye_of_the_cat_matches_an_eye_of_the_dog(tab):
+    tab.get_by_role("spinbutton", name="Patches per side").fill("24")
+    viewer = matched(tab)
+    expected = match(PAIR, "dinov2-vits14-offline", TOGETHER, None, 24).correspondence
+    rows, columns = expected.grid
+    patch = int(0.37 * rows) * columns + int(0.385 * columns)
+    click(viewer, 0, patch, expected.grid)
+    best = marked(viewer, 1, "best", expected.other_grid)
+    assert best == expected.best[patch]
+    row, column = divmod(best, expected.other_grid[1])
+    assert abs((row + 0.5) / expected.other_grid[0] - 0.29) < 0.04
+    assert abs((column + 0.5) / expected.other_grid[1] - 0.66) < 0.04
