@@ -19,7 +19,7 @@ def load(browser, url):
         session.on("Network.loadingFinished", lambda event: sizes.append(int(event["encodedDataLength"])))
         session.send("Network.enable")
         page.goto(url)
-        page.get_by_role("heading", name="Transfer").wait_for()
+        page.get_by_role("button", name="Run", exact=True).wait_for()
         usable = time.perf_counter()
         page.wait_for_timeout(1000)
     return usable, sizes

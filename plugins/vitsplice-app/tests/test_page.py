@@ -26,7 +26,7 @@ def unnamed_controls(page):
 
 def open_tab(page, name):
     page.get_by_role("tab", name=name).click()
-    page.get_by_role("heading", name=name, exact=True).wait_for()
+    page.get_by_role("tab", name=name, selected=True).wait_for()
 
 
 def test_page_has_its_tabs_in_order(page):
@@ -43,7 +43,7 @@ def test_tabs_are_reached_and_opened_by_the_keyboard(page):
     page.get_by_role("tab", name="Transfer").focus()
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    page.get_by_role("heading", name="Correspondence").wait_for()
+    page.get_by_role("tab", name="Correspondence", selected=True).wait_for()
 
 
 def test_phone_shows_every_tab_without_scrolling_sideways(open_page):

@@ -13,12 +13,17 @@ MONO = ("ui-monospace", "Consolas", "monospace")
 
 def theme() -> gr.themes.Base:
     """Return the theme."""
-    return gr.themes.Default(
+    base = gr.themes.Default(
         primary_hue="indigo",
         secondary_hue="indigo",
         neutral_hue="slate",
         font=[fonts.Font(name) for name in SANS],
         font_mono=[fonts.Font(name) for name in MONO],
+    )
+    return base.set(
+        body_text_color_subdued="*neutral_500",
+        block_info_text_color="*neutral_500",
+        checkbox_border_color_dark="*neutral_400",
     )
 
 
