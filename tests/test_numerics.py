@@ -164,16 +164,23 @@ def test_a_result_is_saved_in_any_mode(saved, kind_of_mode, tmp_path):
         assert (out / name).read_bytes() == (expected / name).read_bytes(), name
 
 
-def test_losses_and_correspondences_are_the_same_in_any_mode(images, kind_of_mode):
+def losses_and_weights(images):
+    """Compute loss terms and the weights of a correspondence."""
     losses = [catalogue().losses[name] for name in ("structure", "appearance", "texture", "patches")]
+    backbone = vitsplice.load_backbone("tiny-vit")
+    return loss_values(images, backbone, losses), correspond(*images, backbone, grid=8).weights
 
-    def computed():
-        backbone = vitsplice.load_backbone("tiny-vit")
-        return loss_values(images, backbone, losses), correspond(*images, backbone, grid=8).weights
 
-    values, weights = computed()
+@pytest.fixture(scope="module")
+def plain_losses_and_weights(images):
+    """`losses_and_weights` in torch's default state."""
+    return losses_and_weights(images)
+
+
+def test_losses_and_correspondences_are_the_same_in_any_mode(images, plain_losses_and_weights, kind_of_mode):
+    values, weights = plain_losses_and_weights
     with kind_of_mode():
-        again, weights_again = computed()
+        again, weights_again = losses_and_weights(images)
     assert again == values
     assert torch.equal(weights_again, weights)
 

@@ -21,7 +21,7 @@ def test_thirty_steps_of_paper_decrease_the_loss(tmp_path, capsys, monkeypatch):
         f"{term}-entire" for term in ("appearance", "structure", "identity")
     ]  # neither random crops nor colour jitter
     overrides = [argument for term in entire for argument in ("--set", f"terms.{term}.every=29")]
-    overrides += ["--set", "resize.size=140"]
+    overrides += ["--set", "resize.size=140", "--set", "plots=none"]
     code = main(
         ["run", "--preset", "paper", "--steps", "30", "--size", "140", "-o", "out", "--set", "previews=15", *overrides]
     )
@@ -54,7 +54,7 @@ def test_instant_and_quick_improve_the_metrics_of_the_packaged_pair(tmp_path, ca
     monkeypatch.chdir(tmp_path)
     small = "stages=[{side: 140, share: 0.55}, {side: 224, share: 0.45, lr: 0.01}]"
     options = [] if steps is None else ["--steps", str(steps), "--set", small]
-    assert main(["run", "--preset", preset, *options, "-o", "out"]) == 0
+    assert main(["run", "--preset", preset, *options, "--set", "plots=none", "-o", "out"]) == 0
     log = " ".join(capsys.readouterr().err.split())  # without line breaks in cells
     assert "lower is better" in log
     assert ("(optimised by the run)" in log) == (preset == "quick")
