@@ -11,6 +11,9 @@ from vitsplice.images import check_image_file
 from vitsplice_app.errors import guarded
 from vitsplice_app.workspace import Workspace
 
+NO_IMAGE = "there is no image; drop, paste or choose one, or take an example"
+"""Error for an input without an image."""
+
 
 def image_input(label: str, **settings: Any) -> gr.Image:
     """Create an input for an image: by drop, paste or file.
@@ -41,6 +44,11 @@ def check_uploads(card: gr.HTML, *images: gr.Image) -> None:
 def _path(payload: Any) -> str | None:
     """Return the path of an uploaded file; Gradio would open the file, and fail outside of the handler."""
     return None if payload is None else payload.path
+
+
+def packaged_images(workspace: Workspace) -> list[str]:
+    """Copy the packaged images to where the browser can fetch them; return their paths."""
+    return [path for pair in packaged_pairs(workspace) for path in pair]
 
 
 def packaged_pairs(workspace: Workspace) -> list[list[str]]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from vitsplice.errors import UserError
 from vitsplice_app.backbones import shared_backbones
+from vitsplice_app.images import NO_IMAGE
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -105,7 +106,7 @@ def compute(images: Sequence[str | None], backbone: str, facet: str, size: int, 
     from vitsplice.images import resize_to
 
     if not (given := [image for image in images if image]):
-        raise UserError("there is no image; drop, paste or choose one, or take an example")
+        raise UserError(NO_IMAGE)
     network, _ = shared_backbones().named(backbone)
     features = local_features(given, backbone=network, facet=None if facet == BACKBONE_FACET else facet, size=size)
     shown = [resize_to(image.pixels, min(SIDE, *image.pixels.shape[-2:])) for image in features.images]

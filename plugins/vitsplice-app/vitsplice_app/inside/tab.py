@@ -5,9 +5,9 @@ from __future__ import annotations
 import gradio as gr
 
 from vitsplice_app.context import AppContext
-from vitsplice_app.inside import layers_tab
+from vitsplice_app.inside import comparison_tab, inversion_tab, layers_tab
 
-TABS = {"Layers": layers_tab.build}
+TABS = {"Layers": layers_tab.build, "Inversion": inversion_tab.build, "Comparison": comparison_tab.build}
 
 
 def build(context: AppContext) -> None:

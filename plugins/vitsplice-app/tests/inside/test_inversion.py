@@ -1,0 +1,68 @@
+"""Inversions, without the page."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from vitsplice_app.inside.inversion import InversionForm, invert
+
+from vitsplice.analysis.inversion import InversionPlan, plan_inversions
+from vitsplice.analysis.inversion import invert as invert_in_memory
+from vitsplice.errors import ImageError, UserError
+from vitsplice.images import example, from_pil
+
+SHALLOW = ["generator.options={channels: [4, 8], kernels: [5, 3]}", "resize.size=32"]
+
+
+@pytest.fixture
+def form():
+    return InversionForm(str(example("cat-dog")[0]), ["appearance", "structure"], "tiny-vit", -1, 3, 64, 0)
+
+
+def shallow(plan):
+    """Replace the network of a plan by a small one."""
+    facets = [request.facet for request in plan.settings]
+    settings = next(iter(plan.settings.values()))
+    return plan_inversions(
+        plan.image, facets, backbone="tiny-vit", steps=settings.steps, size=64, prior="network", overrides=SHALLOW
+    )
+
+
+def test_form_selects_the_features_of_the_roles(form):
+    assert [str(request) for request in form.plan().settings] == ["cls[-1]", "key[-1]"]
+    first_layer = replace(form, backbone="tiny-cnn", roles=["structure"], layer=0).plan()
+    assert [str(request) for request in first_layer.settings] == ["map[-5]"]
+
+
+def test_no_steps_are_those_of_each_preset(form):
+    assert [settings.steps for settings in replace(form, steps=0).plan().settings.values()] == [300, 1000]
+
+
+def test_images_are_those_of_the_python_interface(form):
+    plan = shallow(form.plan())
+    assert isinstance(plan, InversionPlan)
+    *_, last = invert(plan)
+    expected = invert_in_memory(plan).outputs.values()
+    captions = [caption for _, caption in last.images]
+    assert captions[0] == "image"
+    assert [caption.partition(":")[0] for caption in captions[1:]] == ["cls at layer 2 (-1)", "key at layer 2 (-1)"]
+    assert all(caption.endswith("3 steps") for caption in captions[1:])
+    for (image, _), pixels in zip(last.images[1:], expected, strict=True):
+        torch.testing.assert_close(from_pil(image), pixels, atol=0.51 / 255, rtol=0)
+
+
+def test_stopped_inversion_keeps_its_image_and_no_other_begins(form):
+    states = list(invert(shallow(form.plan()), lambda: True))
+    assert [caption.rpartition(", ")[2] for _, caption in states[-1].images] == ["image", "stopped after 1 of 3 steps"]
+
+
+def test_unusable_form_is_reported(form, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"broken")
+    with pytest.raises(UserError, match="there is no image"):
+        replace(form, image=None).plan()
+    with pytest.raises(UserError, match="choose at least one feature"):
+        replace(form, roles=[]).plan()
+    with pytest.raises(UserError, match="no layer 3"):
+        replace(form, layer=3).plan()
+    with pytest.raises(ImageError, match=r"broken\.png"):
+        list(invert(replace(form, image=str(tmp_path / "broken.png")).plan()))

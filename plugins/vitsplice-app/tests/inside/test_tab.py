@@ -1,0 +1,75 @@
+"""The tab Look inside in a browser, on tiny networks."""
+
+import pytest
+
+from vitsplice.images import example
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def tab(page):
+    """Function that opens one of the tabs of Look inside and returns the page."""
+
+    def open_tab(name):
+        page.get_by_role("tab", name="Look inside").click()
+        page.get_by_role("tab", name=name).click()
+        return page
+
+    return open_tab
+
+
+def choose(page, label, name):
+    """Choose a backbone."""
+    page.get_by_role("combobox", name=label, exact=True).fill(name)
+    page.get_by_role("option", name=name).click()
+
+
+def upload(page, label, *paths):
+    """Upload files, and wait until they are shown."""
+    block = page.locator(".block").filter(has_text=label).filter(has=page.locator("input[type=file]")).last
+    block.locator("input[type=file]").set_input_files([str(path) for path in paths])
+    block.locator("img").first.wait_for()
+
+
+def test_slider_and_click_show_layers_and_similarities(tab):
+    page = tab("Layers")
+    upload(page, "Image", example("cat-dog")[0])
+    choose(page, "Backbone", "tiny-vit")
+    page.get_by_role("button", name="Compute all layers").click()
+    page.get_by_role("slider", name="key at layer 2 (-1)").press("ArrowLeft")
+    page.get_by_role("slider", name="key at layer 1 (-2)").wait_for()
+    row, column = (page.get_by_role("spinbutton", name=f"{name} of the patch") for name in ("Row", "Column"))
+    similarity = page.get_by_label("Similarity, first image").locator("img")
+    before = similarity.get_attribute("src")
+    similarity.click(position={"x": 3, "y": 3})
+    page.wait_for_function("([image, before]) => image.src !== before", arg=[similarity.element_handle(), before])
+    assert (row.input_value(), column.input_value()) == ("0", "0")
+
+
+def test_broken_image_is_an_error_on_the_page(tab, tmp_path):
+    page, path = tab("Layers"), tmp_path / "broken.png"
+    path.write_bytes(b"broken")
+    page.locator("input[type=file]").first.set_input_files(path)
+    page.get_by_role("button", name="Compute all layers").click()
+    page.get_by_role("alert").get_by_text("broken.png").wait_for()
+
+
+def test_inversion_shows_previews_and_can_be_stopped(tab):
+    page = tab("Inversion")
+    upload(page, "Image to invert", example("cat-dog")[0])
+    choose(page, "Backbone of the features", "tiny-vit")
+    page.get_by_label("Steps").fill("5000")
+    page.get_by_role("button", name="Invert").click()
+    page.get_by_alt_text("preview of the output").wait_for()
+    page.get_by_role("button", name="Stop").click()
+    page.get_by_text("of 5000 steps").filter(has_text="stopped after").wait_for()
+
+
+def test_comparison_shows_its_report_in_an_isolated_frame(tab):
+    page = tab("Comparison")
+    upload(page, "Images, two or more", *example("cat-dog"))
+    choose(page, "Backbones", "tiny-cnn")
+    page.get_by_label("Also compare under a change of style").uncheck()
+    page.get_by_role("button", name="Compare").click()
+    page.frame_locator("iframe.frame").get_by_role("heading", name="Structure and appearance by layer").wait_for()

@@ -1,0 +1,98 @@
+"""Comparisons of backbones on images of the user, without the page."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Event
+from typing import TYPE_CHECKING
+
+from vitsplice.support.progress import ProgressReporter
+from vitsplice_app.live import Progress
+
+if TYPE_CHECKING:
+    from vitsplice.analysis.compare import BackboneComparison, ComparisonPlan
+
+PRESET = "quick"
+"""Preset of the transfers."""
+
+
+@dataclass(frozen=True)
+class ComparisonForm:
+    """Values of the form.
+
+    Args:
+        images: paths of the images.
+        backbones: names of the backbones.
+        transfers: number of transfers with each backbone.
+        steps: number of steps of the transfers.
+        style: whether the transform 'style' is used.
+    """
+
+    images: Sequence[str]
+    backbones: Sequence[str]
+    transfers: int
+    steps: int
+    style: bool
+
+    def plan(self) -> ComparisonPlan:
+        """Return the plan of the comparison. Raises UserError for fewer than two images, or no backbone."""
+        from vitsplice.analysis.compare import ComparisonPlan
+
+        return ComparisonPlan(
+            images=tuple(map(Path, self.images)),
+            backbones=tuple(self.backbones),
+            transfers=int(self.transfers),
+            preset=PRESET,
+            steps=int(self.steps),
+            style="instant" if self.style else None,
+        )
+
+
+def folder_of(plan: ComparisonPlan, runs: Path) -> Path:
+    """Return the folder of a comparison: the same for the same plan, so that a stopped one resumes."""
+    return runs / f"comparison-{hashlib.sha256(repr(plan).encode()).hexdigest()[:16]}"
+
+
+def compare(
+    plan: ComparisonPlan, folder: Path, stopped: Callable[[], bool] = lambda: False
+) -> Iterator[Progress | BackboneComparison]:
+    """Compare backbones in another thread.
+
+    Args:
+        plan: plan of the comparison.
+        folder: output folder; finished parts of the same plan are reused.
+        stopped: called between parts, and between the steps of transfers; True stops the comparison.
+
+    Yields:
+        The state before each part and, unless it was stopped, the comparison at the end. Closing the generator also
+        stops it.
+
+    Raises:
+        VitspliceError: see `vitsplice.analysis.compare.compare`.
+    """
+    from vitsplice.analysis.compare import compare as compare_backbones
+
+    states: SimpleQueue[Progress | None] = SimpleQueue()
+    notes: list[str] = []
+    closed = Event()
+    reporter = ProgressReporter(
+        part=lambda name, done, total: states.put(Progress(name, done, total, notes=tuple(notes), unit="parts")),
+        note=notes.append,
+        stopped=lambda: stopped() or closed.is_set(),
+    )
+    pool = ThreadPoolExecutor(1)
+    future = pool.submit(compare_backbones, plan, folder, progress=reporter)
+    future.add_done_callback(lambda _: states.put(None))
+    try:
+        while (state := states.get()) is not None:
+            yield state
+    finally:
+        closed.set()
+        pool.shutdown(wait=False)
+    if comparison := future.result():
+        yield comparison

@@ -1,0 +1,73 @@
+"""Layout and events of the tab Comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+
+from vitsplice.analysis.compare import REPORT
+from vitsplice_app.choices import backbone_choices, default_backbone
+from vitsplice_app.context import AppContext
+from vitsplice_app.errors import error_card, guarded
+from vitsplice_app.images import packaged_images
+from vitsplice_app.inside.comparison import ComparisonForm, compare, folder_of
+from vitsplice_app.live import Progress
+from vitsplice_app.stopping import StopRequest, connect_stoppable
+
+INTRODUCTION = (
+    "What backbones encode as structure and as appearance, layer by layer: how much their features change under known "
+    "transforms of your images. Finished parts are stored: the same comparison resumes where it was stopped."
+)
+
+BACKBONES = "One or more. Any name of timm can be typed; untrained-NAME has random weights, as a control."
+
+Updates = dict[Any, Any]
+
+
+def build(context: AppContext) -> None:
+    """Build the tab inside the current ``gr.Tab``."""
+    gr.Markdown(INTRODUCTION)
+    with gr.Row():
+        with gr.Column(min_width=280):
+            images = gr.Gallery(
+                label="Images, two or more", type="filepath", interactive=True, columns=3, height=280,
+                sources=["upload", "clipboard"], object_fit="contain",
+            )  # fmt: skip
+            packaged = gr.Button("Take the packaged photographs", size="sm")
+        with gr.Column(min_width=280):
+            backbones = gr.Dropdown(
+                backbone_choices(), value=[default_backbone()], multiselect=True, allow_custom_value=True,
+                label="Backbones", info=BACKBONES,
+            )  # fmt: skip
+            style = gr.Checkbox(
+                True,
+                label="Also compare under a change of style",
+                info="Each image with the appearance of the next one",
+            )
+            with gr.Row():
+                transfers = gr.Slider(0, 4, 0, step=1, label="Transfers with each backbone", min_width=120)
+                steps = gr.Slider(1, 400, 120, step=1, label="Steps of a transfer", min_width=120)
+            with gr.Row():
+                button = gr.Button("Compare", variant="primary")
+                stop = gr.Button("Stop", variant="stop", interactive=False)
+    card, live = error_card(), gr.HTML(elem_classes="live-run")
+    report = gr.HTML(elem_classes="result", padding=False)
+
+    def run(request: StopRequest, chosen: list[tuple[str, Any]] | None, *values: Any) -> Iterator[Updates]:
+        plan = ComparisonForm([path for path, _ in chosen or []], *values).plan()
+        folder = folder_of(plan, context.workspace.runs)
+        yield {live: Progress("loading the backbones").html(), report: ""}
+        for state in compare(plan, folder, lambda: request.stopped):
+            if isinstance(state, Progress):
+                yield {live: state.html()}
+            else:
+                yield {live: "", report: context.frames.html(folder, REPORT, "What backbones encode")}
+        if request.stopped:
+            yield {live: Progress("stopped; the same comparison resumes").html()}
+
+    packaged.click(lambda: packaged_images(context.workspace), None, images, show_progress="hidden")
+    connect_stoppable(
+        button, stop, guarded(card, run), [images, backbones, transfers, steps, style], [card, live, report]
+    )

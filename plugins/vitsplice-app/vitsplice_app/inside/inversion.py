@@ -1,0 +1,123 @@
+"""Inversions of the features of an image, without the page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from vitsplice.errors import UserError
+from vitsplice_app.backbones import shared_backbones
+from vitsplice_app.images import NO_IMAGE
+from vitsplice_app.live import Display, Progress
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
+    from vitsplice.analysis.inversion import InversionPlan
+    from vitsplice.contracts import Role
+    from vitsplice.runs.run import Run
+
+SIDE = 448
+"""Maximum of the longer side of an image that the tab shows, in pixels."""
+
+
+@dataclass(frozen=True)
+class InversionForm:
+    """Values of the form.
+
+    Args:
+        image: path of the image, or None.
+        roles: roles of the features to invert.
+        backbone: name of the backbone.
+        layer: layer of the features, counted from 0 (the first) or from -1 (the last).
+        steps: number of steps; 0: that of the preset of each feature.
+        size: shorter side of the output in pixels.
+        seed: seed of all random number generators.
+    """
+
+    image: str | None
+    roles: Sequence[Role]
+    backbone: str
+    layer: int
+    steps: int
+    size: int
+    seed: int
+
+    def plan(self) -> InversionPlan:
+        """Return the features and the settings of their inversions. Raises UserError for values that are missing."""
+        from vitsplice.analysis.inversion import plan_inversions
+
+        if not self.image:
+            raise UserError(NO_IMAGE)
+        if not self.roles:
+            raise UserError("choose at least one feature to invert")
+        info = shared_backbones().named(self.backbone)[0].info
+        return plan_inversions(
+            self.image,
+            [info.default_request(role).facet for role in self.roles],
+            [int(self.layer)],
+            backbone=self.backbone,
+            steps=int(self.steps) or None,
+            size=int(self.size),
+            seed=int(self.seed),
+        )
+
+
+@dataclass(frozen=True)
+class Inverting:
+    """The state of inversions between two steps.
+
+    Args:
+        progress: state of the current inversion.
+        images: the image, and the inversions that have ended, each with its caption.
+    """
+
+    progress: Progress
+    images: Sequence[tuple[Image, str]] = field(repr=False)
+
+
+def invert(plan: InversionPlan, stopped: Callable[[], bool] = lambda: False) -> Iterator[Inverting]:
+    """Invert features one after the other.
+
+    Args:
+        plan: features and settings of their inversions.
+        stopped: called after each step; True ends the current inversion, and no other begins.
+
+    Yields:
+        The state, in the pace of `vitsplice_app.live.Pace`, and after each inversion.
+    """
+    from vitsplice.analysis.inversion import inversion_runs
+    from vitsplice.images import read
+
+    images = [(_small(read(plan.image).pixels[0]), "image")]
+    yield Inverting(Progress("loading the backbone"), images)
+    for request, run in inversion_runs(plan, shared_backbones()):
+        name, display = request.label(plan.layers), Display(run)
+        for _ in run.steps():
+            if display.step_done():
+                yield Inverting(display.state(name), list(images))
+            if stopped():
+                break
+        images.append((_small(run.pixels()), f"{name}: {_ending(run)}"))
+        yield Inverting(display.state(name), list(images))
+        if stopped():
+            return
+
+
+def _ending(run: Run) -> str:
+    from vitsplice.analysis.inversion import last_loss
+
+    taken, requested = len(run.history), run.settings.steps
+    return f"loss {last_loss(run):.2g}, " + (
+        f"{taken} steps" if run.finished else f"stopped after {taken} of {requested} steps"
+    )
+
+
+def _small(pixels: Tensor) -> Image:
+    from vitsplice.images import to_pil
+
+    image = to_pil(pixels)
+    image.thumbnail((SIDE, SIDE))
+    return image

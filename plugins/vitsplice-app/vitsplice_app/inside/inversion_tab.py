@@ -1,0 +1,65 @@
+"""Layout and events of the tab Inversion."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+
+from vitsplice_app.choices import backbone_choices, default_backbone
+from vitsplice_app.context import AppContext
+from vitsplice_app.errors import error_card, guarded
+from vitsplice_app.images import image_input, packaged_images
+from vitsplice_app.inside.inversion import InversionForm, invert
+from vitsplice_app.stopping import StopRequest, connect_stoppable
+
+INTRODUCTION = (
+    "An image optimised to have one feature of your image: it shows what the feature encodes. [CLS] has the appearance "
+    "without the layout, keys have the layout."
+)
+
+ROLES = [
+    ("appearance: [CLS], or the pooled map of a CNN", "appearance"),
+    ("structure: keys, or the map of a CNN", "structure"),
+]
+
+STEPS = "0: 300 for [CLS] and 1,000 for keys"
+
+Updates = dict[Any, Any]
+
+
+def build(context: AppContext) -> None:
+    """Build the tab inside the current ``gr.Tab``."""
+    gr.Markdown(INTRODUCTION)
+    with gr.Row():
+        with gr.Column(min_width=280):
+            image = image_input("Image to invert", height=240)
+            gr.Examples(packaged_images(context.workspace), image, label="Packaged photographs")
+        with gr.Column(min_width=280):
+            roles = gr.CheckboxGroup(ROLES, value=["appearance"], label="Features")
+            backbone = gr.Dropdown(backbone_choices(), value=default_backbone(), label="Backbone of the features")
+            with gr.Row():
+                layer = gr.Number(-1, label="Layer", info="0 is the first, -1 the last", precision=0, min_width=120)
+                steps = gr.Number(0, label="Steps", info=STEPS, precision=0, minimum=0, min_width=120)
+            with gr.Row():
+                size = gr.Slider(64, 448, 224, step=16, label="Size (px)", min_width=120)
+                seed = gr.Number(0, label="Seed", precision=0, minimum=0, min_width=120)
+            with gr.Row():
+                button = gr.Button("Invert", variant="primary")
+                stop = gr.Button("Stop", variant="stop", interactive=False)
+    card, live = error_card(), gr.HTML(elem_classes="live-run")
+    images = gr.Gallery(
+        label="Inversions", columns=3, fit_columns=False, height="auto", visible=False, interactive=False,
+        object_fit="contain",
+    )  # fmt: skip
+
+    def run(request: StopRequest, *values: Any) -> Iterator[Updates]:
+        for state in invert(InversionForm(*values).plan(), lambda: request.stopped):
+            shown = gr.update(value=list(state.images), visible=True)
+            yield {live: state.progress.html(), images: shown}
+        yield {live: ""}
+
+    connect_stoppable(
+        button, stop, guarded(card, run), [image, roles, backbone, layer, steps, size, seed], [card, live, images]
+    )

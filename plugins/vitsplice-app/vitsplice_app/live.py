@@ -1,0 +1,175 @@
+"""The state of long work on the page, as HTML: progress, preview, losses; and how often it is shown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from vitsplice.support.step_rate import StepRate
+from vitsplice.text import duration
+
+if TYPE_CHECKING:
+    from vitsplice.engine.values import Step
+    from vitsplice.runs.run import Run
+
+EVERY = 0.5
+"""Minimum seconds between two states of a run on the page."""
+
+SHARE = 0.1
+"""Maximum fraction of the run time that the states may take."""
+
+PREVIEW_SIDE = 640
+"""Longer side of a preview in pixels."""
+
+WIDTH, HEIGHT = 160, 28
+"""Size of the curve of a loss, in the units of its drawing."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The state of a run between two steps, or of other work between two parts.
+
+    Args:
+        doing: what it does now.
+        taken, total: number of steps taken and of all steps.
+        seconds_left: estimate of the time that remains; None if it is unknown.
+        preview: data URI of the current output, scaled down; "" if there is none yet.
+        width, height: size of the output in pixels.
+        history: losses of the steps taken.
+        terms: names of the loss terms.
+        notes: what the user must not miss, such as a substituted backbone.
+        unit: what is counted.
+    """
+
+    doing: str
+    taken: int = 0
+    total: int = 0
+    seconds_left: float | None = None
+    preview: str = ""
+    width: int = 1
+    height: int = 1
+    history: Sequence[Step] = ()
+    terms: Sequence[str] = ()
+    notes: Sequence[str] = ()
+    unit: str = "steps"
+
+    @property
+    def sentence(self) -> str:
+        """The progress in words."""
+        steps = f", {self.taken} of {self.total} {self.unit}" if self.total else ""
+        left = f", ETA {duration(self.seconds_left)}" if self.seconds_left is not None else ""
+        return f"{self.doing}{steps}{left}"
+
+    def html(self) -> str:
+        """Format as HTML: bar, sentence, notes, preview and a curve for each loss."""
+        bar = f'<progress aria-label="steps" max="{self.total}" value="{self.taken}"></progress>' if self.total else ""
+        notes = "".join(f'<p class="note">{escape(note)}</p>' for note in self.notes)
+        preview = (
+            f'<img alt="preview of the output" src="{self.preview}" width="{self.width}" height="{self.height}">'
+            if self.preview
+            else ""
+        )
+        curves = loss_curves(self.history, self.terms)
+        return f'<p role="status">{escape(self.sentence)}</p>{bar}{notes}<div class="live">{preview}{curves}</div>'
+
+
+@dataclass
+class Pace:
+    """Decides when the next state of a run is shown: not more often than `EVERY`, and at a cost of at most `SHARE`.
+
+    Args:
+        clock: returns the current time in seconds.
+    """
+
+    clock: Callable[[], float] = perf_counter
+    _next: float = field(default=float("-inf"), init=False)
+
+    def due(self) -> bool:
+        """Return whether a state is due."""
+        return self.clock() >= self._next
+
+    def shown(self, began: float) -> None:
+        """Record that a state was shown, which took the time since ``began``."""
+        now = self.clock()
+        self._next = now + max(EVERY, (now - began) / SHARE)
+
+
+@dataclass
+class Display:
+    """The states of a run, in their pace."""
+
+    run: Run
+    pace: Pace = field(default_factory=Pace)
+    rate: StepRate = field(default_factory=StepRate)
+    notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.notes += map(str, self.run.substitutions.values())
+
+    def note(self, line: str) -> None:
+        """Keep a note of a recording; those on written previews are left out."""
+        if not line.startswith("preview "):
+            self.notes.append(line)
+
+    def step_done(self) -> bool:
+        """Record that a step has ended; return whether a state is due."""
+        self.rate.step_done()
+        return self.pace.due()
+
+    def state(self, doing: str) -> Progress:
+        """Return the state of the run, with a preview of its current output."""
+        from vitsplice.support.page import data_uri
+
+        began, run = self.pace.clock(), self.run
+        pixels = run.pixels()
+        taken, left = len(run.history), run.settings.steps - len(run.history)
+        state = Progress(
+            doing,
+            taken,
+            run.settings.steps,
+            None if self.rate.seconds is None else self.rate.seconds * left,
+            data_uri(pixels, PREVIEW_SIDE),
+            pixels.shape[-1],
+            pixels.shape[-2],
+            tuple(run.history),
+            list(run.settings.terms),
+            tuple(self.notes),
+        )
+        self.pace.shown(began)
+        return state
+
+
+def loss_curves(history: Sequence[Step], terms: Sequence[str]) -> str:
+    """Draw the curve of the total and of each loss term as a table in HTML; "" without losses."""
+    from vitsplice.runs.losses_plot import curves
+
+    points = curves(history, terms)
+    rows = [
+        f'<tr><th scope="row">{escape(name)}</th><td>{_svg(name, values)}</td><td>{values[-1][1]:.3g}</td></tr>'
+        for name, values in points.items()
+    ]
+    if not rows:
+        return ""
+    return f'<table class="losses"><caption>losses; lower is better</caption><tbody>{"".join(rows)}</tbody></table>'
+
+
+def _svg(name: str, points: Sequence[tuple[int, float]]) -> str:
+    """Draw a curve, on a log scale if all values are positive."""
+    first, last = points[0], points[-1]
+    label = f"{name}: {first[1]:.3g} at step {first[0] + 1}, {last[1]:.3g} at step {last[0] + 1}"
+    values = [value for _, value in points]
+    heights = [math.log(value) for value in values] if min(values) > 0 else values
+    low, span = min(heights), (max(heights) - min(heights)) or 1
+    steps = max(1, last[0] - first[0])
+    line = " ".join(
+        f"{(step - first[0]) / steps * WIDTH:.1f},{(1 - (height - low) / span) * HEIGHT:.1f}"
+        for (step, _), height in zip(points, heights, strict=True)
+    )
+    return (
+        f'<svg viewBox="-2 -2 {WIDTH + 4} {HEIGHT + 4}" role="img" aria-label="{escape(label)}">'
+        f'<polyline points="{line}"/></svg>'
+    )

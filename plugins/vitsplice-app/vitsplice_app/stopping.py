@@ -1,0 +1,50 @@
+"""Events that optimise: one at a time on the whole page, each with a button that stops it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+ONE_AT_A_TIME: dict[str, Any] = {"concurrency_id": "optimisation", "concurrency_limit": 1}
+"""Arguments of every event that optimises."""
+
+
+@dataclass
+class StopRequest:
+    """Whether the user of one opened page has asked to stop what runs."""
+
+    stopped: bool = False
+
+
+def connect_stoppable(
+    start: gr.Button, stop: gr.Button, handler: Callable[..., Any], inputs: Sequence[Any], outputs: Sequence[Any]
+) -> None:
+    """Connect the buttons of an optimisation.
+
+    Args:
+        start: button that starts it; it cannot be pressed while it runs or waits.
+        stop: button that stops it.
+        handler: event handler. Its first argument is a `StopRequest`, which it must obey; the others are the inputs.
+        inputs: components of its other arguments.
+        outputs: components of its values.
+    """
+    state = gr.State(StopRequest())
+
+    def begin(request: StopRequest) -> list[Any]:
+        request.stopped = False
+        return [gr.update(interactive=False), gr.update(interactive=True)]
+
+    def end() -> list[Any]:
+        return [gr.update(interactive=True), gr.update(interactive=False)]
+
+    def ask(request: StopRequest) -> Any:
+        request.stopped = True
+        return gr.update(interactive=False)
+
+    begun = start.click(begin, state, [start, stop], queue=False)
+    ended = begun.then(handler, [state, *inputs], list(outputs), show_progress="minimal", **ONE_AT_A_TIME)
+    ended.then(end, None, [start, stop], queue=False)
+    stop.click(ask, state, stop, queue=False)
