@@ -61,4 +61,4 @@ def checked_pages(browser, allowed=lambda url: False, ignored=()):
     yield open_page
     for context in contexts:
         context.close()
-    assert problems == []
+    assert not problems, "\n".join(problems)

@@ -136,11 +136,15 @@ def _signals_as_interrupt() -> Iterator[None]:
 
 
 def _configure_gradio(workspace: Workspace) -> None:
-    """Set Gradio's environment variables, before it is imported: its files in the workspace, no telemetry."""
+    """Set Gradio's environment variables, before it is imported: its files in the workspace, no telemetry.
+
+    It also computes no statistics of its events, for which it would import pandas at the first one.
+    """
     os.environ |= {
         "GRADIO_TEMP_DIR": str(workspace.files),
         "GRADIO_EXAMPLES_CACHE": str(workspace.files / "examples"),
         "GRADIO_ANALYTICS_ENABLED": "False",
+        "GRADIO_ANALYTICS_CACHE_FREQUENCY": str(10**9),
         "HF_HUB_DISABLE_TELEMETRY": "1",
     }
 

@@ -25,9 +25,15 @@ def choose(page, label, name):
     page.get_by_role("option", name=name).click()
 
 
+def block_of(page, label):
+    """The visible input for images with a label."""
+    visible = page.locator(".block:visible").filter(has_text=label)
+    return visible.filter(has=page.locator("input[type=file]")).first
+
+
 def upload(page, label, *paths):
     """Upload files, and wait until they are shown."""
-    block = page.locator(".block").filter(has_text=label).filter(has=page.locator("input[type=file]")).last
+    block = block_of(page, label)
     block.locator("input[type=file]").set_input_files([str(path) for path in paths])
     block.locator("img").first.wait_for()
 
@@ -40,7 +46,7 @@ def test_slider_and_click_show_layers_and_similarities(tab):
     page.get_by_role("slider", name="key at layer 2 (-1)").press("ArrowLeft")
     page.get_by_role("slider", name="key at layer 1 (-2)").wait_for()
     row, column = (page.get_by_role("spinbutton", name=f"{name} of the patch") for name in ("Row", "Column"))
-    similarity = page.get_by_label("Similarity, first image").locator("img")
+    similarity = page.locator(".block:visible").filter(has_text="Similarity, first image").last.locator("img")
     before = similarity.get_attribute("src")
     similarity.click(position={"x": 3, "y": 3})
     page.wait_for_function("([image, before]) => image.src !== before", arg=[similarity.element_handle(), before])
@@ -50,7 +56,7 @@ def test_slider_and_click_show_layers_and_similarities(tab):
 def test_broken_image_is_an_error_on_the_page(tab, tmp_path):
     page, path = tab("Layers"), tmp_path / "broken.png"
     path.write_bytes(b"broken")
-    page.locator("input[type=file]").first.set_input_files(path)
+    block_of(page, "Image").locator("input[type=file]").set_input_files(path)
     page.get_by_role("button", name="Compute all layers").click()
     page.get_by_role("alert").get_by_text("broken.png").wait_for()
 
@@ -59,7 +65,7 @@ def test_inversion_shows_previews_and_can_be_stopped(tab):
     page = tab("Inversion")
     upload(page, "Image to invert", example("cat-dog")[0])
     choose(page, "Backbone of the features", "tiny-vit")
-    page.get_by_label("Steps").fill("5000")
+    page.get_by_role("spinbutton", name="Steps", exact=True).fill("5000")
     page.get_by_role("button", name="Invert").click()
     page.get_by_alt_text("preview of the output").wait_for()
     page.get_by_role("button", name="Stop").click()
@@ -69,7 +75,10 @@ def test_inversion_shows_previews_and_can_be_stopped(tab):
 def test_comparison_shows_its_report_in_an_isolated_frame(tab):
     page = tab("Comparison")
     upload(page, "Images, two or more", *example("cat-dog"))
+    backbones = page.get_by_role("combobox", name="Backbones", exact=True)
+    backbones.press("Backspace")  # removes the one that is chosen
     choose(page, "Backbones", "tiny-cnn")
+    backbones.press("Escape")
     page.get_by_label("Also compare under a change of style").uncheck()
     page.get_by_role("button", name="Compare").click()
     page.frame_locator("iframe.frame").get_by_role("heading", name="Structure and appearance by layer").wait_for()

@@ -5,9 +5,9 @@ import zipfile
 from dataclasses import asdict
 
 import pytest
+from vitsplice_app.live import Progress, loss_curves
 from vitsplice_app.transfer import outcome, running
 from vitsplice_app.transfer.history import Session
-from vitsplice_app.transfer.live import Progress, loss_curves
 
 from tests.conftest import write_pair
 from vitsplice.cli import main

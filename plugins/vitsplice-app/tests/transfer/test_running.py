@@ -3,6 +3,7 @@
 from itertools import count
 
 import pytest
+from vitsplice_app import live
 from vitsplice_app.transfer import running
 
 from vitsplice.cli import main
@@ -14,8 +15,8 @@ FILES = ("output.png", "losses.csv", "run.yaml", "previews/step-000000.png", "pr
 @pytest.fixture
 def every_step(monkeypatch):
     """Show the state of a run after each step."""
-    monkeypatch.setattr(running, "EVERY", 0)
-    monkeypatch.setattr(running, "SHARE", 1e9)
+    monkeypatch.setattr(live, "EVERY", 0)
+    monkeypatch.setattr(live, "SHARE", 1e9)
 
 
 def contents(folder):
@@ -55,20 +56,6 @@ def test_each_step_is_shown_if_there_is_time(new_run, every_step):
     assert states[4].seconds_left > 0
     assert [len(state.history) for state in states[1:]] == [0, 1, 2, 3, 4, 5, 5]
     assert "tiny-vit' is used instead" in states[1].notes[0]
-
-
-@pytest.mark.parametrize("cost", [0.0, 1.0])
-def test_states_are_shown_at_a_bounded_rate(cost):
-    now = [0.0]
-    pace = running.Pace(clock=lambda: now[0])
-    assert pace.due()
-    began, now[0] = now[0], cost
-    pace.shown(began)
-    wait = max(running.EVERY, cost / running.SHARE)
-    now[0] = cost + 0.99 * wait
-    assert not pace.due()
-    now[0] = cost + 1.01 * wait
-    assert pace.due()
 
 
 def test_unreadable_image_leaves_no_output(new_run, tmp_path, session):

@@ -32,7 +32,8 @@ def build(context: AppContext) -> None:
     with gr.Row():
         with gr.Column(min_width=280):
             images = gr.Gallery(
-                label="Images, two or more", type="filepath", interactive=True, columns=3, height=280,
+                label="Images, two or more", type="filepath", interactive=True, columns=3, fit_columns=False,
+                height=280,
                 sources=["upload", "clipboard"], object_fit="contain",
             )  # fmt: skip
             packaged = gr.Button("Take the packaged photographs", size="sm")

@@ -10,7 +10,7 @@ import gradio as gr
 from vitsplice_app.choices import backbone_choices, default_backbone
 from vitsplice_app.context import AppContext
 from vitsplice_app.errors import error_card, guarded
-from vitsplice_app.images import image_input, packaged_images
+from vitsplice_app.images import check_uploads, image_input, packaged_images
 from vitsplice_app.inside.inversion import InversionForm, invert
 from vitsplice_app.stopping import StopRequest, connect_stoppable
 
@@ -49,6 +49,7 @@ def build(context: AppContext) -> None:
                 button = gr.Button("Invert", variant="primary")
                 stop = gr.Button("Stop", variant="stop", interactive=False)
     card, live = error_card(), gr.HTML(elem_classes="live-run")
+    check_uploads(card, image)
     images = gr.Gallery(
         label="Inversions", columns=3, fit_columns=False, height="auto", visible=False, interactive=False,
         object_fit="contain",

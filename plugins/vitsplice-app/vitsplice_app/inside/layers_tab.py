@@ -10,7 +10,7 @@ import gradio as gr
 from vitsplice_app.choices import backbone_choices, default_backbone
 from vitsplice_app.context import AppContext
 from vitsplice_app.errors import error_card, guarded
-from vitsplice_app.images import image_input, packaged_pairs
+from vitsplice_app.images import check_uploads, image_input, packaged_pairs
 from vitsplice_app.inside.layers import BACKBONE_FACET, LayerView, compute
 
 INTRODUCTION = (
@@ -41,6 +41,7 @@ def build(context: AppContext) -> None:
             button = gr.Button("Compute all layers", variant="primary")
     gr.Examples(packaged_pairs(context.workspace), images, label="Packaged photographs")
     card = error_card()
+    check_uploads(card, *images)
     view: gr.State = gr.State(None, time_to_live=3600)
     shown = _Shown.build()
 
@@ -97,15 +98,15 @@ class _Shown:
         """Show a new view: its last layer, and the patch in the middle."""
         (rows, columns), last = view.grid, len(view.captions) - 1
         row, column = rows // 2, columns // 2
-        shown = {
+        second = gr.update(visible=len(view.images) > 1)
+        return {
+            **dict.fromkeys([self.maps[1], self.similarities[1]], second),
+            **self.of_layer(view, last, row, column),
             self.panel: gr.update(visible=True),
             self.layer: gr.update(maximum=last, value=last, label=view.captions[last]),
             self.row: gr.update(maximum=rows - 1, value=row),
             self.column: gr.update(maximum=columns - 1, value=column),
         }
-        visible = gr.update(visible=len(view.images) > 1)
-        hidden = {self.maps[1]: visible, self.similarities[1]: visible}
-        return shown | hidden | self.of_layer(view, last, row, column)
 
     def of_layer(self, view: LayerView, layer: int, row: int, column: int) -> Updates:
         """Show the maps of another layer."""

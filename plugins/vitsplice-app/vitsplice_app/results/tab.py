@@ -23,7 +23,13 @@ def build(context: AppContext) -> None:
     refresh = gr.Button("Refresh the list", size="sm", visible=context.folder is not None)
     card, shown = error_card(), gr.HTML(elem_classes="result", padding=False)
     images = gr.Gallery(
-        label="Latest outputs", columns=3, height="auto", visible=False, interactive=False, object_fit="contain"
+        label="Latest outputs",
+        columns=3,
+        fit_columns=False,
+        height="auto",
+        visible=False,
+        interactive=False,
+        object_fit="contain",
     )
 
     def scan() -> Updates:

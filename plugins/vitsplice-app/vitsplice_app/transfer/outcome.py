@@ -14,8 +14,8 @@ from vitsplice.runs.artifacts import SETTINGS
 from vitsplice.runs.repeat import command_line, python_code
 from vitsplice.support.output_folder import LOCK
 from vitsplice.text import duration
+from vitsplice_app.live import loss_curves
 from vitsplice_app.transfer.history import TransferRun
-from vitsplice_app.transfer.live import loss_curves
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -13,15 +13,13 @@ from vitsplice.errors import VitspliceError
 from vitsplice_app.context import AppContext
 from vitsplice_app.errors import card_html, guarded
 from vitsplice_app.images import check_uploads
+from vitsplice_app.live import Progress
 from vitsplice_app.masks import painted_mask
+from vitsplice_app.stopping import ONE_AT_A_TIME
 from vitsplice_app.transfer import outcome, running
 from vitsplice_app.transfer.components import Controls, Results, slider_updates
 from vitsplice_app.transfer.form import Form, Sliders, preset_yaml, read_yaml
 from vitsplice_app.transfer.history import Session, TransferRun
-from vitsplice_app.transfer.live import Progress
-
-ONE_AT_A_TIME: dict[str, Any] = {"concurrency_id": "optimisation", "concurrency_limit": 1}
-"""Arguments of every event that optimises."""
 
 Updates = dict[Any, Any]
 
