@@ -1,6 +1,5 @@
 """A small stand-in for ComfyUI: it loads nodes, and checks and executes workflows."""
 
-import asyncio
 import importlib.util
 import json
 import sys
@@ -8,6 +7,7 @@ from itertools import count
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
+import coroutines
 import torch
 from fake_comfyui_api import (
     ComfyExtension,
@@ -86,9 +86,9 @@ class FakeComfyUI:
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         spec.loader.exec_module(module)
-        extension = asyncio.run(module.comfy_entrypoint())
+        extension = coroutines.run(module.comfy_entrypoint())
         assert isinstance(extension, ComfyExtension)
-        self.register(asyncio.run(extension.get_node_list()))
+        self.register(coroutines.run(extension.get_node_list()))
 
     def register(self, nodes):
         self.nodes |= {node.define_schema().node_id: node for node in nodes}

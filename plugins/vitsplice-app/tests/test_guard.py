@@ -1,6 +1,5 @@
 """Hostile requests: each is refused without a traceback, reads no file, and leaves the page alive."""
 
-import asyncio
 import http.client
 import itertools
 import json
@@ -9,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import coroutines
 import httpx
 import pytest
 from starlette.responses import PlainTextResponse
@@ -209,4 +209,4 @@ def test_account_is_required_for_every_request(given, status, tmp_path, monkeypa
             return [(await client.get(path)).status_code for path in ("/", "/theme.css", f"{API}/info")]
 
     monkeypatch.setattr(guard, "FAILED_LOGIN_SECONDS", 0)
-    assert asyncio.run(ask_all()) == [status] * 3
+    assert coroutines.run(ask_all()) == [status] * 3

@@ -1,7 +1,6 @@
 """The nodes in ComfyUI itself, where it is importable: it is not on PyPI, so its folder has to be on the path."""
 
-import asyncio
-
+import coroutines
 import pytest
 import torch
 
@@ -22,7 +21,7 @@ def test_schemas_are_valid_and_nodes_run_in_comfyui():
         "VitspliceCorrespond": {"first": images, "second": images[:1], "grid": 5},
         "VitsplicePCA": {"images": images, "size": 48},
     }
-    nodes = asyncio.run(asyncio.run(comfy_entrypoint()).get_node_list())
+    nodes = coroutines.run(coroutines.run(comfy_entrypoint()).get_node_list())
     for node in nodes:
         schema = node.GET_SCHEMA()
         info = node.GET_NODE_INFO_V1()
