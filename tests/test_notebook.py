@@ -13,11 +13,7 @@ from vitsplice.notebook import Preview
 
 HELPERS = Path(__file__).parent / "helpers"
 
-CELL = """
-import vitsplice
-from vitsplice.notebook import Preview
-vitsplice.splice("structure.png", "appearance.png", "tiny", steps=3, on_step=Preview(every=0))
-"""
+EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "15_notebook.py"
 
 
 @pytest.fixture
@@ -79,11 +75,16 @@ def test_without_ipython_the_error_names_the_package_to_install(monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_kernel_updates_one_display_and_returns_the_result(png, monkeypatch):
+def test_cells_of_the_example_show_preview_result_and_viewer_in_a_kernel(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(HELPERS), *sys.path]))
     nbclient, nbformat = (pytest.importorskip(name) for name in ("nbclient", "nbformat"))
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)])
-    nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": png[0].parent}}).execute()
-    preview, result = (output for output in notebook.cells[0].outputs if output.output_type != "stream")
-    assert "step 3 of 3" in preview["data"]["text/html"]
-    assert "image/png" in result["data"]
+    cells = ["import sys; sys.argv = ['', 'tiny-vit', 'tiny']", *EXAMPLE.read_text().split("\n# %%")[1:]]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(f"# {cell}") for cell in cells[1:]])
+    notebook.cells.insert(0, nbformat.v4.new_code_cell(cells[0]))
+    nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": tmp_path}}).execute()
+    shown = [output.data for cell in notebook.cells for output in cell.outputs if output.output_type != "stream"]
+    preview, result, *viewers = shown
+    assert "step 5 of 5" in preview["text/html"]
+    assert "image/png" in result
+    assert [viewer["text/html"].startswith("<iframe srcdoc=") for viewer in viewers] == [True, True]
+    assert (tmp_path / "out/example-matches/matches.html").is_file()
