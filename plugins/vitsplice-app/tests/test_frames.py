@@ -2,14 +2,13 @@
 
 from types import SimpleNamespace
 
-import coroutines
 import pytest
 from vitsplice_app import frames
 from vitsplice_app.frames import FRAMES, FramedPages
 
 
 def status_of(pages, token):
-    return coroutines.run(pages.respond(SimpleNamespace(path_params={"token": token}))).status_code
+    return pages.respond(SimpleNamespace(path_params={"token": token})).status_code
 
 
 def token_of(address):
@@ -65,7 +64,7 @@ def test_document_may_load_nothing_and_has_an_origin_of_its_own(tmp_path):
     (tmp_path / "report.html").write_text("report")
     pages = FramedPages()
     request = SimpleNamespace(path_params={"token": token_of(pages.add(tmp_path, "report.html"))})
-    policy = coroutines.run(pages.respond(request)).headers["content-security-policy"]
+    policy = pages.respond(request).headers["content-security-policy"]
     assert "default-src 'none'" in policy
     assert "sandbox" in policy
     assert "allow-same-origin" not in policy

@@ -66,7 +66,7 @@ class FramedPages:
             f'<iframe class="frame" src="{address}" title="{title}" sandbox="{SANDBOX}"></iframe>'
         )
 
-    async def respond(self, request: Request) -> Response:
+    def respond(self, request: Request) -> Response:
         """Answer a request for a page."""
         from starlette.responses import FileResponse, PlainTextResponse
 

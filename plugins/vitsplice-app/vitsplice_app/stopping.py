@@ -20,7 +20,12 @@ class StopRequest:
 
 
 def connect_stoppable(
-    start: gr.Button, stop: gr.Button, handler: Callable[..., Any], inputs: Sequence[Any], outputs: Sequence[Any]
+    start: gr.Button,
+    stop: gr.Button,
+    handler: Callable[..., Any],
+    inputs: Sequence[Any],
+    outputs: Sequence[Any],
+    live: gr.HTML,
 ) -> None:
     """Connect the buttons of an optimisation.
 
@@ -30,6 +35,7 @@ def connect_stoppable(
         handler: event handler. Its first argument is a `StopRequest`, which it must obey; the others are the inputs.
         inputs: components of its other arguments.
         outputs: components of its values.
+        live: the one that shows the place in the queue.
     """
     state = gr.State(StopRequest())
 
@@ -45,6 +51,7 @@ def connect_stoppable(
         return gr.update(interactive=False)
 
     begun = start.click(begin, state, [start, stop], queue=False)
-    ended = begun.then(handler, [state, *inputs], list(outputs), show_progress="minimal", **ONE_AT_A_TIME)
+    shown = {"show_progress": "minimal", "show_progress_on": live} | ONE_AT_A_TIME
+    ended = begun.then(handler, [state, *inputs], list(outputs), **shown)
     ended.then(end, None, [start, stop], queue=False)
     stop.click(ask, state, stop, queue=False)

@@ -13,8 +13,8 @@ def images():
     return [str(path) for path in example("cat-dog")]
 
 
-def view_of(images, workspace, backbone="tiny-vit", facet=BACKBONE_FACET):
-    return compute(images, backbone, facet, 64, workspace)
+def view_of(images, workspace, backbone="tiny-vit", facet=BACKBONE_FACET, size=64):
+    return compute(images, backbone, facet, size, workspace)
 
 
 def test_every_layer_has_a_caption_and_a_file_for_each_image(images, workspace):
@@ -69,3 +69,14 @@ def test_unusable_input_is_reported(images, workspace, tmp_path):
         view_of([str(tmp_path / "broken.png"), None], workspace)
     with pytest.raises(ConfigError, match="no facet 'map'; it has"):
         view_of(images, workspace, facet="map")
+
+
+@pytest.mark.weights
+def test_patches_most_similar_to_an_eye_are_eyes(images, workspace):
+    view = view_of(images, workspace, "dinov2-vits14-offline", size=224)
+    (height, width), cat, dog = view.images[0].shape[-2:], *view.features.features[-4]
+    eye = view.patch_at(0.41 * width, 0.4 * height)
+    within, across = (similarity_map(cat, eye, other).flatten().topk(4).indices.tolist() for other in (cat, dog))
+    assert divmod(within[0], view.grid[1]) == eye
+    assert (7, 16) in [divmod(patch, view.grid[1]) for patch in within]  # the other eye
+    assert {divmod(patch, 16) for patch in across[:2]} == {(3, 6), (4, 10)}  # both eyes of the dog

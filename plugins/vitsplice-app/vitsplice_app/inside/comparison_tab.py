@@ -53,7 +53,7 @@ def build(context: AppContext) -> None:
             with gr.Row():
                 button = gr.Button("Compare", variant="primary")
                 stop = gr.Button("Stop", variant="stop", interactive=False)
-    card, live = error_card(), gr.HTML(elem_classes="live-run")
+    card, live = error_card(), gr.HTML("<p>The report appears here.</p>", elem_classes="live-run")
     report = gr.HTML(elem_classes="result", padding=False)
 
     def run(request: StopRequest, chosen: list[tuple[str, Any]] | None, *values: Any) -> Iterator[Updates]:
@@ -69,6 +69,5 @@ def build(context: AppContext) -> None:
             yield {live: Progress("stopped; the same comparison resumes").html()}
 
     packaged.click(lambda: packaged_images(context.workspace), None, images, show_progress="hidden")
-    connect_stoppable(
-        button, stop, guarded(card, run), [images, backbones, transfers, steps, style], [card, live, report]
-    )
+    inputs = [images, backbones, transfers, steps, style]
+    connect_stoppable(button, stop, guarded(card, run), inputs, [card, live, report], live)

@@ -48,7 +48,7 @@ def build(context: AppContext) -> None:
             with gr.Row():
                 button = gr.Button("Invert", variant="primary")
                 stop = gr.Button("Stop", variant="stop", interactive=False)
-    card, live = error_card(), gr.HTML(elem_classes="live-run")
+    card, live = error_card(), gr.HTML("<p>The inversions appear here.</p>", elem_classes="live-run")
     check_uploads(card, image)
     images = gr.Gallery(
         label="Inversions", columns=3, fit_columns=False, height="auto", visible=False, interactive=False,
@@ -61,6 +61,5 @@ def build(context: AppContext) -> None:
             yield {live: state.progress.html(), images: shown}
         yield {live: ""}
 
-    connect_stoppable(
-        button, stop, guarded(card, run), [image, roles, backbone, layer, steps, size, seed], [card, live, images]
-    )
+    inputs = [image, roles, backbone, layer, steps, size, seed]
+    connect_stoppable(button, stop, guarded(card, run), inputs, [card, live, images], live)
