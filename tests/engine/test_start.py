@@ -3,7 +3,7 @@ import torch
 
 from tests.conftest import noise
 from vitsplice.engine.images import RunImages
-from vitsplice.engine.start import prepare, view_vectors
+from vitsplice.engine.start import match_images, prepare, view_vectors
 from vitsplice.engine.views import View
 from vitsplice.matching import MatchVectors, correspond
 from vitsplice.presets.settings import settings_for
@@ -47,7 +47,7 @@ def test_images_are_matched_only_where_something_needs_it(vit, monkeypatch):
     def fail(*_, **__):
         raise AssertionError("matched")
 
-    monkeypatch.setattr("vitsplice.engine.start.correspond", fail)
+    monkeypatch.setattr("vitsplice.engine.start.match_images", fail)
     images = RunImages({"structure": noise(1, 3, 32, 32), "appearance": noise(1, 3, 32, 32, seed=1)})
     started = prepare(settings_for("tiny", backbone="tiny-vit"), images, vit, guided=False)
     assert started.vectors is None
@@ -81,7 +81,7 @@ def test_guided_terms_use_the_correspondence_of_the_model_or_one_of_their_own(vi
     config = settings_for("tiny", backbone="tiny-vit", overrides=["match.grid=6"])
     images = RunImages({"structure": structure, "appearance": structure.flip(-1)})
     calls = []
-    monkeypatch.setattr("vitsplice.engine.start.correspond", lambda *a, **b: calls.append(1) or correspond(*a, **b))
+    monkeypatch.setattr("vitsplice.engine.start.match_images", lambda *a: calls.append(1) or match_images(*a))
     model = Negative(vit if matches else None)
     started = prepare(config.model_copy(update={"start": "model"}), images, vit, guided=True, model=model)
     assert len(calls) == (not matches)

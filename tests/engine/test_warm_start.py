@@ -6,7 +6,7 @@ import torch
 from tests.conftest import noise
 from vitsplice.engine.warm_start import eased, joint_bilateral, warm_start
 from vitsplice.images.transforms import to_lab
-from vitsplice.matching import Correspondence, assignment
+from vitsplice.matching import Correspondence, MatchedImage, assignment
 
 
 def halves(left, right, size=96):
@@ -22,7 +22,7 @@ def crossed():
     structure, appearance = halves((0.2, 0.2, 0.2), (0.8, 0.8, 0.8)), halves((0.9, 0.6, 0.1), (0.1, 0.5, 0.2))
     column = torch.arange(64) % 8
     alike = (column[:, None] // 4 != column[None] // 4).float()
-    return structure, appearance, Correspondence(assignment(alike, balance=0.0), alike, (8, 8), (8, 8))
+    return structure, appearance, Correspondence(assignment(alike, balance=0.0), alike, (8, 8), (MatchedImage((8, 8)),))
 
 
 def test_colours_are_transferred_to_corresponding_patches(crossed):
@@ -75,7 +75,7 @@ def test_values_are_means_of_patch_values_even_for_a_distant_colour():
 def test_warm_start_of_a_thin_image_is_finite(size):
     structure, appearance = noise(1, 3, *size), noise(1, 3, 40, 40, seed=1)
     grid = (1, 2) if size[1] > size[0] else (2, 1)
-    match = Correspondence(assignment(noise(2, 4)), noise(2, 4), grid, (2, 2))
+    match = Correspondence(assignment(noise(2, 4)), noise(2, 4), grid, (MatchedImage((2, 2)),))
     output = warm_start(structure, appearance, match)
     assert output.shape == structure.shape
     assert output.isfinite().all()

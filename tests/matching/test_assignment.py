@@ -3,7 +3,7 @@ import torch
 
 from tests.conftest import noise
 from vitsplice.errors import UserError
-from vitsplice.matching import Correspondence, assignment, usable
+from vitsplice.matching import Correspondence, MatchedImage, assignment, usable
 from vitsplice.matching.assignment import LEAST_TEMPERATURE
 
 
@@ -58,7 +58,7 @@ def test_values_out_of_range_are_refused(values, expected):
 def test_permutation_is_recovered_and_mutual():
     order = torch.randperm(12, generator=torch.Generator().manual_seed(1))
     similarity = torch.eye(12)[order]
-    match = Correspondence(assignment(similarity), similarity, (3, 4), (4, 3))
+    match = Correspondence(assignment(similarity), similarity, (3, 4), (MatchedImage((4, 3)),))
     assert torch.equal(match.best, order)
     assert match.mutual.all()
     assert match.confidence.min() > 0.99
@@ -68,7 +68,7 @@ def test_permutation_is_recovered_and_mutual():
 
 
 def test_confidence_is_zero_for_equal_similarities():
-    match = Correspondence(assignment(torch.zeros(4, 9)), torch.zeros(4, 9), (2, 2), (3, 3))
+    match = Correspondence(assignment(torch.zeros(4, 9)), torch.zeros(4, 9), (2, 2), (MatchedImage((3, 3)),))
     torch.testing.assert_close(match.confidence, torch.zeros(4), atol=1e-5, rtol=0)
 
 

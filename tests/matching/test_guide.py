@@ -3,7 +3,7 @@ import torch.nn.functional as F
 
 from tests.conftest import noise
 from vitsplice.images.transforms import to_lab
-from vitsplice.matching import Correspondence, correspond, match_vectors
+from vitsplice.matching import Correspondence, MatchedImage, correspond, match_vectors
 from vitsplice.matching.guide import NEIGHBOURHOOD, RANK, guide
 
 
@@ -14,7 +14,7 @@ def low_rank(first, second, dimensions=6, seed=0):
         F.normalize(noise(h * w, dimensions, seed=seed + n) - 0.5, dim=-1) for n, (h, w) in enumerate(grids)
     )
     similarity = ours @ theirs.T
-    return Correspondence((similarity / 0.05).softmax(1), similarity, *grids)
+    return Correspondence((similarity / 0.05).softmax(1), similarity, grids[0], (MatchedImage(grids[1]),))
 
 
 def colours_of(image, grid):
@@ -36,7 +36,7 @@ def test_guide_is_between_minus_one_and_one(vit):
 
 
 def test_guide_of_the_assigned_colour_is_above_that_of_another():
-    match = Correspondence(torch.eye(2), torch.zeros(2, 2), (1, 2), (1, 2))
+    match = Correspondence(torch.eye(2), torch.zeros(2, 2), (1, 2), (MatchedImage((1, 2)),))
     values = guide(match, torch.tensor([[0.1, 0.0, 0.0], [0.9, 0.0, 0.0]]))
     torch.testing.assert_close(values.diag(), torch.full((2,), 0.5))
     torch.testing.assert_close(values[[0, 1], [1, 0]], torch.full((2,), -0.5), atol=1e-6, rtol=0)

@@ -6,8 +6,8 @@ import torch
 from tests.conftest import noise
 from vitsplice.engine.warm_start import warm_start
 from vitsplice.images.transforms import to_lab
-from vitsplice.matching import Correspondence
-from vitsplice.matching.small_spots import darken_spots, find_small_spots, shared_spots
+from vitsplice.matching import Correspondence, MatchedImage
+from vitsplice.matching.small_spots import conspicuous_patches, darken_spots, find_small_spots, shared_spots
 
 GRID, PATCH = (12, 15), 12
 FUR, EYE = 0.4, 0.1
@@ -70,31 +70,35 @@ def scores_of(*matching):
     return scores
 
 
+def shared(spots, others, scores):
+    return shared_spots(spots, conspicuous_patches(others, GRID), scores, GRID)
+
+
 def test_spots_that_match_spots_are_shared():
     spots = spots_of(face())
     first, second = spots.patches(GRID).tolist()
-    shared = shared_spots(spots, spots, scores_of((first, second), (second, 0)), (GRID, GRID))
-    assert shared.patches(GRID).tolist() == [first]
-    assert shared.strengths.tolist() == [1]
+    kept = shared(spots, spots, scores_of((first, second), (second, 0)))
+    assert kept.patches(GRID).tolist() == [first]
+    assert kept.strengths.tolist() == [1]
 
 
 def test_spot_that_matches_no_spot_is_not_shared():
     spots = spots_of(face())
     best_elsewhere = scores_of(*((patch, 0) for patch in spots.patches(GRID).tolist()))
-    assert not len(shared_spots(spots, spots, best_elsewhere, (GRID, GRID)).radii)
+    assert not len(shared(spots, spots, best_elsewhere).radii)
 
 
 def test_spot_whose_match_is_better_matched_elsewhere_is_not_shared():
     spots = spots_of(face())
     best_elsewhere = scores_of(*((0, patch) for patch in spots.patches(GRID).tolist()))
-    assert not len(shared_spots(spots, spots, best_elsewhere, (GRID, GRID)).radii)
+    assert not len(shared(spots, spots, best_elsewhere).radii)
 
 
 def test_strength_decreases_with_the_difference_from_the_best_score():
     spots = spots_of(face())
     scores = scores_of()
     scores[spots.patches(GRID)[0], 0] = 0.585
-    strengths = shared_spots(spots, spots, scores, (GRID, GRID)).strengths
+    strengths = shared(spots, spots, scores).strengths
     torch.testing.assert_close(strengths, torch.tensor([0.5, 1.0]), atol=1e-3, rtol=0)
 
 
@@ -103,15 +107,15 @@ def test_many_spots_are_a_pattern_and_none_is_shared():
         spots_of(face(0.4, [(row, column) for row in (4.0, 6.5) for column in range(3, 3 + 2 * count, 2)]))
         for count in (4, 5)
     )
-    assert len(shared_spots(few, few, scores_of(), (GRID, GRID)).radii) == 8
+    assert len(shared(few, few, scores_of()).radii) == 8
     assert len(many.radii) == 10
-    assert not len(shared_spots(many, many, scores_of(), (GRID, GRID)).radii)
+    assert not len(shared(many, many, scores_of()).radii)
 
 
 def test_images_without_spots_share_none():
     none, some = spots_of(face(eyes=())), spots_of(face())
     for spots, others in ((none, some), (some, none)):
-        assert not len(shared_spots(spots, others, scores_of(), (GRID, GRID)).radii)
+        assert not len(shared(spots, others, scores_of()).radii)
 
 
 def test_spot_that_vanished_becomes_as_dark_relative_to_its_ring_as_it_was():
@@ -143,7 +147,7 @@ def test_warm_start_keeps_eyes_that_are_smaller_than_a_patch():
     structure = face()[:, :1].expand(1, 3, -1, -1)
     appearance, weights = torch.full((1, 3, 16, 32), 0.9), torch.ones(GRID[0] * GRID[1], 1)
     spots = spots_of(to_lab(structure))
-    match = Correspondence(weights, weights, GRID, (1, 1), spots=spots)
+    match = Correspondence(weights, weights, GRID, (MatchedImage((1, 1)),), spots=spots)
     output = warm_start(structure, appearance, match)
     for centre in EYES:
         assert output[..., pixels_within(0.4, centre)].mean() < 0.3 < 0.8 < output.median()

@@ -6,7 +6,7 @@ import torch
 from tests.conftest import noise
 from vitsplice.engine.warm_start import warm_start
 from vitsplice.images.transforms import to_lab
-from vitsplice.matching import Correspondence
+from vitsplice.matching import Correspondence, MatchedImage
 from vitsplice.matching.guide import guide
 from vitsplice.matching.spots import keep_spots
 
@@ -105,7 +105,12 @@ def pair():
     second[..., 16:] = torch.tensor([1.0, 0.7, 0.8]).reshape(3, 1, 1)
     own = to_lab(first.expand(1, 3, -1, -1))[..., 4::8, 4::8].flatten(2)[0].T
     weights = torch.stack([(~eye).float(), eye.float()], 1)
-    return first.expand(1, 3, -1, -1), second, Correspondence(weights, weights, GRID, (1, 2), colours=own), eye
+    return (
+        first.expand(1, 3, -1, -1),
+        second,
+        Correspondence(weights, weights, GRID, (MatchedImage((1, 2)),), colours=own),
+        eye,
+    )
 
 
 def test_warm_start_keeps_an_eye_darker_than_its_surroundings(pair):

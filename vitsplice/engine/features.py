@@ -33,10 +33,12 @@ def extract(
 ) -> dict[Key, dict[FeatureRequest, Features]]:
     """Compute all requested features of all images; images of one size after resizing share one pass.
 
+    An image may be a batch of several, whose features are then a batch too.
+
     Args:
         backbone: backbone on the device of the images.
         resize: resizes images to the size at which the backbone is applied.
-        images: key -> image ``(1, 3, H, W)``.
+        images: key -> image ``(1, 3, H, W)``, or images ``(K, 3, H, W)``.
         requests: features to compute: facets of the backbone, ``pixels`` and ``mask``.
         masks: key -> mask ``(1, 1, H, W)``, for the facet ``mask``; an image without a mask gets ones.
 
@@ -48,7 +50,7 @@ def extract(
     batches: dict[torch.Size, dict[Key, Tensor]] = {}
     for key, image in images.items():
         resized = resize(image, backbone.info)
-        batches.setdefault(resized.shape, {})[key] = resized
+        batches.setdefault(resized.shape[-2:], {})[key] = resized
     features = {}
     for batch in batches.values():
         inputs = torch.cat(list(batch.values()))
@@ -58,8 +60,10 @@ def extract(
         if MASK in requests:
             resized_masks = [_mask(resize, backbone, batch[key], (masks or {}).get(key)) for key in batch]
             batch_features[MASK] = Features.from_maps(torch.cat(resized_masks))
-        for row, key in enumerate(batch):
-            features[key] = {request: batch_features[request][row : row + 1] for request in requests}
+        first = 0
+        for key, resized in batch.items():
+            rows = slice(first, first := first + len(resized))
+            features[key] = {request: batch_features[request][rows] for request in requests}
     return features
 
 

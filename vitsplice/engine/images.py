@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import kornia
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vitsplice.config import MaskConfig, ViewsConfig
 from vitsplice.contracts import ImageName
+from vitsplice.engine.stack import AppearanceImage, StackedImage
 from vitsplice.engine.views import View, draw_for, entire
 from vitsplice.errors import UserError
 from vitsplice.images import LoadedImage, is_black, read_mask
@@ -28,12 +29,39 @@ class RunImages:
     """Images of a run, with their masks.
 
     Args:
-        pixels: ``(1, 3, H, W)`` in [0, 1] by name; ``start`` has the size of ``structure``.
-        masks: ``(1, 1, H, W)`` in [0, 1] by name, for the images that have one.
+        pixels: ``(1, 3, H, W)`` in [0, 1] by name; ``start`` has the size of ``structure``. Several appearance images
+            are the rows of ``appearance``, ``(K, 3, H, W)`` (`vitsplice.engine.stack`).
+        masks: ``(1, 1, H, W)`` in [0, 1] by name, for the images that have one; of several appearance images
+            ``(K, 1, H, W)``.
+        stacked: the appearance images in their rows.
     """
 
     pixels: Mapping[ImageName, Tensor]
     masks: Mapping[ImageName, Tensor] = field(default_factory=dict)
+    stacked: tuple[StackedImage, ...] = (StackedImage(),)
+
+    @property
+    def appearances(self) -> list[AppearanceImage]:
+        """The appearance images without padding."""
+        rows, mask = torch.split(self.pixels["appearance"], 1), self.masks.get("appearance")
+        masks = [None] * len(rows) if mask is None else torch.split(mask, 1)
+        return [
+            AppearanceImage(image.crop(row), None if part is None else image.crop(part), image.weight)
+            for row, part, image in zip(rows, masks, self.stacked, strict=True)
+        ]
+
+    def mirrored(self, mirror: Sequence[bool]) -> RunImages:
+        """Mirror some of the appearance images and their masks."""
+
+        def flipped(maps: Tensor) -> Tensor:
+            rows = zip(torch.split(maps, 1), self.stacked, mirror, strict=True)
+            return torch.cat([image.mirror(row) if flip else row for row, image, flip in rows])
+
+        pixels, masks = (
+            {name: flipped(maps) if name == "appearance" else maps for name, maps in named.items()}
+            for named in (self.pixels, self.masks)
+        )
+        return replace(self, pixels=pixels, masks=masks)
 
     def views(self, config: ViewsConfig, seed: int, step: int) -> dict[ViewKey, View]:
         """Draw the views of a step, which depend only on seed and step; start and structure image share views."""
@@ -77,11 +105,11 @@ def masked(images: RunImages, config: MaskConfig) -> RunImages:
         masks["structure"] = feathered(masks["structure"], config.feather)
     if "appearance" in masks:
         pixels["appearance"] = neutralised(pixels["appearance"], masks["appearance"])
-    return RunImages(pixels, masks)
+    return replace(images, pixels=pixels, masks=masks)
 
 
 def neutralised(image: Tensor, mask: Tensor) -> Tensor:
-    """Replace an image ``(1, 3, H, W)`` outside of a mask ``(1, 1, H, W)`` by its mean colour inside the mask."""
+    """Replace images ``(B, 3, H, W)`` outside of masks ``(B, 1, H, W)`` by their mean colours inside the masks."""
     mean = (image * mask).mean((2, 3), keepdim=True) / mask.mean((2, 3), keepdim=True)
     return torch.lerp(mean, image, mask)
 

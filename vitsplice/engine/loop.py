@@ -200,7 +200,8 @@ class Optimisation:
     def _apply(self, name: ImageName, view: View) -> Tensor:
         """Apply the generator to a view of the appearance image, or else of the generator's input."""
         if name == "appearance":
-            return torch.as_tensor(self.problem.generator(view(self._image("appearance"))))
+            rows = torch.split(view(self._image("appearance")), 1)
+            return torch.cat([torch.as_tensor(self.problem.generator(row)) for row in rows])
         output = self.problem.generator(view(self.problem.generator_input))
         return self._masked(output, view(self._image("structure")), view)
 

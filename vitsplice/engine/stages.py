@@ -65,7 +65,7 @@ class StagedOptimisation:
         start = prepare(self._config, images, components.first_backbone, components.guided, components.model)
         images, self._vectors = start.images, start.vectors
         self._start = images.pixels["start"]
-        self._images = RunImages({**images.pixels, "start": self._masked(self._start, images)}, images.masks)
+        self._images = replace(images, pixels={**images.pixels, "start": self._masked(self._start, images)})
         self._stages = [(stage, indices) for stage, indices in stage_steps(self._config, self.output_size) if indices]
         self._number = 0
         self._stage_start: Tensor | None = None
@@ -153,10 +153,11 @@ class StagedOptimisation:
         self._number, self._stage_start, self._current = number, start, Optimisation(problem, indices)
 
     def _resized_images(self, stage: StageConfig) -> RunImages:
-        return RunImages(
-            {name: self._resized(image, name, stage) for name, image in self._images.pixels.items()},
-            {name: self._resized(mask, name, stage) for name, mask in self._images.masks.items()},
+        pixels, masks = (
+            {name: self._resized(maps, name, stage) for name, maps in named.items()}
+            for named in (self._images.pixels, self._images.masks)
         )
+        return replace(self._images, pixels=pixels, masks=masks)
 
     def _resized(self, maps: Tensor, name: ImageName, stage: StageConfig) -> Tensor:
         size = self._size(maps, name, stage)

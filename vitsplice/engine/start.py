@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -12,9 +13,18 @@ from torch import Tensor
 from vitsplice.config import MatchConfig, RunConfig
 from vitsplice.contracts import Backbone, Features, ImageName
 from vitsplice.engine.images import RunImages
+from vitsplice.engine.stack import StackedImage, joined
 from vitsplice.engine.views import View
-from vitsplice.engine.warm_start import warm_start
-from vitsplice.matching import Correspondence, MatchVectors, correspond, match_vectors
+from vitsplice.engine.warm_start import start_of
+from vitsplice.errors import ConfigError
+from vitsplice.matching import (
+    Candidate,
+    Correspondence,
+    MatchVectors,
+    describe_image,
+    match_candidates,
+    match_vectors,
+)
 
 
 @dataclass(frozen=True)
@@ -24,10 +34,13 @@ class Start:
     Args:
         images: images and masks; ``start`` is as large as ``structure``.
         vectors: the correspondence as vectors; None if nothing needs it.
+        shares: share of each appearance image in what the patches of the structure image take, ``(K, h, w)``; None if
+            the images were not matched.
     """
 
     images: RunImages
     vectors: MatchVectors | None
+    shares: Tensor | None = None
 
 
 class StartModel(Protocol):
@@ -50,32 +63,51 @@ def prepare(
 ) -> Start:
     """Match the images if the start or a term needs it, and compute the start, before the structure mask is applied.
 
-    If the mirrored appearance image matches the structure image better, a run that starts from a warm start or a model
-    uses the mirrored appearance image and mask, so that terms compare corresponding patches.
+    If a mirrored appearance image matches the structure image better, a run that starts from a warm start or a model
+    uses the mirrored image and mask, so that terms compare corresponding patches.
 
     Args:
         config: settings of the run.
-        images: structure and appearance image, on the device of the backbone.
+        images: structure image and appearance images, on the device of the backbone.
         backbone: first backbone of the run.
         guided: whether a term requests the facet ``match``.
         model: trained model, on the same device, of the start ``model``.
+
+    Raises:
+        ConfigError: if a model is given several appearance images.
     """
-    structure, appearance = images.pixels["structure"], images.pixels["appearance"]
-    start, match, mask = structure, None, images.masks.get("appearance")
+    structure, appearances = images.pixels["structure"], images.appearances
+    start, match = structure, None
     if model is not None:
-        output, match = model.start(structure, appearance, config.match, mask)
+        if len(appearances) > 1:
+            raise ConfigError(
+                f"a trained model takes one appearance image, not {len(appearances)}; use another preset, such as "
+                "quick, or mix appearances with `vitsplice apply --mix`"
+            )
+        output, match = model.start(structure, appearances[0].pixels, config.match, appearances[0].mask)
         start = torch.lerp(structure, output, min(1.0, config.appearance_strength))
     if match is None and (config.start == "match" or guided):
-        match = correspond(structure, appearance, backbone, mask=mask, **config.match.model_dump())
+        match = match_images(images, backbone, config.match)
     if match is None:
         return Start(_with_start(images, start), None)
     if config.start == "match":
         start = warm_start_of(config, images, match)
-    vectors = match_vectors(match, appearance) if guided else None
-    started = _with_start(images, start)
-    if config.start == "structure" or not match.mirrored:
-        return Start(started, vectors)
-    return Start(_mirrored(started), vectors and MatchVectors(vectors.structure, vectors.appearance.flip(-1)))
+    vectors = match_vectors(match, *(image.pixels for image in appearances)) if guided else None
+    started, shares = _with_start(images, start), match.shares.T.reshape(-1, *match.grid)
+    mirrored = [other.mirrored for other in match.others]
+    if config.start == "structure" or not any(mirrored):
+        return Start(started, vectors, shares)
+    return Start(started.mirrored(mirrored), vectors and _mirrored(vectors, mirrored), shares)
+
+
+def match_images(images: RunImages, backbone: Backbone, settings: MatchConfig) -> Correspondence:
+    """Match the structure image of a run with its appearance images, each described on its own."""
+    first = describe_image(images.pixels["structure"], backbone, settings.grid, mirror=False)
+    candidates = [
+        Candidate(describe_image(image.pixels, backbone, settings.grid, mirror=True), image.mask, image.weight)
+        for image in images.appearances
+    ]
+    return match_candidates(first, candidates, **settings.model_dump(exclude={"grid"}))
 
 
 def warm_start_of(config: RunConfig, images: RunImages, match: Correspondence) -> Tensor:
@@ -83,42 +115,48 @@ def warm_start_of(config: RunConfig, images: RunImages, match: Correspondence) -
     strengths = (config.appearance_strength, config.structure_strength)
     if config.steps:  # the weights of the terms apply the rest of the strengths
         strengths = (min(1.0, config.appearance_strength), 1.0)
-    structure, appearance = images.pixels["structure"], images.pixels["appearance"]
-    return warm_start(structure, appearance, match, *strengths, mask=images.masks.get("appearance"))
+    return start_of(images.pixels["structure"], images.appearances, match, *strengths)
 
 
 def _with_start(images: RunImages, start: Tensor) -> RunImages:
-    return RunImages({**images.pixels, "start": start}, images.masks)
+    return replace(images, pixels={**images.pixels, "start": start})
 
 
-def _mirrored(images: RunImages) -> RunImages:
-    """Mirror the appearance image and its mask."""
-    pixels, masks = (
-        {name: maps.flip(-1) if name == "appearance" else maps for name, maps in named.items()}
-        for named in (images.pixels, images.masks)
-    )
-    return RunImages(pixels, masks)
+def _mirrored(vectors: MatchVectors, mirror: Sequence[bool]) -> MatchVectors:
+    """Mirror the vectors of some of the appearance images."""
+    rows = zip(torch.split(vectors.appearance, 1), mirror, strict=True)
+    return replace(vectors, appearance=torch.cat([row.flip(-1) if flip else row for row, flip in rows]))
 
 
-def view_vectors(vectors: MatchVectors, name: ImageName, view: View, size: tuple[int, int]) -> Features:
+def view_vectors(
+    vectors: MatchVectors,
+    name: ImageName,
+    view: View,
+    size: tuple[int, int],
+    stacked: Sequence[StackedImage] = (StackedImage(),),
+) -> Features:
     """Crop the vectors of an image to a view of it.
 
     Args:
-        vectors: vectors of both images; the start has those of the structure image.
+        vectors: vectors of the images; the start has those of the structure image.
         name: the image.
         view: the view, whose colour changes are ignored.
-        size: height and width of the image that the view belongs to, in pixels.
+        size: height and width in pixels of the image, or row of an appearance image, that the view belongs to.
+        stacked: the appearance images in their rows.
 
     Returns:
-        Features on a grid with about the density of that of the image.
+        Features on a grid with about the density of that of the image; those of several appearance images are joined.
     """
-    maps = vectors.appearance if name == "appearance" else vectors.structure
-    height, width = view.height / size[0], view.width / size[1]
-    grid = max(1, round(maps.shape[-2] * height)), max(1, round(maps.shape[-1] * width))
-    return Features.from_maps(crop_maps(maps, view, size, grid))
+    rows = vectors.appearance if name == "appearance" else vectors.structure
+    images = stacked if name == "appearance" else (StackedImage(),)
+    sizes = [(size[0] * image.height, size[1] * image.width) for image in images]
+    height, width = (view.height / min(size[0] for size in sizes), view.width / min(size[1] for size in sizes))
+    grid = max(1, round(rows.shape[-2] * height)), max(1, round(rows.shape[-1] * width))
+    maps = [crop_maps(row, view, own, grid) for row, own in zip(torch.split(rows, 1), sizes, strict=True)]
+    return joined(Features.from_maps(torch.cat(maps)), [1.0] * len(maps))
 
 
-def crop_maps(maps: Tensor, view: View, size: tuple[int, int], grid: tuple[int, int]) -> Tensor:
+def crop_maps(maps: Tensor, view: View, size: tuple[float, float], grid: tuple[int, int]) -> Tensor:
     """Crop maps of images ``(B, D, h, w)`` to a view of them, resampled bilinearly.
 
     Args:

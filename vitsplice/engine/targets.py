@@ -10,6 +10,7 @@ from vitsplice.contracts import ENGINE_FACETS, MASK, MATCH, POSITIONS, FeatureRe
 from vitsplice.engine.feature_bank import FeatureBank, ViewFeatures
 from vitsplice.engine.features import SizedBackbone
 from vitsplice.engine.images import RunImages, ViewKey
+from vitsplice.engine.stack import joined, separated
 from vitsplice.engine.start import view_vectors
 from vitsplice.engine.views import View
 from vitsplice.matching import MatchVectors
@@ -64,7 +65,7 @@ class Targets:
 
     def _match(self, vectors: MatchVectors, name: ImageName, view: View) -> Features:
         height, width = self._images.pixels[name].shape[-2:]
-        return view_vectors(vectors, name, view, (height, width))
+        return view_vectors(vectors, name, view, (height, width), self._images.stacked)
 
     def _through_backbone(
         self, needs: Mapping[ViewKey, tuple[FeatureRequest, ...]], views: Mapping[ViewKey, View]
@@ -92,7 +93,16 @@ class Targets:
         masks = {
             key: views[key].crop(self._images.masks[MASKED]) for key in keys if key[0] == MASKED in self._images.masks
         }
-        return self._backbone.features(images, requests, masks)
+        features = self._backbone.features(images, requests, masks)
+        return {key: self.joined(features[key]) for key in keys}
+
+    def joined(self, features: Mapping[FeatureRequest, Features]) -> ViewFeatures:
+        """Join the features of the rows of several appearance images; those of a single image are unchanged."""
+        stacked = self._images.stacked
+        one = {request: joined(each, [image.weight for image in stacked]) for request, each in features.items()}
+        if MASK in one and len(features[MASK].values) > 1:
+            one[MASK] = separated(one[MASK], len(stacked))
+        return one
 
 
 def backbone_requests(requests: Iterable[FeatureRequest]) -> tuple[FeatureRequest, ...]:

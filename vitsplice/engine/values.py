@@ -79,7 +79,7 @@ def pair_values(
         outputs = {(number, key): pair.outputs[key] for number, pair in enumerate(pairs) for key in inputs}
         features = backbone.features(outputs, output_requests(terms))
         for number, pair in enumerate(pairs):
-            own = {key: features[number, key] for key in inputs}
+            own = {key: pair.targets[name].joined(features[number, key]) for key in inputs}
             with private_rng(pair.rng):
                 values[number] |= term_values(terms, own, targets[number], *pair.key)
     return [{term.name: each[term.name] for term in active} for each in values]

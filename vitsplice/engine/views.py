@@ -113,9 +113,9 @@ def draw_for(config: ViewConfig, image: Tensor, seed: int, step: int, role: str,
 
     Args:
         config: how views are drawn.
-        image: ``(1, 3, H, W)``.
+        image: ``(B, 3, H, W)``.
         seed, step, role: determine the random numbers.
-        mask: ``(1, 1, H, W)`` in [0, 1] that the view has to cover (see `covering`); None: no mask.
+        mask: ``(B, 1, H, W)`` in [0, 1] that the view has to cover (see `covering`); None: no mask.
     """
     rng = stream(seed, step, role)
     if config.bank is not None:
@@ -125,7 +125,7 @@ def draw_for(config: ViewConfig, image: Tensor, seed: int, step: int, role: str,
 
 
 def covering(view: View, mask: Tensor, rng: Generator) -> View:
-    """Return the view if it covers enough (`ENOUGH`) of a mask ``(1, 1, H, W)``, else draw a position where it does."""
+    """Return the view if it covers enough (`ENOUGH`) of a mask ``(B, 1, H, W)``, else draw a position where it does."""
     covered = _window_sums(mask, view.height, view.width)
     enough = covered >= ENOUGH * covered.max()
     if enough[view.top, view.left]:
@@ -136,7 +136,7 @@ def covering(view: View, mask: Tensor, rng: Generator) -> View:
 
 
 def _window_sums(mask: Tensor, height: int, width: int) -> Tensor:
-    """Sum a mask over each window of ``height`` by ``width``: ``(H - height + 1, W - width + 1)``."""
-    total = F.pad(mask[0, 0].cpu().double().cumsum(0).cumsum(1), (1, 0, 1, 0))
+    """Sum a mask over all rows and each window of ``height`` by ``width``: ``(H - height + 1, W - width + 1)``."""
+    total = F.pad(mask[:, 0].cpu().double().sum(0).cumsum(0).cumsum(1), (1, 0, 1, 0))
     rows = total[height:] - total[:-height]
     return rows[:, width:] - rows[:, :-width]

@@ -11,13 +11,14 @@ image's own detail is added back, scaled to the local contrast. This is not part
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import kornia
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vitsplice.engine.stack import AppearanceImage
 from vitsplice.images.transforms import to_lab, to_rgb
 from vitsplice.matching import Correspondence
 from vitsplice.matching.small_spots import darken_spots
@@ -76,12 +77,29 @@ def warm_start(
     Returns:
         ``(1, 3, H, W)`` in [0, 1], at the size of the structure image.
     """
-    structure_lab, appearance_lab = to_lab(structure), to_lab(appearance)
+    return start_of(structure, [AppearanceImage(appearance, mask)], match, strength, detail_strength)
+
+
+@numerics(grad=False)
+def start_of(
+    structure: Tensor,
+    appearances: Sequence[AppearanceImage],
+    match: Correspondence,
+    strength: float = 1.0,
+    detail_strength: float = 1.0,
+) -> Tensor:
+    """Compute the `warm_start` from one or several appearance images, those of the correspondence."""
+    structure_lab = to_lab(structure)
     mean = _means(structure_lab, match.grid)
-    colours = match.warp_colours(_means(appearance_lab, match.other_grid, mask))
+    theirs = [
+        torch.cat([statistic(to_lab(image.pixels), other.grid, image.mask) for statistic in (_means, _contrast)], 1)
+        for image, other in zip(appearances, match.others, strict=True)
+    ]
+    pooled = torch.cat(theirs)
+    colours = match.warp_colours(pooled[:, :3])
     if strength > 1:
         colours = torch.lerp(colours.mean(0), colours, eased(strength))
-    target_contrast = match.warp(_contrast(appearance_lab, match.other_grid, mask))
+    target_contrast = match.warp(pooled[:, 3:])
     contrast = _contrast(structure_lab, match.grid)
     gain = ((target_contrast + FLOOR) / (contrast + FLOOR)).sqrt().clamp(*GAIN)
     maps = _upsampled(torch.cat([colours, mean, gain], 1), mean, match.grid, structure)

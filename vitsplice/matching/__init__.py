@@ -1,21 +1,25 @@
-"""Dense semantic correspondence of two images, from the features of any backbone."""
+"""Dense semantic correspondence of images, from the features of any backbone."""
 
 from vitsplice.matching.assignment import assignment, most_similar, usable
-from vitsplice.matching.correspondence import Correspondence, correspond, match_descriptions
+from vitsplice.matching.correspondence import Correspondence, MatchedImage
 from vitsplice.matching.description import Description, describe_image
 from vitsplice.matching.descriptors import describe, descriptor_requests, join_features, similarity
 from vitsplice.matching.guide import MatchVectors, match_vectors
+from vitsplice.matching.match import Candidate, correspond, match_candidates, match_descriptions
 
 __all__ = [
+    "Candidate",
     "Correspondence",
     "Description",
     "MatchVectors",
+    "MatchedImage",
     "assignment",
     "correspond",
     "describe",
     "describe_image",
     "descriptor_requests",
     "join_features",
+    "match_candidates",
     "match_descriptions",
     "match_vectors",
     "most_similar",

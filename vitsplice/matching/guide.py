@@ -1,4 +1,4 @@
-"""The correspondence of two images as vectors, which loss terms can crop, resample and sample at any position.
+"""The correspondence of images as vectors, which loss terms can crop, resample and sample at any position.
 
 The guide of patch i of the structure image and patch j of the appearance image is the mean of two values in [-1, 1]:
 the similarity s_ij of their descriptors, and 2 exp(-|c_i - a_j|^2 / (2 sigma^2)) - 1, with a_j the mean colour of patch
@@ -36,7 +36,7 @@ class MatchVectors:
 
     Args:
         structure: ``(1, D, h, w)``.
-        appearance: ``(1, D, h', w')``.
+        appearance: ``(K, D, h', w')``, those of ``K`` appearance images on a common grid.
     """
 
     structure: Tensor
@@ -52,7 +52,7 @@ def guide(match: Correspondence, colours: Tensor) -> Tensor:
 
     Args:
         match: correspondence of ``N`` with ``M`` patches.
-        colours: mean colours of the second image's patches in Lab / 100, ``(M, 3)``.
+        colours: mean colours of the other images' patches in Lab / 100, ``(M, 3)``.
 
     Returns:
         ``(N, M)`` in [-1, 1].
@@ -63,18 +63,32 @@ def guide(match: Correspondence, colours: Tensor) -> Tensor:
 
 
 @numerics(grad=False)
-def match_vectors(match: Correspondence, second: Tensor) -> MatchVectors:
+def match_vectors(match: Correspondence, *others: Tensor) -> MatchVectors:
     """Factorise the guide of a correspondence by a truncated singular value decomposition.
 
     Args:
-        match: correspondence of two images.
-        second: the second image, ``(1, 3, H, W)`` in [0, 1].
+        match: correspondence of an image with one or several others.
+        others: the others, ``(1, 3, H, W)`` each in [0, 1].
     """
-    maps = F.adaptive_avg_pool2d(to_lab(second), match.other_grid)
-    smooth = F.avg_pool2d(maps, NEIGHBOURHOOD, 1, NEIGHBOURHOOD // 2, count_include_pad=False)
-    values = guide(match, smooth.flatten(2)[0].T)
-    first_vectors, second_vectors = (
-        vectors.T.reshape(1, -1, *grid).to(values.device)
-        for vectors, grid in zip(factorise(values, RANK), (match.grid, match.other_grid), strict=True)
-    )
-    return MatchVectors(first_vectors, second_vectors)
+    colours = [_smooth_colours(image, other.grid) for image, other in zip(others, match.others, strict=True)]
+    left, right = (vectors.to(match.weights.device) for vectors in factorise(guide(match, torch.cat(colours)), RANK))
+    parts = torch.split(right, [other.patches for other in match.others])
+    maps = [_maps(part, other.grid) for part, other in zip(parts, match.others, strict=True)]
+    grid = [max(each.shape[axis] for each in maps) for axis in (-2, -1)]
+    return MatchVectors(_maps(left, match.grid), torch.cat([_resized(each, grid) for each in maps]))
+
+
+def _smooth_colours(image: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Compute the mean colour around each patch in Lab / 100, ``(M, 3)``."""
+    maps = F.adaptive_avg_pool2d(to_lab(image), grid)
+    return F.avg_pool2d(maps, NEIGHBOURHOOD, 1, NEIGHBOURHOOD // 2, count_include_pad=False).flatten(2)[0].T
+
+
+def _maps(vectors: Tensor, grid: tuple[int, int]) -> Tensor:
+    return vectors.T.reshape(1, -1, *grid)
+
+
+def _resized(maps: Tensor, grid: list[int]) -> Tensor:
+    if list(maps.shape[-2:]) == grid:
+        return maps
+    return F.interpolate(maps, size=grid, mode="bilinear", align_corners=False)

@@ -113,22 +113,26 @@ def find_small_spots(lab: Tensor, grid: tuple[int, int]) -> SmallSpots:
     return SmallSpots(centres, radii, ratio, contrast, torch.ones_like(radii))
 
 
-def shared_spots(
-    spots: SmallSpots, others: SmallSpots, scores: Tensor, grids: tuple[tuple[int, int], tuple[int, int]]
-) -> SmallSpots:
-    """Return the small spots of the first image with which one of the second corresponds, with their strengths.
+def conspicuous_patches(spots: SmallSpots, grid: tuple[int, int]) -> Tensor:
+    """Return the patches ``(K,)`` of an appearance image that have a conspicuous spot, given its patches ``(h, w)``."""
+    return spots.conspicuous(*APPEARANCE).patches(grid)
+
+
+def shared_spots(spots: SmallSpots, others: Tensor, scores: Tensor, grid: tuple[int, int]) -> SmallSpots:
+    """Return the small spots of the first image with which one of the others corresponds, with their strengths.
 
     Args:
-        spots, others: small spots of both images.
-        scores: ``(N, M)``, scores of the matches of their patches.
-        grids: ``(h, w)`` of both images.
+        spots: small spots of the first image.
+        others: patches of the other images that have a spot, ``(K,)`` (`conspicuous_patches`).
+        scores: ``(N, M)``, scores of the matches of the patches.
+        grid: ``(h, w)`` of the first image.
     """
-    spots, others = spots.conspicuous(*STRUCTURE), others.conspicuous(*APPEARANCE)
-    if not len(spots.radii) or not len(others.radii):
+    spots = spots.conspicuous(*STRUCTURE)
+    if not len(spots.radii) or not len(others):
         return spots[:0]
-    rows, columns = spots.patches(grids[0]), others.patches(grids[1])
-    best = torch.maximum(scores[rows].amax(1)[:, None], scores[:, columns].amax(0))
-    strengths = 1 - ramp((best - scores[rows][:, columns]).amin(1), *MARGIN)
+    rows = spots.patches(grid)
+    best = torch.maximum(scores[rows].amax(1)[:, None], scores[:, others].amax(0))
+    strengths = 1 - ramp((best - scores[rows][:, others]).amin(1), *MARGIN)
     shared = strengths > 0
     return replace(spots, strengths=strengths)[shared] if shared.sum() <= MOST else spots[:0]
 

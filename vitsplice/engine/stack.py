@@ -1,0 +1,137 @@
+"""Several appearance images as the rows of one batch, so that one view and one pass of a backbone serve all of them.
+
+The rows have one size: each image is resized to the area of the largest, and fills its row from the top left. The rest
+of the row is padding, which the mask excludes. Features of the rows are joined to those of one image: local ones on one
+grid, global ones as their weighted mean.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vitsplice.contracts import Features
+
+
+@dataclass(frozen=True)
+class AppearanceImage:
+    """An appearance image.
+
+    Args:
+        pixels: ``(1, 3, H, W)`` in [0, 1].
+        mask: the part of it that is used, ``(1, 1, H, W)`` in [0, 1]; None: all of it.
+        weight: above 0, its weight relative to other appearance images.
+    """
+
+    pixels: Tensor
+    mask: Tensor | None = None
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class StackedImage:
+    """An appearance image in its row.
+
+    Args:
+        height, width: fractions of height and width of the row that the image fills.
+        weight: see `AppearanceImage`.
+    """
+
+    height: float = 1.0
+    width: float = 1.0
+    weight: float = 1.0
+
+    def size(self, row: Tensor) -> tuple[int, int]:
+        """Return height and width of the image in pixels in a row ``(..., H, W)``."""
+        return round(self.height * row.shape[-2]), round(self.width * row.shape[-1])
+
+    def crop(self, row: Tensor) -> Tensor:
+        """Crop a row ``(..., H, W)`` to the image."""
+        height, width = self.size(row)
+        return row[..., :height, :width]
+
+    def mirror(self, row: Tensor) -> Tensor:
+        """Mirror the image in a row ``(..., H, W)``; the padding remains."""
+        mirrored, (height, width) = row.clone(), self.size(row)
+        mirrored[..., :height, :width] = self.crop(row).flip(-1)
+        return mirrored
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Appearance images as one batch.
+
+    Args:
+        pixels: ``(K, 3, H, W)`` in [0, 1].
+        mask: ``(K, 1, H, W)``; None: the images have no masks, and no padding.
+        images: the images in their rows.
+    """
+
+    pixels: Tensor
+    mask: Tensor | None
+    images: tuple[StackedImage, ...]
+
+
+def stack(images: Sequence[AppearanceImage]) -> Stack:
+    """Stack appearance images. A single one is unchanged."""
+    area = max(math.prod(image.pixels.shape[-2:]) for image in images)
+    sized = [[_resized(maps, area) for maps in (image.pixels, image.mask)] for image in images]
+    height, width = (max(pixels.shape[axis] for pixels, _ in sized if pixels is not None) for axis in (-2, -1))
+    rows, masks, placed = [], [], []
+    for (pixels, mask), image in zip(sized, images, strict=True):
+        assert pixels is not None
+        own_height, own_width = pixels.shape[-2:]
+        padding = (0, width - own_width, 0, height - own_height)
+        rows.append(F.pad(pixels, padding))
+        masks.append(F.pad(torch.ones_like(pixels[:, :1]) if mask is None else mask, padding))
+        placed.append(StackedImage(own_height / height, own_width / width, image.weight))
+    unmasked = all(image.mask is None for image in images) and all(p.height == p.width == 1 for p in placed)
+    return Stack(torch.cat(rows), None if unmasked else torch.cat(masks), tuple(placed))
+
+
+def _resized(maps: Tensor | None, area: int) -> Tensor | None:
+    """Resize maps ``(1, C, H, W)`` to an area in pixels; the aspect ratio is preserved."""
+    if maps is None:
+        return None
+    height, width = maps.shape[-2:]
+    scale = math.sqrt(area / (height * width))
+    size = [round(scale * height), round(scale * width)]
+    if size == [height, width]:
+        return maps
+    return F.interpolate(maps, size=size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
+
+
+def joined(features: Features, weights: Sequence[float]) -> Features:
+    """Join the features of ``K`` images of one size to those of one image.
+
+    Args:
+        features: features of a batch of ``K`` images.
+        weights: weight of each image.
+
+    Returns:
+        Features of a batch of one: of a local facet, the prefix tokens and then the patches of all images, on a grid of
+        ``K`` times the height; of a global one the weighted mean. Those of a single image are unchanged.
+    """
+    values, prefix = features.values, features.prefix
+    if len(values) == 1:
+        return features
+    if features.grid is None:
+        scale = values.new_tensor(weights)[:, None]
+        return Features((scale * values).sum(0, keepdim=True) / scale.sum())
+    patches = [part.reshape(1, -1, part.shape[-1]) for part in (values[:, :prefix], features.patches)]
+    return Features(torch.cat(patches, 1), (len(values) * features.grid[0], features.grid[1]), len(values) * prefix)
+
+
+def separated(mask: Features, number: int) -> Features:
+    """Exclude the last line of each of several images in their joined mask: pixel patches across two do not count."""
+    if number == 1:
+        return mask
+    maps = mask.maps.clone()
+    lines = maps.shape[-2] // number
+    maps[..., lines - 1 :: lines, :] = 0
+    return Features.from_maps(maps)

@@ -1,0 +1,203 @@
+"""Matching of the patches of an image with those of one or several others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vitsplice.contracts import Backbone, FeatureRequest
+from vitsplice.errors import UserError
+from vitsplice.matching.agreement import affinity, agreed_assignment
+from vitsplice.matching.assignment import assignment, usable
+from vitsplice.matching.correspondence import Correspondence, MatchedImage
+from vitsplice.matching.description import Description, describe_image, single_image
+from vitsplice.matching.descriptors import similarity
+from vitsplice.matching.priors import match_scores
+from vitsplice.matching.small_spots import conspicuous_patches, shared_spots
+from vitsplice.numerics import numerics
+
+AGREEMENT = 0.25
+"""Default weight of agreement between neighbours, in units of similarity."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An image whose patches may be matched.
+
+    Args:
+        description: its description; without a mirrored one, the image is matched as it is only.
+        mask: ``(1, 1, H, W)`` in [0, 1], the part of the image that may be used; None: all of it.
+        weight: above 0. It multiplies the weights of the image's patches in the assignment, so it decides between
+            patches of several images that are about equally similar.
+    """
+
+    description: Description
+    mask: Tensor | None = None
+    weight: float = 1.0
+
+    @property
+    def usable(self) -> Tensor:
+        """``(M,)`` bool: the patches that may be used. Raises UserError if the mask excludes all of them."""
+        if self.mask is None:
+            return torch.ones_like(self.description.colours[:, 0], dtype=torch.bool)
+        return usable(F.adaptive_avg_pool2d(self.mask, self.description.grid).flatten())
+
+
+@numerics(grad=False)
+def correspond(
+    first: Tensor,
+    second: Tensor,
+    backbone: Backbone,
+    *,
+    grid: int = 40,
+    temperature: float = 0.02,
+    balance: float = 0.2,
+    agreement: float = AGREEMENT,
+    mask: Tensor | None = None,
+    descriptors: Sequence[FeatureRequest] = (),
+) -> Correspondence:
+    """Match the patches of two images.
+
+    The second image is matched as it is and mirrored, and the more similar of the two is used: features of a ViT
+    distinguish left from right, and would match the head of an animal that faces left with the tail of one that faces
+    right.
+
+    Args:
+        first, second: ``(3, H, W)`` or ``(1, 3, H, W)`` in [0, 1], on the device of the backbone; sizes may differ.
+        backbone: a loaded backbone.
+        grid: both images are resized to about ``grid * grid`` patches; the aspect ratio is preserved.
+        temperature, balance: see `vitsplice.matching.assignment`.
+        agreement: weight of agreement between neighbours, in units of similarity; see `vitsplice.matching.agreement`.
+            0 assigns each patch by its similarities alone, without `vitsplice.matching.priors`.
+        mask: ``(1, 1, H, W)`` in [0, 1], the part of the second image that may be used; None uses all of it.
+        descriptors: local features by which patches are matched; empty: those of
+            `vitsplice.matching.descriptor_requests`.
+
+    Raises:
+        UserError: if an image is invalid, a value is out of range, or the backbone is not loaded.
+
+    Example:
+        >>> from vitsplice import load_backbone
+        >>> first, second = torch.rand(2, 3, 64, 96).unbind()
+        >>> match = correspond(first, second, load_backbone("untrained-test_vit"), grid=6)
+        >>> match.grid, match.weights.shape
+        ((5, 7), torch.Size([35, 35]))
+    """
+    check_agreement(agreement)
+    descriptions = [
+        describe_image(single_image(image, name), backbone, grid, mirror=name == "second", descriptors=descriptors)
+        for image, name in ((first, "first"), (second, "second"))
+    ]
+    return match_descriptions(*descriptions, temperature=temperature, balance=balance, agreement=agreement, mask=mask)
+
+
+@numerics(grad=False)
+def match_descriptions(
+    first: Description,
+    second: Description,
+    *,
+    temperature: float = 0.02,
+    balance: float = 0.2,
+    agreement: float = AGREEMENT,
+    mask: Tensor | None = None,
+) -> Correspondence:
+    """Match the patches of two images, given by their descriptions.
+
+    Args:
+        first, second: descriptions by the same backbone. Without a mirrored description, the second image is matched
+            as it is only.
+        temperature, balance, agreement, mask: see `correspond`.
+
+    Raises:
+        UserError: if a value is out of range.
+    """
+    candidates = [Candidate(second, mask)]
+    return match_candidates(first, candidates, temperature=temperature, balance=balance, agreement=agreement)
+
+
+@numerics(grad=False)
+def match_candidates(
+    first: Description,
+    candidates: Sequence[Candidate],
+    *,
+    temperature: float = 0.02,
+    balance: float = 0.2,
+    agreement: float = AGREEMENT,
+) -> Correspondence:
+    """Match the patches of an image with those of several others.
+
+    Each of the others is compared on its own: similarities, mirroring, hubs and layout do not depend on the others. The
+    patches of all are assigned together.
+
+    Args:
+        first: description of the image, by the same backbone as those of the others.
+        candidates: the others.
+        temperature, balance, agreement: see `correspond`.
+
+    Raises:
+        UserError: if a value is out of range.
+    """
+    check_agreement(agreement)
+    pairs = [_compared(first, candidate.description) for candidate in candidates]
+    others = tuple(other for other, _ in pairs)
+    similarities = torch.cat([each for _, each in pairs], 1)
+    included = torch.cat([candidate.usable for candidate in candidates])
+    coverage = None if all(candidate.mask is None for candidate in candidates) else included.to(similarities)
+    prior = temperature * _log_weights(candidates, similarities)
+    spots = None
+    if not agreement:
+        weights = assignment(similarities + prior, temperature, balance, coverage)
+    else:
+        scores = torch.cat(
+            [
+                match_scores(each, (first.grid, other.grid), other.mirrored, candidate.usable)
+                for (other, each), candidate in zip(pairs, candidates, strict=True)
+            ],
+            1,
+        )
+        spots = shared_spots(first.spots, _conspicuous(candidates), scores, first.grid)
+        neighbours = agreement * affinity(first.colours, first.descriptors[0], first.grid)
+        colours = torch.cat([candidate.description.colours for candidate in candidates])
+        weights = agreed_assignment(scores + prior, neighbours, colours, temperature, balance, coverage)
+    return Correspondence(weights, similarities, first.grid, others, first.colours, spots)
+
+
+def _compared(first: Description, other: Description) -> tuple[MatchedImage, Tensor]:
+    """Compare an image with another, as it is and mirrored. Return the more similar of the two, and similarities."""
+    similarities, mirrored = similarity(first.descriptors, other.descriptors)[0], False
+    if other.mirrored is not None:
+        mirrored_similarities = similarity(first.descriptors, other.mirrored)[0]
+        mirrored = bool(mirrored_similarities.max(1).values.mean() > similarities.max(1).values.mean())
+        similarities = mirrored_similarities if mirrored else similarities
+    return MatchedImage(other.grid, mirrored), similarities
+
+
+def _log_weights(candidates: Sequence[Candidate], like: Tensor) -> Tensor:
+    """Return the logarithm of the weight of each patch, relative to the mean weight of the images, ``(M,)``."""
+    mean = sum(candidate.weight for candidate in candidates) / len(candidates)
+    return torch.cat(
+        [
+            torch.full_like(like[0, : len(candidate.description.colours)], math.log(candidate.weight / mean))
+            for candidate in candidates
+        ]
+    )
+
+
+def _conspicuous(candidates: Sequence[Candidate]) -> Tensor:
+    """Return the indices of the patches of all images that have a conspicuous small spot."""
+    offset, patches = 0, []
+    for description in (candidate.description for candidate in candidates):
+        patches.append(offset + conspicuous_patches(description.spots, description.grid))
+        offset += len(description.colours)
+    return torch.cat(patches)
+
+
+def check_agreement(agreement: float) -> None:
+    """Raise UserError unless the weight of agreement is at least 0, and finite."""
+    if not 0 <= agreement < math.inf:
+        raise UserError(f"agreement={agreement} is not allowed; it must be at least 0, and finite")
