@@ -1,9 +1,9 @@
-"""The Python interface of a run: two images and a preset in, one image out."""
+"""The Python interface of a run: images and a preset in, one image out."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from inspect import signature
 from typing import Any
 
@@ -26,12 +26,14 @@ def splice(
     on_step: Callable[[Step, Run], object] | None = None,
     structure_mask: Any = None,
     appearance_mask: Any = None,
+    appearance_weights: Sequence[float] | None = None,
     **settings: Any,
 ) -> Result:
-    """Transfer the appearance of one image to the structure of another.
+    """Transfer the appearance of one or several images to the structure of another.
 
     Args:
-        structure, appearance: each a path, a PIL image, an array ``(H, W, 3)`` or a tensor ``(3, H, W)``.
+        structure: a path, a PIL image, an array ``(H, W, 3)`` or a tensor ``(3, H, W)``.
+        appearance: likewise, or a list of images. Each patch of the structure image is then matched with those of all.
         preset: the name of a preset, a YAML file, a model folder, or settings.
         on_step: called after each step with its losses and the run, whose ``pixels()`` is the current output; returning
             ``False`` ends the run early. `vitsplice.notebook.Preview` shows the run in a notebook.
@@ -39,7 +41,11 @@ def splice(
             type that ``structure`` may have, as large as the structure image. The alpha channel of an image that has
             one is used as the mask.
         appearance_mask: only the region of the appearance image where the mask is white is used; a patch that is at
-            least half white counts in full. Type and size as for ``structure_mask``.
+            least half white counts in full. Type and size as for ``structure_mask``. For a list of images a list of
+            masks, each of which may be None.
+        appearance_weights: weight of each appearance image, above 0; None: all are equal. The [CLS] token that the
+            output is compared with is the mean by weight. In the correspondence, weights decide between patches of
+            several images that are about equally similar.
         settings: see `settings_for`: ``backbone``, ``steps``, ``size``, ``seed``, ``device``, ``precision``,
             ``structure_strength``, ``appearance_strength``, ``overrides``. A loaded ``backbone`` is not loaded
             again, which saves time over many images.
@@ -56,6 +62,7 @@ def splice(
         settings_for(preset, **settings),
         structure_mask=structure_mask,
         appearance_mask=appearance_mask,
+        appearance_weights=appearance_weights,
         backbones=None if backbone is None or isinstance(backbone, str) else FixedBackbone(backbone),
     )
     for step in run.steps():

@@ -230,3 +230,36 @@ def test_metrics_of_a_run_without_steps_have_no_start_column(vitsplice, png):
     unstepped = vitsplice(*TINY, *png, "-o", "unstepped", *canvas, "--steps", "0").stderr
     assert "start:" not in unstepped
     assert "lower is better; unchanged: the structure image" in unstepped
+
+
+def test_several_appearance_images_with_weights_are_recorded_and_can_be_run_again(vitsplice, png, tmp_path):
+    images = ("structure.png", "appearance.png", "--appearance", "structure.png:0.5", "--set", "plots=all")
+    match = ("--backbone", "tiny-vit", "--set", "start=match", "--set", "match.grid=8")
+    done = vitsplice(
+        *TINY, *images, *match, "--appearance-mask", "-", "--appearance-mask", "structure.png", "-o", "out"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "appearance image 2 structure.png" in done.stderr
+    assert "appearance mask 2 structure.png" in done.stderr
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert record["appearance_weights"] == {"appearance": 1.0, "appearance_2": 0.5}
+    assert list(record["masks"]) == ["appearance_2"]
+    assert (tmp_path / "out" / "provenance.png").is_file()
+    assert "--appearance structure.png:0.5" in (tmp_path / "out" / "report.html").read_text()
+    assert vitsplice(*TINY, *png, "-o", "out", "--force").returncode == 0
+    assert not (tmp_path / "out" / "provenance.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--appearance", "appearance.png:0"), "above 0"),
+        (("--appearance", "gone.png:0.5"), "gone.png"),
+        (
+            ("appearance.png", "--appearance-mask", "-", "--appearance-mask", "-", "--appearance-mask", "-"),
+            "3 appearance",
+        ),
+    ],
+)
+def test_invalid_appearance_images_exit_with_2(vitsplice, png, arguments, message):
+    assert message in one_error(vitsplice(*TINY, *png, *arguments), 2)

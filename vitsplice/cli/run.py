@@ -1,4 +1,4 @@
-"""``vitsplice run``: transfer the appearance of one image to the structure of another."""
+"""``vitsplice run``: transfer the appearance of one or several images to the structure of another."""
 
 from __future__ import annotations
 
@@ -25,7 +25,19 @@ def run(
         ),
     ] = None,
     appearance: Annotated[
-        Path | None, typer.Argument(metavar="APPEARANCE", help=f"Image that gives the appearance. {IMAGE_HELP}")
+        list[Path] | None,
+        typer.Argument(
+            metavar="APPEARANCE...",
+            help=f"Image that gives the appearance, or several: each patch is matched with those of all. {IMAGE_HELP}",
+        ),
+    ] = None,
+    weighted: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--appearance",
+            metavar="IMAGE[:WEIGHT]",
+            help="A further appearance image with its weight (default: 1), such as zebra.jpg:0.7. Repeatable.",
+        ),
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the output and its records.")] = Path(
         "vitsplice-out"
@@ -65,8 +77,11 @@ def run(
         ),
     ] = None,
     appearance_mask: Annotated[
-        Path | None,
-        typer.Option(help="Image as large as APPEARANCE: only the region where it is white is used."),
+        list[Path] | None,
+        typer.Option(
+            help="Image as large as APPEARANCE: only the region where it is white is used. For several appearance "
+            "images repeat it in their order; - is no mask."
+        ),
     ] = None,
     size: Annotated[
         int | None, typer.Option(min=16, max=16384, help="Resize both images to this shorter side first, in pixels.")
@@ -87,14 +102,16 @@ def run(
         ),
     ] = None,
 ) -> None:
-    """Transfer the appearance of one image to the structure of another."""
+    """Transfer the appearance of one or several images to the structure of another."""
     if resume is not None:
         _resume(context, resume, set_ or [])
         return
     from vitsplice.presets.settings import settings_for
+    from vitsplice.runs.inputs import named_inputs
     from vitsplice.runs.recorder import Recording
+    from vitsplice.runs.repeat import NO_MASK
 
-    pair = _pair(structure, appearance)
+    structure, appearances, weights = _images(structure, appearance or [], weighted or [])
     settings = settings_for(
         preset,
         backbone=backbone,
@@ -107,10 +124,9 @@ def run(
         appearance_strength=appearance_strength,
         overrides=set_ or [],
     )
-    images = {"structure": pair[0], "appearance": pair[1]}
-    masks = {"structure_mask": structure_mask, "appearance_mask": appearance_mask}
-    images |= {role: mask for role, mask in masks.items() if mask is not None}
-    with Recording.begin(images, settings, out, force=force) as recording:
+    masks = [None if str(mask) == NO_MASK else mask for mask in appearance_mask or []]
+    images = named_inputs(structure, appearances, structure_mask, masks)
+    with Recording.begin(images, settings, out, weights=weights, force=force) as recording:
         follow(recording)
 
 
@@ -139,15 +155,30 @@ def check_alone(context: typer.Context, option: str, work: str, allowed: str = "
         )
 
 
-def _pair(structure: Path | None, appearance: Path | None) -> tuple[Path, Path]:
-    """The images that were given, or the packaged pair."""
+def _images(
+    structure: Path | None, appearances: list[Path], weighted: list[str]
+) -> tuple[Path, list[Path], list[float] | None]:
+    """The structure image, the appearance images and their weights that were given, or the packaged pair."""
     from vitsplice.images import example
 
-    if structure is not None and appearance is not None:
-        return structure, appearance
-    if structure is None and appearance is None:
-        return example()
+    paths, weights = appearances + [path for path, _ in map(_weighted, weighted)], None
+    if any(":" in text for text in weighted):
+        weights = [1.0] * len(appearances) + [weight for _, weight in map(_weighted, weighted)]
+    if structure is not None and paths:
+        return structure, paths, weights
+    if structure is None and not paths:
+        packaged = example()
+        return packaged[0], [packaged[1]], None
     raise typer.BadParameter("give both images, STRUCTURE and APPEARANCE, or neither for the packaged pair")
+
+
+def _weighted(text: str) -> tuple[Path, float]:
+    """Parse ``IMAGE`` or ``IMAGE:WEIGHT``; what follows the last colon is part of the path if it is no number."""
+    path, _, weight = text.rpartition(":")
+    try:
+        return (Path(path), float(weight)) if path else (Path(text), 1.0)
+    except ValueError:
+        return Path(text), 1.0
 
 
 def follow(recording: Recording, resume_command: str = "") -> None:

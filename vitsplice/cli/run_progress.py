@@ -11,6 +11,7 @@ from rich.table import Table
 from vitsplice.cli.output import option
 from vitsplice.cli.progress import StepProgress
 from vitsplice.metrics.leakage import REMARKS
+from vitsplice.runs.inputs import described
 from vitsplice.runs.record import describe_sizes, image_names, is_inversion
 from vitsplice.text import duration, plain, truncate
 
@@ -57,7 +58,7 @@ class RunProgress(StepProgress):
             height, width = image.pixels.shape[-2:]
             self.note(f"{names[role]} {image.name}, {width}x{height} px{_notes(image)}")
         for role, mask in self._run.masks.items():
-            self.note(f"{role} mask {mask.name}, {float(mask.pixels.mean()):.0%} inside{_notes(mask)}")
+            self.note(f"{described(f'{role}_mask')} {mask.name}, {float(mask.pixels.mean()):.0%} inside{_notes(mask)}")
         self._introduce_backbones(self._run.backbones.values())
         preset = f"preset {settings.preset}, " if settings.preset else ""
         self.note(f"{preset}{settings.steps} steps on {settings.device} in {settings.precision}, seed {settings.seed}")

@@ -37,7 +37,8 @@ ENGINE_FACETS = frozenset({"pixels", "match", "mask", "positions"})
     change the correspondence;
 ``mask``: weight of each pixel of the appearance image as it is resized for the backbone, ``(B, H * W, 1)`` in [0, 1];
     ones for other images and in a run without an appearance mask. With one, the appearance image has its mean colour
-    outside of the mask;
+    outside of the mask. Several appearance images are one image to loss terms: their maps lie side by side, the mask
+    excludes what is between them, and a global facet is their mean by weight;
 ``positions``: `POSITIONS_COUNT` random positions, ``(B, N, 2)``, each (y, x) in [0, 1], at which terms may sample
     features. They depend on seed and step alone, and differ between output and target.
 """

@@ -41,6 +41,11 @@ class RunImages:
     stacked: tuple[StackedImage, ...] = (StackedImage(),)
 
     @property
+    def weights(self) -> list[float]:
+        """Weights of the appearance images."""
+        return [image.weight for image in self.stacked]
+
+    @property
     def appearances(self) -> list[AppearanceImage]:
         """The appearance images without padding."""
         rows, mask = torch.split(self.pixels["appearance"], 1), self.masks.get("appearance")
@@ -75,7 +80,7 @@ class RunImages:
         return views
 
 
-def read_masks(images: Mapping[ImageName, LoadedImage], masks: Mapping[ImageName, Any]) -> dict[ImageName, LoadedImage]:
+def read_masks(images: Mapping[str, LoadedImage], masks: Mapping[str, Any]) -> dict[str, LoadedImage]:
     """Read the masks that are not None, and check them against their images.
 
     Raises:
@@ -84,13 +89,14 @@ def read_masks(images: Mapping[ImageName, LoadedImage], masks: Mapping[ImageName
     read = {name: read_mask(mask) for name, mask in masks.items() if mask is not None}
     for name, mask in read.items():
         height, width = images[name].pixels.shape[-2:]
+        mask_name = f"{name.replace('_', ' ')} mask {mask.name}"
         if tuple(mask.pixels.shape[-2:]) != (height, width):
             raise UserError(
-                f"{name} mask {mask.name} is {mask.pixels.shape[-1]}x{mask.pixels.shape[-2]} px (width x height); "
-                f"it must be as large as the {name} image, {width}x{height}"
+                f"{mask_name} is {mask.pixels.shape[-1]}x{mask.pixels.shape[-2]} px (width x height); "
+                f"it must be as large as the {name.replace('_', ' ')} image, {width}x{height}"
             )
         if is_black(mask.pixels):
-            raise UserError(f"{name} mask {mask.name} is black everywhere; white marks the region that takes part")
+            raise UserError(f"{mask_name} is black everywhere; white marks the region that takes part")
     return read
 
 

@@ -112,10 +112,15 @@ class Estimate:
         parameters = sum(p.numel() * p.element_size() for p in generator.parameters())
         self._parameter_bytes = (parameters / SAMPLE_SIDE**2, 0) if self._canvas else (0.0, parameters)
 
-    def required_bytes(self, structure: Size, appearance: Size) -> int:
-        """Estimate the bytes: the images at full size, plus the maximum over start, stages and metrics."""
-        full = math.prod(structure) + math.prod(appearance)
-        phases = [self._match_bytes(), self._model_bytes(structure), self._metric_bytes(structure, appearance)]
+    def required_bytes(self, structure: Size, appearance: Size, number: int = 1) -> int:
+        """Estimate the bytes: the images at full size, plus the maximum over start, stages and metrics.
+
+        Args:
+            structure, appearance: sizes of the images.
+            number: number of appearance images of this size.
+        """
+        full = math.prod(structure) + number * math.prod(appearance)
+        phases = [number * self._match_bytes(), self._model_bytes(structure), self._metric_bytes(structure, appearance)]
         if self._config.steps:
             stages = stages_for(self._config, structure)
             phases += [self._stage_bytes(structure, appearance, stage) for stage in stages or (None,)]
@@ -206,12 +211,13 @@ def check(estimate: Estimate, images: RunImages, available: int | None) -> None:
         OutOfMemory: if it does not fit; the message states the required memory, and a size that fits.
     """
     structure, appearance = (_height_width(images.pixels[image]) for image in ("structure", "appearance"))
-    needed = estimate.required_bytes(structure, appearance)
+    number = len(images.pixels["appearance"])
+    needed = estimate.required_bytes(structure, appearance, number)
     if available is None or needed <= available:
         return
     shorter = min(*structure, *appearance)
     sizes = range(shorter - 1, 15, -1)
-    fits = next((size for size in sizes if _required_at(estimate, structure, appearance, size) <= available), 0)
+    fits = next((size for size in sizes if _required_at(estimate, structure, appearance, number, size) <= available), 0)
     advice = (Argument("size", fits), " would fit") if fits else ("no size of these images would fit",)
     raise OutOfMemory(
         f"this run needs about {_format_bytes(needed)} of memory and {_format_bytes(available)} are free; ", *advice
@@ -230,9 +236,9 @@ def _scaled(image: Size, shorter: int) -> Size:
     return round(image[0] * shorter / min(image)), round(image[1] * shorter / min(image))
 
 
-def _required_at(estimate: Estimate, structure: Size, appearance: Size, shorter: int) -> int:
-    """Estimate the bytes if both images are resized to a shorter side."""
-    return estimate.required_bytes(_scaled(structure, shorter), _scaled(appearance, shorter))
+def _required_at(estimate: Estimate, structure: Size, appearance: Size, number: int, shorter: int) -> int:
+    """Estimate the bytes if the images are resized to a shorter side."""
+    return estimate.required_bytes(_scaled(structure, shorter), _scaled(appearance, shorter), number)
 
 
 def free_bytes(device: torch.device) -> int | None:

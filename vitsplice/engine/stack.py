@@ -106,32 +106,38 @@ def _resized(maps: Tensor | None, area: int) -> Tensor | None:
     return F.interpolate(maps, size=size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
 
 
-def joined(features: Features, weights: Sequence[float]) -> Features:
+def joining_axis(height: int, width: int) -> int:
+    """Return the axis along which images of this size are joined: the longer one, so that the shorter side stays."""
+    return -1 if width > height else -2
+
+
+def joined(features: Features, weights: Sequence[float], axis: int) -> Features:
     """Join the features of ``K`` images of one size to those of one image.
 
     Args:
         features: features of a batch of ``K`` images.
         weights: weight of each image.
+        axis: `joining_axis` of the images.
 
     Returns:
-        Features of a batch of one: of a local facet, the prefix tokens and then the patches of all images, on a grid of
-        ``K`` times the height; of a global one the weighted mean. Those of a single image are unchanged.
+        Features of a batch of one. Those of a local facet: the prefix tokens of all, and their maps side by side.
+        Those of a global facet: the weighted mean. Features of a single image are unchanged.
     """
-    values, prefix = features.values, features.prefix
+    values = features.values
     if len(values) == 1:
         return features
     if features.grid is None:
         scale = values.new_tensor(weights)[:, None]
         return Features((scale * values).sum(0, keepdim=True) / scale.sum())
-    patches = [part.reshape(1, -1, part.shape[-1]) for part in (values[:, :prefix], features.patches)]
-    return Features(torch.cat(patches, 1), (len(values) * features.grid[0], features.grid[1]), len(values) * prefix)
+    patches = Features.from_maps(torch.cat(torch.split(features.maps, 1), axis))
+    prefix = values[:, : features.prefix].reshape(1, -1, values.shape[-1])
+    return Features(torch.cat([prefix, patches.values], 1), patches.grid, prefix.shape[1])
 
 
-def separated(mask: Features, number: int) -> Features:
+def separated(mask: Features, axis: int, number: int) -> Features:
     """Exclude the last line of each of several images in their joined mask: pixel patches across two do not count."""
     if number == 1:
         return mask
-    maps = mask.maps.clone()
-    lines = maps.shape[-2] // number
-    maps[..., lines - 1 :: lines, :] = 0
-    return Features.from_maps(maps)
+    lines = torch.arange(mask.maps.shape[axis], device=mask.values.device)
+    inside = (lines + 1) % (len(lines) // number) != 0
+    return Features.from_maps(mask.maps * (inside if axis == -1 else inside[:, None]))

@@ -63,7 +63,7 @@ class StagedOptimisation:
     def __init__(self, components: Components, images: RunImages) -> None:
         self._components, self._config = components, components.config
         start = prepare(self._config, images, components.first_backbone, components.guided, components.model)
-        images, self._vectors = start.images, start.vectors
+        images, self._vectors, self.shares = start.images, start.vectors, start.shares
         self._start = images.pixels["start"]
         self._images = replace(images, pixels={**images.pixels, "start": self._masked(self._start, images)})
         self._stages = [(stage, indices) for stage, indices in stage_steps(self._config, self.output_size) if indices]

@@ -13,7 +13,7 @@ from torch import Tensor
 from vitsplice.config import MatchConfig, RunConfig
 from vitsplice.contracts import Backbone, Features, ImageName
 from vitsplice.engine.images import RunImages
-from vitsplice.engine.stack import StackedImage, joined
+from vitsplice.engine.stack import StackedImage, joined, joining_axis
 from vitsplice.engine.views import View
 from vitsplice.engine.warm_start import start_of
 from vitsplice.errors import ConfigError
@@ -82,7 +82,7 @@ def prepare(
         if len(appearances) > 1:
             raise ConfigError(
                 f"a trained model takes one appearance image, not {len(appearances)}; use another preset, such as "
-                "quick, or mix appearances with `vitsplice apply --mix`"
+                "quick, or mix appearances with `vitsplice apply`"
             )
         output, match = model.start(structure, appearances[0].pixels, config.match, appearances[0].mask)
         start = torch.lerp(structure, output, min(1.0, config.appearance_strength))
@@ -153,7 +153,7 @@ def view_vectors(
     height, width = (view.height / min(size[0] for size in sizes), view.width / min(size[1] for size in sizes))
     grid = max(1, round(rows.shape[-2] * height)), max(1, round(rows.shape[-1] * width))
     maps = [crop_maps(row, view, own, grid) for row, own in zip(torch.split(rows, 1), sizes, strict=True)]
-    return joined(Features.from_maps(torch.cat(maps)), [1.0] * len(maps))
+    return joined(Features.from_maps(torch.cat(maps)), [1.0] * len(maps), joining_axis(*size))
 
 
 def crop_maps(maps: Tensor, view: View, size: tuple[float, float], grid: tuple[int, int]) -> Tensor:

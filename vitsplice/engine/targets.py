@@ -10,7 +10,7 @@ from vitsplice.contracts import ENGINE_FACETS, MASK, MATCH, POSITIONS, FeatureRe
 from vitsplice.engine.feature_bank import FeatureBank, ViewFeatures
 from vitsplice.engine.features import SizedBackbone
 from vitsplice.engine.images import RunImages, ViewKey
-from vitsplice.engine.stack import joined, separated
+from vitsplice.engine.stack import joined, joining_axis, separated
 from vitsplice.engine.start import view_vectors
 from vitsplice.engine.views import View
 from vitsplice.matching import MatchVectors
@@ -98,10 +98,10 @@ class Targets:
 
     def joined(self, features: Mapping[FeatureRequest, Features]) -> ViewFeatures:
         """Join the features of the rows of several appearance images; those of a single image are unchanged."""
-        stacked = self._images.stacked
-        one = {request: joined(each, [image.weight for image in stacked]) for request, each in features.items()}
-        if MASK in one and len(features[MASK].values) > 1:
-            one[MASK] = separated(one[MASK], len(stacked))
+        weights, axis = self._images.weights, joining_axis(*self._images.pixels[MASKED].shape[-2:])
+        one = {request: joined(each, weights, axis) for request, each in features.items()}
+        if MASK in one:
+            one[MASK] = separated(one[MASK], axis, len(features[MASK].values))
         return one
 
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from vitsplice.engine.stack import AppearanceImage
 from vitsplice.images.transforms import to_lab, to_rgb
-from vitsplice.matching import Correspondence
+from vitsplice.matching import Correspondence, pooled
 from vitsplice.matching.small_spots import darken_spots
 from vitsplice.numerics import numerics
 
@@ -91,15 +91,11 @@ def start_of(
     """Compute the `warm_start` from one or several appearance images, those of the correspondence."""
     structure_lab = to_lab(structure)
     mean = _means(structure_lab, match.grid)
-    theirs = [
-        torch.cat([statistic(to_lab(image.pixels), other.grid, image.mask) for statistic in (_means, _contrast)], 1)
-        for image, other in zip(appearances, match.others, strict=True)
-    ]
-    pooled = torch.cat(theirs)
-    colours = match.warp_colours(pooled[:, :3])
+    theirs = [(to_lab(image.pixels), o.grid, image.mask) for image, o in zip(appearances, match.others, strict=True)]
+    colours = match.warp_colours(pooled([_means(*image) for image in theirs]))
     if strength > 1:
         colours = torch.lerp(colours.mean(0), colours, eased(strength))
-    target_contrast = match.warp(pooled[:, 3:])
+    target_contrast = match.warp(pooled([_contrast(*image) for image in theirs]))
     contrast = _contrast(structure_lab, match.grid)
     gain = ((target_contrast + FLOOR) / (contrast + FLOOR)).sqrt().clamp(*GAIN)
     maps = _upsampled(torch.cat([colours, mean, gain], 1), mean, match.grid, structure)

@@ -1,7 +1,7 @@
 """Dense semantic correspondence of images, from the features of any backbone."""
 
 from vitsplice.matching.assignment import assignment, most_similar, usable
-from vitsplice.matching.correspondence import Correspondence, MatchedImage
+from vitsplice.matching.correspondence import Correspondence, MatchedImage, pooled
 from vitsplice.matching.description import Description, describe_image
 from vitsplice.matching.descriptors import describe, descriptor_requests, join_features, similarity
 from vitsplice.matching.guide import MatchVectors, match_vectors
@@ -23,6 +23,7 @@ __all__ = [
     "match_descriptions",
     "match_vectors",
     "most_similar",
+    "pooled",
     "similarity",
     "usable",
 ]

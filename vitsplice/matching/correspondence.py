@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -106,3 +107,11 @@ class Correspondence:
         """As `warp`, for mean colours in Lab / 100 ``(M, 3)``; see `vitsplice.matching.spots` for the difference."""
         warped = self.warp(colours)
         return warped if self.colours is None else keep_spots(self.colours, warped, self.grid)
+
+
+def pooled(values: Sequence[Tensor]) -> Tensor:
+    """Concatenate values of the patches of several images, ``(M, ...)`` each.
+
+    Those of a single image are returned as they are: products of matrices round differently in another memory layout.
+    """
+    return values[0] if len(values) == 1 else torch.cat(list(values))

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vitsplice.contracts import Features
 from vitsplice.images.transforms import to_lab
-from vitsplice.matching.correspondence import Correspondence
+from vitsplice.matching.correspondence import Correspondence, pooled
 from vitsplice.matching.low_rank import factorise
 from vitsplice.numerics import numerics
 
@@ -71,7 +71,7 @@ def match_vectors(match: Correspondence, *others: Tensor) -> MatchVectors:
         others: the others, ``(1, 3, H, W)`` each in [0, 1].
     """
     colours = [_smooth_colours(image, other.grid) for image, other in zip(others, match.others, strict=True)]
-    left, right = (vectors.to(match.weights.device) for vectors in factorise(guide(match, torch.cat(colours)), RANK))
+    left, right = (vectors.to(match.weights.device) for vectors in factorise(guide(match, pooled(colours)), RANK))
     parts = torch.split(right, [other.patches for other in match.others])
     maps = [_maps(part, other.grid) for part, other in zip(parts, match.others, strict=True)]
     grid = [max(each.shape[axis] for each in maps) for axis in (-2, -1)]

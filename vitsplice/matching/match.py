@@ -14,7 +14,7 @@ from vitsplice.contracts import Backbone, FeatureRequest
 from vitsplice.errors import UserError
 from vitsplice.matching.agreement import affinity, agreed_assignment
 from vitsplice.matching.assignment import assignment, usable
-from vitsplice.matching.correspondence import Correspondence, MatchedImage
+from vitsplice.matching.correspondence import Correspondence, MatchedImage, pooled
 from vitsplice.matching.description import Description, describe_image, single_image
 from vitsplice.matching.descriptors import similarity
 from vitsplice.matching.priors import match_scores
@@ -162,7 +162,7 @@ def match_candidates(
         )
         spots = shared_spots(first.spots, _conspicuous(candidates), scores, first.grid)
         neighbours = agreement * affinity(first.colours, first.descriptors[0], first.grid)
-        colours = torch.cat([candidate.description.colours for candidate in candidates])
+        colours = pooled([candidate.description.colours for candidate in candidates])
         weights = agreed_assignment(scores + prior, neighbours, colours, temperature, balance, coverage)
     return Correspondence(weights, similarities, first.grid, others, first.colours, spots)
 

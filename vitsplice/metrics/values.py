@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -18,6 +18,10 @@ from vitsplice.text import one_line
 
 UNDEFINED = "the value is not a finite number"
 """Reason of a metric that returned NaN or infinity."""
+
+
+AVERAGED = ("value", "start", "unchanged")
+"""Numbers of a `MetricValue`."""
 
 
 @dataclass(frozen=True)
@@ -131,3 +135,27 @@ def measure(
             }
             values.append(replace(compute(spec, metric, case), leakage=leakage(metric, optimised), **others))
     return values
+
+
+def mean_values(values: Sequence[list[MetricValue]], weights: Sequence[float]) -> list[MetricValue]:
+    """Average values of the same metrics for several cases; a metric without a value for one of them has none.
+
+    Args:
+        values: values of the metrics for each case, in the same order; those of a single case are unchanged.
+        weights: weight of each case.
+    """
+    if len(values) == 1:
+        return values[0]
+    return [_mean_value(each, weights) for each in zip(*values, strict=True)]
+
+
+def _mean_value(values: Sequence[MetricValue], weights: Sequence[float]) -> MetricValue:
+    def mean(numbers: Sequence[float | None]) -> float | None:
+        known = [number for number in numbers if number is not None]
+        if len(known) < len(numbers):
+            return None
+        return sum(weight * number for weight, number in zip(weights, known, strict=True)) / sum(weights)
+
+    failed = next((value for value in values if value.value is None), values[0])
+    averaged: dict[str, Any] = {key: mean([getattr(value, key) for value in values]) for key in AVERAGED}
+    return replace(failed, **averaged)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vitsplice.config import MatchConfig
-from vitsplice.contracts import Backbone, Condition, ConditionalGeneratorSpec
+from vitsplice.contracts import Backbone, Condition, ConditionalGeneratorSpec, ImageName
 from vitsplice.engine.conditions import (
     DescribedImage,
     PairCondition,
@@ -91,7 +91,9 @@ class Model:
         """
         loaded = read(image)
         masks = read_masks({"appearance": loaded}, {"appearance": mask})
-        inside = {name: each.pixels.mean(1, keepdim=True) for name, each in masks.items()}
+        inside: dict[ImageName, Tensor] = {}
+        if masks:
+            inside["appearance"] = masks["appearance"].pixels.mean(1, keepdim=True)
         images = masked(RunImages({"appearance": loaded.pixels}, inside), self.record.settings.mask)
         pixels, region = images.pixels["appearance"].to(self.device), images.masks.get("appearance")
         described = self._described(pixels, self.record.settings.match, appearance=True)

@@ -15,6 +15,7 @@ from vitsplice.engine.values import Step
 from vitsplice.errors import Argument, OutputExists, UserError, VitspliceError
 from vitsplice.images import encode_png
 from vitsplice.runs.losses_plot import losses_png, stage_marks
+from vitsplice.runs.provenance import provenance_map
 from vitsplice.runs.report import report
 from vitsplice.support.files import inside, inside_file, read_regular, temporary_files, write_atomically
 from vitsplice.support.output_folder import REPLACE
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from vitsplice.runs.record import RunOutput
 
 OUTPUT, SETTINGS, RECORD, LOSSES = "output.png", "run.yaml", "run.json", "losses.csv"
-PLOT, REPORT, PREVIEWS = "losses.png", "report.html", "previews"
+PLOT, REPORT, PREVIEWS, PROVENANCE = "losses.png", "report.html", "previews", "provenance.png"
 CHECKPOINTS, INPUTS = "checkpoint", "begun.json"
 
 
@@ -80,7 +81,7 @@ class RunFolder:
 
     def _artifacts(self) -> list[Path]:
         """The files of a run in the folder. Raises PathRejected if one is not a regular file inside it."""
-        names = (RECORD, SETTINGS, OUTPUT, LOSSES, PLOT, REPORT, f"{CHECKPOINTS}/{INPUTS}")
+        names = (RECORD, SETTINGS, OUTPUT, LOSSES, PLOT, REPORT, PROVENANCE, f"{CHECKPOINTS}/{INPUTS}")
         named = [inside_file(self.path, name) for name in names]
         previews = [path for _, path in self.previews()]
         checkpoints = [path for kind in ("json", "safetensors") for path in self.checkpoints.glob(f"step-*.{kind}")]
@@ -191,6 +192,9 @@ class RunFolder:
         names = list(result.settings.terms)
         self.write_settings(result.settings)
         self._write(LOSSES, losses_csv(result.losses, names).encode())
+        if result.provenance is not None:
+            height, width = result.pixels.shape[-2:]
+            self._write(PROVENANCE, encode_png(provenance_map(result.provenance, (height, width))))
         if result.settings.plots == "all":
             self._write(PLOT, losses_png(result.losses, names, stage_marks(result.settings, result.record["sizes"])))
             self._write(REPORT, report(result, self.previews(), self.path).encode())

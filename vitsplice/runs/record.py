@@ -9,6 +9,8 @@ from functools import cache
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
+from vitsplice.runs.inputs import described
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -30,7 +32,8 @@ class RunOutput:
         record: the content of ``run.json``, except for the metrics.
         finished: whether every step was taken.
         metrics: metrics of the output; empty if they were not measured.
-        inputs: the images and masks, ``(3, H, W)`` each, by role.
+        inputs: the images and masks, ``(3, H, W)`` each, by name (`vitsplice.runs.inputs`).
+        provenance: see `vitsplice.Run.provenance`.
     """
 
     pixels: Tensor
@@ -40,6 +43,7 @@ class RunOutput:
     finished: bool
     metrics: tuple[MetricValue, ...] = ()
     inputs: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
+    provenance: Tensor | None = field(default=None, repr=False)
 
 
 def versions() -> dict[str, str]:
@@ -62,11 +66,12 @@ def describe_sizes(sizes: Mapping[str, Any]) -> str:
 
 
 def is_inversion(record: Mapping[str, Any]) -> bool:
-    """Return whether the structure image and the appearance image of a run are the same."""
-    return len({record["inputs"][role]["sha256"] for role in ("structure", "appearance")}) == 1
+    """Return whether a run has one appearance image, which is the same as its structure image."""
+    images = [image["sha256"] for image in record["inputs"].values()]
+    return len(images) == 2 and images[0] == images[1]
 
 
 def image_names(record: Mapping[str, Any]) -> dict[str, str]:
-    """Return the names of the images in reports, by role or ``both``; always "image" in an inversion."""
-    names = {role: f"{role} image" for role in ("structure", "appearance")} | {"both": "both images"}
+    """Return the names of the images in reports, by name or ``both``; always "image" in an inversion."""
+    names = {name: described(name) for name in record["inputs"]} | {"both": "both images"}
     return dict.fromkeys(names, "image") if is_inversion(record) else names

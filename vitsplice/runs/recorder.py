@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,14 +19,12 @@ from vitsplice.presets.settings import pinned
 from vitsplice.runs import checkpoints
 from vitsplice.runs.artifacts import RunFolder
 from vitsplice.runs.checkpoints import Checkpoint
+from vitsplice.runs.inputs import as_arguments, described, is_input_name
 from vitsplice.runs.intervals import CheckpointTimer, preview_is_due
 from vitsplice.runs.record import versions
 from vitsplice.runs.result import Result
 from vitsplice.runs.run import Run
 from vitsplice.support.output_folder import REPLACE, FolderLock
-
-IMAGE_NAMES = ("structure", "appearance", "structure_mask", "appearance_mask")
-"""Names of the images of a run, as in `vitsplice.splice`."""
 
 CHANGEABLE_SETTINGS = {"preset", "previews", "metrics", "plots", "checkpoint"}
 """Settings that do not affect the output, and may be changed when a run is resumed."""
@@ -53,15 +51,17 @@ class Recording:
         settings: RunConfig,
         out: str | os.PathLike[str],
         *,
+        weights: Sequence[float] | None = None,
         force: bool = False,
         backbones: BackboneLoader | None = None,
     ) -> Recording:
         """Begin a run. Everything needed to resume it is written before any slow operation.
 
         Args:
-            images: path of each image by name (`IMAGE_NAMES`); masks are optional.
+            images: path of each image by name (`vitsplice.runs.inputs`); masks are optional.
             settings: settings of the run.
             out: folder of the run; created if it does not exist.
+            weights: weight of each appearance image; None: all are equal.
             force: replace an existing run in the folder.
             backbones: see `vitsplice.Run`.
 
@@ -75,12 +75,12 @@ class Recording:
         settings = pinned(settings)
         folder = RunFolder.create(out, force=force)
         lock = FolderLock(folder.path)
-        inputs = _inputs(settings, images, loaded)
+        inputs = _inputs(settings, images, loaded, weights)
         try:
             folder.remove_leftovers()
             if not replaces:
                 folder.write_inputs(inputs)
-            run = Run(**loaded, settings=settings, backbones=backbones)
+            run = Run(**as_arguments(loaded), settings=settings, appearance_weights=weights, backbones=backbones)
             if replaces:  # the earlier run is removed only once this one can begin
                 folder.clear()
                 folder.write_inputs(inputs)
@@ -116,7 +116,7 @@ class Recording:
         path = Path(path)
         chosen = path if path.suffix == ".json" else None
         folder = RunFolder(path.parent.parent if chosen else path)
-        settings, inputs = _read_inputs(folder)
+        settings, inputs, weights = _read_inputs(folder)
         settings = _apply_overrides(settings, overrides)
         RunFolder.check(folder.path, force=True)
         lock = FolderLock(folder.path)
@@ -125,7 +125,8 @@ class Recording:
             if folder.finished():
                 folder.remove_checkpoints()
                 raise AlreadyFinished(f"the run in {folder.path} is finished: {folder.output}")
-            run = Run(**_read_unchanged_images(folder, inputs), settings=settings, backbones=backbones)
+            images = as_arguments(_read_unchanged_images(folder, inputs))
+            run = Run(**images, settings=settings, appearance_weights=weights, backbones=backbones)
             checkpoints.FORMAT.resume(
                 folder.checkpoints, chosen, digests(run), lambda stored: run.restore(stored.snapshot, stored.history)
             )
@@ -207,11 +208,12 @@ class Recording:
 
 def digests(run: Run) -> dict[str, str]:
     """Compute the SHA-256 of everything that the output of a run depends on, by name."""
-    images = {f"{name} image": image.sha256 for name, image in run.images.items()}
-    masks = {f"{name} mask": mask.sha256 for name, mask in run.masks.items()}
+    images = {described(name): image.sha256 for name, image in run.images.items()}
+    masks = {described(f"{name}_mask"): mask.sha256 for name, mask in run.masks.items()}
     first, *others = run.backbones.items()
     weights = {"weights": first[1].info.sha256} | {f"weights of {name}": other.info.sha256 for name, other in others}
-    return images | masks | {"settings": settings_digest(run.settings)} | weights
+    shares = {} if len(run.weights) == 1 else {"weights of the images": ", ".join(map(str, run.weights))}
+    return images | masks | shares | {"settings": settings_digest(run.settings)} | weights
 
 
 def settings_digest(settings: RunConfig) -> str:
@@ -220,16 +222,20 @@ def settings_digest(settings: RunConfig) -> str:
 
 
 def _inputs(
-    settings: RunConfig, paths: Mapping[str, str | os.PathLike[str]], images: Mapping[str, LoadedImage]
+    settings: RunConfig,
+    paths: Mapping[str, str | os.PathLike[str]],
+    images: Mapping[str, LoadedImage],
+    weights: Sequence[float] | None,
 ) -> dict[str, Any]:
-    """Return the requested settings, and path and SHA-256 of each image, as plain data."""
+    """Return the requested settings, path and SHA-256 of each image, and given weights, as plain data."""
     files = {role: {"path": os.path.abspath(path), "sha256": images[role].sha256} for role, path in paths.items()}
     version = versions()["vitsplice"]
-    return {"format": FORMAT, "version": version, "settings": settings.model_dump(mode="json"), "images": files}
+    inputs = {"format": FORMAT, "version": version, "settings": settings.model_dump(mode="json"), "images": files}
+    return inputs if weights is None else inputs | {"weights": list(weights)}
 
 
-def _read_inputs(folder: RunFolder) -> tuple[RunConfig, dict[str, tuple[str, str]]]:
-    """Read the settings that a run began with, and path and SHA-256 of each image by name."""
+def _read_inputs(folder: RunFolder) -> tuple[RunConfig, dict[str, tuple[str, str]], list[float] | None]:
+    """Read the settings that a run began with, path and SHA-256 of each image by name, and weights of the images."""
     if folder.finished() and not folder.has_begun():
         raise AlreadyFinished(f"the run in {folder.path} is finished: {folder.output}")
     inputs = folder.inputs()
@@ -244,9 +250,10 @@ def _read_inputs(folder: RunFolder) -> tuple[RunConfig, dict[str, tuple[str, str
         files = {role: (str(file["path"]), str(file["sha256"])) for role, file in inputs["images"].items()}
         required = {role: files[role] for role in ("structure", "appearance")}
         settings = loading.validate(inputs["settings"], f"{folder.path}")
-    except (AttributeError, KeyError, TypeError) as error:
+        weights = None if inputs.get("weights") is None else [float(weight) for weight in inputs["weights"]]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointRejected(f"the inputs of the run in {folder.path} are corrupt; restart it") from error
-    return settings, required | {role: files[role] for role in IMAGE_NAMES if role in files}
+    return settings, required | {role: file for role, file in files.items() if is_input_name(role)}, weights
 
 
 def _apply_overrides(settings: RunConfig, overrides: Iterable[str]) -> RunConfig:
@@ -267,6 +274,7 @@ def _read_unchanged_images(folder: RunFolder, files: Mapping[str, tuple[str, str
     images = {role: _read(role, path) for role, (path, _) in files.items()}
     for role, (_, digest) in files.items():
         if images[role].sha256 != digest:
-            name = role.replace("_", " ") + ("" if "mask" in role else " image")
-            raise CheckpointRejected(f"{images[role].name} is not the {name} that the run in {folder.path} began with")
+            raise CheckpointRejected(
+                f"{images[role].name} is not the {described(role)} that the run in {folder.path} began with"
+            )
     return images

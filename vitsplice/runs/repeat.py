@@ -3,45 +3,59 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from vitsplice.presets.changes import Changes
+from vitsplice.runs.inputs import as_arguments, as_sequence
 
 OUT = "vitsplice-out"
 """Default folder of the output."""
 
+NO_MASK = "-"
+"""Value of the option for masks of appearance images that stands for an image without one."""
 
-def command_line(images: Mapping[str, str], changes: Changes, out: str = OUT) -> str:
+
+def command_line(images: Mapping[str, str], changes: Changes, out: str = OUT, weights: Sequence[float] = ()) -> str:
     """Return the shell command of a run, on one line.
 
     Args:
-        images: path of each image by name (`vitsplice.runs.recorder.IMAGE_NAMES`).
+        images: path of each image by name (`vitsplice.runs.inputs`).
         changes: preset and changes of its settings.
         out: folder of the output.
+        weights: weight of each appearance image; empty: all are equal.
     """
-    structure, appearance, *masks = _ordered(images).items()
-    options = {"preset": changes.preset, **changes.arguments, **dict(masks)}
-    words = ["vitsplice", "run", structure[1], appearance[1]]
-    for name, value in options.items():
+    arguments = as_arguments(images)
+    appearances = as_sequence(arguments["appearance"])
+    options: list[tuple[str, Any]] = [("preset", changes.preset), *changes.arguments.items()]
+    if _differ(weights):
+        pairs = zip(appearances, weights, strict=True)
+        options, appearances = [("appearance", f"{path}:{weight:g}") for path, weight in pairs] + options, []
+    options += [("structure_mask", mask) for mask in as_sequence(arguments.get("structure_mask")) if mask]
+    masks = as_sequence(arguments.get("appearance_mask"))
+    options += [("appearance_mask", mask or NO_MASK) for mask in masks if any(masks)]
+    words = ["vitsplice", "run", arguments["structure"], *appearances]
+    for name, value in options:
         words += [f"--{name.replace('_', '-')}", str(value)]
     for override in changes.overrides:
         words += ["--set", override]
     return shlex.join([*words, "-o", out])
 
 
-def python_code(images: Mapping[str, str], changes: Changes, out: str = OUT) -> str:
+def python_code(images: Mapping[str, str], changes: Changes, out: str = OUT, weights: Sequence[float] = ()) -> str:
     """Return Python code of a run that can be executed as it is. Arguments as for `command_line`."""
-    structure, appearance, *masks = _ordered(images).items()
-    keywords = {**changes.arguments, **dict(masks)}
+    arguments = as_arguments(images)
+    structure, appearance = arguments.pop("structure"), arguments.pop("appearance")
+    keywords = {**changes.arguments, **arguments}
+    if _differ(weights):
+        keywords["appearance_weights"] = list(weights)
     if changes.overrides:
         keywords["overrides"] = list(changes.overrides)
-    values = [*map(repr, (structure[1], appearance[1], changes.preset))]
+    values = [*map(repr, (structure, appearance, changes.preset))]
     values += [f"{name}={value!r}" for name, value in keywords.items()]
-    arguments = "".join(f"    {value},\n" for value in values)
-    return f"from vitsplice import splice\n\nresult = splice(\n{arguments})\nresult.save({out!r})\n"
+    code = "".join(f"    {value},\n" for value in values)
+    return f"from vitsplice import splice\n\nresult = splice(\n{code})\nresult.save({out!r})\n"
 
 
-def _ordered(images: Mapping[str, str]) -> dict[str, str]:
-    """Sort images by name: structure, appearance, and their masks."""
-    names = ("structure", "appearance", "structure_mask", "appearance_mask")
-    return {name: images[name] for name in names if name in images}
+def _differ(weights: Sequence[float]) -> bool:
+    return len(set(weights)) > 1

@@ -11,7 +11,9 @@ from vitsplice.contracts import FeatureRequest
 from vitsplice.engine.backbones import Substitution
 from vitsplice.metrics.leakage import REMARKS
 from vitsplice.presets.changes import Changes
+from vitsplice.runs.inputs import appearances_of, described
 from vitsplice.runs.losses_plot import CAPTION, height_for, losses_figure, stage_marks
+from vitsplice.runs.provenance import colour_name, provenance_map
 from vitsplice.runs.record import describe_sizes, image_names, is_inversion
 from vitsplice.runs.repeat import command_line
 from vitsplice.support.page import (
@@ -42,6 +44,8 @@ SCALE = (
     "appearance was transferred."
 )
 
+OF_SEVERAL = "With several appearance images: the mean of the values for each, by weight."
+
 
 def report(result: RunOutput, previews: Sequence[tuple[int, Path]] = (), folder: Path = Path()) -> str:
     """Render the report of a run as one HTML file.
@@ -58,13 +62,14 @@ def report(result: RunOutput, previews: Sequence[tuple[int, Path]] = (), folder:
     seconds = sum(record["seconds"].values())
     names = " and ".join(backbone["name"] for backbone in record["backbones"].values())
     lead = f"{preset}{steps} with {names} on {record['device']}, {seconds:.0f} s"
-    blocks = [*_images(result), *_substitutions(record), *_metrics(result)]
+    blocks = [*_images(result), *_provenance(result), *_substitutions(record), *_metrics(result)]
     blocks += [*_previews(previews), *_losses(result), Heading("Inputs and settings"), _inputs_and_versions(record)]
     return render(_title(result), [*blocks, *_settings(result, folder)], lead)
 
 
 def _title(result: RunOutput) -> str:
-    structure, appearance = (Path(result.record["inputs"][role]["name"]).name for role in ("structure", "appearance"))
+    names = {name: Path(image["name"]).name for name, image in result.record["inputs"].items()}
+    structure, appearance = names["structure"], " and ".join(names[name] for name in appearances_of(names))
     if features := _inverted_features(result):
         return f"Inversion of {' and '.join(features)} of {structure}"
     return f"The structure of {structure}, the appearance of {appearance}"
@@ -97,8 +102,20 @@ def _images(result: RunOutput) -> list[Block]:
 
 
 def _inputs(result: RunOutput) -> ImageRow:
-    captions = {role: f"{role.replace('_', ' ')}{'' if 'mask' in role else ' image'}" for role in result.inputs}
-    return ImageRow([ImageBlock(pixels, captions[role]) for role, pixels in result.inputs.items()])
+    return ImageRow([ImageBlock(pixels, described(name)) for name, pixels in result.inputs.items()])
+
+
+def _provenance(result: RunOutput) -> list[Block]:
+    """The map of which appearance image each patch took from."""
+    if result.provenance is None:
+        return []
+    height, width = result.pixels.shape[-2:]
+    shares = result.record["appearance_shares"]
+    legend = [f"{colour_name(place)}: {described(name)}, {shares[name]:.0%}" for place, name in enumerate(shares)]
+    image = ImageBlock(
+        provenance_map(result.provenance, (height, width)), "; ".join(legend), "map of appearance images"
+    )
+    return [Heading("Appearance image that each patch corresponds to"), image]
 
 
 def _substitutions(record: dict[str, Any]) -> list[Block]:
@@ -113,7 +130,8 @@ def _metrics(result: RunOutput) -> list[Block]:
     rows: list[list[str | float | None]] = [
         [m.name, m.value, m.start, m.unchanged, names[m.against], "; ".join(_remarks(m))] for m in result.metrics
     ]
-    return [Heading("Metrics"), Table(columns, rows, SCALE)]
+    scale = f"{SCALE} {OF_SEVERAL}" if "appearance_weights" in result.record else SCALE
+    return [Heading("Metrics"), Table(columns, rows, scale)]
 
 
 def _remarks(metric: MetricValue) -> list[str]:
@@ -151,8 +169,10 @@ def _inputs_and_versions(record: dict[str, Any]) -> Properties:
         image_names(record)[role]: f"{image['name']}, {image['width']}x{image['height']} px, {_digest(image)}"
         for role, image in list(record["inputs"].items())[: 1 if is_inversion(record) else None]
     }
-    images |= {f"{role} mask": f"{mask['name']}, {_digest(mask)}" for role, mask in record["masks"].items()}
+    images |= {described(f"{name}_mask"): f"{mask['name']}, {_digest(mask)}" for name, mask in record["masks"].items()}
+    weights = ", ".join(f"{weight:g}" for weight in record.get("appearance_weights", {}).values())
     run = [
+        *([("weights of the appearance images", weights)] if weights else []),
         *([("preset", record["preset"])] if record["preset"] else []),
         ("sizes", describe_sizes(record["sizes"])),
         *(row for backbone in record["backbones"].values() for row in _backbone_rows(backbone)),
@@ -174,9 +194,11 @@ def _digest(image: Mapping[str, Any]) -> str:
 
 
 def _settings(result: RunOutput, folder: Path) -> list[Block]:
-    images = {role: result.record["inputs"][role]["name"] for role in ("structure", "appearance")}
-    images |= {f"{image}_mask": mask["name"] for image, mask in result.record["masks"].items()}
-    again = command_line(images, Changes(str(folder / "run.yaml")), "again")
+    record = result.record
+    images = {name: image["name"] for name, image in record["inputs"].items()}
+    images |= {f"{name}_mask": mask["name"] for name, mask in record["masks"].items()}
+    weights = list(record.get("appearance_weights", {}).values())
+    again = command_line(images, Changes(str(folder / "run.yaml")), "again", weights)
     return [
         Text(f"To repeat the run, in the folder that it was started in: {again}"),
         Details("Settings (run.yaml)", result.settings.to_yaml()),

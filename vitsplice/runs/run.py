@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from functools import cache, partial
 from time import perf_counter
@@ -19,17 +19,19 @@ from vitsplice.engine.backbones import BackboneLoader, load_settings
 from vitsplice.engine.device import pick_device
 from vitsplice.engine.images import RunImages, masked, read_masks
 from vitsplice.engine.problem import Components, check_run
+from vitsplice.engine.stack import AppearanceImage, stack
 from vitsplice.engine.stages import Snapshot, StagedOptimisation
 from vitsplice.engine.values import Step
 from vitsplice.images import LoadedImage, read, resize_to
 from vitsplice.metrics import run_metrics
 from vitsplice.metrics.leakage import OptimisedParts
-from vitsplice.metrics.values import MetricValue, measure
+from vitsplice.metrics.values import MetricValue, mean_values, measure
 from vitsplice.models.loading import model_of
 from vitsplice.numerics import numerics
 from vitsplice.plugins import Catalogue, catalogue
 from vitsplice.presets.merging import changed_keys
 from vitsplice.presets.settings import pinned
+from vitsplice.runs.inputs import appearances_of, checked_weights, named_inputs
 from vitsplice.runs.record import versions
 from vitsplice.runs.result import Result
 
@@ -40,7 +42,7 @@ class Run:
     The constructor reads the images, loads the backbones and computes the start.
 
     Args:
-        structure, appearance, structure_mask, appearance_mask: see `vitsplice.splice`.
+        structure, appearance, structure_mask, appearance_mask, appearance_weights: see `vitsplice.splice`.
         settings: settings of the run.
         backbones: loader of the backbones; None: a new `BackboneLoader`.
 
@@ -57,6 +59,7 @@ class Run:
         *,
         structure_mask: Any = None,
         appearance_mask: Any = None,
+        appearance_weights: Sequence[float] | None = None,
         backbones: BackboneLoader | None = None,
     ) -> None:
         began = perf_counter()
@@ -64,8 +67,11 @@ class Run:
         settings = pinned(settings)
         check_run(settings, known)
         device = pick_device(settings.device)
-        self.images: dict[ImageName, LoadedImage] = {"structure": read(structure), "appearance": read(appearance)}
-        self.masks = read_masks(self.images, {"structure": structure_mask, "appearance": appearance_mask})
+        named = named_inputs(structure, appearance, structure_mask, appearance_mask)
+        self.appearances = appearances_of(named)
+        self.weights = checked_weights(appearance_weights, len(self.appearances))
+        self.images = {name: read(named[name]) for name in ("structure", *self.appearances)}
+        self.masks = read_masks(self.images, {name: named.get(f"{name}_mask") for name in self.images})
         self._backbones = backbones or BackboneLoader()
         changes = settings.with_fallback
         loaded_settings = load_settings(settings, self._backbones, known)
@@ -87,14 +93,23 @@ class Run:
     def _run_images(self, device: torch.device, size: int | None) -> RunImages:
         """The images and masks on the device, resized to a shorter side in pixels; None: not resized."""
 
-        def on_device(images: dict[ImageName, LoadedImage]) -> dict[ImageName, Tensor]:
+        def on_device(images: dict[str, LoadedImage]) -> dict[str, Tensor]:
             return {
                 name: (resize_to(image.pixels, size) if size else image.pixels).to(device)
                 for name, image in images.items()
             }
 
+        pixels = on_device(self.images)
         masks = {name: mask.mean(1, keepdim=True) for name, mask in on_device(self.masks).items()}
-        return masked(RunImages(on_device(self.images), masks), self.settings.mask)
+        parts = zip(self.appearances, self.weights, strict=True)
+        stacked = stack([AppearanceImage(pixels[name], masks.get(name), weight) for name, weight in parts])
+        mask_of: dict[ImageName, Tensor | None] = {"structure": masks.get("structure"), "appearance": stacked.mask}
+        images = RunImages(
+            {"structure": pixels["structure"], "appearance": stacked.pixels},
+            {name: mask for name, mask in mask_of.items() if mask is not None},
+            stacked.images,
+        )
+        return masked(images, self.settings.mask)
 
     def steps(self) -> Iterator[Step]:
         """Take the remaining steps. Raises OutOfMemory, or NonFiniteLoss with the last good output restored."""
@@ -146,7 +161,8 @@ class Run:
     def metrics(self, pixels: Tensor | None = None) -> list[MetricValue]:
         """Measure the current output by `vitsplice.metrics.RUN_METRICS`; empty with ``metrics: none``.
 
-        A metric that fails has the value None and a reason.
+        A metric that fails has the value None and a reason. With several appearance images, values are means of those
+        for each of them, by weight.
 
         Args:
             pixels: the result of `pixels`, if it is already computed; None: compute it.
@@ -154,16 +170,17 @@ class Run:
         if self.settings.metrics == "none":
             return []
         known = catalogue()
-        structure, appearance = (self.images[name].pixels for name in ("structure", "appearance"))
+        structure = self.images["structure"].pixels
         output = self.pixels() if pixels is None else pixels
         load = cache(partial(self._backbones.metric_backbone, known=known))
         references: dict[Literal["start", "unchanged"], Tensor] = {"unchanged": structure}
         if (start := self._start()) is not None:
             references["start"] = start
         context = MetricContext(load, self.settings.backbone.name)
-        case = Case("run", structure, appearance, output[None])
         optimised = OptimisedParts.of_run(self.record(), self.settings.optimised_losses)
-        return measure(run_metrics(known.metrics), context, case, references, optimised)
+        cases = [Case("run", structure, self.images[name].pixels, output[None]) for name in self.appearances]
+        values = [measure(run_metrics(known.metrics), context, case, references, optimised) for case in cases]
+        return mean_values(values, self.weights)
 
     def _start(self) -> Tensor | None:
         """Return the start, ``(1, 3, H, W)``; None if it equals the structure image or the output."""
@@ -183,7 +200,16 @@ class Run:
             finished=self.finished,
             inputs={name: image.pixels[0] for name, image in self.images.items()}
             | {f"{name}_mask": mask.pixels[0] for name, mask in self.masks.items()},
+            provenance=self.provenance(),
         )
+
+    def provenance(self) -> Tensor | None:
+        """Share of each appearance image in what the patches of the structure image take, ``(K, h, w)`` in [0, 1].
+
+        None with one appearance image, and if the images were not matched.
+        """
+        shares = self._optimisation.shares
+        return None if shares is None or len(self.appearances) == 1 else shares.float().cpu()
 
     def record(self) -> dict[str, Any]:
         """Return the content of ``run.json`` except for the metrics: inputs, backbone, versions, seconds and losses."""
@@ -204,6 +230,7 @@ class Run:
                 for name, image in self.images.items()
             },
             "masks": {name: _image_record(mask) for name, mask in self.masks.items()},
+            **self._several_record(),
             "backbones": {name: asdict(backbone.info) for name, backbone in self.backbones.items()},
             **({"model": model} if (model := self._model_record()) else {}),
             "substitutions": [asdict(substitution) for substitution in self.substitutions.values()],
@@ -211,6 +238,14 @@ class Run:
             "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
             "last": asdict(last) if last else None,
         }
+
+    def _several_record(self) -> dict[str, Any]:
+        """Weights of several appearance images, and the mean share of each in the correspondence."""
+        if len(self.appearances) == 1:
+            return {}
+        weights, shares = dict(zip(self.appearances, self.weights, strict=True)), self.provenance()
+        means = [] if shares is None else [round(share, 4) for share in shares.mean((1, 2)).tolist()]
+        return {"appearance_weights": weights, "appearance_shares": dict(zip(self.appearances, means, strict=False))}
 
     def _model_record(self) -> dict[str, Any] | None:
         """What the model is and was trained with, and which images of this run it was trained on."""

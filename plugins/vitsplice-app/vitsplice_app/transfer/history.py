@@ -26,7 +26,7 @@ class TransferRun:
         number: number on the page, from 1.
         path: its folder.
         settings: the settings that were requested.
-        images: path inside its folder of each image, by name (`vitsplice.runs.recorder.IMAGE_NAMES`).
+        images: path inside its folder of each image, by name (`vitsplice.runs.inputs`).
     """
 
     number: int

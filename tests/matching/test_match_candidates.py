@@ -1,0 +1,78 @@
+import pytest
+import torch
+
+from tests.conftest import noise
+from vitsplice.errors import UserError
+from vitsplice.matching import Candidate, describe_image, match_candidates, match_descriptions, match_vectors
+
+GRID = 6
+IMAGES = [torch.nn.functional.interpolate(noise(1, 3, 6, 6, seed=seed), size=(48, 48)) for seed in (4, 5, 6)]
+
+
+@pytest.fixture(scope="module")
+def described(vit):
+    first, *others = (describe_image(image, vit, GRID, mirror=True) for image in (IMAGES[0], *IMAGES))
+    return first, others
+
+
+@pytest.mark.parametrize("agreement", [0.0, 0.25])
+def test_one_candidate_is_matched_as_an_image(described, agreement):
+    first, (_, other, _) = described
+    one = match_candidates(first, [Candidate(other)], agreement=agreement)
+    plain = match_descriptions(first, other, agreement=agreement)
+    assert torch.equal(one.weights, plain.weights)
+    assert one.others == plain.others
+
+
+@pytest.mark.parametrize("agreement", [0.0, 0.25])
+def test_an_image_given_twice_counts_as_one(described, agreement):
+    first, (_, other, _) = described
+    plain = match_descriptions(first, other, agreement=agreement)
+    twice = match_candidates(first, [Candidate(other)] * 2, agreement=agreement)
+    torch.testing.assert_close(sum(twice.weights.chunk(2, 1)), plain.weights, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(twice.shares, torch.full_like(twice.shares, 0.5))
+
+
+def test_weights_divide_what_is_taken_from_equal_images(described):
+    first, (_, other, _) = described
+    match = match_candidates(first, [Candidate(other, weight=3.0), Candidate(other)], balance=0.0)
+    torch.testing.assert_close(match.shares[:, 0], torch.full_like(match.shares[:, 0], 0.75))
+
+
+def test_order_of_the_images_does_not_matter(described):
+    first, (_, second, third) = described
+    one, other = (match_candidates(first, [Candidate(a), Candidate(b)]) for a, b in ((second, third), (third, second)))
+    torch.testing.assert_close(one.shares, other.shares.flip(1), atol=1e-4, rtol=1e-3)
+
+
+def test_patches_take_from_the_image_that_they_resemble(described):
+    first, (same, other, _) = described
+    match = match_candidates(first, [Candidate(other), Candidate(same)], balance=0.0)
+    assert match.shares[:, 1].mean() > 0.9
+    assert torch.equal(match.best, torch.arange(36) + 36)
+
+
+def test_each_image_has_its_own_mask(described):
+    first, (_, second, third) = described
+    mask = torch.zeros(1, 1, 48, 48)
+    mask[..., :24] = 1
+    match = match_candidates(first, [Candidate(second), Candidate(third, mask)])
+    used = match.weights.mean(0)[36:].view(6, 6)
+    assert used[:, 3:].sum() == 0 < used[:, :3].sum()
+
+
+def test_vectors_of_several_images_have_the_dot_products_of_each(described):
+    first, others = described
+    match = match_candidates(first, [Candidate(other) for other in others])
+    vectors = match_vectors(match, *IMAGES)
+    assert vectors.appearance.shape[0] == 3
+    alone = match_vectors(match_descriptions(first, others[0]), IMAGES[0])
+    assert vectors.appearance.shape[-2:] == alone.appearance.shape[-2:]
+
+
+def test_grid_of_the_other_image_requires_one(described):
+    first, others = described
+    match = match_candidates(first, [Candidate(other) for other in others])
+    assert [other.grid for other in match.others] == [(6, 6)] * 3
+    with pytest.raises(UserError, match="with 3 images"):
+        _ = match.other_grid

@@ -1,0 +1,186 @@
+import json
+
+import pytest
+import torch
+
+import vitsplice
+from tests.conftest import STAGED_PYRAMID, TINY_SECOND, noise, smooth_pair
+from vitsplice.errors import CheckpointRejected, ConfigError, UserError
+from vitsplice.images import encode_png
+from vitsplice.presets.changes import Changes
+from vitsplice.presets.settings import settings_for
+from vitsplice.runs.inputs import as_arguments, described, is_input_name, named_inputs
+from vitsplice.runs.recorder import Recording
+from vitsplice.runs.repeat import command_line, python_code
+
+STRUCTURE, FIRST = smooth_pair()
+SECOND = torch.nn.functional.interpolate(noise(1, 3, 6, 5, seed=8), size=(48, 40), mode="bilinear")
+INSTANT = {"backbone": "tiny-vit", "steps": 0, "overrides": ["start=match", "match.grid=8", "size=null"]}
+QUICK = {
+    "backbone": "tiny-vit",
+    "steps": 2,
+    "overrides": ["metrics=none", "match.grid=8", *TINY_SECOND, "stages=[{side: 40}, {side: 48, tile: 64}]"],
+}
+
+
+def instant(appearance, **settings):
+    return vitsplice.splice(STRUCTURE, appearance, "tiny", **INSTANT, **settings)
+
+
+@pytest.mark.parametrize(("preset", "settings"), [("tiny", {}), ("tiny", INSTANT), ("quick", QUICK)])
+def test_a_list_of_one_image_gives_the_bytes_of_the_image(preset, settings):
+    plain, listed = (vitsplice.splice(STRUCTURE, a, preset, **settings) for a in (FIRST, [FIRST]))
+    assert torch.equal(plain.pixels, listed.pixels)
+    assert plain.provenance is listed.provenance is None
+    assert plain.record.keys() == listed.record.keys()
+
+
+def test_an_image_given_twice_has_the_effect_of_one():
+    plain, twice = instant(FIRST), instant([FIRST, FIRST])
+    torch.testing.assert_close(twice.pixels, plain.pixels, atol=2e-3, rtol=0)
+
+
+def test_first_losses_of_an_image_given_twice_are_about_those_of_one():
+    plain, twice = (vitsplice.splice(STRUCTURE, a, "quick", **QUICK) for a in (FIRST, [FIRST, FIRST]))
+    for name, value in plain.losses[0].losses.items():
+        assert twice.losses[0].losses[name] == pytest.approx(value, rel=0.15, abs=2e-3), name
+
+
+def test_order_of_the_images_does_not_matter_to_the_start():
+    outputs = [instant(images).pixels for images in ([FIRST, SECOND], [SECOND, FIRST])]
+    torch.testing.assert_close(*outputs, atol=2e-3, rtol=0)
+
+
+@pytest.mark.parametrize("preset", ["quick", "tiny"])
+def test_presets_run_with_images_of_different_shapes(preset):
+    settings = QUICK if preset == "quick" else {"steps": 2}
+    masks = [None, torch.ones(1, 48, 40)]
+    result = vitsplice.splice(
+        STRUCTURE, [FIRST, SECOND], preset, appearance_weights=[0.7, 0.3], appearance_mask=masks, **settings
+    )
+    assert result.finished
+    assert result.record["appearance_weights"] == {"appearance": 0.7, "appearance_2": 0.3}
+    assert list(result.inputs) == ["structure", "appearance", "appearance_2", "appearance_2_mask"]
+    assert (result.provenance is not None) == (preset == "quick")
+
+
+def test_global_target_is_the_mean_of_the_images_by_weight(vit):
+    """At a weight of nearly 1 for one of them, it is that image alone."""
+    terms = ["terms={appearance: {loss: appearance, weight: 1, view: entire}}"]
+    both = [
+        vitsplice.splice(STRUCTURE, [FIRST, 1 - FIRST], "tiny", steps=1, appearance_weights=weights, overrides=terms)
+        for weights in ([1e6, 1e-6], [1, 1])
+    ]
+    alone = vitsplice.splice(STRUCTURE, FIRST, "tiny", steps=1, overrides=terms)
+    assert both[0].losses[0].total == pytest.approx(alone.losses[0].total, rel=1e-4)
+    assert both[1].losses[0].total != pytest.approx(alone.losses[0].total, rel=1e-3)
+
+
+def test_provenance_map_and_report_say_what_was_taken_from_which_image(tmp_path):
+    result = instant([FIRST, STRUCTURE])
+    assert result.provenance.shape[0] == 2
+    torch.testing.assert_close(result.provenance.sum(0), torch.ones(result.provenance.shape[1:]))
+    assert result.record["appearance_shares"]["appearance_2"] > 0.5  # it is the structure image itself
+    folder = result.save(tmp_path / "out")
+    assert (folder / "provenance.png").is_file()
+    assert "blue: appearance image 2" in vitsplice.runs.report.report(result)
+
+
+def test_metrics_are_means_over_the_images():
+    settings = INSTANT | {"overrides": [*INSTANT["overrides"], "metrics=all"]}
+    first, second, both = (
+        {m.name: m.value for m in vitsplice.splice(STRUCTURE, images, "tiny", **settings).metrics}
+        for images in (FIRST, [FIRST, FIRST], [FIRST, SECOND])
+    )
+    assert first.keys() == second.keys() == both.keys()
+    assert second["lab-patches"] == pytest.approx(first["lab-patches"], rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"appearance": []}, "at least one"),
+        ({"appearance_weights": [1, 0]}, "above 0"),
+        ({"appearance_weights": [1, float("nan")]}, "above 0"),
+        ({"appearance_weights": [1]}, "as many weights"),
+        ({"appearance_mask": [None] * 3}, "3 appearance masks"),
+        ({"appearance_mask": [None, torch.ones(1, 40, 48)]}, "appearance 2 mask tensor is 48x40"),
+    ],
+)
+def test_invalid_arguments_are_named(arguments, message):
+    arguments = {"appearance": [FIRST, SECOND]} | arguments
+    with pytest.raises(UserError, match=message):
+        vitsplice.splice(STRUCTURE, preset="tiny", **arguments)
+
+
+def test_names_of_images_and_arguments_are_inverse():
+    named = named_inputs("s", ["a", "b"], None, [None, "m"])
+    assert named == {"structure": "s", "appearance": "a", "appearance_2": "b", "appearance_2_mask": "m"}
+    assert as_arguments(named) == {"structure": "s", "appearance": ["a", "b"], "appearance_mask": [None, "m"]}
+    assert all(map(is_input_name, named))
+    assert not any(map(is_input_name, ("appearance_1", "appearance_02", "structure_2", "other")))
+    assert [described(name) for name in named][2:] == ["appearance image 2", "appearance mask 2"]
+
+
+def test_command_and_code_repeat_a_run_of_several_images():
+    images = {"structure": "s.png", "appearance": "a.png", "appearance_2": "b.png", "appearance_2_mask": "m.png"}
+    plain = command_line(images, Changes("instant"))
+    assert plain == "vitsplice run s.png a.png b.png --preset instant --appearance-mask - --appearance-mask m.png " + (
+        "-o vitsplice-out"
+    )
+    assert "--appearance a.png:0.7 --appearance b.png:0.3" in command_line(images, Changes("instant"), "o", [0.7, 0.3])
+    code = python_code(images, Changes("instant"), weights=[0.7, 0.3])
+    assert "['a.png', 'b.png']" in code
+    assert "appearance_weights=[0.7, 0.3]" in code
+
+
+@pytest.fixture
+def files(tmp_path):
+    paths = {}
+    for name, pixels in {"structure": STRUCTURE, "appearance": FIRST, "appearance_2": SECOND}.items():
+        paths[name] = tmp_path / f"{name}.png"
+        paths[name].write_bytes(encode_png(pixels[0]))
+    return paths
+
+
+def through(recording, until=None):
+    with recording:
+        for step in recording.steps(lambda note: None):
+            if step.index + 1 == until:
+                break
+        recording.finish(lambda note: None)
+    return (recording.folder.path / "output.png").read_bytes()
+
+
+def test_a_stopped_run_of_several_images_resumes_to_the_same_bytes(files, tmp_path):
+    settings = settings_for("tiny", overrides=["steps=6", *STAGED_PYRAMID])
+    weights = [0.7, 0.3]
+    whole = through(Recording.begin(files, settings, tmp_path / "whole", weights=weights))
+    through(Recording.begin(files, settings, tmp_path / "parts", weights=weights), until=3)
+    assert through(Recording.resume(tmp_path / "parts")) == whole
+    assert through(Recording.begin(files, settings, tmp_path / "equal")) != whole
+
+
+def test_a_checkpoint_belongs_to_all_images_and_their_weights(files, tmp_path):
+    settings = settings_for("tiny", overrides=["steps=6", *STAGED_PYRAMID])
+    through(Recording.begin(files, settings, tmp_path / "out", weights=[0.7, 0.3]), until=3)
+    begun = tmp_path / "out" / "checkpoint" / "begun.json"
+    inputs = json.loads(begun.read_text())
+    begun.write_text(json.dumps(inputs | {"weights": [0.5, 0.5]}))
+    with pytest.raises(CheckpointRejected, match="weights of the images"):
+        Recording.resume(tmp_path / "out")
+    begun.write_text(json.dumps(inputs))
+    files["appearance_2"].write_bytes(encode_png(1 - SECOND[0]))
+    with pytest.raises(CheckpointRejected, match="appearance image 2"):
+        Recording.resume(tmp_path / "out")
+
+
+def test_a_trained_model_refuses_several_images(vit):
+    from vitsplice.engine.images import RunImages
+    from vitsplice.engine.stack import AppearanceImage, stack
+    from vitsplice.engine.start import prepare
+
+    stacked = stack([AppearanceImage(FIRST), AppearanceImage(FIRST)])
+    images = RunImages({"structure": STRUCTURE, "appearance": stacked.pixels}, {}, stacked.images)
+    with pytest.raises(ConfigError, match="one appearance image, not 2"):
+        prepare(settings_for("tiny"), images, vit, guided=False, model=object())

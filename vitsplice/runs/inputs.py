@@ -1,0 +1,94 @@
+"""The images of a run by name: a structure image, one or several appearance images, and their masks."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vitsplice.errors import UserError
+
+_NAME = re.compile(r"structure|structure_mask|appearance(_([2-9]|[1-9]\d+))?(_mask)?")
+
+
+def is_input_name(name: str) -> bool:
+    """Return whether this is the name of an image of a run.
+
+    Names are ``structure``, ``appearance``, ``appearance_2``, ``appearance_3`` and so on, and those of their masks,
+    such as ``appearance_2_mask``.
+    """
+    return _NAME.fullmatch(name) is not None
+
+
+def appearance_names(number: int) -> list[str]:
+    """Return the names of a number of appearance images."""
+    return [f"appearance_{place}" if place > 1 else "appearance" for place in range(1, number + 1)]
+
+
+def described(name: str) -> str:
+    """Return the name of an image in messages and reports, such as ``appearance image 2`` or ``structure mask``."""
+    role, *rest = name.removesuffix("_mask").split("_")
+    return " ".join([role, "mask" if name.endswith("_mask") else "image", *rest])
+
+
+def as_sequence(value: Any) -> list[Any]:
+    """Return a list or tuple as a list, and any other value as a list of it."""
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def named_inputs(structure: Any, appearance: Any, structure_mask: Any, appearance_mask: Any) -> dict[str, Any]:
+    """Return the arguments of `vitsplice.splice` by name, without masks that are None.
+
+    Raises:
+        UserError: if there is no appearance image, or there are more masks than images.
+    """
+    appearances, masks = as_sequence(appearance), as_sequence(appearance_mask)
+    if not appearances:
+        raise UserError("there is no appearance image; give at least one")
+    if len(masks) > len(appearances):
+        raise UserError(f"there are {len(masks)} appearance masks for {len(appearances)} appearance images")
+    names = appearance_names(len(appearances))
+    named = {"structure": structure, **dict(zip(names, appearances, strict=True)), "structure_mask": structure_mask}
+    named |= {f"{name}_mask": mask for name, mask in zip(names, masks, strict=False)}
+    return {name: image for name, image in named.items() if image is not None or not name.endswith("_mask")}
+
+
+def as_arguments(images: Mapping[str, Any]) -> dict[str, Any]:
+    """Return images by name as arguments of `vitsplice.splice`; the inverse of `named_inputs`.
+
+    Lists are used only for several appearance images.
+    """
+    names = appearances_of(images)
+    masks = [images.get(f"{name}_mask") for name in names]
+    arguments: dict[str, Any] = {"structure": images["structure"]}
+    arguments["appearance"] = images["appearance"] if len(names) == 1 else [images[name] for name in names]
+    if "structure_mask" in images:
+        arguments["structure_mask"] = images["structure_mask"]
+    if any(mask is not None for mask in masks):
+        arguments["appearance_mask"] = masks[0] if len(masks) == 1 else masks
+    return arguments
+
+
+def appearances_of(images: Mapping[str, Any]) -> list[str]:
+    """Return the names of the appearance images among images by name, in order."""
+    number = 1
+    while f"appearance_{number + 1}" in images:
+        number += 1
+    return appearance_names(number)
+
+
+def checked_weights(weights: Sequence[float] | None, number: int) -> tuple[float, ...]:
+    """Return the weight of each appearance image, 1 by default.
+
+    Raises:
+        UserError: if there are more or fewer weights than images, or one is not a positive number.
+    """
+    if weights is None:
+        return (1.0,) * number
+    given = ", ".join(f"{weight:g}" for weight in weights)
+    if len(weights) != number:
+        raise UserError(f"{number} appearance images require as many weights; there are {len(weights)}: {given}")
+    if not all(0 < weight < math.inf for weight in weights):
+        raise UserError(f"weights of appearance images must be above 0, and finite: {given}")
+    return tuple(float(weight) for weight in weights)
