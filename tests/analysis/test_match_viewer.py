@@ -4,7 +4,7 @@ import base64
 import csv
 import json
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -58,8 +58,7 @@ class TestData:
         assert viewer.html() == result.viewer().html()
 
     def test_names_cannot_insert_markup(self, result):
-        viewer = result.viewer()
-        object.__setattr__(viewer, "names", ("<script>alert(1)</script>", "b\u202e.png"))
+        viewer = replace(result.viewer(), names=("<script>alert(1)</script>", "b\u202e.png"))
         assert "<script>alert(1)" not in viewer.html()
         assert "<script>alert(1)" not in viewer.frame()
 

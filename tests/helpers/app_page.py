@@ -7,8 +7,14 @@ def choose(page, label, name):
     page.get_by_role("option", name=name).click()
 
 
-def upload(page, label, path):
-    """Upload an image file, and wait until it is shown."""
-    block = page.locator(".block").filter(has_text=label).filter(has=page.locator("input[type=file]")).last
-    block.locator("input[type=file]").set_input_files(str(path))
-    block.get_by_role("button", name="Remove Image").wait_for()
+def block_of(page, label):
+    """The visible input for images with a label."""
+    visible = page.locator(".block:visible").filter(has_text=label)
+    return visible.filter(has=page.locator("input[type=file]")).first
+
+
+def upload(page, label, *paths):
+    """Upload images, and wait until they are shown."""
+    block = block_of(page, label)
+    block.locator("input[type=file]").set_input_files([str(path) for path in paths])
+    block.locator("img").first.wait_for()

@@ -1,7 +1,7 @@
 """Pages in headless Chromium: the fixture `browser`, and pages that fail a test when they misbehave."""
 
 import shutil
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 
 import pytest
 
@@ -9,6 +9,8 @@ SWITCHES = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync"
 )
+
+STARTED = pytest.StashKey()
 
 
 def installed():
@@ -22,13 +24,17 @@ def chromium(driver):
 
 
 @pytest.fixture(scope="session")
-def browser():
-    """Headless Chromium."""
+def browser(pytestconfig):
+    """Headless Chromium, the same for every conftest.py: Playwright can be started only once in a thread."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if installed() is None:
         pytest.skip("Chromium is not installed; `make browser` installs it if possible")
-    with playwright.sync_playwright() as driver, closing(chromium(driver)) as instance:
-        yield instance
+    if STARTED not in pytestconfig.stash:
+        driver = playwright.sync_playwright().start()
+        pytestconfig.add_cleanup(driver.stop)
+        pytestconfig.stash[STARTED] = chromium(driver)
+        pytestconfig.add_cleanup(pytestconfig.stash[STARTED].close)
+    return pytestconfig.stash[STARTED]
 
 
 @contextmanager

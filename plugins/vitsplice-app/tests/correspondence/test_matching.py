@@ -1,5 +1,7 @@
 """Matches of two images, without the page."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from vitsplice_app.correspondence.matching import TOGETHER, match, viewer_html
@@ -47,6 +49,5 @@ def test_errors_are_those_of_the_python_interface(images, tmp_path):
 
 
 def test_a_fallback_is_noted_above_the_viewer(images):
-    result = match(images, "tiny-vit", TOGETHER, None, 8)
-    object.__setattr__(result, "notes", ("backbone '<a>' is unavailable",))
+    result = replace(match(images, "tiny-vit", TOGETHER, None, 8), notes=("backbone '<a>' is unavailable",))
     assert viewer_html(result).startswith("<p>Note: backbone &#x27;&lt;a&gt;&#x27; is unavailable</p><iframe srcdoc=")

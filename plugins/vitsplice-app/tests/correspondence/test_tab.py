@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from app_page import choose, upload
+from app_page import block_of, choose, upload
 from match_page import click, marked
 from vitsplice_app.correspondence.matching import TOGETHER, match
 
@@ -56,7 +56,8 @@ def test_broken_image_gives_an_error_card_and_the_page_goes_on(tab, tmp_path):
     choose(tab, "Backbone", "tiny-vit")
     tab.get_by_role("spinbutton", name="Patches per side").fill("8")
     tab.get_by_role("button", name="Remove Image").first.click()
-    upload(tab, "First image", broken)
+    block_of(tab, "First image").locator("input[type=file]").set_input_files(broken)
+    tab.get_by_role("button", name="Remove Image").nth(1).wait_for()
     tab.get_by_role("button", name="Match", exact=True).click()
     assert "broken.png" in tab.get_by_role("alert").text_content()
     upload(tab, "First image", PAIR[0])

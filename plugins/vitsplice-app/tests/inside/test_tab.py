@@ -1,6 +1,7 @@
 """The tab Look inside in a browser, on tiny networks."""
 
 import pytest
+from app_page import block_of, choose, upload
 
 from vitsplice.images import example
 
@@ -17,25 +18,6 @@ def tab(page):
         return page
 
     return open_tab
-
-
-def choose(page, label, name):
-    """Choose a backbone."""
-    page.get_by_role("combobox", name=label, exact=True).fill(name)
-    page.get_by_role("option", name=name).click()
-
-
-def block_of(page, label):
-    """The visible input for images with a label."""
-    visible = page.locator(".block:visible").filter(has_text=label)
-    return visible.filter(has=page.locator("input[type=file]")).first
-
-
-def upload(page, label, *paths):
-    """Upload files, and wait until they are shown."""
-    block = block_of(page, label)
-    block.locator("input[type=file]").set_input_files([str(path) for path in paths])
-    block.locator("img").first.wait_for()
 
 
 def test_slider_and_click_show_layers_and_similarities(tab):
