@@ -13,7 +13,7 @@ from vitsplice_app.errors import error_card, guarded
 from vitsplice_app.images import image_input, packaged_pairs
 
 INTRODUCTION = (
-    "Which patches of two images are similar to a network. Match two images, then click a patch in either of them: the "
+    "Which patches of two images have similar features. Match two images, then click a patch in either of them: the "
     "other shows its similarities and its best match."
 )
 
