@@ -55,9 +55,9 @@ class Controls:
         """Create the components in the current column."""
         images = _images(workspace)
         with gr.Row():
-            run = gr.Button("Run", variant="primary")
-            stop = gr.Button("Stop", variant="stop", interactive=False)
-            resume = gr.Button("Resume", interactive=False)
+            run = gr.Button("Run", variant="primary", min_width=80)
+            stop = gr.Button("Stop", variant="stop", interactive=False, min_width=80)
+            resume = gr.Button("Resume", interactive=False, min_width=80)
         preset = gr.Dropdown(preset_choices(), value=PRESET, label="Preset")
         backbones = [("as in the preset", AS_IN_PRESET), *backbone_choices()]
         backbone = gr.Dropdown(
@@ -78,10 +78,11 @@ class Controls:
 
 def slider_updates(values: Sliders) -> list[Any]:
     """Return the updates of the sliders to the values of a preset."""
+    most_steps = {"maximum": values.most_steps} if values.most_steps else {}
     return [
         values.structure_strength,
         values.appearance_strength,
-        gr.update(maximum=max(1, values.most_steps), value=values.steps, interactive=values.most_steps > 0),
+        gr.update(value=values.steps, interactive=bool(most_steps), **most_steps),
         gr.update(maximum=max(MOST_SIZE, values.size), value=values.size),
         gr.update(maximum=max(MOST_SEED, values.seed), value=values.seed),
     ]
@@ -94,8 +95,8 @@ def _images(workspace: Workspace) -> list[Any]:
     gr.Examples(packaged_pairs(workspace), [structure, appearance], label="Examples", examples_per_page=4)
     masks = gr.Checkbox(label="Paint masks", info=MASKS)
     with gr.Row(visible=False) as editors:
-        structure_mask = mask_input("Structure mask", height=320, min_width=150)
-        appearance_mask = mask_input("Appearance mask", height=320, min_width=150)
+        structure_mask = mask_input("Structure mask", height=320, min_width=260)
+        appearance_mask = mask_input("Appearance mask", height=320, min_width=260)
     return [structure, appearance, masks, editors, structure_mask, appearance_mask]
 
 
@@ -151,7 +152,7 @@ class Results:
             with gr.Accordion("Settings", open=False):
                 settings = gr.Code(language="yaml", label="run.yaml", interactive=False, max_lines=24)
             gallery = gr.Gallery(
-                label="Runs of this page: click one to show it, then another to compare the two",
+                label="Runs: click one, then another to compare",
                 columns=4, fit_columns=False, height=180, allow_preview=False, interactive=False, buttons=[],
             )  # fmt: skip
         shown = (heading, slider, download, metrics, loss_area, losses, command, code, settings, gallery)

@@ -47,7 +47,7 @@ class Events:
 
     def connect_form(self) -> None:
         """Connect the events of the form."""
-        controls, card = self.controls, self.results.card
+        controls = self.controls
         values = [controls.yaml, controls.verdict, *controls.sliders]
         controls.preset.input(self.choose_preset, controls.preset, values, show_progress="hidden")
         controls.yaml.input(
@@ -57,8 +57,9 @@ class Events:
         images = [controls.structure, controls.appearance]
         editors = [controls.structure_mask, controls.appearance_mask]
         for event in (controls.masks.change, *(image.change for image in images)):
-            outputs = [card, controls.editors, *editors]
-            event(guarded(card, self.show_editors), [controls.masks, *images], outputs, show_progress="hidden")
+            event(
+                self.show_editors, [controls.masks, *images], [controls.editors, *editors], show_progress="hidden"
+            )  # not guarded: it would hide the error of an uploaded image
 
     def connect_runs(self, session: gr.State) -> None:
         """Connect the events of runs."""

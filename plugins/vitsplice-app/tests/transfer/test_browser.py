@@ -1,0 +1,188 @@
+"""The tab Transfer in a browser."""
+
+import base64
+import shlex
+import zipfile
+
+import pytest
+from chromium import checked_pages
+
+from tests.conftest import TINY_NETWORKS, write_pair
+from vitsplice.cli import main
+from vitsplice.images import read
+from vitsplice.presets.settings import settings_for
+
+pytestmark = pytest.mark.browser
+
+DROP = """
+(target, [name, data]) => {
+    const bytes = Uint8Array.from(atob(data), (character) => character.charCodeAt(0));
+    const transfer = new DataTransfer();
+    transfer.items.add(new File([bytes], name, {type: "image/png"}));
+    for (const type of ["dragenter", "dragover", "drop"])
+        target.dispatchEvent(new DragEvent(type, {dataTransfer: transfer, bubbles: true, cancelable: true}));
+}
+"""
+"""Script that drops a file on an element."""
+
+NAP = "terms.nap={loss: tiny-nap, weight: 1, options: {seconds: 0.15}}"
+SMALL = ("metrics=none", "plots=none", "match.grid=8", "checkpoint.seconds=0")
+QUICK = (*TINY_NETWORKS, *SMALL, "steps=10", "stages=[{side: 24}, {side: 32}]", NAP)
+
+EDITOR_WARNINGS = ("Method not implemented.", "    at ", "[.WebGL")
+"""Beginnings of warnings of Gradio, of the library that its editor draws with, and of drawing without a GPU."""
+
+
+class TransferTab:
+    """What a person does on the tab."""
+
+    def __init__(self, page):
+        page.set_default_timeout(60_000)
+        self.page = page
+
+    def block(self, label):
+        """The component with this label."""
+        return self.page.locator(".block", has=self.page.get_by_test_id("block-label").filter(has_text=label)).last
+
+    def drop(self, label, path):
+        target = self.block(label).locator("button").first
+        target.wait_for()
+        target.evaluate(DROP, [path.name, base64.b64encode(path.read_bytes()).decode()])
+
+    def choose_preset(self, name, first_line):
+        self.page.get_by_label("Preset", exact=True).click()
+        self.page.get_by_role("option", name=f"{name}:").click()
+        self.wait_for(first_line)
+
+    def edit_yaml(self, text):
+        self.page.locator(".cm-content[contenteditable=true]").first.click()
+        self.page.keyboard.press("Control+a")
+        self.page.keyboard.insert_text(text)
+        self.wait_for("valid")
+
+    def press(self, name):
+        self.page.get_by_role("button", name=name, exact=True).click()
+
+    def wait_for(self, text):
+        self.page.get_by_text(text).first.wait_for()
+
+    def slide(self):
+        """Move the slider of the result to the left, and check that it uncovers more of the output."""
+        image = self.block("structure image | output").locator("img").last
+        image.scroll_into_view_if_needed()
+        box, before = image.bounding_box(), image.get_attribute("style")
+        middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        self.page.mouse.move(*middle)
+        self.page.mouse.down()
+        self.page.mouse.move(middle[0] - box["width"] / 4, middle[1], steps=5)
+        self.page.mouse.up()
+        assert "clip-path: inset(0px 0px 0px 50%)" in before
+        assert "clip-path: inset(0px 0px 0px 2" in image.get_attribute("style")
+
+    def paint(self, label):
+        """Paint a stroke across the middle of an editor."""
+        canvas = self.block(label).locator("canvas").first
+        canvas.scroll_into_view_if_needed()
+        self.page.wait_for_timeout(500)
+        box = canvas.bounding_box()
+        left, top = box["x"] + box["width"] / 3, box["y"] + box["height"] / 2
+        self.page.mouse.move(left, top)
+        self.page.mouse.down()
+        self.page.mouse.move(left + box["width"] / 3, top, steps=8)
+        self.page.mouse.up()
+
+    def download(self, folder):
+        """Download the run that is shown, and unpack it."""
+        with self.page.expect_download() as download:
+            self.page.get_by_text("Download everything").click()
+        with zipfile.ZipFile(download.value.path()) as archive:
+            archive.extractall(folder)
+
+    def preview(self):
+        return self.page.get_by_alt_text("preview of the output").get_attribute("src")
+
+
+@pytest.fixture
+def tab(page):
+    return TransferTab(page)
+
+
+@pytest.fixture
+def pair(tmp_path):
+    return write_pair(tmp_path)
+
+
+def edited_yaml(preset, *overrides):
+    """YAML of a preset with overrides, as a person would edit it."""
+    return settings_for(preset, overrides=overrides).to_yaml()
+
+
+def test_dropped_images_run_stop_resume_and_download_with_the_bytes_of_the_command_line(
+    tab, pair, tmp_path, monkeypatch
+):
+    page = tab.page
+    for label, path in zip(("Structure image", "Appearance image"), pair, strict=True):
+        tab.drop(label, path)
+    page.get_by_text("Advanced: the preset as YAML").click()
+    tab.choose_preset("instant", "# Seconds, no training")
+    tab.edit_yaml(edited_yaml("instant", "backbone.name=tiny-vit", *SMALL))
+    tab.press("Run")
+    tab.wait_for("run 1: instant, ")
+
+    tab.choose_preset("quick", "# About a minute")
+    tab.edit_yaml(edited_yaml("quick", *QUICK))
+    tab.press("Run")
+    tab.wait_for("of 10 steps")
+    first = tab.preview()
+    page.wait_for_function("first => document.querySelector('img[alt^=preview]').src != first", arg=first)
+    tab.press("Stop")
+    tab.wait_for("run 2: quick, stopped after")
+    tab.press("Resume")
+    tab.wait_for("run 2: quick, 10 steps")
+
+    tab.slide()
+    page.get_by_text("As command line, as Python").click()
+    command = tab.block("Command line").locator(".cm-content").inner_text()
+    tab.download(tmp_path)
+    (folder,) = tmp_path.glob("quick-*")
+    monkeypatch.chdir(folder)
+    assert main(shlex.split(command)[1:]) == 0
+    for name in ("output.png", "losses.csv", "run.yaml", "previews/step-000000.png", "previews/step-000010.png"):
+        assert (folder / name).read_bytes() == (folder / "again" / name).read_bytes(), name
+
+    page.get_by_alt_text("1: instant").click()
+    tab.wait_for("run 2 | run 1")
+
+
+def test_broken_image_shows_an_error_and_leaves_the_page_alive(tab, pair, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    tab.drop("Structure image", pair[0])
+    tab.drop("Appearance image", tmp_path / "broken.png")
+    alert = tab.page.get_by_role("alert").filter(has_text="broken.png")
+    alert.wait_for()
+    tab.press("Run")
+    alert.wait_for()
+    assert tab.page.get_by_role("button", name="Run", exact=True).is_enabled()
+
+
+@pytest.mark.weights
+def test_masked_example_with_pretrained_networks(browser, server, tmp_path):
+    with checked_pages(browser, lambda url: url.startswith((server.url, "blob:")), EDITOR_WARNINGS) as open_url:
+        tab = TransferTab(open_url(server.url, viewport={"width": 1280, "height": 900}))
+        tab.page.locator("tr.tr-body").first.click()
+        tab.choose_preset("instant", "# Seconds, no training")
+        tab.page.get_by_label("Paint masks").check()
+        tab.paint("Structure mask")
+        tab.press("Run")
+        tab.wait_for("run 1: instant, ")
+        assert tab.page.get_by_role("row", name="cnn-statistics").count() == 1
+        tab.download(tmp_path)
+    (mask,) = tmp_path.glob("*/images/structure_mask/mask.png")
+    (structure,) = tmp_path.glob("*/images/structure/apple.jpg")
+    painted, image = read(mask).pixels, read(structure).pixels
+    assert painted.shape == image.shape
+    assert 0.01 < painted.mean() < 0.5
+    (output,) = tmp_path.glob("*/output.png")
+    changed = (read(output).pixels - image).abs().amax(1, keepdim=True) > 0.02
+    assert changed[:, :, :100].sum() == 0
+    assert changed[painted[:, :1] == 1].float().mean() > 0.5
