@@ -19,7 +19,8 @@ def image_input(label: str, **settings: Any) -> gr.Image:
     """Create an input for an image: by drop, paste or file.
 
     Its value is the path of the uploaded file, which nothing has read: give it to a function of vitsplice, whose errors
-    `vitsplice_app.errors.guarded` shows.
+    `vitsplice_app.errors.guarded` shows. No event may change anything but its value: Gradio would create it anew, and
+    open the files itself.
 
     Args:
         label: label, also for screen readers.
@@ -44,6 +45,22 @@ def check_uploads(card: gr.HTML, *images: gr.Image) -> None:
 def _path(payload: Any) -> str | None:
     """Return the path of an uploaded file; Gradio would open the file, and fail outside of the handler."""
     return None if payload is None else payload.path
+
+
+def packaged_examples(workspace: Workspace, *images: gr.Image) -> None:
+    """Show the packaged photographs, which a click puts into the inputs: pairs for two inputs, else single ones.
+
+    Unlike ``gr.Examples``, it changes nothing but the values of the inputs; see `image_input`.
+
+    Args:
+        workspace: temporary folder of the server.
+        images: one or two inputs, see `image_input`.
+    """
+    samples = packaged_pairs(workspace) if len(images) == 2 else [[path] for path in packaged_images(workspace)]
+    examples = gr.Dataset(components=list(images), samples=samples, label="Packaged photographs")
+    examples.click(
+        lambda sample: dict(zip(images, sample, strict=True)), examples, list(images), show_progress="hidden"
+    )
 
 
 def packaged_images(workspace: Workspace) -> list[str]:

@@ -48,6 +48,7 @@ class TransferTab:
         target = self.block(label).locator("button").first
         target.wait_for()
         target.evaluate(DROP, [path.name, base64.b64encode(path.read_bytes()).decode()])
+        self.block(label).locator("img").wait_for(state="attached")
 
     def choose_preset(self, name, first_line):
         self.page.get_by_label("Preset", exact=True).click()
@@ -157,6 +158,7 @@ def test_dropped_images_run_stop_resume_and_download_with_the_bytes_of_the_comma
 def test_broken_image_shows_an_error_and_leaves_the_page_alive(tab, pair, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
     tab.drop("Structure image", pair[0])
+    tab.page.wait_for_timeout(1000)  # the check of an upload hides the error of an earlier one
     tab.drop("Appearance image", tmp_path / "broken.png")
     alert = tab.page.get_by_role("alert").filter(has_text="broken.png")
     alert.wait_for()
@@ -170,6 +172,7 @@ def test_masked_example_with_pretrained_networks(browser, server, tmp_path):
     with checked_pages(browser, lambda url: url.startswith((server.url, "blob:")), EDITOR_WARNINGS) as open_url:
         tab = TransferTab(open_url(server.url, viewport={"width": 1280, "height": 900}))
         tab.page.locator("tr.tr-body").first.click()
+        tab.page.get_by_text("Advanced: the preset as YAML").click()
         tab.choose_preset("instant", "# Seconds, no training")
         tab.page.get_by_label("Paint masks").check()
         tab.paint("Structure mask")

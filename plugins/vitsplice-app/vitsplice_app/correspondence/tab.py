@@ -10,7 +10,7 @@ from vitsplice_app.choices import backbone_choices, default_backbone, facet_choi
 from vitsplice_app.context import AppContext
 from vitsplice_app.correspondence.matching import TOGETHER, backbone_info, match, viewer_html
 from vitsplice_app.errors import error_card, guarded
-from vitsplice_app.images import image_input, packaged_pairs
+from vitsplice_app.images import image_input, packaged_examples
 
 INTRODUCTION = (
     "Which patches of two images have similar features. Match two images, then click a patch in either of them: the "
@@ -33,7 +33,7 @@ def build(context: AppContext) -> None:
         with gr.Column(scale=2, min_width=320):
             with gr.Row():
                 images = [image_input(label, height=240) for label in ("First image", "Second image")]
-            gr.Examples(packaged_pairs(context.workspace), images, label="Packaged photographs")
+            packaged_examples(context.workspace, *images)
         with gr.Column(min_width=280):
             backbone = gr.Dropdown(backbone_choices(), value=default_backbone(), label="Backbone")
             with gr.Row():

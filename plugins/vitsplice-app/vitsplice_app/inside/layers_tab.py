@@ -10,7 +10,7 @@ import gradio as gr
 from vitsplice_app.choices import backbone_choices, default_backbone
 from vitsplice_app.context import AppContext
 from vitsplice_app.errors import error_card, guarded
-from vitsplice_app.images import check_uploads, image_input, packaged_pairs
+from vitsplice_app.images import check_uploads, image_input, packaged_examples
 from vitsplice_app.inside.layers import BACKBONE_FACET, LayerView, compute
 
 INTRODUCTION = (
@@ -39,7 +39,7 @@ def build(context: AppContext) -> None:
             facet = gr.Dropdown(FACETS, value=BACKBONE_FACET, label="Facet")
             size = gr.Slider(*SIZES, value=336, step=16, label="Shorter side of the backbone's input, in pixels")
             button = gr.Button("Compute all layers", variant="primary")
-    gr.Examples(packaged_pairs(context.workspace), images, label="Packaged photographs")
+    packaged_examples(context.workspace, *images)
     card = error_card()
     check_uploads(card, *images)
     view: gr.State = gr.State(None, time_to_live=3600)

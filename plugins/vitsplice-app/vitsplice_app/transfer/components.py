@@ -10,7 +10,7 @@ import gradio as gr
 from vitsplice.presets import loading
 from vitsplice_app.choices import backbone_choices, preset_choices
 from vitsplice_app.errors import error_card
-from vitsplice_app.images import image_input, packaged_pairs
+from vitsplice_app.images import image_input, packaged_examples
 from vitsplice_app.masks import mask_input
 from vitsplice_app.transfer.form import AS_IN_PRESET, Sliders, preset_yaml
 from vitsplice_app.workspace import Workspace
@@ -92,7 +92,7 @@ def _images(workspace: Workspace) -> list[Any]:
     with gr.Row():
         structure = image_input("Structure image", height=240, min_width=150)
         appearance = image_input("Appearance image", height=240, min_width=150)
-    gr.Examples(packaged_pairs(workspace), [structure, appearance], label="Examples", examples_per_page=4)
+    packaged_examples(workspace, structure, appearance)
     masks = gr.Checkbox(label="Paint masks", info=MASKS)
     with gr.Row(visible=False) as editors:
         structure_mask = mask_input("Structure mask", height=320, min_width=260)
