@@ -33,7 +33,7 @@ def build(context: AppContext) -> None:
         with gr.Column(min_width=280):
             images = gr.Gallery(
                 label="Images, two or more", type="filepath", interactive=True, columns=3, fit_columns=False,
-                height=280,
+                height=360,
                 sources=["upload", "clipboard"], object_fit="contain",
             )  # fmt: skip
             packaged = gr.Button("Take the packaged photographs", size="sm")

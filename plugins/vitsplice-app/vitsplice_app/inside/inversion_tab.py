@@ -52,7 +52,7 @@ def build(context: AppContext) -> None:
     check_uploads(card, image)
     images = gr.Gallery(
         label="Inversions", columns=3, fit_columns=False, height="auto", visible=False, interactive=False,
-        object_fit="contain",
+        object_fit="contain", elem_classes="fitted",
     )  # fmt: skip
 
     def run(request: StopRequest, *values: Any) -> Iterator[Updates]:

@@ -21,16 +21,11 @@ def build(context: AppContext) -> None:
     results: gr.State = gr.State([])
     choice = gr.Radio([], label="Results", visible=False, elem_classes="result-list")
     refresh = gr.Button("Refresh the list", size="sm", visible=context.folder is not None)
-    card, shown = error_card(), gr.HTML(elem_classes="result", padding=False)
+    card, shown = error_card(), gr.HTML(elem_classes="result", padding=False, apply_default_css=False)
     images = gr.Gallery(
-        label="Latest outputs",
-        columns=3,
-        fit_columns=False,
-        height="auto",
-        visible=False,
-        interactive=False,
-        object_fit="contain",
-    )
+        label="Latest outputs", columns=3, fit_columns=False, height="auto", visible=False, interactive=False,
+        object_fit="contain", elem_classes="fitted",
+    )  # fmt: skip
 
     def scan() -> Updates:
         found = find_results(context.folder) if context.folder else []
