@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from vitsplice.engine.backbones import BackboneCache
     from vitsplice.errors import VitspliceError
     from vitsplice.models.loading import load_model
+    from vitsplice.runs.inputs import Region
     from vitsplice.runs.result import Result
 
 __all__ = [
     "BackboneCache",
+    "Region",
     "Result",
     "Run",
     "RunConfig",
@@ -29,6 +31,7 @@ __all__ = [
 
 _MODULES = {
     "BackboneCache": "vitsplice.engine.backbones",
+    "Region": "vitsplice.runs.inputs",
     "Result": "vitsplice.runs.result",
     "Run": "vitsplice.api",
     "RunConfig": "vitsplice.config",

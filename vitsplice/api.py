@@ -12,10 +12,11 @@ from vitsplice.engine.backbones import FixedBackbone, load_backbone
 from vitsplice.engine.values import Step
 from vitsplice.errors import check_keywords
 from vitsplice.presets.settings import DEFAULT_PRESET, settings_for
+from vitsplice.runs.inputs import Region
 from vitsplice.runs.result import Result
 from vitsplice.runs.run import Run
 
-__all__ = ["Run", "load_backbone", "settings_for", "splice"]
+__all__ = ["Region", "Run", "load_backbone", "settings_for", "splice"]
 
 
 def splice(
@@ -27,6 +28,7 @@ def splice(
     structure_mask: Any = None,
     appearance_mask: Any = None,
     appearance_weights: Sequence[float] | None = None,
+    regions: Sequence[Region] = (),
     **settings: Any,
 ) -> Result:
     """Transfer the appearance of one or several images to the structure of another.
@@ -46,6 +48,8 @@ def splice(
         appearance_weights: weight of each appearance image, above 0; None: all are equal. The [CLS] token that the
             output is compared with is the mean by weight. In the correspondence, weights decide between patches of
             several images that are about equally similar.
+        regions: regions of the structure image that take from one of the appearance images only (`vitsplice.Region`). A
+            region lies over those before it; what no region covers takes from all images.
         settings: see `settings_for`: ``backbone``, ``steps``, ``size``, ``seed``, ``device``, ``precision``,
             ``structure_strength``, ``appearance_strength``, ``overrides``. A loaded ``backbone`` is not loaded
             again, which saves time over many images.
@@ -63,6 +67,7 @@ def splice(
         structure_mask=structure_mask,
         appearance_mask=appearance_mask,
         appearance_weights=appearance_weights,
+        regions=regions,
         backbones=None if backbone is None or isinstance(backbone, str) else FixedBackbone(backbone),
     )
     for step in run.steps():

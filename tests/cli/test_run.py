@@ -4,9 +4,11 @@ import signal
 import time
 
 import pytest
+import torch
 
 from vitsplice.api import splice
 from vitsplice.cli.run import run
+from vitsplice.images import encode_png
 from vitsplice.presets.settings import settings_for
 from vitsplice.runs.recorder import Recording
 from vitsplice.support.files import write_atomically
@@ -263,3 +265,27 @@ def test_several_appearance_images_with_weights_are_recorded_and_can_be_run_agai
 )
 def test_invalid_appearance_images_exit_with_2(vitsplice, png, arguments, message):
     assert message in one_error(vitsplice(*TINY, *png, *arguments), 2)
+
+
+def test_regions_of_the_command_line_name_images_by_file_or_number(vitsplice, png, tmp_path):
+    match = ("--backbone", "tiny-vit", "--set", "start=match", "--set", "match.grid=8")
+    (tmp_path / "mask.png").write_bytes(encode_png(torch.ones(3, 40, 48)))
+    regions = ("--region", "mask.png=appearance", "--region", "mask.png=1:mask.png")
+    done = vitsplice(*TINY, *png, *match, *regions, "-o", "out")
+    assert done.returncode == 0, done.stderr
+    assert "region 2 mask.png" in done.stderr
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert [region["appearance"] for region in record["regions"]] == ["appearance", "appearance"]
+    assert record["regions"][1]["appearance_mask"]["name"] == "mask.png"
+
+
+@pytest.mark.parametrize(
+    ("region", "message"),
+    [
+        ("structure.png", "MASK=IMAGE"),
+        ("structure.png=zebra.jpg", "no appearance image 'zebra.jpg'"),
+        ("gone.png=1", "gone.png"),
+    ],
+)
+def test_invalid_regions_exit_with_2(vitsplice, png, region, message):
+    assert message in one_error(vitsplice(*TINY, *png, "--region", region), 2)

@@ -13,6 +13,7 @@ from vitsplice.cli.output import message, notes
 
 if TYPE_CHECKING:
     from vitsplice.cli.run_progress import RunProgress
+    from vitsplice.runs.inputs import Region
     from vitsplice.runs.recorder import Recording
 
 
@@ -83,6 +84,15 @@ def run(
             "images repeat it in their order; - is no mask."
         ),
     ] = None,
+    region: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MASK=IMAGE[:MASK]",
+            help="Where the first mask is white (it is as large as STRUCTURE), take only from this appearance image "
+            "(its file name, or its number from 1), and there from where the second mask is white. Repeatable: a "
+            "region lies over those before it. Of two masks in colour, each colour is a region.",
+        ),
+    ] = None,
     size: Annotated[
         int | None, typer.Option(min=16, max=16384, help="Resize both images to this shorter side first, in pixels.")
     ] = None,
@@ -126,7 +136,8 @@ def run(
     )
     masks = [None if str(mask) == NO_MASK else mask for mask in appearance_mask or []]
     images = named_inputs(structure, appearances, structure_mask, masks)
-    with Recording.begin(images, settings, out, weights=weights, force=force) as recording:
+    regions = [_region(text, len(appearances)) for text in region or []]
+    with Recording.begin(images, settings, out, weights=weights, regions=regions, force=force) as recording:
         follow(recording)
 
 
@@ -170,6 +181,18 @@ def _images(
         packaged = example()
         return packaged[0], [packaged[1]], None
     raise typer.BadParameter("give both images, STRUCTURE and APPEARANCE, or neither for the packaged pair")
+
+
+def _region(text: str, number: int) -> Region:
+    """Parse ``MASK=IMAGE`` or ``MASK=IMAGE:MASK``; an image is a name, or its number from 1 to ``number``."""
+    from vitsplice.runs.inputs import Region
+
+    mask, _, rest = text.partition("=")
+    if not mask or not rest:
+        raise typer.BadParameter(f"--region takes MASK=IMAGE or MASK=IMAGE:MASK, not {text!r}")
+    image, _, other = rest.partition(":")
+    is_number = image.isdecimal() and 1 <= int(image) <= number
+    return Region(mask, int(image) - 1 if is_number else image, other or None)
 
 
 def _weighted(text: str) -> tuple[Path, float]:

@@ -59,6 +59,10 @@ class RunProgress(StepProgress):
             self.note(f"{names[role]} {image.name}, {width}x{height} px{_notes(image)}")
         for role, mask in self._run.masks.items():
             self.note(f"{described(f'{role}_mask')} {mask.name}, {float(mask.pixels.mean()):.0%} inside{_notes(mask)}")
+        for number, region in enumerate(self._run.regions, 1):
+            inside = float(region.structure_mask.pixels.mean())
+            source = names[self._run.appearances[region.appearance]]
+            self.note(f"region {number} {region.structure_mask.name}, {inside:.0%} inside, from {source}")
         self._introduce_backbones(self._run.backbones.values())
         preset = f"preset {settings.preset}, " if settings.preset else ""
         self.note(f"{preset}{settings.steps} steps on {settings.device} in {settings.precision}, seed {settings.seed}")

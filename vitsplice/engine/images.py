@@ -16,6 +16,7 @@ from vitsplice.engine.stack import AppearanceImage, StackedImage
 from vitsplice.engine.views import View, draw_for, entire
 from vitsplice.errors import UserError
 from vitsplice.images import LoadedImage, is_black, read_mask
+from vitsplice.matching import MaskedRegion
 
 WHITE = 0.999
 """A mask whose minimum is at least this value counts as white everywhere."""
@@ -34,11 +35,13 @@ class RunImages:
         masks: ``(1, 1, H, W)`` in [0, 1] by name, for the images that have one; of several appearance images
             ``(K, 1, H, W)``.
         stacked: the appearance images in their rows.
+        regions: regions of the structure image that are matched with one of the appearance images only.
     """
 
     pixels: Mapping[ImageName, Tensor]
     masks: Mapping[ImageName, Tensor] = field(default_factory=dict)
     stacked: tuple[StackedImage, ...] = (StackedImage(),)
+    regions: tuple[MaskedRegion, ...] = ()
 
     @property
     def weights(self) -> list[float]:
@@ -88,16 +91,29 @@ def read_masks(images: Mapping[str, LoadedImage], masks: Mapping[str, Any]) -> d
     """
     read = {name: read_mask(mask) for name, mask in masks.items() if mask is not None}
     for name, mask in read.items():
-        height, width = images[name].pixels.shape[-2:]
-        mask_name = f"{name.replace('_', ' ')} mask {mask.name}"
-        if tuple(mask.pixels.shape[-2:]) != (height, width):
-            raise UserError(
-                f"{mask_name} is {mask.pixels.shape[-1]}x{mask.pixels.shape[-2]} px (width x height); "
-                f"it must be as large as the {name.replace('_', ' ')} image, {width}x{height}"
-            )
-        if is_black(mask.pixels):
-            raise UserError(f"{mask_name} is black everywhere; white marks the region that takes part")
+        label = name.replace("_", " ")
+        check_mask(mask, images[name], f"{label} mask", f"{label} image")
     return read
+
+
+def check_mask(mask: LoadedImage, image: LoadedImage, name: str, image_name: str) -> None:
+    """Check a mask against its image.
+
+    Args:
+        mask, image: the mask and the image that it belongs to.
+        name, image_name: what they are, for the message.
+
+    Raises:
+        UserError: if the mask differs in size from the image, or is black everywhere.
+    """
+    height, width = image.pixels.shape[-2:]
+    if tuple(mask.pixels.shape[-2:]) != (height, width):
+        raise UserError(
+            f"{name} {mask.name} is {mask.pixels.shape[-1]}x{mask.pixels.shape[-2]} px (width x height); "
+            f"it must be as large as the {image_name}, {width}x{height}"
+        )
+    if is_black(mask.pixels):
+        raise UserError(f"{name} {mask.name} is black everywhere; white marks the region that takes part")
 
 
 def masked(images: RunImages, config: MaskConfig) -> RunImages:

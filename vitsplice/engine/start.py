@@ -74,11 +74,13 @@ def prepare(
         model: trained model, on the same device, of the start ``model``.
 
     Raises:
-        ConfigError: if a model is given several appearance images.
+        ConfigError: if a model is given several appearance images or regions, or the settings do not use regions.
     """
     structure, appearances = images.pixels["structure"], images.appearances
     start, match = structure, None
     if model is not None:
+        if images.regions:
+            raise ConfigError("a trained model takes no regions; use another preset, such as quick")
         if len(appearances) > 1:
             raise ConfigError(
                 f"a trained model takes one appearance image, not {len(appearances)}; use another preset, such as "
@@ -88,6 +90,8 @@ def prepare(
         start = torch.lerp(structure, output, min(1.0, config.appearance_strength))
     if match is None and (config.start == "match" or guided):
         match = match_images(images, backbone, config.match)
+    if match is None and images.regions:
+        raise ConfigError("regions would have no effect: these settings do not match the images; instant and quick do")
     if match is None:
         return Start(_with_start(images, start), None)
     if config.start == "match":
@@ -107,7 +111,7 @@ def match_images(images: RunImages, backbone: Backbone, settings: MatchConfig) -
         Candidate(describe_image(image.pixels, backbone, settings.grid, mirror=True), image.mask, image.weight)
         for image in images.appearances
     ]
-    return match_candidates(first, candidates, **settings.model_dump(exclude={"grid"}))
+    return match_candidates(first, candidates, regions=images.regions, **settings.model_dump(exclude={"grid"}))
 
 
 def warm_start_of(config: RunConfig, images: RunImages, match: Correspondence) -> Tensor:

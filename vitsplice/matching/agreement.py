@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vitsplice.matching.assignment import masked_similarities
+from vitsplice.matching.regions import MatchRegions, softmax
 
 DISTANCE_SIGMA, COLOUR_SIGMA, DESCRIPTOR_SIGMA = 3.0, 0.12, 0.25
 """Standard deviations of the affinity: distance in patches, colour in Lab / 100, and 1 - cosine of descriptors."""
@@ -61,6 +62,7 @@ def agreed_assignment(
     temperature: float,
     balance: float,
     coverage: Tensor | None = None,
+    regions: MatchRegions | None = None,
 ) -> Tensor:
     """Assign patches softly so that neighbours match similar colours; compare `vitsplice.matching.assignment`.
 
@@ -76,6 +78,7 @@ def agreed_assignment(
             equally often.
         coverage: ``(M,)`` in [0, 1], fraction of each patch of the second image that a mask covers; see
             `vitsplice.matching.usable`. None uses all patches.
+        regions: what each patch may be matched with; None: all patches that are used.
 
     Returns:
         ``(N, M)`` in [0, 1], rows sum to 1.
@@ -89,11 +92,11 @@ def agreed_assignment(
     scores = masked_similarities(similarities, temperature, balance, coverage)
     usable_patches = int(scores[:1].isfinite().sum())
     usage_penalty = torch.zeros_like(scores[:1])
-    weights = (scores / (temperature * ANNEALING)).softmax(1)
+    weights = softmax(scores / (temperature * ANNEALING), regions)
     for progress in torch.linspace(0, 1, ITERATIONS).tolist():
         current_temperature = temperature * ANNEALING ** (1 - progress)
         disagreement = (neighbours @ (weights @ bin_members) @ difference)[:, bins]
-        weights = ((scores - disagreement - usage_penalty) / current_temperature).softmax(1)
+        weights = softmax((scores - disagreement - usage_penalty) / current_temperature, regions)
         share = weights.mean(0, keepdim=True) * usable_patches
         usage_penalty = usage_penalty + balance * current_temperature * torch.log(share + SHARE_EPSILON).clamp(min=-3)
     return weights

@@ -8,41 +8,14 @@ import torch
 from torch import Tensor
 
 from vitsplice.errors import UserError
+from vitsplice.matching.coverage import usable
+from vitsplice.matching.regions import MatchRegions, softmax
 
 LEAST_TEMPERATURE = 1e-4
 """Below it the softmax is hard already, and float32 soon overflows."""
 
-SMALL_MASK = 0.9
-"""Fraction of the greatest coverage from which on a patch of a small mask is usable."""
-
 ROUNDS = 10
 """Sinkhorn iterations. Enough for a balance within a few per cent; more do not change images visibly."""
-
-
-def usable(coverage: Tensor, least: float = 0.5) -> Tensor:
-    """Select the patches that a mask covers.
-
-    Args:
-        coverage: fraction of each patch that the mask covers, in [0, 1], any shape.
-        least: minimum coverage. If a small mask reaches it nowhere, the patches with nearly the greatest coverage are
-            selected.
-
-    Returns:
-        bool, of the same shape, with at least one True.
-
-    Raises:
-        UserError: if the coverage is 0 everywhere.
-
-    Example:
-        >>> usable(torch.tensor([1.0, 0.5, 0.4])).tolist()
-        [True, True, False]
-        >>> usable(torch.tensor([0.3, 0.2, 0.0])).tolist()
-        [True, False, False]
-    """
-    greatest = coverage.max()
-    if not greatest > 0:
-        raise UserError("the mask excludes every patch; it must be lighter than black somewhere")
-    return coverage >= torch.clamp(SMALL_MASK * greatest, max=least)
 
 
 def mutual_nearest(similarities: Tensor) -> Tensor:
@@ -87,7 +60,11 @@ def masked_similarities(similarities: Tensor, temperature: float, balance: float
 
 
 def assignment(
-    similarities: Tensor, temperature: float = 0.02, balance: float = 0.2, coverage: Tensor | None = None
+    similarities: Tensor,
+    temperature: float = 0.02,
+    balance: float = 0.2,
+    coverage: Tensor | None = None,
+    regions: MatchRegions | None = None,
 ) -> Tensor:
     """Assign each patch of the first image softly to the patches of the second.
 
@@ -100,6 +77,7 @@ def assignment(
         balance: from 0, each patch is assigned independently, to 1, all patches of the second image are used equally.
         coverage: ``(M,)`` in [0, 1], fraction of each patch of the second image that a mask covers; see `usable`. None
             uses all patches.
+        regions: what each patch may be matched with; None: all patches that are used.
 
     Returns:
         ``(N, M)`` in [0, 1], rows sum to 1.
@@ -117,4 +95,4 @@ def assignment(
         scores = scores - scores.logsumexp(1, keepdim=True)
         used = scores.logsumexp(0, keepdim=True)
         scores = scores - balance * used.masked_fill(used.isinf(), 0.0)
-    return scores.softmax(1)
+    return softmax(scores, regions)

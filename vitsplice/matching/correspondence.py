@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 import torch
 from torch import Tensor
@@ -46,6 +46,8 @@ class Correspondence:
         colours: ``(N, 3)``, mean colour of the patches of the first image in Lab / 100; None: `warp_colours` does not
             correct dark spots.
         spots: small dark spots of the first image that correspond with one of another; None: unknown.
+        permitted: ``(N, M)`` in [0, 1], share of each patch that may be matched with each of the others' patches
+            (`vitsplice.matching.regions`); None: there are no regions.
     """
 
     weights: Tensor = field(repr=False)
@@ -54,6 +56,7 @@ class Correspondence:
     others: tuple[MatchedImage, ...]
     colours: Tensor | None = field(default=None, repr=False)
     spots: SmallSpots | None = field(default=None, repr=False)
+    permitted: Tensor | None = field(default=None, repr=False)
 
     @property
     def other_grid(self) -> tuple[int, int]:
@@ -86,18 +89,23 @@ class Correspondence:
     @property
     def best(self) -> Tensor:
         """``(N,)`` int64: index of the most similar patch of the others, for each patch of the first image."""
-        return self.similarity.argmax(1)
+        return self._permitted_similarity.argmax(1)
 
     @property
     def mutual(self) -> Tensor:
         """``(N,)`` bool: patches of the first image that are the nearest neighbour of their nearest neighbour."""
-        return mutual_nearest(self.similarity)
+        return mutual_nearest(self._permitted_similarity)
+
+    @property
+    def _permitted_similarity(self) -> Tensor:
+        if self.permitted is None:
+            return self.similarity
+        return self.similarity.masked_fill(self.permitted == 0, float("-inf"))
 
     def cpu(self) -> Correspondence:
         """Return the correspondence with its tensors on the CPU."""
-        colours = None if self.colours is None else self.colours.cpu()
-        spots = None if self.spots is None else self.spots.cpu()
-        return replace(self, weights=self.weights.cpu(), similarity=self.similarity.cpu(), colours=colours, spots=spots)
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        return replace(self, **{name: each.cpu() for name, each in values.items() if hasattr(each, "cpu")})
 
     def warp(self, values: Tensor) -> Tensor:
         """Carry values of the others' patches ``(M, C)`` over to the first image, ``(N, C)``."""

@@ -26,6 +26,9 @@ COLOUR_SIGMA = 0.12
 NEIGHBOURHOOD = 5
 """Side in patches of the square over which colours are averaged: larger than stripes and spots, smaller than parts."""
 
+FORBIDDEN = 2.0
+"""Subtracted from the guide of matches that regions do not permit: they are worse than any other match."""
+
 RANK = 64
 """Maximum dimension of the vectors. On photographs their dot products differ from the guide by 0.002 (RMS)."""
 
@@ -55,11 +58,12 @@ def guide(match: Correspondence, colours: Tensor) -> Tensor:
         colours: mean colours of the other images' patches in Lab / 100, ``(M, 3)``.
 
     Returns:
-        ``(N, M)`` in [-1, 1].
+        ``(N, M)`` in [-1, 1]; lower by `FORBIDDEN` where regions do not permit the match.
     """
     distance = torch.cdist(match.warp_colours(colours), colours).square()
     same_colour = 2 * torch.exp(-distance / (2 * COLOUR_SIGMA**2)) - 1
-    return (match.similarity + same_colour) / 2
+    values = (match.similarity + same_colour) / 2
+    return values if match.permitted is None else values - FORBIDDEN * (1 - match.permitted)
 
 
 @numerics(grad=False)

@@ -13,16 +13,21 @@ from torch import Tensor
 from vitsplice.contracts import Backbone, FeatureRequest
 from vitsplice.errors import UserError
 from vitsplice.matching.agreement import affinity, agreed_assignment
-from vitsplice.matching.assignment import assignment, usable
+from vitsplice.matching.assignment import assignment
 from vitsplice.matching.correspondence import Correspondence, MatchedImage, pooled
+from vitsplice.matching.coverage import usable
 from vitsplice.matching.description import Description, describe_image, single_image
 from vitsplice.matching.descriptors import similarity
 from vitsplice.matching.priors import match_scores
+from vitsplice.matching.regions import MaskedRegion, match_regions
 from vitsplice.matching.small_spots import conspicuous_patches, shared_spots
 from vitsplice.numerics import numerics
 
 AGREEMENT = 0.25
 """Default weight of agreement between neighbours, in units of similarity."""
+
+IMPOSSIBLE = -2.0
+"""Score of matches that regions do not permit, lower than that of any other match."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +133,7 @@ def match_candidates(
     temperature: float = 0.02,
     balance: float = 0.2,
     agreement: float = AGREEMENT,
+    regions: Sequence[MaskedRegion] = (),
 ) -> Correspondence:
     """Match the patches of an image with those of several others.
 
@@ -138,43 +144,59 @@ def match_candidates(
         first: description of the image, by the same backbone as those of the others.
         candidates: the others.
         temperature, balance, agreement: see `correspond`.
+        regions: regions of the image that may only be matched with a part of one of the others; see `match_regions`.
 
     Raises:
-        UserError: if a value is out of range.
+        UserError: if a value is out of range, or a region may not be matched with any patch.
     """
     check_agreement(agreement)
-    pairs = [_compared(first, candidate.description) for candidate in candidates]
+    parts = [(candidate.usable, candidate.description.grid) for candidate in candidates]
+    limits = match_regions(regions, first.grid, parts)
+    sizes = [len(patches) for patches, _ in parts]
+    possible = [None] * len(sizes) if limits is None else torch.split(limits.permitted > 0, sizes, 1)
+    pairs = [_compared(first, candidate.description, own) for candidate, own in zip(candidates, possible, strict=True)]
     others = tuple(other for other, _ in pairs)
     similarities = torch.cat([each for _, each in pairs], 1)
-    included = torch.cat([candidate.usable for candidate in candidates])
+    included = torch.cat([patches for patches, _ in parts])
     coverage = None if all(candidate.mask is None for candidate in candidates) else included.to(similarities)
     prior = temperature * _log_weights(candidates, similarities)
     spots = None
     if not agreement:
-        weights = assignment(similarities + prior, temperature, balance, coverage)
+        weights = assignment(similarities + prior, temperature, balance, coverage, limits)
     else:
         scores = torch.cat(
             [
-                match_scores(each, (first.grid, other.grid), other.mirrored, candidate.usable)
-                for (other, each), candidate in zip(pairs, candidates, strict=True)
+                match_scores(each, (first.grid, other.grid), other.mirrored, patches, own)
+                for (other, each), (patches, _), own in zip(pairs, parts, possible, strict=True)
             ],
             1,
         )
+        if limits is not None:
+            scores = scores.masked_fill(limits.permitted == 0, IMPOSSIBLE)
         spots = shared_spots(first.spots, _conspicuous(candidates), scores, first.grid)
         neighbours = agreement * affinity(first.colours, first.descriptors[0], first.grid)
         colours = pooled([candidate.description.colours for candidate in candidates])
-        weights = agreed_assignment(scores + prior, neighbours, colours, temperature, balance, coverage)
-    return Correspondence(weights, similarities, first.grid, others, first.colours, spots)
+        weights = agreed_assignment(scores + prior, neighbours, colours, temperature, balance, coverage, limits)
+    permitted = None if limits is None else limits.permitted
+    return Correspondence(weights, similarities, first.grid, others, first.colours, spots, permitted)
 
 
-def _compared(first: Description, other: Description) -> tuple[MatchedImage, Tensor]:
+def _compared(first: Description, other: Description, possible: Tensor | None) -> tuple[MatchedImage, Tensor]:
     """Compare an image with another, as it is and mirrored. Return the more similar of the two, and similarities."""
     similarities, mirrored = similarity(first.descriptors, other.descriptors)[0], False
     if other.mirrored is not None:
         mirrored_similarities = similarity(first.descriptors, other.mirrored)[0]
-        mirrored = bool(mirrored_similarities.max(1).values.mean() > similarities.max(1).values.mean())
+        mirrored = bool(_likeness(mirrored_similarities, possible) > _likeness(similarities, possible))
         similarities = mirrored_similarities if mirrored else similarities
     return MatchedImage(other.grid, mirrored), similarities
+
+
+def _likeness(similarities: Tensor, possible: Tensor | None) -> Tensor:
+    """Compute the mean of the largest similarity of each patch, over the patches that have a possible match."""
+    if possible is None:
+        return similarities.max(1).values.mean()
+    rows = possible.any(1)
+    return similarities[rows].masked_fill(~possible[rows], -1).max(1).values.mean()
 
 
 def _log_weights(candidates: Sequence[Candidate], like: Tensor) -> Tensor:

@@ -45,6 +45,7 @@ def match_scores(
     grids: tuple[tuple[int, int], tuple[int, int]],
     mirrored: bool = False,
     included: Tensor | None = None,
+    possible: Tensor | None = None,
 ) -> Tensor:
     """Correct similarities ``(N, M)`` for hubs and layout.
 
@@ -53,13 +54,14 @@ def match_scores(
         grids: ``(h, w)`` of both images.
         mirrored: whether the second image is matched as its mirror image.
         included: ``(M,)`` bool, patches of the second image that may be used; None: all.
+        possible: ``(N, M)`` bool, the matches that the layout is fitted to; None: all with included patches.
 
     Returns:
         ``(N, M)``; of excluded patches, the uncorrected similarities.
     """
     included = torch.ones_like(similarities[0], dtype=torch.bool) if included is None else included
     scores = similarities - HUBNESS * hubness(similarities, included)
-    scores = scores - LAYOUT * layout_cost(similarities, grids, mirrored, included)
+    scores = scores - LAYOUT * layout_cost(similarities, grids, mirrored, included if possible is None else possible)
     return torch.where(included, scores, similarities)
 
 
@@ -72,7 +74,10 @@ def hubness(similarities: Tensor, included: Tensor) -> Tensor:
 def layout_cost(
     similarities: Tensor, grids: tuple[tuple[int, int], tuple[int, int]], mirrored: bool, included: Tensor
 ) -> Tensor:
-    """Compute the cost of the distance of each match from the layout, ``(N, M)`` in [0, 1]; see `match_scores`."""
+    """Compute the cost of the distance of each match from the layout, ``(N, M)`` in [0, 1]; see `match_scores`.
+
+    The layout is fitted to the matches ``included``, ``(M,)`` or ``(N, M)`` bool.
+    """
     points, others = (_locations(grid, similarities) for grid in grids)
     others = others * others.new_tensor([1, -1]) if mirrored else others
     similarities = similarities.masked_fill(~included, -1)

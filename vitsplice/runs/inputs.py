@@ -1,22 +1,44 @@
-"""The images of a run by name: a structure image, one or several appearance images, and their masks."""
+"""The images of a run by name: a structure image, one or several appearance images, their masks and regions."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from vitsplice.errors import UserError
 
-_NAME = re.compile(r"structure|structure_mask|appearance(_([2-9]|[1-9]\d+))?(_mask)?")
+_NAME = re.compile(
+    r"structure|structure_mask|appearance(_([2-9]|[1-9]\d+))?(_mask)?|region_[1-9]\d*_(structure|appearance)_mask"
+)
+
+
+@dataclass(frozen=True)
+class Region:
+    """A region of the structure image that is matched with one appearance image only.
+
+    With two colour images as masks, each colour that both have is a region, black included.
+
+    Args:
+        structure_mask: the region is white, grey at soft edges; an image as large as the structure image, of any type
+            that ``structure`` of `vitsplice.splice` may have.
+        appearance: the appearance image: its number, from 0, or its file name.
+        appearance_mask: the part of the appearance image that is used, likewise; None: all of it.
+    """
+
+    structure_mask: Any
+    appearance: int | str = 0
+    appearance_mask: Any = None
 
 
 def is_input_name(name: str) -> bool:
     """Return whether this is the name of an image of a run.
 
     Names are ``structure``, ``appearance``, ``appearance_2``, ``appearance_3`` and so on, and those of their masks,
-    such as ``appearance_2_mask``.
+    such as ``appearance_2_mask``. The masks of a region are ``region_1_structure_mask`` and
+    ``region_1_appearance_mask``.
     """
     return _NAME.fullmatch(name) is not None
 
@@ -29,6 +51,8 @@ def appearance_names(number: int) -> list[str]:
 def described(name: str) -> str:
     """Return the name of an image in messages and reports, such as ``appearance image 2`` or ``structure mask``."""
     role, *rest = name.removesuffix("_mask").split("_")
+    if role == "region":
+        return f"{rest[1]} mask of region {rest[0]}"
     return " ".join([role, "mask" if name.endswith("_mask") else "image", *rest])
 
 
@@ -92,3 +116,21 @@ def checked_weights(weights: Sequence[float] | None, number: int) -> tuple[float
     if not all(0 < weight < math.inf for weight in weights):
         raise UserError(f"weights of appearance images must be above 0, and finite: {given}")
     return tuple(float(weight) for weight in weights)
+
+
+def region_masks(regions: Iterable[Any]) -> dict[str, Any]:
+    """Return the masks of regions by name, without those that are None."""
+    named = {}
+    for number, region in enumerate(regions, 1):
+        named[f"region_{number}_structure_mask"] = region.structure_mask
+        named[f"region_{number}_appearance_mask"] = region.appearance_mask
+    return {name: mask for name, mask in named.items() if mask is not None}
+
+
+def regions_from(images: Mapping[str, Any], appearances: Sequence[int | str]) -> list[Region]:
+    """Return regions from images by name, and the appearance image of each; the inverse of `region_masks`."""
+    masks = [(f"region_{n}_structure_mask", f"region_{n}_appearance_mask") for n in range(1, len(appearances) + 1)]
+    return [
+        Region(images.get(ours), appearance, images.get(theirs))
+        for appearance, (ours, theirs) in zip(appearances, masks, strict=True)
+    ]

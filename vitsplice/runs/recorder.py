@@ -19,7 +19,7 @@ from vitsplice.presets.settings import pinned
 from vitsplice.runs import checkpoints
 from vitsplice.runs.artifacts import RunFolder
 from vitsplice.runs.checkpoints import Checkpoint
-from vitsplice.runs.inputs import as_arguments, described, is_input_name
+from vitsplice.runs.inputs import Region, as_arguments, described, is_input_name, region_masks, regions_from
 from vitsplice.runs.intervals import CheckpointTimer, preview_is_due
 from vitsplice.runs.record import versions
 from vitsplice.runs.result import Result
@@ -52,6 +52,7 @@ class Recording:
         out: str | os.PathLike[str],
         *,
         weights: Sequence[float] | None = None,
+        regions: Sequence[Region] = (),
         force: bool = False,
         backbones: BackboneLoader | None = None,
     ) -> Recording:
@@ -62,6 +63,7 @@ class Recording:
             settings: settings of the run.
             out: folder of the run; created if it does not exist.
             weights: weight of each appearance image; None: all are equal.
+            regions: regions with paths as masks.
             force: replace an existing run in the folder.
             backbones: see `vitsplice.Run`.
 
@@ -71,16 +73,18 @@ class Recording:
         """
         checked = RunFolder.check(out, force=force)
         is_new, replaces = not checked.path.exists(), checked.holds_a_run()
+        images = {**images, **region_masks(regions)}
         loaded = {role: _read(role, path) for role, path in images.items()}
+        appearances = [region.appearance for region in regions]
         settings = pinned(settings)
         folder = RunFolder.create(out, force=force)
         lock = FolderLock(folder.path)
-        inputs = _inputs(settings, images, loaded, weights)
+        inputs = _inputs(settings, images, loaded, weights, appearances)
         try:
             folder.remove_leftovers()
             if not replaces:
                 folder.write_inputs(inputs)
-            run = Run(**as_arguments(loaded), settings=settings, appearance_weights=weights, backbones=backbones)
+            run = _run(loaded, settings, weights, appearances, backbones)
             if replaces:  # the earlier run is removed only once this one can begin
                 folder.clear()
                 folder.write_inputs(inputs)
@@ -116,7 +120,7 @@ class Recording:
         path = Path(path)
         chosen = path if path.suffix == ".json" else None
         folder = RunFolder(path.parent.parent if chosen else path)
-        settings, inputs, weights = _read_inputs(folder)
+        settings, inputs, weights, appearances = _read_inputs(folder)
         settings = _apply_overrides(settings, overrides)
         RunFolder.check(folder.path, force=True)
         lock = FolderLock(folder.path)
@@ -125,8 +129,7 @@ class Recording:
             if folder.finished():
                 folder.remove_checkpoints()
                 raise AlreadyFinished(f"the run in {folder.path} is finished: {folder.output}")
-            images = as_arguments(_read_unchanged_images(folder, inputs))
-            run = Run(**images, settings=settings, appearance_weights=weights, backbones=backbones)
+            run = _run(_read_unchanged_images(folder, inputs), settings, weights, appearances, backbones)
             checkpoints.FORMAT.resume(
                 folder.checkpoints, chosen, digests(run), lambda stored: run.restore(stored.snapshot, stored.history)
             )
@@ -206,6 +209,19 @@ class Recording:
         return result
 
 
+def _run(
+    images: Mapping[str, LoadedImage],
+    settings: RunConfig,
+    weights: Sequence[float] | None,
+    appearances: Sequence[int | str],
+    backbones: BackboneLoader | None,
+) -> Run:
+    """Return the run of images by name, with weights of the appearance images, and the image of each region."""
+    regions = regions_from(images, appearances)
+    arguments = as_arguments(images)
+    return Run(**arguments, settings=settings, appearance_weights=weights, regions=regions, backbones=backbones)
+
+
 def digests(run: Run) -> dict[str, str]:
     """Compute the SHA-256 of everything that the output of a run depends on, by name."""
     images = {described(name): image.sha256 for name, image in run.images.items()}
@@ -213,6 +229,8 @@ def digests(run: Run) -> dict[str, str]:
     first, *others = run.backbones.items()
     weights = {"weights": first[1].info.sha256} | {f"weights of {name}": other.info.sha256 for name, other in others}
     shares = {} if len(run.weights) == 1 else {"weights of the images": ", ".join(map(str, run.weights))}
+    masks |= {described(name): mask.sha256 for name, mask in region_masks(run.regions).items()}
+    shares |= {f"image of region {number}": str(region.appearance) for number, region in enumerate(run.regions, 1)}
     return images | masks | shares | {"settings": settings_digest(run.settings)} | weights
 
 
@@ -226,16 +244,20 @@ def _inputs(
     paths: Mapping[str, str | os.PathLike[str]],
     images: Mapping[str, LoadedImage],
     weights: Sequence[float] | None,
+    appearances: Sequence[int | str],
 ) -> dict[str, Any]:
-    """Return the requested settings, path and SHA-256 of each image, and given weights, as plain data."""
+    """Return the requested settings, path and SHA-256 of each image, weights and images of regions, as plain data."""
     files = {role: {"path": os.path.abspath(path), "sha256": images[role].sha256} for role, path in paths.items()}
     version = versions()["vitsplice"]
     inputs = {"format": FORMAT, "version": version, "settings": settings.model_dump(mode="json"), "images": files}
-    return inputs if weights is None else inputs | {"weights": list(weights)}
+    given = {"weights": None if weights is None else list(weights), "regions": list(appearances) or None}
+    return inputs | {name: value for name, value in given.items() if value is not None}
 
 
-def _read_inputs(folder: RunFolder) -> tuple[RunConfig, dict[str, tuple[str, str]], list[float] | None]:
-    """Read the settings that a run began with, path and SHA-256 of each image by name, and weights of the images."""
+def _read_inputs(
+    folder: RunFolder,
+) -> tuple[RunConfig, dict[str, tuple[str, str]], list[float] | None, list[int | str]]:
+    """Read what a run began with: settings, path and SHA-256 of each image by name, weights, images of regions."""
     if folder.finished() and not folder.has_begun():
         raise AlreadyFinished(f"the run in {folder.path} is finished: {folder.output}")
     inputs = folder.inputs()
@@ -251,9 +273,15 @@ def _read_inputs(folder: RunFolder) -> tuple[RunConfig, dict[str, tuple[str, str
         required = {role: files[role] for role in ("structure", "appearance")}
         settings = loading.validate(inputs["settings"], f"{folder.path}")
         weights = None if inputs.get("weights") is None else [float(weight) for weight in inputs["weights"]]
+        appearances = [each if isinstance(each, int) else str(each) for each in inputs.get("regions", ())]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointRejected(f"the inputs of the run in {folder.path} are corrupt; restart it") from error
-    return settings, required | {role: file for role, file in files.items() if is_input_name(role)}, weights
+    return (
+        settings,
+        required | {role: file for role, file in files.items() if is_input_name(role)},
+        weights,
+        appearances,
+    )
 
 
 def _apply_overrides(settings: RunConfig, overrides: Iterable[str]) -> RunConfig:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vitsplice.presets.changes import Changes
-from vitsplice.runs.inputs import as_arguments, as_sequence
+from vitsplice.runs.inputs import Region, as_arguments, as_sequence
 
 OUT = "vitsplice-out"
 """Default folder of the output."""
@@ -16,7 +16,13 @@ NO_MASK = "-"
 """Value of the option for masks of appearance images that stands for an image without one."""
 
 
-def command_line(images: Mapping[str, str], changes: Changes, out: str = OUT, weights: Sequence[float] = ()) -> str:
+def command_line(
+    images: Mapping[str, str],
+    changes: Changes,
+    out: str = OUT,
+    weights: Sequence[float] = (),
+    regions: Sequence[Region] = (),
+) -> str:
     """Return the shell command of a run, on one line.
 
     Args:
@@ -24,6 +30,7 @@ def command_line(images: Mapping[str, str], changes: Changes, out: str = OUT, we
         changes: preset and changes of its settings.
         out: folder of the output.
         weights: weight of each appearance image; empty: all are equal.
+        regions: regions with paths, and the path of an appearance image each.
     """
     arguments = as_arguments(images)
     appearances = as_sequence(arguments["appearance"])
@@ -34,6 +41,7 @@ def command_line(images: Mapping[str, str], changes: Changes, out: str = OUT, we
     options += [("structure_mask", mask) for mask in as_sequence(arguments.get("structure_mask")) if mask]
     masks = as_sequence(arguments.get("appearance_mask"))
     options += [("appearance_mask", mask or NO_MASK) for mask in masks if any(masks)]
+    options += [("region", region_text(region)) for region in regions]
     words = ["vitsplice", "run", arguments["structure"], *appearances]
     for name, value in options:
         words += [f"--{name.replace('_', '-')}", str(value)]
@@ -42,19 +50,34 @@ def command_line(images: Mapping[str, str], changes: Changes, out: str = OUT, we
     return shlex.join([*words, "-o", out])
 
 
-def python_code(images: Mapping[str, str], changes: Changes, out: str = OUT, weights: Sequence[float] = ()) -> str:
+def python_code(
+    images: Mapping[str, str],
+    changes: Changes,
+    out: str = OUT,
+    weights: Sequence[float] = (),
+    regions: Sequence[Region] = (),
+) -> str:
     """Return Python code of a run that can be executed as it is. Arguments as for `command_line`."""
     arguments = as_arguments(images)
     structure, appearance = arguments.pop("structure"), arguments.pop("appearance")
     keywords = {**changes.arguments, **arguments}
     if _differ(weights):
         keywords["appearance_weights"] = list(weights)
+    if regions:
+        keywords["regions"] = list(regions)
     if changes.overrides:
         keywords["overrides"] = list(changes.overrides)
     values = [*map(repr, (structure, appearance, changes.preset))]
     values += [f"{name}={value!r}" for name, value in keywords.items()]
     code = "".join(f"    {value},\n" for value in values)
-    return f"from vitsplice import splice\n\nresult = splice(\n{code})\nresult.save({out!r})\n"
+    names = "Region, splice" if regions else "splice"
+    return f"from vitsplice import {names}\n\nresult = splice(\n{code})\nresult.save({out!r})\n"
+
+
+def region_text(region: Region) -> str:
+    """Return a region with paths as the command line takes it."""
+    text = f"{region.structure_mask}={region.appearance}"
+    return text if region.appearance_mask is None else f"{text}:{region.appearance_mask}"
 
 
 def _differ(weights: Sequence[float]) -> bool:

@@ -11,7 +11,7 @@ from vitsplice.contracts import FeatureRequest
 from vitsplice.engine.backbones import Substitution
 from vitsplice.metrics.leakage import REMARKS
 from vitsplice.presets.changes import Changes
-from vitsplice.runs.inputs import appearances_of, described
+from vitsplice.runs.inputs import Region, appearances_of, described
 from vitsplice.runs.losses_plot import CAPTION, height_for, losses_figure, stage_marks
 from vitsplice.runs.provenance import colour_name, provenance_map
 from vitsplice.runs.record import describe_sizes, image_names, is_inversion
@@ -170,6 +170,10 @@ def _inputs_and_versions(record: dict[str, Any]) -> Properties:
         for role, image in list(record["inputs"].items())[: 1 if is_inversion(record) else None]
     }
     images |= {described(f"{name}_mask"): f"{mask['name']}, {_digest(mask)}" for name, mask in record["masks"].items()}
+    for number, region in enumerate(record.get("regions", ()), 1):
+        for name in ("structure_mask", "appearance_mask"):
+            if mask := region[name]:
+                images[described(f"region_{number}_{name}")] = f"{mask['name']}, {_digest(mask)}"
     weights = ", ".join(f"{weight:g}" for weight in record.get("appearance_weights", {}).values())
     run = [
         *([("weights of the appearance images", weights)] if weights else []),
@@ -189,6 +193,13 @@ def _backbone_rows(backbone: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [("backbone", f"{backbone['name']} ({backbone['model']})"), ("weights", weights)]
 
 
+def _region(region: Mapping[str, Any], record: Mapping[str, Any]) -> Region:
+    """Return a region of the record of a run, with paths."""
+    mask = region["appearance_mask"]
+    appearance = record["inputs"][region["appearance"]]["name"]
+    return Region(region["structure_mask"]["name"], appearance, mask and mask["name"])
+
+
 def _digest(image: Mapping[str, Any]) -> str:
     return "; ".join([f"SHA-256 {image['sha256']}", *image["notes"]])
 
@@ -198,7 +209,8 @@ def _settings(result: RunOutput, folder: Path) -> list[Block]:
     images = {name: image["name"] for name, image in record["inputs"].items()}
     images |= {f"{name}_mask": mask["name"] for name, mask in record["masks"].items()}
     weights = list(record.get("appearance_weights", {}).values())
-    again = command_line(images, Changes(str(folder / "run.yaml")), "again", weights)
+    regions = [_region(region, record) for region in record.get("regions", ())]
+    again = command_line(images, Changes(str(folder / "run.yaml")), "again", weights, regions)
     return [
         Text(f"To repeat the run, in the folder that it was started in: {again}"),
         Details("Settings (run.yaml)", result.settings.to_yaml()),

@@ -31,8 +31,9 @@ from vitsplice.numerics import numerics
 from vitsplice.plugins import Catalogue, catalogue
 from vitsplice.presets.merging import changed_keys
 from vitsplice.presets.settings import pinned
-from vitsplice.runs.inputs import appearances_of, checked_weights, named_inputs
+from vitsplice.runs.inputs import Region, appearances_of, checked_weights, named_inputs, region_masks
 from vitsplice.runs.record import versions
+from vitsplice.runs.regions import labelled, masked_region, read_regions
 from vitsplice.runs.result import Result
 
 
@@ -42,7 +43,7 @@ class Run:
     The constructor reads the images, loads the backbones and computes the start.
 
     Args:
-        structure, appearance, structure_mask, appearance_mask, appearance_weights: see `vitsplice.splice`.
+        structure, appearance, structure_mask, appearance_mask, appearance_weights, regions: see `vitsplice.splice`.
         settings: settings of the run.
         backbones: loader of the backbones; None: a new `BackboneLoader`.
 
@@ -60,6 +61,7 @@ class Run:
         structure_mask: Any = None,
         appearance_mask: Any = None,
         appearance_weights: Sequence[float] | None = None,
+        regions: Sequence[Region] = (),
         backbones: BackboneLoader | None = None,
     ) -> None:
         began = perf_counter()
@@ -72,6 +74,7 @@ class Run:
         self.weights = checked_weights(appearance_weights, len(self.appearances))
         self.images = {name: read(named[name]) for name in ("structure", *self.appearances)}
         self.masks = read_masks(self.images, {name: named.get(f"{name}_mask") for name in self.images})
+        self.regions = read_regions(regions, self.images)
         self._backbones = backbones or BackboneLoader()
         changes = settings.with_fallback
         loaded_settings = load_settings(settings, self._backbones, known)
@@ -108,6 +111,7 @@ class Run:
             {"structure": pixels["structure"], "appearance": stacked.pixels},
             {name: mask for name, mask in mask_of.items() if mask is not None},
             stacked.images,
+            tuple(masked_region(region, device) for region in labelled(self.regions)),
         )
         return masked(images, self.settings.mask)
 
@@ -199,7 +203,8 @@ class Run:
             metrics=tuple(self.metrics(pixels)),
             finished=self.finished,
             inputs={name: image.pixels[0] for name, image in self.images.items()}
-            | {f"{name}_mask": mask.pixels[0] for name, mask in self.masks.items()},
+            | {f"{name}_mask": mask.pixels[0] for name, mask in self.masks.items()}
+            | {name: mask.pixels[0] for name, mask in region_masks(self.regions).items()},
             provenance=self.provenance(),
         )
 
@@ -231,6 +236,7 @@ class Run:
             },
             "masks": {name: _image_record(mask) for name, mask in self.masks.items()},
             **self._several_record(),
+            **({"regions": regions} if (regions := self._regions_record()) else {}),
             "backbones": {name: asdict(backbone.info) for name, backbone in self.backbones.items()},
             **({"model": model} if (model := self._model_record()) else {}),
             "substitutions": [asdict(substitution) for substitution in self.substitutions.values()],
@@ -246,6 +252,17 @@ class Run:
         weights, shares = dict(zip(self.appearances, self.weights, strict=True)), self.provenance()
         means = [] if shares is None else [round(share, 4) for share in shares.mean((1, 2)).tolist()]
         return {"appearance_weights": weights, "appearance_shares": dict(zip(self.appearances, means, strict=False))}
+
+    def _regions_record(self) -> list[dict[str, Any]]:
+        """Appearance image and masks of each region."""
+        return [
+            {
+                "appearance": self.appearances[region.appearance],
+                "structure_mask": _image_record(region.structure_mask),
+                "appearance_mask": region.appearance_mask and _image_record(region.appearance_mask),
+            }
+            for region in self.regions
+        ]
 
     def _model_record(self) -> dict[str, Any] | None:
         """What the model is and was trained with, and which images of this run it was trained on."""

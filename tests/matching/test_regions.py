@@ -1,0 +1,97 @@
+import pytest
+import torch
+
+from tests.conftest import noise
+from vitsplice.errors import UserError
+from vitsplice.matching import Candidate, MaskedRegion, describe_image, match_candidates
+from vitsplice.matching.guide import FORBIDDEN, guide
+from vitsplice.matching.regions import match_regions
+
+GRID = (6, 6)
+ALL = torch.ones(36, dtype=torch.bool)
+IMAGES = [torch.nn.functional.interpolate(noise(1, 3, 6, 6, seed=seed), size=(48, 48)) for seed in (4, 5, 6)]
+
+
+def half(side, value=1.0):
+    """A mask of the left or right half of an image."""
+    mask = torch.zeros(1, 1, 48, 48)
+    mask[..., slice(0, 24) if side == "left" else slice(24, 48)] = value
+    return mask
+
+
+LEFT, RIGHT = (half(side)[0, 0, ::8, ::8].flatten().bool() for side in ("left", "right"))
+
+
+@pytest.fixture(scope="module")
+def described(vit):
+    first, *others = (describe_image(image, vit, 6, mirror=True) for image in IMAGES)
+    return first, [Candidate(other) for other in others]
+
+
+def regions_of(*regions, used=(ALL, ALL)):
+    return match_regions(regions, GRID, [(patches, GRID) for patches in used])
+
+
+def test_without_regions_everything_is_permitted():
+    assert regions_of() is None
+
+
+def test_a_region_permits_one_image_and_the_rest_all():
+    permitted = regions_of(MaskedRegion(half("left"), 1)).permitted
+    assert torch.equal(permitted[LEFT], torch.cat([0.0 * ALL, 1.0 * ALL]).expand(18, -1))
+    assert torch.equal(permitted[RIGHT], torch.ones(18, 72))
+
+
+def test_a_region_may_be_limited_to_a_part_of_the_image():
+    permitted = regions_of(MaskedRegion(half("left"), 0, half("right"))).permitted
+    assert torch.equal(permitted[LEFT].amax(0), torch.cat([1.0 * RIGHT, 0.0 * ALL]))
+
+
+def test_a_later_region_lies_over_earlier_ones():
+    everywhere = MaskedRegion(torch.ones(1, 1, 48, 48), 0)
+    permitted = regions_of(everywhere, MaskedRegion(half("left"), 1)).permitted
+    expected = torch.stack([RIGHT, LEFT], 1).float().repeat_interleave(36, 1)
+    assert torch.equal(permitted, expected)
+
+
+def test_grey_regions_mix_what_is_permitted():
+    limits = regions_of(MaskedRegion(half("left", 0.25), 1))
+    weights = limits.softmax(torch.zeros(36, 72))
+    torch.testing.assert_close(weights[LEFT, 36:].sum(1), torch.full((18,), 0.25 + 0.75 / 2))
+    torch.testing.assert_close(weights.sum(1), torch.ones(36))
+
+
+def test_a_region_without_a_usable_patch_is_refused():
+    with pytest.raises(UserError, match="excludes every patch"):
+        regions_of(MaskedRegion(half("left"), 0, half("left")), used=(RIGHT, ALL))
+
+
+@pytest.mark.parametrize("agreement", [0.0, 0.25])
+def test_matches_are_restricted_exactly(described, agreement):
+    first, candidates = described
+    regions = [MaskedRegion(half("left"), 1, half("right")), MaskedRegion(half("right"), 0)]
+    match = match_candidates(first, candidates, agreement=agreement, regions=regions)
+    torch.testing.assert_close(match.weights.sum(1), torch.ones(36))
+    torch.testing.assert_close(match.shares, torch.stack([RIGHT, LEFT], 1).to(match.shares))
+    assert match.weights[LEFT][:, 36:][:, LEFT].sum() == 0
+    assert match.weights[RIGHT][:, 36:].sum() == 0
+    assert torch.equal(match.best >= 36, LEFT)
+
+
+def test_guide_of_forbidden_matches_is_below_that_of_all_others(described):
+    first, candidates = described
+    match = match_candidates(first, candidates, regions=[MaskedRegion(half("left"), 1)])
+    values = guide(match, torch.cat([candidate.description.colours for candidate in candidates]))
+    forbidden = match.permitted == 0
+    assert values[forbidden].max() <= 1 - FORBIDDEN
+    assert values[~forbidden].min() >= -1
+
+
+def test_a_region_that_covers_everything_is_a_mask_of_the_image(described):
+    first, candidates = described
+    mask = half("left")
+    region = MaskedRegion(torch.ones(1, 1, 48, 48), 0, mask)
+    limited = match_candidates(first, candidates[:1], regions=[region])
+    masked = match_candidates(first, [Candidate(candidates[0].description, mask)])
+    torch.testing.assert_close(limited.shares, masked.shares)
+    assert limited.weights[:, RIGHT].sum() == masked.weights[:, RIGHT].sum() == 0

@@ -1,0 +1,133 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import vitsplice
+from tests.conftest import STAGED_PYRAMID, smooth_pair
+from tests.runs.test_several_appearances import INSTANT, through
+from vitsplice import Region
+from vitsplice.errors import CheckpointRejected, ConfigError, UserError
+from vitsplice.images import encode_png
+from vitsplice.presets.changes import Changes
+from vitsplice.presets.settings import settings_for
+from vitsplice.runs.inputs import region_masks, regions_from
+from vitsplice.runs.recorder import Recording
+from vitsplice.runs.repeat import command_line, python_code
+
+STRUCTURE, FIRST = smooth_pair()
+RED, BLUE = torch.tensor([0.9, 0.1, 0.1]), torch.tensor([0.1, 0.1, 0.9])
+LEFT = torch.zeros(1, 40, 48)
+LEFT[..., :24] = 1
+
+
+def flat(colour):
+    return colour.view(3, 1, 1).expand(3, 40, 48).contiguous()
+
+
+def instant(regions, *appearances):
+    appearances = appearances or (flat(RED), flat(BLUE))
+    return vitsplice.splice(STRUCTURE, list(appearances), "tiny", regions=regions, **INSTANT)
+
+
+def test_each_region_takes_the_colours_of_its_image():
+    pixels = instant([Region(LEFT, 0), Region(1 - LEFT, 1)]).pixels
+    assert (pixels[0] - pixels[2])[:, :16].mean() > 0.2
+    assert (pixels[2] - pixels[0])[:, 32:].mean() > 0.2
+
+
+def test_regions_of_a_single_image_use_parts_of_it():
+    both = torch.where(LEFT > 0, flat(RED), flat(BLUE))
+    pixels = instant([Region(LEFT, 0, 1 - LEFT), Region(1 - LEFT, 0, LEFT)], both).pixels
+    assert (pixels[2] - pixels[0])[:, :16].mean() > 0.2
+    assert (pixels[0] - pixels[2])[:, 32:].mean() > 0.2
+
+
+@pytest.mark.parametrize("indexed", [False, True])
+def test_masks_in_colour_have_a_region_for_each_common_colour(tmp_path, indexed):
+    labels = np.zeros((40, 48, 3), np.uint8)
+    labels[:, :24], labels[:, 24:] = (200, 30, 0), (0, 60, 210)
+    paths = [tmp_path / "ours.png", tmp_path / "theirs.png"]
+    for path, pixels in zip(paths, (labels, labels[:, ::-1].copy()), strict=True):
+        image = Image.fromarray(pixels)
+        (image.convert("P", palette=Image.Palette.ADAPTIVE, colors=4) if indexed else image).save(path)
+    both = torch.where(LEFT > 0, flat(RED), flat(BLUE))
+    pixels = instant([Region(paths[0], 0, paths[1])], both).pixels
+    assert (pixels[2] - pixels[0])[:, :16].mean() > 0.2
+    assert (pixels[0] - pixels[2])[:, 32:].mean() > 0.2
+
+
+COLOURED, MANY = flat(RED), smooth_pair()[0][0]
+
+
+@pytest.mark.parametrize(
+    ("region", "message"),
+    [
+        (Region(LEFT, 2), "region 1: there is no appearance image 2"),
+        (Region(LEFT, -1), "no appearance image -1"),
+        (Region(LEFT, "zebra"), "no appearance image 'zebra'"),
+        (Region(LEFT, "tensor"), "2 appearance images have the name 'tensor'"),
+        (Region(torch.ones(1, 20, 30)), "region 1: structure mask tensor is 30x20 px"),
+        (Region(0 * LEFT), "black everywhere"),
+        (Region(LEFT, 0, torch.ones(1, 20, 30)), "region 1: appearance mask tensor is 30x20 px"),
+        (Region(LEFT, 0, 0 * LEFT), "black everywhere"),
+        (Region(None), "has no mask"),
+        (Region(COLOURED), "a mask in colour requires another"),
+        (Region(COLOURED, 0, flat(BLUE)), "no colour in common"),
+        (Region(MANY, 0, MANY), "colours; a mask in colour has at most 32"),
+    ],
+)
+def test_invalid_regions_are_named(region, message):
+    with pytest.raises(UserError, match=message):
+        instant([region])
+
+
+def test_regions_without_effect_are_refused():
+    with pytest.raises(ConfigError, match="regions would have no effect"):
+        vitsplice.splice(STRUCTURE, FIRST, "tiny", regions=[Region(LEFT)])
+
+
+def test_masks_by_name_and_regions_are_inverse():
+    regions = [Region("a", 1), Region("b", "zebra.jpg", "c")]
+    named = region_masks(regions)
+    assert list(named) == ["region_1_structure_mask", "region_2_structure_mask", "region_2_appearance_mask"]
+    assert regions_from(named, [1, "zebra.jpg"]) == regions
+
+
+def test_command_and_code_repeat_regions():
+    images, regions = {"structure": "s.png", "appearance": "a.png"}, [Region("m.png", "a.png", "n.png")]
+    assert "--region m.png=a.png:n.png" in command_line(images, Changes("instant"), regions=regions)
+    code = python_code(images, Changes("instant"), regions=regions)
+    assert "import Region, splice" in code
+    assert "Region(structure_mask='m.png', appearance='a.png', appearance_mask='n.png')" in code
+
+
+@pytest.fixture
+def files(tmp_path):
+    pixels = {
+        "structure": STRUCTURE[0],
+        "appearance": flat(RED),
+        "appearance_2": FIRST[0],
+        "left": LEFT.expand(3, -1, -1),
+    }
+    paths = {name: tmp_path / f"{name}.png" for name in pixels}
+    for name, path in paths.items():
+        path.write_bytes(encode_png(pixels[name]))
+    return paths
+
+
+def test_a_stopped_run_with_regions_resumes_to_the_same_bytes_unless_a_mask_changed(files, tmp_path):
+    settings, left = settings_for("tiny", overrides=["steps=6", *STAGED_PYRAMID]), files.pop("left")
+    regions = [Region(left, "appearance_2.png", left)]
+    whole = through(Recording.begin(files, settings, tmp_path / "whole", regions=regions))
+    record = json.loads((tmp_path / "whole" / "run.json").read_text())
+    assert record["regions"][0]["appearance"] == "appearance_2"
+    through(Recording.begin(files, settings, tmp_path / "parts", regions=regions), until=3)
+    through(Recording.begin(files, settings, tmp_path / "changed", regions=regions), until=3)
+    assert through(Recording.resume(tmp_path / "parts")) == whole
+    assert through(Recording.begin(files, settings, tmp_path / "without")) != whole
+    left.write_bytes(encode_png(1 - LEFT.expand(3, -1, -1)))
+    with pytest.raises(CheckpointRejected, match="structure mask of region 1"):
+        Recording.resume(tmp_path / "changed")

@@ -1,0 +1,37 @@
+"""Which patches of an image a mask covers."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from vitsplice.errors import UserError
+
+SMALL_MASK = 0.9
+"""Fraction of the greatest coverage from which on a patch of a small mask is usable."""
+
+
+def usable(coverage: Tensor, least: float = 0.5) -> Tensor:
+    """Select the patches that a mask covers.
+
+    Args:
+        coverage: fraction of each patch that the mask covers, in [0, 1], any shape.
+        least: minimum coverage. If a small mask reaches it nowhere, the patches with nearly the greatest coverage are
+            selected.
+
+    Returns:
+        bool, of the same shape, with at least one True.
+
+    Raises:
+        UserError: if the coverage is 0 everywhere.
+
+    Example:
+        >>> usable(torch.tensor([1.0, 0.5, 0.4])).tolist()
+        [True, True, False]
+        >>> usable(torch.tensor([0.3, 0.2, 0.0])).tolist()
+        [True, False, False]
+    """
+    greatest = coverage.max()
+    if not greatest > 0:
+        raise UserError("the mask excludes every patch; it must be lighter than black somewhere")
+    return coverage >= torch.clamp(SMALL_MASK * greatest, max=least)

@@ -1,0 +1,104 @@
+"""Regions: which patches of an image may be matched with which patches of others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vitsplice.matching.coverage import usable
+
+FULL = 0.999
+"""Fraction of a patch from which on a region covers all of it."""
+
+
+@dataclass(frozen=True)
+class MaskedRegion:
+    """A region of an image, and the part of another image that it may be matched with.
+
+    Args:
+        mask: region of the first image, ``(1, 1, H, W)`` in [0, 1].
+        other: number of the other image, from 0.
+        other_mask: the part of the other image, ``(1, 1, H, W)`` in [0, 1]; None: all of it.
+    """
+
+    mask: Tensor
+    other: int
+    other_mask: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class MatchRegions:
+    """What the ``N`` patches of an image may be matched with, in ``R`` regions.
+
+    Args:
+        shares: ``(R, N)`` in [0, 1], how much of each patch is in each region; the shares of a patch sum to 1.
+        allowed: ``(R, M)`` bool, patches of the others that each region may be matched with.
+    """
+
+    shares: Tensor
+    allowed: Tensor
+
+    @property
+    def permitted(self) -> Tensor:
+        """``(N, M)`` in [0, 1]: share of each patch that may be matched with each patch of the others."""
+        return self.shares.T @ self.allowed.to(self.shares)
+
+    def softmax(self, scores: Tensor) -> Tensor:
+        """Compute the softmax of scores ``(N, M)`` in each region, and mix these by the shares of the regions."""
+        weights = torch.zeros_like(scores)
+        for share, allowed in zip(self.shares, self.allowed, strict=True):
+            weights += share[:, None] * scores.masked_fill(~allowed, float("-inf")).softmax(1)
+        return weights
+
+
+def softmax(scores: Tensor, regions: MatchRegions | None) -> Tensor:
+    """Compute the softmax of scores ``(N, M)`` over the patches that each patch may be matched with."""
+    return scores.softmax(1) if regions is None else regions.softmax(scores)
+
+
+def match_regions(
+    regions: Sequence[MaskedRegion], grid: tuple[int, int], others: Sequence[tuple[Tensor, tuple[int, int]]]
+) -> MatchRegions | None:
+    """Compute what patches may be matched with. None without regions.
+
+    A region lies over those before it. What no region covers may be matched with all patches of all images.
+
+    Args:
+        regions: regions in order.
+        grid: ``(h, w)`` of the first image.
+        others: patches of each other image that may be used, bool ``(M,)``, and its grid ``(h, w)``.
+
+    Raises:
+        UserError: if a mask excludes every patch.
+    """
+    if not regions:
+        return None
+    rest = torch.ones_like(F.adaptive_avg_pool2d(regions[0].mask, grid).flatten())
+    shares, allowed = [], []
+    for region in reversed(regions):
+        cover = _snapped(F.adaptive_avg_pool2d(region.mask, grid).flatten())
+        shares.append(rest * cover)
+        allowed.append(_allowed(region, others))
+        rest = rest * (1 - cover)
+    everything = torch.cat([patches for patches, _ in others])
+    return MatchRegions(torch.stack([*shares, rest]), torch.stack([*allowed, everything]))
+
+
+def _snapped(cover: Tensor) -> Tensor:
+    """Set what is covered nearly or hardly to 1 or 0, so that rounding does not leave a trace of another region."""
+    return torch.where(cover >= FULL, 1.0, torch.where(cover <= 1 - FULL, 0.0, cover))
+
+
+def _allowed(region: MaskedRegion, others: Sequence[tuple[Tensor, tuple[int, int]]]) -> Tensor:
+    """Return the patches of all other images that a region may be matched with, ``(M,)`` bool."""
+    parts = [torch.zeros_like(patches) for patches, _ in others]
+    patches, grid = others[region.other]
+    if region.other_mask is not None:
+        inside = F.adaptive_avg_pool2d(region.other_mask, grid).flatten() * patches
+        patches = usable(inside) & patches
+    parts[region.other] = patches
+    return torch.cat(parts)

@@ -1,0 +1,152 @@
+"""Regions of the structure image that take their appearance from one of the appearance images only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vitsplice.engine.images import check_mask
+from vitsplice.errors import UserError
+from vitsplice.images import LoadedImage, read_mask
+from vitsplice.matching import MaskedRegion
+from vitsplice.runs.inputs import Region, appearances_of
+from vitsplice.text import did_you_mean
+
+COLOURED = 0.1
+"""Difference of the colour channels above which a pixel is coloured."""
+
+MOST_LABELS = 32
+"""Maximum number of colours of a label image; a JPEG has many more."""
+
+LEAST_LABEL = 1e-3
+"""Minimum fraction of an image that a label covers; smaller ones are ignored."""
+
+
+@dataclass(frozen=True)
+class ReadRegion:
+    """A `Region` whose masks were read, with the number of its appearance image, from 0."""
+
+    structure_mask: LoadedImage
+    appearance: int
+    appearance_mask: LoadedImage | None
+
+
+def read_regions(regions: Sequence[Region], images: Mapping[str, LoadedImage]) -> list[ReadRegion]:
+    """Read the masks of regions, check them, and number their appearance images.
+
+    Args:
+        regions: regions in order.
+        images: images of the run by name.
+
+    Raises:
+        UserError: naming the region, if a mask cannot be read, does not fit or is black, or there is no such image.
+    """
+    names = appearances_of(images)
+    read = []
+    for number, region in enumerate(regions, 1):
+        place = appearance_number(region.appearance, [images[name].name for name in names], number)
+        mask, other = (
+            None if each is None else read_mask(each) for each in (region.structure_mask, region.appearance_mask)
+        )
+        if mask is None:
+            raise UserError(
+                f"region {number} has no mask; a region is white in an image as large as the structure image"
+            )
+        check_mask(mask, images["structure"], f"region {number}: structure mask", "structure image")
+        if other is not None:
+            check_mask(other, images[names[place]], f"region {number}: appearance mask", "appearance image")
+        read.append(ReadRegion(mask, place, other))
+    return read
+
+
+def appearance_number(appearance: int | str, names: Sequence[str], region: int) -> int:
+    """Return the number of an appearance image, from 0.
+
+    Args:
+        appearance: its number, or its path, file name or file name without extension.
+        names: names of all appearance images.
+        region: number of the region, for messages.
+
+    Raises:
+        UserError: if no image, or more than one, is meant.
+    """
+    if isinstance(appearance, int):
+        matching = [appearance] if 0 <= appearance < len(names) else []
+    else:
+        known = [{name, Path(name).name, Path(name).stem} for name in names]
+        matching = [place for place, own in enumerate(known) if str(appearance) in own]
+    if len(matching) == 1:
+        return matching[0]
+    problem = f"{len(matching)} appearance images have the name" if matching else "there is no appearance image"
+    files = [Path(name).name for name in names]
+    hint = "" if matching else did_you_mean(str(appearance), files)
+    raise UserError(f"region {region}: {problem} {appearance!r}; the appearance images are {', '.join(files)}.{hint}")
+
+
+def masked_region(region: ReadRegion, device: torch.device) -> MaskedRegion:
+    """Return a region with its masks as tensors on a device."""
+    mask, other = region.structure_mask, region.appearance_mask
+    return MaskedRegion(_grey(mask, device), region.appearance, None if other is None else _grey(other, device))
+
+
+def _grey(mask: LoadedImage, device: torch.device) -> Tensor:
+    return mask.pixels.mean(1, keepdim=True).to(device)
+
+
+def labelled(regions: Sequence[ReadRegion]) -> list[ReadRegion]:
+    """Replace each region whose masks are two colour images by a region for each colour that both have.
+
+    Args:
+        regions: regions in order.
+
+    Raises:
+        UserError: if only one mask is in colour, they have no colour in common, or there are too many colours.
+    """
+    return [part for number, region in enumerate(regions, 1) for part in _labels(region, number)]
+
+
+def _labels(region: ReadRegion, number: int) -> list[ReadRegion]:
+    first, second = region.structure_mask, region.appearance_mask
+    if not (_is_coloured(first) or (second is not None and _is_coloured(second))):
+        return [region]
+    if second is None or not (_is_coloured(first) and _is_coloured(second)):
+        raise UserError(
+            f"region {number}: a mask in colour requires another one in colour for the appearance image; a mask "
+            "without colours is white inside"
+        )
+    common = [colour for colour in _colours(first, number) if colour in _colours(second, number)]
+    if not common:
+        raise UserError(f"region {number}: the masks {first.name} and {second.name} have no colour in common")
+    return [ReadRegion(_where(first, colour), region.appearance, _where(second, colour)) for colour in common]
+
+
+def _is_coloured(mask: LoadedImage) -> bool:
+    pixels = mask.pixels
+    return bool(((pixels.amax(1) - pixels.amin(1)) > COLOURED).float().mean() > LEAST_LABEL)
+
+
+def _eight_bit(pixels: Tensor) -> Tensor:
+    """Return the colours of the pixels ``(1, 3, H, W)`` as integers ``(H * W, 3)`` in [0, 255]."""
+    return (pixels[0] * 255).round().long().flatten(1).T
+
+
+def _colours(mask: LoadedImage, number: int) -> list[tuple[int, ...]]:
+    colours, counts = torch.unique(_eight_bit(mask.pixels), dim=0, return_counts=True)
+    if len(colours) > MOST_LABELS:
+        raise UserError(
+            f"region {number}: {mask.name} has {len(colours)} colours; a mask in colour has at most {MOST_LABELS}, one "
+            "for each region. Save it as PNG without smooth edges"
+        )
+    large = counts >= LEAST_LABEL * counts.sum()
+    return [tuple(colour) for colour in colours[large].tolist()]
+
+
+def _where(mask: LoadedImage, colour: tuple[int, ...]) -> LoadedImage:
+    """Return a mask that is white where another has a colour."""
+    inside = (_eight_bit(mask.pixels) == torch.tensor(colour)).all(1)
+    pixels = inside.reshape(1, 1, *mask.pixels.shape[-2:]).expand(1, 3, -1, -1).to(mask.pixels)
+    return replace(mask, pixels=pixels)
