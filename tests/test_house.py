@@ -13,8 +13,8 @@ PACKAGE = Path(vitsplice.__file__).parent
 ROOMS = (
     "text", "errors", "contracts", "hookspecs", "rng", "numerics", "images", "support", "options", "config", "plugins",
     "backbones", "matching", "losses", "generators", "presets", "engine", "models", "loss_modules", "metrics", "runs",
-    "api", "notebook", "datasets", "training", "batch", "analysis", "evaluation", "keypoints", "study", "results",
-    "testing", "tools", "cli", "builtin", "__main__",
+    "api", "notebook", "video", "datasets", "training", "batch", "analysis", "evaluation", "keypoints", "study",
+    "results", "testing", "tools", "cli", "builtin", "__main__",
 )  # fmt: skip
 """Every room, the lowest first: a room imports only from itself and from rooms before it."""
 

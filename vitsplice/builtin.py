@@ -53,6 +53,7 @@ COMMANDS = {
     "run": "Transfer the appearance of one image to the structure of another.",
     "train": "Train one generator for many pairs of images.",
     "apply": "Apply a trained model to images.",
+    "video": "Transfer the appearance of an image to a video, stable in time.",
     "export": "Export a trained model to ONNX.",
     "batch": "Run all pairs of a manifest, on this machine or many.",
     "measure": "Compute every loss term and metric of three images.",

@@ -3,7 +3,15 @@ import torch
 
 from tests.conftest import noise
 from vitsplice.errors import UserError
-from vitsplice.matching import Candidate, describe_image, match_candidates, match_descriptions, match_vectors
+from vitsplice.matching import (
+    Candidate,
+    MatchedImage,
+    Preference,
+    describe_image,
+    match_candidates,
+    match_descriptions,
+    match_vectors,
+)
 
 GRID = 6
 IMAGES = [torch.nn.functional.interpolate(noise(1, 3, 6, 6, seed=seed), size=(48, 48)) for seed in (4, 5, 6)]
@@ -76,3 +84,16 @@ def test_grid_of_the_other_image_requires_one(described):
     assert [other.grid for other in match.others] == [(6, 6)] * 3
     with pytest.raises(UserError, match="with 3 images"):
         _ = match.other_grid
+
+
+def test_preferred_matches_win_and_mirroring_is_as_preferred(described):
+    first, (_, second, _) = described
+    free = match_candidates(first, [Candidate(second)], agreement=0)
+    wanted = (free.weights.argmax(1) + 1) % free.weights.shape[1]
+    scores = torch.nn.functional.one_hot(wanted, free.weights.shape[1]).float()
+    for mirrored in (False, True):
+        preference = Preference(2 * scores, (MatchedImage(second.grid, mirrored),))
+        for agreement in (0, 0.25):
+            match = match_candidates(first, [Candidate(second)], agreement=agreement, preference=preference)
+            assert (match.weights.argmax(1) == wanted).float().mean() > 0.9
+            assert match.mirrored == mirrored

@@ -77,7 +77,7 @@ def test_the_built_in_generators_have_no_seams(tmp_path, pair, generator):
     tile = 2 * model.generator.reach + 96 + 2 * 96
     structure = torch.nn.functional.interpolate(pair[0], size=(tile + 35, tile + 121), mode="bicubic").clamp(0, 1)
     condition = model.condition(model.prepare_structure(structure), model.prepare(pair[1])).values
-    whole, tiled = (each._generate(structure, condition) for each in (model, replace(model, tile=tile)))
+    whole, tiled = (each.generate(structure, condition) for each in (model, replace(model, tile=tile)))
     assert float((tiled - whole).abs().max()) < 1e-3
 
 

@@ -76,7 +76,7 @@ def described_image(
         grid: the image is resized to about ``grid * grid`` patches.
         appearance: whether it is an appearance image, or else a structure image.
     """
-    matched = _matched(names)
+    matched = needs_match(names)
     if not (appearance or matched):
         return DescribedImage(image, None)
     requests = feature_requests(backbone.info) if appearance else ()
@@ -92,6 +92,7 @@ def pair_condition(
     info: BackboneInfo,
     match: MatchConfig,
     mask: Tensor | None = None,
+    correspondence: Correspondence | None = None,
 ) -> PairCondition:
     """Compute the conditions of a pair of images.
 
@@ -101,13 +102,14 @@ def pair_condition(
         info: information on the backbone that described them.
         match: settings of the correspondence.
         mask: mask of the appearance image, ``(1, 1, H, W)`` in [0, 1]; None: all of it is used.
+        correspondence: the correspondence, if it is known; None: the images are matched.
     """
     names = tuple(names)
     values: dict[ConditionName, Tensor] = {}
-    correspondence: Correspondence | None = None
-    if structure.description and appearance.description and _matched(names):
+    if correspondence is None and structure.description and appearance.description and needs_match(names):
         settings = match.model_dump(exclude={"grid"})
         correspondence = match_descriptions(structure.description, appearance.description, mask=mask, **settings)
+    if correspondence is not None:
         values["start"] = warm_start(structure.pixels, appearance.pixels, correspondence, mask=mask)
     if appearance.description:
         cls, shallow = (appearance.description.features[request] for request in feature_requests(info))
@@ -120,7 +122,7 @@ def pair_condition(
     return PairCondition({name: values[name] for name in names}, correspondence)
 
 
-def _matched(names: Iterable[ConditionName]) -> bool:
+def needs_match(names: Iterable[ConditionName]) -> bool:
     """Return whether a condition needs the correspondence."""
     return bool(set(SPATIAL).intersection(names))
 

@@ -16,7 +16,7 @@ from vitsplice.contracts import ImageName
 from vitsplice.engine.images import RunImages
 from vitsplice.engine.loop import Optimisation
 from vitsplice.engine.problem import Components, assemble
-from vitsplice.engine.start import prepare
+from vitsplice.engine.start import Start, prepare
 from vitsplice.engine.values import Step
 
 GENERATOR_INPUT = "generator_input"
@@ -57,12 +57,14 @@ class StagedOptimisation:
 
     Args:
         components: components of the run.
-        images: structure and appearance image at full size, on the device of the run; the start is computed here.
+        images: structure and appearance image at full size, on the device of the run.
+        start: what the run starts from; None: it is computed here.
     """
 
-    def __init__(self, components: Components, images: RunImages) -> None:
+    def __init__(self, components: Components, images: RunImages, start: Start | None = None) -> None:
         self._components, self._config = components, components.config
-        start = prepare(self._config, images, components.first_backbone, components.guided, components.model)
+        if start is None:
+            start = prepare(self._config, images, components.first_backbone, components.guided, components.model)
         images, self._vectors, self.shares = start.images, start.vectors, start.shares
         self._start = images.pixels["start"]
         self._images = replace(images, pixels={**images.pixels, "start": self._masked(self._start, images)})

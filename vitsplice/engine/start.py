@@ -92,16 +92,29 @@ def prepare(
         match = match_images(images, backbone, config.match)
     if match is None and images.regions:
         raise ConfigError("regions would have no effect: these settings do not match the images; instant and quick do")
+    if match is not None and config.start == "match":
+        start = warm_start_of(config, images, match)
+    return started(config, images, start, match, guided)
+
+
+def started(config: RunConfig, images: RunImages, start: Tensor, match: Correspondence | None, guided: bool) -> Start:
+    """Return what a run starts from, given its start image and correspondence; see `prepare`.
+
+    Args:
+        config: settings of the run.
+        images: structure image and appearance images.
+        start: the start image, ``(1, 3, H, W)``.
+        match: the correspondence; None if nothing needs it.
+        guided: whether a term requests the facet ``match``.
+    """
     if match is None:
         return Start(_with_start(images, start), None)
-    if config.start == "match":
-        start = warm_start_of(config, images, match)
-    vectors = match_vectors(match, *(image.pixels for image in appearances)) if guided else None
-    started, shares = _with_start(images, start), match.shares.T.reshape(-1, *match.grid)
+    vectors = match_vectors(match, *(image.pixels for image in images.appearances)) if guided else None
+    begun, shares = _with_start(images, start), match.shares.T.reshape(-1, *match.grid)
     mirrored = [other.mirrored for other in match.others]
     if config.start == "structure" or not any(mirrored):
-        return Start(started, vectors, shares)
-    return Start(started.mirrored(mirrored), vectors and _mirrored(vectors, mirrored), shares)
+        return Start(begun, vectors, shares)
+    return Start(begun.mirrored(mirrored), vectors and _mirrored(vectors, mirrored), shares)
 
 
 def match_images(images: RunImages, backbone: Backbone, settings: MatchConfig) -> Correspondence:

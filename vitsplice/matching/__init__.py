@@ -6,7 +6,7 @@ from vitsplice.matching.coverage import usable
 from vitsplice.matching.description import Description, describe_image
 from vitsplice.matching.descriptors import describe, descriptor_requests, join_features, similarity
 from vitsplice.matching.guide import MatchVectors, match_vectors
-from vitsplice.matching.match import Candidate, correspond, match_candidates, match_descriptions
+from vitsplice.matching.match import Candidate, Preference, correspond, match_candidates, match_descriptions
 from vitsplice.matching.regions import MaskedRegion
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "MaskedRegion",
     "MatchVectors",
     "MatchedImage",
+    "Preference",
     "assignment",
     "correspond",
     "describe",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -51,6 +51,19 @@ class Candidate:
         if self.mask is None:
             return torch.ones_like(self.description.colours[:, 0], dtype=torch.bool)
         return usable(F.adaptive_avg_pool2d(self.mask, self.description.grid).flatten())
+
+
+@dataclass(frozen=True)
+class Preference:
+    """Matches that are preferred, such as those of the previous frame of a video.
+
+    Args:
+        scores: ``(N, M)``, added to the scores of the matches, in units of similarity.
+        others: the other images, mirrored as they were.
+    """
+
+    scores: Tensor = field(repr=False)
+    others: tuple[MatchedImage, ...]
 
 
 @numerics(grad=False)
@@ -134,6 +147,7 @@ def match_candidates(
     balance: float = 0.2,
     agreement: float = AGREEMENT,
     regions: Sequence[MaskedRegion] = (),
+    preference: Preference | None = None,
 ) -> Correspondence:
     """Match the patches of an image with those of several others.
 
@@ -145,6 +159,7 @@ def match_candidates(
         candidates: the others.
         temperature, balance, agreement: see `correspond`.
         regions: regions of the image that may only be matched with a part of one of the others; see `match_regions`.
+        preference: matches that are preferred; None: none.
 
     Raises:
         UserError: if a value is out of range, or a region may not be matched with any patch.
@@ -154,12 +169,16 @@ def match_candidates(
     limits = match_regions(regions, first.grid, parts)
     sizes = [len(patches) for patches, _ in parts]
     possible = [None] * len(sizes) if limits is None else torch.split(limits.permitted > 0, sizes, 1)
-    pairs = [_compared(first, candidate.description, own) for candidate, own in zip(candidates, possible, strict=True)]
+    mirrored = [other.mirrored for other in preference.others] if preference else [None] * len(candidates)
+    pairs = [
+        _compared(first, candidate.description, own, flip)
+        for candidate, own, flip in zip(candidates, possible, mirrored, strict=True)
+    ]
     others = tuple(other for other, _ in pairs)
     similarities = torch.cat([each for _, each in pairs], 1)
     included = torch.cat([patches for patches, _ in parts])
     coverage = None if all(candidate.mask is None for candidate in candidates) else included.to(similarities)
-    prior = temperature * _log_weights(candidates, similarities)
+    prior = temperature * _log_weights(candidates, similarities) + (preference.scores if preference else 0.0)
     spots = None
     if not agreement:
         weights = assignment(similarities + prior, temperature, balance, coverage, limits)
@@ -181,12 +200,26 @@ def match_candidates(
     return Correspondence(weights, similarities, first.grid, others, first.colours, spots, permitted)
 
 
-def _compared(first: Description, other: Description, possible: Tensor | None) -> tuple[MatchedImage, Tensor]:
-    """Compare an image with another, as it is and mirrored. Return the more similar of the two, and similarities."""
-    similarities, mirrored = similarity(first.descriptors, other.descriptors)[0], False
-    if other.mirrored is not None:
+def _compared(
+    first: Description, other: Description, possible: Tensor | None, mirrored: bool | None
+) -> tuple[MatchedImage, Tensor]:
+    """Compare an image with another, as it is and mirrored.
+
+    Args:
+        first, other: descriptions of the images.
+        possible: ``(N, M)`` bool, matches that regions permit; None: all.
+        mirrored: whether the mirrored one is used; None: the more similar of the two.
+
+    Returns:
+        The one that is used, and its similarities.
+    """
+    similarities = similarity(first.descriptors, other.descriptors)[0]
+    if other.mirrored is None:
+        mirrored = False
+    elif mirrored is not False:
         mirrored_similarities = similarity(first.descriptors, other.mirrored)[0]
-        mirrored = bool(_likeness(mirrored_similarities, possible) > _likeness(similarities, possible))
+        if mirrored is None:
+            mirrored = bool(_likeness(mirrored_similarities, possible) > _likeness(similarities, possible))
         similarities = mirrored_similarities if mirrored else similarities
     return MatchedImage(other.grid, mirrored), similarities
 

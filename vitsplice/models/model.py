@@ -134,7 +134,7 @@ class Model:
             raise UserError(f"{len(structures)} structure images require as many appearance images: {len(appearances)}")
         described = [s if isinstance(s, DescribedImage) else self.prepare_structure(s) for s in structures]
         pairs = [(s.pixels, self.condition(s, a).values) for s, a in zip(described, appearances, strict=True)]
-        return in_batches(self._generate, pairs)
+        return in_batches(self.generate, pairs)
 
     @numerics(grad=False)
     def start(
@@ -151,7 +151,7 @@ class Model:
         first = self._described(structure, match, appearance=False)
         second = self._described(appearance, match, appearance=True)
         pair = pair_condition(names, first, second, info, match, mask)
-        return self._generate(structure, pair.values), pair.match
+        return self.generate(structure, pair.values), pair.match
 
     def condition(self, structure: DescribedImage, appearance: AppearanceImage) -> PairCondition:
         """Compute the conditions of a pair; those of a `Mix` are interpolated, and have no correspondence."""
@@ -166,8 +166,9 @@ class Model:
     def _described(self, image: Tensor, match: MatchConfig, *, appearance: bool) -> DescribedImage:
         return described_image(image, self.backbone, self.spec.conditions, match.grid, appearance=appearance)
 
-    def _generate(self, structure: Tensor, condition: Condition) -> Tensor:
-        """Apply the generator to images ``(B, 3, H, W)`` of any size."""
+    @numerics(grad=False)
+    def generate(self, structure: Tensor, condition: Condition) -> Tensor:
+        """Apply the generator to images ``(B, 3, H, W)`` of any size, with their conditions."""
         size = (structure.shape[-2], structure.shape[-1])
 
         def output(view: View) -> Tensor:

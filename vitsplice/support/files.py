@@ -42,11 +42,21 @@ def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
         OSError: if the folder does not exist or is not writable, if the disk is full, or if ``path`` exists and is not
             a regular file.
     """
+    with atomic_replacement(path) as temporary:
+        _write_new(temporary, [data] if isinstance(data, bytes) else data)
+
+
+@contextmanager
+def atomic_replacement(path: Path) -> Iterator[Path]:
+    """Context of the path of a temporary file, which the block writes and which then replaces ``path``.
+
+    See `write_atomically`, also for the errors. The block has to sync the file.
+    """
     target = Path(os.path.realpath(path))
     mode = _mode_of(target)
     temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
-        _write_new(temporary, [data] if isinstance(data, bytes) else data)
+        yield temporary
         if mode is not None:
             temporary.chmod(mode)
         os.replace(temporary, target)

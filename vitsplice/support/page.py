@@ -99,6 +99,22 @@ class Slider(Block):
 
 
 @dataclass(frozen=True)
+class Film(Block):
+    """Two image sequences of one length on top of each other, played together, and a slider that uncovers the second.
+
+    Args:
+        before, after: JPEG images, all of one shape.
+        rate: images per second.
+        caption: text below them.
+    """
+
+    before: Sequence[bytes]
+    after: Sequence[bytes]
+    rate: float
+    caption: str = ""
+
+
+@dataclass(frozen=True)
 class Plot(Block):
     """A plot as SVG; `vitsplice.support.plots.plot` creates one."""
 
@@ -176,7 +192,12 @@ def data_uri(pixels: Tensor, max_side: int = MAX_SIDE, quality: int = 88) -> str
         image = image.resize(size, Image.Resampling.LANCZOS)
     file = io.BytesIO()
     image.save(file, "JPEG", quality=quality)
-    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return jpeg_uri(file.getvalue())
+
+
+def jpeg_uri(data: bytes) -> str:
+    """Return a JPEG file as a data URI."""
+    return f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"
 
 
 def _cell(value: str | float | None) -> str:
@@ -193,6 +214,7 @@ def _template() -> jinja2.Template:
     )  # fmt: skip
     environment.filters |= {
         "uri": data_uri,
+        "jpeg": jpeg_uri,
         "cell": _cell,
         "plain": lambda text: printable(text, "\n"),
         "safe_svg": Markup,

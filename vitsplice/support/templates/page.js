@@ -3,6 +3,26 @@ for (const input of document.querySelectorAll(".overlay input")) {
   input.addEventListener("input", move);
   move();
 }
+for (const film of document.querySelectorAll(".film")) {
+  const sequences = JSON.parse(film.querySelector("script").textContent);
+  const images = film.querySelectorAll("img"), button = film.querySelector("button");
+  const position = film.querySelector(".controls input"), output = film.querySelector("output");
+  let timer = null;
+  const show = () => {
+    images.forEach((image, index) => { image.src = sequences[index][position.value]; });
+    output.textContent = position.value;
+  };
+  const advance = () => {
+    position.value = (Number(position.value) + 1) % sequences[0].length;
+    show();
+  };
+  position.addEventListener("input", show);
+  button.addEventListener("click", () => {
+    timer = timer === null ? setInterval(advance, 1000 / Number(film.dataset.rate)) : clearInterval(timer) ?? null;
+    button.textContent = timer === null ? "play" : "stop";
+    button.setAttribute("aria-pressed", String(timer !== null));
+  });
+}
 for (const button of document.querySelectorAll(".sortable thead button")) {
   button.addEventListener("click", () => {
     const head = button.parentElement, table = head.closest("table"), column = head.cellIndex;

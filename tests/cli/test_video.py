@@ -1,0 +1,41 @@
+"""``vitsplice video``."""
+
+import pytest
+from clips import panned, read_clip, write_clip
+
+TINY = ("--backbone", "tiny-vit", "--set", "match.grid=6", "--key-every", 2)
+
+
+@pytest.fixture(autouse=True)
+def _no_metrics(monkeypatch):
+    monkeypatch.setattr("vitsplice.video.measurement.run_metrics", lambda known: [])
+
+
+def test_the_command_prints_the_output_and_its_flicker(vitsplice, png, tmp_path):
+    write_clip(tmp_path / "clip.mp4", panned(3))
+    done = vitsplice("video", "clip.mp4", png[1], "-o", "out.mp4", *TINY)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "out.mp4\n"
+    assert "3 frames, " in done.stderr
+    assert "warping error 0." in done.stderr
+    assert "report out-video/report.html" in done.stderr
+    assert len(read_clip(tmp_path / "out.mp4")[0]) == 3
+    again = vitsplice("video", "clip.mp4", png[1], "-o", "out.mp4", *TINY)
+    assert (again.returncode, again.stdout) == (0, "out.mp4\n")
+    assert "out.mp4 is finished already" in again.stderr
+
+
+def test_an_invalid_video_is_one_line(vitsplice, png, tmp_path):
+    (tmp_path / "clip.mp4").write_text("text")
+    done = vitsplice("video", "clip.mp4", png[1], "-o", "out.mp4", *TINY)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: 'clip.mp4' is no video, or is damaged: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_another_output_is_replaced_with_the_option_force(vitsplice, png, tmp_path):
+    write_clip(tmp_path / "clip.mp4", panned(1))
+    (tmp_path / "out.mp4").touch()
+    done = vitsplice("video", "clip.mp4", png[1], "-o", "out.mp4", *TINY)
+    assert done.returncode == 2
+    assert "out.mp4 already exists; choose another name, or replace it with --force" in done.stderr

@@ -1,0 +1,211 @@
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+from clips import audio_packets, panned, read_clip, write_clip
+from tiny_models import write_tiny_model
+
+from vitsplice import splice
+from vitsplice.errors import ImageError, OutputExists, UserError
+from vitsplice.images import encode_png, read
+from vitsplice.support.progress import ProgressReporter
+from vitsplice.video import convert
+from vitsplice.video.colours import as_tensor
+from vitsplice.video.convert import splice_video
+from vitsplice.video.destination import FileDestination
+from vitsplice.video.source import open_source
+
+TINY = {"backbone": "tiny-vit", "overrides": ["match.grid=6"]}
+OPTIMISED = (
+    "backbone.name=tiny-vit",
+    "start=match",
+    "match.grid=6",
+    "generator={name: pyramid, options: {levels: 2}}",
+    "views={structure: {crop: [0.9, 0.9], shape: image}, appearance: {crop: [0.9, 0.9]}}",
+    "terms={structure: {loss: structure, weight: 10}}",
+    "steps=2",
+)
+
+
+@pytest.fixture
+def appearance(tmp_path):
+    path = tmp_path / "appearance.png"
+    path.write_bytes(encode_png(as_tensor(panned(1, seed=5)[0])))
+    return path
+
+
+@pytest.fixture
+def clip(tmp_path):
+    return write_clip(tmp_path / "clip.mp4", panned(7), audio=True)
+
+
+@pytest.fixture(autouse=True)
+def _no_metrics(monkeypatch):
+    """Measure nothing: the metrics of a run have tests of their own."""
+    monkeypatch.setattr("vitsplice.video.measurement.run_metrics", lambda known: [])
+
+
+def transfer(clip, appearance, out, **settings):
+    return splice_video(clip, appearance, out, **{"key_every": 3, **TINY, **settings})
+
+
+def test_the_output_has_size_times_and_audio_of_the_input(tmp_path, clip, appearance):
+    result = transfer(clip, appearance, tmp_path / "out.mp4")
+    frames, times = read_clip(result.path)
+    assert len(frames) == result.record["frames"] == 7
+    assert frames[0].shape == (64, 96, 3)
+    assert times == pytest.approx(read_clip(clip)[1], abs=1e-3)
+    assert audio_packets(result.path) == audio_packets(clip)
+    assert sorted(path.name for path in result.folder.iterdir()) == [
+        "flicker.csv", "plan.json", "preview.png", "report.html", "video.json",
+    ]  # fmt: skip
+
+
+def test_frames_on_their_own_are_those_of_instant(tmp_path, clip, appearance):
+    clip = write_clip(tmp_path / "short.mp4", panned(2))
+    transfer(clip, appearance, tmp_path / "out", temporal=False)
+    for frame in open_source(clip).frames():
+        expected = splice(frame.tensor(), appearance, "instant", **TINY, seed=0)
+        assert np.array_equal(read(tmp_path / "out" / f"{frame.index:06d}.png").pixels, read(encoded(expected)).pixels)
+
+
+def encoded(result):
+    from vitsplice.images import to_pil
+
+    return to_pil(result.pixels)
+
+
+def test_the_first_frame_is_that_of_instant_and_the_others_flicker_less(tmp_path, clip, appearance):
+    steady = transfer(clip, appearance, tmp_path / "steady")
+    single = transfer(clip, appearance, tmp_path / "single", temporal=False)
+    first = [(tmp_path / name / "000000.png").read_bytes() for name in ("steady", "single")]
+    assert first[0] == first[1]
+    errors = [result.record["warping_error"] for result in (steady, single)]
+    assert errors[0]["input"] == errors[1]["input"]
+    assert errors[0]["output"] < errors[1]["output"]
+
+
+@pytest.mark.parametrize("settings", [{}, {"preset": "tiny", "overrides": OPTIMISED, "backbone": None}])
+def test_work_that_was_stopped_resumes_to_the_same_bytes(tmp_path, clip, appearance, settings):
+    whole = transfer(clip, appearance, tmp_path / "whole.mp4", **settings)
+    stop = [False, False, False, False, True]
+    progress = ProgressReporter(stopped=lambda: stop.pop(0) if stop else False)
+    assert transfer(clip, appearance, tmp_path / "part.mp4", progress=progress, **settings) is None
+    assert not (tmp_path / "part.mp4").exists()
+    notes = []
+    part = transfer(clip, appearance, tmp_path / "part.mp4", progress=ProgressReporter(note=notes.append), **settings)
+    assert notes == ["resumes at frame 3"]
+    assert part.path.read_bytes() == whole.path.read_bytes()
+    assert part.record["warping_error"] == whole.record["warping_error"]
+    assert (part.folder / "flicker.csv").read_bytes() == (whole.folder / "flicker.csv").read_bytes()
+
+
+def test_a_segment_of_a_killed_process_without_its_state_is_computed_again(tmp_path, clip, appearance, monkeypatch):
+    whole = transfer(clip, appearance, tmp_path / "whole.mp4")
+    add = FileDestination.add
+
+    def killed(self, folder, number, frames, outputs):
+        add(self, folder, number, frames, outputs)
+        if number == 1:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FileDestination, "add", killed)
+        with pytest.raises(KeyboardInterrupt):
+            transfer(clip, appearance, tmp_path / "part.mp4")
+    part = transfer(clip, appearance, tmp_path / "part.mp4")
+    assert part.path.read_bytes() == whole.path.read_bytes()
+
+
+def test_finished_work_is_not_repeated(tmp_path, clip, appearance, monkeypatch):
+    first = transfer(clip, appearance, tmp_path / "out.mp4")
+    monkeypatch.setattr(convert, "propagated", None)
+    notes = []
+    again = transfer(clip, appearance, tmp_path / "out.mp4", progress=ProgressReporter(note=notes.append))
+    assert again.record == first.record
+    assert notes == [f"{tmp_path / 'out.mp4'} is finished already"]
+
+
+def test_another_output_is_replaced_only_with_force(tmp_path, clip, appearance):
+    transfer(clip, appearance, tmp_path / "out.mp4")
+    with pytest.raises(OutputExists, match=r"out\.mp4 already exists"):
+        transfer(clip, appearance, tmp_path / "out.mp4", key_every=4)
+    assert transfer(clip, appearance, tmp_path / "out.mp4", key_every=4, force=True).record["key_every"] == 4
+
+
+def test_a_key_frame_follows_each_cut(tmp_path, appearance):
+    clip = write_clip(tmp_path / "cut.mp4", [*panned(4), *panned(3, seed=9)])
+    result = transfer(clip, appearance, tmp_path / "out")
+    assert result.record["cuts"] == [4]
+    alone = write_clip(tmp_path / "alone.mp4", panned(4))
+    transfer(alone, appearance, tmp_path / "alone")
+    assert len(list((tmp_path / "out").iterdir())) == 7
+
+
+@pytest.mark.parametrize("generator", ["tiny-tint", "splicenet"])
+def test_a_model_folder_is_a_preset(tmp_path, clip, appearance, generator):
+    options = {} if generator == "tiny-tint" else {"width": 0.05}
+    write_tiny_model(tmp_path / "model", generator=generator, options=options)
+    transfer(clip, appearance, tmp_path / "out", preset=tmp_path / "model", backbone=None, overrides=())
+    expected = splice(next(open_source(clip).frames()).tensor(), appearance, tmp_path / "model")
+    assert np.array_equal(read(tmp_path / "out" / "000000.png").pixels, read(encoded(expected)).pixels)
+
+
+def test_frames_are_resized(tmp_path, clip, appearance):
+    result = transfer(clip, appearance, tmp_path / "out.mp4", size=32)
+    assert read_clip(result.path)[0][0].shape == (32, 48, 3)
+
+
+def test_one_frame_and_a_rotated_video(tmp_path, appearance):
+    clip = write_clip(tmp_path / "one.mp4", panned(1), rotation=90)
+    result = transfer(clip, appearance, tmp_path / "out.mp4")
+    assert [frame.shape for frame in read_clip(result.path)[0]] == [(96, 64, 3)]
+    assert result.record["warping_error"] == {"input": None, "output": None}
+
+
+def test_a_mistake_is_found_before_the_work(tmp_path, clip, appearance):
+    with pytest.raises(UserError, match="key_every=0 is not allowed; it must be in 1 to 120"):
+        transfer(clip, appearance, tmp_path / "out.mp4", key_every=0)
+    with pytest.raises(UserError, match="videos require a preset with a warm start or a model"):
+        transfer(clip, appearance, tmp_path / "out.mp4", preset="tiny", overrides=())
+    with pytest.raises(UserError, match="folder .*gone does not exist"):
+        transfer(clip, appearance, tmp_path / "gone" / "out.mp4")
+    with pytest.raises(ImageError):
+        transfer(clip, tmp_path / "gone.png", tmp_path / "out.mp4")
+    assert not (tmp_path / "out-video").exists()
+
+
+def test_a_video_that_is_damaged_at_its_end_keeps_its_finished_segments(tmp_path, appearance, monkeypatch):
+    clip = write_clip(tmp_path / "clip.mp4", panned(7))
+    with monkeypatch.context() as patch:
+        patch.setattr("vitsplice.video.source._check_frame", refuse_from(5))
+        with pytest.raises(ImageError, match="frame 5"):
+            transfer(clip, appearance, tmp_path / "out.mp4")
+    assert os.listdir(tmp_path / "out-video" / "segments")
+    assert transfer(clip, appearance, tmp_path / "out.mp4").record["frames"] == 7
+
+
+def refuse_from(index):
+    def check(name, pixels, info):
+        if name.startswith(f"frame {index} "):
+            raise ImageError(name)
+
+    return check
+
+
+def test_the_report_plays_the_first_frames_and_states_the_flicker(tmp_path, clip, appearance):
+    result = transfer(clip, appearance, tmp_path / "out.mp4")
+    page = (result.folder / "report.html").read_text()
+    assert page.count("data:image/jpeg") == 2 * 7 + 2
+    assert "warping error" in page
+    assert json.loads((result.folder / "video.json").read_text())["inputs"]["video"]
+
+
+def test_a_state_of_other_work_is_not_used(tmp_path, clip, appearance):
+    progress = ProgressReporter(stopped=iter([False] * 4 + [True] * 9).__next__)
+    assert transfer(clip, appearance, tmp_path / "a.mp4", progress=progress) is None
+    shutil.copytree(tmp_path / "a-video", tmp_path / "b-video")
+    with pytest.raises(OutputExists, match="holds another video: it differs in output"):
+        transfer(clip, appearance, tmp_path / "b.mp4")

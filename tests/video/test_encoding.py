@@ -1,0 +1,97 @@
+import av
+import numpy as np
+import pytest
+from clips import audio_packets, panned, read_clip, write_clip
+
+from vitsplice.errors import UserError, VitspliceError
+from vitsplice.video import encoding as module
+from vitsplice.video.encoding import encoding_for, join, write_segment
+from vitsplice.video.source import open_source
+
+
+def encoded(tmp_path, source, name="out.mp4", audio=None, split=2):
+    """Write the frames of a source in two segments, and join them."""
+    encoding, frames = encoding_for(tmp_path / name, source.info), list(source.frames())
+    paths = [tmp_path / "0.nut", tmp_path / "1.nut"]
+    for path, part in zip(paths, (frames[:split], frames[split:]), strict=True):
+        write_segment(path, ((frame.pixels, frame.time) for frame in part), encoding)
+    return tmp_path / name, join(paths, tmp_path / name, audio)
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.mkv", "out.mov", "out.webm"])
+def test_joined_segments_have_the_frames_and_times_of_the_input(tmp_path, name):
+    images, times = panned(5), [0, 100, 150, 400, 500]
+    source = open_source(write_clip(tmp_path / "clip.mp4", images, times=times))
+    path, notes = encoded(tmp_path, source, name)
+    frames, seconds = read_clip(path)
+    assert seconds == pytest.approx([time / 1000 for time in times], abs=1e-3)
+    assert not notes
+    assert all(np.abs(a.astype(int) - b).mean() < 6 for a, b in zip(frames, images, strict=True))
+
+
+def test_segments_of_the_same_frames_have_the_same_bytes(tmp_path):
+    source = open_source(write_clip(tmp_path / "clip.mp4", panned(4)))
+    first = encoded(tmp_path, source)[0].read_bytes()
+    assert encoded(tmp_path, source)[0].read_bytes() == first
+
+
+def test_audio_is_copied(tmp_path):
+    path = write_clip(tmp_path / "clip.mp4", panned(8), audio=True)
+    out, notes = encoded(tmp_path, open_source(path), audio=path)
+    assert audio_packets(out) == audio_packets(path)
+    assert not notes
+
+
+def test_audio_that_the_container_does_not_hold_is_noted(tmp_path):
+    path = write_clip(tmp_path / "clip.mp4", panned(8), audio=True)
+    out, notes = encoded(tmp_path, open_source(path), "out.webm", audio=path)
+    assert notes == ["the audio is left out: webm files do not hold the codec aac"]
+    assert len(read_clip(out)[0]) == 8
+
+
+@pytest.mark.parametrize("full", [1, 2])
+def test_matrix_and_range_are_those_of_the_input(tmp_path, full):
+    image = np.full((64, 64, 3), (30, 160, 70), np.uint8)
+    path = write_clip(tmp_path / "clip.mp4", [image] * 3, colours=(1, full, 1, 1))
+    out, _ = encoded(tmp_path, open_source(path))
+    with av.open(str(path)) as before, av.open(str(out)) as after:
+        first, second = (next(container.decode(video=0)) for container in (before, after))
+        assert (second.colorspace, second.color_range) == (first.colorspace, first.color_range) == (1, full)
+        planes = [np.frombuffer(bytes(frame.planes[0]), np.uint8).astype(int) for frame in (first, second)]
+        assert np.abs(planes[0] - planes[1]).max() <= 2
+
+
+def test_odd_sizes_are_kept(tmp_path):
+    source = open_source(write_clip(tmp_path / "clip.mp4", panned(3)))
+    pixels = panned(2, 33, 51)
+    encoding = encoding_for(
+        tmp_path / "out.mp4", source.info.__class__("odd", 51, 33, source.info.rate, 1 / source.info.rate)
+    )
+    write_segment(tmp_path / "0.nut", [(pixels[0], 0), (pixels[1], 1)], encoding)
+    join([tmp_path / "0.nut"], tmp_path / "out.mp4", None)
+    assert [frame.shape for frame in read_clip(tmp_path / "out.mp4")[0]] == [(33, 51, 3)] * 2
+
+
+def test_the_next_encoder_is_used_where_the_first_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        module, "ENCODERS", {".mp4": {"missing": {}} | {"mpeg4": module.H264["mpeg4"]}, ".mov": {"missing": {}}}
+    )
+    source = open_source(write_clip(tmp_path / "clip.mp4", panned(4)))
+    assert encoding_for(tmp_path / "a.mp4", source.info).codec == "mpeg4"
+    assert len(read_clip(encoded(tmp_path, source)[0])[0]) == 4
+    with pytest.raises(UserError, match=r"no encoder for \.mov files here: missing"):
+        encoding_for(tmp_path / "a.mov", source.info)
+
+
+def test_other_suffixes_are_refused(tmp_path):
+    source = open_source(write_clip(tmp_path / "clip.mp4", panned(1)))
+    with pytest.raises(UserError, match=r"out\.gif is not the name of a video; outputs are \.mp4, "):
+        encoding_for(tmp_path / "out.gif", source.info)
+
+
+def test_a_file_that_cannot_be_written_is_an_error_without_leftovers(tmp_path):
+    source = open_source(write_clip(tmp_path / "clip.mp4", panned(3)))
+    encoding = encoding_for(tmp_path / "out.mp4", source.info)
+    with pytest.raises(VitspliceError, match="cannot write"):
+        write_segment(tmp_path / "gone" / "0.nut", [(panned(1)[0], 0)], encoding)
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]

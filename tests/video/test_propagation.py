@@ -1,0 +1,94 @@
+import pytest
+import torch
+from clips import panned
+
+from vitsplice.matching import Correspondence, MatchedImage
+from vitsplice.matching.small_spots import SmallSpots
+from vitsplice.video.flow import Motion, standing
+from vitsplice.video.propagation import (
+    Carried,
+    between,
+    carried_motions,
+    mean_entropy,
+    moved_spots,
+    preference,
+    sharpened,
+)
+from vitsplice.video.segments import segments
+from vitsplice.video.source import Frame
+
+GRID = (6, 8)
+
+
+def match(seed=0, spots=None):
+    weights = torch.rand(48, 20, generator=torch.Generator().manual_seed(seed)).softmax(1)
+    return Correspondence(weights, weights, GRID, (MatchedImage((4, 5), True),), torch.rand(48, 3), spots)
+
+
+def shift(right, valid=1.0):
+    """Motion to the right by a number of patches."""
+    flow = torch.tensor([right / 8, 0.0]).reshape(1, 2, 1, 1).expand(1, 2, 48, 64)
+    return Motion(flow, torch.full((1, 1, 48, 64), valid))
+
+
+def maps(weights):
+    return weights.reshape(*GRID, -1)
+
+
+def test_weights_move_with_the_motion():
+    key = match()
+    moved = between(torch.rand(1, 3, 48, 64), key, None, Carried(shift(2), None, 0.0), [])
+    assert torch.allclose(maps(moved.weights)[:, :6], maps(key.weights)[:, 2:], atol=1e-5)
+    assert torch.allclose(moved.weights.sum(1), torch.ones(48))
+    assert moved.mirrored
+
+
+def test_weights_are_blended_by_the_distance_in_time():
+    first, second = match(0), match(1)
+    still = standing((48, 64))
+    blended = between(torch.rand(1, 3, 48, 64), first, second, Carried(still, still, 0.25), [])
+    entropy = torch.lerp(mean_entropy(first.weights), mean_entropy(second.weights), 0.25)
+    expected = sharpened(torch.lerp(first.weights, second.weights, 0.25), entropy)
+    assert torch.allclose(blended.weights, expected, atol=1e-5)
+
+
+def test_a_motion_that_cannot_be_trusted_gives_way_to_the_other():
+    first, second = match(0), match(1)
+    carried = Carried(shift(0, valid=0.0), standing((48, 64)), 0.25)
+    blended = between(torch.rand(1, 3, 48, 64), first, second, carried, [])
+    assert torch.allclose(blended.weights, second.weights, atol=5e-3)
+
+
+def test_blended_assignments_are_sharpened_to_the_entropy_of_the_key_frames():
+    weights = (match(0).weights + match(1).weights + match(2).weights) / 3
+    entropy = mean_entropy(match(0).weights)
+    assert mean_entropy(weights) > entropy
+    assert mean_entropy(sharpened(weights, entropy)) == pytest.approx(float(entropy), rel=5e-3)
+    assert torch.allclose(sharpened(weights, mean_entropy(weights) + 1), weights, atol=1e-6)
+
+
+def test_the_preference_is_strongest_for_what_was_matched_most_and_trusted():
+    key = match()
+    preferred = preference(key, standing((48, 64)))
+    assert torch.equal(preferred.scores.argmax(1), key.weights.argmax(1))
+    assert preferred.others == key.others
+    assert not preference(key, shift(0, valid=0.0)).scores.any()
+
+
+def test_motions_of_a_segment_lead_to_its_key_frames():
+    part = next(segments([Frame(n, pixels, n) for n, pixels in enumerate(panned(5, 96, 128, 3))], 4))
+    carried = carried_motions(part)
+    inner = (slice(None), 0, slice(24, -24), slice(24, -24))
+    assert [each.fraction for each in carried] == [0, 0.25, 0.5, 0.75, 1]
+    for number, each in enumerate(carried):
+        assert float(each.earlier.flow[inner].mean()) * 128 == pytest.approx(3 * number, abs=0.5)
+        assert float(each.later.flow[inner].mean()) * 128 == pytest.approx(3 * number - 12, abs=0.5)
+
+
+def test_spots_move_from_frame_to_frame_and_fade_where_hidden():
+    one = torch.ones(1)
+    spots = SmallSpots(torch.tensor([[3.0, 4.0]]), one, one, one, one)
+    moved = moved_spots(match(spots=spots), [shift(1), shift(1), shift(1, valid=0.0)])
+    assert [each.centres.tolist() for each in moved[:3]] == [[[3, 4]], [[3, 5]], [[3, 6]]]
+    assert [float(each.strengths) for each in moved] == [1, 1, 1, 0]
+    assert moved_spots(None, [shift(1)]) == [None, None]

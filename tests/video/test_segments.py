@@ -1,0 +1,67 @@
+import pytest
+from clips import panned, texture
+
+from vitsplice.video.segments import segments
+from vitsplice.video.source import Frame
+
+
+def video(*shots):
+    """Frames of shots one after another."""
+    return [Frame(index, pixels, index) for index, pixels in enumerate(pixels for shot in shots for pixels in shot)]
+
+
+def described(parts):
+    """First frame, end, following key frame and beginning of a shot of each segment."""
+    return [(p.start, p.end, p.following.index if p.following else None, p.after_cut) for p in parts]
+
+
+def test_key_frames_follow_each_other_by_the_length():
+    parts = list(segments(video(panned(7)), 3))
+    assert described(parts) == [(0, 3, 3, True), (3, 6, 6, False), (6, 7, None, False)]
+    assert [len(part.steps) for part in parts] == [3, 3, 0]
+
+
+def test_a_cut_begins_a_shot_and_has_no_motion():
+    parts = list(segments(video(panned(4), panned(5, seed=9)), 3))
+    assert described(parts) == [(0, 3, 3, True), (3, 4, None, False), (4, 7, 7, True), (7, 9, None, False)]
+    assert [len(part.steps) for part in parts] == [3, 0, 3, 1]
+
+
+@pytest.mark.parametrize("step", [0, 3, 8])
+def test_a_pan_is_no_cut(step):
+    assert all(not part.after_cut for part in list(segments(video(panned(6, step=step)), 2))[1:])
+
+
+def test_a_moderate_change_of_light_is_no_cut():
+    image = texture(64, 96).astype(int)
+    frames = [(image * (1 - 0.03 * n)).astype("uint8") for n in range(6)]
+    assert len(list(segments(video(frames), 10))) == 1
+
+
+def test_one_frame_is_one_segment():
+    assert described(segments(video(panned(1)), 12)) == [(0, 1, None, True)]
+
+
+def test_a_segment_in_the_middle_is_the_same_when_started_there():
+    frames = video(panned(9))
+    part = next(segments(frames, 3, 3, after_cut=False))
+    assert described([part]) == described(list(segments(frames, 3))[1:2])
+
+
+def test_frames_are_read_only_as_far_as_needed():
+    taken = []
+
+    def frames():
+        for frame in video(panned(40)):
+            taken.append(frame.index)
+            yield frame
+
+    next(segments(frames(), 4))
+    assert max(taken) == 4
+
+
+def test_a_flash_is_no_cut_and_black_before_a_scene_is_one():
+    image = texture(64, 96)
+    flash = [image, (image.astype(int) + 60).clip(0, 255).astype("uint8"), image]
+    assert len(list(segments(video(flash), 10))) == 1
+    assert [part.start for part in segments(video([image * 0, image * 0], [image]), 10)] == [0, 2]

@@ -1,0 +1,108 @@
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from clips import panned, write_clip
+
+from vitsplice.errors import ImageError
+from vitsplice.images import encode_png
+from vitsplice.video.colours import as_tensor
+from vitsplice.video.source import FOLDER_RATE, open_source
+
+
+def frames_of(path):
+    return list(open_source(path).frames())
+
+
+def test_frames_have_the_pixels_and_times_of_the_file(tmp_path):
+    images = panned(4)
+    source = open_source(write_clip(tmp_path / "clip.mp4", images, rate=10))
+    frames = list(source.frames())
+    assert (source.info.width, source.info.height, source.info.rate, source.info.frames) == (96, 64, 10, 4)
+    assert [frame.index for frame in frames] == [0, 1, 2, 3]
+    assert [float(frame.time * source.info.time_base) for frame in frames] == pytest.approx([0, 0.1, 0.2, 0.3])
+    for frame, image in zip(frames, images, strict=True):
+        assert np.abs(frame.pixels.astype(int) - image).mean() < 3
+
+
+def test_frames_of_a_variable_rate_keep_their_times(tmp_path):
+    times = [0, 40, 200, 1000]
+    source = open_source(write_clip(tmp_path / "clip.mp4", panned(4), times=times))
+    assert [round(1000 * frame.time * source.info.time_base) for frame in source.frames()] == times
+
+
+@pytest.mark.parametrize("rotation", [90, 180, -90])
+def test_rotated_frames_are_upright(tmp_path, rotation):
+    image = panned(1)[0]
+    source = open_source(write_clip(tmp_path / "clip.mp4", [image], rotation=rotation))
+    expected = np.rot90(image, rotation // 90)
+    assert (source.info.height, source.info.width) == expected.shape[:2]
+    assert np.abs(next(source.frames()).pixels.astype(int) - expected).mean() < 3
+
+
+def test_a_video_has_one_frame_at_least(tmp_path):
+    assert len(frames_of(write_clip(tmp_path / "clip.mp4", panned(1)))) == 1
+
+
+@pytest.mark.parametrize(("full", "luma"), [(False, 1), (True, 2)])
+def test_colours_of_either_range_are_converted_by_the_stated_matrix(tmp_path, full, luma):
+    image = np.full((64, 64, 3), (200, 40, 60), np.uint8)
+    source = open_source(write_clip(tmp_path / "clip.mp4", [image], colours=(1, luma, 1, 1)))
+    assert (source.info.colours.matrix, source.info.colours.full) == (1, full)
+    assert np.abs(next(source.frames()).pixels.astype(int) - image).max() <= 3
+
+
+def test_a_folder_of_images_is_a_video(tmp_path):
+    images = panned(3)
+    for number, image in enumerate(images):
+        (tmp_path / f"{number}.png").write_bytes(encode_png(as_tensor(image)))
+    source = open_source(tmp_path)
+    assert (source.info.rate, source.info.time_base) == (FOLDER_RATE, Fraction(1, 25))
+    assert all(np.array_equal(frame.pixels, image) for frame, image in zip(source.frames(), images, strict=True))
+
+
+def test_images_of_different_sizes_are_refused(tmp_path):
+    for number, side in enumerate((32, 48)):
+        (tmp_path / f"{number}.png").write_bytes(encode_png(as_tensor(panned(1, side, side)[0])))
+    with pytest.raises(ImageError, match=r"1\.png is 48x48 px .* first one is 32x32 px"):
+        frames_of(tmp_path)
+
+
+def test_what_is_no_video_is_refused_with_a_reason(tmp_path):
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "text.mp4").write_text("no video " * 100)
+    (tmp_path / "none").mkdir()
+    clip = write_clip(tmp_path / "clip.mp4", panned(4)).read_bytes()
+    (tmp_path / "half.mp4").write_bytes(clip[: len(clip) // 2])
+    for name in ("empty.mp4", "text.mp4", "half.mp4"):
+        with pytest.raises(ImageError, match=f"{name}' is no video, or is damaged: "):
+            open_source(tmp_path / name)
+    with pytest.raises(ImageError, match=r"gone\.mp4' does not exist"):
+        open_source(tmp_path / "gone.mp4")
+    with pytest.raises(ImageError, match="has no images; frames are files"):
+        open_source(tmp_path / "none")
+
+
+def test_a_video_whose_end_is_damaged_has_fewer_frames_than_it_states(tmp_path):
+    path = write_clip(tmp_path / "clip.mkv", panned(8, step=5), codec="mpeg4")
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 :] = bytes(len(data) - len(data) // 2)
+    path.write_bytes(data)
+    source = open_source(path)
+    assert 0 < len(list(source.frames())) < source.info.frames == 8
+
+
+def test_a_file_without_a_video_stream_is_refused(tmp_path):
+    import av
+    from clips import write_tone
+
+    with av.open(str(tmp_path / "tone.m4a"), "w") as container:
+        write_tone(container, container.add_stream("aac", rate=8000), 1)
+    with pytest.raises(ImageError, match="has no video stream"):
+        open_source(tmp_path / "tone.m4a")
+
+
+def test_a_playlist_is_refused(tmp_path):
+    (tmp_path / "list.m3u8").write_text("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n")
+    with pytest.raises(ImageError, match=r"list\.m3u8' is no video, or is damaged"):
+        open_source(tmp_path / "list.m3u8")

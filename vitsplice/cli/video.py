@@ -1,0 +1,107 @@
+"""``vitsplice video``: transfer the appearance of an image to a video."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vitsplice.cli.options import DEVICE, IMAGE_HELP, backbone_option
+from vitsplice.cli.output import notes
+
+
+def video(
+    source: Annotated[
+        Path, typer.Argument(metavar="VIDEO", help="Video that gives the structure, or a folder of images.")
+    ],
+    appearance: Annotated[
+        Path, typer.Argument(metavar="APPEARANCE", help=f"Image that gives the appearance. {IMAGE_HELP}")
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", "-o", help="Output: .mp4, .mov, .mkv or .webm, or a folder for PNG files (a name without suffix)."
+        ),
+    ] = Path("vitsplice-out.mp4"),
+    preset: Annotated[
+        str, typer.Option(help="instant, quick, best, a YAML file with a warm start, or a model folder.")
+    ] = "instant",
+    backbone: Annotated[
+        str | None, backbone_option("It replaces the first of the preset, and never falls back.")
+    ] = None,
+    key_every: Annotated[
+        int, typer.Option(min=1, max=120, help="Number of frames from one key frame to the next.")
+    ] = 12,
+    temporal: Annotated[
+        bool,
+        typer.Option(
+            "--temporal/--no-temporal",
+            help="Carry what key frames match, and their change, along the motion, or compute each frame on its own.",
+        ),
+    ] = True,
+    appearance_mask: Annotated[
+        Path | None,
+        typer.Option(help="Image as large as APPEARANCE: only the region where it is white is used."),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(min=0, max=10_000_000, help="Number of steps of a key frame, in place of the preset's."),
+    ] = None,
+    structure_strength: Annotated[float | None, typer.Option(min=0, max=10, help="As for `vitsplice run`.")] = None,
+    appearance_strength: Annotated[float | None, typer.Option(min=0, max=10, help="As for `vitsplice run`.")] = None,
+    size: Annotated[
+        int | None,
+        typer.Option(min=16, max=16384, help="Resize frames and APPEARANCE to this shorter side, in pixels."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of all random number generators.")] = None,
+    device: Annotated[str | None, DEVICE] = None,
+    precision: Annotated[str | None, typer.Option(help="Precision of the backbone: auto, float32 or bfloat16.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change one setting, e.g. match.grid=60."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing output.")] = False,
+) -> None:
+    """Transfer the appearance of an image to a video, stable in time.
+
+    Needs `pip install 'vitsplice[video]'`. Report, records and a preview are in the folder NAME-video beside NAME.mp4.
+    The same command resumes where it was stopped.
+    """
+    from vitsplice.cli.progress import parts_progress, unless_stopped
+    from vitsplice.video.convert import splice_video
+
+    with parts_progress() as progress:
+        result = splice_video(
+            source,
+            appearance,
+            out,
+            preset,
+            temporal=temporal,
+            key_every=key_every,
+            appearance_mask=appearance_mask,
+            force=force,
+            progress=progress,
+            backbone=backbone,
+            steps=steps,
+            structure_strength=structure_strength,
+            appearance_strength=appearance_strength,
+            size=size,
+            seed=seed,
+            device=device,
+            precision=precision,
+            overrides=set_ or [],
+        )
+    result = unless_stopped(result)
+    notes(result.record["notes"])
+    _show(result.record)
+    typer.echo(f"report {result.folder / 'report.html'}", err=True)
+    typer.echo(result.path)
+
+
+def _show(record: dict[str, object]) -> None:
+    """Print number of frames, time, and warping errors."""
+    typer.echo(f"{record['frames']} frames, {record['seconds_per_frame']} s each", err=True)
+    errors = record["warping_error"]
+    if isinstance(errors, dict) and errors["output"] is not None:
+        typer.echo(f"warping error {errors['output']:.5f} (input {errors['input']:.5f})", err=True)

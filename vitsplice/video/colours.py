@@ -1,0 +1,105 @@
+"""Colour spaces of video frames, and their conversion to and from RGB.
+
+A frame stores luma and chroma by a matrix (BT.601 or BT.709, say) in the limited range (16 to 235) or the full range.
+A file that does not state its matrix has BT.709 above the height of standard definition and BT.601 below, as players
+assume. Numbers are those of ITU-T H.273, which FFmpeg uses too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vitsplice.images import to_pil
+from vitsplice.video.packages import pyav
+
+UNSPECIFIED, BT709, BT601 = 2, 1, 6
+FULL_RANGE, LIMITED_RANGE = 2, 1
+RGB = 0
+
+STANDARD_DEFINITION = 576
+"""Maximum height in pixels of standard definition."""
+
+SCALERS = {1: "ITU709", 4: "FCC", 5: "ITU601", 6: "ITU601", 7: "SMPTE240M", 9: "BT2020", 10: "BT2020"}
+"""Matrix coefficients by number, and their names in PyAV."""
+
+Pixels = NDArray[np.uint8]
+"""RGB, ``(H, W, 3)``."""
+
+
+@dataclass(frozen=True)
+class ColourSpace:
+    """How the colours of a video are stored.
+
+    Args:
+        matrix, primaries, transfer: numbers of ITU-T H.273 as stated by the file; 2: not stated.
+        full: whether values have the full range.
+    """
+
+    matrix: int = UNSPECIFIED
+    full: bool = False
+    primaries: int = UNSPECIFIED
+    transfer: int = UNSPECIFIED
+
+    @classmethod
+    def of(cls, frame: Any) -> ColourSpace:
+        """Return the colour space of a decoded frame."""
+        full = frame.color_range == FULL_RANGE or frame.format.name.startswith("yuvj")
+        return cls(frame.colorspace, full, frame.color_primaries, frame.color_trc)
+
+    def scaler(self, height: int) -> str:
+        """Return the name of the matrix in PyAV, for frames of a height in pixels."""
+        return SCALERS.get(self.matrix, "ITU709" if height > STANDARD_DEFINITION else "ITU601")
+
+    @property
+    def range_number(self) -> int:
+        """The number of the range in PyAV."""
+        return FULL_RANGE if self.full else LIMITED_RANGE
+
+
+def as_tensor(pixels: Pixels) -> Tensor:
+    """Convert 8-bit RGB ``(H, W, 3)`` to ``(1, 3, H, W)`` in [0, 1]."""
+    return torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255
+
+
+def as_pixels(image: Tensor) -> Pixels:
+    """Convert ``(1, 3, H, W)`` in [0, 1] to 8-bit RGB ``(H, W, 3)``, rounded."""
+    return np.array(to_pil(image))
+
+
+def to_rgb(frame: Any, space: ColourSpace) -> Pixels:
+    """Convert a decoded frame to RGB."""
+    converted = frame.reformat(
+        format="rgb24",
+        src_colorspace=space.scaler(frame.height),
+        src_color_range=space.range_number,
+        dst_color_range=FULL_RANGE,
+        interpolation=_interpolation(),
+        threads=1,
+    )
+    return np.ascontiguousarray(converted.to_ndarray())
+
+
+def from_rgb(pixels: Pixels, space: ColourSpace, pixel_format: str) -> Any:
+    """Convert RGB to a frame of a pixel format, such as ``yuv420p``."""
+    frame = pyav().VideoFrame.from_ndarray(pixels, format="rgb24")
+    frame.colorspace, frame.color_range = RGB, FULL_RANGE
+    return frame.reformat(
+        format=pixel_format,
+        dst_colorspace=space.scaler(len(pixels)),
+        src_color_range=FULL_RANGE,
+        dst_color_range=space.range_number,
+        interpolation=_interpolation(),
+        threads=1,
+    )
+
+
+def _interpolation() -> int:
+    """Return the accurate scaling of chroma: the same result on every machine."""
+    kinds = pyav().video.reformatter.Interpolation
+    return int(kinds.BICUBIC | kinds.ACCURATE_RND | kinds.FULL_CHR_H_INT | kinds.FULL_CHR_H_INP | kinds.BITEXACT)

@@ -1,0 +1,260 @@
+"""Transfer of an appearance to a video, from file to file."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+
+from vitsplice.config import RunConfig
+from vitsplice.engine.backbones import BackboneLoader
+from vitsplice.errors import UserError
+from vitsplice.images import Source, contact_sheet, encode_png, read_mask, resize_to
+from vitsplice.presets.settings import settings_for
+from vitsplice.runs.record import versions
+from vitsplice.runs.recorder import settings_digest
+from vitsplice.support.files import file_sha256, read_json_object
+from vitsplice.support.output_folder import resumable, write
+from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
+from vitsplice.text import printable
+from vitsplice.video.colours import Pixels, as_pixels, as_tensor
+from vitsplice.video.destination import Destination, check_free, destination_for
+from vitsplice.video.excerpt import Excerpt
+from vitsplice.video.measurement import frame_metrics, mean_errors, warping_errors
+from vitsplice.video.outputs import frame_by_frame, propagated
+from vitsplice.video.report import flicker_table, report
+from vitsplice.video.segments import Segment, segments
+from vitsplice.video.source import Frame, VideoInfo, VideoSource, open_source
+from vitsplice.video.transfer import FrameTransfer, load_transfer
+from vitsplice.video.work import (
+    CHECKPOINTS,
+    ERRORS,
+    FORMAT,
+    PREVIEW,
+    RECORD,
+    REPORT,
+    WORK,
+    State,
+    on_device,
+    remove_parts,
+)
+
+KEY_EVERY = 12
+"""Default number of frames from one key frame to the next."""
+
+LONGEST = 120
+"""Maximum of this number: all frames of a segment are in memory."""
+
+VERSION = 1
+"""Version of the format of plan and state."""
+
+FEWER = 0.98
+"""If less than this fraction of the frames that a file states can be read, this is noted."""
+
+PREVIEW_HEIGHT = 360
+"""Maximum height of the images of the preview, in pixels."""
+
+
+class Stopped(Exception):
+    """The progress reporter stopped the work."""
+
+
+@dataclass(frozen=True)
+class VideoResult:
+    """A finished video.
+
+    Args:
+        path: the output.
+        folder: folder of the report and the records.
+        record: the content of ``video.json``.
+    """
+
+    path: Path
+    folder: Path
+    record: dict[str, Any]
+
+
+def splice_video(
+    source: str | os.PathLike[str],
+    appearance: Source,
+    out: str | os.PathLike[str],
+    preset: str | os.PathLike[str] | RunConfig = "instant",
+    *,
+    temporal: bool = True,
+    key_every: int = KEY_EVERY,
+    appearance_mask: Source | None = None,
+    force: bool = False,
+    progress: ProgressReporter = NULL_REPORTER,
+    **settings: Any,
+) -> VideoResult | None:
+    """Transfer the appearance of an image to a video.
+
+    Frame rate, times, colour space and audio of the output are those of the input. The records are in a folder beside
+    the output, ``NAME-video`` for ``NAME.mp4``; work that was stopped or killed resumes with the same arguments, and
+    gives the same bytes.
+
+    Args:
+        source: a video, or a folder of images.
+        appearance: the appearance image.
+        out: a video file (.mp4, .mov, .mkv or .webm), or a folder for PNG files: a name without a suffix.
+        preset: preset with a warm start, such as ``instant`` or ``quick``, or a model folder.
+        temporal: carry the correspondence and changes of key frames along the motion; False: each frame on its own.
+        key_every: number of frames from one key frame to the next, 1 to 120.
+        appearance_mask: only the region of the appearance image where it is white is used.
+        force: replace an existing output.
+        progress: progress reporter.
+        settings: see `vitsplice.settings_for`.
+
+    Returns:
+        The result; None if the progress reporter stopped the work.
+
+    Raises:
+        ImageError: if the video or the image cannot be read.
+        OutputExists: if the output exists, and ``force`` is not given.
+        VitspliceError: if a setting or the backbone cannot be used, or a file cannot be written.
+    """
+    if not 1 <= key_every <= LONGEST:
+        raise UserError(f"key_every={key_every} is not allowed; it must be in 1 to {LONGEST}")
+    video, path, loader = open_source(source), Path(out), BackboneLoader()
+    destination_for(path, video.info)
+    mask = None if appearance_mask is None else read_mask(appearance_mask)
+    transfer = load_transfer(appearance, settings_for(preset, **settings), mask, loader)
+    destination = destination_for(path, _output_info(video.info, transfer.settings.size))
+    inputs = {
+        "video": video.digest(),
+        "appearance image": transfer.image.sha256,
+        "appearance mask": mask.sha256 if mask else "",
+        "settings": settings_digest(transfer.settings),
+        "weights": " ".join(backbone.info.sha256 for backbone in transfer.backbones.values()),
+    }
+    plan = {"format": VERSION, "output": path.name, "temporal": temporal, "key_every": key_every, "inputs": inputs}
+    folder = path.with_name(f"{path.stem}-video")
+    begun = read_json_object(folder / WORK.plan_file) == plan
+    if not begun:
+        check_free(path, force=force)
+    with resumable(folder, WORK, plan, force=force or begun):
+        if begun and (record := _finished(folder, path)):
+            progress.note(f"{printable(str(path))} is finished already")
+            return VideoResult(path, folder, record)
+        work = _Work(video, transfer, destination, folder, plan, progress)
+        try:
+            work.run()
+        except Stopped:
+            return None
+        record = work.finish(path, loader)
+    return VideoResult(path, folder, record)
+
+
+def _output_info(info: VideoInfo, size: int | None) -> VideoInfo:
+    """Return the information on the output: the input's, with frames of another shorter side."""
+    if not size:
+        return info
+    height, width = resize_to(torch.zeros(1, 3, info.height, info.width), size).shape[-2:]
+    return replace(info, height=height, width=width)
+
+
+class _Work:
+    """The work on one video, segment after segment."""
+
+    def __init__(
+        self,
+        video: VideoSource,
+        transfer: FrameTransfer,
+        destination: Destination,
+        folder: Path,
+        plan: dict[str, Any],
+        progress: ProgressReporter,
+    ) -> None:
+        self._video, self._transfer, self._destination, self._folder = video, transfer, destination, folder
+        self._plan, self._progress = plan, progress
+        self._state = State(belongs_to=plan["inputs"])
+        FORMAT.resume(folder / CHECKPOINTS, None, plan["inputs"], self._restore)
+        self._excerpt = Excerpt(folder, video.info.frames or 0)
+
+    def _restore(self, state: State) -> None:
+        self._state = state
+        state.key = on_device(state.key, self._transfer.device)
+        self._progress.note(f"resumes at frame {state.next}")
+
+    def run(self) -> None:
+        """Compute the segments that are not finished. Raises Stopped."""
+        state, began = self._state, perf_counter() - self._state.seconds
+        frames = map(self._resized, self._video.frames())
+        for segment in segments(frames, self._plan["key_every"], state.next, after_cut=state.key is None):
+            self._add(segment)
+            state.seconds = perf_counter() - began
+            state.write(self._folder)
+
+    def _resized(self, frame: Frame) -> Frame:
+        """Resize a frame as the settings say."""
+        size = self._transfer.settings.size
+        return replace(frame, pixels=as_pixels(resize_to(frame.tensor(), size))) if size else frame
+
+    def _add(self, segment: Segment) -> None:
+        """Compute and write a segment, and update the state."""
+        state = self._state
+        compute = propagated if self._plan["temporal"] else frame_by_frame
+        computed = compute(self._transfer, segment, state.key, self._report)
+        self._destination.add(self._folder, state.segments, segment.frames, computed.outputs)
+        self._excerpt.add(segment.frames, computed.outputs)
+        write(self._folder, {PREVIEW: _preview(segment, computed.outputs[-1])})
+        following = [] if computed.following is None else [as_pixels(computed.following.output)]
+        state.errors += warping_errors(segment, [*computed.outputs, *following])
+        state.cuts += [segment.start] if segment.after_cut and segment.start else []
+        state.next, state.segments, state.key = segment.end, state.segments + 1, computed.following
+
+    def _report(self, index: int) -> None:
+        """Report a frame before it is computed. Raises Stopped."""
+        if self._progress.stopped():
+            raise Stopped
+        self._progress.part(f"frame {index}", index, max(index + 1, self._video.info.frames or 0))
+
+    def finish(self, path: Path, loader: BackboneLoader) -> dict[str, Any]:
+        """Write the output, the report and the records, and return the content of ``video.json``."""
+        state, info, transfer = self._state, self._video.info, self._transfer
+        notes = [*info.notes, *self._destination.finish(self._folder, state.segments, self._video)]
+        if info.frames and state.next < FEWER * info.frames:
+            notes.append(f"the file states {info.frames} frames, of which {state.next} could be read")
+        record = {
+            **self._plan,
+            "output_sha256": file_sha256(path) if path.is_file() else None,
+            "frames": state.next,
+            "cuts": state.cuts,
+            "rate": str(info.rate),
+            "seconds": round(state.seconds, 3),
+            "seconds_per_frame": round(state.seconds / state.next, 4),
+            "warping_error": mean_errors(state.errors),
+            "metrics": frame_metrics(self._excerpt.samples(), transfer.image, transfer.backbone.info.name, loader),
+            "notes": notes,
+            "settings": transfer.settings.model_dump(mode="json"),
+            "backbones": {name: asdict(backbone.info) for name, backbone in transfer.backbones.items()},
+            "substitutions": [asdict(substitution) for substitution in transfer.substitutions.values()],
+            "versions": {**versions(), **{name: metadata.version(name) for name in ("av",)}},
+        }
+        record = json.loads(json.dumps(record))
+        page = report(record, self._video.name, transfer.image.name, state.errors, self._excerpt.film())
+        files = {ERRORS: flicker_table(state.errors), REPORT: page, RECORD: json.dumps(record, indent=2) + "\n"}
+        write(self._folder, {name: text.encode() for name, text in files.items()})
+        remove_parts(self._folder)
+        return record
+
+
+def _preview(segment: Segment, output: Pixels) -> bytes:
+    """Return the last frame of a segment beside its output, as PNG."""
+    frame = segment.frames[-1]
+    pair = [("input", frame.tensor()[0]), (f"frame {frame.index}", as_tensor(output)[0])]
+    return encode_png(contact_sheet([pair], height=min(PREVIEW_HEIGHT, len(output))))
+
+
+def _finished(folder: Path, path: Path) -> dict[str, Any]:
+    """Return the record of finished work; {} if there is none, or the output has changed."""
+    record = read_json_object(folder / RECORD)
+    if record and path.is_file() and record.get("output_sha256") != file_sha256(path):
+        return {}
+    return record if path.exists() else {}

@@ -1,0 +1,103 @@
+"""Where the frames of an output go: a video file, or a folder of PNG files."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vitsplice.errors import OutputExists, UserError
+from vitsplice.images import encode_png
+from vitsplice.support.files import inside
+from vitsplice.support.output_folder import REPLACE, write
+from vitsplice.text import printable
+from vitsplice.video.colours import Pixels, as_tensor
+from vitsplice.video.encoding import Encoding, encoding_for, join, write_segment
+from vitsplice.video.source import Frame, VideoFile, VideoInfo, VideoSource
+from vitsplice.video.work import SEGMENTS
+
+
+class Destination(ABC):
+    """Takes the outputs of segments."""
+
+    @abstractmethod
+    def add(self, folder: Path, number: int, frames: Sequence[Frame], outputs: Sequence[Pixels]) -> None:
+        """Write a segment. Raises VitspliceError if it cannot be written.
+
+        Args:
+            folder: folder of the work.
+            number: number of the segment, from 0.
+            frames: frames of the input, whose times the outputs have.
+            outputs: 8-bit RGB of each output.
+        """
+
+    @abstractmethod
+    def finish(self, folder: Path, count: int, source: VideoSource) -> list[str]:
+        """Finish the output, and return notes for the user.
+
+        Args:
+            folder: folder of the work.
+            count: number of segments.
+            source: the input, whose audio the output has.
+        """
+
+
+@dataclass(frozen=True)
+class FileDestination(Destination):
+    """A video file: segments are encoded on their own, and joined at the end."""
+
+    path: Path
+    encoding: Encoding
+
+    def add(self, folder: Path, number: int, frames: Sequence[Frame], outputs: Sequence[Pixels]) -> None:
+        """Encode a segment into a file of its own."""
+        write(folder / SEGMENTS, {})
+        timed = ((pixels, frame.time) for frame, pixels in zip(frames, outputs, strict=True))
+        write_segment(_segment(folder, number), timed, self.encoding)
+
+    def finish(self, folder: Path, count: int, source: VideoSource) -> list[str]:
+        """Join the segments, with the audio of the input."""
+        audio = source.path if isinstance(source, VideoFile) and source.info.audio else None
+        return join([_segment(folder, number) for number in range(count)], self.path, audio)
+
+
+@dataclass(frozen=True)
+class FolderDestination(Destination):
+    """A folder of PNG files, which are numbered like the frames."""
+
+    path: Path
+
+    def add(self, folder: Path, number: int, frames: Sequence[Frame], outputs: Sequence[Pixels]) -> None:
+        """Write a PNG file for each frame."""
+        pairs = zip(frames, outputs, strict=True)
+        write(self.path, {f"{frame.index:06d}.png": encode_png(as_tensor(pixels)) for frame, pixels in pairs})
+
+    def finish(self, folder: Path, count: int, source: VideoSource) -> list[str]:
+        """Return a note if the audio of the input is not in the output."""
+        return ["a folder of images has no audio"] if source.info.audio else []
+
+
+def destination_for(path: Path, info: VideoInfo) -> Destination:
+    """Return the destination of a path: a folder if it is one or has no suffix, or else a video file.
+
+    Raises:
+        UserError: if the suffix is unknown, there is no encoder for it, or the folder of the file does not exist.
+    """
+    if path.is_dir() or not path.suffix:
+        return FolderDestination(path)
+    if not path.parent.is_dir():
+        raise UserError(f"the folder {printable(str(path.parent))} does not exist; create it, or choose another")
+    return FileDestination(path, encoding_for(path, info))
+
+
+def check_free(path: Path, *, force: bool) -> None:
+    """Raise OutputExists if a file or a folder with files has the name of the output, unless ``force`` is given."""
+    taken = any(path.iterdir()) if path.is_dir() else os.path.lexists(path)
+    if taken and not force:
+        raise OutputExists(f"{printable(str(path))} already exists; choose another name, or replace it with ", REPLACE)
+
+
+def _segment(folder: Path, number: int) -> Path:
+    return inside(folder, f"{SEGMENTS}/{number:05d}.nut")

@@ -1,0 +1,196 @@
+"""Writing of videos: segments, which are encoded one after another, and the file that joins them with the audio.
+
+Each segment begins with a frame that needs no other, and has no frames that refer to later ones, so that segments are
+joined without encoding them again. A segment of the same frames has the same bytes.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from vitsplice.errors import UserError, VitspliceError
+from vitsplice.support.files import atomic_replacement
+from vitsplice.text import one_line, printable
+from vitsplice.video.colours import Pixels, from_rgb
+from vitsplice.video.packages import pyav
+from vitsplice.video.source import LOCAL_FILES, VideoInfo
+
+THREADS = 4
+"""Number of threads of an encoder, whatever the machine, since the bytes may depend on it."""
+
+H264: dict[str, dict[str, str]] = {
+    "libx264": {"crf": "16", "preset": "medium", "bf": "0", "threads": str(THREADS)},
+    "libopenh264": {},
+    "mpeg4": {"qscale": "2", "flags": "+qscale"},
+}
+VP9: dict[str, dict[str, str]] = {
+    "libvpx-vp9": {"crf": "20", "b": "0", "auto-alt-ref": "0", "lag-in-frames": "0", "cpu-used": "3"},
+}
+ENCODERS = {".mp4": H264, ".m4v": H264, ".mov": H264, ".mkv": H264, ".webm": VP9}
+"""Encoders and their options by the suffix of the output file, the preferred one first."""
+
+FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
+"""Containers of output files by suffix."""
+
+SEGMENT_FORMAT = "nut"
+"""Container of segments: it holds every codec and every time base."""
+
+MAX_DENOMINATOR = 65535
+"""Maximum denominator of the frame rate in MPEG-4 part 2."""
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How frames are encoded.
+
+    Args:
+        codec: name of the encoder.
+        options: options of the encoder.
+        info: size, times and colours of the frames.
+    """
+
+    codec: str
+    options: dict[str, str]
+    info: VideoInfo
+
+    @property
+    def pixel_format(self) -> str:
+        """The pixel format: chroma is halved where both sides are even."""
+        return "yuv444p" if (self.info.width % 2 or self.info.height % 2) and self.codec != "mpeg4" else "yuv420p"
+
+
+def encoding_for(path: Path, info: VideoInfo) -> Encoding:
+    """Choose the encoder for an output file by its suffix.
+
+    Raises:
+        UserError: if the suffix is unknown, or PyAV has no encoder for it.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in ENCODERS:
+        raise UserError(
+            f"{printable(str(path))} is not the name of a video; outputs are {', '.join(ENCODERS)}, or a folder of PNG "
+            "files (a name without a suffix)"
+        )
+    available = pyav().codecs_available
+    for codec, options in ENCODERS[suffix].items():
+        if codec in available:
+            return Encoding(codec, options, info)
+    raise UserError(f"PyAV has no encoder for {suffix} files here: {', '.join(ENCODERS[suffix])}; use another suffix")
+
+
+def write_segment(path: Path, frames: Iterable[tuple[Pixels, int]], encoding: Encoding) -> None:
+    """Encode a segment atomically.
+
+    Args:
+        path: the file.
+        frames: RGB ``(H, W, 3)`` of each frame, and its time.
+        encoding: how they are encoded.
+
+    Raises:
+        VitspliceError: if it cannot be written.
+    """
+    info = encoding.info
+    with _muxed(path, SEGMENT_FORMAT) as container:
+        stream = container.add_stream(encoding.codec, rate=info.rate.limit_denominator(MAX_DENOMINATOR))
+        stream.width, stream.height, stream.pix_fmt = info.width, info.height, encoding.pixel_format
+        _set_context(stream.codec_context, encoding)
+        for pixels, time in frames:
+            frame = from_rgb(pixels, info.colours, encoding.pixel_format)
+            frame.pts, frame.time_base = time, info.time_base
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def _set_context(context: Any, encoding: Encoding) -> None:
+    info, colours = encoding.info, encoding.info.colours
+    context.time_base = info.time_base if encoding.codec != "mpeg4" else _coarse(info.time_base)
+    context.sample_aspect_ratio = info.pixel_aspect
+    context.color_range, context.colorspace = colours.range_number, colours.matrix
+    context.color_primaries, context.color_trc = colours.primaries, colours.transfer
+    context.thread_count, context.options = THREADS, encoding.options
+    context.flags |= pyav().codec.context.Flags.global_header
+
+
+def _coarse(time_base: Fraction) -> Fraction:
+    """Limit the denominator of a time base to what MPEG-4 part 2 allows."""
+    return time_base if time_base.denominator <= MAX_DENOMINATOR else Fraction(1, MAX_DENOMINATOR)
+
+
+def join(segments: Sequence[Path], out: Path, audio: Path | None) -> list[str]:
+    """Write the segments as one video, with the audio streams of another file, atomically.
+
+    Args:
+        segments: files of `write_segment`, in order.
+        out: the video.
+        audio: video whose audio is copied; None: no audio.
+
+    Returns:
+        Notes for the user.
+
+    Raises:
+        VitspliceError: if it cannot be written.
+    """
+    notes: list[str] = []
+    with _muxed(out, FORMATS[out.suffix.lower()], options={"movflags": "+faststart"}) as container:
+        with pyav().open(str(segments[0])) as first:
+            stream = container.add_stream_from_template(first.streams.video[0])
+        packets: list[Iterator[Any]] = [_packets(segments, stream)]
+        if audio is not None:
+            packets += _audio(audio, container, notes)
+        for packet in heapq.merge(*packets, key=lambda packet: packet.dts * packet.time_base):
+            container.mux(packet)
+    return notes
+
+
+def _packets(segments: Iterable[Path], stream: Any) -> Iterator[Any]:
+    """Yield the packets of segments, for a stream."""
+    for path in segments:
+        with pyav().open(str(path)) as container:
+            for packet in container.demux(container.streams.video[0]):
+                if packet.dts is not None:
+                    packet.stream = stream
+                    yield packet
+
+
+def _audio(path: Path, container: Any, notes: list[str]) -> list[Iterator[Any]]:
+    """Add the audio streams of a file to a container and return their packets; a codec that does not fit is noted."""
+    av = pyav()
+    with av.open(os.path.abspath(path), options=LOCAL_FILES) as source:
+        kept = []
+        for stream in source.streams.audio:
+            name = stream.codec_context.name
+            if name not in container.supported_codecs:
+                notes.append(f"the audio is left out: {container.format.name} files do not hold the codec {name}")
+                continue
+            kept.append((stream.index, container.add_stream_from_template(stream)))
+    return [_audio_packets(path, index, target) for index, target in kept]
+
+
+def _audio_packets(path: Path, index: int, target: Any) -> Iterator[Any]:
+    with pyav().open(os.path.abspath(path), options=LOCAL_FILES) as source:
+        for packet in source.demux(source.streams[index]):
+            if packet.dts is not None:
+                packet.stream = target
+                yield packet
+
+
+@contextmanager
+def _muxed(path: Path, container_format: str, **options: Any) -> Iterator[Any]:
+    """Context of a container that is written to a temporary file and then replaces ``path``."""
+    av = pyav()
+    try:
+        with atomic_replacement(path) as temporary:
+            with av.open(str(temporary), "w", format=container_format, **options) as container:
+                yield container
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+    except (av.FFmpegError, OSError) as error:
+        reason = one_line(error.strerror or str(error))
+        raise VitspliceError(f"cannot write {printable(str(path))}: {reason}") from error

@@ -1,0 +1,79 @@
+"""Frames that are stored while a video is computed: an excerpt for the report, and samples for the metrics."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from vitsplice.images import encode_png
+from vitsplice.support.output_folder import write
+from vitsplice.video.colours import Pixels, as_tensor
+from vitsplice.video.source import Frame
+from vitsplice.video.work import EXCERPT
+
+FILM = 48
+"""Number of first frames that the report plays."""
+
+FILM_SIDE = 384
+"""Maximum of their longer side in pixels."""
+
+QUALITY = 80
+"""Quality of their JPEG files."""
+
+SAMPLES = 6
+"""Number of frames that are measured, evenly spaced."""
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """The stored frames of a video.
+
+    Args:
+        folder: folder of the work.
+        expected: number of frames of the video, as far as it is known.
+    """
+
+    folder: Path
+    expected: int
+
+    def add(self, frames: Sequence[Frame], outputs: Sequence[Pixels]) -> None:
+        """Store the frames of a segment that belong to the excerpt or to the samples."""
+        files: dict[str, bytes] = {}
+        for frame, output in zip(frames, outputs, strict=True):
+            for when, pixels in (("before", frame.pixels), ("after", output)):
+                name = f"{frame.index:05d}-{when}"
+                if frame.index < FILM:
+                    files[f"{name}.jpg"] = _jpeg(pixels)
+                if frame.index in self._samples():
+                    files[f"{name}.png"] = encode_png(as_tensor(pixels))
+        write(self.folder / EXCERPT, files)
+
+    def film(self) -> tuple[list[bytes], list[bytes]]:
+        """Return the first frames of the input and of the output as JPEG."""
+        before, after = ([path.read_bytes() for path in self._files(f"*-{when}.jpg")] for when in ("before", "after"))
+        return before, after
+
+    def samples(self) -> list[tuple[int, Path, Path]]:
+        """Return the number of each sample, and the PNG files of input and output."""
+        return [
+            (int(path.name.partition("-")[0]), path, path.with_name(path.name.replace("before", "after")))
+            for path in self._files("*-before.png")
+        ]
+
+    def _samples(self) -> set[int]:
+        last = max(0, self.expected - 1)
+        return {round(last * number / (SAMPLES - 1)) for number in range(SAMPLES)}
+
+    def _files(self, pattern: str) -> list[Path]:
+        return sorted((self.folder / EXCERPT).glob(pattern))
+
+
+def _jpeg(pixels: Pixels) -> bytes:
+    image, file = Image.fromarray(pixels), io.BytesIO()
+    image.thumbnail((FILM_SIDE, FILM_SIDE), Image.Resampling.LANCZOS)
+    image.save(file, "JPEG", quality=QUALITY)
+    return file.getvalue()

@@ -1,0 +1,46 @@
+"""Flicker of a video: the warping error of consecutive frames.
+
+The definition is that of Lai et al. 2018, "Learning Blind Video Temporal Consistency":
+
+    E = sum_i M_i |V_t(x_i) - V_{t+1}(x_i + f(x_i))|^2 / sum_i M_i
+
+with f the flow of the input from frame t to frame t + 1, and M the pixels where it can be trusted: not hidden in the
+other frame, and not at the edge of a motion (Ruder et al. 2016). Values are RGB in [0, 1], summed over the channels.
+The error of the input itself is what sampling, noise and changing light leave.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from vitsplice.video.flow import Motion
+
+EDGE_RELATIVE, EDGE_ABSOLUTE = 0.01, 0.002
+"""The edge of a motion f is where |grad u|^2 + |grad v|^2 > EDGE_RELATIVE |f|^2 + EDGE_ABSOLUTE, in pixels."""
+
+
+def warping_error(earlier: Tensor, later: Tensor, motion: Motion) -> float | None:
+    """Compute the warping error of two frames.
+
+    Args:
+        earlier, later: ``(1, 3, H, W)`` in [0, 1].
+        motion: motion of the input from the earlier frame to the later one.
+
+    Returns:
+        The error, or None if the motion can be trusted nowhere.
+    """
+    mask = steady(motion).resized((earlier.shape[-2], earlier.shape[-1])).valid >= 1
+    if not mask.any():
+        return None
+    difference = (earlier - motion.sample(later)).square().sum(1, keepdim=True)
+    return float(difference[mask].mean())
+
+
+def steady(motion: Motion) -> Motion:
+    """Exclude the edges of a motion from where it is valid."""
+    height, width = motion.flow.shape[-2:]
+    flow = motion.flow * motion.flow.new_tensor([width, height]).reshape(1, 2, 1, 1)
+    steep = sum(gradient.square().sum(1, keepdim=True) for gradient in torch.gradient(flow, dim=(2, 3)))
+    edge = steep > EDGE_RELATIVE * flow.square().sum(1, keepdim=True) + EDGE_ABSOLUTE
+    return Motion(motion.flow, motion.valid * ~edge)

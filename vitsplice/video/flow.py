@@ -1,0 +1,162 @@
+"""Optical flow between frames, its composition, and where it can be trusted.
+
+The flow is that of OpenCV's DIS (Kroeger et al. 2016, "Fast Optical Flow using Dense Inverse Search"), which needs no
+weights. A flow maps each pixel x of one frame to x + flow(x) in another, in fractions of the frame's sides, so that it
+applies at any resolution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vitsplice.video.colours import Pixels
+from vitsplice.video.packages import opencv
+
+SIDE = 512
+"""Maximum of the longer side in pixels at which flow is computed."""
+
+SMALLEST = 32
+"""Minimum height and width for DIS; smaller frames are enlarged."""
+
+RELATIVE, ABSOLUTE = 0.01, 0.5
+"""A flow f and the flow b back are consistent where |f + b|^2 < RELATIVE (|f|^2 + |b|^2) + ABSOLUTE, in pixels
+(Sundaram et al. 2010; Ruder et al. 2016)."""
+
+
+@dataclass(frozen=True)
+class Motion:
+    """Flow from the pixels of one frame to another frame, and where it can be trusted.
+
+    Args:
+        flow: ``(1, 2, h, w)``: right and down, as fractions of width and height.
+        valid: ``(1, 1, h, w)`` in [0, 1]: 0 where the pixel is hidden in the other frame or outside of it.
+    """
+
+    flow: Tensor
+    valid: Tensor
+
+    def sample(self, maps: Tensor) -> Tensor:
+        """Fetch maps of the other frame along the flow.
+
+        Args:
+            maps: ``(1, C, H, W)``, maps of the other frame.
+
+        Returns:
+            ``(1, C, H, W)``, aligned with the first frame; bilinear, the border is repeated.
+        """
+        return sample_at(maps, self.resized((maps.shape[-2], maps.shape[-1])).flow)
+
+    def then(self, following: Motion) -> Motion:
+        """Compose with the motion from the other frame to a third one."""
+        maps = self.sample(torch.cat([following.flow, following.valid], 1))
+        return Motion(self.flow + maps[:, :2], self.valid * maps[:, 2:])
+
+    def resized(self, size: tuple[int, int]) -> Motion:
+        """Resize to ``(H, W)``, averaging where it becomes smaller."""
+        if self.flow.shape[-2:] == size:
+            return self
+        maps = torch.cat([self.flow, self.valid], 1)
+        smaller = size[0] <= maps.shape[-2] and size[1] <= maps.shape[-1]
+        resized = (
+            F.adaptive_avg_pool2d(maps, size)
+            if smaller
+            else F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
+        )
+        return Motion(resized[:, :2], resized[:, 2:])
+
+    def to(self, device: torch.device) -> Motion:
+        """Move to a device."""
+        return Motion(self.flow.to(device), self.valid.to(device))
+
+    def track(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Move points of the first frame to the other one.
+
+        Args:
+            points: row and column as fractions of the sides, ``(K, 2)``.
+
+        Returns:
+            The moved points ``(K, 2)``, and the validity at each, ``(K,)``.
+        """
+        positions = 2 * points.flip(-1)[None, None] - 1
+        maps = torch.cat([self.flow, self.valid], 1)
+        values = F.grid_sample(maps, positions, padding_mode="border", align_corners=False)[0, :, 0].T
+        return points + values[:, :2].flip(-1), values[:, 2]
+
+
+def sample_at(maps: Tensor, flow: Tensor) -> Tensor:
+    """Sample maps ``(1, C, H, W)`` at x + flow(x), with a flow ``(1, 2, H, W)`` in fractions of the sides."""
+    height, width = flow.shape[-2:]
+    rows, columns = ((torch.arange(side, device=flow.device) + 0.5) / side for side in (height, width))
+    positions = torch.stack([columns.expand(height, width), rows[:, None].expand(height, width)], -1)[None]
+    positions = 2 * (positions + flow.permute(0, 2, 3, 1)) - 1
+    return F.grid_sample(maps, positions.to(maps), padding_mode="border", align_corners=False)
+
+
+def standing(size: tuple[int, int]) -> Motion:
+    """Return the motion of a frame to itself, at ``(h, w)``."""
+    return Motion(torch.zeros(1, 2, *size), torch.ones(1, 1, *size))
+
+
+def working_image(pixels: Pixels) -> Pixels:
+    """Return the lightness of a frame at the size at which flow is computed, ``(h, w)`` uint8."""
+    cv2 = opencv()
+    height, width = pixels.shape[:2]
+    scale = max(min(1.0, SIDE / max(height, width)), SMALLEST / min(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+    return np.asarray(grey if scale == 1 else cv2.resize(grey, size, interpolation=cv2.INTER_AREA))
+
+
+def motions(earlier: Pixels, later: Pixels) -> tuple[Motion, Motion]:
+    """Compute the motion from the later frame back to the earlier one, and from the earlier one to the later one.
+
+    Args:
+        earlier, later: two frames as `working_image`.
+    """
+    with _one_thread():
+        back, forth = _flow(later, earlier), _flow(earlier, later)
+    size = torch.tensor([back.shape[-1], back.shape[-2]]).reshape(1, 2, 1, 1)
+    return Motion(back / size, consistent(back, forth)), Motion(forth / size, consistent(forth, back))
+
+
+def consistent(flow: Tensor, back: Tensor) -> Tensor:
+    """Return 1 where two flows ``(1, 2, h, w)`` in pixels agree and stay inside of the frame, else 0."""
+    height, width = flow.shape[-2:]
+    size = flow.new_tensor([width, height]).reshape(1, 2, 1, 1)
+    returned = sample_at(back, flow / size)
+    difference = (flow + returned).square().sum(1, keepdim=True)
+    allowed = RELATIVE * (flow.square() + returned.square()).sum(1, keepdim=True) + ABSOLUTE
+    return ((difference < allowed) & _inside(flow)).to(flow)
+
+
+def _inside(flow: Tensor) -> Tensor:
+    """Return whether each pixel stays inside of the frame, ``(1, 1, h, w)``."""
+    height, width = flow.shape[-2:]
+    columns = torch.arange(width) + flow[:, :1]
+    rows = torch.arange(height)[:, None] + flow[:, 1:]
+    return (columns >= -0.5) & (columns <= width - 0.5) & (rows >= -0.5) & (rows <= height - 0.5)
+
+
+def _flow(first: Pixels, second: Pixels) -> Tensor:
+    cv2 = opencv()
+    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(first, second, None)
+    return torch.from_numpy(np.ascontiguousarray(flow.transpose(2, 0, 1)))[None]
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Context in which OpenCV uses one thread: the result of DIS depends on their number."""
+    cv2 = opencv()
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)

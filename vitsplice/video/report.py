@@ -1,0 +1,100 @@
+"""``report.html``: the report of a video on one page, with a player of its first frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vitsplice.support.page import Block, Details, Film, Heading, Properties, Table, Text, render
+from vitsplice.support.plots import COLOURS, MUTED, plot
+from vitsplice.support.tables import csv_document
+from vitsplice.video.work import ERRORS
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Errors = Sequence[tuple[int, float, float]]
+
+WARPING = (
+    "Mean squared difference of each frame and the next one moved back along the motion of the input (Lai et al. "
+    "2018), where that motion can be trusted; lower is steadier. That of the input is what noise and resampling leave."
+)
+
+
+def report(
+    record: dict[str, Any], source: str, appearance: str, errors: Errors, film: tuple[Sequence[bytes], Sequence[bytes]]
+) -> str:
+    """Render the report of a video as one HTML file.
+
+    Args:
+        record: content of ``video.json``.
+        source, appearance: names of the video and of the appearance image.
+        errors: number of a frame, and warping error of input and output from it to the next frame.
+        film: first frames of input and output as JPEG.
+    """
+    names = " and ".join(info["name"] for info in record["backbones"].values())
+    method = f"key frames every {record['key_every']} frames" if record["temporal"] else "each frame on its own"
+    preset = record["settings"]["preset"] or "settings"
+    lead = (
+        f"preset {preset}, {method}, with {names} on {record['settings']['device']}; {record['frames']} frames, "
+        f"{record['seconds_per_frame']:.2f} s each"
+    )
+    caption = f"The first {len(film[0])} frames"
+    blocks: list[Block] = [Film(*film, rate=float(Fraction(record["rate"])), caption=caption)]
+    blocks += [Text(note, highlighted=True) for note in record["notes"]]
+    blocks += [Heading("Flicker"), *_flicker(record, errors), Heading("Metrics of frames"), _metrics(record)]
+    blocks += [Heading("Settings"), Properties(_properties(record)), Details("versions", _lines(record["versions"]))]
+    title = f"The structure of {Path(source).name}, the appearance of {Path(appearance).name}"
+    return render(title, blocks, lead)
+
+
+def flicker_table(errors: Errors) -> str:
+    """Return the warping errors as CSV."""
+    return csv_document([("frame", "input", "output"), *errors])
+
+
+def _flicker(record: dict[str, Any], errors: Errors) -> list[Block]:
+    means = record["warping_error"]
+    if not errors:
+        return [Text("The warping error needs two frames of one shot.")]
+    rows = [("input", means["input"]), ("output", means["output"])]
+    table = Table(("warping error", "mean"), rows, f"{WARPING} All values: {ERRORS}")
+
+    def draw(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        frames = [error[0] for error in errors]
+        axes.plot(frames, [error[1] for error in errors], color=MUTED, label="input")
+        axes.plot(frames, [error[2] for error in errors], color=COLOURS[0], label="output")
+        axes.set_xlabel("frame")
+        axes.set_ylabel("warping error")
+        axes.set_ylim(bottom=0)
+        axes.legend(frameon=False)
+
+    return [table, plot(draw, (9.6, 3.0), "Warping error from each frame to the next")]
+
+
+def _metrics(record: dict[str, Any]) -> Block:
+    rows = [
+        (name, values["value"], values.get("better", ""), values.get("against", ""), values["reason"])
+        for name, values in record["metrics"].items()
+    ]
+    return Table(
+        ("metric", "mean", "better", "against", "note"), rows, "Means over frames that are evenly spaced in the video"
+    )
+
+
+def _properties(record: dict[str, Any]) -> list[tuple[str, str]]:
+    cuts = ", ".join(map(str, record["cuts"])) or "none"
+    networks = [f"{info['name']} ({info['model']}, {info['licence']})" for info in record["backbones"].values()]
+    return [
+        ("frame rate", f"{float(Fraction(record['rate'])):.3f} per second"),
+        ("cuts before frames", cuts),
+        ("networks", ", ".join(networks)),
+        *((f"SHA-256 of {name}", digest) for name, digest in record["inputs"].items() if digest),
+    ]
+
+
+def _lines(values: dict[str, str]) -> str:
+    return "\n".join(f"{name} {value}" for name, value in values.items())

@@ -1,0 +1,113 @@
+"""Division of a video into segments: the frames from one key frame to the next.
+
+A key frame is the first frame after a cut, or the frame that follows another key frame by a fixed number of frames.
+Only the frames of one segment are in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from vitsplice.video.colours import Pixels
+from vitsplice.video.flow import Motion, motions, working_image
+from vitsplice.video.source import Frame
+
+UNEXPLAINED = 0.04
+"""Minimum of the mean difference in lightness that the motion leaves between the frames of a cut, in [0, 1]."""
+
+TRUSTED, ALIKE = 0.35, 0.3
+"""At a cut, the motion can be trusted in a smaller fraction of the frame than the first value, or what it predicts has
+a smaller correlation with the frame than the second. A flash or a fade is no cut: its motion can be trusted."""
+
+POOL = 4
+"""Side in pixels of the squares over which lightness is averaged before frames are compared."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """Two consecutive frames.
+
+    Args:
+        back: motion from the later frame to the earlier one.
+        forth: motion from the earlier frame to the later one.
+    """
+
+    back: Motion
+    forth: Motion
+
+
+@dataclass(frozen=True)
+class Segment:
+    """The frames from a key frame to the next one.
+
+    Args:
+        frames: the frames, the first of which is the key frame.
+        following: the next key frame; None before a cut and at the end of the video.
+        steps: motion between consecutive frames, with ``following`` as the last.
+        after_cut: whether it is the beginning of a shot.
+    """
+
+    frames: tuple[Frame, ...]
+    following: Frame | None
+    steps: tuple[Step, ...]
+    after_cut: bool
+
+    @property
+    def start(self) -> int:
+        """Number of its first frame."""
+        return self.frames[0].index
+
+    @property
+    def end(self) -> int:
+        """Number of the frame after its last one."""
+        return self.frames[-1].index + 1
+
+
+def segments(frames: Iterable[Frame], length: int, start: int = 0, *, after_cut: bool = True) -> Iterator[Segment]:
+    """Divide a video into segments.
+
+    Args:
+        frames: all frames.
+        length: maximum number of frames of a segment.
+        start: number of the key frame of the first segment; earlier frames are skipped.
+        after_cut: whether that segment is the beginning of a shot.
+    """
+    window: list[Frame] = []
+    steps: list[Step] = []
+    image: Pixels | None = None
+    for frame in frames:
+        if frame.index < start:
+            continue
+        previous, image = image, working_image(frame.pixels)
+        if previous is None:
+            window = [frame]
+            continue
+        step = Step(*motions(previous, image))
+        cut = is_cut(previous, image, step.back)
+        if cut or len(window) == length:
+            following = None if cut else frame
+            yield Segment(tuple(window), following, tuple(steps if cut else [*steps, step]), after_cut)
+            window, steps, after_cut = [frame], [], cut
+        else:
+            window, steps = [*window, frame], [*steps, step]
+    if window:
+        yield Segment(tuple(window), None, tuple(steps), after_cut)
+
+
+def is_cut(earlier: Pixels, later: Pixels, back: Motion) -> bool:
+    """Decide whether there is a cut between two frames.
+
+    Args:
+        earlier, later: lightness of both frames, ``(h, w)`` uint8.
+        back: motion from the later frame to the earlier one.
+    """
+    frames = [torch.from_numpy(image)[None, None] / 255 for image in (earlier, later)]
+    predicted, actual = (F.avg_pool2d(image, POOL).flatten() for image in (back.sample(frames[0]), frames[1]))
+    if float((actual - predicted).abs().mean()) < UNEXPLAINED:
+        return False
+    alike = F.cosine_similarity(predicted - predicted.mean(), actual - actual.mean(), dim=0)
+    return float(back.valid.mean()) < TRUSTED or float(alike) < ALIKE

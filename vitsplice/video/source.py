@@ -1,0 +1,256 @@
+"""Reading of videos: frames one after another, upright, in RGB, with their times."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from vitsplice.errors import ImageError
+from vitsplice.images import read
+from vitsplice.images.checks import check_size
+from vitsplice.support.files import file_sha256, reading
+from vitsplice.text import one_line, printable
+from vitsplice.video.colours import ColourSpace, Pixels, as_pixels, as_tensor, to_rgb
+from vitsplice.video.packages import pyav
+
+FOLDER_RATE = Fraction(25)
+"""Frames per second of a folder of images."""
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
+"""Images of a folder that are frames."""
+
+LOCAL_FILES = {
+    "protocol_whitelist": "file",
+    "format_whitelist": "mov,matroska,avi,mpegts,mpeg,flv,ogg,asf,nut,mxf,gif,ivf,h264,hevc,m4v,mpegvideo",
+}
+"""Options of FFmpeg: containers that hold their frames themselves, since playlists open other files and addresses."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A frame.
+
+    Args:
+        index: number of the frame, from 0.
+        pixels: RGB, ``(H, W, 3)`` uint8, upright.
+        time: presentation time in units of the video's time base.
+    """
+
+    index: int
+    pixels: Pixels = field(repr=False)
+    time: int
+
+    def tensor(self) -> Tensor:
+        """Return the pixels as ``(1, 3, H, W)`` in [0, 1]."""
+        return as_tensor(self.pixels)
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What is known of a video before its frames are read.
+
+    Args:
+        name: path, safe to print.
+        width, height: size of upright frames in pixels.
+        rate: mean number of frames per second.
+        time_base: unit of times in seconds.
+        frames: number of frames that the file states; None: unknown.
+        colours: colour space.
+        pixel_aspect: width of a pixel divided by its height.
+        audio: number of audio streams.
+        notes: properties of the file that the output does not have.
+    """
+
+    name: str
+    width: int
+    height: int
+    rate: Fraction
+    time_base: Fraction
+    frames: int | None = None
+    colours: ColourSpace = field(default_factory=ColourSpace)
+    pixel_aspect: Fraction = Fraction(1)
+    audio: int = 0
+    notes: tuple[str, ...] = ()
+
+
+class VideoSource(ABC):
+    """A video that can be read any number of times.
+
+    Args:
+        path: file or folder.
+    """
+
+    info: VideoInfo
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.name = path, printable(str(path))
+
+    @abstractmethod
+    def digest(self) -> str:
+        """Compute the SHA-256 of the video. Raises UserError if it cannot be read."""
+
+    @abstractmethod
+    def frames(self) -> Iterator[Frame]:
+        """Read the frames in the order of their times. Raises ImageError if one cannot be decoded."""
+
+
+def open_source(path: str | os.PathLike[str]) -> VideoSource:
+    """Open a video file, or a folder of images in the order of their names.
+
+    Raises:
+        UserError: if PyAV is not installed.
+        ImageError: if the path does not exist, is no video, or has no frames of a valid size.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return FrameFolder(path)
+    if not path.is_file():
+        raise ImageError(f"'{printable(str(path))}' does not exist; give a video file or a folder of images")
+    return VideoFile(path)
+
+
+class FrameFolder(VideoSource):
+    """A folder of images of one size, which are frames at `FOLDER_RATE`."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        with reading(path):
+            self._files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+        if not self._files:
+            raise ImageError(f"folder '{self.name}' has no images; frames are files {', '.join(SUFFIXES)}")
+        height, width = read(self._files[0]).pixels.shape[-2:]
+        self.info = VideoInfo(self.name, width, height, FOLDER_RATE, 1 / FOLDER_RATE, len(self._files))
+
+    def digest(self) -> str:
+        """Compute the SHA-256 of the names and contents of all images."""
+        digest = hashlib.sha256()
+        for file in self._files:
+            with reading(file):
+                digest.update(f"{file.name}\0{file_sha256(file)}\n".encode())
+        return digest.hexdigest()
+
+    def frames(self) -> Iterator[Frame]:
+        """Read the images. Raises ImageError if one is damaged or of another size."""
+        for index, file in enumerate(self._files):
+            pixels = as_pixels(read(file).pixels)
+            _check_frame(f"frame {printable(str(file))}", pixels, self.info)
+            yield Frame(index, pixels, index)
+
+
+class VideoFile(VideoSource):
+    """The first video stream of a file."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        with self._opened() as container:
+            if not container.streams.video:
+                raise ImageError(f"'{self.name}' has no video stream")
+            stream = container.streams.video[0]
+            first = next(self._decoded(container), None)
+            if first is None:
+                raise ImageError(f"'{self.name}' has no frames")
+            self.info = self._described(container, stream, first)
+
+    def _described(self, container: Any, stream: Any, first: Any) -> VideoInfo:
+        colours = ColourSpace.of(first)
+        height, width = _upright(to_rgb(first, colours), first.rotation).shape[:2]
+        check_size(self.name, width, height)
+        aspect = Fraction(stream.sample_aspect_ratio or 1)
+        rate = Fraction(stream.average_rate or stream.guessed_rate or FOLDER_RATE)
+        return VideoInfo(
+            name=self.name,
+            width=width,
+            height=height,
+            rate=rate,
+            time_base=Fraction(stream.time_base or 1 / rate),
+            frames=stream.frames or _expected_frames(container, rate),
+            colours=colours,
+            pixel_aspect=1 / aspect if first.rotation % 180 else aspect,
+            audio=len(container.streams.audio),
+            notes=tuple(_notes(container, first)),
+        )
+
+    def digest(self) -> str:
+        """Compute the SHA-256 of the file."""
+        with reading(self.path):
+            return file_sha256(self.path)
+
+    def frames(self) -> Iterator[Frame]:
+        """Decode the frames. A missing or repeated time becomes the next possible one."""
+        step = max(1, round(1 / self.info.rate / self.info.time_base))
+        last: int | None = None
+        with self._opened() as container:
+            for index, frame in enumerate(self._decoded(container)):
+                pixels = _upright(to_rgb(frame, self.info.colours), frame.rotation)
+                _check_frame(f"frame {index} of '{self.name}'", pixels, self.info)
+                time = frame.pts
+                if time is None or (last is not None and time <= last):
+                    time = 0 if last is None else last + (step if time is None else 1)
+                last = time
+                yield Frame(index, pixels, time)
+
+    def _opened(self) -> Any:
+        av = pyav()
+        try:
+            return av.open(os.path.abspath(self.path), options=LOCAL_FILES)
+        except (av.FFmpegError, ValueError) as error:
+            raise ImageError(f"'{self.name}' is no video, or is damaged: {_reason(error)}") from error
+
+    def _decoded(self, container: Any) -> Iterator[Any]:
+        """Decode the frames of the first video stream."""
+        number, frames = 0, container.decode(container.streams.video[0])
+        while True:
+            try:
+                frame = next(frames, None)
+            except pyav().FFmpegError as error:
+                after = f"after frame {number - 1}" if number else "at its first frame"
+                raise ImageError(f"'{self.name}' is damaged {after}: {_reason(error)}") from error
+            if frame is None:
+                return
+            yield frame
+            number += 1
+
+
+def _expected_frames(container: Any, rate: Fraction) -> int | None:
+    """Estimate the number of frames from the duration, which FFmpeg gives in microseconds."""
+    return round(container.duration / 1_000_000 * rate) if container.duration else None
+
+
+def _notes(container: Any, first: Any) -> Iterator[str]:
+    if len(container.streams.video) > 1:
+        yield f"it has {len(container.streams.video)} video streams, of which the first is used"
+    if container.streams.subtitles:
+        yield "its subtitles are left out"
+    if any(part.bits > 8 for part in first.format.components):
+        yield f"its frames of {max(part.bits for part in first.format.components)} bits become 8 bits"
+    if first.color_trc in (16, 18):
+        yield "its high dynamic range is not mapped to standard dynamic range"
+    if first.interlaced_frame:
+        yield "it is interlaced, and is not deinterlaced"
+
+
+def _upright(pixels: Pixels, rotation: int) -> Pixels:
+    """Rotate a frame counterclockwise by a multiple of 90 degrees."""
+    return np.ascontiguousarray(np.rot90(pixels, round(rotation / 90) % 4))
+
+
+def _check_frame(name: str, pixels: Pixels, info: VideoInfo) -> None:
+    height, width = pixels.shape[:2]
+    if (height, width) != (info.height, info.width):
+        raise ImageError(
+            f"{name} is {width}x{height} px (width x height), but the first one is {info.width}x{info.height} px; "
+            "all frames must have one size"
+        )
+
+
+def _reason(error: Exception) -> str:
+    return one_line(getattr(error, "strerror", None) or str(error))

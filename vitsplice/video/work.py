@@ -1,0 +1,145 @@
+"""The folder of the work on a video: finished segments, the state to resume from, and the records."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vitsplice.matching import Correspondence, MatchedImage
+from vitsplice.matching.small_spots import SmallSpots
+from vitsplice.support.checkpoints import CheckpointFormat
+from vitsplice.support.output_folder import ResumableWork
+from vitsplice.video.outputs import Key
+
+PLAN, RECORD, REPORT, PREVIEW, ERRORS = "plan.json", "video.json", "report.html", "preview.png", "flicker.csv"
+SEGMENTS, CHECKPOINTS, EXCERPT = "segments", "checkpoint", "excerpt"
+
+_FILES = re.compile(r"\d{5,}\.nut|step-\d{8}\.(json|safetensors)|\d{5,}-(before|after)\.(png|jpg)")
+
+SPOTS = "spots."
+"""Prefix of the names of the tensors of small spots."""
+
+
+@dataclass
+class State:
+    """What the next segment depends on.
+
+    Args:
+        next: number of the next frame.
+        segments: number of finished segments.
+        key: the next key frame, if it was computed.
+        cuts: numbers of the frames that are the first after a cut.
+        errors: number of a frame, and warping error of input and output from it to the next frame.
+        seconds: time that the work has taken.
+        belongs_to: digests of what the work depends on, by name.
+    """
+
+    next: int = 0
+    segments: int = 0
+    key: Key | None = None
+    cuts: list[int] = field(default_factory=list)
+    errors: list[tuple[int, float, float]] = field(default_factory=list)
+    seconds: float = 0.0
+    belongs_to: Mapping[str, str] = field(default_factory=dict)
+
+    def write(self, folder: Path) -> None:
+        """Write it as a checkpoint; older ones are removed."""
+        content = {
+            "next": self.next,
+            "segments": self.segments,
+            "cuts": self.cuts,
+            "errors": self.errors,
+            "seconds": self.seconds,
+            "belongs_to": dict(self.belongs_to),
+            "key": None if self.key is None else _described(self.key),
+        }
+        FORMAT.write(folder / CHECKPOINTS, self.next, content, {} if self.key is None else _tensors(self.key))
+
+
+def _described(key: Key) -> dict[str, Any]:
+    match = key.match
+    others = [[other.grid, other.mirrored] for other in match.others] if match else []
+    return {"match": match and {"grid": match.grid, "others": others}}
+
+
+def _tensors(key: Key) -> dict[str, Tensor]:
+    named = {"output": key.output, "change": key.change}
+    if key.match is not None:
+        match = key.match
+        named |= {"weights": match.weights, "similarity": match.similarity, "colours": match.colours}
+        named |= {SPOTS + name: value for name, value in vars(match.spots).items()} if match.spots else {}
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def _parse(content: dict[str, Any], tensors: dict[str, Tensor]) -> State:
+    errors = [(int(number), float(source), float(output)) for number, source, output in content["errors"]]
+    return State(
+        next=int(content["next"]),
+        segments=int(content["segments"]),
+        key=None if content["key"] is None else _key(content["key"], tensors),
+        cuts=[int(number) for number in content["cuts"]],
+        errors=errors,
+        seconds=float(content["seconds"]),
+        belongs_to=dict(content["belongs_to"]),
+    )
+
+
+def _key(described: dict[str, Any], tensors: dict[str, Tensor]) -> Key:
+    match = described["match"]
+    return Key(_match(match, tensors) if match else None, tensors["output"], tensors.get("change"))
+
+
+def _match(described: dict[str, Any], tensors: dict[str, Tensor]) -> Correspondence:
+    spots = {name.removeprefix(SPOTS): value for name, value in tensors.items() if name.startswith(SPOTS)}
+    return Correspondence(
+        weights=tensors["weights"],
+        similarity=tensors["similarity"],
+        grid=_grid(described["grid"]),
+        others=tuple(MatchedImage(_grid(grid), bool(mirrored)) for grid, mirrored in described["others"]),
+        colours=tensors.get("colours"),
+        spots=SmallSpots(**spots) if spots else None,
+    )
+
+
+def _grid(sides: Sequence[int]) -> tuple[int, int]:
+    height, width = sides
+    return int(height), int(width)
+
+
+def on_device(key: Key | None, device: torch.device) -> Key | None:
+    """Move a key frame to a device."""
+    return key and _key(_described(key), {name: tensor.to(device) for name, tensor in _tensors(key).items()})
+
+
+def _clear(folder: Path) -> None:
+    """Remove the files of a folder that the work on a video wrote, and the folder if it is then empty."""
+    for path in folder.iterdir():
+        if _FILES.fullmatch(path.name):
+            path.unlink()
+    if not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove the segments and the state of finished work. May raise OSError."""
+    for name in (SEGMENTS, CHECKPOINTS, EXCERPT):
+        if (part := folder / name).is_dir():
+            _clear(part)
+
+
+FORMAT = CheckpointFormat("video", 1, _parse)
+
+WORK = ResumableWork(
+    name="video",
+    plan_file=PLAN,
+    parts=(SEGMENTS, CHECKPOINTS, EXCERPT),
+    results=(RECORD, REPORT, PREVIEW, ERRORS),
+    clear=_clear,
+)
+"""A video: a segment depends on all of the plan."""
