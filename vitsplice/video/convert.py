@@ -217,11 +217,20 @@ class _Work:
 
     def finish(self, path: Path, loader: BackboneLoader) -> dict[str, Any]:
         """Write the output, the report and the records, and return the content of ``video.json``."""
+        notes = self._destination.finish(self._folder, self._state.segments, self._video)
+        record: dict[str, Any] = json.loads(json.dumps(self._record(path, notes, loader)))
+        errors, names = self._state.errors, (self._video.name, self._transfer.image.name)
+        page = report(record, *names, errors, self._excerpt.film())
+        files = {ERRORS: flicker_table(errors), REPORT: page, RECORD: json.dumps(record, indent=2) + "\n"}
+        write(self._folder, {name: text.encode() for name, text in files.items()})
+        remove_parts(self._folder)
+        return record
+
+    def _record(self, path: Path, notes: list[str], loader: BackboneLoader) -> dict[str, Any]:
         state, info, transfer = self._state, self._video.info, self._transfer
-        notes = [*info.notes, *self._destination.finish(self._folder, state.segments, self._video)]
-        if info.frames and state.next < FEWER * info.frames:
-            notes.append(f"the file states {info.frames} frames, of which {state.next} could be read")
-        record = {
+        fewer = info.frames and state.next < FEWER * info.frames
+        missing = [f"the file states {info.frames} frames, of which {state.next} could be read"] if fewer else []
+        return {
             **self._plan,
             "output_sha256": file_sha256(path) if path.is_file() else None,
             "frames": state.next,
@@ -231,18 +240,12 @@ class _Work:
             "seconds_per_frame": round(state.seconds / state.next, 4),
             "warping_error": mean_errors(state.errors),
             "metrics": frame_metrics(self._excerpt.samples(), transfer.image, transfer.backbone.info.name, loader),
-            "notes": notes,
+            "notes": [*info.notes, *notes, *missing],
             "settings": transfer.settings.model_dump(mode="json"),
             "backbones": {name: asdict(backbone.info) for name, backbone in transfer.backbones.items()},
             "substitutions": [asdict(substitution) for substitution in transfer.substitutions.values()],
-            "versions": {**versions(), **{name: metadata.version(name) for name in ("av",)}},
+            "versions": versions() | {"av": metadata.version("av")},
         }
-        record = json.loads(json.dumps(record))
-        page = report(record, self._video.name, transfer.image.name, state.errors, self._excerpt.film())
-        files = {ERRORS: flicker_table(state.errors), REPORT: page, RECORD: json.dumps(record, indent=2) + "\n"}
-        write(self._folder, {name: text.encode() for name, text in files.items()})
-        remove_parts(self._folder)
-        return record
 
 
 def _preview(segment: Segment, output: Pixels) -> bytes:

@@ -107,7 +107,8 @@ def between(
 
 def mean_entropy(weights: Tensor) -> Tensor:
     """Return the mean entropy of the rows of an assignment ``(N, M)``, a scalar."""
-    return -torch.special.xlogy(weights, weights).sum(1).mean()
+    entropies: Tensor = -torch.special.xlogy(weights, weights).sum(1)
+    return entropies.mean()
 
 
 def sharpened(weights: Tensor, entropy: Tensor) -> Tensor:
