@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from vitsplice.images import check_image_file
+from vitsplice.images import EXAMPLE_PAIRS, check_image_file, example
 from vitsplice_app.errors import guarded
 from vitsplice_app.workspace import Workspace
 
@@ -48,19 +50,22 @@ def _path(payload: Any) -> str | None:
 
 
 def packaged_examples(workspace: Workspace, *images: gr.Image) -> None:
-    """Show the packaged photographs, which a click puts into the inputs: pairs for two inputs, else single ones.
+    """Create a button for each packaged pair of images, or for each image if there is one input, that puts it there.
 
-    Unlike ``gr.Examples``, it changes nothing but the values of the inputs; see `image_input`.
+    Unlike ``gr.Examples``, it changes nothing but the values of the inputs (see `image_input`), and the keyboard reaches
+    it.
 
     Args:
         workspace: temporary folder of the server.
         images: one or two inputs, see `image_input`.
     """
-    samples = packaged_pairs(workspace) if len(images) == 2 else [[path] for path in packaged_images(workspace)]
-    examples = gr.Dataset(components=list(images), samples=samples, label="Packaged photographs")
-    examples.click(
-        lambda sample: dict(zip(images, sample, strict=True)), examples, list(images), show_progress="hidden"
-    )
+    choices = packaged_pairs(workspace) if len(images) == 2 else [[path] for path in packaged_images(workspace)]
+    with gr.Row(elem_classes="examples"):
+        for paths in choices:
+            names = " and ".join(Path(path).stem for path in paths)
+            button = gr.Button(f"Example: {names}", icon=paths[0], size="sm", min_width=120)
+            values = dict(zip(images, paths, strict=True))
+            button.click(partial(dict, values), None, list(images), queue=False, show_progress="hidden")
 
 
 def packaged_images(workspace: Workspace) -> list[str]:
@@ -70,8 +75,6 @@ def packaged_images(workspace: Workspace) -> list[str]:
 
 def packaged_pairs(workspace: Workspace) -> list[list[str]]:
     """Copy the packaged pairs to where the browser can fetch them; return the paths (structure, appearance) of each."""
-    from vitsplice.images import EXAMPLE_PAIRS, example
-
     folder = workspace.files / "packaged"
     folder.mkdir(exist_ok=True)
     return [[str(shutil.copy(path, folder)) for path in example(name)] for name in EXAMPLE_PAIRS]

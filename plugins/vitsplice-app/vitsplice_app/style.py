@@ -24,6 +24,7 @@ def theme() -> gr.themes.Base:
         body_text_color_subdued="*neutral_500",
         block_info_text_color="*neutral_500",
         checkbox_border_color_dark="*neutral_400",
+        link_text_color_dark="*primary_300",
     )
 
 

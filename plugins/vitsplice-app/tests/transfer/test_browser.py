@@ -171,7 +171,7 @@ def test_broken_image_shows_an_error_and_leaves_the_page_alive(tab, pair, tmp_pa
 def test_masked_example_with_pretrained_networks(browser, server, tmp_path):
     with checked_pages(browser, lambda url: url.startswith((server.url, "blob:")), EDITOR_WARNINGS) as open_url:
         tab = TransferTab(open_url(server.url, viewport={"width": 1280, "height": 900}))
-        tab.page.locator("tr.tr-body").first.click()
+        tab.page.get_by_role("button", name="Example: apple and orange").first.click()
         tab.page.get_by_text("Advanced: the preset as YAML").click()
         tab.choose_preset("instant", "# Seconds, no training")
         tab.page.get_by_label("Paint masks").check()

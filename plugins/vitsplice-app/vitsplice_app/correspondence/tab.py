@@ -10,7 +10,7 @@ from vitsplice_app.choices import backbone_choices, default_backbone, facet_choi
 from vitsplice_app.context import AppContext
 from vitsplice_app.correspondence.matching import TOGETHER, backbone_info, match, viewer_html
 from vitsplice_app.errors import error_card, guarded
-from vitsplice_app.images import image_input, packaged_examples
+from vitsplice_app.images import check_uploads, image_input, packaged_examples
 
 INTRODUCTION = (
     "Which patches of two images have similar features. Match two images, then click a patch in either of them: the "
@@ -42,6 +42,7 @@ def build(context: AppContext) -> None:
             grid = gr.Slider(*GRIDS, value=40, step=1, label="Patches per side")
             button = gr.Button("Match", variant="primary")
     card = error_card()
+    check_uploads(card, *images)
     viewer = gr.HTML(visible=False, padding=False)
 
     def features(backbone_name: str, chosen: str, chosen_layer: int) -> dict[Any, Any]:

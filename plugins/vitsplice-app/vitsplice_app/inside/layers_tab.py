@@ -33,13 +33,15 @@ def build(context: AppContext) -> None:
     """Build the tab inside the current ``gr.Tab``."""
     gr.Markdown(INTRODUCTION)
     with gr.Row():
-        images = [image_input(label, height=240) for label in ("Image", "Second image (optional)")]
+        with gr.Column(scale=2, min_width=320):
+            with gr.Row():
+                images = [image_input(label, height=240) for label in ("Image", "Second image (optional)")]
+            packaged_examples(context.workspace, *images)
         with gr.Column(min_width=280):
             backbone = gr.Dropdown(backbone_choices(), value=default_backbone(), label="Backbone")
             facet = gr.Dropdown(FACETS, value=BACKBONE_FACET, label="Facet")
             size = gr.Slider(*SIZES, value=336, step=16, label="Shorter side of the backbone's input, in pixels")
             button = gr.Button("Compute all layers", variant="primary")
-    packaged_examples(context.workspace, *images)
     card = error_card()
     check_uploads(card, *images)
     view: gr.State = gr.State(None, time_to_live=3600)
