@@ -1,21 +1,32 @@
 """The command `vitsplice app`: access, port, what it prints, and its end."""
 
-import asyncio
 import os
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import urllib.request
 
 import pytest
 from vitsplice_app import server
 from vitsplice_app.account import VARIABLE, Account
 from vitsplice_app.command import _account
-from vitsplice_app.server import ServerSettings
 
 from vitsplice.cli import main
+
+SERVE_AND_SIGNAL = """
+import asyncio, os, sys, threading
+from vitsplice_app import server
+
+async def application(settings, workspace):
+    return lambda scope, receive, send: asyncio.sleep(0)
+
+server._application = application
+timer = threading.Timer(0.2, os.kill, (os.getpid(), int(sys.argv[1])))
+server.serve(server.ServerSettings(port=0), on_ready=lambda url: timer.start())
+print("ended")
+"""
+"""Serve an empty application, and send a signal to this process."""
 
 
 def run(capsys, *arguments):
@@ -75,17 +86,14 @@ def test_password_that_is_not_given_is_asked_for(monkeypatch):
     assert _account(None) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_signals_end_the_server_and_remove_its_files(number, monkeypatch):
-    async def application(settings, workspace):
-        folders.append(workspace.root)
-        return lambda scope, receive, send: asyncio.sleep(0)
-
-    folders = []
-    monkeypatch.setattr(server, "_application", application)
-    timer = threading.Timer(0.2, os.kill, (os.getpid(), number))
-    server.serve(ServerSettings(port=0), on_ready=lambda url: timer.start())
-    assert not folders[0].exists()
+def test_signals_end_the_server_and_remove_its_files(number, tmp_path):
+    command = [sys.executable, "-c", SERVE_AND_SIGNAL, str(int(number))]
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert (process.returncode, process.stdout, process.stderr) == (0, "ended\n", "")
+    assert list(tmp_path.glob("vitsplice-app-*")) == []
 
 
 @pytest.fixture

@@ -52,8 +52,8 @@ def _path(payload: Any) -> str | None:
 def packaged_examples(workspace: Workspace, *images: gr.Image) -> None:
     """Create a button for each packaged pair of images, or for each image if there is one input, that puts it there.
 
-    Unlike ``gr.Examples``, it changes nothing but the values of the inputs (see `image_input`), and the keyboard reaches
-    it.
+    Unlike ``gr.Examples``, they change nothing but the values of the inputs (see `image_input`), and the keyboard
+    reaches them.
 
     Args:
         workspace: temporary folder of the server.

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,9 +95,14 @@ def serve(settings: ServerSettings, on_ready: Callable[[str], object] = lambda u
 def service(settings: ServerSettings) -> Iterator[Service]:
     """Create the temporary folder, the page and its server; remove the folder at the end."""
     check_access(settings.host, settings.account, settings.allow_anyone)
-    with temporary_workspace() as workspace, closing(listen(settings.host, settings.port)) as listener:
-        _configure_gradio(workspace)
-        yield Service(_server(asyncio.run(_application(settings, workspace))), listener, workspace)
+    with (
+        temporary_workspace() as workspace,
+        closing(listen(settings.host, settings.port)) as listener,
+        _gradio_configured(workspace),
+        ThreadPoolExecutor(1) as pool,
+    ):
+        application = pool.submit(asyncio.run, _application(settings, workspace)).result()
+        yield Service(_server(application), listener, workspace)
 
 
 def listen(host: str, port: int | None) -> socket.socket:
@@ -135,22 +141,29 @@ def _signals_as_interrupt() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _configure_gradio(workspace: Workspace) -> None:
-    """Set Gradio's environment variables, before it is imported: its files in the workspace, no telemetry.
-
-    It also computes no statistics of its events, for which it would import pandas at the first one.
-    """
-    os.environ |= {
+@contextmanager
+def _gradio_configured(workspace: Workspace) -> Iterator[None]:
+    """Set Gradio's environment variables: its files in the workspace, no telemetry."""
+    variables = {
         "GRADIO_TEMP_DIR": str(workspace.files),
         "GRADIO_EXAMPLES_CACHE": str(workspace.files / "examples"),
         "GRADIO_ANALYTICS_ENABLED": "False",
-        "GRADIO_ANALYTICS_CACHE_FREQUENCY": str(10**9),
         "HF_HUB_DISABLE_TELEMETRY": "1",
     }
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ |= variables
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 async def _application(settings: ServerSettings, workspace: Workspace) -> Guard:
-    """Return the web application of the page. Outside of an event loop, Gradio creates some that it does not close."""
+    """Return the web application of the page.
+
+    Outside of an event loop, Gradio creates some that it does not close.
+    """
     try:
         import fastapi
         import gradio as gr
