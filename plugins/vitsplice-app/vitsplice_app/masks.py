@@ -23,7 +23,7 @@ def mask_input(label: str, **settings: Any) -> gr.ImageEditor:
     """
     brush = gr.Brush(colors=["#ffffff"], color_mode="fixed")
     editor = gr.ImageEditor(label=label, sources=(), transforms=(), layers=False, brush=brush, **settings)
-    editor.preprocess = partial(_layer, editor)  # type: ignore[method-assign]
+    editor.preprocess = partial(_layer, editor)  # type: ignore[method-assign, assignment]
     return editor
 
 

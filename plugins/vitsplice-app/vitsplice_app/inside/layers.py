@@ -84,8 +84,7 @@ class LayerView:
         return [*self.features.features.values()][layer]
 
     def _grid(self, layer: int) -> tuple[int, int]:
-        rows, columns = self._features(layer)[0].grid
-        return rows, columns
+        return self._features(layer)[0].grid or (1, 1)
 
 
 def compute(images: Sequence[str | None], backbone: str, facet: str, size: int, workspace: Workspace) -> LayerView:

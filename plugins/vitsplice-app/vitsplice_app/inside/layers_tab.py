@@ -47,8 +47,8 @@ def build(context: AppContext) -> None:
     view: gr.State = gr.State(None, time_to_live=3600)
     shown = _Shown.build()
 
-    def computed(first: str | None, second: str | None, *settings: Any) -> Updates:
-        new = compute([first, second], *settings, context.workspace)
+    def computed(first: str | None, second: str | None, backbone: str, facet: str, size: int) -> Updates:
+        new = compute([first, second], backbone, facet, size, context.workspace)
         return {view: new} | shown.all_of(new)
 
     inputs = [*images, backbone, facet, size]

@@ -68,7 +68,8 @@ class Controls:
         with gr.Accordion("Advanced: the preset as YAML", open=False):
             yaml = gr.Code(preset_yaml(PRESET), language="yaml", label="YAML", lines=12, max_lines=24)
             verdict = error_card()
-        return cls(*images, preset, backbone, *sliders, yaml, verdict, run, stop, resume)
+        components: list[Any] = [*images, preset, backbone, *sliders, yaml, verdict, run, stop, resume]
+        return cls(*components)
 
     @property
     def sliders(self) -> list[gr.Slider]:
@@ -78,7 +79,7 @@ class Controls:
 
 def slider_updates(values: Sliders) -> list[Any]:
     """Return the updates of the sliders to the values of a preset."""
-    most_steps = {"maximum": values.most_steps} if values.most_steps else {}
+    most_steps: dict[str, Any] = {"maximum": values.most_steps} if values.most_steps else {}
     return [
         values.structure_strength,
         values.appearance_strength,

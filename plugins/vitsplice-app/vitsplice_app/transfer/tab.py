@@ -70,7 +70,9 @@ class Events:
             *(controls.preset, controls.yaml, controls.backbone, *controls.sliders),
         ]
         outputs = [results.card, results.live, *buttons]
-        shown = {"outputs": outputs, "show_progress_on": results.live, "show_progress": "minimal"} | ONE_AT_A_TIME
+        shown = ONE_AT_A_TIME | {
+            "outputs": outputs, "show_progress_on": results.live, "show_progress": "minimal",
+        }  # fmt: skip
         begun = controls.run.click(guarded(results.card, self.begin), [session, *form], **shown)
         resumed = controls.resume.click(guarded(results.card, self.resume), session, **shown)
         controls.stop.click(self.stop, session, controls.stop, queue=False)
@@ -99,8 +101,10 @@ class Events:
 
     def show_editors(self, masks: bool, *images: str | None) -> tuple[Any, ...]:
         """Show the editors of the masks, each with its image and without paint."""
-        backgrounds = [{"background": image, "layers": [], "composite": None} if image else None for image in images]
-        return gr.update(visible=masks), *(backgrounds if masks else [None, None])
+        backgrounds = (
+            {"background": image, "layers": [], "composite": None} if masks and image else None for image in images
+        )
+        return gr.update(visible=masks), *backgrounds
 
     def begin(
         self, session: Session, structure: str | None, appearance: str | None, structure_mask: bytes | None,
@@ -109,7 +113,7 @@ class Events:
         """Begin a run with the values of the form."""
         form = Form(*values)
         settings = form.settings(self.trusted)
-        sources = {
+        sources: dict[str, Any] = {
             "structure": structure and Path(structure),
             "appearance": appearance and Path(appearance),
             "structure_mask": structure and painted_mask(structure_mask, structure),
