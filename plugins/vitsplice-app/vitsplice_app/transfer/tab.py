@@ -101,7 +101,7 @@ class Events:
 
     def show_editors(self, masks: bool, *images: str | None) -> tuple[Any, ...]:
         """Show the editors of the masks, each with its image and without paint."""
-        backgrounds = (
+        backgrounds: Iterator[Any] = (
             {"background": image, "layers": [], "composite": None} if masks and image else None for image in images
         )
         return gr.update(visible=masks), *backgrounds
