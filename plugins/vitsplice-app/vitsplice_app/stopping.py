@@ -51,7 +51,7 @@ def connect_stoppable(
         return gr.update(interactive=False)
 
     begun = start.click(begin, state, [start, stop], queue=False)
-    shown = {"show_progress": "minimal", "show_progress_on": live} | ONE_AT_A_TIME
+    shown = {"show_progress_on": live} | ONE_AT_A_TIME
     ended = begun.then(handler, [state, *inputs], list(outputs), **shown)
     ended.then(end, None, [start, stop], queue=False)
     stop.click(ask, state, stop, queue=False)

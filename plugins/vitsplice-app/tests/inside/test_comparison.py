@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from vitsplice_app.inside.comparison import ComparisonForm, compare, folder_of
 
-from vitsplice.analysis.compare import METRICS, REPORT, BackboneComparison
+from vitsplice.analysis.compare import METRICS
 from vitsplice.errors import ImageError, UserError
 from vitsplice.images import example
 from vitsplice.support.output_folder import is_locked
@@ -18,16 +18,16 @@ def plan():
     return replace(ComparisonForm(images, ["tiny-cnn"], 0, 1, False).plan(), size=64)
 
 
-def test_stopped_comparison_resumes_in_the_same_folder(plan, tmp_path):
-    folder, asked = folder_of(plan, tmp_path), iter([False, True])
-    states = list(compare(plan, folder, lambda: next(asked)))
+def test_stopped_comparison_keeps_its_finished_parts(plan, tmp_path):
+    asked = iter([False, True])
+    states = list(compare(plan, tmp_path / "out", lambda: next(asked)))
     assert [state.sentence for state in states] == ["tiny-cnn, cat, 0 of 2 parts"]
-    assert len(list((folder / "encodings").iterdir())) == 1
-    *_, comparison = compare(plan, folder_of(plan, tmp_path))
-    assert isinstance(comparison, BackboneComparison)
-    assert comparison.images == ("cat", "dog")
-    assert (folder / REPORT).is_file()
-    assert folder_of(replace(plan, size=65), tmp_path) != folder
+    assert len(list((tmp_path / "out" / "encodings").iterdir())) == 1
+
+
+def test_folder_of_the_same_plan_is_the_same(plan, tmp_path):
+    assert folder_of(replace(plan), tmp_path) == folder_of(plan, tmp_path)
+    assert folder_of(replace(plan, size=65), tmp_path) != folder_of(plan, tmp_path)
 
 
 def test_closed_comparison_stops(plan, tmp_path):

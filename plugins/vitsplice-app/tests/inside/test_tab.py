@@ -8,20 +8,15 @@ from vitsplice.images import example
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture
-def tab(page):
-    """Function that opens one of the tabs of Look inside and returns the page."""
-
-    def open_tab(name):
-        page.get_by_role("tab", name="Look inside").click()
-        page.get_by_role("tab", name=name).click()
-        return page
-
-    return open_tab
+def open_tab(page, name):
+    """Open one of the tabs of Look inside."""
+    page.get_by_role("tab", name="Look inside").click()
+    page.get_by_role("tab", name=name).click()
+    return page
 
 
-def test_slider_and_click_show_layers_and_similarities(tab):
-    page = tab("Layers")
+def test_slider_and_click_show_layers_and_similarities(page):
+    open_tab(page, "Layers")
     upload(page, "Image", example("cat-dog")[0])
     choose(page, "Backbone", "tiny-vit")
     page.get_by_role("button", name="Compute all layers").click()
@@ -35,27 +30,41 @@ def test_slider_and_click_show_layers_and_similarities(tab):
     assert (row.input_value(), column.input_value()) == ("0", "0")
 
 
-def test_broken_image_is_an_error_on_the_page(tab, tmp_path):
-    page, path = tab("Layers"), tmp_path / "broken.png"
+def test_broken_image_is_an_error_on_the_page(page, tmp_path):
+    open_tab(page, "Layers")
+    path = tmp_path / "broken.png"
     path.write_bytes(b"broken")
     block_of(page, "Image").locator("input[type=file]").set_input_files(path)
     page.get_by_role("button", name="Compute all layers").click()
     page.get_by_role("alert").get_by_text("broken.png").wait_for()
 
 
-def test_inversion_shows_previews_and_can_be_stopped(tab):
-    page = tab("Inversion")
+def begin_inversion(page):
+    open_tab(page, "Inversion")
     upload(page, "Image to invert", example("cat-dog")[0])
     choose(page, "Backbone of the features", "tiny-vit")
     page.get_by_role("spinbutton", name="Steps", exact=True).fill("5000")
     page.get_by_role("button", name="Invert").click()
+
+
+def stop_inversion(page):
     page.get_by_alt_text("preview of the output").wait_for()
-    page.get_by_role("button", name="Stop").click()
+    page.locator("button:visible", has_text="Stop").click()
     page.get_by_text("of 5000 steps").filter(has_text="stopped after").wait_for()
 
 
-def test_comparison_shows_its_report_in_an_isolated_frame(tab):
-    page = tab("Comparison")
+def test_inversion_can_be_stopped_and_another_one_waits_for_it(page, open_page):
+    begin_inversion(page)
+    page.get_by_alt_text("preview of the output").wait_for()
+    other = open_page()
+    begin_inversion(other)
+    other.get_by_text("queue: 1/1").wait_for()
+    stop_inversion(page)
+    stop_inversion(other)
+
+
+def test_comparison_shows_its_report_in_an_isolated_frame(page):
+    open_tab(page, "Comparison")
     upload(page, "Images, two or more", *example("cat-dog"))
     backbones = page.get_by_role("combobox", name="Backbones", exact=True)
     backbones.press("Backspace")  # removes the one that is chosen
@@ -63,4 +72,6 @@ def test_comparison_shows_its_report_in_an_isolated_frame(tab):
     backbones.press("Escape")
     page.get_by_label("Also compare under a change of style").uncheck()
     page.get_by_role("button", name="Compare").click()
-    page.frame_locator("iframe.frame").get_by_role("heading", name="Structure and appearance by layer").wait_for()
+    page.frame_locator("iframe.frame").get_by_role("heading", name="Structure and appearance by layer").wait_for(
+        timeout=120_000
+    )
