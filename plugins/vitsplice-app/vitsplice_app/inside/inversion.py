@@ -31,19 +31,19 @@ class InversionForm:
         image: path of the image, or None.
         roles: roles of the features to invert.
         backbone: name of the backbone.
-        layer: layer of the features, counted from 0 (the first) or from -1 (the last).
-        steps: number of steps; 0: that of the preset of each feature.
+        layer: layer of the features, counted from 0 (the first) or from -1 (the last); None if the field is empty.
+        steps: number of steps; 0: that of the preset of each feature; None as for ``layer``.
         size: shorter side of the output in pixels.
-        seed: seed of all random number generators.
+        seed: seed of all random number generators; None as for ``layer``.
     """
 
     image: str | None
     roles: Sequence[Role]
     backbone: str
-    layer: int
-    steps: int
+    layer: int | None
+    steps: int | None
     size: int
-    seed: int
+    seed: int | None
 
     def plan(self) -> InversionPlan:
         """Return the features and the settings of their inversions. Raises UserError for values that are missing."""
@@ -53,6 +53,8 @@ class InversionForm:
             raise UserError(NO_IMAGE)
         if not self.roles:
             raise UserError("choose at least one feature to invert")
+        if self.layer is None or self.steps is None or self.seed is None:
+            raise UserError("give the layer, the number of steps and the seed as numbers")
         info = shared_backbones().named(self.backbone)[0].info
         return plan_inversions(
             self.image,
