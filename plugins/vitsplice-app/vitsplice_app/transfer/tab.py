@@ -70,9 +70,7 @@ class Events:
             *(controls.preset, controls.yaml, controls.backbone, *controls.sliders),
         ]
         outputs = [results.card, results.live, *buttons]
-        shown = ONE_AT_A_TIME | {
-            "outputs": outputs, "show_progress_on": results.live, "show_progress": "minimal",
-        }  # fmt: skip
+        shown = ONE_AT_A_TIME | {"outputs": outputs, "show_progress_on": results.live}
         begun = controls.run.click(guarded(results.card, self.begin), [session, *form], **shown)
         resumed = controls.resume.click(guarded(results.card, self.resume), session, **shown)
         controls.stop.click(self.stop, session, controls.stop, queue=False)
