@@ -1,6 +1,11 @@
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -209,3 +214,23 @@ def test_a_state_of_other_work_is_not_used(tmp_path, clip, appearance):
     shutil.copytree(tmp_path / "a-video", tmp_path / "b-video")
     with pytest.raises(OutputExists, match="holds another video: it differs in output"):
         transfer(clip, appearance, tmp_path / "b.mp4")
+
+
+@pytest.mark.kill
+@pytest.mark.slow
+def test_resume_after_sigkill_gives_identical_bytes(tmp_path, clip, appearance):
+    whole = transfer(clip, appearance, tmp_path / "whole.mp4")
+    code = (
+        "import sys; from vitsplice.video.convert import splice_video; "
+        "splice_video(sys.argv[1], sys.argv[2], sys.argv[3], key_every=3, backbone='tiny-vit', "
+        "overrides=['match.grid=6'])"
+    )
+    paths = [str(Path(helpers).resolve()) for helpers in sys.path if helpers]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+    words = [sys.executable, "-c", code, str(clip), str(appearance), str(tmp_path / "part.mp4")]
+    with subprocess.Popen(words, env=environment) as process:
+        while not list((tmp_path / "part-video" / "checkpoint").glob("*.json")) and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    assert transfer(clip, appearance, tmp_path / "part.mp4").path.read_bytes() == whole.path.read_bytes()
