@@ -66,6 +66,7 @@ def main() -> None:
                 image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(np.asarray(image))))
         container.mux(stream.encode(None))
+    print(f"{options.frames} frames: {options.out}")
 
 
 if __name__ == "__main__":

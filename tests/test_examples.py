@@ -66,6 +66,7 @@ def one_pair(monkeypatch):
         ("10_inversion.py", ("tiny-vit", "2"), "cls[-1]"),
         ("11_comparison.py", ("tiny-vit", "tiny-cnn"), "tiny-cnn ["),
         ("12_many_images.py", ("many", "--images", "5"), "5 images: "),
+        ("15_video_clip.py", (*example(), "clip.mp4", "--frames", "3", "--side", "64"), "3 frames: clip.mp4"),
         (
             "07_vit_or_cnn.py",
             ("tiny-vit", "tiny-cnn", "--steps", "2", "--size", "64"),

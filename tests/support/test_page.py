@@ -1,3 +1,4 @@
+import base64
 import re
 
 import pytest
@@ -8,6 +9,7 @@ from vitsplice.support.page import (
     Card,
     Cards,
     Details,
+    Film,
     Heading,
     ImageBlock,
     ImageGrid,
@@ -31,6 +33,10 @@ def card(title, first, second):
     return Card(title, [thumbnail], [thumbnail, Thumbnail("")], [[first, second], [None, 3.0]], {(0, 0): NASTY})
 
 
+def jpeg(seed):
+    return base64.b64decode(data_uri(noise(3, 30, 40, seed=seed)).partition(",")[2])
+
+
 def everything():
     before, after = ImageBlock(torch.zeros(3, 60, 80), "before"), ImageBlock(torch.ones(3, 60, 80), "after")
     return [
@@ -42,6 +48,7 @@ def everything():
         ImageRow([ImageBlock(noise(3, 30, 40), NASTY), ImageBlock(noise(3, 40, 30))]),
         ImageGrid(["one", NASTY], [("row", [ImageBlock(noise(3, 30, 40)), None])]),
         Slider(before, after),
+        Film([jpeg(seed) for seed in (1, 2, 3)], [jpeg(seed) for seed in (4, 5, 6)], 25.0, NASTY),
         plot(lambda figure: figure.add_subplot().plot([1, 2, 3]), caption=NASTY),
         Details(NASTY, NASTY * 20),
         Cards([(NASTY, True), ("other", False)], [NASTY, "two"], [card("a", 1.0, None), card(NASTY, 2.0, 0.5)]),
@@ -94,12 +101,34 @@ def test_browser_renders_a_page(opened, file):
 
 
 @pytest.mark.browser
+def test_film_shows_a_chosen_frame_and_plays_and_stops(opened, file):
+    film = opened(file).locator(".film")
+    images, output, button = film.locator("img"), film.locator("output"), film.locator("button")
+
+    def sources():
+        return [images.nth(number).get_attribute("src") for number in (0, 1)]
+
+    first = sources()
+    film.locator(".controls input").press("End")
+    assert output.text_content() == "2"
+    assert all(before != after for before, after in zip(first, sources(), strict=True))
+    button.click()
+    film.page.wait_for_function("document.querySelector('.film output').textContent !== '2'")
+    assert button.text_content() == "stop"
+    button.click()
+    stopped = output.text_content()
+    film.page.wait_for_timeout(100)
+    assert (output.text_content(), button.text_content()) == (stopped, "play")
+
+
+@pytest.mark.browser
 def test_slider_moves_by_mouse_and_by_keyboard(opened, file):
     page = opened(file)
-    overlay, handle = page.locator(".overlay"), page.locator(".overlay input")
+    slider = page.locator(".slider").first
+    overlay, handle = slider.locator(".overlay"), slider.locator(".overlay input")
 
     def clip():
-        return page.locator(".overlay .after").evaluate("one => getComputedStyle(one).clipPath")
+        return slider.locator(".after").evaluate("one => getComputedStyle(one).clipPath")
 
     assert clip() == "inset(0px 0px 0px 50%)"
     overlay.scroll_into_view_if_needed()
