@@ -72,7 +72,7 @@ class Session:
             UserError: if an image is missing.
         """
         if missing := [name for name in ("structure", "appearance") if not sources.get(name)]:
-            raise UserError(f"there is no {missing[0]} image; drop, paste or choose one, or take a packaged photograph")
+            raise UserError(f"there is no {missing[0]} image; drop, paste or choose one, or take an example")
         images = {}
         for name, source in sources.items():
             if source:
