@@ -101,7 +101,7 @@ def test_work_that_was_stopped_resumes_to_the_same_bytes(tmp_path, clip, appeara
     assert not (tmp_path / "part.mp4").exists()
     notes = []
     part = transfer(clip, appearance, tmp_path / "part.mp4", progress=ProgressReporter(note=notes.append), **settings)
-    assert notes == ["resumes at frame 3"]
+    assert notes == ["resumes at frame 3", f"preview {tmp_path / 'part-video' / 'preview.png'}"]
     assert part.path.read_bytes() == whole.path.read_bytes()
     assert part.record["warping_error"] == whole.record["warping_error"]
     assert (part.folder / "flicker.csv").read_bytes() == (whole.folder / "flicker.csv").read_bytes()

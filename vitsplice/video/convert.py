@@ -184,6 +184,7 @@ class _Work:
 
     def run(self) -> None:
         """Compute the segments that are not finished. Raises Stopped."""
+        self._progress.note(f"preview {printable(str(self._folder / PREVIEW))}")
         state, began = self._state, perf_counter() - self._state.seconds
         frames = map(self._resized, self._video.frames())
         for segment in segments(frames, self._plan["key_every"], state.next, after_cut=state.key is None):
