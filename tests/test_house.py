@@ -11,10 +11,10 @@ import vitsplice
 
 PACKAGE = Path(vitsplice.__file__).parent
 ROOMS = (
-    "text", "errors", "contracts", "hookspecs", "rng", "numerics", "images", "support", "options", "config", "plugins",
-    "backbones", "matching", "losses", "generators", "presets", "engine", "models", "loss_modules", "metrics", "runs",
-    "api", "notebook", "video", "datasets", "training", "batch", "analysis", "evaluation", "keypoints", "study",
-    "results", "testing", "tools", "cli", "builtin", "__main__",
+    "text", "errors", "contracts", "hookspecs", "rng", "numerics", "images", "support", "luts", "options",
+    "config", "plugins", "backbones", "matching", "losses", "generators", "presets", "engine", "models",
+    "loss_modules", "metrics", "runs", "api", "notebook", "video", "datasets", "training", "batch", "analysis",
+    "evaluation", "keypoints", "study", "results", "testing", "tools", "cli", "builtin", "__main__",
 )  # fmt: skip
 """Every room, the lowest first: a room imports only from itself and from rooms before it."""
 

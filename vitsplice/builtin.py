@@ -54,6 +54,7 @@ COMMANDS = {
     "train": "Train one generator for many pairs of images.",
     "apply": "Apply a trained model to images.",
     "video": "Transfer the appearance of an image to a video, stable in time.",
+    "lut": "Fit a 3D LUT of colours to two images, or apply one.",
     "export": "Export a trained model to ONNX.",
     "batch": "Run all pairs of a manifest, on this machine or many.",
     "measure": "Compute every loss term and metric of three images.",

@@ -101,8 +101,17 @@ def transfers_of_images(structures: Iterable[Path], appearance: Sequence[tuple[P
         UserError: if an image or folder does not exist, two outputs would have the same name, or a weight is invalid.
     """
     check_weights([weight for _, weight in appearance])
+    return [replace(transfer, appearance=tuple(appearance)) for transfer in outputs_of_images(structures)]
+
+
+def outputs_of_images(structures: Iterable[Path]) -> list[Transfer]:
+    """List an output without appearance image for each structure image, or each image of folders.
+
+    Raises:
+        UserError: if an image or folder does not exist, or two outputs would have the same name.
+    """
     paths = [path for each in structures for path in images_at(each)]
-    transfers = [Transfer(f"{path.stem}.png", path, tuple(appearance)) for path in paths]
+    transfers = [Transfer(f"{path.stem}.png", path, ()) for path in paths]
     counts = Counter(transfer.name.lower() for transfer in transfers)
     if repeated := [transfer for transfer in transfers if counts[transfer.name.lower()] > 1]:
         first, second = (printable(str(transfer.structure)) for transfer in repeated[:2])

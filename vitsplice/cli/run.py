@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -103,19 +104,29 @@ def run(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change one setting, e.g. terms.structure.weight=2."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the run that the folder holds.")] = False,
+    lut: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.cube", help="Also write the change of colours as a 3D LUT for grading software and video."
+        ),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the run that the folder holds, and the file of --lut.")
+    ] = False,
     resume: Annotated[
         Path | None,
         typer.Option(
             metavar="OUT",
-            help="Resume the run in this folder. With it, only metrics, plots, previews and checkpoint can be --set.",
+            help="Resume the run in this folder. With it, only metrics, plots, previews and checkpoint can be --set, "
+            "and --lut given.",
         ),
     ] = None,
 ) -> None:
     """Transfer the appearance of one or several images to the structure of another."""
     if resume is not None:
-        _resume(context, resume, set_ or [])
+        _resume(context, resume, set_ or [], lut)
         return
+    from vitsplice.luts import check_cube
     from vitsplice.presets.settings import settings_for
     from vitsplice.runs.inputs import named_inputs
     from vitsplice.runs.recorder import Recording
@@ -137,28 +148,35 @@ def run(
     masks = [None if str(mask) == NO_MASK else mask for mask in appearance_mask or []]
     images = named_inputs(structure, appearances, structure_mask, masks)
     regions = [_region(text, len(appearances)) for text in region or []]
+    if lut is not None:
+        check_cube(lut, force=force)
     with Recording.begin(images, settings, out, weights=weights, regions=regions, force=force) as recording:
-        follow(recording)
+        follow(recording, lut=lut)
 
 
-def _resume(context: typer.Context, path: Path, overrides: list[str]) -> None:
+def _resume(context: typer.Context, path: Path, overrides: list[str], lut: Path | None) -> None:
     """Resume a run; for a finished one only print its output."""
     from vitsplice.errors import AlreadyFinished
+    from vitsplice.luts import check_cube
     from vitsplice.runs.recorder import Recording
 
-    check_alone(context, "resume", "the run", allowed="set_")
+    check_alone(context, "resume", "the run", allowed=("set_", "lut"))
+    if lut is not None:
+        check_cube(lut)
     try:
         recording = Recording.resume(path, overrides=overrides)
     except AlreadyFinished as finished:
         notes([message(finished)])
+        if lut is not None:
+            notes(["no LUT written; `vitsplice lut fit STRUCTURE OUTPUT` fits one to a finished run"])
         return
     with recording:
-        follow(recording)
+        follow(recording, lut=lut)
 
 
-def check_alone(context: typer.Context, option: str, work: str, allowed: str = "") -> None:
+def check_alone(context: typer.Context, option: str, work: str, allowed: Sequence[str] = ()) -> None:
     """Raise BadParameter if a resuming option is combined with any option other than ``allowed``."""
-    sources = {name: context.get_parameter_source(name) for name in context.params if name not in (option, allowed)}
+    sources = {name: context.get_parameter_source(name) for name in context.params if name not in (option, *allowed)}
     if given := [name for name, source in sources.items() if source and source.name == "COMMANDLINE"]:
         option_names = {parameter.name: max(parameter.opts, key=len) for parameter in context.command.params}
         raise typer.BadParameter(
@@ -204,17 +222,19 @@ def _weighted(text: str) -> tuple[Path, float]:
         return Path(text), 1.0
 
 
-def follow(recording: Recording, resume_command: str = "") -> None:
+def follow(recording: Recording, resume_command: str = "", lut: Path | None = None) -> None:
     """Take the steps with progress, and save; exit with 130 if the user stopped the run.
 
     Args:
         recording: recording of a run that was begun or resumed.
         resume_command: command to print for a stopped run; "": ``vitsplice run --resume`` with its folder.
+        lut: .cube file for the colours of the run; None: it is not written.
     """
     from vitsplice.cli.interrupt import Interrupt
     from vitsplice.cli.run_progress import RunProgress
 
     resume_command = resume_command or f"vitsplice run --resume {shlex.quote(str(recording.folder.path))}"
+    resume_command += f" --lut {shlex.quote(str(lut))}" if lut else ""
     progress = RunProgress(recording.run, resume_command)
     with Interrupt() as interrupt:
         try:
@@ -226,8 +246,12 @@ def follow(recording: Recording, resume_command: str = "") -> None:
         except Exception:
             _save_after_failure(recording, progress)
             raise
-        result = recording.finish(progress.note)
+        result = recording.finish(progress.note, lut)
     progress.metrics(result)
+    if table := result.record.get("lut"):
+        error = table["delta_e"]
+        numbers = f"delta E mean {error['mean']:.2f}, 95th percentile {error['percentile_95']:.2f}"
+        progress.note(f"LUT: {table['path']}; from the output: {numbers}")
     progress.saved(recording.folder, finished=result.finished)
     if not result.finished:
         raise typer.Exit(130)

@@ -81,7 +81,7 @@ def train(
     from vitsplice.training.plan import TrainingPlan
 
     if resume is not None:
-        check_alone(context, "resume", "the training", allowed="tensorboard")
+        check_alone(context, "resume", "the training", allowed=("tensorboard",))
         checkpoint = resume if resume.suffix == ".json" else None
         folder = resume.parent.parent if checkpoint else resume
         _train(TrainingPlan.read(folder), folder, checkpoint, force=False, tensorboard=tensorboard)

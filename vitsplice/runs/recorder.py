@@ -21,6 +21,7 @@ from vitsplice.runs.artifacts import RunFolder
 from vitsplice.runs.checkpoints import Checkpoint
 from vitsplice.runs.inputs import Region, as_arguments, described, is_input_name, region_masks, regions_from
 from vitsplice.runs.intervals import CheckpointTimer, preview_is_due
+from vitsplice.runs.lut import write_lut
 from vitsplice.runs.record import versions
 from vitsplice.runs.result import Result
 from vitsplice.runs.run import Run
@@ -193,15 +194,22 @@ class Recording:
         except VitspliceError as error:
             note(f"no checkpoint: {error}")
 
-    def finish(self, note: Note) -> Result:
-        """Save a run that has ended or is stopped between two steps; a stopped one with a checkpoint to resume from."""
-        self.write_checkpoint(note)
-        return self.save()
+    def finish(self, note: Note, lut: Path | None = None) -> Result:
+        """Save a run that has ended or is stopped between two steps; a stopped one with a checkpoint to resume from.
 
-    def save(self) -> Result:
+        Args:
+            note: called with a message for each file that cannot be written.
+            lut: .cube file for the colours of a finished run, see `write_lut`; an existing one is replaced.
+        """
+        self.write_checkpoint(note)
+        return self.save(lut)
+
+    def save(self, lut: Path | None = None) -> Result:
         """Write the output, measure it, write the other artifacts, and remove the checkpoints of a finished run."""
         self.folder.write_output(self.run.pixels())
         result = self.run.result()
+        if lut and result.finished:
+            result.record["lut"] = write_lut(result, lut)
         self.folder.write_records(result)
         if result.finished:
             with suppress(OSError):

@@ -1,0 +1,71 @@
+import json
+
+import pytest
+import torch
+
+from vitsplice.images import read
+from vitsplice.luts import Lut, read_cube, write_cube
+
+TINY = ("run", "--preset", "tiny")
+
+
+@pytest.fixture
+def darker(tmp_path):
+    """A LUT that halves all values."""
+    return write_cube(Lut(Lut.identity(3).values / 2), tmp_path / "darker.cube")
+
+
+def test_run_writes_the_lut_of_its_colours_and_records_the_error(vitsplice, png, tmp_path):
+    done = vitsplice(*TINY, *png, "-o", "out", "--lut", "new/colours.cube")
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "out" / "run.json").read_text())["lut"]
+    assert f"delta E mean {record['delta_e']['mean']:.2f}" in done.stderr
+    assert record["delta_e"]["mean"] <= record["delta_e_unchanged"]["mean"]
+    assert read_cube(tmp_path / "new" / "colours.cube").size == 33
+
+
+def test_fit_of_an_image_to_itself_is_the_identity(vitsplice, png, tmp_path):
+    done = vitsplice("lut", "fit", png[0], png[0], "-o", "same.cube", "--size", "5")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "same.cube"
+    torch.testing.assert_close(read_cube(tmp_path / "same.cube").values, Lut.identity(5).values)
+
+
+@pytest.mark.slow
+def test_run_with_a_size_fits_the_lut_to_the_resized_structure_image(vitsplice, png, tmp_path):
+    assert vitsplice(*TINY, *png, "-o", "out", "--size", "24", "--lut", "x.cube").returncode == 0
+    assert read_cube(tmp_path / "x.cube").size == 33
+
+
+def test_run_refuses_an_existing_lut_without_force_and_begins_nothing(vitsplice, png, darker, tmp_path):
+    done = vitsplice(*TINY, *png, "-o", "out", "--lut", darker)
+    assert done.returncode == 2
+    assert "darker.cube already exists" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_apply_writes_the_outputs_of_images_and_folders(vitsplice, png, darker, tmp_path):
+    done = vitsplice("lut", "apply", darker, *png, "-o", "graded")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "graded"
+    for path in png:
+        graded = read(tmp_path / "graded" / path.name).pixels
+        torch.testing.assert_close(graded, read(path).pixels / 2, atol=0.51 / 255, rtol=0)
+    assert vitsplice("lut", "apply", darker, png[0], "-o", "graded").returncode == 2
+    assert vitsplice("lut", "apply", darker, "graded", "-o", "again").returncode == 0
+
+
+def test_apply_reports_an_unreadable_image_and_writes_the_others(vitsplice, png, darker, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    done = vitsplice("lut", "apply", darker, "broken.png", png[0], "-o", "graded")
+    assert done.returncode == 1
+    assert "broken.png" in done.stderr
+    assert len(list((tmp_path / "graded").iterdir())) == 1
+
+
+def test_apply_refuses_an_invalid_lut_in_one_line(vitsplice, png, tmp_path):
+    (tmp_path / "x.cube").write_text("LUT_1D_SIZE 2\n0 0 0\n1 1 1\n")
+    done = vitsplice("lut", "apply", "x.cube", png[0])
+    assert done.returncode == 2
+    assert "a 1D LUT" in done.stderr
+    assert "Traceback" not in done.stderr

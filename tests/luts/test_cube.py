@@ -1,0 +1,79 @@
+import pytest
+import torch
+
+from vitsplice.errors import OutputExists, UserError
+from vitsplice.luts import Lut, read_cube, write_cube
+
+ROWS = "0 0 0\n1 0 0\n0 1 0\n1 1 0\n0 0 1\n1 0 1\n0 1 1\n1 1 1\n"
+"""The identity with two points an axis: red varies fastest."""
+
+
+@pytest.fixture
+def cube(tmp_path):
+    """Write a .cube file with this content."""
+
+    def write(content):
+        path = tmp_path / "x.cube"
+        path.write_bytes(content.encode())
+        return path
+
+    return write
+
+
+def test_red_varies_fastest_in_a_file(cube):
+    assert torch.equal(read_cube(cube(f"LUT_3D_SIZE 2\n{ROWS}")).values, Lut.identity(2).values)
+
+
+def test_title_comments_domain_and_line_ends_of_a_file_are_read(cube):
+    head = '\ufeff# made by hand\r\nTITLE "a b"\n\nDOMAIN_MIN 0 -0.5 0\nDOMAIN_MAX 2 1 1\r\nLUT_3D_SIZE 2\n# table\n'
+    assert read_cube(cube(head + ROWS)).domain == ((0, -0.5, 0), (2, 1, 1))
+
+
+def test_a_written_file_is_read_to_its_six_decimals(tmp_path):
+    values = torch.rand(5, 5, 5, 3, generator=torch.Generator().manual_seed(0))
+    lut = Lut(values, ((0.0, 0.0, 0.0), (1.0, 1.0, 2.0)))
+    path = write_cube(lut, tmp_path / "new" / "x.cube", title='a "quoted"\ntitle')
+    stored = read_cube(path)
+    assert stored.domain == lut.domain
+    torch.testing.assert_close(stored.values, lut.values, atol=6e-7, rtol=0)
+
+
+def test_an_existing_file_is_replaced_only_with_force(tmp_path):
+    path = write_cube(Lut.identity(2), tmp_path / "x.cube")
+    with pytest.raises(OutputExists, match="already exists"):
+        write_cube(Lut.identity(3), path)
+    assert read_cube(write_cube(Lut.identity(3), path, force=True)).size == 3
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "no LUT_3D_SIZE"),
+        (ROWS, "no LUT_3D_SIZE"),
+        ("LUT_1D_SIZE 2\n0 0 0\n1 1 1\n", "line 1: a 1D LUT"),
+        (f"LUT_3D_SIZE 3\n{ROWS}", "8 rows, but LUT_3D_SIZE 3 requires 27"),
+        (f"LUT_3D_SIZE 2\n{ROWS}0 0 0\n", "9 rows"),
+        (f"LUT_3D_SIZE 999999999999\n{ROWS}", "from 2 to 256"),
+        (f"LUT_3D_SIZE two\n{ROWS}", "from 2 to 256"),
+        (f"LUT_3D_SIZE 2\n{ROWS}".replace("1 1 1", "nan 1 1"), "line 9: three finite numbers"),
+        (f"LUT_3D_SIZE 2\n{ROWS}".replace("1 1 1", "inf 1 1"), "line 9: three finite numbers"),
+        (f"LUT_3D_SIZE 2\n{ROWS}".replace("1 1 1", "1e39 1 1"), "contain NaN or infinity"),
+        (f"LUT_3D_SIZE 2\n{ROWS}".replace("1 1 1", "1 1"), "line 9: three finite numbers"),
+        (f"LUT_3D_SIZE 2\n{ROWS}LUT_3D_SIZE 2\n", "line 10: keyword 'LUT_3D_SIZE' after the table"),
+        (f"LUT_IN_VIDEO_RANGE\nLUT_3D_SIZE 2\n{ROWS}", "unknown keyword 'LUT_IN_VIDEO_RANGE'"),
+        (f"DOMAIN_MIN 0 0\nLUT_3D_SIZE 2\n{ROWS}", "line 1: three finite numbers"),
+        (f"DOMAIN_MIN 1 1 1\nLUT_3D_SIZE 2\n{ROWS}", "must increase"),
+        ("\x89PNG\r\n\x00\x01", "x.cube, line 1"),
+    ],
+)
+def test_invalid_files_are_refused_with_their_name_and_the_reason(cube, content, message):
+    with pytest.raises(UserError, match="x.cube") as error:
+        read_cube(cube(content))
+    assert message in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_a_missing_file_and_a_folder_are_refused(tmp_path):
+    for path in (tmp_path / "none.cube", tmp_path):
+        with pytest.raises(UserError, match="cannot read"):
+            read_cube(path)

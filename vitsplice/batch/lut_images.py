@@ -1,0 +1,38 @@
+"""Application of a lookup table of colours to many images."""
+
+from __future__ import annotations
+
+from vitsplice.batch.transfer_plan import TransferPlan
+from vitsplice.errors import ImageError
+from vitsplice.images import encode_png, read
+from vitsplice.luts import Lut
+from vitsplice.support import output_folder
+from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
+
+
+def apply_lut(lut: Lut, plan: TransferPlan, progress: ProgressReporter = NULL_REPORTER) -> dict[str, ImageError]:
+    """Write the output of a LUT for each structure image of a plan.
+
+    Args:
+        lut: LUT to apply.
+        plan: outputs to write; existing files are replaced.
+        progress: progress reporter; the work ends early if it is stopped.
+
+    Returns:
+        The error of each output whose image cannot be read, by its name.
+
+    Raises:
+        VitspliceError: if a file cannot be written.
+    """
+    failures: dict[str, ImageError] = {}
+    for number, transfer in enumerate(plan.transfers):
+        if progress.stopped():
+            break
+        progress.part(transfer.name, number, len(plan.transfers))
+        try:
+            pixels = read(transfer.structure).pixels
+        except ImageError as error:
+            failures[transfer.name] = error
+        else:
+            output_folder.write(plan.folder, {transfer.name: encode_png(lut.apply(pixels))})
+    return failures

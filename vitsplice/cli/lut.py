@@ -1,0 +1,71 @@
+"""``vitsplice lut``: lookup tables of colours for grading software and video."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vitsplice.cli.options import IMAGE_HELP
+from vitsplice.cli.output import message, notes
+
+lut = typer.Typer(help="Fit a 3D LUT of colours to two images, or apply one.", no_args_is_help=True)
+
+Force = Annotated[bool, typer.Option("--force", help="Replace existing files.")]
+
+
+@lut.command()
+def fit(
+    structure: Annotated[
+        Path, typer.Argument(metavar="STRUCTURE", help=f"Image before the change of colours. {IMAGE_HELP}")
+    ],
+    output: Annotated[
+        Path, typer.Argument(metavar="OUTPUT", help="The same image after it: output.png of a run, for example.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The LUT, such as colours.cube.")],
+    mask: Annotated[
+        Path | None, typer.Option(help="Image as large as STRUCTURE: only pixels where it is white are used.")
+    ] = None,
+    size: Annotated[int, typer.Option(min=2, max=256, help="Number of lattice points of an axis.")] = 33,
+    smoothness: Annotated[
+        float, typer.Option(min=0.001, max=1000, help="Smaller: closer to OUTPUT, but noise shows as speckles.")
+    ] = 20.0,
+    force: Force = False,
+) -> None:
+    """Fit a 3D LUT that maps the colours of an image to those of another one, pixel by pixel."""
+    from vitsplice.images import read, read_mask
+    from vitsplice.luts import check_cube, fit_lut, write_cube
+
+    target = check_cube(out, force=force)
+    inside = read_mask(mask).pixels[0, :1] if mask else None
+    fitted = fit_lut(read(structure).pixels[0], read(output).pixels[0], inside, size=size, smoothness=smoothness)
+    notes([f"{output} from the LUT: {fitted}"])
+    typer.echo(write_cube(fitted.lut, target, title=output.stem, force=force))
+
+
+@lut.command()
+def apply(
+    cube: Annotated[Path, typer.Argument(metavar="LUT.cube", help="3D LUT, from any program.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help=f"Images, or folders of them. {IMAGE_HELP}")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Output folder; for a single image also the name of a .png file.")
+    ] = Path("vitsplice-graded"),
+    force: Force = False,
+) -> None:
+    """Apply a 3D LUT to images. Outputs are 8-bit PNG files."""
+    from vitsplice.batch.lut_images import apply_lut
+    from vitsplice.batch.transfer_plan import outputs_of_images, plan_in
+    from vitsplice.cli.progress import parts_progress
+    from vitsplice.luts import read_cube
+
+    table = read_cube(cube)
+    plan = plan_in(out, outputs_of_images(images))
+    plan.check(force=force, finished=())
+    with parts_progress() as progress:
+        failures = apply_lut(table, plan, progress)
+        stopped = progress.stopped()
+    notes((f"{name}: {message(error)}" for name, error in failures.items()), "not written")
+    typer.echo(out)
+    if stopped or failures:
+        raise typer.Exit(130 if stopped else 1)

@@ -1,0 +1,159 @@
+"""Reading and writing 3D LUTs as .cube files (Adobe, "Cube LUT Specification" 1.0)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vitsplice.errors import UserError
+from vitsplice.luts.lut import LARGEST, SMALLEST, Lut
+from vitsplice.support import output_folder
+from vitsplice.support.files import read_regular, reading
+from vitsplice.text import one_line, printable
+
+KEYWORDS = "TITLE, LUT_3D_SIZE, DOMAIN_MIN and DOMAIN_MAX"
+
+LARGEST_FILE = 1 << 30
+"""Maximum size of a file in bytes; 256 points an axis with 10 digits a number take 600 MB."""
+
+Triple = tuple[float, float, float]
+
+
+def write_cube(lut: Lut, path: str | os.PathLike[str], *, title: str = "", force: bool = False) -> Path:
+    """Write a LUT as a .cube file with 6 decimals, atomically, and return the path.
+
+    Args:
+        lut: LUT to write.
+        path: file to write; its folder is created if needed.
+        title: title for the user of the file.
+        force: replace an existing file.
+
+    Raises:
+        OutputExists: if the file exists and ``force`` is not given.
+        VitspliceError: if it cannot be written.
+    """
+    target = check_cube(path, force=force)
+    output_folder.write(target.parent, {target.name: _text(lut, title).encode()})
+    return target
+
+
+def check_cube(path: str | os.PathLike[str], *, force: bool = False) -> Path:
+    """Return the path of a .cube file that may be written; nothing is written yet.
+
+    Raises:
+        UserError: if the path is a folder.
+        OutputExists: if the file exists and ``force`` is not given.
+    """
+    return output_folder.check_file(path, "LUT, such as colours.cube", force=force)
+
+
+def read_cube(path: str | os.PathLike[str]) -> Lut:
+    """Read a 3D LUT from a .cube file.
+
+    Raises:
+        UserError: if the file cannot be read, is a 1D LUT, has an unknown keyword, a wrong number of rows, or a value
+            that is not a finite number. The message names the file and the line.
+    """
+    with reading(path):
+        if os.path.getsize(path) > LARGEST_FILE:
+            raise UserError(f"{printable(os.fspath(path))} is too large for a .cube file, which has at most 1 GiB")
+        text = read_regular(Path(path)).decode("utf-8-sig", errors="replace")
+    return _Parser(printable(os.fspath(path))).parse(text)
+
+
+def _text(lut: Lut, title: str) -> str:
+    """Return the content of a file: red varies fastest."""
+    head = [f'TITLE "{one_line(title).replace(chr(34), chr(39))}"'] if title else []
+    head.append(f"LUT_3D_SIZE {lut.size}")
+    for name, end in zip(("DOMAIN_MIN", "DOMAIN_MAX"), lut.domain, strict=True):
+        head.append(" ".join([name, *(f"{value:.6f}" for value in end)]))
+    rows = lut.values.permute(2, 1, 0, 3).reshape(-1, 3).tolist()
+    return "\n".join([*head, *("{:.6f} {:.6f} {:.6f}".format(*row) for row in rows)]) + "\n"
+
+
+class _Parser:
+    """Parser of one file.
+
+    Args:
+        name: name of the file for messages.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name, self._size = name, 0
+        self._domain: dict[str, Triple] = {"DOMAIN_MIN": (0.0, 0.0, 0.0), "DOMAIN_MAX": (1.0, 1.0, 1.0)}
+
+    def parse(self, text: str) -> Lut:
+        """Return the LUT of a file."""
+        lines, rows = text.splitlines(), list[list[str]]()
+        for number, words in _content(lines):
+            if words[0][0].isalpha() and words[0].lower() not in ("nan", "inf", "infinity"):
+                if rows:
+                    self._fail(number, f"keyword {_shown(words[0])} after the table")
+                self._keyword(number, words)
+            else:
+                self._check_row(number, words)
+                rows.append(words)
+        values = self._table(rows)
+        try:
+            lattice = torch.from_numpy(values).reshape(self._size, self._size, self._size, 3)
+            return Lut(lattice.permute(2, 1, 0, 3), (self._domain["DOMAIN_MIN"], self._domain["DOMAIN_MAX"]))
+        except UserError as error:
+            raise UserError(f"{self._name}: {error}") from error
+
+    def _keyword(self, number: int, words: list[str]) -> None:
+        if words[0] == "LUT_1D_SIZE":
+            self._fail(number, "a 1D LUT; a 3D LUT, with LUT_3D_SIZE, is required")
+        elif words[0] == "LUT_3D_SIZE":
+            self._size = self._parsed_size(number, words)
+        elif words[0] in self._domain:
+            self._domain[words[0]] = self._triple(number, words[1:])
+        elif words[0] != "TITLE":
+            self._fail(number, f"unknown keyword {_shown(words[0])}; allowed are {KEYWORDS}")
+
+    def _parsed_size(self, number: int, words: list[str]) -> int:
+        if len(words) != 2 or not words[1].isdecimal() or not SMALLEST <= int(words[1][:9]) <= LARGEST:
+            self._fail(number, f"LUT_3D_SIZE must be one number from {SMALLEST} to {LARGEST}")
+        return int(words[1])
+
+    def _triple(self, number: int, words: list[str]) -> Triple:
+        self._check_row(number, words)
+        red, green, blue = map(float, words)
+        return red, green, blue
+
+    def _check_row(self, number: int, words: list[str]) -> None:
+        """Raise UserError unless the words are three finite numbers."""
+        try:
+            valid = len(words) == 3 and bool(np.isfinite([float(word) for word in words]).all())
+        except ValueError:
+            valid = False
+        if not valid:
+            self._fail(number, f"three finite numbers are required, not {_shown(' '.join(words))}")
+
+    def _table(self, rows: list[list[str]]) -> NDArray[np.float32]:
+        if not self._size:
+            raise UserError(f"{self._name} is not a .cube file with a 3D LUT: it has no LUT_3D_SIZE")
+        if len(rows) != self._size**3:
+            required = f"LUT_3D_SIZE {self._size} requires {self._size**3}"
+            raise UserError(f"{self._name} has {len(rows)} rows, but {required}; the file is truncated or corrupt")
+        with np.errstate(over="ignore"):  # `Lut` refuses the infinity
+            return np.array(rows, dtype=np.float32)
+
+    def _fail(self, number: int, problem: str) -> NoReturn:
+        raise UserError(f"{self._name}, line {number}: {problem}")
+
+
+def _content(lines: list[str]) -> Iterator[tuple[int, list[str]]]:
+    """Yield number and words of each line that is neither empty nor a comment."""
+    for number, line in enumerate(lines, 1):
+        if (words := line.split()) and not words[0].startswith("#"):
+            yield number, words
+
+
+def _shown(text: str) -> str:
+    return f"'{printable(text[:60])}'"

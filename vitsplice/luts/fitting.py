@@ -1,0 +1,95 @@
+r"""Fitting of a lookup table to pairs of colours by regularised least squares.
+
+The unknown is the change :math:`d` of each lattice point. With the trilinear weights :math:`w_i` of the source colour
+:math:`s_i` and its target colour :math:`t_i`, the mean over pixels scaled to the number :math:`P` of lattice points
+with a weight, and the differences :math:`D_k` of order k along each axis,
+
+.. math::
+    \frac{P}{n} \sum_i \lVert w_i d - (t_i - s_i) \rVert^2
+    + \lambda \left(\lVert D_2 d \rVert^2 + R^{-2} \lVert D_1 d \rVert^2 + R^{-4} \lVert d \rVert^2\right)
+
+is minimised. Second differences leave gradual changes of colour free. Between seen colours the change is therefore
+interpolated, and far from them it decays to 0 over about :math:`R` lattice points.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.sparse.linalg import cg
+
+SMOOTHNESS = 20.0
+"""Default weight of second differences."""
+
+REACH = 8.0
+"""Distance, in lattice points, over which a change decays outside of the seen colours."""
+
+PIXELS = 1 << 18
+"""Maximum number of pixels; of more, evenly spaced ones are used."""
+
+TOLERANCE = 1e-4
+"""Relative residual at which the solver stops."""
+
+ITERATIONS = 1000
+"""Maximum number of iterations of the solver."""
+
+Colours = NDArray[np.float32]
+
+
+def fitted_values(source: Colours, target: Colours, identity: Colours, smoothness: float) -> Colours:
+    """Fit the values of a lookup table.
+
+    Args:
+        source: ``(n, 3)`` in [0, 1].
+        target: ``(n, 3)`` in [0, 1].
+        identity: ``(N, N, N, 3)``, the values that change no colour.
+        smoothness: weight of second differences, above 0.
+
+    Returns:
+        ``(N, N, N, 3)`` in [0, 1].
+    """
+    size, every = len(identity), -(-len(source) // PIXELS)
+    colours, changes = source[::every].astype(np.float64), (target - source)[::every].astype(np.float64)
+    weights = trilinear_weights(colours, size)
+    share = np.count_nonzero(weights.sum(axis=0)) / len(colours)
+    penalty = smoothness * (_roughness(size, 2) + _roughness(size, 1) / REACH**2 + sparse.eye_array(size**3) / REACH**4)
+    matrix = share * (weights.T @ weights) + penalty
+    right = share * (weights.T @ changes)
+    fitted = [_solve(matrix.tocsr(), right[:, channel]) for channel in range(3)]
+    values = identity + np.stack(fitted, axis=-1).reshape(size, size, size, 3)
+    return values.clip(0, 1).astype(np.float32)
+
+
+def trilinear_weights(colours: NDArray[np.float64], size: int) -> Any:
+    """Return the sparse matrix ``(n, N^3)`` of the weights by which colours are interpolated from lattice points."""
+    positions = colours * (size - 1)
+    lower = np.minimum(positions.astype(np.int64), size - 2)
+    fractions = positions - lower
+    indices, weights = [], []
+    for corner in product((0, 1), repeat=3):
+        indices.append(np.ravel_multi_index((lower + corner).T, (size, size, size)))
+        weights.append(np.where(corner, fractions, 1 - fractions).prod(axis=1))
+    rows = np.tile(np.arange(len(colours)), 8)
+    entries = (np.concatenate(weights), (rows, np.concatenate(indices)))
+    return sparse.coo_array(entries, shape=(len(colours), size**3)).tocsr()
+
+
+def _roughness(size: int, order: int) -> Any:
+    """Return the matrix of the sum of squared differences of an order along the three axes."""
+    differences = sparse.eye_array(size, format="csr")
+    for _ in range(order):
+        differences = differences[1:] - differences[:-1]
+    one_axis, same = differences.T @ differences, sparse.eye_array(size)
+    factors = [[one_axis if axis == differed else same for axis in range(3)] for differed in range(3)]
+    return sum(sparse.kron(sparse.kron(first, second), third) for first, second, third in factors)
+
+
+def _solve(matrix: Any, right: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Solve a symmetric positive definite system by conjugate gradients, preconditioned by the diagonal."""
+    preconditioner = sparse.diags_array(1 / matrix.diagonal())
+    solution: NDArray[np.float64] = cg(matrix, right, rtol=TOLERANCE, M=preconditioner, maxiter=ITERATIONS)[0]
+    return solution

@@ -1,0 +1,132 @@
+"""A 3D lookup table of colours (3D LUT)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vitsplice.errors import UserError
+from vitsplice.images.checks import image_batch
+from vitsplice.luts.fitting import SMOOTHNESS, fitted_values
+
+SIZE = 33
+"""Default number of lattice points of an axis."""
+
+SMALLEST, LARGEST = 2, 256
+"""Allowed numbers of lattice points of an axis, as in the specification of .cube files."""
+
+
+@dataclass(frozen=True, eq=False)
+class Lut:
+    """A function from colour to colour, given on a lattice and interpolated trilinearly between its points.
+
+    Colours are sRGB with its transfer function, as in image files.
+
+    Args:
+        values: output colour of each lattice point, ``(N, N, N, 3)``; the axes are red, green and blue of the input.
+            A copy in float32 on the CPU is stored.
+        domain: input colours of the first and the last lattice point, ``((r, g, b), (r, g, b))``.
+
+    Raises:
+        UserError: if the shape, a value or the domain is not allowed.
+    """
+
+    values: Tensor
+    domain: tuple[tuple[float, float, float], tuple[float, float, float]] = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+
+    def __post_init__(self) -> None:
+        shape = tuple(self.values.shape)
+        if len(shape) != 4 or shape[3] != 3 or len(set(shape[:3])) != 1 or not SMALLEST <= shape[0] <= LARGEST:
+            allowed = f"(N, N, N, 3) with N from {SMALLEST} to {LARGEST}"
+            raise UserError(f"the values of a 3D LUT must be {allowed}; these are {shape}")
+        if not self.values.isfinite().all():
+            raise UserError("the values of a 3D LUT must be finite; these contain NaN or infinity")
+        if not all(low < high and abs(low) + abs(high) < float("inf") for low, high in zip(*self.domain, strict=True)):
+            low, high = (" ".join(f"{value:g}" for value in end) for end in self.domain)
+            raise UserError(f"the domain of a 3D LUT must increase and be finite; this one is from {low} to {high}")
+        object.__setattr__(self, "values", self.values.detach().to("cpu", torch.float32, copy=True))
+
+    @property
+    def size(self) -> int:
+        """Number of lattice points of an axis."""
+        return self.values.shape[0]
+
+    @classmethod
+    def identity(cls, size: int = SIZE) -> Lut:
+        """Return the LUT that changes no colour in [0, 1]."""
+        axis = torch.linspace(0, 1, size)
+        return cls(torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), dim=-1))
+
+    @classmethod
+    def fit(
+        cls,
+        source: Tensor,
+        target: Tensor,
+        *,
+        mask: Tensor | None = None,
+        size: int = SIZE,
+        smoothness: float = SMOOTHNESS,
+    ) -> Lut:
+        """Fit a LUT that maps the colours of an image to those of another one, pixel by pixel.
+
+        Pixels of similar source colours get a smooth mean of their target colours. Colours that the source does not
+        have change like the nearest ones that it has, and less with the distance: far from them the LUT is the
+        identity. See `vitsplice.luts.fitting`.
+
+        Args:
+            source: ``(3, H, W)`` or ``(1, 3, H, W)`` in [0, 1].
+            target: as ``source``, of the same size.
+            mask: ``(1, H, W)``; only pixels where it is at least 0.5 are used. None: all pixels.
+            size: number of lattice points of an axis.
+            smoothness: weight of the smoothness, above 0. A small one follows the target more closely, but noise and
+                differences that are not a function of the colour show as speckles.
+
+        Raises:
+            UserError: if the sizes differ, or the mask excludes every pixel.
+
+        Example:
+            >>> image = torch.rand(3, 64, 64)
+            >>> darker = Lut.fit(image, image * 0.5, size=9, smoothness=0.1)
+            >>> bool((darker.apply(image) - image * 0.5).abs().max() < 0.02)
+            True
+        """
+        first, second = _colours(source, "source"), _colours(target, "target")
+        shapes = [image.shape[-2:] for image in (source, target, mask) if image is not None]
+        if len(set(shapes)) != 1:
+            sizes = " and ".join(f"{width}x{height}" for height, width in shapes)
+            raise UserError(f"the images of a LUT and their mask must have the same size; these have {sizes} px")
+        if mask is not None:
+            inside = mask.reshape(-1) >= 0.5
+            first, second = first[inside], second[inside]
+        if not len(first):
+            raise UserError("the mask excludes every pixel; there is nothing to fit a LUT to")
+        start = cls.identity(size).values
+        return cls(torch.from_numpy(fitted_values(first.numpy(), second.numpy(), start.numpy(), smoothness)))
+
+    def apply(self, images: Tensor) -> Tensor:
+        """Map the colours of images. Colours outside of the domain are clamped to it. Differentiable.
+
+        Args:
+            images: ``(3, H, W)`` or ``(B, 3, H, W)`` in [0, 1].
+
+        Returns:
+            Images of the same shape, clamped to [0, 1].
+        """
+        low, high = (torch.tensor(end, device=images.device) for end in self.domain)
+        batch = image_batch(images, "images")
+        positions = (batch.movedim(1, -1) - low) / (high - low) * 2 - 1
+        lattice = self.values.to(images.device).movedim(-1, 0)[None].expand(len(batch), -1, -1, -1, -1)
+        # The last coordinate of grid_sample belongs to the first axis, red.
+        output = F.grid_sample(lattice, positions.flip(-1)[:, None], padding_mode="border", align_corners=True)
+        return output.reshape(images.shape).clamp(0, 1)
+
+
+def _colours(image: Tensor, name: str) -> Tensor:
+    """Return the colours ``(H W, 3)`` of one image."""
+    batch = image_batch(image.detach().cpu(), name)
+    if len(batch) != 1:
+        raise UserError(f"'{name}' must be one image, (3, H, W) or (1, 3, H, W); this one is {tuple(image.shape)}")
+    return batch[0].flatten(1).T
