@@ -19,7 +19,12 @@ def app(
     ),
     open_page: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in the browser.")] = True,
     folder: Annotated[
-        Path | None, typer.Option(help="Folder of an evaluation, a study or a batch for the tab Results; read only.")
+        Path | None,
+        typer.Option(
+            exists=True,
+            file_okay=False,
+            help="Folder of evaluations, studies, batches and comparisons for the tab Results; read only.",
+        ),
     ] = None,
     auth: Annotated[
         str | None,

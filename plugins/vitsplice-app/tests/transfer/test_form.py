@@ -26,6 +26,11 @@ def test_changed_values_give_the_settings_of_the_same_arguments(preset, tmp_path
     assert form(preset, **values).settings(tmp_path) == settings_for(preset, **values)
 
 
+def test_cleared_number_fields_are_as_in_the_preset(tmp_path):
+    cleared = dict.fromkeys(("steps", "size", "seed", "structure_strength", "appearance_strength"))
+    assert form("quick", **cleared).settings(tmp_path) == settings_for("quick")
+
+
 def test_size_of_a_preset_can_be_removed(tmp_path):
     assert form("tiny", size=0).settings(tmp_path) == settings_for("tiny", overrides=["size=null"])
 

@@ -31,17 +31,17 @@ class Form:
         yaml: the preset's YAML, as it was edited.
         backbone: name of the backbone that replaces the first of the preset, or `AS_IN_PRESET`.
         structure_strength, appearance_strength, steps, seed: see `vitsplice.settings_for`.
-        size: likewise, or `UNCHANGED`.
+        size: likewise, or `UNCHANGED`. A number field that was cleared is None: as in the YAML.
     """
 
     preset: str
     yaml: str
     backbone: str
-    structure_strength: float
-    appearance_strength: float
-    steps: int
-    size: int
-    seed: int
+    structure_strength: float | None
+    appearance_strength: float | None
+    steps: int | None
+    size: int | None
+    seed: int | None
 
     def settings(self, folder: Path) -> RunConfig:
         """Return the settings, equal to those of the command line with the same values.
@@ -55,13 +55,13 @@ class Form:
         from vitsplice.presets.settings import settings_for
 
         written = read_yaml(self.preset, self.yaml, folder)
-        size = None if self.size == UNCHANGED else int(self.size)
+        size = written.size if self.size is None else _whole(self.size) or None
         return settings_for(
             written,
             backbone=None if self.backbone == AS_IN_PRESET else self.backbone,
-            steps=_unless_equal(int(self.steps), written.steps),
+            steps=_unless_equal(_whole(self.steps), written.steps),
             size=_unless_equal(size, written.size),
-            seed=_unless_equal(int(self.seed), written.seed),
+            seed=_unless_equal(_whole(self.seed), written.seed),
             structure_strength=_unless_equal(self.structure_strength, written.structure_strength),
             appearance_strength=_unless_equal(self.appearance_strength, written.appearance_strength),
             overrides=["size=null"] if size is None and written.size is not None else [],
@@ -109,6 +109,11 @@ def read_yaml(preset: str, text: str, folder: Path) -> RunConfig:
     settings = loading.load(text, YAML, folder=folder).model_copy(update={"preset": preset})
     check_run(settings, catalogue())
     return settings
+
+
+def _whole(value: float | None) -> int | None:
+    """Return the value of a number field, which may be a float such as 7.0, as an integer."""
+    return None if value is None else int(value)
 
 
 def _unless_equal(value: Value, written: Value) -> Value | None:
