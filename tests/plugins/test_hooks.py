@@ -40,7 +40,7 @@ def test_invalid_plugin_is_dropped_with_a_reason_and_others_work(shelf: Shelf, c
     shelf.add("good", GOOD)
     shelf.add("broken", code)
     known = assert_only_plugin_fails("broken", reason)
-    assert set(known.commands) == {"run", "paint"}
+    assert set(known.commands) - {"app"} == {"run", "paint"}  # vitsplice-app may be installed
 
 
 def test_plugin_may_import_the_hookspecs(shelf: Shelf) -> None:
