@@ -113,7 +113,7 @@ def test_film_shows_a_chosen_frame_and_plays_and_stops(opened, file):
     assert output.text_content() == "2"
     assert all(before != after for before, after in zip(first, sources(), strict=True))
     button.click()
-    film.page.wait_for_function("document.querySelector('.film output').textContent !== '2'")
+    film.locator("output:not(:text-is('2'))").wait_for()  # an expression is forbidden
     assert button.text_content() == "stop"
     button.click()
     stopped = output.text_content()

@@ -70,6 +70,7 @@ def local_features(
         >>> from vitsplice.images import example
         >>> keys = local_features(example("cat-dog"), backbone="untrained-test_vit", size=160)
         >>> sorted(keys.features), keys.features[-1][0].grid
+        ([-6, -5, -4, -3, -2, -1], (10, 15))
     """
     target = pick_device(device)
     loaded = tuple(map(read, images))
