@@ -80,24 +80,22 @@ class Stack:
 def stack(images: Sequence[AppearanceImage]) -> Stack:
     """Stack appearance images. A single one is unchanged."""
     area = max(math.prod(image.pixels.shape[-2:]) for image in images)
-    sized = [[_resized(maps, area) for maps in (image.pixels, image.mask)] for image in images]
-    height, width = (max(pixels.shape[axis] for pixels, _ in sized if pixels is not None) for axis in (-2, -1))
+    sized = [_resized(image.pixels, area) for image in images]
+    height, width = (max(pixels.shape[axis] for pixels in sized) for axis in (-2, -1))
     rows, masks, placed = [], [], []
-    for (pixels, mask), image in zip(sized, images, strict=True):
-        assert pixels is not None
+    for pixels, image in zip(sized, images, strict=True):
+        mask = torch.ones_like(pixels[:, :1]) if image.mask is None else _resized(image.mask, area)
         own_height, own_width = pixels.shape[-2:]
         padding = (0, width - own_width, 0, height - own_height)
         rows.append(F.pad(pixels, padding))
-        masks.append(F.pad(torch.ones_like(pixels[:, :1]) if mask is None else mask, padding))
+        masks.append(F.pad(mask, padding))
         placed.append(StackedImage(own_height / height, own_width / width, image.weight))
     unmasked = all(image.mask is None for image in images) and all(p.height == p.width == 1 for p in placed)
     return Stack(torch.cat(rows), None if unmasked else torch.cat(masks), tuple(placed))
 
 
-def _resized(maps: Tensor | None, area: int) -> Tensor | None:
+def _resized(maps: Tensor, area: int) -> Tensor:
     """Resize maps ``(1, C, H, W)`` to an area in pixels; the aspect ratio is preserved."""
-    if maps is None:
-        return None
     height, width = maps.shape[-2:]
     scale = math.sqrt(area / (height * width))
     size = [round(scale * height), round(scale * width)]

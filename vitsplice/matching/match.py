@@ -183,13 +183,11 @@ def match_candidates(
     if not agreement:
         weights = assignment(similarities + prior, temperature, balance, coverage, limits)
     else:
-        scores = torch.cat(
-            [
-                match_scores(each, (first.grid, other.grid), other.mirrored, patches, own)
-                for (other, each), (patches, _), own in zip(pairs, parts, possible, strict=True)
-            ],
-            1,
-        )
+        scores_by_image = [
+            match_scores(each, (first.grid, other.grid), other.mirrored, patches, own)
+            for (other, each), (patches, _), own in zip(pairs, parts, possible, strict=True)
+        ]
+        scores = torch.cat(scores_by_image, 1)
         if limits is not None:
             scores = scores.masked_fill(limits.permitted == 0, IMPOSSIBLE)
         spots = shared_spots(first.spots, _conspicuous(candidates), scores, first.grid)

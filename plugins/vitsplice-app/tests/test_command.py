@@ -48,6 +48,14 @@ def test_address_for_others_is_refused_with_both_options(capsys):
     assert "--allow-anyone" in text
 
 
+@pytest.mark.parametrize("name", ["absent", "file.txt"])
+def test_results_must_be_in_a_folder(capsys, tmp_path, name):
+    (tmp_path / "file.txt").write_text("no folder")
+    code, text = run(capsys, "--folder", str(tmp_path / name))
+    assert code == 2
+    assert "there is no folder" in text
+
+
 def test_port_in_use_is_an_error_that_names_the_option(capsys, taken):
     code, text = run(capsys, "--port", str(taken))
     assert code == 2

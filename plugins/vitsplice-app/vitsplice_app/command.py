@@ -21,8 +21,6 @@ def app(
     folder: Annotated[
         Path | None,
         typer.Option(
-            exists=True,
-            file_okay=False,
             help="Folder of evaluations, studies, batches and comparisons for the tab Results; read only.",
         ),
     ] = None,
@@ -41,6 +39,8 @@ def app(
     """Open a page in the browser: transfers, correspondences, what backbones encode, results."""
     from vitsplice_app.server import ServerSettings, serve
 
+    if folder is not None and not folder.is_dir():
+        raise typer.BadParameter(f"there is no folder {folder}; give one that holds results", param_hint="--folder")
     settings = ServerSettings(host, port, folder, _account(auth), allow_anyone)
     serve(settings, on_ready=lambda url: _announce(url, open_page))
     typer.echo("closed; temporary files are removed")

@@ -33,6 +33,20 @@ def image_input(label: str, **settings: Any) -> gr.Image:
     return image
 
 
+def image_inputs(workspace: Workspace, *labels: str, **settings: Any) -> list[gr.Image]:
+    """Create inputs for images beside each other, and below them buttons that take packaged images.
+
+    Args:
+        workspace: temporary folder of the server.
+        labels: label of each input, one or two.
+        settings: see `image_input`.
+    """
+    with gr.Row():
+        images = [image_input(label, height=240, **settings) for label in labels]
+    packaged_examples(workspace, *images)
+    return images
+
+
 def check_uploads(card: gr.HTML, *images: gr.Image) -> None:
     """Show an error as soon as an uploaded file is not an image that vitsplice reads.
 

@@ -10,10 +10,10 @@ from vitsplice_app.choices import backbone_choices, default_backbone, facet_choi
 from vitsplice_app.context import AppContext
 from vitsplice_app.correspondence.matching import TOGETHER, backbone_info, match, viewer_html
 from vitsplice_app.errors import error_card, guarded
-from vitsplice_app.images import check_uploads, image_input, packaged_examples
+from vitsplice_app.images import check_uploads, image_inputs
 
 INTRODUCTION = (
-    "Which patches of two images have similar features. Match two images, then click a patch in either of them: the "
+    "Shows which patches of two images have similar features. Match two images, then click a patch in either: the "
     "other shows its similarities and its best match."
 )
 
@@ -31,9 +31,7 @@ def build(context: AppContext) -> None:
     gr.Markdown(f"## Correspondence\n{INTRODUCTION}")
     with gr.Row():
         with gr.Column(scale=2, min_width=320):
-            with gr.Row():
-                images = [image_input(label, height=240) for label in ("First image", "Second image")]
-            packaged_examples(context.workspace, *images)
+            images = image_inputs(context.workspace, "First image", "Second image")
         with gr.Column(min_width=280):
             backbone = gr.Dropdown(backbone_choices(), value=default_backbone(), label="Backbone")
             with gr.Row():

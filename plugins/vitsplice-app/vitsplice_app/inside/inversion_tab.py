@@ -10,7 +10,7 @@ import gradio as gr
 from vitsplice_app.choices import backbone_choices, default_backbone
 from vitsplice_app.context import AppContext
 from vitsplice_app.errors import error_card, guarded
-from vitsplice_app.images import check_uploads, image_input, packaged_examples
+from vitsplice_app.images import check_uploads, image_inputs
 from vitsplice_app.inside.inversion import InversionForm, invert
 from vitsplice_app.stopping import StopRequest, connect_stoppable
 
@@ -34,8 +34,7 @@ def build(context: AppContext) -> None:
     gr.Markdown(INTRODUCTION)
     with gr.Row():
         with gr.Column(min_width=280):
-            image = image_input("Image to invert", height=240)
-            packaged_examples(context.workspace, image)
+            (image,) = image_inputs(context.workspace, "Image to invert")
         with gr.Column(min_width=280):
             roles = gr.CheckboxGroup(ROLES, value=["appearance"], label="Features")
             backbone = gr.Dropdown(backbone_choices(), value=default_backbone(), label="Backbone of the features")

@@ -10,7 +10,7 @@ import gradio as gr
 from vitsplice_app.choices import backbone_choices, default_backbone
 from vitsplice_app.context import AppContext
 from vitsplice_app.errors import error_card, guarded
-from vitsplice_app.images import check_uploads, image_input, packaged_examples
+from vitsplice_app.images import check_uploads, image_inputs
 from vitsplice_app.inside.layers import BACKBONE_FACET, LayerView, compute
 
 INTRODUCTION = (
@@ -34,9 +34,7 @@ def build(context: AppContext) -> None:
     gr.Markdown(INTRODUCTION)
     with gr.Row():
         with gr.Column(scale=2, min_width=320):
-            with gr.Row():
-                images = [image_input(label, height=240) for label in ("Image", "Second image (optional)")]
-            packaged_examples(context.workspace, *images)
+            images = image_inputs(context.workspace, "Image", "Second image (optional)")
         with gr.Column(min_width=280):
             backbone = gr.Dropdown(backbone_choices(), value=default_backbone(), label="Backbone")
             facet = gr.Dropdown(FACETS, value=BACKBONE_FACET, label="Facet")

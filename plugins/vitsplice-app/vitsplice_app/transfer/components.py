@@ -10,13 +10,17 @@ import gradio as gr
 from vitsplice.presets import loading
 from vitsplice_app.choices import backbone_choices, preset_choices
 from vitsplice_app.errors import error_card
-from vitsplice_app.images import image_input, packaged_examples
+from vitsplice_app.images import image_inputs
 from vitsplice_app.masks import mask_input
 from vitsplice_app.transfer.form import AS_IN_PRESET, Sliders, preset_yaml
 from vitsplice_app.workspace import Workspace
 
 PRESET = "quick"
 """Preset that is chosen when the page is opened."""
+
+REPEAT = (
+    "In the unzipped folder of the download, both repeat the run from its first step to its last, also a stopped one."
+)
 
 MASKS = (
     "The output may differ where the mask of the structure image is white. "
@@ -90,10 +94,7 @@ def slider_updates(values: Sliders) -> list[Any]:
 
 
 def _images(workspace: Workspace) -> list[Any]:
-    with gr.Row():
-        structure = image_input("Structure image", height=240, min_width=150)
-        appearance = image_input("Appearance image", height=240, min_width=150)
-    packaged_examples(workspace, structure, appearance)
+    structure, appearance = image_inputs(workspace, "Structure image", "Appearance image", min_width=150)
     masks = gr.Checkbox(label="Paint masks", info=MASKS)
     with gr.Row(visible=False) as editors:
         structure_mask = mask_input("Structure mask", height=320, min_width=260)
@@ -143,7 +144,7 @@ class Results:
             with gr.Accordion("Losses", open=False) as loss_area:
                 losses = gr.HTML(elem_classes="run-tables")
             with gr.Accordion("As command line, as Python", open=False):
-                gr.Markdown("Both repeat the run in the unzipped folder of its download.")
+                gr.Markdown(REPEAT)
                 command = gr.Code(
                     language="shell", label="Command line", interactive=False, wrap_lines=True, lines=1, max_lines=8
                 )
