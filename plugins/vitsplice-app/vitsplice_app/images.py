@@ -11,6 +11,7 @@ import gradio as gr
 
 from vitsplice.images import EXAMPLE_PAIRS, check_image_file, example
 from vitsplice_app.errors import guarded
+from vitsplice_app.events import IMMEDIATE
 from vitsplice_app.workspace import Workspace
 
 NO_IMAGE = "there is no image; drop, paste or choose one, or take an example"
@@ -55,7 +56,7 @@ def check_uploads(card: gr.HTML, *images: gr.Image) -> None:
         images: inputs, see `image_input`.
     """
     for image in images:
-        image.upload(guarded(card, check_image_file), image, card, show_progress="hidden")
+        image.upload(guarded(card, check_image_file), image, card, **IMMEDIATE)
 
 
 def _path(payload: Any) -> str | None:
@@ -79,7 +80,7 @@ def packaged_examples(workspace: Workspace, *images: gr.Image) -> None:
             names = " and ".join(Path(path).stem for path in paths)
             button = gr.Button(f"Example: {names}", icon=paths[0], size="sm", min_width=120)
             values = dict(zip(images, paths, strict=True))
-            button.click(partial(dict, values), None, list(images), queue=False, show_progress="hidden")
+            button.click(partial(dict, values), None, list(images), **IMMEDIATE)
 
 
 def packaged_images(workspace: Workspace) -> list[str]:

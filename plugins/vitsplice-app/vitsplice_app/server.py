@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
@@ -143,11 +144,12 @@ def _signals_as_interrupt() -> Iterator[None]:
 
 @contextmanager
 def _gradio_configured(workspace: Workspace) -> Iterator[None]:
-    """Set Gradio's environment variables: its files in the workspace, no telemetry."""
+    """Set Gradio's environment variables: its files in the workspace, no telemetry, no statistics of events."""
     variables = {
         "GRADIO_TEMP_DIR": str(workspace.files),
         "GRADIO_EXAMPLES_CACHE": str(workspace.files / "examples"),
         "GRADIO_ANALYTICS_ENABLED": "False",
+        "GRADIO_ANALYTICS_CACHE_FREQUENCY": str(sys.maxsize),  # events until statistics, for which it imports pandas
         "HF_HUB_DISABLE_TELEMETRY": "1",
     }
     before = {name: os.environ.get(name) for name in variables}

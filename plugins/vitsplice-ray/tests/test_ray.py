@@ -153,6 +153,7 @@ def test_runs_resume_after_a_worker_a_node_or_the_driver_is_killed(cluster, undi
     process = batches.start_batch(pairs, out, *ray_options(cluster), "--retries", "0")
     victim, folder = batches.wait_for_checkpoint(out, WORKER)
     cluster.remove_node(node_of(victim, cluster), allow_graceful=False)
+    victim.wait(60)  # it ends when it notices that its raylet has; a run that is awake could finish before
     batches.wake(pairs)
     assert_succeeds(process, out)
     assert batches.resumed_at(folder) >= 2

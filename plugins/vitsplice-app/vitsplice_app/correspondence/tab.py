@@ -61,7 +61,7 @@ def build(context: AppContext) -> None:
 
     inputs, outputs = [backbone, facet, layer], [card, facet, layer]
     for choice in (backbone, facet):
-        choice.input(guarded(card, features), inputs, outputs, show_progress_on=layer, **ONE_AT_A_TIME)
+        choice.input(guarded(card, features), inputs, outputs, queue=False, show_progress_on=layer)
     button.click(
         guarded(card, matched), [*images, *inputs, grid], [card, viewer], show_progress_on=button, **ONE_AT_A_TIME
     )

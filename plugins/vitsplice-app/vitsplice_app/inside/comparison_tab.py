@@ -11,10 +11,10 @@ from vitsplice.analysis.compare import REPORT
 from vitsplice_app.choices import backbone_choices, default_backbone
 from vitsplice_app.context import AppContext
 from vitsplice_app.errors import error_card, guarded
+from vitsplice_app.events import IMMEDIATE, StopRequest, connect_stoppable
 from vitsplice_app.images import packaged_images
 from vitsplice_app.inside.comparison import ComparisonForm, compare, folder_of
 from vitsplice_app.live import Progress
-from vitsplice_app.stopping import StopRequest, connect_stoppable
 
 INTRODUCTION = (
     "What backbones encode as structure and as appearance, layer by layer: how much their features change under known "
@@ -68,6 +68,6 @@ def build(context: AppContext) -> None:
         if request.stopped:
             yield {live: Progress("stopped; the same comparison resumes").html()}
 
-    packaged.click(lambda: packaged_images(context.workspace), None, images, show_progress="hidden")
+    packaged.click(lambda: packaged_images(context.workspace), None, images, **IMMEDIATE)
     inputs = [images, backbones, transfers, steps, style]
     connect_stoppable(button, stop, guarded(card, run), inputs, [card, live, report], live)

@@ -10,9 +10,9 @@ import gradio as gr
 from vitsplice_app.choices import backbone_choices, default_backbone
 from vitsplice_app.context import AppContext
 from vitsplice_app.errors import error_card, guarded
+from vitsplice_app.events import StopRequest, connect_stoppable
 from vitsplice_app.images import check_uploads, image_inputs
 from vitsplice_app.inside.inversion import InversionForm, invert
-from vitsplice_app.stopping import StopRequest, connect_stoppable
 
 INTRODUCTION = (
     "An image optimised to have one feature of your image: it shows what the feature encodes. [CLS] has the appearance "

@@ -10,6 +10,7 @@ import gradio as gr
 from vitsplice_app.choices import backbone_choices, default_backbone
 from vitsplice_app.context import AppContext
 from vitsplice_app.errors import error_card, guarded
+from vitsplice_app.events import IMMEDIATE
 from vitsplice_app.images import check_uploads, image_inputs
 from vitsplice_app.inside.layers import BACKBONE_FACET, LayerView, compute
 
@@ -23,7 +24,7 @@ FACETS = [BACKBONE_FACET, "key", "query", "value", "token", "map"]
 SIZES = (224, 672)
 """Range of the shorter side of the backbone's input, in pixels."""
 
-IMMEDIATE: dict[str, Any] = {"queue": False, "show_progress": "hidden", "trigger_mode": "always_last"}
+LATEST: dict[str, Any] = IMMEDIATE | {"trigger_mode": "always_last"}
 """Arguments of the events that show what is already computed."""
 
 Updates = dict[Any, Any]
@@ -87,12 +88,12 @@ class _Shown:
         """Connect the sliders and the clicks on the first image."""
         inputs, similarities = [view, self.layer, self.row, self.column], [card, *self.similarities]
         layer_outputs = [card, self.layer, *self.maps, *self.similarities]
-        self.layer.input(guarded(card, self.of_layer), inputs, layer_outputs, **IMMEDIATE)
+        self.layer.input(guarded(card, self.of_layer), inputs, layer_outputs, **LATEST)
         for slider in (self.row, self.column):
-            slider.input(guarded(card, self.of_patch), inputs, similarities, **IMMEDIATE)
+            slider.input(guarded(card, self.of_patch), inputs, similarities, **LATEST)
         outputs = [card, self.row, self.column, *self.similarities]
         for image in (self.maps[0], self.similarities[0]):
-            image.select(guarded(card, self.of_click), [view, self.layer], outputs, **IMMEDIATE)
+            image.select(guarded(card, self.of_click), [view, self.layer], outputs, **LATEST)
 
     def all_of(self, view: LayerView) -> Updates:
         """Show a new view: its last layer, and the patch in the middle."""

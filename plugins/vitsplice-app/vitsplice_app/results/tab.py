@@ -9,6 +9,7 @@ import gradio as gr
 from vitsplice.results import StoredResult, find_results
 from vitsplice_app.context import AppContext
 from vitsplice_app.errors import error_card, guarded
+from vitsplice_app.events import IMMEDIATE
 from vitsplice_app.results import listing
 
 Updates = dict[Any, Any]
@@ -39,6 +40,6 @@ def build(context: AppContext) -> None:
         return {shown: view.html, images: gr.update(value=list(view.images), visible=bool(view.images))}
 
     outputs = [card, summary, results, choice, shown, images]
-    gr.on(None, guarded(card, scan), None, outputs, show_progress="hidden")
-    refresh.click(guarded(card, scan), None, outputs, show_progress_on=summary)
-    choice.input(guarded(card, show), [results, choice], [card, shown, images], show_progress_on=shown)
+    gr.on(None, guarded(card, scan), None, outputs, **IMMEDIATE)
+    refresh.click(guarded(card, scan), None, outputs, **IMMEDIATE)
+    choice.input(guarded(card, show), [results, choice], [card, shown, images], **IMMEDIATE)

@@ -12,10 +12,10 @@ import gradio as gr
 from vitsplice.errors import VitspliceError
 from vitsplice_app.context import AppContext
 from vitsplice_app.errors import card_html, guarded
+from vitsplice_app.events import IMMEDIATE, ONE_AT_A_TIME
 from vitsplice_app.images import check_uploads
 from vitsplice_app.live import Progress
 from vitsplice_app.masks import painted_mask
-from vitsplice_app.stopping import ONE_AT_A_TIME
 from vitsplice_app.transfer import outcome, running
 from vitsplice_app.transfer.components import Controls, Results, slider_updates
 from vitsplice_app.transfer.form import Form, Sliders, preset_yaml, read_yaml
@@ -49,16 +49,16 @@ class Events:
         """Connect the events of the form."""
         controls = self.controls
         values = [controls.yaml, controls.verdict, *controls.sliders]
-        controls.preset.input(self.choose_preset, controls.preset, values, show_progress="hidden")
+        controls.preset.input(self.choose_preset, controls.preset, values, **IMMEDIATE)
         controls.yaml.input(
             self.check_yaml, [controls.preset, controls.yaml], values[1:],
-            show_progress="hidden", trigger_mode="always_last",
+            trigger_mode="always_last", **IMMEDIATE,
         )  # fmt: skip
         images = [controls.structure, controls.appearance]
         editors = [controls.structure_mask, controls.appearance_mask]
         for event in (controls.masks.change, *(image.change for image in images)):
             event(
-                self.show_editors, [controls.masks, *images], [controls.editors, *editors], show_progress="hidden"
+                self.show_editors, [controls.masks, *images], [controls.editors, *editors], **IMMEDIATE
             )  # not guarded: it would hide the error of an uploaded image
 
     def connect_runs(self, session: gr.State) -> None:
@@ -73,15 +73,15 @@ class Events:
         shown = ONE_AT_A_TIME | {"outputs": outputs, "show_progress_on": results.live}
         begun = controls.run.click(guarded(results.card, self.begin), [session, *form], **shown)
         resumed = controls.resume.click(guarded(results.card, self.resume), session, **shown)
-        controls.stop.click(self.stop, session, controls.stop, queue=False)
+        controls.stop.click(self.stop, session, controls.stop, **IMMEDIATE)
         shown_results = [component for name, component in vars(results).items() if name != "card"]
         for event in (begun, resumed):
-            event.then(self.show, session, [*buttons, *shown_results], show_progress="hidden")
+            event.then(self.show, session, [*buttons, *shown_results], **IMMEDIATE)
         results.gallery.select(
             guarded(results.card, self.choose),
             session,
             [results.card, *buttons, *shown_results],
-            show_progress="hidden",
+            **IMMEDIATE,
         )
 
     def choose_preset(self, preset: str) -> list[Any]:

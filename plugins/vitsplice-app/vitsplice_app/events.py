@@ -1,4 +1,4 @@
-"""Events that optimise: one at a time on the whole page, each with a button that stops it."""
+"""Arguments of events, and events that optimise: one at a time on the whole page, each with a button to stop it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
+
+IMMEDIATE: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
+"""Arguments of every event that is soon done.
+
+It must not be queued: Gradio's client closes the stream of results when the last queued event ends, and loses the
+result of an event that is queued at that moment, such as that of the button that is pressed next.
+"""
 
 ONE_AT_A_TIME: dict[str, Any] = {"concurrency_id": "optimisation", "concurrency_limit": 1}
 """Arguments of every event that optimises."""
@@ -50,8 +57,8 @@ def connect_stoppable(
         request.stopped = True
         return gr.update(interactive=False)
 
-    begun = start.click(begin, state, [start, stop], queue=False)
+    begun = start.click(begin, state, [start, stop], **IMMEDIATE)
     shown = {"show_progress_on": live} | ONE_AT_A_TIME
     ended = begun.then(handler, [state, *inputs], list(outputs), **shown)
-    ended.then(end, None, [start, stop], queue=False)
-    stop.click(ask, state, stop, queue=False)
+    ended.then(end, None, [start, stop], **IMMEDIATE)
+    stop.click(ask, state, stop, **IMMEDIATE)
