@@ -45,6 +45,17 @@ def test_regions_of_a_single_image_use_parts_of_it():
     assert (pixels[0] - pixels[2])[:, 32:].mean() > 0.2
 
 
+@pytest.mark.parametrize("covered", [True, False])
+def test_what_no_region_uses_changes_nothing_if_regions_cover_the_structure_image(covered):
+    parts = torch.where(LEFT > 0, flat(RED), FIRST[0]), torch.where(LEFT > 0, flat(BLUE), FIRST[0])
+    regions = [Region(LEFT, 0, 1 - LEFT), *([Region(1 - LEFT, 0, 1 - LEFT)] if covered else [])]
+    settings = ["steps=3", "size=40", *STAGED_PYRAMID]  # resizing would mix pixels across the border
+    red, blue = (
+        vitsplice.splice(STRUCTURE, pixels, "tiny", regions=regions, overrides=settings).pixels for pixels in parts
+    )
+    assert torch.equal(red, blue) == covered
+
+
 @pytest.mark.parametrize("indexed", [False, True])
 def test_masks_in_colour_have_a_region_for_each_common_colour(tmp_path, indexed):
     labels = np.zeros((40, 48, 3), np.uint8)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vitsplice.engine.images import check_mask
 from vitsplice.errors import UserError
-from vitsplice.images import LoadedImage, read_mask
+from vitsplice.images import LoadedImage, is_black, read_mask
 from vitsplice.matching import MaskedRegion
 from vitsplice.runs.inputs import Region, appearances_of
 from vitsplice.text import did_you_mean
@@ -21,6 +21,9 @@ COLOURED = 0.1
 
 MOST_LABELS = 32
 """Maximum number of colours of a label image; a JPEG has many more."""
+
+MOST_UNCOVERED = 0.01
+"""Fraction of the structure image outside of all regions up to which they cover all of it."""
 
 LEAST_LABEL = 1e-3
 """Minimum fraction of an image that a label covers; smaller ones are ignored."""
@@ -95,6 +98,40 @@ def masked_region(region: ReadRegion, device: torch.device) -> MaskedRegion:
 
 def _grey(mask: LoadedImage, device: torch.device) -> Tensor:
     return mask.pixels.mean(1, keepdim=True).to(device)
+
+
+def limited_masks(
+    masks: Mapping[str, LoadedImage], regions: Sequence[ReadRegion], appearances: Sequence[str]
+) -> dict[str, LoadedImage]:
+    """Limit the masks of appearance images to the parts that regions use.
+
+    Otherwise terms that compare entire images would also take colours and textures from the other parts. Masks are
+    unchanged if regions leave some of the structure image uncovered, which may be matched with everything; and so is
+    the mask of an image that no region uses, or one uses as a whole.
+
+    Args:
+        masks: masks of the run by name.
+        regions: regions, without masks in colour (see `labelled`).
+        appearances: names of the appearance images.
+    """
+    limited = dict(masks)
+    if not regions or _uncovered(regions) > MOST_UNCOVERED:
+        return limited
+    for place, name in enumerate(appearances):
+        parts = [region.appearance_mask for region in regions if region.appearance == place]
+        used = [part for part in parts if part is not None]
+        if not used or len(used) < len(parts):
+            continue
+        own = masks[name].pixels if name in masks else torch.ones(())
+        pixels = own * torch.stack([part.pixels for part in used]).amax(0)
+        if not is_black(pixels):  # otherwise the matching reports a region without patches
+            limited[name] = replace(used[0], pixels=pixels)
+    return limited
+
+
+def _uncovered(regions: Sequence[ReadRegion]) -> float:
+    """Return the fraction of the structure image that no region covers."""
+    return float(torch.stack([1 - region.structure_mask.pixels for region in regions]).prod(0).mean())
 
 
 def labelled(regions: Sequence[ReadRegion]) -> list[ReadRegion]:

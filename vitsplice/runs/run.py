@@ -33,7 +33,7 @@ from vitsplice.presets.merging import changed_keys
 from vitsplice.presets.settings import pinned
 from vitsplice.runs.inputs import Region, appearances_of, checked_weights, named_inputs, region_masks
 from vitsplice.runs.record import versions
-from vitsplice.runs.regions import labelled, masked_region, read_regions
+from vitsplice.runs.regions import labelled, limited_masks, masked_region, read_regions
 from vitsplice.runs.result import Result
 
 
@@ -103,7 +103,9 @@ class Run:
             }
 
         pixels = on_device(self.images)
-        masks = {name: mask.mean(1, keepdim=True) for name, mask in on_device(self.masks).items()}
+        regions = labelled(self.regions)
+        used = limited_masks(self.masks, regions, self.appearances)
+        masks = {name: mask.mean(1, keepdim=True) for name, mask in on_device(used).items()}
         parts = zip(self.appearances, self.weights, strict=True)
         stacked = stack([AppearanceImage(pixels[name], masks.get(name), weight) for name, weight in parts])
         mask_of: dict[ImageName, Tensor | None] = {"structure": masks.get("structure"), "appearance": stacked.mask}
@@ -111,7 +113,7 @@ class Run:
             {"structure": pixels["structure"], "appearance": stacked.pixels},
             {name: mask for name, mask in mask_of.items() if mask is not None},
             stacked.images,
-            tuple(masked_region(region, device) for region in labelled(self.regions)),
+            tuple(masked_region(region, device) for region in regions),
         )
         return masked(images, self.settings.mask)
 
