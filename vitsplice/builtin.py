@@ -61,6 +61,7 @@ COMMANDS = {
     "correspond": "Match the patches of two images.",
     "keypoints": "Benchmark semantic correspondence: PCK on data sets or synthetic warps.",
     "pca": "Show features as colours: their principal components.",
+    "cosegment": "Find the common foreground of images and its parts.",
     "modes": "Find the appearance modes of a collection of images.",
     "invert": "Show single features as images: feature inversion.",
     "compare": "Compare what backbones encode as structure and as appearance.",

@@ -3,10 +3,11 @@ import json
 import pytest
 import torch
 import vitsplice_tiny
+from discs import disc
 
 from tests.conftest import noise
 from vitsplice.analysis import pca
-from vitsplice.analysis.pca import principal_components, upsample
+from vitsplice.analysis.pca import principal_components
 from vitsplice.contracts import Features, layer_file_label
 from vitsplice.errors import PathRejected
 from vitsplice.images import encode_png, read
@@ -65,22 +66,23 @@ def test_images_share_their_colours():
         assert (first - second).abs().max() < 0.15
 
 
+def test_components_of_a_foreground_equal_those_of_its_patches_alone():
+    features, mask = three_parts(), torch.zeros(8, 10, dtype=torch.bool)
+    mask[:, :5] = True
+    left = Features(features.maps[..., :5].flatten(2).transpose(1, 2), (8, 5))
+    ((maps,), variance), ((alone,), expected) = (
+        principal_components([features], masks=[mask]),
+        principal_components([left]),
+    )
+    assert torch.equal(maps[:, :, :5], alone)
+    assert torch.equal(variance, expected)
+    assert not maps[:, :, 5:].any()
+
+
 def test_decomposing_features_differs_from_decomposing_their_self_similarity():
     (maps,), explained_variance = principal_components([three_parts()], "features")
     assert 0.5 < explained_variance.sum() <= 1.0
     assert not torch.equal(maps, principal_components([three_parts()])[0][0])
-
-
-def test_upsampling_repeats_blocks_or_follows_edges_of_the_image():
-    ((maps,), _) = principal_components([three_parts()])
-    image = torch.zeros(1, 3, 80, 100)
-    image[..., 47:] = 1
-    assert torch.equal(upsample(maps, image, "blocks")[:, ::10, ::10], maps)
-    edges = upsample(maps, image, "edges")
-    assert edges.shape == (3, 80, 100)
-    assert 0 <= edges.min() <= edges.max() <= 1
-    jump = edges[:, 60].diff(dim=-1).abs().sum(0)
-    assert jump.argmax() == 46  # the edge of the image; that of the grid is at 50
 
 
 def test_maps_have_grid_size_and_upsampled_maps_image_size(png):
@@ -90,6 +92,15 @@ def test_maps_have_grid_size_and_upsampled_maps_image_size(png):
         for layer in (-3, -2, -1):
             assert maps.maps[layer][number].shape[1] < 64
             assert maps.upsampled(layer, number).shape == pixels.shape[1:]
+
+
+def test_the_background_is_black_outside_the_foreground(tmp_path):
+    path = tmp_path / "disc.png"
+    path.write_bytes(encode_png(disc()[0]))
+    maps = pca.pca([path], backbone="tiny-cnn", size=128, foreground=True)
+    assert maps.foreground
+    corner, centre = (maps.upsampled(-3, 0)[:, side, side] for side in (2, 64))
+    assert corner.max() < 0.05 < centre.max()
 
 
 def test_sheet_size_does_not_depend_on_image_size(tmp_path):

@@ -10,7 +10,7 @@ from PIL import Image
 
 from tests.images.conftest import H, W, rgb8
 from vitsplice.errors import ImageError
-from vitsplice.images import encode_png, from_pil, read, to_pil
+from vitsplice.images import encode_labels, encode_png, from_pil, read, to_pil
 
 
 @pytest.mark.parametrize("shape", [(3, H, W), (1, 3, H, W)])
@@ -65,3 +65,11 @@ def test_from_pil_inverts_to_pil():
     assert (pixels.dtype, pixels.shape, pixels.count_nonzero()) == (torch.float32, (3, 2, 3), 2)
     torch.testing.assert_close(pixels[:, 0, 2], torch.tensor([1, 0, 0.2]))
     assert to_pil(pixels).tobytes() == image.tobytes()
+
+
+def test_labels_are_read_as_the_colours_of_their_palette(tmp_path):
+    labels = torch.arange(3)[:, None].repeat_interleave(8, 0).expand(24, 20)
+    colours = [(0, 0, 0), (31, 119, 180), (255, 127, 14)]
+    (tmp_path / "labels.png").write_bytes(encode_labels(labels, colours))
+    pixels = (read(tmp_path / "labels.png").pixels[0] * 255).round().long()
+    assert torch.equal(pixels, torch.tensor(colours)[labels].permute(2, 0, 1))

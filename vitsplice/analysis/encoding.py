@@ -25,7 +25,8 @@ from vitsplice.contracts import Backbone, FeatureRequest, Features, Role
 from vitsplice.errors import VitspliceError
 from vitsplice.losses.functional import self_similarity
 from vitsplice.matching import pck
-from vitsplice.metrics.clustering import CLUSTERS, COMPONENTS, kmeans, mean_iou
+from vitsplice.matching.clustering import kmeans
+from vitsplice.metrics.clustering import CLUSTERS, COMPONENTS, mean_iou
 from vitsplice.numerics import numerics
 from vitsplice.support import output_folder
 

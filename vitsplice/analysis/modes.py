@@ -26,7 +26,7 @@ from vitsplice.engine.backbones import backbone_or_default
 from vitsplice.engine.device import pick_device
 from vitsplice.errors import UserError
 from vitsplice.images import contact_sheet, encode_png, read, resize_to
-from vitsplice.metrics.clustering import kmeans
+from vitsplice.matching.clustering import kmeans
 from vitsplice.models.model import Model
 from vitsplice.support import output_folder
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter

@@ -6,27 +6,26 @@ import json
 import os
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import kornia
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vitsplice.analysis.cosegmentation import cosegment
 from vitsplice.analysis.local_features import LocalFeatures, local_features
+from vitsplice.analysis.upsampling import Upsampling, upsample
 from vitsplice.contracts import Backbone, BackboneInfo, FeatureRequest, Features, layer_file_label
 from vitsplice.images import LoadedImage, Source, contact_sheet, encode_png, resize_to
+from vitsplice.matching.cosegmentation import on_grid
 from vitsplice.numerics import numerics
 from vitsplice.support import output_folder
-from vitsplice.support.files import read_json_object, safe_file_name
+from vitsplice.support.files import safe_file_name
 
 Decompose = Literal["self-similarity", "features"]
 """The matrix whose rows are decomposed."""
-
-Upsampling = Literal["edges", "blocks"]
 
 SHEET, DATA = "pca.png", "pca.json"
 
@@ -42,13 +41,10 @@ SHEET_SIDE = 360
 QUANTILES = (0.01, 0.99)
 """Quantiles of a component that are mapped to 0 and 1."""
 
-EPSILON = 1e-3
-"""Regularisation of the guided filter: it smooths edges weaker than the square root of this."""
-
 
 @numerics(grad=False)
 def principal_components(
-    features: Sequence[Features], decompose: Decompose = "self-similarity"
+    features: Sequence[Features], decompose: Decompose = "self-similarity", masks: Sequence[Tensor] | None = None
 ) -> tuple[list[Tensor], Tensor]:
     """Compute the first three principal components of local features, jointly over images.
 
@@ -58,23 +54,36 @@ def principal_components(
         features: local features of each image, ``(1, N, D)`` with a grid; prefix tokens are ignored.
         decompose: ``self-similarity`` decomposes the rows of the cosine self-similarity of all patches of all
             images, ``features`` the features themselves.
+        masks: for each image the patches to decompose, ``(h, w)`` bool; None: all. The other patches are black.
 
     Returns:
         One map ``(C, h, w)`` per image, in [0, 1] on a scale shared by all images, and the fraction of the variance
         that each component explains, ``(C,)``; C is 3, or the number of channels if that is less.
     """
-    patches = torch.cat([image.patches[0] for image in features]).cpu().double()
+    inside = [torch.ones(image.patches.shape[1], dtype=torch.bool) for image in features]
+    if masks is not None:
+        inside = [on_grid(mask, image.grid).flatten() for mask, image in zip(masks, features, strict=True)]
+    patches = torch.cat([image.patches[0][chosen] for image, chosen in zip(features, inside, strict=True)])
+    patches = patches.cpu().double()
     rows = _self_similarity_factor(F.normalize(patches, dim=-1)) if decompose == "self-similarity" else patches
     centred = rows - rows.mean(0)
-    values, vectors = torch.linalg.eigh(centred.T @ centred)
+    variances, vectors = torch.linalg.eigh(centred.T @ centred)
     scores = centred @ vectors.flip(1)[:, :3]
     scores = scores * torch.where(scores.pow(3).sum(0) < 0, -1.0, 1.0)
     low, high = (torch.quantile(scores, quantile, dim=0) for quantile in QUANTILES)
     scaled = ((scores - low) / (high - low).clamp(min=1e-12)).clamp(0, 1).float()
-    per_image = zip(scaled.split([image.patches.shape[1] for image in features]), features, strict=True)
-    maps = [part.T.reshape(-1, *(image.grid or (-1, 1))) for part, image in per_image]
-    variance = values.flip(0).clamp(min=0)
+    parts = torch.split(scaled, [int(chosen.sum()) for chosen in inside])
+    values = [_scattered(part, chosen) for part, chosen in zip(parts, inside, strict=True)]
+    maps = [own.T.reshape(-1, *(image.grid or (-1, 1))) for own, image in zip(values, features, strict=True)]
+    variance = variances.flip(0).clamp(min=0)
     return maps, (variance[:3] / variance.sum().clamp(min=1e-12)).float()
+
+
+def _scattered(values: Tensor, chosen: Tensor) -> Tensor:
+    """Return values ``(M, C)`` at the ``M`` chosen of ``N`` patches and 0 at others, ``(N, C)``."""
+    scattered = values.new_zeros(len(chosen), values.shape[1])
+    scattered[chosen] = values
+    return scattered
 
 
 def _self_similarity_factor(directions: Tensor) -> Tensor:
@@ -87,21 +96,6 @@ def _self_similarity_factor(directions: Tensor) -> Tensor:
     return torch.as_tensor(directions @ (vectors * values.clamp(min=0).sqrt()))
 
 
-def upsample(maps: Tensor, image: Tensor, mode: Upsampling = "edges") -> Tensor:
-    """Upsample maps ``(C, h, w)`` to the size of an image ``(1, 3, H, W)``.
-
-    The mode ``blocks`` repeats values, ``edges`` interpolates along the edges of the image (guided filter).
-    """
-    size = (image.shape[-2], image.shape[-1])
-    if mode == "blocks":
-        return F.interpolate(maps[None], size=size, mode="nearest")[0]
-    smooth = F.interpolate(maps[None].to(image), size=size, mode="bilinear", align_corners=False)
-    radius = max(2, round(0.6 * size[0] / maps.shape[-2]))
-    window, subsample = 2 * radius + 1, max(1, radius // 4)
-    guided = torch.as_tensor(kornia.filters.guided_blur(image, smooth, (window, window), EPSILON, subsample=subsample))
-    return guided[0].clamp(0, 1)
-
-
 @dataclass(frozen=True)
 class ComponentMaps:
     """Principal components of layers as RGB maps; displayed in a notebook as a contact sheet.
@@ -111,7 +105,7 @@ class ComponentMaps:
         maps: layer -> one ``(3, h, w)`` per image in [0, 1], one pixel per patch.
         explained_variance: layer -> fraction of the variance that each of the three components explains.
         info: description of the backbone.
-        facet, decompose, size, upsampling: see `pca`.
+        facet, decompose, size, upsampling, foreground: see `pca`.
         notes: messages for the user.
     """
 
@@ -123,6 +117,7 @@ class ComponentMaps:
     decompose: Decompose
     size: int
     upsampling: Upsampling
+    foreground: bool = False
     notes: tuple[str, ...] = ()
 
     @property
@@ -166,6 +161,7 @@ def pca(
     layer: int | None = None,
     decompose: Decompose = "self-similarity",
     upsampling: Upsampling = "edges",
+    foreground: bool = False,
     size: int = 448,
     device: str = "auto",
 ) -> ComponentMaps:
@@ -175,28 +171,36 @@ def pca(
         images: images, as `vitsplice.images.read` takes them; a colour means the same in all images.
         backbone, facet, layer, size, device: see `vitsplice.analysis.local_features.local_features`.
         decompose: see `principal_components`.
-        upsampling: see `upsample`.
+        upsampling: see `vitsplice.analysis.upsampling.upsample`.
+        foreground: decompose only the common foreground of the images (`vitsplice.analysis.cosegmentation.cosegment`),
+            so that the components distinguish its parts and not foreground and background; the background is black.
 
     Raises:
         ImageError: if an image cannot be read.
-        UserError: if the backbone has no such facet or layer, or the facet is not local.
+        UserError: if the backbone has no such facet or layer, the facet is not local, or there is no foreground.
     """
     features = local_features(images, backbone=backbone, facet=facet, layer=layer, size=size, device=device)
-    return component_maps(features, decompose, upsampling)
+    if not foreground:
+        return component_maps(features, decompose, upsampling)
+    segments = cosegment(features.images, backbone=backbone, parts=1, size=size, device=device)
+    return component_maps(features, decompose, upsampling, [labels > 0 for labels in segments.labels])
 
 
 def component_maps(
-    features: LocalFeatures, decompose: Decompose = "self-similarity", upsampling: Upsampling = "edges"
+    features: LocalFeatures,
+    decompose: Decompose = "self-similarity",
+    upsampling: Upsampling = "edges",
+    masks: Sequence[Tensor] | None = None,
 ) -> ComponentMaps:
-    """Compute three principal components of features, jointly over images; see `pca`."""
+    """Compute three principal components of features, jointly over images; see `pca` and `principal_components`."""
     maps, explained_variance = {}, {}
     for layer, of_images in features.features.items():
-        components, explained = principal_components(of_images, decompose)
+        components, explained = principal_components(of_images, decompose, masks)
         explained_variance[layer] = [round(float(part), 4) for part in explained]
         maps[layer] = list(map(three_channels, components))
     return ComponentMaps(
         features.images, maps, explained_variance, features.info, features.facet, decompose, features.size, upsampling,
-        features.notes,
+        masks is not None, features.notes,
     )  # fmt: skip
 
 
@@ -222,9 +226,7 @@ def save(maps: ComponentMaps, folder: str | os.PathLike[str], *, force: bool = F
         for layer in maps.maps
         for index, name in enumerate(names)
     }
-    for stale in _listed_maps(path) - set(files):
-        with suppress(OSError):
-            (path / stale).unlink()
+    output_folder.remove_listed(path, DATA, MAP_FILE, keep=files)
     for name, (layer, index) in files.items():
         output_folder.write(path, {name: encode_png(maps.upsampled(layer, index))})
     data = {
@@ -235,18 +237,13 @@ def save(maps: ComponentMaps, folder: str | os.PathLike[str], *, force: bool = F
         "decompose": maps.decompose,
         "size": maps.size,
         "upsampling": maps.upsampling,
+        "foreground": maps.foreground,
         "images": [{"name": image.name, "sha256": image.sha256} for image in maps.images],
         "explained_variance": maps.explained_variance,
         "files": list(files),
     }
     output_folder.write(path, {SHEET: encode_png(maps.sheet), DATA: (json.dumps(data, indent=2) + "\n").encode()})
     return path / SHEET
-
-
-def _listed_maps(folder: Path) -> set[str]:
-    names = read_json_object(folder / DATA).get("files")
-    names = names if isinstance(names, list) else []
-    return {name for name in names if isinstance(name, str) and MAP_FILE.fullmatch(name)}
 
 
 def check_output(folder: str | os.PathLike[str], *, force: bool) -> Path:

@@ -26,6 +26,10 @@ def pca(
     upsampling: Annotated[
         Literal["edges", "blocks"], typer.Option(help="Upsample maps along the edges of the image, or as blocks.")
     ] = "edges",
+    foreground: Annotated[
+        bool,
+        typer.Option("--foreground", help="Decompose only the common foreground of the images; the rest is black."),
+    ] = False,
     size: Annotated[int, typer.Option(min=16, max=4096, help="Shorter side of the backbone's input, in pixels.")] = 448,
     device: Annotated[str, DEVICE] = "auto",
     force: Annotated[bool, typer.Option("--force", help="Replace results in the output folder.")] = False,
@@ -35,8 +39,8 @@ def pca(
 
     analysis.check_output(out, force=force)
     maps = analysis.pca(
-        images, backbone=backbone, facet=facet, layer=layer, decompose=decompose, upsampling=upsampling, size=size,
-        device=device,
+        images, backbone=backbone, facet=facet, layer=layer, decompose=decompose, upsampling=upsampling,
+        foreground=foreground, size=size, device=device,
     )  # fmt: skip
     notes(maps.notes)
     typer.echo(analysis.save(maps, out, force=force))

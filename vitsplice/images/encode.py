@@ -50,6 +50,15 @@ def encode_png(pixels: Tensor) -> bytes:
     return buffer.getvalue()
 
 
+def encode_labels(labels: Tensor, colours: Sequence[tuple[int, int, int]]) -> bytes:
+    """Encode labels ``(H, W)`` from 0 as a PNG with a palette: the 8-bit RGB colour of each label, at most 256."""
+    image = Image.fromarray(labels.to(torch.uint8).numpy())
+    image.putpalette([channel for colour in colours for channel in colour])
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", compress_level=6)
+    return buffer.getvalue()
+
+
 def contact_sheet(rows: Sequence[Sequence[tuple[str, Tensor]]], height: int = 180) -> Tensor:
     """Draw rows of images on white, with a caption below each.
 

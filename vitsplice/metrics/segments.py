@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vitsplice.contracts import Backbone, Case, Metric, MetricContext
-from vitsplice.metrics.clustering import CLUSTERS, COMPONENTS, kmeans, mean_iou
+from vitsplice.matching.clustering import kmeans
+from vitsplice.metrics.clustering import CLUSTERS, COMPONENTS, mean_iou
 from vitsplice.metrics.features import local_features, local_request, metric_parameters
 
 SIZE = 336

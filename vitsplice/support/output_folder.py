@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+import re
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,22 @@ def write(folder: Path, files: Mapping[str, bytes | Iterable[bytes]]) -> None:
             write_atomically(inside(folder, name), data)
     except OSError as error:
         raise VitspliceError(f"cannot write to {folder}: {error.strerror or error}") from error
+
+
+def remove_listed(folder: Path, record: str, pattern: re.Pattern[str], keep: Container[str]) -> None:
+    """Remove the outputs of an earlier call that its record lists under the key ``files``.
+
+    Args:
+        folder: output folder.
+        record: name of its JSON file; it may be missing.
+        pattern: file names that may be removed, whatever the record lists.
+        keep: names of files that are written again.
+    """
+    names = read_json_object(folder / record).get("files")
+    for name in names if isinstance(names, list) else []:
+        if isinstance(name, str) and pattern.fullmatch(name) and name not in keep:
+            with suppress(OSError):
+                (folder / name).unlink()
 
 
 class FolderLock:

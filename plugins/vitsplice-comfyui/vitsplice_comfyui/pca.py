@@ -7,7 +7,8 @@ from typing import get_args
 from comfy_api.latest import io
 from torch import Tensor
 
-from vitsplice.analysis.pca import Decompose, Upsampling, pca
+from vitsplice.analysis.pca import Decompose, pca
+from vitsplice.analysis.upsampling import Upsampling
 
 from .backbones import DEFAULT, backbone_input, chosen, device, load
 from .images import item_of, to_images

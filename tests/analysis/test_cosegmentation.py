@@ -1,0 +1,89 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from discs import disc, iou
+from PIL import Image
+
+from vitsplice.analysis import cosegmentation
+from vitsplice.analysis.cosegmentation import cosegment
+from vitsplice.errors import UserError
+from vitsplice.images import encode_png, example, read
+
+
+@pytest.fixture
+def discs(tmp_path):
+    """Files of two discs, and their masks."""
+    images = [disc(), disc((58, 70), 42, seed=1)]
+    paths = [tmp_path / f"disc{number}.png" for number in range(2)]
+    for path, (image, _) in zip(paths, images, strict=True):
+        path.write_bytes(encode_png(image))
+    return paths, [labels > 0 for _, labels in images]
+
+
+def find(paths, **options):
+    return cosegment(paths, **({"backbone": "tiny-cnn", "size": 256, "parts": 2} | options))
+
+
+def test_masks_have_the_size_of_the_images_and_cover_the_discs(discs):
+    paths, masks = discs
+    result = find(paths)
+    for number, mask in enumerate(masks):
+        assert result.foreground(number).shape == (1, 128, 128)
+        assert iou(result.foreground(number)[0] > 0.5, mask) > 0.6
+        assert torch.equal(result.part_labels(number) > 0, result.foreground(number)[0] > 0.5)
+        assert result.overlay(number).shape == (3, 128, 128)
+
+
+def test_saved_files_hold_the_masks(discs, tmp_path):
+    paths, _ = discs
+    result = find(paths)
+    assert cosegmentation.save(result, tmp_path / "out") == tmp_path / "out" / "cosegment.png"
+    data = json.loads((tmp_path / "out" / "cosegment.json").read_text())
+    assert data["files"] == [
+        f"{n + 1}-disc{n}_{kind}.png" for n in (0, 1) for kind in ("foreground", "parts", "overlay")
+    ]
+    assert data["saliency"] == "distance from the border"
+    with Image.open(tmp_path / "out" / "1-disc0_parts.png") as image:
+        assert image.mode == "P"
+        assert torch.equal(torch.from_numpy(np.array(image)), result.part_labels(0))
+        assert bytes(image.getpalette()[3:6]).hex() == data["colours"]["1"].removeprefix("#")
+    saved = read(tmp_path / "out" / "2-disc1_foreground.png").pixels[0]
+    torch.testing.assert_close(saved, result.foreground(1).expand(3, -1, -1), atol=1 / 255, rtol=0)
+    assert result._repr_png_() == (tmp_path / "out" / "cosegment.png").read_bytes()
+
+
+def test_force_removes_files_of_the_earlier_call_and_no_other_file(discs, tmp_path):
+    paths, _ = discs
+    result = find(paths)
+    cosegmentation.save(result, tmp_path / "out")
+    (tmp_path / "out" / "mine_parts.png").write_text("mine")
+    cosegmentation.save(find(paths[:1]), tmp_path / "out", force=True)
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"cosegment.png", "cosegment.json", "mine_parts.png"} | {
+        f"1-disc0_{kind}.png" for kind in ("foreground", "parts", "overlay")
+    }
+
+
+@pytest.mark.parametrize(("options", "message"), [({"parts": 0}, "1 to 20; it is 0"), ({"clusters": 1}, "at least 2")])
+def test_numbers_out_of_range_are_refused(discs, options, message):
+    with pytest.raises(UserError, match=message):
+        find(discs[0], **options)
+
+
+def test_parts_have_distinct_colours_and_none_is_black():
+    colours = cosegmentation.part_colours(cosegmentation.MOST_PARTS)
+    assert len(set(colours)) == 20
+    assert all(max(colour) > 100 for colour in colours)
+
+
+@pytest.mark.weights
+def test_heads_of_cat_and_dog_are_the_foreground():
+    result = cosegment(example("cat-dog"), backbone="dinov2-vits14-offline")
+    cat, dog = (result.foreground(number)[0] > 0.5 for number in (0, 1))
+    (height, width), (dog_height, dog_width) = cat.shape, dog.shape
+    assert cat[height // 2, width // 3]  # between the eyes
+    assert dog[dog_height // 2, dog_width // 2]
+    assert not cat[-height // 8 :, -width // 8 :].any()
+    assert not dog[: dog_height // 8, : dog_width // 8].any()

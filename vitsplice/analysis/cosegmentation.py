@@ -1,0 +1,264 @@
+"""Co-segmentation of images into foreground and parts, and its output folder (`vitsplice.matching.cosegmentation`)."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vitsplice.analysis.upsampling import upsample
+from vitsplice.backbones.inputs import Resize
+from vitsplice.contracts import Backbone, BackboneInfo, Features
+from vitsplice.engine.backbones import backbone_or_default
+from vitsplice.engine.device import pick_device
+from vitsplice.errors import UserError
+from vitsplice.images import LoadedImage, Source, contact_sheet, encode_labels, encode_png, read, resize_to
+from vitsplice.matching.cosegmentation import (
+    attention_requests,
+    border_distance,
+    cls_attention,
+    common_foreground,
+    common_parts,
+)
+from vitsplice.matching.descriptors import descriptor_requests, join_features
+from vitsplice.numerics import numerics
+from vitsplice.support import output_folder
+from vitsplice.support.files import safe_file_name
+
+SHEET, DATA = "cosegment.png", "cosegment.json"
+
+OUTPUT_FILE = re.compile(r"[0-9]+-[^/\\\0]+_(foreground|parts|overlay)\.png")
+"""File names of the outputs of an image, of which `save` removes those of an earlier call."""
+
+MOST_PARTS = 20
+"""Maximum number of parts: the number of colours of matplotlib's "tab20"."""
+
+SHEET_SIDE = 360
+"""Maximum shorter side of an image on the sheet, in pixels."""
+
+SHARPNESS = 2.5
+"""Factor of the slope of soft edges, which upsampling makes about as wide as a patch."""
+
+OPACITY = 0.6
+"""Opacity of the colours of parts on an image."""
+
+
+@dataclass(frozen=True)
+class PatchFeatures:
+    """Features of the patches of an image, on the CPU.
+
+    Args:
+        structure: the backbone's feature for structure, by which the foreground is clustered; ``(1, N, D)``.
+        descriptors: descriptors by which parts are clustered, ``(1, M, D)``.
+        saliency: saliency of each patch of ``structure``, ``(h, w)``.
+    """
+
+    structure: Features
+    descriptors: Features
+    saliency: Tensor
+
+
+@dataclass(frozen=True)
+class Cosegmentation:
+    """Common foreground of images and its parts; displayed in a notebook as a contact sheet.
+
+    Args:
+        images: the images.
+        labels: for each image ``(h, w)`` int64 on the patch grid: 0 is the background, others are parts, which have the
+            same label in all images.
+        info: description of the backbone.
+        parts, clusters, size: see `cosegment`.
+        notes: messages for the user.
+    """
+
+    images: tuple[LoadedImage, ...]
+    labels: tuple[Tensor, ...] = field(repr=False)
+    info: BackboneInfo
+    parts: int
+    clusters: int | None
+    size: int
+    notes: tuple[str, ...] = ()
+
+    def foreground(self, index: int, side: int | None = None) -> Tensor:
+        """Upsample the foreground of an image along its edges, ``(1, H, W)`` in [0, 1].
+
+        Args:
+            index: index of the image.
+            side: maximum shorter side of the result in pixels; None: that of the image.
+        """
+        background = self._shares(index, self._pixels(index, side))[:1]
+        return ((0.5 - background) * SHARPNESS + 0.5).clamp(0, 1)
+
+    def part_labels(self, index: int, side: int | None = None) -> Tensor:
+        """Upsample the labels of an image along its edges, ``(H, W)`` int64; arguments as for `foreground`."""
+        shares = self._shares(index, self._pixels(index, side))
+        return torch.where(shares[0] < 0.5, shares[1:].argmax(0) + 1, 0)
+
+    def overlay(self, index: int, side: int | None = None) -> Tensor:
+        """Draw the colours of the parts over an image, ``(3, H, W)`` in [0, 1]; arguments as for `foreground`."""
+        colours = torch.tensor([(0, 0, 0), *part_colours(self.parts)]) / 255
+        drawn = colours[self.part_labels(index, side)].permute(2, 0, 1)
+        return OPACITY * drawn + (1 - OPACITY) * self._pixels(index, side)[0]
+
+    @property
+    def sheet(self) -> Tensor:
+        """Contact sheet, a row for each image: the image, its foreground on black, its parts; ``(3, H, W)``."""
+        return contact_sheet([self._row(index) for index in range(len(self.images))])
+
+    def record(self) -> dict[str, Any]:
+        """Return the content of ``cosegment.json``, except for the names of files."""
+        colours = ["#{:02x}{:02x}{:02x}".format(*colour) for colour in part_colours(self.parts)]
+        return {
+            "backbone": self.info.name,
+            "weights_sha256": self.info.sha256,
+            "foreground": self.info.label(self.info.structure),
+            "descriptors": list(map(self.info.label, descriptor_requests(self.info))),
+            "saliency": "[CLS] attention" if attention_requests(self.info) else "distance from the border",
+            "clusters": self.clusters,
+            "size": self.size,
+            "colours": dict(zip(range(1, self.parts + 1), colours, strict=True)),
+            "images": [
+                {"name": image.name, "sha256": image.sha256, "fractions": self._fractions(index)}
+                for index, image in enumerate(self.images)
+            ],
+        }
+
+    def _fractions(self, index: int) -> dict[int, float]:
+        """Fraction of the patches of an image that each label has."""
+        counts = torch.bincount(self.labels[index].flatten(), minlength=self.parts + 1)
+        return {label: round(int(count) / int(counts.sum()), 4) for label, count in enumerate(counts)}
+
+    def _pixels(self, index: int, side: int | None) -> Tensor:
+        pixels = self.images[index].pixels
+        return pixels if side is None else resize_to(pixels, min(side, *pixels.shape[-2:]))
+
+    def _shares(self, index: int, image: Tensor) -> Tensor:
+        """Share of each label in each pixel of an image ``(1, 3, H, W)``: ``(parts + 1, H, W)``."""
+        return upsample(F.one_hot(self.labels[index], self.parts + 1).permute(2, 0, 1).float(), image)
+
+    def _row(self, index: int) -> list[tuple[str, Tensor]]:
+        image = self._pixels(index, SHEET_SIDE)[0]
+        name = Path(self.images[index].name).name
+        cut_out, parts = self.foreground(index, SHEET_SIDE) * image, self.overlay(index, SHEET_SIDE)
+        return [(name, image), ("foreground", cut_out), (f"{self.parts} parts", parts)]
+
+    def _repr_png_(self) -> bytes:
+        return encode_png(self.sheet)
+
+
+def part_colours(parts: int) -> list[tuple[int, int, int]]:
+    """Return the colours of parts as 8-bit RGB: those of matplotlib's "tab20", the ten saturated ones first."""
+    from matplotlib import colormaps
+
+    colours = (colormaps["tab20"](torch.arange(MOST_PARTS).numpy())[:, :3] * 255).round().astype(int).tolist()
+    return list(map(tuple, [*colours[::2], *colours[1::2]]))[:parts]
+
+
+@numerics(grad=False)
+def cosegment(
+    images: Sequence[Source],
+    *,
+    backbone: str | Backbone | None = None,
+    parts: int = 4,
+    clusters: int | None = None,
+    size: int = 448,
+    device: str = "auto",
+) -> Cosegmentation:
+    """Find the foreground that images have in common, and divide it into parts.
+
+    Deterministic; the order of the images does not matter.
+
+    Args:
+        images: one or more images, as `vitsplice.images.read` takes them.
+        backbone: name, or a loaded backbone, which is not loaded again; None is that of the default preset. One without
+            a [CLS] token takes as foreground what is far from the borders.
+        parts: number of parts of the foreground, 1 to `MOST_PARTS`.
+        clusters: number of clusters of all patches, from which the foreground is elected; None: the elbow of their
+            inertia.
+        size: shorter side of the backbone's input, in pixels.
+        device: see `vitsplice.engine.device.pick_device`.
+
+    Raises:
+        ImageError: if an image cannot be read.
+        UserError: if there is no common foreground, or a number is out of range.
+
+    Example:
+        >>> from vitsplice.images import example
+        >>> result = cosegment(example("cat-dog"), backbone="untrained-test_vit", size=160)
+        >>> [tuple(labels.shape) for labels in result.labels]
+        [(10, 15), (10, 10)]
+    """
+    if not 1 <= parts <= MOST_PARTS:
+        raise UserError(f"the number of parts must be 1 to {MOST_PARTS}; it is {parts}")
+    if clusters is not None and clusters < 2:
+        raise UserError(f"foreground and background require at least 2 clusters; there are {clusters}")
+    target, loaded = pick_device(device), tuple(map(read, images))
+    network, substitution = backbone_or_default(backbone)
+    network = network.to(target, torch.float32)
+    patches = [patch_features(image, network, size, target) for image in loaded]
+    foreground = common_foreground(
+        [image.structure for image in patches], [image.saliency for image in patches], clusters
+    )
+    notes = [str(substitution)] if substitution else []
+    empty = [image.name for image, mask in zip(loaded, foreground, strict=True) if not mask.any()]
+    notes += [f"{name} has nothing of the common foreground" for name in empty]
+    labels = common_parts([image.descriptors for image in patches], foreground, parts)
+    return Cosegmentation(loaded, tuple(labels), network.info, parts, clusters, size, tuple(notes))
+
+
+def patch_features(image: LoadedImage, backbone: Backbone, size: int, device: torch.device) -> PatchFeatures:
+    """Compute descriptors and saliency of the patches of an image, on the CPU; arguments as for `cosegment`."""
+    info = backbone.info
+    requests, attention = descriptor_requests(info), attention_requests(info)
+    features = backbone(Resize(size)(image.pixels.to(device), info), (info.structure, *requests, *attention))
+    structure, descriptors = features[info.structure], join_features(features, requests)
+    grid = structure.grid or (1, 1)
+    saliency = cls_attention(*(features[request] for request in attention)) if attention else border_distance(grid)
+    return PatchFeatures(_on_cpu(structure), _on_cpu(descriptors), saliency.cpu())
+
+
+def _on_cpu(features: Features) -> Features:
+    """Return the patches of local features, without prefix tokens, on the CPU."""
+    return Features(features.patches.cpu(), features.grid)
+
+
+def save(result: Cosegmentation, folder: str | os.PathLike[str], *, force: bool = False) -> Path:
+    """Write the sheet, ``cosegment.json``, and foreground, parts and overlay of each image; return the sheet's path.
+
+    Raises:
+        OutputExists: if the folder holds results of this command and ``force`` is not set.
+        UserError, VitspliceError: if it cannot be written.
+    """
+    path = check_output(folder, force=force)
+    colours = [(0, 0, 0), *part_colours(result.parts)]
+    names = [part_file_names(result, index) for index in range(len(result.images))]
+    output_folder.remove_listed(path, DATA, OUTPUT_FILE, keep=[name for files in names for name in files.values()])
+    for index, files in enumerate(names):
+        contents = {
+            "foreground": encode_png(result.foreground(index).expand(3, -1, -1)),
+            "parts": encode_labels(result.part_labels(index), colours),
+            "overlay": encode_png(result.overlay(index)),
+        }
+        output_folder.write(path, {files[kind]: content for kind, content in contents.items()})
+    data = result.record() | {"files": [name for files in names for name in files.values()]}
+    output_folder.write(path, {SHEET: encode_png(result.sheet), DATA: (json.dumps(data, indent=2) + "\n").encode()})
+    return path / SHEET
+
+
+def part_file_names(result: Cosegmentation, index: int) -> dict[str, str]:
+    """Return the names of the files of an image: ``foreground``, ``parts`` and ``overlay``."""
+    stem = safe_file_name(Path(result.images[index].name).stem)
+    return {kind: f"{index + 1}-{stem}_{kind}.png" for kind in ("foreground", "parts", "overlay")}
+
+
+def check_output(folder: str | os.PathLike[str], *, force: bool) -> Path:
+    """Return the folder, untouched, if a co-segmentation may be written to it. Raises as `save` does."""
+    return output_folder.check(folder, (SHEET, DATA), "a co-segmentation", force=force)

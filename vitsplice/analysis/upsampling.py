@@ -1,0 +1,30 @@
+"""Upsampling of maps on a patch grid to the size of their image."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import kornia
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Upsampling = Literal["edges", "blocks"]
+
+EPSILON = 1e-3
+"""Regularisation of the guided filter: it smooths edges weaker than the square root of this."""
+
+
+def upsample(maps: Tensor, image: Tensor, mode: Upsampling = "edges") -> Tensor:
+    """Upsample maps ``(C, h, w)`` to the size of an image ``(1, 3, H, W)``.
+
+    The mode ``blocks`` repeats values, ``edges`` interpolates along the edges of the image (guided filter).
+    """
+    size = (image.shape[-2], image.shape[-1])
+    if mode == "blocks":
+        return F.interpolate(maps[None], size=size, mode="nearest")[0]
+    smooth = F.interpolate(maps[None].to(image), size=size, mode="bilinear", align_corners=False)
+    radius = max(2, round(0.6 * size[0] / maps.shape[-2]))
+    window, subsample = 2 * radius + 1, max(1, radius // 4)
+    guided = torch.as_tensor(kornia.filters.guided_blur(image, smooth, (window, window), EPSILON, subsample=subsample))
+    return guided[0].clamp(0, 1)

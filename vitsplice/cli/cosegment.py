@@ -1,0 +1,37 @@
+"""``vitsplice cosegment``: common foreground of images, and its parts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vitsplice.cli.options import DEVICE, IMAGE_HELP, Backbone
+from vitsplice.cli.output import notes
+
+
+def cosegment(
+    images: Annotated[
+        list[Path], typer.Argument(metavar="IMAGE...", help=f"Images with a common object. {IMAGE_HELP}")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Output folder.")] = Path("vitsplice-cosegment"),
+    backbone: Backbone = None,
+    parts: Annotated[int, typer.Option(min=1, max=20, help="Number of parts of the foreground.")] = 4,
+    clusters: Annotated[
+        int | None,
+        typer.Option(
+            min=2, max=100, help="Number of clusters that foreground and background consist of. Default: by the elbow."
+        ),
+    ] = None,
+    size: Annotated[int, typer.Option(min=16, max=4096, help="Shorter side of the backbone's input, in pixels.")] = 448,
+    device: Annotated[str, DEVICE] = "auto",
+    force: Annotated[bool, typer.Option("--force", help="Replace results in the output folder.")] = False,
+) -> None:
+    """Find the common foreground of images and its parts: masks, label images, overlays and a sheet."""
+    from vitsplice.analysis import cosegmentation as analysis
+
+    analysis.check_output(out, force=force)
+    result = analysis.cosegment(images, backbone=backbone, parts=parts, clusters=clusters, size=size, device=device)
+    notes(result.notes)
+    typer.echo(analysis.save(result, out, force=force))

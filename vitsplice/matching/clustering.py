@@ -1,0 +1,54 @@
+"""k-means of features, and the number of clusters by the elbow of its inertia."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+ROUNDS = 30
+"""Maximum number of rounds of Lloyd's algorithm."""
+
+MOST_CLUSTERS, ELBOW = 15, 0.975
+"""Maximum number of clusters of `elbow_kmeans`, and the factor by which one more has to lower the inertia."""
+
+
+def kmeans(points: Tensor, clusters: int) -> Tensor:
+    """Cluster points ``(N, D)`` by Lloyd's algorithm from farthest-point initialisation; return labels ``(N,)``.
+
+    Deterministic. An empty cluster keeps its centre; `scipy.cluster.vq.kmeans2` would warn of it, and is limited to the
+    CPU.
+    """
+    mean = points.mean(0, keepdim=True)
+    seeds = [int(torch.cdist(points, mean).argmin())]
+    for _ in range(clusters - 1):
+        seeds.append(int(torch.cdist(points, points[seeds]).amin(1).argmax()))
+    centres = points[seeds]
+    labels = torch.cdist(points, centres).argmin(1)
+    for _ in range(ROUNDS):
+        centres = torch.stack(
+            [points[labels == c].mean(0) if bool((labels == c).any()) else centres[c] for c in range(clusters)]
+        )
+        earlier, labels = labels, torch.cdist(points, centres).argmin(1)
+        if torch.equal(labels, earlier):
+            break
+    return labels
+
+
+def inertia(points: Tensor, labels: Tensor) -> float:
+    """Mean squared distance of points ``(N, D)`` from the centre of their cluster."""
+    clusters = [points[labels == label] for label in torch.unique(labels)]
+    return sum(float((cluster - cluster.mean(0)).square().sum()) for cluster in clusters) / len(points)
+
+
+def elbow_kmeans(points: Tensor) -> Tensor:
+    """Cluster points ``(N, D)`` by `kmeans`; return labels ``(N,)``.
+
+    Their number is the first, up to `MOST_CLUSTERS`, at which one more cluster lowers the inertia by less than 2.5 %.
+    """
+    labels = kmeans(points, 1)
+    for clusters in range(2, min(MOST_CLUSTERS, len(points)) + 1):
+        finer = kmeans(points, clusters)
+        if inertia(points, finer) >= ELBOW * inertia(points, labels):
+            break
+        labels = finer
+    return labels
