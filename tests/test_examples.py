@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from vitsplice.images import encode_png, example, read, resize_to
+from vitsplice.matching.description import describe_image
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
@@ -15,7 +16,7 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 def run(tmp_path, monkeypatch, capsys):
     """Function that runs a script of examples/ in this process, in an empty folder, and returns its output.
 
-    Runs save no plots, which take most of their time.
+    Runs save no plots and match images on few patches, which both take most of their time.
     """
 
     def run(script, *arguments):
@@ -32,7 +33,12 @@ def run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("vitsplice.runs.artifacts.losses_png", lambda *_: b"")
     monkeypatch.setattr("vitsplice.runs.artifacts.report", lambda *_: "")
+    monkeypatch.setattr("vitsplice.engine.start.describe_image", describe_coarsely)
     return run
+
+
+def describe_coarsely(pixels, backbone, grid, mirror):
+    return describe_image(pixels, backbone, min(grid, 12), mirror=mirror)
 
 
 @pytest.fixture(scope="session")
