@@ -39,7 +39,7 @@ app: $(READY)
 # Two at a time with one thread each; then, one at a time, what depends on time or memory.
 test: $(READY) browser
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not alone" -n 2 --dist worksteal
-	$(BIN)/python -m pytest -m alone
+	$(BIN)/python -m pytest -m alone $$(grep -rl --include='test_*.py' 'mark\.alone' tests plugins)
 
 browser:
 	@sh tests/helpers/browser.sh

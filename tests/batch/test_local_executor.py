@@ -1,10 +1,7 @@
 """The local executor, and batches whose workers or driver are killed."""
 
-import atexit
 import os
 import signal
-import sys
-import time
 
 import batches
 import psutil
@@ -56,15 +53,10 @@ def test_gpus_follow_cuda_visible_devices(monkeypatch):
 
 
 class ExitsWhenReceived:
-    """Work that ends the process that unpickles it, with a delay."""
+    """Work that ends the process that unpickles it, with a delay; the process imports nothing for it."""
 
     def __reduce__(self):
-        return exit_slowly, ()
-
-
-def exit_slowly():
-    atexit.register(time.sleep, 0.3)
-    sys.exit(7)
+        return exec, ("import atexit, sys, time; atexit.register(time.sleep, 0.3); sys.exit(7)",)
 
 
 @pytest.mark.slow
@@ -87,7 +79,7 @@ def undisturbed(processes, tmp_path_factory):
 @pytest.mark.kill
 def test_killed_worker_is_replaced_and_its_run_resumes(undisturbed, tmp_path):
     pairs, expected = undisturbed
-    process = batches.start_batch(pairs, tmp_path / "out", "--workers", "2")
+    process = batches.start_batch(pairs, tmp_path / "out", "--workers", "1")
     victim, folder = batches.wait_for_checkpoint(tmp_path / "out", WORKER)
     victim.kill()
     batches.wake(pairs)
@@ -100,27 +92,16 @@ def test_killed_worker_is_replaced_and_its_run_resumes(undisturbed, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.kill
-def test_driver_killed_twice_finishes_every_run_once(processes, undisturbed, tmp_path):
-    pairs, expected = undisturbed
-    out, folders = tmp_path / "out", []
-    for _ in range(2):
-        process = batches.start_batch(pairs, out, "--workers", "1")
-        worker, folder = batches.wait_for_checkpoint(out, WORKER)
-        folders.append(folder)
-        batches.kill(process)
-        process.communicate()
-        batches.wait_until(lambda: not worker.is_running())  # noqa: B023
-    batches.run_in_turn(processes, pairs, out)
-    assert all(batches.resumed_at(folder) >= 2 for folder in folders)
-    batches.assert_complete(out, expected)
-
-
-@pytest.mark.slow
-@pytest.mark.kill
-def test_ctrl_c_stops_runs_at_a_checkpoint(processes, undisturbed, tmp_path):
-    """A terminal sends SIGINT to the driver and to all workers."""
+def test_driver_killed_and_then_stopped_by_ctrl_c_finishes_every_run_once(processes, undisturbed, tmp_path):
+    """A terminal sends SIGINT to the driver and to all workers, which stop their runs at a checkpoint."""
     pairs, expected = undisturbed
     out = tmp_path / "out"
+    process = batches.start_batch(pairs, out, "--workers", "1")
+    worker, killed = batches.wait_for_checkpoint(out, WORKER)
+    batches.kill(process)
+    process.communicate()
+    batches.wait_until(lambda: not worker.is_running())
+
     process = batches.start_batch(pairs, out, "--workers", "2", start_new_session=True)
     _, folder = batches.wait_for_checkpoint(out, WORKER)
     os.killpg(process.pid, signal.SIGINT)
@@ -130,8 +111,9 @@ def test_ctrl_c_stops_runs_at_a_checkpoint(processes, undisturbed, tmp_path):
     assert "Traceback" not in errors
     assert not (out / ".stop").exists()
     assert not (folder / "output.png").exists()
+
     batches.run_in_turn(processes, pairs, out)
-    assert batches.resumed_at(folder) >= 2
+    assert all(batches.resumed_at(resumed) >= 2 for resumed in (killed, folder))
     batches.assert_complete(out, expected)
 
 
@@ -140,8 +122,8 @@ def test_ctrl_c_stops_runs_at_a_checkpoint(processes, undisturbed, tmp_path):
 def test_ctrl_c_while_workers_start_leaves_no_runs(undisturbed, tmp_path):
     """A worker that is still importing does not ignore SIGINT yet."""
     out = tmp_path / "out"
-    process = batches.start_batch(undisturbed[0], out, "--workers", "2", start_new_session=True)
-    batches.wait_until(lambda: len(workers_of(process)) == 2)
+    process = batches.start_batch(undisturbed[0], out, "--workers", "1", start_new_session=True)
+    batches.wait_until(lambda: workers_of(process))
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=100)
     assert process.returncode == 130, errors

@@ -3,17 +3,25 @@ import json
 import pytest
 
 from vitsplice.cli.bench import Part
-from vitsplice.tools.bench import LOOPS, PARTS
+from vitsplice.tools.bench import LOOPS, PARTS, best_seconds
 from vitsplice.tools.processes import ProcessTimes, run_together
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """Small images, one step before those that are timed, and the best time of two of each other function."""
+    monkeypatch.setattr("vitsplice.tools.bench.SIZE", 64)
+    monkeypatch.setattr("vitsplice.tools.bench.WARM_UP", 1)
+    monkeypatch.setattr("vitsplice.tools.bench.best_seconds", lambda function, repeats: best_seconds(function, 2))
 
 
 @pytest.mark.alone
 @pytest.mark.slow
 @pytest.mark.weights
+@pytest.mark.usefixtures("short")
 def test_steps_are_relative_to_a_plain_loop_and_passes_to_matrix_multiplication(vitsplice, monkeypatch):
     pytest.importorskip("vitsplice_offline", reason="the plugin vitsplice-offline is not installed")
     monkeypatch.setattr("vitsplice.tools.bench.SIZE", 112)
-    monkeypatch.setattr("vitsplice.tools.bench.WARM_UP", 1)
     done = vitsplice("bench", "--part", "steps", "--part", "passes", "--steps", 1, "--json")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
@@ -24,9 +32,8 @@ def test_steps_are_relative_to_a_plain_loop_and_passes_to_matrix_multiplication(
 
 
 @pytest.mark.slow
-def test_tables_have_a_row_per_loop_and_the_rates_of_passes(vitsplice, monkeypatch):
-    monkeypatch.setattr("vitsplice.tools.bench.SIZE", 64)
-    monkeypatch.setattr("vitsplice.tools.bench.WARM_UP", 1)
+@pytest.mark.usefixtures("short")
+def test_tables_have_a_row_per_loop_and_the_rates_of_passes(vitsplice):
     done = vitsplice("bench", "--part", "steps", "--part", "passes", "--steps", 1, "--backbone", "tiny-vit")
     assert done.returncode == 0, done.stderr
     assert all(loop in done.stdout for loop in ("plain loop, float32", *LOOPS))

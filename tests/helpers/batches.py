@@ -121,11 +121,11 @@ def processes_with_checkpoint(out, title):
     return folders
 
 
-def wait_for_checkpoint(out, title):
-    """Wait for the first of `processes_with_checkpoint`; return the process and the folder."""
-    folders = {}
-    wait_until(lambda: folders.update(processes_with_checkpoint(out, title)) or folders)
-    return next(iter(folders.items()))
+def wait_for_checkpoint(out, title, but=None):
+    """Wait for a process and its folder of `processes_with_checkpoint`, in a folder other than ``but``; return both."""
+    found = []
+    wait_until(lambda: found.extend(e for e in processes_with_checkpoint(out, title).items() if e[1] != but) or found)
+    return found[0]
 
 
 def resumed_at(folder):

@@ -133,30 +133,23 @@ def assert_succeeds(process, out):
 @pytest.mark.alone
 @pytest.mark.kill
 def test_runs_resume_after_a_worker_a_node_or_the_driver_is_killed(cluster, undisturbed, tmp_path):
-    """One after another on the same cluster, whose start takes most of the time.
+    """A worker and then a node in one batch, the driver in another, on the same cluster: starts take most of the time.
 
     Each time a run with a checkpoint is hit and must resume from there. There are no retries by the driver, so that
     Ray gives the run to another process or node.
     """
     pairs, expected = undisturbed
 
-    out = tmp_path / "worker"
+    out = tmp_path / "worker-and-node"
     process = batches.start_batch(pairs, out, *ray_options(cluster), "--retries", "0")
-    victim, folder = batches.wait_for_checkpoint(out, WORKER)
+    victim, first = batches.wait_for_checkpoint(out, WORKER)
     victim.kill()
-    batches.wake(pairs)
-    assert_succeeds(process, out)
-    assert batches.resumed_at(folder) >= 2
-    batches.assert_complete(out, expected)
-
-    out = tmp_path / "node"
-    process = batches.start_batch(pairs, out, *ray_options(cluster), "--retries", "0")
-    victim, folder = batches.wait_for_checkpoint(out, WORKER)
+    victim, second = batches.wait_for_checkpoint(out, WORKER, but=first)
     cluster.remove_node(node_of(victim, cluster), allow_graceful=False)
     victim.wait(60)  # it ends when it notices that its raylet has; a run that is awake could finish before
     batches.wake(pairs)
     assert_succeeds(process, out)
-    assert batches.resumed_at(folder) >= 2
+    assert all(batches.resumed_at(folder) >= 2 for folder in (first, second))
     batches.assert_complete(out, expected)
     cluster.add_node(num_cpus=1, object_store_memory=LEAN)
 
