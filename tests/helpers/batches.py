@@ -86,7 +86,7 @@ def wait_until(condition, seconds=240):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"the condition did not hold within {seconds} s"
-        time.sleep(0.01)
+        time.sleep(0.1)
 
 
 def lines(out):
