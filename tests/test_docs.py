@@ -220,6 +220,12 @@ def test_code_on_the_page_of_looking_inside_runs():
     assert names["across"].shape == names["dog"].grid
 
 
+def test_code_on_the_page_of_cosegmentation_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exec("\n".join(python_blocks(PAGES["cosegment"])).replace("dinov2-vits14-offline", "tiny-cnn"), {})
+    assert (tmp_path / "out" / "parts" / "cosegment.json").is_file()
+
+
 def test_code_on_the_page_of_keypoints_runs(png, tmp_path, monkeypatch):
     """Run the code on synthetic warps of an image instead of a data set."""
     monkeypatch.chdir(tmp_path)

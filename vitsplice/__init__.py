@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from vitsplice.analysis.auto_regions import propose_regions
     from vitsplice.api import Run, load_backbone, settings_for, splice
     from vitsplice.config import RunConfig
     from vitsplice.engine.backbones import BackboneCache
@@ -25,6 +26,7 @@ __all__ = [
     "VitspliceError",
     "load_backbone",
     "load_model",
+    "propose_regions",
     "settings_for",
     "splice",
 ]
@@ -38,6 +40,7 @@ _MODULES = {
     "VitspliceError": "vitsplice.errors",
     "load_backbone": "vitsplice.api",
     "load_model": "vitsplice.models.loading",
+    "propose_regions": "vitsplice.analysis.auto_regions",
     "settings_for": "vitsplice.api",
     "splice": "vitsplice.api",
 }

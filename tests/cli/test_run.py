@@ -5,6 +5,7 @@ import time
 
 import pytest
 import torch
+from discs import disc
 
 from vitsplice.api import splice
 from vitsplice.cli.run import run
@@ -277,6 +278,25 @@ def test_regions_of_the_command_line_name_images_by_file_or_number(vitsplice, pn
     record = json.loads((tmp_path / "out" / "run.json").read_text())
     assert [region["appearance"] for region in record["regions"]] == ["appearance", "appearance"]
     assert record["regions"][1]["appearance_mask"]["name"] == "mask.png"
+
+
+def test_proposed_regions_are_recorded_like_given_ones(vitsplice, tmp_path):
+    for number in (1, 2):
+        (tmp_path / f"{number}.png").write_bytes(encode_png(disc(seed=number)[0]))
+    match = ("--backbone", "tiny-vit", "--set", "start=match", "--set", "match.grid=8")
+    done = vitsplice(*TINY, "1.png", "2.png", *match, "--auto-regions", "2", "-o", "out")
+    assert done.returncode == 0, done.stderr
+    assert "regions: out/regions/cosegment.png" in done.stderr
+    (region,) = json.loads((tmp_path / "out" / "run.json").read_text())["regions"]
+    masks = [tmp_path / "out" / "regions" / name for name in ("1-1_parts.png", "2-2_parts.png")]
+    assert [region[name]["name"] for name in ("structure_mask", "appearance_mask")] == [
+        f"out/regions/{path.name}" for path in masks
+    ]
+    given = f"{masks[0]}=1:{masks[1]}"
+    assert vitsplice(*TINY, "1.png", "2.png", *match, "--region", given, "-o", "given").returncode == 0
+    first, second = ((tmp_path / name / "output.png").read_bytes() for name in ("out", "given"))
+    assert first == second
+    assert "already holds a run" in vitsplice(*TINY, "1.png", "2.png", "--auto-regions", "2", "-o", "out").stderr
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,14 @@ def test_a_later_region_lies_over_earlier_ones():
     assert torch.equal(permitted, expected)
 
 
+def test_regions_with_equal_masks_are_one_that_permits_what_each_allows():
+    whole, right = MaskedRegion(half("left"), 0), MaskedRegion(half("left"), 1, half("right"))
+    over = MaskedRegion(half("right"), 0)
+    permitted = regions_of(whole, over, right).permitted
+    assert torch.equal(permitted[LEFT].amax(0), torch.cat([1.0 * ALL, 1.0 * RIGHT]))
+    assert torch.equal(permitted, regions_of(right, over, whole).permitted)
+
+
 def test_grey_regions_mix_what_is_permitted():
     limits = regions_of(MaskedRegion(half("left", 0.25), 1))
     weights = limits.softmax(torch.zeros(36, 72))

@@ -94,6 +94,16 @@ def run(
             "region lies over those before it. Of two masks in colour, each colour is a region.",
         ),
     ] = None,
+    auto_regions: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=20,
+            metavar="N",
+            help="Propose regions: N parts that all images have in common, and the background. Label images that can "
+            "be edited are written to the folder regions in the output folder.",
+        ),
+    ] = None,
     size: Annotated[
         int | None, typer.Option(min=16, max=16384, help="Resize both images to this shorter side first, in pixels.")
     ] = None,
@@ -150,6 +160,9 @@ def run(
     regions = [_region(text, len(appearances)) for text in region or []]
     if lut is not None:
         check_cube(lut, force=force)
+    if auto_regions is not None:
+        proposed = _proposed([structure, *appearances], auto_regions, backbone, settings.device, out, force=force)
+        regions = [*proposed, *regions]
     with Recording.begin(images, settings, out, weights=weights, regions=regions, force=force) as recording:
         follow(recording, lut=lut)
 
@@ -211,6 +224,21 @@ def _region(text: str, number: int) -> Region:
     image, _, other = rest.partition(":")
     is_number = image.isdecimal() and 1 <= int(image) <= number
     return Region(mask, int(image) - 1 if is_number else image, other or None)
+
+
+def _proposed(
+    images: list[Path], parts: int, backbone: str | None, device: str, out: Path, *, force: bool
+) -> list[Region]:
+    """Propose regions of a structure image and appearance images, and write them into the folder of the run."""
+    from vitsplice.analysis.auto_regions import write_regions
+    from vitsplice.analysis.cosegmentation import cosegment
+    from vitsplice.runs.artifacts import RunFolder
+
+    RunFolder.check(out, force=force)
+    result = cosegment(images, backbone=backbone, parts=parts, device=device)
+    regions, sheet = write_regions(result, out, force=force)
+    notes([*result.notes, f"regions: {sheet}"])
+    return regions
 
 
 def _weighted(text: str) -> tuple[Path, float]:

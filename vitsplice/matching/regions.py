@@ -65,7 +65,8 @@ def match_regions(
 ) -> MatchRegions | None:
     """Compute what patches may be matched with. None without regions.
 
-    A region lies over those before it. What no region covers may be matched with all patches of all images.
+    A region lies over those before it. Regions with equal masks are one region, which may be matched with what each of
+    them allows. What no region covers may be matched with all patches of all images.
 
     Args:
         regions: regions in order.
@@ -77,12 +78,19 @@ def match_regions(
     """
     if not regions:
         return None
-    rest = torch.ones_like(F.adaptive_avg_pool2d(regions[0].mask, grid).flatten())
-    shares, allowed = [], []
+    covers: list[Tensor] = []
+    allowed: list[Tensor] = []
     for region in reversed(regions):
-        cover = _snapped(F.adaptive_avg_pool2d(region.mask, grid).flatten())
+        cover, patches = _snapped(F.adaptive_avg_pool2d(region.mask, grid).flatten()), _allowed(region, others)
+        same = [number for number, earlier in enumerate(covers) if torch.equal(cover, earlier)]
+        for number in same:
+            allowed[number] = allowed[number] | patches
+        if not same:
+            covers.append(cover)
+            allowed.append(patches)
+    rest, shares = torch.ones_like(covers[0]), []
+    for cover in covers:
         shares.append(rest * cover)
-        allowed.append(_allowed(region, others))
         rest = rest * (1 - cover)
     everything = torch.cat([patches for patches, _ in others])
     return MatchRegions(torch.stack([*shares, rest]), torch.stack([*allowed, everything]))

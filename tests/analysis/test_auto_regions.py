@@ -1,0 +1,51 @@
+import pytest
+import torch
+from discs import disc
+
+import vitsplice
+from tests.runs.test_several_appearances import INSTANT
+from vitsplice.analysis.auto_regions import propose_regions, write_regions
+from vitsplice.analysis.cosegmentation import cosegment
+from vitsplice.errors import OutputExists
+from vitsplice.images import encode_png
+
+STRUCTURE, OTHER = disc()[0], disc((60, 68), 40, seed=1)[0]
+GREEN = disc(colours=((0.1, 0.8, 0.2), (0.1, 0.6, 0.1)), ground=(0.5, 0.5, 0.5), seed=2)[0]
+SMALL = {"backbone": "tiny-cnn", "size": 128}
+
+
+def test_there_is_a_region_for_each_appearance_image_with_label_images_of_common_colours():
+    regions = propose_regions(STRUCTURE, [OTHER, GREEN], 2, **SMALL)
+    assert [region.appearance for region in regions] == [0, 1]
+    assert torch.equal(regions[0].structure_mask, regions[1].structure_mask)
+    colours = [set(map(tuple, region.appearance_mask.flatten(1).T.tolist())) for region in regions]
+    assert (0, 0, 0) in colours[0] & colours[1]
+    assert len(colours[0] | colours[1]) == 3
+
+
+def test_the_ground_takes_from_the_ground_and_the_disc_from_the_disc():
+    result = vitsplice.splice(
+        STRUCTURE, GREEN, "tiny", regions=propose_regions(STRUCTURE, GREEN, 1, **SMALL), **INSTANT
+    )
+    greenness = result.pixels[1] - result.pixels[[0, 2]].amax(0)
+    assert greenness[56:72, 56:72].mean() > 0.2 > 0.1 > greenness[:16, :16].abs().mean()
+
+
+def test_written_regions_give_the_bytes_of_those_in_memory(tmp_path):
+    paths = [tmp_path / name for name in ("s.png", "a.png")]
+    for path, image in zip(paths, (STRUCTURE, OTHER), strict=True):
+        path.write_bytes(encode_png(image))
+    regions, sheet = write_regions(cosegment(paths, parts=2, **SMALL), tmp_path / "out")
+    assert sheet == tmp_path / "out" / "regions" / "cosegment.png"
+    proposed = propose_regions(*paths, 2, **SMALL)
+    written, in_memory = (
+        vitsplice.splice(*paths, "tiny", regions=each, **INSTANT).pixels for each in (regions, proposed)
+    )
+    assert torch.equal(written, in_memory)
+
+
+def test_the_folder_of_a_run_is_refused_without_force(tmp_path, victim):
+    result = cosegment([STRUCTURE, OTHER], parts=1, **SMALL)
+    with pytest.raises(OutputExists, match="already holds"):
+        write_regions(result, victim)
+    assert not (victim / "regions").exists()

@@ -1,0 +1,87 @@
+"""Regions proposed by co-segmentation: each part takes from the same part of the appearance images."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vitsplice.analysis.cosegmentation import Cosegmentation, cosegment, part_colours, part_file_names, save
+from vitsplice.contracts import Backbone
+from vitsplice.runs.artifacts import RunFolder
+from vitsplice.runs.inputs import Region, as_sequence
+from vitsplice.support import output_folder
+
+FOLDER = "regions"
+"""Folder of proposed regions in the folder of a run."""
+
+
+def propose_regions(
+    structure: Any,
+    appearance: Any,
+    parts: int = 4,
+    *,
+    backbone: str | Backbone | None = None,
+    size: int = 448,
+    device: str = "auto",
+) -> list[Region]:
+    """Propose regions for `vitsplice.splice`: parts that the images have in common, and their background.
+
+    Each part of the structure image takes from the same part of the appearance images, the background from their
+    background (`vitsplice.analysis.cosegmentation`, after Amir et al. 2021).
+
+    Args:
+        structure, appearance: as for `vitsplice.splice`.
+        parts: number of parts of the foreground, 1 to 20.
+        backbone: name, or a loaded backbone; None: that of the default preset.
+        size: shorter side of the backbone's input, in pixels.
+        device: see `vitsplice.engine.device.pick_device`.
+
+    Returns:
+        A region for each appearance image. Its masks are label images ``(3, H, W)``, uint8: black is the background,
+        each part has one colour in all images.
+
+    Raises:
+        ImageError: if an image cannot be read.
+        UserError: if the images have no common foreground, or the number of parts is out of range.
+    """
+    images = [structure, *as_sequence(appearance)]
+    result = cosegment(images, backbone=backbone, parts=parts, size=size, device=device)
+    colours = torch.tensor([(0, 0, 0), *part_colours(parts)], dtype=torch.uint8)
+    return _regions(result, [colours[result.part_labels(number)].permute(2, 0, 1) for number in range(len(images))])
+
+
+def write_regions(
+    result: Cosegmentation, folder: str | os.PathLike[str], *, force: bool = False
+) -> tuple[list[Region], Path]:
+    """Write a co-segmentation into the folder of a run that is about to begin.
+
+    Args:
+        result: co-segmentation of the structure image and the appearance images, in this order.
+        folder: folder of the run; earlier regions in it are replaced.
+        force: an existing run in the folder will be replaced.
+
+    Returns:
+        The regions, with paths of label images as masks, and the path of a sheet.
+
+    Raises:
+        OutputExists: if the folder holds a run and ``force`` is not set.
+        OutputBusy: if another process is writing to the folder.
+        VitspliceError: if it cannot be written.
+    """
+    path = RunFolder.check(folder, force=force).path
+    output_folder.write(path, {})
+    with output_folder.FolderLock(path):
+        sheet = save(result, path / FOLDER, force=True)
+    names = [part_file_names(result, number)["parts"] for number in range(len(result.images))]
+    return _regions(result, [str(path / FOLDER / name) for name in names]), sheet
+
+
+def _regions(result: Cosegmentation, masks: Sequence[Any]) -> list[Region]:
+    """Return a region for each appearance image that has a label in common with the structure image."""
+    structure, *appearances = (set(torch.unique(labels).tolist()) for labels in result.labels)
+    common = [number for number, labels in enumerate(appearances) if structure & labels]
+    return [Region(masks[0], number, masks[number + 1]) for number in common]
