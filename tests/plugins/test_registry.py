@@ -6,8 +6,8 @@ import pytest
 
 from tests.plugins.conftest import Shelf, backbone_for, backbones, message
 from vitsplice.errors import PluginConflict, UnknownName, UserError
-from vitsplice.plugins import catalogue, unknown_message
-from vitsplice.plugins.kinds import BACKBONES, EXECUTORS
+from vitsplice.plugins import PluginRecord, catalogue, unknown_message
+from vitsplice.plugins.kinds import BACKBONES, COMMANDS, EXECUTORS
 
 
 def test_backbone_for_resolves_unlisted_names(shelf: Shelf) -> None:
@@ -109,6 +109,16 @@ def test_unknown_executor_names_the_plugin_to_install() -> None:
     assert error.startswith("no executor 'ray'; known are local")
     assert "pip install vitsplice-ray, or -e plugins/vitsplice-ray" in error
     assert "pip install" not in unknown_message(EXECUTORS, "rai", ["local"], [])
+
+
+def test_unknown_command_of_a_plugin_that_failed_names_the_plugin_and_the_reason() -> None:
+    failed = PluginRecord("app", "vitsplice-app", "0.1.0", {}, "ModuleNotFoundError: No module named 'x'")
+    lines = unknown_message(COMMANDS, "app", ["apply", "run"], [failed]).splitlines()
+    assert lines == [
+        "no command 'app'; known are apply, run (see `vitsplice plugins`)",
+        "The plugin vitsplice-app provides it, but failed to load: ModuleNotFoundError: No module named 'x'",
+        "Reinstall it: pip install vitsplice-app, or -e plugins/vitsplice-app in a checkout",
+    ]
 
 
 @pytest.mark.parametrize("name", ["dinov2-vits14-offline", "openclip-vitb32", "openclip/ViT-B-32/laion2b"])

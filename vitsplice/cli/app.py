@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import typer
+from typer.core import TyperGroup
 
 from vitsplice.plugins import catalogue
+
+
+class Commands(TyperGroup):
+    """The commands by name. An unknown one is an error that names the plugin that failed to load or is not installed."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return name, command and its arguments. Raises UnknownName if no plugin that works provides the command."""
+        if args[0] not in self.commands:
+            catalogue().commands[args[0]]
+        return super().resolve_command(ctx, args)
 
 
 def application() -> typer.Typer:
     """Return the application, with the commands of all plugins that work."""
     app = typer.Typer(
         name="vitsplice",
+        cls=Commands,
         help="Feature losses: the structure of one image, the appearance of another.",
         epilog="Any command: --debug shows the traceback of an error.",
         add_completion=False,

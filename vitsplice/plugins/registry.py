@@ -24,7 +24,7 @@ from vitsplice.contracts import (
 from vitsplice.errors import PluginConflict, UnknownName, VitspliceError
 from vitsplice.plugins.discovery import DISTRIBUTION, PLUGINS_VARIABLE, PluginRecord, owners
 from vitsplice.plugins.hooks import CODE_ERRORS, call_backbone_for, failure_reason
-from vitsplice.plugins.kinds import Kind, SpecT
+from vitsplice.plugins.kinds import COMMANDS, Kind, SpecT
 from vitsplice.text import did_you_mean, one_line, truncate
 
 MAX_LISTED = 12
@@ -33,6 +33,7 @@ MAX_LISTED = 12
 OPTIONAL_PLUGINS = (
     ("backbone", "*-offline", "vitsplice-offline"),
     ("backbone", "openclip[-/]*", "vitsplice-openclip"),
+    ("command", "app", "vitsplice-app"),
     ("executor", "ray", "vitsplice-ray"),
     ("generator", "siren", "vitsplice-siren"),
 )
@@ -151,11 +152,17 @@ def unknown_message(kind: Kind[SpecT], name: str, known: Iterable[str], plugins:
     plugin = _optional_plugin(kind.word, name, names)
     similar = "" if plugin else did_you_mean(name.lower(), names)
     hint = f".{similar}" if similar else _listed(names)
-    lines = [f"no {kind.word} {truncate(name)!r}{hint} (see `vitsplice list {kind.name}`)"]
+    see = "plugins" if kind is COMMANDS else f"list {kind.name}"
+    lines = [f"no {kind.word} {truncate(name)!r}{hint} (see `vitsplice {see}`)"]
+    failed = _candidates(name, [record for record in plugins if record.failure])
+    install = f"pip install {plugin}, or -e plugins/{plugin} in a checkout"
+    if failure := next((record.failure for record in failed if record.distribution == plugin), None):
+        lines += [f"The plugin {plugin} provides it, but failed to load: {failure}", f"Reinstall it: {install}"]
+        return "\n".join(lines)
     if plugin:
-        lines.append(f"The plugin {plugin} provides it: pip install {plugin}, or -e plugins/{plugin} in a checkout")
+        lines.append(f"The plugin {plugin} provides it: {install}")
         lines += [_selection_note(os.environ[PLUGINS_VARIABLE])] if PLUGINS_VARIABLE in os.environ else []
-    if failed := _candidates(name, [record for record in plugins if record.failure]):
+    if failed:
         reasons = "; ".join(f"plugin '{record.name}' failed: {record.failure}" for record in failed)
         lines.append(f"It may be missing because {reasons}")
     return "\n".join(lines)

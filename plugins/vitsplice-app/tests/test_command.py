@@ -13,6 +13,7 @@ from vitsplice_app.account import VARIABLE, Account
 from vitsplice_app.command import _account
 
 from vitsplice.cli import main
+from vitsplice.plugins import catalogue
 
 SERVE_AND_SIGNAL = """
 import asyncio, os, sys, threading
@@ -79,6 +80,23 @@ def test_missing_gradio_is_an_error_with_the_command_that_installs_it(capsys, mo
     code, text = run(capsys)
     assert code == 2
     assert "pip install 'gradio" in text
+
+
+@pytest.fixture
+def _plugin_fails(monkeypatch):
+    """The module of the command cannot be imported."""
+    monkeypatch.setitem(sys.modules, "vitsplice_app.command", None)
+    catalogue.cache_clear()
+    yield
+    catalogue.cache_clear()
+
+
+@pytest.mark.usefixtures("_plugin_fails")
+def test_command_of_a_plugin_that_failed_to_load_is_no_typing_mistake(capsys):
+    code, text = run(capsys)
+    assert code == 2
+    assert "vitsplice-app provides it, but failed to load: vitsplice_commands raised ModuleNotFoundError" in text
+    assert "Reinstall it: pip install vitsplice-app" in text
 
 
 def test_account_is_read_from_the_variable_and_checked(capsys, monkeypatch):
