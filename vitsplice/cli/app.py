@@ -11,7 +11,7 @@ from vitsplice.plugins import catalogue
 
 
 class Commands(TyperGroup):
-    """The commands by name. An unknown one is an error that names the plugin that failed to load or is not installed."""
+    """The commands by name. The error of an unknown one names a plugin that failed to load or is not installed."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Return name, command and its arguments. Raises UnknownName if no plugin that works provides the command."""

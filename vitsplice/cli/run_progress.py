@@ -12,7 +12,7 @@ from vitsplice.cli.output import option
 from vitsplice.cli.progress import StepProgress
 from vitsplice.metrics.leakage import REMARKS
 from vitsplice.runs.inputs import described
-from vitsplice.runs.record import describe_sizes, image_names, is_inversion
+from vitsplice.runs.record import describe_sizes, image_names, is_inversion, legend
 from vitsplice.text import duration, plain, truncate
 
 if TYPE_CHECKING:
@@ -113,8 +113,8 @@ class RunProgress(StepProgress):
         names = image_names(result.record)
         has_start = any(metric.start is not None for metric in result.metrics)
         columns = ("metric", "output", *["start"] * has_start, "unchanged", "compared with")
-        title = f"lower is better; {'start: before the first step; ' * has_start}unchanged: the structure image"
-        table = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False, collapse_padding=True)
+        table = Table(*columns, title=legend(columns), title_justify="left")
+        table.box, table.pad_edge, table.collapse_padding = None, False, True
         for metric in result.metrics:
             mark = f" ({REMARKS[metric.leakage]})" if metric.leakage in REMARKS else ""
             reason = f"; not measured: {metric.reason}" if metric.reason else ""

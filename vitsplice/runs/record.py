@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import metadata
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from vitsplice.config import RunConfig
     from vitsplice.engine.values import Step
     from vitsplice.metrics.values import MetricValue
+
+REFERENCES = {"start": "before the first step", "unchanged": "the structure image"}
+"""Columns of a table of metrics with which the column of the output can be compared, and what they hold."""
 
 PACKAGES = ("vitsplice", "torch", "torchvision", "timm", "kornia", "pillow", "numpy")
 
@@ -69,6 +72,12 @@ def is_inversion(record: Mapping[str, Any]) -> bool:
     """Return whether a run has one appearance image, which is the same as its structure image."""
     images = [image["sha256"] for image in record["inputs"].values()]
     return len(images) == 2 and images[0] == images[1]
+
+
+def legend(columns: Iterable[str]) -> str:
+    """Return the legend of a table of metrics with these columns."""
+    meanings = [f"{column}: {REFERENCES[column]}" for column in columns if column in REFERENCES]
+    return "; ".join(["lower is better", *meanings])
 
 
 def image_names(record: Mapping[str, Any]) -> dict[str, str]:
