@@ -16,7 +16,7 @@ from PIL import Image
 
 from tests.images.conftest import H, W, hwc, on_white, refused, rgb8
 from vitsplice.errors import ImageError
-from vitsplice.images import LARGEST_SIDE, LoadedImage, check_image_file, image_stamp, loading, read
+from vitsplice.images import LARGEST_SIDE, LoadedImage, image_stamp, loading, read
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, ">u2", np.float16, np.float32, np.float64])
@@ -269,15 +269,3 @@ def test_stamp_changes_with_size_or_modification_time(tmp_path):
     for missing in (path / "below", path.with_name("x" * 300), path.with_name("a\0b")):
         with pytest.raises(ImageError, match="does not exist|cannot be read"):
             image_stamp(missing)
-
-
-def test_header_alone_shows_a_format_and_a_size_that_are_not_allowed(tmp_path):
-    text, bomb, good = (tmp_path / name for name in ("text.png", "bomb.png", "good.png"))
-    text.write_text("text")
-    Image.new("1", (LARGEST_SIDE + 1, 16)).save(bomb)
-    Image.new("RGB", (20, 20)).save(good)
-    with pytest.raises(ImageError, match=r"text\.png' is not an image"):
-        check_image_file(text)
-    with pytest.raises(ImageError, match=r"bomb\.png' is too large"):
-        check_image_file(bomb)
-    check_image_file(good)

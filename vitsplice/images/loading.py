@@ -121,17 +121,6 @@ def _mask_as_image(mask: Any) -> Any:
     return values
 
 
-def check_image_file(path: str | os.PathLike[Any]) -> None:
-    """Check format and size of an image file by its header, without decoding it.
-
-    Raises:
-        ImageError: if the file is not an image of a supported format, or is too small or too large.
-    """
-    name = printable(os.fsdecode(path))
-    with open_file(os.fsdecode(path), name) as file, _without_warnings(), read_header(file, name) as image:
-        check_size(name, *image.size)
-
-
 def is_black(mask: Tensor) -> bool:
     """Return True if a mask ``(1, 3, H, W)`` is empty, up to the artefacts that JPEG leaves in black areas."""
     return not bool((mask > BLACK).any())

@@ -105,6 +105,7 @@ def test_text_from_outside_is_escaped():
     assert "<script>" not in card_html(ConfigError("<script>alert(1)</script>"))
 
 
-def test_error_of_an_upload_has_the_name_that_the_user_gave_it():
-    folder = f"/tmp/{PREFIX}abc/files/{'0a' * 32}"
-    assert "<p>'my cat.png' is empty</p>" in unescape(card_html(ImageError(f"'{folder}/my cat.png' is empty")))
+@pytest.mark.parametrize("folder", [f"files/{'0a' * 32}", "runs/quick-1a2b/images/structure"])
+def test_error_has_the_name_that_the_user_gave_the_file(folder):
+    path = f"/tmp/{PREFIX}abc/{folder}/my cat.png"
+    assert "<p>'my cat.png' is empty</p>" in unescape(card_html(ImageError(f"'{path}' is empty")))

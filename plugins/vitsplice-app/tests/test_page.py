@@ -46,6 +46,29 @@ def test_tabs_are_reached_and_opened_by_the_keyboard(page):
     page.get_by_role("tab", name="Correspondence", selected=True).wait_for()
 
 
+def test_run_button_is_visible_below_the_settings(page):
+    run, seed = page.get_by_role("button", name="Run", exact=True), page.get_by_role("slider", name="Seed")
+    assert run.bounding_box()["y"] + run.bounding_box()["height"] <= 900
+    page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
+    assert run.bounding_box()["y"] > seed.bounding_box()["y"]
+
+
+def test_number_outside_of_the_range_of_its_slider_is_noted(page):
+    page.get_by_role("spinbutton", name="Structure strength").fill("1e9")
+    text = "element => getComputedStyle(element.closest('.block'), '::after').content"
+    assert "Outside of the range" in page.get_by_role("spinbutton", name="Structure strength").evaluate(text)
+    assert page.get_by_role("spinbutton", name="Appearance strength").evaluate(text) == "none"
+
+
+def test_sign_of_work_does_not_move_for_those_who_prefer_that(page):
+    page.locator(".contain").first.evaluate(
+        "main => main.append(Object.assign(document.createElement('p'), {className: 'working'}))"
+    )
+    for motion, animation in (("no-preference", "turn"), ("reduce", "fade")):
+        page.emulate_media(reduced_motion=motion)
+        assert page.locator("p.working").evaluate("p => getComputedStyle(p, '::before').animationName") == animation
+
+
 def test_phone_shows_every_tab_without_scrolling_sideways(open_page):
     page = open_page(viewport={"width": 390, "height": 844})
     page.get_by_role("tab", name="Results").wait_for()

@@ -11,15 +11,28 @@ Choice = tuple[str, str]
 
 
 def preset_choices(command: str = "run") -> list[Choice]:
-    """Return the presets of a command, each with its summary."""
+    """Return the presets of a command, each with the beginning of its summary."""
     specs = catalogue().presets.values()
-    return [(f"{spec.name}: {spec.summary}", spec.name) for spec in specs if spec.command == command]
+    return [(f"{spec.name}: {spec.summary.split(':')[0]}", spec.name) for spec in specs if spec.command == command]
+
+
+def about_preset(name: str) -> str:
+    """Return the summary of a preset."""
+    return catalogue().presets[name].summary
 
 
 def backbone_choices() -> list[Choice]:
     """Return the backbones, those with weights on this machine first; the labels of others say that they have none."""
     specs = sorted(catalogue().backbones.values(), key=lambda spec: not is_installed(spec))
-    return [(_backbone_label(spec), spec.name) for spec in specs]
+    return [(spec.name if is_installed(spec) else f"{spec.name} (not installed)", spec.name) for spec in specs]
+
+
+def about_backbone(name: str) -> str:
+    """Return the summary of a backbone, and where its weights come from if they are not on this machine."""
+    if name not in catalogue().backbones:
+        return "a name of timm" if name else ""
+    spec = catalogue().backbones[name]
+    return spec.summary + ("" if is_installed(spec) else f"; its weights come from {spec.source}")
 
 
 def default_backbone() -> str:
@@ -45,7 +58,3 @@ def facet_choices(info: BackboneInfo) -> list[str]:
 def layer_choices(info: BackboneInfo) -> list[tuple[str, int]]:
     """Return the layers of a backbone from the first to the last, each with both of its numbers."""
     return [(layer_label(layer, info.layers), layer) for layer in info.every_layer]
-
-
-def _backbone_label(spec: BackboneSpec) -> str:
-    return f"{spec.name}: {spec.summary}" + ("" if is_installed(spec) else f" (weights not installed: {spec.source})")

@@ -17,8 +17,8 @@ from vitsplice_app.workspace import PREFIX
 
 FAULT = "This is a fault of vitsplice or of a plugin; the terminal of vitsplice app shows where it happened."
 
-UPLOAD_FOLDER = re.compile(rf"[^\s'\"]*/{PREFIX}[^/]*/files/[0-9a-f]{{64}}/")
-"""Folder of an uploaded file, which is not part of the name that the user gave it."""
+TEMPORARY_FOLDER = re.compile(rf"[^\s'\"]*/{PREFIX}[^\s'\"]*/")
+"""Folder of a file in a workspace, which is not part of the name that the user knows."""
 
 
 def error_card() -> gr.HTML:
@@ -28,7 +28,7 @@ def error_card() -> gr.HTML:
 
 def card_html(error: Exception) -> str:
     """Format an error: the command line's text, and where to look if the fault is not the user's."""
-    text = UPLOAD_FOLDER.sub("", error_message(error))
+    text = TEMPORARY_FOLDER.sub("", error_message(error))
     fault = f"<p>{FAULT}</p>" if is_fault(error) else ""
     return f'<div role="alert"><strong>Error</strong><p>{escape(text)}</p>{fault}</div>'
 

@@ -18,12 +18,31 @@ result of an event that is queued at that moment, such as that of the button tha
 ONE_AT_A_TIME: dict[str, Any] = {"concurrency_id": "optimisation", "concurrency_limit": 1}
 """Arguments of every event that optimises."""
 
+STOPPING = "() => ({__type__: 'update', value: 'Stopping…', interactive: false})"
+"""Script of a stop button, which says at once that it was pressed: the server may be busy until the step ends."""
+
 
 @dataclass
 class StopRequest:
     """Whether the user of one opened page has asked to stop what runs."""
 
     stopped: bool = False
+
+
+def stop_button() -> gr.Button:
+    """Create a button that stops an optimisation; it can be pressed while one runs, see `can_stop`."""
+    return gr.Button("Stop", variant="stop", interactive=False, min_width=80)
+
+
+def can_stop(running: bool) -> Any:
+    """Return the update of a stop button when an optimisation has begun or ended."""
+    return gr.update(value="Stop", interactive=running)
+
+
+def connect_stop(stop: gr.Button, ask: Callable[..., Any], state: gr.State) -> None:
+    """Connect a stop button with a function of the state that asks to stop, and returns nothing."""
+    stop.click(None, None, stop, js=STOPPING, **IMMEDIATE)
+    stop.click(ask, state, None, **IMMEDIATE)
 
 
 def connect_stoppable(
@@ -48,17 +67,16 @@ def connect_stoppable(
 
     def begin(request: StopRequest) -> list[Any]:
         request.stopped = False
-        return [gr.update(interactive=False), gr.update(interactive=True)]
+        return [gr.update(interactive=False), can_stop(True)]
 
     def end() -> list[Any]:
-        return [gr.update(interactive=True), gr.update(interactive=False)]
+        return [gr.update(interactive=True), can_stop(False)]
 
-    def ask(request: StopRequest) -> Any:
+    def ask(request: StopRequest) -> None:
         request.stopped = True
-        return gr.update(interactive=False)
 
     begun = start.click(begin, state, [start, stop], **IMMEDIATE)
     shown = {"show_progress_on": live} | ONE_AT_A_TIME
     ended = begun.then(handler, [state, *inputs], list(outputs), **shown)
     ended.then(end, None, [start, stop], **IMMEDIATE)
-    stop.click(ask, state, stop, **IMMEDIATE)
+    connect_stop(stop, ask, state)

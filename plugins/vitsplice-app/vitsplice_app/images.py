@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from vitsplice.images import EXAMPLE_PAIRS, check_image_file, example
+from vitsplice.images import EXAMPLE_PAIRS, example, read
 from vitsplice_app.errors import guarded
 from vitsplice_app.events import IMMEDIATE
 from vitsplice_app.workspace import Workspace
 
 NO_IMAGE = "there is no image; drop, paste or choose one, or take an example"
 """Error for an input without an image."""
+
+_CHECKING = threading.Lock()
+"""Held while images are checked: many large ones at once could exhaust the memory."""
 
 
 def image_input(label: str, **settings: Any) -> gr.Image:
@@ -34,29 +38,38 @@ def image_input(label: str, **settings: Any) -> gr.Image:
     return image
 
 
-def image_inputs(workspace: Workspace, *labels: str, **settings: Any) -> list[gr.Image]:
+def image_inputs(workspace: Workspace, *labels: str, height: int = 240, **settings: Any) -> list[gr.Image]:
     """Create inputs for images beside each other, and below them buttons that take packaged images.
 
     Args:
         workspace: temporary folder of the server.
         labels: label of each input, one or two.
+        height: height of each input in pixels.
         settings: see `image_input`.
     """
     with gr.Row():
-        images = [image_input(label, height=240, **settings) for label in labels]
+        images = [image_input(label, height=height, **settings) for label in labels]
     packaged_examples(workspace, *images)
     return images
 
 
 def check_uploads(card: gr.HTML, *images: gr.Image) -> None:
-    """Show an error as soon as an uploaded file is not an image that vitsplice reads.
+    """Show an error as soon as one of the images is not one that vitsplice reads, and while it is there.
 
     Args:
         card: card of the tab, see `vitsplice_app.errors.error_card`.
         images: inputs, see `image_input`.
     """
     for image in images:
-        image.upload(guarded(card, check_image_file), image, card, **IMMEDIATE)
+        image.change(guarded(card, check_images), list(images), card, trigger_mode="always_last", **IMMEDIATE)
+
+
+def check_images(*paths: str | Path | None) -> None:
+    """Decode images, within the limits of vitsplice. Raises ImageError for the first that cannot be read."""
+    for path in paths:
+        with _CHECKING:
+            if path:
+                read(path)
 
 
 def _path(payload: Any) -> str | None:

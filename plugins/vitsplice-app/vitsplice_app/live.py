@@ -74,7 +74,8 @@ class Progress:
             else ""
         )
         curves = loss_curves(self.history, self.terms)
-        return f'<p role="status">{escape(self.sentence)}</p>{bar}{notes}<div class="live">{preview}{curves}</div>'
+        status = f'<p role="status" class="working">{escape(self.sentence)}</p>'
+        return f'{status}{bar}{notes}<div class="live">{preview}{curves}</div>'
 
 
 @dataclass

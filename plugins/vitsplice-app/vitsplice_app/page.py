@@ -25,7 +25,7 @@ def build_page(context: AppContext) -> gr.Blocks:
     """Build the page with all tabs."""
     page = gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True)
     with page:
-        gr.Markdown(f"# {TITLE}\n{LEAD}")
+        gr.Markdown(f"# {TITLE}\n{LEAD}", elem_classes="title")
         with gr.Tabs():
             for name, build in TABS.items():
                 with gr.Tab(name, id=name):

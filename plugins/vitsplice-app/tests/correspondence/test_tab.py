@@ -28,6 +28,7 @@ def matched(tab):
     tab.get_by_role("button", name="Match", exact=True).click()
     viewer = tab.frame_locator("iframe")
     viewer.locator("#status").wait_for(timeout=60_000)
+    assert tab.locator("iframe").bounding_box()["y"] < 300
     return viewer
 
 

@@ -3,6 +3,7 @@
 import pytest
 from app_page import block_of, choose, upload
 
+from tests.conftest import write_pair
 from vitsplice.images import example
 
 pytestmark = pytest.mark.browser
@@ -44,6 +45,7 @@ def begin_inversion(page):
     upload(page, "Image to invert", example("cat-dog")[0])
     choose(page, "Backbone of the features", "tiny-vit")
     page.get_by_role("spinbutton", name="Steps", exact=True).fill("5000")
+    page.get_by_role("spinbutton", name="Size (px)").fill("64")
     page.get_by_role("button", name="Invert").click()
 
 
@@ -63,9 +65,9 @@ def test_inversion_can_be_stopped_and_another_one_waits_for_it(page, open_page):
     stop_inversion(other)
 
 
-def test_comparison_shows_its_report_in_an_isolated_frame(page):
+def test_comparison_shows_its_report_in_an_isolated_frame(page, tmp_path):
     open_tab(page, "Comparison")
-    upload(page, "Images, two or more", *example("cat-dog"))
+    upload(page, "Images, two or more", *write_pair(tmp_path))
     backbones = page.get_by_role("combobox", name="Backbones", exact=True)
     backbones.press("Backspace")  # removes the one that is chosen
     choose(page, "Backbones", "tiny-cnn")

@@ -31,3 +31,4 @@ def test_results_are_listed_and_shown(page, results_folder):
     page.get_by_label("batch · c").check()
     page.get_by_text("batch.json is not the file of a batch").wait_for()
     assert page.title() == "vitsplice"
+    assert "common." not in page.inner_text("body")

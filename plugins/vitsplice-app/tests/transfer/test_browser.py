@@ -6,6 +6,7 @@ import zipfile
 
 import pytest
 from chromium import checked_pages
+from vitsplice_app.workspace import PREFIX
 
 from tests.conftest import TINY_NETWORKS, write_pair
 from vitsplice.cli import main
@@ -24,6 +25,15 @@ DROP = """
 }
 """
 """Script that drops a file on an element."""
+
+ALERTS_ARE = """
+sides => {
+    const boxes = [...document.querySelectorAll("[role=alert]")].map(alert => alert.getBoundingClientRect());
+    const shown = boxes.filter(box => box.width > 0).map(box => box.left < innerWidth / 2 ? "left" : "right");
+    return String(shown) === String(sides);
+}
+"""
+"""Script that compares the sides of the page on which errors are visible."""
 
 NAP = "terms.nap={loss: tiny-nap, weight: 1, options: {seconds: 0.15}}"
 SMALL = ("metrics=none", "plots=none", "match.grid=8", "checkpoint.seconds=0")
@@ -55,11 +65,11 @@ class TransferTab:
         self.page.get_by_role("option", name=f"{name}:").click()
         self.wait_for(first_line)
 
-    def edit_yaml(self, text):
+    def edit_yaml(self, text, answer="valid"):
         self.page.locator(".cm-content[contenteditable=true]").first.click()
         self.page.keyboard.press("Control+a")
         self.page.keyboard.insert_text(text)
-        self.wait_for("valid")
+        self.wait_for(answer)
 
     def press(self, name):
         self.page.get_by_role("button", name=name, exact=True).click()
@@ -79,6 +89,11 @@ class TransferTab:
         self.page.mouse.up()
         assert "clip-path: inset(0px 0px 0px 50%)" in before
         assert "clip-path: inset(0px 0px 0px 2" in image.get_attribute("style")
+        dragged = image.get_attribute("style")
+        self.page.get_by_role("slider", name="Divider").press("End")
+        self.page.wait_for_function(
+            "([image, dragged]) => image.getAttribute('style') !== dragged", arg=[image.element_handle(), dragged]
+        )
 
     def paint(self, label):
         """Paint a stroke across the middle of an editor."""
@@ -137,7 +152,9 @@ def test_dropped_images_run_stop_resume_and_download_with_the_bytes_of_the_comma
     first = tab.preview()
     page.wait_for_function("first => document.querySelector('img[alt^=preview]').src != first", arg=first)
     tab.press("Stop")
+    page.get_by_role("button", name="Stopping…", disabled=True).wait_for()
     tab.wait_for("run 2: quick, stopped after")
+    page.get_by_role("button", name="Stop", exact=True, disabled=True).wait_for()
     tab.press("Resume")
     tab.wait_for("run 2: quick, 10 steps")
 
@@ -155,16 +172,32 @@ def test_dropped_images_run_stop_resume_and_download_with_the_bytes_of_the_comma
     tab.wait_for("run 2 | run 1")
 
 
-def test_broken_image_shows_an_error_and_leaves_the_page_alive(tab, pair, tmp_path):
+def test_broken_image_shows_an_error_until_it_is_replaced(tab, pair, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
     tab.drop("Structure image", pair[0])
-    tab.page.wait_for_timeout(1000)  # the check of an upload hides the error of an earlier one
     tab.drop("Appearance image", tmp_path / "broken.png")
     alert = tab.page.get_by_role("alert").filter(has_text="broken.png")
     alert.wait_for()
+    assert PREFIX not in alert.inner_text()
     tab.press("Run")
-    alert.wait_for()
-    assert tab.page.get_by_role("button", name="Run", exact=True).is_enabled()
+    tab.page.get_by_role("button", name="Run", exact=True, disabled=False).wait_for()
+    assert alert.is_visible()
+    tab.page.get_by_role("button", name="Example: apple and orange").first.click()
+    alert.wait_for(state="hidden")
+
+
+def test_error_of_the_yaml_is_shown_once(tab):
+    def wait_for_alerts(*sides):
+        """Wait until only these sides of the page, left or right, show an error."""
+        tab.page.wait_for_function(ALERTS_ARE, arg=list(sides))
+
+    tab.page.get_by_text("Advanced: the preset as YAML").click()
+    tab.edit_yaml("steps: x", "YAML: steps: 'x' is not allowed")
+    wait_for_alerts("left")
+    tab.press("Run")
+    wait_for_alerts("right")
+    tab.edit_yaml(edited_yaml("quick", *QUICK))
+    wait_for_alerts()
 
 
 @pytest.mark.weights
@@ -174,6 +207,7 @@ def test_masked_example_with_pretrained_networks(browser, server, tmp_path):
         tab.page.get_by_role("button", name="Example: apple and orange").first.click()
         tab.page.get_by_text("Advanced: the preset as YAML").click()
         tab.choose_preset("instant", "# Seconds, no training")
+        tab.edit_yaml(edited_yaml("instant", "match.grid=20", "metrics=[cnn-statistics]"))
         tab.page.get_by_label("Paint masks").check()
         tab.paint("Structure mask")
         tab.press("Run")

@@ -3,7 +3,7 @@
 import pytest
 from vitsplice_app.transfer import history
 
-from vitsplice.errors import UserError
+from vitsplice.errors import ImageError, UserError
 
 
 def ended(run):
@@ -36,11 +36,19 @@ def test_missing_image_is_named(new_run, name, tmp_path):
     assert not (tmp_path / "run0").exists()
 
 
-def test_run_without_an_output_is_removed(session, new_run):
+def test_unreadable_image_leaves_no_folder(new_run, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    with pytest.raises(ImageError, match=r"broken\.png"):
+        new_run(appearance=tmp_path / "broken.png")
+    assert not (tmp_path / "run0").exists()
+
+
+def test_run_without_an_output_is_removed_and_takes_no_number(session, new_run):
     run = new_run()
     session.keep(run)
     assert not session.runs
     assert not run.path.exists()
+    assert new_run().number == run.number == 1
 
 
 def test_latest_run_is_shown_and_a_second_one_is_compared(session, runs):
@@ -51,6 +59,18 @@ def test_latest_run_is_shown_and_a_second_one_is_compared(session, runs):
     assert session.shown_runs() == [runs[0]]
     session.choose(1)
     assert session.shown_runs() == [runs[0]]
+
+
+def test_gallery_marks_the_run_that_was_chosen_last(session, runs, new_run):
+    session.choose(1)
+    assert session.gallery() == (runs[::-1], 1)
+    session.keep(ended(new_run()))
+    latest_first, chosen = session.gallery()
+    assert latest_first[chosen].number == 3
+
+
+def test_gallery_without_runs_marks_none(session):
+    assert session.gallery() == ([], None)
 
 
 def test_resumed_run_keeps_its_number(session, runs):

@@ -16,7 +16,7 @@ from vitsplice.metrics.values import MetricValue
 from vitsplice.presets.settings import settings_for
 
 METRICS = [
-    asdict(MetricValue("lab-patches", 0.1234, leakage="term", unchanged=0.5)),
+    asdict(MetricValue("lab-patches", 0.1234, against="appearance", leakage="term", unchanged=0.5)),
     asdict(MetricValue("cnn-statistics", None, "no weights", leakage="none")),
 ]
 
@@ -56,14 +56,17 @@ def test_images_of_two_runs_are_their_outputs_in_one_size(runs):
 
 def test_metrics_of_one_run_are_beside_those_of_the_unchanged_image(runs):
     page = outcome.metrics_html(runs[:1])
-    assert '<th scope="col">output</th><th scope="col">unchanged</th></tr>' in page
-    assert "lab-patches<small>optimised by the run</small></th><td>0.123</td><td>0.5</td>" in page
+    heads = "".join(f'<th scope="col">{name}</th>' for name in ("metric", "output", "unchanged", "compared with"))
+    assert f"<caption>lower is better; unchanged: the structure image</caption><thead><tr>{heads}</tr>" in page
+    cells = "<td>0.123</td><td>0.5</td><td>appearance image</td>"
+    assert f"lab-patches<small>optimised by the run</small></th>{cells}" in page
     assert "cnn-statistics<small>not measured: no weights</small></th><td>-</td><td>-</td>" in page
 
 
 def test_metrics_of_two_runs_are_compared(runs):
     page = outcome.metrics_html(runs)
-    assert '<th scope="col">run 1</th><th scope="col">run 2</th>' in page
+    assert "<caption>lower is better</caption>" in page
+    assert '<th scope="col">run 1</th><th scope="col">run 2</th><th scope="col">compared with</th>' in page
 
 
 @pytest.mark.slow

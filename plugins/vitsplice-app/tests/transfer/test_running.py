@@ -7,7 +7,7 @@ from vitsplice_app import live
 from vitsplice_app.transfer import running
 
 from vitsplice.cli import main
-from vitsplice.errors import ImageError, NonFiniteLoss, VitspliceError
+from vitsplice.errors import NonFiniteLoss, VitspliceError
 
 FILES = ("output.png", "losses.csv", "run.yaml", "previews/step-000000.png", "previews/step-000004.png")
 
@@ -56,15 +56,6 @@ def test_each_step_is_shown_if_there_is_time(new_run, every_step):
     assert states[4].seconds_left > 0
     assert [len(state.history) for state in states[1:]] == [0, 1, 2, 3, 4, 5, 5]
     assert "tiny-vit' is used instead" in states[1].notes[0]
-
-
-def test_unreadable_image_leaves_no_output(new_run, tmp_path, session):
-    (tmp_path / "broken.png").write_bytes(b"no image")
-    run = new_run(appearance=tmp_path / "broken.png")
-    with pytest.raises(ImageError, match=r"broken\.png"):
-        list(running.begin(run))
-    session.keep(run)
-    assert not run.path.exists()
 
 
 def test_failing_step_saves_the_last_good_output(new_run):

@@ -6,9 +6,10 @@ from typing import Any
 
 import gradio as gr
 
-from vitsplice_app.choices import backbone_choices, default_backbone, facet_choices, layer_choices
+from vitsplice_app.choices import facet_choices, layer_choices
 from vitsplice_app.context import AppContext
 from vitsplice_app.correspondence.matching import TOGETHER, backbone_info, match, viewer_html
+from vitsplice_app.dropdowns import backbone_dropdown
 from vitsplice_app.errors import error_card, guarded
 from vitsplice_app.images import check_uploads, image_inputs
 
@@ -28,20 +29,21 @@ ONE_AT_A_TIME: dict[str, Any] = {"concurrency_id": "matching", "concurrency_limi
 
 def build(context: AppContext) -> None:
     """Build the tab inside the current ``gr.Tab``."""
-    gr.Markdown(f"## Correspondence\n{INTRODUCTION}")
+    gr.Markdown(INTRODUCTION)
     with gr.Row():
-        with gr.Column(scale=2, min_width=320):
-            images = image_inputs(context.workspace, "First image", "Second image")
         with gr.Column(min_width=280):
-            backbone = gr.Dropdown(backbone_choices(), value=default_backbone(), label="Backbone")
+            small: dict[str, Any] = {"height": 180, "min_width": 120, "buttons": []}
+            images = image_inputs(context.workspace, "First image", "Second image", **small)
+            backbone = backbone_dropdown()
             with gr.Row():
                 facet = gr.Dropdown(FACETS, value=TOGETHER, label="Facet", min_width=120)
                 layer = gr.Dropdown([("last", -1)], value=-1, label="Layer", min_width=120, visible=False)
             grid = gr.Slider(*GRIDS, value=40, step=1, label="Patches per side")
             button = gr.Button("Match", variant="primary")
-    card = error_card()
+        with gr.Column(scale=3, min_width=320):
+            card = error_card()
+            viewer = gr.HTML("<p>The matches appear here.</p>", padding=False, elem_classes="live-run")
     check_uploads(card, *images)
-    viewer = gr.HTML(visible=False, padding=False)
 
     def features(backbone_name: str, chosen: str, chosen_layer: int) -> dict[Any, Any]:
         """Show the facets and layers of a backbone; what it does not have is no longer chosen."""
@@ -57,11 +59,11 @@ def build(context: AppContext) -> None:
         }
 
     def matched(first: str | None, second: str | None, *settings: Any) -> Any:
-        return gr.update(value=viewer_html(match((first, second), *settings)), visible=True)
+        return viewer_html(match((first, second), *settings))
 
     inputs, outputs = [backbone, facet, layer], [card, facet, layer]
     for choice in (backbone, facet):
         choice.input(guarded(card, features), inputs, outputs, queue=False, show_progress_on=layer)
     button.click(
-        guarded(card, matched), [*images, *inputs, grid], [card, viewer], show_progress_on=button, **ONE_AT_A_TIME
+        guarded(card, matched), [*images, *inputs, grid], [card, viewer], show_progress_on=viewer, **ONE_AT_A_TIME
     )

@@ -11,7 +11,7 @@ from vitsplice.analysis.compare import REPORT
 from vitsplice_app.choices import backbone_choices, default_backbone
 from vitsplice_app.context import AppContext
 from vitsplice_app.errors import error_card, guarded
-from vitsplice_app.events import IMMEDIATE, StopRequest, connect_stoppable
+from vitsplice_app.events import IMMEDIATE, StopRequest, connect_stoppable, stop_button
 from vitsplice_app.images import packaged_images
 from vitsplice_app.inside.comparison import ComparisonForm, compare, folder_of
 from vitsplice_app.live import Progress
@@ -22,6 +22,8 @@ INTRODUCTION = (
 )
 
 BACKBONES = "One or more. Any name of timm can be typed; untrained-NAME has random weights, as a control."
+
+STOPPED = "<p>Stopped; the same comparison resumes.</p>"
 
 Updates = dict[Any, Any]
 
@@ -51,8 +53,8 @@ def build(context: AppContext) -> None:
                 transfers = gr.Slider(0, 4, 0, step=1, label="Transfers with each backbone", min_width=120)
                 steps = gr.Slider(1, 400, 120, step=1, label="Steps of a transfer", min_width=120)
             with gr.Row():
-                button = gr.Button("Compare", variant="primary")
-                stop = gr.Button("Stop", variant="stop", interactive=False)
+                button = gr.Button("Compare", variant="primary", min_width=80)
+                stop = stop_button()
     card, live = error_card(), gr.HTML("<p>The report appears here.</p>", elem_classes="live-run")
     report = gr.HTML(elem_classes="result", padding=False)
 
@@ -66,7 +68,7 @@ def build(context: AppContext) -> None:
             else:
                 yield {live: "", report: context.frames.html(folder, REPORT, "What backbones encode")}
         if request.stopped:
-            yield {live: Progress("stopped; the same comparison resumes").html()}
+            yield {live: STOPPED}
 
     packaged.click(lambda: packaged_images(context.workspace), None, images, **IMMEDIATE)
     inputs = [images, backbones, transfers, steps, style]

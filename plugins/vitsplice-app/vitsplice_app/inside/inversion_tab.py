@@ -7,10 +7,10 @@ from typing import Any
 
 import gradio as gr
 
-from vitsplice_app.choices import backbone_choices, default_backbone
 from vitsplice_app.context import AppContext
+from vitsplice_app.dropdowns import backbone_dropdown
 from vitsplice_app.errors import error_card, guarded
-from vitsplice_app.events import StopRequest, connect_stoppable
+from vitsplice_app.events import StopRequest, connect_stoppable, stop_button
 from vitsplice_app.images import check_uploads, image_inputs
 from vitsplice_app.inside.inversion import InversionForm, invert
 
@@ -33,26 +33,26 @@ def build(context: AppContext) -> None:
     """Build the tab inside the current ``gr.Tab``."""
     gr.Markdown(INTRODUCTION)
     with gr.Row():
-        with gr.Column(min_width=280):
+        with gr.Column(min_width=320):
             (image,) = image_inputs(context.workspace, "Image to invert")
-        with gr.Column(min_width=280):
             roles = gr.CheckboxGroup(ROLES, value=["appearance"], label="Features")
-            backbone = gr.Dropdown(backbone_choices(), value=default_backbone(), label="Backbone of the features")
+            backbone = backbone_dropdown("Backbone of the features")
             with gr.Row():
                 layer = gr.Number(-1, label="Layer", info="0 is the first, -1 the last", precision=0, min_width=120)
                 steps = gr.Number(0, label="Steps", info=STEPS, precision=0, minimum=0, min_width=120)
             with gr.Row():
                 size = gr.Slider(64, 448, 224, step=16, label="Size (px)", min_width=120)
                 seed = gr.Number(0, label="Seed", precision=0, minimum=0, min_width=120)
-            with gr.Row():
-                button = gr.Button("Invert", variant="primary")
-                stop = gr.Button("Stop", variant="stop", interactive=False)
-    card, live = error_card(), gr.HTML("<p>The inversions appear here.</p>", elem_classes="live-run")
+            with gr.Row(elem_classes="actions"):
+                button = gr.Button("Invert", variant="primary", min_width=80)
+                stop = stop_button()
+        with gr.Column(min_width=320):
+            card, live = error_card(), gr.HTML("<p>The inversions appear here.</p>", elem_classes="live-run")
+            images = gr.Gallery(
+                label="Inversions", columns=2, fit_columns=False, height="auto", visible=False, interactive=False,
+                object_fit="contain", elem_classes="fitted",
+            )  # fmt: skip
     check_uploads(card, image)
-    images = gr.Gallery(
-        label="Inversions", columns=3, fit_columns=False, height="auto", visible=False, interactive=False,
-        object_fit="contain", elem_classes="fitted",
-    )  # fmt: skip
 
     def run(request: StopRequest, *values: Any) -> Iterator[Updates]:
         for state in invert(InversionForm(*values).plan(), lambda: request.stopped):

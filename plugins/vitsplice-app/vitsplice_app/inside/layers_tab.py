@@ -7,8 +7,8 @@ from typing import Any
 
 import gradio as gr
 
-from vitsplice_app.choices import backbone_choices, default_backbone
 from vitsplice_app.context import AppContext
+from vitsplice_app.dropdowns import backbone_dropdown
 from vitsplice_app.errors import error_card, guarded
 from vitsplice_app.events import IMMEDIATE
 from vitsplice_app.images import check_uploads, image_inputs
@@ -37,7 +37,7 @@ def build(context: AppContext) -> None:
         with gr.Column(scale=2, min_width=320):
             images = image_inputs(context.workspace, "Image", "Second image (optional)")
         with gr.Column(min_width=280):
-            backbone = gr.Dropdown(backbone_choices(), value=default_backbone(), label="Backbone")
+            backbone = backbone_dropdown()
             facet = gr.Dropdown(FACETS, value=BACKBONE_FACET, label="Facet")
             size = gr.Slider(*SIZES, value=336, step=16, label="Shorter side of the backbone's input, in pixels")
             button = gr.Button("Compute all layers", variant="primary")

@@ -12,7 +12,6 @@ TABS = {"Layers": layers_tab.build, "Inversion": inversion_tab.build, "Compariso
 
 def build(context: AppContext) -> None:
     """Build the tab inside the current ``gr.Tab``."""
-    gr.Markdown("## Look inside")
     with gr.Tabs():
         for name, build_tab in TABS.items():
             with gr.Tab(name):

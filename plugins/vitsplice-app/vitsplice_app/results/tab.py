@@ -17,7 +17,6 @@ Updates = dict[Any, Any]
 
 def build(context: AppContext) -> None:
     """Build the tab inside the current ``gr.Tab``."""
-    gr.Markdown("## Results")
     summary = gr.Markdown()
     results: gr.State = gr.State([])
     choice = gr.Radio([], label="Results", visible=False, elem_classes="result-list")

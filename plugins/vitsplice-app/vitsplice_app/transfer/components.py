@@ -8,8 +8,10 @@ from typing import Any
 import gradio as gr
 
 from vitsplice.presets import loading
-from vitsplice_app.choices import backbone_choices, preset_choices
+from vitsplice_app.choices import about_backbone, about_preset, backbone_choices, preset_choices
+from vitsplice_app.dropdowns import described_dropdown
 from vitsplice_app.errors import error_card
+from vitsplice_app.events import IMMEDIATE, stop_button
 from vitsplice_app.images import image_inputs
 from vitsplice_app.masks import mask_input
 from vitsplice_app.transfer.form import AS_IN_PRESET, Sliders, preset_yaml
@@ -29,6 +31,9 @@ MASKS = (
 
 MOST_SIZE, MOST_SEED = 2048, 9999
 """Maximum of the slider of the size, in pixels, and of that of the seed, unless a preset has more."""
+
+DIVIDE = "(percent) => ({__type__: 'update', slider_position: percent})"
+"""Script that moves the divider of the result."""
 
 
 @dataclass(frozen=True)
@@ -58,20 +63,17 @@ class Controls:
     def build(cls, workspace: Workspace) -> Controls:
         """Create the components in the current column."""
         images = _images(workspace)
-        with gr.Row():
-            run = gr.Button("Run", variant="primary", min_width=80)
-            stop = gr.Button("Stop", variant="stop", interactive=False, min_width=80)
-            resume = gr.Button("Resume", interactive=False, min_width=80)
-        preset = gr.Dropdown(preset_choices(), value=PRESET, label="Preset")
+        preset = described_dropdown(preset_choices(), PRESET, "Preset", about_preset)
         backbones = [("as in the preset", AS_IN_PRESET), *backbone_choices()]
-        backbone = gr.Dropdown(
-            backbones, value=AS_IN_PRESET, label="Backbone", allow_custom_value=True,
-            info="It replaces the first backbone of the preset. Any name of timm can be typed.",
-        )  # fmt: skip
+        backbone = described_dropdown(backbones, AS_IN_PRESET, "Backbone", _about_replacement, allow_custom_value=True)
         sliders = _sliders(Sliders.of(loading.load(preset_yaml(PRESET), PRESET)))
         with gr.Accordion("Advanced: the preset as YAML", open=False):
             yaml = gr.Code(preset_yaml(PRESET), language="yaml", label="YAML", lines=12, max_lines=24)
             verdict = error_card()
+        with gr.Row(elem_classes="actions"):
+            run = gr.Button("Run", variant="primary", min_width=80)
+            stop = stop_button()
+            resume = gr.Button("Resume", interactive=False, min_width=80)
         components: list[Any] = [*images, preset, backbone, *sliders, yaml, verdict, run, stop, resume]
         return cls(*components)
 
@@ -91,6 +93,12 @@ def slider_updates(values: Sliders) -> list[Any]:
         gr.update(maximum=max(MOST_SIZE, values.size), value=values.size),
         gr.update(maximum=max(MOST_SEED, values.seed), value=values.seed),
     ]
+
+
+def _about_replacement(backbone: str) -> str:
+    if backbone == AS_IN_PRESET:
+        return "Another one replaces the first of the preset. Any name of timm can be typed."
+    return about_backbone(backbone)
 
 
 def _images(workspace: Workspace) -> list[Any]:
@@ -122,6 +130,8 @@ class Results:
     area: gr.Column
     heading: gr.Markdown
     slider: gr.ImageSlider
+    divider: gr.Slider
+    gallery: gr.Gallery
     download: gr.DownloadButton
     metrics: gr.HTML
     loss_area: gr.Accordion
@@ -129,7 +139,6 @@ class Results:
     command: gr.Code
     code: gr.Code
     settings: gr.Code
-    gallery: gr.Gallery
 
     @classmethod
     def build(cls) -> Results:
@@ -138,7 +147,13 @@ class Results:
         live = gr.HTML("<p>The output appears here.</p>", elem_classes="live-run")
         with gr.Column(visible=False) as area:
             heading = gr.Markdown()
-            slider = gr.ImageSlider(label="structure image | output", max_height=640, interactive=False, format="png")
+            slider = gr.ImageSlider(label="structure image | output", max_height=560, interactive=False, format="png")
+            divider = gr.Slider(0, 100, 50, step=1, label="Divider between the two images, in %", buttons=[])
+            divider.input(None, divider, slider, js=DIVIDE, **IMMEDIATE)
+            gallery = gr.Gallery(
+                label="Runs: click one, then another to compare",
+                columns=4, fit_columns=False, height=180, allow_preview=False, interactive=False, buttons=[],
+            )  # fmt: skip
             download = gr.DownloadButton("Download everything (zip)")
             metrics = gr.HTML(elem_classes="run-tables")
             with gr.Accordion("Losses", open=False) as loss_area:
@@ -153,9 +168,5 @@ class Results:
                 )
             with gr.Accordion("Settings", open=False):
                 settings = gr.Code(language="yaml", label="run.yaml", interactive=False, max_lines=24)
-            gallery = gr.Gallery(
-                label="Runs: click one, then another to compare",
-                columns=4, fit_columns=False, height=180, allow_preview=False, interactive=False, buttons=[],
-            )  # fmt: skip
-        shown = (heading, slider, download, metrics, loss_area, losses, command, code, settings, gallery)
+        shown = (heading, slider, divider, gallery, download, metrics, loss_area, losses, command, code, settings)
         return cls(card, live, area, *shown)

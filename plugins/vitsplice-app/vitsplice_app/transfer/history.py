@@ -10,6 +10,7 @@ from pathlib import Path
 from vitsplice.config import RunConfig
 from vitsplice.errors import UserError
 from vitsplice.runs.artifacts import RECORD, RunFolder
+from vitsplice_app.images import check_images
 
 IMAGES = "images"
 """Folder inside that of a run with the images that it was given."""
@@ -58,10 +59,9 @@ class Session:
     runs: list[TransferRun] = field(default_factory=list)
     shown: list[int] = field(default_factory=list)
     stopped: bool = False
-    _begun: int = 0
 
     def new_run(self, path: Path, settings: RunConfig, sources: Mapping[str, Path | bytes | None]) -> TransferRun:
-        """Create a run with copies of its images in its folder.
+        """Create a run with copies of its images in its folder. Its number is the next one, also after a failed run.
 
         Args:
             path: new folder of the run.
@@ -70,17 +70,19 @@ class Session:
 
         Raises:
             UserError: if an image is missing.
+            ImageError: if an image cannot be read. There is no folder then.
         """
         if missing := [name for name in ("structure", "appearance") if not sources.get(name)]:
             raise UserError(f"there is no {missing[0]} image; drop, paste or choose one, or take an example")
+        check_images(*(source for source in sources.values() if isinstance(source, Path)))
         images = {}
         for name, source in sources.items():
             if source:
                 images[name] = f"{IMAGES}/{name}/{source.name if isinstance(source, Path) else 'mask.png'}"
                 (path / images[name]).parent.mkdir(parents=True)
                 (path / images[name]).write_bytes(source if isinstance(source, bytes) else source.read_bytes())
-        self._begun += 1
-        return TransferRun(self._begun, path, settings, images)
+        number = 1 + max((run.number for run in self.runs), default=0)
+        return TransferRun(number, path, settings, images)
 
     def keep(self, run: TransferRun) -> None:
         """Add a run that has ended, was stopped or failed after its start, and show it; remove the folder of any other.
@@ -99,6 +101,11 @@ class Session:
     def choose(self, number: int) -> None:
         """Show a run alone; or, if another one is shown alone, compare it with this one."""
         self.shown = [*self.shown, number] if len(self.shown) == 1 and self.shown != [number] else [number]
+
+    def gallery(self) -> tuple[list[TransferRun], int | None]:
+        """Return all runs from the latest to the oldest, and the position of the one that was chosen last."""
+        runs, shown = self.runs[::-1], self.shown_runs()
+        return runs, runs.index(shown[-1]) if shown else None
 
     def shown_runs(self) -> list[TransferRun]:
         """Return the runs that are shown, in the order in which they were chosen."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from vitsplice.metrics.leakage import REMARKS
 from vitsplice.presets.changes import Changes, changes_from_preset
 from vitsplice.runs.artifacts import SETTINGS
+from vitsplice.runs.record import image_names, legend
 from vitsplice.runs.repeat import command_line, python_code
 from vitsplice.support.output_folder import LOCK
 from vitsplice.text import duration
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 OUT = "again"
 """Output folder of the command and the code that repeat a run."""
-
-MEANING = "Lower is better; start: before the first step, unchanged: the structure image."
 
 
 def summary(run: TransferRun) -> str:
@@ -49,8 +48,9 @@ def before_and_after(runs: Sequence[TransferRun]) -> tuple[tuple[Image, Image], 
 
 def metrics_html(runs: Sequence[TransferRun]) -> str:
     """Format the metrics of one run, with those of its start and of the unchanged structure image, or of two runs."""
-    metrics = [{metric["name"]: metric for metric in run.folder.record()["metrics"]} for run in runs]
-    last = metrics[-1]
+    records = [run.folder.record() for run in runs]
+    metrics = [{metric["name"]: metric for metric in record["metrics"]} for record in records]
+    last, images = metrics[-1], image_names(records[-1])
     if len(runs) > 1:
         columns = {
             run.name: [own.get(name, {}).get("value") for name in last] for run, own in zip(runs, metrics, strict=True)
@@ -59,7 +59,9 @@ def metrics_html(runs: Sequence[TransferRun]) -> str:
         parts = {"output": "value", "start": "start", "unchanged": "unchanged"}
         columns = {column: [metric[key] for metric in last.values()] for column, key in parts.items()}
         columns = {column: values for column, values in columns.items() if values != [None] * len(values)}
-    return _table(last, columns) if last else ""
+    cells = {column: [_number(value) for value in values] for column, values in columns.items()}
+    cells["compared with"] = [images[metric["against"]] for metric in last.values()]
+    return _table(last, cells) if last else ""
 
 
 def losses_html(run: TransferRun) -> str:
@@ -93,15 +95,19 @@ def zip_run(run: TransferRun, folder: Path) -> Path:
     return path
 
 
-def _table(metrics: Mapping[str, Mapping[str, Any]], columns: Mapping[str, Sequence[float | None]]) -> str:
-    """Format values of metrics as a table in HTML."""
+def _table(metrics: Mapping[str, Mapping[str, Any]], columns: Mapping[str, Sequence[str]]) -> str:
+    """Format the names of metrics and the cells of columns as a table in HTML."""
     heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in ("metric", *columns))
     rows = []
-    for (name, metric), values in zip(metrics.items(), zip(*columns.values(), strict=True), strict=True):
-        cells = "".join(f"<td>{'-' if value is None else f'{value:.3g}'}</td>" for value in values)
-        rows.append(f'<tr><th scope="row">{escape(name)}{_remark(metric)}</th>{cells}</tr>')
-    head = f"<caption>{MEANING}</caption><thead><tr>{heads}</tr></thead>"
+    for (name, metric), cells in zip(metrics.items(), zip(*columns.values(), strict=True), strict=True):
+        label = f'<th scope="row">{escape(name)}{_remark(metric)}</th>'
+        rows.append(f"<tr>{label}{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>")
+    head = f"<caption>{legend(columns)}</caption><thead><tr>{heads}</tr></thead>"
     return f'<table class="metrics">{head}<tbody>{"".join(rows)}</tbody></table>'
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}"
 
 
 def _remark(metric: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ import gradio as gr
 from vitsplice.errors import VitspliceError
 from vitsplice_app.context import AppContext
 from vitsplice_app.errors import card_html, guarded
-from vitsplice_app.events import IMMEDIATE, ONE_AT_A_TIME
+from vitsplice_app.events import IMMEDIATE, ONE_AT_A_TIME, can_stop, connect_stop
 from vitsplice_app.images import check_uploads
 from vitsplice_app.live import Progress
 from vitsplice_app.masks import painted_mask
@@ -20,6 +20,9 @@ from vitsplice_app.transfer import outcome, running
 from vitsplice_app.transfer.components import Controls, Results, slider_updates
 from vitsplice_app.transfer.form import Form, Sliders, preset_yaml, read_yaml
 from vitsplice_app.transfer.history import Session, TransferRun
+
+HIDDEN = "() => ({__type__: 'update', visible: false})"
+"""Script that hides a component."""
 
 Updates = dict[Any, Any]
 
@@ -50,10 +53,12 @@ class Events:
         controls = self.controls
         values = [controls.yaml, controls.verdict, *controls.sliders]
         controls.preset.input(self.choose_preset, controls.preset, values, **IMMEDIATE)
+        card = self.results.card
         controls.yaml.input(
-            self.check_yaml, [controls.preset, controls.yaml], values[1:],
+            guarded(card, self.check_yaml), [controls.preset, controls.yaml], [card, *values[1:]],
             trigger_mode="always_last", **IMMEDIATE,
         )  # fmt: skip
+        controls.run.click(None, None, controls.verdict, js=HIDDEN, **IMMEDIATE)  # an error is that of the run
         images = [controls.structure, controls.appearance]
         editors = [controls.structure_mask, controls.appearance_mask]
         for event in (controls.masks.change, *(image.change for image in images)):
@@ -70,10 +75,10 @@ class Events:
             *(controls.preset, controls.yaml, controls.backbone, *controls.sliders),
         ]
         outputs = [results.card, results.live, *buttons]
-        shown = ONE_AT_A_TIME | {"outputs": outputs, "show_progress_on": results.live}
+        shown = ONE_AT_A_TIME | {"outputs": outputs, "show_progress_on": results.live, "scroll_to_output": True}
         begun = controls.run.click(guarded(results.card, self.begin), [session, *form], **shown)
         resumed = controls.resume.click(guarded(results.card, self.resume), session, **shown)
-        controls.stop.click(self.stop, session, controls.stop, **IMMEDIATE)
+        connect_stop(controls.stop, self.stop, session)
         shown_results = [component for name, component in vars(results).items() if name != "card"]
         for event in (begun, resumed):
             event.then(self.show, session, [*buttons, *shown_results], **IMMEDIATE)
@@ -89,13 +94,13 @@ class Events:
         text = preset_yaml(preset)
         return [text, gr.update(visible=False), *slider_updates(Sliders.of(read_yaml(preset, text, self.trusted)))]
 
-    def check_yaml(self, preset: str, text: str) -> list[Any]:
+    def check_yaml(self, preset: str, text: str) -> tuple[Any, ...]:
         """Check the YAML, and show its values; while it is invalid, the error that a run would end with."""
         try:
             sliders = Sliders.of(read_yaml(preset, text, self.trusted))
         except VitspliceError as error:
-            return [gr.update(value=card_html(error), visible=True), *[gr.skip()] * len(self.controls.sliders)]
-        return [gr.update(value="<p>valid</p>", visible=True), *slider_updates(sliders)]
+            return gr.update(value=card_html(error), visible=True), *[gr.skip()] * len(self.controls.sliders)
+        return gr.update(value="<p>valid</p>", visible=True), *slider_updates(sliders)
 
     def show_editors(self, masks: bool, *images: str | None) -> tuple[Any, ...]:
         """Show the editors of the masks, each with its image and without paint."""
@@ -133,20 +138,19 @@ class Events:
                 yield {
                     self.results.live: gr.update(value=state.html(), visible=True),
                     controls.run: gr.update(interactive=False),
-                    controls.stop: gr.update(interactive=True),
+                    controls.stop: gr.skip() if session.stopped else can_stop(True),
                     controls.resume: gr.update(interactive=False),
                 }
         finally:
             session.keep(run)
 
-    def stop(self, session: Session) -> Any:
+    def stop(self, session: Session) -> None:
         """Ask the current run to stop after its step."""
         session.stopped = True
-        return gr.update(interactive=False)
 
     def choose(self, session: Session, event: gr.SelectData) -> Updates:
         """Show a run of the history, or compare it with the one that is shown."""
-        session.choose(session.runs[::-1][event.index].number)
+        session.choose(session.gallery()[0][event.index].number)
         return self.show(session)
 
     def show(self, session: Session) -> Updates:
@@ -154,7 +158,7 @@ class Events:
         controls, results, runs = self.controls, self.results, session.shown_runs()
         updates = {
             controls.run: gr.update(interactive=True),
-            controls.stop: gr.update(interactive=False),
+            controls.stop: can_stop(False),
             controls.resume: gr.update(interactive=bool(runs) and not runs[-1].folder.finished()),
             results.live: gr.update(visible=False),
             results.area: gr.update(visible=bool(runs)),
@@ -165,8 +169,10 @@ class Events:
         results, last = self.results, runs[-1]
         images, label = outcome.before_and_after(runs)
         command, code = outcome.repeated(last)
+        all_runs, chosen = session.gallery()
         return {
-            results.slider: gr.update(value=images, label=label),
+            results.slider: gr.update(value=images, label=label, slider_position=50),
+            results.divider: 50,
             results.heading: " against ".join(map(outcome.summary, runs)),
             results.metrics: outcome.metrics_html(runs),
             results.loss_area: gr.update(visible=last.settings.steps > 0),
@@ -175,9 +181,10 @@ class Events:
             results.command: command,
             results.code: code,
             results.settings: outcome.resolved_settings(last),
-            results.gallery: [
-                (str(run.folder.output), f"{run.number}: {run.settings.preset}") for run in session.runs[::-1]
-            ],
+            results.gallery: gr.update(
+                value=[(str(run.folder.output), f"{run.number}: {run.settings.preset}") for run in all_runs],
+                selected_index=chosen,
+            ),
         }
 
     @property

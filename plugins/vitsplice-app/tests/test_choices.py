@@ -1,0 +1,32 @@
+"""Choices of the page."""
+
+import pytest
+from vitsplice_app import choices
+
+
+@pytest.fixture(autouse=True)
+def _without_weights_of_the_cnn(monkeypatch):
+    monkeypatch.setattr(choices, "is_installed", lambda spec: spec.name != "tiny-cnn")
+
+
+def test_labels_fit_in_a_narrow_column():
+    assert ("tiny-vit", "tiny-vit") in choices.backbone_choices()
+    assert choices.backbone_choices()[-1] == ("tiny-cnn (not installed)", "tiny-cnn")
+    assert ("instant: seconds, no training", "instant") in choices.preset_choices()
+
+
+def test_preset_is_described_by_its_summary():
+    assert choices.about_preset("instant").startswith("seconds, no training: transfers")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("tiny-vit", "a tiny random ViT"),
+        ("tiny-cnn", "a tiny random CNN; its weights come from random weights"),
+        ("vit_base_patch16_224", "a name of timm"),
+        ("", ""),
+    ],
+)
+def test_backbone_is_described_with_the_source_of_missing_weights(name, text):
+    assert choices.about_backbone(name) == text

@@ -1,0 +1,18 @@
+"""Checks of images from the browser."""
+
+import pytest
+from vitsplice_app.images import check_images
+
+from vitsplice.errors import ImageError
+from vitsplice.images import example
+
+
+def test_file_with_a_valid_header_and_a_missing_end_is_refused(tmp_path):
+    path = tmp_path / "truncated.jpg"
+    path.write_bytes(example()[0].read_bytes()[:20_000])
+    with pytest.raises(ImageError, match=r"truncated\.jpg' cannot be decoded"):
+        check_images(example()[0], path)
+
+
+def test_absent_images_are_not_checked():
+    check_images(None, *example())
