@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vitsplice.analysis.upsampling import upsample
+from vitsplice.analysis.upsampling import sharpened, upsample
 from vitsplice.backbones.inputs import Resize
 from vitsplice.contracts import Backbone, BackboneInfo, Features
 from vitsplice.engine.backbones import backbone_or_default
@@ -43,9 +43,6 @@ MOST_PARTS = 20
 
 SHEET_SIDE = 360
 """Maximum shorter side of an image on the sheet, in pixels."""
-
-SHARPNESS = 2.5
-"""Factor of the slope of soft edges, which upsampling makes about as wide as a patch."""
 
 OPACITY = 0.6
 """Opacity of the colours of parts on an image."""
@@ -94,8 +91,7 @@ class Cosegmentation:
             index: index of the image.
             side: maximum shorter side of the result in pixels; None: that of the image.
         """
-        background = self._shares(index, self._pixels(index, side))[:1]
-        return ((0.5 - background) * SHARPNESS + 0.5).clamp(0, 1)
+        return sharpened(1 - self._shares(index, self._pixels(index, side))[:1])
 
     def part_labels(self, index: int, side: int | None = None) -> Tensor:
         """Upsample the labels of an image along its edges, ``(H, W)`` int64; arguments as for `foreground`."""

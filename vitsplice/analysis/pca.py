@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vitsplice.analysis.cosegmentation import cosegment
 from vitsplice.analysis.local_features import LocalFeatures, local_features
-from vitsplice.analysis.upsampling import Upsampling, upsample
+from vitsplice.analysis.upsampling import Upsampling, sharpened, upsample
 from vitsplice.contracts import Backbone, BackboneInfo, FeatureRequest, Features, layer_file_label
 from vitsplice.images import LoadedImage, Source, contact_sheet, encode_png, resize_to
 from vitsplice.matching.cosegmentation import on_grid
@@ -37,6 +37,9 @@ COLUMNS = 7
 
 SHEET_SIDE = 360
 """Maximum shorter side of an image on the sheet, in pixels."""
+
+LEAST_BRIGHTNESS = 0.15
+"""Least value of a component in a foreground, so that none of it is as black as the background."""
 
 QUANTILES = (0.01, 0.99)
 """Quantiles of a component that are mapped to 0 and 1."""
@@ -105,7 +108,8 @@ class ComponentMaps:
         maps: layer -> one ``(3, h, w)`` per image in [0, 1], one pixel per patch.
         explained_variance: layer -> fraction of the variance that each of the three components explains.
         info: description of the backbone.
-        facet, decompose, size, upsampling, foreground: see `pca`.
+        facet, decompose, size, upsampling: see `pca`.
+        masks: the patches of each image that were decomposed, ``(h, w)`` bool; None: all. Others are black.
         notes: messages for the user.
     """
 
@@ -117,7 +121,7 @@ class ComponentMaps:
     decompose: Decompose
     size: int
     upsampling: Upsampling
-    foreground: bool = False
+    masks: tuple[Tensor, ...] | None = field(default=None, repr=False)
     notes: tuple[str, ...] = ()
 
     @property
@@ -133,7 +137,13 @@ class ComponentMaps:
             index: index of the image.
             side: maximum shorter side of the result in pixels; None: that of the image.
         """
-        return upsample(self.maps[layer][index], self._pixels(index, side), self.upsampling)
+        maps, image = self.maps[layer][index], self._pixels(index, side)
+        if self.masks is None:
+            return upsample(maps, image, self.upsampling)
+        mask = on_grid(self.masks[index], (maps.shape[-2], maps.shape[-1]))[None]
+        *colours, share = upsample(torch.cat([maps, mask]), image, self.upsampling)
+        lifted = LEAST_BRIGHTNESS + (1 - LEAST_BRIGHTNESS) * torch.stack(colours) / share.clamp(min=0.1)
+        return torch.as_tensor(lifted.clamp(0, 1) * sharpened(share))
 
     def caption(self, layer: int) -> str:
         """Describe the map of a layer, such as ``key at layer 11 (-1): 62 % of variance``."""
@@ -200,7 +210,7 @@ def component_maps(
         maps[layer] = list(map(three_channels, components))
     return ComponentMaps(
         features.images, maps, explained_variance, features.info, features.facet, decompose, features.size, upsampling,
-        masks is not None, features.notes,
+        None if masks is None else tuple(masks), features.notes,
     )  # fmt: skip
 
 
@@ -237,7 +247,7 @@ def save(maps: ComponentMaps, folder: str | os.PathLike[str], *, force: bool = F
         "decompose": maps.decompose,
         "size": maps.size,
         "upsampling": maps.upsampling,
-        "foreground": maps.foreground,
+        "foreground": maps.masks is not None,
         "images": [{"name": image.name, "sha256": image.sha256} for image in maps.images],
         "explained_variance": maps.explained_variance,
         "files": list(files),

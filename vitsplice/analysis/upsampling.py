@@ -11,6 +11,9 @@ from torch import Tensor
 
 Upsampling = Literal["edges", "blocks"]
 
+SHARPNESS = 2.5
+"""Factor of the slope of soft edges, which upsampling makes about as wide as a patch."""
+
 EPSILON = 1e-3
 """Regularisation of the guided filter: it smooths edges weaker than the square root of this."""
 
@@ -28,3 +31,8 @@ def upsample(maps: Tensor, image: Tensor, mode: Upsampling = "edges") -> Tensor:
     window, subsample = 2 * radius + 1, max(1, radius // 4)
     guided = torch.as_tensor(kornia.filters.guided_blur(image, smooth, (window, window), EPSILON, subsample=subsample))
     return guided[0].clamp(0, 1)
+
+
+def sharpened(share: Tensor) -> Tensor:
+    """Make the soft edges of an upsampled mask narrower; values stay in [0, 1], and 0.5 is unchanged."""
+    return ((share - 0.5) * SHARPNESS + 0.5).clamp(0, 1)
