@@ -3,11 +3,14 @@ import torch
 from discs import disc
 
 import vitsplice
-from tests.runs.test_several_appearances import INSTANT
+from tests.conftest import STAGED_PYRAMID
+from tests.runs.test_several_appearances import INSTANT, through
 from vitsplice.analysis.auto_regions import propose_regions, write_regions
 from vitsplice.analysis.cosegmentation import cosegment
-from vitsplice.errors import OutputExists
+from vitsplice.errors import CheckpointRejected, OutputExists
 from vitsplice.images import encode_png
+from vitsplice.presets.settings import settings_for
+from vitsplice.runs.recorder import Recording
 
 STRUCTURE, OTHER = disc()[0], disc((60, 68), 40, seed=1)[0]
 GREEN = disc(colours=((0.1, 0.8, 0.2), (0.1, 0.6, 0.1)), ground=(0.5, 0.5, 0.5), seed=2)[0]
@@ -42,6 +45,26 @@ def test_written_regions_give_the_bytes_of_those_in_memory(tmp_path):
         vitsplice.splice(*paths, "tiny", regions=each, **INSTANT).pixels for each in (regions, proposed)
     )
     assert torch.equal(written, in_memory)
+
+
+def test_a_stopped_run_with_written_regions_resumes_unless_one_is_edited(tmp_path):
+    files = {"structure": tmp_path / "s.png", "appearance": tmp_path / "a.png"}
+    for path, image in zip(files.values(), (STRUCTURE, OTHER), strict=True):
+        path.write_bytes(encode_png(image))
+    result = cosegment(list(files.values()), parts=2, **SMALL)
+    settings = settings_for("tiny", overrides=["steps=4", *STAGED_PYRAMID])
+
+    def begun(name):
+        regions, _ = write_regions(result, tmp_path / name)
+        return Recording.begin(files, settings, tmp_path / name, regions=regions)
+
+    whole = through(begun("whole"))
+    through(begun("parts"), until=2)
+    assert through(Recording.resume(tmp_path / "parts")) == whole
+    through(begun("edited"), until=2)
+    (tmp_path / "edited" / "regions" / "2-a_parts.png").write_bytes(encode_png(torch.rand(3, 128, 128)))
+    with pytest.raises(CheckpointRejected, match="appearance mask of region 1"):
+        Recording.resume(tmp_path / "edited")
 
 
 def test_the_folder_of_a_run_is_refused_without_force(tmp_path, victim):

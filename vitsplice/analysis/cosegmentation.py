@@ -177,8 +177,8 @@ def cosegment(
         backbone: name, or a loaded backbone, which is not loaded again; None is that of the default preset. One without
             a [CLS] token takes as foreground what is far from the borders.
         parts: number of parts of the foreground, 1 to `MOST_PARTS`.
-        clusters: number of clusters of all patches, from which the foreground is elected; None: the elbow of their
-            inertia.
+        clusters: number of clusters of all patches, each of which is foreground or background; None: at the elbow of
+            the inertia.
         size: shorter side of the backbone's input, in pixels.
         device: see `vitsplice.engine.device.pick_device`.
 

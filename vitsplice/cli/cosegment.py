@@ -21,7 +21,9 @@ def cosegment(
     clusters: Annotated[
         int | None,
         typer.Option(
-            min=2, max=100, help="Number of clusters that foreground and background consist of. Default: by the elbow."
+            min=2,
+            max=100,
+            help="Number of clusters that form foreground and background. Default: at the elbow of the inertia.",
         ),
     ] = None,
     size: Annotated[int, typer.Option(min=16, max=4096, help="Shorter side of the backbone's input, in pixels.")] = 448,

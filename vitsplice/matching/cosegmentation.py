@@ -71,8 +71,10 @@ def common_foreground(
     labels = elbow_kmeans(points) if clusters is None else kmeans(points, clusters)
     of_images = torch.split(labels, [values.numel() for values in saliency])
     votes = torch.cat([_votes(own, values.flatten()) for own, values in zip(of_images, saliency, strict=True)])
-    elected = torch.stack([votes[labels == c].float().mean() > 0.5 for c in range(int(labels.max()) + 1)])
-    masks = [_cleaned(elected[own].reshape(values.shape)) for own, values in zip(of_images, saliency, strict=True)]
+    is_foreground = torch.stack([votes[labels == c].float().mean() > 0.5 for c in range(int(labels.max()) + 1)])
+    masks = [
+        _cleaned(is_foreground[own].reshape(values.shape)) for own, values in zip(of_images, saliency, strict=True)
+    ]
     if not any(mask.any() for mask in masks):
         raise UserError("the images have no common foreground: no cluster of patches is salient; try other clusters")
     return masks
