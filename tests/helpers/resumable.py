@@ -7,6 +7,7 @@ moment does not depend on the load of the machine.
 import hashlib
 import multiprocessing
 import os
+import pkgutil
 import random
 import shutil
 import signal
@@ -14,19 +15,28 @@ import sys
 import time
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
-import matplotlib.figure
+import matplotlib.projections
 import pytest
 import timm
 import torch
 import vitsplice_tiny
 
-import vitsplice.api
-import vitsplice.cli.app
 from vitsplice.cli import main
 
-IMPORTED = matplotlib.figure, timm, vitsplice_tiny, vitsplice.api, vitsplice.cli.app
+ROOMS = "analysis backbones batch cli datasets evaluation generators keypoints losses runs training".split()
+"""Packages of vitsplice that commands import when they need them."""
+
+
+def modules(room):
+    """Import all modules of a package of vitsplice."""
+    package = import_module(f"vitsplice.{room}")
+    return [import_module(module.name) for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}.")]
+
+
+IMPORTED = matplotlib.projections, timm, vitsplice_tiny, *map(modules, ROOMS)
 """Modules that are imported once, in the process that is forked for each command."""
 
 ACCESSES = frozenset({"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"})
