@@ -26,7 +26,7 @@ import vitsplice_tiny
 
 from vitsplice.cli import main
 
-ROOMS = "analysis backbones batch cli datasets evaluation generators keypoints losses runs training".split()
+ROOMS = "analysis", "batch", "cli", "datasets", "evaluation", "generators", "keypoints", "losses", "runs", "training"
 """Packages of vitsplice that commands import when they need them."""
 
 
