@@ -10,7 +10,7 @@ from vitsplice.tools.processes import ProcessTimes, run_together
 @pytest.fixture
 def short(monkeypatch):
     """Small images, one step before those that are timed, and the best time of two of each other function."""
-    monkeypatch.setattr("vitsplice.tools.bench.SIZE", 64)
+    monkeypatch.setattr("vitsplice.tools.bench.SIZE", 56)
     monkeypatch.setattr("vitsplice.tools.bench.WARM_UP", 1)
     monkeypatch.setattr("vitsplice.tools.bench.best_seconds", lambda function, repeats: best_seconds(function, 2))
 
@@ -19,9 +19,8 @@ def short(monkeypatch):
 @pytest.mark.slow
 @pytest.mark.weights
 @pytest.mark.usefixtures("short")
-def test_steps_are_relative_to_a_plain_loop_and_passes_to_matrix_multiplication(vitsplice, monkeypatch):
+def test_steps_are_relative_to_a_plain_loop_and_passes_to_matrix_multiplication(vitsplice):
     pytest.importorskip("vitsplice_offline", reason="the plugin vitsplice-offline is not installed")
-    monkeypatch.setattr("vitsplice.tools.bench.SIZE", 112)
     done = vitsplice("bench", "--part", "steps", "--part", "passes", "--steps", 1, "--json")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
