@@ -35,6 +35,7 @@ VARIANTS = {
     "without detail (CNN)": without("detail"),
     "without statistics (CNN)": without("statistics"),
     "without contrast": without("contrast"),
+    "without grain": without("grain"),
     "without structure-detail (CNN)": without("structure-detail"),
     "without the guide": ("terms.texture.options.guide=0.0", "terms.detail.options.guide=0.0"),
     "without patches": without("patches"),

@@ -1,40 +1,15 @@
-import math
-
-import kornia
 import pytest
 import torch
 
+from tests.losses.test_neighbourhoods import features_of, halves, stripes
 from vitsplice.contracts import MASK, MATCH, PIXELS, Features, TermContext
-from vitsplice.losses.contrast import corresponding_deviation, neighbourhoods
 from vitsplice.losses.terms import CONTRAST
 from vitsplice.options import complete
-
-LEFT, RIGHT = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])
-
-
-def stripes(low, high, *, side=64, width=2):
-    """Vertical grey stripes ``(1, 3, H, W)``."""
-    dark = (torch.arange(side) // width) % 2 == 0
-    return torch.where(dark, low, high).expand(1, 3, side, side).clone()
-
-
-def features_of(image, match=None, mask=None):
-    """Features of an image; the left half corresponds to left halves, the right half to right halves."""
-    side = image.shape[-1]
-    if match is None:
-        match = torch.where((torch.arange(8) < 4)[None, :, None], LEFT, RIGHT).expand(8, 8, 2).permute(2, 0, 1)[None]
-    mask = torch.ones(1, 1, side, side) if mask is None else mask
-    maps = {PIXELS: image, MATCH: match, MASK: mask}
-    return {request: Features.from_maps(values) for request, values in maps.items()}
 
 
 def loss(output, target, **options):
     context = TermContext(None, options=complete(CONTRAST, {"neighbourhood": 0.125, "share": 1.0, **options}))
     return CONTRAST.build(context).function(output, target)
-
-
-def halves(left, right):
-    return torch.cat([left[..., :32], right[..., 32:]], -1)
 
 
 def test_image_without_contrast_lacks_all_of_the_target_s():
@@ -61,43 +36,6 @@ def test_each_half_takes_the_contrast_of_the_half_that_it_corresponds_to():
     right, wrong = (features_of(halves(*parts)) for parts in ((striped, flat), (flat, striped)))
     assert loss(right, target) < 0.05
     assert loss(wrong, target) > 0.9
-
-
-def test_border_of_two_parts_has_no_weight():
-    found = neighbourhoods(features_of(halves(torch.zeros(1, 3, 64, 64), torch.ones(1, 3, 64, 64))), 0.25)
-    weight, deviation = (values.reshape(7, 7) for values in (found.weight, found.deviation))
-    assert deviation[:, 3].min() > 0.3  # black and white
-    assert weight[:, 3].max() == 0
-    assert weight[:, [0, 1, 5, 6]].min() == 1
-
-
-def test_deviation_is_that_of_the_pixels_of_a_neighbourhood():
-    image = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 0.1 + 0.45
-    found = neighbourhoods(features_of(image.mean(1, keepdim=True).expand(-1, 3, -1, -1)), 0.5)
-    lightness = kornia.color.rgb_to_lab(image.mean(1, keepdim=True).expand(-1, 3, -1, -1))[0, 0] / 100
-    expected = [lightness[y : y + 8, x : x + 8].std(correction=0) for y in (0, 4, 8) for x in (0, 4, 8)]
-    torch.testing.assert_close(found.deviation, torch.stack(expected), atol=2e-4, rtol=0.01)
-
-
-def test_wanted_deviation_is_a_geometric_mean():
-    both = torch.ones(1, 2, 8, 8)
-    target = neighbourhoods(features_of(halves(stripes(0.4, 0.6), stripes(0.49, 0.51)), both), 0.125)
-    output = neighbourhoods(features_of(stripes(0.5, 0.5), both), 0.125)
-    wanted = corresponding_deviation(output, target, 0.05)[0].item()
-    deviations = target.deviation.tolist()
-    geometric = math.exp(sum(math.log(value + 1e-3) for value in deviations) / len(deviations)) - 1e-3
-    assert wanted == pytest.approx(geometric, rel=1e-3)
-    assert wanted < 0.9 * sum(deviations) / len(deviations)
-
-
-def test_excluded_neighbourhoods_are_not_wanted():
-    both, mask = torch.ones(1, 2, 8, 8), torch.zeros(1, 1, 64, 64)
-    mask[..., 32:] = 1
-    image = halves(stripes(0.1, 0.9), torch.full((1, 3, 64, 64), 0.5))
-    output = neighbourhoods(features_of(image, both), 0.125)
-    whole, part = (neighbourhoods(features_of(image, both, m), 0.125) for m in (None, mask))
-    wanted_whole, wanted_part = (corresponding_deviation(output, target, 0.05).max() for target in (whole, part))
-    assert wanted_part < 0.2 * wanted_whole
 
 
 @pytest.mark.parametrize("size", [(1, 5), (3, 3), (17, 40)])

@@ -37,6 +37,12 @@ GUIDANCE = {
         0.3, "0: target patches are weighted by the assignment; 1: all equally", minimum=0.0, maximum=1.0
     ),
 }
+NEIGHBOURHOODS = {
+    "neighbourhood": Option(
+        0.07, "side of a neighbourhood as a fraction of the shorter side of the view", minimum=0.001, maximum=1.0
+    ),
+    "temperature": replace(GUIDANCE["temperature"], default=0.05),
+}
 
 APPEARANCE = LossSpec(
     "appearance",
@@ -106,11 +112,21 @@ CONTRAST = LossSpec(
     input="structure",
     target="appearance",
     options={
-        "neighbourhood": Option(
-            0.07, "side of a neighbourhood as a fraction of the shorter side of the view", minimum=0.001, maximum=1.0
-        ),
         "share": Option(0.6, "fraction of the corresponding contrast that is enough", minimum=0.0, maximum=1.0),
-        "temperature": replace(GUIDANCE["temperature"], default=0.05),
+        **NEIGHBOURHOODS,
+    },
+)
+GRAIN = LossSpec(
+    "grain",
+    _builder("grain", "grain"),
+    "excess of fine variation compared with that of corresponding neighbourhoods",
+    input="structure",
+    target="appearance",
+    options={
+        "limit": Option(
+            1.2, "multiple of the corresponding fine variation up to which there is no excess", minimum=0.0, maximum=1e3
+        ),
+        **NEIGHBOURHOODS,
     },
 )
 PATCHES = LossSpec(
@@ -146,4 +162,4 @@ SMOOTHNESS = LossSpec(
     },
 )
 
-TERMS = (APPEARANCE, STRUCTURE, IDENTITY, FEATURE, TEXTURE, STATISTICS, CONTRAST, PATCHES, EDGES, SMOOTHNESS)
+TERMS = (APPEARANCE, STRUCTURE, IDENTITY, FEATURE, TEXTURE, STATISTICS, CONTRAST, GRAIN, PATCHES, EDGES, SMOOTHNESS)

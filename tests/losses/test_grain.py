@@ -1,0 +1,72 @@
+import pytest
+import torch
+
+from tests.losses.test_neighbourhoods import features_of, halves, stripes
+from vitsplice.contracts import MASK, MATCH, PIXELS, Features, TermContext
+from vitsplice.images.transforms import to_rgb
+from vitsplice.losses.grain import INVISIBLE, fine_variance
+from vitsplice.losses.terms import GRAIN
+from vitsplice.options import complete
+
+FLAT = torch.full((1, 3, 64, 64), 0.5)
+
+
+def loss(output, target, **options):
+    context = TermContext(None, options=complete(GRAIN, {"neighbourhood": 0.125, "limit": 1.0, **options}))
+    return GRAIN.build(context).function(output, target)
+
+
+def test_less_variation_than_the_target_costs_nothing():
+    target = features_of(stripes(0.4, 0.6))
+    assert loss(features_of(FLAT), target).item() == 0
+    assert loss(target, target).item() == 0
+    assert loss(features_of(stripes(0.45, 0.55)), target).item() == 0
+
+
+def test_twice_the_variation_is_an_excess_of_one_in_lightness():
+    output, target = features_of(stripes(0.3, 0.7)), features_of(stripes(0.4, 0.6))
+    assert loss(output, target).item() == pytest.approx(1 / 2, abs=0.05)  # half of the channels are chroma
+    assert loss(output, target, limit=2.2).item() == 0
+
+
+def test_grain_that_cannot_be_seen_costs_nothing():
+    lab = torch.tensor([0.5, 0.0, 0.0]).view(1, 3, 1, 1).repeat(1, 1, 64, 64)
+    lab[:, :, ::2] += 0.5 * INVISIBLE
+    assert loss(features_of(to_rgb(lab)), features_of(FLAT)).item() == 0
+    lab[:, :, ::2] += 3 * INVISIBLE
+    assert loss(features_of(to_rgb(lab)), features_of(FLAT)).item() > 0
+
+
+def test_variation_in_the_half_that_corresponds_to_a_flat_one_costs():
+    striped = stripes(0.4, 0.6)
+    target = features_of(halves(striped, FLAT))
+    assert loss(features_of(halves(striped, FLAT)), target).item() < 0.05
+    assert loss(features_of(halves(FLAT, striped)), target).item() > 1
+
+
+@pytest.mark.parametrize(("channel", "expected"), [(0, 0), (1, 1), (2, 1)])
+def test_variation_of_lightness_and_chroma_is_measured_apart_at_two_scales(channel, expected):
+    lab = torch.zeros(1, 3, 64, 64)
+    lab[:, channel, :, ::2] = 0.1
+    values = fine_variance(lab, 0.5).flatten(2).mean(2)[0].reshape(2, 2)
+    other = 1 - expected
+    assert values[:, other].max() == 0
+    amplitudes = torch.tensor([0.05 * 8 / 7, 0.05 * 20 / 21])  # a window averages 3 and 4, or 11 and 10, of each column
+    torch.testing.assert_close(values[:, expected], amplitudes.square(), rtol=0.05, atol=0)
+
+
+def test_slow_changes_are_not_fine():
+    ramp = torch.linspace(0, 1, 256).expand(1, 3, 256, 256)
+    fine = fine_variance(ramp, 0.2)[..., 2:-2]  # at the border, the image is extended
+    assert fine.max().sqrt() < INVISIBLE
+
+
+@pytest.mark.parametrize("size", [(1, 5), (3, 3), (17, 40)])
+def test_images_smaller_than_a_window_have_a_finite_loss_and_gradient(size):
+    image = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    features = {request: Features.from_maps(values) for request, values in
+                {PIXELS: image, MATCH: torch.ones(1, 2, 1, 1), MASK: torch.ones(1, 1, *size)}.items()}  # fmt: skip
+    value = loss(features, features_of(FLAT, torch.ones(1, 2, 1, 1)))
+    value.backward()
+    assert value.isfinite()
+    assert image.grad.isfinite().all()

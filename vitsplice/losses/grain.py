@@ -1,0 +1,58 @@
+"""Builder of the loss term grain: fine variation only as in the neighbourhoods that correspond. Not part of Splice.
+
+Terms that compare distributions of features are also satisfied by texture in the wrong place: a clear sky becomes
+grainy where most of the image is rock.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vitsplice.contracts import MASK, MATCH, PIXELS, LossTerm, TermContext
+from vitsplice.losses.guided import VARIANCE_EPSILON, FeaturesByRequest
+from vitsplice.losses.neighbourhoods import corresponding_deviation, means, neighbourhoods
+
+WINDOWS = (7, 21)
+"""Sides in pixels of the windows whose mean is subtracted from an image: variation at that scale or finer remains."""
+
+INVISIBLE = 0.003
+"""Deviation of Lab / 100 that cannot be seen, added to the limit."""
+
+
+def grain(context: TermContext) -> LossTerm:
+    """Build the term grain: how much more fine variation neighbourhoods have than those that they correspond to.
+
+    It is sum_i w_i mean_c max(0, s_ic / (limit s'_ic + `INVISIBLE`) - 1) / sum_i w_i, with s_ic the root mean square of
+    the fine variation of neighbourhood i, of lightness and of chroma, at each of `WINDOWS`; w_i its weight, and s' the
+    geometric mean of the target's, weighted by the assignment and their own weights.
+    """
+    side, temperature, limit = (context.options[name] for name in ("neighbourhood", "temperature", "limit"))
+
+    def function(output: FeaturesByRequest, target: FeaturesByRequest) -> Tensor:
+        ours, theirs = (neighbourhoods(features, side, fine_variance) for features in (output, target))
+        bound = limit * corresponding_deviation(ours, theirs, temperature) + INVISIBLE
+        excess = (ours.deviation / bound - 1).clamp_min(0).mean(1, keepdim=True)
+        return torch.as_tensor((ours.weight * excess).sum() / ours.weight.sum().clamp_min(VARIANCE_EPSILON))
+
+    return LossTerm((PIXELS, MATCH, MASK), function)
+
+
+def fine_variance(lab: Tensor, side: float) -> Tensor:
+    """Compute the mean square of the fine variation of the neighbourhoods of an image.
+
+    Returns:
+        ``(1, C, h, w)``: of lightness and of chroma, for each of `WINDOWS`.
+    """
+    squares = []
+    for window in WINDOWS:
+        square = (lab - _blurred(lab, window)).square()
+        squares += [square[:, :1], square[:, 1:].sum(1, keepdim=True)]
+    return means(torch.cat(squares, 1), side)
+
+
+def _blurred(maps: Tensor, window: int) -> Tensor:
+    """Average maps over a window around each pixel; they are extended by their border."""
+    padded = F.pad(maps, (window // 2,) * 4, mode="replicate")
+    return F.avg_pool2d(F.avg_pool2d(padded, (window, 1), 1), (1, window), 1)

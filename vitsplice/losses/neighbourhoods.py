@@ -1,0 +1,92 @@
+"""Square neighbourhoods of an image, and those of another image that they correspond to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vitsplice.contracts import MASK, MATCH, PIXELS
+from vitsplice.images.transforms import to_lab
+from vitsplice.losses.guided import VARIANCE_EPSILON, FeaturesByRequest
+from vitsplice.matching import assignment
+
+COHERENCE = (0.75, 0.95)
+"""Coherence up to which a neighbourhood does not count, and from which it counts in full."""
+
+LEAST_WEIGHT = 1e-3
+"""Weight of a neighbourhood that does not count, so that its logarithm is finite."""
+
+LEAST_DEVIATION = 1e-3
+"""Added to standard deviations of Lab / 100, so that their logarithms are finite."""
+
+Variances = Callable[[Tensor, float], Tensor]
+"""Function of an image in Lab / 100, ``(1, 3, H, W)``, and of the side of a neighbourhood (see `means`) that returns
+variances of its neighbourhoods, ``(1, C, h, w)``."""
+
+
+@dataclass(frozen=True)
+class Neighbourhoods:
+    """What is compared of ``N`` overlapping square neighbourhoods of an image.
+
+    Args:
+        deviation: standard deviations of each, ``(N, C)``.
+        match: mean vector of the facet ``match``, ``(N, R)``.
+        weight: ``(N, 1)`` in [0, 1]; small where a neighbourhood has several parts, because the deviation is that of
+            their border then. It depends on the coherence |mean v|^2 / mean |v|^2 of the vectors v of the facet
+            ``match``.
+        coverage: fraction that the mask covers, ``(N,)`` in [0, 1].
+    """
+
+    deviation: Tensor
+    match: Tensor
+    weight: Tensor
+    coverage: Tensor
+
+
+def neighbourhoods(features: FeaturesByRequest, side: float, variances: Variances) -> Neighbourhoods:
+    """Compute the deviations and the correspondence of each neighbourhood.
+
+    Args:
+        features: features with the facets of pixels, match and mask, of one image.
+        side: see `means`.
+        variances: see `Variances`.
+    """
+    variance = variances(to_lab(features[PIXELS].maps), side).clamp_min(0)
+    with torch.no_grad():
+        vectors = features[MATCH].maps
+        match, length = means(vectors, side), means(vectors.square().sum(1, keepdim=True), side)
+        coherence = match.square().sum(1, keepdim=True) / length.clamp_min(VARIANCE_EPSILON)
+        low, high = COHERENCE
+        maps = (match, ((coherence - low) / (high - low)).clamp(0, 1), means(features[MASK].maps, side))
+        grid = variance.shape[-2:]
+        match, weight, coverage = (_rows(F.interpolate(m, grid, mode="bilinear", align_corners=False)) for m in maps)
+    return Neighbourhoods(_rows((variance + VARIANCE_EPSILON).sqrt()), match, weight, coverage[:, 0])
+
+
+@torch.no_grad()
+def corresponding_deviation(output: Neighbourhoods, target: Neighbourhoods, temperature: float) -> Tensor:
+    """Average the deviations of the target's neighbourhoods that correspond to each of the output's: ``(N, C)``."""
+    preference = temperature * target.weight[:, 0].clamp_min(LEAST_WEIGHT).log()
+    shares = assignment(output.match @ target.match.T + preference, temperature, 0.0, target.coverage)
+    return (shares @ (target.deviation + LEAST_DEVIATION).log()).exp() - LEAST_DEVIATION
+
+
+def means(maps: Tensor, side: float) -> Tensor:
+    """Average maps ``(1, C, H, W)`` over square neighbourhoods that overlap by half.
+
+    Args:
+        maps: maps.
+        side: side of a neighbourhood as a fraction of the shorter side of the maps.
+    """
+    shorter = min(maps.shape[-2:])
+    pixels = min(max(2, round(side * shorter)), shorter)
+    return F.avg_pool2d(maps, pixels, max(1, pixels // 2))
+
+
+def _rows(maps: Tensor) -> Tensor:
+    """Reshape maps ``(1, C, h, w)`` to ``(h * w, C)``."""
+    return maps.flatten(2)[0].T
