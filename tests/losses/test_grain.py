@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from tests.losses.test_neighbourhoods import features_of, halves, stripes
-from vitsplice.contracts import MASK, MATCH, PIXELS, Features, TermContext
+from vitsplice.contracts import INPUT, MASK, MATCH, PIXELS, Features, TermContext
 from vitsplice.images.transforms import to_rgb
 from vitsplice.losses.grain import INVISIBLE, fine_variance
 from vitsplice.losses.terms import GRAIN
@@ -11,7 +11,8 @@ from vitsplice.options import complete
 FLAT = torch.full((1, 3, 64, 64), 0.5)
 
 
-def loss(output, target, **options):
+def loss(output, target, source=FLAT, **options):
+    output = output | {INPUT: Features.from_maps(source)}
     context = TermContext(None, options=complete(GRAIN, {"neighbourhood": 0.125, "limit": 1.0, **options}))
     return GRAIN.build(context).function(output, target)
 
@@ -27,6 +28,14 @@ def test_twice_the_variation_is_an_excess_of_one_in_lightness():
     output, target = features_of(stripes(0.3, 0.7)), features_of(stripes(0.4, 0.6))
     assert loss(output, target).item() == pytest.approx(1 / 2, abs=0.05)  # half of the channels are chroma
     assert loss(output, target, limit=2.2).item() == 0
+
+
+def test_variation_of_the_input_image_costs_nothing():
+    striped = stripes(0.4, 0.6)
+    target = features_of(FLAT)
+    assert loss(features_of(striped), target).item() > 1
+    assert loss(features_of(striped), target, striped).item() == 0
+    assert 0 < loss(features_of(stripes(0.3, 0.7)), target, striped).item() < 1
 
 
 def test_grain_that_cannot_be_seen_costs_nothing():
@@ -66,7 +75,7 @@ def test_images_smaller_than_a_window_have_a_finite_loss_and_gradient(size):
     image = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(1)).requires_grad_()
     features = {request: Features.from_maps(values) for request, values in
                 {PIXELS: image, MATCH: torch.ones(1, 2, 1, 1), MASK: torch.ones(1, 1, *size)}.items()}  # fmt: skip
-    value = loss(features, features_of(FLAT, torch.ones(1, 2, 1, 1)))
+    value = loss(features, features_of(FLAT, torch.ones(1, 2, 1, 1)), torch.zeros(1, 3, *size))
     value.backward()
     assert value.isfinite()
     assert image.grad.isfinite().all()

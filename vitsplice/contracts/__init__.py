@@ -11,6 +11,7 @@ from vitsplice.contracts.executors import Executor, ExecutorSpec, Job, Outcome
 from vitsplice.contracts.features import (
     ENGINE_FACETS,
     GLOBAL_FACETS,
+    INPUT,
     MASK,
     MATCH,
     PIXELS,
@@ -32,6 +33,7 @@ from vitsplice.contracts.parts import CommandSpec, GeneratorSpec, LossSpec, Loss
 __all__ = [
     "ENGINE_FACETS",
     "GLOBAL_FACETS",
+    "INPUT",
     "MASK",
     "MATCH",
     "PIXELS",

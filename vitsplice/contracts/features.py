@@ -26,10 +26,12 @@ ImageName = Literal["structure", "appearance", "start"]
 GLOBAL_FACETS = frozenset({"cls", "pooled"})
 """Facets with one vector ``(B, D)`` for the entire image; all others have one for each patch."""
 
-ENGINE_FACETS = frozenset({"pixels", "match", "mask", "positions"})
+ENGINE_FACETS = frozenset({"pixels", "input", "match", "mask", "positions"})
 """Facets that the engine provides for every backbone:
 
 ``pixels``: pixels of the image as it is resized for the backbone, ``(B, H * W, 3)``;
+``input``: for an output, the pixels of the image that it was generated from, cropped in the same way; for other images
+    the same as ``pixels``;
 ``match``: the correspondence of structure image and appearance image: vectors ``(B, N, D)`` on a grid of their own. The
     dot product of a vector of one image and a vector of the other is high where they correspond, and at most 1
     (`vitsplice.matching.match_vectors`); it is lowest where regions do not permit a match. It is computed once from
@@ -68,7 +70,7 @@ class FeatureRequest:
         return self.facet if self.facet in ENGINE_FACETS else f"{self.facet} at layer {layer_label(self.layer, layers)}"
 
 
-PIXELS, MATCH, MASK, POSITIONS = map(FeatureRequest, ("pixels", "match", "mask", "positions"))
+PIXELS, INPUT, MATCH, MASK, POSITIONS = map(FeatureRequest, ("pixels", "input", "match", "mask", "positions"))
 
 
 @dataclass(frozen=True)

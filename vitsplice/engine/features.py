@@ -12,6 +12,7 @@ from torch import Tensor
 from vitsplice.backbones.inputs import Resizing
 from vitsplice.contracts import (
     ENGINE_FACETS,
+    INPUT,
     MASK,
     PIXELS,
     POSITIONS_COUNT,
@@ -39,7 +40,7 @@ def extract(
         backbone: backbone on the device of the images.
         resize: resizes images to the size at which the backbone is applied.
         images: key -> image ``(1, 3, H, W)``, or images ``(K, 3, H, W)``.
-        requests: features to compute: facets of the backbone, ``pixels`` and ``mask``.
+        requests: features to compute: facets of the backbone, ``pixels``, ``input`` and ``mask``.
         masks: key -> mask ``(1, 1, H, W)``, for the facet ``mask``; an image without a mask gets ones.
 
     Returns:
@@ -55,8 +56,7 @@ def extract(
     for batch in batches.values():
         inputs = torch.cat(list(batch.values()))
         batch_features = dict(backbone(inputs, backbone_requests)) if backbone_requests else {}
-        if PIXELS in requests:
-            batch_features[PIXELS] = Features.from_maps(inputs)
+        batch_features |= {request: Features.from_maps(inputs) for request in (PIXELS, INPUT) if request in requests}
         if MASK in requests:
             resized_masks = [_mask(resize, backbone, batch[key], (masks or {}).get(key)) for key in batch]
             batch_features[MASK] = Features.from_maps(torch.cat(resized_masks))

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from vitsplice.config import TermConfig
-from vitsplice.contracts import MASK, MATCH, POSITIONS, FeatureRequest, LossTerm
+from vitsplice.contracts import INPUT, MASK, MATCH, POSITIONS, FeatureRequest, LossTerm
 from vitsplice.engine.features import random_positions
 from vitsplice.engine.images import ViewKey
 from vitsplice.engine.targets import FeatureTable
 from vitsplice.errors import LossTermRejected
 
-OF_THE_INPUT = (MATCH, MASK)
+OF_THE_INPUT = (INPUT, MATCH, MASK)
 """Features that are computed from the generator's input image instead of its output."""
 
 NOT_OF_THE_OUTPUT = (*OF_THE_INPUT, POSITIONS)

@@ -1,4 +1,4 @@
-"""Builder of the loss term grain: fine variation only as in the neighbourhoods that correspond. Not part of Splice.
+"""Builder of the loss term grain: fine variation that neither of the two images has. Not part of Splice.
 
 Terms that compare distributions of features are also satisfied by texture in the wrong place: a clear sky becomes
 grainy where most of the image is rock.
@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vitsplice.contracts import MASK, MATCH, PIXELS, LossTerm, TermContext
+from vitsplice.contracts import INPUT, MASK, MATCH, PIXELS, LossTerm, TermContext
 from vitsplice.losses.guided import VARIANCE_EPSILON, FeaturesByRequest
-from vitsplice.losses.neighbourhoods import corresponding_deviation, means, neighbourhoods
+from vitsplice.losses.neighbourhoods import corresponding_deviation, deviations, means, neighbourhoods, rows
 
 WINDOWS = (7, 21)
 """Sides in pixels of the windows whose mean is subtracted from an image: variation at that scale or finer remains."""
@@ -22,21 +22,23 @@ INVISIBLE = 0.003
 
 
 def grain(context: TermContext) -> LossTerm:
-    """Build the term grain: how much more fine variation neighbourhoods have than those that they correspond to.
+    """Build the term grain: how much more fine variation neighbourhoods have than both images have there.
 
-    It is sum_i w_i mean_c max(0, s_ic / (limit s'_ic + `INVISIBLE`) - 1) / sum_i w_i, with s_ic the root mean square of
-    the fine variation of neighbourhood i, of lightness and of chroma, at each of `WINDOWS`; w_i its weight, and s' the
-    geometric mean of the target's, weighted by the assignment and their own weights.
+    It is sum_i w_i mean_c max(0, s_ic / (limit max(s'_ic, r_ic) + `INVISIBLE`) - 1) / sum_i w_i, with s_ic the root
+    mean square of the fine variation of neighbourhood i, of lightness and of chroma, at each of `WINDOWS`; r_ic that of
+    the generator's input image, and s' the geometric mean of the target's, weighted by the assignment and by the
+    weights w, which are those of `contrast`.
     """
     side, temperature, limit = (context.options[name] for name in ("neighbourhood", "temperature", "limit"))
 
     def function(output: FeaturesByRequest, target: FeaturesByRequest) -> Tensor:
         ours, theirs = (neighbourhoods(features, side, fine_variance) for features in (output, target))
-        bound = limit * corresponding_deviation(ours, theirs, temperature) + INVISIBLE
+        of_input = rows(deviations(output[INPUT].maps, side, fine_variance))
+        bound = limit * torch.maximum(corresponding_deviation(ours, theirs, temperature), of_input) + INVISIBLE
         excess = (ours.deviation / bound - 1).clamp_min(0).mean(1, keepdim=True)
         return torch.as_tensor((ours.weight * excess).sum() / ours.weight.sum().clamp_min(VARIANCE_EPSILON))
 
-    return LossTerm((PIXELS, MATCH, MASK), function)
+    return LossTerm((PIXELS, INPUT, MATCH, MASK), function)
 
 
 def fine_variance(lab: Tensor, side: float) -> Tensor:

@@ -55,16 +55,21 @@ def neighbourhoods(features: FeaturesByRequest, side: float, variances: Variance
         side: see `means`.
         variances: see `Variances`.
     """
-    variance = variances(to_lab(features[PIXELS].maps), side).clamp_min(0)
+    deviation = deviations(features[PIXELS].maps, side, variances)
     with torch.no_grad():
         vectors = features[MATCH].maps
         match, length = means(vectors, side), means(vectors.square().sum(1, keepdim=True), side)
         coherence = match.square().sum(1, keepdim=True) / length.clamp_min(VARIANCE_EPSILON)
         low, high = COHERENCE
         maps = (match, ((coherence - low) / (high - low)).clamp(0, 1), means(features[MASK].maps, side))
-        grid = variance.shape[-2:]
-        match, weight, coverage = (_rows(F.interpolate(m, grid, mode="bilinear", align_corners=False)) for m in maps)
-    return Neighbourhoods(_rows((variance + VARIANCE_EPSILON).sqrt()), match, weight, coverage[:, 0])
+        grid = deviation.shape[-2:]
+        match, weight, coverage = (rows(F.interpolate(m, grid, mode="bilinear", align_corners=False)) for m in maps)
+    return Neighbourhoods(rows(deviation), match, weight, coverage[:, 0])
+
+
+def deviations(image: Tensor, side: float, variances: Variances) -> Tensor:
+    """Compute the standard deviations of the neighbourhoods of an image ``(1, 3, H, W)``: ``(1, C, h, w)``."""
+    return (variances(to_lab(image), side).clamp_min(0) + VARIANCE_EPSILON).sqrt()
 
 
 @torch.no_grad()
@@ -87,6 +92,6 @@ def means(maps: Tensor, side: float) -> Tensor:
     return F.avg_pool2d(maps, pixels, max(1, pixels // 2))
 
 
-def _rows(maps: Tensor) -> Tensor:
+def rows(maps: Tensor) -> Tensor:
     """Reshape maps ``(1, C, h, w)`` to ``(h * w, C)``."""
     return maps.flatten(2)[0].T

@@ -119,12 +119,12 @@ CONTRAST = LossSpec(
 GRAIN = LossSpec(
     "grain",
     _builder("grain", "grain"),
-    "excess of fine variation compared with that of corresponding neighbourhoods",
+    "fine variation that neither the structure image nor corresponding neighbourhoods have",
     input="structure",
     target="appearance",
     options={
         "limit": Option(
-            1.2, "multiple of the corresponding fine variation up to which there is no excess", minimum=0.0, maximum=1e3
+            1.2, "multiple of the images' fine variation up to which there is no excess", minimum=0.0, maximum=1e3
         ),
         **NEIGHBOURHOODS,
     },

@@ -11,6 +11,7 @@ from torch import Tensor
 from vitsplice.backbones.inputs import Fit, Resize
 from vitsplice.contracts import (
     GLOBAL_FACETS,
+    INPUT,
     MASK,
     MATCH,
     POSITIONS,
@@ -77,8 +78,8 @@ def _match(case: Case, backbone: Backbone) -> Correspondence:
 def _features(
     backbone: Backbone, resize: Resize, images: dict[str, Tensor], name: str, request: FeatureRequest
 ) -> Features:
-    """Features of one of the images. The mask of the output is that of the structure image."""
-    if name == "output" and request == MASK:
+    """Features of one of the images. Input image and mask of the output are those of the structure image."""
+    if name == "output" and request in (INPUT, MASK):
         name = "structure"
     height, width = images[name if request.facet in GLOBAL_FACETS else "structure"].shape[-2:]
     image = resize.to(images[name], resize.target_size(height, width, backbone.info))
