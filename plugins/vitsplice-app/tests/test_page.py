@@ -64,9 +64,13 @@ def test_sign_of_work_does_not_move_for_those_who_prefer_that(page):
     page.locator(".contain").first.evaluate(
         "main => main.append(Object.assign(document.createElement('p'), {className: 'working'}))"
     )
+    ring = """p => {
+        const style = getComputedStyle(p, "::before");
+        return [style.animationName, style.borderBottomWidth];
+    }"""
     for motion, animation in (("no-preference", "turn"), ("reduce", "fade")):
         page.emulate_media(reduced_motion=motion)
-        assert page.locator("p.working").evaluate("p => getComputedStyle(p, '::before').animationName") == animation
+        assert page.locator("p.working").evaluate(ring) == [animation, "2px"]
 
 
 def test_phone_shows_every_tab_without_scrolling_sideways(open_page):

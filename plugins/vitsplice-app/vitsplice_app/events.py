@@ -18,6 +18,13 @@ result of an event that is queued at that moment, such as that of the button tha
 ONE_AT_A_TIME: dict[str, Any] = {"concurrency_id": "optimisation", "concurrency_limit": 1}
 """Arguments of every event that optimises."""
 
+SHOW_OUTCOME = """() => {
+    const column = [...document.querySelectorAll('.outcome')].find((element) => element.offsetParent);
+    const top = column.getBoundingClientRect().top;
+    if (top < 0 || top > innerHeight / 2) column.scrollIntoView();
+}"""
+"""Script that scrolls to the results of the open tab, a column of the class ``outcome``, if they are not in view."""
+
 STOPPING = "() => ({__type__: 'update', value: 'Stopping…', interactive: false})"
 """Script of a stop button, which says at once that it was pressed: the server may be busy until the step ends."""
 
@@ -75,6 +82,7 @@ def connect_stoppable(
     def ask(request: StopRequest) -> None:
         request.stopped = True
 
+    start.click(None, None, None, js=SHOW_OUTCOME, **IMMEDIATE)
     begun = start.click(begin, state, [start, stop], **IMMEDIATE)
     shown = {"show_progress_on": live} | ONE_AT_A_TIME
     ended = begun.then(handler, [state, *inputs], list(outputs), **shown)

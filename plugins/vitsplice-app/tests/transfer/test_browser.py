@@ -186,6 +186,16 @@ def test_broken_image_shows_an_error_until_it_is_replaced(tab, pair, tmp_path):
     alert.wait_for(state="hidden")
 
 
+def test_run_right_after_a_new_preset_has_the_values_of_that_preset(tab, pair):
+    for label, path in zip(("Structure image", "Appearance image"), pair, strict=True):
+        tab.drop(label, path)
+    tab.page.get_by_label("Preset", exact=True).click()
+    tab.page.get_by_role("option", name="tiny:").click()
+    tab.page.wait_for_timeout(50)
+    tab.press("Run")
+    tab.wait_for("run 1: tiny, 5 steps")
+
+
 def test_error_of_the_yaml_is_shown_once(tab):
     def wait_for_alerts(*sides):
         """Wait until only these sides of the page, left or right, show an error."""

@@ -11,6 +11,7 @@ from vitsplice_app.context import AppContext
 from vitsplice_app.correspondence.matching import TOGETHER, backbone_info, match, viewer_html
 from vitsplice_app.dropdowns import backbone_dropdown
 from vitsplice_app.errors import error_card, guarded
+from vitsplice_app.events import IMMEDIATE, SHOW_OUTCOME
 from vitsplice_app.images import check_uploads, image_inputs
 
 INTRODUCTION = (
@@ -40,7 +41,7 @@ def build(context: AppContext) -> None:
                 layer = gr.Dropdown([("last", -1)], value=-1, label="Layer", min_width=120, visible=False)
             grid = gr.Slider(*GRIDS, value=40, step=1, label="Patches per side")
             button = gr.Button("Match", variant="primary")
-        with gr.Column(scale=3, min_width=320):
+        with gr.Column(scale=3, min_width=320, elem_classes="outcome"):
             card = error_card()
             viewer = gr.HTML("<p>The matches appear here.</p>", padding=False, elem_classes="live-run")
     check_uploads(card, *images)
@@ -64,6 +65,7 @@ def build(context: AppContext) -> None:
     inputs, outputs = [backbone, facet, layer], [card, facet, layer]
     for choice in (backbone, facet):
         choice.input(guarded(card, features), inputs, outputs, queue=False, show_progress_on=layer)
+    button.click(None, None, None, js=SHOW_OUTCOME, **IMMEDIATE)
     button.click(
         guarded(card, matched), [*images, *inputs, grid], [card, viewer], show_progress_on=viewer, **ONE_AT_A_TIME
     )

@@ -52,11 +52,12 @@ def build(context: AppContext) -> None:
             with gr.Row():
                 transfers = gr.Slider(0, 4, 0, step=1, label="Transfers with each backbone", min_width=120)
                 steps = gr.Slider(1, 400, 120, step=1, label="Steps of a transfer", min_width=120)
-            with gr.Row():
+            with gr.Row(elem_classes="actions"):
                 button = gr.Button("Compare", variant="primary", min_width=80)
                 stop = stop_button()
-    card, live = error_card(), gr.HTML("<p>The report appears here.</p>", elem_classes="live-run")
-    report = gr.HTML(elem_classes="result", padding=False)
+    with gr.Column(elem_classes="outcome"):
+        card, live = error_card(), gr.HTML("<p>The report appears here.</p>", elem_classes="live-run")
+        report = gr.HTML(elem_classes="result", padding=False)
 
     def run(request: StopRequest, chosen: list[tuple[str, Any]] | None, *values: Any) -> Iterator[Updates]:
         plan = ComparisonForm([path for path, _ in chosen or []], *values).plan()

@@ -46,7 +46,7 @@ def build(context: AppContext) -> None:
             with gr.Row(elem_classes="actions"):
                 button = gr.Button("Invert", variant="primary", min_width=80)
                 stop = stop_button()
-        with gr.Column(min_width=320):
+        with gr.Column(min_width=320, elem_classes="outcome"):
             card, live = error_card(), gr.HTML("<p>The inversions appear here.</p>", elem_classes="live-run")
             images = gr.Gallery(
                 label="Inversions", columns=2, fit_columns=False, height="auto", visible=False, interactive=False,

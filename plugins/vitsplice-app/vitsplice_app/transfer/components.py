@@ -63,7 +63,7 @@ class Controls:
     def build(cls, workspace: Workspace) -> Controls:
         """Create the components in the current column."""
         images = _images(workspace)
-        preset = described_dropdown(preset_choices(), PRESET, "Preset", about_preset)
+        preset = gr.Dropdown(preset_choices(), value=PRESET, label="Preset", info=about_preset(PRESET))
         backbones = [("as in the preset", AS_IN_PRESET), *backbone_choices()]
         backbone = described_dropdown(backbones, AS_IN_PRESET, "Backbone", _about_replacement, allow_custom_value=True)
         sliders = _sliders(Sliders.of(loading.load(preset_yaml(PRESET), PRESET)))

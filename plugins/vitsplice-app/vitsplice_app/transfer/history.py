@@ -53,11 +53,13 @@ class Session:
     Args:
         runs: runs from the oldest to the latest.
         shown: number of each run that is shown: none, one, or two that are compared.
-        stopped: whether the user has asked to stop the current run.
+        running: whether a run is taking its steps.
+        stopped: whether the user has asked to stop it.
     """
 
     runs: list[TransferRun] = field(default_factory=list)
     shown: list[int] = field(default_factory=list)
+    running: bool = False
     stopped: bool = False
 
     def new_run(self, path: Path, settings: RunConfig, sources: Mapping[str, Path | bytes | None]) -> TransferRun:

@@ -10,9 +10,10 @@ from typing import Any
 import gradio as gr
 
 from vitsplice.errors import VitspliceError
+from vitsplice_app.choices import about_preset
 from vitsplice_app.context import AppContext
 from vitsplice_app.errors import card_html, guarded
-from vitsplice_app.events import IMMEDIATE, ONE_AT_A_TIME, can_stop, connect_stop
+from vitsplice_app.events import IMMEDIATE, ONE_AT_A_TIME, SHOW_OUTCOME, can_stop, connect_stop
 from vitsplice_app.images import check_uploads
 from vitsplice_app.live import Progress
 from vitsplice_app.masks import painted_mask
@@ -21,10 +22,18 @@ from vitsplice_app.transfer.components import Controls, Results, slider_updates
 from vitsplice_app.transfer.form import Form, Sliders, preset_yaml, read_yaml
 from vitsplice_app.transfer.history import Session, TransferRun
 
+DISABLED = "() => ({__type__: 'update', interactive: false})"
+"""Script that disables a button."""
+
 HIDDEN = "() => ({__type__: 'update', visible: false})"
 """Script that hides a component."""
 
 Updates = dict[Any, Any]
+
+
+def can_run(session: Session) -> Any:
+    """Return the update of the button Run: it cannot be pressed during a run."""
+    return gr.update(interactive=not session.running)
 
 
 def build(context: AppContext) -> None:
@@ -32,12 +41,13 @@ def build(context: AppContext) -> None:
     with gr.Row():
         with gr.Column(min_width=320):
             controls = Controls.build(context.workspace)
-        with gr.Column(min_width=320):
+        with gr.Column(min_width=320, elem_classes="outcome"):
             results = Results.build()
     check_uploads(results.card, controls.structure, controls.appearance)
     events = Events(context, controls, results)
-    events.connect_form()
-    events.connect_runs(gr.State(Session()))
+    session = gr.State(Session())
+    events.connect_form(session)
+    events.connect_runs(session)
 
 
 @dataclass(frozen=True)
@@ -48,16 +58,20 @@ class Events:
     controls: Controls
     results: Results
 
-    def connect_form(self) -> None:
-        """Connect the events of the form."""
-        controls = self.controls
-        values = [controls.yaml, controls.verdict, *controls.sliders]
-        controls.preset.input(self.choose_preset, controls.preset, values, **IMMEDIATE)
-        card = self.results.card
-        controls.yaml.input(
-            guarded(card, self.check_yaml), [controls.preset, controls.yaml], [card, *values[1:]],
+    def connect_form(self, session: gr.State) -> None:
+        """Connect the events of the form. No run begins before the form has the values of a new preset or YAML."""
+        controls, card = self.controls, self.results.card
+        values = [controls.verdict, *controls.sliders]
+        described = [controls.preset, controls.yaml, *values]
+        for source in (controls.preset, controls.yaml):
+            source.input(None, None, controls.run, js=DISABLED, **IMMEDIATE)
+        chosen = controls.preset.input(self.choose_preset, controls.preset, described, **IMMEDIATE)
+        checked = controls.yaml.input(
+            guarded(card, self.check_yaml), [controls.preset, controls.yaml], [card, *values],
             trigger_mode="always_last", **IMMEDIATE,
         )  # fmt: skip
+        for event in (chosen, checked):
+            event.then(can_run, session, controls.run, **IMMEDIATE)
         controls.run.click(None, None, controls.verdict, js=HIDDEN, **IMMEDIATE)  # an error is that of the run
         images = [controls.structure, controls.appearance]
         editors = [controls.structure_mask, controls.appearance_mask]
@@ -75,7 +89,9 @@ class Events:
             *(controls.preset, controls.yaml, controls.backbone, *controls.sliders),
         ]
         outputs = [results.card, results.live, *buttons]
-        shown = ONE_AT_A_TIME | {"outputs": outputs, "show_progress_on": results.live, "scroll_to_output": True}
+        shown = ONE_AT_A_TIME | {"outputs": outputs, "show_progress_on": results.live}
+        for button in (controls.run, controls.resume):
+            button.click(None, None, None, js=SHOW_OUTCOME, **IMMEDIATE)
         begun = controls.run.click(guarded(results.card, self.begin), [session, *form], **shown)
         resumed = controls.resume.click(guarded(results.card, self.resume), session, **shown)
         connect_stop(controls.stop, self.stop, session)
@@ -90,9 +106,10 @@ class Events:
         )
 
     def choose_preset(self, preset: str) -> list[Any]:
-        """Show the YAML and the values of a preset."""
-        text = preset_yaml(preset)
-        return [text, gr.update(visible=False), *slider_updates(Sliders.of(read_yaml(preset, text, self.trusted)))]
+        """Show the summary, the YAML and the values of a preset."""
+        text, summary = preset_yaml(preset), gr.update(info=about_preset(preset))
+        sliders = Sliders.of(read_yaml(preset, text, self.trusted))
+        return [summary, text, gr.update(visible=False), *slider_updates(sliders)]
 
     def check_yaml(self, preset: str, text: str) -> tuple[Any, ...]:
         """Check the YAML, and show its values; while it is invalid, the error that a run would end with."""
@@ -132,7 +149,7 @@ class Events:
 
     def _updates(self, session: Session, run: TransferRun, states: Iterator[Progress]) -> Iterator[Updates]:
         """Return the updates of the page for the states of a run; add the run to the history."""
-        controls, session.stopped = self.controls, False
+        controls, session.running, session.stopped = self.controls, True, False
         try:
             for state in states:
                 yield {
@@ -142,6 +159,7 @@ class Events:
                     controls.resume: gr.update(interactive=False),
                 }
         finally:
+            session.running = False
             session.keep(run)
 
     def stop(self, session: Session) -> None:
@@ -156,11 +174,12 @@ class Events:
     def show(self, session: Session) -> Updates:
         """Show the chosen runs, and which buttons can be pressed."""
         controls, results, runs = self.controls, self.results, session.shown_runs()
+        can_resume = bool(runs) and not session.running and not runs[-1].folder.finished()
         updates = {
-            controls.run: gr.update(interactive=True),
-            controls.stop: can_stop(False),
-            controls.resume: gr.update(interactive=bool(runs) and not runs[-1].folder.finished()),
-            results.live: gr.update(visible=False),
+            controls.run: can_run(session),
+            controls.stop: gr.skip() if session.running else can_stop(False),
+            controls.resume: gr.update(interactive=can_resume),
+            results.live: gr.update(visible=session.running),
             results.area: gr.update(visible=bool(runs)),
         }
         return updates | self._shown(session, runs) if runs else updates
