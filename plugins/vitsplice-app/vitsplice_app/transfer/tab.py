@@ -70,8 +70,8 @@ class Events:
             guarded(card, self.check_yaml), [controls.preset, controls.yaml], [card, *values],
             trigger_mode="always_last", **IMMEDIATE,
         )  # fmt: skip
-        for event in (chosen, checked):
-            event.then(can_run, session, controls.run, **IMMEDIATE)
+        for form_event in (chosen, checked):
+            form_event.then(can_run, session, controls.run, **IMMEDIATE)
         controls.run.click(None, None, controls.verdict, js=HIDDEN, **IMMEDIATE)  # an error is that of the run
         images = [controls.structure, controls.appearance]
         editors = [controls.structure_mask, controls.appearance_mask]
