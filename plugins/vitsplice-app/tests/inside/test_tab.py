@@ -45,7 +45,6 @@ def begin_inversion(page):
     upload(page, "Image to invert", example("cat-dog")[0])
     choose(page, "Backbone of the features", "tiny-vit")
     page.get_by_role("spinbutton", name="Steps", exact=True).fill("5000")
-    page.get_by_role("spinbutton", name="Size (px)").fill("64")
     page.get_by_role("button", name="Invert").click()
 
 

@@ -217,7 +217,7 @@ def test_masked_example_with_pretrained_networks(browser, server, tmp_path):
         tab.page.get_by_role("button", name="Example: apple and orange").first.click()
         tab.page.get_by_text("Advanced: the preset as YAML").click()
         tab.choose_preset("instant", "# Seconds, no training")
-        tab.edit_yaml(edited_yaml("instant", "match.grid=20", "metrics=[cnn-statistics]"))
+        tab.edit_yaml(edited_yaml("instant", "match.grid=20"))
         tab.page.get_by_label("Paint masks").check()
         tab.paint("Structure mask")
         tab.press("Run")
