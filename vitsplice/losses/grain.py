@@ -14,8 +14,8 @@ from vitsplice.contracts import INPUT, MASK, MATCH, PIXELS, LossTerm, TermContex
 from vitsplice.losses.guided import VARIANCE_EPSILON, FeaturesByRequest
 from vitsplice.losses.neighbourhoods import corresponding_deviation, deviations, means, neighbourhoods, rows
 
-WINDOWS = (7, 21)
-"""Sides in pixels of the windows whose mean is subtracted from an image: variation at that scale or finer remains."""
+SCALES = (7, 21)
+"""Sides in pixels of the blocks whose interpolated means are subtracted from an image: finer variation remains."""
 
 INVISIBLE = 0.003
 """Deviation of Lab / 100 that cannot be seen, added to the limit."""
@@ -25,7 +25,7 @@ def grain(context: TermContext) -> LossTerm:
     """Build the term grain: how much more fine variation neighbourhoods have than both images have there.
 
     It is sum_i w_i mean_c max(0, s_ic / (limit max(s'_ic, r_ic) + `INVISIBLE`) - 1) / sum_i w_i, with s_ic the root
-    mean square of the fine variation of neighbourhood i, of lightness and of chroma, at each of `WINDOWS`; r_ic that of
+    mean square of the fine variation of neighbourhood i, of lightness and of chroma, at each of `SCALES`; r_ic that of
     the generator's input image, and s' the geometric mean of the target's, weighted by the assignment and by the
     weights w, which are those of `contrast`.
     """
@@ -45,16 +45,17 @@ def fine_variance(lab: Tensor, side: float) -> Tensor:
     """Compute the mean square of the fine variation of the neighbourhoods of an image.
 
     Returns:
-        ``(1, C, h, w)``: of lightness and of chroma, for each of `WINDOWS`.
+        ``(1, C, h, w)``: of lightness and of chroma, for each of `SCALES`.
     """
     squares = []
-    for window in WINDOWS:
-        square = (lab - _blurred(lab, window)).square()
+    for scale in SCALES:
+        square = (lab - _coarse(lab, scale)).square()
         squares += [square[:, :1], square[:, 1:].sum(1, keepdim=True)]
     return means(torch.cat(squares, 1), side)
 
 
-def _blurred(maps: Tensor, window: int) -> Tensor:
-    """Average maps over a window around each pixel; they are extended by their border."""
-    padded = F.pad(maps, (window // 2,) * 4, mode="replicate")
-    return F.avg_pool2d(F.avg_pool2d(padded, (window, 1), 1), (1, window), 1)
+def _coarse(maps: Tensor, scale: int) -> Tensor:
+    """Average maps over blocks of about ``scale`` x ``scale`` pixels, and interpolate between them."""
+    height, width = maps.shape[-2:]
+    blocks = (max(1, round(height / scale)), max(1, round(width / scale)))
+    return F.interpolate(F.adaptive_avg_pool2d(maps, blocks), (height, width), mode="bilinear", align_corners=False)
