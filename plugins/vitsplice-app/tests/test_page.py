@@ -49,8 +49,8 @@ def test_tabs_are_reached_and_opened_by_the_keyboard(page):
 def test_run_button_is_visible_below_the_settings(page):
     run, seed = page.get_by_role("button", name="Run", exact=True), page.get_by_role("slider", name="Seed")
     assert run.bounding_box()["y"] + run.bounding_box()["height"] <= 900
-    page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
-    assert run.bounding_box()["y"] > seed.bounding_box()["y"]
+    follows = "(seed, run) => seed.compareDocumentPosition(run) === Node.DOCUMENT_POSITION_FOLLOWING"
+    assert seed.evaluate(follows, run.element_handle())
 
 
 def test_number_outside_of_the_range_of_its_slider_is_noted(page):
