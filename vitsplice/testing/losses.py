@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vitsplice.backbones.inputs import Resize
 from vitsplice.contracts import (
+    INPUT,
     MATCH,
     POSITIONS,
     Backbone,
@@ -75,13 +76,15 @@ class LossContract(Contract[LossSpec]):
         for backbone, term in self._terms():
             image = random_images(1, 48, 64).requires_grad_()
             output = _features(backbone, term, image)
-            target = _features(backbone, term, random_images(1, 48, 64, seed=1))
-            value = term.function(output, target)
-            assert value.requires_grad, f"the term returns {value_mistake(value)}"
-            (gradient,) = torch.autograd.grad(value, image, allow_unused=True)
-            assert gradient is not None, "no gradient reaches the output"
-            assert gradient.isfinite().all(), "the gradient has non-finite values"
-            assert gradient.abs().sum() > 0, "the gradient is zero"
+            sharp = random_images(1, 48, 64, seed=1)
+            gradients = []
+            for target in (sharp, _coarse(sharp)):  # a term may be 0 if there is less, or more, detail
+                value = term.function(output, _features(backbone, term, target))
+                assert value.requires_grad, f"the term returns {value_mistake(value)}"
+                gradients += torch.autograd.grad(value, image, allow_unused=True, retain_graph=True)
+            assert all(gradient is not None for gradient in gradients), "no gradient reaches the output"
+            assert all(gradient.isfinite().all() for gradient in gradients), "the gradient has non-finite values"
+            assert any(gradient.abs().sum() > 0 for gradient in gradients), "the gradient is zero"
 
     def test_requests_are_exactly_the_features_used(self) -> None:
         """The term uses every feature that it requests, and no other."""
@@ -133,9 +136,15 @@ class LossContract(Contract[LossSpec]):
 
 
 def _features(backbone: Backbone, term: LossTerm, image: Tensor) -> dict[FeatureRequest, Features]:
-    """Features of an image; in the place of the correspondence its pixels, averaged on a small grid."""
-    requests = [request for request in term.requests if request not in (MATCH, POSITIONS)]
+    """Features of an image that was generated from a coarse one, whose pixels take the place of the correspondence."""
+    requests = [request for request in term.requests if request not in (INPUT, MATCH, POSITIONS)]
     features = extract(backbone, Resize(), {"image": image}, requests)["image"]
+    features |= extract(backbone, Resize(), {"image": _coarse(image.detach())}, [INPUT])["image"]
     vectors = F.normalize(F.adaptive_avg_pool2d(image.detach(), (6, 8)).flatten(2).transpose(1, 2), dim=-1)
     engine = {MATCH: Features(vectors, (6, 8)), POSITIONS: random_positions()}
-    return features | {request: engine[request] for request in term.requests if request in engine}
+    return {request: (features | engine)[request] for request in term.requests}
+
+
+def _coarse(image: Tensor) -> Tensor:
+    """Average an image over small blocks."""
+    return F.interpolate(F.avg_pool2d(image, 8), scale_factor=8.0, mode="bilinear", align_corners=False)
