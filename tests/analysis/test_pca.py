@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -7,6 +8,7 @@ from discs import disc
 
 from tests.conftest import noise
 from vitsplice.analysis import pca
+from vitsplice.analysis.cosegmentation import cosegment
 from vitsplice.analysis.pca import principal_components
 from vitsplice.contracts import Features, layer_file_label
 from vitsplice.errors import PathRejected
@@ -101,6 +103,15 @@ def test_the_background_is_black_outside_the_foreground(tmp_path):
     corner, centre = (maps.upsampled(-3, 0)[:, side, side] for side in (2, 64))
     assert corner.max() == 0
     assert centre.min() > 0.1
+
+
+def test_notes_on_the_foreground_are_reported(monkeypatch):
+    def noted(*arguments, **options):
+        return replace(cosegment(*arguments, **options), notes=("the second image has no foreground",))
+
+    monkeypatch.setattr(pca, "cosegment", noted)
+    maps = pca.pca([disc()[0]], backbone="tiny-cnn", layer=-3, size=128, foreground=True)
+    assert maps.notes == ("the second image has no foreground",)
 
 
 def test_sheet_size_does_not_depend_on_image_size(tmp_path):

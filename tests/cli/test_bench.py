@@ -9,7 +9,7 @@ from vitsplice.tools.processes import ProcessTimes, run_together
 
 @pytest.fixture
 def short(monkeypatch):
-    """Small images, one step before those that are timed, and the best time of two of each other function."""
+    """Use small images, one step before those that are timed, and two calls of every other function."""
     monkeypatch.setattr("vitsplice.tools.bench.SIZE", 56)
     monkeypatch.setattr("vitsplice.tools.bench.WARM_UP", 1)
     monkeypatch.setattr("vitsplice.tools.bench.best_seconds", lambda function, repeats: best_seconds(function, 2))

@@ -123,9 +123,9 @@ def processes_with_checkpoint(out, title):
 
 def wait_for_checkpoint(out, title, but=None):
     """Wait for a process and its folder of `processes_with_checkpoint`, in a folder other than ``but``; return both."""
-    found = []
-    wait_until(lambda: found.extend(e for e in processes_with_checkpoint(out, title).items() if e[1] != but) or found)
-    return found[0]
+    folders = {}
+    wait_until(lambda: folders.update(processes_with_checkpoint(out, title)) or set(folders.values()) - {but})
+    return next((process, folder) for process, folder in folders.items() if folder != but)
 
 
 def resumed_at(folder):

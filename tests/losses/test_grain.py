@@ -54,7 +54,7 @@ def test_variation_in_the_half_that_corresponds_to_a_flat_one_costs():
 
 
 @pytest.mark.parametrize(("channel", "expected"), [(0, 0), (1, 1), (2, 1)])
-def test_variation_of_lightness_and_chroma_is_measured_apart_at_two_scales(channel, expected):
+def test_variation_of_lightness_and_chroma_is_measured_separately_at_two_scales(channel, expected):
     lab = torch.zeros(1, 3, 84, 84)  # whole blocks
     lab[:, channel, :, ::2] = 0.1
     values = fine_variance(lab, 0.5).flatten(2).mean(2)[0].reshape(2, 2)

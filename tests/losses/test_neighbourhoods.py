@@ -36,8 +36,8 @@ def by_lightness(features, side):
 
 
 def test_border_of_two_parts_has_no_weight():
-    found = by_lightness(features_of(halves(torch.zeros(1, 3, 64, 64), torch.ones(1, 3, 64, 64))), 0.25)
-    weight, deviation = (values.reshape(7, 7) for values in (found.weight, found.deviation))
+    black_white = by_lightness(features_of(halves(torch.zeros(1, 3, 64, 64), torch.ones(1, 3, 64, 64))), 0.25)
+    weight, deviation = (values.reshape(7, 7) for values in (black_white.weight, black_white.deviation))
     assert deviation[:, 3].min() > 0.3  # black and white
     assert weight[:, 3].max() == 0
     assert weight[:, [0, 1, 5, 6]].min() == 1
@@ -45,10 +45,10 @@ def test_border_of_two_parts_has_no_weight():
 
 def test_deviation_is_that_of_the_pixels_of_a_neighbourhood():
     image = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 0.1 + 0.45
-    found = by_lightness(features_of(image.mean(1, keepdim=True).expand(-1, 3, -1, -1)), 0.5)
+    result = by_lightness(features_of(image.mean(1, keepdim=True).expand(-1, 3, -1, -1)), 0.5)
     lightness = kornia.color.rgb_to_lab(image.mean(1, keepdim=True).expand(-1, 3, -1, -1))[0, 0] / 100
     expected = [lightness[y : y + 8, x : x + 8].std(correction=0) for y in (0, 4, 8) for x in (0, 4, 8)]
-    torch.testing.assert_close(found.deviation[:, 0], torch.stack(expected), atol=2e-4, rtol=0.01)
+    torch.testing.assert_close(result.deviation[:, 0], torch.stack(expected), atol=2e-4, rtol=0.01)
 
 
 def test_wanted_deviation_is_a_geometric_mean():

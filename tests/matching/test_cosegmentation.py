@@ -27,15 +27,15 @@ def segmented(images, parts=2, saliency=border_distance, clusters=3):
     return common_parts(features, foreground, parts)
 
 
-def halves_of(labels):
-    """Labels on the patch grid."""
+def on_patch_grid(labels):
+    """Sample labels ``(H, W)`` on the patch grid."""
     return F.interpolate(labels[None, None].float(), size=(32, 32), mode="nearest")[0, 0].long()
 
 
 def test_foreground_and_parts_are_those_of_the_images():
     labels = segmented([image for image, _ in DISCS])
     for own, (_, mask) in zip(labels, DISCS, strict=True):
-        known = halves_of(mask)
+        known = on_patch_grid(mask)
         assert iou(own > 0, known > 0) > 0.9
         first = int(labels[0][16, 10])  # left half of the first disc
         assert iou(own == first, known == 1) > 0.75
@@ -46,8 +46,6 @@ def test_order_of_images_does_not_matter_and_equal_images_have_equal_labels():
     first, second, third = (image for image, _ in DISCS)
     labels = segmented([first, second, third, second])
     assert torch.equal(labels[1], labels[3])
-    for own, other in zip(labels, segmented([third, second, first, second]), strict=False):
-        assert own.shape == other.shape
     permuted = segmented([third, second, second, first])
     assert all(torch.equal(labels[i], permuted[j]) for i, j in ((0, 3), (1, 1), (2, 0), (3, 2)))
 

@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -193,7 +193,8 @@ def pca(
     if not foreground:
         return component_maps(features, decompose, upsampling)
     segments = cosegment(features.images, backbone=backbone, parts=1, size=size, device=device)
-    return component_maps(features, decompose, upsampling, [labels > 0 for labels in segments.labels])
+    maps = component_maps(features, decompose, upsampling, [labels > 0 for labels in segments.labels])
+    return replace(maps, notes=tuple(dict.fromkeys([*features.notes, *segments.notes])))
 
 
 def component_maps(

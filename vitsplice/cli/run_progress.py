@@ -113,8 +113,8 @@ class RunProgress(StepProgress):
         names = image_names(result.record)
         has_start = any(metric.start is not None for metric in result.metrics)
         columns = ("metric", "output", *["start"] * has_start, "unchanged", "compared with")
-        table = Table(*columns, title=legend(columns), title_justify="left")
-        table.box, table.pad_edge, table.collapse_padding = None, False, True
+        title = legend(columns)
+        table = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False, collapse_padding=True)
         for metric in result.metrics:
             mark = f" ({REMARKS[metric.leakage]})" if metric.leakage in REMARKS else ""
             reason = f"; not measured: {metric.reason}" if metric.reason else ""

@@ -76,7 +76,9 @@ def common_foreground(
         _cleaned(is_foreground[own].reshape(values.shape)) for own, values in zip(of_images, saliency, strict=True)
     ]
     if not any(mask.any() for mask in masks):
-        raise UserError("the images have no common foreground: no cluster of patches is salient; try other clusters")
+        raise UserError(
+            "the images have no common foreground: no cluster of patches is salient; try another number of clusters"
+        )
     return masks
 
 

@@ -156,9 +156,8 @@ def unknown_message(kind: Kind[SpecT], name: str, known: Iterable[str], plugins:
     lines = [f"no {kind.word} {truncate(name)!r}{hint} (see `vitsplice {see}`)"]
     failed = _candidates(name, [record for record in plugins if record.failure])
     install = f"pip install {plugin}, or -e plugins/{plugin} in a checkout"
-    failures = [record.failure for record in failed if plugin and record.distribution == plugin]
-    if failures:
-        lines += [f"The plugin {plugin} provides it, but failed to load: {failures[0]}", f"Reinstall it: {install}"]
+    if failure := next((record.failure for record in failed if record.distribution == plugin), None):
+        lines += [f"The plugin {plugin} provides it, but failed to load: {failure}", f"Reinstall it: {install}"]
         return "\n".join(lines)
     if plugin:
         lines.append(f"The plugin {plugin} provides it: {install}")

@@ -23,7 +23,7 @@ MOST_LABELS = 32
 """Maximum number of colours of a label image; a JPEG has many more."""
 
 MOST_UNCOVERED = 0.01
-"""Fraction of the structure image outside of all regions up to which they cover all of it."""
+"""Maximum fraction of the structure image outside of all regions for them to count as covering it."""
 
 LEAST_LABEL = 1e-3
 """Minimum fraction of an image that a label covers; smaller ones are ignored."""
@@ -105,9 +105,9 @@ def limited_masks(
 ) -> dict[str, LoadedImage]:
     """Limit the masks of appearance images to the parts that regions use.
 
-    Otherwise terms that compare entire images would also take colours and textures from the other parts. Masks are
-    unchanged if regions leave some of the structure image uncovered, which may be matched with everything; and so is
-    the mask of an image that no region uses, or one uses as a whole.
+    Otherwise terms that compare entire images would also take colours and textures from the other parts. All masks
+    are unchanged if regions do not cover the structure image, because the rest may be matched with every patch. The
+    mask of an image is unchanged if no region takes from it, or one without a mask for it.
 
     Args:
         masks: masks of the run by name.
@@ -117,8 +117,8 @@ def limited_masks(
     limited = dict(masks)
     if not regions or _uncovered(regions) > MOST_UNCOVERED:
         return limited
-    for place, name in enumerate(appearances):
-        parts = [region.appearance_mask for region in regions if region.appearance == place]
+    for number, name in enumerate(appearances):
+        parts = [region.appearance_mask for region in regions if region.appearance == number]
         used = [part for part in parts if part is not None]
         if not used or len(used) < len(parts):
             continue

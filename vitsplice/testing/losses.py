@@ -78,7 +78,7 @@ class LossContract(Contract[LossSpec]):
             output = _features(backbone, term, image)
             sharp = random_images(1, 48, 64, seed=1)
             gradients: list[Tensor | None] = []
-            for target in (sharp, _coarse(sharp)):  # a term may be 0 if there is less, or more, detail
+            for target in (sharp, _coarse(sharp)):  # a term may be 0 for a target with more detail, or with less
                 value = term.function(output, _features(backbone, term, target))
                 assert value.requires_grad, f"the term returns {value_mistake(value)}"
                 gradients += torch.autograd.grad(value, image, allow_unused=True, retain_graph=True)
@@ -137,7 +137,7 @@ class LossContract(Contract[LossSpec]):
 
 
 def _features(backbone: Backbone, term: LossTerm, image: Tensor) -> dict[FeatureRequest, Features]:
-    """Features of an image that was generated from a coarse one, whose pixels take the place of the correspondence."""
+    """Features of an image as if generated from a coarse one; its pixels, averaged, take the place of `MATCH`."""
     requests = [request for request in term.requests if request not in (INPUT, MATCH, POSITIONS)]
     features = extract(backbone, Resize(), {"image": image}, requests)["image"]
     features |= extract(backbone, Resize(), {"image": _coarse(image.detach())}, [INPUT])["image"]

@@ -9,10 +9,10 @@ from typing import Any
 import gradio as gr
 
 IMMEDIATE: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
-"""Arguments of every event that is soon done.
+"""Arguments of every event that takes little time.
 
-It must not be queued: Gradio's client closes the stream of results when the last queued event ends, and loses the
-result of an event that is queued at that moment, such as that of the button that is pressed next.
+Such an event must not be queued: Gradio's client closes the stream of results when the last queued event ends, and
+loses the result of an event that is queued at that moment, such as that of the button that is pressed next.
 """
 
 ONE_AT_A_TIME: dict[str, Any] = {"concurrency_id": "optimisation", "concurrency_limit": 1}

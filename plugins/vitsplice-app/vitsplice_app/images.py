@@ -54,7 +54,7 @@ def image_inputs(workspace: Workspace, *labels: str, height: int = 240, **settin
 
 
 def check_uploads(card: gr.HTML, *images: gr.Image) -> None:
-    """Show an error as soon as one of the images is not one that vitsplice reads, and while it is there.
+    """Show an error while one of the images cannot be read, from its upload on.
 
     Args:
         card: card of the tab, see `vitsplice_app.errors.error_card`.
@@ -66,10 +66,9 @@ def check_uploads(card: gr.HTML, *images: gr.Image) -> None:
 
 def check_images(*paths: str | Path | None) -> None:
     """Decode images, within the limits of vitsplice. Raises ImageError for the first that cannot be read."""
-    for path in paths:
+    for path in filter(None, paths):
         with _CHECKING:
-            if path:
-                read(path)
+            read(path)
 
 
 def _path(payload: Any) -> str | None:

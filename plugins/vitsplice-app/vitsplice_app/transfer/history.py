@@ -63,7 +63,9 @@ class Session:
     stopped: bool = False
 
     def new_run(self, path: Path, settings: RunConfig, sources: Mapping[str, Path | bytes | None]) -> TransferRun:
-        """Create a run with copies of its images in its folder. Its number is the next one, also after a failed run.
+        """Create a run with copies of its images in its folder.
+
+        Its number is one more than that of the latest run in the history: a run without an output takes none.
 
         Args:
             path: new folder of the run.

@@ -72,7 +72,7 @@ class Events:
         )  # fmt: skip
         for form_event in (chosen, checked):
             form_event.then(can_run, session, controls.run, **IMMEDIATE)
-        controls.run.click(None, None, controls.verdict, js=HIDDEN, **IMMEDIATE)  # an error is that of the run
+        controls.run.click(None, None, controls.verdict, js=HIDDEN, **IMMEDIATE)  # the run reports the same error
         images = [controls.structure, controls.appearance]
         editors = [controls.structure_mask, controls.appearance_mask]
         for event in (controls.masks.change, *(image.change for image in images)):
