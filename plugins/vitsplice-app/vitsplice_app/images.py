@@ -66,9 +66,10 @@ def check_uploads(card: gr.HTML, *images: gr.Image) -> None:
 
 def check_images(*paths: str | Path | None) -> None:
     """Decode images, within the limits of vitsplice. Raises ImageError for the first that cannot be read."""
-    for path in filter(None, paths):
-        with _CHECKING:
-            read(path)
+    for path in paths:
+        if path:
+            with _CHECKING:
+                read(path)
 
 
 def _path(payload: Any) -> str | None:
