@@ -73,7 +73,7 @@ def write_regions(
         VitspliceError: if it cannot be written.
     """
     path = RunFolder.check(folder, force=force).path
-    output_folder.write(path, {})
+    output_folder.write(path, {})  # creates the folder
     with output_folder.FolderLock(path):
         sheet = save(result, path / FOLDER, force=True)
     names = [part_file_names(result, number)["parts"] for number in range(len(result.images))]

@@ -100,8 +100,8 @@ def run(
             min=1,
             max=20,
             metavar="N",
-            help="Propose regions: N parts that all images have in common, and the background. Label images that can "
-            "be edited are written to the folder regions in the output folder.",
+            help="Propose regions: N parts that all images have in common, and the background. Writes label images, "
+            "which can be edited, to the folder 'regions' in the output folder.",
         ),
     ] = None,
     size: Annotated[

@@ -43,7 +43,7 @@ def inertia(points: Tensor, labels: Tensor) -> float:
 def elbow_kmeans(points: Tensor) -> Tensor:
     """Cluster points ``(N, D)`` by `kmeans`; return labels ``(N,)``.
 
-    Their number is the first, up to `MOST_CLUSTERS`, at which one more cluster lowers the inertia by less than 2.5 %.
+    The number of clusters is the first, up to `MOST_CLUSTERS`, at which one more lowers the inertia by less than 2.5 %.
     """
     labels = kmeans(points, 1)
     for clusters in range(2, min(MOST_CLUSTERS, len(points)) + 1):

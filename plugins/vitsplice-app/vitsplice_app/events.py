@@ -31,7 +31,7 @@ STOPPING = "() => ({__type__: 'update', value: 'Stopping…', interactive: false
 
 @dataclass
 class StopRequest:
-    """Whether the user of one opened page has asked to stop what runs."""
+    """Request of the user of one opened page to stop what runs."""
 
     stopped: bool = False
 

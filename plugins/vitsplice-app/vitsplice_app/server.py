@@ -149,7 +149,7 @@ def _gradio_configured(workspace: Workspace) -> Iterator[None]:
         "GRADIO_TEMP_DIR": str(workspace.files),
         "GRADIO_EXAMPLES_CACHE": str(workspace.files / "examples"),
         "GRADIO_ANALYTICS_ENABLED": "False",
-        "GRADIO_ANALYTICS_CACHE_FREQUENCY": str(sys.maxsize),  # events until statistics, for which it imports pandas
+        "GRADIO_ANALYTICS_CACHE_FREQUENCY": str(sys.maxsize),  # number of events before it imports pandas
         "HF_HUB_DISABLE_TELEMETRY": "1",
     }
     before = {name: os.environ.get(name) for name in variables}

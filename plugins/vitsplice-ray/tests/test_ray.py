@@ -146,7 +146,7 @@ def test_runs_resume_after_a_worker_a_node_or_the_driver_is_killed(cluster, undi
     victim.kill()
     victim, second = batches.wait_for_checkpoint(out, WORKER, but=first)
     cluster.remove_node(node_of(victim, cluster), allow_graceful=False)
-    victim.wait(60)  # it ends when it notices that its raylet has; a run that is awake could finish before
+    victim.wait(60)  # it ends some time after its raylet; a run that is awake could finish before that
     batches.wake(pairs)
     assert_succeeds(process, out)
     assert all(batches.resumed_at(folder) >= 2 for folder in (first, second))
