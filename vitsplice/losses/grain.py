@@ -26,8 +26,8 @@ def grain(context: TermContext) -> LossTerm:
 
     It is sum_i w_i mean_c max(0, s_ic / (limit max(s'_ic, r_ic) + `INVISIBLE`) - 1) / sum_i w_i, with s_ic the root
     mean square of the fine variation of neighbourhood i, where c is lightness or chroma at one of `SCALES`; r_ic that
-    of the generator's input image, and s'_ic the geometric mean of the target's, weighted by the assignment. The
-    weights w_i are those of `vitsplice.losses.neighbourhoods.Neighbourhoods`.
+    of the generator's input image, and s'_ic the geometric mean of the target's, weighted by the assignment and their
+    own weights. The weights w_i are those of `vitsplice.losses.neighbourhoods.Neighbourhoods`.
     """
     side, temperature, limit = (context.options[name] for name in ("neighbourhood", "temperature", "limit"))
 

@@ -132,6 +132,10 @@ def common_parts(descriptors: Sequence[Features], foreground: Sequence[Tensor], 
 
 
 def on_grid(mask: Tensor, grid: tuple[int, int] | None) -> Tensor:
-    """Resize a mask ``(h, w)`` bool to another patch grid; None: that of the mask."""
+    """Resize a mask ``(h, w)`` bool to another patch grid; None: that of the mask.
+
+    A mask that would become empty keeps the patches of which it covers most.
+    """
     size = grid or (mask.shape[0], mask.shape[1])
-    return torch.as_tensor(F.interpolate(mask[None, None].float(), size=size, mode="bilinear")[0, 0] >= 0.5)
+    share = F.interpolate(mask[None, None].float(), size=size, mode="bilinear")[0, 0]
+    return (share > 0) & (share >= share.max().clamp(max=0.5))
