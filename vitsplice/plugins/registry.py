@@ -156,7 +156,7 @@ def unknown_message(kind: Kind[SpecT], name: str, known: Iterable[str], plugins:
     lines = [f"no {kind.word} {truncate(name)!r}{hint} (see `vitsplice {see}`)"]
     failed = _candidates(name, [record for record in plugins if record.failure])
     install = f"pip install {plugin}, or -e plugins/{plugin} in a checkout"
-    if failure := next((record.failure for record in failed if record.distribution == plugin), None):
+    if plugin and (failure := next((record.failure for record in failed if record.distribution == plugin), None)):
         lines += [f"The plugin {plugin} provides it, but failed to load: {failure}", f"Reinstall it: {install}"]
         return "\n".join(lines)
     if plugin:
