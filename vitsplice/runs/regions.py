@@ -102,7 +102,7 @@ def _grey(mask: LoadedImage, device: torch.device) -> Tensor:
 
 def limited_masks(
     masks: Mapping[str, LoadedImage], regions: Sequence[ReadRegion], appearances: Sequence[str]
-) -> dict[str, LoadedImage]:
+) -> dict[str, Tensor]:
     """Limit the masks of appearance images to the parts that regions use.
 
     Otherwise terms that compare entire images would also take colours and textures from the other parts. All masks
@@ -113,8 +113,11 @@ def limited_masks(
         masks: masks of the run by name.
         regions: regions, without masks in colour (see `labelled`).
         appearances: names of the appearance images.
+
+    Returns:
+        Pixels of the masks, ``(1, 3, H, W)``, by name.
     """
-    limited = dict(masks)
+    limited = {name: mask.pixels for name, mask in masks.items()}
     if not regions or _uncovered(regions) > MOST_UNCOVERED:
         return limited
     for number, name in enumerate(appearances):
@@ -122,10 +125,9 @@ def limited_masks(
         used = [part for part in parts if part is not None]
         if not used or len(used) < len(parts):
             continue
-        own = masks[name].pixels if name in masks else torch.ones(())
-        pixels = own * torch.stack([part.pixels for part in used]).amax(0)
+        pixels = torch.stack([part.pixels for part in used]).amax(0) * limited.get(name, 1)
         if not is_black(pixels):  # otherwise the matching reports a region without patches
-            limited[name] = replace(used[0], pixels=pixels)
+            limited[name] = pixels
     return limited
 
 

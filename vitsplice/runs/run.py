@@ -96,13 +96,10 @@ class Run:
     def _run_images(self, device: torch.device, size: int | None) -> RunImages:
         """The images and masks on the device, resized to a shorter side in pixels; None: not resized."""
 
-        def on_device(images: dict[str, LoadedImage]) -> dict[str, Tensor]:
-            return {
-                name: (resize_to(image.pixels, size) if size else image.pixels).to(device)
-                for name, image in images.items()
-            }
+        def on_device(images: dict[str, Tensor]) -> dict[str, Tensor]:
+            return {name: (resize_to(image, size) if size else image).to(device) for name, image in images.items()}
 
-        pixels = on_device(self.images)
+        pixels = on_device({name: image.pixels for name, image in self.images.items()})
         regions = labelled(self.regions)
         used = limited_masks(self.masks, regions, self.appearances)
         masks = {name: mask.mean(1, keepdim=True) for name, mask in on_device(used).items()}
