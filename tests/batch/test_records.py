@@ -6,6 +6,7 @@ import pytest
 
 from vitsplice.batch.plan import FAILURES, RESULTS, run_folder
 from vitsplice.batch.records import Failures, Ledger, failure_reasons
+from vitsplice.batch.worker import inputs_of
 from vitsplice.contracts import Job, Outcome
 from vitsplice.errors import VitspliceError
 
@@ -50,6 +51,15 @@ def test_recorded_run_is_known_when_reopened(tmp_path):
     (line,) = records(tmp_path)
     assert (line["id"], line["variant"], line["metrics"]) == ("1", "quick", {"f": 0.25})
     assert line["folder"] == run_folder("quick", "1")
+
+
+def test_run_with_other_weights_or_regions_is_not_finished(tmp_path):
+    several = replace(job("1"), images=job("1").images | {"appearance_2": "/x/b.png"}, weights=(1.0, 0.5), regions=(1,))
+    with Ledger(tmp_path) as ledger:
+        ledger.add_run(several.id, inputs_of(several))
+        assert ledger.is_finished(several)
+        assert not ledger.is_finished(replace(several, weights=()))
+        assert not ledger.is_finished(replace(several, regions=(0,)))
 
 
 def test_record_of_moved_images_supersedes_the_old_one(tmp_path):

@@ -10,11 +10,13 @@ import torch
 
 from vitsplice.batch import worker
 from vitsplice.batch.worker import finished_record, run_job
+from vitsplice.config import RunConfig
 from vitsplice.contracts import Job
 from vitsplice.errors import UserError
 from vitsplice.images import encode_png, read
 from vitsplice.presets.settings import settings_for
 from vitsplice.runs import recorder
+from vitsplice.runs.inputs import regions_from
 from vitsplice.runs.recorder import Recording
 from vitsplice.support.output_folder import FolderLock
 
@@ -46,9 +48,20 @@ def job(png, tmp_path):
     return Job("tiny/one", folder, images, SETTINGS.model_dump_json(), 1, str(tmp_path / ".stop"))
 
 
+@pytest.fixture
+def several(job, png, tmp_path):
+    """A job with two appearance images, weights and two regions."""
+    (tmp_path / "mask.png").write_bytes(encode_png(torch.ones(1, 3, *read(png[0]).pixels.shape[-2:])))
+    masks = {f"region_{number}_structure_mask": str(tmp_path / "mask.png") for number in (1, 2)}
+    images = job.images | {"appearance_2": str(png[0])} | masks
+    settings = settings_for("tiny", backbone="tiny-vit", overrides=["start=match", "match.grid=8", "steps=2"])
+    return replace(job, images=images, settings=settings.model_dump_json(), weights=(0.5, 2.0), regions=(1, 0))
+
+
 def run_alone(job, out):
     """Run the job outside a batch and return its files."""
-    with Recording.begin(job.images, SETTINGS, out) as recording:
+    settings, regions = RunConfig.model_validate_json(job.settings), regions_from(job.images, job.regions)
+    with Recording.begin(job.images, settings, out, weights=job.weights or None, regions=regions) as recording:
         for _ in recording.steps(lambda note: None):
             pass
         recording.save()
@@ -80,6 +93,35 @@ def test_bytes_equal_those_of_a_single_run_also_with_a_loaded_backbone(job, tmp_
         assert contents(tmp_path / name) == expected
     assert outcome.record == finished_record(replace(job, folder=str(tmp_path / "second")))
     assert outcome.record["images"] == job.images
+
+
+def test_several_images_and_regions_run_to_the_bytes_of_a_single_run(several, tmp_path):
+    expected = run_alone(several, tmp_path / "alone")
+    outcome = run_job(several)
+    assert (outcome.state, outcome.reason) == ("done", "")
+    assert contents(several.folder) == expected
+    assert outcome.record == finished_record(several)
+    assert {name: outcome.record[name] for name in ("images", "weights", "regions")} == {
+        "images": several.images,
+        "weights": [0.5, 2.0],
+        "regions": [1, 0],
+    }
+
+
+@pytest.mark.parametrize("change", [{"weights": (1.0, 2.0)}, {"weights": ()}, {"regions": (0, 1)}])
+def test_finished_run_with_other_weights_or_regions_is_refused(several, change):
+    assert run_job(several).state == "done"
+    with pytest.raises(UserError, match="holds a run with other weights or regions"):
+        finished_record(replace(several, **change))
+
+
+def test_run_with_other_weights_is_restarted(several, tmp_path):
+    regions = regions_from(several.images, several.regions)
+    settings = RunConfig.model_validate_json(several.settings)
+    with Recording.begin(several.images, settings, several.folder, regions=regions):
+        pass
+    assert run_job(several).state == "done"
+    assert contents(several.folder) == run_alone(several, tmp_path / "alone")
 
 
 def test_backbone_is_loaded_once_per_process(job, tmp_path, monkeypatch):

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 from tiny_models import write_tiny_model
 
-from vitsplice import load_model
-from vitsplice.datasets.manifest import Pair, write
+from vitsplice import Region, load_model
+from vitsplice.datasets import Pair, write
 from vitsplice.evaluation.leakage import read_optimised
 from vitsplice.images import encode_png, read
 
@@ -102,6 +102,17 @@ def test_a_mix_interpolates_between_appearance_images(vitsplice, png, photos, tm
     assert mix.equal(same)
     assert alone.equal(first)
     assert not mix.equal(first)
+
+
+def test_a_manifest_row_with_several_appearance_images_is_a_mix(vitsplice, png, photos, tmp_path, model):
+    others = ((photos / "1.png", None),)
+    write(tmp_path / "pairs.csv", [Pair("mix", png[0], photos / "0.png", others=others, weights=(0.3, 0.7))])
+    assert vitsplice("apply", "model", "--manifest", "pairs.csv", "-o", "out").returncode == 0
+    parts = (f"{photos / '0.png'}:0.3", f"{photos / '1.png'}:0.7")
+    assert vitsplice("apply", "model", png[0], "--mix", *parts, "-o", "mix.png").returncode == 0
+    assert (tmp_path / "out" / "mix.png").read_bytes() == (tmp_path / "mix.png").read_bytes()
+    write(tmp_path / "pairs.csv", [Pair("p", *png, regions=(Region(png[0], 0),))])
+    assert "pair p has regions" in vitsplice("apply", "model", "--manifest", "pairs.csv", "-o", "regions").stderr
 
 
 def test_an_unreadable_image_is_named_and_the_others_are_written(vitsplice, png, photos, tmp_path, model):

@@ -2,11 +2,13 @@ import json
 from dataclasses import replace
 
 import pytest
+import torch
 
 from vitsplice.batch import worker
 from vitsplice.batch.plan import run_folder
 from vitsplice.contracts import Executor, ExecutorSpec, Option
 from vitsplice.datasets import Pair, write
+from vitsplice.images import encode_png
 from vitsplice.plugins import catalogue
 
 TINY = ("--preset", "tiny", "--steps", "2", "--set", "plots=none", "--set", "previews=0")
@@ -51,6 +53,23 @@ def test_outputs_equal_those_of_the_command_run(run_here, pairs, png, tmp_path):
     folder = tmp_path / "out" / run_folder("tiny", "one")
     for name in ("output.png", "losses.csv", "run.yaml"):
         assert (folder / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
+
+
+def test_a_row_with_several_images_and_regions_equals_the_command_run(run_here, png, tmp_path):
+    """Paths and numbers in a manifest are written as on the command line."""
+    (tmp_path / "mask.png").write_bytes(encode_png(torch.ones(3, 40, 48)))
+    (tmp_path / "pairs.csv").write_text(
+        "id,structure,appearance,appearance_2,appearance_2_weight,region_1\n"
+        "p,structure.png,appearance.png,structure.png,0.5,mask.png=appearance:mask.png\n"
+    )
+    match = ("--backbone", "tiny-vit", "--set", "start=match", "--set", "match.grid=8")
+    assert run_here("batch", "pairs.csv", "-o", "out", *TINY, *match).returncode == 0
+    images = (*png, "--appearance", "structure.png:0.5", "--region", "mask.png=appearance:mask.png")
+    assert run_here("run", *images, "-o", "alone", *TINY, *match).returncode == 0
+    folder = tmp_path / "out" / run_folder("tiny_tiny-vit", "p")
+    for name in ("output.png", "losses.csv", "run.yaml"):
+        assert (folder / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
+    assert "1 of 1 runs done (1 of them before)" in run_here("batch", "pairs.csv", "-o", "out", *TINY, *match).stderr
 
 
 def test_failure_is_reported_and_exits_with_1(run_here, pairs, png, tmp_path):

@@ -141,3 +141,30 @@ def test_number_of_a_file_does_not_depend_on_its_path(tmp_path):
     assert files == [("a.png", "one"), ("b.png", "one"), ("m.png", "one"), ("c.png", "three")]
     assert index.uses.tolist() == [2, 2, 1, 1]
     assert index.unlicensed == ["two", "three"]
+
+
+def test_every_appearance_image_and_region_of_a_pair_is_checked(folder):
+    write_mask(folder, (50, 50))
+    (folder / "pairs.csv").write_text(
+        "id,structure,appearance,appearance_2,appearance_2_mask,region_1,region_2,licence\n"
+        "a,apple.png,orange.png,apple.png,,mask.png=2,gone.png=1,CC0\n"
+        "b,cat.png,dog.png,orange.png,mask.png,,,CC0\n"
+    )
+    report = check(folder / "pairs.csv")
+    issues = [(issue.kind, issue.pair, issue.pairs, issue.image.rpartition("/")[2]) for issue in report.issues]
+    assert issues == [
+        ("missing", "a", 1, "gone.png"),
+        ("mask-size", "a", 1, "mask.png"),
+        ("mask-size", "b", 1, "mask.png"),
+        ("same-image", "a", 1, ""),
+    ]
+    assert (report.pairs, report.images, report.masks) == (2, 4, 2)
+    assert ManifestIndex.read(folder / "pairs.csv").uses.tolist() == [1, 2, 2, 1, 1, 1]
+
+
+def test_pairs_with_equal_images_and_other_weights_are_no_duplicates(folder):
+    (folder / "pairs.csv").write_text(
+        "id,structure,appearance,appearance_2,appearance_weight,licence\n"
+        + "".join(f"{name},cat.png,dog.png,apple.png,{weight},CC0\n" for name, weight in [("a", 1), ("b", 2), ("c", 1)])
+    )
+    assert [(issue.kind, issue.pair) for issue in check(folder / "pairs.csv").issues] == [("duplicate-pair", "c")]

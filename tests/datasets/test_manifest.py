@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from vitsplice.datasets import Pair, count, read, write
-from vitsplice.datasets.manifest import ID, PairIds
+from vitsplice.datasets.manifest import PairIds
+from vitsplice.datasets.pair import ID
 from vitsplice.errors import ConfigError, UserError
 
 PAIR = Pair("cow-zebra", Path("/images/cow.jpg"), Path("/images/zebra.jpg"), licence="CC0", source="a, b")

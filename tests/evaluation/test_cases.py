@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -20,7 +21,7 @@ def pair(tmp_path):
 
 
 def test_images_of_a_case_have_their_own_sizes(pair, tmp_path):
-    case = PairImages(pair, CPU).case(image(tmp_path / "o.png", 40, 48, seed=2))
+    (case,) = PairImages(pair, CPU).cases(image(tmp_path / "o.png", 40, 48, seed=2))
     shapes = [tuple(image.shape) for image in (case.structure, case.appearance, case.output)]
     assert shapes == [(1, 3, 16, 20), (1, 3, 20, 24), (1, 3, 40, 48)]
     assert case.structure_mask is case.appearance_mask is None
@@ -28,7 +29,7 @@ def test_images_of_a_case_have_their_own_sizes(pair, tmp_path):
 
 def test_masks_are_binary(pair, tmp_path):
     masked = Pair("p", pair.structure, pair.appearance, image(tmp_path / "m.png", seed=3))
-    mask = PairImages(masked, CPU).case(pair.structure).structure_mask
+    mask = PairImages(masked, CPU).cases(pair.structure)[0].structure_mask
     assert mask.shape == (1, 1, 16, 20)
     assert set(mask.unique().tolist()) == {0.0, 1.0}
 
@@ -37,12 +38,12 @@ def test_mask_of_another_size_is_rejected_for_every_method(pair, tmp_path):
     images = PairImages(Pair("p", pair.structure, pair.appearance, image(tmp_path / "m.png", 16, 24)), CPU)
     for _ in range(2):
         with pytest.raises(ImageError, match="does not have the size of its image"):
-            images.case(pair.structure)
+            images.cases(pair.structure)
 
 
 def test_extreme_aspect_ratio_is_rejected(pair, tmp_path):
     with pytest.raises(ImageError, match="an aspect ratio above 8"):
-        PairImages(pair, CPU).case(image(tmp_path / "long.png", 16, 130))
+        PairImages(pair, CPU).cases(image(tmp_path / "long.png", 16, 130))
 
 
 def test_key_depends_on_method_and_files(pair, tmp_path):
@@ -65,15 +66,29 @@ def test_images_of_measured_pairs_are_counted_once(tmp_path, unmeasured, structu
     keys[:, unmeasured] = 0
     keys[1, 2] = 0  # measured for the other method
     counts = count_images(tmp_path / "pairs.csv", keys)
-    assert counts == ImageCounts(4 - len(unmeasured), structures, 2)
-    assert counts.shared
+    assert counts == ImageCounts(4 - len(unmeasured), structures, 2, shared=True)
 
 
 def test_pairs_with_different_images_share_none(tmp_path):
     write(tmp_path / "pairs.jsonl", [Pair(s, Path(f"{s}.png"), Path(f"{s}.jpg")) for s in "abc"])
     for keys, number in ((np.ones((1, 3), np.uint64), 3), (np.zeros((1, 3), np.uint64), 0)):
         assert count_images(tmp_path / "pairs.jsonl", keys) == ImageCounts(number, number, number)
-    assert not ImageCounts(3, 3, 3).shared
+
+
+def test_pairs_share_an_image_if_one_of_several_is_in_both(tmp_path):
+    pairs = [Pair(s, Path(f"{s}.png"), Path(f"{s}.jpg"), others=((Path("z.jpg"), None),)) for s in "ab"]
+    write(tmp_path / "pairs.jsonl", pairs)
+    assert count_images(tmp_path / "pairs.jsonl", np.ones((1, 2), np.uint64)) == ImageCounts(2, 2, 3, shared=True)
+    assert not count_images(tmp_path / "pairs.jsonl", np.array([[1, 0]], np.uint64)).shared
+
+
+def test_each_appearance_image_has_a_case_with_its_mask(pair, tmp_path):
+    other, mask = image(tmp_path / "b.png", 24, 20, seed=4), image(tmp_path / "m.png", 24, 20, seed=5)
+    first, second = PairImages(replace(pair, others=((other, mask),)), CPU).cases(pair.structure)
+    assert (first.appearance.shape, second.appearance.shape) == ((1, 3, 20, 24), (1, 3, 24, 20))
+    assert first.appearance_mask is None
+    assert second.appearance_mask.shape == (1, 1, 24, 20)
+    assert first.output is second.output
 
 
 def test_all_failures_are_counted_and_the_first_are_examples():

@@ -53,8 +53,25 @@ def test_values_are_in_the_order_of_the_pairs(evaluated, method, tmp_path):
     assert comparison.test.mean == pytest.approx(np.mean(values["one"]) - np.mean(values["two"]))
     plain = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert plain == json.loads(json.dumps(summary.to_json()))
-    assert plain["measured"] == {"pairs": 5, "structure_images": 5, "appearance_images": 5}
+    assert plain["measured"] == {"pairs": 5, "structure_images": 5, "appearance_images": 5, "shared": False}
     assert plain["metrics"]["structure-difference"]["parameters"] == {"sizes": [1, 2]}
+
+
+def test_value_of_a_pair_with_several_appearance_images_is_the_mean_by_weight(evaluated, method, pairs, tmp_path):
+    others = image(tmp_path / "in" / "0b.png", seed=7)
+    pair = Pair("p0", tmp_path / "in" / "0s.png", tmp_path / "in" / "0a.png", others=((others, None),))
+    differences = {}
+    for weights in ((), (1.0, 3.0)):
+        write(pairs, [replace(pair, weights=weights)])
+        evaluated(method("one", 10, ("p0",)), force=True)
+        (row,) = rows(tmp_path)
+        output = pixels(tmp_path / "one" / "p0.png")
+        each = [-float((output - pixels(tmp_path / "in" / f"0{k}.png")).abs().mean()) for k in "ab"]
+        expected = np.average(each, weights=weights or None)
+        assert float(row["appearance-similarity"]) == pytest.approx(expected, rel=1e-5)
+        differences[weights] = row["structure-difference"]
+    assert differences[()] == differences[1.0, 3.0]
+    assert "appearance image 2" in (tmp_path / "out" / "gallery.html").read_text()
 
 
 def test_sets_have_the_pairs_with_the_smallest_hashes_in_any_order(evaluated, method, pairs, tmp_path):

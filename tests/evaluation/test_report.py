@@ -64,7 +64,7 @@ def test_means_over_the_same_pairs_have_no_warning(summary):
 
 
 def test_shared_images_have_a_warning(summary):
-    shared = list(report.warnings(replace(summary, measured=ImageCounts(300, 100, 300))))[3]
+    shared = list(report.warnings(replace(summary, measured=ImageCounts(300, 100, 300, shared=True))))[3]
     assert shared.startswith("the 300 pairs have 100 different structure images and 300 different appearance images")
     assert "not independent" in shared
 

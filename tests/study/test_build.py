@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from vitsplice.batch.plan import BATCH, run_folder
-from vitsplice.datasets import Pair
+from vitsplice.datasets import Pair, write
 from vitsplice.errors import ConfigError, ImageError, UserError
 from vitsplice.evaluation.plan import Method, parse_method
 from vitsplice.study import page as page_module
@@ -50,6 +50,12 @@ def test_wrong_answer_is_the_output_of_another_pair_upside_down(page):
         nearest = min(distances, key=distances.get)
         assert distances[nearest] < 100  # over 36 values: the same image, JPEG-encoded twice
         assert nearest != check.pair
+
+
+def test_a_pair_with_several_appearance_images_is_refused(tmp_path):
+    write(tmp_path / "pairs.csv", [Pair("p", tmp_path / "s", tmp_path / "a", others=((tmp_path / "b", None),))])
+    with pytest.raises(UserError, match="pair p has several appearance images; a study shows one"):
+        build_study(tmp_path / "pairs.csv", [Method("one", tmp_path), Method("two", tmp_path)], StudySettings())
 
 
 def test_page_contains_the_plan_but_no_readable_names(page):

@@ -70,6 +70,13 @@ def test_pairs_of_a_manifest_with_an_image_in_each_subset_are_left_out_and_count
     assert images_of(pairs.training) == images_of(paired(folder, vit, tmp_path).training)
 
 
+def test_a_manifest_with_several_appearance_images_is_refused(folder, vit, tmp_path):
+    first, second, third = sorted(folder.iterdir())[:3]
+    write(tmp_path / "pairs.csv", [Pair("p", first, second, others=((third, None),))])
+    with pytest.raises(UserError, match="pair p has several appearance images; a model is trained on pairs of two"):
+        paired(tmp_path / "pairs.csv", vit, tmp_path)
+
+
 def test_a_training_pair_is_required(tmp_path):
     paths = [tmp_path / name for name in "abcd"]
     split = Split(tuple(paths[:2]), tuple(paths[2:]))

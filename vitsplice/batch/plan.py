@@ -23,6 +23,7 @@ from vitsplice.errors import Argument, OutputExists, UserError
 from vitsplice.plugins import catalogue
 from vitsplice.presets import loading as settings_yaml
 from vitsplice.presets.settings import settings_for
+from vitsplice.runs.inputs import region_masks
 from vitsplice.support import output_folder
 from vitsplice.support.files import inside, inside_file, read_json_object
 
@@ -56,9 +57,17 @@ class Batch:
         for variant, settings in self.variants.items():
             settings_json = settings.model_dump_json()
             for pair in read(self.manifest, unique=False):
-                images = {role: os.path.abspath(path) for role, path in pair.images.items()}
-                folder = inside(out, run_folder(variant, pair.id))
-                yield Job(f"{variant}/{pair.id}", str(folder), images, settings_json, self.threads, stop)
+                paths = pair.images | region_masks(pair.regions)
+                yield Job(
+                    id=f"{variant}/{pair.id}",
+                    folder=str(inside(out, run_folder(variant, pair.id))),
+                    images={name: os.path.abspath(path) for name, path in paths.items()},
+                    settings=settings_json,
+                    threads=self.threads,
+                    stop=stop,
+                    weights=pair.weights,
+                    regions=tuple(int(region.appearance) for region in pair.regions),
+                )
 
     @property
     def stop(self) -> Path:

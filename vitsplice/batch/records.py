@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from vitsplice.batch.plan import FAILURES, RESULTS, run_folder
-from vitsplice.batch.worker import image_names
+from vitsplice.batch.worker import inputs_of
 from vitsplice.contracts import Job, Outcome
 from vitsplice.errors import VitspliceError
 from vitsplice.support.jsonl import INVALID, JsonLinesLog, Keys, key_of, read_records
@@ -42,9 +42,9 @@ class Ledger(JsonLinesLog):
         super().__exit__(kind, error, at)
 
     def is_finished(self, job: Job) -> bool:
-        """Return True if the run of a job is recorded, with images at the same paths."""
+        """Return True if the run of a job is recorded, with images at the same paths, weights and regions."""
         key = key_of(job.id)
-        return key in self and self[key].get("images") == image_names(job)
+        return key in self and inputs_of(job).items() <= self[key].items()
 
     def add_run(self, job_id: str, record: Mapping[str, Any]) -> None:
         """Record a finished run. Raises VitspliceError if that cannot be written."""

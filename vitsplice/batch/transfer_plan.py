@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from vitsplice.batch.transfer_record import read_record
+from vitsplice.datasets import Pair
 from vitsplice.datasets import read as read_manifest
 from vitsplice.datasets.sources import SUFFIXES, images_at
 from vitsplice.errors import ImageError, OutputExists, UserError
 from vitsplice.models.mixing import check_weights
+from vitsplice.runs.inputs import appearance_names
 from vitsplice.support.files import file_sha256
 from vitsplice.support.output_folder import REPLACE
 from vitsplice.text import printable
@@ -27,20 +29,22 @@ class Transfer:
         name: file name in the output folder.
         structure: structure image.
         appearance: appearance images with their weights.
-        structure_mask, appearance_mask: see `vitsplice.splice`; the latter only with one appearance image.
+        structure_mask: see `vitsplice.splice`.
+        appearance_masks: likewise for each appearance image; empty: none has a mask.
     """
 
     name: str
     structure: Path
     appearance: tuple[tuple[Path, float], ...]
     structure_mask: Path | None = None
-    appearance_mask: Path | None = None
+    appearance_masks: tuple[Path | None, ...] = ()
 
     def images(self) -> dict[str, Any]:
         """Return the SHA-256 of every image as plain data. Raises ImageError if one cannot be read."""
         images: dict[str, Any] = {"structure": _digest(self.structure)}
         images["appearance"] = [[_digest(path), weight] for path, weight in self.appearance]
-        masks = {"structure_mask": self.structure_mask, "appearance_mask": self.appearance_mask}
+        names = [f"{name}_mask" for name in appearance_names(len(self.appearance))]
+        masks = {"structure_mask": self.structure_mask, **dict(zip(names, self.appearance_masks, strict=False))}
         return images | {name: _digest(mask) for name, mask in masks.items() if mask}
 
 
@@ -120,11 +124,20 @@ def outputs_of_images(structures: Iterable[Path]) -> list[Transfer]:
 
 
 def transfers_of_manifest(manifest: Path) -> list[Transfer]:
-    """List an output ``ID.png`` for each pair of a manifest. Raises ConfigError, UserError if it is invalid."""
-    return [
-        Transfer(f"{pair.id}.png", pair.structure, ((pair.appearance, 1.0),), pair.structure_mask, pair.appearance_mask)
-        for pair in read_manifest(manifest)
-    ]
+    """List an output ``ID.png`` for each pair of a manifest; several appearance images are mixed by their weights.
+
+    Raises:
+        ConfigError, UserError: if the manifest is invalid, or a pair has regions.
+    """
+    return [_transfer(pair) for pair in read_manifest(manifest)]
+
+
+def _transfer(pair: Pair) -> Transfer:
+    if pair.regions:
+        raise UserError(f"pair {pair.id} has regions, which a model does not take; remove them, or use another preset")
+    paths, masks = zip(*pair.appearances, strict=True)
+    mix = tuple(zip(paths, pair.weights or [1.0] * len(paths), strict=True))
+    return Transfer(f"{pair.id}.png", pair.structure, mix, pair.structure_mask, masks)
 
 
 def _digest(path: Path) -> str:

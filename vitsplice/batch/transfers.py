@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import zip_longest
 from pathlib import Path
 from time import perf_counter
 
@@ -116,7 +117,8 @@ def _apply(
     try:
         structure, images = read(transfer.structure), transfer.images()
         with out_of_memory_advice():
-            parts = [(prepare(path, mask=transfer.appearance_mask), weight) for path, weight in transfer.appearance]
+            masked_parts = zip_longest(transfer.appearance, transfer.appearance_masks)
+            parts = [(prepare(path, mask=mask), weight) for (path, weight), mask in masked_parts]
             appearance = parts[0][0] if len(parts) == 1 else Mix(parts)
             output = output_of(model, structure, appearance, transfer.structure_mask)
     except UserError as error:

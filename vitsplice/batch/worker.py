@@ -21,6 +21,7 @@ from vitsplice.errors import (
     reason,
 )
 from vitsplice.runs.artifacts import RunFolder
+from vitsplice.runs.inputs import appearances_of, checked_weights, regions_from
 from vitsplice.runs.recorder import Recording
 from vitsplice.support.files import file_sha256
 from vitsplice.support.output_folder import LOCK, FolderLock
@@ -35,6 +36,12 @@ POLL_SECONDS = 0.5
 
 RETRYABLE = (OutputBusy, OutOfMemory)
 """User errors that may not occur again when the job is retried or runs on another machine."""
+
+
+MATCHING = ("weights", "regions")
+"""Entries of a record: weights of several appearance images, and the number of the image of each region, from 0."""
+
+OTHER_ID = "give the pair another id, or remove that folder"
 
 
 def run_job(job: Job) -> Outcome:
@@ -52,7 +59,7 @@ def finished_record(job: Job) -> dict[str, Any] | None:
     """Return the record of a job whose run is finished and left nothing to clean up, or None.
 
     Raises:
-        UserError: if the folder holds a run of other images.
+        UserError: if the folder holds a run of other images, or with other weights or regions.
     """
     folder = RunFolder(Path(job.folder))
     record = _read_record(job)
@@ -65,24 +72,35 @@ def _read_record(job: Job) -> dict[str, Any] | None:
         run = RunFolder(Path(job.folder)).record()
         if run.get("finished") is not True:
             return None
-        images = _images(run)
-        record = {
-            "images": image_names(job),
+        images, matching = _images(run), _matching(run)
+        record = inputs_of(job) | {
             "backbone": " + ".join(backbone["name"] for backbone in run["backbones"].values()),
             "seconds": round(sum(run["seconds"].values()), 3),
             "metrics": {metric["name"]: metric["value"] for metric in run["metrics"]},
         }
-    except (UserError, AttributeError, KeyError, TypeError):
+    except (UserError, AttributeError, KeyError, TypeError, ValueError):
         return None
-    if {role: name for role, (name, _) in images.items()} != record["images"]:
+    if {name: path for name, (path, _) in images.items()} != record["images"]:
         _check_same_bytes(job, images)
+    if matching != {name: record[name] for name in MATCHING if name in record}:
+        raise UserError(f"{job.folder} holds a run with other weights or regions; {OTHER_ID}")
     return record
 
 
 def _images(run: dict[str, Any]) -> dict[str, tuple[str, str]]:
-    """Path and SHA-256 of the images of a run by role, from its ``run.json``."""
-    inputs = run["inputs"] | {f"{role}_mask": mask for role, mask in run["masks"].items()}
-    return {role: (image["name"], image["sha256"]) for role, image in inputs.items()}
+    """Path and SHA-256 of the images of a run by name, from its ``run.json``."""
+    inputs = run["inputs"] | {f"{name}_mask": mask for name, mask in run["masks"].items()}
+    for number, region in enumerate(run.get("regions", ()), 1):
+        masks = {f"region_{number}_{mask}": region[mask] for mask in ("structure_mask", "appearance_mask")}
+        inputs |= {name: mask for name, mask in masks.items() if mask}
+    return {name: (image["name"], image["sha256"]) for name, image in inputs.items()}
+
+
+def _matching(run: dict[str, Any]) -> dict[str, Any]:
+    """Return the entries `MATCHING` of a run, from its ``run.json``."""
+    names, regions = appearances_of(run["inputs"]), run.get("regions")
+    weights = {"weights": [run["appearance_weights"][name] for name in names]} if len(names) > 1 else {}
+    return weights | ({"regions": [names.index(region["appearance"]) for region in regions]} if regions else {})
 
 
 def _check_same_bytes(job: Job, images: Mapping[str, tuple[str, str]]) -> None:
@@ -95,15 +113,17 @@ def _check_same_bytes(job: Job, images: Mapping[str, tuple[str, str]]) -> None:
             f"cannot read {printable(str(error.filename or 'an image'))}: {error.strerror or error}"
         ) from error
     if digests != {role: sha256 for role, (_, sha256) in images.items()}:
-        raise UserError(
-            f"{job.folder} holds a run of other images ({', '.join(name for name, _ in images.values())}); "
-            "give the pair another id, or remove that folder"
-        )
+        names = ", ".join(name for name, _ in images.values())
+        raise UserError(f"{job.folder} holds a run of other images ({names}); {OTHER_ID}")
 
 
-def image_names(job: Job) -> dict[str, str]:
-    """Return the printable paths of a job's images by role."""
-    return {role: printable(path) for role, path in job.images.items()}
+def inputs_of(job: Job) -> dict[str, Any]:
+    """Return the entries of a job's inputs in its record: printable paths of the images, and `MATCHING`."""
+    inputs: dict[str, Any] = {"images": {name: printable(path) for name, path in job.images.items()}}
+    number = len(appearances_of(job.images))
+    if number > 1:
+        inputs["weights"] = list(checked_weights(job.weights or None, number))
+    return inputs | ({"regions": list(job.regions)} if job.regions else {})
 
 
 @cache
@@ -156,15 +176,29 @@ def _open(job: Job) -> Recording:
             return Recording.resume(folder.path, backbones=_backbones())
         except CheckpointRejected:
             pass
-    return Recording.begin(job.images, settings, folder.path, force=True, backbones=_backbones())
+    regions = regions_from(job.images, job.regions)
+    return Recording.begin(
+        job.images,
+        settings,
+        folder.path,
+        weights=job.weights or None,
+        regions=regions,
+        force=True,
+        backbones=_backbones(),
+    )
 
 
 def _started_as(job: Job, settings: RunConfig, folder: RunFolder) -> bool:
-    """Return True if a folder holds a run with the settings and images of a job."""
+    """Return True if a folder holds a run with the settings, images, weights and regions of a job."""
     try:
         inputs = folder.inputs()
         paths = {role: image["path"] for role, image in inputs["images"].items()}
-        return bool(paths == dict(job.images) and inputs["settings"] == settings.model_dump(mode="json"))
+        matching = tuple(inputs.get("weights", ())), tuple(inputs.get("regions", ()))
+        return bool(
+            paths == dict(job.images)
+            and matching == (job.weights, job.regions)
+            and inputs["settings"] == settings.model_dump(mode="json")
+        )
     except (UserError, AttributeError, KeyError, TypeError):
         return False
 

@@ -138,7 +138,7 @@ def run(
         return
     from vitsplice.luts import check_cube
     from vitsplice.presets.settings import settings_for
-    from vitsplice.runs.inputs import named_inputs
+    from vitsplice.runs.inputs import named_inputs, parse_region
     from vitsplice.runs.recorder import Recording
     from vitsplice.runs.repeat import NO_MASK
 
@@ -157,7 +157,7 @@ def run(
     )
     masks = [None if str(mask) == NO_MASK else mask for mask in appearance_mask or []]
     images = named_inputs(structure, appearances, structure_mask, masks)
-    regions = [_region(text, len(appearances)) for text in region or []]
+    regions = [parse_region(text, len(appearances)) for text in region or []]
     if lut is not None:
         check_cube(lut, force=force)
     if auto_regions is not None:
@@ -212,18 +212,6 @@ def _images(
         packaged = example()
         return packaged[0], [packaged[1]], None
     raise typer.BadParameter("give both images, STRUCTURE and APPEARANCE, or neither for the packaged pair")
-
-
-def _region(text: str, number: int) -> Region:
-    """Parse ``MASK=IMAGE`` or ``MASK=IMAGE:MASK``; an image is a name, or its number from 1 to ``number``."""
-    from vitsplice.runs.inputs import Region
-
-    mask, _, rest = text.partition("=")
-    if not mask or not rest:
-        raise typer.BadParameter(f"--region takes MASK=IMAGE or MASK=IMAGE:MASK, not {text!r}")
-    image, _, other = rest.partition(":")
-    is_number = image.isdecimal() and 1 <= int(image) <= number
-    return Region(mask, int(image) - 1 if is_number else image, other or None)
 
 
 def _proposed(

@@ -16,10 +16,13 @@ class Job:
     Args:
         id: identifier, unique in the batch.
         folder: absolute path of the run's output folder, the same on every machine that runs jobs.
-        images: absolute paths of the images by role (``structure``, ``appearance`` and their masks).
+        images: absolute paths of the images by name: ``structure``, ``appearance``, ``appearance_2`` and so on, their
+            masks (``appearance_2_mask``), and those of regions (``region_1_structure_mask``).
         settings: settings of the run, as JSON.
         threads: number of CPU threads of the run; the bytes of its output depend on it.
         stop: absolute path of a file; once it exists, running jobs write a checkpoint and end.
+        weights: weight of each appearance image; empty: all are equal.
+        regions: number of the appearance image of each region, from 0.
     """
 
     id: str
@@ -28,6 +31,8 @@ class Job:
     settings: str
     threads: int
     stop: str
+    weights: tuple[float, ...] = ()
+    regions: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vitsplice.datasets.manifest import Pair, PairIds, write
+from vitsplice.datasets.manifest import PairIds, write
+from vitsplice.datasets.pair import Pair
 from vitsplice.datasets.pairing import Pairing, pair_all, pair_at_random, pair_by_name
 from vitsplice.datasets.sources import ImageGroup, SourceContents, read_source
 from vitsplice.errors import Argument, UserError

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitsplice.datasets.fingerprints import Fingerprint, are_near_duplicates, earlier_near_duplicates, fingerprint
-from vitsplice.datasets.manifest import PATHS, read
+from vitsplice.datasets.manifest import read
+from vitsplice.datasets.pair import Pair
 from vitsplice.errors import ImageError, UserError
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 from vitsplice.text import printable
@@ -34,6 +35,9 @@ KINDS = (
 
 ABSENT = -1
 """File number of a mask that a pair does not have."""
+
+ROW = ("structure", "appearance", "structure_mask", "appearance_mask")
+"""Files of a row: two images and their masks."""
 
 
 @dataclass(frozen=True)
@@ -87,9 +91,13 @@ class CheckReport:
 class ManifestIndex:
     """The pairs of a manifest with their files as numbers; a file that is reached by several paths has one number.
 
+    A pair has a row for each appearance image and for each region.
+
     Args:
         ids: ids of the pairs, in order.
-        rows: file numbers of each pair, ``(N, 4)``: structure image, appearance image, and their masks or `ABSENT`.
+        rows: file numbers, ``(M, 4)``: structure image, appearance image, and their masks or `ABSENT`.
+        starts: first row of each pair, and the number of rows, ``(N + 1,)``.
+        weights: weights of the appearance images of each pair, empty if all are equal.
         files: path of each file and the first pair that has it, in the order of their first use.
         uses: number of pairs that have each file.
         unlicensed: ids of the pairs without a licence.
@@ -97,6 +105,8 @@ class ManifestIndex:
 
     ids: list[str]
     rows: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    weights: list[tuple[float, ...]]
     files: list[tuple[Path, str]]
     uses: NDArray[np.int64]
     unlicensed: list[str]
@@ -108,22 +118,33 @@ class ManifestIndex:
         Raises:
             ConfigError, UserError: as `vitsplice.datasets.read`, and if it has no pairs.
         """
-        ids, files, unlicensed = list[str](), list[tuple[Path, str]](), list[str]()
-        numbers, entries = dict[str, int](), array("q")
+        ids, weights, unlicensed = list[str](), list[tuple[float, ...]](), list[str]()
+        numbers, files = dict[str, int](), list[tuple[Path, str]]()
+        entries, starts, uses = array("q"), array("q", [0]), array("q")
         for pair in read(manifest):
             ids.append(pair.id)
+            weights.append(pair.weights)
             unlicensed += [] if pair.licence else [pair.id]
-            for path in map(pair.images.get, PATHS):
+            for path in _paths(pair):
                 number = ABSENT if path is None else numbers.setdefault(os.path.realpath(path), len(files))
                 if path is not None and number == len(files):
                     files.append((path, pair.id))
+                    uses.append(0)
                 entries.append(number)
+            for number in {*entries[starts[-1] * len(ROW) :]} - {ABSENT}:
+                uses[number] += 1
+            starts.append(len(entries) // len(ROW))
         if not ids:
             raise UserError(f"{printable(os.fsdecode(manifest))} has no pairs")
-        rows = np.frombuffer(entries, np.int64).reshape(-1, len(PATHS))
-        ordered = np.sort(rows, axis=1)
-        first_in_row = np.diff(ordered, axis=1, prepend=ABSENT) > 0  # a pair counts once for a file that it has twice
-        return cls(ids, rows, files, np.bincount(ordered[first_in_row], minlength=len(files)), unlicensed)
+        rows = np.frombuffer(entries, np.int64).reshape(-1, len(ROW))
+        return cls(
+            ids, rows, np.frombuffer(starts, np.int64), weights, files, np.frombuffer(uses, np.int64), unlicensed
+        )
+
+    def pairs(self) -> Iterator[tuple[str, list[list[int]]]]:
+        """Yield the id and the rows of each pair."""
+        for pair, start, end in zip(self.ids, self.starts[:-1], self.starts[1:], strict=True):
+            yield pair, self.rows[start:end].tolist()
 
     def name(self, number: int) -> str:
         """Return the printable path of a file, in quotes."""
@@ -133,6 +154,15 @@ class ManifestIndex:
         """Return an issue of a file."""
         path, pair = self.files[number]
         return Issue(kind, pair, int(self.uses[number]), str(path), message)
+
+
+def _paths(pair: Pair) -> Iterator[Path | None]:
+    """Yield the paths of a pair, a row for each appearance image and for each region."""
+    for path, mask in pair.appearances:
+        yield from (pair.structure, path, pair.structure_mask, mask)
+    for region in pair.regions:
+        path, _ = pair.appearances[int(region.appearance)]
+        yield from (pair.structure, path, region.structure_mask, region.appearance_mask)
 
 
 Fingerprints = Sequence[Fingerprint | None]
@@ -189,8 +219,8 @@ def _fingerprints(index: ManifestIndex, progress: ProgressReporter) -> tuple[Fin
 def _masks(index: ManifestIndex, fingerprints: Fingerprints, masks: NDArray[np.int64]) -> Iterator[Issue]:
     """Find masks whose size is not that of their image, and masks that are black everywhere."""
     pairs: dict[tuple[int, str], list[str]] = {}
-    for pair, row in zip(index.ids, index.rows.tolist(), strict=True):
-        for image_number, number in zip(row[:2], row[2:], strict=True):
+    for pair, rows in index.pairs():
+        for image_number, number in dict.fromkeys(each for row in rows for each in zip(row[:2], row[2:], strict=True)):
             image, mask = fingerprints[image_number], fingerprints[number] if number != ABSENT else None
             if image and mask and image.size != mask.size:
                 sizes = [f"{width}x{height}" for height, width in (mask.size, image.size)]
@@ -206,13 +236,13 @@ def _masks(index: ManifestIndex, fingerprints: Fingerprints, masks: NDArray[np.i
 
 
 def _pairs(index: ManifestIndex, fingerprints: Fingerprints) -> Iterator[Issue]:
-    """Find pairs of two equal images, and pairs with the files of an earlier one."""
-    first: dict[tuple[int, ...], str] = {}
-    for pair, row in zip(index.ids, index.rows.tolist(), strict=True):
-        structure, appearance = row[:2]
-        if equal := _equality(fingerprints[structure], fingerprints[appearance], same_file=structure == appearance):
-            yield Issue("same-image", pair, 1, "", f"its structure image and its appearance image {equal}")
-        original = first.setdefault(tuple(row), pair)
+    """Find pairs of two equal images, and pairs with the files and weights of an earlier one."""
+    first: dict[tuple[object, ...], str] = {}
+    for (pair, rows), weights in zip(index.pairs(), index.weights, strict=True):
+        for structure, appearance in dict.fromkeys((row[0], row[1]) for row in rows):
+            if equal := _equality(fingerprints[structure], fingerprints[appearance], same_file=structure == appearance):
+                yield Issue("same-image", pair, 1, "", f"its structure image and its appearance image {equal}")
+        original = first.setdefault((weights, *map(tuple, rows)), pair)
         if original != pair:
             yield Issue("duplicate-pair", pair, 1, "", f"has the same files as {original}")
 

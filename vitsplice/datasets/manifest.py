@@ -9,57 +9,21 @@ import os
 import re
 import unicodedata
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
+from vitsplice.datasets.pair import FIELDS, TEXTS, Pair, all_fields, check_fields, pair_of, row_of
 from vitsplice.errors import ConfigError, UserError, VitspliceError
 from vitsplice.support.files import reading, write_atomically
 from vitsplice.support.jsonl import key_of
-from vitsplice.support.tables import csv_document, escape_csv, unescape_csv
+from vitsplice.support.tables import csv_document, unescape_csv
 from vitsplice.text import one_line, printable
-
-FIELDS = ("id", "structure", "appearance", "structure_mask", "appearance_mask", "licence", "source")
-PATHS = FIELDS[1:5]
-REQUIRED = FIELDS[:3]
-TEXTS = FIELDS[5:]
-
-ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-"""An id names a folder: letters, digits, ``.``, ``_`` and ``-``, at most 100, the first a letter or digit."""
 
 LONGEST_LINE = 100_000
 """Maximum number of characters of a line."""
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A structure image and an appearance image.
-
-    Args:
-        id: unique in its manifest; names folders (`ID`).
-        structure: path of the structure image.
-        appearance: path of the appearance image.
-        structure_mask: path of the mask of the structure image, of the same size (`vitsplice.api.splice`).
-        appearance_mask: path of the mask of the appearance image, of the same size.
-        licence: licence of the images; "" if unknown.
-        source: origin of the images; "" if unknown.
-    """
-
-    id: str
-    structure: Path
-    appearance: Path
-    structure_mask: Path | None = None
-    appearance_mask: Path | None = None
-    licence: str = ""
-    source: str = ""
-
-    @property
-    def images(self) -> dict[str, Path]:
-        """The paths of images and masks by field, images first."""
-        return {field: path for field in PATHS if (path := getattr(self, field)) is not None}
 
 
 def read(path: str | os.PathLike[str], *, unique: bool = True) -> Iterator[Pair]:
@@ -80,7 +44,7 @@ def read(path: str | os.PathLike[str], *, unique: bool = True) -> Iterator[Pair]
     lines: dict[str, int] = {}
     with reading(path), path.open(encoding="utf-8-sig", newline="") as file:
         for number, row in rows(file, path):
-            pair = _pair(row, path.parent, f"{path}, line {number}")
+            pair = pair_of(row, path.parent, f"{path}, line {number}")
             if unique and (first := lines.setdefault(pair.id, number)) != number:
                 raise ConfigError(f"{path}, line {number}: duplicate id {pair.id!r}, also in line {first}")
             yield pair
@@ -110,7 +74,7 @@ def write(path: str | os.PathLike[str], pairs: Iterable[Pair]) -> None:
     formats = {".csv": _as_csv, ".jsonl": _as_jsonl}
     if path.suffix.lower() not in formats:
         raise UserError(f"{path} cannot be a manifest: its name must end in .csv or .jsonl")
-    text = formats[path.suffix.lower()](_row(pair, path.parent) for pair in pairs)
+    text = formats[path.suffix.lower()]([row_of(pair, path.parent) for pair in pairs])
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, text.encode())
@@ -165,7 +129,7 @@ def _lines(file: IO[str], path: Path) -> Iterator[str]:
 def _csv_rows(file: IO[str], path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     reader = csv.DictReader(_lines(file, path), strict=True)
     try:
-        _check_fields(list(reader.fieldnames or FIELDS), f"{path}, line 1")
+        check_fields(list(reader.fieldnames or FIELDS), f"{path}, line 1")
         for row in reader:
             if None in row or None in row.values():
                 raise ConfigError(f"{path}, line {reader.line_num}: must have as many fields as the first line")
@@ -187,52 +151,10 @@ def _jsonl_rows(file: IO[str], path: Path) -> Iterator[tuple[int, Mapping[str, A
         yield number, row
 
 
-def _check_fields(names: Sequence[str], location: str) -> None:
-    if unknown := [name for name in names if name not in FIELDS]:
-        hint = "; fields are separated by commas" if len(names) == 1 else ""
-        raise ConfigError(f"{location}: unknown field {unknown[0]!r}; allowed: {', '.join(FIELDS)}{hint}")
-    if missing := [name for name in REQUIRED if name not in names]:
-        raise ConfigError(f"{location}: field {missing[0]} is missing; required: {', '.join(REQUIRED)}")
+def _as_csv(rows: list[dict[str, str]]) -> str:
+    fields = all_fields(rows)
+    return csv_document([fields, *([row.get(name, "") for name in fields] for row in rows)])
 
 
-def _pair(row: Mapping[str, Any], folder: Path, location: str) -> Pair:
-    _check_fields([*map(str, row)], location)
-    values: dict[str, Any] = {name: "" if value is None else value for name, value in row.items()}
-    for name, value in values.items():
-        if not isinstance(value, str) or "\0" in value:
-            raise ConfigError(f"{location}: {name} must be text, not {value!r}")
-    values = {name: value.strip() for name, value in values.items()}
-    if empty := [name for name in REQUIRED if not values[name]]:
-        raise ConfigError(f"{location}: {empty[0]} is empty")
-    if not ID.fullmatch(values["id"]):
-        raise ConfigError(
-            f"{location}: id {values['id']!r} cannot name a folder; allowed are at most 100 letters, digits, '.', '_' "
-            "and '-', the first a letter or digit"
-        )
-    for name in PATHS:
-        if name in values:
-            values[name] = folder / values[name] if values[name] else None
-    return Pair(**values)
-
-
-def _row(pair: Pair, folder: Path) -> dict[str, str]:
-    paths = {name: _relative(path, folder) for name, path in pair.images.items()}
-    return {name: paths.get(name, "") if name in PATHS else getattr(pair, name) for name in FIELDS}
-
-
-def _relative(path: Path, folder: Path) -> str:
-    absolute, base = Path(os.path.abspath(path)), Path(os.path.abspath(folder))
-    if not absolute.is_relative_to(base):
-        return str(absolute)
-    relative = absolute.relative_to(base).as_posix()
-    unchanged = relative == relative.lstrip() and escape_csv(relative) == relative
-    return relative if unchanged else f"./{relative}"  # `read` strips white space and does not unescape paths
-
-
-def _as_csv(rows: Iterable[dict[str, str]]) -> str:
-    return csv_document([FIELDS, *([row[name] for name in FIELDS] for row in rows)])
-
-
-def _as_jsonl(rows: Iterable[dict[str, str]]) -> str:
-    records = ({name: value for name, value in row.items() if value} for row in rows)
-    return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+def _as_jsonl(rows: list[dict[str, str]]) -> str:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

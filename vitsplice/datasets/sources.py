@@ -13,7 +13,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field, ValidationError
 
-from vitsplice.datasets.manifest import Pair, PairIds
+from vitsplice.datasets.manifest import PairIds
+from vitsplice.datasets.pair import Pair
 from vitsplice.errors import ConfigError, UserError
 from vitsplice.support.files import reading
 from vitsplice.support.validation_errors import first_problem

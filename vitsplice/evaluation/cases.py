@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,11 +13,12 @@ import torch
 from torch import Tensor
 
 from vitsplice.contracts import Case
+from vitsplice.datasets import Pair
 from vitsplice.datasets import read as read_pairs
-from vitsplice.datasets.manifest import Pair
 from vitsplice.errors import ImageError
 from vitsplice.evaluation.plan import Method
 from vitsplice.images import LoadedImage, image_stamp, read, read_mask
+from vitsplice.runs.inputs import appearances_of
 from vitsplice.support.jsonl import Keys, key_of
 from vitsplice.text import printable
 
@@ -27,21 +29,36 @@ MAX_EXAMPLES = 5
 
 
 class PairImages:
-    """The images of a pair on a device, read at their first use."""
+    """The images of a pair on a device, read at their first use; masks of regions are not read."""
 
     def __init__(self, pair: Pair, device: torch.device) -> None:
         self._pair, self._device = pair, device
         self._images: dict[str, Tensor] | None = None
 
-    def case(self, output: Path) -> Case:
-        """Return the case of an output. Raises ImageError if an image cannot be read, or a mask has another size."""
+    def cases(self, output: Path) -> list[Case]:
+        """Return the cases of an output, one for each appearance image.
+
+        Raises:
+            ImageError: if an image cannot be read, or a mask has another size.
+        """
         if self._images is None:
             files = self._pair.images.items()
             images = {name: self._read(path, read_mask if "mask" in name else read) for name, path in files}
             for mask in [name for name in images if "mask" in name]:
                 images[mask] = self._binary(mask, images[mask], images[mask.removesuffix("_mask")])
             self._images = images
-        return Case(self._pair.id, output=self._read(output), **self._images)
+        images, pixels = self._images, self._read(output)
+        return [
+            Case(
+                id=self._pair.id,
+                structure=images["structure"],
+                appearance=images[name],
+                output=pixels,
+                structure_mask=images.get("structure_mask"),
+                appearance_mask=images.get(f"{name}_mask"),
+            )
+            for name in appearances_of(images)
+        ]
 
     def _read(self, path: Path, reader: Callable[[Path], LoadedImage] = read) -> Tensor:
         pixels = reader(path).pixels
@@ -51,7 +68,7 @@ class PairImages:
 
     def _binary(self, name: str, mask: Tensor, image: Tensor) -> Tensor:
         if mask.shape != image.shape:
-            raise ImageError(f"{printable(str(getattr(self._pair, name)))} does not have the size of its image")
+            raise ImageError(f"{printable(str(self._pair.images[name]))} does not have the size of its image")
         return (mask.mean(1, keepdim=True) > 0.5).float()
 
 
@@ -91,27 +108,38 @@ class ImageCounts:
     Args:
         pairs: number of pairs.
         structure_images, appearance_images: numbers of different images, by path.
+        shared: whether pairs share an image, and so are not independent.
     """
 
     pairs: int
     structure_images: int
     appearance_images: int
-
-    @property
-    def shared(self) -> bool:
-        """True if pairs share an image, and so are not independent."""
-        return min(self.structure_images, self.appearance_images) < self.pairs
+    shared: bool = False
 
 
 def count_images(manifest: Path, keys: Keys) -> ImageCounts:
     """Count the pairs and images of measured cases, whose keys ``(methods, pairs)`` are not 0."""
     pairs = (pair for pair, measured in zip(read_pairs(manifest, unique=False), keys.T, strict=True) if measured.any())
-    paths = (tuple(key_of(os.path.abspath(path)) for path in (pair.structure, pair.appearance)) for pair in pairs)
-    digests = np.fromiter(paths, np.dtype((np.uint64, 2)))
-    return ImageCounts(len(digests), *(len(np.unique(role)) for role in digests.T))
+    structures, appearances = array("Q"), array("Q")
+    for pair in pairs:
+        structures.append(_path_key(pair.structure))
+        appearances.extend({_path_key(path) for path, _ in pair.appearances})
+    structure_images, appearance_images = (
+        len(np.unique(np.frombuffer(keys, np.uint64))) for keys in (structures, appearances)
+    )
+    shared = structure_images < len(structures) or appearance_images < len(appearances)
+    return ImageCounts(len(structures), structure_images, appearance_images, shared)
+
+
+def _path_key(path: Path) -> int:
+    return key_of(os.path.abspath(path))
 
 
 def case_key(pair: Pair, method: Method, output: Path) -> int:
-    """Compute a 64-bit key from paths, sizes and modification times of a case's files. Raises ImageError."""
+    """Compute a 64-bit key from paths, sizes and modification times of a case's files, and weights.
+
+    Raises:
+        ImageError: if a file cannot be read.
+    """
     stamps = [image_stamp(path) for path in (*pair.images.values(), output)]
-    return key_of(method.name, pair.id, *stamps)
+    return key_of(method.name, pair.id, *stamps, *pair.weights)

@@ -16,8 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from vitsplice.contracts import Case, Metric, MetricContext, MetricSpec
-from vitsplice.datasets import count, read
-from vitsplice.datasets.manifest import Pair
+from vitsplice.datasets import Pair, count, read
 from vitsplice.engine.device import pick_device
 from vitsplice.errors import ImageError, UserError
 from vitsplice.evaluation.cases import CaseCounts, PairImages, case_key
@@ -27,7 +26,7 @@ from vitsplice.evaluation.plan import GALLERY, LAYOUT, SETS, VALUES, WORK, Evalu
 from vitsplice.evaluation.report import write_report
 from vitsplice.evaluation.summary import EvaluationSummary, summarise
 from vitsplice.metrics.backbones import MetricBackbones
-from vitsplice.metrics.values import BuiltMetrics, build_metrics, compute
+from vitsplice.metrics.values import BuiltMetrics, build_metrics, compute, mean_values
 from vitsplice.plugins import catalogue
 from vitsplice.presets.settings import settings_for
 from vitsplice.support import output_folder
@@ -157,7 +156,7 @@ class _Evaluation:
             before = _new_record(pair, method, output) if new else log[key]
             pending = [(s, m) for s, m in self.built.over("pair") if new or s.name in before.get("reasons", {})]
             if new or pending:
-                values, reasons = compute_rounded(pending, images.case(output))
+                values, reasons = compute_rounded(pending, images.cases(output), pair.weights)
                 after = before | {"metrics": before["metrics"] | values, "reasons": reasons}
                 if new or after != before:
                     log.add(key, after)
@@ -178,7 +177,7 @@ class _Evaluation:
                 key = key_of(spec.name, method.name, *(number for _, number in chosen))
                 if key not in log or log[key]["reason"]:
                     cases = self._cases(method, [pair for pair, _ in chosen])
-                    values, reasons = compute_rounded([(spec, metric)], cases)
+                    values, reasons = compute_rounded([(spec, metric)], [cases])
                     if self.progress.stopped():
                         return None
                     result = {"value": values[spec.name], "cases": len(chosen), "reason": reasons.get(spec.name, "")}
@@ -187,11 +186,12 @@ class _Evaluation:
         return records
 
     def _cases(self, method: Method, pairs: Sequence[Pair]) -> Iterator[Case]:
+        """Yield a case for each pair, with its first appearance image."""
         for pair in pairs:
             output = method.output(pair.id)
             if self.progress.stopped() or output is None:
                 return
-            yield PairImages(pair, self.device).case(output)
+            yield PairImages(pair, self.device).cases(output)[0]
 
 
 def _new_record(pair: Pair, method: Method, output: Path) -> dict[str, Any]:
@@ -202,10 +202,22 @@ def _new_record(pair: Pair, method: Method, output: Path) -> dict[str, Any]:
 
 
 def compute_rounded(
-    metrics: Sequence[tuple[MetricSpec, Metric]], cases: Case | Iterator[Case]
+    metrics: Sequence[tuple[MetricSpec, Metric]],
+    cases: Sequence[Case | Iterator[Case]],
+    weights: Sequence[float] = (),
 ) -> tuple[dict[str, float | None], dict[str, str]]:
-    """Compute metrics of a case or of a set: values, rounded to float32's precision, and reasons of failures."""
-    results = [compute(spec, metric, cases) for spec, metric in metrics]
+    """Compute metrics of one output.
+
+    Args:
+        metrics: metrics over pairs, or over sets.
+        cases: a case for each appearance image, or a single iterator of the cases of a set.
+        weights: weight of each case in the mean; empty: all are equal.
+
+    Returns:
+        Means of the values, rounded to float32's precision, and reasons of failures.
+    """
+    computed = [[compute(spec, metric, case) for spec, metric in metrics] for case in cases]
+    results = mean_values(computed, weights or [1.0] * len(cases))
     values = {result.name: None if result.value is None else float(f"{result.value:.6g}") for result in results}
     return values, {result.name: result.reason for result in results if result.failed}
 

@@ -10,14 +10,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, zip_longest
 from pathlib import Path
 
-from vitsplice.datasets import read
-from vitsplice.datasets.manifest import Pair
+from vitsplice.datasets import Pair, read
 from vitsplice.errors import ImageError
 from vitsplice.evaluation import plots, report
 from vitsplice.evaluation.plan import CSV, EvaluationPlan
 from vitsplice.evaluation.summary import EvaluationSummary, MethodScore
 from vitsplice.images import read as read_image
 from vitsplice.metrics.statistics import finite_or_none
+from vitsplice.runs.inputs import appearances_of, described
 from vitsplice.support.jsonl import JsonLinesLog, Keys
 from vitsplice.support.page import Block, Card, Cards, Heading, Table, Text, Thumbnail, data_uri, render
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
@@ -99,7 +99,8 @@ def ordinal(number: int) -> str:
 
 
 def _card(plan: EvaluationPlan, pair: Pair, values: list[list[float | None]], notes: CellNotes) -> Card:
-    inputs = [Thumbnail(_data_uri(pair.images[role]), f"{role} image") for role in ("structure", "appearance")]
+    names = ("structure", *appearances_of(pair.images))
+    inputs = [Thumbnail(_data_uri(pair.images[name]), described(name)) for name in names]
     outputs = [Thumbnail(_data_uri(method.output(pair.id)), method.name) for method in plan.methods]
     return Card(pair.id, inputs, outputs, values, notes)
 

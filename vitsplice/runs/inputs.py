@@ -6,9 +6,11 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from vitsplice.errors import UserError
+from vitsplice.text import did_you_mean
 
 _NAME = re.compile(
     r"structure|structure_mask|appearance(_([2-9]|[1-9]\d+))?(_mask)?|region_[1-9]\d*_(structure|appearance)_mask"
@@ -134,3 +136,52 @@ def regions_from(images: Mapping[str, Any], appearances: Sequence[int | str]) ->
         Region(images.get(ours), appearance, images.get(theirs))
         for appearance, (ours, theirs) in zip(appearances, masks, strict=True)
     ]
+
+
+def parse_region(text: str, number: int) -> Region:
+    """Parse ``MASK=IMAGE`` or ``MASK=IMAGE:MASK``, the inverse of `region_text`.
+
+    Args:
+        text: path of a mask, name of an appearance image or its number from 1, and path of a mask of that image.
+        number: number of appearance images.
+
+    Raises:
+        UserError: if the text is not of this form.
+    """
+    mask, _, rest = text.partition("=")
+    image, _, other = rest.partition(":")
+    if not mask or not image:
+        raise UserError(f"a region is MASK=IMAGE or MASK=IMAGE:MASK, not {text!r}")
+    is_number = image.isdecimal() and 1 <= int(image) <= number
+    return Region(mask, int(image) - 1 if is_number else image, other or None)
+
+
+def region_text(region: Region) -> str:
+    """Return a region with paths as the command line and manifests have it."""
+    image = region.appearance if isinstance(region.appearance, str) else region.appearance + 1
+    text = f"{region.structure_mask}={image}"
+    return text if region.appearance_mask is None else f"{text}:{region.appearance_mask}"
+
+
+def appearance_number(appearance: int | str, names: Sequence[str], region: int) -> int:
+    """Return the number of an appearance image, from 0.
+
+    Args:
+        appearance: its number, or its path, file name or file name without extension.
+        names: names of all appearance images.
+        region: number of the region, for messages.
+
+    Raises:
+        UserError: if no image, or more than one, is meant.
+    """
+    if isinstance(appearance, int):
+        matching = [appearance] if 0 <= appearance < len(names) else []
+    else:
+        known = [{name, Path(name).name, Path(name).stem} for name in names]
+        matching = [place for place, own in enumerate(known) if str(appearance) in own]
+    if len(matching) == 1:
+        return matching[0]
+    problem = f"{len(matching)} appearance images have the name" if matching else "there is no appearance image"
+    files = [Path(name).name for name in names]
+    hint = "" if matching else did_you_mean(str(appearance), files)
+    raise UserError(f"region {region}: {problem} {appearance!r}; the appearance images are {', '.join(files)}.{hint}")

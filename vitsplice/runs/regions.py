@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -13,8 +12,7 @@ from vitsplice.engine.images import check_mask
 from vitsplice.errors import UserError
 from vitsplice.images import LoadedImage, is_black, read_mask
 from vitsplice.matching import MaskedRegion
-from vitsplice.runs.inputs import Region, appearances_of
-from vitsplice.text import did_you_mean
+from vitsplice.runs.inputs import Region, appearance_number, appearances_of
 
 COLOURED = 0.1
 """Difference of the colour channels above which a pixel is coloured."""
@@ -64,30 +62,6 @@ def read_regions(regions: Sequence[Region], images: Mapping[str, LoadedImage]) -
             check_mask(other, images[names[place]], f"region {number}: appearance mask", "appearance image")
         read.append(ReadRegion(mask, place, other))
     return read
-
-
-def appearance_number(appearance: int | str, names: Sequence[str], region: int) -> int:
-    """Return the number of an appearance image, from 0.
-
-    Args:
-        appearance: its number, or its path, file name or file name without extension.
-        names: names of all appearance images.
-        region: number of the region, for messages.
-
-    Raises:
-        UserError: if no image, or more than one, is meant.
-    """
-    if isinstance(appearance, int):
-        matching = [appearance] if 0 <= appearance < len(names) else []
-    else:
-        known = [{name, Path(name).name, Path(name).stem} for name in names]
-        matching = [place for place, own in enumerate(known) if str(appearance) in own]
-    if len(matching) == 1:
-        return matching[0]
-    problem = f"{len(matching)} appearance images have the name" if matching else "there is no appearance image"
-    files = [Path(name).name for name in names]
-    hint = "" if matching else did_you_mean(str(appearance), files)
-    raise UserError(f"region {region}: {problem} {appearance!r}; the appearance images are {', '.join(files)}.{hint}")
 
 
 def masked_region(region: ReadRegion, device: torch.device) -> MaskedRegion:

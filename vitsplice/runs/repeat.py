@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vitsplice.presets.changes import Changes
-from vitsplice.runs.inputs import Region, as_arguments, as_sequence
+from vitsplice.runs.inputs import Region, as_arguments, as_sequence, region_text
 
 OUT = "vitsplice-out"
 """Default folder of the output."""
@@ -72,12 +72,6 @@ def python_code(
     code = "".join(f"    {value},\n" for value in values)
     names = "Region, splice" if regions else "splice"
     return f"from vitsplice import {names}\n\nresult = splice(\n{code})\nresult.save({out!r})\n"
-
-
-def region_text(region: Region) -> str:
-    """Return a region with paths as the command line takes it."""
-    text = f"{region.structure_mask}={region.appearance}"
-    return text if region.appearance_mask is None else f"{text}:{region.appearance_mask}"
 
 
 def _differ(weights: Sequence[float]) -> bool:

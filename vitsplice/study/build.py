@@ -73,6 +73,8 @@ def build_study(
         UserError: if a file is missing or unreadable, or the settings require more trials or checks than possible.
     """
     pairs = list(read(manifest))
+    for pair in pairs:
+        pair.check_plain("a study shows one appearance image")
     outputs = find_outputs(methods, pairs)
     names = [method.name for method in methods]
     trials = trials_per_rater(settings.trials, len(pairs), len(methods))

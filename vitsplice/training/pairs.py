@@ -69,6 +69,8 @@ def training_pairs(
     """
     if path.suffix.lower() in (".csv", ".jsonl"):
         contents = SourceContents("a manifest", pairs=tuple(read(path)))
+        for pair in contents.pairs:
+            pair.check_plain("a model is trained on pairs of two images")
     else:
         contents = read_source(path)
     images = [image for pair in contents.pairs for image in (pair.structure, pair.appearance)]
