@@ -1,6 +1,7 @@
 """``vitsplice train``."""
 
 import csv
+import shutil
 from hashlib import sha256
 
 import pytest
@@ -53,6 +54,27 @@ def test_held_out_images_are_not_in_the_record_of_training_images(vitsplice, pho
     held_out = {path for pair in read(tmp_path / "model" / "held-out.csv") for path in pair.images.values()}
     assert len(held_out) + len(trained) <= len(photos)
     assert not trained & {sha256(path.read_bytes()).hexdigest() for path in held_out}
+
+
+def test_training_starts_from_the_weights_of_a_model(vitsplice, photos, tmp_path):
+    for name, images in (("few", photos[:5]), ("more", photos[3:])):
+        (tmp_path / name).mkdir()
+        for path in images:
+            shutil.copy(path, tmp_path / name)
+    first = ("train", "few", "-o", "first", *TINY, "--held-out", "0", "--set", "terms.texture.loss=patches")
+    assert vitsplice(*first).returncode == 0
+    second = ("train", "more", "-o", "second", *TINY, "--held-out", "0", "--initial", "first")
+    done = vitsplice(*second, "--steps", "1", "--set", "optimiser.lr=1e-12")
+    assert done.returncode == 0, done.stderr
+    weights, initial = (load_file(tmp_path / name / "model.safetensors") for name in ("second", "first"))
+    for key in initial.keys() - {"training_images"}:
+        torch.testing.assert_close(weights[key], initial[key])
+    assert len(weights["training_images"]) == len(photos)
+    provenance = load_model(tmp_path / "second", device="cpu").record.provenance()
+    assert {"patches", "texture"} <= set(provenance["terms"])
+    refused = vitsplice(*second, "--force", "--set", "generator={name: splicenet}")
+    assert refused.returncode == 2
+    assert "first has generator 'tiny-tint'" in refused.stderr
 
 
 def test_same_command_on_a_finished_training_does_nothing(vitsplice, photos):

@@ -120,7 +120,7 @@ def test_load_model_is_exported():
 
 
 def test_the_model_states_what_it_was_trained_with(model):
-    provenance = model.provenance()
+    provenance = model.record.provenance()
     assert provenance["terms"] == ["appearance", "structure"]
     assert [network["name"] for network in provenance["networks"]] == ["tiny-vit"]
     assert provenance["sha256"] == model.record.digest

@@ -46,7 +46,7 @@ class TransferRecord:
 
     def add(self, name: str, images: Mapping[str, Any], seconds: float) -> None:
         """Add an output that was written, with the SHA-256 of its images and the seconds that it took."""
-        self.models[self.model.record.digest] = self.model.provenance()
+        self.models[self.model.record.digest] = self.model.record.provenance()
         self.outputs[name] = {
             "model": self.model.record.digest,
             "images": images,

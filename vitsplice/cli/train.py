@@ -46,6 +46,10 @@ def train(
             min=0, max=0.9, help="Fraction of the images that are held out, to measure the model on. 0: none."
         ),
     ] = None,
+    initial: Annotated[
+        Path | None,
+        typer.Option(metavar="MODEL", help="Start from the weights of this model, in place of random ones."),
+    ] = None,
     licence: Annotated[
         str, typer.Option(help="Licence of the model, which depends on that of the photographs; it is recorded.")
     ] = "",
@@ -96,7 +100,7 @@ def train(
     overrides = [*(set_ or []), *(f"{key}={value}" for key, value in changed.items() if value is not None)]
     _check_preset(preset)
     settings = settings_for(preset, steps=steps, seed=seed, device=device, overrides=overrides)
-    plan = TrainingPlan.create(source, settings, licence=licence, cache=cache)
+    plan = TrainingPlan.create(source, settings, licence=licence, cache=cache, initial=initial)
     _train(plan, out, None, force=force, tensorboard=tensorboard)
 
 

@@ -41,11 +41,13 @@ class StoredModel:
     """The content of a model folder.
 
     Args:
+        name: the folder, for messages.
         record: record of the model.
         weights: state of the generator by name.
         images: SHA-256 of the training images.
     """
 
+    name: str
     record: ModelRecord
     weights: dict[str, Tensor] = field(repr=False)
     images: frozenset[str] = field(repr=False)
@@ -61,6 +63,7 @@ def write_model(
     backbones: Mapping[str, BackboneInfo],
     images: Iterable[str],
     steps: int,
+    initial: Mapping[str, Any] | None = None,
     licence: str = "",
     metrics: Mapping[str, Any] | None = None,
     versions: Mapping[str, str] | None = None,
@@ -76,6 +79,7 @@ def write_model(
         backbones: information on the backbones, by their keys in the settings.
         images: SHA-256 of each training image.
         steps: number of training steps taken.
+        initial: provenance of the model whose weights the training started from.
         licence: licence of the model, as stated by the person who trained it.
         metrics: metrics on held-out pairs.
         versions: versions of packages.
@@ -94,6 +98,7 @@ def write_model(
         settings=settings,
         backbones={key: BackboneId(name=info.name, sha256=info.sha256) for key, info in backbones.items()},
         images=len(digests),
+        initial=None if initial is None else dict(initial),
         licence=licence,
         steps=steps,
         metrics=dict(metrics or {}),
@@ -133,4 +138,4 @@ def read_model(model: ModelConfig) -> StoredModel:
         raise ModelRejected(f"model {name} is damaged: {WEIGHTS} is not a safetensors file") from error
     weights = {key.removeprefix(GENERATOR): value for key, value in tensors.items() if key.startswith(GENERATOR)}
     rows = tensors.get(IMAGES, torch.empty(0, 32)).tolist()
-    return StoredModel(record, weights, frozenset(bytes(row).hex() for row in rows))
+    return StoredModel(name, record, weights, frozenset(bytes(row).hex() for row in rows))

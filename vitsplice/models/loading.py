@@ -20,7 +20,6 @@ from vitsplice.numerics import numerics
 from vitsplice.options import complete
 from vitsplice.plugins import catalogue
 from vitsplice.presets.model_folder import ModelRecord, settings_of_model
-from vitsplice.text import printable
 
 
 def load_model(folder: str | os.PathLike[str], *, device: str = "auto", precision: str | None = None) -> Model:
@@ -53,10 +52,8 @@ def model_of(config: ModelConfig, backbone: Backbone, device: torch.device) -> M
     """
     build = _cached_generator if config.sha256 else _generator
     stored, generator = build(config, str(device))
-    name = printable(str(config.folder))
-    check_backbone(stored.record, backbone.info, name)
-    spec = _spec(stored.record, name)
-    return Model(stored.record, spec, generator, backbone, device, stored.images)
+    check_backbone(stored.record, backbone.info, stored.name)
+    return Model(stored.record, _spec(stored), generator, backbone, device, stored.images)
 
 
 def check_backbone(record: ModelRecord, info: BackboneInfo, name: str) -> None:
@@ -71,26 +68,34 @@ def check_backbone(record: ModelRecord, info: BackboneInfo, name: str) -> None:
     )
 
 
-def _spec(record: ModelRecord, name: str) -> ConditionalGeneratorSpec:
+def load_weights(generator: nn.Module, stored: StoredModel) -> None:
+    """Load the weights of a model. Raises ModelRejected, with the name of the model, if the tensors are others."""
     try:
-        return catalogue().conditional_generators[record.generator.name]
+        generator.load_state_dict(stored.weights)
+    except RuntimeError as error:
+        name, version = stored.record.generator.name, stored.record.versions.get("vitsplice", "unknown")
+        raise ModelRejected(
+            f"model {stored.name} does not fit generator '{name}' of this installation, which has other tensors; "
+            f"use the version that wrote it ({version})"
+        ) from error
+
+
+def _spec(stored: StoredModel) -> ConditionalGeneratorSpec:
+    try:
+        return catalogue().conditional_generators[stored.record.generator.name]
     except UnknownName as error:
-        raise UnknownName(f"model {name}: ", *error.parts) from error
+        raise UnknownName(f"model {stored.name}: ", *error.parts) from error
 
 
 def _generator(config: ModelConfig, device: str) -> tuple[StoredModel, nn.Module]:
     """Read a model and build its generator on a device."""
-    stored, name = read_model(config), printable(str(config.folder))
-    spec, record = _spec(stored.record, name), stored.record
+    stored = read_model(config)
+    spec, record = _spec(stored), stored.record
     channels: dict[ConditionName, int] = {key: record.channels.get(key, 0) for key in spec.conditions}
-    generator = spec.build(channels, complete(spec, record.generator.options, f"model {name}: generator.options"))
-    try:
-        generator.load_state_dict(stored.weights)
-    except RuntimeError as error:
-        raise ModelRejected(
-            f"model {name} does not fit generator '{spec.name}' of this installation, which has other tensors; use the "
-            f"version that wrote it ({record.versions.get('vitsplice', 'unknown')})"
-        ) from error
+    generator = spec.build(
+        channels, complete(spec, record.generator.options, f"model {stored.name}: generator.options")
+    )
+    load_weights(generator, stored)
     return stored, generator.eval().requires_grad_(False).to(device)
 
 

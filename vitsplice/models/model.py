@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -65,18 +64,6 @@ class Model:
     def __repr__(self) -> str:
         record = self.record
         return f"Model({record.generator.name}, {record.steps} steps, backbone '{record.backbone.name}', {self.device})"
-
-    def provenance(self) -> dict[str, Any]:
-        """Return what the model is and was trained with, as plain data for records: see `ModelRecord`."""
-        networks = [network.model_dump() for network in self.record.backbones.values()]
-        return {
-            "sha256": self.record.digest,
-            "generator": self.record.generator.name,
-            "preset": self.record.settings.preset,
-            "licence": self.record.licence,
-            "networks": networks,
-            "terms": sorted(self.record.settings.optimised_losses),
-        }
 
     @numerics(grad=False)
     def prepare(self, image: Source, *, mask: Source | None = None) -> Appearance:

@@ -50,6 +50,7 @@ class ModelRecord(BaseModel):
         settings: settings of the training.
         backbones: the backbones by their keys in the settings; the first describes and matches images.
         images: number of training images; their SHA-256 are in ``model.safetensors``.
+        initial: `provenance` of the model whose weights the training started from; None: random weights.
         licence: licence of the model, as stated by the person who trained it; "" if it was not stated.
         steps: number of training steps taken.
         metrics: metrics on held-out pairs.
@@ -66,6 +67,7 @@ class ModelRecord(BaseModel):
     settings: RunConfig
     backbones: dict[str, BackboneId] = Field(min_length=1)
     images: int = Field(default=0, ge=0)
+    initial: dict[str, Any] | None = None
     licence: str = Field(default="", max_length=1000)
     steps: int = Field(default=0, ge=0)
     metrics: dict[str, Any] = Field(default_factory=dict)
@@ -85,6 +87,19 @@ class ModelRecord(BaseModel):
     def backbone(self) -> BackboneId:
         """The backbone that describes and matches images."""
         return next(iter(self.backbones.values()))
+
+    def provenance(self) -> dict[str, Any]:
+        """Return what the model is and was trained with, as plain data; its initial model's networks and terms too."""
+        networks = [network.model_dump() for network in self.backbones.values()]
+        initial = self.initial or {"networks": [], "terms": []}
+        return {
+            "sha256": self.digest,
+            "generator": self.generator.name,
+            "preset": self.settings.preset,
+            "licence": self.licence,
+            "networks": networks + [network for network in initial["networks"] if network not in networks],
+            "terms": sorted({*self.settings.optimised_losses, *initial["terms"]}),
+        }
 
     def content(self) -> dict[str, Any]:
         """Return the record as plain data, with its digest."""

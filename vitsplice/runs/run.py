@@ -268,7 +268,7 @@ class Run:
         if self.model is None:
             return None
         trained_on = [name for name, image in self.images.items() if image.sha256 in self.model.images]
-        return self.model.provenance() | {"trained_on": trained_on}
+        return self.model.record.provenance() | {"trained_on": trained_on}
 
 
 def _guarded(steps: Iterator[Step]) -> Iterator[Step]:

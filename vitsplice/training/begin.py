@@ -50,7 +50,7 @@ def begin_or_resume(
         VitspliceError: if a setting, an image, a backbone or a checkpoint cannot be used.
     """
     settings = plan.settings.model_copy(update={"device": str(processes.device)})
-    parts = TrainingParts.build(settings)
+    parts = TrainingParts.build(settings, plan.initial)
     for substitution in parts.substitutions.values():
         progress.note(f"SUBSTITUTION: {substitution}")
     with processes.main_first():

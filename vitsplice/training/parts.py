@@ -9,13 +9,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from vitsplice.config import RunConfig, TrainingConfig
-from vitsplice.contracts import ConditionalGeneratorSpec, ConditionName
+from vitsplice.config import ModelConfig, RunConfig, TrainingConfig
+from vitsplice.contracts import BackboneInfo, ConditionalGeneratorSpec, ConditionName
 from vitsplice.engine.backbones import BackboneLoader, Substitution, load_settings
 from vitsplice.engine.conditions import condition_channels
 from vitsplice.engine.features import SizedBackbone
 from vitsplice.engine.problem import check_parts, resizer, weighted_terms
-from vitsplice.errors import ConfigError
+from vitsplice.errors import ConfigError, ModelRejected
+from vitsplice.models.folder import StoredModel, read_model
+from vitsplice.models.loading import check_backbone, load_weights
 from vitsplice.options import complete
 from vitsplice.plugins import catalogue
 from vitsplice.presets.settings import pinned
@@ -31,6 +33,7 @@ class TrainingParts:
         recipe: resolved settings, backbones and loss terms.
         device: device of the backbones.
         substitutions: backbones that a fallback replaces, by key.
+        initial: model whose weights the training starts from; None: random weights.
         generator: spec of the generator.
         options: all options of the generator, validated.
         channels: number of channels of each condition that the generator requests.
@@ -39,19 +42,22 @@ class TrainingParts:
     recipe: Recipe
     device: torch.device
     substitutions: Mapping[str, Substitution]
+    initial: StoredModel | None
     generator: ConditionalGeneratorSpec
     options: Mapping[str, Any]
     channels: Mapping[ConditionName, int]
 
     @classmethod
-    def build(cls, settings: RunConfig) -> TrainingParts:
-        """Load the backbones, and build the terms.
+    def build(cls, settings: RunConfig, initial: ModelConfig | None = None) -> TrainingParts:
+        """Load the backbones and the initial model, and build the terms.
 
         Args:
             settings: settings with ``training``; the device is that of this process.
+            initial: model whose weights the training starts from; None: random weights.
 
         Raises:
             ConfigError, UnknownName: if the settings are not for training, or a part or key in them is not allowed.
+            ModelRejected: if the initial model is damaged, or has another generator or backbone than the settings.
             WeightsUnavailable, WeightsRejected: if a backbone cannot be loaded.
         """
         check_training(settings)
@@ -64,13 +70,17 @@ class TrainingParts:
             name: SizedBackbone(backbone, resizer(config, config.backbones[name], None))
             for name, backbone in backbones.items()
         }
+        options = complete(spec, config.generator.options, "generator.options")
+        matching = next(iter(backbones.values()))
+        stored = None if initial is None else _initial_model(initial, spec.name, options, matching.info)
         return cls(
             Recipe(config, sized, terms, spec.conditions),
             loaded.device,
             loaded.substitutions,
+            stored,
             spec,
-            complete(spec, config.generator.options, "generator.options"),
-            condition_channels(spec.conditions, next(iter(backbones.values()))),
+            options,
+            condition_channels(spec.conditions, matching),
         )
 
     @property
@@ -84,9 +94,29 @@ class TrainingParts:
         return self.recipe.training
 
     def build_generator(self) -> nn.Module:
-        """Build the generator, with weights that depend on the seed, in training mode."""
+        """Build the generator in training mode, with the initial model's weights or with those that the seed gives."""
         with private_rng(self.config.seed):
-            return self.generator.build(self.channels, self.options).to(self.device).train()
+            generator = self.generator.build(self.channels, self.options)
+        if self.initial:
+            load_weights(generator, self.initial)
+        return generator.to(self.device).train()
+
+
+def _initial_model(config: ModelConfig, generator: str, options: Mapping[str, Any], info: BackboneInfo) -> StoredModel:
+    """Read the model to start from. Raises ModelRejected if it has another generator, options or backbone."""
+    stored = read_model(config)
+    trained = stored.record.generator
+    if (trained.name, dict(trained.options)) != (generator, dict(options)):
+        raise ModelRejected(
+            f"model {stored.name} has generator {_text(trained.name, trained.options)}, but the settings have "
+            f"{_text(generator, options)}; give the preset and the options that it was trained with"
+        )
+    check_backbone(stored.record, info, stored.name)
+    return stored
+
+
+def _text(generator: str, options: Mapping[str, Any]) -> str:
+    return f"'{generator}' ({', '.join(f'{name}={value}' for name, value in options.items())})"
 
 
 def check_training(settings: RunConfig) -> None:

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from vitsplice.backbones.weights import cache_folder
-from vitsplice.config import RunConfig
+from vitsplice.config import ModelConfig, RunConfig
 from vitsplice.errors import CheckpointRejected, ModelRejected, UserError
 from vitsplice.models.folder import WEIGHTS
 from vitsplice.presets import loading
-from vitsplice.presets.model_folder import RECORD, read_record
+from vitsplice.presets.model_folder import RECORD, pinned_model, read_record
 from vitsplice.presets.settings import pinned
 from vitsplice.support.checkpoints import checkpoint_files
 from vitsplice.support.files import read_json_object
@@ -26,7 +28,7 @@ HELD_OUT = "held-out.csv"
 
 FORMAT = 1
 
-SETTINGS_KEYS = ("settings", "source", "licence")
+SETTINGS_KEYS = ("settings", "source", "licence", "initial")
 
 
 def _clear(folder: Path) -> None:
@@ -50,12 +52,14 @@ class TrainingPlan:
         settings: settings with ``training``.
         licence: licence of the model, as stated by the person who trains it.
         cache: folder of the features of images; None: one in the folder of cached files.
+        initial: model whose weights the training starts from; None: random weights.
     """
 
     source: Path
     settings: RunConfig
     licence: str = ""
     cache: Path | None = None
+    initial: ModelConfig | None = None
 
     @classmethod
     def create(
@@ -65,13 +69,24 @@ class TrainingPlan:
         *,
         licence: str = "",
         cache: Path | None = None,
+        initial: Path | None = None,
     ) -> TrainingPlan:
-        """Check the settings, and that the source exists, before any slow operation. Raises ConfigError, UserError."""
+        """Check the settings, the source and the initial model's record before any slow operation.
+
+        Raises:
+            ConfigError, UserError, ModelRejected: if one of them cannot be used.
+        """
         check_training(settings)
         path = Path(os.path.abspath(source))
         if not path.exists():
             raise UserError(f"{source} does not exist; give a folder of photographs, or a manifest of pairs")
-        return cls(path, pinned(settings), licence.strip(), None if cache is None else Path(os.path.abspath(cache)))
+        return cls(
+            path,
+            pinned(settings),
+            licence.strip(),
+            None if cache is None else Path(os.path.abspath(cache)),
+            None if initial is None else pinned_model(ModelConfig(folder=initial)),
+        )
 
     @classmethod
     def read(cls, folder: Path) -> TrainingPlan:
@@ -88,11 +103,15 @@ class TrainingPlan:
             raise CheckpointRejected(f"{folder / PLAN} cannot be used: {reason}. Restart the training with ", REPLACE)
         try:
             settings = loading.validate(content["settings"], str(folder / PLAN))
-            cache = content["cache"]
+            cache, initial = content["cache"], content["initial"]
             return cls(
-                Path(content["source"]), settings, str(content["licence"]), None if cache is None else Path(cache)
+                Path(content["source"]),
+                settings,
+                str(content["licence"]),
+                None if cache is None else Path(cache),
+                None if initial is None else ModelConfig.model_validate(initial),
             )
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, ValidationError) as error:
             raise CheckpointRejected(f"{folder / PLAN} is corrupt; restart the training with ", REPLACE) from error
 
     @property
@@ -108,6 +127,7 @@ class TrainingPlan:
             "source": str(self.source),
             "licence": self.licence,
             "cache": None if self.cache is None else str(self.cache),
+            "initial": None if self.initial is None else self.initial.model_dump(mode="json"),
         }
 
     def finished(self, folder: Path) -> bool:
