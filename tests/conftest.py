@@ -15,7 +15,7 @@ import vitsplice_tiny
 from chromium import browser, checked_pages
 
 from vitsplice.engine.problem import Components
-from vitsplice.images import encode_png
+from vitsplice.images import encode_labels, encode_png, read
 from vitsplice.plugins import catalogue
 
 pytest.register_assert_rewrite("resumable")
@@ -127,6 +127,15 @@ def write_pair(folder):
     for path, pixels in zip(paths, smooth_pair(), strict=True):
         path.write_bytes(encode_png(pixels))
     return paths
+
+
+def write_labels(image):
+    """Write a label image of two colours, as large as an image, beside it."""
+    height, width = read(image).pixels.shape[-2:]
+    path = image.with_name(f"{image.stem}_labels.png")
+    right = (torch.arange(width) >= width // 2).long().expand(height, -1)
+    path.write_bytes(encode_labels(right, [(230, 30, 30), (30, 30, 230)]))
+    return path
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import shutil
 import threading
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import gradio as gr
 
@@ -36,6 +36,21 @@ def image_input(label: str, **settings: Any) -> gr.Image:
     image = gr.Image(label=label, type="filepath", sources=["upload", "clipboard"], **settings)
     image.preprocess = _path  # type: ignore[method-assign]
     return image
+
+
+def file_inputs(label: str, *, multiple: bool = False) -> gr.File:
+    """Create an input for one or several image files; its value is a list of paths, in the order shown.
+
+    Unlike `image_input` it takes little space, and keeps the order of several files.
+
+    Args:
+        label: label, also for screen readers.
+        multiple: whether it takes several files.
+    """
+    count: Literal["multiple", "single"] = "multiple" if multiple else "single"
+    files = gr.File(label=label, file_count=count, height=140, allow_reordering=multiple, file_types=["image"])
+    files.preprocess = _paths  # type: ignore[method-assign]
+    return files
 
 
 def image_inputs(workspace: Workspace, *labels: str, height: int = 240, **settings: Any) -> list[gr.Image]:
@@ -75,6 +90,13 @@ def check_images(*paths: str | Path | None) -> None:
 def _path(payload: Any) -> str | None:
     """Return the path of an uploaded file; Gradio would open the file, and fail outside of the handler."""
     return None if payload is None else payload.path
+
+
+def _paths(payload: Any) -> list[str]:
+    """Return the paths of uploaded files: of none, one or several."""
+    if payload is None:
+        return []
+    return [file.path for file in (payload.root if hasattr(payload, "root") else [payload])]
 
 
 def packaged_examples(workspace: Workspace, *images: gr.Image) -> None:

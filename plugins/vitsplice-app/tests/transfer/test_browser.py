@@ -8,7 +8,7 @@ import pytest
 from chromium import checked_pages
 from vitsplice_app.workspace import PREFIX
 
-from tests.conftest import TINY_NETWORKS, write_pair
+from tests.conftest import TINY_NETWORKS, write_labels, write_pair
 from vitsplice.cli import main
 from vitsplice.images import read
 from vitsplice.presets.settings import settings_for
@@ -59,6 +59,12 @@ class TransferTab:
         target.wait_for()
         target.evaluate(DROP, [path.name, base64.b64encode(path.read_bytes()).decode()])
         self.block(label).locator("img").wait_for(state="attached")
+
+    def choose_files(self, label, *paths):
+        """Choose files for an input, and wait until they are uploaded."""
+        block = self.block(label)
+        block.locator("input[type=file]").set_input_files([str(path) for path in paths])
+        block.get_by_text(paths[-1].stem).first.wait_for()
 
     def choose_preset(self, name, first_line):
         self.page.get_by_label("Preset", exact=True).click()
@@ -144,6 +150,11 @@ def test_dropped_images_run_stop_resume_and_download_with_the_bytes_of_the_comma
     tab.edit_yaml(edited_yaml("instant", "backbone.name=tiny-vit", *SMALL))
     tab.press("Run")
     tab.wait_for("run 1: instant, ")
+    page.get_by_text("More appearance images, regions").click()
+    tab.choose_files("More appearance images", pair[0])
+    regions = [write_labels(path) for path in pair]
+    tab.choose_files("Regions of the structure image", regions[0])
+    tab.choose_files("Regions of each appearance image", regions[1], regions[0])
 
     tab.choose_preset("quick", "# About a minute")
     tab.edit_yaml(edited_yaml("quick", *QUICK))
@@ -161,6 +172,7 @@ def test_dropped_images_run_stop_resume_and_download_with_the_bytes_of_the_comma
     tab.slide()
     page.get_by_text("As command line, as Python").click()
     command = tab.block("Command line").locator(".cm-content").inner_text()
+    assert command.count("--region ") == 2
     tab.download(tmp_path)
     (folder,) = tmp_path.glob("quick-*")
     monkeypatch.chdir(folder)

@@ -12,7 +12,7 @@ from vitsplice_app.choices import about_backbone, about_preset, backbone_choices
 from vitsplice_app.dropdowns import described_dropdown
 from vitsplice_app.errors import error_card
 from vitsplice_app.events import IMMEDIATE, stop_button
-from vitsplice_app.images import image_inputs
+from vitsplice_app.images import file_inputs, image_inputs
 from vitsplice_app.masks import mask_input
 from vitsplice_app.transfer.form import AS_IN_PRESET, Sliders, preset_yaml
 from vitsplice_app.workspace import Workspace
@@ -27,6 +27,11 @@ REPEAT = (
 MASKS = (
     "The output may differ where the mask of the structure image is white. "
     "Of the appearance image, only the white region is used."
+)
+
+REGIONS = (
+    "Regions are PNG images of a few colours, each as large as its image: what has a colour in the structure image "
+    "takes only from what has the same colour in an appearance image."
 )
 
 MOST_SIZE, MOST_SEED = 2048, 9999
@@ -46,6 +51,9 @@ class Controls:
     editors: gr.Row
     structure_mask: gr.ImageEditor
     appearance_mask: gr.ImageEditor
+    others: gr.File
+    structure_labels: gr.File
+    appearance_labels: gr.File
     preset: gr.Dropdown
     backbone: gr.Dropdown
     structure_strength: gr.Slider
@@ -62,7 +70,7 @@ class Controls:
     @classmethod
     def build(cls, workspace: Workspace) -> Controls:
         """Create the components in the current column."""
-        images = _images(workspace)
+        images = [*_images(workspace), *_several()]
         preset = gr.Dropdown(preset_choices(), value=PRESET, label="Preset", info=about_preset(PRESET))
         backbones = [("as in the preset", AS_IN_PRESET), *backbone_choices()]
         backbone = described_dropdown(backbones, AS_IN_PRESET, "Backbone", _about_replacement, allow_custom_value=True)
@@ -108,6 +116,15 @@ def _images(workspace: Workspace) -> list[Any]:
         structure_mask = mask_input("Structure mask", height=320, min_width=260)
         appearance_mask = mask_input("Appearance mask", height=320, min_width=260)
     return [structure, appearance, masks, editors, structure_mask, appearance_mask]
+
+
+def _several() -> list[gr.File]:
+    with gr.Accordion("More appearance images, regions", open=False):
+        others = file_inputs("More appearance images", multiple=True)
+        gr.Markdown(REGIONS)
+        structure = file_inputs("Regions of the structure image")
+        appearance = file_inputs("Regions of each appearance image, in order", multiple=True)
+    return [others, structure, appearance]
 
 
 def _sliders(values: Sliders) -> list[gr.Slider]:

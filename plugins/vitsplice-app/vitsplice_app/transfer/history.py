@@ -10,6 +10,7 @@ from pathlib import Path
 from vitsplice.config import RunConfig
 from vitsplice.errors import UserError
 from vitsplice.runs.artifacts import RECORD, RunFolder
+from vitsplice.runs.inputs import Region, regions_from
 from vitsplice_app.images import check_images
 
 IMAGES = "images"
@@ -39,6 +40,12 @@ class TransferRun:
     def folder(self) -> RunFolder:
         """Its folder and the files in it."""
         return RunFolder(self.path)
+
+    @property
+    def regions(self) -> list[Region]:
+        """Its regions, with paths inside its folder as masks: region N takes from appearance image N."""
+        numbers = range(sum(name.endswith("_structure_mask") for name in self.images))
+        return regions_from(self.images, numbers)
 
     @property
     def name(self) -> str:

@@ -72,7 +72,8 @@ def losses_html(run: TransferRun) -> str:
 def repeated(run: TransferRun) -> tuple[str, str]:
     """Return the command line and the Python code that repeat a run, in the folder of its download."""
     changes = changes_from_preset(run.settings) or Changes(SETTINGS)
-    return command_line(run.images, changes, OUT), python_code(run.images, changes, OUT)
+    images, regions = run.images, run.regions
+    return command_line(images, changes, OUT, regions=regions), python_code(images, changes, OUT, regions=regions)
 
 
 def resolved_settings(run: TransferRun) -> str:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from vitsplice.errors import VitspliceError
+from vitsplice.runs.inputs import regions_from
 from vitsplice_app.backbones import shared_backbones
 from vitsplice_app.live import Display, Progress
 from vitsplice_app.transfer.history import TransferRun
@@ -34,7 +35,9 @@ def begin(run: TransferRun, stopped: Stopped = lambda: False) -> Iterator[Progre
 
     yield Progress("loading backbones, matching the images")
     images = {name: run.path / path for name, path in run.images.items()}
-    yield from _follow(Recording.begin(images, run.settings, run.path, backbones=shared_backbones()), stopped)
+    regions = regions_from(images, [int(region.appearance) for region in run.regions])
+    recording = Recording.begin(images, run.settings, run.path, regions=regions, backbones=shared_backbones())
+    yield from _follow(recording, stopped)
 
 
 def resume(run: TransferRun, stopped: Stopped = lambda: False) -> Iterator[Progress]:

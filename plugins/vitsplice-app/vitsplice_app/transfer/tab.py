@@ -21,6 +21,7 @@ from vitsplice_app.transfer import outcome, running
 from vitsplice_app.transfer.components import Controls, Results, slider_updates
 from vitsplice_app.transfer.form import Form, Sliders, preset_yaml, read_yaml
 from vitsplice_app.transfer.history import Session, TransferRun
+from vitsplice_app.transfer.several import several_sources
 
 DISABLED = "() => ({__type__: 'update', interactive: false})"
 """Script that disables a button."""
@@ -86,6 +87,7 @@ class Events:
         buttons = [controls.run, controls.stop, controls.resume]
         form = [
             *(controls.structure, controls.appearance, controls.structure_mask, controls.appearance_mask),
+            *(controls.others, controls.structure_labels, controls.appearance_labels),
             *(controls.preset, controls.yaml, controls.backbone, *controls.sliders),
         ]
         outputs = [results.card, results.live, *buttons]
@@ -128,7 +130,8 @@ class Events:
 
     def begin(
         self, session: Session, structure: str | None, appearance: str | None, structure_mask: bytes | None,
-        appearance_mask: bytes | None, *values: Any,
+        appearance_mask: bytes | None, others: list[str], structure_labels: list[str], appearance_labels: list[str],
+        *values: Any,
     ) -> Iterator[Updates]:  # fmt: skip
         """Begin a run with the values of the form."""
         form = Form(*values)
@@ -138,6 +141,7 @@ class Events:
             "appearance": appearance and Path(appearance),
             "structure_mask": structure and painted_mask(structure_mask, structure),
             "appearance_mask": appearance and painted_mask(appearance_mask, appearance),
+            **several_sources(others, structure_labels, appearance_labels),
         }
         run = session.new_run(self.context.workspace.new_run(form.preset), settings, sources)
         yield from self._updates(session, run, running.begin(run, lambda: session.stopped))

@@ -1,0 +1,36 @@
+"""Further appearance images of a run, and its regions as label images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from vitsplice.errors import UserError
+from vitsplice.runs.inputs import Region, appearance_names, region_masks
+
+
+def several_sources(
+    others: Sequence[str], structure_labels: Sequence[str], appearance_labels: Sequence[str]
+) -> dict[str, Path]:
+    """Return the paths of further appearance images and of label images by name (`vitsplice.runs.inputs`).
+
+    Region N takes from appearance image N; all have the same label image of the structure image.
+
+    Args:
+        others: appearance images after the first.
+        structure_labels: label image of the structure image, or nothing.
+        appearance_labels: label images of the first appearance images.
+
+    Raises:
+        UserError: if one of the two kinds of label images is missing, or there are more of them than images.
+    """
+    names = appearance_names(1 + len(others))
+    if bool(structure_labels) != bool(appearance_labels):
+        missing = "each appearance image" if structure_labels else "the structure image"
+        raise UserError(f"there are no regions of {missing}; a colour needs a region on both sides")
+    if len(appearance_labels) > len(names):
+        raise UserError(
+            f"there are {len(appearance_labels)} images with regions for {len(names)} appearance images; remove some"
+        )
+    regions = [Region(Path(structure_labels[0]), place, Path(path)) for place, path in enumerate(appearance_labels)]
+    return {name: Path(path) for name, path in zip(names[1:], others, strict=True)} | region_masks(regions)
