@@ -1,13 +1,15 @@
+import json
+
 import pytest
 import torch
 from discs import disc
 
 import vitsplice
-from tests.conftest import STAGED_PYRAMID
+from tests.conftest import STAGED_PYRAMID, TINY_NETWORKS
 from tests.runs.test_several_appearances import INSTANT, through
-from vitsplice.analysis.auto_regions import propose_regions, write_regions
+from vitsplice.analysis.auto_regions import propose_for_run, propose_regions, write_regions
 from vitsplice.analysis.cosegmentation import cosegment
-from vitsplice.errors import CheckpointRejected, OutputExists
+from vitsplice.errors import CheckpointRejected, ConfigError, OutputExists
 from vitsplice.images import encode_png
 from vitsplice.presets.settings import settings_for
 from vitsplice.runs.recorder import Recording
@@ -15,6 +17,14 @@ from vitsplice.runs.recorder import Recording
 STRUCTURE, OTHER = disc()[0], disc((60, 68), 40, seed=1)[0]
 GREEN = disc(colours=((0.1, 0.8, 0.2), (0.1, 0.6, 0.1)), ground=(0.5, 0.5, 0.5), seed=2)[0]
 SMALL = {"backbone": "tiny-cnn", "size": 128}
+
+
+def files(folder):
+    """Write a structure image and an appearance image."""
+    paths = [folder / name for name in ("s.png", "a.png")]
+    for path, image in zip(paths, (STRUCTURE, OTHER), strict=True):
+        path.write_bytes(encode_png(image))
+    return paths
 
 
 def test_there_is_a_region_for_each_appearance_image_with_label_images_of_common_colours():
@@ -36,9 +46,7 @@ def test_the_ground_takes_from_the_ground_and_the_disc_from_the_disc():
 
 
 def test_written_regions_give_the_bytes_of_those_in_memory(tmp_path):
-    paths = [tmp_path / name for name in ("s.png", "a.png")]
-    for path, image in zip(paths, (STRUCTURE, OTHER), strict=True):
-        path.write_bytes(encode_png(image))
+    paths = files(tmp_path)
     regions, sheet = write_regions(cosegment(paths, parts=2, **SMALL), tmp_path / "out")
     assert sheet == tmp_path / "out" / "regions" / "cosegment.png"
     proposed = propose_regions(*paths, 2, **SMALL)
@@ -48,16 +56,43 @@ def test_written_regions_give_the_bytes_of_those_in_memory(tmp_path):
     assert torch.equal(written, in_memory)
 
 
+@pytest.mark.parametrize(
+    ("preset", "overrides", "backbone"),
+    [
+        ("tiny", ["backbone.name=tiny-cnn", "start=match"], "tiny-cnn"),
+        ("tiny", ["start=match"], "tiny-vit"),  # the fallback of the preset
+        ("quick", TINY_NETWORKS, "tiny-vit"),  # the first of two
+    ],
+)
+def test_regions_of_a_run_are_proposed_with_the_backbone_that_matches_its_images(tmp_path, preset, overrides, backbone):
+    settings = settings_for(preset, overrides=overrides)
+    _, notes = propose_for_run(files(tmp_path), 2, settings, tmp_path / "out")
+    assert notes[-1] == f"regions: {tmp_path / 'out' / 'regions' / 'cosegment.png'}"
+    record = json.loads((tmp_path / "out" / "regions" / "cosegment.json").read_text())
+    assert record["backbone"] == backbone
+
+
+def test_nothing_is_written_for_settings_that_do_not_use_regions(tmp_path):
+    with pytest.raises(ConfigError, match="regions would have no effect"):
+        propose_for_run(files(tmp_path), 2, settings_for("tiny"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_term_that_requests_the_correspondence_uses_regions(tmp_path):
+    texture = "terms.texture={loss: texture, weight: 1}"
+    settings = settings_for("tiny", backbone="tiny-vit", overrides=[texture])
+    regions, _ = propose_for_run(files(tmp_path), 2, settings, tmp_path / "out")
+    assert [region.appearance for region in regions] == [0]
+
+
 def test_a_stopped_run_with_written_regions_resumes_unless_one_is_edited(tmp_path):
-    files = {"structure": tmp_path / "s.png", "appearance": tmp_path / "a.png"}
-    for path, image in zip(files.values(), (STRUCTURE, OTHER), strict=True):
-        path.write_bytes(encode_png(image))
-    result = cosegment(list(files.values()), parts=2, **SMALL)
+    images = dict(zip(("structure", "appearance"), files(tmp_path), strict=True))
+    result = cosegment(list(images.values()), parts=2, **SMALL)
     settings = settings_for("tiny", overrides=["steps=4", *STAGED_PYRAMID])
 
     def begun(name):
         regions, _ = write_regions(result, tmp_path / name)
-        return Recording.begin(files, settings, tmp_path / name, regions=regions)
+        return Recording.begin(images, settings, tmp_path / name, regions=regions)
 
     whole = through(begun("whole"))
     through(begun("parts"), until=2)

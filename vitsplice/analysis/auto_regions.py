@@ -10,7 +10,13 @@ from typing import Any
 import torch
 
 from vitsplice.analysis.cosegmentation import Cosegmentation, cosegment, part_colours, part_file_names, save
+from vitsplice.config import RunConfig
 from vitsplice.contracts import Backbone
+from vitsplice.engine.backbones import BackboneLoader, load_settings
+from vitsplice.engine.problem import Components
+from vitsplice.engine.start import check_regions
+from vitsplice.plugins import catalogue
+from vitsplice.presets.settings import pinned
 from vitsplice.runs.artifacts import RunFolder
 from vitsplice.runs.inputs import Region, as_sequence
 from vitsplice.support import output_folder
@@ -52,6 +58,42 @@ def propose_regions(
     result = cosegment(images, backbone=backbone, parts=parts, size=size, device=device)
     colours = torch.tensor([(0, 0, 0), *part_colours(parts)], dtype=torch.uint8)
     return _regions(result, [colours[result.part_labels(number)].permute(2, 0, 1) for number in range(len(images))])
+
+
+def propose_for_run(
+    images: Sequence[str | os.PathLike[str]],
+    parts: int,
+    settings: RunConfig,
+    out: str | os.PathLike[str],
+    *,
+    force: bool = False,
+    backbones: BackboneLoader | None = None,
+) -> tuple[list[Region], list[str]]:
+    """Propose regions with the backbone that a run matches images with, and write them into the folder of the run.
+
+    Args:
+        images: paths of the structure image and the appearance images.
+        parts: number of parts of the foreground.
+        settings: settings of the run.
+        out: folder of the run.
+        force: an existing run in the folder will be replaced.
+        backbones: see `vitsplice.Run`.
+
+    Returns:
+        The regions, with paths of label images as masks, and messages for the user.
+
+    Raises:
+        ConfigError: if the settings do not use regions; nothing is written then.
+        VitspliceError: see `propose_regions` and `write_regions`, or if a backbone cannot be loaded.
+    """
+    RunFolder.check(out, force=force)
+    known = catalogue()
+    loaded = load_settings(pinned(settings), backbones or BackboneLoader(), known)
+    check_regions(loaded.settings, Components.build(loaded.settings, loaded.backbones, known).guided)
+    backbone, _ = BackboneLoader().load(loaded.settings.backbone, known, loaded.device, "float32")
+    result = cosegment(images, backbone=backbone, parts=parts, device=str(loaded.device))
+    regions, sheet = write_regions(result, out, force=force)
+    return regions, [*result.notes, f"regions: {sheet}"]
 
 
 def write_regions(

@@ -14,7 +14,6 @@ from vitsplice.cli.output import message, notes
 
 if TYPE_CHECKING:
     from vitsplice.cli.run_progress import RunProgress
-    from vitsplice.runs.inputs import Region
     from vitsplice.runs.recorder import Recording
 
 
@@ -136,6 +135,7 @@ def run(
     if resume is not None:
         _resume(context, resume, set_ or [], lut)
         return
+    from vitsplice.engine.backbones import BackboneCache
     from vitsplice.luts import check_cube
     from vitsplice.presets.settings import settings_for
     from vitsplice.runs.inputs import named_inputs, parse_region
@@ -160,10 +160,18 @@ def run(
     regions = [parse_region(text, len(appearances)) for text in region or []]
     if lut is not None:
         check_cube(lut, force=force)
+    loader = BackboneCache() if auto_regions is not None else None  # for the proposal and the run
     if auto_regions is not None:
-        proposed = _proposed([structure, *appearances], auto_regions, backbone, settings.device, out, force=force)
+        from vitsplice.analysis.auto_regions import propose_for_run
+
+        proposed, messages = propose_for_run(
+            [structure, *appearances], auto_regions, settings, out, force=force, backbones=loader
+        )
+        notes(messages)
         regions = [*proposed, *regions]
-    with Recording.begin(images, settings, out, weights=weights, regions=regions, force=force) as recording:
+    with Recording.begin(
+        images, settings, out, weights=weights, regions=regions, force=force, backbones=loader
+    ) as recording:
         follow(recording, lut=lut)
 
 
@@ -212,21 +220,6 @@ def _images(
         packaged = example()
         return packaged[0], [packaged[1]], None
     raise typer.BadParameter("give both images, STRUCTURE and APPEARANCE, or neither for the packaged pair")
-
-
-def _proposed(
-    images: list[Path], parts: int, backbone: str | None, device: str, out: Path, *, force: bool
-) -> list[Region]:
-    """Propose regions of a structure image and appearance images, and write them into the folder of the run."""
-    from vitsplice.analysis.auto_regions import write_regions
-    from vitsplice.analysis.cosegmentation import cosegment
-    from vitsplice.runs.artifacts import RunFolder
-
-    RunFolder.check(out, force=force)
-    result = cosegment(images, backbone=backbone, parts=parts, device=device)
-    regions, sheet = write_regions(result, out, force=force)
-    notes([*result.notes, f"regions: {sheet}"])
-    return regions
 
 
 def _weighted(text: str) -> tuple[Path, float]:

@@ -78,9 +78,9 @@ def prepare(
     """
     structure, appearances = images.pixels["structure"], images.appearances
     start, match = structure, None
+    if images.regions:
+        check_regions(config, guided)
     if model is not None:
-        if images.regions:
-            raise ConfigError("a trained model takes no regions; use another preset, such as quick")
         if len(appearances) > 1:
             raise ConfigError(
                 f"a trained model takes one appearance image, not {len(appearances)}; use another preset, such as "
@@ -90,11 +90,17 @@ def prepare(
         start = torch.lerp(structure, output, min(1.0, config.appearance_strength))
     if match is None and (config.start == "match" or guided):
         match = match_images(images, backbone, config.match)
-    if match is None and images.regions:
-        raise ConfigError("regions would have no effect: these settings do not match the images; instant and quick do")
     if match is not None and config.start == "match":
         start = warm_start_of(config, images, match)
     return started(config, images, start, match, guided)
+
+
+def check_regions(config: RunConfig, guided: bool) -> None:
+    """Raise ConfigError if the settings do not use regions; arguments as for `prepare`."""
+    if config.start == "model":
+        raise ConfigError("a trained model takes no regions; use another preset, such as quick")
+    if config.start != "match" and not guided:
+        raise ConfigError("regions would have no effect: these settings do not match the images; instant and quick do")
 
 
 def started(config: RunConfig, images: RunImages, start: Tensor, match: Correspondence | None, guided: bool) -> Start:
