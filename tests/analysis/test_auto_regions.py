@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -70,6 +71,18 @@ def test_regions_of_a_run_are_proposed_with_the_backbone_that_matches_its_images
     assert notes[-1] == f"regions: {tmp_path / 'out' / 'regions' / 'cosegment.png'}"
     record = json.loads((tmp_path / "out" / "regions" / "cosegment.json").read_text())
     assert record["backbone"] == backbone
+
+
+def test_an_appearance_image_without_a_common_label_has_no_region_and_is_noted(tmp_path, monkeypatch):
+    def without_common_label(*arguments, **options):
+        result = cosegment(*arguments, **options)
+        return replace(result, labels=(result.labels[0].clamp(max=1), torch.full_like(result.labels[1], 2)))
+
+    monkeypatch.setattr("vitsplice.analysis.auto_regions.cosegment", without_common_label)
+    settings = settings_for("tiny", overrides=["start=match"])
+    regions, notes = propose_for_run(files(tmp_path), 2, settings, tmp_path / "out")
+    assert regions == []
+    assert f"no region takes from {tmp_path / 'a.png'}, which has no part of the structure image" in notes[0]
 
 
 def test_nothing_is_written_for_settings_that_do_not_use_regions(tmp_path):

@@ -1,4 +1,6 @@
 import json
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from PIL import Image
 
 from vitsplice.analysis import cosegmentation
 from vitsplice.analysis.cosegmentation import cosegment
+from vitsplice.analysis.upsampling import upsample
 from vitsplice.errors import UserError
 from vitsplice.images import encode_png, example, read
 
@@ -33,7 +36,21 @@ def test_masks_have_the_size_of_the_images_and_cover_the_discs(discs):
         assert result.foreground(number).shape == (1, 128, 128)
         assert iou(result.foreground(number)[0] > 0.5, mask) > 0.6
         assert torch.equal(result.part_labels(number) > 0, result.foreground(number)[0] > 0.5)
-        assert result.overlay(number).shape == (3, 128, 128)
+        assert result.segments(number).overlay.shape == (3, 128, 128)
+
+
+def test_a_pixel_has_the_label_with_the_largest_share(discs):
+    result = replace(find(discs[0]), labels=(torch.tensor([[0, 1, 4], [4, 2, 2]]),) * 2, parts=4)
+    one_hot = torch.nn.functional.one_hot(result.labels[0], 5).permute(2, 0, 1).float()
+    shares = upsample(one_hot, result.images[0].pixels)
+    expected = torch.where(shares[0] < 0.5, shares[1:].argmax(0) + 1, 0)
+    assert torch.equal(result.part_labels(0), expected)
+    assert set(expected.unique().tolist()) == {0, 1, 2, 4}
+
+
+def test_repr_is_one_short_line(discs):
+    result = find(discs[0])
+    assert re.fullmatch(r"Cosegmentation\(2 parts, foreground \d+%, \d+%, backbone 'tiny-cnn'\)", repr(result))
 
 
 def test_saved_files_hold_the_masks(discs, tmp_path):

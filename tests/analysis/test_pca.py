@@ -11,6 +11,7 @@ from vitsplice.analysis import pca
 from vitsplice.analysis.cosegmentation import cosegment
 from vitsplice.analysis.pca import principal_components
 from vitsplice.contracts import Features, layer_file_label
+from vitsplice.engine.backbones import load_configured
 from vitsplice.errors import PathRejected
 from vitsplice.images import encode_png, read
 
@@ -112,6 +113,13 @@ def test_notes_on_the_foreground_are_reported(monkeypatch):
     monkeypatch.setattr(pca, "cosegment", noted)
     maps = pca.pca([disc()[0]], backbone="tiny-cnn", layer=-3, size=128, foreground=True)
     assert maps.notes == ("the second image has no foreground",)
+
+
+def test_the_backbone_of_a_foreground_is_loaded_once(monkeypatch):
+    loads = []
+    monkeypatch.setattr("vitsplice.engine.backbones.load_configured", lambda *a: loads.append(a) or load_configured(*a))
+    pca.pca([disc()[0]], backbone="tiny-cnn", layer=-3, size=128, foreground=True)
+    assert len(loads) == 1
 
 
 def test_sheet_size_does_not_depend_on_image_size(tmp_path):

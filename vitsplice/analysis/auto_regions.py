@@ -47,8 +47,9 @@ def propose_regions(
         device: see `vitsplice.engine.device.pick_device`.
 
     Returns:
-        A region for each appearance image. Its masks are label images ``(3, H, W)``, uint8: black is the background,
-        each part has one colour in all images.
+        A region for each appearance image that has a label in common with the structure image; no region takes from the
+        others, but terms that compare entire images use them. Its masks are label images ``(3, H, W)``, uint8: black is
+        the background, each part has one colour in all images.
 
     Raises:
         ImageError: if an image cannot be read.
@@ -93,7 +94,14 @@ def propose_for_run(
     backbone, _ = BackboneLoader().load(loaded.settings.backbone, known, loaded.device, "float32")
     result = cosegment(images, backbone=backbone, parts=parts, device=str(loaded.device))
     regions, sheet = write_regions(result, out, force=force)
-    return regions, [*result.notes, f"regions: {sheet}"]
+    used = _common(result)
+    unused = [
+        f"no region takes from {image.name}, which has no part of the structure image; terms that compare entire "
+        "images still use it"
+        for number, image in enumerate(result.images[1:])
+        if number not in used
+    ]
+    return regions, [*result.notes, *unused, f"regions: {sheet}"]
 
 
 def write_regions(
@@ -124,6 +132,10 @@ def write_regions(
 
 def _regions(result: Cosegmentation, masks: Sequence[Any]) -> list[Region]:
     """Return a region for each appearance image that has a label in common with the structure image."""
+    return [Region(masks[0], number, masks[number + 1]) for number in _common(result)]
+
+
+def _common(result: Cosegmentation) -> list[int]:
+    """Return the numbers, from 0, of the appearance images that have a label in common with the structure image."""
     structure, *appearances = (set(torch.unique(labels).tolist()) for labels in result.labels)
-    common = [number for number, labels in enumerate(appearances) if structure & labels]
-    return [Region(masks[0], number, masks[number + 1]) for number in common]
+    return [number for number, labels in enumerate(appearances) if structure & labels]

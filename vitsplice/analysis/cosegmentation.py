@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from vitsplice.analysis.upsampling import sharpened, upsample
@@ -64,6 +63,27 @@ class PatchFeatures:
 
 
 @dataclass(frozen=True)
+class Segments:
+    """Segments of an image, as large as it.
+
+    Args:
+        pixels: the image, ``(1, 3, H, W)`` in [0, 1].
+        foreground: share of the foreground in each pixel, ``(1, H, W)`` in [0, 1].
+        labels: ``(H, W)`` int64: 0 is the background, others are parts.
+    """
+
+    pixels: Tensor
+    foreground: Tensor
+    labels: Tensor
+
+    @property
+    def overlay(self) -> Tensor:
+        """Colours of the parts over the image, ``(3, H, W)`` in [0, 1]."""
+        colours = torch.tensor([(0, 0, 0), *part_colours(MOST_PARTS)]) / 255
+        return OPACITY * colours[self.labels].permute(2, 0, 1) + (1 - OPACITY) * self.pixels[0]
+
+
+@dataclass(frozen=True, repr=False)
 class Cosegmentation:
     """Common foreground of images and its parts; displayed in a notebook as a contact sheet.
 
@@ -84,25 +104,33 @@ class Cosegmentation:
     size: int
     notes: tuple[str, ...] = ()
 
-    def foreground(self, index: int, side: int | None = None) -> Tensor:
-        """Upsample the foreground of an image along its edges, ``(1, H, W)`` in [0, 1].
+    def __repr__(self) -> str:
+        shares = [f"{1 - self._fractions(index)[0]:.0%}" for index in range(len(self.images))]
+        return f"Cosegmentation({self.parts} parts, foreground {', '.join(shares)}, backbone '{self.info.name}')"
+
+    def segments(self, index: int, side: int | None = None) -> Segments:
+        """Upsample the labels of an image along its edges.
 
         Args:
             index: index of the image.
             side: maximum shorter side of the result in pixels; None: that of the image.
         """
-        return sharpened(1 - self._shares(index, self._pixels(index, side))[:1])
+        pixels, labels = self._pixels(index, side), self.labels[index]
+        background = _upsampled(labels == 0, pixels)
+        part, largest = torch.zeros_like(background, dtype=torch.int64), torch.zeros_like(background)
+        for label in torch.unique(labels[labels > 0]).tolist():  # one at a time: all need much memory
+            share = _upsampled(labels == label, pixels)
+            part[share > largest] = label
+            largest = torch.maximum(largest, share)
+        return Segments(pixels, sharpened(1 - background[None]), torch.where(background < 0.5, part, 0))
+
+    def foreground(self, index: int, side: int | None = None) -> Tensor:
+        """Return the foreground of an image, ``(1, H, W)`` in [0, 1]; arguments as for `segments`."""
+        return self.segments(index, side).foreground
 
     def part_labels(self, index: int, side: int | None = None) -> Tensor:
-        """Upsample the labels of an image along its edges, ``(H, W)`` int64; arguments as for `foreground`."""
-        shares = self._shares(index, self._pixels(index, side))
-        return torch.where(shares[0] < 0.5, shares[1:].argmax(0) + 1, 0)
-
-    def overlay(self, index: int, side: int | None = None) -> Tensor:
-        """Draw the colours of the parts over an image, ``(3, H, W)`` in [0, 1]; arguments as for `foreground`."""
-        colours = torch.tensor([(0, 0, 0), *part_colours(self.parts)]) / 255
-        drawn = colours[self.part_labels(index, side)].permute(2, 0, 1)
-        return OPACITY * drawn + (1 - OPACITY) * self._pixels(index, side)[0]
+        """Return the labels of an image, ``(H, W)`` int64; arguments as for `segments`."""
+        return self.segments(index, side).labels
 
     @property
     def sheet(self) -> Tensor:
@@ -136,18 +164,19 @@ class Cosegmentation:
         pixels = self.images[index].pixels
         return pixels if side is None else resize_to(pixels, min(side, *pixels.shape[-2:]))
 
-    def _shares(self, index: int, image: Tensor) -> Tensor:
-        """Share of each label in each pixel of an image ``(1, 3, H, W)``: ``(parts + 1, H, W)``."""
-        return upsample(F.one_hot(self.labels[index], self.parts + 1).permute(2, 0, 1).float(), image)
-
     def _row(self, index: int) -> list[tuple[str, Tensor]]:
-        image = self._pixels(index, SHEET_SIDE)[0]
-        name = Path(self.images[index].name).name
-        cut_out, parts = self.foreground(index, SHEET_SIDE) * image, self.overlay(index, SHEET_SIDE)
-        return [(name, image), ("foreground", cut_out), (f"{self.parts} parts", parts)]
+        segments, name = self.segments(index, SHEET_SIDE), Path(self.images[index].name).name
+        image = segments.pixels[0]
+        cut_out = segments.foreground * image
+        return [(name, image), ("foreground", cut_out), (f"{self.parts} parts", segments.overlay)]
 
     def _repr_png_(self) -> bytes:
         return encode_png(self.sheet)
+
+
+def _upsampled(mask: Tensor, image: Tensor) -> Tensor:
+    """Upsample a mask ``(h, w)`` along the edges of an image ``(1, 3, H, W)``, ``(H, W)`` in [0, 1]."""
+    return upsample(mask[None].float(), image)[0]
 
 
 def part_colours(parts: int) -> list[tuple[int, int, int]]:
@@ -238,10 +267,11 @@ def save(result: Cosegmentation, folder: str | os.PathLike[str], *, force: bool 
     names = [part_file_names(result, index) for index in range(len(result.images))]
     output_folder.remove_listed(path, DATA, OUTPUT_FILE, keep=[name for files in names for name in files.values()])
     for index, files in enumerate(names):
+        segments = result.segments(index)
         contents = {
-            "foreground": encode_png(result.foreground(index).expand(3, -1, -1)),
-            "parts": encode_labels(result.part_labels(index), colours),
-            "overlay": encode_png(result.overlay(index)),
+            "foreground": encode_png(segments.foreground.expand(3, -1, -1)),
+            "parts": encode_labels(segments.labels, colours),
+            "overlay": encode_png(segments.overlay),
         }
         output_folder.write(path, {files[kind]: content for kind, content in contents.items()})
     data = result.record() | {"files": [name for files in names for name in files.values()]}

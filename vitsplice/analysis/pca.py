@@ -18,6 +18,7 @@ from vitsplice.analysis.cosegmentation import cosegment
 from vitsplice.analysis.local_features import LocalFeatures, local_features
 from vitsplice.analysis.upsampling import Upsampling, sharpened, upsample
 from vitsplice.contracts import Backbone, BackboneInfo, FeatureRequest, Features, layer_file_label
+from vitsplice.engine.backbones import backbone_or_default
 from vitsplice.images import LoadedImage, Source, contact_sheet, encode_png, resize_to
 from vitsplice.matching.cosegmentation import on_grid
 from vitsplice.numerics import numerics
@@ -189,12 +190,15 @@ def pca(
         ImageError: if an image cannot be read.
         UserError: if the backbone has no such facet or layer, the facet is not local, or there is no foreground.
     """
-    features = local_features(images, backbone=backbone, facet=facet, layer=layer, size=size, device=device)
-    if not foreground:
-        return component_maps(features, decompose, upsampling)
-    segments = cosegment(features.images, backbone=backbone, parts=1, size=size, device=device)
-    maps = component_maps(features, decompose, upsampling, [labels > 0 for labels in segments.labels])
-    return replace(maps, notes=tuple(dict.fromkeys([*features.notes, *segments.notes])))
+    network, substitution = backbone_or_default(backbone)
+    notes = [str(substitution)] if substitution else []
+    features = local_features(images, backbone=network, facet=facet, layer=layer, size=size, device=device)
+    masks = None
+    if foreground:
+        segments = cosegment(features.images, backbone=network, parts=1, size=size, device=device)
+        masks = [labels > 0 for labels in segments.labels]
+        notes += segments.notes
+    return replace(component_maps(features, decompose, upsampling, masks), notes=tuple(notes))
 
 
 def component_maps(
