@@ -1,5 +1,7 @@
 """``vitsplice video``."""
 
+import json
+
 import pytest
 from clips import panned, read_clip, write_clip
 
@@ -39,3 +41,16 @@ def test_another_output_is_replaced_with_the_option_force(vitsplice, png, tmp_pa
     done = vitsplice("video", "clip.mp4", png[1], "-o", "out.mp4", *TINY)
     assert done.returncode == 2
     assert "out.mp4 already exists; choose another name, or replace it with --force" in done.stderr
+
+
+def test_several_appearance_images_are_given_as_to_run(vitsplice, png, tmp_path):
+    write_clip(tmp_path / "clip.mp4", panned(1))
+    more = ("--appearance", f"{png[0]}:0.5", "--appearance-mask", "-", "--appearance-mask", png[0])
+    done = vitsplice("video", "clip.mp4", png[1], *more, "-o", "out.mp4", *TINY)
+    assert done.returncode == 0, done.stderr
+    inputs = json.loads((tmp_path / "out-video" / "video.json").read_text())["inputs"]
+    assert inputs["appearance weights"] == "1, 0.5"
+    assert "appearance mask 2" in inputs
+    none = vitsplice("video", "clip.mp4", "-o", "none.mp4", *TINY)
+    assert none.returncode == 2
+    assert "there is no appearance image; give at least one" in none.stderr

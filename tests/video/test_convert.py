@@ -32,48 +32,77 @@ OPTIMISED = (
     "terms={structure: {loss: structure, weight: 10}}",
     "steps=2",
 )
+STEPS = {"preset": "tiny", "overrides": OPTIMISED, "backbone": None}
 
 
-@pytest.fixture
-def appearance(tmp_path):
-    path = tmp_path / "appearance.png"
+@pytest.fixture(scope="module", autouse=True)
+def _no_metrics():
+    """Measure nothing: the metrics of a run have tests of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vitsplice.video.measurement.run_metrics", lambda known: [])
+        yield
+
+
+@pytest.fixture(scope="module")
+def appearance(tmp_path_factory):
+    path = tmp_path_factory.mktemp("image") / "appearance.png"
     path.write_bytes(encode_png(as_tensor(panned(1, seed=5)[0])))
     return path
 
 
-@pytest.fixture
-def clip(tmp_path):
-    return write_clip(tmp_path / "clip.mp4", panned(7), audio=True)
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    return write_clip(tmp_path_factory.mktemp("clip") / "clip.mp4", panned(5), audio=True)
 
 
-@pytest.fixture(autouse=True)
-def _no_metrics(monkeypatch):
-    """Measure nothing: the metrics of a run have tests of their own."""
-    monkeypatch.setattr("vitsplice.video.measurement.run_metrics", lambda known: [])
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, clip, appearance):
+    """The finished video of `clip`, which tests leave unchanged."""
+    return transfer(clip, appearance, tmp_path_factory.mktemp("whole") / "out.mp4")
 
 
 def transfer(clip, appearance, out, **settings):
     return splice_video(clip, appearance, out, **{"key_every": 3, **TINY, **settings})
 
 
-def test_the_output_has_size_times_and_audio_of_the_input(tmp_path, clip, appearance):
-    result = transfer(clip, appearance, tmp_path / "out.mp4")
-    frames, times = read_clip(result.path)
-    assert len(frames) == result.record["frames"] == 7
+def test_the_output_has_size_times_and_audio_of_the_input(clip, whole):
+    frames, times = read_clip(whole.path)
+    assert len(frames) == whole.record["frames"] == 5
     assert frames[0].shape == (64, 96, 3)
     assert times == pytest.approx(read_clip(clip)[1], abs=1e-3)
-    assert audio_packets(result.path) == audio_packets(clip)
-    assert sorted(path.name for path in result.folder.iterdir()) == [
+    assert audio_packets(whole.path) == audio_packets(clip)
+    assert sorted(path.name for path in whole.folder.iterdir()) == [
         "flicker.csv", "plan.json", "preview.png", "report.html", "video.json",
     ]  # fmt: skip
 
 
-def test_frames_on_their_own_are_those_of_instant(tmp_path, clip, appearance):
-    clip = write_clip(tmp_path / "short.mp4", panned(2))
-    transfer(clip, appearance, tmp_path / "out", temporal=False)
-    for frame in open_source(clip).frames():
+def test_the_report_plays_the_first_frames_and_states_the_flicker(whole):
+    page = (whole.folder / "report.html").read_text()
+    assert page.count("data:image/jpeg") == 2 * 5 + 2
+    assert "warping error" in page
+    assert json.loads((whole.folder / "video.json").read_text())["inputs"]["video"]
+
+
+def test_frames_on_their_own_are_those_of_instant_and_flicker_more(tmp_path, clip, appearance, whole):
+    single = transfer(clip, appearance, tmp_path / "out", temporal=False)
+    for frame in list(open_source(clip).frames())[:2]:
         expected = splice(frame.tensor(), appearance, "instant", **TINY, seed=0)
         assert np.array_equal(read(tmp_path / "out" / f"{frame.index:06d}.png").pixels, read(encoded(expected)).pixels)
+    errors = [result.record["warping_error"] for result in (whole, single)]
+    assert errors[0]["input"] == errors[1]["input"]
+    assert errors[0]["output"] < errors[1]["output"]
+
+
+def test_each_patch_is_matched_with_those_of_several_appearance_images(tmp_path, appearance):
+    clip = write_clip(tmp_path / "clip.mp4", panned(2))
+    images, weights = [appearance, tmp_path / "other.png"], (1, 2)
+    images[1].write_bytes(encode_png(as_tensor(panned(1, 48, 48, seed=8)[0])))
+    result = transfer(clip, images, tmp_path / "out", appearance_weights=weights)
+    first = next(open_source(clip).frames()).tensor()
+    expected = splice(first, images, "instant", appearance_weights=weights, **TINY)
+    assert np.array_equal(read(tmp_path / "out" / "000000.png").pixels, read(encoded(expected)).pixels)
+    assert list(result.record["inputs"])[1:4] == ["appearance image", "appearance image 2", "appearance weights"]
+    assert "the appearance of appearance.png and other.png" in (result.folder / "report.html").read_text()
 
 
 def encoded(result):
@@ -82,19 +111,15 @@ def encoded(result):
     return to_pil(result.pixels)
 
 
-def test_the_first_frame_is_that_of_instant_and_the_others_flicker_less(tmp_path, clip, appearance):
-    steady = transfer(clip, appearance, tmp_path / "steady")
-    single = transfer(clip, appearance, tmp_path / "single", temporal=False)
-    first = [(tmp_path / name / "000000.png").read_bytes() for name in ("steady", "single")]
-    assert first[0] == first[1]
-    errors = [result.record["warping_error"] for result in (steady, single)]
-    assert errors[0]["input"] == errors[1]["input"]
-    assert errors[0]["output"] < errors[1]["output"]
+@pytest.fixture(scope="module")
+def optimised(tmp_path_factory, clip, appearance):
+    """The finished video of `clip` by a preset that takes steps."""
+    return transfer(clip, appearance, tmp_path_factory.mktemp("optimised") / "out.mp4", **STEPS)
 
 
-@pytest.mark.parametrize("settings", [{}, {"preset": "tiny", "overrides": OPTIMISED, "backbone": None}])
-def test_work_that_was_stopped_resumes_to_the_same_bytes(tmp_path, clip, appearance, settings):
-    whole = transfer(clip, appearance, tmp_path / "whole.mp4", **settings)
+@pytest.mark.parametrize(("name", "settings"), [("whole", {}), ("optimised", STEPS)])
+def test_work_that_was_stopped_resumes_to_the_same_bytes(tmp_path, request, clip, appearance, name, settings):
+    expected = request.getfixturevalue(name)
     stop = [False, False, False, False, True]
     progress = ProgressReporter(stopped=lambda: stop.pop(0) if stop else False)
     assert transfer(clip, appearance, tmp_path / "part.mp4", progress=progress, **settings) is None
@@ -102,13 +127,14 @@ def test_work_that_was_stopped_resumes_to_the_same_bytes(tmp_path, clip, appeara
     notes = []
     part = transfer(clip, appearance, tmp_path / "part.mp4", progress=ProgressReporter(note=notes.append), **settings)
     assert notes == ["resumes at frame 3", f"preview {tmp_path / 'part-video' / 'preview.png'}"]
-    assert part.path.read_bytes() == whole.path.read_bytes()
-    assert part.record["warping_error"] == whole.record["warping_error"]
-    assert (part.folder / "flicker.csv").read_bytes() == (whole.folder / "flicker.csv").read_bytes()
+    assert part.path.read_bytes() == expected.path.read_bytes()
+    assert part.record["warping_error"] == expected.record["warping_error"]
+    assert (part.folder / "flicker.csv").read_bytes() == (expected.folder / "flicker.csv").read_bytes()
 
 
-def test_a_segment_of_a_killed_process_without_its_state_is_computed_again(tmp_path, clip, appearance, monkeypatch):
-    whole = transfer(clip, appearance, tmp_path / "whole.mp4")
+def test_a_segment_of_a_killed_process_without_its_state_is_computed_again(
+    tmp_path, clip, appearance, whole, monkeypatch
+):
     add = FileDestination.add
 
     def killed(self, folder, number, frames, outputs):
@@ -124,29 +150,26 @@ def test_a_segment_of_a_killed_process_without_its_state_is_computed_again(tmp_p
     assert part.path.read_bytes() == whole.path.read_bytes()
 
 
-def test_finished_work_is_not_repeated(tmp_path, clip, appearance, monkeypatch):
-    first = transfer(clip, appearance, tmp_path / "out.mp4")
+def test_finished_work_is_not_repeated(clip, appearance, whole, monkeypatch):
     monkeypatch.setattr(convert, "propagated", None)
     notes = []
-    again = transfer(clip, appearance, tmp_path / "out.mp4", progress=ProgressReporter(note=notes.append))
-    assert again.record == first.record
-    assert notes == [f"{tmp_path / 'out.mp4'} is finished already"]
+    again = transfer(clip, appearance, whole.path, progress=ProgressReporter(note=notes.append))
+    assert again.record == whole.record
+    assert notes == [f"{whole.path} is finished already"]
 
 
-def test_another_output_is_replaced_only_with_force(tmp_path, clip, appearance):
-    transfer(clip, appearance, tmp_path / "out.mp4")
+def test_another_output_is_replaced_only_with_force(tmp_path, clip, appearance, whole):
+    shutil.copytree(whole.path.parent, tmp_path, dirs_exist_ok=True)
     with pytest.raises(OutputExists, match=r"out\.mp4 already exists"):
         transfer(clip, appearance, tmp_path / "out.mp4", key_every=4)
     assert transfer(clip, appearance, tmp_path / "out.mp4", key_every=4, force=True).record["key_every"] == 4
 
 
 def test_a_key_frame_follows_each_cut(tmp_path, appearance):
-    clip = write_clip(tmp_path / "cut.mp4", [*panned(4), *panned(3, seed=9)])
+    clip = write_clip(tmp_path / "cut.mp4", [*panned(2), *panned(2, seed=9)])
     result = transfer(clip, appearance, tmp_path / "out")
-    assert result.record["cuts"] == [4]
-    alone = write_clip(tmp_path / "alone.mp4", panned(4))
-    transfer(alone, appearance, tmp_path / "alone")
-    assert len(list((tmp_path / "out").iterdir())) == 7
+    assert result.record["cuts"] == [2]
+    assert len(list((tmp_path / "out").iterdir())) == 4
 
 
 @pytest.mark.parametrize("generator", ["tiny-tint", "splicenet"])
@@ -175,6 +198,9 @@ def test_a_mistake_is_found_before_the_work(tmp_path, clip, appearance):
         transfer(clip, appearance, tmp_path / "out.mp4", key_every=0)
     with pytest.raises(UserError, match="videos require a preset with a warm start or a model"):
         transfer(clip, appearance, tmp_path / "out.mp4", preset="tiny", overrides=())
+    write_tiny_model(tmp_path / "model")
+    with pytest.raises(UserError, match="a trained model takes one appearance image, not 2"):
+        transfer(clip, [appearance] * 2, tmp_path / "out.mp4", preset=tmp_path / "model", backbone=None, overrides=())
     with pytest.raises(UserError, match="folder .*gone does not exist"):
         transfer(clip, appearance, tmp_path / "gone" / "out.mp4")
     with pytest.raises(ImageError):
@@ -200,14 +226,6 @@ def refuse_from(index):
     return check
 
 
-def test_the_report_plays_the_first_frames_and_states_the_flicker(tmp_path, clip, appearance):
-    result = transfer(clip, appearance, tmp_path / "out.mp4")
-    page = (result.folder / "report.html").read_text()
-    assert page.count("data:image/jpeg") == 2 * 7 + 2
-    assert "warping error" in page
-    assert json.loads((result.folder / "video.json").read_text())["inputs"]["video"]
-
-
 def test_a_state_of_other_work_is_not_used(tmp_path, clip, appearance):
     progress = ProgressReporter(stopped=iter([False] * 4 + [True] * 9).__next__)
     assert transfer(clip, appearance, tmp_path / "a.mp4", progress=progress) is None
@@ -218,8 +236,7 @@ def test_a_state_of_other_work_is_not_used(tmp_path, clip, appearance):
 
 @pytest.mark.kill
 @pytest.mark.slow
-def test_resume_after_sigkill_gives_identical_bytes(tmp_path, clip, appearance):
-    whole = transfer(clip, appearance, tmp_path / "whole.mp4")
+def test_resume_after_sigkill_gives_identical_bytes(tmp_path, clip, appearance, whole):
     code = (
         "import sys; from vitsplice.video.convert import splice_video; "
         "splice_video(sys.argv[1], sys.argv[2], sys.argv[3], key_every=3, backbone='tiny-vit', "

@@ -1,15 +1,20 @@
+import numpy as np
 import pytest
 import torch
+from clips import panned
 
+from vitsplice.video.colours import as_pixels
 from vitsplice.video.flow import Motion, standing
-from vitsplice.video.outputs import Key, changed
+from vitsplice.video.outputs import Key, changed, propagated
 from vitsplice.video.propagation import Carried
+from vitsplice.video.segments import segments
+from vitsplice.video.source import Frame
 
 START = torch.full((1, 3, 32, 48), 0.5)
 
 
 def key(amount):
-    return Key(None, START, torch.full_like(START, amount))
+    return Key(None, START, change=torch.full_like(START, amount))
 
 
 def moved(right, valid=1.0):
@@ -17,13 +22,47 @@ def moved(right, valid=1.0):
     return Motion(flow, torch.full((1, 1, 32, 48), valid))
 
 
+class UnchangedFrames:
+    """A transfer whose outputs are the frames; it lists the frames that it matches."""
+
+    device, optimises = torch.device("cpu"), False
+
+    def __init__(self):
+        self.matched = []
+
+    def prepared(self, pixels):
+        return pixels
+
+    def match(self, frame, preference=None):
+        self.matched.append(as_pixels(frame))
+
+    def start_maps(self, frame, match):
+        return None
+
+    def start(self, frame, match, maps):
+        return frame
+
+
+@pytest.mark.parametrize(("count", "matched"), [(1, [0]), (4, [0, 2, 3]), (5, [0, 2, 4]), (6, [0, 2, 4, 5])])
+def test_key_frames_are_at_both_ends_of_a_shot_and_in_between(count, matched):
+    frames = [Frame(number, pixels, number) for number, pixels in enumerate(panned(count))]
+    transfer, outputs, first = UnchangedFrames(), [], None
+    for segment in segments(frames, 2):
+        part = propagated(transfer, segment, first, lambda index: None)
+        outputs, first = [*outputs, *part.outputs], part.following
+    assert all(np.array_equal(transfer.matched[n], frames[index].pixels) for n, index in enumerate(matched))
+    assert len(transfer.matched) == len(matched)
+    assert all(np.array_equal(output, frame.pixels) for output, frame in zip(outputs, frames, strict=True))
+
+
 def test_without_changes_a_frame_is_its_start():
-    assert changed(START, Key(None, START), None, Carried(moved(3), None, 0.0)) is START
+    key = Key(None, START)
+    assert changed(START, key, key, Carried(moved(3), moved(0), 0.5)) is START
 
 
 def test_a_change_moves_with_the_motion():
     pattern = torch.rand(1, 3, 32, 48) / 2
-    output = changed(START, Key(None, START, pattern), None, Carried(moved(5), None, 0.0))
+    output = changed(START, Key(None, START, change=pattern), key(0.3), Carried(moved(5), moved(0), 0.0))
     assert torch.allclose(output[..., :40], (START + pattern.roll(-5, -1))[..., :40], atol=1e-5)
 
 

@@ -9,6 +9,7 @@ from vitsplice.video.propagation import (
     Carried,
     between,
     carried_motions,
+    carried_start,
     mean_entropy,
     moved_spots,
     preference,
@@ -37,7 +38,7 @@ def maps(weights):
 
 def test_weights_move_with_the_motion():
     key = match()
-    moved = between(torch.rand(1, 3, 48, 64), key, None, Carried(shift(2), None, 0.0), [])
+    moved = between(torch.rand(1, 3, 48, 64), key, match(1), Carried(shift(2), standing((48, 64)), 0.0), [])
     assert torch.allclose(maps(moved.weights)[:, :6], maps(key.weights)[:, 2:], atol=1e-5)
     assert torch.allclose(moved.weights.sum(1), torch.ones(48))
     assert moved.mirrored
@@ -85,10 +86,47 @@ def test_motions_of_a_segment_lead_to_its_key_frames():
         assert float(each.later.flow[inner].mean()) * 128 == pytest.approx(3 * number - 12, abs=0.5)
 
 
-def test_spots_move_from_frame_to_frame_and_fade_where_hidden():
+def test_spots_move_from_frame_to_frame_until_they_are_hidden():
     one = torch.ones(1)
     spots = SmallSpots(torch.tensor([[3.0, 4.0]]), one, one, one, one)
     moved = moved_spots(match(spots=spots), [shift(1), shift(1), shift(1, valid=0.0)])
     assert [each.centres.tolist() for each in moved[:3]] == [[[3, 4]], [[3, 5]], [[3, 6]]]
-    assert [float(each.strengths) for each in moved] == [1, 1, 1, 0]
+    assert [len(each.radii) for each in moved] == [1, 1, 1, 0]
     assert moved_spots(None, [shift(1)]) == [None, None]
+
+
+def test_spots_that_leave_the_frame_are_dropped():
+    one = torch.ones(1)
+    spots = SmallSpots(torch.tensor([[3.0, 6.5]]), one, one, one, one)
+    moved = moved_spots(match(spots=spots), [shift(1), shift(1), shift(1)])
+    assert [len(each.radii) for each in moved] == [1, 1, 0, 0]
+
+
+def start_maps(seed=0):
+    """Maps of a warm start whose own colours are smooth."""
+    maps = torch.rand(1, 7, 48, 64, generator=torch.Generator().manual_seed(seed))
+    maps[:, 3:6] = torch.linspace(0, 0.2, 64)
+    return maps
+
+
+def test_maps_of_a_start_are_those_of_the_key_frames_along_the_motion():
+    maps = start_maps()
+    still = standing((48, 64))
+    assert torch.allclose(carried_start(maps, maps, start_maps(1), Carried(still, still, 0.0)), maps, atol=1e-5)
+    moved = carried_start(maps, maps, start_maps(1), Carried(shift(1), still, 0.0))
+    assert torch.allclose(moved[..., :56], maps[..., 8:], atol=0.05)
+
+
+def test_maps_of_both_key_frames_are_blended_by_the_distance_in_time():
+    still = standing((48, 64))
+    first, second = start_maps(), start_maps(1)
+    blended = carried_start(first, first, second, Carried(still, still, 0.25))
+    assert torch.allclose(blended, torch.lerp(first, second, 0.25), atol=1e-5)
+
+
+def test_maps_of_the_frame_itself_are_used_where_a_motion_leads_to_other_colours_or_cannot_be_trusted():
+    own, key = start_maps(), start_maps(1)
+    key[:, 3:6] += 0.5
+    still, hidden = standing((48, 64)), shift(0, valid=0.0)
+    assert torch.allclose(carried_start(own, key, key, Carried(still, still, 0.5)), own, atol=1e-3)
+    assert torch.allclose(carried_start(own, own, own, Carried(hidden, hidden, 0.5)), own, atol=1e-5)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vitsplice.cli.appearances import APPEARANCES, MASKS, WEIGHTED, masks_of, with_weights
 from vitsplice.cli.options import DEVICE, IMAGE_HELP, backbone_option
 from vitsplice.cli.output import message, notes
 
@@ -25,21 +26,8 @@ def run(
             metavar="STRUCTURE", help=f"Image that gives the structure. {IMAGE_HELP} Without images: the packaged pair."
         ),
     ] = None,
-    appearance: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="APPEARANCE...",
-            help=f"Image that gives the appearance, or several: each patch is matched with those of all. {IMAGE_HELP}",
-        ),
-    ] = None,
-    weighted: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--appearance",
-            metavar="IMAGE[:WEIGHT]",
-            help="A further appearance image with its weight (default: 1), such as zebra.jpg:0.7. Repeatable.",
-        ),
-    ] = None,
+    appearance: Annotated[list[Path] | None, APPEARANCES] = None,
+    weighted: Annotated[list[str] | None, WEIGHTED] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the output and its records.")] = Path(
         "vitsplice-out"
     ),
@@ -77,13 +65,7 @@ def run(
             "is used as the mask. Edges are feathered, unless --set mask.feather=0."
         ),
     ] = None,
-    appearance_mask: Annotated[
-        list[Path] | None,
-        typer.Option(
-            help="Image as large as APPEARANCE: only the region where it is white is used. For several appearance "
-            "images repeat it in their order; - is no mask."
-        ),
-    ] = None,
+    appearance_mask: Annotated[list[Path] | None, MASKS] = None,
     region: Annotated[
         list[str] | None,
         typer.Option(
@@ -140,9 +122,9 @@ def run(
     from vitsplice.presets.settings import settings_for
     from vitsplice.runs.inputs import named_inputs, parse_region
     from vitsplice.runs.recorder import Recording
-    from vitsplice.runs.repeat import NO_MASK
 
-    structure, appearances, weights = _images(structure, appearance or [], weighted or [])
+    appearances, weights = with_weights(appearance, weighted)
+    structure, appearances = _images(structure, appearances)
     settings = settings_for(
         preset,
         backbone=backbone,
@@ -155,8 +137,7 @@ def run(
         appearance_strength=appearance_strength,
         overrides=set_ or [],
     )
-    masks = [None if str(mask) == NO_MASK else mask for mask in appearance_mask or []]
-    images = named_inputs(structure, appearances, structure_mask, masks)
+    images = named_inputs(structure, appearances, structure_mask, masks_of(appearance_mask))
     regions = [parse_region(text, len(appearances)) for text in region or []]
     if lut is not None:
         check_cube(lut, force=force)
@@ -205,30 +186,16 @@ def check_alone(context: typer.Context, option: str, work: str, allowed: Sequenc
         )
 
 
-def _images(
-    structure: Path | None, appearances: list[Path], weighted: list[str]
-) -> tuple[Path, list[Path], list[float] | None]:
-    """The structure image, the appearance images and their weights that were given, or the packaged pair."""
+def _images(structure: Path | None, appearances: list[Path]) -> tuple[Path, list[Path]]:
+    """The structure image and the appearance images that were given, or the packaged pair."""
     from vitsplice.images import example
 
-    paths, weights = appearances + [path for path, _ in map(_weighted, weighted)], None
-    if any(":" in text for text in weighted):
-        weights = [1.0] * len(appearances) + [weight for _, weight in map(_weighted, weighted)]
-    if structure is not None and paths:
-        return structure, paths, weights
-    if structure is None and not paths:
+    if structure is not None and appearances:
+        return structure, appearances
+    if structure is None and not appearances:
         packaged = example()
-        return packaged[0], [packaged[1]], None
+        return packaged[0], [packaged[1]]
     raise typer.BadParameter("give both images, STRUCTURE and APPEARANCE, or neither for the packaged pair")
-
-
-def _weighted(text: str) -> tuple[Path, float]:
-    """Parse ``IMAGE`` or ``IMAGE:WEIGHT``; what follows the last colon is part of the path if it is no number."""
-    path, _, weight = text.rpartition(":")
-    try:
-        return (Path(path), float(weight)) if path else (Path(text), 1.0)
-    except ValueError:
-        return Path(text), 1.0
 
 
 def follow(recording: Recording, resume_command: str = "", lut: Path | None = None) -> None:

@@ -1,4 +1,4 @@
-"""``vitsplice video``: transfer the appearance of an image to a video."""
+"""``vitsplice video``: transfer the appearance of one or several images to a video."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from vitsplice.cli.options import DEVICE, IMAGE_HELP, backbone_option
+from vitsplice.cli.appearances import APPEARANCES, MASKS, WEIGHTED, masks_of, with_weights
+from vitsplice.cli.options import DEVICE, backbone_option
 from vitsplice.cli.output import notes
 
 
@@ -15,9 +16,8 @@ def video(
     source: Annotated[
         Path, typer.Argument(metavar="VIDEO", help="Video that gives the structure, or a folder of images.")
     ],
-    appearance: Annotated[
-        Path, typer.Argument(metavar="APPEARANCE", help=f"Image that gives the appearance. {IMAGE_HELP}")
-    ],
+    appearance: Annotated[list[Path] | None, APPEARANCES] = None,
+    weighted: Annotated[list[str] | None, WEIGHTED] = None,
     out: Annotated[
         Path,
         typer.Option(
@@ -40,10 +40,7 @@ def video(
             help="Carry what key frames match, and their change, along the motion, or compute each frame on its own.",
         ),
     ] = True,
-    appearance_mask: Annotated[
-        Path | None,
-        typer.Option(help="Image as large as APPEARANCE: only the region where it is white is used."),
-    ] = None,
+    appearance_mask: Annotated[list[Path] | None, MASKS] = None,
     steps: Annotated[
         int | None,
         typer.Option(min=0, max=10_000_000, help="Number of steps of a key frame, in place of the preset's."),
@@ -63,7 +60,7 @@ def video(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing output.")] = False,
 ) -> None:
-    """Transfer the appearance of an image to a video, stable in time.
+    """Transfer the appearance of one or several images to a video, stable in time.
 
     Needs `pip install 'vitsplice[video]'`. Report, records and a preview are in the folder NAME-video beside NAME.mp4.
     The same command resumes where it was stopped.
@@ -71,15 +68,17 @@ def video(
     from vitsplice.cli.progress import parts_progress, unless_stopped
     from vitsplice.video.convert import splice_video
 
+    appearances, weights = with_weights(appearance, weighted)
     with parts_progress() as progress:
         result = splice_video(
             source,
-            appearance,
+            appearances,
             out,
             preset,
             temporal=temporal,
             key_every=key_every,
-            appearance_mask=appearance_mask,
+            appearance_mask=masks_of(appearance_mask),
+            appearance_weights=weights,
             force=force,
             progress=progress,
             backbone=backbone,

@@ -135,10 +135,14 @@ def match_images(images: RunImages, backbone: Backbone, settings: MatchConfig) -
 
 def warm_start_of(config: RunConfig, images: RunImages, match: Correspondence) -> Tensor:
     """Compute the warm start with the strengths of the settings, ``(1, 3, H, W)``."""
-    strengths = (config.appearance_strength, config.structure_strength)
+    return start_of(images.pixels["structure"], images.appearances, match, *start_strengths(config))
+
+
+def start_strengths(config: RunConfig) -> tuple[float, float]:
+    """Return the strengths of appearance and detail in the warm start."""
     if config.steps:  # the weights of the terms apply the rest of the strengths
-        strengths = (min(1.0, config.appearance_strength), 1.0)
-    return start_of(images.pixels["structure"], images.appearances, match, *strengths)
+        return min(1.0, config.appearance_strength), 1.0
+    return config.appearance_strength, config.structure_strength
 
 
 def _with_start(images: RunImages, start: Tensor) -> RunImages:

@@ -80,7 +80,6 @@ def warm_start(
     return start_of(structure, [AppearanceImage(appearance, mask)], match, strength, detail_strength)
 
 
-@numerics(grad=False)
 def start_of(
     structure: Tensor,
     appearances: Sequence[AppearanceImage],
@@ -89,6 +88,25 @@ def start_of(
     detail_strength: float = 1.0,
 ) -> Tensor:
     """Compute the `warm_start` from one or several appearance images, those of the correspondence."""
+    return start_from(structure, start_maps(structure, appearances, match, strength), match, strength, detail_strength)
+
+
+@numerics(grad=False)
+def start_maps(
+    structure: Tensor, appearances: Sequence[AppearanceImage], match: Correspondence, strength: float = 1.0
+) -> Tensor:
+    """Compute what the warm start takes from the appearance images, at a moderate size.
+
+    Args:
+        structure: ``(1, 3, H, W)`` in [0, 1].
+        appearances: the appearance images of the correspondence.
+        match: correspondence from the structure image to the appearance images.
+        strength: see `warm_start`.
+
+    Returns:
+        ``(1, 7, h, w)``, the longer side at most `WORKING`: the colours of the matches and those of the structure image
+        itself, both Lab / 100 without detail, and the gain of its detail.
+    """
     structure_lab = to_lab(structure)
     mean = _means(structure_lab, match.grid)
     theirs = [(to_lab(image.pixels), o.grid, image.mask) for image, o in zip(appearances, match.others, strict=True)]
@@ -98,7 +116,19 @@ def start_of(
     target_contrast = match.warp(pooled([_contrast(*image) for image in theirs]))
     contrast = _contrast(structure_lab, match.grid)
     gain = ((target_contrast + FLOOR) / (contrast + FLOOR)).sqrt().clamp(*GAIN)
-    maps = _upsampled(torch.cat([colours, mean, gain], 1), mean, match.grid, structure)
+    scale = _working_scale(structure)
+    working = F.interpolate(structure, size=[max(1, round(scale * side)) for side in structure.shape[-2:]], mode="area")
+    return joint_bilateral(torch.cat([colours, mean, gain], 1), mean, match.grid, to_lab(working))
+
+
+@numerics(grad=False)
+def start_from(
+    structure: Tensor, maps: Tensor, match: Correspondence, strength: float = 1.0, detail_strength: float = 1.0
+) -> Tensor:
+    """Compute the warm start from the result of `start_maps`; ``match`` has the small spots of the structure image."""
+    structure_lab, size = to_lab(structure), structure.shape[-2:]
+    enlarged = F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
+    maps = _guided(structure, max(2, round(RADIUS / _working_scale(structure))))(enlarged)
     colour, smooth, gain = maps[:, :3], maps[:, 3:6], maps[:, 6:]
     detail = (structure_lab - smooth) * eased(detail_strength)
     output = torch.cat([(colour + detail * gain)[:, :1], (colour + CHROMA_DETAIL * detail)[:, 1:]], 1)
@@ -112,14 +142,8 @@ def eased(strength: float) -> float:
     return strength if strength <= 1 else 2 - 1 / strength
 
 
-def _upsampled(values: Tensor, mean: Tensor, grid: tuple[int, int], structure: Tensor) -> Tensor:
-    """Upsample values of patches ``(h * w, C)`` to ``(1, C, H, W)`` along the edges of the structure image."""
-    size = structure.shape[-2:]
-    scale = min(1.0, WORKING / max(size))
-    working = F.interpolate(structure, size=[max(1, round(scale * side)) for side in size], mode="area")
-    maps = joint_bilateral(values, mean, grid, to_lab(working))
-    enlarged = F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
-    return _guided(structure, max(2, round(RADIUS / scale)))(enlarged)
+def _working_scale(structure: Tensor) -> float:
+    return min(1.0, WORKING / max(structure.shape[-2:]))
 
 
 def joint_bilateral(values: Tensor, mean: Tensor, grid: tuple[int, int], lab: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -15,7 +16,7 @@ import torch
 from vitsplice.config import RunConfig
 from vitsplice.engine.backbones import BackboneLoader
 from vitsplice.errors import UserError
-from vitsplice.images import Source, contact_sheet, encode_png, read_mask, resize_to
+from vitsplice.images import Source, contact_sheet, encode_png, resize_to
 from vitsplice.presets.settings import settings_for
 from vitsplice.runs.record import versions
 from vitsplice.runs.recorder import settings_digest
@@ -23,6 +24,7 @@ from vitsplice.support.files import file_sha256, read_json_object
 from vitsplice.support.output_folder import resumable, write
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 from vitsplice.text import printable
+from vitsplice.video.appearances import Appearances
 from vitsplice.video.colours import Pixels, as_pixels, as_tensor
 from vitsplice.video.destination import Destination, check_free, destination_for
 from vitsplice.video.excerpt import Excerpt
@@ -82,18 +84,19 @@ class VideoResult:
 
 def splice_video(
     source: str | os.PathLike[str],
-    appearance: Source,
+    appearance: Source | Sequence[Source],
     out: str | os.PathLike[str],
     preset: str | os.PathLike[str] | RunConfig = "instant",
     *,
     temporal: bool = True,
     key_every: int = KEY_EVERY,
-    appearance_mask: Source | None = None,
+    appearance_mask: Source | Sequence[Source | None] | None = None,
+    appearance_weights: Sequence[float] | None = None,
     force: bool = False,
     progress: ProgressReporter = NULL_REPORTER,
     **settings: Any,
 ) -> VideoResult | None:
-    """Transfer the appearance of an image to a video.
+    """Transfer the appearance of one or several images to a video.
 
     Frame rate, times, colour space and audio of the output are those of the input. The records are in a folder beside
     the output, ``NAME-video`` for ``NAME.mp4``; work that was stopped or killed resumes with the same arguments, and
@@ -101,12 +104,14 @@ def splice_video(
 
     Args:
         source: a video, or a folder of images.
-        appearance: the appearance image.
+        appearance: the appearance image, or several: each patch is matched with those of all.
         out: a video file (.mp4, .mov, .mkv or .webm), or a folder for PNG files: a name without a suffix.
         preset: preset with a warm start, such as ``instant`` or ``quick``, or a model folder.
         temporal: carry the correspondence and changes of key frames along the motion; False: each frame on its own.
         key_every: number of frames from one key frame to the next, 1 to 120.
-        appearance_mask: only the region of the appearance image where it is white is used.
+        appearance_mask: only the region of the appearance image where it is white is used; a list for several images,
+            with None for those without one.
+        appearance_weights: weight of each appearance image, above 0; None: all are equal.
         force: replace an existing output.
         progress: progress reporter.
         settings: see `vitsplice.settings_for`.
@@ -123,13 +128,12 @@ def splice_video(
         raise UserError(f"key_every={key_every} is not allowed; it must be in 1 to {LONGEST}")
     video, path, loader = open_source(source), Path(out), BackboneLoader()
     destination_for(path, video.info)
-    mask = None if appearance_mask is None else read_mask(appearance_mask)
-    transfer = load_transfer(appearance, settings_for(preset, **settings), mask, loader)
+    appearances = Appearances.read(appearance, appearance_mask, appearance_weights)
+    transfer = load_transfer(appearances, settings_for(preset, **settings), loader)
     destination = destination_for(path, _output_info(video.info, transfer.settings.size))
     inputs = {
         "video": video.digest(),
-        "appearance image": transfer.image.sha256,
-        "appearance mask": mask.sha256 if mask else "",
+        **appearances.digests(),
         "settings": settings_digest(transfer.settings),
         "weights": " ".join(backbone.info.sha256 for backbone in transfer.backbones.values()),
     }
@@ -142,7 +146,7 @@ def splice_video(
         if begun and (record := _finished(folder, path)):
             progress.note(f"{printable(str(path))} is finished already")
             return VideoResult(path, folder, record)
-        work = _Work(video, transfer, destination, folder, plan, progress)
+        work = _Work(video, appearances, transfer, destination, folder, plan, progress)
         try:
             work.run()
         except Stopped:
@@ -165,6 +169,7 @@ class _Work:
     def __init__(
         self,
         video: VideoSource,
+        appearances: Appearances,
         transfer: FrameTransfer,
         destination: Destination,
         folder: Path,
@@ -172,7 +177,7 @@ class _Work:
         progress: ProgressReporter,
     ) -> None:
         self._video, self._transfer, self._destination, self._folder = video, transfer, destination, folder
-        self._plan, self._progress = plan, progress
+        self._appearances, self._plan, self._progress = appearances, plan, progress
         self._state = State(belongs_to=plan["inputs"])
         FORMAT.resume(folder / CHECKPOINTS, None, plan["inputs"], self._restore)
         self._excerpt = Excerpt(folder, video.info.frames or 0)
@@ -220,8 +225,8 @@ class _Work:
         """Write the output, the report and the records, and return the content of ``video.json``."""
         notes = self._destination.finish(self._folder, self._state.segments, self._video)
         record: dict[str, Any] = json.loads(json.dumps(self._record(path, notes, loader)))
-        errors, names = self._state.errors, (self._video.name, self._transfer.image.name)
-        page = report(record, *names, errors, self._excerpt.film())
+        errors, appearances = self._state.errors, [image.name for image in self._appearances.images.values()]
+        page = report(record, self._video.name, appearances, errors, self._excerpt.film())
         files = {ERRORS: flicker_table(errors), REPORT: page, RECORD: json.dumps(record, indent=2) + "\n"}
         write(self._folder, {name: text.encode() for name, text in files.items()})
         remove_parts(self._folder)
@@ -240,7 +245,7 @@ class _Work:
             "seconds": round(state.seconds, 3),
             "seconds_per_frame": round(state.seconds / state.next, 4),
             "warping_error": mean_errors(state.errors),
-            "metrics": frame_metrics(self._excerpt.samples(), transfer.image, transfer.backbone.info.name, loader),
+            "metrics": frame_metrics(self._excerpt.samples(), self._appearances, transfer.backbone.info.name, loader),
             "notes": [*info.notes, *notes, *missing],
             "settings": transfer.settings.model_dump(mode="json"),
             "backbones": {name: asdict(backbone.info) for name, backbone in transfer.backbones.items()},

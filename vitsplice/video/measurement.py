@@ -15,6 +15,7 @@ from vitsplice.images import read
 from vitsplice.metrics import run_metrics
 from vitsplice.metrics.values import build_metrics, compute
 from vitsplice.plugins import catalogue
+from vitsplice.video.appearances import Appearances
 from vitsplice.video.colours import Pixels, as_tensor
 from vitsplice.video.flicker import warping_error
 from vitsplice.video.segments import Segment
@@ -49,31 +50,36 @@ def mean_errors(errors: Sequence[tuple[int, float, float]]) -> dict[str, float |
 
 
 def frame_metrics(
-    samples: Sequence[tuple[int, Path, Path]], appearance: Path | Any, backbone: str, loader: BackboneLoader
+    samples: Sequence[tuple[int, Path, Path]], appearances: Appearances, backbone: str, loader: BackboneLoader
 ) -> dict[str, dict[str, Any]]:
     """Measure frames by the metrics of a run.
 
     Args:
         samples: number of each frame, and files of input and output.
-        appearance: the appearance image.
+        appearances: the appearance images; values are means of those for each of them, by weight.
         backbone: name of the backbone that matched the frames.
         loader: loader of the backbones of metrics.
 
     Returns:
         For each metric the mean over the frames (None with a reason), the better direction and what it compares with.
     """
-    known, image = catalogue(), read(appearance).pixels
+    known = catalogue()
     context = MetricContext(cache(partial(loader.metric_backbone, known=known)), backbone)
     built = build_metrics(run_metrics(known.metrics), context)
-    cases = [Case(str(number), read(before).pixels, image, read(after).pixels) for number, before, after in samples]
+    pairs = list(zip(appearances.images.values(), appearances.weights, strict=True))
+    cases = [
+        (Case(str(number), read(before).pixels, image.pixels, read(after).pixels), weight)
+        for number, before, after in samples
+        for image, weight in pairs
+    ]
     values: dict[str, dict[str, Any]] = {
         name: {"value": None, "reason": reason} for name, reason in built.unavailable.items()
     }
     for spec, metric in built.metrics:
-        each = [compute(spec, metric, case) for case in cases]
-        numbers = [value.value for value in each if value.value is not None]
-        reasons = [value.reason for value in each if value.reason]
-        mean = fmean(numbers) if numbers else math.nan
+        each = [(compute(spec, metric, case), weight) for case, weight in cases]
+        numbers = [(value.value, weight) for value, weight in each if value.value is not None]
+        reasons = [value.reason for value, _ in each if value.reason]
+        mean = fmean(*zip(*numbers, strict=True)) if numbers else math.nan
         values[spec.name] = {
             "value": None if math.isnan(mean) else mean,
             "reason": reasons[0] if reasons and not numbers else "",

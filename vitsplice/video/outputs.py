@@ -7,19 +7,26 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from vitsplice.matching import Correspondence
+from vitsplice.matching.small_spots import SmallSpots
 from vitsplice.numerics import numerics
 from vitsplice.video.colours import Pixels, as_pixels
 from vitsplice.video.flow import Motion
-from vitsplice.video.propagation import Carried, between, carried_motions, faded, moved_spots, preference
+from vitsplice.video.propagation import (
+    Carried,
+    between,
+    carried_maps,
+    carried_motions,
+    carried_start,
+    faded,
+    moved_spots,
+    preference,
+    soft_trust,
+)
 from vitsplice.video.segments import Segment
 from vitsplice.video.transfer import FrameTransfer
-
-SOFT = 5
-"""Side in pixels of the square over which the validity of the motion is averaged before changes are blended."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +36,13 @@ class Key:
     Args:
         match: its correspondence; None if the preset needs none.
         output: its output, ``(1, 3, H, W)``.
+        maps: maps of its warm start, ``(1, 7, h, w)``; None if it has none.
         change: its output minus its start, ``(1, 3, H, W)``; None if the preset takes no steps.
     """
 
     match: Correspondence | None = field(repr=False)
     output: Tensor = field(repr=False)
+    maps: Tensor | None = field(default=None, repr=False)
     change: Tensor | None = field(default=None, repr=False)
 
 
@@ -67,22 +76,35 @@ def propagated(transfer: FrameTransfer, segment: Segment, first: Key | None, rep
     report(segment.start)
     if first is None:
         first = _key(transfer, transfer.prepared(segment.frames[0].tensor()))
+    if segment.last_key is None:
+        return SegmentOutputs([as_pixels(first.output)], None)
     motions = [_on_device(each, transfer.device) for each in carried_motions(segment)]
-    following = None
-    if segment.following is not None:
-        following = _key(transfer, transfer.prepared(segment.following.tensor()), first, motions[-1].earlier)
+    last = _key(transfer, transfer.prepared(segment.last_key.tensor()), first, motions[-1].earlier)
     forth = moved_spots(first.match, [step.forth for step in segment.steps])
-    back = moved_spots(following.match if following else None, [step.back for step in reversed(segment.steps)])
+    back = moved_spots(last.match, [step.back for step in reversed(segment.steps)])
     outputs = [as_pixels(first.output)]
     for number, frame in enumerate(segment.frames[1:], 1):
         report(frame.index)
-        carried = motions[number]
-        spots = [*faded(forth[number], 1 - carried.fraction), *faded(back[-1 - number], carried.fraction)]
-        pixels, match = transfer.prepared(frame.tensor()), None
-        if first.match is not None:
-            match = between(pixels, first.match, following.match if following else None, carried, spots)
-        outputs.append(as_pixels(changed(transfer.start(pixels, match), first, following, carried)))
-    return SegmentOutputs(outputs, following)
+        if frame is segment.last_key:
+            outputs.append(as_pixels(last.output))
+            continue
+        pixels, fraction = transfer.prepared(frame.tensor()), motions[number].fraction
+        spots = [*faded(forth[number], 1 - fraction), *faded(back[-1 - number], fraction)]
+        outputs.append(as_pixels(_between(transfer, pixels, first, last, motions[number], spots)))
+    return SegmentOutputs(outputs, last if segment.following else None)
+
+
+def _between(
+    transfer: FrameTransfer, frame: Tensor, first: Key, last: Key, carried: Carried, spots: list[SmallSpots]
+) -> Tensor:
+    """Compute the output of a frame between two key frames; ``spots`` as in `between`."""
+    match = None
+    if first.match is not None and last.match is not None:
+        match = between(frame, first.match, last.match, carried, spots)
+    maps = transfer.start_maps(frame, match)
+    if maps is not None and first.maps is not None and last.maps is not None:
+        maps = carried_start(maps, first.maps, last.maps, carried)
+    return changed(transfer.start(frame, match, maps), first, last, carried)
 
 
 @numerics(grad=False)
@@ -111,44 +133,27 @@ def _key(transfer: FrameTransfer, frame: Tensor, previous: Key | None = None, mo
     if previous is not None and previous.match is not None and motion is not None:
         preferred = partial(preference, previous.match, motion)
     match = transfer.match(frame, preferred)
-    start = transfer.start(frame, match)
+    maps = transfer.start_maps(frame, match)
+    start = transfer.start(frame, match, maps)
     if not transfer.optimises:
-        return Key(match, start)
+        return Key(match, start, maps)
     initial = start
     if previous is not None and previous.change is not None and motion is not None:
-        initial = (start + _fetched(previous.change, motion, _trust(motion, start))).clamp(0, 1)
+        trust = soft_trust(motion, (start.shape[-2], start.shape[-1]))
+        initial = (start + trust * motion.sample(previous.change)).clamp(0, 1)
     output = transfer.optimised(frame, match, initial)
-    return Key(match, output, output - start)
+    return Key(match, output, maps, output - start)
 
 
-def changed(start: Tensor, first: Key, following: Key | None, carried: Carried) -> Tensor:
-    """Add the changes of the key frames to the start of a frame, where their motion can be trusted."""
-    if first.change is None:
+def changed(start: Tensor, first: Key, last: Key, carried: Carried) -> Tensor:
+    """Add the changes of the key frames around a frame to its start, where their motion can be trusted."""
+    if first.change is None or last.change is None:
         return start
-    trust = _trust(carried.earlier, start)
-    if following is None or following.change is None or carried.later is None:
-        return (start + _fetched(first.change, carried.earlier, trust)).clamp(0, 1)
-    later = _trust(carried.later, start)
-    shares = (1 - carried.fraction) * trust, carried.fraction * later
-    total = (shares[0] + shares[1]).clamp(min=1e-6)
-    change = sum(
-        _fetched(each.change, motion, share / total)
-        for each, motion, share in ((first, carried.earlier, shares[0]), (following, carried.later, shares[1]))
-        if each.change is not None
-    )
-    return (start + torch.maximum(trust, later) * change).clamp(0, 1)
-
-
-def _fetched(change: Tensor, motion: Motion, weight: Tensor) -> Tensor:
-    return weight * motion.sample(change)
-
-
-def _trust(motion: Motion, like: Tensor) -> Tensor:
-    """Return the validity of a motion at the size of an image, softened: ``(1, 1, H, W)``."""
-    valid = motion.resized((like.shape[-2], like.shape[-1])).valid
-    return F.avg_pool2d(valid, SOFT, 1, SOFT // 2, count_include_pad=False)
+    size = start.shape[-2], start.shape[-1]
+    trusts = soft_trust(carried.earlier, size), soft_trust(carried.later, size)
+    change = carried_maps(torch.zeros_like(start), first.change, last.change, carried, trusts)
+    return (start + change).clamp(0, 1)
 
 
 def _on_device(carried: Carried, device: torch.device) -> Carried:
-    later = None if carried.later is None else carried.later.to(device)
-    return Carried(carried.earlier.to(device), later, carried.fraction)
+    return Carried(carried.earlier.to(device), carried.later.to(device), carried.fraction)

@@ -1,8 +1,9 @@
-"""A correspondence carried along the motion of a video, so that what a patch takes its appearance from moves with it.
+"""What key frames took from the appearance images, carried along the motion of a video to the frames between them.
 
-Key frames are matched with the appearance image. A frame between two of them takes the assignments of both, each
-carried along the motion, and weighted by the distance in time and by where the motion can be trusted. The next key
-frame is matched with a preference for what the previous one matched.
+Key frames are matched with the appearance images, each with a preference for what the previous one matched. A frame
+between two of them takes the maps of their warm starts, moved along the motion pixel by pixel, and weighted by the
+distance in time and by where the motion can be trusted. Where it cannot, and for trained models, it takes their
+assignments, moved likewise.
 """
 
 from __future__ import annotations
@@ -26,9 +27,15 @@ PREFERENCE = 0.05
 HIDDEN = 1e-3
 """Weight of an assignment where its motion cannot be trusted, so that weights never sum to 0."""
 
-
 LEAST = 1e-12
-"""Minimum of a weight whose logarithm is taken."""
+"""Minimum of a weight whose logarithm is taken, or by which is divided."""
+
+SOFT = 5
+"""Side in pixels of the square over which the validity of a motion is averaged before maps are blended."""
+
+OWN_COLOURS, ALIKE = slice(3, 6), 0.1
+"""The channels of the maps of a warm start that are colours of the frame itself, and the standard deviation of their
+difference along a motion that is trusted (Lab / 100)."""
 
 SHARPEST, HALVINGS, EVERY = 4.0, 6, 8
 """Maximum of the power of `sharpened`, number of bisections that find it, and interval of the rows that they use."""
@@ -40,27 +47,28 @@ class Carried:
 
     Args:
         earlier: motion from the frame to the key frame before it.
-        later: motion to the key frame after it; None if there is none.
+        later: motion to the key frame after it.
         fraction: time since the earlier key frame, as a fraction of the time between both.
     """
 
     earlier: Motion
-    later: Motion | None
+    later: Motion
     fraction: float
 
 
 def carried_motions(segment: Segment) -> list[Carried]:
-    """Compute the motion between each frame of a segment, and the key frame after it, and its key frames."""
-    size = _size(segment)
-    earlier, later = [standing(size)], [standing(size)]
+    """Compute the motion between each frame of a segment, the next key frame included, and the key frames at its ends.
+
+    Args:
+        segment: a segment with at least one step.
+    """
+    height, width = segment.steps[0].back.flow.shape[-2:]
+    earlier, later = [standing((height, width))], [standing((height, width))]
     for step in segment.steps:
         earlier.append(step.back.then(earlier[-1]))
     for step in reversed(segment.steps):
         later.append(step.forth.then(later[-1]))
-    count = len(segment.frames) + (segment.following is not None)
-    if segment.following is None:
-        return [Carried(motion, None, 0.0) for motion in earlier]
-    fractions = [number / (count - 1) for number in range(count)]
+    fractions = [number / len(segment.steps) for number in range(len(earlier))]
     return [Carried(*each) for each in zip(earlier, reversed(later), fractions, strict=True)]
 
 
@@ -78,7 +86,7 @@ def preference(match: Correspondence, motion: Motion) -> Preference:
 
 
 def between(
-    frame: Tensor, earlier: Correspondence, later: Correspondence | None, carried: Carried, spots: Sequence[SmallSpots]
+    frame: Tensor, earlier: Correspondence, later: Correspondence, carried: Carried, spots: Sequence[SmallSpots]
 ) -> Correspondence:
     """Compute the correspondence of a frame from those of the key frames around it.
 
@@ -91,18 +99,50 @@ def between(
     Returns:
         The correspondence. Its similarities are those of the earlier key frame.
     """
-    weights, entropy = _carried(earlier, carried.earlier), mean_entropy(earlier.weights)
-    if later is not None and carried.later is not None:
-        trusts = [motion.resized(earlier.grid).valid.flatten()[:, None] for motion in (carried.earlier, carried.later)]
-        first, second = (
-            share * (trust + HIDDEN)
-            for share, trust in zip((1 - carried.fraction, carried.fraction), trusts, strict=True)
-        )
-        weights = (first * weights + second * _carried(later, carried.later)) / (first + second)
-        entropy = torch.lerp(entropy, mean_entropy(later.weights), carried.fraction)
+    trusts = [motion.resized(earlier.grid).valid.flatten()[:, None] for motion in (carried.earlier, carried.later)]
+    shares = (1 - carried.fraction) * (trusts[0] + HIDDEN), carried.fraction * (trusts[1] + HIDDEN)
+    pair = _carried(earlier, carried.earlier), _carried(later, carried.later)
+    weights = (shares[0] * pair[0] + shares[1] * pair[1]) / (shares[0] + shares[1])
+    entropy = torch.lerp(mean_entropy(earlier.weights), mean_entropy(later.weights), carried.fraction)
     weights = sharpened(weights, entropy)
     colours = F.adaptive_avg_pool2d(to_lab(frame), earlier.grid).flatten(2)[0].T
     return replace(earlier, weights=weights, colours=colours, spots=_joined(spots))
+
+
+def carried_maps(own: Tensor, earlier: Tensor, later: Tensor, carried: Carried, trusts: Sequence[Tensor]) -> Tensor:
+    """Carry maps of both key frames along the motion, weighted by the distance in time, and blend them.
+
+    Args:
+        own: ``(1, C, h, w)``, the values where no motion can be trusted.
+        earlier, later: maps of the key frames, ``(1, C, h, w)``.
+        carried: motion between the frame and the key frames.
+        trusts: how far each of the two motions can be trusted, ``(1, 1, h, w)`` in [0, 1].
+    """
+    shares = (1 - carried.fraction) * trusts[0], carried.fraction * trusts[1]
+    moved = shares[0] * carried.earlier.sample(earlier) + shares[1] * carried.later.sample(later)
+    return torch.lerp(own, moved / (shares[0] + shares[1]).clamp(min=LEAST), torch.maximum(*trusts))
+
+
+def carried_start(own: Tensor, earlier: Tensor, later: Tensor, carried: Carried) -> Tensor:
+    """Carry the maps of the warm starts of both key frames along the motion.
+
+    A motion is trusted less where the colours of the key frame that it fetches differ from those of the frame.
+
+    Args:
+        own: maps of the warm start of the frame itself, which are used where no motion can be trusted.
+        earlier, later: maps of the warm starts of the key frames, ``(1, 7, h, w)``.
+        carried: motion between the frame and the key frames.
+    """
+    size, trusts = (own.shape[-2], own.shape[-1]), []
+    for maps, motion in ((earlier, carried.earlier), (later, carried.later)):
+        difference = (motion.sample(maps[:, OWN_COLOURS]) - own[:, OWN_COLOURS]).square().sum(1, keepdim=True)
+        trusts.append(soft_trust(motion, size) * torch.exp(-difference / (2 * ALIKE**2)))
+    return carried_maps(own, earlier, later, carried, trusts)
+
+
+def soft_trust(motion: Motion, size: tuple[int, int]) -> Tensor:
+    """Return where a motion can be trusted at a size ``(H, W)``, softened: ``(1, 1, H, W)`` in [0, 1]."""
+    return F.avg_pool2d(motion.resized(size).valid, SOFT, 1, SOFT // 2, count_include_pad=False)
 
 
 def mean_entropy(weights: Tensor) -> Tensor:
@@ -136,7 +176,7 @@ def moved_spots(match: Correspondence | None, steps: Sequence[Motion]) -> list[S
         steps: motion from the key frame to the next frame, from that to the one after it, and so on.
 
     Returns:
-        The spots in the key frame and in each of the frames.
+        The spots in the key frame and in each of the frames, without those that are hidden or left the frame before.
     """
     spots = match.spots if match else None
     if match is None or spots is None:
@@ -144,7 +184,8 @@ def moved_spots(match: Correspondence | None, steps: Sequence[Motion]) -> list[S
     sides, moved = spots.centres.new_tensor(match.grid), [spots]
     for step in steps:
         points, valid = step.to(sides.device).track(moved[-1].centres / sides)
-        moved.append(replace(moved[-1], centres=points * sides, strengths=moved[-1].strengths * valid))
+        spots = replace(moved[-1], centres=points * sides, strengths=moved[-1].strengths * valid)
+        moved.append(spots[(spots.strengths > 0) & ((points >= 0) & (points < 1)).all(1)])
     return list(moved)
 
 
@@ -163,11 +204,3 @@ def _carried(match: Correspondence, motion: Motion) -> Tensor:
     """Fetch the weights of a key frame along the motion, ``(N, M)``; rows sum to 1."""
     weights = match.weights.T.reshape(1, -1, *match.grid)
     return motion.sample(weights).flatten(2)[0].T
-
-
-def _size(segment: Segment) -> tuple[int, int]:
-    """Size of the motion of a segment; of one without any, that of a pixel."""
-    if not segment.steps:
-        return 1, 1
-    height, width = segment.steps[0].back.flow.shape[-2:]
-    return height, width

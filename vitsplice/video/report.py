@@ -24,13 +24,17 @@ WARPING = (
 
 
 def report(
-    record: dict[str, Any], source: str, appearance: str, errors: Errors, film: tuple[Sequence[bytes], Sequence[bytes]]
+    record: dict[str, Any],
+    source: str,
+    appearances: Sequence[str],
+    errors: Errors,
+    film: tuple[Sequence[bytes], Sequence[bytes]],
 ) -> str:
     """Render the report of a video as one HTML file.
 
     Args:
         record: content of ``video.json``.
-        source, appearance: names of the video and of the appearance image.
+        source, appearances: names of the video and of the appearance images.
         errors: number of a frame, and warping error of input and output from it to the next frame.
         film: first frames of input and output as JPEG.
     """
@@ -46,7 +50,8 @@ def report(
     blocks += [Text(note, highlighted=True) for note in record["notes"]]
     blocks += [Heading("Flicker"), *_flicker(record, errors), Heading("Metrics of frames"), _metrics(record)]
     blocks += [Heading("Settings"), Properties(_properties(record)), Details("versions", _lines(record["versions"]))]
-    title = f"The structure of {Path(source).name}, the appearance of {Path(appearance).name}"
+    looks = " and ".join(Path(name).name for name in appearances)
+    title = f"The structure of {Path(source).name}, the appearance of {looks}"
     return render(title, blocks, lead)
 
 

@@ -57,6 +57,13 @@ class Segment:
     after_cut: bool
 
     @property
+    def last_key(self) -> Frame | None:
+        """The key frame at its end: the next one or, at the end of a shot, its last frame; None if it has one frame."""
+        if self.following is None and len(self.frames) > 1:
+            return self.frames[-1]
+        return self.following
+
+    @property
     def start(self) -> int:
         """Number of its first frame."""
         return self.frames[0].index

@@ -1,44 +1,43 @@
-"""What is computed for a frame: its correspondence with the appearance image, and its output by the preset."""
+"""What is computed for a frame: its correspondence with the appearance images, and its output by the preset."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from vitsplice.config import RunConfig
-from vitsplice.contracts import Backbone, ImageName
+from vitsplice.contracts import Backbone
 from vitsplice.engine import memory
 from vitsplice.engine.backbones import BackboneLoader, Substitution, load_settings
 from vitsplice.engine.conditions import DescribedImage, described_image, needs_match, pair_condition
-from vitsplice.engine.images import RunImages, masked, read_masks
+from vitsplice.engine.images import RunImages
 from vitsplice.engine.problem import Components, check_run
 from vitsplice.engine.stages import StagedOptimisation
-from vitsplice.engine.start import started, warm_start_of
+from vitsplice.engine.start import start_strengths, started
+from vitsplice.engine.warm_start import start_from, start_maps
 from vitsplice.errors import UserError
-from vitsplice.images import LoadedImage, Source, read, resize_to
 from vitsplice.matching import Candidate, Correspondence, Preference, describe_image, match_candidates
 from vitsplice.models.loading import model_of
 from vitsplice.models.model import Model
 from vitsplice.numerics import numerics
 from vitsplice.plugins import catalogue
 from vitsplice.presets.settings import pinned
+from vitsplice.video.appearances import Appearances
 
 
 @dataclass(frozen=True)
 class FrameTransfer:
-    """The transfer of one appearance image to frames, with everything loaded.
+    """The transfer of one or several appearance images to frames, with everything loaded.
 
     Args:
         settings: settings of a run, with device, precision and backbones in use.
         device: device of the computations.
         backbones: backbones by their keys in the settings; the first matches images.
-        appearance: the appearance image and its mask, on the device.
-        image: the appearance image as it was read.
-        described: what matching, and the conditions of a model, need of the appearance image.
+        images: the appearance images and their masks, on the device.
+        described: what matching, and the conditions of a model, need of each appearance image.
         model: trained model; None for other presets.
         substitutions: backbones that a fallback replaces, by key.
     """
@@ -46,9 +45,8 @@ class FrameTransfer:
     settings: RunConfig
     device: torch.device
     backbones: dict[str, Backbone]
-    appearance: RunImages
-    image: LoadedImage
-    described: DescribedImage = field(repr=False)
+    images: RunImages
+    described: tuple[DescribedImage, ...] = field(repr=False)
     model: Model | None = None
     substitutions: dict[str, Substitution] = field(default_factory=dict)
 
@@ -73,33 +71,55 @@ class FrameTransfer:
 
     @numerics(grad=False)
     def match(self, frame: Tensor, preference: Callable[[], Preference] | None = None) -> Correspondence | None:
-        """Match a frame with the appearance image; None if outputs do not depend on it.
+        """Match a frame with the appearance images; None if outputs do not depend on it.
 
         Args:
             frame: ``(1, 3, H, W)``, see `prepared`.
             preference: returns the matches that are preferred; None: none are.
         """
-        if not self.matches or self.described.description is None:
+        if not self.matches:
             return None
-        settings, mask = self.settings.match, self.appearance.masks.get("appearance")
+        settings = self.settings.match
         described = describe_image(frame, self.backbone, settings.grid, mirror=False)
         return match_candidates(
             described,
-            [Candidate(self.described.description, mask)],
+            self._candidates(),
             preference=preference() if preference else None,
             **settings.model_dump(exclude={"grid"}),
         )
 
+    def _candidates(self) -> list[Candidate]:
+        pairs = zip(self.described, self.images.appearances, strict=True)
+        return [
+            Candidate(described.description, image.mask, image.weight)
+            for described, image in pairs
+            if described.description is not None
+        ]
+
+    def start_maps(self, frame: Tensor, match: Correspondence | None) -> Tensor | None:
+        """Compute the maps of the warm start of a frame (`vitsplice.engine.warm_start`); None if it has none."""
+        if self.model is not None or match is None:
+            return None
+        return start_maps(frame, self.images.appearances, match, start_strengths(self.settings)[0])
+
     @numerics(grad=False)
-    def start(self, frame: Tensor, match: Correspondence | None) -> Tensor:
-        """Compute the output of a frame before any step, ``(1, 3, H, W)``."""
-        images = self._images(frame)
+    def start(self, frame: Tensor, match: Correspondence | None, maps: Tensor | None = None) -> Tensor:
+        """Compute the output of a frame before any step, ``(1, 3, H, W)``.
+
+        Args:
+            frame: ``(1, 3, H, W)``, see `prepared`.
+            match: its correspondence; None if outputs do not depend on it.
+            maps: the maps of its warm start; None if it has none.
+        """
+        if maps is not None and match is not None:
+            return start_from(frame, maps, match, *start_strengths(self.settings))
         if self.model is None:
-            return frame if match is None else warm_start_of(self.settings, images, match)
+            return frame
+        images = self._images(frame)
         mask = images.masks.get("appearance")
-        structure = DescribedImage(frame, None)
+        structure, (appearance,) = DescribedImage(frame, None), self.described
         names, info = self.model.spec.conditions, self.backbone.info
-        pair = pair_condition(names, structure, self.described, info, self.settings.match, mask, match)
+        pair = pair_condition(names, structure, appearance, info, self.settings.match, mask, match)
         output = self.model.generate(frame, pair.values)
         return torch.lerp(frame, output, min(1.0, self.settings.appearance_strength))
 
@@ -116,32 +136,26 @@ class FrameTransfer:
             return optimisation.image().detach()
 
     def _images(self, frame: Tensor) -> RunImages:
-        return RunImages({**self.appearance.pixels, "structure": frame}, self.appearance.masks)
+        return replace(self.images, pixels={**self.images.pixels, "structure": frame})
 
 
 @numerics()
 def load_transfer(
-    appearance: Source,
-    settings: RunConfig,
-    mask: Any = None,
-    backbones: BackboneLoader | None = None,
+    appearances: Appearances, settings: RunConfig, backbones: BackboneLoader | None = None
 ) -> FrameTransfer:
-    """Load what a preset needs, and describe the appearance image.
+    """Load what a preset needs, and describe the appearance images.
 
     Args:
-        appearance: the appearance image.
+        appearances: the appearance images.
         settings: settings of a run.
-        mask: mask of the appearance image; None: all of it is used.
         backbones: loader of the backbones; None: a new `BackboneLoader`.
 
     Raises:
-        UserError: if the preset starts from the unchanged frame and takes no steps, or an image cannot be read.
+        UserError: if the preset starts from the unchanged frame, or is a model and there are several images.
         VitspliceError: if a setting or the backbone cannot be used.
     """
     known, settings = catalogue(), pinned(settings)
     check_run(settings, known)
-    image = read(appearance)
-    masks = read_masks({"appearance": image}, {"appearance": mask})
     loaded = load_settings(settings, backbones or BackboneLoader(), known)
     settings, device = loaded.settings, loaded.device
     if settings.start == "structure":
@@ -150,20 +164,15 @@ def load_transfer(
             "start: match, or a model folder"
         )
 
-    def resized(each: LoadedImage) -> Tensor:
-        return (resize_to(each.pixels, settings.size) if settings.size else each.pixels).to(device)
-
-    named: dict[ImageName, Tensor] = {"appearance": resized(image)}
-    regions: dict[ImageName, Tensor] = {}
-    if masks:
-        regions["appearance"] = resized(masks["appearance"]).mean(1, keepdim=True)
-    images = masked(RunImages(named, regions), settings.mask)
-    backbone = next(iter(loaded.backbones.values()))
-    model = model_of(settings.model, backbone, device) if settings.model else None
-    pixels, grid = images.pixels["appearance"], settings.match.grid
-    described = (
-        described_image(pixels, backbone, model.spec.conditions, grid, appearance=True)
-        if model
-        else DescribedImage(pixels, describe_image(pixels, backbone, grid, mirror=True))
-    )
-    return FrameTransfer(settings, device, loaded.backbones, images, image, described, model, loaded.substitutions)
+    images = appearances.on_device(device, settings.size, settings.mask)
+    backbone, pixels = next(iter(loaded.backbones.values())), [image.pixels for image in images.appearances]
+    model, grid = model_of(settings.model, backbone, device) if settings.model else None, settings.match.grid
+    if model is None:
+        described = tuple(DescribedImage(each, describe_image(each, backbone, grid, mirror=True)) for each in pixels)
+    elif len(pixels) == 1:
+        described = (described_image(pixels[0], backbone, model.spec.conditions, grid, appearance=True),)
+    else:
+        raise UserError(
+            f"a trained model takes one appearance image, not {len(pixels)}; use another preset, such as instant"
+        )
+    return FrameTransfer(settings, device, loaded.backbones, images, described, model, loaded.substitutions)

@@ -69,7 +69,7 @@ def _described(key: Key) -> dict[str, Any]:
 
 
 def _tensors(key: Key) -> dict[str, Tensor]:
-    named = {"output": key.output, "change": key.change}
+    named = {"output": key.output, "maps": key.maps, "change": key.change}
     if key.match is not None:
         match = key.match
         named |= {"weights": match.weights, "similarity": match.similarity, "colours": match.colours}
@@ -92,7 +92,7 @@ def _parse(content: dict[str, Any], tensors: dict[str, Tensor]) -> State:
 
 def _key(described: dict[str, Any], tensors: dict[str, Tensor]) -> Key:
     match = described["match"]
-    return Key(_match(match, tensors) if match else None, tensors["output"], tensors.get("change"))
+    return Key(_match(match, tensors) if match else None, tensors["output"], tensors.get("maps"), tensors.get("change"))
 
 
 def _match(described: dict[str, Any], tensors: dict[str, Tensor]) -> Correspondence:

@@ -1,0 +1,73 @@
+"""The appearance images of a video, with their masks and weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vitsplice.config import MaskConfig
+from vitsplice.contracts import ImageName
+from vitsplice.engine.images import RunImages, masked, read_masks
+from vitsplice.engine.stack import AppearanceImage, stack
+from vitsplice.images import LoadedImage, read, resize_to
+from vitsplice.runs.inputs import appearances_of, checked_weights, described, named_inputs
+
+
+@dataclass(frozen=True)
+class Appearances:
+    """Appearance images as they were read.
+
+    Args:
+        images: the images by name: ``appearance``, ``appearance_2`` and so on.
+        masks: the masks of those that have one, by name of the image.
+        weights: weight of each image.
+    """
+
+    images: dict[str, LoadedImage]
+    masks: dict[str, LoadedImage] = field(default_factory=dict)
+    weights: tuple[float, ...] = (1.0,)
+
+    @classmethod
+    def read(cls, appearance: Any, mask: Any = None, weights: Sequence[float] | None = None) -> Appearances:
+        """Read images and masks; arguments are those of `vitsplice.splice`.
+
+        Raises:
+            UserError: if an image or a mask cannot be read, they do not fit, or a weight is not above 0.
+        """
+        named = named_inputs(None, appearance, None, mask)
+        names = appearances_of(named)
+        images = {name: read(named[name]) for name in names}
+        masks = read_masks(images, {name: named.get(f"{name}_mask") for name in names})
+        return cls(images, masks, checked_weights(weights, len(names)))
+
+    def digests(self) -> dict[str, str]:
+        """Return the SHA-256 of images and masks and, of several images, the weights, by what they are."""
+        digests = {described(name): image.sha256 for name, image in self.images.items()}
+        digests |= {described(f"{name}_mask"): mask.sha256 for name, mask in self.masks.items()}
+        if len(self.images) > 1:
+            digests["appearance weights"] = ", ".join(f"{weight:g}" for weight in self.weights)
+        return digests
+
+    def on_device(self, device: torch.device, size: int | None, config: MaskConfig) -> RunImages:
+        """Stack the images on a device, without what their masks exclude.
+
+        Args:
+            device: the device.
+            size: shorter side in pixels to which they are resized; None: they are not resized.
+            config: settings of masks.
+        """
+
+        def resized(image: LoadedImage) -> Tensor:
+            return (resize_to(image.pixels, size) if size else image.pixels).to(device)
+
+        parts = []
+        for (name, image), weight in zip(self.images.items(), self.weights, strict=True):
+            mask = resized(self.masks[name]).mean(1, keepdim=True) if name in self.masks else None
+            parts.append(AppearanceImage(resized(image), mask, weight))
+        stacked = stack(parts)
+        masks: dict[ImageName, Tensor] = {} if stacked.mask is None else {"appearance": stacked.mask}
+        return masked(RunImages({"appearance": stacked.pixels}, masks, stacked.images), config)
