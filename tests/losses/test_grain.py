@@ -3,8 +3,8 @@ import torch
 
 from tests.losses.test_neighbourhoods import features_of, halves, stripes
 from vitsplice.contracts import INPUT, MASK, MATCH, PIXELS, Features, TermContext
-from vitsplice.images.transforms import to_rgb
-from vitsplice.losses.grain import INVISIBLE, fine_variance
+from vitsplice.images.transforms import to_lab, to_rgb
+from vitsplice.losses.grain import INVISIBLE, SMALLEST, fine_variance
 from vitsplice.losses.terms import GRAIN
 from vitsplice.options import complete
 
@@ -46,6 +46,15 @@ def test_grain_that_cannot_be_seen_costs_nothing():
     assert loss(features_of(to_rgb(lab)), features_of(FLAT)).item() > 0
 
 
+def test_small_dark_spot_costs_less_than_grain_of_the_same_mean_square():
+    spot = FLAT.clone()
+    spot[:, :, 31:33, 31:33] = 0
+    lab = (to_lab(spot) - to_lab(FLAT))[:, 0].square().mean().sqrt().item()
+    grainy = stripes(0.5 - lab, 0.5 + lab)
+    target = features_of(FLAT)
+    assert loss(features_of(spot), target).item() < 0.1 * loss(features_of(grainy), target).item()
+
+
 def test_variation_in_the_half_that_corresponds_to_a_flat_one_costs():
     striped = stripes(0.4, 0.6)
     target = features_of(halves(striped, FLAT))
@@ -59,7 +68,7 @@ def test_variation_of_lightness_and_chroma_is_measured_separately_at_two_scales(
     lab[:, channel, :, ::2] = 0.1
     values = fine_variance(lab, 0.5).flatten(2).mean(2)[0].reshape(2, 2)
     other = 1 - expected
-    assert values[:, other].max() == 0
+    assert values[:, other].max().item() == pytest.approx(SMALLEST**2, rel=1e-3)
     torch.testing.assert_close(values[:, expected], torch.full((2,), 0.05**2), rtol=0.1, atol=0)
 
 

@@ -17,6 +17,9 @@ from vitsplice.losses.neighbourhoods import corresponding_deviation, deviations,
 SCALES = (7, 21)
 """Sides in pixels of the blocks whose interpolated means are subtracted from an image: finer variation remains."""
 
+SMALLEST = 0.001
+"""Smaller differences of Lab / 100 count as this one, so that roots have a finite gradient."""
+
 INVISIBLE = 0.003
 """Deviation of Lab / 100 that cannot be seen, added to the limit."""
 
@@ -24,10 +27,10 @@ INVISIBLE = 0.003
 def grain(context: TermContext) -> LossTerm:
     """Build the term grain: excess of fine variation in neighbourhoods over that of both images.
 
-    It is sum_i w_i mean_c max(0, s_ic / (limit max(s'_ic, r_ic) + `INVISIBLE`) - 1) / sum_i w_i, with s_ic the root
-    mean square of the fine variation of neighbourhood i, where c is lightness or chroma at one of `SCALES`; r_ic that
-    of the generator's input image, and s'_ic the geometric mean of the target's, weighted by the assignment and their
-    own weights. The weights w_i are those of `vitsplice.losses.neighbourhoods.Neighbourhoods`.
+    It is sum_i w_i mean_c max(0, s_ic / (limit max(s'_ic, r_ic) + `INVISIBLE`) - 1) / sum_i w_i, with s_ic the fine
+    variation of neighbourhood i (`fine_variance`), where c is lightness or chroma at one of `SCALES`; r_ic that of the
+    generator's input image, and s'_ic the geometric mean of the target's, weighted by the assignment and their own
+    weights. The weights w_i are those of `vitsplice.losses.neighbourhoods.Neighbourhoods`.
     """
     side, temperature, limit = (context.options[name] for name in ("neighbourhood", "temperature", "limit"))
 
@@ -42,7 +45,10 @@ def grain(context: TermContext) -> LossTerm:
 
 
 def fine_variance(lab: Tensor, side: float) -> Tensor:
-    """Compute the mean square of the fine variation of the neighbourhoods of an image.
+    """Compute the fine variation of the neighbourhoods of an image: (mean |d|^(1/2))^4 of its fine differences d.
+
+    For differences of one size it equals their variance. It is smaller for few large ones, such as an eye, than for
+    many small ones, which are grain.
 
     Returns:
         ``(1, C, h, w)``: of lightness and of chroma, for each of `SCALES`.
@@ -51,7 +57,8 @@ def fine_variance(lab: Tensor, side: float) -> Tensor:
     for scale in SCALES:
         square = (lab - _coarse(lab, scale)).square()
         squares += [square[:, :1], square[:, 1:].sum(1, keepdim=True)]
-    return means(torch.cat(squares, 1), side)
+    roots = (torch.cat(squares, 1) + SMALLEST**2).sqrt().sqrt()
+    return means(roots, side).square().square()
 
 
 def _coarse(maps: Tensor, scale: int) -> Tensor:
