@@ -6,6 +6,7 @@ from vitsplice.config import GeneratorConfig
 from vitsplice.engine.conditions import condition_channels
 from vitsplice.models.folder import write_model
 from vitsplice.plugins import catalogue
+from vitsplice.presets.model_folder import BackboneId, ModelRecord
 from vitsplice.presets.settings import settings_for
 from vitsplice.rng import private_rng
 
@@ -36,17 +37,12 @@ def write_model_of(
         module = spec.build(channels, options)
         for parameter in module.parameters() if std else ():
             torch.nn.init.normal_(parameter, std=std)
-    return write_model(
-        folder,
-        module.state_dict(),
-        **{
-            "generator": GeneratorConfig(name=generator, options=options),
-            "channels": channels,
-            "settings": settings,
-            "backbones": {"main": backbone.info},
-            "images": images,
-            "steps": 3,
-            "licence": "CC0",
-        }
-        | changes,
+    record = ModelRecord(
+        generator=GeneratorConfig(name=generator, options=options),
+        channels=channels,
+        settings=settings,
+        backbones={"main": BackboneId.of(backbone.info)},
+        steps=3,
+        licence="CC0",
     )
+    return write_model(folder, module.state_dict(), images, record.model_copy(update=changes))

@@ -9,7 +9,7 @@ from vitsplice import load_backbone, load_model
 from vitsplice.config import GeneratorConfig, ModelConfig
 from vitsplice.errors import ModelRejected, UnknownName
 from vitsplice.models.folder import read_model
-from vitsplice.presets.model_folder import digest_of, read_record
+from vitsplice.presets.model_folder import BackboneId, digest_of, read_record
 
 
 def rewrite(folder, **changes):
@@ -97,7 +97,7 @@ def test_weights_of_another_network_are_refused(tmp_path):
 
 def test_another_backbone_is_refused_with_both_digests(tmp_path):
     info = replace(load_backbone("tiny-vit").info, sha256="0" * 64)
-    write_tiny_model(tmp_path / "model", backbones={"main": info})
+    write_tiny_model(tmp_path / "model", backbones={"main": BackboneId.of(info)})
     here = load_backbone("tiny-vit").info.sha256
     with pytest.raises(ModelRejected, match=rf"other weights of its backbone 'tiny-vit'.*\n.*{'0' * 64}, here {here}"):
         load_model(tmp_path / "model")

@@ -11,7 +11,6 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 import yaml
@@ -19,10 +18,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from vitsplice.config import GeneratorConfig, ModelConfig, RunConfig
-from vitsplice.contracts import BackboneInfo, ConditionName
+from vitsplice.config import ModelConfig
 from vitsplice.errors import ModelRejected
-from vitsplice.presets.model_folder import RECORD, BackboneId, ModelRecord, read_record
+from vitsplice.presets.model_folder import RECORD, ModelRecord, read_record
 from vitsplice.support import output_folder
 from vitsplice.support.files import read_regular
 from vitsplice.text import printable
@@ -54,35 +52,18 @@ class StoredModel:
 
 
 def write_model(
-    folder: str | os.PathLike[str],
-    weights: Mapping[str, Tensor],
-    *,
-    generator: GeneratorConfig,
-    channels: Mapping[ConditionName, int],
-    settings: RunConfig,
-    backbones: Mapping[str, BackboneInfo],
-    images: Iterable[str],
-    steps: int,
-    initial: Mapping[str, Any] | None = None,
-    licence: str = "",
-    metrics: Mapping[str, Any] | None = None,
-    versions: Mapping[str, str] | None = None,
+    folder: str | os.PathLike[str], weights: Mapping[str, Tensor], images: Iterable[str], record: ModelRecord
 ) -> ModelRecord:
     """Write a model into a folder, which is created if needed; each file is written atomically.
 
     Args:
         folder: the model folder.
         weights: state of the generator by name.
-        generator: name and all options of the generator.
-        channels: number of channels of each condition that it was built for.
-        settings: settings of the training.
-        backbones: information on the backbones, by their keys in the settings.
         images: SHA-256 of each training image.
-        steps: number of training steps taken.
-        initial: provenance of the model whose weights the training started from.
-        licence: licence of the model, as stated by the person who trained it.
-        metrics: metrics on held-out pairs.
-        versions: versions of packages.
+        record: what the model is and was trained with.
+
+    Returns:
+        The record with the number of images and the digests.
 
     Raises:
         UserError, VitspliceError: if it cannot be written.
@@ -91,19 +72,7 @@ def write_model(
     tensors = {f"{GENERATOR}{name}": value.detach().cpu().contiguous() for name, value in weights.items()}
     tensors[IMAGES] = torch.tensor([list(bytes.fromhex(digest)) for digest in digests], dtype=torch.uint8)
     data = save(tensors)
-    record = ModelRecord(
-        versions=dict(versions or {}),
-        generator=generator,
-        channels=dict(channels),
-        settings=settings,
-        backbones={key: BackboneId(name=info.name, sha256=info.sha256) for key, info in backbones.items()},
-        images=len(digests),
-        initial=None if initial is None else dict(initial),
-        licence=licence,
-        steps=steps,
-        metrics=dict(metrics or {}),
-        weights=hashlib.sha256(data).hexdigest(),
-    )
+    record = record.model_copy(update={"images": len(digests), "weights": hashlib.sha256(data).hexdigest()})
     content = record.content()
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
     output_folder.write(Path(folder), {WEIGHTS: data, RECORD: text.encode()})

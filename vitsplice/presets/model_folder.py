@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator
 
 from vitsplice.config import GeneratorConfig, ModelConfig, RunConfig
+from vitsplice.contracts import BackboneInfo
 from vitsplice.errors import ModelRejected
 from vitsplice.support import bounded_yaml
 from vitsplice.support.files import read_regular
@@ -27,8 +28,6 @@ RECORD = "model.yaml"
 
 FORMAT = 1
 
-Sha256 = Field(pattern="^[0-9a-f]{64}$")
-
 
 class BackboneId(BaseModel):
     """Name of a backbone, and the SHA-256 of its weights ("" for random weights)."""
@@ -37,6 +36,11 @@ class BackboneId(BaseModel):
 
     name: str
     sha256: str
+
+    @classmethod
+    def of(cls, info: BackboneInfo) -> BackboneId:
+        """Return the name and the SHA-256 of a backbone."""
+        return cls(name=info.name, sha256=info.sha256)
 
 
 class ModelRecord(BaseModel):
@@ -54,8 +58,8 @@ class ModelRecord(BaseModel):
         licence: licence of the model, as stated by the person who trained it; "" if it was not stated.
         steps: number of training steps taken.
         metrics: metrics on held-out pairs.
-        weights: SHA-256 of ``model.safetensors``.
-        digest: SHA-256 of everything above, which identifies the model.
+        weights: SHA-256 of ``model.safetensors``; "" before it is written.
+        digest: SHA-256 of everything above, which identifies the model; "" before it is written.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -71,7 +75,7 @@ class ModelRecord(BaseModel):
     licence: str = Field(default="", max_length=1000)
     steps: int = Field(default=0, ge=0)
     metrics: dict[str, Any] = Field(default_factory=dict)
-    weights: str = Sha256
+    weights: str = Field(default="", pattern="^([0-9a-f]{64})?$")
     digest: str = ""
 
     @field_validator("settings", mode="before")

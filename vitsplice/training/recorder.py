@@ -15,6 +15,7 @@ from vitsplice.config import GeneratorConfig
 from vitsplice.engine.values import Step
 from vitsplice.errors import VitspliceError
 from vitsplice.models.folder import write_model
+from vitsplice.presets.model_folder import BackboneId, ModelRecord
 from vitsplice.runs.intervals import CheckpointTimer, preview_is_due
 from vitsplice.runs.record import versions
 from vitsplice.runs.recorder import Note, settings_digest
@@ -163,20 +164,19 @@ class TrainingRecorder:
 
     def _write_model(self) -> None:
         training, parts = self.training, self.training.parts
-        write_model(
-            self.folder,
-            training.average.state_dict(),
-            generator=GeneratorConfig(name=parts.generator.name, options=dict(parts.options)),
-            channels=parts.channels,
-            settings=parts.config,
-            backbones={name: sized.backbone.info for name, sized in parts.recipe.backbones.items()},
-            images={*training.data.digests.values(), *(parts.initial.images if parts.initial else ())},
-            initial=parts.initial.record.provenance() if parts.initial else None,
-            steps=training.next,
-            licence=self._licence,
-            metrics=self._metrics,
+        record = ModelRecord(
             versions=versions(),
+            generator=GeneratorConfig(name=parts.generator.name, options=dict(parts.options)),
+            channels=dict(parts.channels),
+            settings=parts.config,
+            backbones={name: BackboneId.of(sized.backbone.info) for name, sized in parts.recipe.backbones.items()},
+            initial=parts.initial.record.provenance() if parts.initial else None,
+            licence=self._licence,
+            steps=training.next,
+            metrics=self._metrics,
         )
+        images = {*training.data.digests.values(), *(parts.initial.images if parts.initial else ())}
+        write_model(self.folder, training.average.state_dict(), images, record)
 
     def _attempt(self, write: Callable[[], object], what: str, note: Note) -> None:
         """Write in the main process; the training continues if that fails."""
