@@ -1,7 +1,11 @@
+from dataclasses import replace
+
 import pytest
 import torch
+import torch.nn.functional as F
 from clips import panned
 
+from vitsplice.images.transforms import to_lab
 from vitsplice.matching import Correspondence, MatchedImage
 from vitsplice.matching.small_spots import SmallSpots
 from vitsplice.video.flow import Motion, standing
@@ -19,11 +23,13 @@ from vitsplice.video.segments import segments
 from vitsplice.video.source import Frame
 
 GRID = (6, 8)
+FRAME = torch.full((1, 3, 48, 64), 0.5)
+COLOURS = to_lab(FRAME)[0, :, 0, 0].expand(48, 3)
 
 
 def match(seed=0, spots=None):
     weights = torch.rand(48, 20, generator=torch.Generator().manual_seed(seed)).softmax(1)
-    return Correspondence(weights, weights, GRID, (MatchedImage((4, 5), True),), torch.rand(48, 3), spots)
+    return Correspondence(weights, weights, GRID, (MatchedImage((4, 5), True),), COLOURS, spots)
 
 
 def shift(right, valid=1.0):
@@ -38,7 +44,7 @@ def maps(weights):
 
 def test_weights_move_with_the_motion():
     key = match()
-    moved = between(torch.rand(1, 3, 48, 64), key, match(1), Carried(shift(2), standing((48, 64)), 0.0), [])
+    moved = between(FRAME, key, match(1), Carried(shift(2), standing((48, 64)), 0.0), [])
     assert torch.allclose(maps(moved.weights)[:, :6], maps(key.weights)[:, 2:], atol=1e-5)
     assert torch.allclose(moved.weights.sum(1), torch.ones(48))
     assert moved.mirrored
@@ -47,7 +53,7 @@ def test_weights_move_with_the_motion():
 def test_weights_are_blended_by_the_distance_in_time():
     first, second = match(0), match(1)
     still = standing((48, 64))
-    blended = between(torch.rand(1, 3, 48, 64), first, second, Carried(still, still, 0.25), [])
+    blended = between(FRAME, first, second, Carried(still, still, 0.25), [])
     entropy = torch.lerp(mean_entropy(first.weights), mean_entropy(second.weights), 0.25)
     expected = sharpened(torch.lerp(first.weights, second.weights, 0.25), entropy)
     assert torch.allclose(blended.weights, expected, atol=1e-5)
@@ -56,7 +62,7 @@ def test_weights_are_blended_by_the_distance_in_time():
 def test_a_motion_that_cannot_be_trusted_gives_way_to_the_other():
     first, second = match(0), match(1)
     carried = Carried(shift(0, valid=0.0), standing((48, 64)), 0.25)
-    blended = between(torch.rand(1, 3, 48, 64), first, second, carried, [])
+    blended = between(FRAME, first, second, carried, [])
     assert torch.allclose(blended.weights, second.weights, atol=5e-3)
 
 
@@ -68,12 +74,20 @@ def test_blended_assignments_are_sharpened_to_the_entropy_of_the_key_frames():
     assert torch.allclose(sharpened(weights, mean_entropy(weights) + 1), weights, atol=1e-6)
 
 
-def test_the_preference_is_strongest_for_what_was_matched_most_and_trusted():
-    key = match()
-    preferred = preference(key, standing((48, 64)))
-    assert torch.equal(preferred.scores.argmax(1), key.weights.argmax(1))
+def test_an_assignment_of_patches_of_other_colours_gives_way_to_the_other():
+    first, second, still = replace(match(0), colours=COLOURS + 0.5), match(1), standing((48, 64))
+    blended = between(FRAME, first, second, Carried(still, still, 0.25), [])
+    assert torch.allclose(blended.weights, second.weights, atol=1e-2)
+
+
+def test_the_preference_is_strongest_for_the_colours_that_were_matched_where_the_motion_is_trusted():
+    patches = torch.arange(48) % 20
+    key = replace(match(), weights=F.one_hot(patches, 20).float())
+    colours = torch.rand(20, 3, generator=torch.Generator().manual_seed(0))
+    preferred = preference(key, standing((48, 64)), colours)
+    assert torch.equal(preferred.scores.argmax(1), patches)
     assert preferred.others == key.others
-    assert not preference(key, shift(0, valid=0.0)).scores.any()
+    assert not preference(key, shift(0, valid=0.0), colours).scores.any()
 
 
 def test_motions_of_a_segment_lead_to_its_key_frames():

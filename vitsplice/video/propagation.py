@@ -1,8 +1,8 @@
 """What key frames took from the appearance images, carried along the motion of a video to the frames between them.
 
-Key frames are matched with the appearance images, each with a preference for what the previous one matched. A frame
-between two of them takes the maps of their warm starts, moved along the motion pixel by pixel, and weighted by the
-distance in time and by where the motion can be trusted. Where it cannot, and for trained models, it takes their
+Key frames are matched with the appearance images, each with a preference for the colours that the previous one took. A
+frame between two of them takes the maps of their warm starts, moved along the motion pixel by pixel, and weighted by
+the distance in time and by where the motion can be trusted. Where it cannot, and for trained models, it takes their
 assignments, moved likewise.
 """
 
@@ -21,8 +21,8 @@ from vitsplice.matching.small_spots import SmallSpots
 from vitsplice.video.flow import Motion, standing
 from vitsplice.video.segments import Segment
 
-PREFERENCE = 0.05
-"""Score that is added for the patch that the previous key frame matched most, in units of similarity."""
+PREFERENCE = 0.15
+"""Score that is added for patches of the colour that the previous key frame took, in units of similarity."""
 
 HIDDEN = 1e-3
 """Weight of an assignment where its motion cannot be trusted, so that weights never sum to 0."""
@@ -33,9 +33,11 @@ LEAST = 1e-12
 SOFT = 5
 """Side in pixels of the square over which the validity of a motion is averaged before maps are blended."""
 
-OWN_COLOURS, ALIKE = slice(3, 6), 0.1
-"""The channels of the maps of a warm start that are colours of the frame itself, and the standard deviation of their
-difference along a motion that is trusted (Lab / 100)."""
+OWN_COLOURS = slice(3, 6)
+"""The channels of the maps of a warm start that are colours of the frame itself."""
+
+ALIKE = 0.1
+"""Standard deviation of the difference between similar colours (Lab / 100)."""
 
 SHARPEST, HALVINGS, EVERY = 4.0, 6, 8
 """Maximum of the power of `sharpened`, number of bisections that find it, and interval of the rows that they use."""
@@ -72,17 +74,17 @@ def carried_motions(segment: Segment) -> list[Carried]:
     return [Carried(*each) for each in zip(earlier, reversed(later), fractions, strict=True)]
 
 
-def preference(match: Correspondence, motion: Motion) -> Preference:
-    """Prefer what a key frame matched, at the patches of another frame.
+def preference(match: Correspondence, motion: Motion, colours: Tensor) -> Preference:
+    """Prefer matches of the colours that a key frame took, at the patches of another frame.
 
     Args:
         match: correspondence of the key frame.
         motion: motion from the other frame to the key frame.
+        colours: mean colour of each patch of the appearance images in Lab / 100, ``(M, 3)``.
     """
-    weights = _carried(match, motion)
+    taken = _carried(match.warp(colours), match.grid, motion)
     trusted = motion.resized(match.grid).valid.flatten()[:, None]
-    strongest = weights.amax(1, keepdim=True).clamp(min=1e-12)
-    return Preference(PREFERENCE * trusted * weights / strongest, match.others)
+    return Preference(PREFERENCE * trusted * alike(torch.cdist(taken, colours).square()), match.others)
 
 
 def between(
@@ -99,13 +101,13 @@ def between(
     Returns:
         The correspondence. Its similarities are those of the earlier key frame.
     """
-    trusts = [motion.resized(earlier.grid).valid.flatten()[:, None] for motion in (carried.earlier, carried.later)]
-    shares = (1 - carried.fraction) * (trusts[0] + HIDDEN), carried.fraction * (trusts[1] + HIDDEN)
-    pair = _carried(earlier, carried.earlier), _carried(later, carried.later)
-    weights = (shares[0] * pair[0] + shares[1] * pair[1]) / (shares[0] + shares[1])
-    entropy = torch.lerp(mean_entropy(earlier.weights), mean_entropy(later.weights), carried.fraction)
-    weights = sharpened(weights, entropy)
     colours = F.adaptive_avg_pool2d(to_lab(frame), earlier.grid).flatten(2)[0].T
+    first = (1 - carried.fraction) * _trust(earlier, carried.earlier, colours)
+    second = carried.fraction * _trust(later, carried.later, colours)
+    weights = first * _carried(earlier.weights, earlier.grid, carried.earlier)
+    weights = weights + second * _carried(later.weights, later.grid, carried.later)
+    entropy = torch.lerp(mean_entropy(earlier.weights), mean_entropy(later.weights), carried.fraction)
+    weights = sharpened(weights / (first + second), entropy)
     return replace(earlier, weights=weights, colours=colours, spots=_joined(spots))
 
 
@@ -136,8 +138,13 @@ def carried_start(own: Tensor, earlier: Tensor, later: Tensor, carried: Carried)
     size, trusts = (own.shape[-2], own.shape[-1]), []
     for maps, motion in ((earlier, carried.earlier), (later, carried.later)):
         difference = (motion.sample(maps[:, OWN_COLOURS]) - own[:, OWN_COLOURS]).square().sum(1, keepdim=True)
-        trusts.append(soft_trust(motion, size) * torch.exp(-difference / (2 * ALIKE**2)))
+        trusts.append(soft_trust(motion, size) * alike(difference))
     return carried_maps(own, earlier, later, carried, trusts)
+
+
+def alike(difference: Tensor) -> Tensor:
+    """Return how similar colours are, in [0, 1], from their squared difference (Lab / 100)."""
+    return torch.exp(-difference / (2 * ALIKE**2))
 
 
 def soft_trust(motion: Motion, size: tuple[int, int]) -> Tensor:
@@ -200,7 +207,15 @@ def _joined(spots: Sequence[SmallSpots]) -> SmallSpots | None:
     return SmallSpots(*(torch.cat([getattr(each, name) for each in spots]) for name in vars(spots[0])))
 
 
-def _carried(match: Correspondence, motion: Motion) -> Tensor:
-    """Fetch the weights of a key frame along the motion, ``(N, M)``; rows sum to 1."""
-    weights = match.weights.T.reshape(1, -1, *match.grid)
-    return motion.sample(weights).flatten(2)[0].T
+def _carried(values: Tensor, grid: tuple[int, int], motion: Motion) -> Tensor:
+    """Fetch values of the patches of a key frame ``(N, C)`` along the motion."""
+    return motion.sample(values.T.reshape(1, -1, *grid)).flatten(2)[0].T
+
+
+def _trust(match: Correspondence, motion: Motion, colours: Tensor) -> Tensor:
+    """Return how far a motion to a key frame can be trusted at patches of these colours, ``(N, 1)``, above 0."""
+    valid = motion.resized(match.grid).valid.flatten()[:, None]
+    if match.colours is None:
+        return valid + HIDDEN
+    difference = (_carried(match.colours, match.grid, motion) - colours).square().sum(1, keepdim=True)
+    return (valid + HIDDEN) * (alike(difference) + HIDDEN)

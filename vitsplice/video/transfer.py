@@ -19,7 +19,7 @@ from vitsplice.engine.stages import StagedOptimisation
 from vitsplice.engine.start import start_strengths, started
 from vitsplice.engine.warm_start import start_from, start_maps
 from vitsplice.errors import UserError
-from vitsplice.matching import Candidate, Correspondence, Preference, describe_image, match_candidates
+from vitsplice.matching import Candidate, Correspondence, Preference, describe_image, match_candidates, pooled
 from vitsplice.models.loading import model_of
 from vitsplice.models.model import Model
 from vitsplice.numerics import numerics
@@ -70,21 +70,23 @@ class FrameTransfer:
         return pixels.to(self.device)
 
     @numerics(grad=False)
-    def match(self, frame: Tensor, preference: Callable[[], Preference] | None = None) -> Correspondence | None:
+    def match(self, frame: Tensor, preference: Callable[[Tensor], Preference] | None = None) -> Correspondence | None:
         """Match a frame with the appearance images; None if outputs do not depend on it.
 
         Args:
             frame: ``(1, 3, H, W)``, see `prepared`.
-            preference: returns the matches that are preferred; None: none are.
+            preference: returns the matches that are preferred, given the mean colours of the patches of the appearance
+                images, ``(M, 3)``; None: none are.
         """
         if not self.matches:
             return None
         settings = self.settings.match
-        described = describe_image(frame, self.backbone, settings.grid, mirror=False)
+        described, candidates = describe_image(frame, self.backbone, settings.grid, mirror=False), self._candidates()
+        colours = pooled([candidate.description.colours for candidate in candidates])
         return match_candidates(
             described,
-            self._candidates(),
-            preference=preference() if preference else None,
+            candidates,
+            preference=preference(colours) if preference else None,
             **settings.model_dump(exclude={"grid"}),
         )
 
