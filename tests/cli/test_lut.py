@@ -5,6 +5,8 @@ import torch
 
 from vitsplice.images import read
 from vitsplice.luts import Lut, read_cube, write_cube
+from vitsplice.presets.settings import settings_for
+from vitsplice.runs.recorder import Recording
 
 TINY = ("run", "--preset", "tiny")
 
@@ -22,6 +24,33 @@ def test_run_writes_the_lut_of_its_colours_and_records_the_error(vitsplice, png,
     assert f"delta E mean {record['delta_e']['mean']:.2f}" in done.stderr
     assert record["delta_e"]["mean"] <= record["delta_e_unchanged"]["mean"]
     assert read_cube(tmp_path / "new" / "colours.cube").size == 33
+
+
+def test_resumed_run_writes_the_lut_of_an_undisturbed_run(vitsplice, png, tmp_path):
+    settings = settings_for("tiny", steps=4)
+    with Recording.begin(dict(zip(("structure", "appearance"), png, strict=True)), settings, tmp_path / "out") as begun:
+        next(begun.steps(lambda note: None))
+        begun.write_checkpoint(lambda note: None)
+    resumed = vitsplice("run", "--resume", "out", "--lut", "resumed.cube")
+    assert resumed.returncode == 0, resumed.stderr
+    assert "LUT: resumed.cube" in resumed.stderr
+    assert vitsplice(*TINY, *png, "--steps", "4", "-o", "whole", "--lut", "whole.cube").returncode == 0
+    resumed_lut, whole = (read_cube(tmp_path / f"{name}.cube").values for name in ("resumed", "whole"))
+    assert torch.equal(resumed_lut, whole)
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["lut"]["path"] == "resumed.cube"
+
+
+def test_finished_run_that_is_resumed_names_the_command_that_fits_a_lut(vitsplice, png, tmp_path):
+    assert vitsplice(*TINY, *png, "-o", "out").returncode == 0
+    done = vitsplice("run", "--resume", "out", "--lut", "x.cube")
+    assert done.returncode == 0
+    assert "vitsplice lut fit" in done.stderr
+    assert not (tmp_path / "x.cube").exists()
+
+
+def test_resume_refuses_an_existing_lut(vitsplice, png, darker, tmp_path):
+    assert vitsplice(*TINY, *png, "-o", "out").returncode == 0
+    assert "darker.cube already exists" in vitsplice("run", "--resume", "out", "--lut", darker).stderr
 
 
 def test_fit_of_an_image_to_itself_is_the_identity(vitsplice, png, tmp_path):

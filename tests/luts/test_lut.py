@@ -40,6 +40,15 @@ def test_colours_far_from_those_of_the_image_hardly_change():
     assert (1 - far).max() < 0.05
 
 
+@pytest.mark.parametrize("size", [9, 33])
+def test_a_strong_change_of_noisy_colours_is_fitted_smoothly_and_not_weakened(size):
+    source = 0.25 + 0.5 * noise(3, 64, 64)
+    target = (source.flip(0) + 0.2 * (noise(3, 64, 64, seed=1) - 0.5)).clamp(0, 1)
+    lut = Lut.fit(source, target, size=size)
+    assert colour_difference(lut.apply(source), source.flip(0)).mean < 6
+    assert colour_difference(source, source.flip(0)).mean > 25
+
+
 @pytest.mark.parametrize("smoothness", [0.01, 20.0])
 def test_values_and_outputs_stay_in_the_range_of_images(smoothness):
     source, target = noise(3, 32, 32), noise(3, 32, 32, seed=1).round()

@@ -29,8 +29,8 @@ def fit(
     ] = None,
     size: Annotated[int, typer.Option(min=2, max=256, help="Number of lattice points of an axis.")] = 33,
     smoothness: Annotated[
-        float, typer.Option(min=0.001, max=1000, help="Smaller: closer to OUTPUT, but noise shows as speckles.")
-    ] = 20.0,
+        float, typer.Option(min=0.001, max=100_000, help="Smaller: closer to OUTPUT, but noise shows as speckles.")
+    ] = 400.0,
     force: Force = False,
 ) -> None:
     """Fit a 3D LUT that maps the colours of an image to those of another one, pixel by pixel."""

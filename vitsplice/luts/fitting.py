@@ -6,10 +6,12 @@ with a weight, and the differences :math:`D_k` of order k along each axis,
 
 .. math::
     \frac{P}{n} \sum_i \lVert w_i d - (t_i - s_i) \rVert^2
-    + \lambda \left(\lVert D_2 d \rVert^2 + R^{-2} \lVert D_1 d \rVert^2 + R^{-4} \lVert d \rVert^2\right)
+    + \lambda \lVert D_2 d \rVert^2
+    + \min(\lambda, 20) \left(R^{-2} \lVert D_1 d \rVert^2 + R^{-4} \lVert d \rVert^2\right)
 
-is minimised. Second differences leave gradual changes of colour free. Between seen colours the change is therefore
-interpolated, and far from them it decays to 0 over about :math:`R` lattice points.
+is minimised. Second differences leave gradual changes of colour free: a large weight :math:`\lambda` makes the change
+smoother without weakening it. Between seen colours the change is interpolated, and far from them it decays to 0 over
+about :math:`R` lattice points for :math:`\lambda` up to 20, and over twice as many by default.
 """
 
 from __future__ import annotations
@@ -22,11 +24,17 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.linalg import cg
 
-SMOOTHNESS = 20.0
-"""Default weight of second differences."""
+SMOOTHNESS = 400.0
+"""Default weight of second differences, for `LATTICE` points an axis."""
+
+LATTICE = 33
+"""Number of lattice points of an axis that the smoothness refers to; with another number a change is equally smooth."""
+
+DECAY = 20.0
+"""Weight of second differences above which the other penalties, which weaken the change, grow no more."""
 
 REACH = 8.0
-"""Distance, in lattice points, over which a change decays outside of the seen colours."""
+"""Distance, in lattice points, over which a change decays outside of the seen colours, up to the smoothness `DECAY`."""
 
 PIXELS = 1 << 18
 """Maximum number of pixels; of more, evenly spaced ones are used."""
@@ -47,7 +55,7 @@ def fitted_values(source: Colours, target: Colours, identity: Colours, smoothnes
         source: ``(n, 3)`` in [0, 1].
         target: ``(n, 3)`` in [0, 1].
         identity: ``(N, N, N, 3)``, the values that change no colour.
-        smoothness: weight of second differences, above 0.
+        smoothness: weight of second differences, above 0, for `LATTICE` points an axis.
 
     Returns:
         ``(N, N, N, 3)`` in [0, 1].
@@ -56,7 +64,9 @@ def fitted_values(source: Colours, target: Colours, identity: Colours, smoothnes
     colours, changes = source[::every].astype(np.float64), (target - source)[::every].astype(np.float64)
     weights = trilinear_weights(colours, size)
     share = np.count_nonzero(weights.sum(axis=0)) / len(colours)
-    penalty = smoothness * (_roughness(size, 2) + _roughness(size, 1) / REACH**2 + sparse.eye_array(size**3) / REACH**4)
+    weight = smoothness * ((size - 1) / (LATTICE - 1)) ** 4
+    decay = min(weight, DECAY) * (_roughness(size, 1) / REACH**2 + sparse.eye_array(size**3) / REACH**4)
+    penalty = weight * _roughness(size, 2) + decay
     matrix = share * (weights.T @ weights) + penalty
     right = share * (weights.T @ changes)
     fitted = [_solve(matrix.tocsr(), right[:, channel]) for channel in range(3)]
