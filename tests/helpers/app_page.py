@@ -1,6 +1,12 @@
 """Actions on the page of vitsplice app in a browser."""
 
 
+def open_tab(page, name):
+    """Open a tab."""
+    page.get_by_role("tab", name=name).click()
+    page.get_by_role("tab", name=name, selected=True).wait_for()
+
+
 def choose(page, label, name):
     """Choose an option of a list by its name."""
     page.get_by_role("combobox", name=label, exact=True).fill(name)

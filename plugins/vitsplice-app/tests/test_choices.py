@@ -24,7 +24,9 @@ def test_preset_is_described_by_its_summary():
     [
         ("tiny-vit", "a tiny random ViT"),
         ("tiny-cnn", "a tiny random CNN; its weights come from random weights"),
-        ("vit_base_patch16_224", "a name of timm"),
+        ("vit_base_patch16_224", "timm vit_base_patch16_224"),
+        ("untrained-dino-vits16", "timm vit_small_patch16_224.dino, untrained"),
+        ("untrained-nothing", "no backbone has this name"),
         ("", ""),
     ],
 )

@@ -1,6 +1,7 @@
 """The page in a browser: tabs, keyboard, labels, phones, dark mode. Fixtures check requests and the console."""
 
 import pytest
+from app_page import open_tab
 from vitsplice_app.page import TABS
 
 pytestmark = pytest.mark.browser
@@ -22,11 +23,6 @@ def unnamed_controls(page):
         for node in controls
         if not node.get("name", {}).get("value", "").strip()
     ]
-
-
-def open_tab(page, name):
-    page.get_by_role("tab", name=name).click()
-    page.get_by_role("tab", name=name, selected=True).wait_for()
 
 
 def test_page_has_its_tabs_in_order(page):

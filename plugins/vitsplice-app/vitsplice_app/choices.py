@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vitsplice.contracts import BackboneInfo, BackboneSpec, layer_label
+from vitsplice.errors import VitspliceError
 from vitsplice.plugins import catalogue
 from vitsplice.presets.settings import settings_for
 
@@ -29,9 +30,12 @@ def backbone_choices() -> list[Choice]:
 
 def about_backbone(name: str) -> str:
     """Return the summary of a backbone, and where its weights come from if they are not on this machine."""
-    if name not in catalogue().backbones:
-        return "a name of timm" if name else ""
-    spec = catalogue().backbones[name]
+    if not name:
+        return ""
+    try:
+        spec = catalogue().backbones[name]
+    except VitspliceError:
+        return "no backbone has this name"
     return spec.summary + ("" if is_installed(spec) else f"; its weights come from {spec.source}")
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
+
+from vitsplice_app.live import Progress
 
 IMMEDIATE: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
 """Arguments of every event that takes little time.
@@ -29,15 +31,30 @@ STOPPING = "() => ({__type__: 'update', value: 'Stopping…', interactive: false
 """Script of a stop button, which says at once that it was pressed: the server may be busy until the step ends."""
 
 
-@dataclass
-class StopRequest:
-    """Request of the user of one opened page to stop what runs."""
+def checked_by_handler(component: gr.Slider | gr.Dropdown) -> None:
+    """Give event handlers the value of a component that other events change, whatever its range or its choices are.
 
+    Gradio would compare the value of an event that has waited with the range or the choices of now, and fail outside of
+    the handler.
+    """
+    component.preprocess = lambda payload: payload  # type: ignore[method-assign]
+
+
+@dataclass
+class Work:
+    """The optimisation of one opened page.
+
+    Args:
+        running: whether it runs, or waits in the queue.
+        stopped: whether the user has asked to stop it.
+    """
+
+    running: bool = False
     stopped: bool = False
 
 
 def stop_button() -> gr.Button:
-    """Create a button that stops an optimisation; it can be pressed while one runs, see `can_stop`."""
+    """Create a button that stops an optimisation; it can be pressed while one runs or waits, see `can_stop`."""
     return gr.Button("Stop", variant="stop", interactive=False, min_width=80)
 
 
@@ -46,45 +63,76 @@ def can_stop(running: bool) -> Any:
     return gr.update(value="Stop", interactive=running)
 
 
-def connect_stop(stop: gr.Button, ask: Callable[..., Any], state: gr.State) -> None:
-    """Connect a stop button with a function of the state that asks to stop, and returns nothing."""
+def connect_stop(stop: gr.Button, state: gr.State) -> None:
+    """Connect a stop button with the state of the optimisation that it stops."""
+
+    def ask(work: Work) -> None:
+        work.stopped = True
+
     stop.click(None, None, stop, js=STOPPING, **IMMEDIATE)
     stop.click(ask, state, None, **IMMEDIATE)
+
+
+def connect_start(
+    starts: Sequence[gr.Button],
+    stop: gr.Button,
+    handler: Callable[..., Iterator[Any]],
+    inputs: Sequence[Any],
+    outputs: Sequence[Any],
+    live: gr.HTML,
+    ended: Callable[..., Any],
+    shown: Sequence[Any],
+) -> None:
+    """Connect the button that starts an optimisation.
+
+    From the click on, only the stop button can be pressed. An optimisation that was stopped while it waited does not
+    begin.
+
+    Args:
+        starts: the button, and others that cannot be pressed while it runs or waits.
+        stop: button that stops it.
+        handler: generator. Its first argument is a `Work`, which must obey the request to stop.
+        inputs: state of the work, and the components of the other arguments.
+        outputs: components of the values of the handler.
+        live: the one that shows the state, and the place in the queue.
+        ended: function of the state that is called at the end, also after an error.
+        shown: components of its values.
+    """
+
+    def begin(work: Work) -> list[Any]:
+        work.running, work.stopped = True, False
+        waiting = gr.update(value=Progress("waiting to start").html(), visible=True)
+        return [waiting, can_stop(True), *[gr.update(interactive=False)] * len(starts)]
+
+    def run(work: Work, *values: Any) -> Iterator[Any]:
+        if not work.stopped:
+            yield from handler(work, *values)
+
+    def end(work: Work) -> Any:
+        work.running = False
+        return ended(work)
+
+    start, state = starts[0], inputs[0]
+    start.click(None, None, None, js=SHOW_OUTCOME, **IMMEDIATE)
+    begun = start.click(begin, state, [live, stop, *starts], **IMMEDIATE)
+    ran = begun.then(run, list(inputs), list(outputs), show_progress_on=live, **ONE_AT_A_TIME)
+    for event in (ran.then, ran.failure):  # Gradio's client does not trigger the first if Gradio itself fails
+        event(end, state, list(shown), **IMMEDIATE)
 
 
 def connect_stoppable(
     start: gr.Button,
     stop: gr.Button,
-    handler: Callable[..., Any],
+    handler: Callable[..., Iterator[Any]],
     inputs: Sequence[Any],
     outputs: Sequence[Any],
     live: gr.HTML,
 ) -> None:
-    """Connect the buttons of an optimisation.
+    """Connect the buttons of an optimisation without results that outlast it. See `connect_start`."""
 
-    Args:
-        start: button that starts it; it cannot be pressed while it runs or waits.
-        stop: button that stops it.
-        handler: event handler. Its first argument is a `StopRequest`, which it must obey; the others are the inputs.
-        inputs: components of its other arguments.
-        outputs: components of its values.
-        live: the one that shows the place in the queue.
-    """
-    state = gr.State(StopRequest())
+    def ended(work: Work) -> list[Any]:
+        return ["", can_stop(False), gr.update(interactive=True)]
 
-    def begin(request: StopRequest) -> list[Any]:
-        request.stopped = False
-        return [gr.update(interactive=False), can_stop(True)]
-
-    def end() -> list[Any]:
-        return [gr.update(interactive=True), can_stop(False)]
-
-    def ask(request: StopRequest) -> None:
-        request.stopped = True
-
-    start.click(None, None, None, js=SHOW_OUTCOME, **IMMEDIATE)
-    begun = start.click(begin, state, [start, stop], **IMMEDIATE)
-    shown = {"show_progress_on": live} | ONE_AT_A_TIME
-    ended = begun.then(handler, [state, *inputs], list(outputs), **shown)
-    ended.then(end, None, [start, stop], **IMMEDIATE)
-    connect_stop(stop, ask, state)
+    state = gr.State(Work())
+    connect_start([start], stop, handler, [state, *inputs], outputs, live, ended, [live, stop, start])
+    connect_stop(stop, state)

@@ -1,7 +1,7 @@
 """The tab Look inside in a browser, on tiny networks."""
 
 import pytest
-from app_page import block_of, choose, upload
+from app_page import block_of, choose, open_tab, upload
 
 from tests.conftest import write_pair
 from vitsplice.images import example
@@ -9,11 +9,9 @@ from vitsplice.images import example
 pytestmark = pytest.mark.browser
 
 
-def open_tab(page, name):
-    """Open one of the tabs of Look inside."""
-    page.get_by_role("tab", name="Look inside").click()
-    page.get_by_role("tab", name=name).click()
-    return page
+@pytest.fixture(autouse=True)
+def _look_inside(page):
+    open_tab(page, "Look inside")
 
 
 def test_slider_and_click_show_layers_and_similarities(page):
@@ -38,30 +36,6 @@ def test_broken_image_is_an_error_on_the_page(page, tmp_path):
     block_of(page, "Image").locator("input[type=file]").set_input_files(path)
     page.get_by_role("button", name="Compute all layers").click()
     page.get_by_role("alert").get_by_text("broken.png").wait_for()
-
-
-def begin_inversion(page):
-    open_tab(page, "Inversion")
-    upload(page, "Image to invert", example("cat-dog")[0])
-    choose(page, "Backbone of the features", "tiny-vit")
-    page.get_by_role("spinbutton", name="Steps", exact=True).fill("5000")
-    page.get_by_role("button", name="Invert").click()
-
-
-def stop_inversion(page):
-    page.get_by_alt_text("preview of the output").wait_for()
-    page.locator("button:visible", has_text="Stop").click()
-    page.get_by_text("of 5000 steps").filter(has_text="stopped after").wait_for()
-
-
-def test_inversion_can_be_stopped_and_another_one_waits_for_it(page, open_page):
-    begin_inversion(page)
-    page.get_by_alt_text("preview of the output").wait_for()
-    other = open_page()
-    begin_inversion(other)
-    other.get_by_text("queue: 1/1").wait_for()
-    stop_inversion(page)
-    stop_inversion(other)
 
 
 def test_comparison_shows_its_report_in_an_isolated_frame(page, tmp_path):

@@ -11,7 +11,7 @@ from vitsplice.analysis.compare import REPORT
 from vitsplice_app.choices import backbone_choices, default_backbone
 from vitsplice_app.context import AppContext
 from vitsplice_app.errors import error_card, guarded
-from vitsplice_app.events import IMMEDIATE, StopRequest, connect_stoppable, stop_button
+from vitsplice_app.events import IMMEDIATE, Work, connect_stoppable, stop_button
 from vitsplice_app.images import packaged_images
 from vitsplice_app.inside.comparison import ComparisonForm, compare, folder_of
 from vitsplice_app.live import Progress
@@ -59,17 +59,17 @@ def build(context: AppContext) -> None:
         card, live = error_card(), gr.HTML("<p>The report appears here.</p>", elem_classes="live-run")
         report = gr.HTML(elem_classes="result", padding=False)
 
-    def run(request: StopRequest, chosen: list[tuple[str, Any]] | None, *values: Any) -> Iterator[Updates]:
+    def run(work: Work, chosen: list[tuple[str, Any]] | None, *values: Any) -> Iterator[Updates]:
         plan = ComparisonForm([path for path, _ in chosen or []], *values).plan()
         folder = folder_of(plan, context.workspace.runs)
         yield {live: Progress("loading the backbones").html(), report: ""}
-        for state in compare(plan, folder, lambda: request.stopped):
+        for state in compare(plan, folder, lambda: work.stopped):
             if isinstance(state, Progress):
                 yield {live: state.html()}
             else:
-                yield {live: "", report: context.frames.html(folder, REPORT, "What backbones encode")}
-        if request.stopped:
-            yield {live: STOPPED}
+                yield {report: context.frames.html(folder, REPORT, "What backbones encode")}
+                return
+        yield {report: STOPPED}
 
     packaged.click(lambda: packaged_images(context.workspace), None, images, **IMMEDIATE)
     inputs = [images, backbones, transfers, steps, style]

@@ -10,7 +10,7 @@ import gradio as gr
 from vitsplice_app.context import AppContext
 from vitsplice_app.dropdowns import backbone_dropdown
 from vitsplice_app.errors import error_card, guarded
-from vitsplice_app.events import StopRequest, connect_stoppable, stop_button
+from vitsplice_app.events import Work, connect_stoppable, stop_button
 from vitsplice_app.images import check_uploads, image_inputs
 from vitsplice_app.inside.inversion import InversionForm, invert
 
@@ -54,11 +54,10 @@ def build(context: AppContext) -> None:
             )  # fmt: skip
     check_uploads(card, image)
 
-    def run(request: StopRequest, *values: Any) -> Iterator[Updates]:
-        for state in invert(InversionForm(*values).plan(), lambda: request.stopped):
+    def run(work: Work, *values: Any) -> Iterator[Updates]:
+        for state in invert(InversionForm(*values).plan(), lambda: work.stopped):
             shown = gr.update(value=list(state.images), visible=True)
             yield {live: state.progress.html(), images: shown}
-        yield {live: ""}
 
     inputs = [image, roles, backbone, layer, steps, size, seed]
     connect_stoppable(button, stop, guarded(card, run), inputs, [card, live, images], live)

@@ -11,6 +11,7 @@ from vitsplice.config import RunConfig
 from vitsplice.errors import UserError
 from vitsplice.runs.artifacts import RECORD, RunFolder
 from vitsplice.runs.inputs import Region, regions_from
+from vitsplice_app.events import Work
 from vitsplice_app.images import check_images
 
 IMAGES = "images"
@@ -54,20 +55,16 @@ class TransferRun:
 
 
 @dataclass
-class Session:
-    """The runs of one opened page.
+class Session(Work):
+    """The runs of one opened page, and whether one is in progress.
 
     Args:
         runs: runs from the oldest to the latest.
         shown: number of each run that is shown: none, one, or two that are compared.
-        running: whether a run is taking its steps.
-        stopped: whether the user has asked to stop it.
     """
 
     runs: list[TransferRun] = field(default_factory=list)
     shown: list[int] = field(default_factory=list)
-    running: bool = False
-    stopped: bool = False
 
     def new_run(self, path: Path, settings: RunConfig, sources: Mapping[str, Path | bytes | None]) -> TransferRun:
         """Create a run with copies of its images in its folder.

@@ -13,7 +13,7 @@ from vitsplice.errors import VitspliceError
 from vitsplice_app.choices import about_preset
 from vitsplice_app.context import AppContext
 from vitsplice_app.errors import card_html, guarded
-from vitsplice_app.events import IMMEDIATE, ONE_AT_A_TIME, SHOW_OUTCOME, can_stop, connect_stop
+from vitsplice_app.events import IMMEDIATE, can_stop, connect_start, connect_stop
 from vitsplice_app.images import check_uploads
 from vitsplice_app.live import Progress
 from vitsplice_app.masks import painted_mask
@@ -33,7 +33,7 @@ Updates = dict[Any, Any]
 
 
 def can_run(session: Session) -> Any:
-    """Return the update of the button Run: it cannot be pressed during a run."""
+    """Return the update of the button Run: it cannot be pressed while one runs or waits."""
     return gr.update(interactive=not session.running)
 
 
@@ -90,16 +90,16 @@ class Events:
             *(controls.others, controls.structure_labels, controls.appearance_labels),
             *(controls.preset, controls.yaml, controls.backbone, *controls.sliders),
         ]
-        outputs = [results.card, results.live, *buttons]
-        shown = ONE_AT_A_TIME | {"outputs": outputs, "show_progress_on": results.live}
-        for button in (controls.run, controls.resume):
-            button.click(None, None, None, js=SHOW_OUTCOME, **IMMEDIATE)
-        begun = controls.run.click(guarded(results.card, self.begin), [session, *form], **shown)
-        resumed = controls.resume.click(guarded(results.card, self.resume), session, **shown)
-        connect_stop(controls.stop, self.stop, session)
         shown_results = [component for name, component in vars(results).items() if name != "card"]
-        for event in (begun, resumed):
-            event.then(self.show, session, [*buttons, *shown_results], **IMMEDIATE)
+        for button, other, handler, inputs in (
+            (controls.run, controls.resume, self.begin, form),
+            (controls.resume, controls.run, self.resume, []),
+        ):
+            connect_start(
+                [button, other], controls.stop, guarded(results.card, handler), [session, *inputs],
+                [results.card, results.live], results.live, self.show, [*buttons, *shown_results],
+            )  # fmt: skip
+        connect_stop(controls.stop, session)
         results.gallery.select(
             guarded(results.card, self.choose),
             session,
@@ -153,22 +153,11 @@ class Events:
 
     def _updates(self, session: Session, run: TransferRun, states: Iterator[Progress]) -> Iterator[Updates]:
         """Return the updates of the page for the states of a run; add the run to the history."""
-        controls, session.running, session.stopped = self.controls, True, False
         try:
             for state in states:
-                yield {
-                    self.results.live: gr.update(value=state.html(), visible=True),
-                    controls.run: gr.update(interactive=False),
-                    controls.stop: gr.skip() if session.stopped else can_stop(True),
-                    controls.resume: gr.update(interactive=False),
-                }
+                yield {self.results.live: gr.update(value=state.html(), visible=True)}
         finally:
-            session.running = False
             session.keep(run)
-
-    def stop(self, session: Session) -> None:
-        """Ask the current run to stop after its step."""
-        session.stopped = True
 
     def choose(self, session: Session, event: gr.SelectData) -> Updates:
         """Show a run of the history, or compare it with the one that is shown."""

@@ -1,0 +1,42 @@
+"""Buttons that start and stop optimisations, in a browser: one optimisation at a time, whichever tab it is of."""
+
+import pytest
+from app_page import choose, open_tab, upload
+from vitsplice_app.choices import about_preset
+
+from vitsplice.images import example
+
+pytestmark = pytest.mark.browser
+
+
+def test_transfer_waits_for_an_inversion_and_does_not_begin_if_it_is_stopped_before(page, open_page):
+    open_tab(page, "Look inside")
+    open_tab(page, "Inversion")
+    page.get_by_role("button", name="Invert").click()
+    page.get_by_role("alert").get_by_text("there is no image").wait_for()
+    page.get_by_role("button", name="Invert", disabled=False).wait_for()
+    assert page.locator(".working:visible").count() == 0
+    upload(page, "Image to invert", example("cat-dog")[0])
+    choose(page, "Backbone of the features", "tiny-vit")
+    page.get_by_role("spinbutton", name="Steps", exact=True).fill("5000")
+    page.get_by_role("spinbutton", name="Size (px)").fill("64")
+    page.get_by_role("button", name="Invert").click()
+    page.get_by_alt_text("preview of the output").wait_for()
+
+    waiting = open_page()
+    waiting.get_by_role("button", name="Example: apple and orange").first.click()
+    waiting.get_by_role("button", name="Run", exact=True).click()
+    waiting.get_by_text("queue: 1/1").wait_for()
+    choose(waiting, "Preset", "tiny:")
+    waiting.get_by_text(about_preset("tiny")).first.wait_for()
+    waiting.wait_for_timeout(300)
+    assert waiting.get_by_role("button", name="Run", exact=True).is_disabled()
+    waiting.get_by_role("button", name="Stop").click()
+    waiting.get_by_role("button", name="Stopping…", disabled=True).wait_for()
+
+    page.locator("button.stop:visible").click()
+    page.get_by_text("of 5000 steps").filter(has_text="stopped after").wait_for()
+    waiting.get_by_role("button", name="Run", exact=True, disabled=False).wait_for()
+    waiting.get_by_role("button", name="Stop", exact=True, disabled=True).wait_for()
+    assert waiting.get_by_text("run 1").count() == 0
+    assert waiting.locator(".working:visible").count() == 0
