@@ -146,10 +146,15 @@ class TestPage:
         assert page.evaluate("document.documentElement.scrollWidth") == 390
 
     def test_a_frame_is_as_high_as_its_content_and_as_dark_as_the_page_around_it(self, opened, result, tmp_path):
-        (tmp_path / "page.html").write_text(f"<body style='color: #eee'>{result._repr_html_()}")
+        style = "@media (prefers-color-scheme: dark) { body { color: #eee } }"
+        (tmp_path / "page.html").write_text(f"<style>{style}</style>{result._repr_html_()}")
         page = opened(tmp_path / "page.html")
         frame = page.frames[1]
         click(frame, 0, 2, result.correspondence.grid)
         assert marked(frame, 1, "best", result.correspondence.other_grid) == result.correspondence.best[2]
         assert frame.evaluate("document.documentElement.scrollHeight <= innerHeight + 1")
-        assert frame.evaluate("getComputedStyle(document.documentElement).colorScheme") == "dark"
+        for theme in ("light", "dark"):
+            page.emulate_media(color_scheme=theme)
+            frame.wait_for_function(
+                "theme => getComputedStyle(document.documentElement).colorScheme === theme", arg=theme
+            )

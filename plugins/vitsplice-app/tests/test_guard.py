@@ -77,7 +77,9 @@ def test_file_outside_of_the_folder_cannot_be_read(ask, server, secret, path):
     "path",
     [
         f"{FILE}../../../../etc/passwd", f"{FILE}..%2f..%2f..%2fetc%2fpasswd", f"{FILE}%2fetc%2fpasswd", f"{FILE}%00",
-        f"{FILE}file:///etc/passwd", f"{FILE}http://127.0.0.1:1/", f"{API}/file/etc/passwd", "/file=/etc/passwd",
+        f"{FILE}%252fetc%252fpasswd",
+        f"{FILE}/" + "x" * 5000, f"{FILE}file:///etc/passwd",
+        f"{FILE}http://127.0.0.1:1/", f"{API}/file/etc/passwd", "/file=/etc/passwd",
         "/static/../../../../../../../../../etc/passwd", "/static/%2e%2e/%2e%2e/%2e%2e/%2e%2e/etc/passwd",
         "/assets//etc/passwd", "/svelte/..%2f..%2f..%2f..%2f..%2fetc/passwd", "//etc/passwd",
         f"{API}/proxy=http://127.0.0.1:1/", f"{API}/custom_component/x/client/../__init__.py", "/monitoring",
@@ -114,6 +116,29 @@ def test_broken_json_is_refused(ask, body):
 )
 def test_wrong_types_and_unknown_functions_are_refused(ask, body):
     assert ask("POST", JOIN, body, JSON)[0] in (400, 422, 500)
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (f"{API}/run/predict", {"data": [], "fn_index": 9999}),
+        (f"{API}/run/predict", {"data": [], "fn_index": -1, "session_hash": ["someone"]}),
+        (f"{API}/run/no_such_event", {"data": []}),
+        (f"{API}/run/__class__", {"data": []}),
+        (f"{API}/component_server", {"component_id": 1, "fn_name": "__class__", "data": [], "session_hash": "someone"}),
+        (f"{API}/component_server", {"component_id": "x", "fn_name": None}),
+        (f"{API}/cancel", {"session_hash": {}, "fn_index": "x", "event_id": []}),
+        (f"{API}/reset", {"event_id": ["x"]}),
+    ],
+)
+def test_unknown_events_and_wrong_arguments_are_refused(ask, path, body):
+    assert ask("POST", path, json.dumps(body).encode(), JSON)[0] in (400, 404, 422, 500)
+
+
+def test_largest_allowed_body_of_useless_values_is_refused(ask):
+    values = b'{"path": "/etc/passwd"}, 0, "x", [[]], ' * (MAX_BODY // 40)
+    assert ask("POST", JOIN, b'{"data": [' + values + b"0]}", JSON)[0] == 403
+    assert ask("POST", JOIN, b'{"data": [' + b"0," * (MAX_BODY // 8) + b"0]}", JSON)[0] in (400, 422, 500)
 
 
 def test_unknown_session_has_no_events(ask):

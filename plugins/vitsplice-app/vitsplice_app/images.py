@@ -33,7 +33,7 @@ def image_input(label: str, **settings: Any) -> gr.Image:
         label: label, also for screen readers.
         settings: other arguments of ``gr.Image``.
     """
-    image = gr.Image(label=label, type="filepath", sources=["upload", "clipboard"], **settings)
+    image = gr.Image(label=label, type="filepath", sources=["upload", "clipboard"], buttons=[], **settings)
     image.preprocess = _path  # type: ignore[method-assign]
     return image
 

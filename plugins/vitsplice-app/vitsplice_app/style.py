@@ -25,6 +25,10 @@ def theme() -> gr.themes.Base:
         block_info_text_color="*neutral_500",
         checkbox_border_color_dark="*neutral_400",
         link_text_color_dark="*primary_300",
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        button_cancel_background_fill="#dc2626",
+        button_cancel_background_fill_hover="#b91c1c",
     )
 
 

@@ -213,9 +213,13 @@
 
   const frame = window.frameElement;
   if (frame) {
-    const [red, green, blue] = getComputedStyle(frame.parentElement).color.match(/[\d.]+/g).map(Number);
-    const theme = 0.3 * red + 0.6 * green + 0.1 * blue > 128 ? "dark" : "light";
-    document.documentElement.style.colorScheme = frame.style.colorScheme = theme;
+    const adoptTheme = () => {
+      const [red, green, blue] = getComputedStyle(frame.parentElement).color.match(/[\d.]+/g).map(Number);
+      const theme = 0.3 * red + 0.6 * green + 0.1 * blue > 128 ? "dark" : "light";
+      document.documentElement.style.colorScheme = frame.style.colorScheme = theme;
+    };
+    adoptTheme();
+    parent.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", adoptTheme);
     document.body.classList.add("embedded");
     new ResizeObserver(() => {
       frame.style.height = `${document.documentElement.offsetHeight}px`;

@@ -95,11 +95,11 @@ class TransferTab:
         self.page.mouse.up()
         assert "clip-path: inset(0px 0px 0px 50%)" in before
         assert "clip-path: inset(0px 0px 0px 2" in image.get_attribute("style")
-        dragged = image.get_attribute("style")
-        self.page.get_by_role("slider", name="Divider").press("End")
-        self.page.wait_for_function(
-            "([image, dragged]) => image.getAttribute('style') !== dragged", arg=[image.element_handle(), dragged]
-        )
+        slider = self.page.get_by_role("slider", name="Divider")
+        self.page.wait_for_function("slider => Math.abs(slider.value - 25) < 2", arg=slider.element_handle())
+        slider.press("End")
+        uncovered = "image => parseFloat(image.style.clipPath.split(' ').at(-1)) > 90"
+        self.page.wait_for_function(uncovered, arg=image.element_handle())
 
     def paint(self, label):
         """Paint a stroke across the middle of an editor."""

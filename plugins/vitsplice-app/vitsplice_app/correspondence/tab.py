@@ -33,8 +33,7 @@ def build(context: AppContext) -> None:
     gr.Markdown(INTRODUCTION)
     with gr.Row():
         with gr.Column(min_width=280):
-            small: dict[str, Any] = {"height": 180, "min_width": 120, "buttons": []}
-            images = image_inputs(context.workspace, "First image", "Second image", **small)
+            images = image_inputs(context.workspace, "First image", "Second image", height=210, min_width=120)
             backbone = backbone_dropdown()
             with gr.Row():
                 facet = gr.Dropdown(FACETS, value=TOGETHER, label="Facet", min_width=120)

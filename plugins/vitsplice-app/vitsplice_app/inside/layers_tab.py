@@ -125,7 +125,7 @@ class _Shown:
 
 
 def _output(label: str) -> gr.Image:
-    return gr.Image(label=label, interactive=False, buttons=["download", "fullscreen"], min_width=160, format="jpeg")
+    return gr.Image(label=label, interactive=False, buttons=["download", "fullscreen"], min_width=240, format="jpeg")
 
 
 def _visible(value: Any) -> Any:

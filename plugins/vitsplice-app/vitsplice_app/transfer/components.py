@@ -40,6 +40,19 @@ MOST_SIZE, MOST_SEED = 2048, 9999
 DIVIDE = "(percent) => ({__type__: 'update', slider_position: percent})"
 """Script that moves the divider of the result."""
 
+FOLLOW_DIVIDER = """() => addEventListener("pointerdown", ({target}) => {
+    const frame = target.closest(".divided .slider-wrap");
+    if (frame) addEventListener("pointerup", () => {
+        const image = [...frame.querySelectorAll("img")].at(-1);
+        const slider = document.querySelector(".divider input[type=range]");
+        const divided = parseFloat(image.style.clipPath.split(" ").at(-1)) / 100;
+        const [outer, inner] = [frame, image].map((element) => element.getBoundingClientRect());
+        slider.value = 100 * (inner.left + divided * inner.width - outer.left) / outer.width;
+        slider.dispatchEvent(new Event("input", {bubbles: true}));
+    }, {once: true});
+})"""
+"""Script that moves the slider when the mouse has moved the divider."""
+
 
 @dataclass(frozen=True)
 class Controls:
@@ -113,8 +126,8 @@ def _images(workspace: Workspace) -> list[Any]:
     structure, appearance = image_inputs(workspace, "Structure image", "Appearance image", min_width=150)
     masks = gr.Checkbox(label="Paint masks", info=MASKS)
     with gr.Row(visible=False) as editors:
-        structure_mask = mask_input("Structure mask", height=320, min_width=260)
-        appearance_mask = mask_input("Appearance mask", height=320, min_width=260)
+        structure_mask = mask_input("Structure mask", height=320, min_width=320)
+        appearance_mask = mask_input("Appearance mask", height=320, min_width=320)
     return [structure, appearance, masks, editors, structure_mask, appearance_mask]
 
 
@@ -167,8 +180,17 @@ class Results:
         live = gr.HTML("<p>The output appears here.</p>", elem_classes="live-run")
         with gr.Column(visible=False) as area:
             heading = gr.Markdown()
-            slider = gr.ImageSlider(label="structure image | output", max_height=560, interactive=False, format="png")
-            divider = gr.Slider(0, 100, 50, step=1, label="Divider between the two images, in %", buttons=[])
+            slider = gr.ImageSlider(
+                label="structure image | output",
+                max_height=560,
+                interactive=False,
+                format="png",
+                elem_classes="divided",
+            )
+            divider = gr.Slider(
+                0, 100, 50, step=1, label="Divider between the two images, in %", buttons=[], elem_classes="divider"
+            )
+            gr.on(None, None, js=FOLLOW_DIVIDER, **IMMEDIATE)
             divider.input(None, divider, slider, js=DIVIDE, **IMMEDIATE)
             gallery = gr.Gallery(
                 label="Runs: click one, then another to compare",
