@@ -134,7 +134,10 @@ def transfers_of_manifest(manifest: Path) -> list[Transfer]:
 
 def _transfer(pair: Pair) -> Transfer:
     if pair.regions:
-        raise UserError(f"pair {pair.id} has regions, which a model does not take; remove them, or use another preset")
+        raise UserError(
+            f"pair {pair.id} has regions, which a model does not take; remove them, or use a batch with a preset "
+            "such as quick"
+        )
     paths, masks = zip(*pair.appearances, strict=True)
     mix = tuple(zip(paths, pair.weights or [1.0] * len(paths), strict=True))
     return Transfer(f"{pair.id}.png", pair.structure, mix, pair.structure_mask, masks)
