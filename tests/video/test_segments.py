@@ -63,5 +63,10 @@ def test_frames_are_read_only_as_far_as_needed():
 def test_a_flash_is_no_cut_and_black_before_a_scene_is_one():
     image = texture(64, 96)
     flash = [image, (image.astype(int) + 60).clip(0, 255).astype("uint8"), image]
-    assert len(list(segments(video(flash), 10))) == 1
+    assert not any(part.after_cut for part in list(segments(video(flash), 10))[1:])
     assert [part.start for part in segments(video([image * 0, image * 0], [image]), 10)] == [0, 2]
+
+
+def test_fast_motion_has_more_key_frames():
+    assert [part.start for part in segments(video(panned(9, step=1)), 8)] == [0, 8]
+    assert [part.start for part in segments(video(panned(9, step=8)), 8)][1] < 8

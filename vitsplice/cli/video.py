@@ -31,7 +31,7 @@ def video(
         str | None, backbone_option("It replaces the first of the preset, and never falls back.")
     ] = None,
     key_every: Annotated[
-        int, typer.Option(min=1, max=120, help="Number of frames from one key frame to the next.")
+        int, typer.Option(min=1, max=120, help="Maximum number of frames from one key frame to the next.")
     ] = 12,
     temporal: Annotated[
         bool,

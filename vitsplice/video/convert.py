@@ -48,7 +48,7 @@ from vitsplice.video.work import (
 )
 
 KEY_EVERY = 12
-"""Default number of frames from one key frame to the next."""
+"""Default maximum number of frames from one key frame to the next."""
 
 LONGEST = 120
 """Maximum of this number: all frames of a segment are in memory."""
@@ -108,7 +108,7 @@ def splice_video(
         out: a video file (.mp4, .mov, .mkv or .webm), or a folder for PNG files: a name without a suffix.
         preset: preset with a warm start, such as ``instant`` or ``quick``, or a model folder.
         temporal: carry the correspondence and changes of key frames along the motion; False: each frame on its own.
-        key_every: number of frames from one key frame to the next, 1 to 120.
+        key_every: maximum number of frames from one key frame to the next, 1 to 120.
         appearance_mask: only the region of the appearance image where it is white is used; a list for several images,
             with None for those without one.
         appearance_weights: weight of each appearance image, above 0; None: all are equal.

@@ -1,7 +1,7 @@
 """Division of a video into segments: the frames from one key frame to the next.
 
-A key frame is the first frame after a cut, or the frame that follows another key frame by a fixed number of frames.
-Only the frames of one segment are in memory.
+A key frame is the first frame after a cut, or follows another key frame by a fixed number of frames, or earlier if by
+then the motion can be trusted in too small a part of the frame. Only the frames of one segment are in memory.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ UNEXPLAINED = 0.04
 TRUSTED, ALIKE = 0.35, 0.3
 """At a cut, the motion can be trusted in a smaller fraction of the frame than the first value, or what it predicts has
 a smaller correlation with the frame than the second. A flash or a fade is no cut: its motion can be trusted."""
+
+CARRIED = 0.65
+"""Minimum of the fraction of the frame in which the motion since the last key frame can be trusted."""
 
 POOL = 4
 """Side in pixels of the squares over which lightness is averaged before frames are compared."""
@@ -85,6 +88,7 @@ def segments(frames: Iterable[Frame], length: int, start: int = 0, *, after_cut:
     """
     window: list[Frame] = []
     steps: list[Step] = []
+    since: Motion | None = None
     image: Pixels | None = None
     for frame in frames:
         if frame.index < start:
@@ -94,11 +98,12 @@ def segments(frames: Iterable[Frame], length: int, start: int = 0, *, after_cut:
             window = [frame]
             continue
         step = Step(*motions(previous, image))
+        since = step.back if since is None else step.back.then(since)
         cut = is_cut(previous, image, step.back)
-        if cut or len(window) == length:
+        if cut or len(window) == length or float(since.valid.mean()) < CARRIED:
             following = None if cut else frame
             yield Segment(tuple(window), following, tuple(steps if cut else [*steps, step]), after_cut)
-            window, steps, after_cut = [frame], [], cut
+            window, steps, since, after_cut = [frame], [], None, cut
         else:
             window, steps = [*window, frame], [*steps, step]
     if window:
