@@ -2,6 +2,7 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from queue import Queue
 
 import pytest
@@ -50,16 +51,39 @@ def workspace():
         yield folder
 
 
+SIZE = {"width": 1280, "height": 900}
+"""Size of the window."""
+
+
+@contextmanager
+def opened_pages(browser, server):
+    """Yield a function that opens the page; fail at the end for foreign requests and for errors or warnings of it."""
+    with checked_pages(browser, lambda url: url.startswith((server.url, "blob:")), GRADIO_WARNINGS) as open_url:
+        yield lambda **settings: open_url(server.url, **{"viewport": SIZE} | settings)
+
+
+def first_tab(open_page):
+    """Open the page and wait for its first tab."""
+    opened = open_page()
+    opened.get_by_role("tab", name="Transfer").wait_for()
+    return opened
+
+
 @pytest.fixture
 def open_page(browser, server):
-    """Function that opens the page; fails at the end for foreign requests and for errors or warnings of the page."""
-    with checked_pages(browser, lambda url: url.startswith((server.url, "blob:")), GRADIO_WARNINGS) as open_url:
-        yield lambda **settings: open_url(server.url, **{"viewport": {"width": 1280, "height": 900}} | settings)
+    """Function that opens the page, see `opened_pages`."""
+    with opened_pages(browser, server) as open_page:
+        yield open_page
 
 
 @pytest.fixture
 def page(open_page):
     """The page, opened in a browser, with its first tab."""
-    opened = open_page()
-    opened.get_by_role("tab", name="Transfer").wait_for()
-    return opened
+    return first_tab(open_page)
+
+
+@pytest.fixture(scope="module")
+def shared_page(browser, server):
+    """The page, opened once for the tests of a module that need no new one."""
+    with opened_pages(browser, server) as open_page:
+        yield first_tab(open_page)

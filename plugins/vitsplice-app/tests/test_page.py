@@ -6,10 +6,20 @@ from vitsplice_app.page import TABS
 
 pytestmark = pytest.mark.browser
 
+WINDOW, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+
 CONTROLS = {
     "button", "checkbox", "combobox", "link", "listbox", "radio", "searchbox", "slider", "spinbutton", "tab", "textbox"
 }  # fmt: skip
 """Roles of elements that people operate."""
+
+
+@pytest.fixture
+def page(shared_page):
+    """The shared page with its first tab."""
+    shared_page.set_viewport_size(WINDOW)
+    open_tab(shared_page, "Transfer")
+    return shared_page
 
 
 def unnamed_controls(page):
@@ -69,18 +79,21 @@ def test_sign_of_work_does_not_move_for_those_who_prefer_that(page):
         assert page.locator("p.working").evaluate(ring) == [animation, "2px"]
 
 
-def test_phone_shows_every_tab_without_scrolling_sideways(open_page):
-    page = open_page(viewport={"width": 390, "height": 844})
-    page.get_by_role("tab", name="Results").wait_for()
+def test_phone_shows_every_tab_without_scrolling_sideways(page):
+    page.set_viewport_size(PHONE)
     for name in TABS:
         open_tab(page, name)
-        assert page.evaluate("document.documentElement.scrollWidth") == 390
+        assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
 
 
-@pytest.mark.parametrize(("scheme", "bright"), [("light", True), ("dark", False)])
-def test_page_follows_the_colour_scheme_of_the_system(open_page, scheme, bright):
-    page = open_page(color_scheme=scheme)
-    page.get_by_role("tab", name="Transfer").wait_for()
+def brightness(page):
+    """Red value of the background."""
     colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
-    red = int(colour.removeprefix("rgb(").split(",")[0])
-    assert (red > 200) is bright
+    return int(colour.removeprefix("rgb(").split(",")[0])
+
+
+def test_page_follows_the_colour_scheme_of_the_system(page, open_page):
+    assert brightness(page) > 200
+    dark = open_page(color_scheme="dark")
+    dark.get_by_role("tab", name="Transfer").wait_for()
+    assert brightness(dark) < 50
