@@ -123,9 +123,21 @@ def test_spot_that_vanished_becomes_as_dark_relative_to_its_ring_as_it_was():
     darkened = darken_spots(output, own, spots_of(own), GRID)
     for centre in EYES:
         light = darkened[0, 0][pixels_within(0.4, centre)].mean()
-        assert light == pytest.approx(0.9 * ((EYE + 0.02) / (FUR + 0.02)) ** 1.2, abs=0.03)
+        assert light == pytest.approx(0.9 * ((EYE + 0.02) / (FUR + 0.02)) ** 2, abs=0.03)
     outside = ~torch.stack([pixels_within(1.3, centre) for centre in EYES]).any(0)
     torch.testing.assert_close(darkened[..., outside], output[..., outside])
+
+
+def test_noise_of_a_dark_image_does_not_become_dots():
+    own, output, disc = (
+        each.repeat_interleave(4, -2).repeat_interleave(4, -1)
+        for each in (face(), face(eyes=(), fur=0.9), pixels_within(0.4, EYES[0]))
+    )
+    noisy = own.clone()
+    noisy[0, 0] += 0.3 * EYE * torch.randn(own.shape[-2:], generator=torch.Generator().manual_seed(0))
+    clean, dotted = (darken_spots(output, each, spots_of(face()), GRID)[0, 0] for each in (own, noisy))
+    enhanced = 0.9 * ((noisy[0, 0].clamp(min=0) + 0.02) / (FUR + 0.02)) ** 2
+    assert (dotted - clean)[disc].std() < 0.3 * enhanced[disc].std()
 
 
 def test_spot_of_strength_0_or_that_is_still_dark_stays_to_the_byte():

@@ -4,12 +4,13 @@ A small spot is a disc, about 1 to 2 patches across, that is darker than each ei
 fur or grass there are many. A spot of the structure image is kept if one of the appearance image corresponds with it:
 the score of the match of their patches is nearly the best of both patches. Many such spots are a pattern, such as
 stripes, and none of them is kept. Where the output nearly lost the darkness of a spot, the spot becomes as much darker
-than its ring as in the structure image, with a little emphasis:
+than its ring as in the structure image, with emphasis:
 
-    L = R (l / r)^1.2
+    L = R (l / r)^2
 
 with L and l the lightness of a pixel in the output and in the structure image, R the mean of the output over the ring,
-and r the mean of the structure image over the darkest parts of the ring. Larger spots:
+and r the mean of the structure image over the darkest parts of the ring. l is blurred a little, because the ratio would
+enhance the noise of a dark image to black and white dots. Larger spots:
 `vitsplice.matching.spots`. This is not part of Splice.
 """
 
@@ -56,8 +57,11 @@ LOST = (0.6, 0.8)
 """Fraction of its darkness that a spot lost: up to the first value it stays as it is, from the second on it is changed;
 between them the strength of the change increases linearly."""
 
-EMPHASIS = 1.2
+EMPHASIS = 2.0
 """Exponent of the ratio of lightness."""
+
+BLUR = 0.1
+"""Standard deviation of the blur of the structure image's lightness, in radii of the spot."""
 
 
 @dataclass(frozen=True)
@@ -175,10 +179,19 @@ def _darkened(output: Tensor, own: Tensor, down: Tensor, across: Tensor, strengt
         for values, below in ((own, level), (output, base + DARK))
     )
     lost = (present - wanted) / (1 - wanted).clamp(min=0.01)
-    ratio = ((own[0, 0] + DARK) / level).clamp(max=1) ** EMPHASIS
+    ratio = ((_blurred(own[:, :1], down, across)[0, 0] + DARK) / level).clamp(max=1) ** EMPHASIS
     mask = strength * ramp(lost, *LOST) * ((2 - distance) / 0.9).clamp(0, 1)
     light = torch.minimum(output[:, :1], base * ratio)
     return torch.lerp(output, torch.cat([light, output[:, 1:] * ratio], 1), mask)
+
+
+def _blurred(light: Tensor, down: Tensor, across: Tensor) -> Tensor:
+    """Blur ``(1, 1, h, w)`` by a Gaussian of `BLUR`, given the distances of rows ``(h,)`` and columns ``(w,)``."""
+    for axis, distances in ((-2, down), (-1, across)):
+        weights = (-((distances[:, None] - distances) ** 2) / (2 * BLUR**2)).exp()
+        weights = weights / weights.sum(1, keepdim=True)
+        light = (weights @ light.transpose(-2, axis)).transpose(-2, axis)
+    return light
 
 
 def _darkness(light: Tensor, radius: float) -> tuple[Tensor, Tensor]:
