@@ -139,6 +139,18 @@ def edited_yaml(preset, *overrides):
     return settings_for(preset, overrides=overrides).to_yaml()
 
 
+def repeat_by_command_line(tab, folder, monkeypatch):
+    """Download the run of `quick`, run its command, check that it gives the same bytes, and return it."""
+    command = tab.block("Command line").locator(".cm-content").inner_text()
+    tab.download(folder)
+    (run,) = folder.glob("quick-*")
+    monkeypatch.chdir(run)
+    assert main(shlex.split(command)[1:]) == 0
+    for name in ("output.png", "losses.csv", "run.yaml", "previews/step-000000.png", "previews/step-000010.png"):
+        assert (run / name).read_bytes() == (run / "again" / name).read_bytes(), name
+    return command
+
+
 def test_dropped_images_run_stop_resume_and_download_with_the_bytes_of_the_command_line(
     tab, pair, tmp_path, monkeypatch
 ):
@@ -171,14 +183,7 @@ def test_dropped_images_run_stop_resume_and_download_with_the_bytes_of_the_comma
 
     tab.slide()
     page.get_by_text("As command line, as Python").click()
-    command = tab.block("Command line").locator(".cm-content").inner_text()
-    assert command.count("--region ") == 2
-    tab.download(tmp_path)
-    (folder,) = tmp_path.glob("quick-*")
-    monkeypatch.chdir(folder)
-    assert main(shlex.split(command)[1:]) == 0
-    for name in ("output.png", "losses.csv", "run.yaml", "previews/step-000000.png", "previews/step-000010.png"):
-        assert (folder / name).read_bytes() == (folder / "again" / name).read_bytes(), name
+    assert repeat_by_command_line(tab, tmp_path, monkeypatch).count("--region ") == 2
 
     page.get_by_alt_text("1: instant").click()
     tab.wait_for("run 2 | run 1")
@@ -223,7 +228,7 @@ def test_error_of_the_yaml_is_shown_once(tab):
 
 
 @pytest.mark.weights
-def test_masked_example_with_pretrained_networks(browser, server, tmp_path):
+def test_masked_example_and_quick_with_pretrained_networks(browser, server, tmp_path, monkeypatch):
     with checked_pages(browser, lambda url: url.startswith((server.url, "blob:")), EDITOR_WARNINGS) as open_url:
         tab = TransferTab(open_url(server.url, viewport={"width": 1280, "height": 900}))
         tab.page.get_by_role("button", name="Example: apple and orange").first.click()
@@ -236,12 +241,23 @@ def test_masked_example_with_pretrained_networks(browser, server, tmp_path):
         tab.wait_for("run 1: instant, ")
         assert tab.page.get_by_role("row", name="cnn-statistics").count() == 1
         tab.download(tmp_path)
-    (mask,) = tmp_path.glob("*/images/structure_mask/mask.png")
-    (structure,) = tmp_path.glob("*/images/structure/apple.jpg")
+
+        tab.page.get_by_label("Paint masks").uncheck()
+        tab.choose_preset("quick", "# About a minute")
+        tab.edit_yaml(edited_yaml("quick", "steps=10", "metrics=none", "plots=none"))
+        tab.press("Run")
+        tab.wait_for("of 10 steps")
+        changes = "first => document.querySelector('img[alt^=preview]').src != first"
+        tab.page.wait_for_function(changes, arg=tab.preview())
+        tab.wait_for("run 2: quick, 10 steps")
+        tab.page.get_by_text("As command line, as Python").click()
+        repeat_by_command_line(tab, tmp_path, monkeypatch)
+    (mask,) = tmp_path.glob("instant-*/images/structure_mask/mask.png")
+    (structure,) = tmp_path.glob("instant-*/images/structure/apple.jpg")
     painted, image = read(mask).pixels, read(structure).pixels
     assert painted.shape == image.shape
     assert 0.01 < painted.mean() < 0.5
-    (output,) = tmp_path.glob("*/output.png")
+    (output,) = tmp_path.glob("instant-*/output.png")
     changed = (read(output).pixels - image).abs().amax(1, keepdim=True) > 0.02
     assert changed[:, :, :100].sum() == 0
     assert changed[painted[:, :1] == 1].float().mean() > 0.5
