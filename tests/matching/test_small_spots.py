@@ -118,7 +118,7 @@ def test_images_without_spots_share_none():
         assert not len(shared(spots, others, scores_of()).radii)
 
 
-def test_spot_that_vanished_becomes_as_dark_relative_to_its_ring_as_it_was():
+def test_spot_that_vanished_becomes_darker_than_its_ring_by_the_square_of_the_ratio():
     own, output = face(), face(eyes=(), fur=0.9)
     darkened = darken_spots(output, own, spots_of(own), GRID)
     for centre in EYES:

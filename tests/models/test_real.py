@@ -40,7 +40,9 @@ def test_an_image_of_512_pixels_takes_about_a_second_of_two_cores(model):
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        times = [(cpu_seconds(lambda: model(structure, prepared)), cpu_seconds(lambda: matrix @ matrix)) for _ in "123"]
+        times = [
+            (cpu_seconds(lambda: model(structure, prepared)), cpu_seconds(lambda: matrix @ matrix)) for _ in range(3)
+        ]
     finally:
         torch.set_num_threads(before)
     assert structure.pixels.shape[-2:] == (512, 512)

@@ -37,7 +37,6 @@ POLL_SECONDS = 0.5
 RETRYABLE = (OutputBusy, OutOfMemory)
 """User errors that may not occur again when the job is retried or runs on another machine."""
 
-
 MATCHING = ("weights", "regions")
 """Entries of a record: weights of several appearance images, and the number of the image of each region, from 0."""
 

@@ -3,15 +3,14 @@
 A small spot is a disc, about 1 to 2 patches across, that is darker than each eighth of a ring around it. In an image of
 fur or grass there are many. A spot of the structure image is kept if one of the appearance image corresponds with it:
 the score of the match of their patches is nearly the best of both patches. Many such spots are a pattern, such as
-stripes, and none of them is kept. Where the output nearly lost the darkness of a spot, the spot becomes as much darker
-than its ring as in the structure image, with emphasis:
+stripes, and none of them is kept. Where the output nearly lost the darkness of a spot, the spot becomes darker than its
+ring, by the square of the ratio in the structure image:
 
     L = R (l / r)^2
 
 with L and l the lightness of a pixel in the output and in the structure image, R the mean of the output over the ring,
-and r the mean of the structure image over the darkest parts of the ring. l is blurred a little, because the ratio would
-enhance the noise of a dark image to black and white dots. Larger spots:
-`vitsplice.matching.spots`. This is not part of Splice.
+and r the mean of the structure image over the darkest parts of the ring. l is blurred a little: otherwise the noise of
+a dark image would become black and white dots. Larger spots: `vitsplice.matching.spots`. This is not part of Splice.
 """
 
 from __future__ import annotations
