@@ -1,4 +1,4 @@
-"""Presets, masks, resuming, correspondences and loss modules on CUDA; skipped without a CUDA device."""
+"""Presets, masks, resuming, training, correspondences and loss modules on CUDA; skipped without a CUDA device."""
 
 import json
 
@@ -7,10 +7,15 @@ import torch
 
 import vitsplice
 from tests.conftest import TINY_SECOND, noise
+from tests.training.conftest import photographs
 from vitsplice.loss_modules import from_preset
 from vitsplice.matching import correspond
 from vitsplice.presets.settings import settings_for
 from vitsplice.runs.recorder import Recording
+from vitsplice.support.progress import NULL_REPORTER
+from vitsplice.training.begin import begin_or_resume
+from vitsplice.training.plan import TrainingPlan
+from vitsplice.training.processes import Processes
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
@@ -88,3 +93,24 @@ def test_loss_modules_give_finite_gradients(pair):
     loss(output).backward()
     assert output.grad.isfinite().all()
     assert output.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("generator", ["tiny-tint", "splicenet", "splicenet-residual"])
+def test_training_and_applying_a_model_are_close_to_those_on_the_cpu(pair, tmp_path, generator):
+    (tmp_path / "photos").mkdir()
+    photographs(tmp_path / "photos", 8)
+    options = "" if generator == "tiny-tint" else ", options: {width: 0.125}"
+    overrides = ["precision=float32", f"generator={{name: {generator}{options}}}", "checkpoint.every=1"]
+    totals = []
+    for device in ("cpu", "cuda"):
+        settings = settings_for("tiny-many", device=device, steps=2, overrides=overrides)
+        plan = TrainingPlan.create(tmp_path / "photos", settings, cache=tmp_path / f"cache-{device}")
+        recorder = begin_or_resume(plan, tmp_path / device, Processes(device))
+        totals.append(next(recorder.steps(print)).total)
+        recorder = begin_or_resume(plan, tmp_path / device, Processes(device))
+        assert recorder.training.next == 1
+        list(recorder.steps(print))
+        recorder.finish(NULL_REPORTER)
+    assert totals[1] == pytest.approx(totals[0], rel=0.02)
+    on_cpu, on_cuda = (vitsplice.load_model(tmp_path / "cuda", device=device)(*pair) for device in ("cpu", "cuda"))
+    torch.testing.assert_close(on_cuda.cpu(), on_cpu, atol=0.02, rtol=0)

@@ -102,8 +102,8 @@ def images():
 
 
 SMALL = [*TINY_SECOND, "match.grid=8", "metrics=none", "stages=[{side: 48, share: 0.5}, {side: 64, share: 0.5}]"]
-QUICK = {"backbone": "tiny-vit", "steps": 3, "overrides": SMALL}
-PAPER = {"backbone": "tiny-vit", "steps": 2, "size": 48, "overrides": ["metrics=none"]}
+QUICK = {"backbone": "tiny-vit", "device": "cpu", "steps": 3, "overrides": SMALL}
+PAPER = {"backbone": "tiny-vit", "device": "cpu", "steps": 2, "size": 48, "overrides": ["metrics=none"]}
 RUNS = {"quick": ("quick", QUICK), "paper": ("paper", PAPER)}
 
 

@@ -12,7 +12,7 @@ from vitsplice.models import export
 def model(request, tmp_path):
     options = {} if request.param == "tiny-tint" else {"width": 0.05}
     write_tiny_model(tmp_path / "model", generator=request.param, options=options)
-    return load_model(tmp_path / "model")
+    return load_model(tmp_path / "model", device="cpu")
 
 
 def run(data, inputs):

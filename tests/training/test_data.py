@@ -159,8 +159,8 @@ def test_examples_without_terms_need_no_features(tmp_path, pairs, vit, cnn):
     assert not counting.passes
 
 
-def test_an_example_moves_to_a_device(data):
-    moved = data[0].to(torch.device("meta"))
+def test_an_example_is_on_the_device_of_the_data(data):
+    moved = TrainingData(data.recipe, data.pairs, data.digests, data._cache, torch.device("meta"))[0]
     tensors = [*moved.images.pixels.values(), *moved.condition.values(), moved.vectors.structure]
     views, name = moved.views(0), "vit"
     features = moved.banks[name].get(("appearance", "entire"), views["appearance", "entire"], [FeatureRequest("key")])

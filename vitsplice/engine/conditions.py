@@ -133,11 +133,13 @@ def _warped(maps: Tensor, match: Correspondence) -> Tensor:
     return match.warp(values).T.reshape(1, -1, *match.grid)
 
 
-def condition_channels(names: Iterable[ConditionName], backbone: Backbone) -> dict[ConditionName, int]:
-    """Return the number of channels of each condition with a backbone."""
+def condition_channels(
+    names: Iterable[ConditionName], backbone: Backbone, device: torch.device | str = "cpu"
+) -> dict[ConditionName, int]:
+    """Return the number of channels of each condition with a backbone, which is on the device."""
     info = backbone.info
     side = max(info.min_size, 2 * info.size_multiple)
-    image = torch.zeros(1, 3, *(info.fixed_size or (side, side)))
+    image = torch.zeros(1, 3, *(info.fixed_size or (side, side)), device=device)
     cls, warped = feature_requests(info)
     features = backbone(image, [cls, warped])
     channels: dict[ConditionName, int] = {

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -48,9 +48,15 @@ def record_key(kind: str, **content: Any) -> str:
         kind: kind of record.
         content: data for JSON.
     """
-    origin = {"format": FORMAT, "version": version("vitsplice"), "kind": kind}
+    origin = {"format": FORMAT, "version": _version(), "kind": kind}
     text = json.dumps(origin | content, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+@cache
+def _version() -> str:
+    """Return the version of vitsplice; `version` reads and parses the metadata of the package in each call."""
+    return version("vitsplice")
 
 
 class TensorCache:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 import torch
 from torch import Tensor
 
-from vitsplice.contracts import Condition, ConditionName, FeatureRequest, Features, ImageName, Role
+from vitsplice.contracts import Condition, ConditionName, FeatureRequest, ImageName, Role
 from vitsplice.datasets import Pair
 from vitsplice.engine.conditions import DescribedImage, pair_condition
 from vitsplice.engine.feature_bank import ViewFeatures
@@ -19,7 +19,7 @@ from vitsplice.engine.targets import Targets
 from vitsplice.engine.views import View
 from vitsplice.matching import MatchVectors
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
-from vitsplice.training.cache import TensorCache
+from vitsplice.training.cache import Record, TensorCache
 from vitsplice.training.prepare import LIMIT, prepare
 from vitsplice.training.records import Recipe, to_features, to_pixels
 from vitsplice.training.views import ROLES, draw_views
@@ -34,7 +34,7 @@ class StoredFeatures:
         recipe: what its records depend on.
         backbone: key of the backbone.
         identities: text that identifies the pixels of each image.
-        device: device of the features that `get` returns.
+        device: device of the features that are read.
     """
 
     cache: TensorCache
@@ -53,8 +53,8 @@ class StoredFeatures:
         record = self.recipe.features_key(self.backbone, self.identities[key[0]], view, stored)
         if record not in self.cache or not set(requests) <= set(stored):
             return None
-        features = to_features(self.cache[record])
-        return {request: _moved(features[request], self.device) for request in requests}
+        features = to_features(self.cache[record], self.device)
+        return {request: features[request] for request in requests}
 
     def put(self, key: ViewKey, view: View, features: ViewFeatures) -> None:
         """Do nothing: `prepare` has stored what is used more than once."""
@@ -96,31 +96,29 @@ class TrainingExample:
         config = self.recipe.config
         return draw_views(config.views, self.images, self.digests, config.seed, step)
 
-    def to(self, device: torch.device) -> TrainingExample:
-        """Return the example on a device."""
-        vectors = self.vectors
-        return replace(
-            self,
-            images=RunImages({name: image.to(device) for name, image in self.images.pixels.items()}),
-            condition=_on(device, self.condition),
-            own_condition=self.own_condition and _on(device, self.own_condition),
-            vectors=vectors and MatchVectors(vectors.structure.to(device), vectors.appearance.to(device)),
-            banks={name: replace(bank, device=device) for name, bank in self.banks.items()},
-        )
-
 
 class TrainingData:
     """The examples of a training, one for each pair; each is read when it is requested, in a few milliseconds.
+
+    Tensors are moved to the device as they are stored (uint8, float16) and converted to float32 there.
 
     Args:
         recipe: what the examples depend on.
         pairs: the pairs.
         digests: SHA-256 of each image file.
         cache: cache with the records of all pairs.
+        device: device of the examples.
     """
 
-    def __init__(self, recipe: Recipe, pairs: Sequence[Pair], digests: Mapping[Path, str], cache: TensorCache) -> None:
-        self.recipe, self.pairs, self.digests = recipe, tuple(pairs), dict(digests)
+    def __init__(
+        self,
+        recipe: Recipe,
+        pairs: Sequence[Pair],
+        digests: Mapping[Path, str],
+        cache: TensorCache,
+        device: torch.device,
+    ) -> None:
+        self.recipe, self.pairs, self.digests, self.device = recipe, tuple(pairs), dict(digests), device
         self._cache = cache
 
     @classmethod
@@ -135,14 +133,15 @@ class TrainingData:
         progress: ProgressReporter = NULL_REPORTER,
     ) -> TrainingData | None:
         """Compute what the folder does not have yet: see `vitsplice.training.prepare.prepare`."""
-        prepared = prepare(recipe, pairs, folder, limit=limit, device=torch.device(device), progress=progress)
-        return None if prepared is None else cls(recipe, pairs, *prepared)
+        device = torch.device(device)
+        prepared = prepare(recipe, pairs, folder, limit=limit, device=device, progress=progress)
+        return None if prepared is None else cls(recipe, pairs, *prepared, device)
 
     def __len__(self) -> int:
         return len(self.pairs)
 
     def __getitem__(self, index: int) -> TrainingExample:
-        """Read an example, on the CPU.
+        """Read an example.
 
         Raises:
             IndexError: if there is no such pair.
@@ -160,23 +159,30 @@ class TrainingData:
                 {
                     "structure": structure,
                     "appearance": appearance.flip(-1) if mirrored else appearance,
-                    "start": to_pixels(record["start"]) if "start" in record else structure,
+                    "start": self._moved_pixels(record["start"]) if "start" in record else structure,
                 }
             ),
             self._condition(*digests),
             self._own_condition(digests[1], mirrored) if recipe.applied_to_appearance else None,
-            _vectors(record) if recipe.guided else None,
+            self._vectors(record) if recipe.guided else None,
             {name: self._bank(name, digests, mirrored) for name in recipe.backbones},
             recipe,
         )
 
     def _pixels(self, digest: str) -> Tensor:
-        return to_pixels(self._cache[self.recipe.pixels_key(digest)]["pixels"])
+        return self._moved_pixels(self._cache[self.recipe.pixels_key(digest)]["pixels"])
+
+    def _moved_pixels(self, values: Tensor) -> Tensor:
+        return to_pixels(values.to(self.device))
+
+    def _vectors(self, record: Record) -> MatchVectors:
+        sides = (record[f"{side}_vectors"].to(self.device).float() for side in ROLES)
+        return MatchVectors(*sides)
 
     def _condition(self, structure: str, appearance: str) -> Condition:
         recipe, record = self.recipe, self._cache[self.recipe.pair_key(structure, appearance)]
         values: dict[ConditionName, Tensor] = {
-            name: to_pixels(record[name]) if name == "start" else record[name].float()
+            name: self._moved_pixels(record[name]) if name == "start" else record[name].to(self.device).float()
             for name in recipe.stored_conditions
         }
         if "appearance" in recipe.conditions:
@@ -194,16 +200,4 @@ class TrainingData:
     def _bank(self, backbone: str, digests: tuple[str, str], mirrored: bool) -> StoredFeatures:
         names = cast(tuple[ImageName, ...], ("structure", "appearance", "start"))
         identities = {name: self.recipe.image_identity(name, *digests, mirrored) for name in names}
-        return StoredFeatures(self._cache, self.recipe, backbone, identities, torch.device("cpu"))
-
-
-def _vectors(record: Mapping[str, Tensor]) -> MatchVectors:
-    return MatchVectors(record["structure_vectors"].float(), record["appearance_vectors"].float())
-
-
-def _on(device: torch.device, condition: Condition) -> Condition:
-    return {name: value.to(device) for name, value in condition.items()}
-
-
-def _moved(features: Features, device: torch.device) -> Features:
-    return replace(features, values=features.values.to(device))
+        return StoredFeatures(self._cache, self.recipe, backbone, identities, self.device)

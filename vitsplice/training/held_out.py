@@ -8,6 +8,8 @@ from functools import cache, partial
 from statistics import fmean
 from typing import Any, TypeVar
 
+from torch import Tensor
+
 from vitsplice.contracts import Case, MetricContext, MetricSpec
 from vitsplice.engine.backbones import BackboneLoader
 from vitsplice.images import contact_sheet, encode_png
@@ -67,8 +69,8 @@ class HeldOut:
         rows = []
         for number in spread(range(len(self)), SHOWN):
             example = self.data[number]
-            named = [(name, example.images.pixels[name]) for name in ("structure", "appearance", "start")]
-            rows.append([(name, pixels[0]) for name, pixels in [*named, ("output", training.output(example))]])
+            images = {**_on_cpu(example), "output": training.output(example)}
+            rows.append([(name, images[name][0]) for name in ("structure", "appearance", "start", "output")])
         return encode_png(contact_sheet(rows))
 
     def metrics(self, training: Training, progress: ProgressReporter) -> dict[str, Any]:
@@ -97,9 +99,13 @@ def _measured(
     training: Training, example: TrainingExample, specs: Sequence[MetricSpec], context: MetricContext
 ) -> list[MetricValue]:
     """Measure the output for a pair, its start, and the unchanged structure image."""
-    pixels = example.images.pixels
+    pixels = _on_cpu(example)
     case = Case(example.pair.id, pixels["structure"], pixels["appearance"], training.output(example))
     return measure(specs, context, case, {"start": pixels["start"], "unchanged": pixels["structure"]})
+
+
+def _on_cpu(example: TrainingExample) -> dict[str, Tensor]:
+    return {name: image.cpu() for name, image in example.images.pixels.items()}
 
 
 def _means(values: Sequence[MetricValue]) -> dict[str, float | None]:

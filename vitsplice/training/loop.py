@@ -110,7 +110,6 @@ class Training:
     @numerics(grad=False)
     def output(self, example: TrainingExample) -> Tensor:
         """Return the output of the averaged generator for the entire structure image, ``(1, 3, H, W)`` on the CPU."""
-        example = example.to(self.parts.device)
         output: Tensor = self.average.eval()(example.images.pixels["structure"], example.condition)
         return output.float().cpu()
 
@@ -155,7 +154,7 @@ class Training:
         training = self.parts.training
         position = index * training.batch * training.accumulation * self.processes.count + slot
         number = pair_at(position, len(self.data), self.parts.config.seed)
-        return self.data[number].to(self.parts.device)
+        return self.data[number]
 
     def _values(
         self,

@@ -80,7 +80,7 @@ class TrainingParts:
             stored,
             spec,
             options,
-            condition_channels(spec.conditions, matching),
+            condition_channels(spec.conditions, matching, loaded.device),
         )
 
     @property

@@ -160,12 +160,12 @@ def from_features(features: ViewFeatures) -> Record:
     }
 
 
-def to_features(record: Record) -> ViewFeatures:
-    """Convert tensors back to features, in float32; the inverse of `from_features`."""
+def to_features(record: Record, device: torch.device) -> ViewFeatures:
+    """Convert tensors back to features, in float32 on a device; the inverse of `from_features`."""
     features: ViewFeatures = {}
     for name, values in record.items():
         facet, *numbers = name.split(":")
         layer, height, width, prefix = map(int, numbers)
         grid = (height, width) if height else None
-        features[FeatureRequest(facet, layer)] = Features(values.float(), grid, prefix)
+        features[FeatureRequest(facet, layer)] = Features(values.to(device).float(), grid, prefix)
     return features
