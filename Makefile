@@ -2,6 +2,7 @@
 # make app        opens the page in the browser
 # make test       every test
 # make test-fast  the tests that need no pretrained weights and no browser, kill nothing and are quick
+# make test-cuda  the tests that need a CUDA device; the others use the CPU
 # make fuzz       mutated image files, 20,000 of them; FILES=N for more
 # make kill       kills a run at a hundred random moments and resumes it
 # make docs       the generated pages of docs/
@@ -18,7 +19,7 @@ OUT ?= out/make-run
 
 FILES ?= 20000
 
-.PHONY: run app test test-fast browser fuzz kill docs docs-site check setup clean
+.PHONY: run app test test-fast test-cuda browser fuzz kill docs docs-site check setup clean
 
 setup: $(READY)
 
@@ -36,6 +37,8 @@ run: $(READY)
 app: $(READY)
 	$(BIN)/vitsplice app
 
+test test-fast fuzz kill: export CUDA_VISIBLE_DEVICES =
+
 # Two at a time with one thread each; then, one at a time, what depends on time or memory.
 test: $(READY) browser
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not alone" -n 2 --dist worksteal
@@ -46,6 +49,9 @@ browser:
 
 test-fast: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not (weights or browser or kill or slow or alone)" -n 2 --dist worksteal
+
+test-cuda: $(READY)
+	$(BIN)/python -m pytest tests/test_cuda.py
 
 fuzz: $(READY)
 	$(BIN)/python tests/helpers/fuzz_images.py --files $(FILES)

@@ -88,10 +88,10 @@ def propose_for_run(
         VitspliceError: see `propose_regions` and `write_regions`, or if a backbone cannot be loaded.
     """
     RunFolder.check(out, force=force)
-    known = catalogue()
-    loaded = load_settings(pinned(settings), backbones or BackboneLoader(), known)
+    known, loader = catalogue(), backbones or BackboneLoader()
+    loaded = load_settings(pinned(settings), loader, known)
     check_regions(loaded.settings, Components.build(loaded.settings, loaded.backbones, known).guided)
-    backbone, _ = BackboneLoader().load(loaded.settings.backbone, known, loaded.device, "float32")
+    backbone, _ = loader.load(loaded.settings.backbone, known, loaded.device, "float32")
     result = cosegment(images, backbone=backbone, parts=parts, device=str(loaded.device))
     regions, sheet = write_regions(result, out, force=force)
     used = _common(result)
