@@ -29,6 +29,15 @@ def test_joined_segments_have_the_frames_and_times_of_the_input(tmp_path, name):
     assert all(np.abs(a.astype(int) - b).mean() < 6 for a, b in zip(frames, images, strict=True))
 
 
+@pytest.mark.parametrize("name", ["out.mp4", "out.mkv", "out.webm"])
+def test_no_frame_of_a_segment_is_lost_whatever_their_number(tmp_path, name):
+    images = panned(10)
+    source = open_source(write_clip(tmp_path / "clip.mp4", images))
+    for split in range(1, 10):
+        path, _ = encoded(tmp_path, source, name, split=split)
+        assert len(read_clip(path)[0]) == 10
+
+
 def test_segments_of_the_same_frames_have_the_same_bytes(tmp_path):
     source = open_source(write_clip(tmp_path / "clip.mp4", panned(4)))
     first = encoded(tmp_path, source)[0].read_bytes()
