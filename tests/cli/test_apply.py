@@ -163,9 +163,10 @@ def test_an_evaluation_knows_what_the_model_was_trained_with(vitsplice, png, tmp
 
 
 def test_training_images_are_noted(vitsplice, png, tmp_path):
-    write_tiny_model(tmp_path / "model", images=[read(png[0]).sha256])
-    done = vitsplice("apply", "model", *png, "-o", "out")
-    assert "the model was trained on 1 of these images, such as" in done.stderr
+    for number, images in enumerate(([png[1]], png), 1):
+        write_tiny_model(tmp_path / f"model-{number}", images=[read(path).sha256 for path in images])
+        done = vitsplice("apply", f"model-{number}", *png, "-o", f"out-{number}")
+        assert f"the model was trained on {number} of these images, such as appearance.png" in done.stderr
 
 
 def test_a_model_folder_is_a_preset_of_run_and_batch(vitsplice, png, tmp_path, model):

@@ -19,7 +19,7 @@ from vitsplice.datasets.fingerprints import (
     near_duplicate_groups,
 )
 from vitsplice.images import EXAMPLE_PAIRS, example, read
-from vitsplice.support.progress import NULL_REPORTER
+from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 
 PHOTOGRAPHS = [path for name in EXAMPLE_PAIRS for path in example(name)]
 
@@ -156,15 +156,15 @@ def test_fingerprints_are_cached_until_the_file_changes(tmp_path, monkeypatch):
         Image.effect_noise((40, 30), 80 + seed).save(path)
     computed = []
     monkeypatch.setattr(fingerprints, "fingerprint", lambda path: computed.append(path) or fingerprint(path))
-    first = cached_fingerprints(paths, cache, NULL_REPORTER)
-    again = cached_fingerprints(paths, cache, NULL_REPORTER)
+    first, _ = cached_fingerprints(paths, cache, NULL_REPORTER)
+    again, _ = cached_fingerprints(paths, cache, NULL_REPORTER)
     assert computed == paths
     for path in paths:
         assert (first[path].sha256, first[path].size, first[path].black) == (again[path].sha256, (30, 40), False)
         assert np.array_equal(first[path].bits, again[path].bits)
         assert np.array_equal(first[path].colours, again[path].colours)
     Image.effect_noise((41, 30), 80).save(paths[1])
-    assert cached_fingerprints(paths, cache, NULL_REPORTER)[paths[1]].size == (30, 41)
+    assert cached_fingerprints(paths, cache, NULL_REPORTER)[0][paths[1]].size == (30, 41)
     assert computed == [*paths, paths[1]]
 
 
@@ -172,10 +172,20 @@ def test_fingerprints_are_cached_until_the_file_changes(tmp_path, monkeypatch):
 def test_invalid_records_of_the_cache_are_computed_again(tmp_path, change):
     path, cache = tmp_path / "a.png", tmp_path / "cache.jsonl"
     Image.effect_noise((40, 30), 80).save(path)
-    first = cached_fingerprints([path], cache, NULL_REPORTER)[path]
+    first = cached_fingerprints([path], cache, NULL_REPORTER)[0][path]
     record = json.loads(cache.read_text())
     record[change[0]] = change[1]
     if change[1] is None:
         del record[change[0]]
     cache.write_text(json.dumps(record) + "\n")
-    assert cached_fingerprints([path], cache, NULL_REPORTER)[path].sha256 == first.sha256
+    assert cached_fingerprints([path], cache, NULL_REPORTER)[0][path].sha256 == first.sha256
+
+
+def test_unreadable_images_are_returned_as_errors(tmp_path):
+    paths = [tmp_path / "a.png", tmp_path / "broken.png"]
+    Image.effect_noise((40, 30), 80).save(paths[0])
+    paths[1].write_bytes(b"x")
+    computed, errors = cached_fingerprints(paths, tmp_path / "cache.jsonl", NULL_REPORTER)
+    assert list(computed) == paths[:1]
+    assert [paths[1].name in str(error) for error in errors] == [True]
+    assert cached_fingerprints(paths, tmp_path / "cache.jsonl", ProgressReporter(stopped=lambda: True)) is None

@@ -48,9 +48,9 @@ def test_equal_models_have_equal_bytes_and_the_digest_depends_on_the_weights(tmp
         ("model.safetensors", lambda data: data[:-1] + b"x", "damaged: model.safetensors is truncated, was altered"),
         ("model.yaml", lambda data: data[: data.index(b"licence:")], "damaged: model.yaml is truncated or was altered"),
         ("model.yaml", lambda data: data.replace(b"CC0", b"MIT"), "damaged: model.yaml is truncated or was altered"),
-        ("model.yaml", lambda data: b"[1, 2", "model .*model: model.yaml cannot be read"),
+        ("model.yaml", lambda data: b"[1, 2", "model .*model is damaged: model.yaml is truncated or was altered"),
         ("model.yaml", lambda data: b"[1, 2]", "damaged: model.yaml is not a mapping"),
-        ("model.yaml", lambda data: b"\xff" + data, "model.yaml cannot be read"),
+        ("model.yaml", lambda data: b"\xff" + data, "model.yaml is truncated or was altered"),
     ],
 )
 def test_a_damaged_model_is_refused_by_name(model_folder, name, damage, message):
@@ -63,6 +63,8 @@ def test_a_damaged_model_is_refused_by_name(model_folder, name, damage, message)
 def test_a_folder_without_a_model_is_refused(tmp_path, model_folder):
     with pytest.raises(ModelRejected, match=r"is not the folder of a model: it has no model\.yaml"):
         load_model(tmp_path)
+    with pytest.raises(ModelRejected, match="gone is not the folder of a model: it does not exist"):
+        load_model(tmp_path / "gone")
     (model_folder / "model.safetensors").unlink()
     with pytest.raises(ModelRejected, match=r"damaged: model\.safetensors cannot be read: No such file"):
         load_model(model_folder)

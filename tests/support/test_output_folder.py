@@ -86,6 +86,13 @@ def test_another_plan_is_refused_and_force_preserves_only_valid_parts(tmp_path, 
     assert json.loads((path / "plan.json").read_text()) == other
 
 
+def test_a_plan_that_failed_before_its_first_part_is_replaced(tmp_path):
+    for plan in (PLAN, PLAN | {"flour": "another"}):
+        with resumable(tmp_path, WORK, plan, force=False):
+            pass
+    assert json.loads((tmp_path / "plan.json").read_text()) == plan
+
+
 @pytest.mark.parametrize("text", ["[", "[]"])
 def test_plan_that_cannot_be_read_is_refused(tmp_path, text):
     (tmp_path / "plan.json").write_text(text)

@@ -8,7 +8,7 @@ from vitsplice.config import TrainingConfig
 from vitsplice.datasets import Pair
 from vitsplice.datasets.manifest import write
 from vitsplice.datasets.similarity import appearance_features
-from vitsplice.errors import UserError
+from vitsplice.errors import ImageError, UserError
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 from vitsplice.training.pairs import pairs_within_subsets, training_pairs
 from vitsplice.training.split import Split
@@ -74,6 +74,21 @@ def test_a_manifest_with_several_appearance_images_is_refused(folder, vit, tmp_p
     first, second, third = sorted(folder.iterdir())[:3]
     write(tmp_path / "pairs.csv", [Pair("p", first, second, others=((third, None),))])
     with pytest.raises(UserError, match="pair p has several appearance images; a model is trained on pairs of two"):
+        paired(tmp_path / "pairs.csv", vit, tmp_path)
+
+
+def test_unreadable_images_of_a_folder_are_skipped_and_those_of_a_manifest_named(folder, vit, tmp_path):
+    (tmp_path / "photos").mkdir()
+    for path in sorted(folder.iterdir()):
+        (tmp_path / "photos" / path.name).write_bytes(path.read_bytes())
+    broken = tmp_path / "photos" / "broken.png"
+    broken.write_bytes(b"x")
+    notes = []
+    pairs = paired(tmp_path / "photos", vit, tmp_path, progress=ProgressReporter(note=notes.append))
+    assert images_of((*pairs.training, *pairs.held_out)) == set((tmp_path / "photos").iterdir()) - {broken}
+    assert ["broken.png" in note for note in notes] == [True]
+    write(tmp_path / "pairs.csv", [Pair("p", sorted(folder.iterdir())[0], broken)])
+    with pytest.raises(ImageError, match=r"broken\.png"):
         paired(tmp_path / "pairs.csv", vit, tmp_path)
 
 

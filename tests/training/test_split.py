@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from vitsplice.datasets.fingerprints import BITS, CELLS, Fingerprint
-from vitsplice.errors import ImageError, UserError
+from vitsplice.datasets.fingerprints import BITS, CELLS, Fingerprint, cached_fingerprints
+from vitsplice.errors import UserError
 from vitsplice.images import EXAMPLE_PAIRS, example
-from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
-from vitsplice.training.split import MIN_IMAGES, split_fingerprints, split_images
+from vitsplice.support.progress import NULL_REPORTER
+from vitsplice.training.split import MIN_IMAGES, split_fingerprints
 
 
 def different(number, seed=0):
@@ -96,14 +96,21 @@ def test_copies_of_one_image_do_not_count_as_different_images():
         split_fingerprints(images, 0.5)
 
 
-def test_files_are_read_and_unreadable_ones_are_named(tmp_path):
+def test_images_that_the_initial_model_was_trained_on_and_their_copies_are_not_held_out():
+    images = different(40)
+    held_out = split_fingerprints(images, 0.3).held_out
+    trained = {images[held_out[0]].sha256}
+    copy = {Path("copy"): near(images[held_out[0]], "copy")}
+    split = split_fingerprints(images | copy, 0.3, trained)
+    assert {held_out[0], Path("copy")} <= set(split.training)
+    assert set(split.held_out) == set(held_out[1:])
+    with pytest.raises(UserError, match="40 cannot be held out, because the initial model was trained on them"):
+        split_fingerprints(images, 0.3, {image.sha256 for image in images.values()})
+
+
+def test_near_duplicates_of_files_are_held_out_together(tmp_path):
     paths = [path for name in EXAMPLE_PAIRS for path in example(name)]
     cache, lighter = tmp_path / "cache.jsonl", tmp_path / "lighter.png"
     ImageEnhance.Brightness(Image.open(paths[0]).convert("RGB")).enhance(1.1).save(lighter)
-    split = split_images([*paths, lighter], 0.4, cache, NULL_REPORTER)
+    split = split_fingerprints(cached_fingerprints([*paths, lighter], cache, NULL_REPORTER)[0], 0.4)
     assert (paths[0] in split.held_out) == (lighter in split.held_out)
-    assert split_images(paths, 0.4, cache, ProgressReporter(stopped=lambda: True)) is None
-    broken = tmp_path / "broken.png"
-    broken.write_bytes(b"x")
-    with pytest.raises(ImageError, match=r"broken\.png"):
-        split_images([*paths, broken], 0.4, cache, NULL_REPORTER)

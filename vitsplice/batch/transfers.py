@@ -41,14 +41,14 @@ class Applied:
         written: number of outputs that were written.
         skipped: number of outputs that the folder held already.
         failures: reason for each output that could not be computed, by its name.
-        trained_on: names of the structure images that the model was trained on.
+        trained_on: paths of the structure and appearance images that the model was trained on.
         stopped: whether the progress reporter stopped the work.
     """
 
     written: int = 0
     skipped: int = 0
     failures: dict[str, str] = field(default_factory=dict)
-    trained_on: list[str] = field(default_factory=list)
+    trained_on: set[Path] = field(default_factory=set)
     stopped: bool = False
 
 
@@ -127,5 +127,6 @@ def _apply(
     output_folder.write(record.folder, {transfer.name: encode_png(output)})
     record.add(transfer.name, images, perf_counter() - began)
     applied.written += 1
-    if structure.sha256 in model.images:
-        applied.trained_on.append(structure.name)
+    used = {transfer.structure: images["structure"]}
+    used |= {path: digest for (path, _), (digest, _) in zip(transfer.appearance, images["appearance"], strict=True)}
+    applied.trained_on |= {path for path, digest in used.items() if digest in model.images}

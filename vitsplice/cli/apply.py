@@ -111,6 +111,7 @@ def _part(text: str) -> tuple[Path, float]:
 def _report(applied: Applied, total: int) -> None:
     """Print what was not written, and exit with 1 after a failure, with 130 if the user stopped the work."""
     from vitsplice.errors import UserError
+    from vitsplice.text import printable
 
     failures = list(applied.failures.items())
     if failures and total == 1:
@@ -119,7 +120,8 @@ def _report(applied: Applied, total: int) -> None:
     if len(failures) > SHOWN:
         typer.echo(f"and {len(failures) - SHOWN} more", err=True)
     if applied.trained_on:
-        notes([f"the model was trained on {len(applied.trained_on)} of these images, such as {applied.trained_on[0]}"])
+        example = printable(min(applied.trained_on).name)
+        notes([f"the model was trained on {len(applied.trained_on)} of these images, such as {example}"])
     before = f", {applied.skipped} existed already" if applied.skipped else ""
     typer.echo(f"{applied.written} of {total} outputs written{before}", err=True)
     if applied.stopped:

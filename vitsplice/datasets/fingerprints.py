@@ -16,6 +16,7 @@ from scipy.fft import dctn
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from vitsplice.errors import ImageError
 from vitsplice.images import image_stamp, is_black, read
 from vitsplice.images.transforms import LAB_SCALE, to_lab
 from vitsplice.support.jsonl import JsonLinesLog, key_of
@@ -85,7 +86,7 @@ def fingerprint(path: Path) -> Fingerprint:
 
 def cached_fingerprints(
     images: Sequence[Path], cache: Path, progress: ProgressReporter
-) -> dict[Path, Fingerprint] | None:
+) -> tuple[dict[Path, Fingerprint], list[ImageError]] | None:
     """Read the fingerprints of images from a cache, or compute them.
 
     Args:
@@ -94,25 +95,28 @@ def cached_fingerprints(
         progress: reports each image.
 
     Returns:
-        The fingerprints by path; None if it was stopped.
+        The fingerprints by path and the errors of unreadable images; None if it was stopped.
 
     Raises:
-        ImageError: if an image cannot be read.
         VitspliceError: if the cache cannot be written.
     """
     fingerprints: dict[Path, Fingerprint] = {}
+    errors = []
     with JsonLinesLog(cache) as log:
         for number, path in enumerate(images):
             if progress.stopped():
                 return None
             progress.part(path.name, number, len(images))
-            key = key_of("fingerprint", *image_stamp(path))
-            computed = _decoded(log[key]) if key in log else None
-            if computed is None:
-                computed = fingerprint(path)
-                log.add(key, _encoded(computed))
-            fingerprints[path] = computed
-    return fingerprints
+            try:
+                key = key_of("fingerprint", *image_stamp(path))
+                computed = _decoded(log[key]) if key in log else None
+                if computed is None:
+                    computed = fingerprint(path)
+                    log.add(key, _encoded(computed))
+                fingerprints[path] = computed
+            except ImageError as error:
+                errors.append(error)
+    return fingerprints, errors
 
 
 def _encoded(image: Fingerprint) -> dict[str, Any]:

@@ -131,9 +131,14 @@ def read_record(folder: str | os.PathLike[str]) -> ModelRecord:
     try:
         content = bounded_yaml.parse(read_regular(path).decode())
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise ModelRejected(f"{name} is not the folder of a model: it has no {RECORD}") from error
-    except (OSError, ValueError) as error:
+        reason = f"it has no {RECORD}" if os.path.exists(folder) else "it does not exist"
+        raise ModelRejected(
+            f"{name} is not the folder of a model: {reason}; give a folder that `vitsplice train` wrote"
+        ) from error
+    except OSError as error:
         raise ModelRejected(f"model {name}: {RECORD} cannot be read: {one_line(str(error))}") from error
+    except ValueError as error:
+        raise ModelRejected(f"model {name} is damaged: {RECORD} is truncated or was altered") from error
     if not isinstance(content, dict):
         raise ModelRejected(f"model {name} is damaged: {RECORD} is not a mapping")
     if "format" in content and (reason := other_format(content, FORMAT)):

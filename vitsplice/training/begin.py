@@ -70,7 +70,8 @@ def _prepare(
     """Select the pairs, write those of held-out images, and compute the features of both; None if it was stopped."""
     cache, backbone = plan.cache_folder, parts.recipe.matching.backbone
     output_folder.write(cache, {})
-    pairs = training_pairs(plan.source, parts.training, backbone, parts.device, cache / FEATURES, progress)
+    trained = parts.initial.images if parts.initial else frozenset()
+    pairs = training_pairs(plan.source, parts.training, backbone, parts.device, cache / FEATURES, progress, trained)
     if pairs is None:
         return None
     _describe(pairs, progress)

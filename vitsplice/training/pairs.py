@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,12 +11,13 @@ import torch
 from vitsplice.config import TrainingConfig
 from vitsplice.contracts import Backbone
 from vitsplice.datasets import Pair, read
+from vitsplice.datasets.fingerprints import cached_fingerprints
 from vitsplice.datasets.manifest import PairIds
 from vitsplice.datasets.similarity import AppearanceFeature, appearance_features, most_similar
 from vitsplice.datasets.sources import ImageGroup, SourceContents, read_source
 from vitsplice.errors import UserError
 from vitsplice.support.progress import ProgressReporter
-from vitsplice.training.split import Split, split_images
+from vitsplice.training.split import Split, split_fingerprints
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,11 @@ def training_pairs(
     device: torch.device,
     cache: Path,
     progress: ProgressReporter,
+    trained: Set[str] = frozenset(),
 ) -> SplitPairs | None:
     """Read the images of a manifest or of another source of pairs, split them, and pair them within each subset.
+
+    Unreadable images of a folder are skipped and noted.
 
     Args:
         path: manifest, or source of images (`vitsplice.datasets.sources.read_source`). Pairs that it defines are used;
@@ -59,13 +63,14 @@ def training_pairs(
         device: device of the backbone.
         cache: file of computed features and fingerprints, which is read and extended.
         progress: reports each image.
+        trained: SHA-256 of images that the initial model was trained on, which are not held out.
 
     Returns:
         The pairs; None if it was stopped.
 
     Raises:
         ConfigError, UserError: if the manifest or the source is invalid, or has too few images.
-        ImageError: if an image cannot be read.
+        ImageError: if an image of a given pair cannot be read.
     """
     if path.suffix.lower() in (".csv", ".jsonl"):
         contents = SourceContents("a manifest", pairs=tuple(read(path)))
@@ -75,9 +80,15 @@ def training_pairs(
         contents = read_source(path)
     images = [image for pair in contents.pairs for image in (pair.structure, pair.appearance)]
     images += [image for group in contents.groups for image in group.structures]
-    split = split_images(list(dict.fromkeys(images)), config.held_out, cache, progress)
-    if split is None:
+    read_images = cached_fingerprints(list(dict.fromkeys(images)), cache, progress)
+    if read_images is None:
         return None
+    fingerprints, errors = read_images
+    if errors and contents.pairs:
+        raise errors[0]
+    for error in errors:
+        progress.note(f"skipped: {error}")
+    split = split_fingerprints(fingerprints, config.held_out, trained)
     if contents.pairs:
         return pairs_within_subsets(contents.pairs, split)
     return pairs_by_similarity(contents.groups, split, config.partners, backbone, device, cache, progress)

@@ -8,13 +8,12 @@ held out with it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 
-from vitsplice.datasets.fingerprints import Fingerprint, cached_fingerprints, near_duplicate_groups
+from vitsplice.datasets.fingerprints import Fingerprint, near_duplicate_groups
 from vitsplice.errors import Setting, UserError
-from vitsplice.support.progress import ProgressReporter
 
 MIN_IMAGES = 2
 """Minimum number of different images in each subset."""
@@ -33,27 +32,9 @@ class Split:
     held_out: tuple[Path, ...]
 
 
-def split_images(images: Sequence[Path], held_out: float, cache: Path, progress: ProgressReporter) -> Split | None:
-    """Read images and split them: see `split_fingerprints`.
-
-    Args:
-        images: paths of the images.
-        held_out: fraction of held-out images.
-        cache: file of computed fingerprints, which is read and extended.
-        progress: reports each image.
-
-    Returns:
-        The split; None if it was stopped.
-
-    Raises:
-        ImageError: if an image cannot be read.
-        UserError: if a subset has too few images.
-    """
-    fingerprints = cached_fingerprints(images, cache, progress)
-    return None if fingerprints is None else split_fingerprints(fingerprints, held_out)
-
-
-def split_fingerprints(fingerprints: Mapping[Path, Fingerprint], held_out: float) -> Split:
+def split_fingerprints(
+    fingerprints: Mapping[Path, Fingerprint], held_out: float, trained: Set[str] = frozenset()
+) -> Split:
     """Split images by their fingerprints.
 
     An image is held out if its SHA-256, as a fraction of the largest one, is below ``held_out``, or if it is connected
@@ -63,6 +44,8 @@ def split_fingerprints(fingerprints: Mapping[Path, Fingerprint], held_out: float
     Args:
         fingerprints: fingerprint of each image.
         held_out: fraction of held-out images; 0: none.
+        trained: SHA-256 of images that the initial model was trained on; they and their near-duplicates are not held
+            out.
 
     Raises:
         UserError: if fewer than `MIN_IMAGES` different images are left in a subset.
@@ -70,16 +53,17 @@ def split_fingerprints(fingerprints: Mapping[Path, Fingerprint], held_out: float
     groups: dict[int, list[Path]] = defaultdict(list)
     for path, group in zip(fingerprints, near_duplicate_groups([*fingerprints.values()]).tolist(), strict=True):
         groups[group].append(path)
-    fractions = {group: min(_fraction(fingerprints[path].sha256) for path in paths) for group, paths in groups.items()}
+    digests = {group: {fingerprints[path].sha256 for path in paths} for group, paths in groups.items()}
+    fractions = {group: min(map(_fraction, each)) for group, each in digests.items() if not each & trained}
     chosen: set[Path] = set()
-    for group in sorted(groups, key=fractions.__getitem__):
+    for group in sorted(fractions, key=fractions.__getitem__):
         if held_out > 0 and (fractions[group] < held_out or _different(chosen, fingerprints) < MIN_IMAGES):
             chosen.update(groups[group])
     split = Split(
         tuple(path for path in fingerprints if path not in chosen),
         tuple(path for path in fingerprints if path in chosen),
     )
-    _check(split, fingerprints, held_out)
+    _check(split, fingerprints, held_out, trained)
     return split
 
 
@@ -92,11 +76,14 @@ def _different(paths: set[Path] | tuple[Path, ...], fingerprints: Mapping[Path, 
     return len({fingerprints[path].sha256 for path in paths})
 
 
-def _check(split: Split, fingerprints: Mapping[Path, Fingerprint], held_out: float) -> None:
+def _check(split: Split, fingerprints: Mapping[Path, Fingerprint], held_out: float, trained: Set[str]) -> None:
     training, excluded = (_different(subset, fingerprints) for subset in (split.training, split.held_out))
     if training < MIN_IMAGES or (held_out > 0 and excluded < MIN_IMAGES):
+        known = sum(image.sha256 in trained for image in fingerprints.values())
+        reason = f" ({known} cannot be held out, because the initial model was trained on them)" if known else ""
         raise UserError(
             f"of {_different(tuple(fingerprints), fingerprints)} different images {excluded} are held out and "
-            f"{training} are left to train on; at least {MIN_IMAGES} of each are needed. Give more images, or lower ",
+            f"{training} are left to train on{reason}; at least {MIN_IMAGES} of each are needed. Give more images, or "
+            "lower ",
             Setting("training.held_out"),
         )
