@@ -1,6 +1,7 @@
 """``vitsplice train``."""
 
 import csv
+import re
 import shutil
 from hashlib import sha256
 
@@ -36,7 +37,9 @@ def test_training_writes_a_model_that_can_be_applied(vitsplice, photos, tmp_path
     record = yaml.safe_load((tmp_path / "model" / "model.yaml").read_text())
     assert (record["licence"], record["steps"], record["settings"]["preset"]) == ("CC0", 6, "tiny-many")
     assert record["metrics"]["pairs"] >= 2
-    assert set(record["metrics"]["lab-patches"]) == {"output", "start", "unchanged"}
+    assert set(lab := record["metrics"]["lab-patches"]) == {"output", "start", "unchanged"}
+    assert re.search(rf"lab-patches +{lab['output']:.4g} \({lab['start']:.4g}\)", done.stderr)
+    assert "vitsplice apply model STRUCTURE APPEARANCE" in done.stderr
     with (tmp_path / "model" / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["step"] for row in rows] == ["3", "6"]
@@ -123,16 +126,16 @@ def test_missing_arguments_are_named(vitsplice, photos):
     assert "leave out --steps" in vitsplice("train", "--resume", "model", "--steps", 3).stderr
 
 
-def test_corrupt_photograph_and_too_few_images_are_named(vitsplice, photos):
-    photos[2].write_bytes(photos[2].read_bytes()[:60])
-    done = vitsplice("train", "photos", "-o", "model", *TINY)
-    assert done.returncode == 2
-    assert "image-2.png" in done.stderr
-    for path in photos[2:]:
-        path.unlink()
-    done = vitsplice("train", "photos", "-o", "model", *TINY)
+def test_a_corrupt_photograph_is_skipped_and_a_failed_start_does_not_block_the_folder(vitsplice, photos, tmp_path):
+    (tmp_path / "few").mkdir()
+    shutil.copy(photos[0], tmp_path / "few")
+    done = vitsplice("train", "few", "-o", "model", *TINY)
     assert done.returncode == 2
     assert "at least 2 of each are needed" in done.stderr
+    photos[2].write_bytes(photos[2].read_bytes()[:60])
+    done = vitsplice("train", "photos", "-o", "model", *TINY, "--steps", 1)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"skipped: .*image-2\.png", done.stderr)
 
 
 def test_run_refuses_a_preset_for_many_pairs(vitsplice, photos):

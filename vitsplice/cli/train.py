@@ -154,4 +154,17 @@ def _follow(recorder: TrainingRecorder, processes: Processes) -> None:
             typer.echo(f"resume with: vitsplice train --resume {shlex.quote(str(recorder.folder))}", err=True)
         raise typer.Exit(130)
     if processes.main:
+        _summarise(recorder)
         typer.echo(recorder.folder)
+
+
+def _summarise(recorder: TrainingRecorder) -> None:
+    """Print the metrics on held-out pairs, and how to apply the model."""
+    means = {name: mean for name, mean in recorder.metrics.items() if isinstance(mean, dict)}
+    if means:
+        typer.echo(f"held-out pairs ({recorder.metrics['pairs']}), mean of the outputs (of their starts):", err=True)
+    for name, mean in means.items():
+        values = ["none" if mean[key] is None else f"{mean[key]:.4g}" for key in ("output", "start")]
+        typer.echo(f"  {name:<20} {values[0]} ({values[1]})", err=True)
+    folder = shlex.quote(str(recorder.folder))
+    typer.echo(f"apply it with: vitsplice apply {folder} STRUCTURE APPEARANCE -o out.png", err=True)

@@ -59,6 +59,10 @@ CHECKPOINT = CheckpointFormat("training", 1, _parse)
 class TrainingRecorder:
     """A training and the folder of its model. In several processes, only the main one writes.
 
+    Attributes:
+        resumed_at: number of steps of the checkpoint that it was resumed from.
+        metrics: metrics on held-out pairs, after `finish` (`HeldOut.metrics`).
+
     Args:
         folder: folder of the model, which the caller has locked.
         training: the training.
@@ -76,10 +80,9 @@ class TrainingRecorder:
         tensorboard: TensorBoard | None = None,
     ) -> None:
         self.folder, self.training, self.held_out = folder, training, held_out
-        self.resumed_at = 0
+        self.resumed_at, self.metrics = 0, dict[str, Any]()
         self._licence, self._tensorboard = licence, tensorboard
         self._log = LossLog([term.name for term in training.parts.recipe.terms])
-        self._metrics: dict[str, Any] = {}
 
     @property
     def finished(self) -> bool:
@@ -112,7 +115,7 @@ class TrainingRecorder:
         for step in self.training.steps():
             taken = step.index + 1
             self._log.add(step)
-            previewed = preview_is_due(taken, config.previews)
+            previewed = preview_is_due(taken, config.previews) or (config.previews > 0 and taken == config.steps)
             if previewed or taken % EVERY == 0 or taken == config.steps:
                 self._write_losses(taken, note, held_out=previewed or taken == config.steps)
             if previewed:
@@ -142,7 +145,7 @@ class TrainingRecorder:
         if not self.training.processes.main or not self.finished:
             return
         if self.training.parts.config.metrics == "all":
-            self._metrics = self.held_out.metrics(self.training, progress)
+            self.metrics = self.held_out.metrics(self.training, progress)
         self._write_model()
         remove_checkpoints(self.folder / CHECKPOINTS)
 
@@ -173,7 +176,7 @@ class TrainingRecorder:
             initial=parts.initial.record.provenance() if parts.initial else None,
             licence=self._licence,
             steps=training.next,
-            metrics=self._metrics,
+            metrics=self.metrics,
         )
         images = {*training.data.digests.values(), *(parts.initial.images if parts.initial else ())}
         write_model(self.folder, training.average.state_dict(), images, record)
