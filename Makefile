@@ -2,7 +2,7 @@
 # make app        opens the page in the browser
 # make test       every test
 # make test-fast  the tests that need no pretrained weights and no browser, kill nothing and are quick
-# make test-cuda  the tests that need a CUDA device; the others use the CPU
+# make test-cuda  the tests that need a CUDA device, which the other targets hide
 # make fuzz       mutated image files, 20,000 of them; FILES=N for more
 # make kill       kills a run at a hundred random moments and resumes it
 # make docs       the generated pages of docs/
@@ -51,6 +51,7 @@ test-fast: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not (weights or browser or kill or slow or alone)" -n 2 --dist worksteal
 
 test-cuda: $(READY)
+	$(BIN)/python -c "import torch; torch.zeros(1, device='cuda')"
 	$(BIN)/python -m pytest tests/test_cuda.py
 
 fuzz: $(READY)

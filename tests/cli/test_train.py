@@ -37,8 +37,9 @@ def test_training_writes_a_model_that_can_be_applied(vitsplice, photos, tmp_path
     record = yaml.safe_load((tmp_path / "model" / "model.yaml").read_text())
     assert (record["licence"], record["steps"], record["settings"]["preset"]) == ("CC0", 6, "tiny-many")
     assert record["metrics"]["pairs"] >= 2
-    assert set(lab := record["metrics"]["lab-patches"]) == {"output", "start", "unchanged"}
-    assert re.search(rf"lab-patches +{lab['output']:.4g} \({lab['start']:.4g}\)", done.stderr)
+    lab = record["metrics"]["lab-patches"]
+    assert set(lab) == {"output", "start", "unchanged"}
+    assert re.search(rf"lab-patches +{lab['output']:.3g} +{lab['start']:.3g} +{lab['unchanged']:.3g}\n", done.stderr)
     assert "vitsplice apply model STRUCTURE APPEARANCE" in done.stderr
     with (tmp_path / "model" / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -126,16 +127,36 @@ def test_missing_arguments_are_named(vitsplice, photos):
     assert "leave out --steps" in vitsplice("train", "--resume", "model", "--steps", 3).stderr
 
 
-def test_a_corrupt_photograph_is_skipped_and_a_failed_start_does_not_block_the_folder(vitsplice, photos, tmp_path):
+def test_a_corrupt_photograph_is_skipped_and_the_last_step_has_a_preview(vitsplice, photos, tmp_path):
+    photos[2].write_bytes(photos[2].read_bytes()[:60])
+    done = vitsplice("train", "photos", "-o", "model", *TINY, "--steps", 1)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"skipped: .*image-2\.png", done.stderr)
+    assert {path.name for path in (tmp_path / "model" / "previews").iterdir()} == {
+        "step-00000000.png",
+        "step-00000001.png",
+    }
+
+
+def test_a_failed_start_does_not_block_the_folder(vitsplice, photos, tmp_path):
     (tmp_path / "few").mkdir()
     shutil.copy(photos[0], tmp_path / "few")
     done = vitsplice("train", "few", "-o", "model", *TINY)
     assert done.returncode == 2
     assert "at least 2 of each are needed" in done.stderr
-    photos[2].write_bytes(photos[2].read_bytes()[:60])
-    done = vitsplice("train", "photos", "-o", "model", *TINY, "--steps", 1)
+    wide = ("--set", "views.structure.shape=image")
+    assert vitsplice("train", "photos", "-o", "model", *TINY, *wide).returncode == 2
+    assert vitsplice("train", "photos", "-o", "model", *TINY, "--steps", 1).returncode == 0
+
+
+def test_no_image_of_the_initial_model_is_held_out(vitsplice, photos, tmp_path):
+    assert vitsplice("train", "photos", "-o", "first", *TINY, "--held-out", "0.5", "--steps", 1).returncode == 0
+    held_out = {path.name for pair in read(tmp_path / "first" / "held-out.csv") for path in pair.images.values()}
+    second = ("train", "photos", "-o", "second", *TINY, "--held-out", "0.9", "--steps", 1, "--initial", "first")
+    done = vitsplice(*second)
     assert done.returncode == 0, done.stderr
-    assert re.search(r"skipped: .*image-2\.png", done.stderr)
+    later = {path.name for pair in read(tmp_path / "second" / "held-out.csv") for path in pair.images.values()}
+    assert later <= held_out
 
 
 def test_run_refuses_a_preset_for_many_pairs(vitsplice, photos):

@@ -86,11 +86,26 @@ def test_another_plan_is_refused_and_force_preserves_only_valid_parts(tmp_path, 
     assert json.loads((path / "plan.json").read_text()) == other
 
 
-def test_a_plan_that_failed_before_its_first_part_is_replaced(tmp_path):
-    for plan in (PLAN, PLAN | {"flour": "another"}):
-        with resumable(tmp_path, WORK, plan, force=False):
-            pass
-    assert json.loads((tmp_path / "plan.json").read_text()) == plan
+@pytest.mark.parametrize("written", [False, True])
+def test_work_that_fails_before_it_writes_a_file_leaves_no_plan(tmp_path, written):
+    def fail():
+        with resumable(tmp_path, WORK, PLAN, force=False) as path:
+            (path / "folder").mkdir(exist_ok=True)
+            if written:
+                (path / "folder" / "part").write_text("a part")
+            raise VitspliceError("no flour")
+
+    with pytest.raises(VitspliceError, match="no flour"):
+        fail()
+    assert (tmp_path / "plan.json").exists() is written
+
+
+def test_resumed_work_that_fails_keeps_its_plan(tmp_path):
+    with resumable(tmp_path, WORK, PLAN, force=False):
+        pass
+    with pytest.raises(VitspliceError), resumable(tmp_path, WORK, PLAN, force=False):
+        raise VitspliceError("no flour")
+    assert (tmp_path / "plan.json").exists()
 
 
 @pytest.mark.parametrize("text", ["[", "[]"])

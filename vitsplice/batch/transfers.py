@@ -41,14 +41,14 @@ class Applied:
         written: number of outputs that were written.
         skipped: number of outputs that the folder held already.
         failures: reason for each output that could not be computed, by its name.
-        trained_on: paths of the structure and appearance images that the model was trained on.
+        trained_on: a path by the SHA-256 of each structure or appearance image that the model was trained on.
         stopped: whether the progress reporter stopped the work.
     """
 
     written: int = 0
     skipped: int = 0
     failures: dict[str, str] = field(default_factory=dict)
-    trained_on: set[Path] = field(default_factory=set)
+    trained_on: dict[str, Path] = field(default_factory=dict)
     stopped: bool = False
 
 
@@ -78,8 +78,9 @@ def apply_model(
                 applied.stopped = True
                 break
             progress.part(transfer.name, number, len(plan.transfers))
-            if transfer.name not in finished:
-                _apply(model, transfer, prepare, record, applied)
+            if transfer.name not in finished and not _apply(model, transfer, prepare, record, applied):
+                continue
+            applied.trained_on |= _trained_on(model, transfer)
     finally:
         if plan.recorded:
             record.write()
@@ -111,8 +112,8 @@ def _apply(
     prepare: Callable[..., Appearance],
     record: TransferRecord,
     applied: Applied,
-) -> None:
-    """Write one output, or record why it cannot be computed."""
+) -> bool:
+    """Write one output and return True, or record why it cannot be computed."""
     began = perf_counter()
     try:
         structure, images = read(transfer.structure), transfer.images()
@@ -123,10 +124,16 @@ def _apply(
             output = output_of(model, structure, appearance, transfer.structure_mask)
     except UserError as error:
         applied.failures[transfer.name] = one_line(str(error))
-        return
+        return False
     output_folder.write(record.folder, {transfer.name: encode_png(output)})
     record.add(transfer.name, images, perf_counter() - began)
     applied.written += 1
-    used = {transfer.structure: images["structure"]}
-    used |= {path: digest for (path, _), (digest, _) in zip(transfer.appearance, images["appearance"], strict=True)}
-    applied.trained_on |= {path for path, digest in used.items() if digest in model.images}
+    return True
+
+
+def _trained_on(model: Model, transfer: Transfer) -> dict[str, Path]:
+    """Return the images of a transfer that the model was trained on, by their SHA-256."""
+    images = transfer.images()
+    digests = [images["structure"], *(digest for digest, _ in images["appearance"])]
+    paths = [transfer.structure, *(path for path, _ in transfer.appearance)]
+    return {digest: path for digest, path in zip(digests, paths, strict=True) if digest in model.images}

@@ -120,7 +120,7 @@ def _report(applied: Applied, total: int) -> None:
     if len(failures) > SHOWN:
         typer.echo(f"and {len(failures) - SHOWN} more", err=True)
     if applied.trained_on:
-        example = printable(min(applied.trained_on).name)
+        example = printable(min(applied.trained_on.values()).name)
         notes([f"the model was trained on {len(applied.trained_on)} of these images, such as {example}"])
     before = f", {applied.skipped} existed already" if applied.skipped else ""
     typer.echo(f"{applied.written} of {total} outputs written{before}", err=True)

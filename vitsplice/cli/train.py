@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from vitsplice.training.recorder import TrainingRecorder
 
 DEFAULT = "splicenet-residual"
+
+MEANS = ("output", "start", "unchanged")
+"""Columns of the metrics on held-out pairs."""
 
 
 def train(
@@ -162,9 +166,14 @@ def _summarise(recorder: TrainingRecorder) -> None:
     """Print the metrics on held-out pairs, and how to apply the model."""
     means = {name: mean for name, mean in recorder.metrics.items() if isinstance(mean, dict)}
     if means:
-        typer.echo(f"held-out pairs ({recorder.metrics['pairs']}), mean of the outputs (of their starts):", err=True)
+        legend = "lower is better; start: the warm start; unchanged: the structure image"
+        typer.echo(f"metrics of {recorder.metrics['pairs']} held-out pairs; {legend}", err=True)
+        typer.echo(_row("", MEANS), err=True)
     for name, mean in means.items():
-        values = ["none" if mean[key] is None else f"{mean[key]:.4g}" for key in ("output", "start")]
-        typer.echo(f"  {name:<20} {values[0]} ({values[1]})", err=True)
+        typer.echo(_row(name, ["-" if mean[key] is None else f"{mean[key]:.3g}" for key in MEANS]), err=True)
     folder = shlex.quote(str(recorder.folder))
-    typer.echo(f"apply it with: vitsplice apply {folder} STRUCTURE APPEARANCE -o out.png", err=True)
+    typer.echo(f"apply the model with: vitsplice apply {folder} STRUCTURE APPEARANCE -o out.png", err=True)
+
+
+def _row(name: str, cells: Sequence[str]) -> str:
+    return f"{name:<20}" + "".join(f"{cell:>11}" for cell in cells)

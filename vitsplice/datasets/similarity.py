@@ -88,11 +88,16 @@ def pair_by_similarity(
     if result is None:
         return None
     features, errors = result
+    note_skipped(errors, progress)
+    return [(group, pairing) for group in groups for pairing in most_similar(group, features, per_structure)]
+
+
+def note_skipped(errors: Sequence[object], progress: ProgressReporter) -> None:
+    """Report unreadable images that are skipped: the first errors, and the number of the others."""
     for error in errors[:MAX_NOTED_ERRORS]:
         progress.note(f"skipped: {error}")
     if len(errors) > MAX_NOTED_ERRORS:
         progress.note(f"skipped: {len(errors) - MAX_NOTED_ERRORS} more images that cannot be read")
-    return [(group, pairing) for group in groups for pairing in most_similar(group, features, per_structure)]
 
 
 def appearance_features(

@@ -136,7 +136,7 @@ def _warped(maps: Tensor, match: Correspondence) -> Tensor:
 def condition_channels(
     names: Iterable[ConditionName], backbone: Backbone, device: torch.device | str = "cpu"
 ) -> dict[ConditionName, int]:
-    """Return the number of channels of each condition with a backbone, which is on the device."""
+    """Return the number of channels of each condition with a backbone on a device."""
     info = backbone.info
     side = max(info.min_size, 2 * info.size_multiple)
     image = torch.zeros(1, 3, *(info.fixed_size or (side, side)), device=device)

@@ -138,7 +138,8 @@ def read_record(folder: str | os.PathLike[str]) -> ModelRecord:
     except OSError as error:
         raise ModelRejected(f"model {name}: {RECORD} cannot be read: {one_line(str(error))}") from error
     except ValueError as error:
-        raise ModelRejected(f"model {name} is damaged: {RECORD} is truncated or was altered") from error
+        reason = one_line(str(error))
+        raise ModelRejected(f"model {name} is damaged: {RECORD} is truncated or was altered: {reason}") from error
     if not isinstance(content, dict):
         raise ModelRejected(f"model {name} is damaged: {RECORD} is not a mapping")
     if "format" in content and (reason := other_format(content, FORMAT)):

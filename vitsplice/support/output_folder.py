@@ -189,6 +189,8 @@ class ResumableWork:
 def resumable(path: Path, work: ResumableWork, plan: Mapping[str, Any], *, force: bool) -> Iterator[Path]:
     """Lock a folder for resumable work; parts and results of the same plan are reused.
 
+    Work that fails before it writes a file leaves no plan, so that the folder can be used for another one.
+
     Args:
         path: output folder; it need not exist.
         work: kind of work.
@@ -197,8 +199,7 @@ def resumable(path: Path, work: ResumableWork, plan: Mapping[str, Any], *, force
             are equal.
 
     Raises:
-        OutputExists: if the folder holds parts or results of another plan, or other files of these names, and
-            ``force`` is not given. A plan that failed before its first part is replaced.
+        OutputExists: if the folder holds another plan, or other files of these names, and ``force`` is not given.
         OutputBusy: if another process is writing to it; it is then unchanged.
         UserError: if the path is a file.
         PathRejected: if a part or result lies outside the folder (the names may come from an earlier plan's file).
@@ -211,7 +212,7 @@ def resumable(path: Path, work: ResumableWork, plan: Mapping[str, Any], *, force
     write(path, {})
     with FolderLock(path):
         earlier = read_json_object(plan_path) if plan_path.exists() else None
-        if earlier not in (None, plan) and not force and not _failed_early(path, work, earlier, plan):
+        if earlier not in (None, plan) and not force:
             raise OutputExists(
                 f"{path} holds another {work.name}: {_difference(earlier, plan, work.plan_file)}; "
                 "choose another folder, or replace it with ",
@@ -224,13 +225,13 @@ def resumable(path: Path, work: ResumableWork, plan: Mapping[str, Any], *, force
         for temporary in (file for part in (".", *work.parts) for file in temporary_files(path / part)):
             temporary.unlink(missing_ok=True)
         write(path, {work.plan_file: (json.dumps(plan, indent=2) + "\n").encode()})
-        yield path
-
-
-def _failed_early(path: Path, work: ResumableWork, earlier: Mapping[str, Any], plan: Mapping[str, Any]) -> bool:
-    """Return whether a folder has the plan of other work of this kind, but no part or result of it."""
-    same_kind = earlier.keys() == plan.keys() and earlier.get("format") == plan.get("format")
-    return same_kind and not any((path / name).exists() for name in (*work.parts, *work.results))
+        try:
+            yield path
+        except VitspliceError:
+            written = {file for file in path.rglob("*") if file.is_file()} - {plan_path, path / LOCK}
+            if earlier != plan and not written:
+                plan_path.unlink()
+            raise
 
 
 def other_format(record: Mapping[str, Any], expected: int) -> str:

@@ -67,7 +67,7 @@ def begin_or_resume(
 def _prepare(
     plan: TrainingPlan, parts: TrainingParts, folder: Path, progress: ProgressReporter
 ) -> tuple[TrainingData, TrainingData] | None:
-    """Select the pairs, write those of held-out images, and compute the features of both; None if it was stopped."""
+    """Select the pairs, compute their features, and write those of held-out images; None if it was stopped."""
     cache, backbone = plan.cache_folder, parts.recipe.matching.backbone
     output_folder.write(cache, {})
     trained = parts.initial.images if parts.initial else frozenset()
@@ -75,13 +75,14 @@ def _prepare(
     if pairs is None:
         return None
     _describe(pairs, progress)
-    if pairs.held_out:
-        manifest.write(folder / HELD_OUT, pairs.held_out)
     prepare = partial(TrainingData.prepare, parts.recipe, folder=cache, device=parts.device, progress=progress)
     if (data := prepare(pairs.training)) is None:
         return None
-    held_out = prepare(spread(pairs.held_out, MEASURED))
-    return None if held_out is None else (data, held_out)
+    if (held_out := prepare(spread(pairs.held_out, MEASURED))) is None:
+        return None
+    if pairs.held_out:
+        manifest.write(folder / HELD_OUT, pairs.held_out)
+    return data, held_out
 
 
 def _describe(pairs: SplitPairs, progress: ProgressReporter) -> None:

@@ -11,8 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping
-from functools import cache, lru_cache
-from importlib.metadata import version
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from vitsplice.errors import Argument, TrainingCacheError
+from vitsplice.runs.record import versions
 from vitsplice.support import output_folder
 from vitsplice.support.files import file_sha256, inside, read_json_object, temporary_files
 from vitsplice.text import printable
@@ -48,15 +48,9 @@ def record_key(kind: str, **content: Any) -> str:
         kind: kind of record.
         content: data for JSON.
     """
-    origin = {"format": FORMAT, "version": _version(), "kind": kind}
+    origin = {"format": FORMAT, "version": versions()["vitsplice"], "kind": kind}
     text = json.dumps(origin | content, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-@cache
-def _version() -> str:
-    """Return the version of vitsplice; `version` reads and parses the metadata of the package in each call."""
-    return version("vitsplice")
 
 
 class TensorCache:

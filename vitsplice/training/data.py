@@ -34,7 +34,7 @@ class StoredFeatures:
         recipe: what its records depend on.
         backbone: key of the backbone.
         identities: text that identifies the pixels of each image.
-        device: device of the features that are read.
+        device: device of the returned features.
     """
 
     cache: TensorCache
@@ -100,7 +100,7 @@ class TrainingExample:
 class TrainingData:
     """The examples of a training, one for each pair; each is read when it is requested, in a few milliseconds.
 
-    Tensors are moved to the device as they are stored (uint8, float16) and converted to float32 there.
+    Tensors are moved to the device in their stored dtype (uint8 or float16), and converted to float32 there.
 
     Args:
         recipe: what the examples depend on.
@@ -159,7 +159,7 @@ class TrainingData:
                 {
                     "structure": structure,
                     "appearance": appearance.flip(-1) if mirrored else appearance,
-                    "start": self._moved_pixels(record["start"]) if "start" in record else structure,
+                    "start": self._to_pixels(record["start"]) if "start" in record else structure,
                 }
             ),
             self._condition(*digests),
@@ -170,9 +170,9 @@ class TrainingData:
         )
 
     def _pixels(self, digest: str) -> Tensor:
-        return self._moved_pixels(self._cache[self.recipe.pixels_key(digest)]["pixels"])
+        return self._to_pixels(self._cache[self.recipe.pixels_key(digest)]["pixels"])
 
-    def _moved_pixels(self, values: Tensor) -> Tensor:
+    def _to_pixels(self, values: Tensor) -> Tensor:
         return to_pixels(values.to(self.device))
 
     def _vectors(self, record: Record) -> MatchVectors:
@@ -182,7 +182,7 @@ class TrainingData:
     def _condition(self, structure: str, appearance: str) -> Condition:
         recipe, record = self.recipe, self._cache[self.recipe.pair_key(structure, appearance)]
         values: dict[ConditionName, Tensor] = {
-            name: self._moved_pixels(record[name]) if name == "start" else record[name].to(self.device).float()
+            name: self._to_pixels(record[name]) if name == "start" else record[name].to(self.device).float()
             for name in recipe.stored_conditions
         }
         if "appearance" in recipe.conditions:

@@ -69,7 +69,7 @@ class HeldOut:
         rows = []
         for number in spread(range(len(self)), SHOWN):
             example = self.data[number]
-            images = {**_on_cpu(example), "output": training.output(example)}
+            images = _pixels_on_cpu(example) | {"output": training.output(example)}
             rows.append([(name, images[name][0]) for name in ("structure", "appearance", "start", "output")])
         return encode_png(contact_sheet(rows))
 
@@ -99,12 +99,12 @@ def _measured(
     training: Training, example: TrainingExample, specs: Sequence[MetricSpec], context: MetricContext
 ) -> list[MetricValue]:
     """Measure the output for a pair, its start, and the unchanged structure image."""
-    pixels = _on_cpu(example)
+    pixels = _pixels_on_cpu(example)
     case = Case(example.pair.id, pixels["structure"], pixels["appearance"], training.output(example))
     return measure(specs, context, case, {"start": pixels["start"], "unchanged": pixels["structure"]})
 
 
-def _on_cpu(example: TrainingExample) -> dict[str, Tensor]:
+def _pixels_on_cpu(example: TrainingExample) -> dict[str, Tensor]:
     return {name: image.cpu() for name, image in example.images.pixels.items()}
 
 

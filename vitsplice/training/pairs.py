@@ -13,7 +13,7 @@ from vitsplice.contracts import Backbone
 from vitsplice.datasets import Pair, read
 from vitsplice.datasets.fingerprints import cached_fingerprints
 from vitsplice.datasets.manifest import PairIds
-from vitsplice.datasets.similarity import AppearanceFeature, appearance_features, most_similar
+from vitsplice.datasets.similarity import AppearanceFeature, appearance_features, most_similar, note_skipped
 from vitsplice.datasets.sources import ImageGroup, SourceContents, read_source
 from vitsplice.errors import UserError
 from vitsplice.support.progress import ProgressReporter
@@ -53,7 +53,7 @@ def training_pairs(
 ) -> SplitPairs | None:
     """Read the images of a manifest or of another source of pairs, split them, and pair them within each subset.
 
-    Unreadable images of a folder are skipped and noted.
+    If images are paired by similarity, unreadable ones are skipped and noted.
 
     Args:
         path: manifest, or source of images (`vitsplice.datasets.sources.read_source`). Pairs that it defines are used;
@@ -80,14 +80,13 @@ def training_pairs(
         contents = read_source(path)
     images = [image for pair in contents.pairs for image in (pair.structure, pair.appearance)]
     images += [image for group in contents.groups for image in group.structures]
-    read_images = cached_fingerprints(list(dict.fromkeys(images)), cache, progress)
-    if read_images is None:
+    computed = cached_fingerprints(list(dict.fromkeys(images)), cache, progress)
+    if computed is None:
         return None
-    fingerprints, errors = read_images
+    fingerprints, errors = computed
     if errors and contents.pairs:
         raise errors[0]
-    for error in errors:
-        progress.note(f"skipped: {error}")
+    note_skipped(errors, progress)
     split = split_fingerprints(fingerprints, config.held_out, trained)
     if contents.pairs:
         return pairs_within_subsets(contents.pairs, split)
@@ -123,8 +122,7 @@ def pairs_by_similarity(
     if computed is None:
         return None
     features, errors = computed
-    for error in errors:
-        progress.note(f"skipped: {error}")
+    note_skipped(errors, progress)
     groups = tuple(groups)
     training, held_out = (
         _most_similar(groups, {path: features[path] for path in subset if path in features}, partners)

@@ -80,7 +80,8 @@ class TrainingRecorder:
         tensorboard: TensorBoard | None = None,
     ) -> None:
         self.folder, self.training, self.held_out = folder, training, held_out
-        self.resumed_at, self.metrics = 0, dict[str, Any]()
+        self.resumed_at = 0
+        self.metrics: dict[str, Any] = {}
         self._licence, self._tensorboard = licence, tensorboard
         self._log = LossLog([term.name for term in training.parts.recipe.terms])
 

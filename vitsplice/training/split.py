@@ -63,7 +63,7 @@ def split_fingerprints(
         tuple(path for path in fingerprints if path not in chosen),
         tuple(path for path in fingerprints if path in chosen),
     )
-    _check(split, fingerprints, held_out, trained)
+    _check(split, fingerprints, held_out, {digest for each in digests.values() if each & trained for digest in each})
     return split
 
 
@@ -76,14 +76,17 @@ def _different(paths: set[Path] | tuple[Path, ...], fingerprints: Mapping[Path, 
     return len({fingerprints[path].sha256 for path in paths})
 
 
-def _check(split: Split, fingerprints: Mapping[Path, Fingerprint], held_out: float, trained: Set[str]) -> None:
+def _check(split: Split, fingerprints: Mapping[Path, Fingerprint], held_out: float, known: Set[str]) -> None:
     training, excluded = (_different(subset, fingerprints) for subset in (split.training, split.held_out))
     if training < MIN_IMAGES or (held_out > 0 and excluded < MIN_IMAGES):
-        known = sum(image.sha256 in trained for image in fingerprints.values())
-        reason = f" ({known} cannot be held out, because the initial model was trained on them)" if known else ""
+        reason = (
+            f" ({len(known)} cannot be held out, because the initial model was trained on them or near-duplicates)"
+            if known and excluded < MIN_IMAGES
+            else ""
+        )
         raise UserError(
             f"of {_different(tuple(fingerprints), fingerprints)} different images {excluded} are held out and "
             f"{training} are left to train on{reason}; at least {MIN_IMAGES} of each are needed. Give more images, or "
-            "lower ",
-            Setting("training.held_out"),
+            "hold out none with ",
+            Setting("training.held_out", 0),
         )

@@ -152,8 +152,8 @@ def join(segments: Sequence[Path], out: Path, audio: Path | None) -> list[str]:
 def _packets(segments: Iterable[Path], stream: Any) -> Iterator[Any]:
     """Yield the packets of segments, for a stream.
 
-    No frame refers to a later one, so that frames are decoded in the order of their times. FFmpeg leaves the decoding
-    times of a segment with 7 frames of H.264 open.
+    No frame refers to a later one, so decoding and presentation timestamps are equal. FFmpeg returns no decoding
+    timestamps (DTS) for a segment of exactly 7 H.264 frames.
     """
     for path in segments:
         with pyav().open(str(path)) as container:
