@@ -35,6 +35,7 @@ def test_a_result_has_image_losses_and_settings(pair):
     assert result._repr_png_().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_paths_pil_images_arrays_and_tensors_give_identical_pixels(png):
     images = [Image.open(path) for path in png]
     arrays = [np.asarray(image) for image in images]
@@ -84,6 +85,7 @@ def test_a_run_leaves_the_global_random_state_unchanged_for_other_threads(pair, 
         assert torch.equal(torch.cat(drawn), torch.cat([torch.rand(1) for _ in drawn]))
 
 
+@pytest.mark.slow
 def test_concurrent_runs_give_the_bytes_of_sequential_runs(pair):
     def run(number):
         images = pair[:: -1 if number % 2 else 1]
@@ -96,6 +98,7 @@ def test_concurrent_runs_give_the_bytes_of_sequential_runs(pair):
     assert [number for number in range(4) if not torch.equal(sequential[number], concurrent[number])] == []
 
 
+@pytest.mark.slow
 def test_concurrent_runs_that_share_a_backbone_give_the_bytes_of_sequential_runs(pair):
     cache = BackboneCache()
 
@@ -119,6 +122,7 @@ def test_saved_settings_reproduce_the_output(pair, tmp_path):
     assert second.save(tmp_path / "again").joinpath("output.png").read_bytes() == (out / "output.png").read_bytes()
 
 
+@pytest.mark.slow
 def test_save_writes_every_artifact_and_overwrites_only_with_force(pair, tmp_path):
     result = splice(pair, overrides=["plots=all"])
     out = result.save(tmp_path / "deep" / "out")
@@ -359,23 +363,27 @@ def assert_appearance_is_masked(preset, pair, overrides=()):
     assert not torch.equal(masked, small_run(preset, pair, overrides))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", OVERRIDES)
 def test_pixels_outside_the_appearance_mask_have_no_effect_on_a_preset(preset, pair):
     assert_appearance_is_masked(preset, pair)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["appearance", "structure", "identity", "feature", "texture", "patches"])
 def test_pixels_outside_the_appearance_mask_have_no_effect_on_a_loss(loss, pair):
     terms = [f"terms={{it: {{loss: {loss}, weight: 1, target: appearance}}}}"]
     assert_appearance_is_masked("paper", pair, terms)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", OVERRIDES)
 def test_white_masks_have_no_effect(preset, pair):
     white = torch.ones(3, 40, 48)
     assert torch.equal(small_run(preset, pair, structure_mask=white, appearance_mask=white), small_run(preset, pair))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", OVERRIDES)
 def test_output_outside_the_structure_mask_is_the_structure_image_with_a_feathered_edge(preset, pair):
     hard, soft = (
@@ -426,6 +434,7 @@ def test_settings_for_the_fallback_are_used_with_it_alone_and_recorded(pair):
     assert torch.equal(named.pixels, splice(pair).pixels)
 
 
+@pytest.mark.slow
 def test_backbones_that_settings_for_the_fallback_add_are_loaded_with_it_alone(pair):
     changes = (
         "with_fallback={backbones: {cnn: {name: tiny-cnn}}, "

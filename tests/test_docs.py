@@ -159,12 +159,14 @@ def test_every_metric_is_on_the_page_of_evaluation_whose_code_runs(png, tmp_path
     assert (tmp_path / "out" / "gallery.html").is_file()
 
 
+@pytest.mark.slow
 def test_code_on_the_page_of_training_loops_runs_and_its_table_has_every_loss():
     text = PAGES["training-loop"]
     exec("\n".join(python_blocks(text)), {})
     assert [spec.name for spec in TERMS if f"`{spec.name}`" not in text.partition("| term |")[2]] == []
 
 
+@pytest.mark.slow
 def test_code_on_the_page_of_losses_runs():
     exec("\n".join(python_blocks(PAGES["losses"])), {})
 
@@ -178,6 +180,7 @@ def test_section_of_every_loss_follows_the_template_and_has_its_options(spec):
     assert rows == {name: str(option.default) for name, option in spec.options.items()}
 
 
+@pytest.mark.slow
 def test_python_code_of_readme_getting_started_and_presets_runs(png, tmp_path, monkeypatch):
     """Run the code with a tiny preset and backbone instead of large ones."""
     monkeypatch.chdir(tmp_path)
@@ -213,6 +216,7 @@ def test_code_on_the_page_of_models_runs(png, tmp_path, monkeypatch):
     assert names["outputs"][0].shape == (1, 3, 40, 48)
 
 
+@pytest.mark.slow
 def test_code_on_the_page_of_looking_inside_runs():
     names = {}
     exec("\n".join(python_blocks(PAGES["inside"])).replace("dinov2-vits14-offline", "tiny-vit"), names)
@@ -226,6 +230,7 @@ def test_code_on_the_page_of_cosegmentation_runs(tmp_path, monkeypatch):
     assert (tmp_path / "out" / "parts" / "cosegment.json").is_file()
 
 
+@pytest.mark.slow
 def test_code_on_the_page_of_keypoints_runs(png, tmp_path, monkeypatch):
     """Run the code on synthetic warps of an image instead of a data set."""
     monkeypatch.chdir(tmp_path)

@@ -56,6 +56,7 @@ def test_first_and_last_step_are_shown_however_fast_the_run_is(displays, pair):
     assert steps_shown(displays[0]) == [1, 5]
 
 
+@pytest.mark.slow
 def test_every_run_has_a_display_of_its_own(displays, pair):
     preview = Preview(every=0)
     for _ in range(2):

@@ -140,6 +140,7 @@ def measured(images):
     return run, run.metrics()
 
 
+@pytest.mark.slow
 def test_metrics_are_the_same_in_any_mode(measured, mode):
     run, expected = measured
     with mode():
@@ -156,6 +157,7 @@ def saved(images, tmp_path_factory):
     return result, result.save(tmp_path_factory.mktemp("saved") / "out")
 
 
+@pytest.mark.slow
 def test_a_result_is_saved_in_any_mode(saved, kind_of_mode, tmp_path):
     result, expected = saved
     with kind_of_mode():
@@ -177,6 +179,7 @@ def plain_losses_and_weights(images):
     return losses_and_weights(images)
 
 
+@pytest.mark.slow
 def test_losses_and_correspondences_are_the_same_in_any_mode(images, plain_losses_and_weights, kind_of_mode):
     values, weights = plain_losses_and_weights
     with kind_of_mode():
@@ -207,6 +210,7 @@ def test_loss_modules_give_the_same_value_and_gradient_in_any_mode(images, quick
         assert torch.equal(torch.autograd.grad(value, output)[0], gradient)
 
 
+@pytest.mark.slow
 def test_a_call_in_inference_mode_and_float64_does_not_break_later_runs(images, plain):
     """Cached tensors must not depend on the mode of the caller."""
     float64 = MODES["float64"]

@@ -98,6 +98,7 @@ def test_a_term_that_requests_the_correspondence_uses_regions(tmp_path):
     assert [region.appearance for region in regions] == [0]
 
 
+@pytest.mark.slow
 def test_a_stopped_run_with_written_regions_resumes_unless_one_is_edited(tmp_path):
     images = dict(zip(("structure", "appearance"), files(tmp_path), strict=True))
     result = cosegment(list(images.values()), parts=2, **SMALL)

@@ -45,6 +45,7 @@ def blocks_of(data, kind):
     return [block for block in blocks(data) if isinstance(block, kind)]
 
 
+@pytest.mark.slow
 def test_report_starts_with_plots_followed_by_the_findings(data):
     contents = [block for block in blocks(data) if not isinstance(block, Heading)]
     assert [type(block) for block in contents[:4]] == [Plot] * 4
@@ -54,6 +55,7 @@ def test_report_starts_with_plots_followed_by_the_findings(data):
     assert report(data) == report(data)
 
 
+@pytest.mark.slow
 def test_captions_name_facets_and_layers(data):
     for plot in blocks_of(data, Plot):
         assert f"self-similarity of key (vit, <blind>) and map ({CNN})" in plot.caption
@@ -88,6 +90,7 @@ def test_names_are_escaped(data):
     assert "<blind>" not in report(data)
 
 
+@pytest.mark.slow
 def test_notebook_display_embeds_the_report(data):
     assert data._repr_html_().startswith("<iframe srcdoc=")
     assert "<script>" not in data._repr_html_()

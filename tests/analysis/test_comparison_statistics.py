@@ -33,6 +33,7 @@ def test_mean_of_a_ratio_is_geometric_and_in_its_interval():
     assert (mean.n, mean.interval_type) == (100, "bootstrap")
 
 
+@pytest.mark.slow
 def test_contrast_of_ratios_is_a_supported_ratio():
     (contrast,) = last_layer_contrasts(two(images=100), STRUCTURE)
     assert (contrast.first, contrast.second) == (("one", -1), ("other", -1))

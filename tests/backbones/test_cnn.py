@@ -44,6 +44,7 @@ def test_channels_last_maps_are_permuted_and_a_fixed_size_is_enforced():
         backbone(noise(1, 3, 256, 224), [FeatureRequest("map")])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet18", "vgg11", "test_convnext", "efficientnet_lite0"])
 def test_grid_is_the_image_size_divided_by_the_stride(name):
     with private_rng(0):

@@ -220,6 +220,7 @@ def run_with(tmp_path: Path, **environment: str) -> tuple[str, float]:
     return done.stderr, time.monotonic() - start
 
 
+@pytest.mark.slow
 def test_refused_connection_is_reported_within_seconds(tmp_path: Path) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
@@ -230,6 +231,7 @@ def test_refused_connection_is_reported_within_seconds(tmp_path: Path) -> None:
     assert seconds < 5 + IMPORTS
 
 
+@pytest.mark.slow
 def test_silent_hub_is_reported_within_seconds(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
@@ -239,6 +241,7 @@ def test_silent_hub_is_reported_within_seconds(tmp_path: Path) -> None:
     assert seconds < 10 + IMPORTS
 
 
+@pytest.mark.slow
 def test_offline_mode_is_reported(tmp_path: Path) -> None:
     message, _ = run_with(tmp_path, HF_HUB_OFFLINE="1")
     assert "HF_HUB_OFFLINE is set" in message

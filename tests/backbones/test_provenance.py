@@ -40,6 +40,7 @@ INCOMPLETE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("missing", INCOMPLETE)
 def test_file_without_tensors_that_are_initialised_as_constants_is_refused(missing, tmp_path):
     name, part = INCOMPLETE[missing]
@@ -51,6 +52,7 @@ def test_file_without_tensors_that_are_initialised_as_constants_is_refused(missi
         catalogue().backbones[name].build(tmp_path / "w.safetensors")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [0, 1000, 7])
 @pytest.mark.parametrize("name", ["test_vit.r160_in1k", "test_resnet.r160_in1k", "vit_small_patch16_224.dino"])
 def test_classifier_is_optional(name, classes, tmp_path):

@@ -52,6 +52,7 @@ def test_cnn_is_loaded_by_its_timm_name_from_a_file(tmp_path):
     assert catalogue().backbones["test_resnet.r160_in1k"].build(path).info.facets == ("map", "pooled")
 
 
+@pytest.mark.slow
 def test_dino_v1_takes_cls_before_the_norm(tmp_path):
     path = tmp_path / "w.safetensors"
     saved("vit_small_patch16_224.dino", path, num_classes=0)

@@ -108,6 +108,7 @@ def test_line_without_a_newline_is_truncated(tmp_path):
     assert len(records(tmp_path)) == 1
 
 
+@pytest.mark.slow
 def test_ten_thousand_runs_are_read_in_seconds(tmp_path):
     names = [f"pair-{number}" for number in range(10_000)]
     write_ledger(tmp_path, *names)

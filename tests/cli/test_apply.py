@@ -124,6 +124,7 @@ def test_an_unreadable_image_is_named_and_the_others_are_written(vitsplice, png,
     assert vitsplice("apply", "model", photos / "1.png", png[1], "-o", "one.png").returncode == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -3,6 +3,7 @@ import pytest
 BOTH = ("-b", "tiny-vit", "-b", "tiny-cnn", "--size", "64", "--style", "none")
 
 
+@pytest.mark.slow
 def test_writes_report_and_tables_and_prints_findings(vitsplice, png, tmp_path):
     done = vitsplice("compare", *png, *BOTH, "--transfers", "1", "--preset", "tiny", "--steps", "2", "-o", "out")
     assert done.returncode == 0, done.stderr
@@ -14,6 +15,7 @@ def test_writes_report_and_tables_and_prints_findings(vitsplice, png, tmp_path):
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_same_command_resumes_and_another_is_refused(vitsplice, png):
     for _ in range(2):
         assert vitsplice("compare", *png, *BOTH, "--transfers", "0", "-o", "out").returncode == 0

@@ -21,6 +21,7 @@ def pairs(tmp_path):
     return tmp_path / "pairs.csv"
 
 
+@pytest.mark.slow
 def test_prints_a_table_and_writes_files(vitsplice, pairs, tmp_path):
     done = vitsplice("evaluate", "one=one", "two=two", "--pairs", pairs, "-o", "out", *QUICK, "--optimised", "one=none")
     assert done.returncode == 0, done.stderr
@@ -35,11 +36,13 @@ def test_prints_a_table_and_writes_files(vitsplice, pairs, tmp_path):
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_json_equals_summary_json(vitsplice, pairs, tmp_path):
     done = vitsplice("evaluate", "two=two", "--pairs", pairs, "-o", "out", *QUICK, "--json")
     assert json.loads(done.stdout) == json.loads((tmp_path / "out" / "summary.json").read_text())
 
 
+@pytest.mark.slow
 def test_run_records_reveal_leakage(vitsplice, pairs, png, tmp_path):
     tiny = ("--preset", "tiny", "--steps", "1", "--set", "plots=none")
     for n in range(3):
@@ -54,6 +57,7 @@ def test_run_records_reveal_leakage(vitsplice, pairs, png, tmp_path):
     assert parameters == {"facet": "cls", "layer": -1, "block": 2, "shorter_side": 224}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -79,6 +83,7 @@ def test_invalid_arguments_exit_with_2_and_write_nothing(vitsplice, pairs, tmp_p
     assert set(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_another_evaluation_is_replaced_only_with_force(vitsplice, pairs):
     assert vitsplice("evaluate", "one=one", "--pairs", pairs, "-o", "out", *QUICK).returncode == 0
     done = vitsplice("evaluate", "two=two", "--pairs", pairs, "-o", "out", *QUICK)

@@ -37,6 +37,7 @@ def test_stop_by_a_signal_exits_with_130(vitsplice, png, monkeypatch):
     assert (done.returncode, "the same command" in done.stderr) == (130, True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -17,6 +17,7 @@ def darker(tmp_path):
     return write_cube(Lut(Lut.identity(3).values / 2), tmp_path / "darker.cube")
 
 
+@pytest.mark.slow
 def test_run_writes_the_lut_of_its_colours_and_records_the_error(vitsplice, png, tmp_path):
     done = vitsplice(*TINY, *png, "-o", "out", "--lut", "new/colours.cube")
     assert done.returncode == 0, done.stderr
@@ -26,6 +27,7 @@ def test_run_writes_the_lut_of_its_colours_and_records_the_error(vitsplice, png,
     assert read_cube(tmp_path / "new" / "colours.cube").size == 33
 
 
+@pytest.mark.slow
 def test_resumed_run_writes_the_lut_of_an_undisturbed_run(vitsplice, png, tmp_path):
     settings = settings_for("tiny", steps=4)
     with Recording.begin(dict(zip(("structure", "appearance"), png, strict=True)), settings, tmp_path / "out") as begun:

@@ -3,6 +3,7 @@ import json
 import pytest
 
 
+@pytest.mark.slow
 def test_json_and_table_give_the_same_numbers(vitsplice, png):
     structure, appearance = png
     images = ("--structure", structure, "--appearance", appearance, "--output", appearance)

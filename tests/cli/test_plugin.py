@@ -1,5 +1,7 @@
 import json
 
+import pytest
+
 
 def test_new_writes_a_folder_and_prints_the_next_step(vitsplice, tmp_path):
     done = vitsplice("plugin", "new", "mine", "--kind", "loss")
@@ -12,6 +14,7 @@ def test_new_writes_a_folder_and_prints_the_next_step(vitsplice, tmp_path):
     assert "already exists" in repeated.stderr
 
 
+@pytest.mark.slow
 def test_check_prints_a_line_for_each_requirement(vitsplice):
     done = vitsplice("plugin", "check", "structure")
     assert done.returncode == 0, done.stdout

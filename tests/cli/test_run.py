@@ -26,6 +26,7 @@ def one_error(done, code):
     return done.stderr
 
 
+@pytest.mark.slow
 def test_run_writes_all_artifacts_and_prints_their_paths(vitsplice, png, tmp_path):
     done = vitsplice(*TINY, *png, "-o", "out", "--set", "plots=all")
     assert done.returncode == 0, done.stderr
@@ -177,6 +178,7 @@ def test_folder_named_output_png_is_refused(vitsplice, png, tmp_path):
     assert "output.png is not a file, but a file is written there; remove it" in error
 
 
+@pytest.mark.slow
 def test_output_folder_holds_only_the_artifacts(vitsplice, png, tmp_path):
     vitsplice(*TINY, *png, "-o", "out", "--set", "plots=all")
     names = {p.name for p in (tmp_path / "out").rglob("*")}
@@ -194,6 +196,7 @@ def test_output_folder_holds_only_the_artifacts(vitsplice, png, tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_failing_metric_is_reported_with_its_reason_and_the_run_finishes(vitsplice, png, tmp_path, monkeypatch):
     def fail(*_):
         raise MemoryError
@@ -205,6 +208,7 @@ def test_failing_metric_is_reported_with_its_reason_and_the_run_finishes(vitspli
     assert "appearance image; not measured: out of memory (MemoryError)" in " ".join(row.split())
 
 
+@pytest.mark.slow
 def test_run_interrupted_while_measuring_resumes_with_metrics_none(vitsplice, png, tmp_path, monkeypatch):
     def kill(*_):
         raise KeyboardInterrupt
@@ -218,6 +222,7 @@ def test_run_interrupted_while_measuring_resumes_with_metrics_none(vitsplice, pn
     assert json.loads((tmp_path / "out" / "run.json").read_text())["finished"] is True
 
 
+@pytest.mark.slow
 def test_metrics_of_a_run_without_steps_have_no_start_column(vitsplice, png):
     values = (
         "generator.name=pixels",
@@ -235,6 +240,7 @@ def test_metrics_of_a_run_without_steps_have_no_start_column(vitsplice, png):
     assert "lower is better; unchanged: the structure image" in unstepped
 
 
+@pytest.mark.slow
 def test_several_appearance_images_with_weights_are_recorded_and_can_be_run_again(vitsplice, png, tmp_path):
     images = ("structure.png", "appearance.png", "--appearance", "structure.png:0.5", "--set", "plots=all")
     match = ("--backbone", "tiny-vit", "--set", "start=match", "--set", "match.grid=8")
@@ -280,6 +286,7 @@ def test_regions_of_the_command_line_name_images_by_file_or_number(vitsplice, pn
     assert record["regions"][1]["appearance_mask"]["name"] == "mask.png"
 
 
+@pytest.mark.slow
 def test_proposed_regions_are_recorded_like_given_ones(vitsplice, tmp_path):
     for number in (1, 2):
         (tmp_path / f"{number}.png").write_bytes(encode_png(disc(seed=number)[0]))

@@ -25,6 +25,7 @@ def shown(capsys):
     return show
 
 
+@pytest.mark.slow
 def test_rate_and_eta_leave_out_the_first_steps(shown):
     first, second, third, fourth, last = shown([60.0, 20.0, 10.0, 12.0, 11.0], steps=5)
     assert all("steps/s" not in line and "ETA" not in line for line in (first, second))
@@ -34,6 +35,7 @@ def test_rate_and_eta_leave_out_the_first_steps(shown):
     assert "ETA" not in last
 
 
+@pytest.mark.slow
 def test_long_run_is_announced_once_with_a_shorter_alternative(shown):
     lines = [line for line in shown([15.0, 6.0, *[5.0] * 8], steps=1000) if "will take" in line]
     assert len(lines) == 1
@@ -42,6 +44,7 @@ def test_long_run_is_announced_once_with_a_shorter_alternative(shown):
     assert "Ctrl-C" in lines[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("duration", "steps", "resumed_at"),
     [(1.0, 1000, 0), (5.0, 1000, 1)],

@@ -46,6 +46,7 @@ def test_openmp_reads_the_wait_policy_in_the_driver_and_the_worker_of_a_batch(vi
     assert re.findall(r"OMP_WAIT_POLICY\s*=\s*'(\w+)'", done.stderr) == ["PASSIVE", "PASSIVE"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["run", "measure", "presets", "plugins"])
 def test_command_has_help(vitsplice, command):
     done = vitsplice(command, "--help")

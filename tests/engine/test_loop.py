@@ -85,6 +85,7 @@ def test_total_is_the_weighted_sum_of_the_losses(vit, pair):
         assert step.total == pytest.approx(sum(weights[n] * v for n, v in step.losses.items()), rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["vit", "cnn"])
 def test_loss_decreases(name, request, pair):
     backbone = request.getfixturevalue(name)

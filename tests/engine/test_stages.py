@@ -35,6 +35,7 @@ def staged(networks, pair, *overrides, masks=None):
     return StagedOptimisation(components(config, *networks), images)
 
 
+@pytest.mark.slow
 def test_steps_are_divided_among_stages_and_numbered_consecutively(networks, pair):
     optimisation, config = staged(networks, pair), load(QUICK, "quick", SMALL)
     assert [list(indices) for _, indices in stage_steps(config, (40, 48))] == [[*range(6)], [6, 7]]
@@ -59,6 +60,7 @@ def test_output_before_the_first_step_is_the_start(networks, pair):
     torch.testing.assert_close(optimisation.image(), start.image(), atol=0.02, rtol=0)  # logits are kept finite
 
 
+@pytest.mark.slow
 def test_stage_starts_from_the_output_of_the_previous_stage(networks, pair):
     optimisation = staged(networks, pair)
     steps = optimisation.steps()
@@ -70,6 +72,7 @@ def test_stage_starts_from_the_output_of_the_previous_stage(networks, pair):
     assert (optimisation.image() - ended).abs().mean() < 0.5 * (ended - start).abs().mean()
 
 
+@pytest.mark.slow
 def test_same_seed_gives_identical_bytes_and_another_seed_does_not(networks, pair):
     first, second, other = (staged(networks, pair, f"seed={seed}") for seed in (1, 1, 2))
     images = []
@@ -80,6 +83,7 @@ def test_same_seed_gives_identical_bytes_and_another_seed_does_not(networks, pai
     assert not torch.equal(images[0], images[2])
 
 
+@pytest.mark.slow
 def test_pixels_outside_the_structure_mask_are_unchanged(networks, pair):
     mask = torch.zeros(1, 1, 40, 48)
     mask[..., :24] = 1
@@ -118,6 +122,7 @@ def test_strengths_scale_the_weights_of_their_terms(networks, pair):
     assert weak.total == pytest.approx(texture, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_residual_unet_starts_as_the_warm_start(networks, pair):
     generator = "generator={name: residual-unet, options: {channels: [4, 4]}}"
     optimisation, start = staged(networks, pair, generator), staged(networks, pair, "steps=0")
@@ -179,6 +184,7 @@ def test_grey_mask_is_applied_once(networks, pair, steps):
     assert near > 0.4 * far
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mask", ["strip", "corner", "pixel"])
 @pytest.mark.parametrize("image", ["structure", "appearance"])
 def test_small_mask_near_a_border_gives_a_finite_output(networks, image, mask):

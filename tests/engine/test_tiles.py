@@ -99,6 +99,7 @@ def test_stage_on_tiles_is_left_out_for_an_output_hardly_larger_than_the_stage_b
     assert sides(alone, 40, 40) == [(40, 64)]
 
 
+@pytest.mark.slow
 def test_stage_on_tiles_has_the_size_of_the_output_and_its_own_terms(vit, cnn):
     pair = [noise(1, 3, 96, 120, seed=seed) for seed in (1, 2)]
     stages = "stages=[{side: 32}, {side: 512, tile: 64, terms: [detail, smoothness]}]"
@@ -134,6 +135,7 @@ def peak_bytes(problem):
     return Saved.peak
 
 
+@pytest.mark.slow
 def test_memory_of_a_step_on_tiles_grows_with_the_generator_alone(vit, cnn):
     terms = "terms={it: {loss: feature, weight: 1, backbone: cnn, view: entire}}"
     sizes = (128, 256, 512)

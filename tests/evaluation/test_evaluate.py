@@ -57,6 +57,7 @@ def test_values_are_in_the_order_of_the_pairs(evaluated, method, tmp_path):
     assert plain["metrics"]["structure-difference"]["parameters"] == {"sizes": [1, 2]}
 
 
+@pytest.mark.slow
 def test_value_of_a_pair_with_several_appearance_images_is_the_mean_by_weight(evaluated, method, pairs, tmp_path):
     others = image(tmp_path / "in" / "0b.png", seed=7)
     pair = Pair("p0", tmp_path / "in" / "0s.png", tmp_path / "in" / "0a.png", others=((others, None),))
@@ -90,6 +91,7 @@ def test_sets_have_the_pairs_with_the_smallest_hashes_in_any_order(evaluated, me
     assert [pair.id for pair, _ in choose_pairs(tmp_path / "turned.csv", keys[::-1], 3)] == chosen
 
 
+@pytest.mark.slow
 def test_resume_from_a_truncated_log_gives_identical_files(evaluated, method, tmp_path):
     methods = method("one", 10), method("two", 20)
     evaluated(*methods)
@@ -105,6 +107,7 @@ def test_resume_from_a_truncated_log_gives_identical_files(evaluated, method, tm
         assert log.read_bytes().startswith(text[: text.rindex(b"\n", 0, size) + 1 if b"\n" in text[:size] else 0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", [0, 9, 18])
 def test_resume_after_stop_gives_identical_files(evaluated, method, tmp_path, moment):
     methods = method("one", 10), method("two", 20)
@@ -119,6 +122,7 @@ def test_resume_after_stop_gives_identical_files(evaluated, method, tmp_path, mo
     assert files(tmp_path) == expected
 
 
+@pytest.mark.slow
 def test_only_changed_outputs_are_measured_again(evaluated, method, quick_metrics, tmp_path, monkeypatch):
     first = method("one", 10)
     evaluated(first)
@@ -166,6 +170,7 @@ def test_failing_metric_loses_only_its_own_values(evaluated, method, tmp_path):
     assert "partial: no value for 2 of one; RuntimeError: not this one" in (tmp_path / "out" / "summary.md").read_text()
 
 
+@pytest.mark.slow
 def test_only_failed_values_are_computed_again(evaluated, method, quick_metrics, tmp_path, monkeypatch):
     full, measured = True, {"scarce": [], "scarce-set": [], "plenty": []}
 
@@ -210,6 +215,7 @@ def test_only_failed_values_are_computed_again(evaluated, method, quick_metrics,
         ]
 
 
+@pytest.mark.slow
 def test_leakage_is_marked_and_excluded_from_mean_ranks(evaluated, method, tmp_path):
     summary = evaluated(
         method("one", 10), method("two", 20), method("three", 30),
@@ -256,6 +262,7 @@ def test_method_with_only_the_easiest_pair_is_not_best(evaluated, pairs, tmp_pat
     )
 
 
+@pytest.mark.slow
 def test_adding_a_method_reuses_values(evaluated, method, tmp_path):
     first = method("one", 10)
     evaluated(first)
@@ -313,6 +320,7 @@ def test_optimised_backbone_must_be_registered(evaluated, method):
         evaluated(method("one", 10), optimised={"one": ("dino-vitb88",)})
 
 
+@pytest.mark.slow
 def test_folder_of_another_format_names_the_version_that_wrote_it(evaluated, method, tmp_path):
     first, plan = method("one", 10), tmp_path / "out" / "evaluate.json"
     evaluated(first)

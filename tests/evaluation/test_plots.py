@@ -36,6 +36,7 @@ def drawn(drawing):
     return figure
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", [LONG, ["one", "two"], LONG[:4]], ids=["eight", "two", "four"])
 def test_labels_do_not_overlap_and_stay_inside(names):
     for drawing in plots.drawings(summarised(names)):
@@ -53,6 +54,7 @@ def marks(axes):
     return [(float(bar.get_xdata()[0]), bar.get_markerfacecolor() != "none") for bar in bars]
 
 
+@pytest.mark.slow
 def test_forest_plot_has_all_differences_of_few_methods_and_else_those_with_the_first():
     many, few = (plots.drawings(summarised(list(names)))[0] for names in ("abcdef", "abc"))
     figure = drawn(many)

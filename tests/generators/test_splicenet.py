@@ -91,6 +91,7 @@ def test_every_parameter_has_a_gradient():
     assert [name for name, p in generator.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 
+@pytest.mark.slow
 def test_reach_is_the_radius_of_the_receptive_field():
     generator = make(width=0.05)
     side = 2 * generator.reach + 64
@@ -99,6 +100,7 @@ def test_reach_is_the_radius_of_the_receptive_field():
     assert generator.reach - generator.multiple < radius <= generator.reach
 
 
+@pytest.mark.slow
 def test_four_pairs_are_fitted():
     """Adam with the printed settings, and four times the learning rate for the small network."""
     generator, structure, values = make(), noise(4, 3, 32, 32), condition(4)

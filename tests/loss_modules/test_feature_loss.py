@@ -75,6 +75,7 @@ def test_target_argument_equals_set_targets(name, vit, pair):
     assert torch.equal(set_before(image, target), set_before(image))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TERMS)
 def test_value_of_a_batch_is_the_mean_over_its_images(name, vit, pair):
     others = tuple(p.flip(-1) for p in pair)

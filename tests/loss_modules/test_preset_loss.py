@@ -65,6 +65,7 @@ def test_loss_is_a_scalar_whose_gradients_agree_with_finite_differences(backbone
     torch.testing.assert_close(slope, gradient.norm(), rtol=0.05, atol=0)
 
 
+@pytest.mark.slow
 def test_optimising_pixels_lowers_the_loss(vit, images):
     loss = from_preset("quick", *images[:2], backbone=vit, overrides=SMALL)
     output = images[2].clone().requires_grad_()

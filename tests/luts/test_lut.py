@@ -40,6 +40,7 @@ def test_colours_far_from_those_of_the_image_hardly_change():
     assert (1 - far).max() < 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [9, 33])
 def test_a_strong_change_of_noisy_colours_is_fitted_smoothly_and_not_weakened(size):
     source = 0.25 + 0.5 * noise(3, 64, 64)

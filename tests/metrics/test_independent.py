@@ -72,6 +72,7 @@ def test_channel_statistics_of_another_network_are_a_term_like_the_metric(cnn):
     assert leakage(metric, OptimisedParts((NetworkId("other", "ab"),), ("statistics",))) == "term"
 
 
+@pytest.mark.slow
 def test_references_are_measured_in_the_place_of_the_output(cnn):
     structure, appearance, output, start = (photograph(seed) for seed in range(4))
     values = measured(structure, appearance, output, cnn, {"start": start, "unchanged": structure})

@@ -20,6 +20,7 @@ def run(data, inputs):
     return session.run(None, {name: value.numpy() for name, value in inputs.items()})[0]
 
 
+@pytest.mark.slow
 def test_the_graph_gives_the_output_of_torch_for_images_of_any_size(model):
     data, difference = export.to_onnx(model)
     assert difference < 1e-4

@@ -63,6 +63,7 @@ def test_a_batch_equals_single_outputs(model, pair):
         model.batch(structures, [pair[1]])
 
 
+@pytest.mark.slow
 def test_a_large_image_in_tiles_equals_the_image_at_once(model, pair):
     structure = torch.nn.functional.interpolate(pair[0], size=(420, 612), mode="bicubic").clamp(0, 1)
     prepared, appearance = model.prepare_structure(structure), model.prepare(pair[1])
@@ -70,6 +71,7 @@ def test_a_large_image_in_tiles_equals_the_image_at_once(model, pair):
     assert torch.allclose(tiled, model(prepared, appearance), atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("generator", ["splicenet", "splicenet-residual"])
 def test_the_built_in_generators_have_no_seams(tmp_path, pair, generator):
     write_tiny_model(tmp_path / "model", generator=generator, options={"width": 0.05})

@@ -51,6 +51,7 @@ def test_a_preset_may_not_name_a_model_elsewhere_without_its_digest(folder, tmp_
         settings_for(path)
 
 
+@pytest.mark.slow
 def test_an_override_starts_a_preset_with_steps_from_a_model(folder, pair):
     settings = settings_for("tiny", overrides=["start=model", f"model={folder}"])
     assert settings.steps > 0
@@ -93,6 +94,7 @@ def test_the_name_of_a_preset_is_not_taken_for_a_folder(tmp_path, monkeypatch):
     assert settings_for("./instant").start == "model"
 
 
+@pytest.mark.slow
 def test_a_run_without_steps_is_the_output_of_the_model(folder, pair):
     result = splice(*pair, folder)
     output = vitsplice.load_model(folder)(*pair)
@@ -100,6 +102,7 @@ def test_a_run_without_steps_is_the_output_of_the_model(folder, pair):
     assert splice(*pair, folder, appearance_strength=0.0).pixels.allclose(pair[0][0])
 
 
+@pytest.mark.slow
 def test_a_structure_mask_composites_the_output(folder, pair):
     mask = noise(1, 40, 48).round()
     mask[..., :10] = 0
@@ -108,6 +111,7 @@ def test_a_structure_mask_composites_the_output(folder, pair):
     assert not result.pixels.equal(pair[0][0])
 
 
+@pytest.mark.slow
 def test_an_appearance_mask_limits_the_match(folder, pair):
     mask = (noise(1, 40, 48) > 0).float()
     mask[..., 24:] = 0

@@ -129,6 +129,7 @@ def files(tmp_path):
     return paths
 
 
+@pytest.mark.slow
 def test_a_stopped_run_with_regions_resumes_to_the_same_bytes_unless_a_mask_changed(files, tmp_path):
     settings, left = settings_for("tiny", overrides=["steps=6", *STAGED_PYRAMID]), files.pop("left")
     regions = [Region(left, "appearance_2.png", left)]

@@ -24,6 +24,7 @@ def page(result):
     return report(result)
 
 
+@pytest.mark.slow
 def test_report_names_inputs_losses_metrics_substitutions_and_settings(result, tmp_path):
     page = (result.save(tmp_path / "out") / "report.html").read_text()
     for part in ("structure image", "appearance image", "structure mask", "gradient-ssim", "loss", "appearance"):
@@ -45,6 +46,7 @@ def test_report_names_the_preset_and_the_sizes(page):
     assert "works at 38x32 px; output 38x32 px" in page
 
 
+@pytest.mark.slow
 def test_metrics_are_compared_with_the_start_and_the_structure_image(pair):
     settings = ["backbone.name=tiny-vit", "start=match", "match.grid=8", "metrics=all"]
     result = vitsplice.splice(*pair, preset="tiny", overrides=settings)
@@ -71,6 +73,7 @@ def test_report_of_a_run_without_steps_has_no_losses(pair, tmp_path):
     assert "0 steps" in page
 
 
+@pytest.mark.slow
 def test_title_has_the_file_names_and_the_command_the_mask(pair, tmp_path):
     paths = {}
     for name, pixels in (("cat and dog", pair[0]), ("b", pair[1]), ("my mask", pair[0].gt(-1).float())):
@@ -102,12 +105,14 @@ def test_plots_none_writes_no_report_and_no_losses_plot(pair, tmp_path):
     assert RunFolder(folder).finished()
 
 
+@pytest.mark.slow
 def test_clear_removes_the_report(result, tmp_path):
     folder = result.save(tmp_path / "out")
     RunFolder(folder).clear()
     assert not (folder / "report.html").exists()
 
 
+@pytest.mark.slow
 def test_report_shows_evenly_spaced_previews_with_first_and_last(result, tmp_path):
     folder = RunFolder.create(tmp_path / "out")
     for step in range(1, 25):

@@ -27,6 +27,7 @@ def instant(appearance, **settings):
     return vitsplice.splice(STRUCTURE, appearance, "tiny", **INSTANT, **settings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("preset", "settings"), [("tiny", {}), ("tiny", INSTANT), ("quick", QUICK)])
 def test_a_list_of_one_image_gives_the_bytes_of_the_image(preset, settings):
     plain, listed = (vitsplice.splice(STRUCTURE, a, preset, **settings) for a in (FIRST, [FIRST]))
@@ -40,6 +41,7 @@ def test_an_image_given_twice_has_the_effect_of_one():
     torch.testing.assert_close(twice.pixels, plain.pixels, atol=2e-3, rtol=0)
 
 
+@pytest.mark.slow
 def test_first_losses_of_an_image_given_twice_are_about_those_of_one():
     plain, twice = (vitsplice.splice(STRUCTURE, a, "quick", **QUICK) for a in (FIRST, [FIRST, FIRST]))
     for name, value in plain.losses[0].losses.items():
@@ -86,6 +88,7 @@ def test_provenance_map_and_report_say_what_was_taken_from_which_image(tmp_path)
     assert "blue: appearance image 2" in vitsplice.runs.report.report(result)
 
 
+@pytest.mark.slow
 def test_metrics_are_means_over_the_images():
     settings = INSTANT | {"overrides": [*INSTANT["overrides"], "metrics=all"]}
     first, second, both = (

@@ -39,6 +39,7 @@ def through(recording, steps=None):
         recording.save()
 
 
+@pytest.mark.slow
 def test_both_backbones_are_recorded_and_in_the_report(png, tmp_path):
     through(begin(png, tmp_path / "out", "backbones.cnn={name: tiny-gone, fallback: [tiny-cnn], side: view}"))
     record = json.loads((tmp_path / "out" / "run.json").read_text())
@@ -56,6 +57,7 @@ def test_both_backbones_are_recorded_and_in_the_report(png, tmp_path):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stopped_after", [2, 4])
 def test_resumed_run_gives_the_bytes_of_an_uninterrupted_one(png, tmp_path, stopped_after):
     through(begin(png, tmp_path / "whole", "plots=none"))
@@ -77,6 +79,7 @@ def test_resume_with_another_second_backbone_is_refused(png, tmp_path):
         Recording.resume(tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_loaded_backbone_is_the_first_and_the_second_is_loaded_by_name(pair, vit):
     overrides = [text for text in SHORT if not text.startswith("backbone.name")]
     loaded = vitsplice.splice(*pair, backbone=vit, overrides=overrides)

@@ -26,6 +26,7 @@ def cnn():
     return vitsplice_tiny.tiny_cnn(**roles)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("build", [vit, cnn], ids=["ViT", "CNN"])
 def test_backbone_with_default_requests_at_middle_layers_passes(build):
     assert failures(BackboneContract, backbone=build()) == {}

@@ -35,6 +35,7 @@ def test_seconds_are_those_of_the_slowest_and_cpu_seconds_of_all():
     assert 0.6 <= times.cpu_seconds < 10
 
 
+@pytest.mark.slow
 def test_peak_memory_is_that_of_the_largest_process():
     small = run_together([python("")]).peak_memory_mib
     mib = int(small) + 100

@@ -180,6 +180,7 @@ class Stopping:
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parts", [2, 6, 25, 60])
 def test_stopped_work_resumes_where_it_was(tmp_path, pairs, vit, cnn, parts):
     whole, first, rest = Stopping(10**6), Stopping(parts), Stopping(10**6)

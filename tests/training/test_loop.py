@@ -31,6 +31,7 @@ def same(state, other):
     return state.keys() == other.keys() and all(torch.equal(state[name], other[name]) for name in state)
 
 
+@pytest.mark.slow
 def test_losses_fall(folder, pairs):
     steps = list(training(folder, pairs[:1], "steps=60", "training.batch=1", "optimiser.lr=0.05").steps())
     assert [step.index for step in steps] == list(range(60))
@@ -38,6 +39,7 @@ def test_losses_fall(folder, pairs):
     assert sum(step.total for step in steps[-10:]) < 0.9 * sum(step.total for step in steps[:10])
 
 
+@pytest.mark.slow
 def test_restored_training_takes_the_same_steps(folder, pairs):
     whole, first = training(folder, pairs), training(folder, pairs)
     losses = [step.total for step in whole.steps()]

@@ -76,6 +76,7 @@ def test_plan_survives_writing(shared, tmp_path):
         TrainingPlan.read(tmp_path / "model")
 
 
+@pytest.mark.slow
 def test_checkpoint_of_another_training_is_refused(shared, tmp_path):
     first = begin(plan_of(shared), tmp_path)
     next(first.steps(lambda note: None))

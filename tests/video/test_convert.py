@@ -83,6 +83,7 @@ def test_the_report_plays_the_first_frames_and_states_the_flicker(whole):
     assert json.loads((whole.folder / "video.json").read_text())["inputs"]["video"]
 
 
+@pytest.mark.slow
 def test_frames_on_their_own_are_those_of_instant_and_flicker_more(tmp_path, clip, appearance, whole):
     single = transfer(clip, appearance, tmp_path / "out", temporal=False)
     for frame in list(open_source(clip).frames())[:2]:
@@ -93,6 +94,7 @@ def test_frames_on_their_own_are_those_of_instant_and_flicker_more(tmp_path, cli
     assert errors[0]["output"] < errors[1]["output"]
 
 
+@pytest.mark.slow
 def test_each_patch_is_matched_with_those_of_several_appearance_images(tmp_path, appearance):
     clip = write_clip(tmp_path / "clip.mp4", panned(2))
     images, weights = [appearance, tmp_path / "other.png"], (1, 2)
@@ -117,6 +119,7 @@ def optimised(tmp_path_factory, clip, appearance):
     return transfer(clip, appearance, tmp_path_factory.mktemp("optimised") / "out.mp4", **STEPS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "settings"), [("whole", {}), ("optimised", STEPS)])
 def test_work_that_was_stopped_resumes_to_the_same_bytes(tmp_path, request, clip, appearance, name, settings):
     expected = request.getfixturevalue(name)
@@ -172,6 +175,7 @@ def test_a_key_frame_follows_each_cut(tmp_path, appearance):
     assert len(list((tmp_path / "out").iterdir())) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("generator", ["tiny-tint", "splicenet"])
 def test_a_model_folder_is_a_preset(tmp_path, clip, appearance, generator):
     options = {} if generator == "tiny-tint" else {"width": 0.05}

@@ -29,6 +29,7 @@ def test_joined_segments_have_the_frames_and_times_of_the_input(tmp_path, name):
     assert all(np.abs(a.astype(int) - b).mean() < 6 for a, b in zip(frames, images, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["out.mp4", "out.mkv", "out.webm"])
 def test_no_frame_of_a_segment_is_lost_whatever_their_number(tmp_path, name):
     images = panned(10)

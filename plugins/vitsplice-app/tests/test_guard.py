@@ -135,6 +135,7 @@ def test_unknown_events_and_wrong_arguments_are_refused(ask, path, body):
     assert ask("POST", path, json.dumps(body).encode(), JSON)[0] in (400, 404, 422, 500)
 
 
+@pytest.mark.slow
 def test_largest_allowed_body_of_useless_values_is_refused(ask):
     values = b'{"path": "/etc/passwd"}, 0, "x", [[]], ' * (MAX_BODY // 40)
     assert ask("POST", JOIN, b'{"data": [' + values + b"0]}", JSON)[0] == 403
@@ -201,6 +202,7 @@ def test_other_methods_are_refused(ask, method):
     assert ask(method, UPLOAD)[0] in (400, 404)
 
 
+@pytest.mark.slow
 def test_many_requests_at_once_are_answered(ask):
     requests = [("GET", "/"), ("GET", f"{FILE}/etc/passwd"), ("POST", JOIN, event([]), JSON), ("GET", "/config")]
     with ThreadPoolExecutor(16) as pool:

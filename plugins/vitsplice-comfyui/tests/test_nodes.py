@@ -127,6 +127,7 @@ def test_interruption_ends_the_execution_at_the_next_step(comfyui, inputs):
     assert len(comfyui.progress) == 2
 
 
+@pytest.mark.slow
 def test_backbone_is_loaded_once_for_all_nodes(comfyui, inputs, monkeypatch):
     loads = []
 

@@ -32,6 +32,7 @@ def test_requirements_are_those_of_the_package():
     assert (PLUGIN / "requirements.txt").read_text().split() == settings["project"]["dependencies"]
 
 
+@pytest.mark.slow
 def test_example_workflow_has_the_inputs_and_types_of_the_nodes_and_runs(comfyui, tmp_path):
     write_pair(tmp_path)
     prompt = comfyui.prompt(WORKFLOW)

@@ -218,6 +218,7 @@ def listener():
         connection.close()
 
 
+@pytest.mark.slow
 def test_server_that_never_answers_fails_in_bounded_time(listener, monkeypatch):
     pytest.importorskip("ray")
     monkeypatch.setattr(executor, "TIMEOUT", 0.5)

@@ -66,6 +66,7 @@ def test_failing_step_saves_the_last_good_output(new_run):
     assert not run.folder.finished()
 
 
+@pytest.mark.slow
 def test_abandoned_run_releases_its_folder(new_run):
     run = new_run("checkpoint.every=1")
     states = running.begin(run)
