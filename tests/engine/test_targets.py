@@ -4,11 +4,12 @@ from tests.conftest import noise
 from tests.engine.test_loop import Counting
 from vitsplice.backbones.inputs import Resize
 from vitsplice.config import ViewsConfig
-from vitsplice.contracts import MASK, MATCH, PIXELS, FeatureRequest
+from vitsplice.contracts import LAB, MASK, MATCH, PIXELS, FeatureRequest
 from vitsplice.engine.feature_bank import MemoryBank
 from vitsplice.engine.features import SizedBackbone
 from vitsplice.engine.images import RunImages
 from vitsplice.engine.targets import Targets
+from vitsplice.images.transforms import to_lab
 from vitsplice.matching import MatchVectors
 
 KEY = FeatureRequest("key")
@@ -55,12 +56,13 @@ def test_pixels_need_no_backbone_pass(vit, pair):
     targets = Targets(images(pair), SizedBackbone(counting, Resize(32)), MemoryBank(config(None)), vectors)
     views = images(pair).views(config(None), 0, 0)
     start, appearance = ("start", "crop"), ("appearance", "crop")
-    features = targets({start: [PIXELS], appearance: [KEY, MATCH, PIXELS]}, views)
+    features = targets({start: [PIXELS], appearance: [KEY, LAB, MATCH, PIXELS]}, views)
     assert counting.passes == [(1, False)]
     assert set(features[start]) == {PIXELS}
     assert features[appearance][MATCH].values.shape[-1] == 5
     expected = Resize(32)(views[start](images(pair).pixels["start"]), vit.info)
     torch.testing.assert_close(features[start][PIXELS].maps, expected)
+    torch.testing.assert_close(features[appearance][LAB].maps, to_lab(features[appearance][PIXELS].maps))
 
 
 def half(image, masks=("structure", "appearance")):

@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from tests.losses.test_neighbourhoods import features_of, halves, stripes
-from vitsplice.contracts import MASK, MATCH, PIXELS, Features, TermContext
+from vitsplice.contracts import LAB, MASK, MATCH, Features, TermContext
+from vitsplice.images.transforms import to_lab
 from vitsplice.losses.terms import CONTRAST
 from vitsplice.options import complete
 
@@ -42,7 +43,7 @@ def test_each_half_takes_the_contrast_of_the_half_that_it_corresponds_to():
 def test_images_smaller_than_a_neighbourhood_have_a_finite_loss_and_gradient(size):
     image = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(1)).requires_grad_()
     features = {request: Features.from_maps(values) for request, values in
-                {PIXELS: image, MATCH: torch.ones(1, 2, 1, 1), MASK: torch.ones(1, 1, *size)}.items()}  # fmt: skip
+                {LAB: to_lab(image), MATCH: torch.ones(1, 2, 1, 1), MASK: torch.ones(1, 1, *size)}.items()}  # fmt: skip
     value = loss(features, features_of(stripes(0.1, 0.9), torch.ones(1, 2, 1, 1)))
     value.backward()
     assert value.isfinite()

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from tests.losses.test_neighbourhoods import features_of, halves, stripes
-from vitsplice.contracts import INPUT, MASK, MATCH, PIXELS, Features, TermContext
+from vitsplice.contracts import INPUT, LAB, MASK, MATCH, Features, TermContext
 from vitsplice.images.transforms import to_lab, to_rgb
 from vitsplice.losses.grain import INVISIBLE, SMALLEST, fine_variance
 from vitsplice.losses.terms import GRAIN
@@ -82,7 +82,7 @@ def test_slow_changes_are_not_fine():
 def test_images_smaller_than_a_window_have_a_finite_loss_and_gradient(size):
     image = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(1)).requires_grad_()
     features = {request: Features.from_maps(values) for request, values in
-                {PIXELS: image, MATCH: torch.ones(1, 2, 1, 1), MASK: torch.ones(1, 1, *size)}.items()}  # fmt: skip
+                {LAB: to_lab(image), MATCH: torch.ones(1, 2, 1, 1), MASK: torch.ones(1, 1, *size)}.items()}  # fmt: skip
     value = loss(features, features_of(FLAT, torch.ones(1, 2, 1, 1)), torch.zeros(1, 3, *size))
     value.backward()
     assert value.isfinite()

@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 
 from tests.conftest import noise
-from vitsplice.contracts import MASK, MATCH, PIXELS, POSITIONS, Features, TermContext
+from vitsplice.contracts import LAB, MASK, MATCH, POSITIONS, Features, TermContext
 from vitsplice.engine.features import SizedBackbone, random_positions
 from vitsplice.losses.guided import EXCLUDED_COST, _resized_mass, requests_at_depths, target_mass
 from vitsplice.losses.terms import CONTRAST, EDGES, PATCHES, SMOOTHNESS, STATISTICS, TEXTURE
@@ -105,7 +105,7 @@ def test_smoothness_weights_coloured_noise_above_grey_noise(vit):
     term = built(SMOOTHNESS, vit)
     grey = 0.5 + 0.1 * (noise(1, 1, 64, 64) - 0.5).expand(1, 3, 64, 64)
     coloured = 0.5 + 0.1 * (noise(1, 3, 64, 64) - 0.5)
-    values = [term.function(features_of(vit, p, [PIXELS]), {}) for p in (grey, coloured)]
+    values = [term.function(features_of(vit, p, [LAB]), {}) for p in (grey, coloured)]
     assert values[1] > 3 * values[0]
 
 
@@ -130,7 +130,7 @@ def test_pixels_outside_the_mask_are_in_no_patch(vit):
     term = built(PATCHES, vit, uniform=1.0, size=5, stride=1)
     output = features_of(vit, image(1), term.requests)
     target_features = features_of(vit, target, term.requests, {0: mask})
-    changed_features = target_features | {PIXELS: features_of(vit, changed, [PIXELS])[PIXELS]}
+    changed_features = target_features | {LAB: features_of(vit, changed, [LAB])[LAB]}
     assert torch.equal(term.function(output, target_features), term.function(output, changed_features))
 
 

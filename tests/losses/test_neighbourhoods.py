@@ -4,7 +4,8 @@ import kornia
 import pytest
 import torch
 
-from vitsplice.contracts import MASK, MATCH, PIXELS, Features
+from vitsplice.contracts import LAB, MASK, MATCH, Features
+from vitsplice.images.transforms import to_lab
 from vitsplice.losses.contrast import variance_of_lightness
 from vitsplice.losses.neighbourhoods import corresponding_deviation, neighbourhoods
 
@@ -23,7 +24,7 @@ def features_of(image, match=None, mask=None):
     if match is None:
         match = torch.where((torch.arange(8) < 4)[None, :, None], LEFT, RIGHT).expand(8, 8, 2).permute(2, 0, 1)[None]
     mask = torch.ones(1, 1, side, side) if mask is None else mask
-    maps = {PIXELS: image, MATCH: match, MASK: mask}
+    maps = {LAB: to_lab(image), MATCH: match, MASK: mask}
     return {request: Features.from_maps(values) for request, values in maps.items()}
 
 

@@ -26,10 +26,11 @@ ImageName = Literal["structure", "appearance", "start"]
 GLOBAL_FACETS = frozenset({"cls", "pooled"})
 """Facets with one vector ``(B, D)`` for the entire image; all others have one for each patch."""
 
-ENGINE_FACETS = frozenset({"pixels", "input", "match", "mask", "positions"})
+ENGINE_FACETS = frozenset({"pixels", "lab", "input", "match", "mask", "positions"})
 """Facets that the engine provides for every backbone:
 
 ``pixels``: pixels of the image as it is resized for the backbone, ``(B, H * W, 3)``;
+``lab``: those pixels in CIE Lab / 100 (`vitsplice.images.transforms.to_lab`), ``(B, H * W, 3)``;
 ``input``: for an output, the pixels of the image that it was generated from, cropped in the same way; for other images
     the same as ``pixels``;
 ``match``: the correspondence of structure image and appearance image: vectors ``(B, N, D)`` on a grid of their own. The
@@ -70,7 +71,9 @@ class FeatureRequest:
         return self.facet if self.facet in ENGINE_FACETS else f"{self.facet} at layer {layer_label(self.layer, layers)}"
 
 
-PIXELS, INPUT, MATCH, MASK, POSITIONS = map(FeatureRequest, ("pixels", "input", "match", "mask", "positions"))
+PIXELS, LAB, INPUT, MATCH, MASK, POSITIONS = map(
+    FeatureRequest, ("pixels", "lab", "input", "match", "mask", "positions")
+)
 
 
 @dataclass(frozen=True)

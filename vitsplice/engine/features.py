@@ -13,6 +13,7 @@ from vitsplice.backbones.inputs import Resizing
 from vitsplice.contracts import (
     ENGINE_FACETS,
     INPUT,
+    LAB,
     MASK,
     PIXELS,
     POSITIONS_COUNT,
@@ -20,6 +21,7 @@ from vitsplice.contracts import (
     FeatureRequest,
     Features,
 )
+from vitsplice.images.transforms import to_lab
 from vitsplice.rng import stream
 
 Key = TypeVar("Key", bound=Hashable)
@@ -40,7 +42,7 @@ def extract(
         backbone: backbone on the device of the images.
         resize: resizes images to the size at which the backbone is applied.
         images: key -> image ``(1, 3, H, W)``, or images ``(K, 3, H, W)``.
-        requests: features to compute: facets of the backbone, ``pixels``, ``input`` and ``mask``.
+        requests: features to compute: facets of the backbone, ``pixels``, ``lab``, ``input`` and ``mask``.
         masks: key -> mask ``(1, 1, H, W)``, for the facet ``mask``; an image without a mask gets ones.
 
     Returns:
@@ -57,6 +59,8 @@ def extract(
         inputs = torch.cat(list(batch.values()))
         batch_features = dict(backbone(inputs, backbone_requests)) if backbone_requests else {}
         batch_features |= {request: Features.from_maps(inputs) for request in (PIXELS, INPUT) if request in requests}
+        if LAB in requests:
+            batch_features[LAB] = Features.from_maps(to_lab(inputs))
         if MASK in requests:
             resized_masks = [_mask(resize, backbone, batch[key], (masks or {}).get(key)) for key in batch]
             batch_features[MASK] = Features.from_maps(torch.cat(resized_masks))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vitsplice.contracts import MASK, MATCH, PIXELS, LossTerm, TermContext
+from vitsplice.contracts import LAB, MASK, MATCH, LossTerm, TermContext
 from vitsplice.losses.guided import VARIANCE_EPSILON, FeaturesByRequest
 from vitsplice.losses.neighbourhoods import corresponding_deviation, means, neighbourhoods
 
@@ -30,7 +30,7 @@ def contrast(context: TermContext) -> LossTerm:
         scale = (ours.weight.sum() * wanted.mean()).clamp_min(VARIANCE_EPSILON)
         return torch.as_tensor((ours.weight * lack).sum() / scale)
 
-    return LossTerm((PIXELS, MATCH, MASK), function)
+    return LossTerm((LAB, MATCH, MASK), function)
 
 
 def variance_of_lightness(lab: Tensor, side: float) -> Tensor:

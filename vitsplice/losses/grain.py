@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vitsplice.contracts import INPUT, MASK, MATCH, PIXELS, LossTerm, TermContext
+from vitsplice.contracts import INPUT, LAB, MASK, MATCH, LossTerm, TermContext
+from vitsplice.images.transforms import to_lab
 from vitsplice.losses.guided import VARIANCE_EPSILON, FeaturesByRequest
 from vitsplice.losses.neighbourhoods import corresponding_deviation, deviations, means, neighbourhoods, rows
 
@@ -36,12 +37,12 @@ def grain(context: TermContext) -> LossTerm:
 
     def function(output: FeaturesByRequest, target: FeaturesByRequest) -> Tensor:
         ours, theirs = (neighbourhoods(features, side, fine_variance) for features in (output, target))
-        of_input = rows(deviations(output[INPUT].maps, side, fine_variance))
+        of_input = rows(deviations(to_lab(output[INPUT].maps), side, fine_variance))
         bound = limit * torch.maximum(corresponding_deviation(ours, theirs, temperature), of_input) + INVISIBLE
         excess = (ours.deviation / bound - 1).clamp_min(0).mean(1, keepdim=True)
         return torch.as_tensor((ours.weight * excess).sum() / ours.weight.sum().clamp_min(VARIANCE_EPSILON))
 
-    return LossTerm((PIXELS, INPUT, MATCH, MASK), function)
+    return LossTerm((LAB, INPUT, MATCH, MASK), function)
 
 
 def fine_variance(lab: Tensor, side: float) -> Tensor:

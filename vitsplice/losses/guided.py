@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vitsplice.contracts import (
+    LAB,
     MASK,
     MATCH,
-    PIXELS,
     POSITIONS,
     BackboneInfo,
     FeatureRequest,
@@ -21,7 +21,6 @@ from vitsplice.contracts import (
     TermContext,
 )
 from vitsplice.errors import ConfigError
-from vitsplice.images.transforms import to_lab
 from vitsplice.losses.regularisers import edge_distance, total_variation
 from vitsplice.losses.splice import pooled_to
 from vitsplice.losses.transport import cosine_cost, relaxed_earth_mover, sliced_wasserstein
@@ -153,35 +152,35 @@ def patches(context: TermContext) -> LossTerm:
         return F.unfold(maps, size, stride=stride)[0].T
 
     def function(output: FeaturesByRequest, target: FeaturesByRequest) -> Tensor:
-        output_patches, target_patches = (unfold(to_lab(features[PIXELS].maps)) for features in (output, target))
+        output_patches, target_patches = (unfold(features[LAB].maps) for features in (output, target))
         with torch.no_grad():
-            mass = F.interpolate(mass_map(output, target, context), size=target[PIXELS].grid, mode="nearest")
+            mass = F.interpolate(mass_map(output, target, context), size=target[LAB].grid, mode="nearest")
             coverage = unfold(target[MASK].maps).mean(1)
             samples = _systematic_sample(_covered_mass(unfold(mass).mean(1), coverage), len(output_patches))
         return sliced_wasserstein(output_patches, target_patches[samples], directions.to(output_patches.device))
 
-    return LossTerm((PIXELS, MATCH, MASK), function)
+    return LossTerm((LAB, MATCH, MASK), function)
 
 
 def edges(context: TermContext) -> LossTerm:
     """Build the term edges: the distance between lightness gradients of the output and of the start image."""
 
     def function(output: FeaturesByRequest, target: FeaturesByRequest) -> Tensor:
-        output_lightness, target_lightness = (to_lab(features[PIXELS].maps)[:, :1] for features in (output, target))
+        output_lightness, target_lightness = (features[LAB].maps[:, :1] for features in (output, target))
         return edge_distance(output_lightness, target_lightness, context.options["sharpness"])
 
-    return LossTerm((PIXELS,), function)
+    return LossTerm((LAB,), function)
 
 
 def smoothness(context: TermContext) -> LossTerm:
     """Build the term smoothness: the weighted total variation of lightness and of chroma."""
 
     def function(output: FeaturesByRequest, _: FeaturesByRequest) -> Tensor:
-        lab = to_lab(output[PIXELS].maps)
+        lab = output[LAB].maps
         light, chroma = total_variation(lab[:, :1]), total_variation(lab[:, 1:])
         return torch.as_tensor(context.options["light"] * light + context.options["chroma"] * chroma)
 
-    return LossTerm((PIXELS,), function)
+    return LossTerm((LAB,), function)
 
 
 @torch.no_grad()

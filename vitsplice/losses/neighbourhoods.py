@@ -9,8 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vitsplice.contracts import MASK, MATCH, PIXELS
-from vitsplice.images.transforms import to_lab
+from vitsplice.contracts import LAB, MASK, MATCH
 from vitsplice.losses.guided import VARIANCE_EPSILON, FeaturesByRequest
 from vitsplice.matching import assignment
 
@@ -51,11 +50,11 @@ def neighbourhoods(features: FeaturesByRequest, side: float, variances: Variance
     """Compute the deviations and the correspondence of each neighbourhood.
 
     Args:
-        features: features with the facets of pixels, match and mask, of one image.
+        features: features with the facets lab, match and mask, of one image.
         side: see `means`.
         variances: see `Variances`.
     """
-    deviation = deviations(features[PIXELS].maps, side, variances)
+    deviation = deviations(features[LAB].maps, side, variances)
     with torch.no_grad():
         vectors = features[MATCH].maps
         match, length = means(vectors, side), means(vectors.square().sum(1, keepdim=True), side)
@@ -67,9 +66,9 @@ def neighbourhoods(features: FeaturesByRequest, side: float, variances: Variance
     return Neighbourhoods(rows(deviation), match, weight, coverage[:, 0])
 
 
-def deviations(image: Tensor, side: float, variances: Variances) -> Tensor:
-    """Compute the standard deviations of the neighbourhoods of an image ``(1, 3, H, W)``: ``(1, C, h, w)``."""
-    return (variances(to_lab(image), side).clamp_min(0) + VARIANCE_EPSILON).sqrt()
+def deviations(lab: Tensor, side: float, variances: Variances) -> Tensor:
+    """Compute standard deviations of the neighbourhoods of an image in Lab / 100, ``(1, 3, H, W)``: ``(1, C, h, w)``."""
+    return (variances(lab, side).clamp_min(0) + VARIANCE_EPSILON).sqrt()
 
 
 @torch.no_grad()
