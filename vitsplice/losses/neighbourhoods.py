@@ -67,7 +67,7 @@ def neighbourhoods(features: FeaturesByRequest, side: float, variances: Variance
 
 
 def deviations(lab: Tensor, side: float, variances: Variances) -> Tensor:
-    """Compute standard deviations of the neighbourhoods of an image in Lab / 100, ``(1, 3, H, W)``: ``(1, C, h, w)``."""
+    """Compute standard deviations of neighbourhoods of an image in Lab / 100, ``(1, 3, H, W)``: ``(1, C, h, w)``."""
     return (variances(lab, side).clamp_min(0) + VARIANCE_EPSILON).sqrt()
 
 
