@@ -143,7 +143,8 @@ def test_canvas_is_optimised_under_random_views(vit, pair):
 def test_identity_term_accepts_the_structure_image_as_input_and_target(vit, pair):
     option = ["terms.identity.input=structure", "terms.identity.target=structure"]
     (usual, _), (other, _) = run(vit, pair), run(vit, pair, *option)
-    assert usual[1].losses["structure"] == pytest.approx(other[1].losses["structure"], rel=1e-5)  # other batches
+    # Batches of another size may round differently.
+    assert usual[1].losses["structure"] == pytest.approx(other[1].losses["structure"], rel=1e-5)
     assert usual[1].losses["identity"] != other[1].losses["identity"]
     assert math.isfinite(other[1].losses["identity"])
 
