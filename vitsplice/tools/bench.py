@@ -20,6 +20,7 @@ from torch.utils.benchmark import Timer
 from vitsplice.config import RunConfig
 from vitsplice.contracts import Backbone, FeatureRequest, Features
 from vitsplice.engine.backbones import DTYPES, load_configured
+from vitsplice.engine.device import pick_precision
 from vitsplice.engine.images import RunImages
 from vitsplice.engine.loop import Optimisation, Problem
 from vitsplice.engine.problem import Components, assemble
@@ -34,6 +35,9 @@ from vitsplice.tools.run_times import run_times
 
 SIZE = 224
 """Shorter side of the images in pixels."""
+
+CPU = torch.device("cpu")
+"""Device of all benchmarks but runs."""
 
 WARM_UP = 3
 """Steps that are not timed: the first allocates memory, and step 0 of a recipe has other terms."""
@@ -56,9 +60,9 @@ NO_BANK = ("views.structure.bank=null", "views.appearance.bank=null")
 BANK = ("views.structure.bank=6", "views.appearance.bank=6")
 
 LOOPS: dict[str, tuple[str, str, tuple[str, ...]]] = {
-    "official, float32": ("official", "float32", ()),
-    "official, bfloat16, bank of 6 views": ("official", "bfloat16", BANK),
-    "paper, float32": ("paper", "float32", ()),
+    "official": ("official", "float32", ()),
+    "official, bank of 6 views": ("official", "auto", BANK),
+    "paper": ("paper", "float32", ()),
 }
 """Loops that are compared with the plain loop: preset, precision, settings."""
 
@@ -155,7 +159,8 @@ def process_times(command: Callable[[Path], Sequence[str]]) -> dict[str, Any]:
 
 def pass_times(backbone: str) -> dict[str, Any]:
     """Times of forward and backward passes of a backbone, as plain data."""
-    rates = {precision: matmul_rate(DTYPES[precision]) for precision in ("float32", "bfloat16")}
+    precisions = dict.fromkeys(("float32", pick_precision("auto", CPU)))  # bfloat16 takes minutes where it is emulated
+    rates = {precision: matmul_rate(DTYPES[precision]) for precision in precisions}
     shares = {precision: pass_rate(_new_backbone(backbone, precision), rates[precision]) for precision in rates}
     network = _new_backbone(backbone, "float32")
     return {
@@ -207,11 +212,13 @@ def step_times(backbone: str, steps: int) -> list[StepTime]:
     The loops take turns step by step, so that whatever slows the machine slows all of them; `Timer` times one function
     after the other, which does not give comparable ratios on a busy machine.
     """
+    auto = pick_precision("auto", CPU)
     loops = {"plain loop, float32": _loop(PlainLoop, backbone, "official", "float32", (), frozen=False)}
     for name, (preset, precision, overrides) in LOOPS.items():
-        loops[name] = _loop(Optimisation, backbone, preset, precision, overrides)
-    loops["Splice terms of quick, float32, no bank"] = _splice_of_quick(backbone, "float32", NO_BANK)
-    loops["Splice terms of quick, bfloat16, bank"] = _splice_of_quick(backbone, "bfloat16", ())
+        precision = pick_precision(precision, CPU)
+        loops[f"{name}, {precision}"] = _loop(Optimisation, backbone, preset, precision, overrides)
+    loops["Splice terms of quick, no bank, float32"] = _splice_of_quick(backbone, "float32", NO_BANK)
+    loops[f"Splice terms of quick, bank, {auto}"] = _splice_of_quick(backbone, auto, ())
     times: dict[str, list[float]] = {name: [] for name in loops}
     for step in range(WARM_UP + steps):
         for name, loop in loops.items():
@@ -256,7 +263,7 @@ def _new_backbone(backbone: str, precision: str, frozen: bool = True) -> Backbon
     network: Any = catalogue().backbones[backbone].build(None)
     if not frozen:
         network.requires_grad_(True)
-    loaded: Backbone = network.to(torch.device("cpu"), DTYPES[precision])
+    loaded: Backbone = network.to(CPU, DTYPES[precision])
     return loaded
 
 
