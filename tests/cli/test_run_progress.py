@@ -1,4 +1,5 @@
 import pytest
+import torch
 
 from tests.conftest import noise
 from vitsplice.cli.run_progress import RunProgress
@@ -52,3 +53,11 @@ def test_long_run_is_announced_once_with_a_shorter_alternative(shown):
 )
 def test_other_runs_are_not_announced(shown, duration, steps, resumed_at):
     assert not any("will take" in line for line in shown([duration] * 8, steps, resumed_at))
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float32"])
+def test_bfloat16_without_hardware_for_it_is_announced(precision, monkeypatch, capsys):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    settings = settings_for("tiny", device="cpu", precision=precision)
+    RunProgress(Run(noise(3, 32, 32, seed=1), noise(3, 32, 32, seed=2), settings), "resume")
+    assert ("this CPU emulates bfloat16" in capsys.readouterr().err) == (precision == "bfloat16")

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from vitsplice.engine.device import pick_device, pick_precision
+from vitsplice.engine.device import is_emulated, pick_device, pick_precision
 from vitsplice.errors import UserError
 
 
@@ -22,3 +22,13 @@ def test_explicit_precision_is_used_and_auto_depends_on_the_device():
     assert pick_precision("bfloat16", cpu) == "bfloat16"
     assert pick_precision("auto", cpu) in {"float32", "bfloat16"}
     assert pick_precision("auto", torch.device("mps")) == "float32"
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_bfloat16_is_emulated_by_a_cpu_without_instructions_for_it(native, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": native})
+    cpu = torch.device("cpu")
+    assert is_emulated("bfloat16", cpu) is not native
+    assert pick_precision("auto", cpu) == ("bfloat16" if native else "float32")
+    assert not is_emulated("float32", cpu)
+    assert not is_emulated("bfloat16", torch.device("mps"))

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from vitsplice.cli.output import option
 from vitsplice.cli.progress import StepProgress
+from vitsplice.engine.device import is_emulated, pick_device
 from vitsplice.metrics.leakage import REMARKS
 from vitsplice.runs.inputs import described
 from vitsplice.runs.record import describe_sizes, image_names, is_inversion, legend
@@ -66,6 +67,8 @@ class RunProgress(StepProgress):
         self._introduce_backbones(self._run.backbones.values())
         preset = f"preset {settings.preset}, " if settings.preset else ""
         self.note(f"{preset}{settings.steps} steps on {settings.device} in {settings.precision}, seed {settings.seed}")
+        if is_emulated(settings.precision, pick_device(settings.device)):
+            self.note("this CPU emulates bfloat16, which is slow; --precision float32 is faster", style="bold yellow")
         self.note(describe_sizes(record["sizes"]))
         if self._run.resumed_at:
             self.note(f"resuming after step {self._run.resumed_at}")

@@ -41,6 +41,11 @@ def pick_precision(name: str, device: torch.device) -> str:
     return ("bfloat16" if _has_native_bfloat16(device) else "float32") if name == "auto" else name
 
 
+def is_emulated(precision: str, device: torch.device) -> bool:
+    """Whether the device is a CPU that computes this precision in software, in many times the time of float32."""
+    return device.type == "cpu" and precision == "bfloat16" and not _has_native_bfloat16(device)
+
+
 def _has_native_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
