@@ -166,10 +166,10 @@ def _row(number: int, modes: AppearanceModes, outputs: Sequence[Tensor]) -> Iter
     mode = modes.modes[number]
     if outputs:
         yield f"in mode {number + 1}", outputs[number]
-    for place, path in enumerate(mode.images[:COLUMNS]):
+    for column, path in enumerate(mode.images[:COLUMNS]):
         pixels = read(path).pixels
         small = resize_to(pixels, min(HEIGHT, *pixels.shape[-2:]))[0]
-        yield (f"mode {number + 1}: {len(mode.images)} images" if place == 0 else printable(path.stem)), small
+        yield (f"mode {number + 1}: {len(mode.images)} images" if column == 0 else printable(path.stem)), small
 
 
 def check_output(folder: str | os.PathLike[str], *, force: bool) -> Path:

@@ -37,8 +37,8 @@ POLL_SECONDS = 0.5
 RETRYABLE = (OutputBusy, OutOfMemory)
 """User errors that may not occur again when the job is retried or runs on another machine."""
 
-MATCHING = ("weights", "regions")
-"""Entries of a record: weights of several appearance images, and the number of the image of each region, from 0."""
+INPUT_ENTRIES = ("weights", "regions")
+"""Entries of a record beside the images: weights of several appearance images; the index of the image of each region."""
 
 OTHER_ID = "give the pair another id, or remove that folder"
 
@@ -71,7 +71,7 @@ def _read_record(job: Job) -> dict[str, Any] | None:
         run = RunFolder(Path(job.folder)).record()
         if run.get("finished") is not True:
             return None
-        images, matching = _images(run), _matching(run)
+        images, entries = _images(run), _input_entries(run)
         record = inputs_of(job) | {
             "backbone": " + ".join(backbone["name"] for backbone in run["backbones"].values()),
             "seconds": round(sum(run["seconds"].values()), 3),
@@ -81,7 +81,7 @@ def _read_record(job: Job) -> dict[str, Any] | None:
         return None
     if {name: path for name, (path, _) in images.items()} != record["images"]:
         _check_same_bytes(job, images)
-    if matching != {name: record[name] for name in MATCHING if name in record}:
+    if entries != {name: record[name] for name in INPUT_ENTRIES if name in record}:
         raise UserError(f"{job.folder} holds a run with other weights or regions; {OTHER_ID}")
     return record
 
@@ -95,8 +95,8 @@ def _images(run: dict[str, Any]) -> dict[str, tuple[str, str]]:
     return {name: (image["name"], image["sha256"]) for name, image in inputs.items()}
 
 
-def _matching(run: dict[str, Any]) -> dict[str, Any]:
-    """Return the entries `MATCHING` of a run, from its ``run.json``."""
+def _input_entries(run: dict[str, Any]) -> dict[str, Any]:
+    """Return the entries `INPUT_ENTRIES` of a run, from its ``run.json``."""
     names, regions = appearances_of(run["inputs"]), run.get("regions")
     weights = {"weights": [run["appearance_weights"][name] for name in names]} if len(names) > 1 else {}
     return weights | ({"regions": [names.index(region["appearance"]) for region in regions]} if regions else {})
@@ -117,7 +117,7 @@ def _check_same_bytes(job: Job, images: Mapping[str, tuple[str, str]]) -> None:
 
 
 def inputs_of(job: Job) -> dict[str, Any]:
-    """Return the entries of a job's inputs in its record: printable paths of the images, and `MATCHING`."""
+    """Return the entries of a job's inputs in its record: printable paths of the images, and `INPUT_ENTRIES`."""
     inputs: dict[str, Any] = {"images": {name: printable(path) for name, path in job.images.items()}}
     number = len(appearances_of(job.images))
     if number > 1:
@@ -192,10 +192,10 @@ def _started_as(job: Job, settings: RunConfig, folder: RunFolder) -> bool:
     try:
         inputs = folder.inputs()
         paths = {role: image["path"] for role, image in inputs["images"].items()}
-        matching = tuple(inputs.get("weights", ())), tuple(inputs.get("regions", ()))
+        entries = tuple(inputs.get("weights", ())), tuple(inputs.get("regions", ()))
         return bool(
             paths == dict(job.images)
-            and matching == (job.weights, job.regions)
+            and entries == (job.weights, job.regions)
             and inputs["settings"] == settings.model_dump(mode="json")
         )
     except (UserError, AttributeError, KeyError, TypeError):

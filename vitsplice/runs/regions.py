@@ -49,7 +49,7 @@ def read_regions(regions: Sequence[Region], images: Mapping[str, LoadedImage]) -
     names = appearances_of(images)
     read = []
     for number, region in enumerate(regions, 1):
-        place = appearance_number(region.appearance, [images[name].name for name in names], number)
+        index = appearance_number(region.appearance, [images[name].name for name in names], number)
         mask, other = (
             None if each is None else read_mask(each) for each in (region.structure_mask, region.appearance_mask)
         )
@@ -59,8 +59,8 @@ def read_regions(regions: Sequence[Region], images: Mapping[str, LoadedImage]) -
             )
         check_mask(mask, images["structure"], f"region {number}: structure mask", "structure image")
         if other is not None:
-            check_mask(other, images[names[place]], f"region {number}: appearance mask", "appearance image")
-        read.append(ReadRegion(mask, place, other))
+            check_mask(other, images[names[index]], f"region {number}: appearance mask", "appearance image")
+        read.append(ReadRegion(mask, index, other))
     return read
 
 

@@ -244,7 +244,8 @@ def test_masked_example_and_quick_with_pretrained_networks(browser, server, tmp_
 
         tab.page.get_by_label("Paint masks").uncheck()
         tab.choose_preset("quick", "# About a minute")
-        tab.edit_yaml(edited_yaml("quick", "steps=10", "size=256", "metrics=none", "plots=none"))
+        small = ("size=128", "match.grid=20", "stages=[{side: 112}]")
+        tab.edit_yaml(edited_yaml("quick", *small, "steps=10", "metrics=none", "plots=none"))
         tab.press("Run")
         tab.wait_for("of 10 steps")
         changes = "first => document.querySelector('img[alt^=preview]').src != first"
