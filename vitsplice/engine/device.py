@@ -42,7 +42,7 @@ def pick_precision(name: str, device: torch.device) -> str:
 
 
 def is_emulated(precision: str, device: torch.device) -> bool:
-    """Whether the device is a CPU that computes this precision in software, in many times the time of float32."""
+    """Return whether the device is a CPU that computes this precision in software, which is slower than float32."""
     return device.type == "cpu" and precision == "bfloat16" and not _has_native_bfloat16(device)
 
 
