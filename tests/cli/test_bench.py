@@ -26,7 +26,7 @@ def test_steps_are_relative_to_a_plain_loop_and_passes_to_matrix_multiplication(
     report = json.loads(done.stdout)
     plain, *others = report["steps"]
     assert plain["of_plain"]["median"] == 1.0
-    assert all(0 < loop["of_plain"]["median"] < 2 for loop in others)  # of a machine that may be busy
+    assert all(0.05 < loop["of_plain"]["median"] < 2 for loop in others)  # of a machine that may be busy
     assert 0 < report["passes"]["share_of_matmul_rate"]["float32"] < 1.5
 
 

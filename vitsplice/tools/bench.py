@@ -249,10 +249,11 @@ def _loop(
 
 
 def _splice_of_quick(backbone: str, precision: str, extra: tuple[str, ...]) -> Iterator[Step]:
-    """The two terms of Splice with the generator of `quick`, which needs no identity term."""
+    """The two terms of Splice, in every step, with the generator of `quick`, which needs no identity term."""
     terms = settings_for("quick", backbone=backbone).terms
     other_terms = [f"terms.{term}.weight=0" for term in terms if term not in SPLICE_TERMS]
-    overrides = (*other_terms, "start=structure", f"resize.size={SIZE}", *extra)
+    in_every_step = [f"terms.{term}.every=1" for term in SPLICE_TERMS]
+    overrides = (*other_terms, *in_every_step, "start=structure", f"resize.size={SIZE}", *extra)
     settings = settings_for("quick", backbone=backbone, precision=precision, size=SIZE, overrides=overrides).model_copy(
         update={"stages": (), "steps": 1000}
     )
