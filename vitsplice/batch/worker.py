@@ -38,7 +38,7 @@ RETRYABLE = (OutputBusy, OutOfMemory)
 """User errors that may not occur again when the job is retried or runs on another machine."""
 
 INPUT_ENTRIES = ("weights", "regions")
-"""Entries of a record beside the images: weights of several appearance images; the index of the image of each region."""
+"""Entries of a record beside the images: weights of several appearance images, index of the image of each region."""
 
 OTHER_ID = "give the pair another id, or remove that folder"
 
