@@ -67,11 +67,11 @@ class RunProgress(StepProgress):
         self._introduce_backbones(self._run.backbones.values())
         preset = f"preset {settings.preset}, " if settings.preset else ""
         self.note(f"{preset}{settings.steps} steps on {settings.device} in {settings.precision}, seed {settings.seed}")
-        if is_emulated(settings.precision, pick_device(settings.device)):
-            self.note("this CPU emulates bfloat16, which is slow; --precision float32 is faster", style="bold yellow")
         self.note(describe_sizes(record["sizes"]))
         if self._run.resumed_at:
             self.note(f"resuming after step {self._run.resumed_at}")
+        elif is_emulated(settings.precision, pick_device(settings.device)):
+            self.note("this CPU emulates bfloat16, which is slow; --precision float32 is faster", style="bold yellow")
         for substitution in self._run.substitutions.values():
             self.note(f"SUBSTITUTION: {substitution}", style="bold yellow")
         if self._run.changed_for_fallback:
