@@ -58,7 +58,8 @@ def test_other_runs_are_not_announced(shown, duration, steps, resumed_at):
 @pytest.mark.parametrize("precision", ["bfloat16", "float32"])
 def test_bfloat16_without_hardware_for_it_is_announced(precision, monkeypatch, capsys):
     monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
-    run = Run(noise(3, 32, 32, seed=1), noise(3, 32, 32, seed=2), settings_for("tiny", device="cpu", precision=precision))
+    settings = settings_for("tiny", device="cpu", precision=precision)
+    run = Run(noise(3, 32, 32, seed=1), noise(3, 32, 32, seed=2), settings)
     RunProgress(run, "resume")
     assert ("this CPU emulates bfloat16" in capsys.readouterr().err) == (precision == "bfloat16")
     run.resumed_at = 1
