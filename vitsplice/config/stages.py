@@ -6,7 +6,7 @@ from pydantic import Field
 
 from vitsplice.config.settings import Name, Settings
 
-TILED_AREA = 1.5
+TILED_AREA = 3.0
 """Minimum area of the output in a stage on tiles, relative to that of the stage before it."""
 
 
