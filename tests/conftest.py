@@ -58,8 +58,9 @@ def _sealed(monkeypatch, tmp_path_factory):
         monkeypatch.setenv("VITSPLICE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
-@pytest.fixture(autouse=True)
-def _fresh_catalogue():
+@pytest.fixture
+def fresh_catalogue():
+    """Load the plugins anew in a test that changes them, and again after it."""
     catalogue.cache_clear()
     yield
     catalogue.cache_clear()

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import typer
 from markdown.extensions.toc import slugify
+from typer.core import TyperGroup
 
 from vitsplice import settings_for
 from vitsplice.builtin import PRESETS
@@ -110,12 +111,18 @@ def root_command():
     return typer.main.get_command(application())
 
 
+def subcommands(command):
+    """List the commands of a group; a command that is no group has none."""
+    names = command.list_commands(None) if isinstance(command, TyperGroup) else []
+    return [command.get_command(None, name) for name in names]
+
+
 def command_and_arguments(words):
     """Split words that start with ``vitsplice`` into the command object and its arguments."""
     command, words = root_command(), words[1:]
-    while hasattr(command, "commands") and words and not words[0].startswith("-"):
-        assert words[0] in command.commands, f"there is no command {words[0]!r}"
-        command, words = command.commands[words[0]], words[1:]
+    while isinstance(command, TyperGroup) and words and not words[0].startswith("-"):
+        assert words[0] in command.list_commands(None), f"there is no command {words[0]!r}"
+        command, words = command.get_command(None, words[0]), words[1:]
     return command, words
 
 
@@ -146,8 +153,7 @@ def test_commands_and_settings_in_the_documents_are_accepted(document):
 
 def test_options_in_sentences_are_options_of_some_command():
     root = root_command()
-    groups = [command for command in root.commands.values() if hasattr(command, "commands")]
-    commands = [root, *root.commands.values(), *(inner for group in groups for inner in group.commands.values())]
+    commands = [root, *subcommands(root), *(inner for command in subcommands(root) for inner in subcommands(command))]
     known = set().union(*map(options, commands)) | {"--help", "--debug"}
     for document in DOCUMENTS_WITH_COMMANDS:
         named = set(re.findall(r"`(--[a-z][\w-]*)", document.read_text()))

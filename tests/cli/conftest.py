@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from vitsplice.cli import main
-from vitsplice.plugins import catalogue
 
 SUPPORT = Path(__file__).resolve().parents[1] / "helpers"
 
@@ -23,7 +22,7 @@ def environment():
 
 
 @pytest.fixture
-def install_plugin(tmp_path, monkeypatch):
+def install_plugin(tmp_path, monkeypatch, fresh_catalogue):
     """Install a plugin that is one module with this code."""
 
     def install(name, code):
@@ -34,8 +33,7 @@ def install_plugin(tmp_path, monkeypatch):
         (info / "entry_points.txt").write_text(f"[vitsplice]\n{name} = vitsplice_{name}\n")
         monkeypatch.syspath_prepend(tmp_path)
 
-    yield install
-    catalogue.cache_clear()
+    return install
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,6 @@ def vitsplice(tmp_path, monkeypatch, capsys):
     def run(*arguments, **env):
         for name, value in env.items():
             monkeypatch.setenv(name, value)
-        catalogue.cache_clear()
         code = main([str(argument) for argument in arguments])
         return Done(code, *capsys.readouterr())
 

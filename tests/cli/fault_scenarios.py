@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from tiny_models import write_tiny_model
 
 from vitsplice.engine import memory
+from vitsplice.plugins import catalogue
 from vitsplice.plugins.discovery import InstalledPlugin, installed
 from vitsplice.plugins.sandbox import time_limit
 from vitsplice.runs import artifacts
@@ -46,6 +47,7 @@ class Scene:
     def plugins(self, names):
         """Load only these plugins."""
         self.patch.setenv("VITSPLICE_PLUGINS", names)
+        catalogue.cache_clear()
 
     def run(self, *more):
         return self.call(*RUN, *more)

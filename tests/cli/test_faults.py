@@ -45,6 +45,7 @@ def row(name, done):
     return f"| {name} | {done.returncode} | {text} | {FAULTS[name][1]} |"
 
 
+@pytest.mark.usefixtures("fresh_catalogue")
 @pytest.mark.parametrize("name", FAULTS)
 def test_fault_is_as_documented_and_leaves_no_temporary_files(vitsplice, png, tmp_path, monkeypatch, name):
     done = FAULTS[name][0](Scene(vitsplice, tmp_path, monkeypatch))

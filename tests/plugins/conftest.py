@@ -132,8 +132,8 @@ class Shelf:
 
 
 @pytest.fixture
-def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shelf]:
-    """An empty folder of distributions, fictitious built-in parts, and an empty cache before and after."""
+def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh_catalogue: None) -> Iterator[Shelf]:
+    """An empty folder of distributions, and fictitious built-in parts."""
     folder = tmp_path / "shelf"
     folder.mkdir()
     monkeypatch.syspath_prepend(str(folder))
@@ -141,9 +141,7 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shelf]:
     monkeypatch.setattr(discovery, "BUILTIN", "shelf_builtin")
     distributions = Shelf(folder)
     distributions.module("shelf_builtin", BUILTIN)
-    catalogue.cache_clear()
     yield distributions
-    catalogue.cache_clear()
     for name in [name for name in sys.modules if name.startswith("shelf_")]:
         del sys.modules[name]
 

@@ -6,22 +6,31 @@ from typing import Any
 
 import typer
 from typer.core import TyperGroup
+from typer.main import get_group
 
 from vitsplice.plugins import catalogue
 
 
 class Commands(TyperGroup):
-    """The commands by name. The error of an unknown one names a plugin that failed to load or is not installed."""
+    """The commands of all plugins that work. The options of a command are built when it is used: all take 0.1 s."""
 
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Return name, command and its arguments. Raises UnknownName if no plugin that works provides the command."""
-        if args[0] not in self.commands:
-            catalogue().commands[args[0]]
-        return super().resolve_command(ctx, args)
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of the commands."""
+        return list(catalogue().commands)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a command. Raises UnknownName, with the plugin that failed to load or is not installed."""
+        spec = catalogue().commands[cmd_name]
+        app = typer.Typer(pretty_exceptions_enable=False)
+        if isinstance(spec.command, typer.Typer):
+            app.add_typer(spec.command, name=spec.name, help=spec.summary)
+        else:
+            app.command(spec.name, short_help=spec.summary)(spec.command)
+        return get_group(app).commands[spec.name]
 
 
 def application() -> typer.Typer:
-    """Return the application, with the commands of all plugins that work."""
+    """Return the application."""
     app = typer.Typer(
         name="vitsplice",
         cls=Commands,
@@ -32,11 +41,6 @@ def application() -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     app.callback()(_global_options)
-    for spec in catalogue().commands.values():
-        if isinstance(spec.command, typer.Typer):
-            app.add_typer(spec.command, name=spec.name, help=spec.summary)
-        else:
-            app.command(spec.name, short_help=spec.summary)(spec.command)
     return app
 
 
