@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from importlib import import_module
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vitsplice.backbones import timm as timm_backbones
 from vitsplice.batch import local_executor as local
@@ -23,9 +23,7 @@ from vitsplice.contracts import (
 from vitsplice.hookspecs import hookimpl
 from vitsplice.losses.terms import TERMS
 from vitsplice.metrics import METRICS
-
-if TYPE_CHECKING:
-    from torch import nn
+from vitsplice.support.lazy import lazy
 
 PRESETS = {
     "paper": "the recipe printed in the supplement of the TOG 2023 paper",
@@ -188,11 +186,5 @@ def vitsplice_commands() -> list[CommandSpec]:
     ]
 
 
-def _build(module: str) -> Callable[[Any, Mapping[str, Any]], nn.Module]:
-    """Return the function ``build`` of a module of `vitsplice.generators`, which is imported when it is called."""
-
-    def build(start_or_channels: Any, options: Mapping[str, Any]) -> nn.Module:
-        generator: nn.Module = import_module(f"vitsplice.generators.{module}").build(start_or_channels, options)
-        return generator
-
-    return build
+def _build(module: str) -> Callable[..., Any]:
+    return lazy(f"vitsplice.generators.{module}", "build")

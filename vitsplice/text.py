@@ -51,6 +51,12 @@ def truncate(text: str, length: int = 100) -> str:
     return text if len(text) <= length else f"{text[: length - 3]}..."
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or its type if it has none."""
+    line = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return truncate(line or type(error).__name__, 120)
+
+
 def type_with_article(value: object) -> str:
     """Return the type of a value with its article, such as "an int", for messages; "None" for None."""
     name = type(value).__name__

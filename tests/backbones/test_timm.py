@@ -125,6 +125,12 @@ def test_untrained_takes_aliases_and_refuses_unknown_names():
         catalogue().backbones["untrained-nonsense"]
 
 
+@pytest.mark.parametrize("prefix", ["", "untrained-"])
+def test_unknown_weights_of_a_known_architecture_name_those_that_there_are(prefix):
+    with pytest.raises(UnknownName, match=r"no weights 'r160' of 'test_vit'\. Did you mean test_vit\.r160_in1k\?"):
+        catalogue().backbones[f"{prefix}test_vit.r160"]
+
+
 def test_file_of_weights_for_an_untrained_network_is_refused(tmp_path):
     with pytest.raises(UserError, match="remove 'untrained-'"):
         timm_specs.spec_for("untrained-test_vit").build(tmp_path / "weights")

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save, save_file
 from torch import Tensor, nn
 
-from vitsplice.backbones.weights import cache_folder, digest, load_into, read_state_dict
+from vitsplice.backbones.weights import digest, load_into, read_state_dict
 from vitsplice.errors import WeightsRejected
 
 
@@ -165,18 +165,6 @@ def test_strict_loading_accepts_batch_norm_without_a_count_and_refuses_integers(
     load_into(nn.BatchNorm2d(2), tensors, "file")
     with pytest.raises(WeightsRejected, match=r"1 not floating point \(bias\)"):
         load_into(nn.BatchNorm2d(2), {**tensors, "bias": torch.zeros(2, dtype=torch.int32)}, "file")
-
-
-def test_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("VITSPLICE_CACHE", raising=False)
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    assert cache_folder() == tmp_path / ".cache/vitsplice"
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert cache_folder() == tmp_path / "xdg/vitsplice"
-    monkeypatch.setenv("VITSPLICE_CACHE", "~/own")
-    assert cache_folder() == tmp_path / "own"
-    assert not list(tmp_path.iterdir())
 
 
 def test_other_file_is_refused_without_advice_to_disable_weights_only(tmp_path):

@@ -44,3 +44,15 @@ def test_schedule_without_all_ends_is_refused():
     options = {"channels": [4], "kernels": [3], "input_channels": 4, "noise": [3.0, 2.0, 1.0], "until": [0.5]}
     with pytest.raises(ConfigError, match="noise has 3 values, so until must have at least 2, but it has 1"):
         build(noise(1, 3, 20, 20), options)
+
+
+@pytest.mark.parametrize("kernels", [(7, 7, 9), (31, 31, 31), (3, 15, 3)])
+def test_large_kernels_fit_a_small_image(kernels):
+    generator = Prior(20, 36, channels=(4, 4, 4), kernels=kernels, input_channels=2)
+    assert generator(noise(1, 3, 20, 36)).shape == (1, 3, 20, 36)
+
+
+def test_even_kernels_are_refused():
+    options = {"channels": [4], "kernels": [4], "input_channels": 4, "noise": [0.0], "until": [0.5]}
+    with pytest.raises(ConfigError, match=r"kernels: 4 is not allowed; a kernel size must be odd"):
+        build(torch.zeros(1, 3, 32, 32), options)

@@ -16,7 +16,7 @@ from PIL import Image
 
 from tests.images.conftest import H, W, hwc, on_white, refused, rgb8
 from vitsplice.errors import ImageError
-from vitsplice.images import LARGEST_SIDE, LoadedImage, image_stamp, loading, read
+from vitsplice.images import LARGEST_SIDE, LoadedImage, image_stamp, loading, read, read_mask
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, ">u2", np.float16, np.float32, np.float64])
@@ -161,6 +161,11 @@ def test_masked_and_nested_tensors_are_refused():
     plain = torch.full((3, H, W), 0.5)
     assert "MaskedTensor" in refused(torch.masked.masked_tensor(plain, plain > 0))
     assert "nested" in refused(torch.nested.nested_tensor([plain]))
+
+
+def test_sparse_masks_are_refused():
+    with pytest.raises(ImageError, match="must be a dense tensor"):
+        read_mask(torch.zeros(H, W).to_sparse())
 
 
 def test_refusal_of_another_type_names_the_accepted_ones():

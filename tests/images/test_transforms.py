@@ -9,7 +9,7 @@ from tests.conftest import noise
 from tests.images.conftest import grey3, rgb8
 from vitsplice.errors import ImageError
 from vitsplice.images import resize_to
-from vitsplice.images.transforms import to_lab, to_rgb
+from vitsplice.images.transforms import sample_bilinear, to_lab, to_rgb
 
 
 @pytest.mark.parametrize(
@@ -63,3 +63,11 @@ def test_lab_of_white_black_and_red_equals_cie_d65():
 def test_lab_round_trip():
     image = noise(1, 3, 8, 8)
     torch.testing.assert_close(to_rgb(to_lab(image)), image, atol=1e-4, rtol=0)
+
+
+def test_bilinear_samples_at_centres_between_them_and_beyond_the_border():
+    maps = torch.arange(6.0).reshape(1, 1, 2, 3)
+    points = torch.tensor([[0.25, 1 / 6], [0.75, 5 / 6], [0.25, 1 / 3], [0.02, 0.02], [-1.0, -1.0]])
+    samples = sample_bilinear(torch.cat([maps, 2 * maps]), torch.stack([points, points]))
+    torch.testing.assert_close(samples[0, :, 0], torch.tensor([0.0, 5, 0.5, 0, 0]), atol=1e-6, rtol=0)
+    torch.testing.assert_close(samples[1], 2 * samples[0], atol=1e-6, rtol=0)

@@ -32,15 +32,18 @@ def images():
     return smooth(1, 64, 64), smooth(8, 48, 80), smooth(3, 64, 64)
 
 
-def test_values_equal_those_of_the_engine(vit, cnn, images, monkeypatch):
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_values_equal_those_of_the_engine(vit, cnn, images, monkeypatch, mirrored):
     """The engine optimises the output's pixels in a stage of the same size, with entire images as views."""
     structure, appearance, output = images
+    appearance = structure.flip(-1) if mirrored else appearance
     loss = from_preset("quick", structure, appearance, backbone=vit, overrides=SMALL)
     config = settings_for("quick", backbone="tiny-vit", overrides=[*SMALL, "generator.name=pixels"])
     entire = {name: term.model_copy(update={"view": "entire"}) for name, term in config.terms.items()}
     config = config.model_copy(update={"terms": entire})
     pixels = {"structure": structure, "appearance": appearance}
     started = prepare(config, RunImages(pixels), vit, guided=True)
+    assert torch.equal(started.images.pixels["appearance"], appearance) is not mirrored
     problem = assemble(components(config, vit, cnn), started.images, started.vectors, generator_input=output)
     monkeypatch.setattr(terms, "random_positions", lambda *key: random_positions(key[-1]))  # the same in every step
     optimisation = Optimisation(problem)

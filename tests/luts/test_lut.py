@@ -125,3 +125,20 @@ def test_invalid_arguments_of_a_fit_are_refused(arguments, message):
 def test_invalid_luts_are_refused(values, domain, message):
     with pytest.raises(UserError, match=message):
         Lut(values, tuple((float(end),) * 3 for end in domain))
+
+
+@pytest.mark.parametrize("smoothness", [0.0, -1.0, float("nan"), float("inf")])
+def test_smoothness_that_is_not_allowed_is_refused(smoothness):
+    image = noise(3, 16, 16)
+    with pytest.raises(UserError, match="above 0, and finite"):
+        Lut.fit(image, image, size=3, smoothness=smoothness)
+
+
+def test_application_does_not_depend_on_the_default_dtype():
+    image, lut = noise(1, 3, 16, 16), Lut.identity(3)
+    torch.set_default_dtype(torch.float64)
+    try:
+        output = lut.apply(image)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    torch.testing.assert_close(output, image)

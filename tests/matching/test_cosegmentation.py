@@ -11,7 +11,7 @@ from vitsplice.matching.cosegmentation import (
     cls_attention,
     common_foreground,
     common_parts,
-    on_grid,
+    mask_on_grid,
 )
 
 DISCS = [disc(), disc((60, 70), 34, seed=1), disc((70, 58), 42, seed=2)]
@@ -89,11 +89,11 @@ def test_small_holes_are_filled_and_specks_removed():
 
 def test_small_mask_stays_on_a_coarser_grid_and_an_empty_one_empty():
     mask = torch.zeros(8, 8, dtype=torch.bool)
-    assert not on_grid(mask, (4, 4)).any()
+    assert not mask_on_grid(mask, (4, 4)).any()
     mask[2, 3] = True
-    assert on_grid(mask, (4, 4)).nonzero().tolist() == [[1, 1]]
+    assert mask_on_grid(mask, (4, 4)).nonzero().tolist() == [[1, 1]]
     mask[2:4, :4] = True
-    assert on_grid(mask, (4, 4)).nonzero().tolist() == [[1, 0], [1, 1]]
+    assert mask_on_grid(mask, (4, 4)).nonzero().tolist() == [[1, 0], [1, 1]]
 
 
 def test_uniform_images_have_no_foreground():

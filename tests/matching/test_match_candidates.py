@@ -97,3 +97,15 @@ def test_preferred_matches_win_and_mirroring_is_as_preferred(described):
             match = match_candidates(first, [Candidate(second)], agreement=agreement, preference=preference)
             assert (match.weights.argmax(1) == wanted).float().mean() > 0.9
             assert match.mirrored == mirrored
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_excluded_patches_do_not_decide_whether_an_image_is_mirrored(described, vit, mirrored):
+    """The mask includes one quadrant of the second image; the other three show its mirror image."""
+    included = IMAGES[0].flip(-1) if mirrored else IMAGES[0]
+    excluded = included.flip(-1)
+    rows = [torch.cat(row, -1) for row in ((included, excluded), (excluded, excluded))]
+    mask = torch.zeros(1, 1, 96, 96)
+    mask[..., :48, :48] = 1
+    second = describe_image(torch.cat(rows, -2), vit, 2 * GRID, mirror=True)
+    assert match_candidates(described[0], [Candidate(second, mask)]).mirrored is mirrored

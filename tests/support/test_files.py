@@ -7,7 +7,7 @@ import pytest
 
 from vitsplice.errors import PathRejected, UserError
 from vitsplice.support import files
-from vitsplice.support.files import inside, read_regular, temporary_files, unique_names, write_atomically
+from vitsplice.support.files import cache_folder, inside, read_regular, temporary_files, unique_names, write_atomically
 
 
 @pytest.fixture
@@ -196,3 +196,15 @@ def test_error_of_reading_names_the_path(tmp_path, data, message):
         path.write_bytes(data)
     with pytest.raises(UserError, match=message), files.reading(path):
         path.read_text("utf-8")
+
+
+def test_cache_folder_follows_the_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("VITSPLICE_CACHE", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert cache_folder() == tmp_path / ".cache/vitsplice"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert cache_folder() == tmp_path / "xdg/vitsplice"
+    monkeypatch.setenv("VITSPLICE_CACHE", "~/own")
+    assert cache_folder() == tmp_path / "own"
+    assert not list(tmp_path.iterdir())

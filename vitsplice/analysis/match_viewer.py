@@ -1,7 +1,7 @@
 """Page in which patches of two images are selected to see their similarities and matches in the other image.
 
 It is one HTML file that needs no server. Instead of the similarities of all pairs of patches it has vectors whose dot
-products approximate them (`vitsplice.matching.low_rank`), as 8-bit integers: on photographs they differ by 0.002
+products approximate them (`vitsplice.matching.guide.factorise`), as 8-bit integers: on photographs they differ by 0.002
 (RMS), at most by 0.01. The best matches of each patch are those of the exact similarities.
 """
 
@@ -18,8 +18,8 @@ from torch import Tensor
 
 from vitsplice.analysis.pca import principal_components, three_channels
 from vitsplice.contracts import Features
-from vitsplice.matching import Correspondence, most_similar
-from vitsplice.matching.low_rank import factorise
+from vitsplice.matching import Correspondence, most_similar_patches
+from vitsplice.matching.guide import factorise
 from vitsplice.numerics import numerics
 from vitsplice.support.page import data_uri
 from vitsplice.support.script_page import render_script_page
@@ -111,7 +111,7 @@ def _image(
 ) -> dict[str, Any]:
     """Return what the page has of one image; arrays are little-endian bytes in base64, one row for each patch."""
     height, width = pixels.shape[-2:]
-    nearest = most_similar(similarities, count)
+    nearest = most_similar_patches(similarities, count)
     return {
         "name": printable(name),
         "height": height,

@@ -20,7 +20,7 @@ from vitsplice.analysis.upsampling import Upsampling, sharpened, upsample
 from vitsplice.contracts import Backbone, BackboneInfo, FeatureRequest, Features, layer_file_label
 from vitsplice.engine.backbones import backbone_or_default
 from vitsplice.images import LoadedImage, Source, contact_sheet, encode_png, resize_to
-from vitsplice.matching.cosegmentation import on_grid
+from vitsplice.matching.cosegmentation import mask_on_grid
 from vitsplice.numerics import numerics
 from vitsplice.support import output_folder
 from vitsplice.support.files import safe_file_name
@@ -66,7 +66,7 @@ def principal_components(
     """
     inside = [torch.ones(image.patches.shape[1], dtype=torch.bool) for image in features]
     if masks is not None:
-        inside = [on_grid(mask, image.grid).flatten() for mask, image in zip(masks, features, strict=True)]
+        inside = [mask_on_grid(mask, image.grid).flatten() for mask, image in zip(masks, features, strict=True)]
     patches = torch.cat([image.patches[0][chosen] for image, chosen in zip(features, inside, strict=True)])
     patches = patches.cpu().double()
     rows = _self_similarity_factor(F.normalize(patches, dim=-1)) if decompose == "self-similarity" else patches
@@ -141,7 +141,7 @@ class ComponentMaps:
         maps, image = self.maps[layer][index], self._pixels(index, side)
         if self.masks is None:
             return upsample(maps, image, self.upsampling)
-        mask = on_grid(self.masks[index], (maps.shape[-2], maps.shape[-1]))[None]
+        mask = mask_on_grid(self.masks[index], (maps.shape[-2], maps.shape[-1]))[None]
         *colours, share = upsample(torch.cat([maps, mask]), image, self.upsampling)
         lifted = LEAST_BRIGHTNESS + (1 - LEAST_BRIGHTNESS) * torch.stack(colours) / share.clamp(min=0.1)
         return torch.as_tensor(lifted.clamp(0, 1) * sharpened(share))

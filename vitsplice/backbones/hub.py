@@ -11,8 +11,9 @@ from urllib.parse import urlparse
 import torch
 from torch import Tensor
 
-from vitsplice.backbones.weights import first_line, read_state_dict
+from vitsplice.backbones.weights import read_state_dict
 from vitsplice.errors import Argument, Part, Setting, WeightsUnavailable
+from vitsplice.text import first_line
 
 PROBE_SECONDS = 4.0
 """Time limit for the hub to answer whether it has a file."""

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from vitsplice.backbones import NO_LICENCE, RANDOM_WEIGHTS
 from vitsplice.contracts import Backbone, BackboneSpec
-from vitsplice.errors import UserError
+from vitsplice.errors import UnknownName, UserError
+from vitsplice.text import did_you_mean
 
 UNTRAINED = "untrained-"
 """Prefix of a timm name or a short name, for the same network with random weights."""
@@ -90,19 +91,38 @@ def aliases() -> list[BackboneSpec]:
 
 
 def spec_for(name: str) -> BackboneSpec | None:
-    """Return the spec of a timm model such as ``vit_small_patch16_224.dino``, or of an untrained one, or None."""
+    """Return the spec of a timm model such as ``vit_small_patch16_224.dino``, or of an untrained one, or None.
+
+    Raises UnknownName if timm has the architecture, but not these weights of it.
+    """
     import timm
 
     if name.startswith(UNTRAINED):
         trained_name = name.removeprefix(UNTRAINED)
         timm_name = ALIASES[trained_name].timm_name if trained_name in ALIASES else trained_name
         summary, build = f"timm {timm_name}, untrained", partial(_build_untrained, timm_name, name)
-        return BackboneSpec(name, build, summary, "none", RANDOM_WEIGHTS) if timm.is_model(timm_name) else None
+        if not timm.is_model(timm_name):
+            return None
+        _pretrained_cfg(timm_name)
+        return BackboneSpec(name, build, summary, "none", RANDOM_WEIGHTS)
     if not timm.is_model(name):
         return None
-    cfg = timm.get_pretrained_cfg(name, allow_unregistered=False)
+    cfg = _pretrained_cfg(name)
     licence = (cfg.license if cfg else None) or NO_LICENCE
     return BackboneSpec(name, partial(_build, name, name), f"timm {name}", licence, f"hub timm/{name}")
+
+
+def _pretrained_cfg(timm_name: str) -> Any:
+    """Return timm's configuration of a model, or None. Raises UnknownName for weights that timm does not list."""
+    import timm
+
+    try:
+        return timm.get_pretrained_cfg(timm_name, allow_unregistered=False)
+    except RuntimeError as error:
+        architecture, _, tag = timm_name.partition(".")
+        others = timm.list_pretrained(f"{architecture}.*")
+        hint = did_you_mean(timm_name, others) or f" It has {', '.join(others[:5])}."
+        raise UnknownName(f"timm has no weights '{tag}' of '{architecture}'.{hint}") from error
 
 
 def _find_weights(repo: str) -> str:

@@ -123,8 +123,8 @@ def _create(
         try:
             return _create_for_any_size(timm_name, settings)
         except RuntimeError as error:
-            if features_only and state_dict is None:
-                raise UserError(f"timm's '{timm_name}' gives no feature maps: {error}") from error
+            if state_dict is None:
+                raise UserError(f"timm cannot create '{timm_name}': {_first_lines(error)}") from error
             raise WeightsRejected(f"these weights do not fit timm's '{timm_name}': {_first_lines(error)}") from error
 
 

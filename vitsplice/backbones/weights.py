@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from vitsplice.errors import WeightsRejected
 from vitsplice.support.files import file_sha256
-from vitsplice.text import printable, truncate
+from vitsplice.text import first_line, printable
 
 ACCEPTED = "a state dict in .safetensors, or one saved by torch.save that loads with weights_only=True"
 WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model", "teacher", "student")
@@ -24,17 +24,6 @@ WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "mo
 
 UNUSED = "num_batches_tracked"
 """A buffer of batch normalisation that eval mode does not use, and that old checkpoints do not have."""
-
-
-def cache_folder() -> Path:
-    """Return the folder of cached derived files: ``$VITSPLICE_CACHE``, or one in the user's cache folder.
-
-    It may not exist.
-    """
-    if configured := os.environ.get("VITSPLICE_CACHE"):
-        return Path(configured).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base).expanduser() if base else Path.home() / ".cache") / "vitsplice"
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
@@ -173,9 +162,3 @@ def counted(kind: str, names: list[str]) -> str:
     if not names:
         return ""
     return f"{len(names)} {kind} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, or its type if it has none."""
-    line = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    return truncate(line or type(error).__name__, 120)

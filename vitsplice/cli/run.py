@@ -225,9 +225,9 @@ def follow(recording: Recording, resume_command: str = "", lut: Path | None = No
         result = recording.finish(progress.note, lut)
     progress.metrics(result)
     if table := result.record.get("lut"):
-        error = table["delta_e"]
-        numbers = f"delta E mean {error['mean']:.2f}, 95th percentile {error['percentile_95']:.2f}"
-        progress.note(f"LUT: {table['path']}; from the output: {numbers}")
+        from vitsplice.luts import ColourDifference
+
+        progress.note(f"LUT: {table['path']}; from the output: {ColourDifference(**table['delta_e'])}")
     progress.saved(recording.folder, finished=result.finished)
     if not result.finished:
         raise typer.Exit(130)

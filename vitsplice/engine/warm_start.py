@@ -20,7 +20,7 @@ from torch import Tensor
 
 from vitsplice.engine.stack import AppearanceImage
 from vitsplice.images.transforms import to_lab, to_rgb
-from vitsplice.matching import Correspondence, pooled
+from vitsplice.matching import Correspondence, concatenated
 from vitsplice.matching.small_spots import darken_spots
 from vitsplice.numerics import numerics
 
@@ -110,10 +110,10 @@ def start_maps(
     structure_lab = to_lab(structure)
     mean = _means(structure_lab, match.grid)
     theirs = [(to_lab(image.pixels), o.grid, image.mask) for image, o in zip(appearances, match.others, strict=True)]
-    colours = match.warp_colours(pooled([_means(*image) for image in theirs]))
+    colours = match.warp_colours(concatenated([_means(*image) for image in theirs]))
     if strength > 1:
         colours = torch.lerp(colours.mean(0), colours, eased(strength))
-    target_contrast = match.warp(pooled([_contrast(*image) for image in theirs]))
+    target_contrast = match.warp(concatenated([_contrast(*image) for image in theirs]))
     contrast = _contrast(structure_lab, match.grid)
     gain = ((target_contrast + FLOOR) / (contrast + FLOOR)).sqrt().clamp(*GAIN)
     scale = _working_scale(structure)

@@ -65,8 +65,10 @@ def build(start: Tensor, options: Mapping[str, Any]) -> nn.Module:
     """Build the generator of a preset. Only the size of the start image is used.
 
     Raises:
-        ConfigError: if ``until`` has too few values for the number of values of ``noise``.
+        ConfigError: if ``until`` has too few values for the number of values of ``noise``, or a kernel size is even.
     """
+    if even := [size for size in options["kernels"] if size % 2 == 0]:
+        raise ConfigError(f"generator.options.kernels: {even[0]} is not allowed; a kernel size must be odd")
     parts, ends = len(options["noise"]), len(options["until"])
     if ends < parts - 1:
         raise ConfigError(

@@ -115,12 +115,14 @@ class UNet(nn.Module):
     ) -> None:
         super().__init__()
         level: Level | None = None
-        kernel_sizes = [*kernels, *[3] * len(channels)]
-        for above, width, kernel in reversed(list(zip((inputs, *channels), channels, kernel_sizes, strict=False))):
+        kernel_sizes = [*kernels, *[3] * len(channels)][: len(channels)]
+        for above, width, kernel in reversed(list(zip((inputs, *channels[:-1]), channels, kernel_sizes, strict=True))):
             level = Level(above, width, level, skip_channels, slope, down_convs, up_1x1, kernel, padding)
         last = nn.Sigmoid() if squash else nn.Identity()
         self.net = nn.Sequential(level or nn.Identity(), nn.Conv2d(channels[0], 3, 1), last)
-        self.min_side = MIN_DEEPEST_SIDE * 2 ** len(channels)
+        halved = [kernel // 2 + 1 if padding == "reflect" else 1 for kernel in kernel_sizes]
+        halved[-1] = max(MIN_DEEPEST_SIDE, halved[-1])
+        self.min_side = max(side * 2**level for level, side in enumerate(halved, 1))
         if init_gain:
             self.apply(lambda module: _initialise(module, init_gain))
 

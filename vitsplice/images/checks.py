@@ -112,6 +112,18 @@ def image_batch(pixels: Tensor, name: str, *, tolerance: float = 0.0, check: boo
     return values.reshape(-1, *shape[-3:])
 
 
+def single_image(pixels: Tensor, name: str, *, tolerance: float = 0.0) -> Tensor:
+    """Convert an image ``(3, H, W)`` or ``(1, 3, H, W)`` to a batch of one; see `image_batch`.
+
+    Raises:
+        ImageError: if it is not allowed, or a batch of several.
+    """
+    batch = image_batch(pixels, name, tolerance=tolerance)
+    if len(batch) != 1:
+        raise ImageError(f"'{name}' must be one image, (3, H, W) or (1, 3, H, W); this is a batch of {len(batch)}")
+    return batch
+
+
 def _layout_hint(shape: tuple[int, ...]) -> str:
     if len(shape) in (3, 4) and shape[-1] == 3:
         return ": channels come first, .movedim(-1, -3) moves them"

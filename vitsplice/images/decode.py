@@ -14,7 +14,7 @@ from PIL import ExifTags, Image
 from torch import Tensor
 
 from vitsplice.errors import ImageError
-from vitsplice.images.channels import AlphaHandler, Values, composite_on_white, scaled, to_pixels, unit_values
+from vitsplice.images.channels import AlphaHandler, Values, scaled, to_pixels, unit_values
 from vitsplice.images.checks import LARGEST, check_range, check_size
 from vitsplice.text import printable
 
@@ -104,9 +104,7 @@ def _reason(error: Exception) -> str:
     return printable(text.strip() or type(error).__name__)
 
 
-def decode(
-    image: Image.Image, name: str, handle_alpha: AlphaHandler = composite_on_white
-) -> tuple[Tensor, tuple[str, ...]]:
+def decode(image: Image.Image, name: str, handle_alpha: AlphaHandler) -> tuple[Tensor, tuple[str, ...]]:
     """Decode a PIL image to upright pixels. The size is checked first.
 
     Args:

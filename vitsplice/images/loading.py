@@ -115,6 +115,7 @@ def _mask_as_image(mask: Any) -> Any:
         return mask.astype(np.uint8) * 255
     if not isinstance(mask, Tensor):
         return mask
+    check_dense(mask, "tensor")
     values = mask.float() if mask.dtype == torch.bool else mask
     if values.ndim in (2, 3, 4) and values.shape[:-2].numel() == 1:
         return values.reshape(1, *values.shape[-2:]).expand(3, -1, -1)

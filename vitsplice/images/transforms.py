@@ -26,6 +26,16 @@ def to_rgb(lab: Tensor) -> Tensor:
     return torch.as_tensor(kornia.color.lab_to_rgb(lab * LAB_SCALE)).clamp(0, 1)
 
 
+def sample_bilinear(maps: Tensor, points: Tensor) -> Tensor:
+    """Interpolate maps ``(B, D, h, w)`` bilinearly at points ``(B, N, 2)``: ``(B, N, D)``. Differentiable.
+
+    A point is (y, x) as fractions of the sides, in [0, 1]. Between the border and the centres of the outermost cells,
+    and outside, the values are those at the nearest centres.
+    """
+    grid = points.flip(-1).to(maps)[:, None] * 2 - 1
+    return F.grid_sample(maps, grid, padding_mode="border", align_corners=False)[:, :, 0].transpose(1, 2)
+
+
 def resize_to(pixels: Tensor, size: int) -> Tensor:
     """Resize images so that the shorter side is ``size``, with antialiased bicubic interpolation.
 

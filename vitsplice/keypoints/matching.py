@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vitsplice.images.transforms import sample_bilinear
+
 CHUNK = 16
 """Number of points that are matched at a time."""
 
@@ -34,7 +36,7 @@ def match_points(source: Tensor, target: Tensor, points: Tensor, size: tuple[int
     """
     if not len(points):
         return torch.empty(0, 2, dtype=torch.float64)
-    products = sample_bilinear(source, points) @ target.flatten(2)[0]
+    products = sample_bilinear(source, points[None])[0] @ target.flatten(2)[0]
     best = [
         (_upsample(chunk.reshape(1, -1, *target.shape[2:]), size) / norms).flatten(2)[0].argmax(1)
         for chunk in torch.split(products, CHUNK)
@@ -42,12 +44,6 @@ def match_points(source: Tensor, target: Tensor, points: Tensor, size: tuple[int
     index = torch.cat(best).cpu()
     centres = torch.stack([index // size[1], index % size[1]], 1).double() + 0.5
     return centres / torch.tensor(size, dtype=torch.float64)
-
-
-def sample_bilinear(maps: Tensor, points: Tensor) -> Tensor:
-    """Sample a map ``(1, D, h, w)`` bilinearly at points ``(N, 2)``: ``(N, D)``; points outside get border values."""
-    grid = points.flip(1).to(maps)[None, :, None] * 2 - 1
-    return F.grid_sample(maps, grid, mode="bilinear", padding_mode="border", align_corners=False)[0, :, :, 0].T
 
 
 def upsampled_norms(maps: Tensor, size: tuple[int, int]) -> Tensor:

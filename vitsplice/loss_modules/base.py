@@ -141,8 +141,8 @@ class TermsLoss(nn.Module):
             needs_start = ("start", "entire") in target_requests(self.terms) and "start" not in images
             vectors: list[MatchVectors] = []
             if "appearance" in images and (guided or needs_start):
-                starts, vectors = self._prepare(images, guided)
-                images = {"start": starts, **images}
+                prepared, vectors = self._prepare(images, guided)
+                images = {**prepared, "start": images.get("start", prepared["start"])}
             elif needs_start:
                 images["start"] = images["structure"]
             targets = {}
@@ -152,10 +152,10 @@ class TermsLoss(nn.Module):
                 _add_vectors(targets[name], requests, vectors)
             return targets
 
-    def _prepare(self, images: Batches, guided: bool) -> tuple[Tensor, list[MatchVectors]]:
-        """Return the start images, and with ``guided`` the vectors of the facet ``match`` for each row of a batch."""
+    def _prepare(self, images: Batches, guided: bool) -> tuple[Batches, list[MatchVectors]]:
+        """Return the images with a start, and with ``guided`` the vectors of the facet ``match`` for each row."""
         pairs = paired_rows(images["structure"], images["appearance"])
-        return images["structure"], [self._vectors(*pair) for pair in pairs] if guided else []
+        return {**images, "start": images["structure"]}, [self._vectors(*pair) for pair in pairs] if guided else []
 
     def _vectors(self, structure: Tensor, appearance: Tensor) -> MatchVectors:
         settings = MatchConfig(grid=MATCH_GRID).model_dump()
@@ -177,9 +177,13 @@ class TermsLoss(nn.Module):
     def _check_images(self, outputs: Batches, images: Batches) -> None:
         """Raise UserError unless all required images are set, and the sizes of batches and images match."""
         available = {*images, *(["start"] if "structure" in images else [])}
-        for name, image in ((term.name, image) for term in self.terms for image, _ in target_requests([term])):
-            if image not in available:
-                raise UserError(f"term '{name}' needs the image '{image}': loss.set_targets({image}=...) sets it")
+        for term in self.terms:
+            matched = ("structure", "appearance") if MATCH in term.term.requests else ()
+            for image in (*(image for image, _ in target_requests([term])), *matched):
+                if image not in available:
+                    raise UserError(
+                        f"term '{term.name}' needs the image '{image}': loss.set_targets({image}=...) sets it"
+                    )
         counts = [(f"output of {image}", len(batch)) for image, batch in outputs.items()]
         counts += [(image, len(batch)) for image, batch in images.items()]
         if len({count for _, count in counts} - {1}) > 1:

@@ -18,12 +18,12 @@ from vitsplice.engine import problem
 from vitsplice.engine.backbones import Loaded, load_all, load_backbone, load_configured
 from vitsplice.engine.features import SizedBackbone
 from vitsplice.engine.images import RunImages, ViewKey
-from vitsplice.engine.start import warm_start_of
+from vitsplice.engine.start import prepare
 from vitsplice.engine.terms import WeightedTerm
 from vitsplice.errors import ConfigError, Setting, UserError
 from vitsplice.loss_modules.base import Batches, TermsLoss, paired_rows, resize_to_side
 from vitsplice.losses.terms import APPEARANCE, IDENTITY, STRUCTURE
-from vitsplice.matching import MatchVectors, correspond, match_vectors
+from vitsplice.matching import MatchVectors
 from vitsplice.options import complete
 from vitsplice.plugins import catalogue
 from vitsplice.presets.settings import DEFAULT_PRESET, name_of, settings_for
@@ -180,16 +180,17 @@ class PresetLoss(TermsLoss):
             f"reconstruction); or omit the term: from_preset(..., overrides=[{overrides}])"
         )
 
-    def _prepare(self, images: Batches, guided: bool) -> tuple[Tensor, list[MatchVectors]]:
+    def _prepare(self, images: Batches, guided: bool) -> tuple[Batches, list[MatchVectors]]:
         if self.config.start == "structure" and not guided:
-            return images["structure"], []
-        starts, vectors = [], []
-        for structure, appearance in paired_rows(images["structure"], images["appearance"]):
-            match = correspond(structure, appearance, self.backbone, **self.config.match.model_dump())
-            pair = RunImages({"structure": structure, "appearance": appearance})
-            starts.append(structure if self.config.start == "structure" else warm_start_of(self.config, pair, match))
-            vectors.append(match_vectors(match, appearance))
-        return torch.cat(starts), vectors
+            return super()._prepare(images, guided)
+        starts = [
+            prepare(self.config, RunImages({"structure": structure, "appearance": appearance}), self.backbone, guided)
+            for structure, appearance in paired_rows(images["structure"], images["appearance"])
+        ]
+        begun: Batches = {
+            name: torch.cat([start.images.pixels[name] for start in starts]) for name in ("start", "appearance")
+        }
+        return {**images, **begun}, [start.vectors for start in starts if start.vectors is not None]
 
 
 def _resizer(config: RunConfig, backbone: str) -> Resizing:
@@ -219,7 +220,8 @@ def from_preset(
 
     The other parts of a preset are up to your training loop: generator, optimiser, stages (the size is the last
     stage's), views (the entire image is used) and schedules (a term that is active every n-th step has 1/n of its
-    weight; ``start`` is ignored). Everything is computed in float32, whatever the precision of the preset.
+    weight; its first step, ``terms.NAME.start``, is ignored). Everything is computed in float32, whatever the precision
+    of the preset.
 
     Args:
         preset: name of a preset, a YAML file, or settings.

@@ -13,8 +13,6 @@ All return a scalar, at least 0, the mean over the batch; it is 0 for equal feat
 
 from __future__ import annotations
 
-from typing import Literal, get_args
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -23,8 +21,7 @@ from vitsplice.errors import UserError
 
 __all__ = ["appearance_loss", "distance", "identity_loss", "self_similarity", "structure_loss"]
 
-Form = Literal["norm", "mse", "relative"]
-FORMS: tuple[str, ...] = get_args(Form)
+FORMS = ("norm", "mse", "relative")
 
 
 def distance(output: Tensor, target: Tensor, form: str = "mse") -> Tensor:

@@ -21,6 +21,7 @@ from vitsplice.contracts import (
     TermContext,
 )
 from vitsplice.errors import ConfigError
+from vitsplice.images.transforms import sample_bilinear
 from vitsplice.losses.regularisers import edge_distance, total_variation
 from vitsplice.losses.splice import pooled_to
 from vitsplice.losses.transport import cosine_cost, relaxed_earth_mover, sliced_wasserstein
@@ -99,8 +100,9 @@ def grid_hypercolumns(features: FeaturesByRequest, layers: Sequence[FeatureReque
 def sampled_hypercolumns(features: FeaturesByRequest, layers: Sequence[FeatureRequest], samples: int) -> Hypercolumns:
     """Interpolate the features of all layers, the correspondence and the mask at the first random positions."""
     positions = features[POSITIONS].values[:, :samples].to(features[MATCH].values)
-    values = torch.cat([F.normalize(_sample(features[layer], positions), dim=-1) for layer in layers], -1)
-    return Hypercolumns(values, _sample(features[MATCH], positions), _sample(features[MASK], positions)[0, :, 0])
+    values = torch.cat([F.normalize(sample_bilinear(features[layer].maps, positions), dim=-1) for layer in layers], -1)
+    match, coverage = (sample_bilinear(features[request].maps, positions) for request in (MATCH, MASK))
+    return Hypercolumns(values, match, coverage[0, :, 0])
 
 
 def statistics(context: TermContext) -> LossTerm:
@@ -209,12 +211,6 @@ def mass_map(output: FeaturesByRequest, target: FeaturesByRequest, context: Term
     coarse = ours.grid and (min(ours.grid[0], MASS_GRID), min(ours.grid[1], MASS_GRID))
     similarities = pooled_to(ours, coarse).values[0] @ theirs.patches[0].T
     return target_mass(similarities, pooled_to(target[MASK], grid).values[0, :, 0], context).reshape(1, 1, *grid)
-
-
-def _sample(features: Features, positions: Tensor) -> Tensor:
-    """Interpolate local features at positions ``(B, N, 2)``, each (y, x) in [0, 1]: ``(B, N, D)``."""
-    values = F.grid_sample(features.maps, 2 * positions.flip(-1)[:, None] - 1, align_corners=False)
-    return values[:, :, 0].transpose(1, 2)
 
 
 def _covered_mass(mass: Tensor, coverage: Tensor) -> Tensor:

@@ -2,22 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from importlib import import_module
 
-from vitsplice.contracts import POSITIONS_COUNT, LossSpec, LossTerm, Option, TermContext
-
-
-def _builder(module: str, name: str) -> Callable[[TermContext], LossTerm]:
-    """Return a builder of a module of `vitsplice.losses`, which is imported when the builder is called."""
-
-    def build(context: TermContext) -> LossTerm:
-        term: LossTerm = getattr(import_module(f"vitsplice.losses.{module}"), name)(context)
-        return term
-
-    return build
-
+from vitsplice.contracts import POSITIONS_COUNT, LossSpec, Option
+from vitsplice.support.lazy import lazy
 
 FORM = Option(
     "mse",
@@ -46,7 +34,7 @@ NEIGHBOURHOODS = {
 
 APPEARANCE = LossSpec(
     "appearance",
-    _builder("splice", "appearance"),
+    lazy("vitsplice.losses.splice", "appearance"),
     "distance of the output's [CLS] token from the appearance image's (paper, equation 3)",
     input="structure",
     target="appearance",
@@ -54,7 +42,7 @@ APPEARANCE = LossSpec(
 )
 STRUCTURE = LossSpec(
     "structure",
-    _builder("splice", "structure"),
+    lazy("vitsplice.losses.splice", "structure"),
     "distance of the output's key self-similarity from the structure image's (paper, equations 2 and 4)",
     input="structure",
     target="structure",
@@ -68,7 +56,7 @@ STRUCTURE = LossSpec(
 )
 IDENTITY = LossSpec(
     "identity",
-    _builder("splice", "identity"),
+    lazy("vitsplice.losses.splice", "identity"),
     "distance of keys between the appearance image and the generator's output for it (paper, equation 5)",
     input="appearance",
     target="appearance",
@@ -76,7 +64,7 @@ IDENTITY = LossSpec(
 )
 FEATURE = LossSpec(
     "feature",
-    _builder("splice", "identity"),
+    lazy("vitsplice.losses.splice", "identity"),
     "distance of one feature of the output from the structure image's: feature inversion",
     input="structure",
     target="structure",
@@ -84,7 +72,7 @@ FEATURE = LossSpec(
 )
 TEXTURE = LossSpec(
     "texture",
-    _builder("guided", "texture"),
+    lazy("vitsplice.losses.guided", "texture"),
     "distance of tokens from those of corresponding patches (relaxed earth mover's distance, guided)",
     input="structure",
     target="appearance",
@@ -99,7 +87,7 @@ TEXTURE = LossSpec(
 )
 STATISTICS = LossSpec(
     "statistics",
-    _builder("guided", "statistics"),
+    lazy("vitsplice.losses.guided", "statistics"),
     "distance of the mean and standard deviation of each channel from those of corresponding patches",
     input="structure",
     target="appearance",
@@ -107,7 +95,7 @@ STATISTICS = LossSpec(
 )
 CONTRAST = LossSpec(
     "contrast",
-    _builder("contrast", "contrast"),
+    lazy("vitsplice.losses.contrast", "contrast"),
     "lack of local contrast compared with a share of that of corresponding neighbourhoods",
     input="structure",
     target="appearance",
@@ -118,7 +106,7 @@ CONTRAST = LossSpec(
 )
 GRAIN = LossSpec(
     "grain",
-    _builder("grain", "grain"),
+    lazy("vitsplice.losses.grain", "grain"),
     "fine variation that neither the structure image nor corresponding neighbourhoods have",
     input="structure",
     target="appearance",
@@ -131,7 +119,7 @@ GRAIN = LossSpec(
 )
 PATCHES = LossSpec(
     "patches",
-    _builder("guided", "patches"),
+    lazy("vitsplice.losses.guided", "patches"),
     "distance of the distribution of Lab patches from the appearance image's (sliced Wasserstein distance)",
     input="structure",
     target="appearance",
@@ -144,7 +132,7 @@ PATCHES = LossSpec(
 )
 EDGES = LossSpec(
     "edges",
-    _builder("guided", "edges"),
+    lazy("vitsplice.losses.guided", "edges"),
     "distance of lightness gradients from the start's, at its strong edges",
     input="structure",
     target="start",
@@ -152,7 +140,7 @@ EDGES = LossSpec(
 )
 SMOOTHNESS = LossSpec(
     "smoothness",
-    _builder("guided", "smoothness"),
+    lazy("vitsplice.losses.guided", "smoothness"),
     "total variation of lightness and chroma",
     input="structure",
     target="structure",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,15 +91,14 @@ class _Parser:
 
     def parse(self, text: str) -> Lut:
         """Return the LUT of a file."""
-        lines, rows = text.splitlines(), list[list[str]]()
+        lines, rows = text.splitlines(), list[Triple]()
         for number, words in _content(lines):
             if words[0][0].isalpha() and words[0].lower() not in ("nan", "inf", "infinity"):
                 if rows:
                     self._fail(number, f"keyword {_shown(words[0])} after the table")
                 self._keyword(number, words)
             else:
-                self._check_row(number, words)
-                rows.append(words)
+                rows.append(self._triple(number, words))
         values = self._table(rows)
         try:
             lattice = torch.from_numpy(values).reshape(self._size, self._size, self._size, 3)
@@ -122,20 +122,16 @@ class _Parser:
         return int(words[1])
 
     def _triple(self, number: int, words: list[str]) -> Triple:
-        self._check_row(number, words)
-        red, green, blue = map(float, words)
+        """Parse three finite numbers."""
+        try:
+            red, green, blue = map(float, words)
+        except ValueError:
+            red = green = blue = math.nan
+        if not all(map(math.isfinite, (red, green, blue))):
+            self._fail(number, f"three finite numbers are required, not {_shown(' '.join(words))}")
         return red, green, blue
 
-    def _check_row(self, number: int, words: list[str]) -> None:
-        """Raise UserError unless the words are three finite numbers."""
-        try:
-            valid = len(words) == 3 and bool(np.isfinite([float(word) for word in words]).all())
-        except ValueError:
-            valid = False
-        if not valid:
-            self._fail(number, f"three finite numbers are required, not {_shown(' '.join(words))}")
-
-    def _table(self, rows: list[list[str]]) -> NDArray[np.float32]:
+    def _table(self, rows: list[Triple]) -> NDArray[np.float32]:
         if not self._size:
             raise UserError(f"{self._name} is not a .cube file with a 3D LUT: it has no LUT_3D_SIZE")
         if len(rows) != self._size**3:

@@ -67,9 +67,9 @@ def fitted_values(source: Colours, target: Colours, identity: Colours, smoothnes
     weight = smoothness * ((size - 1) / (LATTICE - 1)) ** 4
     decay = min(weight, DECAY) * (_roughness(size, 1) / REACH**2 + sparse.eye_array(size**3) / REACH**4)
     penalty = weight * _roughness(size, 2) + decay
-    matrix = share * (weights.T @ weights) + penalty
+    matrix = (share * (weights.T @ weights) + penalty).tocsr()
     right = share * (weights.T @ changes)
-    fitted = [_solve(matrix.tocsr(), right[:, channel]) for channel in range(3)]
+    fitted = [_solve(matrix, right[:, channel]) for channel in range(3)]
     values = identity + np.stack(fitted, axis=-1).reshape(size, size, size, 3)
     return values.clip(0, 1).astype(np.float32)
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vitsplice.errors import UserError
-from vitsplice.images.checks import image_batch
+from vitsplice.images.checks import image_batch, single_image
 from vitsplice.luts.fitting import SMOOTHNESS, fitted_values
 
 SIZE = 33
@@ -85,7 +85,7 @@ class Lut:
                 closely, but noise and differences that are not a function of the colour show as speckles.
 
         Raises:
-            UserError: if the sizes differ, or the mask excludes every pixel.
+            UserError: if the sizes differ, the mask excludes every pixel, or the smoothness is not allowed.
 
         Example:
             >>> image = torch.rand(3, 64, 64)
@@ -93,7 +93,11 @@ class Lut:
             >>> bool((darker.apply(image) - image * 0.5).abs().max() < 0.02)
             True
         """
-        first, second = _colours(source, "source"), _colours(target, "target")
+        if not 0 < smoothness < float("inf"):
+            raise UserError(f"smoothness={smoothness} is not allowed; it must be above 0, and finite")
+        first, second = (
+            single_image(i.detach().cpu(), n)[0].flatten(1).T for i, n in ((source, "source"), (target, "target"))
+        )
         shapes = [image.shape[-2:] for image in (source, target, mask) if image is not None]
         if len(set(shapes)) != 1:
             sizes = " and ".join(f"{width}x{height}" for height, width in shapes)
@@ -115,18 +119,10 @@ class Lut:
         Returns:
             Images of the same shape, clamped to [0, 1].
         """
-        low, high = (torch.tensor(end, device=images.device) for end in self.domain)
         batch = image_batch(images, "images")
+        low, high = (batch.new_tensor(end) for end in self.domain)
         positions = (batch.movedim(1, -1) - low) / (high - low) * 2 - 1
         lattice = self.values.to(images.device).movedim(-1, 0)[None].expand(len(batch), -1, -1, -1, -1)
         # The last coordinate of grid_sample belongs to the first axis, red.
         output = F.grid_sample(lattice, positions.flip(-1)[:, None], padding_mode="border", align_corners=True)
         return output.reshape(images.shape).clamp(0, 1)
-
-
-def _colours(image: Tensor, name: str) -> Tensor:
-    """Return the colours ``(H W, 3)`` of one image."""
-    batch = image_batch(image.detach().cpu(), name)
-    if len(batch) != 1:
-        raise UserError(f"'{name}' must be one image, (3, H, W) or (1, 3, H, W); this one is {tuple(image.shape)}")
-    return batch[0].flatten(1).T

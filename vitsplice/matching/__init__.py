@@ -1,7 +1,7 @@
 """Dense semantic correspondence of images, from the features of any backbone."""
 
-from vitsplice.matching.assignment import assignment, most_similar
-from vitsplice.matching.correspondence import Correspondence, MatchedImage, pooled
+from vitsplice.matching.assignment import assignment, most_similar_patches
+from vitsplice.matching.correspondence import Correspondence, MatchedImage, concatenated
 from vitsplice.matching.coverage import usable
 from vitsplice.matching.description import Description, describe_image
 from vitsplice.matching.descriptors import describe, descriptor_requests, join_features, similarity
@@ -18,6 +18,7 @@ __all__ = [
     "MatchedImage",
     "Preference",
     "assignment",
+    "concatenated",
     "correspond",
     "describe",
     "describe_image",
@@ -26,8 +27,7 @@ __all__ = [
     "match_candidates",
     "match_descriptions",
     "match_vectors",
-    "most_similar",
-    "pooled",
+    "most_similar_patches",
     "similarity",
     "usable",
 ]

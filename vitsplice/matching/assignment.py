@@ -28,7 +28,7 @@ def mutual_nearest(similarities: Tensor) -> Tensor:
     return torch.eq(nearest[best], torch.arange(len(best), device=best.device))
 
 
-def most_similar(similarities: Tensor, count: int) -> Tensor:
+def most_similar_patches(similarities: Tensor, count: int) -> Tensor:
     """Return the most similar patches of the second image for each patch of the first, the most similar first.
 
     Args:
@@ -39,7 +39,7 @@ def most_similar(similarities: Tensor, count: int) -> Tensor:
         Their indices, ``(N, min(count, M))`` int64; the first column is the ``argmax``, also among equal similarities.
 
     Example:
-        >>> most_similar(torch.tensor([[0.1, 0.9, 0.5]]), 2)
+        >>> most_similar_patches(torch.tensor([[0.1, 0.9, 0.5]]), 2)
         tensor([[1, 2]])
     """
     first = similarities.scatter(1, similarities.argmax(1, keepdim=True), math.inf)

@@ -117,7 +117,7 @@ class Correspondence:
         return warped if self.colours is None else keep_spots(self.colours, warped, self.grid)
 
 
-def pooled(values: Sequence[Tensor]) -> Tensor:
+def concatenated(values: Sequence[Tensor]) -> Tensor:
     """Concatenate values of the patches of several images, ``(M, ...)`` each.
 
     Those of a single image are returned as they are: products of matrices round differently in another memory layout.

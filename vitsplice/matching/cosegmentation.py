@@ -122,7 +122,7 @@ def common_parts(descriptors: Sequence[Features], foreground: Sequence[Tensor], 
     Returns:
         For each image ``(h, w)`` int64: 0 is the background, 1 the largest part, ``parts`` the smallest.
     """
-    masks = [on_grid(mask, image.grid) for image, mask in zip(descriptors, foreground, strict=True)]
+    masks = [mask_on_grid(mask, image.grid) for image, mask in zip(descriptors, foreground, strict=True)]
     inside = [image.patches[0][mask.flatten()] for image, mask in zip(descriptors, masks, strict=True)]
     labels = kmeans(torch.cat(list(map(_centred, inside))), parts)
     by_size = torch.bincount(labels, minlength=parts).argsort(descending=True, stable=True)
@@ -131,7 +131,7 @@ def common_parts(descriptors: Sequence[Features], foreground: Sequence[Tensor], 
     return [zero.masked_scatter(mask, own) for zero, mask, own in zip(zeros, masks, ranks, strict=True)]
 
 
-def on_grid(mask: Tensor, grid: tuple[int, int] | None) -> Tensor:
+def mask_on_grid(mask: Tensor, grid: tuple[int, int] | None) -> Tensor:
     """Resize a mask ``(h, w)`` bool to another patch grid; None: that of the mask.
 
     A mask that would become empty keeps the patches of which it covers most.

@@ -1,4 +1,4 @@
-"""Which patches of an image a mask covers."""
+"""Selection of the patches of an image that a mask covers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is compared of an image when it is matched with another; computed once, whatever the number of matches."""
+"""Description of an image for matching: descriptors, colours and small spots of its patches."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from torch import Tensor
 
 from vitsplice.backbones.inputs import Area
 from vitsplice.contracts import Backbone, FeatureRequest, Features
-from vitsplice.errors import ImageError, UserError
-from vitsplice.images.checks import OVERSHOOT, image_batch
+from vitsplice.errors import UserError
+from vitsplice.images.checks import OVERSHOOT, single_image
 from vitsplice.images.transforms import to_lab
 from vitsplice.matching.descriptors import describe, descriptor_requests, join_features
 from vitsplice.matching.small_spots import SmallSpots, find_small_spots
@@ -21,7 +21,7 @@ from vitsplice.numerics import numerics
 
 COARSER = 2
 """Factor between the two resolutions at which an image is described. The finer one separates small parts, the coarser
-one tells which part of the whole a patch belongs to."""
+one distinguishes the parts of an object."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class Description:
 
     Args:
         descriptors: ``(1, N, D)``.
-        mirrored: descriptors of the mirror image, in the order of the image's own patches, ``(1, N, D)``; None: the
-            image is only matched as it is.
+        mirrored: descriptors of the mirror image, in the order of the image's own patches, ``(1, N, D)``; None: it
+            is not tried mirrored.
         colours: mean colour of each patch in Lab / 100, ``(N, 3)``.
         grid: ``(h, w)``, ``N == h * w``, row by row.
         spots: small dark spots of the image.
@@ -72,7 +72,7 @@ def describe_image(
     """
     if isinstance(backbone, str):
         raise UserError(f"images are matched by a loaded backbone: vitsplice.load_backbone({backbone!r})")
-    image = single_image(image, "image")
+    image = single_image(image, "image", tolerance=OVERSHOOT)
     info = backbone.info
     stride = max(1, info.stride // 2) if info.structure.facet == "map" else info.stride
     fine, coarse = (Area(side * stride) for side in (grid, max(1, round(grid / COARSER))))
@@ -105,11 +105,3 @@ def _averaged(features: Features, grid: int) -> Features:
     if factor == 1:
         return features
     return Features.from_maps(F.adaptive_avg_pool2d(maps, (ceil(height / factor), ceil(width / factor))))
-
-
-def single_image(pixels: Tensor, name: str) -> Tensor:
-    """Return an image ``(3, H, W)`` or ``(1, 3, H, W)`` as a batch of one. Raises ImageError if it is invalid."""
-    batch = image_batch(pixels, name, tolerance=OVERSHOOT)
-    if len(batch) != 1:
-        raise ImageError(f"'{name}' must be one image; this is a batch of {len(batch)}")
-    return torch.as_tensor(batch)

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from vitsplice.contracts import Features
 from vitsplice.images.transforms import to_lab
-from vitsplice.matching.correspondence import Correspondence, pooled
-from vitsplice.matching.low_rank import factorise
+from vitsplice.matching.correspondence import Correspondence, concatenated
 from vitsplice.numerics import numerics
+from vitsplice.rng import private_rng
 
 COLOUR_SIGMA = 0.12
 """Standard deviation of the colour term, in Lab / 100."""
@@ -75,11 +75,28 @@ def match_vectors(match: Correspondence, *others: Tensor) -> MatchVectors:
         others: the others, ``(1, 3, H, W)`` each in [0, 1].
     """
     colours = [_smooth_colours(image, other.grid) for image, other in zip(others, match.others, strict=True)]
-    left, right = (vectors.to(match.weights.device) for vectors in factorise(guide(match, pooled(colours)), RANK))
+    left, right = (vectors.to(match.weights.device) for vectors in factorise(guide(match, concatenated(colours)), RANK))
     parts = torch.split(right, [other.patches for other in match.others])
     maps = [_maps(part, other.grid) for part, other in zip(parts, match.others, strict=True)]
     grid = [max(each.shape[axis] for each in maps) for axis in (-2, -1)]
     return MatchVectors(_maps(left, match.grid), torch.cat([_resized(each, grid) for each in maps]))
+
+
+def factorise(values: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """Factorise a matrix by a truncated singular value decomposition, whose random numbers have a fixed seed.
+
+    Args:
+        values: ``(N, M)``.
+        rank: maximum dimension ``D`` of the vectors.
+
+    Returns:
+        Vectors ``(N, D)`` and ``(M, D)`` on the CPU, whose dot products approximate the values. Their dimensions are
+        sorted by singular value, the largest first.
+    """
+    with private_rng(0):
+        left, singular, right = torch.svd_lowrank(values.cpu(), q=min(rank, *values.shape))
+    scale = singular.sqrt()
+    return left * scale, right * scale
 
 
 def _smooth_colours(image: Tensor, grid: tuple[int, int]) -> Tensor:

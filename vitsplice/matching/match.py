@@ -12,11 +12,12 @@ from torch import Tensor
 
 from vitsplice.contracts import Backbone, FeatureRequest
 from vitsplice.errors import UserError
+from vitsplice.images.checks import OVERSHOOT, single_image
 from vitsplice.matching.agreement import affinity, agreed_assignment
 from vitsplice.matching.assignment import assignment
-from vitsplice.matching.correspondence import Correspondence, MatchedImage, pooled
+from vitsplice.matching.correspondence import Correspondence, MatchedImage, concatenated
 from vitsplice.matching.coverage import usable
-from vitsplice.matching.description import Description, describe_image, single_image
+from vitsplice.matching.description import Description, describe_image
 from vitsplice.matching.descriptors import similarity
 from vitsplice.matching.priors import match_scores
 from vitsplice.matching.regions import MaskedRegion, match_regions
@@ -35,7 +36,7 @@ class Candidate:
     """An image whose patches may be matched.
 
     Args:
-        description: its description; without a mirrored one, the image is matched as it is only.
+        description: its description; if it has no mirrored descriptors, the image is not tried mirrored.
         mask: ``(1, 1, H, W)`` in [0, 1], the part of the image that may be used; None: all of it.
         weight: above 0. It multiplies the weights of the image's patches in the assignment, so it decides between
             patches of several images that are about equally similar.
@@ -108,7 +109,13 @@ def correspond(
     """
     check_agreement(agreement)
     descriptions = [
-        describe_image(single_image(image, name), backbone, grid, mirror=name == "second", descriptors=descriptors)
+        describe_image(
+            single_image(image, name, tolerance=OVERSHOOT),
+            backbone,
+            grid,
+            mirror=name == "second",
+            descriptors=descriptors,
+        )
         for image, name in ((first, "first"), (second, "second"))
     ]
     return match_descriptions(*descriptions, temperature=temperature, balance=balance, agreement=agreement, mask=mask)
@@ -127,8 +134,8 @@ def match_descriptions(
     """Match the patches of two images, given by their descriptions.
 
     Args:
-        first, second: descriptions by the same backbone. Without a mirrored description, the second image is matched
-            as it is only.
+        first, second: descriptions by the same backbone. If the second has no mirrored descriptors, it is not tried
+            mirrored.
         temperature, balance, agreement, mask: see `correspond`.
 
     Raises:
@@ -168,15 +175,17 @@ def match_candidates(
     parts = [(candidate.usable, candidate.description.grid) for candidate in candidates]
     limits = match_regions(regions, first.grid, parts)
     sizes = [len(patches) for patches, _ in parts]
-    possible = [None] * len(sizes) if limits is None else torch.split(limits.permitted > 0, sizes, 1)
+    included = torch.cat([patches for patches, _ in parts])
+    permitted = None if limits is None else limits.permitted
+    possible = included.expand(len(first.colours), -1) if permitted is None else permitted > 0
+    possible_by_image = torch.split(possible, sizes, 1)
     mirrored = [other.mirrored for other in preference.others] if preference else [None] * len(candidates)
     pairs = [
         _compared(first, candidate.description, own, flip)
-        for candidate, own, flip in zip(candidates, possible, mirrored, strict=True)
+        for candidate, own, flip in zip(candidates, possible_by_image, mirrored, strict=True)
     ]
     others = tuple(other for other, _ in pairs)
     similarities = torch.cat([each for _, each in pairs], 1)
-    included = torch.cat([patches for patches, _ in parts])
     coverage = None if all(candidate.mask is None for candidate in candidates) else included.to(similarities)
     prior = temperature * _log_weights(candidates, similarities) + (preference.scores if preference else 0.0)
     spots = None
@@ -185,27 +194,26 @@ def match_candidates(
     else:
         scores_by_image = [
             match_scores(each, (first.grid, other.grid), other.mirrored, patches, own)
-            for (other, each), (patches, _), own in zip(pairs, parts, possible, strict=True)
+            for (other, each), (patches, _), own in zip(pairs, parts, possible_by_image, strict=True)
         ]
         scores = torch.cat(scores_by_image, 1)
-        if limits is not None:
-            scores = scores.masked_fill(limits.permitted == 0, IMPOSSIBLE)
+        if permitted is not None:
+            scores = scores.masked_fill(permitted == 0, IMPOSSIBLE)
         spots = shared_spots(first.spots, _conspicuous(candidates), scores, first.grid)
         neighbours = agreement * affinity(first.colours, first.descriptors[0], first.grid)
-        colours = pooled([candidate.description.colours for candidate in candidates])
+        colours = concatenated([candidate.description.colours for candidate in candidates])
         weights = agreed_assignment(scores + prior, neighbours, colours, temperature, balance, coverage, limits)
-    permitted = None if limits is None else limits.permitted
     return Correspondence(weights, similarities, first.grid, others, first.colours, spots, permitted)
 
 
 def _compared(
-    first: Description, other: Description, possible: Tensor | None, mirrored: bool | None
+    first: Description, other: Description, possible: Tensor, mirrored: bool | None
 ) -> tuple[MatchedImage, Tensor]:
     """Compare an image with another, as it is and mirrored.
 
     Args:
         first, other: descriptions of the images.
-        possible: ``(N, M)`` bool, matches that regions permit; None: all.
+        possible: ``(N, M)`` bool, matches that the mask and regions permit.
         mirrored: whether the mirrored one is used; None: the more similar of the two.
 
     Returns:
@@ -222,10 +230,8 @@ def _compared(
     return MatchedImage(other.grid, mirrored), similarities
 
 
-def _likeness(similarities: Tensor, possible: Tensor | None) -> Tensor:
+def _likeness(similarities: Tensor, possible: Tensor) -> Tensor:
     """Compute the mean of the largest similarity of each patch, over the patches that have a possible match."""
-    if possible is None:
-        return similarities.max(1).values.mean()
     rows = possible.any(1)
     return similarities[rows].masked_fill(~possible[rows], -1).max(1).values.mean()
 

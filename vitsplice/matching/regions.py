@@ -32,7 +32,7 @@ class MaskedRegion:
 
 @dataclass(frozen=True)
 class MatchRegions:
-    """What the ``N`` patches of an image may be matched with, in ``R`` regions.
+    """Permitted matches of the ``N`` patches of an image, in ``R`` regions.
 
     Args:
         shares: ``(R, N)`` in [0, 1], how much of each patch is in each region; the shares of a patch sum to 1.
@@ -47,17 +47,15 @@ class MatchRegions:
         """``(N, M)`` in [0, 1]: share of each patch that may be matched with each patch of the others."""
         return self.shares.T @ self.allowed.to(self.shares)
 
-    def softmax(self, scores: Tensor) -> Tensor:
-        """Compute the softmax of scores ``(N, M)`` in each region, and mix these by the shares of the regions."""
-        weights = torch.zeros_like(scores)
-        for share, allowed in zip(self.shares, self.allowed, strict=True):
-            weights += share[:, None] * scores.masked_fill(~allowed, float("-inf")).softmax(1)
-        return weights
-
 
 def softmax(scores: Tensor, regions: MatchRegions | None) -> Tensor:
-    """Compute the softmax of scores ``(N, M)`` over the patches that each patch may be matched with."""
-    return scores.softmax(1) if regions is None else regions.softmax(scores)
+    """Compute the softmax of scores ``(N, M)``: of each region, mixed by the shares of the regions."""
+    if regions is None:
+        return scores.softmax(1)
+    weights = torch.zeros_like(scores)
+    for share, allowed in zip(regions.shares, regions.allowed, strict=True):
+        weights += share[:, None] * scores.masked_fill(~allowed, float("-inf")).softmax(1)
+    return weights
 
 
 def match_regions(
@@ -107,6 +105,6 @@ def _allowed(region: MaskedRegion, others: Sequence[tuple[Tensor, tuple[int, int
     patches, grid = others[region.other]
     if region.other_mask is not None:
         inside = F.adaptive_avg_pool2d(region.other_mask, grid).flatten() * patches
-        patches = usable(inside) & patches
+        patches = usable(inside)
     parts[region.other] = patches
     return torch.cat(parts)

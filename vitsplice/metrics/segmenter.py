@@ -14,7 +14,7 @@ from vitsplice.errors import WeightsRejected, WeightsUnavailable
 from vitsplice.metrics.clustering import mean_iou
 from vitsplice.rng import private_rng
 from vitsplice.support.files import file_sha256
-from vitsplice.text import printable
+from vitsplice.text import first_line, printable
 
 VARIABLE = "VITSPLICE_SEGMENTER"
 """Environment variable with the path of a file of weights."""
@@ -79,7 +79,7 @@ def load(path: Path) -> nn.Module:
             )
         network.load_state_dict(state)
     except Exception as error:  # a hostile file can make a reader raise anything
-        why = (str(error).splitlines() or [""])[0][:200]
+        why = first_line(error)
         raise WeightsRejected(f"'{shown}' does not hold weights of torchvision's {model}: {printable(why)}") from error
     return network.eval().requires_grad_(False)
 

@@ -25,6 +25,7 @@ from vitsplice.errors import UserError, VitspliceError
 from vitsplice.models.model import Model
 from vitsplice.numerics import numerics
 from vitsplice.rng import private_rng
+from vitsplice.text import first_line
 
 OPSET = 18
 """Version of the ONNX operators."""
@@ -104,8 +105,7 @@ def _exported(module: nn.Module, inputs: Mapping[str, Tensor]) -> bytes:
                 output_names=[OUTPUT], dynamic_axes=axes,
             )  # fmt: skip
         except (RuntimeError, torch.onnx.errors.OnnxExporterError) as error:
-            reason = (str(error).splitlines() or [""])[0]
-            raise VitspliceError(f"the generator cannot be exported to ONNX: {reason[:300]}") from error
+            raise VitspliceError(f"the generator cannot be exported to ONNX: {first_line(error)}") from error
         return path.read_bytes()
 
 

@@ -25,7 +25,7 @@ def in_tiles(
     Args:
         function: computes the output ``(B, C, h, w)`` of a crop.
         size: height and width of the image.
-        tile: maximum height and width of a tile; at least ``2 * margin + BLEND + 2 * multiple``.
+        tile: maximum height and width of a tile; at least ``2 * margin + BLEND + multiple``.
         margin: pixels at the edges of a tile that are only used at the edges of the image.
         multiple: the first row and column of each tile is a multiple of this.
 

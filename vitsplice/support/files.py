@@ -27,6 +27,17 @@ MAX_NAME_BYTES = 255
 """Maximum length of a file name in bytes on common file systems."""
 
 
+def cache_folder() -> Path:
+    """Return the folder of cached derived files: ``$VITSPLICE_CACHE``, or one in the user's cache folder.
+
+    It may not exist.
+    """
+    if configured := os.environ.get("VITSPLICE_CACHE"):
+        return Path(configured).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base).expanduser() if base else Path.home() / ".cache") / "vitsplice"
+
+
 def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
     """Write a file atomically: write and sync a temporary file in the same folder, then rename it.
 

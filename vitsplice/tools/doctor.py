@@ -74,7 +74,7 @@ def _folders() -> Iterator[Diagnosis]:
     import torch
     from huggingface_hub import constants
 
-    from vitsplice.backbones.weights import cache_folder
+    from vitsplice.support.files import cache_folder
 
     yield _folder("outputs", Path.cwd(), "choose an output folder that can be written to")
     cache_advice = "weights are converted again each time; set VITSPLICE_CACHE to another folder"

@@ -11,7 +11,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from vitsplice.backbones.weights import cache_folder
 from vitsplice.config import ModelConfig, RunConfig
 from vitsplice.errors import CheckpointRejected, ModelRejected, UserError
 from vitsplice.models.folder import WEIGHTS
@@ -19,7 +18,7 @@ from vitsplice.presets import loading
 from vitsplice.presets.model_folder import RECORD, pinned_model, read_record
 from vitsplice.presets.settings import pinned
 from vitsplice.support.checkpoints import checkpoint_files
-from vitsplice.support.files import read_json_object
+from vitsplice.support.files import cache_folder, read_json_object
 from vitsplice.support.output_folder import REPLACE, ResumableWork, other_format, resumable
 from vitsplice.training.parts import check_training
 

@@ -19,7 +19,7 @@ from vitsplice.engine.stages import StagedOptimisation
 from vitsplice.engine.start import start_strengths, started
 from vitsplice.engine.warm_start import start_from, start_maps
 from vitsplice.errors import UserError
-from vitsplice.matching import Candidate, Correspondence, Preference, describe_image, match_candidates, pooled
+from vitsplice.matching import Candidate, Correspondence, Preference, concatenated, describe_image, match_candidates
 from vitsplice.models.loading import model_of
 from vitsplice.models.model import Model
 from vitsplice.numerics import numerics
@@ -82,7 +82,7 @@ class FrameTransfer:
             return None
         settings = self.settings.match
         described, candidates = describe_image(frame, self.backbone, settings.grid, mirror=False), self._candidates()
-        colours = pooled([candidate.description.colours for candidate in candidates])
+        colours = concatenated([candidate.description.colours for candidate in candidates])
         return match_candidates(
             described,
             candidates,

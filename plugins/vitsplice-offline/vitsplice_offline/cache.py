@@ -9,9 +9,9 @@ from pathlib import Path
 from safetensors.torch import save
 from torch import Tensor
 
-from vitsplice.backbones.weights import cache_folder, digest, read_state_dict
+from vitsplice.backbones.weights import digest, read_state_dict
 from vitsplice.errors import WeightsRejected, WeightsUnavailable
-from vitsplice.support.files import write_atomically
+from vitsplice.support.files import cache_folder, write_atomically
 from vitsplice_offline.files import Asset, installed, verified
 
 logger = logging.getLogger(__name__)
