@@ -13,6 +13,7 @@ from vitsplice.batch.records import failure_reasons
 from vitsplice.contracts import Outcome
 from vitsplice.datasets import Pair, write
 from vitsplice.errors import OutputBusy, PathRejected
+from vitsplice.support.jsonl import read_records
 from vitsplice.support.output_folder import FolderLock
 
 
@@ -87,7 +88,7 @@ def test_corrupt_image_stops_no_other_run_and_is_tried_again_when_repaired(batch
     write(batch.manifest, [Pair("bad", tmp_path / "corrupt.png", png[1]), Pair("good", *png), Pair("two", *png)])
     tally = run(batch, sequential())
     assert (tally.done, tally.refused) == (2, 1)
-    (reason,) = failure_reasons(batch.out, 5)
+    (reason,) = failure_reasons(read_records(batch.out / FAILURES), 5)
     assert reason.first == "tiny/bad"
     assert "corrupt.png" in reason.message
     (tmp_path / "corrupt.png").write_bytes(png[0].read_bytes())

@@ -39,6 +39,12 @@ def test_variants_of_the_same_name_are_refused():
         variants(["tiny"], seeds=[1, 1])
 
 
+def test_preset_without_a_folder_name_is_refused(tmp_path):
+    (tmp_path / "\u6700.yaml").write_text("backbone: {name: tiny-vit}\nsteps: 0\n")
+    with pytest.raises(UserError, match="gives no folder name"):
+        variants([str(tmp_path / "\u6700.yaml")])
+
+
 def test_unknown_preset_is_refused():
     with pytest.raises(UnknownName):
         variants(["tinny"])

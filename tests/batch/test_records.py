@@ -9,6 +9,7 @@ from vitsplice.batch.records import Failures, Ledger, failure_reasons
 from vitsplice.batch.worker import inputs_of
 from vitsplice.contracts import Job, Outcome
 from vitsplice.errors import VitspliceError
+from vitsplice.support.jsonl import read_records
 
 
 def job(name, structure="s.png"):
@@ -152,7 +153,7 @@ def test_last_failure_of_each_unfinished_job_remains(tmp_path):
         ("c", "quick", "failed", "again"),
         ("d", "quick", "refused", "never"),
     ]
-    reasons = failure_reasons(tmp_path, 2)
+    reasons = failure_reasons(read_records(tmp_path / FAILURES), 2)
     assert [(reason.first, reason.message) for reason in reasons] == [("quick/a", "reason"), ("quick/c", "again")]
     assert [path.name for path in tmp_path.iterdir()] == [FAILURES]
 
@@ -165,7 +166,7 @@ def test_without_failures_there_is_no_file(tmp_path, resolved):
             failures.add_outcome(failed("a"))
             failures.resolve("quick/a")
     assert list(tmp_path.iterdir()) == []
-    assert failure_reasons(tmp_path, 5) == []
+    assert failure_reasons(read_records(tmp_path / FAILURES), 5) == []
 
 
 def test_shared_reasons_are_counted(tmp_path):
@@ -173,7 +174,8 @@ def test_shared_reasons_are_counted(tmp_path):
     with Failures(tmp_path) as failures:
         for name, message in reasons.items():
             failures.add_outcome(failed(name, message))
-    assert [(reason.first, reason.message, reason.jobs) for reason in failure_reasons(tmp_path, 2)] == [
+    shared = failure_reasons(read_records(tmp_path / FAILURES), 2)
+    assert [(reason.first, reason.message, reason.jobs) for reason in shared] == [
         ("quick/a", "no weights", 2), ("quick/b", "corrupt", 2),
     ]  # fmt: skip
 

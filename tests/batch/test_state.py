@@ -49,8 +49,11 @@ def test_failure_of_a_run_that_finished_later_does_not_count(batch):
     with Ledger(batch.out) as ledger, Failures(batch.out) as failures:
         for name in ("one", "two"):
             failures.add_outcome(Outcome(f"tiny/{name}", "failed", "no memory"))
+        failures.add_outcome(Outcome("tiny/two", "failed", "no space"))
         ledger.add_run("tiny/one", {"images": {}})
-        assert read_state(batch.out).variants == {"tiny": VariantState(1, 0, 1)}
+        state = read_state(batch.out)
+    assert state.variants == {"tiny": VariantState(1, 0, 1)}
+    assert [(reason.message, reason.first, reason.jobs) for reason in state.reasons] == [("no space", "tiny/two", 1)]
 
 
 def test_lines_that_are_not_records_are_ignored(batch):

@@ -6,9 +6,11 @@ from PIL import Image
 from tiny_models import write_tiny_model
 
 from vitsplice import Region, load_model
+from vitsplice.batch.transfer_record import read_record
 from vitsplice.datasets import Pair, write
 from vitsplice.evaluation.leakage import read_optimised
 from vitsplice.images import encode_png, read
+from vitsplice.support import output_folder
 
 from ..conftest import noise
 
@@ -33,7 +35,7 @@ def test_one_image_is_written_to_a_file(vitsplice, png, tmp_path, model):
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "out.png"
     assert (tmp_path / "out.png").read_bytes() == encode_png(load_model(tmp_path / "model")(*png)[0])
-    assert not (tmp_path / "apply.json").exists()
+    assert not (tmp_path / "apply.jsonl").exists()
 
 
 def test_a_folder_of_images_is_written_with_a_record(vitsplice, png, photos, tmp_path, model):
@@ -44,13 +46,13 @@ def test_a_folder_of_images_is_written_with_a_record(vitsplice, png, photos, tmp
         "1.png",
         "2.png",
         "structure.png",
-        "apply.json",
+        "apply.jsonl",
     }
     with Image.open(tmp_path / "out" / "2.png") as image:
         assert image.size == (33, 40)
-    record = json.loads((tmp_path / "out" / "apply.json").read_text())
-    assert list(record["models"]) == [model.digest]
-    assert record["outputs"]["0.png"]["images"]["structure"] == read(photos / "0.png").sha256
+    record = read_record(tmp_path / "out")
+    assert {entry["model"]["sha256"] for entry in record.values()} == {model.digest}
+    assert record["0.png"]["images"]["structure"] == read(photos / "0.png").sha256
     assert "4 of 4 outputs written" in done.stderr
 
 
@@ -65,6 +67,26 @@ def test_the_same_command_continues_and_other_files_are_refused(vitsplice, png, 
     assert refused.returncode == 2
     assert "0.png and 2 more exist already; choose another output, or replace it with --force" in refused.stderr
     assert vitsplice("apply", "model", photos, png[0], "-o", "out", "--force").returncode == 0
+
+
+@pytest.mark.parametrize("killed", ["before the file is written", "after it"])
+def test_outputs_of_a_killed_process_are_known(vitsplice, png, photos, tmp_path, model, monkeypatch, killed):
+    """An exception that nothing catches, as the last write, leaves the files of a killed process."""
+    write_files = output_folder.write
+
+    def die_at_the_second_output(folder, files):
+        if "1.png" in files and killed.startswith("before"):
+            raise SystemExit
+        write_files(folder, files)
+        if "1.png" in files:
+            raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr("vitsplice.batch.transfers.output_folder.write", die_at_the_second_output)
+        vitsplice("apply", "model", photos, png[1], "-o", "out")
+    done = vitsplice("apply", "model", photos, png[1], "-o", "out")
+    written, existed = (2, 1) if killed.startswith("before") else (1, 2)
+    assert f"{written} of 3 outputs written, {existed} existed already" in done.stderr
 
 
 def test_an_existing_file_is_refused_before_the_model_is_loaded(vitsplice, png, tmp_path, model):
@@ -86,7 +108,7 @@ def test_a_manifest_gives_an_output_for_each_id_with_its_masks(vitsplice, png, t
     structure = read(png[0]).pixels
     assert outputs["c"][..., :18].equal(structure[..., :18])
     assert not outputs["a"][..., :18].equal(structure[..., :18])
-    assert len(json.loads((tmp_path / "out" / "apply.json").read_text())["outputs"]) == 3
+    assert len(read_record(tmp_path / "out")) == 3
 
 
 def test_a_mix_interpolates_between_appearance_images(vitsplice, png, photos, tmp_path, model):
@@ -135,7 +157,7 @@ def test_an_unreadable_image_is_named_and_the_others_are_written(vitsplice, png,
         (("structure.png", "photos", "-o", "x.png"), "'photos' cannot be read"),
         (("photos", "appearance.png", "-o", "out.png"), "3 outputs need a folder, not the file out.png"),
         (("structure.png", "structure.png", "appearance.png"), "would have the same output structure.png"),
-        (("structure.png", "--mix", "appearance.png:much"), "--mix takes IMAGE:WEIGHT"),
+        (("structure.png", "--mix", "appearance.png:much"), "appearance.png:much does not exist"),
         (("--mix", "appearance.png:1"), "at least one structure image before --mix"),
         (("structure.png", "--mix", "appearance.png:0"), "weights of a mix"),
         (("structure.png", "appearance.png", "-o", "appearance.png/x"), "cannot create the folder appearance.png/x"),

@@ -91,6 +91,7 @@ def test_apply_reports_an_unreadable_image_and_writes_the_others(vitsplice, png,
     done = vitsplice("lut", "apply", darker, "broken.png", png[0], "-o", "graded")
     assert done.returncode == 1
     assert "broken.png" in done.stderr
+    assert "1 of 2 outputs written" in done.stderr
     assert len(list((tmp_path / "graded").iterdir())) == 1
 
 

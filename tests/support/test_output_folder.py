@@ -86,16 +86,18 @@ def test_another_plan_is_refused_and_force_preserves_only_valid_parts(tmp_path, 
     assert json.loads((path / "plan.json").read_text()) == other
 
 
+@pytest.mark.parametrize("error", [VitspliceError, RuntimeError])
 @pytest.mark.parametrize("written", [False, True])
-def test_work_that_fails_before_it_writes_a_file_leaves_no_plan(tmp_path, written):
+def test_work_that_fails_before_it_writes_a_file_leaves_no_plan(tmp_path, written, error):
     def fail():
         with resumable(tmp_path, WORK, PLAN, force=False) as path:
             (path / "folder").mkdir(exist_ok=True)
+            (path / "folder" / "log.jsonl").touch()
             if written:
                 (path / "folder" / "part").write_text("a part")
-            raise VitspliceError("no flour")
+            raise error("no flour")
 
-    with pytest.raises(VitspliceError, match="no flour"):
+    with pytest.raises(error, match="no flour"):
         fail()
     assert (tmp_path / "plan.json").exists() is written
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vitsplice.batch.transfer_plan import TransferPlan
+from vitsplice.batch.transfers import Applied
 from vitsplice.errors import ImageError
 from vitsplice.images import encode_png, read
 from vitsplice.luts import Lut
@@ -10,7 +11,7 @@ from vitsplice.support import output_folder
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 
 
-def apply_lut(lut: Lut, plan: TransferPlan, progress: ProgressReporter = NULL_REPORTER) -> dict[str, ImageError]:
+def apply_lut(lut: Lut, plan: TransferPlan, progress: ProgressReporter = NULL_REPORTER) -> Applied:
     """Write the output of a LUT for each structure image of a plan.
 
     Args:
@@ -19,20 +20,22 @@ def apply_lut(lut: Lut, plan: TransferPlan, progress: ProgressReporter = NULL_RE
         progress: progress reporter; the work ends early if it is stopped.
 
     Returns:
-        The error of each output whose image cannot be read, by its name.
+        The outcome, with the error of each output whose image cannot be read.
 
     Raises:
         VitspliceError: if a file cannot be written.
     """
-    failures: dict[str, ImageError] = {}
+    applied = Applied()
     for number, transfer in enumerate(plan.transfers):
         if progress.stopped():
+            applied.stopped = True
             break
         progress.part(transfer.name, number, len(plan.transfers))
         try:
             pixels = read(transfer.structure).pixels
         except ImageError as error:
-            failures[transfer.name] = error
+            applied.failures[transfer.name] = error
         else:
             output_folder.write(plan.folder, {transfer.name: encode_png(lut.apply(pixels))})
-    return failures
+            applied.written += 1
+    return applied

@@ -26,6 +26,7 @@ from vitsplice.presets.settings import settings_for
 from vitsplice.runs.inputs import region_masks
 from vitsplice.support import output_folder
 from vitsplice.support.files import inside, inside_file, read_json_object
+from vitsplice.text import printable
 
 BATCH, RESULTS, FAILURES, STOP = "batch.json", "results.jsonl", "failures.jsonl", ".stop"
 FORMAT = 2
@@ -123,10 +124,12 @@ def variants(
     combined: dict[str, RunConfig] = {}
     choices: tuple[Sequence[str | None], Sequence[int | None]] = (backbones or [None], seeds or [None])
     for preset, backbone, seed in itertools.product(presets, *choices):
-        parts = [Path(preset).stem if preset.endswith((".yaml", ".yml")) else Path(preset).name]
+        parts = [Path(preset).stem if preset.endswith((".yaml", ".yml")) else Path(preset).absolute().name]
         parts += [backbone] if backbone is not None else []
         parts += [f"seed{seed}"] if seed is not None else []
         name = "_".join(re.sub(r"[^A-Za-z0-9.-]+", "-", part).strip(".-") for part in parts)
+        if not name:
+            raise UserError(f"preset '{printable(preset)}' gives no folder name; rename it with letters or digits")
         if name in combined:
             raise UserError(f"two variants would have the name '{name}'; give each preset, backbone and seed once")
         combined[name] = settings_for(preset, backbone=backbone, seed=seed, **settings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from vitsplice.batch.plan import FAILURES, RESULTS, run_folder
 from vitsplice.batch.worker import inputs_of
 from vitsplice.contracts import Job, Outcome
 from vitsplice.errors import VitspliceError
-from vitsplice.support.jsonl import INVALID, JsonLinesLog, Keys, key_of, read_records
+from vitsplice.support.jsonl import INVALID, JsonLinesLog, Keys, key_of
 
 
 class Ledger(JsonLinesLog):
@@ -116,10 +116,10 @@ class FailureReason:
     jobs: int = 0
 
 
-def failure_reasons(out: Path, limit: int) -> list[FailureReason]:
-    """Read the first ``limit`` different reasons of the failures of a batch."""
+def failure_reasons(failures: Iterable[Mapping[str, Any]], limit: int) -> list[FailureReason]:
+    """Return the first ``limit`` different reasons of failures, given by their records."""
     reasons: dict[str, FailureReason] = {}
-    for record in read_records(out / FAILURES):
+    for record in failures:
         with suppress(*INVALID):
             message, first = str(record["reason"]), f"{record['variant']}/{record['id']}"
             if message in reasons or len(reasons) < limit:

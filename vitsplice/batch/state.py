@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from array import array
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,9 +79,15 @@ def read_state(folder: str | os.PathLike[str]) -> BatchState:
         raise UserError(f"{out} holds no batch: it has no {BATCH}")
     finished, recent = _finished(results)
     states = _failures(failures)
-    variants = {name: _variant_state(finished.get(name, array("Q")), states.get(name, {})) for name in stored.variants}
+    remaining = {name: _remaining(states.get(name, {}), finished.get(name, array("Q"))) for name in stored.variants}
+    variants = {
+        name: _variant_state(finished.get(name, array("Q")), [state for state, _ in remaining[name]])
+        for name in stored.variants
+    }
     outputs = filter(None, (_output(out, name) for name in reversed(recent)))
-    reasons = tuple(failure_reasons(out, MAX_REASONS))
+    lines = {line for records in remaining.values() for _, line in records}
+    last = (record for line, record in enumerate(read_records(failures)) if line in lines)
+    reasons = tuple(failure_reasons(last, MAX_REASONS))
     return BatchState(variants, stored.pairs, is_locked(out), reasons, tuple(outputs))
 
 
@@ -96,20 +102,24 @@ def _finished(results: Path) -> tuple[dict[str, array[int]], deque[Any]]:
     return finished, recent
 
 
-def _failures(failures: Path) -> dict[str, dict[int, Any]]:
-    """Return the last state of each run that failed or was refused, by variant and key."""
-    states: dict[str, dict[int, Any]] = {}
-    for record in read_records(failures):
+def _failures(failures: Path) -> dict[str, dict[int, tuple[str, int]]]:
+    """Return state and line of the last record of each run that failed or was refused, by variant and key."""
+    states: dict[str, dict[int, tuple[str, int]]] = {}
+    for line, record in enumerate(read_records(failures)):
         with suppress(*INVALID):
-            states.setdefault(record["variant"], {})[key_of(record["id"])] = record["state"]
+            states.setdefault(record["variant"], {})[key_of(record["id"])] = str(record["state"]), line
     return states
 
 
-def _variant_state(finished: array[int], failures: Mapping[int, Any]) -> VariantState:
-    keys = np.unique(np.frombuffer(finished, np.uint64))
-    still_failed = ~np.isin(np.fromiter(failures, np.uint64), keys)
-    counts = Counter(str(state) for state, failed in zip(failures.values(), still_failed, strict=True) if failed)
-    return VariantState(len(keys), counts["refused"], counts["failed"])
+def _remaining(failures: Mapping[int, tuple[str, int]], finished: array[int]) -> list[tuple[str, int]]:
+    """Return the states and lines of runs that failed and were not finished later."""
+    still_failed = ~np.isin(np.fromiter(failures, np.uint64), np.frombuffer(finished, np.uint64))
+    return [record for record, failed in zip(failures.values(), still_failed, strict=True) if failed]
+
+
+def _variant_state(finished: array[int], failures: Iterable[str]) -> VariantState:
+    counts: Counter[str] = Counter(failures)
+    return VariantState(len(np.unique(np.frombuffer(finished, np.uint64))), counts["refused"], counts["failed"])
 
 
 def _output(out: Path, folder: Any) -> Path | None:

@@ -1,4 +1,4 @@
-"""What a model is applied to: the images and the file name of each output."""
+"""Plan of applying a model or a LUT: the images and the file name of each output."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class TransferPlan:
             force: allow files to be replaced.
             finished: names of outputs that may exist; None: those in the record of the folder, of any model.
         """
-        finished = read_record(self.folder)["outputs"] if finished is None else finished
+        finished = read_record(self.folder) if finished is None else finished
         if force or not (other := [each.name for each in self.existing() if each.name not in finished]):
             return
         path = printable(str(self.folder / other[0]))

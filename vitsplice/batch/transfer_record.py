@@ -1,80 +1,83 @@
-"""The record of the outputs of models in a folder, which tells an evaluation what the models were trained with."""
+"""The record of the outputs of models in a folder, from which an evaluation reads what the models were trained with."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from vitsplice.models.model import Model
 from vitsplice.support import output_folder
-from vitsplice.support.files import file_sha256, read_json_object
+from vitsplice.support.files import file_sha256
+from vitsplice.support.jsonl import JsonLinesLog, key_of, read_records
 
-RECORD, FORMAT = "apply.json", 1
-"""File that names the model and images of each output in a folder, and the version of its format."""
+RECORD, FORMAT = "apply.jsonl", 1
+"""File with a line for each output in a folder, and the version of its format."""
 
 
-@dataclass
 class TransferRecord:
-    """The file `RECORD` of a folder: models by their digests, and outputs by their names."""
+    """The outputs of a model in a folder. A context manager, which closes the file.
 
-    folder: Path
-    model: Model
-    models: dict[str, Any]
-    outputs: dict[str, Any]
+    Args:
+        folder: output folder.
+        model: model whose outputs are added.
+        recorded: whether outputs are added to the file `RECORD`, which is created with the first one.
+    """
 
-    @classmethod
-    def read(cls, folder: Path, model: Model) -> TransferRecord:
-        """Read the record of a folder; without one, or with one of another format, no output is known."""
-        content = read_record(folder)
-        return cls(folder, model, content["models"], content["outputs"])
+    def __init__(self, folder: Path, model: Model, *, recorded: bool) -> None:
+        self.folder, self.model, self._recorded = folder, model, recorded
+        self._outputs, self._file = read_record(folder), ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self._file.close()
+
+    @cached_property
+    def _log(self) -> JsonLinesLog:
+        output_folder.write(self.folder, {})
+        return self._file.enter_context(JsonLinesLog(self.folder / RECORD, lambda record: key_of(record["name"])))
 
     def holds(self, name: str, images: Mapping[str, Any]) -> bool:
         """Return whether the folder holds an output of the same model and images."""
-        entry = self.outputs.get(name)
+        entry = self._outputs.get(name, {})
         try:
             return bool(
-                entry
-                and entry["model"] == self.model.record.digest
+                entry["model"]["sha256"] == self.model.record.digest
                 and entry["images"] == images
                 and entry["sha256"] == file_sha256(self.folder / name)
             )
         except (OSError, KeyError, TypeError):
             return False
 
-    def add(self, name: str, images: Mapping[str, Any], seconds: float) -> None:
-        """Add an output that was written, with the SHA-256 of its images and the seconds that it took."""
-        self.models[self.model.record.digest] = self.model.record.provenance()
-        self.outputs[name] = {
-            "model": self.model.record.digest,
-            "images": images,
-            "seconds": round(seconds, 3),
-            "sha256": file_sha256(self.folder / name),
-        }
+    def add(self, name: str, images: Mapping[str, Any], seconds: float, sha256: str) -> None:
+        """Add an output before its file is written; if it then is not, the entry has no effect.
 
-    def write(self) -> None:
-        """Write the record, unless the folder has no outputs."""
-        if self.outputs:
-            content = {"format": FORMAT, "models": self.models, "outputs": self.outputs}
-            output_folder.write(self.folder, {RECORD: (json.dumps(content, indent=2) + "\n").encode()})
+        Args:
+            name: name of its file.
+            images: SHA-256 of its images.
+            seconds: time that it took.
+            sha256: digest of its file.
+        """
+        if self._recorded:
+            entry = {"format": FORMAT, "name": name, "model": self.model.record.provenance(), "images": images}
+            self._log.add(key_of(name), entry | {"seconds": round(seconds, 3), "sha256": sha256})
 
 
 def read_record(folder: Path) -> dict[str, dict[str, Any]]:
-    """Read ``models`` and ``outputs`` of the record of a folder; both are empty if there is none that can be read."""
-    empty: dict[str, dict[str, Any]] = {"models": {}, "outputs": {}}
-    content = read_json_object(folder / RECORD)
-    valid = content.get("format") == FORMAT and all(isinstance(content.get(key), dict) for key in empty)
-    return {key: content[key] for key in empty} if valid else empty
+    """Read the last entry of each output in the record of a folder, by its name."""
+    records = read_records(folder / RECORD)
+    return {str(record.get("name")): record for record in records if record.get("format") == FORMAT}
 
 
 def model_of_output(output: Path) -> Mapping[str, Any] | None:
     """Return what the model of an output was trained with (`Model.provenance`); None if no record names the model."""
-    content = read_record(output.parent)
     try:
-        entry = content["outputs"][output.name]
-        model: Mapping[str, Any] = content["models"][entry["model"]]
+        entry = read_record(output.parent)[output.name]
+        model: Mapping[str, Any] = entry["model"]
         return model if entry["sha256"] == file_sha256(output) else None
     except (KeyError, TypeError, OSError):
         return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
+from hashlib import sha256
 from itertools import zip_longest
 from pathlib import Path
 from time import perf_counter
@@ -27,7 +28,6 @@ from vitsplice.models.model import Model
 from vitsplice.numerics import numerics
 from vitsplice.support import output_folder
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
-from vitsplice.text import one_line
 
 PREPARED = 16
 """Number of appearance images whose description is cached."""
@@ -40,14 +40,14 @@ class Applied:
     Args:
         written: number of outputs that were written.
         skipped: number of outputs that the folder held already.
-        failures: reason for each output that could not be computed, by its name.
+        failures: error of each output that could not be computed, by its name.
         trained_on: a path by the SHA-256 of each structure or appearance image that the model was trained on.
         stopped: whether the progress reporter stopped the work.
     """
 
     written: int = 0
     skipped: int = 0
-    failures: dict[str, str] = field(default_factory=dict)
+    failures: dict[str, UserError] = field(default_factory=dict)
     trained_on: dict[str, Path] = field(default_factory=dict)
     stopped: bool = False
 
@@ -68,11 +68,10 @@ def apply_model(
             given; nothing is written.
         VitspliceError: if a file cannot be written.
     """
-    record = TransferRecord.read(plan.folder, model)
-    finished = {each.name for each in plan.existing() if _is_finished(each, record)}
-    plan.check(force=force, finished=finished)
-    applied, prepare = Applied(skipped=len(finished)), lru_cache(PREPARED)(model.prepare)
-    try:
+    with TransferRecord(plan.folder, model, recorded=plan.recorded) as record:
+        finished = {each.name for each in plan.existing() if _is_finished(each, record)}
+        plan.check(force=force, finished=finished)
+        applied, prepare = Applied(skipped=len(finished)), lru_cache(PREPARED)(model.prepare)
         for number, transfer in enumerate(plan.transfers):
             if progress.stopped():
                 applied.stopped = True
@@ -81,9 +80,6 @@ def apply_model(
             if transfer.name not in finished and not _apply(model, transfer, prepare, record, applied):
                 continue
             applied.trained_on |= _trained_on(model, transfer)
-    finally:
-        if plan.recorded:
-            record.write()
     return applied
 
 
@@ -123,10 +119,11 @@ def _apply(
             appearance = parts[0][0] if len(parts) == 1 else Mix(parts)
             output = output_of(model, structure, appearance, transfer.structure_mask)
     except UserError as error:
-        applied.failures[transfer.name] = one_line(str(error))
+        applied.failures[transfer.name] = error
         return False
-    output_folder.write(record.folder, {transfer.name: encode_png(output)})
-    record.add(transfer.name, images, perf_counter() - began)
+    data = encode_png(output)
+    record.add(transfer.name, images, perf_counter() - began, sha256(data).hexdigest())
+    output_folder.write(record.folder, {transfer.name: data})
     applied.written += 1
     return True
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -45,13 +44,11 @@ OTHER_ID = "give the pair another id, or remove that folder"
 
 def run_job(job: Job) -> Outcome:
     """Run a job and return its outcome; it does not raise. Backbones stay loaded for the next job of this process."""
-    start = time.perf_counter()
     try:
-        outcome = _run(job)
+        return _run(job)
     except (Exception, SystemExit) as error:  # a plugin's code may raise anything
         refused = isinstance(error, UserError) and not isinstance(error, RETRYABLE)
-        outcome = Outcome(job.id, "refused" if refused else "failed", reason(error))
-    return replace(outcome, seconds=time.perf_counter() - start)
+        return Outcome(job.id, "refused" if refused else "failed", reason(error))
 
 
 def finished_record(job: Job) -> dict[str, Any] | None:

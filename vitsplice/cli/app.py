@@ -12,7 +12,7 @@ from vitsplice.plugins import catalogue
 
 
 class Commands(TyperGroup):
-    """The commands of all plugins that work. The options of a command are built when it is used: all take 0.1 s."""
+    """Commands of all plugins that work. Only the options of the command that is used are built: all take 0.1 s."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of the commands."""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vitsplice.cli.options import DEVICE, IMAGE_HELP
-from vitsplice.cli.output import notes
+from vitsplice.cli.options import DEVICE, IMAGE_HELP, image_and_weight
+from vitsplice.cli.output import message, notes
 
 if TYPE_CHECKING:
     from vitsplice.batch.transfers import Applied
@@ -56,7 +56,7 @@ def apply(
 ) -> None:
     """Apply a trained model: about a second for an image, without any optimisation.
 
-    The file apply.json in the output folder records the model and the images of each output.
+    The file apply.jsonl in the output folder records the model and the images of each output.
     The same command resumes where it was stopped.
     """
     from vitsplice.batch.transfer_plan import plan_in, transfers_of_images, transfers_of_manifest
@@ -79,7 +79,7 @@ def apply(
     loaded = load_model(model, device=device, precision=precision)
     with parts_progress() as progress:
         applied = apply_model(loaded, plan, force=force, progress=progress)
-    _report(applied, len(transfers))
+    report_applied(applied, len(transfers), "the same command resumes")
     typer.echo(out)
 
 
@@ -96,27 +96,23 @@ def _images(words: list[str], mix: list[str]) -> tuple[list[Path], list[tuple[Pa
     structures = [Path(word) for word in words if word not in parts]
     if not structures:
         raise typer.BadParameter("give at least one structure image before --mix")
-    return structures, [_part(text) for text in (*mix, *parts)]
+    return structures, [image_and_weight(text) for text in (*mix, *parts)]
 
 
-def _part(text: str) -> tuple[Path, float]:
-    """Parse ``IMAGE:WEIGHT``."""
-    path, _, weight = text.rpartition(":")
-    try:
-        return Path(path or text), float(weight) if path else 1.0
-    except ValueError:
-        raise typer.BadParameter(f"--mix takes IMAGE:WEIGHT, such as zebra.jpg:0.3, not {text!r}") from None
+def report_applied(applied: Applied, total: int, resume: str) -> None:
+    """Print what was not written, and exit with 1 after a failure, with 130 if the user stopped the work.
 
-
-def _report(applied: Applied, total: int) -> None:
-    """Print what was not written, and exit with 1 after a failure, with 130 if the user stopped the work."""
-    from vitsplice.errors import UserError
+    Args:
+        applied: the outcome.
+        total: number of outputs.
+        resume: how stopped work is resumed.
+    """
     from vitsplice.text import printable
 
     failures = list(applied.failures.items())
     if failures and total == 1:
-        raise UserError(failures[0][1])
-    notes((f"{name}: {reason}" for name, reason in failures[:SHOWN]), "not written")
+        raise failures[0][1]
+    notes((f"{name}: {message(error)}" for name, error in failures[:SHOWN]), "not written")
     if len(failures) > SHOWN:
         typer.echo(f"and {len(failures) - SHOWN} more", err=True)
     if applied.trained_on:
@@ -125,7 +121,7 @@ def _report(applied: Applied, total: int) -> None:
     before = f", {applied.skipped} existed already" if applied.skipped else ""
     typer.echo(f"{applied.written} of {total} outputs written{before}", err=True)
     if applied.stopped:
-        typer.echo("stopped; the same command resumes", err=True)
+        typer.echo(f"stopped; {resume}", err=True)
         raise typer.Exit(130)
     if failures:
         raise typer.Exit(1)

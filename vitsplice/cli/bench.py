@@ -36,7 +36,7 @@ def bench(
         ),
     ] = None,
     preset: Annotated[str, typer.Option(help="Preset of run and processes, on the packaged pair.")] = "quick",
-    backbone: Annotated[str | None, backbone_option("Without it: those of the presets, or their fallbacks.")] = None,
+    backbone: Annotated[str | None, backbone_option("Default: those of the presets, or their fallbacks.")] = None,
     steps: Annotated[int, typer.Option(min=1, max=1000, help="Number of timed steps of each loop.")] = 8,
     preset_steps: Annotated[
         int | None, typer.Option(min=0, help="Number of steps of the preset; without it: all.")

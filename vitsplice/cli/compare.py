@@ -13,7 +13,7 @@ from vitsplice.cli.options import DEVICE, IMAGE_HELP, backbone_option
 def compare(
     images: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="IMAGE...", help=f"{IMAGE_HELP} Two or more. Default: the packaged four."),
+        typer.Argument(metavar="IMAGE...", help=f"{IMAGE_HELP} Two or more. Default: the four packaged images."),
     ] = None,
     backbone: Annotated[list[str] | None, backbone_option("Can be repeated; an untrained one is a control.")] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Output folder.")] = Path("vitsplice-comparison"),

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vitsplice.cli.options import DEVICE, IMAGE_HELP, Backbone
+from vitsplice.cli.options import DEVICE, IMAGE_HELP, Backbone, ReplaceResults
 from vitsplice.cli.output import notes
 
 
@@ -35,7 +35,7 @@ def correspond(
     ] = 0.2,
     points: Annotated[int, typer.Option(min=1, help="Maximum number of matches to draw.")] = 60,
     device: Annotated[str, DEVICE] = "auto",
-    force: Annotated[bool, typer.Option("--force", help="Replace results in the output folder.")] = False,
+    force: ReplaceResults = False,
 ) -> None:
     """Match the patches of two images: mutual nearest neighbours, warped colours, confidence, and a viewer."""
     from vitsplice.analysis import correspondence as analysis

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vitsplice.cli.options import DEVICE, IMAGE_HELP, Backbone
+from vitsplice.cli.options import BACKBONE_SIDE, DEVICE, IMAGE_HELP, Backbone, ReplaceResults
 from vitsplice.cli.output import notes
 
 
@@ -26,9 +26,9 @@ def cosegment(
             help="Number of clusters that form foreground and background. Default: at the elbow of the inertia.",
         ),
     ] = None,
-    size: Annotated[int, typer.Option(min=16, max=4096, help="Shorter side of the backbone's input, in pixels.")] = 448,
+    size: Annotated[int, BACKBONE_SIDE] = 448,
     device: Annotated[str, DEVICE] = "auto",
-    force: Annotated[bool, typer.Option("--force", help="Replace results in the output folder.")] = False,
+    force: ReplaceResults = False,
 ) -> None:
     """Find the common foreground of images and its parts: masks, label images, overlays and a sheet."""
     from vitsplice.analysis import cosegmentation as analysis

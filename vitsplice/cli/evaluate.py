@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vitsplice.cli.options import DEVICE, backbone_option
+from vitsplice.cli.options import DEVICE, SummaryAsJson, backbone_option
 from vitsplice.cli.output import notes
 
 if TYPE_CHECKING:
@@ -37,12 +37,12 @@ def evaluate(
         list[str] | None,
         typer.Option(
             metavar="METHOD=BACKBONE",
-            help="Backbone that a method without run records optimised, or none; can be repeated. "
+            help="Backbone that a method was optimised with, for one without run records; or none. Repeatable. "
             "Metrics of the same network are marked.",
         ),
     ] = None,
     device: Annotated[str, DEVICE] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+    as_json: SummaryAsJson = False,
     force: Annotated[bool, typer.Option("--force", help="Replace another evaluation that the folder holds.")] = False,
 ) -> None:
     """Evaluate methods over a set of pairs: means with intervals, tests between methods, ranks, and a gallery.

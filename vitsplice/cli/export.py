@@ -12,7 +12,9 @@ def export(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="Model folder, written by `vitsplice train`.")],
     onnx: Annotated[
         Path,
-        typer.Option("--onnx", "-o", metavar="FILE", help="The ONNX file. Default: generator.onnx in this folder."),
+        typer.Option(
+            "--onnx", "-o", metavar="FILE", help="The ONNX file. Default: generator.onnx in the current folder."
+        ),
     ] = Path("generator.onnx"),
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from vitsplice.cli.options import DEVICE, IMAGE_HELP, backbone_option
+from vitsplice.cli.options import DEVICE, IMAGE_HELP, ReplaceResults, Seed, backbone_option
 
 if TYPE_CHECKING:
     from vitsplice.analysis.inversion import InversionPlan
@@ -41,12 +41,12 @@ def invert(
     backbone: Annotated[str | None, backbone_option("It replaces the first of the preset.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Number of steps.")] = None,
     size: Annotated[int | None, typer.Option(min=16, help="Shorter side of the output, in pixels.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of all random number generators.")] = None,
+    seed: Seed = None,
     device: Annotated[str | None, DEVICE] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one setting of the preset.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace results in the output folder.")] = False,
+    force: ReplaceResults = False,
     resume: Annotated[
         Path | None, typer.Option(metavar="OUT", help="Resume the inversions in this folder; excludes other options.")
     ] = None,

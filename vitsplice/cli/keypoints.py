@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vitsplice.cli.options import DEVICE, IMAGE_HELP, backbone_option
+from vitsplice.cli.options import DEVICE, IMAGE_HELP, SummaryAsJson, backbone_option
 from vitsplice.cli.output import notes
 
 if TYPE_CHECKING:
@@ -59,11 +59,14 @@ def keypoints(
         typer.Option(help="Appearance transform of warped images: jitter, grey, blur or none. Default: jitter."),
     ] = None,
     size: Annotated[
-        int, typer.Option(min=64, max=2048, help="Images are resized to about SIZE x SIZE pixels, aspect kept.")
+        int,
+        typer.Option(
+            min=64, max=2048, help="Images are resized to about SIZE x SIZE pixels, preserving the aspect ratio."
+        ),
     ] = 448,
     out: Annotated[Path, typer.Option("--out", "-o", help="Output folder.")] = Path("vitsplice-keypoints"),
     device: Annotated[str, DEVICE] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+    as_json: SummaryAsJson = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a benchmark of other data.")] = False,
 ) -> None:
     """Match keypoints of one image in another by features: PCK on SPair-71k, PF-PASCAL or synthetic warps.

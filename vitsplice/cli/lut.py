@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from vitsplice.cli.options import IMAGE_HELP
-from vitsplice.cli.output import message, notes
+from vitsplice.cli.output import notes
 
 lut = typer.Typer(help="Fit a 3D LUT of colours to two images, or apply one.", no_args_is_help=True)
 
@@ -56,6 +56,7 @@ def apply(
     """Apply a 3D LUT to images. Outputs are 8-bit PNG files."""
     from vitsplice.batch.lut_images import apply_lut
     from vitsplice.batch.transfer_plan import outputs_of_images, plan_in
+    from vitsplice.cli.apply import report_applied
     from vitsplice.cli.progress import parts_progress
     from vitsplice.luts import read_cube
 
@@ -63,9 +64,6 @@ def apply(
     plan = plan_in(out, outputs_of_images(images))
     plan.check(force=force, finished=())
     with parts_progress() as progress:
-        failures = apply_lut(table, plan, progress)
-        stopped = progress.stopped()
-    notes((f"{name}: {message(error)}" for name, error in failures.items()), "not written")
+        applied = apply_lut(table, plan, progress)
+    report_applied(applied, len(plan.transfers), "repeat the command with --force")
     typer.echo(out)
-    if stopped or failures:
-        raise typer.Exit(130 if stopped else 1)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vitsplice.cli.options import IMAGE_HELP, AsJson, Backbone
+from vitsplice.cli.options import BACKBONE_SIDE, IMAGE_HELP, AsJson, Backbone
 from vitsplice.cli.output import notes
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def measure(
     appearance: Annotated[Path, typer.Option(help=f"The appearance image: {IMAGE_HELP}")],
     output: Annotated[Path, typer.Option(help=f"The output image: {IMAGE_HELP}")],
     backbone: Backbone = None,
-    size: Annotated[int, typer.Option(min=16, max=4096, help="Shorter side of the backbone's input, in pixels.")] = 224,
+    size: Annotated[int, BACKBONE_SIDE] = 224,
     as_json: AsJson = False,
 ) -> None:
     """Measure an output by all loss terms, unweighted, and independent metrics. Lower is better; 0: no difference."""

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vitsplice.cli.options import DEVICE, IMAGE_HELP, backbone_option
+from vitsplice.cli.options import DEVICE, IMAGE_HELP, ReplaceResults, backbone_option
 from vitsplice.cli.output import notes
 
 
@@ -24,7 +24,7 @@ def modes(
     structure: Annotated[Path | None, typer.Option(metavar="IMAGE", help="Structure image for --model.")] = None,
     backbone: Annotated[str | None, backbone_option("Default: that of the model, or of the default preset.")] = None,
     device: Annotated[str, DEVICE] = "auto",
-    force: Annotated[bool, typer.Option("--force", help="Replace results in the output folder.")] = False,
+    force: ReplaceResults = False,
 ) -> None:
     """Find the appearance modes of a collection: a sheet with a row for each, the image nearest to its centre first."""
     if (model is None) != (structure is None):

@@ -1,5 +1,8 @@
 """Options that several commands share."""
 
+from __future__ import annotations
+
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -10,12 +13,58 @@ BACKBONE_HELP = (
 )
 
 DEVICE: Any = typer.Option(help="auto, cpu, cuda, cuda:N or mps.")
+BACKBONE_SIDE: Any = typer.Option(min=16, max=4096, help="Shorter side of the backbone's input, in pixels.")
 
 
-def backbone_option(details: str = "Without it: the first of the default preset.") -> Any:
+def backbone_option(details: str = "Default: the first of the default preset.") -> Any:
     """Return the option ``--backbone`` with further details in its help text."""
     return typer.Option("--backbone", "-b", help=f"{BACKBONE_HELP} {details}")
 
 
 Backbone = Annotated[str | None, backbone_option()]
+Seed = Annotated[int | None, typer.Option(min=0, help="Seed of all random number generators.")]
+Precision = Annotated[str | None, typer.Option(help="Precision of the backbone: auto, float32 or bfloat16.")]
+ReplaceResults = Annotated[bool, typer.Option("--force", help="Replace results in the output folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+SummaryAsJson = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
+
+APPEARANCES: Any = typer.Argument(
+    metavar="APPEARANCE...",
+    help=f"Image that gives the appearance, or several: each patch is matched with those of all. {IMAGE_HELP}",
+)
+
+WEIGHTED: Any = typer.Option(
+    "--appearance",
+    metavar="IMAGE[:WEIGHT]",
+    help="A further appearance image with its weight (default: 1), such as zebra.jpg:0.7. Repeatable.",
+)
+
+MASKS: Any = typer.Option(
+    help="Image as large as APPEARANCE: only the region where it is white is used. For several appearance "
+    "images repeat it in their order; - is no mask."
+)
+
+
+def with_weights(appearances: list[Path] | None, weighted: list[str] | None) -> tuple[list[Path], list[float] | None]:
+    """Return all appearance images and their weights; None if no weight is given."""
+    parsed = [image_and_weight(text) for text in weighted or []]
+    paths = [*(appearances or []), *(path for path, _ in parsed)]
+    if not any(":" in text for text in weighted or []):
+        return paths, None
+    return paths, [1.0] * (len(paths) - len(parsed)) + [weight for _, weight in parsed]
+
+
+def masks_of(masks: list[Path] | None) -> list[Path | None]:
+    """Return the masks of appearance images, with None for ``-``."""
+    from vitsplice.runs.repeat import NO_MASK
+
+    return [None if str(mask) == NO_MASK else mask for mask in masks or []]
+
+
+def image_and_weight(text: str) -> tuple[Path, float]:
+    """Parse ``IMAGE`` or ``IMAGE:WEIGHT``; what follows the last colon is part of the path if it is no number."""
+    path, _, weight = text.rpartition(":")
+    try:
+        return (Path(path), float(weight)) if path else (Path(text), 1.0)
+    except ValueError:
+        return Path(text), 1.0

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 pairs = typer.Typer(help="Build manifests of pairs, and check them.", no_args_is_help=True)
 
 SHOWN = 10
-"""Issues of a kind that are printed."""
+"""Maximum number of issues of each kind that are printed."""
 
 
 @pairs.command()

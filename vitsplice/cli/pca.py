@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from vitsplice.cli.options import DEVICE, IMAGE_HELP, Backbone
+from vitsplice.cli.options import BACKBONE_SIDE, DEVICE, IMAGE_HELP, Backbone, ReplaceResults
 from vitsplice.cli.output import notes
 
 
@@ -30,9 +30,9 @@ def pca(
         bool,
         typer.Option("--foreground", help="Decompose only the common foreground of the images; the rest is black."),
     ] = False,
-    size: Annotated[int, typer.Option(min=16, max=4096, help="Shorter side of the backbone's input, in pixels.")] = 448,
+    size: Annotated[int, BACKBONE_SIDE] = 448,
     device: Annotated[str, DEVICE] = "auto",
-    force: Annotated[bool, typer.Option("--force", help="Replace results in the output folder.")] = False,
+    force: ReplaceResults = False,
 ) -> None:
     """Show features as colours: three principal components of their patches as red, green and blue."""
     from vitsplice.analysis import pca as analysis

@@ -35,7 +35,7 @@ def plugins(as_json: AsJson = False) -> None:
 
 
 def _json(known: Catalogue) -> dict[str, object]:
-    fields = ("name", "distribution", "version", "specs", "failure", "notes")
+    fields = ("name", "distribution", "version", "specs", "any_backbone", "failure", "notes")
     return {
         "plugins": [{field: _plain(getattr(record, field)) for field in fields} for record in known.plugins],
         "conflicts": [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -93,8 +94,7 @@ class ProgressDisplay:
 
     def _eta(self, done: int, total: int) -> str:
         """Return the time that remains, as text; "" if it is unknown."""
-        elapsed = self._clock() - self._began
-        return f"ETA {duration(elapsed / done * (total - done))}" if done else ""
+        return ""
 
 
 class StepProgress(ProgressDisplay):
@@ -133,11 +133,24 @@ class StepProgress(ProgressDisplay):
 
 
 class PartsProgress(ProgressDisplay):
-    """The progress of work in parts."""
+    """The progress of work in parts, in one or more phases, each of which counts its parts from 0."""
+
+    _done = math.inf
+    _phase = 0.0, 0
+    """Time and number of done parts when the phase began or was resumed."""
 
     def __call__(self, name: str, done: int, total: int) -> None:
         """Show the name of the next part, and the number of parts that are done."""
+        if done <= self._done:
+            self._phase = self._clock(), done
+        self._done = done
         self._show(done, truncate(plain(name), WIDEST), total=total)
+
+    def _eta(self, done: int, total: int) -> str:
+        began, before = self._phase
+        if done == before:
+            return ""
+        return f"ETA {duration((self._clock() - began) / (done - before) * (total - done))}"
 
 
 class BatchProgress(ProgressDisplay):
@@ -162,17 +175,15 @@ class BatchProgress(ProgressDisplay):
         counts = f"{tally.done_before + tally.done} done, {tally.failures} failed, {tally.remaining} left"
         self._show(tally.total - tally.remaining, f"{counts}  {rate * 60:.3g}/min  {eta}")
 
-    def _eta(self, done: int, total: int) -> str:
-        return ""
-
     def summarise(self, tally: Tally, out: Path, *, stopped: bool) -> None:
         """Print the result of the batch, and on standard output the path of its results."""
         from vitsplice.batch.plan import FAILURES, RESULTS
         from vitsplice.batch.records import failure_reasons
+        from vitsplice.support.jsonl import read_records
 
         before = f" ({tally.done_before} of them before)" if tally.done_before else ""
         self.note(f"{tally.done_before + tally.done} of {tally.total} runs done{before}, {tally.failures} failed")
-        shown = failure_reasons(out, SHOWN_REASONS)
+        shown = failure_reasons(read_records(out / FAILURES), SHOWN_REASONS)
         for reason in shown:
             others = f" and {reason.jobs - 1} others" if reason.jobs > 1 else ""
             self.note(f"  {reason.first}{others}: {reason.message}")

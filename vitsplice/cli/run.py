@@ -9,9 +9,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vitsplice.cli.appearances import APPEARANCES, MASKS, WEIGHTED, masks_of, with_weights
-from vitsplice.cli.options import DEVICE, IMAGE_HELP, backbone_option
-from vitsplice.cli.output import message, notes
+from vitsplice.cli.options import (
+    APPEARANCES,
+    DEVICE,
+    IMAGE_HELP,
+    MASKS,
+    WEIGHTED,
+    Precision,
+    Seed,
+    backbone_option,
+    masks_of,
+    with_weights,
+)
+from vitsplice.cli.output import error_message, message, notes
 
 if TYPE_CHECKING:
     from vitsplice.cli.run_progress import RunProgress
@@ -70,9 +80,9 @@ def run(
         list[str] | None,
         typer.Option(
             metavar="MASK=IMAGE[:MASK]",
-            help="Where the first mask is white (it is as large as STRUCTURE), take only from this appearance image "
-            "(its file name, or its number from 1), and there from where the second mask is white. Repeatable: a "
-            "region lies over those before it. Of two masks in colour, each colour is a region.",
+            help="In the white area of the first mask (as large as STRUCTURE), use only this appearance image (file "
+            "name, or number from 1), and of that only the white area of the second mask, if given. Repeatable; "
+            "later regions cover earlier ones. If both masks are in colour, each colour is a region.",
         ),
     ] = None,
     auto_regions: Annotated[
@@ -88,9 +98,9 @@ def run(
     size: Annotated[
         int | None, typer.Option(min=16, max=16384, help="Resize both images to this shorter side first, in pixels.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of all random number generators.")] = None,
+    seed: Seed = None,
     device: Annotated[str | None, DEVICE] = None,
-    precision: Annotated[str | None, typer.Option(help="Precision of the backbone: auto, float32 or bfloat16.")] = None,
+    precision: Precision = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change one setting, e.g. terms.structure.weight=2."),
@@ -157,7 +167,7 @@ def run(
 
 
 def _resume(context: typer.Context, path: Path, overrides: list[str], lut: Path | None) -> None:
-    """Resume a run; for a finished one only print its output."""
+    """Resume a run; if it is finished, only print a note."""
     from vitsplice.errors import AlreadyFinished
     from vitsplice.luts import check_cube
     from vitsplice.runs.recorder import Recording
@@ -202,7 +212,7 @@ def follow(recording: Recording, resume_command: str = "", lut: Path | None = No
     """Take the steps with progress, and save; exit with 130 if the user stopped the run.
 
     Args:
-        recording: recording of a run that was begun or resumed.
+        recording: recording of a run that was started or resumed.
         resume_command: command to print for a stopped run; "": ``vitsplice run --resume`` with its folder.
         lut: .cube file for the colours of the run; None: it is not written.
     """
@@ -235,11 +245,9 @@ def follow(recording: Recording, resume_command: str = "", lut: Path | None = No
 
 def _save_after_failure(recording: Recording, progress: RunProgress) -> None:
     """Save the last good image of a run that failed; the first error is raised even if this fails."""
-    from vitsplice.errors import VitspliceError
-
     try:
         recording.save()
-    except VitspliceError as error:
-        progress.note(f"the image cannot be saved: {message(error)}")
+    except Exception as error:
+        progress.note(f"the image cannot be saved: {error_message(error)}")
     else:
         progress.saved(recording.folder)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vitsplice.cli.options import DEVICE
+from vitsplice.cli.options import DEVICE, Seed
 from vitsplice.cli.output import notes
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def train(
     licence: Annotated[
         str, typer.Option(help="Licence of the model, which depends on that of the photographs; it is recorded.")
     ] = "",
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of all random number generators.")] = None,
+    seed: Seed = None,
     device: Annotated[str | None, DEVICE] = None,
     set_: Annotated[
         list[str] | None,

@@ -16,7 +16,7 @@ class TrainingProgress(StepProgress):
     """The progress of a training; only the main process prints it.
 
     Args:
-        recorder: a training that was begun or resumed.
+        recorder: a training that was started or resumed.
         clock: returns the current time in seconds.
     """
 

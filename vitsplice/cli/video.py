@@ -7,8 +7,17 @@ from typing import Annotated
 
 import typer
 
-from vitsplice.cli.appearances import APPEARANCES, MASKS, WEIGHTED, masks_of, with_weights
-from vitsplice.cli.options import DEVICE, backbone_option
+from vitsplice.cli.options import (
+    APPEARANCES,
+    DEVICE,
+    MASKS,
+    WEIGHTED,
+    Precision,
+    Seed,
+    backbone_option,
+    masks_of,
+    with_weights,
+)
 from vitsplice.cli.output import notes
 
 
@@ -37,7 +46,7 @@ def video(
         bool,
         typer.Option(
             "--temporal/--no-temporal",
-            help="Carry what key frames match, and their change, along the motion, or compute each frame on its own.",
+            help="Propagate matches and changes of key frames along the optical flow, or compute each frame alone.",
         ),
     ] = True,
     appearance_mask: Annotated[list[Path] | None, MASKS] = None,
@@ -51,9 +60,9 @@ def video(
         int | None,
         typer.Option(min=16, max=16384, help="Resize frames and APPEARANCE to this shorter side, in pixels."),
     ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of all random number generators.")] = None,
+    seed: Seed = None,
     device: Annotated[str | None, DEVICE] = None,
-    precision: Annotated[str | None, typer.Option(help="Precision of the backbone: auto, float32 or bfloat16.")] = None,
+    precision: Precision = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change one setting, e.g. match.grid=60."),

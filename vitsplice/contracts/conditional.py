@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 ConditionName = Literal["cls", "appearance", "start", "warped"]
-"""What a conditional generator can know of a pair of images, besides the structure image ``(B, 3, H, W)``:
+"""Inputs that a conditional generator can request in addition to the structure image ``(B, 3, H, W)``:
 
 ``cls``: the first backbone's default appearance feature of the appearance image, normalised to unit length, ``(B, D)``;
 ``appearance``: the appearance image, resized to the size of the structure image, ``(B, 3, H, W)``;
@@ -31,8 +31,8 @@ SPATIAL: tuple[ConditionName, ...] = ("start", "warped")
 class ConditionalGeneratorSpec:
     """A generator that is trained on many pairs of images and sees the appearance image of each.
 
-    If the module has an attribute ``reach``, a number of pixels, images further away than this have no effect on an
-    output pixel. Large images are then computed in tiles that overlap by so much that there are no seams.
+    The module may have an attribute ``reach``: the maximum distance in pixels at which an input pixel affects an output
+    pixel. Large images are then computed in tiles that overlap enough to leave no seams.
 
     Args:
         name: name, unique among conditional generators.

@@ -42,16 +42,14 @@ class Outcome:
     Args:
         id: identifier of the job.
         state: ``done``; ``stopped``: has a checkpoint and can be resumed; ``failed``: may succeed when it is tried
-            again; ``refused``: cannot succeed (a file that is no image).
+            again; ``refused``: cannot succeed, for example because an input file is not an image.
         reason: reason in one line; "" for ``done``.
-        seconds: duration of the job in seconds.
         record: entries of the run for ``results.jsonl``, as JSON values.
     """
 
     id: str
     state: Literal["done", "stopped", "failed", "refused"]
     reason: str = ""
-    seconds: float = 0.0
     record: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -37,8 +37,9 @@ class MetricContext:
     """Arguments for building a metric.
 
     Args:
-        load: function that returns a backbone by name, in float32 on the device. Each is loaded once, and caches the
-            features of the current pair's images. It raises the same errors as `Catalogue.backbone` and ``build``.
+        load: function that returns a backbone by name, in float32 on the device. Each is loaded once; in
+            `evaluate` and `measure` it also caches the features of the current pair's images. It raises the errors of
+            ``Catalogue.backbones[name]`` and of ``build``.
         backbone: name of the backbone that the user selected, for metrics that work with any.
         device: device of the images.
     """
@@ -72,7 +73,7 @@ class MetricSpec:
 
     Args:
         name: name, unique among metrics.
-        build: function that builds the metric. If it raises UnknownName or WeightsUnavailable, the metric is skipped.
+        build: function that builds the metric. If it raises, the metric is skipped, and the reason reported.
         summary: description in one line.
         better: whether lower or higher values are better.
         over: ``pair``: one value for each pair; ``set``: one value for a set of pairs.

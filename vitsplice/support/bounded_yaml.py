@@ -65,11 +65,13 @@ class _Loader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for number, key in enumerate(keys):
+        seen: set[str] = set()
+        for key in keys:
             if not isinstance(key, str):
                 raise InvalidYAML(f"a key must be text, not {str(key)[:40]!r}")
-            if key in keys[:number]:
+            if key in seen:
                 raise InvalidYAML(f"duplicate key '{key}'")
+            seen.add(key)
         return super().construct_mapping(node, deep)
 
     def text(self, node: yaml.ScalarNode) -> str:

@@ -21,7 +21,7 @@ from vitsplice.errors import Argument, CheckpointRejected, Part, VitspliceError,
 from vitsplice.support.files import inside, read_regular, write_atomically
 from vitsplice.support.output_folder import REPLACE
 
-KEPT = 2
+MAX_CHECKPOINTS = 2
 """Number of checkpoints in a folder; older ones are removed."""
 
 
@@ -52,7 +52,7 @@ class CheckpointFormat(Generic[Parsed]):
     parse: Callable[[dict[str, Any], dict[str, Tensor]], Parsed]
 
     def write(self, folder: Path, step: int, content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-        """Write a checkpoint, and remove all but the last `KEPT`.
+        """Write a checkpoint, and remove all but the last `MAX_CHECKPOINTS`.
 
         Args:
             folder: folder of the checkpoints; created if it does not exist.
@@ -70,7 +70,7 @@ class CheckpointFormat(Generic[Parsed]):
             folder.mkdir(parents=True, exist_ok=True)
             write_atomically(tensors_path, data)
             write_atomically(path, json.dumps(complete | {"digest": _digest(complete)}).encode())
-            for old in checkpoint_files(folder)[KEPT:]:
+            for old in checkpoint_files(folder)[MAX_CHECKPOINTS:]:
                 _remove(old)
         except OSError as error:
             raise VitspliceError(f"cannot write checkpoint {path}: {error.strerror or error}") from error

@@ -189,7 +189,7 @@ class ResumableWork:
 def resumable(path: Path, work: ResumableWork, plan: Mapping[str, Any], *, force: bool) -> Iterator[Path]:
     """Lock a folder for resumable work; parts and results of the same plan are reused.
 
-    Work that fails before it writes a file leaves no plan, so that the folder can be used for another one.
+    Work that fails before it writes anything but empty files leaves no plan: the folder can then be used for another.
 
     Args:
         path: output folder; it need not exist.
@@ -227,8 +227,9 @@ def resumable(path: Path, work: ResumableWork, plan: Mapping[str, Any], *, force
         write(path, {work.plan_file: (json.dumps(plan, indent=2) + "\n").encode()})
         try:
             yield path
-        except VitspliceError:
-            written = {file for file in path.rglob("*") if file.is_file()} - {plan_path, path / LOCK}
+        except Exception:
+            files = {file for file in path.rglob("*") if file.is_file()} - {plan_path, path / LOCK}
+            written = any(file.stat().st_size for file in files)
             if earlier != plan and not written:
                 plan_path.unlink()
             raise

@@ -35,7 +35,7 @@ class StepRate:
             self._ends.append(self._clock())
 
     def leave_out(self, seconds: float) -> None:
-        """Leave out a time since the last step that was spent on something else."""
+        """Exclude time since the last step that was not spent on steps."""
         self._ends = deque((end + seconds for end in self._ends), self._ends.maxlen)
 
     @property

@@ -149,6 +149,7 @@ def _unwrap(kind: Any) -> Any:
 
 
 def _value_at(data: Any, location: Location) -> Any:
+    """Return the value at a location; {} if there is none, as under ``backbones`` where ``backbone`` is given."""
     for part in location:
-        data = data[part]
+        data = data.get(part, {}) if isinstance(data, Mapping) else data[part]
     return data

@@ -76,7 +76,7 @@ class ConditionalGeneratorContract(ImageNetworkContract[ConditionalGeneratorSpec
             assert_close(alone, output[row], f"image {k} of a batch and the same image alone")
 
     def test_reach_bounds_the_effect_of_a_pixel(self) -> None:
-        """If the generator states its reach, images further away have no effect on an output pixel."""
+        """Input pixels further away than the generator's ``reach`` do not affect an output pixel."""
         reach = getattr(self.build(self.inputs()[0]), "reach", None)
         if reach is None:
             raise SkipTest("the generator states no reach")

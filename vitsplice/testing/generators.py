@@ -29,11 +29,11 @@ class ImageNetworkContract(Contract[SpecT]):
     batches: ClassVar[tuple[int, ...]] = (1,)
 
     def inputs(self, size: tuple[int, int] = SIZES[0], batch: int = 1) -> tuple[Any, ...]:
-        """Return the arguments of the network: a batch of images of a size, and what it takes besides."""
+        """Return the arguments of the network: a batch of images of a size, and its other arguments."""
         raise NotImplementedError
 
     def build(self, image: Tensor, seed: int = 0) -> nn.Module:
-        """Build the network, in the mode in which outputs are computed, so that it accepts an image."""
+        """Build the network for an image, in the mode (train or eval) in which outputs are computed."""
         raise NotImplementedError
 
     def try_build(self) -> object:

@@ -55,7 +55,8 @@ class MetricContract(Contract[MetricSpec]):
         """The parameters can be written as JSON, and optimised_by contains names of loss terms."""
         metric = self.build()
         json.dumps(dict(metric.parameters))
-        assert all(isinstance(name, str) for name in metric.optimised_by), f"optimised_by is {metric.optimised_by!r}"
+        unknown = [name for name in metric.optimised_by if name not in catalogue().losses]
+        assert not unknown, f"optimised_by names {unknown[0]!r}, which is no loss term"
 
     def test_networks_are_stated(self) -> None:
         """Every backbone that it loads is listed in networks, so that methods that optimised one of them are marked."""

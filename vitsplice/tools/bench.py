@@ -37,7 +37,7 @@ SIZE = 224
 """Shorter side of the images in pixels."""
 
 CPU = torch.device("cpu")
-"""Device of all benchmarks but runs."""
+"""Device of all benchmarks except ``run`` and ``processes``."""
 
 WARM_UP = 3
 """Steps that are not timed: the first allocates memory, and step 0 of a recipe has other terms."""

@@ -139,7 +139,7 @@ def _on_gradient(tensor: Tensor, function: Callable[[], None]) -> None:
 
 
 def _now() -> float:
-    """Seconds of a clock, once the accelerator has finished what it was given."""
+    """Return the current time in seconds, after all queued work of the accelerator."""
     if torch.accelerator.is_available():
         torch.accelerator.synchronize()
     return perf_counter()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import keyword
 import re
 from dataclasses import dataclass
 from importlib.resources import files as resources
@@ -89,7 +88,7 @@ def write(name: str, kind: str, folder: Path) -> Path:
         UserError: if the name or the kind is not allowed, or the folder cannot be written to.
         OutputExists: if the new folder exists.
     """
-    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or keyword.iskeyword(name) or len(name) > MAX_LENGTH:
+    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or len(name) > MAX_LENGTH:
         raise UserError(
             f"'{truncate(name)}' is not allowed as the name of a plugin; it must have at most {MAX_LENGTH} lower case "
             "letters, digits and single dashes, and start with a letter"

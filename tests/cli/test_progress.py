@@ -1,0 +1,36 @@
+import pytest
+
+from vitsplice.cli.progress import PartsProgress
+
+
+class Clock:
+    seconds = 0.0
+
+    def __call__(self):
+        return self.seconds
+
+
+@pytest.fixture
+def eta():
+    """Return the ETA that is shown after a number of parts, at a time in seconds."""
+    clock = Clock()
+    progress = PartsProgress(1, clock)
+
+    def show(seconds, done, total):
+        clock.seconds = seconds
+        progress("part", done, total)
+        return progress._bar.tasks[0].fields["eta"]
+
+    return show
+
+
+def test_eta_of_a_phase_does_not_count_the_time_of_earlier_phases(eta):
+    assert eta(0, 0, 10) == ""
+    assert eta(100, 5, 10) == "ETA 0:01:40"
+    assert eta(600, 0, 4) == ""
+    assert eta(610, 1, 4) == "ETA 0:00:30"
+
+
+def test_eta_of_resumed_work_counts_only_the_parts_that_were_done_since(eta):
+    assert eta(0, 500, 1000) == ""
+    assert eta(20, 510, 1000) == "ETA 0:16:20"
