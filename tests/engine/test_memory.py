@@ -146,3 +146,17 @@ def test_estimate_includes_the_self_similarity_of_long_images(estimate_for):
     plain = estimate_for("resize.size=224")
     wide = plain.required_bytes((224, 224 * 32), (224, 224))
     assert wide > 4 * memory.SELF_SIMILARITY_FLOATS * ((224 * 224 * 32) / 8**2) ** 2
+
+
+def test_estimate_includes_the_matching_for_guided_terms(estimate_for):
+    terms = "terms={texture: {loss: texture, weight: 1}}"
+    few, many = (estimate_for(terms, f"match.grid={grid}").required_bytes((64, 64), (64, 64)) for grid in (48, 256))
+    assert many - few > 4 * (256**4 - 48**4)
+
+
+def test_estimate_includes_the_larger_image_of_which_small_crops_cover_a_stage(estimate_for):
+    stages, sizes = "stages=[{side: 64}]", ((640, 640), (64, 64))
+    small, entire = (
+        estimate_for(stages, f"views.structure.crop={crop}").required_bytes(*sizes) for crop in ("[0.3, 0.3]", "[1, 1]")
+    )
+    assert small > 1.5 * entire

@@ -4,7 +4,7 @@ from tests.conftest import components
 from vitsplice.config import BackboneConfig, StageConfig
 from vitsplice.engine.backbones import load_configured
 from vitsplice.engine.images import RunImages
-from vitsplice.engine.problem import assemble, check_run
+from vitsplice.engine.problem import assemble, check_run, check_stages
 from vitsplice.errors import ConfigError, UnknownName, WeightsUnavailable
 from vitsplice.plugins import catalogue
 from vitsplice.presets.loading import load
@@ -16,7 +16,9 @@ TINY = catalogue().presets["tiny"].path.read_text()
 def build(vit, pair, *overrides):
     structure, appearance = pair
     images = RunImages({"structure": structure, "appearance": appearance, "start": structure})
-    return assemble(components(load(TINY, "tiny", overrides), vit), images)
+    parts = components(load(TINY, "tiny", overrides), vit)
+    check_stages(parts, images, [None])
+    return assemble(parts, images)
 
 
 def test_fallback_is_loaded_and_recorded():
@@ -115,29 +117,34 @@ INVERT = ["terms={it: {loss: feature, weight: 1}}"]
     ],
 )
 def test_strength_that_affects_no_term_is_refused(vit, pair, overrides, message):
+    images = RunImages({"structure": pair[0], "appearance": pair[1]})
     with pytest.raises(ConfigError, match=message):
-        build(vit, pair, *overrides)
-    assert build(vit, pair, *overrides[:1])
+        check_stages(components(load(TINY, "tiny", overrides), vit), images, [None])
+    check_stages(components(load(TINY, "tiny", overrides[:1]), vit), images, [None])
 
 
 def test_appearance_mask_that_affects_no_term_is_refused(vit, pair):
-    pixels = {"structure": pair[0], "appearance": pair[1], "start": pair[0]}
-    images = RunImages(pixels, {"appearance": pair[1][:, :1]})
+    images = RunImages({"structure": pair[0], "appearance": pair[1]}, {"appearance": pair[1][:, :1]})
     with pytest.raises(ConfigError, match="appearance_mask would have no effect"):
-        assemble(components(load(TINY, "tiny", INVERT), vit), images)
-    assert assemble(components(load(TINY, "tiny"), vit), images)
+        check_stages(components(load(TINY, "tiny", INVERT), vit), images, [None])
+    check_stages(components(load(TINY, "tiny"), vit), images, [None])
 
 
 def test_stage_on_tiles_refuses_a_term_whose_input_is_the_appearance_image(vit, pair):
-    images = RunImages({"structure": pair[0], "appearance": pair[1], "start": pair[0]})
+    images = RunImages({"structure": pair[0], "appearance": pair[1]})
     terms = "terms={a: {loss: structure, weight: 1}, b: {loss: identity, weight: 1}}"
     parts = components(load(TINY, "tiny", [terms]), vit)
     with pytest.raises(ConfigError, match="'b' takes the appearance image as input"):
-        assemble(parts, images, stage=StageConfig(side=64, tile=64))
-    assert assemble(parts, images, stage=StageConfig(side=64, tile=64, terms=("a",)))
+        check_stages(parts, images, [StageConfig(side=64), StageConfig(side=64, tile=64)])
+    check_stages(parts, images, [StageConfig(side=64), StageConfig(side=64, tile=64, terms=("a",))])
 
 
 def test_settings_for_many_pairs_are_refused_for_one():
     settings = settings_for("tiny", overrides=["training={}"])
     with pytest.raises(ConfigError, match="tiny with the setting training is not for one pair.*`vitsplice train`"):
         check_run(settings, catalogue())
+
+
+def test_strengths_of_zero_leave_no_term(vit, pair):
+    with pytest.raises(ConfigError, match="no term is active"):
+        build(vit, pair, "structure_strength=0", "appearance_strength=0")

@@ -4,9 +4,8 @@ import torch.nn.functional as F
 
 from tests.conftest import TINY_NETWORKS, components, noise
 from vitsplice.backbones.inputs import Area
-from vitsplice.config import StageConfig
 from vitsplice.engine.images import RunImages
-from vitsplice.engine.stages import Change, StagedOptimisation, stage_steps, working_side
+from vitsplice.engine.stages import StagedOptimisation, stage_steps, with_change
 from vitsplice.engine.start import prepare
 from vitsplice.errors import ConfigError
 from vitsplice.plugins import catalogue
@@ -132,16 +131,21 @@ def test_residual_unet_starts_as_the_warm_start(networks, pair):
     assert not torch.equal(optimisation.image(), start.image())
 
 
-def test_identity_term_is_refused_with_a_canvas(networks, pair):
+@pytest.mark.parametrize("stages", ["[]", "[{side: 32}]", "[{side: 24, terms: [structure]}, {side: 32}]"])
+def test_identity_term_is_refused_with_a_canvas_before_the_first_step(networks, pair, stages):
     with pytest.raises(ConfigError, match="holds the output image itself"):
-        staged(networks, pair, "terms.identity={loss: identity, weight: 1}")
+        staged(networks, pair, "terms.identity={loss: identity, weight: 1}", f"stages={stages}")
+
+
+def test_mask_that_a_term_of_another_stage_uses_is_accepted(networks, pair):
+    stages = "stages=[{side: 24, terms: [appearance]}, {side: 32, terms: [structure]}]"
+    masks = {"appearance": torch.ones(1, 1, 40, 48)}
+    assert len(list(staged(networks, pair, "start=structure", stages, "steps=2", masks=masks).steps())) == 2
 
 
 def test_change_is_applied_at_another_size():
     before, after = torch.full((1, 3, 4, 4), 0.5), torch.full((1, 3, 4, 4), 0.6)
-    torch.testing.assert_close(
-        Change(before, after).applied_to(torch.full((1, 3, 9, 7), 0.2)), torch.full((1, 3, 9, 7), 0.3)
-    )
+    torch.testing.assert_close(with_change(torch.full((1, 3, 9, 7), 0.2), before, after), torch.full((1, 3, 9, 7), 0.3))
 
 
 def test_stages_are_no_larger_than_the_output(networks, pair):
@@ -155,8 +159,6 @@ def test_working_size_follows_from_the_side_of_the_stage(networks, pair):
     larger = tuple(torch.nn.functional.interpolate(image, scale_factor=4) for image in pair)
     optimisation = staged(networks, larger)
     assert optimisation.working_sizes == [Area(side).target_size(160, 192, networks[0].info) for side in (32, 40)]
-    for side in (32, 40):
-        assert working_side(StageConfig(side=side), (160, 192)) == side
 
 
 def test_working_size_without_stages_or_without_steps(networks, pair):

@@ -194,3 +194,12 @@ def test_presets_of_splice_use_neither_warm_start_nor_correspondence_with_their_
     guided = [term.options for term in merged.terms.values() if term.loss in ("texture", "statistics")]
     assert len(guided) == 3
     assert all(options.get("guide", 0) == 0 and options["uniform"] == 1 for options in guided)
+
+
+def test_digest_of_an_override_is_kept_in_any_order():
+    digest = "a" * 64
+    for part in ("backbone.weights=/a/w.pt", "model.folder=/a/model"):
+        overrides = [part, f"{part.split('.')[0]}.sha256={digest}"]
+        for order in (overrides, overrides[::-1]):
+            loaded = settings_yaml.load(PAPER, "paper", [*order, *(["start=model"] if "model" in part else [])])
+            assert (loaded.model or loaded.backbone).sha256 == digest

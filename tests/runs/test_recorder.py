@@ -266,6 +266,17 @@ def test_output_folder_deleted_during_a_run_is_created_again(png, tmp_path):
     assert (tmp_path / "out" / "output.png").is_file()
 
 
+def test_lut_that_cannot_be_fitted_costs_no_other_file_of_a_finished_run(png, tmp_path):
+    Image.new("L", (48, 40), 90).save(tmp_path / "grey.png")
+    images = {"structure": png[0], "appearance": png[1], "structure_mask": tmp_path / "grey.png"}
+    with Recording.begin(images, tiny("steps=2"), tmp_path / "out") as recording:
+        list(recording.steps(quiet))
+        with pytest.raises(UserError, match="excludes every pixel"):
+            recording.finish(quiet, lut=tmp_path / "x.cube")
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["finished"]
+    assert not (tmp_path / "out" / "checkpoint").exists()
+
+
 def test_failed_save_names_the_file_and_can_be_resumed(png, tmp_path):
     images = dict(zip(("structure", "appearance"), png, strict=True))
     with Recording.begin(images, tiny("checkpoint.every=2"), tmp_path / "out") as recording:

@@ -22,6 +22,11 @@ def test_command_line_is_quoted_and_in_the_order_of_the_help():
     ]
 
 
+def test_weights_have_all_digits():
+    images = {"structure": "s.png", "appearance": "a.png", "appearance_2": "b.png"}
+    assert "b.png:0.12345678901" in command_line(images, CHANGES, weights=[1.0, 0.12345678901])
+
+
 def test_python_code_names_only_what_differs():
     code = python_code({"structure": "a.jpg", "appearance": "b.jpg"}, Changes("instant"))
     assert code == (

@@ -87,6 +87,10 @@ def test_title_has_the_file_names_and_the_command_the_mask(pair, tmp_path):
     assert "--preset 'my out/run.yaml' --structure-mask '" in page
 
 
+def test_report_of_images_from_memory_has_no_command(page):
+    assert "To repeat the run" not in page
+
+
 def test_report_of_an_inversion_names_the_feature(pair):
     settings = inversion_settings(FeatureRequest("key", -2), "invert-pixels", backbone="tiny-vit", steps=1, size=32)
     page = html.unescape(report(vitsplice.splice(pair[0], pair[0], preset=settings)))
@@ -103,6 +107,14 @@ def test_plots_none_writes_no_report_and_no_losses_plot(pair, tmp_path):
     assert not (folder / "report.html").exists()
     assert not (folder / "losses.png").exists()
     assert RunFolder(folder).finished()
+
+
+def test_run_without_steps_has_no_losses_plot(pair, tmp_path):
+    folder = vitsplice.splice(*pair, preset="tiny", steps=0, overrides=["start=match", "match.grid=6"]).save(
+        tmp_path / "out"
+    )
+    assert (folder / "report.html").exists()
+    assert not (folder / "losses.png").exists()
 
 
 @pytest.mark.slow

@@ -8,15 +8,16 @@ from collections import OrderedDict
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
 import torch
 
 from vitsplice.backbones.weights import sha256_of
 from vitsplice.config import BackboneConfig, RunConfig
-from vitsplice.contracts import Backbone, BackboneInfo
+from vitsplice.contracts import Backbone, BackboneInfo, MetricContext
 from vitsplice.engine.device import pick_device, pick_precision
-from vitsplice.errors import Argument, Setting, UnknownName, WeightsRejected, WeightsUnavailable
+from vitsplice.errors import Argument, Setting, UnknownName, UserError, WeightsRejected, WeightsUnavailable
 from vitsplice.numerics import numerics
 from vitsplice.plugins import Catalogue, catalogue
 from vitsplice.presets import loading
@@ -154,6 +155,10 @@ class BackboneLoader:
         """Load the backbone of a metric, in float32 on the CPU."""
         return known.backbones[name].build(None)
 
+    def metric_context(self, backbone: str, known: Catalogue) -> MetricContext:
+        """Return the arguments for building metrics; it loads the backbone of each metric once."""
+        return MetricContext(cache(partial(self.metric_backbone, known=known)), backbone)
+
 
 class FixedBackbone(BackboneLoader):
     """Returns a loaded backbone where settings have its name and SHA-256; others are loaded on every call.
@@ -181,10 +186,12 @@ class BackboneCache(BackboneLoader):
     """Caches the most recently used backbones, for many runs in one process; thread-safe.
 
     Args:
-        size: number of cached backbones; each takes the memory of its weights.
+        size: number of cached backbones, at least 1; each takes the memory of its weights.
     """
 
     def __init__(self, size: int = 4) -> None:
+        if size < 1:
+            raise UserError(f"size={size} is not allowed; it must be at least 1")
         self._size = size
         self._lock = threading.Lock()
         self._cache: OrderedDict[tuple[BackboneConfig, str, str], Loaded] = OrderedDict()

@@ -94,6 +94,7 @@ class Estimate:
             name: _backbone_bytes_per_pixel(backbone, device) for name, backbone in components.backbones.items()
         }
         self._canvas = components.generator.canvas
+        self._matches = self._config.start != "structure" or components.guided
         self._inputs: dict[str, int] = {}
         self._generator_bytes, self._parameter_bytes = 0.0, (0.0, 0)
         if self._config.steps:
@@ -128,7 +129,7 @@ class Estimate:
 
     def _match_bytes(self) -> float:
         """Estimate the bytes for matching both images: features, and matrices over pairs of patches."""
-        if self._config.start == "structure":
+        if not self._matches:
             return 0.0
         patches = self._config.match.grid**2
         name, info = next(iter(self._infos.items()))
@@ -150,12 +151,18 @@ class Estimate:
 
     def _stage_bytes(self, structure: Size, appearance: Size, stage: StageConfig | None) -> float:
         """Estimate the bytes for one stage: generator, gradients, moments of Adam, and the backbones."""
-        pixels = float(stage.side**2 if stage else max(math.prod(structure), math.prod(appearance)))
+        pixels = self._working_pixels(structure, appearance, stage)
         outputs = 1 if self._canvas else sum(self._inputs.values())
         per_pixel, fixed = self._parameter_bytes
         parameter_bytes = 4 * (per_pixel * pixels + fixed)  # parameters, gradients, Adam's two moments
         feature_bytes = sum(self._feature_bytes(name, structure, appearance, stage) for name in self._infos)
         return outputs * self._generator_bytes * pixels + parameter_bytes + feature_bytes
+
+    def _working_pixels(self, structure: Size, appearance: Size, stage: StageConfig | None) -> float:
+        """Return the pixels of the generator's output: in a stage, its largest crop covers the stage's area."""
+        if stage is None:
+            return float(max(math.prod(structure), math.prod(appearance)))
+        return min((stage.side / self._config.views.structure.crop[1]) ** 2, max(stage.side**2, math.prod(structure)))
 
     def _feature_bytes(self, name: str, structure: Size, appearance: Size, stage: StageConfig | None) -> float:
         """Estimate the bytes for the features of one backbone, and for the matrices over pairs of patches."""

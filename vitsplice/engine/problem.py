@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -141,7 +141,7 @@ def weighted_terms(
         target = (term.target or spec.target, term.target_view or term.view)
         strength = config.appearance_strength if target[0] == "appearance" else config.structure_strength
         terms.append(WeightedTerm(name, built, term, backbone, input_, target, term.weight * strength))
-    if not any(term.config.ever_active(config.steps) for term in terms):
+    if not any(term.weight > 0 and term.config.ever_active(config.steps) for term in terms):
         raise ConfigError(f"terms: no term is active within {config.steps} steps at a weight above 0")
     return tuple(terms)
 
@@ -163,14 +163,9 @@ def assemble(
         generator_input: input of the generator, ``(1, 3, H, W)``; None: the start.
 
     Raises:
-        ConfigError: if a mask, strength or blur kernel, or the generator, does not fit the terms or images.
+        ConfigError: if a blur kernel does not fit the images.
     """
     config = components.config
-    terms = tuple(term for term in components.terms if stage is None or stage.has(term.name))
-    _check_canvas(components.generator, terms)
-    if stage is not None and stage.tile is not None:
-        _check_tiles(terms)
-    _check_effect(config, terms, images)
     _check_blur("structure", config.views.structure, images.pixels["structure"])
     _check_blur("appearance", config.views.appearance, images.pixels["appearance"])
     generator_input = images.pixels["start"] if generator_input is None else generator_input
@@ -185,9 +180,31 @@ def assemble(
         tile=stage.tile if stage else None,
         generator=components.build_generator(generator_input).to(generator_input.device),
         canvas=components.generator.canvas,
-        terms=terms,
+        terms=_terms_of(components, stage),
         generator_input=generator_input,
     )
+
+
+def check_stages(components: Components, images: RunImages, stages: Sequence[StageConfig | None]) -> None:
+    """Check the terms of all stages before the first step.
+
+    Args:
+        components: components of the run.
+        images: images of the run.
+        stages: stages of the run; (None,): a run without stages.
+
+    Raises:
+        ConfigError: if a mask or strength has no effect, or a term cannot be active in its stage.
+    """
+    _check_effect(components.config, components.terms, images)
+    for stage in stages:
+        for term in _terms_of(components, stage):
+            if term.input[0] != "structure":
+                _check_other_input(components.generator, stage, term)
+
+
+def _terms_of(components: Components, stage: StageConfig | None) -> tuple[WeightedTerm, ...]:
+    return tuple(term for term in components.terms if stage is None or stage.has(term.name))
 
 
 def resizer(config: RunConfig, backbone: BackboneConfig, stage: StageConfig | None) -> Resizing:
@@ -223,20 +240,16 @@ def _check_effect(config: RunConfig, terms: tuple[WeightedTerm, ...], images: Ru
         raise ConfigError(Argument(name), reason)
 
 
-def _check_tiles(terms: tuple[WeightedTerm, ...]) -> None:
-    for term in terms:
-        if term.input[0] != "structure":
-            raise ConfigError(
-                f"term '{term.name}' takes the appearance image as input, so it cannot be active in a stage on tiles; "
-                "give that stage a list of terms without it"
-            )
-
-
-def _check_canvas(spec: GeneratorSpec, terms: tuple[WeightedTerm, ...]) -> None:
-    for term in terms:
-        if spec.canvas and term.input[0] != "structure":
-            raise ConfigError(
-                f"generator '{spec.name}' holds the output image itself and cannot take the appearance image as input, "
-                f"which term '{term.name}' requires; disable that term with ",
-                Setting(f"terms.{term.name}.weight", 0),
-            )
+def _check_other_input(spec: GeneratorSpec, stage: StageConfig | None, term: WeightedTerm) -> None:
+    """Raise ConfigError if the generator or the stage does not allow the appearance image as the generator's input."""
+    if spec.canvas:
+        raise ConfigError(
+            f"generator '{spec.name}' holds the output image itself and cannot take the appearance image as input, "
+            f"which term '{term.name}' requires; disable that term with ",
+            Setting(f"terms.{term.name}.weight", 0),
+        )
+    if stage is not None and stage.tile is not None:
+        raise ConfigError(
+            f"term '{term.name}' takes the appearance image as input, so it cannot be active in a stage on tiles; "
+            "give that stage a list of terms without it"
+        )

@@ -15,31 +15,24 @@ from vitsplice.config import TILED_AREA, RunConfig, StageConfig
 from vitsplice.contracts import ImageName
 from vitsplice.engine.images import RunImages
 from vitsplice.engine.loop import Optimisation
-from vitsplice.engine.problem import Components, assemble
+from vitsplice.engine.problem import Components, assemble, check_stages
 from vitsplice.engine.start import Start, prepare
 from vitsplice.engine.values import Step
 
 GENERATOR_INPUT = "generator_input"
 
 
-@dataclass(frozen=True)
-class Change:
-    """The difference of two images ``(1, 3, h, w)``, which can be added to an image of another size."""
-
-    before: Tensor
-    after: Tensor
-
-    def applied_to(self, image: Tensor) -> Tensor:
-        """Add the difference, resized to ``(H, W)``, to an image ``(1, 3, H, W)``."""
-        change = self.after - self.before
-        if change.shape[-2:] != image.shape[-2:]:
-            change = F.interpolate(change, size=image.shape[-2:], mode="bicubic", align_corners=False)
-        return (image + change).clamp(0, 1)
+def with_change(image: Tensor, before: Tensor, after: Tensor) -> Tensor:
+    """Add the difference of two images ``(1, 3, h, w)``, resized to ``(H, W)``, to an image ``(1, 3, H, W)``."""
+    change = after - before
+    if change.shape[-2:] != image.shape[-2:]:
+        change = F.interpolate(change, size=image.shape[-2:], mode="bicubic", align_corners=False)
+    return (image + change).clamp(0, 1)
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The state of an optimisation between two steps, from which it resumes with its settings and images.
+    """The state of an optimisation between two steps. With the same settings and images it resumes from there.
 
     Args:
         stage: number of the stage, from 0.
@@ -63,12 +56,15 @@ class StagedOptimisation:
 
     def __init__(self, components: Components, images: RunImages, start: Start | None = None) -> None:
         self._components, self._config = components, components.config
+        height, width = images.pixels["structure"].shape[-2:]
+        self._stages = [(stage, steps) for stage, steps in stage_steps(self._config, (height, width)) if steps]
+        if self._config.steps:
+            check_stages(components, images, [stage for stage, _ in self._stages] or [None])
         if start is None:
             start = prepare(self._config, images, components.first_backbone, components.guided, components.model)
         images, self._vectors, self.shares = start.images, start.vectors, start.shares
         self._start = images.pixels["start"]
         self._images = replace(images, pixels={**images.pixels, "start": self._masked(self._start, images)})
-        self._stages = [(stage, indices) for stage, indices in stage_steps(self._config, self.output_size) if indices]
         self._number = 0
         self._stage_start: Tensor | None = None
         self._current: Optimisation | None = None
@@ -127,8 +123,7 @@ class StagedOptimisation:
         """The current output image at full size, ``(1, 3, H, W)``."""
         if self._current is not None and not self._stages:
             return self._current.image()
-        change = self._change()
-        return self._masked(change.applied_to(self._start) if change else self._start, self._images)
+        return self._masked(self._changed(self._start), self._images)
 
     @staticmethod
     def _masked(output: Tensor, images: RunImages) -> Tensor:
@@ -136,21 +131,21 @@ class StagedOptimisation:
         mask = images.masks.get("structure")
         return output if mask is None else torch.lerp(images.pixels["structure"], output, mask)
 
-    def _change(self) -> Change | None:
-        """The change that the stages have made so far."""
+    def _changed(self, start: Tensor) -> Tensor:
+        """The start at any size with the change that the stages have made so far."""
         if self._current is None or self._stage_start is None:
-            return None
-        return Change(self._stage_start, self._current.generated())
+            return start
+        return with_change(start, self._stage_start, self._current.generated())
 
     def _enter(self, number: int, generator_input: Tensor | None = None) -> None:
         """Begin a stage from ``generator_input``; None: the output of the previous stage."""
         stage, indices = self._stages[number]
-        change, images = self._change(), self._resized_images(stage)
+        images = self._resized_images(stage)
         start = self._resized(self._start, "start", stage)
         optimiser = self._config.optimiser.model_copy(update={"lr": stage.lr or self._config.optimiser.lr})
         components = replace(self._components, config=self._config.model_copy(update={"optimiser": optimiser}))
         if generator_input is None:
-            generator_input = change.applied_to(start) if change else start
+            generator_input = self._changed(start)
         problem = assemble(components, images, self._vectors, stage, generator_input)
         self._number, self._stage_start, self._current = number, start, Optimisation(problem, indices)
 
@@ -178,16 +173,11 @@ class StagedOptimisation:
         return Area(side).target_size(height, width, self._components.first_backbone.info)
 
 
-def working_side(stage: StageConfig, output: tuple[int, int]) -> int:
-    """Return the side of a stage's square working area in pixels, limited to the area of the output image."""
-    return min(stage.side, math.isqrt(math.prod(output)))
-
-
 def stages_for(config: RunConfig, output: tuple[int, int]) -> list[StageConfig]:
     """Return the stages for an output size: sides are limited to it, and needless stages on tiles are left out."""
     stages: list[StageConfig] = []
     for stage in config.stages:
-        capped = stage.model_copy(update={"side": working_side(stage, output)})
+        capped = stage.model_copy(update={"side": min(stage.side, math.isqrt(math.prod(output)))})
         if not (stage.tile and stages and capped.side**2 < TILED_AREA * stages[-1].side ** 2):
             stages.append(capped)
     return stages

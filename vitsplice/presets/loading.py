@@ -25,8 +25,8 @@ from vitsplice.text import truncate
 MAX_LENGTH = 1_000_000
 """Maximum length of a preset in characters."""
 
-NAMES = re.compile(r"\s*(generator|backbone|backbones\s*\.[^.=]*)\.\s*name\s*=")
-"""Overrides of the name of a part."""
+NAMES = re.compile(r"\s*((generator|backbone|backbones\s*\.[^.=]*)\s*\.\s*(name|weights)|model\s*\.\s*folder)\s*=")
+"""Overrides that remove other settings of what they replace."""
 
 MAX_MISTAKES = 5
 """Maximum number of mistakes in a message."""
@@ -55,7 +55,7 @@ def load(text: str, source: str, overrides: Iterable[str] = (), folder: Path | N
         raise ConfigError(f"{source} must be a mapping of settings; see `vitsplice presets show paper`")
     if folder is not None:
         _check_paths(data, folder, source)
-    # Names are applied first, because they remove the options or the fallback of what they replace.
+    # They are applied first, so that they do not remove what another override sets.
     overrides = sorted(overrides, key=lambda override: not NAMES.match(override))
     return validate(data, source, [_apply(override, data) for override in overrides])
 

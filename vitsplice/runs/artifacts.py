@@ -6,7 +6,7 @@ import csv
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,7 +92,7 @@ class RunFolder:
         return bool(self._artifacts())
 
     def clear(self) -> None:
-        """Remove the files of a run, and their folders if these are then empty. May raise OSError."""
+        """Remove the files of a run, and their folders if these are then empty. Raises VitspliceError."""
         _remove(self._artifacts())
 
     def remove_checkpoints(self) -> None:
@@ -101,10 +101,9 @@ class RunFolder:
         _remove(sorted(paths, key=lambda path: path.name == INPUTS))
 
     def remove_leftovers(self) -> None:
-        """Remove temporary files of a killed process. May raise OSError."""
-        for folder in (self.path, inside(self.path, PREVIEWS), self.checkpoints):
-            for path in temporary_files(folder):
-                path.unlink(missing_ok=True)
+        """Remove temporary files of a killed process. Raises VitspliceError."""
+        folders = (self.path, inside(self.path, PREVIEWS), self.checkpoints)
+        _remove([path for folder in folders for path in temporary_files(folder)])
 
     def has_begun(self) -> bool:
         """Return whether the folder has the inputs file of a run."""
@@ -196,7 +195,9 @@ class RunFolder:
             height, width = result.pixels.shape[-2:]
             self._write(PROVENANCE, encode_png(provenance_map(result.provenance, (height, width))))
         if result.settings.plots == "all":
-            self._write(PLOT, losses_png(result.losses, names, stage_marks(result.settings, result.record["sizes"])))
+            if any(step.losses for step in result.losses):
+                marks = stage_marks(result.settings, result.record["sizes"])
+                self._write(PLOT, losses_png(result.losses, names, marks))
             self._write(REPORT, report(result, self.previews(), self.path).encode())
         self._write(RECORD, record_json(result).encode())
 
@@ -211,7 +212,7 @@ class RunFolder:
 
 
 def clear_run(path: Path) -> None:
-    """Remove the files of a run from its folder. May raise OSError."""
+    """Remove the files of a run from its folder. Raises VitspliceError."""
     RunFolder(path).clear()
 
 
@@ -233,12 +234,16 @@ def _read_json(path: Path, problem: str) -> dict[str, Any]:
     return content
 
 
-def _remove(paths: list[Path]) -> None:
-    for path in paths:
-        path.unlink(missing_ok=True)
-    for folder in {path.parent for path in paths if path.parent.name in (PREVIEWS, CHECKPOINTS)}:
-        if not any(folder.iterdir()):
-            folder.rmdir()
+def _remove(paths: Iterable[Path]) -> None:
+    """Remove files, and folders of previews and checkpoints that are then empty. Raises VitspliceError."""
+    try:
+        for path in paths:
+            path.unlink(missing_ok=True)
+        for folder in {path.parent for path in paths if path.parent.name in (PREVIEWS, CHECKPOINTS)}:
+            if not any(folder.iterdir()):
+                folder.rmdir()
+    except OSError as error:
+        raise VitspliceError(f"cannot remove {error.filename}: {error.strerror or error}") from error
 
 
 def record_json(result: RunOutput) -> str:

@@ -91,7 +91,7 @@ class Recording:
                 folder.write_inputs(inputs)
             folder.write_settings(run.settings)
         except Exception:
-            with suppress(OSError):
+            with suppress(VitspliceError):
                 if not replaces:
                     folder.clear()
             lock.release()
@@ -198,8 +198,11 @@ class Recording:
         """Save a run that has ended or is stopped between two steps; a stopped one with a checkpoint to resume from.
 
         Args:
-            note: called with a message for each file that cannot be written.
+            note: called with a message if the checkpoint cannot be written.
             lut: .cube file for the colours of a finished run, see `write_lut`; an existing one is replaced.
+
+        Raises:
+            VitspliceError: if a file cannot be written, or the LUT not be fitted; in the second case all files are.
         """
         self.write_checkpoint(note)
         return self.save(lut)
@@ -208,12 +211,14 @@ class Recording:
         """Write the output, measure it, write the other artifacts, and remove the checkpoints of a finished run."""
         self.folder.write_output(self.run.pixels())
         result = self.run.result()
-        if lut and result.finished:
-            result.record["lut"] = write_lut(result, lut)
-        self.folder.write_records(result)
-        if result.finished:
-            with suppress(OSError):
-                self.folder.remove_checkpoints()
+        try:
+            if lut and result.finished:
+                result.record["lut"] = write_lut(result, lut)
+        finally:
+            self.folder.write_records(result)
+            if result.finished:
+                with suppress(VitspliceError):
+                    self.folder.remove_checkpoints()
         return result
 
 

@@ -37,7 +37,7 @@ def command_line(
     options: list[tuple[str, Any]] = [("preset", changes.preset), *changes.arguments.items()]
     if _differ(weights):
         pairs = zip(appearances, weights, strict=True)
-        options, appearances = [("appearance", f"{path}:{weight:g}") for path, weight in pairs] + options, []
+        options, appearances = [("appearance", f"{path}:{weight}") for path, weight in pairs] + options, []
     options += [("structure_mask", mask) for mask in as_sequence(arguments.get("structure_mask")) if mask]
     masks = as_sequence(arguments.get("appearance_mask"))
     options += [("appearance_mask", mask or NO_MASK) for mask in masks if any(masks)]

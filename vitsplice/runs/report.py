@@ -196,7 +196,7 @@ def _backbone_rows(backbone: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _region(region: Mapping[str, Any], record: Mapping[str, Any]) -> Region:
     """Return a region of the record of a run, with paths."""
     mask = region["appearance_mask"]
-    appearance = record["inputs"][region["appearance"]]["name"]
+    appearance = appearances_of(record["inputs"]).index(region["appearance"])
     return Region(region["structure_mask"]["name"], appearance, mask and mask["name"])
 
 
@@ -210,8 +210,8 @@ def _settings(result: RunOutput, folder: Path) -> list[Block]:
     images |= {f"{name}_mask": mask["name"] for name, mask in record["masks"].items()}
     weights = list(record.get("appearance_weights", {}).values())
     regions = [_region(region, record) for region in record.get("regions", ())]
+    settings = Details("Settings (run.yaml)", result.settings.to_yaml())
+    if not all(Path(name).is_file() for name in images.values()):
+        return [settings]  # images from memory, or of a run in another folder
     again = command_line(images, Changes(str(folder / "run.yaml")), "again", weights, regions)
-    return [
-        Text(f"To repeat the run, in the folder that it was started in: {again}"),
-        Details("Settings (run.yaml)", result.settings.to_yaml()),
-    ]
+    return [Text(f"To repeat the run, in the folder that it was started in: {again}"), settings]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
-from functools import cache, partial
 from time import perf_counter
 from typing import Any, Literal
 
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from vitsplice import numerics as torch_modes
 from vitsplice.config import RunConfig
-from vitsplice.contracts import Case, ImageName, MetricContext
+from vitsplice.contracts import Case, ImageName
 from vitsplice.engine import memory
 from vitsplice.engine.backbones import BackboneLoader, load_settings
 from vitsplice.engine.device import pick_device
@@ -76,18 +75,17 @@ class Run:
         self.masks = read_masks(self.images, {name: named.get(f"{name}_mask") for name in self.images})
         self.regions = read_regions(regions, self.images)
         self._backbones = backbones or BackboneLoader()
-        changes = settings.with_fallback
-        loaded_settings = load_settings(settings, self._backbones, known)
-        self.settings, self.backbones = loaded_settings.settings, loaded_settings.backbones
-        self.substitutions = loaded_settings.substitutions
-        self.changed_for_fallback = changed_keys(changes) if self.substitutions else []
-        loaded = perf_counter()
-        images = self._run_images(device, settings.size)
-        first = next(iter(self.backbones.values()))
-        self.model = model_of(settings.model, first, device) if settings.model else None
-        self._components = Components.build(self.settings, self.backbones, known, self.model)
-        memory.check(memory.Estimate(self._components), images, memory.free_bytes(device))
         with memory.out_of_memory_advice():
+            loaded_settings = load_settings(settings, self._backbones, known)
+            self.settings, self.backbones = loaded_settings.settings, loaded_settings.backbones
+            self.substitutions = loaded_settings.substitutions
+            self.changed_for_fallback = changed_keys(settings.with_fallback) if self.substitutions else []
+            loaded = perf_counter()
+            images = self._run_images(device, settings.size)
+            first = next(iter(self.backbones.values()))
+            self.model = model_of(settings.model, first, device) if settings.model else None
+            self._components = Components.build(self.settings, self.backbones, known, self.model)
+            memory.check(memory.Estimate(self._components), images, memory.free_bytes(device))
             self._optimisation = StagedOptimisation(self._components, images)
         self.history: list[Step] = []
         self.resumed_at = 0
@@ -116,10 +114,10 @@ class Run:
 
     def steps(self) -> Iterator[Step]:
         """Take the remaining steps. Raises OutOfMemory, or NonFiniteLoss with the last good output restored."""
-        began = perf_counter()
+        before, began = self.seconds["steps"], perf_counter()
         for step in _guarded(self._optimisation.steps()):
             self.history.append(step)
-            self.seconds["steps"] = perf_counter() - began
+            self.seconds["steps"] = before + perf_counter() - began
             yield step
 
     def trial_steps(self, size: int) -> Iterator[Step]:
@@ -175,11 +173,10 @@ class Run:
         known = catalogue()
         structure = self.images["structure"].pixels
         output = self.pixels() if pixels is None else pixels
-        load = cache(partial(self._backbones.metric_backbone, known=known))
         references: dict[Literal["start", "unchanged"], Tensor] = {"unchanged": structure}
         if (start := self._start()) is not None:
             references["start"] = start
-        context = MetricContext(load, self.settings.backbone.name)
+        context = self._backbones.metric_context(self.settings.backbone.name, known)
         optimised = OptimisedParts.of_run(self.record(), self.settings.optimised_losses)
         cases = [Case("run", structure, self.images[name].pixels, output[None]) for name in self.appearances]
         values = [measure(run_metrics(known.metrics), context, case, references, optimised) for case in cases]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, partial
 from statistics import fmean
 from typing import Any, TypeVar
 
@@ -83,8 +82,8 @@ class HeldOut:
         if not self:
             return {}
         known = catalogue()
-        load = cache(partial(BackboneLoader().metric_backbone, known=known))
-        context, specs = MetricContext(load, training.parts.config.backbone.name), run_metrics(known.metrics)
+        context = BackboneLoader().metric_context(training.parts.config.backbone.name, known)
+        specs = run_metrics(known.metrics)
         values: list[list[MetricValue]] = []
         for number in range(len(self)):
             progress.part(f"metrics of {self.data.pairs[number].id}", number, len(self))

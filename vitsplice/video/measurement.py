@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import cache, partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from vitsplice.contracts import Case, MetricContext
+from vitsplice.contracts import Case
 from vitsplice.engine.backbones import BackboneLoader
 from vitsplice.images import read
 from vitsplice.metrics import run_metrics
@@ -64,8 +63,7 @@ def frame_metrics(
         For each metric the mean over the frames (None with a reason), the better direction and what it compares with.
     """
     known = catalogue()
-    context = MetricContext(cache(partial(loader.metric_backbone, known=known)), backbone)
-    built = build_metrics(run_metrics(known.metrics), context)
+    built = build_metrics(run_metrics(known.metrics), loader.metric_context(backbone, known))
     pairs = list(zip(appearances.images.values(), appearances.weights, strict=True))
     cases = [
         (Case(str(number), read(before).pixels, image.pixels, read(after).pixels), weight)
