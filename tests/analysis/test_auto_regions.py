@@ -82,7 +82,7 @@ def test_an_appearance_image_without_a_common_label_has_no_region_and_is_noted(t
     settings = settings_for("tiny", overrides=["start=match"])
     regions, notes = propose_for_run(files(tmp_path), 2, settings, tmp_path / "out")
     assert regions == []
-    assert f"no region takes from {tmp_path / 'a.png'}, which has no part of the structure image" in notes[0]
+    assert f"no region uses {tmp_path / 'a.png'}: it has no part in common with the structure image" in notes[0]
 
 
 def test_nothing_is_written_for_settings_that_do_not_use_regions(tmp_path):

@@ -33,9 +33,9 @@ def encoded(monkeypatch):
     """Images that are encoded."""
     calls, encode_image = [], encoding.encode_image
 
-    def counted(image, backbone):
+    def counted(image, backbone, device):
         calls.append(image.name)
-        return encode_image(image, backbone)
+        return encode_image(image, backbone, device)
 
     monkeypatch.setattr(encoding, "encode_image", counted)
     return calls

@@ -24,7 +24,10 @@ from vitsplice.analysis.encoding import cka, encode_image, rms_difference
 
 
 def encodings_of(backbone, number=3):
-    return {f"image {n}": encode_image(ComparedImage(f"{n}", smooth(n)), backbone) for n in range(number)}
+    return {
+        f"image {n}": encode_image(ComparedImage(f"{n}", smooth(n)), backbone, torch.device("cpu"))
+        for n in range(number)
+    }
 
 
 def compared(*toys, number=3):

@@ -23,7 +23,7 @@ def smooth(seed=0, side=64):
 
 
 def encoded(backbone, **more):
-    return encode_image(ComparedImage("a", smooth(), **more), backbone)
+    return encode_image(ComparedImage("a", smooth(), **more), backbone, torch.device("cpu"))
 
 
 def halves(side=64):

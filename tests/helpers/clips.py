@@ -22,7 +22,19 @@ def panned(count, height=64, width=96, step=2, seed=0):
     return [np.ascontiguousarray(wide[:, step * n : step * n + width]) for n in range(count)]
 
 
-def write_clip(path, frames, *, rate=10, times=None, audio=False, rotation=0, colours=None, codec="libx264", crf="1"):
+def write_clip(
+    path,
+    frames,
+    *,
+    rate=10,
+    times=None,
+    audio=False,
+    rotation=0,
+    colours=None,
+    codec="libx264",
+    crf="1",
+    pix_fmt="yuv420p",
+):
     """Write frames as a video.
 
     Args:
@@ -35,7 +47,7 @@ def write_clip(path, frames, *, rate=10, times=None, audio=False, rotation=0, co
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=rate, options={"crf": crf} if codec == "libx264" else {})
         stream.height, stream.width = frames[0].shape[:2]
-        stream.pix_fmt = "yuv420p"
+        stream.pix_fmt = pix_fmt
         context = stream.codec_context
         context.time_base = base
         if rotation:

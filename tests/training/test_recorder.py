@@ -131,9 +131,13 @@ def test_losses_and_previews_are_written_for_tensorboard(shared, tmp_path, monke
         def add_image(self, name, pixels, step, dataformats):
             written.append((name, step, pixels.ndim, dataformats))
 
+        def flush(self):
+            written.append("flush")
+
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", types.SimpleNamespace(SummaryWriter=SummaryWriter))
     recorder = begin(plan_of(shared), tmp_path, tensorboard=TensorBoard(tmp_path))
     list(recorder.steps(lambda note: None))
+    assert written[-1] == "flush"
     assert {("total", 3), ("total", 6), ("held_out.total", 6), ("preview", 0, 3, "HWC")} <= set(written)
 
 

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from clips import audio_packets, panned, read_clip, write_clip
@@ -17,7 +18,7 @@ from vitsplice.errors import ImageError, OutputExists, UserError
 from vitsplice.images import encode_png, read
 from vitsplice.support.progress import ProgressReporter
 from vitsplice.video import convert
-from vitsplice.video.colours import as_tensor
+from vitsplice.video.colours import RGB, as_tensor
 from vitsplice.video.convert import splice_video
 from vitsplice.video.destination import FileDestination
 from vitsplice.video.source import open_source
@@ -166,6 +167,48 @@ def test_another_output_is_replaced_only_with_force(tmp_path, clip, appearance, 
     with pytest.raises(OutputExists, match=r"out\.mp4 already exists"):
         transfer(clip, appearance, tmp_path / "out.mp4", key_every=4)
     assert transfer(clip, appearance, tmp_path / "out.mp4", key_every=4, force=True).record["key_every"] == 4
+
+
+def test_a_finished_output_that_was_replaced_is_only_overwritten_with_force(tmp_path, clip, appearance, whole):
+    shutil.copytree(whole.folder, tmp_path / "out-video")
+    (tmp_path / "out.mp4").write_bytes(b"mine")
+    with pytest.raises(OutputExists):
+        transfer(clip, appearance, tmp_path / "out.mp4")
+    assert (tmp_path / "out.mp4").read_bytes() == b"mine"
+    again = transfer(clip, appearance, tmp_path / "out.mp4", force=True)
+    assert again.path.read_bytes() == whole.path.read_bytes()
+
+
+def test_frames_of_a_longer_video_are_removed_with_force_and_other_files_stay(tmp_path, appearance):
+    long, short = (write_clip(tmp_path / f"{count}.mp4", panned(count)) for count in (4, 2))
+    transfer(long, appearance, tmp_path / "frames")
+    (tmp_path / "frames" / "notes.txt").write_text("mine")
+    transfer(short, appearance, tmp_path / "frames", force=True)
+    assert sorted(path.name for path in (tmp_path / "frames").iterdir()) == ["000000.png", "000001.png", "notes.txt"]
+
+
+def test_the_current_folder_may_be_the_output(tmp_path, appearance, monkeypatch):
+    (tmp_path / "frames").mkdir()
+    monkeypatch.chdir(tmp_path / "frames")
+    clip = write_clip(tmp_path / "clip.mp4", panned(1))
+    assert transfer(clip, appearance, ".").folder == tmp_path / "frames-video"
+    assert (tmp_path / "frames" / "000000.png").is_file()
+
+
+def test_a_video_in_rgb_has_an_output_that_players_support(tmp_path, appearance):
+    clip = write_clip(tmp_path / "clip.mkv", panned(2), codec="libx264rgb", pix_fmt="rgb24")
+    result = transfer(clip, appearance, tmp_path / "out.mp4")
+    with av.open(str(result.path)) as container:
+        frame = next(container.decode(video=0))
+    assert frame.format.name == "yuv420p"
+    assert frame.colorspace != RGB
+
+
+def test_hidden_files_and_folders_are_no_frames(tmp_path, appearance):
+    (tmp_path / "in" / "folder.png").mkdir(parents=True)
+    (tmp_path / "in" / "._0.png").write_bytes(b"resource fork")
+    (tmp_path / "in" / "0.png").write_bytes(appearance.read_bytes())
+    assert transfer(tmp_path / "in", appearance, tmp_path / "out").record["frames"] == 1
 
 
 def test_a_key_frame_follows_each_cut(tmp_path, appearance):

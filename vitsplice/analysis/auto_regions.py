@@ -1,4 +1,4 @@
-"""Regions proposed by co-segmentation: each part takes from the same part of the appearance images."""
+"""Regions proposed by co-segmentation: each part is matched with the same part of the appearance images."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def propose_regions(
 ) -> list[Region]:
     """Propose regions for `vitsplice.splice`: parts that the images have in common, and their background.
 
-    Each part of the structure image takes from the same part of the appearance images, the background from their
-    background (`vitsplice.analysis.cosegmentation`, after Amir et al. 2021).
+    Each part of the structure image is matched with the same part of the appearance images, and the background with
+    their background (`vitsplice.analysis.cosegmentation`, after Amir et al. 2021).
 
     Args:
         structure, appearance: as for `vitsplice.splice`.
@@ -47,7 +47,7 @@ def propose_regions(
         device: see `vitsplice.engine.device.pick_device`.
 
     Returns:
-        A region for each appearance image that has a label in common with the structure image; no region takes from the
+        A region for each appearance image that has a label in common with the structure image; no region uses the
         others, but terms that compare entire images use them. Its masks are label images ``(3, H, W)``, uint8: black is
         the background, each part has one colour in all images.
 
@@ -96,7 +96,7 @@ def propose_for_run(
     regions, sheet = write_regions(result, out, force=force)
     used = _common(result)
     unused = [
-        f"no region takes from {image.name}, which has no part of the structure image; terms that compare entire "
+        f"no region uses {image.name}: it has no part in common with the structure image; terms that compare entire "
         "images still use it"
         for number, image in enumerate(result.images[1:])
         if number not in used

@@ -178,7 +178,7 @@ class _Parts:
     def encode(self) -> dict[str, EncodingReader] | None:
         """Compute and store the encodings that are not stored yet."""
         readers: dict[str, EncodingReader] = {}
-        digest = cache(lambda image: image.load().digest)
+        digest, device = cache(lambda image: image.load().digest), pick_device(self.plan.device)
         for name, info in self.infos.items():
             load = cache(partial(self._load, name))
             files: dict[str, Path] = {}
@@ -189,7 +189,7 @@ class _Parts:
                 file = f"{safe_file_name(name)}-{_key(name, info.sha256, digest(image))}.safetensors"
                 files[image.name] = path = inside(self.path, f"encodings/{file}")
                 if encoding.read_encoding(path) is None:
-                    encoding.write_encoding(path, encoding.encode_image(image.load(), load()))
+                    encoding.write_encoding(path, encoding.encode_image(image.load(), load(), device))
             readers[name] = encoding.cached_reader(files)
         return readers
 

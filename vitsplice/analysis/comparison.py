@@ -20,6 +20,7 @@ from torch import Tensor
 from vitsplice.analysis.comparison_images import STYLE
 from vitsplice.analysis.encoding import EncodingReader, cka, rms_difference
 from vitsplice.analysis.transforms import APPEARANCE_TRANSFORMS, STRUCTURE_TRANSFORMS
+from vitsplice.backbones import RANDOM_WEIGHTS
 from vitsplice.contracts import BackboneInfo, Role
 from vitsplice.metrics.statistics import LEVEL, Array
 from vitsplice.support.tables import csv_document
@@ -108,7 +109,7 @@ class ComparisonData:
     @property
     def untrained(self) -> list[str]:
         """Return the names of the backbones with random weights."""
-        return [name for name, info in self.infos.items() if info.source.startswith("random weights")]
+        return [name for name, info in self.infos.items() if info.source == RANDOM_WEIGHTS]
 
     @cached_property
     def _tables(self) -> Mapping[tuple[str, int, str], Mapping[str, Array]]:

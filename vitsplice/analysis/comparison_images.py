@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -94,7 +95,7 @@ def image_sources(images: Sequence[Path], masks: Path | None, size: int) -> list
     Raises:
         UserError: if an image cannot be read or is given twice, or a mask does not fit its image.
     """
-    if masks is not None and not masks.is_dir():
+    if masks is not None and not os.path.isdir(masks):
         raise UserError(f"{masks} is not a folder; give a folder of masks")
     sources = [
         ImageSource(name, image, _mask_of(masks, name, image) if masks else None, size)
@@ -172,7 +173,7 @@ def _styled_file(
     inputs = (structure.numpy().tobytes(), appearance.numpy().tobytes())
     key = (*inputs, settings.model_dump_json().encode(), str(versions()).encode())
     file = folder / f"{hashlib.sha256(b''.join(key)).hexdigest()[:16]}.png"
-    if not file.is_file():
+    if not os.path.isfile(file):
         if progress.stopped():
             return None
         run = Run(structure, appearance, settings)

@@ -233,7 +233,7 @@ def _backbones_table(comparison: ComparisonData) -> Table:
             info.structure.facet,
             info.appearance.facet,
             f"{layer_label(0, info.layers)} to {layer_label(-1, info.layers)}",
-            f"{info.model}, {info.source}, {info.licence}, {info.sha256[:16] or 'random'}",
+            f"{info.model}, {info.source}, {info.licence}, {info.sha256[:16] or 'unknown'}",
         ]
         for name, info in comparison.infos.items()
     ]

@@ -224,7 +224,7 @@ def cosegment(
     if not 1 <= parts <= MOST_PARTS:
         raise UserError(f"the number of parts must be 1 to {MOST_PARTS}; it is {parts}")
     if clusters is not None and clusters < 2:
-        raise UserError(f"foreground and background require at least 2 clusters; there are {clusters}")
+        raise UserError(f"the number of clusters must be at least 2, for foreground and background; it is {clusters}")
     target, loaded = pick_device(device), tuple(map(read, images))
     network, substitution = backbone_or_default(backbone)
     network = network.to(target, torch.float32)
@@ -234,7 +234,7 @@ def cosegment(
     )
     notes = [str(substitution)] if substitution else []
     empty = [image.name for image, mask in zip(loaded, foreground, strict=True) if not mask.any()]
-    notes += [f"{name} has nothing of the common foreground" for name in empty]
+    notes += [f"no patch of {name} is in the common foreground" for name in empty]
     labels = common_parts([image.descriptors for image in patches], foreground, parts)
     return Cosegmentation(loaded, tuple(labels), network.info, parts, clusters, size, tuple(notes))
 

@@ -150,13 +150,13 @@ class _LayerFeatures:
 
 
 @numerics(grad=False)
-def encode_image(image: ComparedImage, backbone: Backbone) -> ImageEncoding:
-    """Compute all measures of a backbone, on any device, on an image on the CPU."""
-    original = _features(image.pixels, backbone)
+def encode_image(image: ComparedImage, backbone: Backbone, device: torch.device) -> ImageEncoding:
+    """Compute all measures of a backbone, which is on a device, on an image on the CPU."""
+    original = _features(image.pixels, backbone, device)
     changes: dict[tuple[str, str, int], float] = {}
     pck_of_warps: dict[tuple[str, int], float] = {}
     for name, pixels in image.transformed.items():
-        transformed = _features(pixels, backbone)
+        transformed = _features(pixels, backbone, device)
         for layer, (before, after) in enumerate(zip(original, transformed, strict=True), -len(original)):
             changes["structure", name, layer] = rms_difference(before.structure, after.structure)
             changes["appearance", name, layer] = rms_difference(before.appearance, after.appearance)
@@ -168,11 +168,9 @@ def encode_image(image: ComparedImage, backbone: Backbone) -> ImageEncoding:
     return ImageEncoding(changes, pck_of_warps, parts, structure, tuple(f.appearance for f in original))
 
 
-def _features(image: Tensor, backbone: Backbone) -> list[_LayerFeatures]:
+def _features(image: Tensor, backbone: Backbone, device: torch.device) -> list[_LayerFeatures]:
     """Compute the features of all layers at the image's size, or the nearest size that the backbone accepts."""
     info = backbone.info
-    parameters = getattr(backbone, "parameters", lambda: ())()  # a backbone need not be a module
-    device = next(iter(parameters), torch.zeros(())).device
     facets = (info.structure.facet, info.appearance.facet)
     requests = [(FeatureRequest(facets[0], layer), FeatureRequest(facets[1], layer)) for layer in info.every_layer]
     size = fitting_size(info, image.shape[-2], image.shape[-1])

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from torch import Tensor
 
 from vitsplice.config import RunConfig
@@ -260,7 +260,7 @@ def read_plan(out: str | os.PathLike[str]) -> InversionPlan:
     try:
         stored = _StoredPlan.model_validate(record)
         settings = {_request_of(config, stored.layers): config for config in stored.inversions}
-    except (ValidationError, KeyError, ValueError) as error:
+    except (KeyError, ValueError) as error:
         raise UserError(f"{out} holds no inversions that can be resumed: its {PLAN_FILE} is invalid") from error
     return InversionPlan(stored.image.path, settings, stored.layers)
 
@@ -268,9 +268,10 @@ def read_plan(out: str | os.PathLike[str]) -> InversionPlan:
 def _request_of(settings: RunConfig, layers: int) -> FeatureRequest:
     """Return the feature of an inversion. Raises KeyError without a data term, ValueError for an invalid feature."""
     term = settings.terms[TERM]
-    if term.facet is None or not FACET_NAME.fullmatch(term.facet) or not -layers <= (term.layer or 0) < 0:
-        raise ValueError(f"invalid facet {term.facet!r} or layer {term.layer!r}")
-    return FeatureRequest(term.facet, term.layer or -1)
+    facet, layer = term.facet, term.layer
+    if facet is None or layer is None or not FACET_NAME.fullmatch(facet) or not -layers <= layer < 0:
+        raise ValueError(f"invalid facet {facet!r} or layer {layer!r}")
+    return FeatureRequest(facet, layer)
 
 
 def record_inversion(plan: InversionPlan, request: FeatureRequest, out: Path) -> Recording | None:

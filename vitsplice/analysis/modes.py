@@ -136,15 +136,16 @@ def _modes(features: dict[Path, AppearanceFeature], k: int) -> list[Mode]:
     paths = list(features)
     points = F.normalize(torch.from_numpy(np.stack([features[path].values for path in paths])).double(), dim=-1)
     labels = kmeans(points, k)
-    modes = []
+    modes: list[tuple[int, int, Mode]] = []
     for label in range(k):
         members = torch.nonzero(labels == label).flatten()
         if not len(members):
             continue
         distances = (points[members] - points[members].mean(0)).norm(dim=-1)
         order = torch.argsort(distances, stable=True)
-        modes.append(Mode(tuple(paths[int(members[n])] for n in order), tuple(distances[order].tolist())))
-    return sorted(modes, key=lambda mode: (-len(mode.images), min(map(paths.index, mode.images))))
+        mode = Mode(tuple(paths[int(members[n])] for n in order), tuple(distances[order].tolist()))
+        modes.append((-len(members), int(members[0]), mode))
+    return [mode for *_, mode in sorted(modes, key=lambda entry: entry[:2])]
 
 
 def outputs_of(model: Model, structure: str | os.PathLike[str], modes: AppearanceModes) -> list[Tensor]:
@@ -188,9 +189,7 @@ def save(
     """
     path = check_output(folder, force=force)
     files = {f"mode-{number}.png": encode_png(output) for number, output in enumerate(outputs, 1)}
-    data = (json.dumps(modes.to_json(), indent=2) + "\n").encode()
-    for earlier in path.glob("mode-*.png"):
-        if earlier.name not in files and OUTPUT.fullmatch(earlier.name):
-            earlier.unlink(missing_ok=True)
+    data = (json.dumps(modes.to_json() | {"files": list(files)}, indent=2) + "\n").encode()
+    output_folder.remove_listed(path, DATA, OUTPUT, keep=files)
     output_folder.write(path, {**files, DATA: data, SHEET: encode_png(sheet(modes, outputs))})
     return path / SHEET

@@ -37,7 +37,7 @@ def measure(
     notes(f"{image}: {note}" for image, of_image in measurement.notes.items() for note in of_image)
     typer.echo(f"loss terms with backbone {measurement.backbone}, shorter side {size} px; lower is better")
     _show(measurement.terms.values())
-    typer.echo("metrics that do not use this backbone; lower is better")
+    typer.echo("metrics of a run; lower is better")
     _show(measurement.metrics.values())
 
 

@@ -144,7 +144,7 @@ class BackboneInfo:
         parameters: number of parameters.
         licence: licence of the weights.
         source: origin of the weights.
-        sha256: SHA-256 of the weights, over names, shapes and bytes; "" for random weights.
+        sha256: SHA-256 of the weights, over names, shapes and bytes; "" if it is unknown.
     """
 
     name: str

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from vitsplice.contracts import Case, Metric, MetricContext, MetricSpec
 from vitsplice.datasets import Pair, count, read
 from vitsplice.engine.device import pick_device
-from vitsplice.errors import ImageError, UserError
+from vitsplice.errors import ImageError, ImageNotFound, UserError
 from vitsplice.evaluation.cases import CaseCounts, PairImages, case_key
 from vitsplice.evaluation.gallery import gallery
 from vitsplice.evaluation.leakage import read_optimised
@@ -161,7 +161,7 @@ class _Evaluation:
                 if new or after != before:
                     log.add(key, after)
         except ImageError as error:
-            counts.add_failure(pair.id, one_line(str(error)), missing=False)
+            counts.add_failure(pair.id, one_line(str(error)), missing=isinstance(error, ImageNotFound))
             return 0
         counts.measured += 1
         return key

@@ -20,7 +20,7 @@ from vitsplice.metrics.statistics import finite_or_none
 from vitsplice.runs.inputs import appearances_of, described
 from vitsplice.support.jsonl import JsonLinesLog, Keys
 from vitsplice.support.page import Block, Card, Cards, Heading, Table, Text, Thumbnail, data_uri, render
-from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
+from vitsplice.support.progress import ProgressReporter
 
 MAX_IMAGES = 1000
 
@@ -36,7 +36,7 @@ def gallery(
     summary: EvaluationSummary,
     log: JsonLinesLog,
     keys: Keys,
-    progress: ProgressReporter = NULL_REPORTER,
+    progress: ProgressReporter,
 ) -> str | None:
     """Format the page as HTML; None if the progress reporter stopped the work.
 
@@ -52,7 +52,8 @@ def gallery(
         for name, metric in summary.metrics.items()
         if metric.over == "pair" and any(score.known for score in metric.methods.values())
     ]
-    chosen = choose_cases(summary, names, MAX_IMAGES // (2 + len(plan.methods)))
+    appearances = max((len(pair.appearances) for pair in read(plan.pairs, unique=False)), default=1)
+    chosen = choose_cases(summary, names, MAX_IMAGES // (1 + appearances + len(plan.methods)))
     cards: list[Card] = []
     pairs = ((index, pair) for index, pair in enumerate(read(plan.pairs, unique=False)) if index in chosen)
     for index, pair in pairs:

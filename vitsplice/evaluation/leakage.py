@@ -30,22 +30,17 @@ def read_optimised(output: Path) -> OptimisedParts | None:
             model = model_of_output(output)
             return OptimisedParts.of_run({"backbones": {}, "model": model}, ()) if model else None
         record = json.loads(read_regular(output.parent / RECORD))
-        finished = record.get("finished")
+        if record.get("finished") is False:
+            raise ImageError(f"{printable(str(output))} is the output of an unfinished run; resume it")
         settings = read_regular(output.parent / SETTINGS).decode()
-        optimised = OptimisedParts.of_run(record, _terms(settings))
-    except (OSError, ValueError, RecursionError, TypeError, KeyError, AttributeError):
+        return OptimisedParts.of_run(record, _terms(settings))
+    except (OSError, ValueError, RecursionError, TypeError, KeyError, AttributeError, ConfigError):
         return None
-    if finished is False:
-        raise ImageError(f"{printable(str(output))} is the output of an unfinished run; resume it")
-    return optimised
 
 
 @lru_cache(maxsize=16)
 def _terms(settings: str) -> tuple[str, ...]:
-    try:
-        return tuple(sorted(loading.load(settings, SETTINGS).optimised_losses))
-    except ConfigError:
-        return ()
+    return tuple(sorted(loading.load(settings, SETTINGS).optimised_losses))
 
 
 def optimised_by_methods(plan: EvaluationPlan, log: JsonLinesLog, keys: Keys) -> dict[str, OptimisedParts | None]:

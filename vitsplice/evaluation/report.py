@@ -99,8 +99,8 @@ def warnings(summary: EvaluationSummary) -> Iterator[str]:
         yield from leakage_warnings(method, optimised, leakages)
     if unknown := [name for name, optimised in summary.optimised.items() if optimised is None]:
         yield (
-            f"it is unknown what {', '.join(unknown)} optimised, so metrics may be biased in its favour; "
-            "give its backbone, or none, as `optimised`"
+            f"it is unknown what these methods optimised: {', '.join(unknown)}; metrics may be biased in their favour. "
+            "Give the backbone of each, or none, as `optimised`"
         )
     if differing := [name for name, metric in summary.metrics.items() if _pairs_differ(metric)]:
         yield (

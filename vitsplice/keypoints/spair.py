@@ -28,7 +28,7 @@ LAYOUT = f"{ANNOTATIONS}/SPLIT/*.json, {IMAGES}/CATEGORY/*.jpg, {LISTS}/large/SP
 
 def has_layout(root: Path) -> bool:
     """Return True if a folder has this layout."""
-    return (root / ANNOTATIONS).is_dir()
+    return os.path.isdir(root / ANNOTATIONS)
 
 
 def load(root: Path, split: str, subset: str) -> KeypointDataset:
@@ -60,7 +60,7 @@ def load(root: Path, split: str, subset: str) -> KeypointDataset:
 
 def _names(root: Path, split: str, subset: str) -> list[str]:
     path = root / LISTS / subset / f"{split}.txt"
-    if not (root / LISTS).is_dir() and subset == SUBSETS[0]:
+    if not os.path.isdir(root / LISTS) and subset == SUBSETS[0]:
         return sorted(path.stem for path in (root / ANNOTATIONS / split).glob("*.json"))
     try:
         names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]

@@ -34,7 +34,7 @@ class CachingBackbone:
 
     @numerics(grad=False)
     def __call__(self, images: Tensor, requests: Iterable[FeatureRequest]) -> dict[FeatureRequest, Features]:
-        """Compute features without gradients. The defaults of both roles are computed along, for other metrics."""
+        """Compute features, without gradients, and the defaults of both roles in the same pass, for other metrics."""
         requests = tuple(requests)
         digest = _digest(images)
         known = self._features.pop(digest, {})
@@ -78,7 +78,7 @@ class MetricBackbones:
 
     def _build(self, name: str) -> Backbone:
         if name != self._chosen.name:
-            return load_configured(BackboneConfig(name=name, fallback=()), self._catalogue)[0]
+            return load_configured(BackboneConfig(name=name), self._catalogue)[0]
         backbone, self.substitution = load_configured(self._chosen, self._catalogue)
         return backbone
 

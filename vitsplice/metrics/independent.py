@@ -83,7 +83,7 @@ def load_cnn(context: MetricContext) -> Backbone:
 
 
 def gradient_ssim_distance(output: Tensor, target: Tensor) -> float:
-    """Compute 1 - SSIM (Wang et al. 2004, window 11) of the gradient magnitudes of lightness, times 4. In [0, 2]."""
+    """Compute 1 - SSIM (Wang et al. 2004, window 11) of 4 times the gradient magnitudes of lightness, in [0, 2]."""
     ours, theirs = (torch.hypot(*gradients(to_lab(image)[:, :1])) * 4 for image in (output, target))
     return float(1 - kornia.metrics.ssim(ours, theirs, 11, eps=0.0).mean())
 

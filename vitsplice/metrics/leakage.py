@@ -9,7 +9,7 @@ from typing import Any, Literal
 from vitsplice.contracts import Metric
 
 Leakage = Literal["network", "term", "none", "unknown"]
-"""Leakage of a metric into a method: it optimised the metric's network, or had a loss term like the metric."""
+"""Bias of a metric in favour of a method: it optimised the network of the metric, or a loss term like it."""
 
 REMARKS: Mapping[Leakage, str] = {
     "network": "measured with a network that the run optimised",
@@ -56,7 +56,7 @@ class OptimisedParts:
 
 
 def leakage(metric: Metric, optimised: OptimisedParts | None) -> Leakage:
-    """Return the leakage of a metric into a method, by what the method optimised (None if unknown)."""
+    """Return the bias of a metric in favour of a method, by what the method optimised (None if unknown)."""
     if not metric.networks and not metric.optimised_by:
         return "none"
     if optimised is None:

@@ -45,7 +45,7 @@ def weights_file() -> Path:
         WeightsUnavailable: if there is none.
     """
     if path := os.environ.get(VARIABLE):
-        if not Path(path).is_file():
+        if not os.path.isfile(path):
             raise WeightsUnavailable(f"{VARIABLE} is not the path of a file: {printable(path)}")
         return Path(path)
     folder = Path(torch.hub.get_dir()) / "checkpoints"

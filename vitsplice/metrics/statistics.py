@@ -85,7 +85,7 @@ def _resampled_means(values: Array, seed: int, resamples: int) -> Array:
 
 
 def supported(interval: MeanInterval, adjusted_p: float, no_difference: float = 0) -> bool:
-    """Return whether an interval excludes the value without a difference (1 for a ratio), and p is significant."""
+    """Return True if the interval excludes ``no_difference`` (0; 1 for a ratio) and p is below `SIGNIFICANCE`."""
     return adjusted_p < SIGNIFICANCE and not interval.low <= no_difference <= interval.high
 
 

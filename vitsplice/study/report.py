@@ -39,7 +39,7 @@ def report_files(analysis: StudyAnalysis) -> dict[str, bytes]:
 def summary_line(analysis: StudyAnalysis) -> str:
     """Return one sentence about raters, sides and times."""
     return (
-        f"{len(analysis.raters)} raters count, {len(analysis.excluded)} results are excluded; left was chosen in "
+        f"{len(analysis.raters)} raters are included, {len(analysis.excluded)} results excluded; left was chosen in "
         f"{_percent(analysis.left_rate)} of comparisons; the median comparison took {analysis.median_ms / 1000:.1f} s"
     )
 

@@ -155,13 +155,13 @@ def read_results(paths: Iterable[str | os.PathLike[str]]) -> tuple[list[RaterRes
 
 
 def _files(path: Path) -> list[Path]:
-    if not path.is_dir():
+    if not os.path.isdir(path):
         return [path]
     return sorted(file for file in path.glob("*.json") if file.name != ANALYSIS_JSON and not file.name.endswith(SUFFIX))
 
 
 def _read(path: Path) -> RaterResult | ExcludedResult:
-    if path.exists() and not path.is_file():
+    if os.path.exists(path) and not os.path.isfile(path):
         return _invalid(path, "not a regular file")
     with reading(path), path.open("rb") as file:
         text = file.read(LARGEST_FILE + 1)

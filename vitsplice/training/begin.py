@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -54,7 +55,7 @@ def begin_or_resume(
     for substitution in parts.substitutions.values():
         progress.note(f"SUBSTITUTION: {substitution}")
     with processes.main_first():
-        prepared = _prepare(plan, parts, folder, progress)
+        prepared = _prepare(plan, parts, folder, progress, main=processes.main)
     if prepared is None:
         return None
     data, held_out = prepared
@@ -65,13 +66,17 @@ def begin_or_resume(
 
 
 def _prepare(
-    plan: TrainingPlan, parts: TrainingParts, folder: Path, progress: ProgressReporter
+    plan: TrainingPlan, parts: TrainingParts, folder: Path, progress: ProgressReporter, *, main: bool
 ) -> tuple[TrainingData, TrainingData] | None:
-    """Select the pairs, compute their features, and write those of held-out images; None if it was stopped."""
+    """Select the pairs, compute their features, and in the main process write those of held-out images.
+
+    Returns None if it was stopped. Raises OutputBusy if another training selects pairs with the same cache.
+    """
     cache, backbone = plan.cache_folder, parts.recipe.matching.backbone
     output_folder.write(cache, {})
     trained = parts.initial.images if parts.initial else frozenset()
-    pairs = training_pairs(plan.source, parts.training, backbone, parts.device, cache / FEATURES, progress, trained)
+    with output_folder.FolderLock(cache) if main else nullcontext():
+        pairs = training_pairs(plan.source, parts.training, backbone, parts.device, cache / FEATURES, progress, trained)
     if pairs is None:
         return None
     _describe(pairs, progress)
@@ -80,7 +85,7 @@ def _prepare(
         return None
     if (held_out := prepare(spread(pairs.held_out, MEASURED))) is None:
         return None
-    if pairs.held_out:
+    if pairs.held_out and main:
         manifest.write(folder / HELD_OUT, pairs.held_out)
     return data, held_out
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -115,7 +114,7 @@ class _Preparation:
         return True
 
     def _check_space(self) -> bool:
-        """Compute the records of one pair, of which the sizes of all follow; return False if it was stopped.
+        """Compute the records of one pair, and estimate the size of all missing ones; return False if it was stopped.
 
         Raises:
             TrainingCacheError: if they will not fit.
@@ -147,11 +146,11 @@ class _Preparation:
             f"{gigabytes(needed)}: {gigabytes(pair_size)} a pair, and {gigabytes(needed_for_views)} for views of the "
             f"images. {printable(str(self._cache.folder))} holds {gigabytes(self._cache.bytes)}, and "
             f"{gigabytes(available)} more are available, which is enough for ",
-            *_advice(enough, math.floor(self._recipe.training.partners * enough / max(1, pairs))),
+            *_advice(enough),
         )
 
 
-def _advice(pairs: int, partners: int) -> list[str | Setting | Argument]:
+def _advice(pairs: int) -> list[str | Setting | Argument]:
     """Say for how many pairs the space is enough, and what needs less of it."""
     advice: list[str | Setting | Argument] = [
         Setting("views.structure.bank"),
@@ -162,6 +161,6 @@ def _advice(pairs: int, partners: int) -> list[str | Setting | Argument]:
         "; or choose another folder with ",
         Argument("cache"),
     ]
-    if partners < 1:
+    if pairs < 1:
         return ["no pairs of that many images: give fewer images, or lower ", *advice]
-    return [f"{pairs} pairs: give ", Setting("training.partners", partners), ", or lower ", *advice]
+    return [f"{pairs} more pairs: give fewer pairs or images, or lower ", Setting("training.partners"), ", ", *advice]

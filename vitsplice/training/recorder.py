@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -148,7 +149,8 @@ class TrainingRecorder:
         if self.training.parts.config.metrics == "all":
             self.metrics = self.held_out.metrics(self.training, progress)
         self._write_model()
-        remove_checkpoints(self.folder / CHECKPOINTS)
+        with suppress(OSError):
+            remove_checkpoints(self.folder / CHECKPOINTS)
 
     def _write_losses(self, steps: int, note: Note, *, held_out: bool) -> None:
         losses = self.held_out.losses(self.training) if held_out and self.training.processes.main else {}
@@ -161,8 +163,8 @@ class TrainingRecorder:
         if not self.training.processes.main or (png := self.held_out.preview(self.training)) is None:
             return
         name = f"step-{steps:08d}.png"
-        self._attempt(lambda: output_folder.write(self.folder / PREVIEWS, {name: png}), "preview", note)
-        note(f"preview {self.folder / PREVIEWS / name}")
+        if self._attempt(lambda: output_folder.write(self.folder / PREVIEWS, {name: png}), "preview", note):
+            note(f"preview {self.folder / PREVIEWS / name}")
         if self._tensorboard:
             self._tensorboard.preview(steps, png)
 
@@ -182,14 +184,16 @@ class TrainingRecorder:
         images = {*training.data.digests.values(), *(parts.initial.images if parts.initial else ())}
         write_model(self.folder, training.average.state_dict(), images, record)
 
-    def _attempt(self, write: Callable[[], object], what: str, note: Note) -> None:
-        """Write in the main process; the training continues if that fails."""
+    def _attempt(self, write: Callable[[], object], what: str, note: Note) -> bool:
+        """Write in the main process; the training continues if that fails. Return True if it was written."""
         if not self.training.processes.main:
-            return
+            return False
         try:
             write()
         except VitspliceError as error:
             note(f"no {what}: {error}")
+            return False
+        return True
 
     def _digests(self) -> dict[str, str]:
         """Compute the SHA-256 of everything that the training depends on, by name."""

@@ -38,8 +38,10 @@ class TensorBoard:
         for name, value in values.items():
             if name != "step":
                 self._writer.add_scalar(name, value, int(values["step"]))
+        self._writer.flush()
 
     def preview(self, steps: int, png: bytes) -> None:
         """Add a preview."""
         pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
         self._writer.add_image("preview", pixels, steps, dataformats="HWC")
+        self._writer.flush()

@@ -48,7 +48,9 @@ class ColourSpace:
 
     @classmethod
     def of(cls, frame: Any) -> ColourSpace:
-        """Return the colour space of a decoded frame."""
+        """Return the colour space of a decoded frame; of one in RGB without its matrix, which no YUV video can have."""
+        if frame.colorspace == RGB:
+            return cls(primaries=frame.color_primaries, transfer=frame.color_trc)
         full = frame.color_range == FULL_RANGE or frame.format.name.startswith("yuvj")
         return cls(frame.colorspace, full, frame.color_primaries, frame.color_trc)
 

@@ -137,15 +137,19 @@ def splice_video(
         "settings": settings_digest(transfer.settings),
         "weights": " ".join(backbone.info.sha256 for backbone in transfer.backbones.values()),
     }
-    plan = {"format": VERSION, "output": path.name, "temporal": temporal, "key_every": key_every, "inputs": inputs}
-    folder = path.with_name(f"{path.stem}-video")
-    begun = read_json_object(folder / WORK.plan_file) == plan
-    if not begun:
+    target = Path(os.path.abspath(path))
+    plan = {"format": VERSION, "output": target.name, "temporal": temporal, "key_every": key_every, "inputs": inputs}
+    folder = target.with_name(f"{target.stem}-video")
+    earlier = read_json_object(folder / WORK.plan_file)
+    begun = earlier == plan
+    if begun and (record := _finished(folder, path)):
+        progress.note(f"{printable(str(path))} is finished already")
+        return VideoResult(path, folder, record)
+    if not begun or (folder / RECORD).is_file():
         check_free(path, force=force)
-    with resumable(folder, WORK, plan, force=force or begun):
-        if begun and (record := _finished(folder, path)):
-            progress.note(f"{printable(str(path))} is finished already")
-            return VideoResult(path, folder, record)
+    with resumable(folder, WORK, plan, force=force):
+        if not begun and earlier.get("output") == plan["output"]:
+            destination.clear()
         work = _Work(video, appearances, transfer, destination, folder, plan, progress)
         try:
             work.run()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from vitsplice.video.encoding import Encoding, encoding_for, join, write_segment
 from vitsplice.video.source import Frame, VideoFile, VideoInfo, VideoSource
 from vitsplice.video.work import SEGMENTS
 
+FRAME_NAME = re.compile(r"\d{6,}\.png")
+
 
 class Destination(ABC):
     """Takes the outputs of segments."""
@@ -32,6 +35,10 @@ class Destination(ABC):
             frames: frames of the input, whose times the outputs have.
             outputs: 8-bit RGB of each output.
         """
+
+    @abstractmethod
+    def clear(self) -> None:
+        """Remove the frames of an earlier output that this one may not replace."""
 
     @abstractmethod
     def finish(self, folder: Path, count: int, source: VideoSource) -> list[str]:
@@ -57,6 +64,9 @@ class FileDestination(Destination):
         timed = ((pixels, frame.time) for frame, pixels in zip(frames, outputs, strict=True))
         write_segment(_segment(folder, number), timed, self.encoding)
 
+    def clear(self) -> None:
+        """Remove nothing: the file is replaced at the end."""
+
     def finish(self, folder: Path, count: int, source: VideoSource) -> list[str]:
         """Join the segments, with the audio of the input."""
         audio = source.path if isinstance(source, VideoFile) and source.info.audio else None
@@ -73,6 +83,12 @@ class FolderDestination(Destination):
         """Write a PNG file for each frame."""
         pairs = zip(frames, outputs, strict=True)
         write(self.path, {f"{frame.index:06d}.png": encode_png(as_tensor(pixels)) for frame, pixels in pairs})
+
+    def clear(self) -> None:
+        """Remove the frames of an earlier output, of which there may be more."""
+        for path in self.path.glob("*.png") if self.path.is_dir() else ():
+            if FRAME_NAME.fullmatch(path.name):
+                path.unlink(missing_ok=True)
 
     def finish(self, folder: Path, count: int, source: VideoSource) -> list[str]:
         """Return a note if the audio of the input is not in the output."""

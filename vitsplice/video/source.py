@@ -59,7 +59,6 @@ class VideoInfo:
     """What is known of a video before its frames are read.
 
     Args:
-        name: path, safe to print.
         width, height: size of upright frames in pixels.
         rate: mean number of frames per second.
         time_base: unit of times in seconds.
@@ -70,7 +69,6 @@ class VideoInfo:
         notes: properties of the file that the output does not have.
     """
 
-    name: str
     width: int
     height: int
     rate: Fraction
@@ -124,11 +122,12 @@ class FrameFolder(VideoSource):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         with reading(path):
-            self._files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+            images = (file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
+            self._files = sorted(file for file in images if not file.name.startswith("."))
         if not self._files:
             raise ImageError(f"folder '{self.name}' has no images; frames are files {', '.join(SUFFIXES)}")
         height, width = read(self._files[0]).pixels.shape[-2:]
-        self.info = VideoInfo(self.name, width, height, FOLDER_RATE, 1 / FOLDER_RATE, len(self._files))
+        self.info = VideoInfo(width, height, FOLDER_RATE, 1 / FOLDER_RATE, len(self._files))
 
     def digest(self) -> str:
         """Compute the SHA-256 of the names and contents of all images."""
@@ -167,7 +166,6 @@ class VideoFile(VideoSource):
         aspect = Fraction(stream.sample_aspect_ratio or 1)
         rate = Fraction(stream.average_rate or stream.guessed_rate or FOLDER_RATE)
         return VideoInfo(
-            name=self.name,
             width=width,
             height=height,
             rate=rate,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import socket
@@ -16,6 +17,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from vitsplice.errors import Argument, UserError
+from vitsplice.text import printable
 from vitsplice_app.account import Account, check_access, is_local
 from vitsplice_app.context import AppContext
 from vitsplice_app.workspace import Workspace, temporary_workspace
@@ -116,12 +118,20 @@ def listen(host: str, port: int | None) -> socket.socket:
     Raises:
         UserError: if the port is in use, or the address is not one of this machine.
     """
+    try:
+        socket.getaddrinfo(host, None)
+    except socket.gaierror as error:
+        problem = f"cannot listen on {printable(host)}: {error.strerror}; choose another "
+        raise UserError(problem, Argument("host")) from error
     ports = range(FIRST_PORT, FIRST_PORT + PORTS) if port is None else [port]
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for candidate in ports:
         try:
             return socket.create_server((host, candidate), family=family)
         except OSError as error:
+            if error.errno == errno.EADDRNOTAVAIL:
+                problem = f"{printable(host)} is not an address of this machine; choose another "
+                raise UserError(problem, Argument("host")) from error
             reason = os.strerror(error.errno) if error.errno else str(error)
     tried = f"ports {ports[0]} to {ports[-1]}" if port is None else f"port {port}"
     raise UserError(f"cannot listen on {host}, {tried}: {reason}; choose another ", Argument("port"))

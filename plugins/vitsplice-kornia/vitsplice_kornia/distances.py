@@ -9,18 +9,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vitsplice.errors import ConfigError
+
 __all__ = ["Tensor", "laplacian", "sobel", "ssim"]
 
 
 def ssim(output: Tensor, target: Tensor, window: int = 11, scales: int = 1) -> Tensor:
-    """Compute 1 - SSIM of lightness (Wang et al. 2004), averaged over scales, in [0, 2]."""
-    return _mean_over_scales(lambda a, b: 1 - kornia.metrics.ssim(a, b, window, eps=0.0).mean(), output, target, scales)
+    """Compute 1 - SSIM of lightness (Wang et al. 2004), averaged over scales, in [0, 2].
+
+    A scale of which a side is at most half the window is left out. Raises ConfigError if that is the first.
+    """
+    smallest = window // 2 + 1
+    if min(output.shape[-2:]) < smallest:
+        raise ConfigError(f"ssim: window={window} is too large for an image of {min(output.shape[-2:])} px")
+    return _mean_over_scales(
+        lambda a, b: 1 - kornia.metrics.ssim(a, b, window, eps=0.0).mean(), output, target, scales, smallest
+    )
 
 
 def sobel(output: Tensor, target: Tensor, scales: int = 1) -> Tensor:
     """Compute the mean absolute difference of gradient magnitudes of lightness, averaged over scales."""
     return _mean_over_scales(
-        lambda a, b: (kornia.filters.sobel(a) - kornia.filters.sobel(b)).abs().mean(), output, target, scales
+        lambda a, b: (kornia.filters.sobel(a) - kornia.filters.sobel(b)).abs().mean(), output, target, scales, 4
     )
 
 
@@ -39,13 +49,14 @@ def laplacian(output: Tensor, target: Tensor, levels: int = 3) -> Tensor:
 
 
 def _mean_over_scales(
-    distance: Callable[[Tensor, Tensor], Tensor], output: Tensor, target: Tensor, scales: int
+    distance: Callable[[Tensor, Tensor], Tensor], output: Tensor, target: Tensor, scales: int, smallest: int
 ) -> Tensor:
+    """Average a distance of lightness over scales, each of half the size, whose sides are at least ``smallest``."""
     first, second = _lightness(output), _lightness(target)
     values = []
     for _ in range(scales):
         values.append(distance(first, second))
-        if min(first.shape[-2:]) < 8:
+        if min(first.shape[-2:]) // 2 < smallest:
             break
         first, second = (F.avg_pool2d(maps, 2) for maps in (first, second))
     return torch.stack(values).mean()

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vitsplice.contracts import Executor, ExecutorSpec, Option
+from vitsplice.errors import ConfigError
 from vitsplice.hookspecs import hookimpl
 
 OPTIONS = {
@@ -22,6 +23,13 @@ def build(workers: int, threads: int, options: Mapping[str, Any]) -> Executor:
     """Build the executor; by default a run has one thread, and there are as many runs as the cluster has room for."""
     from vitsplice_ray.executor import RayExecutor, RunResources
 
+    for name, amount in options["resources"].items():
+        is_number = isinstance(amount, int | float) and not isinstance(amount, bool)
+        if name in ("CPU", "GPU") or not is_number or not amount > 0:
+            raise ConfigError(
+                f"resources: {name}: {amount!r} is not allowed; give the amount of a custom resource, a number above 0 "
+                "(CPU and GPU are the options cpus and gpus)"
+            )
     threads = threads or 1
     resources = RunResources(options["cpus"] or threads, options["gpus"], options["resources"])
     return RayExecutor(workers, threads, options["address"], resources, options["node_losses"], options["ahead"])

@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from vitsplice.errors import UserError
 from vitsplice_app.context import AppContext
 from vitsplice_app.dropdowns import backbone_dropdown
 from vitsplice_app.errors import error_card, guarded
@@ -109,19 +110,29 @@ class _Shown:
             self.column: gr.update(maximum=columns - 1, value=column),
         }
 
-    def of_layer(self, view: LayerView, layer: int, row: int, column: int) -> Updates:
+    def of_layer(self, view: LayerView | None, layer: int, row: int, column: int) -> Updates:
         """Show the maps of another layer."""
+        view = _present(view)
         maps = dict(zip(self.maps, map(_visible, view.maps[layer]), strict=False))
         return {self.layer: gr.update(label=view.captions[layer])} | maps | self.of_patch(view, layer, row, column)
 
-    def of_patch(self, view: LayerView, layer: int, row: int, column: int) -> Updates:
+    def of_patch(self, view: LayerView | None, layer: int, row: int, column: int) -> Updates:
         """Show the similarity to a patch."""
-        return dict(zip(self.similarities, map(_visible, view.similarity(layer, (row, column))), strict=False))
+        return dict(
+            zip(self.similarities, map(_visible, _present(view).similarity(layer, (row, column))), strict=False)
+        )
 
-    def of_click(self, view: LayerView, layer: int, click: gr.SelectData) -> Updates:
+    def of_click(self, view: LayerView | None, layer: int, click: gr.SelectData) -> Updates:
         """Show the similarity to the patch at a point of the first image."""
-        row, column = view.patch_at(*click.index)
+        row, column = _present(view).patch_at(*click.index)
         return {self.row: row, self.column: column} | self.of_patch(view, layer, row, column)
+
+
+def _present(view: LayerView | None) -> LayerView:
+    """Return the view of a session. Raises UserError if it has expired."""
+    if view is None:
+        raise UserError("these layers were removed after an hour; press 'Compute all layers' again")
+    return view
 
 
 def _output(label: str) -> gr.Image:
