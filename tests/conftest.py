@@ -36,8 +36,8 @@ STAGED_PYRAMID = (
 )
 """Overrides of the preset tiny: a warm start and two stages, with a checkpoint after every second step."""
 
-TINY_SECOND = ("backbone.side=32", "backbones.cnn.name=tiny-cnn")
-"""Overrides of the presets quick and best, beside a tiny first backbone."""
+TINY_SECOND = ("backbone.side=32", "backbones.cnn.name=tiny-cnn", "terms.detail.options.samples=200")
+"""Overrides of the presets quick and best, beside a tiny first backbone: a tiny second one, few random positions."""
 
 TINY_NETWORKS = ("backbone.name=tiny-vit", *TINY_SECOND)
 """Overrides of the presets quick and best: two tiny backbones."""
@@ -73,6 +73,11 @@ def full_disk():
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
     yield
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def pytest_collection_modifyitems(items):
+    """Run the tests with weights, which are long, first, so that both workers end at about the same time."""
+    items.sort(key=lambda item: item.get_closest_marker("weights") is None)
 
 
 @pytest.fixture(scope="session")
@@ -165,6 +170,18 @@ def victim(tmp_path_factory):
     before = state()
     yield folder
     assert state() == before
+
+
+@pytest.fixture
+def small_metrics(monkeypatch):
+    """Measure images at 64 px instead of 256; the metrics of a run have tests of their own."""
+    monkeypatch.setattr("vitsplice.metrics.independent.SIZE", 64)
+
+
+@pytest.fixture
+def no_plots(monkeypatch):
+    """Draw no plots: their place in reports and files stays."""
+    monkeypatch.setattr("vitsplice.support.plots._save", lambda *_, **__: b"<svg></svg>")
 
 
 @pytest.fixture(scope="session")

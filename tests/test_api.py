@@ -58,7 +58,7 @@ PRESETS = ("quick", "paper", "invert-official")
 
 def small(preset):
     """Arguments of a short run with tiny backbones."""
-    overrides = ["metrics=none", "match.grid=8", *(TINY_SECOND if preset == "quick" else ())]
+    overrides = ["metrics=none", "match.grid=8", *(TINY_SECOND if preset == "quick" else ("resize.size=32",))]
     return {"backbone": "tiny-vit", "steps": 2, "size": 48, "overrides": overrides}
 
 
@@ -122,6 +122,7 @@ def test_saved_settings_reproduce_the_output(pair, tmp_path):
     assert second.save(tmp_path / "again").joinpath("output.png").read_bytes() == (out / "output.png").read_bytes()
 
 
+@pytest.mark.usefixtures("no_plots")
 @pytest.mark.slow
 def test_save_writes_every_artifact_and_overwrites_only_with_force(pair, tmp_path):
     result = splice(pair, overrides=["plots=all"])
@@ -332,8 +333,8 @@ def test_the_preset_of_settings_is_recorded_and_preserved_in_yaml(tmp_path, pair
 
 
 OVERRIDES = {
-    "paper": [],
-    "official": [],
+    "paper": ["match.grid=6"],
+    "official": ["match.grid=6"],
     "quick": [*TINY_SECOND, "stages=[{side: 32}, {side: 40}]", "match.grid=6"],
     "instant": ["match.grid=6"],
 }
@@ -440,7 +441,7 @@ def test_backbones_that_settings_for_the_fallback_add_are_loaded_with_it_alone(p
         "with_fallback={backbones: {cnn: {name: tiny-cnn}}, "
         "terms: {detail: {loss: statistics, backbone: cnn, weight: 1, options: {uniform: 1}}}}"
     )
-    with_fallback = splice(pair, overrides=[changes])
+    with_fallback = splice(pair, overrides=[changes, "match.grid=8"])
     assert {name: info["name"] for name, info in with_fallback.record["backbones"].items()} == {
         "main": "tiny-vit",
         "cnn": "tiny-cnn",

@@ -2,6 +2,7 @@
 
 import threading
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
 import pytest
 import torch
@@ -103,7 +104,13 @@ def images():
 
 SMALL = [*TINY_SECOND, "match.grid=8", "metrics=none", "stages=[{side: 48, share: 0.5}, {side: 64, share: 0.5}]"]
 QUICK = {"backbone": "tiny-vit", "device": "cpu", "steps": 3, "overrides": SMALL}
-PAPER = {"backbone": "tiny-vit", "device": "cpu", "steps": 2, "size": 48, "overrides": ["metrics=none"]}
+PAPER = {
+    "backbone": "tiny-vit",
+    "device": "cpu",
+    "steps": 2,
+    "size": 48,
+    "overrides": ["metrics=none", "resize.size=48"],
+}
 RUNS = {"quick": ("quick", QUICK), "paper": ("paper", PAPER)}
 
 
@@ -133,11 +140,17 @@ def test_a_run_gives_the_same_bytes_in_any_mode_and_restores_the_mode(images, pl
 
 @pytest.fixture(scope="module")
 def measured(images):
-    """A finished run and its metrics in torch's default state."""
+    """A finished run and its metrics in torch's default state, at 64 px."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vitsplice.metrics.independent.SIZE", 64)
+        yield from _measured(images)
+
+
+def _measured(images):
     run = Run(*images, settings_for("tiny", backbone="tiny-vit", steps=1, overrides=["metrics=all"]))
     for _ in run.steps():
         pass
-    return run, run.metrics()
+    yield run, run.metrics()
 
 
 @pytest.mark.slow
@@ -170,7 +183,9 @@ def losses_and_weights(images):
     """Compute loss terms and the weights of a correspondence."""
     losses = [catalogue().losses[name] for name in ("structure", "appearance", "texture", "patches")]
     backbone = vitsplice.load_backbone("tiny-vit")
-    return loss_values(images, backbone, losses), correspond(*images, backbone, grid=8).weights
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vitsplice.metrics.loss_terms.correspond", partial(correspond, grid=8))
+        return loss_values(images, backbone, losses), correspond(*images, backbone, grid=8).weights
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ def plan_of(images, *backbones, **settings):
 
 
 @pytest.fixture(autouse=True)
-def _without_report(monkeypatch):
+def _without_report(monkeypatch, small_metrics):
     """The report takes longest; its tests are in test_comparison_report.py and tests/cli/test_compare.py."""
     monkeypatch.setattr(compare, "report", lambda *_: "report")
 

@@ -41,33 +41,49 @@ def many():
     return with_images(comparison(infos, {name: 1.0 + n / 4 for n, name in enumerate(names)}, images=12))
 
 
-def blocks_of(data, kind):
-    return [block for block in blocks(data) if isinstance(block, kind)]
+@pytest.fixture(scope="module")
+def drawn(data):
+    """The blocks of the report, with its plots."""
+    return blocks(data)
+
+
+@pytest.fixture(scope="module")
+def html(data):
+    return report(data)
+
+
+@pytest.fixture(scope="module")
+def html_of_many(many):
+    return report(many)
+
+
+def of_kind(drawn, kind):
+    return [block for block in drawn if isinstance(block, kind)]
 
 
 @pytest.mark.slow
-def test_report_starts_with_plots_followed_by_the_findings(data):
-    contents = [block for block in blocks(data) if not isinstance(block, Heading)]
+def test_report_starts_with_plots_followed_by_the_findings(data, drawn, html):
+    contents = [block for block in drawn if not isinstance(block, Heading)]
     assert [type(block) for block in contents[:4]] == [Plot] * 4
     sentences = [block.text for block in contents if isinstance(block, Text)]
     assert sentences == findings(data)
     assert len(sentences) <= 6
-    assert report(data) == report(data)
+    assert report(data) == html
 
 
 @pytest.mark.slow
-def test_captions_name_facets_and_layers(data):
-    for plot in blocks_of(data, Plot):
+def test_captions_name_facets_and_layers(drawn):
+    for plot in of_kind(drawn, Plot):
         assert f"self-similarity of key (vit, <blind>) and map ({CNN})" in plot.caption
         assert "layer" in plot.caption.lower()
-    tables = blocks_of(data, Table)
+    tables = of_kind(drawn, Table)
     assert sum("layer -1" in table.caption for table in tables) >= 3
     backbones = next(table for table in tables if "facets compared" in table.caption)
     assert backbones.rows[0][:4] == ["vit", "key", "cls", "0 (-3) to 2 (-1)"]
 
 
-def test_every_mean_in_a_plot_has_an_interval(data):
-    sensitivity, depth, last_layer, agreement = blocks_of(data, Plot)
+def test_every_mean_in_a_plot_has_an_interval(drawn):
+    sensitivity, depth, last_layer, agreement = of_kind(drawn, Plot)
     bars = re.compile(r'id="LineCollection_')
     assert len(bars.findall(sensitivity.svg)) == 2 * 2 * 3
     assert len(re.findall(r'id="(?:FillBetween)?PolyCollection_', depth.svg)) == 3 * 3
@@ -75,25 +91,26 @@ def test_every_mean_in_a_plot_has_an_interval(data):
     assert "with 95 % intervals at most 0.04 wide" in agreement.caption
 
 
-def test_outputs_of_transfers_follow_their_inputs(data):
-    row = blocks_of(data, ImageRow)[0]
+def test_outputs_of_transfers_follow_their_inputs(data, drawn):
+    row = of_kind(drawn, ImageRow)[0]
     assert [image.caption for image in row.images] == ["structure image", "appearance image", *data.infos]
 
 
-def test_metric_leakage_and_single_pairs_are_named(data):
-    table = next(table for table in blocks_of(data, Table) if table.caption.startswith("Metrics"))
+def test_metric_leakage_and_single_pairs_are_named(drawn):
+    table = next(table for table in of_kind(drawn, Table) if table.caption.startswith("Metrics"))
     assert f"measured with {CNN}, which its own transfers optimised (metric leakage)" in table.caption
     assert "One pair: an illustration" in table.caption
 
 
-def test_names_are_escaped(data):
-    assert "<blind>" not in report(data)
+def test_names_are_escaped(html):
+    assert "<blind>" not in html
 
 
 @pytest.mark.slow
 def test_notebook_display_embeds_the_report(data):
-    assert data._repr_html_().startswith("<iframe srcdoc=")
-    assert "<script>" not in data._repr_html_()
+    shown = data._repr_html_()
+    assert shown.startswith("<iframe srcdoc=")
+    assert "<script>" not in shown
 
 
 OVERLAPS = """
@@ -110,16 +127,16 @@ OVERLAPS = """
 
 @pytest.mark.browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_labels_of_many_backbones_and_layers_do_not_overlap(opened, many, tmp_path, scheme):
-    (tmp_path / "report.html").write_text(report(many))
+def test_labels_of_many_backbones_and_layers_do_not_overlap(opened, html_of_many, tmp_path, scheme):
+    (tmp_path / "report.html").write_text(html_of_many)
     page = opened(tmp_path / "report.html", color_scheme=scheme, viewport={"width": 1200, "height": 900})
     assert page.locator("svg").count() == 4
     assert page.evaluate(OVERLAPS) == []
 
 
 @pytest.mark.browser
-def test_report_is_complete_and_fits_a_narrow_screen(opened, data, tmp_path):
-    (tmp_path / "report.html").write_text(report(data))
+def test_report_is_complete_and_fits_a_narrow_screen(opened, html, tmp_path):
+    (tmp_path / "report.html").write_text(html)
     page = opened(tmp_path / "report.html", viewport={"width": 390, "height": 800})
     assert page.locator("svg").count() == 4
     assert page.locator("img").evaluate_all("all => all.every(one => one.naturalWidth > 0)")

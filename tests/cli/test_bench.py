@@ -3,14 +3,20 @@ import json
 import pytest
 
 from vitsplice.cli.bench import Part
+from vitsplice.presets.settings import settings_for
 from vitsplice.tools.bench import LOOPS, PARTS, best_seconds
 from vitsplice.tools.processes import ProcessTimes, run_together
+
+
+def settings_with_small_views(*arguments, overrides=(), **settings):
+    return settings_for(*arguments, overrides=[*overrides, "resize.size=112"], **settings)
 
 
 @pytest.fixture
 def short(monkeypatch):
     """Use small images, one step before those that are timed, and two calls of every other function."""
     monkeypatch.setattr("vitsplice.tools.bench.SIZE", 56)
+    monkeypatch.setattr("vitsplice.tools.bench.settings_for", settings_with_small_views)
     monkeypatch.setattr("vitsplice.tools.bench.WARM_UP", 1)
     monkeypatch.setattr("vitsplice.tools.bench.best_seconds", lambda function, repeats: best_seconds(function, 2))
 

@@ -1,10 +1,11 @@
 import json
+from functools import partial
 
 import pytest
 import torch
 
 from vitsplice.images import read
-from vitsplice.luts import Lut, read_cube, write_cube
+from vitsplice.luts import Lut, fit_lut, read_cube, write_cube
 from vitsplice.presets.settings import settings_for
 from vitsplice.runs.recorder import Recording
 
@@ -27,7 +28,13 @@ def test_run_writes_the_lut_of_its_colours_and_records_the_error(vitsplice, png,
     assert read_cube(tmp_path / "new" / "colours.cube").size == 33
 
 
+@pytest.fixture
+def small_lut(monkeypatch):
+    monkeypatch.setattr("vitsplice.runs.lut.fit_lut", partial(fit_lut, size=9))
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("small_lut")
 def test_resumed_run_writes_the_lut_of_an_undisturbed_run(vitsplice, png, tmp_path):
     settings = settings_for("tiny", steps=4)
     with Recording.begin(dict(zip(("structure", "appearance"), png, strict=True)), settings, tmp_path / "out") as begun:
@@ -63,9 +70,10 @@ def test_fit_of_an_image_to_itself_is_the_identity(vitsplice, png, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("small_lut")
 def test_run_with_a_size_fits_the_lut_to_the_resized_structure_image(vitsplice, png, tmp_path):
     assert vitsplice(*TINY, *png, "-o", "out", "--size", "24", "--lut", "x.cube").returncode == 0
-    assert read_cube(tmp_path / "x.cube").size == 33
+    assert read_cube(tmp_path / "x.cube").size == 9
 
 
 def test_run_refuses_an_existing_lut_without_force_and_begins_nothing(vitsplice, png, darker, tmp_path):

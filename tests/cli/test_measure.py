@@ -1,9 +1,18 @@
 import json
+from functools import partial
 
 import pytest
 
+from vitsplice.matching import correspond
+
+
+@pytest.fixture(autouse=True)
+def _small_match(monkeypatch):
+    monkeypatch.setattr("vitsplice.metrics.loss_terms.correspond", partial(correspond, grid=12))
+
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("small_metrics")
 def test_json_and_table_give_the_same_numbers(vitsplice, png):
     structure, appearance = png
     images = ("--structure", structure, "--appearance", appearance, "--output", appearance)
@@ -33,6 +42,7 @@ def test_invalid_arguments_exit_with_2(vitsplice, arguments, message):
 
 
 @pytest.mark.weights
+@pytest.mark.usefixtures("small_metrics")
 def test_terms_equal_the_oracle(vitsplice, shared):
     pytest.importorskip("vitsplice_offline", reason="the plugin vitsplice-offline is not installed")
     numbers = json.loads((shared / "oracle" / "oracle.json").read_text())["pairs"]["cows"]

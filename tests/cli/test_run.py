@@ -196,6 +196,7 @@ def test_output_folder_holds_only_the_artifacts(vitsplice, png, tmp_path):
     }
 
 
+@pytest.mark.usefixtures("small_metrics", "no_plots")
 @pytest.mark.slow
 def test_failing_metric_is_reported_with_its_reason_and_the_run_finishes(vitsplice, png, tmp_path, monkeypatch):
     def fail(*_):
@@ -208,6 +209,7 @@ def test_failing_metric_is_reported_with_its_reason_and_the_run_finishes(vitspli
     assert "appearance image; not measured: out of memory (MemoryError)" in " ".join(row.split())
 
 
+@pytest.mark.usefixtures("small_metrics")
 @pytest.mark.slow
 def test_run_interrupted_while_measuring_resumes_with_metrics_none(vitsplice, png, tmp_path, monkeypatch):
     def kill(*_):
@@ -222,6 +224,7 @@ def test_run_interrupted_while_measuring_resumes_with_metrics_none(vitsplice, pn
     assert json.loads((tmp_path / "out" / "run.json").read_text())["finished"] is True
 
 
+@pytest.mark.usefixtures("small_metrics", "no_plots")
 @pytest.mark.slow
 def test_metrics_of_a_run_without_steps_have_no_start_column(vitsplice, png):
     values = (

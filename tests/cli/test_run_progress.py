@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -15,12 +17,12 @@ def shown(capsys):
         now = 0.0
         run = Run(noise(3, 256, 300, seed=1), noise(3, 256, 256, seed=2), settings_for("tiny", steps=steps, size=256))
         run.resumed_at = resumed_at
-        taken = run.steps()
+        first = next(run.steps())
         with RunProgress(run, "resume", lambda: now) as progress:
             capsys.readouterr()
-            for duration in durations:
+            for index, duration in enumerate(durations, resumed_at):
                 now += duration
-                progress.step(next(taken))
+                progress.step(replace(first, index=index))
         return capsys.readouterr().err.splitlines()
 
     return show

@@ -25,6 +25,7 @@ def photos(tmp_path):
     return photographs(tmp_path / "photos", 8)
 
 
+@pytest.mark.usefixtures("small_metrics")
 def test_training_writes_a_model_that_can_be_applied(vitsplice, photos, tmp_path):
     done = vitsplice("train", "photos", "-o", "model", *TINY, "--licence", "CC0", "--set", "metrics=all")
     assert done.returncode == 0, done.stderr

@@ -91,7 +91,7 @@ def method(tmp_path):
 
 
 @pytest.fixture
-def evaluated(quick_metrics, pairs, tmp_path):
+def evaluated(quick_metrics, pairs, tmp_path, no_plots):
     """Function that evaluates methods over the five pairs, without a network, into ``out``."""
 
     def run(

@@ -13,6 +13,11 @@ TERMS = sorted(set(catalogue().losses) - INVALID)
 SPLICE = [AppearanceLoss, StructureLoss, IdentityLoss]
 
 
+@pytest.fixture(autouse=True)
+def _small_match(monkeypatch):
+    monkeypatch.setattr("vitsplice.loss_modules.base.MATCH_GRID", 8)
+
+
 def module(name, backbone, pair, **settings):
     return FeatureLoss(backbone, name, size=32, **settings).set_targets(*pair)
 

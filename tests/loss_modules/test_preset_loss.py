@@ -141,7 +141,7 @@ def test_fallback_backbone_is_logged(caplog, name):
 @pytest.mark.weights
 def test_quick_with_its_default_backbone(images):
     pytest.importorskip("vitsplice_offline", reason="the plugin vitsplice-offline is not installed")
-    loss = from_preset("quick", *images[:2], size=112)
+    loss = from_preset("quick", *images[:2], size=112, overrides=["match.grid=8"])
     output = images[2].clone().requires_grad_()
     loss(output).backward()
     assert output.grad.isfinite().all()

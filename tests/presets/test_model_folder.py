@@ -11,6 +11,8 @@ from vitsplice.metrics.leakage import OptimisedParts
 
 from ..conftest import noise
 
+UNMEASURED = ("metrics=none",)
+
 
 @pytest.fixture
 def folder(tmp_path):
@@ -53,7 +55,7 @@ def test_a_preset_may_not_name_a_model_elsewhere_without_its_digest(folder, tmp_
 
 @pytest.mark.slow
 def test_an_override_starts_a_preset_with_steps_from_a_model(folder, pair):
-    settings = settings_for("tiny", overrides=["start=model", f"model={folder}"])
+    settings = settings_for("tiny", overrides=["start=model", f"model={folder}", "match.grid=6", *UNMEASURED])
     assert settings.steps > 0
     assert settings.model.sha256
     result = splice(*pair, settings)
@@ -96,17 +98,17 @@ def test_the_name_of_a_preset_is_not_taken_for_a_folder(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_a_run_without_steps_is_the_output_of_the_model(folder, pair):
-    result = splice(*pair, folder)
+    result = splice(*pair, folder, overrides=UNMEASURED)
     output = vitsplice.load_model(folder)(*pair)
     assert result.pixels.equal(output[0])
-    assert splice(*pair, folder, appearance_strength=0.0).pixels.allclose(pair[0][0])
+    assert splice(*pair, folder, appearance_strength=0.0, overrides=UNMEASURED).pixels.allclose(pair[0][0])
 
 
 @pytest.mark.slow
 def test_a_structure_mask_composites_the_output(folder, pair):
     mask = noise(1, 40, 48).round()
     mask[..., :10] = 0
-    result = splice(*pair, folder, structure_mask=mask, overrides=["mask.feather=0"])
+    result = splice(*pair, folder, structure_mask=mask, overrides=["mask.feather=0", *UNMEASURED])
     assert result.pixels[..., :10].equal(pair[0][0, ..., :10])
     assert not result.pixels.equal(pair[0][0])
 
@@ -117,7 +119,8 @@ def test_an_appearance_mask_limits_the_match(folder, pair):
     mask[..., 24:] = 0
     changed = pair[1].clone()
     changed[..., 24:] = 0.5
-    outputs = [splice(pair[0], image, folder, appearance_mask=mask).pixels for image in (pair[1], changed)]
+    images = (pair[1], changed)
+    outputs = [splice(pair[0], i, folder, appearance_mask=mask, overrides=UNMEASURED).pixels for i in images]
     assert outputs[0].equal(outputs[1])
 
 

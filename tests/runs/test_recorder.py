@@ -380,6 +380,7 @@ def test_resume_without_records_of_both_images_is_refused(stopped, images):
         Recording.resume(stopped)
 
 
+@pytest.mark.usefixtures("small_metrics", "no_plots")
 def test_output_is_written_before_metrics_and_survives_their_failure(png, tmp_path, monkeypatch):
     begun(png, tmp_path / "whole")
     outputs_when_measured = []
@@ -400,6 +401,7 @@ def test_output_is_written_before_metrics_and_survives_their_failure(png, tmp_pa
     assert "not measured: out of memory" in (tmp_path / "out" / "report.html").read_text()
 
 
+@pytest.mark.usefixtures("small_metrics")
 def test_unloadable_network_affects_only_the_metrics_that_need_it(png, tmp_path, monkeypatch):
     def fail(*_, **__):
         raise RuntimeError("broken weights")
@@ -411,6 +413,7 @@ def test_unloadable_network_affects_only_the_metrics_that_need_it(png, tmp_path,
     assert values["lab-patches"] == (False, "")
 
 
+@pytest.mark.usefixtures("small_metrics")
 def test_run_killed_while_measuring_resumes_with_metrics_none(png, tmp_path, monkeypatch):
     class Killed(BaseException):
         pass

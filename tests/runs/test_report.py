@@ -16,7 +16,9 @@ from vitsplice.runs.report import report
 def result():
     pair = smooth_pair()
     settings = ["metrics=all", "plots=all"]
-    return vitsplice.splice(*pair, preset="tiny", structure_mask=pair[1].gt(-1).float(), overrides=settings)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vitsplice.metrics.independent.SIZE", 64)
+        return vitsplice.splice(*pair, preset="tiny", structure_mask=pair[1].gt(-1).float(), overrides=settings)
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +48,7 @@ def test_report_names_the_preset_and_the_sizes(page):
     assert "works at 38x32 px; output 38x32 px" in page
 
 
+@pytest.mark.usefixtures("small_metrics")
 @pytest.mark.slow
 def test_metrics_are_compared_with_the_start_and_the_structure_image(pair):
     settings = ["backbone.name=tiny-vit", "start=match", "match.grid=8", "metrics=all"]

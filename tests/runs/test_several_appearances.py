@@ -88,6 +88,7 @@ def test_provenance_map_and_report_say_what_was_taken_from_which_image(tmp_path)
     assert "blue: appearance image 2" in vitsplice.runs.report.report(result)
 
 
+@pytest.mark.usefixtures("small_metrics")
 @pytest.mark.slow
 def test_metrics_are_means_over_the_images():
     settings = INSTANT | {"overrides": [*INSTANT["overrides"], "metrics=all"]}

@@ -39,6 +39,7 @@ def through(recording, steps=None):
         recording.save()
 
 
+@pytest.mark.usefixtures("no_plots")
 @pytest.mark.slow
 def test_both_backbones_are_recorded_and_in_the_report(png, tmp_path):
     through(begin(png, tmp_path / "out", "backbones.cnn={name: tiny-gone, fallback: [tiny-cnn], side: view}"))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, ClassVar, Generic, Literal
 from unittest import SkipTest
 
@@ -17,17 +19,29 @@ from torch import Tensor
 
 from vitsplice.options import complete
 from vitsplice.plugins import catalogue
+from vitsplice.plugins.discovery import PLUGINS_VARIABLE
 from vitsplice.plugins.kinds import SpecT
 from vitsplice.text import one_line
 
 LIST_WITHOUT_TORCH = """
-import sys
+import json, sys
 from vitsplice.plugins import KINDS, catalogue
 known = {kind.name: [*getattr(catalogue(), kind.name)] for kind in KINDS}
-assert sys.argv[2] in known[sys.argv[1]], f"{sys.argv[2]} is not listed"
 heavy = sorted({"torch", "timm", "open_clip", "torchvision", "kornia", "ray"} & set(sys.modules))
-assert not heavy, f"listing imports {', '.join(heavy)}"
+print(json.dumps([known, heavy]))
 """
+
+
+@cache
+def _listed(path: str, plugins: str | None) -> tuple[dict[str, list[str]], list[str]]:
+    """List the parts of each kind in a new process, and the heavy packages that this imports."""
+    environment = os.environ | {"PYTHONPATH": path}
+    process = subprocess.run(
+        [sys.executable, "-c", LIST_WITHOUT_TORCH], capture_output=True, text=True, env=environment
+    )
+    assert process.returncode == 0, process.stderr.strip().splitlines()[-1]
+    known, heavy = json.loads(process.stdout)
+    return known, heavy
 
 
 @dataclass(frozen=True)
@@ -74,10 +88,10 @@ class Contract(Generic[SpecT]):
         """Hooks return specs without importing torch or other heavy packages."""
         if self.name not in getattr(catalogue(), self.kind):
             raise SkipTest("the part is not listed")
-        command = [sys.executable, "-c", LIST_WITHOUT_TORCH, self.kind, self.name]
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        process = subprocess.run(command, capture_output=True, text=True, env=environment)
-        assert process.returncode == 0, process.stderr.strip().splitlines()[-1]
+        path = os.pathsep.join(filter(None, sys.path))
+        known, heavy = _listed(path, os.environ.get(PLUGINS_VARIABLE))
+        assert self.name in known[self.kind], f"{self.name} is not listed"
+        assert not heavy, f"listing imports {', '.join(heavy)}"
 
     def test_spec_is_complete(self) -> None:
         """The spec states its summary, and every option has a help text and a valid default."""

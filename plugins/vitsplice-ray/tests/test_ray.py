@@ -186,8 +186,9 @@ def test_signal_stops_runs_at_a_checkpoint(cluster, undisturbed, tmp_path):
 
 
 @pytest.mark.slow
-def test_unreachable_cluster_is_reported(undisturbed, tmp_path):
-    done = batches.run_batch(undisturbed[0], tmp_path / "out", "--executor", "ray", "--option", "address=127.0.0.1:1")
+def test_unreachable_cluster_is_reported(tmp_path):
+    pairs = batches.write_pairs(tmp_path / "pairs", 1)
+    done = batches.run_batch(pairs, tmp_path / "out", "--executor", "ray", "--option", "address=127.0.0.1:1")
     assert done.returncode == 1
     assert "Ray cannot be reached at '127.0.0.1:1'" in done.stderr
     assert "Traceback" not in done.stderr

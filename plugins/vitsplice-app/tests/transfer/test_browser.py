@@ -244,7 +244,13 @@ def test_masked_example_and_quick_with_pretrained_networks(browser, server, tmp_
 
         tab.page.get_by_label("Paint masks").uncheck()
         tab.choose_preset("quick", "# About a minute")
-        small = ("size=128", "match.grid=20", "stages=[{side: 112}]")
+        small = (
+            "size=128",
+            "match.grid=20",
+            "stages=[{side: 112}]",
+            "backbones.vit.side=112",
+            "terms.detail.options.samples=200",
+        )
         tab.edit_yaml(edited_yaml("quick", *small, "steps=10", "metrics=none", "plots=none"))
         tab.press("Run")
         tab.wait_for("of 10 steps")
