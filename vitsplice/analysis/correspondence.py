@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import colorsys
-import json
 import os
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -24,6 +23,7 @@ from vitsplice.images import Source, encode_png, from_pil, read, to_pil
 from vitsplice.matching import Correspondence, Description, describe_image, descriptor_requests, match_descriptions
 from vitsplice.numerics import numerics
 from vitsplice.support import output_folder
+from vitsplice.support.files import json_bytes
 from vitsplice.support.sized_cache import SizedCache
 
 POINTS, WARPED, CONFIDENCE, DATA = "matches.png", "warped.png", "confidence.png", "matches.json"
@@ -247,7 +247,7 @@ def save(result: ImageCorrespondence, folder: str | os.PathLike[str], points: in
         POINTS: encode_png(draw(result.matches(points), result.first, result.second)),
         WARPED: encode_png(result.warped_colours()),
         CONFIDENCE: encode_png(result.confidence_map()),
-        DATA: (json.dumps(result.record(points), indent=2) + "\n").encode(),
+        DATA: json_bytes(result.record(points)),
         VIEWER: result.viewer().html().encode(),
     }
     output_folder.write(path, files)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Sequence
@@ -19,7 +18,8 @@ from vitsplice.contracts import Backbone, BackboneInfo, Features
 from vitsplice.engine.backbones import backbone_or_default
 from vitsplice.engine.device import pick_device
 from vitsplice.errors import UserError
-from vitsplice.images import LoadedImage, Source, contact_sheet, encode_labels, encode_png, read, resize_to
+from vitsplice.images import LoadedImage, Source, contact_sheet, encode_labels, encode_png, read
+from vitsplice.images.transforms import shrink_to
 from vitsplice.matching.cosegmentation import (
     attention_requests,
     border_distance,
@@ -30,7 +30,7 @@ from vitsplice.matching.cosegmentation import (
 from vitsplice.matching.descriptors import descriptor_requests, join_features
 from vitsplice.numerics import numerics
 from vitsplice.support import output_folder
-from vitsplice.support.files import safe_file_name
+from vitsplice.support.files import json_bytes, safe_file_name
 
 SHEET, DATA = "cosegment.png", "cosegment.json"
 
@@ -162,7 +162,7 @@ class Cosegmentation:
 
     def _pixels(self, index: int, side: int | None) -> Tensor:
         pixels = self.images[index].pixels
-        return pixels if side is None else resize_to(pixels, min(side, *pixels.shape[-2:]))
+        return pixels if side is None else shrink_to(pixels, side)
 
     def _row(self, index: int) -> list[tuple[str, Tensor]]:
         segments, name = self.segments(index, SHEET_SIDE), Path(self.images[index].name).name
@@ -275,7 +275,7 @@ def save(result: Cosegmentation, folder: str | os.PathLike[str], *, force: bool 
         }
         output_folder.write(path, {files[kind]: content for kind, content in contents.items()})
     data = result.record() | {"files": [name for files in names for name in files.values()]}
-    output_folder.write(path, {SHEET: encode_png(result.sheet), DATA: (json.dumps(data, indent=2) + "\n").encode()})
+    output_folder.write(path, {SHEET: encode_png(result.sheet), DATA: json_bytes(data)})
     return path / SHEET
 
 

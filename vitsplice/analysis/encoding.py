@@ -25,8 +25,7 @@ from vitsplice.contracts import Backbone, FeatureRequest, Features, Role
 from vitsplice.errors import VitspliceError
 from vitsplice.losses.functional import self_similarity
 from vitsplice.matching import pck
-from vitsplice.matching.clustering import kmeans
-from vitsplice.metrics.clustering import CLUSTERS, COMPONENTS, mean_iou
+from vitsplice.metrics.clustering import CLUSTERS, cluster_patches, mean_iou
 from vitsplice.numerics import numerics
 from vitsplice.support import output_folder
 
@@ -105,9 +104,7 @@ def part_iou(features: Features, labels: Tensor) -> float:
         features: local features of the image, ``(1, N, D)``.
         labels: integer label of each pixel, ``(H, W)``.
     """
-    patches = on_common_grid(features).cpu().double()
-    centred = patches - patches.mean(0)
-    clusters = kmeans(centred @ torch.linalg.svd(centred, full_matrices=False).Vh[:COMPONENTS].T, CLUSTERS)
+    clusters = cluster_patches(on_common_grid(features).cpu())
     grid_labels = F.interpolate(labels[None, None].float(), size=(GRID_SIDE, GRID_SIDE), mode="nearest")
     true = grid_labels.flatten().long()
     values = torch.unique(true)

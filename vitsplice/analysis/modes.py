@@ -7,7 +7,6 @@ centre.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -25,10 +24,12 @@ from vitsplice.datasets.similarity import AppearanceFeature, appearance_features
 from vitsplice.engine.backbones import backbone_or_default
 from vitsplice.engine.device import pick_device
 from vitsplice.errors import UserError
-from vitsplice.images import contact_sheet, encode_png, read, resize_to
+from vitsplice.images import contact_sheet, encode_png, read
+from vitsplice.images.transforms import shrink_to
 from vitsplice.matching.clustering import kmeans
 from vitsplice.models.model import Model
 from vitsplice.support import output_folder
+from vitsplice.support.files import json_bytes
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 from vitsplice.text import printable
 
@@ -128,7 +129,7 @@ def appearance_modes(
     if len(features) < k:
         raise UserError(f"{k} modes need at least {k} images; {len(features)} of the {len(images)} images can be read")
     digests = {path: feature.sha256 for path, feature in features.items()}
-    return AppearanceModes(tuple(_modes(features, k)), network.info, digests, tuple(skipped))
+    return AppearanceModes(tuple(_modes(features, k)), network.info, digests, tuple(map(str, skipped)))
 
 
 def _modes(features: dict[Path, AppearanceFeature], k: int) -> list[Mode]:
@@ -168,8 +169,7 @@ def _row(number: int, modes: AppearanceModes, outputs: Sequence[Tensor]) -> Iter
     if outputs:
         yield f"in mode {number + 1}", outputs[number]
     for column, path in enumerate(mode.images[:COLUMNS]):
-        pixels = read(path).pixels
-        small = resize_to(pixels, min(HEIGHT, *pixels.shape[-2:]))[0]
+        small = shrink_to(read(path).pixels, HEIGHT)[0]
         yield (f"mode {number + 1}: {len(mode.images)} images" if column == 0 else printable(path.stem)), small
 
 
@@ -189,7 +189,7 @@ def save(
     """
     path = check_output(folder, force=force)
     files = {f"mode-{number}.png": encode_png(output) for number, output in enumerate(outputs, 1)}
-    data = (json.dumps(modes.to_json() | {"files": list(files)}, indent=2) + "\n").encode()
+    data = json_bytes(modes.to_json() | {"files": list(files)})
     output_folder.remove_listed(path, DATA, OUTPUT, keep=files)
     output_folder.write(path, {**files, DATA: data, SHEET: encode_png(sheet(modes, outputs))})
     return path / SHEET

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -19,11 +18,12 @@ from vitsplice.analysis.local_features import LocalFeatures, local_features
 from vitsplice.analysis.upsampling import Upsampling, sharpened, upsample
 from vitsplice.contracts import Backbone, BackboneInfo, FeatureRequest, Features, layer_file_label
 from vitsplice.engine.backbones import backbone_or_default
-from vitsplice.images import LoadedImage, Source, contact_sheet, encode_png, resize_to
+from vitsplice.images import LoadedImage, Source, contact_sheet, encode_png
+from vitsplice.images.transforms import shrink_to
 from vitsplice.matching.cosegmentation import mask_on_grid
 from vitsplice.numerics import numerics
 from vitsplice.support import output_folder
-from vitsplice.support.files import safe_file_name
+from vitsplice.support.files import json_bytes, safe_file_name
 
 Decompose = Literal["self-similarity", "features"]
 """The matrix whose rows are decomposed."""
@@ -153,7 +153,7 @@ class ComponentMaps:
 
     def _pixels(self, index: int, side: int | None) -> Tensor:
         pixels = self.images[index].pixels
-        return pixels if side is None else resize_to(pixels, min(side, *pixels.shape[-2:]))
+        return pixels if side is None else shrink_to(pixels, side)
 
     def _rows(self, index: int) -> Iterator[list[tuple[str, Tensor]]]:
         cells = [("image", self._pixels(index, SHEET_SIDE)[0])]
@@ -257,7 +257,7 @@ def save(maps: ComponentMaps, folder: str | os.PathLike[str], *, force: bool = F
         "explained_variance": maps.explained_variance,
         "files": list(files),
     }
-    output_folder.write(path, {SHEET: encode_png(maps.sheet), DATA: (json.dumps(data, indent=2) + "\n").encode()})
+    output_folder.write(path, {SHEET: encode_png(maps.sheet), DATA: json_bytes(data)})
     return path / SHEET
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Sequence
 from enum import StrEnum
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vitsplice.cli.options import AsJson, backbone_option
+from vitsplice.cli.output import print_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -56,7 +56,7 @@ def bench(
         note=lambda name: typer.echo(f"measuring {name}", err=True),
     )
     if as_json:
-        typer.echo(json.dumps(results, indent=2))
+        print_json(results)
     else:
         _show(results)
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import typer
 
 from vitsplice.cli.options import AsJson
+from vitsplice.cli.output import print_json
 
 
 def doctor(as_json: AsJson = False) -> None:
@@ -20,7 +19,7 @@ def doctor(as_json: AsJson = False) -> None:
     checks = diagnose(catalogue())
     passed = not any(check.fatal for check in checks)
     if as_json:
-        typer.echo(json.dumps({"passed": passed, "checks": [asdict(check) for check in checks]}, indent=2))
+        print_json({"passed": passed, "checks": [asdict(check) for check in checks]})
     else:
         section = ""
         for check in checks:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vitsplice.cli.options import DEVICE, SummaryAsJson, backbone_option
-from vitsplice.cli.output import notes
+from vitsplice.cli.output import notes, print_json
 
 if TYPE_CHECKING:
     from vitsplice.evaluation.summary import EvaluationSummary
@@ -51,7 +51,6 @@ def evaluate(
     """
     if pairs is None:
         raise typer.BadParameter("give the manifest of the pairs with --pairs FILE")
-    import json
 
     from vitsplice.cli.progress import parts_progress, unless_stopped
     from vitsplice.evaluation.evaluate import evaluate
@@ -62,7 +61,7 @@ def evaluate(
     with parts_progress() as progress:
         summary = unless_stopped(evaluate(plan, out, force=force, progress=progress))
     if as_json:
-        typer.echo(json.dumps(summary.to_json(), indent=2))
+        print_json(summary.to_json())
         return
     _show(summary)
     typer.echo(out / GALLERY)

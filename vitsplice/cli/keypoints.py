@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vitsplice.cli.options import DEVICE, IMAGE_HELP, SummaryAsJson, backbone_option
-from vitsplice.cli.output import notes
+from vitsplice.cli.output import notes, print_json
 
 if TYPE_CHECKING:
     from vitsplice.keypoints.summary import BenchmarkSummary
@@ -74,8 +74,6 @@ def keypoints(
     Finished pairs are stored: the same command resumes a stopped benchmark.
     With more backbones, facets or layers it measures only the new ones.
     """
-    import json
-
     from vitsplice.cli.progress import parts_progress, unless_stopped
     from vitsplice.keypoints import KeypointBenchmark, load_dataset, run_benchmark
     from vitsplice.keypoints.benchmark import ALPHAS
@@ -86,7 +84,7 @@ def keypoints(
     with parts_progress() as progress:
         summary = unless_stopped(run_benchmark(benchmark, out, force=force, progress=progress))
     if as_json:
-        typer.echo(json.dumps(summary.to_json(), indent=2))
+        print_json(summary.to_json())
         return
     _show(summary)
     typer.echo(out / "summary.md")

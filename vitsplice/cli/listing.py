@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import fnmatch
-import json
 from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 
 from vitsplice.cli.options import AsJson
-from vitsplice.cli.output import note_failures, print_table
+from vitsplice.cli.output import note_failures, print_json, print_table
 
 
 def _backbone(spec: Any) -> dict[str, Any]:
-    try:
-        cached = spec.find_weights() if spec.find_weights else "unknown"
-    except Exception as error:  # a plugin's code may raise anything
-        cached = f"unknown ({type(error).__name__})"
     return {
         "name": spec.name,
         "patch": spec.stride,
@@ -25,7 +20,7 @@ def _backbone(spec: Any) -> dict[str, Any]:
         "parameters": spec.parameters,
         "licence": spec.licence,
         "weights": spec.source,
-        "cached": cached or "no",
+        "cached": (spec.weights_location() or "no") if spec.find_weights else "unknown",
         "summary": spec.summary,
     }
 
@@ -83,7 +78,7 @@ def listing(
     specs = [spec for name, spec in getattr(catalogue(), kind).items() if fnmatch.fnmatch(name, glob)]
     rows = [DESCRIPTIONS[kind](spec) for spec in specs]
     if as_json:
-        typer.echo(json.dumps(rows, indent=2))
+        print_json(rows)
     elif rows:
         print_table([*rows[0]], [[_cell(value) for value in row.values()] for row in rows])
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vitsplice.cli.options import BACKBONE_SIDE, IMAGE_HELP, AsJson, Backbone
-from vitsplice.cli.output import notes
+from vitsplice.cli.output import notes, print_json
 
 if TYPE_CHECKING:
     from vitsplice.metrics.values import MetricValue
@@ -31,7 +30,7 @@ def measure(
 
     measurement = measure_images(read(structure), read(appearance), read(output), backbone, size)
     if as_json:
-        typer.echo(json.dumps(asdict(measurement), indent=2))
+        print_json(asdict(measurement))
         return
     notes([measurement.substitution] if measurement.substitution else [])
     notes(f"{image}: {note}" for image, of_image in measurement.notes.items() for note in of_image)

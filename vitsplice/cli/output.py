@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -34,6 +35,11 @@ def note_failures() -> None:
 
     failed = [record for record in catalogue().plugins if record.failure]
     notes(f"plugin '{record.name}' failed to load: {record.failure}" for record in failed)
+
+
+def print_json(data: object) -> None:
+    """Print data as JSON on standard output."""
+    typer.echo(json.dumps(data, indent=2))
 
 
 def message(error: VitspliceError) -> str:

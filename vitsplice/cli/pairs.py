@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from vitsplice.cli.options import DEVICE, backbone_option
+from vitsplice.cli.output import print_json
 
 if TYPE_CHECKING:
     from vitsplice.datasets.check import CheckReport
@@ -85,8 +86,6 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print all issues as JSON.")] = False,
 ) -> None:
     """Find missing, corrupt and duplicate images; exit code 1 if there are issues. A missing licence is a note."""
-    import json
-
     from vitsplice.cli.progress import PartsProgress
     from vitsplice.datasets.check import check as check_manifest
     from vitsplice.support.progress import ProgressReporter
@@ -96,7 +95,7 @@ def check(
             manifest, ignore=ignore or [], require_licence=require_licence, progress=ProgressReporter(parts)
         )
     if as_json:
-        typer.echo(json.dumps(report.to_json(), indent=2))
+        print_json(report.to_json())
     else:
         _print(report)
     if report.issues:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vitsplice.cli.options import AsJson
-from vitsplice.cli.output import note_failures
+from vitsplice.cli.output import note_failures, print_json
 
 if TYPE_CHECKING:
     from vitsplice.plugins import Catalogue
@@ -49,7 +48,7 @@ def check(
     results = {f"{kind} '{part}'": _run_checks(kind, part) for kind, part in _parts(name)}
     failed = sum(result.outcome == "failed" for of_part in results.values() for result in of_part)
     if as_json:
-        typer.echo(json.dumps({title: [asdict(r) for r in of_part] for title, of_part in results.items()}, indent=2))
+        print_json({title: [asdict(r) for r in of_part] for title, of_part in results.items()})
     else:
         for title, of_part in results.items():
             typer.echo(title)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 
-import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from vitsplice.cli.options import AsJson
+from vitsplice.cli.output import print_json
 from vitsplice.plugins import KINDS, Catalogue, PluginRecord, catalogue, conflict_message
 from vitsplice.text import one_line
 
@@ -20,7 +19,7 @@ def plugins(as_json: AsJson = False) -> None:
     """List plugins, the parts that they register, and why some failed."""
     known = catalogue()
     if as_json:
-        typer.echo(json.dumps(_json(known), indent=2))
+        print_json(_json(known))
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, leading=1)
     table.add_column("Plugin", overflow="fold", max_width=30)

@@ -262,3 +262,10 @@ class BackboneSpec:
     stride: int = 0
     image_size: int = 0
     parameters: int = 0
+
+    def weights_location(self) -> str:
+        """Return the location of the weights in words; "" if they are not on this machine, or it is not known."""
+        try:
+            return str(self.find_weights()) if self.find_weights else ""
+        except Exception as error:  # a plugin's code may raise anything
+            return f"unknown ({type(error).__name__})"

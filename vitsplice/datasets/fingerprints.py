@@ -16,10 +16,10 @@ from scipy.fft import dctn
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from vitsplice.datasets.image_cache import cached_by_image
 from vitsplice.errors import ImageError
-from vitsplice.images import image_stamp, is_black, read
+from vitsplice.images import is_black, read
 from vitsplice.images.transforms import LAB_SCALE, to_lab
-from vitsplice.support.jsonl import JsonLinesLog, key_of
 from vitsplice.support.progress import ProgressReporter
 
 SIDE = 32
@@ -100,23 +100,7 @@ def cached_fingerprints(
     Raises:
         VitspliceError: if the cache cannot be written.
     """
-    fingerprints: dict[Path, Fingerprint] = {}
-    errors = []
-    with JsonLinesLog(cache) as log:
-        for number, path in enumerate(images):
-            if progress.stopped():
-                return None
-            progress.part(path.name, number, len(images))
-            try:
-                key = key_of("fingerprint", *image_stamp(path))
-                computed = _decoded(log[key]) if key in log else None
-                if computed is None:
-                    computed = fingerprint(path)
-                    log.add(key, _encoded(computed))
-                fingerprints[path] = computed
-            except ImageError as error:
-                errors.append(error)
-    return fingerprints, errors
+    return cached_by_image(images, ("fingerprint",), fingerprint, (_encoded, _decoded), cache, progress)
 
 
 def _encoded(image: Fingerprint) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,15 +18,15 @@ from numpy.typing import NDArray
 
 from vitsplice.backbones.inputs import Resize
 from vitsplice.contracts import Backbone
+from vitsplice.datasets.image_cache import cached_by_image
 from vitsplice.datasets.pairing import Pairing
 from vitsplice.datasets.sources import ImageGroup
 from vitsplice.engine.backbones import backbone_or_default
 from vitsplice.engine.device import pick_device
 from vitsplice.errors import ImageError
-from vitsplice.images import image_stamp, read
+from vitsplice.images import read
 from vitsplice.numerics import numerics
 from vitsplice.support import output_folder
-from vitsplice.support.jsonl import JsonLinesLog, key_of
 from vitsplice.support.progress import ProgressReporter
 
 SHORTER_SIDE, LONGER_SIDE = 224, 480
@@ -102,30 +103,20 @@ def note_skipped(errors: Sequence[object], progress: ProgressReporter) -> None:
 
 def appearance_features(
     images: Sequence[Path], backbone: Backbone, device: torch.device, cache: Path, progress: ProgressReporter
-) -> tuple[dict[Path, AppearanceFeature], list[str]] | None:
+) -> tuple[dict[Path, AppearanceFeature], list[ImageError]] | None:
     """Read the features of images from the cache, or compute them, one image at a time.
 
     Returns:
         The features by path and the errors of unreadable images, or None if it was stopped.
     """
-    features: dict[Path, AppearanceFeature] = {}
-    errors = []
-    with JsonLinesLog(cache) as log:
-        for index, path in enumerate(images):
-            if progress.stopped():
-                return None
-            progress.part(path.name, index, len(images))
-            try:
-                key = key_of(backbone.info.name, backbone.info.sha256, SHORTER_SIDE, *image_stamp(path))
-                feature = _cached(log[key]) if key in log else None
-                if feature is None:
-                    feature = _compute(path, backbone, device)
-                    encoded = b64encode(feature.values.tobytes()).decode()
-                    log.add(key, {"sha256": feature.sha256, "feature": encoded})
-                features[path] = feature
-            except ImageError as error:
-                errors.append(str(error))
-    return features, errors
+    key = (backbone.info.name, backbone.info.sha256, SHORTER_SIDE)
+    return cached_by_image(
+        images, key, lambda path: _compute(path, backbone, device), (_encoded, _decoded), cache, progress
+    )
+
+
+def _encoded(feature: AppearanceFeature) -> dict[str, Any]:
+    return {"sha256": feature.sha256, "feature": b64encode(feature.values.tobytes()).decode()}
 
 
 @numerics(grad=False)
@@ -137,7 +128,7 @@ def _compute(path: Path, backbone: Backbone, device: torch.device) -> Appearance
     return AppearanceFeature(image.sha256, values.float().cpu().numpy())
 
 
-def _cached(record: Mapping[str, object]) -> AppearanceFeature | None:
+def _decoded(record: Mapping[str, object]) -> AppearanceFeature | None:
     """Read a feature of the cache; None if the record is invalid."""
     try:
         values = np.frombuffer(b64decode(str(record["feature"]), validate=True), np.float32)

@@ -1,11 +1,21 @@
-"""Overlap of clusters of features with known segments."""
+"""Clusters of patches, and their overlap with known segments (compare Amir et al. 2021, co-segmentation from keys)."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
+from vitsplice.matching.clustering import kmeans
+
 CLUSTERS, COMPONENTS = 6, 6
+
+
+def cluster_patches(patches: Tensor) -> Tensor:
+    """Cluster features of patches ``(N, D)`` by k-means on their principal components; return labels ``(N,)``."""
+    patches = patches.double()
+    centred = patches - patches.mean(0)
+    scores = centred @ torch.linalg.svd(centred, full_matrices=False).Vh[:COMPONENTS].T
+    return kmeans(scores, CLUSTERS)
 
 
 def mean_iou(labels: Tensor, target: Tensor) -> float:

@@ -7,8 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vitsplice.contracts import Backbone, Case, Metric, MetricContext
-from vitsplice.matching.clustering import kmeans
-from vitsplice.metrics.clustering import CLUSTERS, COMPONENTS, mean_iou
+from vitsplice.metrics.clustering import CLUSTERS, COMPONENTS, cluster_patches, mean_iou
 from vitsplice.metrics.features import local_features, local_request, metric_parameters
 
 SIZE = 336
@@ -53,10 +52,8 @@ def joint_clusters(backbone: Backbone, case: Case) -> tuple[Tensor, Tensor, tupl
         Labels of the structure image's and of the output's patches, each ``(N,)``, and their grid.
     """
     output, structure = local_features(backbone, case, SIZE)
-    patches = torch.cat([structure.patches[0], output.patches[0]]).double()
-    centred = patches - patches.mean(0)
-    scores = centred @ torch.linalg.svd(centred, full_matrices=False).Vh[:COMPONENTS].T
-    structure_labels, output_labels = kmeans(scores, CLUSTERS).chunk(2)
+    patches = torch.cat([structure.patches[0], output.patches[0]])
+    structure_labels, output_labels = cluster_patches(patches).chunk(2)
     return structure_labels, output_labels, structure.grid or (1, 1)
 
 

@@ -17,7 +17,7 @@ from vitsplice.images import encode_png
 from vitsplice.runs.losses_plot import losses_png, stage_marks
 from vitsplice.runs.provenance import provenance_map
 from vitsplice.runs.report import report
-from vitsplice.support.files import inside, inside_file, read_regular, temporary_files, write_atomically
+from vitsplice.support.files import inside, inside_file, json_bytes, read_regular, temporary_files, write_atomically
 from vitsplice.support.output_folder import REPLACE
 from vitsplice.support.tables import csv_document, escape_csv
 
@@ -174,7 +174,7 @@ class RunFolder:
 
     def write_inputs(self, inputs: dict[str, Any]) -> None:
         """Write the inputs file, which `inputs` reads when the run is resumed."""
-        self._write(f"{CHECKPOINTS}/{INPUTS}", (json.dumps(inputs, indent=2) + "\n").encode())
+        self._write(f"{CHECKPOINTS}/{INPUTS}", json_bytes(inputs))
 
     def write_settings(self, settings: RunConfig) -> None:
         """Write the resolved settings, unless the file is up to date."""

@@ -16,6 +16,7 @@ from vitsplice.errors import Argument, UserError
 from vitsplice.images import read, to_pil
 from vitsplice.study.plan import StudyPlan, plan_path
 from vitsplice.support import output_folder
+from vitsplice.support.page import jpeg_uri
 from vitsplice.support.script_page import render_script_page
 
 JPEG_QUALITY = 95
@@ -91,8 +92,7 @@ def _encode(path: Path, size: int, upside_down: bool) -> EmbeddedImage:
     buffer = io.BytesIO()
     image.save(buffer, format="JPEG", quality=JPEG_QUALITY, subsampling=0)
     name = hashlib.sha256(buffer.getvalue()).hexdigest()[:16]
-    uri = f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-    return EmbeddedImage(name, uri, loaded.sha256, aspect)
+    return EmbeddedImage(name, jpeg_uri(buffer.getvalue()), loaded.sha256, aspect)
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,11 @@ def cache_folder() -> Path:
     return (Path(base).expanduser() if base else Path.home() / ".cache") / "vitsplice"
 
 
+def json_bytes(data: object) -> bytes:
+    """Return the content of a JSON file."""
+    return (json.dumps(data, indent=2) + "\n").encode()
+
+
 def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
     """Write a file atomically: write and sync a temporary file in the same folder, then rename it.
 

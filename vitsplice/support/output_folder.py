@@ -6,7 +6,6 @@ plan in the folder: with the same plan the work resumes, another plan is refused
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
@@ -18,7 +17,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from vitsplice.errors import Argument, OutputBusy, OutputExists, UserError, VitspliceError
-from vitsplice.support.files import inside, read_json_object, temporary_files, write_atomically
+from vitsplice.support.files import inside, json_bytes, read_json_object, temporary_files, write_atomically
 from vitsplice.text import printable
 
 try:
@@ -224,7 +223,7 @@ def resumable(path: Path, work: ResumableWork, plan: Mapping[str, Any], *, force
             _remove(path, work.results, work.clear)
         for temporary in (file for part in (".", *work.parts) for file in temporary_files(path / part)):
             temporary.unlink(missing_ok=True)
-        write(path, {work.plan_file: (json.dumps(plan, indent=2) + "\n").encode()})
+        write(path, {work.plan_file: json_bytes(plan)})
         try:
             yield path
         except Exception:

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from vitsplice.config import BackboneConfig
 from vitsplice.errors import VitspliceError
@@ -107,17 +106,9 @@ def _weights(catalogue: Catalogue) -> Iterator[Diagnosis]:
     hub, state = probe_hub()
     yield Diagnosis("weights", "hub", f"{hub} {state}")
     for spec in catalogue.backbones.values():
-        if spec.find_weights is not None and (location := _location(spec.find_weights)):
+        if location := spec.weights_location():
             yield Diagnosis("weights", spec.name, location)
     yield from _default_preset(catalogue, reachable=state == REACHABLE)
-
-
-def _location(find_weights: Any) -> str:
-    """Location of weights in words; "" if they are not on this machine."""
-    try:
-        return str(find_weights())
-    except Exception as error:  # a plugin's code may raise anything
-        return f"unknown ({type(error).__name__})"
 
 
 def _default_preset(catalogue: Catalogue, *, reachable: bool) -> Iterator[Diagnosis]:
@@ -136,9 +127,9 @@ def _backbone(name: str, config: BackboneConfig, catalogue: Catalogue, *, reacha
 
     names = [config.name, *config.fallback]
     specs = [catalogue.backbones[name] for name in names if name in catalogue.backbones]
-    if not reachable and not any(spec.find_weights is None or _location(spec.find_weights) for spec in specs):
+    if not reachable and not any(spec.find_weights is None or spec.weights_location() for spec in specs):
         return _no_weights(name, f"none of {', '.join(names)} is on this machine, and the hub is not reachable")
-    if not any(spec.find_weights and _location(spec.find_weights) for spec in specs):
+    if not any(spec.weights_location() for spec in specs):
         return Diagnosis("weights", name, f"{names[0]} would be downloaded")
     try:
         backbone, _ = load_configured(config, catalogue)

@@ -20,7 +20,7 @@ from vitsplice.training.recorder import TrainingRecorder
 from vitsplice.training.tensorboard import TensorBoard
 
 FEATURES = "appearance-features.jsonl"
-"""File of the features that pairs are selected by, in the cache."""
+"""File of appearance features and fingerprints of images, in the cache."""
 
 
 def begin_or_resume(

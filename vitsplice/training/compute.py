@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from vitsplice.contracts import ImageName
@@ -14,7 +13,7 @@ from vitsplice.datasets import Pair
 from vitsplice.engine.conditions import DescribedImage, described_image, pair_condition
 from vitsplice.engine.images import ViewKey
 from vitsplice.engine.views import View
-from vitsplice.images import read
+from vitsplice.images import read, resize_to
 from vitsplice.matching import match_vectors
 from vitsplice.numerics import numerics
 from vitsplice.support.sized_cache import SizedCache
@@ -51,12 +50,7 @@ class RecordComputer:
     @numerics(grad=False)
     def pixels(self, path: Path) -> Record:
         """Read an image and resize its shorter side. Raises ImageError."""
-        pixels, side = read(path).pixels, self._recipe.training.side
-        scale = side / min(pixels.shape[-2:])
-        size = [max(side, round(length * scale)) for length in pixels.shape[-2:]]
-        if size != list(pixels.shape[-2:]):
-            pixels = F.interpolate(pixels, size=size, mode="bicubic", antialias=True, align_corners=False)
-        return {"pixels": from_pixels(pixels)}
+        return {"pixels": from_pixels(resize_to(read(path).pixels, self._recipe.training.side))}
 
     @numerics(grad=False)
     def conditions(self, pair: Pair) -> Record:

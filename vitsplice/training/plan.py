@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -138,8 +137,7 @@ class TrainingPlan:
         except ModelRejected:
             return False
 
-    @contextmanager
-    def folder(self, out: Path, *, force: bool = False) -> Iterator[Path]:
+    def folder(self, out: Path, *, force: bool = False) -> AbstractContextManager[Path]:
         """Lock the folder of the model; checkpoints of the same plan are not removed.
 
         Args:
@@ -150,5 +148,4 @@ class TrainingPlan:
             OutputExists: if it holds another training or model, and ``force`` is not given.
             OutputBusy: if another process trains in it.
         """
-        with resumable(out, WORK, self.to_json(), force=force) as path:
-            yield path
+        return resumable(out, WORK, self.to_json(), force=force)

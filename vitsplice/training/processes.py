@@ -61,7 +61,7 @@ class Processes:
         return nullcontext()
 
     def wait(self) -> None:
-        """Wait until all processes are here."""
+        """Block until every process has called this (a barrier)."""
 
 
 class SeveralProcesses(Processes):
@@ -107,7 +107,7 @@ class SeveralProcesses(Processes):
         return context
 
     def wait(self) -> None:
-        """Wait until all processes are here."""
+        """Block until every process has called this (a barrier)."""
         self._accelerator.wait_for_everyone()
 
 

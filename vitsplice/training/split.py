@@ -38,8 +38,8 @@ def split_fingerprints(
     """Split images by their fingerprints.
 
     An image is held out if its SHA-256, as a fraction of the largest one, is below ``held_out``, or if it is connected
-    to such an image by near-duplicates. An image that is added later only moves its own near-duplicates. Of few images
-    none may be below; then those of lowest SHA-256 are held out, until there are `MIN_IMAGES`.
+    to such an image by near-duplicates. An image that is added later only moves its own near-duplicates. If fewer
+    than `MIN_IMAGES` are below, those with the lowest SHA-256 are held out as well.
 
     Args:
         fingerprints: fingerprint of each image.

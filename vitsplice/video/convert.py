@@ -35,9 +35,9 @@ from vitsplice.video.segments import Segment, segments
 from vitsplice.video.source import Frame, VideoInfo, VideoSource, open_source
 from vitsplice.video.transfer import FrameTransfer, load_transfer
 from vitsplice.video.work import (
+    CHECKPOINT,
     CHECKPOINTS,
     ERRORS,
-    FORMAT,
     PREVIEW,
     RECORD,
     REPORT,
@@ -50,10 +50,10 @@ from vitsplice.video.work import (
 KEY_EVERY = 12
 """Default maximum number of frames from one key frame to the next."""
 
-LONGEST = 120
-"""Maximum of this number: all frames of a segment are in memory."""
+MAX_KEY_EVERY = 120
+"""Maximum of ``key_every``: all frames of a segment are in memory."""
 
-VERSION = 1
+FORMAT = 1
 """Version of the format of plan and state."""
 
 FEWER = 0.98
@@ -124,8 +124,8 @@ def splice_video(
         OutputExists: if the output exists, and ``force`` is not given.
         VitspliceError: if a setting or the backbone cannot be used, or a file cannot be written.
     """
-    if not 1 <= key_every <= LONGEST:
-        raise UserError(f"key_every={key_every} is not allowed; it must be in 1 to {LONGEST}")
+    if not 1 <= key_every <= MAX_KEY_EVERY:
+        raise UserError(f"key_every={key_every} is not allowed; it must be in 1 to {MAX_KEY_EVERY}")
     video, path, loader = open_source(source), Path(out), BackboneLoader()
     destination_for(path, video.info)
     appearances = Appearances.read(appearance, appearance_mask, appearance_weights)
@@ -138,7 +138,7 @@ def splice_video(
         "weights": " ".join(backbone.info.sha256 for backbone in transfer.backbones.values()),
     }
     target = Path(os.path.abspath(path))
-    plan = {"format": VERSION, "output": target.name, "temporal": temporal, "key_every": key_every, "inputs": inputs}
+    plan = {"format": FORMAT, "output": target.name, "temporal": temporal, "key_every": key_every, "inputs": inputs}
     folder = target.with_name(f"{target.stem}-video")
     earlier = read_json_object(folder / WORK.plan_file)
     begun = earlier == plan
@@ -183,7 +183,7 @@ class _Work:
         self._video, self._transfer, self._destination, self._folder = video, transfer, destination, folder
         self._appearances, self._plan, self._progress = appearances, plan, progress
         self._state = State(belongs_to=plan["inputs"])
-        FORMAT.resume(folder / CHECKPOINTS, None, plan["inputs"], self._restore)
+        CHECKPOINT.resume(folder / CHECKPOINTS, None, plan["inputs"], self._restore)
         self._excerpt = Excerpt(folder, video.info.frames or 0)
 
     def _restore(self, state: State) -> None:

@@ -36,7 +36,7 @@ SOFT = 5
 OWN_COLOURS = slice(3, 6)
 """The channels of the maps of a warm start that are colours of the frame itself."""
 
-ALIKE = 0.1
+COLOUR_SIGMA = 0.1
 """Standard deviation of the difference between similar colours (Lab / 100)."""
 
 SHARPEST, HALVINGS, EVERY = 4.0, 6, 8
@@ -84,7 +84,7 @@ def preference(match: Correspondence, motion: Motion, colours: Tensor) -> Prefer
     """
     taken = _carried(match.warp(colours), match.grid, motion)
     trusted = motion.resized(match.grid).valid.flatten()[:, None]
-    return Preference(PREFERENCE * trusted * alike(torch.cdist(taken, colours).square()), match.others)
+    return Preference(PREFERENCE * trusted * colour_similarity(torch.cdist(taken, colours).square()), match.others)
 
 
 def between(
@@ -138,13 +138,13 @@ def carried_start(own: Tensor, earlier: Tensor, later: Tensor, carried: Carried)
     size, trusts = (own.shape[-2], own.shape[-1]), []
     for maps, motion in ((earlier, carried.earlier), (later, carried.later)):
         difference = (motion.sample(maps[:, OWN_COLOURS]) - own[:, OWN_COLOURS]).square().sum(1, keepdim=True)
-        trusts.append(soft_trust(motion, size) * alike(difference))
+        trusts.append(soft_trust(motion, size) * colour_similarity(difference))
     return carried_maps(own, earlier, later, carried, trusts)
 
 
-def alike(difference: Tensor) -> Tensor:
+def colour_similarity(difference: Tensor) -> Tensor:
     """Return how similar colours are, in [0, 1], from their squared difference (Lab / 100)."""
-    return torch.exp(-difference / (2 * ALIKE**2))
+    return torch.exp(-difference / (2 * COLOUR_SIGMA**2))
 
 
 def soft_trust(motion: Motion, size: tuple[int, int]) -> Tensor:
@@ -218,4 +218,4 @@ def _trust(match: Correspondence, motion: Motion, colours: Tensor) -> Tensor:
     if match.colours is None:
         return valid + HIDDEN
     difference = (_carried(match.colours, match.grid, motion) - colours).square().sum(1, keepdim=True)
-    return (valid + HIDDEN) * (alike(difference) + HIDDEN)
+    return (valid + HIDDEN) * (colour_similarity(difference) + HIDDEN)

@@ -19,7 +19,7 @@ from vitsplice.video.source import Frame
 UNEXPLAINED = 0.04
 """Minimum of the mean difference in lightness that the motion leaves between the frames of a cut, in [0, 1]."""
 
-TRUSTED, ALIKE = 0.35, 0.3
+TRUSTED, MIN_CORRELATION = 0.35, 0.3
 """At a cut, the motion can be trusted in a smaller fraction of the frame than the first value, or what it predicts has
 a smaller correlation with the frame than the second. A flash or a fade is no cut: its motion can be trusted."""
 
@@ -121,5 +121,5 @@ def is_cut(earlier: Pixels, later: Pixels, back: Motion) -> bool:
     predicted, actual = (F.avg_pool2d(image, POOL).flatten() for image in (back.sample(frames[0]), frames[1]))
     if float((actual - predicted).abs().mean()) < UNEXPLAINED:
         return False
-    alike = F.cosine_similarity(predicted - predicted.mean(), actual - actual.mean(), dim=0)
-    return float(back.valid.mean()) < TRUSTED or float(alike) < ALIKE
+    correlation = F.cosine_similarity(predicted - predicted.mean(), actual - actual.mean(), dim=0)
+    return float(back.valid.mean()) < TRUSTED or float(correlation) < MIN_CORRELATION

@@ -1,4 +1,4 @@
-"""What is computed for a frame: its correspondence with the appearance images, and its output by the preset."""
+"""The transfer of one frame: its correspondence with the appearance images, and its output by the preset."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ SPOTS = "spots."
 
 @dataclass
 class State:
-    """What the next segment depends on.
+    """State of the work between two segments.
 
     Args:
         next: number of the next frame.
@@ -59,7 +59,7 @@ class State:
             "belongs_to": dict(self.belongs_to),
             "key": None if self.key is None else _described(self.key),
         }
-        FORMAT.write(folder / CHECKPOINTS, self.next, content, {} if self.key is None else _tensors(self.key))
+        CHECKPOINT.write(folder / CHECKPOINTS, self.next, content, {} if self.key is None else _tensors(self.key))
 
 
 def _described(key: Key) -> dict[str, Any]:
@@ -133,7 +133,7 @@ def remove_parts(folder: Path) -> None:
             _clear(part)
 
 
-FORMAT = CheckpointFormat("video", 1, _parse)
+CHECKPOINT = CheckpointFormat("video", 1, _parse)
 
 WORK = ResumableWork(
     name="video",

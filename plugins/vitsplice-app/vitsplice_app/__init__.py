@@ -11,4 +11,4 @@ def vitsplice_commands() -> list[CommandSpec]:
     """Register the command."""
     from vitsplice_app.command import app
 
-    return [CommandSpec("app", app, "open a page in the browser: transfers, correspondences, what backbones encode")]
+    return [CommandSpec("app", app, "Open a page in the browser: transfers, correspondences, what backbones encode")]

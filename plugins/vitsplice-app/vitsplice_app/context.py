@@ -1,4 +1,4 @@
-"""What every tab of the page is given."""
+"""Arguments of every tab of the page."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +11,7 @@ from pathlib import Path
 from torch import Tensor
 
 from vitsplice.errors import WeightsRejected, WeightsUnavailable
+from vitsplice.support.files import file_sha256
 from vitsplice_offline.convert import timm_from_checkpoint, vit_from_onnx
 
 
@@ -86,8 +86,7 @@ def verified(asset: Asset) -> Path:
         WeightsRejected: if the file has another SHA-256.
     """
     path = installed(asset)
-    with path.open("rb") as stream:
-        actual = hashlib.file_digest(stream, "sha256").hexdigest()
+    actual = file_sha256(path)
     if actual != asset.sha256:
         raise WeightsRejected(
             f"'{path}' is not the file of {asset.distribution}=={asset.version}:\n"

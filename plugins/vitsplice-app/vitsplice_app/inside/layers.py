@@ -35,7 +35,7 @@ Patch = tuple[int, int]
 
 @dataclass(frozen=True)
 class LayerView:
-    """What the tab shows of the features of one or two images.
+    """Features and component maps of one or two images, as the tab shows them.
 
     Args:
         features: features of all layers.
@@ -102,13 +102,13 @@ def compute(images: Sequence[str | None], backbone: str, facet: str, size: int, 
     """
     from vitsplice.analysis.local_features import local_features
     from vitsplice.analysis.pca import component_maps
-    from vitsplice.images import resize_to
+    from vitsplice.images.transforms import shrink_to
 
     if not (given := [image for image in images if image]):
         raise UserError(NO_IMAGE)
     network, _ = shared_backbones().named(backbone)
     features = local_features(given, backbone=network, facet=None if facet == BACKBONE_FACET else facet, size=size)
-    shown = [resize_to(image.pixels, min(SIDE, *image.pixels.shape[-2:])) for image in features.images]
+    shown = [shrink_to(image.pixels, SIDE) for image in features.images]
     components = component_maps(features)
     folder = workspace.files / f"layers-{secrets.token_hex(8)}"
     folder.mkdir()

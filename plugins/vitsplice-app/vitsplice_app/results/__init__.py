@@ -1,1 +1,1 @@
-"""The tab Results: an evaluation, a study or a batch, read only."""
+"""The tab Results: an evaluation, a study, a batch or a comparison, read only."""

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 THUMBNAIL = 320
 """Longer side of the image of a batch, in pixels."""
 
-NO_FOLDER = "Start the page with a folder to see its evaluations, studies and batches: `vitsplice app --folder FOLDER`."
+NO_FOLDER = (
+    "Start the page with a folder to see its evaluations, studies, batches and comparisons: "
+    "`vitsplice app --folder FOLDER`."
+)
 
 UNFINISHED = {
     "running": "A process is writing to this folder; refresh the list to see its page when it is finished.",
@@ -32,7 +35,7 @@ UNFINISHED = {
 
 @dataclass(frozen=True)
 class Shown:
-    """What the tab shows of one result.
+    """View of one result.
 
     Args:
         html: description, and the page in a frame or the state of a batch.

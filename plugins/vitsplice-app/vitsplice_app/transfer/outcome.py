@@ -1,4 +1,4 @@
-"""What the page shows of runs that have ended, read from their folders."""
+"""Views of runs that have ended, read from their folders."""
 
 from __future__ import annotations
 

@@ -1,0 +1,58 @@
+"""Values that are computed of each image once and stored in a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from vitsplice.errors import ImageError
+from vitsplice.images import image_stamp
+from vitsplice.support.jsonl import JsonLinesLog, key_of
+from vitsplice.support.progress import ProgressReporter
+
+ValueT = TypeVar("ValueT")
+
+
+def cached_by_image(
+    images: Sequence[Path],
+    key: tuple[object, ...],
+    compute: Callable[[Path], ValueT],
+    code: tuple[Callable[[ValueT], Mapping[str, Any]], Callable[[Mapping[str, Any]], ValueT | None]],
+    cache: Path,
+    progress: ProgressReporter,
+) -> tuple[dict[Path, ValueT], list[ImageError]] | None:
+    """Read the value of each image from a cache, or compute it, one image at a time.
+
+    Args:
+        images: paths of the images.
+        key: what a value depends on besides its image.
+        compute: function of a path that may raise ImageError.
+        code: functions that convert a value to a record and a record, which may be invalid, to a value or None.
+        cache: file of records (`vitsplice.support.jsonl`), which is read and extended.
+        progress: reports each image.
+
+    Returns:
+        The values by path and the errors of unreadable images; None if it was stopped.
+
+    Raises:
+        VitspliceError: if the cache cannot be written.
+    """
+    encode, decode = code
+    values: dict[Path, ValueT] = {}
+    errors = []
+    with JsonLinesLog(cache) as log:
+        for number, path in enumerate(images):
+            if progress.stopped():
+                return None
+            progress.part(path.name, number, len(images))
+            try:
+                of_image = key_of(*key, *image_stamp(path))
+                value = decode(log[of_image]) if of_image in log else None
+                if value is None:
+                    value = compute(path)
+                    log.add(of_image, encode(value))
+                values[path] = value
+            except ImageError as error:
+                errors.append(error)
+    return values, errors
