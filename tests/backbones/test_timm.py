@@ -125,6 +125,10 @@ def test_untrained_takes_aliases_and_refuses_unknown_names():
         catalogue().backbones["untrained-nonsense"]
 
 
+def test_architecture_that_timm_registers_without_a_configuration_is_known():
+    assert timm_specs.spec_for("untrained-vit_tiny_patch16_224_in21k").licence == "none"
+
+
 @pytest.mark.parametrize("prefix", ["", "untrained-"])
 def test_unknown_weights_of_a_known_architecture_name_those_that_there_are(prefix):
     with pytest.raises(UnknownName, match=r"no weights 'r160' of 'test_vit'\. Did you mean test_vit\.r160_in1k\?"):

@@ -111,6 +111,21 @@ def test_identity_terms_require_the_reconstruction(vit, images):
     assert from_preset("paper", structure, appearance, backbone=vit, size=64, overrides=without)(output).isfinite()
 
 
+def test_term_of_the_appearance_image_is_refused_where_it_may_be_mirrored(vit):
+    with pytest.raises(ConfigError, match=r"term 'identity'.* may take the mirror image.*start=structure"):
+        from_preset("quick", backbone=vit, overrides=[*SMALL, "terms.identity={loss: identity, weight: 1}"])
+
+
+def test_terms_without_a_match_are_compared_with_the_mirrored_image_too(vit, images):
+    overrides = ["start=match", "match.grid=8", "terms={appearance: {loss: appearance, weight: 1}}"]
+    structure = images[0]
+    mirrored, plain = (
+        from_preset("tiny", structure, appearance, backbone=vit, overrides=overrides)(structure)
+        for appearance in (structure.flip(-1), structure)
+    )
+    torch.testing.assert_close(mirrored, plain)
+
+
 def test_preset_without_terms_is_refused(vit):
     with pytest.raises(ConfigError, match="no loss terms"):
         from_preset("instant", backbone=vit)

@@ -187,6 +187,18 @@ def test_frames_of_a_longer_video_are_removed_with_force_and_other_files_stay(tm
     assert sorted(path.name for path in (tmp_path / "frames").iterdir()) == ["000000.png", "000001.png", "notes.txt"]
 
 
+@pytest.mark.parametrize("force", [False, True])
+def test_the_input_is_refused_as_output(tmp_path, appearance, force):
+    (tmp_path / "frames").mkdir()
+    for number in range(2):
+        (tmp_path / "frames" / f"{number:06d}.png").write_bytes(appearance.read_bytes())
+    clip = write_clip(tmp_path / "clip.mp4", panned(1))
+    for source in (tmp_path / "frames", clip):
+        with pytest.raises(UserError, match="is the input; choose another output"):
+            transfer(source, appearance, source, force=force)
+    assert len(list((tmp_path / "frames").iterdir())) == 2
+
+
 def test_the_current_folder_may_be_the_output(tmp_path, appearance, monkeypatch):
     (tmp_path / "frames").mkdir()
     monkeypatch.chdir(tmp_path / "frames")

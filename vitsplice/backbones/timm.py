@@ -117,11 +117,11 @@ def _pretrained_cfg(timm_name: str) -> Any:
     import timm
 
     try:
-        return timm.get_pretrained_cfg(timm_name, allow_unregistered=False)
+        return timm.get_pretrained_cfg(timm_name)
     except RuntimeError as error:
         architecture, _, tag = timm_name.partition(".")
         others = timm.list_pretrained(f"{architecture}.*")
-        hint = did_you_mean(timm_name, others) or f" It has {', '.join(others[:5])}."
+        hint = did_you_mean(timm_name, others) or (f" It has {', '.join(others[:5])}." if others else " It has none.")
         raise UnknownName(f"timm has no weights '{tag}' of '{architecture}'.{hint}") from error
 
 

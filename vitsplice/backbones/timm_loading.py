@@ -18,7 +18,7 @@ from vitsplice.backbones.swin import TimmSwin, is_swin
 from vitsplice.backbones.vit import TimmViT, is_vit
 from vitsplice.backbones.weights import read_state_dict
 from vitsplice.contracts import Backbone
-from vitsplice.errors import UserError, WeightsRejected
+from vitsplice.errors import UserError, WeightsRejected, allocation_failure
 from vitsplice.rng import private_rng
 
 
@@ -123,6 +123,8 @@ def _create(
         try:
             return _create_for_any_size(timm_name, settings)
         except RuntimeError as error:
+            if allocation_failure(error):
+                raise
             if state_dict is None:
                 raise UserError(f"timm cannot create '{timm_name}': {_first_lines(error)}") from error
             raise WeightsRejected(f"these weights do not fit timm's '{timm_name}': {_first_lines(error)}") from error

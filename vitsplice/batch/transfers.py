@@ -35,7 +35,7 @@ PREPARED = 16
 
 @dataclass
 class Applied:
-    """The outcome of applying a model to many images.
+    """The outcome of applying a model or a LUT to many images.
 
     Args:
         written: number of outputs that were written.

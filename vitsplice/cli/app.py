@@ -12,7 +12,7 @@ from vitsplice.plugins import catalogue
 
 
 class Commands(TyperGroup):
-    """Commands of all plugins that work. Only the options of the command that is used are built: all take 0.1 s."""
+    """Commands of all plugins that work. Only the command that is used is built; all of them would take 0.1 s."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of the commands."""

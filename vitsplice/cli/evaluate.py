@@ -37,7 +37,7 @@ def evaluate(
         list[str] | None,
         typer.Option(
             metavar="METHOD=BACKBONE",
-            help="Backbone that a method was optimised with, for one without run records; or none. Repeatable. "
+            help="Backbone that a method without run records optimised: METHOD=BACKBONE, or METHOD=none. Repeatable. "
             "Metrics of the same network are marked.",
         ),
     ] = None,

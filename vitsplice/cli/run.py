@@ -218,6 +218,7 @@ def follow(recording: Recording, resume_command: str = "", lut: Path | None = No
     """
     from vitsplice.cli.interrupt import Interrupt
     from vitsplice.cli.run_progress import RunProgress
+    from vitsplice.errors import VitspliceError
 
     resume_command = resume_command or f"vitsplice run --resume {shlex.quote(str(recording.folder.path))}"
     resume_command += f" --lut {shlex.quote(str(lut))}" if lut else ""
@@ -232,7 +233,12 @@ def follow(recording: Recording, resume_command: str = "", lut: Path | None = No
         except Exception:
             _save_after_failure(recording, progress)
             raise
-        result = recording.finish(progress.note, lut)
+        try:
+            result = recording.finish(progress.note, lut)
+        except VitspliceError:
+            if recording.folder.finished():
+                progress.saved(recording.folder)
+            raise
     progress.metrics(result)
     if table := result.record.get("lut"):
         from vitsplice.luts import ColourDifference

@@ -100,7 +100,7 @@ def cached_fingerprints(
     Raises:
         VitspliceError: if the cache cannot be written.
     """
-    return cached_by_image(images, ("fingerprint",), fingerprint, (_encoded, _decoded), cache, progress)
+    return cached_by_image(images, ("fingerprint",), fingerprint, _encoded, _decoded, cache, progress)
 
 
 def _encoded(image: Fingerprint) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Values that are computed of each image once and stored in a file."""
+"""Values that are computed from each image once and stored in a file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ def cached_by_image(
     images: Sequence[Path],
     key: tuple[object, ...],
     compute: Callable[[Path], ValueT],
-    code: tuple[Callable[[ValueT], Mapping[str, Any]], Callable[[Mapping[str, Any]], ValueT | None]],
+    encode: Callable[[ValueT], Mapping[str, Any]],
+    decode: Callable[[Mapping[str, Any]], ValueT | None],
     cache: Path,
     progress: ProgressReporter,
 ) -> tuple[dict[Path, ValueT], list[ImageError]] | None:
@@ -28,7 +29,8 @@ def cached_by_image(
         images: paths of the images.
         key: what a value depends on besides its image.
         compute: function of a path that may raise ImageError.
-        code: functions that convert a value to a record and a record, which may be invalid, to a value or None.
+        encode: function that converts a value to a record.
+        decode: function that converts a record to a value; None if it is invalid.
         cache: file of records (`vitsplice.support.jsonl`), which is read and extended.
         progress: reports each image.
 
@@ -38,7 +40,6 @@ def cached_by_image(
     Raises:
         VitspliceError: if the cache cannot be written.
     """
-    encode, decode = code
     values: dict[Path, ValueT] = {}
     errors = []
     with JsonLinesLog(cache) as log:

@@ -111,7 +111,7 @@ def appearance_features(
     """
     key = (backbone.info.name, backbone.info.sha256, SHORTER_SIDE)
     return cached_by_image(
-        images, key, lambda path: _compute(path, backbone, device), (_encoded, _decoded), cache, progress
+        images, key, lambda path: _compute(path, backbone, device), _encoded, _decoded, cache, progress
     )
 
 

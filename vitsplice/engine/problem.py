@@ -142,7 +142,9 @@ def weighted_terms(
         strength = config.appearance_strength if target[0] == "appearance" else config.structure_strength
         terms.append(WeightedTerm(name, built, term, backbone, input_, target, term.weight * strength))
     if not any(term.weight > 0 and term.config.ever_active(config.steps) for term in terms):
-        raise ConfigError(f"terms: no term is active within {config.steps} steps at a weight above 0")
+        raise ConfigError(
+            f"terms: no term is active within {config.steps} steps at a weight above 0 (its own times the strength)"
+        )
     return tuple(terms)
 
 

@@ -61,6 +61,11 @@ class TermsLoss(nn.Module):
         return next(iter(self.backbones.values())).backbone
 
     @property
+    def _mirrors(self) -> bool:
+        """Whether the appearance image is replaced by its mirror image if that matches better."""
+        return False
+
+    @property
     def weights(self) -> dict[str, float]:
         """Weight of each term by its name."""
         return {term.name: term.weight for term in self.terms}
@@ -140,7 +145,7 @@ class TermsLoss(nn.Module):
             guided = any(MATCH in term.term.requests for term in self.terms)
             needs_start = ("start", "entire") in target_requests(self.terms) and "start" not in images
             vectors: list[MatchVectors] = []
-            if "appearance" in images and (guided or needs_start):
+            if {"structure", "appearance"} <= images.keys() and (guided or needs_start or self._mirrors):
                 prepared, vectors = self._prepare(images, guided)
                 images = {**prepared, "start": images.get("start", prepared["start"])}
             elif needs_start:

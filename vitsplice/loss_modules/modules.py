@@ -123,7 +123,7 @@ class PresetLoss(TermsLoss):
         check: see `FeatureLoss`.
 
     Raises:
-        ConfigError: if the settings have no loss terms.
+        ConfigError: if the settings have no loss terms, or one that a loss module cannot evaluate.
     """
 
     def __init__(
@@ -145,6 +145,16 @@ class PresetLoss(TermsLoss):
         }
         super().__init__(sized, averaged, check)
         self.config = config
+        if self._mirrors and (names := [term.name for term in terms if term.input[0] == "appearance"]):
+            raise ConfigError(
+                f"term '{names[0]}' compares your network's output for the appearance image with that image, of which "
+                "the start match may take the mirror image; choose another start with ",
+                Setting("start", "structure"),
+            )
+
+    @property
+    def _mirrors(self) -> bool:
+        return self.config.start == "match"
 
     def forward(
         self, output: Tensor, reconstruction: Tensor | None = None, *, unreduced: bool = False

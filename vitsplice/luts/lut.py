@@ -95,9 +95,7 @@ class Lut:
         """
         if not 0 < smoothness < float("inf"):
             raise UserError(f"smoothness={smoothness} is not allowed; it must be above 0, and finite")
-        first, second = (
-            single_image(i.detach().cpu(), n)[0].flatten(1).T for i, n in ((source, "source"), (target, "target"))
-        )
+        first, second = _colours(source, "source"), _colours(target, "target")
         shapes = [image.shape[-2:] for image in (source, target, mask) if image is not None]
         if len(set(shapes)) != 1:
             sizes = " and ".join(f"{width}x{height}" for height, width in shapes)
@@ -126,3 +124,8 @@ class Lut:
         # The last coordinate of grid_sample belongs to the first axis, red.
         output = F.grid_sample(lattice, positions.flip(-1)[:, None], padding_mode="border", align_corners=True)
         return output.reshape(images.shape).clamp(0, 1)
+
+
+def _colours(image: Tensor, name: str) -> Tensor:
+    """Return the colours ``(H W, 3)`` of one image."""
+    return single_image(image.detach().cpu(), name)[0].flatten(1).T

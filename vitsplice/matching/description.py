@@ -21,7 +21,7 @@ from vitsplice.numerics import numerics
 
 COARSER = 2
 """Factor between the two resolutions at which an image is described. The finer one separates small parts, the coarser
-one distinguishes the parts of an object."""
+one shows which part of an object a patch belongs to."""
 
 
 @dataclass(frozen=True)

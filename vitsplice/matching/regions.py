@@ -49,7 +49,7 @@ class MatchRegions:
 
 
 def softmax(scores: Tensor, regions: MatchRegions | None) -> Tensor:
-    """Compute the softmax of scores ``(N, M)``: of each region, mixed by the shares of the regions."""
+    """Compute the softmax of scores ``(N, M)``; with regions, that in each region, mixed by their shares."""
     if regions is None:
         return scores.softmax(1)
     weights = torch.zeros_like(scores)

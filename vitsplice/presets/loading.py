@@ -55,7 +55,7 @@ def load(text: str, source: str, overrides: Iterable[str] = (), folder: Path | N
         raise ConfigError(f"{source} must be a mapping of settings; see `vitsplice presets show paper`")
     if folder is not None:
         _check_paths(data, folder, source)
-    # They are applied first, so that they do not remove what another override sets.
+    # Overrides that match NAMES are applied first, so that they do not remove what another override sets.
     overrides = sorted(overrides, key=lambda override: not NAMES.match(override))
     return validate(data, source, [_apply(override, data) for override in overrides])
 

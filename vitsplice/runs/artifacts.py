@@ -6,7 +6,7 @@ import csv
 import json
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -234,7 +234,7 @@ def _read_json(path: Path, problem: str) -> dict[str, Any]:
     return content
 
 
-def _remove(paths: Iterable[Path]) -> None:
+def _remove(paths: Sequence[Path]) -> None:
     """Remove files, and folders of previews and checkpoints that are then empty. Raises VitspliceError."""
     try:
         for path in paths:

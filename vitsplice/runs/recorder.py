@@ -202,7 +202,8 @@ class Recording:
             lut: .cube file for the colours of a finished run, see `write_lut`; an existing one is replaced.
 
         Raises:
-            VitspliceError: if a file cannot be written, or the LUT not be fitted; in the second case all files are.
+            VitspliceError: if a file cannot be written, or the LUT not be fitted; after a failure of the LUT, the
+                other files are written.
         """
         self.write_checkpoint(note)
         return self.save(lut)

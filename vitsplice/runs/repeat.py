@@ -30,7 +30,7 @@ def command_line(
         changes: preset and changes of its settings.
         out: folder of the output.
         weights: weight of each appearance image; empty: all are equal.
-        regions: regions with paths, and the path of an appearance image each.
+        regions: regions with paths of masks, and the number (from 0) or path of an appearance image each.
     """
     arguments = as_arguments(images)
     appearances = as_sequence(arguments["appearance"])

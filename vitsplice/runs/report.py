@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -209,9 +210,10 @@ def _settings(result: RunOutput, folder: Path) -> list[Block]:
     images = {name: image["name"] for name, image in record["inputs"].items()}
     images |= {f"{name}_mask": mask["name"] for name, mask in record["masks"].items()}
     weights = list(record.get("appearance_weights", {}).values())
-    regions = [_region(region, record) for region in record.get("regions", ())]
     settings = Details("Settings (run.yaml)", result.settings.to_yaml())
-    if not all(Path(name).is_file() for name in images.values()):
+    regions = [_region(region, record) for region in record.get("regions", ())]
+    masks = [mask for region in regions for mask in (region.structure_mask, region.appearance_mask) if mask]
+    if not all(os.path.isfile(path) for path in (*images.values(), *masks)):
         return [settings]  # images from memory, or of a run in another folder
     again = command_line(images, Changes(str(folder / "run.yaml")), "again", weights, regions)
     return [Text(f"To repeat the run, in the folder that it was started in: {again}"), settings]

@@ -186,7 +186,7 @@ def render(title: str, blocks: Sequence[Block], lead: str = "") -> str:
 def data_uri(pixels: Tensor, max_side: int = MAX_SIDE, quality: int = 88) -> str:
     """Encode an image ``(3, H, W)`` in [0, 1] as a data URI of a JPEG, scaled down to at most ``max_side`` pixels."""
     image = to_pil(pixels)
-    image.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
+    image.thumbnail((max_side, max_side), Image.Resampling.LANCZOS, reducing_gap=None)
     file = io.BytesIO()
     image.save(file, "JPEG", quality=quality)
     return jpeg_uri(file.getvalue())

@@ -34,7 +34,10 @@ print(json.dumps([known, heavy]))
 
 @cache
 def _listed(path: str, plugins: str | None) -> tuple[dict[str, list[str]], list[str]]:
-    """List the parts of each kind in a new process, and the heavy packages that this imports."""
+    """List the parts of each kind in a new process, and the heavy packages that this imports.
+
+    ``plugins``, the value of the environment variable, is only part of the cache's key.
+    """
     environment = os.environ | {"PYTHONPATH": path}
     process = subprocess.run(
         [sys.executable, "-c", LIST_WITHOUT_TORCH], capture_output=True, text=True, env=environment

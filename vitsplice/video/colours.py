@@ -48,7 +48,7 @@ class ColourSpace:
 
     @classmethod
     def of(cls, frame: Any) -> ColourSpace:
-        """Return the colour space of a decoded frame; of one in RGB without its matrix, which no YUV video can have."""
+        """Return the colour space of a decoded frame. Of one in RGB the matrix is left out: the output is YUV."""
         if frame.colorspace == RGB:
             return cls(primaries=frame.color_primaries, transfer=frame.color_trc)
         full = frame.color_range == FULL_RANGE or frame.format.name.startswith("yuvj")

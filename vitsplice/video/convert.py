@@ -127,6 +127,8 @@ def splice_video(
     if not 1 <= key_every <= MAX_KEY_EVERY:
         raise UserError(f"key_every={key_every} is not allowed; it must be in 1 to {MAX_KEY_EVERY}")
     video, path, loader = open_source(source), Path(out), BackboneLoader()
+    if os.path.exists(path) and os.path.samefile(path, source):
+        raise UserError(f"{printable(str(path))} is the input; choose another output")
     destination_for(path, video.info)
     appearances = Appearances.read(appearance, appearance_mask, appearance_weights)
     transfer = load_transfer(appearances, settings_for(preset, **settings), loader)
@@ -140,16 +142,14 @@ def splice_video(
     target = Path(os.path.abspath(path))
     plan = {"format": FORMAT, "output": target.name, "temporal": temporal, "key_every": key_every, "inputs": inputs}
     folder = target.with_name(f"{target.stem}-video")
-    earlier = read_json_object(folder / WORK.plan_file)
-    begun = earlier == plan
+    begun = read_json_object(folder / WORK.plan_file) == plan
     if begun and (record := _finished(folder, path)):
         progress.note(f"{printable(str(path))} is finished already")
         return VideoResult(path, folder, record)
     if not begun or (folder / RECORD).is_file():
         check_free(path, force=force)
     with resumable(folder, WORK, plan, force=force):
-        if not begun and earlier.get("output") == plan["output"]:
-            destination.clear()
+        (folder / RECORD).unlink(missing_ok=True)
         work = _Work(video, appearances, transfer, destination, folder, plan, progress)
         try:
             work.run()
@@ -227,7 +227,7 @@ class _Work:
 
     def finish(self, path: Path, loader: BackboneLoader) -> dict[str, Any]:
         """Write the output, the report and the records, and return the content of ``video.json``."""
-        notes = self._destination.finish(self._folder, self._state.segments, self._video)
+        notes = self._destination.finish(self._folder, self._state.segments, self._video, self._state.next)
         record: dict[str, Any] = json.loads(json.dumps(self._record(path, notes, loader)))
         errors, appearances = self._state.errors, [image.name for image in self._appearances.images.values()]
         page = report(record, self._video.name, appearances, errors, self._excerpt.film())

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vitsplice.errors import OutputExists, UserError
+from vitsplice.errors import OutputExists, UserError, VitspliceError
 from vitsplice.images import encode_png
 from vitsplice.support.files import inside
 from vitsplice.support.output_folder import REPLACE, write
@@ -37,17 +37,14 @@ class Destination(ABC):
         """
 
     @abstractmethod
-    def clear(self) -> None:
-        """Remove the frames of an earlier output that this one may not replace."""
-
-    @abstractmethod
-    def finish(self, folder: Path, count: int, source: VideoSource) -> list[str]:
+    def finish(self, folder: Path, count: int, source: VideoSource, frames: int) -> list[str]:
         """Finish the output, and return notes for the user.
 
         Args:
             folder: folder of the work.
             count: number of segments.
             source: the input, whose audio the output has.
+            frames: number of frames.
         """
 
 
@@ -64,10 +61,7 @@ class FileDestination(Destination):
         timed = ((pixels, frame.time) for frame, pixels in zip(frames, outputs, strict=True))
         write_segment(_segment(folder, number), timed, self.encoding)
 
-    def clear(self) -> None:
-        """Remove nothing: the file is replaced at the end."""
-
-    def finish(self, folder: Path, count: int, source: VideoSource) -> list[str]:
+    def finish(self, folder: Path, count: int, source: VideoSource, frames: int) -> list[str]:
         """Join the segments, with the audio of the input."""
         audio = source.path if isinstance(source, VideoFile) and source.info.audio else None
         return join([_segment(folder, number) for number in range(count)], self.path, audio)
@@ -84,14 +78,14 @@ class FolderDestination(Destination):
         pairs = zip(frames, outputs, strict=True)
         write(self.path, {f"{frame.index:06d}.png": encode_png(as_tensor(pixels)) for frame, pixels in pairs})
 
-    def clear(self) -> None:
-        """Remove the frames of an earlier output, of which there may be more."""
-        for path in self.path.glob("*.png") if self.path.is_dir() else ():
-            if FRAME_NAME.fullmatch(path.name):
-                path.unlink(missing_ok=True)
-
-    def finish(self, folder: Path, count: int, source: VideoSource) -> list[str]:
-        """Return a note if the audio of the input is not in the output."""
+    def finish(self, folder: Path, count: int, source: VideoSource, frames: int) -> list[str]:
+        """Remove further frames of an earlier output, and return a note if the input has audio."""
+        try:
+            for path in self.path.glob("*.png"):
+                if FRAME_NAME.fullmatch(path.name) and int(path.stem) >= frames:
+                    path.unlink(missing_ok=True)
+        except OSError as error:
+            raise VitspliceError(f"cannot remove {error.filename}: {error.strerror or error}") from error
         return ["a folder of images has no audio"] if source.info.audio else []
 
 
