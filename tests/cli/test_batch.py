@@ -22,7 +22,7 @@ def pairs(png, tmp_path):
 
 
 @pytest.fixture
-def run_here(monkeypatch, vitsplice):
+def run_here(monkeypatch, vitsplice, fresh_catalogue):
     """The command line, with an executor that runs jobs in this process."""
     from tests.batch.conftest import SequentialExecutor
 

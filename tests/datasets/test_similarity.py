@@ -105,8 +105,8 @@ def test_unreadable_images_are_reported(compute, images, tmp_path):
     images[1].write_bytes(b"no image")
     (features, errors), _ = compute([*images[:2], tmp_path / "missing.png"])
     assert list(features) == images[:1]
-    assert "is not an image" in errors[0]
-    assert "does not exist" in errors[1]
+    assert "is not an image" in str(errors[0])
+    assert "does not exist" in str(errors[1])
 
 
 CHANGES = {

@@ -3,6 +3,7 @@ from typing import ClassVar
 import pytest
 
 from vitsplice.config import BackboneConfig
+from vitsplice.contracts import BackboneSpec
 from vitsplice.plugins import catalogue
 from vitsplice.tools import doctor
 
@@ -61,7 +62,7 @@ def test_every_backbone_of_the_default_preset_is_checked(monkeypatch):
 
 def test_installed_weights_that_do_not_load_are_fatal(monkeypatch):
     use(monkeypatch, "tiny-gone")
-    monkeypatch.setattr(doctor, "_location", lambda find_weights: "here")
+    monkeypatch.setattr(BackboneSpec, "weights_location", lambda spec: "here")
     finding = named(doctor.diagnose(catalogue()), "preset quick, backbone")
     assert finding.fatal or "would be downloaded" in finding.value
 

@@ -74,9 +74,7 @@ def test_matrix_and_range_are_those_of_the_input(tmp_path, full):
 def test_odd_sizes_are_kept(tmp_path):
     source = open_source(write_clip(tmp_path / "clip.mp4", panned(3)))
     pixels = panned(2, 33, 51)
-    encoding = encoding_for(
-        tmp_path / "out.mp4", source.info.__class__("odd", 51, 33, source.info.rate, 1 / source.info.rate)
-    )
+    encoding = encoding_for(tmp_path / "out.mp4", source.info.__class__(51, 33, source.info.rate, 1 / source.info.rate))
     write_segment(tmp_path / "0.nut", [(pixels[0], 0), (pixels[1], 1)], encoding)
     join([tmp_path / "0.nut"], tmp_path / "out.mp4", None)
     assert [frame.shape for frame in read_clip(tmp_path / "out.mp4")[0]] == [(33, 51, 3)] * 2

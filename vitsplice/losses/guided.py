@@ -98,11 +98,16 @@ def grid_hypercolumns(features: FeaturesByRequest, layers: Sequence[FeatureReque
 
 
 def sampled_hypercolumns(features: FeaturesByRequest, layers: Sequence[FeatureRequest], samples: int) -> Hypercolumns:
-    """Interpolate the features of all layers, the correspondence and the mask at the first random positions."""
+    """Interpolate the features of all layers, the correspondence and the mask at the first random positions.
+
+    If the mask covers none of them, all are used: the image outside the mask is filled with the mean colour of its
+    inside.
+    """
     positions = features[POSITIONS].values[:, :samples].to(features[MATCH].values)
     values = torch.cat([F.normalize(sample_bilinear(features[layer].maps, positions), dim=-1) for layer in layers], -1)
     match, coverage = (sample_bilinear(features[request].maps, positions) for request in (MATCH, MASK))
-    return Hypercolumns(values, match, coverage[0, :, 0])
+    covered = coverage[0, :, 0]
+    return Hypercolumns(values, match, covered if bool(covered.any()) else torch.ones_like(covered))
 
 
 def statistics(context: TermContext) -> LossTerm:

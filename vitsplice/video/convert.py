@@ -139,7 +139,7 @@ def splice_video(
         "settings": settings_digest(transfer.settings),
         "weights": " ".join(backbone.info.sha256 for backbone in transfer.backbones.values()),
     }
-    target = Path(os.path.abspath(path))
+    target = path if path.name not in ("", "..") else Path(os.path.abspath(path))
     plan = {"format": FORMAT, "output": target.name, "temporal": temporal, "key_every": key_every, "inputs": inputs}
     folder = target.with_name(f"{target.stem}-video")
     begun = read_json_object(folder / WORK.plan_file) == plan

@@ -66,7 +66,14 @@ def test_port_in_use_is_an_error_that_names_the_option(capsys, taken):
 def test_address_of_another_machine_is_an_error(capsys):
     code, text = run(capsys, "--host", "192.0.2.1", "--allow-anyone")
     assert code == 2
-    assert "cannot listen on 192.0.2.1" in text
+    assert "192.0.2.1 is not an address of this machine; choose another --host" in text
+
+
+def test_unknown_host_is_an_error(capsys):
+    code, text = run(capsys, "--host", "no such host", "--allow-anyone")
+    assert code == 2
+    assert "cannot listen on no such host: " in text
+    assert "choose another --host" in text
 
 
 def test_default_port_is_the_next_free_one(monkeypatch, taken):
