@@ -143,14 +143,10 @@ def measured(images):
     """A finished run and its metrics in torch's default state, at 64 px."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("vitsplice.metrics.independent.SIZE", 64)
-        yield from _measured(images)
-
-
-def _measured(images):
-    run = Run(*images, settings_for("tiny", backbone="tiny-vit", steps=1, overrides=["metrics=all"]))
-    for _ in run.steps():
-        pass
-    yield run, run.metrics()
+        run = Run(*images, settings_for("tiny", backbone="tiny-vit", steps=1, overrides=["metrics=all"]))
+        for _ in run.steps():
+            pass
+        yield run, run.metrics()
 
 
 @pytest.mark.slow

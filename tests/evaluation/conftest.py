@@ -91,8 +91,15 @@ def method(tmp_path):
 
 
 @pytest.fixture
-def evaluated(quick_metrics, pairs, tmp_path, no_plots):
+def real_plots():
+    """Draw the plots of `evaluated`, which otherwise are empty."""
+
+
+@pytest.fixture
+def evaluated(request, quick_metrics, pairs, tmp_path):
     """Function that evaluates methods over the five pairs, without a network, into ``out``."""
+    if "real_plots" not in request.fixturenames:
+        request.getfixturevalue("no_plots")
 
     def run(
         *methods,

@@ -91,6 +91,7 @@ def test_sets_have_the_pairs_with_the_smallest_hashes_in_any_order(evaluated, me
     assert [pair.id for pair, _ in choose_pairs(tmp_path / "turned.csv", keys[::-1], 3)] == chosen
 
 
+@pytest.mark.usefixtures("real_plots")
 @pytest.mark.slow
 def test_resume_from_a_truncated_log_gives_identical_files(evaluated, method, tmp_path):
     methods = method("one", 10), method("two", 20)

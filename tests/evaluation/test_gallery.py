@@ -12,7 +12,7 @@ from vitsplice.metrics.statistics import MeanInterval
 
 
 @pytest.fixture
-def page(evaluated, method, tmp_path):
+def page(evaluated, method, tmp_path, real_plots):
     """Page of two methods, one of which lacks an output."""
     evaluated(method("one", 10), method("two", 20, ("p0", "p1", "p2", "p3")))
     return tmp_path / "out" / "gallery.html"
