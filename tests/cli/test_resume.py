@@ -7,6 +7,7 @@ from resumable import ResumableContract
 
 from tests.conftest import STAGED_PYRAMID, noise, write_pair
 from tests.training.conftest import photographs
+from vitsplice.cli import main
 from vitsplice.datasets import Pair, write
 from vitsplice.images import encode_png
 
@@ -22,14 +23,16 @@ class RunContract(ResumableContract):
         write_pair(folder)
 
     def resume(self, processes, folder, inputs):
-        ended = processes.run(["run", "--resume", folder / "out"], folder)
+        ended = self.run(processes, ["run", "--resume", folder / "out"], folder)
         if ended.code == 0:
             return ended
         assert ended.code == 2, ended.stderr  # killed before the folder said what was begun
-        return processes.run([*self.command(inputs, folder / "out"), "--force"], folder)
+        return self.run(processes, [*self.command(inputs, folder / "out"), "--force"], folder)
 
 
 class TestRunWithPlots(RunContract):
+    program = staticmethod(main)
+
     def command(self, inputs, out):
         images = inputs / "structure.png", inputs / "appearance.png"
         terms = "terms={structure: {loss: structure, weight: 1}, appearance: {loss: appearance, weight: 10}}"

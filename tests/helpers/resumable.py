@@ -25,6 +25,7 @@ import torch
 import vitsplice_tiny
 
 from vitsplice.cli import main
+from vitsplice.support import plots
 
 ROOMS = "analysis", "batch", "cli", "datasets", "evaluation", "generators", "keypoints", "losses", "runs", "training"
 """Packages of vitsplice that commands import when they need them."""
@@ -45,6 +46,12 @@ FILES = "stdout", "stderr", "accesses"
 
 KILLS = int(os.environ.get("VITSPLICE_KILLS", "0"))
 """Number of random times at which each command is killed; 0: kill it at a few evenly spaced accesses instead."""
+
+
+def main_without_plots(words):
+    """Run a command whose plots are empty drawings; drawing them takes longer than everything else."""
+    plots._save = lambda *_, **__: b"<svg></svg>"
+    return main(words)
 
 
 def execute(program, words, folder, environment, moment, number):
@@ -135,10 +142,12 @@ class ResumableContract:
     """Contract: a command that is killed or stopped at any moment and resumed writes the same files and no others.
 
     Attributes:
+        program: function that takes the words of the command and returns its exit code.
         moments: number of moments at which the command is interrupted.
         varying: names of files that contain times or paths; only their existence is checked.
     """
 
+    program = staticmethod(main_without_plots)
     moments = 4
     varying = frozenset()
 
@@ -149,22 +158,26 @@ class ResumableContract:
         """Return the arguments of the command that reads ``inputs`` and writes to ``out``."""
         raise NotImplementedError
 
+    def run(self, processes, words, folder, *moment, **limit):
+        """Run a command in ``folder`` to its end or to a moment."""
+        return processes.run(words, folder, *moment, program=self.program, **limit)
+
     def resume(self, processes, folder, inputs):
         """Run the command to its end after an interruption."""
-        return processes.run(self.command(inputs, folder / "out"), folder)
+        return self.run(processes, self.command(inputs, folder / "out"), folder)
 
     @pytest.fixture
     def uninterrupted(self, processes, tmp_path_factory):
         """Uninterrupted run of the command, once per class."""
         if "_uninterrupted" not in vars(type(self)):
-            type(self)._uninterrupted = self._run(processes, tmp_path_factory)
+            type(self)._uninterrupted = self._run_uninterrupted(processes, tmp_path_factory)
         return type(self)._uninterrupted
 
-    def _run(self, processes, tmp_path_factory):
+    def _run_uninterrupted(self, processes, tmp_path_factory):
         inputs, folder = (tmp_path_factory.mktemp(name, numbered=True) for name in ("inputs", "uninterrupted"))
         self.prepare(inputs)
         start = time.perf_counter()
-        ended = processes.run(self.command(inputs, folder / "out"), folder)
+        ended = self.run(processes, self.command(inputs, folder / "out"), folder)
         assert ended.code == 0, ended.stderr
         return Uninterrupted(inputs, self.files(folder / "out"), ended.accesses, time.perf_counter() - start)
 
@@ -187,10 +200,10 @@ class ResumableContract:
             words = self.command(uninterrupted.inputs, folder / "out")
             if KILLS:
                 chance = random.Random(number)
-                while processes.run(words, folder, timeout=chance.uniform(0, uninterrupted.seconds)).code == 0:
+                while self.run(processes, words, folder, timeout=chance.uniform(0, uninterrupted.seconds)).code == 0:
                     shutil.rmtree(folder / "out")
             else:
-                assert processes.run(words, folder, moment).code == -signal.SIGKILL
+                assert self.run(processes, words, folder, moment).code == -signal.SIGKILL
             self.assert_resumes(processes, folder, uninterrupted, moment)
 
     def test_resume_after_ctrl_c_at_any_moment_gives_the_same_files(self, processes, uninterrupted, tmp_path):
@@ -198,7 +211,7 @@ class ResumableContract:
             folder = tmp_path / f"{moment}"
             folder.mkdir()
             words = self.command(uninterrupted.inputs, folder / "out")
-            ended = processes.run(words, folder, moment, signal.SIGINT)
+            ended = self.run(processes, words, folder, moment, signal.SIGINT)
             assert ended.code == 130 or (ended.code == 0 and moment > uninterrupted.accesses / 2), ended.stderr
             assert "Traceback" not in ended.stderr
             self.assert_resumes(processes, folder, uninterrupted, moment)
